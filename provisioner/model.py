@@ -1,0 +1,207 @@
+"""The values that pass between the layers. All are frozen; none knows how it is read, written or shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class SshTarget:
+    """How one host is reached. `connect_timeout` in seconds; `known_hosts` is read, and written with accept-new."""
+
+    name: str
+    address: str
+    port: int
+    user: str
+    key: Path | None
+    host_keys: str  # "strict" | "accept-new"
+    known_hosts: Path
+    connect_timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a script on a host came to. `code` is its exit code; terminal escapes are stripped from both texts."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class State(StrEnum):
+    """How one step (or proof) stands on one host."""
+
+    SETTLED = "settled"  # found as wanted
+    DRIFTED = "drifted"  # found otherwise (plan, verify)
+    CONVERGED = "converged"  # repaired by this run, and found as wanted afterwards
+    PENDING = "pending"  # can't be known before an earlier step has run
+    FAILED = "failed"
+    SKIPPED = "skipped"  # not looked at; the reason is told
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One difference between wanted and found.
+
+    what: the thing, in a few words ("/etc/docker/daemon.json", "package docker.io").
+    found, wanted: texts; whole files where the thing is a file, so that they can be shown as a diff.
+    note: what repairing it takes ("reload", "restart of the engine"), or "".
+    pending: the found side can't be known before an earlier step has run.
+    secret: contents must not be shown.
+    """
+
+    what: str
+    found: str = ""
+    wanted: str = ""
+    note: str = ""
+    is_file: bool = False
+    pending: bool = False
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one step ended on one host."""
+
+    host: str
+    step: str
+    state: State
+    drifts: tuple[Drift, ...] = ()
+    error: str = ""  # the whole text of the error, when FAILED
+    reason: str = ""  # why, when SKIPPED or PENDING
+    seconds: float = 0.0
+
+
+class Severity(StrEnum):
+    """What a finding does to a run."""
+
+    STOP = "stop"  # nothing is changed while it stands
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A cause that was recognised. `check` is its id, as in `--ignore ID`; an empty host means the whole cluster."""
+
+    check: str
+    host: str
+    what: str
+    cure: str
+    severity: Severity = Severity.STOP
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What one host saw of another through the overlay. Times in seconds since the proof began; None: never."""
+
+    source: str
+    target: str
+    name: float | None = None  # the target's name was resolved by the embedded DNS server
+    address: float | None = None  # the target's overlay address echoed a small datagram
+    by_name: float | None = None  # the address that DNS gave echoed too
+    full: float | None = None  # a datagram of full size with DF set came back
+    detail: str = ""
+
+    @property
+    def proven(self) -> bool:
+        return None not in (self.name, self.address, self.by_name, self.full)
+
+
+@dataclass(frozen=True, slots=True)
+class ProofResult:
+    """One proof on one network. `seconds` until the last pair was proven (or the deadline)."""
+
+    proof: str
+    network: str
+    state: State
+    pairs: tuple[Pair, ...] = ()
+    reason: str = ""
+    error: str = ""
+    mtu: int = 0  # bytes, as the containers see it
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class HostSummary:
+    """One host at a glance, for `status`. Empty text: not there or not known."""
+
+    host: str
+    address: str
+    reached: bool
+    error: str = ""
+    system: str = ""
+    engine: str = ""
+    advertise: str = ""
+    store: str = ""
+    store_role: str = ""
+    leader: str = ""
+    networks: tuple[str, ...] = ()
+    containers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The end of a run: all that any output format needs."""
+
+    command: str
+    cluster: str
+    hosts: tuple[str, ...]
+    exit_code: int
+    seconds: float
+    writes: int = 0  # scripts that could change a host, counted at the transport
+    findings: tuple[Finding, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    proofs: tuple[ProofResult, ...] = ()
+    summaries: tuple[HostSummary, ...] = ()
+    errors: tuple[str, ...] = ()  # of the run as a whole
+    lost: Mapping[str, str] = field(default_factory=dict)  # host -> why it dropped out
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseBegan:
+    """A step, check or proof begins on these hosts."""
+
+    name: str
+    title: str
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HostChanged:
+    """Where one host stands in the phase that runs: `text` in a few words ("installing docker.io")."""
+
+    host: str
+    phase: str
+    text: str
+    state: State | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseEnded:
+    """A phase is over; `outcomes` has one for each host that took part."""
+
+    name: str
+    outcomes: tuple[Outcome, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One line for people."""
+
+    text: str
+
+
+Event = PhaseBegan | HostChanged | PhaseEnded | Notice
+
+
+class Observer(Protocol):
+    """Whoever wants to know what goes on. Called from several threads; must not raise."""
+
+    def event(self, event: Event) -> None: ...
