@@ -1,0 +1,73 @@
+"""Templates to texts: strict about what is undefined, deterministic, and quoting by default for the shell."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jinja2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def _folder() -> Path:
+    """Where the templates are: inside an installed package, or beside the package in a checkout."""
+    here = Path(__file__).parent
+    shipped = here / "templates"
+    return shipped if shipped.is_dir() else here.parent / "templates"
+
+
+def _quoted(value: object) -> str:
+    """Every value that a script template prints becomes exactly one word of the shell's."""
+    if isinstance(value, jinja2.Undefined):
+        return str(value)  # raises: StrictUndefined
+    return shlex.quote(str(value))
+
+
+def _words(values: Iterable[object]) -> str:
+    """Several values as several words; the only filter whose result is not quoted again."""
+    return " ".join(_quoted(value) for value in values)
+
+
+def _b64(value: str) -> str:
+    return base64.b64encode(value.encode()).decode()
+
+
+def _json(value: object, indent: int = 4) -> str:
+    return json.dumps(value, indent=indent, sort_keys=True, ensure_ascii=False)
+
+
+class _Words(str):
+    """Text that is already shell words."""
+
+    __slots__ = ()
+
+
+@cache
+def _environment(*, shell: bool) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_folder()),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701 - no HTML here; the shell's quoting is in finalize
+        finalize=(lambda value: value if isinstance(value, _Words) else _quoted(value)) if shell else None,
+    )
+    environment.filters |= {"b64": _b64, "json": _json, "words": lambda values: _Words(_words(values))}
+    return environment
+
+
+def text(template: str, **values: object) -> str:
+    """A file's content. Raises jinja2.UndefinedError where a value is missing."""
+    return _environment(shell=False).get_template(template).render(values)
+
+
+def script(template: str, **values: object) -> str:
+    """A POSIX sh script in which every printed value is one quoted word (`| words`: one word for each item)."""
+    return _environment(shell=True).get_template(template).render(values)

@@ -1,0 +1,64 @@
+"""What a step is. A step says what is wanted, sees what differs, and writes the script that repairs it; it runs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from provisioner.controlplane import Site
+    from provisioner.model import Drift
+    from provisioner.transport import Connection
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file of the controller's that goes to the host before the script runs."""
+
+    local: Path
+    remote: str
+    sha256: str
+    mode: int = 0o600
+
+
+@dataclass(frozen=True)
+class Work:
+    """What repairs one host: a POSIX sh script (one round trip) and how long it may take, in seconds.
+
+    The script ends with 0, or through `fail` / `fail_all` of templates/lib.sh.
+    alone: no other host may be worked on meanwhile (a server or an engine with containers is restarted).
+    """
+
+    script: str
+    text: str
+    deadline: float = 60.0
+    uploads: tuple[Upload, ...] = ()
+    alone: bool = False
+
+
+class Step(Protocol):
+    """One concern that is brought to its wanted state on every host.
+
+    reads: the sections of the facts that tell its state; they are read again after a repair.
+    patience: seconds in which hosts may still come to the wanted state by themselves after the repair.
+    """
+
+    name: str
+    title: str
+    reads: tuple[str, ...]
+    patience: float
+
+    def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
+        """What differs between wanted and found. Pure. Raises StepFailed where the found state must not be touched."""
+        ...
+
+    def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
+        """What repairs it; None where another host's work repairs this one too (a network). Pure."""
+        ...
+
+    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
+        """Called once after the repairs: waits for what the cluster needs before the next step. Raises StepFailed."""
+        ...

@@ -1,0 +1,359 @@
+"""What a host tells about itself, read in one round trip.
+
+`script()` is one POSIX sh program that only reads. It prints sections behind a marker that the host can't know;
+`parse()` takes them apart. Nothing else here talks to a host. What a minimal Debian has is enough for it: /proc instead
+of iproute2, perl-base (an essential package) to ask the engine and the store, over HTTP/1.0 so that answers come unchunked.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from provisioner.system import firewall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+DAEMON_JSON = "/etc/docker/daemon.json"
+ENGINE_DROPIN = "/etc/systemd/system/docker.service.d/provisioner.conf"
+CONSUL_JSON = "/etc/consul.d/provisioner.json"
+CONSUL_UNIT = "/etc/systemd/system/consul.service"
+
+_PROGRAMS = ("apt-get", "consul", "dockerd", "iptables", "nft", "perl", "systemctl", "unzip")
+_FILES = (
+    "/etc/os-release",
+    "/etc/machine-id",
+    "/etc/resolv.conf",
+    "/run/systemd/resolve/resolv.conf",
+    "/proc/net/route",
+    "/proc/net/fib_trie",
+    DAEMON_JSON,
+    ENGINE_DROPIN,
+    CONSUL_JSON,
+    CONSUL_UNIT,
+    *firewall.FILES,
+)
+_UNITS = ("docker.service", "consul.service", firewall.UNIT)
+_UNIT_KEYS = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,FragmentPath,NeedDaemonReload"
+PORTS = {7946: "gossip", 4789: "VXLAN", 8300: "Consul", 8301: "Consul", 8500: "Consul"}
+
+_HTTP = r"""
+use Socket; my $mark = shift;
+for (@ARGV) {
+  my ($name, $where, $path) = split / /; my $body = "";
+  eval {
+    local $SIG{ALRM} = sub { die "timeout\n" }; alarm 5;
+    my $to = $where =~ m{^/} ? sockaddr_un($where) : sockaddr_in($where, INADDR_LOOPBACK);
+    socket(my $s, $where =~ m{^/} ? PF_UNIX : PF_INET, SOCK_STREAM, 0) && connect($s, $to) or die "$!\n";
+    syswrite $s, "GET $path HTTP/1.0\r\nHost: localhost\r\n\r\n";
+    1 while sysread $s, $body, 65536, length $body;
+    alarm 0;
+  };
+  if ($@) { $body = "000 $@" } else { $body =~ s{^HTTP/\S+ (\d+).*?\r\n\r\n}{$1 }s }
+  print "\n$mark http:$name\n$body\n";
+}
+"""
+_REQUESTS = (
+    "info /var/run/docker.sock /info",
+    "networks /var/run/docker.sock /networks",
+    "leader 8500 /v1/status/leader",
+    "peers 8500 /v1/status/peers",
+    "members 8500 /v1/agent/members",
+)
+
+_SECTIONS: dict[str, str] = {
+    "system": r"""
+s system
+read -r v </proc/sys/kernel/hostname; echo "hostname=$v"
+read -r v </proc/sys/kernel/osrelease; echo "kernel=$v"
+read -r v </proc/sys/kernel/random/boot_id; echo "boot=$v"
+echo "uid=$(id -u)"; echo "now=$(date +%s.%N)"
+for p in PROGRAMS; do v=$(command -v "$p") && echo "program=$p $v"; done
+d=/var/lib/docker; [ -d $d ] || d=/var/lib
+c=/var/lib/consul; [ -d $c ] || c=/var/lib
+df -Pk /etc "$d" "$c" /usr | { read -r _; while read -r _ size _ free _ mount; do echo "disk=$free $size $mount"; done; }
+v=$(cksum /etc/docker/key.json) && echo "key=$v"
+""",
+    "files": r"""
+s files
+grep -s '' FILES /sys/class/net/*/mtu
+""",
+    "ports": r"""
+s ports
+grep -sE ':(HEXPORTS) [0-9A-F]+:0000 ' /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6
+""",
+    "units": r"""
+s units
+systemctl show -p UNITKEYS UNITS
+""",
+    "http": r"""
+h=$(perl -e "$HTTP" "$M" REQUESTS)
+printf '%s\n' "$h"
+e=$(command -v dockerd) && {
+  s engine
+  case $h in *'http:info'*'"ServerVersion"'*) ;; *) dockerd --version ;; esac
+  case $h in *'"ClusterStore":"consul:'*) echo driver=consul ;; *) grep -qaF libkv/store/consul "$e" && echo driver=consul ;; esac
+}
+""",
+    "firewall": firewall.PROBE,
+}
+
+
+def script(only: Iterable[str] = tuple(_SECTIONS)) -> str:
+    """The program that reads the named sections ("system", "files", "ports", "units", "http", "firewall")."""
+    mark = secrets.token_hex(8)
+    body = "".join(_SECTIONS[name] for name in only)
+    for word, value in {
+        "PROGRAMS": " ".join(_PROGRAMS),
+        "FILES": " ".join(_FILES),
+        "HEXPORTS": "|".join(f"{port:04X}" for port in PORTS),
+        "UNITKEYS": _UNIT_KEYS,
+        "UNITS": " ".join(_UNITS),
+        "REQUESTS": " ".join(map(shlex.quote, _REQUESTS)),
+    }.items():
+        body = body.replace(word, value)
+    return (
+        f"M={mark}; HTTP={shlex.quote(_HTTP)}\n"
+        's() { printf "\\n%s %s\\n" "$M" "$1"; }\n'
+        f"facts() {{\n{body}\ns end\n}}\n"
+        'out=$(facts 2>/dev/null); printf "facts %s\\n%s\\n" "$M" "$out"\n'
+    )
+
+
+def parse(stdout: str, before: Facts | None = None) -> Facts:
+    """The sections of `script()`'s answer, over those of an earlier reading. Raises ValueError on a cut answer."""
+    head, _, rest = stdout[stdout.rindex("facts ") if "\nfacts " in stdout else 0 :].partition("\n")
+    mark = head.removeprefix("facts ").strip()
+    if not mark or f"\n{mark} end" not in f"\n{rest}":
+        raise ValueError("the answer is incomplete")
+    raw = dict(before.raw) if before else {}
+    for part in f"\n{rest}".split(f"\n{mark} ")[1:]:
+        name, _, body = part.partition("\n")
+        raw[name] = body
+    return Facts(raw)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A systemd unit as `systemctl show` tells it."""
+
+    load: str = "not-found"
+    active: str = "inactive"
+    enabled: bool = False
+    pid: int = 0
+    fragment: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer: `code` 0 means that nobody answered, and `error` says why."""
+
+    code: int = 0
+    body: Any = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One host as it was found. `raw` has the sections as they came; the properties understand them."""
+
+    raw: Mapping[str, str]
+
+    @cached_property
+    def _system(self) -> dict[str, list[str]]:
+        values: dict[str, list[str]] = {}
+        for line in self.raw.get("system", "").splitlines():
+            key, _, value = line.partition("=")
+            values.setdefault(key, []).append(value)
+        return values
+
+    def _one(self, key: str) -> str:
+        return self._system.get(key, [""])[0]
+
+    @property
+    def hostname(self) -> str:
+        return self._one("hostname")
+
+    @property
+    def kernel(self) -> str:
+        return self._one("kernel")
+
+    @property
+    def boot_id(self) -> str:
+        return self._one("boot")
+
+    @property
+    def is_root(self) -> bool:
+        return self._one("uid") == "0"
+
+    @property
+    def now(self) -> float:
+        """The host's clock, seconds since 1970."""
+        return float(self._one("now") or 0)
+
+    @cached_property
+    def programs(self) -> dict[str, str]:
+        return dict(entry.partition(" ")[::2] for entry in self._system.get("program", []))
+
+    @cached_property
+    def free_disk(self) -> dict[str, int]:
+        """Mount point -> free bytes, for the file systems of /etc, the engine's and the store's data, and /usr."""
+        return {mount: int(free) * 1024 for free, _, mount in (d.split(" ", 2) for d in self._system.get("disk", []))}
+
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """Path -> text, of the files that are there and not empty."""
+        lines: dict[str, list[str]] = {}
+        for line in self.raw.get("files", "").splitlines():
+            path, _, text = line.partition(":")
+            lines.setdefault(path, []).append(text)
+        return {path: "\n".join(text) + "\n" for path, text in lines.items()}
+
+    @cached_property
+    def system_name(self) -> str:
+        return _settings(self.files.get("/etc/os-release", "")).get("PRETTY_NAME", "")
+
+    @cached_property
+    def system_id(self) -> tuple[str, str]:
+        """As ("debian", "11")."""
+        settings = _settings(self.files.get("/etc/os-release", ""))
+        return settings.get("ID", ""), settings.get("VERSION_ID", "")
+
+    @cached_property
+    def routes(self) -> tuple[tuple[str, IPv4Network], ...]:
+        """(interface, destination) of the main table, without the default routes."""
+        found = []
+        for line in self.files.get("/proc/net/route", "").splitlines()[1:]:
+            fields = line.split()
+            network = IPv4Network((_address(fields[1]), str(_address(fields[7]))))
+            if network.prefixlen:
+                found.append((fields[0], network))
+        return tuple(found)
+
+    @cached_property
+    def addresses(self) -> tuple[tuple[str, IPv4Interface], ...]:
+        """(interface, address with prefix) without loopback; an address without a connected route gets interface ""."""
+        return _addresses(self.files.get("/proc/net/fib_trie", ""), self.routes)
+
+    @cached_property
+    def mtus(self) -> dict[str, int]:
+        """Interface -> MTU in bytes."""
+        prefix = "/sys/class/net/"
+        return {p.split("/")[4]: int(text) for p, text in self.files.items() if p.startswith(prefix)}
+
+    @cached_property
+    def resolvers(self) -> tuple[IPv4Address, ...]:
+        """The IPv4 name servers the host asks, those behind systemd-resolved included."""
+        text = self.files.get("/etc/resolv.conf", "") + self.files.get("/run/systemd/resolve/resolv.conf", "")
+        found = []
+        for line in text.splitlines():
+            words = line.split()
+            if len(words) > 1 and words[0] == "nameserver" and "." in words[1]:
+                found.append(IPv4Address(words[1]))
+        return tuple(dict.fromkeys(found))
+
+    @cached_property
+    def ports(self) -> tuple[tuple[str, int, int], ...]:
+        """(protocol, port, inode) of the listening sockets on the ports in PORTS; inode 0 is the kernel's own."""
+        found = set()
+        for line in self.raw.get("ports", "").splitlines():
+            path, _, text = line.partition(":")
+            fields = text.split()
+            found.add((path.rsplit("/", 1)[1].rstrip("6"), int(fields[1].rsplit(":", 1)[1], 16), int(fields[9])))
+        return tuple(sorted(found))
+
+    @cached_property
+    def units(self) -> dict[str, Unit]:
+        found = {}
+        for block in self.raw.get("units", "").split("\n\n"):
+            keys = dict(line.partition("=")[::2] for line in block.strip().splitlines())
+            found[keys.get("Id", "")] = Unit(
+                load=keys.get("LoadState", ""),
+                active=keys.get("ActiveState", ""),
+                enabled=keys.get("UnitFileState", "") == "enabled",
+                pid=int(keys.get("MainPID", 0) or 0),
+                fragment=keys.get("FragmentPath", ""),
+            )
+        return found
+
+    def unit(self, name: str) -> Unit:
+        return self.units.get(name, Unit())
+
+    def http(self, name: str) -> Answer:
+        """The answer to one of the requests: "info", "networks" (engine), "leader", "peers", "members" (Consul)."""
+        code, _, body = self.raw.get(f"http:{name}", "000 not asked").partition(" ")
+        if not code.isdigit() or int(code) == 0:
+            return Answer(error=body.strip() or "no answer")
+        try:
+            return Answer(int(code), json.loads(body) if int(code) == 200 else None, "" if int(code) == 200 else body)  # noqa: PLR2004
+        except ValueError:
+            return Answer(error="the answer was cut off")
+
+    @cached_property
+    def engine(self) -> dict[str, Any]:
+        """The running engine's /info, or nothing."""
+        body = self.http("info").body
+        return body if isinstance(body, dict) else {}
+
+    @cached_property
+    def engine_version(self) -> str:
+        """As "20.10.5"; empty when there is no engine."""
+        if version := self.engine.get("ServerVersion"):
+            return str(version).partition("+")[0]
+        words = self.raw.get("engine", "").split()  # Docker version 20.10.5+dfsg1, build 55c4c88
+        return words[2].rstrip(",").partition("+")[0] if words[:2] == ["Docker", "version"] else ""
+
+    @cached_property
+    def engine_id(self) -> str:
+        """The engine's ID, or the checksum of its key where it does not run; equal on cloned machines."""
+        return str(self.engine.get("ID") or self._one("key"))
+
+    @property
+    def store_driver(self) -> bool:
+        """Whether the engine's binary has the Consul driver compiled in."""
+        return "driver=consul" in self.raw.get("engine", "")
+
+    @cached_property
+    def networks(self) -> dict[str, dict[str, Any]]:
+        """Name -> what the engine's /networks tells of it. Two networks of one name: the ID has both."""
+        found: dict[str, dict[str, Any]] = {}
+        for network in self.http("networks").body or ():
+            name = network["Name"]
+            twin = found.get(name)
+            found[name] = {**network, "Id": f"{twin['Id']}+{network['Id']}"} if twin else network
+        return found
+
+
+def _settings(text: str) -> dict[str, str]:
+    """KEY=value lines, as in os-release."""
+    pairs = (line.partition("=")[::2] for line in text.splitlines() if "=" in line)
+    return {key: value.strip("\"'") for key, value in pairs}
+
+
+def _address(word: str) -> IPv4Address:
+    """An address of /proc/net/route: hexadecimal in the host's byte order, little-endian here."""
+    return IPv4Address(int.from_bytes(bytes.fromhex(word), "little"))
+
+
+def _addresses(trie: str, routes: Iterable[tuple[str, IPv4Network]]) -> tuple[tuple[str, IPv4Interface], ...]:
+    """Local addresses from /proc/net/fib_trie; the interface and prefix come from the connected route."""
+    local: dict[IPv4Address, None] = {}
+    lines = trie.splitlines()
+    for line, following in pairwise(lines):
+        if line.strip().startswith("|-- ") and following.strip() == "/32 host LOCAL":
+            local[IPv4Address(line.split()[1])] = None
+    found = []
+    for address in local:
+        if address.is_loopback:
+            continue
+        near = [(name, network) for name, network in routes if address in network]
+        name, network = max(near, key=lambda item: item[1].prefixlen, default=("", IPv4Network((address, 32))))
+        found.append((name, IPv4Interface((address, network.prefixlen))))
+    return tuple(found)
