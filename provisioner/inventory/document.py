@@ -1,0 +1,260 @@
+"""YAML 1.2 to plain values that know their lines. No objects, no tags, bounded aliases.
+
+The composer of ruamel.yaml gives nodes with marks; the values are made here, so that what a plain
+`no`, `on` or `022` means is decided in one place and a `%YAML 1.1` directive can't change it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+
+from provisioner.inventory.problems import Location, Problem, code, dotted, escaped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LARGEST_FILE = 1024 * 1024  # bytes
+MOST_VALUES = 20_000  # after aliases are expanded; a hundred hosts need about a thousand
+DEEPEST = 16  # levels; an inventory has four
+
+_TAG = "tag:yaml.org,2002:"
+_KNOWN_TAGS = frozenset(_TAG + t for t in ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "merge"))
+_INT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
+_MERGE = "<<"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value and its key (or the dash of its list) begin: line and column, both from 1."""
+
+    key: tuple[int, int]
+    value: tuple[int, int]
+
+
+@dataclass(slots=True)
+class Document:
+    """The values of one file, where each stands, and what is wrong so far."""
+
+    value: Any = None
+    places: dict[Location, Place] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    spoilt: set[Location] = field(default_factory=set)  # already told of: no second problem for these
+
+    def place(self, location: Location) -> Place:
+        """The place of a value, or of the nearest thing around it that the file has."""
+        while location and location not in self.places:
+            location = location[:-1]
+        return self.places.get(location, Place((1, 1), (1, 1)))
+
+    def refuse(self, location: Location, text: str, *, at_key: bool = False) -> None:
+        """Add a problem at a value, or at its key."""
+        place = self.place(location)
+        self.problems.append(Problem(*(place.key if at_key else place.value), text))
+
+
+class _Stop(Exception):
+    """The file can't be read further."""
+
+
+def read(path: Path) -> Document:
+    """The document of a file. What keeps it from being read is a problem in it, with a line where there is one."""
+    document = Document()
+    text = _text(path, document)
+    if text is None:
+        return document
+    try:
+        root = _compose(text)
+        if root is None:
+            document.problems.append(Problem(1, 1, "the file is empty; `provisioner inventory schema` tells its form"))
+        else:
+            _Builder(document).build(root)
+    except MarkedYAMLError as error:
+        document.problems.append(_syntax(error))
+    except YAMLError as error:
+        document.problems.append(_unreadable(error, text))
+    except _Stop as stop:
+        document.problems.append(stop.args[0])
+    return document
+
+
+def _text(path: Path, document: Document) -> str | None:
+    """The file's text, or None and a problem."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+        if len(data) > LARGEST_FILE:
+            document.problems.append(Problem(0, 0, "the file is larger than 1 MiB; that is no inventory"))
+            return None
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
+        document.problems.append(
+            Problem(line, column, f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8")
+        )
+    except FileNotFoundError:
+        document.problems.append(Problem(0, 0, "there is no such file"))
+    except IsADirectoryError:
+        document.problems.append(Problem(0, 0, "this is a folder; name the YAML file in it"))
+    except (OSError, ValueError) as error:
+        document.problems.append(
+            Problem(0, 0, f"can't be read: {escaped(getattr(error, 'strerror', None) or str(error))}")
+        )
+    return None
+
+
+def _compose(text: str) -> Any:
+    """The root node. Nesting is bounded here, before recursion is."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.max_depth = DEEPEST
+    yaml.composer.warn_double_anchors = False
+    return yaml.compose(text)
+
+
+def _syntax(error: MarkedYAMLError) -> Problem:
+    mark = error.problem_mark or error.context_mark
+    parts = [error.context, error.problem] if error.context else [error.problem]
+    text = "not YAML: " + ", ".join(escaped(str(part)) for part in parts if part)
+    if "\\t" in text:
+        text += "; indent with spaces, not tabs"
+    return Problem(mark.line + 1, mark.column + 1, text) if mark else Problem(0, 0, text)
+
+
+def _unreadable(error: YAMLError, text: str) -> Problem:
+    """A character that YAML does not allow: control characters, terminal escapes, NUL."""
+    position = getattr(error, "position", None)
+    if not isinstance(position, int) or position >= len(text):
+        return Problem(0, 0, f"not YAML: {escaped(str(error))}")
+    line = text.count("\n", 0, position) + 1
+    column = position - (text.rfind("\n", 0, position) + 1) + 1
+    return Problem(line, column, f"the character U+{ord(text[position]):04X} is not allowed in YAML")
+
+
+def _at(node: Any) -> tuple[int, int]:
+    return node.start_mark.line + 1, node.start_mark.column + 1
+
+
+class _Builder:
+    """Walks the nodes once and fills the document."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._values = 0
+
+    def build(self, root: Any) -> None:
+        self._document.places[()] = Place(_at(root), _at(root))
+        if not isinstance(root, MappingNode):
+            raise _Stop(
+                Problem(*_at(root), "the file must be a mapping: `cluster: NAME`, `hosts:` and so on, one on each line")
+            )
+        self._document.value = self._value(root, ())
+
+    def _value(self, node: Any, location: Location) -> Any:
+        self._count(node, location)
+        if str(node.tag) not in _KNOWN_TAGS:
+            raise _Stop(Problem(*_at(node), f"tags have no meaning here: {code(escaped(str(node.tag)))}"))
+        if isinstance(node, ScalarNode):
+            return _scalar(node)
+        if isinstance(node, SequenceNode):
+            return [self._item(child, (*location, index)) for index, child in enumerate(node.value)]
+        return self._mapping(node, location)
+
+    def _count(self, node: Any, location: Location) -> None:
+        """Aliases repeat nodes: what they come to is bounded in number and depth (an alias can hold itself)."""
+        self._values += 1
+        if self._values > MOST_VALUES:
+            raise _Stop(Problem(*_at(node), f"with its aliases the file comes to more than {MOST_VALUES} values"))
+        if len(location) > DEEPEST:
+            raise _Stop(Problem(*_at(node), f"nested deeper than {DEEPEST} levels, or an alias holds itself"))
+
+    def _item(self, node: Any, location: Location) -> Any:
+        self._document.places[location] = Place(_at(node), _at(node))
+        return self._value(node, location)
+
+    def _mapping(self, node: Any, location: Location) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        merged: list[Any] = []
+        first: dict[str, int] = {}
+        for key_node, value_node in node.value:
+            key = self._key(key_node, location)
+            if key is None:
+                continue
+            if key == _MERGE and not key_node.style:
+                merged.append(value_node)
+            elif key in first:
+                text = f"{code(key)} is here a second time; the first is on line {first[key]}"
+                self._document.problems.append(Problem(*_at(key_node), text))
+            else:
+                first[key] = _at(key_node)[0]
+                self._set(result, (*location, key), key_node, value_node)
+        for value_node in merged:
+            self._merge(result, value_node, location)
+        return result
+
+    def _key(self, node: Any, location: Location) -> str | None:
+        if isinstance(node, ScalarNode):
+            return str(node.value)
+        text = "a key must be a word; quote the text if it begins with { or ["
+        self._document.problems.append(Problem(*_at(node), text))
+        self._document.spoilt.add(location)
+        return None
+
+    def _set(self, result: dict[str, Any], location: Location, key_node: Any, value_node: Any) -> None:
+        self._document.places[location] = Place(_at(key_node), _at(value_node))
+        value = self._value(value_node, location)
+        if value is None:
+            text = f"{dotted(location)}: no value; write one or leave the line out"
+            self._document.problems.append(Problem(*_at(key_node), text))
+            self._document.spoilt.add(location)
+        else:
+            result[str(location[-1])] = value
+
+    def _merge(self, result: dict[str, Any], node: Any, location: Location) -> None:
+        """`<<: *alias` or `<<: [*a, *b]`: what the mapping has itself counts first, then the earlier alias."""
+        self._count(node, location)
+        for source in node.value if isinstance(node, SequenceNode) else [node]:
+            if not isinstance(source, MappingNode):
+                raise _Stop(Problem(*_at(source), "`<<` merges mappings only: `<<: *name`"))
+            for key_node, value_node in self._flat(source, location):
+                if (key := self._key(key_node, location)) is not None and key not in result:
+                    self._set(result, (*location, key), key_node, value_node)
+
+    def _flat(self, node: Any, location: Location, depth: int = 0) -> Iterator[tuple[Any, Any]]:
+        """The pairs of a mapping that is merged, and of those that it merges itself."""
+        if depth > DEEPEST:
+            raise _Stop(Problem(*_at(node), f"merged deeper than {DEEPEST} levels, or an alias holds itself"))
+        inner: list[Any] = []
+        for key_node, value_node in node.value:
+            self._count(key_node, location)
+            if isinstance(key_node, ScalarNode) and key_node.value == _MERGE and not key_node.style:
+                inner += value_node.value if isinstance(value_node, SequenceNode) else [value_node]
+            else:
+                yield key_node, value_node
+        for source in inner:
+            if not isinstance(source, MappingNode):
+                raise _Stop(Problem(*_at(source), "`<<` merges mappings only: `<<: *name`"))
+            yield from self._flat(source, location, depth + 1)
+
+
+def _scalar(node: Any) -> str | int | float | bool | None:
+    """YAML 1.2's core schema, less its odd numbers: 022, 0x16 and 1_000 stay the text that they are."""
+    value, tag = str(node.value), str(node.tag).removeprefix(_TAG)
+    if tag == "null" and value.lower() in ("", "~", "null"):
+        return None
+    if tag == "bool" and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if tag == "int" and _INT.fullmatch(value):
+        return int(value)
+    if tag == "float":
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

@@ -1,0 +1,217 @@
+"""The inventory as objects. The descriptions here are the reference: the schema and docs/inventory.md are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping  # noqa: TC003  pydantic reads the annotations
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+
+from provisioner.inventory.values import (
+    Address,
+    Advertise,
+    ClusterName,
+    FilePath,
+    HostName,
+    Ipv4,
+    LabelKey,
+    LabelValue,
+    Mtu,
+    NetworkName,
+    Port,
+    Prefix,
+    Range,
+    Seconds,
+    Servers,
+    Sha256,
+    Subnet,
+    Truth,
+    User,
+    one_of,
+)
+from provisioner.model import SshTarget
+
+_FIVE = 5
+_THREE = 3
+
+_Kind = Annotated[
+    str,
+    PlainValidator(one_of("consul", note=" (the one store that is built in so far)")),
+    WithJsonSchema({"type": "string", "enum": ["consul"]}),
+]
+_Driver = Annotated[str, PlainValidator(one_of("overlay")), WithJsonSchema({"type": "string", "enum": ["overlay"]})]
+_HostKeys = Annotated[
+    str,
+    PlainValidator(one_of("strict", "accept-new")),
+    WithJsonSchema({"type": "string", "enum": ["strict", "accept-new"]}),
+]
+
+
+class _Part(BaseModel):
+    """Frozen, and only the keys that are named here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Ssh(_Part):
+    """How the hosts are reached, as far as a host does not say otherwise."""
+
+    user: User = Field(
+        default="root", description="The user to log in as. Anyone but root needs sudo without a password."
+    )
+    key: FilePath | None = Field(
+        default=None,
+        description="The private key's file. Without it the SSH agent's keys and the usual files in ~/.ssh are tried."
+        " `~` is your home; a relative path starts at the inventory's folder.",
+        examples=["~/.ssh/id_ed25519"],
+    )
+    port: Port = Field(default=22, description="The SSH server's port.")
+    host_keys: _HostKeys = Field(
+        default="strict",
+        description="`strict`: only hosts whose key is in known_hosts."
+        " `accept-new`: the key of a host that is seen for the first time is written there; a changed key is refused.",
+    )
+    known_hosts: FilePath = Field(
+        default=Path("~/.ssh/known_hosts"),
+        validate_default=True,
+        description="The file with the hosts' keys. It is written with `accept-new` only.",
+    )
+    connect_timeout: Seconds = Field(
+        default=10.0, description="Seconds until a host that does not answer is given up, 1 to 600."
+    )
+
+
+class Host(_Part):
+    """One machine. What is left out is taken from `ssh` and from the `advertise` of the whole inventory."""
+
+    address: Address = Field(
+        description="Where SSH reaches the host: an IP or a host name; no user and no port.", examples=["192.168.56.11"]
+    )
+    port: Port | None = Field(default=None, description="The SSH server's port on this host, instead of `ssh.port`.")
+    user: User | None = Field(default=None, description="The user on this host, instead of `ssh.user`.")
+    key: FilePath | None = Field(
+        default=None, description="The private key's file for this host, instead of `ssh.key`."
+    )
+    advertise: Advertise | None = Field(
+        default=None,
+        description="What this host tells the others to reach its engine at: an interface (`eth1`) or an IPv4 address."
+        " Without it the address is found out on the host.",
+        examples=["eth1", "192.168.56.11"],
+    )
+
+
+class ConsulStore(_Part):
+    """Consul: an agent on every host, some of them servers."""
+
+    kind: _Kind = Field(description="Which store the engines share: `consul`.", examples=["consul"])
+    servers: Servers | None = Field(
+        default=None,
+        description="The hosts that are Consul servers: 1, 3 or 5 of them. Without it the first host of one or two,"
+        " the first three of three or four, the first five of five or more.",
+        examples=[["node1", "node2", "node3"]],
+    )
+    binary: FilePath | None = Field(
+        default=None,
+        description="A file on this machine, for hosts without a way out: Consul's zip as HashiCorp releases it, or the"
+        " program itself. It is uploaded. A relative path starts at the inventory's folder.",
+        examples=["files/consul_1.20.6_linux_amd64.zip"],
+    )
+    sha256: Sha256 | None = Field(default=None, description="The SHA-256 sum of `binary`, 64 hexadecimal digits.")
+    prefix: Prefix | None = Field(
+        default=None,
+        description="A path in front of all that the engines keep in the store, for a store that several clusters share.",
+        examples=["lab"],
+    )
+
+
+Store = ConsulStore  # with a second kind: Annotated[ConsulStore | EtcdStore, Field(discriminator="kind")]
+
+
+class NetworkEntry(_Part):
+    """One overlay network, as the file has it."""
+
+    driver: _Driver = Field(default="overlay", description="The network's driver: `overlay`.")
+    subnet: Subnet = Field(
+        description="The network's IPv4 range in CIDR form, with room for an address on every host."
+        " It must overlap nothing that the hosts reach otherwise, which is why it is not left to Docker.",
+        examples=["10.99.0.0/24"],
+    )
+    gateway: Ipv4 | None = Field(
+        default=None, description="The gateway's address in the subnet. Without it Docker takes the first one."
+    )
+    ip_range: Range | None = Field(
+        default=None,
+        description="The part of the subnet that containers get addresses from.",
+        examples=["10.99.0.128/25"],
+    )
+    mtu: Mtu | None = Field(
+        default=None,
+        description="The MTU of the network between the hosts, in bytes, 576 to 65535; containers get 50 less."
+        " Without it the hosts' own is found out.",
+    )
+    internal: Truth = Field(
+        default=False, description="Whether containers are kept from reaching anything outside this network."
+    )
+    labels: Mapping[LabelKey, LabelValue] = Field(
+        default_factory=dict, description="Labels of the Docker network: texts by name."
+    )
+
+
+class Network(NetworkEntry):
+    """One overlay network, with its name."""
+
+    name: NetworkName
+
+
+class InventoryFile(_Part):
+    """A cluster: its hosts, how they are reached, the store that their engines share, and the networks to build."""
+
+    cluster: ClusterName = Field(description="The cluster's name.", examples=["lab"])
+    ssh: Ssh = Field(default_factory=Ssh, description="How the hosts are reached.")
+    hosts: Mapping[HostName, Host] = Field(
+        description="The hosts by name. A name is the host's name in the store and in reports; it need not be its hostname.",
+        examples=[{"node1": {"address": "192.168.56.11"}}],
+    )
+    advertise: Advertise | None = Field(
+        default=None, description="For all hosts: the interface (`eth1`) that the others reach the engine at."
+    )
+    store: Store = Field(description="What the engines find one another through.", examples=[{"kind": "consul"}])
+    networks: Mapping[NetworkName, NetworkEntry] = Field(
+        description="The overlay networks by name.", examples=[{"demo": {"subnet": "10.99.0.0/24"}}]
+    )
+
+
+class Inventory(InventoryFile):
+    """A sound inventory. Its paths are absolute; hosts and networks are in the order of the file."""
+
+    path: Path
+    networks: Mapping[NetworkName, Network]
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The hosts that run the store: those that `store.servers` names, or the first 1, 3 or 5 of all."""
+        return self.store.servers or tuple(self.hosts)[: default_servers(len(self.hosts))]
+
+    def target(self, host: str) -> SshTarget:
+        """How this host is reached, with everything that it leaves out taken from `ssh`. KeyError: no such host."""
+        entry, ssh = self.hosts[host], self.ssh
+        return SshTarget(
+            name=host,
+            address=entry.address,
+            port=entry.port or ssh.port,
+            user=entry.user or ssh.user,
+            key=entry.key or ssh.key,
+            host_keys=ssh.host_keys,
+            known_hosts=ssh.known_hosts,
+            connect_timeout=ssh.connect_timeout,
+        )
+
+    def advertise_for(self, host: str) -> str | None:
+        """The interface or IPv4 address this host advertises; None: to be found out. KeyError: no such host."""
+        return self.hosts[host].advertise or self.advertise
+
+
+def default_servers(hosts: int) -> int:
+    """How many servers a store has where none are named: an odd number, so that a majority is never half."""
+    return 5 if hosts >= _FIVE else 3 if hosts >= _THREE else 1
