@@ -1,0 +1,74 @@
+"""What people and programs see of a run: while it goes on (`observer`) and at its end (`show`, `to_json`)."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from provisioner.report.stream import SafeStream, is_lively
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provisioner.model import Observer, Report
+    from provisioner.report.live import LiveObserver
+    from provisioner.report.plain import PlainObserver
+
+__all__ = ["observer", "show", "to_json"]
+
+
+@contextmanager
+def observer(
+    *, json: bool = False, stream: TextIO | None = None, color: bool | None = None, verbose: bool = False
+) -> Iterator[Observer]:
+    """Show what goes on while the block runs: a row for each host on a terminal, plain lines elsewhere.
+
+    stream: standard error unless told otherwise; with `json` standard output is left to the document.
+    color: None decides by the terminal and NO_COLOR. An exception passes through; the terminal is left clean.
+    """
+    shown_on = sys.stderr if stream is None or (json and stream is sys.stdout) else stream
+    watcher = _watcher(shown_on, color=color, verbose=verbose)
+    stopped = True
+    try:
+        yield watcher
+        stopped = False
+    finally:
+        watcher.close(stopped=stopped)
+
+
+def _watcher(stream: TextIO, *, color: bool | None, verbose: bool) -> LiveObserver | PlainObserver:
+    if is_lively(stream):
+        from provisioner.report import live  # noqa: PLC0415 - rich takes a while to import
+
+        return live.LiveObserver(stream, color=color, verbose=verbose)
+    from provisioner.report import plain  # noqa: PLC0415 - only where it is used
+
+    return plain.PlainObserver(SafeStream(stream), verbose=verbose)
+
+
+def show(
+    report: Report,
+    *,
+    json: bool = False,
+    out: TextIO | None = None,
+    err: TextIO | None = None,
+    color: bool | None = None,
+    verbose: bool = False,
+) -> None:
+    """Show the end of a run on `out`. With `json`: one document on `out`, and the text for people on `err`."""
+    out, err = out or sys.stdout, err or sys.stderr
+    from provisioner.report.people import show_people  # noqa: PLC0415 - rich takes a while to import
+
+    show_people(report, err if json else out, color=color, verbose=verbose)
+    if json:
+        document = SafeStream(out)
+        document.write(f"{to_json(report)}\n")
+        document.flush()
+
+
+def to_json(report: Report) -> str:
+    """Return the report as one JSON document; docs/json.md tells its shape."""
+    from provisioner.report import document  # noqa: PLC0415 - only where it is asked for
+
+    return document.to_json(report)

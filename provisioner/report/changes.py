@@ -1,0 +1,110 @@
+"""What a run changed, and what went wrong: hosts with the same story share it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from provisioner.model import State
+from provisioner.report import words
+from provisioner.report.paper import BAD, CARE, GOOD, QUIET, heading, widest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provisioner.model import Outcome, Report
+    from provisioner.report.paper import Look
+
+_Story = tuple[tuple[str, str], ...]  # (step, what was changed in it) in the order of the steps
+
+
+def changes(report: Report, look: Look) -> list[Text]:
+    stories: dict[str, list[tuple[str, str]]] = {}
+    for outcome in report.outcomes:
+        if outcome.state is State.CONVERGED:
+            stories.setdefault(outcome.host, []).append((words.line(outcome.step), _changed(outcome)))
+    alike: dict[_Story, list[str]] = {}
+    for host, story in stories.items():
+        alike.setdefault(tuple(story), []).append(host)
+    lines: list[Text] = []
+    for told, hosts in alike.items():
+        lines += heading(f"changed on {words.hosts(hosts, report.hosts)}")
+        width = widest(step for step, _ in told)
+        for step, what in told:
+            lines += look.prose(Text.assemble("  ", (step.ljust(width), GOOD), "  "), what)
+    return lines or _nothing(report)
+
+
+def _nothing(report: Report) -> list[Text]:
+    """Say that nothing had to be changed, where that is known of every step."""
+    states = {outcome.state for outcome in report.outcomes}
+    if not states or states - {State.SETTLED, State.SKIPPED} or report.lost:
+        return []
+    if report.writes:
+        said = f"nothing to change; {words.count(report.writes, 'script')} that may write ran (locks, proofs)"
+    else:
+        said = "nothing to change: no writes"
+    return [Text(), Text(said, GOOD)]
+
+
+def _changed(outcome: Outcome) -> str:
+    parts = []
+    for drift in outcome.drifts:
+        note = f" ({words.line(drift.note)})" if drift.note else ""
+        parts.append(words.line(drift.what) + note)
+    return ", ".join(parts) or "converged"
+
+
+def skipped(report: Report, look: Look) -> list[Text]:
+    """Return what was not looked at, and why."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for outcome in report.outcomes:
+        if outcome.state is State.SKIPPED and (outcome.reason or look.verbose):
+            alike.setdefault((words.line(outcome.step), words.line(outcome.reason)), []).append(outcome.host)
+    lines = heading("not looked at") if alike else []
+    for (step, reason), hosts in alike.items():
+        why = f": {reason}" if reason else ""
+        lines += look.prose(Text(f"  {step}  ", CARE), f"{words.hosts(hosts, report.hosts)}{why}")
+    return lines
+
+
+def errors(report: Report, look: Look) -> list[Text]:
+    """Return every error in full. What a failed step and a dropped host say alike is told once."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    told: set[tuple[str, str]] = set()
+    for host, where, text in _all_errors(report):
+        body = words.block(words.without_host(text, host)).strip()
+        if (host, body) not in told:
+            told.add((host, body))
+            alike.setdefault((where, body), []).append(host)
+    lines = heading("errors") if alike else []
+    for (where, body), hosts in alike.items():
+        names = words.hosts([host for host in hosts if host], report.hosts)
+        title = f"{names or 'the run'}{f': {where}' if where else ''}"
+        lines += look.prose(Text(f"  {look.marks.bad} ", BAD), title, BAD)
+        lines += [line for row in body.splitlines() for line in _error_row(row, look)]
+    return lines
+
+
+def _error_row(row: str, look: Look) -> list[Text]:
+    """Return a line of an error: what a host answered stands as it came, the rest is prose."""
+    text = row.lstrip()
+    indent = " " * (4 + len(row) - len(text))
+    if text.startswith("|"):
+        return [Text(indent + text, QUIET)]
+    return look.prose(Text(indent), text, QUIET if text.startswith("tried:") else "")
+
+
+def _all_errors(report: Report) -> Iterator[tuple[str, str, str]]:
+    """Yield (host, where, text); the host is empty where it is the whole run's."""
+    for outcome in report.outcomes:
+        if outcome.state is State.FAILED:
+            yield outcome.host, words.line(outcome.step), outcome.error or outcome.reason or "no reason was given"
+    for host, why in report.lost.items():
+        yield host, "dropped out", why
+    for proof in report.proofs:
+        if proof.error:
+            yield "", " on ".join(words.line(part) for part in (proof.proof, proof.network) if part), proof.error
+    for error in report.errors:
+        yield "", "", error

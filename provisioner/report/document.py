@@ -1,0 +1,50 @@
+"""The run as one JSON document, for programs. Its shape is told in docs/json.md."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from provisioner.model import Drift, Pair
+from provisioner.report import words
+from provisioner.report.verdict import proven, verdict
+
+if TYPE_CHECKING:
+    from provisioner.model import Report
+
+VERSION = 1  # goes up when a field is renamed, removed or changes its meaning; not when one is added
+
+
+def to_json(report: Report) -> str:
+    """Return the report as one JSON document: sorted keys, ASCII only, secrets left out."""
+    document = {**_fields(report), "version": VERSION, "proven": proven(report), "verdict": verdict(report)}
+    return json.dumps(document, sort_keys=True, indent=2, allow_nan=False)
+
+
+def _fields(value: object) -> dict[str, object]:
+    if not dataclasses.is_dataclass(value):
+        raise TypeError(f"{type(value).__name__} has no place in a report")
+    plain = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Drift):
+        for name in ("found", "wanted"):
+            plain[name] = "" if value.secret else words.exact(getattr(value, name))
+    if isinstance(value, Pair):
+        plain["proven"] = value.proven
+    return plain
+
+
+def _plain(value: object) -> object:
+    match value:
+        case bool() | int() | None:
+            return value
+        case float():
+            return round(value, 3)
+        case str():
+            return words.block(value)
+        case Mapping():
+            return {words.line(str(key)): _plain(item) for key, item in value.items()}
+        case tuple() | list():
+            return [_plain(item) for item in value]
+    return _fields(value)

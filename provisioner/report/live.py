@@ -1,0 +1,181 @@
+"""The run on a terminal: a row for each host, rewritten in place; what is over becomes a printed line above."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from rich.live import Live
+from rich.text import Text
+
+from provisioner.model import Notice, State
+from provisioner.report import stream as streams
+from provisioner.report import words
+from provisioner.report.board import Board
+from provisioner.report.paper import BAD, CARE, GOOD, HEAD, QUIET, console, fit, widest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from provisioner.model import Event
+    from provisioner.report.board import Closed, Phase, Row
+
+_PER_SECOND = 6
+_HEADERS = 3  # phases that are named at once
+_NARROW = 50  # columns below which the phase of a host is left out
+_STYLES = {
+    State.SETTLED: GOOD,
+    State.CONVERGED: GOOD,
+    State.DRIFTED: CARE,
+    State.PENDING: CARE,
+    State.FAILED: BAD,
+    State.SKIPPED: QUIET,
+}
+_COUNTED = {
+    State.CONVERGED: ("changed", GOOD),
+    State.DRIFTED: ("drifted", CARE),
+    State.PENDING: ("can't be known yet", CARE),
+    State.SKIPPED: ("skipped", QUIET),
+    State.FAILED: ("failed", BAD),
+}
+
+
+class LiveObserver:
+    """rich redraws from a thread of its own, which asks the board; `event` only prints what is over.
+
+    The board's lock is never held while rich's is taken, so the two threads can't wait for each other.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        color: bool | None = None,
+        verbose: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._board = Board(clock)
+        self._marks = streams.marks(stream)
+        self._verbose = verbose
+        self._console = console(stream, color=color)
+        self._closed = False
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._draw,
+            refresh_per_second=_PER_SECOND,
+            transient=True,
+            vertical_overflow="crop",
+            redirect_stdout=False,  # a program may read it
+            redirect_stderr=stream is sys.stderr,
+        )
+        self._live.start()
+
+    def event(self, event: Event) -> None:
+        if self._closed:  # a worker that outlived an interrupted run
+            return
+        closed = self._board.take(event)
+        if isinstance(event, Notice):
+            self._print(Text(words.line(event.text)))
+        elif closed is not None:
+            self._print(*self._over(closed))
+
+    def close(self, *, stopped: bool) -> None:
+        """Erase the rows. A run that was stopped says what was still going on."""
+        if self._closed:
+            return
+        self._closed = True
+        self._live.stop()
+        now, phases, rows = self._board.look()
+        for phase in phases if stopped else ():
+            busy = [row for row in rows if row.phase == phase.name and row.state is None]
+            doing = ", ".join(words.line(row.host) + (f" ({words.line(row.text)})" if row.text else "") for row in busy)
+            took = words.seconds(now - phase.began, 1)
+            text = f" {words.line(phase.name)}   stopped after {took}{': ' if doing else ''}{doing}"
+            self._print(Text.assemble((self._marks.bad, BAD), text))
+
+    def _print(self, *lines: Text) -> None:
+        for line in lines:
+            self._console.print(line, soft_wrap=True)
+
+    def _over(self, closed: Closed) -> list[Text]:
+        failed = State.FAILED in closed.states.values()
+        line = Text.assemble(
+            (self._marks.bad, BAD) if failed else (self._marks.ok, GOOD),
+            f" {words.line(closed.name):<14}",
+            f" {words.count(len(closed.hosts), 'host'):>8}   {words.seconds(closed.seconds, 1):>6}",
+        )
+        states = list(closed.states.values())
+        for state, (word, style) in _COUNTED.items():
+            if states.count(state):
+                line.append("   ").append(f"{states.count(state)} {word}", style)
+        told = [(host, error) for host, error in closed.errors.items()]
+        shown = told if self._verbose else told[:5]
+        lines = [line, *(Text(f"  {words.line(host)}: {error}", BAD) for host, error in shown)]
+        if len(told) > len(shown):
+            lines.append(Text(f"  {self._marks.dots} and {len(told) - len(shown)} more", BAD))
+        return lines
+
+    def _draw(self) -> Text:
+        now, phases, rows = self._board.look()
+        width, height = self._console.size
+        heads = [self._head(phase, now, width) for phase in phases[-_HEADERS:]]
+        most = max(height - len(heads) - 2, 1)  # one line for those left out, one for the cursor
+        shown, left_out = _most_telling(rows, most)
+        lines = [*heads, *self._table(shown, now, width)]
+        if left_out:
+            lines.append(
+                Text(fit(f"  {self._marks.dots} and {_summed(left_out)}", width - 1, self._marks).rstrip(), QUIET)
+            )
+        return Text("\n", no_wrap=True, overflow="crop").join(lines[: max(height - 1, 1)])
+
+    def _head(self, phase: Phase, now: float, width: int) -> Text:
+        told = f"{phase.number}. {words.line(phase.name)}: {words.line(phase.title)}"
+        done = f"  {len(phase.states)}/{len(phase.hosts)}  {words.seconds(now - phase.began, 1)}"
+        return Text(fit(told, min(widest([told]), width - len(done) - 1), self._marks) + done, HEAD)
+
+    def _table(self, rows: list[Row], now: float, width: int) -> list[Text]:
+        name = widest((words.line(row.host) for row in rows), max(width // 4, 8))
+        phase = widest((words.line(row.phase) for row in rows), 14) if width >= _NARROW else 0
+        rest = max(width - 3 - name - 2 - (phase + 2 if phase else 0) - 11, 4)
+        return [self._row(row, now, (name, phase, rest)) for row in rows]
+
+    def _row(self, row: Row, now: float, widths: tuple[int, int, int]) -> Text:
+        name, phase, rest = widths
+        style = _STYLES[row.state] if row.state else "cyan"
+        text = words.line(row.text) or (row.state.value if row.state else "")
+        took = now - row.began if row.took is None else row.took
+        line = Text.assemble((self._mark(row, now), style), f" {fit(words.line(row.host), name, self._marks)}")
+        if phase:
+            line.append(f"  {fit(words.line(row.phase), phase, self._marks)}", QUIET)
+        line.append(f"  {fit(text, rest, self._marks)}", style if row.state is State.FAILED else "")
+        return line.append(f" {words.seconds(took, 1):>9}", QUIET)
+
+    def _mark(self, row: Row, now: float) -> str:
+        if row.state is None:
+            return self._marks.spinner[int(now * _PER_SECOND) % len(self._marks.spinner)]
+        if row.state is State.FAILED:
+            return self._marks.bad
+        return self._marks.none if row.state in (State.SKIPPED, State.PENDING) else self._marks.ok
+
+
+def _most_telling(rows: list[Row], most: int) -> tuple[list[Row], list[Row]]:
+    """Return the rows to show and those left out. All in their order where they fit; else busy and failed first."""
+    if len(rows) <= most:
+        return rows, []
+    order = sorted(range(len(rows)), key=lambda at: (_rank(rows[at]), at))
+    return [rows[at] for at in order[:most]], [rows[at] for at in order[most:]]
+
+
+def _rank(row: Row) -> int:
+    if row.state is None:
+        return 0
+    return 1 if row.state is State.FAILED else 2
+
+
+def _summed(rows: list[Row]) -> str:
+    """Return "37 settled", "3 busy, 34 settled"."""
+    busy = sum(row.state is None for row in rows)
+    failed = sum(row.state is State.FAILED for row in rows)
+    parts = ((busy, "busy"), (failed, "failed"), (len(rows) - busy - failed, "settled"))
+    return ", ".join(f"{number} {word}" for number, word in parts if number)

@@ -1,0 +1,178 @@
+"""Who reached whom: the pairs of a proof as a table, rows from, columns to.
+
+Names over the columns while they fit, then numbers; beyond a dozen hosts one character a pair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from provisioner.report import words
+from provisioner.report.paper import BAD, GOOD, QUIET, fit, widest
+from provisioner.report.verdict import tally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provisioner.model import Pair, ProofResult, Report
+    from provisioner.report.paper import Look
+    from provisioner.report.verdict import Tally
+
+_MOST_WITH_TIMES = 12
+_MOST_TOLD = 20
+_NAME = 20  # cells of a host's name in front of a row
+_BUNCH = 10  # columns of the compact matrix between two gaps
+_FAILURES = {
+    "n": "name not resolved",
+    "a": "address not reached",
+    "b": "not reached by name",
+    "f": "no packet of full size",
+    "?": "not measured",
+}
+
+
+def failures(pair: Pair | None) -> str:
+    """Return a letter for each thing that failed. Who has no name can't be reached by it: that is told once."""
+    if pair is None:
+        return "?"
+    name = "n" if pair.name is None else "b" if pair.by_name is None else ""
+    return name + ("a" if pair.address is None else "") + ("f" if pair.full is None else "")
+
+
+def matrix(proof: ProofResult, report: Report, look: Look) -> list[Text]:
+    seen = tally(proof, report.hosts)
+    if not seen.total:
+        return []
+    grid = _Grid(seen, look)
+    rows = grid.with_times() if len(seen.hosts) <= _MOST_WITH_TIMES else None
+    rows = rows or list(grid.compact())
+    return [*rows, *_legend(seen, look), *_failing(seen, look)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    seen: Tally
+    look: Look
+
+    def with_times(self) -> list[Text] | None:
+        """Return the table with times, or None where it is too wide."""
+        hosts = [words.line(host) for host in self.seen.hosts]
+        numbers = [str(number) for number in range(1, len(hosts) + 1)]
+        numbered = [f"{number:>2} {host}" for number, host in zip(numbers, hosts, strict=True)]
+        return self._table(hosts, hosts) or self._table(numbered, numbers)
+
+    def _table(self, labels: list[str], heads: list[str]) -> list[Text] | None:
+        cells = {pair: self._cell(*pair) for pair in self._all()}
+        width = widest((*heads, *(cell.plain for cell in cells.values())))
+        left = widest(labels, _NAME + 3)
+        if 4 + left + len(heads) * (width + 2) > self.look.width:
+            return None
+        top = "".join(f"  {fit(head, width, self.look.marks)}" for head in heads)
+        lines = [Text(f"    {' ' * left}{top}".rstrip(), QUIET)]
+        for label, source in zip(labels, self.seen.hosts, strict=True):
+            row = Text(f"    {fit(label, left, self.look.marks)}")
+            for target in self.seen.hosts:
+                cell = cells[source, target]
+                row.append("  ").append_text(cell).append(" " * (width - cell.cell_len))
+            row.rstrip()
+            lines.append(row)
+        return lines
+
+    def _all(self) -> list[tuple[str, str]]:
+        return [(source, target) for source in self.seen.hosts for target in self.seen.hosts]
+
+    def _cell(self, source: str, target: str) -> Text:
+        if source == target:
+            return Text(self.look.marks.none, QUIET)
+        pair = self.seen.pairs.get((source, target))
+        if pair is None or not pair.proven:
+            return Text(f"{self.look.marks.bad} {failures(pair)}", BAD)
+        times = [time for time in (pair.name, pair.address, pair.by_name, pair.full) if time is not None]
+        return Text(f"{self.look.marks.ok} {words.moment(max(times))}", GOOD)
+
+    def compact(self) -> Iterator[Text]:
+        """Yield one character a pair, in as many blocks of columns as the width takes."""
+        hosts = self.seen.hosts
+        digits = len(str(len(hosts)))
+        labels = [f"{number:>{digits}} {words.line(host)}" for number, host in enumerate(hosts, 1)]
+        left = widest(labels, _NAME + digits)
+        room = self.look.width - left - 6
+        each = max(room // (_BUNCH + 1) * _BUNCH, _BUNCH)
+        for begin in range(0, len(hosts), each):
+            columns = range(begin, min(begin + each, len(hosts)))
+            for digit in range(digits):
+                marks = [str(column + 1).rjust(digits)[digit] for column in columns]
+                yield Text(f"    {' ' * left}  {_bunched(marks)}".rstrip(), QUIET)
+            for label, source in zip(labels, hosts, strict=True):
+                row = Text(f"    {fit(label, left, self.look.marks)}  ")
+                for number, column in enumerate(columns):
+                    gap = " " if number and not number % _BUNCH else ""
+                    row.append(gap).append_text(self._mark(source, hosts[column]))
+                yield row
+
+    def _mark(self, source: str, target: str) -> Text:
+        if source == target:
+            return Text(self.look.marks.none, QUIET)
+        pair = self.seen.pairs.get((source, target))
+        if pair is not None and pair.proven:
+            return Text(self.look.marks.ok, GOOD)
+        letters = failures(pair)
+        return Text(letters if len(letters) == 1 else self.look.marks.bad.upper(), BAD)
+
+
+def _bunched(marks: list[str]) -> str:
+    return " ".join("".join(marks[at : at + _BUNCH]) for at in range(0, len(marks), _BUNCH))
+
+
+def _legend(seen: Tally, look: Look) -> list[Text]:
+    used = {letter for pair in _unproven(seen) for letter in failures(seen.pairs.get(pair))}
+    letters = [f"{letter} {meaning}" for letter, meaning in _FAILURES.items() if letter in used]
+    several = f"; {look.marks.bad.upper()} " if letters else ""
+    meaning = f"{several}{', '.join(letters)}" if letters else ""
+    return look.prose(
+        Text("    "),
+        f"rows: from, columns: to; {look.marks.ok} reached by name, by address, at full size{meaning}",
+        QUIET,
+    )
+
+
+def _unproven(seen: Tally) -> list[tuple[str, str]]:
+    wanted = [(source, target) for source in seen.hosts for target in seen.hosts if source != target]
+    return [pair for pair in wanted if pair not in seen.pairs or not seen.pairs[pair].proven]
+
+
+def _failing(seen: Tally, look: Look) -> list[Text]:
+    told = _in_words(seen)
+    most = len(told) if look.verbose else _MOST_TOLD
+    lines = [line for text in told[:most] for line in look.prose(Text(f"    {look.marks.bad} ", BAD), text)]
+    if len(told) > most:
+        lines.append(Text(f"    {look.marks.dots} and {len(told) - most} more", QUIET))
+    return lines
+
+
+def _in_words(seen: Tally) -> list[str]:
+    """Return what failed in words. A host that fails alike with all others is told in one line, not in many."""
+    left = dict.fromkeys(_unproven(seen))
+    told = []
+    for host in seen.hosts:
+        others = [other for other in seen.hosts if other != host]
+        for pairs, text in (
+            ([(host, other) for other in others], f"{words.line(host)} -> every other host"),
+            ([(other, host) for other in others], f"every other host -> {words.line(host)}"),
+        ):
+            ways = {_way(seen, pair) if pair in left else "" for pair in pairs}
+            if len(pairs) > 1 and len(ways) == 1 and ways != {""}:
+                told.append(f"{text}: {ways.pop()}")
+                left = {pair: None for pair in left if pair not in set(pairs)}
+    return told + [
+        f"{words.line(source)} -> {words.line(target)}: {_way(seen, (source, target))}" for source, target in left
+    ]
+
+
+def _way(seen: Tally, pair: tuple[str, str]) -> str:
+    found = seen.pairs.get(pair)
+    detail = words.line(found.detail) if found else ""
+    return ", ".join(_FAILURES[letter] for letter in failures(found)) + (f" ({detail})" if detail else "")

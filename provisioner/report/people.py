@@ -1,0 +1,46 @@
+"""The end of a run for people: the sections in their order, the verdict last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TextIO
+
+from rich.text import Text
+
+from provisioner.report import stream as streams
+from provisioner.report.changes import changes, errors, skipped
+from provisioner.report.findings import findings
+from provisioner.report.paper import BAD, CARE, GOOD, Look, console
+from provisioner.report.plan import plan
+from provisioner.report.proofs import proofs
+from provisioner.report.status import status
+from provisioner.report.verdict import hosts_that_drifted, proven, stops, verdict
+
+if TYPE_CHECKING:
+    from provisioner.model import Report
+
+
+def lines(report: Report, look: Look) -> list[Text]:
+    """Return the whole report. Sections that have nothing to say are not there."""
+    sections = [findings(report, look), status(report, look), plan(report, look)]
+    if report.command == "up":
+        sections.append(changes(report, look))
+    sections += [skipped(report, look), errors(report, look), proofs(report, look)]
+    sections.append([Text(), *look.prose(Text(), verdict(report), f"bold {_style(report)}")])
+    told = [line for section in sections for line in section]
+    return told if told[0].plain else told[1:]
+
+
+def _style(report: Report) -> str:
+    if proven(report):
+        return GOOD
+    if stops(report) or report.lost or (report.exit_code and report.command not in ("plan", "status")):
+        return BAD
+    return CARE if hosts_that_drifted(report) else GOOD
+
+
+def show_people(report: Report, stream: TextIO, *, color: bool | None, verbose: bool) -> None:
+    paper = console(stream, color=color)
+    look = Look(streams.marks(stream), paper.width, wrap=paper.is_terminal, verbose=verbose)
+    for line in lines(report, look):
+        paper.print(line, soft_wrap=True)
+    paper.file.flush()

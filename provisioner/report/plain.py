@@ -1,0 +1,115 @@
+"""The run as plain lines: for logs, pipes and terminals that can't do more. No control characters, no rich."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from provisioner.model import HostChanged, Notice, PhaseBegan, PhaseEnded, State
+from provisioner.report import words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from provisioner.model import Event, Outcome
+    from provisioner.report.stream import SafeStream
+
+
+class PlainObserver:
+    """One line per change of state. Settled hosts share a line at the end of their phase, unless `verbose`."""
+
+    def __init__(
+        self, stream: SafeStream, *, verbose: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream = stream
+        self._verbose = verbose
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._open: dict[str, _Phase] = {}
+
+    def event(self, event: Event) -> None:
+        with self._lock:
+            lines = self._lines(event)
+            for line in lines:
+                self._stream.write(f"{line}\n")
+            if lines:
+                self._stream.flush()
+
+    def close(self, *, stopped: bool) -> None:
+        """Tell what was still going on when a run was stopped."""
+        with self._lock:
+            for name, phase in self._open.items() if stopped else ():
+                took = words.seconds(self._clock() - phase.began)
+                busy = [host for host in phase.hosts if host not in phase.told]
+                self._stream.write(f"{words.line(name)}  stopped after {took}  busy: {words.hosts(busy) or 'none'}\n")
+            self._open.clear()
+            self._stream.flush()
+
+    def _lines(self, event: Event) -> list[str]:
+        match event:
+            case PhaseBegan():
+                self._open[event.name] = _Phase(event.hosts, self._clock())
+                if not self._verbose:
+                    return []
+                hosts = words.count(len(event.hosts), "host")
+                return [f"{words.line(event.name)}  begins  {words.line(event.title)}  ({hosts})"]
+            case HostChanged():
+                return self._changed(event)
+            case PhaseEnded():
+                return self._ended(event)
+            case Notice():
+                return [words.line(event.text)]
+
+    def _changed(self, event: HostChanged) -> list[str]:
+        phase = self._open.setdefault(event.phase, _Phase((event.host,), self._clock()))
+        text = words.line(event.text)
+        if event.state is None:
+            if not text or phase.texts.get(event.host) == text:
+                return []
+            phase.texts[event.host] = text
+            return [f"{words.line(event.phase)}  {phase.pad(event.host)}  {text}"]
+        if event.state is State.SETTLED and not self._verbose:
+            return []
+        return phase.tell(event.phase, event.host, event.state, self._clock() - phase.began, text)
+
+    def _ended(self, event: PhaseEnded) -> list[str]:
+        hosts = tuple(outcome.host for outcome in event.outcomes)
+        phase = self._open.pop(event.name, None) or _Phase(hosts, self._clock())
+        lines: list[str] = []
+        settled: list[str] = []
+        for outcome in event.outcomes:
+            if outcome.state is State.SETTLED and not self._verbose:
+                settled.append(outcome.host)
+            else:
+                why = _why(outcome)
+                lines += phase.tell(event.name, outcome.host, outcome.state, outcome.seconds, why)
+        if settled:
+            names = words.hosts(settled, phase.hosts)
+            lines.append(f"{words.line(event.name)}  {names}  settled  {words.seconds(event.seconds)}")
+        return lines
+
+
+def _why(outcome: Outcome) -> str:
+    return words.first_line(outcome.error, outcome.host) if outcome.error else words.line(outcome.reason)
+
+
+class _Phase:
+    """What was already said about a phase that runs."""
+
+    def __init__(self, hosts: tuple[str, ...], began: float) -> None:
+        self.hosts = hosts
+        self.began = began
+        self.texts: dict[str, str] = {}
+        self.told: dict[str, State] = {}
+        self._width = max((len(words.line(host)) for host in hosts), default=0)
+
+    def pad(self, host: str) -> str:
+        return words.line(host).ljust(self._width)
+
+    def tell(self, name: str, host: str, state: State, took: float, why: str) -> list[str]:
+        if self.told.get(host) is state:
+            return []
+        self.told[host] = state
+        line = f"{words.line(name)}  {self.pad(host)}  {state.value:<9}  {words.seconds(took)}"
+        return [f"{line}  {why}".rstrip()]

@@ -1,0 +1,101 @@
+"""What would change: step by step in their order, each difference once with all the hosts that have it."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from provisioner.model import Drift, State
+from provisioner.report import words
+from provisioner.report.paper import BAD, CARE, GOOD, HEAD, QUIET, heading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provisioner.model import Outcome, Report
+    from provisioner.report.paper import Look
+
+_UNKNOWN = "can't be known before an earlier step has run"
+_INDENT = "    "
+_STYLES = {"+": GOOD, "-": BAD, "@": "cyan", "\\": QUIET}
+_CONTEXT = 3
+
+
+def plan(report: Report, look: Look) -> list[Text]:
+    """Return the drift of every step; nothing for a step that is settled everywhere."""
+    lines: list[Text] = []
+    for step in dict.fromkeys(outcome.step for outcome in report.outcomes):
+        drifted = [o for o in report.outcomes if o.step == step and o.state in (State.DRIFTED, State.PENDING)]
+        lines += heading(step) if drifted else []
+        for hosts, drifts in _folded(drifted):
+            lines += look.prose(Text("  "), f"{words.hosts(hosts, report.hosts)}:", HEAD)
+            lines += [line for drift, reason in drifts for line in _shown(drift, reason, hosts)]
+    return lines
+
+
+def _folded(outcomes: list[Outcome]) -> list[tuple[tuple[str, ...], list[tuple[Drift, str]]]]:
+    """Return groups of hosts with what they have in common: a difference of many hosts is shown once."""
+    alike: dict[tuple[str, ...], tuple[list[str], Drift, str]] = {}
+    for outcome in outcomes:
+        for drift in outcome.drifts or (Drift("", pending=outcome.state is State.PENDING),):
+            key = tuple(line.plain for line in _shown(drift, outcome.reason, ("",)))
+            alike.setdefault(key, ([], drift, outcome.reason))[0].append(outcome.host)
+    groups: dict[tuple[str, ...], list[tuple[Drift, str]]] = {}
+    for hosts, drift, reason in alike.values():
+        groups.setdefault(tuple(dict.fromkeys(hosts)), []).append((drift, reason))
+    return list(groups.items())
+
+
+def _shown(drift: Drift, reason: str, hosts: tuple[str, ...]) -> list[Text]:
+    if drift.pending:
+        why = words.line(reason)
+        said = why if why.startswith("can't be known") else _UNKNOWN + (f" ({why})" if why else "")
+        what = words.line(drift.what)
+        return [Text.assemble(_INDENT, ("? ", CARE), what + ": " if what else "", (said, QUIET))]
+    if drift.secret:
+        return [_line(drift, "contents are secret")]
+    texts = (drift.found, drift.wanted)
+    if drift.found != drift.wanted and (drift.is_file or any("\n" in text.strip() for text in texts)):
+        return list(_difference(drift, hosts))
+    return [_line(drift, _from_to(drift))]
+
+
+def _line(drift: Drift, detail: str) -> Text:
+    sign, style = ("+", GOOD) if not drift.found else ("-", BAD) if not drift.wanted else ("~", CARE)
+    details = ", ".join(part for part in (detail, _takes(drift)) if part)
+    what = words.line(drift.what) or "found otherwise than wanted"
+    return Text.assemble(_INDENT, (f"{sign} {what}", style), (f"  ({details})" if details else "", QUIET))
+
+
+def _from_to(drift: Drift) -> str:
+    found, wanted = words.line(drift.found), words.line(drift.wanted)
+    if drift.is_file or found == wanted:
+        return ""
+    return f"{found or 'nothing'} -> {wanted or 'nothing'}"
+
+
+def _takes(drift: Drift) -> str:
+    return f"takes: {words.line(drift.note)}" if drift.note else ""
+
+
+def _difference(drift: Drift, hosts: tuple[str, ...]) -> Iterator[Text]:
+    """Yield a unified diff. Contents are shown exactly: neither wrapped nor with their control characters left out."""
+    whose = words.line(hosts[0]) if len(hosts) == 1 else words.count(len(hosts), "host")
+    what = words.line(drift.what)
+    yield Text.assemble(_INDENT, (f"--- {what} ({whose}, {'found' if drift.found else 'nothing found'})", BAD))
+    yield Text.assemble(_INDENT, (f"+++ {what} ({'wanted' if drift.wanted else 'not wanted'})", GOOD))
+    found, wanted = _rows(drift.found), _rows(drift.wanted)
+    for row in list(difflib.unified_diff(found, wanted, n=_CONTEXT, lineterm=""))[2:]:
+        for part in row.split("\n"):  # a row without a line end at the end of its file has a second part
+            yield Text.assemble(_INDENT, (part, _STYLES.get(part[:1], "")))
+    if drift.note:
+        yield Text.assemble(_INDENT, (f"({_takes(drift)})", QUIET))
+
+
+def _rows(text: str) -> list[str]:
+    """Return the lines, made visible. Only a line feed ends one, and a last line without it is another line."""
+    rows = [words.exact(row) for row in text.split("\n")]
+    last = rows.pop()
+    return [*rows, f"{last}\n\\ no line end at the end of the file"] if last else rows

@@ -1,0 +1,44 @@
+"""The evidence: each proof with its matrix, or in one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from provisioner.model import State
+from provisioner.report import words
+from provisioner.report.matrix import matrix
+from provisioner.report.paper import BAD, CARE, GOOD, HEAD, QUIET
+from provisioner.report.verdict import tally
+
+if TYPE_CHECKING:
+    from provisioner.model import ProofResult, Report
+    from provisioner.report.paper import Look
+
+
+def proofs(report: Report, look: Look) -> list[Text]:
+    lines = [Text(), Text("proofs", HEAD)] if report.proofs else []
+    for proof in report.proofs:
+        lines += _title(proof, report, look)
+        lines += matrix(proof, report, look)
+    return lines
+
+
+def _title(proof: ProofResult, report: Report, look: Look) -> list[Text]:
+    seen = tally(proof, report.hosts)
+    good = proof.state in (State.SETTLED, State.CONVERGED) and seen.proven >= seen.total
+    mark, style = (look.marks.ok, GOOD) if good else (look.marks.bad, BAD)
+    if proof.state in (State.SKIPPED, State.PENDING):
+        mark, style = look.marks.none, CARE
+    facts = [
+        f"{seen.proven} of {seen.total} pairs" if seen.total else proof.state.value,
+        f"MTU {proof.mtu} bytes" if proof.mtu else "",
+        f"{'converged in' if good and seen.total else 'after'} {words.seconds(proof.seconds, 1)}"
+        if proof.seconds
+        else "",
+        words.line(proof.reason),
+    ]
+    name = " on ".join(words.line(part) for part in (proof.proof, proof.network) if part)
+    first = Text.assemble("  ", (mark, style), f" {name}: ")
+    return look.prose(first, ", ".join(fact for fact in facts if fact), QUIET if style == CARE else "")

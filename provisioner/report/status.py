@@ -1,0 +1,81 @@
+"""The hosts at a glance: a table where it fits, else a few lines for each host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from provisioner.report import words
+from provisioner.report.paper import BAD, GOOD, HEAD, QUIET, fit, widest
+
+if TYPE_CHECKING:
+    from provisioner.model import HostSummary, Report
+    from provisioner.report.paper import Look
+
+_HEADS = ("host", "reached", "system", "engine", "advertise", "store", "leader", "networks", "containers")
+
+
+def status(report: Report, look: Look) -> list[Text]:
+    if not report.summaries:
+        return []
+    rows = [_row(summary, look) for summary in report.summaries]
+    widths = [widest((head, *(row[at] for row in rows))) for at, head in enumerate(_HEADS)]
+    fits = sum(widths) + 2 * len(widths) - 2 <= look.width
+    lines = _table(rows, widths, look) if fits else _cards(rows, look)
+    return [*lines, *_errors(report, look)]
+
+
+def _row(summary: HostSummary, look: Look) -> tuple[str, ...]:
+    store = f"{summary.store} {summary.store_role}"
+    known = (summary.system, summary.engine, summary.advertise, store, summary.leader, ", ".join(summary.networks))
+    return (
+        words.line(summary.host),
+        f"{look.marks.ok} {words.line(summary.address)}" if summary.reached else f"{look.marks.bad} no",
+        *(words.line(text) or look.marks.none for text in known),
+        str(summary.containers) if summary.reached else look.marks.none,
+    )
+
+
+def _table(rows: list[tuple[str, ...]], widths: list[int], look: Look) -> list[Text]:
+    head = "  ".join(fit(name, width, look.marks) for name, width in zip(_HEADS, widths, strict=True))
+    lines = [Text(), Text(head.rstrip(), HEAD)]
+    for row in rows:
+        line = Text()
+        for at, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            line.append("  " if at else "").append(fit(cell, width, look.marks), _style(at, cell, look))
+        line.rstrip()
+        lines.append(line)
+    return lines
+
+
+def _cards(rows: list[tuple[str, ...]], look: Look) -> list[Text]:
+    lines: list[Text] = []
+    left = widest(_HEADS[2:])
+    for row in rows:
+        lines += [Text(), Text.assemble((row[0], HEAD), "  ", (row[1], _style(1, row[1], look)))]
+        for at in range(2, len(row)):
+            if row[at] != look.marks.none:
+                lines += look.prose(Text(f"  {_HEADS[at].ljust(left)}  ", QUIET), row[at])
+    return lines
+
+
+def _style(at: int, cell: str, look: Look) -> str:
+    if at == 1:
+        return GOOD if cell.startswith(look.marks.ok) else BAD
+    return QUIET if cell == look.marks.none else ""
+
+
+def _errors(report: Report, look: Look) -> list[Text]:
+    alike: dict[str, list[str]] = {}
+    for summary in report.summaries:
+        if summary.error and summary.host not in report.lost:
+            alike.setdefault(words.block(words.without_host(summary.error, summary.host)).strip(), []).append(
+                summary.host
+            )
+    lines = [Text()] if alike else []
+    for body, hosts in alike.items():
+        first, *rest = body.splitlines() or [""]
+        lines += look.prose(Text(f"{look.marks.bad} ", BAD), f"{words.hosts(hosts, report.hosts)}: {first}")
+        lines += [Text(f"  {row}", QUIET) for row in rest]
+    return lines

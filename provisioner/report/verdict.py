@@ -1,0 +1,159 @@
+"""The last line: one sentence that says what a run came to. Pure; it never says more than was seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provisioner.model import Severity, State
+from provisioner.report import words
+
+if TYPE_CHECKING:
+    from provisioner.model import Pair, ProofResult, Report
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+_GOOD = (State.SETTLED, State.CONVERGED)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The ordered pairs of one proof, without a host's pair with itself. A pair that nobody measured is not proven."""
+
+    hosts: tuple[str, ...]
+    pairs: dict[tuple[str, str], Pair]
+
+    @property
+    def total(self) -> int:
+        return len(self.hosts) * (len(self.hosts) - 1)
+
+    @property
+    def proven(self) -> int:
+        return sum(pair.proven for pair in self.pairs.values())
+
+
+def tally(proof: ProofResult, order: tuple[str, ...] = ()) -> Tally:
+    """Return the proof's pairs, its hosts in the inventory's order."""
+    pairs = {(pair.source, pair.target): pair for pair in proof.pairs if pair.source != pair.target}
+    seen = dict.fromkeys(host for pair in proof.pairs for host in (pair.source, pair.target))
+    known = [host for host in order if host in seen]
+    return Tally((*known, *(host for host in seen if host not in set(known))), pairs)
+
+
+def stops(report: Report) -> int:
+    return sum(finding.severity is Severity.STOP for finding in report.findings)
+
+
+def proven(report: Report) -> bool:
+    """Tell whether the run ended with evidence: proofs ran, none failed, every pair was proven, no host is missing."""
+    ran = [proof for proof in report.proofs if proof.state is not State.SKIPPED]
+    return bool(ran) and not report.exit_code and not _troubles(report)
+
+
+def verdict(report: Report) -> str:
+    if report.exit_code == _INTERRUPTED:
+        return "interrupted: run it again to go on where it stopped"
+    if report.command != "status" and stops(report):
+        untouched = "; nothing was changed" if not report.writes else ""
+        return f"stopped: {words.count(stops(report), 'finding')} to be cured first{untouched}"
+    match report.command:
+        case "plan":
+            return _planned(report)
+        case "status":
+            return _reached(report)
+    if proven(report):
+        return f"proven: {_hosts(report)}, {_evidence(report)}"
+    troubles = _troubles(report)
+    if not troubles and not report.exit_code:
+        return _unproven(report)
+    return f"not proven: {'; '.join(troubles) or f'the run failed (exit code {report.exit_code})'}"
+
+
+def _unproven(report: Report) -> str:
+    if report.outcomes:
+        return f"settled: {_hosts(report)}; not proven, because no proof was run"
+    return f"done in {words.seconds(report.seconds, 1)}"
+
+
+def _hosts(report: Report) -> str:
+    return words.count(len(report.hosts), "host")
+
+
+def _evidence(report: Report) -> str:
+    parts = [_pairs_proven(report, proof) for proof in report.proofs if proof.pairs]
+    return "; ".join(parts) or "no pairs to prove"
+
+
+def _pairs_proven(report: Report, proof: ProofResult) -> str:
+    seen = tally(proof, report.hosts)
+    if not seen.total:
+        return f"no pairs to prove on {words.line(proof.network)}"
+    size = f", full size {proof.mtu} bytes" if proof.mtu else ""
+    pairs = f"{seen.proven} of {seen.total} pairs on {words.line(proof.network)}"
+    return f"{pairs} by name and address{size}, converged in {words.seconds(proof.seconds, 1)}"
+
+
+def _troubles(report: Report) -> list[str]:
+    failed = {outcome.host for outcome in report.outcomes if outcome.state is State.FAILED} - set(report.lost)
+    drifted = hosts_that_drifted(report)
+    told = [
+        f"{words.count(len(report.lost), 'host')} dropped out ({words.hosts(sorted(report.lost))})"
+        if report.lost
+        else "",
+        f"a step failed on {words.hosts(sorted(failed))}" if failed else "",
+        f"{words.count(len(drifted), 'host has', 'hosts have')} drifted ({_things(report)})" if drifted else "",
+        *(_trouble(report, proof) for proof in report.proofs),
+        *(words.first_line(error) for error in report.errors),
+        f"{words.count(stops(report), 'finding')} to be cured" if stops(report) else "",
+    ]
+    return [text for text in told if text]
+
+
+def _trouble(report: Report, proof: ProofResult) -> str:
+    seen = tally(proof, report.hosts)
+    if seen.proven < seen.total:
+        return f"{seen.proven} of {seen.total} pairs on {words.line(proof.network)}"
+    if proof.state in _GOOD or proof.state is State.SKIPPED:
+        return ""
+    where = f" on {words.line(proof.network)}" if proof.network else ""
+    return f"{words.line(proof.proof)}{where} {proof.state.value}"
+
+
+def hosts_that_drifted(report: Report) -> set[str]:
+    return {outcome.host for outcome in report.outcomes if outcome.state is State.DRIFTED}
+
+
+def _things(report: Report) -> str:
+    drifts = [drift for outcome in report.outcomes if outcome.state is State.DRIFTED for drift in outcome.drifts]
+    unknown = sum(drift.pending for drift in drifts) + sum(o.state is State.PENDING for o in report.outcomes)
+    more = f", {unknown} can't be known yet" if unknown else ""
+    return words.count(sum(not drift.pending for drift in drifts), "thing") + more
+
+
+def _planned(report: Report) -> str:
+    states = {host: _stands(report, host) for host in report.hosts}
+    parts = []
+    for state in dict.fromkeys(("would change", "can't be known yet", "settled", "failed", "not looked at")):
+        number = sum(stands == state for stands in states.values())
+        if number:
+            things = f" ({_things(report)})" if state == "would change" else ""
+            parts.append(f"{number} {state}{things}")
+    return f"{_hosts(report)}: {', '.join(parts) or 'nothing was looked at'}"
+
+
+def _stands(report: Report, host: str) -> str:
+    states = {outcome.state for outcome in report.outcomes if outcome.host == host}
+    if host in report.lost or State.FAILED in states:
+        return "failed"
+    if State.DRIFTED in states:
+        return "would change"
+    if State.PENDING in states:
+        return "can't be known yet"
+    return "settled" if states & set(_GOOD) else "not looked at"
+
+
+def _reached(report: Report) -> str:
+    missed = [summary.host for summary in report.summaries if not summary.reached]
+    missed += [host for host in report.lost if host not in {summary.host for summary in report.summaries}]
+    if not missed:
+        return f"{_hosts(report)}: all reached"
+    return f"{_hosts(report)}: {len(report.hosts) - len(missed)} reached, not reached: {words.hosts(missed)}"

@@ -1,0 +1,92 @@
+"""Texts for people: what hosts said made harmless, numbers made readable. Pure, and without rich."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+_ESCAPE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor, erase
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # OSC, DCS ...: titles, links, clipboard
+    r"|\x1b[ -/]*[0-~]?"  # all other escapes, and a lone one
+)
+_CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f"
+# Invisible characters that reorder, hide or break what stands around them (CVE-2021-42574 and its kin).
+_INVISIBLE = "\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+_HARMFUL = re.compile(f"[{_CONTROLS}{_INVISIBLE}]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_MANY_HOSTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The signs that an output can show."""
+
+    ok: str
+    bad: str
+    none: str
+    dots: str
+    spinner: str
+
+
+UNICODE = Marks(ok="✓", bad="✗", none="·", dots="…", spinner="⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
+ASCII = Marks(ok="+", bad="x", none="-", dots="...", spinner="|/-\\")
+
+
+def block(text: str) -> str:
+    """Return the text without escapes and control characters; line ends and tabs stay."""
+    return _SURROGATE.sub("\ufffd", _HARMFUL.sub("", _ESCAPE.sub("", text.replace("\r\n", "\n"))))
+
+
+def line(text: str) -> str:
+    """Return the text as one harmless line."""
+    return " ".join(block(text).split())
+
+
+def exact(text: str) -> str:
+    """Return a line of a file with its control characters made visible: a difference in them must not be hidden."""
+    return _SURROGATE.sub("\ufffd", _HARMFUL.sub(_caret, text))
+
+
+def _caret(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"^{chr(code ^ 64)}" if code < 128 else f"\\u{code:04x}"  # noqa: PLR2004 - the end of ASCII
+
+
+def count(number: int, thing: str, things: str = "") -> str:
+    return f"{number} {thing if number == 1 else things or thing + 's'}"
+
+
+def seconds(value: float, digits: int = 2) -> str:
+    """Return "0.42 s", "12.3 s", "2 min 03 s"."""
+    if value < 10:  # noqa: PLR2004 - from here on hundredths tell nothing
+        return f"{value:.{digits}f} s"
+    if value < 60:  # noqa: PLR2004 - a minute
+        return f"{value:.1f} s"
+    return f"{int(value) // 60} min {int(value) % 60:02d} s"
+
+
+def moment(value: float) -> str:
+    """Return "420 ms" below a second, "1.2 s" above."""
+    return f"{value * 1000:.0f} ms" if value < 0.9995 else seconds(value, 1)  # noqa: PLR2004 - rounds to 1000 ms
+
+
+def hosts(names: Sequence[str], everyone: Collection[str] = ()) -> str:
+    """Return the names in a row, or "all 50 hosts" where that says the same and is shorter."""
+    if len(names) > _MANY_HOSTS and set(names) == set(everyone):
+        return f"all {len(names)} hosts"
+    return ", ".join(line(name) for name in names)
+
+
+def without_host(text: str, host: str) -> str:
+    """Return an error's text without the host's name in front, which the heading tells."""
+    return text.removeprefix(f"{host}: ")
+
+
+def first_line(text: str, host: str = "") -> str:
+    lines = block(without_host(text, host)).strip().splitlines()
+    return line(lines[0]) if lines else ""
