@@ -1,13 +1,255 @@
-"""What the values of an inventory must be together: no two alike, no overlap, room enough."""
+"""What the values of an inventory must be together: no two alike, no overlap, room enough, files that are there.
+
+These look at the raw values and skip what is no sound value by itself (that is told already), so one wrong
+value never hides another.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import ipaddress
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic_core import PydanticCustomError
+
+from provisioner.inventory import values
+from provisioner.inventory.problems import Location, code, nearest, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
     from provisioner.inventory.document import Document
-    from provisioner.inventory.models import Inventory
+
+T = TypeVar("T")
+_SERVER_COUNTS = (1, 3, 5)
+_NAMED = 3  # hosts that a message names before it says how many more there are
+_OVERHEAD = 3  # addresses of a subnet that no container gets: the network's, the gateway's, the last
 
 
-def check(document: Document, inventory: Inventory | None) -> None:
-    """Add what is wrong to the document; inventory: a sound one, whose files are looked for."""
+def check(document: Document) -> None:
+    """Add to the document what is wrong between its values."""
+    hosts, networks = _entries(document, "hosts"), _entries(document, "networks")
+    _some(document)
+    _addresses(document, hosts)
+    _advertised(document, hosts)
+    subnets = {name: net for name, entry in networks.items() if (net := _sound(values.subnet, entry.get("subnet")))}
+    _overlaps(document, subnets)
+    _underlay(document, hosts, subnets)
+    for name, net in subnets.items():
+        _room(document, name, net, len(_part(document, "hosts")))
+        _inside(document, name, net, networks[name], len(_part(document, "hosts")))
+    _servers(document)
+
+
+def check_files(document: Document, folder: Path) -> None:
+    """Add the key and binary files that are named and not there. folder: where relative paths start."""
+    keys: list[Location] = [("ssh", "key"), *(("hosts", name, "key") for name in _entries(document, "hosts"))]
+    for location in [*keys, ("store", "binary")]:
+        path = _sound(lambda value: values.resolved(value, folder), _value(document, location))
+        if path is None:
+            continue
+        if fault := _unusable(path):
+            document.refuse(location, f"{_dots(location)}: {shown(str(path))} {fault}")
+        elif location[-1] == "key" and path.suffix == ".pub":
+            document.refuse(location, f"{_dots(location)}: {shown(str(path))} is the public key; name the private one")
+
+
+def _unusable(path: Path) -> str:
+    try:
+        with path.open("rb"):
+            return ""
+    except FileNotFoundError:
+        return "does not exist"
+    except IsADirectoryError:
+        return "is a folder, not a file"
+    except (OSError, ValueError) as error:
+        return f"can't be read: {getattr(error, 'strerror', None) or 'no usable path'}"
+
+
+def _dots(location: Location) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _part(document: Document, key: str) -> dict[str, Any]:
+    part = document.value.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _entries(document: Document, key: str) -> dict[str, dict[str, Any]]:
+    """The hosts or networks that are mappings, by name."""
+    return {name: entry for name, entry in _part(document, key).items() if isinstance(entry, dict)}
+
+
+def _value(document: Document, location: Location) -> Any:
+    value = document.value
+    for part in location:
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _sound(check: Callable[[object], T], value: object) -> T | None:
+    """The checked value, or None where it is not there or told to be wrong already."""
+    try:
+        return None if value is None else check(value)
+    except PydanticCustomError:
+        return None
+
+
+def _line(document: Document, location: Location) -> int:
+    return document.place(location).key[0]
+
+
+def _some(document: Document) -> None:
+    for key, thing in (("hosts", "host"), ("networks", "network")):
+        if document.value.get(key) == {} and (key,) not in document.spoilt:
+            document.refuse((key,), f"{key}: names no {thing}")
+
+
+def _addresses(document: Document, hosts: dict[str, dict[str, Any]]) -> None:
+    """The same address and port twice would build one machine twice."""
+    port = values.whole("port", 1, 65535)
+    usual = _sound(port, _part(document, "ssh").get("port")) or 22
+    first: dict[tuple[str, int], str] = {}
+    for name, entry in hosts.items():
+        if (address := _sound(values.address, entry.get("address"))) is None:
+            continue
+        key = (address.lower(), _sound(port, entry.get("port")) or usual)
+        if (other := first.setdefault(key, name)) != name:
+            line = _line(document, ("hosts", other, "address"))
+            text = f"hosts.{name}.address: {address}, port {key[1]}, is {code(other)} already (line {line})"
+            document.refuse(("hosts", name, "address"), text)
+
+
+def _literals(hosts: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """The hosts that advertise an address of their own, with it."""
+    for name, entry in hosts.items():
+        word = _sound(values.advertise, entry.get("advertise"))
+        if word and values.is_literal(word):
+            yield name, word
+
+
+def _advertised(document: Document, hosts: dict[str, dict[str, Any]]) -> None:
+    """An address that is advertised is that of one host."""
+    word = _sound(values.advertise, document.value.get("advertise"))
+    if word and values.is_literal(word) and len(_part(document, "hosts")) > 1:
+        text = f"advertise: {word} can be the address of one host only; name an interface, or advertise it in that host"
+        document.refuse(("advertise",), text)
+    owners = {_sound(values.address, entry.get("address")): name for name, entry in reversed(hosts.items())}
+    first: dict[str, str] = {}
+    for name, word in _literals(hosts):
+        location: Location = ("hosts", name, "advertise")
+        owner = owners.get(word, name)
+        if (other := first.setdefault(word, name)) != name:
+            line = _line(document, ("hosts", other, "advertise"))
+            document.refuse(
+                location, f"hosts.{name}.advertise: {word} is advertised by {code(other)} already (line {line})"
+            )
+        elif owner != name and hosts[name].get("address") != word:
+            line = _line(document, ("hosts", owner, "address"))
+            document.refuse(location, f"hosts.{name}.advertise: {word} is the address of {code(owner)} (line {line})")
+
+
+def _overlaps(document: Document, subnets: dict[str, IPv4Network]) -> None:
+    """CIDR ranges are apart or one holds the other, so in order of address each is compared with the last that is open."""
+    order = list(subnets)
+    around: str | None = None
+    for name in sorted(
+        order, key=lambda name: (subnets[name].network_address, subnets[name].prefixlen, order.index(name))
+    ):
+        if around is None or not subnets[around].overlaps(subnets[name]):
+            around = name
+            continue
+        earlier, later = sorted((around, name), key=order.index)
+        line = _line(document, ("networks", earlier, "subnet"))
+        text = f"networks.{later}.subnet: {subnets[later]} overlaps {subnets[earlier]} of {code(earlier)} (line {line})"
+        document.refuse(("networks", later, "subnet"), text)
+
+
+def _underlay(document: Document, hosts: dict[str, dict[str, Any]], subnets: dict[str, IPv4Network]) -> None:
+    """A host inside an overlay's subnet would lose the way to the others."""
+    known = dict(_literals(hosts))
+    for name, entry in hosts.items():
+        known.setdefault(name, _sound(values.address, entry.get("address")) or "")
+    for network, subnet in subnets.items():
+        held = [f"{name} ({word})" for name, word in known.items() if _within(word, subnet)]
+        if held:
+            more = f" and {len(held) - _NAMED} more" if len(held) > _NAMED else ""
+            text = (
+                f"networks.{network}.subnet: {subnet} holds the hosts' own addresses: {', '.join(held[:_NAMED])}{more}"
+            )
+            document.refuse(("networks", network, "subnet"), text)
+
+
+def _within(word: str, subnet: IPv4Network) -> bool:
+    try:
+        return ipaddress.ip_address(word) in subnet
+    except ValueError:
+        return False
+
+
+def _room(document: Document, name: str, subnet: IPv4Network, hosts: int) -> None:
+    need = hosts + _OVERHEAD
+    if subnet.num_addresses < need:
+        text = (
+            f"networks.{name}.subnet: {subnet} has {subnet.num_addresses} addresses, and {hosts} hosts need {need}"
+            f" (one each, the gateway's, the network's and the last): take a /{32 - (need - 1).bit_length()} or larger"
+        )
+        document.refuse(("networks", name, "subnet"), text)
+
+
+def _inside(document: Document, name: str, subnet: IPv4Network, entry: dict[str, Any], hosts: int) -> None:
+    """The gateway and the range that containers get addresses from belong to the subnet."""
+    gateway = _sound(values.ipv4, entry.get("gateway"))
+    at = f"networks.{name}"
+    if gateway and gateway not in subnet:
+        document.refuse(("networks", name, "gateway"), f"{at}.gateway: {gateway} is outside the subnet {subnet}")
+    elif gateway in (subnet.network_address, subnet.broadcast_address):
+        text = f"{at}.gateway: {gateway} is the subnet's first or last address, which no interface can have"
+        document.refuse(("networks", name, "gateway"), text)
+    pool = _sound(values.cidr, entry.get("ip_range"))
+    if pool is None:
+        return
+    location: Location = ("networks", name, "ip_range")
+    if not pool.subnet_of(subnet):
+        document.refuse(location, f"{at}.ip_range: {pool} is outside the subnet {subnet}")
+    elif pool != subnet and (room := _usable(pool, subnet, gateway)) < hosts:
+        document.refuse(
+            location, f"{at}.ip_range: {pool} has {room} addresses for containers, and {hosts} hosts need {hosts}"
+        )
+
+
+def _usable(pool: IPv4Network, subnet: IPv4Network, gateway: IPv4Address | None) -> int:
+    """Addresses for containers. A gateway that is not chosen is taken from the range too."""
+    taken = {subnet.network_address, subnet.broadcast_address} | ({gateway} if gateway else set())
+    return pool.num_addresses - sum(address in pool for address in taken) - (gateway is None)
+
+
+def _servers(document: Document) -> None:
+    """As many servers as keep a majority when one is lost, all of them hosts, none twice."""
+    _unneeded_sum(document)
+    location: Location = ("store", "servers")
+    servers = _sound(values.listed, _value(document, location))
+    if servers is None:
+        return
+    hosts = list(_part(document, "hosts"))
+    for index, name in enumerate(servers):
+        if name in servers[:index]:
+            document.refuse((*location, index), f"store.servers: {shown(name)} is named twice")
+        elif hosts and name not in hosts:
+            document.refuse(
+                (*location, index), f"store.servers: {shown(name)} is not one of the hosts{nearest(name, hosts)}"
+            )
+    if len(servers) > len(hosts) > 0:
+        document.refuse(location, f"store.servers: {len(servers)} servers are more than the {len(hosts)} hosts")
+    elif len(servers) not in _SERVER_COUNTS:
+        document.refuse(
+            location,
+            f"store.servers: {len(servers)} servers are named; it must be 1, 3 or 5 (an odd number, so that a majority is left when one is lost)",
+        )
+
+
+def _unneeded_sum(document: Document) -> None:
+    store = _part(document, "store")
+    if "sha256" in store and "binary" not in store:
+        document.refuse(("store", "sha256"), "store.sha256: is the sum of `binary`, which is not given", at_key=True)

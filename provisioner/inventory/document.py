@@ -203,7 +203,8 @@ class _Builder:
             return str(node.value)
         text = "a key must be a word; quote the text if it begins with { or ["
         self._document.problems.append(Problem(*_at(node), text))
-        self._document.spoilt.add(location)
+        if location:
+            self._document.spoilt.add(location)
         return None
 
     def _set(self, result: dict[str, Any], location: Location, key_node: Any, value_node: Any) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
 from provisioner.errors import InventoryError
+from provisioner.inventory import checks
 from provisioner.inventory import document as yaml
-from provisioner.inventory.checks import check
 from provisioner.inventory.models import ConsulStore, Host, Inventory, InventoryFile, Network, NetworkEntry, Ssh
 from provisioner.inventory.problems import Location, code, dotted, escaped, nearest, shown
 
@@ -24,11 +24,36 @@ _FORMS = {  # how a part is written, for whoever wrote it otherwise
     "store": "`store: {kind: consul}`",
     "labels": "`labels: {team: red}`",
 }
+_ENTRIES = {"hosts": ("address", "192.168.56.11"), "networks": ("subnet", "10.99.0.0/24")}  # what a lone value is
 _MISSING = {
     "cluster": "`cluster: lab`",
     "address": "`address: 192.168.56.11`",
     "kind": "`kind: consul`",
     "subnet": "`subnet: 10.99.0.0/24`; Docker is not left to choose, because its choice may overlap what the hosts reach",
+}
+
+_SHAPES: dict[str, type[BaseModel]] = {  # what may be written where
+    "top level": InventoryFile,
+    "ssh": Ssh,
+    "hosts": Host,
+    "store": ConsulStore,
+    "networks": NetworkEntry,
+}
+_PLACES = {"top level": "the top level", "ssh": "`ssh`", "hosts": "a host", "store": "`store`", "networks": "a network"}
+_OTHER_WORDS = {  # what other tools call it
+    "ip": "address",
+    "host": "address",
+    "hostname": "address",
+    "ansible_host": "address",
+    "username": "user",
+    "login": "user",
+    "private_key": "key",
+    "key_file": "key",
+    "identity_file": "key",
+    "cidr": "subnet",
+    "nodes": "hosts",
+    "name": "cluster",
+    "timeout": "connect_timeout",
 }
 
 
@@ -40,8 +65,11 @@ def load(path: Path, *, check_files: bool = True) -> Inventory:
     document = yaml.read(path)
     inventory = None
     if isinstance(document.value, dict):
-        inventory = _validated(path, document)
-        check(document, inventory if check_files else None)
+        folder = path.absolute().parent
+        inventory = _validated(path, document, folder)
+        checks.check(document)
+        if check_files:
+            checks.check_files(document, folder)
     if document.problems or inventory is None:
         name = escaped(str(path))
         raise InventoryError(name, tuple(problem.told(name) for problem in sorted(set(document.problems))))
@@ -55,10 +83,10 @@ def schema() -> dict[str, Any]:
     return generate()
 
 
-def _validated(path: Path, document: yaml.Document) -> Inventory | None:
+def _validated(path: Path, document: yaml.Document, folder: Path) -> Inventory | None:
     """The inventory as far as single values go, or None and the problems in the document."""
     try:
-        file = InventoryFile.model_validate(document.value, context={"folder": path.absolute().parent})
+        file = InventoryFile.model_validate(document.value, context={"folder": folder})
     except ValidationError as error:
         for details in error.errors(include_url=False):
             _refuse(document, details)
@@ -78,11 +106,8 @@ def _refuse(document: yaml.Document, details: ErrorDetails) -> None:
         return
     kind, last = details["type"], str(location[-1])
     if kind == "extra_forbidden":
-        known = _keys(location[:-1])
-        told = nearest(last, known) or "; known are " + ", ".join(f"`{key}`" for key in known)
-        document.refuse(
-            location, f"{dotted(location[:-1]) or 'top level'}: unknown key {code(last)}{told}", at_key=True
-        )
+        where = dotted(location[:-1]) or "top level"
+        document.refuse(location, f"{where}: unknown key {code(last)}{_instead(location)}", at_key=True)
     elif kind == "missing":
         text = f"{_subject(location[:-1])}`{last}` is missing: write {_MISSING.get(last) or _FORMS[last]}"
         document.refuse(location[:-1], text, at_key=True)
@@ -96,23 +121,27 @@ def _subject(location: Location) -> str:
     return f"{dotted(location)}: " if location else ""
 
 
-def _keys(location: Location) -> list[str]:
-    """The keys that may be written at a place."""
-    shapes: dict[tuple[object, int], type[BaseModel]] = {
-        ("hosts", 2): Host,
-        ("networks", 2): NetworkEntry,
-        ("ssh", 1): Ssh,
-        ("store", 1): ConsulStore,
-    }
-    model = shapes[location[0], len(location)] if location else InventoryFile
-    return list(model.model_fields)
+def _instead(location: Location) -> str:
+    """What was probably meant by a key that is not known here."""
+    word = str(location[-1])
+    shape = "top level" if len(location) == 1 else str(location[0])
+    known = list(_SHAPES[shape].model_fields)
+    other = _OTHER_WORDS.get(word.lower().replace("-", "_"), "")
+    if other in known:
+        return f"; did you mean {code(other)}?"
+    if hint := nearest(word, known):
+        return hint
+    for place, model in _SHAPES.items():
+        if word in model.model_fields:
+            return f"; it belongs to {_PLACES[place]}"
+    return "; known are " + ", ".join(f"`{key}`" for key in known)
 
 
 def _form(location: Location, value: object) -> str:
     """What to write where a mapping is wanted; a lone value is put into the form where it is clear."""
-    key: Literal["address", "subnet"] | None = {"hosts": "address", "networks": "subnet"}.get(str(location[0]))  # type: ignore[assignment]
-    if len(location) == 1 or key is None or location[-1] == "labels":
+    word = str(location[0])
+    if len(location) == 1 or word not in _ENTRIES or location[-1] == "labels":
         return f"must be a mapping, not {shown(value)}: write {_FORMS[str(location[-1])]}"
-    example = "192.168.56.11" if key == "address" else "10.99.0.0/24"
-    given = value if isinstance(value, str) and value.isprintable() else example
-    return f"must be a mapping, not {shown(value)}: write `{{{key}: {shown(given).strip(chr(39))}}}`"
+    key, example = _ENTRIES[word]
+    given = value if isinstance(value, str) and value else example
+    return f"must be a mapping, not {shown(value)}: write {code(f'{key}: {given}')}"

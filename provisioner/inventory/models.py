@@ -1,14 +1,12 @@
 """The inventory as objects. The descriptions here are the reference: the schema and docs/inventory.md are made of them."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping  # noqa: TC003  pydantic reads the annotations
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from provisioner.inventory.values import (
+from provisioner.inventory.fields import (
     Address,
     Advertise,
     ClusterName,
@@ -28,8 +26,8 @@ from provisioner.inventory.values import (
     Subnet,
     Truth,
     User,
-    one_of,
 )
+from provisioner.inventory.values import one_of
 from provisioner.model import SshTarget
 
 _FIVE = 5
@@ -115,7 +113,7 @@ class ConsulStore(_Part):
         default=None,
         description="A file on this machine, for hosts without a way out: Consul's zip as HashiCorp releases it, or the"
         " program itself. It is uploaded. A relative path starts at the inventory's folder.",
-        examples=["files/consul_1.20.6_linux_amd64.zip"],
+        examples=["files/consul.zip"],
     )
     sha256: Sha256 | None = Field(default=None, description="The SHA-256 sum of `binary`, 64 hexadecimal digits.")
     prefix: Prefix | None = Field(

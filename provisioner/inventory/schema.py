@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic.json_schema import GenerateJsonSchema
 
 from provisioner.inventory.models import InventoryFile
 
+if TYPE_CHECKING:
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import core_schema
+
+
+class _Generator(GenerateJsonSchema):
+    """An optional key is left out, never null: so no null in the schema, and no default that is null."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        if schema.get("default", ...) is None:
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
 
 def generate() -> dict[str, Any]:
-    """JSON Schema, draft 2020-12."""
-    return InventoryFile.model_json_schema()
+    """The schema, draft 2020-12. It can't say what values must be together: that is for `inventory check`."""
+    schema = InventoryFile.model_json_schema(schema_generator=_Generator)
+    return {"$schema": _Generator.schema_dialect, **schema, "title": "Inventory of provisioner"}

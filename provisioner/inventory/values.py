@@ -1,4 +1,4 @@
-"""What one value may be: a type for each kind of field, with the text of every refusal.
+"""What one value may be: a check for each kind of field, with the text of its refusal.
 
 Whatever reaches a host (names, users, addresses, interfaces, prefixes, label names) is held to a small set of
 characters here, so no quoting further down is the only thing between an inventory and a shell.
@@ -8,31 +8,40 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable  # noqa: TC003  beside types that are read at run time
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
-from typing import Annotated, Any, Final
-
-from pydantic import PlainValidator, ValidationInfo, WithJsonSchema
+from typing import TYPE_CHECKING, Final
 
 from provisioner.inventory.problems import code, nearest, refusal, shown
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic import ValidationInfo
+
 LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_CLUSTER = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-_NETWORK = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
-_USER = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.-]{0,31}")
+CLUSTER = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+NETWORK = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
+USER = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.-]{0,31}")
 _HOSTNAME = re.compile(
     r"(?=.{1,253}\Z)[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
 )
-_INTERFACE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}")  # Linux: IFNAMSIZ is 16 with its final NUL
-_PREFIX = re.compile(r"[a-zA-Z0-9_-]{1,64}(?:/[a-zA-Z0-9_-]{1,64}){0,7}")
-_LABEL_KEY = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9._/-]{0,126}[a-zA-Z0-9])?")
-_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+INTERFACE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}")  # Linux: IFNAMSIZ is 16 with its final NUL
+PREFIX = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,63}(?:/[a-zA-Z0-9][a-zA-Z0-9_-]{0,63}){0,7}")
+LABEL_KEY = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9._/-]{0,126}[a-zA-Z0-9])?")
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _NUMBERS = re.compile(r"[0-9.]+")
+_IPV6 = re.compile(r"[0-9a-fA-F]{0,4}:[0-9a-fA-F:.]*:[0-9a-fA-F:.%]*")
 _WITH_PORT = re.compile(r"(.+):([0-9]{1,5})")
+_TARGET = re.compile(  # what others write as one: ssh://user@host:22/
+    r"(?:[a-z]+://)?(?:(?P<user>[^@/]+)@)?(?P<host>[^@:/]+|\[[0-9a-fA-F:]+\])(?::(?P<port>[0-9]+))?/?"
+)
+_BROADCAST = "255.255.255.255"
+_NO_IPV4 = "is no IPv4 address: four numbers from 0 to 255 without leading zeros"
+_UNREACHABLE = "no other host reaches it, and the engine takes it without a word"
 RESERVED_NETWORKS: Final = ("bridge", "host", "none", "ingress", "docker_gwbridge")
 _DOCKER_BRIDGES = ("docker0", "docker_gwbridge")
-_LONGEST_LABEL = 256  # characters
+LONGEST_LABEL = 256  # characters
 _SPECIAL = {  # what no overlay can use, and how it is called
     IPv4Network("127.0.0.0/8"): "loopback",
     IPv4Network("224.0.0.0/4"): "multicast",
@@ -51,26 +60,23 @@ def text(value: object) -> str:
     raise refusal(f"must be text, not {shown(value)}")
 
 
-def _matching(pattern: re.Pattern[str], rule: str) -> Callable[[object], str]:
+def matching(pattern: re.Pattern[str], rule: str) -> Callable[[object], str]:
     """A check that a text is made as `pattern` says; `rule` says it in words."""
 
     def check(value: object) -> str:
         word = text(value)
-        if not pattern.fullmatch(word):
-            better = _tidied(word, pattern)
-            raise refusal(
-                f"{shown(word)} is not allowed: {rule}" + (f"; did you mean {code(better)}?" if better else "")
-            )
-        return word
+        if pattern.fullmatch(word):
+            return word
+        better = _tidied(word, pattern)
+        raise refusal(f"{shown(word)} is not allowed: {rule}{f'; did you mean {code(better)}?' if better else ''}")
 
     return check
 
 
 def _tidied(word: str, pattern: re.Pattern[str]) -> str:
-    """The nearest text that the pattern takes: lower case, - for what does not fit; "" when that is no help."""
-    if not word.isprintable() or len(word) > 63:  # noqa: PLR2004  no cure for these is worth telling
-        return ""
-    for better in (word.strip(), word.strip().lower(), re.sub(r"[_. ]+", "-", word.strip().lower())):
+    """The nearest text that the pattern takes, as far as case, separators and the ends go; "" where that is no cure."""
+    bare = word.strip(" /")
+    for better in (bare, bare.lower(), re.sub(r"[_. ]+", "-", bare.lower())):
         if pattern.fullmatch(better):
             return better
     return ""
@@ -91,7 +97,7 @@ def whole(name: str, lowest: int, highest: int) -> Callable[[object], int]:
     return check
 
 
-def _seconds(value: object) -> float:
+def seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise refusal(f"must be a number of seconds, not {shown(value)}")
     if not 1 <= value <= 600:  # noqa: PLR2004  told in the text
@@ -99,7 +105,7 @@ def _seconds(value: object) -> float:
     return float(value)
 
 
-def _truth(value: object) -> bool:
+def truth(value: object) -> bool:
     if not isinstance(value, bool):
         note = (
             " (YAML 1.2: yes, no, on and off are plain words)"
@@ -123,97 +129,84 @@ def one_of(*known: str, note: str = "") -> Callable[[object], str]:
     return check
 
 
-def _network_name(value: object) -> str:
+def network_name(value: object) -> str:
     rule = "a network name has letters, digits, `_`, `.` and `-`, begins with a letter or digit, and has at most 63 characters"
-    name = _matching(_NETWORK, rule)(value)
+    name = matching(NETWORK, rule)(value)
     if name in RESERVED_NETWORKS:
         raise refusal(f"`{name}` is one of Docker's own networks; choose another name")
     return name
 
 
-def _address(value: object) -> str:
+def address(value: object) -> str:
+    """Where SSH goes: an IP (as `ipaddress` writes it) or a host name of RFC 1123."""
     word = text(value)
-    if "://" in word:
-        raise refusal(
-            f"{shown(word)} is no address: write the name or IP alone, without `{code(word.split('://')[0]).strip('`')}://`"
-        )
-    if "@" in word:
-        user, _, rest = word.rpartition("@")
-        raise refusal(
-            f"{shown(word)} is no address: the user goes into `user: {_safe(user)}`, here stays `{_safe(rest)}`"
-        )
     try:
         ip = ipaddress.ip_address(word)
     except ValueError:
         return _hostname(word)
-    if ip.is_unspecified or ip.is_multicast or word == "255.255.255.255":
+    if ip.is_unspecified or ip.is_multicast or word == _BROADCAST:
         raise refusal(f"{word} is the address of no host")
     if isinstance(ip, IPv6Address) and ip.scope_id is not None:
-        raise refusal(f"{shown(word)} is no address: a zone (%) is not supported")
+        raise refusal(f"{shown(word)} is not allowed: an address with a zone (`%`) is not supported")
     return str(ip)
 
 
 def _hostname(word: str) -> str:
-    if (match := _WITH_PORT.fullmatch(word)) and match[1].count(":") == 0:
-        raise refusal(
-            f"{shown(word)} is no address: the port goes into `port: {match[2]}`, here stays `{_safe(match[1])}`"
-        )
+    if (match := _TARGET.fullmatch(word)) and word != match["host"]:
+        parts = [code(f"{key}: {match[key]}") for key in ("user", "port") if match[key]]
+        parts.insert(0, code(f"address: {match['host'].strip('[]')}"))
+        raise refusal(f"{shown(word)} is more than an address: write {' and '.join(parts)}")
     if _NUMBERS.fullmatch(word):
-        raise refusal(f"{shown(word)} is no IPv4 address: four numbers from 0 to 255 without leading zeros")
+        raise refusal(f"{shown(word)} {_NO_IPV4}")
     if not _HOSTNAME.fullmatch(word):
         raise refusal(f"{shown(word)} is no address: write an IP or a host name (letters, digits, `-` and `.`)")
     return word
 
 
-def _safe(part: str) -> str:
-    return shown(part).strip("'\"")
-
-
-def _advertise(value: object) -> str:
+def advertise(value: object) -> str:
+    """An interface's name or an IPv4 address that other hosts can reach."""
     word = text(value)
+    if _NUMBERS.fullmatch(word) or _IPV6.fullmatch(word):
+        return _literal(word)
     if "://" in word:
         raise refusal(
-            f"{shown(word)}: write the address alone: a scheme in front of it crashes the engine"
-            f" ({code('tcp://')} is the known case)"
+            f"{shown(word)} is not allowed: a scheme like `tcp://` crashes the engine (moby/moby#19344);"
+            " write the interface or the IPv4 address alone"
         )
     if match := _WITH_PORT.fullmatch(word):
-        raise refusal(
-            f"{shown(word)}: write it without the port: `{_safe(match[1])}`; the engine's port is added where it is needed"
-        )
+        raise refusal(f"{shown(word)} is not allowed: write it without the port: {code(match[1])}")
     if word == "lo":
-        raise refusal(
-            "`lo` is the loopback interface: the other hosts can't reach it, and the engine accepts it silently"
-        )
+        raise refusal(f"`lo` is the loopback interface: {_UNREACHABLE}")
     if word in _DOCKER_BRIDGES:
-        raise refusal(f"`{word}` is one of Docker's own bridges: it has the same address on every host")
-    if _NUMBERS.fullmatch(word) or ":" in word:
-        return _literal(word)
-    if not _INTERFACE.fullmatch(word):
+        raise refusal(f"`{word}` is one of Docker's own bridges: every host has it, with the same address")
+    if not INTERFACE.fullmatch(word):
         raise refusal(f"{shown(word)} is neither an interface (`eth1`, at most 15 characters) nor an IPv4 address")
     return word
 
 
 def _literal(word: str) -> str:
-    """An IPv4 address that other hosts could reach."""
     try:
         ip = ipaddress.ip_address(word)
     except ValueError:
-        raise refusal(f"{shown(word)} is no IPv4 address: four numbers from 0 to 255 without leading zeros") from None
+        raise refusal(f"{shown(word)} {_NO_IPV4}") from None
     if isinstance(ip, IPv6Address):
-        raise refusal(f"{word}: the engines' overlay needs an IPv4 address")
+        raise refusal(f"{word} is IPv6: engines reach one another's overlay at an IPv4 address")
     if ip.is_loopback:
-        raise refusal(
-            f"{word} is a loopback address: the other hosts can't reach it, and the engine accepts it silently"
-        )
+        raise refusal(f"{word} is a loopback address: {_UNREACHABLE}")
     if ip.is_unspecified:
-        raise refusal(f"{word} stands for every address: name the one that the other hosts reach, or its interface")
-    if ip.is_multicast or word == "255.255.255.255":
+        raise refusal(f"{word} stands for all addresses: name the one that the other hosts reach, or its interface")
+    if ip.is_multicast or word == _BROADCAST:
         raise refusal(f"{word} is the address of no host")
     return str(ip)
 
 
-def _subnet(value: object) -> IPv4Network:
-    net = _cidr(value)
+def is_literal(word: str) -> bool:
+    """Whether what is advertised is an address and not an interface."""
+    return bool(_NUMBERS.fullmatch(word))
+
+
+def subnet(value: object) -> IPv4Network:
+    net = cidr(value)
     for special, name in _SPECIAL.items():
         if net.overlaps(special):
             raise refusal(
@@ -222,7 +215,7 @@ def _subnet(value: object) -> IPv4Network:
     return net
 
 
-def _cidr(value: object) -> IPv4Network:
+def cidr(value: object) -> IPv4Network:
     if isinstance(value, IPv4Network):
         return value
     word = text(value)
@@ -230,7 +223,7 @@ def _cidr(value: object) -> IPv4Network:
         raise refusal(f"{shown(word)}: IPv6 is not supported yet; write an IPv4 subnet like `10.99.0.0/24`")
     if "/" not in word:
         raise refusal(f"{shown(word)} has no prefix length; write it as `10.99.0.0/24`")
-    if not re.fullmatch(r"[0-9.]+/[0-9]{1,2}", word):
+    if not re.fullmatch(r"[0-9.]+/(0|[1-9][0-9]?)", word):
         raise refusal(f"{shown(word)} is no IPv4 subnet; write it as `10.99.0.0/24`")
     try:
         net = IPv4Network(word, strict=False)
@@ -243,110 +236,44 @@ def _cidr(value: object) -> IPv4Network:
     return net
 
 
-def _ipv4(value: object) -> IPv4Address:
+def ipv4(value: object) -> IPv4Address:
     if isinstance(value, IPv4Address):
         return value
     word = text(value)
     try:
         return IPv4Address(word)
     except ValueError:
-        raise refusal(f"{shown(word)} is no IPv4 address: four numbers from 0 to 255 without leading zeros") from None
+        raise refusal(f"{shown(word)} {_NO_IPV4}") from None
 
 
-def _path(value: object, info: ValidationInfo) -> Path:
-    """An absolute path: ~ is the user's home, a relative path starts at the inventory's folder (context `folder`)."""
-    if isinstance(value, Path):
-        word = str(value)
-    elif not (word := text(value)) or not word.isprintable():
+def path(value: object, info: ValidationInfo) -> Path:
+    """An absolute path; a relative one starts at the folder of the inventory, which is the context `folder`."""
+    return resolved(value, (info.context or {}).get("folder", Path()))
+
+
+def resolved(value: object, folder: Path) -> Path:
+    """A path of the file as an absolute one: ~ is the user's home, a relative path starts at `folder`."""
+    word = str(value) if isinstance(value, Path) else text(value)
+    if not word or not word.isprintable():
         raise refusal(f"{shown(word)} is no path")
     try:
-        path = Path(word).expanduser()
+        return Path(folder, Path(word).expanduser()).absolute()
     except RuntimeError:
         raise refusal(f"{shown(word)}: there is no such home folder") from None
-    folder: Any = (info.context or {}).get("folder", Path())
-    return Path(folder, path).absolute()
 
 
-def _label_value(value: object) -> str:
+def label_value(value: object) -> str:
     word = text(value)
-    if len(word) > _LONGEST_LABEL or not word.isprintable():
-        raise refusal(f"{shown(word)} is no label: printable characters, at most {_LONGEST_LABEL}")
+    if len(word) > LONGEST_LABEL or not word.isprintable():
+        raise refusal(f"{shown(word)} is no label: printable characters, at most {LONGEST_LABEL}")
     return word
 
 
-def _sha256(value: object) -> str:
+def sha256(value: object) -> str:
     word = text(value)
-    if not _SHA256.fullmatch(word):
+    if not SHA256.fullmatch(word):
         raise refusal(f"{shown(word)} is no SHA-256 sum: 64 characters of 0-9 and a-f, as `sha256sum FILE` prints them")
     return word.lower()
-
-
-def _string(pattern: re.Pattern[str], longest: int = 0) -> WithJsonSchema:
-    schema: dict[str, Any] = {"type": "string", "pattern": f"^(?:{pattern.pattern})$".replace("\\Z", "$")}
-    return WithJsonSchema(schema | ({"maxLength": longest} if longest else {}))
-
-
-def _number(lowest: int, highest: int, kind: str = "integer") -> WithJsonSchema:
-    return WithJsonSchema({"type": kind, "minimum": lowest, "maximum": highest})
-
-
-_RULE_LABEL = "lower-case letters, digits and `-`, at most 63, not at the ends a `-`"
-_CIDR_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$"})
-
-HostName = Annotated[str, PlainValidator(_matching(LABEL, f"a host name has {_RULE_LABEL}")), _string(LABEL)]
-ClusterName = Annotated[
-    str,
-    PlainValidator(
-        _matching(
-            _CLUSTER,
-            "a cluster name has lower-case letters, digits, `-` and `_`, begins with a letter or digit, and has at most 63 characters",
-        )
-    ),
-    _string(_CLUSTER),
-]
-NetworkName = Annotated[
-    str,
-    PlainValidator(_network_name),
-    WithJsonSchema({"type": "string", "pattern": f"^{_NETWORK.pattern}$", "not": {"enum": list(RESERVED_NETWORKS)}}),
-]
-User = Annotated[
-    str,
-    PlainValidator(
-        _matching(
-            _USER,
-            "a user name has letters, digits, `_`, `.` and `-`, begins with a letter or `_`, and has at most 32 characters",
-        )
-    ),
-    _string(_USER),
-]
-Address = Annotated[str, PlainValidator(_address), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 253})]
-Port = Annotated[int, PlainValidator(whole("port", 1, 65535)), _number(1, 65535)]
-Mtu = Annotated[int, PlainValidator(whole("MTU", 576, 65535)), _number(576, 65535)]
-Seconds = Annotated[float, PlainValidator(_seconds), _number(1, 600, "number")]
-Truth = Annotated[bool, PlainValidator(_truth), WithJsonSchema({"type": "boolean"})]
-Advertise = Annotated[str, PlainValidator(_advertise), _string(_INTERFACE)]
-Subnet = Annotated[IPv4Network, PlainValidator(_subnet), _CIDR_SCHEMA]
-Range = Annotated[IPv4Network, PlainValidator(_cidr), _CIDR_SCHEMA]
-Ipv4 = Annotated[IPv4Address, PlainValidator(_ipv4), WithJsonSchema({"type": "string", "format": "ipv4"})]
-FilePath = Annotated[Path, PlainValidator(_path), WithJsonSchema({"type": "string", "minLength": 1})]
-LabelKey = Annotated[
-    str,
-    PlainValidator(
-        _matching(_LABEL_KEY, "a label's name has letters, digits, `.`, `_`, `/` and `-`, and at most 128 characters")
-    ),
-    _string(_LABEL_KEY),
-]
-LabelValue = Annotated[
-    str, PlainValidator(_label_value), WithJsonSchema({"type": "string", "maxLength": _LONGEST_LABEL})
-]
-Prefix = Annotated[
-    str,
-    PlainValidator(
-        _matching(_PREFIX, "a prefix has letters, digits, `-` and `_`, with single `/` between its at most 8 parts")
-    ),
-    _string(_PREFIX),
-]
-Sha256 = Annotated[str, PlainValidator(_sha256), _string(_SHA256)]
 
 
 def listed(value: object) -> tuple[str, ...]:
@@ -356,10 +283,3 @@ def listed(value: object) -> tuple[str, ...]:
     if not all(isinstance(name, str) for name in value):
         raise refusal("must be a list of host names: `[node1, node2, node3]`")
     return tuple(value)
-
-
-Servers = Annotated[
-    tuple[str, ...],
-    PlainValidator(listed),
-    WithJsonSchema({"type": "array", "items": {"type": "string"}, "uniqueItems": True, "minItems": 1, "maxItems": 5}),
-]
