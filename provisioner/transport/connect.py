@@ -1,0 +1,178 @@
+"""From a target to a live connection: dial, check the host's key, log in; again if the server was only busy."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import paramiko
+import tenacity
+
+from provisioner.errors import HostKeyRefused, Refused, TransportError
+from provisioner.transport import keys
+from provisioner.transport.connection import Connection
+from provisioner.transport.handshake import authenticate, check_host_key, shake_hands
+from provisioner.transport.known_hosts import KnownHosts
+from provisioner.transport.network import Busy, Closed, dial, hang_up
+from provisioner.transport.process import WINDOW
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from provisioner.model import SshTarget
+
+_PATIENCE = 30.0  # seconds for a server that is there but turns us away
+_MOMENT = 1.0  # seconds for a port that is closed: sshd may be restarting
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What is told about writes: the host's name, before a write goes out and after it was answered."""
+
+    before_write: Callable[[str], None] | None = None
+    on_write: Callable[[str], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Login:
+    """What is loaded once for all hosts that share it."""
+
+    known: KnownHosts
+    identities: tuple[keys.Identity, ...]
+
+
+def connect(
+    target: SshTarget,
+    *,
+    on_retry: Callable[[str], None] | None = None,
+    before_write: Callable[[str], None] | None = None,
+    on_write: Callable[[str], None] | None = None,
+) -> Connection:
+    """Connect to one host. `on_retry` is told, in a few words, why another try follows.
+
+    Raises Unreachable (a dead host within connect_timeout; a busy server after 30 seconds of tries), Refused (user,
+    key) and HostKeyRefused, neither of which is tried again.
+    """
+    return _persist(target, _login(target, {}, {}), on_retry, Hooks(before_write, on_write))
+
+
+def connect_all(
+    targets: Iterable[SshTarget],
+    *,
+    on_change: Callable[[str, str], None] | None = None,
+    before_write: Callable[[str], None] | None = None,
+    on_write: Callable[[str], None] | None = None,
+) -> dict[str, Connection | TransportError]:
+    """Connect to all hosts at once, a thread for each; keys and known_hosts are loaded once.
+
+    Gives, for each name in the order of `targets`, a connection or the error. `on_change` is told a host's name and
+    how it stands, from several threads. Raises only what is a bug.
+    """
+    return _Crowd(on_change, Hooks(before_write, on_write)).connect(list(targets))
+
+
+class _Crowd:
+    """Many connections being made."""
+
+    def __init__(self, on_change: Callable[[str, str], None] | None, hooks: Hooks) -> None:
+        self._say = on_change or (lambda _name, _text: None)
+        self._hooks = hooks
+        self._known: dict[Path, KnownHosts] = {}
+        self._identities: dict[Path | None, tuple[keys.Identity, ...]] = {}
+        self._ends: dict[str, Connection | TransportError] = {}
+        self._bugs: list[BaseException] = []
+
+    def connect(self, targets: list[SshTarget]) -> dict[str, Connection | TransportError]:
+        threads = []
+        for target in targets:
+            try:
+                login = _login(target, self._known, self._identities)
+            except TransportError as error:
+                self._ends[target.name] = error
+                continue
+            threads.append(threading.Thread(target=self._one, args=(target, login), name=f"ssh {target.name}"))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if self._bugs:
+            for end in self._ends.values():
+                if isinstance(end, Connection):
+                    end.close()
+            raise self._bugs[0]
+        return {target.name: self._ends[target.name] for target in targets}
+
+    def _one(self, target: SshTarget, login: _Login) -> None:
+        def retry(text: str) -> None:
+            self._say(target.name, text)
+
+        try:
+            self._ends[target.name] = _persist(target, login, retry, self._hooks)
+            self._say(target.name, "connected")
+        except TransportError as error:
+            self._ends[target.name] = error
+            self._say(target.name, error.what)
+        except BaseException as bug:  # noqa: BLE001  raised again in the caller's thread
+            self._bugs.append(bug)
+
+
+def _login(
+    target: SshTarget, known: dict[Path, KnownHosts], identities: dict[Path | None, tuple[keys.Identity, ...]]
+) -> _Login:
+    """Load what is not loaded yet. Everything that is wrong with a key file shows here, before any connection."""
+    # paramiko writes its errors to stderr where nobody listens to its logger.
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
+    path = target.known_hosts.expanduser()
+    try:
+        known[path] = known.get(path) or KnownHosts(path)
+    except OSError as error:
+        raise HostKeyRefused(
+            f"{path} can't be read ({error.strerror})",
+            host=target.name,
+            tried="reading the host keys on record",
+            cure="give yourself the right to read it",
+        ) from error
+    try:
+        if target.key not in identities:
+            identities[target.key] = keys.load(target.key)
+    except Refused as error:
+        raise Refused(error.what, host=target.name, tried=error.tried, cure=error.cure) from error
+    return _Login(known[path], identities[target.key])
+
+
+def _persist(target: SshTarget, login: _Login, on_retry: Callable[[str], None] | None, hooks: Hooks) -> Connection:
+    """Try until it works or trying is in vain. Only a server that turned us away unheard is tried again."""
+
+    def again(state: tenacity.RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        patience = _PATIENCE if isinstance(error, Busy) else _MOMENT if isinstance(error, Closed) else 0.0
+        return bool((state.seconds_since_start or 0.0) < patience)
+
+    def say(state: tenacity.RetryCallState) -> None:
+        if on_retry and state.outcome:
+            on_retry(f"{getattr(state.outcome.exception(), 'what', '')}; trying again")
+
+    retrying = tenacity.Retrying(
+        retry=again, wait=tenacity.wait_random_exponential(multiplier=0.1, max=2.0, min=0.02), before_sleep=say
+    )
+    try:
+        return retrying(_connect, target, login, hooks)
+    except tenacity.RetryError as error:
+        raise error.last_attempt.result() from error
+
+
+def _connect(target: SshTarget, login: _Login, hooks: Hooks) -> Connection:
+    sock = dial(target)
+    transport = None
+    try:
+        transport = paramiko.Transport(sock, default_window_size=WINDOW)
+        shake_hands(transport, target, login.known)
+        check_host_key(transport, target, login.known)
+        authenticate(transport, target, login.identities)
+    except BaseException:
+        hang_up(sock, transport)
+        raise
+    return Connection(target, transport, sock, hooks.before_write, hooks.on_write)

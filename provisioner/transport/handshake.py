@@ -1,0 +1,177 @@
+"""Who is the host, and who are we: key exchange, the host's key, our login."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import paramiko
+
+from provisioner.errors import HostKeyRefused, Refused, Unreachable
+from provisioner.transport import keys
+from provisioner.transport.known_hosts import Entry, KnownHosts, fingerprint, host_name
+from provisioner.transport.network import Busy
+from provisioner.transport.text import clean, tail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provisioner.model import SshTarget
+
+_AUTH_TIMEOUT = 30.0  # seconds; PAM and reverse DNS make some servers slow here
+_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")  # the fastest, which paramiko has last
+_RSA = ("rsa-sha2-512", "rsa-sha2-256")  # signatures with a key of type ssh-rsa
+_NO_LOGIN = "logging in"
+
+
+def shake_hands(transport: paramiko.Transport, target: SshTarget, known: KnownHosts) -> None:
+    """Negotiate. Raises Unreachable (Busy if the server hung up) and Refused (nothing in common, as with SHA-1)."""
+    options = transport.get_security_options()
+    options.ciphers = (*_CIPHERS, *(name for name in options.ciphers if name not in _CIPHERS))
+    options.key_types = _ordered(known.kinds(host_name(target.address, target.port)), tuple(options.key_types))
+    transport.banner_timeout = transport.handshake_timeout = target.connect_timeout
+    transport.auth_timeout = max(_AUTH_TIMEOUT, target.connect_timeout)
+    try:
+        transport.start_client(timeout=target.connect_timeout)
+        transport.get_remote_server_key()  # start_client() just returns when its time is over
+    except paramiko.ssh_exception.IncompatiblePeer as error:
+        raise _too_old(target, str(error)) from error
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        kind = Unreachable if transport.is_active() else Busy
+        raise kind(
+            "the SSH server did not finish the key exchange"
+            if transport.is_active()
+            else "the SSH server broke the key exchange off",
+            host=target.name,
+            tried="connecting with SSH",
+            answer=str(error),
+            cure="look at sshd's log on the host (journalctl -u ssh)",
+        ) from error
+
+
+def check_host_key(transport: paramiko.Transport, target: SshTarget, known: KnownHosts) -> None:
+    """Compare the host's key with the record. Raises HostKeyRefused: unknown (strict), changed, or revoked."""
+    name = host_name(target.address, target.port)
+    key = transport.get_remote_server_key()
+    blob = key.asbytes()
+    record = known.lookup(name)
+    if not record and target.host_keys == "accept-new":
+        try:
+            record = known.add(name, key.get_name(), blob)  # what another thread or process recorded meanwhile
+        except OSError as error:
+            raise HostKeyRefused(
+                f"its key can't be recorded in {known.path} ({error.strerror})",
+                host=target.name,
+                tried="checking the host's key",
+                cure="name a file that can be written",
+            ) from error
+        if not record:
+            return
+    if not record:
+        raise _unknown(target, key, known)
+    revoked = [entry for entry in record if entry.revoked and entry.key == blob]
+    # A key of another type than those on record is a changed key too: we asked for the recorded types first.
+    if revoked or not any(entry.key == blob and not entry.revoked for entry in record):
+        raise _changed(target, key, known, (revoked or list(record))[0])
+
+
+def authenticate(transport: paramiko.Transport, target: SshTarget, identities: tuple[keys.Identity, ...]) -> None:
+    """Log in with the first key that the host accepts. Raises Refused, and Unreachable if the connection breaks."""
+    answers: list[str] = []
+    with _agent() as agent:
+        for identity in keys.offers(identities, agent, named=target.key is not None):
+            assert identity.key is not None  # noqa: S101  offers() gives nothing else
+            try:
+                left = transport.auth_publickey(target.user, identity.key)
+            except paramiko.BadAuthenticationType as error:
+                raise _refused(target, f"it accepts no keys, only {', '.join(error.allowed_types)}") from error
+            except (paramiko.SSHException, EOFError, OSError) as error:
+                answers.append(f"{identity.label}: {clean(str(error).encode())}")
+                if not transport.is_active():
+                    raise _hung_up(target, answers) from error
+                continue
+            if not left:
+                return
+            raise _refused(target, f"it takes the key and wants {', '.join(left)} on top, which we can't give")
+    if not answers and target.key is not None:
+        raise keys.encrypted(target.key)
+    raise _refused(target, "\n".join(answers) or "there is no key: none is named, none is in ssh-agent or ~/.ssh")
+
+
+@contextlib.contextmanager
+def _agent() -> Iterator[paramiko.Agent]:
+    # One for each login: an agent's socket must not be shared among threads.
+    try:
+        agent = paramiko.Agent()
+    except (paramiko.SSHException, OSError):
+        agent = paramiko.Agent.__new__(paramiko.Agent)
+    try:
+        yield agent
+    finally:
+        agent.close()
+
+
+def _ordered(kinds: tuple[str, ...], offered: tuple[str, ...]) -> tuple[str, ...]:
+    """Put the types on record first, so that a host's other keys are not taken for an unknown host."""
+    wanted = [name for kind in kinds for name in (_RSA if kind == "ssh-rsa" else (kind,)) if name in offered]
+    return (*wanted, *(name for name in offered if name not in wanted))
+
+
+def _too_old(target: SshTarget, answer: str) -> Refused:
+    return Refused(
+        "its SSH server and we have no algorithm in common",
+        host=target.name,
+        tried="connecting with SSH",
+        answer=answer,
+        cure="a server that knows only SHA-1 (ssh-rsa) is too old: install OpenSSH 7.2 or later there, "
+        "or give it an ed25519 host key (ssh-keygen -A)",
+    )
+
+
+def _unknown(target: SshTarget, key: paramiko.PKey, known: KnownHosts) -> HostKeyRefused:
+    return HostKeyRefused(
+        f"its key is not in {known.path}: {_shown(key)}",
+        host=target.name,
+        tried="checking the host's key",
+        cure=f"compare the fingerprint with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub), then record "
+        f"it: ssh-keyscan -p {target.port} {target.address} >> {known.path}; "
+        "or set 'host_keys: accept-new' in the inventory",
+    )
+
+
+def _changed(target: SshTarget, key: paramiko.PKey, known: KnownHosts, entry: Entry) -> HostKeyRefused:
+    how = "is revoked" if entry.revoked else f"has changed: it was {entry.kind} {fingerprint(entry.key)}"
+    return HostKeyRefused(
+        f"its key {how} ({known.path}:{entry.line}), and is {_shown(key)}",
+        host=target.name,
+        tried="checking the host's key",
+        cure="find out why: was the host installed anew, or does another machine answer in its place? Only if the new "
+        f"key is right: ssh-keygen -f {known.path} -R '{host_name(target.address, target.port)}'",
+    )
+
+
+def _shown(key: paramiko.PKey) -> str:
+    return f"{key.get_name()} {fingerprint(key.asbytes())}"
+
+
+def _refused(target: SshTarget, answer: str) -> Refused:
+    return Refused(
+        f"it does not let {target.user} in",
+        host=target.name,
+        tried=_NO_LOGIN,
+        answer=answer,
+        cure=f"try it: ssh -p {target.port} {target.user}@{target.address}; "
+        "the public key belongs in that user's ~/.ssh/authorized_keys",
+    )
+
+
+def _hung_up(target: SshTarget, answers: list[str]) -> Unreachable | Refused:
+    if len(answers) > 1:  # sshd hangs up after MaxAuthTries keys (6 by default)
+        return _refused(target, tail("\n".join([*answers, "it hung up after so many keys: name one in the inventory"])))
+    return Unreachable(
+        "the connection broke during the login",
+        host=target.name,
+        tried=_NO_LOGIN,
+        answer="\n".join(answers),
+        cure="look at sshd's log on the host (journalctl -u ssh)",
+    )

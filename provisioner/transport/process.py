@@ -1,0 +1,282 @@
+"""One command on one channel: everything that waits for the network does it here, under a deadline."""
+
+from __future__ import annotations
+
+import time
+from threading import Event
+from typing import TYPE_CHECKING, Any, cast
+
+import paramiko
+
+from provisioner.errors import CommandFailed, Locked, Refused, TimedOut, TransportError, Unreachable
+from provisioner.model import Result
+from provisioner.transport.script import COMMAND, INCOMPLETE, Opening, Payload, Word, opening
+from provisioner.transport.text import clean, tail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WINDOW = 512 * 1024  # bytes that a host may send ahead on one channel
+OUTPUT_LIMIT = 16 << 20  # bytes of output, per stream
+_CHUNK = 32_000  # bytes; a little less than SSH's largest packet. One sendall() of much is quadratic in paramiko
+_SLICE = 0.25  # seconds between looks at what wakes nobody: the exit status and a dead transport
+_LINGER = 0.5  # seconds that output may stay open after the exit: a daemon may have inherited it
+_LAST = 0.2  # seconds that a dying transport gets to say that it died
+
+
+class Deadline:
+    """A moment in the future, on the monotonic clock."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._began = time.monotonic()
+
+    @property
+    def spent(self) -> float:
+        return time.monotonic() - self._began
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self.seconds - self.spent)
+
+
+class _Wake:
+    """What paramiko's two buffers set when data comes. They clear it when one of them is empty, we when both are."""
+
+    def __init__(self) -> None:
+        self._event = Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    def clear(self) -> None:
+        pass
+
+    def wait(self, seconds: float) -> None:
+        self._event.wait(seconds)
+        self._event.clear()
+
+
+class Process:
+    """One script on one host, from its start to its exit code. Used by one thread at a time."""
+
+    def __init__(self, transport: paramiko.Transport, host: str, tried: str, deadline: Deadline) -> None:
+        self._transport = transport
+        self._host = host
+        self._tried = tried
+        self._began = time.monotonic()
+        self._nonce = ""
+        self._start: Opening | None = None
+        self.out = bytearray()
+        self.err = bytearray()
+        self._wake = _Wake()
+        self._channel = self._open(deadline)
+        self._channel.in_buffer.set_event(cast("Event", self._wake))
+        self._channel.in_stderr_buffer.set_event(cast("Event", self._wake))
+        self._exited = 0.0
+
+    def _open(self, deadline: Deadline) -> paramiko.Channel:
+        try:
+            return self._transport.open_channel("session", window_size=WINDOW, timeout=deadline.left)
+        except paramiko.ChannelException as error:
+            raise Refused(
+                "the host opens no further session on the connection",
+                host=self._host,
+                tried=self._tried,
+                answer=str(error),
+                cure="raise MaxSessions in its sshd_config (10 is sshd's default)",
+            ) from error
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            if self._transport.is_active():
+                raise self._timed_out(deadline) from error
+            raise self._lost() from error
+
+    def start(self, payload: Payload, deadline: Deadline, *, last: bool) -> None:
+        """Send command and script without waiting for an answer in between; `last`: nothing follows on stdin."""
+        self._nonce = payload.nonce
+        # exec_command() would wait here for one more round trip. The answer comes in its own time: a refusal closes
+        # the channel, and that is seen.
+        request = paramiko.Message()
+        request.add_byte(b"\x62")  # SSH_MSG_CHANNEL_REQUEST, RFC 4254 section 5.4
+        request.add_int(self._channel.remote_chanid)
+        request.add_string("exec")
+        request.add_boolean(True)  # noqa: FBT003  paramiko's signature
+        request.add_string(COMMAND)
+        self._tell(request)
+        self.send(payload.data, deadline)
+        if last:
+            self.close_stdin()
+
+    def send(self, data: bytes, deadline: Deadline) -> bool:
+        """Send to the script's stdin. False when the other side no longer takes it."""
+        view = memoryview(data)
+        while view:
+            self._channel.settimeout(max(deadline.left, 0.001))
+            try:
+                sent = self._channel.send(bytes(view[:_CHUNK]))
+            except TimeoutError as error:
+                raise self._timed_out(deadline) from error
+            except (OSError, EOFError, paramiko.SSHException):
+                return False
+            if sent == 0:
+                return False
+            view = view[sent:]
+        return True
+
+    def close_stdin(self) -> None:
+        try:
+            self._channel.shutdown_write()
+        except (OSError, EOFError, paramiko.SSHException):
+            return  # how the connection ended is told by whoever reads
+
+    def pump(self, seconds: float) -> bool:
+        """Wait for output, so long at most, and take all that is there. True when no more will come."""
+        self._wake.wait(min(seconds, _SLICE))
+        over = self._over()
+        channel = self._channel
+        while channel.recv_ready():
+            self.out += channel.recv(WINDOW)
+            self._exited = 0.0
+        while channel.recv_stderr_ready():
+            self.err += channel.recv_stderr(WINDOW)
+            self._exited = 0.0
+        if len(self.out) > OUTPUT_LIMIT or len(self.err) > OUTPUT_LIMIT:
+            self.kill()
+            raise self._failed(f"the script's output is larger than {OUTPUT_LIMIT >> 20} MiB")
+        return over
+
+    def _over(self) -> bool:
+        if self._channel.closed:
+            return True
+        if not self._channel.exit_status_ready():
+            return False
+        self._exited = self._exited or time.monotonic()
+        return bool(self._channel.eof_received) or time.monotonic() - self._exited > _LINGER
+
+    def wait(self, deadline: Deadline) -> None:
+        """Wait until the script has ended and all its output is here."""
+        while not self.pump(deadline.left):
+            if deadline.left == 0:
+                raise self._timed_out(deadline)
+
+    def result(self) -> Result:
+        """Give what the ended script came to. Raises what kept it from running, or the loss of the connection."""
+        code = self._channel.exit_status
+        if code < 0 and self._dead():
+            raise self._lost()
+        self._channel.close()
+        start = self.started()
+        if start is None:
+            raise self._never_ran(code)
+        if start.word is not Word.RUN:
+            raise self._declined(start)
+        errors = opening(self.err, self._nonce)
+        result = Result(code, clean(self.out[start.end :]), clean(self.err[errors.end if errors else 0 :]))
+        if code < 0:
+            raise CommandFailed("the script was killed by a signal", result, host=self._host, tried=self._tried)
+        return result
+
+    def started(self) -> Opening | None:
+        """Tell how the script began; None while the host has not said so."""
+        if self._start is None:
+            self._start = opening(self.out, self._nonce)
+        return self._start
+
+    def kill(self) -> None:
+        """End the script on the host, as far as sshd can (OpenSSH 7.9 and later), and give the channel up."""
+        request = paramiko.Message()
+        request.add_byte(b"\x62")
+        request.add_int(self._channel.remote_chanid)
+        request.add_string("signal")  # RFC 4254 section 6.9
+        request.add_boolean(False)  # noqa: FBT003
+        request.add_string("TERM")
+        self._tell(request)
+        self.close()
+
+    def close(self) -> None:
+        try:
+            self._channel.close()
+        except (OSError, EOFError, paramiko.SSHException):
+            return
+
+    def _tell(self, request: paramiko.Message) -> None:
+        try:
+            cast("Any", self._transport)._send_user_message(request)  # noqa: SLF001  no public way without waiting
+        except (OSError, EOFError, paramiko.SSHException):
+            return
+
+    def _dead(self) -> bool:
+        # The transport's thread closes channels first and says that it is dead a moment later.
+        end = time.monotonic() + _LAST
+        while self._transport.is_active() and time.monotonic() < end:
+            time.sleep(0.01)
+        return not self._transport.is_active()
+
+    def _said(self) -> str:
+        start = self.started()
+        out = self.out[start.end :] if start else self.out
+        return "\n".join(self._lines(tail(clean(text)) for text in (out[-4096:], self.err[-4096:])))
+
+    def _lines(self, texts: Iterator[str]) -> list[str]:
+        return [line for text in texts for line in text.splitlines() if self._nonce not in line or not self._nonce]
+
+    def _failed(self, what: str) -> CommandFailed:
+        return CommandFailed(what, Result(-1, "", self._said()), host=self._host, tried=self._tried)
+
+    def _timed_out(self, deadline: Deadline) -> TimedOut:
+        return TimedOut(
+            f"no end within {deadline.seconds:g} seconds", host=self._host, tried=self._tried, answer=self._said()
+        )
+
+    def _lost(self) -> Unreachable:
+        return Unreachable(
+            f"connection lost after {time.monotonic() - self._began:.1f} seconds",
+            host=self._host,
+            tried=self._tried,
+            answer=self._said(),
+            cure="look at the host and at the network between, then run the same command again",
+        )
+
+    def _never_ran(self, code: int) -> TransportError:
+        if code == INCOMPLETE:
+            return self._failed("the script did not arrive whole, so nothing of it was run")
+        return Refused(
+            f"the login succeeds, but the host runs no commands (exit code {code})",
+            host=self._host,
+            tried=self._tried,
+            answer=self._said(),
+            cure="give the user a login shell, and look for ForceCommand or command= in sshd_config and authorized_keys",
+        )
+
+    def _declined(self, start: Opening) -> TransportError | Locked:
+        if start.word is Word.BUSY:
+            return locked(self._host, self._tried, clean(start.rest.encode()))
+        if start.word is Word.TOOL:
+            return Refused(
+                f"{start.rest} is missing on the host",
+                host=self._host,
+                tried=self._tried,
+                cure="install the package util-linux" if start.rest == "flock" else "look at /run: is it full?",
+            )
+        return Refused(
+            "the user is not root and may not become root without a password",
+            host=self._host,
+            tried=self._tried,
+            cure="log in as root, or allow it with a line 'USER ALL=(ALL) NOPASSWD: ALL' in /etc/sudoers.d",
+        )
+
+
+def locked(host: str, tried: str, note: str) -> Locked:
+    """Tell who holds a lock. `note`: uptime now, then what the holder wrote: its pid, uptime then, and name."""
+    now, pid, since, owner = (*note.split(" ", 3), "", "", "", "")[:4]
+    try:
+        age = f" for {float(now) - float(since):.0f} seconds"
+    except ValueError:  # the holder has not written its line yet
+        age = ""
+    return Locked(
+        f"another run works on this host{age}: {owner or 'it did not say who it is'}",
+        host=host,
+        tried=tried,
+        cure="wait until it has ended"
+        + (f"; if it has died with its machine, end its process on the host: kill {pid}" if pid.isdigit() else ""),
+    )
