@@ -1,0 +1,181 @@
+"""Commands of `provisioner lab`: parse, call, print; nothing else."""
+
+# ruff: noqa: PLC0415 - what the lab needs is imported when it is used, so that --help stays quick
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from provisioner.errors import ProvisionerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+app = typer.Typer(
+    help="Real hosts on this one machine, to try everything on: up, down, reset, ssh, run. Needs root.",
+    no_args_is_help=True,
+)
+
+Name = Annotated[str, typer.Option("--name", "-n", help="Name of the lab; several can be up at once.")]
+Host = Annotated[str, typer.Argument(help="node1, node2, ...")]
+
+# Words after `--` belong to the command that is run, options and all.
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Tell errors that a user can mend in words, on stderr, and exit."""
+    try:
+        yield
+    except ProvisionerError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@app.command()
+def up(
+    hosts: Annotated[int, typer.Option(min=1, max=200, help="How many: node1, node2, ...")] = 3,
+    image: Annotated[
+        str,
+        typer.Option(help="engine-20.10 (Docker and Consul, Debian 11), bare (sshd only) or engine-26 (Debian 13)."),
+    ] = "engine-20.10",
+    name: Name = "lab",
+) -> None:
+    """Make a lab and wait until its hosts have booted. The first time, an image is built: about half a minute."""
+    from provisioner.lab import Lab
+
+    with _told():
+        lab = Lab.up(name, hosts, image, say=_say)
+        shown = "" if name == "lab" else f" --name {name}"
+        for host in lab.status().hosts:
+            print(f"{host.name}  {host.address}  {host.image}")
+        print(f"next: provisioner lab ssh{shown} node1, or provisioner lab inventory{shown} > {name}.yml and")
+        print(f"      provisioner lab run{shown} -- provisioner up {name}.yml")
+
+
+@app.command()
+def down(name: Name = "lab") -> None:
+    """Remove a lab and all that belongs to it; also what a killed `up` left. Images stay."""
+    from provisioner.lab import Lab
+
+    with _told():
+        Lab(name).down()
+
+
+@app.command("list")
+def list_labs(*, json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Show all labs of this machine and their hosts."""
+    from provisioner.lab import Lab
+
+    with _told():
+        labs = Lab.all()
+        if json:
+            _print_json([lab.as_dict() for lab in labs])
+            return
+        for lab in labs:
+            print(f"{lab.name}  {lab.folder}{'' if lab.ready else '  (half made: provisioner lab down)'}")
+            for host in lab.hosts:
+                print(f"  {host.name}  {host.address}  {host.image}  {'running' if host.running else 'off'}")
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    print(json.dumps(value, indent=2))
+
+
+@app.command()
+def inventory(name: Name = "lab") -> None:
+    """Print the lab as an inventory (YAML)."""
+    from provisioner.lab import Lab
+
+    with _told():
+        print(Lab.open(name).inventory(), end="")
+
+
+@app.command()
+def reset(
+    hosts: Annotated[list[str] | None, typer.Argument(help="All when none is named.")] = None, name: Name = "lab"
+) -> None:
+    """Put hosts back to fresh: a new disk, booted again."""
+    from provisioner.lab import Lab
+
+    with _told():
+        Lab.open(name).reset(hosts or None)
+
+
+@app.command()
+def stop(host: Host, name: Name = "lab") -> None:
+    """Cut a host's power. Its disk stays."""
+    from provisioner.lab import Lab
+
+    with _told():
+        Lab.open(name).stop(host)
+
+
+@app.command()
+def start(host: Host, name: Name = "lab") -> None:
+    """Boot a host that is off, with its disk as it was."""
+    from provisioner.lab import Lab
+
+    with _told():
+        Lab.open(name).start(host)
+
+
+@app.command(context_settings=PASS_ON)
+def ssh(context: typer.Context, host: Host, name: Name = "lab") -> None:
+    """Log in to a host, or run a command on it, over SSH."""
+    from provisioner.lab import Lab, enter_switch
+
+    with _told():
+        command = Lab.open(name).ssh_command(host, _words(context))
+        enter_switch(name)
+        _become(command)
+
+
+@app.command("exec", context_settings=PASS_ON)
+def execute(context: typer.Context, host: Host, name: Name = "lab") -> None:
+    """Run a command on a host without SSH: `lab exec node1 -- docker ps`."""
+    from provisioner.lab import Lab
+
+    with _told():
+        _become(Lab.open(name).enter_command(host, _words(context) or ["bash", "-l"]))
+
+
+@app.command(context_settings=PASS_ON)
+def run(context: typer.Context, name: Name = "lab") -> None:
+    """Run a command of this machine in the lab's network: `lab run -- provisioner up lab.yml`."""
+    from provisioner.lab import enter_switch
+
+    words = _words(context)
+    if not words:
+        print("which command? for example: provisioner lab run -- ping -c 1 192.168.56.11", file=sys.stderr)
+        raise typer.Exit(64)
+    with _told():
+        enter_switch(name)
+        _become(words)
+
+
+def _words(context: typer.Context) -> list[str]:
+    return context.args[1:] if context.args[:1] == ["--"] else context.args
+
+
+def _become(command: list[str]) -> NoReturn:
+    """Replace this process by `command`, so that signals, terminal and exit code are its own."""
+    import os
+
+    sys.stdout.flush()
+    try:
+        os.execvp(command[0], command)  # noqa: S606
+    except OSError as error:
+        print(f"{command[0]}: {error.strerror}", file=sys.stderr)
+        raise typer.Exit(127) from None

@@ -1,0 +1,6 @@
+"""Real hosts on this one machine: namespaces, systemd, sshd, engines. See docs/lab.md."""
+
+from provisioner.errors import LabError
+from provisioner.lab.lab import Lab, LabHost, LabStatus, enter_switch
+
+__all__ = ["Lab", "LabError", "LabHost", "LabStatus", "enter_switch"]

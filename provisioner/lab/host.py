@@ -1,0 +1,219 @@
+"""One host of a lab: its folder, its disk, its processes.
+
+hosts/<name>/image        the image's folder (text)
+hosts/<name>/seed/        files that make this host itself: name, machine id, SSH keys; laid on a fresh disk
+hosts/<name>/upper, work  the disk: what differs from the image
+hosts/<name>/docker, containerd   the engine's data
+hosts/<name>/root, netns  mount points; used while booting only
+hosts/<name>/init         process id and start time of the running host's process 1
+hosts/<name>/console.log  what the host's console showed since it was started
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provisioner.errors import LabError
+from provisioner.lab import switch
+from provisioner.lab.shell import communicate, remove_tree, run, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provisioner.lab.cgroups import Cgroups
+    from provisioner.lab.shell import Answer
+
+BOOT_SCRIPT = Path(__file__).with_name("boot.sh")
+_DISK = ("upper", "work", "docker", "containerd")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host of the lab in `lab_folder`; number 1 is node1 at 192.168.56.11."""
+
+    lab_folder: Path
+    number: int
+    image: Path
+
+    @property
+    def name(self) -> str:
+        return f"node{self.number}"
+
+    @property
+    def address(self) -> str:
+        return f"192.168.56.{10 + self.number}"
+
+    @property
+    def folder(self) -> Path:
+        return self.lab_folder / "hosts" / self.name
+
+    @property
+    def console(self) -> Path:
+        return self.folder / "console.log"
+
+    @property
+    def place(self) -> str:
+        """Its cgroup, below that of all labs."""
+        return f"{self.lab_folder.name}/{self.name}"
+
+    @property
+    def init(self) -> int | None:
+        """Process id, on the machine, of the host's process 1; None when the host is off."""
+        try:
+            pid, started = (self.folder / "init").read_text().split()
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        # Fields 3 (state) and 22 (start time) of proc(5). A zombie is only waiting to be reaped.
+        return int(pid) if fields[19] == started and fields[0] not in "ZX" else None
+
+    def create(self, authorized_key: str) -> None:
+        """Make the host's folder and what makes it itself. Raises LabError."""
+        self.folder.mkdir(parents=True)
+        (self.folder / "image").write_text(f"{self.image}\n")
+        (self.folder / "root").mkdir()
+        seed = self.folder / "seed"
+        for folder, mode in (("etc/ssh", 0o755), ("root/.ssh", 0o700)):
+            (seed / folder).mkdir(parents=True)
+            (seed / folder).chmod(mode)
+        (seed / "root").chmod(0o700)
+        (seed / "etc/hostname").write_text(f"{self.name}\n")
+        (seed / "etc/hosts").write_text(f"127.0.0.1\tlocalhost\n127.0.1.1\t{self.name}\n::1\tlocalhost ip6-localhost\n")
+        (seed / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
+        (seed / "root/.ssh/authorized_keys").write_text(authorized_key)
+        (seed / "root/.ssh/authorized_keys").chmod(0o600)
+        make_key(seed / "etc/ssh/ssh_host_ed25519_key", f"root@{self.name}")
+
+    @property
+    def host_key(self) -> str:
+        """Its public SSH key, as a line of known_hosts."""
+        kind, key, *_ = (self.folder / "seed/etc/ssh/ssh_host_ed25519_key.pub").read_text().split()
+        return f"{self.address} {kind} {key}\n"
+
+    def wipe(self) -> None:
+        """Give the host a fresh disk for its next boot."""
+        for part in _DISK:
+            remove_tree(self.folder / part)
+
+    def boot(self, cgroups: Cgroups, switch_namespace: Path) -> None:
+        """Start the host, with the disk that it has. It answers later; see `wait_ssh`. Raises LabError."""
+        fresh = not (self.folder / "upper").exists()
+        for part in _DISK:
+            (self.folder / part).mkdir(exist_ok=True)
+        (self.folder / "init").unlink(missing_ok=True)
+        self.console.write_bytes(b"")
+        namespace = self.folder / "netns"
+        switch.make_namespace(namespace)
+        try:
+            switch.plug(switch_namespace, namespace, self.name, self.number)
+            self._spawn(cgroups, fresh=fresh)
+            if not wait_for((self.folder / "init").exists, timeout=20):
+                raise self._error("the host's first process did not start within 20 s")
+        finally:
+            # From here on the host's processes keep its network alive, and it ends with them.
+            switch.drop_namespace(namespace)
+
+    def _spawn(self, cgroups: Cgroups, *, fresh: bool) -> None:
+        environment = {
+            "PATH": _PATH,
+            "SHELL": "/bin/sh",
+            "LAB_SCRIPT": str(BOOT_SCRIPT),
+            "LAB_HOST": str(self.folder),
+            "LAB_IMAGE": str(self.image / "root"),
+            "LAB_FRESH": "1" if fresh else "0",
+            "LAB_CGROUPS": cgroups.spec,
+            # Without these words systemd 256 and later refuse cgroup version 1; older ones don't mind.
+            "LAB_INIT_ARGS": ""
+            if cgroups.unified
+            else "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1",
+        }
+        console = ["script", "--quiet", "--flush", "--command", 'exec sh "$LAB_SCRIPT" enter', str(self.console)]
+        spawn_joined(cgroups.make(self.place), console, environment=environment)
+
+    def wait_ssh(self, *, timeout: float) -> None:
+        """Wait until its SSH server greets. Call it inside the switch. Raises LabError after `timeout` seconds."""
+        if not wait_for(lambda: switch.ssh_answers(self.address) or not self.init, timeout=timeout):
+            raise self._error(f"no SSH server within {timeout:.0f} s", tried=f"connecting to {self.address}:22")
+        if not self.init:
+            raise self._error("the host ended while it was starting")
+
+    def wait_booted(self, *, timeout: float) -> None:
+        """Wait until its systemd has started all it starts at boot. Raises LabError after `timeout` seconds."""
+        # The answer is "running", or "degraded" when something failed, which is the host's own affair.
+        answer = self.exec(["systemctl", "is-system-running", "--wait"], timeout=timeout, stdin=None)
+        if answer.stdout.strip() not in {"running", "degraded"}:
+            raise self._error(
+                "the host did not finish booting", tried=f"systemctl says {answer.stdout or answer.stderr}"
+            )
+
+    def kill(self, cgroups: Cgroups, switch_namespace: Path) -> None:
+        """End the host as a power cut does; nothing happens to one that is off. Raises LabError."""
+        if pid := self.init:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        cgroups.remove(self.place)
+        (self.folder / "init").unlink(missing_ok=True)
+        switch.unplug(switch_namespace, self.name)
+
+    def power_off(self, *, timeout: float) -> None:
+        """Ask the host's systemd to shut down, and wait. Raises LabError after `timeout` seconds."""
+        if pid := self.init:
+            # SIGRTMIN+4 starts poweroff.target, see systemd(1).
+            os.kill(pid, signal.SIGRTMIN + 4)
+            if not wait_for(lambda: not self.init, timeout=timeout):
+                raise self._error(
+                    f"the host did not shut down within {timeout:.0f} s", tried="SIGRTMIN+4 to its systemd"
+                )
+
+    def enter_command(self, argv: Sequence[str]) -> list[str]:
+        """The command that runs `argv` inside the host, as its root user. Raises LabError if it is off."""
+        pid = self.init
+        if pid is None:
+            raise LabError("the host is off", host=self.name, cure="start it, or `provisioner lab reset`")
+        inside = ["env", "-i", f"PATH={_PATH}", "HOME=/root", "LANG=C.UTF-8", f"TERM={os.environ.get('TERM', 'dumb')}"]
+        spaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
+        return ["nsenter", f"--target={pid}", *spaces, "--wd=/", "--", *inside, *argv]
+
+    def exec(self, argv: Sequence[str], *, timeout: float, stdin: str | None) -> Answer:
+        try:
+            return communicate(self.enter_command(argv), timeout=timeout, stdin=stdin)
+        except subprocess.TimeoutExpired:
+            raise self._error(f"no end after {timeout:.0f} s", tried=" ".join(argv)) from None
+
+    def _error(self, what: str, *, tried: str = "") -> LabError:
+        with contextlib.suppress(OSError):
+            text = self.console.read_text(errors="replace").replace("\r", "")
+            tail = "\n".join(line for line in text.splitlines()[-8:] if not line.startswith("Script "))
+            return LabError(what, host=self.name, tried=tried, answer=tail, cure=f"its console: {self.console}")
+        return LabError(what, host=self.name, tried=tried)
+
+
+def make_key(file: Path, comment: str) -> None:
+    """Make an ed25519 SSH key pair, `file` (mode 0600) and `file`.pub. Raises LabError."""
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(file)])
+
+
+def spawn_joined(
+    joins: Sequence[Path], argv: Sequence[str], *, environment: dict[str, str] | None = None, log: Path | None = None
+) -> None:
+    """Start `argv` in the background, in cgroups of the machine from its first moment on.
+
+    So whoever removes these cgroups finds the process, even if we are killed right after this line.
+    """
+    with (log or Path(os.devnull)).open("ab") as output:
+        subprocess.Popen(
+            ["sh", str(BOOT_SCRIPT), "join", *(str(file) for file in joins), "--", *argv],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )

@@ -1,0 +1,196 @@
+"""Images: root file systems built once by mmdebstrap, kept, and rebuilt when their recipe changes.
+
+images/<name>-<digest>/root/       the file system; the lower layer of every host's disk
+images/<name>-<digest>/packages/   the repository of what the recipe offers, if it offers anything
+images/building-<name>/            a build that has not ended; removed by the next build and by `lab down`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from provisioner.errors import LabError
+from provisioner.lab import machine, recipes, repository
+from provisioner.lab.shell import communicate, remove_tree, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from provisioner.lab.recipes import Recipe
+
+BUILD_DEADLINE = 1200  # seconds; half a minute on a good line
+FALLBACK_MIRROR = "http://deb.debian.org/debian"
+
+
+def images_dir() -> Path:
+    return machine.lab_dir() / "images"
+
+
+def path_of(recipe: Recipe) -> Path:
+    return images_dir() / f"{recipe.name}-{recipe.digest}"
+
+
+def ensure(name: str, say: Callable[[str], None]) -> Path:
+    """Answer the image's folder; build it, and the one whose repository it uses, if they are not there yet.
+
+    `say` gets one line for each stage of a build. Raises LabError.
+    """
+    recipe = recipes.recipe(name)
+    for each in {recipe.uses_repository_of or name: None, name: None}:
+        _ensure_one(recipes.recipe(each), say)
+    return path_of(recipe)
+
+
+def repository_of(name: str) -> Path | None:
+    """The folder of the packages that hosts of this image can install; None if there are none."""
+    source = recipes.recipe(name).uses_repository_of
+    return path_of(recipes.recipe(source)) / "packages" if source else None
+
+
+def _ensure_one(recipe: Recipe, say: Callable[[str], None]) -> None:
+    target = path_of(recipe)
+    if target.exists():
+        return
+    images_dir().mkdir(parents=True, exist_ok=True)
+    with _locked(wait=True, say=say):
+        if not target.exists():
+            _remove_unfinished()
+            _build(recipe, target, say)
+            _remove_outdated(recipe)
+
+
+@contextlib.contextmanager
+def _locked(*, wait: bool, say: Callable[[str], None] = lambda _: None) -> Iterator[bool]:
+    """Hold the lock of all images; it is gone with the process that held it."""
+    folder = os.open(images_dir(), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                yield False
+                return
+            say("waiting for another lab that builds an image")
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield True
+    finally:
+        os.close(folder)
+
+
+def clean() -> None:
+    """Remove what a killed build has left, unless another process builds right now."""
+    if images_dir().exists():
+        with _locked(wait=False) as ours:
+            if ours:
+                _remove_unfinished()
+
+
+def _remove_unfinished() -> None:
+    for folder in images_dir().glob("building-*"):
+        remove_tree(folder)
+
+
+def _remove_outdated(recipe: Recipe) -> None:
+    """Remove images of older recipes, but none that a lab still stands on."""
+    used = {line.strip() for file in machine.lab_dir().glob("labs/*/hosts/*/image") for line in file.open()}
+    for folder in images_dir().glob(f"{recipe.name}-*"):
+        if folder != path_of(recipe) and str(folder) not in used:
+            remove_tree(folder)
+
+
+def _build(recipe: Recipe, target: Path, say: Callable[[str], None]) -> None:
+    began = time.monotonic()
+    building = images_dir() / f"building-{recipe.name}"
+    building.mkdir()
+    try:
+        say(
+            f"image {recipe.name}: Debian {recipe.suite} by mmdebstrap, {len(recipe.packages)} packages and what they need"
+        )
+        _bootstrap(recipe, building)
+        _settle(recipe, building / "root")
+        if recipe.offered:
+            repository.index(building / "packages")
+        building.rename(target)
+    except BaseException:
+        remove_tree(building)
+        raise
+    say(f"image {recipe.name}: built in {time.monotonic() - began:.0f} s")
+
+
+def _bootstrap(recipe: Recipe, building: Path) -> None:
+    mirror = os.environ.get("PROVISIONER_LAB_MIRROR") or find_mirror()
+    argv = [
+        # A build must not outlive the process that asked for it, however that one ends:
+        # setpriv kills unshare with us, unshare kills process 1 of the build, and the kernel all the rest.
+        *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+        *("mmdebstrap", "--quiet", "--mode=root", "--format=directory", "--variant=minbase"),
+        f"--keyring={machine.keyring()}",
+        f"--include={','.join(recipe.packages)}",
+        "--dpkgopt=force-unsafe-io",
+        # The archive of an old suite is no longer re-signed.
+        '--aptopt=Acquire::Check-Valid-Until "false"',
+        '--aptopt=Acquire::Retries "3"',
+        *_proxy_options(),
+        *repository.download_hooks(recipe.offered, building / "packages"),
+        recipe.suite,
+        str(building / "root"),
+        mirror,
+    ]
+    try:
+        answer = communicate(argv, timeout=BUILD_DEADLINE)
+    except subprocess.TimeoutExpired:
+        raise _failed(recipe, mirror, f"no end after {BUILD_DEADLINE} s") from None
+    if answer.returncode != 0:
+        raise _failed(recipe, mirror, answer.stderr)
+
+
+def _failed(recipe: Recipe, mirror: str, answer: str) -> LabError:
+    return LabError(
+        f"the image {recipe.name} could not be built",
+        tried=f"mmdebstrap {recipe.suite} from {mirror}",
+        answer=answer,
+        cure="if the mirror does not have this suite, set PROVISIONER_LAB_MIRROR to one that does",
+    )
+
+
+def _settle(recipe: Recipe, root: Path) -> None:
+    for pattern in recipes.REMOVED:
+        for path in root.glob(pattern):
+            path.unlink()
+    for name, text in {**recipes.FILES, **recipes.sources(recipe)}.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.write_text(text)
+    for unit in recipes.MASKED:
+        link = root / "etc/systemd/system" / unit
+        link.unlink(missing_ok=True)
+        link.symlink_to("/dev/null")
+
+
+def find_mirror() -> str:
+    """The Debian mirror that this machine's apt uses; Debian's own when it uses none."""
+    columns = "$(ORIGIN)|$(LABEL)|$(REPO_URI)"
+    listing = run(["apt-get", "indextargets", "--format", columns, "Created-By: Packages"])
+    for line in listing.splitlines():
+        origin, label, uri = line.split("|", 2)
+        if origin == label == "Debian" and uri.startswith(("http://", "https://")):
+            return uri.rstrip("/")
+    return FALLBACK_MIRROR
+
+
+def _proxy_options() -> list[str]:
+    """The machine's apt may reach its mirror through a proxy only; mmdebstrap does not read its settings."""
+    options = []
+    for scheme in ("http", "https"):
+        name = f"Acquire::{scheme}::Proxy"
+        value = run(["apt-config", "dump", "--format", "%v%n", name]).strip()
+        if value and '"' not in value:
+            options.append(f'--aptopt={name} "{value}"')
+    return options

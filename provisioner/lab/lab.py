@@ -1,0 +1,386 @@
+"""A lab: hosts on a switch, made, changed and removed as one thing.
+
+Everything about a lab is on disk, in labs/<name>/, before it happens, so that `down` can clean up after
+a process that was killed at any moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from provisioner.errors import LabError
+from provisioner.lab import cgroups, image, machine, switch
+from provisioner.lab.host import Host, make_key, spawn_joined
+from provisioner.lab.shell import remove_tree, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from provisioner.lab.shell import Answer
+
+MOST_HOSTS = 200
+BOOT_DEADLINE = 60  # seconds for one host on an idle machine
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class LabHost:
+    """A host of a lab as it is now."""
+
+    name: str
+    address: str
+    image: str
+    running: bool
+
+
+@dataclass(frozen=True)
+class LabStatus:
+    """A lab as it is now. `ready` is false while it is being made, and for one whose making was killed."""
+
+    name: str
+    folder: Path
+    ready: bool
+    hosts: tuple[LabHost, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """The same in what JSON can say."""
+        return {**asdict(self), "folder": str(self.folder)}
+
+
+class Lab:
+    """A lab that exists. Made by `Lab.up`, found again by `Lab.open`. All methods raise LabError."""
+
+    def __init__(self, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise LabError(
+                f"{name!r} can't be the name of a lab", cure="use up to 31 letters a-z, digits and hyphens, e.g. demo-2"
+            )
+        self.name = name
+        self.folder = machine.lab_dir() / "labs" / name
+        self._switch = self.folder / "switch"
+
+    # -- making and finding ------------------------------------------------------------------------------------
+
+    @classmethod
+    def up(
+        cls,
+        name: str = "lab",
+        hosts: int = 3,
+        image: str = "engine-20.10",
+        *,
+        images: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = _silent,
+    ) -> Self:
+        """Make a lab of node1 to node<hosts> and wait until all answer on SSH.
+
+        `images` names other images for single hosts; `say` gets a line for each stage of an image build.
+        What fails is cleaned up before the error is raised.
+        """
+        machine.check()
+        lab = cls(name)
+        wanted = {f"node{number}": image for number in range(1, hosts + 1)}
+        if not 1 <= hosts <= MOST_HOSTS:
+            raise LabError(f"a lab can't have {hosts} hosts", cure=f"choose 1 to {MOST_HOSTS}")
+        if unknown := sorted(set(images or {}) - set(wanted)):
+            raise LabError(f"images are given for hosts that the lab does not have: {', '.join(unknown)}")
+        wanted.update(images or {})
+        if lab.folder.exists():
+            raise lab._exists()
+        paths = _ensure_images(wanted.values(), say)
+        try:
+            lab._make({node: paths[kind] for node, kind in wanted.items()})
+        except FileExistsError:
+            raise lab._exists() from None
+        except BaseException:
+            lab.down()
+            raise
+        return lab
+
+    @classmethod
+    def open(cls, name: str = "lab") -> Self:
+        """The lab of that name, which must exist and be whole."""
+        lab = cls(name)
+        if not lab.folder.exists():
+            raise LabError(f"there is no lab {name!r}", cure=f"provisioner lab up --name {name}")
+        if not lab.status().ready:
+            raise LabError(f"the lab {name!r} is only half made", cure=f"provisioner lab down --name {name}")
+        return lab
+
+    @classmethod
+    def all(cls) -> list[LabStatus]:
+        """Every lab on this machine, in order of name."""
+        labs = machine.lab_dir() / "labs"
+        names = sorted(entry.name for entry in labs.iterdir()) if labs.exists() else []
+        return [cls(name).status() for name in names]
+
+    def _exists(self) -> LabError:
+        cures = f"`provisioner lab reset --name {self.name}` for fresh hosts, `provisioner lab down --name {self.name}`, or another --name"
+        return LabError(f"there is a lab {self.name!r} already", cure=cures)
+
+    def _make(self, hosts: Mapping[str, Path]) -> None:
+        self.folder.mkdir(parents=True)
+        with self._locked():
+            for part in ("hosts", "www"):
+                (self.folder / part).mkdir()
+            make_key(self.folder / "key", f"lab {self.name}")
+            switch.make(self._switch)
+            made = [self._create(int(node.removeprefix("node")), path) for node, path in hosts.items()]
+            self._write_known_hosts()
+            self._serve(hosts.values())
+            self._boot(made)
+            (self.folder / "ready").touch()
+
+    def _create(self, number: int, path: Path) -> Host:
+        host = Host(self.folder, number, path)
+        host.create(self._public_key)
+        return host
+
+    def _serve(self, images: Iterable[Path]) -> None:
+        """Serve the packages that the images' hosts can install, unless they are served already."""
+        link, log = self.folder / "www" / "debian", self.folder / "http.log"
+        repositories = {found for path in set(images) if (found := image.repository_of(path.name.rpartition("-")[0]))}
+        if not repositories or link.exists():
+            return
+        link.symlink_to(repositories.pop())
+        joins = cgroups.find().make(f"{self.name}/switch")
+        spawn_joined(joins, switch.server_command(self._switch, self.folder / "www"), log=log)
+        switch.wait_served(self._switch, log)
+
+    # -- what it is --------------------------------------------------------------------------------------------
+
+    @property
+    def key(self) -> Path:
+        """The private SSH key of every host's root user."""
+        return self.folder / "key"
+
+    @property
+    def _public_key(self) -> str:
+        return (self.folder / "key.pub").read_text()
+
+    @property
+    def known_hosts(self) -> Path:
+        """A known_hosts file with the keys of all hosts."""
+        return self.folder / "known_hosts"
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts' names, in order."""
+        return tuple(host.name for host in self._hosts())
+
+    def address(self, host: str) -> str:
+        return self._host(host).address
+
+    def status(self) -> LabStatus:
+        hosts = tuple(
+            LabHost(host.name, host.address, host.image.name.rpartition("-")[0], host.init is not None)
+            for host in self._hosts()
+        )
+        return LabStatus(self.name, self.folder, (self.folder / "ready").exists(), hosts)
+
+    def inventory(self) -> str:
+        """The lab as an inventory for `provisioner`, in YAML."""
+        lines = [
+            f"cluster: {self.name}",
+            f"ssh: {{user: root, key: {self.key}, host_keys: accept-new, known_hosts: {self.known_hosts}}}",
+            "hosts:",
+            *(f"  {host.name}: {{address: {host.address}}}" for host in self._hosts()),
+            "store: {kind: consul}",
+            "networks:",
+            "  demo: {subnet: 10.99.0.0/24}",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _hosts(self) -> list[Host]:
+        found = []
+        for folder in (self.folder / "hosts").glob("node*"):
+            with contextlib.suppress(FileNotFoundError):
+                path = Path((folder / "image").read_text().strip())
+                found.append(Host(self.folder, int(folder.name.removeprefix("node")), path))
+        return sorted(found, key=lambda host: host.number)
+
+    def _host(self, name: str) -> Host:
+        for host in self._hosts():
+            if host.name == name:
+                return host
+        raise LabError(f"the lab {self.name!r} has no host {name!r}", cure=f"it has {', '.join(self.hosts) or 'none'}")
+
+    # -- using it ----------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def enter(self) -> Iterator[None]:
+        """Be in the lab's network for a while: the calling thread, and what it starts meanwhile."""
+        with switch.entered(self._switch):
+            yield
+
+    def exec(
+        self,
+        host: str,
+        command: Sequence[str] | str,
+        *,
+        check: bool = True,
+        timeout: float = 60,
+        stdin: str | None = None,
+    ) -> Answer:
+        """Run a list of arguments, or a text as a script of sh, as root on a host; without SSH.
+
+        With `check` any exit code but 0 raises LabError, as does running for more than `timeout` seconds.
+        """
+        argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
+        answer = self._host(host).exec(argv, timeout=timeout, stdin=stdin)
+        if check and answer.returncode != 0:
+            said = f"{answer.stdout}\n{answer.stderr}".strip()
+            tried = command if isinstance(command, str) else " ".join(argv)
+            raise LabError(f"exit code {answer.returncode}", host=host, tried=tried, answer=said)
+        return answer
+
+    def enter_command(self, host: str, argv: Sequence[str]) -> list[str]:
+        """The command line that runs `argv` on a host, for callers that start it themselves."""
+        return self._host(host).enter_command(argv)
+
+    def ssh_command(self, host: str, argv: Sequence[str] = ()) -> list[str]:
+        """The command line of ssh to a host; to be started in the lab's network."""
+        options = ("-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "IdentitiesOnly=yes", "-F", "none")
+        return ["ssh", "-i", str(self.key), *options, f"root@{self.address(host)}", *argv]
+
+    def cut(self, host: str) -> None:
+        """Pull the host's network cable; the host itself goes on."""
+        switch.set_port(self._switch, self._host(host).name, up=False)
+
+    def uncut(self, host: str) -> None:
+        switch.set_port(self._switch, self._host(host).name, up=True)
+
+    # -- changing it -------------------------------------------------------------------------------------------
+
+    def stop(self, host: str) -> None:
+        """End a host as a power cut does. Its disk stays."""
+        with self._locked():
+            self._host(host).kill(cgroups.find(), self._switch)
+
+    def shutdown(self, host: str, *, timeout: float = 100) -> None:
+        """Shut a host down in order, within `timeout` seconds. Its disk stays."""
+        with self._locked():
+            found = self._host(host)
+            found.power_off(timeout=timeout)
+            found.kill(cgroups.find(), self._switch)
+
+    def start(self, host: str) -> None:
+        """Boot a host that is off, with the disk as it was, and wait for its SSH server."""
+        with self._locked():
+            found = self._host(host)
+            if found.init is None:
+                found.kill(cgroups.find(), self._switch)
+                self._boot([found])
+
+    def reset(self, hosts: Iterable[str] | None = None) -> None:
+        """Put hosts back to fresh, all by default: new disk, new network, booted again, answering on SSH."""
+        with self._locked():
+            chosen = self._hosts() if hosts is None else [self._host(name) for name in hosts]
+            found = cgroups.find()
+
+            def renew(host: Host) -> None:
+                host.kill(found, self._switch)
+                host.wipe()
+                self._start(host, len(chosen))
+
+            _side_by_side(renew, chosen)
+
+    def add(self, host: str | None = None, image: str = "engine-20.10", *, say: Callable[[str], None] = _silent) -> str:
+        """Add one host (by default the next number) to the running lab; answer its name."""
+        paths = _ensure_images([image], say)
+        with self._locked():
+            number = max((each.number for each in self._hosts()), default=0) + 1
+            if host is not None:
+                number = int(host.removeprefix("node")) if re.fullmatch(r"node[1-9][0-9]{0,2}", host) else 0
+            if not 1 <= number <= MOST_HOSTS or f"node{number}" in self.hosts:
+                raise LabError(
+                    f"the lab can't get a host {host or f'node{number}'}", cure="use node1 to node200, once each"
+                )
+            made = self._create(number, paths[image])
+            try:
+                self._write_known_hosts()
+                self._serve([made.image])
+                self._boot([made])
+            except BaseException:
+                made.kill(cgroups.find(), self._switch)
+                remove_tree(made.folder)
+                raise
+            return made.name
+
+    def down(self) -> None:
+        """Remove the lab: processes, cgroups, network, files. Also one that is half made, or was killed.
+
+        Does nothing when there is none.
+        """
+        image.clean()
+        if self.folder.exists():
+            with self._locked():
+                cgroups.find().remove(self.name)
+                self._free_switch()
+                remove_tree(self.folder)
+        with contextlib.suppress(OSError):
+            self.folder.parent.rmdir()
+
+    def _free_switch(self) -> None:
+        """Take the hosts' ports away now; the kernel would do it some time after the last process has ended."""
+        if self._switch.is_mount():
+            for host in self._hosts():
+                switch.unplug(self._switch, host.name)
+
+    def _boot(self, hosts: Sequence[Host]) -> None:
+        _side_by_side(lambda host: self._start(host, len(hosts)), hosts)
+
+    def _start(self, host: Host, crowd: int) -> None:
+        host.boot(cgroups.find(), self._switch)
+        deadline = BOOT_DEADLINE + 2 * crowd
+        with self.enter():
+            host.wait_ssh(timeout=deadline)
+        host.wait_booted(timeout=deadline)
+
+    def _write_known_hosts(self) -> None:
+        self.known_hosts.write_text("".join(host.host_key for host in self._hosts()))
+
+    @contextlib.contextmanager
+    def _locked(self, timeout: float = 60) -> Iterator[None]:
+        """Be the only one who changes the lab. The lock ends with the process that holds it."""
+        folder = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if not wait_for(lambda: _try_lock(folder), timeout=timeout):
+                raise LabError(f"another process has been changing the lab {self.name!r} for {timeout:.0f} s")
+            yield
+        finally:
+            os.close(folder)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _ensure_images(names: Iterable[str], say: Callable[[str], None]) -> dict[str, Path]:
+    return {name: image.ensure(name, say) for name in sorted(set(names))}
+
+
+def _side_by_side(work: Callable[[Host], None], hosts: Sequence[Host]) -> None:
+    """Do `work` for all hosts at the same time; raise the first error once all have ended."""
+    with ThreadPoolExecutor(max(len(hosts), 1)) as pool:
+        for done in [pool.submit(work, host) for host in hosts]:
+            done.result()
+
+
+def enter_switch(name: str = "lab") -> None:
+    """Move the calling thread, and all that it starts from now on, into a lab's network for good."""
+    switch.enter(Lab.open(name).folder / "switch")

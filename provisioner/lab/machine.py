@@ -1,0 +1,80 @@
+"""What the lab needs of the machine, and where on it the lab keeps its things."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from provisioner.errors import LabError
+
+DEFAULT_DIR = "/var/lib/provisioner-lab"
+
+# Command -> the Debian package that brings it.
+COMMANDS = {
+    "mmdebstrap": "mmdebstrap",
+    "ip": "iproute2",
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+    "script": "bsdutils",
+    "mount": "mount",
+    "ssh-keygen": "openssh-client",
+    "ssh": "openssh-client",
+    "dpkg-deb": "dpkg",
+}
+KEYRINGS = (
+    Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
+    Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
+)
+
+
+def lab_dir() -> Path:
+    """The folder of all images and labs: $PROVISIONER_LAB_DIR, else /var/lib/provisioner-lab. Raises LabError."""
+    folder = os.environ.get("PROVISIONER_LAB_DIR") or DEFAULT_DIR
+    # It becomes part of mount options, where a comma or a colon would end the value.
+    if not re.fullmatch(r"/[A-Za-z0-9._/+@-]+", folder):
+        raise LabError(
+            f"{folder!r} can't be the lab's folder",
+            cure="set PROVISIONER_LAB_DIR to an absolute path of letters, digits and . _ + @ - /",
+        )
+    return Path(os.path.realpath(folder))
+
+
+def keyring() -> Path:
+    """The keys that Debian signs its archive with. Raises LabError."""
+    for path in KEYRINGS:
+        if path.exists():
+            return path
+    raise LabError("this machine lacks Debian's archive keys", cure="apt-get install debian-archive-keyring")
+
+
+def check() -> None:
+    """Raise LabError, with one line that cures it, unless this machine can run a lab."""
+    if os.geteuid() != 0:
+        raise LabError("the lab must be run by root", cure="run it again with sudo")
+    missing = sorted({package for command, package in COMMANDS.items() if not shutil.which(command)})
+    if not any(path.exists() for path in KEYRINGS):
+        missing.append("debian-archive-keyring")
+    if missing:
+        raise LabError(f"this machine lacks {', '.join(missing)}", cure=f"apt-get install --yes {' '.join(missing)}")
+    _check_file_system(lab_dir())
+
+
+def _check_file_system(folder: Path) -> None:
+    while not folder.exists():
+        folder = folder.parent
+    best, kind = "", ""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:  # noqa: PTH123
+        for line in table:
+            fields = line.split()
+            point = fields[4].rstrip("/")
+            # A later line of the same mount point lies over an earlier one.
+            if len(point) >= len(best) and (folder == Path(point or "/") or Path(point or "/") in folder.parents):
+                best, kind = point, fields[fields.index("-") + 1]
+    if kind in {"overlay", "aufs", "nfs", "nfs4", "9p", "virtiofs", "vboxsf"}:
+        raise LabError(
+            f"the lab's folder lies on {kind}, which can't carry the hosts' disks",
+            cure="set PROVISIONER_LAB_DIR to a folder on ext4, xfs, btrfs or tmpfs",
+        )

@@ -1,0 +1,79 @@
+"""What is in the images: package lists and settings, as data. A change here rebuilds what it touches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from provisioner.errors import LabError
+
+SWITCH_ADDRESS = "192.168.56.1"
+REPOSITORY_PORT = 80
+
+_BASE = ("systemd", "systemd-sysv", "openssh-server")
+_TOOLS = ("iptables", "nftables", "iproute2", "iputils-ping", "procps", "curl", "python3-minimal", "sudo", "less")
+
+# What a host of the lab can install from the lab's own repository; their dependencies come along.
+OFFERED = (
+    "docker.io", "consul", "etcd-server", "etcd-client", "zookeeper", "default-jre-headless",
+    "iptables", "nftables", "ufw", "firewalld", "iproute2", "iputils-ping", "procps", "curl", "ca-certificates",
+    "python3-minimal", "sudo", "less", "dbus", "ethtool", "tcpdump", "netcat-openbsd", "chrony",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One image. `offered` packages are downloaded into a repository that is kept beside the image."""
+
+    name: str
+    suite: str
+    packages: tuple[str, ...]
+    offered: tuple[str, ...] = ()
+    uses_repository_of: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Changes whenever the image would come out differently."""
+        text = json.dumps([asdict(self), FILES, MASKED, REMOVED, sorted(sources(self).items())], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+# Files of every image. udev is silenced because it would trigger events on the machine's own devices,
+# the console login because the console is a log. The journal leaves the machine's kernel log alone.
+FILES = {
+    "etc/systemd/journald.conf.d/lab.conf": "[Journal]\nReadKMsg=no\nForwardToKMsg=no\n",
+    "etc/resolv.conf": "# no name server: the lab has no way out\n",
+    "etc/hostname": "fresh\n",
+    "etc/machine-id": "",
+}
+MASKED = (
+    "systemd-udevd.service", "systemd-udevd-control.socket", "systemd-udevd-kernel.socket", "systemd-udev-trigger.service",
+    "console-getty.service", "getty@tty1.service", "getty.target", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "systemd-firstboot.service",
+    "systemd-timesyncd.service", "apt-daily.timer", "apt-daily-upgrade.timer",
+)  # fmt: skip
+# Made by package scripts, and equal on every host if they stayed.
+REMOVED = ("etc/ssh/ssh_host_*_key*", "etc/docker/key.json", "var/lib/dbus/machine-id", "var/log/*.log")
+
+
+def sources(recipe: Recipe) -> dict[str, str]:
+    """The apt sources that the image's hosts see: the lab's repository, or nothing."""
+    line = f"deb [trusted=yes] http://{SWITCH_ADDRESS}/debian ./\n" if recipe.uses_repository_of else ""
+    return {"etc/apt/sources.list": line}
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("engine-20.10", "bullseye", (*_BASE, "docker.io", "consul", *_TOOLS), uses_repository_of="bare"),
+        Recipe("bare", "bullseye", _BASE, offered=OFFERED, uses_repository_of="bare"),
+        Recipe("engine-26", "trixie", (*_BASE, "docker.io", "docker-cli", *_TOOLS)),
+    )
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of that name. Raises LabError."""
+    if name not in RECIPES:
+        raise LabError(f"there is no image {name!r}", cure=f"choose one of {', '.join(RECIPES)}")
+    return RECIPES[name]

@@ -1,0 +1,49 @@
+"""The lab's own apt repository: packages that hosts without a way out can install."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from provisioner.lab.shell import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def download_hooks(packages: tuple[str, ...], folder: Path) -> list[str]:
+    """Options of mmdebstrap that fetch `packages`, and all that the new root lacks for them, into `folder`.
+
+    One request for each package: several at once would only fetch what fits together, and hosts choose.
+    """
+    if not packages:
+        return []
+    # Within the new root, so that its own apt decides what is missing. mmdebstrap gives $1, the root, itself.
+    hooks = ['--customize-hook=mkdir -p "$1/packages/partial"']
+    hooks += [
+        '--customize-hook=chroot "$1" apt-get --quiet --yes --no-install-recommends --download-only '
+        f"-o Dir::Cache::Archives=/packages install {package}"
+        for package in packages
+    ]
+    return [
+        *hooks,
+        f'--customize-hook=rm -rf "$1/packages/partial" "$1/packages/lock"; mv "$1/packages" {shlex.quote(str(folder))}',
+    ]
+
+
+def index(folder: Path) -> None:
+    """Write the index of all packages in `folder`, as `deb [trusted=yes] URL ./` reads it. Raises LabError."""
+    packages = sorted(folder.glob("*.deb"))
+    with ThreadPoolExecutor(4) as pool:
+        text = "\n".join(pool.map(_entry, packages))
+    (folder / "Packages").write_text(text)
+    data = text.encode()
+    (folder / "Release").write_text(f"Suite: lab\nSHA256:\n {hashlib.sha256(data).hexdigest()} {len(data)} Packages\n")
+
+
+def _entry(package: Path) -> str:
+    control = run(["dpkg-deb", "--field", str(package)])
+    data = package.read_bytes()
+    return f"{control.rstrip()}\nFilename: ./{package.name}\nSize: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n"

@@ -1,0 +1,88 @@
+"""The machine's own commands, each with a deadline and errors that say what was tried."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from provisioner.errors import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+Answer = subprocess.CompletedProcess[str]
+
+
+def communicate(argv: Sequence[str], *, timeout: float, stdin: str | None = None) -> Answer:
+    """Run `argv` and gather its output; after `timeout` seconds it and its children are killed.
+
+    Raises subprocess.TimeoutExpired and OSError.
+    """
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(stdin, timeout=timeout)
+        except BaseException:
+            # The group, not the process: nsenter's child lives in other namespaces and would survive it.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(list(argv), process.returncode, out, err)
+
+
+def run(argv: Sequence[str], *, timeout: float = 20, stdin: str | None = None, host: str = "", what: str = "") -> str:
+    """Run a command of the machine that must succeed; answer its stdout.
+
+    Raises LabError, with `what` as its first line, when it fails or takes more than `timeout` seconds.
+    """
+    tried = shlex.join(argv)
+    try:
+        answer = communicate(argv, timeout=timeout, stdin=stdin)
+    except subprocess.TimeoutExpired:
+        raise LabError(what or f"no end after {timeout:.0f} s", host=host, tried=tried) from None
+    except OSError as error:
+        raise LabError(what or "the command can't be started", host=host, tried=tried, answer=str(error)) from error
+    if answer.returncode != 0:
+        text = answer.stderr or answer.stdout or f"exit code {answer.returncode}"
+        raise LabError(what or "a command of the machine failed", host=host, tried=tried, answer=text)
+    return answer.stdout
+
+
+def wait_for(ready: Callable[[], bool], *, timeout: float) -> bool:
+    """Ask `ready` at short, growing intervals (10 to 100 ms) for `timeout` seconds; whether it came true."""
+    deadline = time.monotonic() + timeout
+    pause = 0.01
+    while not ready():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 1.3, 0.1)
+    return True
+
+
+def mounts_under(folder: Path) -> list[str]:
+    """Mount points in `folder` that this process sees, the innermost first."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:  # noqa: PTH123
+        points = [line.split()[4] for line in table]
+    return [point for point in reversed(points) if point == str(folder) or point.startswith(f"{folder}/")]
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder of the lab's; whatever is still mounted in it is unmounted first, never emptied."""
+    for point in mounts_under(folder):
+        run(["umount", "--lazy", point])
+    if folder.exists():
+        run(["rm", "-rf", "--one-file-system", "--", str(folder)], timeout=120)

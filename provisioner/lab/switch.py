@@ -1,0 +1,142 @@
+"""The switch of a lab: a bridge in a network namespace of its own, in which the controller also runs.
+
+The namespace is held by a bind mount on `<lab>/switch`; nothing of it shows on the machine's own network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+from provisioner.errors import LabError
+from provisioner.lab.recipes import REPOSITORY_PORT, SWITCH_ADDRESS
+from provisioner.lab.shell import run, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BRIDGE = "switch"
+_CLONE_NEWNET = 0x40000000
+
+
+def make_namespace(file: Path) -> None:
+    """Make a network namespace that lives as long as `file` is mounted. Raises LabError."""
+    file.touch()
+    run(["unshare", f"--net={file}", "true"])
+
+
+def drop_namespace(file: Path) -> None:
+    run(["umount", "--lazy", str(file)])
+
+
+def ip(namespace: Path, *commands: str) -> None:
+    """Change links and addresses of a namespace with the machine's ip command, up to the first that fails. Raises LabError."""
+    run(
+        ["nsenter", f"--net={namespace}", "ip", "-batch", "-"],
+        stdin="\n".join(commands) + "\n",
+        what=f"the lab's network can't be set: {'; '.join(commands)}",
+    )
+
+
+def make(namespace: Path) -> None:
+    """Make the switch, with the controller's address on it. Raises LabError."""
+    make_namespace(namespace)
+    ip(
+        namespace,
+        "link set lo up",
+        f"link add {BRIDGE} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+        f"address add {SWITCH_ADDRESS}/24 dev {BRIDGE}",
+        f"link set {BRIDGE} up",
+    )
+
+
+def plug(namespace: Path, host_namespace: Path, name: str, number: int) -> None:
+    """Connect a host: its eth0 to a port of the switch that has the host's name. Raises LabError."""
+    ip(
+        namespace,
+        # A fixed MAC: after a reboot its neighbours would look for the old one for up to a minute.
+        f"link add {name} type veth peer name eth0 address 02:00:c0:a8:38:{10 + number:02x} netns {host_namespace}",
+        f"link set {name} master {BRIDGE} up",
+    )
+    ip(
+        host_namespace,
+        "link set lo up",
+        f"address add 192.168.56.{10 + number}/24 dev eth0",
+        "link set eth0 up",
+    )
+
+
+def unplug(namespace: Path, name: str) -> None:
+    """Take a host's port away, if it is there; its eth0 goes at the same time."""
+    with contextlib.suppress(LabError):
+        ip(namespace, f"link del {name}")
+
+
+def set_port(namespace: Path, name: str, *, up: bool) -> None:
+    ip(namespace, f"link set {name} {'up' if up else 'down'}")
+
+
+def enter(namespace: Path) -> None:
+    """Move the calling thread, and the threads and processes that it starts from now on, into `namespace`."""
+    try:
+        with namespace.open("rb") as file:
+            _setns(file.fileno())
+    except OSError as error:
+        raise LabError(
+            f"the lab's network can't be entered: {error.strerror}",
+            tried=f"setns {namespace}",
+            cure="see `provisioner lab list`; a lab does not outlive the machine's restart",
+        ) from error
+
+
+@contextlib.contextmanager
+def entered(namespace: Path) -> Iterator[None]:
+    """Be in `namespace` for a while, with the calling thread only. Raises LabError."""
+    with open("/proc/thread-self/ns/net", "rb") as before:  # noqa: PTH123
+        enter(namespace)
+        try:
+            yield
+        finally:
+            _setns(before.fileno())
+
+
+def _setns(descriptor: int) -> None:
+    # os.setns came with Python 3.12.
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(descriptor, _CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def ssh_answers(address: str) -> bool:
+    """Whether an SSH server greets at `address`; within one second. Call it inside the switch."""
+    with contextlib.suppress(OSError), socket.create_connection((address, 22), timeout=1) as connection:
+        connection.settimeout(1)
+        return connection.recv(4) == b"SSH-"
+    return False
+
+
+def server_command(namespace: Path, folder: Path) -> list[str]:
+    """The command that serves `folder` over HTTP on the controller's address of the switch."""
+    return [
+        *("nsenter", f"--net={namespace}", sys.executable, "-I", "-m", "http.server"),
+        *("--bind", SWITCH_ADDRESS, "--directory", str(folder), str(REPOSITORY_PORT)),
+    ]
+
+
+def wait_served(namespace: Path, log: Path, *, timeout: float = 20) -> None:
+    """Wait until the packages are served. Raises LabError after `timeout` seconds."""
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError), socket.create_connection((SWITCH_ADDRESS, REPOSITORY_PORT), timeout=1):
+            return True
+        return False
+
+    with entered(namespace):
+        if not wait_for(answers, timeout=timeout):
+            raise LabError("the lab's package repository does not answer", answer=log.read_text(errors="replace"))
