@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError
 
 from provisioner.errors import InventoryError
-from provisioner.inventory import checks
+from provisioner.inventory import checks, values
 from provisioner.inventory import document as yaml
 from provisioner.inventory.models import ConsulStore, Host, Inventory, InventoryFile, Network, NetworkEntry, Ssh
-from provisioner.inventory.problems import Location, code, dotted, escaped, nearest, shown
+from provisioner.inventory.problems import Location, closest, code, dotted, escaped, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -24,7 +26,10 @@ _FORMS = {  # how a part is written, for whoever wrote it otherwise
     "store": "`store: {kind: consul}`",
     "labels": "`labels: {team: red}`",
 }
-_ENTRIES = {"hosts": ("address", "192.168.56.11"), "networks": ("subnet", "10.99.0.0/24")}  # what a lone value is
+_ENTRIES: dict[str, tuple[str, str, Callable[[object], object]]] = {  # what a lone value is
+    "hosts": ("address", "192.168.56.11", values.address),
+    "networks": ("subnet", "10.99.0.0/24", values.subnet),
+}
 _MISSING = {
     "cluster": "`cluster: lab`",
     "address": "`address: 192.168.56.11`",
@@ -88,8 +93,11 @@ def _validated(path: Path, document: yaml.Document, folder: Path) -> Inventory |
     try:
         file = InventoryFile.model_validate(document.value, context={"folder": folder})
     except ValidationError as error:
-        for details in error.errors(include_url=False):
-            _refuse(document, details)
+        errors = error.errors(include_url=False)
+        meant = {(*e["loc"][:-1], _meant(e["loc"])) for e in errors if e["type"] == "extra_forbidden"}
+        for details in errors:
+            if details["loc"] not in meant:
+                _refuse(document, details)
         return None
     networks = {name: Network(name=name, **_fields(entry)) for name, entry in file.networks.items()}
     return Inventory(**_fields(file) | {"networks": networks, "path": path})
@@ -107,9 +115,10 @@ def _refuse(document: yaml.Document, details: ErrorDetails) -> None:
     kind, last = details["type"], str(location[-1])
     if kind == "extra_forbidden":
         where = dotted(location[:-1]) or "top level"
-        document.refuse(location, f"{where}: unknown key {code(last)}{_instead(location)}", at_key=True)
+        document.refuse(location, f"{where}: unknown key {code(last)}; {_instead(location)}", at_key=True)
     elif kind == "missing":
-        text = f"{_subject(location[:-1])}`{last}` is missing: write {_MISSING.get(last) or _FORMS[last]}"
+        where = f"{dotted(location[:-1])}: " if len(location) > 1 else ""
+        text = f"{where}`{last}` is missing: write {_MISSING.get(last) or _FORMS[last]}"
         document.refuse(location[:-1], text, at_key=True)
     elif kind == "refused":
         document.refuse(location, f"{dotted(location)}: {details['ctx']['text']}", at_key="[key]" in details["loc"])
@@ -117,31 +126,37 @@ def _refuse(document: yaml.Document, details: ErrorDetails) -> None:
         document.refuse(location, f"{dotted(location)}: {_form(location, details['input'])}")
 
 
-def _subject(location: Location) -> str:
-    return f"{dotted(location)}: " if location else ""
+def _shape(location: Location) -> str:
+    return "top level" if len(location) == 1 else str(location[0])
+
+
+def _meant(location: Location) -> str:
+    """The key of the same place that was probably meant by one that is not known there, or nothing."""
+    word, known = str(location[-1]), list(_SHAPES[_shape(location)].model_fields)
+    other = _OTHER_WORDS.get(word.lower().replace("-", "_"), "")
+    if other in known:
+        return other
+    return "" if any(word in model.model_fields for model in _SHAPES.values()) else closest(word, known)
 
 
 def _instead(location: Location) -> str:
-    """What was probably meant by a key that is not known here."""
-    word = str(location[-1])
-    shape = "top level" if len(location) == 1 else str(location[0])
-    known = list(_SHAPES[shape].model_fields)
-    other = _OTHER_WORDS.get(word.lower().replace("-", "_"), "")
-    if other in known:
-        return f"; did you mean {code(other)}?"
-    if hint := nearest(word, known):
-        return hint
+    """What to write for a key that is not known in its place."""
+    if meant := _meant(location):
+        return f"did you mean `{meant}`?"
     for place, model in _SHAPES.items():
-        if word in model.model_fields:
-            return f"; it belongs to {_PLACES[place]}"
-    return "; known are " + ", ".join(f"`{key}`" for key in known)
+        if str(location[-1]) in model.model_fields:
+            return f"it belongs to {_PLACES[place]}"
+    return "known are " + ", ".join(f"`{key}`" for key in _SHAPES[_shape(location)].model_fields)
 
 
 def _form(location: Location, value: object) -> str:
-    """What to write where a mapping is wanted; a lone value is put into the form where it is clear."""
+    """What to write where a mapping is wanted; a lone value is put into the form where it fits."""
     word = str(location[0])
     if len(location) == 1 or word not in _ENTRIES or location[-1] == "labels":
         return f"must be a mapping, not {shown(value)}: write {_FORMS[str(location[-1])]}"
-    key, example = _ENTRIES[word]
-    given = value if isinstance(value, str) and value else example
-    return f"must be a mapping, not {shown(value)}: write {code(f'{key}: {given}')}"
+    key, example, check = _ENTRIES[word]
+    try:
+        example = str(check(value))
+    except PydanticCustomError:
+        pass  # what is wrong with it is told when it stands in the right form
+    return f"must be a mapping, not {shown(value)}: write `{{{key}: {example}}}`"

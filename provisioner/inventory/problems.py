@@ -62,10 +62,16 @@ def dotted(location: Location) -> str:
     return ".".join(str(p) if isinstance(p, int) or _PLAIN.fullmatch(p) else shown(p) for p in location)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?` with the closest of the known words, or nothing where none is close."""
+def closest(word: str, known: Iterable[str]) -> str:
+    """The known word that is most like this one, whatever the case; nothing where none is close."""
     from difflib import get_close_matches  # noqa: PLC0415  only a refused file pays for it
 
     by_lower = {name.lower(): name for name in known}
     found = get_close_matches(word[:_LONGEST].lower(), by_lower, n=1, cutoff=0.6)
-    return f"; did you mean {code(by_lower[found[0]])}?" if found else ""
+    return by_lower[found[0]] if found else ""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?` with the closest of the known words, or nothing."""
+    found = closest(word, known)
+    return f"; did you mean {code(found)}?" if found else ""

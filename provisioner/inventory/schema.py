@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import GenerateJsonSchema
@@ -29,3 +30,8 @@ def generate() -> dict[str, Any]:
     """The schema, draft 2020-12. It can't say what values must be together: that is for `inventory check`."""
     schema = InventoryFile.model_json_schema(schema_generator=_Generator)
     return {"$schema": _Generator.schema_dialect, **schema, "title": "Inventory of provisioner"}
+
+
+def as_text(schema: dict[str, Any]) -> str:
+    """The schema as inventories/schema.json has it."""
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

@@ -88,6 +88,8 @@ def whole(name: str, lowest: int, highest: int) -> Callable[[object], int]:
     def check(value: object) -> int:
         if isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,8}", value):
             raise refusal(f"must be a number; write it without quotes: `{value}`")
+        if isinstance(value, str) and re.fullmatch(r"0[0-9]{1,8}", value):
+            raise refusal(f"must be a number; write it without leading zeros: `{int(value)}`")
         if isinstance(value, bool) or not isinstance(value, int):
             raise refusal(f"must be a whole number from {lowest} to {highest}, not {shown(value)}")
         if not lowest <= value <= highest:
@@ -108,7 +110,7 @@ def seconds(value: object) -> float:
 def truth(value: object) -> bool:
     if not isinstance(value, bool):
         note = (
-            " (YAML 1.2: yes, no, on and off are plain words)"
+            " (in YAML 1.2: yes, no, on and off are plain words)"
             if str(value).lower() in ("yes", "no", "on", "off")
             else ""
         )
@@ -155,7 +157,7 @@ def _hostname(word: str) -> str:
     if (match := _TARGET.fullmatch(word)) and word != match["host"]:
         parts = [code(f"{key}: {match[key]}") for key in ("user", "port") if match[key]]
         parts.insert(0, code(f"address: {match['host'].strip('[]')}"))
-        raise refusal(f"{shown(word)} is more than an address: write {' and '.join(parts)}")
+        raise refusal(f"{shown(word)} is more than an address: write {', '.join(parts)}")
     if _NUMBERS.fullmatch(word):
         raise refusal(f"{shown(word)} {_NO_IPV4}")
     if not _HOSTNAME.fullmatch(word):
@@ -210,7 +212,8 @@ def subnet(value: object) -> IPv4Network:
     for special, name in _SPECIAL.items():
         if net.overlaps(special):
             raise refusal(
-                f"{net} overlaps {special} ({name}); private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
+                f"{net} can't be an overlay's: {special} is {name};"
+                " private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
             )
     return net
 
