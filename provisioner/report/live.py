@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _PER_SECOND = 6
 _HEADERS = 3  # phases that are named at once
+_LOWEST = 6  # lines that are used even where they are most of the terminal
 _NARROW = 50  # columns below which the phase of a host is left out
 _STYLES = {
     State.SETTLED: GOOD,
@@ -89,7 +90,7 @@ class LiveObserver:
         now, phases, rows = self._board.look()
         for phase in phases if stopped else ():
             busy = [row for row in rows if row.phase == phase.name and row.state is None]
-            doing = ", ".join(words.line(row.host) + (f" ({words.line(row.text)})" if row.text else "") for row in busy)
+            doing = words.some([row.host + (f" ({row.text})" if row.text else "") for row in busy])
             took = words.seconds(now - phase.began, 1)
             text = f" {words.line(phase.name)}   stopped after {took}{': ' if doing else ''}{doing}"
             self._print(Text.assemble((self._marks.bad, BAD), text))
@@ -120,14 +121,14 @@ class LiveObserver:
         now, phases, rows = self._board.look()
         width, height = self._console.size
         heads = [self._head(phase, now, width) for phase in phases[-_HEADERS:]]
-        most = max(height - len(heads) - 2, 1)  # one line for those left out, one for the cursor
-        shown, left_out = _most_telling(rows, most)
+        room = max(height * 2 // 3, min(height - 1, _LOWEST))  # what was printed last stays in sight above
+        shown, left_out = _most_telling(rows, max(room - len(heads) - 1, 1))
         lines = [*heads, *self._table(shown, now, width)]
         if left_out:
             lines.append(
                 Text(fit(f"  {self._marks.dots} and {_summed(left_out)}", width - 1, self._marks).rstrip(), QUIET)
             )
-        return Text("\n", no_wrap=True, overflow="crop").join(lines[: max(height - 1, 1)])
+        return Text("\n", no_wrap=True, overflow="crop").join(lines[:room])
 
     def _head(self, phase: Phase, now: float, width: int) -> Text:
         told = f"{phase.number}. {words.line(phase.name)}: {words.line(phase.title)}"
@@ -178,4 +179,5 @@ def _summed(rows: list[Row]) -> str:
     busy = sum(row.state is None for row in rows)
     failed = sum(row.state is State.FAILED for row in rows)
     parts = ((busy, "busy"), (failed, "failed"), (len(rows) - busy - failed, "settled"))
-    return ", ".join(f"{number} {word}" for number, word in parts if number)
+    told = ", ".join(f"{number} {word}" for number, word in parts if number)
+    return f"{len(rows)} more: {told}" if busy or failed else told

@@ -35,10 +35,10 @@ _FAILURES = {
 
 
 def failures(pair: Pair | None) -> str:
-    """Return a letter for each thing that failed. Who has no name can't be reached by it: that is told once."""
+    """Return a letter for each thing that failed, without what follows from another: by name needs name and address."""
     if pair is None:
         return "?"
-    name = "n" if pair.name is None else "b" if pair.by_name is None else ""
+    name = "n" if pair.name is None else "b" if pair.by_name is None and pair.address is not None else ""
     return name + ("a" if pair.address is None else "") + ("f" if pair.full is None else "")
 
 
@@ -47,9 +47,9 @@ def matrix(proof: ProofResult, report: Report, look: Look) -> list[Text]:
     if not seen.total:
         return []
     grid = _Grid(seen, look)
-    rows = grid.with_times() if len(seen.hosts) <= _MOST_WITH_TIMES else None
-    rows = rows or list(grid.compact())
-    return [*rows, *_legend(seen, look), *_failing(seen, look)]
+    timed = grid.with_times() if len(seen.hosts) <= _MOST_WITH_TIMES else None
+    rows = timed or list(grid.compact())
+    return [*rows, *_legend(seen, look, compact=timed is None), *_failing(seen, look)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +127,14 @@ def _bunched(marks: list[str]) -> str:
     return " ".join("".join(marks[at : at + _BUNCH]) for at in range(0, len(marks), _BUNCH))
 
 
-def _legend(seen: Tally, look: Look) -> list[Text]:
-    used = {letter for pair in _unproven(seen) for letter in failures(seen.pairs.get(pair))}
+def _legend(seen: Tally, look: Look, *, compact: bool) -> list[Text]:
+    failed = [failures(seen.pairs.get(pair)) for pair in _unproven(seen)]
+    used = set("".join(failed))
     letters = [f"{letter} {meaning}" for letter, meaning in _FAILURES.items() if letter in used]
-    several = f"; {look.marks.bad.upper()} " if letters else ""
-    meaning = f"{several}{', '.join(letters)}" if letters else ""
-    return look.prose(
-        Text("    "),
-        f"rows: from, columns: to; {look.marks.ok} reached by name, by address, at full size{meaning}",
-        QUIET,
-    )
+    several = f"{look.marks.bad.upper()} several" if compact and any(len(each) > 1 for each in failed) else ""
+    signs = [sign for sign in (several, *letters) if sign]
+    told = f"rows: from, columns: to; {look.marks.ok} reached by name, by address and at full size"
+    return look.prose(Text("    "), "; ".join((told, ", ".join(signs))) if signs else told, QUIET)
 
 
 def _unproven(seen: Tally) -> list[tuple[str, str]]:

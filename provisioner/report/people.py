@@ -35,7 +35,9 @@ def _style(report: Report) -> str:
         return GOOD
     if stops(report) or report.lost or (report.exit_code and report.command not in ("plan", "status")):
         return BAD
-    return CARE if hosts_that_drifted(report) else GOOD
+    if hosts_that_drifted(report) or report.command not in ("plan", "status"):
+        return CARE
+    return GOOD
 
 
 def show_people(report: Report, stream: TextIO, *, color: bool | None, verbose: bool) -> None:

@@ -42,7 +42,7 @@ class PlainObserver:
             for name, phase in self._open.items() if stopped else ():
                 took = words.seconds(self._clock() - phase.began)
                 busy = [host for host in phase.hosts if host not in phase.told]
-                self._stream.write(f"{words.line(name)}  stopped after {took}  busy: {words.hosts(busy) or 'none'}\n")
+                self._stream.write(f"{words.line(name)}  stopped after {took}  busy: {words.some(busy) or 'none'}\n")
             self._open.clear()
             self._stream.flush()
 

@@ -31,12 +31,11 @@ def _title(proof: ProofResult, report: Report, look: Look) -> list[Text]:
     mark, style = (look.marks.ok, GOOD) if good else (look.marks.bad, BAD)
     if proof.state in (State.SKIPPED, State.PENDING):
         mark, style = look.marks.none, CARE
+    took = words.seconds(proof.seconds, 1) if proof.seconds else ""
     facts = [
         f"{seen.proven} of {seen.total} pairs" if seen.total else proof.state.value,
         f"MTU {proof.mtu} bytes" if proof.mtu else "",
-        f"{'converged in' if good and seen.total else 'after'} {words.seconds(proof.seconds, 1)}"
-        if proof.seconds
-        else "",
+        took if not good or not seen.total or not took else f"converged in {took}",
         words.line(proof.reason),
     ]
     name = " on ".join(words.line(part) for part in (proof.proof, proof.network) if part)

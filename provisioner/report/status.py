@@ -20,10 +20,27 @@ def status(report: Report, look: Look) -> list[Text]:
     if not report.summaries:
         return []
     rows = [_row(summary, look) for summary in report.summaries]
-    widths = [widest((head, *(row[at] for row in rows))) for at, head in enumerate(_HEADS)]
-    fits = sum(widths) + 2 * len(widths) - 2 <= look.width
-    lines = _table(rows, widths, look) if fits else _cards(rows, look)
+    columns = tuple(range(len(_HEADS)))
+    varying = tuple(at for at in columns if at <= 1 or not _same(rows, at, look))
+    for shown in (columns, varying):
+        widths = [widest((_HEADS[at], *(row[at] for row in rows))) for at in shown]
+        if sum(widths) + 2 * len(widths) - 2 <= look.width:
+            common = [f"{_HEADS[at]} {_same(rows, at, look)}" for at in columns if at not in shown]
+            lines = [*_table(rows, shown, widths, look), *_everywhere(common, look)]
+            break
+    else:
+        lines = _cards(rows, look)
     return [*lines, *_errors(report, look)]
+
+
+def _same(rows: list[tuple[str, ...]], at: int, look: Look) -> str:
+    """Return what a column says of every host of which it says anything, or "" where they differ."""
+    known = {row[at] for row in rows if row[at] != look.marks.none}
+    return known.pop() if len(known) == 1 else ""
+
+
+def _everywhere(common: list[str], look: Look) -> list[Text]:
+    return [Text(), *look.prose(Text("everywhere  ", QUIET), "; ".join(common))] if common else []
 
 
 def _row(summary: HostSummary, look: Look) -> tuple[str, ...]:
@@ -37,13 +54,13 @@ def _row(summary: HostSummary, look: Look) -> tuple[str, ...]:
     )
 
 
-def _table(rows: list[tuple[str, ...]], widths: list[int], look: Look) -> list[Text]:
-    head = "  ".join(fit(name, width, look.marks) for name, width in zip(_HEADS, widths, strict=True))
+def _table(rows: list[tuple[str, ...]], shown: tuple[int, ...], widths: list[int], look: Look) -> list[Text]:
+    head = "  ".join(fit(_HEADS[at], width, look.marks) for at, width in zip(shown, widths, strict=True))
     lines = [Text(), Text(head.rstrip(), HEAD)]
     for row in rows:
         line = Text()
-        for at, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            line.append("  " if at else "").append(fit(cell, width, look.marks), _style(at, cell, look))
+        for at, width in zip(shown, widths, strict=True):
+            line.append("  " if at else "").append(fit(row[at], width, look.marks), _style(at, row[at], look))
         line.rstrip()
         lines.append(line)
     return lines

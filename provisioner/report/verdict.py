@@ -40,7 +40,9 @@ def tally(proof: ProofResult, order: tuple[str, ...] = ()) -> Tally:
 
 
 def stops(report: Report) -> int:
-    return sum(finding.severity is Severity.STOP for finding in report.findings)
+    """Return how many findings stand in the way; one that many hosts share counts once."""
+    stopping = [finding for finding in report.findings if finding.severity is Severity.STOP]
+    return len({(finding.check, finding.what, finding.cure) for finding in stopping})
 
 
 def proven(report: Report) -> bool:
@@ -124,7 +126,8 @@ def hosts_that_drifted(report: Report) -> set[str]:
 
 def _things(report: Report) -> str:
     drifts = [drift for outcome in report.outcomes if outcome.state is State.DRIFTED for drift in outcome.drifts]
-    unknown = sum(drift.pending for drift in drifts) + sum(o.state is State.PENDING for o in report.outcomes)
+    unknown = sum(drift.pending for drift in drifts)
+    unknown += sum(max(len(outcome.drifts), 1) for outcome in report.outcomes if outcome.state is State.PENDING)
     more = f", {unknown} can't be known yet" if unknown else ""
     return words.count(sum(not drift.pending for drift in drifts), "thing") + more
 

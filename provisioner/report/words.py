@@ -20,6 +20,7 @@ _INVISIBLE = "\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\uf
 _HARMFUL = re.compile(f"[{_CONTROLS}{_INVISIBLE}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MANY_HOSTS = 5
+_FEW_HOSTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +77,20 @@ def moment(value: float) -> str:
 
 
 def hosts(names: Sequence[str], everyone: Collection[str] = ()) -> str:
-    """Return the names in a row, or "all 50 hosts" where that says the same and is shorter."""
-    if len(names) > _MANY_HOSTS and set(names) == set(everyone):
-        return f"all {len(names)} hosts"
+    """Return the names in a row, or "all 50 hosts" or "all but node2" where that says the same and is shorter."""
+    if len(names) > _MANY_HOSTS and set(names) <= set(everyone):
+        others = [name for name in everyone if name not in set(names)]
+        if not others:
+            return f"all {len(names)} hosts"
+        if len(others) <= _FEW_HOSTS:
+            return f"{len(names)} hosts (all but {hosts(others)})"
     return ", ".join(line(name) for name in names)
+
+
+def some(texts: Sequence[str], most: int = 5) -> str:
+    """Return the first texts in a row and how many more there are."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(line(text) for text in texts[:most]) + more
 
 
 def without_host(text: str, host: str) -> str:
