@@ -103,8 +103,11 @@ class Host:
         for part in _DISK:
             remove_tree(self.folder / part)
 
-    def boot(self, cgroups: Cgroups, switch_namespace: Path) -> None:
-        """Start the host, with the disk that it has. It answers later; see `wait_ssh`. Raises LabError."""
+    def boot(self, cgroups: Cgroups, switch_namespace: Path) -> bool:
+        """Start the host, with the disk that it has; answer whether that is fresh. Raises LabError.
+
+        The host answers later: see `wait_ssh`.
+        """
         fresh = not (self.folder / "upper").exists()
         for part in _DISK:
             (self.folder / part).mkdir(exist_ok=True)
@@ -120,6 +123,7 @@ class Host:
         finally:
             # From here on the host's processes keep its network alive, and it ends with them.
             switch.drop_namespace(namespace)
+        return fresh
 
     def _spawn(self, cgroups: Cgroups, *, fresh: bool) -> None:
         environment = {
@@ -139,11 +143,21 @@ class Host:
         spawn_joined(cgroups.make(self.place), console, environment=environment)
 
     def wait_ssh(self, *, timeout: float) -> None:
-        """Wait until its SSH server greets. Call it inside the switch. Raises LabError after `timeout` seconds."""
-        if not wait_for(lambda: switch.ssh_answers(self.address) or not self.init, timeout=timeout):
-            raise self._error(f"no SSH server within {timeout:.0f} s", tried=f"connecting to {self.address}:22")
+        """Wait until its SSH server listens. Raises LabError after `timeout` seconds."""
+        if not wait_for(lambda: self._listens(22) or not self.init, timeout=timeout):
+            raise self._error(f"no SSH server within {timeout:.0f} s", tried="looking for a listener on its port 22")
         if not self.init:
             raise self._error("the host ended while it was starting")
+
+    def _listens(self, port: int) -> bool:
+        """Whether a program on the host listens on a TCP port. A connection would leave a trace in its log."""
+        for table in ("tcp", "tcp6"):
+            with contextlib.suppress(OSError), open(f"/proc/{self.init}/net/{table}", encoding="ascii") as lines:  # noqa: PTH123
+                # Field 2 is the local address, 4 the state (0A: it listens); see proc_pid_net(5).
+                rows = [line.split() for line in lines]
+                if any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows[1:]):
+                    return True
+        return False
 
     def wait_booted(self, *, timeout: float) -> None:
         """Wait until its systemd has started all it starts at boot. Raises LabError after `timeout` seconds."""
@@ -180,7 +194,7 @@ class Host:
             raise LabError("the host is off", host=self.name, cure="start it, or `provisioner lab reset`")
         inside = ["env", "-i", f"PATH={_PATH}", "HOME=/root", "LANG=C.UTF-8", f"TERM={os.environ.get('TERM', 'dumb')}"]
         spaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
-        return ["nsenter", f"--target={pid}", *spaces, "--wd=/", "--", *inside, *argv]
+        return ["nsenter", f"--target={pid}", *spaces, "--", *inside, *argv]
 
     def exec(self, argv: Sequence[str], *, timeout: float, stdin: str | None) -> Answer:
         try:

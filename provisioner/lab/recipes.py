@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 
 from provisioner.errors import LabError
 
+# Goes up with changes in how images are made that the data below does not show.
+LAYOUT = 2
+
 SWITCH_ADDRESS = "192.168.56.1"
 REPOSITORY_PORT = 80
 
@@ -35,7 +38,7 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Changes whenever the image would come out differently."""
-        text = json.dumps([asdict(self), FILES, MASKED, REMOVED, sorted(sources(self).items())], sort_keys=True)
+        text = json.dumps([LAYOUT, asdict(self), FILES, MASKED, REMOVED, sorted(sources(self).items())], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -67,7 +70,7 @@ RECIPES = {
     for recipe in (
         Recipe("engine-20.10", "bullseye", (*_BASE, "docker.io", "consul", *_TOOLS), uses_repository_of="bare"),
         Recipe("bare", "bullseye", _BASE, offered=OFFERED, uses_repository_of="bare"),
-        Recipe("engine-26", "trixie", (*_BASE, "docker.io", "docker-cli", *_TOOLS)),
+        Recipe("engine-26", "trixie", (*_BASE, "libkmod2", "docker.io", "docker-cli", *_TOOLS)),
     )
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from provisioner.lab.shell import run
@@ -40,7 +41,9 @@ def index(folder: Path) -> None:
         text = "\n".join(pool.map(_entry, packages))
     (folder / "Packages").write_text(text)
     data = text.encode()
-    (folder / "Release").write_text(f"Suite: lab\nSHA256:\n {hashlib.sha256(data).hexdigest()} {len(data)} Packages\n")
+    (folder / "Release").write_text(
+        f"Suite: lab\nDate: {formatdate(usegmt=True)}\nSHA256:\n {hashlib.sha256(data).hexdigest()} {len(data)} Packages\n"
+    )
 
 
 def _entry(package: Path) -> str:

@@ -113,14 +113,6 @@ def _setns(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def ssh_answers(address: str) -> bool:
-    """Whether an SSH server greets at `address`; within one second. Call it inside the switch."""
-    with contextlib.suppress(OSError), socket.create_connection((address, 22), timeout=1) as connection:
-        connection.settimeout(1)
-        return connection.recv(4) == b"SSH-"
-    return False
-
-
 def server_command(namespace: Path, folder: Path) -> list[str]:
     """The command that serves `folder` over HTTP on the controller's address of the switch."""
     return [
