@@ -12,11 +12,11 @@ import tenacity
 
 from provisioner.errors import HostKeyRefused, Refused, TransportError
 from provisioner.transport import keys
+from provisioner.transport.channels import WINDOW
 from provisioner.transport.connection import Connection
 from provisioner.transport.handshake import authenticate, check_host_key, shake_hands
 from provisioner.transport.known_hosts import KnownHosts
 from provisioner.transport.network import Busy, Closed, dial, hang_up
-from provisioner.transport.process import WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

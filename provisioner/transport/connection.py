@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from provisioner.errors import CommandFailed, TimedOut
+from provisioner.errors import CommandFailed, Locked, TimedOut, Unreachable
 from provisioner.transport import script as scripts
+from provisioner.transport.channels import Channels
+from provisioner.transport.deadline import Deadline
+from provisioner.transport.forward import ForwardedSocket
 from provisioner.transport.network import hang_up
-from provisioner.transport.process import Deadline, Process
+from provisioner.transport.process import Process
+from provisioner.transport.stream import Stream
+from provisioner.transport.upload import receiving
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Container
+    from pathlib import Path
 
     import paramiko
 
     from provisioner.model import Result, SshTarget
 
+_OPEN = 30.0  # seconds for a script to begin
+_LOCK = 3.0  # seconds that a held lock is tried
+_CHUNK = 64 * 1024  # bytes
+_GOES_ON = "it goes on to its end on the host; run the same command again after that"
+_NOT_BEGUN = "nothing was changed by it, as it had not begun; run the same command again"
 _UNHURRIED = 0.9  # of a write's deadline may be spent waiting for another write
 
 
@@ -39,7 +51,7 @@ class Connection:
     ) -> None:
         self.target = target
         self.name = target.name
-        self._transport = transport
+        self._channels = Channels(transport, target.name)
         self._sock = sock
         self._before_write = before_write
         self._on_write = on_write
@@ -57,13 +69,8 @@ class Connection:
         Raises CommandFailed, TimedOut (the script is ended on the host, as far as sshd can), Unreachable, Refused.
         """
         until = Deadline(deadline)
-        process = Process(self._transport, self.name, _tried(script, "reading"), until)
-        try:
-            process.start(scripts.reading(script), until, last=True)
-            process.wait(until)
-        except TimedOut:
-            process.kill()
-            raise
+        process = self._begin(script, scripts.reading(script), until)
+        self._wait_or_kill(process, until)
         return self._accepted(process, script, accept)
 
     def write(
@@ -78,30 +85,104 @@ class Connection:
 
         Raises CommandFailed, TimedOut, Unreachable, Refused (not root, flock missing) and Locked.
         """
+        payload = scripts.writing(script, stdin, deadline * _UNHURRIED)
         self._before()
         until = Deadline(deadline)
-        process = Process(self._transport, self.name, _tried(script, "writing"), until)
+        process = self._begin(script, payload, until)
         try:
-            process.start(scripts.writing(script, stdin, deadline * _UNHURRIED), until, last=True)
             process.wait(until)
         except TimedOut as error:
-            began = process.started()
             process.close()
-            error.cure = (
-                "it goes on to its end on the host; run the same command again after that"
-                if began
-                else ("nothing was changed by it: it had not begun")
-            )
+            error.cure = _GOES_ON if process.started else _NOT_BEGUN
+            raise
+        except Unreachable as error:
+            error.cure = _GOES_ON if process.started else error.cure
             raise
         result = self._accepted(process, script, accept)
         self._after()
         return result
 
+    def stream(self, script: str) -> Stream:
+        """Start a script to talk with, line by line; it ends with the `with` block. For probes: it is no write.
+
+        Raises Unreachable, Refused, TimedOut.
+        """
+        return Stream(self._begin(script, scripts.reading(script), Deadline(_OPEN), last=False), self.name)
+
+    def upload(self, local: Path, remote: str, *, sha256: str, mode: int = 0o600, deadline: float = 600.0) -> None:
+        """Put a large file at an absolute path, whole or not at all; `deadline` in seconds. Counted as a write.
+
+        The folder must exist. `sha256` (hex) is what the file must have on the host before it gets its name. Small
+        files and secrets go through write().
+
+        Raises CommandFailed (wrong checksum, no space), TimedOut, Unreachable, Refused; OSError for the local file.
+        """
+        with local.open("rb") as file:
+            script = receiving(remote, os.fstat(file.fileno()).st_size, sha256, mode)
+            self._before()
+            until = Deadline(deadline)
+            process = self._begin(script, scripts.rooted(script), until, last=False)
+            try:
+                while (chunk := file.read(_CHUNK)) and process.send(chunk, until):
+                    pass
+            except TimedOut:
+                process.kill()
+                raise
+        process.close_stdin()
+        self._wait_or_kill(process, until)
+        self._accepted(process, script, (0,))
+        self._after()
+
+    def socket(self, port: int, host: str = "127.0.0.1", *, timeout: float = 10.0) -> ForwardedSocket:
+        """Connect to a port as the host sees it: what listens on its loopback, above all. `timeout` in seconds.
+
+        Raises Refused (sshd forbids forwarding), Unreachable (nothing listens there, or the connection is lost) and
+        TimedOut.
+        """
+        sock = ForwardedSocket(self._channels.forward((host, port), Deadline(timeout)))
+        sock.settimeout(timeout)
+        return sock
+
+    def lock(self, owner: str) -> None:
+        """Hold the host's session lock for as long as this connection lives. `owner` tells others who we are.
+
+        The lock is the host's kernel's, held by a process that ends with the connection: there are no stale locks. A
+        lock that is held is tried for 3 seconds, as its holder may just be ending. Raises Locked (who, and for how
+        long by the host's own uptime), Refused (not root), Unreachable.
+        """
+        until = Deadline(_OPEN)
+        script = "# taking the lock of this host\ncat >/dev/null 9>&-"
+        process = self._begin(script, scripts.locking(script, owner, _LOCK), until, last=False)
+        while not process.started:
+            if process.pump(until.left):
+                break
+            if not until.left:
+                process.kill()
+                raise process.timed_out(until)
+        if process.started is None or process.started.word is not scripts.Word.RUN:
+            process.wait(until)
+            process.result()  # raises why
+        self._lock = process
+
     def close(self) -> None:
         """Close everything. What write() left running goes on; locks are released."""
-        hang_up(self._sock, self._transport)
+        hang_up(self._sock, self._channels.transport)
+
+    def _begin(self, script: str, payload: scripts.Payload, until: Deadline, *, last: bool = True) -> Process:
+        tried = _tried(script)
+        process = Process(self._channels.transport, self._channels.session(tried, until), self.name, tried)
+        process.start(payload, until, last=last)
+        self._channels.prepare(until)
+        return process
 
     def _before(self) -> None:
+        if self._lock and self._lock.over and not self._lock.dead():
+            raise Locked(
+                "our lock on this host is lost",
+                host=self.name,
+                tried="making sure that no other run writes there",
+                cure="another run may have begun: look who is at it, then run the same command again",
+            )
         if self._before_write:
             self._before_write(self.name)
         self._writes += 1
@@ -110,12 +191,19 @@ class Connection:
         if self._on_write:
             self._on_write(self.name)
 
+    def _wait_or_kill(self, process: Process, until: Deadline) -> None:
+        try:
+            process.wait(until)
+        except TimedOut:
+            process.kill()
+            raise
+
     def _accepted(self, process: Process, script: str, accept: Container[int]) -> Result:
         result = process.result()
         if result.code not in accept:
-            raise CommandFailed(f"exit code {result.code}", result, host=self.name, tried=_tried(script, "running"))
+            raise CommandFailed(f"exit code {result.code}", result, host=self.name, tried=_tried(script))
         return result
 
 
-def _tried(script: str, otherwise: str) -> str:
-    return scripts.name_of(script) or f"{otherwise}: an unnamed script"
+def _tried(script: str) -> str:
+    return scripts.name_of(script) or "running a script"

@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from provisioner.errors import Unreachable
-from provisioner.transport.process import Deadline
+from provisioner.transport.deadline import Deadline
 from provisioner.transport.text import clean, tail
 
 if TYPE_CHECKING:

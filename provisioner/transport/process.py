@@ -10,34 +10,18 @@ import paramiko
 
 from provisioner.errors import CommandFailed, Locked, Refused, TimedOut, TransportError, Unreachable
 from provisioner.model import Result
+from provisioner.transport.channels import WINDOW
 from provisioner.transport.script import COMMAND, INCOMPLETE, Opening, Payload, Word, opening
 from provisioner.transport.text import clean, tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from provisioner.transport.deadline import Deadline
 
-WINDOW = 512 * 1024  # bytes that a host may send ahead on one channel
 OUTPUT_LIMIT = 16 << 20  # bytes of output, per stream
 _CHUNK = 32_000  # bytes; a little less than SSH's largest packet. One sendall() of much is quadratic in paramiko
 _SLICE = 0.25  # seconds between looks at what wakes nobody: the exit status and a dead transport
 _LINGER = 0.5  # seconds that output may stay open after the exit: a daemon may have inherited it
 _LAST = 0.2  # seconds that a dying transport gets to say that it died
-
-
-class Deadline:
-    """A moment in the future, on the monotonic clock."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._began = time.monotonic()
-
-    @property
-    def spent(self) -> float:
-        return time.monotonic() - self._began
-
-    @property
-    def left(self) -> float:
-        return max(0.0, self.seconds - self.spent)
 
 
 class _Wake:
@@ -60,36 +44,21 @@ class _Wake:
 class Process:
     """One script on one host, from its start to its exit code. Used by one thread at a time."""
 
-    def __init__(self, transport: paramiko.Transport, host: str, tried: str, deadline: Deadline) -> None:
+    def __init__(self, transport: paramiko.Transport, channel: paramiko.Channel, host: str, tried: str) -> None:
         self._transport = transport
+        self._channel = channel
         self._host = host
         self._tried = tried
         self._began = time.monotonic()
         self._nonce = ""
-        self._start: Opening | None = None
+        self._err_started = False
+        self.started: Opening | None = None  # how it began; None while the host has not said so
         self.out = bytearray()
         self.err = bytearray()
         self._wake = _Wake()
-        self._channel = self._open(deadline)
         self._channel.in_buffer.set_event(cast("Event", self._wake))
         self._channel.in_stderr_buffer.set_event(cast("Event", self._wake))
         self._exited = 0.0
-
-    def _open(self, deadline: Deadline) -> paramiko.Channel:
-        try:
-            return self._transport.open_channel("session", window_size=WINDOW, timeout=deadline.left)
-        except paramiko.ChannelException as error:
-            raise Refused(
-                "the host opens no further session on the connection",
-                host=self._host,
-                tried=self._tried,
-                answer=str(error),
-                cure="raise MaxSessions in its sshd_config (10 is sshd's default)",
-            ) from error
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            if self._transport.is_active():
-                raise self._timed_out(deadline) from error
-            raise self._lost() from error
 
     def start(self, payload: Payload, deadline: Deadline, *, last: bool) -> None:
         """Send command and script without waiting for an answer in between; `last`: nothing follows on stdin."""
@@ -115,7 +84,7 @@ class Process:
             try:
                 sent = self._channel.send(bytes(view[:_CHUNK]))
             except TimeoutError as error:
-                raise self._timed_out(deadline) from error
+                raise self.timed_out(deadline) from error
             except (OSError, EOFError, paramiko.SSHException):
                 return False
             if sent == 0:
@@ -140,10 +109,21 @@ class Process:
         while channel.recv_stderr_ready():
             self.err += channel.recv_stderr(WINDOW)
             self._exited = 0.0
+        self._strip()
         if len(self.out) > OUTPUT_LIMIT or len(self.err) > OUTPUT_LIMIT:
             self.kill()
             raise self._failed(f"the script's output is larger than {OUTPUT_LIMIT >> 20} MiB")
         return over
+
+    @property
+    def code(self) -> int:
+        """The exit code; -1 while there is none."""
+        return self._channel.exit_status
+
+    @property
+    def over(self) -> bool:
+        """Whether the channel has ended, without waiting."""
+        return self._channel.closed
 
     def _over(self) -> bool:
         if self._channel.closed:
@@ -157,30 +137,35 @@ class Process:
         """Wait until the script has ended and all its output is here."""
         while not self.pump(deadline.left):
             if deadline.left == 0:
-                raise self._timed_out(deadline)
+                raise self.timed_out(deadline)
 
     def result(self) -> Result:
         """Give what the ended script came to. Raises what kept it from running, or the loss of the connection."""
-        code = self._channel.exit_status
-        if code < 0 and self._dead():
-            raise self._lost()
+        code = self.code
+        if code < 0 and self.dead():
+            raise self.lost()
         self._channel.close()
-        start = self.started()
+        start = self.started
         if start is None:
             raise self._never_ran(code)
         if start.word is not Word.RUN:
             raise self._declined(start)
-        errors = opening(self.err, self._nonce)
-        result = Result(code, clean(self.out[start.end :]), clean(self.err[errors.end if errors else 0 :]))
+        result = Result(code, clean(self.out), clean(self.err))
         if code < 0:
             raise CommandFailed("the script was killed by a signal", result, host=self._host, tried=self._tried)
         return result
 
-    def started(self) -> Opening | None:
-        """Tell how the script began; None while the host has not said so."""
-        if self._start is None:
-            self._start = opening(self.out, self._nonce)
-        return self._start
+    def _strip(self) -> None:
+        """Drop what came before our own shell's first line, and that line, from both streams."""
+        if self.started is None:
+            self.started = opening(self.out, self._nonce)
+            if self.started:
+                del self.out[: self.started.end]
+        if not self._err_started:
+            start = opening(self.err, self._nonce)
+            if start:
+                self._err_started = True
+                del self.err[: start.end]
 
     def kill(self) -> None:
         """End the script on the host, as far as sshd can (OpenSSH 7.9 and later), and give the channel up."""
@@ -205,7 +190,7 @@ class Process:
         except (OSError, EOFError, paramiko.SSHException):
             return
 
-    def _dead(self) -> bool:
+    def dead(self) -> bool:
         # The transport's thread closes channels first and says that it is dead a moment later.
         end = time.monotonic() + _LAST
         while self._transport.is_active() and time.monotonic() < end:
@@ -213,22 +198,17 @@ class Process:
         return not self._transport.is_active()
 
     def _said(self) -> str:
-        start = self.started()
-        out = self.out[start.end :] if start else self.out
-        return "\n".join(self._lines(tail(clean(text)) for text in (out[-4096:], self.err[-4096:])))
-
-    def _lines(self, texts: Iterator[str]) -> list[str]:
-        return [line for text in texts for line in text.splitlines() if self._nonce not in line or not self._nonce]
+        return "\n".join(filter(None, (tail(clean(self.out[-4096:])), tail(clean(self.err[-4096:])))))
 
     def _failed(self, what: str) -> CommandFailed:
         return CommandFailed(what, Result(-1, "", self._said()), host=self._host, tried=self._tried)
 
-    def _timed_out(self, deadline: Deadline) -> TimedOut:
+    def timed_out(self, deadline: Deadline) -> TimedOut:
         return TimedOut(
             f"no end within {deadline.seconds:g} seconds", host=self._host, tried=self._tried, answer=self._said()
         )
 
-    def _lost(self) -> Unreachable:
+    def lost(self) -> Unreachable:
         return Unreachable(
             f"connection lost after {time.monotonic() - self._began:.1f} seconds",
             host=self._host,

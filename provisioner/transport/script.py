@@ -81,11 +81,12 @@ def rooted(script: str) -> Payload:
     return _payload(nonce, f"{_PRELUDE}{_need_root(nonce)}{_begin(nonce)}\n{_block(script)}")
 
 
-def locking(script: str, seconds: float) -> Payload:
+def locking(script: str, owner: str, seconds: float) -> Payload:
     """Wrap a script that runs under the session lock (on descriptor 9), waiting for it up to so many seconds."""
     nonce = secrets.token_hex(16)
     return _payload(
-        nonce, f"{_PRELUDE}{_need_root(nonce)}{_take_lock(nonce, 'session', seconds)}{_begin(nonce)}\n{_block(script)}"
+        nonce,
+        f"{_PRELUDE}{_need_root(nonce)}{_take_lock(nonce, 'session', owner, seconds)}{_begin(nonce)}\n{_block(script)}",
     )
 
 
@@ -105,7 +106,7 @@ def writing(script: str, stdin: bytes, lock_seconds: float) -> Payload:
     run = f"{source} {inner} {redirect}" if stdin else f"{inner} {source} {redirect}"
     return _payload(
         nonce,
-        f"{{\n{_PRELUDE}{_need_root(nonce)}{_take_lock(nonce, 'write', lock_seconds)}{_collect(nonce)}"
+        f"{{\n{_PRELUDE}{_need_root(nonce)}{_take_lock(nonce, 'write', 'a script that writes', lock_seconds)}{_collect(nonce)}"
         f"trap '' HUP\n{_begin(nonce)} || exit 1\n{run}\n"
         "c=$?\nexec 9>&-\ntrap '' PIPE\ncat <&6\ncat <&8 >&2\nexit $c\n}",
     )
@@ -154,7 +155,7 @@ def _need_root(nonce: str) -> str:
     )
 
 
-def _take_lock(nonce: str, name: str, seconds: float) -> str:
+def _take_lock(nonce: str, name: str, owner: str, seconds: float) -> str:
     # The file tells who holds the lock: pid, uptime in seconds when it was taken, owner. It is never removed, since
     # a lock on a removed file locks nothing. Times are the host's own uptime; /run does not outlive a boot.
     path = f"{FOLDER}/{name}.lock"
@@ -162,7 +163,7 @@ def _take_lock(nonce: str, name: str, seconds: float) -> str:
         f"exec 9>>{path}\n"
         f"flock -w {max(seconds, 0.1):.1f} 9 || {{ read -r up x </proc/uptime; "
         f'echo {nonce} {Word.BUSY} "$up" "$(cat {path})"; exit 96; }}\n'
-        f'read -r up x </proc/uptime; echo $$ "$up" >{path}\n'
+        f'read -r up x </proc/uptime; echo $$ "$up" {quote(" ".join(owner.split()))} >{path}\n'
     )
 
 

@@ -1,0 +1,92 @@
+"""Channels on one connection. One is always opened ahead, so that a script costs one round trip instead of two."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import paramiko
+
+from provisioner.errors import Refused, TimedOut, Unreachable
+
+if TYPE_CHECKING:
+    from provisioner.transport.deadline import Deadline
+
+WINDOW = 512 * 1024  # bytes that a host may send ahead on one channel
+_FORBIDDEN = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, RFC 4254 section 5.1
+
+
+class Channels:
+    """Opens channels for one host. Safe among threads."""
+
+    def __init__(self, transport: paramiko.Transport, host: str) -> None:
+        self.transport = transport
+        self._host = host
+        self._lock = threading.Lock()
+        self._spare: paramiko.Channel | None = None
+
+    def session(self, tried: str, deadline: Deadline) -> paramiko.Channel:
+        """Give a channel for one command: the spare one, or a new one. Raises Refused, Unreachable, TimedOut."""
+        with self._lock:
+            spare, self._spare = self._spare, None
+        if spare is not None and not spare.closed:
+            return spare
+        try:
+            return self.transport.open_channel("session", window_size=WINDOW, timeout=deadline.left)
+        except paramiko.ChannelException as error:
+            raise Refused(
+                "the host opens no further session on the connection",
+                host=self._host,
+                tried=tried,
+                answer=str(error),
+                cure="raise MaxSessions in its sshd_config (10 is sshd's default)",
+            ) from error
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise self._failed(tried, deadline) from error
+
+    def prepare(self, deadline: Deadline) -> None:
+        """Open the next channel while a command runs on another: that takes no time that is not waited anyway."""
+        if self._spare is not None:
+            return
+        try:
+            spare = self.transport.open_channel("session", window_size=WINDOW, timeout=deadline.left)
+        except (paramiko.SSHException, EOFError, OSError):
+            return  # it is tried again, and the error told, when it is needed
+        with self._lock:
+            self._spare, spare = spare, self._spare
+        if spare is not None:
+            spare.close()
+
+    def forward(self, address: tuple[str, int], deadline: Deadline) -> paramiko.Channel:
+        """Open a channel to an address as the host sees it. Raises Refused (forbidden), Unreachable, TimedOut."""
+        where = f"{address[0]}:{address[1]}"
+        tried = f"reaching {where} on the host through SSH"
+        try:
+            return self.transport.open_channel(
+                "direct-tcpip", address, ("127.0.0.1", 0), window_size=WINDOW, timeout=deadline.left
+            )
+        except paramiko.ChannelException as error:
+            if error.code == _FORBIDDEN:
+                raise Refused(
+                    "its SSH server forbids forwarding",
+                    host=self._host,
+                    tried=tried,
+                    answer=str(error),
+                    cure="set 'AllowTcpForwarding local' in its sshd_config, look for PermitOpen and DisableForwarding "
+                    "there, and reload sshd",
+                ) from error
+            raise Unreachable(
+                f"nothing answers on {where} of the host", host=self._host, tried=tried, answer=str(error)
+            ) from error
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise self._failed(tried, deadline) from error
+
+    def _failed(self, tried: str, deadline: Deadline) -> Unreachable | TimedOut:
+        if self.transport.is_active():
+            return TimedOut(f"no answer within {deadline.seconds:g} seconds", host=self._host, tried=tried)
+        return Unreachable(
+            "the connection is lost",
+            host=self._host,
+            tried=tried,
+            cure="look at the host and at the network between, then run the same command again",
+        )

@@ -1,0 +1,90 @@
+"""A script that is talked with while it runs: text lines both ways."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from provisioner.errors import TransportError
+from provisioner.transport.deadline import Deadline
+from provisioner.transport.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provisioner.model import Result
+    from provisioner.transport.process import Process
+
+_SEND = 30.0  # seconds for a line to be taken
+
+
+class Stream:
+    """One running script. Leaving the `with` block ends it. Used by one thread at a time."""
+
+    def __init__(self, process: Process, host: str) -> None:
+        self._process = process
+        self._host = host
+        self._over = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._over:
+            self._process.close()
+        else:
+            self._process.kill()
+
+    def readline(self, timeout: float) -> str | None:
+        """Give the next line of stdout without its end, or None when there are no more.
+
+        `timeout` in seconds. Raises TimedOut (the script goes on, and so may the caller), Unreachable, Refused.
+        """
+        deadline = Deadline(timeout)
+        process = self._process
+        while True:
+            late = not deadline.left
+            end = process.out.find(b"\n") if process.started else -1
+            if end >= 0:
+                return self._take(end + 1)
+            if self._over:
+                return self._last()
+            if late:
+                raise process.timed_out(deadline)
+            self._over = process.pump(deadline.left)
+
+    def lines(self, timeout: float) -> Iterator[str]:
+        """Give the lines of stdout until there are no more, each within `timeout` seconds. Raises as readline()."""
+        while (line := self.readline(timeout)) is not None:
+            yield line
+
+    def send(self, line: str) -> None:
+        """Send a line to the script's stdin. Raises Unreachable, and TransportError if the script has ended."""
+        if self._process.send(f"{line}\n".encode(), Deadline(_SEND)):
+            return
+        if self._process.dead():
+            raise self._process.lost()
+        raise TransportError("the script has ended and takes no more lines", host=self._host)
+
+    def close_stdin(self) -> None:
+        """Tell the script that no more lines come."""
+        self._process.close_stdin()
+
+    def finish(self, timeout: float) -> Result:
+        """Close stdin, wait for the end, and give the exit code with what was not read yet of both streams.
+
+        `timeout` in seconds. No exit code is an error here. Raises TimedOut, Unreachable, Refused.
+        """
+        self._process.close_stdin()
+        self._process.wait(Deadline(timeout))
+        self._over = True
+        return self._process.result()
+
+    def _take(self, size: int) -> str:
+        line = clean(self._process.out[:size]).rstrip("\n")
+        del self._process.out[:size]
+        return line
+
+    def _last(self) -> str | None:
+        if not self._process.started or self._process.code < 0:
+            self._process.result()  # raises what happened
+        return self._take(len(self._process.out)) if self._process.out else None
