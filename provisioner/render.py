@@ -38,8 +38,8 @@ def _b64(value: str) -> str:
     return base64.b64encode(value.encode()).decode()
 
 
-def _json(value: object, indent: int = 4) -> str:
-    return json.dumps(value, indent=indent, sort_keys=True, ensure_ascii=False)
+def _json(value: object, indent: int | None = None) -> str:
+    return json.dumps(value, indent=indent, ensure_ascii=False)
 
 
 class _Words(str):
@@ -49,7 +49,7 @@ class _Words(str):
 
 
 @cache
-def _environment(*, shell: bool) -> jinja2.Environment:
+def _environment(*, quoting: bool) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_folder()),
         undefined=jinja2.StrictUndefined,
@@ -57,7 +57,7 @@ def _environment(*, shell: bool) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701 - no HTML here; the shell's quoting is in finalize
-        finalize=(lambda value: value if isinstance(value, _Words) else _quoted(value)) if shell else None,
+        finalize=(lambda value: value if isinstance(value, _Words) else _quoted(value)) if quoting else None,
     )
     environment.filters |= {"b64": _b64, "json": _json, "words": lambda values: _Words(_words(values))}
     return environment
@@ -65,9 +65,15 @@ def _environment(*, shell: bool) -> jinja2.Environment:
 
 def text(template: str, **values: object) -> str:
     """A file's content. Raises jinja2.UndefinedError where a value is missing."""
-    return _environment(shell=False).get_template(template).render(values)
+    return _environment(quoting=False).get_template(template).render(values)
 
 
 def script(template: str, **values: object) -> str:
     """A POSIX sh script in which every printed value is one quoted word (`| words`: one word for each item)."""
-    return _environment(shell=True).get_template(template).render(values)
+    return _environment(quoting=True).get_template(template).render(values)
+
+
+@cache
+def library() -> str:
+    """The shell functions that every repairing script begins with."""
+    return (_folder() / "lib.sh").read_text(encoding="utf-8")

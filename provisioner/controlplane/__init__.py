@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
+from provisioner.model import Finding
+from provisioner.system.facts import CONSUL_JSON
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provisioner.inventory import Inventory
-    from provisioner.model import Finding
     from provisioner.system.facts import Facts
 
 # Interfaces that the engine makes for itself: never part of the underlay.
@@ -51,7 +53,7 @@ class Site:
         return sum(name in self.live for name in self.servers) >= self.quorum
 
 
-def resolve(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[Site, tuple[Finding, ...]]:
+def resolve(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[Site, list[Finding]]:
     """The site, and what stands in its way: hosts without an advertised address have a finding and no address."""
     advertise, findings = advertised(inventory, facts)
     servers = inventory.store.servers or _servers(inventory, facts)
@@ -60,13 +62,13 @@ def resolve(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[Site, tup
 
 
 def _servers(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[str, ...]:
-    """1 server for up to 2 hosts, 3 for up to 6, else 5; hosts that are servers already stay so.
+    """1 server for up to 2 hosts, 3 for 3 or 4, else 5; hosts that are servers already stay so.
 
     Without the second rule a host written above the others would move a server, and with it the store's data.
     """
     names = list(inventory.hosts)
-    count = 1 if len(names) < 3 else 3 if len(names) < 7 else 5  # noqa: PLR2004
-    already = [n for n in names if n in facts and '"server": true' in facts[n].files.get(_consul_json(), "")]
+    count = len(inventory.servers)
+    already = [n for n in names if n in facts and '"server": true' in facts[n].files.get(CONSUL_JSON, "")]
     chosen = (already + [name for name in names if name not in already])[: max(count, _odd(len(already)))]
     return tuple(name for name in names if name in chosen)
 
@@ -75,44 +77,35 @@ def _odd(count: int) -> int:
     return count if count % 2 else count - 1
 
 
-def _consul_json() -> str:
-    from provisioner.system.facts import CONSUL_JSON
-
-    return CONSUL_JSON
-
-
 def advertised(
     inventory: Inventory, facts: Mapping[str, Facts]
-) -> tuple[dict[str, IPv4Address], tuple[Finding, ...]]:
+) -> tuple[dict[str, IPv4Address], list[Finding]]:
     """Each host's address on the network that the hosts share, always a literal."""
-    from provisioner.model import Finding
-
-    shared = _shared_network(inventory, facts)
+    shared = _shared_network(facts)
     found: dict[str, IPv4Address] = {}
     findings = []
     for name in inventory.hosts:
         asked = inventory.advertise_for(name)
-        address, why = _advertised(name, asked, inventory, facts.get(name), shared)
+        address, why = _advertised(asked, _literal(inventory.hosts[name].address), facts.get(name), shared)
         if address is not None:
             found[name] = address
         elif name in facts:
             cure = "set `advertise` of this host to an interface or an address that it has"
             findings.append(Finding("advertise", name, why, cure))
-    return {name: found[name] for name in inventory.hosts if name in found}, tuple(findings)
+    return {name: found[name] for name in inventory.hosts if name in found}, findings
 
 
 def _advertised(
-    name: str, asked: str | None, inventory: Inventory, facts: Facts | None, shared: IPv4Network | None
+    asked: str | None, address: IPv4Address | None, facts: Facts | None, shared: IPv4Network | None
 ) -> tuple[IPv4Address | None, str]:
     literal = _literal(asked) if asked else None
     if literal:
         return literal, ""
     if facts is None:  # it did not answer: the inventory's address is the best that is known
-        return (None if asked else _literal(inventory.hosts[name].address)), ""
+        return (None if asked else address), ""
     if asked:
         on_it = [str(a.ip) for interface, a in facts.addresses if interface == asked]
         return (IPv4Address(on_it[0]), "") if on_it else (None, f"there is no interface {asked} with an IPv4 address")
-    address = _literal(inventory.hosts[name].address)
     if address and any(address == a.ip for _, a in facts.addresses):
         return address, ""
     if shared:
@@ -127,7 +120,7 @@ def _literal(text: str) -> IPv4Address | None:
         return None
 
 
-def _shared_network(inventory: Inventory, facts: Mapping[str, Facts]) -> IPv4Network | None:
+def _shared_network(facts: Mapping[str, Facts]) -> IPv4Network | None:
     """The one network on which every host has an address of its own; equal addresses (a VM's NAT) don't count."""
     by_network: dict[IPv4Network, dict[str, IPv4Address]] = {}
     for name, of_host in facts.items():

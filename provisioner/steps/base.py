@@ -46,10 +46,14 @@ class Step(Protocol):
     patience: seconds in which hosts may still come to the wanted state by themselves after the repair.
     """
 
-    name: str
-    title: str
-    reads: tuple[str, ...]
-    patience: float
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def reads(self) -> tuple[str, ...]: ...
+    @property
+    def patience(self) -> float: ...
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         """What differs between wanted and found. Pure. Raises StepFailed where the found state must not be touched."""

@@ -8,9 +8,10 @@ of iproute2, perl-base (an essential package) to ask the engine and the store, o
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import pairwise
@@ -25,6 +26,7 @@ DAEMON_JSON = "/etc/docker/daemon.json"
 ENGINE_DROPIN = "/etc/systemd/system/docker.service.d/provisioner.conf"
 CONSUL_JSON = "/etc/consul.d/provisioner.json"
 CONSUL_UNIT = "/etc/systemd/system/consul.service"
+CONSUL_LOADED = "/run/provisioner-consul.loaded"  # unit and configuration as the running agent found them at its start
 
 _PROGRAMS = ("apt-get", "consul", "dockerd", "iptables", "nft", "perl", "systemctl", "unzip")
 _FILES = (
@@ -38,10 +40,11 @@ _FILES = (
     ENGINE_DROPIN,
     CONSUL_JSON,
     CONSUL_UNIT,
+    CONSUL_LOADED,
     *firewall.FILES,
 )
 _UNITS = ("docker.service", "consul.service", firewall.UNIT)
-_UNIT_KEYS = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,FragmentPath,NeedDaemonReload"
+_UNIT_KEYS = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,FragmentPath,ExecStart"
 PORTS = {7946: "gossip", 4789: "VXLAN", 8300: "Consul", 8301: "Consul", 8500: "Consul"}
 
 _HTTP = r"""
@@ -51,7 +54,7 @@ for (@ARGV) {
   eval {
     local $SIG{ALRM} = sub { die "timeout\n" }; alarm 5;
     my $to = $where =~ m{^/} ? sockaddr_un($where) : sockaddr_in($where, INADDR_LOOPBACK);
-    socket(my $s, $where =~ m{^/} ? PF_UNIX : PF_INET, SOCK_STREAM, 0) && connect($s, $to) or die "$!\n";
+    my $s; socket($s, $where =~ m{^/} ? PF_UNIX : PF_INET, SOCK_STREAM, 0) && connect($s, $to) or die "$!\n";
     syswrite $s, "GET $path HTTP/1.0\r\nHost: localhost\r\n\r\n";
     1 while sysread $s, $body, 65536, length $body;
     alarm 0;
@@ -87,7 +90,13 @@ grep -s '' FILES /sys/class/net/*/mtu
 """,
     "ports": r"""
 s ports
-grep -sE ':(HEXPORTS) [0-9A-F]+:0000 ' /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6
+p=$(grep -sE ':(HEXPORTS) [0-9A-F]+:0000 ' /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6) && {
+  printf '%s\n' "$p"
+  [ -e CONSULJSON ] || find /proc/[0-9]*/fd -maxdepth 1 -lname 'socket:*' -printf '%p %l\n' | while read -r path inode; do
+    inode=${inode#*[}; inode=${inode%]}
+    case $p in *" $inode "*) path=${path#/proc/}; read -r v <"/proc/${path%%/*}/comm"; echo "owner $inode ${path%%/*} $v" ;; esac
+  done
+}
 """,
     "units": r"""
 s units
@@ -116,6 +125,7 @@ def script(only: Iterable[str] = tuple(_SECTIONS)) -> str:
         "HEXPORTS": "|".join(f"{port:04X}" for port in PORTS),
         "UNITKEYS": _UNIT_KEYS,
         "UNITS": " ".join(_UNITS),
+        "CONSULJSON": CONSUL_JSON,
         "REQUESTS": " ".join(map(shlex.quote, _REQUESTS)),
     }.items():
         body = body.replace(word, value)
@@ -123,21 +133,25 @@ def script(only: Iterable[str] = tuple(_SECTIONS)) -> str:
         f"M={mark}; HTTP={shlex.quote(_HTTP)}\n"
         's() { printf "\\n%s %s\\n" "$M" "$1"; }\n'
         f"facts() {{\n{body}\ns end\n}}\n"
-        'out=$(facts 2>/dev/null); printf "facts %s\\n%s\\n" "$M" "$out"\n'
+        'out=$(facts 2>/dev/null); printf "provisioner-facts %s\\n%s\\n" "$M" "$out"\n'
     )
 
 
-def parse(stdout: str, before: Facts | None = None) -> Facts:
-    """The sections of `script()`'s answer, over those of an earlier reading. Raises ValueError on a cut answer."""
-    head, _, rest = stdout[stdout.rindex("facts ") if "\nfacts " in stdout else 0 :].partition("\n")
-    mark = head.removeprefix("facts ").strip()
+def parse(stdout: str, before: Facts | None = None, between: tuple[float, float] | None = None) -> Facts:
+    """The sections of `script()`'s answer, over those of an earlier reading. Raises ValueError on a cut answer.
+
+    between: the controller's clock when it asked and when it had the answer; tells how far the host's is ahead.
+    """
+    head = re.search(r"^provisioner-facts ([0-9a-f]{16})$", stdout, re.MULTILINE)
+    mark, rest = (head[1], stdout[head.end() + 1 :]) if head else ("", "")
     if not mark or f"\n{mark} end" not in f"\n{rest}":
         raise ValueError("the answer is incomplete")
     raw = dict(before.raw) if before else {}
     for part in f"\n{rest}".split(f"\n{mark} ")[1:]:
         name, _, body = part.partition("\n")
         raw[name] = body
-    return Facts(raw)
+    facts = Facts(raw, before.ahead if before else (0.0, 0.0))
+    return replace(facts, ahead=(facts.now - between[1], facts.now - between[0])) if between else facts
 
 
 @dataclass(frozen=True)
@@ -149,6 +163,7 @@ class Unit:
     enabled: bool = False
     pid: int = 0
     fragment: str = ""
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,9 +177,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Facts:
-    """One host as it was found. `raw` has the sections as they came; the properties understand them."""
+    """One host as it was found. `raw` has the sections as they came; the properties understand them.
+
+    ahead: how far the host's clock is before the controller's, in seconds: at least, at most.
+    """
 
     raw: Mapping[str, str]
+    ahead: tuple[float, float] = (0.0, 0.0)
 
     @cached_property
     def _system(self) -> dict[str, list[str]]:
@@ -264,10 +283,20 @@ class Facts:
         """(protocol, port, inode) of the listening sockets on the ports in PORTS; inode 0 is the kernel's own."""
         found = set()
         for line in self.raw.get("ports", "").splitlines():
+            if not line.startswith("/proc/net/"):
+                continue
             path, _, text = line.partition(":")
             fields = text.split()
             found.add((path.rsplit("/", 1)[1].rstrip("6"), int(fields[1].rsplit(":", 1)[1], 16), int(fields[9])))
         return tuple(sorted(found))
+
+    def owner(self, inode: int) -> str:
+        """Whose socket that is, as "nginx (process 812)"; told while Consul is not set up yet."""
+        for line in self.raw.get("ports", "").splitlines():
+            words = line.split(maxsplit=3)
+            if words[:2] == ["owner", str(inode)]:
+                return f"{words[3]} (process {words[2]})"
+        return "another program" if inode else "the kernel, for somebody else's VXLAN device"
 
     @cached_property
     def units(self) -> dict[str, Unit]:
@@ -280,6 +309,7 @@ class Facts:
                 enabled=keys.get("UnitFileState", "") == "enabled",
                 pid=int(keys.get("MainPID", 0) or 0),
                 fragment=keys.get("FragmentPath", ""),
+                command=keys.get("ExecStart", ""),
             )
         return found
 

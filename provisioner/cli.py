@@ -1,0 +1,160 @@
+"""Commands: parse, wire, exit code; nothing else. What they need is imported when they run, so that --help is quick."""
+
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from provisioner import __version__
+from provisioner.cli_inventory import app as inventory_app
+from provisioner.cli_lab import app as lab_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from provisioner.engine import Run
+    from provisioner.model import Report
+
+app = typer.Typer(
+    name="provisioner",
+    help="From an inventory of Linux hosts to one proven multi-host Docker overlay network.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+app.add_typer(inventory_app, name="inventory")
+app.add_typer(lab_app, name="lab")
+
+_Inventory = Annotated[
+    Path, typer.Argument(metavar="INVENTORY", help="The YAML file that names the hosts.", show_default=False)
+]
+_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; people's text goes to stderr.")]
+_Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show also what is as wanted.")]
+_Ignore = Annotated[list[str] | None, typer.Option("--ignore", metavar="ID", help="A warning to leave out; repeatable.")]
+
+_USAGE = 64
+
+
+@app.command()
+def up(inventory: _Inventory, *, json: _Json = False, verbose: _Verbose = False, ignore: _Ignore = None) -> None:
+    """Bring the hosts to one overlay network, and prove it. Run again, it changes nothing.
+
+    Exit code 0: as wanted and proven. 1: something failed, and is told. 64: the inventory can't be used.
+    """
+
+    def job(run: Run) -> Report:
+        if run.look():
+            run.converge()
+            if run.site.live and not run.errors:
+                run.prove()
+        return run.report("up")
+
+    _run(inventory, job, json=json, verbose=verbose, ignore=ignore)
+
+
+@app.command()
+def plan(inventory: _Inventory, *, json: _Json = False, verbose: _Verbose = False, ignore: _Ignore = None) -> None:
+    """Show what `up` would change on each host, as diffs of the real files; change nothing.
+
+    Exit code 0: nothing to change. 2: something differs. 1: a host could not be looked at. 64: the inventory.
+    """
+
+    def job(run: Run) -> Report:
+        if run.look():
+            run.plan()
+        return run.report("plan", drift_code=2)
+
+    _run(inventory, job, json=json, verbose=verbose, ignore=ignore)
+
+
+@app.command()
+def verify(inventory: _Inventory, *, json: _Json = False, verbose: _Verbose = False, ignore: _Ignore = None) -> None:
+    """Look at every step and prove the networks between all hosts; repair nothing.
+
+    Exit code 0: as wanted and proven. 1: something differs or is not proven. 64: the inventory.
+    """
+
+    def job(run: Run) -> Report:
+        if run.look():
+            run.plan()
+            run.prove()
+        return run.report("verify")
+
+    _run(inventory, job, json=json, verbose=verbose, ignore=ignore)
+
+
+@app.command()
+def status(inventory: _Inventory, *, json: _Json = False) -> None:
+    """Show engines, stores and networks at a glance. Exit code 0: every host answered."""
+
+    def job(run: Run) -> Report:
+        run.read()
+        return run.report("status")
+
+    _run(inventory, job, json=json, verbose=False, ignore=None)
+
+
+def _version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"provisioner {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    *,
+    _: Annotated[
+        bool, typer.Option("--version", callback=lambda value: _version(wanted=value), is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _run(
+    path: Path, job: Callable[[Run], Report], *, json: bool, verbose: bool, ignore: list[str] | None
+) -> None:
+    from provisioner import report
+    from provisioner.engine import Run
+    from provisioner.inventory import load
+
+    with _told():
+        inventory = load(path)
+        with report.observer(json=json, verbose=verbose) as observer, Run(inventory, observer, ignore=ignore or ()) as run:
+            result = job(run)
+        report.show(result, json=json, verbose=verbose)
+        raise typer.Exit(result.exit_code)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Errors that a user can mend, in words; Ctrl-C as it is meant."""
+    from provisioner.errors import ProvisionerError
+
+    try:
+        yield
+    except ProvisionerError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        print("stopped; what had begun on a host is finished there. Run it again to go on.", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def main() -> None:
+    """The command line; wrong words exit with 64, as sysexits.h has it."""
+    import click
+
+    try:
+        code = app(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = _USAGE
+    except click.Abort:
+        code = 130
+    sys.exit(code)

@@ -1,0 +1,43 @@
+"""Engines, stores and networks at a glance, from one reading of each host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provisioner.model import HostSummary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provisioner.controlplane import Site
+
+
+def summaries(site: Site, lost: Mapping[str, str]) -> tuple[HostSummary, ...]:
+    """One for each host of the inventory; `lost` says why some were not reached."""
+    return tuple(
+        _summary(site, name)
+        if name in site.facts
+        else HostSummary(name, site.inventory.hosts[name].address, reached=False, error=lost.get(name, ""))
+        for name in site.inventory.hosts
+    )
+
+
+def _summary(site: Site, name: str) -> HostSummary:
+    facts = site.facts[name]
+    consul = facts.unit("consul.service").active == "active"
+    names = {str(address): host for host, address in site.advertise.items()}
+    leader = str(facts.http("leader").body or "").rpartition(":")[0]
+    info = facts.engine
+    return HostSummary(
+        host=name,
+        address=site.inventory.hosts[name].address,
+        reached=True,
+        system=facts.system_name,
+        engine=facts.engine_version + ("" if info or not facts.engine_version else " (stopped)"),
+        advertise=str(info.get("ClusterAdvertise", "")).rpartition(":")[0],
+        store=str(info.get("ClusterStore", "")),
+        store_role=("server" if name in site.servers else "client") if consul else "",
+        leader=names.get(leader, leader),
+        networks=tuple(sorted(n for n, network in facts.networks.items() if network["Driver"] == "overlay")),
+        containers=int(info.get("ContainersRunning", 0)),
+    )

@@ -1,0 +1,45 @@
+"""Named checks, all reported together before anything is changed. This list is the table of contents.
+
+A finding that names a host makes this host drop out; one that names none stops the run. A check that only warns can be
+left out by its id (`--ignore ID`); one that stops can't: what it finds would break a network.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provisioner.preflight import identity, machine, network, software
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from provisioner.controlplane import Site
+    from provisioner.model import Finding
+
+CHECKS: tuple[Callable[[Site], Iterable[Finding]], ...] = (
+    machine.no_root,
+    machine.programs_missing,
+    machine.clock_skew,
+    machine.disk_full,
+    identity.duplicate_hostname,
+    identity.cloned_engine_id,
+    software.engine_too_new,
+    software.driver_not_built,
+    software.swarm_active,
+    software.daemon_json_broken,
+    software.flag_conflict,
+    software.foreign_consul,
+    software.engine_open,
+    network.wrong_interface,
+    network.loopback_advertise,
+    network.duplicate_advertise,
+    network.subnet_overlap,
+    network.port_taken,
+    network.other_firewall,
+    network.gossip_overload,
+)
+
+
+def run(site: Site) -> list[Finding]:
+    """Every finding of every check, on the hosts that answered."""
+    return [finding for check in CHECKS for finding in check(site)]

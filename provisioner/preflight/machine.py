@@ -1,0 +1,61 @@
+"""Checks of the machine itself."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from provisioner.model import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provisioner.controlplane import Site
+
+_SKEW = 2.0  # seconds
+_NEEDED = {"engine": 1_000_000_000, "files": 20_000_000}  # bytes: for installing the engine, for our own files
+
+
+def no_root(site: Site) -> Iterator[Finding]:
+    for name in site.live:
+        if not site.facts[name].is_root:
+            user = site.inventory.target(name).user
+            cure = f"log in as root, or let {user} use sudo without a password: `{user} ALL=(ALL) NOPASSWD: ALL` in sudoers"
+            yield Finding("no-root", name, f"{user} is not root and can't use sudo without a password", cure)
+
+
+def programs_missing(site: Site) -> Iterator[Finding]:
+    """What can't be installed: a host without systemd, or without apt-get and without an engine."""
+    for name in site.live:
+        programs = site.facts[name].programs
+        if "systemctl" not in programs:
+            yield Finding("no-systemd", name, "it has no systemd", "use a host with systemd")
+        missing = [p for p in ("dockerd", "consul", "iptables", "perl") if p not in programs]
+        if missing == ["consul"] and site.inventory.store.binary:
+            missing = []
+        if missing and "apt-get" not in programs:
+            cure = "install by hand what is missing; Consul can be uploaded: store.binary in the inventory"
+            yield Finding("no-packages", name, f"it has no {', '.join(missing)}, and no apt-get to install it", cure)
+
+
+def clock_skew(site: Site) -> Iterator[Finding]:
+    """Two hosts whose clocks differ for certain: what each reading took is given the benefit of the doubt."""
+    for one, other in combinations(site.live, 2):
+        low_one, high_one = site.facts[one].ahead
+        low_other, high_other = site.facts[other].ahead
+        apart = max(low_one - high_other, low_other - high_one)
+        if apart > _SKEW:
+            what = f"the clocks of {one} and {other} are {apart:.0f} s apart"
+            cure = "set them by NTP: timedatectl set-ntp true (or install systemd-timesyncd or chrony)"
+            yield Finding("clock-skew", "", what, cure)
+            return  # one pair tells it; the rest of the pairs would tell it again
+
+
+def disk_full(site: Site) -> Iterator[Finding]:
+    for name in site.live:
+        facts = site.facts[name]
+        needed = _NEEDED["files"] if "dockerd" in facts.programs else _NEEDED["engine"]
+        for mount, free in facts.free_disk.items():
+            if free < needed:
+                what = f"{mount} has {free // 1_000_000} MB free; {needed // 1_000_000} MB are needed"
+                yield Finding("disk-full", name, what, f"make room on it: du -xh {mount} | sort -h | tail")

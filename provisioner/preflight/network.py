@@ -1,0 +1,113 @@
+"""Checks of addresses, routes and ports."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
+
+from provisioner.model import Finding, Severity
+from provisioner.system import firewall
+from provisioner.system.facts import PORTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provisioner.controlplane import Site
+    from provisioner.system.facts import Facts
+
+_GOSSIP_HOSTS = 25  # beyond about this many, serf in kv mode flaps (moby#35807)
+_GOSSIP, _VXLAN = 7946, 4789
+
+
+def wrong_interface(site: Site) -> Iterator[Finding]:
+    """A foreign address is accepted by the engine with a warning only; peers then can't reach it."""
+    for name in site.live:
+        address = site.advertise.get(name)
+        own = [str(found.ip) for _, found in site.facts[name].addresses]
+        if address and not address.is_loopback and str(address) not in own:
+            what = f"the advertised address {address} is not one of this host's ({', '.join(own) or 'it has none'})"
+            yield Finding("wrong-interface", name, what, "set `advertise` to one of these addresses, or to an interface")
+
+
+def loopback_advertise(site: Site) -> Iterator[Finding]:
+    """Accepted silently by the engine, and no peer ever finds it."""
+    for name in site.live:
+        if name in site.advertise and site.advertise[name].is_loopback:
+            what = f"the advertised address {site.advertise[name]} is loopback: no other host can reach it"
+            yield Finding("loopback-advertise", name, what, "set `advertise` to the host's address on the shared network")
+
+
+def duplicate_advertise(site: Site) -> Iterator[Finding]:
+    by_address: dict[str, list[str]] = {}
+    for name in site.live:
+        if name in site.advertise:
+            by_address.setdefault(str(site.advertise[name]), []).append(name)
+    for address, names in by_address.items():
+        if len(names) > 1:
+            what = f"{', '.join(names)} would all advertise {address}: is it a virtual machine's NAT interface?"
+            yield Finding("wrong-interface", "", what, "set `advertise` to the interface of the network that they share")
+
+
+def subnet_overlap(site: Site) -> Iterator[Finding]:
+    """An overlay over a host's route, address or resolver takes that away from the host (moby#26912)."""
+    for name in site.live:
+        facts = site.facts[name]
+        for network in site.inventory.networks.values():
+            for what in _reached(facts, network.name, network.subnet):
+                yield Finding(
+                    "subnet-overlap",
+                    name,
+                    f"the subnet {network.subnet} of the network {network.name} overlaps {what}",
+                    "choose another subnet for the network; `ip route` on the hosts shows what is taken",
+                )
+
+
+def _reached(facts: Facts, network: str, subnet: IPv4Network) -> Iterator[str]:
+    """What the host reaches inside the subnet, but for the network itself if it is there already."""
+    if network in facts.networks:
+        return
+    for interface, route in facts.routes:
+        if route.overlaps(subnet):
+            yield f"its route {route} on {interface}"
+    for resolver in facts.resolvers:
+        if resolver in subnet:
+            yield f"its resolver {resolver}"
+    for name, other in facts.networks.items():
+        for entry in (other.get("IPAM") or {}).get("Config") or ():
+            found = entry.get("Subnet", "")
+            if "." in found and other["Driver"] == "overlay" and IPv4Network(found, strict=False).overlaps(subnet):
+                yield f"the network {name}, {found}"
+
+
+def port_taken(site: Site) -> Iterator[Finding]:
+    """A port of ours that something else listens on: an agent or engine that is not there can't be its owner."""
+    for name in site.live:
+        facts = site.facts[name]
+        consul = facts.unit("consul.service").active == "active"
+        joined = bool(facts.engine.get("ClusterStore"))
+        for protocol, port, inode in facts.ports:
+            if port == _VXLAN:
+                theirs = inode != 0
+            elif port == _GOSSIP:
+                theirs = not joined and facts.unit("docker.service").active == "active"
+            else:
+                theirs = not consul
+            if theirs:
+                what = f"{port}/{protocol}, which {PORTS[port]} needs, is held by {facts.owner(inode)}"
+                yield Finding("port-taken", name, what, f"stop or move it: ss -lnp 'sport = :{port}'")
+
+
+def other_firewall(site: Site) -> Iterator[Finding]:
+    """A manager of rules that may drop ours when it reloads; the next run puts them back."""
+    for name in site.live:
+        for manager in firewall.other_managers(site.facts[name]):
+            what = f"{manager} manages the firewall: reloading it may drop the cluster's rules"
+            cure = "open 4789/udp, 7946, 8300 and 8301 between the hosts there too, or run `provisioner up` after a reload"
+            yield Finding("other-firewall", name, what, cure, Severity.WARNING)
+
+
+def gossip_overload(site: Site) -> Iterator[Finding]:
+    count = len(site.inventory.hosts)
+    if count > _GOSSIP_HOSTS:
+        what = f"{count} hosts: beyond about {_GOSSIP_HOSTS} the engines' gossip on an external store is known to flap"
+        yield Finding("gossip-overload", "", what, "watch it with `provisioner verify`", Severity.WARNING)

@@ -1,0 +1,86 @@
+"""Checks of the engine and the store as they are installed."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from provisioner.errors import StepFailed
+from provisioner.model import Finding, Severity
+from provisioner.steps import daemon
+from provisioner.system.facts import CONSUL_JSON, DAEMON_JSON
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provisioner.controlplane import Site
+
+_LAST_WITH_STORE = 20  # 20.10 is the last with cluster-store; 23.0 removed it (moby PR 42247)
+
+
+def engine_too_new(site: Site) -> Iterator[Finding]:
+    for name in site.live:
+        version = site.facts[name].engine_version
+        major = re.match(r"\d+", version)
+        if major and int(major[0]) > _LAST_WITH_STORE:
+            what = f"its engine {version} has no external store any more (removed in 23.0): it would not start"
+            yield Finding("engine-too-new", name, what, "use an engine up to 20.10, such as Debian 11's docker.io")
+
+
+def driver_not_built(site: Site) -> Iterator[Finding]:
+    """Debian 12's docker.io is built without Consul: a reload says nothing, the next start fails."""
+    for name in site.live:
+        facts = site.facts[name]
+        if "dockerd" in facts.programs and not facts.store_driver:
+            what = f"its engine {facts.engine_version} was built without the store driver for Consul"
+            yield Finding("driver-not-built", name, what, "use Debian 11's docker.io 20.10.5 or Docker's own 20.10")
+
+
+def swarm_active(site: Site) -> Iterator[Finding]:
+    for name in site.live:
+        if (site.facts[name].engine.get("Swarm") or {}).get("LocalNodeState", "inactive") != "inactive":
+            what = "its engine is in swarm mode, which excludes an external store"
+            yield Finding("swarm-active", name, what, "take it out, if nothing needs it: docker swarm leave --force")
+
+
+def daemon_json_broken(site: Site) -> Iterator[Finding]:
+    for name in site.live:
+        try:
+            daemon.parse(name, site.facts[name].files.get(DAEMON_JSON, ""))
+        except StepFailed as error:
+            yield Finding("daemon-json-broken", name, error.what, error.cure)
+
+
+def flag_conflict(site: Site) -> Iterator[Finding]:
+    """A key in the file and on the command line keeps the engine from starting (moby#25471)."""
+    for name in site.live:
+        unit = site.facts[name].unit("docker.service")
+        flags = sorted(set(re.findall(r"--cluster-(?:store|advertise)(?:-opt)?", unit.command)))
+        if flags:
+            what = f"docker.service starts the engine with {', '.join(flags)}; with the same in daemon.json it would not start"
+            cure = f"take the flags out of {unit.fragment} or its drop-ins: systemctl edit --full docker"
+            yield Finding("flag-conflict", name, what, cure)
+
+
+def foreign_consul(site: Site) -> Iterator[Finding]:
+    """A Consul that somebody else set up is not taken over: its data and its cluster are not ours."""
+    for name in site.live:
+        facts = site.facts[name]
+        if facts.unit("consul.service").active == "active" and CONSUL_JSON not in facts.files:
+            what = "a Consul agent runs here that was not set up by provisioner"
+            cure = "stop and disable it if it is not needed: systemctl disable --now consul"
+            yield Finding("foreign-consul", name, what, cure)
+
+
+def engine_open(site: Site) -> Iterator[Finding]:
+    """Whoever reaches a plain TCP port of an engine is root on its host."""
+    for name in site.live:
+        try:
+            hosts = daemon.parse(name, site.facts[name].files.get(DAEMON_JSON, "")).get("hosts", [])
+        except StepFailed:
+            continue
+        for host in hosts if isinstance(hosts, list) else []:
+            if str(host).startswith("tcp://") and not re.match(r"tcp://(127\.|localhost|\[::1\])", str(host)):
+                what = f"its engine listens to {host}: unless tlsverify is set, whoever reaches that port owns the host"
+                cure = f"take it out of hosts in {DAEMON_JSON}, or set tlsverify"
+                yield Finding("engine-open", name, what, cure, Severity.WARNING)

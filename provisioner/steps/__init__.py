@@ -1,0 +1,22 @@
+"""Every step, in the order in which they run. This is the table of contents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provisioner.steps.consul import Consul
+from provisioner.steps.daemon import Daemon
+from provisioner.steps.firewall import Firewall
+from provisioner.steps.networks import Networks
+from provisioner.steps.packages import Packages
+
+if TYPE_CHECKING:
+    from provisioner.steps.base import Step
+
+STEPS: tuple[Step, ...] = (
+    Packages(),  # the engine and the store's program are installed
+    Firewall(),  # the cluster's ports are open to its hosts, and to them only
+    Consul(),  # an agent on every host, and a leader
+    Daemon(),  # daemon.json names the store, and the running engine has joined it
+    Networks(),  # one network of each name, the same on every host
+)

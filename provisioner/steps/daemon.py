@@ -1,0 +1,125 @@
+"""daemon.json names the store and the advertised address, and the running engine has taken them up.
+
+Sources: moby v20.10 daemon/reload.go and libnetwork's controller: an engine without a store takes one up on SIGHUP, so no
+container stops; a changed store or address needs a restart, although `docker info` shows the new value after SIGHUP too.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from provisioner import render
+from provisioner.errors import StepFailed
+from provisioner.model import Drift
+from provisioner.steps.base import Work
+from provisioner.stores.consul import UPLOADED, url
+from provisioner.system.facts import DAEMON_JSON, ENGINE_DROPIN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provisioner.controlplane import Site
+    from provisioner.system.facts import Facts
+    from provisioner.transport import Connection
+
+_GOSSIP = 7946
+_ADVERTISED_PORT = 2376  # a placeholder: only the address matters to the overlay (libnetwork)
+
+
+class Daemon:
+    name = "daemon"
+    title = "Engine on the store"
+    reads = ("files", "units", "http", "ports")
+    patience = 30.0
+
+    def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
+        facts = site.facts[host]
+        old, new = facts.files.get(DAEMON_JSON, ""), wanted_daemon_json(site, host)
+        drift = [Drift(DAEMON_JSON, old, new, is_file=True)] if parse(host, old) != parse(host, new) else []
+        dropin = _dropin(site, facts)
+        if facts.files.get(ENGINE_DROPIN, "") != dropin:
+            drift.append(Drift(ENGINE_DROPIN, facts.files.get(ENGINE_DROPIN, ""), dropin, is_file=True))
+        drift += _running(facts, settings(site, host))
+        if not facts.unit("docker.service").enabled:
+            drift.append(Drift("docker.service at boot", "off", "on"))
+        return tuple(drift)
+
+    def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
+        notes = {d.note for d in drift}
+        if notes == {"waits"}:
+            return None
+        action = "write" if any(d.what == DAEMON_JSON for d in drift) else "enable"
+        action = next((urgent for urgent in ("restart", "start", "reload") if urgent in notes), action)
+        script = render.script(
+            "engine.sh.j2",
+            json=wanted_daemon_json(site, host),
+            dropin=_dropin(site, site.facts[host]),
+            json_path=DAEMON_JSON,
+            dropin_path=ENGINE_DROPIN,
+            action=action,
+        )
+        texts = {"restart": "restarting the engine", "start": "starting the engine", "reload": "reloading the engine"}
+        return Work(script, texts.get(action, "writing the engine's files"), deadline=480.0, alone=action == "restart")
+
+    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
+        pass
+
+
+def settings(site: Site, host: str) -> dict[str, str]:
+    """The keys of daemon.json that are ours (dockerd's reference, 20.10)."""
+    return {
+        "cluster-store": url(site.inventory.store),
+        "cluster-advertise": f"{site.advertise[host]}:{_ADVERTISED_PORT}",
+    }
+
+
+def wanted_daemon_json(site: Site, host: str) -> str:
+    """What is there, with our keys in it. The other keys keep their values and their order."""
+    found = parse(host, site.facts[host].files.get(DAEMON_JSON, ""))
+    return render.text("daemon.json.j2", settings={**found, **settings(site, host)})
+
+
+def parse(host: str, text: str) -> dict[str, Any]:
+    """daemon.json as an object; an absent or empty file is {}. Raises StepFailed on what the engine could not read."""
+    if not text.strip():
+        return {}
+    try:
+        value = json.loads(text, object_pairs_hook=_unique)
+    except ValueError as error:
+        raise StepFailed(
+            f"{DAEMON_JSON} is not valid JSON: {error}",
+            host=host,
+            cure=f"mend it by hand (python3 -m json.tool {DAEMON_JSON}); it was not touched",
+        ) from None
+    if not isinstance(value, dict):
+        raise StepFailed(f"{DAEMON_JSON} is not an object", host=host, cure="mend it by hand; it was not touched")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        raise ValueError(f"{twice[0]} is there twice")
+    return dict(pairs)
+
+
+def _dropin(site: Site, facts: Facts) -> str:
+    default = UPLOADED if site.inventory.store.binary else "/usr/bin/consul"
+    return render.text("docker-dropin.conf.j2", consul=facts.programs.get("consul", default))
+
+
+def _running(facts: Facts, wanted: Mapping[str, str]) -> list[Drift]:
+    """What the running engine is to do about its store."""
+    unit, info = facts.unit("docker.service"), facts.engine
+    if unit.active != "active":
+        return [Drift("docker.service", unit.active, "active", note="start")]
+    if not info:
+        return [Drift("the engine", facts.http("info").error, "an answer", note="waits")]
+    found = {"cluster-store": info.get("ClusterStore", ""), "cluster-advertise": info.get("ClusterAdvertise", "")}
+    if found != wanted:
+        note = "restart" if found["cluster-store"] else "reload"
+        return [Drift("the running engine's store", found["cluster-store"] or "none", wanted["cluster-store"], note=note)]
+    if ("tcp", _GOSSIP) not in {(protocol, port) for protocol, port, _ in facts.ports}:
+        return [Drift("gossip on 7946", "not listening", "listening", note="waits")]
+    return []
