@@ -113,7 +113,7 @@ def _troubles(report: Report) -> list[str]:
 def _trouble(report: Report, proof: ProofResult) -> str:
     seen = tally(proof, report.hosts)
     if seen.proven < seen.total:
-        return f"{seen.proven} of {seen.total} pairs on {words.line(proof.network)}"
+        return f"only {seen.proven} of {seen.total} pairs on {words.line(proof.network)}"
     if proof.state in _GOOD or proof.state is State.SKIPPED:
         return ""
     where = f" on {words.line(proof.network)}" if proof.network else ""

@@ -1,0 +1,112 @@
+"""Runs to be shown: built here, so that each test says only what is special about its own."""
+
+import io
+from dataclasses import replace
+
+from provisioner import report as reports
+from provisioner.model import Drift, Finding, HostSummary, Outcome, Pair, ProofResult, Report, Severity, State
+
+HOSTILE = "[red]\x1b[2J\x1b]0;title\x07\x9b31m\u202enode[/red]\x07\r\x00"
+HARMLESS = "[red]node[/red]"
+
+
+def names(number):
+    return tuple(f"node{at}" for at in range(1, number + 1))
+
+
+def pair(source, target, *, seconds=0.42, lost=""):
+    times = {"name": seconds, "address": seconds, "by_name": seconds, "full": seconds}
+    return Pair(source, target, **{**times, **dict.fromkeys(lost.split())})
+
+
+def pairs(hosts, fails=lambda _source, _target: ""):
+    return tuple(pair(s, t, lost=fails(s, t)) for s in hosts for t in hosts if s != t)
+
+
+def up(number=3, fails=lambda _source, _target: "", **fields):
+    hosts = names(number)
+    seen = pairs(hosts, fails)
+    good = all(each.proven for each in seen)
+    proof = ProofResult("reach", "demo", State.SETTLED if good else State.FAILED, seen, mtu=1450, seconds=1.23)
+    given = Report(
+        "up", "demo", hosts, 0 if good else 1, 12.3, writes=2, outcomes=tuple(settled(hosts)), proofs=(proof,)
+    )
+    return replace(given, **fields)
+
+
+def settled(hosts, *steps):
+    return [Outcome(host, step, State.SETTLED, seconds=0.1) for step in steps or ("packages",) for host in hosts]
+
+
+def plan(*outcomes, number=3, **fields):
+    return Report("plan", "demo", names(number), 0, 1.0, outcomes=outcomes, **fields)
+
+
+def daemon(host, address, *, before='{\n  "debug": true\n}\n'):
+    after = f'{{\n  "cluster-advertise": "{address}:2376",\n  "debug": true\n}}\n'
+    drift = Drift("/etc/docker/daemon.json", before, after, note="reload", is_file=True)
+    return Outcome(host, "daemon", State.DRIFTED, (drift,))
+
+
+def status(number=3):
+    hosts = names(number)
+    reached = [
+        HostSummary(
+            host,
+            f"192.168.56.{10 + at}",
+            reached=True,
+            system="Debian 11",
+            engine="20.10.5",
+            advertise=f"192.168.56.{10 + at}:2376",
+            store="consul",
+            store_role="server",
+            leader="192.168.56.10:8300",
+            networks=("demo", "web"),
+            containers=at,
+        )
+        for at, host in enumerate(hosts[:-1])
+    ]
+    missed = HostSummary(hosts[-1], "192.168.56.99", reached=False, error=f"{hosts[-1]}: no answer\n  next:  look")
+    return Report("status", "demo", hosts, 0, 0.5, summaries=(*reached, missed))
+
+
+def everything():
+    """Return a report in which every field that can hold a text of a host holds a hostile one."""
+    drift = Drift(HOSTILE, f"{HOSTILE}\n", "x\n", note=HOSTILE, is_file=True)
+    line = Drift(HOSTILE, HOSTILE, "x", note=HOSTILE)
+    secret = Drift("/etc/token", "old-secret", "new-secret", is_file=True, secret=True)
+    proof = ProofResult(
+        HOSTILE,
+        HOSTILE,
+        State.FAILED,
+        (replace(pair(HOSTILE, "b", lost="full"), detail=HOSTILE),),
+        HOSTILE,
+        HOSTILE,
+        1450,
+    )
+    return Report(
+        "up",
+        HOSTILE,
+        (HOSTILE, "b"),
+        1,
+        1.0,
+        findings=(Finding(HOSTILE, HOSTILE, HOSTILE, HOSTILE, Severity.WARNING),),
+        outcomes=(
+            Outcome(HOSTILE, HOSTILE, State.DRIFTED, (drift, line, secret)),
+            Outcome(HOSTILE, "two", State.CONVERGED, (drift, line, secret)),
+            Outcome(HOSTILE, "three", State.FAILED, error=f"{HOSTILE}\n  | {HOSTILE}"),
+            Outcome(HOSTILE, "four", State.SKIPPED, reason=HOSTILE),
+            Outcome("b", "five", State.PENDING, reason=HOSTILE),
+        ),
+        proofs=(proof,),
+        summaries=(HostSummary(HOSTILE, HOSTILE, True, HOSTILE, *[HOSTILE] * 6, (HOSTILE,)),),  # noqa: FBT003
+        errors=(HOSTILE,),
+        lost={HOSTILE: HOSTILE},
+    )
+
+
+def shown(report, **options):
+    out, err = io.StringIO(), io.StringIO()
+    reports.show(report, out=out, err=err, **options)
+    assert options.get("json") or not err.getvalue()
+    return out.getvalue()

@@ -1,0 +1,114 @@
+from dataclasses import replace
+
+import pytest
+from report_samples import names, pair, shown, up
+
+from provisioner.report.matrix import failures
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.mark.parametrize(
+    ("lost", "letters"),
+    [
+        ("", ""),
+        ("name by_name", "n"),
+        ("address by_name full", "af"),
+        ("name address by_name full", "naf"),
+        ("by_name", "b"),
+        ("full", "f"),
+    ],
+)
+def test_each_failure_has_a_letter(lost, letters):
+    assert failures(pair("a", "b", lost=lost)) == letters
+
+
+def test_a_pair_that_nobody_measured_is_no_proof():
+    assert failures(None) == "?"
+    whole = up()
+    proof = whole.proofs[0]
+    text = shown(replace(whole, proofs=(replace(proof, pairs=proof.pairs[:-1]),)))
+    assert "    ✗ node3 -> node2: not measured\n" in text
+    assert text.endswith("not proven: only 5 of 6 pairs on demo\n")
+
+
+def test_a_host_with_itself_is_no_pair():
+    whole = up()
+    proof = replace(whole.proofs[0], pairs=(*whole.proofs[0].pairs, pair("node1", "node1", lost="full")))
+    assert "6 of 6 pairs" in shown(replace(whole, proofs=(proof,)))
+
+
+def test_a_one_way_loss_is_seen_in_its_cell_and_in_words():
+    text = shown(up(fails=lambda s, t: "address by_name full" if (s, t) == ("node1", "node2") else ""))
+    assert (
+        """\
+           node1     node2     node3
+    node1  ·         ✗ af      ✓ 420 ms
+    node2  ✓ 420 ms  ·         ✓ 420 ms
+    node3  ✓ 420 ms  ✓ 420 ms  ·
+    rows: from, columns: to; ✓ reached by name, by address and at full size; a address not reached, f no packet of full size
+    ✗ node1 -> node2: address not reached, no packet of full size
+"""
+        in text
+    )
+
+
+def test_a_host_that_fails_with_all_others_is_told_once():
+    text = shown(up(fails=lambda _s, t: "full" if t == "node2" else ""))
+    assert "    ✗ every other host -> node2: no packet of full size\n" in text
+    assert "node1 -> node2" not in text
+
+
+def test_long_names_give_way_to_numbers():
+    hosts = [f"host-{number}.frankfurt.example.org" for number in range(4)]
+    proof = replace(up().proofs[0], pairs=tuple(pair(s, t) for s in hosts for t in hosts if s != t))
+    rows = shown(up(hosts=tuple(hosts), proofs=(proof,))).splitlines()
+    assert "                             1         2         3         4" in rows
+    assert any(row.startswith("     1 host-0.frankfurt.ex…  ·         ✓ 420 ms") for row in rows)
+
+
+def test_thirteen_hosts_are_one_character_a_pair():
+    lost = {("node3", "node7"): "address by_name full", ("node12", "node2"): "full"}
+    rows = shown(up(13, fails=lambda s, t: lost.get((s, t), ""))).splitlines()
+    at = rows.index("                        1 111")
+    assert rows[at : at + 5] == [
+        "                        1 111",
+        "               1234567890 123",
+        "     1 node1   ·✓✓✓✓✓✓✓✓✓ ✓✓✓",
+        "     2 node2   ✓·✓✓✓✓✓✓✓✓ ✓✓✓",
+        "     3 node3   ✓✓·✓✓✓✗✓✓✓ ✓✓✓",
+    ]
+    assert "    12 node12  ✓f✓✓✓✓✓✓✓✓ ✓·✓" in rows
+    assert rows[-3:-1][0] == "    ✗ node12 -> node2: no packet of full size"
+    assert rows[-1] == "not proven: only 154 of 156 pairs on demo"
+
+
+def test_fifty_hosts_are_wrapped_where_they_do_not_fit(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    rows = shown(up(50)).splitlines()
+    first = [row for row in rows if row.startswith("     1 node1 ")]
+    assert first == ["     1 node1   ·✓✓✓✓✓✓✓✓✓ ✓✓✓✓✓✓✓✓✓✓ ✓✓✓✓✓✓✓✓✓✓ ✓✓✓✓✓✓✓✓✓✓", "     1 node1   ✓✓✓✓✓✓✓✓✓✓"]
+    assert rows[-1].startswith("proven: 50 hosts, 2450 of 2450 pairs on demo")
+
+
+def test_a_hundred_hosts_have_three_digits():
+    rows = shown(up(100)).splitlines()
+    assert any(row.startswith("    100 node100  ") for row in rows)
+
+
+def test_only_so_many_failures_are_told_in_words():
+    lost = {(f"node{number}", f"node{number + 1}") for number in range(1, 31)}
+    report = up(40, fails=lambda s, t: "full" if (s, t) in lost else "")
+    assert "    … and 10 more\n" in shown(report)
+    assert shown(report).count(" -> ") == 20
+    assert shown(report, verbose=True).count(" -> ") == 30
+
+
+def test_the_order_is_the_inventorys():
+    whole = up()
+    proof = replace(whole.proofs[0], pairs=tuple(reversed(whole.proofs[0].pairs)))
+    assert shown(replace(whole, proofs=(proof,))) == shown(whole)
+    assert names(3) == whole.hosts

@@ -1,0 +1,344 @@
+import io
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from report_samples import HARMLESS, daemon, everything, names, plan, settled, shown, status, up
+from rich.cells import cell_len
+
+from provisioner import report as reports
+from provisioner.model import Drift, Finding, Outcome, ProofResult, Report, Severity, State
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+def test_a_proven_run():
+    assert (
+        shown(up())
+        == """\
+nothing to change; 2 scripts that may write ran (locks, proofs)
+
+proofs
+  ✓ reach on demo: 6 of 6 pairs, MTU 1450 bytes, converged in 1.2 s
+           node1     node2     node3
+    node1  ·         ✓ 420 ms  ✓ 420 ms
+    node2  ✓ 420 ms  ·         ✓ 420 ms
+    node3  ✓ 420 ms  ✓ 420 ms  ·
+    rows: from, columns: to; ✓ reached by name, by address and at full size
+
+proven: 3 hosts, 6 of 6 pairs on demo by name and address, full size 1450 bytes, converged in 1.2 s
+"""
+    )
+
+
+def test_no_writes():
+    report = replace(up(), writes=0, proofs=())
+    assert shown(report) == ("nothing to change: no writes\n\nsettled: 3 hosts; not proven, because no proof was run\n")
+
+
+def test_changes_are_short_and_shared():
+    changed = [
+        Outcome(host, "packages", State.CONVERGED, (Drift("package docker.io", "", "20.10.5"), Drift("package consul")))
+        for host in names(3)
+    ]
+    reload = replace(daemon("node2", "10.0.0.2"), state=State.CONVERGED)
+    text = shown(up(outcomes=(*changed, reload)))
+    assert text.startswith("""\
+changed on node1, node3
+  packages  package docker.io, package consul
+
+changed on node2
+  packages  package docker.io, package consul
+  daemon    /etc/docker/daemon.json (reload)
+""")
+    assert "nothing to change" not in text
+
+
+def test_a_plan_folds_what_hosts_have_in_common():
+    shared = [
+        Outcome(
+            host, "packages", State.DRIFTED, (Drift("package docker.io", "", "20.10.5"), Drift("ip_forward", "0", "1"))
+        )
+        for host in ("node1", "node2")
+    ]
+    assert (
+        shown(plan(*shared, daemon("node1", "10.0.0.1"), *settled(["node3"])))
+        == """\
+packages
+  node1, node2:
+    + package docker.io  (nothing -> 20.10.5)
+    ~ ip_forward  (0 -> 1)
+
+daemon
+  node1:
+    --- /etc/docker/daemon.json (node1, found)
+    +++ /etc/docker/daemon.json (wanted)
+    @@ -1,3 +1,4 @@
+     {
+    +  "cluster-advertise": "10.0.0.1:2376",
+       "debug": true
+     }
+    (takes: reload)
+
+3 hosts: 2 would change (5 things), 1 settled
+"""
+    )
+
+
+def test_the_same_diff_is_shown_once():
+    text = shown(plan(*(daemon(host, "eth1") for host in names(3))))
+    assert text.count("+++") == 1
+    assert "--- /etc/docker/daemon.json (3 hosts, found)" in text
+
+
+def test_of_one_step_only_what_differs_is_shown_apart():
+    same = Drift("package consul")
+    outcomes = [
+        Outcome(host, "store", State.DRIFTED, (same, Drift("address", "", address)))
+        for host, address in (("node1", "10.0.0.1"), ("node2", "10.0.0.2"))
+    ]
+    assert shown(plan(*outcomes)).splitlines()[:7] == [
+        "store",
+        "  node1, node2:",
+        "    + package consul",
+        "  node1:",
+        "    + address  (nothing -> 10.0.0.1)",
+        "  node2:",
+        "    + address  (nothing -> 10.0.0.2)",
+    ]
+
+
+def test_what_is_not_known_yet_is_said():
+    unknown = Outcome("node1", "network", State.PENDING, (Drift("network demo", pending=True),), reason="no engine yet")
+    bare = Outcome("node2", "network", State.PENDING)
+    text = shown(plan(unknown, bare))
+    assert "    ? network demo: can't be known before an earlier step has run (no engine yet)\n" in text
+    assert "    ? can't be known before an earlier step has run\n" in text
+    assert text.endswith("3 hosts: 2 can't be known yet, 1 not looked at\n")
+
+
+def test_secrets_are_never_shown():
+    drift = Drift("/etc/consul.d/token", "old-secret", "new-secret", is_file=True, secret=True)
+    for state in (State.DRIFTED, State.CONVERGED):
+        report = plan(Outcome("node1", "store", state, (drift,)))
+        for text in (shown(report), shown(replace(report, command="up")), reports.to_json(report)):
+            assert "-secret" not in text
+    assert "~ /etc/consul.d/token  (contents are secret)" in shown(plan(Outcome("a", "s", State.DRIFTED, (drift,))))
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "rows"),
+    [
+        ("", "a\n", ["--- f (node1, nothing found)", "+++ f (wanted)", "@@ -0,0 +1 @@", "+a"]),
+        ("a\n", "", ["--- f (node1, found)", "+++ f (not wanted)", "@@ -1 +0,0 @@", "-a"]),
+        (
+            "a",
+            "a\n",
+            [
+                "--- f (node1, found)",
+                "+++ f (wanted)",
+                "@@ -1 +1 @@",
+                "-a",
+                "\\ no line end at the end of the file",
+                "+a",
+            ],
+        ),
+        ("a\r\n", "a\n", ["--- f (node1, found)", "+++ f (wanted)", "@@ -1 +1 @@", "-a^M", "+a"]),
+        ("a\x0cb\n", "a\n", ["--- f (node1, found)", "+++ f (wanted)", "@@ -1 +1 @@", "-a^Lb", "+a"]),
+        ("-- x\n", "++ y\n", ["--- f (node1, found)", "+++ f (wanted)", "@@ -1 +1 @@", "--- x", "+++ y"]),
+        ("same\n", "same\n", ["~ f  (takes: chmod)"]),
+    ],
+)
+def test_diffs_show_exactly_what_differs(found, wanted, rows):
+    note = "chmod" if found == wanted else ""
+    outcome = Outcome("node1", "s", State.DRIFTED, (Drift("f", found, wanted, note=note, is_file=True),))
+    assert shown(plan(outcome)).splitlines()[2:-2] == [f"    {row}" for row in rows]
+
+
+def test_diffs_are_never_broken(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    long = "x" * 200
+    text = shown(plan(Outcome("node1", "s", State.DRIFTED, (Drift("f", "", f"{long}\n", is_file=True),))))
+    assert f"    +{long}\n" in text
+
+
+def test_findings_that_stop_come_first_and_can_not_be_ignored():
+    report = up(
+        findings=(
+            Finding("gossip-overload", "", "many hosts in kv mode", "use swarm", Severity.WARNING),
+            Finding("driver-not-built", "node1", "the engine has no consul driver", "use etcd"),
+            Finding("driver-not-built", "node2", "the engine has no consul driver", "use etcd"),
+        ),
+        outcomes=(),
+        proofs=(),
+        writes=0,
+        exit_code=3,
+    )
+    assert (
+        shown(report)
+        == """\
+findings
+  STOP     node1, node2: the engine has no consul driver
+           next:  use etcd
+           check: driver-not-built
+  warning  the whole cluster: many hosts in kv mode
+           next:  use swarm
+           check: gossip-overload (to go on all the same: --ignore gossip-overload)
+
+stopped: 1 finding to be cured first; nothing was changed
+"""
+    )
+
+
+def test_errors_are_told_in_full_and_once():
+    error = (
+        "dpkg ended with code 100\n  tried: apt-get install docker.io\n  | E: no space\n  |   left\n  next:  free some"
+    )
+    report = up(
+        outcomes=tuple(
+            Outcome(host, "packages", State.FAILED, error=f"{host}: {error}") for host in ("node2", "node3")
+        ),
+        lost={"node2": f"node2: {error}"},
+        errors=("the store has no leader",),
+        proofs=(),
+        exit_code=1,
+    )
+    assert (
+        shown(report)
+        == """\
+errors
+  ✗ node2, node3: packages
+    dpkg ended with code 100
+      tried: apt-get install docker.io
+      | E: no space
+      |   left
+      next:  free some
+  ✗ the run
+    the store has no leader
+
+not proven: 1 host dropped out (node2); a step failed on node3; the store has no leader
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("report", "sentence"),
+    [
+        (up(1), "proven: 1 host, no pairs to prove"),
+        (
+            up(fails=lambda s, t: "full" if (s, t) == ("node1", "node3") else ""),
+            "not proven: only 5 of 6 pairs on demo",
+        ),
+        (up(exit_code=1), "not proven: the run failed (exit code 1)"),
+        (up(exit_code=130), "interrupted: run it again to go on where it stopped"),
+        (up(lost={"node3": "gone"}), "not proven: 1 host dropped out (node3)"),
+        (up(proofs=(ProofResult("dns", "demo", State.FAILED),)), "not proven: dns on demo failed"),
+        (
+            up(proofs=(ProofResult("dns", "demo", State.SKIPPED),)),
+            "settled: 3 hosts; not proven, because no proof was run",
+        ),
+        (up(command="verify", outcomes=(daemon("node1", "x"),)), "not proven: 1 host has drifted (1 thing)"),
+        (plan(number=1), "1 host: 1 not looked at"),
+        (plan(*settled(names(3))), "3 hosts: 3 settled"),
+        (plan(*settled(names(2)), lost={"node3": "x"}), "3 hosts: 2 settled, 1 failed"),
+        (status(), "3 hosts: 2 reached, not reached: node3"),
+        (Report("doctor", "demo", (), 0, 1.0), "done in 1.0 s"),
+    ],
+)
+def test_the_last_line_says_what_the_run_came_to(report, sentence):
+    assert shown(report).splitlines()[-1] == sentence
+
+
+def test_two_networks_have_two_matrices():
+    first = up().proofs[0]
+    text = shown(up(proofs=(first, replace(first, network="web", mtu=0, seconds=0.5))))
+    assert text.splitlines()[-1] == (
+        "proven: 3 hosts, 6 of 6 pairs on demo by name and address, full size 1450 bytes, converged in 1.2 s; "
+        "6 of 6 pairs on web by name and address, converged in 0.5 s"
+    )
+    assert text.count("node1  ·") == 2
+
+
+def test_the_status_of_a_few_hosts_is_a_table():
+    assert shown(status()).splitlines()[:4] == [
+        "host   reached          system     engine   advertise           store          leader              networks   containers",
+        "node1  ✓ 192.168.56.10  Debian 11  20.10.5  192.168.56.10:2376  consul server  192.168.56.10:8300  demo, web  0",
+        "node2  ✓ 192.168.56.11  Debian 11  20.10.5  192.168.56.11:2376  consul server  192.168.56.10:8300  demo, web  1",
+        "node3  ✗ no             ·          ·        ·                   ·              ·                   ·          ·",
+    ]
+
+
+def test_a_narrower_status_says_once_what_is_the_same_everywhere(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = shown(status(13))
+    assert text.startswith("host    reached          advertise           containers\nnode1   ✓ 192.168.56.10")
+    assert (
+        "everywhere  system Debian 11; engine 20.10.5; store consul server; leader 192.168.56.10:8300; networks" in text
+    )
+
+
+def test_a_narrow_status_is_told_host_by_host(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "50")
+    assert shown(status()).startswith("node1  ✓ 192.168.56.10\n  system      Debian 11\n  engine      20.10.5\n")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("number", [1, 3, 13, 50])
+def test_tables_keep_to_the_width(monkeypatch, width, number):
+    monkeypatch.setenv("COLUMNS", str(width))
+    tables = [row for row in shown(up(number)).splitlines() if row.startswith("    ") and "rows:" not in row]
+    tables += shown(status(number)).splitlines()[:number]
+    assert max(map(cell_len, tables)) <= width
+
+
+@pytest.mark.parametrize("command", ["up", "plan", "verify", "status", "other"])
+def test_nothing_harmful_comes_out(command):
+    text = shown(replace(everything(), command=command))
+    assert all(char.isprintable() or char == "\n" for char in text)
+    assert HARMLESS in text
+
+
+def test_colour_is_asked_for_or_left_out():
+    text = shown(plan(daemon("node1", "x")), color=True)
+    assert "\x1b[32m" in text
+    assert "\x1b" not in shown(plan(daemon("node1", "x")))
+
+
+def test_the_document_goes_out_and_the_text_for_people_elsewhere():
+    out, err = io.StringIO(), io.StringIO()
+    reports.show(up(), json=True, out=out, err=err)
+    assert out.getvalue() == f"{reports.to_json(up())}\n"
+    assert err.getvalue() == shown(up())
+
+
+def test_an_encoding_without_the_signs_gets_others():
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding="ascii")
+    reports.show(up(), out=out)
+    text = raw.getvalue().decode("ascii")
+    assert "    node1  -         + 420 ms  + 420 ms\n" in text
+    assert "?" not in text
+
+
+def test_a_reader_that_stops_reading_changes_no_exit_code():
+    code = (
+        "import sys; from provisioner.model import Report; from provisioner import report as r\n"
+        "r.show(Report('status', 'x' * 99, tuple(map(str, range(50000))), 0, 1.0, errors=('e' * 500000,)))\n"
+        "sys.exit(7)"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (7, b"")
+
+
+def test_importing_the_package_leaves_rich_alone():
+    code = "import sys, provisioner.report as r; print(any(m.startswith('rich') for m in sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
