@@ -1,0 +1,122 @@
+"""The document for programs. docs/json.md shows it: `WRITE_DOCS=1 pytest` on this file writes its example anew."""
+
+import io
+import json
+import os
+import re
+from dataclasses import fields
+from pathlib import Path
+
+from report_samples import everything, pair, shown, up
+
+from provisioner import report as reports
+from provisioner.model import Drift, Finding, HostSummary, Outcome, ProofResult, Report, Severity, State
+
+PAGE = Path(__file__).parents[3] / "docs" / "json.md"
+EXAMPLE = re.compile(r"(?<=```json\n).*?(?=\n```)", re.DOTALL)
+
+
+def example():
+    return Report(
+        "up",
+        "demo",
+        ("node1", "node2"),
+        1,
+        4.2,
+        writes=3,
+        findings=(Finding("live-restore", "node1", "live-restore is on", "turn it off", Severity.WARNING),),
+        outcomes=(
+            Outcome(
+                "node1",
+                "daemon",
+                State.CONVERGED,
+                (Drift("/etc/docker/daemon.json", "", '{"debug": true}\n', note="reload", is_file=True),),
+                seconds=0.42,
+            ),
+        ),
+        proofs=(
+            ProofResult(
+                "reach",
+                "demo",
+                State.FAILED,
+                (pair("node1", "node2"), pair("node2", "node1", lost="full")),
+                mtu=1450,
+                seconds=1.2,
+            ),
+        ),
+        summaries=(HostSummary("node1", "192.168.56.11", reached=True, engine="20.10.5", networks=("demo",)),),
+        lost={"node2": "no answer"},
+    )
+
+
+def test_the_page_shows_what_is_written_today():
+    page = PAGE.read_text(encoding="utf-8")
+    today = EXAMPLE.sub(lambda _: reports.to_json(example()), page)
+    if os.environ.get("WRITE_DOCS"):
+        PAGE.write_text(today, encoding="utf-8")
+    assert today == page, "docs/json.md is stale: run this test with WRITE_DOCS=1"
+
+
+def test_every_field_of_the_model_is_in_the_document():
+    document = json.loads(reports.to_json(example()))
+    assert set(document) == {field.name for field in fields(Report)} | {"version", "proven", "verdict"}
+    for name, kind, extra in (
+        ("findings", Finding, set()),
+        ("outcomes", Outcome, set()),
+        ("proofs", ProofResult, set()),
+        ("summaries", HostSummary, set()),
+    ):
+        assert set(document[name][0]) == {field.name for field in fields(kind)} | extra
+    assert set(document["outcomes"][0]["drifts"][0]) == {field.name for field in fields(Drift)}
+    assert set(document["proofs"][0]["pairs"][0]) == {
+        "source",
+        "target",
+        "name",
+        "address",
+        "by_name",
+        "full",
+        "detail",
+        "proven",
+    }
+
+
+def test_values_are_plain():
+    document = json.loads(reports.to_json(example()))
+    assert document["version"] == 1
+    assert document["findings"][0]["severity"] == "warning"
+    assert document["outcomes"][0]["state"] == "converged"
+    assert document["proofs"][0]["pairs"][1]["full"] is None
+    assert document["lost"] == {"node2": "no answer"}
+
+
+def test_proven_and_verdict_are_those_that_people_see():
+    document = json.loads(reports.to_json(up()))
+    assert document["proven"] is True
+    assert document["verdict"] == shown(up()).splitlines()[-1]
+    assert json.loads(reports.to_json(example()))["proven"] is False
+
+
+def test_keys_are_sorted_and_the_same_report_is_the_same_text():
+    text = reports.to_json(example())
+    assert json.dumps(json.loads(text), sort_keys=True, indent=2) == text
+    assert text == reports.to_json(example())
+
+
+def test_secrets_are_left_out_and_what_hosts_said_is_harmless():
+    text = reports.to_json(everything())
+    assert "-secret" not in text
+
+    def texts(value):
+        if isinstance(value, dict):
+            return [each for item in value.items() for part in item for each in texts(part)]
+        if isinstance(value, list):
+            return [each for item in value for each in texts(item)]
+        return [value] if isinstance(value, str) else []
+
+    assert all(char.isprintable() or char in "\n\t" for each in texts(json.loads(text)) for char in each)
+
+
+def test_one_document_on_standard_output():
+    out = io.StringIO()
+    reports.show(example(), json=True, out=out, err=io.StringIO())
+    assert json.loads(out.getvalue())["cluster"] == "demo"
