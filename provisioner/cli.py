@@ -148,13 +148,14 @@ def _told() -> Iterator[None]:
 
 def main() -> None:
     """The command line; wrong words exit with 64, as sysexits.h has it."""
-    import click
-
     try:
         code = app(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = _USAGE
-    except click.Abort:
+    except typer.Abort:
         code = 130
+    except Exception as error:
+        show = getattr(error, "show", None)  # click's errors; which module they are of depends on typer's version
+        if show is None:
+            raise
+        show()
+        code = _USAGE
     sys.exit(code)

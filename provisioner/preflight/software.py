@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.errors import StepFailed
 from provisioner.model import Finding, Severity
-from provisioner.steps import daemon
+from provisioner.system import daemon_json
 from provisioner.system.facts import CONSUL_JSON, DAEMON_JSON
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def swarm_active(site: Site) -> Iterator[Finding]:
 def daemon_json_broken(site: Site) -> Iterator[Finding]:
     for name in site.live:
         try:
-            daemon.parse(name, site.facts[name].files.get(DAEMON_JSON, ""))
+            daemon_json.parse(name, site.facts[name].files.get(DAEMON_JSON, ""))
         except StepFailed as error:
             yield Finding("daemon-json-broken", name, error.what, error.cure)
 
@@ -76,7 +76,7 @@ def engine_open(site: Site) -> Iterator[Finding]:
     """Whoever reaches a plain TCP port of an engine is root on its host."""
     for name in site.live:
         try:
-            hosts = daemon.parse(name, site.facts[name].files.get(DAEMON_JSON, "")).get("hosts", [])
+            hosts = daemon_json.parse(name, site.facts[name].files.get(DAEMON_JSON, "")).get("hosts", [])
         except StepFailed:
             continue
         for host in hosts if isinstance(hosts, list) else []:

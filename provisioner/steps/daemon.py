@@ -6,14 +6,13 @@ container stops; a changed store or address needs a restart, although `docker in
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from provisioner import render
-from provisioner.errors import StepFailed
 from provisioner.model import Drift
 from provisioner.steps.base import Work
 from provisioner.stores.consul import UPLOADED, url
+from provisioner.system.daemon_json import parse
 from provisioner.system.facts import DAEMON_JSON, ENGINE_DROPIN
 
 if TYPE_CHECKING:
@@ -78,30 +77,6 @@ def wanted_daemon_json(site: Site, host: str) -> str:
     """What is there, with our keys in it. The other keys keep their values and their order."""
     found = parse(host, site.facts[host].files.get(DAEMON_JSON, ""))
     return render.text("daemon.json.j2", settings={**found, **settings(site, host)})
-
-
-def parse(host: str, text: str) -> dict[str, Any]:
-    """daemon.json as an object; an absent or empty file is {}. Raises StepFailed on what the engine could not read."""
-    if not text.strip():
-        return {}
-    try:
-        value = json.loads(text, object_pairs_hook=_unique)
-    except ValueError as error:
-        raise StepFailed(
-            f"{DAEMON_JSON} is not valid JSON: {error}",
-            host=host,
-            cure=f"mend it by hand (python3 -m json.tool {DAEMON_JSON}); it was not touched",
-        ) from None
-    if not isinstance(value, dict):
-        raise StepFailed(f"{DAEMON_JSON} is not an object", host=host, cure="mend it by hand; it was not touched")
-    return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    if twice := sorted({key for key in keys if keys.count(key) > 1}):
-        raise ValueError(f"{twice[0]} is there twice")
-    return dict(pairs)
 
 
 def _dropin(site: Site, facts: Facts) -> str:
