@@ -1,4 +1,143 @@
-"""The host's packet filter (stub, replaced)."""
-PROBE = ""
-FILES: tuple[str, ...] = ()
+"""The host's packet filter: our ports are open to the cluster's other hosts and closed to everyone else.
+
+VXLAN has no authentication and gossip is plaintext here: whoever reaches 4789/udp is inside the overlay.
+What is not about our ports is never judged, so SSH can't be cut. Rules of others stay as they are.
+
+Backends: iptables where its INPUT is in use or nothing is; nftables where native chains judge input or its service is
+enabled; both, each for its own, where both are in use. A backend that has our rules keeps them up to date for good:
+rules left behind would shut out the hosts that come later.
+Only INPUT is looked after: a host that filters its OUTPUT must let our ports out itself.
+
+IPv6: the hosts' own network is IPv4 for now, so over IPv6 nobody is a peer and our ports are simply closed, except on lo:
+nftables' table is of family inet, and ip6tables gets two rules, because a socket bound to all addresses (swarm's gossip)
+listens on IPv6 as well.
+
+ufw and firewalld: our rules stand in front of theirs; a reload of theirs may drop ours until the unit or the next run
+renews them. See `other_managers`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provisioner.system.firewall import iptables, nftables, ports
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from ipaddress import IPv4Address
+
+    from provisioner.system.facts import Facts
+
 UNIT = "provisioner-firewall.service"
+UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+SCRIPT = "/etc/provisioner/firewall.sh"
+FILES: tuple[str, ...] = (SCRIPT, UNIT_FILE)
+TCP_PORTS, UDP_PORTS = ports.TCP, ports.UDP
+
+# Units that load rules when they start. Ours comes after them, and again whenever they are restarted or reloaded.
+LOADERS = (
+    "nftables.service", "iptables.service", "ip6tables.service", "netfilter-persistent.service",
+    "ufw.service", "firewalld.service",
+)  # fmt: skip
+
+# Three short processes. iptables-save without -t because -t would load the table it asks for; -t of nft leaves out the
+# elements of named sets, which may be many. An active unit has a link in /run/systemd/units.
+PROBE = r"""
+s firewall
+for p in iptables ip6tables nft; do command -v "$p" >/dev/null && echo "program=$p"; done
+[ -e /proc/net/if_inet6 ] && echo ipv6=yes
+for u in LOADERS; do
+  [ -L "/run/systemd/units/invocation:$u" ] && echo "active=$u"
+  for w in /etc/systemd/system/*.wants/"$u"; do [ -L "$w" ] && echo "enabled=$u"; done
+done
+s iptables
+iptables-save
+s ip6tables
+[ -e /proc/net/if_inet6 ] && ip6tables-save
+s nftables
+nft -t list ruleset
+""".replace("LOADERS", " ".join(LOADERS))
+
+
+@dataclass(frozen=True)
+class Rules:
+    """One backend's rules on one host, found and wanted, in one form; equal texts are equal rules."""
+
+    backend: str  # "iptables" | "ip6tables" | "nftables"
+    found: str
+    wanted: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one host's firewall needs. The texts are what the script on the host applies; "" where not used.
+
+    gates: "family table chain" of each foreign nftables chain that is to let our peers in.
+    """
+
+    rules: tuple[Rules, ...]
+    iptables: str = ""
+    ip6tables: str = ""
+    nft_own: str = ""
+    nft_gate: str = ""
+    gates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The firewall's sections of the facts, understood."""
+
+    says: frozenset[str]
+    v4: iptables.Table
+    v6: iptables.Table
+    nft: nftables.Ruleset
+
+
+def _found(facts: Facts) -> _Found:
+    raw = facts.raw
+    return _Found(
+        frozenset(raw.get("firewall", "").split()),
+        iptables.parse(raw.get("iptables", "")),
+        iptables.parse(raw.get("ip6tables", "")),
+        nftables.parse(raw.get("nftables", "")),
+    )
+
+
+def _backends(found: _Found) -> tuple[bool, bool]:
+    """(iptables, nftables). A bare host gets iptables: Docker's package brings it along."""
+    nft = found.nft.ours or bool(found.nft.gates) or "enabled=nftables.service" in found.says
+    if found.v4.ours or found.v4.in_use:
+        return True, nft
+    if nft or ("program=nft" in found.says and "program=iptables" not in found.says):
+        return False, True
+    return True, False
+
+
+def plan(facts: Facts, peers: Sequence[IPv4Address]) -> Plan:
+    """What this host needs so that the peers, and nobody else, reach our ports."""
+    found = _found(facts)
+    with_iptables, with_nft = _backends(found)
+    rules: list[Rules] = []
+    v4 = v6 = own = gate = ""
+    gates: tuple[nftables.Chain, ...] = ()
+    if with_iptables:
+        v4 = iptables.chains(peers)
+        rules.append(Rules("iptables", found.v4.found(), iptables.wanted(v4)))
+        # One package has both programs. Where neither is there yet, both come with Docker before this is applied.
+        if "ipv6=yes" in found.says and ("program=ip6tables" in found.says or "program=iptables" not in found.says):
+            v6 = iptables.chains6()
+            rules.append(Rules("ip6tables", found.v6.found(), iptables.wanted(v6)))
+    if with_nft:
+        gates = found.nft.gates
+        own, gate = nftables.own(peers), nftables.gate(peers)
+        rules.append(Rules("nftables", found.nft.found(), nftables.wanted(peers, gates)))
+    return Plan(tuple(rules), v4, v6, own, gate, tuple(each.label for each in gates))
+
+
+def other_managers(facts: Facts) -> tuple[str, ...]:
+    """Which of "ufw" and "firewalld" look after this host's rules: a change through them may drop ours for a while."""
+    found = _found(facts)
+    ufw = found.v4.uses("ufw-")
+    firewalld = "active=firewalld.service" in found.says or found.nft.uses("firewalld") or found.v4.uses("INPUT_direct")
+    return tuple(name for name, there in (("ufw", ufw), ("firewalld", firewalld)) if there)

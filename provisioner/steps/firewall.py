@@ -1,0 +1,85 @@
+"""The overlay's and the store's ports are open to the cluster's other hosts and closed to everyone else.
+
+The rules are read as they are in force, so a flush by others shows. They are applied by one script on the host, which is
+run by this step and, at boot and after others have loaded their rules, by a unit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provisioner import render
+from provisioner.errors import StepFailed
+from provisioner.model import Drift
+from provisioner.steps.base import Work
+from provisioner.system import firewall
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provisioner.controlplane import Site
+    from provisioner.transport import Connection
+
+
+class Firewall:
+    name = "firewall"
+    title = "Firewall"
+    reads = ("firewall", "files", "units")
+    patience = 0.0
+
+    def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
+        port = site.inventory.target(host).port
+        if port in firewall.TCP_PORTS:
+            raise StepFailed(
+                f"SSH is reached on port {port}, which belongs to the cluster and would be closed to you",
+                host=host,
+                tried="planning the firewall",
+                cure="let sshd listen on another port and set `port` of this host",
+            )
+        facts = site.facts[host]
+        plan = firewall.plan(facts, site.peers(host))
+        drift = [
+            Drift(f"rules of {rules.backend}", rules.found, rules.wanted, is_file=True)
+            for rules in plan.rules
+            if rules.found != rules.wanted
+        ]
+        for path, text in _files(plan).items():
+            found = facts.files.get(path, "")
+            if found != text:  # next to a diff of the rules, one of the script that sets them would only repeat it
+                changed = "for other rules" if found else "absent"
+                drift.append(
+                    Drift(path, changed, "for these rules") if drift else Drift(path, found, text, is_file=True)
+                )
+        unit = facts.unit(firewall.UNIT)
+        if not unit.enabled:
+            drift.append(Drift(f"{firewall.UNIT} at boot", "off", "on"))
+        if unit.active != "active":
+            drift.append(Drift(firewall.UNIT, unit.active, "active", note="start"))
+        return tuple(drift)
+
+    def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
+        plan = firewall.plan(site.facts[host], site.peers(host))
+        files = _files(plan)
+        used = {"iptables": plan.iptables, "ip6tables": plan.ip6tables, "nft": plan.nft_own}
+        script = render.script(
+            "firewall-step.sh.j2",
+            closed=firewall.TCP_PORTS,
+            programs=[name for name, rules in used.items() if rules],
+            script_path=firewall.SCRIPT,
+            script=files[firewall.SCRIPT],
+            unit=firewall.UNIT,
+            unit_path=firewall.UNIT_FILE,
+            unit_text=files[firewall.UNIT_FILE],
+        )
+        return Work(script, "setting the firewall's rules", deadline=120.0)
+
+    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
+        pass
+
+
+def _files(plan: firewall.Plan) -> dict[str, str]:
+    """Path -> text of what is on the host for its next boot."""
+    return {
+        firewall.SCRIPT: render.script("firewall.sh.j2", plan=plan, jump=firewall.iptables.JUMP),
+        firewall.UNIT_FILE: render.text("firewall.service.j2", loaders=firewall.LOADERS, script=firewall.SCRIPT),
+    }
