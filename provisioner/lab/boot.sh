@@ -99,7 +99,7 @@ inside() {
     bind_engine_data
     pivot_root . mnt
     # shellcheck disable=SC2086,SC2016 # split on purpose; expanded by the inner shell
-    exec chroot . /bin/sh -c 'umount -l /mnt; cd /; exec /usr/bin/env -i container=lab TERM=linux \
+    exec chroot . /bin/sh -c 'umount -l /mnt; cd /; exec /usr/bin/env -i container=lab TERM=dumb \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin /sbin/init "$@"' \
         init $LAB_INIT_ARGS < dev/console > dev/console 2>&1
 }

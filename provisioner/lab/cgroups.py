@@ -16,6 +16,7 @@ from provisioner.errors import LabError
 from provisioner.lab.shell import wait_for
 
 TOP = "provisioner-lab"
+_ROOT = "/sys/fs/cgroup"
 
 # Mount options of version 1 that name no controller.
 _FLAGS = frozenset({"rw", "ro", "xattr", "noprefix", "clone_children", "cpuset_v2_mode"})
@@ -126,21 +127,25 @@ def _prune(top: Path) -> list[Path]:
 
 def find() -> Cgroups:
     """The machine's mounted hierarchies. Raises LabError when systemd could not run in them."""
+    return parse(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape"))
+
+
+def parse(mountinfo: str) -> Cgroups:
+    """The hierarchies that a table of mounts shows, see proc_pid_mountinfo(5). Raises LabError."""
     found: dict[str, Hierarchy] = {}
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:  # noqa: PTH123
-        for line in table:
-            fields = line.split()
-            kind = fields[fields.index("-") + 1 :]
-            if kind[0] in {"cgroup", "cgroup2"} and fields[4].startswith("/sys/fs/cgroup"):
-                own = [word for word in kind[2].split(",") if word not in _FLAGS and not word.startswith("release_")]
-                options = "cgroup2" if kind[0] == "cgroup2" else ",".join(own)
-                found[fields[4]] = Hierarchy(Path(fields[4]), options)
-    machine = Cgroups(tuple(found.values()))
-    if not machine.unified and not any("name=systemd" in each.options for each in machine.hierarchies):
+    for line in mountinfo.splitlines():
+        fields = line.split()
+        kind, _, options = fields[fields.index("-") + 1 :][:3]
+        if kind in {"cgroup", "cgroup2"} and fields[4].startswith(_ROOT):
+            own = [word for word in options.split(",") if word not in _FLAGS and not word.startswith("release_agent=")]
+            found[fields[4]] = Hierarchy(Path(fields[4]), "cgroup2" if kind == "cgroup2" else ",".join(own))
+    if _ROOT in found:
+        # Version 2 at the root is what systemd uses; what else somebody has mounted beneath does not matter.
+        return Cgroups((found[_ROOT],))
+    if not any("name=systemd" in each.options for each in found.values()):
         raise LabError(
             "this machine has no cgroup hierarchy for systemd",
             tried="looking for cgroup2 or name=systemd in /proc/self/mountinfo",
-            cure="mkdir -p /sys/fs/cgroup/systemd && "
-            "mount -t cgroup -o none,name=systemd systemd /sys/fs/cgroup/systemd",
+            cure="mkdir -p /sys/fs/cgroup/systemd && mount -t cgroup -o none,name=systemd systemd /sys/fs/cgroup/systemd",
         )
-    return machine
+    return Cgroups(tuple(found.values()))

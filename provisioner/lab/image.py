@@ -107,7 +107,7 @@ def _remove_outdated(recipe: Recipe) -> None:
 def _build(recipe: Recipe, target: Path, say: Callable[[str], None]) -> None:
     began = time.monotonic()
     building = images_dir() / f"building-{recipe.name}"
-    building.mkdir()
+    (building / "tmp").mkdir(parents=True)
     try:
         say(
             f"image {recipe.name}: Debian {recipe.suite} by mmdebstrap, {len(recipe.packages)} packages and what they need"
@@ -116,6 +116,7 @@ def _build(recipe: Recipe, target: Path, say: Callable[[str], None]) -> None:
         _settle(recipe, building / "root")
         if recipe.offered:
             repository.index(building / "packages")
+        remove_tree(building / "tmp")
         building.rename(target)
     except BaseException:
         remove_tree(building)
@@ -129,7 +130,15 @@ def _bootstrap(recipe: Recipe, building: Path) -> None:
         # A build must not outlive the process that asked for it, however that one ends:
         # setpriv kills unshare with us, unshare kills process 1 of the build, and the kernel all the rest.
         *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-        *("mmdebstrap", "--quiet", "--mode=root", "--format=directory", "--variant=minbase"),
+        *(
+            "env",
+            f"TMPDIR={building / 'tmp'}",
+            "mmdebstrap",
+            "--quiet",
+            "--mode=root",
+            "--format=directory",
+            "--variant=minbase",
+        ),
         f"--keyring={machine.keyring()}",
         f"--include={','.join(recipe.packages)}",
         "--dpkgopt=force-unsafe-io",

@@ -97,6 +97,9 @@ class Lab:
         wanted.update(images or {})
         if lab.folder.exists():
             raise lab._exists()
+        machine.check_room(hosts)
+        if warning := machine.crowd_warning(hosts):
+            say(warning)
         paths = _ensure_images(wanted.values(), say)
         try:
             lab._make({node: paths[kind] for node, kind in wanted.items()})
@@ -297,6 +300,7 @@ class Lab:
 
     def add(self, host: str | None = None, image: str = "engine-20.10", *, say: Callable[[str], None] = _silent) -> str:
         """Add one host (by default the next number) to the running lab; answer its name."""
+        machine.check_room(1)
         paths = _ensure_images([image], say)
         with self._locked():
             number = max((each.number for each in self._hosts()), default=0) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -24,6 +25,8 @@ COMMANDS = {
     "ssh": "openssh-client",
     "dpkg-deb": "dpkg",
 }
+# Measured: systemd holds three to four, containerd one.
+INOTIFY_PER_HOST = 5
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
     Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
@@ -60,6 +63,40 @@ def check() -> None:
     if missing:
         raise LabError(f"this machine lacks {', '.join(missing)}", cure=f"apt-get install --yes {' '.join(missing)}")
     _check_file_system(lab_dir())
+
+
+def check_room(hosts: int) -> None:
+    """Raise LabError unless the kernel's limits leave room for so many more hosts."""
+    limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+    # An exact count of what root holds would mean reading all its open files; small labs are not worth it.
+    if hosts * INOTIFY_PER_HOST * 2 < limit:
+        return
+    used = _inotify_in_use()
+    if used + hosts * INOTIFY_PER_HOST > limit:
+        raise LabError(
+            f"{hosts} more hosts need about {hosts * INOTIFY_PER_HOST} inotify instances; "
+            f"this machine allows root {limit}, and {used} are in use",
+            cure=f"sysctl -w fs.inotify.max_user_instances={max(1024, 2 * (used + hosts * INOTIFY_PER_HOST))}",
+        )
+
+
+def crowd_warning(hosts: int) -> str:
+    """What to know about a lab of so many hosts; empty if nothing."""
+    limit = int(Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3").read_text())
+    if hosts * hosts <= limit:
+        return ""
+    return (
+        f"the kernel holds {limit} neighbours for all namespaces together; if {hosts} hosts all talk to one another, "
+        f"some will not get through: sysctl -w net.ipv4.neigh.default.gc_thresh3={2 * hosts * hosts}"
+    )
+
+
+def _inotify_in_use() -> int:
+    count = 0
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            count += str(link.readlink()) == "anon_inode:inotify"
+    return count
 
 
 def _check_file_system(folder: Path) -> None:

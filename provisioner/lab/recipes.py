@@ -43,7 +43,8 @@ class Recipe:
 
 
 # Files of every image. udev is silenced because it would trigger events on the machine's own devices,
-# the console login because the console is a log. The journal leaves the machine's kernel log alone.
+# the console login because the console is a log, the password prompts because each takes one of the few
+# inotify instances that all hosts share. The journal leaves the machine's kernel log alone.
 FILES = {
     "etc/systemd/journald.conf.d/lab.conf": "[Journal]\nReadKMsg=no\nForwardToKMsg=no\n",
     "etc/resolv.conf": "# no name server: the lab has no way out\n",
@@ -52,7 +53,7 @@ FILES = {
 }
 MASKED = (
     "systemd-udevd.service", "systemd-udevd-control.socket", "systemd-udevd-kernel.socket", "systemd-udev-trigger.service",
-    "console-getty.service", "getty@tty1.service", "getty.target", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "systemd-firstboot.service",
+    "systemd-ask-password-console.path", "systemd-ask-password-wall.path", "console-getty.service", "getty@tty1.service", "getty.target", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "systemd-firstboot.service",
     "systemd-timesyncd.service", "apt-daily.timer", "apt-daily-upgrade.timer",
 )  # fmt: skip
 # Made by package scripts, and equal on every host if they stayed.

@@ -24,7 +24,7 @@ def download_hooks(packages: tuple[str, ...], folder: Path) -> list[str]:
     # Within the new root, so that its own apt decides what is missing. mmdebstrap gives $1, the root, itself.
     hooks = ['--customize-hook=mkdir -p "$1/packages/partial"']
     hooks += [
-        '--customize-hook=chroot "$1" apt-get --quiet --yes --no-install-recommends --download-only '
+        '--customize-hook=env -u TMPDIR chroot "$1" apt-get --quiet --yes --no-install-recommends --download-only '
         f"-o Dir::Cache::Archives=/packages install {package}"
         for package in packages
     ]

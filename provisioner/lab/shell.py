@@ -82,7 +82,15 @@ def mounts_under(folder: Path) -> list[str]:
 
 def remove_tree(folder: Path) -> None:
     """Remove a folder of the lab's; whatever is still mounted in it is unmounted first, never emptied."""
-    for point in mounts_under(folder):
-        run(["umount", "--lazy", point])
-    if folder.exists():
-        run(["rm", "-rf", "--one-file-system", "--", str(folder)], timeout=120)
+    for last_try in (False, False, True):
+        for point in mounts_under(folder):
+            run(["umount", "--lazy", point])
+        try:
+            run(["rm", "-rf", "--one-file-system", "--", str(folder)], timeout=120)
+        except LabError:
+            # The last commands of a process that was killed may still have been at work in there.
+            if last_try:
+                raise
+            time.sleep(0.1)
+        else:
+            return
