@@ -21,8 +21,8 @@ _Files = Annotated[bool, typer.Option("--files/--no-files", help="Look whether t
 @app.command()
 def check(file: _File, *, json: _Json = False, files: _Files = True) -> None:
     """Tell all that is wrong with FILE, each problem with its line. Exit code 0: nothing; 64: something."""
-    from provisioner.errors import InventoryError  # noqa: PLC0415  `--help` stays quick
-    from provisioner.inventory import load  # noqa: PLC0415
+    from provisioner.errors import InventoryError
+    from provisioner.inventory import load
 
     try:
         inventory = load(file, check_files=files)
@@ -35,8 +35,8 @@ def check(file: _File, *, json: _Json = False, files: _Files = True) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema (draft 2020-12) of an inventory."""
-    from provisioner.inventory import schema as generated  # noqa: PLC0415
-    from provisioner.inventory.schema import as_text  # noqa: PLC0415
+    from provisioner.inventory import schema as generated
+    from provisioner.inventory.schema import as_text
 
     typer.echo(as_text(generated()), nl=False)
 
@@ -52,7 +52,7 @@ def _sound(inventory: Inventory) -> str:
 
 
 def _sound_json(inventory: Inventory) -> str:
-    import json  # noqa: PLC0415
+    import json
 
     return json.dumps(
         {
@@ -69,6 +69,6 @@ def _sound_json(inventory: Inventory) -> str:
 
 
 def _refused_json(error: InventoryError) -> str:
-    import json  # noqa: PLC0415
+    import json
 
     return json.dumps({"ok": False, "file": error.path, "problems": list(error.problems)})

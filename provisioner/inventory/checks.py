@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _SERVER_COUNTS = (1, 3, 5)
+_LONGEST_PATH = 200  # characters of a path that a message shows
 _NAMED = 3  # hosts that a message names before it says how many more there are
 _OVERHEAD = 3  # addresses of a subnet that no container gets: the network's, the gateway's, the last
 
@@ -50,9 +51,12 @@ def check_files(document: Document, folder: Path) -> None:
         if path is None:
             continue
         if fault := _unusable(path):
-            document.refuse(location, f"{_dots(location)}: {shown(str(path))} {fault}")
+            document.refuse(location, f"{_dots(location)}: {shown(str(path), _LONGEST_PATH)} {fault}")
         elif location[-1] == "key" and path.suffix == ".pub":
-            document.refuse(location, f"{_dots(location)}: {shown(str(path))} is the public key; name the private one")
+            document.refuse(
+                location,
+                f"{_dots(location)}: {shown(str(path), _LONGEST_PATH)} is the public key; name the private one",
+            )
 
 
 def _unusable(path: Path) -> str:

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
-from provisioner.inventory.problems import Location, Problem, code, dotted, escaped
+from provisioner.inventory.problems import Location, Problem, code, dotted, escaped, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,7 +159,7 @@ class _Builder:
     def _value(self, node: Any, location: Location) -> Any:
         self._count(node, location)
         if str(node.tag) not in _KNOWN_TAGS:
-            raise _Stop(Problem(*_at(node), f"tags have no meaning here: {code(escaped(str(node.tag)))}"))
+            raise _Stop(Problem(*_at(node), f"tags have no meaning here: {shown(str(node.tag).replace(_TAG, '!!'))}"))
         if isinstance(node, ScalarNode):
             return _scalar(node)
         if isinstance(node, SequenceNode):
@@ -199,8 +199,8 @@ class _Builder:
         return result
 
     def _key(self, node: Any, location: Location) -> str | None:
-        if isinstance(node, ScalarNode):
-            return str(node.value)
+        if isinstance(node, ScalarNode) and node.value:
+            return _written(node)
         text = "a key must be a word; quote the text if it begins with { or ["
         self._document.problems.append(Problem(*_at(node), text))
         if location:
@@ -244,9 +244,17 @@ class _Builder:
             yield from self._flat(source, location, depth + 1)
 
 
+def _written(node: Any) -> str:
+    """The text of a scalar. JSON's escapes may come in halves (surrogates), which are put together."""
+    try:
+        return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise _Stop(Problem(*_at(node), "half of a character (a lone surrogate); write the character itself")) from None
+
+
 def _scalar(node: Any) -> str | int | float | bool | None:
     """YAML 1.2's core schema, less its odd numbers: 022, 0x16 and 1_000 stay the text that they are."""
-    value, tag = str(node.value), str(node.tag).removeprefix(_TAG)
+    value, tag = _written(node), str(node.tag).removeprefix(_TAG)
     if tag == "null" and value.lower() in ("", "~", "null"):
         return None
     if tag == "bool" and value.lower() in ("true", "false"):

@@ -11,7 +11,7 @@ from provisioner.inventory import values
 
 
 def _string(pattern: re.Pattern[str], longest: int = 0) -> WithJsonSchema:
-    schema: dict[str, Any] = {"type": "string", "pattern": f"^(?:{pattern.pattern})$"}
+    schema: dict[str, Any] = {"type": "string", "pattern": f"^(?:{pattern.pattern})$".replace(r"\Z", "$")}
     return WithJsonSchema(schema | ({"maxLength": longest} if longest else {}))
 
 
@@ -68,7 +68,8 @@ LabelKey = Annotated[
     str,
     PlainValidator(
         values.matching(
-            values.LABEL_KEY, "a label's name has letters, digits, `.`, `_`, `/` and `-`, and at most 128 characters"
+            values.LABEL_KEY,
+            "a label's name has letters and digits, single `.`, `_`, `/` and `-` between them, and at most 128 characters",
         )
     ),
     _string(values.LABEL_KEY),

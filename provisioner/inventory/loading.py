@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -83,7 +84,7 @@ def load(path: Path, *, check_files: bool = True) -> Inventory:
 
 def schema() -> dict[str, Any]:
     """The inventory's form as JSON Schema, draft 2020-12."""
-    from provisioner.inventory.schema import generate  # noqa: PLC0415  it costs more than loading an inventory
+    from provisioner.inventory.schema import generate
 
     return generate()
 
@@ -155,8 +156,6 @@ def _form(location: Location, value: object) -> str:
     if len(location) == 1 or word not in _ENTRIES or location[-1] == "labels":
         return f"must be a mapping, not {shown(value)}: write {_FORMS[str(location[-1])]}"
     key, example, check = _ENTRIES[word]
-    try:
+    with suppress(PydanticCustomError):  # what is wrong with it is told when it stands in the right form
         example = str(check(value))
-    except PydanticCustomError:
-        pass  # what is wrong with it is told when it stands in the right form
     return f"must be a mapping, not {shown(value)}: write `{{{key}: {example}}}`"

@@ -129,6 +129,8 @@ Store = ConsulStore  # with a second kind: Annotated[ConsulStore | EtcdStore, Fi
 class NetworkEntry(_Part):
     """One overlay network, as the file has it."""
 
+    model_config = ConfigDict(title="Network")
+
     driver: _Driver = Field(default="overlay", description="The network's driver: `overlay`.")
     subnet: Subnet = Field(
         description="The network's IPv4 range in CIDR form, with room for an address on every host."
@@ -170,13 +172,16 @@ class InventoryFile(_Part):
     hosts: Mapping[HostName, Host] = Field(
         description="The hosts by name. A name is the host's name in the store and in reports; it need not be its hostname.",
         examples=[{"node1": {"address": "192.168.56.11"}}],
+        json_schema_extra={"minProperties": 1},
     )
     advertise: Advertise | None = Field(
         default=None, description="For all hosts: the interface (`eth1`) that the others reach the engine at."
     )
     store: Store = Field(description="What the engines find one another through.", examples=[{"kind": "consul"}])
     networks: Mapping[NetworkName, NetworkEntry] = Field(
-        description="The overlay networks by name.", examples=[{"demo": {"subnet": "10.99.0.0/24"}}]
+        description="The overlay networks by name.",
+        examples=[{"demo": {"subnet": "10.99.0.0/24"}}],
+        json_schema_extra={"minProperties": 1},
     )
 
 

@@ -36,7 +36,7 @@ def refusal(text: str) -> PydanticCustomError:
     return PydanticCustomError("refused", "{text}", {"text": text})
 
 
-def shown(value: object) -> str:
+def shown(value: object, longest: int = _LONGEST) -> str:
     """A value of the file as messages show it: quoted, escaped and short, so that no terminal escape gets through."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -44,12 +44,16 @@ def shown(value: object) -> str:
         return str(value)
     if not isinstance(value, str):
         return "a list" if isinstance(value, list) else "a mapping"
-    return repr(value if len(value) <= _LONGEST else value[: _LONGEST - 3] + "...")
+    return repr(value if len(value) <= longest else value[: longest - 3] + "...")
 
 
 def code(text: str) -> str:
     """A key, name or piece of YAML in backticks; one with unusual characters escaped."""
-    return f"`{text}`" if _PLAIN.fullmatch(text) and len(text) <= _LONGEST else shown(text)
+    return f"`{text}`" if _plain(text) else shown(text)
+
+
+def _plain(text: str) -> bool:
+    return len(text) <= _LONGEST and bool(_PLAIN.fullmatch(text))
 
 
 def escaped(text: str) -> str:
@@ -59,15 +63,15 @@ def escaped(text: str) -> str:
 
 def dotted(location: Location) -> str:
     """`hosts.node1.port`; parts with unusual characters are escaped."""
-    return ".".join(str(p) if isinstance(p, int) or _PLAIN.fullmatch(p) else shown(p) for p in location)
+    return ".".join(str(p) if isinstance(p, int) or _plain(p) else shown(p) for p in location)
 
 
 def closest(word: str, known: Iterable[str]) -> str:
     """The known word that is most like this one, whatever the case; nothing where none is close."""
-    from difflib import get_close_matches  # noqa: PLC0415  only a refused file pays for it
+    from difflib import get_close_matches
 
     by_lower = {name.lower(): name for name in known}
-    found = get_close_matches(word[:_LONGEST].lower(), by_lower, n=1, cutoff=0.6)
+    found = get_close_matches(word[:_LONGEST].lower(), by_lower, n=1, cutoff=0.65)
     return by_lower[found[0]] if found else ""
 
 

@@ -25,6 +25,10 @@ class _Generator(GenerateJsonSchema):
             return self.generate_inner(schema["schema"])
         return super().default_schema(schema)
 
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        """Names are held to their pattern: one that does not match it is no additional property."""
+        return super().dict_schema(schema) | {"additionalProperties": False}
+
 
 def generate() -> dict[str, Any]:
     """The schema, draft 2020-12. It can't say what values must be together: that is for `inventory check`."""

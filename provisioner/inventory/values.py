@@ -28,7 +28,7 @@ _HOSTNAME = re.compile(
 )
 INTERFACE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}")  # Linux: IFNAMSIZ is 16 with its final NUL
 PREFIX = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,63}(?:/[a-zA-Z0-9][a-zA-Z0-9_-]{0,63}){0,7}")
-LABEL_KEY = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9._/-]{0,126}[a-zA-Z0-9])?")
+LABEL_KEY = re.compile(r"(?=.{1,128}\Z)[a-zA-Z0-9]+(?:[._/-][a-zA-Z0-9]+)*")
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _NUMBERS = re.compile(r"[0-9.]+")
 _IPV6 = re.compile(r"[0-9a-fA-F]{0,4}:[0-9a-fA-F:.]*:[0-9a-fA-F:.%]*")
@@ -77,7 +77,7 @@ def _tidied(word: str, pattern: re.Pattern[str]) -> str:
     """The nearest text that the pattern takes, as far as case, separators and the ends go; "" where that is no cure."""
     bare = word.strip(" /")
     for better in (bare, bare.lower(), re.sub(r"[_. ]+", "-", bare.lower())):
-        if pattern.fullmatch(better):
+        if pattern.fullmatch(better) and (pattern is not USER or better == bare):  # a user is not ours to name
             return better
     return ""
 
