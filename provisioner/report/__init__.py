@@ -39,10 +39,10 @@ def observer(
 
 def _watcher(stream: TextIO, *, color: bool | None, verbose: bool) -> LiveObserver | PlainObserver:
     if is_lively(stream):
-        from provisioner.report import live  # noqa: PLC0415 - rich takes a while to import
+        from provisioner.report import live  # rich takes a while to import
 
         return live.LiveObserver(stream, color=color, verbose=verbose)
-    from provisioner.report import plain  # noqa: PLC0415 - only where it is used
+    from provisioner.report import plain  # only where it is used
 
     return plain.PlainObserver(SafeStream(stream), verbose=verbose)
 
@@ -58,7 +58,7 @@ def show(
 ) -> None:
     """Show the end of a run on `out`. With `json`: one document on `out`, and the text for people on `err`."""
     out, err = out or sys.stdout, err or sys.stderr
-    from provisioner.report.people import show_people  # noqa: PLC0415 - rich takes a while to import
+    from provisioner.report.people import show_people  # rich takes a while to import
 
     show_people(report, err if json else out, color=color, verbose=verbose)
     if json:
@@ -69,6 +69,6 @@ def show(
 
 def to_json(report: Report) -> str:
     """Return the report as one JSON document; docs/json.md tells its shape."""
-    from provisioner.report import document  # noqa: PLC0415 - only where it is asked for
+    from provisioner.report import document  # only where it is asked for
 
     return document.to_json(report)

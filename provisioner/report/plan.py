@@ -29,18 +29,18 @@ def plan(report: Report, look: Look) -> list[Text]:
     for step in dict.fromkeys(outcome.step for outcome in report.outcomes):
         drifted = [o for o in report.outcomes if o.step == step and o.state in (State.DRIFTED, State.PENDING)]
         lines += heading(step) if drifted else []
-        for hosts, drifts in _folded(drifted):
+        for hosts, drifts in _folded(drifted, look):
             lines += look.prose(Text("  "), f"{words.hosts(hosts, report.hosts)}:", HEAD)
-            lines += [line for drift, reason in drifts for line in _shown(drift, reason, hosts)]
+            lines += [line for drift, reason in drifts for line in _shown(drift, reason, hosts, look)]
     return lines
 
 
-def _folded(outcomes: list[Outcome]) -> list[tuple[tuple[str, ...], list[tuple[Drift, str]]]]:
+def _folded(outcomes: list[Outcome], look: Look) -> list[tuple[tuple[str, ...], list[tuple[Drift, str]]]]:
     """Return groups of hosts with what they have in common: a difference of many hosts is shown once."""
     alike: dict[tuple[str, ...], tuple[list[str], Drift, str]] = {}
     for outcome in outcomes:
         for drift in outcome.drifts or (Drift("", pending=outcome.state is State.PENDING),):
-            key = tuple(line.plain for line in _shown(drift, outcome.reason, ("",)))
+            key = tuple(line.plain for line in _shown(drift, outcome.reason, ("",), look))
             alike.setdefault(key, ([], drift, outcome.reason))[0].append(outcome.host)
     groups: dict[tuple[str, ...], list[tuple[Drift, str]]] = {}
     for hosts, drift, reason in alike.values():
@@ -48,12 +48,12 @@ def _folded(outcomes: list[Outcome]) -> list[tuple[tuple[str, ...], list[tuple[D
     return list(groups.items())
 
 
-def _shown(drift: Drift, reason: str, hosts: tuple[str, ...]) -> list[Text]:
+def _shown(drift: Drift, reason: str, hosts: tuple[str, ...], look: Look) -> list[Text]:
     if drift.pending:
         why = words.line(reason)
         said = why if why.startswith("can't be known") else _UNKNOWN + (f" ({why})" if why else "")
         what = words.line(drift.what)
-        return [Text.assemble(_INDENT, ("? ", CARE), what + ": " if what else "", (said, QUIET))]
+        return look.prose(Text.assemble(_INDENT, ("? ", CARE)), f"{what}: {said}" if what else said)
     if drift.secret:
         return [_line(drift, "contents are secret")]
     texts = (drift.found, drift.wanted)
