@@ -36,7 +36,7 @@ def check(file: _File, *, json: _Json = False, files: _Files = True) -> None:
 def schema() -> None:
     """Print the JSON Schema (draft 2020-12) of an inventory."""
     from provisioner.inventory import schema as generated
-    from provisioner.inventory.schema import as_text
+    from provisioner.inventory.json_schema import as_text
 
     typer.echo(as_text(generated()), nl=False)
 

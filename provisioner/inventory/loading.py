@@ -84,7 +84,7 @@ def load(path: Path, *, check_files: bool = True) -> Inventory:
 
 def schema() -> dict[str, Any]:
     """The inventory's form as JSON Schema, draft 2020-12."""
-    from provisioner.inventory.schema import generate
+    from provisioner.inventory.json_schema import generate
 
     return generate()
 
