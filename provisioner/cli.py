@@ -66,8 +66,8 @@ def plan(inventory: _Inventory, *, json: _Json = False, verbose: _Verbose = Fals
     """
 
     def job(run: Run) -> Report:
-        if run.look():
-            run.plan()
+        run.look()
+        run.plan()
         return run.report("plan", drift_code=2)
 
     _run(inventory, job, json=json, verbose=verbose, ignore=ignore)
@@ -81,9 +81,9 @@ def verify(inventory: _Inventory, *, json: _Json = False, verbose: _Verbose = Fa
     """
 
     def job(run: Run) -> Report:
-        if run.look():
-            run.plan()
-            run.prove()
+        run.look()
+        run.plan()
+        run.prove()
         return run.report("verify")
 
     _run(inventory, job, json=json, verbose=verbose, ignore=ignore)
@@ -125,10 +125,20 @@ def _run(
 
     with _told():
         inventory = load(path)
-        with report.observer(json=json, verbose=verbose) as observer, Run(inventory, observer, ignore=ignore or ()) as run:
-            result = job(run)
+        with report.observer(json=json, verbose=verbose) as observer:
+            with Run(inventory, observer, owner=_owner(), ignore=ignore or ()) as run:
+                result = job(run)
         report.show(result, json=json, verbose=verbose)
         raise typer.Exit(result.exit_code)
+
+
+def _owner() -> str:
+    """Who runs this, for whoever meets its locks on a host."""
+    import getpass
+    import os
+    import socket
+
+    return f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"
 
 
 @contextlib.contextmanager

@@ -268,11 +268,19 @@ class Run:
                         self.errors.append(f"the run stops here, so that no other host follows\n{answer}")
                 else:
                     self.site = self.site.known(name, answer)
+            if batch and batch is not together:
+                self._back_again(step, batch[0], failures)
             if self.errors:
                 break
-            if work[batch[0]].alone if batch else False:
-                self._barrier(step, set(failures))
         return failures
+
+    def _back_again(self, step: Step, name: str, failures: Mapping[str, str]) -> None:
+        """The next host is restarted only when this one is as wanted again."""
+        if name not in failures:
+            self._settle(step, [name])
+            outcome = self._after(step, self._outcome(step, name, time.monotonic()), "", time.monotonic())
+            if outcome.state is State.FAILED:
+                self.errors.append(f"the run stops here, so that no other host follows\n{outcome.error}")
 
     def _repair(self, step: Step, name: str, work: Work) -> system_facts.Facts:
         """Uploads, then one script that repairs and reads again: one round trip."""
@@ -310,7 +318,7 @@ class Run:
 
         tenacity.Retrying(
             stop=tenacity.stop_after_delay(step.patience),
-            wait=tenacity.wait_exponential(multiplier=0.05, max=1.0),
+            wait=tenacity.wait_exponential(multiplier=0.1, exp_base=1.4, max=0.8),
             retry=tenacity.retry_if_result(bool),
             after=again,
             retry_error_callback=lambda _: None,

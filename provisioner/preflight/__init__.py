@@ -25,6 +25,8 @@ CHECKS: tuple[Callable[[Site], Iterable[Finding]], ...] = (
     identity.cloned_engine_id,
     software.engine_too_new,
     software.driver_not_built,
+    software.no_engine_unit,
+    software.other_store,
     software.swarm_active,
     software.daemon_json_broken,
     software.flag_conflict,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.errors import StepFailed
 from provisioner.model import Finding, Severity
+from provisioner.stores.consul import url
 from provisioner.system import daemon_json
 from provisioner.system.facts import CONSUL_JSON, DAEMON_JSON
 
@@ -25,6 +26,28 @@ def engine_too_new(site: Site) -> Iterator[Finding]:
         if major and int(major[0]) > _LAST_WITH_STORE:
             what = f"its engine {version} has no external store any more (removed in 23.0): it would not start"
             yield Finding("engine-too-new", name, what, "use an engine up to 20.10, such as Debian 11's docker.io")
+
+
+def no_engine_unit(site: Site) -> Iterator[Finding]:
+    for name in site.live:
+        facts = site.facts[name]
+        load = facts.unit("docker.service").load
+        if "dockerd" in facts.programs and load != "loaded":
+            what = f"it has an engine, but its docker.service is {load}"
+            cure = "systemctl unmask docker" if load == "masked" else "install the engine as a package with a systemd unit"
+            yield Finding("no-engine-unit", name, what, cure)
+
+
+def other_store(site: Site) -> Iterator[Finding]:
+    """Taking an engine to another store takes its overlay networks from under their containers."""
+    for name in site.live:
+        facts = site.facts[name]
+        found, wanted = facts.engine.get("ClusterStore", ""), url(site.inventory.store)
+        overlays = [n for n, network in facts.networks.items() if network["Driver"] == "overlay"]
+        if found and found != wanted and overlays:
+            what = f"its engine has the networks {', '.join(overlays)} on another store, {found}; they would be lost"
+            cure = "remove them when no container needs them (docker network rm), or keep to that store"
+            yield Finding("other-store", name, what, cure)
 
 
 def driver_not_built(site: Site) -> Iterator[Finding]:

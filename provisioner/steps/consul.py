@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection
 
-# Consul reads these at its first start, or to find its cluster again; a running agent needs no restart for them.
-_AT_START_ONLY = {"retry_join", "bootstrap_expect"}
+# Consul reads these only to find its cluster; an agent that is in it needs no restart for them.
+_TO_FIND_THE_CLUSTER = {"retry_join", "bootstrap_expect"}
 _ALIVE = 1  # serf's status of a member
 
 
@@ -45,7 +45,7 @@ class Consul:
         unit = facts.unit("consul.service")
         if unit.active not in {"active", "activating"}:
             drift.append(Drift("consul.service", unit.active, "active", note="start"))
-        elif _needs_restart(facts, wanted):
+        elif _needs_restart(facts, wanted, formed=_formed(site)):
             drift.append(Drift("the running agent", "an earlier configuration", "this one", note="restart of Consul"))
         elif not drift:
             drift += _membership(site, host)
@@ -67,7 +67,7 @@ class Consul:
             action=action,
         )
         text = {"restart": "restarting Consul", "start": "starting Consul", "write": "writing Consul's files"}[action]
-        return Work(script, text, deadline=60.0, alone=action == "restart")
+        return Work(script, text, deadline=60.0, alone=action == "restart" and _formed(site))
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
         alive = sum(name in site.live for name in site.servers)
@@ -95,11 +95,15 @@ def _expect(site: Site, host: str) -> int:
 
     While there never was a leader it is the number of servers that live: one that is down must not hold up the rest.
     """
-    bootstrapped = any(site.facts[name].http("leader").body for name in site.servers if name in site.facts)
-    if not bootstrapped:
+    if not _formed(site):
         return sum(name in site.live for name in site.servers)
     found = _parsed(site.facts[host].files.get(CONSUL_JSON, "")).get("bootstrap_expect")
     return found if isinstance(found, int) else len(site.servers)
+
+
+def _formed(site: Site) -> bool:
+    """Whether the servers have ever formed a cluster: raft's list of peers is empty before, and kept without a leader."""
+    return any(site.facts[n].http(what).body for n in site.servers if n in site.facts for what in ("peers", "leader"))
 
 
 def _unit(site: Site, facts: Facts) -> str:
@@ -121,13 +125,14 @@ def _parsed(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _needs_restart(facts: Facts, wanted: Mapping[str, str]) -> bool:
+def _needs_restart(facts: Facts, wanted: Mapping[str, str], *, formed: bool) -> bool:
     """Whether the agent runs with something else than is wanted, and can't take it up while it runs."""
     unit, brace, config = facts.files.get(CONSUL_LOADED, "").partition("\n{\n")
     if not brace or unit + "\n" != wanted[CONSUL_UNIT]:
         return True
     loaded, new = _parsed("{" + config), _parsed(wanted[CONSUL_JSON])
-    return any(loaded.get(key) != new.get(key) for key in {*loaded, *new} - _AT_START_ONLY)
+    counts = {*loaded, *new} - (_TO_FIND_THE_CLUSTER if formed else {"retry_join"})
+    return any(loaded.get(key) != new.get(key) for key in counts)
 
 
 def _membership(site: Site, host: str) -> list[Drift]:

@@ -8,6 +8,7 @@ from provisioner import render
 from provisioner.model import Drift
 from provisioner.steps.base import Upload, Work
 from provisioner.stores.consul import UPLOADED, program
+from provisioner.system import facts as system_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,7 @@ _APT_PATIENCE = 60  # seconds that another program may hold apt's lock
 class Packages:
     name = "packages"
     title = "Engine and store installed"
-    reads = ("system", "units", "http")
+    reads = system_facts.ALL  # an engine that was just installed has changed rules, units and routes
     patience = 0.0
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:

@@ -115,8 +115,11 @@ e=$(command -v dockerd) && {
 }
 
 
-def script(only: Iterable[str] = tuple(_SECTIONS)) -> str:
-    """The program that reads the named sections ("system", "files", "ports", "units", "http", "firewall")."""
+ALL = tuple(_SECTIONS)
+
+
+def script(only: Iterable[str] = ALL) -> str:
+    """The program that reads the named sections: of ALL, or only some of it."""
     mark = secrets.token_hex(8)
     body = "".join(_SECTIONS[name] for name in only)
     for word, value in {
