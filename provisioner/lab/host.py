@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from provisioner.lab.cgroups import Cgroups
     from provisioner.lab.shell import Answer
 
+INIT_DEADLINE = 20  # seconds
 BOOT_SCRIPT = Path(__file__).with_name("boot.sh")
 _DISK = ("upper", "work", "docker", "containerd")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -118,8 +119,8 @@ class Host:
         try:
             switch.plug(switch_namespace, namespace, self.name, self.number)
             self._spawn(cgroups, fresh=fresh)
-            if not wait_for((self.folder / "init").exists, timeout=20):
-                raise self._error("the host's first process did not start within 20 s")
+            if not wait_for((self.folder / "init").exists, timeout=INIT_DEADLINE):
+                raise self._error(f"the host's first process did not start within {INIT_DEADLINE} s")
         finally:
             # From here on the host's processes keep its network alive, and it ends with them.
             switch.drop_namespace(namespace)

@@ -1,0 +1,248 @@
+"""The lab itself, on the real thing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from provisioner.errors import LabError
+from provisioner.lab import Lab, machine
+from provisioner.lab.cgroups import Cgroups
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+
+# A container without a registry: an empty image that borrows the host's own programs.
+RUN_CONTAINER = """
+tar --create --files-from /dev/null | docker import - empty > /dev/null
+docker run --rm -v /usr:/usr:ro -v /bin:/bin:ro -v /lib:/lib:ro -v /lib64:/lib64:ro empty /bin/echo from a container
+"""
+
+
+def ssh(lab, host, *command):
+    with lab.enter():
+        return subprocess.run(
+            lab.ssh_command(host, command), check=True, capture_output=True, text=True, timeout=20
+        ).stdout.strip()
+
+
+def traces(name):
+    """All that a lab of this name has on the machine, outside the images."""
+    folder = machine.lab_dir() / "labs" / name
+    mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"/labs/{name}/" in line]
+    cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/provisioner-lab/{name}")]
+    processes = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            said = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+            held = (process / "mountinfo").read_text()
+        except OSError:
+            continue
+        if f"/labs/{name}/".encode() in said or f"/labs/{name}/" in held:
+            processes.append(process.name)
+    building = [str(path) for path in machine.lab_dir().glob("images/building-*")]
+    return [*mounts, *cgroups, *processes, *building, *([str(folder)] if folder.exists() else [])]
+
+
+def cli(*words, **options):
+    code = "from provisioner.cli_lab import app; app()"
+    return subprocess.Popen([sys.executable, "-c", code, *words], **options)
+
+
+class TestEngineImage:
+    @pytest.fixture
+    def lab(self, make_lab):
+        return make_lab(hosts=2)
+
+    def test_answers_over_ssh_as_the_host_that_it_is(self, lab):
+        assert ssh(lab, "node1", "hostname") == "node1"
+        assert ssh(lab, "node2", "hostname") == "node2"
+        assert lab.key.stat().st_mode & 0o777 == 0o600
+
+    def test_hosts_differ_in_all_that_identifies_them(self, lab):
+        for command in (
+            "cat /etc/machine-id",
+            "cat /etc/ssh/ssh_host_ed25519_key.pub",
+            "cat /sys/class/net/eth0/address",
+        ):
+            assert lab.exec("node1", command).stdout != lab.exec("node2", command).stdout
+
+    def test_runs_containers_and_consul(self, lab):
+        assert lab.exec("node1", RUN_CONTAINER).stdout.strip() == "from a container"
+        assert lab.exec("node1", ["docker", "version", "--format", "{{.Server.Version}}"]).stdout.startswith("20.10.")
+        assert "v1.8.7" in lab.exec("node1", ["consul", "version"]).stdout
+
+    def test_hosts_reach_one_another_and_nothing_else(self, lab):
+        lab.exec("node1", ["ping", "-c", "1", "-W", "2", lab.address("node2")])
+        assert lab.exec("node1", ["ip", "route", "show", "default"]).stdout == ""
+
+    def test_boots_to_the_end_without_a_failed_unit(self, lab):
+        assert lab.exec("node1", ["systemctl", "is-system-running"]).stdout.strip() == "running"
+
+    def test_reset_brings_a_fresh_disk_and_network(self, lab):
+        before = ssh(lab, "node1", "cat /etc/ssh/ssh_host_ed25519_key.pub")
+        lab.exec("node1", "echo used > /etc/used; iptables -A INPUT -s 10.1.1.1 -j DROP; ip link add x0 type bridge")
+        lab.exec("node1", "tar --create --files-from /dev/null | docker import - empty")
+        lab.reset(["node1"])
+        left = lab.exec(
+            "node1", "ls /etc/used; iptables -S | grep 10.1.1.1; ip link show x0; docker images -q", check=False
+        )
+        assert left.stdout == ""
+        assert ssh(lab, "node1", "cat /etc/ssh/ssh_host_ed25519_key.pub") == before
+
+    @pytest.mark.parametrize("way", ["stop", "shutdown"])
+    def test_a_disk_outlives_its_host(self, lab, way):
+        lab.exec("node1", "echo kept > /root/kept; tar --create --files-from /dev/null | docker import - kept")
+        getattr(lab, way)("node1")
+        assert [host.running for host in lab.status().hosts] == [False, True]
+        with pytest.raises(LabError, match="off"):
+            lab.exec("node1", ["true"])
+        lab.start("node1")
+        assert ssh(lab, "node1", "cat", "/root/kept") == "kept"
+        assert "kept" in lab.exec("node1", ["docker", "images"]).stdout
+
+    def test_a_cut_host_is_alone_until_the_cable_is_back(self, lab):
+        ping = ["ping", "-c", "1", "-W", "1", lab.address("node2")]
+        lab.cut("node2")
+        assert lab.exec("node1", ping, check=False).returncode != 0
+        assert lab.exec("node2", ["hostname"]).stdout == "node2\n"
+        lab.uncut("node2")
+        lab.exec("node1", ["ping", "-c", "1", "-w", "10", lab.address("node2")])
+
+    def test_a_command_that_hangs_is_ended_with_its_children(self, lab):
+        began = time.monotonic()
+        with pytest.raises(LabError, match="no end after 1 s"):
+            lab.exec("node1", "sleep 9753 & wait", timeout=1)
+        assert time.monotonic() - began < 5
+        assert lab.exec("node1", ["pgrep", "-f", "sleep 9753"], check=False).stdout == ""
+
+    def test_a_command_that_fails_says_where_and_what(self, lab):
+        with pytest.raises(LabError) as caught:
+            lab.exec("node2", "echo oh no >&2; exit 3")
+        assert "node2: exit code 3" in str(caught.value)
+        assert "oh no" in str(caught.value)
+
+    def test_the_machine_is_out_of_reach_of_its_hosts(self, lab):
+        setting = Path("/proc/sys/kernel/pid_max")
+        before = setting.read_text()
+        assert lab.exec("node1", "echo 99999 > /proc/sys/kernel/pid_max", check=False).returncode != 0
+        assert setting.read_text() == before
+        lab.exec("node1", "echo 0 > /proc/sys/net/ipv4/ip_forward")
+
+    def test_a_host_can_be_added(self, lab):
+        assert lab.add(image="engine-20.10") == "node3"
+        assert ssh(lab, "node3", "hostname") == "node3"
+
+
+class TestOtherImages:
+    def test_a_bare_host_installs_packages_with_no_way_out(self, make_lab):
+        lab = make_lab(hosts=1, image="bare")
+        for command in ("docker", "consul", "iptables", "curl"):
+            assert lab.exec("node1", ["which", command], check=False).stdout == ""
+        lab.exec(
+            "node1", "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y docker.io consul", timeout=240
+        )
+        assert lab.exec("node1", RUN_CONTAINER).stdout.strip() == "from a container"
+
+    def test_engine_26_runs_beside_engine_20(self, make_lab):
+        lab = make_lab(hosts=2, images={"node2": "engine-26"})
+        versions = [
+            lab.exec(host, ["docker", "version", "--format", "{{.Server.Version}}"]).stdout[:6] for host in lab.hosts
+        ]
+        assert versions == ["20.10.", "26.1.5"]
+        assert lab.exec("node2", RUN_CONTAINER).stdout.strip() == "from a container"
+
+
+class TestSideBySide:
+    def test_two_labs_do_not_see_each_other(self, make_lab):
+        one, two = make_lab(hosts=1), make_lab(hosts=1, key="two")
+        one.exec("node1", "touch /root/one")
+        assert one.address("node1") == two.address("node1")
+        assert ssh(two, "node1", "ls /root") == ""
+        assert ssh(one, "node1", "ls /root") == "one"
+
+    def test_a_name_is_taken_once(self, make_lab):
+        lab = make_lab(hosts=1)
+        with pytest.raises(LabError, match="already"):
+            Lab.up(lab.name)
+        assert ssh(lab, "node1", "hostname") == "node1"
+
+    def test_the_lab_is_entered_by_one_thread_alone_and_left_again(self, make_lab):
+        lab = make_lab(hosts=1)
+        here = Path("/proc/thread-self/ns/net").readlink()
+        with lab.enter():
+            assert Path("/proc/thread-self/ns/net").readlink() != here
+        assert Path("/proc/thread-self/ns/net").readlink() == here
+
+    def test_enter_switch_moves_a_process_for_good(self, make_lab):
+        lab = make_lab(hosts=1)
+        code = f"""
+import socket
+from provisioner.lab import enter_switch
+enter_switch({lab.name!r})
+print(socket.create_connection(({lab.address("node1")!r}, 22), timeout=5).recv(4))
+"""
+        said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+        assert said == "b'SSH-'\n"
+
+
+class TestNothingIsLeft:
+    def test_after_down(self):
+        name = f"test-{os.getpid()}-down"
+        before = machine_state()
+        lab = Lab.up(name, hosts=1)
+        assert traces(name)
+        lab.exec("node1", RUN_CONTAINER)
+        lab.down()
+        assert traces(name) == []
+        assert machine_state() == before
+        lab.down()
+
+    def test_after_a_start_that_failed(self, monkeypatch):
+        name = f"test-{os.getpid()}-bad"
+        monkeypatch.setattr(Cgroups, "spec", "no-such-hierarchy:no-such-option")
+        with pytest.raises(LabError) as caught:
+            Lab.up(name, hosts=1)
+        assert "node1: the host ended while it was starting" in str(caught.value)
+        assert "no-such-hierarchy" in str(caught.value), "the console's last lines are told"
+        assert traces(name) == []
+
+    @pytest.mark.parametrize("after", [0.25, 0.35, 0.45, 0.6, 0.9])
+    def test_after_an_up_that_was_killed(self, after):
+        name = f"test-{os.getpid()}-killed"
+        process = cli("up", "--hosts", "2", "--name", name, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        time.sleep(after)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert cli("down", "--name", name).wait(60) == 0
+        assert traces(name) == []
+
+    def test_after_an_image_build_that_was_killed(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("PROVISIONER_LAB_DIR", str(tmp_path))
+        process = cli("up", "--hosts", "1", stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("images/building-*/root/proc/1")) and time.monotonic() < deadline:
+            time.sleep(0.2)
+            assert process.poll() is None
+            if list(tmp_path.glob("images/building-*/root/usr/bin")):
+                break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert cli("down").wait(60) == 0
+        assert [path for path in tmp_path.rglob("*") if path != tmp_path / "images"] == []
+        assert traces("lab") == []
+
+
+def machine_state():
+    """What a lab must not touch."""
+    said = subprocess.run(
+        "ip -br link; ip -br address; ip netns list; iptables-save; sysctl -a",
+        shell=True, check=False, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    moving = ("fs.dentry-state", "fs.file-nr", "fs.inode", "kernel.random", "kernel.ns_last_pid", "pty.nr", "fs.quota")
+    return [line for line in said.splitlines() if not line.startswith(moving) and ".nr " not in line]
