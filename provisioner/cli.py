@@ -1,7 +1,5 @@
 """Commands: parse, wire, exit code; nothing else. What they need is imported when they run, so that --help is quick."""
 
-# ruff: noqa: PLC0415
-
 from __future__ import annotations
 
 import contextlib
@@ -125,9 +123,11 @@ def _run(
 
     with _told():
         inventory = load(path)
-        with report.observer(json=json, verbose=verbose) as observer:
-            with Run(inventory, observer, owner=_owner(), ignore=ignore or ()) as run:
-                result = job(run)
+        with (
+            report.observer(json=json, verbose=verbose) as observer,
+            Run(inventory, observer, owner=_owner(), ignore=ignore or ()) as run,
+        ):
+            result = job(run)
         report.show(result, json=json, verbose=verbose)
         raise typer.Exit(result.exit_code)
 

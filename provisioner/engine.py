@@ -35,7 +35,7 @@ from provisioner.system import facts as system_facts
 from provisioner.transport import connect_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from provisioner.inventory import Inventory
     from provisioner.model import Drift, Event, Observer
@@ -47,7 +47,7 @@ _FAILED_HERE, _FAILED_ALL = 70, 71  # exit codes of templates/lib.sh: fail, fail
 
 @dataclass
 class Run:
-    """One run over one inventory. `on_write(host)` is told of every write, before it goes out.
+    """One run over one inventory.
 
     owner: who runs it, for whoever meets its locks. ignore: the ids of warnings to leave out.
     Use as a context manager: leaving it closes the connections, which also gives the hosts' locks back.
@@ -56,7 +56,6 @@ class Run:
     inventory: Inventory
     observer: Observer
     owner: str = ""
-    on_write: Callable[[str], None] | None = None
     ignore: Collection[str] = ()
     connections: dict[str, Connection] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -151,7 +150,6 @@ class Run:
         found = connect_all(
             [self.inventory.target(name) for name in names],
             on_change=lambda host, text: self._tell(HostChanged(host, "connect", text)),
-            before_write=self.on_write,
         )
         for name, connection in found.items():
             if isinstance(connection, ProvisionerError):

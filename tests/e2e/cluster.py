@@ -1,0 +1,129 @@
+"""A lab with an inventory, and `provisioner` run against it as a user would: another process, in the lab's network."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provisioner.lab import Lab, enter_switch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+KILLED = Path(__file__).with_name("killed.py")
+PROBE_IMAGE = "tests/box"
+
+
+@dataclass
+class Run:
+    """How a command ended. `report` is its JSON document, where it printed one."""
+
+    code: int
+    out: str
+    err: str
+    report: dict[str, Any] = field(default_factory=dict)
+
+    def outcome(self, step: str, host: str) -> dict[str, Any]:
+        return next(o for o in self.report["outcomes"] if (o["step"], o["host"]) == (step, host))
+
+    def state(self, step: str, host: str) -> str:
+        return str(self.outcome(step, host)["state"])
+
+    @property
+    def proven(self) -> bool:
+        proofs = self.report["proofs"]
+        return bool(proofs) and all(p["state"] == "settled" and p["pairs"] for p in proofs)
+
+
+@dataclass
+class Cluster:
+    """`hosts`: those of the lab that the inventory names; `extra`: more of it, YAML at top level."""
+
+    lab: Lab
+    folder: Path
+    hosts: tuple[str, ...] = ()
+    per_host: dict[str, str] = field(default_factory=dict)
+    ssh: str = ""
+    store: str = "{kind: consul}"
+    networks: str = "{demo: {subnet: 10.99.0.0/24}}"
+    extra: str = ""
+
+    @property
+    def inventory(self) -> Path:
+        """Written anew at each call, so that a test may change what it is made of."""
+        path = self.folder / "inventory.yml"
+        known = self.folder / "known_hosts"
+        names = self.hosts or self.lab.hosts
+        entries = "".join(f"  {n}: {{address: {self.lab.address(n)}{self.per_host.get(n, '')}}}\n" for n in names)
+        path.write_text(
+            f"cluster: test\nssh: {{user: root, key: {self.lab.key}, host_keys: accept-new, known_hosts: {known}{self.ssh}}}\n"
+            f"hosts:\n{entries}store: {self.store}\nnetworks: {self.networks}\n{self.extra}"
+        )
+        return path
+
+    def popen(self, argv: Iterable[str], **keywords: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            list(argv),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            preexec_fn=lambda: enter_switch(self.lab.name),
+            **keywords,
+        )
+
+    def run(self, command: str, *options: str, timeout: float = 240) -> Run:
+        argv = [sys.executable, "-m", "provisioner", command, str(self.inventory), "--json", *options]
+        return self._ended(self.popen(argv), timeout)
+
+    def killed(self, after: int, when: str = "answered") -> Run:
+        """`up`, whose controller is killed (SIGKILL) after so many writes; code -9 then."""
+        argv = [sys.executable, str(KILLED), str(after), when, "up", str(self.inventory), "--json"]
+        return self._ended(self.popen(argv), 240)
+
+    def _ended(self, process: subprocess.Popen[str], timeout: float) -> Run:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            raise AssertionError(f"still running after {timeout} s:\n{out}\n{err}") from None
+        try:
+            report = json.loads(out)
+        except ValueError:
+            report = {}
+        return Run(process.returncode, out, err, report)
+
+    def up(self) -> Run:
+        """`up` that must end settled and proven."""
+        run = self.run("up")
+        assert run.code == 0, run.err
+        assert run.proven, run.err
+        return run
+
+    # -- the hosts, from inside -----------------------------------------------------------------------------------
+
+    def sh(self, host: str, script: str, *, check: bool = True, timeout: float = 60) -> str:
+        return self.lab.exec(host, ["sh", "-c", script], check=check, timeout=timeout).stdout.strip()
+
+    def file(self, host: str, path: str) -> str:
+        return self.sh(host, f"cat {path} 2>/dev/null", check=False)
+
+    def engine(self, host: str, what: str) -> str:
+        return self.sh(host, f"docker info --format '{{{{.{what}}}}}'")
+
+    def started(self, host: str, container: str) -> str:
+        return self.sh(host, f"docker inspect -f '{{{{.State.Running}}}} {{{{.State.StartedAt}}}}' {container}")
+
+    def box(self, host: str, name: str, network: str = "bridge", options: str = "") -> None:
+        """A container that does nothing for long, made of the host's own programs."""
+        self.sh(
+            host,
+            f"docker image inspect {PROBE_IMAGE} >/dev/null 2>&1 || tar c -T /dev/null | docker import - {PROBE_IMAGE} >/dev/null;"
+            f" docker run -d --name {name} --network {network} {options} -v /usr:/usr:ro -v /bin:/bin:ro -v /lib:/lib:ro"
+            f" -v /lib64:/lib64:ro {PROBE_IMAGE} sleep 3600 >/dev/null",
+        )

@@ -1,0 +1,187 @@
+"""The main job on real hosts: from what there is to a proven network, again, with more hosts, and after a power cut."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.cluster import Cluster
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.lab
+
+NODES = ("node1", "node2", "node3")
+
+
+@pytest.fixture
+def cluster(make_lab, tmp_path: Path) -> Cluster:
+    return Cluster(make_lab(hosts=3), tmp_path)
+
+
+def everywhere(cluster: Cluster, script: str, hosts=NODES) -> dict[str, str]:
+    return {host: cluster.sh(host, script) for host in hosts}
+
+
+RUNNING = "systemctl show -p MainPID,ActiveEnterTimestampMonotonic docker consul"
+
+
+def test_bare_hosts_become_a_proven_network(make_lab, tmp_path):
+    cluster = Cluster(make_lab(hosts=3, image="bare"), tmp_path)
+    for host in NODES:
+        assert cluster.sh(host, "command -v dockerd consul iptables", check=False) == ""
+    run = cluster.up()
+    assert {run.state("packages", host) for host in NODES} == {"converged"}
+    assert len(run.report["proofs"][0]["pairs"]) == 6
+    assert cluster.up().report["writes"] == 0
+
+
+def test_installed_hosts_become_a_proven_network_and_the_second_time_nothing_is_written(cluster):
+    """Containers that ran before still run, since the same moment; the other keys of daemon.json stay."""
+    other = {"log-level": "warn", "labels": ["rack=é1"], "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 2048}}}
+    cluster.sh("node2", f"mkdir -p /etc/docker; cat >/etc/docker/daemon.json <<'X'\n{json.dumps(other)}\nX\nsystemctl restart docker")
+    for host in NODES:
+        cluster.box(host, "before")
+    before = {host: cluster.started(host, "before") for host in NODES}
+    engines = everywhere(cluster, "systemctl show -p MainPID docker")
+
+    first = cluster.up()
+    assert first.report["writes"] > 0
+    assert {host: cluster.started(host, "before") for host in NODES} == before
+    assert all(state.startswith("true") for state in before.values())
+    assert everywhere(cluster, "systemctl show -p MainPID docker") == engines
+    written = json.loads(cluster.file("node2", "/etc/docker/daemon.json"))
+    assert written == {**other, "cluster-store": "consul://127.0.0.1:8500", "cluster-advertise": "192.168.56.12:2376"}
+    assert json.loads(cluster.sh("node2", "cat /etc/docker/daemon.json.*.bak")) == other
+
+    marks = everywhere(cluster, "find /etc /var/lib/consul/node-id -newermt '-1 day' -type f -printf '%p %T@\n' | sort")
+    second = cluster.up()
+    assert second.report["writes"] == 0
+    assert {o["state"] for o in second.report["outcomes"]} == {"settled"}
+    assert everywhere(cluster, "find /etc /var/lib/consul/node-id -newermt '-1 day' -type f -printf '%p %T@\n' | sort") == marks
+    assert cluster.run("plan").code == 0
+    assert cluster.run("verify").code == 0
+
+
+def test_plan_shows_the_real_files_and_changes_nothing(cluster):
+    cluster.sh("node1", "mkdir -p /etc/docker; echo '{\"debug\": true}' >/etc/docker/daemon.json")
+    before = everywhere(cluster, "find /etc /var/lib /run -xdev -type f 2>/dev/null | sort | xargs sha256sum 2>/dev/null | grep -v journal")
+    run = cluster.run("plan")
+    assert run.code == 2
+    assert run.report["writes"] == 0
+    drift = next(d for d in run.outcome("daemon", "node1")["drifts"] if d["what"] == "/etc/docker/daemon.json")
+    assert drift["found"] == '{"debug": true}\n'
+    assert json.loads(drift["wanted"]) == {
+        "debug": True,
+        "cluster-store": "consul://127.0.0.1:8500",
+        "cluster-advertise": "192.168.56.11:2376",
+    }
+    assert '+    "cluster-store": "consul://127.0.0.1:8500"' in run.err
+    after = everywhere(cluster, "find /etc /var/lib /run -xdev -type f 2>/dev/null | sort | xargs sha256sum 2>/dev/null | grep -v journal")
+    changed = {h: set(after[h].splitlines()) ^ set(before[h].splitlines()) for h in NODES}
+    ours = [line for lines in changed.values() for line in lines if "docker" in line or "consul" in line or "provisioner" in line]
+    assert ours == []
+
+
+def test_verify_and_status_tell_what_is_and_repair_nothing(cluster):
+    run = cluster.run("verify")
+    assert run.code == 1
+    assert run.report["writes"] == 0
+    cluster.up()
+    cluster.sh("node3", "systemctl stop docker docker.socket")
+    run = cluster.run("verify")
+    assert run.code == 1
+    assert run.state("daemon", "node3") == "drifted"
+    assert cluster.sh("node3", "systemctl is-active docker", check=False) == "inactive"
+    missing = {(p["source"], p["target"]) for p in run.report["proofs"][0]["pairs"] if not p["proven"]}
+    assert missing == {(a, b) for a in NODES for b in NODES if a != b and "node3" in (a, b)}
+    status = cluster.run("status")
+    assert status.code == 0
+    by_host = {s["host"]: s for s in status.report["summaries"]}
+    assert by_host["node1"]["networks"] == ["demo"]
+    assert by_host["node1"]["store_role"] == "server"
+    assert by_host["node3"]["engine"].endswith("(stopped)")
+
+
+def test_a_host_that_is_added_joins_without_disturbing_the_others(make_lab, tmp_path):
+    cluster = Cluster(make_lab(hosts=4), tmp_path, hosts=NODES)
+    cluster.up()
+    for host in NODES:
+        cluster.box(host, f"app-{host}", network="demo")
+    running = everywhere(cluster, RUNNING)
+    started = {host: cluster.started(host, f"app-{host}") for host in NODES}
+    cluster.hosts = ("node4", *NODES)  # first in the file: it must not become a server in the place of another
+    run = cluster.up()
+    assert len(run.report["proofs"][0]["pairs"]) == 12
+    assert everywhere(cluster, RUNNING) == running
+    assert {host: cluster.started(host, f"app-{host}") for host in NODES} == started
+    cluster.box("node4", "app-node4", network="demo")
+    assert "1 received" in cluster.sh("node4", "docker exec app-node4 ping -c 1 -W 5 app-node1")
+    assert cluster.up().report["writes"] == 0
+
+
+def test_from_two_hosts_to_three_the_store_grows_from_one_server_to_three(cluster):
+    cluster.hosts = NODES[:2]
+    cluster.up()
+    assert len(json.loads(cluster.sh("node1", "curl -s 127.0.0.1:8500/v1/status/peers"))) == 1
+    cluster.sh("node1", "curl -s -X PUT -d kept 127.0.0.1:8500/v1/kv/mine")
+    cluster.hosts = NODES
+    cluster.up()
+    assert len(json.loads(cluster.sh("node1", "curl -s 127.0.0.1:8500/v1/status/peers"))) == 3
+    assert cluster.sh("node3", "curl -s 127.0.0.1:8500/v1/kv/mine?raw") == "kept"
+    assert cluster.up().report["writes"] == 0
+
+
+def test_after_a_power_cut_of_all_hosts_everything_comes_back_by_itself(cluster):
+    cluster.up()
+    for host in NODES:
+        cluster.box(host, f"app-{host}", network="demo", options="--restart always")
+    assert "1 received" in cluster.sh("node1", "docker exec app-node1 ping -c 1 -W 5 app-node3")
+    for host in NODES:
+        cluster.lab.stop(host)
+    for host in NODES:
+        cluster.lab.start(host)
+    reached = "for n in $(seq 90); do docker exec app-{0} ping -c 1 -W 1 app-{1} 2>/dev/null && break; sleep 1; done"
+    for one in NODES:
+        for other in NODES:
+            if one != other:
+                assert "1 received" in cluster.sh(one, reached.format(one, other), timeout=200), (one, other)
+    assert cluster.up().report["writes"] == 0
+
+
+def test_what_needs_a_restart_is_restarted_one_host_at_a_time(cluster):
+    """Another advertised address: the engine takes it up at a start only."""
+    cluster.up()
+    for number, host in enumerate(NODES, 1):
+        cluster.sh(host, f"ip address add 192.168.56.{110 + number}/24 dev eth0")
+    cluster.per_host = {f"node{n}": f", advertise: 192.168.56.{110 + n}" for n in (1, 2, 3)}
+    run = cluster.run("plan")
+    assert run.code == 2
+    assert any(d["note"] == "restart" for d in run.outcome("daemon", "node1")["drifts"])
+    cluster.up()
+    active = [cluster.sh(h, "systemctl show -p InactiveExitTimestampMonotonic,ActiveEnterTimestampMonotonic --value docker") for h in NODES]
+    spans = sorted((int(begin), int(end)) for begin, end in (sorted(text.split()) for text in active))
+    assert all(earlier[1] <= later[0] for earlier, later in zip(spans, spans[1:], strict=False)), spans
+    assert cluster.up().report["writes"] == 0
+
+
+def test_an_engine_that_does_not_come_back_gets_its_old_file_and_the_run_stops_there(cluster):
+    cluster.up()
+    old = {host: cluster.file(host, "/etc/docker/daemon.json") for host in NODES}
+    for number, host in enumerate(NODES, 1):
+        cluster.sh(host, f"ip address add 192.168.56.{110 + number}/24 dev eth0")
+    refuse = "[Service]\\nExecStartPre=/bin/sh -c \"! grep 192.168.56.111 /etc/docker/daemon.json\"\\n"
+    cluster.sh("node1", f"printf '{refuse}' >/etc/systemd/system/docker.service.d/refuse.conf; systemctl daemon-reload")
+    before = {host: cluster.sh(host, "systemctl show -p MainPID docker") for host in NODES[1:]}
+    cluster.per_host = {f"node{n}": f", advertise: 192.168.56.{110 + n}" for n in (1, 2, 3)}
+    run = cluster.run("up")
+    assert run.code == 1
+    assert "the old file is back and the engine runs with it" in run.err
+    assert "192.168.56.111" in run.err  # the last lines of its log
+    assert cluster.file("node1", "/etc/docker/daemon.json") == old["node1"]
+    assert cluster.sh("node1", "systemctl is-active docker") == "active"
+    assert {host: cluster.sh(host, "systemctl show -p MainPID docker") for host in NODES[1:]} == before
+    assert {host: cluster.file(host, "/etc/docker/daemon.json") for host in NODES} == old
