@@ -6,8 +6,9 @@ value never hides another.
 
 from __future__ import annotations
 
-import ipaddress
-from ipaddress import IPv4Address, IPv4Network
+import os
+import stat
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic_core import PydanticCustomError
@@ -17,6 +18,7 @@ from provisioner.inventory.problems import Location, code, nearest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from ipaddress import IPv4Address, IPv4Network
     from pathlib import Path
 
     from provisioner.inventory.document import Document
@@ -60,15 +62,16 @@ def check_files(document: Document, folder: Path) -> None:
 
 
 def _unusable(path: Path) -> str:
+    """Why a file can't be read, or nothing. It is not opened: a named pipe would wait for its writer."""
     try:
-        with path.open("rb"):
-            return ""
+        mode = path.stat().st_mode
     except FileNotFoundError:
         return "does not exist"
-    except IsADirectoryError:
-        return "is a folder, not a file"
     except (OSError, ValueError) as error:
         return f"can't be read: {getattr(error, 'strerror', None) or 'no usable path'}"
+    if not stat.S_ISREG(mode):
+        return "is a folder, not a file" if stat.S_ISDIR(mode) else "is not an ordinary file"
+    return "" if os.access(path, os.R_OK) else "can't be read: Permission denied"
 
 
 def _dots(location: Location) -> str:
@@ -175,21 +178,16 @@ def _underlay(document: Document, hosts: dict[str, dict[str, Any]], subnets: dic
     known = dict(_literals(hosts))
     for name, entry in hosts.items():
         known.setdefault(name, _sound(values.address, entry.get("address")) or "")
+    owned = sorted((int(ip), name) for name, word in known.items() if (ip := _sound(values.ipv4, word)))
+    numbers = [number for number, _ in owned]
     for network, subnet in subnets.items():
-        held = [f"{name} ({word})" for name, word in known.items() if _within(word, subnet)]
+        first, last = int(subnet.network_address), int(subnet.broadcast_address)
+        held = [name for _, name in owned[bisect_left(numbers, first) : bisect_right(numbers, last)]]
         if held:
+            told = ", ".join(f"{name} ({known[name]})" for name in held[:_NAMED])
             more = f" and {len(held) - _NAMED} more" if len(held) > _NAMED else ""
-            text = (
-                f"networks.{network}.subnet: {subnet} holds the hosts' own addresses: {', '.join(held[:_NAMED])}{more}"
-            )
+            text = f"networks.{network}.subnet: {subnet} holds the hosts' own addresses: {told}{more}"
             document.refuse(("networks", network, "subnet"), text)
-
-
-def _within(word: str, subnet: IPv4Network) -> bool:
-    try:
-        return ipaddress.ip_address(word) in subnet
-    except ValueError:
-        return False
 
 
 def _room(document: Document, name: str, subnet: IPv4Network, hosts: int) -> None:

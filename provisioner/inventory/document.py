@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
@@ -110,9 +111,23 @@ def _text(path: Path, document: Document) -> str | None:
     return None
 
 
+class _Composer(Composer):
+    """Gives up on a file of too many values where it is found out, not after all of it was read."""
+
+    nodes = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.nodes += 1
+        if self.nodes > 2 * MOST_VALUES:  # keys are nodes too
+            mark = self.parser.peek_event().start_mark
+            raise _Stop(Problem(mark.line + 1, mark.column + 1, f"the file has more than {MOST_VALUES} values"))
+        return super().compose_node(parent, index)
+
+
 def _compose(text: str) -> Any:
     """The root node. Nesting is bounded here, before recursion is."""
     yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _Composer
     yaml.max_depth = DEEPEST
     yaml.composer.warn_double_anchors = False
     return yaml.compose(text)

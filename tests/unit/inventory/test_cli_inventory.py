@@ -81,15 +81,15 @@ def test_importing_the_commands_imports_nothing_heavy() -> None:
 
 
 def test_loading_is_quick() -> None:
-    """Import and load in a new process: 0.12 s on two cores of 2025; the limit leaves room for a busy machine."""
+    """Import and load in a new process: 0.11 s where this was written; processor time, so that a busy machine is no failure."""
     text = (
-        "import time; began = time.perf_counter()\n"
+        "import time; began = time.process_time()\n"
         "from pathlib import Path; from provisioner.inventory import load\n"
         f"load(Path({LAB!r}), check_files=False)\n"
-        "print(time.perf_counter() - began)"
+        "print(time.process_time() - began)"
     )
     times = [
         float(subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout)
         for _ in range(3)
     ]
-    assert min(times) < 0.6
+    assert min(times) < 0.4

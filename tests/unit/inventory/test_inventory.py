@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -157,3 +158,13 @@ def test_a_public_key_is_not_the_private_one(problems: Callable[..., list[str]],
     assert problems(ssh="ssh: {key: id.pub}") == [
         f"2:12: ssh.key: {str(tmp_path / 'id.pub')!r} is the public key; name the private one"
     ]
+
+
+def test_a_key_that_is_a_pipe_is_refused_without_waiting(problems: Callable[..., list[str]], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "id")
+    assert problems(ssh="ssh: {key: id}") == [f"2:12: ssh.key: {str(tmp_path / 'id')!r} is not an ordinary file"]
+
+
+def test_a_name_that_is_too_long_for_a_file(problems: Callable[..., list[str]]) -> None:
+    (problem,) = problems(ssh=f"ssh: {{key: {'x' * 300}}}")
+    assert problem.endswith("can't be read: File name too long")

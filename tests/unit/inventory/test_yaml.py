@@ -112,6 +112,10 @@ def test_too_large(tmp_path: Path) -> None:
     )
 
 
+def test_too_many_values_are_not_read_to_the_end(problems: Callable[..., list[str]]) -> None:
+    assert problems("- x\n" * 200_000) == ["40000:3: the file has more than 20000 values"]
+
+
 def test_aliases_that_multiply_are_stopped_soon(problems: Callable[..., list[str]]) -> None:
     levels = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
     began = time.monotonic()
