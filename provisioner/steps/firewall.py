@@ -81,5 +81,7 @@ def _files(plan: firewall.Plan) -> dict[str, str]:
     """Path -> text of what is on the host for its next boot."""
     return {
         firewall.SCRIPT: render.script("firewall.sh.j2", plan=plan, jump=firewall.iptables.JUMP),
-        firewall.UNIT_FILE: render.text("firewall.service.j2", loaders=firewall.LOADERS, script=firewall.SCRIPT),
+        firewall.UNIT_FILE: render.text(
+            "firewall.service.j2", loaders=firewall.LOADERS, used=plan.loaders, script=firewall.SCRIPT
+        ),
     }

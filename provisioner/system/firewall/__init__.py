@@ -36,10 +36,9 @@ FILES: tuple[str, ...] = (SCRIPT, UNIT_FILE)
 TCP_PORTS, UDP_PORTS = ports.TCP, ports.UDP
 
 # Units that load rules when they start. Ours comes after them, and again whenever they are restarted or reloaded.
-LOADERS = (
-    "nftables.service", "iptables.service", "ip6tables.service", "netfilter-persistent.service",
-    "ufw.service", "firewalld.service",
-)  # fmt: skip
+_NATIVE = ("nftables.service", "iptables.service", "ip6tables.service")
+_FIREWALLD = "firewalld.service"
+LOADERS = (*_NATIVE, "netfilter-persistent.service", "ufw.service", _FIREWALLD)
 
 # Three short processes. iptables-save without -t because -t would load the table it asks for; -t of nft leaves out the
 # elements of named sets, which may be many. An active unit has a link in /run/systemd/units.
@@ -74,6 +73,7 @@ class Plan:
     """What one host's firewall needs. The texts are what the script on the host applies; "" where not used.
 
     gates: "family table chain" of each foreign nftables chain that is to let our peers in.
+    loaders: the units after whose restart our rules must be renewed.
     """
 
     rules: tuple[Rules, ...]
@@ -82,6 +82,7 @@ class Plan:
     nft_own: str = ""
     nft_gate: str = ""
     gates: tuple[str, ...] = ()
+    loaders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,21 @@ def plan(facts: Facts, peers: Sequence[IPv4Address]) -> Plan:
         gates = found.nft.gates
         own, gate = nftables.own(peers), nftables.gate(peers)
         rules.append(Rules("nftables", found.nft.found(), nftables.wanted(peers, gates)))
-    return Plan(tuple(rules), v4, v6, own, gate, tuple(each.label for each in gates))
+    return Plan(tuple(rules), v4, v6, own, gate, tuple(each.label for each in gates), _loaders(found.says))
+
+
+def _loaders(says: frozenset[str]) -> tuple[str, ...]:
+    """The loaders that this host uses, never two that exclude each other.
+
+    firewalld's start stops the native units. Were ours part of both, a restart of firewalld would have to stop and to
+    restart ours in one go, and systemd would refuse it (tried).
+    """
+    used = [unit for unit in LOADERS if {f"active={unit}", f"enabled={unit}"} & says]
+    if _FIREWALLD in used and f"active={_FIREWALLD}" in says:
+        return tuple(unit for unit in used if unit not in _NATIVE)
+    if set(used) & set(_NATIVE):
+        used = [unit for unit in used if unit != _FIREWALLD]
+    return tuple(used)
 
 
 def other_managers(facts: Facts) -> tuple[str, ...]:
