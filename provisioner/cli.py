@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -158,6 +159,7 @@ def _told() -> Iterator[None]:
 
 def main() -> None:
     """The command line; wrong words exit with 64, as sysexits.h has it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of an exception: the terminal is left clean
     try:
         code = app(standalone_mode=False)
     except typer.Abort:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import tenacity
@@ -20,7 +21,6 @@ from provisioner.errors import CommandFailed, ProvisionerError, StepFailed
 from provisioner.model import (
     Finding,
     HostChanged,
-    Notice,
     Outcome,
     PhaseBegan,
     PhaseEnded,
@@ -113,7 +113,7 @@ class Run:
                 self.connections,
                 network,
                 run=secrets.token_hex(3),
-                observer=lambda host, text, phase=name: self._tell(HostChanged(host, phase, text)),
+                observer=partial(self._progress, name),
             )
             self.proofs.append(result)
             outcomes = tuple(Outcome(host, name, result.state, error="") for host in self.site.live)
@@ -149,7 +149,7 @@ class Run:
         self._tell(PhaseBegan("connect", "Connect", names))
         found = connect_all(
             [self.inventory.target(name) for name in names],
-            on_change=lambda host, text: self._tell(HostChanged(host, "connect", text)),
+            on_change=partial(self._progress, "connect"),
         )
         for name, connection in found.items():
             if isinstance(connection, ProvisionerError):
@@ -359,8 +359,8 @@ class Run:
     def _tell(self, event: Event) -> None:
         self.observer.event(event)
 
-    def notice(self, text: str) -> None:
-        self._tell(Notice(text))
+    def _progress(self, phase: str, host: str, text: str) -> None:
+        self._tell(HostChanged(host, phase, text))
 
 
 def _parsed(
