@@ -1,0 +1,142 @@
+# shellcheck shell=sh
+# What scripts/demo and scripts/test share: stages with their seconds, packages, Python and the virtual environment.
+# It is sourced by them, with these set: the checkout, and a file for long output.
+: "${root:?}" "${log:?}"
+
+die() { # LINE: what is missing, and what to do about it
+    printf '%s\n' "$1" >&2
+    exit 1
+}
+
+# One line: its text while it runs, its seconds when it has ended. Its output goes to the log; on failure its end is shown.
+stage() { # TEXT COMMAND...
+    text=$1
+    shift
+    printf '%-52s ' "$text"
+    began=$(date +%s)
+    printf '\n== %s\n' "$text" >>"$log"
+    before=$(wc -c <"$log")
+    if "$@" >>"$log" 2>&1 </dev/null; then
+        printf '%4d s\n' $(($(date +%s) - began))
+        return
+    fi
+    printf 'failed after %d s\n' $(($(date +%s) - began))
+    tail -c +$((before + 1)) "$log" | tail -n 20 | sed 's/^/    /' >&2
+    if tail -c +$((before + 1)) "$log" | grep -q -i -E "$no_network"; then
+        printf 'No network: this stage needs one (%s). When it is there, run this again.\n' "$(no_network_for "$text")" >&2
+    fi
+    die "All it said: $log"
+}
+
+no_network='could not resolve|temporary failure (in name )?resol|name or service not known|network is unreachable|no route to host|could not connect to|newconnectionerror|failed to establish a new connection|connection timed out|unable to connect to'
+
+no_network_for() { # TEXT of a stage
+    case $1 in
+    python*) echo "pip downloads what pyproject.toml names" ;;
+    *) echo "apt downloads packages" ;;
+    esac
+}
+
+need_debian() {
+    # A system that is neither may still have such a file, or none.
+    like=$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${ID_LIKE:-}") || like=
+    case " $like " in
+    *" debian "* | *" ubuntu "*) ;;
+    *) die "This needs Debian or Ubuntu; here is ${like:-an unknown system}." ;;
+    esac
+    command -v apt-get >/dev/null || die "This needs apt-get, which is not here."
+}
+
+missing_packages() { # PACKAGE...: those that are not installed
+    for package; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || printf '%s\n' "$package"
+    done
+}
+
+# Debian starts a service as soon as its package is installed, unless this file says no. It is there for that moment only,
+# and only where the machine has none of its own.
+policy=/usr/sbin/policy-rc.d
+policy_text='#!/bin/sh
+# Made by scripts/test or scripts/demo of provisioner while it installs packages: no service is started. Remove it freely.
+exit 101'
+
+forbid_starts() {
+    allow_starts # what a killed run has left
+    [ -e "$policy" ] || { printf '%s\n' "$policy_text" >"$policy" && chmod 755 "$policy"; }
+}
+
+allow_starts() {
+    [ ! -e "$policy" ] || [ "$(cat "$policy")" != "$policy_text" ] || rm -f "$policy"
+}
+
+apt_install() { # PACKAGE...: without what they only recommend, and without starting a service
+    forbid_starts
+    trap allow_starts EXIT
+    trap 'exit 130' INT TERM HUP
+    apt_get install "$@" || { apt_get update && apt_get install "$@"; }
+    code=$?
+    allow_starts
+    trap - EXIT INT TERM HUP
+    return "$code"
+}
+
+apt_get() {
+    DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120 -o APT::Install-Recommends=false \
+        -o Acquire::Retries=2 -o Acquire::http::Timeout=20 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
+}
+
+new_enough='import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))'
+
+# Sets $python to a Python 3.11 or later that can make virtual environments.
+find_python() {
+    for python in python3 python3.14 python3.13 python3.12 python3.11; do
+        python=$(command -v "$python") && "$python" -c "$new_enough" 2>/dev/null && return
+    done
+    return 1
+}
+
+# The same, or one line that says what to do.
+need_python() {
+    find_python && return
+    version=$(python3 -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null) || version=
+    case $version in
+    "") die "There is no python3 here: apt-get install python3-venv" ;;
+    3.[0-9].* | 3.10.*)
+        die "python3 is $version here, and provisioner needs 3.11 or later: install one beside it (where the system has it: apt-get install python3.11-venv) and run this again." ;;
+    *) die "python3 $version can't make virtual environments: apt-get install python3-venv" ;;
+    esac
+}
+
+# Makes .venv in the checkout, or brings it up to date. Does nothing when it was made from the pyproject.toml of today.
+make_venv() { # KIND: demo (what provisioner needs), or dev (also what the tests need)
+    venv=$root/.venv
+    if [ -e "$venv/bin/python" ]; then
+        # Made with a Python that is gone or too old, or for a checkout that was elsewhere.
+        "$venv/bin/python" -c "$new_enough" && [ "$(cat "$venv/checkout" 2>/dev/null || echo "$root")" = "$root" ] || rm -rf "$venv"
+    fi
+    [ -e "$venv/bin/python" ] || "$python" -m venv "$venv" || return
+    printf '%s\n' "$root" >"$venv/checkout" || return
+    wanted=
+    [ "$1" = demo ] || wanted=$("$venv/bin/python" -c \
+        'import sys, tomllib; print(*tomllib.load(open(sys.argv[1], "rb"))["dependency-groups"]["dev"], sep="\n")' "$root/pyproject.toml") || return
+    # Each line is one word for pip.
+    printf '%s\n' "$wanted" | tr '\n' '\0' | xargs -0 -r env PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
+        "$venv/bin/python" -m pip install --progress-bar off --editable "$root" || return
+    cp "$root/pyproject.toml" "$venv/made-for-$1" || return
+    give_back "$venv"
+}
+
+venv_is_current() { # KIND
+    for kind in "$1" dev; do
+        cmp -s "$root/pyproject.toml" "$root/.venv/made-for-$kind" && [ "$(cat "$root/.venv/checkout")" = "$root" ] &&
+            "$root/.venv/bin/python" -c "$new_enough" 2>/dev/null && return
+    done
+    return 1
+}
+
+# What root makes in somebody's checkout belongs to them.
+give_back() { # PATH...
+    [ "$(id -u)" != 0 ] || for path; do
+        [ ! -e "$path" ] || chown -R -h --reference="$root" "$path" || return
+    done
+}
