@@ -1,0 +1,6 @@
+"""What is proven, one file per proof, in this order: behaviour that a host's configuration can't show.
+
+overlay: every host reaches every other one over an overlay network, by name and by address, at full packet size.
+"""
+
+PROOFS = ("overlay",)

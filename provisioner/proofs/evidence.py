@@ -1,0 +1,55 @@
+"""What one probe said, line by line. Pure: the other side of templates/probe.pl."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+FACTS = ("name", "address", "by_name", "full")
+
+
+@dataclass
+class Evidence:
+    """What one host's probe has told so far. Peers are numbers: the hosts' places in the proof.
+
+    seen: (peer, fact) -> seconds since "go". lacks: (peer, fact) -> why not. largest: peer -> bytes of the largest
+    packet that came back where full ones don't. heard: the peers of which any datagram arrived, None: not told.
+    seconds: until all was known; None while the probe is at work. cpu: seconds. error: why there is no (more) evidence.
+    """
+
+    address: IPv4Address | None = None
+    mtu: int = 0
+    seen: dict[tuple[int, str], float] = field(default_factory=dict)
+    lacks: dict[tuple[int, str], str] = field(default_factory=dict)
+    largest: dict[int, int] = field(default_factory=dict)
+    heard: frozenset[int] | None = None
+    seconds: float | None = None
+    cpu: float = 0.0
+    error: str = ""
+    cure: str = ""
+
+    def take(self, line: str) -> None:
+        """Take one line of the probe's. Raises ValueError if it is none."""
+        word, _, rest = line.partition(" ")
+        words = rest.split()
+        match word, words:
+            case "ready", [address, mtu]:
+                self.address, self.mtu = IPv4Address(address), int(mtu)
+            case "see", [peer, fact, seconds] if fact in FACTS:
+                self.seen[int(peer), fact] = float(seconds)
+            case "lack", [peer, fact, *_] if fact in FACTS:
+                self.lacks[int(peer), fact] = rest.split(" ", 2)[2]
+            case "largest", [peer, size]:
+                self.largest[int(peer)] = int(size)
+            case "heard", peers:
+                self.heard = frozenset(map(int, peers))
+            case "done", [seconds, cpu]:
+                self.seconds, self.cpu = float(seconds), float(cpu)
+            case "error", [_, *_]:
+                self.error = rest
+            case _:
+                raise ValueError(f"a probe does not say {line[:80]!r}")
+
+    def proven(self, peer: int) -> bool:
+        """Whether every fact about a peer has been seen."""
+        return all((peer, fact) in self.seen for fact in FACTS)

@@ -1,0 +1,210 @@
+"""One probe, from its start to its end, as the controller sees it; and all of them side by side."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from provisioner import render
+from provisioner.errors import ProvisionerError, TimedOut, TransportError
+from provisioner.proofs.evidence import Evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
+    from ipaddress import IPv4Network
+
+    from provisioner.transport import Connection, Stream
+
+_LATE = 10.0  # seconds that a probe may be late with its last words
+_END = 20.0  # seconds for a container and its image to be removed
+_INTERRUPTED = 5.0  # seconds that Ctrl-C waits for that
+_LABEL = 63  # characters: the longest name in DNS
+_LOST = "look at the host and at the network between; the probe ends by itself"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all probes of a proof have in common. Times in seconds, see `overlay.prove`."""
+
+    run: str
+    network: str
+    subnet: IPv4Network
+    deadline: float
+    start: float
+
+    @property
+    def life(self) -> int:
+        """Seconds after which not even a hanging docker command is left."""
+        return int(2 * self.start + self.deadline) + 60
+
+
+class Probe:
+    """The probe on one host. `evidence` holds all that it said, or why there is none."""
+
+    def __init__(
+        self, connection: Connection, number: int, task: Task, observer: Callable[[str, str], None]
+    ) -> None:
+        self.name = connection.name
+        self.number = number
+        self.evidence = Evidence()
+        self.left_behind = ""
+        self._connection = connection
+        self._task = task
+        self._observer = observer
+        self._stream: Stream | None = None
+        self._released = False
+
+    @property
+    def _suffix(self) -> str:
+        # Long host names are cut, and told apart by their number.
+        room = _LABEL - len(f"provisioner-probe-{self._task.run}-")
+        return self.name if len(self.name) <= room else f"{self.name[: room - 5].rstrip('-')}-{self.number}"
+
+    @property
+    def container(self) -> str:
+        """Its name in DNS, on this network."""
+        return f"provisioner-probe-{self._task.run}-{self._suffix}"
+
+    # -- the three stages; each is called in a thread of its own, and keeps what goes wrong -----------------------
+
+    def begin(self) -> None:
+        """Start it, and wait until it says where it is."""
+        self._say("starts its probe")
+        until = time.monotonic() + self._task.start
+        try:
+            self._stream = self._connection.stream(self._script())
+            if self._released:
+                self._stream.close_stdin()
+            while not (self.evidence.address or self.evidence.error):
+                self._read(until)
+        except TimedOut:
+            self._fail(f"it did not start within {self._task.start:g} seconds", "look at: journalctl -u docker")
+        except ProvisionerError as error:
+            self._fail(str(error.what), error.cure or _LOST)
+        if not self.evidence.error:
+            self._say(f"has a probe at {self.evidence.address}, MTU {self.evidence.mtu}")
+
+    def go(self, peers: Sequence[Probe]) -> None:
+        """Tell it all the others, and wait until it has reached them or its time is over."""
+        others = [peer for peer in peers if peer is not self]
+        if self.evidence.error or not self._stream:
+            return
+        until = time.monotonic() + self._task.deadline + _LATE
+        try:
+            orders = [f"peer {peer.number} {peer.container} {peer.evidence.address}" for peer in others]
+            self._stream.send("\n".join([*orders, f"go {self._task.deadline:g}"]))
+            told = -1
+            while self.evidence.seconds is None and not self.evidence.error:
+                self._read(until)
+                reached = sum(self.evidence.proven(peer.number) for peer in others)
+                if reached != told:
+                    self._say(f"reached {reached} of {len(others)} hosts")
+                told = reached
+        except TimedOut:
+            self._fail("it has fallen silent", "look at the load of the host")
+        except ProvisionerError as error:
+            self._fail(error.what, error.cure or _LOST)
+
+    def end(self) -> None:
+        """End it, and wait until nothing of it is left."""
+        if self._stream is None:
+            return
+        try:
+            with self._stream as stream:
+                result = stream.finish(_END)
+        except TransportError as error:
+            self.left_behind = f"its probe may still be there for some minutes ({error.what})"
+        else:
+            told = _told(result.stderr)
+            if result.code and told and self.evidence.seconds is not None:
+                self.left_behind = told[0]
+
+    def release(self) -> None:
+        """Close its standard input, from any thread: it ends, and its container and image are removed."""
+        self._released = True
+        if self._stream:
+            self._stream.close_stdin()
+
+    # -- what they are made of ------------------------------------------------------------------------------------
+
+    def _script(self) -> str:
+        task = self._task
+        inside = [task.subnet[place] for place in (1, 2)]
+        return render.script(
+            "probe.sh.j2",
+            run=task.run,
+            name=self.container,
+            suffix=self._suffix,
+            network=task.network,
+            life=task.life,
+            program=render.text("probe.pl"),
+            arguments=[task.run, self.number, int(task.start) + 1, *inside],
+        )
+
+    def _read(self, until: float) -> None:
+        """Take one line. Raises TimedOut at the moment `until`; the end of the script is an error of the evidence."""
+        assert self._stream is not None  # noqa: S101  only the two stages above call it
+        line = self._stream.readline(max(until - time.monotonic(), 0.0))
+        if line is None:
+            self._ended(self._stream)
+        else:
+            try:
+                self.evidence.take(line)
+            except ValueError as error:
+                self._fail(str(error), "")
+
+    def _ended(self, stream: Stream) -> None:
+        result = stream.finish(_END)
+        what, cure = _told(result.stderr) or (_last_words(result.stderr) or f"exit code {result.code}", "")
+        self._fail(what, cure or "look at: journalctl -u docker")
+
+    def _fail(self, what: str, cure: str) -> None:
+        self.evidence.error, self.evidence.cure = what, cure
+        self._say(f"its probe failed: {what}")
+
+    def _say(self, text: str) -> None:
+        self._observer(self.name, text)
+
+
+def _told(stderr: str) -> tuple[str, str] | None:
+    """The first message of probe.sh.j2's own: what, and what to do next; with what docker said before."""
+    before, found, rest = stderr.partition("provisioner: ")
+    if not found:
+        return None
+    what, _, cure = rest.partition("\n")[0].partition("\t")
+    words = _last_words(before)
+    return f"{what} ({words})" if words else what, cure
+
+
+def _last_words(stderr: str) -> str:
+    """The last thing that docker said that is no warning, on one line."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith(("WARNING", "See '"))]
+    return lines[-1].removeprefix("docker: ")[:300] if lines else ""
+
+
+class Crew:
+    """All probes, a thread for each. However the `with` block is left: no probe is left behind."""
+
+    def __init__(self, probes: Sequence[Probe]) -> None:
+        self._probes = probes
+        self._pool = ThreadPoolExecutor(max_workers=len(probes), thread_name_prefix="probe")
+        self._work: list[Future[None]] = []
+
+    def all(self, stage: Callable[[Probe], None]) -> None:
+        """Do one stage of all probes, and wait for all. Raises what is a bug."""
+        self._work = [self._pool.submit(stage, probe) for probe in self._probes]
+        for work in self._work:
+            work.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:  # Ctrl-C, or a bug
+            for probe in self._probes:
+                probe.release()
+            wait(self._work, timeout=_INTERRUPTED)
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,110 @@
+"""From what the probes saw to what it means: pairs, and words that name hosts and causes. Pure."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import TYPE_CHECKING
+
+from provisioner.errors import ProvisionerError
+from provisioner.model import Pair
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from provisioner.proofs.evidence import Evidence
+
+VXLAN_HEADERS = 50  # bytes that the engine takes off the underlay's MTU
+_WAYS = 6  # failed pairs that an error lists; the matrix of the report has them all
+
+
+def pairs(found: Mapping[str, Evidence]) -> tuple[Pair, ...]:
+    """Every ordered pair of hosts, in the order of `found`, whose places are the numbers in the evidence."""
+    numbers = {name: number for number, name in enumerate(found, start=1)}
+    result = []
+    for source, target in permutations(found, 2):
+        seen, number = found[source].seen, numbers[target]
+        times = {fact: seen.get((number, fact)) for fact in ("name", "address", "by_name", "full")}
+        proven = found[source].proven(number)
+        detail = "" if proven else _why(source, target, found, numbers)
+        result.append(Pair(source, target, **times, detail=detail))
+    return tuple(result)
+
+
+def _why(source: str, target: str, found: Mapping[str, Evidence], numbers: Mapping[str, int]) -> str:
+    here, there = found[source], found[target]
+    for name, evidence in ((source, here), (target, there)):
+        if evidence.address is None:
+            return f"no probe on {name}: {evidence.error or 'it did not start'}"
+    if here.address == there.address:
+        return f"{source} and {target} have the same address {here.address}: these are two networks of one name"
+    if here.seconds is None:
+        return f"the probe on {source} ended early: {here.error or 'without a word'}"
+    peer = numbers[target]
+    lacks = {fact: reason for (of, fact), reason in here.lacks.items() if of == peer}
+    return "; ".join(_words(source, target, found, numbers, lacks)) or "not proven in time"
+
+
+def _words(
+    source: str, target: str, found: Mapping[str, Evidence], numbers: Mapping[str, int], lacks: Mapping[str, str]
+) -> list[str]:
+    here, there, peer = found[source], found[target], numbers[target]
+    words = [f"the name of {target} is not resolved: {lacks['name']}"] if "name" in lacks else []
+    if "address" in lacks:
+        words.append(f"{there.address}: {lacks['address']}, {_direction(source, target, found, numbers)}")
+        if there.seconds is None:
+            words.append(f"the probe on {target} ended early: {there.error or 'without a word'}")
+    elif "by_name" in lacks and "name" not in lacks:
+        words.append(f"by name: {lacks['by_name']}, and {target} has {there.address}")
+    if "full" in lacks and "address" not in lacks:
+        largest = f"the largest that did has {here.largest[peer]}" if peer in here.largest else lacks["full"]
+        words.append(f"MTU: packets of {here.mtu} bytes don't pass, {largest}")
+    return words
+
+
+def _direction(source: str, target: str, found: Mapping[str, Evidence], numbers: Mapping[str, int]) -> str:
+    """Which way datagrams get lost: an echo needs both, and each probe tells whom it heard."""
+    came, went = found[source].heard, found[target].heard
+    if came is None or went is None:
+        return "and the other side could not be asked"
+    back, there = numbers[target] in came, numbers[source] in went
+    match there, back:
+        case True, False:
+            return f"the way {source} to {target} is open, the way {target} to {source} is not"
+        case False, True:
+            return f"the way {target} to {source} is open, the way {source} to {target} is not"
+        case False, False:
+            return "nothing passes in either direction"
+        case _:
+            return "though datagrams pass in both directions"
+
+
+def trouble(network: str, found: Mapping[str, Evidence], result: Sequence[Pair]) -> str:
+    """The text of an error for the pairs that are not proven; "" when all are."""
+    failed = [pair for pair in result if not pair.proven]
+    if not failed:
+        return ""
+    details: dict[str, list[str]] = {}
+    for pair in failed:
+        details.setdefault(pair.detail, []).append(f"{pair.source} > {pair.target}")
+    answer = [f"{', '.join(ways[:3])}{' ...' if len(ways) > 3 else ''}: {why}" for why, ways in details.items()]  # noqa: PLR2004
+    if len(answer) > _WAYS:
+        answer[_WAYS:] = [f"and {len(failed) - _WAYS} more"]
+    what = f"the network {network} is not proven: {len(failed)} of {len(result)} pairs failed"
+    return str(ProvisionerError(what, answer="\n".join(answer), cure="; ".join(_cures(network, found, failed))))
+
+
+def _cures(network: str, found: Mapping[str, Evidence], failed: Sequence[Pair]) -> list[str]:
+    cures = [f"on {name}: {evidence.cure}" for name, evidence in found.items() if evidence.cure]
+    unreached = [pair for pair in failed if all(found[name].address for name in (pair.source, pair.target))]
+    if any(pair.address is None for pair in unreached):
+        cures.append("see that 4789/udp (data), 7946/tcp and 7946/udp (gossip) pass between these hosts, both ways")
+    elif any(pair.name is None for pair in unreached):
+        cures.append("see that 7946/tcp and 7946/udp pass, and that these engines use one store")
+    elif any(pair.by_name is None for pair in unreached):
+        cures.append(f"look for endpoints of containers that are gone: docker network inspect {network}")
+    sizes = [size for evidence in found.values() for size in evidence.largest.values()]
+    if sizes:
+        cures.append(
+            f"raise the MTU of the path, or make the network {network} with mtu: {min(sizes) + VXLAN_HEADERS}"
+        )
+    return cures or ["run it again"]

@@ -1,0 +1,287 @@
+# One probe of the overlay proof: runs as the only process of a container, on the modules of perl-base alone.
+#
+# Arguments: RUN (hex), own number, seconds to wait for "go", then addresses within the network's subnet.
+# Reads:  peer NUMBER NAME ADDRESS    go SECONDS    and ends with its standard input
+# Writes: ready ADDRESS MTU           then, each as soon as it is known, with seconds since "go":
+#         see NUMBER name|address|by_name|full SECONDS
+#         and when all is proven, or time is over: lack NUMBER FACT REASON, largest NUMBER BYTES, heard NUMBER ...,
+#         done SECONDS CPU-SECONDS      after which it goes on answering the others
+use strict;
+use warnings;
+use Config;
+use Errno qw(EMSGSIZE);
+use POSIX ();
+use Socket qw(:DEFAULT IPPROTO_IP);
+
+my ($run, $me, $patience, @inside) = @ARGV;
+my ($PORT, $SMALL, $HEADERS) = (7777, 64, 28);  # a free choice; bytes of payload; bytes of IPv4 and UDP
+my ($FIRST, $GROWTH, $SLOWEST) = (0.05, 1.5, 1);  # seconds between tries
+my ($GRACE, $FLUSH) = (15, 0.05);  # seconds: of life after the deadline; that facts are gathered for one write
+my ($PUZZLED, $ROUND, $RESEND, $STEPS) = (3, 0.4, 0.13, 16);  # the sweep: see sweep()
+my ($MTU_DISCOVER, $DO, $IP_MTU) = (10, 2, 14);  # linux/in.h: IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU
+my $CLOCK = {x86_64 => 228, aarch64 => 113}->{$Config{archname} =~ /^([^-]+)/ ? $1 : ""};  # clock_gettime(2)
+
+# As process 1 of a container, we get only those signals that we ask for.
+$SIG{$_} = sub { POSIX::_exit(0) } for qw(TERM INT HUP PIPE ALRM);
+alarm $patience + $GRACE;  # also when a write blocks for ever, because nobody reads any more
+
+# perl-base has no Time::HiRes.
+sub now {
+    if ($CLOCK) {
+        syscall $CLOCK, 1, my $time = "\0" x 16;
+        my ($seconds, $nano) = unpack "qq", $time;
+        return $seconds + $nano / 1e9;
+    }
+    open my $uptime, "<", "/proc/uptime" or return time;
+    return (split " ", <$uptime>)[0];
+}
+
+my $began = my $flushed = now();
+my ($out, %peer, $until, $finished, %heard) = ("");
+sub say_line { $out .= join(" ", @_) . "\n" }
+sub flush_lines {
+    $flushed = now();
+    while (length $out) { substr $out, 0, syswrite(STDOUT, $out) // POSIX::_exit(1), "" }
+}
+sub give_up { say_line("error", @_); flush_lines(); POSIX::_exit(3) }
+sub since { sprintf "%.4f", now() - $began }
+
+# --- where we are ------------------------------------------------------------------------------------------------
+
+# The container has a second interface, to its own host. A socket that is connected to an address of the subnet has
+# the address and the MTU of the right one; nothing is sent. Our own address would lead to the loopback interface.
+sub whereabouts {
+    for my $inside (@inside) {
+        socket my $socket, PF_INET, SOCK_DGRAM, 0 or give_up("no socket: $!");
+        connect $socket, sockaddr_in($PORT, inet_aton($inside)) or next;
+        my $address = inet_ntoa((sockaddr_in(getsockname $socket))[1]);
+        return ($address, unpack "i", getsockopt $socket, IPPROTO_IP, $IP_MTU) if $address ne $inside;
+    }
+    give_up("there is no way to the subnet from here");
+}
+
+my ($address, $mtu) = whereabouts();
+my $full = $mtu - $HEADERS;
+socket my $echo, PF_INET, SOCK_DGRAM, 0 or give_up("no socket: $!");
+setsockopt $echo, IPPROTO_IP, $MTU_DISCOVER, pack("i", $DO) or give_up("can't set DF: $!");
+setsockopt $echo, SOL_SOCKET, SO_RCVBUF, pack("i", 1 << 20);
+bind $echo, sockaddr_in($PORT, inet_aton($address)) or give_up("can't listen on $address: $!");
+socket my $dns, PF_INET, SOCK_DGRAM, 0 or give_up("no socket: $!");
+connect $dns, sockaddr_in(53, inet_aton("127.0.0.11")) or give_up("no way to 127.0.0.11: $!");
+open my $random, "<:raw", "/dev/urandom" or give_up("no randomness: $!");
+
+# That we ask the engine's server proves nothing if the container's programs ask another.
+my @servers = do { open my $file, "<", "/etc/resolv.conf"; map { /^\s*nameserver\s+(\S+)/ ? $1 : () } <$file> };
+my $other_server = "@servers" eq "127.0.0.11" ? "" : "resolv.conf names " . (join(",", @servers) || "no server");
+
+# --- datagrams: KIND RUN FROM TO NONCE, padded; KIND is ask or answer ---------------------------------------------
+
+# A nonce belongs to one peer and one fact, so a late answer counts, and a foreign or forged one does not.
+sub nonce { sysread $random, my $bytes, 8; return unpack "H*", $bytes }
+
+sub datagram {
+    my ($kind, $to, $nonce, $size) = @_;
+    my $head = "$kind $run $me $to $nonce ";
+    return $head . "x" x ($size - length $head);
+}
+
+sub ask {
+    my ($peer, $fact, $where, $size) = @_;
+    my $sent = send $echo, datagram("ask", $peer->{id}, $peer->{nonce}{$fact}, $size), 0, sockaddr_in($PORT, inet_aton($where));
+    $peer->{why}{$fact} = $sent ? "no answer" : $!{EMSGSIZE} ? "too long for the way there" : lc "$!";
+    return $sent;
+}
+
+sub take_datagrams {
+    while (defined(my $from = recv $echo, my $data, 65535, MSG_DONTWAIT)) {
+        my ($kind, $of_run, $by, $to, $nonce) = split / /, $data, 6;
+        next unless defined $nonce && $of_run eq $run && $to eq $me;
+        $heard{$by} = 1;
+        if ($kind eq "ask") {
+            send $echo, datagram("answer", $by, $nonce, length $data), 0, $from;
+        } elsif ($kind eq "answer" && $peer{$by}) {
+            answered($peer{$by}, $nonce, length $data, inet_ntoa((sockaddr_in($from))[1]));
+        }
+    }
+}
+
+sub answered {
+    my ($peer, $nonce, $size, $from) = @_;
+    return if $from ne $peer->{address};
+    my %fact = reverse %{$peer->{nonce}};
+    my $fact = $fact{$nonce} // return;
+    if ($fact eq "sweep") {
+        $peer->{passed} = $size if $size > $peer->{passed};
+    } elsif ($size == ($fact eq "full" ? $full : $SMALL)) {
+        see($peer, $fact);
+    }
+}
+
+sub see {
+    my ($peer, $fact) = @_;
+    return if $peer->{seen}{$fact};
+    $peer->{seen}{$fact} = now();
+    say_line("see", $peer->{id}, $fact, since());
+}
+
+# --- names --------------------------------------------------------------------------------------------------------
+
+sub question { my ($name) = @_; return join("", map { pack "C/a", $_ } split /\./, $name) . "\0" . pack "nn", 1, 1 }
+
+sub resolve {
+    my ($peer) = @_;
+    my $sent = send $dns, pack("n6", $peer->{id}, 0x0100, 1, 0, 0, 0) . question($peer->{name}), 0;
+    $peer->{why}{name} ||= "127.0.0.11 does not answer";
+    $peer->{why}{name} = lc "$!" unless $sent;
+}
+
+sub take_names {
+    while (defined recv $dns, my $data, 4096, MSG_DONTWAIT) {
+        next if length $data < 12;
+        my ($id, $flags, undef, $answers) = unpack "n4", $data;
+        my $peer = $peer{$id} or next;
+        my $question = question($peer->{name});
+        next if !($flags & 0x8000) || lc substr($data, 12, length $question) ne lc $question;
+        resolved($peer, $flags & 15, addresses($data, 12 + length $question, $answers));
+    }
+}
+
+# A name ends with an empty label, or with a pointer to the rest of it.
+sub after_name {
+    my ($data, $at) = @_;
+    while ($at < length $data) {
+        my $label = ord substr $data, $at, 1;
+        return $at + ($label ? 2 : 1) if !$label || $label >= 192;
+        $at += 1 + $label;
+    }
+    return $at;
+}
+
+sub addresses {
+    my ($data, $at, $answers) = @_;
+    my @found;
+    while ($answers-- > 0 && $at < length $data) {
+        $at = after_name($data, $at);
+        last if $at + 10 > length $data;
+        my ($type, undef, undef, $length) = unpack "nnNn", substr $data, $at, 10;
+        push @found, inet_ntoa(substr $data, $at + 10, 4) if $type == 1 && $length == 4;
+        $at += 10 + $length;
+    }
+    return @found;
+}
+
+sub resolved {
+    my ($peer, $code, @found) = @_;
+    $peer->{found} = join ",", @found;
+    if (!@found) {
+        $peer->{why}{name} = {0 => "no address", 2 => "SERVFAIL", 3 => "NXDOMAIN", 5 => "REFUSED"}->{$code} // "DNS code $code";
+    } elsif ($other_server) {
+        $peer->{why}{name} = $other_server;
+    } else {
+        see($peer, "name");
+        try_found($peer);
+    }
+}
+
+sub try_found {
+    my ($peer) = @_;
+    return if $peer->{seen}{by_name};
+    return ask($peer, "by_name", $peer->{address}, $SMALL) if $peer->{found} eq $peer->{address};
+    $peer->{why}{by_name} = "DNS says $peer->{found}";
+    return 0;
+}
+
+# --- trying until all is proven -----------------------------------------------------------------------------------
+
+sub try_peer {
+    my ($peer) = @_;
+    $peer->{due} = now() + $peer->{pause};
+    $peer->{pause} = $peer->{pause} * $GROWTH < $SLOWEST ? $peer->{pause} * $GROWTH : $SLOWEST;
+    # What DNS says may be of an endpoint that is gone, and change.
+    resolve($peer) unless $peer->{seen}{name} && try_found($peer) || $peer->{seen}{by_name};
+    ask($peer, "address", $peer->{address}, $SMALL) unless $peer->{seen}{address};
+    ask($peer, "full", $peer->{address}, $full) unless $peer->{seen}{full};
+}
+
+# Small datagrams pass and full ones don't, for some seconds: look for the largest that does. Each round sends some
+# sizes between the largest that passed and the smallest that didn't, and repeats them against loss.
+sub sweep {
+    my ($peer) = @_;
+    my $small = $peer->{seen}{address};
+    return if $peer->{largest} || $peer->{seen}{full} || !$small || now() < $small + $PUZZLED;
+    $peer->{passed} ||= $SMALL;
+    $peer->{failed} ||= $full;
+    if (now() >= ($peer->{round_ends} // 0)) {
+        ($peer->{failed}) = grep { $_ > $peer->{passed} } @{$peer->{sizes} || []}, $peer->{failed};
+        my $step = ($peer->{failed} - $peer->{passed}) / ($STEPS + 1);
+        my %size = map { int($peer->{passed} + $_ * ($step > 1 ? $step : 1)) => 1 } 1 .. $STEPS;
+        $peer->{sizes} = [sort { $a <=> $b } grep { $_ < $peer->{failed} } keys %size];
+        return $peer->{largest} = $peer->{passed} + $HEADERS unless @{$peer->{sizes}};
+        @$peer{"round_ends", "resend"} = (now() + $ROUND, 0);
+    }
+    return if now() < $peer->{resend};
+    $peer->{resend} = now() + $RESEND;
+    ask($peer, "sweep", $peer->{address}, $_) for grep { $_ > $peer->{passed} } @{$peer->{sizes}};
+}
+
+sub proven { my ($peer) = @_; return 4 == keys %{$peer->{seen}} }
+# A full packet that does not pass where others do is no matter of time.
+sub over { my ($peer) = @_; return proven($peer) || $peer->{largest} && 3 == keys %{$peer->{seen}} }
+
+sub finish {
+    $finished = 1;
+    for my $peer (values %peer) {
+        next if proven($peer);
+        for my $fact (qw(name address by_name full)) {
+            say_line("lack", $peer->{id}, $fact, $peer->{why}{$fact} // "not tried") unless $peer->{seen}{$fact};
+        }
+        say_line("largest", $peer->{id}, $peer->{largest}) if $peer->{largest} && !$peer->{seen}{full};
+    }
+    my ($user, $system) = times;
+    say_line("heard", sort { $a <=> $b } keys %heard);
+    say_line("done", since(), sprintf "%.2f", $user + $system);
+    flush_lines();
+}
+
+# --- the loop -----------------------------------------------------------------------------------------------------
+
+sub order {
+    my ($word, @words) = split " ", shift;
+    if ($word eq "peer") {
+        my ($id, $name, $at) = @words;
+        my %nonce = map { $_ => nonce() } qw(address by_name full sweep);
+        $peer{$id} = {id => $id, name => $name, address => $at, nonce => \%nonce, pause => $FIRST, due => 0};
+    } elsif ($word eq "go") {
+        ($began, $until) = (now(), now() + $words[0]);
+        alarm $words[0] + $GRACE;
+    }
+}
+
+sub work {
+    my $soonest = $until;
+    for my $peer (grep { !over($_) } values %peer) {
+        try_peer($peer) if $peer->{due} <= now();
+        sweep($peer);
+        for my $due ($peer->{due}, $peer->{largest} ? () : $peer->{resend} // ()) { $soonest = $due if $due < $soonest }
+    }
+    finish() if now() >= $until || !grep { !over($_) } values %peer;
+    return $soonest;
+}
+
+say_line("ready", $address, $mtu);
+flush_lines();
+my $orders = "";
+while (1) {
+    my $wake = $until && !$finished ? work() : $began + $patience + $GRACE;
+    my $gathered = length $out ? $flushed + $FLUSH : $wake;
+    my $rest = ($gathered < $wake ? $gathered : $wake) - now();
+    my $ready = "";
+    vec($ready, fileno $_, 1) = 1 for \*STDIN, $echo, $dns;
+    select $ready, undef, undef, $rest > 0 ? $rest : 0;
+    flush_lines() if length $out && now() >= $flushed + $FLUSH;
+    take_datagrams() if vec $ready, fileno $echo, 1;
+    take_names() if vec $ready, fileno $dns, 1;
+    next unless vec $ready, fileno STDIN, 1;
+    sysread STDIN, $orders, 65536, length $orders or POSIX::_exit(0);
+    order($1) while $orders =~ s/^([^\n]*)\n//;
+}
