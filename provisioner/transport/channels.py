@@ -1,8 +1,12 @@
-"""Channels on one connection. One is always opened ahead, so that a script costs one round trip instead of two."""
+"""Channels on one connection. One is always opened ahead: a script costs two round trips instead of three.
+
+It can't be one: OpenSSH opens a session with a window of 0 and lets no stdin come before it has started the command.
+"""
 
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import paramiko
@@ -32,7 +36,7 @@ class Channels:
         if spare is not None and not spare.closed:
             return spare
         try:
-            return self.transport.open_channel("session", window_size=WINDOW, timeout=deadline.left)
+            return self._open(deadline)
         except paramiko.ChannelException as error:
             raise Refused(
                 "the host opens no further session on the connection",
@@ -43,6 +47,15 @@ class Channels:
             ) from error
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise self._failed(tried, deadline) from error
+
+    def _open(self, deadline: Deadline) -> paramiko.Channel:
+        # Where MaxSessions is tight, the server may still be clearing away the channel that was closed before.
+        for pause in (0.02, 0.1, 0.5):
+            try:
+                return self.transport.open_channel("session", window_size=WINDOW, timeout=deadline.left)
+            except paramiko.ChannelException:
+                time.sleep(pause)
+        return self.transport.open_channel("session", window_size=WINDOW, timeout=deadline.left)
 
     def prepare(self, deadline: Deadline) -> None:
         """Open the next channel while a command runs on another: that takes no time that is not waited anyway."""

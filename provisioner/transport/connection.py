@@ -28,7 +28,6 @@ _OPEN = 30.0  # seconds for a script to begin
 _LOCK = 3.0  # seconds that a held lock is tried
 _CHUNK = 64 * 1024  # bytes
 _GOES_ON = "it goes on to its end on the host; run the same command again after that"
-_NOT_BEGUN = "nothing was changed by it, as it had not begun; run the same command again"
 _UNHURRIED = 0.9  # of a write's deadline may be spent waiting for another write
 
 
@@ -71,7 +70,7 @@ class Connection:
         until = Deadline(deadline)
         process = self._begin(script, scripts.reading(script), until)
         self._wait_or_kill(process, until)
-        return self._accepted(process, script, accept)
+        return self._accepted(process.result(), script, accept)
 
     def write(
         self, script: str, *, deadline: float = 60.0, accept: Container[int] = (0,), stdin: bytes = b""
@@ -91,16 +90,13 @@ class Connection:
         process = self._begin(script, payload, until)
         try:
             process.wait(until)
-        except TimedOut as error:
+            result = self._answer(process)
+        except (TimedOut, Unreachable) as error:
             process.close()
-            error.cure = _GOES_ON if process.started else _NOT_BEGUN
+            if process.started:
+                error.cure = _GOES_ON
             raise
-        except Unreachable as error:
-            error.cure = _GOES_ON if process.started else error.cure
-            raise
-        result = self._accepted(process, script, accept)
-        self._after()
-        return result
+        return self._accepted(result, script, accept)
 
     def stream(self, script: str) -> Stream:
         """Start a script to talk with, line by line; it ends with the `with` block. For probes: it is no write.
@@ -130,8 +126,7 @@ class Connection:
                 raise
         process.close_stdin()
         self._wait_or_kill(process, until)
-        self._accepted(process, script, (0,))
-        self._after()
+        self._accepted(self._answer(process), script, (0,))
 
     def socket(self, port: int, host: str = "127.0.0.1", *, timeout: float = 10.0) -> ForwardedSocket:
         """Connect to a port as the host sees it: what listens on its loopback, above all. `timeout` in seconds.
@@ -187,9 +182,11 @@ class Connection:
             self._before_write(self.name)
         self._writes += 1
 
-    def _after(self) -> None:
+    def _answer(self, process: Process) -> Result:
+        result = process.result()
         if self._on_write:
             self._on_write(self.name)
+        return result
 
     def _wait_or_kill(self, process: Process, until: Deadline) -> None:
         try:
@@ -198,8 +195,7 @@ class Connection:
             process.kill()
             raise
 
-    def _accepted(self, process: Process, script: str, accept: Container[int]) -> Result:
-        result = process.result()
+    def _accepted(self, result: Result, script: str, accept: Container[int]) -> Result:
         if result.code not in accept:
             raise CommandFailed(f"exit code {result.code}", result, host=self.name, tried=_tried(script))
         return result

@@ -87,7 +87,7 @@ def authenticate(transport: paramiko.Transport, target: SshTarget, identities: t
                 raise _refused(target, f"it accepts no keys, only {', '.join(error.allowed_types)}") from error
             except (paramiko.SSHException, EOFError, OSError) as error:
                 answers.append(f"{identity.label}: {clean(str(error).encode())}")
-                if not transport.is_active():
+                if not transport.is_active() or "timeout" in str(error):
                     raise _hung_up(target, answers) from error
                 continue
             if not left:

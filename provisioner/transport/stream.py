@@ -59,7 +59,7 @@ class Stream:
 
     def send(self, line: str) -> None:
         """Send a line to the script's stdin. Raises Unreachable, and TransportError if the script has ended."""
-        if self._process.send(f"{line}\n".encode(), Deadline(_SEND)):
+        if not self._over and self._process.send(f"{line}\n".encode(), Deadline(_SEND)):
             return
         if self._process.dead():
             raise self._process.lost()

@@ -1,0 +1,219 @@
+"""A real OpenSSH server on loopback, one for each test; nothing of it reaches /etc or survives the test.
+
+As root it lives in a mount namespace of its own, with its own /run (so its locks are its own) and with users that
+have other login shells and other rights. Otherwise it serves the user who runs the tests, and what needs root is
+skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from provisioner.model import SshTarget
+from provisioner.transport import Connection, connect
+
+SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+ROOT = os.geteuid() == 0
+
+if SSHD is None:
+    collect_ignore_glob = ["test_*.py"]
+
+# Private /run, an empty home for root, and users u-bash, u-dash ... with that login shell, noisy start-up files and, but for u-dash, sudo.
+NAMESPACE = """\
+set -e
+mount --make-rprivate /
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -m 755 /run/sshd
+mkdir -p "$1/home"
+mkdir -p "$1/home/root"
+awk -F: -v OFS=: -v home="$1/home/root" '$1 == "root" { $6 = home } { print }' /etc/passwd >"$1/passwd"
+cp /etc/shadow "$1"
+id=61000
+for shell in bash dash fish tcsh nologin; do
+  path=$(command -v $shell) || continue
+  id=$((id + 1)); home="$1/home/$shell"
+  echo "u-$shell:x:$id:65534::$home:$path" >>"$1/passwd"
+  echo "u-$shell:*:19000:0:99999:7:::" >>"$1/shadow"
+  mkdir -p "$home/.config/fish"
+  for file in .bashrc .profile .tcshrc .config/fish/config.fish; do
+    printf 'echo NOISE; echo "more NOISE"\\n' >"$home/$file"
+  done
+  chown -R $id:65534 "$home"
+done
+mount --bind "$1/passwd" /etc/passwd
+mount --bind "$1/shadow" /etc/shadow
+if test -f /etc/sudoers; then
+  printf '%s ALL=(ALL) NOPASSWD: ALL\\n' root u-bash u-fish u-tcsh >"$1/sudoers"
+  chmod 440 "$1/sudoers"
+  mount --bind "$1/sudoers" /etc/sudoers
+fi
+exec "$2" -D -e -f "$1/conf"
+"""
+
+
+def keygen(path: Path, kind: str = "ed25519", password: str = "") -> Path:
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", password, "-f", path], check=True)
+    return path
+
+
+class Sshd:
+    """One server in one folder. `start` may be called again with other options, on the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.host_key = keygen(folder / "host_key")
+        self.key = keygen(folder / "key")
+        shutil.copy(folder / "key.pub", folder / "authorized_keys")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.process: subprocess.Popen[bytes] | None = None
+        self._connections: list[Connection] = []
+
+    def start(self, *options: str) -> None:
+        self.stop()
+        lines = [
+            *options,
+            f"Port {self.port}",
+            "ListenAddress 127.0.0.1",
+            f"AuthorizedKeysFile {self.folder}/authorized_keys",
+            "StrictModes no",
+            "UsePAM no",
+            "PidFile none",
+            *([] if any("HostKey" in option for option in options) else [f"HostKey {self.host_key}"]),
+            *self._if_known("PerSourcePenalties no"),
+        ]
+        (self.folder / "conf").write_text("\n".join(lines) + "\n")
+        command = [SSHD, "-D", "-e", "-f", self.folder / "conf"]
+        if ROOT:
+            command = ["unshare", "-m", "sh", "-c", NAMESPACE, "sh", self.folder, SSHD]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self._await()
+
+    def _if_known(self, option: str) -> list[str]:
+        probe = self.folder / "probe"
+        probe.write_text(f"HostKey {self.host_key}\n{option}\n")
+        tried = subprocess.run([SSHD, "-t", "-f", probe], check=False, capture_output=True)
+        return [option] if tried.returncode == 0 else []
+
+    def _await(self) -> None:
+        end = time.monotonic() + 10
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return
+        pytest.fail(f"sshd does not start: {self.log()}")
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")
+
+    def target(self, **changes: object) -> SshTarget:
+        target = SshTarget(
+            name="one",
+            address="127.0.0.1",
+            port=self.port,
+            user=getpass.getuser(),
+            key=self.key,
+            host_keys="accept-new",
+            known_hosts=self.folder / "known_hosts",
+            connect_timeout=5.0,
+        )
+        return replace(target, **changes)
+
+    def connect(self, user: str | None = None, **hooks: object) -> Connection:
+        target = self.target(user=user) if user else self.target()
+        connection = connect(target, **hooks)
+        self._connections.append(connection)
+        return connection
+
+    def cut(self) -> None:
+        """Kill the server's end of every connection, and nothing that runs in them."""
+        for pid in self._sessions(self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _sessions(self, parent: int) -> list[int]:
+        found = []
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it may end while we look
+            for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+                if Path(f"/proc/{child}/comm").read_text().startswith("sshd"):
+                    found += [*self._sessions(int(child)), int(child)]
+        return found
+
+    def stop(self) -> None:
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
+        if self.process and self.process.poll() is None:
+            self.cut()
+            self.process.terminate()
+            self.process.wait(10)
+
+
+@pytest.fixture
+def sshd(tmp_path: Path):
+    # Users of the namespace must be able to reach their homes.
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        if ROOT and folder.owner() == getpass.getuser() and folder != Path("/tmp"):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    server = Sshd(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def connection(sshd: Sshd) -> Connection:
+    return sshd.connect()
+
+
+@pytest.fixture
+def wait_for():
+    """Wait until a condition holds, looking often; fail after so many seconds."""
+
+    def wait(condition, seconds: float = 5.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "it did not happen in time"
+            time.sleep(0.01)
+
+    return wait
+
+
+@pytest.fixture
+def controller(sshd: Sshd, tmp_path: Path):
+    """Run code with a connection `c` in a process of its own, which a test may kill."""
+    started = []
+
+    def run(code: str) -> subprocess.Popen[str]:
+        target = sshd.target()
+        text = (
+            "from pathlib import *\nfrom provisioner.model import SshTarget\nfrom provisioner.transport import connect\n"
+            f"c = connect({target!r})\n".replace("PosixPath", "Path")
+            + textwrap.dedent(code)
+        )
+        process = subprocess.Popen([os.sys.executable, "-c", text], stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()

@@ -1,0 +1,186 @@
+"""Writes run as root, alone, and to their end; uploads come whole or not at all."""
+
+import hashlib
+import os
+import threading
+import time
+
+import pytest
+
+from provisioner.errors import CommandFailed, Locked, Refused, TimedOut, Unreachable
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def names(folder):
+    return [path.name for path in folder.iterdir()]
+
+
+def test_a_write_gives_what_a_read_gives(connection):
+    result = connection.write("echo out; echo err >&2; exit 3", accept=(3,))
+    assert (result.code, result.stdout, result.stderr) == (3, "out\n", "err\n")
+
+
+def test_much_output_of_a_write_arrives(connection):
+    result = connection.write("head -c 3000000 /dev/zero | tr '\\0' e >&2; head -c 3000000 /dev/zero | tr '\\0' o")
+    assert (len(result.stdout), len(result.stderr)) == (3_000_000, 3_000_000)
+
+
+def test_stdin_of_a_write_is_byte_exact(connection):
+    data = bytes(range(256)) * 1000
+    assert connection.write("sha256sum", stdin=data).stdout.split()[0] == hashlib.sha256(data).hexdigest()
+    assert connection.write("cat; echo end").stdout == "end\n"
+
+
+def test_stdin_is_in_no_argv_and_leaves_no_file(connection):
+    told = connection.write("cat /proc/*/cmdline 2>/dev/null | tr '\\0' ' '; ls -A /run/provisioner", stdin=b"hunter2")
+    assert "aHVudGVyMg" not in told.stdout
+    assert "hunter2" not in told.stdout
+    assert told.stdout.endswith("\nwrite.lock\n") or told.stdout.endswith(" write.lock\n")
+
+
+def test_the_folder_of_the_locks_is_roots_alone(connection):
+    assert connection.write("stat -c '%a %u' /run/provisioner").stdout == "700 0\n"
+
+
+def test_children_of_a_write_may_be_hung_up_and_piped_as_usual(connection):
+    # SIGPIPE must have its usual meaning in the script, or `yes | head` complains.
+    result = connection.write("yes | head -n 1")
+    assert (result.stdout, result.stderr) == ("y\n", "")
+
+
+def test_a_daemon_started_by_a_write_does_not_hold_the_lock(connection):
+    connection.write("sleep 5 >/dev/null 2>&1 &")
+    assert connection.write("echo free", deadline=2).stdout == "free\n"
+
+
+@pytest.mark.parametrize("user", ["root", "u-bash"])
+def test_a_write_goes_on_when_the_connection_is_cut(sshd, tmp_path, wait_for, user):
+    connection = sshd.connect(user)
+    threading.Timer(0.4, sshd.cut).start()
+    script = f"touch {tmp_path}/begun; echo out; echo err >&2; sleep 1; echo more; echo more >&2; touch {tmp_path}/done"
+    with pytest.raises(Unreachable) as caught:
+        connection.write(script)
+    assert not (tmp_path / "done").exists()
+    assert "connection lost" in str(caught.value)
+    wait_for((tmp_path / "done").exists)
+    assert sshd.connect(user).write("echo next").stdout == "next\n"
+
+
+def test_a_write_goes_on_when_the_controller_is_killed(sshd, tmp_path, wait_for, controller):
+    process = controller(f"c.write('touch {tmp_path}/begun; sleep 1; touch {tmp_path}/done')")
+    wait_for((tmp_path / "begun").exists)
+    process.kill()
+    wait_for((tmp_path / "done").exists)
+
+
+def test_a_write_goes_on_after_its_deadline_and_says_so(connection, tmp_path, wait_for):
+    with pytest.raises(TimedOut) as caught:
+        connection.write(f"sleep 1; touch {tmp_path}/done", deadline=0.3)
+    assert "it goes on" in caught.value.cure
+    wait_for((tmp_path / "done").exists)
+
+
+def test_two_writes_never_run_side_by_side(sshd, tmp_path):
+    log = tmp_path / "order"
+    script = f"echo begin >>{log}; sleep 0.2; echo end >>{log}"
+    threads = [threading.Thread(target=sshd.connect().write, args=(script,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert log.read_text() == "begin\nend\n" * 4
+
+
+def test_a_write_that_waits_in_vain_says_who_holds_the_lock(sshd, tmp_path, wait_for):
+    slow = threading.Thread(target=sshd.connect().write, args=(f"touch {tmp_path}/begun; sleep 2",))
+    slow.start()
+    wait_for((tmp_path / "begun").exists)
+    with pytest.raises(Locked, match=r"another run works on this host for [01] seconds: a script that writes"):
+        sshd.connect().write(f"touch {tmp_path}/second", deadline=1)
+    slow.join()
+    assert not (tmp_path / "second").exists()
+
+
+def test_a_write_that_still_waits_never_begins_after_the_controller_died(sshd, tmp_path, wait_for, controller):
+    slow = threading.Thread(target=sshd.connect().write, args=(f"touch {tmp_path}/begun; sleep 1.5",))
+    slow.start()
+    wait_for((tmp_path / "begun").exists)
+    process = controller(f"print('go', flush=True); c.write('touch {tmp_path}/late')")
+    assert process.stdout.readline() == "go\n"
+    time.sleep(0.4)
+    process.kill()
+    slow.join()
+    sshd.connect().write("true")  # comes after whatever waited before it
+    time.sleep(0.3)
+    assert not (tmp_path / "late").exists()
+
+
+def test_writes_are_counted_and_told(sshd):
+    told = []
+    connection = sshd.connect(
+        before_write=lambda name: told.append(f"before {name}"), on_write=lambda name: told.append(f"after {name}")
+    )
+    connection.read("true")
+    assert connection.writes == 0
+    connection.write("true")
+    with pytest.raises(CommandFailed):
+        connection.write("false")
+    assert connection.writes == 2
+    assert told == ["before one", "after one", "before one", "after one"]
+
+
+def test_without_root_reads_run_and_writes_say_what_to_do(sshd):
+    connection = sshd.connect("u-dash")
+    assert connection.read("id -un").stdout == "u-dash\n"
+    with pytest.raises(Refused, match="not root and may not become root") as caught:
+        connection.write("touch /etc/never")
+    assert "sudoers" in caught.value.cure
+
+
+@pytest.mark.parametrize("user", ["root", "u-bash"])
+def test_an_upload_has_its_contents_and_mode(sshd, tmp_path, user):
+    data = os.urandom(3_000_001)
+    local = tmp_path / "local"
+    local.write_bytes(data)
+    folder = tmp_path / "a folder's name"
+    folder.mkdir()
+    connection = sshd.connect(user)
+    connection.upload(local, f"{folder}/it", sha256=hashlib.sha256(data).hexdigest(), mode=0o640)
+    assert names(folder) == ["it"]
+    assert (folder / "it").read_bytes() == data
+    assert oct((folder / "it").stat().st_mode) == "0o100640"
+    assert connection.writes == 1
+
+
+def test_an_upload_with_another_checksum_leaves_nothing(connection, tmp_path):
+    local = tmp_path / "local"
+    local.write_bytes(b"x" * 100_000)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "it").write_text("old")
+    with pytest.raises(CommandFailed, match="checksum of what arrived"):
+        connection.upload(local, f"{folder}/it", sha256="0" * 64)
+    assert names(folder) == ["it"]
+    assert (folder / "it").read_text() == "old"
+
+
+def test_an_upload_to_a_folder_that_is_not_there_fails_at_once(connection, tmp_path):
+    local = tmp_path / "local"
+    local.write_bytes(b"x" * 5_000_000)
+    began = time.monotonic()
+    with pytest.raises(CommandFailed, match="exit code 1"):
+        connection.upload(local, f"{tmp_path}/none/it", sha256="0" * 64)
+    assert time.monotonic() - began < 3
+
+
+def test_an_upload_that_is_cut_leaves_nothing(sshd, connection, tmp_path, wait_for):
+    local = tmp_path / "local"
+    with local.open("wb") as file:
+        file.truncate(1 << 30)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    threading.Timer(0.4, sshd.cut).start()
+    with pytest.raises(Unreachable):
+        connection.upload(local, f"{folder}/it", sha256="0" * 64)
+    wait_for(lambda: names(folder) == [])
