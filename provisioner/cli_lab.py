@@ -1,10 +1,11 @@
 """Commands of `provisioner lab`: parse, call, print; nothing else."""
 
-# ruff: noqa: PLC0415 - what the lab needs is imported when it is used, so that --help stays quick
+
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import sys
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -23,18 +24,30 @@ app = typer.Typer(
 Name = Annotated[str, typer.Option("--name", "-n", help="Name of the lab; several can be up at once.")]
 Host = Annotated[str, typer.Argument(help="node1, node2, ...")]
 
+# Errors that come from the machine's state and not from a mistake in here.
+_OF_THE_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE})
+
 # Words after `--` belong to the command that is run, options and all.
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _told(*, root: bool = True) -> Iterator[None]:
     """Tell errors that a user can mend in words, on stderr, and exit."""
+    from provisioner.lab.machine import require_root
+
     try:
+        if root:
+            require_root()
         yield
     except ProvisionerError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(error.exit_code) from None
+    except OSError as error:
+        if error.errno not in _OF_THE_MACHINE:
+            raise
+        print(f"{error.filename or 'the lab'}: {error.strerror}", file=sys.stderr)
+        raise typer.Exit(1) from None
 
 
 def _say(line: str) -> None:
@@ -51,8 +64,10 @@ def up(
     name: Name = "lab",
 ) -> None:
     """Make a lab and wait until its hosts have booted. The first time, an image is built: about half a minute."""
-    from provisioner.lab import Lab
+    from provisioner.lab import IMAGES, Lab
 
+    if image not in IMAGES:
+        raise typer.BadParameter(f"there is no image {image!r}; choose one of {', '.join(IMAGES)}")
     with _told():
         lab = Lab.up(name, hosts, image, say=_say)
         shown = "" if name == "lab" else f" --name {name}"
@@ -68,7 +83,8 @@ def down(name: Name = "lab") -> None:
     from provisioner.lab import Lab
 
     with _told():
-        Lab(name).down()
+        if not Lab(name).down():
+            _say(f"there is no lab {name!r}")
 
 
 @app.command("list")
@@ -76,7 +92,7 @@ def list_labs(*, json: Annotated[bool, typer.Option("--json", help="As JSON.")] 
     """Show all labs of this machine and their hosts."""
     from provisioner.lab import Lab
 
-    with _told():
+    with _told(root=False):
         labs = Lab.all()
         if json:
             _print_json([lab.as_dict() for lab in labs])

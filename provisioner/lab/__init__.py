@@ -2,5 +2,8 @@
 
 from provisioner.errors import LabError
 from provisioner.lab.lab import Lab, LabHost, LabStatus, enter_switch
+from provisioner.lab.recipes import RECIPES
 
-__all__ = ["Lab", "LabError", "LabHost", "LabStatus", "enter_switch"]
+IMAGES = tuple(RECIPES)
+
+__all__ = ["IMAGES", "Lab", "LabError", "LabHost", "LabStatus", "enter_switch"]

@@ -7,8 +7,6 @@ images/building-<name>/            a build that has not ended; removed by the ne
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import subprocess
 import time
@@ -16,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from provisioner.errors import LabError
 from provisioner.lab import machine, recipes, repository
+from provisioner.lab.locks import held
 from provisioner.lab.shell import communicate, remove_tree, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from provisioner.lab.recipes import Recipe
@@ -58,35 +57,24 @@ def _ensure_one(recipe: Recipe, say: Callable[[str], None]) -> None:
     if target.exists():
         return
     images_dir().mkdir(parents=True, exist_ok=True)
-    with _locked(wait=True, say=say):
+    with held(images_dir(), timeout=0) as ours:
+        if not ours:
+            say("waiting for another process that builds an image")
+    with held(images_dir(), timeout=BUILD_DEADLINE) as ours:
+        if not ours:
+            raise LabError(
+                f"another process has been building an image for {BUILD_DEADLINE} s", tried=f"lock {images_dir()}"
+            )
         if not target.exists():
             _remove_unfinished()
             _build(recipe, target, say)
             _remove_outdated(recipe)
 
 
-@contextlib.contextmanager
-def _locked(*, wait: bool, say: Callable[[str], None] = lambda _: None) -> Iterator[bool]:
-    """Hold the lock of all images; it is gone with the process that held it."""
-    folder = os.open(images_dir(), os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not wait:
-                yield False
-                return
-            say("waiting for another lab that builds an image")
-            fcntl.flock(folder, fcntl.LOCK_EX)
-        yield True
-    finally:
-        os.close(folder)
-
-
 def clean() -> None:
     """Remove what a killed build has left, unless another process builds right now."""
     if images_dir().exists():
-        with _locked(wait=False) as ours:
+        with held(images_dir(), timeout=0) as ours:
             if ours:
                 _remove_unfinished()
 
@@ -97,8 +85,10 @@ def _remove_unfinished() -> None:
 
 
 def _remove_outdated(recipe: Recipe) -> None:
-    """Remove images of older recipes, but none that a lab still stands on."""
-    used = {line.strip() for file in machine.lab_dir().glob("labs/*/hosts/*/image") for line in file.open()}
+    """Remove images of older recipes, but none that a lab still stands on, or installs packages from."""
+    labs = machine.lab_dir() / "labs"
+    used = {file.read_text().strip() for file in labs.glob("*/hosts/*/image")}
+    used |= {str(link.readlink().parent) for link in labs.glob("*/www/debian")}
     for folder in images_dir().glob(f"{recipe.name}-*"):
         if folder != path_of(recipe) and str(folder) not in used:
             remove_tree(folder)
@@ -109,9 +99,7 @@ def _build(recipe: Recipe, target: Path, say: Callable[[str], None]) -> None:
     building = images_dir() / f"building-{recipe.name}"
     (building / "tmp").mkdir(parents=True)
     try:
-        say(
-            f"image {recipe.name}: Debian {recipe.suite} by mmdebstrap, {len(recipe.packages)} packages and what they need"
-        )
+        say(f"image {recipe.name}: building it from Debian {recipe.suite}; kept for all later labs")
         _bootstrap(recipe, building)
         _settle(recipe, building / "root")
         if recipe.offered:
@@ -130,15 +118,8 @@ def _bootstrap(recipe: Recipe, building: Path) -> None:
         # A build must not outlive the process that asked for it, however that one ends:
         # setpriv kills unshare with us, unshare kills process 1 of the build, and the kernel all the rest.
         *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-        *(
-            "env",
-            f"TMPDIR={building / 'tmp'}",
-            "mmdebstrap",
-            "--quiet",
-            "--mode=root",
-            "--format=directory",
-            "--variant=minbase",
-        ),
+        *("env", f"TMPDIR={building / 'tmp'}"),
+        *("mmdebstrap", "--quiet", "--mode=root", "--format=directory", "--variant=minbase"),
         f"--keyring={machine.keyring()}",
         f"--include={','.join(recipe.packages)}",
         "--dpkgopt=force-unsafe-io",

@@ -7,8 +7,6 @@ a process that was killed at any moment.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -18,7 +16,8 @@ from typing import TYPE_CHECKING, Self
 from provisioner.errors import LabError
 from provisioner.lab import cgroups, image, machine, switch
 from provisioner.lab.host import Host, make_key, spawn_joined
-from provisioner.lab.shell import remove_tree, wait_for
+from provisioner.lab.locks import held
+from provisioner.lab.shell import mounts_under, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -118,6 +117,11 @@ class Lab:
             raise LabError(f"there is no lab {name!r}", cure=f"provisioner lab up --name {name}")
         if not lab.status().ready:
             raise LabError(f"the lab {name!r} is only half made", cure=f"provisioner lab down --name {name}")
+        if not mounts_under(lab._switch):
+            raise LabError(
+                f"the network of the lab {name!r} is gone: the machine was started again since",
+                cure=f"provisioner lab down --name {name}, then up",
+            )
         return lab
 
     @classmethod
@@ -321,23 +325,25 @@ class Lab:
                 raise
             return made.name
 
-    def down(self) -> None:
+    def down(self) -> bool:
         """Remove the lab: processes, cgroups, network, files. Also one that is half made, or was killed.
 
-        Does nothing when there is none.
+        Answers whether there was one.
         """
         image.clean()
-        if self.folder.exists():
+        found = self.folder.exists()
+        if found:
             with self._locked():
                 cgroups.find().remove(self.name)
                 self._free_switch()
                 remove_tree(self.folder)
         with contextlib.suppress(OSError):
             self.folder.parent.rmdir()
+        return found
 
     def _free_switch(self) -> None:
         """Take the hosts' ports away now; the kernel would do it some time after the last process has ended."""
-        if self._switch.is_mount():
+        if mounts_under(self._switch):
             for host in self._hosts():
                 switch.unplug(self._switch, host.name)
 
@@ -357,22 +363,11 @@ class Lab:
 
     @contextlib.contextmanager
     def _locked(self, timeout: float = 60) -> Iterator[None]:
-        """Be the only one who changes the lab. The lock ends with the process that holds it."""
-        folder = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            if not wait_for(lambda: _try_lock(folder), timeout=timeout):
+        """Be the only one who changes the lab."""
+        with held(self.folder, timeout=timeout) as ours:
+            if not ours:
                 raise LabError(f"another process has been changing the lab {self.name!r} for {timeout:.0f} s")
             yield
-        finally:
-            os.close(folder)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _ensure_images(names: Iterable[str], say: Callable[[str], None]) -> dict[str, Path]:

@@ -53,10 +53,15 @@ def keyring() -> Path:
     raise LabError("this machine lacks Debian's archive keys", cure="apt-get install debian-archive-keyring")
 
 
-def check() -> None:
-    """Raise LabError, with one line that cures it, unless this machine can run a lab."""
+def require_root() -> None:
+    """Raise LabError for anybody else."""
     if os.geteuid() != 0:
         raise LabError("the lab must be run by root", cure="run it again with sudo")
+
+
+def check() -> None:
+    """Raise LabError, with one line that cures it, unless this machine can run a lab."""
+    require_root()
     missing = sorted({package for command, package in COMMANDS.items() if not shutil.which(command)})
     if not any(path.exists() for path in KEYRINGS):
         missing.append("debian-archive-keyring")

@@ -191,6 +191,28 @@ print(socket.create_connection(({lab.address("node1")!r}, 22), timeout=5).recv(4
         assert said == "b'SSH-'\n"
 
 
+class TestCgroupVersion2:
+    def test_hosts_run_where_the_machine_has_version_2_alone(self):
+        """Here, by hiding version 1 in a mount namespace; on a machine of version 2 this is the ordinary case."""
+        name = f"test-{os.getpid()}-v2"
+        code = f"""
+from provisioner.lab import Lab, cgroups
+assert cgroups.find().unified
+lab = Lab.up({name!r}, 2, images={{"node2": "engine-26"}})
+try:
+    for host in lab.hosts:
+        print(lab.exec(host, ["docker", "info", "--format", "{{{{.CgroupVersion}}}}"]).stdout.strip())
+        print(lab.exec(host, {RUN_CONTAINER!r}).stdout.strip())
+finally:
+    lab.down()
+"""
+        hide = "umount -R /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup"
+        argv = ["unshare", "--mount", "sh", "-c", f'{hide} && exec "$@"', "sh", sys.executable, "-c", code]
+        said = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=120)
+        assert said.stdout.splitlines() == ["2", "from a container"] * 2, said.stderr
+        assert traces(name) == []
+
+
 class TestNothingIsLeft:
     def test_after_down(self):
         name = f"test-{os.getpid()}-down"

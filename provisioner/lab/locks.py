@@ -1,0 +1,33 @@
+"""Locks on folders. A lock ends with the process that holds it, however that ends, and leaves no file behind."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from provisioner.lab.shell import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextlib.contextmanager
+def held(folder: Path, *, timeout: float) -> Iterator[bool]:
+    """Hold the lock of `folder`; answer false when another process held it for all of `timeout` seconds."""
+    # Closed on exec, so that hosts and servers that we start do not hold it on.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield wait_for(lambda: _try_lock(descriptor), timeout=timeout)
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
