@@ -97,11 +97,13 @@ class _Found:
 
 def _found(facts: Facts) -> _Found:
     raw = facts.raw
+    v4 = iptables.parse(raw.get("iptables", ""))
+    managed = nftables.IPTABLES - ({"filter"} if v4.native else set())
     return _Found(
         frozenset(raw.get("firewall", "").split()),
-        iptables.parse(raw.get("iptables", "")),
+        v4,
         iptables.parse(raw.get("ip6tables", "")),
-        nftables.parse(raw.get("nftables", "")),
+        nftables.parse(raw.get("nftables", ""), managed),
     )
 
 

@@ -49,10 +49,14 @@ _PASSIVE = frozenset({"LOG", "NFLOG", "ULOG", "TRACE", "MARK", "CONNMARK", "SET"
 
 @dataclass(frozen=True)
 class Table:
-    """The filter table. `rules`: chain -> its rules as they are printed; `policy` is INPUT's."""
+    """The filter table. `rules`: chain -> its rules as they are printed; `policy` is INPUT's.
+
+    native: nft made it, with rules that iptables can't read.
+    """
 
     policy: str
     rules: Mapping[str, tuple[str, ...]]
+    native: bool = False
 
     @property
     def ours(self) -> bool:
@@ -125,7 +129,8 @@ def parse(saved: str) -> Table:
             policy = chain[2] if chain[1] == "INPUT" else policy
         elif line.startswith("-A "):
             rules.setdefault(line.split()[1], []).append(line.rstrip())
-    return Table(policy, {chain: tuple(lines) for chain, lines in rules.items()})
+    native = "# Table `filter' is incompatible" in saved
+    return Table(policy, {chain: tuple(lines) for chain, lines in rules.items()}, native)
 
 
 def chains(peers: Iterable[IPv4Address]) -> str:

@@ -43,7 +43,7 @@ _GATE = (
     f"tcp sport {_TCP} ct state established jump {PEERS}",
 )
 # iptables-nft keeps its rules in tables of these names, in chains with names in capitals: the other backend's.
-_IPTABLES = frozenset({"filter", "mangle", "raw", "security", "nat"})
+IPTABLES = frozenset({"filter", "mangle", "raw", "security", "nat"})
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,10 @@ class Chain:
 
 @dataclass(frozen=True)
 class Ruleset:
-    """All chains, in the order in which nft prints them."""
+    """All chains, in the order in which nft prints them. `iptables`: the tables that iptables-nft looks after."""
 
     chains: tuple[Chain, ...]
+    iptables: frozenset[str] = IPTABLES
 
     def _of(self, family: str, table: str) -> dict[str, Chain]:
         return {chain.name: chain for chain in self.chains if (chain.family, chain.table) == (family, table)}
@@ -78,11 +79,17 @@ class Ruleset:
     @property
     def gates(self) -> tuple[Chain, ...]:
         """The chains of others that may drop what comes from the peers, and those that have our jump already."""
-        inputs = (c for c in self.chains if re.match(r"type filter hook input\b", c.hook) and _foreign(c))
+        inputs = (c for c in self.chains if re.match(r"type filter hook input\b", c.hook) and self._foreign(c))
         return tuple(chain for chain in inputs if JUMP in chain.rules or self._may_drop_in(chain))
 
     def uses(self, table: str) -> bool:
         return any(chain.table == table for chain in self.chains)
+
+    def _foreign(self, chain: Chain) -> bool:
+        """Whether it is a chain of others, that IPv4 packets pass, and none of iptables'."""
+        if chain.family not in {"ip", "inet"} or (chain.family, chain.table) == ("inet", TABLE):
+            return False
+        return not (chain.family == "ip" and chain.table in self.iptables and chain.name.isupper())
 
     def _may_drop_in(self, chain: Chain) -> bool:
         return "policy drop" in chain.hook or any(self._may_drop(rule, chain) for rule in chain.rules)
@@ -119,13 +126,6 @@ class Ruleset:
         return _text(parts)
 
 
-def _foreign(chain: Chain) -> bool:
-    """Whether it is a chain of others, that IPv4 packets pass, and none of iptables'."""
-    if chain.family not in {"ip", "inet"} or (chain.family, chain.table) == ("inet", TABLE):
-        return False
-    return not (chain.family == "ip" and chain.table in _IPTABLES and chain.name.isupper())
-
-
 def _own_lines(chain: Chain) -> list[str]:
     """A chain of ours in one form, whichever way this nft prints priorities and sets of one element."""
     hook = [re.sub(r" priority [^;]*", "", chain.hook)] if chain.hook else []
@@ -137,8 +137,8 @@ def _own_lines(chain: Chain) -> list[str]:
     return hook + lines
 
 
-def parse(listed: str) -> Ruleset:
-    """What `nft -t list ruleset` printed. Sets, maps and flags are passed over."""
+def parse(listed: str, iptables: frozenset[str] = IPTABLES) -> Ruleset:
+    """What `nft -t list ruleset` printed. Sets, maps and flags are passed over. `iptables`: see Ruleset."""
     chains: list[Chain] = []
     family = table = name = hook = ""
     rules: list[str] = []
@@ -155,7 +155,7 @@ def parse(listed: str) -> Ruleset:
             hook = text
         elif name and text:
             rules.append(text)
-    return Ruleset(tuple(chains))
+    return Ruleset(tuple(chains), iptables)
 
 
 def own(peers: Iterable[IPv4Address]) -> str:

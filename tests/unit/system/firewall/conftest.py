@@ -1,0 +1,23 @@
+"""Output of iptables-save and nft, captured on hosts of the lab."""
+
+from pathlib import Path
+
+import pytest
+
+from provisioner.system.facts import Facts
+
+
+@pytest.fixture
+def capture():
+    return lambda name: (Path(__file__).parent / "captures" / name).read_text()
+
+
+@pytest.fixture
+def probed(capture):
+    """The facts of a host from what the probe printed there; its sections begin with "== NAME"."""
+
+    def read(name):
+        parts = ("\n" + capture(name)).split("\n== ")[1:]
+        return Facts({section: body for section, _, body in (part.partition("\n") for part in parts)})
+
+    return read

@@ -1,0 +1,83 @@
+"""Which backends a host gets, and who else looks after its rules."""
+
+from ipaddress import IPv4Address
+
+import pytest
+
+from provisioner.system import firewall
+from provisioner.system.facts import Facts
+
+PEERS = (IPv4Address("192.168.56.12"),)
+BOTH = "program=iptables\nprogram=ip6tables\nprogram=nft\nipv6=yes\n"
+GATE = "table inet filter {\n\tchain input {\n\t\ttype filter hook input priority filter; policy drop;\n\t}\n}\n"
+DROP = "*filter\n:INPUT DROP [0:0]\nCOMMIT\n"
+OURS = "*filter\n:INPUT ACCEPT [0:0]\n:PROVISIONER - [0:0]\nCOMMIT\n"
+
+
+def backends(**raw: str) -> list[str]:
+    return [rules.backend for rules in firewall.plan(Facts(raw), PEERS).rules]
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ({}, ["iptables"]),
+        ({"firewall": "ipv6=yes\n"}, ["iptables", "ip6tables"]),  # bare: both come with Docker
+        ({"firewall": BOTH}, ["iptables", "ip6tables"]),
+        ({"firewall": "program=iptables\nipv6=yes\n"}, ["iptables"]),
+        ({"firewall": "program=iptables\nprogram=ip6tables\n"}, ["iptables"]),  # a kernel without IPv6
+        ({"firewall": "program=nft\n"}, ["nftables"]),
+        ({"firewall": BOTH, "nftables": GATE}, ["nftables"]),
+        ({"firewall": BOTH + "enabled=nftables.service\n"}, ["nftables"]),
+        ({"firewall": BOTH, "nftables": GATE, "iptables": DROP}, ["iptables", "ip6tables", "nftables"]),
+        # Where our rules are, they are kept right: old ones would shut out the hosts that come later.
+        ({"firewall": BOTH, "nftables": GATE, "iptables": OURS}, ["iptables", "ip6tables", "nftables"]),
+    ],
+)
+def test_the_backend_is_what_the_host_uses(raw, expected):
+    assert backends(**raw) == expected
+
+
+def test_nft_stays_the_backend_where_it_was_chosen(capture):
+    assert backends(firewall=BOTH, nftables=capture("nft-0.9.8-ours.txt")) == ["nftables"]
+    own = firewall.plan(Facts({"firewall": "program=nft\n"}), PEERS).nft_own.split("\n", 2)[2]
+    assert backends(firewall=BOTH, nftables=own) == ["nftables"]
+
+
+def test_a_filter_table_that_only_nft_can_read_is_a_gate(capture):
+    raw = {"iptables": capture("iptables-1.8.7-native.txt"), "nftables": capture("nft-0.9.8-native-input.txt")}
+    plan = firewall.plan(Facts({"firewall": BOTH, **raw}), PEERS)
+    assert [rules.backend for rules in plan.rules] == ["nftables"]
+    assert plan.gates == ("ip filter INPUT",)
+
+
+def test_the_probe_of_a_real_host_is_understood(probed):
+    plan = firewall.plan(probed("probe-nft.txt"), PEERS)
+    assert plan.gates == ("inet filter input",)
+    assert plan.loaders == ("nftables.service",)
+    assert [rules.found for rules in plan.rules] == ["chain inet filter input\n"]
+    bare = firewall.plan(probed("probe-engine.txt"), PEERS)
+    assert [rules.found for rules in bare.rules] == ["", ""]
+    assert bare.loaders == ()
+
+
+@pytest.mark.parametrize(
+    ("says", "expected"),
+    [
+        ("", ()),
+        ("enabled=nftables.service\n", ("nftables.service",)),
+        ("active=ufw.service\nenabled=netfilter-persistent.service\n", ("netfilter-persistent.service", "ufw.service")),
+        ("active=firewalld.service\nenabled=nftables.service\n", ("firewalld.service",)),
+        ("active=nftables.service\nenabled=firewalld.service\n", ("nftables.service",)),
+    ],
+)
+def test_units_that_exclude_each_other_are_never_both_followed(says, expected):
+    assert firewall.plan(Facts({"firewall": says}), PEERS).loaders == expected
+
+
+def test_other_managers(capture):
+    assert firewall.other_managers(Facts({})) == ()
+    assert firewall.other_managers(Facts({"iptables": capture("iptables-1.8.7-ours.txt")})) == ()
+    assert firewall.other_managers(Facts({"iptables": capture("iptables-ufw.txt")})) == ("ufw",)
+    assert firewall.other_managers(Facts({"nftables": capture("nft-0.9.8-firewalld.txt")})) == ("firewalld",)
+    assert firewall.other_managers(Facts({"firewall": "active=firewalld.service"})) == ("firewalld",)

@@ -1,0 +1,126 @@
+from ipaddress import IPv4Address
+
+import pytest
+
+from provisioner.system.firewall import iptables
+
+PEERS = [IPv4Address("192.168.56.12"), IPv4Address("192.168.56.13")]
+
+
+def table(*rules: str, policy: str = "ACCEPT", chains: str = "") -> iptables.Table:
+    return iptables.parse("\n".join(["*filter", f":INPUT {policy} [0:0]", chains, *rules, "COMMIT"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("iptables-1.8.7-ours.txt", ["192.168.56.12", "192.168.56.13", "192.168.56.14"]),
+        ("iptables-1.8.7-legacy-ours.txt", ["192.168.56.12", "192.168.56.13", "192.168.56.14"]),
+        ("iptables-1.8.11-ours.txt", ["192.168.56.11", "192.168.56.12"]),
+    ],
+)
+def test_rules_are_written_in_the_words_in_which_they_are_listed(capture, name, others):
+    found = iptables.parse(capture(name))
+    assert found.ours
+    assert found.found() == iptables.wanted(iptables.chains([IPv4Address(other) for other in others]))
+
+
+def test_ip6tables_lists_them_in_the_same_words(capture):
+    assert iptables.parse(capture("ip6tables-1.8.7-ours.txt")).found() == iptables.wanted(iptables.chains6())
+
+
+def test_a_host_with_an_engine_and_no_rules_of_its_own_is_not_in_use(probed):
+    found = iptables.parse(probed("probe-engine.txt").raw["iptables"])
+    assert "DOCKER-USER" in found.rules
+    assert not found.in_use
+    assert not found.ours
+    assert found.found() == ""
+
+
+def test_policy_drop_is_in_use(capture):
+    found = iptables.parse(capture("iptables-1.8.7-drop.txt"))
+    assert found.policy == "DROP"
+    assert found.in_use
+    assert not found.ours
+
+
+def test_ufw_is_seen(capture):
+    found = iptables.parse(capture("iptables-ufw.txt"))
+    assert found.uses("ufw-")
+    assert not found.uses("INPUT_direct")
+    assert found.in_use
+
+
+def test_a_filter_table_that_iptables_cannot_read_is_native(capture):
+    found = iptables.parse(capture("iptables-1.8.7-native.txt"))
+    assert found.native
+    assert not found.in_use
+
+
+def test_nothing_printed_is_nothing_found():
+    found = iptables.parse("")
+    assert (found.found(), found.in_use, found.ours, found.native) == ("", False, False, False)
+
+
+def test_rules_of_other_tables_are_not_ours():
+    found = iptables.parse("*nat\n:INPUT ACCEPT [0:0]\n-A INPUT -j PROVISIONER\nCOMMIT\n*filter\n:INPUT ACCEPT [0:0]\n")
+    assert found.rules["INPUT"] == ()
+
+
+HARMLESS = [
+    "-A INPUT -p tcp -m multiport --dports 22 -j f2b-sshd",
+    "-A INPUT -p tcp -m tcp --dport 8000:8299 -j DROP",
+    "-A INPUT -p udp -m udp --dport 8300 -j DROP",  # 8300 is ours in tcp only
+    "-A INPUT -p icmp -j DROP",
+    "-A INPUT -i lo -j ACCEPT",
+    '-A INPUT -j LOG --log-prefix "in -j DROP "',
+    "-A INPUT -p tcp",
+    "-A INPUT -j EMPTY",
+    "-A INPUT -j WATCH",
+]
+JUDGING = [
+    "-A INPUT -s 10.0.0.0/8 -j ACCEPT",
+    "-A INPUT -j DROP",
+    "-A INPUT -i lo -j DROP",
+    "-A INPUT ! -i lo -j ACCEPT",
+    "-A INPUT -p tcp -m tcp ! --dport 22 -j DROP",
+    "-A INPUT -p tcp -m multiport --dports 22,8300 -j DROP",
+    "-A INPUT -p udp -m udp --dport 4000:5000 -j REJECT --reject-with icmp-port-unreachable",
+    "-A INPUT ! -p icmp -j DROP",
+    "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+    "-A INPUT -g STRICT",
+    "-A INPUT -j STRICT",
+    "-A INPUT -j LOOP",
+]
+CHAINS = (
+    ":EMPTY - [0:0]\n:WATCH - [0:0]\n:STRICT - [0:0]\n:LOOP - [0:0]\n"
+    "-A WATCH -m limit --limit 1/sec -j LOG\n-A STRICT -s 10.0.0.1/32 -j DROP\n-A LOOP -j LOOP"
+)
+
+
+@pytest.mark.parametrize("rule", HARMLESS)
+def test_what_does_not_judge_our_ports_may_stand_above_our_jump(rule):
+    found = table(rule, iptables.JUMP, chains=CHAINS + "\n:PROVISIONER - [0:0]")
+    assert found.found() == f"{iptables.JUMP}\n"
+    assert not found.in_use
+
+
+@pytest.mark.parametrize("rule", JUDGING)
+def test_what_may_judge_our_ports_may_not(rule):
+    found = table(rule, iptables.JUMP, chains=CHAINS)
+    assert found.found() == f"{rule}\n{iptables.JUMP}\n"
+    assert found.in_use
+    below = table(iptables.JUMP, rule, chains=CHAINS)
+    assert below.found() == f"{iptables.JUMP}\n"
+
+
+def test_a_new_peer_is_one_more_rule_of_one_chain():
+    before, after = (iptables.chains(peers).splitlines() for peers in (PEERS[:1], PEERS))
+    assert [line for line in after if line not in before] == ["-A PROVISIONER-PEERS -s 192.168.56.13/32 -j ACCEPT"]
+    assert set(before) < set(after)
+
+
+def test_a_host_alone_closes_its_ports():
+    content = iptables.chains([])
+    assert "-A PROVISIONER-PEERS" not in content
+    assert "--dports 4789,7946,8301 -j DROP" in content
