@@ -120,8 +120,8 @@ make_venv() { # KIND: demo (what provisioner needs), or dev (also what the tests
     [ "$1" = demo ] || wanted=$("$venv/bin/python" -c \
         'import sys, tomllib; print(*tomllib.load(open(sys.argv[1], "rb"))["dependency-groups"]["dev"], sep="\n")' "$root/pyproject.toml") || return
     # Each line is one word for pip.
-    printf '%s\n' "$wanted" | tr '\n' '\0' | xargs -0 -r env PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
-        "$venv/bin/python" -m pip install --progress-bar off --editable "$root" || return
+    printf '%s' "$wanted" | tr '\n' '\0' | xargs -0 env PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
+        "$venv/bin/python" -m pip install --progress-bar off --no-compile --editable "$root" || return
     cp "$root/pyproject.toml" "$venv/made-for-$1" || return
     give_back "$venv"
 }
