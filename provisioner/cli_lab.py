@@ -1,7 +1,5 @@
 """Commands of `provisioner lab`: parse, call, print; nothing else."""
 
-
-
 from __future__ import annotations
 
 import contextlib
@@ -63,7 +61,7 @@ def up(
     ] = "engine-20.10",
     name: Name = "lab",
 ) -> None:
-    """Make a lab and wait until its hosts have booted. The first time, an image is built: about half a minute."""
+    """Make a lab and wait until its hosts have booted. The first time, images are built: a minute or two."""
     from provisioner.lab import IMAGES, Lab
 
     if image not in IMAGES:
@@ -149,7 +147,7 @@ def start(host: Host, name: Name = "lab") -> None:
 
 @app.command(context_settings=PASS_ON)
 def ssh(context: typer.Context, host: Host, name: Name = "lab") -> None:
-    """Log in to a host, or run a command on it, over SSH."""
+    """Log in to a host, or run a command on it, over SSH. Options come before the host."""
     from provisioner.lab import Lab, enter_switch
 
     with _told():
@@ -160,7 +158,7 @@ def ssh(context: typer.Context, host: Host, name: Name = "lab") -> None:
 
 @app.command("exec", context_settings=PASS_ON)
 def execute(context: typer.Context, host: Host, name: Name = "lab") -> None:
-    """Run a command on a host without SSH: `lab exec node1 -- docker ps`."""
+    """Run a command on a host without SSH: `lab exec node1 -- docker ps`. Options come before the host."""
     from provisioner.lab import Lab
 
     with _told():
