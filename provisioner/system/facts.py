@@ -8,9 +8,11 @@ of iproute2, perl-base (an essential package) to ask the engine and the store, o
 from __future__ import annotations
 
 import json
+import math
 import re
 import secrets
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -63,13 +65,15 @@ for (@ARGV) {
   print "\n$mark http:$name\n$body\n";
 }
 """
+# An engine that is stopped is not asked: its socket is systemd's, which would start it.
+_ENGINE = ("info /var/run/docker.sock /info", "networks /var/run/docker.sock /networks")
 _REQUESTS = (
-    "info /var/run/docker.sock /info",
-    "networks /var/run/docker.sock /networks",
     "leader 8500 /v1/status/leader",
     "peers 8500 /v1/status/peers",
     "members 8500 /v1/agent/members",
 )
+
+_UNKNOWN = (-math.inf, math.inf)  # how far a clock is ahead that could not be read
 
 _SECTIONS: dict[str, str] = {
     "system": r"""
@@ -86,7 +90,7 @@ v=$(cksum /etc/docker/key.json) && echo "key=$v"
 """,
     "files": r"""
 s files
-grep -s '' FILES /sys/class/net/*/mtu
+grep -as '' FILES /sys/class/net/*/mtu
 """,
     "ports": r"""
 s ports
@@ -103,12 +107,14 @@ s units
 systemctl show -p UNITKEYS UNITS
 """,
     "http": r"""
-h=$(perl -e "$HTTP" "$M" REQUESTS)
+u=/run/systemd/units
+if [ -d $u ] && ! [ -L $u/invocation:docker.service ]; then set --; else set -- ENGINE; fi
+h=$(perl -e "$HTTP" "$M" "$@" REQUESTS)
 printf '%s\n' "$h"
 e=$(command -v dockerd) && {
   s engine
   case $h in *'http:info'*'"ServerVersion"'*) ;; *) dockerd --version ;; esac
-  case $h in *'"ClusterStore":"consul:'*) echo driver=consul ;; *) grep -qaF libkv/store/consul "$e" && echo driver=consul ;; esac
+  case $h in *'"ClusterStore":"consul:'*'"Driver":"overlay"'*) echo driver=consul ;; *) grep -qaF libkv/store/consul "$e" && echo driver=consul ;; esac
 }
 """,
     "firewall": firewall.PROBE,
@@ -129,7 +135,8 @@ def script(only: Iterable[str] = ALL) -> str:
         "UNITKEYS": _UNIT_KEYS,
         "UNITS": " ".join(_UNITS),
         "CONSULJSON": CONSUL_JSON,
-        "REQUESTS": " ".join(map(shlex.quote, _REQUESTS)),
+        "ENGINE": shlex.join(_ENGINE),
+        "REQUESTS": shlex.join(_REQUESTS),
     }.items():
         body = body.replace(word, value)
     return (
@@ -154,7 +161,9 @@ def parse(stdout: str, before: Facts | None = None, between: tuple[float, float]
         name, _, body = part.partition("\n")
         raw[name] = body
     facts = Facts(raw, before.ahead if before else (0.0, 0.0))
-    return replace(facts, ahead=(facts.now - between[1], facts.now - between[0])) if between else facts
+    if not between:
+        return facts
+    return replace(facts, ahead=(facts.now - between[1], facts.now - between[0]) if facts.now else _UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -217,8 +226,9 @@ class Facts:
 
     @property
     def now(self) -> float:
-        """The host's clock, seconds since 1970."""
-        return float(self._one("now") or 0)
+        """The host's clock, seconds since 1970; 0 where it can't be read."""
+        whole, _, rest = self._one("now").partition(".")  # busybox's date knows no %N
+        return float(f"{whole}.{rest if rest.isdigit() else 0}") if whole.isdigit() else 0.0
 
     @cached_property
     def programs(self) -> dict[str, str]:
@@ -227,13 +237,14 @@ class Facts:
     @cached_property
     def free_disk(self) -> dict[str, int]:
         """Mount point -> free bytes, for the file systems of /etc, the engine's and the store's data, and /usr."""
-        return {mount: int(free) * 1024 for free, _, mount in (d.split(" ", 2) for d in self._system.get("disk", []))}
+        found = (line.split(" ", 2) for line in self._system.get("disk", []))
+        return {words[2]: int(words[0]) * 1024 for words in found if len(words) == 3 and words[0].isdigit()}  # noqa: PLR2004
 
     @cached_property
     def files(self) -> dict[str, str]:
         """Path -> text, of the files that are there and not empty."""
         lines: dict[str, list[str]] = {}
-        for line in self.raw.get("files", "").splitlines():
+        for line in self.raw.get("files", "").rstrip("\n").split("\n"):
             path, _, text = line.partition(":")
             lines.setdefault(path, []).append(text)
         return {path: "\n".join(text) + "\n" for path, text in lines.items()}
@@ -251,18 +262,22 @@ class Facts:
     @cached_property
     def routes(self) -> tuple[tuple[str, IPv4Network], ...]:
         """(interface, destination) of the main table, without the default routes."""
-        found = []
-        for line in self.files.get("/proc/net/route", "").splitlines()[1:]:
-            fields = line.split()
-            network = IPv4Network((_address(fields[1]), str(_address(fields[7]))))
-            if network.prefixlen:
-                found.append((fields[0], network))
-        return tuple(found)
+        return tuple((name, network) for name, network, _ in self._routes if network.prefixlen)
+
+    @cached_property
+    def _routes(self) -> tuple[tuple[str, IPv4Network, bool], ...]:
+        """(interface, destination, whether it is reached without a gateway) of the main table."""
+        lines = (line.split() for line in self.files.get("/proc/net/route", "").splitlines()[1:])
+        return tuple(
+            (fields[0], IPv4Network((_address(fields[1]), str(_address(fields[7])))), int(fields[2], 16) == 0)
+            for fields in lines
+        )
 
     @cached_property
     def addresses(self) -> tuple[tuple[str, IPv4Interface], ...]:
         """(interface, address with prefix) without loopback; an address without a connected route gets interface ""."""
-        return _addresses(self.files.get("/proc/net/fib_trie", ""), self.routes)
+        connected = [(name, network) for name, network, direct in self._routes if direct and network.prefixlen]
+        return _addresses(self.files.get("/proc/net/fib_trie", ""), connected)
 
     @cached_property
     def mtus(self) -> dict[str, int]:
@@ -277,8 +292,9 @@ class Facts:
         found = []
         for line in text.splitlines():
             words = line.split()
-            if len(words) > 1 and words[0] == "nameserver" and "." in words[1]:
-                found.append(IPv4Address(words[1]))
+            if len(words) > 1 and words[0] == "nameserver":
+                with suppress(ValueError):  # IPv6, which may have dots too
+                    found.append(IPv4Address(words[1]))
         return tuple(dict.fromkeys(found))
 
     @cached_property
