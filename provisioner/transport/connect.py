@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from provisioner.model import SshTarget
 
 _PATIENCE = 30.0  # seconds for a server that is there but turns us away
+_IDLE = 1.0  # seconds between the looks that paramiko's thread takes at a silent socket (0.1 is its default)
 _MOMENT = 1.0  # seconds for a port that is closed: sshd may be restarting
 
 
@@ -93,7 +94,9 @@ class _Crowd:
             except TransportError as error:
                 self._ends[target.name] = error
                 continue
-            threads.append(threading.Thread(target=self._one, args=(target, login), name=f"ssh {target.name}"))
+            threads.append(
+                threading.Thread(target=self._one, args=(target, login), name=f"ssh {target.name}", daemon=True)
+            )
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -175,4 +178,5 @@ def _connect(target: SshTarget, login: _Login, hooks: Hooks) -> Connection:
     except BaseException:
         hang_up(sock, transport)
         raise
+    sock.settimeout(_IDLE)
     return Connection(target, transport, sock, hooks.before_write, hooks.on_write)

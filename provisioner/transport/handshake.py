@@ -27,7 +27,9 @@ _NO_LOGIN = "logging in"
 def shake_hands(transport: paramiko.Transport, target: SshTarget, known: KnownHosts) -> None:
     """Negotiate. Raises Unreachable (Busy if the server hung up) and Refused (nothing in common, as with SHA-1)."""
     options = transport.get_security_options()
-    options.ciphers = (*_CIPHERS, *(name for name in options.ciphers if name not in _CIPHERS))
+    # No CBC, MD5 or short digests: whoever offers nothing better is too old to be trusted with root.
+    options.ciphers = (*_CIPHERS, *(name for name in options.ciphers if name.endswith("-ctr")))
+    options.digests = tuple(name for name in options.digests if "md5" not in name and "-96" not in name)
     options.key_types = _ordered(known.kinds(host_name(target.address, target.port)), tuple(options.key_types))
     transport.banner_timeout = transport.handshake_timeout = target.connect_timeout
     transport.auth_timeout = max(_AUTH_TIMEOUT, target.connect_timeout)
@@ -78,8 +80,8 @@ def check_host_key(transport: paramiko.Transport, target: SshTarget, known: Know
 def authenticate(transport: paramiko.Transport, target: SshTarget, identities: tuple[keys.Identity, ...]) -> None:
     """Log in with the first key that the host accepts. Raises Refused, and Unreachable if the connection breaks."""
     answers: list[str] = []
-    with _agent() as agent:
-        for identity in keys.offers(identities, agent, named=target.key is not None):
+    with _agent_keys(target, identities) as held:
+        for identity in keys.offers(identities, held, named=target.key is not None):
             assert identity.key is not None  # noqa: S101  offers() gives nothing else
             try:
                 left = transport.auth_publickey(target.user, identity.key)
@@ -99,14 +101,18 @@ def authenticate(transport: paramiko.Transport, target: SshTarget, identities: t
 
 
 @contextlib.contextmanager
-def _agent() -> Iterator[paramiko.Agent]:
-    # One for each login: an agent's socket must not be shared among threads.
+def _agent_keys(target: SshTarget, identities: tuple[keys.Identity, ...]) -> Iterator[tuple[paramiko.PKey, ...]]:
+    """Give the keys of the agent, if it is needed. One for each login: its socket must not be shared among threads."""
+    if target.key is not None and all(identity.key for identity in identities):
+        yield ()
+        return
     try:
         agent = paramiko.Agent()
     except (paramiko.SSHException, OSError):
-        agent = paramiko.Agent.__new__(paramiko.Agent)
+        yield ()
+        return
     try:
-        yield agent
+        yield tuple(agent.get_keys())
     finally:
         agent.close()
 
@@ -161,7 +167,8 @@ def _refused(target: SshTarget, answer: str) -> Refused:
         tried=_NO_LOGIN,
         answer=answer,
         cure=f"try it: ssh -p {target.port} {target.user}@{target.address}; "
-        "the public key belongs in that user's ~/.ssh/authorized_keys",
+        "the public key belongs in that user's ~/.ssh/authorized_keys"
+        + (", and PermitRootLogin in sshd_config must not be 'no'" if target.user == "root" else ""),
     )
 
 

@@ -44,9 +44,9 @@ def load(path: Path | None) -> tuple[Identity, ...]:
     return tuple(found)
 
 
-def offers(identities: tuple[Identity, ...], agent: paramiko.Agent, *, named: bool) -> Iterator[Identity]:
+def offers(identities: tuple[Identity, ...], agent: tuple[paramiko.PKey, ...], *, named: bool) -> Iterator[Identity]:
     """Give the keys to try, in order. Without a named key, the agent's come first, as with ssh."""
-    held = {key.asbytes(): key for key in agent.get_keys()} if not named or identities[0].key is None else {}
+    held = {key.asbytes(): key for key in agent}
     if not named:
         for key in held.values():
             yield Identity(f"the agent's {key.get_name()} key", key)

@@ -67,13 +67,14 @@ def _connect(target: SshTarget, deadline: Deadline) -> socket.socket:
     except OSError as error:
         raise _unreachable(target, f"the name {target.address} does not resolve", error) from error
     problem: OSError = OSError("no address")
-    for family, kind, protocol, _, address in addresses:
+    for number, (family, kind, protocol, _, address) in enumerate(addresses):
         sock = socket.socket(family, kind, protocol)
         try:
             for level, option, value in _OPTIONS:
                 if option:
                     sock.setsockopt(level, option, value)
-            sock.settimeout(max(deadline.left, 0.01))
+            # An address that swallows everything must leave time for the others.
+            sock.settimeout(max(deadline.left / (len(addresses) - number), 0.01))
             sock.connect(address)
         except OSError as error:
             sock.close()

@@ -221,7 +221,7 @@ class Process:
         if code == INCOMPLETE:
             return self._failed("the script did not arrive whole, so nothing of it was run")
         return Refused(
-            f"the login succeeds, but the host runs no commands (exit code {code})",
+            "the login succeeds, but the host runs no commands" + (f" (exit code {code})" if code >= 0 else ""),
             host=self._host,
             tried=self._tried,
             answer=self._said(),

@@ -159,11 +159,13 @@ def _take_lock(nonce: str, name: str, owner: str, seconds: float) -> str:
     # The file tells who holds the lock: pid, uptime in seconds when it was taken, owner. It is never removed, since
     # a lock on a removed file locks nothing. Times are the host's own uptime; /run does not outlive a boot.
     path = f"{FOLDER}/{name}.lock"
+    who = quote(" ".join(owner.split()))
+    busy = f'"{nonce} {Word.BUSY} $up $(cat {path})"'
     return (
         f"exec 9>>{path}\n"
-        f"flock -w {max(seconds, 0.1):.1f} 9 || {{ read -r up x </proc/uptime; "
-        f'echo {nonce} {Word.BUSY} "$up" "$(cat {path})"; exit 96; }}\n'
-        f'read -r up x </proc/uptime; echo $$ "$up" {quote(" ".join(owner.split()))} >{path}\n'
+        f"flock -w {max(seconds, 0.1):.1f} 9 || "
+        f"{{ read -r up x </proc/uptime; printf '%s\\n' {busy}; exit 96; }}\n"
+        f"read -r up x </proc/uptime; printf '%s %s %s\\n' $$ $up {who} >{path}\n"
     )
 
 
