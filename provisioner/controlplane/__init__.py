@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from provisioner.inventory import Inventory
     from provisioner.system.facts import Facts
 
-# Interfaces that the engine makes for itself: never part of the underlay.
-_ENGINE_INTERFACES = ("docker", "br-", "veth", "virbr", "lo")
+# Interfaces that the engine or libvirt makes for itself: never part of the underlay. A br-lan or br-ex may be.
+_ENGINE_INTERFACE = re.compile(r"(docker|veth|virbr).*|br-[0-9a-f]{12}|lo")
 
 
 @dataclass(frozen=True)
@@ -56,37 +57,55 @@ class Site:
 def resolve(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[Site, list[Finding]]:
     """The site, and what stands in its way: hosts without an advertised address have a finding and no address."""
     advertise, findings = advertised(inventory, facts)
-    servers = inventory.store.servers or _servers(inventory, facts)
+    servers = inventory.store.servers or _servers(inventory, facts, advertise)
     live = tuple(name for name in inventory.hosts if name in facts)
     return Site(inventory, facts, advertise, tuple(servers), live), findings
 
 
-def _servers(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[str, ...]:
-    """1 server for up to 2 hosts, 3 for 3 or 4, else 5; hosts that are servers already stay so.
+def _servers(
+    inventory: Inventory, facts: Mapping[str, Facts], advertise: Mapping[str, IPv4Address]
+) -> tuple[str, ...]:
+    """1 server for up to 2 hosts, 3 for 3 or 4, else 5; hosts that are servers already stay so, all of them.
 
-    Without the second rule a host written above the others would move a server, and with it the store's data.
+    Without the second rule a host written above the others would move a server, and with it the store's data; and
+    after a third host was taken out of the inventory, one server of the other two would go too, and the quorum with it.
     """
     names = list(inventory.hosts)
-    count = len(inventory.servers)
-    already = [n for n in names if n in facts and '"server": true' in facts[n].files.get(CONSUL_JSON, "")]
-    chosen = (already + [name for name in names if name not in already])[: max(count, _odd(len(already)))]
+    peers = raft_peers(facts)
+    already = [
+        name
+        for name in names
+        if advertise.get(name) in peers or (name in facts and '"server": true' in facts[name].files.get(CONSUL_JSON, ""))
+    ]
+    others = [name for name in names if name not in already]
+    chosen = already + others[: max(0, len(inventory.servers) - len(already))]
     return tuple(name for name in names if name in chosen)
 
 
-def _odd(count: int) -> int:
-    return count if count % 2 else count - 1
+def raft_peers(facts: Mapping[str, Facts]) -> frozenset[IPv4Address]:
+    """The store's servers as its own cluster knows them, those included that are down or in no inventory."""
+    told = (peer for of_host in facts.values() for peer in of_host.http("peers").body or ())
+    return frozenset(found for peer in told if (found := _literal(peer.rpartition(":")[0])))
+
+
+def _remembered(facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
+    """Host -> its address as the store's agents on the other hosts remember it."""
+    told = (member for of_host in facts.values() for member in of_host.http("members").body or ())
+    return {member["Name"]: found for member in told if (found := _literal(member["Addr"]))}
 
 
 def advertised(
     inventory: Inventory, facts: Mapping[str, Facts]
 ) -> tuple[dict[str, IPv4Address], list[Finding]]:
     """Each host's address on the network that the hosts share, always a literal."""
-    shared = _shared_network(facts)
+    shared, remembered = _shared_network(facts), _remembered(facts)
     found: dict[str, IPv4Address] = {}
     findings = []
     for name in inventory.hosts:
         asked = inventory.advertise_for(name)
         address, why = _advertised(asked, _literal(inventory.hosts[name].address), facts.get(name), shared)
+        if name not in facts and not _literal(asked or ""):  # down for a while: it must not be shut out
+            address = remembered.get(name, address)
         if address is not None:
             found[name] = address
         elif name in facts:
@@ -102,7 +121,7 @@ def _advertised(
     if literal:
         return literal, ""
     if facts is None:  # it did not answer: the inventory's address is the best that is known
-        return (None if asked else address), ""
+        return (None if asked or (address and address.is_loopback) else address), ""
     if asked:
         on_it = [str(a.ip) for interface, a in facts.addresses if interface == asked]
         return (IPv4Address(on_it[0]), "") if on_it else (None, f"there is no interface {asked} with an IPv4 address")
@@ -125,7 +144,7 @@ def _shared_network(facts: Mapping[str, Facts]) -> IPv4Network | None:
     by_network: dict[IPv4Network, dict[str, IPv4Address]] = {}
     for name, of_host in facts.items():
         for interface, address in of_host.addresses:
-            if not interface.startswith(_ENGINE_INTERFACES) and address.network.prefixlen < 32:  # noqa: PLR2004
+            if not _ENGINE_INTERFACE.fullmatch(interface) and address.network.prefixlen < 32:  # noqa: PLR2004
                 by_network.setdefault(address.network, {})[name] = address.ip
     full = [n for n, on_it in by_network.items() if len(on_it) == len(facts) == len(set(on_it.values()))]
     return full[0] if len(full) == 1 else None

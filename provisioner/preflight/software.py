@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from provisioner.controlplane import raft_peers
 from provisioner.errors import StepFailed
 from provisioner.model import Finding, Severity
 from provisioner.stores.consul import url
@@ -93,6 +94,20 @@ def foreign_consul(site: Site) -> Iterator[Finding]:
             what = "a Consul agent runs here that was not set up by provisioner"
             cure = "stop and disable it if it is not needed: systemctl disable --now consul"
             yield Finding("foreign-consul", name, what, cure)
+
+
+def server_left_out(site: Site) -> Iterator[Finding]:
+    """Servers in place can't be left out by half or more: without a majority of raft's peers the store is lost."""
+    peers = raft_peers({name: site.facts[name] for name in site.live})
+    staying = peers & {site.advertise[name] for name in site.servers if name in site.advertise}
+    names = {address: name for name, address in site.advertise.items()}
+    left_out = ", ".join(names.get(address, str(address)) for address in sorted(peers - staying))
+    if left_out:
+        what = f"the store has servers that would be none any more: {left_out}"
+        cure = "keep them in the inventory (store.servers), or take one after the other out of the store first: "
+        cure += "`consul leave` on it; where it is gone for good, `consul operator raft remove-peer -address IP:8300` on another"
+        lost = 2 * len(staying) <= len(peers)
+        yield Finding("server-left-out", "", what, cure, Severity.STOP if lost else Severity.WARNING)
 
 
 def engine_open(site: Site) -> Iterator[Finding]:
