@@ -11,9 +11,11 @@ fail_all() { # WHAT CURE: no host must go on
 has() { command -v "$1" >/dev/null 2>&1; }
 keep() { # PATH: a copy beside it, named after its content: made once, and never overwritten
     [ -s "$1" ] || return 0
-    sum=$(sha256sum <"$1") && copy="$1.${sum%"${sum#????????}"}.bak" || return 1
-    [ -e "$copy" ] || { cp -p "$1" "$copy.new" && mv -f "$copy.new" "$copy"; } ||
+    sum=$(sha256sum <"$1") && copy="$1.${sum%"${sum#????????}"}.bak" &&
+        { [ -e "$copy" ] || { cp -p "$1" "$copy.new" && mv -f "$copy.new" "$copy"; }; } || {
+        rm -f "${copy:-$1}.new"
         fail "can't keep a copy of $1" "look at the free space: df ${1%/*}"
+    }
 }
 put() { # PATH MODE OWNER BASE64: the whole file or nothing
     dir=${1%/*}
