@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provisioner.errors import ProvisionerError, StoreError
+from provisioner.errors import ProvisionerError, StoreError, TimedOut, Unreachable
 
 if TYPE_CHECKING:
     from provisioner.inventory import ConsulStore
@@ -73,7 +73,7 @@ def wait_for_leader(connection: Connection, *, servers: int) -> str:
         stop=tenacity.stop_after_delay(_LEADER_PATIENCE),
         wait=tenacity.wait_exponential(multiplier=0.05, max=0.5),
         retry=tenacity.retry_if_result(lambda found: not found)
-        | tenacity.retry_if_exception_type((consul.ConsulException, requests.RequestException)),
+        | tenacity.retry_if_exception_type((consul.ConsulException, requests.RequestException, Unreachable, TimedOut)),
     )
     try:
         return str(waits(leader))
