@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -17,7 +17,7 @@ import tenacity
 from provisioner import preflight, render
 from provisioner.controlplane import Site, resolve
 from provisioner.controlplane.summary import summaries
-from provisioner.errors import CommandFailed, ProvisionerError, StepFailed
+from provisioner.errors import CommandFailed, ProvisionerError, StepFailed, TransportError
 from provisioner.model import (
     Finding,
     HostChanged,
@@ -242,27 +242,40 @@ class Run:
         self._tell(PhaseBegan(step.name, step.title, names))
         failures = {name: o.error for name, o in before.items() if o.state is State.FAILED}
         work = {n: w for n, o in before.items() if o.drifts and (w := step.work(self.site, n, o.drifts))}
-        failures |= self._work(step, work)
+        told, untouched = self._work(step, work)
+        failures |= told
         self._barrier(step, set(failures))
         self._settle(step, [name for name in names if name not in failures])
-        outcomes = [self._after(step, before[name], failures.get(name, ""), began) for name in names]
+        outcomes = [
+            replace(before[name], state=State.SKIPPED, reason="not touched: the run stopped before its turn")
+            if name in untouched
+            else self._after(step, before[name], failures.get(name, ""), began)
+            for name in names
+        ]
         for outcome in outcomes:
             if outcome.state is State.FAILED:
                 self.lost.setdefault(outcome.host, outcome.error.splitlines()[0])
         self.site = self.site.without(frozenset(self.lost))
         self._end(step, outcomes, began)
 
-    def _work(self, step: Step, work: Mapping[str, Work]) -> dict[str, str]:
-        """Does the work: side by side, and one host after the other where no other may be worked on meanwhile."""
+    def _work(self, step: Step, work: Mapping[str, Work]) -> tuple[dict[str, str], frozenset[str]]:
+        """Does the work: side by side, and one host after the other where no other may be worked on meanwhile.
+
+        Gives the errors of hosts, and the hosts whose turn did not come because the run has to stop.
+        """
+        untouched = set(work)
         failures: dict[str, str] = {}
         together = [name for name in work if not work[name].alone]
         batches = [together, *([name] for name in work if work[name].alone)]
         for batch in batches:
+            untouched -= set(batch)
             answers = each(batch, lambda name: self._repair(step, name, work[name]))
             for name, answer in answers.items():
                 if isinstance(answer, ProvisionerError):
                     failures[name] = str(answer)
-                    if isinstance(answer, StepFailed) and answer.fatal:
+                    # Of a restart whose end is not known it is to be feared that it went wrong.
+                    unknown = work[name].alone and isinstance(answer, TransportError)
+                    if unknown or (isinstance(answer, StepFailed) and answer.fatal):
                         self.errors.append(f"the run stops here, so that no other host follows\n{answer}")
                 else:
                     self.site = self.site.known(name, answer)
@@ -270,7 +283,7 @@ class Run:
                 self._back_again(step, batch[0], failures)
             if self.errors:
                 break
-        return failures
+        return failures, frozenset(untouched)
 
     def _back_again(self, step: Step, name: str, failures: Mapping[str, str]) -> None:
         """The next host is restarted only when this one is as wanted again."""
