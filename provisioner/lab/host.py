@@ -78,8 +78,8 @@ class Host:
 
     def create(self, authorized_key: str) -> None:
         """Make the host's folder and what makes it itself. Raises LabError."""
+        remove_tree(self.folder)
         self.folder.mkdir(parents=True)
-        (self.folder / "image").write_text(f"{self.image}\n")
         (self.folder / "root").mkdir()
         seed = self.folder / "seed"
         for folder, mode in (("etc/ssh", 0o755), ("root/.ssh", 0o700)):
@@ -92,6 +92,8 @@ class Host:
         (seed / "root/.ssh/authorized_keys").write_text(authorized_key)
         (seed / "root/.ssh/authorized_keys").chmod(0o600)
         make_key(seed / "etc/ssh/ssh_host_ed25519_key", f"root@{self.name}")
+        # The last one: a host without it is half made, and counts for nothing.
+        (self.folder / "image").write_text(f"{self.image}\n")
 
     @property
     def host_key(self) -> str:
@@ -176,6 +178,7 @@ class Host:
                 os.kill(pid, signal.SIGKILL)
         cgroups.remove(self.place)
         (self.folder / "init").unlink(missing_ok=True)
+        remove_tree(self.folder / "netns")
         switch.unplug(switch_namespace, self.name)
 
     def power_off(self, *, timeout: float) -> None:
@@ -207,7 +210,10 @@ class Host:
         with contextlib.suppress(OSError):
             text = self.console.read_text(errors="replace").replace("\r", "")
             tail = "\n".join(line for line in text.splitlines()[-8:] if not line.startswith("Script "))
-            return LabError(what, host=self.name, tried=tried, answer=tail, cure=f"its console: {self.console}")
+            cure = f"its console: {self.console}"
+            if "Too many open files" in tail:
+                cure = "sysctl -w fs.inotify.max_user_instances=1024, or take another lab down"
+            return LabError(what, host=self.name, tried=tried, answer=tail, cure=cure)
         return LabError(what, host=self.name, tried=tried)
 
 
@@ -224,11 +230,13 @@ def spawn_joined(
     So whoever removes these cgroups finds the process, even if we are killed right after this line.
     """
     with (log or Path(os.devnull)).open("ab") as output:
-        subprocess.Popen(
-            ["sh", str(BOOT_SCRIPT), "join", *(str(file) for file in joins), "--", *argv],
+        # setsid forks, so the process is nobody's child: a lab outlives the command that made it.
+        subprocess.run(
+            ["setsid", "--fork", "sh", str(BOOT_SCRIPT), "join", *(str(file) for file in joins), "--", *argv],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=True,
+            check=True,
+            timeout=20,
         )

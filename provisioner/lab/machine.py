@@ -19,14 +19,15 @@ COMMANDS = {
     "unshare": "util-linux",
     "nsenter": "util-linux",
     "setpriv": "util-linux",
+    "setsid": "util-linux",
     "script": "bsdutils",
     "mount": "mount",
     "ssh-keygen": "openssh-client",
     "ssh": "openssh-client",
     "dpkg-deb": "dpkg",
 }
-# Measured: systemd holds three to four, containerd one.
-INOTIFY_PER_HOST = 5
+# Measured: systemd holds three, containerd one.
+INOTIFY_PER_HOST = 4
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
     Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
@@ -73,9 +74,6 @@ def check() -> None:
 def check_room(hosts: int) -> None:
     """Raise LabError unless the kernel's limits leave room for so many more hosts."""
     limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
-    # An exact count of what root holds would mean reading all its open files; small labs are not worth it.
-    if hosts * INOTIFY_PER_HOST * 2 < limit:
-        return
     used = _inotify_in_use()
     if used + hosts * INOTIFY_PER_HOST > limit:
         raise LabError(

@@ -213,6 +213,20 @@ finally:
         assert traces(name) == []
 
 
+class TestInterrupted:
+    def test_a_reset_that_was_killed_is_mended_by_another(self, make_lab):
+        lab = make_lab(hosts=2)
+        for after in (0.3, 0.45, 0.6):
+            process = cli("reset", "--name", lab.name)
+            time.sleep(after)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            lab.reset()
+            assert [ssh(lab, host, "hostname") for host in lab.hosts] == ["node1", "node2"]
+        namespaces = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"{lab.name}/" in line]
+        assert len(namespaces) == 1, "that of the switch"
+
+
 class TestNothingIsLeft:
     def test_after_down(self):
         name = f"test-{os.getpid()}-down"
