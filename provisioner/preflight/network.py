@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _GOSSIP_HOSTS = 25  # beyond about this many, serf in kv mode flaps (moby#35807)
 _GOSSIP, _VXLAN = 7946, 4789
+_DOWN = {"", "inactive", "failed"}  # systemd's ActiveState of a unit that has no process
 
 
 def wrong_interface(site: Site) -> Iterator[Finding]:
@@ -83,13 +84,16 @@ def port_taken(site: Site) -> Iterator[Finding]:
     """A port of ours that something else listens on: an agent or engine that is not there can't be its owner."""
     for name in site.live:
         facts = site.facts[name]
-        consul = facts.unit("consul.service").active == "active"
-        joined = bool(facts.engine.get("ClusterStore"))
+        consul = facts.unit("consul.service").active not in _DOWN
+        engine = facts.unit("docker.service")
+        swarm = (facts.engine.get("Swarm") or {}).get("LocalNodeState", "inactive") != "inactive"
+        # An engine that runs and does not answer may well be the one that listens.
+        gossips = facts.engine.get("ClusterStore") or swarm if facts.engine else engine.active not in _DOWN
         for protocol, port, inode in facts.ports:
             if port == _VXLAN:
                 theirs = inode != 0
             elif port == _GOSSIP:
-                theirs = not joined and facts.unit("docker.service").active == "active"
+                theirs = not gossips
             else:
                 theirs = not consul
             if theirs:

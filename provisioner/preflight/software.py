@@ -10,7 +10,7 @@ from provisioner.errors import StepFailed
 from provisioner.model import Finding, Severity
 from provisioner.stores.consul import url
 from provisioner.system import daemon_json
-from provisioner.system.facts import CONSUL_JSON, DAEMON_JSON
+from provisioner.system.facts import CONSUL_JSON, DAEMON_JSON, ENGINE_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,11 +79,13 @@ def flag_conflict(site: Site) -> Iterator[Finding]:
     """A key in the file and on the command line keeps the engine from starting (moby#25471)."""
     for name in site.live:
         unit = site.facts[name].unit("docker.service")
-        flags = sorted(set(re.findall(r"--cluster-(?:store|advertise)(?:-opt)?", unit.command)))
-        if flags:
-            what = f"docker.service starts the engine with {', '.join(flags)}; with the same in daemon.json it would not start"
-            cure = f"take the flags out of {unit.fragment} or its drop-ins: systemctl edit --full docker"
-            yield Finding("flag-conflict", name, what, cure)
+        places = {f"{unit.fragment} or its drop-ins (systemctl edit --full docker)": unit.command}
+        places |= {path: site.facts[name].files.get(path, "") for path in ENGINE_OPTIONS}
+        for place, text in places.items():
+            active = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
+            if flags := sorted(set(re.findall(r"--cluster-(?:store|advertise)(?:-opt)?", active))):
+                what = f"docker.service starts the engine with {', '.join(flags)}; with the same in daemon.json it would not start"
+                yield Finding("flag-conflict", name, what, f"take the flags out of {place}")
 
 
 def foreign_consul(site: Site) -> Iterator[Finding]:

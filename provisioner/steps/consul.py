@@ -13,7 +13,7 @@ from provisioner import render
 from provisioner.errors import StepFailed
 from provisioner.model import Drift
 from provisioner.steps.base import Work
-from provisioner.stores.consul import UPLOADED, wait_for_leader
+from provisioner.stores.consul import program_path, wait_for_leader
 from provisioner.system.facts import CONSUL_JSON, CONSUL_LOADED, CONSUL_UNIT
 
 if TYPE_CHECKING:
@@ -107,10 +107,9 @@ def _formed(site: Site) -> bool:
 
 
 def _unit(site: Site, facts: Facts) -> str:
-    binary = facts.programs.get("consul") or (UPLOADED if site.inventory.store.binary else "/usr/bin/consul")
     return render.text(
         "consul.service.j2",
-        binary=binary if binary.replace("/", "").replace("-", "").isalnum() else "/usr/bin/consul",
+        binary=program_path(site.inventory.store, facts.programs),
         unit_path=CONSUL_UNIT,
         json_path=CONSUL_JSON,
         loaded_path=CONSUL_LOADED,

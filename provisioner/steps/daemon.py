@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provisioner import render
+from provisioner.errors import StepFailed
 from provisioner.model import Drift
 from provisioner.steps.base import Work
-from provisioner.stores.consul import UPLOADED, url
+from provisioner.stores.consul import program_path, url
 from provisioner.system.daemon_json import parse
 from provisioner.system.facts import DAEMON_JSON, ENGINE_DROPIN
 
@@ -34,6 +35,7 @@ class Daemon:
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         facts = site.facts[host]
+        _refuse_unfit(host, facts)
         old, new = facts.files.get(DAEMON_JSON, ""), wanted_daemon_json(site, host)
         drift = [Drift(DAEMON_JSON, old, new, is_file=True)] if parse(host, old) != parse(host, new) else []
         dropin = _dropin(site, facts)
@@ -65,6 +67,18 @@ class Daemon:
         pass
 
 
+def _refuse_unfit(host: str, facts: Facts) -> None:
+    """An engine that was installed by this very run was not there for the checks before it."""
+    if "dockerd" not in facts.programs or facts.store_driver:
+        return
+    raise StepFailed(
+        f"its engine {facts.engine_version} can't use Consul: with the store in daemon.json it would not start again",
+        host=host,
+        tried="looking into the engine's program for the store's driver; daemon.json was not touched",
+        cure="use Debian 11's docker.io 20.10.5 or Docker's own 20.10",
+    )
+
+
 def settings(site: Site, host: str) -> dict[str, str]:
     """The keys of daemon.json that are ours (dockerd's reference, 20.10)."""
     return {
@@ -80,8 +94,7 @@ def wanted_daemon_json(site: Site, host: str) -> str:
 
 
 def _dropin(site: Site, facts: Facts) -> str:
-    default = UPLOADED if site.inventory.store.binary else "/usr/bin/consul"
-    return render.text("docker-dropin.conf.j2", consul=facts.programs.get("consul", default))
+    return render.text("docker-dropin.conf.j2", consul=program_path(site.inventory.store, facts.programs))
 
 
 def _running(facts: Facts, wanted: Mapping[str, str]) -> list[Drift]:

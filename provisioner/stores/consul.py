@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import re
 import shutil
 import tempfile
 import zipfile
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from provisioner.errors import ProvisionerError, StoreError, TimedOut, Unreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from provisioner.inventory import ConsulStore
     from provisioner.transport import Connection
 
@@ -29,6 +32,14 @@ _LEADER_PATIENCE = 60.0  # seconds; an election takes 2 to 10 s on slow machines
 def url(store: ConsulStore) -> str:
     """What engines put into cluster-store: always the host's own agent, Consul's way to high availability."""
     return f"consul://127.0.0.1:{HTTP_PORT}" + (f"/{store.prefix}" if store.prefix else "")
+
+
+def program_path(store: ConsulStore, programs: Mapping[str, str]) -> str:
+    """Where Consul is on a host, or will be. What a host tells goes into units only where it is a plain path."""
+    found = programs.get("consul", "")
+    if re.fullmatch(r"(/[A-Za-z0-9._-]+)+", found):
+        return found
+    return UPLOADED if store.binary else "/usr/bin/consul"
 
 
 def client(connection: Connection) -> Any:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 ENGINE_DROPIN = "/etc/systemd/system/docker.service.d/provisioner.conf"
+ENGINE_OPTIONS = ("/etc/default/docker", "/etc/sysconfig/docker")  # DOCKER_OPTS, as its unit takes them in
 CONSUL_JSON = "/etc/consul.d/provisioner.json"
 CONSUL_UNIT = "/etc/systemd/system/consul.service"
 CONSUL_LOADED = "/run/provisioner-consul.loaded"  # unit and configuration as the running agent found them at its start
@@ -40,6 +41,7 @@ _FILES = (
     "/proc/net/fib_trie",
     DAEMON_JSON,
     ENGINE_DROPIN,
+    *ENGINE_OPTIONS,
     CONSUL_JSON,
     CONSUL_UNIT,
     CONSUL_LOADED,
