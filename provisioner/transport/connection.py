@@ -28,7 +28,7 @@ _OPEN = 30.0  # seconds for a script to begin
 _LOCK = 3.0  # seconds that a held lock is tried
 _CHUNK = 64 * 1024  # bytes
 _GOES_ON = "it goes on to its end on the host; run the same command again after that"
-_UNHURRIED = 0.9  # of a write's deadline may be spent waiting for another write
+_SPARE = 10.0  # seconds of a write's deadline (but at most half of it) that are not spent waiting for another write
 
 
 class Connection:
@@ -84,7 +84,7 @@ class Connection:
 
         Raises CommandFailed, TimedOut, Unreachable, Refused (not root, flock missing) and Locked.
         """
-        payload = scripts.writing(script, stdin, deadline * _UNHURRIED)
+        payload = scripts.writing(script, stdin, max(deadline / 2, deadline - _SPARE))
         self._before()
         until = Deadline(deadline)
         process = self._begin(script, payload, until)

@@ -25,7 +25,7 @@ from provisioner.model import SshTarget
 from provisioner.transport import Connection, connect
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-ROOT = os.geteuid() == 0
+ROOT = os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode == 0
 
 if SSHD is None:
     collect_ignore_glob = ["test_*.py"]
@@ -181,6 +181,12 @@ def sshd(tmp_path: Path):
 @pytest.fixture
 def connection(sshd: Sshd) -> Connection:
     return sshd.connect()
+
+
+@pytest.fixture
+def root() -> None:
+    if not ROOT:
+        pytest.skip("needs root and a mount namespace")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from provisioner.errors import Locked
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+pytestmark = pytest.mark.usefixtures("root")
 
 
 def test_a_held_lock_names_its_holder(sshd):
@@ -15,7 +15,7 @@ def test_a_held_lock_names_its_holder(sshd):
     began = time.monotonic()
     with pytest.raises(Locked) as caught:
         sshd.connect().lock("bob")
-    assert 2.5 < time.monotonic() - began < 6
+    assert 2.5 < time.monotonic() - began < 15
     assert caught.value.what.endswith("seconds: ann@desk, provisioner apply")
     assert "kill " in caught.value.cure
 

@@ -49,15 +49,15 @@ def test_a_script_that_hangs_is_given_up_on_time_and_ended(connection, tmp_path)
         connection.read(
             f"# sleeping\ntrap 'echo ended >{tmp_path}/ended; exit' TERM\necho so far\nsleep 30 & wait", deadline=0.5
         )
-    assert 0.5 <= time.monotonic() - began < 2
+    assert 0.5 <= time.monotonic() - began < 5
     assert str(caught.value) == "one: no end within 0.5 seconds\n  tried: sleeping\n  | so far"
-    assert connection.read(f"sleep 0.2; cat {tmp_path}/ended").stdout == "ended\n"
+    assert connection.read(f"sleep 1; cat {tmp_path}/ended").stdout == "ended\n"
 
 
 def test_a_daemon_that_keeps_the_output_open_does_not_hold_us(connection):
     began = time.monotonic()
-    assert connection.read("sleep 5 & echo started").stdout == "started\n"
-    assert time.monotonic() - began < 3
+    assert connection.read("sleep 15 & echo started").stdout == "started\n"
+    assert time.monotonic() - began < 10
 
 
 def test_output_that_could_harm_a_terminal_is_made_harmless(connection):
@@ -73,9 +73,9 @@ def test_a_script_that_is_killed_is_an_error_of_its_own(connection):
 def test_a_server_that_dies_is_told_as_a_lost_connection(sshd, connection):
     threading.Timer(0.3, sshd.cut).start()
     began = time.monotonic()
-    with pytest.raises(Unreachable, match=r"connection lost after 0\.[2-9]"):
+    with pytest.raises(Unreachable, match=r"connection lost after \d\.\d seconds"):
         connection.read("echo begun; sleep 20")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     with pytest.raises(Unreachable, match="the connection is lost"):
         connection.read("true")
 

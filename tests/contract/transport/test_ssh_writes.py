@@ -9,7 +9,7 @@ import pytest
 
 from provisioner.errors import CommandFailed, Locked, Refused, TimedOut, Unreachable
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+pytestmark = pytest.mark.usefixtures("root")
 
 
 def names(folder):
@@ -50,8 +50,8 @@ def test_children_of_a_write_may_be_hung_up_and_piped_as_usual(connection):
 
 
 def test_a_daemon_started_by_a_write_does_not_hold_the_lock(connection):
-    connection.write("sleep 5 >/dev/null 2>&1 &")
-    assert connection.write("echo free", deadline=2).stdout == "free\n"
+    connection.write("sleep 9 >/dev/null 2>&1 &")
+    assert connection.write("echo free", deadline=4).stdout == "free\n"
 
 
 @pytest.mark.parametrize("user", ["root", "u-bash"])
@@ -93,11 +93,11 @@ def test_two_writes_never_run_side_by_side(sshd, tmp_path):
 
 
 def test_a_write_that_waits_in_vain_says_who_holds_the_lock(sshd, tmp_path, wait_for):
-    slow = threading.Thread(target=sshd.connect().write, args=(f"touch {tmp_path}/begun; sleep 2",))
+    slow = threading.Thread(target=sshd.connect().write, args=(f"touch {tmp_path}/begun; sleep 5",))
     slow.start()
     wait_for((tmp_path / "begun").exists)
-    with pytest.raises(Locked, match=r"another run works on this host for [01] seconds: a script that writes"):
-        sshd.connect().write(f"touch {tmp_path}/second", deadline=1)
+    with pytest.raises(Locked, match=r"another run works on this host for [0-9] seconds: a script that writes"):
+        sshd.connect().write(f"touch {tmp_path}/second", deadline=4)
     slow.join()
     assert not (tmp_path / "second").exists()
 
@@ -171,7 +171,7 @@ def test_an_upload_to_a_folder_that_is_not_there_fails_at_once(connection, tmp_p
     began = time.monotonic()
     with pytest.raises(CommandFailed, match="exit code 1"):
         connection.upload(local, f"{tmp_path}/none/it", sha256="0" * 64)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
 
 
 def test_an_upload_that_is_cut_leaves_nothing(sshd, connection, tmp_path, wait_for):
