@@ -1,0 +1,214 @@
+"""What can go wrong on a host: a clear message, exit code 1, nothing half-written, and the rest done where it can be."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.cluster import Cluster
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.lab
+
+NODES = ("node1", "node2", "node3")
+OURS = "find /etc -newer /etc/hostname \\( -path '*provisioner*' -o -path '/etc/consul.d/*' -o -path '/etc/docker/*' \\) -type f"
+
+
+@pytest.fixture
+def cluster(make_lab, tmp_path: Path) -> Cluster:
+    return Cluster(make_lab(hosts=3), tmp_path)
+
+
+def pairs(run, proven=True) -> set[tuple[str, str]]:
+    return {(p["source"], p["target"]) for p in run.report["proofs"][0]["pairs"] if p["proven"] is proven}
+
+
+def rest_is_done(run, bad: str) -> None:
+    """The two other hosts are a proven network; the bad one is told."""
+    good = [name for name in NODES if name != bad]
+    assert run.code == 1, run.err
+    assert bad in run.report["lost"], run.err
+    assert pairs(run) == {(good[0], good[1]), (good[1], good[0])}, run.err
+
+
+def test_a_host_that_is_unreachable(cluster):
+    cluster.lab.cut("node3")
+    began = time.monotonic()
+    cluster.ssh = ", connect_timeout: 3"
+    run = cluster.run("up")
+    rest_is_done(run, "node3")
+    assert "192.168.56.13" in run.report["lost"]["node3"]
+    assert time.monotonic() - began < 60
+    cluster.lab.uncut("node3")
+    assert len(pairs(cluster.up())) == 6
+
+
+def test_a_host_that_refuses_the_key(cluster):
+    cluster.sh("node2", "mv /root/.ssh/authorized_keys /root/.ssh/away")
+    run = cluster.run("up")
+    rest_is_done(run, "node2")
+    assert "key" in run.report["lost"]["node2"]
+    cluster.sh("node2", "mv /root/.ssh/away /root/.ssh/authorized_keys")
+    assert len(pairs(cluster.up())) == 6
+
+
+def test_without_a_quorum_nothing_is_changed(cluster):
+    for host in ("node2", "node3"):
+        cluster.sh(host, "mv /root/.ssh/authorized_keys /root/.ssh/away")
+    run = cluster.run("up")
+    assert run.code == 1
+    assert run.report["writes"] == 0
+    assert "missing: node2, node3 (2 of 3 servers are needed)" in run.err
+
+
+def test_a_broken_daemon_json(cluster):
+    cluster.sh("node3", "mkdir -p /etc/docker; printf '{\"debug\": true,}' >/etc/docker/daemon.json")
+    run = cluster.run("up")
+    rest_is_done(run, "node3")
+    assert "/etc/docker/daemon.json is not valid JSON" in run.err
+    assert "line 1 column 16" in run.err or "char 15" in run.err
+    assert cluster.file("node3", "/etc/docker/daemon.json") == '{"debug": true,}'
+    assert cluster.sh("node3", OURS) == "/etc/docker/daemon.json"
+
+
+def test_an_engine_that_is_too_new(make_lab, tmp_path):
+    cluster = Cluster(make_lab(hosts=3, images={"node3": "engine-26"}), tmp_path)
+    run = cluster.run("up")
+    rest_is_done(run, "node3")
+    assert "engine 26.1.5" in run.report["lost"]["node3"]
+    assert [f["check"] for f in run.report["findings"] if f["host"] == "node3"][0] == "engine-too-new"
+    assert cluster.sh("node3", OURS) == ""
+    assert cluster.sh("node3", "systemctl is-active docker") == "active"
+
+
+def test_a_full_disk(cluster):
+    """Seen before any change; and when it fills up only then, nothing is half-written."""
+    cluster.sh("node3", "mkdir -p /etc/docker; echo '{}' >/etc/docker/daemon.json; mount -t tmpfs -o size=64k none /etc/docker; echo '{}' >/etc/docker/daemon.json")
+    cluster.sh("node3", "dd if=/dev/zero of=/etc/docker/filler bs=1k count=1000 2>/dev/null; true")
+    run = cluster.run("up")
+    assert run.code == 1
+    assert "node3" in run.report["lost"]
+    assert "df /etc/docker" in run.err
+    assert cluster.file("node3", "/etc/docker/daemon.json") == "{}"
+    assert sorted(cluster.sh("node3", "ls -A /etc/docker").split()) == ["daemon.json", "filler", "key.json"] or sorted(
+        cluster.sh("node3", "ls -A /etc/docker").split()
+    ) == ["daemon.json", "filler"]
+    assert cluster.sh("node3", "systemctl restart docker && systemctl is-active docker", timeout=150) == "active"
+    assert pairs(run) == {("node1", "node2"), ("node2", "node1")}
+    cluster.sh("node3", "rm /etc/docker/filler")
+    cluster.up()
+
+
+def test_a_disk_without_room_is_told_before_any_change(cluster):
+    cluster.sh("node3", "mount -t tmpfs -o size=1m none /var/lib/docker 2>/dev/null || { mkdir -p /var/lib/consul; mount -t tmpfs -o size=1m none /var/lib/consul; }")
+    run = cluster.run("up")
+    rest_is_done(run, "node3")
+    assert [f["check"] for f in run.report["findings"] if f["host"] == "node3"] == ["disk-full"]
+    assert cluster.sh("node3", OURS) == ""
+
+
+def test_apt_is_locked_by_another_program(make_lab, tmp_path):
+    cluster = Cluster(make_lab(hosts=3, image="bare"), tmp_path)
+    holder = cluster.lab.enter_command(
+        "node3", ["perl", "-e", "use Fcntl; open F, '+>', '/var/lib/dpkg/lock-frontend'; fcntl(F, F_SETLK, pack('s s l! l! i', F_WRLCK, 0, 0, 0, 0)) or die; sleep 300"]
+    )
+    process = subprocess.Popen(holder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(1)
+        run = cluster.run("up", timeout=280)
+    finally:
+        process.kill()
+        process.wait()
+    rest_is_done(run, "node3")
+    assert "apt's lock is held by another program" in run.err
+    assert cluster.sh("node3", "command -v dockerd", check=False) == ""
+    cluster.sh("node3", "pkill perl", check=False)
+    assert len(pairs(cluster.up())) == 6
+
+
+def test_a_host_that_hangs_in_the_middle_of_a_command(cluster):
+    """Its network goes away while it starts Consul: it drops out within the deadline, and the others go on."""
+    cluster.sh("node3", "mkdir -p /etc/systemd/system/consul.service.d; printf '[Service]\\nExecStartPre=/bin/sleep 600\\nTimeoutStartSec=900\\n' >/etc/systemd/system/consul.service.d/slow.conf; systemctl daemon-reload")
+    began = time.monotonic()
+    run = cluster.run("up")
+    assert time.monotonic() - began < 150
+    rest_is_done(run, "node3")
+    assert "deadline" in run.err or "did not end" in run.err
+    cluster.sh("node3", "rm /etc/systemd/system/consul.service.d/slow.conf; systemctl daemon-reload; systemctl stop consul; pkill sleep", check=False)
+    assert len(pairs(cluster.up())) == 6
+
+
+def test_a_chatty_login_shell(cluster):
+    cluster.sh("node2", "printf 'echo welcome to node2; echo noise >&2\\n' | tee /root/.profile >/root/.bashrc")
+    cluster.sh("node3", "apt-get --version >/dev/null; echo 'echo hello; exec 2>&1' >/root/.bashrc")
+    cluster.up()
+    assert cluster.up().report["writes"] == 0
+
+
+def test_sshd_refuses_bursts(cluster):
+    for host in NODES:
+        cluster.sh(host, "echo 'MaxStartups 1:90:2' >>/etc/ssh/sshd_config; systemctl reload ssh")
+    noise = [cluster.popen(["sh", "-c", "for n in 1 2 3 4 5 6; do ssh-keyscan -T 2 192.168.56.11 192.168.56.12 192.168.56.13 & done; wait"]) for _ in range(2)]
+    cluster.up()
+    for process in noise:
+        process.communicate()
+
+
+def test_equal_hostnames_and_cloned_engines_stop_the_run_before_any_change(cluster):
+    cluster.sh("node3", "hostname node1; cat /proc/sys/kernel/hostname")
+    key = cluster.sh("node1", "systemctl start docker; cat /etc/docker/key.json")
+    cluster.sh("node2", f"systemctl stop docker.socket docker; mkdir -p /etc/docker; cat >/etc/docker/key.json <<'X'\n{key}\nX\nsystemctl start docker")
+    run = cluster.run("up")
+    assert run.code == 1
+    assert run.report["writes"] == 0
+    assert {f["check"] for f in run.report["findings"] if f["severity"] == "stop"} == {"duplicate-hostname", "cloned-engine-id"}
+    assert "node1, node3 have the same hostname" in run.err
+    assert "node1, node2 have the same ID" in run.err
+
+
+def test_findings_of_addresses_subnets_and_ports_stop_before_any_change(cluster):
+    cluster.per_host = {"node1": ", advertise: 192.168.56.99"}
+    cluster.networks = "{demo: {subnet: 10.99.0.0/24}, other: {subnet: 172.17.0.0/24}}"
+    cluster.sh("node2", "ip link add d0 type bridge; ip address add 10.99.0.77/25 dev d0; ip link set d0 up")
+    cluster.sh("node3", "systemd-run --unit=squatter perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(Listen => 1, LocalPort => 8301) or die; sleep 600'")
+    time.sleep(0.5)
+    run = cluster.run("up")
+    assert run.code == 1
+    assert run.report["writes"] == 0
+    found = {(f["check"], f["host"]) for f in run.report["findings"] if f["severity"] == "stop"}
+    assert {("wrong-interface", "node1"), ("subnet-overlap", "node2"), ("port-taken", "node3")} <= found
+    assert "8301/tcp, which Consul needs, is held by perl" in run.err
+
+
+def test_two_operators_at_once(cluster):
+    """One of them wins; the other is told who it is, or finds the work done. There is one network."""
+    inventory = cluster.inventory
+    import sys
+
+    argv = [sys.executable, "-m", "provisioner", "up", str(inventory), "--json"]
+    first, second = cluster.popen(argv), cluster.popen(argv)
+    ended = [(p.communicate(timeout=240), p.returncode) for p in (first, second)]
+    codes = sorted(code for _, code in ended)
+    assert codes[0] == 0, ended
+    loser = next((err for (_, err), code in ended if code), "")
+    assert codes[1] == 0 or "lock" in loser, ended
+    ids = {cluster.sh(h, "docker network ls --no-trunc --filter name=demo --format '{{.ID}}'") for h in NODES}
+    assert len(ids) == 1
+    assert len(next(iter(ids)).split()) == 1
+    assert cluster.up().report["writes"] == 0
+
+
+def test_a_user_with_sudo_and_one_without(cluster):
+    for host in NODES:
+        cluster.sh(host, "useradd -m -s /bin/bash ops; install -d -o ops -m 700 ~ops/.ssh; install -o ops -m 600 /root/.ssh/authorized_keys ~ops/.ssh/; command -v sudo")
+    for host in NODES[:2]:
+        cluster.sh(host, "echo 'ops ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/ops")
+    cluster.per_host = dict.fromkeys(NODES, ", user: ops")
+    run = cluster.run("up")
+    rest_is_done(run, "node3")
+    assert "ops is not root and can't use sudo without a password" in run.err
