@@ -247,8 +247,9 @@ class Facts:
         """Path -> text, of the files that are there and not empty."""
         lines: dict[str, list[str]] = {}
         for line in self.raw.get("files", "").rstrip("\n").split("\n"):
-            path, _, text = line.partition(":")
-            lines.setdefault(path, []).append(text)
+            path, colon, text = line.partition(":")
+            if colon:
+                lines.setdefault(path, []).append(text)
         return {path: "\n".join(text) + "\n" for path, text in lines.items()}
 
     @cached_property

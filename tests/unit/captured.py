@@ -1,0 +1,61 @@
+"""Facts of real hosts, as system/capture.py took them, and ways to alter them: each test says only what is special."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from provisioner.system.facts import Facts, parse
+
+CAPTURES = Path(__file__).parent / "system" / "captures"
+HOSTS = ("node1", "node2", "node3")
+
+
+@cache
+def capture(name: str) -> Facts:
+    return parse((CAPTURES / f"{name}.txt").read_text(encoding="utf-8"))
+
+
+def with_file(facts: Facts, path: str, text: str) -> Facts:
+    """With another text in a file; without the file when the text is empty."""
+    kept = [line for line in facts.raw["files"].split("\n") if line and not line.startswith(f"{path}:")]
+    added = [f"{path}:{line}" for line in text.removesuffix("\n").split("\n")] if text else []
+    return with_raw(facts, files="\n".join([*kept, *added]) + "\n")
+
+
+def with_raw(facts: Facts, **sections: str) -> Facts:
+    return replace(facts, raw={**facts.raw, **sections})
+
+
+def with_http(facts: Facts, name: str, answer: object) -> Facts:
+    """With another answer of the engine or Consul: JSON with code 200, or a text as it came."""
+    text = answer if isinstance(answer, str) else f"200 {json.dumps(answer)}"
+    return replace(facts, raw={**facts.raw, f"http:{name}": text})
+
+
+def with_info(facts: Facts, **keys: object) -> Facts:
+    return with_http(facts, "info", {**facts.engine, **keys})
+
+
+def with_system(facts: Facts, key: str, value: str | None) -> Facts:
+    """With another value in the section `system`; without the line when it is None."""
+    lines = facts.raw["system"].split("\n")
+    kept = [line for line in lines if not line.startswith(key)]
+    return with_raw(facts, system="\n".join([*([] if value is None else [key + value]), *kept]))
+
+
+def with_unit(facts: Facts, unit: str, **keys: str) -> Facts:
+    """With other properties of a unit, named as systemctl names them."""
+    blocks = facts.raw["units"].split("\n\n")
+    at = next(
+        number for number, block in enumerate(blocks) if re.search(rf"^Id={re.escape(unit)}$", block, re.MULTILINE)
+    )
+    for key, value in keys.items():
+        old = re.compile(rf"^{key}=.*$", re.MULTILINE)
+        if not old.search(blocks[at]):
+            raise AssertionError(f"{unit} has no {key}")
+        blocks[at] = old.sub(lambda _, line=f"{key}={value}": line, blocks[at])
+    return with_raw(facts, units="\n\n".join(blocks))

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from captured import HOSTS, capture
+
+from provisioner.controlplane import Site, resolve
+from provisioner.inventory import Inventory, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from provisioner.system.facts import Facts
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Callable[..., Inventory]:
+    """An inventory of node1 to node<hosts>, with lines put behind a host's address and behind everything."""
+
+    def make(
+        hosts: int = 3, *, each: str = "", store: str = "", more: str = "", address: str = "192.168.56.1{}"
+    ) -> Inventory:
+        lines = [f"  node{n}: {{address: {address.format(n)}{each}}}" for n in range(1, hosts + 1)]
+        text = "\n".join(
+            [
+                "cluster: lab",
+                "hosts:",
+                *lines,
+                f"store: {{kind: consul{store}}}",
+                "networks:\n  demo: {subnet: 10.99.0.0/24}",
+                more,
+            ]
+        )
+        file = tmp_path / "lab.yml"
+        file.write_text(text + "\n", encoding="utf-8")
+        return load(file, check_files=False)
+
+    return make
+
+
+@pytest.fixture
+def site(inventory: Callable[..., Inventory]) -> Callable[..., Site]:
+    """The three hosts as captured ("settled", "installed"), some of them put otherwise; an inventory of three."""
+
+    def make(state: str = "settled", found: Inventory | None = None, **hosts: Facts) -> Site:
+        facts = {name: hosts.get(name) or capture(f"{state}-{name}") for name in HOSTS}
+        made, findings = resolve(found or inventory(), facts)
+        assert not findings
+        return made
+
+    return make
