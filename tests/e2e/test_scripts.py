@@ -1,0 +1,194 @@
+"""scripts/demo as somebody meets it: a clean clone on a machine with nothing but Debian's base system.
+
+That machine is a minimal Debian tree, kept beside the lab's images, under an overlay that is thrown away; what runs in
+it has its own mounts and process ids, so nothing of it outlives the test.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from provisioner.lab import cgroups, image, machine
+from provisioner.lab.shell import remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+ROOT = Path(__file__).parents[2]
+CLONE = "/root/clone"
+LAB = f"clean-{os.getpid()}"
+MATRIX = re.compile(r" +node1 +node2 +node3\n +node1 +· +✓ .*\n +node2 +✓ .* +· +✓ .*\n +node3 +✓ .* +✓ .* +·")
+
+# What the tree's one process at a time sees; the arguments are the tree's parts, then what to run in it.
+ENTER = """\
+set -eu
+tree=$1 work=$2 lab=$3; shift 3
+mount --make-rprivate /
+mount -t overlay overlay -o "lowerdir=$tree,upperdir=$work/upper,workdir=$work/work" "$work/root"
+cd "$work/root"
+mount -t proc proc proc
+mount --rbind /sys sys
+mount --rbind /dev dev
+mount -t tmpfs tmpfs run
+mkdir -p var/lib/provisioner-lab
+mount --bind "$lab" var/lib/provisioner-lab
+pivot_root . mnt
+umount --lazy mnt
+exec chroot . "$@"
+"""
+
+
+class Machine:
+    """A machine with Debian's base system and a clean clone of the checkout's last commit."""
+
+    def __init__(self, tree: Path, folder: Path) -> None:
+        self.tree = tree
+        self.folder = folder
+        for part in ("upper", "work", "root", "lab"):
+            (folder / part).mkdir(parents=True)
+        self.disk = folder / "upper"
+        home = self.disk / "root"
+        home.mkdir(mode=0o700)
+        self.write("etc/resolv.conf", Path("/etc/resolv.conf").read_text())
+        # Where this machine reaches the world through somebody who signs for it, the other does as well.
+        for path in (Path("/usr/local/share/ca-certificates"), Path("/etc/pip.conf")):
+            if path.exists():
+                target = self.disk / path.relative_to("/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (shutil.copytree if path.is_dir() else shutil.copy)(path, target)
+        trusting = folder / "gitconfig"
+        trusting.write_text("[safe]\n\tdirectory = *\n")
+        subprocess.run(
+            ["git", "clone", "--quiet", "--no-hardlinks", ROOT, f"{self.disk}{CLONE}"],
+            check=True,
+            env={**os.environ, "GIT_CONFIG_GLOBAL": str(trusting)},
+        )
+
+    def write(self, name: str, text: str, mode: int = 0o644) -> None:
+        path = self.disk / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+
+    def run(
+        self, *argv: str, unshare: Sequence[str] = (), timeout: float = 60, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as the machine's root, in the clone. It and all it started end with this call."""
+        kept = {k: v for k, v in os.environ.items() if k.lower() in {"http_proxy", "https_proxy", "no_proxy"}}
+        variables = {**kept, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8", **variables}
+        spaces = ("--mount", "--pid", "--fork", "--kill-child", *unshare)
+        inside = ("env", "-i", f"--chdir={CLONE}", *(f"{k}={v}" for k, v in variables.items()), *argv)
+        return subprocess.run(
+            [
+                *("setpriv", "--pdeathsig", "KILL", "unshare", *spaces),
+                *("sh", "-c", ENTER, "enter", self.tree, self.folder, self.folder / "lab", *inside),
+            ],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+        )
+
+
+@pytest.fixture(scope="session")
+def base() -> Path:
+    """Debian's minimal tree, without a line of ours."""
+    if os.environ.get("PROVISIONER_NO_LAB") == "1":
+        pytest.skip("PROVISIONER_NO_LAB=1")
+    machine.check()
+    tree = image.images_dir() / "clean-trixie"
+    if not tree.exists():
+        building = image.images_dir() / f"clean-building-{os.getpid()}"
+        building.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            [
+                *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory"),
+                *(f"--keyring={machine.keyring()}", "--dpkgopt=force-unsafe-io", '--aptopt=Acquire::Retries "3"'),
+                *("trixie", building, image.find_mirror()),
+            ],
+            check=True,
+            timeout=280,
+        )
+        building.rename(tree)
+    return tree
+
+
+@pytest.fixture
+def debian(base: Path) -> Iterator[Machine]:
+    # Beside the lab's own things, because hosts' disks can't lie just anywhere.
+    folder = machine.lab_dir() / LAB
+    remove_tree(folder)
+    yield Machine(base, folder)
+    cgroups.find().remove(LAB)
+    remove_tree(folder)
+
+
+@pytest.mark.timeout(900)
+def test_the_demo_runs_on_a_machine_with_the_base_system_alone(debian):
+    script = f"""
+        lab="--name {LAB}"
+        scripts/demo $lab || exit
+        echo; echo "-- again"
+        scripts/demo $lab || exit
+        echo "-- down"
+        scripts/demo $lab --down || exit
+        echo "-- left"
+        .venv/bin/provisioner lab list; ls; git status --short 2>/dev/null; ls /tmp /usr/sbin/policy-rc.d
+    """
+    ended = debian.run("sh", "-c", script, timeout=850)
+
+    print(ended.stdout)
+    first, again, down, left = re.split("-- again|-- down|-- left", ended.stdout)
+    for part in (first, again):
+        assert MATRIX.search(part)
+        assert re.search(r"\nproven: 3 hosts, 6 of 6 pairs on demo ", part)
+    stages = re.findall(r"^(\S.*?) +(\d+) s$", first, re.MULTILINE)
+    assert [text.split()[0] for text, _ in stages] == ["packages", "python", "lab"]
+    assert sum(int(seconds) for _, seconds in stages) < 240
+    assert not re.findall(r"^(\S.*?) +(\d+) s$", again, re.MULTILINE), "a second run has nothing to prepare"
+    assert "nothing to change: no writes" in again
+    assert f"lab {LAB} removed" in down
+    assert LAB not in left
+    assert "/usr/sbin/policy-rc.d: No such file" in left.replace("'", "").replace("cannot access ", "")
+    assert not list((debian.disk / "tmp").glob("provisioner-*"))
+
+
+def test_the_demo_says_in_a_line_that_it_needs_root(debian):
+    (debian.disk / "root").chmod(0o755)
+    ended = debian.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"{CLONE}/scripts/demo")
+    assert (ended.returncode, ended.stdout) == (
+        1,
+        "This makes real hosts on this machine and needs root: sudo scripts/demo\n",
+    )
+
+
+def test_the_demo_says_in_a_line_that_the_system_is_another(debian):
+    debian.write("etc/os-release", 'ID=fedora\nID_LIKE="rhel"\n')
+    ended = debian.run("scripts/demo")
+    assert (ended.returncode, ended.stdout) == (1, "This needs Debian or Ubuntu; here is fedora rhel.\n")
+
+
+def test_the_demo_says_in_a_line_that_there_is_no_network(debian):
+    ended = debian.run("scripts/demo", unshare=("--net",), timeout=200)
+    assert ended.returncode == 1
+    assert re.search(r"^packages .* failed after \d+ s$", ended.stdout, re.MULTILINE)
+    line = "No network: this stage needs one (apt downloads packages). When it is there, run this again."
+    assert line in ended.stdout.splitlines()
+
+
+def test_the_demo_says_in_a_line_that_python_is_too_old(debian):
+    debian.write("usr/local/bin/dpkg-query", "#!/bin/sh\nprintf installed\n", 0o755)
+    debian.write("usr/local/bin/python3", "#!/bin/sh\ncase $2 in *print*) echo 3.10.12 ;; *) exit 1 ;; esac\n", 0o755)
+    ended = debian.run("scripts/demo", PATH="/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    assert ended.returncode == 1
+    assert ended.stdout.startswith("python3 is 3.10.12 here, and provisioner needs 3.11 or later: ")
+    assert len(ended.stdout.splitlines()) == 1
