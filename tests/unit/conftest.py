@@ -22,7 +22,7 @@ def inventory(tmp_path: Path) -> Callable[..., Inventory]:
     def make(
         hosts: int = 3, *, each: str = "", store: str = "", more: str = "", address: str = "192.168.56.1{}"
     ) -> Inventory:
-        lines = [f"  node{n}: {{address: {address.format(n)}{each}}}" for n in range(1, hosts + 1)]
+        lines = [f"  node{n}: {{address: {address.format(n)}{each.format(n)}}}" for n in range(1, hosts + 1)]
         text = "\n".join(
             [
                 "cluster: lab",

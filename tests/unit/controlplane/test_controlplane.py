@@ -1,0 +1,197 @@
+"""What is decided once about the cluster: addresses, servers, quorum."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+import pytest
+from captured import HOSTS, capture, with_file, with_http
+
+from provisioner.controlplane import advertised, raft_peers, resolve
+from provisioner.controlplane.summary import summaries
+from provisioner.system.facts import CONSUL_JSON
+
+NAT = {name: capture(f"nat-{name}") for name in HOSTS}  # eth1 is 10.0.2.15 everywhere, eth0 the real network
+TWO = {name: capture(f"two-{name}") for name in HOSTS}  # two networks on which every host has its own address
+INSTALLED = {name: capture(f"installed-{name}") for name in HOSTS}
+SETTLED = {name: capture(f"settled-{name}") for name in HOSTS}
+
+
+def told(inventory, facts):
+    found, findings = advertised(inventory, facts)
+    return [str(address) for address in found.values()], [(f.check, f.host, f.what) for f in findings]
+
+
+REAL = ["192.168.56.11", "192.168.56.12", "192.168.56.13"]
+SSH_BY_NAT = "127.0.0.1, port: 222{}"
+SSH_BY_NAME = "node{}.example.com"
+
+
+class TestAdvertised:
+    def test_the_inventory_address_where_the_host_has_it(self, inventory):
+        assert told(inventory(), INSTALLED) == (REAL, [])
+        assert told(inventory(), TWO) == (REAL, [])  # whatever other networks there are
+
+    def test_the_other_network_where_ssh_goes_over_it(self, inventory):
+        found, _ = told(inventory(address="192.168.121.{}0"), TWO)
+        assert found == ["192.168.121.10", "192.168.121.20", "192.168.121.30"]
+
+    @pytest.mark.parametrize("address", [SSH_BY_NAT, SSH_BY_NAME])
+    def test_the_one_network_that_all_share_and_not_the_nat_with_equal_addresses(self, inventory, address):
+        assert told(inventory(address=address), NAT) == (REAL, [])
+
+    def test_a_literal_of_one_host_counts_unseen(self, inventory):
+        wanted = inventory(2, each=", advertise: 10.1.1.{}")
+        assert told(wanted, {"node1": NAT["node1"]})[0] == ["10.1.1.1", "10.1.1.2"]
+
+    def test_an_interface_for_all_hosts(self, inventory):
+        wanted = inventory(address=SSH_BY_NAT, more="advertise: eth1")
+        assert told(wanted, TWO)[0] == ["192.168.121.10", "192.168.121.20", "192.168.121.30"]
+
+    def test_an_interface_of_one_host_goes_before_that_of_all(self, inventory):
+        wanted = inventory(each=", advertise: eth0", more="advertise: eth1")
+        assert told(wanted, TWO) == (REAL, [])
+
+    def test_an_interface_that_is_not_there(self, inventory):
+        found, findings = told(inventory(more="advertise: eth7"), INSTALLED)
+        assert found == []
+        assert [f[:2] for f in findings] == [("advertise", name) for name in HOSTS]
+        assert "no interface eth7" in findings[0][2]
+
+    def test_two_shared_networks_are_not_guessed_between(self, inventory):
+        found, findings = told(inventory(address=SSH_BY_NAT), TWO)
+        assert found == []
+        assert [f[:2] for f in findings] == [("advertise", name) for name in HOSTS]
+
+    def test_no_shared_network(self, inventory):
+        facts = {"node1": capture("bare"), "node2": with_file(capture("installed-node2"), "/proc/net/fib_trie", "")}
+        found, findings = told(inventory(2, address=SSH_BY_NAME), facts)
+        assert found == []
+        assert [f[1] for f in findings] == ["node1", "node2"]
+
+    def test_bridges_of_people_count_and_those_of_the_engine_do_not(self, inventory):
+        def renamed(old, new):
+            return {
+                name: with_file(facts, "/proc/net/route", facts.files["/proc/net/route"].replace(old, new))
+                for name, facts in INSTALLED.items()
+            }
+
+        wanted = inventory(address=SSH_BY_NAME)
+        assert told(wanted, renamed("eth0", "br-lan"))[0] == REAL
+        assert told(wanted, renamed("eth0", "br-0123456789ab"))[0] == []
+        assert told(wanted, renamed("eth0", "lo1"))[0] == REAL
+
+
+class TestUnreached:
+    def without(self, facts, name):
+        return {host: of_host for host, of_host in facts.items() if host != name}
+
+    def test_its_inventory_address_is_the_best_that_is_known(self, inventory):
+        assert told(inventory(), self.without(INSTALLED, "node3")) == (REAL, [])
+
+    @pytest.mark.parametrize("address", [SSH_BY_NAT, SSH_BY_NAME])
+    def test_loopback_and_names_are_no_addresses_for_peers(self, inventory, address):
+        found, findings = told(inventory(address=address), self.without(NAT, "node3"))
+        assert (found, findings) == (REAL[:2], [])
+
+    @pytest.mark.parametrize(
+        "words",
+        [{"address": SSH_BY_NAT}, {"address": SSH_BY_NAME}, {"more": "advertise: eth0"}, {"address": "203.0.113.{}"}],
+    )
+    def test_the_store_remembers_it_so_that_the_firewalls_do_not_shut_it_out(self, inventory, words):
+        assert told(inventory(**words), self.without(SETTLED, "node3"))[0] == REAL
+
+    def test_a_literal_goes_before_what_the_store_remembers(self, inventory):
+        wanted = inventory(each=", advertise: 10.1.1.{}")
+        assert told(wanted, self.without(SETTLED, "node3"))[0][2] == "10.1.1.3"
+
+
+def answering(state, *numbers):
+    return {f"node{n}": capture(f"{state}-node{n}") for n in numbers}
+
+
+def server(facts, *, is_server):
+    text = facts.files[CONSUL_JSON].replace(
+        f'"server": {str(not is_server).lower()}', f'"server": {str(is_server).lower()}'
+    )
+    return with_http(with_file(facts, CONSUL_JSON, text), "peers", "000 down")
+
+
+class TestServers:
+    @pytest.mark.parametrize(("hosts", "servers"), [(1, 1), (2, 1), (3, 3), (4, 3), (5, 5), (9, 5)])
+    def test_how_many_of_new_hosts(self, inventory, hosts, servers):
+        found, _ = resolve(inventory(hosts), {})
+        assert found.servers == tuple(f"node{n}" for n in range(1, servers + 1))
+
+    def test_those_that_are_named(self, inventory):
+        found, _ = resolve(inventory(store=", servers: [node3]"), SETTLED)
+        assert found.servers == ("node3",)
+
+    def test_a_third_host_is_taken_away_and_its_servers_stay(self, inventory):
+        found, _ = resolve(inventory(2), answering("settled", 1, 2))
+        assert found.servers == ("node1", "node2")
+        assert resolve(inventory(2), answering("installed", 1, 2))[0].servers == ("node1",)
+
+    def test_a_third_host_comes(self, inventory):
+        one = {"node1": server(SETTLED["node1"], is_server=True), "node2": server(SETTLED["node2"], is_server=False)}
+        assert resolve(inventory(), {**one, "node3": INSTALLED["node3"]})[0].servers == HOSTS
+
+    def test_servers_in_place_are_found_in_their_files_while_the_store_is_down(self, inventory):
+        facts = {name: server(SETTLED[name], is_server=name != "node1") for name in HOSTS}
+        assert resolve(inventory(2), {name: facts[name] for name in ("node1", "node2")})[0].servers == ("node2",)
+
+    def test_a_server_that_is_down_is_not_replaced(self, inventory):
+        wanted = inventory(5)
+        facts = {
+            name: with_http(SETTLED[name], "peers", ["192.168.56.13:8300", "192.168.56.15:8300"]) for name in ("node3",)
+        }
+        facts["node3"] = with_file(facts["node3"], CONSUL_JSON, "")
+        kept = resolve(wanted, facts)[0].servers
+        assert {"node3", "node5"} <= set(kept)
+        small = inventory(4)  # room for three
+        facts["node3"] = with_http(facts["node3"], "peers", [f"192.168.56.1{n}:8300" for n in (2, 3, 4)])
+        assert resolve(small, facts)[0].servers == ("node2", "node3", "node4")
+
+    def test_peers_of_the_store(self):
+        assert raft_peers(SETTLED) == set(map(IPv4Address, REAL))
+        assert raft_peers(INSTALLED) == set()
+
+
+class TestSite:
+    @pytest.mark.parametrize(
+        ("hosts", "gone", "quorum"),
+        [(1, (), 1), (3, (1,), 1), (3, (1, 2), 0), (5, (1, 2), 1), (5, (1, 2, 3), 0), (4, (4,), 1), (4, (2, 3), 0)],
+    )
+    def test_quorum(self, inventory, hosts, gone, quorum):
+        facts = {f"node{n}": INSTALLED["node1"] for n in range(1, hosts + 1)}
+        found, _ = resolve(inventory(hosts), facts)
+        assert found.without(frozenset(f"node{n}" for n in gone)).has_quorum is bool(quorum)
+
+    def test_live_hosts_are_those_that_answered(self, inventory):
+        found, _ = resolve(inventory(), answering("installed", 1, 3))
+        assert found.live == ("node1", "node3")
+        assert found.without(frozenset({"node1"})).live == ("node3",)
+
+    def test_peers_are_the_others_those_included_that_are_down(self, inventory):
+        found, _ = resolve(inventory(), answering("installed", 1))
+        assert [str(peer) for peer in found.peers("node1")] == REAL[1:]
+
+
+class TestSummaries:
+    def test_settled(self, site):
+        first = summaries(site(), {})[0]
+        assert (first.host, first.engine, first.advertise, first.store_role) == (
+            "node1",
+            "20.10.5",
+            "192.168.56.11",
+            "server",
+        )
+        assert first.leader in HOSTS
+        assert first.networks == ("demo",)
+
+    def test_stopped_and_unreached(self, inventory):
+        facts = {"node1": capture("bare"), "node2": capture("all-stopped")}
+        found = summaries(resolve(inventory(), facts)[0], {"node3": "no answer"})
+        assert [(s.engine, s.reached, s.error) for s in found] == [
+            ("", True, ""), ("20.10.5 (stopped)", True, ""), ("", False, "no answer"),
+        ]  # fmt: skip

@@ -1,0 +1,232 @@
+"""Every check, with what it is about and without: settled, installed and bare hosts have no finding at all."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+import pytest
+from captured import (
+    HOSTS,
+    capture,
+    with_file,
+    with_http,
+    with_info,
+    with_raw,
+    with_system,
+    with_unit,
+)
+
+from provisioner import preflight
+from provisioner.controlplane import resolve
+from provisioner.model import Severity
+from provisioner.system.facts import CONSUL_JSON, DAEMON_JSON, ENGINE_OPTIONS
+
+SETTLED = {name: capture(f"settled-{name}") for name in HOSTS}
+NODE2 = SETTLED["node2"]
+STOP, WARNING = Severity.STOP, Severity.WARNING
+
+
+def found(site):
+    return [(f.check, f.host, f.severity) for f in preflight.run(site)]
+
+
+@pytest.mark.parametrize("state", ["settled", "installed"])
+def test_sound_hosts_have_no_finding(site, state):
+    assert found(site(state)) == []
+
+
+def test_a_bare_host_has_no_finding(inventory):
+    assert found(resolve(inventory(1), {"node1": capture("bare")})[0]) == []
+
+
+def networks(facts, **others):
+    return with_http(facts, "networks", [*facts.networks.values(), *others.values()])
+
+
+def without_program(facts, *names):
+    lines = facts.raw["system"].split("\n")
+    return with_raw(
+        facts, system="\n".join(li for li in lines if not li.startswith(tuple(f"program={n} " for n in names)))
+    )
+
+
+OTHER_OVERLAY = {"Name": "other", "Driver": "overlay", "IPAM": {"Config": [{"Subnet": "10.99.0.0/16"}]}, "Id": "x"}
+NO_DEMO = [n for n in NODE2.networks.values() if n["Name"] != "demo"]
+
+CASES = {
+    "no root": (with_system(NODE2, "uid=", "1000"), "no-root", STOP),
+    "no systemd": (without_program(NODE2, "systemctl"), "no-systemd", STOP),
+    "no apt-get and something to install": (without_program(NODE2, "apt-get", "consul"), "no-packages", STOP),
+    "disk full": (with_system(NODE2, "disk=", "10000 264212084 /var"), "disk-full", STOP),
+    "no room for an engine": (
+        without_program(with_system(capture("installed-node2"), "disk=", "900000 264212084 /"), "dockerd"),
+        "disk-full",
+        STOP,
+    ),
+    "engine too new": (with_info(NODE2, ServerVersion="23.0.1"), "engine-too-new", STOP),
+    "engine without the driver": (with_raw(NODE2, engine="\n"), "driver-not-built", STOP),
+    "masked engine": (with_unit(NODE2, "docker.service", LoadState="masked"), "no-engine-unit", STOP),
+    "an engine without a unit": (with_unit(NODE2, "docker.service", LoadState="not-found"), "no-engine-unit", STOP),
+    "overlays on another store": (with_info(NODE2, ClusterStore="etcd://192.0.2.1:2379"), "other-store", STOP),
+    "swarm": (with_info(NODE2, Swarm={"LocalNodeState": "active"}), "swarm-active", STOP),
+    "swarm that is locked": (with_info(NODE2, Swarm={"LocalNodeState": "locked"}), "swarm-active", STOP),
+    "invalid JSON": (with_file(NODE2, DAEMON_JSON, '{"log-level": "warn",}\n'), "daemon-json-broken", STOP),
+    "a key twice": (with_file(NODE2, DAEMON_JSON, '{"debug": true, "debug": true}\n'), "daemon-json-broken", STOP),
+    "no object": (with_file(NODE2, DAEMON_JSON, "[]\n"), "daemon-json-broken", STOP),
+    "a byte order mark": (with_file(NODE2, DAEMON_JSON, "\ufeff{}\n"), "daemon-json-broken", STOP),
+    "flags in the unit": (
+        with_unit(NODE2, "docker.service", ExecStart="{ argv[]=/usr/bin/dockerd --cluster-store=consul://x:8500 }"),
+        "flag-conflict",
+        STOP,
+    ),
+    "flags in its options": (
+        with_file(NODE2, ENGINE_OPTIONS[0], '# a comment\nDOCKER_OPTS="--cluster-advertise=eth0:2376"\n'),
+        "flag-conflict",
+        STOP,
+    ),
+    "somebody's Consul": (with_file(NODE2, CONSUL_JSON, ""), "foreign-consul", STOP),
+    "an open engine": (
+        with_file(NODE2, DAEMON_JSON, '{"hosts": ["tcp://0.0.0.0:2375", "tcp://127.0.0.1:2375", "fd://"]}\n'),
+        "engine-open",
+        WARNING,
+    ),
+    "a resolver in the subnet": (
+        with_http(with_file(NODE2, "/etc/resolv.conf", "nameserver 10.99.0.53\n"), "networks", NO_DEMO),
+        "subnet-overlap",
+        STOP,
+    ),
+    "a route over the subnet": (
+        with_http(
+            with_file(
+                NODE2,
+                "/proc/net/route",
+                NODE2.files["/proc/net/route"] + "tun0\t0000630A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n",
+            ),
+            "networks",
+            NO_DEMO,
+        ),
+        "subnet-overlap",
+        STOP,
+    ),
+    "another overlay over the subnet": (with_http(NODE2, "networks", [*NO_DEMO, OTHER_OVERLAY]), "subnet-overlap", STOP),
+    "4789 taken": (
+        with_raw(NODE2, ports=NODE2.raw["ports"] + "/proc/net/udp:  9: 00000000:12B5 00000000:0000 07 0 0 0 0 0 77 2\n"),
+        "port-taken",
+        STOP,
+    ),
+    "gossip's port taken while the engine has no store": (
+        with_http(with_info(NODE2, ClusterStore=""), "networks", []), "port-taken", STOP,
+    ),
+    "Consul's ports taken while Consul is down": (with_unit(NODE2, "consul.service", ActiveState="failed"), "port-taken", STOP),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_cause_on_one_host(site, case):
+    facts, check, severity = CASES[case]
+    assert set(found(site(node2=facts))) == {(check, "node2", severity)}
+
+
+SOUND = {
+    "root": with_system(NODE2, "uid=", "0"),
+    "no apt-get and nothing to install": without_program(NODE2, "apt-get"),
+    "enough room": with_system(NODE2, "disk=", "30000 264212084 /var"),
+    "the last engine with stores": with_info(NODE2, ServerVersion="20.10.24+dfsg1"),
+    "swarm inactive": with_info(NODE2, Swarm={"LocalNodeState": "inactive"}),
+    "an engine that says nothing of swarm": with_info(NODE2, Swarm=None),
+    "odd, but valid JSON": with_file(NODE2, DAEMON_JSON, capture("odd-keys").files[DAEMON_JSON]),
+    "an empty daemon.json": with_file(NODE2, DAEMON_JSON, "\n"),
+    "flags in a comment": with_file(NODE2, ENGINE_OPTIONS[0], '  #DOCKER_OPTS="--cluster-store=consul://x"\n'),
+    "a stopped engine": with_unit(capture("stopped"), "docker.service", ActiveState="inactive"),
+    "a hanging engine that listens": with_http(with_http(NODE2, "info", "000 timeout"), "networks", "000 timeout"),
+    "an engine on the socket alone": with_file(NODE2, DAEMON_JSON, '{"hosts": ["unix:///run/docker.sock"]}\n'),
+    "our overlay's subnet": NODE2,
+    "VXLAN of the kernel": with_raw(
+        NODE2, ports=NODE2.raw["ports"] + "/proc/net/udp:  9: 00000000:12B5 00000000:0000 07 0 0 0 0 0 0 2\n"
+    ),
+    "Consul that is just starting": with_unit(NODE2, "consul.service", ActiveState="activating"),
+}
+
+
+@pytest.mark.parametrize("case", SOUND)
+def test_what_only_looks_like_it(site, case):
+    assert found(site(node2=SOUND[case])) == []
+
+
+def test_strangers_are_named(inventory):
+    whole = resolve(inventory(1), {"node1": capture("taken")})[0]
+    told = {finding.what for finding in preflight.run(whole)}
+    assert len(told) == 3
+    assert all("squatter (process" in what for what in told)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "check"),
+    [
+        ({"node3": with_system(SETTLED["node3"], "hostname=", "node1")}, "duplicate-hostname"),
+        ({"node3": with_info(SETTLED["node3"], ID=SETTLED["node1"].engine_id)}, "cloned-engine-id"),
+    ],
+)
+def test_twins_stop_the_whole_cluster(site, hosts, check):
+    assert found(site(**hosts)) == [(check, "", STOP)]
+    (finding,) = preflight.run(site(**hosts))
+    assert "node1" in finding.what
+    assert "node3" in finding.what
+
+
+class TestClocks:
+    def skewed(self, site, low, high):
+        facts = SETTLED["node2"]
+        return found(site(node2=type(facts)(facts.raw, (low, high))))
+
+    def test_certainly_apart(self, site):
+        assert self.skewed(site, 5.0, 6.0) == [("clock-skew", "", STOP)]
+        assert self.skewed(site, -6.0, -5.0) == [("clock-skew", "", STOP)]
+
+    def test_perhaps_apart(self, site):
+        assert self.skewed(site, -1.0, 60.0) == []  # a slow reading
+
+    def test_unknown(self, site):
+        assert self.skewed(site, float("-inf"), float("inf")) == []
+
+
+class TestAddresses:
+    def test_an_address_that_the_host_does_not_have(self, site, inventory):
+        assert set(found(site(found=inventory(each=", advertise: 192.168.56.9{}")))) == {
+            *(("wrong-interface", host, STOP) for host in HOSTS),
+            ("server-left-out", "", STOP),
+        }
+
+    def test_loopback(self, site):
+        whole = site()
+        advertise = {**whole.advertise, "node2": IPv4Address("127.0.0.1")}
+        object.__setattr__(whole, "advertise", advertise)  # the inventory refuses it
+        assert ("loopback-advertise", "node2", STOP) in found(whole)
+
+
+class TestServersLeftOut:
+    def test_a_minority_is_warned_of(self, inventory):
+        whole = resolve(inventory(2), {name: SETTLED[name] for name in HOSTS[:2]})[0]
+        (finding,) = preflight.run(whole)
+        assert (finding.check, finding.severity) == ("server-left-out", WARNING)
+        assert "192.168.56.13" in finding.what
+
+    def test_a_majority_stops(self, site, inventory):
+        (finding,) = preflight.run(site(found=inventory(store=", servers: [node1]")))
+        assert (finding.check, finding.severity) == ("server-left-out", STOP)
+        assert finding.what.endswith("node2, node3")
+
+    def test_all_that_there_are_may_stay(self, site, inventory):
+        assert found(site(found=inventory(store=", servers: [node1, node2, node3]"))) == []
+
+
+def test_too_many_hosts_for_gossip(inventory):
+    few = resolve(inventory(25), {})[0]
+    assert found(few) == []
+    many = resolve(inventory(26), {})[0]
+    assert found(many) == [("gossip-overload", "", WARNING)]
+
+
+def test_another_manager_of_the_firewall(site):
+    with_ufw = with_raw(NODE2, firewall=NODE2.raw["firewall"] + "\nactive=firewalld.service\n")
+    assert found(site(node2=with_ufw)) == [("other-firewall", "node2", WARNING)]
