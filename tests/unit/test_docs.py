@@ -1,0 +1,122 @@
+"""What the documents name is there: commands, options, scripts, links; and the output that README shows is today's."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from provisioner.cli import app
+from provisioner.inventory import load
+from provisioner.model import Drift, Outcome, Pair, ProofResult, Report, State
+from provisioner.report.people import show_people
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("vagrant/*.md")], key=str)
+COMMAND = re.compile(r"(?:^ *|`)(?:sudo )?((?:\.venv/bin/)?provisioner [^`#\n]*?)(?=`|  +|#|$)", re.MULTILINE)
+
+
+def commands(text: str) -> list[str]:
+    return [found.strip() for found in COMMAND.findall(text)]
+
+
+def refuse_unknown(words: list[str]) -> None:
+    """Walk down the commands as typer has them, and look for each option that is named."""
+    command = typer.main.get_command(app)
+    while words:
+        word = words.pop(0)
+        if word == "--":
+            return
+        if word.startswith("-"):
+            known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+            assert word in known | {"--help", "--install-completion", "--show-completion"}, f"no option {word}"
+        elif children := getattr(command, "commands", None):
+            assert word in children, f"no command {word}"
+            command = children[word]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_commands_are_there(path):
+    for line in commands(path.read_text()):
+        words = shlex.split(re.sub(r"[\[\]|>()]", " ", line))[1:]
+        refuse_unknown([word for word in words if word != "..."])
+
+
+def test_commands_are_found_at_all():
+    assert {"provisioner up cluster.yml", "provisioner lab list"} <= set(commands(README))
+    with pytest.raises(AssertionError, match="no command down"):
+        refuse_unknown(["down"])
+    with pytest.raises(AssertionError, match="no option --host"):
+        refuse_unknown(["lab", "up", "--host", "3"])
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_links_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+        if not target.startswith("http"):
+            assert (path.parent / target).exists(), target
+
+
+def test_the_scripts_are_there_and_can_be_run():
+    named = set(re.findall(r"scripts/[a-z]+\b", README))
+    assert {"scripts/demo", "scripts/test"} <= named
+    for name in named:
+        assert (ROOT / name).stat().st_mode & 0o111
+
+
+def test_the_inventory_that_is_shown_can_be_used(tmp_path):
+    text = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)[1]
+    (tmp_path / "cluster.yml").write_text(text)
+    assert len(load(tmp_path / "cluster.yml").hosts) == 3
+
+
+def demo() -> Report:
+    """The demo's run, as far as it is shown: what was changed, and what was proven."""
+    hosts = ("node1", "node2", "node3")
+    changed = {
+        "firewall": [
+            Drift("rules of iptables", is_file=True),
+            Drift("rules of ip6tables", is_file=True),
+            Drift("/etc/provisioner/firewall.sh"),
+            Drift("/etc/systemd/system/provisioner-firewall.service"),
+            Drift("provisioner-firewall.service at boot"),
+            Drift("provisioner-firewall.service", note="start"),
+        ],
+        "consul": [
+            Drift("/etc/consul.d/provisioner.json", is_file=True),
+            Drift("/etc/systemd/system/consul.service", is_file=True),
+            Drift("consul.service", note="start"),
+            Drift("consul.service at boot"),
+        ],
+        "daemon": [
+            Drift("/etc/docker/daemon.json", is_file=True),
+            Drift("/etc/systemd/system/docker.service.d/provisioner.conf", is_file=True),
+            Drift("the running engine's store", note="reload"),
+        ],
+        "networks": [Drift("network demo")],
+    }
+    outcomes = tuple(
+        Outcome(host, step, State.CONVERGED, tuple(drifts)) for step, drifts in changed.items() for host in hosts
+    )
+    times = iter((4, 2, 7, 7, 1, 3))
+    pairs = tuple(Pair(s, t, *[next(times) / 1000] * 4) for s in hosts for t in hosts if s != t)
+    proof = ProofResult("overlay", "demo", State.SETTLED, pairs, mtu=1450, seconds=0.007)
+    return Report("up", "demo", hosts, 0, 9.0, writes=10, outcomes=outcomes, proofs=(proof,))
+
+
+def test_the_output_that_is_shown_is_that_of_today(tmp_path):
+    shown = re.search(r"```text\n.*?\n\n(.*?)```", README, re.DOTALL)[1]
+    with (tmp_path / "out").open("w+", encoding="utf-8") as stream:
+        show_people(demo(), stream, color=False, verbose=False)
+        stream.seek(0)
+        assert stream.read() == shown
+
+
+def test_every_decision_is_listed():
+    folder = ROOT / "docs/decisions"
+    listed = set(re.findall(r"\]\(([a-z-]+\.md)\)", (folder / "README.md").read_text()))
+    assert listed == {path.name for path in folder.glob("*.md")} - {"README.md"}
