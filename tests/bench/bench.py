@@ -1,0 +1,332 @@
+"""How long the job takes: ours, a raw script over ssh, pyinfra and ansible-core, one after the other in the same lab.
+
+Times are wall clock, from the start of a command to its end, started in the lab's network. Each round runs every
+contender once on fresh hosts, so that what else the machine does meets them alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contenders import ALL, HERE, OURS, Contender, environment
+
+from provisioner.errors import ProvisionerError
+from provisioner.lab import Lab
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+PATIENCE = 600  # seconds for one command
+TRIES = 3  # for a command that fails; that it failed is told
+
+
+@dataclass
+class Figures:
+    """Seconds of each (contender, job), and what else was found."""
+
+    seconds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    memory: dict[tuple[str, str], float] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    def median(self, who: str, job: str) -> float | None:
+        found = self.seconds.get((who, job))
+        return statistics.median(found) if found else None
+
+    def ratio(self, one: tuple[str, str], other: tuple[str, str]) -> float | None:
+        """The median of the rounds' own ratios: what slows the machine down in one round slows both."""
+        pairs = zip(self.seconds.get(one, ()), self.seconds.get(other, ()), strict=False)
+        ratios = [a / b for a, b in pairs]
+        return statistics.median(ratios) if ratios else None
+
+
+class Bench:
+    """One lab and what is measured in it."""
+
+    def __init__(self, lab: Lab, names: Sequence[str], folder: Path, figures: Figures) -> None:
+        self.lab = lab
+        self.contenders = [ALL[name](lab, folder) for name in names]
+        self.folder = folder
+        self.figures = figures
+
+    def round_of_jobs(self) -> None:
+        """First and second up, and plan on what they settled: every contender on fresh hosts."""
+        for contender in self.contenders:
+            self._fresh(contender)
+            if not self._timed(contender, "first", contender.up):
+                # Half a job is no start for the next: once more from fresh hosts.
+                self._fresh(contender)
+                self._timed(contender, "first", contender.up)
+            self._timed(contender, "second", contender.up)
+            if contender.plan:
+                self._timed(contender, "plan", contender.plan)
+
+    def _fresh(self, contender: Contender) -> None:
+        self.lab.reset()
+        self.prepare(contender)
+
+    def prepare(self, contender: Contender) -> None:
+        if contender.prepare:
+            with ThreadPoolExecutor(len(self.lab.hosts)) as pool:
+                list(pool.map(lambda host: self.lab.exec(host, contender.prepare, timeout=PATIENCE), self.lab.hosts))
+
+    def plans(self) -> None:
+        """Plan on hosts that are settled, beside as many bare connections."""
+        self.connections()
+        for contender in self.contenders:
+            if contender.plan:
+                self._timed(contender, "plan", contender.plan)
+
+    def connections(self) -> None:
+        """`ssh HOST true` to every host side by side, with new connections."""
+        commands = [[*self.lab.ssh_command(host, ["true"])] for host in self.lab.hosts]
+        with self.lab.enter():
+            began = time.monotonic()
+            running = [subprocess.Popen(command, stdin=subprocess.DEVNULL) for command in commands]
+            codes = [process.wait() for process in running]
+            self._add("ssh", "connections", time.monotonic() - began)
+        if any(codes):
+            raise SystemExit(f"ssh to the lab's hosts failed: exit codes {codes}")
+
+    def peaks(self, jobs: Sequence[str]) -> None:
+        """The largest resident size of a command, in runs of their own."""
+        for contender in self.contenders:
+            for job in jobs:
+                command = contender.plan if job == "plan" else contender.up
+                if contender.name == "raw" or not command:
+                    continue
+                found = self.folder / "peak"
+                wrapped = [sys.executable, "-I", "-S", str(HERE / "peak.py"), str(found), *command]
+                if self._run(contender, job, wrapped) is not None:
+                    self.figures.memory[contender.name, job] = int(found.read_text()) / 1024
+
+    def settle(self) -> None:
+        """Our own up, whatever it takes: a proof that fails on a crowded machine is tried again."""
+        ours = ALL["ours"](self.lab, self.folder)
+        if not self._timed(ours, "first", ours.up):
+            raise SystemExit("the hosts could not be settled:\n" + self.figures.failures[-1])
+
+    def _timed(self, contender: Contender, job: str, command: list[str]) -> bool:
+        for _ in range(1 if job == "first" else TRIES):
+            seconds = self._run(contender, job, command)
+            if seconds is not None:
+                self._add(contender.name, job, seconds)
+                return True
+        return False
+
+    def _run(self, contender: Contender, job: str, command: list[str]) -> float | None:
+        log = self.folder / f"{contender.name}.log"
+        with self.lab.enter(), log.open("w") as output:
+            began = time.monotonic()
+            code = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment(contender),
+                cwd=self.folder,
+                check=False,
+                timeout=PATIENCE,
+            ).returncode
+            seconds = time.monotonic() - began
+        if code == 0:
+            return seconds
+        end = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
+        self.figures.failures.append(f"{contender.name}, {job}: exit code {code} after {seconds:.1f} s\n{end}")
+        say(f"  {contender.name} {job}: failed after {seconds:.1f} s (exit code {code}); counted, and tried again")
+        return None
+
+    def _add(self, who: str, job: str, seconds: float) -> None:
+        self.figures.seconds.setdefault((who, job), []).append(seconds)
+        say(f"  {who} {job}: {seconds:.2f} s")
+
+
+def help_time(figures: Figures) -> None:
+    began = time.monotonic()
+    subprocess.run([str(OURS), "--help"], stdout=subprocess.DEVNULL, check=True)
+    figures.seconds.setdefault(("ours", "--help"), []).append(time.monotonic() - began)
+
+
+@contextlib.contextmanager
+def lab_of(hosts: int) -> Iterator[Lab]:
+    lab = Lab.up(f"bench-{os.getpid()}", hosts, say=say)
+    try:
+        yield lab
+    finally:
+        lab.down()
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+# -- what is wanted ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Target:
+    text: str
+    found: float
+    limit: float
+    unit: str
+
+    @property
+    def met(self) -> bool:
+        return self.found <= self.limit
+
+
+def targets(hosts: int, figures: Figures) -> list[Target]:
+    """Those of which there is a figure."""
+    plan = figures.median("ours", "plan")
+    wanted: list[tuple[str, float | None, float, str]] = [
+        ("--help", figures.median("ours", "--help"), 0.25, "s"),
+        ("memory of the controller", max((v for (w, _), v in figures.memory.items() if w == "ours"), default=None), 150, "MiB"),
+    ]
+    if hosts >= 20:
+        wanted += [
+            ("plan", plan, 2.0, "s"),
+            ("plan : as many bare ssh", figures.ratio(("ours", "plan"), ("ssh", "connections")), 3.0, "x"),
+        ]
+    else:
+        wanted += [
+            ("first up : raw script", figures.ratio(("ours", "first"), ("raw", "first")), 1.3, "x"),
+            ("second up : first up", figures.ratio(("ours", "second"), ("ours", "first")), 0.25, "x"),
+            ("plan", plan, 0.8, "s"),
+        ]
+    return [Target(text, found, limit, unit) for text, found, limit, unit in wanted if found is not None]
+
+
+# -- telling ------------------------------------------------------------------------------------------------------------
+
+
+def document(hosts: int, rounds: int, figures: Figures) -> dict[str, object]:
+    rows = [
+        {
+            "who": who,
+            "job": job,
+            "median": statistics.median(found),
+            "min": min(found),
+            "all": found,
+            "ratio_to_raw": figures.ratio((who, job), ("raw", job)),
+        }
+        for (who, job), found in figures.seconds.items()
+    ]
+    memory = [{"who": who, "job": job, "mib": mib} for (who, job), mib in figures.memory.items()]
+    wanted = [
+        {"target": t.text, "found": t.found, "limit": t.limit, "unit": t.unit, "met": t.met}
+        for t in targets(hosts, figures)
+    ]
+    return {
+        "hosts": hosts,
+        "rounds": rounds,
+        "seconds": rows,
+        "memory": memory,
+        "targets": wanted,
+        "failures": figures.failures,
+    }
+
+
+def table(hosts: int, figures: Figures) -> str:
+    """A Markdown table: jobs across, median with the least, and the ratio to the raw script (else to bare ssh)."""
+    jobs = list(dict.fromkeys(job for _, job in figures.seconds if job not in {"--help", "connections"}))
+    names = list(dict.fromkeys(who for who, _ in figures.seconds if who != "ssh"))
+    lines = [
+        "| " + " | ".join([f"{hosts} hosts: median (least) s", *jobs, "peak MiB"]) + " |",
+        "|---" * (len(jobs) + 2) + "|",
+    ]
+    for who in names:
+        cells = [cell(figures, who, job) for job in jobs]
+        peak = max((mib for (name, _), mib in figures.memory.items() if name == who), default=0)
+        lines.append("| " + " | ".join([who, *cells, f"{peak:.0f}" if peak else ""]) + " |")
+    if found := figures.seconds.get(("ssh", "connections")):
+        lines.append(f"\n{hosts} bare `ssh` side by side: {statistics.median(found):.2f} ({min(found):.2f}) s")
+    if found := figures.seconds.get(("ours", "--help")):
+        lines.append(f"`provisioner --help`: {statistics.median(found):.2f} ({min(found):.2f}) s")
+    for target in targets(hosts, figures):
+        verdict = "met" if target.met else "MISSED"
+        lines.append(f"{verdict}: {target.text} {target.found:.2f} {target.unit}, at most {target.limit:g} {target.unit}")
+    lines += [f"failed and run again: {failure.splitlines()[0]}" for failure in figures.failures]
+    return "\n".join(lines)
+
+
+def cell(figures: Figures, who: str, job: str) -> str:
+    found = figures.seconds.get((who, job))
+    if not found:
+        return ""
+    base = ("raw", job) if ("raw", job) in figures.seconds else ("ssh", "connections")
+    ratio = figures.ratio((who, job), base)
+    shown = f", {ratio:.2f} x" if ratio and who != base[0] else ""
+    return f"{statistics.median(found):.2f} ({min(found):.2f}){shown}"
+
+
+def measure(options: argparse.Namespace, hosts: int, folder: Path) -> Figures:
+    figures = Figures()
+    with lab_of(hosts) as lab:
+        bench = Bench(lab, options.only, folder, figures)
+        if hosts >= 20:
+            bench.settle()
+            for contender in bench.contenders:
+                bench.prepare(contender)
+        for number in range(options.rounds):
+            say(f"{hosts} hosts, round {number + 1} of {options.rounds}")
+            if hosts >= 20:
+                bench.plans()
+            else:
+                bench.round_of_jobs()
+                bench.connections()
+        bench.peaks(["plan"] if hosts >= 20 else ["plan", "second"])
+    for _ in range(5):
+        help_time(figures)
+    return figures
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--hosts", type=int, action="append", help="3: the whole job; 20 and more: plan. Default: both")
+    parser.add_argument("--only", default="ours,raw", help=f"of {','.join(ALL)}, or all (default: ours,raw)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each runs (default: 3)")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--check", action="store_true", help="exit code 1 when a target is missed")
+    options = parser.parse_args()
+    options.only = list(ALL) if options.only == "all" else options.only.split(",")
+    if unknown := set(options.only) - set(ALL):
+        parser.error(f"there is no contender {', '.join(sorted(unknown))}")
+    options.hosts = options.hosts or [3, 20]
+    return options
+
+
+def main() -> int:
+    options = arguments()
+    missed = False
+    documents = []
+    for hosts in options.hosts:
+        with tempfile.TemporaryDirectory(prefix="provisioner-bench-") as folder:
+            try:
+                figures = measure(options, hosts, Path(folder))
+            except ProvisionerError as error:
+                say(str(error))
+                return 1
+        missed |= not all(target.met for target in targets(hosts, figures))
+        documents.append(document(hosts, options.rounds, figures))
+        if not options.json:
+            print(table(hosts, figures), end="\n\n", flush=True)
+        for failure in figures.failures:
+            say(failure)
+    if options.json:
+        print(json.dumps(documents, indent=2))
+    return int(options.check and missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

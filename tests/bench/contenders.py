@@ -1,0 +1,91 @@
+"""Who does the job, and how each is started. Paths of theirs lie in a folder of the run's own."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from provisioner.lab import Lab
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+OURS = ROOT / ".venv" / "bin" / "provisioner"
+EXTRA = ROOT / ".venv-bench" / "bin"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Command lines of the jobs, and what it needs on the hosts beforehand (a script of sh; its time is not counted).
+
+    plan_codes: exit codes of a plan that looked at everything.
+    """
+
+    name: str
+    up: list[str]
+    plan: list[str] = field(default_factory=list)
+    prepare: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def ours(lab: Lab, folder: Path) -> Contender:
+    inventory = folder / "ours.yml"
+    inventory.write_text(lab.inventory())
+    return Contender("ours", [str(OURS), "up", str(inventory)], [str(OURS), "plan", str(inventory)])
+
+
+def raw(lab: Lab, folder: Path) -> Contender:
+    hosts = [f"{name}={lab.address(name)}" for name in lab.hosts]
+    return Contender("raw", [str(HERE / "raw.sh"), str(lab.key), str(lab.known_hosts), *hosts])
+
+
+def pyinfra(lab: Lab, folder: Path) -> Contender:
+    data = {"ssh_user": "root", "ssh_key": str(lab.key), "ssh_known_hosts_file": str(lab.known_hosts)}
+    hosts = [
+        (name, {**data, "ssh_hostname": lab.address(name), "address": lab.address(name), "number": number})
+        for number, name in enumerate(lab.hosts)
+    ]
+    inventory = folder / "inventory.py"
+    inventory.write_text(f"hosts = {hosts!r}\n")
+    command = [str(EXTRA / "pyinfra"), str(inventory), str(HERE / "pyinfra_deploy.py")]
+    return Contender("pyinfra", [*command, "--yes"], [*command, "--dry"])
+
+
+def ansible(lab: Lab, folder: Path) -> Contender:
+    options = f"-o UserKnownHostsFile={lab.known_hosts} -o IdentitiesOnly=yes -o ControlMaster=auto -o ControlPersist=60s"
+    lines = [f"{name} ansible_host={lab.address(name)}" for name in lab.hosts]
+    inventory = folder / "hosts.ini"
+    inventory.write_text(
+        "\n".join(
+            [
+                *("[all]", *lines, "", "[all:vars]", "ansible_user=root", f"ansible_ssh_private_key_file={lab.key}"),
+                f"ansible_ssh_common_args={shlex.quote(options)}",
+            ]
+        )
+        + "\n"
+    )
+    command = [str(EXTRA / "ansible-playbook"), "-i", str(inventory), str(HERE / "ansible" / "site.yml")]
+    settings = {
+        "ANSIBLE_CONFIG": str(HERE / "ansible" / "ansible.cfg"),
+        "ANSIBLE_LOCAL_TEMP": str(folder / "ansible"),
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "cp"),
+    }
+    python = (
+        "python3 -c 'import json' 2>/dev/null || "
+        "{ apt-get -qq update && apt-get -qq install --no-install-recommends python3; } >/dev/null 2>&1"
+    )
+    return Contender("ansible", command, [*command, "--check"], prepare=python, environment=settings)
+
+
+ALL: dict[str, Callable[[Lab, Path], Contender]] = {"ours": ours, "raw": raw, "pyinfra": pyinfra, "ansible": ansible}
+
+
+def environment(contender: Contender) -> dict[str, str]:
+    """What the command is started with: nothing that would have it work for a terminal or through a proxy."""
+    kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "PROVISIONER_LAB_DIR") if key in os.environ}
+    return {"LC_ALL": "C.UTF-8", **kept, **contender.environment}

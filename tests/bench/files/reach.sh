@@ -1,0 +1,20 @@
+#!/bin/sh
+# usage: reach.sh NAME PEER[=ADDRESS]...: from the host's probe every peer by name, by address, and with one full packet.
+set -eu
+from=$1
+shift
+docker exec -i "probe-$from" sh -eu -s "$@" <<'PINGS'
+for peer; do
+    name=probe-${peer%%=*}
+    n=0
+    until ping -q -c 1 -W 1 "$name" >/dev/null 2>&1; do
+        n=$((n + 1))
+        [ $n -lt 300 ]
+        sleep 0.05
+    done
+    address=${peer#*=}
+    [ "$address" != "$peer" ] || address=$(getent ahostsv4 "$name" | { read -r found _ && echo "$found"; })
+    ping -q -c 1 -W 5 "$address" >/dev/null
+    ping -q -c 1 -W 5 -M do -s 1422 "$address" >/dev/null
+done
+PINGS
