@@ -1,0 +1,351 @@
+"""The scripts that steps write: sound, and every value from an inventory or a host arrives as one word and runs nothing.
+
+A script runs in a shell whose PATH has nothing but recorders; a command that they do not know is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from captured import HOSTS, capture, with_file, with_http, with_info, with_system, with_unit
+
+from provisioner import render
+from provisioner.controlplane import Site, resolve
+from provisioner.steps import STEPS
+from provisioner.steps.consul import Consul
+from provisioner.steps.daemon import Daemon
+from provisioner.steps.networks import Networks
+from provisioner.steps.packages import Packages
+from provisioner.system import facts as system_facts
+from provisioner.system.facts import CONSUL_JSON, CONSUL_UNIT, DAEMON_JSON, ENGINE_DROPIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from provisioner.inventory import Inventory
+
+END = "-- end of a call --"
+SHELLS = [shell for shell in (["dash"], ["bash", "--posix"]) if shutil.which(shell[0])]
+
+_RECORD = """#!/bin/sh
+printf '%s\\0' "${0##*/}" "$@" "$END" >>"$RECORD"
+"""
+# What a recorder does besides. Anything that is not here is not there: "not found", and the test fails.
+_ACTS = {
+    "mktemp": 'n=$(/bin/cat "$RECORD.n" 2>/dev/null || echo 0); echo $((n + 1)) >"$RECORD.n"; : >"$RECORD.new$n"; echo "$RECORD.new$n"',
+    "base64": "exec /usr/bin/base64 -d",
+    "mv": '/bin/cat "$2" >"$RECORD.to.${3##*/}"',
+    "timeout": 'shift; exec "$@"',
+    "id": "exit 1",
+    "grep": "exit 1",
+    "stat": "echo 600",
+    "apt-get": "exit 0",
+} | dict.fromkeys(
+    [
+        "chmod",
+        "chown",
+        "cp",
+        "docker",
+        "install",
+        "journalctl",
+        "ls",
+        "mkdir",
+        "rm",
+        "sleep",
+        "sync",
+        "systemctl",
+        "useradd",
+    ],
+    "",
+)
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    stderr: str
+    calls: list[list[str]]
+    files: dict[str, str]
+
+    def of(self, program: str) -> list[list[str]]:
+        return [call[1:] for call in self.calls if call[0] == program]
+
+
+@pytest.fixture
+def run(tmp_path) -> Callable[[str], Ran]:
+    programs, record = tmp_path / "programs", tmp_path / "record"
+    programs.mkdir()
+    for name, act in _ACTS.items():
+        (programs / name).write_text(_RECORD + act + "\n")
+        (programs / name).chmod(0o755)
+
+    def call(script: str) -> Ran:
+        record.unlink(missing_ok=True)
+        environment = {"PATH": str(programs), "RECORD": str(record), "END": END, "LC_ALL": "C.UTF-8"}
+        whole = f"(\n:\n{render.library()}{script}\n)"
+        done = subprocess.run(
+            ["/bin/sh", "-c", whole], env=environment, cwd=tmp_path, capture_output=True, check=False, timeout=30
+        )
+        told = record.read_bytes().decode().split(f"\0{END}\0")[:-1] if record.exists() else []
+        files = {path.name.removeprefix("record.to."): path.read_text() for path in tmp_path.glob("record.to.*")}
+        return Ran(done.returncode, done.stderr.decode(), [each.split("\0") for each in told], files)
+
+    return call
+
+
+# `:>canary` needs no program: if any of these is ever read by the shell, the file is there.
+HOSTILE = {
+    "substitutions": "$(:>canary)`:>canary`${HOME}$((canary))<(:>canary)",
+    "quotes": "a';:>canary;'b\";:>canary;\"",
+    "lines": "a\n:>canary\n",
+    "an option": "-it",
+    "operators": "a b|:>canary&& :>canary;#",
+    "signs": "\\ * ~ é\u2028 %s %n %% {{ 7 * 7 }}",
+}
+
+
+def hostile(function):
+    return pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)(function)
+
+
+def harmless(ran: Ran, tmp_path: Path) -> None:
+    assert not (tmp_path / "canary").exists()
+    assert "not found" not in ran.stderr
+    assert (ran.code, ran.stderr) == (0, "")
+
+
+def test_the_harness_sees_what_it_is_to_see(run, tmp_path):
+    ran = run("docker one 'two three'; systemctl; unknown-program; :>canary")
+    assert ran.calls == [["docker", "one", "two three"], ["systemctl"]]
+    assert "unknown-program" in ran.stderr
+    with pytest.raises(AssertionError):
+        harmless(ran, tmp_path)
+    assert run("fail oops").code == 70
+
+
+def renamed(inventory: Inventory, **network: object) -> Inventory:
+    """With values that no inventory would be let through with."""
+    demo = inventory.networks["demo"].model_copy(update=network)
+    return inventory.model_copy(update={"networks": {demo.name: demo}})
+
+
+@hostile
+def test_network_names(run, site, inventory, tmp_path, value):
+    whole = site(found=renamed(inventory(), name=value))
+    ran = run(Networks().work(whole, "node1", ()).script)
+    harmless(ran, tmp_path)
+    assert ran.of("docker")[-1] == ["network", "create", "--driver", "overlay", "--subnet", "10.99.0.0/24", value]
+    assert ran.of("grep")[-1] == ["-qxF", "-e", value]
+
+
+@hostile
+def test_network_labels(run, site, inventory, tmp_path, value):
+    whole = site(found=renamed(inventory(), name="new", labels={value: value}))
+    ran = run(Networks().work(whole, "node1", ()).script)
+    harmless(ran, tmp_path)
+    assert ran.of("docker")[-1][-3:] == ["--label", f"{value}={value}", "new"]
+
+
+@hostile
+def test_host_names(run, inventory, tmp_path, value):
+    found = inventory(1, each=", advertise: 192.168.56.11")
+    found = found.model_copy(update={"hosts": {value: found.hosts["node1"]}})
+    whole = resolve(found, {value: capture("installed-node1")})[0]
+    ran = run(Consul().work(whole, value, Consul().drift(whole, value)).script)
+    harmless(ran, tmp_path)
+    assert json.loads(ran.files["provisioner.json"])["node_name"] == value
+    assert ran.files["consul.service"] == next(d.wanted for d in Consul().drift(whole, value) if d.what == CONSUL_UNIT)
+
+
+@hostile
+def test_store_prefixes(run, site, inventory, tmp_path, value):
+    found = inventory()
+    found = found.model_copy(update={"store": found.store.model_copy(update={"prefix": value})})
+    whole = site("installed", found=found)
+    ran = run(Daemon().work(whole, "node2", Daemon().drift(whole, "node2")).script)
+    harmless(ran, tmp_path)
+    assert json.loads(ran.files["daemon.json"])["cluster-store"] == f"consul://127.0.0.1:8500/{value}"
+    assert ran.of("systemctl")[-1] == ["reload", "docker.service"]
+
+
+@hostile
+def test_keys_that_a_host_has_in_its_daemon_json(run, site, tmp_path, value):
+    text = json.dumps({value: value, "labels": [value]}, ensure_ascii=False) + "\n"
+    whole = site("installed", node2=with_file(capture("installed-node2"), DAEMON_JSON, text))
+    ran = run(Daemon().work(whole, "node2", Daemon().drift(whole, "node2")).script)
+    harmless(ran, tmp_path)
+    written = json.loads(ran.files["daemon.json"])
+    assert written == {
+        value: value,
+        "labels": [value],
+        **{k: written[k] for k in ("cluster-store", "cluster-advertise")},
+    }
+
+
+@hostile
+def test_where_a_host_says_that_consul_is(run, site, tmp_path, value):
+    path = "/usr/bin/" + value.replace("\n", " ")
+    whole = site("installed", node2=with_system(capture("installed-node2"), "program=consul ", path))
+    for step, file in ((Consul(), "consul.service"), (Daemon(), "provisioner.conf")):
+        ran = run(step.work(whole, "node2", step.drift(whole, "node2")).script)
+        harmless(ran, tmp_path)
+        assert value == "-it" or path not in ran.files[file]
+        assert "/usr/bin/consul " in ran.files[file] or "/usr/bin/-it " in ran.files[file]
+
+
+def test_a_plain_path_of_consul_is_taken(site):
+    whole = site(
+        "installed", node2=with_system(capture("installed-node2"), "program=consul ", "/opt/consul-1.8/bin/consul")
+    )
+    (unit,) = (d.wanted for d in Consul().drift(whole, "node2") if d.what == CONSUL_UNIT)
+    (dropin,) = (d.wanted for d in Daemon().drift(whole, "node2") if d.what == ENGINE_DROPIN)
+    assert "ExecStart=/opt/consul-1.8/bin/consul agent" in unit
+    assert "until /opt/consul-1.8/bin/consul catalog" in dropin
+
+
+class TestOrder:
+    """What is called, in which order."""
+
+    def calls(self, ran: Ran) -> list[str]:
+        return [" ".join(call) for call in ran.calls if call[0] in ("systemctl", "journalctl", "docker", "apt-get")]
+
+    def test_the_engine_reloads_once(self, run, site):
+        whole = site("installed")
+        ran = run(Daemon().work(whole, "node2", Daemon().drift(whole, "node2")).script)
+        assert self.calls(ran) == [
+            "systemctl daemon-reload",
+            "systemctl enable -q docker.service",
+            "systemctl reload docker.service",
+        ]
+
+    def test_writing_alone_touches_no_engine(self, run, site):
+        whole = site(node2=with_file(capture("settled-node2"), DAEMON_JSON, ""))
+        ran = run(Daemon().work(whole, "node2", Daemon().drift(whole, "node2")).script)
+        assert self.calls(ran) == ["systemctl daemon-reload", "systemctl enable -q docker.service"]
+        assert "daemon.json" in ran.files
+
+    def test_enabling_alone_writes_no_daemon_json(self, run, site):
+        whole = site(node2=with_unit(capture("settled-node2"), "docker.service", UnitFileState="disabled"))
+        ran = run(Daemon().work(whole, "node2", Daemon().drift(whole, "node2")).script)
+        assert self.calls(ran) == ["systemctl daemon-reload", "systemctl enable -q docker.service"]
+        assert "daemon.json" not in ran.files
+
+    def test_consul_is_written_before_it_is_started(self, run, site):
+        whole = site("installed")
+        ran = run(Consul().work(whole, "node2", Consul().drift(whole, "node2")).script)
+        assert [name.rsplit("/", 1)[-1] for *_, name in ran.of("mv")] == ["provisioner.json", "consul.service"]
+        assert self.calls(ran) == [
+            "systemctl daemon-reload",
+            "systemctl enable -q consul.service",
+            "systemctl reset-failed consul.service",
+            "systemctl restart consul.service",
+            "systemctl -q is-active consul.service",
+        ]
+
+    def test_packages_are_installed_without_questions(self, run, inventory):
+        whole = resolve(inventory(1), {"node1": capture("bare")})[0]
+        ran = run(Packages().work(whole, "node1", Packages().drift(whole, "node1")).script)
+        (call,) = ran.of("apt-get")
+        assert call[call.index("install") + 1 :][:2] == ["docker.io", "consul"]
+        assert "-y" in call
+
+
+class TestFailures:
+    """The recorder of one program fails: what is told, and what is put back."""
+
+    @pytest.fixture
+    def failing(self, run, tmp_path):
+        def call(script: str, program: str, when: str) -> Ran:
+            file = tmp_path / "programs" / program
+            file.write_text(f'{_RECORD}case "$*" in {when}) exit 1 ;; esac\n')
+            return run(script)
+
+        return call
+
+    def daemon(self, site, action):
+        node2 = capture("settled-node2")
+        whole = {
+            "reload": site("installed"),
+            "restart": site(node2=with_info(node2, ClusterAdvertise="10.0.2.15:2376")),
+            "start": site(
+                node2=with_unit(with_http(node2, "info", "not asked"), "docker.service", ActiveState="failed")
+            ),
+        }[action]
+        return Daemon().work(whole, "node2", Daemon().drift(whole, "node2")).script
+
+    @pytest.mark.parametrize("action", ["reload", "restart", "start"])
+    def test_an_engine_that_starts_with_the_old_file_only_stops_the_run(self, failing, site, action):
+        ran = failing(self.daemon(site, action), "systemctl", f"'{action} docker.service'")
+        if action == "restart":  # the way back is a restart too
+            assert (ran.code, "neither" in ran.stderr) == (71, True)
+        else:
+            assert (ran.code, "the engine runs with it\t" in ran.stderr) == (71, True)
+        assert ran.of("systemctl")[-1] == ["restart", "docker.service"]
+
+    def test_an_engine_that_was_broken_before_stops_only_its_host(self, failing, site):
+        ran = failing(self.daemon(site, "start"), "systemctl", "start\\ *|restart\\ *")
+        assert ran.code == 70
+        assert "neither with the new" in ran.stderr
+
+    def test_an_engine_that_ran_and_runs_no_more_stops_the_run(self, failing, site):
+        ran = failing(self.daemon(site, "reload"), "systemctl", "reload\\ *|restart\\ *")
+        assert ran.code == 71
+        assert "neither with the new" in ran.stderr
+
+    def test_a_unit_that_can_not_be_enabled(self, failing, site):
+        ran = failing(self.daemon(site, "reload"), "systemctl", "enable*")
+        assert ran.code == 70
+        assert "daemon.json" not in ran.files
+        assert "can't enable docker.service" in ran.stderr
+
+    @pytest.mark.parametrize(("formed", "code"), [(True, 71), (False, 70)])
+    def test_consul_that_does_not_start(self, failing, site, formed, code):
+        node2 = with_file(capture("settled-node2"), system_facts.CONSUL_LOADED, "")
+        whole = site(node2=node2) if formed else site("installed")
+        script = Consul().work(whole, "node2", Consul().drift(whole, "node2")).script
+        ran = failing(script, "systemctl", "*is-active*")
+        assert ran.code == code
+        assert "Consul does not start\t" in ran.stderr
+
+    def test_a_network_that_the_engine_refuses(self, failing, site, inventory):
+        whole = site(found=renamed(inventory(), name="new"))
+        ran = failing(Networks().work(whole, "node1", ()).script, "docker", "*create*")
+        assert ran.code == 70
+        assert "can't create the network new\t" in ran.stderr
+
+
+def works(made: Callable[..., Site], one: Site):
+    """Every step's work, in every state that has some."""
+    node2 = capture("settled-node2")
+    sites = [
+        (made("installed"), "node2"),
+        (one, "node1"),
+        (made(node2=with_info(node2, ClusterAdvertise="10.0.2.15:2376")), "node2"),
+        (made(node2=with_file(node2, CONSUL_JSON, "")), "node2"),
+        (made(node2=capture("all-stopped")), "node2"),
+        (made(**{name: with_http(capture(f"settled-{name}"), "networks", []) for name in HOSTS}), "node1"),
+    ]
+    for whole, host in sites:
+        for step in STEPS:
+            if (drift := step.drift(whole, host)) and (work := step.work(whole, host, drift)):
+                yield step, work.script
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+def test_every_script_is_sound(shell, site, inventory):
+    one = resolve(inventory(1), {"node1": capture("bare")})[0]
+    seen = set()
+    for step, script in works(site, one):
+        seen.add(step.name)
+        whole = f"(\n:\n{render.library()}{script}\n{system_facts.script(step.reads)}\n)"
+        done = subprocess.run([*shell, "-n"], input=whole, text=True, capture_output=True, check=False, env=os.environ)
+        assert (done.returncode, done.stderr) == (0, ""), script
+        assert "{{" not in script.replace("{{.Name}}", "")
+    assert seen == {step.name for step in STEPS}

@@ -1,0 +1,372 @@
+"""Each step on hosts as captured: drifted, settled (no work at all), half-done, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from captured import HOSTS, capture, with_file, with_http, with_info, with_raw, with_system, with_unit
+
+from provisioner.controlplane import resolve
+from provisioner.errors import StepFailed
+from provisioner.steps import STEPS
+from provisioner.steps.consul import Consul
+from provisioner.steps.daemon import Daemon
+from provisioner.steps.networks import Networks
+from provisioner.steps.packages import Packages
+from provisioner.system.facts import CONSUL_JSON, CONSUL_LOADED, CONSUL_UNIT, DAEMON_JSON, ENGINE_DROPIN
+
+NODE1, NODE2 = capture("settled-node1"), capture("settled-node2")
+PACKAGES, CONSUL, DAEMON, NETWORKS = Packages(), Consul(), Daemon(), Networks()
+
+
+def differs(step, site, host="node2"):
+    return [(d.what, d.note) for d in step.drift(site, host)]
+
+
+def work(step, site, host="node2"):
+    return step.work(site, host, step.drift(site, host))
+
+
+def action(step, site, host="node2"):
+    """What is done to the service: the word in its script."""
+    script = work(step, site, host).script
+    (found,) = {line.split("=")[1] for line in script.splitlines() if line.startswith("action=")} or {
+        line.split()[1] for line in script.splitlines() if line.startswith("case ") and line.endswith(" in")
+    }
+    return found
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
+@pytest.mark.parametrize("host", HOSTS)
+def test_settled_hosts_have_no_drift(site, step, host):
+    assert step.drift(site(), host) == ()
+
+
+@pytest.mark.parametrize("step", [s for s in STEPS if s.name != "packages"], ids=lambda step: step.name)
+def test_installed_hosts_drift_in_everything_but_packages(site, step):
+    assert step.drift(site("installed"), "node2")
+    assert PACKAGES.drift(site("installed"), "node2") == ()
+
+
+def bare(inventory, **words):
+    return resolve(inventory(1, **words), {"node1": capture("bare")})[0]
+
+
+class TestPackages:
+    def test_a_bare_host(self, inventory):
+        whole = bare(inventory)
+        assert {d.what for d in PACKAGES.drift(whole, "node1")} >= {"package docker.io", "package consul"}
+        done = work(PACKAGES, whole, "node1")
+        assert "apt install docker.io consul" in done.script
+        assert done.uploads == ()
+
+    def test_one_that_is_missing(self, site):
+        lines = [line for line in NODE2.raw["system"].split("\n") if not line.startswith("program=iptables ")]
+        whole = site(node2=with_raw(NODE2, system="\n".join(lines)))
+        assert differs(PACKAGES, whole) == [("package iptables", "")]
+        assert "apt install iptables ||" in work(PACKAGES, whole).script
+
+    def test_a_file_of_the_controller(self, inventory, tmp_path):
+        (tmp_path / "consul").write_bytes(b"program")
+        whole = bare(inventory, store=", binary: consul")
+        done = work(PACKAGES, whole, "node1")
+        assert "consul" not in done.script.split("apt install", 1)[1].splitlines()[0]
+        (upload,) = done.uploads
+        assert (upload.local, upload.remote, upload.mode) == (tmp_path / "consul", "/usr/local/bin/consul", 0o755)
+
+
+class TestConsul:
+    def test_a_new_cluster_starts_at_once_and_waits_for_all_servers(self, site):
+        whole = site("installed")
+        assert {d.what for d in CONSUL.drift(whole, "node2")} == {
+            CONSUL_JSON, CONSUL_UNIT, "consul.service", "consul.service at boot",
+        }  # fmt: skip
+        assert action(CONSUL, whole) == "start"
+        assert not work(CONSUL, whole).alone
+        assert self.wanted(whole, "node1")["bootstrap_expect"] == 3
+
+    def wanted(self, whole, host):
+        drift = {d.what: d.wanted for d in CONSUL.drift(whole, host)}
+        return json.loads(drift[CONSUL_JSON])
+
+    def test_the_file(self, site):
+        wanted = self.wanted(site("installed"), "node2")
+        assert wanted["node_name"] == "node2"
+        assert wanted["bind_addr"] == wanted["advertise_addr"] == "192.168.56.12"
+        assert wanted["client_addr"] == "127.0.0.1"
+        assert wanted["retry_join"] == ["192.168.56.11", "192.168.56.12", "192.168.56.13"]
+        assert wanted["server"] is True
+
+    def test_a_client(self, inventory):
+        facts = {f"node{n}": capture("installed-node1") for n in (1, 2, 3, 4)}
+        whole = resolve(inventory(4, each=", advertise: 192.168.56.1{}"), facts)[0]
+        wanted = self.wanted(whole, "node4")
+        assert wanted["server"] is False
+        assert "bootstrap_expect" not in wanted
+
+    def test_a_server_that_is_down_does_not_hold_up_a_new_cluster(self, inventory):
+        facts = {name: capture(f"installed-{name}") for name in ("node1", "node2")}
+        assert self.wanted(resolve(inventory(), facts)[0], "node1")["bootstrap_expect"] == 2
+
+    def test_what_was_expected_once_stays_when_a_server_comes(self, site):
+        one = with_file(NODE1, CONSUL_JSON, NODE1.files[CONSUL_JSON].replace('expect": 3', 'expect": 1'))
+        whole = site(node1=one)
+        assert CONSUL.drift(whole, "node1") == ()  # not worth a restart
+
+    @pytest.mark.parametrize("state", ["inactive", "failed"])
+    def test_a_unit_that_is_enabled_but_down(self, site, state):
+        whole = site(node2=with_unit(NODE2, "consul.service", ActiveState=state))
+        assert differs(CONSUL, whole) == [("consul.service", "start")]
+        assert action(CONSUL, whole) == "start"
+        assert not work(CONSUL, whole).alone
+
+    def test_a_real_host_whose_agent_is_down(self, site):
+        assert ("consul.service", "start") in differs(CONSUL, site(node2=capture("all-stopped")))
+
+    def test_a_unit_that_runs_but_not_at_boot(self, site):
+        whole = site(node2=with_unit(NODE2, "consul.service", UnitFileState="disabled"))
+        assert differs(CONSUL, whole) == [("consul.service at boot", "")]
+        assert action(CONSUL, whole) == "write"
+
+    def test_files_written_and_the_agent_not_restarted(self, site):
+        loaded = NODE2.files[CONSUL_LOADED].replace('"raft_multiplier": 2', '"raft_multiplier": 5')
+        assert loaded != NODE2.files[CONSUL_LOADED]
+        whole = site(node2=with_file(NODE2, CONSUL_LOADED, loaded))
+        assert differs(CONSUL, whole) == [("the running agent", "restart of Consul")]
+        assert action(CONSUL, whole) == "restart"
+        assert work(CONSUL, whole).alone  # of a cluster that stands, one after the other
+
+    def test_an_agent_that_nobody_knows_how_it_was_started(self, site):
+        assert differs(CONSUL, site(node2=with_file(NODE2, CONSUL_LOADED, ""))) == [
+            ("the running agent", "restart of Consul")
+        ]
+
+    def test_a_changed_unit_restarts(self, site):
+        loaded = NODE2.files[CONSUL_LOADED].replace("LimitNOFILE=65536", "LimitNOFILE=1")
+        assert differs(CONSUL, site(node2=with_file(NODE2, CONSUL_LOADED, loaded))) == [
+            ("the running agent", "restart of Consul")
+        ]
+
+    def test_where_to_find_the_cluster_is_written_without_a_restart(self, site):
+        old = NODE2.files[CONSUL_JSON].replace('"192.168.56.11", ', "")
+        loaded = NODE2.files[CONSUL_LOADED].replace('"192.168.56.11", ', "")
+        whole = site(node2=with_file(with_file(NODE2, CONSUL_JSON, old), CONSUL_LOADED, loaded))
+        assert differs(CONSUL, whole) == [(CONSUL_JSON, "")]
+        assert action(CONSUL, whole) == "write"
+
+    def test_somebody_changed_the_file(self, site):
+        whole = site(node2=with_file(NODE2, CONSUL_JSON, NODE2.files[CONSUL_JSON].replace("true", "false", 1)))
+        assert differs(CONSUL, whole) == [(CONSUL_JSON, "")]
+
+    @pytest.mark.parametrize(
+        ("facts", "what"),
+        [
+            (with_http(NODE2, "members", "000 refused"), "Consul's HTTP interface"),
+            (with_http(NODE2, "leader", ""), "Consul's leader"),
+            (with_http(NODE2, "leader", "500 No cluster leader"), "Consul's leader"),
+            (with_http(NODE2, "members", NODE2.http("members").body[:2]), "Consul's members"),
+            (with_http(NODE2, "members", [{**m, "Status": 4} for m in NODE2.http("members").body]), "Consul's members"),
+        ],
+    )
+    def test_what_only_time_can_mend(self, site, facts, what):
+        whole = site(node2=facts)
+        assert differs(CONSUL, whole) == [(what, "waits")]
+        assert work(CONSUL, whole) is None
+
+    def test_a_host_that_dropped_out_is_not_waited_for(self, site):
+        facts = with_http(NODE2, "members", [m for m in NODE2.http("members").body if m["Name"] != "node3"])
+        assert differs(CONSUL, site(node2=facts)) == [("Consul's members", "waits")]
+        assert differs(CONSUL, site(node2=facts).without(frozenset({"node3"}))) == []
+
+    def test_no_server_is_left(self, site):
+        with pytest.raises(StepFailed) as caught:
+            CONSUL.barrier(site().without(frozenset(HOSTS)), {})
+        assert caught.value.fatal
+
+
+class TestDaemon:
+    def test_a_first_time_reloads_and_stops_no_container(self, site):
+        whole = site("installed")
+        assert differs(DAEMON, whole) == [
+            (DAEMON_JSON, ""),
+            (ENGINE_DROPIN, ""),
+            ("the running engine's store", "reload"),
+        ]
+        assert action(DAEMON, whole) == "reload"
+        assert not work(DAEMON, whole).alone
+
+    def test_the_file(self, site):
+        (drift,) = (d for d in DAEMON.drift(site("installed"), "node2") if d.what == DAEMON_JSON)
+        assert json.loads(drift.wanted) == {
+            "cluster-store": "consul://127.0.0.1:8500", "cluster-advertise": "192.168.56.12:2376",
+        }  # fmt: skip
+
+    def test_the_keys_of_others_stay_as_they_are(self, site):
+        odd = capture("odd-keys")
+        assert DAEMON.drift(site(node1=odd), "node1") == ()  # ours are in it: form and order are its writer's
+        (drift,) = DAEMON.drift(
+            site(node1=with_file(odd, DAEMON_JSON, odd.files[DAEMON_JSON].replace("56.11", "56.99"))), "node1"
+        )
+        assert drift.what == DAEMON_JSON
+        wanted = json.loads(drift.wanted)
+        assert list(wanted) == ["log-level", "cluster-store", "labels", "cluster-advertise", "storage-driver"]
+        assert wanted["labels"] == ['a=é"b']
+        assert wanted["cluster-advertise"] == "192.168.56.11:2376"
+
+    def test_a_prefix(self, site, inventory):
+        (drift, *_) = DAEMON.drift(site("installed", found=inventory(store=", prefix: lab/one")), "node2")
+        assert json.loads(drift.wanted)["cluster-store"] == "consul://127.0.0.1:8500/lab/one"
+
+    def test_written_and_not_reloaded(self, site):
+        found = with_info(NODE2, ClusterStore="", ClusterAdvertise="")
+        found = with_http(found, "networks", [n for n in NODE2.networks.values() if n["Driver"] != "overlay"])
+        whole = site(node2=found)
+        assert differs(DAEMON, whole) == [("the running engine's store", "reload")]
+        assert action(DAEMON, whole) == "reload"
+
+    @pytest.mark.parametrize(
+        "key", [{"ClusterStore": "consul://127.0.0.1:8500/old"}, {"ClusterAdvertise": "10.0.2.15:2376"}]
+    )
+    def test_another_store_or_address_takes_a_restart_alone(self, site, key):
+        whole = site(node2=with_info(NODE2, **key))
+        assert differs(DAEMON, whole) == [("the running engine's store", "restart")]
+        assert action(DAEMON, whole) == "restart"
+        assert work(DAEMON, whole).alone
+
+    def test_taken_out_of_the_file_while_the_engine_runs(self, site):
+        whole = site(node2=with_file(NODE2, DAEMON_JSON, '{"debug": true}\n'))
+        assert differs(DAEMON, whole) == [(DAEMON_JSON, "")]
+        assert action(DAEMON, whole) == "write"
+
+    def test_stopped(self, site):
+        whole = site(node2=with_file(capture("stopped"), CONSUL_JSON, NODE2.files[CONSUL_JSON]))
+        assert differs(DAEMON, whole) == [("docker.service", "start")]
+        assert action(DAEMON, whole) == "start"
+        assert not work(DAEMON, whole).alone
+
+    def test_not_at_boot(self, site):
+        whole = site(node2=with_unit(NODE2, "docker.service", UnitFileState="disabled"))
+        assert differs(DAEMON, whole) == [("docker.service at boot", "")]
+        assert action(DAEMON, whole) == "enable"
+
+    def test_only_the_drop_in(self, site):
+        whole = site(node2=with_file(NODE2, ENGINE_DROPIN, ""))
+        assert differs(DAEMON, whole) == [(ENGINE_DROPIN, "")]
+        assert action(DAEMON, whole) == "enable"
+
+    def test_gossip_that_does_not_listen_yet(self, site):
+        lines = [line for line in NODE2.raw["ports"].split("\n") if ":1F0A " not in line]
+        whole = site(node2=with_raw(NODE2, ports="\n".join(lines)))
+        assert differs(DAEMON, whole) == [("gossip on 7946", "waits")]
+        assert work(DAEMON, whole) is None
+
+    def test_hanging(self, site):
+        whole = site(node3=capture("hanging"))
+        assert differs(DAEMON, whole, "node3") == [("the engine", "waits")]
+        assert work(DAEMON, whole, "node3") is None
+
+    def test_invalid_json_is_not_touched(self, site):
+        with pytest.raises(StepFailed, match="not valid JSON") as caught:
+            DAEMON.drift(site(node1=capture("invalid")), "node1")
+        assert not caught.value.fatal
+
+    def test_an_engine_that_can_not_is_not_touched(self, site):
+        with pytest.raises(StepFailed, match="can't use Consul"):
+            DAEMON.drift(site("installed", node2=with_raw(capture("installed-node2"), engine="\n")), "node2")
+
+    def test_an_engine_that_is_not_there_yet_is_planned(self, inventory):
+        assert ("docker.service", "start") in differs(DAEMON, bare(inventory), "node1")
+
+
+DEMO = NODE2.networks["demo"]
+OTHERS = [n for n in NODE2.networks.values() if n["Name"] != "demo"]
+
+
+def demo(facts, **keys):
+    return with_http(facts, "networks", [*OTHERS, {**DEMO, **keys}])
+
+
+def absent(name):
+    return with_http(capture(f"settled-{name}"), "networks", OTHERS)
+
+
+class TestNetworks:
+    def test_made_by_one_host_and_awaited_by_the_others(self, site):
+        whole = site(**{name: absent(name) for name in HOSTS})
+        assert [differs(NETWORKS, whole, name) for name in HOSTS] == [[("network demo", "")]] * 3
+        assert (
+            "docker network create --driver overlay --subnet 10.99.0.0/24 demo" in work(NETWORKS, whole, "node1").script
+        )
+        assert work(NETWORKS, whole, "node2") is None
+        assert work(NETWORKS, whole, "node3") is None
+
+    def test_the_next_host_makes_it_where_the_first_dropped_out(self, site):
+        whole = site(**{name: absent(name) for name in HOSTS}).without(frozenset({"node1"}))
+        assert work(NETWORKS, whole, "node2") is not None
+
+    def test_seen_by_another_host_it_is_not_made_again(self, site):
+        whole = site(node1=absent("node1"))
+        assert differs(NETWORKS, whole, "node1") == [("network demo", "")]
+        assert work(NETWORKS, whole, "node1") is None
+
+    def test_an_engine_that_has_not_joined_is_pending(self, site):
+        assert [d.pending for d in NETWORKS.drift(site("installed"), "node2")] == [True]
+        assert [d.pending for d in NETWORKS.drift(site(node2=absent("node2")), "node2")] == [False]
+
+    @pytest.mark.parametrize(
+        ("keys", "what"),
+        [
+            ({"Driver": "bridge"}, "driver bridge"),
+            ({"IPAM": {"Config": [{"Subnet": "10.98.0.0/24"}]}}, "subnet 10.98.0.0/24"),
+            ({"IPAM": None}, "subnet of the engine"),
+            ({"Internal": True}, "internal True"),
+        ],
+    )
+    def test_another_network_of_that_name_is_not_touched(self, site, keys, what):
+        with pytest.raises(StepFailed, match=what):
+            NETWORKS.drift(site(node2=demo(NODE2, **keys)), "node2")
+
+    def test_another_mtu(self, site, inventory):
+        found = inventory()
+        small = found.model_copy(update={"networks": {"demo": found.networks["demo"].model_copy(update={"mtu": 1400})}})
+        options = {"com.docker.network.driver.mtu": "1400"}
+        hosts = {name: demo(capture(f"settled-{name}"), Options=options) for name in HOSTS}
+        assert NETWORKS.drift(site(found=small, **hosts), "node2") == ()
+        assert NETWORKS.drift(site(found=found, **hosts), "node2") == ()  # found out once, it stays
+        with pytest.raises(StepFailed, match="MTU"):
+            NETWORKS.drift(site(found=small), "node2")
+
+    def test_two_networks_of_one_name_on_one_host(self, site):
+        twins = with_http(NODE2, "networks", [*OTHERS, DEMO, {**DEMO, "Id": "other"}])
+        with pytest.raises(StepFailed, match="2 networks"):
+            NETWORKS.drift(site(node2=twins), "node2")
+
+    def test_two_networks_of_one_name_on_two_hosts(self, site):
+        for host in HOSTS:
+            with pytest.raises(StepFailed, match="2 networks"):
+                NETWORKS.drift(site(node2=demo(NODE2, Id="other")), host)
+
+    def test_the_smallest_mtu_of_the_underlay_is_told_to_the_engine(self, site):
+        hosts = {name: absent(name) for name in HOSTS}
+        hosts["node3"] = with_file(hosts["node3"], "/sys/class/net/eth0/mtu", "1400\n")
+        assert "--opt com.docker.network.driver.mtu=1400" in work(NETWORKS, site(**hosts), "node1").script
+        hosts["node3"] = with_file(hosts["node3"], "/sys/class/net/eth0/mtu", "9000\n")
+        assert "mtu" not in work(NETWORKS, site(**hosts), "node1").script
+
+    def test_all_that_the_inventory_says_of_it(self, site, inventory):
+        more = """
+  full: {subnet: 10.98.0.0/24, gateway: 10.98.0.254, ip_range: 10.98.0.128/25, mtu: 1400, internal: true, labels: {b: x y, a: z}}"""
+        found = inventory(more=more.strip("\n"))
+        script = work(NETWORKS, site(found=found), "node1").script
+        assert (
+            "docker network create --driver overlay --subnet 10.98.0.0/24 --gateway 10.98.0.254 --ip-range 10.98.0.128/25 "
+            "--opt com.docker.network.driver.mtu=1400 --internal --label a=z --label 'b=x y' full" in script
+        )
+        assert "demo" not in script
+
+
+def test_a_host_that_is_not_root_or_slow_changes_no_step(site):
+    """Steps judge what they look after, and nothing else."""
+    odd = with_system(with_system(NODE2, "uid=", "1000"), "now=", "0")
+    assert all(step.drift(site(node2=odd), "node2") == () for step in STEPS)
