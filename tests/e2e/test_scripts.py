@@ -17,9 +17,12 @@ import pytest
 
 from provisioner.lab import cgroups, image, machine
 from provisioner.lab.shell import remove_tree
+from tests.e2e.cluster import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+pytestmark = pytest.mark.lab
 
 ROOT = Path(__file__).parents[2]
 CLONE = "/root/clone"
@@ -192,3 +195,43 @@ def test_the_demo_says_in_a_line_that_python_is_too_old(debian):
     assert ended.returncode == 1
     assert ended.stdout.startswith("python3 is 3.10.12 here, and provisioner needs 3.11 or later: ")
     assert len(ended.stdout.splitlines()) == 1
+
+
+# -- docs/hosts.md -----------------------------------------------------------------------------------------------------
+
+# Everything of ours on a host, by its name; docs/hosts.md is to leave none of it.
+TRACES = """
+find /etc /run /usr/local /var/lib -xdev -path /var/lib/docker -prune -o -name '*provisioner*' -print
+iptables-save | grep -i provisioner
+ip6tables-save | grep -i provisioner
+nft list ruleset | grep -w provisioner
+ls /etc/docker/daemon.json* /etc/systemd/system/consul.service
+docker image ls -q; docker ps -aq
+docker network ls --format '{{.Name}}' | grep -w demo
+docker info 2>/dev/null | grep -i 'cluster store'
+systemctl list-units --failed --no-legend
+"""
+
+
+def test_hosts_are_as_before_after_what_the_docs_say(make_lab, tmp_path):
+    lab = make_lab(hosts=3)
+    cluster = Cluster(lab, tmp_path)
+    undo = re.search(r"```sh\n(.*?)```", (ROOT / "docs/hosts.md").read_text(), re.DOTALL)
+    assert undo
+    fresh = drift(cluster)
+    cluster.up()
+    assert "provisioner-firewall.service" in lab.exec("node1", TRACES, check=False).stdout
+
+    lab.exec("node1", ["docker", "network", "rm", "demo"])
+    for host in lab.hosts:
+        lab.exec(host, undo[1])
+
+    for host in lab.hosts:
+        assert lab.exec(host, TRACES, check=False).stdout == ""
+    assert drift(cluster) == fresh
+
+
+def drift(cluster: Cluster) -> list[tuple[str, str, str]]:
+    """What `plan` finds on each host."""
+    outcomes = cluster.run("plan").report["outcomes"]
+    return [(o["step"], o["host"], each["what"]) for o in outcomes for each in o["drifts"]]
