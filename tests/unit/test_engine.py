@@ -1,0 +1,404 @@
+"""The loop's own logic: order, who drops out, what stops, what is locked and written. The hosts are scripted: they know
+the readings and the repairs of the steps below, and whatever else they are asked is an error.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+from captured import CAPTURES, HOSTS
+
+from provisioner import engine, render
+from provisioner.errors import CommandFailed, Locked, StepFailed, TimedOut, Unreachable
+from provisioner.model import Drift, Finding, ProofResult, Result, Severity, State
+from provisioner.steps.base import Work
+
+
+class Host:
+    """A connection to a host that keeps which steps are done on it."""
+
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        self.cluster, self.name, self.writes = cluster, name, 0
+        self.done: set[str] = set(cluster.done)
+        self.closed = False
+
+    def _facts(self, only: str = "") -> str:
+        text = (CAPTURES / f"settled-{self.name}.txt").read_text()
+        mark = re.findall(r"\A\n?provisioner-facts (\w{16})$", text, re.MULTILINE)[0]
+        state = f"\n{mark} done\n{' '.join(sorted(self.done))}\n"
+        if only:
+            return f"provisioner-facts {mark}\n{state}\n{mark} end\n"
+        return text.replace(f"\n{mark} end", f"{state}\n{mark} end")
+
+    def _known(self, script: str) -> None:
+        if not re.search(r'printf "provisioner-facts %s', script):
+            raise AssertionError(f"unknown script: {script[:80]}")
+
+    def read(self, script: str, *, deadline: float) -> Result:
+        self._known(script)
+        self.cluster.log(f"read {self.name}")
+        self.cluster.raise_for("read", self.name)
+        return Result(0, self._facts(), "")
+
+    def write(self, script: str, *, deadline: float) -> Result:
+        self._known(script)
+        assert script.startswith(render.library())
+        (step,) = re.findall(r"^repair (\w+)$", script, re.MULTILINE)
+        if self.cluster.read_only:
+            raise AssertionError(f"{self.name} was written to")
+        self.writes += 1
+        self.cluster.log(f"{step} {self.name}")
+        with self.cluster:
+            self.cluster.raise_for(step, self.name)
+        if (step, self.name) not in self.cluster.in_vain:
+            self.done.add(step)
+        return Result(0, self._facts("only"), "")
+
+    def lock(self, owner: str) -> None:
+        self.cluster.log(f"lock {self.name}")
+        self.cluster.raise_for("lock", self.name)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class Cluster:
+    """What happens where: `fails` has (what, host) -> the error to raise."""
+
+    done: set[str] = field(default_factory=set)
+    fails: dict[tuple[str, str], Exception] = field(default_factory=dict)
+    in_vain: set[tuple[str, str]] = field(default_factory=set)  # repairs that repair nothing
+    read_only: bool = False
+    told: list[str] = field(default_factory=list)
+    together: int = 0
+    most: int = 0
+    hosts: dict[str, Host] = field(default_factory=dict)
+    mutex: threading.Lock = field(default_factory=threading.Lock)
+
+    def log(self, line: str) -> None:
+        with self.mutex:
+            self.told.append(line)
+
+    def raise_for(self, what: str, host: str) -> None:
+        if error := self.fails.get((what, host)):
+            raise error
+
+    def __enter__(self) -> None:
+        with self.mutex:
+            self.together += 1
+            self.most = max(self.most, self.together)
+
+    def __exit__(self, *_: object) -> None:
+        with self.mutex:
+            self.together -= 1
+
+    def connect(self, targets, **_: object):
+        self.hosts = {target.name: Host(self, target.name) for target in targets}
+        return {name: self.fails.get(("connect", name)) or host for name, host in self.hosts.items()}
+
+    @property
+    def repairs(self) -> list[str]:
+        return [line for line in self.told if line.split()[0] not in ("read", "lock")]
+
+    @property
+    def locks(self) -> list[str]:
+        return [line for line in self.told if line.startswith("lock")]
+
+
+@dataclass
+class Step:
+    """A step whose state is whether its name is among what is done on the host."""
+
+    name: str
+    cluster: Cluster
+    alone: bool = False
+    waits: bool = False
+    refuses: str = ""  # the host that it refuses
+    barrier_fails: bool = False
+    title: str = "A step"
+    reads: tuple[str, ...] = ("units",)
+    patience: float = 0.0
+
+    def drift(self, site, host):
+        if host == self.refuses:
+            raise StepFailed("refused", host=host)
+        return () if self.name in site.facts[host].raw["done"].split() else (Drift(self.name, "no", "yes"),)
+
+    def work(self, site, host, drift):
+        assert drift
+        return None if self.waits else Work(f"repair {self.name}", "repairing", alone=self.alone)
+
+    def barrier(self, site, connections):
+        self.cluster.log(f"barrier {self.name}")
+        if self.barrier_fails:
+            raise StepFailed("no leader", fatal=True)
+
+
+class Quiet:
+    def __init__(self) -> None:
+        self.events: list[object] = []
+
+    def event(self, event: object) -> None:
+        self.events.append(event)
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster()
+
+
+@pytest.fixture
+def run(monkeypatch, inventory, cluster):
+    """`up` as the command does it, without proofs. findings: those of the checks."""
+
+    def go(
+        *steps: Step, findings: tuple[Finding, ...] = (), command: str = "up", ignore=(), servers: str = ""
+    ) -> engine.Run:
+        monkeypatch.setattr(engine, "connect_all", cluster.connect)
+        monkeypatch.setattr(engine, "STEPS", steps)
+        monkeypatch.setattr(engine.preflight, "run", lambda _: list(findings))
+        with engine.Run(inventory(store=servers), Quiet(), owner="me", ignore=ignore) as made:
+            if made.look():
+                made.converge() if command == "up" else made.plan()
+        assert all(host.closed for name, host in cluster.hosts.items() if ("connect", name) not in cluster.fails)
+        return made
+
+    return go
+
+
+def states(made: engine.Run, step: str) -> dict[str, str]:
+    return {outcome.host: outcome.state.value for outcome in made.outcomes if outcome.step == step}
+
+
+def failed(code: int, what: str = "it broke") -> CommandFailed:
+    return CommandFailed(f"exit code {code}", Result(code, "", f"detail\nprovisioner: {what}\tdo this\n"), host="x")
+
+
+ALL = dict.fromkeys(HOSTS, "settled")
+
+
+class TestSettled:
+    def test_nothing_is_locked_or_written(self, run, cluster):
+        cluster.done, cluster.read_only = {"a", "b"}, True
+        made = run(Step("a", cluster), Step("b", cluster))
+        assert sorted(cluster.told) == [f"read {name}" for name in HOSTS]
+        assert states(made, "a") == states(made, "b") == ALL
+        report = made.report("up")
+        assert (report.exit_code, report.writes) == (0, 0)
+
+    def test_the_fake_would_have_told_of_a_write(self, run, cluster):
+        cluster.read_only = True
+        with pytest.raises(AssertionError, match="was written to"):
+            run(Step("a", cluster))
+
+
+class TestConverging:
+    def test_step_by_step_under_locks(self, run, cluster):
+        made = run(Step("a", cluster), Step("b", cluster))
+        assert [line.split()[0] for line in cluster.told] == [
+            *["read"] * 3, *["lock"] * 3, *["read"] * 3, *["a"] * 3, "barrier", *["b"] * 3, "barrier",
+        ]  # fmt: skip
+        assert set(states(made, "a").values()) == {"converged"}
+        report = made.report("up")
+        assert (report.exit_code, report.writes) == (0, 6)
+
+    def test_only_what_differs(self, run, cluster):
+        cluster.done = {"a"}
+        run(Step("a", cluster), Step("b", cluster))
+        assert sorted(cluster.repairs) == ["b node1", "b node2", "b node3", "barrier b"]
+
+    def test_alone_is_one_after_the_other(self, run, cluster):
+        run(Step("a", cluster, alone=True))
+        assert cluster.repairs == ["a node1", "a node2", "a node3", "barrier a"]
+        assert cluster.most == 1
+
+    def test_what_another_host_repairs_is_awaited(self, run, cluster):
+        made = run(Step("a", cluster, waits=True))
+        assert cluster.repairs == ["barrier a"]
+        assert set(states(made, "a").values()) == {"failed"}
+        assert made.report("up").exit_code == 1
+
+    def test_what_still_differs_afterwards_has_failed(self, run, cluster):
+        cluster.in_vain = {("a", "node2")}
+        made = run(Step("a", cluster), Step("b", cluster))
+        assert states(made, "a") == {**dict.fromkeys(HOSTS, "converged"), "node2": "failed"}
+        assert set(states(made, "b")) == {"node1", "node3"}
+        (told,) = [o.error for o in made.outcomes if o.state is State.FAILED]
+        assert "does not come to the wanted state" in told
+        assert "a: no, wanted: yes" in told
+
+
+class TestDroppingOut:
+    @pytest.mark.parametrize("error", [Unreachable("no answer", host="node2"), TimedOut("too long", host="node2")])
+    def test_a_host_that_is_not_reached(self, run, cluster, error):
+        cluster.fails = {("connect", "node2"): error}
+        made = run(Step("a", cluster))
+        assert set(states(made, "a")) == {"node1", "node3"}
+        assert "node2" in made.lost
+        assert made.report("up").exit_code == 1
+
+    def test_a_host_that_can_not_be_read(self, run, cluster):
+        cluster.fails = {("read", "node2"): TimedOut("too long", host="node2")}
+        assert set(states(run(Step("a", cluster)), "a")) == {"node1", "node3"}
+
+    def test_a_repair_that_fails(self, run, cluster):
+        cluster.fails = {("a", "node2"): failed(70)}
+        made = run(Step("a", cluster), Step("b", cluster))
+        assert states(made, "a") == {"node1": "converged", "node2": "failed", "node3": "converged"}
+        assert set(states(made, "b")) == {"node1", "node3"}
+        (told,) = [o.error for o in made.outcomes if o.state is State.FAILED]
+        assert told.splitlines() == ["node2: it broke", "  tried: A step", "  | detail", "  next:  do this"]
+        assert made.errors == []
+
+    def test_a_script_that_dies_without_a_word_is_told_as_it_is(self, run, cluster):
+        cluster.fails = {("a", "node2"): CommandFailed("exit code 2", Result(2, "", "sh: syntax error"), host="node2")}
+        (told,) = [o.error for o in run(Step("a", cluster)).outcomes if o.state is State.FAILED]
+        assert "exit code 2" in told
+        assert "syntax error" in told
+
+    def test_a_host_that_the_step_refuses_is_not_written_to(self, run, cluster):
+        made = run(Step("a", cluster, refuses="node2"))
+        assert "a node2" not in cluster.repairs
+        assert states(made, "a") == {"node1": "converged", "node2": "failed", "node3": "converged"}
+
+    def test_one_that_is_refused_where_all_else_is_settled_writes_and_locks_nothing(self, run, cluster):
+        cluster.done, cluster.read_only = {"a"}, True
+        made = run(Step("a", cluster, refuses="node2"))
+        assert cluster.locks == []
+        assert states(made, "a") == {"node1": "settled", "node2": "failed", "node3": "settled"}
+        assert made.report("up").exit_code == 1
+
+    def test_the_quorum_is_lost(self, run, cluster):
+        cluster.fails = {("a", "node1"): failed(70), ("a", "node2"): failed(70)}
+        made = run(Step("a", cluster), Step("b", cluster))
+        assert states(made, "b") == {}
+        assert len(made.errors) == 1
+        assert "missing: node1, node2 (2 of 3 servers are needed)" in made.errors[0]
+
+    def test_the_quorum_is_not_there_from_the_start(self, run, cluster):
+        cluster.fails = {("connect", name): Unreachable("no answer", host=name) for name in ("node1", "node2")}
+        cluster.read_only = True
+        made = run(Step("a", cluster))
+        assert states(made, "a") == {}
+        assert made.report("up").exit_code == 1
+
+    def test_hosts_that_are_no_servers_are_not_needed(self, run, cluster):
+        cluster.fails = {("connect", name): Unreachable("no answer", host=name) for name in ("node2", "node3")}
+        assert states(run(Step("a", cluster), servers=", servers: [node1]"), "a") == {"node1": "converged"}
+
+
+class TestStopping:
+    def test_fatal_touches_no_following_host(self, run, cluster):
+        cluster.fails = {("a", "node1"): failed(71)}
+        made = run(Step("a", cluster, alone=True), Step("b", cluster))
+        assert cluster.repairs == ["a node1"]
+        assert states(made, "a") == {"node1": "failed", "node2": "skipped", "node3": "skipped"}
+        assert states(made, "b") == {}
+        assert set(made.lost) == {"node1"}
+        assert "the run stops here" in made.errors[0]
+        assert made.report("up").exit_code == 1
+
+    def test_a_restart_whose_end_is_not_known_stops_too(self, run, cluster):
+        cluster.fails = {("a", "node1"): TimedOut("too long", host="node1")}
+        run(Step("a", cluster, alone=True))
+        assert cluster.repairs == ["a node1"]
+
+    def test_side_by_side_a_lost_host_stops_nobody(self, run, cluster):
+        cluster.fails = {("a", "node1"): TimedOut("too long", host="node1")}
+        made = run(Step("a", cluster))
+        assert states(made, "a") == {"node1": "failed", "node2": "converged", "node3": "converged"}
+        assert made.errors == []
+
+    def test_a_restarted_host_that_does_not_come_back_stops_the_next(self, run, cluster):
+        cluster.in_vain = {("a", "node1")}
+        made = run(Step("a", cluster, alone=True))
+        assert cluster.repairs == ["a node1"]
+        assert states(made, "a") == {"node1": "failed", "node2": "skipped", "node3": "skipped"}
+
+    def test_a_restart_that_fails_on_its_own_host_only(self, run, cluster):
+        cluster.fails = {("a", "node1"): failed(70)}
+        made = run(Step("a", cluster, alone=True))
+        assert cluster.repairs == ["a node1", "a node2", "a node3", "barrier a"]
+        assert states(made, "a") == {"node1": "failed", "node2": "converged", "node3": "converged"}
+
+    def test_a_barrier_that_fails_ends_the_run(self, run, cluster):
+        made = run(Step("a", cluster, barrier_fails=True), Step("b", cluster))
+        assert "b node1" not in cluster.repairs
+        assert "no leader" in made.errors[0]
+
+    def test_locked_by_another(self, run, cluster):
+        cluster.fails = {("lock", "node3"): Locked("held by you", host="node3")}
+        cluster.read_only = True
+        made = run(Step("a", cluster))
+        assert sorted(cluster.locks) == [f"lock {name}" for name in HOSTS]
+        assert cluster.repairs == []
+        assert made.errors == ["node3: held by you"]
+        assert made.report("up").exit_code == 1
+
+    def test_bugs_are_not_swallowed(self, run, cluster):
+        cluster.fails = {("a", "node2"): ZeroDivisionError()}
+        with pytest.raises(ZeroDivisionError):
+            run(Step("a", cluster))
+
+
+class TestFindings:
+    def test_of_a_host(self, run, cluster):
+        made = run(Step("a", cluster), findings=(Finding("some-check", "node2", "bad", "mend it"),))
+        assert set(states(made, "a")) == {"node1", "node3"}
+        assert made.lost["node2"] == "bad (some-check)"
+        assert made.report("up").exit_code == 1
+
+    def test_of_the_whole_cluster(self, run, cluster):
+        cluster.read_only = True
+        made = run(Step("a", cluster), findings=(Finding("some-check", "", "bad", "mend it"),))
+        assert cluster.locks == []
+        assert states(made, "a") == {}
+        assert made.report("up").exit_code == 1
+
+    def test_a_warning_changes_nothing(self, run, cluster):
+        made = run(Step("a", cluster), findings=(Finding("some-check", "", "odd", "look", Severity.WARNING),))
+        assert made.report("up").exit_code == 0
+        assert [f.check for f in made.findings] == ["some-check"]
+
+    def test_a_warning_can_be_left_out_and_a_stop_can_not(self, run, cluster):
+        warning = Finding("warned", "", "odd", "look", Severity.WARNING)
+        stop = Finding("stopped", "", "bad", "mend it")
+        made = run(Step("a", cluster), findings=(warning, stop), ignore=("warned", "stopped"))
+        assert [f.check for f in made.findings] == ["stopped"]
+
+
+class TestPlan:
+    def test_it_looks_and_never_writes(self, run, cluster):
+        cluster.read_only = True
+        made = run(Step("a", cluster), Step("b", cluster, refuses="node2"), command="plan")
+        assert sorted(cluster.told) == [f"read {name}" for name in HOSTS]
+        assert set(states(made, "a").values()) == {"drifted"}
+        assert states(made, "b")["node2"] == "failed"
+
+    def test_exit_codes(self, run, cluster):
+        assert run(Step("a", cluster), command="plan").report("plan", drift_code=2).exit_code == 2
+        assert run(Step("a", cluster), command="plan").report("verify").exit_code == 1
+        assert run(Step("a", cluster, refuses="node1"), command="plan").report("plan", drift_code=2).exit_code == 1
+        cluster.done = {"a"}
+        assert run(Step("a", cluster), command="plan").report("plan", drift_code=2).exit_code == 0
+
+    def test_a_proof_that_failed(self, run, cluster):
+        cluster.done = {"a"}
+        made = run(Step("a", cluster), command="plan")
+        made.proofs.append(ProofResult("overlay", "demo", State.FAILED))
+        assert made.report("verify").exit_code == 1
+        made.proofs[:] = [ProofResult("overlay", "demo", State.SETTLED)]
+        assert made.report("verify").exit_code == 0
+
+
+def test_events_are_told_in_order_and_each_phase_ends(run, cluster):
+    made = run(Step("a", cluster))
+    kinds = [(type(e).__name__, getattr(e, "name", "")) for e in made.observer.events]
+    assert kinds[0] == ("PhaseBegan", "connect")
+    began = [name for kind, name in kinds if kind == "PhaseBegan"]
+    ended = [name for kind, name in kinds if kind == "PhaseEnded"]
+    assert began == ended == ["connect", "a"]
