@@ -109,7 +109,9 @@ def _found(facts: Facts) -> _Found:
 
 def _backends(found: _Found) -> tuple[bool, bool]:
     """(iptables, nftables). A bare host gets iptables: Docker's package brings it along."""
-    nft = found.nft.ours or bool(found.nft.gates) or "enabled=nftables.service" in found.says
+    # Both load their rules at boot, firewalld some time after it counts as started.
+    natives = {"enabled=nftables.service", f"enabled={_FIREWALLD}"}
+    nft = found.nft.ours or bool(found.nft.gates) or ("program=nft" in found.says and bool(natives & found.says))
     if found.v4.ours or found.v4.in_use:
         return True, nft
     if nft or ("program=nft" in found.says and "program=iptables" not in found.says):

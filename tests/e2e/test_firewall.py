@@ -1,0 +1,489 @@
+"""The firewall step on real hosts: real packets from peers and strangers, other people's rules, reboots, and SSH all along."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from provisioner import inventory, render
+from provisioner.controlplane import Site, resolve
+from provisioner.errors import TransportError
+from provisioner.steps.firewall import Firewall
+from provisioner.system import facts, firewall
+from provisioner.transport import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from provisioner.lab import Lab
+    from provisioner.model import Drift
+
+pytestmark = pytest.mark.lab
+
+OURS = {("tcp", port) for port in firewall.TCP_PORTS} | {("udp", port) for port in firewall.UDP_PORTS}
+OTHER = {("tcp", 7000), ("udp", 7000)}
+SECTIONS = ("system", "files", "units", "firewall")
+# What a host that drops the answers to its own datagrams sees of others. The engines' and Consul's own datagrams come
+# from the very ports that they go to.
+TCP = {("tcp", port) for port in firewall.TCP_PORTS}
+IMAGES = pytest.mark.parametrize("image", ["engine-20.10", "engine-26"])
+
+ECHO = """
+import selectors, socket, sys
+s = selectors.DefaultSelector()
+for word in sys.argv[1:]:
+    kind, port = word.split("/")
+    k = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    k.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    k.bind(("0.0.0.0", int(port)))
+    if kind == "tcp": k.listen()
+    s.register(k, selectors.EVENT_READ)
+print("ready", flush=True)
+while True:
+    for key, _ in s.select():
+        k = key.fileobj
+        if k.type == socket.SOCK_DGRAM:
+            data, who = k.recvfrom(99); k.sendto(data, who)
+        else:
+            c, _ = k.accept(); c.sendall(b"hello"); c.close()
+"""
+ASK = """
+import socket, sys, threading
+def ask(word):
+    kind, port = word.split("/")
+    try:
+        if kind == "tcp":
+            with socket.create_connection((sys.argv[1], int(port)), 1) as k:
+                k.settimeout(1); return word if k.recv(9) else ""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as k:
+            k.settimeout(1); k.connect((sys.argv[1], int(port))); k.send(b"x"); return word if k.recv(9) else ""
+    except OSError:
+        return ""
+threads = [threading.Thread(target=lambda w=w: sys.stdout.write(ask(w) + " ")) for w in sys.argv[2:]]
+for t in threads: t.start()
+for t in threads: t.join()
+"""
+NFT_CONF = """#!/usr/sbin/nft -f
+flush ruleset
+table inet filter {
+	set friends { type ipv4_addr; elements = { 10.1.1.1, 10.1.1.2 }; }
+	chain input {
+		type filter hook input priority 0; policy drop;
+		ct state invalid drop
+		tcp dport { 22, 80 } accept
+		ip saddr @friends accept
+	}
+	chain forward { type filter hook forward priority 0; }
+	chain output { type filter hook output priority 0; }
+}
+"""
+
+
+def words(ports: set[tuple[str, int]]) -> list[str]:
+    return sorted(f"{kind}/{port}" for kind, port in ports)
+
+
+@dataclass
+class Hosts:
+    """A lab whose hosts get the firewall step and nothing else, over SSH as in a run."""
+
+    lab: Lab
+    folder: Path
+    members: Sequence[str] = ()
+    _echoes: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def sh(self, host: str, script: str, stdin: str | None = None, *, check: bool = True) -> str:
+        return self.lab.exec(host, script, stdin=stdin, timeout=120, check=check).stdout
+
+    def site(self) -> Site:
+        path = self.folder / "inventory.yml"
+        lines = self.lab.inventory().splitlines(keepends=True)
+        gone = [name for name in self.lab.hosts if self.members and name not in self.members]
+        path.write_text("".join(line for line in lines if not line.strip().startswith(tuple(f"{n}:" for n in gone))))
+        loaded = inventory.load(path)
+        with self.lab.enter():
+            found = {}
+            for name in loaded.hosts:
+                with contextlib.closing(connect(loaded.target(name))) as connection:
+                    found[name] = facts.parse(connection.read(facts.script(SECTIONS)).stdout)
+        site, findings = resolve(loaded, found)
+        assert not findings
+        return site
+
+    def drift(self, host: str) -> tuple[Drift, ...]:
+        return Firewall().drift(self.site(), host)
+
+    def apply(self, *hosts: str) -> None:
+        """Bring hosts to their wanted state; once more would change nothing."""
+        site, step = self.site(), Firewall()
+        for host in hosts or tuple(site.facts):
+            work = step.work(site, host, step.drift(site, host))
+            with self.lab.enter(), contextlib.closing(connect(site.inventory.target(host))) as connection:
+                connection.write(render.library() + work.script, deadline=work.deadline)
+        assert {host: self.drift(host) for host in hosts or site.facts} == dict.fromkeys(hosts or site.facts, ())
+
+    def echo(self, host: str, ports: set[tuple[str, int]] = OURS | OTHER) -> None:
+        """Answer on the ports, from now on."""
+        command = self.lab.enter_command(host, ["python3", "-c", ECHO, *words(ports)])
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._echoes.append(process)
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+
+    def reaches(self, source: str, address: str, ports: set[tuple[str, int]] = OURS | OTHER) -> set[tuple[str, int]]:
+        """Which ports answer a host; source "" is the controller, which is nobody's peer."""
+        asked = ["python3", "-c", ASK, address, *words(ports)]
+        if source:
+            said = self.lab.exec(source, asked).stdout
+        else:
+            with self.lab.enter():
+                said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+        return {(word.split("/")[0], int(word.split("/")[1])) for word in said.split()}
+
+    def reboot(self, host: str) -> None:
+        self.lab.stop(host)
+        self.lab.start(host)
+
+    def close(self) -> None:
+        for process in self._echoes:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def hosts_of(make_lab, tmp_path) -> Iterator:
+    made = []
+
+    def make(*arguments, **keywords) -> Hosts:
+        made.append(Hosts(make_lab(*arguments, **keywords), tmp_path))
+        return made[-1]
+
+    yield make
+    for hosts in made:
+        hosts.close()
+
+
+@contextlib.contextmanager
+def ssh_all_along(hosts: Hosts, host: str) -> Iterator[None]:
+    """An open session that speaks ten times a second, and new logins one after the other, with no gap of a second."""
+    target = hosts.site().inventory.target(host)
+    command = hosts.lab.ssh_command(host, ["while :; do echo x; sleep 0.1; done"])
+    with hosts.lab.enter():
+        session = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)
+    gaps, failures, over = [0.0], [], threading.Event()
+
+    def listen() -> None:
+        last = None
+        while session.stdout.read(2):
+            gaps.append(time.monotonic() - (last or time.monotonic()))
+            last = time.monotonic()
+
+    def knock() -> None:
+        with hosts.lab.enter():
+            while not over.wait(0.2):
+                try:
+                    connect(replace(target, connect_timeout=2)).close()
+                except TransportError as error:
+                    failures.append(error)
+
+    threads = [threading.Thread(target=each) for each in (listen, knock)]
+    for thread in threads:
+        thread.start()
+    try:
+        time.sleep(0.3)
+        yield
+        time.sleep(0.3)
+        assert session.poll() is None
+    finally:
+        over.set()
+        session.kill()
+        for thread in threads:
+            thread.join()
+        session.wait()
+    assert not failures
+    assert len(gaps) > 3
+    assert max(gaps) < 1.0
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    """Within ten seconds: systemctl waits for the unit it was told, and not for ours that follows it."""
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+
+
+def without_ours(saved: str) -> list[str]:
+    """The rules of others, as iptables-save prints them."""
+    return [
+        re.sub(r" \[\d+:\d+\]", "", line) for line in saved.splitlines() if "PROVISIONER" not in line and line[0] != "#"
+    ]
+
+
+def nft_without_ours(listed: str) -> str:
+    for chain in ("provisioner", "provisioner-peers"):
+        listed = re.sub(rf"\n\tchain {chain} {{\n(\t\t.*\n)*\t}}\n", "", listed)
+    listed = re.sub(r"\t\tjump provisioner comment .*\n", "", listed)
+    return re.sub(r"table inet provisioner {\n(.*\n)*?}\n", "", listed)
+
+
+@IMAGES
+def test_open_hosts_close_the_ports_to_strangers(hosts_of, image):
+    hosts = hosts_of(3, image)
+    hosts.echo("node1")
+    address = hosts.lab.address("node1")
+    before = hosts.sh("node1", "iptables-save")
+    assert hosts.reaches("", address) == OURS | OTHER
+    with ssh_all_along(hosts, "node1"):
+        hosts.apply()
+    assert hosts.reaches("", address) == OTHER
+    assert hosts.reaches("node2", address) == OURS | OTHER
+    assert hosts.reaches("node1", address) == OURS | OTHER
+    assert hosts.reaches("node1", "127.0.0.1") == OURS | OTHER
+    assert without_ours(hosts.sh("node1", "iptables-save")) == without_ours(before)
+
+
+DROP = """
+iptables -P INPUT DROP
+iptables -A INPUT -p tcp --dport 22 -m comment --comment 'only SSH' -j ACCEPT
+"""
+
+
+@pytest.mark.parametrize("kind", ["nft", "legacy"])
+def test_a_host_that_lets_in_ssh_only_becomes_usable(hosts_of, kind):
+    hosts = hosts_of(3)
+    for host in ("node1", "node2"):
+        hosts.sh(host, f"for p in iptables ip6tables; do update-alternatives --set $p /usr/sbin/$p-{kind}; done")
+        hosts.sh(host, "systemctl restart docker" + DROP)
+        hosts.echo(host, OURS | OTHER | {("tcp", 8500)})
+    one, two = hosts.lab.address("node1"), hosts.lab.address("node2")
+    before = hosts.sh("node1", "iptables-save")
+    assert hosts.reaches("node3", one) == set()
+    assert hosts.reaches("node1", "127.0.0.1", {("tcp", 8500)}) == set()
+    with ssh_all_along(hosts, "node1"):
+        hosts.apply()
+    assert hosts.reaches("node3", one) == OURS
+    assert hosts.reaches("node1", two) == TCP  # the answers come back in, with no rule for established connections
+    assert hosts.reaches("node1", "127.0.0.1", {("tcp", 8500)}) == {("tcp", 8500)}
+    assert hosts.reaches("", one) == set()
+    assert without_ours(hosts.sh("node1", "iptables-save")) == without_ours(before)
+
+
+@IMAGES
+def test_rules_survive_a_reboot(hosts_of, image):
+    hosts = hosts_of(2, image)
+    hosts.apply()
+    hosts.reboot("node1")
+    assert hosts.drift("node1") == ()
+    hosts.echo("node1")
+    assert hosts.reaches("node2", hosts.lab.address("node1")) == OURS | OTHER
+    assert hosts.reaches("", hosts.lab.address("node1")) == OTHER
+
+
+@IMAGES
+def test_nftables_with_policy_drop(hosts_of, image):
+    hosts = hosts_of(3, image)
+    for host in ("node1", "node2"):
+        hosts.sh(
+            host, "cat >/etc/nftables.conf; systemctl enable -q --now nftables; systemctl restart docker", NFT_CONF
+        )
+        hosts.echo(host, OURS | OTHER | {("tcp", 8500)})
+    one, two = hosts.lab.address("node1"), hosts.lab.address("node2")
+    before = hosts.sh("node1", "nft -s list ruleset; cat /etc/nftables.conf")
+    assert hosts.reaches("node3", one) == set()
+
+    def holds() -> None:
+        assert hosts.reaches("node3", one) == OURS
+        assert hosts.reaches("node1", two) == TCP
+        assert hosts.reaches("node1", "127.0.0.1", {("tcp", 8500)}) == {("tcp", 8500)}
+        assert hosts.reaches("", one) == set()
+        assert hosts.drift("node1") == ()
+
+    with ssh_all_along(hosts, "node1"):
+        hosts.apply()
+        holds()
+        assert nft_without_ours(hosts.sh("node1", "nft -s list ruleset; cat /etc/nftables.conf")) == before
+        for action in (
+            "restart nftables",
+            "reload nftables",
+            "stop nftables; systemctl start nftables",
+            "restart docker",
+        ):
+            hosts.sh("node1", f"systemctl {action}")
+            eventually(lambda: hosts.drift("node1") == ())
+            holds()
+    hosts.reboot("node1")
+    hosts.echo("node1")
+    holds()
+
+
+def test_both_kinds_of_rules_on_one_host(hosts_of):
+    hosts = hosts_of(2)
+    hosts.sh("node1", "cat >/etc/nftables.conf; systemctl enable -q --now nftables", NFT_CONF)
+    hosts.sh("node1", DROP)
+    hosts.apply()
+    hosts.echo("node1")
+    assert hosts.reaches("node2", hosts.lab.address("node1")) == OURS
+    assert hosts.reaches("", hosts.lab.address("node1")) == set()
+    hosts.sh(
+        "node1",
+        "iptables -D INPUT -j PROVISIONER; nft flush chain inet filter input;"
+        " nft add rule inet filter input tcp dport 22 accept",
+    )
+    assert {drift.what for drift in hosts.drift("node1")} == {"rules of iptables", "rules of nftables"}
+    hosts.apply("node1")
+    assert hosts.reaches("node2", hosts.lab.address("node1")) == OURS
+
+
+def test_rules_that_others_put_first(hosts_of):
+    hosts = hosts_of(2)
+    hosts.apply()
+    hosts.sh("node1", "iptables -N f2b-sshd; iptables -I INPUT -p tcp -m multiport --dports 22 -j f2b-sshd")
+    assert hosts.drift("node1") == ()  # it judges SSH only
+    hosts.sh(
+        "node1",
+        "iptables -I INPUT -s 192.168.0.0/16 -p tcp -j ACCEPT; iptables -I INPUT -j PROVISIONER -m comment --comment not-ours",
+    )
+    hosts.sh("node1", "iptables -A INPUT -j PROVISIONER")  # twice
+    assert [drift.what for drift in hosts.drift("node1")] == ["rules of iptables"]
+    before = without_ours(hosts.sh("node1", "iptables-save"))
+    hosts.apply("node1")
+    assert without_ours(hosts.sh("node1", "iptables-save")) == before
+    hosts.echo("node1")
+    assert hosts.reaches("", hosts.lab.address("node1")) == OTHER
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["iptables", "nftables"])
+def test_hosts_come_and_go_and_traffic_goes_on(hosts_of, native):
+    hosts = hosts_of(3)
+    hosts.members = ("node1", "node2")
+    if native:
+        hosts.sh("node1", "cat >/etc/nftables.conf; systemctl enable -q --now nftables", NFT_CONF)
+    hosts.echo("node1")
+    address = hosts.lab.address("node1")
+    hosts.apply()
+    assert hosts.reaches("node3", address, OURS) == set()
+    rules = "nft -s list ruleset" if native else "iptables-save | sed 's/ \\[.*//; /^#/d'"
+    with without_loss(hosts, "node2", address):
+        hosts.members = ("node1", "node2", "node3")
+        before = hosts.sh("node1", rules)
+        hosts.apply("node1")
+        after = hosts.sh("node1", rules)
+        changed = set(before.splitlines()) ^ set(after.splitlines())
+        assert changed
+        assert all("192.168.56.12" in line or "192.168.56.13" in line for line in changed)
+        assert hosts.reaches("node3", address, OURS) == OURS
+        for _ in range(20):
+            hosts.sh("node1", firewall.SCRIPT)
+        hosts.members = ("node1", "node2")
+        hosts.apply("node1")
+    assert hosts.sh("node1", rules) == before
+    assert hosts.reaches("node3", address, OURS) == set()
+
+
+@contextlib.contextmanager
+def without_loss(hosts: Hosts, source: str, address: str) -> Iterator[None]:
+    """500 datagrams a second to 4789 meanwhile, each of which must be answered."""
+    script = (
+        "import socket, sys, threading, time\n"
+        "k = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); k.connect((sys.argv[1], 4789)); k.settimeout(1)\n"
+        "got = []; over = threading.Event(); sent = 0\n"
+        "def listen():\n"
+        "    try:\n"
+        "        while True: got.append(k.recv(9))\n"
+        "    except OSError: pass\n"
+        "threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()\n"
+        "t = threading.Thread(target=listen); t.start()\n"
+        "while not over.wait(0.002): k.send(b'x'); sent += 1\n"
+        "t.join(); print(sent, len(got))\n"
+    )
+    command = hosts.lab.enter_command(source, ["python3", "-c", script, address])
+    stream = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield
+        sent, got = stream.communicate("", timeout=20)[0].split()
+    finally:
+        stream.kill()
+        stream.wait()
+    assert int(sent) > 100
+    assert got == sent
+
+
+def test_nothing_is_opened_over_ipv6(hosts_of):
+    hosts = hosts_of(2)
+    link = "fe80::c0ff:fec0:ffee%eth0"
+    hosts.sh("node1", "ip -6 address add fe80::c0ff:fec0:ffee/64 dev eth0 nodad")
+    hosts.apply()
+    listen = hosts.lab.enter_command("node1", ["python3", "-c", ECHO.replace("AF_INET", "AF_INET6").replace("0.0.0.0", "::"), "tcp/7946", "tcp/7000"])  # fmt: skip
+    process = subprocess.Popen(listen, stdout=subprocess.PIPE, text=True)
+    hosts._echoes.append(process)
+    process.stdout.readline()
+    assert hosts.reaches("node2", link, {("tcp", 7946), ("tcp", 7000)}) == {("tcp", 7000)}
+
+
+def test_firewalld_and_its_restart(hosts_of):
+    """Its start stops nftables.service: a unit that followed both could not be restarted together with it."""
+    hosts = hosts_of(2, images={"node1": "bare"})
+    install = "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y firewalld nftables iptables python3-minimal"
+    hosts.sh("node1", install + " >/dev/null 2>&1 && systemctl enable -q --now firewalld && firewall-cmd -q --state")
+    assert firewall.other_managers(hosts.site().facts["node1"]) == ("firewalld",)
+    hosts.echo("node1")
+    address = hosts.lab.address("node1")
+    assert hosts.reaches("node2", address) == set()
+    with ssh_all_along(hosts, "node1"):
+        hosts.apply()
+        hosts.sh("node1", "systemctl restart firewalld")
+        eventually(lambda: hosts.reaches("node2", address) == OURS)
+    hosts.reboot("node1")
+    hosts.echo("node1")
+    eventually(lambda: hosts.drift("node1") == ())
+    assert hosts.reaches("node2", address) == OURS
+    assert hosts.reaches("", address) == set()
+
+
+def test_ufw(hosts_of):
+    hosts = hosts_of(2, images={"node1": "bare"})
+    install = "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y ufw python3-minimal"
+    hosts.sh(
+        "node1", install + " >/dev/null 2>&1 && ufw allow 22/tcp && ufw --force enable && systemctl enable -q --now ufw"
+    )
+    assert firewall.other_managers(hosts.site().facts["node1"]) == ("ufw",)
+    hosts.echo("node1")
+    address = hosts.lab.address("node1")
+    hosts.apply()
+    for action in ("ufw reload", "ufw disable; ufw --force enable", "systemctl restart ufw"):
+        hosts.sh("node1", action)
+        assert hosts.drift("node1") == ()
+    hosts.reboot("node1")
+    hosts.echo("node1")
+    assert hosts.reaches("node2", address) == OURS
+    assert hosts.reaches("", address) == set()
+
+
+def test_a_host_without_any_filter_is_told_what_to_install(hosts_of):
+    hosts = hosts_of(1, "bare")
+    site = hosts.site()
+    script = Firewall().work(site, "node1", ()).script
+    answer = hosts.lab.exec("node1", render.library() + script, check=False)
+    assert answer.returncode == 70
+    assert "there is no iptables on this host\tinstall the package iptables" in answer.stderr
+    assert hosts.sh("node1", "ls /etc/provisioner", check=False) == ""
+
+
+def test_what_the_kernel_refuses_is_told(hosts_of):
+    hosts = hosts_of(1)
+    hosts.sh(
+        "node1",
+        "mv /usr/sbin/iptables-restore /tmp && printf '#!/bin/sh\\necho no such match >&2; exit 1\\n' >/usr/sbin/iptables-restore && chmod 755 /usr/sbin/iptables-restore",
+    )
+    script = Firewall().work(hosts.site(), "node1", ()).script
+    answer = hosts.lab.exec("node1", render.library() + script, check=False)
+    assert answer.returncode == 70
+    assert "the firewall's rules can't be set: no such match iptables did not take the rules" in answer.stderr
