@@ -320,7 +320,7 @@ def test_nftables_with_policy_drop(hosts_of, image):
             eventually(lambda: hosts.drift("node1") == ())
             holds()
     hosts.reboot("node1")
-    hosts.echo("node1")
+    hosts.echo("node1", OURS | OTHER | {("tcp", 8500)})
     holds()
 
 
