@@ -338,9 +338,10 @@ class TestNetworks:
             NETWORKS.drift(site(found=small), "node2")
 
     def test_two_networks_of_one_name_on_one_host(self, site):
-        twins = with_http(NODE2, "networks", [*OTHERS, DEMO, {**DEMO, "Id": "other"}])
+        twins = [*OTHERS, DEMO, {**DEMO, "Id": "other"}]
+        whole = site(**{name: with_http(capture(f"settled-{name}"), "networks", twins) for name in HOSTS})
         with pytest.raises(StepFailed, match="2 networks"):
-            NETWORKS.drift(site(node2=twins), "node2")
+            NETWORKS.drift(whole, "node2")
 
     def test_two_networks_of_one_name_on_two_hosts(self, site):
         for host in HOSTS:

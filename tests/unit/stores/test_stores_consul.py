@@ -1,0 +1,67 @@
+"""What of Consul needs no running Consul: its address, its program, and where it is on a host."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+
+import pytest
+
+from provisioner.errors import ProvisionerError
+from provisioner.stores.consul import UPLOADED, program, program_path, url
+
+
+@pytest.fixture
+def store(inventory):
+    return lambda words="": inventory(store=words).store
+
+
+def test_engines_use_their_own_agent(store):
+    assert url(store()) == "consul://127.0.0.1:8500"
+    assert url(store(", prefix: lab/one")) == "consul://127.0.0.1:8500/lab/one"
+
+
+@pytest.mark.parametrize("path", ["/usr/bin/consul", "/opt/consul-1.8.7/bin/consul_1"])
+def test_where_a_host_has_it(store, path):
+    assert program_path(store(), {"consul": path}) == path
+
+
+@pytest.mark.parametrize(
+    "path", ["", "consul", "alias consul='rm'", "/usr/bin/con sul", "/a'b", "/a%b", "/a\nb", "/$(id)"]
+)
+def test_where_it_will_be(store, path):
+    assert program_path(store(), {"consul": path}) == "/usr/bin/consul"
+    assert program_path(store(", binary: consul"), {"consul": path}) == UPLOADED
+
+
+class TestProgram:
+    content = b"\x7fELF program"
+    digest = hashlib.sha256(content).hexdigest()
+
+    def test_as_it_is(self, store, tmp_path):
+        (tmp_path / "consul").write_bytes(self.content)
+        assert program(store(", binary: consul")) == (tmp_path / "consul", self.digest)
+
+    def test_out_of_a_zip(self, store, tmp_path):
+        with zipfile.ZipFile(tmp_path / "consul.zip", "w") as archive:
+            archive.writestr("LICENSE.txt", "text")
+            archive.writestr("consul", self.content)
+        outer = hashlib.sha256((tmp_path / "consul.zip").read_bytes()).hexdigest()
+        path, digest = program(store(f", binary: consul.zip, sha256: {outer}"))
+        assert (path.read_bytes(), digest) == (self.content, self.digest)
+
+    def test_a_zip_without_it(self, store, tmp_path):
+        with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+            archive.writestr("../consul", self.content)
+        with pytest.raises(ProvisionerError, match="has no file `consul`"):
+            program(store(", binary: other.zip"))
+
+    def test_another_sum(self, store, tmp_path):
+        (tmp_path / "odd").write_bytes(self.content)
+        with pytest.raises(ProvisionerError, match="has the SHA-256 sum"):
+            program(store(f", binary: odd, sha256: {'0' * 64}"))
+        assert program(store(f", binary: odd, sha256: {self.digest}"))[1] == self.digest
+
+    def test_none(self, store):
+        with pytest.raises(ProvisionerError, match=r"no store\.binary"):
+            program(store())
