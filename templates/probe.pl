@@ -1,15 +1,16 @@
 # One probe of the overlay proof: runs as the only process of a container, on the modules of perl-base alone.
 #
 # Arguments: RUN (hex), own number, seconds to wait for "go", then addresses within the network's subnet.
-# Reads:  peer NUMBER NAME ADDRESS    go SECONDS    and ends with its standard input
+# Reads:  peer NUMBER NAME ADDRESS    go SECONDS    again, to end with exit code 75    and ends with its input
 # Writes: ready ADDRESS MTU           then, each as soon as it is known, with seconds since "go":
 #         see NUMBER name|address|by_name|full SECONDS
+#         nameless SECONDS              when addresses have answered for a while, and not one name is known
 #         and when all is proven, or time is over: lack NUMBER FACT REASON, largest NUMBER BYTES, heard NUMBER ...,
 #         done SECONDS CPU-SECONDS      after which it goes on answering the others
 use strict;
 use warnings;
 use Config;
-use Errno qw(EMSGSIZE);
+use Errno qw(EAGAIN EMSGSIZE);
 use POSIX ();
 use Socket qw(:DEFAULT IPPROTO_IP);
 
@@ -17,6 +18,7 @@ my ($run, $me, $patience, @inside) = @ARGV;
 my ($PORT, $SMALL, $HEADERS) = (7777, 64, 28);  # a free choice; bytes of payload; bytes of IPv4 and UDP
 my ($FIRST, $GROWTH, $SLOWEST) = (0.05, 1.5, 1);  # seconds between tries
 my ($GRACE, $FLUSH) = (15, 0.05);  # seconds: of life after the deadline; that facts are gathered for one write
+my ($NAMELESS, $FOR_EACH) = (2, 0.3);  # seconds until no name at all is strange, and how many more for each peer
 my ($PUZZLED, $ROUND, $RESEND, $STEPS) = (3, 0.4, 0.13, 16);  # the sweep: see sweep()
 my ($MTU_DISCOVER, $DO, $IP_MTU) = (10, 2, 14);  # linux/in.h: IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU
 my $CLOCK = {x86_64 => 228, aarch64 => 113}->{$Config{archname} =~ /^([^-]+)/ ? $1 : ""};  # clock_gettime(2)
@@ -37,7 +39,7 @@ sub now {
 }
 
 my $began = my $flushed = now();
-my ($out, %peer, $until, $finished, %heard) = ("");
+my ($out, %peer, $until, $finished, $nameless, %heard) = ("");
 sub say_line { $out .= join(" ", @_) . "\n" }
 sub flush_lines {
     $flushed = now();
@@ -66,8 +68,6 @@ socket my $echo, PF_INET, SOCK_DGRAM, 0 or give_up("no socket: $!");
 setsockopt $echo, IPPROTO_IP, $MTU_DISCOVER, pack("i", $DO) or give_up("can't set DF: $!");
 setsockopt $echo, SOL_SOCKET, SO_RCVBUF, pack("i", 1 << 20);
 bind $echo, sockaddr_in($PORT, inet_aton($address)) or give_up("can't listen on $address: $!");
-socket my $dns, PF_INET, SOCK_DGRAM, 0 or give_up("no socket: $!");
-connect $dns, sockaddr_in(53, inet_aton("127.0.0.11")) or give_up("no way to 127.0.0.11: $!");
 open my $random, "<:raw", "/dev/urandom" or give_up("no randomness: $!");
 
 # That we ask the engine's server proves nothing if the container's programs ask another.
@@ -128,14 +128,26 @@ sub see {
 
 sub question { my ($name) = @_; return join("", map { pack "C/a", $_ } split /\./, $name) . "\0" . pack "nn", 1, 1 }
 
+# A socket of its own every second, as programs that look a name up have one: the first may have been opened before the
+# engine's address translation for it was there, and would be without it for ever.
+my ($dns, $dns_since, $dns_error) = (undef, 0, "");
+sub dns_socket {
+    return if now() < $dns_since + 1;
+    $dns_since = now();
+    socket $dns, PF_INET, SOCK_DGRAM, 0 or give_up("no socket: $!");
+    connect $dns, sockaddr_in(53, inet_aton("127.0.0.11")) or give_up("no way to 127.0.0.11: $!");
+}
+
 sub resolve {
     my ($peer) = @_;
+    dns_socket();
     my $sent = send $dns, pack("n6", $peer->{id}, 0x0100, 1, 0, 0, 0) . question($peer->{name}), 0;
     $peer->{why}{name} ||= "127.0.0.11 does not answer";
     $peer->{why}{name} = lc "$!" unless $sent;
 }
 
 sub take_names {
+    $! = 0;
     while (defined recv $dns, my $data, 4096, MSG_DONTWAIT) {
         next if length $data < 12;
         my ($id, $flags, undef, $answers) = unpack "n4", $data;
@@ -144,6 +156,7 @@ sub take_names {
         next if !($flags & 0x8000) || lc substr($data, 12, length $question) ne lc $question;
         resolved($peer, $flags & 15, addresses($data, 12 + length $question, $answers));
     }
+    if (!$!{EAGAIN}) { $_->{why}{name} = "127.0.0.11: " . lc "$!" for values %peer }
 }
 
 # A name ends with an empty label, or with a pointer to the rest of it.
@@ -251,14 +264,24 @@ sub order {
         my ($id, $name, $at) = @words;
         my %nonce = map { $_ => nonce() } qw(address by_name full sweep);
         $peer{$id} = {id => $id, name => $name, address => $at, nonce => \%nonce, pause => $FIRST, due => 0};
+    } elsif ($word eq "again") {
+        POSIX::_exit(75);
     } elsif ($word eq "go") {
         ($began, $until) = (now(), now() + $words[0]);
         alarm $words[0] + $GRACE;
     }
 }
 
+# An engine can lose sight of its store for one container; then that container never learns a name.
+sub complain {
+    return if $nameless || now() < $began + $NAMELESS + $FOR_EACH * keys %peer || grep { $_->{seen}{name} } values %peer;
+    $nameless = grep { $_->{seen}{address} } values %peer or return;
+    say_line("nameless", since());
+}
+
 sub work {
     my $soonest = $until;
+    complain();
     for my $peer (grep { !over($_) } values %peer) {
         try_peer($peer) if $peer->{due} <= now();
         sweep($peer);
@@ -276,11 +299,11 @@ while (1) {
     my $gathered = length $out ? $flushed + $FLUSH : $wake;
     my $rest = ($gathered < $wake ? $gathered : $wake) - now();
     my $ready = "";
-    vec($ready, fileno $_, 1) = 1 for \*STDIN, $echo, $dns;
+    vec($ready, fileno $_, 1) = 1 for \*STDIN, $echo, $dns // ();
     select $ready, undef, undef, $rest > 0 ? $rest : 0;
     flush_lines() if length $out && now() >= $flushed + $FLUSH;
     take_datagrams() if vec $ready, fileno $echo, 1;
-    take_names() if vec $ready, fileno $dns, 1;
+    take_names() if $dns && vec $ready, fileno $dns, 1;
     next unless vec $ready, fileno STDIN, 1;
     sysread STDIN, $orders, 65536, length $orders or POSIX::_exit(0);
     order($1) while $orders =~ s/^([^\n]*)\n//;

@@ -14,7 +14,9 @@ class Evidence:
 
     seen: (peer, fact) -> seconds since "go". lacks: (peer, fact) -> why not. largest: peer -> bytes of the largest
     packet that came back where full ones don't. heard: the peers of which any datagram arrived, None: not told.
+    nameless: it reaches others, and has not learnt a single name for a while.
     seconds: until all was known; None while the probe is at work. cpu: seconds. error: why there is no (more) evidence.
+    offset: seconds that an earlier probe in this one's place had been at work.
     """
 
     address: IPv4Address | None = None
@@ -23,10 +25,12 @@ class Evidence:
     lacks: dict[tuple[int, str], str] = field(default_factory=dict)
     largest: dict[int, int] = field(default_factory=dict)
     heard: frozenset[int] | None = None
+    nameless: bool = False
     seconds: float | None = None
     cpu: float = 0.0
     error: str = ""
     cure: str = ""
+    offset: float = 0.0
 
     def take(self, line: str) -> None:
         """Take one line of the probe's. Raises ValueError if it is none."""
@@ -36,15 +40,17 @@ class Evidence:
             case "ready", [address, mtu]:
                 self.address, self.mtu = IPv4Address(address), int(mtu)
             case "see", [peer, fact, seconds] if fact in FACTS:
-                self.seen[int(peer), fact] = float(seconds)
+                self.seen[int(peer), fact] = self.offset + float(seconds)
             case "lack", [peer, fact, *_] if fact in FACTS:
                 self.lacks[int(peer), fact] = rest.split(" ", 2)[2]
             case "largest", [peer, size]:
                 self.largest[int(peer)] = int(size)
+            case "nameless", [_]:
+                self.nameless = True
             case "heard", peers:
                 self.heard = frozenset(map(int, peers))
             case "done", [seconds, cpu]:
-                self.seconds, self.cpu = float(seconds), float(cpu)
+                self.seconds, self.cpu = self.offset + float(seconds), float(cpu)
             case "error", [_, *_]:
                 self.error = rest
             case _:

@@ -48,8 +48,9 @@ def prove(
         return ProofResult(NAME, network, State.SKIPPED, reason="one live host alone has no other to reach")
     limit = deadline or _LEAST + _PER_HOST * len(names)
     subnet = site.inventory.networks[network].subnet
+    task, places = Task(run, network, subnet, limit, start), list(site.inventory.hosts)
     probes = [
-        Probe(connections[name], number, Task(run, network, subnet, limit, start), observer)
+        Probe(connections[name], number, places.index(name), task, observer)
         for number, name in enumerate(names, start=1)
     ]
     with Crew(probes) as crew:
@@ -70,7 +71,7 @@ def _result(network: str, probes: list[Probe], limit: float) -> ProofResult:
         network=network,
         state=State.FAILED if error else State.SETTLED,
         pairs=result,
-        reason="; ".join(f"{probe.name}: {probe.left_behind}" for probe in probes if probe.left_behind),
+        reason="; ".join(f"{probe.name}: {probe.remark}" for probe in probes if probe.remark),
         error=error,
         mtu=min((evidence.mtu for evidence in found.values() if evidence.mtu), default=0),
         seconds=max((evidence.seconds or limit for evidence in found.values()), default=limit) if error else last,

@@ -36,7 +36,7 @@ def _why(source: str, target: str, found: Mapping[str, Evidence], numbers: Mappi
         if evidence.address is None:
             return f"no probe on {name}: {evidence.error or 'it did not start'}"
     if here.address == there.address:
-        return f"{source} and {target} have the same address {here.address}: these are two networks of one name"
+        return f"{source} and {target} have the same address {here.address}"
     if here.seconds is None:
         return f"the probe on {source} ended early: {here.error or 'without a word'}"
     peer = numbers[target]
@@ -97,7 +97,10 @@ def _cures(network: str, found: Mapping[str, Evidence], failed: Sequence[Pair]) 
     cures = [f"on {name}: {evidence.cure}" for name, evidence in found.items() if evidence.cure]
     unreached = [pair for pair in failed if all(found[name].address for name in (pair.source, pair.target))]
     if any(pair.address is None for pair in unreached):
-        cures.append("see that 4789/udp (data), 7946/tcp and 7946/udp (gossip) pass between these hosts, both ways")
+        cures.append(
+            "see that 4789/udp (data), 7946/tcp and 7946/udp (gossip) pass between these hosts, both ways; if they do,"
+            " an engine may remember what is no longer true, and forgets it when it is restarted"
+        )
     elif any(pair.name is None for pair in unreached):
         cures.append("see that 7946/tcp and 7946/udp pass, and that these engines use one store")
     elif any(pair.by_name is None for pair in unreached):
