@@ -12,11 +12,11 @@ import signal
 import sys
 import threading
 
-from provisioner import cli, engine
+from provisioner import cli, session
 
 count, when = int(sys.argv[1]), sys.argv[2]
 numbers = itertools.count(1)
-connect_all = engine.connect_all
+connect_all = session.connect_all
 
 
 def kill() -> None:
@@ -35,6 +35,6 @@ def connect(targets, **keywords):
     return connect_all(targets, **{**keywords, hook: wrote})
 
 
-engine.connect_all = connect
+session.connect_all = connect
 sys.argv[1:] = sys.argv[3:]
 cli.main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -164,7 +165,7 @@ def test_what_needs_a_restart_is_restarted_one_host_at_a_time(cluster):
     cluster.up()
     active = [cluster.sh(h, "systemctl show -p InactiveExitTimestampMonotonic,ActiveEnterTimestampMonotonic --value docker") for h in NODES]
     spans = sorted((int(begin), int(end)) for begin, end in (sorted(text.split()) for text in active))
-    assert all(earlier[1] <= later[0] for earlier, later in zip(spans, spans[1:], strict=False)), spans
+    assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans)), spans
     assert cluster.up().report["writes"] == 0
 
 
@@ -173,7 +174,7 @@ def test_an_engine_that_does_not_come_back_gets_its_old_file_and_the_run_stops_t
     old = {host: cluster.file(host, "/etc/docker/daemon.json") for host in NODES}
     for number, host in enumerate(NODES, 1):
         cluster.sh(host, f"ip address add 192.168.56.{110 + number}/24 dev eth0")
-    refuse = "[Service]\\nExecStartPre=/bin/sh -c \"! grep 192.168.56.111 /etc/docker/daemon.json\"\\n"
+    refuse = '[Service]\\nExecStartPre=/bin/sh -c "! grep 192.168.56.111 /etc/docker/daemon.json"\\n'
     cluster.sh("node1", f"printf '{refuse}' >/etc/systemd/system/docker.service.d/refuse.conf; systemctl daemon-reload")
     before = {host: cluster.sh(host, "systemctl show -p MainPID docker") for host in NODES[1:]}
     cluster.per_host = {f"node{n}": f", advertise: 192.168.56.{110 + n}" for n in (1, 2, 3)}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 from captured import CAPTURES, HOSTS
 
-from provisioner import engine, render
+from provisioner import engine, session, render
 from provisioner.errors import CommandFailed, Locked, StepFailed, TimedOut, Unreachable
 from provisioner.model import Drift, Finding, ProofResult, Result, Severity, State
 from provisioner.steps.base import Work
@@ -158,7 +158,7 @@ def run(monkeypatch, inventory, cluster):
     def go(
         *steps: Step, findings: tuple[Finding, ...] = (), command: str = "up", ignore=(), servers: str = ""
     ) -> engine.Run:
-        monkeypatch.setattr(engine, "connect_all", cluster.connect)
+        monkeypatch.setattr(session, "connect_all", cluster.connect)
         monkeypatch.setattr(engine, "STEPS", steps)
         monkeypatch.setattr(engine.preflight, "run", lambda _: list(findings))
         with engine.Run(inventory(store=servers), Quiet(), owner="me", ignore=ignore) as made:
@@ -238,7 +238,7 @@ class TestDroppingOut:
         cluster.fails = {("connect", "node2"): error}
         made = run(Step("a", cluster))
         assert set(states(made, "a")) == {"node1", "node3"}
-        assert "node2" in made.lost
+        assert "node2" in made.session.lost
         assert made.report("up").exit_code == 1
 
     def test_a_host_that_can_not_be_read(self, run, cluster):
@@ -298,7 +298,7 @@ class TestStopping:
         assert cluster.repairs == ["a node1"]
         assert states(made, "a") == {"node1": "failed", "node2": "skipped", "node3": "skipped"}
         assert states(made, "b") == {}
-        assert set(made.lost) == {"node1"}
+        assert set(made.session.lost) == {"node1"}
         assert "the run stops here" in made.errors[0]
         assert made.report("up").exit_code == 1
 
@@ -349,7 +349,7 @@ class TestFindings:
     def test_of_a_host(self, run, cluster):
         made = run(Step("a", cluster), findings=(Finding("some-check", "node2", "bad", "mend it"),))
         assert set(states(made, "a")) == {"node1", "node3"}
-        assert made.lost["node2"] == "bad (some-check)"
+        assert made.session.lost["node2"] == "bad (some-check)"
         assert made.report("up").exit_code == 1
 
     def test_of_the_whole_cluster(self, run, cluster):

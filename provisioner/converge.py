@@ -1,0 +1,194 @@
+"""One step is brought about on all hosts: wanted and found are compared, repaired, read again, and compared again."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import tenacity
+
+from provisioner import render
+from provisioner.errors import CommandFailed, ProvisionerError, StepFailed, TransportError
+from provisioner.model import HostChanged, Outcome, State
+from provisioner.parallel import each
+from provisioner.session import parsed
+from provisioner.system import facts as system_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from provisioner.controlplane import Site
+    from provisioner.model import Drift
+    from provisioner.session import Session
+    from provisioner.steps.base import Step, Work
+    from provisioner.system.facts import Facts
+
+_FAILED_HERE, _FAILED_ALL = 70, 71  # exit codes of templates/lib.sh: fail, fail_all
+
+
+def outcome(step: Step, site: Site, name: str, done: State = State.SETTLED) -> Outcome:
+    """How a host stands in a step, as it was last read; `done` is said where nothing differs."""
+    try:
+        drift = step.drift(site, name)
+    except StepFailed as error:
+        return Outcome(name, step.name, State.FAILED, error=str(error))
+    if not drift:
+        return Outcome(name, step.name, done)
+    state = State.PENDING if all(d.pending for d in drift) else State.DRIFTED
+    return Outcome(name, step.name, state, drift)
+
+
+@dataclass
+class Convergence:
+    """One step on the live hosts of a site. Afterwards `site` has what was read, `errors` what stops the whole run."""
+
+    session: Session
+    step: Step
+    site: Site
+    errors: list[str] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    untouched: set[str] = field(default_factory=set)
+
+    def run(self, before: dict[str, Outcome]) -> list[Outcome]:
+        """Repairs; `before` is how each live host stood. Hosts that fail have dropped out of `site` at the end."""
+        began = time.monotonic()
+        self.failures = {name: o.error for name, o in before.items() if o.state is State.FAILED}
+        worked = True
+        while worked and not self.errors:  # a host that drops out may change what is wanted of the others
+            failed = set(self.failures)
+            self._work(self._wanted_work())
+            worked = set(self.failures) > failed
+        self._barrier()
+        self._settle(self._going())
+        ends = [replace(self._end(before[name]), seconds=time.monotonic() - began) for name in before]
+        for end in ends:
+            if end.state is State.FAILED:
+                self.session.lost.setdefault(end.host, end.error.splitlines()[0])
+        self.site = self.site.without(frozenset(self.session.lost))
+        return ends
+
+    def _going(self) -> list[str]:
+        return [name for name in self.site.live if name not in self.failures and name not in self.session.lost]
+
+    def _now(self) -> Site:
+        """The site without the hosts that have failed."""
+        return self.site.without(frozenset(self.site.live) - frozenset(self._going()))
+
+    def _wanted_work(self) -> dict[str, Work]:
+        site = self._now()
+        outcomes = [outcome(self.step, site, name) for name in site.live]
+        work = {o.host: self.step.work(site, o.host, o.drifts) for o in outcomes if o.drifts}
+        return {name: w for name, w in work.items() if w}
+
+    def _work(self, work: dict[str, Work]) -> None:
+        """Side by side, and one host after the other where no other may be worked on meanwhile."""
+        self.untouched = set(work)
+        self._batch([name for name in work if not work[name].alone], work)
+        for name in [name for name in work if work[name].alone]:
+            if not self.errors:
+                self._batch([name], work)
+                self._back_again(name)
+
+    def _batch(self, names: list[str], work: dict[str, Work]) -> None:
+        self.untouched -= set(names)
+        for name, answer in each(names, lambda name: self._repair(name, work[name])).items():
+            if not isinstance(answer, ProvisionerError):
+                self.site = self.site.known(name, answer)
+                continue
+            self.failures[name] = str(answer)
+            # Of a restart whose end is not known it is to be feared that it went wrong.
+            unknown = work[name].alone and isinstance(answer, TransportError)
+            if unknown or (isinstance(answer, StepFailed) and answer.fatal):
+                self._stop(str(answer))
+
+    def _stop(self, why: str) -> None:
+        self.errors.append(f"the run stops here, so that no other host follows\n{why}")
+
+    def _back_again(self, name: str) -> None:
+        """The next host is restarted only when this one is as wanted again."""
+        if name in self.failures:
+            return
+        self._settle([name])
+        now = self._end(outcome(self.step, self.site, name))
+        if now.state is State.FAILED:
+            self._stop(now.error)
+
+    def _repair(self, name: str, work: Work) -> Facts:
+        """Uploads, then one script that repairs and reads again: one round trip."""
+        connection = self.session.connections[name]
+        self.session.tell(HostChanged(name, self.step.name, work.text))
+        for upload in work.uploads:
+            connection.upload(upload.local, upload.remote, sha256=upload.sha256, mode=upload.mode)
+        script = render.library() + work.script + "\n" + system_facts.script(self.step.reads)
+        try:
+            result = connection.write(script, deadline=work.deadline)
+        except CommandFailed as error:
+            raise _told(error, self.step, name) from error
+        return parsed(name, result.stdout, self.site.facts[name])
+
+    def _barrier(self) -> None:
+        site = self._now()
+        if self.errors or not site.live or not site.has_quorum:
+            return
+        try:
+            self.step.barrier(site, self.session.connections)
+        except ProvisionerError as error:
+            self.errors.append(str(error))
+
+    def _settle(self, names: Iterable[str]) -> None:
+        """Reads again until nothing differs, or the step's patience is over."""
+        names = list(names)
+        if self.errors:
+            return
+
+        def differing() -> list[str]:
+            site = self._now()
+            return [n for n in names if n in site.live and outcome(self.step, site, n).drifts]
+
+        def again(_: object) -> None:
+            for name, facts in self.session.read(differing(), self.step.reads, self.site.facts).items():
+                self.site = self.site.known(name, facts)
+
+        tenacity.Retrying(
+            stop=tenacity.stop_after_delay(self.step.patience),
+            wait=tenacity.wait_exponential(multiplier=0.1, exp_base=1.4, max=0.8),
+            retry=tenacity.retry_if_result(bool),
+            after=again,
+            retry_error_callback=lambda _: None,
+        )(differing)
+
+    def _end(self, before: Outcome) -> Outcome:
+        """How a host ends, given how it stood before."""
+        name = before.host
+        if name in self.untouched:
+            return replace(before, state=State.SKIPPED, reason="not touched: the run stopped before its turn")
+        failure = self.failures.get(name) or self.session.lost.get(name)
+        if failure:
+            return replace(before, state=State.FAILED, error=failure)
+        now = outcome(self.step, self._now(), name, State.CONVERGED if before.drifts else State.SETTLED)
+        if now.state in {State.SETTLED, State.CONVERGED}:
+            return replace(before, state=now.state)
+        return replace(now, state=State.FAILED, error=now.error or str(_unsettled(self.step, name, now.drifts)))
+
+
+def _told(error: CommandFailed, step: Step, name: str) -> ProvisionerError:
+    """What a repairing script said through `fail` or `fail_all`; anything else is told as it is."""
+    said = [line for line in error.result.stderr.splitlines() if line.startswith("provisioner: ")]
+    if error.result.code not in {_FAILED_HERE, _FAILED_ALL} or not said:
+        return error
+    what, _, cure = said[-1].removeprefix("provisioner: ").partition("\t")
+    answer = "\n".join(line for line in error.result.stderr.splitlines() if line not in said)
+    fatal = error.result.code == _FAILED_ALL
+    return StepFailed(what, host=name, tried=step.title, answer=answer, cure=cure, fatal=fatal)
+
+
+def _unsettled(step: Step, name: str, drift: tuple[Drift, ...]) -> StepFailed:
+    lines = [f"{d.what}: " + ("differs" if d.is_file else f"{d.found or 'nothing'}, wanted: {d.wanted}") for d in drift]
+    return StepFailed(
+        "it does not come to the wanted state",
+        host=name,
+        tried=step.title,
+        answer="\n".join(lines),
+        cure="look at the log of the service (journalctl -u consul -u docker) and run again",
+    )

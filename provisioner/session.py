@@ -1,0 +1,108 @@
+"""The hosts that answer: connected, read, locked; those that stop answering drop out with the reason."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from provisioner.errors import ProvisionerError, StepFailed
+from provisioner.model import HostChanged, Outcome, PhaseBegan, PhaseEnded, State
+from provisioner.parallel import each
+from provisioner.system import facts as system_facts
+from provisioner.transport import connect_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from provisioner.inventory import Inventory
+    from provisioner.model import Event, Observer
+    from provisioner.system.facts import Facts
+    from provisioner.transport import Connection
+
+_READING = 60.0  # seconds for one reading of a host
+
+
+@dataclass
+class Session:
+    """One connection to each host for a whole run. `lost`: the hosts that dropped out, and why."""
+
+    inventory: Inventory
+    observer: Observer
+    connections: dict[str, Connection] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
+
+    def connect(self) -> None:
+        """Connects to every host of the inventory; those that can't be reached are lost."""
+        names = tuple(self.inventory.hosts)
+        began = time.monotonic()
+        self.tell(PhaseBegan("connect", "Connect", names))
+        found = connect_all(
+            [self.inventory.target(name) for name in names], on_change=partial(self.progress, "connect")
+        )
+        for name, connection in found.items():
+            if isinstance(connection, ProvisionerError):
+                self.lose(name, connection)
+            else:
+                self.connections[name] = connection
+        outcomes = tuple(
+            Outcome(name, "connect", State.FAILED if name in self.lost else State.SETTLED, error=self.lost.get(name, ""))
+            for name in names
+        )
+        self.tell(PhaseEnded("connect", outcomes, time.monotonic() - began))
+
+    def read(
+        self, names: Iterable[str], only: tuple[str, ...] = system_facts.ALL, known: Mapping[str, Facts] | None = None
+    ) -> dict[str, Facts]:
+        """The facts of each host, one round trip each; over what is `known`. Who does not answer is lost."""
+        known = known or {}
+        answers = each(names, lambda name: self._read(name, only, known.get(name)))
+        facts = {}
+        for name, answer in answers.items():
+            if isinstance(answer, ProvisionerError):
+                self.lose(name, answer)
+            else:
+                facts[name] = answer
+        return facts
+
+    def _read(self, name: str, only: tuple[str, ...], before: Facts | None) -> Facts:
+        asked = time.time()
+        result = self.connections[name].read(system_facts.script(only), deadline=_READING)
+        return parsed(name, result.stdout, before, None if before else (asked, time.time()))
+
+    def lock(self, names: Iterable[str], owner: str) -> list[str]:
+        """Takes the lock of every host; the errors of those that can't be had."""
+        answers = each(names, lambda name: self.connections[name].lock(owner))
+        return [str(answer) for answer in answers.values() if isinstance(answer, ProvisionerError)]
+
+    def close(self) -> None:
+        """Closes the connections, which gives the locks back too."""
+        each(self.connections, lambda name: self.connections[name].close())
+
+    @property
+    def writes(self) -> int:
+        return sum(connection.writes for connection in self.connections.values())
+
+    def lose(self, name: str, error: ProvisionerError) -> None:
+        self.lost[name] = str(error)
+        self.tell(HostChanged(name, "", error.what, State.FAILED))
+
+    def tell(self, event: Event) -> None:
+        self.observer.event(event)
+
+    def progress(self, phase: str, host: str, text: str) -> None:
+        self.tell(HostChanged(host, phase, text))
+
+
+def parsed(name: str, stdout: str, before: Facts | None, between: tuple[float, float] | None = None) -> Facts:
+    """The facts in a script's answer; `between`: the controller's clock around it. Raises StepFailed."""
+    try:
+        return system_facts.parse(stdout, before, between)
+    except ValueError as error:
+        raise StepFailed(
+            f"the facts can't be read: {error}",
+            host=name,
+            answer=stdout[-300:],
+            cure="look whether the host's /bin/sh works and its disk and memory are not full",
+        ) from error
