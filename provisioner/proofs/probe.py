@@ -188,6 +188,7 @@ class Probe:
             address=self._address,
             life=task.life,
             program=render.text("probe.pl"),
+            heal=render.text("heal.pl"),
             arguments=[task.run, str(self.number), str(int(task.start) + 1), *inside],
         )
 
