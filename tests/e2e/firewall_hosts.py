@@ -1,0 +1,215 @@
+"""Hosts of a lab that get the firewall step and nothing else; packets and logins to try it with."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from provisioner import inventory, render
+from provisioner.controlplane import Site, resolve
+from provisioner.errors import TransportError
+from provisioner.steps.firewall import Firewall
+from provisioner.system import facts, firewall
+from provisioner.transport import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from provisioner.lab import Lab
+    from provisioner.model import Drift
+
+OURS = {("tcp", port) for port in firewall.TCP_PORTS} | {("udp", port) for port in firewall.UDP_PORTS}
+OTHER = {("tcp", 7000), ("udp", 7000)}
+SECTIONS = ("system", "files", "units", "firewall")
+# What a host that drops the answers to its own datagrams sees of others. The engines' and Consul's own datagrams come
+# from the very ports that they go to.
+TCP = {("tcp", port) for port in firewall.TCP_PORTS}
+
+ECHO = """
+import selectors, socket, sys
+s = selectors.DefaultSelector()
+for word in sys.argv[1:]:
+    kind, port = word.split("/")
+    k = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    k.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    k.bind(("0.0.0.0", int(port)))
+    if kind == "tcp": k.listen()
+    s.register(k, selectors.EVENT_READ)
+print("ready", flush=True)
+while True:
+    for key, _ in s.select():
+        k = key.fileobj
+        if k.type == socket.SOCK_DGRAM:
+            data, who = k.recvfrom(99); k.sendto(data, who)
+        else:
+            c, _ = k.accept(); c.sendall(b"hello"); c.close()
+"""
+ASK = """
+import socket, sys, threading
+def ask(word):
+    kind, port = word.split("/")
+    try:
+        if kind == "tcp":
+            with socket.create_connection((sys.argv[1], int(port)), 1) as k:
+                k.settimeout(1); return word if k.recv(9) else ""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as k:
+            k.settimeout(1); k.connect((sys.argv[1], int(port))); k.send(b"x"); return word if k.recv(9) else ""
+    except OSError:
+        return ""
+threads = [threading.Thread(target=lambda w=w: sys.stdout.write(ask(w) + " ")) for w in sys.argv[2:]]
+for t in threads: t.start()
+for t in threads: t.join()
+"""
+
+
+def words(ports: set[tuple[str, int]]) -> list[str]:
+    return sorted(f"{kind}/{port}" for kind, port in ports)
+
+
+@dataclass
+class Hosts:
+    """A lab whose hosts get the firewall step and nothing else, over SSH as in a run."""
+
+    lab: Lab
+    folder: Path
+    members: Sequence[str] = ()
+    _echoes: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def sh(self, host: str, script: str, stdin: str | None = None, *, check: bool = True) -> str:
+        return self.lab.exec(host, script, stdin=stdin, timeout=120, check=check).stdout
+
+    def site(self) -> Site:
+        path = self.folder / "inventory.yml"
+        lines = self.lab.inventory().splitlines(keepends=True)
+        gone = [name for name in self.lab.hosts if self.members and name not in self.members]
+        path.write_text("".join(line for line in lines if not line.strip().startswith(tuple(f"{n}:" for n in gone))))
+        loaded = inventory.load(path)
+        with self.lab.enter():
+            found = {}
+            for name in loaded.hosts:
+                with contextlib.closing(connect(loaded.target(name))) as connection:
+                    found[name] = facts.parse(connection.read(facts.script(SECTIONS)).stdout)
+        site, findings = resolve(loaded, found)
+        assert not findings
+        return site
+
+    def drift(self, host: str) -> tuple[Drift, ...]:
+        return Firewall().drift(self.site(), host)
+
+    def apply(self, *hosts: str) -> None:
+        """Bring hosts to their wanted state; once more would change nothing."""
+        site, step = self.site(), Firewall()
+        for host in hosts or tuple(site.facts):
+            work = step.work(site, host, step.drift(site, host))
+            with self.lab.enter(), contextlib.closing(connect(site.inventory.target(host))) as connection:
+                connection.write(render.library() + work.script, deadline=work.deadline)
+        assert {host: self.drift(host) for host in hosts or site.facts} == dict.fromkeys(hosts or site.facts, ())
+
+    def echo(self, host: str, ports: set[tuple[str, int]] = OURS | OTHER) -> None:
+        """Answer on the ports, from now on."""
+        command = self.lab.enter_command(host, ["python3", "-c", ECHO, *words(ports)])
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._echoes.append(process)
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+
+    def reaches(self, source: str, address: str, ports: set[tuple[str, int]] = OURS | OTHER) -> set[tuple[str, int]]:
+        """Which ports answer a host; source "" is the controller, which is nobody's peer."""
+        asked = ["python3", "-c", ASK, address, *words(ports)]
+        if source:
+            said = self.lab.exec(source, asked).stdout
+        else:
+            with self.lab.enter():
+                said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+        return {(word.split("/")[0], int(word.split("/")[1])) for word in said.split()}
+
+    def reboot(self, host: str) -> None:
+        self.lab.stop(host)
+        self.lab.start(host)
+
+    def close(self) -> None:
+        for process in self._echoes:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def ssh_all_along(hosts: Hosts, host: str) -> Iterator[None]:
+    """An open session that speaks ten times a second, and new logins one after the other, with no gap of a second."""
+    target = hosts.site().inventory.target(host)
+    command = hosts.lab.ssh_command(host, ["while :; do echo x; sleep 0.1; done"])
+    with hosts.lab.enter():
+        session = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)
+    gaps, failures, over = [0.0], [], threading.Event()
+
+    def listen() -> None:
+        last = None
+        while session.stdout.read(2):
+            gaps.append(time.monotonic() - (last or time.monotonic()))
+            last = time.monotonic()
+
+    def knock() -> None:
+        with hosts.lab.enter():
+            while not over.wait(0.2):
+                try:
+                    connect(replace(target, connect_timeout=2)).close()
+                except TransportError as error:
+                    failures.append(error)
+
+    threads = [threading.Thread(target=each) for each in (listen, knock)]
+    for thread in threads:
+        thread.start()
+    try:
+        time.sleep(0.3)
+        yield
+        time.sleep(0.3)
+        assert session.poll() is None
+    finally:
+        over.set()
+        session.kill()
+        for thread in threads:
+            thread.join()
+        session.wait()
+    assert not failures
+    assert len(gaps) > 3
+    assert max(gaps) < 1.0
+
+
+@contextlib.contextmanager
+def without_loss(hosts: Hosts, source: str, address: str) -> Iterator[None]:
+    """500 datagrams a second to 4789 meanwhile, each of which must be answered."""
+    script = (
+        "import socket, sys, threading, time\n"
+        "k = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); k.connect((sys.argv[1], 4789)); k.settimeout(1)\n"
+        "got = []; over = threading.Event(); sent = 0\n"
+        "def listen():\n"
+        "    try:\n"
+        "        while True: got.append(k.recv(9))\n"
+        "    except OSError: pass\n"
+        "threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()\n"
+        "t = threading.Thread(target=listen); t.start()\n"
+        "while not over.wait(0.002): k.send(b'x'); sent += 1\n"
+        "t.join(); print(sent, len(got))\n"
+    )
+    command = hosts.lab.enter_command(source, ["python3", "-c", script, address])
+    stream = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield
+        sent, got = stream.communicate("", timeout=20)[0].split()
+    finally:
+        stream.kill()
+        stream.wait()
+    assert int(sent) > 100
+    assert got == sent
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    """Within ten seconds: systemctl waits for the unit it was told, and not for ours that follows it."""
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
