@@ -57,7 +57,9 @@ def pyinfra(lab: Lab, folder: Path) -> Contender:
 
 
 def ansible(lab: Lab, folder: Path) -> Contender:
-    options = f"-o UserKnownHostsFile={lab.known_hosts} -o IdentitiesOnly=yes -o ControlMaster=auto -o ControlPersist=60s"
+    options = (
+        f"-o UserKnownHostsFile={lab.known_hosts} -o IdentitiesOnly=yes -o ControlMaster=auto -o ControlPersist=60s"
+    )
     lines = [f"{name} ansible_host={lab.address(name)}" for name in lab.hosts]
     inventory = folder / "hosts.ini"
     inventory.write_text(

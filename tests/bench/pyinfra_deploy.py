@@ -8,12 +8,13 @@ from pyinfra.operations import files, server, systemd
 TEXTS = Path(__file__).parent / "files"
 NETWORK, SUBNET = "demo", "10.99.0.0/24"
 
-everyone = [(each.name, each.data.address) for each in sorted(inventory.hosts.values(), key=lambda each: each.data.number)]
-peers = [{"name": name, "address": address} for name, address in everyone if name != host.name]
+everyone = [
+    (each.name, each.data.address) for each in sorted(inventory.hosts.values(), key=lambda each: each.data.number)
+]
 values = {
-    "name": host.name,
+    "node": host.name,
     "address": host.data.address,
-    "peers": peers,
+    "peers": [address for name, address in everyone if name != host.name],
     "servers": [address for _, address in everyone[:3]],
 }
 
@@ -63,9 +64,7 @@ settings = files.template(
     name="daemon.json", src=str(TEXTS / "daemon.json.j2"), dest="/etc/docker/daemon.json", mode="644", **values
 )
 systemd.service(name="Engine takes it up", service="docker", reloaded=True, _if=settings.did_change)
-server.shell(
-    name="Engine gossips", commands="until ss -lnt | grep -q :7946; do sleep 0.05; done", _timeout=60
-)
+server.shell(name="Engine gossips", commands="until ss -lnt | grep -q :7946; do sleep 0.05; done", _timeout=60)
 server.shell(
     name="Network, made once",
     commands=f"docker network inspect {NETWORK} >/dev/null 2>&1 || "
@@ -76,6 +75,6 @@ server.script(name="Probe", src=str(TEXTS / "start-probe.sh"), args=(host.name, 
 server.script(
     name="Every probe reaches every other",
     src=str(TEXTS / "reach.sh"),
-    args=(host.name, *(peer["name"] for peer in peers)),
+    args=(host.name, *(name for name, _ in everyone if name != host.name)),
 )
 server.shell(name="Probes are removed", commands=f"docker rm -f probe-{host.name} && docker rmi bench/probe")
