@@ -120,7 +120,7 @@ class Convergence:
         self.session.tell(HostChanged(name, self.step.name, work.text))
         for upload in work.uploads:
             connection.upload(upload.local, upload.remote, sha256=upload.sha256, mode=upload.mode)
-        script = render.library() + work.script + "\n" + system_facts.script(self.step.reads)
+        script = f"# {work.text}\n" + render.library() + work.script + "\n" + system_facts.script(self.step.reads)
         try:
             result = connection.write(script, deadline=work.deadline)
         except CommandFailed as error:

@@ -52,10 +52,11 @@ _UNIT_KEYS = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,FragmentPa
 PORTS = {7946: "gossip", 4789: "VXLAN", 8300: "Consul", 8301: "Consul", 8500: "Consul"}
 
 _HTTP = r"""
-use Socket; my $mark = shift;
+use Socket; my $mark = shift; my %silent;
 for (@ARGV) {
   my ($name, $where, $path) = split / /; my $body = "";
   eval {
+    die "timeout\n" if $silent{$where};
     local $SIG{ALRM} = sub { die "timeout\n" }; alarm 5;
     my $to = $where =~ m{^/} ? sockaddr_un($where) : sockaddr_in($where, INADDR_LOOPBACK);
     my $s; socket($s, $where =~ m{^/} ? PF_UNIX : PF_INET, SOCK_STREAM, 0) && connect($s, $to) or die "$!\n";
@@ -63,7 +64,7 @@ for (@ARGV) {
     1 while sysread $s, $body, 65536, length $body;
     alarm 0;
   };
-  if ($@) { $body = "000 $@" } else { $body =~ s{^HTTP/\S+ (\d+).*?\r\n\r\n}{$1 }s }
+  if ($@) { $body = "000 $@"; $silent{$where} = $@ eq "timeout\n" } else { $body =~ s{^HTTP/\S+ (\d+).*?\r\n\r\n}{$1 }s }
   print "\n$mark http:$name\n$body\n";
 }
 """

@@ -11,7 +11,7 @@ import paramiko
 from provisioner.errors import CommandFailed, Locked, Refused, TimedOut, TransportError, Unreachable
 from provisioner.model import Result
 from provisioner.transport.channels import WINDOW
-from provisioner.transport.script import COMMAND, INCOMPLETE, Opening, Payload, Word, opening
+from provisioner.transport.script import COMMAND, INCOMPLETE, Opening, Payload, Word, on_stderr, opening
 from provisioner.transport.text import clean, tail
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Process:
             if self.started:
                 del self.out[: self.started.end]
         if not self._err_started:
-            start = opening(self.err, self._nonce)
+            start = opening(self.err, on_stderr(self._nonce))
             if start:
                 self._err_started = True
                 del self.err[: start.end]

@@ -5,7 +5,8 @@ csh read differently: no backslash, no exclamation mark, no newline, no single q
 script follows on stdin, after a line with its length, and runs only once all of it has arrived.
 
 The first line that our own shell prints, on both streams, begins with a random word. What login shells print before
-it is dropped. That line also tells how the script began (`Word`).
+it is dropped. That line also tells how the script began (`Word`). On stderr it comes first, and with another word, so
+that a login shell that sends stderr to stdout changes nothing in what is read from stdout.
 """
 
 from __future__ import annotations
@@ -114,13 +115,18 @@ def writing(script: str, stdin: bytes, lock_seconds: float) -> Payload:
 
 def opening(stream: bytes | bytearray, nonce: str) -> Opening | None:
     """Find the line with which our own output begins; None while it has not come (whole)."""
-    mark = nonce.encode()
+    mark = f"{nonce} ".encode()
     start = stream.find(mark)
     end = stream.find(b"\n", start + len(mark)) if start >= 0 else -1
     if end < 0:
         return None
     word, _, rest = stream[start + len(mark) : end].decode("utf-8", "replace").strip().partition(" ")
     return Opening(Word(word), rest, end + 1)
+
+
+def on_stderr(nonce: str) -> str:
+    """The word that begins our own output on stderr."""
+    return f"{nonce}-err"
 
 
 def name_of(script: str) -> str:
@@ -142,7 +148,7 @@ def _block(script: str) -> str:
 
 
 def _begin(nonce: str) -> str:
-    return f"printf '%s\\n' '{nonce} {Word.RUN}' && printf '%s\\n' '{nonce} {Word.RUN}' >&2"
+    return f"printf '%s\\n' '{on_stderr(nonce)} {Word.RUN}' >&2 && printf '%s\\n' '{nonce} {Word.RUN}'"
 
 
 def _need_root(nonce: str) -> str:

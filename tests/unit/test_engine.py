@@ -45,7 +45,9 @@ class Host:
 
     def write(self, script: str, *, deadline: float) -> Result:
         self._known(script)
-        assert script.startswith(render.library())
+        name, _, rest = script.partition("\n")
+        assert name.startswith("# ")  # what errors call it
+        assert rest.startswith(render.library())
         (step,) = re.findall(r"^repair (\w+)$", script, re.MULTILINE)
         if self.cluster.read_only:
             raise AssertionError(f"{self.name} was written to")
