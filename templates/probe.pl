@@ -17,6 +17,9 @@ use Socket qw(:DEFAULT IPPROTO_IP);
 my ($run, $me, $patience, @inside) = @ARGV;
 my ($PORT, $SMALL, $HEADERS) = (7777, 64, 28);  # a free choice; bytes of payload; bytes of IPv4 and UDP
 my ($FIRST, $GROWTH, $SLOWEST) = (0.05, 1.5, 1);  # seconds between tries
+# An engine in kv mode that does not know a peer yet, when a packet for it comes, asks for it, and keeps the answer for
+# ever. So gossip gets the time of one round and a half; it would have the same answer, and forget it in time.
+my $GOSSIP = 0.3;
 my ($GRACE, $FLUSH) = (15, 0.05);  # seconds: of life after the deadline; that facts are gathered for one write
 my ($NAMELESS, $FOR_EACH) = (2, 0.3);  # seconds until no name at all is strange, and how many more for each peer
 my ($PUZZLED, $ROUND, $RESEND, $STEPS) = (3, 0.4, 0.13, 16);  # the sweep: see sweep()
@@ -198,7 +201,7 @@ sub resolved {
 
 sub try_found {
     my ($peer) = @_;
-    return if $peer->{seen}{by_name};
+    return 1 if $peer->{seen}{by_name} || now() < $began + $GOSSIP;
     return ask($peer, "by_name", $peer->{address}, $SMALL) if $peer->{found} eq $peer->{address};
     $peer->{why}{by_name} = "DNS says $peer->{found}";
     return 0;
@@ -209,9 +212,11 @@ sub try_found {
 sub try_peer {
     my ($peer) = @_;
     $peer->{due} = now() + $peer->{pause};
+    $peer->{due} = $began + $GOSSIP if now() < $began + $GOSSIP && $peer->{due} > $began + $GOSSIP;
     $peer->{pause} = $peer->{pause} * $GROWTH < $SLOWEST ? $peer->{pause} * $GROWTH : $SLOWEST;
     # What DNS says may be of an endpoint that is gone, and change.
-    resolve($peer) unless $peer->{seen}{name} && try_found($peer) || $peer->{seen}{by_name};
+    resolve($peer) unless $peer->{seen}{name} && try_found($peer);
+    return if now() < $began + $GOSSIP;
     ask($peer, "address", $peer->{address}, $SMALL) unless $peer->{seen}{address};
     ask($peer, "full", $peer->{address}, $full) unless $peer->{seen}{full};
 }

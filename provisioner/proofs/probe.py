@@ -124,7 +124,8 @@ class Probe:
         """Give the orders, and read until all is known, or until it says that names are unknown to its container."""
         if self.evidence.error:
             return
-        left = max(self._task.deadline - self.evidence.offset, _SHORTEST)
+        left, offset = self._task.deadline, self.evidence.offset
+        left = max(left - offset, _SHORTEST) if offset else left
         orders = [f"peer {peer.number} {peer.container} {peer.evidence.address}" for peer in others]
         stream.send("\n".join([*orders, f"go {left:.1f}"]))
         told = -1
