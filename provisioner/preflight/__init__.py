@@ -31,6 +31,7 @@ CHECKS: tuple[Callable[[Site], Iterable[Finding]], ...] = (
     software.daemon_json_broken,
     software.flag_conflict,
     software.foreign_consul,
+    software.foreign_consul_data,
     software.server_left_out,
     software.engine_open,
     network.wrong_interface,

@@ -112,6 +112,16 @@ def server_left_out(site: Site) -> Iterator[Finding]:
         yield Finding("server-left-out", "", what, cure, Severity.STOP if lost else Severity.WARNING)
 
 
+def foreign_consul_data(site: Site) -> Iterator[Finding]:
+    """A server that finds another cluster's members in its data waits for them, and never for ours."""
+    for name in site.live:
+        facts = site.facts[name]
+        if facts.has_raft and CONSUL_JSON not in facts.files and name in site.servers:
+            what = "/var/lib/consul has the data of a Consul server that was not set up by provisioner"
+            cure = "move it away if nothing needs it: mv /var/lib/consul /var/lib/consul.old"
+            yield Finding("foreign-consul-data", name, what, cure)
+
+
 def engine_open(site: Site) -> Iterator[Finding]:
     """Whoever reaches a plain TCP port of an engine is root on its host."""
     for name in site.live:

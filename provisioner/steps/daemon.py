@@ -50,8 +50,7 @@ class Daemon:
         notes = {d.note for d in drift}
         if notes == {"waits"}:
             return None
-        action = "write" if any(d.what == DAEMON_JSON for d in drift) else "enable"
-        action = next((urgent for urgent in ("restart", "start", "reload") if urgent in notes), action)
+        action = next((urgent for urgent in ("restart", "start", "reload") if urgent in notes), "enable")
         script = render.script(
             "engine.sh.j2",
             json=wanted_daemon_json(site, host),
@@ -59,6 +58,7 @@ class Daemon:
             json_path=DAEMON_JSON,
             dropin_path=ENGINE_DROPIN,
             action=action,
+            write="yes" if any(d.what == DAEMON_JSON for d in drift) else "no",
         )
         texts = {"restart": "restarting the engine", "start": "starting the engine", "reload": "reloading the engine"}
         return Work(script, texts.get(action, "writing the engine's files"), deadline=480.0, alone=action == "restart")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from provisioner.transport import Connection
 
 _DEFAULT_MTU = 1500  # bytes; what the engine assumes of the underlay
+_POOL = ("Subnet", "Gateway", "IPRange")  # of IPAM, as the engine's API names them
 _MTU = "com.docker.network.driver.mtu"
 
 
@@ -70,11 +71,14 @@ def _drift(site: Site, host: str, network: Network) -> list[Drift]:
 
 def _refuse_other(host: str, network: Network, found: Mapping[str, Any]) -> None:
     """A network of that name but of another kind is never changed: containers may live on it."""
-    subnets = [entry.get("Subnet", "") for entry in (found.get("IPAM") or {}).get("Config") or ()]
+    pools = (found.get("IPAM") or {}).get("Config") or ()
+    subnets, gateways, ranges = (", ".join(pool.get(key, "") for pool in pools) for key in _POOL)
     mtu = (found.get("Options") or {}).get(_MTU)
     for what, is_, wanted in (
         ("driver", found["Driver"], network.driver),
-        ("subnet", ", ".join(subnets), str(network.subnet)),
+        ("subnet", subnets, str(network.subnet)),
+        ("gateway", gateways, str(network.gateway or gateways)),
+        ("address range", ranges, str(network.ip_range or ranges)),
         ("MTU option", mtu, str(network.mtu) if network.mtu else mtu),
         ("internal", bool(found.get("Internal")), network.internal),
     ):

@@ -53,6 +53,18 @@ PORTS = {7946: "gossip", 4789: "VXLAN", 8300: "Consul", 8301: "Consul", 8500: "C
 
 _HTTP = r"""
 use Socket; my $mark = shift; my %silent;
+print "\n$mark addresses\n";
+if (socket my $s, PF_INET, SOCK_DGRAM, 0) {
+  my $wide = length pack("P", 0) == 8; my $buffer = "\0" x 65520;               # netdevice(7)
+  my $all = pack $wide ? "i x4 P" : "i P", length $buffer, $buffer;
+  ioctl $s, 0x8912, $all;                                                      # SIOCGIFCONF: in the kernel's order
+  for (my $at = 0; $at < unpack "i", $all; $at += $wide ? 40 : 32) {
+    my $asked = substr $buffer, $at, $wide ? 40 : 32;
+    my ($name, $address) = unpack "Z16 x4 a4", $asked;
+    my $mask = ioctl($s, 0x891b, $asked) ? substr $asked, 20, 4 : "\377" x 4;   # SIOCGIFNETMASK
+    print "$name ", inet_ntoa($address), " ", inet_ntoa($mask), "\n";
+  }
+}
 for (@ARGV) {
   my ($name, $where, $path) = split / /; my $body = "";
   eval {
@@ -90,6 +102,7 @@ d=/var/lib/docker; [ -d $d ] || d=/var/lib
 c=/var/lib/consul; [ -d $c ] || c=/var/lib
 df -Pk /etc "$d" "$c" /usr | { read -r _; while read -r _ size _ free _ mount; do echo "disk=$free $size $mount"; done; }
 v=$(cksum /etc/docker/key.json) && echo "key=$v"
+[ ! -d /var/lib/consul/raft ] || echo raft=yes
 """,
     "files": r"""
 s files
@@ -224,6 +237,11 @@ class Facts:
         return self._one("boot")
 
     @property
+    def has_raft(self) -> bool:
+        """Whether there is a Consul server's data where ours would put its own."""
+        return self._one("raft") == "yes"
+
+    @property
     def is_root(self) -> bool:
         return self._one("uid") == "0"
 
@@ -279,7 +297,14 @@ class Facts:
 
     @cached_property
     def addresses(self) -> tuple[tuple[str, IPv4Interface], ...]:
-        """(interface, address with prefix) without loopback; an address without a connected route gets interface ""."""
+        """(interface, address with prefix) without loopback, an interface's primary address first.
+
+        Where the host has no perl they come from the routing tables, which don't tell the interface of a /32 address.
+        """
+        lines = [line.split() for line in self.raw.get("addresses", "").splitlines()]
+        told = [(name.partition(":")[0], IPv4Interface(f"{ip}/{mask}")) for name, ip, mask in filter(None, lines)]
+        if told:
+            return tuple((name, address) for name, address in told if not address.is_loopback)
         connected = [(name, network) for name, network, direct in self._routes if direct and network.prefixlen]
         return _addresses(self.files.get("/proc/net/fib_trie", ""), connected)
 

@@ -85,6 +85,7 @@ CASES = {
         STOP,
     ),
     "somebody's Consul": (with_file(NODE2, CONSUL_JSON, ""), "foreign-consul", STOP),
+    "somebody's Consul data": (with_system(capture("installed-node2"), "raft=", "yes"), "foreign-consul-data", STOP),
     "an open engine": (
         with_file(NODE2, DAEMON_JSON, '{"hosts": ["tcp://0.0.0.0:2375", "tcp://127.0.0.1:2375", "fd://"]}\n'),
         "engine-open",
@@ -144,6 +145,7 @@ SOUND = {
     "VXLAN of the kernel": with_raw(
         NODE2, ports=NODE2.raw["ports"] + "/proc/net/udp:  9: 00000000:12B5 00000000:0000 07 0 0 0 0 0 0 2\n"
     ),
+    "Consul data of ours": with_system(NODE2, "raft=", "yes"),
     "Consul that is just starting": with_unit(NODE2, "consul.service", ActiveState="activating"),
 }
 

@@ -270,7 +270,7 @@ class TestFailures:
         return call
 
     def daemon(self, site, action):
-        node2 = capture("settled-node2")
+        node2 = with_file(capture("settled-node2"), DAEMON_JSON, '{"debug": true}\n')
         whole = {
             "reload": site("installed"),
             "restart": site(node2=with_info(node2, ClusterAdvertise="10.0.2.15:2376")),
@@ -294,6 +294,14 @@ class TestFailures:
         assert ran.code == 70
         assert "neither with the new" in ran.stderr
 
+    def test_an_engine_that_does_not_start_with_its_unchanged_file(self, failing, site):
+        node2 = with_http(capture("settled-node2"), "info", "not asked")
+        whole = site(node2=with_unit(node2, "docker.service", ActiveState="failed"))
+        ran = failing(Daemon().work(whole, "node2", Daemon().drift(whole, "node2")).script, "systemctl", "start\\ *")
+        assert ran.code == 70
+        assert "the engine does not start\t" in ran.stderr
+        assert "daemon.json" not in ran.files
+
     def test_an_engine_that_ran_and_runs_no_more_stops_the_run(self, failing, site):
         ran = failing(self.daemon(site, "reload"), "systemctl", "reload\\ *|restart\\ *")
         assert ran.code == 71
@@ -312,7 +320,7 @@ class TestFailures:
         script = Consul().work(whole, "node2", Consul().drift(whole, "node2")).script
         ran = failing(script, "systemctl", "*is-active*")
         assert ran.code == code
-        assert "Consul does not start\t" in ran.stderr
+        assert ("Consul starts neither with its new" if formed else "Consul does not start\t") in ran.stderr
 
     def test_a_network_that_the_engine_refuses(self, failing, site, inventory):
         whole = site(found=renamed(inventory(), name="new"))

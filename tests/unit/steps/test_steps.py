@@ -237,7 +237,8 @@ class TestDaemon:
     def test_taken_out_of_the_file_while_the_engine_runs(self, site):
         whole = site(node2=with_file(NODE2, DAEMON_JSON, '{"debug": true}\n'))
         assert differs(DAEMON, whole) == [(DAEMON_JSON, "")]
-        assert action(DAEMON, whole) == "write"
+        assert action(DAEMON, whole) == "enable"
+        assert "if [ yes = yes ]" in work(DAEMON, whole).script
 
     def test_stopped(self, site):
         whole = site(node2=with_file(capture("stopped"), CONSUL_JSON, NODE2.files[CONSUL_JSON]))

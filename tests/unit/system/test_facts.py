@@ -297,3 +297,14 @@ def test_the_script_is_sound_and_reads_this_machine(shell, only):
 
 def test_no_two_readings_have_one_mark():
     assert system_facts.script().splitlines()[0] != system_facts.script().splitlines()[0]
+
+
+def test_addresses_in_the_kernels_order_with_those_of_no_connected_route():
+    """As a cloud gives them: /32 on the interface; a virtual address behind the primary one."""
+    told = "lo 127.0.0.1 255.0.0.0\nens4 10.128.0.7 255.255.255.255\neth1 10.9.2.30 255.255.255.0\neth1:vip 10.9.2.4 255.255.255.0\n"
+    found = Facts({"addresses": told}).addresses
+    assert [(name, str(address)) for name, address in found] == [
+        ("ens4", "10.128.0.7/32"),
+        ("eth1", "10.9.2.30/24"),
+        ("eth1", "10.9.2.4/24"),
+    ]
