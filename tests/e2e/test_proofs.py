@@ -1,0 +1,324 @@
+"""The proof of an overlay on real engines: it passes where all is well, and fails for each thing that it is there for.
+
+The cluster is set up by hand, so that what is broken here is broken by the test alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from provisioner.controlplane import Site
+from provisioner.inventory import load
+from provisioner.model import State
+from provisioner.proofs import overlay
+from provisioner.transport import Connection, connect_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provisioner.inventory import Inventory
+    from provisioner.lab import Lab
+    from provisioner.model import Pair, ProofResult
+
+pytestmark = pytest.mark.lab
+
+PROVER = Path(__file__).with_name("prover.py")
+STORE = """set -e
+mkdir -p /etc/docker
+printf '%s' '{config}' >/etc/docker/daemon.json
+systemctl stop docker.socket docker
+systemd-run --quiet --unit store consul agent {role} -node={name} -data-dir=/var/lib/store -bind={address} \
+    -client=127.0.0.1 -retry-interval=1s
+for i in $(seq 300); do curl -sf http://127.0.0.1:8500/v1/status/leader | grep -q : && break; sleep 0.1; done
+"""
+# One after the other: engines that start at the same moment find one another's gossip port closed, and try only once.
+ENGINE = "systemctl start docker.socket docker; for i in $(seq 300); do ss -lnt | grep -q :7946 && exit; sleep 0.1; done; exit 1"
+LEFT = """docker ps -aq; docker image ls -q provisioner/probe
+docker network inspect demo -f '{{range .Containers}}{{.Name}} {{end}}' | grep -v '^ *$'
+ps -eo args | grep -E '^(timeout .*)?docker (run|rm|import)'; true"""
+
+
+@dataclass
+class Hosts:
+    lab: Lab
+    inventory: Inventory
+    path: Path
+
+    @contextmanager
+    def connected(self) -> Iterator[dict[str, Connection]]:
+        with self.lab.enter():
+            found = connect_all([self.inventory.target(name) for name in self.inventory.hosts])
+        connections = {name: each for name, each in found.items() if isinstance(each, Connection)}
+        assert set(connections) == set(self.lab.hosts)
+        try:
+            yield connections
+        finally:
+            for connection in connections.values():
+                connection.close()
+
+    @property
+    def site(self) -> Site:
+        return Site(self.inventory, {}, {}, (), tuple(self.inventory.hosts))
+
+    def prove(self, *, deadline: float | None = None, start: float = 120.0) -> ProofResult:
+        with self.connected() as connections:
+            return overlay.prove(
+                self.site, connections, "demo",
+                run=secrets.token_hex(3), observer=lambda *_: None, deadline=deadline, start=start,
+            )  # fmt: skip
+
+    def left(self) -> dict[str, str]:
+        """What there is of probes: containers, images, endpoints, commands."""
+        found = {name: self.sh(name, LEFT) for name in self.lab.hosts}
+        return {name: text for name, text in found.items() if text}
+
+    def clean_within(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (found := self.left()) and time.monotonic() < until:
+            time.sleep(0.3)
+        assert not found
+
+    def sh(self, host: str, script: str) -> str:
+        return self.lab.exec(host, script, check=False, timeout=120).stdout.strip()
+
+    @contextmanager
+    def controller(self, deadline: float = 60) -> Iterator[subprocess.Popen[str]]:
+        """A proof in a process of its own, for killing."""
+        argv = [sys.executable, str(PROVER), str(self.path), secrets.token_hex(3), str(deadline)]
+        process = subprocess.Popen(
+            ["nsenter", f"--net={self.lab.folder / 'switch'}", *argv],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(PROVER.parents[2])},
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+    @contextmanager
+    def broken(self, host: str, break_it: str, mend: str) -> Iterator[None]:
+        self.lab.exec(host, break_it)
+        try:
+            yield
+        finally:
+            self.lab.exec(host, mend)
+
+
+@pytest.fixture(scope="module")
+def hosts(make_lab, tmp_path_factory) -> Hosts:
+    lab = make_lab(hosts=3)
+    first = lab.address("node1")
+
+    def store(name: str) -> None:
+        address = lab.address(name)
+        config = {"cluster-store": "consul://127.0.0.1:8500", "cluster-advertise": f"{address}:2376"}
+        role = "-server -bootstrap-expect=1" if name == "node1" else f"-retry-join={first}"
+        lab.exec(name, STORE.format(config=json.dumps(config), role=role, name=name, address=address), timeout=120)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(store, lab.hosts))
+    for name in lab.hosts:
+        lab.exec(name, ENGINE, timeout=120)
+    lab.exec("node1", "docker network create -d overlay --subnet 10.99.0.0/24 demo")
+    path = tmp_path_factory.mktemp("proofs") / "inventory.yml"
+    path.write_text(lab.inventory())
+    return Hosts(lab, load(path), path)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(hosts) -> Iterator[None]:
+    yield
+    hosts.clean_within(30)
+
+
+def failed(result: ProofResult) -> set[tuple[str, str]]:
+    return {(pair.source, pair.target) for pair in result.pairs if not pair.proven}
+
+
+def pair(result: ProofResult, source: str, target: str) -> Pair:
+    return next(p for p in result.pairs if (p.source, p.target) == (source, target))
+
+
+def test_every_pair_is_proven_and_soon(hosts):
+    result = hosts.prove()
+    assert (result.state, result.error) == (State.SETTLED, "")
+    assert len(result.pairs) == 6
+    assert not failed(result)
+    assert result.mtu == 1450
+    assert 0 < result.seconds < 15  # usually 0.3; a container that missed the names is replaced after 3
+    assert not hosts.left()
+
+
+def test_data_lost_one_way_is_found_with_its_direction(hosts):
+    rule = f"INPUT -p udp --dport 4789 -s {hosts.lab.address('node1')} -j DROP"
+    with hosts.broken("node2", f"iptables -I {rule}", f"iptables -D {rule}"):
+        result = hosts.prove(deadline=5)
+    assert result.state is State.FAILED
+    assert failed(result) == {("node1", "node2"), ("node2", "node1")}
+    detail = pair(result, "node1", "node2").detail
+    assert "the way node2 to node1 is open, the way node1 to node2 is not" in detail
+    assert "4789/udp" in result.error
+    assert 5 <= result.seconds < 7
+    assert not hosts.left()
+
+
+def test_gossip_blocked_before_the_start(hosts):
+    rules = [f"{chain} -p {kind} --dport 7946 -j DROP" for chain in ("INPUT", "OUTPUT") for kind in ("tcp", "udp")]
+    with hosts.broken(
+        "node3", "; ".join(f"iptables -I {rule}" for rule in rules), "; ".join(f"iptables -D {rule}" for rule in rules)
+    ):
+        result = hosts.prove(deadline=6)
+    assert {p for p in failed(result) if "node3" not in p} == set()
+    assert failed(result) >= {("node1", "node3"), ("node2", "node3")}
+    assert "7946" in result.error
+
+
+def test_a_smaller_underlay_is_told_with_the_largest_size(hosts):
+    with hosts.broken("node3", "ip link set eth0 mtu 1400", "ip link set eth0 mtu 1500"):
+        result = hosts.prove()
+    assert failed(result) == {(a, b) for a, b in ((p.source, p.target) for p in result.pairs) if "node3" in (a, b)}
+    for source, target in failed(result):
+        one = pair(result, source, target)
+        assert None not in (one.name, one.address, one.by_name)
+        assert one.full is None
+        assert "packets of 1450 bytes don't pass" in one.detail
+    assert "the largest that did has 1350" in result.error
+    assert "mtu: 1400" in result.error
+    assert result.seconds < 20  # it does not wait for the deadline: time would not mend it
+
+
+def test_an_engine_that_is_down_does_not_hold_up_the_others(hosts):
+    with hosts.broken("node3", "systemctl stop docker.socket docker", ENGINE):
+        began = time.monotonic()
+        result = hosts.prove()
+        took = time.monotonic() - began
+    assert failed(result) == {("node1", "node3"), ("node3", "node1"), ("node2", "node3"), ("node3", "node2")}
+    assert "Cannot connect to the Docker daemon" in pair(result, "node1", "node3").detail
+    assert "node3" in result.error
+    assert took < 60
+
+
+def test_a_network_that_is_missing(hosts):
+    lost = hosts.inventory.model_copy(update={"networks": {"gone": hosts.inventory.networks["demo"]}})
+    with hosts.connected() as connections:
+        result = overlay.prove(
+            Site(lost, {}, {}, (), tuple(lost.hosts)), connections, "gone", run="0a0a0a", observer=lambda *_: None
+        )
+    assert len(failed(result)) == 6
+    assert "network gone not found" in result.error
+
+
+def test_two_proofs_at_the_same_time(hosts):
+    with ThreadPoolExecutor(2) as pool:
+        results = [each.result() for each in [pool.submit(hosts.prove) for _ in range(2)]]
+    assert [(each.state, each.error) for each in results] == [(State.SETTLED, "")] * 2
+
+
+def test_an_address_that_an_engine_forgot_to_give_back_is_used_again(hosts):
+    hosts.sh("node2", "head -c 10240 /dev/zero | docker import - provisioner/probe:0b0b0b-00000000-1")
+    hosts.sh("node2", "docker create --name provisioner-probe-0b0b0b-node2 --network demo provisioner/probe:0b0b0b-00000000-1 x")
+    hosts.sh("node2", "docker run -d --name provisioner-probe-0c0c0c-node2 --network demo --ip 10.99.0.253 -v /usr:/usr -v /bin:/bin -v /lib:/lib -v /lib64:/lib64 provisioner/probe:0b0b0b-00000000-1 sleep 999")
+    hosts.sh("node2", "systemctl kill -s KILL docker; pkill -KILL sleep; pkill -KILL containerd; sleep 1; systemctl reset-failed docker; " + f"({ENGINE})" + "; docker rm -f provisioner-probe-0c0c0c-node2")
+    assert hosts.prove().error == ""
+    assert not hosts.left()
+
+
+# -- nothing stays behind, whatever happens to the controller ------------------------------------------------------
+
+
+def wait_for(process: subprocess.Popen[str], text: str, count: int) -> None:
+    seen = 0
+    for line in process.stdout:
+        seen += text in line
+        if seen == count:
+            return
+    raise AssertionError(f"{count} times {text!r} was not said: {process.stderr.read()}")
+
+
+@pytest.fixture
+def endless(hosts) -> Iterator[None]:
+    """Proofs that go on until their deadline."""
+    with hosts.broken("node2", "iptables -I INPUT -p udp --dport 4789 -j DROP", "iptables -D INPUT -p udp --dport 4789 -j DROP"):
+        yield
+
+
+@pytest.mark.parametrize("stage", [("starts its probe", 3), ("has a probe", 1), ("reached", 5)], ids=lambda s: s[0])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.usefixtures("endless")
+def test_the_controller_is_killed(hosts, stage, how):
+    with hosts.controller() as process:
+        wait_for(process, *stage)
+        process.send_signal(how)
+        code = process.wait(timeout=15)
+    assert code == -how
+    hosts.clean_within(20)
+
+
+@pytest.mark.usefixtures("endless")
+def test_ssh_is_killed_on_the_host(hosts):
+    with hosts.controller(deadline=8) as process:
+        wait_for(process, "reached", 5)
+        hosts.sh("node1", "pkill -KILL -f 'sshd: root@notty'")
+        out, _ = process.communicate(timeout=60)
+    assert "failed" in out
+    hosts.clean_within(20)
+
+
+@pytest.mark.usefixtures("endless")
+def test_the_network_to_the_controller_is_cut(hosts):
+    with hosts.controller(deadline=5) as process:
+        wait_for(process, "reached", 5)
+        hosts.lab.exec("node1", "iptables -I INPUT -p tcp --dport 22 -j DROP; iptables -I OUTPUT -p tcp --sport 22 -j DROP")
+        try:
+            hosts.clean_within(60)  # by itself: 5 seconds and what a probe lives longer
+        finally:
+            hosts.lab.exec("node1", "iptables -D INPUT -p tcp --dport 22 -j DROP; iptables -D OUTPUT -p tcp --sport 22 -j DROP")
+
+
+@pytest.mark.usefixtures("endless")
+def test_the_engine_is_restarted_meanwhile(hosts):
+    with hosts.controller(deadline=12) as process:
+        wait_for(process, "reached", 5)
+        restart = threading.Thread(target=hosts.sh, args=("node1", "systemctl reset-failed docker; systemctl restart docker"))
+        restart.start()
+        out, _ = process.communicate(timeout=90)
+        restart.join()
+    assert "node1 its probe failed" in out
+    hosts.clean_within(60)
+
+
+def test_what_a_power_cut_left_is_taken_away_by_the_next_proof(hosts):
+    """All processes at once, as with a power cut: the container is there when the engine comes back, and the image."""
+    with hosts.controller() as process:
+        wait_for(process, "has a probe", 3)
+        os.kill(hosts.lab._host("node3").init, signal.SIGKILL)  # process 1 of the host: all others end with it
+        process.kill()
+    hosts.lab.start("node3")
+    hosts.lab.exec(
+        "node3",
+        f"systemctl stop docker; systemd-run --quiet --unit store consul agent -retry-join={hosts.lab.address('node1')}"
+        f" -node=node3 -data-dir=/var/lib/store -bind={hosts.lab.address('node3')} -client=127.0.0.1 -retry-interval=1s;"
+        " for i in $(seq 300); do curl -sf http://127.0.0.1:8500/v1/status/leader | grep -q : && break; sleep 0.1; done;"
+        " systemctl start docker",
+        timeout=180,
+    )
+    result = hosts.prove()
+    assert result.error == ""
+    assert not hosts.left()

@@ -1,0 +1,275 @@
+"""templates/probe.pl as it is, in two network namespaces with a DNS server that says what a test wants."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+import pytest
+
+from provisioner import render
+from provisioner.proofs.evidence import FACTS, Evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
+    pytest.mark.skipif(not shutil.which("ip"), reason="needs iproute2"),
+]
+RUN = "abcdef"
+NAMES = {"here": "10.9.0.2", "there": "10.9.0.3"}
+
+# Answers A queries for the names in its arguments (NAME=ADDRESS or NAME=rcode), anything else with NXDOMAIN.
+DNS = r"""
+import socket, sys
+said = dict(word.split("=") for word in sys.argv[1:])
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("127.0.0.11", 53))
+print("serving", flush=True)
+while True:
+    query, client = server.recvfrom(512)
+    at, labels = 12, []
+    while query[at]:
+        labels.append(query[at + 1 : at + 1 + query[at]].decode()); at += 1 + query[at]
+    question, answer = query[12 : at + 5], said.get(".".join(labels), "3")
+    found = [] if answer.isdigit() else answer.split(",")
+    code = int(answer) if answer.isdigit() else 0
+    records = b"".join(b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4" + socket.inet_aton(a) for a in found)
+    server.sendto(query[:2] + bytes([0x81, 0x80 | code, 0, 1, 0, len(found), 0, 0, 0, 0]) + question + records, client)
+"""
+
+
+@dataclass
+class Space:
+    """A network namespace with a mount namespace for its own resolv.conf, held by a process."""
+
+    pid: int
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def start(self, *argv: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            ["nsenter", "-n", "-m", "-t", str(self.pid), *argv],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+        )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def run(self, command: str) -> None:
+        subprocess.run(["nsenter", "-n", "-m", "-t", str(self.pid), "sh", "-ec", command], check=True)
+
+    def dns(self, **said: str) -> None:
+        process = self.start(sys.executable, "-c", DNS, *(f"{name}={answer}" for name, answer in said.items()))
+        assert process.stdout.readline() == "serving\n"
+
+    def probe(self, number: int, patience: int = 20) -> subprocess.Popen[str]:
+        return self.start("perl", "-e", render.text("probe.pl"), RUN, str(number), str(patience), "10.9.0.1", "10.9.0.2")
+
+
+@pytest.fixture
+def spaces(tmp_path: Path) -> Iterator[tuple[Space, Space]]:
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.11\n")
+    hold = f"mount --bind {tmp_path}/resolv.conf /etc/resolv.conf && ip link set lo up && echo held && exec sleep 300"
+    holders = [subprocess.Popen(["unshare", "-n", "-m", "sh", "-c", hold], stdout=subprocess.PIPE, text=True) for _ in "12"]
+    found = tuple(Space(holder.pid) for holder in holders)
+    try:
+        assert [holder.stdout.readline() for holder in holders] == ["held\n"] * 2
+        found[0].run(f"ip link add eth0 type veth peer name eth0 netns {found[1].pid}")
+        for space, address in zip(found, NAMES.values(), strict=True):
+            space.run(f"ip address add {address}/24 dev eth0; ip link set eth0 up")
+        yield found
+    finally:
+        for process in [*(p for space in found for p in space.processes), *holders]:
+            process.kill()
+            process.wait()
+
+
+def told(process: subprocess.Popen[str]) -> Evidence:
+    """What a probe says up to the end of its work."""
+    evidence = Evidence()
+    for line in process.stdout:
+        evidence.take(line.rstrip("\n"))
+        if evidence.seconds is not None or evidence.error:
+            break
+    return evidence
+
+
+def both(spaces: tuple[Space, Space], seconds: float = 2) -> list[Evidence]:
+    probes = [space.probe(number) for number, space in enumerate(spaces, start=1)]
+    probes[0].stdin.write(f"peer 2 there {NAMES['there']}\ngo {seconds}\n")
+    probes[1].stdin.write(f"peer 1 here {NAMES['here']}\ngo {seconds}\n")
+    return [told(probe) for probe in probes]
+
+
+def test_all_is_proven(spaces):
+    for space in spaces:
+        space.dns(**NAMES)
+    here, there = both(spaces)
+    assert (here.address, here.mtu) == (IPv4Address("10.9.0.2"), 1500)
+    assert (there.address, there.mtu) == (IPv4Address("10.9.0.3"), 1500)
+    assert here.proven(2)
+    assert there.proven(1)
+    assert here.lacks == there.lacks == {}
+    assert here.heard == {2}
+    assert here.seconds < 1
+
+
+@pytest.mark.parametrize(("code", "reason"), [("3", "NXDOMAIN"), ("2", "SERVFAIL"), ("0", "no address")])
+def test_a_name_that_is_not_known(spaces, code, reason):
+    spaces[0].dns(there=code)
+    spaces[1].dns(**NAMES)
+    here, there = both(spaces)
+    assert here.lacks == {(2, "name"): reason, (2, "by_name"): "not tried"}
+    assert (2, "full") in here.seen
+    assert there.proven(1)
+    assert here.seconds >= 2
+
+
+def test_no_dns_server(spaces):
+    here, _ = both(spaces)
+    assert here.lacks[2, "name"] in {"127.0.0.11: connection refused", "127.0.0.11 does not answer"}
+
+
+def test_it_complains_when_no_name_is_known_for_a_while(spaces):
+    assert both(spaces, seconds=2)[0].nameless is False
+    for space in spaces:
+        for process in space.processes:
+            process.kill()
+            process.wait()
+    assert both(spaces, seconds=4)[0].nameless is True
+
+
+@pytest.mark.parametrize("says", ["10.9.0.77", "10.9.0.2", "10.9.0.3,10.9.0.77"])
+def test_a_name_that_leads_elsewhere(spaces, says):
+    for space in spaces:
+        space.dns(here=NAMES["here"], there=says)
+    here, _ = both(spaces)
+    assert here.lacks == {(2, "by_name"): f"DNS says {says}"}
+
+
+def test_a_server_that_the_containers_programs_do_not_ask(spaces, tmp_path):
+    for space in spaces:
+        space.dns(**NAMES)
+    (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.1\n")
+    here, _ = both(spaces)
+    assert here.lacks[2, "name"] == "resolv.conf names 192.0.2.1"
+
+
+def test_nothing_passes(spaces):
+    for space in spaces:
+        space.dns(**NAMES)
+    probes = [space.probe(number) for number, space in enumerate(spaces, start=1)]
+    assert [probe.stdout.readline().split()[0] for probe in probes] == ["ready"] * 2
+    spaces[1].run("ip link set eth0 down")
+    probes[0].stdin.write(f"peer 2 there {NAMES['there']}\ngo 1.5\n")
+    here = told(probes[0])
+    assert {fact for _, fact in here.seen} == {"name"}
+    assert here.heard == frozenset()
+    assert here.lacks[2, "address"] != ""
+    assert here.seconds >= 1.5
+
+
+@pytest.mark.parametrize("mtu", [1400, 1200])
+def test_the_largest_packet_that_passes(spaces, mtu):
+    """A way that drops what is too long, and says nothing: the far end's device is smaller."""
+    for space in spaces:
+        space.dns(**NAMES)
+    probes = [space.probe(number) for number, space in enumerate(spaces, start=1)]
+    assert [probe.stdout.readline().split()[0] for probe in probes] == ["ready"] * 2
+    spaces[1].run(f"ip link set eth0 mtu {mtu}")
+    for probe, number, name in ((probes[0], 2, "there"), (probes[1], 1, "here")):
+        probe.stdin.write(f"peer {number} {name} {NAMES[name]}\ngo 30\n")
+    here, there = (told(probe) for probe in probes)
+    # A veth takes what is up to four bytes (a VLAN tag) longer than its MTU; its own answers are not.
+    assert here.largest == {2: mtu}
+    assert {fact for _, fact in here.lacks} == {"full"}
+    assert there.largest == {1: mtu}
+    assert here.seconds < 15  # not the deadline: time would not mend it
+
+
+def test_foreign_and_stale_answers_prove_nothing(spaces):
+    """Who answers has another run, another name, or does not know the nonce."""
+    for space in spaces:
+        space.dns(**NAMES)
+    liar = r"""
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("10.9.0.3", 7777)); print("up", flush=True)
+while True:
+    data, client = s.recvfrom(65535)
+    kind, run, by, to, nonce, rest = data.split(b" ", 5)
+    lies = ((b"ffffff", to, by, nonce), (run, b"3", by, nonce), (run, to, b"9", nonce), (run, to, by, b"0" * 16))
+    for lie in lies:
+        s.sendto(b" ".join((b"answer", *lie, rest)), client)
+    s.sendto(b" ".join((b"answer", run, to, by, nonce, rest))[:-1], client)
+"""
+    assert spaces[1].start(sys.executable, "-c", liar).stdout.readline() == "up\n"
+    probe = spaces[0].probe(1)
+    probe.stdin.write("peer 2 there 10.9.0.3\ngo 1.5\n")
+    here = told(probe)
+    assert {fact for _, fact in here.seen} == {"name"}
+
+
+def test_it_answers_nobody_but_its_own_run(spaces):
+    probe = spaces[1].probe(2)
+    probe.stdout.readline()
+    asks = r"""
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(0.5)
+for words in (b"ask ffffff 1 2 00 x", b"ask abcdef 1 7 00 x", b"garbage", b"answer abcdef 1 2 00 x", b"ask abcdef 1 2 00 x"):
+    s.sendto(words.ljust(64, b"x"), ("10.9.0.3", 7777))
+print(s.recv(99).decode(), flush=True)
+try: print(s.recv(99).decode())
+except TimeoutError: print("no more", flush=True)
+"""
+    asker = spaces[0].start(sys.executable, "-c", asks)
+    assert asker.stdout.readline() == "answer abcdef 2 1 00 ".ljust(64, "x") + "\n"
+    assert asker.stdout.readline() == "no more\n"
+
+
+def test_it_ends_with_its_input(spaces):
+    probe = spaces[0].probe(1)
+    probe.stdout.readline()
+    probe.stdin.close()
+    assert probe.wait(timeout=2) == 0
+
+
+def test_it_ends_when_it_is_told_to_make_room(spaces):
+    probe = spaces[0].probe(1)
+    probe.stdout.readline()
+    probe.stdin.write("again\n")
+    assert probe.wait(timeout=2) == 75
+
+
+def test_it_ends_by_itself_when_nothing_is_heard_from_the_controller(spaces):
+    began = time.monotonic()
+    probe = spaces[0].start("perl", "-e", render.text("probe.pl").replace("($GRACE, $FLUSH) = (15,", "($GRACE, $FLUSH) = (1,"), RUN, "1", "1", "10.9.0.1")
+    probe.stdout.readline()
+    assert probe.wait(timeout=5) in {0, -signal.SIGALRM}
+    assert 1.5 < time.monotonic() - began < 4
+
+
+def test_it_says_when_there_is_no_way_to_the_subnet(spaces):
+    spaces[0].run("ip address flush dev eth0")
+    evidence = told(spaces[0].probe(1))
+    assert evidence.error == "there is no way to the subnet from here"
+
+
+def test_its_own_address_does_not_mislead_it(spaces):
+    """It has the first address that it looks for itself: the way to that is the loopback interface."""
+    spaces[0].run("ip address flush dev eth0; ip address add 10.9.0.1/24 dev eth0")
+    line = spaces[0].probe(1).stdout.readline()
+    assert line == "ready 10.9.0.1 1500\n"
+
+
+def test_it_is_rendered_as_it_is():
+    template = render.text("probe.pl")
+    assert template.startswith("# One probe")
+    assert all(fact in template for fact in FACTS)
