@@ -41,6 +41,9 @@ class Figures:
     seconds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     memory: dict[tuple[str, str], float] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    busy: float = (
+        0.0  # the machine's load average before the run: from about its number of cores on, no figure is of use
+    )
 
     def median(self, who: str, job: str) -> float | None:
         found = self.seconds.get((who, job))
@@ -249,6 +252,7 @@ def document(hosts: int, rounds: int, figures: Figures) -> dict[str, object]:
     return {
         "hosts": hosts,
         "rounds": rounds,
+        "load_average": figures.busy,
         "seconds": rows,
         "memory": memory,
         "targets": wanted,
@@ -277,6 +281,7 @@ def table(hosts: int, figures: Figures) -> str:
         lines.append(
             f"{verdict}: {target.text} {target.found:.2f} {target.unit}, at most {target.limit:g} {target.unit}"
         )
+    lines.append(f"load average of the machine before the run: {figures.busy:.1f}")
     lines += [f"failed and run again: {failure.splitlines()[0]}" for failure in figures.failures]
     return "\n".join(lines)
 
@@ -292,7 +297,9 @@ def cell(figures: Figures, who: str, job: str) -> str:
 
 
 def measure(options: argparse.Namespace, hosts: int, folder: Path) -> Figures:
-    figures = Figures()
+    figures = Figures(busy=os.getloadavg()[0])
+    if figures.busy > 1.5:
+        say(f"this machine is busy (load average {figures.busy:.1f}): times will be too long, and ratios unsteady")
     with lab_of(hosts) as lab:
         bench = Bench(lab, options.only, folder, figures)
         if hosts >= 20:

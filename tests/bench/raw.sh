@@ -173,8 +173,15 @@ start_probe() { # NUMBER: a container of the host's own programs; its address is
 set -eu
 until docker network inspect $network >/dev/null 2>&1; do sleep 0.05; done
 tar -c -T /dev/null | docker import - raw/probe >/dev/null
-docker run -d --rm --name probe-${names[$1]} --network $network --log-driver none \
-    -v /usr:/usr:ro -v /bin:/bin:ro -v /sbin:/sbin:ro -v /lib:/lib:ro -v /lib64:/lib64:ro raw/probe sleep 600 >/dev/null
+start() {
+    docker run -d --rm --name probe-${names[$1]} --network $network --log-driver none \
+        -v /usr:/usr:ro -v /bin:/bin:ro -v /sbin:/sbin:ro -v /lib:/lib:ro -v /lib64:/lib64:ro raw/probe sleep 600 >/dev/null
+}
+# Seldom, the engine's call to the store fails for no lasting reason, and leaves an endpoint there.
+start || {
+    docker rm -f probe-${names[$1]} || docker network disconnect -f $network probe-${names[$1]} || :
+    start
+} >/dev/null
 docker inspect -f '{{.NetworkSettings.Networks.$network.IPAddress}}' probe-${names[$1]}
 END
 }
@@ -183,11 +190,10 @@ reach_others() { # NUMBER: by name until it is known everywhere, by address, and
     local number
     cat <<END
 docker exec -i probe-${names[$1]} sh -e <<'PINGS'
+end=\$((\$(date +%s) + 30))
 reach() { # NAME ADDRESS
-    n=0
     until ping -q -c 1 -W 1 "\$1" >/dev/null 2>&1; do
-        n=\$((n + 1))
-        [ \$n -lt 300 ]
+        [ "\$(date +%s)" -lt \$end ]
         sleep 0.05
     done
     ping -q -c 1 -W 5 "\$2" >/dev/null

@@ -4,12 +4,11 @@ set -eu
 from=$1
 shift
 docker exec -i "probe-$from" sh -eu -s "$@" <<'PINGS'
+end=$(($(date +%s) + 30))
 for peer; do
     name=probe-${peer%%=*}
-    n=0
     until ping -q -c 1 -W 1 "$name" >/dev/null 2>&1; do
-        n=$((n + 1))
-        [ $n -lt 300 ]
+        [ "$(date +%s)" -lt $end ]
         sleep 0.05
     done
     address=${peer#*=}
