@@ -275,6 +275,7 @@ def test_the_controller_is_killed(hosts, stage, how):
 def test_ssh_is_killed_on_the_host(hosts):
     with hosts.controller(deadline=8) as process:
         wait_for(process, "reached", 5)
+        assert set(hosts.left()) == {"node1", "node2", "node3"}  # else nothing below could fail
         hosts.sh("node1", "pkill -KILL -f 'sshd: root@notty'")
         out, _ = process.communicate(timeout=60)
     assert "failed" in out
@@ -309,6 +310,8 @@ def test_what_a_power_cut_left_is_taken_away_by_the_next_proof(hosts):
     with hosts.controller() as process:
         wait_for(process, "has a probe", 3)
         os.kill(hosts.lab._host("node3").init, signal.SIGKILL)  # process 1 of the host: all others end with it
+        while hosts.lab._host("node3").init:
+            time.sleep(0.05)
         process.kill()
     hosts.lab.start("node3")
     hosts.lab.exec(

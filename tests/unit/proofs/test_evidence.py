@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+import pytest
+
+from provisioner.proofs.evidence import Evidence
+
+
+def told(*lines: str) -> Evidence:
+    evidence = Evidence()
+    for line in lines:
+        evidence.take(line)
+    return evidence
+
+
+def test_every_line_of_a_probe():
+    evidence = told(
+        "ready 10.99.0.254 1450",
+        "see 2 name 0.0021",
+        "see 2 address 0.3001",
+        "see 2 by_name 0.3002",
+        "lack 2 full too long for the way there",
+        "largest 2 1350",
+        "nameless 3.1",
+        "heard 2 3",
+        "done 4.5 0.03",
+    )
+    assert (evidence.address, evidence.mtu) == (IPv4Address("10.99.0.254"), 1450)
+    assert evidence.seen == {(2, "name"): 0.0021, (2, "address"): 0.3001, (2, "by_name"): 0.3002}
+    assert evidence.lacks == {(2, "full"): "too long for the way there"}
+    assert evidence.largest == {2: 1350}
+    assert evidence.heard == {2, 3}
+    assert evidence.nameless
+    assert (evidence.seconds, evidence.cpu, evidence.error) == (4.5, 0.03, "")
+    assert not evidence.proven(2)
+
+
+def test_nobody_heard_is_not_the_same_as_not_told():
+    assert told("heard").heard == frozenset()
+    assert Evidence().heard is None
+
+
+def test_a_fact_counts_from_the_start_of_the_first_container():
+    evidence = Evidence(offset=3.0)
+    evidence.take("see 2 name 0.5")
+    evidence.take("done 1.0 0.1")
+    assert evidence.seen == {(2, "name"): 3.5}
+    assert evidence.seconds == 4.0
+
+
+def test_its_own_error():
+    assert told("error no way to 127.0.0.11: permission denied").error == "no way to 127.0.0.11: permission denied"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "", "ready", "ready here 1450", "ready 10.99.0.2 big", "see 2 colour 0.1", "see two name 0.1", "see 2 name",
+        "lack 2 colour none", "largest 2", "done 1", "done soon 1", "error", "hello", "heard you",
+    ],
+)  # fmt: skip
+def test_what_no_probe_says(line):
+    with pytest.raises(ValueError):  # noqa: PT011 - also of int() and float()
+        told(line)

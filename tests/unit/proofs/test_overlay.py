@@ -1,0 +1,221 @@
+"""The proof's course, with hosts whose probes say what a test wants. Real ones: tests/e2e/test_proofs.py."""
+
+from __future__ import annotations
+
+import queue
+import re
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+from provisioner.controlplane import Site
+from provisioner.errors import TimedOut, Unreachable
+from provisioner.model import Result, State
+from provisioner.proofs import overlay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from provisioner.inventory import Inventory
+
+
+class Stream:
+    """What a host's script says: `lines` at once, `answer` to every "go" (None: nothing), then `result`."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.out: queue.Queue[str | None] = queue.Queue()
+        self.closed = threading.Event()
+        for line in host.lines:
+            self.out.put(line)
+        if host.ended:
+            self.out.put(None)
+
+    def readline(self, timeout: float) -> str | None:
+        try:
+            return self.out.get(timeout=min(timeout, self.host.patience))
+        except queue.Empty:
+            raise TimedOut("no end", host=self.host.name) from None
+
+    def send(self, text: str) -> None:
+        self.host.sent.append(text)
+        if text == "again":
+            self.out.put(self.host.lines[-1])
+        elif text.splitlines()[-1].startswith("go "):
+            for line in self.host.answer(text):
+                self.out.put(line)
+        else:
+            raise AssertionError(f"a probe does not know {text!r}")
+
+    def close_stdin(self) -> None:
+        self.closed.set()
+        self.out.put(None)
+
+    def finish(self, timeout: float) -> Result:
+        assert timeout > 0
+        self.close_stdin()
+        self.host.finished += 1
+        return self.host.result
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.host.left = True
+
+
+class Host:
+    """A connection that knows nothing but stream()."""
+
+    def __init__(self, number: int, **put: object) -> None:
+        self.name = f"node{number}"
+        self.number = number
+        self.lines = [f"ready 10.99.0.{255 - number} 1450"]
+        self.ended = False
+        self.patience = 5.0
+        self.result = Result(0, "", "")
+        self.sent: list[str] = []
+        self.finished = 0
+        self.left = False
+        self.script = ""
+        self.answer: Callable[[str], list[str]] = self.proves
+        self.__dict__.update(put)
+
+    def stream(self, script: str) -> Stream:
+        self.script = script
+        self.opened = Stream(self)
+        return self.opened
+
+    @staticmethod
+    def proves(orders: str) -> list[str]:
+        peers = re.findall(r"^peer (\d+) ", orders, re.MULTILINE)
+        seen = [f"see {peer} {fact} 0.3" for peer in peers for fact in ("name", "address", "by_name", "full")]
+        return [*seen, "heard " + " ".join(peers), "done 0.3 0.02"]
+
+
+@pytest.fixture
+def prove(inventory) -> Callable[..., overlay.ProofResult]:
+    def run(*hosts: Host, total: int = 3, **options: object):
+        found: Inventory = inventory(total)
+        site = Site(found, {}, {}, (), tuple(host.name for host in hosts))
+        said: list[tuple[str, str]] = []
+        return overlay.prove(
+            site, {host.name: host for host in hosts}, "demo", run="abcdef", observer=lambda *s: said.append(s), **options
+        )  # fmt: skip
+
+    return run
+
+
+def test_every_ordered_pair(prove):
+    hosts = [Host(1), Host(2), Host(3)]
+    result = prove(*hosts)
+    assert (result.state, result.error, result.reason, result.mtu) == (State.SETTLED, "", "", 1450)
+    assert len({(p.source, p.target) for p in result.pairs}) == 6
+    assert result.seconds == 0.3
+    assert hosts[0].sent == [
+        "peer 2 provisioner-probe-abcdef-node2 10.99.0.253\npeer 3 provisioner-probe-abcdef-node3 10.99.0.252\ngo 39.0"
+    ]
+    assert all(host.left and host.opened.closed.is_set() for host in hosts)
+
+
+def test_one_host_alone(prove):
+    host = Host(1)
+    result = prove(host)
+    assert (result.state, result.pairs) == (State.SKIPPED, ())
+    assert result.reason
+    assert host.script == ""
+
+
+def test_a_host_keeps_its_address_when_others_are_not_there(prove):
+    hosts = [Host(2), Host(3)]
+    prove(*hosts)
+    assert "address=10.99.0.253" in hosts[0].script
+    assert "address=10.99.0.252" in hosts[1].script
+
+
+def test_a_probe_that_does_not_start(prove):
+    stderr = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.\nprovisioner: the engine takes no image\tlook at it\n"
+    hosts = [Host(1), Host(2, lines=[], ended=True, result=Result(70, "", stderr)), Host(3)]
+    result = prove(*hosts)
+    assert result.state is State.FAILED
+    assert {(p.source, p.target) for p in result.pairs if p.proven} == {("node1", "node3"), ("node3", "node1")}
+    assert "the engine takes no image (Cannot connect to the Docker daemon" in result.pairs[0].detail
+    assert "on node2: look at it" in result.error
+    assert "peer 2" not in hosts[0].sent[0]
+
+
+def test_dockers_own_last_words(prove):
+    stderr = "WARNING: Localhost DNS setting\ndocker: Error response from daemon: network demo not found.\nSee 'docker run --help'.\n"
+    result = prove(Host(1), Host(2, lines=[], ended=True, result=Result(125, "", stderr)))
+    assert "Error response from daemon: network demo not found." in result.pairs[0].detail
+
+
+def test_a_start_that_takes_too_long(prove):
+    result = prove(Host(1), Host(2, lines=[], patience=0.1), start=0.1)
+    assert "it did not start within 0.1 seconds" in result.pairs[0].detail
+
+
+def test_a_host_that_is_lost_meanwhile(prove):
+    def lost(_: str) -> list[str]:
+        raise Unreachable("connection lost", host="node2")
+
+    result = prove(Host(1), Host(2, answer=lost), Host(3))
+    assert {(p.source, p.target) for p in result.pairs if not p.proven} == {("node2", "node1"), ("node2", "node3")}
+    assert "the probe on node2 ended early: connection lost" in result.pairs[2].detail
+
+
+def test_what_is_no_probe(prove):
+    result = prove(Host(1), Host(2, lines=["Welcome to node2!"]))
+    assert "a probe does not say 'Welcome to node2!'" in result.pairs[0].detail
+
+
+def test_a_container_that_learns_no_names_is_replaced_once(prove):
+    def answer(orders: str) -> list[str]:
+        return ["nameless 3.0"] if len(host.sent) == 1 else Host.proves(orders)
+
+    host = Host(2)
+    host.answer = answer
+    result = prove(Host(1), host)
+    assert result.state is State.SETTLED
+    assert [text.splitlines()[-1].split()[0] for text in host.sent] == ["go", "again", "go"]
+    assert "node2: its first container learnt no names" in result.reason
+
+
+def test_a_container_that_learns_no_names_again_fails(prove):
+    host = Host(2, answer=lambda _: ["nameless 3.0", "lack 1 name NXDOMAIN", "heard 1", "done 30 0.1"])
+    result = prove(Host(1), host)
+    assert result.state is State.FAILED
+    assert len(host.sent) == 3
+    assert "not resolved: NXDOMAIN" in result.pairs[1].detail
+
+
+def test_what_could_not_be_removed_is_told(prove):
+    result = prove(Host(1), Host(2, result=Result(70, "", "provisioner: the probe's image could not be removed\tdocker image rm x\n")))
+    assert result.state is State.SETTLED
+    assert result.reason == "node2: the probe's image could not be removed"
+
+
+def test_a_bug_leaves_no_probe_behind(prove):
+    def bug(_: str) -> list[str]:
+        raise ZeroDivisionError
+
+    hosts = [Host(1, answer=bug), Host(2, answer=lambda _: [])]
+    began = time.monotonic()
+    with pytest.raises(ZeroDivisionError):
+        prove(*hosts)
+    assert all(host.opened.closed.is_set() for host in hosts)
+    assert time.monotonic() - began < 4
+
+
+def test_a_long_name_fits_into_dns(prove, inventory):
+    from provisioner.proofs.probe import Probe, Task
+
+    task = Task("abcdef", "demo", inventory().networks["demo"].subnet, 30, 120)
+    hosts = [Host(1), Host(2)]
+    for host in hosts:
+        host.name = "a" * 63
+    names = [Probe(host, host.number, host.number, task, lambda *_: None).container for host in hosts]
+    assert len(set(names)) == 2
+    assert {len(name) <= 63 for name in names} == {True}

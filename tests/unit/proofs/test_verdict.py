@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+import pytest
+
+from provisioner.proofs.evidence import FACTS, Evidence
+from provisioner.proofs.verdict import pairs, trouble
+
+NAMES = ("node1", "node2", "node3")
+
+
+@pytest.fixture
+def found() -> dict[str, Evidence]:
+    """Three hosts between which all is proven."""
+    return {
+        name: Evidence(
+            address=IPv4Address(f"10.99.0.{255 - number}"),
+            mtu=1450,
+            seen={(peer, fact): 0.3 for peer in (1, 2, 3) if peer != number for fact in FACTS},
+            heard=frozenset({1, 2, 3} - {number}),
+            seconds=0.3,
+        )
+        for number, name in enumerate(NAMES, start=1)
+    }
+
+
+def lack(evidence: Evidence, peer: int, **why: str) -> None:
+    for fact, reason in why.items():
+        del evidence.seen[peer, fact]
+        evidence.lacks[peer, fact] = reason
+
+
+def detail(found: dict[str, Evidence], source: str = "node1", target: str = "node2") -> str:
+    return next(p.detail for p in pairs(found) if (p.source, p.target) == (source, target))
+
+
+def test_all_is_proven(found):
+    result = pairs(found)
+    assert [(p.source, p.target) for p in result] == [
+        ("node1", "node2"), ("node1", "node3"), ("node2", "node1"),
+        ("node2", "node3"), ("node3", "node1"), ("node3", "node2"),
+    ]  # fmt: skip
+    assert all(p.proven and not p.detail for p in result)
+    assert trouble("demo", found, result) == ""
+
+
+def test_a_probe_that_did_not_start_fails_both_directions(found):
+    found["node2"] = Evidence(error="Cannot connect to the Docker daemon", cure="start it")
+    for evidence in (found["node1"], found["node3"]):
+        evidence.seen = {key: at for key, at in evidence.seen.items() if key[0] != 2}
+    result = pairs(found)
+    assert {(p.source, p.target) for p in result if p.proven} == {("node1", "node3"), ("node3", "node1")}
+    text = trouble("demo", found, result)
+    assert detail(found) == detail(found, "node2", "node3") == "no probe on node2: Cannot connect to the Docker daemon"
+    assert "the network demo is not proven: 4 of 6 pairs failed" in text
+    assert "on node2: start it" in text
+    assert "4789" not in text
+
+
+ALL = dict.fromkeys(("address", "by_name", "full"), "no answer")
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "words"),
+    [
+        ({2}, set(), "the way node2 to node1 is open, the way node1 to node2 is not"),
+        (set(), {1}, "the way node1 to node2 is open, the way node2 to node1 is not"),
+        (set(), set(), "nothing passes in either direction"),
+        ({2}, {1}, "though datagrams pass in both directions"),
+        ({2}, None, "and the other side could not be asked"),
+    ],
+)
+def test_the_direction_in_which_datagrams_are_lost(found, here, there, words):
+    lack(found["node1"], 2, **ALL)
+    found["node1"].heard = frozenset(here)
+    found["node2"].heard = None if there is None else frozenset(there)
+    assert detail(found) == f"10.99.0.253: no answer, {words}"
+    assert "4789/udp" in trouble("demo", found, pairs(found))
+
+
+def test_a_name(found):
+    lack(found["node1"], 2, name="NXDOMAIN", by_name="not tried")
+    assert detail(found) == "the name of node2 is not resolved: NXDOMAIN"
+    assert "one store" in trouble("demo", found, pairs(found))
+
+
+def test_a_name_that_leads_elsewhere(found):
+    lack(found["node1"], 2, by_name="DNS says 10.99.0.9")
+    assert detail(found) == "by name: DNS says 10.99.0.9, and node2 has 10.99.0.253"
+    assert "docker network inspect demo" in trouble("demo", found, pairs(found))
+
+
+def test_the_mtu_and_its_cure(found):
+    lack(found["node1"], 2, full="no answer")
+    assert detail(found) == "MTU: packets of 1450 bytes don't pass, no answer"
+    found["node1"].largest[2] = 1350
+    assert detail(found) == "MTU: packets of 1450 bytes don't pass, the largest that did has 1350"
+    assert "mtu: 1400" in trouble("demo", found, pairs(found))
+
+
+def test_equal_addresses(found):
+    found["node2"].address = found["node1"].address
+    lack(found["node1"], 2, **ALL)
+    assert detail(found) == "node1 and node2 have the same address 10.99.0.254"
+
+
+def test_a_probe_that_ended_early(found):
+    found["node1"].seconds = None
+    found["node1"].error = "exit code 137"
+    lack(found["node1"], 2, **ALL)
+    assert detail(found) == "the probe on node1 ended early: exit code 137"
+    found["node2"].lacks = {}
+    lack(found["node2"], 1, **ALL)
+    assert "the probe on node1 ended early: exit code 137" in detail(found, "node2", "node1")
+
+
+def test_an_error_fits_on_a_page(found):
+    many = {f"node{n}": Evidence(error=f"reason {n}") for n in range(1, 31)}
+    text = trouble("demo", many, pairs(many))
+    assert "870 of 870" in text
+    assert len(text.splitlines()) < 14
+    assert max(map(len, text.splitlines()[:-1])) < 200
