@@ -35,8 +35,15 @@ class Site:
     live: tuple[str, ...]
 
     def peers(self, host: str) -> tuple[IPv4Address, ...]:
-        """The underlay addresses of all other hosts, sorted."""
-        return tuple(sorted(address for name, address in self.advertise.items() if name != host))
+        """The underlay addresses of all other hosts, sorted.
+
+        Of a host with several on the shared network all count: it sends from the primary one, whichever it advertises.
+        """
+        found = {address for name, address in self.advertise.items() if name != host}
+        for name, facts in self.facts.items():
+            if name != host and name in self.advertise:
+                found |= {a.ip for _, a in facts.addresses if self.advertise[name] in a.network}
+        return tuple(sorted(found))
 
     def known(self, host: str, facts: Facts) -> Site:
         return replace(self, facts={**self.facts, host: facts})

@@ -72,7 +72,7 @@ class Cluster:
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,
-            preexec_fn=lambda: enter_switch(self.lab.name),
+            preexec_fn=lambda: enter_switch(self.lab.name),  # noqa: PLW1509 - setns, and nothing else
             **keywords,
         )
 

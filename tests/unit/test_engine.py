@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 from captured import CAPTURES, HOSTS
 
-from provisioner import engine, session, render
+from provisioner import engine, render, session
 from provisioner.errors import CommandFailed, Locked, StepFailed, TimedOut, Unreachable
 from provisioner.model import Drift, Finding, ProofResult, Result, Severity, State
 from provisioner.steps.base import Work

@@ -12,7 +12,7 @@ IPv6: the hosts' own network is IPv4 for now, so over IPv6 nobody is a peer and 
 nftables' table is of family inet, and ip6tables gets two rules, because a socket bound to all addresses (swarm's gossip)
 listens on IPv6 as well.
 
-A peer is the address that it advertises; what it sends from another address of its own is a stranger's.
+A peer is every address that a host of the inventory has on the network of its advertised one.
 
 ufw and firewalld: our rules stand in front of theirs. Restarts of both and reloads of ufw keep or renew ours; after
 `firewall-cmd --reload` the peers are shut out until the next run, since firewalld makes its table anew (tried).

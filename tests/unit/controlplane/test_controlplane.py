@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 import pytest
-from captured import HOSTS, capture, with_file, with_http
+from captured import HOSTS, capture, with_file, with_http, with_raw
 
 from provisioner.controlplane import advertised, raft_peers, resolve
 from provisioner.controlplane.summary import summaries
@@ -80,6 +80,14 @@ class TestAdvertised:
         assert told(wanted, renamed("eth0", "br-lan"))[0] == REAL
         assert told(wanted, renamed("eth0", "br-0123456789ab"))[0] == []
         assert told(wanted, renamed("eth0", "lo1"))[0] == REAL
+
+
+def test_a_peer_is_known_by_all_its_addresses_on_the_shared_network(inventory):
+    """It advertises one, and sends from the primary one."""
+    told_of = "eth0 192.168.56.12 255.255.255.0\neth0 192.168.56.112 255.255.255.0\neth1 10.0.2.15 255.255.255.0\n"
+    facts = {**INSTALLED, "node2": with_raw(INSTALLED["node2"], addresses=told_of)}
+    site, _ = resolve(inventory(each=", advertise: 192.168.56.11{}"), facts)
+    assert [str(a) for a in site.peers("node1")] == [f"192.168.56.{n}" for n in (12, 13, 112, 113)]
 
 
 class TestUnreached:

@@ -1,0 +1,116 @@
+"""Each example inventory is run: its hosts are made in the lab as it describes them, only addresses and keys are the lab's."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.e2e.cluster import Cluster, Run
+
+if TYPE_CHECKING:
+    from provisioner.lab import Lab
+
+pytestmark = pytest.mark.lab
+
+EXAMPLES = Path(__file__).parents[2] / "inventories"
+
+
+class Example(Cluster):
+    """An example inventory on a lab's hosts."""
+
+    def adapt(self, text: str) -> None:
+        """Gives the lab's hosts the users, ports and interfaces that the inventory tells of; takes it over otherwise."""
+        self.given: dict[str, Any] = YAML(typ="safe").load(text)
+        ssh = self.given.setdefault("ssh", {})
+        known = self.folder / "known_hosts"
+        keys = self.lab.known_hosts.read_text()
+        for node, host in zip(self.lab.hosts, self.given["hosts"].values(), strict=False):
+            address = host["address"] = self.lab.address(node)
+            if port := host.get("port"):
+                self.sh(node, f"printf 'Port 22\\nPort {port}\\n' >>/etc/ssh/sshd_config; systemctl restart ssh")
+                keys += "".join(f"[{address}]:{port} {line.partition(' ')[2]}\n" for line in keys.splitlines() if line.startswith(address))
+            self._user(node, host.get("user") or ssh.get("user", "root"))
+            asked = host.get("advertise") or self.given.get("advertise")
+            if asked and asked[0].isdigit():
+                host["advertise"] = address.replace(".56.", ".56.1")
+                self.sh(node, f"ip address add {host['advertise']}/24 dev eth0")
+            elif asked:
+                self.sh(node, f"ip link set eth0 down; ip link set eth0 name {asked}; ip link set {asked} up")
+        known.write_text(keys)
+        ssh |= {"key": str(self.lab.key), "known_hosts": str(known)}
+
+    def _user(self, node: str, user: str) -> None:
+        if user != "root":
+            self.sh(
+                node,
+                f"id {user} >/dev/null 2>&1 || useradd -m -s /bin/bash {user}; install -d -o {user} -m 700 ~{user}/.ssh;"
+                f" install -o {user} -m 600 /root/.ssh/authorized_keys ~{user}/.ssh/;"
+                f" echo '{user} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/{user}",
+            )
+
+    @property
+    def inventory(self) -> Path:
+        path = self.folder / "inventory.yml"
+        with path.open("w") as file:
+            YAML(typ="safe").dump(self.given, file)
+        return path
+
+
+def proven(run: Run, hosts: int, networks: int) -> None:
+    assert run.code == 0, run.err
+    assert [len(p["pairs"]) for p in run.report["proofs"]] == [hosts * (hosts - 1)] * networks
+    assert run.proven, run.err
+
+
+@pytest.mark.parametrize("name", ["lab", "three-hosts", "vagrant"])
+def test_three_hosts(make_lab, tmp_path, name):
+    example = Example(make_lab(hosts=3), tmp_path)
+    example.adapt((EXAMPLES / f"{name}.yml").read_text())
+    proven(example.run("up"), hosts=3, networks=1)
+    assert example.run("up").report["writes"] == 0
+
+
+def test_airgapped(make_lab, tmp_path):
+    """Consul comes as a zip from the controller; the packages' source has none."""
+    example = Example(make_lab(hosts=3, image="bare"), tmp_path)
+    example.adapt((EXAMPLES / "airgapped.yml").read_text())
+    consul = base64.b64decode(make_lab(hosts=1).exec("node1", ["base64", "-w0", "/usr/bin/consul"]).stdout)
+    (tmp_path / "files").mkdir()
+    with zipfile.ZipFile(tmp_path / "files/consul.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("consul", consul)
+    for node in example.lab.hosts:
+        example.sh(node, "printf 'Package: consul\\nPin: version *\\nPin-Priority: -1\\n' >/etc/apt/preferences.d/no-consul")
+    proven(example.run("up"), hosts=3, networks=1)
+    assert example.sh("node2", "command -v consul; dpkg -s consul 2>/dev/null | wc -l").split() == ["/usr/local/bin/consul", "0"]
+    assert example.run("up").report["writes"] == 0
+
+
+def jumbo(lab: Lab, hosts: dict[str, str]) -> None:
+    """Frames of 9000 bytes on the lab's network, as the inventory says of its own."""
+    with lab.enter():
+        for node in hosts:
+            subprocess.run(["ip", "link", "set", node, "mtu", "9000"], check=True)
+    for node, interface in hosts.items():
+        lab.exec(node, ["ip", "link", "set", interface, "mtu", "9000"])
+
+
+def test_large(make_lab, tmp_path):
+    example = Example(make_lab(hosts=7), tmp_path)
+    example.adapt((EXAMPLES / "large.yml").read_text())
+    names = [h.get("advertise", "eth1") for h in example.given["hosts"].values()]
+    jumbo(example.lab, {n: "eth0" if a[0].isdigit() else a for n, a in zip(example.lab.hosts, names, strict=True)})
+    run = example.run("up")
+    proven(run, hosts=7, networks=4)
+    assert {p["network"]: p["mtu"] for p in run.report["proofs"]} == {
+        "frontend": 1450,
+        "backend": 1450,
+        "database": 1450,
+        "bulk": 8950,
+    }
+    assert example.run("up").report["writes"] == 0
