@@ -232,9 +232,9 @@ def test_two_proofs_at_the_same_time(hosts):
 
 
 def test_an_address_that_an_engine_forgot_to_give_back_is_used_again(hosts):
-    hosts.sh("node2", "head -c 10240 /dev/zero | docker import - provisioner/probe:0b0b0b-00000000-1")
-    hosts.sh("node2", "docker create --name provisioner-probe-0b0b0b-node2 --network demo provisioner/probe:0b0b0b-00000000-1 x")
-    hosts.sh("node2", "docker run -d --name provisioner-probe-0c0c0c-node2 --network demo --ip 10.99.0.253 -v /usr:/usr -v /bin:/bin -v /lib:/lib -v /lib64:/lib64 provisioner/probe:0b0b0b-00000000-1 sleep 999")
+    hosts.sh("node2", "head -c 10240 /dev/zero | docker import - provisioner/probe:0b0b0b-1-0")
+    hosts.sh("node2", "docker create --name provisioner-probe-0b0b0b-node2 --network demo provisioner/probe:0b0b0b-1-0 x")
+    hosts.sh("node2", "docker run -d --name provisioner-probe-0c0c0c-node2 --network demo --ip 10.99.0.253 -v /usr:/usr -v /bin:/bin -v /lib:/lib -v /lib64:/lib64 provisioner/probe:0b0b0b-1-0 sleep 999")
     hosts.sh("node2", "systemctl kill -s KILL docker; pkill -KILL sleep; pkill -KILL containerd; sleep 1; systemctl reset-failed docker; " + f"({ENGINE})" + "; docker rm -f provisioner-probe-0c0c0c-node2")
     assert hosts.prove().error == ""
     assert not hosts.left()
