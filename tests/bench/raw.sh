@@ -181,7 +181,7 @@ start() {
 start || {
     docker rm -f probe-${names[$1]} || docker network disconnect -f $network probe-${names[$1]} || :
     start
-} >/dev/null
+} >/dev/null 2>&1
 docker inspect -f '{{.NetworkSettings.Networks.$network.IPAddress}}' probe-${names[$1]}
 END
 }

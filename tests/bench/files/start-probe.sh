@@ -11,5 +11,5 @@ start() {
 start "$1" "$2" || {
     docker rm -f "probe-$1" || docker network disconnect -f "$2" "probe-$1" || :
     start "$1" "$2"
-} >/dev/null
+} >/dev/null 2>&1
 docker inspect -f "{{.NetworkSettings.Networks.$2.IPAddress}}" "probe-$1"
