@@ -133,7 +133,7 @@ def _advertised(
         on_it = [str(a.ip) for interface, a in facts.addresses if interface == asked]
         return (IPv4Address(on_it[0]), "") if on_it else (None, f"there is no interface {asked} with an IPv4 address")
     if address and any(address == a.ip for _, a in facts.addresses):
-        return address, ""
+        return facts.primary(address), ""  # SSH may come in by a virtual address
     if shared:
         return next(a.ip for _, a in facts.addresses if a.ip in shared), ""
     return None, "it has no address on a network that all hosts share"

@@ -35,6 +35,7 @@ CHECKS: tuple[Callable[[Site], Iterable[Finding]], ...] = (
     software.server_left_out,
     software.engine_open,
     network.wrong_interface,
+    network.secondary_advertise,
     network.loopback_advertise,
     network.duplicate_advertise,
     network.subnet_overlap,

@@ -30,6 +30,19 @@ def wrong_interface(site: Site) -> Iterator[Finding]:
             yield Finding("wrong-interface", name, what, "set `advertise` to one of these addresses, or to an interface")
 
 
+def secondary_advertise(site: Site) -> Iterator[Finding]:
+    """The kernel sends VXLAN from the network's primary address, and peers drop what comes from another than they know.
+
+    Source: Linux, drivers/net/vxlan, vxlan_snoop(): a frame that contradicts a permanent forwarding entry is dropped.
+    """
+    for name in site.live:
+        address = site.advertise.get(name)
+        primary = site.facts[name].primary(address) if address else None
+        if address and primary != address:
+            what = f"the advertised address {address} is a secondary one: the host sends VXLAN from {primary}, which peers drop"
+            yield Finding("secondary-advertise", name, what, f"set `advertise` of this host to {primary}")
+
+
 def loopback_advertise(site: Site) -> Iterator[Finding]:
     """Accepted silently by the engine, and no peer ever finds it."""
     for name in site.live:
@@ -91,13 +104,13 @@ def port_taken(site: Site) -> Iterator[Finding]:
         gossips = facts.engine.get("ClusterStore") or swarm if facts.engine else engine.active not in _DOWN
         for protocol, port, inode in facts.ports:
             if port == _VXLAN:
-                theirs = inode != 0
+                theirs = bool(facts.owner(inode))  # no process: the kernel's socket, of the overlay's devices
             elif port == _GOSSIP:
                 theirs = not gossips
             else:
                 theirs = not consul
             if theirs:
-                what = f"{port}/{protocol}, which {PORTS[port]} needs, is held by {facts.owner(inode)}"
+                what = f"{port}/{protocol}, which {PORTS[port]} needs, is held by {facts.owner(inode) or 'another program'}"
                 yield Finding("port-taken", name, what, f"stop or move it: ss -lnp 'sport = :{port}'")
 
 

@@ -328,7 +328,9 @@ class Facts:
 
     @cached_property
     def ports(self) -> tuple[tuple[str, int, int], ...]:
-        """(protocol, port, inode) of the listening sockets on the ports in PORTS; inode 0 is the kernel's own."""
+        """(protocol, port, inode) of the listening sockets on the ports in PORTS. The kernel's own have an inode too,
+        from Linux 6 on, but no process.
+        """
         found = set()
         for line in self.raw.get("ports", "").splitlines():
             if not line.startswith("/proc/net/"):
@@ -339,12 +341,19 @@ class Facts:
         return tuple(sorted(found))
 
     def owner(self, inode: int) -> str:
-        """Whose socket that is, as "nginx (process 812)"; told while Consul is not set up yet."""
+        """Whose socket that is, as "nginx (process 812)"; told while Consul is not set up yet. Empty: nobody's we know."""
         for line in self.raw.get("ports", "").splitlines():
             words = line.split(maxsplit=3)
             if words[:2] == ["owner", str(inode)]:
                 return f"{words[3]} (process {words[2]})"
-        return "another program" if inode else "the kernel, for somebody else's VXLAN device"
+        return ""
+
+    def primary(self, address: IPv4Address) -> IPv4Address:
+        """The address that the host sends from on the network of one of its addresses: the interface's first there."""
+        on = next(((name, a.network) for name, a in self.addresses if a.ip == address), None)
+        if on is None or "addresses" not in self.raw:  # not its own; or told in no order
+            return address
+        return next(a.ip for name, a in self.addresses if (name, a.network) == on)
 
     @cached_property
     def units(self) -> dict[str, Unit]:

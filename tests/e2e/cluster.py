@@ -18,6 +18,11 @@ KILLED = Path(__file__).with_name("killed.py")
 PROBE_IMAGE = "tests/box"
 
 
+def primary(old: str, new: str) -> str:
+    """A script that gives a host another primary address; the old one stays, behind it."""
+    return f"ip address del {old}/24 dev eth0; ip address add {new}/24 dev eth0; ip address add {old}/24 dev eth0"
+
+
 @dataclass
 class Run:
     """How a command ended. `report` is its JSON document, where it printed one."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ruamel.yaml import YAML
 
-from tests.e2e.cluster import Cluster, Run
+from tests.e2e.cluster import Cluster, Run, primary
 
 if TYPE_CHECKING:
     from provisioner.lab import Lab
@@ -39,7 +39,7 @@ class Example(Cluster):
             asked = host.get("advertise") or self.given.get("advertise")
             if asked and asked[0].isdigit():
                 host["advertise"] = address.replace(".56.", ".56.1")
-                self.sh(node, f"ip address add {host['advertise']}/24 dev eth0")
+                self.sh(node, primary(address, host["advertise"]))
             elif asked:
                 self.sh(node, f"ip link set eth0 down; ip link set eth0 name {asked}; ip link set {asked} up")
         known.write_text(keys)

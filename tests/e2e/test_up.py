@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import Cluster, primary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,7 +157,7 @@ def test_what_needs_a_restart_is_restarted_one_host_at_a_time(cluster):
     """Another advertised address: the engine takes it up at a start only."""
     cluster.up()
     for number, host in enumerate(NODES, 1):
-        cluster.sh(host, f"ip address add 192.168.56.{110 + number}/24 dev eth0")
+        cluster.sh(host, primary(cluster.lab.address(host), f"192.168.56.{110 + number}"))
     cluster.per_host = {f"node{n}": f", advertise: 192.168.56.{110 + n}" for n in (1, 2, 3)}
     run = cluster.run("plan")
     assert run.code == 2
@@ -173,7 +173,7 @@ def test_an_engine_that_does_not_come_back_gets_its_old_file_and_the_run_stops_t
     cluster.up()
     old = {host: cluster.file(host, "/etc/docker/daemon.json") for host in NODES}
     for number, host in enumerate(NODES, 1):
-        cluster.sh(host, f"ip address add 192.168.56.{110 + number}/24 dev eth0")
+        cluster.sh(host, primary(cluster.lab.address(host), f"192.168.56.{110 + number}"))
     refuse = '[Service]\\nExecStartPre=/bin/sh -c "! grep 192.168.56.111 /etc/docker/daemon.json"\\n'
     cluster.sh("node1", f"printf '{refuse}' >/etc/systemd/system/docker.service.d/refuse.conf; systemctl daemon-reload")
     before = {host: cluster.sh(host, "systemctl show -p MainPID docker") for host in NODES[1:]}

@@ -111,7 +111,11 @@ CASES = {
     ),
     "another overlay over the subnet": (with_http(NODE2, "networks", [*NO_DEMO, OTHER_OVERLAY]), "subnet-overlap", STOP),
     "4789 taken": (
-        with_raw(NODE2, ports=NODE2.raw["ports"] + "/proc/net/udp:  9: 00000000:12B5 00000000:0000 07 0 0 0 0 0 77 2\n"),
+        with_raw(
+            NODE2,
+            ports=NODE2.raw["ports"]
+            + "/proc/net/udp:  9: 00000000:12B5 00000000:0000 07 0 0 0 0 0 77 2\nowner 77 812 vmware\n",
+        ),
         "port-taken",
         STOP,
     ),
@@ -126,6 +130,14 @@ CASES = {
 def test_a_cause_on_one_host(site, case):
     facts, check, severity = CASES[case]
     assert set(found(site(node2=facts))) == {(check, "node2", severity)}
+
+
+def test_an_advertised_address_that_the_host_does_not_send_from(inventory):
+    two = with_raw(NODE2, addresses="eth0 192.168.56.2 255.255.255.0\neth0 192.168.56.12 255.255.255.0\n")
+    whole, _ = resolve(inventory(each=", advertise: 192.168.56.1{}"), {**SETTLED, "node2": two})
+    assert ("secondary-advertise", "node2", STOP) in found(whole)
+    whole, _ = resolve(inventory(), {**SETTLED, "node2": two})  # not asked for: the primary one is taken
+    assert str(whole.advertise["node2"]) == "192.168.56.2"
 
 
 SOUND = {
@@ -144,6 +156,12 @@ SOUND = {
     "our overlay's subnet": NODE2,
     "VXLAN of the kernel": with_raw(
         NODE2, ports=NODE2.raw["ports"] + "/proc/net/udp:  9: 00000000:12B5 00000000:0000 07 0 0 0 0 0 0 2\n"
+    ),
+    "VXLAN of a newer kernel, whose sockets have inodes": with_raw(
+        NODE2, ports=NODE2.raw["ports"] + "/proc/net/udp:  9: 00000000:12B5 00000000:0000 07 0 0 0 0 0 5503179 2\n"
+    ),
+    "the primary address of two": with_raw(
+        NODE2, addresses="eth0 192.168.56.12 255.255.255.0\neth0 192.168.56.112 255.255.255.0\n"
     ),
     "Consul data of ours": with_system(NODE2, "raft=", "yes"),
     "Consul that is just starting": with_unit(NODE2, "consul.service", ActiveState="activating"),
