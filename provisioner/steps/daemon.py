@@ -58,6 +58,7 @@ class Daemon:
             json_path=DAEMON_JSON,
             dropin_path=ENGINE_DROPIN,
             action=action,
+            enable="no" if site.facts[host].unit("docker.service").enabled else "yes",
             write="yes" if any(d.what == DAEMON_JSON for d in drift) else "no",
         )
         texts = {"restart": "restarting the engine", "start": "starting the engine", "reload": "reloading the engine"}

@@ -221,20 +221,19 @@ class TestOrder:
         ran = run(Daemon().work(whole, "node2", Daemon().drift(whole, "node2")).script)
         assert self.calls(ran) == [
             "systemctl daemon-reload",
-            "systemctl enable -q docker.service",
             "systemctl reload docker.service",
         ]
 
     def test_writing_alone_touches_no_engine(self, run, site):
         whole = site(node2=with_file(capture("settled-node2"), DAEMON_JSON, ""))
         ran = run(Daemon().work(whole, "node2", Daemon().drift(whole, "node2")).script)
-        assert self.calls(ran) == ["systemctl daemon-reload", "systemctl enable -q docker.service"]
+        assert self.calls(ran) == ["systemctl daemon-reload"]
         assert "daemon.json" in ran.files
 
     def test_enabling_alone_writes_no_daemon_json(self, run, site):
         whole = site(node2=with_unit(capture("settled-node2"), "docker.service", UnitFileState="disabled"))
         ran = run(Daemon().work(whole, "node2", Daemon().drift(whole, "node2")).script)
-        assert self.calls(ran) == ["systemctl daemon-reload", "systemctl enable -q docker.service"]
+        assert self.calls(ran) == ["systemctl enable -q docker.service"]
         assert "daemon.json" not in ran.files
 
     def test_consul_is_written_before_it_is_started(self, run, site):
@@ -242,7 +241,6 @@ class TestOrder:
         ran = run(Consul().work(whole, "node2", Consul().drift(whole, "node2")).script)
         assert [name.rsplit("/", 1)[-1] for *_, name in ran.of("mv")] == ["provisioner.json", "consul.service"]
         assert self.calls(ran) == [
-            "systemctl daemon-reload",
             "systemctl enable -q consul.service",
             "systemctl reset-failed consul.service",
             "systemctl restart consul.service",
@@ -308,7 +306,9 @@ class TestFailures:
         assert "neither with the new" in ran.stderr
 
     def test_a_unit_that_can_not_be_enabled(self, failing, site):
-        ran = failing(self.daemon(site, "reload"), "systemctl", "enable*")
+        node2 = with_unit(capture("installed-node2"), "docker.service", UnitFileState="disabled")
+        whole = site("installed", node2=node2)
+        ran = failing(Daemon().work(whole, "node2", Daemon().drift(whole, "node2")).script, "systemctl", "enable*")
         assert ran.code == 70
         assert "daemon.json" not in ran.files
         assert "can't enable docker.service" in ran.stderr
