@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 import sys
 from pathlib import Path
@@ -159,6 +160,7 @@ def _told() -> Iterator[None]:
 
 def main() -> None:
     """The command line; wrong words exit with 64, as sysexits.h has it."""
+    gc.set_threshold(50_000)  # a run is short: looking for garbage among the imports costs more than it finds
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of an exception: the terminal is left clean
     try:
         code = app(standalone_mode=False)

@@ -51,10 +51,11 @@ _UNITS = ("docker.service", "consul.service", firewall.UNIT)
 _UNIT_KEYS = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,FragmentPath,ExecStart"
 PORTS = {7946: "gossip", 4789: "VXLAN", 8300: "Consul", 8301: "Consul", 8500: "Consul"}
 
+# Without perl's module Socket, which takes as long to load as the rest of the script: Linux's own numbers instead.
 _HTTP = r"""
-use Socket; my $mark = shift; my %silent;
+my $mark = shift; my %silent; my ($unix, $inet, $stream, $datagram) = (1, 2, 1, 2);
 print "\n$mark addresses\n";
-if (socket my $s, PF_INET, SOCK_DGRAM, 0) {
+if (socket my $s, $inet, $datagram, 0) {
   my $wide = length pack("P", 0) == 8; my $buffer = "\0" x 65520;               # netdevice(7)
   my $all = pack $wide ? "i x4 P" : "i P", length $buffer, $buffer;
   ioctl $s, 0x8912, $all;                                                      # SIOCGIFCONF: in the kernel's order
@@ -62,7 +63,7 @@ if (socket my $s, PF_INET, SOCK_DGRAM, 0) {
     my $asked = substr $buffer, $at, $wide ? 40 : 32;
     my ($name, $address) = unpack "Z16 x4 a4", $asked;
     my $mask = ioctl($s, 0x891b, $asked) ? substr $asked, 20, 4 : "\377" x 4;   # SIOCGIFNETMASK
-    print "$name ", inet_ntoa($address), " ", inet_ntoa($mask), "\n";
+    print "$name ", join(".", unpack "C4", $address), " ", join(".", unpack "C4", $mask), "\n";
   }
 }
 for (@ARGV) {
@@ -70,8 +71,9 @@ for (@ARGV) {
   eval {
     die "timeout\n" if $silent{$where};
     local $SIG{ALRM} = sub { die "timeout\n" }; alarm 5;
-    my $to = $where =~ m{^/} ? sockaddr_un($where) : sockaddr_in($where, INADDR_LOOPBACK);
-    my $s; socket($s, $where =~ m{^/} ? PF_UNIX : PF_INET, SOCK_STREAM, 0) && connect($s, $to) or die "$!\n";
+    my $local = $where =~ m{^/};
+    my $to = $local ? pack("S a108", $unix, $where) : pack("S n C4 x8", $inet, $where, 127, 0, 0, 1);
+    my $s; socket($s, $local ? $unix : $inet, $stream, 0) && connect($s, $to) or die "$!\n";
     syswrite $s, "GET $path HTTP/1.0\r\nHost: localhost\r\n\r\n";
     1 while sysread $s, $body, 65536, length $body;
     alarm 0;
