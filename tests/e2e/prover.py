@@ -5,6 +5,7 @@ Arguments: the inventory, the run, the deadline in seconds. Last line: the resul
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from provisioner.transport import Connection, connect_all
 
 
 def main(path: str, run: str, deadline: str) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # CI may start us with Ctrl-C ignored
     inventory = load(Path(path))
     found = connect_all([inventory.target(name) for name in inventory.hosts])
     connections = {name: each for name, each in found.items() if isinstance(each, Connection)}
