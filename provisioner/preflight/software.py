@@ -102,6 +102,9 @@ def server_left_out(site: Site) -> Iterator[Finding]:
     """Servers in place can't be left out by half or more: without a majority of raft's peers the store is lost."""
     peers = raft_peers({name: site.facts[name] for name in site.live})
     staying = peers & {site.advertise[name] for name in site.servers if name in site.advertise}
+    for name in site.servers:  # a server that is to advertise another of its addresses is none that leaves
+        if name in site.live:
+            staying |= peers & {address.ip for _, address in site.facts[name].addresses}
     names = {address: name for name, address in site.advertise.items()}
     left_out = ", ".join(names.get(address, str(address)) for address in sorted(peers - staying))
     if left_out:

@@ -26,6 +26,7 @@ from provisioner.inventory import load
 from provisioner.model import State
 from provisioner.proofs import overlay
 from provisioner.transport import Connection, connect_all
+from tests.e2e.cluster import STALE_PEERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -305,6 +306,7 @@ def test_the_engine_is_restarted_meanwhile(hosts):
     hosts.clean_within(60)
 
 
+@STALE_PEERS
 def test_what_a_power_cut_left_is_taken_away_by_the_next_proof(hosts):
     """All processes at once, as with a power cut: the container is there when the engine comes back, and the image."""
     with hosts.controller() as process:
