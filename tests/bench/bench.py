@@ -30,6 +30,7 @@ from provisioner.lab import Lab
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+SETTLE = 7  # seconds between jobs: engines tidy up for a while after a network's last container has gone
 PATIENCE = 600  # seconds for one command
 TRIES = 3  # for a command that fails; that it failed is told
 
@@ -72,8 +73,10 @@ class Bench:
         """First and second up, and plan on what they settled: every contender on fresh hosts."""
         for contender in self.contenders:
             if self._first(contender):
+                time.sleep(SETTLE)
                 self._timed(contender, "second", contender.up)
                 if contender.plan:
+                    time.sleep(SETTLE)
                     self._timed(contender, "plan", contender.plan)
 
     def _first(self, contender: Contender) -> bool:
