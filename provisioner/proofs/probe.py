@@ -23,6 +23,10 @@ _SHORTEST = 10.0  # seconds that a second probe in one place gets at least
 _END = 20.0  # seconds for a container and its image to be removed
 _INTERRUPTED = 5.0  # seconds that Ctrl-C waits for that
 _LABEL = 63  # characters: the longest name in DNS
+# Engine 20.10 that went down hard (power cut, SIGKILL) with a container on the network: when it starts, it looks for the
+# namespace of that time, and remembers that there is none. Seen; it is mended by one more start without the container.
+_LOST_SANDBOX = "could not get network sandbox"
+_RESTART = "systemctl restart docker: it went down hard, and forgets the network's old namespace only when started again"
 _LOST = "look at the host and at the network between; the probe ends by itself"
 
 
@@ -208,7 +212,7 @@ class Probe:
     def _ended(self, stream: Stream) -> None:
         result = stream.finish(_END)
         what, cure = _told(result.stderr) or (_last_words(result.stderr) or f"exit code {result.code}", "")
-        self._fail(what, cure or "look at: journalctl -u docker")
+        self._fail(what, cure or (_RESTART if _LOST_SANDBOX in what else "look at: journalctl -u docker"))
 
     def _fail(self, what: str, cure: str) -> None:
         self.evidence.error, self.evidence.cure = what, cure

@@ -26,7 +26,6 @@ from provisioner.inventory import load
 from provisioner.model import State
 from provisioner.proofs import overlay
 from provisioner.transport import Connection, connect_all
-from tests.e2e.cluster import STALE_PEERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +41,8 @@ STORE = """set -e
 mkdir -p /etc/docker
 printf '%s' '{config}' >/etc/docker/daemon.json
 systemctl stop docker.socket docker
-systemd-run --quiet --unit store consul agent {role} -node={name} -data-dir=/var/lib/store -bind={address} \
+{agent}"""
+AGENT = """systemd-run --quiet --unit store consul agent {role} -node={name} -data-dir=/var/lib/store -bind={address} \
     -client=127.0.0.1 -retry-interval=1s
 for i in $(seq 300); do curl -sf http://127.0.0.1:8500/v1/status/leader | grep -q : && break; sleep 0.1; done
 """
@@ -131,7 +131,8 @@ def hosts(make_lab, tmp_path_factory) -> Hosts:
         address = lab.address(name)
         config = {"cluster-store": "consul://127.0.0.1:8500", "cluster-advertise": f"{address}:2376"}
         role = "-server -bootstrap-expect=1" if name == "node1" else f"-retry-join={first}"
-        lab.exec(name, STORE.format(config=json.dumps(config), role=role, name=name, address=address), timeout=120)
+        agent = AGENT.format(role=role, name=name, address=address)
+        lab.exec(name, STORE.format(config=json.dumps(config), agent=agent), timeout=120)
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(store, lab.hosts))
@@ -306,7 +307,6 @@ def test_the_engine_is_restarted_meanwhile(hosts):
     hosts.clean_within(60)
 
 
-@STALE_PEERS
 def test_what_a_power_cut_left_is_taken_away_by_the_next_proof(hosts):
     """All processes at once, as with a power cut: the container is there when the engine comes back, and the image."""
     with hosts.controller() as process:
@@ -316,14 +316,16 @@ def test_what_a_power_cut_left_is_taken_away_by_the_next_proof(hosts):
             time.sleep(0.05)
         process.kill()
     hosts.lab.start("node3")
-    hosts.lab.exec(
-        "node3",
-        f"systemctl stop docker; systemd-run --quiet --unit store consul agent -retry-join={hosts.lab.address('node1')}"
-        f" -node=node3 -data-dir=/var/lib/store -bind={hosts.lab.address('node3')} -client=127.0.0.1 -retry-interval=1s;"
-        " for i in $(seq 300); do curl -sf http://127.0.0.1:8500/v1/status/leader | grep -q : && break; sleep 0.1; done;"
-        " systemctl start docker",
-        timeout=180,
-    )
+    hosts.lab.exec("node3", "systemctl stop docker.socket docker")
+    role, address = f"-retry-join={hosts.lab.address('node1')}", hosts.lab.address("node3")
+    hosts.lab.exec("node3", AGENT.format(role=role, name="node3", address=address), timeout=120)
+    hosts.lab.exec("node3", ENGINE, timeout=120)
     result = hosts.prove()
+    if result.error:  # the engine has not got over it by itself; then the proof knows what to do
+        assert failed(result) == {p for p in ((q.source, q.target) for q in result.pairs) if "node3" in p}
+        assert "on node3: systemctl restart docker" in result.error
+        hosts.clean_within(20)
+        hosts.lab.exec("node3", f"systemctl reset-failed docker; systemctl stop docker.socket docker; {ENGINE}", timeout=120)
+        result = hosts.prove()
     assert result.error == ""
-    assert not hosts.left()
+    hosts.clean_within(10)
