@@ -152,6 +152,12 @@ def test_dockers_own_last_words(prove):
     assert "Error response from daemon: network demo not found." in result.pairs[0].detail
 
 
+def test_an_engine_that_went_down_hard_is_to_be_restarted(prove):
+    stderr = "docker: Error response from daemon: network sandbox join failed: could not get network sandbox (oper true): x\n"
+    result = prove(Host(1), Host(2, lines=[], ended=True, result=Result(125, "", stderr)))
+    assert "on node2: systemctl restart docker" in result.error
+
+
 def test_a_start_that_takes_too_long(prove):
     result = prove(Host(1), Host(2, lines=[], patience=0.1), start=0.1)
     assert "it did not start within 0.1 seconds" in result.pairs[0].detail
