@@ -190,5 +190,5 @@ def _unsettled(step: Step, name: str, drift: tuple[Drift, ...]) -> StepFailed:
         host=name,
         tried=step.title,
         answer="\n".join(lines),
-        cure="look at the log of the service (journalctl -u consul -u docker) and run again",
+        cure=step.cure,
     )

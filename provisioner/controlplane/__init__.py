@@ -51,6 +51,13 @@ class Site:
     def without(self, hosts: frozenset[str]) -> Site:
         return replace(self, live=tuple(name for name in self.live if name not in hosts))
 
+    def strangers(self, host: str) -> tuple[str, ...]:
+        """The live hosts whose engines this one's does not know from gossip; none where that can't be told."""
+        known = self.facts[host].gossip
+        if known is None:
+            return ()
+        return tuple(name for name in self.live if self.advertise.get(name) not in known)
+
     @property
     def quorum(self) -> int:
         """How many servers must live for the store to have a leader."""

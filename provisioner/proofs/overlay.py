@@ -58,13 +58,14 @@ def prove(
         ready = [probe for probe in probes if not probe.evidence.error]
         crew.all(lambda probe: probe.go(ready))
         crew.all(Probe.end)
-    return _result(network, probes, limit)
+    apart = {name: strangers for name in names if (strangers := site.strangers(name))}
+    return _result(network, probes, limit, apart)
 
 
-def _result(network: str, probes: list[Probe], limit: float) -> ProofResult:
+def _result(network: str, probes: list[Probe], limit: float, apart: Mapping[str, tuple[str, ...]]) -> ProofResult:
     found = {probe.name: probe.evidence for probe in probes}
     result = pairs(found)
-    error = trouble(network, found, result)
+    error = trouble(network, found, result, apart)
     last = max((seconds for evidence in found.values() for seconds in evidence.seen.values()), default=0.0)
     return ProofResult(
         proof=NAME,

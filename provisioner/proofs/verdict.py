@@ -78,8 +78,13 @@ def _direction(source: str, target: str, found: Mapping[str, Evidence], numbers:
             return "though datagrams pass in both directions"
 
 
-def trouble(network: str, found: Mapping[str, Evidence], result: Sequence[Pair]) -> str:
-    """The text of an error for the pairs that are not proven; "" when all are."""
+def trouble(
+    network: str, found: Mapping[str, Evidence], result: Sequence[Pair], apart: Mapping[str, Sequence[str]] | None = None
+) -> str:
+    """The text of an error for the pairs that are not proven; "" when all are.
+
+    apart: host -> the hosts that its engine did not know from gossip before the proof.
+    """
     failed = [pair for pair in result if not pair.proven]
     if not failed:
         return ""
@@ -89,14 +94,20 @@ def trouble(network: str, found: Mapping[str, Evidence], result: Sequence[Pair])
     answer = [f"{', '.join(ways[:3])}{' ...' if len(ways) > 3 else ''}: {why}" for why, ways in details.items()]  # noqa: PLR2004
     if len(answer) > _WAYS:
         answer[_WAYS:] = [f"and {len(failed) - _WAYS} more"]
+    answer += [f"the engine of {name} does not know {', '.join(strangers)} from gossip" for name, strangers in (apart or {}).items()]
     what = f"the network {network} is not proven: {len(failed)} of {len(result)} pairs failed"
-    return str(ProvisionerError(what, answer="\n".join(answer), cure="; ".join(_cures(network, found, failed))))
+    return str(ProvisionerError(what, answer="\n".join(answer), cure="; ".join(_cures(network, found, failed, apart=bool(apart)))))
 
 
-def _cures(network: str, found: Mapping[str, Evidence], failed: Sequence[Pair]) -> list[str]:
+def _cures(network: str, found: Mapping[str, Evidence], failed: Sequence[Pair], *, apart: bool) -> list[str]:
     cures = [f"on {name}: {evidence.cure}" for name, evidence in found.items() if evidence.cure]
     unreached = [pair for pair in failed if all(found[name].address for name in (pair.source, pair.target))]
-    if any(pair.address is None for pair in unreached):
+    if apart and any(pair.address is None for pair in unreached):
+        cures.append(
+            "run `provisioner up`, which brings the engines together again; if they stay apart, something keeps 7946/tcp or"
+            " 7946/udp from passing between these hosts"
+        )
+    elif any(pair.address is None for pair in unreached):
         cures.append(
             "see that 4789/udp (data), 7946/tcp and 7946/udp (gossip) pass between these hosts, both ways; if they do,"
             " an engine may remember what is no longer true, and forgets it when it is restarted"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from provisioner.steps.consul import Consul
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.firewall import Firewall
+from provisioner.steps.gossip import Gossip
 from provisioner.steps.networks import Networks
 from provisioner.steps.packages import Packages
 
@@ -18,5 +19,6 @@ STEPS: tuple[Step, ...] = (
     Firewall(),  # the cluster's ports are open to its hosts, and to them only
     Consul(),  # an agent on every host, and a leader
     Daemon(),  # daemon.json names the store, and the running engine has joined it
+    Gossip(),  # the engines know one another
     Networks(),  # one network of each name, the same on every host
 )

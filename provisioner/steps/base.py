@@ -44,6 +44,7 @@ class Step(Protocol):
 
     reads: the sections of the facts that tell its state; they are read again after a repair.
     patience: seconds in which hosts may still come to the wanted state by themselves after the repair.
+    cure: what to do about a host that does not.
     """
 
     @property
@@ -54,6 +55,8 @@ class Step(Protocol):
     def reads(self) -> tuple[str, ...]: ...
     @property
     def patience(self) -> float: ...
+    @property
+    def cure(self) -> str: ...
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         """What differs between wanted and found. Pure. Raises StepFailed where the found state must not be touched."""

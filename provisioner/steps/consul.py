@@ -33,6 +33,7 @@ class Consul:
     title = "Consul agent on every host, with a leader"
     reads = ("files", "units", "http", "ports")
     patience = 30.0
+    cure = "look at its log (journalctl -u consul), and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         facts = site.facts[host]

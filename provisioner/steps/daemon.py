@@ -32,6 +32,7 @@ class Daemon:
     title = "Engine on the store"
     reads = ("files", "units", "http", "ports")
     patience = 30.0
+    cure = "look at its log (journalctl -u docker), and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         facts = site.facts[host]

@@ -26,6 +26,7 @@ class Firewall:
     title = "Firewall"
     reads = ("firewall", "files", "units")
     patience = 0.0
+    cure = "look at: systemctl status provisioner-firewall, and who else sets rules there"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         port = site.inventory.target(host).port

@@ -26,6 +26,7 @@ class Packages:
     title = "Engine and store installed"
     reads = system_facts.ALL  # an engine that was just installed has changed rules, units and routes
     patience = 0.0
+    cure = "look at what apt says of these packages on the host, and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         programs = site.facts[host].programs

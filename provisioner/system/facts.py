@@ -19,7 +19,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from provisioner.system import firewall
+from provisioner.system import firewall, gossip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,7 +31,7 @@ CONSUL_JSON = "/etc/consul.d/provisioner.json"
 CONSUL_UNIT = "/etc/systemd/system/consul.service"
 CONSUL_LOADED = "/run/provisioner-consul.loaded"  # unit and configuration as the running agent found them at its start
 
-_PROGRAMS = ("apt-get", "consul", "dockerd", "iptables", "nft", "perl", "systemctl", "unzip")
+_PROGRAMS = ("apt-get", "consul", "dockerd", "iptables", "nft", "perl", "systemctl")
 _FILES = (
     "/etc/os-release",
     "/etc/machine-id",
@@ -46,8 +46,9 @@ _FILES = (
     CONSUL_UNIT,
     CONSUL_LOADED,
     *firewall.FILES,
+    *gossip.FILES,
 )
-_UNITS = ("docker.service", "consul.service", firewall.UNIT)
+_UNITS = ("docker.service", "consul.service", firewall.UNIT, gossip.UNIT)
 _UNIT_KEYS = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,FragmentPath,ExecStart"
 PORTS = {7946: "gossip", 4789: "VXLAN", 8300: "Consul", 8301: "Consul", 8500: "Consul"}
 
@@ -80,6 +81,17 @@ for (@ARGV) {
   };
   if ($@) { $body = "000 $@"; $silent{$where} = $@ eq "timeout\n" } else { $body =~ s{^HTTP/\S+ (\d+).*?\r\n\r\n}{$1 }s }
   print "\n$mark http:$name\n$body\n";
+}
+if (open my $tcp, "<", "/proc/net/tcp") {                                      # templates/gossip.pl tells what is asked
+  my ($own) = map { /: ([0-9A-F]{8}):1F0A 0{8}:0000 0A / } <$tcp>; my $body = "";
+  eval {
+    local $SIG{ALRM} = sub { die }; alarm 2;
+    my $s; socket($s, $inet, $stream, 0) && connect($s, pack "S n L x8", $inet, 7946, hex $own) or die;
+    syswrite $s, "\x06\x83\xa5Nodes\0\xacUserStateLen\0\xa4Join\xc2";
+    1 while length $body < 16384 && sysread $s, $body, 16384, length $body;
+  } if $own;
+  alarm 0;
+  print "\n$mark gossip\n", unpack("H*", $body), "\n";
 }
 """
 # An engine that is stopped is not asked: its socket is systemd's, which would start it.
@@ -390,6 +402,11 @@ class Facts:
         """The running engine's /info, or nothing."""
         body = self.http("info").body
         return body if isinstance(body, dict) else {}
+
+    @cached_property
+    def gossip(self) -> frozenset[IPv4Address] | None:
+        """The advertised addresses of the engines that this one knows, its own among them; None: it takes no part."""
+        return gossip.members(bytes.fromhex(self.raw.get("gossip", "").strip())) or None
 
     @cached_property
     def engine_version(self) -> str:

@@ -9,17 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from provisioner.lab import Lab, enter_switch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-STALE_PEERS = pytest.mark.xfail(
-    strict=False,
-    reason="now and then dockerd 20.10.5 keeps peers or namespaces that are gone after a hard restart; not mended yet",
-)
 KILLED = Path(__file__).with_name("killed.py")
 PROBE_IMAGE = "tests/box"
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.cluster import STALE_PEERS, Cluster
+from tests.e2e.cluster import Cluster
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
 
@@ -23,7 +23,6 @@ def engines_can_start(cluster: Cluster) -> None:
         list(pool.map(restart, cluster.lab.hosts))
 
 
-@STALE_PEERS
 @pytest.mark.parametrize(("when", "hosts"), [("answered", 3), ("sent", 2)])
 def test_killed_at_every_write(make_lab, tmp_path, when, hosts):
     number = 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.cluster import STALE_PEERS, Cluster
+from tests.e2e.cluster import Cluster
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,7 +136,6 @@ def test_from_two_hosts_to_three_the_store_grows_from_one_server_to_three(cluste
     assert cluster.up().report["writes"] == 0
 
 
-@STALE_PEERS
 def test_after_a_power_cut_of_all_hosts_everything_comes_back_by_itself(cluster):
     cluster.up()
     for host in NODES:

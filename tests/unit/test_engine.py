@@ -124,6 +124,7 @@ class Step:
     title: str = "A step"
     reads: tuple[str, ...] = ("units",)
     patience: float = 0.0
+    cure: str = "mend it"
 
     def drift(self, site, host):
         if host == self.refuses:

@@ -64,7 +64,7 @@ class TestAdvertised:
         assert [f[:2] for f in findings] == [("advertise", name) for name in HOSTS]
 
     def test_no_shared_network(self, inventory):
-        facts = {"node1": capture("bare"), "node2": with_file(capture("installed-node2"), "/proc/net/fib_trie", "")}
+        facts = {"node1": capture("bare"), "node2": with_raw(capture("installed-node2"), addresses="lo 127.0.0.1 255.0.0.0\n")}
         found, findings = told(inventory(2, address=SSH_BY_NAME), facts)
         assert found == []
         assert [f[1] for f in findings] == ["node1", "node2"]
@@ -72,7 +72,7 @@ class TestAdvertised:
     def test_bridges_of_people_count_and_those_of_the_engine_do_not(self, inventory):
         def renamed(old, new):
             return {
-                name: with_file(facts, "/proc/net/route", facts.files["/proc/net/route"].replace(old, new))
+                name: with_raw(facts, addresses=facts.raw["addresses"].replace(old, new))
                 for name, facts in INSTALLED.items()
             }
 

@@ -84,7 +84,7 @@ CASES = {
         "flag-conflict",
         STOP,
     ),
-    "somebody's Consul": (with_file(NODE2, CONSUL_JSON, ""), "foreign-consul", STOP),
+    "somebody's Consul": (with_system(with_file(NODE2, CONSUL_JSON, ""), "raft=", None), "foreign-consul", STOP),
     "somebody's Consul data": (with_system(capture("installed-node2"), "raft=", "yes"), "foreign-consul-data", STOP),
     "an open engine": (
         with_file(NODE2, DAEMON_JSON, '{"hosts": ["tcp://0.0.0.0:2375", "tcp://127.0.0.1:2375", "fd://"]}\n'),

@@ -14,6 +14,7 @@ from provisioner.controlplane import Site
 from provisioner.errors import TimedOut, Unreachable
 from provisioner.model import Result, State
 from provisioner.proofs import overlay
+from provisioner.system.facts import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +100,8 @@ class Host:
 def prove(inventory) -> Callable[..., overlay.ProofResult]:
     def run(*hosts: Host, total: int = 3, **options: object):
         found: Inventory = inventory(total)
-        site = Site(found, {}, {}, (), tuple(host.name for host in hosts))
+        names = tuple(host.name for host in hosts)
+        site = Site(found, dict.fromkeys(names, Facts({})), {}, (), names)
         said: list[tuple[str, str]] = []
         return overlay.prove(
             site, {host.name: host for host in hosts}, "demo", run="abcdef", observer=lambda *s: said.append(s), **options

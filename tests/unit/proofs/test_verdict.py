@@ -121,3 +121,11 @@ def test_an_error_fits_on_a_page(found):
     assert "870 of 870" in text
     assert len(text.splitlines()) < 14
     assert max(map(len, text.splitlines()[:-1])) < 200
+
+
+def test_engines_that_do_not_know_one_another_are_the_cause(found):
+    lack(found["node1"], 2, **ALL)
+    text = trouble("demo", found, pairs(found), {"node1": ("node2",)})
+    assert "the engine of node1 does not know node2 from gossip" in text
+    assert "run `provisioner up`" in text
+    assert "4789" not in text

@@ -1,0 +1,93 @@
+"""The engines of all hosts know one another: without it the overlay is on every host, and no packet passes.
+
+An engine tries a neighbour once. Engines that start or join the store at the same moment may stay apart for ever, each
+with the same networks listed; so may one whose 7946 was blocked for a moment. A unit brings them together at every start
+of an engine, and this step does where it finds them apart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provisioner import render
+from provisioner.model import Drift
+from provisioner.steps.base import Work
+from provisioner.system import gossip
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provisioner.controlplane import Site
+    from provisioner.transport import Connection
+
+
+class Gossip:
+    name = "gossip"
+    title = "Engines that know one another"
+    reads = ("files", "units", "http")
+    patience = 15.0
+    cure = "see that 7946/tcp and 7946/udp pass between this host and the others, both ways, and run again"
+
+    def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
+        facts = site.facts[host]
+        drift = [
+            Drift(path, facts.files.get(path, ""), text, is_file=True)
+            for path, text in _files(site, host).items()
+            if facts.files.get(path, "") != text
+        ]
+        if not facts.unit(gossip.UNIT).enabled:
+            drift.append(Drift(f"{gossip.UNIT} at boot", "off", "on"))
+        if facts.gossip is None:
+            drift.append(Drift("the engine's gossip", "none", "with all hosts", pending=True))
+        elif strangers := _strangers(site, host):
+            drift.append(Drift("the engine's gossip", "without " + ", ".join(strangers), "with all hosts"))
+        return tuple(drift)
+
+    def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
+        files = _files(site, host)
+        script = render.script(
+            "gossip.sh.j2",
+            unit=gossip.UNIT,
+            unit_path=gossip.UNIT_FILE,
+            unit_text=files[gossip.UNIT_FILE],
+            program_path=gossip.PROGRAM,
+            program=files[gossip.PROGRAM],
+        )
+        return Work(script, "bringing the engines together", deadline=180.0)
+
+    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
+        pass
+
+
+def _files(site: Site, host: str) -> dict[str, str]:
+    own = site.advertise[host]
+    others = sorted(address for name, address in site.advertise.items() if name != host)
+    return {
+        gossip.PROGRAM: render.text("gossip.pl"),
+        gossip.UNIT_FILE: render.text("gossip.service.j2", program=gossip.PROGRAM, addresses=[own, *others]),
+    }
+
+
+def _strangers(site: Site, host: str) -> list[str]:
+    """The hosts that this one's engine does not know, of those it should.
+
+    Where the engines are apart, it is the smaller part that lacks the others: of a host that is cut off nobody else is
+    to blame, and nobody else is to drop out.
+    """
+    main = _largest_part(site)
+    return [name for name in site.strangers(host) if host not in main or name in main]
+
+
+def _largest_part(site: Site) -> set[str]:
+    """The largest group of live hosts that know one another, through others too; the first of several."""
+    strangers = {name: set(site.strangers(name)) for name in site.live}
+    parts: list[set[str]] = []
+    left = set(site.live)
+    for first in site.live:
+        part, edge = set(), {first} & left
+        while edge:
+            part |= edge
+            left -= edge
+            edge = {new for new in left for old in edge if new not in strangers[old] and old not in strangers[new]}
+        parts.append(part)
+    return max(parts, key=len, default=set())

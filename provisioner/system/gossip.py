@@ -1,0 +1,57 @@
+"""The engines' gossip in kv mode: serf on 7946, whose members are the hosts that an engine can send packets to.
+
+`/info` does not tell who they are. The engine itself does: memberlist, which serf is made of, answers each state that it
+is told with its own (push/pull over TCP), compressed by LZW. See templates/gossip.pl, and memberlist's net.go.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address
+
+PORT = 7946
+UNIT = "provisioner-gossip.service"
+UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+PROGRAM = "/etc/provisioner/gossip.pl"
+FILES = (PROGRAM, UNIT_FILE)
+
+_COMPRESSED = b"\x82\xa4Algo\x00\xa3Buf"  # a map of two, in msgpack; algorithm 0 is LZW
+_MEMBER = re.compile(rb"\x87\xa4Addr\xa4(.{4})\xabIncarnation.{1,9}?\xa4Meta.*?\xa4Name.*?\xa5State(.)", re.DOTALL)
+_ALIVE, _SUSPECT = 0, 1  # a member that missed one packet is suspected for some seconds
+_CLEAR, _END = 256, 257
+_WIDEST = 12  # bits of a code
+
+
+def members(answer: bytes) -> frozenset[IPv4Address]:
+    """The addresses of all that the engine counts as alive, itself among them. A cut answer tells as many as it has."""
+    kind, _, rest = answer.partition(_COMPRESSED)
+    if rest and kind == b"\x09":
+        head = {0xDA: 3, 0xDB: 5, 0xC5: 3, 0xC6: 5, 0xC4: 2, 0xD9: 2}.get(rest[0], 1)  # msgpack's raw and bin lengths
+        answer = _expanded(rest[head:])
+    found = _MEMBER.findall(answer)
+    return frozenset(IPv4Address(address) for address, state in found if state[0] in {_ALIVE, _SUSPECT})
+
+
+def _expanded(data: bytes) -> bytes:
+    """LZW, least significant bit first, codes of 9 to 12 bits (as in GIF; Go's compress/lzw)."""
+    first = [bytes([n]) for n in range(256)] + [b"", b""]
+    table, before, out = list(first), b"", bytearray()
+    bits = held = 0
+    for byte in data:
+        bits |= byte << held
+        held += 8
+        width = min(max(len(table).bit_length(), 9), _WIDEST)
+        if held < width:
+            continue
+        code, bits, held = bits & ((1 << width) - 1), bits >> width, held - width
+        if code == _END:
+            break
+        if code == _CLEAR:
+            table, before = list(first), b""
+            continue
+        entry = table[code] if code < len(table) else before + before[:1]
+        if before and len(table) < 1 << _WIDEST:
+            table.append(before + entry[:1])
+        out += entry
+        before = entry
+    return bytes(out)
