@@ -1,7 +1,6 @@
 """Every error of the project, as one tree.
 
 ProvisionerError
-├── UsageError                wrong words on the command line (exit 64)
 ├── InventoryError            all that is wrong with an inventory, at once (exit 64)
 ├── TransportError
 │   ├── Unreachable           no answer on the network; the only one that is retried
@@ -49,12 +48,6 @@ class ProvisionerError(Exception):
         if self.cure:
             lines.append(f"  next:  {self.cure}")
         return "\n".join(lines)
-
-
-class UsageError(ProvisionerError):
-    """Wrong words on the command line."""
-
-    exit_code = 64
 
 
 class InventoryError(ProvisionerError):

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from provisioner.lab.recipes import Recipe
 
 BUILD_DEADLINE = 1200  # seconds; half a minute on a good line
-FALLBACK_MIRROR = "http://deb.debian.org/debian"
 
 
 def images_dir() -> Path:
@@ -130,7 +129,7 @@ def _bootstrap(recipe: Recipe, building: Path) -> None:
         *repository.download_hooks(recipe.offered, building / "packages"),
         recipe.suite,
         str(building / "root"),
-        mirror,
+        *filter(None, [mirror]),
     ]
     try:
         answer = communicate(argv, timeout=BUILD_DEADLINE)
@@ -143,7 +142,7 @@ def _bootstrap(recipe: Recipe, building: Path) -> None:
 def _failed(recipe: Recipe, mirror: str, answer: str) -> LabError:
     return LabError(
         f"the image {recipe.name} could not be built",
-        tried=f"mmdebstrap {recipe.suite} from {mirror}",
+        tried=f"mmdebstrap {recipe.suite} from {mirror or 'its own default mirror'}",
         answer=answer,
         cure="if the mirror does not have this suite, set PROVISIONER_LAB_MIRROR to one that does",
     )
@@ -165,14 +164,14 @@ def _settle(recipe: Recipe, root: Path) -> None:
 
 
 def find_mirror() -> str:
-    """The Debian mirror that this machine's apt uses; Debian's own when it uses none."""
+    """The Debian mirror that this machine's apt uses; "" where it uses none, and mmdebstrap then takes its default."""
     columns = "$(ORIGIN)|$(LABEL)|$(REPO_URI)"
     listing = run(["apt-get", "indextargets", "--format", columns, "Created-By: Packages"])
     for line in listing.splitlines():
         origin, label, uri = line.split("|", 2)
         if origin == label == "Debian" and uri.startswith(("http://", "https://")):
             return uri.rstrip("/")
-    return FALLBACK_MIRROR
+    return ""
 
 
 def _proxy_options() -> list[str]:

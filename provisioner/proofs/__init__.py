@@ -2,5 +2,3 @@
 
 overlay: every host reaches every other one over an overlay network, by name and by address, at full packet size.
 """
-
-PROOFS = ("overlay",)

@@ -5,13 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from provisioner.model import Drift
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from provisioner.controlplane import Site
-    from provisioner.model import Drift
+    from provisioner.system.facts import Facts
     from provisioner.transport import Connection
+
+
+def differing(facts: Facts, wanted: Mapping[str, str]) -> list[Drift]:
+    """The files (path -> text) that are otherwise on the host, or not there."""
+    found = {path: facts.files.get(path, "") for path in wanted}
+    return [Drift(path, found[path], text, is_file=True) for path, text in wanted.items() if found[path] != text]
 
 
 @dataclass(frozen=True)

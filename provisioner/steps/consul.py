@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from provisioner import render
 from provisioner.errors import StepFailed
 from provisioner.model import Drift
-from provisioner.steps.base import Work
+from provisioner.steps.base import Work, differing
 from provisioner.stores.consul import program_path, wait_for_leader
 from provisioner.system.facts import CONSUL_JSON, CONSUL_LOADED, CONSUL_UNIT
 
@@ -38,11 +38,7 @@ class Consul:
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         facts = site.facts[host]
         wanted = {CONSUL_JSON: _json(site, host), CONSUL_UNIT: _unit(site, facts)}
-        drift = [
-            Drift(path, facts.files.get(path, ""), text, is_file=True)
-            for path, text in wanted.items()
-            if facts.files.get(path, "") != text
-        ]
+        drift = differing(facts, wanted)
         unit = facts.unit("consul.service")
         if unit.active not in {"active", "activating"}:
             drift.append(Drift("consul.service", unit.active, "active", note="start"))

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from provisioner import render
 from provisioner.errors import StepFailed
 from provisioner.model import Drift
-from provisioner.steps.base import Work
+from provisioner.steps.base import Work, differing
 from provisioner.stores.consul import program_path, url
+from provisioner.system import gossip
 from provisioner.system.daemon_json import parse
 from provisioner.system.facts import DAEMON_JSON, ENGINE_DROPIN
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection
 
-_GOSSIP = 7946
 _ADVERTISED_PORT = 2376  # a placeholder: only the address matters to the overlay (libnetwork)
 
 
@@ -39,9 +39,7 @@ class Daemon:
         _refuse_unfit(host, facts)
         old, new = facts.files.get(DAEMON_JSON, ""), wanted_daemon_json(site, host)
         drift = [Drift(DAEMON_JSON, old, new, is_file=True)] if parse(host, old) != parse(host, new) else []
-        dropin = _dropin(site, facts)
-        if facts.files.get(ENGINE_DROPIN, "") != dropin:
-            drift.append(Drift(ENGINE_DROPIN, facts.files.get(ENGINE_DROPIN, ""), dropin, is_file=True))
+        drift += differing(facts, {ENGINE_DROPIN: _dropin(site, facts)})
         drift += _running(facts, settings(site, host))
         if not facts.unit("docker.service").enabled:
             drift.append(Drift("docker.service at boot", "off", "on"))
@@ -110,6 +108,6 @@ def _running(facts: Facts, wanted: Mapping[str, str]) -> list[Drift]:
     if found != wanted:
         note = "restart" if found["cluster-store"] else "reload"
         return [Drift("the running engine's store", found["cluster-store"] or "none", wanted["cluster-store"], note=note)]
-    if ("tcp", _GOSSIP) not in {(protocol, port) for protocol, port, _ in facts.ports}:
+    if ("tcp", gossip.PORT) not in {(protocol, port) for protocol, port, _ in facts.ports}:
         return [Drift("gossip on 7946", "not listening", "listening", note="waits")]
     return []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import render
 from provisioner.model import Drift
-from provisioner.steps.base import Work
+from provisioner.steps.base import Work, differing
 from provisioner.system import gossip
 
 if TYPE_CHECKING:
@@ -30,11 +30,7 @@ class Gossip:
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         facts = site.facts[host]
-        drift = [
-            Drift(path, facts.files.get(path, ""), text, is_file=True)
-            for path, text in _files(site, host).items()
-            if facts.files.get(path, "") != text
-        ]
+        drift = differing(facts, _files(site, host))
         if not facts.unit(gossip.UNIT).enabled:
             drift.append(Drift(f"{gossip.UNIT} at boot", "off", "on"))
         if facts.gossip is None:

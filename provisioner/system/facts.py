@@ -108,8 +108,6 @@ _SECTIONS: dict[str, str] = {
     "system": r"""
 s system
 read -r v </proc/sys/kernel/hostname; echo "hostname=$v"
-read -r v </proc/sys/kernel/osrelease; echo "kernel=$v"
-read -r v </proc/sys/kernel/random/boot_id; echo "boot=$v"
 echo "uid=$(id -u)"; echo "now=$(date +%s.%N)"
 for p in PROGRAMS; do v=$(command -v "$p") && echo "program=$p $v"; done
 d=/var/lib/docker; [ -d $d ] || d=/var/lib
@@ -243,14 +241,6 @@ class Facts:
         return self._one("hostname")
 
     @property
-    def kernel(self) -> str:
-        return self._one("kernel")
-
-    @property
-    def boot_id(self) -> str:
-        return self._one("boot")
-
-    @property
     def has_raft(self) -> bool:
         """Whether there is a Consul server's data where ours would put its own."""
         return self._one("raft") == "yes"
@@ -288,12 +278,6 @@ class Facts:
     @cached_property
     def system_name(self) -> str:
         return _settings(self.files.get("/etc/os-release", "")).get("PRETTY_NAME", "")
-
-    @cached_property
-    def system_id(self) -> tuple[str, str]:
-        """As ("debian", "11")."""
-        settings = _settings(self.files.get("/etc/os-release", ""))
-        return settings.get("ID", ""), settings.get("VERSION_ID", "")
 
     @cached_property
     def routes(self) -> tuple[tuple[str, IPv4Network], ...]:

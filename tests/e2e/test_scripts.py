@@ -116,7 +116,7 @@ def base() -> Path:
             [
                 *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory"),
                 *(f"--keyring={machine.keyring()}", "--dpkgopt=force-unsafe-io", '--aptopt=Acquire::Retries "3"'),
-                *("trixie", building, image.find_mirror()),
+                *filter(None, ("trixie", building, image.find_mirror())),
             ],
             check=True,
             timeout=280,

@@ -120,9 +120,9 @@ def test_an_image_is_another_one_when_anything_in_its_recipe_changes(monkeypatch
             "Debian|Debian-Security|http://m.example/debian-security/\nDebian|Debian|http://m.example/debian/\n",
             "http://m.example/debian",
         ),
-        ("Ubuntu|Ubuntu|http://u.example/ubuntu/\n", image.FALLBACK_MIRROR),
-        ("Debian|Debian|file:/srv/debian/\n", image.FALLBACK_MIRROR),
-        ("", image.FALLBACK_MIRROR),
+        ("Ubuntu|Ubuntu|http://u.example/ubuntu/\n", ""),
+        ("Debian|Debian|file:/srv/debian/\n", ""),
+        ("", ""),
     ],
 )
 def test_the_mirror_is_the_one_that_the_machine_uses(monkeypatch, listing, mirror):

@@ -23,11 +23,8 @@ class TestBare:
 
     def test_system(self):
         assert self.host.hostname == "node1"
-        assert self.host.kernel
-        assert len(self.host.boot_id) == 36
         assert self.host.is_root
         assert self.host.now > 1.7e9
-        assert self.host.system_id == ("debian", "11")
         assert self.host.system_name == "Debian GNU/Linux 11 (bullseye)"
 
     def test_programs(self):
