@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection
 
+_UNITS = ("docker.service", gossip.UNIT)
 _ADVERTISED_PORT = 2376  # a placeholder: only the address matters to the overlay (libnetwork)
 
 
@@ -39,10 +40,9 @@ class Daemon:
         _refuse_unfit(host, facts)
         old, new = facts.files.get(DAEMON_JSON, ""), wanted_daemon_json(site, host)
         drift = [Drift(DAEMON_JSON, old, new, is_file=True)] if parse(host, old) != parse(host, new) else []
-        drift += differing(facts, {ENGINE_DROPIN: _dropin(site, facts)})
+        drift += differing(facts, _files(site, host))
         drift += _running(facts, settings(site, host))
-        if not facts.unit("docker.service").enabled:
-            drift.append(Drift("docker.service at boot", "off", "on"))
+        drift += [Drift(f"{unit} at boot", "off", "on") for unit in _UNITS if not facts.unit(unit).enabled]
         return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
@@ -53,11 +53,10 @@ class Daemon:
         script = render.script(
             "engine.sh.j2",
             json=wanted_daemon_json(site, host),
-            dropin=_dropin(site, site.facts[host]),
             json_path=DAEMON_JSON,
-            dropin_path=ENGINE_DROPIN,
+            files=_files(site, host),
             action=action,
-            enable="no" if site.facts[host].unit("docker.service").enabled else "yes",
+            units=[unit for unit in _UNITS if not site.facts[host].unit(unit).enabled],
             write="yes" if any(d.what == DAEMON_JSON for d in drift) else "no",
         )
         texts = {"restart": "restarting the engine", "start": "starting the engine", "reload": "reloading the engine"}
@@ -93,8 +92,16 @@ def wanted_daemon_json(site: Site, host: str) -> str:
     return render.text("daemon.json.j2", settings={**found, **settings(site, host)})
 
 
-def _dropin(site: Site, facts: Facts) -> str:
-    return render.text("docker-dropin.conf.j2", consul=program_path(site.inventory.store, facts.programs))
+def _files(site: Site, host: str) -> dict[str, str]:
+    """Path -> text of what is beside daemon.json: how the engine starts, and how it meets the others then."""
+    own = site.advertise[host]
+    others = sorted(address for name, address in site.advertise.items() if name != host)
+    consul = program_path(site.inventory.store, site.facts[host].programs)
+    return {
+        ENGINE_DROPIN: render.text("docker-dropin.conf.j2", consul=consul),
+        gossip.PROGRAM: render.text("gossip.pl"),
+        gossip.UNIT_FILE: render.text("gossip.service.j2", program=gossip.PROGRAM, addresses=[own, *others]),
+    }
 
 
 def _running(facts: Facts, wanted: Mapping[str, str]) -> list[Drift]:

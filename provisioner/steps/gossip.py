@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import render
 from provisioner.model import Drift
-from provisioner.steps.base import Work, differing
+from provisioner.steps.base import Work
 from provisioner.system import gossip
 
 if TYPE_CHECKING:
@@ -24,44 +24,21 @@ if TYPE_CHECKING:
 class Gossip:
     name = "gossip"
     title = "Engines that know one another"
-    reads = ("files", "units", "http")
+    reads = ("http",)
     patience = 15.0
     cure = "see that 7946/tcp and 7946/udp pass between this host and the others, both ways, and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
-        facts = site.facts[host]
-        drift = differing(facts, _files(site, host))
-        if not facts.unit(gossip.UNIT).enabled:
-            drift.append(Drift(f"{gossip.UNIT} at boot", "off", "on"))
-        if facts.gossip is None:
-            drift.append(Drift("the engine's gossip", "none", "with all hosts", pending=True))
-        elif strangers := _strangers(site, host):
-            drift.append(Drift("the engine's gossip", "without " + ", ".join(strangers), "with all hosts"))
-        return tuple(drift)
+        if site.facts[host].gossip is None:
+            return (Drift("the engine's gossip", "none", "with all hosts", pending=True),)
+        strangers = _strangers(site, host)
+        return (Drift("the engine's gossip", "without " + ", ".join(strangers), "with all hosts"),) if strangers else ()
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
-        files = _files(site, host)
-        script = render.script(
-            "gossip.sh.j2",
-            unit=gossip.UNIT,
-            unit_path=gossip.UNIT_FILE,
-            unit_text=files[gossip.UNIT_FILE],
-            program_path=gossip.PROGRAM,
-            program=files[gossip.PROGRAM],
-        )
-        return Work(script, "bringing the engines together", deadline=180.0)
+        return Work(render.script("gossip.sh.j2", unit=gossip.UNIT), "bringing the engines together", deadline=180.0)
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
         pass
-
-
-def _files(site: Site, host: str) -> dict[str, str]:
-    own = site.advertise[host]
-    others = sorted(address for name, address in site.advertise.items() if name != host)
-    return {
-        gossip.PROGRAM: render.text("gossip.pl"),
-        gossip.UNIT_FILE: render.text("gossip.service.j2", program=gossip.PROGRAM, addresses=[own, *others]),
-    }
 
 
 def _strangers(site: Site, host: str) -> list[str]:

@@ -22,8 +22,10 @@ def etc(tmp_path):
 
 
 def write(etc, before: str = "", action: str = "write") -> subprocess.CompletedProcess[str]:
-    paths = {"json_path": etc / "daemon.json", "dropin_path": etc / "docker.service.d" / "provisioner.conf"}
-    script = render.script("engine.sh.j2", json=NEW, dropin="[Unit]\n", action=action, write="yes", enable="no", **paths)
+    files = {etc / "docker.service.d" / "provisioner.conf": "[Unit]\n"}
+    script = render.script(
+        "engine.sh.j2", json=NEW, json_path=etc / "daemon.json", files=files, action=action, write="yes", units=[]
+    )
     stubs = 'systemctl() { [ "$1" != restart ]; }; journalctl() { :; }; timeout() { shift; "$@"; }\n'
     whole = f"(\n{render.library()}{stubs}{before}\n{script}\n)"
     return subprocess.run(["sh", "-c", whole], text=True, capture_output=True, check=False, timeout=20)

@@ -14,6 +14,7 @@ from provisioner.steps.consul import Consul
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.networks import Networks
 from provisioner.steps.packages import Packages
+from provisioner.system import gossip
 from provisioner.system.facts import CONSUL_JSON, CONSUL_LOADED, CONSUL_UNIT, DAEMON_JSON, ENGINE_DROPIN
 
 NODE1, NODE2 = capture("settled-node1"), capture("settled-node2")
@@ -191,7 +192,10 @@ class TestDaemon:
         assert differs(DAEMON, whole) == [
             (DAEMON_JSON, ""),
             (ENGINE_DROPIN, ""),
+            (gossip.PROGRAM, ""),
+            (gossip.UNIT_FILE, ""),
             ("the running engine's store", "reload"),
+            (f"{gossip.UNIT} at boot", ""),
         ]
         assert action(DAEMON, whole) == "reload"
         assert not work(DAEMON, whole).alone
@@ -251,10 +255,17 @@ class TestDaemon:
         assert differs(DAEMON, whole) == [("docker.service at boot", "")]
         assert action(DAEMON, whole) == "enable"
 
-    def test_only_the_drop_in(self, site):
-        whole = site(node2=with_file(NODE2, ENGINE_DROPIN, ""))
-        assert differs(DAEMON, whole) == [(ENGINE_DROPIN, "")]
+    @pytest.mark.parametrize("path", [ENGINE_DROPIN, *gossip.FILES])
+    def test_only_a_file_beside_it(self, site, path):
+        whole = site(node2=with_file(NODE2, path, "other\n"))
+        assert differs(DAEMON, whole) == [(path, "")]
         assert action(DAEMON, whole) == "enable"
+
+    def test_a_host_more_changes_whom_the_others_meet(self, inventory):
+        facts = {name: capture(f"settled-{name}") for name in HOSTS}
+        (drift,) = DAEMON.drift(resolve(inventory(4), facts)[0], "node1")
+        assert drift.what == gossip.UNIT_FILE
+        assert "192.168.56.11 192.168.56.12 192.168.56.13 192.168.56.14\n" in drift.wanted
 
     def test_gossip_that_does_not_listen_yet(self, site):
         lines = [line for line in NODE2.raw["ports"].split("\n") if ":1F0A " not in line]
