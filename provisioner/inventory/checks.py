@@ -52,16 +52,14 @@ def check_files(document: Document, folder: Path) -> None:
         path = _sound(lambda value: values.resolved(value, folder), _value(document, location))
         if path is None:
             continue
-        if fault := _unusable(path):
-            document.refuse(location, f"{_dots(location)}: {shown(str(path), _LONGEST_PATH)} {fault}")
+        word = document.told(location, shown(str(path), _LONGEST_PATH))
+        if fault := unusable(path):
+            document.refuse(location, f"{_dots(location)}: {word} {fault}")
         elif location[-1] == "key" and path.suffix == ".pub":
-            document.refuse(
-                location,
-                f"{_dots(location)}: {shown(str(path), _LONGEST_PATH)} is the public key; name the private one",
-            )
+            document.refuse(location, f"{_dots(location)}: {word} is the public key; name the private one")
 
 
-def _unusable(path: Path) -> str:
+def unusable(path: Path) -> str:
     """Why a file can't be read, or nothing. It is not opened: a named pipe would wait for its writer."""
     try:
         mode = path.stat().st_mode
@@ -109,7 +107,7 @@ def _line(document: Document, location: Location) -> int:
 
 def _some(document: Document) -> None:
     for key, thing in (("hosts", "host"), ("networks", "network")):
-        if document.value.get(key) == {} and (key,) not in document.spoilt:
+        if document.value.get(key) == {} and not any(spoilt[:1] == (key,) for spoilt in document.spoilt):
             document.refuse((key,), f"{key}: names no {thing}")
 
 
@@ -124,7 +122,9 @@ def _addresses(document: Document, hosts: dict[str, dict[str, Any]]) -> None:
         key = (address.lower(), _sound(port, entry.get("port")) or usual)
         if (other := first.setdefault(key, name)) != name:
             line = _line(document, ("hosts", other, "address"))
-            text = f"hosts.{name}.address: {address}, port {key[1]}, is {code(other)} already (line {line})"
+            told = document.told(("hosts", name, "address"), address)
+            number = document.told(("hosts", name, "port") if "port" in entry else ("ssh", "port"), key[1])
+            text = f"hosts.{name}.address: {told}, port {number}, is {code(other)} already (line {line})"
             document.refuse(("hosts", name, "address"), text)
 
 
@@ -140,21 +140,22 @@ def _advertised(document: Document, hosts: dict[str, dict[str, Any]]) -> None:
     """An address that is advertised is that of one host."""
     word = _sound(values.advertise, document.value.get("advertise"))
     if word and values.is_literal(word) and len(_part(document, "hosts")) > 1:
-        text = f"advertise: {word} can be the address of one host only; name an interface, or advertise it in that host"
+        told = document.told(("advertise",), word)
+        text = f"advertise: {told} can be the address of one host only; name an interface, or advertise it in that host"
         document.refuse(("advertise",), text)
     owners = {_sound(values.address, entry.get("address")): name for name, entry in reversed(hosts.items())}
     first: dict[str, str] = {}
     for name, word in _literals(hosts):
         location: Location = ("hosts", name, "advertise")
-        owner = owners.get(word, name)
+        owner, told = owners.get(word, name), document.told(location, word)
         if (other := first.setdefault(word, name)) != name:
             line = _line(document, ("hosts", other, "advertise"))
             document.refuse(
-                location, f"hosts.{name}.advertise: {word} is advertised by {code(other)} already (line {line})"
+                location, f"hosts.{name}.advertise: {told} is advertised by {code(other)} already (line {line})"
             )
         elif owner != name and hosts[name].get("address") != word:
             line = _line(document, ("hosts", owner, "address"))
-            document.refuse(location, f"hosts.{name}.advertise: {word} is the address of {code(owner)} (line {line})")
+            document.refuse(location, f"hosts.{name}.advertise: {told} is the address of {code(owner)} (line {line})")
 
 
 def _overlaps(document: Document, subnets: dict[str, IPv4Network]) -> None:
@@ -169,13 +170,15 @@ def _overlaps(document: Document, subnets: dict[str, IPv4Network]) -> None:
             continue
         earlier, later = sorted((around, name), key=order.index)
         line = _line(document, ("networks", earlier, "subnet"))
-        text = f"networks.{later}.subnet: {subnets[later]} overlaps {subnets[earlier]} of {code(earlier)} (line {line})"
+        one, two = (document.told(("networks", name, "subnet"), subnets[name]) for name in (later, earlier))
+        text = f"networks.{later}.subnet: {one} overlaps {two} of {code(earlier)} (line {line})"
         document.refuse(("networks", later, "subnet"), text)
 
 
 def _underlay(document: Document, hosts: dict[str, dict[str, Any]], subnets: dict[str, IPv4Network]) -> None:
     """A host inside an overlay's subnet would lose the way to the others."""
-    known = dict(_literals(hosts))
+    literals = dict(_literals(hosts))
+    known = dict(literals)
     for name, entry in hosts.items():
         known.setdefault(name, _sound(values.address, entry.get("address")) or "")
     owned = sorted((int(ip), name) for name, word in known.items() if (ip := _sound(values.ipv4, word)))
@@ -184,17 +187,24 @@ def _underlay(document: Document, hosts: dict[str, dict[str, Any]], subnets: dic
         first, last = int(subnet.network_address), int(subnet.broadcast_address)
         held = [name for _, name in owned[bisect_left(numbers, first) : bisect_right(numbers, last)]]
         if held:
-            told = ", ".join(f"{name} ({known[name]})" for name in held[:_NAMED])
+            told = ", ".join(f"{name} ({_own(document, name, known[name], literals)})" for name in held[:_NAMED])
             more = f" and {len(held) - _NAMED} more" if len(held) > _NAMED else ""
-            text = f"networks.{network}.subnet: {subnet} holds the hosts' own addresses: {told}{more}"
+            word = document.told(("networks", network, "subnet"), subnet)
+            text = f"networks.{network}.subnet: {word} holds the hosts' own addresses: {told}{more}"
             document.refuse(("networks", network, "subnet"), text)
+
+
+def _own(document: Document, name: str, address: str, literals: dict[str, str]) -> str:
+    """A host's own address, as a message shows it: the one that it advertises, or where SSH goes."""
+    return document.told(("hosts", name, "advertise" if name in literals else "address"), address)
 
 
 def _room(document: Document, name: str, subnet: IPv4Network, hosts: int) -> None:
     need = hosts + _OVERHEAD
     if subnet.num_addresses < need:
         text = (
-            f"networks.{name}.subnet: {subnet} has {subnet.num_addresses} addresses, and {hosts} hosts need {need}"
+            f"networks.{name}.subnet: {document.told(('networks', name, 'subnet'), subnet)}"
+            f" has {subnet.num_addresses} addresses, and {hosts} hosts need {need}"
             f" (one each, the gateway's, the network's and the last): take a /{32 - (need - 1).bit_length()} or larger"
         )
         document.refuse(("networks", name, "subnet"), text)
@@ -204,20 +214,23 @@ def _inside(document: Document, name: str, subnet: IPv4Network, entry: dict[str,
     """The gateway and the range that containers get addresses from belong to the subnet."""
     gateway = _sound(values.ipv4, entry.get("gateway"))
     at = f"networks.{name}"
+    word, first, range_ = (
+        document.told(("networks", name, key), entry.get(key)) for key in ("subnet", "gateway", "ip_range")
+    )
     if gateway and gateway not in subnet:
-        document.refuse(("networks", name, "gateway"), f"{at}.gateway: {gateway} is outside the subnet {subnet}")
+        document.refuse(("networks", name, "gateway"), f"{at}.gateway: {first} is outside the subnet {word}")
     elif gateway in (subnet.network_address, subnet.broadcast_address):
-        text = f"{at}.gateway: {gateway} is the subnet's first or last address, which no interface can have"
+        text = f"{at}.gateway: {first} is the subnet's first or last address, which no interface can have"
         document.refuse(("networks", name, "gateway"), text)
     pool = _sound(values.cidr, entry.get("ip_range"))
     if pool is None:
         return
     location: Location = ("networks", name, "ip_range")
     if not pool.subnet_of(subnet):
-        document.refuse(location, f"{at}.ip_range: {pool} is outside the subnet {subnet}")
+        document.refuse(location, f"{at}.ip_range: {range_} is outside the subnet {word}")
     elif pool != subnet and (room := _usable(pool, subnet, gateway)) < hosts:
         document.refuse(
-            location, f"{at}.ip_range: {pool} has {room} addresses for containers, and {hosts} hosts need {hosts}"
+            location, f"{at}.ip_range: {range_} has {room} addresses for containers, and {hosts} hosts need {hosts}"
         )
 
 
@@ -236,12 +249,13 @@ def _servers(document: Document) -> None:
         return
     hosts = list(_part(document, "hosts"))
     for index, name in enumerate(servers):
+        at: Location = (*location, index)
+        told = document.told(at, shown(name))
         if name in servers[:index]:
-            document.refuse((*location, index), f"store.servers: {shown(name)} is named twice")
+            document.refuse(at, f"store.servers: {told} is named twice")
         elif hosts and name not in hosts:
-            document.refuse(
-                (*location, index), f"store.servers: {shown(name)} is not one of the hosts{nearest(name, hosts)}"
-            )
+            hint = "" if at in document.secrets else nearest(name, hosts)
+            document.refuse(at, f"store.servers: {told} is not one of the hosts{hint}")
     if len(servers) > len(hosts) > 0:
         document.refuse(location, f"store.servers: {len(servers)} servers are more than the {len(hosts)} hosts")
     elif len(servers) not in _SERVER_COUNTS:

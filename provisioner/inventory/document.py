@@ -1,4 +1,4 @@
-"""YAML 1.2 to plain values that know their lines. No objects, no tags, bounded aliases.
+"""YAML 1.2 to plain values that know their lines. No objects, no tags but !env and !file, bounded aliases.
 
 The composer of ruamel.yaml gives nodes with marks; the values are made here, so that what a plain
 `no`, `on` or `022` means is decided in one place and a `%YAML 1.1` directive can't change it.
@@ -6,6 +6,7 @@ The composer of ruamel.yaml gives nodes with marks; the values are made here, so
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,8 @@ from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
-from provisioner.inventory.problems import Location, Problem, code, dotted, escaped, shown
+from provisioner.inventory import outside
+from provisioner.inventory.problems import Location, Problem, closest, code, dotted, escaped, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +49,7 @@ class Document:
     places: dict[Location, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     spoilt: set[Location] = field(default_factory=set)  # already told of: no second problem for these
+    secrets: dict[Location, str] = field(default_factory=dict)  # values from outside, and where each comes from
 
     def place(self, location: Location) -> Place:
         """The place of a value, or of the nearest thing around it that the file has."""
@@ -59,6 +62,21 @@ class Document:
         place = self.place(location)
         self.problems.append(Problem(*(place.key if at_key else place.value), text))
 
+    def told(self, location: Location, word: object) -> str:
+        """A value as messages show it: `word`, or where it comes from if it must not be shown."""
+        return f"the value of {self.secrets[location]}" if location in self.secrets else str(word)
+
+    def blinded(self) -> Any:
+        """The values, with a stand-in for each that must not be shown."""
+        return self._blinded(self.value, ())
+
+    def _blinded(self, value: Any, location: Location) -> Any:
+        if isinstance(value, dict):
+            return {key: self._blinded(inner, (*location, key)) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self._blinded(inner, (*location, index)) for index, inner in enumerate(value)]
+        return outside.Outside(outside.STAND_IN) if location in self.secrets else value
+
 
 class _Stop(Exception):
     """The file can't be read further."""
@@ -67,15 +85,19 @@ class _Stop(Exception):
 def read(path: Path) -> Document:
     """The document of a file. What keeps it from being read is a problem in it, with a line where there is one."""
     document = Document()
-    text = _text(path, document)
-    if text is None:
-        return document
+    text = text_of(path, document)
+    return document if text is None else parse(text, path.absolute().parent, document)
+
+
+def parse(text: str, folder: Path, document: Document | None = None) -> Document:
+    """The document of a text. folder: where the paths of `!file` start."""
+    document = document or Document()
     try:
-        root = _compose(text)
+        root = compose(text)
         if root is None:
             document.problems.append(Problem(1, 1, "the file is empty; `provisioner inventory schema` tells its form"))
         else:
-            _Builder(document).build(root)
+            _Builder(document, folder).build(root)
     except MarkedYAMLError as error:
         document.problems.append(_syntax(error))
     except YAMLError as error:
@@ -85,8 +107,8 @@ def read(path: Path) -> Document:
     return document
 
 
-def _text(path: Path, document: Document) -> str | None:
-    """The file's text, or None and a problem."""
+def text_of(path: Path, document: Document) -> str | None:
+    """A file's text, or None and a problem in the document."""
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST_FILE + 1)
@@ -124,7 +146,7 @@ class _Composer(Composer):
         return super().compose_node(parent, index)
 
 
-def _compose(text: str) -> Any:
+def compose(text: str) -> Any:
     """The root node. Nesting is bounded here, before recursion is."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer = _Composer
@@ -159,8 +181,9 @@ def _at(node: Any) -> tuple[int, int]:
 class _Builder:
     """Walks the nodes once and fills the document."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, folder: Path) -> None:
         self._document = document
+        self._folder = folder
         self._values = 0
 
     def build(self, root: Any) -> None:
@@ -173,13 +196,33 @@ class _Builder:
 
     def _value(self, node: Any, location: Location) -> Any:
         self._count(node, location)
-        if str(node.tag) not in _KNOWN_TAGS:
-            raise _Stop(Problem(*_at(node), f"tags have no meaning here: {shown(str(node.tag).replace(_TAG, '!!'))}"))
+        tag = str(node.tag)
+        if tag in outside.TAGS:
+            return self._outside(tag, node, location)
+        if tag not in _KNOWN_TAGS:
+            name = tag.replace(_TAG, "!!")
+            meant = closest(name, outside.TAGS)
+            hint = f"; did you mean `{meant}`?" if meant else ""
+            raise _Stop(Problem(*_at(node), f"tags have no meaning here: {shown(name)}{hint}"))
         if isinstance(node, ScalarNode):
             return _scalar(node)
         if isinstance(node, SequenceNode):
             return [self._item(child, (*location, index)) for index, child in enumerate(node.value)]
         return self._mapping(node, location)
+
+    def _outside(self, tag: str, node: Any, location: Location) -> str | None:
+        """The value of `!env NAME` or `!file PATH`, or None and a problem: the one that is told of this value."""
+        word = _written(node) if isinstance(node, ScalarNode) else ""
+        where = outside.source(tag, word)
+        try:
+            value = outside.fetch(tag, word, self._folder, os.environ)
+        except outside.NoValue as error:
+            self._document.problems.append(Problem(*_at(node), f"{dotted(location)}: {where}: {error}"))
+            inside_list = isinstance(location[-1], int)
+            self._document.spoilt |= {location, location[:-1]} if inside_list else {location}
+            return None
+        self._document.secrets[location] = where
+        return value
 
     def _count(self, node: Any, location: Location) -> None:
         """Aliases repeat nodes: what they come to is bounded in number and depth (an alias can hold itself)."""
@@ -214,9 +257,11 @@ class _Builder:
         return result
 
     def _key(self, node: Any, location: Location) -> str | None:
-        if isinstance(node, ScalarNode) and node.value:
+        if isinstance(node, ScalarNode) and node.value and str(node.tag) not in outside.TAGS:
             return _written(node)
         text = "a key must be a word; quote the text if it begins with { or ["
+        if str(node.tag) in outside.TAGS:
+            text = f"a key can't come from `{node.tag}`; values can"
         self._document.problems.append(Problem(*_at(node), text))
         if location:
             self._document.spoilt.add(location)
@@ -225,6 +270,8 @@ class _Builder:
     def _set(self, result: dict[str, Any], location: Location, key_node: Any, value_node: Any) -> None:
         self._document.places[location] = Place(_at(key_node), _at(value_node))
         value = self._value(value_node, location)
+        if value is None and location in self._document.spoilt:
+            return
         if value is None:
             text = f"{dotted(location)}: no value; write one or leave the line out"
             self._document.problems.append(Problem(*_at(key_node), text))

@@ -12,7 +12,8 @@ from provisioner.errors import InventoryError
 from provisioner.inventory import checks, values
 from provisioner.inventory import document as yaml
 from provisioner.inventory.models import ConsulStore, Host, Inventory, InventoryFile, Network, NetworkEntry, Ssh
-from provisioner.inventory.problems import Location, closest, code, dotted, escaped, shown
+from provisioner.inventory.outside import STAND_IN
+from provisioner.inventory.problems import Location, Problem, closest, code, dotted, escaped, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,17 +70,18 @@ def load(path: Path, *, check_files: bool = True) -> Inventory:
     Raises InventoryError with everything that is wrong, each as `file:line:column: text`, in the order of the file.
     """
     document = yaml.read(path)
-    inventory = None
-    if isinstance(document.value, dict):
-        folder = path.absolute().parent
-        inventory = _validated(path, document, folder)
-        checks.check(document)
-        if check_files:
-            checks.check_files(document, folder)
+    inventory = _checked(path, document, check_files=check_files)
     if document.problems or inventory is None:
         name = escaped(str(path))
         raise InventoryError(name, tuple(problem.told(name) for problem in sorted(set(document.problems))))
     return inventory
+
+
+def problems(text: str, path: Path, *, check_files: bool = True) -> tuple[Problem, ...]:
+    """All that would be wrong with `path` if this text stood in it, in the order of the text."""
+    document = yaml.parse(text, path.absolute().parent)
+    _checked(path, document, check_files=check_files)
+    return tuple(sorted(set(document.problems)))
 
 
 def schema() -> dict[str, Any]:
@@ -89,12 +91,24 @@ def schema() -> dict[str, Any]:
     return generate()
 
 
+def _checked(path: Path, document: yaml.Document, *, check_files: bool) -> Inventory | None:
+    """The inventory, unless there are problems, which are in the document then."""
+    if not isinstance(document.value, dict):
+        return None
+    folder = path.absolute().parent
+    inventory = _validated(path, document, folder)
+    checks.check(document)
+    if check_files:
+        checks.check_files(document, folder)
+    return inventory
+
+
 def _validated(path: Path, document: yaml.Document, folder: Path) -> Inventory | None:
     """The inventory as far as single values go, or None and the problems in the document."""
     try:
         file = InventoryFile.model_validate(document.value, context={"folder": folder})
     except ValidationError as error:
-        errors = error.errors(include_url=False)
+        errors = _unseeing(document, error.errors(include_url=False), folder)
         meant = {(*e["loc"][:-1], _meant(e["loc"])) for e in errors if e["type"] == "extra_forbidden"}
         for details in errors:
             if details["loc"] not in meant:
@@ -102,6 +116,18 @@ def _validated(path: Path, document: yaml.Document, folder: Path) -> Inventory |
         return None
     networks = {name: Network(name=name, **_fields(entry)) for name, entry in file.networks.items()}
     return Inventory(**_fields(file) | {"networks": networks, "path": path})
+
+
+def _unseeing(document: yaml.Document, errors: list[ErrorDetails], folder: Path) -> list[ErrorDetails]:
+    """The same errors, but those of values that must not be shown are of a stand-in: no text of theirs knows the value."""
+    if not document.secrets:
+        return errors
+    try:
+        InventoryFile.model_validate(document.blinded(), context={"folder": folder})
+    except ValidationError as error:
+        blind = {details["loc"]: details for details in error.errors(include_url=False)}
+        return [blind[details["loc"]] if details["loc"] in document.secrets else details for details in errors]
+    return errors
 
 
 def _fields(part: BaseModel) -> dict[str, Any]:
@@ -122,9 +148,19 @@ def _refuse(document: yaml.Document, details: ErrorDetails) -> None:
         text = f"{where}`{last}` is missing: write {_MISSING.get(last) or _FORMS[last]}"
         document.refuse(location[:-1], text, at_key=True)
     elif kind == "refused":
-        document.refuse(location, f"{dotted(location)}: {details['ctx']['text']}", at_key="[key]" in details["loc"])
+        text = _named(document, location, details["ctx"]["text"])
+        document.refuse(location, f"{dotted(location)}: {text}", at_key="[key]" in details["loc"])
     else:
-        document.refuse(location, f"{dotted(location)}: {_form(location, details['input'])}")
+        document.refuse(
+            location, f"{dotted(location)}: {_named(document, location, _form(location, details['input']))}"
+        )
+
+
+def _named(document: yaml.Document, location: Location, text: str) -> str:
+    """A refusal of a stand-in tells where the value comes from."""
+    if location not in document.secrets:
+        return text
+    return text.replace(shown(STAND_IN), document.told(location, ""))
 
 
 def _shape(location: Location) -> str:

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from provisioner.inventory.outside import typed
 from provisioner.inventory.problems import code, nearest, refusal, shown
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ _SPECIAL = {  # what no overlay can use, and how it is called
 def text(value: object) -> str:
     """A string; numbers and the like are told to be quoted, mappings and lists to be one value."""
     if isinstance(value, str):
-        return value
+        return str(value)  # also of a text from outside
     if isinstance(value, bool | int | float):
         raise refusal(f'must be text; write it in quotes: `"{shown(value)}"`')
     raise refusal(f"must be text, not {shown(value)}")
@@ -86,6 +87,7 @@ def whole(name: str, lowest: int, highest: int) -> Callable[[object], int]:
     """A check for a whole number from `lowest` to `highest`."""
 
     def check(value: object) -> int:
+        value = typed(value)
         if isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,8}", value):
             raise refusal(f"must be a number; write it without quotes: `{value}`")
         if isinstance(value, str) and re.fullmatch(r"0[0-9]{1,8}", value):
@@ -100,6 +102,7 @@ def whole(name: str, lowest: int, highest: int) -> Callable[[object], int]:
 
 
 def seconds(value: object) -> float:
+    value = typed(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise refusal(f"must be a number of seconds, not {shown(value)}")
     if not 1 <= value <= 600:  # noqa: PLR2004  told in the text
@@ -108,6 +111,7 @@ def seconds(value: object) -> float:
 
 
 def truth(value: object) -> bool:
+    value = typed(value)
     if not isinstance(value, bool):
         note = (
             " (in YAML 1.2: yes, no, on and off are plain words)"
@@ -285,4 +289,4 @@ def listed(value: object) -> tuple[str, ...]:
         raise refusal(f"must be a list of host names: `[node1, node2, node3]`, not {shown(value)}")
     if not all(isinstance(name, str) for name in value):
         raise refusal("must be a list of host names: `[node1, node2, node3]`")
-    return tuple(value)
+    return tuple(map(str, value))
