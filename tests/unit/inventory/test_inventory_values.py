@@ -13,8 +13,8 @@ from provisioner.inventory import Inventory, load
 from provisioner.inventory.outside import LARGEST, Outside, typed
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Callable
+    from pathlib import Path
 
 SET = {
     "A_NAME": "lab",
@@ -121,9 +121,7 @@ def files(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize(("value", "expected"), NO_VALUE.values(), ids=NO_VALUE)
-def test_no_value_is_one_problem_with_its_line(
-    problems: Callable[..., list[str]], value: str, expected: str
-) -> None:
+def test_no_value_is_one_problem_with_its_line(problems: Callable[..., list[str]], value: str, expected: str) -> None:
     (problem,) = problems(ssh=f"ssh: {{user: {value} }}")
     assert problem.startswith("2:13: ssh.user: ")
     assert expected in problem
@@ -134,9 +132,7 @@ def test_no_leave_to_read(tmp_path: Path, problems: Callable[..., list[str]]) ->
     if os.geteuid() == 0:
         pytest.skip("root may read everything")
     (tmp_path / "user").touch(mode=0)
-    assert problems(ssh="ssh: {user: !file user}") == [
-        "2:13: ssh.user: `!file user`: can't be read: Permission denied"
-    ]
+    assert problems(ssh="ssh: {user: !file user}") == ["2:13: ssh.user: `!file user`: can't be read: Permission denied"]
 
 
 @pytest.mark.parametrize("place", ["cluster: !env UNSET", "store: !env UNSET", "networks: !file nowhere"])
@@ -180,7 +176,9 @@ def test_the_file_as_a_whole_can_not_come_from_outside(problems: Callable[..., l
     assert problem.startswith("1:1: the file must be a mapping")
 
 
-HERE = {name: (part, form) for name, (part, form) in PLACES.items() if not name.startswith("key") and "name" not in name}
+HERE = {
+    name: (part, form) for name, (part, form) in PLACES.items() if not name.startswith("key") and "name" not in name
+}
 HERE["path"] = ("ssh", "ssh: {key: %s}")
 HERE["label"] = ("networks", "networks: {demo: {subnet: 10.99.0.0/24, labels: {a: %s}}}")
 HERE["timeout"] = ("ssh", "ssh: {connect_timeout: %s}")
