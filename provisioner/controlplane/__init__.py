@@ -53,7 +53,7 @@ class Site:
 
     def strangers(self, host: str) -> tuple[str, ...]:
         """The live hosts whose engines this one's does not know from gossip; none where that can't be told."""
-        known = self.facts[host].gossip
+        known = self.facts[host].gossip if host in self.facts else None
         if known is None:
             return ()
         return tuple(name for name in self.live if self.advertise.get(name) not in known)

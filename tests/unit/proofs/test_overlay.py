@@ -14,7 +14,6 @@ from provisioner.controlplane import Site
 from provisioner.errors import TimedOut, Unreachable
 from provisioner.model import Result, State
 from provisioner.proofs import overlay
-from provisioner.system.facts import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,8 +99,7 @@ class Host:
 def prove(inventory) -> Callable[..., overlay.ProofResult]:
     def run(*hosts: Host, total: int = 3, **options: object):
         found: Inventory = inventory(total)
-        names = tuple(host.name for host in hosts)
-        site = Site(found, dict.fromkeys(names, Facts({})), {}, (), names)
+        site = Site(found, {}, {}, (), tuple(host.name for host in hosts))
         said: list[tuple[str, str]] = []
         return overlay.prove(
             site, {host.name: host for host in hosts}, "demo", run="abcdef", observer=lambda *s: said.append(s), **options
