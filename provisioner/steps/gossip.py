@@ -25,7 +25,7 @@ class Gossip:
     name = "gossip"
     title = "Engines that know one another"
     reads = ("http",)
-    patience = 15.0
+    patience = 6.0
     cure = "see that 7946/tcp and 7946/udp pass between this host and the others, both ways, and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
