@@ -1,21 +1,59 @@
-"""`provisioner inventory`: check a file without touching a host, and print the schema for editors."""
+"""`provisioner inventory`: check a file without touching a host, print the schema, make a file from what there is."""
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from provisioner.errors import InventoryError
     from provisioner.inventory import Inventory
+    from provisioner.inventory.importers import Found
 
-app = typer.Typer(name="inventory", help="Check an inventory file, print its schema.", no_args_is_help=True)
+app = typer.Typer(
+    name="inventory", help="Check an inventory file, print its schema, make one from what there is.", no_args_is_help=True
+)
+importing = typer.Typer(
+    name="import",
+    help="Print an inventory made of another tool's hosts; what could not be carried over is told on stderr.",
+    no_args_is_help=True,
+)
+app.add_typer(importing)
 
 _File = Annotated[Path, typer.Argument(metavar="FILE", help="The inventory, a YAML file.", show_default=False)]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 _Files = Annotated[bool, typer.Option("--files/--no-files", help="Look whether the key and binary files are there.")]
+_Cluster = Annotated[str, typer.Option("--cluster", metavar="NAME", help="The cluster's name.  [default: the tool's]")]
+_Network = Annotated[
+    str,
+    typer.Option("--network", metavar="SUBNET", help="The network's subnet.  [default: 10.99.0.0/24, or the next that is free]"),
+]
+_Advertise = Annotated[
+    str, typer.Option("--advertise", metavar="INTERFACE", help="The interface on which the hosts see one another.")
+]
+_Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="PATTERN", help="Only hosts whose name matches, like 'web*'; repeatable."),
+]
+_Found = Annotated[str, typer.Argument(metavar="[PATH]", help="Where to read; `-` is standard input.", show_default=False)]
+
+_USAGE = 64
+_STDIN = "-"
+
+
+class _Wished(NamedTuple):
+    """The options that all imports have."""
+
+    cluster: str
+    network: str
+    advertise: str
+    only: list[str] | None
 
 
 @app.command()
@@ -39,6 +77,102 @@ def schema() -> None:
     from provisioner.inventory.json_schema import as_text
 
     typer.echo(as_text(generated()), nl=False)
+
+
+@importing.command()
+def vagrant(
+    path: _Found = "", *, cluster: _Cluster = "", network: _Network = "", advertise: _Advertise = "", only: _Only = None
+) -> None:
+    """From `vagrant ssh-config`: its output in PATH, or it is run in this folder."""
+    from provisioner.inventory.importers import vagrant as tool
+
+    with _refusals():
+        text, name = _text(path) if path else (tool.printed(), "vagrant ssh-config")
+        _print(tool.machines(text, name), "vagrant", _Wished(cluster, network, advertise, only))
+
+
+@importing.command()
+def docker_machine(
+    path: _Found = "", *, cluster: _Cluster = "", network: _Network = "", advertise: _Advertise = "", only: _Only = None
+) -> None:
+    """From docker-machine's store: PATH, or $MACHINE_STORAGE_PATH, or ~/.docker/machine."""
+    from provisioner.inventory.importers import docker_machine as tool
+
+    with _refusals():
+        found = tool.machines(Path(path) if path else tool.default_store())
+        _print(found, "docker-machine", _Wished(cluster, network, advertise, only))
+
+
+@importing.command()
+def ansible(
+    path: _Found = "",
+    *,
+    group: Annotated[str, typer.Option("--group", metavar="NAME", help="Only the hosts of this group.")] = "",
+    cluster: _Cluster = "",
+    network: _Network = "",
+    advertise: _Advertise = "",
+    only: _Only = None,
+) -> None:
+    """From an Ansible inventory: PATH, or ansible.cfg's, ./hosts, ./inventory*, /etc/ansible/hosts.
+
+    INI or YAML, files or a folder, with group_vars and host_vars beside it; also what a script prints with --list.
+    """
+    from provisioner.inventory.importers import ansible as tool
+
+    with _refusals():
+        if path == _STDIN:
+            found = tool.parsed(*_text(path), group=group)
+        else:
+            found = tool.machines((Path(path),) if path else tool.default_sources(), group=group)
+        _print(found, "ansible", _Wished(cluster or group, network, advertise, only))
+
+
+@importing.command()
+def ssh_config(
+    path: _Found = "", *, cluster: _Cluster = "", network: _Network = "", advertise: _Advertise = "", only: _Only = None
+) -> None:
+    """From OpenSSH's configuration: PATH, or ~/.ssh/config. Each Host without wildcards is a host; see --only."""
+    from provisioner.inventory.importers import ssh_config as tool
+
+    with _refusals():
+        file = path or str(Path.home() / ".ssh" / "config")
+        _print(tool.parsed(*_text(file), tool.Here.now()), "ssh-config", _Wished(cluster, network, advertise, only))
+
+
+def _text(path: str) -> tuple[str, str]:
+    """The text to read and the name of where it is. Raises InventoryError."""
+    from provisioner.inventory.importers.found import decoded, text_of
+
+    if path == _STDIN:
+        return decoded(sys.stdin.buffer, "standard input"), "standard input"
+    return text_of(Path(path)), path
+
+
+def _print(found: Found, kind: str, wished: _Wished) -> None:
+    """The inventory on stdout, notes on stderr; nothing on stdout if it would not be sound. Raises InventoryError."""
+    from provisioner.inventory import importers
+
+    wishes = importers.Wishes(wished.cluster or kind, wished.network, wished.advertise)
+    done = importers.imported(importers.only(found, tuple(wished.only or ())), wishes, kind)
+    for note in done.notes:
+        typer.echo(f"note: {note}", err=True)
+    if not done.hosts:
+        raise importers.cant(kind, "no host is left; the notes and `--only` tell why" if found.machines else "names no host")
+    importers.refuse_unsound(done.text)
+    typer.echo(done.text, nl=False)
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """What is wrong with the source or with an option, on stderr; exit code 64."""
+    from provisioner.errors import InventoryError
+
+    try:
+        yield
+    except InventoryError as error:
+        for problem in error.problems:
+            typer.echo(problem, err=True)
+        raise typer.Exit(_USAGE) from None
 
 
 def _sound(inventory: Inventory) -> str:

@@ -78,7 +78,7 @@ class Document:
         return outside.Outside(outside.STAND_IN) if location in self.secrets else value
 
 
-class _Stop(Exception):
+class Stop(Exception):
     """The file can't be read further."""
 
 
@@ -102,7 +102,7 @@ def parse(text: str, folder: Path, document: Document | None = None) -> Document
         document.problems.append(_syntax(error))
     except YAMLError as error:
         document.problems.append(_unreadable(error, text))
-    except _Stop as stop:
+    except Stop as stop:
         document.problems.append(stop.args[0])
     return document
 
@@ -142,15 +142,15 @@ class _Composer(Composer):
         self.nodes += 1
         if self.nodes > 2 * MOST_VALUES:  # keys are nodes too
             mark = self.parser.peek_event().start_mark
-            raise _Stop(Problem(mark.line + 1, mark.column + 1, f"the file has more than {MOST_VALUES} values"))
+            raise Stop(Problem(mark.line + 1, mark.column + 1, f"the file has more than {MOST_VALUES} values"))
         return super().compose_node(parent, index)
 
 
-def compose(text: str) -> Any:
+def compose(text: str, deepest: int = DEEPEST) -> Any:
     """The root node. Nesting is bounded here, before recursion is."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer = _Composer
-    yaml.max_depth = DEEPEST
+    yaml.max_depth = deepest
     yaml.composer.warn_double_anchors = False
     return yaml.compose(text)
 
@@ -189,7 +189,7 @@ class _Builder:
     def build(self, root: Any) -> None:
         self._document.places[()] = Place(_at(root), _at(root))
         if not isinstance(root, MappingNode):
-            raise _Stop(
+            raise Stop(
                 Problem(*_at(root), "the file must be a mapping: `cluster: NAME`, `hosts:` and so on, one on each line")
             )
         self._document.value = self._value(root, ())
@@ -203,7 +203,7 @@ class _Builder:
             name = tag.replace(_TAG, "!!")
             meant = closest(name, outside.TAGS)
             hint = f"; did you mean `{meant}`?" if meant else ""
-            raise _Stop(Problem(*_at(node), f"tags have no meaning here: {shown(name)}{hint}"))
+            raise Stop(Problem(*_at(node), f"tags have no meaning here: {shown(name)}{hint}"))
         if isinstance(node, ScalarNode):
             return _scalar(node)
         if isinstance(node, SequenceNode):
@@ -228,9 +228,9 @@ class _Builder:
         """Aliases repeat nodes: what they come to is bounded in number and depth (an alias can hold itself)."""
         self._values += 1
         if self._values > MOST_VALUES:
-            raise _Stop(Problem(*_at(node), f"with its aliases the file comes to more than {MOST_VALUES} values"))
+            raise Stop(Problem(*_at(node), f"with its aliases the file comes to more than {MOST_VALUES} values"))
         if len(location) > DEEPEST:
-            raise _Stop(Problem(*_at(node), f"nested deeper than {DEEPEST} levels, or an alias holds itself"))
+            raise Stop(Problem(*_at(node), f"nested deeper than {DEEPEST} levels, or an alias holds itself"))
 
     def _item(self, node: Any, location: Location) -> Any:
         self._document.places[location] = Place(_at(node), _at(node))
@@ -284,7 +284,7 @@ class _Builder:
         self._count(node, location)
         for source in node.value if isinstance(node, SequenceNode) else [node]:
             if not isinstance(source, MappingNode):
-                raise _Stop(Problem(*_at(source), "`<<` merges mappings only: `<<: *name`"))
+                raise Stop(Problem(*_at(source), "`<<` merges mappings only: `<<: *name`"))
             for key_node, value_node in self._flat(source, location):
                 if (key := self._key(key_node, location)) is not None and key not in result:
                     self._set(result, (*location, key), key_node, value_node)
@@ -292,7 +292,7 @@ class _Builder:
     def _flat(self, node: Any, location: Location, depth: int = 0) -> Iterator[tuple[Any, Any]]:
         """The pairs of a mapping that is merged, and of those that it merges itself."""
         if depth > DEEPEST:
-            raise _Stop(Problem(*_at(node), f"merged deeper than {DEEPEST} levels, or an alias holds itself"))
+            raise Stop(Problem(*_at(node), f"merged deeper than {DEEPEST} levels, or an alias holds itself"))
         inner: list[Any] = []
         for key_node, value_node in node.value:
             self._count(key_node, location)
@@ -302,7 +302,7 @@ class _Builder:
                 yield key_node, value_node
         for source in inner:
             if not isinstance(source, MappingNode):
-                raise _Stop(Problem(*_at(source), "`<<` merges mappings only: `<<: *name`"))
+                raise Stop(Problem(*_at(source), "`<<` merges mappings only: `<<: *name`"))
             yield from self._flat(source, location, depth + 1)
 
 
@@ -311,7 +311,7 @@ def _written(node: Any) -> str:
     try:
         return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
-        raise _Stop(Problem(*_at(node), "half of a character (a lone surrogate); write the character itself")) from None
+        raise Stop(Problem(*_at(node), "half of a character (a lone surrogate); write the character itself")) from None
 
 
 def _scalar(node: Any) -> str | int | float | bool | None:

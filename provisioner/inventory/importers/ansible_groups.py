@@ -1,0 +1,122 @@
+"""Which variables a host has in the end: of its groups, of the files in group_vars and host_vars, and its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provisioner.errors import InventoryError
+from provisioner.inventory.importers import ansible_yaml
+from provisioner.inventory.importers.found import cant, text_of
+from provisioner.inventory.problems import closest, code, escaped
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from provisioner.inventory.importers.ansible_tree import Tree, Variables
+
+_ALL = "all"
+_DEEPEST = 100  # levels of groups
+_ENDINGS = ("", ".yml", ".yaml", ".json")
+
+
+class Groups:
+    """The groups of a tree, with what lies beside it. folders: where group_vars and host_vars may be."""
+
+    def __init__(self, tree: Tree, folders: tuple[Path, ...]) -> None:
+        """Raises InventoryError if groups are children of one another."""
+        self._tree = tree
+        self._folders = folders
+        self._files: dict[tuple[str, str], Variables] = {}
+        self._parents: dict[str, list[str]] = {name: [] for name in tree.groups}
+        for name, group in tree.groups.items():
+            for child in group.children:
+                self._parents.setdefault(child, []).append(name)
+        self._depths: dict[str, int] = {}
+        for name in self._parents:
+            self._depth(name, ())
+        self._around = self._ancestors()
+
+    def members(self, group: str) -> list[str]:
+        """The hosts of a group and of its children, in the order of the files. Raises InventoryError."""
+        if group not in self._tree.groups:
+            meant = closest(group, self._tree.groups)
+            hint = f"did you mean {code(meant)}?" if meant else f"there are {', '.join(map(code, self._tree.groups))}"
+            raise cant("ansible", f"there is no group {code(group)}; {hint}")
+        return [name for name in self._tree.hosts if group in self._around[name]]
+
+    def variables(self, host: str) -> Variables:
+        """What holds for a host, in Ansible's order of precedence, without what playbooks add.
+
+        Source: Ansible's documentation, "Variable precedence", 3 to 10: groups in files, then group_vars (`all` first),
+        then the host's line, then host_vars. Among groups a child wins over its parent, then priority, then the name.
+        """
+        groups = sorted(self._around[host], key=lambda name: (self._depths[name], self._priority(name), name))
+        result: Variables = {}
+        for name in groups:
+            result |= self._tree.groups[name].variables
+        for name in groups:
+            result |= self._beside("group_vars", name)
+        return result | self._tree.hosts[host] | self._beside("host_vars", host)
+
+    def _ancestors(self) -> dict[str, set[str]]:
+        """Host -> the groups that it is in, directly or by their children."""
+        around: dict[str, set[str]] = {host: {_ALL} for host in self._tree.hosts}
+        for name, group in self._tree.groups.items():
+            above, todo = set[str](), [name]
+            while todo:
+                current = todo.pop()
+                if current not in above:
+                    above.add(current)
+                    todo += self._parents[current]
+            for host in group.hosts:
+                around[host] |= above
+        return around
+
+    def _depth(self, name: str, below: tuple[str, ...]) -> int:
+        """The longest way from `all`; a group without parents is a child of it."""
+        if name in below or len(below) > _DEEPEST:
+            raise cant("ansible", f"groups are children of one another, or nested too deep: {', '.join(map(code, (*below, name)))[:300]}")
+        if name not in self._depths:
+            parents = [self._depth(parent, (*below, name)) for parent in self._parents[name]]
+            self._depths[name] = 0 if name == _ALL else 1 + max(parents, default=0)
+        return self._depths[name]
+
+    def _priority(self, name: str) -> int:
+        word = self._tree.groups[name].variables.get("ansible_group_priority", "1")
+        return int(word) if word.isascii() and word.isdigit() else 1
+
+    def _beside(self, kind: str, name: str) -> Variables:
+        """The variables of `group_vars/NAME` or `host_vars/NAME`: a file, or a folder of files."""
+        if (kind, name) not in self._files:
+            found: Variables = {}
+            if "/" not in name and "\0" not in name and not name.startswith("."):  # a name is no path
+                for folder in self._folders:
+                    for file in _files(folder / kind, name):
+                        found |= self._read(file)
+            self._files[kind, name] = found
+        return self._files[kind, name]
+
+    def _read(self, file: Path) -> Variables:
+        try:
+            text = text_of(file)
+            if text.startswith("$ANSIBLE_VAULT;"):
+                self._tree.notes.append(f"{escaped(str(file))}: is encrypted with ansible-vault, and not read")
+                return {}
+            return ansible_yaml.texts(ansible_yaml.values(text, str(file)))
+        except InventoryError as error:
+            self._tree.notes.append(f"{error.problems[0]}; not read")
+            return {}
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    """The first of NAME, NAME.yml and so on that is there; a folder stands for its files, in the order of their names."""
+    for ending in _ENDINGS:
+        path = folder / f"{name}{ending}"
+        try:
+            if path.is_dir():
+                return sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+            if path.is_file():
+                return [path]
+        except OSError:  # too long a name
+            return []
+    return []

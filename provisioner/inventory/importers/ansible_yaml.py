@@ -1,0 +1,126 @@
+"""Ansible's YAML: inventories, what inventory scripts print as JSON, and files of variables. Nothing is evaluated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+
+from provisioner.inventory import document as yaml
+from provisioner.inventory.importers.ansible_tree import Vaulted
+from provisioner.inventory.importers.found import cant
+from provisioner.inventory.problems import code, escaped, shown
+
+if TYPE_CHECKING:
+    from provisioner.inventory.importers.ansible_tree import Tree, Variables
+
+_DEEPEST = 64  # levels: each level of groups takes two
+_KEYS = ("hosts", "vars", "children")
+
+
+def read(text: str, file: str, tree: Tree) -> None:
+    """Add a YAML inventory to the tree. Raises InventoryError if it is no YAML, or not of this form."""
+    top = values(text, file)
+    if not isinstance(top, dict):
+        raise cant(file, "is no Ansible inventory: at its top must be groups")
+    if "plugin" in top:
+        raise cant(
+            file,
+            f"is for the inventory plugin {shown(top['plugin'])}, which Ansible alone can ask;"
+            f" `ansible-inventory -i {escaped(file)} --list | provisioner inventory import ansible -`",
+        )
+    meta = top.pop("_meta", None)
+    for name, group in top.items():
+        _group(name, group, file, tree)
+    for name, variables in _mapping(_mapping(meta).get("hostvars")).items():  # what scripts print
+        if name in tree.hosts:
+            tree.hosts[name] |= texts(variables)
+
+
+def _group(name: str, group: Any, file: str, tree: Tree) -> None:
+    own = tree.group(name)
+    if isinstance(group, list):  # a script's short form
+        group = {"hosts": group}
+    elif group is not None and not isinstance(group, dict):
+        tree.notes.append(f"{escaped(file)}: the group {code(name)} is {shown(group)}, no mapping; it is not read")
+    group = _mapping(group)
+    for key in group:
+        if key not in _KEYS:
+            tree.notes.append(f"{escaped(file)}: {code(key)} in the group {code(name)} is none of hosts, vars, children")
+    own.variables |= texts(group.get("vars"))
+    for pattern, variables in _entries(group.get("hosts")).items():
+        try:
+            tree.add_hosts(name, pattern, texts(variables))
+        except ValueError as error:
+            tree.notes.append(f"{escaped(file)}: in the group {code(name)}: {error}; not read")
+    for child, inner in _entries(group.get("children")).items():
+        own.children[child] = None
+        _group(child, inner, file, tree)
+
+
+def _entries(part: Any) -> dict[str, Any]:
+    """A mapping, or the words of a list as one without values."""
+    if isinstance(part, list):
+        return {word: None for word in part if isinstance(word, str)}
+    return {part: None} if isinstance(part, str) else _mapping(part)
+
+
+def _mapping(part: Any) -> dict[str, Any]:
+    return part if isinstance(part, dict) else {}
+
+
+def texts(variables: Any) -> Variables:
+    """The variables that are texts, numbers or truths, as they are written."""
+    found = {name: _unvaulted(value) for name, value in _mapping(variables).items()}
+    return {name: value for name, value in found.items() if isinstance(value, str)}
+
+
+def _unvaulted(value: Any) -> Any:
+    return Vaulted() if isinstance(value, dict) and "__ansible_vault" in value else value
+
+
+def values(text: str, file: str) -> Any:
+    """A YAML text as mappings, lists and texts; a scalar stays as it is written. Raises InventoryError."""
+    try:
+        root = yaml.compose(text, _DEEPEST)
+        return None if root is None else _Plain(file).value(root, 0)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise cant(file, f"not YAML: {escaped(str(error.problem))}", mark.line + 1 if mark else 0) from None
+    except yaml.Stop as stop:
+        raise cant(file, stop.args[0].text, stop.args[0].line) from None
+    except YAMLError as error:
+        raise cant(file, f"not YAML: {escaped(str(error))[:200]}") from None
+
+
+class _Plain:
+    """Walks the nodes; aliases are bounded in number and depth."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._values = 0
+
+    def value(self, node: Any, depth: int) -> Any:
+        self._values += 1
+        if self._values > yaml.MOST_VALUES or depth > _DEEPEST:
+            raise cant(self._file, "has too many values, or an alias that holds itself", node.start_mark.line + 1)
+        if str(node.tag) == "!vault":
+            return Vaulted()
+        if isinstance(node, ScalarNode):
+            return None if str(node.tag).endswith(":null") else str(node.value)
+        if isinstance(node, SequenceNode):
+            return [self.value(child, depth + 1) for child in node.value]
+        return self._mapping(node, depth)
+
+    def _mapping(self, node: MappingNode, depth: int) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        for key, inner in node.value:
+            value = self.value(inner, depth + 1)
+            if isinstance(key, ScalarNode) and key.value == "<<" and not key.style:
+                for part in value if isinstance(value, list) else [value]:
+                    merged = _mapping(part) | merged
+            elif isinstance(key, ScalarNode):
+                own[str(key.value)] = value
+        return merged | own

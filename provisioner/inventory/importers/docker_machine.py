@@ -1,0 +1,123 @@
+"""Machines from a store of docker-machine: `machines/NAME/config.json`, ConfigVersion 3."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from provisioner.errors import InventoryError
+from provisioner.inventory.importers.found import Found, Machine, cant, is_there, text_of
+from provisioner.inventory.problems import code, shown
+
+_LOCAL_FORWARD = ("virtualbox",)  # drivers whose SSHPort is a port of this machine; at IPAddress it is 22
+
+
+def default_store() -> Path:
+    """Where docker-machine itself looks."""
+    return Path(os.environ.get("MACHINE_STORAGE_PATH") or Path.home() / ".docker" / "machine")
+
+
+def machines(path: Path) -> Found:
+    """The machines of a store, of its folder `machines`, of one machine's folder or of one config.json.
+
+    Raises InventoryError if there is none; one that can't be read is left out and told.
+    """
+    files = _configs(path)
+    if not files:
+        raise cant(path, "has no machine: name a store, the folder above `machines/NAME/config.json`")
+    return Found(tuple(_read(file) for file in files))
+
+
+def _configs(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    for form in ("machines/*/config.json", "*/config.json", "config.json"):
+        if found := sorted(path.glob(form)):
+            return found
+    return []
+
+
+def _read(file: Path) -> Machine:
+    name = file.absolute().parent.name
+    try:
+        return machine(json.loads(text_of(file)), file.absolute().parent)
+    except InventoryError as error:
+        return Machine(name, left_out=error.problems[0])
+    except ValueError as error:
+        return Machine(name, left_out=f"its config.json is not JSON: {error}")
+    except RecursionError:
+        return Machine(name, left_out="its config.json is nested too deep")
+
+
+def machine(config: Any, folder: Path) -> Machine:
+    """One machine by its config.json. folder: where that stands, for the key beside it."""
+    driver = _part(config, "Driver")
+    kind = _text(config, "DriverName")
+    name = _text(config, "Name") or _text(driver, "MachineName") or folder.name
+    address = _text(driver, "IPAddress")
+    if not address:
+        return Machine(name, left_out=f"has no IPAddress in the store: {_why(kind, name)}")
+    port = "22" if kind in _LOCAL_FORWARD else _text(driver, "SSHPort")
+    key, key_notes = _key(driver, folder)
+    options = _part(config, "HostOptions")
+    return Machine(
+        name,
+        address=address,
+        port="" if port == "0" else port,
+        user=_text(driver, "SSHUser") or "root",
+        key=key,
+        advertise=_advertised(_flags(options)),
+        notes=(*key_notes, *_notes(driver, options)),
+    )
+
+
+def _why(kind: str, name: str) -> str:
+    if kind == "none":
+        return "docker-machine knows its Docker port only, no SSH login"
+    return f"it is stopped or was never finished; {code(f'docker-machine start {name}')}, then import again"
+
+
+def _key(driver: dict[str, Any], folder: Path) -> tuple[str, list[str]]:
+    """The key as the store has it; a store that was moved has its keys beside the config.json."""
+    named, beside = _text(driver, "SSHKeyPath"), folder / "id_rsa"
+    if named and is_there(named):
+        return str(Path(named).absolute()), []
+    if is_there(str(beside)):
+        return str(beside), []
+    return "", [f"its key {shown(named)} is not there, and left out"] if named else []
+
+
+def _flags(options: dict[str, Any]) -> dict[str, str]:
+    """The engine's flags that were given with --engine-opt, by name."""
+    flags = _part(options, "EngineOptions").get("ArbitraryFlags")
+    pairs = (flag.lstrip("-").partition("=") for flag in flags or () if isinstance(flag, str)) if isinstance(flags, list) else ()
+    return {key: value for key, _, value in pairs}
+
+
+def _advertised(flags: dict[str, str]) -> str:
+    """`cluster-advertise=eth1:2376` names what provisioner calls `advertise`, without the port."""
+    return flags.get("cluster-advertise", "").rpartition(":")[0]
+
+
+def _notes(driver: dict[str, Any], options: dict[str, Any]) -> list[str]:
+    notes = []
+    if "Boot2DockerURL" in driver:
+        notes.append("was made from boot2docker, which has no systemd; provisioner needs Debian or Ubuntu on it")
+    if store := _flags(options).get("cluster-store"):
+        notes.append(f"its engine has the store {shown(store)}; provisioner builds its own Consul on the hosts instead")
+    if _part(options, "SwarmOptions").get("IsSwarm") is True:
+        notes.append("was part of a standalone Swarm, which is not carried over")
+    return notes
+
+
+def _part(value: Any, key: str) -> dict[str, Any]:
+    part = value.get(key) if isinstance(value, dict) else None
+    return part if isinstance(part, dict) else {}
+
+
+def _text(value: Any, key: str) -> str:
+    """A text or whole number of a mapping, as a text; "" for anything else."""
+    found = value.get(key) if isinstance(value, dict) else None
+    return str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""

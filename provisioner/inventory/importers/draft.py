@@ -1,0 +1,185 @@
+"""From what was found in another tool's files to a sound inventory, and a note on all that is not in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from provisioner.errors import InventoryError
+from provisioner.inventory import checks
+from provisioner.inventory.importers import names, writing
+from provisioner.inventory.loading import problems
+from provisioner.inventory.models import Host, Ssh
+from provisioner.inventory.problems import code, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provisioner.inventory.importers.found import Found, Machine
+
+_SSH_PORT = 22
+_OF_HOST = ("address", "port", "user", "key", "advertise")
+_OF_ALL = ("host_keys", "known_hosts")  # an inventory has one of each, under `ssh`
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the user wants otherwise than it was found. "": as found, or the default."""
+
+    cluster: str
+    subnet: str = ""
+    advertise: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The inventory's text, the notes about it, one line each, and how many hosts it has."""
+
+    text: str
+    notes: tuple[str, ...]
+    hosts: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sound:
+    """A machine whose values an inventory takes."""
+
+    name: str
+    values: dict[str, writing.Value]  # as under `hosts`
+    ssh: dict[str, writing.Value]  # what an inventory has for all hosts only
+    was: str  # its name before
+
+
+def imported(found: Found, wishes: Wishes, kind: str) -> Imported:
+    """The inventory of all that was found and can be a host. kind: the tool, as the command names it."""
+    machines = [_checked(machine) for machine in found.machines]
+    machines = _distinct(machines)
+    kept = [machine for machine in machines if not machine.left_out]
+    sound = _named(kept)
+    usual = _usual(sound)
+    ssh, notes = _for_all(sound)
+    entries = tuple(_entry(host, usual) for host in sound)
+    lost = {machine.name: machine.left_out for machine in machines if machine.left_out}
+    draft = writing.Draft(
+        cluster=wishes.cluster,
+        hosts=entries,
+        subnet=wishes.subnet or writing.free_subnet(_addresses(sound), len(sound)),
+        ssh=usual | ssh,
+        advertise=wishes.advertise or found.advertise,
+        heading=(f"Made by `provisioner inventory import {kind}`. All keys are in docs/inventory.md;", "`provisioner inventory schema >schema.json` makes the schema that editors read."),
+        left_out=tuple(f"{name} is left out: {why}" for name, why in lost.items()),
+    )
+    told = [f"{code(machine.name)}: {note}" for machine in machines for note in machine.notes]
+    told += [f"{code(name)}: left out: {why}" for name, why in lost.items()]
+    told += [f"{code(host.was)}: is called {code(host.name)} in the inventory" for host in sound if host.name != host.was]
+    return Imported(writing.text(draft), (*told, *notes, *found.notes), len(sound))
+
+
+def refuse_unsound(text: str) -> None:
+    """Raise InventoryError if the text is no sound inventory: a wish, like a subnet, does not fit the hosts."""
+    if faults := problems(text, Path("inventory.yml")):
+        raise InventoryError("inventory", tuple(f"the inventory would be refused: {fault.text}" for fault in faults))
+
+
+def _checked(machine: Machine) -> Machine:
+    """The machine with only those values that an inventory takes; the others are noted, by the inventory's own checks."""
+    if machine.left_out:
+        return machine
+    if not machine.address:
+        return replace(machine, left_out="nothing says its address")
+    values = {key: _number(text) for key in _OF_HOST if (text := getattr(machine, key))}
+    options = {key: text for key in _OF_ALL if (text := getattr(machine, key))}
+    refused = _refused(Host, values) | _refused(Ssh, options)
+    if "address" in refused:
+        return replace(machine, left_out=f"address: {refused['address']}")
+    if "key" not in refused and machine.key and (fault := _key_fault(machine.key)):
+        refused["key"] = fault
+    bare: dict[str, Any] = dict.fromkeys(refused, "")
+    return replace(machine, **bare).noting(*(f"{key}: {why}; not carried over" for key, why in refused.items()))
+
+
+def _number(text: str) -> writing.Value:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 and text[0] != "0" else text  # noqa: PLR2004
+
+
+def _refused(model: type[BaseModel], values: dict[str, writing.Value]) -> dict[str, str]:
+    """What is wrong with each value, by its key."""
+    try:
+        model.model_validate(values, context={"folder": Path.cwd()})
+    except ValidationError as error:
+        return {str(e["loc"][0]): str(e["ctx"]["text"]) for e in error.errors(include_url=False) if "ctx" in e}
+    return {}
+
+
+def _key_fault(path: str) -> str:
+    fault = checks.unusable(Path(path).expanduser())
+    if not fault and path.endswith(".pub"):
+        fault = "is the public key"
+    return f"{shown(path, 200)} {fault}" if fault else ""
+
+
+def _distinct(machines: list[Machine]) -> list[Machine]:
+    """A second name for the same address and port is no second host."""
+    first: dict[tuple[str, str], str] = {}
+    result = []
+    for machine in machines:
+        place = (machine.address.lower(), machine.port or str(_SSH_PORT))
+        other = machine.name if machine.left_out else first.setdefault(place, machine.name)
+        if other != machine.name:
+            machine = replace(machine, left_out=f"is {code(other)}, by another name (same address and port)", notes=())  # noqa: PLW2901
+        result.append(machine)
+    return result
+
+
+def _named(machines: list[Machine]) -> list[_Sound]:
+    result = []
+    for machine, name in zip(machines, names.tidied([m.name for m in machines]), strict=True):
+        values: dict[str, writing.Value] = {"address": machine.address, "port": int(machine.port or _SSH_PORT)}
+        values |= {key: text for key in ("user", "key", "advertise") if (text := getattr(machine, key))}
+        ssh: dict[str, writing.Value] = {
+            key: text for key in _OF_ALL if (text := getattr(machine, key))
+        }
+        result.append(_Sound(name, values, ssh, machine.name))
+    return result
+
+
+def _usual(hosts: list[_Sound]) -> dict[str, writing.Value]:
+    """What goes under `ssh`: the user, key and port that most hosts have, where two or more (or the only one) have it.
+
+    A host can't say that it has no key or user of its own, so those count only where every host has one.
+    """
+    usual: dict[str, writing.Value] = {}
+    for key in ("user", "key", "port"):
+        found = [host.values[key] for host in hosts if key in host.values]
+        value, times = Counter(found).most_common(1)[0] if found else ("", 0)
+        if len(found) == len(hosts) and (times > 1 or len(hosts) == 1) and (key, value) != ("port", _SSH_PORT):
+            usual[key] = value
+    return usual
+
+
+def _for_all(hosts: list[_Sound]) -> tuple[dict[str, writing.Value], list[str]]:
+    """What an inventory has for all hosts only: carried over where all agree."""
+    result: dict[str, writing.Value] = {}
+    notes = []
+    for key in _OF_ALL:
+        found = {host.ssh.get(key, "") for host in hosts}
+        if len(found) == 1:
+            result[key] = found.pop()
+        elif found:
+            notes.append(f"{key}: the hosts differ, and an inventory has one for all; the default is used")
+    return {key: value for key, value in result.items() if value}, notes
+
+
+def _entry(host: _Sound, usual: dict[str, writing.Value]) -> writing.Entry:
+    """A host's line, without what it has in common with the others."""
+    default = {"port": _SSH_PORT, "user": "root"} | usual
+    values = {key: value for key, value in host.values.items() if key == "address" or default.get(key) != value}
+    return writing.Entry(host.name, values, f"{host.was} in the source" if host.name != host.was else "")
+
+
+def _addresses(hosts: Sequence[_Sound]) -> list[str]:
+    return [str(host.values.get(key, "")) for host in hosts for key in ("address", "advertise")]

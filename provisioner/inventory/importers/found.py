@@ -1,0 +1,88 @@
+"""What an importer finds in another tool's files: texts as they stand there, and what has no place in an inventory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from provisioner.errors import InventoryError
+from provisioner.inventory import document as yaml
+from provisioner.inventory.problems import escaped
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One machine. "" is what its tool does not say; no text is checked yet.
+
+    key, known_hosts: paths, absolute or from `~`. host_keys: as an inventory has it. left_out: why this can be no host.
+    notes: what could not be carried over, each with its reason and what to do.
+    """
+
+    name: str
+    address: str = ""
+    port: str = ""
+    user: str = ""
+    key: str = ""
+    advertise: str = ""
+    host_keys: str = ""
+    known_hosts: str = ""
+    left_out: str = ""
+    notes: tuple[str, ...] = ()
+
+    def noting(self, *notes: str) -> Machine:
+        return replace(self, notes=(*self.notes, *notes))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All that a tool's files tell. notes: about the files, not one machine. advertise: for all, where it is known."""
+
+    machines: tuple[Machine, ...]
+    notes: tuple[str, ...] = ()
+    advertise: str = ""
+
+
+def cant(path: Path | str, text: str, line: int = 0) -> InventoryError:
+    """An error about a source: `path:line: text`, exit code 64."""
+    name = escaped(str(path))
+    return InventoryError(name, (f"{name}:{line}: {text}" if line else f"{name}: {text}",))
+
+
+def text_of(path: Path) -> str:
+    """A file's text, at most 1 MiB of UTF-8. Raises InventoryError."""
+    document = yaml.Document()
+    text = yaml.text_of(path, document)
+    if text is None:
+        name = escaped(str(path))
+        raise InventoryError(name, tuple(problem.told(name) for problem in document.problems))
+    return text
+
+
+def decoded(stream: IO[bytes], name: str) -> str:
+    """All that a stream has, at most 1 MiB of UTF-8. Raises InventoryError."""
+    data = stream.read(yaml.LARGEST_FILE + 1)
+    if len(data) > yaml.LARGEST_FILE:
+        raise cant(name, "is larger than 1 MiB")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise cant(name, "is not UTF-8", data.count(b"\n", 0, error.start) + 1) from None
+
+
+def is_there(path: str) -> bool:
+    """Whether an ordinary file is at a path that another tool names; `~` is the user's home."""
+    try:
+        return Path(path).expanduser().is_file()
+    except (OSError, RuntimeError, ValueError):  # too long, no such home, NUL
+        return False
+
+
+def only(found: Found, patterns: tuple[str, ...]) -> Found:
+    """The machines whose name matches one of the patterns (`*`, `?`, `[...]`); all where there is no pattern."""
+    from fnmatch import fnmatchcase
+
+    if not patterns:
+        return found
+    chosen = tuple(m for m in found.machines if any(fnmatchcase(m.name, pattern) for pattern in patterns))
+    return replace(found, machines=chosen)

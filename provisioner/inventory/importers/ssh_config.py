@@ -1,0 +1,155 @@
+"""Hosts from OpenSSH's client configuration, `~/.ssh/config`."""
+
+from __future__ import annotations
+
+import getpass
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provisioner.errors import InventoryError
+from provisioner.inventory.importers import ssh_lines, told
+from provisioner.inventory.importers.found import Found, Machine, is_there, text_of
+from provisioner.inventory.problems import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_HOST_KEYS = {"no": "accept-new", "off": "accept-new", "accept-new": "accept-new", "yes": "strict", "ask": "strict"}
+_NOT_CARRIED = {  # what changes how a host is reached or known, and has no place in an inventory
+    "certificatefile": "logs in with a certificate (CertificateFile), which is not used: its plain key must be accepted",
+    "hostkeyalias": "HostKeyAlias is not used: known_hosts must have the host by its address",
+    "bindaddress": "BindAddress is not used",
+    "bindinterface": "BindInterface is not used",
+    "identityagent": "IdentityAgent is not used: the agent is that of SSH_AUTH_SOCK",
+    "pkcs11provider": "PKCS11Provider is not used: add its keys to the agent (`ssh-add -s`)",
+    "securitykeyprovider": "SecurityKeyProvider is not used",
+    "knownhostscommand": "KnownHostsCommand is not used: known_hosts must have the host",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """The machine on which the configuration is used. ssh: the folder that relative Includes start at."""
+
+    login: str
+    ssh: Path
+    folder: Path
+    exists: Callable[[str], bool] = is_there
+
+    @classmethod
+    def now(cls) -> Here:
+        return cls(getpass.getuser(), Path.home() / ".ssh", Path.cwd())
+
+
+def machines(path: Path) -> Found:
+    """The hosts of a configuration file and of those it includes. Raises InventoryError."""
+    return parsed(text_of(path), str(path), Here.now())
+
+
+def parsed(text: str, file: str, here: Here) -> Found:
+    """The hosts that a text names: each `Host` without wildcards, in the order of the text, with what ssh would use."""
+    config = ssh_lines.parse(text, file, lambda argument: _included(argument, here.ssh))
+    found = tuple(_machine(name, config, here) for name in config.names)
+    through = {hop for name in config.names for hop in _hops(_options(name, config))}
+    note = "others jump through it: leave it out if it is no Docker host"
+    return Found(tuple(m.noting(note) if m.name in through else m for m in found), tuple(config.notes))
+
+
+def _included(argument: str, folder: Path) -> Iterable[tuple[str, str]]:
+    """The readable files that an argument of Include names, in the order of their names."""
+    with suppress(RuntimeError):  # there is no such home folder
+        for name in sorted(glob(str(folder / Path(argument).expanduser()))):  # noqa: PTH207  absolute patterns too
+            with suppress(InventoryError):
+                yield name, text_of(Path(name))
+
+
+def _options(name: str, config: ssh_lines.Config) -> dict[str, list[list[str]]]:
+    """Keyword -> its arguments, once for each line that holds for the name. ssh takes the first, but all keys."""
+    options: dict[str, list[list[str]]] = {}
+    for block in config.blocks:
+        if block.holds_for(name):
+            for keyword, arguments in block.options:
+                options.setdefault(keyword, []).append(arguments)
+    return options
+
+
+def _first(options: dict[str, list[list[str]]], keyword: str) -> str:
+    return options[keyword][0][0] if keyword in options else ""
+
+
+def _machine(name: str, config: ssh_lines.Config, here: Here) -> Machine:
+    options = _options(name, config)
+    address = _first(options, "hostname").replace("%h", name).replace("%%", "%") or name
+    user = _first(options, "user") or here.login
+    key, key_notes = _key(options, address, user, here)
+    strict = _first(options, "stricthostkeychecking").lower()
+    return Machine(
+        name,
+        address=address,
+        port=_first(options, "port") or "22",
+        user=user,
+        key=key,
+        host_keys=_HOST_KEYS.get(strict, ""),
+        known_hosts=_known_hosts(options, here.folder),
+        notes=(*key_notes, *_not_carried(options, address)),
+    )
+
+
+def _key(options: dict[str, list[list[str]]], address: str, user: str, here: Here) -> tuple[str, list[str]]:
+    """The first key file that is there. ssh tries them all, an inventory names one."""
+    usable, notes = [], []
+    for arguments in options.get("identityfile", ()):
+        word = arguments[0]
+        if word.lower() == "none":
+            break
+        path = _path(word, {"d": "~", "h": address, "r": user, "u": here.login}, here.folder)
+        if path is None:
+            notes.append(f"IdentityFile {shown(word)}: its % or $ is not understood; not carried over")
+        elif not here.exists(path):
+            notes.append(f"IdentityFile {shown(word)} is not there, and left out")
+        else:
+            usable.append(path)
+    if not usable:
+        return "", notes
+    more = [f"IdentityFile {shown(path)}: one key only is tried, {shown(usable[0])}" for path in usable[1:]]
+    return usable[0], notes + more
+
+
+def _path(word: str, tokens: dict[str, str], folder: Path) -> str | None:
+    """A path with its tokens (ssh_config(5), TOKENS) put in; None where one is not known. Relative ones start at `folder`."""
+    if re.search(r"\$\{", word) or set(re.findall(r"%(.)", word.replace("%%", ""))) - set(tokens):
+        return None
+    text = re.sub(r"%(.)", lambda found: "%" if found[1] == "%" else tokens[found[1]], word)
+    return text if text.startswith("~") else str(folder / text)
+
+
+def _known_hosts(options: dict[str, list[list[str]]], folder: Path) -> str:
+    """The first file of UserKnownHostsFile; /dev/null is how others say that they check nothing."""
+    word = _first(options, "userknownhostsfile")
+    return "" if word in ("", "/dev/null", "none") else _path(word, {"d": "~"}, folder) or ""
+
+
+def _hops(options: dict[str, list[list[str]]]) -> list[str]:
+    """The hosts of ProxyJump, without user and port."""
+    word = _first(options, "proxyjump")
+    if not word or word.lower() == "none":
+        return []
+    bare = (re.sub(r"^(?:ssh://)?(?:[^@]*@)?", "", hop) for hop in word.split(","))
+    return [re.sub(r":[0-9]+/?$", "", hop) for hop in bare]
+
+
+def _not_carried(options: dict[str, list[list[str]]], address: str) -> Iterator[str]:
+    if hops := _hops(options):
+        yield told.jump(", ".join(hops), address)
+    elif _first(options, "proxycommand").lower() not in ("", "none"):
+        yield told.command("ProxyCommand")
+    password = _first(options, "preferredauthentications").lower().startswith(("password", "keyboard"))
+    if password or _first(options, "pubkeyauthentication").lower() == "no":
+        yield told.KEYS_ONLY
+    for keyword, note in _NOT_CARRIED.items():
+        if _first(options, keyword).lower() not in ("", "none", "any"):
+            yield note

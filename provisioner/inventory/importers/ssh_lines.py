@@ -1,0 +1,151 @@
+"""OpenSSH's client configuration as blocks of options (ssh_config(5)). Nothing is decided here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from provisioner.inventory.problems import code, escaped, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+DEEPEST = 16  # levels of Include, as ssh has it
+MOST_FILES = 200
+_LINE = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+|$)(.*)", re.DOTALL)
+_QUOTES = "\"'"
+
+
+@dataclass(slots=True)
+class Block:
+    """The options under one `Host` line. conditions: lists of patterns, all of which a name must match."""
+
+    conditions: tuple[tuple[str, ...], ...]
+    options: list[tuple[str, list[str]]] = field(default_factory=list)
+
+    def holds_for(self, name: str) -> bool:
+        return all(matches(patterns, name) for patterns in self.conditions)
+
+
+@dataclass(slots=True)
+class Config:
+    """All blocks in the order in which ssh reads them, the names that `Host` lines have, and what was not understood."""
+
+    blocks: list[Block] = field(default_factory=list)
+    names: dict[str, None] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    files: int = 0
+
+
+def matches(patterns: tuple[str, ...], name: str) -> bool:
+    """Whether a name matches one of the patterns, and none that is negated with `!` (ssh_config(5), PATTERNS)."""
+    barred = any(_match(pattern[1:], name) for pattern in patterns if pattern.startswith("!"))
+    return not barred and any(_match(pattern, name) for pattern in patterns if not pattern.startswith("!"))
+
+
+def _match(pattern: str, name: str) -> bool:
+    form = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in re.sub(r"\*+", "*", pattern))
+    return re.fullmatch(form, name, re.DOTALL) is not None
+
+
+def words(text: str) -> list[str]:
+    """The arguments of a line: words, in quotes where they have spaces; `#` in front of a word ends them.
+
+    Raises ValueError if a quote is not closed.
+    """
+    result: list[str] = []
+    rest = text.lstrip()
+    while rest and not rest.startswith("#"):
+        word, quote, at = "", "", 0
+        while at < len(rest) and (quote or not rest[at].isspace()):
+            c, following = rest[at], rest[at + 1 : at + 2]
+            if c == "\\" and following and (following in _QUOTES + "\\" or (not quote and following == " ")):
+                word, at = word + following, at + 1
+            elif c == quote:
+                quote = ""
+            elif not quote and c in _QUOTES:
+                quote = c
+            else:
+                word += c
+            at += 1
+        if quote:
+            raise ValueError(text)
+        result.append(word)
+        rest = rest[at:].lstrip()
+    return result
+
+
+def parse(text: str, file: str, include: Callable[[str], Iterable[tuple[str, str]]]) -> Config:
+    """The configuration in a text. include: from an argument of `Include` to the files' names and texts."""
+    config = Config()
+    _Reader(config, include).read(text, file, (), 0)
+    return config
+
+
+class _Reader:
+    def __init__(self, config: Config, include: Callable[[str], Iterable[tuple[str, str]]]) -> None:
+        self._config = config
+        self._include = include
+
+    def read(self, text: str, file: str, outer: tuple[tuple[str, ...], ...], depth: int) -> None:
+        """Add a file's blocks. outer: what must hold where it is included."""
+        here = outer
+        self._open(here)
+        for number, line in enumerate(text.split("\n"), 1):
+            if not (bare := line.strip()) or bare.startswith("#"):
+                continue
+            where = f"{escaped(file)}:{number}"
+            split = self._split(bare, where)
+            if split is None:
+                continue
+            keyword, arguments = split
+            if keyword in ("host", "match"):
+                here = (*outer, self._condition(keyword, arguments, where))
+                self._open(here)
+            elif keyword == "include":
+                self._read_included(arguments, where, here, depth)
+                self._open(here)
+            else:
+                self._config.blocks[-1].options.append((keyword, arguments))
+
+    def _open(self, conditions: tuple[tuple[str, ...], ...]) -> None:
+        self._config.blocks.append(Block(conditions))
+
+    def _split(self, line: str, where: str) -> tuple[str, list[str]] | None:
+        found = _LINE.fullmatch(line)
+        try:
+            arguments = words(found[2]) if found else []
+        except ValueError:
+            self._config.notes.append(f"{where}: a quote is not closed; the line is not read")
+            return None
+        if not found or not arguments:
+            self._config.notes.append(f"{where}: {shown(line)} is no option with a value; the line is not read")
+            return None
+        return found[1].lower(), arguments
+
+    def _condition(self, keyword: str, arguments: list[str], where: str) -> tuple[str, ...]:
+        """The patterns of `Host`; of `Match` only `all` is decided by names alone, so any other holds for nobody."""
+        if keyword == "host":
+            for pattern in arguments:
+                if not re.search(r"[*?!]", pattern):
+                    self._config.names[pattern] = None
+            return tuple(arguments)
+        if [word.lower() for word in arguments] == ["all"]:
+            return ("*",)
+        told = code("Match " + " ".join(arguments))
+        self._config.notes.append(f"{where}: {told} is not understood; nothing below it, up to the next Host, is read")
+        return ()
+
+    def _read_included(self, arguments: list[str], where: str, here: tuple[tuple[str, ...], ...], depth: int) -> None:
+        for argument in arguments:
+            if depth >= DEEPEST or self._config.files >= MOST_FILES:
+                self._config.notes.append(f"{where}: Include goes too deep or in a circle; it is not followed")
+                return
+            found = list(self._include(argument))
+            if not found and not re.search(r"[*?\[]", argument):  # a pattern may well match nothing
+                self._config.notes.append(f"{where}: Include {shown(argument)} names no file that can be read")
+            for name, text in found:
+                self._config.files += 1
+                self.read(text, name, here, depth + 1)

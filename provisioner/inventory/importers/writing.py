@@ -1,0 +1,94 @@
+"""An inventory as YAML text. Whatever is put in, it is quoted: the text has the form of an inventory in any case."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING
+
+from provisioner.inventory.problems import escaped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Value = str | int
+
+_PLAIN = re.compile(r"(?:[A-Za-z]|~?/)[A-Za-z0-9_./-]*|[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:/[0-9]{1,2})?")
+_WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))  # the last six: for readers of YAML 1.1
+_OVERHEAD = 3  # addresses of a subnet that no container gets
+_USUAL = 24  # prefix length
+_SECOND = (99, *range(98, 63, -1), *range(100, 256))  # 10.N.0.0: the documents' first, then its neighbours
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A host's line. comment: what a reader should know of it."""
+
+    name: str
+    values: Mapping[str, Value]
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What goes into the text. heading, left_out: comments, one line each."""
+
+    cluster: str
+    hosts: tuple[Entry, ...]
+    subnet: str
+    ssh: Mapping[str, Value] = field(default_factory=dict)
+    advertise: str = ""
+    heading: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def text(draft: Draft) -> str:
+    """The YAML text of an inventory with Consul and one network."""
+    lines = ["# yaml-language-server: $schema=schema.json", "#", *map(comment, draft.heading), ""]
+    lines += [f"cluster: {scalar(draft.cluster)}", ""]
+    if draft.ssh:
+        lines += ["ssh:", *(f"  {key}: {scalar(value)}" for key, value in draft.ssh.items()), ""]
+    if draft.advertise:
+        lines += [f"advertise: {scalar(draft.advertise)}", ""]
+    lines += ["hosts:", *map(_host, draft.hosts), *(f"  {comment(line)}" for line in draft.left_out), ""]
+    lines += ["store: {kind: consul}", "", "networks:", f"  demo: {{subnet: {scalar(draft.subnet)}}}"]
+    return "\n".join(lines) + "\n"
+
+
+def _host(entry: Entry) -> str:
+    values = ", ".join(f"{key}: {scalar(value)}" for key, value in entry.values.items())
+    line = f"  {scalar(entry.name)}: {{{values}}}"
+    return f"{line}  {comment(entry.comment)}" if entry.comment else line
+
+
+def comment(line: str) -> str:
+    """A comment of one line, whatever is in it."""
+    return f"# {escaped(line)}" if line else "#"
+
+
+def scalar(value: Value) -> str:
+    """A number as it is; a text plain where that is the same text to every reader, and in double quotes otherwise."""
+    if isinstance(value, int):
+        return str(value)
+    if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        return value
+    return json.dumps(value)  # JSON's strings are YAML's; ASCII, so that nothing in them is a control character
+
+
+def free_subnet(addresses: Iterable[str], hosts: int) -> str:
+    """A subnet with room for the hosts that holds none of their addresses: 10.99.0.0/24 where it can be."""
+    own = [IPv4Address(word) for word in addresses if _is_ipv4(word)]
+    prefix = min(_USUAL, 32 - (hosts + _OVERHEAD - 1).bit_length())
+    nets = [IPv4Network((f"10.{second}.0.0", prefix), strict=False) for second in _SECOND]
+    return str(next((net for net in nets if not any(address in net for address in own)), nets[0]))
+
+
+def _is_ipv4(word: str) -> bool:
+    try:
+        ipaddress.IPv4Address(word)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,33 @@
+"""What the tests of importers share: importing a text must end in a sound inventory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provisioner.inventory import load
+from provisioner.inventory.importers import Wishes, imported
+from provisioner.inventory.importers.ssh_config import Here
+
+if TYPE_CHECKING:
+    from provisioner.inventory import Inventory
+    from provisioner.inventory.importers import Found
+
+HERE = Here("me", Path("/nowhere/.ssh"), Path("/work"), lambda path: "missing" not in path)
+
+
+def sound(found: Found, folder: Path, kind: str = "tool") -> tuple[Inventory, str]:
+    """The inventory that is made of what was found, as `inventory check` reads it, and all notes."""
+    done = imported(found, Wishes(kind), kind)
+    file = folder / "made.yml"
+    file.write_text(done.text, encoding="utf-8")
+    assert done.text.startswith("# yaml-language-server: $schema=schema.json\n")
+    assert done.text.isascii() or done.text.replace("\n", "").isprintable()
+    assert all(note.isprintable() for note in done.notes)
+    return load(file), "\n".join(done.notes)
+
+
+def targets(inventory: Inventory) -> dict[str, tuple[str, int, str, str]]:
+    """Name -> address, port, user, the key's file name."""
+    found = {name: inventory.target(name) for name in inventory.hosts}
+    return {name: (t.address, t.port, t.user, t.key.name if t.key else "") for name, t in found.items()}

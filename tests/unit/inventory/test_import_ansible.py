@@ -1,0 +1,416 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from importing import sound, targets
+from test_hostile import HOSTILE
+
+from provisioner.errors import InventoryError
+from provisioner.inventory.importers.ansible import Defaults, configured, default_sources, machines, parsed
+from provisioner.inventory.importers.ansible_tree import MOST_HOSTS, expanded
+
+if TYPE_CHECKING:
+    from provisioner.inventory.importers import Found, Machine
+
+ME = Defaults("me")
+
+INI = """
+# mail is reached otherwise
+mail.example.com
+
+[web]
+web[01:03].example.com:2222 http_port=80 maxRequestsPerChild=808
+
+[db]
+db-a ansible_host=10.20.0.21 ansible_user='postgres'
+db-b ansible_host=10.20.0.22  # the second
+
+[production:children]
+web
+db
+
+[production:vars]
+ansible_user = deploy
+ansible_ssh_private_key_file="/keys/production"
+
+[all:vars]
+ansible_python_interpreter=/usr/bin/python3
+ansible_user=nobody
+"""
+
+YAML = """
+all:
+  vars: {ansible_user: nobody}
+  hosts:
+    mail.example.com:
+  children:
+    production:
+      vars: &vars
+        ansible_user: deploy
+        ansible_ssh_private_key_file: /keys/production
+      children:
+        web:
+          hosts:
+            web[01:03].example.com: {ansible_port: 2222, http_port: 80}
+        db:
+          hosts:
+            db-a: {ansible_host: 10.20.0.21, ansible_user: postgres}
+            db-b:
+              ansible_host: 10.20.0.22
+"""
+
+SCRIPT = """
+{"_meta": {"hostvars": {"mail.example.com": {"ansible_user": "nobody"},
+   "db-a": {"ansible_host": "10.20.0.21", "ansible_user": "postgres"}, "db-b": {"ansible_host": "10.20.0.22"}}},
+ "all": {"children": ["ungrouped", "production"]},
+ "production": {"children": ["web", "db"], "vars": {"ansible_user": "deploy", "ansible_ssh_private_key_file": "/keys/production"}},
+ "web": {"hosts": ["web01.example.com", "web02.example.com", "web03.example.com"], "vars": {"ansible_port": 2222}},
+ "db": ["db-a", "db-b"], "ungrouped": {"hosts": ["mail.example.com"]}}
+"""
+
+KEY = "/keys/production"
+EXPECTED = {
+    "mail.example.com": ("mail.example.com", "22", "nobody", ""),
+    "web01.example.com": ("web01.example.com", "2222", "deploy", KEY),
+    "web02.example.com": ("web02.example.com", "2222", "deploy", KEY),
+    "web03.example.com": ("web03.example.com", "2222", "deploy", KEY),
+    "db-a": ("10.20.0.21", "22", "postgres", KEY),
+    "db-b": ("10.20.0.22", "22", "deploy", KEY),
+}
+
+
+def reached(found: Found) -> dict[str, tuple[str, str, str, str]]:
+    return {m.name: (m.address, m.port, m.user, m.key) for m in found.machines}
+
+
+def only(text: str, **defaults: str) -> Machine:
+    (machine,) = parsed(text, "hosts", defaults=replace(ME, **defaults)).machines
+    return machine
+
+
+@pytest.mark.parametrize(("text", "name"), [(INI, "hosts"), (YAML, "hosts"), (YAML, "hosts.yml"), (SCRIPT, "-")])
+def test_samples(text: str, name: str) -> None:
+    found = parsed(text, name, defaults=ME)
+    assert reached(found) == EXPECTED
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("text", [INI, YAML, SCRIPT])
+@pytest.mark.parametrize(
+    ("group", "names"),
+    [
+        ("db", ["db-a", "db-b"]),
+        ("web", ["web01.example.com", "web02.example.com", "web03.example.com"]),
+        ("production", [name for name in EXPECTED if name != "mail.example.com"]),
+        ("all", list(EXPECTED)),
+    ],
+)
+def test_one_group(text: str, group: str, names: list[str]) -> None:
+    assert sorted(reached(parsed(text, "hosts", group=group, defaults=ME))) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("group", "expected"),
+    [
+        ("wen", "ansible: there is no group `wen`; did you mean `web`?"),
+        ("x", "ansible: there is no group `x`; there are `all`, `ungrouped`, `web`, `db`, `production`"),
+        ("$(id)", "ansible: there is no group '$(id)'; there are"),
+    ],
+)
+def test_no_such_group(group: str, expected: str) -> None:
+    with pytest.raises(InventoryError) as caught:
+        parsed("a\n" + INI.replace("mail.example.com", "[ungrouped]"), "hosts", group=group, defaults=ME)
+    assert caught.value.problems[0].startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n# nothing\n;\n", "[web]\n", "all:\n", "all: {hosts: }\n", "---\nall:\n  children:\n", "{}"]
+)
+def test_no_host(text: str) -> None:
+    assert parsed(text, "hosts", defaults=ME).machines == ()
+
+
+PATTERNS = {
+    "web1": (["web1"], ""),
+    "web1:22": (["web1"], "22"),
+    "web[1:3]": (["web1", "web2", "web3"], ""),
+    "web[01:03].x:22": (["web01.x", "web02.x", "web03.x"], "22"),
+    "web[08:11]": (["web08", "web09", "web10", "web11"], ""),
+    "web[1:10:4]": (["web1", "web5", "web9"], ""),
+    "web[:2]": (["web0", "web1", "web2"], ""),
+    "db-[a:c]": (["db-a", "db-b", "db-c"], ""),
+    "[a:b][1:2]": (["a1", "a2", "b1", "b2"], ""),
+    "192.0.2.1": (["192.0.2.1"], ""),
+    "192.0.2.[1:2]": (["192.0.2.1", "192.0.2.2"], ""),
+    "2001:db8::1": (["2001:db8::1"], ""),
+    "[2001:db8::1]:2222": (["2001:db8::1"], "2222"),
+    "[2001:db8::1]": (["2001:db8::1"], ""),
+}
+
+
+@pytest.mark.parametrize(("pattern", "expected"), PATTERNS.items(), ids=PATTERNS)
+def test_patterns(pattern: str, expected: tuple[list[str], str]) -> None:
+    assert expanded(pattern) == expected
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["a[3:1]", "a[1:c]", "a[c:1]", "a[01:100]", "a[1:3:0]", "a[0:999999999]", "a[0:9999999999999]", "a[1:99][1:99]", "a[1:9][1:9][1:9][1:9]"],
+)  # fmt: skip
+def test_ranges_that_are_none(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"range|hosts|width|begins"):
+        expanded(pattern)
+    found = parsed(f"{pattern}\nb\n", "hosts", defaults=ME)
+    assert [m.name for m in found.machines] == ["b"]
+    assert found.notes[0].startswith("hosts:1: ")
+
+
+def test_too_many_hosts_in_all() -> None:
+    found = parsed("a[1:1500]\nb[1:1500]\n", "hosts", defaults=ME)
+    assert len(found.machines) <= MOST_HOSTS
+    assert "hosts:2: there are more than 2000 hosts; the line is not read" in found.notes
+
+
+VALUES: dict[str, tuple[str, dict[str, str]]] = {
+    "a name alone": ("h", {"address": "h", "port": "22", "user": "me", "key": "", "host_keys": "", "left_out": ""}),
+    "older names": (
+        "h ansible_ssh_host=a ansible_ssh_port=5 ansible_ssh_user=u",
+        {"address": "a", "port": "5", "user": "u"},
+    ),
+    "a port with the name": ("h:5", {"port": "5"}),
+    "the variable wins over the port": ("h:5 ansible_port=6", {"port": "6"}),
+    "quotes": ("h ansible_user=\"a b\" ansible_host='x'", {"user": "a b", "address": "x"}),
+    "quotes twice": ("""h ansible_user='"u"'""", {"user": "u"}),
+    "a comment": ("h ansible_user=u # ansible_port=5", {"user": "u", "port": "22"}),
+    "a key at home": ("h ansible_private_key_file=~/.ssh/k", {"key": "~/.ssh/k"}),
+    "no key checks": ("h ansible_host_key_checking=False", {"host_keys": "accept-new"}),
+    "no key checks by ssh": ("h ansible_ssh_common_args='-o StrictHostKeyChecking=no'", {"host_keys": "accept-new"}),
+    "paramiko": ("h ansible_connection=paramiko", {"left_out": ""}),
+    "local": (
+        "h ansible_connection=local",
+        {"left_out": "ansible_connection=local: provisioner reaches every host by SSH, this machine too; add it with its address"},
+    ),
+    "windows": ("h ansible_connection=winrm", {"left_out": "ansible_connection='winrm': provisioner reaches hosts by SSH only"}),
+    "a template for the address": (
+        "h ansible_host={{inventory_hostname}}.x",
+        {"left_out": "ansible_host='{{inventory_hostname}}.x' is a template, which is not evaluated; write its value"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), VALUES.values(), ids=VALUES)
+def test_values(text: str, expected: dict[str, str]) -> None:
+    machine = only(text)
+    assert {key: getattr(machine, key) for key in expected} == expected
+
+
+NOTES: dict[str, tuple[str, str]] = {
+    "a template": ("ansible_user='{{ u }}'", "ansible_user='{{ u }}' is a template, which is not evaluated"),
+    "a statement": ("ansible_port='{% if x %}5{% endif %}'", "ansible_port='{% if x %}5{% endif %}' is a template"),
+    "password": ("ansible_password=hunter2", "logs in with a password; provisioner logs in with keys only"),
+    "older password": ("ansible_ssh_pass=hunter2", "logs in with a password"),
+    "sudo's password": ("ansible_become_password=hunter2", "has a password for sudo"),
+    "su": ("ansible_become_method=su", "ansible_become_method='su': provisioner uses sudo"),
+    "jump": ("ansible_ssh_common_args='-o ProxyJump=me@gw:2200'", "is reached through `gw` (ProxyJump)"),
+    "-J": ("ansible_ssh_extra_args='-J gw'", "is reached through `gw` (ProxyJump)"),
+    "proxy command": (
+        """ansible_ssh_common_args='-o ProxyCommand="ssh -W %h:%p -q gw"'""",
+        "is reached by a ProxyCommand",
+    ),
+    "other arguments": ("ansible_ssh_args='-C'", "ansible_ssh_args: '-C' is not carried over"),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), NOTES.values(), ids=NOTES)
+def test_what_is_not_carried_over_is_told_of_the_host(text: str, expected: str) -> None:
+    (note,) = only(f"h {text}").notes
+    assert note.startswith(expected)
+    assert "hunter2" not in note
+
+
+def test_a_vaulted_value_is_told() -> None:
+    text = "all:\n  hosts:\n    h:\n      ansible_user: !vault |\n        $ANSIBLE_VAULT;1.1;AES256\n        6162\n"
+    assert only(text).notes == ("ansible_user is encrypted with ansible-vault, and not read",)
+    printed = (
+        '{"_meta": {"hostvars": {"h": {"ansible_user": {"__ansible_vault": "$ANSIBLE"}}}}, "all": {"hosts": ["h"]}}'
+    )
+    assert only(printed).notes == ("ansible_user is encrypted with ansible-vault, and not read",)
+
+
+def test_who_is_logged_in_is_told() -> None:
+    assert parsed("a\nb\nc\nd\n", "hosts", defaults=ME).notes == (
+        "no user is named for `a`, `b`, `c` and others: `me`, who you are here, is written, as ssh does",
+    )
+
+
+LINES = {
+    "h ansible_user": "hosts:1: 'ansible_user' is no `name=value`; the line is not read",
+    "h 'x": 'hosts:1: "h \'x": a quote is not closed; the line is not read',
+    "[a:vars]\nx": "hosts:2: 'x' is no `name=value`; the line is not read",
+    "[a:vars]\n\x1b[2J": "hosts:2: '\\x1b[2J' is no `name=value`; the line is not read",
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), LINES.items())
+def test_lines_that_are_none(text: str, expected: str) -> None:
+    assert expected in parsed(text, "hosts", defaults=ME).notes
+
+
+REFUSED = {
+    "a script": ("#!/usr/bin/python3\n", "hosts: is a script, and is not run: `SCRIPT --list | "),
+    "a vault": ("$ANSIBLE_VAULT;1.1;AES256\n6162\n", "hosts: is encrypted with ansible-vault"),
+    "a plugin": (
+        "plugin: amazon.aws.aws_ec2\nregions: []\n",
+        "hosts: is for the inventory plugin 'amazon.aws.aws_ec2'",
+    ),
+    "a list": ("---\n- a\n", "hosts: is no Ansible inventory: at its top must be groups"),
+    "no YAML": ("---\na: [b\n", "hosts:3: not YAML: "),
+    "an escape": ("---\na: \x1b\n", "hosts: not YAML: "),
+    "a circle": ("[a:children]\nb\n[b:children]\na\n", "ansible: groups are children of one another, or nested too deep: `a`, `b`, `a`"),
+    "a circle of one": ("[a:children]\na\n", "ansible: groups are children of one another, or nested too deep: `a`, `a`"),
+    "a long chain": (
+        "".join(f"[g{i}:children]\ng{i + 1}\n" for i in reversed(range(3000))),
+        "ansible: groups are children of one another, or nested too deep: ",
+    ),
+    "an alias in itself": ("---\nall: &a\n  children: {b: *a}\n", "hosts:2: has too many values"),
+    "aliases that multiply": (
+        "---\na0: &a0 {x: y}\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)),
+        "hosts:2: has too many values",
+    ),
+    "deep": ("---\n" + "{a: " * 5000, "hosts:2: not YAML: "),
+    "many": ("---\na:\n" + "- x\n" * 60_000, "hosts:40000: the file has more than 20000 values"),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), REFUSED.values(), ids=REFUSED)
+def test_refused(text: str, expected: str) -> None:
+    with pytest.raises(InventoryError) as caught:
+        parsed(text, "hosts", defaults=ME)
+    assert caught.value.exit_code == 64
+    assert caught.value.problems[0].startswith(expected)
+    assert caught.value.problems[0].isprintable()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    files = {
+        "inv/hosts": "[web]\nw1 ansible_port=1\nw2\n[db]\nd1\n[prod:children]\nweb\ndb\n[web:vars]\nansible_user=file\n",
+        "inv/group_vars/all.yml": "ansible_user: all\nansible_port: 10\nlist: [a]\n",
+        "inv/group_vars/prod": "ansible_user: prod\n",
+        "inv/group_vars/web/a.yml": "ansible_user: early\nansible_port: 20\n",
+        "inv/group_vars/web/b.yml": "ansible_user: web\n",
+        "inv/group_vars/web/vault.yml": "$ANSIBLE_VAULT;1.1;AES256\n6162\n",
+        "inv/group_vars/unused.yml": "{",
+        "inv/host_vars/w2.yaml": "ansible_host: 10.20.0.2\n",
+        "inv/host_vars/w1.yml": "ansible_port: 30\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize("source", ["inv", "inv/hosts"])
+def test_variables_beside_it_win_in_ansibles_order(folder: Path, source: str) -> None:
+    found = machines((folder / source,), defaults=ME)
+    assert reached(found) == {
+        "w1": ("w1", "30", "web", ""),
+        "w2": ("10.20.0.2", "20", "web", ""),
+        "d1": ("d1", "10", "prod", ""),
+    }
+    assert found.notes == (f"{folder}/inv/group_vars/web/vault.yml: is encrypted with ansible-vault, and not read",)
+
+
+def test_bad_files_of_variables_are_told(folder: Path) -> None:
+    (folder / "inv" / "group_vars" / "prod").write_text("a: [")
+    (folder / "inv" / "host_vars" / "w2.yaml").write_bytes(b"\xff")
+    notes = machines((folder / "inv",), defaults=ME).notes
+    assert any("group_vars/prod:1: not YAML" in note for note in notes)
+    assert any("host_vars/w2.yaml:1:1: byte 0xff is not UTF-8" in note for note in notes)
+
+
+def test_a_name_is_no_path(folder: Path) -> None:
+    (folder / "inv" / "hosts").write_text("../../outside\n../host_vars/w2\n")
+    (folder / "outside.yml").write_text("ansible_user: outside\n")
+    assert {m.user for m in machines((folder / "inv",), defaults=ME).machines} == {"all"}
+
+
+def test_a_folder_of_several(folder: Path) -> None:
+    (folder / "inv" / "more.yml").write_text("all: {hosts: {m1: }}\n")
+    (folder / "inv" / "ec2.ini").write_text("[ec2]\nregions = all\n")
+    (folder / "inv" / "script").write_text("#!/bin/sh\nrm -rf /\n")
+    found = machines((folder / "inv",), defaults=ME)
+    assert [m.name for m in found.machines] == ["w1", "w2", "d1", "m1"]
+    assert any("ec2.ini: files of this ending are not read" in note for note in found.notes)
+    assert any("script: is a script, and is not run" in note for note in found.notes)
+
+
+def test_a_group_of_higher_priority_wins_among_equals() -> None:
+    text = "[a]\nh\n[b]\nh\n[a:vars]\nansible_user=a\nansible_group_priority=10\n[b:vars]\nansible_user=b\n"
+    assert only(text).user == "a"
+    assert only(text.replace("ansible_group_priority=10\n", "")).user == "b"
+
+
+def test_ansible_cfg() -> None:
+    text = "[defaults]\ninventory = ./hosts.ini, other/ ; two\nremote_user=ops\nremote_port = 2200\nprivate_key_file=~/k\nhost_key_checking = False\n[ssh_connection]\nx=%d\n"
+    defaults = configured(text, Path("/work/ansible.cfg"), "me")
+    assert defaults == Defaults(
+        "me", (Path("/work/hosts.ini"), Path("/work/other")), "ops", "2200", "~/k", "accept-new"
+    )
+    (machine,) = parsed("h\n", "hosts", defaults=defaults).machines
+    assert (machine.user, machine.port, machine.key, machine.host_keys) == ("ops", "2200", "~/k", "accept-new")
+    assert configured("", Path("x"), "me") == ME
+    with pytest.raises(InventoryError, match="one problem"):
+        configured("inventory = x\n", Path("x"), "me")
+
+
+def test_the_default_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("ANSIBLE_CONFIG", str(tmp_path / "named.cfg"))
+    if not Path("/etc/ansible/hosts").exists():
+        with pytest.raises(InventoryError) as caught:
+            default_sources()
+        assert "there is no ./hosts" in caught.value.problems[0]
+    for name in ("inventory.yml", "inventory", "hosts"):
+        Path(name).touch()
+        assert default_sources() == (Path(name),)
+    Path("ansible.cfg").write_text("[defaults]\ninventory=a,b\n")
+    assert default_sources() == (Path("a"), Path("b"))
+    Path("named.cfg").write_text("[defaults]\ninventory=/c\n")
+    assert default_sources() == (Path("/c"),)
+
+
+def test_becomes_a_sound_inventory(tmp_path: Path) -> None:
+    (tmp_path / "production").touch()
+    text = INI.replace("/keys/production", str(tmp_path / "production"))
+    inventory, notes = sound(parsed(text, "hosts", group="production", defaults=ME), tmp_path)
+    assert targets(inventory) == {
+        "web01": ("web01.example.com", 2222, "deploy", "production"),
+        "web02": ("web02.example.com", 2222, "deploy", "production"),
+        "web03": ("web03.example.com", 2222, "deploy", "production"),
+        "db-a": ("10.20.0.21", 22, "postgres", "production"),
+        "db-b": ("10.20.0.22", 22, "deploy", "production"),
+    }
+    assert (inventory.ssh.user, inventory.ssh.port) == ("deploy", 2222)
+    assert "`web01.example.com`: is called `web01` in the inventory" in notes
+
+
+def test_a_key_that_is_not_there_is_told(tmp_path: Path) -> None:
+    inventory, notes = sound(parsed(INI, "hosts", group="db", defaults=ME), tmp_path)
+    assert inventory.target("db-a").key is None
+    assert "`db-a`: key: '/keys/production' does not exist; not carried over" in notes
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:20]))
+@pytest.mark.parametrize(
+    "form",
+    ["ok\n%s\n", "ok\nh ansible_host=%s\n", "ok\nh ansible_user=%s\n", "ok\nh ansible_port=%s\n", "ok\n[%s]\nh\n", "ok\nh ansible_ssh_private_key_file='%s'\n", "ok\nh ansible_ssh_common_args='-J %s'\n", "ok\n[a:vars]\n%s=%s\n", "[%s:children]\n[ungrouped]\nok\n", "ok\nh ansible_connection=%s\n"],
+)  # fmt: skip
+def test_hostile_values_never_reach_the_inventory(tmp_path: Path, form: str, text: str) -> None:
+    found = parsed("# an inventory\n" + form.replace("%s", text), "hosts", defaults=ME)
+    inventory, _ = sound(found, tmp_path)
+    assert "ok" in inventory.hosts

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from importing import sound, targets
+from test_hostile import HOSTILE
+
+from provisioner.errors import InventoryError
+from provisioner.inventory.importers.docker_machine import default_store, machine, machines
+
+
+def config(name: str, kind: str = "generic", flags: list[str] | None = None, **driver: Any) -> dict[str, Any]:
+    """As docker-machine 0.16 writes it, less what has to do with TLS."""
+    usual = {
+        "IPAddress": "203.0.113.11",
+        "MachineName": name,
+        "SSHUser": "root",
+        "SSHPort": 22,
+        "SSHKeyPath": "",
+        "StorePath": "/home/me/.docker/machine",
+        "SwarmMaster": False,
+        "SwarmHost": "",
+        "SwarmDiscovery": "",
+        "EnginePort": 2376,
+    }
+    return {
+        "ConfigVersion": 3,
+        "Driver": usual | driver,
+        "DriverName": kind,
+        "HostOptions": {
+            "Driver": "",
+            "Memory": 0,
+            "EngineOptions": {"ArbitraryFlags": flags or [], "TlsVerify": True, "StorageDriver": ""},
+            "SwarmOptions": {"IsSwarm": False, "Address": "", "Discovery": ""},
+            "AuthOptions": {"CertDir": "/home/me/.docker/machine/certs"},
+        },
+        "Name": name,
+    }
+
+
+ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "generic": (config("web", SSHUser="deploy", SSHPort=2222), {"address": "203.0.113.11", "port": "2222", "user": "deploy"}),
+    "a forwarded port of virtualbox": (
+        config("v", "virtualbox", IPAddress="192.168.99.100", SSHUser="docker", SSHPort=35791, Boot2DockerURL="", Memory=1024),
+        {"address": "192.168.99.100", "port": "22", "user": "docker"},
+    ),
+    "a cloud": (config("a", "amazonec2", IPAddress="198.51.100.7", PrivateIPAddress="10.0.0.7", SSHUser="ubuntu"), {"user": "ubuntu"}),
+    "no user": (config("u", SSHUser=""), {"user": "root"}),
+    "no port": (config("u", SSHPort=0), {"port": ""}),
+    "advertised": (
+        config("s", flags=["cluster-store=consul://10.0.0.2:8500", "cluster-advertise=eth1:2376"]),
+        {"advertise": "eth1"},
+    ),
+    "flags with dashes": (config("s", flags=["--cluster-advertise=10.0.0.9:2376"]), {"advertise": "10.0.0.9"}),
+    "the name": (config("web-1"), {"name": "web-1", "left_out": "", "notes": ()}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("found", "expected"), ROWS.values(), ids=ROWS)
+def test_machines(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    result = machine(found, Path("/nowhere"))
+    assert {key: getattr(result, key) for key in expected} == expected
+
+
+def test_what_is_not_carried_over_is_told() -> None:
+    found = config("s", flags=["cluster-store=consul://10.0.0.2:8500"], Boot2DockerURL="", SSHKeyPath="/nowhere/id_rsa")
+    found["HostOptions"]["SwarmOptions"]["IsSwarm"] = True
+    assert machine(found, Path("/nowhere")).notes == (
+        "its key '/nowhere/id_rsa' is not there, and left out",
+        "was made from boot2docker, which has no systemd; provisioner needs Debian or Ubuntu on it",
+        "its engine has the store 'consul://10.0.0.2:8500'; provisioner builds its own Consul on the hosts instead",
+        "was part of a standalone Swarm, which is not carried over",
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (
+            config("s", IPAddress=""),
+            "has no IPAddress in the store: it is stopped or was never finished; `docker-machine start s`",
+        ),
+        (config("n", "none", IPAddress=""), "has no IPAddress in the store: docker-machine knows its Docker port only"),
+        ({}, "has no IPAddress"),
+        ([], "has no IPAddress"),
+        (None, "has no IPAddress"),
+        ({"Driver": "x", "HostOptions": 5, "Name": ["a"]}, "has no IPAddress"),
+        ({"Driver": {"IPAddress": {"a": 1}}}, "has no IPAddress"),
+        ({"Driver": {"IPAddress": True}}, "has no IPAddress"),
+    ],
+    ids=str,
+)
+def test_left_out(found: Any, expected: str) -> None:
+    assert machine(found, Path("/nowhere")).left_out.startswith(expected)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    for number in (1, 2):
+        folder = tmp_path / "machines" / f"node{number}"
+        folder.mkdir(parents=True)
+        (folder / "id_rsa").touch()
+        found = config(
+            f"node{number}", IPAddress=f"203.0.113.1{number}", SSHKeyPath="/elsewhere/id_rsa", SSHUser="deploy"
+        )
+        (folder / "config.json").write_text(json.dumps(found))
+    return tmp_path
+
+
+def test_a_store_that_was_moved(store: Path, tmp_path: Path) -> None:
+    inventory, notes = sound(machines(store), tmp_path)
+    assert targets(inventory) == {
+        "node1": ("203.0.113.11", 22, "deploy", "id_rsa"),
+        "node2": ("203.0.113.12", 22, "deploy", "id_rsa"),
+    }
+    assert inventory.ssh.user == "deploy"
+    assert notes == ""
+
+
+@pytest.mark.parametrize(
+    ("part", "names"),
+    [("", ["node1", "node2"]), ("machines", ["node1", "node2"]), ("machines/node2", ["node2"]), ("machines/node1/config.json", ["node1"])],
+)  # fmt: skip
+def test_every_level_of_a_store(store: Path, part: str, names: list[str]) -> None:
+    assert [m.name for m in machines(store / part).machines] == names
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\xff", '{"a": 1', "null", "NaN"], ids=lambda t: ascii(t[:9]))
+def test_one_bad_file_leaves_the_others(store: Path, text: str) -> None:
+    (store / "machines" / "node1" / "config.json").write_text(text, encoding="latin-1")
+    one, two = machines(store).machines
+    assert one.name == "node1"
+    assert one.left_out
+    assert not two.left_out
+
+
+def test_no_store(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(InventoryError, match="one problem") as caught:
+            machines(path)
+        assert "has no machine: name a store" in caught.value.problems[0]
+
+
+def test_the_default_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("MACHINE_STORAGE_PATH", raising=False)
+    assert default_store() == tmp_path / ".docker" / "machine"
+    monkeypatch.setenv("MACHINE_STORAGE_PATH", "/store")
+    assert default_store() == Path("/store")
+
+
+@pytest.mark.parametrize("text", [text for text in HOSTILE if text], ids=lambda text: ascii(text[:20]))
+def test_hostile_values_never_reach_the_inventory(tmp_path: Path, text: str) -> None:
+    for place in ("IPAddress", "SSHUser", "SSHPort", "SSHKeyPath", "name", "flag"):
+        folder = tmp_path / "machines" / "a"
+        folder.mkdir(parents=True, exist_ok=True)
+        found = config("a", flags=[f"cluster-advertise={text}:1"] if place == "flag" else []) | (
+            {"Name": text} if place == "name" else {}
+        )
+        found["Driver"] |= {place: text} if place[0] in "IS" else {}
+        (folder / "config.json").write_text(json.dumps(found))
+        (tmp_path / "machines" / "b").mkdir(exist_ok=True)
+        (tmp_path / "machines" / "b" / "config.json").write_text(json.dumps(config("b", IPAddress="203.0.113.99")))
+        inventory, _ = sound(machines(tmp_path), tmp_path)
+        assert "b" in inventory.hosts
+        assert inventory.target("b").user == "root"

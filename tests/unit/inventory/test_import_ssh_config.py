@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from importing import HERE, sound, targets
+from test_hostile import HOSTILE
+
+from provisioner.inventory.importers import Found, Machine, ssh_lines
+from provisioner.inventory.importers.ssh_config import machines, parsed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def only(text: str) -> Machine:
+    (machine,) = parsed(text, "config", HERE).machines
+    return machine
+
+
+SAMPLE = """
+# Team's hosts
+Include conf.d/*.conf
+
+Host bastion
+    HostName bastion.example.net
+    Port 2200
+
+Host app-* !app-3
+    User deploy
+    ProxyJump ops@bastion:2200
+
+Host app-1 app-2
+    HostName %h.internal.example.net
+
+Host app-3
+\tHostName=10.20.0.13
+\tUser = "root"
+\tIdentityFile "~/.ssh/team key"
+\tIdentityFile ~/.ssh/id_ed25519
+
+Host *
+    User admin
+    Port 22
+    ServerAliveInterval 30
+"""
+
+
+def test_sample() -> None:
+    found = parsed(SAMPLE, "config", HERE)
+    assert [(m.name, m.address, m.port, m.user, m.key) for m in found.machines] == [
+        ("bastion", "bastion.example.net", "2200", "admin", ""),
+        ("app-1", "app-1.internal.example.net", "22", "deploy", ""),
+        ("app-2", "app-2.internal.example.net", "22", "deploy", ""),
+        ("app-3", "10.20.0.13", "22", "root", "~/.ssh/team key"),
+    ]
+    assert [m.notes for m in found.machines] == [
+        ("others jump through it: leave it out if it is no Docker host",),
+        (jump("app-1"),),
+        (jump("app-2"),),
+        ("IdentityFile '~/.ssh/id_ed25519': one key only is tried, '~/.ssh/team key'",),
+    ]
+    assert found.notes == ()
+
+
+def jump(name: str) -> str:
+    return (
+        "is reached through `bastion` (ProxyJump), and provisioner connects directly: run it on a machine that reaches"
+        f" `{name}.internal.example.net` without a jump, for example on `bastion`"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n\n", "# nothing\n", "Host *\n  User x\n", "User x\n", "Host a* !b ?c\nPort 1\n"]
+)
+def test_no_host(text: str) -> None:
+    assert parsed(text, "config", HERE) == Found(())
+
+
+LINES: dict[str, tuple[str, dict[str, str]]] = {
+    "nothing": ("", {"address": "h", "port": "22", "user": "me"}),
+    "first wins": ("Port 1\nPort 2", {"port": "1"}),
+    "before any Host": ("", {"user": "me"}),
+    "case": ("hOsTnAmE x\nPORT 5", {"address": "x", "port": "5"}),
+    "equals": ("HostName=x\nPort = 5\nUser =u", {"address": "x", "port": "5", "user": "u"}),
+    "quotes": ("User \"a b\"\nHostName 'x'", {"user": "a b", "address": "x"}),
+    "a quote in quotes": (r'User "a\"b"', {"user": 'a"b'}),
+    "an escaped space": (r"IdentityFile /k/a\ b", {"key": "/k/a b"}),
+    "a comment behind": ("User u # the user\nPort 5 #x", {"user": "u", "port": "5"}),
+    "no comment": ("User u#x", {"user": "u#x"}),
+    "windows lines": ("User u\r\nPort 5\r", {"user": "u", "port": "5"}),
+    "percent": ("HostName a%%b-%h", {"address": "a%b-h"}),
+    "tokens": ("User u\nIdentityFile %d/.ssh/%r@%h-%u-%%", {"key": "~/.ssh/u@h-me-%"}),
+    "key beside": ("IdentityFile keys/a", {"key": "/work/keys/a"}),
+    "first key that is there": ("IdentityFile /missing\nIdentityFile /k", {"key": "/k"}),
+    "no key": ("IdentityFile none\nIdentityFile /k", {"key": ""}),
+    "no key checks": ("StrictHostKeyChecking no", {"host_keys": "accept-new"}),
+    "off": ("StrictHostKeyChecking off", {"host_keys": "accept-new"}),
+    "accept-new": ("StrictHostKeyChecking accept-new", {"host_keys": "accept-new"}),
+    "ask": ("StrictHostKeyChecking ask", {"host_keys": "strict"}),
+    "known hosts": ("UserKnownHostsFile ~/a ~/b", {"known_hosts": "~/a"}),
+    "known hosts nowhere": ("UserKnownHostsFile /dev/null", {"known_hosts": ""}),
+    "Match all": ("Match all\nPort 5", {"port": "5"}),
+    "Match": ("Match user x\nPort 5\nMatch exec id\nPort 6", {"port": "22"}),
+    "Host after Match": ("Match user x\nPort 5\nHost *\nPort 7", {"port": "7"}),
+    "negated": ("Host * !h\nPort 5\nHost !x *\nPort 6", {"port": "6"}),
+    "negated alone": ("Host !x\nPort 5", {"port": "22"}),
+    "wildcards": ("Host ?\nUser one\nHost ??\nPort 9", {"user": "one", "port": "22"}),
+    "brackets are no wildcards": ("Host [h]\nPort 5", {"port": "22"}),
+}
+
+
+@pytest.mark.parametrize(("lines", "expected"), LINES.values(), ids=LINES)
+def test_options(lines: str, expected: dict[str, str]) -> None:
+    machine = parsed(f"Host h\n{lines}\n", "config", HERE).machines[0]
+    assert {key: getattr(machine, key) for key in expected} == expected
+
+
+NOTES: dict[str, tuple[str, str]] = {
+    "jump": ("ProxyJump a,user@b:22", "is reached through `a, b` (ProxyJump)".replace("`a, b`", "'a, b'")),
+    "jump by URL": ("ProxyJump ssh://me@b:2200/", "is reached through `b` (ProxyJump)"),
+    "command": ("ProxyCommand ssh -W %h:%p x", "is reached by a ProxyCommand"),
+    "password first": ("PreferredAuthentications password,publickey", "logs in with a password"),
+    "no keys": ("PubkeyAuthentication no", "logs in with a password"),
+    "alias of the key": ("HostKeyAlias x", "HostKeyAlias is not used"),
+    "certificate": ("CertificateFile ~/x", "logs in with a certificate"),
+    "key is missing": ("IdentityFile /missing", "IdentityFile '/missing' is not there, and left out"),
+    "an unknown token": ("IdentityFile /%i/k", "IdentityFile '/%i/k': its % or $ is not understood"),
+    "a variable": ("IdentityFile ${HOME}/k", "IdentityFile '${HOME}/k': its % or $ is not understood"),
+}
+
+
+@pytest.mark.parametrize(("lines", "expected"), NOTES.values(), ids=NOTES)
+def test_what_is_not_carried_over_is_told_of_the_host(lines: str, expected: str) -> None:
+    (note,) = only(f"Host h\n{lines}\n").notes
+    assert note.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "lines", ["ProxyJump none", "ProxyCommand none", "ForwardAgent yes", "ProxyJump none\nProxyJump x"]
+)
+def test_what_needs_no_note(lines: str) -> None:
+    assert only(f"Host h\n{lines}\n").notes == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('Host "a\n', "config:1: a quote is not closed; the line is not read"),
+        ("Host\n", "config:1: 'Host' is no option with a value; the line is not read"),
+        ("Host a\n  Port\n", "config:2: 'Port' is no option with a value; the line is not read"),
+        ("Host a\n\x1b[2J\n", "config:2: '\\x1b[2J' is no option with a value; the line is not read"),
+        (
+            "Match host x\n",
+            "config:1: `Match host x` is not understood; nothing below it, up to the next Host, is read",
+        ),
+        ("Include nowhere\n", "config:1: Include 'nowhere' names no file that can be read"),
+        ("Include ~nobody-has-this/x\n", "config:1: Include '~nobody-has-this/x' names no file that can be read"),
+    ],
+)
+def test_what_is_not_understood_is_told_with_its_line(text: str, expected: str) -> None:
+    assert parsed(text, "config", HERE).notes == (expected,)
+
+
+def test_include_holds_where_its_host_does(tmp_path: Path) -> None:
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "b").write_text("Host b\nUser two\nHost *\nPort 3\n")
+    (tmp_path / "conf.d" / "a").write_text("User one\n")
+    text = "Host a\nInclude conf.d/a conf.d/b\nUser late\nHost b\nInclude conf.d/*\nHost *\nUser last\n"
+    found = parsed(text, "config", replace(HERE, ssh=tmp_path))
+    assert [(m.name, m.user, m.port) for m in found.machines] == [("a", "one", "3"), ("b", "one", "3")]
+
+
+def test_include_in_a_circle_ends(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("Include a a\nHost x\n")
+    found = parsed("Include a\n", "config", replace(HERE, ssh=tmp_path))
+    assert [m.name for m in found.machines] == ["x"]
+    assert any("goes too deep or in a circle" in note for note in found.notes)
+
+
+def test_a_pattern_of_many_stars_is_quick() -> None:
+    assert not ssh_lines.matches(("*" * 5000 + "b",), "a" * 100)
+    assert ssh_lines.matches(("a*b*c",), "axxbxxc")
+
+
+def test_becomes_a_sound_inventory(tmp_path: Path) -> None:
+    inventory, notes = sound(parsed(SAMPLE, "config", replace(HERE, exists=lambda _: False)), tmp_path)
+    assert targets(inventory) == {
+        "bastion": ("bastion.example.net", 2200, "admin", ""),
+        "app-1": ("app-1.internal.example.net", 22, "deploy", ""),
+        "app-2": ("app-2.internal.example.net", 22, "deploy", ""),
+        "app-3": ("10.20.0.13", 22, "root", ""),
+    }
+    assert inventory.ssh.user == "deploy"
+    assert "`app-1`: is reached through `bastion` (ProxyJump)" in notes
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:20]))
+@pytest.mark.parametrize("form", ["Host ok\nHostName 192.0.2.1\nHost %s", "Host ok\nHostName 192.0.2.1\nHost h\nHostName %s", "Host ok\nUser %s", "Host ok\nPort %s", "Host ok\nIdentityFile %s", "Host ok\nUserKnownHostsFile %s", "Host ok\nProxyJump %s", "Match exec %s\nHost ok", "Include %s\nHost ok", "%s\nHost ok"])  # fmt: skip
+def test_hostile_values_never_reach_the_inventory(tmp_path: Path, form: str, text: str) -> None:
+    found = parsed(form.replace("%s", text), "config", HERE)
+    inventory, _ = sound(found, tmp_path)
+    assert "ok" in inventory.hosts
+
+
+def test_a_file(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("\ufeffHost a\n", encoding="utf-8")
+    assert [m.name for m in machines(tmp_path / "config").machines] == ["a"]
