@@ -72,9 +72,17 @@ class Session:
         return parsed(name, result.stdout, before, None if before else (asked, time.time()))
 
     def lock(self, names: Iterable[str], owner: str) -> list[str]:
-        """Takes the lock of every host; the errors of those that can't be had."""
-        answers = each(names, lambda name: self.connections[name].lock(owner))
-        return [str(answer) for answer in answers.values() if isinstance(answer, ProvisionerError)]
+        """Takes the lock of every host; the errors of those that can't be had.
+
+        One host's before all others', the same for everyone: of two runs that begin together each could otherwise have
+        some of the locks, and neither go on.
+        """
+        first, *others = sorted(names, key=lambda name: self.inventory.hosts[name].address)
+        for batch in ([first], others):
+            answers = each(batch, lambda name: self.connections[name].lock(owner))
+            if errors := [str(answer) for answer in answers.values() if isinstance(answer, ProvisionerError)]:
+                return errors
+        return []
 
     def close(self) -> None:
         """Closes the connections, which gives the locks back too."""

@@ -333,6 +333,11 @@ class TestStopping:
         assert "b node1" not in cluster.repairs
         assert "no leader" in made.errors[0]
 
+    def test_of_two_runs_that_begin_together_one_has_the_first_lock_and_the_other_none(self, run, cluster):
+        cluster.fails = {("lock", "node1"): Locked("held by you", host="node1")}
+        assert run(Step("a", cluster)).errors == ["node1: held by you"]
+        assert cluster.locks == ["lock node1"]
+
     def test_locked_by_another(self, run, cluster):
         cluster.fails = {("lock", "node3"): Locked("held by you", host="node3")}
         cluster.read_only = True
