@@ -32,7 +32,7 @@ class Consul:
     name = "consul"
     title = "Consul agent on every host, with a leader"
     reads = ("files", "units", "http", "ports")
-    patience = 30.0
+    patience = 60.0  # an agent that others held for dead, on a busy machine, is tried again after half a minute (serf)
     cure = "look at its log (journalctl -u consul), and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
