@@ -29,10 +29,10 @@ app.add_typer(importing)
 _File = Annotated[Path, typer.Argument(metavar="FILE", help="The inventory, a YAML file.", show_default=False)]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 _Files = Annotated[bool, typer.Option("--files/--no-files", help="Look whether the key and binary files are there.")]
-_Cluster = Annotated[str, typer.Option("--cluster", metavar="NAME", help="The cluster's name.  [default: the tool's]")]
+_Cluster = Annotated[str, typer.Option("--cluster", metavar="NAME", help="The cluster's name. (default: the tool's)")]
 _Network = Annotated[
     str,
-    typer.Option("--network", metavar="SUBNET", help="The network's subnet.  [default: 10.99.0.0/24, or the next that is free]"),
+    typer.Option("--network", metavar="SUBNET", help="The network's subnet (default: 10.99.0.0/24, or the next that is free)"),
 ]
 _Advertise = Annotated[
     str, typer.Option("--advertise", metavar="INTERFACE", help="The interface on which the hosts see one another.")
@@ -41,9 +41,10 @@ _Only = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="PATTERN", help="Only hosts whose name matches, like 'web*'; repeatable."),
 ]
-_Found = Annotated[str, typer.Argument(metavar="[PATH]", help="Where to read; `-` is standard input.", show_default=False)]
+_Found = Annotated[str, typer.Argument(metavar="PATH", help="Where to read; `-` is standard input.", show_default=False)]
 
 _USAGE = 64
+_STOPPED = 130
 _STDIN = "-"
 
 
@@ -77,6 +78,33 @@ def schema() -> None:
     from provisioner.inventory.json_schema import as_text
 
     typer.echo(as_text(generated()), nl=False)
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The inventory to write.")] = Path("cluster.yml"),
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+) -> None:
+    """Ask a few questions and write an inventory. Nothing is written before the last answer; Ctrl-C stops it."""
+    from provisioner.inventory import questions
+    from provisioner.inventory.importers import cant
+
+    with _refusals():
+        questions.refuse_present(file, force=force)
+        if not sys.stdin.isatty():
+            raise cant("inventory init", "asks questions, and standard input is no terminal; docs/inventory.md has a file to begin with")
+        try:
+            text = questions.interview(questions.Terminal(_ask, typer.echo), file)
+        except typer.Abort:
+            typer.echo("\nstopped; nothing is written", err=True)
+            raise typer.Exit(_STOPPED) from None
+        questions.write(file, text, force=force)
+    typer.echo(f"{file} is written; next: provisioner plan {file}")
+
+
+def _ask(question: str, default: str) -> str:
+    return str(typer.prompt(question, default=default, show_default=bool(default)))
 
 
 @importing.command()

@@ -14,7 +14,7 @@ from provisioner.errors import InventoryError
 from provisioner.inventory.importers import ansible_ini, ansible_yaml, told
 from provisioner.inventory.importers.ansible_groups import Groups
 from provisioner.inventory.importers.ansible_tree import Tree, Variables, Vaulted
-from provisioner.inventory.importers.found import Found, Machine, cant, text_of
+from provisioner.inventory.importers.found import Found, Machine, cant, is_folder, text_of
 from provisioner.inventory.problems import code, escaped, shown
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def machines(sources: tuple[Path, ...], *, group: str = "", defaults: Defaults |
     tree = Tree()
     for source in sources:
         _read(source, tree, 0)
-    folders = tuple(dict.fromkeys(source if source.is_dir() else source.parent for source in sources))
+    folders = tuple(dict.fromkeys(source if is_folder(source) else source.parent for source in sources))
     return _found(tree, folders, group, defaults or Defaults.now())
 
 
@@ -96,7 +96,7 @@ def parsed(text: str, name: str, *, group: str = "", defaults: Defaults | None =
 
 
 def _read(path: Path, tree: Tree, depth: int) -> None:
-    if not path.is_dir():
+    if not is_folder(path):
         _parse(text_of(path), str(path), tree)
         return
     for entry in sorted(path.iterdir()):

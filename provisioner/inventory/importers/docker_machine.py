@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from provisioner.errors import InventoryError
-from provisioner.inventory.importers.found import Found, Machine, cant, is_there, text_of
+from provisioner.inventory.importers.found import Found, Machine, cant, is_folder, is_there, text_of
 from provisioner.inventory.problems import code, shown
 
 _LOCAL_FORWARD = ("virtualbox",)  # drivers whose SSHPort is a port of this machine; at IPAddress it is 22
@@ -31,8 +31,8 @@ def machines(path: Path) -> Found:
 
 
 def _configs(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
+    if not is_folder(path):
+        return [path] if is_there(str(path)) else []
     for form in ("machines/*/config.json", "*/config.json", "config.json"):
         if found := sorted(path.glob(form)):
             return found

@@ -78,6 +78,13 @@ def is_there(path: str) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def only(found: Found, patterns: tuple[str, ...]) -> Found:
     """The machines whose name matches one of the patterns (`*`, `?`, `[...]`); all where there is no pattern."""
     from fnmatch import fnmatchcase

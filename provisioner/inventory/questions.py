@@ -1,0 +1,168 @@
+"""An inventory from answers. Each answer is put into the text at once and checked there, by the inventory's own checks."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import stat
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from provisioner.errors import InventoryError
+from provisioner.inventory.importers import names, writing
+from provisioner.inventory.loading import problems
+from provisioner.inventory.problems import escaped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_HOST = re.compile(r"(?:([^=]*)=)?(?:([^@]*)@)?(.*?)(?::([0-9]+))?")
+_NOBODY = writing.Entry("node1", {"address": "192.0.2.1"})  # while no host is named: an address of documents (RFC 5737)
+_HEADING = (
+    "Made by `provisioner inventory init`. All keys are in docs/inventory.md;",
+    "`provisioner inventory schema >schema.json` makes the schema that editors read.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """ask: a question and its default ("" is none) to an answer. say: one line to the user."""
+
+    ask: Callable[[str, str], str]
+    say: Callable[[str], None]
+
+
+def interview(terminal: Terminal, path: Path) -> str:
+    """Ask until there is a sound inventory for `path`; gives its text. What `ask` raises ends it."""
+    (cluster,) = names.tidied([path.absolute().parent.name])
+    draft = writing.Draft(cluster, (_NOBODY,), writing.free_subnet((), 1), heading=_HEADING)
+    draft = _asked(terminal, path, "Name of the cluster", cluster, lambda word: replace(draft, cluster=word))
+    draft = _hosts(terminal, path, draft)
+    named = draft
+    draft = _asked(terminal, path, "User to log in as", "root", lambda word: _with_ssh(named, "user", word))
+    loggedin = draft
+    draft = _asked(
+        terminal,
+        path,
+        "Private key's file (none: the SSH agent's keys and the usual files)",
+        "",
+        lambda word: _with_ssh(loggedin, "key", word),
+    )
+    keyed = draft
+    subnet = "Subnet of the network, which must be free everywhere"
+    draft = _asked(terminal, path, subnet, draft.subnet, lambda word: replace(keyed, subnet=word))
+    return writing.text(draft)
+
+
+def write(path: Path, text: str, *, force: bool) -> None:
+    """Write all of the text or nothing. Raises InventoryError (see `refuse_present`, or it can't be written)."""
+    refuse_present(path, force=force)
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
+    except OSError as error:
+        raise _cant(path, f"can't be written: {error.strerror}") from None
+    finally:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
+
+
+def refuse_present(path: Path, *, force: bool) -> None:
+    """Raise InventoryError if nothing may or can be written there."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if not path.absolute().parent.is_dir():
+            raise _cant(path, "can't be written: there is no such folder") from None
+    except (OSError, ValueError) as error:
+        raise _cant(path, f"can't be written: {getattr(error, 'strerror', None) or 'no usable path'}") from None
+    else:
+        if stat.S_ISDIR(mode):
+            raise _cant(path, "is a folder; name the file to write in it")
+        if not force:
+            raise _cant(path, "is there already, and is left as it is; `--force` writes over it, another name beside it")
+
+
+def _cant(path: Path, text: str) -> InventoryError:
+    name = escaped(str(path))
+    return InventoryError(name, (f"{name}: {text}",))
+
+
+def _asked(
+    terminal: Terminal, path: Path, question: str, default: str, put: Callable[[str], writing.Draft]
+) -> writing.Draft:
+    """Ask until the answer, put into the text, is sound."""
+    while True:
+        draft = put(terminal.ask(question, default).strip() or default)
+        if _sound(terminal, path, draft):
+            return draft
+
+
+def _sound(terminal: Terminal, path: Path, draft: writing.Draft) -> bool:
+    faults = problems(writing.text(draft), path)
+    for fault in faults:
+        terminal.say("  " + re.sub(r" \(line [0-9]+\)", "", fault.text))  # nobody sees the text that has these lines
+    return not faults
+
+
+def _hosts(terminal: Terminal, path: Path, draft: writing.Draft) -> writing.Draft:
+    """Ask for hosts, any number on a line, until an empty line."""
+    terminal.say("Hosts: ADDRESS or NAME=ADDRESS, several with spaces between; USER@ in front and :PORT behind are allowed.")
+    hosts: tuple[writing.Entry, ...] = ()
+    while True:
+        question = f"Host {len(hosts) + 1}" + (" (or nothing: that's all)" if hosts else "")
+        words = terminal.ask(question, "").split()
+        if not words and hosts:
+            return draft
+        if not words:
+            terminal.say("  at least one host is needed")
+            continue
+        more = hosts
+        for word in words:
+            more = (*more, _host(word.rstrip(","), more))
+        subnet = writing.free_subnet((str(host.values["address"]) for host in more), len(more))
+        tried = replace(draft, hosts=more, subnet=subnet)
+        if _sound(terminal, path, tried):
+            hosts, draft = more, tried
+
+
+def _host(word: str, others: tuple[writing.Entry, ...]) -> writing.Entry:
+    """One host as it was typed. Without a name it gets one: of its host name, or a number."""
+    found = _HOST.fullmatch(word)
+    name, user, address, port = found.groups() if found else (None, None, word, None)
+    if word.count(":") > 1:  # IPv6 has no port here
+        name, user, address, port = None, None, word, None
+    values: dict[str, writing.Value] = {"address": address}
+    if port and len(port) < 6:  # noqa: PLR2004  a longer one is no port: it is told as part of the address
+        values["port"] = int(port)
+    elif port:
+        values["address"] = f"{address}:{port}"
+    if user is not None:
+        values["user"] = user
+    return writing.Entry(name if name is not None else _name(address, [host.name for host in others]), values)
+
+
+def _name(address: str, taken: list[str]) -> str:
+    if _is_address(address) or not re.search(r"[A-Za-z]", address):
+        number = len(taken) + 1
+        while f"node{number}" in taken:
+            number += 1
+        return f"node{number}"
+    return names.tidied([*taken, address])[-1]
+
+
+def _is_address(word: str) -> bool:
+    try:
+        ipaddress.ip_address(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _with_ssh(draft: writing.Draft, key: str, word: str) -> writing.Draft:
+    """With a value under `ssh`, unless it is the default."""
+    return replace(draft, ssh={**draft.ssh, key: word}) if word and (key, word) != ("user", "root") else draft

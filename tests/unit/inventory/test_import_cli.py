@@ -1,0 +1,163 @@
+"""The commands of `inventory import`: YAML on stdout, notes on stderr, and all that can be asked for."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from importing import targets
+from typer.testing import CliRunner
+
+from provisioner.cli_inventory import app
+from provisioner.inventory import Inventory, load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONFIG = "Host web-1 web-2\n  HostName %h.example.net\nHost db\n  HostName 10.99.0.5\n  ProxyJump web-1\nHost *\n  User deploy\n"
+
+
+@pytest.fixture(autouse=True)
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ANSIBLE_CONFIG", raising=False)
+    monkeypatch.delenv("MACHINE_STORAGE_PATH", raising=False)
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text(CONFIG)
+
+
+def run(*words: str, stdin: str = "") -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, ["import", *words], input=stdin)
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    return done.exit_code, done.stdout, done.stderr
+
+
+def made(tmp_path: Path, text: str) -> Inventory:
+    (tmp_path / "made.yml").write_text(text)
+    return load(tmp_path / "made.yml")
+
+
+def test_the_inventory_is_on_stdout_and_notes_are_on_stderr(tmp_path: Path) -> None:
+    code, text, notes = run("ssh-config")
+    assert code == 0
+    inventory = made(tmp_path, text)
+    assert (inventory.cluster, inventory.ssh.user) == ("ssh-config", "deploy")
+    assert targets(inventory)["web-2"] == ("web-2.example.net", 22, "deploy", "")
+    assert "note: `db`: is reached through `web-1` (ProxyJump)" in notes
+
+
+def test_the_default_subnet_holds_no_host_and_has_room(tmp_path: Path) -> None:
+    _, text, _ = run("ssh-config")
+    assert str(made(tmp_path, text).networks["demo"].subnet) == "10.98.0.0/24"
+    _, text, _ = run("ansible", "-", stdin="n[1:300]\n")
+    assert str(made(tmp_path, text).networks["demo"].subnet) == "10.99.0.0/23"
+
+
+def test_options(tmp_path: Path) -> None:
+    words = ("--cluster", "mine", "--network", "172.30.0.0/16", "--advertise", "eth1", "--only", "web-*", "--only", "x")
+    code, text, _ = run("ssh-config", *words)
+    inventory = made(tmp_path, text)
+    assert (code, inventory.cluster, str(inventory.networks["demo"].subnet)) == (0, "mine", "172.30.0.0/16")
+    assert (inventory.advertise, list(inventory.hosts)) == ("eth1", ["web-1", "web-2"])
+
+
+REFUSED = {
+    "a subnet that holds a host": (
+        ["ssh-config", "--network", "10.99.0.0/24"],
+        "the inventory would be refused: networks.demo.subnet: 10.99.0.0/24 holds the hosts' own addresses: db (10.99.0.5)",
+    ),
+    "no subnet": (["ssh-config", "--network", "x"], "the inventory would be refused: networks.demo.subnet: 'x' has no prefix"),
+    "a hostile cluster": (["ssh-config", "--cluster", "$(id)\n"], "the inventory would be refused: cluster: '$(id)\\n' is not"),
+    "a hostile interface": (["ssh-config", "--advertise", "a\nb"], "the inventory would be refused: advertise: 'a\\nb' is neither"),
+    "none left": (["ssh-config", "--only", "nobody"], "ssh-config: no host is left; the notes and `--only` tell why"),
+    "no file": (["ssh-config", "nowhere"], "nowhere: there is no such file"),
+    "no store": (["docker-machine"], "has no machine: name a store"),
+    "too long a name": (["ansible", "a" * 300], "can't be read: File name too long"),
+    "too long a name of a store": (["docker-machine", "a" * 300], "has no machine"),
+    "no inventory": (["ansible", "nowhere"], "nowhere: there is no such file"),
+    "nothing": (["vagrant", "-"], "vagrant: names no host"),
+    "no group": (["ansible", "-", "--group", "web"], "ansible: there is no group `web`"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "expected"), REFUSED.values(), ids=REFUSED)
+def test_refused(words: list[str], expected: str) -> None:
+    code, text, told = run(*words)
+    assert (code, text) == (64, "")
+    assert expected in told
+
+
+def test_standard_input(tmp_path: Path) -> None:
+    for words in (["ssh-config", "-"], ["vagrant", "-"]):
+        code, text, _ = run(*words, stdin="Host a\nHostName 192.0.2.1\n")
+        assert (code, list(made(tmp_path, text).hosts)) == (0, ["a"])
+    code, text, told = run("ansible", "-", stdin="[web]\na\n")
+    assert (code, list(made(tmp_path, text).hosts)) == (0, ["a"])
+    code, _, told = run("ansible", "-", stdin="[web]\n\x1b[2J\n")
+    assert code == 64
+    assert told.replace("\n", "").isprintable()
+
+
+def test_input_that_is_no_text() -> None:
+    done = CliRunner().invoke(app, ["import", "vagrant", "-"], input=b"Host a\n\xff\n")
+    assert (done.exit_code, done.stderr) == (64, "standard input:2: is not UTF-8\n")
+    done = CliRunner().invoke(app, ["import", "vagrant", "-"], input=b"#" * (1024 * 1024 + 1))
+    assert (done.exit_code, done.stderr) == (64, "standard input: is larger than 1 MiB\n")
+
+
+def test_ansible_in_this_folder(tmp_path: Path) -> None:
+    (tmp_path / "inventory.yml").write_text("all: {children: {web: {hosts: {a: , b: }}}}\n")
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars" / "web.yml").write_text("ansible_user: ops\n")
+    code, text, _ = run("ansible", "--group", "web")
+    assert (code, made(tmp_path, text).ssh.user, made(tmp_path, text).cluster) == (0, "ops", "web")
+
+
+def test_docker_machine_at_home(tmp_path: Path) -> None:
+    folder = tmp_path / ".docker" / "machine" / "machines" / "a"
+    folder.mkdir(parents=True)
+    config = {"Name": "a", "Driver": {"IPAddress": "192.0.2.1", "SSHUser": "ubuntu", "SSHPort": 22}}
+    (folder / "config.json").write_text(json.dumps(config))
+    code, text, notes = run("docker-machine")
+    assert (code, notes, targets(made(tmp_path, text))) == (0, "", {"a": ("192.0.2.1", 22, "ubuntu", "")})
+
+
+NAMES = """Host Web_1 web-1
+  HostName 192.0.2.1
+Host web.example.com
+  HostName 192.0.2.2
+Host web.example.org
+  HostName 192.0.2.3
+Host db.example.org
+  HostName 192.0.2.4
+Host 192.0.2.5
+Host ___
+  HostName 192.0.2.6
+Host WEB_1
+  HostName 192.0.2.7
+Host null
+  HostName 192.0.2.8
+Host 12
+  HostName 192.0.2.9
+"""
+
+
+def test_names_are_made_fit_and_told(tmp_path: Path) -> None:
+    _, text, notes = run("ssh-config", "-", stdin=NAMES)
+    inventory = made(tmp_path, text)
+    assert {name: host.address for name, host in inventory.hosts.items()} == {
+        "web-1": "192.0.2.1",
+        "web-example-com": "192.0.2.2",
+        "web-example-org": "192.0.2.3",
+        "db": "192.0.2.4",
+        "host-192-0-2-5": "192.0.2.5",
+        "host": "192.0.2.6",
+        "web-1-2": "192.0.2.7",
+        "null": "192.0.2.8",
+        "12": "192.0.2.9",
+    } or set(inventory.hosts) == set()
+    assert "# Web_1 in the source" in text
+    assert "note: `db.example.org`: is called `db` in the inventory" in notes
+    assert "note: `web-1`: left out: is `Web_1`, by another name (same address and port)" in notes

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import os
+import pty
+import select
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+from importing import targets
+from test_hostile import HOSTILE
+from typer.testing import CliRunner
+
+from provisioner.cli_inventory import app
+from provisioner.errors import InventoryError
+from provisioner.inventory import load
+from provisioner.inventory.questions import Terminal, interview, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENDS = "end of answers"
+
+
+def answered(folder: Path, *answers: str) -> tuple[str, list[str]]:
+    """The text that the answers make, and what was said. Fails if they do not fit the questions exactly."""
+    left, said = list(answers), []
+
+    def ask(question: str, default: str) -> str:
+        said.append(f"{question} [{default}]")
+        if not left:
+            raise typer.Abort(ENDS)
+        return left.pop(0)
+
+    text = interview(Terminal(ask, said.append), folder / "cluster.yml")
+    assert not left
+    return text, said
+
+
+def test_shortest(tmp_path: Path) -> None:
+    folder = tmp_path / "My_Lab"
+    folder.mkdir()
+    text, said = answered(folder, "", "192.0.2.11", "", "", "", "")
+    (folder / "cluster.yml").write_text(text)
+    inventory = load(folder / "cluster.yml")
+    assert text.startswith("# yaml-language-server: $schema=schema.json\n")
+    assert (inventory.cluster, targets(inventory)) == ("my-lab", {"node1": ("192.0.2.11", 22, "root", "")})
+    assert said == [
+        "Name of the cluster [my-lab]",
+        "Hosts: ADDRESS or NAME=ADDRESS, several with spaces between; USER@ in front and :PORT behind are allowed.",
+        "Host 1 []",
+        "Host 2 (or nothing: that's all) []",
+        "User to log in as [root]",
+        "Private key's file (none: the SSH agent's keys and the usual files) []",
+        "Subnet of the network, which must be free everywhere [10.99.0.0/24]",
+    ]
+
+
+def test_longest(tmp_path: Path) -> None:
+    (tmp_path / "key").touch()
+    hosts = ("192.0.2.11 beta.example.net, gamma=ops@192.0.2.13:2222", "fd00::1 beta.example.org:23")
+    text, _ = answered(tmp_path, " lab ", *hosts, "", "admin", "key", "10.50.0.0/16")
+    (tmp_path / "cluster.yml").write_text(text)
+    inventory = load(tmp_path / "cluster.yml")
+    assert targets(inventory) == {
+        "node1": ("192.0.2.11", 22, "admin", "key"),
+        "beta": ("beta.example.net", 22, "admin", "key"),
+        "gamma": ("192.0.2.13", 2222, "ops", "key"),
+        "node4": ("fd00::1", 22, "admin", "key"),
+        "beta-example-org": ("beta.example.org", 23, "admin", "key"),
+    }
+    assert str(inventory.networks["demo"].subnet) == "10.50.0.0/16"
+
+
+def test_the_default_subnet_is_free(tmp_path: Path) -> None:
+    _, said = answered(tmp_path, "", "10.99.0.7 10.98.0.7", "", "", "", "")
+    assert said[-1].endswith("[10.97.0.0/24]")
+
+
+WRONG = {
+    "cluster": (["Lab"], "  cluster: 'Lab' is not allowed: a cluster name has lower-case letters"),
+    "no host": (["lab", ""], "  at least one host is needed"),
+    "address": (["lab", "1.2.3.4.5"], "  hosts.node1.address: '1.2.3.4.5' is no IPv4 address"),
+    "host name": (["lab", "A=192.0.2.1"], "  hosts.A: 'A' is not allowed: a host name has"),
+    "a port": (["lab", "192.0.2.1:99999"], "  hosts.node1.port: 99999 is no port"),
+    "no port at all": (["lab", "a:123456"], "  hosts.a.address: 'a:123456' is more than an address"),
+    "twice": (["lab", "192.0.2.1", "192.0.2.1"], "  hosts.node2.address: 192.0.2.1, port 22, is `node1` already"),
+    "name twice": (["lab", "a=192.0.2.1 a=192.0.2.2"], "  `a` is here a second time; the first is on line"),
+    "user": (["lab", "192.0.2.1", "", "a b"], "  ssh.user: 'a b' is not allowed"),
+    "key": (["lab", "192.0.2.1", "", "", "nowhere"], "nowhere' does not exist"),
+    "a folder": (["lab", "192.0.2.1", "", "", "."], "is a folder, not a file"),
+    "public key": (["lab", "192.0.2.1", "", "", "x.pub"], "x.pub' is the public key; name the private one"),
+    "subnet": (["lab", "192.0.2.1", "", "", "", "10.0.0.0"], "  networks.demo.subnet: '10.0.0.0' has no prefix length"),
+    "too small": (["lab", "192.0.2.1", "", "", "", "10.0.0.0/31"], "has 2 addresses, and 1 hosts need 4"),
+    "holds a host": (["lab", "192.0.2.1", "", "", "", "192.0.2.0/24"], "holds the hosts' own addresses: node1"),
+}
+
+
+@pytest.mark.parametrize(("answers", "expected"), WRONG.values(), ids=WRONG)
+def test_a_wrong_answer_is_told_at_once_and_asked_for_again(tmp_path: Path, answers: list[str], expected: str) -> None:
+    (tmp_path / "x.pub").touch()
+    said: list[str] = []
+    left = list(answers)
+
+    def ask(question: str, _default: str) -> str:
+        if not left:
+            said.append(question)
+            raise typer.Abort(ENDS)
+        said.append(question)
+        return left.pop(0)
+
+    with pytest.raises(typer.Abort, match=ENDS):
+        interview(Terminal(ask, said.append), tmp_path / "cluster.yml")
+    assert expected in said[-2]
+    assert said[-1] == said[-3]  # the same question
+    assert "(line" not in said[-2]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:20]))
+def test_hostile_answers_are_told_escaped_or_harmless(tmp_path: Path, text: str) -> None:
+    for before, after in ((0, 5), (1, 4), (3, 2), (4, 1), (5, 0)):
+        said: list[str] = []
+        sound = ["lab", "192.0.2.1", "", "", "", ""]
+        left = [*sound[:before], text, *sound[before + (text.strip() == "") :], *["" for _ in range(after)]]
+
+        def ask(question: str, _default: str, left: list[str] = left) -> str:
+            if not left:
+                raise typer.Abort(question)
+            return left.pop(0)
+
+        try:
+            made = interview(Terminal(ask, said.append), tmp_path / "cluster.yml")
+        except typer.Abort:
+            made = ""
+        assert all(line.isprintable() for line in said)
+        if made:
+            (tmp_path / "cluster.yml").write_text(made)
+            load(tmp_path / "cluster.yml")
+
+
+def test_a_file_is_not_written_over(tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yml"
+    write(file, "one\n", force=False)
+    with pytest.raises(InventoryError) as caught:
+        write(file, "two\n", force=False)
+    assert caught.value.problems == (
+        f"{file}: is there already, and is left as it is; `--force` writes over it, another name beside it",
+    )
+    assert file.read_text() == "one\n"
+    write(file, "two\n", force=True)
+    assert file.read_text() == "two\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["cluster.yml"]
+
+
+def test_what_can_not_be_written(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nowhere" / "x.yml", tmp_path / ("a" * 250), tmp_path / ("a" * 300)):
+        with pytest.raises(InventoryError):
+            write(path, "x", force=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_terminal(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["init", str(tmp_path / "x.yml")])
+    assert done.exit_code == 64
+    assert "standard input is no terminal" in done.output
+
+
+def test_a_file_that_is_there_is_told_before_any_question(tmp_path: Path) -> None:
+    (tmp_path / "x.yml").touch()
+    done = CliRunner().invoke(app, ["init", str(tmp_path / "x.yml")])
+    assert done.exit_code == 64
+    assert "is there already" in done.output
+
+
+def typed(folder: Path, keys: list[bytes]) -> tuple[int, str]:
+    """Run `inventory init` on a terminal of its own; each of the keys goes in after the next question."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(folder)
+        os.execv(sys.executable, [sys.executable, "-m", "provisioner", "inventory", "init"])
+    shown, new = b"", b""
+    while select.select([terminal], [], [], 60)[0]:
+        try:
+            new += os.read(terminal, 4096)
+        except OSError:  # Linux: the other end is closed
+            break
+        if new.endswith(b": ") and keys:
+            os.write(terminal, keys.pop(0))
+            shown, new = shown + new, b""
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), (shown + new).decode()
+
+
+@pytest.mark.parametrize(("keys", "code"), [([b"a\n", b"\x03"], 130), ([b"a\n", b"192.0.2.1\n", b"\x04"], 130)])
+def test_stopped_nothing_is_left(tmp_path: Path, keys: list[bytes], code: int) -> None:
+    exit_code, shown = typed(tmp_path, keys)
+    assert (exit_code, "stopped; nothing is written" in shown) == (code, True)
+    assert "Traceback" not in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_on_a_terminal(tmp_path: Path) -> None:
+    exit_code, shown = typed(tmp_path, [b"lab\n", b"192.0.2.1\n", b"\n", b"\n", b"\n", b"\n"])
+    assert (exit_code, "cluster.yml is written; next: provisioner plan cluster.yml" in shown) == (0, True)
+    assert load(tmp_path / "cluster.yml").cluster == "lab"
