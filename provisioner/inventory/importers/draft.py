@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from provisioner.inventory.importers.found import Found, Machine
 
 _SSH_PORT = 22
+_FEW = 5  # renamed hosts that are told one by one
 _OF_HOST = ("address", "port", "user", "key", "advertise")
 _OF_ALL = ("host_keys", "known_hosts")  # an inventory has one of each, under `ssh`
 
@@ -75,7 +76,7 @@ def imported(found: Found, wishes: Wishes, kind: str) -> Imported:
     )
     told = [f"{code(machine.name)}: {note}" for machine in machines for note in machine.notes]
     told += [f"{code(name)}: left out: {why}" for name, why in lost.items()]
-    told += [f"{code(host.was)}: is called {code(host.name)} in the inventory" for host in sound if host.name != host.was]
+    told += _renamed(sound)
     return Imported(writing.text(draft), (*told, *notes, *found.notes), len(sound))
 
 
@@ -172,6 +173,13 @@ def _for_all(hosts: list[_Sound]) -> tuple[dict[str, writing.Value], list[str]]:
         elif found:
             notes.append(f"{key}: the hosts differ, and an inventory has one for all; the default is used")
     return {key: value for key, value in result.items() if value}, notes
+
+
+def _renamed(hosts: list[_Sound]) -> list[str]:
+    renamed = [host for host in hosts if host.name != host.was]
+    if len(renamed) > _FEW:
+        return [f"{len(renamed)} hosts have another name in the inventory; the comment behind each has the one before"]
+    return [f"{code(host.was)}: is called {code(host.name)} in the inventory" for host in renamed]
 
 
 def _entry(host: _Sound, usual: dict[str, writing.Value]) -> writing.Entry:

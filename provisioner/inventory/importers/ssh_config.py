@@ -61,7 +61,7 @@ def parsed(text: str, file: str, here: Here) -> Found:
 
 def _included(argument: str, folder: Path) -> Iterable[tuple[str, str]]:
     """The readable files that an argument of Include names, in the order of their names."""
-    with suppress(RuntimeError):  # there is no such home folder
+    with suppress(RuntimeError, OSError, ValueError):  # no such home folder, too long, NUL
         for name in sorted(glob(str(folder / Path(argument).expanduser()))):  # noqa: PTH207  absolute patterns too
             with suppress(InventoryError):
                 yield name, text_of(Path(name))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from importing import sound, targets
 from test_hostile import HOSTILE
 
 from provisioner.errors import InventoryError
+from provisioner.inventory.importers import Wishes, imported
 from provisioner.inventory.importers.ansible import Defaults, configured, default_sources, machines, parsed
 from provisioner.inventory.importers.ansible_tree import MOST_HOSTS, expanded
 
@@ -397,6 +399,28 @@ def test_becomes_a_sound_inventory(tmp_path: Path) -> None:
     }
     assert (inventory.ssh.user, inventory.ssh.port) == ("deploy", 2222)
     assert "`web01.example.com`: is called `web01` in the inventory" in notes
+
+
+def test_the_output_that_the_documentation_shows_is_that_of_today(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "inventory.md").read_text()
+    part = text.split("## Making one")[1].split("## Checking it")[0]
+    source = re.search(r"( {4}\[web\]\n(?: {4}.*\n|\n)+)", part)
+    shown = re.search(r"```yaml\n(.*?)```.*?```text\n(.*?)```", part, re.DOTALL)
+    assert source
+    assert shown
+    (tmp_path / "hosts").write_text(source[1].replace("    ", ""))
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars" / "all.yml").write_text("ansible_user: deploy\n")
+    done = imported(machines((tmp_path / "hosts",), defaults=ME), Wishes("shop"), "ansible")
+    assert done.text == shown[1]
+    assert "".join(f"note: {note}\n" for note in done.notes) == shown[2]
+
+
+def test_many_new_names_are_told_in_one_line(tmp_path: Path) -> None:
+    inventory, notes = sound(parsed("WEB[1:9]\n", "hosts", defaults=ME), tmp_path)
+    assert list(inventory.hosts)[-1] == "web9"
+    assert "9 hosts have another name in the inventory" in notes
+    assert "is called" not in notes
 
 
 def test_a_key_that_is_not_there_is_told(tmp_path: Path) -> None:
