@@ -129,10 +129,13 @@ def _distinct(machines: list[Machine]) -> list[Machine]:
     result = []
     for machine in machines:
         place = (machine.address.lower(), machine.port or str(_SSH_PORT))
-        other = machine.name if machine.left_out else first.setdefault(place, machine.name)
-        if other != machine.name:
-            machine = replace(machine, left_out=f"is {code(other)}, by another name (same address and port)", notes=())  # noqa: PLW2901
-        result.append(machine)
+        if machine.left_out or place not in first:
+            result.append(machine)
+        else:
+            why = f"is {code(first[place])}, by another name (same address and port)"
+            result.append(replace(machine, left_out=why, notes=()))
+        if not machine.left_out:
+            first.setdefault(place, machine.name)
     return result
 
 

@@ -159,5 +159,5 @@ def test_names_are_made_fit_and_told(tmp_path: Path) -> None:
         "12": "192.0.2.9",
     } or set(inventory.hosts) == set()
     assert "# Web_1 in the source" in text
-    assert "note: `db.example.org`: is called `db` in the inventory" in notes
+    assert "note: 7 hosts have another name in the inventory; the comment behind each has the one before" in notes
     assert "note: `web-1`: left out: is `Web_1`, by another name (same address and port)" in notes
