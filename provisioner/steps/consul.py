@@ -31,7 +31,7 @@ _ALIVE = 1  # serf's status of a member
 class Consul:
     name = "consul"
     title = "Consul agent on every host, with a leader"
-    reads = ("files", "units", "http", "ports")
+    reads = ("files", "units", "http")
     patience = 60.0  # an agent that others held for dead, on a busy machine, is tried again after half a minute (serf)
     cure = "look at its log (journalctl -u consul), and run again"
 

@@ -31,7 +31,7 @@ _ADVERTISED_PORT = 2376  # a placeholder: only the address matters to the overla
 class Daemon:
     name = "daemon"
     title = "Engine on the store"
-    reads = ("files", "units", "http", "ports")
+    reads = ("files", "units", "http")
     patience = 30.0
     cure = "look at its log (journalctl -u docker), and run again"
 

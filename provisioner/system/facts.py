@@ -19,6 +19,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from provisioner import render
 from provisioner.system import firewall, gossip
 
 if TYPE_CHECKING:
@@ -52,48 +53,6 @@ _UNITS = ("docker.service", "consul.service", firewall.UNIT, gossip.UNIT)
 _UNIT_KEYS = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,FragmentPath,ExecStart"
 PORTS = {7946: "gossip", 4789: "VXLAN", 8300: "Consul", 8301: "Consul", 8500: "Consul"}
 
-# Without perl's module Socket, which takes as long to load as the rest of the script: Linux's own numbers instead.
-_HTTP = r"""
-my $mark = shift; my %silent; my ($unix, $inet, $stream, $datagram) = (1, 2, 1, 2);
-print "\n$mark addresses\n";
-if (socket my $s, $inet, $datagram, 0) {
-  my $wide = length pack("P", 0) == 8; my $buffer = "\0" x 65520;               # netdevice(7)
-  my $all = pack $wide ? "i x4 P" : "i P", length $buffer, $buffer;
-  ioctl $s, 0x8912, $all;                                                      # SIOCGIFCONF: in the kernel's order
-  for (my $at = 0; $at < unpack "i", $all; $at += $wide ? 40 : 32) {
-    my $asked = substr $buffer, $at, $wide ? 40 : 32;
-    my ($name, $address) = unpack "Z16 x4 a4", $asked;
-    my $mask = ioctl($s, 0x891b, $asked) ? substr $asked, 20, 4 : "\377" x 4;   # SIOCGIFNETMASK
-    print "$name ", join(".", unpack "C4", $address), " ", join(".", unpack "C4", $mask), "\n";
-  }
-}
-for (@ARGV) {
-  my ($name, $where, $path) = split / /; my $body = "";
-  eval {
-    die "timeout\n" if $silent{$where};
-    local $SIG{ALRM} = sub { die "timeout\n" }; alarm 5;
-    my $local = $where =~ m{^/};
-    my $to = $local ? pack("S a108", $unix, $where) : pack("S n C4 x8", $inet, $where, 127, 0, 0, 1);
-    my $s; socket($s, $local ? $unix : $inet, $stream, 0) && connect($s, $to) or die "$!\n";
-    syswrite $s, "GET $path HTTP/1.0\r\nHost: localhost\r\n\r\n";
-    1 while sysread $s, $body, 65536, length $body;
-    alarm 0;
-  };
-  if ($@) { $body = "000 $@"; $silent{$where} = $@ eq "timeout\n" } else { $body =~ s{^HTTP/\S+ (\d+).*?\r\n\r\n}{$1 }s }
-  print "\n$mark http:$name\n$body\n";
-}
-if (open my $tcp, "<", "/proc/net/tcp") {                                      # templates/gossip.pl tells what is asked
-  my ($own) = map { /: ([0-9A-F]{8}):1F0A 0{8}:0000 0A / } <$tcp>; my $body = "";
-  eval {
-    local $SIG{ALRM} = sub { die }; alarm 2;
-    my $s; socket($s, $inet, $stream, 0) && connect($s, pack "S n L x8", $inet, 7946, hex $own) or die;
-    syswrite $s, "\x06\x83\xa5Nodes\0\xacUserStateLen\0\xa4Join\xc2";
-    1 while length $body < 16384 && sysread $s, $body, 16384, length $body;
-  } if $own;
-  alarm 0;
-  print "\n$mark gossip\n", unpack("H*", $body), "\n";
-}
-"""
 # An engine that is stopped is not asked: its socket is systemd's, which would start it.
 _ENGINE = ("info /var/run/docker.sock /info", "networks /var/run/docker.sock /networks")
 _REQUESTS = (
@@ -120,16 +79,6 @@ v=$(cksum /etc/docker/key.json) && echo "key=$v"
 s files
 grep -as '' FILES /sys/class/net/*/mtu
 """,
-    "ports": r"""
-s ports
-p=$(grep -sE ':(HEXPORTS) [0-9A-F]+:0000 ' /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6) && {
-  printf '%s\n' "$p"
-  [ -e CONSULJSON ] || find /proc/[0-9]*/fd -maxdepth 1 -lname 'socket:*' -printf '%p %l\n' | while read -r path inode; do
-    inode=${inode#*[}; inode=${inode%]}
-    case $p in *" $inode "*) path=${path#/proc/}; read -r v <"/proc/${path%%/*}/comm"; echo "owner $inode ${path%%/*} $v" ;; esac
-  done
-}
-""",
     "units": r"""
 s units
 systemctl show -p UNITKEYS UNITS
@@ -137,7 +86,7 @@ systemctl show -p UNITKEYS UNITS
     "http": r"""
 u=/run/systemd/units
 if [ -d $u ] && ! [ -L $u/invocation:docker.service ]; then set --; else set -- ENGINE; fi
-h=$(perl -e "$HTTP" "$M" "$@" REQUESTS)
+h=$(perl -e "$ASK" "$M" PORTS CONSULJSON "$@" REQUESTS)
 printf '%s\n' "$h"
 e=$(command -v dockerd) && {
   s engine
@@ -159,7 +108,7 @@ def script(only: Iterable[str] = ALL) -> str:
     for word, value in {
         "PROGRAMS": " ".join(_PROGRAMS),
         "FILES": " ".join(_FILES),
-        "HEXPORTS": "|".join(f"{port:04X}" for port in PORTS),
+        "PORTS": ",".join(map(str, PORTS)),
         "UNITKEYS": _UNIT_KEYS,
         "UNITS": " ".join(_UNITS),
         "CONSULJSON": CONSUL_JSON,
@@ -168,7 +117,7 @@ def script(only: Iterable[str] = ALL) -> str:
     }.items():
         body = body.replace(word, value)
     return (
-        f"M={mark}; HTTP={shlex.quote(_HTTP)}\n"
+        f"M={mark}; ASK={shlex.quote(render.text('facts.pl'))}\n"
         's() { printf "\\n%s %s\\n" "$M" "$1"; }\n'
         f"facts() {{\n{body}\ns end\n}}\n"
         'out=$(facts 2>/dev/null); printf "provisioner-facts %s\\n%s\\n" "$M" "$out"\n'
@@ -329,14 +278,8 @@ class Facts:
         """(protocol, port, inode) of the listening sockets on the ports in PORTS. The kernel's own have an inode too,
         from Linux 6 on, but no process.
         """
-        found = set()
-        for line in self.raw.get("ports", "").splitlines():
-            if not line.startswith("/proc/net/"):
-                continue
-            path, _, text = line.partition(":")
-            fields = text.split()
-            found.add((path.rsplit("/", 1)[1].rstrip("6"), int(fields[1].rsplit(":", 1)[1], 16), int(fields[9])))
-        return tuple(sorted(found))
+        lines = (line.split() for line in self.raw.get("ports", "").splitlines())
+        return tuple(sorted({(words[0], int(words[1]), int(words[2])) for words in lines if words and words[0] != "owner"}))
 
     def owner(self, inode: int) -> str:
         """Whose socket that is, as "nginx (process 812)"; told while Consul is not set up yet. Empty: nobody's we know."""

@@ -80,6 +80,7 @@ def _remove_forgotten() -> None:
             Lab(lab.name).down()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One worker has all labs, so that at most one stands at a time; the other tests go to another worker meanwhile."""
     for item in items:

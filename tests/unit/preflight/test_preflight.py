@@ -114,7 +114,7 @@ CASES = {
         with_raw(
             NODE2,
             ports=NODE2.raw["ports"]
-            + "/proc/net/udp:  9: 00000000:12B5 00000000:0000 07 0 0 0 0 0 77 2\nowner 77 812 vmware\n",
+            + "udp 4789 77\nowner 77 812 vmware\n",
         ),
         "port-taken",
         STOP,
@@ -155,10 +155,10 @@ SOUND = {
     "an engine on the socket alone": with_file(NODE2, DAEMON_JSON, '{"hosts": ["unix:///run/docker.sock"]}\n'),
     "our overlay's subnet": NODE2,
     "VXLAN of the kernel": with_raw(
-        NODE2, ports=NODE2.raw["ports"] + "/proc/net/udp:  9: 00000000:12B5 00000000:0000 07 0 0 0 0 0 0 2\n"
+        NODE2, ports=NODE2.raw["ports"] + "udp 4789 0\n"
     ),
     "VXLAN of a newer kernel, whose sockets have inodes": with_raw(
-        NODE2, ports=NODE2.raw["ports"] + "/proc/net/udp:  9: 00000000:12B5 00000000:0000 07 0 0 0 0 0 5503179 2\n"
+        NODE2, ports=NODE2.raw["ports"] + "udp 4789 5503179\n"
     ),
     "the primary address of two": with_raw(
         NODE2, addresses="eth0 192.168.56.12 255.255.255.0\neth0 192.168.56.112 255.255.255.0\n"

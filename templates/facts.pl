@@ -1,0 +1,94 @@
+# What a host is asked that files don't tell: its addresses, the listening sockets on our ports, what its engine and the
+# store's agent answer, and whom the engine knows. It only reads. Without perl's module Socket, which takes as long to
+# load as the rest: Linux's own numbers instead.
+# Arguments: the mark in front of each section, our ports (1,2,...), a file that is there where sockets are the cluster's
+# own, and requests: "NAME SOCKET-OR-PORT PATH", over HTTP/1.0 so that answers come unchunked.
+my ($mark, $ports, $settled) = splice @ARGV, 0, 3;
+my ($unix, $inet, $inet6, $netlink, $stream, $datagram, $raw) = (1, 2, 10, 16, 1, 2, 3);
+
+print "\n$mark addresses\n";
+if (socket my $s, $inet, $datagram, 0) {
+  my $wide = length pack("P", 0) == 8; my $buffer = "\0" x 65520;               # netdevice(7)
+  my $all = pack $wide ? "i x4 P" : "i P", length $buffer, $buffer;
+  ioctl $s, 0x8912, $all;                                                      # SIOCGIFCONF: in the kernel's order
+  for (my $at = 0; $at < unpack "i", $all; $at += $wide ? 40 : 32) {
+    my $asked = substr $buffer, $at, $wide ? 40 : 32;
+    my ($name, $address) = unpack "Z16 x4 a4", $asked;
+    my $mask = ioctl($s, 0x891b, $asked) ? substr $asked, 20, 4 : "\377" x 4;   # SIOCGIFNETMASK
+    print "$name ", join(".", unpack "C4", $address), " ", join(".", unpack "C4", $mask), "\n";
+  }
+}
+
+# sock_diag(7). In /proc/net/tcp all connections are looked through for the few sockets that listen.
+sub listening {
+  my ($family, $protocol, $states) = @_; my @found;
+  socket my $s, $netlink, $raw, 4 or return;
+  syswrite $s, pack "L S S L L C C C C L x48", 72, 20, 0x301, 1, 0, $family, $protocol, 0, 0, 1 << $states or return;
+  while (sysread $s, my $data, 65536) {
+    for (my $at = 0; $at + 16 <= length $data;) {
+      my ($length, $type) = unpack "L S", substr $data, $at, 16;
+      return \@found if $type == 3;
+      return if $type == 2 || $length < 16;
+      my ($port, $address, $inode) = unpack "x20 n x2 a4 x56 L", substr $data, $at, $length;
+      push @found, [$port, $address, $inode];
+      $at += $length + 3 & ~3;
+    }
+  }
+  return;
+}
+sub listening_in_proc {
+  my ($name) = @_; my @found;
+  open my $file, "<", "/proc/net/$name" or return [];
+  while (<$file>) {
+    my ($local, $remote, $inode) = (split)[1, 2, 9];
+    my ($address, $port) = $local =~ /^([0-9A-F]{8}).*:(....)$/ or next;
+    push @found, [hex $port, pack("L", hex $address), $inode] if $remote =~ /^0+:0000$/;
+  }
+  return \@found;
+}
+print "\n$mark ports\n";
+my %ours = map { $_ => 1 } split /,/, $ports; my (%inode, $gossip);
+for (["tcp", $inet, 6, 10], ["tcp", $inet6, 6, 10], ["udp", $inet, 17, 7], ["udp", $inet6, 17, 7]) {
+  my ($kind, $family, @how) = @$_;
+  for (@{ listening($family, @how) || listening_in_proc($kind . ($family == $inet6 ? "6" : "")) }) {
+    my ($port, $address, $inode) = @$_;
+    next unless $ours{$port};
+    $inode{$inode} = 1; print "$kind $port $inode\n";
+    $gossip = $address if $port == 7946 && $kind eq "tcp" && $family == $inet;
+  }
+}
+if (%inode && !-e $settled) {
+  for my $fd (glob "/proc/[0-9]*/fd/*") {
+    my ($inode) = (readlink($fd) // "") =~ /^socket:\[(\d+)\]/ or next;
+    next unless $inode{$inode};
+    my ($pid) = $fd =~ m{^/proc/(\d+)}; open my $file, "<", "/proc/$pid/comm" or next;
+    chomp(my $name = <$file>); print "owner $inode $pid $name\n";
+  }
+}
+
+my %silent;
+for (@ARGV) {
+  my ($name, $where, $path) = split / /; my $body = "";
+  eval {
+    die "timeout\n" if $silent{$where};
+    local $SIG{ALRM} = sub { die "timeout\n" }; alarm 5;
+    my $local = $where =~ m{^/};
+    my $to = $local ? pack("S a108", $unix, $where) : pack("S n C4 x8", $inet, $where, 127, 0, 0, 1);
+    my $s; socket($s, $local ? $unix : $inet, $stream, 0) && connect($s, $to) or die "$!\n";
+    syswrite $s, "GET $path HTTP/1.0\r\nHost: localhost\r\n\r\n";
+    1 while sysread $s, $body, 65536, length $body;
+    alarm 0;
+  };
+  if ($@) { $body = "000 $@"; $silent{$where} = $@ eq "timeout\n" } else { $body =~ s{^HTTP/\S+ (\d+).*?\r\n\r\n}{$1 }s }
+  print "\n$mark http:$name\n$body\n";
+}
+
+my $known = "";
+eval {                                                                         # what is asked: see gossip.pl
+  local $SIG{ALRM} = sub { die }; alarm 2;
+  my $s; socket($s, $inet, $stream, 0) && connect($s, pack "S n a4 x8", $inet, 7946, $gossip) or die;
+  syswrite $s, "\x06\x83\xa5Nodes\0\xacUserStateLen\0\xa4Join\xc2";
+  1 while length $known < 16384 && sysread $s, $known, 16384, length $known;
+} if $gossip;
+alarm 0;
+print "\n$mark gossip\n", unpack("H*", $known), "\n";
