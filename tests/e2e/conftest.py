@@ -80,14 +80,6 @@ def _remove_forgotten() -> None:
             Lab(lab.name).down()
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker has all labs, so that at most one stands at a time; the other tests go to another worker meanwhile."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("lab"))
-
-
 @pytest.fixture(scope="session")
 def labs() -> Iterator[Labs]:
     if os.environ.get("PROVISIONER_NO_LAB") == "1":
