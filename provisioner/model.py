@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SshTarget:
-    """How one host is reached. `connect_timeout` in seconds; `known_hosts` is read, and written with accept-new."""
+    """How one host is reached. `connect_timeout` in seconds; `known_hosts` is read, and written with accept-new.
+
+    jump: the machine to go through, which may have one of its own.
+    """
 
     name: str
     address: str
@@ -23,6 +26,7 @@ class SshTarget:
     host_keys: str  # "strict" | "accept-new"
     known_hosts: Path
     connect_timeout: float = 10.0
+    jump: SshTarget | None = None
 
 
 @dataclass(frozen=True, slots=True)

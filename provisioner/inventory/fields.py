@@ -55,6 +55,9 @@ User = Annotated[
 Address = Annotated[
     str, PlainValidator(values.address), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 253})
 ]
+Jump = Annotated[
+    tuple[values.Hop, ...], PlainValidator(values.jump), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1024})
+]
 Port = Annotated[int, PlainValidator(values.whole("port", 1, 65535)), _number(1, 65535)]
 Mtu = Annotated[int, PlainValidator(values.whole("MTU", 576, 65535)), _number(576, 65535)]
 Seconds = Annotated[float, PlainValidator(values.seconds), _number(1, 600, "number")]

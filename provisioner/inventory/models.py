@@ -1,6 +1,7 @@
 """The inventory as objects. The descriptions here are the reference: the schema and docs/inventory.md are made of them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from provisioner.inventory.fields import (
     FilePath,
     HostName,
     Ipv4,
+    Jump,
     LabelKey,
     LabelValue,
     Mtu,
@@ -30,6 +32,7 @@ from provisioner.inventory.fields import (
 from provisioner.inventory.values import one_of
 from provisioner.model import SshTarget
 
+_SSH = 22
 _FIVE = 5
 _THREE = 3
 
@@ -65,6 +68,12 @@ class Ssh(_Part):
         examples=["~/.ssh/id_ed25519"],
     )
     port: Port = Field(default=22, description="The SSH server's port.")
+    jump: Jump | None = Field(
+        default=None,
+        description="The machine to go through: `user@host:port`, where user and port may be left out; several with a comma"
+        " between them, as in OpenSSH's ProxyJump. It is reached with the same keys and the same `host_keys`.",
+        examples=["ops@bastion.example.net:2222"],
+    )
     host_keys: _HostKeys = Field(
         default="strict",
         description="`strict`: only hosts whose key is in known_hosts."
@@ -90,6 +99,9 @@ class Host(_Part):
     user: User | None = Field(default=None, description="The user on this host, instead of `ssh.user`.")
     key: FilePath | None = Field(
         default=None, description="The private key's file for this host, instead of `ssh.key`."
+    )
+    jump: Jump | None = Field(
+        default=None, description="The jump hosts of this host, instead of `ssh.jump`; `none`: it is reached directly."
     )
     advertise: Advertise | None = Field(
         default=None,
@@ -199,7 +211,7 @@ class Inventory(InventoryFile):
     def target(self, host: str) -> SshTarget:
         """How this host is reached, with everything that it leaves out taken from `ssh`. KeyError: no such host."""
         entry, ssh = self.hosts[host], self.ssh
-        return SshTarget(
+        target = SshTarget(
             name=host,
             address=entry.address,
             port=entry.port or ssh.port,
@@ -209,6 +221,17 @@ class Inventory(InventoryFile):
             known_hosts=ssh.known_hosts,
             connect_timeout=ssh.connect_timeout,
         )
+        jump: SshTarget | None = None
+        for hop in (ssh.jump if entry.jump is None else entry.jump) or ():
+            jump = replace(
+                target,
+                name=hop.address,
+                address=hop.address,
+                port=hop.port or _SSH,
+                user=hop.user or target.user,
+                jump=jump,
+            )
+        return replace(target, jump=jump)
 
     def advertise_for(self, host: str) -> str | None:
         """The interface or IPv4 address this host advertises; None: to be found out. KeyError: no such host."""

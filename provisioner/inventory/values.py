@@ -10,7 +10,7 @@ import ipaddress
 import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from provisioner.inventory.outside import typed
 from provisioner.inventory.problems import code, nearest, refusal, shown
@@ -38,6 +38,7 @@ _TARGET = re.compile(  # what others write as one: ssh://user@host:22/
     r"(?:[a-z]+://)?(?:(?P<user>[^@/]+)@)?(?P<host>[^@:/]+|\[[0-9a-fA-F:]+\])(?::(?P<port>[0-9]+))?/?"
 )
 _BROADCAST = "255.255.255.255"
+NO_JUMP = "none"
 _NO_IPV4 = "is no IPv4 address: four numbers from 0 to 255 without leading zeros"
 _UNREACHABLE = "no other host reaches it, and the engine takes it without a word"
 RESERVED_NETWORKS: Final = ("bridge", "host", "none", "ingress", "docker_gwbridge")
@@ -155,6 +156,32 @@ def address(value: object) -> str:
     if isinstance(ip, IPv6Address) and ip.scope_id is not None:
         raise refusal(f"{shown(word)} is not allowed: an address with a zone (`%`) is not supported")
     return str(ip)
+
+
+class Hop(NamedTuple):
+    """A jump host as the file names it; "" and 0: as the host behind it is reached, and port 22."""
+
+    user: str
+    address: str
+    port: int
+
+
+def jump(value: object) -> tuple[Hop, ...]:
+    """Jump hosts, the first one first, as OpenSSH's ProxyJump has them; none: a host reached directly."""
+    word = text(value)
+    return () if word == NO_JUMP else tuple(_hop(part) for part in word.split(","))
+
+
+def _hop(word: str) -> Hop:
+    match = _TARGET.fullmatch(word)
+    if not match or "/" in word:
+        raise refusal(f"{shown(word)} is no jump host: write `user@host:port`, where user and port may be left out")
+    user, port = match["user"] or "", int(match["port"] or 0)
+    if user and not USER.fullmatch(user):
+        raise refusal(f"{shown(user)} is no user's name")
+    if match["port"] and not 1 <= port <= 65535:  # noqa: PLR2004
+        raise refusal(f"{port} is no port: must be from 1 to 65535")
+    return Hop(user, address(match["host"].strip("[]")), port)
 
 
 def _hostname(word: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import paramiko
 import tenacity
@@ -15,6 +15,7 @@ from provisioner.transport import keys
 from provisioner.transport.channels import WINDOW
 from provisioner.transport.connection import Connection
 from provisioner.transport.handshake import authenticate, check_host_key, shake_hands
+from provisioner.transport.jump import Jumps
 from provisioner.transport.known_hosts import KnownHosts
 from provisioner.transport.network import Busy, Closed, dial, hang_up
 
@@ -39,10 +40,12 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class _Login:
-    """What is loaded once for all hosts that share it."""
+    """What is loaded once for all hosts that share it, and what is told about this one's writes."""
 
     known: KnownHosts
     identities: tuple[keys.Identity, ...]
+    hooks: Hooks
+    jumps: Jumps
 
 
 def connect(
@@ -57,7 +60,8 @@ def connect(
     Raises Unreachable (a dead host within connect_timeout; a busy server after 30 seconds of tries), Refused (user,
     key) and HostKeyRefused, neither of which is tried again.
     """
-    return _persist(target, _login(target, {}, {}), on_retry, Hooks(before_write, on_write))
+    crowd = _Crowd(None, Hooks(before_write, on_write))
+    return _persist(target, crowd.login(target), on_retry)
 
 
 def connect_all(
@@ -85,12 +89,17 @@ class _Crowd:
         self._identities: dict[Path | None, tuple[keys.Identity, ...]] = {}
         self._ends: dict[str, Connection | TransportError] = {}
         self._bugs: list[BaseException] = []
+        self._jumps = Jumps(lambda jump: _persist(jump, replace(self.login(jump), hooks=Hooks()), None))
+
+    def login(self, target: SshTarget) -> _Login:
+        known, identities = _loaded(target, self._known, self._identities)
+        return _Login(known, identities, self._hooks, self._jumps)
 
     def connect(self, targets: list[SshTarget]) -> dict[str, Connection | TransportError]:
         threads = []
         for target in targets:
             try:
-                login = _login(target, self._known, self._identities)
+                login = self.login(target)
             except TransportError as error:
                 self._ends[target.name] = error
                 continue
@@ -113,7 +122,7 @@ class _Crowd:
             self._say(target.name, text)
 
         try:
-            self._ends[target.name] = _persist(target, login, retry, self._hooks)
+            self._ends[target.name] = _persist(target, login, retry)
             self._say(target.name, "connected")
         except TransportError as error:
             self._ends[target.name] = error
@@ -122,9 +131,9 @@ class _Crowd:
             self._bugs.append(bug)
 
 
-def _login(
+def _loaded(
     target: SshTarget, known: dict[Path, KnownHosts], identities: dict[Path | None, tuple[keys.Identity, ...]]
-) -> _Login:
+) -> tuple[KnownHosts, tuple[keys.Identity, ...]]:
     """Load what is not loaded yet. Everything that is wrong with a key file shows here, before any connection."""
     # paramiko writes its errors to stderr where nobody listens to its logger.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -143,10 +152,10 @@ def _login(
             identities[target.key] = keys.load(target.key)
     except Refused as error:
         raise Refused(error.what, host=target.name, tried=error.tried, cure=error.cure) from error
-    return _Login(known[path], identities[target.key])
+    return known[path], identities[target.key]
 
 
-def _persist(target: SshTarget, login: _Login, on_retry: Callable[[str], None] | None, hooks: Hooks) -> Connection:
+def _persist(target: SshTarget, login: _Login, on_retry: Callable[[str], None] | None) -> Connection:
     """Try until it works or trying is in vain. Only a server that turned us away unheard is tried again."""
 
     def again(state: tenacity.RetryCallState) -> bool:
@@ -162,13 +171,13 @@ def _persist(target: SshTarget, login: _Login, on_retry: Callable[[str], None] |
         retry=again, wait=tenacity.wait_random_exponential(multiplier=0.1, max=2.0, min=0.02), before_sleep=say
     )
     try:
-        return retrying(_connect, target, login, hooks)
+        return retrying(_connect, target, login)
     except tenacity.RetryError as error:
         raise error.last_attempt.result() from error
 
 
-def _connect(target: SshTarget, login: _Login, hooks: Hooks) -> Connection:
-    sock = dial(target)
+def _connect(target: SshTarget, login: _Login) -> Connection:
+    sock: Any = login.jumps.dial(target) if target.jump else dial(target)
     transport = None
     try:
         transport = paramiko.Transport(sock, default_window_size=WINDOW)
@@ -179,4 +188,4 @@ def _connect(target: SshTarget, login: _Login, hooks: Hooks) -> Connection:
         hang_up(sock, transport)
         raise
     sock.settimeout(_IDLE)
-    return Connection(target, transport, sock, hooks.before_write, hooks.on_write)
+    return Connection(target, transport, sock, login.hooks.before_write, login.hooks.on_write)

@@ -44,7 +44,7 @@ class Connection:
         self,
         target: SshTarget,
         transport: paramiko.Transport,
-        sock: socket.socket,
+        sock: socket.socket | ForwardedSocket,
         before_write: Callable[[str], None] | None = None,
         on_write: Callable[[str], None] | None = None,
     ) -> None:
@@ -134,9 +134,13 @@ class Connection:
         Raises Refused (sshd forbids forwarding), Unreachable (nothing listens there, or the connection is lost) and
         TimedOut.
         """
-        sock = ForwardedSocket(self._channels.forward((host, port), Deadline(timeout)))
+        sock = ForwardedSocket(self.forward(host, port, Deadline(timeout)))
         sock.settimeout(timeout)
         return sock
+
+    def forward(self, host: str, port: int, deadline: Deadline) -> paramiko.Channel:
+        """A channel to an address as the host sees it. Raises what `socket` raises."""
+        return self._channels.forward((host, port), deadline)
 
     def lock(self, owner: str) -> None:
         """Hold the host's session lock for as long as this connection lives. `owner` tells others who we are.

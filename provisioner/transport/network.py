@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import paramiko
 
     from provisioner.model import SshTarget
+    from provisioner.transport.forward import ForwardedSocket
 
 _OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),  # 35 ms instead of 76 for connect, exec, close
@@ -52,7 +53,7 @@ def dial(target: SshTarget) -> socket.socket:
     return sock
 
 
-def hang_up(sock: socket.socket, transport: paramiko.Transport | None) -> None:
+def hang_up(sock: socket.socket | ForwardedSocket, transport: paramiko.Transport | None) -> None:
     """Close a connection without waiting for its thread's next look at the socket."""
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)

@@ -155,13 +155,14 @@ def machine(name: str, variables: Variables, defaults: Defaults) -> Machine:
     if notes:
         return Machine(name, left_out=notes[0])
     key = _plain(variables, ("ansible_ssh_private_key_file", "ansible_private_key_file"), notes) or defaults.key
-    strict, more = _arguments(variables, address or name)
+    strict, jump, more = _arguments(variables)
     return Machine(
         name,
         address=address or name,
         port=_plain(variables, ("ansible_port", "ansible_ssh_port"), notes) or defaults.port or "22",
         user=_plain(variables, ("ansible_user", "ansible_ssh_user"), notes) or defaults.user,
         key=key if not key or key.startswith("~") else str(Path(key).absolute()),
+        jump=jump,
         host_keys=strict or _host_keys(variables) or defaults.host_keys,
         notes=(*notes, *more, *_not_carried(variables)),
     )
@@ -191,19 +192,18 @@ def _host_keys(variables: Variables) -> str:
     return "accept-new" if any(variables.get(name, "").lower() in _FALSE for name in names) else ""
 
 
-def _arguments(variables: Variables, address: str) -> tuple[str, list[str]]:
-    """`host_keys` and notes from the arguments that Ansible gives to ssh."""
+def _arguments(variables: Variables) -> tuple[str, str, list[str]]:
+    """`host_keys`, `jump` and notes from the arguments that Ansible gives to ssh."""
     names = [name for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args") if variables.get(name)]
     words = " ".join(variables[name] for name in names)
     strict = re.search(r"StrictHostKeyChecking[= ]+[\"']?(no|off|accept-new)\b", words, re.IGNORECASE)
     notes = []
-    if found := re.search(r"(?:ProxyJump[= ]+|(?:^|\s)-J\s*)[\"']?([^\s\"']+)", words, re.IGNORECASE):
-        notes.append(told.jump(re.sub(r"^.*@|:[0-9]+$", "", found[1]), address))
-    elif re.search("ProxyCommand", words, re.IGNORECASE):
+    jump = re.search(r"(?:ProxyJump[= ]+|(?:^|\s)-J\s*)[\"']?([^\s\"']+)", words, re.IGNORECASE)
+    if not jump and re.search("ProxyCommand", words, re.IGNORECASE):
         notes.append(told.command("ProxyCommand"))
-    elif words and not strict:
+    elif words and not (strict or jump):
         notes.append(f"{', '.join(names)}: {shown(words)} is not carried over")
-    return "accept-new" if strict else "", notes
+    return "accept-new" if strict else "", jump[1].removeprefix("ssh://").rstrip("/") if jump else "", notes
 
 
 def _not_carried(variables: Variables) -> Iterator[str]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _SSH_PORT = 22
 _FEW = 5  # renamed hosts that are told one by one
-_OF_HOST = ("address", "port", "user", "key", "advertise")
+_OF_HOST = ("address", "port", "user", "key", "jump", "advertise")
 _OF_ALL = ("host_keys", "known_hosts")  # an inventory has one of each, under `ssh`
 
 
@@ -143,7 +143,7 @@ def _named(machines: list[Machine]) -> list[_Sound]:
     result = []
     for machine, name in zip(machines, names.tidied([m.name for m in machines]), strict=True):
         values: dict[str, writing.Value] = {"address": machine.address, "port": int(machine.port or _SSH_PORT)}
-        values |= {key: text for key in ("user", "key", "advertise") if (text := getattr(machine, key))}
+        values |= {key: text for key in ("user", "key", "jump", "advertise") if (text := getattr(machine, key))}
         ssh: dict[str, writing.Value] = {
             key: text for key in _OF_ALL if (text := getattr(machine, key))
         }
@@ -152,12 +152,12 @@ def _named(machines: list[Machine]) -> list[_Sound]:
 
 
 def _usual(hosts: list[_Sound]) -> dict[str, writing.Value]:
-    """What goes under `ssh`: the user, key and port that most hosts have, where two or more (or the only one) have it.
+    """What goes under `ssh`: the user, key, port and jump hosts that most hosts have, where two or more (or the only one) have it.
 
-    A host can't say that it has no key or user of its own, so those count only where every host has one.
+    What some hosts have not stays with those that have it.
     """
     usual: dict[str, writing.Value] = {}
-    for key in ("user", "key", "port"):
+    for key in ("user", "key", "port", "jump"):
         found = [host.values[key] for host in hosts if key in host.values]
         value, times = Counter(found).most_common(1)[0] if found else ("", 0)
         if len(found) == len(hosts) and (times > 1 or len(hosts) == 1) and (key, value) != ("port", _SSH_PORT):

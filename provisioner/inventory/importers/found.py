@@ -24,6 +24,7 @@ class Machine:
     port: str = ""
     user: str = ""
     key: str = ""
+    jump: str = ""
     advertise: str = ""
     host_keys: str = ""
     known_hosts: str = ""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 _HOST_KEYS = {"no": "accept-new", "off": "accept-new", "accept-new": "accept-new", "yes": "strict", "ask": "strict"}
+_HOP = re.compile(r"(?:ssh://)?(?:(?P<user>[^@]*)@)?(?P<host>\[[^\]]+\]|[^@:/]+)(?::(?P<port>[0-9]+))?/?")
+_DEEPEST = 4  # jump hosts that have jump hosts, which may be a circle
 _NOT_CARRIED = {  # what changes how a host is reached or known, and has no place in an inventory
     "certificatefile": "logs in with a certificate (CertificateFile), which is not used: its plain key must be accepted",
     "hostkeyalias": "HostKeyAlias is not used: known_hosts must have the host by its address",
@@ -93,9 +95,10 @@ def _machine(name: str, config: ssh_lines.Config, here: Here) -> Machine:
         port=_first(options, "port") or "22",
         user=user,
         key=key,
+        jump=_jump(options, config, here),
         host_keys=_HOST_KEYS.get(strict, ""),
         known_hosts=_known_hosts(options, here.folder),
-        notes=(*key_notes, *_not_carried(options, address)),
+        notes=(*key_notes, *_not_carried(options)),
     )
 
 
@@ -134,18 +137,32 @@ def _known_hosts(options: dict[str, list[list[str]]], folder: Path) -> str:
 
 
 def _hops(options: dict[str, list[list[str]]]) -> list[str]:
-    """The hosts of ProxyJump, without user and port."""
+    """The hosts of ProxyJump, by the names they have in the configuration."""
+    return [match["host"].strip("[]") for match in _jumps(options)]
+
+
+def _jumps(options: dict[str, list[list[str]]]) -> list[re.Match[str]]:
     word = _first(options, "proxyjump")
-    if not word or word.lower() == "none":
-        return []
-    bare = (re.sub(r"^(?:ssh://)?(?:[^@]*@)?", "", hop) for hop in word.split(","))
-    return [re.sub(r":[0-9]+/?$", "", hop) for hop in bare]
+    matches = [_HOP.fullmatch(hop) for hop in word.split(",")] if word.lower() not in ("", "none") else []
+    return [match for match in matches if match]
 
 
-def _not_carried(options: dict[str, list[list[str]]], address: str) -> Iterator[str]:
-    if hops := _hops(options):
-        yield told.jump(", ".join(hops), address)
-    elif _first(options, "proxycommand").lower() not in ("", "none"):
+def _jump(options: dict[str, list[list[str]]], config: ssh_lines.Config, here: Here, depth: int = 0) -> str:
+    """ProxyJump with what the configuration says of the jump hosts themselves; the first may have jump hosts too."""
+    hops: list[str] = []
+    for match in _jumps(options):
+        name = match["host"].strip("[]")
+        of = _options(name, config)
+        address = _first(of, "hostname").replace("%h", name).replace("%%", "%") or name
+        user, port = match["user"] or _first(of, "user") or here.login, match["port"] or _first(of, "port")
+        before = _jump(of, config, here, depth + 1) if not hops and depth < _DEEPEST else ""
+        where = f"[{address}]" if ":" in address else address
+        hops.append(f"{before},{user}@{where}:{port or 22}".removeprefix(","))
+    return ",".join(hops)
+
+
+def _not_carried(options: dict[str, list[list[str]]]) -> Iterator[str]:
+    if not _hops(options) and _first(options, "proxycommand").lower() not in ("", "none"):
         yield told.command("ProxyCommand")
     password = _first(options, "preferredauthentications").lower().startswith(("password", "keyboard"))
     if password or _first(options, "pubkeyauthentication").lower() == "no":

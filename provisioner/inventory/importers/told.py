@@ -2,17 +2,6 @@
 
 from __future__ import annotations
 
-from provisioner.inventory.problems import code
-
-
-def jump(through: str, address: str) -> str:
-    """A host behind another."""
-    target = f" {code(address)}" if address else " it"
-    return (
-        f"is reached through {code(through)} (ProxyJump), and provisioner connects directly:"
-        f" run it on a machine that reaches{target} without a jump, for example on {code(through)}"
-    )
-
 
 def command(keyword: str) -> str:
     """A host behind a program."""

@@ -216,14 +216,24 @@ NOTES: dict[str, tuple[str, str]] = {
     "older password": ("ansible_ssh_pass=hunter2", "logs in with a password"),
     "sudo's password": ("ansible_become_password=hunter2", "has a password for sudo"),
     "su": ("ansible_become_method=su", "ansible_become_method='su': provisioner uses sudo"),
-    "jump": ("ansible_ssh_common_args='-o ProxyJump=me@gw:2200'", "is reached through `gw` (ProxyJump)"),
-    "-J": ("ansible_ssh_extra_args='-J gw'", "is reached through `gw` (ProxyJump)"),
     "proxy command": (
         """ansible_ssh_common_args='-o ProxyCommand="ssh -W %h:%p -q gw"'""",
         "is reached by a ProxyCommand",
     ),
     "other arguments": ("ansible_ssh_args='-C'", "ansible_ssh_args: '-C' is not carried over"),
 }
+
+
+@pytest.mark.parametrize(
+    ("text", "jump"),
+    [
+        ("ansible_ssh_common_args='-o ProxyJump=me@gw:2200'", "me@gw:2200"),
+        ("ansible_ssh_extra_args='-J gw -o StrictHostKeyChecking=no'", "gw"),
+        ("ansible_ssh_args='-C -Jssh://me@gw/'", "me@gw"),
+    ],
+)
+def test_jump_hosts(text: str, jump: str) -> None:
+    assert (only(f"h {text}").jump, only(f"h {text}").notes) == (jump, ())
 
 
 @pytest.mark.parametrize(("text", "expected"), NOTES.values(), ids=NOTES)

@@ -45,7 +45,8 @@ def test_the_inventory_is_on_stdout_and_notes_are_on_stderr(tmp_path: Path) -> N
     inventory = made(tmp_path, text)
     assert (inventory.cluster, inventory.ssh.user) == ("ssh-config", "deploy")
     assert targets(inventory)["web-2"] == ("web-2.example.net", 22, "deploy", "")
-    assert "note: `db`: is reached through `web-1` (ProxyJump)" in notes
+    assert "note: `web-1`: others jump through it" in notes
+    assert "jump: deploy@web-1.example.net:22" in text.replace('"', "")
 
 
 def test_the_default_subnet_holds_no_host_and_has_room(tmp_path: Path) -> None:

@@ -57,18 +57,34 @@ def test_sample() -> None:
     ]
     assert [m.notes for m in found.machines] == [
         ("others jump through it: leave it out if it is no Docker host",),
-        (jump("app-1"),),
-        (jump("app-2"),),
+        (),
+        (),
         ("IdentityFile '~/.ssh/id_ed25519': one key only is tried, '~/.ssh/team key'",),
     ]
     assert found.notes == ()
 
 
-def jump(name: str) -> str:
-    return (
-        "is reached through `bastion` (ProxyJump), and provisioner connects directly: run it on a machine that reaches"
-        f" `{name}.internal.example.net` without a jump, for example on `bastion`"
-    )
+JUMPS = {
+    "a name of the configuration": ("ProxyJump bastion\nHost bastion\n  HostName b.example\n  User ops\n  Port 2200", "ops@b.example:2200"),
+    "what ProxyJump says itself": ("ProxyJump me@bastion:99\nHost bastion\n  User ops\n  Port 2200", "me@bastion:99"),
+    "a name of its own": ("ProxyJump gw", "me@gw:22"),
+    "several": ("ProxyJump a,user@b:2", "me@a:22,user@b:2"),
+    "a URL": ("ProxyJump ssh://me@b:2200/", "me@b:2200"),
+    "IPv6": ("ProxyJump [2001:db8::1]", "me@[2001:db8::1]:22"),
+    "a jump host behind another": ("ProxyJump in\nHost in\n  ProxyJump out", "me@out:22,me@in:22"),
+    "none": ("ProxyJump none", ""),
+}
+
+
+@pytest.mark.parametrize(("text", "jump"), JUMPS.values(), ids=JUMPS)
+def test_jump_hosts_with_what_is_said_of_them(text: str, jump: str) -> None:
+    found = parsed(f"Host h\n  HostName 192.0.2.1\n  {text}\n", "config", HERE)
+    assert next(m for m in found.machines if m.name == "h").jump == jump
+
+
+def test_jump_hosts_in_a_circle_come_to_an_end() -> None:
+    found = parsed("Host a\n  ProxyJump b\nHost b\n  ProxyJump a\n", "config", HERE)
+    assert all(m.jump.count(",") < 9 for m in found.machines)
 
 
 @pytest.mark.parametrize(
@@ -118,8 +134,6 @@ def test_options(lines: str, expected: dict[str, str]) -> None:
 
 
 NOTES: dict[str, tuple[str, str]] = {
-    "jump": ("ProxyJump a,user@b:22", "is reached through `a, b` (ProxyJump)".replace("`a, b`", "'a, b'")),
-    "jump by URL": ("ProxyJump ssh://me@b:2200/", "is reached through `b` (ProxyJump)"),
     "command": ("ProxyCommand ssh -W %h:%p x", "is reached by a ProxyCommand"),
     "password first": ("PreferredAuthentications password,publickey", "logs in with a password"),
     "no keys": ("PubkeyAuthentication no", "logs in with a password"),
@@ -185,7 +199,7 @@ def test_a_pattern_of_many_stars_is_quick() -> None:
 
 
 def test_becomes_a_sound_inventory(tmp_path: Path) -> None:
-    inventory, notes = sound(parsed(SAMPLE, "config", replace(HERE, exists=lambda _: False)), tmp_path)
+    inventory, _ = sound(parsed(SAMPLE, "config", replace(HERE, exists=lambda _: False)), tmp_path)
     assert targets(inventory) == {
         "bastion": ("bastion.example.net", 2200, "admin", ""),
         "app-1": ("app-1.internal.example.net", 22, "deploy", ""),
@@ -193,7 +207,10 @@ def test_becomes_a_sound_inventory(tmp_path: Path) -> None:
         "app-3": ("10.20.0.13", 22, "root", ""),
     }
     assert inventory.ssh.user == "deploy"
-    assert "`app-1`: is reached through `bastion` (ProxyJump)" in notes
+    assert [inventory.target(name).jump for name in ("bastion", "app-3")] == [None, None]
+    jump = inventory.target("app-1").jump
+    assert jump is not None
+    assert (jump.address, jump.port, jump.user) == ("bastion.example.net", 2200, "ops")
 
 
 FORMS = ["HostName 192.0.2.1\nHost %s", "HostName 192.0.2.2\nHost h\nHostName %s", "User %s", "Port %s", "IdentityFile %s", "UserKnownHostsFile %s", "ProxyJump %s", "Match exec %s", "Include %s", "%s"]  # fmt: skip
