@@ -96,7 +96,7 @@ def init(
             raise cant("inventory init", "asks questions, and standard input is no terminal; docs/inventory.md has a file to begin with")
         try:
             text = questions.interview(questions.Terminal(_ask, typer.echo), file)
-        except typer.Abort:
+        except (typer.Abort, KeyboardInterrupt):  # at a question, or between two
             typer.echo("\nstopped; nothing is written", err=True)
             raise typer.Exit(_STOPPED) from None
         questions.write(file, text, force=force)

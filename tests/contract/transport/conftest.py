@@ -169,7 +169,7 @@ class Sshd:
 @pytest.fixture
 def sshd(tmp_path: Path):
     # Users of the namespace must be able to reach their homes.
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+    for folder in (tmp_path, *list(tmp_path.parents)[:3]):
         if ROOT and folder.owner() == getpass.getuser() and folder != Path("/tmp"):
             folder.chmod(folder.stat().st_mode | 0o011)
     server = Sshd(tmp_path)
