@@ -13,7 +13,6 @@ from provisioner.errors import CommandFailed, ProvisionerError, StepFailed, Tran
 from provisioner.model import HostChanged, Outcome, State
 from provisioner.parallel import each
 from provisioner.session import parsed
-from provisioner.system import facts as system_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -120,7 +119,7 @@ class Convergence:
         self.session.tell(HostChanged(name, self.step.name, work.text))
         for upload in work.uploads:
             connection.upload(upload.local, upload.remote, sha256=upload.sha256, mode=upload.mode)
-        script = f"# {work.text}\n" + render.library() + work.script + "\n" + system_facts.script(self.step.reads)
+        script = f"# {work.text}\n" + render.library() + work.script + "\n" + self.session.script(self.step.reads)
         try:
             result = connection.write(script, deadline=work.deadline)
         except CommandFailed as error:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from provisioner import stores
 from provisioner.errors import ProvisionerError, StepFailed
 from provisioner.model import HostChanged, Outcome, PhaseBegan, PhaseEnded, State
 from provisioner.parallel import each
 from provisioner.system import facts as system_facts
+from provisioner.system import reading
 from provisioner.transport import connect_all
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class Session:
         self.tell(PhaseEnded("connect", outcomes, time.monotonic() - began))
 
     def read(
-        self, names: Iterable[str], only: tuple[str, ...] = system_facts.ALL, known: Mapping[str, Facts] | None = None
+        self, names: Iterable[str], only: tuple[str, ...] = reading.ALL, known: Mapping[str, Facts] | None = None
     ) -> dict[str, Facts]:
         """The facts of each host, one round trip each; over what is `known`. Who does not answer is lost."""
         known = known or {}
@@ -68,8 +70,12 @@ class Session:
 
     def _read(self, name: str, only: tuple[str, ...], before: Facts | None) -> Facts:
         asked = time.time()
-        result = self.connections[name].read(system_facts.script(only), deadline=_READING)
+        result = self.connections[name].read(self.script(only), deadline=_READING)
         return parsed(name, result.stdout, before, None if before else (asked, time.time()))
+
+    def script(self, only: tuple[str, ...]) -> str:
+        """What reads these sections of the facts."""
+        return reading.script(stores.of(self.inventory.store).sought, only)
 
     def lock(self, names: Iterable[str], owner: str) -> list[str]:
         """Takes the lock of every host; the errors of those that can't be had.

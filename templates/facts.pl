@@ -2,7 +2,8 @@
 # store's agent answer, and whom the engine knows. It only reads. Without perl's module Socket, which takes as long to
 # load as the rest: Linux's own numbers instead.
 # Arguments: the mark in front of each section, our ports (1,2,...), a file that is there where sockets are the cluster's
-# own, and requests: "NAME SOCKET-OR-PORT PATH", over HTTP/1.0 so that answers come unchunked.
+# own, and requests: "NAME WHERE WHAT". WHERE is a socket, a port of this host's or ADDRESS:PORT; WHAT a path, over HTTP/1.0
+# so that answers come unchunked, or a word that is sent as it is.
 my ($mark, $ports, $settled) = splice @ARGV, 0, 3;
 my ($unix, $inet, $inet6, $netlink, $stream, $datagram, $raw) = (1, 2, 10, 16, 1, 2, 3);
 
@@ -73,13 +74,14 @@ for (@ARGV) {
     die "timeout\n" if $silent{$where};
     local $SIG{ALRM} = sub { die "timeout\n" }; alarm 5;
     my $local = $where =~ m{^/};
-    my $to = $local ? pack("S a108", $unix, $where) : pack("S n C4 x8", $inet, $where, 127, 0, 0, 1);
+    my ($address, $port) = $where =~ /^(.+):(\d+)$/ ? (scalar gethostbyname $1 || die("its name is not known\n"), $2) : ("\x7f\0\0\1", $where);
+    my $to = $local ? pack("S a108", $unix, $where) : pack("S n a4 x8", $inet, $port, $address);
     my $s; socket($s, $local ? $unix : $inet, $stream, 0) && connect($s, $to) or die "$!\n";
-    syswrite $s, "GET $path HTTP/1.0\r\nHost: localhost\r\n\r\n";
+    syswrite $s, $path =~ m{^/} ? "GET $path HTTP/1.0\r\nHost: localhost\r\n\r\n" : $path;
     1 while sysread $s, $body, 65536, length $body;
     alarm 0;
   };
-  if ($@) { $body = "000 $@"; $silent{$where} = $@ eq "timeout\n" } else { $body =~ s{^HTTP/\S+ (\d+).*?\r\n\r\n}{$1 }s }
+  if ($@) { $body = "000 $@"; $silent{$where} = $@ eq "timeout\n" } elsif ($path =~ m{^/}) { $body =~ s{^HTTP/\S+ (\d+).*?\r\n\r\n}{$1 }s }
   print "\n$mark http:$name\n$body\n";
 }
 

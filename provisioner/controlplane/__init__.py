@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
+from provisioner import stores
 from provisioner.model import Finding
-from provisioner.system.facts import CONSUL_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provisioner.inventory import Inventory
+    from provisioner.stores.base import Backend
     from provisioner.system.facts import Facts
 
 # Interfaces that the engine or libvirt makes for itself: never part of the underlay. A br-lan or br-ex may be.
@@ -59,6 +60,17 @@ class Site:
         return tuple(name for name in self.live if self.advertise.get(name) not in known)
 
     @property
+    def backend(self) -> Backend:
+        """The store's."""
+        return stores.of(self.inventory.store)
+
+    def needs(self, host: str) -> dict[str, str]:
+        """Program -> its package (Debian's and Ubuntu's names), of all that a host is to have."""
+        backend = self.backend
+        store = {backend.program: backend.package} if backend.runs_on(self, host) else {}
+        return {"dockerd": "docker.io", **store, "iptables": "iptables", "perl": "perl-base"}
+
+    @property
     def quorum(self) -> int:
         """How many servers must live for the store to have a leader."""
         return len(self.servers) // 2 + 1
@@ -85,34 +97,23 @@ def _servers(
     after a third host was taken out of the inventory, one server of the other two would go too, and the quorum with it.
     """
     names = list(inventory.hosts)
-    peers = raft_peers(facts)
+    backend = stores.of(inventory.store)
+    peers = backend.peers(facts)
     already = [
-        name
-        for name in names
-        if advertise.get(name) in peers or (name in facts and '"server": true' in facts[name].files.get(CONSUL_JSON, ""))
+        name for name in names if advertise.get(name) in peers or (name in facts and backend.was_server(facts[name]))
     ]
+    if already and not backend.grows:
+        return tuple(already)
     others = [name for name in names if name not in already]
     chosen = already + others[: max(0, len(inventory.servers) - len(already))]
     return tuple(name for name in names if name in chosen)
-
-
-def raft_peers(facts: Mapping[str, Facts]) -> frozenset[IPv4Address]:
-    """The store's servers as its own cluster knows them, those included that are down or in no inventory."""
-    told = (peer for of_host in facts.values() for peer in of_host.http("peers").body or ())
-    return frozenset(found for peer in told if (found := _literal(peer.rpartition(":")[0])))
-
-
-def _remembered(facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
-    """Host -> its address as the store's agents on the other hosts remember it."""
-    told = (member for of_host in facts.values() for member in of_host.http("members").body or ())
-    return {member["Name"]: found for member in told if (found := _literal(member["Addr"]))}
 
 
 def advertised(
     inventory: Inventory, facts: Mapping[str, Facts]
 ) -> tuple[dict[str, IPv4Address], list[Finding]]:
     """Each host's address on the network that the hosts share, always a literal."""
-    shared, remembered = _shared_network(facts), _remembered(facts)
+    shared, remembered = _shared_network(facts), stores.of(inventory.store).remembered(facts)
     found: dict[str, IPv4Address] = {}
     findings = []
     for name in inventory.hosts:

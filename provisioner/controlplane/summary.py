@@ -24,9 +24,10 @@ def summaries(site: Site, lost: Mapping[str, str]) -> tuple[HostSummary, ...]:
 
 def _summary(site: Site, name: str) -> HostSummary:
     facts = site.facts[name]
-    consul = facts.unit("consul.service").active == "active"
+    backend = site.backend
+    runs = any(facts.unit(unit).active == "active" for unit in backend.sought.units)
     names = {str(address): host for host, address in site.advertise.items()}
-    leader = str(facts.http("leader").body or "").rpartition(":")[0]
+    leader = backend.leader(facts)
     info = facts.engine
     return HostSummary(
         host=name,
@@ -36,7 +37,7 @@ def _summary(site: Site, name: str) -> HostSummary:
         engine=facts.engine_version + ("" if info or not facts.engine_version else " (stopped)"),
         advertise=str(info.get("ClusterAdvertise", "")).rpartition(":")[0],
         store=str(info.get("ClusterStore", "")),
-        store_role=("server" if name in site.servers else "client") if consul else "",
+        store_role=("server" if name in site.servers else "client") if runs else "",
         leader=names.get(leader, leader),
         networks=tuple(sorted(n for n, network in facts.networks.items() if network["Driver"] == "overlay")),
         containers=int(info.get("ContainersRunning", 0)),

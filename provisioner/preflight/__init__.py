@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provisioner.preflight import identity, machine, network, software
+from provisioner.preflight import identity, machine, network, software, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,9 +30,10 @@ CHECKS: tuple[Callable[[Site], Iterable[Finding]], ...] = (
     software.swarm_active,
     software.daemon_json_broken,
     software.flag_conflict,
-    software.foreign_consul,
-    software.foreign_consul_data,
-    software.server_left_out,
+    store.foreign_store,
+    store.foreign_data,
+    store.server_left_out,
+    store.of_its_own,
     software.engine_open,
     network.wrong_interface,
     network.secondary_advertise,

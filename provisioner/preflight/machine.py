@@ -30,8 +30,8 @@ def programs_missing(site: Site) -> Iterator[Finding]:
         programs = site.facts[name].programs
         if "systemctl" not in programs:
             yield Finding("no-systemd", name, "it has no systemd", "use a host with systemd")
-        missing = [p for p in ("dockerd", "consul", "iptables", "perl") if p not in programs]
-        if missing == ["consul"] and site.inventory.store.binary:
+        missing = [program for program in site.needs(name) if program not in programs]
+        if missing == [site.backend.program] and site.backend.uploaded:
             missing = []
         if missing and "apt-get" not in programs:
             cure = "install by hand what is missing; Consul can be uploaded: store.binary in the inventory"

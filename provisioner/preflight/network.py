@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from provisioner.model import Finding, Severity
 from provisioner.system import firewall
-from provisioner.system.facts import PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
 _GOSSIP_HOSTS = 25  # beyond about this many, serf in kv mode flaps (moby#35807)
 _GOSSIP, _VXLAN = 7946, 4789
+_OVERLAY = {_GOSSIP: "gossip", _VXLAN: "VXLAN"}
 _DOWN = {"", "inactive", "failed"}  # systemd's ActiveState of a unit that has no process
 
 
@@ -97,7 +97,9 @@ def port_taken(site: Site) -> Iterator[Finding]:
     """A port of ours that something else listens on: an agent or engine that is not there can't be its owner."""
     for name in site.live:
         facts = site.facts[name]
-        consul = facts.unit("consul.service").active not in _DOWN
+        sought = site.backend.sought
+        store = any(facts.unit(unit).active not in _DOWN for unit in sought.units)
+        needs = {**sought.ports, **_OVERLAY}
         engine = facts.unit("docker.service")
         swarm = (facts.engine.get("Swarm") or {}).get("LocalNodeState", "inactive") != "inactive"
         # An engine that runs and does not answer may well be the one that listens.
@@ -108,18 +110,19 @@ def port_taken(site: Site) -> Iterator[Finding]:
             elif port == _GOSSIP:
                 theirs = not gossips
             else:
-                theirs = not consul
+                theirs = not store
             if theirs:
-                what = f"{port}/{protocol}, which {PORTS[port]} needs, is held by {facts.owner(inode) or 'another program'}"
+                what = f"{port}/{protocol}, which {needs[port]} needs, is held by {facts.owner(inode) or 'another program'}"
                 yield Finding("port-taken", name, what, f"stop or move it: ss -lnp 'sport = :{port}'")
 
 
 def other_firewall(site: Site) -> Iterator[Finding]:
     """A manager of rules that may drop ours when it reloads; the next run puts them back."""
     for name in site.live:
-        for manager in firewall.other_managers(site.facts[name]):
+        for manager in firewall.other_managers(site.facts[name], site.backend.ports):
             what = f"{manager} manages the firewall: reloading it may drop the cluster's rules"
-            cure = "open 4789/udp, 7946, 8300 and 8301 between the hosts there too, or run `provisioner up` after a reload"
+            ports = ", ".join(str(port) for port in site.backend.ports.tcp)
+            cure = f"open 4789/udp and {ports} between the hosts there too, or run `provisioner up` after a reload"
             yield Finding("other-firewall", name, what, cure, Severity.WARNING)
 
 

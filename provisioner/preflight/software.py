@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from provisioner.controlplane import raft_peers
 from provisioner.errors import StepFailed
 from provisioner.model import Finding, Severity
-from provisioner.stores.consul import url
 from provisioner.system import daemon_json
-from provisioner.system.facts import CONSUL_JSON, DAEMON_JSON, ENGINE_OPTIONS
+from provisioner.system.reading import DAEMON_JSON, ENGINE_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +41,7 @@ def other_store(site: Site) -> Iterator[Finding]:
     """Taking an engine to another store takes its overlay networks from under their containers."""
     for name in site.live:
         facts = site.facts[name]
-        found, wanted = facts.engine.get("ClusterStore", ""), url(site.inventory.store)
+        found, wanted = facts.engine.get("ClusterStore", ""), site.backend.url(site)
         overlays = [n for n, network in facts.networks.items() if network["Driver"] == "overlay"]
         if found and found != wanted and overlays:
             what = f"its engine has the networks {', '.join(overlays)} on another store, {found}; they would be lost"
@@ -56,7 +54,7 @@ def driver_not_built(site: Site) -> Iterator[Finding]:
     for name in site.live:
         facts = site.facts[name]
         if "dockerd" in facts.programs and not facts.store_driver:
-            what = f"its engine {facts.engine_version} was built without the store driver for Consul"
+            what = f"its engine {facts.engine_version} was built without the store driver for {site.backend.title}"
             yield Finding("driver-not-built", name, what, "use Debian 11's docker.io 20.10.5 or Docker's own 20.10")
 
 
@@ -86,43 +84,6 @@ def flag_conflict(site: Site) -> Iterator[Finding]:
             if flags := sorted(set(re.findall(r"--cluster-(?:store|advertise)(?:-opt)?", active))):
                 what = f"docker.service starts the engine with {', '.join(flags)}; with the same in daemon.json it would not start"
                 yield Finding("flag-conflict", name, what, f"take the flags out of {place}")
-
-
-def foreign_consul(site: Site) -> Iterator[Finding]:
-    """A Consul that somebody else set up is not taken over: its data and its cluster are not ours."""
-    for name in site.live:
-        facts = site.facts[name]
-        if facts.unit("consul.service").active == "active" and CONSUL_JSON not in facts.files:
-            what = "a Consul agent runs here that was not set up by provisioner"
-            cure = "stop and disable it if it is not needed: systemctl disable --now consul"
-            yield Finding("foreign-consul", name, what, cure)
-
-
-def server_left_out(site: Site) -> Iterator[Finding]:
-    """Servers in place can't be left out by half or more: without a majority of raft's peers the store is lost."""
-    peers = raft_peers({name: site.facts[name] for name in site.live})
-    staying = peers & {site.advertise[name] for name in site.servers if name in site.advertise}
-    for name in site.servers:  # a server that is to advertise another of its addresses is none that leaves
-        if name in site.live:
-            staying |= peers & {address.ip for _, address in site.facts[name].addresses}
-    names = {address: name for name, address in site.advertise.items()}
-    left_out = ", ".join(names.get(address, str(address)) for address in sorted(peers - staying))
-    if left_out:
-        what = f"the store has servers that would be none any more: {left_out}"
-        cure = "keep them in the inventory (store.servers), or take one after the other out of the store first: "
-        cure += "`consul leave` on it; where it is gone for good, `consul operator raft remove-peer -address IP:8300` on another"
-        lost = 2 * len(staying) <= len(peers)
-        yield Finding("server-left-out", "", what, cure, Severity.STOP if lost else Severity.WARNING)
-
-
-def foreign_consul_data(site: Site) -> Iterator[Finding]:
-    """A server that finds another cluster's members in its data waits for them, and never for ours."""
-    for name in site.live:
-        facts = site.facts[name]
-        if facts.has_raft and CONSUL_JSON not in facts.files and name in site.servers:
-            what = "/var/lib/consul has the data of a Consul server that was not set up by provisioner"
-            cure = "move it away if nothing needs it: mv /var/lib/consul /var/lib/consul.old"
-            yield Finding("foreign-consul-data", name, what, cure)
 
 
 def engine_open(site: Site) -> Iterator[Finding]:

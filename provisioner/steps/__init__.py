@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provisioner.steps.consul import Consul
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.firewall import Firewall
 from provisioner.steps.gossip import Gossip
 from provisioner.steps.networks import Networks
 from provisioner.steps.packages import Packages
+from provisioner.steps.store import Store
 
 if TYPE_CHECKING:
     from provisioner.steps.base import Step
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 STEPS: tuple[Step, ...] = (
     Packages(),  # the engine and the store's program are installed
     Firewall(),  # the cluster's ports are open to its hosts, and to them only
-    Consul(),  # an agent on every host, and a leader
+    Store(),  # the store runs where it belongs, and has a leader
     Daemon(),  # daemon.json names the store, and the running engine has joined it
     Gossip(),  # the engines know one another
     Networks(),  # one network of each name, the same on every host

@@ -12,10 +12,9 @@ from provisioner import render
 from provisioner.errors import StepFailed
 from provisioner.model import Drift
 from provisioner.steps.base import Work, differing
-from provisioner.stores.consul import program_path, url
 from provisioner.system import gossip
 from provisioner.system.daemon_json import parse
-from provisioner.system.facts import DAEMON_JSON, ENGINE_DROPIN
+from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +36,7 @@ class Daemon:
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         facts = site.facts[host]
-        _refuse_unfit(host, facts)
+        _refuse_unfit(site, host)
         old, new = facts.files.get(DAEMON_JSON, ""), wanted_daemon_json(site, host)
         drift = [Drift(DAEMON_JSON, old, new, is_file=True)] if parse(host, old) != parse(host, new) else []
         drift += differing(facts, _files(site, host))
@@ -66,12 +65,13 @@ class Daemon:
         pass
 
 
-def _refuse_unfit(host: str, facts: Facts) -> None:
+def _refuse_unfit(site: Site, host: str) -> None:
     """An engine that was installed by this very run was not there for the checks before it."""
+    facts = site.facts[host]
     if "dockerd" not in facts.programs or facts.store_driver:
         return
     raise StepFailed(
-        f"its engine {facts.engine_version} can't use Consul: with the store in daemon.json it would not start again",
+        f"its engine {facts.engine_version} can't use {site.backend.title}: with the store in daemon.json it would not start again",
         host=host,
         tried="looking into the engine's program for the store's driver; daemon.json was not touched",
         cure="use Debian 11's docker.io 20.10.5 or Docker's own 20.10",
@@ -81,7 +81,7 @@ def _refuse_unfit(host: str, facts: Facts) -> None:
 def settings(site: Site, host: str) -> dict[str, str]:
     """The keys of daemon.json that are ours (dockerd's reference, 20.10)."""
     return {
-        "cluster-store": url(site.inventory.store),
+        "cluster-store": site.backend.url(site),
         "cluster-advertise": f"{site.advertise[host]}:{_ADVERTISED_PORT}",
     }
 
@@ -96,9 +96,10 @@ def _files(site: Site, host: str) -> dict[str, str]:
     """Path -> text of what is beside daemon.json: how the engine starts, and how it meets the others then."""
     own = site.advertise[host]
     others = sorted(address for name, address in site.advertise.items() if name != host)
-    consul = program_path(site.inventory.store, site.facts[host].programs)
+    waiting = site.backend.waiting(site, host)
     return {
-        ENGINE_DROPIN: render.text("docker-dropin.conf.j2", consul=consul),
+        ENGINE_DROPIN: render.text("docker-dropin.conf.j2", waiting=waiting),
+        **waiting.files,
         gossip.PROGRAM: render.text("gossip.pl"),
         gossip.UNIT_FILE: render.text("gossip.service.j2", program=gossip.PROGRAM, addresses=[own, *others]),
     }

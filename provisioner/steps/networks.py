@@ -30,7 +30,7 @@ class Networks:
     title = "Overlay networks"
     reads = ("http",)
     patience = 20.0
-    cure = "look at the logs of this engine and of the store (journalctl -u docker -u consul), and run again"
+    cure = "look at the logs of this engine and of the store (journalctl -u docker -u consul -u etcd -u zookeeper), and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         return tuple(d for network in site.inventory.networks.values() for d in _drift(site, host, network))

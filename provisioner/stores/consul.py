@@ -1,7 +1,9 @@
-"""Consul: how it is asked (python-consul's API, through the SSH connection) and what of it goes to a host.
+"""Consul: an agent on every host, some of them servers; the engine asks its own host's agent.
 
-Its HTTP port stays on the host's loopback: requests travel in a channel of the SSH connection that is there anyway, so
-nothing listens on the controller either. Used through py-consul, the maintained continuation of python-consul.
+Its HTTP port stays on the host's loopback: the controller's requests travel in a channel of the SSH connection that is
+there anyway, so nothing listens on the controller either. Used through py-consul, the maintained continuation of
+python-consul. Which configuration the running agent was started with is observed: its unit copies both files to /run at
+every start. So an interrupted run is seen, and a change that needs no restart makes none.
 """
 
 from __future__ import annotations
@@ -12,34 +14,180 @@ import re
 import shutil
 import tempfile
 import zipfile
+from dataclasses import dataclass
 from functools import cache
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from provisioner import render
 from provisioner.errors import ProvisionerError, StoreError, TimedOut, Unreachable
+from provisioner.model import Drift
+from provisioner.stores.base import File, Service, Uploaded, Waiting, json_object
+from provisioner.system import firewall
+from provisioner.system.reading import Sought
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from provisioner.inventory import ConsulStore
+    from provisioner.model import Finding
+    from provisioner.stores.base import Cluster
+    from provisioner.system.facts import Facts
     from provisioner.transport import Connection
 
 HTTP_PORT = 8500
 UPLOADED = "/usr/local/bin/consul"
+JSON = "/etc/consul.d/provisioner.json"
+UNIT_FILE = "/etc/systemd/system/consul.service"
+LOADED = "/run/provisioner-consul.loaded"  # unit and configuration as the running agent found them at its start
+
 _LEADER_PATIENCE = 60.0  # seconds; an election takes 2 to 10 s on slow machines
+# Consul reads these only to find its cluster; an agent that is in it needs no restart for them.
+_TO_FIND_THE_CLUSTER = {"retry_join", "bootstrap_expect"}
+_ALIVE = 1  # serf's status of a member
+_OK = 200
 
 
-def url(store: ConsulStore) -> str:
-    """What engines put into cluster-store: always the host's own agent, Consul's way to high availability."""
-    return f"consul://127.0.0.1:{HTTP_PORT}" + (f"/{store.prefix}" if store.prefix else "")
+@dataclass(frozen=True)
+class Consul:
+    """The backend. Ports: Consul's documentation (8300 server, 8301 gossip, 8500 HTTP)."""
 
+    store: ConsulStore
+    title = "Consul"
+    package = program = "consul"
+    grows = True
+    ports = firewall.with_store(tcp=(8300, 8301), udp=(8301,), local=(HTTP_PORT,))
+    sought = Sought(
+        driver="consul",
+        scheme="consul",
+        programs=("consul",),
+        files=(JSON, UNIT_FILE, LOADED),
+        units=("consul.service",),
+        data="/var/lib/consul",
+        config=JSON,
+        settled=JSON,
+        says="[ ! -d /var/lib/consul/raft ] || echo raft=yes",
+        requests=(
+            f"leader {HTTP_PORT} /v1/status/leader",
+            f"peers {HTTP_PORT} /v1/status/peers",
+            f"members {HTTP_PORT} /v1/agent/members",
+        ),
+        ports={8300: "Consul", 8301: "Consul", HTTP_PORT: "Consul"},
+    )
 
-def program_path(store: ConsulStore, programs: Mapping[str, str]) -> str:
-    """Where Consul is on a host, or will be. What a host tells goes into units only where it is a plain path."""
-    found = programs.get("consul", "")
-    if re.fullmatch(r"(/[A-Za-z0-9._-]+)+", found):
-        return found
-    return UPLOADED if store.binary else "/usr/bin/consul"
+    @property
+    def uploaded(self) -> Uploaded | None:
+        return Uploaded(self.store.binary, UPLOADED) if self.store.binary else None
+
+    def url(self, cluster: Cluster) -> str:  # noqa: ARG002
+        """Always the host's own agent: Consul's way to high availability, and libkv takes one endpoint only."""
+        return f"consul://127.0.0.1:{HTTP_PORT}" + (f"/{self.store.prefix}" if self.store.prefix else "")
+
+    def runs_on(self, cluster: Cluster, host: str) -> bool:  # noqa: ARG002
+        return True
+
+    def waiting(self, cluster: Cluster, host: str) -> Waiting:
+        return Waiting(f"{self._program(cluster.facts[host])} catalog nodes", {}, "consul.service")
+
+    def service(self, cluster: Cluster, host: str) -> Service:
+        unit = render.text(
+            "consul.service.j2",
+            binary=self._program(cluster.facts[host]),
+            unit_path=UNIT_FILE,
+            json_path=JSON,
+            loaded_path=LOADED,
+        )
+        files = (File(JSON, self._json(cluster, host), "0640", "root:consul"), File(UNIT_FILE, unit))
+        return Service("consul.service", UNIT_FILE, "consul", "/var/lib/consul", files, ("/var/lib/consul",))
+
+    def _json(self, cluster: Cluster, host: str) -> str:
+        return render.text(
+            "consul.json.j2",
+            name=host,
+            server=host in cluster.servers,
+            expect=self._expect(cluster, host),
+            address=str(cluster.advertise[host]),
+            join=[str(cluster.advertise[name]) for name in cluster.servers if name in cluster.advertise],
+        )
+
+    def _expect(self, cluster: Cluster, host: str) -> int:
+        """How many servers to wait for before the first election. It means nothing afterwards, so what is there stays.
+
+        While there never was a leader it is the number of servers that live: one that is down must not hold up the rest.
+        """
+        if not self.formed(cluster):
+            return sum(name in cluster.live for name in cluster.servers)
+        found = json_object(cluster.facts[host].files.get(JSON, "")).get("bootstrap_expect")
+        return found if isinstance(found, int) else len(cluster.servers)
+
+    def formed(self, cluster: Cluster) -> bool:
+        """Raft's list of peers is empty before, and kept without a leader."""
+        known = (cluster.facts[name] for name in cluster.servers if name in cluster.facts)
+        return any(facts.http(what).body for facts in known for what in ("peers", "leader"))
+
+    def _program(self, facts: Facts) -> str:
+        """Where Consul is on a host, or will be. What a host tells goes into units only where it is a plain path."""
+        found = facts.programs.get("consul", "")
+        if re.fullmatch(r"(/[A-Za-z0-9._-]+)+", found):
+            return found
+        return UPLOADED if self.store.binary else "/usr/bin/consul"
+
+    def outdated(self, cluster: Cluster, host: str, service: Service) -> bool:
+        config, unit = service.files
+        old_unit, brace, old = cluster.facts[host].files.get(LOADED, "").partition("\n{\n")
+        if not brace or old_unit + "\n" != unit.text:
+            return True
+        loaded, new = json_object("{" + old), json_object(config.text)
+        counts = {*loaded, *new} - (_TO_FIND_THE_CLUSTER if self.formed(cluster) else {"retry_join"})
+        return any(loaded.get(key) != new.get(key) for key in counts)
+
+    def membership(self, cluster: Cluster, host: str) -> list[Drift]:
+        """It answers, knows a leader, and sees every live host alive."""
+        facts = cluster.facts[host]
+        members = facts.http("members")
+        if members.code != _OK:
+            return [Drift("Consul's HTTP interface", members.error, "an answer", note="waits")]
+        drift = []
+        if not facts.http("leader").body:
+            drift.append(Drift("Consul's leader", "none", "one", note="waits"))
+        alive = {member["Name"] for member in members.body if member.get("Status") == _ALIVE}
+        if missing := [name for name in cluster.live if name not in alive]:
+            drift.append(Drift("Consul's members", "without " + ", ".join(missing), "all hosts", note="waits"))
+        return drift
+
+    def peers(self, facts: Mapping[str, Facts]) -> frozenset[IPv4Address]:
+        told = (peer for of_host in facts.values() for peer in of_host.http("peers").body or ())
+        return frozenset(IPv4Address(peer.rpartition(":")[0]) for peer in told)
+
+    def remembered(self, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
+        told = (member for of_host in facts.values() for member in of_host.http("members").body or ())
+        return {member["Name"]: IPv4Address(member["Addr"]) for member in told}
+
+    def was_server(self, facts: Facts) -> bool:
+        return '"server": true' in facts.files.get(JSON, "")
+
+    def leader(self, facts: Facts) -> str:
+        return str(facts.http("leader").body or "").rpartition(":")[0]
+
+    def has_data(self, facts: Facts) -> bool:
+        return facts.says("raft")
+
+    def idle(self, facts: Facts) -> bool:  # noqa: ARG002
+        return False  # the package starts none by itself
+
+    def leaving(self) -> str:
+        where = "where it is gone for good, `consul operator raft remove-peer -address IP:8300` on another"
+        return f"take one after the other out of the store first: `consul leave` on it; {where}"
+
+    def findings(self, cluster: Cluster) -> Iterator[Finding]:  # noqa: ARG002
+        yield from ()
+
+    def program_file(self) -> tuple[Path, str]:
+        return program(self.store)
+
+    def wait_for_leader(self, connection: Connection, *, servers: int) -> str:
+        return wait_for_leader(connection, servers=servers)
 
 
 def client(connection: Connection) -> Any:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from provisioner.errors import StepFailed
-from provisioner.system.facts import DAEMON_JSON
+from provisioner.system.reading import DAEMON_JSON
 
 
 def parse(host: str, text: str) -> dict[str, Any]:

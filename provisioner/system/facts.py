@@ -1,17 +1,10 @@
-"""What a host tells about itself, read in one round trip.
-
-`script()` is one POSIX sh program that only reads. It prints sections behind a marker that the host can't know;
-`parse()` takes them apart. Nothing else here talks to a host. What a minimal Debian has is enough for it: /proc instead
-of iproute2, perl-base (an essential package) to ask the engine and the store, over HTTP/1.0 so that answers come unchunked.
-"""
+"""What a host tells about itself: the answer of the program in reading.py, taken apart and understood. Pure."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-import secrets
-import shlex
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,109 +12,12 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from provisioner import render
-from provisioner.system import firewall, gossip
+from provisioner.system import gossip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-DAEMON_JSON = "/etc/docker/daemon.json"
-ENGINE_DROPIN = "/etc/systemd/system/docker.service.d/provisioner.conf"
-ENGINE_OPTIONS = ("/etc/default/docker", "/etc/sysconfig/docker")  # DOCKER_OPTS, as its unit takes them in
-CONSUL_JSON = "/etc/consul.d/provisioner.json"
-CONSUL_UNIT = "/etc/systemd/system/consul.service"
-CONSUL_LOADED = "/run/provisioner-consul.loaded"  # unit and configuration as the running agent found them at its start
-
-_PROGRAMS = ("apt-get", "consul", "dockerd", "iptables", "nft", "perl", "systemctl")
-_FILES = (
-    "/etc/os-release",
-    "/etc/machine-id",
-    "/etc/resolv.conf",
-    "/run/systemd/resolve/resolv.conf",
-    "/proc/net/route",
-    "/proc/net/fib_trie",
-    DAEMON_JSON,
-    ENGINE_DROPIN,
-    *ENGINE_OPTIONS,
-    CONSUL_JSON,
-    CONSUL_UNIT,
-    CONSUL_LOADED,
-    *firewall.FILES,
-    *gossip.FILES,
-)
-_UNITS = ("docker.service", "consul.service", firewall.UNIT, gossip.UNIT)
-_UNIT_KEYS = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,FragmentPath,ExecStart"
-PORTS = {7946: "gossip", 4789: "VXLAN", 8300: "Consul", 8301: "Consul", 8500: "Consul"}
-
-# An engine that is stopped is not asked: its socket is systemd's, which would start it.
-_ENGINE = ("info /var/run/docker.sock /info", "networks /var/run/docker.sock /networks")
-_REQUESTS = (
-    "leader 8500 /v1/status/leader",
-    "peers 8500 /v1/status/peers",
-    "members 8500 /v1/agent/members",
-)
-
 _UNKNOWN = (-math.inf, math.inf)  # how far a clock is ahead that could not be read
-
-_SECTIONS: dict[str, str] = {
-    "system": r"""
-s system
-read -r v </proc/sys/kernel/hostname; echo "hostname=$v"
-echo "uid=$(id -u)"; echo "now=$(date +%s.%N)"
-for p in PROGRAMS; do v=$(command -v "$p") && echo "program=$p $v"; done
-d=/var/lib/docker; [ -d $d ] || d=/var/lib
-c=/var/lib/consul; [ -d $c ] || c=/var/lib
-df -Pk /etc "$d" "$c" /usr | { read -r _; while read -r _ size _ free _ mount; do echo "disk=$free $size $mount"; done; }
-v=$(cksum /etc/docker/key.json) && echo "key=$v"
-[ ! -d /var/lib/consul/raft ] || echo raft=yes
-""",
-    "files": r"""
-s files
-grep -as '' FILES /sys/class/net/*/mtu
-""",
-    "units": r"""
-s units
-systemctl show -p UNITKEYS UNITS
-""",
-    "http": r"""
-u=/run/systemd/units
-if [ -d $u ] && ! [ -L $u/invocation:docker.service ]; then set --; else set -- ENGINE; fi
-h=$(perl -e "$ASK" "$M" PORTS CONSULJSON "$@" REQUESTS)
-printf '%s\n' "$h"
-e=$(command -v dockerd) && {
-  s engine
-  case $h in *'http:info'*'"ServerVersion"'*) ;; *) dockerd --version ;; esac
-  case $h in *'"ClusterStore":"consul:'*'"Driver":"overlay"'*) echo driver=consul ;; *) grep -qaF libkv/store/consul "$e" && echo driver=consul ;; esac
-}
-""",
-    "firewall": firewall.PROBE,
-}
-
-
-ALL = tuple(_SECTIONS)
-
-
-def script(only: Iterable[str] = ALL) -> str:
-    """The program that reads the named sections: of ALL, or only some of it."""
-    mark = secrets.token_hex(8)
-    body = "".join(_SECTIONS[name] for name in only)
-    for word, value in {
-        "PROGRAMS": " ".join(_PROGRAMS),
-        "FILES": " ".join(_FILES),
-        "PORTS": ",".join(map(str, PORTS)),
-        "UNITKEYS": _UNIT_KEYS,
-        "UNITS": " ".join(_UNITS),
-        "CONSULJSON": CONSUL_JSON,
-        "ENGINE": shlex.join(_ENGINE),
-        "REQUESTS": shlex.join(_REQUESTS),
-    }.items():
-        body = body.replace(word, value)
-    return (
-        f"M={mark}; ASK={shlex.quote(render.text('facts.pl'))}\n"
-        's() { printf "\\n%s %s\\n" "$M" "$1"; }\n'
-        f"facts() {{\n{body}\ns end\n}}\n"
-        'out=$(facts 2>/dev/null); printf "provisioner-facts %s\\n%s\\n" "$M" "$out"\n'
-    )
 
 
 def parse(stdout: str, before: Facts | None = None, between: tuple[float, float] | None = None) -> Facts:
@@ -189,10 +85,9 @@ class Facts:
     def hostname(self) -> str:
         return self._one("hostname")
 
-    @property
-    def has_raft(self) -> bool:
-        """Whether there is a Consul server's data where ours would put its own."""
-        return self._one("raft") == "yes"
+    def says(self, key: str) -> bool:
+        """Whether the store's own lines (`Sought.says`) tell yes to it."""
+        return self._one(key) == "yes"
 
     @property
     def is_root(self) -> bool:
@@ -275,14 +170,14 @@ class Facts:
 
     @cached_property
     def ports(self) -> tuple[tuple[str, int, int], ...]:
-        """(protocol, port, inode) of the listening sockets on the ports in PORTS. The kernel's own have an inode too,
+        """(protocol, port, inode) of the listening sockets on the overlay's and store's ports. The kernel's own have one too,
         from Linux 6 on, but no process.
         """
         lines = (line.split() for line in self.raw.get("ports", "").splitlines())
         return tuple(sorted({(words[0], int(words[1]), int(words[2])) for words in lines if words and words[0] != "owner"}))
 
     def owner(self, inode: int) -> str:
-        """Whose socket that is, as "nginx (process 812)"; told while Consul is not set up yet. Empty: nobody's we know."""
+        """Whose socket that is, as "nginx (process 812)"; told while the store is not set up yet. Empty: nobody's we know."""
         for line in self.raw.get("ports", "").splitlines():
             words = line.split(maxsplit=3)
             if words[:2] == ["owner", str(inode)]:
@@ -315,7 +210,7 @@ class Facts:
         return self.units.get(name, Unit())
 
     def http(self, name: str) -> Answer:
-        """The answer to one of the requests: "info", "networks" (engine), "leader", "peers", "members" (Consul)."""
+        """The answer to one of the requests: "info" and "networks" (engine), or one of the store's (`Sought.requests`)."""
         code, _, body = self.raw.get(f"http:{name}", "000 not asked").partition(" ")
         if not code.isdigit() or int(code) == 0:
             return Answer(error=body.strip() or "no answer")
@@ -350,8 +245,13 @@ class Facts:
 
     @property
     def store_driver(self) -> bool:
-        """Whether the engine's binary has the Consul driver compiled in."""
-        return "driver=consul" in self.raw.get("engine", "")
+        """Whether the engine's binary has the store's driver compiled in."""
+        return "\ndriver=" in "\n" + self.raw.get("engine", "")
+
+    def said(self, name: str) -> str:
+        """The whole answer to a request that is no HTTP; "" where nobody answered."""
+        text = self.raw.get(f"http:{name}", "000 not asked")
+        return "" if text.startswith("000 ") else text
 
     @cached_property
     def networks(self) -> dict[str, dict[str, Any]]:

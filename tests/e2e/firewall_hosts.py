@@ -13,7 +13,8 @@ from provisioner import inventory, render
 from provisioner.controlplane import Site, resolve
 from provisioner.errors import TransportError
 from provisioner.steps.firewall import Firewall
-from provisioner.system import facts, firewall
+from provisioner.stores.consul import Consul
+from provisioner.system import facts, reading
 from provisioner.transport import connect
 
 if TYPE_CHECKING:
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
     from provisioner.lab import Lab
     from provisioner.model import Drift
 
-OURS = {("tcp", port) for port in firewall.TCP_PORTS} | {("udp", port) for port in firewall.UDP_PORTS}
+OURS = {("tcp", port) for port in Consul.ports.tcp} | {("udp", port) for port in Consul.ports.udp}
 OTHER = {("tcp", 7000), ("udp", 7000)}
 SECTIONS = ("system", "files", "units", "firewall")
 # What a host that drops the answers to its own datagrams sees of others. The engines' and Consul's own datagrams come
 # from the very ports that they go to.
-TCP = {("tcp", port) for port in firewall.TCP_PORTS}
+TCP = {("tcp", port) for port in Consul.ports.tcp}
 
 ECHO = """
 import selectors, socket, sys
@@ -93,7 +94,7 @@ class Hosts:
             found = {}
             for name in loaded.hosts:
                 with contextlib.closing(connect(loaded.target(name))) as connection:
-                    found[name] = facts.parse(connection.read(facts.script(SECTIONS)).stdout)
+                    found[name] = facts.parse(connection.read(reading.script(Consul.sought, SECTIONS)).stdout)
         site, findings = resolve(loaded, found)
         assert not findings
         return site

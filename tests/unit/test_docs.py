@@ -86,7 +86,7 @@ def demo() -> Report:
             Drift("provisioner-firewall.service at boot"),
             Drift("provisioner-firewall.service", note="start"),
         ],
-        "consul": [
+        "store": [
             Drift("/etc/consul.d/provisioner.json", is_file=True),
             Drift("/etc/systemd/system/consul.service", is_file=True),
             Drift("consul.service", note="start"),

@@ -24,7 +24,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provisioner.system.firewall import iptables, nftables, ports
+from provisioner.system.firewall import iptables, nftables
+from provisioner.system.firewall.ports import Ports, with_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,11 +33,26 @@ if TYPE_CHECKING:
 
     from provisioner.system.facts import Facts
 
+__all__ = [
+    "FILES",
+    "LOADERS",
+    "PROBE",
+    "SCRIPT",
+    "UNIT",
+    "UNIT_FILE",
+    "Plan",
+    "Ports",
+    "Rules",
+    "iptables",
+    "other_managers",
+    "plan",
+    "with_store",
+]
+
 UNIT = "provisioner-firewall.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 SCRIPT = "/etc/provisioner/firewall.sh"
 FILES: tuple[str, ...] = (SCRIPT, UNIT_FILE)
-TCP_PORTS, UDP_PORTS = ports.TCP, ports.UDP
 
 # Units that load rules when they start. Ours comes after them, and again whenever they are restarted or reloaded.
 _NATIVE = ("nftables.service", "iptables.service", "ip6tables.service")
@@ -98,15 +114,15 @@ class _Found:
     nft: nftables.Ruleset
 
 
-def _found(facts: Facts) -> _Found:
+def _found(facts: Facts, ports: Ports) -> _Found:
     raw = facts.raw
-    v4 = iptables.parse(raw.get("iptables", ""))
+    v4 = iptables.parse(raw.get("iptables", ""), ports)
     managed = nftables.IPTABLES - ({"filter"} if v4.native else set())
     return _Found(
         frozenset(raw.get("firewall", "").split()),
         v4,
-        iptables.parse(raw.get("ip6tables", "")),
-        nftables.parse(raw.get("nftables", ""), managed),
+        iptables.parse(raw.get("ip6tables", ""), ports),
+        nftables.parse(raw.get("nftables", ""), ports, managed),
     )
 
 
@@ -122,24 +138,24 @@ def _backends(found: _Found) -> tuple[bool, bool]:
     return True, False
 
 
-def plan(facts: Facts, peers: Sequence[IPv4Address]) -> Plan:
+def plan(facts: Facts, peers: Sequence[IPv4Address], ports: Ports) -> Plan:
     """What this host needs so that the peers, and nobody else, reach our ports."""
-    found = _found(facts)
+    found = _found(facts, ports)
     with_iptables, with_nft = _backends(found)
     rules: list[Rules] = []
     v4 = v6 = own = gate = ""
     gates: tuple[nftables.Chain, ...] = ()
     if with_iptables:
-        v4 = iptables.chains(peers)
+        v4 = iptables.chains(peers, ports)
         rules.append(Rules("iptables", found.v4.found(), iptables.wanted(v4)))
         # One package has both programs. Where neither is there yet, both come with Docker before this is applied.
         if "ipv6=yes" in found.says and ("program=ip6tables" in found.says or "program=iptables" not in found.says):
-            v6 = iptables.chains6()
+            v6 = iptables.chains6(ports)
             rules.append(Rules("ip6tables", found.v6.found(), iptables.wanted(v6)))
     if with_nft:
         gates = found.nft.gates
-        own, gate = nftables.own(peers), nftables.gate(peers)
-        rules.append(Rules("nftables", found.nft.found(), nftables.wanted(peers, gates)))
+        own, gate = nftables.own(peers, ports), nftables.gate(peers, ports)
+        rules.append(Rules("nftables", found.nft.found(), nftables.wanted(peers, gates, ports)))
     return Plan(tuple(rules), v4, v6, own, gate, tuple(each.label for each in gates), _loaders(found.says))
 
 
@@ -157,9 +173,9 @@ def _loaders(says: frozenset[str]) -> tuple[str, ...]:
     return tuple(used)
 
 
-def other_managers(facts: Facts) -> tuple[str, ...]:
+def other_managers(facts: Facts, ports: Ports) -> tuple[str, ...]:
     """Which of "ufw" and "firewalld" look after this host's rules: a change through them may drop ours for a while."""
-    found = _found(facts)
+    found = _found(facts, ports)
     ufw = found.v4.uses("ufw-")
     firewalld = "active=firewalld.service" in found.says or found.nft.uses("firewalld") or found.v4.uses("INPUT_direct")
     return tuple(name for name, there in (("ufw", ufw), ("firewalld", firewalld)) if there)

@@ -6,7 +6,7 @@ what is not about our ports comes back from there unjudged, SSH with it. PROVISI
 and nothing else: it is all that changes when a host comes or goes.
 
 A host whose policy is DROP with only SSH let in would drop the answers to its own connections, and its engine's
-questions to Consul over lo: hence the rules for lo and for answers from the other hosts.
+questions to the store over lo: hence the rules for lo and for answers from the other hosts.
 Hosts are told apart by their source address, which a machine on the same wire can forge.
 """
 
@@ -17,33 +17,16 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provisioner.system.firewall import ports
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from ipaddress import IPv4Address
+
+    from provisioner.system.firewall.ports import Ports
 
 CHAIN = "PROVISIONER"
 PEERS = "PROVISIONER-PEERS"
 JUMP = f"-A INPUT -j {CHAIN}"
 
-_TCP = ",".join(map(str, ports.TCP))
-_UDP = ",".join(map(str, ports.UDP))
-_LOCAL = ",".join(map(str, ports.LOCAL))
-_RULES = (
-    f"-A {CHAIN} -i lo -p tcp -m multiport --ports {_LOCAL} -j ACCEPT",
-    f"-A {CHAIN} -i lo -p udp -m multiport --ports {_UDP} -j ACCEPT",
-    f"-A {CHAIN} -p udp -m multiport --dports {_UDP} -j {PEERS}",
-    f"-A {CHAIN} -p udp -m multiport --dports {_UDP} -j DROP",
-    f"-A {CHAIN} -p tcp -m multiport --dports {_TCP} -j {PEERS}",
-    f"-A {CHAIN} -p tcp -m multiport --dports {_TCP} -j DROP",
-    f"-A {CHAIN} -p tcp -m multiport --sports {_TCP} -m conntrack --ctstate ESTABLISHED -j {PEERS}",
-)
-# IPv6: the hosts' own network is IPv4, so nobody there is a peer. See the package's docstring.
-_RULES6 = (
-    f"-A {CHAIN} ! -i lo -p udp -m multiport --dports {_UDP} -j DROP",
-    f"-A {CHAIN} ! -i lo -p tcp -m multiport --dports {_TCP} -j DROP",
-)
 _PASSIVE = frozenset({"LOG", "NFLOG", "ULOG", "TRACE", "MARK", "CONNMARK", "SET", "AUDIT"})
 
 
@@ -51,11 +34,12 @@ _PASSIVE = frozenset({"LOG", "NFLOG", "ULOG", "TRACE", "MARK", "CONNMARK", "SET"
 class Table:
     """The filter table. `rules`: chain -> its rules as they are printed; `policy` is INPUT's.
 
-    native: nft made it, with rules that iptables can't read.
+    native: nft made it, with rules that iptables can't read. ports: the ports that are ours to judge.
     """
 
     policy: str
     rules: Mapping[str, tuple[str, ...]]
+    ports: Ports
     native: bool = False
 
     @property
@@ -98,7 +82,7 @@ class Table:
         if protocol not in {"tcp", "udp", "all"}:
             return False
         named = _option(words, "--dport") or _option(words, "--dports")
-        if named and not ports.touches([protocol], named):
+        if named and not self.ports.touches([protocol], named):
             return False
         if _option(words, "-i") == "lo" and target == "ACCEPT":
             return False
@@ -115,7 +99,7 @@ def _option(words: list[str], name: str) -> str:
     return "" if words[at - 1] == "!" else words[at + 1]
 
 
-def parse(saved: str) -> Table:
+def parse(saved: str, ports: Ports) -> Table:
     """What iptables-save (or ip6tables-save) printed; other tables than filter are passed over."""
     table, policy = "", "ACCEPT"
     rules: dict[str, list[str]] = {}
@@ -130,17 +114,32 @@ def parse(saved: str) -> Table:
         elif line.startswith("-A "):
             rules.setdefault(line.split()[1], []).append(line.rstrip())
     native = "# Table `filter' is incompatible" in saved
-    return Table(policy, {chain: tuple(lines) for chain, lines in rules.items()}, native)
+    return Table(policy, {chain: tuple(lines) for chain, lines in rules.items()}, ports, native)
 
 
-def chains(peers: Iterable[IPv4Address]) -> str:
+def chains(peers: Iterable[IPv4Address], ports: Ports) -> str:
     """Our two chains for IPv4 as iptables-restore takes them; a declared chain is emptied first."""
-    return _text([*_declared(CHAIN, PEERS), *_RULES, *(f"-A {PEERS} -s {peer}/32 -j ACCEPT" for peer in peers)])
+    tcp, udp, local = (",".join(map(str, numbers)) for numbers in (ports.tcp, ports.udp, ports.local))
+    rules = (
+        f"-A {CHAIN} -i lo -p tcp -m multiport --ports {local} -j ACCEPT",
+        f"-A {CHAIN} -i lo -p udp -m multiport --ports {udp} -j ACCEPT",
+        f"-A {CHAIN} -p udp -m multiport --dports {udp} -j {PEERS}",
+        f"-A {CHAIN} -p udp -m multiport --dports {udp} -j DROP",
+        f"-A {CHAIN} -p tcp -m multiport --dports {tcp} -j {PEERS}",
+        f"-A {CHAIN} -p tcp -m multiport --dports {tcp} -j DROP",
+        f"-A {CHAIN} -p tcp -m multiport --sports {tcp} -m conntrack --ctstate ESTABLISHED -j {PEERS}",
+    )
+    return _text([*_declared(CHAIN, PEERS), *rules, *(f"-A {PEERS} -s {peer}/32 -j ACCEPT" for peer in peers)])
 
 
-def chains6() -> str:
-    """Our chain for IPv6."""
-    return _text([*_declared(CHAIN), *_RULES6])
+def chains6(ports: Ports) -> str:
+    """Our chain for IPv6: the hosts' own network is IPv4, so nobody there is a peer. See the package's docstring."""
+    tcp, udp = (",".join(map(str, numbers)) for numbers in (ports.tcp, ports.udp))
+    rules = (
+        f"-A {CHAIN} ! -i lo -p udp -m multiport --dports {udp} -j DROP",
+        f"-A {CHAIN} ! -i lo -p tcp -m multiport --dports {tcp} -j DROP",
+    )
+    return _text([*_declared(CHAIN), *rules])
 
 
 def wanted(content: str) -> str:

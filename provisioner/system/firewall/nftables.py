@@ -11,37 +11,18 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provisioner.system.firewall import ports
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from ipaddress import IPv4Address
+
+    from provisioner.system.firewall.ports import Ports
 
 TABLE = "provisioner"
 CHAIN = "provisioner"
 PEERS = "provisioner-peers"
 JUMP = f'jump {CHAIN} comment "provisioner"'
 
-_TCP = "{ " + ", ".join(map(str, ports.TCP)) + " }"
-_UDP = "{ " + ", ".join(map(str, ports.UDP)) + " }"
-_LOCAL = "{ " + ", ".join(map(str, ports.LOCAL)) + " }"
 _HOOK = "type filter hook input priority -10; policy accept;"
-_INPUT = (
-    'iifname "lo" accept',
-    f"udp dport {_UDP} jump {PEERS}",
-    f"udp dport {_UDP} drop",
-    f"tcp dport {_TCP} jump {PEERS}",
-    f"tcp dport {_TCP} drop",
-)
-_GATE = (
-    f'iifname "lo" tcp dport {_LOCAL} accept',
-    f'iifname "lo" tcp sport {_LOCAL} accept',
-    f'iifname "lo" udp dport {_UDP} accept',
-    f'iifname "lo" udp sport {_UDP} accept',
-    f"udp dport {_UDP} jump {PEERS}",
-    f"tcp dport {_TCP} jump {PEERS}",
-    f"tcp sport {_TCP} ct state established jump {PEERS}",
-)
 # iptables-nft keeps its rules in tables of these names, in chains with names in capitals: the other backend's.
 IPTABLES = frozenset({"filter", "mangle", "raw", "security", "nat"})
 
@@ -63,9 +44,13 @@ class Chain:
 
 @dataclass(frozen=True)
 class Ruleset:
-    """All chains, in the order in which nft prints them. `iptables`: the tables that iptables-nft looks after."""
+    """All chains, in the order in which nft prints them.
+
+    ports: those that are ours to judge. iptables: the tables that iptables-nft looks after.
+    """
 
     chains: tuple[Chain, ...]
+    ports: Ports
     iptables: frozenset[str] = IPTABLES
 
     def _of(self, family: str, table: str) -> dict[str, Chain]:
@@ -100,7 +85,7 @@ class Ruleset:
         if text.startswith(f"jump {CHAIN} "):
             return False
         named = re.search(r"\b(tcp|udp|th) dport (?:\{ ?([^}]*?) ?\}|(\S+))", text)
-        if named and not ports.touches(["tcp", "udp"] if named[1] == "th" else [named[1]], named[2] or named[3]):
+        if named and not self.ports.touches(["tcp", "udp"] if named[1] == "th" else [named[1]], named[2] or named[3]):
             return False
         if re.search(r"\b(drop|reject|queue)\b|vmap @", text):
             return True
@@ -137,7 +122,7 @@ def _own_lines(chain: Chain) -> list[str]:
     return hook + lines
 
 
-def parse(listed: str, iptables: frozenset[str] = IPTABLES) -> Ruleset:
+def parse(listed: str, ports: Ports, iptables: frozenset[str] = IPTABLES) -> Ruleset:
     """What `nft -t list ruleset` printed. Sets, maps and flags are passed over. `iptables`: see Ruleset."""
     chains: list[Chain] = []
     family = table = name = hook = ""
@@ -155,30 +140,60 @@ def parse(listed: str, iptables: frozenset[str] = IPTABLES) -> Ruleset:
             hook = text
         elif name and text:
             rules.append(text)
-    return Ruleset(tuple(chains), iptables)
+    return Ruleset(tuple(chains), ports, iptables)
 
 
-def own(peers: Iterable[IPv4Address]) -> str:
+def own(peers: Iterable[IPv4Address], ports: Ports) -> str:
     """The table that keeps strangers out, renewed as a whole in one transaction."""
-    body = _block(PEERS, _accepts(peers)) + _block("input", (_HOOK, *_INPUT))
+    body = _block(PEERS, _accepts(peers)) + _block("input", (_HOOK, *_input(ports)))
     head = f"table inet {TABLE}\ndelete table inet {TABLE}\n"  # the first line makes the second never fail
     return f"{head}table inet {TABLE} {{\n{body}}}\n"
 
 
-def gate(peers: Iterable[IPv4Address]) -> str:
+def gate(peers: Iterable[IPv4Address], ports: Ports) -> str:
     """The chains that go into a gate's table: they let peers in and judge nothing else."""
-    return _block(PEERS, _accepts(peers)) + _block(CHAIN, _GATE)
+    return _block(PEERS, _accepts(peers)) + _block(CHAIN, _gate(ports))
 
 
-def wanted(peers: Sequence[IPv4Address], gates: Iterable[Chain]) -> str:
+def wanted(peers: Sequence[IPv4Address], gates: Iterable[Chain], ports: Ports) -> str:
     """What `Ruleset.found` tells once all is in force."""
     accepts = [f"ip saddr {peer} accept" for peer in peers]
     hook = re.sub(r" priority [^;]*", "", _HOOK)
-    parts = [(f"inet {TABLE} {PEERS}", accepts), (f"inet {TABLE} input", [hook, *_INPUT])]
+    parts = [(f"inet {TABLE} {PEERS}", accepts), (f"inet {TABLE} input", [hook, *_input(ports)])]
     for each in gates:
         place = f"{each.family} {each.table}"
-        parts += [(each.label, [JUMP]), (f"{place} {PEERS}", accepts), (f"{place} {CHAIN}", list(_GATE))]
+        parts += [(each.label, [JUMP]), (f"{place} {PEERS}", accepts), (f"{place} {CHAIN}", list(_gate(ports)))]
     return _text(parts)
+
+
+def _input(ports: Ports) -> tuple[str, ...]:
+    tcp, udp = _set(ports.tcp), _set(ports.udp)
+    return (
+        'iifname "lo" accept',
+        f"udp dport {udp} jump {PEERS}",
+        f"udp dport {udp} drop",
+        f"tcp dport {tcp} jump {PEERS}",
+        f"tcp dport {tcp} drop",
+    )
+
+
+def _gate(ports: Ports) -> tuple[str, ...]:
+    tcp, udp, local = _set(ports.tcp), _set(ports.udp), _set(ports.local)
+    return (
+        f'iifname "lo" tcp dport {local} accept',
+        f'iifname "lo" tcp sport {local} accept',
+        f'iifname "lo" udp dport {udp} accept',
+        f'iifname "lo" udp sport {udp} accept',
+        f"udp dport {udp} jump {PEERS}",
+        f"tcp dport {tcp} jump {PEERS}",
+        f"tcp sport {tcp} ct state established jump {PEERS}",
+    )
+
+
+def _set(numbers: Iterable[int]) -> str:
+    """As nft prints it."""
+    words = [str(number) for number in sorted(numbers)]
+    return "{ " + ", ".join(words) + " }" if len(words) > 1 else words[0]
 
 
 def _accepts(peers: Iterable[IPv4Address]) -> tuple[str, ...]:

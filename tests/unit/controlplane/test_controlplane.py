@@ -7,9 +7,10 @@ from ipaddress import IPv4Address
 import pytest
 from captured import HOSTS, capture, with_file, with_http, with_raw
 
-from provisioner.controlplane import advertised, raft_peers, resolve
+from provisioner.controlplane import advertised, resolve
 from provisioner.controlplane.summary import summaries
-from provisioner.system.facts import CONSUL_JSON
+from provisioner.stores.consul import JSON as CONSUL_JSON
+from provisioner.stores.consul import Consul
 
 NAT = {name: capture(f"nat-{name}") for name in HOSTS}  # eth1 is 10.0.2.15 everywhere, eth0 the real network
 TWO = {name: capture(f"two-{name}") for name in HOSTS}  # two networks on which every host has its own address
@@ -161,8 +162,8 @@ class TestServers:
         assert resolve(small, facts)[0].servers == ("node2", "node3", "node4")
 
     def test_peers_of_the_store(self):
-        assert raft_peers(SETTLED) == set(map(IPv4Address, REAL))
-        assert raft_peers(INSTALLED) == set()
+        assert Consul(None).peers(SETTLED) == set(map(IPv4Address, REAL))
+        assert Consul(None).peers(INSTALLED) == set()
 
 
 class TestSite:

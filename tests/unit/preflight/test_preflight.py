@@ -19,7 +19,8 @@ from captured import (
 from provisioner import preflight
 from provisioner.controlplane import resolve
 from provisioner.model import Severity
-from provisioner.system.facts import CONSUL_JSON, DAEMON_JSON, ENGINE_OPTIONS
+from provisioner.stores.consul import JSON as CONSUL_JSON
+from provisioner.system.reading import DAEMON_JSON, ENGINE_OPTIONS
 
 SETTLED = {name: capture(f"settled-{name}") for name in HOSTS}
 NODE2 = SETTLED["node2"]

@@ -9,9 +9,11 @@ from provisioner import inventory
 from provisioner.controlplane import Site
 from provisioner.errors import StepFailed
 from provisioner.steps.firewall import Firewall, _files
+from provisioner.stores.consul import Consul
 from provisioner.system import firewall
 from provisioner.system.facts import Facts
 
+PORTS = Consul.ports
 SAYS = "program=iptables\nprogram=ip6tables\nprogram=nft\nipv6=yes\n"
 UNIT = f"Id={firewall.UNIT}\nLoadState=loaded\nActiveState={{}}\nUnitFileState={{}}\n"
 GATE = "table inet filter {\n\tchain input {\n\t\ttype filter hook input priority filter; policy drop;\n\t}\n}\n"
@@ -34,7 +36,7 @@ def site(tmp_path):
 
 def settled(made, host="node1", *, active="active", state="enabled", **changed):
     """What node1 tells once everything is in place, with parts replaced."""
-    plan = firewall.plan(made.facts[host], made.peers(host))
+    plan = firewall.plan(made.facts[host], made.peers(host), PORTS)
     files = {path: text for path, text in _files(plan).items() if path not in changed}
     lines = [f"{path}:{line}" for path, text in files.items() for line in text.splitlines()]
     v4, v6 = (
@@ -104,7 +106,7 @@ def test_a_bare_host_is_known_beforehand_to_get_iptables(site):
     assert drift[0].found == ""
 
 
-@pytest.mark.parametrize("port", firewall.TCP_PORTS)
+@pytest.mark.parametrize("port", PORTS.tcp)
 def test_the_port_of_ssh_is_never_closed(site, port):
     made = site({"firewall": SAYS}, port=port)
     with pytest.raises(StepFailed, match=f"port {port}"):
@@ -114,16 +116,16 @@ def test_the_port_of_ssh_is_never_closed(site, port):
 @pytest.mark.parametrize("raw", [{"firewall": SAYS}, {"firewall": SAYS, "nftables": GATE}, {}])
 def test_every_script_is_understood_by_sh(site, raw):
     made = site(raw)
-    plan = firewall.plan(made.facts["node1"], made.peers("node1"))
+    plan = firewall.plan(made.facts["node1"], made.peers("node1"), PORTS)
     for text in (Firewall().work(made, "node1", ()).script, _files(plan)[firewall.SCRIPT]):
         subprocess.run(["sh", "-n"], input=text, text=True, check=True)
 
 
 def test_the_unit_follows_what_loads_rules_here(site):
     made = site({"firewall": SAYS + "active=nftables.service\n"})
-    unit = _files(firewall.plan(made.facts["node1"], ()))[firewall.UNIT_FILE]
+    unit = _files(firewall.plan(made.facts["node1"], (), PORTS))[firewall.UNIT_FILE]
     assert "\nPartOf=nftables.service\n" in unit
     assert "\nWantedBy=multi-user.target nftables.service\n" in unit
-    alone = _files(firewall.plan(Facts({}), ()))[firewall.UNIT_FILE]
+    alone = _files(firewall.plan(Facts({}), (), PORTS))[firewall.UNIT_FILE]
     assert "PartOf" not in alone
     assert "\nWantedBy=multi-user.target\n" in alone

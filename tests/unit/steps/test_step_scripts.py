@@ -18,12 +18,16 @@ from captured import HOSTS, capture, with_file, with_http, with_info, with_syste
 from provisioner import render
 from provisioner.controlplane import Site, resolve
 from provisioner.steps import STEPS
-from provisioner.steps.consul import Consul
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.networks import Networks
 from provisioner.steps.packages import Packages
-from provisioner.system import facts as system_facts
-from provisioner.system.facts import CONSUL_JSON, CONSUL_UNIT, DAEMON_JSON, ENGINE_DROPIN
+from provisioner.steps.store import Store
+from provisioner.stores.consul import JSON as CONSUL_JSON
+from provisioner.stores.consul import LOADED as CONSUL_LOADED
+from provisioner.stores.consul import UNIT_FILE as CONSUL_UNIT
+from provisioner.stores.consul import Consul
+from provisioner.system import reading
+from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,10 +162,10 @@ def test_host_names(run, inventory, tmp_path, value):
     found = inventory(1, each=", advertise: 192.168.56.11")
     found = found.model_copy(update={"hosts": {value: found.hosts["node1"]}})
     whole = resolve(found, {value: capture("installed-node1")})[0]
-    ran = run(Consul().work(whole, value, Consul().drift(whole, value)).script)
+    ran = run(Store().work(whole, value, Store().drift(whole, value)).script)
     harmless(ran, tmp_path)
     assert json.loads(ran.files["provisioner.json"])["node_name"] == value
-    assert ran.files["consul.service"] == next(d.wanted for d in Consul().drift(whole, value) if d.what == CONSUL_UNIT)
+    assert ran.files["consul.service"] == next(d.wanted for d in Store().drift(whole, value) if d.what == CONSUL_UNIT)
 
 
 @hostile
@@ -193,7 +197,7 @@ def test_keys_that_a_host_has_in_its_daemon_json(run, site, tmp_path, value):
 def test_where_a_host_says_that_consul_is(run, site, tmp_path, value):
     path = "/usr/bin/" + value.replace("\n", " ")
     whole = site("installed", node2=with_system(capture("installed-node2"), "program=consul ", path))
-    for step, file in ((Consul(), "consul.service"), (Daemon(), "provisioner.conf")):
+    for step, file in ((Store(), "consul.service"), (Daemon(), "provisioner.conf")):
         ran = run(step.work(whole, "node2", step.drift(whole, "node2")).script)
         harmless(ran, tmp_path)
         assert value == "-it" or path not in ran.files[file]
@@ -204,7 +208,7 @@ def test_a_plain_path_of_consul_is_taken(site):
     whole = site(
         "installed", node2=with_system(capture("installed-node2"), "program=consul ", "/opt/consul-1.8/bin/consul")
     )
-    (unit,) = (d.wanted for d in Consul().drift(whole, "node2") if d.what == CONSUL_UNIT)
+    (unit,) = (d.wanted for d in Store().drift(whole, "node2") if d.what == CONSUL_UNIT)
     (dropin,) = (d.wanted for d in Daemon().drift(whole, "node2") if d.what == ENGINE_DROPIN)
     assert "ExecStart=/opt/consul-1.8/bin/consul agent" in unit
     assert "until /opt/consul-1.8/bin/consul catalog" in dropin
@@ -238,7 +242,7 @@ class TestOrder:
 
     def test_consul_is_written_before_it_is_started(self, run, site):
         whole = site("installed")
-        ran = run(Consul().work(whole, "node2", Consul().drift(whole, "node2")).script)
+        ran = run(Store().work(whole, "node2", Store().drift(whole, "node2")).script)
         assert [name.rsplit("/", 1)[-1] for *_, name in ran.of("mv")] == ["provisioner.json", "consul.service"]
         assert self.calls(ran) == [
             "systemctl enable -q consul.service",
@@ -315,9 +319,9 @@ class TestFailures:
 
     @pytest.mark.parametrize(("formed", "code"), [(True, 71), (False, 70)])
     def test_consul_that_does_not_start(self, failing, site, formed, code):
-        node2 = with_file(capture("settled-node2"), system_facts.CONSUL_LOADED, "")
+        node2 = with_file(capture("settled-node2"), CONSUL_LOADED, "")
         whole = site(node2=node2) if formed else site("installed")
-        script = Consul().work(whole, "node2", Consul().drift(whole, "node2")).script
+        script = Store().work(whole, "node2", Store().drift(whole, "node2")).script
         ran = failing(script, "systemctl", "*is-active*")
         assert ran.code == code
         assert ("Consul starts neither with its new" if formed else "Consul does not start\t") in ran.stderr
@@ -352,7 +356,7 @@ def test_every_script_is_sound(shell, site, inventory):
     seen = set()
     for step, script in works(site, one):
         seen.add(step.name)
-        whole = f"(\n:\n{render.library()}{script}\n{system_facts.script(step.reads)}\n)"
+        whole = f"(\n:\n{render.library()}{script}\n{reading.script(Consul.sought, step.reads)}\n)"
         done = subprocess.run([*shell, "-n"], input=whole, text=True, capture_output=True, check=False, env=os.environ)
         assert (done.returncode, done.stderr) == (0, ""), script
         assert "{{" not in script.replace("{{.Name}}", "")

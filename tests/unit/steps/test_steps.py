@@ -10,15 +10,18 @@ from captured import HOSTS, capture, with_file, with_http, with_info, with_raw, 
 from provisioner.controlplane import resolve
 from provisioner.errors import StepFailed
 from provisioner.steps import STEPS
-from provisioner.steps.consul import Consul
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.networks import Networks
 from provisioner.steps.packages import Packages
+from provisioner.steps.store import Store
+from provisioner.stores.consul import JSON as CONSUL_JSON
+from provisioner.stores.consul import LOADED as CONSUL_LOADED
+from provisioner.stores.consul import UNIT_FILE as CONSUL_UNIT
 from provisioner.system import gossip
-from provisioner.system.facts import CONSUL_JSON, CONSUL_LOADED, CONSUL_UNIT, DAEMON_JSON, ENGINE_DROPIN
+from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN
 
 NODE1, NODE2 = capture("settled-node1"), capture("settled-node2")
-PACKAGES, CONSUL, DAEMON, NETWORKS = Packages(), Consul(), Daemon(), Networks()
+PACKAGES, CONSUL, DAEMON, NETWORKS = Packages(), Store(), Daemon(), Networks()
 
 
 def differs(step, site, host="node2"):
@@ -134,19 +137,19 @@ class TestConsul:
         loaded = NODE2.files[CONSUL_LOADED].replace('"raft_multiplier": 2', '"raft_multiplier": 5')
         assert loaded != NODE2.files[CONSUL_LOADED]
         whole = site(node2=with_file(NODE2, CONSUL_LOADED, loaded))
-        assert differs(CONSUL, whole) == [("the running agent", "restart of Consul")]
+        assert differs(CONSUL, whole) == [("the running Consul", "restart of Consul")]
         assert action(CONSUL, whole) == "restart"
         assert work(CONSUL, whole).alone  # of a cluster that stands, one after the other
 
     def test_an_agent_that_nobody_knows_how_it_was_started(self, site):
         assert differs(CONSUL, site(node2=with_file(NODE2, CONSUL_LOADED, ""))) == [
-            ("the running agent", "restart of Consul")
+            ("the running Consul", "restart of Consul")
         ]
 
     def test_a_changed_unit_restarts(self, site):
         loaded = NODE2.files[CONSUL_LOADED].replace("LimitNOFILE=65536", "LimitNOFILE=1")
         assert differs(CONSUL, site(node2=with_file(NODE2, CONSUL_LOADED, loaded))) == [
-            ("the running agent", "restart of Consul")
+            ("the running Consul", "restart of Consul")
         ]
 
     def test_where_to_find_the_cluster_is_written_without_a_restart(self, site):

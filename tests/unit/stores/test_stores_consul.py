@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 
 from provisioner.errors import ProvisionerError
-from provisioner.stores.consul import UPLOADED, program, program_path, url
+from provisioner.stores.consul import UPLOADED, Consul, program
 
 
 @pytest.fixture
@@ -17,21 +18,25 @@ def store(inventory):
 
 
 def test_engines_use_their_own_agent(store):
-    assert url(store()) == "consul://127.0.0.1:8500"
-    assert url(store(", prefix: lab/one")) == "consul://127.0.0.1:8500/lab/one"
+    assert Consul(store()).url(None) == "consul://127.0.0.1:8500"
+    assert Consul(store(", prefix: lab/one")).url(None) == "consul://127.0.0.1:8500/lab/one"
+
+
+def host(programs):
+    return SimpleNamespace(programs=programs)
 
 
 @pytest.mark.parametrize("path", ["/usr/bin/consul", "/opt/consul-1.8.7/bin/consul_1"])
 def test_where_a_host_has_it(store, path):
-    assert program_path(store(), {"consul": path}) == path
+    assert Consul(store())._program(host({"consul": path})) == path
 
 
 @pytest.mark.parametrize(
     "path", ["", "consul", "alias consul='rm'", "/usr/bin/con sul", "/a'b", "/a%b", "/a\nb", "/$(id)"]
 )
 def test_where_it_will_be(store, path):
-    assert program_path(store(), {"consul": path}) == "/usr/bin/consul"
-    assert program_path(store(", binary: consul"), {"consul": path}) == UPLOADED
+    assert Consul(store())._program(host({"consul": path})) == "/usr/bin/consul"
+    assert Consul(store(", binary: consul"))._program(host({"consul": path})) == UPLOADED
 
 
 class TestProgram:

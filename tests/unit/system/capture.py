@@ -1,6 +1,6 @@
 """Takes the captures of real hosts again: `python tests/unit/system/capture.py`, as root. Labs of its own, removed at the end.
 
-What is in captures/ is what `facts.script()` printed on a host, whole and unchanged.
+What is in captures/ is what `reading.script()` printed on a host, whole and unchanged.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-from provisioner.system import facts
+from provisioner.stores.consul import Consul
+from provisioner.system import reading
 
 HERE = Path(__file__).parent / "captures"
 NETWORKS = ("files",)  # sections enough for addresses, routes and resolvers
@@ -63,8 +64,8 @@ class Lab:
     def sh(self, host: str, script: str) -> str:
         return provisioner("lab", "exec", "--name", self.name, host, "--", "sh", "-c", script)
 
-    def take(self, host: str, name: str, only: tuple[str, ...] = facts.ALL) -> None:
-        (HERE / f"{name}.txt").write_text(self.sh(host, facts.script(only)), encoding="utf-8")
+    def take(self, host: str, name: str, only: tuple[str, ...] = reading.ALL) -> None:
+        (HERE / f"{name}.txt").write_text(self.sh(host, reading.script(Consul.sought, only)), encoding="utf-8")
 
     def up(self) -> None:
         with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:

@@ -13,8 +13,11 @@ import pytest
 from captured import CAPTURES, capture, with_file, with_http, with_raw, with_system, with_unit
 
 from provisioner import render
-from provisioner.system import facts as system_facts
-from provisioner.system.facts import CONSUL_JSON, DAEMON_JSON, Answer, Facts, Unit, parse
+from provisioner.stores.consul import JSON as CONSUL_JSON
+from provisioner.stores.consul import Consul
+from provisioner.system import reading
+from provisioner.system.facts import Answer, Facts, Unit, parse
+from provisioner.system.reading import DAEMON_JSON
 
 SHELLS = [shell for shell in (["dash"], ["bash", "--posix"]) if shutil.which(shell[0])]
 
@@ -283,9 +286,9 @@ class TestParse:
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
-@pytest.mark.parametrize("only", [system_facts.ALL, ("files",), ("http",), ("files", "units", "http")])
+@pytest.mark.parametrize("only", [reading.ALL, ("files",), ("http",), ("files", "units", "http")])
 def test_the_script_is_sound_and_reads_this_machine(shell, only):
-    script = system_facts.script(only)
+    script = reading.script(Consul.sought, only)
     subprocess.run([*shell, "-n"], input=script, text=True, check=True)
     if "firewall" in only:  # it may not be run as just anybody
         return
@@ -318,7 +321,7 @@ def test_listening_sockets_are_found_by_either_way_of_the_kernel(family, kind):
 
 
 def test_no_two_readings_have_one_mark():
-    assert system_facts.script().splitlines()[0] != system_facts.script().splitlines()[0]
+    assert reading.script(Consul.sought).splitlines()[0] != reading.script(Consul.sought).splitlines()[0]
 
 
 def test_addresses_in_the_kernels_order_with_those_of_no_connected_route():

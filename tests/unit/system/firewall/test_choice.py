@@ -4,9 +4,11 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from provisioner.stores.consul import Consul
 from provisioner.system import firewall
 from provisioner.system.facts import Facts
 
+PORTS = Consul.ports
 PEERS = (IPv4Address("192.168.56.12"),)
 BOTH = "program=iptables\nprogram=ip6tables\nprogram=nft\nipv6=yes\n"
 GATE = "table inet filter {\n\tchain input {\n\t\ttype filter hook input priority filter; policy drop;\n\t}\n}\n"
@@ -15,7 +17,7 @@ OURS = "*filter\n:INPUT ACCEPT [0:0]\n:PROVISIONER - [0:0]\nCOMMIT\n"
 
 
 def backends(**raw: str) -> list[str]:
-    return [rules.backend for rules in firewall.plan(Facts(raw), PEERS).rules]
+    return [rules.backend for rules in firewall.plan(Facts(raw), PEERS, PORTS).rules]
 
 
 @pytest.mark.parametrize(
@@ -40,23 +42,23 @@ def test_the_backend_is_what_the_host_uses(raw, expected):
 
 def test_nft_stays_the_backend_where_it_was_chosen(capture):
     assert backends(firewall=BOTH, nftables=capture("nft-0.9.8-ours.txt")) == ["nftables"]
-    own = firewall.plan(Facts({"firewall": "program=nft\n"}), PEERS).nft_own.split("\n", 2)[2]
+    own = firewall.plan(Facts({"firewall": "program=nft\n"}), PEERS, PORTS).nft_own.split("\n", 2)[2]
     assert backends(firewall=BOTH, nftables=own) == ["nftables"]
 
 
 def test_a_filter_table_that_only_nft_can_read_is_a_gate(capture):
     raw = {"iptables": capture("iptables-1.8.7-native.txt"), "nftables": capture("nft-0.9.8-native-input.txt")}
-    plan = firewall.plan(Facts({"firewall": BOTH, **raw}), PEERS)
+    plan = firewall.plan(Facts({"firewall": BOTH, **raw}), PEERS, PORTS)
     assert [rules.backend for rules in plan.rules] == ["nftables"]
     assert plan.gates == ("ip filter INPUT",)
 
 
 def test_the_probe_of_a_real_host_is_understood(probed):
-    plan = firewall.plan(probed("probe-nft.txt"), PEERS)
+    plan = firewall.plan(probed("probe-nft.txt"), PEERS, PORTS)
     assert plan.gates == ("inet filter input",)
     assert plan.loaders == ("nftables.service",)
     assert [rules.found for rules in plan.rules] == ["chain inet filter input\n"]
-    bare = firewall.plan(probed("probe-engine.txt"), PEERS)
+    bare = firewall.plan(probed("probe-engine.txt"), PEERS, PORTS)
     assert [rules.found for rules in bare.rules] == ["", ""]
     assert bare.loaders == ()
 
@@ -72,12 +74,12 @@ def test_the_probe_of_a_real_host_is_understood(probed):
     ],
 )
 def test_units_that_exclude_each_other_are_never_both_followed(says, expected):
-    assert firewall.plan(Facts({"firewall": says}), PEERS).loaders == expected
+    assert firewall.plan(Facts({"firewall": says}), PEERS, PORTS).loaders == expected
 
 
 def test_other_managers(capture):
-    assert firewall.other_managers(Facts({})) == ()
-    assert firewall.other_managers(Facts({"iptables": capture("iptables-1.8.7-ours.txt")})) == ()
-    assert firewall.other_managers(Facts({"iptables": capture("iptables-ufw.txt")})) == ("ufw",)
-    assert firewall.other_managers(Facts({"nftables": capture("nft-0.9.8-firewalld.txt")})) == ("firewalld",)
-    assert firewall.other_managers(Facts({"firewall": "active=firewalld.service"})) == ("firewalld",)
+    assert firewall.other_managers(Facts({}), PORTS) == ()
+    assert firewall.other_managers(Facts({"iptables": capture("iptables-1.8.7-ours.txt")}), PORTS) == ()
+    assert firewall.other_managers(Facts({"iptables": capture("iptables-ufw.txt")}), PORTS) == ("ufw",)
+    assert firewall.other_managers(Facts({"nftables": capture("nft-0.9.8-firewalld.txt")}), PORTS) == ("firewalld",)
+    assert firewall.other_managers(Facts({"firewall": "active=firewalld.service"}), PORTS) == ("firewalld",)

@@ -2,13 +2,20 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from provisioner.stores.consul import Consul
 from provisioner.system.firewall import iptables
+
+PORTS = Consul.ports
 
 PEERS = [IPv4Address("192.168.56.12"), IPv4Address("192.168.56.13")]
 
 
+def parse(saved):
+    return iptables.parse(saved, PORTS)
+
+
 def table(*rules: str, policy: str = "ACCEPT", chains: str = "") -> iptables.Table:
-    return iptables.parse("\n".join(["*filter", f":INPUT {policy} [0:0]", chains, *rules, "COMMIT"]))
+    return parse("\n".join(["*filter", f":INPUT {policy} [0:0]", chains, *rules, "COMMIT"]))
 
 
 @pytest.mark.parametrize(
@@ -20,17 +27,17 @@ def table(*rules: str, policy: str = "ACCEPT", chains: str = "") -> iptables.Tab
     ],
 )
 def test_rules_are_written_in_the_words_in_which_they_are_listed(capture, name, others):
-    found = iptables.parse(capture(name))
+    found = parse(capture(name))
     assert found.ours
-    assert found.found() == iptables.wanted(iptables.chains([IPv4Address(other) for other in others]))
+    assert found.found() == iptables.wanted(iptables.chains([IPv4Address(other) for other in others], PORTS))
 
 
 def test_ip6tables_lists_them_in_the_same_words(capture):
-    assert iptables.parse(capture("ip6tables-1.8.7-ours.txt")).found() == iptables.wanted(iptables.chains6())
+    assert parse(capture("ip6tables-1.8.7-ours.txt")).found() == iptables.wanted(iptables.chains6(PORTS))
 
 
 def test_a_host_with_an_engine_and_no_rules_of_its_own_is_not_in_use(probed):
-    found = iptables.parse(probed("probe-engine.txt").raw["iptables"])
+    found = parse(probed("probe-engine.txt").raw["iptables"])
     assert "DOCKER-USER" in found.rules
     assert not found.in_use
     assert not found.ours
@@ -38,32 +45,32 @@ def test_a_host_with_an_engine_and_no_rules_of_its_own_is_not_in_use(probed):
 
 
 def test_policy_drop_is_in_use(capture):
-    found = iptables.parse(capture("iptables-1.8.7-drop.txt"))
+    found = parse(capture("iptables-1.8.7-drop.txt"))
     assert found.policy == "DROP"
     assert found.in_use
     assert not found.ours
 
 
 def test_ufw_is_seen(capture):
-    found = iptables.parse(capture("iptables-ufw.txt"))
+    found = parse(capture("iptables-ufw.txt"))
     assert found.uses("ufw-")
     assert not found.uses("INPUT_direct")
     assert found.in_use
 
 
 def test_a_filter_table_that_iptables_cannot_read_is_native(capture):
-    found = iptables.parse(capture("iptables-1.8.7-native.txt"))
+    found = parse(capture("iptables-1.8.7-native.txt"))
     assert found.native
     assert not found.in_use
 
 
 def test_nothing_printed_is_nothing_found():
-    found = iptables.parse("")
+    found = parse("")
     assert (found.found(), found.in_use, found.ours, found.native) == ("", False, False, False)
 
 
 def test_rules_of_other_tables_are_not_ours():
-    found = iptables.parse("*nat\n:INPUT ACCEPT [0:0]\n-A INPUT -j PROVISIONER\nCOMMIT\n*filter\n:INPUT ACCEPT [0:0]\n")
+    found = parse("*nat\n:INPUT ACCEPT [0:0]\n-A INPUT -j PROVISIONER\nCOMMIT\n*filter\n:INPUT ACCEPT [0:0]\n")
     assert found.rules["INPUT"] == ()
 
 
@@ -115,12 +122,12 @@ def test_what_may_judge_our_ports_may_not(rule):
 
 
 def test_a_new_peer_is_one_more_rule_of_one_chain():
-    before, after = (iptables.chains(peers).splitlines() for peers in (PEERS[:1], PEERS))
+    before, after = (iptables.chains(peers, PORTS).splitlines() for peers in (PEERS[:1], PEERS))
     assert [line for line in after if line not in before] == ["-A PROVISIONER-PEERS -s 192.168.56.13/32 -j ACCEPT"]
     assert set(before) < set(after)
 
 
 def test_a_host_alone_closes_its_ports():
-    content = iptables.chains([])
+    content = iptables.chains([], PORTS)
     assert "-A PROVISIONER-PEERS" not in content
     assert "--dports 4789,7946,8301 -j DROP" in content

@@ -2,12 +2,19 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from provisioner.stores.consul import Consul
 from provisioner.system.firewall import nftables
+
+PORTS = Consul.ports
+
+
+def parse(listed, *managed):
+    return nftables.parse(listed, PORTS, *managed)
 
 
 def ruleset(*rules: str, policy: str = "accept", extra: str = "") -> nftables.Ruleset:
     body = "".join(f"\t\t{rule}\n" for rule in rules)
-    return nftables.parse(
+    return parse(
         f"table inet filter {{\n\tchain input {{\n\t\ttype filter hook input priority filter; policy {policy};\n"
         f"{body}\t}}\n{extra}}}\n"
     )
@@ -25,37 +32,37 @@ def labels(found: nftables.Ruleset) -> list[str]:
     ],
 )
 def test_what_is_listed_is_what_was_wanted(capture, name, others):
-    found = nftables.parse(capture(name))
+    found = parse(capture(name))
     assert found.ours
     assert labels(found) == ["inet filter input"]
-    assert found.found() == nftables.wanted([IPv4Address(other) for other in others], found.gates)
+    assert found.found() == nftables.wanted([IPv4Address(other) for other in others], found.gates, PORTS)
 
 
 def test_a_chain_that_drops_is_a_gate(capture):
-    found = nftables.parse(capture("nft-0.9.8-drop.txt"))
+    found = parse(capture("nft-0.9.8-drop.txt"))
     assert labels(found) == ["inet filter input"]
     assert not found.ours
     assert found.found() == "chain inet filter input\n"
 
 
 def test_firewalld_is_a_gate_like_any_other(capture):
-    found = nftables.parse(capture("nft-0.9.8-firewalld.txt"))
+    found = parse(capture("nft-0.9.8-firewalld.txt"))
     assert found.uses("firewalld")
     assert labels(found) == ["inet firewalld filter_INPUT"]
 
 
 def test_chains_of_iptables_and_of_fail2ban_are_no_gates(capture):
-    assert labels(nftables.parse(capture("nft-0.9.8-native-input.txt"))) == []
+    assert labels(parse(capture("nft-0.9.8-native-input.txt"))) == []
 
 
 def test_a_chain_named_as_those_of_iptables_but_made_by_nft_is_a_gate(capture):
-    found = nftables.parse(capture("nft-0.9.8-native-input.txt"), nftables.IPTABLES - {"filter"})
+    found = parse(capture("nft-0.9.8-native-input.txt"), nftables.IPTABLES - {"filter"})
     assert labels(found) == ["ip filter INPUT"]
 
 
 def test_nothing_listed_is_nothing_found():
-    assert nftables.parse("") == nftables.Ruleset(())
-    assert nftables.parse("").found() == ""
+    assert parse("") == nftables.Ruleset((), PORTS)
+    assert parse("").found() == ""
 
 
 CALM = "\tchain calm {\n\t\tcounter packets 0 bytes 0\n\t}\n"
@@ -118,7 +125,7 @@ def test_rules_that_may_drop_it_make_a_gate_and_may_not_stand_before_our_jump(ru
     ],
 )
 def test_what_peers_do_not_pass_is_no_gate(listed):
-    assert labels(nftables.parse(listed)) == []
+    assert labels(parse(listed)) == []
 
 
 def test_a_gate_that_has_our_jump_stays_one():
@@ -126,12 +133,12 @@ def test_a_gate_that_has_our_jump_stays_one():
 
 
 def test_one_peer_and_none():
-    assert "ip saddr { 10.0.0.1 } accept" in nftables.own([IPv4Address("10.0.0.1")])
-    assert "saddr" not in nftables.own([])
-    assert "saddr" not in nftables.gate([])
+    assert "ip saddr { 10.0.0.1 } accept" in nftables.own([IPv4Address("10.0.0.1")], PORTS)
+    assert "saddr" not in nftables.own([], PORTS)
+    assert "saddr" not in nftables.gate([], PORTS)
 
 
 @pytest.mark.parametrize("printed", ["ip saddr { 10.0.0.1 } accept", "ip saddr 10.0.0.1 accept"])
 def test_a_set_of_one_is_printed_differently_by_versions_of_nft(printed):
-    found = nftables.parse(f"table inet provisioner {{\n\tchain provisioner-peers {{\n\t\t{printed}\n\t}}\n}}\n")
+    found = parse(f"table inet provisioner {{\n\tchain provisioner-peers {{\n\t\t{printed}\n\t}}\n}}\n")
     assert found.found() == "chain inet provisioner provisioner-peers\n    ip saddr 10.0.0.1 accept\n"

@@ -1,0 +1,61 @@
+"""Checks of the store on its hosts: nobody else's is taken over, and no majority is lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provisioner.model import Finding, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provisioner.controlplane import Site
+
+
+def foreign_store(site: Site) -> Iterator[Finding]:
+    """A server that somebody else set up is not taken over: its data and its cluster are not ours."""
+    backend = site.backend
+    for name in site.live:
+        facts = site.facts[name]
+        if not backend.runs_on(site, name) or backend.sought.config in facts.files:
+            continue
+        for unit in backend.sought.units:
+            if facts.unit(unit).active == "active" and not backend.idle(facts):
+                what = f"{backend.title} runs here and was not set up by provisioner"
+                cure = (
+                    f"stop and disable it if it is not needed: systemctl disable --now {unit.removesuffix('.service')}"
+                )
+                yield Finding(f"foreign-{backend.program}", name, what, cure)
+
+
+def foreign_data(site: Site) -> Iterator[Finding]:
+    """A server that finds another cluster's members in its data waits for them, and never for ours."""
+    backend = site.backend
+    for name in site.live:
+        facts = site.facts[name]
+        if backend.has_data(facts) and backend.sought.config not in facts.files and name in site.servers:
+            folder = backend.sought.data
+            what = f"{folder} has the data of a {backend.title} server that was not set up by provisioner"
+            cure = f"move it away if nothing needs it: mv {folder} {folder}.old"
+            yield Finding(f"foreign-{backend.program}-data", name, what, cure)
+
+
+def server_left_out(site: Site) -> Iterator[Finding]:
+    """Servers in place can't be left out by half or more: without a majority of its servers the store is lost."""
+    peers = site.backend.peers({name: site.facts[name] for name in site.live})
+    staying = peers & {site.advertise[name] for name in site.servers if name in site.advertise}
+    for name in site.servers:  # a server that is to advertise another of its addresses is none that leaves
+        if name in site.live:
+            staying |= peers & {address.ip for _, address in site.facts[name].addresses}
+    names = {address: name for name, address in site.advertise.items()}
+    left_out = ", ".join(names.get(address, str(address)) for address in sorted(peers - staying))
+    if left_out:
+        what = f"the store has servers that would be none any more: {left_out}"
+        cure = f"keep them in the inventory (store.servers), or {site.backend.leaving()}"
+        lost = 2 * len(staying) <= len(peers)
+        yield Finding("server-left-out", "", what, cure, Severity.STOP if lost else Severity.WARNING)
+
+
+def of_its_own(site: Site) -> Iterator[Finding]:
+    """What this kind of store alone must not meet; its backend tells."""
+    yield from site.backend.findings(site)

@@ -1,0 +1,63 @@
+"""The store runs where it belongs, and has a leader before the engines use it. How it is set up is its backend's to say.
+
+An external store is not set up: this step has nothing to do with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provisioner import render
+from provisioner.errors import StepFailed
+from provisioner.model import Drift
+from provisioner.steps.base import Work, differing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provisioner.controlplane import Site
+    from provisioner.transport import Connection
+
+
+class Store:
+    name = "store"
+    title = "Store, with a leader"
+    reads = ("system", "files", "units", "http")
+    patience = 60.0  # an agent that others held for dead, on a busy machine, is tried again after half a minute (serf)
+    cure = "look at the log of its store (journalctl -u consul -u etcd -u zookeeper), and run again"
+
+    def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
+        backend = site.backend
+        if not backend.runs_on(site, host):
+            return ()
+        facts, service = site.facts[host], backend.service(site, host)
+        drift = differing(facts, {file.path: file.text for file in service.files})
+        unit = facts.unit(service.unit)
+        if unit.active not in {"active", "activating"}:
+            drift.append(Drift(service.unit, unit.active, "active", note="start"))
+        elif backend.outdated(site, host, service):
+            note = f"restart of {backend.title}"
+            drift.append(Drift(f"the running {backend.title}", "an earlier configuration", "this one", note=note))
+        elif not drift:
+            drift += backend.membership(site, host)
+        if not unit.enabled:
+            drift.append(Drift(f"{service.unit} at boot", "off", "on"))
+        return tuple(drift)
+
+    def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
+        backend, notes = site.backend, {d.note for d in drift}
+        if notes == {"waits"}:
+            return None
+        action = "restart" if f"restart of {backend.title}" in notes else "start" if "start" in notes else "write"
+        script = render.script("store.sh.j2", service=backend.service(site, host), title=backend.title, action=action)
+        does = {"restart": "restarting", "start": "starting", "write": "writing the files of"}[action]
+        alone = action == "restart" and backend.formed(site)
+        return Work(script, f"{does} {backend.title}", deadline=90.0, alone=alone)
+
+    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
+        if not site.servers:
+            return
+        alive = [name for name in site.servers if name in site.live]
+        if not alive:
+            raise StepFailed("no server of the store is left", cure="bring a host of store.servers back", fatal=True)
+        site.backend.wait_for_leader(connections[alive[0]], servers=len(alive))

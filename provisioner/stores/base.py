@@ -1,0 +1,184 @@
+"""What a store's backend is. It says what is on hosts and what they tell of it; it runs nothing but `wait_for_leader`.
+
+Two kinds of it: a store that is set up on the hosts of the inventory, and an external one, of which nothing is installed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from ipaddress import IPv4Address
+    from pathlib import Path
+
+    from provisioner.inventory import Inventory
+    from provisioner.model import Drift, Finding
+    from provisioner.system.facts import Facts
+    from provisioner.system.firewall import Ports
+    from provisioner.system.reading import Sought
+    from provisioner.transport import Connection
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The object in a JSON file; {} where it is none."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+class Cluster(Protocol):
+    """What a backend sees of a site; controlplane.Site tells what each is."""
+
+    @property
+    def inventory(self) -> Inventory: ...
+    @property
+    def facts(self) -> Mapping[str, Facts]: ...
+    @property
+    def advertise(self) -> Mapping[str, IPv4Address]: ...
+    @property
+    def servers(self) -> tuple[str, ...]: ...
+    @property
+    def live(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True)
+class File:
+    """A file on a host. `owner` as chown takes it."""
+
+    path: str
+    text: str
+    mode: str = "0644"
+    owner: str = "root:root"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A store's server (or agent) on one host: its unit, its files, the folders that it keeps its data in.
+
+    unit_file: the unit's own file, which is among `files` too. folders: they belong to `user`, 0750.
+    """
+
+    unit: str
+    unit_file: str
+    user: str
+    home: str
+    files: tuple[File, ...]
+    folders: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """A program that comes from the controller: `source` there (it may be an archive), `remote` on hosts."""
+
+    source: Path
+    remote: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How a host waits for the store's leader before its engine starts.
+
+    command: exits with 0 once there is one; plain words. files: path -> text of what it needs. unit: to be started first.
+    """
+
+    command: str
+    files: Mapping[str, str]
+    unit: str
+
+
+class Backend(Protocol):
+    """One kind of store.
+
+    title: its name for people. package: of Debian's and Ubuntu's. program: what the package brings, as facts name it.
+    sought: what is read of it on every host. ports: those that pass between the hosts.
+    grows: whether servers may be added to a cluster that stands, by writing their configuration alone.
+    uploaded: the file of the controller's that is installed instead of the package.
+    """
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def package(self) -> str: ...
+    @property
+    def program(self) -> str: ...
+    @property
+    def sought(self) -> Sought: ...
+    @property
+    def ports(self) -> Ports: ...
+    @property
+    def grows(self) -> bool: ...
+    @property
+    def uploaded(self) -> Uploaded | None: ...
+
+    def url(self, cluster: Cluster) -> str:
+        """What every engine puts into cluster-store."""
+        ...
+
+    def runs_on(self, cluster: Cluster, host: str) -> bool:
+        """Whether this host has a server or agent of the store."""
+        ...
+
+    def waiting(self, cluster: Cluster, host: str) -> Waiting:
+        """What an engine's start waits for."""
+        ...
+
+    def service(self, cluster: Cluster, host: str) -> Service:
+        """What is wanted on a host that the store runs on."""
+        ...
+
+    def outdated(self, cluster: Cluster, host: str, service: Service) -> bool:
+        """Whether the running server was started with something else than is wanted, and can't take it up."""
+        ...
+
+    def membership(self, cluster: Cluster, host: str) -> list[Drift]:
+        """What the server itself says of its cluster that only time can mend."""
+        ...
+
+    def formed(self, cluster: Cluster) -> bool:
+        """Whether its servers have formed a cluster: then they are restarted one at a time."""
+        ...
+
+    def peers(self, facts: Mapping[str, Facts]) -> frozenset[IPv4Address]:
+        """The servers as the store itself knows them, those included that are down or in no inventory."""
+        ...
+
+    def remembered(self, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
+        """Host -> its address as the store on the other hosts remembers it."""
+        ...
+
+    def was_server(self, facts: Facts) -> bool:
+        """Whether an earlier run made this host a server."""
+        ...
+
+    def leader(self, facts: Facts) -> str:
+        """The leader's address as this host knows it, or ""."""
+        ...
+
+    def has_data(self, facts: Facts) -> bool:
+        """Whether there is a server's data where ours would put its own."""
+        ...
+
+    def idle(self, facts: Facts) -> bool:
+        """Whether a server that somebody else started is one that no one uses: the package's own, and empty."""
+        ...
+
+    def leaving(self) -> str:
+        """How a server is taken out of the store by hand, as a cure says it."""
+        ...
+
+    def findings(self, cluster: Cluster) -> Iterable[Finding]:
+        """What stands in the way of this store alone."""
+        ...
+
+    def program_file(self) -> tuple[Path, str]:
+        """The program that is uploaded, taken out of its archive, and its SHA-256 sum. Raises ProvisionerError."""
+        ...
+
+    def wait_for_leader(self, connection: Connection, *, servers: int) -> str:
+        """The leader's address, once there is one and `servers` servers take part. Raises StoreError after a minute."""
+        ...

@@ -1,0 +1,136 @@
+"""The one program that reads a host, in one round trip.
+
+`script()` is POSIX sh and only reads. It prints sections behind a marker that the host can't know; `facts.parse` takes
+them apart. What a minimal Debian has is enough for it: /proc instead of iproute2, perl-base (an essential package) to ask
+the engine and the store, over HTTP/1.0 so that answers come unchunked.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shlex
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from provisioner import render
+from provisioner.system import firewall, gossip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+DAEMON_JSON = "/etc/docker/daemon.json"
+ENGINE_DROPIN = "/etc/systemd/system/docker.service.d/provisioner.conf"
+ENGINE_OPTIONS = ("/etc/default/docker", "/etc/sysconfig/docker")  # DOCKER_OPTS, as its unit takes them in
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What is read of the store that the engines share, beside all that is read anyway.
+
+    driver: the store's name in the engine's program (libkv/store/NAME). scheme: that of its URL.
+    programs, files, units: names and paths. data: the folder on whose disk it keeps what it knows.
+    config: the file of ours without which the store is not set up here.
+    settled: the file of ours that is there where all is set up; until then the owners of ports are told.
+    says: POSIX sh that prints KEY=value lines about its data.
+    requests: "NAME WHERE WHAT": WHERE is a port of this host's or ADDRESS:PORT, WHAT a path to ask for by HTTP, or a word
+    that is sent as it is. ports: those that its servers listen on, and what for.
+    """
+
+    driver: str
+    scheme: str
+    programs: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    data: str = "/var/lib"
+    config: str = ""
+    settled: str = ""
+    says: str = ""
+    requests: tuple[str, ...] = ()
+    ports: Mapping[int, str] = field(default_factory=dict)
+
+
+_PROGRAMS = ("apt-get", "dockerd", "iptables", "nft", "perl", "systemctl")
+_FILES = (
+    "/etc/os-release",
+    "/etc/machine-id",
+    "/etc/resolv.conf",
+    "/run/systemd/resolve/resolv.conf",
+    "/proc/net/route",
+    "/proc/net/fib_trie",
+    DAEMON_JSON,
+    ENGINE_DROPIN,
+    *ENGINE_OPTIONS,
+    *firewall.FILES,
+    *gossip.FILES,
+)
+_UNITS = ("docker.service", firewall.UNIT, gossip.UNIT)
+_UNIT_KEYS = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,FragmentPath,ExecStart"
+_PORTS = (7946, 4789)  # gossip, VXLAN
+
+# An engine that is stopped is not asked: its socket is systemd's, which would start it.
+_ENGINE = ("info /var/run/docker.sock /info", "networks /var/run/docker.sock /networks")
+
+_SECTIONS: dict[str, str] = {
+    "system": r"""
+s system
+read -r v </proc/sys/kernel/hostname; echo "hostname=$v"
+echo "uid=$(id -u)"; echo "now=$(date +%s.%N)"
+for p in PROGRAMS; do v=$(command -v "$p") && echo "program=$p $v"; done
+d=/var/lib/docker; [ -d $d ] || d=/var/lib
+c=DATA; [ -d $c ] || c=/var/lib
+df -Pk /etc "$d" "$c" /usr | { read -r _; while read -r _ size _ free _ mount; do echo "disk=$free $size $mount"; done; }
+v=$(cksum /etc/docker/key.json) && echo "key=$v"
+SAYS
+""",
+    "files": r"""
+s files
+grep -as '' FILES /sys/class/net/*/mtu
+""",
+    "units": r"""
+s units
+systemctl show -p UNITKEYS UNITS
+""",
+    "http": r"""
+u=/run/systemd/units
+if [ -d $u ] && ! [ -L $u/invocation:docker.service ]; then set --; else set -- ENGINE; fi
+h=$(perl -e "$ASK" "$M" PORTS SETTLED "$@" REQUESTS)
+printf '%s\n' "$h"
+e=$(command -v dockerd) && {
+  s engine
+  case $h in *'http:info'*'"ServerVersion"'*) ;; *) dockerd --version ;; esac
+  case $h in *'"ClusterStore":"SCHEME:'*'"Driver":"overlay"'*) echo driver=DRIVER ;; *) grep -qaF libkv/store/DRIVER "$e" && echo driver=DRIVER ;; esac
+}
+""",
+    "firewall": firewall.PROBE,
+}
+
+
+ALL = tuple(_SECTIONS)
+
+
+def script(store: Sought, only: Iterable[str] = ALL) -> str:
+    """The program that reads the named sections: of ALL, or only some of it."""
+    mark = secrets.token_hex(8)
+    words = {
+        "PROGRAMS": shlex.join(sorted((*_PROGRAMS, *store.programs))),
+        "FILES": shlex.join((*_FILES, *store.files)),
+        "PORTS": ",".join(map(str, (*_PORTS, *store.ports))),
+        "UNITKEYS": _UNIT_KEYS,
+        "UNITS": shlex.join((*_UNITS, *store.units)),
+        "SETTLED": shlex.quote(store.settled),
+        "ENGINE": shlex.join(_ENGINE),
+        "REQUESTS": shlex.join(store.requests),
+        "SCHEME": store.scheme,
+        "DRIVER": store.driver,
+        "DATA": store.data,
+        "SAYS": store.says,
+    }
+    text = "".join(_SECTIONS[name] for name in only)
+    body = re.sub(rf"\b({'|'.join(words)})\b", lambda found: words[found[0]], text)
+    return (
+        f"M={mark}; ASK={shlex.quote(render.text('facts.pl'))}\n"
+        's() { printf "\\n%s %s\\n" "$M" "$1"; }\n'
+        f"facts() {{\n{body}\ns end\n}}\n"
+        'out=$(facts 2>/dev/null); printf "provisioner-facts %s\\n%s\\n" "$M" "$out"\n'
+    )
