@@ -138,6 +138,9 @@ class Run:
             return False
         if self.site.live and self.site.has_quorum:
             return True
+        if not self.site.servers:
+            self.errors.append("nothing more is done: no host is left\n  next:  mend what is said about them, and run again")
+            return False
         missing = ", ".join(name for name in self.site.servers if name not in self.site.live) or "all hosts"
         self.errors.append(
             "nothing more is done: the store can't have a leader without its servers\n"

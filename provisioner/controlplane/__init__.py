@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import stores
 from provisioner.model import Finding
+from provisioner.stores.base import literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,8 +73,8 @@ class Site:
 
     @property
     def quorum(self) -> int:
-        """How many servers must live for the store to have a leader."""
-        return len(self.servers) // 2 + 1
+        """How many servers must live for the store to have a leader; none where others look after it."""
+        return len(self.servers) // 2 + 1 if self.servers else 0
 
     @property
     def has_quorum(self) -> bool:
@@ -83,7 +84,8 @@ class Site:
 def resolve(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[Site, list[Finding]]:
     """The site, and what stands in its way: hosts without an advertised address have a finding and no address."""
     advertise, findings = advertised(inventory, facts)
-    servers = inventory.store.servers or _servers(inventory, facts, advertise)
+    external = bool(inventory.store.endpoints)
+    servers = () if external else inventory.store.servers or _servers(inventory, facts, advertise)
     live = tuple(name for name in inventory.hosts if name in facts)
     return Site(inventory, facts, advertise, tuple(servers), live), findings
 
@@ -118,8 +120,8 @@ def advertised(
     findings = []
     for name in inventory.hosts:
         asked = inventory.advertise_for(name)
-        address, why = _advertised(asked, _literal(inventory.hosts[name].address), facts.get(name), shared)
-        if name not in facts and not _literal(asked or ""):  # down for a while: it must not be shut out
+        address, why = _advertised(asked, literal(inventory.hosts[name].address), facts.get(name), shared)
+        if name not in facts and not literal(asked or ""):  # down for a while: it must not be shut out
             address = remembered.get(name, address)
         if address is not None:
             found[name] = address
@@ -132,9 +134,8 @@ def advertised(
 def _advertised(
     asked: str | None, address: IPv4Address | None, facts: Facts | None, shared: IPv4Network | None
 ) -> tuple[IPv4Address | None, str]:
-    literal = _literal(asked) if asked else None
-    if literal:
-        return literal, ""
+    if asked and (told := literal(asked)):
+        return told, ""
     if facts is None:  # it did not answer: the inventory's address is the best that is known
         return (None if asked or (address and address.is_loopback) else address), ""
     if asked:
@@ -145,13 +146,6 @@ def _advertised(
     if shared:
         return next(a.ip for _, a in facts.addresses if a.ip in shared), ""
     return None, "it has no address on a network that all hosts share"
-
-
-def _literal(text: str) -> IPv4Address | None:
-    try:
-        return IPv4Address(text)
-    except ValueError:
-        return None
 
 
 def _shared_network(facts: Mapping[str, Facts]) -> IPv4Network | None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _SERVER_COUNTS = (1, 3, 5)
+_TTL_FACTOR = 3  # of the engine's, where only one of heartbeat and ttl is given
+_CONSUL_TTL = 20  # seconds
 _LONGEST_PATH = 200  # characters of a path that a message shows
 _NAMED = 3  # hosts that a message names before it says how many more there are
 _OVERHEAD = 3  # addresses of a subnet that no container gets: the network's, the gateway's, the last
@@ -242,7 +244,7 @@ def _usable(pool: IPv4Network, subnet: IPv4Network, gateway: IPv4Address | None)
 
 def _servers(document: Document) -> None:
     """As many servers as keep a majority when one is lost, all of them hosts, none twice."""
-    _unneeded_sum(document)
+    _of_one_kind(document)
     location: Location = ("store", "servers")
     servers = _sound(values.listed, _value(document, location))
     if servers is None:
@@ -265,7 +267,46 @@ def _servers(document: Document) -> None:
         )
 
 
-def _unneeded_sum(document: Document) -> None:
+def _of_one_kind(document: Document) -> None:
+    """What only one kind of store can do, and what does not go together with an external one."""
     store = _part(document, "store")
+    kind = store.get("kind")
+    if "binary" in store and kind in ("etcd", "zookeeper"):
+        text = "store.binary: only Consul is uploaded; etcd and ZooKeeper come from the hosts' package sources"
+        document.refuse(("store", "binary"), text, at_key=True)
     if "sha256" in store and "binary" not in store:
         document.refuse(("store", "sha256"), "store.sha256: is the sum of `binary`, which is not given", at_key=True)
+    endpoints = _sound(values.endpoints, store.get("endpoints")) or ()
+    for key in ("servers", "binary", "sha256") if endpoints else ():
+        if key in store:
+            text = f"store.{key}: says how a store is set up; with `endpoints` nothing is: leave out one of the two"
+            document.refuse(("store", key), text, at_key=True)
+    if kind == "consul" and len(endpoints) > 1:
+        text = "store.endpoints: the engine takes one endpoint of Consul: name the agent on every host, `[127.0.0.1:8500]`"
+        document.refuse(("store", "endpoints"), text)
+    for index, word in enumerate(endpoints):
+        if word in endpoints[:index]:
+            at: Location = ("store", "endpoints", index)
+            document.refuse(at, f"store.endpoints: {document.told(at, shown(word))} is named twice")
+    _discovery(document, str(kind))
+
+
+def _discovery(document: Document, kind: str) -> None:
+    """The engine's own rules (moby v20.10, daemon/discovery) and Consul's, whose sessions live ttl/2 and 10 s at least."""
+    location: Location = ("store", "discovery")
+    seconds = values.whole("number of seconds", 1, 86400)
+    asked = {key: _sound(seconds, _value(document, (*location, key))) for key in ("heartbeat", "ttl")}
+    given = {key: number for key, number in asked.items() if number}
+    if not given:
+        return
+    ttl = given.get("ttl") or _TTL_FACTOR * given["heartbeat"]
+    heartbeat = given.get("heartbeat") or ttl // _TTL_FACTOR
+    what, key = ("ttl", "ttl") if "ttl" in given else ("the ttl, three times the heartbeat,", "heartbeat")
+    told = document.told((*location, key), f"{ttl} s")
+    if ttl <= heartbeat or heartbeat < 1:
+        beat = document.told((*location, "heartbeat" if "heartbeat" in given else key), f"{heartbeat} s")
+        text = f"store.discovery.ttl: {told} is not more than the heartbeat of {beat}: every engine would count as gone"
+        document.refuse((*location, key), f"{text}; three times the heartbeat is usual")
+    elif kind == "consul" and ttl < _CONSUL_TTL:
+        text = f"store.discovery.{key}: {what} is {told}; Consul needs {_CONSUL_TTL} at least (its sessions live half of it, and 10 s)"
+        document.refuse((*location, key), text)

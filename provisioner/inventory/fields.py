@@ -91,6 +91,12 @@ Prefix = Annotated[
     _string(values.PREFIX),
 ]
 Sha256 = Annotated[str, PlainValidator(values.sha256), _string(values.SHA256)]
+Heartbeat = Annotated[int, PlainValidator(values.whole("number of seconds", 1, 86400)), _number(1, 86400)]
+Endpoints = Annotated[
+    tuple[str, ...],
+    PlainValidator(values.endpoints),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "uniqueItems": True, "minItems": 1, "maxItems": 9}),
+]
 Servers = Annotated[
     tuple[str, ...],
     PlainValidator(values.listed),

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from provisioner.errors import InventoryError
 from provisioner.inventory import checks, values
 from provisioner.inventory import document as yaml
-from provisioner.inventory.models import ConsulStore, Host, Inventory, InventoryFile, Network, NetworkEntry, Ssh
+from provisioner.inventory.models import Discovery, Host, Inventory, InventoryFile, Network, NetworkEntry, Ssh, Store
 from provisioner.inventory.outside import STAND_IN
 from provisioner.inventory.problems import Location, Problem, closest, code, dotted, escaped, shown
 
@@ -27,6 +27,7 @@ _FORMS = {  # how a part is written, for whoever wrote it otherwise
     "ssh": "`ssh: {user: root}`",
     "store": "`store: {kind: consul}`",
     "labels": "`labels: {team: red}`",
+    "discovery": "`discovery: {heartbeat: 20, ttl: 60}`",
 }
 _ENTRIES: dict[str, tuple[str, str, Callable[[object], object]]] = {  # what a lone value is
     "hosts": ("address", "192.168.56.11", values.address),
@@ -43,10 +44,11 @@ _SHAPES: dict[str, type[BaseModel]] = {  # what may be written where
     "top level": InventoryFile,
     "ssh": Ssh,
     "hosts": Host,
-    "store": ConsulStore,
+    "store": Store,
+    "store.discovery": Discovery,
     "networks": NetworkEntry,
 }
-_PLACES = {"top level": "the top level", "ssh": "`ssh`", "hosts": "a host", "store": "`store`", "networks": "a network"}
+_PLACES = {"top level": "the top level", "ssh": "`ssh`", "hosts": "a host", "store": "`store`", "store.discovery": "`store.discovery`", "networks": "a network"}
 _OTHER_WORDS = {  # what other tools call it
     "ip": "address",
     "host": "address",
@@ -164,6 +166,8 @@ def _named(document: yaml.Document, location: Location, text: str) -> str:
 
 
 def _shape(location: Location) -> str:
+    if ".".join(map(str, location[:2])) in _SHAPES and len(location) > 2:  # noqa: PLR2004
+        return f"{location[0]}.{location[1]}"
     return "top level" if len(location) == 1 else str(location[0])
 
 

@@ -11,7 +11,9 @@ from provisioner.inventory.fields import (
     Address,
     Advertise,
     ClusterName,
+    Endpoints,
     FilePath,
+    Heartbeat,
     HostName,
     Ipv4,
     Jump,
@@ -38,8 +40,8 @@ _THREE = 3
 
 _Kind = Annotated[
     str,
-    PlainValidator(one_of("consul", note=" (the one store that is built in so far)")),
-    WithJsonSchema({"type": "string", "enum": ["consul"]}),
+    PlainValidator(one_of("consul", "etcd", "zookeeper")),
+    WithJsonSchema({"type": "string", "enum": ["consul", "etcd", "zookeeper"]}),
 ]
 _Driver = Annotated[str, PlainValidator(one_of("overlay")), WithJsonSchema({"type": "string", "enum": ["overlay"]})]
 _HostKeys = Annotated[
@@ -111,19 +113,51 @@ class Host(_Part):
     )
 
 
-class ConsulStore(_Part):
-    """Consul: an agent on every host, some of them servers."""
+class Discovery(_Part):
+    """How the engines show one another in the store that they are there: `cluster-store-opts` of daemon.json."""
 
-    kind: _Kind = Field(description="Which store the engines share: `consul`.", examples=["consul"])
+    heartbeat: Heartbeat | None = Field(
+        default=None,
+        description="Whole seconds after which an engine says again that it is there: `discovery.heartbeat`. Without it"
+        " a third of `ttl`, and the engine's own 20 without both.",
+    )
+    ttl: Heartbeat | None = Field(
+        default=None,
+        description="Whole seconds after which an engine that was not heard of is gone: `discovery.ttl`. More than"
+        " `heartbeat`, and with Consul at least 20. Without it three times `heartbeat`.",
+    )
+    path: Prefix | None = Field(
+        default=None,
+        description="Where the engines' addresses are in the store: `kv.path`. The networks stay where `prefix` says.",
+        examples=["docker/nodes"],
+    )
+
+
+class Store(_Part):
+    """What the engines share. It is set up on the hosts: servers on some of them, and with Consul an agent on every one.
+
+    With `endpoints` it is there already, and nothing of it is installed.
+    """
+
+    kind: _Kind = Field(
+        description="Which store the engines share: `consul`, `etcd` or `zookeeper`.", examples=["consul"]
+    )
     servers: Servers | None = Field(
         default=None,
-        description="The hosts that are Consul servers: 1, 3 or 5 of them. Without it the first host of one or two,"
+        description="The hosts that are servers of the store: 1, 3 or 5 of them. Without it the first host of one or two,"
         " the first three of three or four, the first five of five or more.",
         examples=[["node1", "node2", "node3"]],
     )
+    endpoints: Endpoints | None = Field(
+        default=None,
+        description="The servers of a store that is there already, as ADDRESS:PORT: nothing is installed, and every host"
+        " is seen to reach it before anything is changed. One for Consul (a load balancer, or the agent on every host:"
+        " `127.0.0.1:8500`), several for etcd and ZooKeeper.",
+        examples=[["192.0.2.21:2379", "192.0.2.22:2379", "192.0.2.23:2379"]],
+    )
     binary: FilePath | None = Field(
         default=None,
-        description="A file on this machine, for hosts without a way out: Consul's zip as HashiCorp releases it, or the"
+        description="With Consul: a file on this machine, for hosts without a way out: its zip as HashiCorp releases it, or the"
         " program itself. It is uploaded. A relative path starts at the inventory's folder.",
         examples=["files/consul.zip"],
     )
@@ -133,9 +167,7 @@ class ConsulStore(_Part):
         description="A path in front of all that the engines keep in the store, for a store that several clusters share.",
         examples=["lab"],
     )
-
-
-Store = ConsulStore  # with a second kind: Annotated[ConsulStore | EtcdStore, Field(discriminator="kind")]
+    discovery: Discovery = Field(default_factory=Discovery, description="How engines that are gone are noticed.")
 
 
 class NetworkEntry(_Part):
@@ -205,7 +237,11 @@ class Inventory(InventoryFile):
 
     @property
     def servers(self) -> tuple[str, ...]:
-        """The hosts that run the store: those that `store.servers` names, or the first 1, 3 or 5 of all."""
+        """The hosts that run the store: those that `store.servers` names, or the first 1, 3 or 5 of all; none of an
+        external one.
+        """
+        if self.store.endpoints:
+            return ()
         return self.store.servers or tuple(self.hosts)[: default_servers(len(self.hosts))]
 
     def target(self, host: str) -> SshTarget:

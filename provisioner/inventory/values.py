@@ -310,6 +310,30 @@ def sha256(value: object) -> str:
     return word.lower()
 
 
+_MOST_ENDPOINTS = 9
+
+
+def endpoints(value: object) -> tuple[str, ...]:
+    """`store.endpoints`: ADDRESS:PORT in a list."""
+    example = "`[192.0.2.21:2379, 192.0.2.22:2379]`"
+    if not isinstance(value, list | tuple) or not value or len(value) > _MOST_ENDPOINTS:
+        raise refusal(f"must be a list of 1 to {_MOST_ENDPOINTS} addresses with ports: {example}, not {shown(value)}")
+    return tuple(_endpoint(word, example) for word in value)
+
+
+def _endpoint(value: object, example: str) -> str:
+    word = text(value)
+    if match := re.fullmatch(r"[a-z]+://(.+?)/?", word):
+        raise refusal(f"{shown(word)} is not allowed: write it without the scheme: {code(match[1])}")
+    match = _WITH_PORT.fullmatch(word)
+    if not match or not 1 <= int(match[2]) <= 65535:  # noqa: PLR2004  told in the text
+        raise refusal(f"{shown(word)} is no address with a port from 1 to 65535: write {example}")
+    host = match[1]
+    if not (_HOSTNAME.fullmatch(host) if not _NUMBERS.fullmatch(host) else ipv4(host)):
+        raise refusal(f"{shown(word)} is no address: write an IPv4 address or a host name, and the port")
+    return f"{host}:{int(match[2])}"
+
+
 def listed(value: object) -> tuple[str, ...]:
     """`store.servers`: host names in a list. How many and which is seen to where the hosts are known."""
     if not isinstance(value, list | tuple):

@@ -104,7 +104,7 @@ def port_taken(site: Site) -> Iterator[Finding]:
         swarm = (facts.engine.get("Swarm") or {}).get("LocalNodeState", "inactive") != "inactive"
         # An engine that runs and does not answer may well be the one that listens.
         gossips = facts.engine.get("ClusterStore") or swarm if facts.engine else engine.active not in _DOWN
-        for protocol, port, inode in facts.ports:
+        for protocol, port, inode in [entry for entry in facts.ports if entry[1] in needs]:
             if port == _VXLAN:
                 theirs = bool(facts.owner(inode))  # no process: the kernel's socket, of the overlay's devices
             elif port == _GOSSIP:

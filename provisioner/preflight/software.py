@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane import Site
 
+_TLS_FILES = {"kv.cacertfile", "kv.certfile", "kv.keyfile"}
 _LAST_WITH_STORE = 20  # 20.10 is the last with cluster-store; 23.0 removed it (moby PR 42247)
 
 
@@ -43,10 +44,17 @@ def other_store(site: Site) -> Iterator[Finding]:
         facts = site.facts[name]
         found, wanted = facts.engine.get("ClusterStore", ""), site.backend.url(site)
         overlays = [n for n, network in facts.networks.items() if network["Driver"] == "overlay"]
-        if found and found != wanted and overlays:
+        if found and not _same(found, wanted) and overlays:
             what = f"its engine has the networks {', '.join(overlays)} on another store, {found}; they would be lost"
             cure = "remove them when no container needs them (docker network rm), or keep to that store"
             yield Finding("other-store", name, what, cure)
+
+
+def _same(found: str, wanted: str) -> bool:
+    """Whether two URLs lead into one store: they share a server, and keep their keys in the same place."""
+    (scheme, _, rest), (scheme2, _, rest2) = found.partition("://"), wanted.partition("://")
+    (servers, _, prefix), (servers2, _, prefix2) = rest.partition("/"), rest2.partition("/")
+    return (scheme, prefix) == (scheme2, prefix2) and not set(servers.split(",")).isdisjoint(servers2.split(","))
 
 
 def driver_not_built(site: Site) -> Iterator[Finding]:
@@ -56,6 +64,12 @@ def driver_not_built(site: Site) -> Iterator[Finding]:
         if "dockerd" in facts.programs and not facts.store_driver:
             what = f"its engine {facts.engine_version} was built without the store driver for {site.backend.title}"
             yield Finding("driver-not-built", name, what, "use Debian 11's docker.io 20.10.5 or Docker's own 20.10")
+
+
+def unfit_engine(site: Site) -> Iterator[Finding]:
+    for name in site.live:
+        if why := site.backend.unfit(site.facts[name].engine_version):
+            yield Finding("unfit-engine", name, why, "use another store: Consul or etcd")
 
 
 def swarm_active(site: Site) -> Iterator[Finding]:
@@ -71,6 +85,25 @@ def daemon_json_broken(site: Site) -> Iterator[Finding]:
             daemon_json.parse(name, site.facts[name].files.get(DAEMON_JSON, ""))
         except StepFailed as error:
             yield Finding("daemon-json-broken", name, error.what, error.cure)
+
+
+def store_tls(site: Site) -> Iterator[Finding]:
+    """With one or two of the three files the engine goes without TLS and says nothing (libnetwork v20.10, config)."""
+    for name in site.live:
+        try:
+            found = daemon_json.parse(name, site.facts[name].files.get(DAEMON_JSON, "")).get("cluster-store-opts", {})
+        except StepFailed:
+            continue
+        there = sorted(_TLS_FILES & set(found if isinstance(found, dict) else ()))
+        if not there:
+            continue
+        if missing := sorted(_TLS_FILES - set(there)):
+            what = f"cluster-store-opts in {DAEMON_JSON} has {', '.join(there)} without {', '.join(missing)}"
+            cure = "name all three files, or none"
+            yield Finding("store-tls", name, f"{what}: the engine would silently go without TLS", cure)
+        elif site.inventory.store.kind == "zookeeper" or not site.inventory.store.endpoints:
+            what = f"cluster-store-opts in {DAEMON_JSON} asks for TLS, which this store does not speak"
+            yield Finding("store-tls", name, what, f"take {', '.join(there)} out of it")
 
 
 def flag_conflict(site: Site) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ def foreign_store(site: Site) -> Iterator[Finding]:
                 cure = (
                     f"stop and disable it if it is not needed: systemctl disable --now {unit.removesuffix('.service')}"
                 )
-                yield Finding(f"foreign-{backend.program}", name, what, cure)
+                yield Finding(f"foreign-{backend.kind}", name, what, cure)
 
 
 def foreign_data(site: Site) -> Iterator[Finding]:
@@ -37,7 +37,7 @@ def foreign_data(site: Site) -> Iterator[Finding]:
             folder = backend.sought.data
             what = f"{folder} has the data of a {backend.title} server that was not set up by provisioner"
             cure = f"move it away if nothing needs it: mv {folder} {folder}.old"
-            yield Finding(f"foreign-{backend.program}-data", name, what, cure)
+            yield Finding(f"foreign-{backend.kind}-data", name, what, cure)
 
 
 def server_left_out(site: Site) -> Iterator[Finding]:

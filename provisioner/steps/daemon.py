@@ -6,15 +6,16 @@ container stops; a changed store or address needs a restart, although `docker in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provisioner import render
 from provisioner.errors import StepFailed
 from provisioner.model import Drift
 from provisioner.steps.base import Work, differing
+from provisioner.stores.base import json_object
 from provisioner.system import gossip
 from provisioner.system.daemon_json import parse
-from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN
+from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN, ENGINE_LOADED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,12 +79,24 @@ def _refuse_unfit(site: Site, host: str) -> None:
     )
 
 
-def settings(site: Site, host: str) -> dict[str, str]:
-    """The keys of daemon.json that are ours (dockerd's reference, 20.10)."""
-    return {
+def settings(site: Site, host: str) -> dict[str, Any]:
+    """The keys of daemon.json that are ours (dockerd's reference, 20.10). Of the store's options only those we name are."""
+    ours = {
         "cluster-store": site.backend.url(site),
         "cluster-advertise": f"{site.advertise[host]}:{_ADVERTISED_PORT}",
     }
+    options = options_of(site)
+    if not options:
+        return ours
+    found = parse(host, site.facts[host].files.get(DAEMON_JSON, "")).get("cluster-store-opts")
+    return ours | {"cluster-store-opts": {**(found if isinstance(found, dict) else {}), **options}}
+
+
+def options_of(site: Site) -> dict[str, str]:
+    """cluster-store-opts: texts by name. Those that the inventory leaves out are the engine's own to choose."""
+    asked = site.inventory.store.discovery
+    found = {"kv.path": asked.path, "discovery.heartbeat": asked.heartbeat, "discovery.ttl": asked.ttl}
+    return {name: str(value) for name, value in found.items() if value}
 
 
 def wanted_daemon_json(site: Site, host: str) -> str:
@@ -98,14 +111,14 @@ def _files(site: Site, host: str) -> dict[str, str]:
     others = sorted(address for name, address in site.advertise.items() if name != host)
     waiting = site.backend.waiting(site, host)
     return {
-        ENGINE_DROPIN: render.text("docker-dropin.conf.j2", waiting=waiting),
+        ENGINE_DROPIN: render.text("docker-dropin.conf.j2", waiting=waiting, loaded=ENGINE_LOADED if options_of(site) else ""),
         **waiting.files,
         gossip.PROGRAM: render.text("gossip.pl"),
         gossip.UNIT_FILE: render.text("gossip.service.j2", program=gossip.PROGRAM, addresses=[own, *others]),
     }
 
 
-def _running(facts: Facts, wanted: Mapping[str, str]) -> list[Drift]:
+def _running(facts: Facts, wanted: Mapping[str, Any]) -> list[Drift]:
     """What the running engine is to do about its store."""
     unit, info = facts.unit("docker.service"), facts.engine
     if unit.active != "active":
@@ -113,9 +126,16 @@ def _running(facts: Facts, wanted: Mapping[str, str]) -> list[Drift]:
     if not info:
         return [Drift("the engine", facts.http("info").error, "an answer", note="waits")]
     found = {"cluster-store": info.get("ClusterStore", ""), "cluster-advertise": info.get("ClusterAdvertise", "")}
-    if found != wanted:
+    if any(found[key] != wanted[key] for key in found):
         note = "restart" if found["cluster-store"] else "reload"
         return [Drift("the running engine's store", found["cluster-store"] or "none", wanted["cluster-store"], note=note)]
+    options, loaded = wanted.get("cluster-store-opts"), facts.files.get(ENGINE_LOADED, "")
+    if options and json_object(loaded).get("cluster-store-opts") != options:
+        return [Drift("the running engine's store options", "not these", _told(options), note="reload")]
     if ("tcp", gossip.PORT) not in {(protocol, port) for protocol, port, _ in facts.ports}:
         return [Drift("gossip on 7946", "not listening", "listening", note="waits")]
     return []
+
+
+def _told(options: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in options.items())

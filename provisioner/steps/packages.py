@@ -37,7 +37,7 @@ class Packages:
         packages = [d.what.removeprefix("package ") for d in drift if d.what.startswith("package ")]
         uploads: tuple[Upload, ...] = ()
         if len(packages) < len(drift) and (upload := backend.uploaded):
-            local, digest = backend.program_file()
+            local, digest = upload.program()
             uploads = (Upload(local, upload.remote, digest, mode=0o755),)
         text = "installing " + ", ".join([*packages, *([f"{backend.program} (uploaded)"] if uploads else [])])
         words = {"packages": packages, "patience": _APT_PATIENCE, "units": backend.sought.units}

@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provisioner.stores.consul import Consul
+from provisioner.stores.etcd import Etcd
+from provisioner.stores.external import External
+from provisioner.stores.zookeeper import ZooKeeper
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from provisioner.inventory import Store
     from provisioner.stores.base import Backend
 
-_KINDS: dict[str, type[Consul]] = {"consul": Consul}
+_KINDS: Mapping[str, Callable[[Store], Backend]] = {"consul": Consul, "etcd": Etcd, "zookeeper": ZooKeeper}
 
 
 def of(store: Store) -> Backend:
     """The backend of an inventory's store."""
-    return _KINDS[store.kind](store)
+    return External(store) if store.endpoints else _KINDS[store.kind](store)

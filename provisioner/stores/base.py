@@ -7,19 +7,48 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Protocol
 
+from provisioner import render
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from ipaddress import IPv4Address
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
-    from provisioner.inventory import Inventory
+    from provisioner.inventory import Inventory, Store
     from provisioner.model import Drift, Finding
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
     from provisioner.system.reading import Sought
     from provisioner.transport import Connection
+
+
+WAITER = "/etc/provisioner/store-wait.pl"  # on hosts: asks the servers whether they have a leader
+
+
+def endpoints(cluster: Cluster, port: int) -> list[str]:
+    """ADDRESS:PORT of each server whose address is known."""
+    return [f"{cluster.advertise[name]}:{port}" for name in cluster.servers if name in cluster.advertise]
+
+
+def url(scheme: str, servers: Iterable[str], store: Store) -> str:
+    """cluster-store, as libkv reads it: a prefix moves all that engines keep there."""
+    return f"{scheme}://{','.join(servers)}" + (f"/{store.prefix}" if store.prefix else "")
+
+
+def asking(kind: str, servers: Iterable[str], unit: str) -> Waiting:
+    """Waiting by asking the servers themselves; with no unit of the host's own, for the network alone."""
+    command = " ".join(["/usr/bin/perl", WAITER, kind, *servers])
+    return Waiting(command, {WAITER: render.text("store-wait.pl")}, unit or "network-online.target")
+
+
+def literal(text: str) -> IPv4Address | None:
+    """An IPv4 address, or None for a name, an IPv6 address and anything else."""
+    try:
+        return IPv4Address(text)
+    except ValueError:
+        return None
 
 
 def json_object(text: str) -> dict[str, Any]:
@@ -29,6 +58,19 @@ def json_object(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def loaded_otherwise(loaded: str, service: Service, unread: Collection[str]) -> bool:
+    """Whether a server was started with another unit or JSON configuration than its service has.
+
+    loaded: unit and configuration as they were at its start. unread: keys that it does not read any more.
+    """
+    config, unit = (file.text for file in service.files)
+    old_unit, brace, old_config = loaded.partition("\n{\n")
+    if not brace or old_unit + "\n" != unit:
+        return True
+    old, new = json_object("{" + old_config), json_object(config)
+    return any(old.get(key) != new.get(key) for key in {*old, *new} - set(unread))
 
 
 class Cluster(Protocol):
@@ -60,30 +102,33 @@ class File:
 class Service:
     """A store's server (or agent) on one host: its unit, its files, the folders that it keeps its data in.
 
-    unit_file: the unit's own file, which is among `files` too. folders: they belong to `user`, 0750.
+    folders: path -> mode; they belong to `user`. home: that of the user.
     """
 
     unit: str
-    unit_file: str
     user: str
     home: str
     files: tuple[File, ...]
-    folders: tuple[str, ...]
+    folders: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Uploaded:
-    """A program that comes from the controller: `source` there (it may be an archive), `remote` on hosts."""
+    """A program that comes from the controller: `source` there (it may be an archive), `remote` on hosts.
+
+    program: gives the program itself, taken out of its archive, and its SHA-256 sum. Raises ProvisionerError.
+    """
 
     source: Path
     remote: str
+    program: Callable[[], tuple[Path, str]]
 
 
 @dataclass(frozen=True)
 class Waiting:
     """How a host waits for the store's leader before its engine starts.
 
-    command: exits with 0 once there is one; plain words. files: path -> text of what it needs. unit: to be started first.
+    command: exits with 0 when there is one; plain words, tried once a second. files: path -> text of what it needs. unit: to be started first.
     """
 
     command: str
@@ -94,12 +139,14 @@ class Waiting:
 class Backend(Protocol):
     """One kind of store.
 
-    title: its name for people. package: of Debian's and Ubuntu's. program: what the package brings, as facts name it.
+    kind: its name in inventories. title: for people. package: of Debian's and Ubuntu's. program: what the package brings, as facts name it.
     sought: what is read of it on every host. ports: those that pass between the hosts.
     grows: whether servers may be added to a cluster that stands, by writing their configuration alone.
     uploaded: the file of the controller's that is installed instead of the package.
     """
 
+    @property
+    def kind(self) -> str: ...
     @property
     def title(self) -> str: ...
     @property
@@ -114,6 +161,10 @@ class Backend(Protocol):
     def grows(self) -> bool: ...
     @property
     def uploaded(self) -> Uploaded | None: ...
+
+    def unfit(self, engine: str) -> str:
+        """Why an engine of this version ("20.10.5"; "" where it is still to be installed) must not use it, or ""."""
+        ...
 
     def url(self, cluster: Cluster) -> str:
         """What every engine puts into cluster-store."""
@@ -173,10 +224,6 @@ class Backend(Protocol):
 
     def findings(self, cluster: Cluster) -> Iterable[Finding]:
         """What stands in the way of this store alone."""
-        ...
-
-    def program_file(self) -> tuple[Path, str]:
-        """The program that is uploaded, taken out of its archive, and its SHA-256 sum. Raises ProvisionerError."""
         ...
 
     def wait_for_leader(self, connection: Connection, *, servers: int) -> str:

@@ -16,21 +16,23 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from functools import cache
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provisioner import render
-from provisioner.errors import ProvisionerError, StoreError, TimedOut, Unreachable
+from provisioner.errors import ProvisionerError
 from provisioner.model import Drift
-from provisioner.stores.base import File, Service, Uploaded, Waiting, json_object
+from provisioner.stores import http
+from provisioner.stores.base import File, Service, Uploaded, Waiting, json_object, literal, loaded_otherwise, url
+from provisioner.stores.waiting import until_leader
 from provisioner.system import firewall
 from provisioner.system.reading import Sought
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from ipaddress import IPv4Address
 
-    from provisioner.inventory import ConsulStore
+    from provisioner.inventory import Store
     from provisioner.model import Finding
     from provisioner.stores.base import Cluster
     from provisioner.system.facts import Facts
@@ -42,7 +44,6 @@ JSON = "/etc/consul.d/provisioner.json"
 UNIT_FILE = "/etc/systemd/system/consul.service"
 LOADED = "/run/provisioner-consul.loaded"  # unit and configuration as the running agent found them at its start
 
-_LEADER_PATIENCE = 60.0  # seconds; an election takes 2 to 10 s on slow machines
 # Consul reads these only to find its cluster; an agent that is in it needs no restart for them.
 _TO_FIND_THE_CLUSTER = {"retry_join", "bootstrap_expect"}
 _ALIVE = 1  # serf's status of a member
@@ -53,9 +54,9 @@ _OK = 200
 class Consul:
     """The backend. Ports: Consul's documentation (8300 server, 8301 gossip, 8500 HTTP)."""
 
-    store: ConsulStore
+    store: Store
+    kind = package = program = "consul"
     title = "Consul"
-    package = program = "consul"
     grows = True
     ports = firewall.with_store(tcp=(8300, 8301), udp=(8301,), local=(HTTP_PORT,))
     sought = Sought(
@@ -78,13 +79,17 @@ class Consul:
 
     @property
     def uploaded(self) -> Uploaded | None:
-        return Uploaded(self.store.binary, UPLOADED) if self.store.binary else None
+        store = self.store
+        return Uploaded(store.binary, UPLOADED, lambda: program(store)) if store.binary else None
 
-    def url(self, cluster: Cluster) -> str:  # noqa: ARG002
+    def unfit(self, engine: str) -> str:
+        return ""
+
+    def url(self, cluster: Cluster) -> str:
         """Always the host's own agent: Consul's way to high availability, and libkv takes one endpoint only."""
-        return f"consul://127.0.0.1:{HTTP_PORT}" + (f"/{self.store.prefix}" if self.store.prefix else "")
+        return url("consul", [f"127.0.0.1:{HTTP_PORT}"], self.store)
 
-    def runs_on(self, cluster: Cluster, host: str) -> bool:  # noqa: ARG002
+    def runs_on(self, cluster: Cluster, host: str) -> bool:
         return True
 
     def waiting(self, cluster: Cluster, host: str) -> Waiting:
@@ -99,7 +104,7 @@ class Consul:
             loaded_path=LOADED,
         )
         files = (File(JSON, self._json(cluster, host), "0640", "root:consul"), File(UNIT_FILE, unit))
-        return Service("consul.service", UNIT_FILE, "consul", "/var/lib/consul", files, ("/var/lib/consul",))
+        return Service("consul.service", "consul", "/var/lib/consul", files, {"/var/lib/consul": "0750"})
 
     def _json(self, cluster: Cluster, host: str) -> str:
         return render.text(
@@ -134,13 +139,8 @@ class Consul:
         return UPLOADED if self.store.binary else "/usr/bin/consul"
 
     def outdated(self, cluster: Cluster, host: str, service: Service) -> bool:
-        config, unit = service.files
-        old_unit, brace, old = cluster.facts[host].files.get(LOADED, "").partition("\n{\n")
-        if not brace or old_unit + "\n" != unit.text:
-            return True
-        loaded, new = json_object("{" + old), json_object(config.text)
-        counts = {*loaded, *new} - (_TO_FIND_THE_CLUSTER if self.formed(cluster) else {"retry_join"})
-        return any(loaded.get(key) != new.get(key) for key in counts)
+        unread: set[str] = _TO_FIND_THE_CLUSTER if self.formed(cluster) else {"retry_join"}
+        return loaded_otherwise(cluster.facts[host].files.get(LOADED, ""), service, unread)
 
     def membership(self, cluster: Cluster, host: str) -> list[Drift]:
         """It answers, knows a leader, and sees every live host alive."""
@@ -158,11 +158,11 @@ class Consul:
 
     def peers(self, facts: Mapping[str, Facts]) -> frozenset[IPv4Address]:
         told = (peer for of_host in facts.values() for peer in of_host.http("peers").body or ())
-        return frozenset(IPv4Address(peer.rpartition(":")[0]) for peer in told)
+        return frozenset(found for peer in told if (found := literal(peer.rpartition(":")[0])))
 
     def remembered(self, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
         told = (member for of_host in facts.values() for member in of_host.http("members").body or ())
-        return {member["Name"]: IPv4Address(member["Addr"]) for member in told}
+        return {member["Name"]: found for member in told if (found := literal(member["Addr"]))}
 
     def was_server(self, facts: Facts) -> bool:
         return '"server": true' in facts.files.get(JSON, "")
@@ -173,81 +173,43 @@ class Consul:
     def has_data(self, facts: Facts) -> bool:
         return facts.says("raft")
 
-    def idle(self, facts: Facts) -> bool:  # noqa: ARG002
+    def idle(self, facts: Facts) -> bool:
         return False  # the package starts none by itself
 
     def leaving(self) -> str:
         where = "where it is gone for good, `consul operator raft remove-peer -address IP:8300` on another"
         return f"take one after the other out of the store first: `consul leave` on it; {where}"
 
-    def findings(self, cluster: Cluster) -> Iterator[Finding]:  # noqa: ARG002
+    def findings(self, cluster: Cluster) -> Iterator[Finding]:
         yield from ()
 
-    def program_file(self) -> tuple[Path, str]:
-        return program(self.store)
-
     def wait_for_leader(self, connection: Connection, *, servers: int) -> str:
-        return wait_for_leader(connection, servers=servers)
+        import consul
+        import requests
+
+        api = client(connection)
+
+        def leader(seen: list[str]) -> str:
+            found, peers = api.status.leader(), api.status.peers()
+            seen += [f"leader: {found or 'none'}", f"servers in the quorum: {', '.join(peers) or 'none'}"]
+            return str(found) if len(peers) >= servers else ""
+
+        cure = "see what its servers say (journalctl -u consul) and that 8300 and 8301 are open between the hosts"
+        errors = (consul.ConsulException, requests.RequestException)
+        return until_leader(leader, title=self.title, host=connection.name, cure=cure, errors=errors)
 
 
 def client(connection: Connection) -> Any:
     """python-consul's client, whose requests go to the host's own agent. Seconds of patience for one answer: 10."""
     import consul
-    import requests.adapters
-    import urllib3
-
-    class Http(urllib3.connection.HTTPConnection):
-        def _new_conn(self) -> Any:
-            return connection.socket(HTTP_PORT)
-
-    class Pool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Http
-
-    class Adapter(requests.adapters.HTTPAdapter):
-        def init_poolmanager(self, *args: Any, **keywords: Any) -> None:
-            super().init_poolmanager(*args, **keywords)
-            self.poolmanager.pool_classes_by_scheme = {"http": Pool}
 
     api = consul.Consul(host="127.0.0.1", port=HTTP_PORT, connections_timeout=10)
-    api.http.session.trust_env = False  # a proxy of the controller's has no part in this
-    api.http.session.mount("http://", Adapter())
+    http.mount(api.http.session, connection, HTTP_PORT)
     return api
 
 
-def wait_for_leader(connection: Connection, *, servers: int) -> str:
-    """The leader's address, once there is one and `servers` servers take part. Raises StoreError after a minute."""
-    import consul
-    import requests
-    import tenacity
-
-    api = client(connection)
-    seen: list[str] = []
-
-    def leader() -> str:
-        found, peers = api.status.leader(), api.status.peers()
-        seen[:] = [f"leader: {found or 'none'}", f"servers in the quorum: {', '.join(peers) or 'none'}"]
-        return found if len(peers) >= servers else ""
-
-    waits = tenacity.Retrying(
-        stop=tenacity.stop_after_delay(_LEADER_PATIENCE),
-        wait=tenacity.wait_exponential(multiplier=0.05, max=0.5),
-        retry=tenacity.retry_if_result(lambda found: not found)
-        | tenacity.retry_if_exception_type((consul.ConsulException, requests.RequestException, Unreachable, TimedOut)),
-    )
-    try:
-        return str(waits(leader))
-    except tenacity.RetryError as error:
-        last = error.last_attempt.exception()
-        raise StoreError(
-            f"Consul has no leader after {_LEADER_PATIENCE:.0f} s",
-            host=connection.name,
-            answer="\n".join(seen) if last is None else f"{type(last).__name__}: {last}",
-            cure="see what its servers say (journalctl -u consul) and that 8300 and 8301 are open between the hosts",
-        ) from None
-
-
 @cache
-def program(store: ConsulStore) -> tuple[Path, str]:
+def program(store: Store) -> tuple[Path, str]:
     """The program to upload and its SHA-256 sum, taken out of the zip where it is one. Raises ProvisionerError."""
     source = store.binary
     if source is None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 ENGINE_DROPIN = "/etc/systemd/system/docker.service.d/provisioner.conf"
+ENGINE_LOADED = "/run/provisioner-engine.loaded"  # daemon.json as the running engine has read it; where options need it
 ENGINE_OPTIONS = ("/etc/default/docker", "/etc/sysconfig/docker")  # DOCKER_OPTS, as its unit takes them in
 
 
@@ -60,6 +61,7 @@ _FILES = (
     "/proc/net/fib_trie",
     DAEMON_JSON,
     ENGINE_DROPIN,
+    ENGINE_LOADED,
     *ENGINE_OPTIONS,
     *firewall.FILES,
     *gossip.FILES,

@@ -91,6 +91,31 @@ def test_airgapped(make_lab, tmp_path):
     assert example.run("up").report["writes"] == 0
 
 
+def test_etcd(make_lab, tmp_path):
+    example = Example(make_lab(hosts=4), tmp_path)
+    example.adapt((EXAMPLES / "etcd.yml").read_text())
+    proven(example.run("up"), hosts=4, networks=1)
+    assert example.sh("node4", "command -v etcd; systemctl is-active etcd", check=False) == "inactive"
+    assert example.run("up").report["writes"] == 0
+
+
+def test_external(make_lab, tmp_path):
+    """A fourth host has their etcd."""
+    example = Example(make_lab(hosts=4), tmp_path)
+    example.adapt((EXAMPLES / "external.yml").read_text())
+    theirs = f"{example.lab.address('node4')}:2379"
+    assert [word.rpartition(":")[2] for word in example.given["store"]["endpoints"]] == ["2379"]
+    example.given["store"]["endpoints"] = [theirs]
+    example.sh(
+        "node4",
+        "apt-get -q update >/dev/null && apt-get install -q -y etcd-server >/dev/null && systemctl stop etcd && systemd-run -q"
+        f" /usr/bin/etcd --data-dir /var/lib/theirs --listen-client-urls http://0.0.0.0:2379 --advertise-client-urls http://{theirs}",
+        timeout=120,
+    )
+    proven(example.run("up"), hosts=3, networks=1)
+    assert example.run("up").report["writes"] == 0
+
+
 def jumbo(lab: Lab, hosts: dict[str, str]) -> None:
     """Frames of 9000 bytes on the lab's network, as the inventory says of its own."""
     with lab.enter():

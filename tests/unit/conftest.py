@@ -20,7 +20,13 @@ def inventory(tmp_path: Path) -> Callable[..., Inventory]:
     """An inventory of node1 to node<hosts>, with lines put behind a host's address and behind everything."""
 
     def make(
-        hosts: int = 3, *, each: str = "", store: str = "", more: str = "", address: str = "192.168.56.1{}"
+        hosts: int = 3,
+        *,
+        each: str = "",
+        kind: str = "consul",
+        store: str = "",
+        more: str = "",
+        address: str = "192.168.56.1{}",
     ) -> Inventory:
         lines = [f"  node{n}: {{address: {address.format(n)}{each.format(n)}}}" for n in range(1, hosts + 1)]
         text = "\n".join(
@@ -28,7 +34,7 @@ def inventory(tmp_path: Path) -> Callable[..., Inventory]:
                 "cluster: lab",
                 "hosts:",
                 *lines,
-                f"store: {{kind: consul{store}}}",
+                f"store: {{kind: {kind}{store}}}",
                 "networks:\n  demo: {subnet: 10.99.0.0/24}",
                 more,
             ]

@@ -27,7 +27,8 @@ def tables() -> str:
         ("The file", whole),
         ("`ssh`", parts["Ssh"]),
         ("A host", parts["Host"]),
-        ("`store`", parts["ConsulStore"]),
+        ("`store`", parts["Store"]),
+        ("`store.discovery`", parts["Discovery"]),
         ("A network", parts["NetworkEntry"]),
     ]
     return "\n".join(_table(title, part) for title, part in order)

@@ -213,14 +213,14 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
     ),
     "store unknown": (
         "store",
-        "store: {kind: etcd}",
-        ["7:15: store.kind: must be `consul`, not 'etcd' (the one store that is built in so far)"],
+        "store: {kind: redis}",
+        ["7:15: store.kind: must be `consul` or `etcd` or `zookeeper`, not 'redis'"],
     ),
     "store misspelt": (
         "store",
         "store: {kind: Consul}",
         [
-            "7:15: store.kind: must be `consul`, not 'Consul' (the one store that is built in so far); did you mean `consul`?"
+            "7:15: store.kind: must be `consul` or `etcd` or `zookeeper`, not 'Consul'; did you mean `consul`?"
         ],
     ),
     "servers two": (

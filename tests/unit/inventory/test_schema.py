@@ -101,7 +101,7 @@ def test_takes_every_example(path: Path) -> None:
         {"hosts": {"node": {"address": "192.0.2.1", "advertise": "tcp://192.0.2.1"}}},
         {"ssh": {"host_keys": "no"}},
         {"store": {}},
-        {"store": {"kind": "etcd"}},
+        {"store": {"kind": "redis"}},
         {"store": {"kind": "consul", "servers": "node1"}},
         {"networks": {}},
         {"networks": {"bridge": {"subnet": "10.99.0.0/24"}}},

@@ -1,4 +1,6 @@
-"""Takes the captures of real hosts again: `python tests/unit/system/capture.py`, as root. Labs of its own, removed at the end.
+"""Takes the captures of real hosts again: `python -m tests.unit.system.capture`, as root. Labs of its own, removed at the end.
+
+With the word `stores`: those of the other stores alone.
 
 What is in captures/ is what `reading.script()` printed on a host, whole and unchanged.
 """
@@ -11,8 +13,12 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
+from provisioner import lab as labs
 from provisioner.stores.consul import Consul
+from provisioner.stores.etcd import Etcd
+from provisioner.stores.zookeeper import ZooKeeper
 from provisioner.system import reading
+from tests.e2e.store_hosts import set_up
 
 HERE = Path(__file__).parent / "captures"
 NETWORKS = ("files",)  # sections enough for addresses, routes and resolvers
@@ -64,19 +70,35 @@ class Lab:
     def sh(self, host: str, script: str) -> str:
         return provisioner("lab", "exec", "--name", self.name, host, "--", "sh", "-c", script)
 
-    def take(self, host: str, name: str, only: tuple[str, ...] = reading.ALL) -> None:
-        (HERE / f"{name}.txt").write_text(self.sh(host, reading.script(Consul.sought, only)), encoding="utf-8")
+    def take(self, host: str, name: str, only: tuple[str, ...] = reading.ALL, store: reading.Sought = Consul.sought) -> None:
+        (HERE / f"{name}.txt").write_text(self.sh(host, reading.script(store, only)), encoding="utf-8")
 
-    def up(self) -> None:
+    def up(self, kind: str = "consul") -> None:
         with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
-            file.write(provisioner("lab", "inventory", "--name", self.name))
+            file.write(provisioner("lab", "inventory", "--name", self.name).replace("kind: consul", f"kind: {kind}"))
             file.flush()
             command = [sys.executable, "-m", "provisioner", "up", file.name]
             provisioner("lab", "run", "--name", self.name, "--", *command)
 
 
+def stores() -> None:
+    """etcd under engines, ZooKeeper alone: no engine that can be had takes it."""
+    with Lab("capture-etcd", 3, "engine-20.10") as lab:
+        lab.up("etcd")
+        for host in ("node1", "node2", "node3"):
+            lab.take(host, f"etcd-{host}", store=Etcd.sought)
+    with Lab("capture-zookeeper", 3, "engine-20.10") as lab, tempfile.TemporaryDirectory() as folder:
+        with set_up(labs.Lab.open(lab.name), Path(folder), "{kind: zookeeper}"):
+            pass
+        for host in ("node1", "node2", "node3"):
+            lab.take(host, f"zookeeper-{host}", store=ZooKeeper.sought)
+
+
 def main() -> None:
     HERE.mkdir(exist_ok=True)
+    stores()
+    if sys.argv[1:] == ["stores"]:
+        return
     with Lab("capture-bare", 1, "bare") as lab:
         lab.take("node1", "bare")
         lab.sh("node1", LISTENERS)

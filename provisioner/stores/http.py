@@ -1,0 +1,31 @@
+"""HTTP to a port of a host's own, through the SSH connection: nothing listens on the controller, and no proxy has a part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from requests import Session
+
+    from provisioner.transport import Connection
+
+
+def mount(session: Session, connection: Connection, port: int) -> None:
+    """Have all that a session asks by http:// asked of this port, as the host sees it."""
+    import requests.adapters
+    import urllib3
+
+    class Http(urllib3.connection.HTTPConnection):
+        def _new_conn(self) -> Any:
+            return connection.socket(port)
+
+    class Pool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Http
+
+    class Adapter(requests.adapters.HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **keywords: Any) -> None:
+            super().init_poolmanager(*args, **keywords)
+            self.poolmanager.pool_classes_by_scheme = {"http": Pool}
+
+    session.trust_env = False  # a proxy of the controller's has no part in this
+    session.mount("http://", Adapter())

@@ -1,0 +1,45 @@
+"""Waiting for a store's leader: asked again and again, in growing intervals, until there is one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provisioner.errors import StoreError, TimedOut, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PATIENCE = 60.0  # seconds; an election takes 2 to 10 s on slow machines
+
+
+def until_leader(
+    look: Callable[[list[str]], str], *, title: str, host: str, cure: str, errors: tuple[type[Exception], ...] = ()
+) -> str:
+    """What `look` answers as soon as it is not "": the leader. It notes what it sees in the list that it is given.
+
+    errors: what it may raise beside the transport's while there is no answer. Raises StoreError after a minute.
+    """
+    import tenacity
+
+    seen: list[str] = []
+
+    def looked() -> str:
+        seen.clear()
+        return look(seen)
+
+    waits = tenacity.Retrying(
+        stop=tenacity.stop_after_delay(_PATIENCE),
+        wait=tenacity.wait_exponential(multiplier=0.05, max=0.5),
+        retry=tenacity.retry_if_result(lambda found: not found)
+        | tenacity.retry_if_exception_type((*errors, OSError, Unreachable, TimedOut)),
+    )
+    try:
+        return str(waits(looked))
+    except tenacity.RetryError as error:
+        last = error.last_attempt.exception()
+        raise StoreError(
+            f"{title} has no leader after {_PATIENCE:.0f} s",
+            host=host,
+            answer="\n".join(seen) if last is None else f"{type(last).__name__}: {last}",
+            cure=cure,
+        ) from None

@@ -1,0 +1,198 @@
+"""ZooKeeper: servers on 1, 3 or 5 hosts, whose endpoints every engine knows. For engines before 17.05 only.
+
+An engine from 17.05 on goes down as soon as a container joins an overlay (tried: 20.10.5; docs/decisions/zookeeper.md).
+
+A server has a number from 1 to 255 that must never change, since sessions are named after it: it is kept in a file beside
+its data, and what is there is kept. Version 3.4 can't change its servers while it runs, so they stay. It has no TLS in
+3.4, and the engine's client has none at all. Its four-letter words answer without a session.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provisioner import render
+from provisioner.model import Drift, Finding
+from provisioner.stores.base import WAITER, File, Service, Uploaded, Waiting, asking, endpoints, literal, url
+from provisioner.stores.waiting import until_leader
+from provisioner.system import firewall
+from provisioner.system.reading import Sought
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from ipaddress import IPv4Address
+
+    from provisioner.inventory import Store
+    from provisioner.stores.base import Cluster
+    from provisioner.system.facts import Facts
+    from provisioner.transport import Connection
+
+PORT, LEADER_PORT, ELECTION_PORT = 2181, 2888, 3888
+UNIT = "zookeeper.service"
+CFG = "/etc/zookeeper/provisioner.cfg"
+UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+LOADED = "/run/provisioner-zookeeper.loaded"  # unit, configuration and number as the running server found them
+DATA = "/var/lib/zookeeper/provisioner"
+MYID = f"{DATA}/myid"
+_CRASHES_FROM = (17, 5)  # engines; libnetwork takes the keys that libkv lists for whole paths, ZooKeeper's are not
+_SERVER = re.compile(r"^server\.(\d+)=([0-9.]+):", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class ZooKeeper:
+    """The backend. Ports: ZooKeeper's documentation (2181 clients, 2888 leader, 3888 election)."""
+
+    store: Store
+    kind = "zookeeper"
+    title = "ZooKeeper"
+    package = "zookeeper"
+    program = "/usr/share/zookeeper/bin/zkServer.sh"
+    grows = False
+    ports = firewall.with_store(tcp=(PORT, LEADER_PORT, ELECTION_PORT))
+    sought = Sought(
+        driver="zookeeper",
+        scheme="zk",
+        programs=(program,),
+        files=(CFG, MYID, UNIT_FILE, LOADED, WAITER),
+        units=(UNIT,),
+        data=DATA,
+        config=CFG,
+        settled=WAITER,
+        says=f"[ ! -d {DATA}/version-2 ] || echo zookeeper-data=yes",
+        requests=(f"srvr {PORT} srvr",),
+        ports={PORT: "ZooKeeper", LEADER_PORT: "ZooKeeper", ELECTION_PORT: "ZooKeeper"},
+    )
+    uploaded: Uploaded | None = None
+
+    def unfit(self, engine: str) -> str:
+        found = re.match(r"(\d+)\.(\d+)", engine)
+        if found and (int(found[1]), int(found[2])) < _CRASHES_FROM:
+            return ""
+        which = f"its engine {engine}" if engine else "the engine that would be installed"
+        return f"{which} goes down on ZooKeeper as soon as a container joins an overlay network"
+
+    def url(self, cluster: Cluster) -> str:
+        """All servers: an engine goes on with the next when one is lost."""
+        return url("zk", endpoints(cluster, PORT), self.store)
+
+    def runs_on(self, cluster: Cluster, host: str) -> bool:
+        return host in cluster.servers
+
+    def waiting(self, cluster: Cluster, host: str) -> Waiting:
+        return asking(self.kind, endpoints(cluster, PORT), UNIT if self.runs_on(cluster, host) else "")
+
+    def service(self, cluster: Cluster, host: str) -> Service:
+        numbers = _numbers(cluster)
+        servers = sorted((n, cluster.advertise[name]) for name, n in numbers.items() if name in cluster.advertise)
+        paths = {"unit_path": UNIT_FILE, "cfg_path": CFG, "id_path": MYID, "loaded_path": LOADED}
+        files = (
+            File(CFG, render.text("zookeeper.cfg.j2", data=DATA, servers=servers)),
+            File(MYID, f"{numbers[host]}\n"),
+            File(UNIT_FILE, render.text("zookeeper.service.j2", **paths)),
+        )
+        return Service(UNIT, "zookeeper", "/var/lib/zookeeper", files, {"/var/lib/zookeeper": "0750", DATA: "0750"})
+
+    def formed(self, cluster: Cluster) -> bool:
+        return any(_mode(cluster.facts[name]) for name in cluster.servers if name in cluster.facts)
+
+    def outdated(self, cluster: Cluster, host: str, service: Service) -> bool:
+        config, number, unit = (file.text for file in service.files)
+        return cluster.facts[host].files.get(LOADED, "") != unit + config + number
+
+    def membership(self, cluster: Cluster, host: str) -> list[Drift]:
+        """It answers, and takes part under a leader."""
+        facts = cluster.facts[host]
+        if not facts.said("srvr"):
+            return [Drift("ZooKeeper's answer", facts.http("srvr").error, "one", note="waits")]
+        return [] if _mode(facts) else [Drift("ZooKeeper's leader", "none", "one", note="waits")]
+
+    def peers(self, facts: Mapping[str, Facts]) -> frozenset[IPv4Address]:
+        """As the running servers were told at their start; they never learn of others."""
+        running = (of_host for of_host in facts.values() if _mode(of_host))
+        told = (address for of_host in running for _, address in _SERVER.findall(of_host.files[LOADED]))
+        return frozenset(found for address in told if (found := literal(address)))
+
+    def remembered(self, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
+        return {}  # it knows its servers by number only
+
+    def was_server(self, facts: Facts) -> bool:
+        return CFG in facts.files
+
+    def leader(self, facts: Facts) -> str:
+        """Only the leader itself tells."""
+        number = facts.files.get(MYID, "").strip()
+        own = dict(_SERVER.findall(facts.files.get(LOADED, "")))
+        return own.get(number, "") if _mode(facts) == "leader" else ""
+
+    def has_data(self, facts: Facts) -> bool:
+        return facts.says("zookeeper-data")
+
+    def idle(self, facts: Facts) -> bool:
+        return False  # the package starts none by itself
+
+    def leaving(self) -> str:
+        return "build the store anew with other servers when no container needs its networks"
+
+    def findings(self, cluster: Cluster) -> Iterator[Finding]:
+        live = {name: cluster.facts[name] for name in cluster.live}
+        peers, alone = self.peers(live), any(_mode(facts) == "standalone" for facts in live.values())
+        added = [
+            name
+            for name in cluster.servers
+            if (peers and name in cluster.advertise and cluster.advertise[name] not in peers)
+            or (alone and name in live and _mode(live[name]) != "standalone")
+        ]
+        if added:
+            what = f"{', '.join(added)} would be added to a ZooKeeper that has its servers already, which it can't"
+            yield Finding("server-added", "", what, "leave them out of store.servers")
+
+    def wait_for_leader(self, connection: Connection, *, servers: int) -> str:
+        """Its mode. How many take part each server's own membership tells."""
+
+        def leader(seen: list[str]) -> str:
+            found = mode(word(connection, "srvr"))
+            seen.append(f"mode: {found or 'not serving requests'}")
+            return found
+
+        cure = "see what its servers say (journalctl -u zookeeper) and that 2888 and 3888 are open between the hosts"
+        return until_leader(leader, title=self.title, host=connection.name, cure=cure)
+
+
+def word(connection: Connection, name: str) -> str:
+    """The answer to a four-letter word. Raises Unreachable, TimedOut, OSError."""
+    with connection.socket(PORT) as sock:
+        sock.sendall(name.encode())
+        answer = b""
+        while part := sock.recv(65536):
+            answer += part
+    return answer.decode(errors="replace")
+
+
+def mode(srvr: str) -> str:
+    """leader, follower or standalone, as the word srvr tells it; "" while there is no leader."""
+    found = re.search(r"^Mode: (leader|follower|standalone)$", srvr, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _mode(facts: Facts) -> str:
+    """The mode of a server that was started with our configuration."""
+    return mode(facts.said("srvr")) if LOADED in facts.files else ""
+
+
+def _numbers(cluster: Cluster) -> dict[str, int]:
+    """Server -> its number: the one that it has, that the others know it by, or the lowest that is free."""
+    by_address = {
+        address: int(number)
+        for facts in cluster.facts.values()
+        for number, address in _SERVER.findall(facts.files.get(CFG, ""))
+    }
+    numbers: dict[str, int] = {}
+    for name in cluster.servers:
+        own = cluster.facts[name].files.get(MYID, "").strip() if name in cluster.facts else ""
+        known = int(own) if own.isdigit() else by_address.get(str(cluster.advertise.get(name)))
+        if known is not None and known not in numbers.values():
+            numbers[name] = known
+    free = (number for number in range(1, 256) if number not in {*numbers.values(), *by_address.values()})
+    return {name: numbers[name] if name in numbers else next(free) for name in cluster.servers}

@@ -1,0 +1,115 @@
+"""etcd under the engines: from what there is to a proven network, a server's loss and return, and the order at boot."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.e2e.cluster import Cluster
+
+pytestmark = pytest.mark.lab
+
+NODES = ("node1", "node2", "node3")
+URL = "etcd://192.168.56.11:2379,192.168.56.12:2379,192.168.56.13:2379"
+INSTALL = "apt-get -q update >/dev/null && apt-get install -q -y --no-install-recommends etcd-server >/dev/null"
+
+
+def etcd(lab, tmp_path, **words) -> Cluster:
+    return Cluster(lab, tmp_path, store="{kind: etcd}", **words)
+
+
+def health(cluster: Cluster, host: str) -> str:
+    ask = r"""timeout 3 perl -e 'use IO::Socket::INET; $s = IO::Socket::INET->new("127.0.0.1:2379") or exit; print $s "GET /%s HTTP/1.0\r\n\r\n"; print <$s>'"""
+    return cluster.sh(host, ask % "health", check=False)
+
+
+def test_bare_hosts_become_a_proven_network_on_etcd(make_lab, tmp_path):
+    cluster = etcd(make_lab(hosts=3, image="bare"), tmp_path)
+    run = cluster.up()
+    assert {run.state("packages", host) for host in NODES} == {run.state("store", host) for host in NODES} == {"converged"}
+    for host in NODES:
+        assert cluster.engine(host, "ClusterStore") == URL
+        assert '"health":"true"' in health(cluster, host)
+        assert cluster.sh(host, "ls /var/lib/etcd") == "provisioner"  # the package's own cluster was never started
+    assert cluster.up().report["writes"] == 0
+    status = {s["host"]: s for s in cluster.run("status").report["summaries"]}
+    assert {s["store_role"] for s in status.values()} == {"server"}
+    assert len({s["leader"] for s in status.values()} & set(NODES)) == 1
+
+
+def test_the_package_s_own_cluster_is_replaced_where_it_is_empty_and_nowhere_else(make_lab, tmp_path):
+    cluster = etcd(make_lab(hosts=3), tmp_path)
+    for host in NODES[:2]:
+        cluster.sh(host, INSTALL, timeout=120)
+        assert cluster.sh(host, "systemctl is-active etcd") == "active"
+    cluster.sh("node2", "curl -s -X PUT -d value=theirs localhost:2379/v2/keys/mine")
+    pid = cluster.sh("node2", "systemctl show -p MainPID etcd")
+
+    run = cluster.run("up")
+    assert run.code == 1
+    assert [f["check"] for f in run.report["findings"] if f["host"] == "node2"] == ["foreign-etcd"]
+    assert {run.state("store", host) for host in ("node1", "node3")} == {"converged"}
+    assert cluster.sh("node2", "systemctl show -p MainPID etcd") == pid
+    assert "theirs" in cluster.sh("node2", "curl -s localhost:2379/v2/keys/mine")
+
+    cluster.sh("node2", "systemctl disable -q --now etcd")
+    cluster.up()
+    assert cluster.sh("node2", "ls /var/lib/etcd").split() == ["default", "provisioner"]  # nobody's data are destroyed
+    assert "theirs" not in cluster.sh("node2", "curl -s localhost:2379/v2/keys/mine")
+    assert cluster.up().report["writes"] == 0
+
+
+def test_a_server_that_is_lost_and_comes_back(make_lab, tmp_path):
+    cluster = etcd(make_lab(hosts=3), tmp_path)
+    cluster.up()
+    for host in NODES:
+        cluster.box(host, f"app-{host}", network="demo", options="--restart always")
+    cluster.lab.stop("node2")
+    assert "1 received" in cluster.sh("node1", "docker exec app-node1 ping -c 1 -W 5 app-node3")
+    run = cluster.run("up")
+    assert run.code == 1
+    assert set(run.report["lost"]) == {"node2"}
+    assert [len([p for p in proof["pairs"] if p["proven"]]) for proof in run.report["proofs"]] == [2]
+    assert run.report["writes"] == 0
+
+    cluster.lab.start("node2")
+    cluster.sh(
+        "node1", "for n in $(seq 90); do docker exec app-node1 ping -c 1 -W 1 app-node2 >/dev/null && exit 0; sleep 1; done; exit 1", timeout=200
+    )
+    assert cluster.up().report["writes"] == 0
+
+
+def test_an_engine_starts_after_the_store_has_a_leader(make_lab, tmp_path):
+    cluster = etcd(make_lab(hosts=3), tmp_path)
+    cluster.up()
+    for host in NODES:
+        cluster.lab.stop(host)
+    cluster.lab.start("node1")
+    assert cluster.sh("node1", "sleep 5; systemctl is-active docker", check=False) == "activating"
+    assert '"health":"true"' not in health(cluster, "node1")
+    for host in NODES[1:]:
+        cluster.lab.start(host)
+    for host in NODES:
+        cluster.sh(host, "for n in $(seq 60); do [ $(systemctl is-active docker) = active ] && exit 0; sleep 1; done; exit 1", timeout=90)
+        assert "demo" in cluster.sh(host, "docker network ls --format '{{.Name}}'").split()
+    assert cluster.up().report["writes"] == 0
+
+
+def test_a_host_that_is_added_gets_no_server_and_the_servers_stay(make_lab, tmp_path):
+    cluster = etcd(make_lab(hosts=4), tmp_path, hosts=("node1", "node2"))
+    cluster.up()
+    assert cluster.engine("node2", "ClusterStore") == "etcd://192.168.56.11:2379"
+    pid = cluster.sh("node1", "systemctl show -p MainPID etcd docker")
+    cluster.hosts = ("node4", "node1", "node2", "node3")
+    run = cluster.up()
+    assert len(run.report["proofs"][0]["pairs"]) == 12
+    assert cluster.sh("node4", "command -v etcd", check=False) == ""
+    assert cluster.sh("node1", "systemctl show -p MainPID etcd docker") == pid
+    assert cluster.up().report["writes"] == 0
+    cluster.store = "{kind: etcd, servers: [node1, node2, node3]}"
+    run = cluster.run("up")
+    assert run.code == 1
+    assert {f["check"] for f in run.report["findings"]} == {"server-added"}
+    assert run.report["writes"] == 0
+    assert json.loads(cluster.sh("node1", "curl -s localhost:2379/v2/members"))["members"][0]["name"] == "node1"

@@ -1,0 +1,92 @@
+"""A store that others look after, on a host of its own: seen from every host before any change, used, and left alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.e2e.cluster import Cluster
+
+pytestmark = pytest.mark.lab
+
+NODES = ("node1", "node2", "node3")
+STORE = "192.168.56.14"
+RUN = "systemd-run -q --collect --unit=theirs -p Restart=no {} && for n in $(seq 30); do curl -sf {} >/dev/null && exit 0; sleep 1; done; exit 1"
+ETCD = RUN.format(
+    f"/usr/bin/etcd --data-dir /var/lib/theirs --listen-client-urls http://0.0.0.0:2379 --advertise-client-urls http://{STORE}:2379"
+    " --enable-v2={}",
+    "localhost:2379/health",
+)
+CONSUL = RUN.format(
+    f"/usr/bin/consul agent -server -bootstrap -bind {STORE} -client 0.0.0.0 -data-dir /var/lib/theirs {{}}",
+    "localhost:8500/v1/status/leader | grep 8300",
+)
+CLOSED = """-hcl 'acl { enabled = true, default_policy = "deny" }'"""
+
+
+@pytest.fixture
+def lab(make_lab):
+    return make_lab(hosts=4)
+
+
+def checks(run) -> set[tuple[str, str]]:
+    return {(f["check"], f["severity"]) for f in run.report["findings"]}
+
+
+def refused(cluster: Cluster, check: str) -> None:
+    """Every host says so, and no host was changed."""
+    run = cluster.run("up")
+    assert run.code == 1
+    assert {(f["check"], f["host"]) for f in run.report["findings"]} == {(check, host) for host in NODES}, run.err
+    assert run.report["writes"] == 0
+
+
+def proven_and_settled(cluster: Cluster, url: str) -> None:
+    run = cluster.up()
+    assert {run.state("store", host) for host in NODES} == {"settled"}
+    assert cluster.engine("node2", "ClusterStore") == url
+    assert cluster.up().report["writes"] == 0
+
+
+def test_etcd(lab, tmp_path):
+    cluster = Cluster(lab, tmp_path, hosts=NODES, store=f"{{kind: etcd, endpoints: ['{STORE}:2379'], prefix: ours}}")
+    refused(cluster, "store-unreachable")
+    cluster.sh("node4", "apt-get -q update >/dev/null && apt-get install -q -y etcd-server >/dev/null && systemctl stop etcd", timeout=120)
+    cluster.sh("node4", ETCD.format("false"))
+    refused(cluster, "store-without-v2")
+    cluster.sh("node4", "systemctl stop theirs")
+    cluster.sh("node4", ETCD.format("true"))
+    cluster.store = f"{{kind: etcd, endpoints: ['{STORE}:2379', '{STORE}:2399'], prefix: ours, discovery: {{heartbeat: 5, ttl: 15}}}}"
+    run = cluster.run("up")
+    assert run.code == 0, run.err  # one endpoint answers: the other is told of
+    assert checks(run) == {("store-unreachable", "warning")}
+    cluster.store = cluster.store.replace(f", '{STORE}:2399'", "")
+    proven_and_settled(cluster, f"etcd://{STORE}:2379/ours")
+    assert cluster.sh("node1", "command -v etcd", check=False) == ""
+    keys = json.loads(cluster.sh("node4", "curl -s localhost:2379/v2/keys/?recursive=true"))["node"]["nodes"]
+    assert [node["key"] for node in keys] == ["/ours"]
+
+    cluster.store = cluster.store.replace("ttl: 15", "ttl: 30")
+    run = cluster.up()
+    assert "the running engine's store options" in {d["what"] for d in run.outcome("daemon", "node1")["drifts"]}
+    assert cluster.up().report["writes"] == 0
+    opts = json.loads(cluster.file("node1", "/etc/docker/daemon.json"))["cluster-store-opts"]
+    assert opts == {"discovery.heartbeat": "5", "discovery.ttl": "30"}
+
+
+def test_consul(lab, tmp_path):
+    cluster = Cluster(lab, tmp_path, hosts=NODES, store=f"{{kind: consul, endpoints: ['{STORE}:8500']}}")
+    cluster.sh("node4", CONSUL.format(CLOSED))
+    refused(cluster, "store-forbidden")
+    cluster.sh("node4", "systemctl stop theirs; rm -rf /var/lib/theirs")
+    cluster.sh("node4", CONSUL.format(""))
+    proven_and_settled(cluster, f"consul://{STORE}:8500")
+    for host in NODES:
+        assert cluster.sh(host, "systemctl is-active consul", check=False) == "inactive"
+        cluster.lab.stop(host)
+    for host in NODES:
+        cluster.lab.start(host)
+        cluster.sh(host, "for n in $(seq 60); do [ $(systemctl is-active docker) = active ] && exit 0; sleep 1; done; exit 1", timeout=90)
+        assert "demo" in cluster.sh(host, "docker network ls --format '{{.Name}}'").split()
+    assert cluster.up().report["writes"] == 0

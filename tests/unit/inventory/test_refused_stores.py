@@ -1,0 +1,115 @@
+"""What does not go together in a store: its kind, who looks after it, and how engines that are gone are noticed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROWS: dict[str, tuple[str, list[str]]] = {
+    "two endpoints of consul": (
+        "kind: consul, endpoints: ['192.0.2.1:8500', '192.0.2.2:8500']",
+        [
+            "7:34: store.endpoints: the engine takes one endpoint of Consul: name the agent on every host, `[127.0.0.1:8500]`"
+        ],
+    ),
+    "an endpoint twice": (
+        "kind: etcd, endpoints: ['192.0.2.1:2379', '192.0.2.1:2379']",
+        ["7:51: store.endpoints: '192.0.2.1:2379' is named twice"],
+    ),
+    "servers of an external store": (
+        "kind: etcd, endpoints: ['192.0.2.1:2379'], servers: [node1]",
+        ["7:52: store.servers: says how a store is set up; with `endpoints` nothing is: leave out one of the two"],
+    ),
+    "a scheme": (
+        "kind: etcd, endpoints: ['http://192.0.2.1:2379/']",
+        ["7:32: store.endpoints: 'http://192.0.2.1:2379/' is not allowed: write it without the scheme: `192.0.2.1:2379`"],
+    ),
+    "no port": (
+        "kind: zookeeper, endpoints: [192.0.2.1]",
+        [
+            "7:37: store.endpoints: '192.0.2.1' is no address with a port from 1 to 65535: write `[192.0.2.21:2379, 192.0.2.22:2379]`"
+        ],
+    ),
+    "a shell's words": (
+        "kind: etcd, endpoints: ['$(id):2379']",
+        ["7:32: store.endpoints: '$(id):2379' is no address: write an IPv4 address or a host name, and the port"],
+    ),
+    "no list": (
+        "kind: etcd, endpoints: '192.0.2.1:2379'",
+        [
+            "7:32: store.endpoints: must be a list of 1 to 9 addresses with ports: `[192.0.2.21:2379, 192.0.2.22:2379]`, not '192.0.2.1:2379'"
+        ],
+    ),
+    "etcd uploaded": (
+        "kind: etcd, binary: lab.yml",
+        ["7:21: store.binary: only Consul is uploaded; etcd and ZooKeeper come from the hosts' package sources"],
+    ),
+    "even servers of etcd": (
+        "kind: etcd, servers: [node1, node2]",
+        [
+            "7:30: store.servers: 2 servers are named; it must be 1, 3 or 5 (an odd number, so that a majority is left when one is lost)"
+        ],
+    ),
+    "ttl not above heartbeat": (
+        "kind: etcd, discovery: {heartbeat: 20, ttl: 20}",
+        [
+            "7:53: store.discovery.ttl: 20 s is not more than the heartbeat of 20 s: every engine would count as gone; three times the heartbeat is usual"
+        ],
+    ),
+    "ttl alone and tiny": (
+        "kind: etcd, discovery: {ttl: 1}",
+        [
+            "7:38: store.discovery.ttl: 1 s is not more than the heartbeat of 0 s: every engine would count as gone; three times the heartbeat is usual"
+        ],
+    ),
+    "ttl too short for consul": (
+        "kind: consul, discovery: {heartbeat: 5, ttl: 19}",
+        [
+            "7:54: store.discovery.ttl: ttl is 19 s; Consul needs 20 at least (its sessions live half of it, and 10 s)"
+        ],
+    ),
+    "heartbeat too short for consul": (
+        "kind: consul, discovery: {heartbeat: 6}",
+        [
+            "7:46: store.discovery.heartbeat: the ttl, three times the heartbeat, is 18 s; Consul needs 20 at least (its sessions live half of it, and 10 s)"
+        ],
+    ),
+    "half seconds": (
+        "kind: etcd, discovery: {ttl: 30.5}",
+        ["7:38: store.discovery.ttl: must be a whole number from 1 to 86400, not 30.5"],
+    ),
+    "an option's own name": (
+        "kind: etcd, discovery: {kv.path: docker/nodes}",
+        ["7:33: store.discovery: unknown key `kv.path`; did you mean `path`?"],
+    ),
+    "a number for discovery": (
+        "kind: etcd, discovery: 60",
+        ["7:32: store.discovery: must be a mapping, not 60: write `discovery: {heartbeat: 20, ttl: 60}`"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "expected"), ROWS.values(), ids=ROWS)
+def test_refused_with_its_line_and_its_cure(
+    problems: Callable[..., list[str]], words: str, expected: list[str]
+) -> None:
+    assert problems(store=f"store: {{{words}}}") == expected
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "kind: etcd",
+        "kind: zookeeper, servers: [node1]",
+        "kind: consul, endpoints: ['127.0.0.1:8500']",
+        "kind: etcd, endpoints: ['192.0.2.1:2379', 'etcd.example.net:2379'], prefix: lab",
+        "kind: consul, discovery: {heartbeat: 7}",
+        "kind: etcd, discovery: {heartbeat: 5, ttl: 15, path: docker/nodes}",
+    ],
+)
+def test_accepted(loaded: Callable[..., object], words: str) -> None:
+    loaded(store=f"store: {{{words}}}")

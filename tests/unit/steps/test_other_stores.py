@@ -1,0 +1,335 @@
+"""etcd, ZooKeeper and external stores on hosts as captured: drifted, settled, half-done, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import ClassVar
+
+import pytest
+from captured import HOSTS, capture, with_file, with_http, with_info, with_raw, with_system, with_unit
+
+from provisioner import preflight
+from provisioner.controlplane import resolve
+from provisioner.steps import STEPS
+from provisioner.steps.daemon import Daemon
+from provisioner.steps.firewall import Firewall
+from provisioner.steps.packages import Packages
+from provisioner.steps.store import Store
+from provisioner.stores import etcd, zookeeper
+from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN, ENGINE_LOADED
+
+STORE, DAEMON = Store(), Daemon()
+CONFIGS = {"etcd": etcd.JSON, "zookeeper": zookeeper.CFG}
+LOADED = {"etcd": etcd.LOADED, "zookeeper": zookeeper.LOADED}
+UNITS = {"etcd": etcd.UNIT, "zookeeper": zookeeper.UNIT}
+DATA = {"etcd": "etcd-data=", "zookeeper": "zookeeper-data="}
+KINDS = tuple(CONFIGS)
+
+
+@pytest.fixture
+def site(inventory):
+    """Three hosts on which a store of that kind is set up, some of them put otherwise; `words`: more of the store."""
+
+    def make(kind, words="", count=3, **hosts):
+        facts = {name: hosts.get(name) or capture(f"{kind}-{name}") for name in HOSTS}
+        named = inventory(count, kind=kind, store=words).model_copy(update={"cluster": f"capture-{kind}"})
+        made, findings = resolve(named, facts)
+        assert not findings
+        return made
+
+    return make
+
+
+def fresh(kind, name):
+    """A host that has the program and nothing else of the store: nothing answers there."""
+    facts = with_unit(capture(f"{kind}-{name}"), UNITS[kind], ActiveState="inactive", UnitFileState="disabled")
+    for path in (CONFIGS[kind], LOADED[kind], zookeeper.MYID, f"/etc/systemd/system/{UNITS[kind]}"):
+        facts = with_file(facts, path, "")
+    silent = {
+        key: "000 Connection refused"
+        for key in facts.raw
+        if key.startswith("http:") and key not in ("http:info", "http:networks")
+    }
+    return with_system(with_raw(facts, **silent), DATA[kind], None)
+
+
+def differs(site, host="node2", step=STORE):
+    return [(d.what, d.note) for d in step.drift(site, host)]
+
+
+def checks(site):
+    return {(f.check, f.host, f.severity.value) for f in preflight.run(site)}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
+def test_settled_hosts_have_no_drift_on_etcd(site, step, host):
+    assert step.drift(site("etcd"), host) == ()
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("step", [Packages(), Firewall(), STORE], ids=lambda step: step.name)
+def test_settled_hosts_have_no_drift_on_zookeeper(site, step, host):
+    assert step.drift(site("zookeeper"), host) == ()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+class TestAnyKind:
+    def test_new_hosts_start_side_by_side(self, site, kind):
+        whole = site(kind, **{name: fresh(kind, name) for name in HOSTS})
+        drift = STORE.drift(whole, "node2")
+        assert {"start", ""} == {d.note for d in drift}
+        assert CONFIGS[kind] in {d.what for d in drift}
+        work = STORE.work(whole, "node2", drift)
+        assert not work.alone
+        assert "case start in" in work.script
+
+    def test_down(self, site, kind):
+        whole = site(kind, node2=with_unit(capture(f"{kind}-node2"), UNITS[kind], ActiveState="failed"))
+        assert differs(whole) == [(UNITS[kind], "start")]
+
+    def test_started_with_something_else(self, site, kind):
+        whole = site(kind, node2=with_file(capture(f"{kind}-node2"), LOADED[kind], "other\n"))
+        (drift,) = STORE.drift(whole, "node2")
+        assert drift.note.startswith("restart of ")
+        assert STORE.work(whole, "node2", (drift,)).alone
+
+    def test_somebody_changed_the_file(self, site, kind):
+        facts = capture(f"{kind}-node2")
+        assert differs(site(kind, node2=with_file(facts, CONFIGS[kind], "other\n"))) == [(CONFIGS[kind], "")]
+
+    def test_not_at_boot(self, site, kind):
+        whole = site(kind, node2=with_unit(capture(f"{kind}-node2"), UNITS[kind], UnitFileState="disabled"))
+        assert differs(whole) == [(f"{UNITS[kind]} at boot", "")]
+
+    def test_servers_stay_when_hosts_are_added_above_them(self, inventory, kind):
+        facts = {name: capture(f"{kind}-{name}") for name in HOSTS}
+        named = inventory(5, kind=kind)
+        turned = named.model_copy(update={"hosts": dict(reversed(named.hosts.items()))})
+        assert set(resolve(turned, facts)[0].servers) == set(HOSTS)
+
+    def test_a_host_without_a_server_has_nothing_of_it(self, site, kind):
+        whole = site(
+            kind,
+            ", servers: [node1]",
+            node1=fresh(kind, "node1"),
+            node2=fresh(kind, "node2"),
+            node3=fresh(kind, "node3"),
+        )
+        assert STORE.drift(whole, "node2") == ()
+        assert whole.backend.waiting(whole, "node2").unit == "network-online.target"
+        assert whole.backend.waiting(whole, "node1").unit == UNITS[kind]
+        assert whole.backend.url(whole).count(",") == 0
+
+    def test_a_server_more_is_refused(self, site, kind):
+        whole = site(kind, ", servers: [node1, node2, node3, node4, node5]", count=5)
+        assert ("server-added", "", "stop") in checks(whole)
+
+    def test_half_of_the_servers_left_out_is_refused(self, site, kind):
+        assert ("server-left-out", "", "stop") in checks(site(kind, ", servers: [node1]"))
+
+    def test_one_that_somebody_else_set_up(self, site, kind):
+        facts = with_file(capture(f"{kind}-node2"), CONFIGS[kind], "")
+        assert (f"foreign-{kind}", "node2", "stop") in checks(site(kind, node2=facts))
+
+    def test_without_an_answer(self, site, kind):
+        asked = "health" if kind == "etcd" else "srvr"
+        whole = site(kind, node2=with_http(capture(f"{kind}-node2"), asked, "000 Connection refused"))
+        (drift,) = STORE.drift(whole, "node2")
+        assert (drift.note, drift.found) == ("waits", "Connection refused")
+
+
+class TestEtcd:
+    def config(self, site, host="node2"):
+        return json.loads(site.backend.service(site, host).files[0].text)
+
+    def test_the_file(self, site):
+        config = self.config(site("etcd"))
+        assert config["initial-cluster"] == ",".join(f"node{n}=http://192.168.56.1{n}:2380" for n in (1, 2, 3))
+        assert config["listen-client-urls"] == "http://127.0.0.1:2379,http://192.168.56.12:2379"
+        assert config["enable-v2"] is True
+        assert config["initial-cluster-state"] == "new"
+
+    def test_a_server_that_comes_late_joins(self, site):
+        assert self.config(site("etcd", node2=fresh("etcd", "node2")))["initial-cluster-state"] == "existing"
+
+    def test_a_server_that_comes_late_has_not_lost_its_data(self, site):
+        others = {}
+        for name in ("node1", "node3"):
+            facts = capture(f"etcd-{name}")
+            members = facts.http("members").body["members"]
+            told = [{**m, "clientURLs": []} if m["name"] == "node2" else m for m in members]
+            others[name] = with_http(facts, "members", {"members": told})
+        assert "etcd-data-lost" not in {
+            check for check, _, _ in checks(site("etcd", node2=fresh("etcd", "node2"), **others))
+        }
+        assert ("etcd-data-lost", "node2", "stop") in checks(site("etcd", node2=fresh("etcd", "node2")))
+
+    def test_no_leader(self, site):
+        whole = site("etcd", node2=with_http(capture("etcd-node2"), "health", '503 {"health":"false"}'))
+        assert differs(whole) == [("etcd's leader", "waits")]
+
+    def test_a_server_that_never_took_part(self, site):
+        facts = capture("etcd-node2")
+        told = [{**m, "clientURLs": []} if m["name"] == "node3" else m for m in facts.http("members").body["members"]]
+        whole = site("etcd", node2=with_http(facts, "members", {"members": told}))
+        assert differs(whole) == [("etcd's members", "waits")]
+
+    def test_the_empty_cluster_of_a_package_is_taken_over(self, site):
+        facts = with_system(fresh("etcd", "node2"), "etcd-idle=", "yes")
+        whole = site("etcd", node2=with_unit(facts, etcd.UNIT, ActiveState="active"))
+        assert not any(check == "foreign-etcd" for check, _, _ in checks(whole))
+        assert "restart of etcd" in {d.note for d in STORE.drift(whole, "node2")}
+
+    def test_engines_know_every_server(self, site):
+        whole = site("etcd", ", prefix: lab")
+        assert whole.backend.url(whole) == "etcd://192.168.56.11:2379,192.168.56.12:2379,192.168.56.13:2379/lab"
+
+    def test_another_set_of_the_same_servers_is_the_same_store(self, site):
+        moved = with_info(capture("etcd-node2"), ClusterStore="etcd://192.168.56.11:2379")
+        assert not checks(site("etcd", node2=moved))
+        other = with_info(capture("etcd-node2"), ClusterStore="etcd://192.168.56.99:2379")
+        assert ("other-store", "node2", "stop") in checks(site("etcd", node2=other))
+
+    def test_the_leader_is_the_same_on_all(self, site):
+        whole = site("etcd")
+        assert len({whole.backend.leader(facts) for facts in whole.facts.values()} - {""}) == 1
+
+
+class TestZooKeeper:
+    def test_no_leader(self, site):
+        silent = with_http(
+            capture("zookeeper-node2"), "srvr", "This ZooKeeper instance is not currently serving requests\n"
+        )
+        assert differs(site("zookeeper", node2=silent)) == [("ZooKeeper's leader", "waits")]
+
+    def test_numbers_stay(self, inventory):
+        facts = {name: capture(f"zookeeper-{name}") for name in HOSTS}
+        named = inventory(kind="zookeeper")
+        turned = named.model_copy(update={"hosts": dict(reversed(named.hosts.items()))})
+        whole = resolve(turned, facts)[0]
+        assert all(STORE.drift(whole, name) == () for name in HOSTS)
+
+    def test_a_number_that_is_gone_is_given_again(self, site):
+        whole = site("zookeeper", node2=with_file(capture("zookeeper-node2"), zookeeper.MYID, ""))
+        (drift,) = STORE.drift(whole, "node2")
+        assert (drift.what, drift.wanted) == (zookeeper.MYID, "2\n")
+
+    def test_one_tells_that_it_leads(self, site):
+        whole = site("zookeeper")
+        assert sorted(bool(whole.backend.leader(facts)) for facts in whole.facts.values()) == [False, False, True]
+
+    def test_engines_that_it_takes_down_are_refused(self, site):
+        assert {("unfit-engine", name, "stop") for name in HOSTS} <= checks(site("zookeeper"))
+
+    @pytest.mark.parametrize(
+        ("engine", "fit"), [("20.10.5", False), ("17.05.0", False), ("", False), ("17.03.2", True), ("1.13.1", True)]
+    )
+    def test_which_engines(self, site, engine, fit):
+        assert bool(site("zookeeper").backend.unfit(engine)) is not fit
+
+
+class TestOptions:
+    WORDS = ", discovery: {heartbeat: 5, ttl: 15, path: docker/nodes}"
+
+    def wanted(self, site):
+        (drift,) = (d for d in DAEMON.drift(site, "node2") if d.what == DAEMON_JSON)
+        return json.loads(drift.wanted)
+
+    def test_the_file(self, site):
+        assert self.wanted(site("etcd", self.WORDS))["cluster-store-opts"] == {
+            "kv.path": "docker/nodes", "discovery.heartbeat": "5", "discovery.ttl": "15",
+        }  # fmt: skip
+
+    def test_other_options_stay(self, site):
+        text = json.dumps({"cluster-store-opts": {"discovery.ttl": "99", "theirs": "x"}}) + "\n"
+        whole = site("etcd", ", discovery: {ttl: 30}", node2=with_file(capture("etcd-node2"), DAEMON_JSON, text))
+        assert self.wanted(whole)["cluster-store-opts"] == {"discovery.ttl": "30", "theirs": "x"}
+
+    def test_those_of_others_stay_where_the_inventory_has_none(self, site):
+        text = json.loads(capture("etcd-node2").files[DAEMON_JSON])
+        mine = with_file(
+            capture("etcd-node2"), DAEMON_JSON, json.dumps({**text, "cluster-store-opts": {"kv.path": "x"}}) + "\n"
+        )
+        assert DAEMON.drift(site("etcd", node2=mine), "node2") == ()
+
+    @pytest.mark.parametrize(
+        ("names", "told"),
+        [
+            (["kv.certfile"], "silently go without TLS"),
+            (["kv.cacertfile", "kv.keyfile"], "without kv.certfile"),
+            (["kv.cacertfile", "kv.certfile", "kv.keyfile"], "does not speak"),
+        ],
+    )
+    def test_tls_files_that_somebody_else_named(self, site, names, told):
+        text = {"cluster-store-opts": dict.fromkeys(names, "/etc/docker/x.pem")}
+        mine = with_file(capture("etcd-node2"), DAEMON_JSON, json.dumps(text) + "\n")
+        (found,) = (f for f in preflight.run(site("etcd", node2=mine)) if f.check == "store-tls")
+        assert (found.host, found.severity) == ("node2", "stop")
+        assert told in found.what
+
+    def test_what_the_engine_has_read_is_observed(self, site):
+        whole = site("etcd", self.WORDS)
+        wanted = {d.what: d.wanted for d in DAEMON.drift(whole, "node2")}
+        assert ("the running engine's store options", "reload") in differs(whole, step=DAEMON)
+        facts = with_file(capture("etcd-node2"), DAEMON_JSON, wanted[DAEMON_JSON])
+        facts = with_file(facts, ENGINE_DROPIN, wanted[ENGINE_DROPIN])
+        assert differs(site("etcd", self.WORDS, node2=facts), step=DAEMON) == [
+            ("the running engine's store options", "reload")
+        ]
+        facts = with_file(facts, ENGINE_LOADED, wanted[DAEMON_JSON])
+        assert differs(site("etcd", self.WORDS, node2=facts), step=DAEMON) == []
+
+
+class TestExternal:
+    WHERE = "192.168.56.99:2379"
+    WORDS = f", endpoints: ['{WHERE}', '192.168.56.98:2379']"
+    GOOD: ClassVar = {
+        "version": {"etcdserver": "3.5.16"},
+        "leader": {"health": "true"},
+        "keys": {"action": "get", "node": {}},
+    }
+
+    def answered(self, facts, where, **answers):
+        for what, answer in {**self.GOOD, **answers}.items():
+            facts = with_http(facts, f"{what}@{where}", answer)
+        return facts
+
+    def whole(self, site, node2=None, **answers):
+        hosts = {}
+        for name in HOSTS:
+            facts = self.answered(capture(f"etcd-{name}"), "192.168.56.98:2379")
+            hosts[name] = self.answered(facts, self.WHERE, **(answers if name == "node2" else {}))
+        return site("etcd", self.WORDS, **(hosts | ({"node2": node2} if node2 else {})))
+
+    def test_nothing_is_installed_or_judged(self, site):
+        whole = self.whole(site)
+        assert whole.servers == ()
+        assert whole.has_quorum
+        assert all(STORE.drift(whole, name) == () for name in HOSTS)
+        assert "etcd" not in whole.needs("node1")
+        assert 2379 not in whole.backend.ports.tcp
+        assert whole.backend.url(whole) == "etcd://192.168.56.99:2379,192.168.56.98:2379"
+
+    def test_all_is_well(self, site):
+        assert {check for check, _, _ in checks(self.whole(site))} <= {"other-store"}
+
+    @pytest.mark.parametrize(
+        ("answers", "check"),
+        [
+            ({"leader": "000 Connection refused"}, "store-unreachable"),
+            ({"leader": '503 {"health":"false"}'}, "store-no-leader"),
+            ({"keys": "404 404 page not found"}, "store-without-v2"),
+            ({"keys": "403 no"}, "store-forbidden"),
+        ],
+    )
+    def test_one_endpoint_that_is_of_no_use_is_told(self, site, answers, check):
+        assert (check, "node2", "warning") in checks(self.whole(site, **answers))
+
+    def test_no_endpoint_that_is_of_use_stops_the_host(self, site):
+        facts = capture("etcd-node2")
+        for where in (self.WHERE, "192.168.56.98:2379"):
+            facts = self.answered(facts, where, leader="000 timeout")
+        found = checks(self.whole(site, node2=facts))
+        assert ("store-unreachable", "node2", "stop") in found
+        assert not any(host == "node1" and check.startswith("store-") for check, host, _ in found)
