@@ -148,7 +148,7 @@ def test_a_server_that_is_not_there_is_told_once(problems: Callable[..., list[st
 
 def test_all_is_told_together(problems: Callable[..., list[str]]) -> None:
     found = problems(
-        cluster="cluster: Lab", ssh="ssh: {user: !env UNSET, port: !file nowhere}", store="store: {kind: etcd}"
+        cluster="cluster: Lab", ssh="ssh: {user: !env UNSET, port: !file nowhere}", store="store: {kind: redis}"
     )
     assert [line.split(": ")[0:2] for line in found] == [
         ["1:10", "cluster"],

@@ -113,3 +113,12 @@ def test_refused_with_its_line_and_its_cure(
 )
 def test_accepted(loaded: Callable[..., object], words: str) -> None:
     loaded(store=f"store: {{{words}}}")
+
+
+def test_values_from_outside_are_not_shown(problems: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHERE", "192.0.2.7:2379")
+    monkeypatch.setenv("TTL", "17")
+    store = "store: {kind: etcd, endpoints: [!env WHERE, !env WHERE], discovery: {heartbeat: 18, ttl: !env TTL}}"
+    found = problems(store=store)
+    assert len(found) == 2
+    assert not any("192.0.2.7" in line or "17" in line.partition(": ")[2] for line in found)
