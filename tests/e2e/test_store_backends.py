@@ -1,4 +1,7 @@
-"""What every backend promises, on the real thing: three servers on three hosts, that lose one, then two, and come back."""
+"""The contract of every backend, on the real thing: three servers on three hosts, that lose one, then two, and come back.
+
+Here and not beside the other contracts, because all tests with labs share them.
+"""
 
 from __future__ import annotations
 
