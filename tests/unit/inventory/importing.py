@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from provisioner.inventory import Inventory
     from provisioner.inventory.importers import Found
 
-HERE = Here("me", Path("/nowhere/.ssh"), Path("/work"), lambda path: "missing" not in path)
+HERE = Here("me", Path("/nowhere/.ssh"), Path("/srv"), lambda path: "missing" not in path)
 
 
 def sound(found: Found, folder: Path, kind: str = "tool") -> tuple[Inventory, str]:

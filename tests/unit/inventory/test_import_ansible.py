@@ -368,9 +368,9 @@ def test_a_group_of_higher_priority_wins_among_equals() -> None:
 
 def test_ansible_cfg() -> None:
     text = "[defaults]\ninventory = ./hosts.ini, other/ ; two\nremote_user=ops\nremote_port = 2200\nprivate_key_file=~/k\nhost_key_checking = False\n[ssh_connection]\nx=%d\n"
-    defaults = configured(text, Path("/work/ansible.cfg"), "me")
+    defaults = configured(text, Path("/srv/ansible.cfg"), "me")
     assert defaults == Defaults(
-        "me", (Path("/work/hosts.ini"), Path("/work/other")), "ops", "2200", "~/k", "accept-new"
+        "me", (Path("/srv/hosts.ini"), Path("/srv/other")), "ops", "2200", "~/k", "accept-new"
     )
     (machine,) = parsed("h\n", "hosts", defaults=defaults).machines
     assert (machine.user, machine.port, machine.key, machine.host_keys) == ("ops", "2200", "~/k", "accept-new")

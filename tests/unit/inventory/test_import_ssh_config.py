@@ -108,7 +108,7 @@ LINES: dict[str, tuple[str, dict[str, str]]] = {
     "windows lines": ("User u\r\nPort 5\r", {"user": "u", "port": "5"}),
     "percent": ("HostName a%%b-%h", {"address": "a%b-h"}),
     "tokens": ("User u\nIdentityFile %d/.ssh/%r@%h-%u-%%", {"key": "~/.ssh/u@h-me-%"}),
-    "key beside": ("IdentityFile keys/a", {"key": "/work/keys/a"}),
+    "key beside": ("IdentityFile keys/a", {"key": "/srv/keys/a"}),
     "first key that is there": ("IdentityFile /missing\nIdentityFile /k", {"key": "/k"}),
     "no key": ("IdentityFile none\nIdentityFile /k", {"key": ""}),
     "no key checks": ("StrictHostKeyChecking no", {"host_keys": "accept-new"}),
