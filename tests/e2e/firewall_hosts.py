@@ -178,7 +178,7 @@ def ssh_all_along(hosts: Hosts, host: str) -> Iterator[None]:
         session.wait()
     assert not failures
     assert len(gaps) > 3
-    assert max(gaps) < 1.0
+    assert max(gaps) < 3.0  # seconds: one lost packet is tried again after one, on a busy machine it takes as long by itself
 
 
 @contextlib.contextmanager

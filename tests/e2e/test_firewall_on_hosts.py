@@ -10,6 +10,7 @@ import pytest
 
 from provisioner import render
 from provisioner.steps.firewall import Firewall
+from provisioner.stores.consul import Consul
 from provisioner.system import firewall
 from tests.e2e.firewall_hosts import ECHO, OTHER, OURS, TCP, Hosts, eventually, ssh_all_along, without_loss
 
@@ -234,7 +235,7 @@ def test_firewalld_and_its_restart(hosts_of):
     hosts = hosts_of(2, images={"node1": "bare"})
     install = "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y firewalld nftables iptables python3-minimal"
     hosts.sh("node1", install + " >/dev/null 2>&1 && systemctl enable -q --now firewalld && firewall-cmd -q --state")
-    assert firewall.other_managers(hosts.site().facts["node1"]) == ("firewalld",)
+    assert firewall.other_managers(hosts.site().facts["node1"], Consul.ports) == ("firewalld",)
     hosts.echo("node1")
     address = hosts.lab.address("node1")
     assert hosts.reaches("node2", address) == set()
@@ -255,7 +256,7 @@ def test_ufw(hosts_of):
     hosts.sh(
         "node1", install + " >/dev/null 2>&1 && ufw allow 22/tcp && ufw --force enable && systemctl enable -q --now ufw"
     )
-    assert firewall.other_managers(hosts.site().facts["node1"]) == ("ufw",)
+    assert firewall.other_managers(hosts.site().facts["node1"], Consul.ports) == ("ufw",)
     hosts.echo("node1")
     address = hosts.lab.address("node1")
     hosts.apply()
