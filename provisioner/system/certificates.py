@@ -1,0 +1,254 @@
+"""Certificates for the cluster's own servers: an authority of its own, and one certificate for each host. Pure: PEM texts.
+
+What is on hosts and still fits is kept: `fault` says why something does not. Keys are EC P-256; a host's certificate is
+good for servers and clients alike, since the members of a store are both. `cryptography` is loaded when it is needed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address, ip_address
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+AUTHORITY_DAYS, DAYS, RENEW_DAYS = 3650, 730, 60
+_BEFORE = timedelta(days=1)  # a new certificate is good on hosts whose clock is a little behind
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A certificate and its private key, both PEM."""
+
+    certificate: str
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a certificate says. names: DNS names. ends: when it is no longer valid. fingerprint: SHA-256, hexadecimal."""
+
+    subject: str
+    issuer: str
+    names: frozenset[str]
+    addresses: frozenset[str]
+    ends: datetime
+    authority: bool
+    fingerprint: str
+
+
+def authority(name: str, *, days: int = AUTHORITY_DAYS) -> Pair:
+    """A new authority that signs the certificates of hosts, and nothing below them."""
+    from cryptography import x509
+
+    key = _new_key()
+    subject = _name(name)
+    builder = _builder(subject, subject, key.public_key(), days)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    builder = builder.add_extension(_usage(authority=True), critical=True)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    return _signed(builder, key, key)
+
+
+def issue(signer: Pair, name: str, *, names: Iterable[str], addresses: Iterable[str | IPv4Address], days: int = DAYS) -> Pair:
+    """A new certificate for a host, with these DNS names and IP addresses. Raises ValueError on a signer that is none."""
+    from cryptography import x509
+
+    above, above_key = x509.load_pem_x509_certificate(signer.certificate.encode()), _key(signer.key)
+    key = _new_key()
+    builder = _builder(_name(name), above.subject, key.public_key(), days)
+    alternative = [
+        *(x509.DNSName(word) for word in sorted(set(names))),
+        *(x509.IPAddress(address) for address in sorted({ip_address(str(word)) for word in addresses}, key=str)),
+    ]
+    usage = [x509.ObjectIdentifier("1.3.6.1.5.5.7.3.1"), x509.ObjectIdentifier("1.3.6.1.5.5.7.3.2")]  # server, client
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    builder = builder.add_extension(_usage(authority=False), critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
+    builder = builder.add_extension(x509.SubjectAlternativeName(alternative), critical=False)
+    builder = builder.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(above_key.public_key()), critical=False
+    )
+    return _signed(builder, key, above_key)
+
+
+def told(certificate: str) -> Told | None:
+    """What the first certificate in a PEM text says; None where there is none that can be read."""
+    found = _certificate(certificate)
+    return None if found is None else _told(found)
+
+
+def each(bundle: str) -> list[str]:
+    """The certificates of a text with several, one after the other."""
+    return [pem.rstrip("\n") + "\n" for pem in _PEM.findall(bundle)]
+
+
+def belongs(certificate: str, key: str) -> bool:
+    """Whether a private key is that of the certificate."""
+    found = _certificate(certificate)
+    try:
+        return found is not None and found.public_key() == _key(key).public_key()
+    except ValueError:
+        return False
+
+
+def signed_by(certificate: str, authorities: Sequence[str]) -> bool:
+    """Whether one of these authorities' certificates has signed it."""
+    found = _certificate(certificate)
+    return found is not None and any(_directly(found, above) for pem in authorities if (above := _certificate(pem)))
+
+
+def fault(
+    pair: Pair,
+    authorities: Sequence[str],
+    *,
+    now: datetime | float,
+    names: Iterable[str] = (),
+    addresses: Iterable[str | IPv4Address] = (),
+    renew_days: int = RENEW_DAYS,
+) -> str:
+    """Why what a host has must be made anew; "" where it still fits, which also is where it has more names than asked.
+
+    now: the host's clock, as a time or in seconds since 1970.
+    """
+    moment = now if isinstance(now, datetime) else datetime.fromtimestamp(now, UTC)
+    says = told(pair.certificate)
+    if says is None:
+        return "no certificate"
+    if not belongs(pair.certificate, pair.key):
+        return "its key is another's"
+    if not signed_by(pair.certificate, authorities):
+        return "signed by another authority"
+    missing = (set(names) - says.names) | ({str(address) for address in addresses} - says.addresses)
+    if missing:
+        return "without " + ", ".join(sorted(missing))
+    return _ending(says, moment, renew_days)
+
+
+def authority_fault(pair: Pair, *, now: datetime | float, renew_days: int = RENEW_DAYS) -> str:
+    """The same of an authority: why it can't sign what is needed."""
+    moment = now if isinstance(now, datetime) else datetime.fromtimestamp(now, UTC)
+    says = told(pair.certificate)
+    if says is None or not says.authority:
+        return "no authority's certificate"
+    return _ending(says, moment, renew_days) if belongs(pair.certificate, pair.key) else "its key is another's"
+
+
+def _ending(says: Told, moment: datetime, renew_days: int) -> str:
+    return f"ends on {says.ends:%Y-%m-%d}" if says.ends - moment < timedelta(days=renew_days) else ""
+
+
+def _certificate(pem: str) -> x509.Certificate | None:
+    from cryptography import x509
+
+    try:
+        return x509.load_pem_x509_certificate(pem.encode())
+    except ValueError:
+        return None
+
+
+def _told(found: x509.Certificate) -> Told:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+
+    def extension(kind: type[x509.ExtensionType]) -> x509.ExtensionType | None:
+        try:
+            return found.extensions.get_extension_for_class(kind).value
+        except x509.ExtensionNotFound:
+            return None
+
+    names, constraints = extension(x509.SubjectAlternativeName), extension(x509.BasicConstraints)
+    alternative = names if isinstance(names, x509.SubjectAlternativeName) else None
+    return Told(
+        subject=found.subject.rfc4514_string(),
+        issuer=found.issuer.rfc4514_string(),
+        names=frozenset(alternative.get_values_for_type(x509.DNSName) if alternative else ()),
+        addresses=frozenset(str(ip) for ip in (alternative.get_values_for_type(x509.IPAddress) if alternative else ())),
+        ends=found.not_valid_after_utc,
+        authority=isinstance(constraints, x509.BasicConstraints) and constraints.ca,
+        fingerprint=found.fingerprint(hashes.SHA256()).hex(),
+    )
+
+
+def _directly(found: x509.Certificate, above: x509.Certificate) -> bool:
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        found.verify_directly_issued_by(above)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _new_key() -> ec.EllipticCurvePrivateKey:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def _key(pem: str) -> ec.EllipticCurvePrivateKey:
+    """A private key. Raises ValueError, which never holds any of it."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    try:
+        key = serialization.load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError("it is no private key that can be read") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("it is no EC key")  # noqa: TRY004  of a text's content, as above
+    return key
+
+
+def _name(name: str) -> x509.Name:
+    from cryptography import x509
+
+    return x509.Name([x509.NameAttribute(x509.ObjectIdentifier("2.5.4.3"), name[:64])])  # common name
+
+
+def _usage(*, authority: bool) -> x509.KeyUsage:
+    from cryptography import x509
+
+    return x509.KeyUsage(
+        digital_signature=not authority,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, days: int) -> x509.CertificateBuilder:
+    from cryptography import x509
+
+    now = datetime.now(UTC).replace(microsecond=0)
+    return x509.CertificateBuilder(
+        subject_name=subject,
+        issuer_name=issuer,
+        public_key=public,
+        serial_number=x509.random_serial_number(),
+        not_valid_before=now - _BEFORE,
+        not_valid_after=now + timedelta(days=days),
+    )
+
+
+def _signed(builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey) -> Pair:
+    from cryptography.hazmat.primitives import hashes, serialization
+
+    certificate = builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+    plain = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return Pair(certificate, plain.decode())
