@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contenders import ALL, HERE, OURS, Contender, environment
+from contenders import ALL, HERE, OURS, OWN, Contender, environment
 
 from provisioner.errors import ProvisionerError
 from provisioner.lab import Lab
@@ -228,6 +228,7 @@ def targets(hosts: int, figures: Figures) -> list[Target]:
             ("first up : raw script", figures.ratio(("ours", "first"), ("raw", "first")), 1.3, "x"),
             ("second up : first up", figures.ratio(("ours", "second"), ("ours", "first")), 0.25, "x"),
             ("plan", plan, 0.8, "s"),
+            *((f"second up on {name} : on Consul", figures.ratio((name, "second"), ("ours", "second")), 1.2, "x") for name in OWN),
         ]
     return [Target(text, found, limit, unit) for text, found, limit, unit in wanted if found is not None]
 

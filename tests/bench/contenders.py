@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,9 +35,31 @@ class Contender:
 
 
 def ours(lab: Lab, folder: Path) -> Contender:
-    inventory = folder / "ours.yml"
-    inventory.write_text(lab.inventory())
-    return Contender("ours", [str(OURS), "up", str(inventory)], [str(OURS), "plan", str(inventory)])
+    return _ours("ours", lab.inventory(), folder)
+
+
+def etcd(lab: Lab, folder: Path) -> Contender:
+    """The same on etcd, which is installed and has never been started."""
+    install = (
+        "command -v etcd >/dev/null || { systemctl mask etcd && apt-get -qq update &&"
+        " apt-get -qq install --no-install-recommends etcd-server; systemctl unmask etcd; } >/dev/null 2>&1"
+    )
+    return _ours("etcd", _with(lab, "store: {kind: etcd}"), folder, prepare=install)
+
+
+def swarm(lab: Lab, folder: Path) -> Contender:
+    return _ours("swarm", _with(lab, "control_plane: swarm"), folder)
+
+
+def _ours(name: str, inventory: str, folder: Path, prepare: str = "") -> Contender:
+    path = folder / f"{name}.yml"
+    path.write_text(inventory)
+    return Contender(name, [str(OURS), "up", str(path)], [str(OURS), "plan", str(path)], prepare=prepare)
+
+
+def _with(lab: Lab, instead: str) -> str:
+    """The lab's own inventory with this line in the place of its store."""
+    return re.sub(r"(?m)^store: .*$", instead, lab.inventory())
 
 
 def raw(lab: Lab, folder: Path) -> Contender:
@@ -84,7 +107,10 @@ def ansible(lab: Lab, folder: Path) -> Contender:
     return Contender("ansible", command, [*command, "--check"], prepare=python, environment=settings)
 
 
-ALL: dict[str, Callable[[Lab, Path], Contender]] = {"ours": ours, "raw": raw, "pyinfra": pyinfra, "ansible": ansible}
+ALL: dict[str, Callable[[Lab, Path], Contender]] = {
+    "ours": ours, "raw": raw, "pyinfra": pyinfra, "ansible": ansible, "etcd": etcd, "swarm": swarm,
+}  # fmt: skip
+OWN = ("etcd", "swarm")  # ours too, on other stores and control planes
 
 
 def environment(contender: Contender) -> dict[str, str]:
