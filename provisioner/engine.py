@@ -71,15 +71,15 @@ class Run:
 
     def plan(self) -> None:
         """What differs, step by step, on the hosts that live."""
-        for step in STEPS:
+        for step in self._steps():
             began = time.monotonic()
             self._end(step, [outcome(step, self.site, name) for name in self.site.live], began)
 
     def converge(self) -> None:
         """Repairs what differs. Nothing is locked or written where nothing differs."""
-        if any(outcome(step, self.site, name).drifts for step in STEPS for name in self.site.live):
+        if any(outcome(step, self.site, name).drifts for step in self._steps() for name in self.site.live):
             self._lock()
-        for step in STEPS:
+        for step in self._steps():
             self._converge(step)
             if not self._may_go_on():
                 break
@@ -123,6 +123,9 @@ class Run:
             errors=tuple(self.errors),
             lost=dict(self.session.lost),
         )
+
+    def _steps(self) -> list[Step]:
+        return [step for step in STEPS if step.name not in self.site.plane.unused]
 
     def _drop_unfit(self) -> bool:
         """Hosts with a finding that stops them drop out; a finding about the whole cluster stops all."""

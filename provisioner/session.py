@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from provisioner import stores
+from provisioner import controlplane
 from provisioner.errors import ProvisionerError, StepFailed
 from provisioner.model import HostChanged, Outcome, PhaseBegan, PhaseEnded, State
 from provisioner.parallel import each
@@ -75,7 +75,7 @@ class Session:
 
     def script(self, only: tuple[str, ...]) -> str:
         """What reads these sections of the facts."""
-        return reading.script(stores.of(self.inventory.store).sought, only)
+        return reading.script(controlplane.sought(self.inventory), only)
 
     def lock(self, names: Iterable[str], owner: str) -> list[str]:
         """Takes the lock of every host; the errors of those that can't be had.

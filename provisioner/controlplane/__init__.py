@@ -8,18 +8,23 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from provisioner import stores
+from provisioner.controlplane.kv import Kv
 from provisioner.model import Finding
 from provisioner.stores.base import literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from provisioner.controlplane.base import ControlPlane
     from provisioner.inventory import Inventory
     from provisioner.stores.base import Backend
     from provisioner.system.facts import Facts
+    from provisioner.system.firewall import Ports
+    from provisioner.system.reading import Sought
 
 # Interfaces that the engine or libvirt makes for itself: never part of the underlay. A br-lan or br-ex may be.
 _ENGINE_INTERFACE = re.compile(r"(docker|veth|virbr).*|br-[0-9a-f]{12}|lo")
+_PLANES: Mapping[str, ControlPlane] = {"kv": Kv()}
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,8 @@ class Site:
     """The cluster: what is wanted of it, and what its hosts were last found to be.
 
     advertise: host -> its address on the underlay; also of hosts that did not answer, where the inventory tells it.
-    servers: the hosts that run the store's servers. live: the hosts that answered and have not dropped out.
+    servers: the hosts whose majority the control plane needs: the store's servers.
+    live: the hosts that answered and have not dropped out. control: the name of the control plane.
     """
 
     inventory: Inventory
@@ -35,6 +41,16 @@ class Site:
     advertise: Mapping[str, IPv4Address]
     servers: tuple[str, ...]
     live: tuple[str, ...]
+    control: str = "kv"
+
+    @property
+    def plane(self) -> ControlPlane:
+        return _PLANES[self.control]
+
+    @property
+    def ports(self) -> Ports:
+        """What passes between the hosts."""
+        return self.plane.ports(self.inventory)
 
     def peers(self, host: str) -> tuple[IPv4Address, ...]:
         """The underlay addresses of all other hosts, sorted.
@@ -62,18 +78,17 @@ class Site:
 
     @property
     def backend(self) -> Backend:
-        """The store's."""
+        """The store's, in kv."""
         return stores.of(self.inventory.store)
 
     def needs(self, host: str) -> dict[str, str]:
         """Program -> its package (Debian's and Ubuntu's names), of all that a host is to have."""
-        backend = self.backend
-        store = {backend.program: backend.package} if backend.runs_on(self, host) else {}
-        return {"dockerd": "docker.io", **store, "iptables": "iptables", "perl": "perl-base"}
+        own = self.plane.packages(self, host)
+        return {"dockerd": "docker.io", **own, "iptables": "iptables", "perl": "perl-base"}
 
     @property
     def quorum(self) -> int:
-        """How many servers must live for the store to have a leader; none where others look after it."""
+        """How many servers must live for there to be a leader; none where others look after it."""
         return len(self.servers) // 2 + 1 if self.servers else 0
 
     @property
@@ -81,41 +96,25 @@ class Site:
         return sum(name in self.live for name in self.servers) >= self.quorum
 
 
+def sought(inventory: Inventory) -> Sought:
+    """What is read on every host for the control plane."""
+    return _PLANES["kv"].sought(inventory)
+
+
 def resolve(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[Site, list[Finding]]:
     """The site, and what stands in its way: hosts without an advertised address have a finding and no address."""
-    advertise, findings = advertised(inventory, facts)
-    external = bool(inventory.store.endpoints)
-    servers = () if external else inventory.store.servers or _servers(inventory, facts, advertise)
+    plane = _PLANES["kv"]
+    advertise, findings = advertised(inventory, facts, plane)
+    servers = plane.servers(inventory, facts, advertise)
     live = tuple(name for name in inventory.hosts if name in facts)
-    return Site(inventory, facts, advertise, tuple(servers), live), findings
-
-
-def _servers(
-    inventory: Inventory, facts: Mapping[str, Facts], advertise: Mapping[str, IPv4Address]
-) -> tuple[str, ...]:
-    """1 server for up to 2 hosts, 3 for 3 or 4, else 5; hosts that are servers already stay so, all of them.
-
-    Without the second rule a host written above the others would move a server, and with it the store's data; and
-    after a third host was taken out of the inventory, one server of the other two would go too, and the quorum with it.
-    """
-    names = list(inventory.hosts)
-    backend = stores.of(inventory.store)
-    peers = backend.peers(facts)
-    already = [
-        name for name in names if advertise.get(name) in peers or (name in facts and backend.was_server(facts[name]))
-    ]
-    if already and not backend.grows:
-        return tuple(already)
-    others = [name for name in names if name not in already]
-    chosen = already + others[: max(0, len(inventory.servers) - len(already))]
-    return tuple(name for name in names if name in chosen)
+    return Site(inventory, facts, advertise, servers, live, plane.name), findings
 
 
 def advertised(
-    inventory: Inventory, facts: Mapping[str, Facts]
+    inventory: Inventory, facts: Mapping[str, Facts], plane: ControlPlane
 ) -> tuple[dict[str, IPv4Address], list[Finding]]:
     """Each host's address on the network that the hosts share, always a literal."""
-    shared, remembered = _shared_network(facts), stores.of(inventory.store).remembered(facts)
+    shared, remembered = _shared_network(facts), plane.remembered(inventory, facts)
     found: dict[str, IPv4Address] = {}
     findings = []
     for name in inventory.hosts:

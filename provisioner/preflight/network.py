@@ -119,9 +119,9 @@ def port_taken(site: Site) -> Iterator[Finding]:
 def other_firewall(site: Site) -> Iterator[Finding]:
     """A manager of rules that may drop ours when it reloads; the next run puts them back."""
     for name in site.live:
-        for manager in firewall.other_managers(site.facts[name], site.backend.ports):
+        for manager in firewall.other_managers(site.facts[name], site.ports):
             what = f"{manager} manages the firewall: reloading it may drop the cluster's rules"
-            ports = ", ".join(str(port) for port in site.backend.ports.tcp)
+            ports = ", ".join(str(port) for port in site.ports.tcp)
             cure = f"open 4789/udp and {ports} between the hosts there too, or run `provisioner up` after a reload"
             yield Finding("other-firewall", name, what, cure, Severity.WARNING)
 

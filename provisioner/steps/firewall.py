@@ -30,7 +30,7 @@ class Firewall:
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         port = site.inventory.target(host).port
-        if port in site.backend.ports.tcp:
+        if port in site.ports.tcp:
             raise StepFailed(
                 f"SSH is reached on port {port}, which belongs to the cluster and would be closed to you",
                 host=host,
@@ -38,7 +38,7 @@ class Firewall:
                 cure="let sshd listen on another port and set `port` of this host",
             )
         facts = site.facts[host]
-        plan = firewall.plan(facts, site.peers(host), site.backend.ports)
+        plan = firewall.plan(facts, site.peers(host), site.ports)
         drift = [
             Drift(f"rules of {rules.backend}", rules.found, rules.wanted, is_file=True)
             for rules in plan.rules
@@ -59,12 +59,12 @@ class Firewall:
         return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
-        plan = firewall.plan(site.facts[host], site.peers(host), site.backend.ports)
+        plan = firewall.plan(site.facts[host], site.peers(host), site.ports)
         files = _files(plan)
         used = {"iptables": plan.iptables, "ip6tables": plan.ip6tables, "nft": plan.nft_own}
         script = render.script(
             "firewall-step.sh.j2",
-            closed=site.backend.ports.tcp,
+            closed=site.ports.tcp,
             programs=[name for name, rules in used.items() if rules],
             script_path=firewall.SCRIPT,
             script=files[firewall.SCRIPT],

@@ -37,7 +37,7 @@ class Networks:
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
         missing = [n for n in site.inventory.networks.values() if not _seen(site, n.name)]
-        if not missing or host != site.live[0]:
+        if not missing or host != site.plane.creator(site):
             return None
         networks = [{"name": network.name, "arguments": _arguments(network, _mtu(site, network))} for network in missing]
         text = "creating " + ", ".join(network.name for network in missing)
@@ -56,9 +56,11 @@ def _drift(site: Site, host: str, network: Network) -> list[Drift]:
     wanted = f"{network.driver} {network.subnet}"
     found = facts.networks.get(network.name)
     if found is None:
-        joined = bool(facts.engine.get("ClusterStore"))
+        joined = site.plane.joined(facts)
+        if joined and not site.plane.lists(facts):
+            return []
         return [Drift(f"network {network.name}", "absent" if joined else "", wanted, pending=not joined)]
-    _refuse_other(host, network, found)
+    _refuse_other(host, network, found, site.plane.scope)
     ids = {site.facts[name].networks.get(network.name, found)["Id"] for name in site.live}
     if len(ids) > 1 or "+" in found["Id"]:
         raise StepFailed(
@@ -70,13 +72,14 @@ def _drift(site: Site, host: str, network: Network) -> list[Drift]:
     return []
 
 
-def _refuse_other(host: str, network: Network, found: Mapping[str, Any]) -> None:
+def _refuse_other(host: str, network: Network, found: Mapping[str, Any], scope: str) -> None:
     """A network of that name but of another kind is never changed: containers may live on it."""
     pools = (found.get("IPAM") or {}).get("Config") or ()
     subnets, gateways, ranges = (", ".join(pool.get(key, "") for pool in pools) for key in _POOL)
     mtu = (found.get("Options") or {}).get(_MTU)
     for what, is_, wanted in (
         ("driver", found["Driver"], network.driver),
+        ("scope", found.get("Scope"), scope),
         ("subnet", subnets, str(network.subnet)),
         ("gateway", gateways, str(network.gateway or gateways)),
         ("address range", ranges, str(network.ip_range or ranges)),

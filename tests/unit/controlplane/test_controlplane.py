@@ -8,6 +8,7 @@ import pytest
 from captured import HOSTS, capture, with_file, with_http, with_raw
 
 from provisioner.controlplane import advertised, resolve
+from provisioner.controlplane.kv import Kv
 from provisioner.controlplane.summary import summaries
 from provisioner.stores.consul import JSON as CONSUL_JSON
 from provisioner.stores.consul import Consul
@@ -19,7 +20,7 @@ SETTLED = {name: capture(f"settled-{name}") for name in HOSTS}
 
 
 def told(inventory, facts):
-    found, findings = advertised(inventory, facts)
+    found, findings = advertised(inventory, facts, Kv())
     return [str(address) for address in found.values()], [(f.check, f.host, f.what) for f in findings]
 
 

@@ -1,0 +1,90 @@
+"""What a control plane is: the way in which the engines of a cluster come to share their overlay networks.
+
+It says what is read, opened, installed and put into the engine's files; it runs nothing. Which steps there are, and their
+order, is told in steps/__init__.py: all of them run, but for those that a control plane has no use for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from ipaddress import IPv4Address
+
+    from provisioner.controlplane import Site
+    from provisioner.inventory import Inventory
+    from provisioner.model import Drift
+    from provisioner.system.facts import Facts
+    from provisioner.system.firewall import Ports
+    from provisioner.system.reading import Sought
+
+
+@dataclass(frozen=True)
+class EngineFiles:
+    """What a control plane wants of the engine on one host.
+
+    settings: keys of daemon.json. files: path -> text of what is beside it. units: those to be enabled at boot.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    units: tuple[str, ...] = ("docker.service",)
+
+
+class ControlPlane(Protocol):
+    """One control plane; without a state of its own.
+
+    name: as in inventories. unused: the names of the steps that it has no use for.
+    scope: that of its overlay networks, as the engine's API names it.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def unused(self) -> frozenset[str]: ...
+    @property
+    def scope(self) -> str: ...
+
+    def sought(self, inventory: Inventory) -> Sought:
+        """What is read for it on every host, beside all that is read anyway."""
+        ...
+
+    def ports(self, inventory: Inventory) -> Ports:
+        """What passes between the hosts."""
+        ...
+
+    def packages(self, site: Site, host: str) -> dict[str, str]:
+        """Program -> its package, of what it needs beside the engine."""
+        ...
+
+    def servers(
+        self, inventory: Inventory, facts: Mapping[str, Facts], advertise: Mapping[str, IPv4Address]
+    ) -> tuple[str, ...]:
+        """The hosts whose majority it needs; none where others look after them."""
+        ...
+
+    def remembered(self, inventory: Inventory, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
+        """Host -> its address as the other hosts remember it."""
+        ...
+
+    def engine(self, site: Site, host: str) -> EngineFiles:
+        """What is wanted of the engine's files. Raises StepFailed where this engine must not get them."""
+        ...
+
+    def running(self, site: Site, host: str) -> list[Drift]:
+        """What the running engine, one that answers, is still to take up of that: with the note "reload", "restart" or "waits"."""
+        ...
+
+    def joined(self, facts: Facts) -> bool:
+        """Whether this host's engine takes part, so that it knows which networks there are."""
+        ...
+
+    def creator(self, site: Site) -> str:
+        """The live host on which networks are made; "" where there is none yet."""
+        ...
+
+    def lists(self, facts: Facts) -> bool:
+        """Whether this host's engine lists every overlay network, used on it or not."""
+        ...

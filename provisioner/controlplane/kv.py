@@ -1,0 +1,149 @@
+"""kv: the engines share an external store (cluster-store), which engines up to 20.10 can.
+
+Sources: moby v20.10 daemon/reload.go and libnetwork's controller: an engine without a store takes one up on SIGHUP, so no
+container stops; a changed store or address needs a restart, although `docker info` shows the new value after SIGHUP too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from provisioner import render, stores
+from provisioner.controlplane.base import EngineFiles
+from provisioner.errors import StepFailed
+from provisioner.model import Drift
+from provisioner.stores.base import json_object
+from provisioner.system import gossip
+from provisioner.system.daemon_json import parse
+from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN, ENGINE_LOADED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from ipaddress import IPv4Address
+
+    from provisioner.controlplane import Site
+    from provisioner.inventory import Inventory
+    from provisioner.system.facts import Facts
+    from provisioner.system.firewall import Ports
+    from provisioner.system.reading import Sought
+
+_ADVERTISED_PORT = 2376  # a placeholder: only the address matters to the overlay (libnetwork)
+
+
+class Kv:
+    name = "kv"
+    unused: frozenset[str] = frozenset()
+    scope = "global"
+
+    def sought(self, inventory: Inventory) -> Sought:
+        return stores.of(inventory.store).sought
+
+    def ports(self, inventory: Inventory) -> Ports:
+        return stores.of(inventory.store).ports
+
+    def packages(self, site: Site, host: str) -> dict[str, str]:
+        backend = site.backend
+        return {backend.program: backend.package} if backend.runs_on(site, host) else {}
+
+    def servers(
+        self, inventory: Inventory, facts: Mapping[str, Facts], advertise: Mapping[str, IPv4Address]
+    ) -> tuple[str, ...]:
+        """The store's. 1 for up to 2 hosts, 3 for 3 or 4, else 5; hosts that are servers already stay so, all of them.
+
+        Without the second rule a host written above the others would move a server, and with it the store's data; and
+        after a third host was taken out of the inventory, one server of the other two would go too, and the quorum with it.
+        """
+        if inventory.store.endpoints:
+            return ()
+        if inventory.store.servers:
+            return inventory.store.servers
+        names = list(inventory.hosts)
+        backend = stores.of(inventory.store)
+        peers = backend.peers(facts)
+        already = [
+            name for name in names if advertise.get(name) in peers or (name in facts and backend.was_server(facts[name]))
+        ]
+        if already and not backend.grows:
+            return tuple(already)
+        others = [name for name in names if name not in already]
+        chosen = already + others[: max(0, len(inventory.servers) - len(already))]
+        return tuple(name for name in names if name in chosen)
+
+    def remembered(self, inventory: Inventory, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
+        return stores.of(inventory.store).remembered(facts)
+
+    def engine(self, site: Site, host: str) -> EngineFiles:
+        """How the engine starts, and how it meets the others then."""
+        _refuse_unfit(site, host)
+        own = site.advertise[host]
+        others = sorted(address for name, address in site.advertise.items() if name != host)
+        waiting = site.backend.waiting(site, host)
+        loaded = ENGINE_LOADED if _options(site) else ""
+        files = {
+            ENGINE_DROPIN: render.text("docker-dropin.conf.j2", waiting=waiting, loaded=loaded),
+            **waiting.files,
+            gossip.PROGRAM: render.text("gossip.pl"),
+            gossip.UNIT_FILE: render.text("gossip.service.j2", program=gossip.PROGRAM, addresses=[own, *others]),
+        }
+        return EngineFiles(_settings(site, host), files, ("docker.service", gossip.UNIT))
+
+    def running(self, site: Site, host: str) -> list[Drift]:
+        """What the running engine is to do about its store."""
+        facts, wanted = site.facts[host], _settings(site, host)
+        info = facts.engine
+        found = {"cluster-store": info.get("ClusterStore", ""), "cluster-advertise": info.get("ClusterAdvertise", "")}
+        if any(found[key] != wanted[key] for key in found):
+            note = "restart" if found["cluster-store"] else "reload"
+            return [Drift("the running engine's store", found["cluster-store"] or "none", wanted["cluster-store"], note=note)]
+        options, loaded = wanted.get("cluster-store-opts"), facts.files.get(ENGINE_LOADED, "")
+        if options and json_object(loaded).get("cluster-store-opts") != options:
+            return [Drift("the running engine's store options", "not these", _told(options), note="reload")]
+        if ("tcp", gossip.PORT) not in {(protocol, port) for protocol, port, _ in facts.ports}:
+            return [Drift("gossip on 7946", "not listening", "listening", note="waits")]
+        return []
+
+    def joined(self, facts: Facts) -> bool:
+        return bool(facts.engine.get("ClusterStore"))
+
+    def creator(self, site: Site) -> str:
+        return next(iter(site.live), "")
+
+    def lists(self, facts: Facts) -> bool:
+        return True
+
+
+def _refuse_unfit(site: Site, host: str) -> None:
+    """An engine that was installed by this very run was not there for the checks before it."""
+    facts = site.facts[host]
+    if "dockerd" not in facts.programs or facts.store_driver:
+        return
+    raise StepFailed(
+        f"its engine {facts.engine_version} can't use {site.backend.title}: with the store in daemon.json it would not start again",
+        host=host,
+        tried="looking into the engine's program for the store's driver; daemon.json was not touched",
+        cure="use Debian 11's docker.io 20.10.5 or Docker's own 20.10",
+    )
+
+
+def _settings(site: Site, host: str) -> dict[str, Any]:
+    """The keys of daemon.json that are ours (dockerd's reference, 20.10). Of the store's options only those we name are."""
+    ours = {
+        "cluster-store": site.backend.url(site),
+        "cluster-advertise": f"{site.advertise[host]}:{_ADVERTISED_PORT}",
+    }
+    options = _options(site)
+    if not options:
+        return ours
+    found = parse(host, site.facts[host].files.get(DAEMON_JSON, "")).get("cluster-store-opts")
+    return ours | {"cluster-store-opts": {**(found if isinstance(found, dict) else {}), **options}}
+
+
+def _options(site: Site) -> dict[str, str]:
+    """cluster-store-opts: texts by name. Those that the inventory leaves out are the engine's own to choose."""
+    asked = site.inventory.store.discovery
+    found = {"kv.path": asked.path, "discovery.heartbeat": asked.heartbeat, "discovery.ttl": asked.ttl}
+    return {name: str(value) for name, value in found.items() if value}
+
+
+def _told(options: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in options.items())
