@@ -17,6 +17,7 @@ from provisioner.controlplane import Site, resolve
 from provisioner.controlplane.summary import summaries
 from provisioner.converge import Convergence, outcome
 from provisioner.model import Outcome, PhaseBegan, PhaseEnded, ProofResult, Report, Severity, State
+from provisioner.parallel import each
 from provisioner.session import Session
 from provisioner.steps import STEPS
 
@@ -65,9 +66,18 @@ class Run:
     def look(self) -> bool:
         """Connects, reads and checks. False: there is no going on (the report says why)."""
         self.read()
+        self._ask()
         found = preflight.run(self.site)
         self.findings += [f for f in found if f.severity is Severity.STOP or f.check not in self.ignore]
         return self._drop_unfit()
+
+    def _ask(self) -> None:
+        """What hosts can't ask their store by themselves is asked through their connections."""
+        backend = self.site.backend
+        names = [name for name in self.site.live if backend.asks(self.site, name)]
+        for name, answers in each(names, lambda name: backend.ask(self.session.connections[name])).items():
+            if isinstance(answers, dict):
+                self.site = self.site.known(name, self.site.facts[name].answered(answers))
 
     def plan(self) -> None:
         """What differs, step by step, on the hosts that live."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from provisioner.controlplane import Site
     from provisioner.inventory import Inventory
     from provisioner.model import Drift
+    from provisioner.stores.base import File
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
     from provisioner.system.reading import Sought
@@ -26,11 +27,13 @@ class EngineFiles:
     """What a control plane wants of the engine on one host.
 
     settings: keys of daemon.json. files: path -> text of what is beside it. units: those to be enabled at boot.
+    secrets: files whose contents are never shown.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     units: tuple[str, ...] = ("docker.service",)
+    secrets: tuple[File, ...] = ()
 
 
 class ControlPlane(Protocol):

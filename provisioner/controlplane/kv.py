@@ -12,10 +12,10 @@ from provisioner import render, stores
 from provisioner.controlplane.base import EngineFiles
 from provisioner.errors import StepFailed
 from provisioner.model import Drift
-from provisioner.stores.base import json_object
+from provisioner.stores.base import TLS, TLS_OPTIONS, json_object, sums
 from provisioner.system import gossip
 from provisioner.system.daemon_json import parse
-from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN, ENGINE_LOADED
+from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN, ENGINE_LOADED, ENGINE_TLS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,14 +78,16 @@ class Kv:
         own = site.advertise[host]
         others = sorted(address for name, address in site.advertise.items() if name != host)
         waiting = site.backend.waiting(site, host)
-        loaded = ENGINE_LOADED if _options(site) else ""
+        loaded = ENGINE_LOADED if _options(site, host) else ""
+        secrets = site.backend.credentials(site, host)
+        tls = {"tls": " ".join(file.path for file in secrets), "tls_loaded": ENGINE_TLS}
         files = {
-            ENGINE_DROPIN: render.text("docker-dropin.conf.j2", waiting=waiting, loaded=loaded),
+            ENGINE_DROPIN: render.text("docker-dropin.conf.j2", waiting=waiting, loaded=loaded, **tls),
             **waiting.files,
             gossip.PROGRAM: render.text("gossip.pl"),
             gossip.UNIT_FILE: render.text("gossip.service.j2", program=gossip.PROGRAM, addresses=[own, *others]),
         }
-        return EngineFiles(_settings(site, host), files, ("docker.service", gossip.UNIT))
+        return EngineFiles(_settings(site, host), files, ("docker.service", gossip.UNIT), secrets)
 
     def running(self, site: Site, host: str) -> list[Drift]:
         """What the running engine is to do about its store."""
@@ -95,6 +97,10 @@ class Kv:
         if any(found[key] != wanted[key] for key in found):
             note = "restart" if found["cluster-store"] else "reload"
             return [Drift("the running engine's store", found["cluster-store"] or "none", wanted["cluster-store"], note=note)]
+        tls = sums(site.backend.credentials(site, host))
+        if facts.files.get(ENGINE_TLS, "") != tls:
+            was, is_ = ("other files", "these files") if tls else ("some", "none")
+            return [Drift("the running engine's TLS", was, is_, note="restart")]
         options, loaded = wanted.get("cluster-store-opts"), facts.files.get(ENGINE_LOADED, "")
         if options and json_object(loaded).get("cluster-store-opts") != options:
             return [Drift("the running engine's store options", "not these", _told(options), note="reload")]
@@ -131,18 +137,23 @@ def _settings(site: Site, host: str) -> dict[str, Any]:
         "cluster-store": site.backend.url(site),
         "cluster-advertise": f"{site.advertise[host]}:{_ADVERTISED_PORT}",
     }
-    options = _options(site)
-    if not options:
-        return ours
     found = parse(host, site.facts[host].files.get(DAEMON_JSON, "")).get("cluster-store-opts")
-    return ours | {"cluster-store-opts": {**(found if isinstance(found, dict) else {}), **options}}
+    theirs = _without_our_tls(found) if isinstance(found, dict) else {}
+    options = _options(site, host)
+    return ours | ({"cluster-store-opts": theirs | options} if options or theirs != (found or {}) else {})
 
 
-def _options(site: Site) -> dict[str, str]:
+def _without_our_tls(options: dict[str, Any]) -> dict[str, Any]:
+    """The store may have had TLS, and have none any more."""
+    return {name: value for name, value in options.items() if not (name in TLS_OPTIONS and str(value).startswith(f"{TLS}/"))}
+
+
+def _options(site: Site, host: str) -> dict[str, str]:
     """cluster-store-opts: texts by name. Those that the inventory leaves out are the engine's own to choose."""
     asked = site.inventory.store.discovery
     found = {"kv.path": asked.path, "discovery.heartbeat": asked.heartbeat, "discovery.ttl": asked.ttl}
-    return {name: str(value) for name, value in found.items() if value}
+    tls = zip(TLS_OPTIONS, (file.path for file in site.backend.credentials(site, host)), strict=False)
+    return dict(tls) | {name: str(value) for name, value in found.items() if value}
 
 
 def _told(options: Mapping[str, str]) -> str:

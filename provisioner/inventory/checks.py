@@ -50,14 +50,15 @@ def check(document: Document) -> None:
 def check_files(document: Document, folder: Path) -> None:
     """Add the key and binary files that are named and not there. folder: where relative paths start."""
     keys: list[Location] = [("ssh", "key"), *(("hosts", name, "key") for name in _entries(document, "hosts"))]
-    for location in [*keys, ("store", "binary")]:
+    files: list[Location] = [("store", "binary"), *(("store", "tls", name) for name in ("ca", "cert", "key"))]
+    for location in [*keys, *files]:
         path = _sound(lambda value: values.resolved(value, folder), _value(document, location))
         if path is None:
             continue
         word = document.told(location, shown(str(path), _LONGEST_PATH))
         if fault := unusable(path):
             document.refuse(location, f"{_dots(location)}: {word} {fault}")
-        elif location[-1] == "key" and path.suffix == ".pub":
+        elif location in keys and path.suffix == ".pub":
             document.refuse(location, f"{_dots(location)}: {word} is the public key; name the private one")
 
 
@@ -284,6 +285,12 @@ def _of_one_kind(document: Document) -> None:
     if kind == "consul" and len(endpoints) > 1:
         text = "store.endpoints: the engine takes one endpoint of Consul: name the agent on every host, `[127.0.0.1:8500]`"
         document.refuse(("store", "endpoints"), text)
+    if "tls" in store and kind == "zookeeper":
+        text = "store.tls: engines speak to ZooKeeper without TLS only: leave it out, or use etcd or Consul"
+        document.refuse(("store", "tls"), text, at_key=True)
+    elif "tls" in store and "endpoints" not in store:
+        text = "store.tls: names the files for a store that others look after; one that is set up here has its own: leave it out, or add `endpoints`"
+        document.refuse(("store", "tls"), text, at_key=True)
     for index, word in enumerate(endpoints):
         if word in endpoints[:index]:
             at: Location = ("store", "endpoints", index)

@@ -11,7 +11,17 @@ from pydantic_core import PydanticCustomError
 from provisioner.errors import InventoryError
 from provisioner.inventory import checks, values
 from provisioner.inventory import document as yaml
-from provisioner.inventory.models import Discovery, Host, Inventory, InventoryFile, Network, NetworkEntry, Ssh, Store
+from provisioner.inventory.models import (
+    Discovery,
+    Host,
+    Inventory,
+    InventoryFile,
+    Network,
+    NetworkEntry,
+    Ssh,
+    Store,
+    Tls,
+)
 from provisioner.inventory.outside import STAND_IN
 from provisioner.inventory.problems import Location, Problem, closest, code, dotted, escaped, shown
 
@@ -28,7 +38,9 @@ _FORMS = {  # how a part is written, for whoever wrote it otherwise
     "store": "`store: {kind: consul}`",
     "labels": "`labels: {team: red}`",
     "discovery": "`discovery: {heartbeat: 20, ttl: 60}`",
+    "tls": "`tls: {ca: files/ca.pem, cert: files/cert.pem, key: files/key.pem}`",
 }
+_ALL_THREE = "with fewer than all three files the engine would go without TLS and say nothing"
 _ENTRIES: dict[str, tuple[str, str, Callable[[object], object]]] = {  # what a lone value is
     "hosts": ("address", "192.168.56.11", values.address),
     "networks": ("subnet", "10.99.0.0/24", values.subnet),
@@ -37,6 +49,9 @@ _MISSING = {
     "cluster": "`cluster: lab`",
     "address": "`address: 192.168.56.11`",
     "kind": "`kind: consul`",
+    "ca": f"`ca: files/ca.pem`; {_ALL_THREE}",
+    "cert": f"`cert: files/cert.pem`; {_ALL_THREE}",
+    "key": f"`key: files/key.pem`; {_ALL_THREE}",
     "subnet": "`subnet: 10.99.0.0/24`; Docker is not left to choose, because its choice may overlap what the hosts reach",
 }
 
@@ -46,9 +61,10 @@ _SHAPES: dict[str, type[BaseModel]] = {  # what may be written where
     "hosts": Host,
     "store": Store,
     "store.discovery": Discovery,
+    "store.tls": Tls,
     "networks": NetworkEntry,
 }
-_PLACES = {"top level": "the top level", "ssh": "`ssh`", "hosts": "a host", "store": "`store`", "store.discovery": "`store.discovery`", "networks": "a network"}
+_PLACES = {"top level": "the top level", "ssh": "`ssh`", "hosts": "a host", "store": "`store`", "store.discovery": "`store.discovery`", "store.tls": "`store.tls`", "networks": "a network"}
 _OTHER_WORDS = {  # what other tools call it
     "ip": "address",
     "host": "address",

@@ -133,6 +133,21 @@ class Discovery(_Part):
     )
 
 
+class Tls(_Part):
+    """The files with which a store that others look after is reached over TLS: all three, on this machine. They are uploaded.
+
+    With fewer of them an engine would go without TLS, and say nothing.
+    """
+
+    ca: FilePath = Field(
+        description="The certificate of the authority that the store's servers are judged by.", examples=["files/ca.pem"]
+    )
+    cert: FilePath = Field(description="The certificate that the engines show to the store.", examples=["files/cert.pem"])
+    key: FilePath = Field(
+        description="Its private key, without a password. On hosts only root can read it.", examples=["files/key.pem"]
+    )
+
+
 class Store(_Part):
     """What the engines share. It is set up on the hosts: servers on some of them, and with Consul an agent on every one.
 
@@ -154,6 +169,9 @@ class Store(_Part):
         " is seen to reach it before anything is changed. One for Consul (a load balancer, or the agent on every host:"
         " `127.0.0.1:8500`), several for etcd and ZooKeeper.",
         examples=[["192.0.2.21:2379", "192.0.2.22:2379", "192.0.2.23:2379"]],
+    )
+    tls: Tls | None = Field(
+        default=None, description="With `endpoints` of etcd or Consul: they are reached over TLS, with these files."
     )
     binary: FilePath | None = Field(
         default=None,

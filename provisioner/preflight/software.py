@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.errors import StepFailed
 from provisioner.model import Finding, Severity
+from provisioner.stores.base import TLS, TLS_OPTIONS
 from provisioner.system import daemon_json
 from provisioner.system.reading import DAEMON_JSON, ENGINE_OPTIONS
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane import Site
 
-_TLS_FILES = {"kv.cacertfile", "kv.certfile", "kv.keyfile"}
+_TLS_FILES = set(TLS_OPTIONS)
 _LAST_WITH_STORE = 20  # 20.10 is the last with cluster-store; 23.0 removed it (moby PR 42247)
 
 
@@ -94,16 +95,19 @@ def store_tls(site: Site) -> Iterator[Finding]:
             found = daemon_json.parse(name, site.facts[name].files.get(DAEMON_JSON, "")).get("cluster-store-opts", {})
         except StepFailed:
             continue
-        there = sorted(_TLS_FILES & set(found if isinstance(found, dict) else ()))
+        mine = {key for key, path in found.items() if str(path).startswith(f"{TLS}/")} if isinstance(found, dict) else set()
+        there = sorted(_TLS_FILES & set(found if isinstance(found, dict) else ()) - mine)
         if not there:
             continue
         if missing := sorted(_TLS_FILES - set(there)):
             what = f"cluster-store-opts in {DAEMON_JSON} has {', '.join(there)} without {', '.join(missing)}"
             cure = "name all three files, or none"
             yield Finding("store-tls", name, f"{what}: the engine would silently go without TLS", cure)
-        elif site.inventory.store.kind == "zookeeper" or not site.inventory.store.endpoints:
-            what = f"cluster-store-opts in {DAEMON_JSON} asks for TLS, which this store does not speak"
-            yield Finding("store-tls", name, what, f"take {', '.join(there)} out of it")
+        elif not site.backend.credentials(site, name):
+            what = f"cluster-store-opts in {DAEMON_JSON} asks for TLS, and the store of the inventory has none"
+            external = bool(site.inventory.store.endpoints) and site.inventory.store.kind != "zookeeper"
+            cure = f"take {', '.join(there)} out of it" + (", or name the files in store.tls" if external else "")
+            yield Finding("store-tls", name, what, cure)
 
 
 def flag_conflict(site: Site) -> Iterator[Finding]:

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from provisioner.model import Drift
+from provisioner.stores.base import sums
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from provisioner.controlplane import Site
+    from provisioner.stores.base import File
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection
 
@@ -20,6 +22,15 @@ def differing(facts: Facts, wanted: Mapping[str, str]) -> list[Drift]:
     """The files (path -> text) that are otherwise on the host, or not there."""
     found = {path: facts.files.get(path, "") for path in wanted}
     return [Drift(path, found[path], text, is_file=True) for path, text in wanted.items() if found[path] != text]
+
+
+def differing_secrets(facts: Facts, files: Iterable[File]) -> list[Drift]:
+    """The files that are otherwise on the host; of these no more is told than that."""
+    return [
+        Drift(file.path, "another" if facts.sum(file.path) else "absent", "as wanted")
+        for file in files
+        if f"{facts.sum(file.path)}  {file.path}\n" != sums([file])
+    ]
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner import render
 from provisioner.model import Drift
-from provisioner.steps.base import Work, differing
+from provisioner.steps.base import Work, differing, differing_secrets
 from provisioner.system.daemon_json import parse
-from provisioner.system.reading import DAEMON_JSON
+from provisioner.system.reading import DAEMON_JSON, ENGINE_TLS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +34,7 @@ class Daemon:
         new = _wanted_json(host, old, wanted.settings)
         drift = [Drift(DAEMON_JSON, old, new, is_file=True)] if parse(host, old) != parse(host, new) else []
         drift += differing(facts, wanted.files)
+        drift += differing_secrets(facts, wanted.secrets)
         drift += _running(site, host)
         drift += [Drift(f"{unit} at boot", "off", "on") for unit in wanted.units if not facts.unit(unit).enabled]
         return tuple(drift)
@@ -49,6 +50,8 @@ class Daemon:
             json=_wanted_json(host, site.facts[host].files.get(DAEMON_JSON, ""), wanted.settings),
             json_path=DAEMON_JSON,
             files=wanted.files,
+            secrets=wanted.secrets,
+            tls_loaded=ENGINE_TLS,
             action=action,
             units=[unit for unit in wanted.units if not site.facts[host].unit(unit).enabled],
             write="yes" if any(d.what == DAEMON_JSON for d in drift) else "no",

@@ -5,8 +5,9 @@ Two kinds of it: a store that is set up on the hosts of the inventory, and an ex
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from provisioner.transport import Connection
 
 
+TLS = "/etc/provisioner/tls"  # on hosts: the folder of the three files with which an engine reaches its store
+TLS_OPTIONS = ("kv.cacertfile", "kv.certfile", "kv.keyfile")  # of cluster-store-opts
+TLS_FILES = tuple(f"{TLS}/{name}.pem" for name in ("ca", "cert", "key"))
 WAITER = "/etc/provisioner/store-wait.pl"  # on hosts: asks the servers whether they have a leader
 
 
@@ -41,6 +45,17 @@ def asking(kind: str, servers: Iterable[str], unit: str) -> Waiting:
     """Waiting by asking the servers themselves; with no unit of the host's own, for the network alone."""
     command = " ".join(["/usr/bin/perl", WAITER, kind, *servers])
     return Waiting(command, {WAITER: render.text("store-wait.pl")}, unit or "network-online.target")
+
+
+def credentials(ca: str, cert: str, key: str) -> tuple[File, ...]:
+    """The three files, in the order of TLS_OPTIONS; only root can read the key."""
+    modes = ("0644", "0644", "0600")
+    return tuple(File(path, text, mode) for path, text, mode in zip(TLS_FILES, (ca, cert, key), modes, strict=True))
+
+
+def sums(files: Iterable[File]) -> str:
+    """As sha256sum tells of them."""
+    return "".join(f"{hashlib.sha256(file.text.encode()).hexdigest()}  {file.path}\n" for file in files)
 
 
 def literal(text: str) -> IPv4Address | None:
@@ -93,7 +108,7 @@ class File:
     """A file on a host. `owner` as chown takes it."""
 
     path: str
-    text: str
+    text: str = field(repr=False)
     mode: str = "0644"
     owner: str = "root:root"
 
@@ -168,6 +183,18 @@ class Backend(Protocol):
 
     def url(self, cluster: Cluster) -> str:
         """What every engine puts into cluster-store."""
+        ...
+
+    def credentials(self, cluster: Cluster, host: str) -> tuple[File, ...]:
+        """The files with which a host's engine reaches it over TLS, as `base.credentials` gives them; none without TLS."""
+        ...
+
+    def asks(self, cluster: Cluster, host: str) -> bool:
+        """Whether it must be asked through this host's connection, because the host itself can't."""
+        ...
+
+    def ask(self, connection: Connection) -> dict[str, str]:
+        """The answers that the host could not get: by their name in `Sought.requests`, as its reading would have them."""
         ...
 
     def runs_on(self, cluster: Cluster, host: str) -> bool:

@@ -89,6 +89,15 @@ class Consul:
         """Always the host's own agent: Consul's way to high availability, and libkv takes one endpoint only."""
         return url("consul", [f"127.0.0.1:{HTTP_PORT}"], self.store)
 
+    def credentials(self, cluster: Cluster, host: str) -> tuple[File, ...]:
+        return ()
+
+    def asks(self, cluster: Cluster, host: str) -> bool:
+        return False
+
+    def ask(self, connection: Connection) -> dict[str, str]:
+        return {}
+
     def runs_on(self, cluster: Cluster, host: str) -> bool:
         return True
 

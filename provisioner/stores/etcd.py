@@ -102,6 +102,15 @@ class Etcd:
         """All servers: an engine goes on with the next when one is lost."""
         return url("etcd", endpoints(cluster, PORT), self.store)
 
+    def credentials(self, cluster: Cluster, host: str) -> tuple[File, ...]:
+        return ()
+
+    def asks(self, cluster: Cluster, host: str) -> bool:
+        return False
+
+    def ask(self, connection: Connection) -> dict[str, str]:
+        return {}
+
     def runs_on(self, cluster: Cluster, host: str) -> bool:
         return host in cluster.servers
 

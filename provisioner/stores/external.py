@@ -2,6 +2,9 @@
 
 Sources: Consul's and etcd's HTTP APIs, ZooKeeper's four-letter words. etcd answers /v2/keys only where its v2 API is on.
 What needs a write to find out, such as the right to write, is not tried: nobody's store is written to for a look.
+
+Over TLS a host can't ask, since its Perl has none: the controller does, through the host's connection, for as long as the
+host's engine does not use the store. An engine that does has shown that it reaches it, and costs no round trip more.
 """
 
 from __future__ import annotations
@@ -13,10 +16,12 @@ from typing import TYPE_CHECKING
 
 from provisioner.errors import ProvisionerError
 from provisioner.model import Finding, Severity
-from provisioner.stores.base import WAITER, Service, Uploaded, Waiting, asking, url
+from provisioner.stores import asking
+from provisioner.stores.base import TLS_FILES, WAITER, Service, Uploaded, Waiting, credentials, sums, url
+from provisioner.stores.base import asking as waiting_for
 from provisioner.stores.zookeeper import ZooKeeper, mode
 from provisioner.system import firewall
-from provisioner.system.reading import Sought
+from provisioner.system.reading import ENGINE_TLS, Sought
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
 
     from provisioner.inventory import Store
     from provisioner.model import Drift
-    from provisioner.stores.base import Cluster
+    from provisioner.stores.base import Cluster, File
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
     from provisioner.transport import Connection
@@ -36,7 +41,7 @@ _ASKED = {  # what -> path, or word
     "etcd": {"version": "/version", "leader": "/health", "keys": "/v2/keys"},
     "zookeeper": {"leader": "srvr"},
 }
-_FORBIDDEN, _MISSING = 403, 404
+_FORBIDDEN, _MISSING = {401, 403}, 404
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,45 @@ class External:
 
     @cached_property
     def sought(self) -> Sought:
-        asked = _ASKED[self.kind].items()
+        requests = [] if self.store.tls else [f"{name} {where} {path}" for name, where, path in self._asked()]
+        return Sought(
+            driver=self.kind,
+            scheme=_SCHEMES[self.kind],
+            files=(WAITER,),
+            sums=TLS_FILES if self.store.tls else (),
+            settled=WAITER,
+            requests=tuple(requests),
+        )
+
+    def _asked(self) -> Iterator[tuple[str, str, str]]:
+        """(name, endpoint, path or word) of all that is asked."""
         prefix = f"{self.store.prefix}/" if self.store.prefix else ""
-        paths = [(what, path.replace("PREFIX", prefix)) for what, path in asked]
-        requests = [f"{what}@{where} {where} {path}" for where in self.endpoints for what, path in paths]
-        return Sought(driver=self.kind, scheme=_SCHEMES[self.kind], files=(WAITER,), settled=WAITER, requests=tuple(requests))
+        for where in self.endpoints:
+            for what, path in _ASKED[self.kind].items():
+                yield f"{what}@{where}", where, path.replace("PREFIX", prefix)
+
+    def credentials(self, cluster: Cluster, host: str) -> tuple[File, ...]:
+        return self._credentials
+
+    @cached_property
+    def _credentials(self) -> tuple[File, ...]:
+        files = self.store.tls
+        try:
+            return credentials(*(path.read_text() for path in (files.ca, files.cert, files.key))) if files else ()
+        except (OSError, ValueError):
+            return ()  # told by its finding
+
+    def asks(self, cluster: Cluster, host: str) -> bool:
+        facts = cluster.facts[host]
+        uses_it = facts.engine.get("ClusterStore") == self.url(cluster) and facts.files.get(ENGINE_TLS) == sums(self._credentials)
+        return bool(self.store.tls) and not uses_it
+
+    def ask(self, connection: Connection) -> dict[str, str]:
+        try:
+            tls = asking.context(self.store.tls) if self.store.tls else None
+        except ProvisionerError:
+            return {}  # told by its finding
+        return {name: asking.Asked(connection, where, tls).told(path) for name, where, path in self._asked()}
 
     def unfit(self, engine: str) -> str:
         return ZooKeeper(self.store).unfit(engine) if self.kind == "zookeeper" else ""
@@ -83,7 +122,8 @@ class External:
         return False
 
     def waiting(self, cluster: Cluster, host: str) -> Waiting:
-        return asking(self.kind, self.endpoints, "")
+        """Over TLS only whether somebody listens: Perl has no more."""
+        return waiting_for("any" if self.store.tls else self.kind, self.endpoints, "")
 
     def service(self, cluster: Cluster, host: str) -> Service:
         raise ProvisionerError("an external store is not set up")
@@ -121,7 +161,13 @@ class External:
         return ""
 
     def findings(self, cluster: Cluster) -> Iterator[Finding]:
-        """Of each host that sees no endpoint it can use; of the others a warning for each endpoint that it can't."""
+        """TLS files that are of no use. Of each host that sees no endpoint it can use; of the others a warning for each endpoint that it can't."""
+        if self.store.tls:
+            try:
+                asking.context(self.store.tls)
+            except ProvisionerError as error:
+                yield Finding("store-tls", "", error.what, "name the files of the store's authority in store.tls")
+                return
         for name in cluster.live:
             facts = cluster.facts[name]
             faults = {where: fault for where in self.endpoints if (fault := self._fault(facts, where))}
@@ -131,6 +177,8 @@ class External:
 
     def _fault(self, facts: Facts, where: str) -> tuple[str, str, str] | None:
         """What is wrong with an endpoint as this host sees it: the check's id, the fault, the cure."""
+        if self.store.tls and f"http:leader@{where}" not in facts.raw:
+            return None  # its engine uses it
         answers = {what: facts.http(f"{what}@{where}") for what in _ASKED[self.kind]}
         word = facts.said(f"leader@{where}") if self.kind == "zookeeper" else ""
         silent = not word if self.kind == "zookeeper" else answers["leader"].code == 0
@@ -142,9 +190,10 @@ class External:
             version = (answers["version"].body or {}).get("etcdserver", "")
             what = f"etcd {version} at {where} does not serve its v2 API, the only one that engines speak"
             return "store-without-v2", what, "start it with --enable-v2=true (etcd up to 3.5; 3.6 has no v2 any more)"
-        if keys and keys.code == _FORBIDDEN:
+        if keys and keys.code in _FORBIDDEN:
             what = f"{self.title} at {where} does not let this host read under docker/"
-            return "store-forbidden", what, "give its anonymous token write on key_prefix docker/ and session_prefix"
+            anonymous = "give its anonymous token write on key_prefix docker/ and session_prefix"
+            return "store-forbidden", what, anonymous if self.kind == "consul" else "give its guests read and write there"
         if not self._led(answers["leader"].body, word):
             return "store-no-leader", f"{self.title} at {where} has no leader", f"mend that {self.title} first"
         return None

@@ -77,6 +77,15 @@ class ZooKeeper:
         """All servers: an engine goes on with the next when one is lost."""
         return url("zk", endpoints(cluster, PORT), self.store)
 
+    def credentials(self, cluster: Cluster, host: str) -> tuple[File, ...]:
+        return ()
+
+    def asks(self, cluster: Cluster, host: str) -> bool:
+        return False
+
+    def ask(self, connection: Connection) -> dict[str, str]:
+        return {}
+
     def runs_on(self, cluster: Cluster, host: str) -> bool:
         return host in cluster.servers
 

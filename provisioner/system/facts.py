@@ -119,6 +119,14 @@ class Facts:
                 lines.setdefault(path, []).append(text)
         return {path: "\n".join(text) + "\n" for path, text in lines.items()}
 
+    def sum(self, path: str) -> str:
+        """The SHA-256 sum of one of `Sought.sums`; "" where it is not there."""
+        return self.files.get(f"sha256 {path}", "").strip()
+
+    def answered(self, answers: Mapping[str, str]) -> Facts:
+        """With answers to the store's requests that the host could not ask by itself."""
+        return replace(self, raw={**self.raw, **{f"http:{name}": text for name, text in answers.items()}})
+
     @cached_property
     def system_name(self) -> str:
         return _settings(self.files.get("/etc/os-release", "")).get("PRETTY_NAME", "")

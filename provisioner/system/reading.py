@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 DAEMON_JSON = "/etc/docker/daemon.json"
 ENGINE_DROPIN = "/etc/systemd/system/docker.service.d/provisioner.conf"
 ENGINE_LOADED = "/run/provisioner-engine.loaded"  # daemon.json as the running engine has read it; where options need it
+ENGINE_TLS = "/run/provisioner-engine-tls.loaded"  # the sums of the TLS files that the running engine has read
 ENGINE_OPTIONS = ("/etc/default/docker", "/etc/sysconfig/docker")  # DOCKER_OPTS, as its unit takes them in
 
 
@@ -33,6 +34,7 @@ class Sought:
     programs, files, units: names and paths. data: the folder on whose disk it keeps what it knows.
     config: the file of ours without which the store is not set up here.
     settled: the file of ours that is there where all is set up; until then the owners of ports are told.
+    sums: files of which no more than their SHA-256 sum is read, because they are secret.
     says: POSIX sh that prints KEY=value lines about its data.
     requests: "NAME WHERE WHAT": WHERE is a port of this host's or ADDRESS:PORT, WHAT a path to ask for by HTTP, or a word
     that is sent as it is. ports: those that its servers listen on, and what for.
@@ -46,6 +48,7 @@ class Sought:
     data: str = "/var/lib"
     config: str = ""
     settled: str = ""
+    sums: tuple[str, ...] = ()
     says: str = ""
     requests: tuple[str, ...] = ()
     ports: Mapping[int, str] = field(default_factory=dict)
@@ -62,6 +65,7 @@ _FILES = (
     DAEMON_JSON,
     ENGINE_DROPIN,
     ENGINE_LOADED,
+    ENGINE_TLS,
     *ENGINE_OPTIONS,
     *firewall.FILES,
     *gossip.FILES,
@@ -88,6 +92,7 @@ SAYS
     "files": r"""
 s files
 grep -as '' FILES /sys/class/net/*/mtu
+set -- SUMS; [ $# = 0 ] || sha256sum -- "$@" | while read -r v p; do echo "sha256 $p:$v"; done
 """,
     "units": r"""
 s units
@@ -126,6 +131,7 @@ def script(store: Sought, only: Iterable[str] = ALL) -> str:
         "SCHEME": store.scheme,
         "DRIVER": store.driver,
         "DATA": store.data,
+        "SUMS": shlex.join(store.sums),
         "SAYS": store.says,
     }
     text = "".join(_SECTIONS[name] for name in only)

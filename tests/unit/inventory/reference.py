@@ -28,6 +28,7 @@ def tables() -> str:
         ("`ssh`", parts["Ssh"]),
         ("A host", parts["Host"]),
         ("`store`", parts["Store"]),
+        ("`store.tls`", parts["Tls"]),
         ("`store.discovery`", parts["Discovery"]),
         ("A network", parts["NetworkEntry"]),
     ]

@@ -78,6 +78,22 @@ ROWS: dict[str, tuple[str, list[str]]] = {
             "7:46: store.discovery.heartbeat: the ttl, three times the heartbeat, is 18 s; Consul needs 20 at least (its sessions live half of it, and 10 s)"
         ],
     ),
+    "two TLS files of three": (
+        "kind: etcd, endpoints: ['192.0.2.1:2379'], tls: {ca: lab.yml, key: lab.yml}",
+        [
+            "7:52: store.tls: `cert` is missing: write `cert: files/cert.pem`; with fewer than all three files the engine would go without TLS and say nothing"
+        ],
+    ),
+    "TLS of a store that is set up": (
+        "kind: etcd, tls: {ca: lab.yml, cert: lab.yml, key: lab.yml}",
+        [
+            "7:21: store.tls: names the files for a store that others look after; one that is set up here has its own: leave it out, or add `endpoints`"
+        ],
+    ),
+    "ZooKeeper with TLS": (
+        "kind: zookeeper, endpoints: ['192.0.2.1:2181'], tls: {ca: lab.yml, cert: lab.yml, key: lab.yml}",
+        ["7:57: store.tls: engines speak to ZooKeeper without TLS only: leave it out, or use etcd or Consul"],
+    ),
     "half seconds": (
         "kind: etcd, discovery: {ttl: 30.5}",
         ["7:38: store.discovery.ttl: must be a whole number from 1 to 86400, not 30.5"],
@@ -113,6 +129,12 @@ def test_refused_with_its_line_and_its_cure(
 )
 def test_accepted(loaded: Callable[..., object], words: str) -> None:
     loaded(store=f"store: {{{words}}}")
+
+
+def test_a_tls_file_that_is_not_there(problems: Callable[..., list[str]]) -> None:
+    (found,) = problems(store="store: {kind: etcd, endpoints: ['192.0.2.1:2379'], tls: {ca: lab.yml, cert: gone.pem, key: lab.yml}}")
+    assert found.startswith("7:77: store.tls.cert: ")
+    assert found.endswith("gone.pem' does not exist")
 
 
 def test_values_from_outside_are_not_shown(problems: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -258,7 +258,7 @@ class TestOptions:
         [
             (["kv.certfile"], "silently go without TLS"),
             (["kv.cacertfile", "kv.keyfile"], "without kv.certfile"),
-            (["kv.cacertfile", "kv.certfile", "kv.keyfile"], "does not speak"),
+            (["kv.cacertfile", "kv.certfile", "kv.keyfile"], "the inventory has none"),
         ],
     )
     def test_tls_files_that_somebody_else_named(self, site, names, told):

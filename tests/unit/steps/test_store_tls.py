@@ -1,0 +1,128 @@
+"""An external store over TLS: the three files on hosts, what the engine is told, and what it was started with."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from captured import HOSTS, capture, with_file, with_info
+
+from provisioner import preflight
+from provisioner.controlplane import resolve
+from provisioner.inventory import Store, Tls
+from provisioner.steps.daemon import Daemon
+from provisioner.stores.base import TLS_FILES, TLS_OPTIONS, sums
+from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN, ENGINE_LOADED, ENGINE_TLS
+
+DAEMON = Daemon()
+WHERE = "192.168.56.99:2379"
+GOOD = {"version": '200 {"etcdserver": "3.5.16"}', "leader": '200 {"health": "true"}', "keys": "200 {}"}
+
+
+@pytest.fixture
+def tls(tmp_path):
+    """Three files that are none to speak TLS with: here only what becomes of them is looked at."""
+    paths = {name: tmp_path / f"{name}.pem" for name in ("ca", "cert", "key")}
+    for name, path in paths.items():
+        path.write_text(f"hushed {name}\n")
+    return Tls.model_construct(**paths)
+
+
+@pytest.fixture
+def site(inventory, tls):
+    def make(*, secured=True, **hosts):
+        facts = {name: hosts.get(name) or capture(f"etcd-{name}") for name in HOSTS}
+        named = inventory(kind="etcd")
+        store = Store.model_construct(kind="etcd", endpoints=(WHERE,), tls=tls if secured else None, discovery=named.store.discovery)
+        return resolve(named.model_copy(update={"store": store}), facts)[0]
+
+    return make
+
+
+def asked(facts, **answers):
+    return facts.answered({f"{what}@{WHERE}": text for what, text in {**GOOD, **answers}.items()})
+
+
+def written(site, *, loaded=True):
+    """node2 as it is when everything that is wanted of it was written; loaded: and its engine was started with it."""
+    whole = site()
+    facts = with_info(capture("etcd-node2"), ClusterStore=f"etcd://{WHERE}")
+    wanted = {d.what: d.wanted for d in DAEMON.drift(whole, "node2")}
+    for path in (DAEMON_JSON, ENGINE_DROPIN):
+        facts = with_file(facts, path, wanted[path])
+    credentials = whole.backend.credentials(whole, "node2")
+    for line in sums(credentials).splitlines():
+        digest, path = line.split()
+        facts = with_file(facts, f"sha256 {path}", f"{digest}\n")
+    if loaded:
+        facts = with_file(facts, ENGINE_LOADED, wanted[DAEMON_JSON])
+        facts = with_file(facts, ENGINE_TLS, sums(credentials))
+    return facts
+
+
+def differs(whole, host="node2"):
+    return {d.what: d.note for d in DAEMON.drift(whole, host)}
+
+
+def test_what_is_written(site, tls):
+    whole = site()
+    drift = DAEMON.drift(whole, "node2")
+    assert set(TLS_FILES) <= {d.what for d in drift}
+    opts = json.loads(next(d.wanted for d in drift if d.what == DAEMON_JSON))["cluster-store-opts"]
+    assert opts == dict(zip(TLS_OPTIONS, TLS_FILES, strict=True))
+    files = whole.backend.credentials(whole, "node2")
+    assert [(file.path, file.mode, file.text) for file in files][2] == (TLS_FILES[2], "0600", "hushed key\n")
+    assert "hushed" not in repr(drift) + repr(files)
+    assert "cat /etc" in next(d.wanted for d in drift if d.what == ENGINE_DROPIN)
+
+
+def test_settled(site):
+    facts = written(site)
+    whole = site(node2=facts)
+    assert DAEMON.drift(whole, "node2") == ()
+    assert not whole.backend.asks(whole, "node2")
+    assert whole.backend.asks(whole, "node1")
+
+
+def test_files_were_written_and_the_engine_was_not_started_anew(site):
+    assert differs(site(node2=written(site, loaded=False))) == {"the running engine's TLS": "restart"}
+
+
+def test_another_key_is_written_and_the_engine_restarted_alone(site, tls):
+    facts = written(site)
+    tls.key.write_text("renewed\n")
+    whole = site(node2=facts)
+    drift = DAEMON.drift(whole, "node2")
+    assert {d.what: d.note for d in drift} == {TLS_FILES[2]: "", "the running engine's TLS": "restart"}
+    assert DAEMON.work(whole, "node2", drift).alone
+
+
+def test_a_store_that_has_no_tls_any_more(site):
+    whole = site(secured=False, node2=written(site))
+    drift = {d.what: d for d in DAEMON.drift(whole, "node2")}
+    assert drift["the running engine's TLS"].note == "restart"
+    assert json.loads(drift[DAEMON_JSON].wanted)["cluster-store-opts"] == {}
+    assert "store-tls" not in {f.check for f in preflight.run(whole)}
+
+
+@pytest.mark.parametrize(
+    ("answers", "check"),
+    [
+        ({"leader": "000 its certificate is refused: certificate has expired"}, "store-unreachable"),
+        ({"leader": '503 {"health":"false"}'}, "store-no-leader"),
+        ({"keys": "404 404 page not found"}, "store-without-v2"),
+        ({"keys": "401 insufficient credentials"}, "store-forbidden"),
+    ],
+)
+def test_what_was_found_through_the_connection(site, monkeypatch, answers, check):
+    monkeypatch.setattr("provisioner.stores.asking.context", lambda _: None)
+    whole = site(node1=asked(capture("etcd-node1")), node2=asked(capture("etcd-node2"), **answers), node3=written(site))
+    found = {(f.check, f.host) for f in preflight.run(whole) if f.check.startswith("store-")}
+    assert found == {(check, "node2")}
+
+
+def test_files_that_are_of_no_use(site, tls):
+    found = [f for f in preflight.run(site()) if f.check == "store-tls"]
+    assert [(f.host, f.severity.value) for f in found] == [("", "stop")]
+    assert "ca.pem holds no certificate" in found[0].what
+    assert "hushed" not in found[0].what
