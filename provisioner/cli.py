@@ -16,9 +16,10 @@ from provisioner.cli_inventory import app as inventory_app
 from provisioner.cli_lab import app as lab_app
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from provisioner.engine import Run
+    from provisioner.inventory import Inventory
     from provisioner.model import Report
 
 app = typer.Typer(
@@ -37,12 +38,20 @@ _Inventory = Annotated[
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; people's text goes to stderr.")]
 _Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show also what is as wanted.")]
 _Ignore = Annotated[list[str] | None, typer.Option("--ignore", metavar="ID", help="A warning to leave out; repeatable.")]
+_Recreate = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recreate", metavar="NETWORK", help="Make this network anew if it is not as wanted and no container is on it; repeatable."
+    ),
+]
 
 _USAGE = 64
 
 
 @app.command()
-def up(inventory: _Inventory, *, json: _Json = False, verbose: _Verbose = False, ignore: _Ignore = None) -> None:
+def up(
+    inventory: _Inventory, *, json: _Json = False, verbose: _Verbose = False, ignore: _Ignore = None, recreate: _Recreate = None
+) -> None:
     """Bring the hosts to one overlay network, and prove it. Run again, it changes nothing.
 
     Exit code 0: as wanted and proven. 1: something failed, and is told. 64: the inventory can't be used.
@@ -55,7 +64,7 @@ def up(inventory: _Inventory, *, json: _Json = False, verbose: _Verbose = False,
                 run.prove()
         return run.report("up")
 
-    _run(inventory, job, json=json, verbose=verbose, ignore=ignore)
+    _run(inventory, job, json=json, verbose=verbose, ignore=ignore, recreate=recreate)
 
 
 @app.command()
@@ -117,7 +126,7 @@ def _main(
 
 
 def _run(
-    path: Path, job: Callable[[Run], Report], *, json: bool, verbose: bool, ignore: list[str] | None
+    path: Path, job: Callable[[Run], Report], *, json: bool, verbose: bool, ignore: list[str] | None, recreate: list[str] | None = None
 ) -> None:
     from provisioner import report
     from provisioner.engine import Run
@@ -125,13 +134,25 @@ def _run(
 
     with _told():
         inventory = load(path)
+        _known(inventory, recreate or ())
         with (
             report.observer(json=json, verbose=verbose) as observer,
-            Run(inventory, observer, owner=_owner(), ignore=ignore or ()) as run,
+            Run(inventory, observer, owner=_owner(), ignore=ignore or (), recreate=recreate or ()) as run,
         ):
             result = job(run)
         report.show(result, json=json, verbose=verbose)
         raise typer.Exit(result.exit_code)
+
+
+def _known(inventory: Inventory, networks: Iterable[str]) -> None:
+    """Names on the command line are those of the inventory."""
+    from provisioner.inventory.problems import code, nearest
+
+    for name in networks:
+        if name not in inventory.networks:
+            hint = nearest(name, inventory.networks)
+            print(f"--recreate {code(name)}: the inventory has no network of this name{hint}", file=sys.stderr)
+            raise typer.Exit(_USAGE)
 
 
 def _owner() -> str:

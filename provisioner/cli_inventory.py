@@ -208,7 +208,7 @@ def _sound(inventory: Inventory) -> str:
     servers, networks = inventory.servers, inventory.networks
     hosts = f"{len(inventory.hosts)} host{'s' * (len(inventory.hosts) > 1)}"
     count = f"{len(servers)} {inventory.store.kind} server{'s' * (len(servers) > 1)}"
-    subnets = ", ".join(f"{name} {network.subnet}" for name, network in networks.items())
+    subnets = ", ".join(f"{name} {network.subnet or network.driver}" for name, network in networks.items())
     plural = "s" * (len(networks) > 1)
     return f"ok: cluster {inventory.cluster}, {hosts}, {count} ({', '.join(servers)}), network{plural} {subnets}"
 
@@ -224,7 +224,7 @@ def _sound_json(inventory: Inventory) -> str:
             "hosts": list(inventory.hosts),
             "store": inventory.store.kind,
             "servers": list(inventory.servers),
-            "networks": {name: str(network.subnet) for name, network in inventory.networks.items()},
+            "networks": {name: str(network.subnet or "") for name, network in inventory.networks.items()},
             "problems": [],
         }
     )

@@ -48,6 +48,7 @@ class Convergence:
     errors: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     untouched: set[str] = field(default_factory=set)
+    standing: set[str] = field(default_factory=set)  # hosts that go on although something on them stays as it is
 
     def run(self, before: dict[str, Outcome]) -> list[Outcome]:
         """Repairs; `before` is how each live host stood. Hosts that fail have dropped out of `site` at the end."""
@@ -62,7 +63,7 @@ class Convergence:
         self._settle(self._going())
         ends = [replace(self._end(before[name]), seconds=time.monotonic() - began) for name in before]
         for end in ends:
-            if end.state is State.FAILED:
+            if end.state is State.FAILED and end.host not in self.standing:
                 self.session.lost.setdefault(end.host, end.error.splitlines()[0])
         self.site = self.site.without(frozenset(self.session.lost))
         return ends
@@ -77,7 +78,7 @@ class Convergence:
     def _wanted_work(self) -> dict[str, Work]:
         site = self._now()
         outcomes = [outcome(self.step, site, name) for name in site.live]
-        work = {o.host: self.step.work(site, o.host, o.drifts) for o in outcomes if o.drifts}
+        work = {o.host: self.step.work(site, o.host, mine) for o in outcomes if (mine := _free(o.drifts))}
         return {name: w for name, w in work.items() if w}
 
     def _work(self, work: dict[str, Work]) -> None:
@@ -143,7 +144,7 @@ class Convergence:
 
         def differing() -> list[str]:
             site = self._now()
-            return [n for n in names if n in site.live and outcome(self.step, site, n).drifts]
+            return [n for n in names if n in site.live and _free(outcome(self.step, site, n).drifts)]
 
         def again(_: object) -> None:
             for name, facts in self.session.read(differing(), self.step.reads, self.site.facts).items():
@@ -168,7 +169,23 @@ class Convergence:
         now = outcome(self.step, self._now(), name, State.CONVERGED if before.drifts else State.SETTLED)
         if now.state in {State.SETTLED, State.CONVERGED}:
             return replace(before, state=now.state)
+        if now.drifts and not _free(now.drifts):
+            self.standing.add(name)
+            return replace(now, state=State.FAILED, error=str(_held(name, now.drifts)))
         return replace(now, state=State.FAILED, error=now.error or str(_unsettled(self.step, name, now.drifts)))
+
+
+def _free(drift: tuple[Drift, ...]) -> tuple[Drift, ...]:
+    """What a run repairs without being asked."""
+    return tuple(d for d in drift if not d.held)
+
+
+def _held(name: str, drift: tuple[Drift, ...]) -> StepFailed:
+    """Told on its own, with the cure that each note names."""
+    lines = [f"{d.what}: {d.found or 'none'}, wanted: {d.wanted or 'none'}" for d in drift]
+    asks = " and ".join(f"`provisioner {note}`" for note in dict.fromkeys(d.note for d in drift))
+    cure = f"change the inventory, or run {asks}, which is done only while no container needs what is there"
+    return StepFailed("what is there is otherwise than wanted, and is left as it is", host=name, answer="\n".join(lines), cure=cure)
 
 
 def _told(error: CommandFailed, step: Step, name: str) -> ProvisionerError:

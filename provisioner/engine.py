@@ -20,6 +20,7 @@ from provisioner.model import Outcome, PhaseBegan, PhaseEnded, ProofResult, Repo
 from provisioner.parallel import each
 from provisioner.session import Session
 from provisioner.steps import STEPS
+from provisioner.system import attached
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -34,6 +35,7 @@ class Run:
     """One run over one inventory.
 
     owner: who runs it, for whoever meets its locks. ignore: the ids of warnings to leave out.
+    recreate: the networks that are made anew where they are not as wanted.
     Use as a context manager: leaving it closes the connections, which also gives the hosts' locks back.
     """
 
@@ -41,6 +43,7 @@ class Run:
     observer: Observer
     owner: str = ""
     ignore: Collection[str] = ()
+    recreate: Collection[str] = ()
     findings: list[Finding] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     proofs: list[ProofResult] = field(default_factory=list)
@@ -50,7 +53,7 @@ class Run:
     site: Site = field(init=False)
 
     def __post_init__(self) -> None:
-        self.session = Session(self.inventory, self.observer)
+        self.session = Session(self.inventory, self.observer, attached.requests(self.recreate))
 
     def __enter__(self) -> Self:
         return self
@@ -61,7 +64,8 @@ class Run:
     def read(self) -> None:
         """Connects, and reads what each host tells about itself."""
         self.session.connect()
-        self.site, self.findings = resolve(self.inventory, self.session.read(self.session.connections))
+        site, self.findings = resolve(self.inventory, self.session.read(self.session.connections))
+        self.site = replace(site, recreate=frozenset(self.recreate))
 
     def look(self) -> bool:
         """Connects, reads and checks. False: there is no going on (the report says why)."""
@@ -98,7 +102,7 @@ class Run:
         """The proofs, on every network, between the hosts that live."""
         from provisioner.proofs import overlay
 
-        for network in self.inventory.networks:
+        for network in (name for name, network in self.inventory.networks.items() if network.is_global):
             name, began = f"proof {network}", time.monotonic()
             self.session.tell(PhaseBegan(name, f"Proof of {network}", self.site.live))
             result = overlay.prove(

@@ -58,6 +58,7 @@ class Drift:
     note: what repairing it takes ("reload", "restart of the engine"), or "".
     pending: the found side can't be known before an earlier step has run.
     secret: contents must not be shown.
+    held: it stays so until a person asks for the change, as `note` says; the step fails, and the host goes on.
     """
 
     what: str
@@ -67,6 +68,7 @@ class Drift:
     is_file: bool = False
     pending: bool = False
     secret: bool = False
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import controlplane
 from provisioner.errors import ProvisionerError, StepFailed
+from provisioner.inventory.network_values import MODES_OF
 from provisioner.model import HostChanged, Outcome, PhaseBegan, PhaseEnded, State
 from provisioner.parallel import each
 from provisioner.system import facts as system_facts
@@ -28,10 +29,14 @@ _READING = 60.0  # seconds for one reading of a host
 
 @dataclass
 class Session:
-    """One connection to each host for a whole run. `lost`: the hosts that dropped out, and why."""
+    """One connection to each host for a whole run. `lost`: the hosts that dropped out, and why.
+
+    requests: what the engines are asked beside all that they are asked anyway.
+    """
 
     inventory: Inventory
     observer: Observer
+    requests: tuple[str, ...] = ()
     connections: dict[str, Connection] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
 
@@ -75,7 +80,11 @@ class Session:
 
     def script(self, only: tuple[str, ...]) -> str:
         """What reads these sections of the facts."""
-        return reading.script(controlplane.sought(self.inventory), only)
+        return reading.script(controlplane.sought(self.inventory), only, self.requests, self._devices)
+
+    @property
+    def _devices(self) -> list[str]:
+        return sorted({network.driver for network in self.inventory.networks.values()} & MODES_OF.keys())
 
     def lock(self, names: Iterable[str], owner: str) -> list[str]:
         """Takes the lock of every host; the errors of those that can't be had.

@@ -34,6 +34,7 @@ class Site:
     advertise: host -> its address on the underlay; also of hosts that did not answer, where the inventory tells it.
     servers: the hosts whose majority the control plane needs: the store's servers.
     live: the hosts that answered and have not dropped out. control: the name of the control plane.
+    recreate: the networks that are made anew where they are not as wanted.
     """
 
     inventory: Inventory
@@ -42,6 +43,7 @@ class Site:
     servers: tuple[str, ...]
     live: tuple[str, ...]
     control: str = "kv"
+    recreate: frozenset[str] = frozenset()
 
     @property
     def plane(self) -> ControlPlane:

@@ -8,42 +8,36 @@ from __future__ import annotations
 
 import os
 import stat
-from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic_core import PydanticCustomError
-
-from provisioner.inventory import values
+from provisioner.inventory import network_checks, values
 from provisioner.inventory.problems import Location, code, nearest, shown
+from provisioner.inventory.raw import dots as _dots
+from provisioner.inventory.raw import entries as _entries
+from provisioner.inventory.raw import line as _line
+from provisioner.inventory.raw import literals as _literals
+from provisioner.inventory.raw import part as _part
+from provisioner.inventory.raw import sound as _sound
+from provisioner.inventory.raw import value as _value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from ipaddress import IPv4Address, IPv4Network
     from pathlib import Path
 
     from provisioner.inventory.document import Document
 
-T = TypeVar("T")
 _SERVER_COUNTS = (1, 3, 5)
 _TTL_FACTOR = 3  # of the engine's, where only one of heartbeat and ttl is given
 _CONSUL_TTL = 20  # seconds
 _LONGEST_PATH = 200  # characters of a path that a message shows
-_NAMED = 3  # hosts that a message names before it says how many more there are
-_OVERHEAD = 3  # addresses of a subnet that no container gets: the network's, the gateway's, the last
 
 
 def check(document: Document) -> None:
     """Add to the document what is wrong between its values."""
-    hosts, networks = _entries(document, "hosts"), _entries(document, "networks")
+    hosts = _entries(document, "hosts")
     _some(document)
     _addresses(document, hosts)
     _advertised(document, hosts)
-    subnets = {name: net for name, entry in networks.items() if (net := _sound(values.subnet, entry.get("subnet")))}
-    _overlaps(document, subnets)
-    _underlay(document, hosts, subnets)
-    for name, net in subnets.items():
-        _room(document, name, net, len(_part(document, "hosts")))
-        _inside(document, name, net, networks[name], len(_part(document, "hosts")))
+    network_checks.check(document)
     _servers(document)
 
 
@@ -75,39 +69,6 @@ def unusable(path: Path) -> str:
     return "" if os.access(path, os.R_OK) else "can't be read: Permission denied"
 
 
-def _dots(location: Location) -> str:
-    return ".".join(str(part) for part in location)
-
-
-def _part(document: Document, key: str) -> dict[str, Any]:
-    part = document.value.get(key)
-    return part if isinstance(part, dict) else {}
-
-
-def _entries(document: Document, key: str) -> dict[str, dict[str, Any]]:
-    """The hosts or networks that are mappings, by name."""
-    return {name: entry for name, entry in _part(document, key).items() if isinstance(entry, dict)}
-
-
-def _value(document: Document, location: Location) -> Any:
-    value = document.value
-    for part in location:
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
-
-
-def _sound(check: Callable[[object], T], value: object) -> T | None:
-    """The checked value, or None where it is not there or told to be wrong already."""
-    try:
-        return None if value is None else check(value)
-    except PydanticCustomError:
-        return None
-
-
-def _line(document: Document, location: Location) -> int:
-    return document.place(location).key[0]
-
-
 def _some(document: Document) -> None:
     for key, thing in (("hosts", "host"), ("networks", "network")):
         if document.value.get(key) == {} and not any(spoilt[:1] == (key,) for spoilt in document.spoilt):
@@ -131,14 +92,6 @@ def _addresses(document: Document, hosts: dict[str, dict[str, Any]]) -> None:
             document.refuse(("hosts", name, "address"), text)
 
 
-def _literals(hosts: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """The hosts that advertise an address of their own, with it."""
-    for name, entry in hosts.items():
-        word = _sound(values.advertise, entry.get("advertise"))
-        if word and values.is_literal(word):
-            yield name, word
-
-
 def _advertised(document: Document, hosts: dict[str, dict[str, Any]]) -> None:
     """An address that is advertised is that of one host."""
     word = _sound(values.advertise, document.value.get("advertise"))
@@ -159,88 +112,6 @@ def _advertised(document: Document, hosts: dict[str, dict[str, Any]]) -> None:
         elif owner != name and hosts[name].get("address") != word:
             line = _line(document, ("hosts", owner, "address"))
             document.refuse(location, f"hosts.{name}.advertise: {told} is the address of {code(owner)} (line {line})")
-
-
-def _overlaps(document: Document, subnets: dict[str, IPv4Network]) -> None:
-    """CIDR ranges are apart or one holds the other, so in order of address each is compared with the last that is open."""
-    order = list(subnets)
-    around: str | None = None
-    for name in sorted(
-        order, key=lambda name: (subnets[name].network_address, subnets[name].prefixlen, order.index(name))
-    ):
-        if around is None or not subnets[around].overlaps(subnets[name]):
-            around = name
-            continue
-        earlier, later = sorted((around, name), key=order.index)
-        line = _line(document, ("networks", earlier, "subnet"))
-        one, two = (document.told(("networks", name, "subnet"), subnets[name]) for name in (later, earlier))
-        text = f"networks.{later}.subnet: {one} overlaps {two} of {code(earlier)} (line {line})"
-        document.refuse(("networks", later, "subnet"), text)
-
-
-def _underlay(document: Document, hosts: dict[str, dict[str, Any]], subnets: dict[str, IPv4Network]) -> None:
-    """A host inside an overlay's subnet would lose the way to the others."""
-    literals = dict(_literals(hosts))
-    known = dict(literals)
-    for name, entry in hosts.items():
-        known.setdefault(name, _sound(values.address, entry.get("address")) or "")
-    owned = sorted((int(ip), name) for name, word in known.items() if (ip := _sound(values.ipv4, word)))
-    numbers = [number for number, _ in owned]
-    for network, subnet in subnets.items():
-        first, last = int(subnet.network_address), int(subnet.broadcast_address)
-        held = [name for _, name in owned[bisect_left(numbers, first) : bisect_right(numbers, last)]]
-        if held:
-            told = ", ".join(f"{name} ({_own(document, name, known[name], literals)})" for name in held[:_NAMED])
-            more = f" and {len(held) - _NAMED} more" if len(held) > _NAMED else ""
-            word = document.told(("networks", network, "subnet"), subnet)
-            text = f"networks.{network}.subnet: {word} holds the hosts' own addresses: {told}{more}"
-            document.refuse(("networks", network, "subnet"), text)
-
-
-def _own(document: Document, name: str, address: str, literals: dict[str, str]) -> str:
-    """A host's own address, as a message shows it: the one that it advertises, or where SSH goes."""
-    return document.told(("hosts", name, "advertise" if name in literals else "address"), address)
-
-
-def _room(document: Document, name: str, subnet: IPv4Network, hosts: int) -> None:
-    need = hosts + _OVERHEAD
-    if subnet.num_addresses < need:
-        text = (
-            f"networks.{name}.subnet: {document.told(('networks', name, 'subnet'), subnet)}"
-            f" has {subnet.num_addresses} addresses, and {hosts} hosts need {need}"
-            f" (one each, the gateway's, the network's and the last): take a /{32 - (need - 1).bit_length()} or larger"
-        )
-        document.refuse(("networks", name, "subnet"), text)
-
-
-def _inside(document: Document, name: str, subnet: IPv4Network, entry: dict[str, Any], hosts: int) -> None:
-    """The gateway and the range that containers get addresses from belong to the subnet."""
-    gateway = _sound(values.ipv4, entry.get("gateway"))
-    at = f"networks.{name}"
-    word, first, range_ = (
-        document.told(("networks", name, key), entry.get(key)) for key in ("subnet", "gateway", "ip_range")
-    )
-    if gateway and gateway not in subnet:
-        document.refuse(("networks", name, "gateway"), f"{at}.gateway: {first} is outside the subnet {word}")
-    elif gateway in (subnet.network_address, subnet.broadcast_address):
-        text = f"{at}.gateway: {first} is the subnet's first or last address, which no interface can have"
-        document.refuse(("networks", name, "gateway"), text)
-    pool = _sound(values.cidr, entry.get("ip_range"))
-    if pool is None:
-        return
-    location: Location = ("networks", name, "ip_range")
-    if not pool.subnet_of(subnet):
-        document.refuse(location, f"{at}.ip_range: {range_} is outside the subnet {word}")
-    elif pool != subnet and (room := _usable(pool, subnet, gateway)) < hosts:
-        document.refuse(
-            location, f"{at}.ip_range: {range_} has {room} addresses for containers, and {hosts} hosts need {hosts}"
-        )
-
-
-def _usable(pool: IPv4Network, subnet: IPv4Network, gateway: IPv4Address | None) -> int:
-    """Addresses for containers. A gateway that is not chosen is taken from the range too."""
-    taken = {subnet.network_address, subnet.broadcast_address} | ({gateway} if gateway else set())
-    return pool.num_addresses - sum(address in pool for address in taken) - (gateway is None)
 
 
 def _servers(document: Document) -> None:

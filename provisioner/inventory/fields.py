@@ -1,13 +1,14 @@
 """The types of the inventory's fields: each is a check and its JSON Schema, for editors."""
 
 import re
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from provisioner.inventory import values
+from provisioner.inventory import network_values, values
 
 
 def _string(pattern: re.Pattern[str], longest: int = 0) -> WithJsonSchema:
@@ -64,7 +65,6 @@ Seconds = Annotated[float, PlainValidator(values.seconds), _number(1, 600, "numb
 Truth = Annotated[bool, PlainValidator(values.truth), WithJsonSchema({"type": "boolean"})]
 Advertise = Annotated[str, PlainValidator(values.advertise), _string(values.INTERFACE)]
 Subnet = Annotated[IPv4Network, PlainValidator(values.subnet), _CIDR_SCHEMA]
-Range = Annotated[IPv4Network, PlainValidator(values.cidr), _CIDR_SCHEMA]
 Ipv4 = Annotated[IPv4Address, PlainValidator(values.ipv4), WithJsonSchema({"type": "string", "format": "ipv4"})]
 FilePath = Annotated[Path, PlainValidator(values.path), WithJsonSchema({"type": "string", "minLength": 1})]
 LabelKey = Annotated[
@@ -101,4 +101,66 @@ Servers = Annotated[
     tuple[str, ...],
     PlainValidator(values.listed),
     WithJsonSchema({"type": "array", "items": {"type": "string"}, "uniqueItems": True, "minItems": 1, "maxItems": 5}),
+]
+
+
+Hosts = Annotated[
+    tuple[str, ...],
+    PlainValidator(values.listed),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "uniqueItems": True, "minItems": 1}),
+]
+
+
+def _each(schema: dict[str, Any]) -> WithJsonSchema:
+    """One value, or a mapping of host names to one each."""
+    by_host = {
+        "type": "object",
+        "description": "One for each host.",
+        "minProperties": 1,
+        "patternProperties": {f"^(?:{values.LABEL.pattern})$": schema},
+        "additionalProperties": False,
+    }
+    return WithJsonSchema({"anyOf": [schema, by_host]})
+
+
+_CIDR6: dict[str, Any] = {"type": "string", "pattern": "^[0-9a-fA-F:.]+/[0-9]{1,3}$"}
+_INTERFACE: dict[str, Any] = {"type": "string", "pattern": f"^(?:{values.INTERFACE.pattern})$"}
+
+Driver = Annotated[str, PlainValidator(network_values.driver), _string(network_values.DRIVER)]
+Scope = Annotated[
+    str,
+    PlainValidator(values.one_of("local", "global")),
+    WithJsonSchema({"type": "string", "enum": ["local", "global"]}),
+]
+Mode = Annotated[
+    str,
+    PlainValidator(values.one_of(*network_values.MODES)),
+    WithJsonSchema({"type": "string", "enum": list(network_values.MODES)}),
+]
+Ranges = Annotated[
+    Mapping[str, IPv4Network], PlainValidator(network_values.per_host(values.cidr)), _each(_CIDR_SCHEMA.json_schema or {})
+]
+Subnet6 = Annotated[IPv6Network, PlainValidator(network_values.subnet6), WithJsonSchema(_CIDR6)]
+Ranges6 = Annotated[Mapping[str, IPv6Network], PlainValidator(network_values.per_host(network_values.cidr6)), _each(_CIDR6)]
+Ipv6 = Annotated[IPv6Address, PlainValidator(network_values.ipv6), WithJsonSchema({"type": "string", "format": "ipv6"})]
+Either = Annotated[IPv4Address | IPv6Address, PlainValidator(network_values.either), WithJsonSchema({"type": "string"})]
+Parents = Annotated[
+    Mapping[str, str], PlainValidator(network_values.per_host(network_values.interface)), _each(_INTERFACE)
+]
+OptionKey = Annotated[
+    str,
+    PlainValidator(
+        values.matching(
+            network_values.OPTION,
+            "an option's name has letters, digits, `_`, `.`, `/` and `-`, begins with a letter or digit, and has at most 128 characters",
+        )
+    ),
+    _string(network_values.OPTION),
+]
+OptionValue = Annotated[
+    str,
+    PlainValidator(network_values.option_value),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "maxLength": values.LONGEST_LABEL}, {"type": "boolean"}, {"type": "integer"}]}
+    ),
 ]

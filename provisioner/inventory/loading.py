@@ -37,6 +37,8 @@ _FORMS = {  # how a part is written, for whoever wrote it otherwise
     "ssh": "`ssh: {user: root}`",
     "store": "`store: {kind: consul}`",
     "labels": "`labels: {team: red}`",
+    "options": "`options: {com.docker.network.bridge.name: br-app}`",
+    "aux_addresses": "`aux_addresses: {router: 10.99.0.5}`",
     "discovery": "`discovery: {heartbeat: 20, ttl: 60}`",
     "tls": "`tls: {ca: files/ca.pem, cert: files/cert.pem, key: files/key.pem}`",
 }
@@ -52,7 +54,6 @@ _MISSING = {
     "ca": f"`ca: files/ca.pem`; {_ALL_THREE}",
     "cert": f"`cert: files/cert.pem`; {_ALL_THREE}",
     "key": f"`key: files/key.pem`; {_ALL_THREE}",
-    "subnet": "`subnet: 10.99.0.0/24`; Docker is not left to choose, because its choice may overlap what the hosts reach",
 }
 
 _SHAPES: dict[str, type[BaseModel]] = {  # what may be written where
@@ -209,7 +210,7 @@ def _instead(location: Location) -> str:
 def _form(location: Location, value: object) -> str:
     """What to write where a mapping is wanted; a lone value is put into the form where it fits."""
     word = str(location[0])
-    if len(location) == 1 or word not in _ENTRIES or location[-1] == "labels":
+    if len(location) == 1 or word not in _ENTRIES or location[-1] in ("labels", "options", "aux_addresses"):
         return f"must be a mapping, not {shown(value)}: write {_FORMS[str(location[-1])]}"
     key, example, check = _ENTRIES[word]
     with suppress(PydanticCustomError):  # what is wrong with it is told when it stands in the right form

@@ -44,7 +44,7 @@ _UNREACHABLE = "no other host reaches it, and the engine takes it without a word
 RESERVED_NETWORKS: Final = ("bridge", "host", "none", "ingress", "docker_gwbridge")
 _DOCKER_BRIDGES = ("docker0", "docker_gwbridge")
 LONGEST_LABEL = 256  # characters
-_SPECIAL = {  # what no overlay can use, and how it is called
+_SPECIAL = {  # what no network of containers can use, and how it is called
     IPv4Network("127.0.0.0/8"): "loopback",
     IPv4Network("224.0.0.0/4"): "multicast",
     IPv4Network("169.254.0.0/16"): "link-local",
@@ -243,7 +243,7 @@ def subnet(value: object) -> IPv4Network:
     for special, name in _SPECIAL.items():
         if net.overlaps(special):
             raise refusal(
-                f"{net} can't be an overlay's: {special} is {name};"
+                f"{net} can't be a network's: {special} is {name};"
                 " private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
             )
     return net
@@ -254,7 +254,7 @@ def cidr(value: object) -> IPv4Network:
         return value
     word = text(value)
     if re.fullmatch(r"[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(/[0-9]{1,3})?", word):
-        raise refusal(f"{shown(word)}: IPv6 is not supported yet; write an IPv4 subnet like `10.99.0.0/24`")
+        raise refusal(f"{shown(word)} is IPv6, which has keys of its own (`subnet6`); write an IPv4 subnet like `10.99.0.0/24`")
     if "/" not in word:
         raise refusal(f"{shown(word)} has no prefix length; write it as `10.99.0.0/24`")
     if not re.fullmatch(r"[0-9.]+/(0|[1-9][0-9]?)", word):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provisioner.preflight import identity, machine, network, software, store
+from provisioner.preflight import identity, machine, network, networks, software, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,6 +42,9 @@ CHECKS: tuple[Callable[[Site], Iterable[Finding]], ...] = (
     network.loopback_advertise,
     network.duplicate_advertise,
     network.subnet_overlap,
+    networks.network_in_use,
+    networks.parent_missing,
+    networks.kernel_without,
     network.port_taken,
     network.other_firewall,
     network.gossip_overload,

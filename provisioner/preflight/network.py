@@ -5,8 +5,10 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
+from provisioner.inventory.network_values import MODES_OF
 from provisioner.model import Finding, Severity
 from provisioner.system import firewall
+from provisioner.system.networks import pools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,10 +65,16 @@ def duplicate_advertise(site: Site) -> Iterator[Finding]:
 
 
 def subnet_overlap(site: Site) -> Iterator[Finding]:
-    """An overlay over a host's route, address or resolver takes that away from the host (moby#26912)."""
+    """A network over a host's route, address or resolver takes that away from the host (moby#26912).
+
+    Those of macvlan and ipvlan are of the host's own network.
+    """
     for name in site.live:
         facts = site.facts[name]
         for network in site.inventory.networks.values():
+            there = network.name in facts.networks and network.name not in site.recreate
+            if network.subnet is None or network.driver in MODES_OF or there or not network.on(name):
+                continue
             for what in _reached(facts, network.name, network.subnet):
                 yield Finding(
                     "subnet-overlap",
@@ -77,19 +85,18 @@ def subnet_overlap(site: Site) -> Iterator[Finding]:
 
 
 def _reached(facts: Facts, network: str, subnet: IPv4Network) -> Iterator[str]:
-    """What the host reaches inside the subnet, but for the network itself if it is there already."""
-    if network in facts.networks:
-        return
+    """What the host reaches inside the subnet, but for what is there of the network itself, which is to be made anew."""
+    own = {pool.get("Subnet") for pool in pools(facts.networks.get(network, {}))}
     for interface, route in facts.routes:
-        if route.overlaps(subnet):
+        if route.overlaps(subnet) and str(route) not in own:
             yield f"its route {route} on {interface}"
     for resolver in facts.resolvers:
         if resolver in subnet:
             yield f"its resolver {resolver}"
     for name, other in facts.networks.items():
-        for entry in (other.get("IPAM") or {}).get("Config") or ():
+        for entry in pools(other):
             found = entry.get("Subnet", "")
-            if "." in found and other["Driver"] == "overlay" and IPv4Network(found, strict=False).overlaps(subnet):
+            if name != network and "." in found and other["Driver"] == "overlay" and IPv4Network(found, strict=False).overlaps(subnet):
                 yield f"the network {name}, {found}"
 
 

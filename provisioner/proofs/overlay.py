@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from provisioner.controlplane import networks as state
 from provisioner.model import ProofResult, State
 from provisioner.proofs.probe import Crew, Probe, Task
 from provisioner.proofs.verdict import pairs, trouble
@@ -47,7 +48,9 @@ def prove(
     if len(names) < 2:  # noqa: PLR2004
         return ProofResult(NAME, network, State.SKIPPED, reason="one live host alone has no other to reach")
     limit = deadline or _LEAST + _PER_HOST * len(names)
-    subnet = site.inventory.networks[network].subnet
+    subnet = state.subnet(site, names[0], site.inventory.networks[network])
+    if subnet is None:
+        return ProofResult(NAME, network, State.SKIPPED, reason="it has no IPv4 subnet that is known")
     task, places = Task(run, network, subnet, limit, start), list(site.inventory.hosts)
     probes = [
         Probe(connections[name], number, places.index(name), task, observer)

@@ -1,17 +1,20 @@
-"""One network of each name, the same on every host: made once, by one engine, and seen by all through the store.
+"""The networks, as the inventory wants them. Global ones are made once, by one engine, and seen by all through the control
+plane; local ones by each engine for itself. Networks that the inventory does not know are left alone.
 
 Two engines that create one name at the same time make two networks (moby#20648): so one creator, under the hosts' locks,
-and the IDs are compared afterwards.
+and the IDs are compared afterwards. A network that is there can't be changed, only made anew: see recreate.py.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from provisioner import render
+from provisioner.controlplane import networks as state
 from provisioner.errors import StepFailed
 from provisioner.model import Drift
 from provisioner.steps.base import Work
+from provisioner.system.networks import arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,25 +24,23 @@ if TYPE_CHECKING:
     from provisioner.transport import Connection
 
 _DEFAULT_MTU = 1500  # bytes; what the engine assumes of the underlay
-_POOL = ("Subnet", "Gateway", "IPRange")  # of IPAM, as the engine's API names them
-_MTU = "com.docker.network.driver.mtu"
 
 
 class Networks:
     name = "networks"
-    title = "Overlay networks"
+    title = "Networks"
     reads = ("http",)
     patience = 20.0
     cure = "look at the logs of this engine and of the store (journalctl -u docker -u consul -u etcd -u zookeeper), and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
-        return tuple(d for network in site.inventory.networks.values() for d in _drift(site, host, network))
+        return tuple(d for network in site.inventory.networks.values() if network.on(host) for d in _drift(site, host, network))
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
-        missing = [n for n in site.inventory.networks.values() if not _seen(site, n.name)]
-        if not missing or host != site.plane.creator(site):
+        missing = [n for n in site.inventory.networks.values() if n.on(host) and _missing(site, host, n)]
+        if not missing:
             return None
-        networks = [{"name": network.name, "arguments": _arguments(network, _mtu(site, network))} for network in missing]
+        networks = [{"name": n.name, "arguments": arguments(n, host, _mtu(site, n))} for n in missing]
         text = "creating " + ", ".join(network.name for network in missing)
         return Work(render.script("network.sh.j2", networks=networks), text, deadline=60.0 + 60.0 * len(networks))
 
@@ -47,55 +48,54 @@ class Networks:
         pass
 
 
-def _seen(site: Site, name: str) -> bool:
-    return any(name in site.facts[host].networks for host in site.live)
+def _missing(site: Site, host: str, network: Network) -> bool:
+    """Whether it is for this host to make it."""
+    if not network.is_global:
+        return network.name not in site.facts[host].networks
+    return host == site.plane.creator(site) and not any(network.name in site.facts[name].networks for name in site.live)
 
 
 def _drift(site: Site, host: str, network: Network) -> list[Drift]:
     facts = site.facts[host]
-    wanted = f"{network.driver} {network.subnet}"
-    found = facts.networks.get(network.name)
+    what, found = f"network {network.name}", facts.networks.get(network.name)
     if found is None:
-        joined = site.plane.joined(facts)
-        if joined and not site.plane.lists(facts):
+        wanted = " ".join(str(word) for word in (network.driver, network.subnet, network.subnet6) if word)
+        known = site.plane.joined(facts) if network.is_global else bool(facts.engine)
+        if known and network.is_global and not site.plane.lists(facts):
             return []
-        return [Drift(f"network {network.name}", "absent" if joined else "", wanted, pending=not joined)]
-    _refuse_other(host, network, found, site.plane.scope)
-    ids = {site.facts[name].networks.get(network.name, found)["Id"] for name in site.live}
-    if len(ids) > 1 or "+" in found["Id"]:
+        if network.is_global and (others := state.otherwise(site, network)):
+            return [Drift(what, f"absent, and another of this name on {', '.join(others)}", wanted, _asked(network), held=True)]
+        return [Drift(what, "absent" if known else "", wanted, pending=not known)]
+    if different := state.differences(site, host, network):
+        return [Drift(f"{what}: {key}", is_, wanted, _asked(network), held=True) for key, is_, wanted in different]
+    _refuse_twins(site, host, network)
+    return []
+
+
+def _asked(network: Network) -> str:
+    return f"up --recreate {network.name}"
+
+
+def _refuse_twins(site: Site, host: str, network: Network) -> None:
+    own = site.facts[host].networks[network.name]
+    all_of_it = [site.facts[name].networks.get(network.name, own) for name in site.live] if network.is_global else [own]
+    ids = {found["Id"] for found in all_of_it}
+    if len(ids) > 1 or "+" in own["Id"]:
         raise StepFailed(
             f"there are {max(2, len(ids))} networks of the name {network.name}",
             host=host,
             answer="\n".join(sorted(ids)),
             cure=f"remove the one that no container uses: docker network rm ID (docker network inspect {network.name})",
         )
-    return []
-
-
-def _refuse_other(host: str, network: Network, found: Mapping[str, Any], scope: str) -> None:
-    """A network of that name but of another kind is never changed: containers may live on it."""
-    pools = (found.get("IPAM") or {}).get("Config") or ()
-    subnets, gateways, ranges = (", ".join(pool.get(key, "") for pool in pools) for key in _POOL)
-    mtu = (found.get("Options") or {}).get(_MTU)
-    for what, is_, wanted in (
-        ("driver", found["Driver"], network.driver),
-        ("scope", found.get("Scope"), scope),
-        ("subnet", subnets, str(network.subnet)),
-        ("gateway", gateways, str(network.gateway or gateways)),
-        ("address range", ranges, str(network.ip_range or ranges)),
-        ("MTU option", mtu, str(network.mtu) if network.mtu else mtu),
-        ("internal", bool(found.get("Internal")), network.internal),
-    ):
-        if is_ != wanted:
-            raise StepFailed(
-                f"the network {network.name} is there with the {what} {is_ or 'of the engine'}; wanted: {wanted or 'none'}",
-                host=host,
-                cure=f"change the inventory, or remove it when no container is on it: docker network rm {network.name}",
-            )
 
 
 def _mtu(site: Site, network: Network) -> int | None:
-    """The underlay's MTU to tell the engine (it takes 50 off): the inventory's, or the smallest of the hosts' own."""
+    """The underlay's MTU to tell the engine of an overlay (it takes 50 off): the smallest of the hosts' own interfaces.
+
+    None where the inventory tells it, or where it is what the engine assumes.
+    """
+    if network.mtu or network.driver != "overlay":
+        return None
     found = [
         site.facts[host].mtus.get(interface, _DEFAULT_MTU)
         for host in site.live
@@ -103,19 +103,4 @@ def _mtu(site: Site, network: Network) -> int | None:
         if address.ip == site.advertise.get(host)
     ]
     smallest = min(found, default=_DEFAULT_MTU)
-    return network.mtu or (smallest if smallest < _DEFAULT_MTU else None)
-
-
-def _arguments(network: Network, mtu: int | None) -> list[str]:
-    words = ["--driver", network.driver, "--subnet", str(network.subnet)]
-    if network.gateway:
-        words += ["--gateway", str(network.gateway)]
-    if network.ip_range:
-        words += ["--ip-range", str(network.ip_range)]
-    if mtu:
-        words += ["--opt", f"{_MTU}={mtu}"]
-    if network.internal:
-        words.append("--internal")
-    for key, value in sorted((network.labels or {}).items()):
-        words += ["--label", f"{key}={value}"]
-    return words
+    return smallest if smallest < _DEFAULT_MTU else None

@@ -104,6 +104,11 @@ class Facts:
         return dict(entry.partition(" ")[::2] for entry in self._system.get("program", []))
 
     @cached_property
+    def kernel_lacks(self) -> frozenset[str]:
+        """Of the kinds of devices that were asked for, those that its kernel can't make."""
+        return frozenset(self._system.get("lacks", ()))
+
+    @cached_property
     def free_disk(self) -> dict[str, int]:
         """Mount point -> free bytes, for the file systems of /etc, the engine's and the store's data, and /usr."""
         found = (line.split(" ", 2) for line in self._system.get("disk", []))

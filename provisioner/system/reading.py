@@ -87,6 +87,7 @@ d=/var/lib/docker; [ -d $d ] || d=/var/lib
 c=DATA; [ -d $c ] || c=/var/lib
 df -Pk /etc "$d" "$c" /usr | { read -r _; while read -r _ size _ free _ mount; do echo "disk=$free $size $mount"; done; }
 v=$(cksum /etc/docker/key.json) && echo "key=$v"
+for k in KERNEL; do grep -q " ${k}_" /proc/kallsyms || modprobe -nq "$k" || echo "lacks=$k"; done
 SAYS
 """,
     "files": r"""
@@ -116,8 +117,11 @@ e=$(command -v dockerd) && {
 ALL = tuple(_SECTIONS)
 
 
-def script(store: Sought, only: Iterable[str] = ALL) -> str:
-    """The program that reads the named sections: of ALL, or only some of it."""
+def script(store: Sought, only: Iterable[str] = ALL, requests: Iterable[str] = (), kernel: Iterable[str] = ()) -> str:
+    """The program that reads the named sections: of ALL, or only some of it.
+
+    requests: more of them, as in Sought. kernel: kinds of devices that it is to be able to make.
+    """
     mark = secrets.token_hex(8)
     words = {
         "PROGRAMS": shlex.join(sorted((*_PROGRAMS, *store.programs))),
@@ -127,11 +131,12 @@ def script(store: Sought, only: Iterable[str] = ALL) -> str:
         "UNITS": shlex.join((*_UNITS, *store.units)),
         "SETTLED": shlex.quote(store.settled),
         "ENGINE": shlex.join(_ENGINE),
-        "REQUESTS": shlex.join(store.requests),
+        "REQUESTS": shlex.join((*store.requests, *requests)),
         "SCHEME": store.scheme,
         "DRIVER": store.driver,
         "DATA": store.data,
         "SUMS": shlex.join(store.sums),
+        "KERNEL": shlex.join(kernel),
         "SAYS": store.says,
     }
     text = "".join(_SECTIONS[name] for name in only)

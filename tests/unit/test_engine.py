@@ -120,6 +120,7 @@ class Step:
     alone: bool = False
     waits: bool = False
     refuses: str = ""  # the host that it refuses
+    held: bool = False
     barrier_fails: bool = False
     title: str = "A step"
     reads: tuple[str, ...] = ("units",)
@@ -129,7 +130,7 @@ class Step:
     def drift(self, site, host):
         if host == self.refuses:
             raise StepFailed("refused", host=host)
-        return () if self.name in site.facts[host].raw["done"].split() else (Drift(self.name, "no", "yes"),)
+        return () if self.name in site.facts[host].raw["done"].split() else (Drift(self.name, "no", "yes", note="up --it", held=self.held),)
 
     def work(self, site, host, drift):
         assert drift
@@ -233,6 +234,16 @@ class TestConverging:
         (told,) = [o.error for o in made.outcomes if o.state is State.FAILED]
         assert "does not come to the wanted state" in told
         assert "a: no, wanted: yes" in told
+
+
+    def test_what_is_held_fails_at_once_and_the_host_goes_on(self, run, cluster):
+        made = run(Step("a", cluster, held=True, patience=60.0), Step("b", cluster))
+        assert set(states(made, "a").values()) == {"failed"}
+        assert set(states(made, "b").values()) == {"converged"}
+        assert "a node1" not in cluster.repairs
+        assert made.report("up").exit_code == 1
+        assert made.report("up").lost == {}
+        assert "`provisioner up --it`" in made.outcomes[0].error
 
 
 class TestDroppingOut:

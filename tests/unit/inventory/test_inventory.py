@@ -54,7 +54,8 @@ def test_defaults(loaded: Callable[..., Inventory], monkeypatch: pytest.MonkeyPa
     network = inventory.networks["demo"]
     assert network.model_dump() == {
         "name": "demo", "driver": "overlay", "subnet": IPv4Network("10.99.0.0/24"), "gateway": None,
-        "ip_range": None, "mtu": None, "internal": False, "labels": {},
+        "ip_range": None, "mtu": None, "internal": False, "labels": {}, "scope": None, "hosts": None, "subnet6": None,
+        "gateway6": None, "ip_range6": None, "aux_addresses": {}, "parent": None, "mode": None, "options": {},
     }  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def test_everything_of_a_network_and_a_store(loaded: Callable[..., Inventory], t
     assert inventory.store.sha256 == "a" * 64
     assert inventory.store.prefix == "a/b_c-1"
     network = inventory.networks["x_1.y-Z"]
-    assert (network.name, network.gateway, network.ip_range) == (
+    assert (network.name, network.gateway, network.range_on("node1")) == (
         "x_1.y-Z",
         IPv4Address("10.99.0.254"),
         IPv4Network("10.99.0.0/25"),

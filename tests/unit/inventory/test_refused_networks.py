@@ -40,7 +40,7 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "networks",
         "networks:\n  demo: {subnet: 'fd00::/64'}",
         [
-            "9:18: networks.demo.subnet: 'fd00::/64': IPv6 is not supported yet; write an IPv4 subnet like `10.99.0.0/24`"
+            "9:18: networks.demo.subnet: 'fd00::/64' is IPv6, which has keys of its own (`subnet6`); write an IPv4 subnet like `10.99.0.0/24`"
         ],
     ),
     "subnet without length": (
@@ -69,28 +69,28 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "networks",
         "networks:\n  demo: {subnet: 127.1.0.0/16}",
         [
-            "9:18: networks.demo.subnet: 127.1.0.0/16 can't be an overlay's: 127.0.0.0/8 is loopback; private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
+            "9:18: networks.demo.subnet: 127.1.0.0/16 can't be a network's: 127.0.0.0/8 is loopback; private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
         ],
     ),
     "subnet multicast": (
         "networks",
         "networks:\n  demo: {subnet: 239.0.0.0/24}",
         [
-            "9:18: networks.demo.subnet: 239.0.0.0/24 can't be an overlay's: 224.0.0.0/4 is multicast; private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
+            "9:18: networks.demo.subnet: 239.0.0.0/24 can't be a network's: 224.0.0.0/4 is multicast; private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
         ],
     ),
     "subnet link-local": (
         "networks",
         "networks:\n  demo: {subnet: 169.254.7.0/24}",
         [
-            "9:18: networks.demo.subnet: 169.254.7.0/24 can't be an overlay's: 169.254.0.0/16 is link-local; private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
+            "9:18: networks.demo.subnet: 169.254.7.0/24 can't be a network's: 169.254.0.0/16 is link-local; private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
         ],
     ),
     "subnet of everything": (
         "networks",
         "networks:\n  demo: {subnet: 0.0.0.0/0}",
         [
-            "9:18: networks.demo.subnet: 0.0.0.0/0 can't be an overlay's: 127.0.0.0/8 is loopback; private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
+            "9:18: networks.demo.subnet: 0.0.0.0/0 can't be a network's: 127.0.0.0/8 is loopback; private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
         ],
     ),
     "subnet too small": (
@@ -177,15 +177,12 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
             "9:42: networks.demo.internal: must be `true` or `false`, not 'yes' (in YAML 1.2: yes, no, on and off are plain words)"
         ],
     ),
-    "driver bridge": (
-        "networks",
-        "networks:\n  demo: {subnet: 10.99.0.0/24, driver: bridge}",
-        ["9:40: networks.demo.driver: must be `overlay`, not 'bridge'"],
-    ),
     "driver misspelt": (
         "networks",
         "networks:\n  demo: {subnet: 10.99.0.0/24, driver: overlays}",
-        ["9:40: networks.demo.driver: must be `overlay`, not 'overlays'; did you mean `overlay`?"],
+        [
+            "9:40: networks.demo.driver: `overlays` is none of the engine's own drivers; did you mean `overlay`? If it is a plugin's, say where its networks are made: `scope: local`, on each host, or `scope: global`, once"
+        ],
     ),
     "label a number": (
         "networks",

@@ -62,6 +62,7 @@ HOLDS: dict[str, Any] = {
     "uniqueItems": lambda value, _: len(set(value)) == len(value),
     "minProperties": lambda value, rule: len(value) >= rule,
     "not": lambda value, rule: bool(list(faults(value, rule))),
+    "anyOf": lambda value, rule: any(not list(faults(value, form)) for form in rule),
     "items": lambda _value, _rule: True,
 }
 
@@ -107,7 +108,10 @@ def test_takes_every_example(path: Path) -> None:
         {"networks": {"bridge": {"subnet": "10.99.0.0/24"}}},
         {"networks": {"demo": {}}},
         {"networks": {"demo": {"subnet": "fd00::/64"}}},
-        {"networks": {"demo": {"subnet": "10.99.0.0/24", "driver": "bridge"}}},
+        {"networks": {"demo": {"driver": "macvlan", "parent": "eth1"}}},
+        {"networks": {"demo": {"subnet": "10.99.0.0/24", "driver": "a b"}}},
+        {"networks": {"demo": {"subnet": "10.99.0.0/24", "ip_range": {"Node": "10.99.0.0/25"}}}},
+        {"networks": {"demo": {"subnet": "10.99.0.0/24", "options": {"a": ["x"]}}}},
         {"networks": {"demo": {"subnet": "10.99.0.0/24", "labels": {"a": 5}}}},
         {"networks": {"demo": {"subnet": "10.99.0.0/24", "labels": {"a=b": "x"}}}},
     ],

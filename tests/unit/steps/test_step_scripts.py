@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -333,6 +333,17 @@ class TestFailures:
         assert "can't create the network new\t" in ran.stderr
 
 
+def otherwise(made: Callable[..., Site]) -> Site:
+    """The network is there with another subnet, empty, and is to be made anew."""
+    hosts = {}
+    for name in HOSTS:
+        facts = capture(f"settled-{name}")
+        other = {**facts.networks["demo"], "IPAM": {"Config": [{"Subnet": "10.98.0.0/24"}]}}
+        facts = with_http(facts, "networks", [n for n in facts.networks.values() if n["Name"] != "demo"] + [other])
+        hosts[name] = with_http(with_http(facts, "containers:demo", []), "endpoints:demo", other)
+    return replace(made(**hosts), recreate=frozenset({"demo"}))
+
+
 def works(made: Callable[..., Site], one: Site):
     """Every step's work, in every state that has some."""
     node2 = capture("settled-node2")
@@ -343,6 +354,7 @@ def works(made: Callable[..., Site], one: Site):
         (made(node2=with_file(node2, CONSUL_JSON, "")), "node2"),
         (made(node2=capture("all-stopped")), "node2"),
         (made(**{name: with_http(capture(f"settled-{name}"), "networks", []) for name in HOSTS}), "node1"),
+        (otherwise(made), "node1"),
     ]
     for whole, host in sites:
         for step in STEPS:

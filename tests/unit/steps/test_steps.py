@@ -47,7 +47,7 @@ def test_settled_hosts_have_no_drift(site, step, host):
     assert step.drift(site(), host) == ()
 
 
-@pytest.mark.parametrize("step", [s for s in STEPS if s.name != "packages"], ids=lambda step: step.name)
+@pytest.mark.parametrize("step", [s for s in STEPS if s.name not in ("packages", "recreate")], ids=lambda step: step.name)
 def test_installed_hosts_drift_in_everything_but_packages(site, step):
     assert step.drift(site("installed"), "node2")
     assert PACKAGES.drift(site("installed"), "node2") == ()
@@ -332,15 +332,26 @@ class TestNetworks:
     @pytest.mark.parametrize(
         ("keys", "what"),
         [
-            ({"Driver": "bridge"}, "driver bridge"),
-            ({"IPAM": {"Config": [{"Subnet": "10.98.0.0/24"}]}}, "subnet 10.98.0.0/24"),
-            ({"IPAM": None}, "subnet of the engine"),
-            ({"Internal": True}, "internal True"),
+            ({"Driver": "bridge", "Options": {}}, [("driver", "bridge", "overlay")]),
+            ({"Scope": "local"}, [("scope", "local", "global")]),
+            ({"IPAM": {"Config": [{"Subnet": "10.98.0.0/24"}]}}, [("subnet", "10.98.0.0/24", "10.99.0.0/24")]),
+            ({"IPAM": None}, [("subnet", "", "10.99.0.0/24")]),
+            ({"Internal": True}, [("internal", "yes", "no")]),
+            ({"Options": {"x": "1"}}, [("option x", "1", "")]),
         ],
     )
-    def test_another_network_of_that_name_is_not_touched(self, site, keys, what):
-        with pytest.raises(StepFailed, match=what):
-            NETWORKS.drift(site(node2=demo(NODE2, **keys)), "node2")
+    def test_another_network_of_that_name_is_told_and_not_touched(self, site, keys, what):
+        whole = site(node2=demo(NODE2, **keys))
+        drift = NETWORKS.drift(whole, "node2")
+        assert [(d.what.removeprefix("network demo: "), d.found, d.wanted) for d in drift] == what
+        assert {(d.note, d.held) for d in drift} == {("up --recreate demo", True)}
+        assert NETWORKS.work(whole, "node2", drift) is None
+
+    def test_none_is_made_beside_another_of_that_name(self, site):
+        whole = site(**{name: absent(name) for name in HOSTS} | {"node2": demo(NODE2, Driver="bridge", Scope="local")})
+        (drift,) = NETWORKS.drift(whole, "node1")
+        assert (drift.found, drift.held) == ("absent, and another of this name on node2", True)
+        assert NETWORKS.work(whole, "node1", (drift,)) is None
 
     def test_another_mtu(self, site, inventory):
         found = inventory()
@@ -349,8 +360,7 @@ class TestNetworks:
         hosts = {name: demo(capture(f"settled-{name}"), Options=options) for name in HOSTS}
         assert NETWORKS.drift(site(found=small, **hosts), "node2") == ()
         assert NETWORKS.drift(site(found=found, **hosts), "node2") == ()  # found out once, it stays
-        with pytest.raises(StepFailed, match="MTU"):
-            NETWORKS.drift(site(found=small), "node2")
+        assert [d.what for d in NETWORKS.drift(site(found=small), "node2")] == ["network demo: option com.docker.network.driver.mtu"]
 
     def test_two_networks_of_one_name_on_one_host(self, site):
         twins = [*OTHERS, DEMO, {**DEMO, "Id": "other"}]

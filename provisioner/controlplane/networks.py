@@ -1,0 +1,49 @@
+"""The networks of the inventory on the hosts: where they are otherwise than wanted, and whether containers are on them."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
+
+from provisioner.system import attached, networks
+
+if TYPE_CHECKING:
+    from provisioner.controlplane import Site
+    from provisioner.inventory import Network
+
+
+def scope(site: Site, network: Network) -> str:
+    """As the engine's API names it."""
+    return site.plane.scope if network.is_global else "local"
+
+
+def differences(site: Site, host: str, network: Network) -> tuple[tuple[str, str, str], ...]:
+    """(what, found, wanted) of a network that is there on this host; nothing where it is not."""
+    found = site.facts[host].networks.get(network.name)
+    return tuple(networks.differences(network, host, found, scope(site, network))) if found else ()
+
+
+def subnet(site: Site, host: str, network: Network) -> IPv4Network | None:
+    """Its IPv4 range as it is on this host, or as it is wanted where it is not known to be there."""
+    found = site.facts[host].networks.get(network.name) if host in site.facts else None
+    words = [pool.get("Subnet", "") for pool in networks.pools(found)] if found else []
+    return next((IPv4Network(word) for word in words if "." in word), network.subnet)
+
+
+def otherwise(site: Site, network: Network) -> tuple[str, ...]:
+    """The live hosts that have it otherwise than wanted."""
+    return tuple(host for host in site.live if network.on(host) and differences(site, host, network))
+
+
+def in_use(site: Site, network: Network) -> tuple[str, ...]:
+    """The containers that keep it from being removed, with their hosts; also why that can't be known."""
+    hosts = tuple(site.inventory.hosts) if network.is_global else otherwise(site, network)
+    own = {host: attached.containers(site.facts[host], network.name) for host in hosts if host in site.live}
+    told = [f"{name} on {host}" for host, names in own.items() for name in names.values()]
+    known = {name for names in own.values() for name in names}
+    for host in own:
+        endpoints = attached.endpoints(site.facts[host], network.name)
+        told += [f"{name} on a host that is not known" for name in endpoints if name not in known]
+        known |= set(endpoints)
+    told += [f"those of {host}, which did not answer" for host in hosts if host not in site.live]
+    return tuple(told)

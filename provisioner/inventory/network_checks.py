@@ -1,0 +1,313 @@
+"""What the values of the networks must be together: keys that fit the driver, room enough, nothing that overlaps."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from provisioner.inventory import network_values, raw, values
+from provisioner.inventory.network_options import check_options
+from provisioner.inventory.network_values import EVERY_HOST, MODES_OF, SCOPES
+from provisioner.inventory.problems import Location, code, nearest, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provisioner.inventory.document import Document
+
+_OVERHEAD = 3  # addresses of a subnet that no container gets: the network's, the gateway's, the last
+_NAMED = 3  # hosts that a message names before it says how many more there are
+_PROBES = 2  # containers that a local network must have room for on each host, so that it can be proven
+_V4, _V6 = ("subnet", "gateway", "ip_range"), ("subnet6", "gateway6", "ip_range6")
+_CHECKS = {
+    "subnet": values.subnet,
+    "gateway": values.ipv4,
+    "ip_range": network_values.per_host(values.cidr),
+    "subnet6": network_values.subnet6,
+    "gateway6": network_values.ipv6,
+    "ip_range6": network_values.per_host(network_values.cidr6),
+}
+_ONLY_PARENT = "is of `macvlan` and `ipvlan` only"
+_DOCKER_CHOICE = (
+    "`subnet` is missing: write `subnet: 10.99.0.0/24`; Docker is not left to choose, because its choice may overlap what the"
+    " hosts reach"
+)
+
+
+@dataclass(frozen=True)
+class _Net:
+    """One network of the file. on: the hosts that are to have it, in the order of the inventory."""
+
+    document: Document
+    name: str
+    entry: dict[str, Any]
+    driver: str
+    on: tuple[str, ...]
+
+    @property
+    def is_global(self) -> bool:
+        return SCOPES.get(self.driver, self.entry.get("scope")) == "global"
+
+    @property
+    def on_parent(self) -> bool:
+        return self.driver in MODES_OF
+
+    def sound(self, key: str) -> Any:
+        return raw.sound(_CHECKS[key], self.entry.get(key))
+
+    def told(self, key: str) -> str:
+        return self.document.told(self.at(key), self.entry.get(key))
+
+    def at(self, key: str) -> Location:
+        return ("networks", self.name, key)
+
+    def refuse(self, key: str, text: str, *, at_key: bool = False) -> None:
+        self.document.refuse(self.at(key), f"networks.{self.name}.{key}: {text}", at_key=at_key)
+
+
+def check(document: Document) -> None:
+    """Add to the document what is wrong between the values of the networks."""
+    names = tuple(raw.part(document, "hosts"))
+    nets = [_net(document, name, entry, names) for name, entry in raw.entries(document, "networks").items()]
+    for net in nets:
+        _kind(net)
+        _hosts(net, names)
+        _ranges(net)
+        _apart(net)
+        _aux(net)
+        _parent(net)
+        check_options(net.document, net.name, net.entry, net.driver)
+        for keys in (_V4, _V6):
+            _inside(net, keys)
+        if subnet := net.sound("subnet"):
+            _room(net, subnet)
+    for key in ("subnet", "subnet6"):
+        _overlaps(document, {net.name: net for net in nets}, key)
+    _underlay(document, nets)
+
+
+def _net(document: Document, name: str, entry: dict[str, Any], hosts: tuple[str, ...]) -> _Net:
+    driver = raw.sound(network_values.driver, entry.get("driver", "overlay")) or ""
+    asked = raw.sound(values.listed, entry.get("hosts"))
+    return _Net(document, name, entry, driver, tuple(host for host in hosts if asked is None or host in asked))
+
+
+def _kind(net: _Net) -> None:
+    """Keys that a network of this driver has not, and those that it needs; nothing of a driver that is none."""
+    if not net.driver:
+        return
+    if net.driver not in SCOPES:
+        if "scope" not in net.entry:
+            word = net.document.told(net.at("driver"), code(net.driver))
+            hint = "" if net.at("driver") in net.document.secrets else nearest(net.driver, SCOPES)
+            net.refuse(
+                "driver",
+                f"{word} is none of the engine's own drivers{hint or '; they are ' + ', '.join(map(code, SCOPES)) + '.'} If it is a"
+                " plugin's, say where its networks are made: `scope: local`, on each host, or `scope: global`, once",
+            )
+    elif "scope" in net.entry:
+        net.refuse("scope", f"is of plugins' drivers; that of `{net.driver}` is {SCOPES[net.driver]}: leave it out", at_key=True)
+    if (net.is_global and net.driver in SCOPES) or net.on_parent:
+        where: Location = ("networks", net.name)
+        if "subnet" not in net.entry and net.at("subnet") not in net.document.spoilt:
+            net.document.refuse(where, f"networks.{net.name}: {_DOCKER_CHOICE}", at_key=True)
+    for key in (*_V6, *(["hosts"] if net.is_global else [])):
+        if net.driver == "overlay" and key in _V6 and key in net.entry:
+            text = "an overlay has no IPv6: the engine gives containers such addresses, and resolves their names to them first,"
+            net.refuse(key, f"{text} but they don't answer on other hosts", at_key=True)
+        elif key == "hosts" and key in net.entry:
+            net.refuse(key, "is of local networks; this one is made once, and is on all hosts", at_key=True)
+    if "mtu" in net.entry and net.driver not in ("overlay", "bridge"):
+        own = "its parent's" if net.on_parent else "its driver's to choose; see `options`"
+        net.refuse("mtu", f"is of `overlay` and `bridge`; that of `{net.driver}` is {own}", at_key=True)
+
+
+def _hosts(net: _Net, hosts: tuple[str, ...]) -> None:
+    asked = raw.sound(values.listed, net.entry.get("hosts"))
+    if asked is None or net.is_global:
+        return
+    if not asked:
+        net.refuse("hosts", "names no host; leave it out for all of them")
+    for index, name in enumerate(asked):
+        at: Location = (*net.at("hosts"), index)
+        told = net.document.told(at, shown(name))
+        if name in asked[:index]:
+            net.document.refuse(at, f"networks.{net.name}.hosts: {told} is named twice")
+        elif hosts and name not in hosts:
+            hint = "" if at in net.document.secrets else nearest(name, hosts)
+            net.document.refuse(at, f"networks.{net.name}.hosts: {told} is not one of the hosts{hint}")
+
+
+def _ranges(net: _Net) -> None:
+    """Values for each host name hosts that have the network, all of them."""
+    for key in ("ip_range", "ip_range6", "parent"):
+        value = net.entry.get(key)
+        if not isinstance(value, dict) or not value:
+            continue
+        if net.is_global:
+            net.refuse(key, "is one for each host, and this network is made once for all of them: write one")
+            continue
+        for name in value:
+            if name not in net.on and isinstance(name, str):
+                net.refuse(key, f"{code(name)} is not one of the hosts of this network{nearest(name, net.on)}")
+        if missing := [name for name in net.on if name not in value]:
+            net.refuse(key, f"has none for {_some(missing)}")
+
+
+def _apart(net: _Net) -> None:
+    """Engines choose addresses without asking one another, so on a network that they share each needs its own."""
+    if not net.on_parent or len(net.on) < 2:  # noqa: PLR2004
+        return
+    for key, subnet in (("ip_range", "subnet"), ("ip_range6", "subnet6")):
+        found: Mapping[str, Any] = net.sound(key) or {}
+        if subnet in net.entry and (key not in net.entry or EVERY_HOST in found):
+            text = "each engine gives out addresses by itself, so on one network each host needs a range of its own, or two"
+            net.document.refuse(
+                net.at(key if key in net.entry else subnet),
+                f"networks.{net.name}.{key}: {text} containers get one address: write `{key}: {{{net.on[0]}: ..., {net.on[1]}: ...}}`",
+            )
+        for one, other in combinations(found, 2):
+            if found[one].overlaps(found[other]):
+                net.refuse(key, f"{_shown(net, key, found[one])} of {code(one)} overlaps {_shown(net, key, found[other])} of {code(other)}")
+
+
+def _shown(net: _Net, key: str, value: object) -> str:
+    """A part of a value; nothing of it where some of it is from outside."""
+    secret = any(place[:3] == net.at(key) for place in net.document.secrets)
+    return "that" if secret else str(value)
+
+
+def _aux(net: _Net) -> None:
+    given = net.entry.get("aux_addresses")
+    seen: dict[Any, str] = {}
+    for name, word in given.items() if isinstance(given, dict) else ():
+        address = raw.sound(network_values.either, word)
+        at: Location = (*net.at("aux_addresses"), name)
+        if address is None:
+            continue
+        key = "subnet" if isinstance(address, IPv4Address) else "subnet6"
+        subnet, gateway = net.sound(key), net.sound("gateway" if key == "subnet" else "gateway6")
+        text = ""
+        if key not in net.entry:
+            text = f"needs `{key}`, whose address it is"
+        elif subnet and (address not in subnet or address in _ends(subnet)):
+            text = f"is no address of the subnet {net.told(key)}"
+        elif address == gateway:
+            text = "is the gateway's, which no container gets anyway"
+        elif (other := seen.setdefault(address, name)) != name:
+            text = f"is {code(other)} already"
+        if text:
+            net.document.refuse(at, f"networks.{net.name}.aux_addresses.{name}: {net.document.told(at, word)} {text}")
+
+
+def _ends(subnet: IPv4Network | IPv6Network) -> tuple[object, ...]:
+    """What no interface can have. IPv6 has no broadcast address."""
+    return (subnet.network_address, subnet.broadcast_address) if subnet.version == 4 else (subnet.network_address,)  # noqa: PLR2004
+
+
+def _parent(net: _Net) -> None:
+    for key in ("parent", "mode"):
+        if key in net.entry and not net.on_parent:
+            net.refuse(key, _ONLY_PARENT, at_key=True)
+    if not net.on_parent:
+        return
+    if "parent" not in net.entry:
+        text = "`parent` is missing: write the hosts' interface that containers are put on: `parent: eth1`"
+        net.document.refuse(("networks", net.name), f"networks.{net.name}: {text}", at_key=True)
+    mode, known = net.entry.get("mode"), MODES_OF[net.driver]
+    if isinstance(mode, str) and mode in network_values.MODES and mode not in known:
+        net.refuse("mode", f"`{mode}` is no mode of {net.driver}: they are {', '.join(map(code, known))}")
+
+
+def _inside(net: _Net, keys: tuple[str, str, str]) -> None:
+    """The gateway and the ranges that containers get addresses from belong to the subnet."""
+    subnet_key, gateway_key, range_key = keys
+    for key in (gateway_key, range_key):
+        if key in net.entry and subnet_key not in net.entry:
+            net.refuse(key, f"needs `{subnet_key}`, which it is a part of", at_key=True)
+    subnet, gateway = net.sound(subnet_key), net.sound(gateway_key)
+    if subnet is None:
+        return
+    if gateway and gateway not in subnet:
+        net.refuse(gateway_key, f"{net.told(gateway_key)} is outside the subnet {net.told(subnet_key)}")
+    elif gateway in _ends(subnet):
+        net.refuse(gateway_key, f"{net.told(gateway_key)} is the subnet's first or last address, which no interface can have")
+    for host, pool in (net.sound(range_key) or {}).items():
+        whose = f" of {code(host)}" if host else ""
+        told = _shown(net, range_key, pool) if host else net.told(range_key)
+        if not pool.subnet_of(subnet):
+            net.refuse(range_key, f"{told}{whose} is outside the subnet {net.told(subnet_key)}")
+        elif isinstance(pool, IPv4Network) and pool != subnet:
+            _enough(net, pool, subnet, gateway, f"{told}{whose}")
+
+
+def _enough(net: _Net, pool: IPv4Network, subnet: IPv4Network, gateway: IPv4Address | None, told: str) -> None:
+    taken = {subnet.network_address, subnet.broadcast_address} | ({gateway} if gateway else set())
+    # a gateway that is not chosen is taken from the range too
+    room = pool.num_addresses - sum(address in pool for address in taken) - (gateway is None)
+    need = len(net.on) if net.is_global else _PROBES
+    if room < need:
+        whose = f"{need} hosts need {need}" if net.is_global else f"a local network needs {need}, to be proven"
+        net.refuse("ip_range", f"{told} has {room} addresses for containers, and {whose}")
+
+
+def _room(net: _Net, subnet: IPv4Network) -> None:
+    containers = len(net.on) if net.is_global else _PROBES
+    need = containers + _OVERHEAD
+    if subnet.num_addresses < need:
+        whose = f"{containers} hosts need {need} (one each," if net.is_global else f"a local network needs {need} (two containers',"
+        net.refuse(
+            "subnet",
+            f"{net.told('subnet')} has {subnet.num_addresses} addresses, and {whose}"
+            f" the gateway's, the network's and the last): take a /{32 - (need - 1).bit_length()} or larger",
+        )
+
+
+def _overlaps(document: Document, nets: dict[str, _Net], key: str) -> None:
+    """CIDR ranges are apart or one holds the other, so in order of address each is compared with those that are open."""
+    subnets = {name: net.sound(key) for name, net in nets.items()}
+    order = [name for name, subnet in subnets.items() if subnet]
+    around: list[str] = []
+    for name in sorted(
+        order, key=lambda name: (subnets[name].network_address, subnets[name].prefixlen, order.index(name))
+    ):
+        while around and not subnets[around[-1]].overlaps(subnets[name]):
+            around.pop()
+        on = set(nets[name].on)
+        clash = next((other for other in around if on & set(nets[other].on)), None)
+        around.append(name)
+        if clash is not None:
+            earlier, later = sorted((clash, name), key=order.index)
+            line = raw.line(document, ("networks", earlier, key))
+            one, two = (document.told(("networks", each, key), subnets[each]) for each in (later, earlier))
+            text = f"networks.{later}.{key}: {one} overlaps {two} of {code(earlier)} (line {line})"
+            document.refuse(("networks", later, key), text)
+
+
+def _underlay(document: Document, nets: list[_Net]) -> None:
+    """A host inside a network's subnet would lose the way to the others; macvlan's and ipvlan's are of that very network."""
+    hosts = raw.entries(document, "hosts")
+    literals = dict(raw.literals(hosts))
+    known = dict(literals)
+    for name, entry in hosts.items():
+        known.setdefault(name, raw.sound(values.address, entry.get("address")) or "")
+    owned = sorted((int(ip), name) for name, word in known.items() if (ip := raw.sound(values.ipv4, word)))
+    numbers = [number for number, _ in owned]
+    for net in nets:
+        key = "ip_range" if net.on_parent else "subnet"
+        found = net.sound(key)
+        for host, pool in (found.items() if net.on_parent and found else [("", found)] if found else []):
+            first, last = int(pool.network_address), int(pool.broadcast_address)
+            held = [name for _, name in owned[bisect_left(numbers, first) : bisect_right(numbers, last)]]
+            if held:
+                own = {n: document.told(("hosts", n, "advertise" if n in literals else "address"), known[n]) for n in held}
+                word = _shown(net, key, pool) if host else net.told(key)
+                net.refuse(key, f"{word} holds the hosts' own addresses: {_some([f'{n} ({own[n]})' for n in held])}")
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -1,0 +1,78 @@
+"""The driver's options of a network: those that have a key of their own, and what the bridge driver takes.
+
+Source: moby v20.10, libnetwork/drivers/bridge/labels.go and netlabel: truths as Go's strconv.ParseBool reads them.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from provisioner.inventory import network_values, raw, values
+from provisioner.inventory.problems import Location, code, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from provisioner.inventory.document import Document
+
+MTU: Final = "com.docker.network.driver.mtu"
+_BRIDGE = "com.docker.network.bridge."
+_KEYS: Mapping[str, str] = MappingProxyType(
+    {MTU: "mtu", "parent": "parent", "macvlan_mode": "mode", "ipvlan_mode": "mode", "com.docker.network.internal": "internal"}
+)
+
+
+def _truth(value: str) -> str:
+    return "" if value in ("true", "false") else "must be `true` or `false`"
+
+
+def _name(value: str) -> str:
+    return "" if values.INTERFACE.fullmatch(value) else "is no interface: at most 15 letters, digits, `_`, `.` and `-`"
+
+
+def _address(value: str) -> str:
+    return "" if raw.sound(values.ipv4, value) else "is no IPv4 address"
+
+
+_OF_BRIDGES: Mapping[str, Callable[[str], str]] = MappingProxyType(
+    {
+        f"{_BRIDGE}name": _name,
+        f"{_BRIDGE}enable_icc": _truth,
+        f"{_BRIDGE}enable_ip_masquerade": _truth,
+        f"{_BRIDGE}host_binding_ipv4": _address,
+        f"{_BRIDGE}inhibit_ipv4": _truth,
+        f"{_BRIDGE}default_bridge": _truth,
+        "com.docker.network.container_iface_prefix": _name,
+        "com.docker.network.host_ipv4": _address,
+    }
+)
+
+
+def check_options(document: Document, name: str, entry: dict[str, Any], driver: str) -> None:
+    """Add what is wrong with the options of the network of that name."""
+    given = entry.get("options")
+    for option, value in given.items() if isinstance(given, dict) else ():
+        at: Location = ("networks", name, "options", option)
+        word = raw.sound(network_values.option_value, value)
+        if word is None or not isinstance(option, str):
+            continue
+        if text := _wrong(driver, option, word, document.told(at, code(word))):
+            document.refuse(at, f"networks.{name}.options.{option}: {text}")
+
+
+def _wrong(driver: str, option: str, value: str, told: str) -> str:
+    if option in _KEYS and driver in network_values.SCOPES:
+        return f"has a key of its own: write `{_KEYS[option]}` beside `driver`"
+    if option == "encrypted" and driver == "overlay":
+        return "engines on an external store have no keys for it: the network would be made, and no container could join it"
+    if driver != "bridge" or not option.startswith((_BRIDGE, "com.docker.network.")):
+        return ""
+    if option == f"{_BRIDGE}default_bridge":
+        return "is of the engine's own bridge only"
+    check = _OF_BRIDGES.get(option)
+    if check is None:
+        known = nearest(option, _OF_BRIDGES)
+        return f"the bridge driver does not know it{known}" if option.startswith(_BRIDGE) else ""
+    wrong = check(value)
+    return f"{told} {wrong}" if wrong else ""

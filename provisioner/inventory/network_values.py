@@ -1,0 +1,132 @@
+"""What the values of a network may be, beyond those of values.py: drivers, options, IPv6, and values for each host."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from pydantic_core import PydanticCustomError
+
+from provisioner.inventory import values
+from provisioner.inventory.outside import Outside
+from provisioner.inventory.problems import code, refusal, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
+SCOPES: Final = MappingProxyType({"overlay": "global", "bridge": "local", "macvlan": "local", "ipvlan": "local"})
+"""The engine's own drivers of which networks are made, and where: `global` ones once, `local` ones on each host."""
+MODES_OF: Final = MappingProxyType({"macvlan": ("bridge", "private", "vepa", "passthru"), "ipvlan": ("l2", "l3", "l3s")})
+MODES: Final = (*MODES_OF["macvlan"], *MODES_OF["ipvlan"])
+EVERY_HOST: Final = ""
+"""The name under which a value for each host is kept that is the same on all."""
+DRIVER = re.compile(r"(?=.{1,128}\Z)[a-zA-Z0-9][a-zA-Z0-9_.-]*(?:[:/][a-zA-Z0-9_][a-zA-Z0-9_.-]*)*")
+OPTION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_./-]{0,127}")
+_MADE_BY_DOCKER = ("host", "none", "null")
+_SPECIAL = {
+    IPv6Network("::/8"): "reserved",
+    IPv6Network("fe80::/10"): "link-local",
+    IPv6Network("ff00::/8"): "multicast",
+}
+_FEWEST = 126  # bits: the gateway's address and two containers'
+
+
+def driver(value: object) -> str:
+    rule = "a driver's name has letters, digits, `_`, `.` and `-`, for a plugin also `/` and `:` between its parts, and at most 128 characters"
+    name = values.matching(DRIVER, rule)(value)
+    if name in _MADE_BY_DOCKER:
+        raise refusal(f"`{name}` is a network that Docker makes by itself, one on each host")
+    return name
+
+
+def option_value(value: object) -> str:
+    """Of a driver's option: what the engine takes as it is. Truths and numbers may be written as such."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value)
+    return values.label_value(value)
+
+
+def per_host(check: Callable[[object], T]) -> Callable[[object], Mapping[str, T]]:
+    """A check for one value for all hosts, or for a mapping of host names to one each."""
+
+    def checked(value: object) -> Mapping[str, T]:
+        if isinstance(value, MappingProxyType):  # checked already
+            return value
+        if not isinstance(value, dict):
+            return MappingProxyType({EVERY_HOST: check(value)})
+        if not value:
+            raise refusal("is an empty mapping: write one value, or one for each host: `{node1: ..., node2: ...}`")
+        found = {}
+        for name, item in value.items():
+            if not isinstance(name, str) or not values.LABEL.fullmatch(name):
+                raise refusal(f"{shown(name)} is no host's name")
+            try:
+                found[name] = check(item)
+            except PydanticCustomError as error:
+                told = "its value from outside is not allowed here" if isinstance(item, Outside) else error.message()
+                raise refusal(f"for {code(name)}: {told}") from None
+        return MappingProxyType(found)
+
+    return checked
+
+
+def interface(value: object) -> str:
+    """A host's interface: a network card, or one of its VLANs (`eth1.50`)."""
+    word = values.text(value)
+    if word == "lo":
+        raise refusal("`lo` is the loopback interface: nothing leaves the host by it")
+    if not values.INTERFACE.fullmatch(word):
+        raise refusal(f"{shown(word)} is no interface: at most 15 letters, digits, `_`, `.` and `-`, as in `eth1` or `eth1.50`")
+    return word
+
+
+def cidr6(value: object) -> IPv6Network:
+    if isinstance(value, IPv6Network):
+        return value
+    word = values.text(value)
+    if "/" not in word:
+        raise refusal(f"{shown(word)} has no prefix length; write it as `fd99::/64`")
+    try:
+        net = IPv6Network(word, strict=False)
+    except ValueError:
+        raise refusal(f"{shown(word)} is no IPv6 subnet; write it as `fd99::/64`") from None
+    address, _, length = word.partition("/")
+    if not length.isdigit() or ipaddress.IPv6Address(address.partition("%")[0]) != net.network_address or "%" in word:
+        raise refusal(f"{shown(word)} has bits set behind its prefix length; did you mean `{net}`?")
+    return net
+
+
+def subnet6(value: object) -> IPv6Network:
+    net = cidr6(value)
+    for special, name in _SPECIAL.items():
+        if net.overlaps(special):
+            raise refusal(f"{net} can't be a network's: {special} is {name}; private ranges are in fd00::/8")
+    if net.prefixlen > _FEWEST:
+        raise refusal(f"{net} has too few addresses; take a /64")
+    return net
+
+
+def ipv6(value: object) -> IPv6Address:
+    if isinstance(value, IPv6Address):
+        return value
+    word = values.text(value)
+    try:
+        address = IPv6Address(word)
+    except ValueError:
+        raise refusal(f"{shown(word)} is no IPv6 address") from None
+    if address.scope_id is not None:
+        raise refusal(f"{shown(word)} is not allowed: an address with a zone (`%`) is not supported")
+    return address
+
+
+def either(value: object) -> IPv4Address | IPv6Address:
+    """An address of either kind."""
+    if isinstance(value, IPv4Address | IPv6Address):
+        return value
+    return ipv6(value) if ":" in values.text(value) else values.ipv4(value)

@@ -1,0 +1,133 @@
+"""Networks as the engine has them: how one is made, and how one that is there differs from what is wanted. Pure.
+
+Options and keys are those of the engine's API (docker network inspect, 20.10 and 26).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from provisioner.inventory import Network
+
+MTU = "com.docker.network.driver.mtu"
+ICC = "com.docker.network.bridge.enable_icc"
+MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
+BUILT_IN = ("bridge", "host", "none")
+_OF_THE_ENGINE = (  # options that an engine adds by itself
+    "com.docker.network.driver.overlay.vxlanid_list",
+    "com.docker.network.enable_ipv4",
+    "com.docker.network.enable_ipv6",
+)
+
+
+def options(network: Network, host: str) -> dict[str, str]:
+    """All options of the driver that the inventory asks for on this host, by the engine's names."""
+    asked = dict(network.options)
+    if network.mtu:
+        asked[MTU] = str(network.mtu)
+    if parent := network.parent_on(host):
+        asked["parent"] = parent
+    if network.mode:
+        asked[f"{network.driver}_mode"] = network.mode
+    return asked
+
+
+def arguments(network: Network, host: str, mtu: int | None = None) -> list[str]:
+    """The words of `docker network create` before the name. mtu: one that was found out, where none is asked for."""
+    words = ["--driver", network.driver]
+    for subnet, gateway, ip_range in (
+        (network.subnet, network.gateway, network.range_on(host)),
+        (network.subnet6, network.gateway6, network.range6_on(host)),
+    ):
+        given = {"--subnet": subnet, "--gateway": gateway, "--ip-range": ip_range}
+        words += [word for name, value in given.items() if value for word in (name, str(value))]
+    if network.subnet6:
+        words.append("--ipv6")
+    for name, address in sorted(network.aux_addresses.items()):
+        words += ["--aux-address", f"{name}={address}"]
+    for name, value in sorted((options(network, host) | ({MTU: str(mtu)} if mtu else {})).items()):
+        words += ["--opt", f"{name}={value}"]
+    if network.internal:
+        words.append("--internal")
+    for key, value in sorted(network.labels.items()):
+        words += ["--label", f"{key}={value}"]
+    return words
+
+
+def differences(network: Network, host: str, found: Mapping[str, Any], scope: str) -> Iterator[tuple[str, str, str]]:
+    """(what, found, wanted) of all that can't be changed while the network is there. scope: as the API names it."""
+    six, four = _pools(found, six=True), _pools(found, six=False)
+    wanted = _wanted(network, host)
+    for what, is_, asked in (
+        ("driver", found["Driver"], network.driver),
+        ("scope", found.get("Scope", scope), scope),
+        ("subnet", _joined(four, "Subnet"), wanted["subnet"]),
+        ("gateway", _joined(four, "Gateway"), wanted["gateway"]),
+        ("address range", _joined(four, "IPRange"), wanted["range"]),
+        ("IPv6 subnet", _joined(six, "Subnet"), wanted["subnet6"]),
+        ("IPv6 gateway", _joined(six, "Gateway"), wanted["gateway6"]),
+        ("IPv6 address range", _joined(six, "IPRange"), wanted["range6"]),
+        ("auxiliary addresses", _auxiliary(found), wanted["aux"]),
+        ("internal", _yes(found.get("Internal")), _yes(network.internal)),
+    ):
+        if asked is not None and is_ != asked:
+            yield what, is_, asked
+    yield from _other_options(network, host, found.get("Options") or {})
+    labels = found.get("Labels") or {}
+    for name, value in network.labels.items():
+        if labels.get(name) != value:
+            yield f"label {name}", labels.get(name, ""), value
+
+
+def _wanted(network: Network, host: str) -> dict[str, str | None]:
+    """What is asked for; None: the engine's own choice, or a plugin's, is right."""
+    plugin = bool(network.scope)
+
+    def text(value: object, *, chosen: bool = False) -> str | None:
+        return str(value) if value else None if chosen or plugin else ""
+
+    return {
+        "subnet": text(network.subnet, chosen=True),
+        "gateway": text(network.gateway, chosen=True),
+        "range": text(network.range_on(host)),
+        "subnet6": text(network.subnet6),
+        "gateway6": text(network.gateway6, chosen=True),
+        "range6": text(network.range6_on(host)),
+        "aux": text(", ".join(f"{name}={address}" for name, address in sorted(network.aux_addresses.items()))),
+    }
+
+
+def _other_options(network: Network, host: str, found: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Of a plugin only what is asked for is compared: what else its driver writes there is its own."""
+    asked = options(network, host)
+    free = {*_OF_THE_ENGINE, *([MTU] if network.driver == "overlay" else [])}
+    for name in sorted({*asked, *(() if network.scope else found)}):
+        is_, wanted = found.get(name, ""), asked.get(name, "")
+        if is_ != wanted and not (name in free and not wanted):
+            yield f"option {name}", is_, wanted
+
+
+def pools(found: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """The address pools of a network of the engine's."""
+    return tuple((found.get("IPAM") or {}).get("Config") or ())
+
+
+def _pools(found: Mapping[str, Any], *, six: bool) -> list[Mapping[str, Any]]:
+    return [pool for pool in pools(found) if (":" in pool.get("Subnet", "")) is six]
+
+
+def _joined(found: list[Mapping[str, Any]], key: str) -> str:
+    """The pools' values of a key; IPv6 gateways may come with the prefix length."""
+    return ", ".join(pool.get(key, "").partition("/")[0] if key == "Gateway" else pool.get(key, "") for pool in found)
+
+
+def _auxiliary(found: Mapping[str, Any]) -> str:
+    all_of_it = {name: address for pool in pools(found) for name, address in (pool.get("AuxiliaryAddresses") or {}).items()}
+    return ", ".join(f"{name}={address}" for name, address in sorted(all_of_it.items()))
+
+
+def _yes(value: object) -> str:
+    return "yes" if value else "no"

@@ -1,0 +1,191 @@
+"""Networks whose keys don't go together: what is put under `networks:` in a sound inventory, and every line that comes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CHOICE = "`subnet` is missing: write `subnet: 10.99.0.0/24`; Docker is not left to choose, because its choice may overlap what the hosts reach"
+NO_PARENT = "`parent` is missing: write the hosts' interface that containers are put on: `parent: eth1`"
+NO_IPV6 = "an overlay has no IPv6: the engine gives containers such addresses, and resolves their names to them first, but they don't answer on other hosts"
+OWN_RANGES = "each engine gives out addresses by itself, so on one network each host needs a range of its own, or two containers get one address"
+LAN = "driver: macvlan, subnet: 192.168.56.0/24, parent: eth1"
+RANGES = "ip_range: {node1: 192.168.56.32/27, node2: 192.168.56.64/27, node3: 192.168.56.96/27}"
+
+ROWS: dict[str, tuple[str, list[str]]] = {
+    "overlay without subnet": ("a: {}", [f"9:3: networks.a: {CHOICE}"]),
+    "plugin without scope": (
+        "a: {driver: acme/net:1, subnet: 10.99.0.0/24}",
+        [
+            "9:15: networks.a.driver: `acme/net:1` is none of the engine's own drivers; they are `overlay`, `bridge`, `macvlan`, `ipvlan`. If it is a plugin's, say where its networks are made: `scope: local`, on each host, or `scope: global`, once"
+        ],
+    ),
+    "driver of Docker's own": (
+        "a: {driver: host}",
+        ["9:15: networks.a.driver: `host` is a network that Docker makes by itself, one on each host"],
+    ),
+    "driver hostile": (
+        "a: {driver: 'x; id', scope: local}",
+        [
+            "9:15: networks.a.driver: 'x; id' is not allowed: a driver's name has letters, digits, `_`, `.` and `-`, for a plugin also `/` and `:` between its parts, and at most 128 characters"
+        ],
+    ),
+    "scope of a known driver": (
+        "a: {driver: bridge, scope: global}",
+        ["9:23: networks.a.scope: is of plugins' drivers; that of `bridge` is local: leave it out"],
+    ),
+    "hosts of a global one": (
+        "a: {subnet: 10.99.0.0/24, hosts: [node1]}",
+        ["9:29: networks.a.hosts: is of local networks; this one is made once, and is on all hosts"],
+    ),
+    "hosts unknown and twice": (
+        "a: {driver: bridge, hosts: [node1, node1, nod2]}",
+        [
+            "9:38: networks.a.hosts: 'node1' is named twice",
+            "9:45: networks.a.hosts: 'nod2' is not one of the hosts; did you mean `node2`?",
+        ],
+    ),
+    "hosts empty": ("a: {driver: bridge, hosts: []}", ["9:30: networks.a.hosts: names no host; leave it out for all of them"]),
+    "IPv6 overlay": ("a: {subnet: 10.99.0.0/24, subnet6: 'fd99::/64'}", [f"9:29: networks.a.subnet6: {NO_IPV6}"]),
+    "IPv6 with bits": (
+        "a: {driver: bridge, subnet6: 'fd99::1/64'}",
+        ["9:32: networks.a.subnet6: 'fd99::1/64' has bits set behind its prefix length; did you mean `fd99::/64`?"],
+    ),
+    "IPv6 link-local": (
+        "a: {driver: bridge, subnet6: 'fe80::/64'}",
+        ["9:32: networks.a.subnet6: fe80::/64 can't be a network's: fe80::/10 is link-local; private ranges are in fd00::/8"],
+    ),
+    "IPv6 gateway outside": (
+        "a: {driver: bridge, subnet6: 'fd99::/64', gateway6: 'fd98::1'}",
+        ["9:55: networks.a.gateway6: fd98::1 is outside the subnet fd99::/64"],
+    ),
+    "gateway without subnet": (
+        "a: {driver: bridge, gateway: 10.99.0.1}",
+        ["9:23: networks.a.gateway: needs `subnet`, which it is a part of"],
+    ),
+    "aux outside, taken and twice": (
+        "a: {subnet: 10.99.0.0/24, gateway: 10.99.0.9, aux_addresses: {x: 10.98.0.5, y: 10.99.0.9, z: 10.99.0.5, w: 10.99.0.5, v: 10.99.0.255, u: 'fd00::1'}}",
+        [
+            "9:68: networks.a.aux_addresses.x: 10.98.0.5 is no address of the subnet 10.99.0.0/24",
+            "9:82: networks.a.aux_addresses.y: 10.99.0.9 is the gateway's, which no container gets anyway",
+            "9:110: networks.a.aux_addresses.w: 10.99.0.5 is `z` already",
+            "9:124: networks.a.aux_addresses.v: 10.99.0.255 is no address of the subnet 10.99.0.0/24",
+            "9:140: networks.a.aux_addresses.u: fd00::1 needs `subnet6`, whose address it is",
+        ],
+    ),
+    "parent of a bridge": (
+        "a: {driver: bridge, parent: eth1, mode: l2}",
+        [
+            "9:23: networks.a.parent: is of `macvlan` and `ipvlan` only",
+            "9:37: networks.a.mode: is of `macvlan` and `ipvlan` only",
+        ],
+    ),
+    "macvlan without anything": ("a: {driver: macvlan}", [f"9:3: networks.a: {NO_PARENT}", f"9:3: networks.a: {CHOICE}"]),
+    "mode of the other": (
+        f"a: {{{LAN}, mode: l2, {RANGES}}}",
+        ["9:69: networks.a.mode: `l2` is no mode of macvlan: they are `bridge`, `private`, `vepa`, `passthru`"],
+    ),
+    "macvlan with one range for all": (
+        f"a: {{{LAN}}}",
+        [f"9:32: networks.a.ip_range: {OWN_RANGES}: write `ip_range: {{node1: ..., node2: ...}}`"],
+    ),
+    "macvlan on one host": (f"a: {{{LAN}, hosts: [node1]}}", []),
+    "ranges that overlap": (
+        f"a: {{{LAN}, ip_range: {{node1: 192.168.56.32/27, node2: 192.168.56.32/28, node3: 192.168.56.96/27}}}}",
+        ["9:73: networks.a.ip_range: 192.168.56.32/27 of `node1` overlaps 192.168.56.32/28 of `node2`"],
+    ),
+    "ranges over hosts": (
+        f"a: {{{LAN}, ip_range: {{node1: 192.168.56.0/27, node2: 192.168.56.64/27, node3: 192.168.56.96/27}}}}",
+        [
+            "9:73: networks.a.ip_range: 192.168.56.0/27 holds the hosts' own addresses: node1 (192.168.56.11), node2 (192.168.56.12), node3 (192.168.56.13)"
+        ],
+    ),
+    "ranges for other hosts": (
+        f"a: {{{LAN}, ip_range: {{node1: 192.168.56.32/27, nod2: 192.168.56.64/27, node3: 192.168.56.96/27}}}}",
+        [
+            "9:73: networks.a.ip_range: `nod2` is not one of the hosts of this network; did you mean `node2`?",
+            "9:73: networks.a.ip_range: has none for node2",
+        ],
+    ),
+    "range of one host outside": (
+        "a: {driver: bridge, subnet: 10.99.0.0/24, hosts: [node1], ip_range: {node1: 10.98.0.0/25}}",
+        ["9:71: networks.a.ip_range: 10.98.0.0/25 of `node1` is outside the subnet 10.99.0.0/24"],
+    ),
+    "ranges of a global one": (
+        "a: {subnet: 10.99.0.0/24, ip_range: {node1: 10.99.0.0/25}}",
+        ["9:39: networks.a.ip_range: is one for each host, and this network is made once for all of them: write one"],
+    ),
+    "mtu of macvlan": (
+        f"a: {{{LAN}, mtu: 1400, {RANGES}}}",
+        ["9:63: networks.a.mtu: is of `overlay` and `bridge`; that of `macvlan` is its parent's"],
+    ),
+    "bridges that overlap on one host": (
+        "a: {driver: bridge, subnet: 10.99.0.0/24, hosts: [node1]}\n  b: {driver: bridge, subnet: 10.99.0.0/25, hosts: [node2]}\n  c: {subnet: 10.99.0.0/26}",
+        ["11:15: networks.c.subnet: 10.99.0.0/26 overlaps 10.99.0.0/24 of `a` (line 9)"],
+    ),
+    "bridges that are alike on two hosts": (
+        "a: {driver: bridge, subnet: 10.99.0.0/24, hosts: [node1]}\n  b: {driver: bridge, subnet: 10.99.0.0/24, hosts: [node2, node3]}",
+        [],
+    ),
+    "a bridge over a host": (
+        "a: {driver: bridge, subnet: 192.168.56.8/30}",
+        [
+            "9:31: networks.a.subnet: 192.168.56.8/30 has 4 addresses, and a local network needs 5 (two containers', the gateway's, the network's and the last): take a /29 or larger",
+            "9:31: networks.a.subnet: 192.168.56.8/30 holds the hosts' own addresses: node1 (192.168.56.11)",
+        ],
+    ),
+    "options with keys of their own": (
+        "a: {subnet: 10.99.0.0/24, options: {com.docker.network.driver.mtu: 1400, encrypted: true}}",
+        [
+            "9:70: networks.a.options.com.docker.network.driver.mtu: has a key of its own: write `mtu` beside `driver`",
+            "9:87: networks.a.options.encrypted: engines on an external store have no keys for it: the network would be made, and no container could join it",
+        ],
+    ),
+    "options of bridges": (
+        "a: {driver: bridge, options: {com.docker.network.bridge.enable_iccc: true, com.docker.network.bridge.name: a-name-that-is-long, com.docker.network.bridge.host_binding_ipv4: 10, com.docker.network.bridge.enable_ip_masquerade: 'no'}}",
+        [
+            "9:72: networks.a.options.com.docker.network.bridge.enable_iccc: the bridge driver does not know it; did you mean `com.docker.network.bridge.enable_icc`?",
+            "9:110: networks.a.options.com.docker.network.bridge.name: `a-name-that-is-long` is no interface: at most 15 letters, digits, `_`, `.` and `-`",
+            "9:176: networks.a.options.com.docker.network.bridge.host_binding_ipv4: `10` is no IPv4 address",
+            "9:228: networks.a.options.com.docker.network.bridge.enable_ip_masquerade: `no` must be `true` or `false`",
+        ],
+    ),
+    "option's name hostile": (
+        "a: {driver: bridge, options: {'a b': x}}",
+        [
+            "9:33: networks.a.options.a b: 'a b' is not allowed: an option's name has letters, digits, `_`, `.`, `/` and `-`, begins with a letter or digit, and has at most 128 characters; did you mean `a-b`?"
+        ],
+    ),
+    "options a list": (
+        "a: {driver: bridge, options: [x]}",
+        ["9:32: networks.a.options: must be a mapping, not a list: write `options: {com.docker.network.bridge.name: br-app}`"],
+    ),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_refused_with_its_line_and_its_cure(row: str, problems: Callable[..., list[str]], loaded: Callable[..., object]) -> None:
+    networks, lines = ROWS[row]
+    text = f"networks:\n  {networks}"
+    if lines:
+        assert problems(networks=text) == lines
+    else:
+        loaded(networks=text)
+
+
+def test_all_that_can_be_said(loaded: Callable[..., object]) -> None:
+    found = loaded(
+        networks=f"""networks:
+  a: {{{LAN}, gateway: 192.168.56.1, subnet6: 'fd56::/64', gateway6: 'fd56::1', mode: private, {RANGES}, ip_range6: {{node1: 'fd56::100/120', node2: 'fd56::200/120', node3: 'fd56::300/120'}}}}
+  b: {{driver: ipvlan, subnet: 10.1.0.0/24, hosts: [node2], parent: eth2.7, mode: l3, internal: true}}
+  c: {{driver: weave, scope: global, options: {{a.b/c: 5, d: true}}}}"""
+    ).networks
+    assert [str(found["a"].range_on(host)) for host in ("node1", "node3")] == ["192.168.56.32/27", "192.168.56.96/27"]
+    assert str(found["a"].range6_on("node2")) == "fd56::200/120"
+    assert [found[name].is_global for name in "abc"] == [False, False, True]
+    assert (found["b"].on("node1"), found["b"].parent_on("node2")) == (False, "eth2.7")
+    assert dict(found["c"].options) == {"a.b/c": "5", "d": "true"}

@@ -1,0 +1,200 @@
+"""Local networks, and networks that are made anew: on hosts as captured, with what the inventory says beside the overlay."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from captured import HOSTS, capture, with_file, with_http, with_system
+
+from provisioner import preflight
+from provisioner.errors import StepFailed
+from provisioner.steps.networks import Networks
+from provisioner.steps.recreate import Recreate
+from provisioner.system import attached
+
+NETWORKS, RECREATE = Networks(), Recreate()
+LOCAL = """
+  web: {driver: bridge, hosts: [node1, node2], subnet: 10.97.0.0/24, subnet6: 'fd97::/64', mtu: 1400, aux_addresses: {router: 10.97.0.5}, options: {com.docker.network.bridge.name: br-web}}
+  lan: {driver: macvlan, subnet: 192.168.56.0/24, gateway: 192.168.56.1, parent: {node1: eth0, node2: eth0, node3: eth0.5}, mode: bridge, ip_range: {node1: 192.168.56.32/27, node2: 192.168.56.64/27, node3: 192.168.56.96/27}}
+  odd: {driver: acme/net:1.2, scope: local, labels: {a: 'x y'}}
+  far: {driver: acme/net:1.2, scope: global, subnet: 10.96.0.0/24}"""
+WEB = {
+    "Name": "web",
+    "Id": "1",
+    "Scope": "local",
+    "Driver": "bridge",
+    "Internal": False,
+    "EnableIPv6": True,
+    "IPAM": {
+        "Config": [
+            {"Subnet": "10.97.0.0/24", "Gateway": "10.97.0.1", "AuxiliaryAddresses": {"router": "10.97.0.5"}},
+            {"Subnet": "fd97::/64", "Gateway": "fd97::1"},
+        ]
+    },
+    "Options": {"com.docker.network.bridge.name": "br-web", "com.docker.network.driver.mtu": "1400"},
+    "Labels": {"someone": "else"},
+}
+LAN = {
+    "Name": "lan",
+    "Id": "2",
+    "Scope": "local",
+    "Driver": "macvlan",
+    "Internal": False,
+    "IPAM": {"Config": [{"Subnet": "192.168.56.0/24", "IPRange": "192.168.56.32/27", "Gateway": "192.168.56.1"}]},
+    "Options": {"parent": "eth0", "macvlan_mode": "bridge"},
+    "Labels": {},
+}
+ODD = {"Name": "odd", "Id": "3", "Scope": "local", "Driver": "acme/net:1.2", "IPAM": {"Config": []}, "Options": {"own": "x"}, "Labels": {"a": "x y"}}
+FAR = {"Name": "far", "Id": "4", "Scope": "global", "Driver": "acme/net:1.2", "IPAM": {"Config": [{"Subnet": "10.96.0.0/24"}]}, "Options": {}, "Labels": {}}
+
+
+def having(name, *networks):
+    facts = capture(f"settled-{name}")
+    return with_http(facts, "networks", [*facts.networks.values(), *networks])
+
+
+@pytest.fixture
+def whole(site, inventory):
+    def made(**hosts):
+        return site(found=inventory(more=LOCAL.strip("\n")), **hosts)
+
+    return made
+
+
+def script(site, host):
+    return NETWORKS.work(site, host, NETWORKS.drift(site, host)).script
+
+
+def test_local_networks_are_made_by_each_host_and_global_ones_by_one(whole):
+    one, two, three = (script(whole(), host) for host in HOSTS)
+    web = (
+        "docker network create --driver bridge --subnet 10.97.0.0/24 --subnet fd97::/64 --ipv6 --aux-address router=10.97.0.5"
+        " --opt com.docker.network.bridge.name=br-web --opt com.docker.network.driver.mtu=1400 web "
+    )
+    assert web in one
+    assert web in two
+    assert "web" not in three
+    lan = "docker network create --driver macvlan --subnet 192.168.56.0/24 --gateway 192.168.56.1 --ip-range {} --opt macvlan_mode=bridge --opt parent={} lan "
+    assert lan.format("192.168.56.32/27", "eth0") in one
+    assert lan.format("192.168.56.96/27", "eth0.5") in three
+    assert "docker network create --driver acme/net:1.2 --label 'a=x y' odd " in two
+    assert "docker network create --driver acme/net:1.2 --subnet 10.96.0.0/24 far " in one
+    assert " far " not in two
+
+
+def test_settled_with_all_of_them(whole):
+    facts = having("node1", WEB, LAN, ODD, FAR)
+    assert NETWORKS.drift(whole(node1=facts), "node1") == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"Options": {**WEB["Options"], "com.docker.network.bridge.name": "br-x"}}, "option com.docker.network.bridge.name"),
+        ({"Options": {"com.docker.network.bridge.name": "br-web"}}, "option com.docker.network.driver.mtu"),
+        ({"Options": {**WEB["Options"], "com.docker.network.bridge.enable_icc": "false"}}, "option com.docker.network.bridge.enable_icc"),
+        ({"IPAM": {"Config": WEB["IPAM"]["Config"][:1]}}, "IPv6 subnet"),
+        ({"IPAM": {"Config": [{"Subnet": "10.97.0.0/24"}, WEB["IPAM"]["Config"][1]]}}, "auxiliary addresses"),
+    ],
+)
+def test_what_differs_of_a_bridge(whole, change, what):
+    facts = having("node1", {**WEB, **change}, LAN, ODD, FAR)
+    assert [(d.what, d.held) for d in NETWORKS.drift(whole(node1=facts), "node1")] == [(f"network web: {what}", True)]
+
+
+def test_an_address_range_is_that_of_the_host(whole):
+    facts = having("node2", WEB, LAN, ODD, FAR)
+    (drift,) = NETWORKS.drift(whole(node2=facts), "node2")
+    assert (drift.what, drift.found, drift.wanted) == ("network lan: address range", "192.168.56.32/27", "192.168.56.64/27")
+
+
+def asked(site, *names):
+    return replace(site, recreate=frozenset(names))
+
+
+def containers(facts, network, answer=(), endpoints=None):
+    found = {**facts.networks[network], "Containers": endpoints or {}} if network in facts.networks else "404 no such network"
+    return with_http(with_http(facts, f"containers:{network}", list(answer)), f"endpoints:{network}", found)
+
+
+def other(name, **more):
+    """A host whose demo has another subnet."""
+    facts = capture(f"settled-{name}")
+    demo = {**facts.networks["demo"], "IPAM": {"Config": [{"Subnet": "10.98.0.0/24"}]}}
+    networks = [n for n in facts.networks.values() if n["Name"] != "demo"]
+    return containers(with_http(facts, "networks", [*networks, demo]), "demo", **more)
+
+
+class TestRecreate:
+    def test_nothing_is_removed_that_is_as_wanted(self, site):
+        assert RECREATE.drift(asked(site(), "demo"), "node1") == ()
+
+    def test_nothing_is_removed_that_was_not_asked_for(self, site):
+        assert RECREATE.drift(site(**{name: other(name) for name in HOSTS}), "node1") == ()
+
+    def test_a_global_one_is_removed_by_one_host(self, site):
+        whole = asked(site(**{name: other(name) for name in HOSTS}), "demo")
+        drifts = {name: RECREATE.drift(whole, name) for name in HOSTS}
+        assert [(d.what, d.found, d.wanted) for d in drifts["node2"]] == [("network demo", "subnet 10.98.0.0/24", "")]
+        works = {name: RECREATE.work(whole, name, drifts[name]) for name in HOSTS}
+        assert "docker network rm demo" in works["node1"].script
+        assert works["node2"] is works["node3"] is None
+
+    def test_a_local_one_that_stands_in_the_way_is_removed_where_it_is(self, site):
+        facts = capture("settled-node2")
+        others = [n for n in facts.networks.values() if n["Name"] != "demo"]
+        bridge = with_http(facts, "networks", [*others, {**facts.networks["demo"], "Driver": "bridge", "Scope": "local"}])
+        hosts = {name: containers(capture(f"settled-{name}"), "demo") for name in HOSTS}
+        whole = asked(site(**hosts | {"node2": containers(bridge, "demo")}), "demo")
+        assert RECREATE.drift(whole, "node1") == ()
+        assert "docker network rm demo" in RECREATE.work(whole, "node2", RECREATE.drift(whole, "node2")).script
+
+    def test_refused_with_the_containers_and_their_hosts(self, site):
+        hosts = {name: other(name) for name in HOSTS}
+        hosts["node2"] = other("node2", answer=[{"Names": ["/web"], "State": "running"}, {"Names": ["/old"], "State": "exited"}])
+        ends = {"1": {"Name": "web"}, "ep-2": {"Name": "ghost"}, "lb-demo": {"Name": "demo-endpoint"}}
+        hosts["node1"] = other("node1", endpoints=ends)
+        whole = asked(site(**hosts), "demo")
+        (finding,) = [f for f in preflight.run(whole) if f.check == "network-in-use"]
+        assert finding.host == ""
+        assert finding.what.endswith(": web on node2, old (exited) on node2, ghost on a host that is not known")
+        with pytest.raises(StepFailed, match="web on node2"):
+            RECREATE.drift(whole, "node1")
+
+    def test_refused_where_a_host_can_not_be_asked(self, site):
+        whole = asked(site(**{name: other(name) for name in HOSTS}), "demo").without(frozenset({"node3"}))
+        (finding,) = [f for f in preflight.run(whole) if f.check == "network-in-use"]
+        assert "those of node3, which did not answer" in finding.what
+
+    def test_what_the_engine_is_asked(self):
+        assert attached.requests(["b.c", "a"])[::2] == (
+            "containers:a /var/run/docker.sock /containers/json?all=1&filters=%7B%22network%22%3A%5B%22a%22%5D%7D",
+            "containers:b.c /var/run/docker.sock /containers/json?all=1&filters=%7B%22network%22%3A%5B%22b.c%22%5D%7D",
+        )
+
+
+class TestPreflight:
+    def found(self, whole, check):
+        return [(f.host, f.what) for f in preflight.run(whole) if f.check == check]
+
+    def test_a_parent_that_is_not_there(self, whole):
+        assert self.found(whole(), "parent-missing") == []  # eth0.5 is made of eth0
+        node2 = with_file(capture("settled-node2"), "/sys/class/net/eth0/mtu", "")
+        assert self.found(whole(node2=node2), "parent-missing") == [
+            ("node2", "the network lan is to be on eth0, and there is no such interface")
+        ]
+
+    def test_a_kernel_without(self, whole):
+        lacking = with_system(capture("settled-node3"), "lacks=", "macvlan")
+        assert self.found(whole(node3=lacking), "kernel-without") == [
+            ("node3", "the network lan needs macvlan, which this host's kernel does not have")
+        ]
+
+    def test_a_bridge_over_a_route(self, whole):
+        assert self.found(whole(), "subnet-overlap") == []
+        route = "Iface\tDestination\nwg0\t0000610A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
+        taken = {name: with_file(capture(f"settled-{name}"), "/proc/net/route", route) for name in ("node2", "node3")}
+        assert self.found(whole(**taken), "subnet-overlap") == [
+            ("node2", "the subnet 10.97.0.0/24 of the network web overlaps its route 10.97.0.0/24 on wg0")
+        ]
