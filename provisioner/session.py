@@ -126,6 +126,6 @@ def parsed(name: str, stdout: str, before: Facts | None, between: tuple[float, f
         raise StepFailed(
             f"the facts can't be read: {error}",
             host=name,
-            answer=stdout[-300:],
+            answer=stdout.partition("provisioner-facts")[0][-300:],
             cure="look whether the host's /bin/sh works and its disk and memory are not full",
         ) from error

@@ -74,7 +74,7 @@ for (@ARGV) {
     die "timeout\n" if $silent{$where};
     local $SIG{ALRM} = sub { die "timeout\n" }; alarm 5;
     my $local = $where =~ m{^/};
-    my ($address, $port) = $where =~ /^(.+):(\d+)$/ ? (scalar gethostbyname $1 || die("its name is not known\n"), $2) : ("\x7f\0\0\1", $where);
+    my ($address, $port) = $where =~ m{^([^/].*):(\d+)$} ? (scalar gethostbyname $1 || die("its name is not known\n"), $2) : ("\x7f\0\0\1", $where);
     my $to = $local ? pack("S a108", $unix, $where) : pack("S n a4 x8", $inet, $port, $address);
     my $s; socket($s, $local ? $unix : $inet, $stream, 0) && connect($s, $to) or die "$!\n";
     syswrite $s, $path =~ m{^/} ? "GET $path HTTP/1.0\r\nHost: localhost\r\n\r\n" : $path;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from provisioner.controlplane.base import ControlPlane
     from provisioner.inventory import Inventory
     from provisioner.stores.base import Backend
+    from provisioner.system.certificates import Pair
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
     from provisioner.system.reading import Sought
@@ -35,6 +36,7 @@ class Site:
     servers: the hosts whose majority the control plane needs: the store's servers.
     live: the hosts that answered and have not dropped out. control: the name of the control plane.
     recreate: the networks that are made anew where they are not as wanted.
+    fresh: what this run has made anew and all hosts share, such as an authority; afterwards it is read back from hosts.
     """
 
     inventory: Inventory
@@ -44,6 +46,7 @@ class Site:
     live: tuple[str, ...]
     control: str = "kv"
     recreate: frozenset[str] = frozenset()
+    fresh: dict[str, Pair] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def plane(self) -> ControlPlane:

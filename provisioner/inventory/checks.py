@@ -156,6 +156,9 @@ def _of_one_kind(document: Document) -> None:
     if kind == "consul" and len(endpoints) > 1:
         text = "store.endpoints: the engine takes one endpoint of Consul: name the agent on every host, `[127.0.0.1:8500]`"
         document.refuse(("store", "endpoints"), text)
+    if endpoints and "security" in store:
+        text = "store.security: says how a store is set up; with `endpoints` nothing is: leave it out; TLS to it is `store.tls`"
+        document.refuse(("store", "security"), text, at_key=True)
     if "tls" in store and kind == "zookeeper":
         text = "store.tls: engines speak to ZooKeeper without TLS only: leave it out, or use etcd or Consul"
         document.refuse(("store", "tls"), text, at_key=True)

@@ -18,6 +18,7 @@ from provisioner.inventory.models import (
     InventoryFile,
     Network,
     NetworkEntry,
+    Security,
     Ssh,
     Store,
     Tls,
@@ -40,6 +41,7 @@ _FORMS = {  # how a part is written, for whoever wrote it otherwise
     "options": "`options: {com.docker.network.bridge.name: br-app}`",
     "aux_addresses": "`aux_addresses: {router: 10.99.0.5}`",
     "discovery": "`discovery: {heartbeat: 20, ttl: 60}`",
+    "security": "`security: {tls: true}`",
     "tls": "`tls: {ca: files/ca.pem, cert: files/cert.pem, key: files/key.pem}`",
 }
 _ALL_THREE = "with fewer than all three files the engine would go without TLS and say nothing"
@@ -63,9 +65,10 @@ _SHAPES: dict[str, type[BaseModel]] = {  # what may be written where
     "store": Store,
     "store.discovery": Discovery,
     "store.tls": Tls,
+    "store.security": Security,
     "networks": NetworkEntry,
 }
-_PLACES = {"top level": "the top level", "ssh": "`ssh`", "hosts": "a host", "store": "`store`", "store.discovery": "`store.discovery`", "store.tls": "`store.tls`", "networks": "a network"}
+_PLACES = {"top level": "the top level", "ssh": "`ssh`", "hosts": "a host", "store": "`store`", "store.discovery": "`store.discovery`", "store.tls": "`store.tls`", "store.security": "`store.security`", "networks": "a network"}
 _OTHER_WORDS = {  # what other tools call it
     "ip": "address",
     "host": "address",

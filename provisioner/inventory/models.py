@@ -145,6 +145,16 @@ class Discovery(_Part):
     )
 
 
+class Security(_Part):
+    """How a store that is set up on the hosts is secured. Its secrets are made once and live on the hosts."""
+
+    tls: Truth = Field(
+        default=True,
+        description="With etcd: whether its servers and the engines know one another by certificates of an authority of their"
+        " own, and speak TLS. It counts when etcd is founded: a cluster that stands stays as it is.",
+    )
+
+
 class Tls(_Part):
     """The files with which a store that others look after is reached over TLS: all three, on this machine. They are uploaded.
 
@@ -198,6 +208,9 @@ class Store(_Part):
         examples=["lab"],
     )
     discovery: Discovery = Field(default_factory=Discovery, description="How engines that are gone are noticed.")
+    security: Security = Field(
+        default_factory=Security, description="How a store that is set up on the hosts is secured."
+    )
 
 
 class NetworkEntry(_Part):

@@ -71,6 +71,8 @@ RECIPES = {
     for recipe in (
         Recipe("engine-20.10", "bullseye", (*_BASE, "docker.io", "consul", *_TOOLS), uses_repository_of="bare"),
         Recipe("bare", "bullseye", _BASE, offered=OFFERED, uses_repository_of="bare"),
+        Recipe("engine-20.10.24", "bookworm", (*_BASE, "docker.io", "etcd-server", *_TOOLS)),
+        Recipe("etcd-3.5", "trixie", (*_BASE, "libkmod2", "etcd-server", "iproute2", "curl")),
         Recipe("engine-26", "trixie", (*_BASE, "libkmod2", "docker.io", "docker-cli", *_TOOLS)),
     )
 }

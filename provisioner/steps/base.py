@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from provisioner.model import Drift
-from provisioner.stores.base import sums
+from provisioner.stores.base import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,10 +26,11 @@ def differing(facts: Facts, wanted: Mapping[str, str]) -> list[Drift]:
 
 def differing_secrets(facts: Facts, files: Iterable[File]) -> list[Drift]:
     """The files that are otherwise on the host; of these no more is told than that."""
+    found = {file.path: facts.sum(file.path) or digest(facts.secrets.get(file.path, "")) for file in files}
     return [
-        Drift(file.path, "another" if facts.sum(file.path) else "absent", "as wanted")
+        Drift(file.path, "another" if found[file.path] else "absent", "as wanted")
         for file in files
-        if f"{facts.sum(file.path)}  {file.path}\n" != sums([file])
+        if found[file.path] != digest(file.text)
     ]
 
 

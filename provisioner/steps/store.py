@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from provisioner import render
 from provisioner.errors import StepFailed
 from provisioner.model import Drift
-from provisioner.steps.base import Work, differing
+from provisioner.steps.base import Work, differing, differing_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,7 @@ class Store:
             return ()
         facts, service = site.facts[host], backend.service(site, host)
         drift = differing(facts, {file.path: file.text for file in service.files})
+        drift += differing_secrets(facts, service.secrets)
         unit = facts.unit(service.unit)
         if unit.active not in {"active", "activating"}:
             drift.append(Drift(service.unit, unit.active, "active", note="start"))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from provisioner.inventory import Inventory, Store
     from provisioner.model import Drift, Finding
+    from provisioner.system.certificates import Pair
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
     from provisioner.system.reading import Sought
@@ -53,9 +54,14 @@ def credentials(ca: str, cert: str, key: str) -> tuple[File, ...]:
     return tuple(File(path, text, mode) for path, text, mode in zip(TLS_FILES, (ca, cert, key), modes, strict=True))
 
 
+def digest(text: str) -> str:
+    """The SHA-256 sum of a file's text; "" of none."""
+    return hashlib.sha256(text.encode()).hexdigest() if text else ""
+
+
 def sums(files: Iterable[File]) -> str:
     """As sha256sum tells of them."""
-    return "".join(f"{hashlib.sha256(file.text.encode()).hexdigest()}  {file.path}\n" for file in files)
+    return "".join(f"{digest(file.text)}  {file.path}\n" for file in files)
 
 
 def literal(text: str) -> IPv4Address | None:
@@ -101,6 +107,8 @@ class Cluster(Protocol):
     def servers(self) -> tuple[str, ...]: ...
     @property
     def live(self) -> tuple[str, ...]: ...
+    @property
+    def fresh(self) -> dict[str, Pair]: ...
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,7 @@ class File:
 class Service:
     """A store's server (or agent) on one host: its unit, its files, the folders that it keeps its data in.
 
-    folders: path -> mode; they belong to `user`. home: that of the user.
+    folders: path -> mode; they belong to `user`. home: that of the user. secrets: files whose contents are never shown.
     """
 
     unit: str
@@ -125,6 +133,7 @@ class Service:
     home: str
     files: tuple[File, ...]
     folders: Mapping[str, str]
+    secrets: tuple[File, ...] = ()
 
 
 @dataclass(frozen=True)

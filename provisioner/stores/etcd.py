@@ -1,4 +1,9 @@
-"""etcd: servers on 1, 3 or 5 hosts, whose endpoints every engine knows. Engines speak its v2 API, over HTTP.
+"""etcd: servers on 1, 3 or 5 hosts, whose endpoints every engine knows. Engines speak its v2 API, over HTTPS.
+
+Servers take clients and one another by certificates of an authority of the cluster's own (stores/authority.py). What a
+host's Perl, which has no TLS, must know it asks at two other places: a socket for root alone, and for whether there is a
+leader 2381, which serves metrics and health and nothing else. A cluster that was formed without TLS stays so, since its
+members know one another by http: `security` of the inventory counts when a cluster is founded.
 
 The data lie in a folder of their own: what a package's default cluster has written stays beside it, and never comes into
 ours. Sources: etcd's documentation; v2 is off by default from 3.4 on and gone in 3.6; etcd reads `initial-*` only while
@@ -8,25 +13,28 @@ it has no data.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provisioner import render
-from provisioner.model import Drift, Finding
-from provisioner.stores import http
+from provisioner.errors import StepFailed, Unreachable
+from provisioner.model import Drift, Finding, Severity
+from provisioner.stores import asking, authority
 from provisioner.stores.base import (
+    TLS_FILES,
     WAITER,
     File,
     Service,
     Uploaded,
     Waiting,
-    asking,
     endpoints,
     json_object,
     literal,
     loaded_otherwise,
     url,
 )
+from provisioner.stores.base import asking as waiting_for
 from provisioner.stores.waiting import until_leader
 from provisioner.system import firewall
 from provisioner.system.reading import Sought
@@ -37,10 +45,12 @@ if TYPE_CHECKING:
 
     from provisioner.inventory import Store
     from provisioner.stores.base import Cluster
-    from provisioner.system.facts import Facts
+    from provisioner.system.facts import Answer, Facts
+    from provisioner.system.firewall import Ports
     from provisioner.transport import Connection
 
-PORT, PEER_PORT = 2379, 2380
+PORT, PEER_PORT, HEALTH_PORT = 2379, 2380, 2381
+SOCKET = "/run/provisioner-etcd/localhost:2379"  # etcd takes nothing for a socket's name but host and port
 UNIT = "etcd.service"
 JSON = "/etc/etcd/provisioner.json"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
@@ -53,16 +63,30 @@ _ONLY_WITHOUT_DATA = {
     "initial-cluster-token",
     "initial-advertise-peer-urls",
 }
-_OK = 200
-# A package's own server that nobody has written to: one member at localhost, no key of either API.
+_FIT = ((3, 3), (3, 5))  # versions; 3.6 has no v2 API, and before 3.3 health was served to the clients alone
+_ASKED = ("version /version", "health /health", "members /v2/members", "self /v2/stats/self")
+# A package's own server that nobody has written to: one member at localhost, no key of either API. From 3.4 on it does
+# not serve v2, and tells of other members in its metrics only.
 _IDLE = f"""\
 [ -e {JSON} ] || ! [ -L /run/systemd/units/invocation:{UNIT} ] || {{
   v=$(perl -e "$ASK" "$M" "" / "members {PORT} /v2/members" "keys {PORT} /v2/keys" "metrics {PORT} /metrics")
   case $v in *'"peerURLs":["http://localhost:2380"]'*'"node":{{"dir":true}}}}'*'
 etcd_debugging_mvcc_keys_total 0
+'*) echo etcd-idle=yes ;;
+  *'http:members
+404'*'http:keys
+404'*etcd_network_known_peers*) ;;
+  *'http:members
+404'*'http:keys
+404'*'
+etcd_debugging_mvcc_keys_total 0
 '*) echo etcd-idle=yes ;; esac
 }}
+[ -e {JSON} ] || etcd --version | while read -r _ w v; do [ "$w" != Version: ] || echo "etcd-version=$v"; done
 [ ! -d {DATA}/member ] || echo etcd-data=yes"""
+
+
+_CURE_VERSION = "use etcd 3.3, 3.4 or 3.5, as Debian 11, 12 and 13 have it"
 
 
 @dataclass(frozen=True)
@@ -74,26 +98,43 @@ class Etcd:
     title = "etcd"
     package = "etcd-server"
     grows = False
-    ports = firewall.with_store(tcp=(PORT, PEER_PORT))
     sought = Sought(
         driver="etcd",
         scheme="etcd",
         programs=("etcd",),
-        files=(JSON, UNIT_FILE, LOADED, WAITER),
+        files=(JSON, UNIT_FILE, LOADED, WAITER, *TLS_FILES[:2]),
+        sums=TLS_FILES,
+        secrets=(TLS_FILES[2], authority.KEY),
         units=(UNIT,),
         data=DATA,
         config=JSON,
         settled=WAITER,
         says=_IDLE,
-        requests=(
-            f"version {PORT} /version",
-            f"health {PORT} /health",
-            f"members {PORT} /v2/members",
-            f"self {PORT} /v2/stats/self",
+        requests=tuple(
+            f"{name}{at} {where} {path}"
+            for at, where in (("", PORT), ("@socket", SOCKET))
+            for name, path in map(str.split, _ASKED)
         ),
         ports={PORT: "etcd", PEER_PORT: "etcd"},
     )
     uploaded: Uploaded | None = None
+
+    @property
+    def ports(self) -> Ports:
+        return firewall.with_store(tcp=(PORT, PEER_PORT, *([HEALTH_PORT] if self.store.security.tls else [])))
+
+    def _founded(self, cluster: Cluster) -> list[str]:
+        """The configurations of the servers that have data."""
+        known = (cluster.facts[name] for name in cluster.servers if name in cluster.facts)
+        return [facts.files[JSON] for facts in known if self.has_data(facts) and JSON in facts.files]
+
+    def _secured(self, cluster: Cluster) -> bool:
+        """Whether it speaks TLS: as servers with data were set up, or as the inventory has it where there are none."""
+        founded = self._founded(cluster)
+        return any('"https://' in text for text in founded) if founded else self.store.security.tls
+
+    def _scheme(self, cluster: Cluster) -> str:
+        return "https" if self._secured(cluster) else "http"
 
     def unfit(self, engine: str) -> str:
         return ""
@@ -103,7 +144,11 @@ class Etcd:
         return url("etcd", endpoints(cluster, PORT), self.store)
 
     def credentials(self, cluster: Cluster, host: str) -> tuple[File, ...]:
-        return ()
+        """On servers etcd reads them too."""
+        if not self._secured(cluster):
+            return ()
+        owner = "root:etcd" if self.runs_on(cluster, host) else "root:root"
+        return authority.credentials(cluster, host, owner, founded=bool(self._founded(cluster)))
 
     def asks(self, cluster: Cluster, host: str) -> bool:
         return False
@@ -115,22 +160,37 @@ class Etcd:
         return host in cluster.servers
 
     def waiting(self, cluster: Cluster, host: str) -> Waiting:
-        return asking(self.kind, endpoints(cluster, PORT), UNIT if self.runs_on(cluster, host) else "")
+        port = HEALTH_PORT if self._secured(cluster) else PORT
+        return waiting_for(self.kind, endpoints(cluster, port), UNIT if self.runs_on(cluster, host) else "")
 
     def service(self, cluster: Cluster, host: str) -> Service:
+        if why := self._unfit_version(cluster.facts[host]):
+            raise StepFailed(why, host=host, tried="looking at its version; nothing was written", cure=_CURE_VERSION)
+        secured, scheme = self._secured(cluster), self._scheme(cluster)
         known = [(name, cluster.advertise[name]) for name in cluster.servers if name in cluster.advertise]
         config = render.text(
             "etcd.json.j2",
             name=host,
             data=DATA,
             address=str(cluster.advertise[host]),
-            cluster=",".join(f"{name}=http://{address}:{PEER_PORT}" for name, address in known),
+            cluster=",".join(f"{name}={scheme}://{address}:{PEER_PORT}" for name, address in known),
             token=cluster.inventory.cluster,
             state=self._state(cluster, host),
+            tls=TLS_FILES if secured else (),
+            socket=SOCKET.rpartition("/")[2],
         )
-        unit = render.text("etcd.service.j2", unit_path=UNIT_FILE, json_path=JSON, loaded_path=LOADED)
-        files = (File(JSON, config), File(UNIT_FILE, unit))
-        return Service(UNIT, "etcd", "/var/lib/etcd", files, {"/var/lib/etcd": "0700"})
+        words = {"unit_path": UNIT_FILE, "json_path": JSON, "loaded_path": LOADED, "socket": SOCKET if secured else ""}
+        files = (File(JSON, config), File(UNIT_FILE, render.text("etcd.service.j2", **words)))
+        kept = authority.kept(cluster, founded=bool(self._founded(cluster))) if secured else ()
+        secrets = (*self.credentials(cluster, host), *kept)
+        return Service(UNIT, "etcd", "/var/lib/etcd", files, {"/var/lib/etcd": "0700"}, secrets)
+
+    def _unfit_version(self, facts: Facts) -> str:
+        """Why this host's etcd can't be a server, as long as it is not set up as one."""
+        found = re.match(r"(\d+)\.(\d+)", facts.line("etcd-version"))
+        if not found or _FIT[0] <= (int(found[1]), int(found[2])) <= _FIT[1]:
+            return ""
+        return f"its etcd {found[0]} does not serve what is needed: engines speak the v2 API, which 3.3, 3.4 and 3.5 have"
 
     def _state(self, cluster: Cluster, host: str) -> str:
         """Whether it founds a cluster with the others or joins one. It means nothing later, so what is there stays."""
@@ -150,7 +210,7 @@ class Etcd:
     def membership(self, cluster: Cluster, host: str) -> list[Drift]:
         """It answers, has a leader, and every live server has taken part once."""
         facts = cluster.facts[host]
-        health = facts.http("health")
+        health = _answer(facts, "health")
         if health.code == 0:
             return [Drift("etcd's HTTP interface", health.error, "an answer", note="waits")]
         if str((health.body or {}).get("health")) not in {"true", "True"}:
@@ -172,7 +232,7 @@ class Etcd:
         return JSON in facts.files
 
     def _leader_id(self, facts: Facts) -> str:
-        told = facts.http("self").body if _ours(facts) else None
+        told = _answer(facts, "self").body if _ours(facts) else None
         return str(((told or {}).get("leaderInfo") or {}).get("leader") or "").strip("0")
 
     def leader(self, facts: Facts) -> str:
@@ -189,12 +249,16 @@ class Etcd:
         return "take one after the other out of the store first: `etcdctl member remove ID` (package etcd-client) on another"
 
     def findings(self, cluster: Cluster) -> Iterator[Finding]:
+        for name in cluster.servers:
+            if name in cluster.live and (why := self._unfit_version(cluster.facts[name])):
+                yield Finding("store-without-v2", name, why, _CURE_VERSION)
+        yield from self._otherwise_formed(cluster)
         peers = self.peers({name: cluster.facts[name] for name in cluster.live})
         for name in cluster.servers:
             address = cluster.advertise.get(name)
             if peers and address and address not in peers:
                 what = f"{name} is to be a server of an etcd that has its servers already, without it"
-                cure = f"add it first, on a server: `etcdctl member add {name} http://{address}:{PEER_PORT}` (package etcd-client)"
+                cure = f"add it first, on a server: `etcdctl member add {name} {self._scheme(cluster)}://{address}:{PEER_PORT}` (package etcd-client)"
                 yield Finding("server-added", "", what, f"{cure}, or leave it out of store.servers")
         told = (member for name in cluster.live for member in _members(cluster.facts[name]))
         started = {member["name"]: member["id"] for member in told if member["clientURLs"]}
@@ -202,27 +266,30 @@ class Etcd:
             if name in cluster.live and name in started and not self.has_data(cluster.facts[name]):
                 what = f"its etcd has lost its data ({DATA} is not there), and the other servers still count on it"
                 cure = f"on another server: `etcdctl member remove {started[name]}`, then `etcdctl member add {name} "
-                cure += f"http://{cluster.advertise[name]}:{PEER_PORT}` (package etcd-client), and run again"
+                cure += f"{self._scheme(cluster)}://{cluster.advertise[name]}:{PEER_PORT}` (package etcd-client), and run again"
                 yield Finding("etcd-data-lost", name, what, cure)
 
+    def _otherwise_formed(self, cluster: Cluster) -> Iterator[Finding]:
+        secured = self._secured(cluster)
+        if secured == self.store.security.tls:
+            return
+        what = f"etcd was founded {'with' if secured else 'without'} TLS and stays so: its servers know one another by {self._scheme(cluster)}"
+        cure = "set store.security.tls accordingly; or found it anew when no container needs its networks: on every server"
+        yield Finding("store-tls-kept", "", what, f"{cure} `systemctl stop etcd; rm -rf {DATA}`, and run again", Severity.WARNING)
+
     def wait_for_leader(self, connection: Connection, *, servers: int) -> str:
-        import requests
-
-        session = requests.Session()
-        http.mount(session, connection, PORT)
-
-        def get(path: str) -> Any:
-            return session.get(f"http://127.0.0.1:{PORT}{path}", timeout=10).json()
+        """Whose health is asked where it is served without TLS. Who takes part each server's membership tells."""
 
         def leader(seen: list[str]) -> str:
-            health = str(get("/health").get("health"))
-            started = [member["name"] for member in get("/v2/members")["members"] if member["clientURLs"]]
-            seen += [f"health: {health}", f"servers that take part: {', '.join(started) or 'none'}"]
-            return "one" if health.lower() == "true" and len(started) >= servers else ""
+            for port in (HEALTH_PORT, PORT):
+                with suppress(Unreachable):
+                    told = asking.Asked(connection, f"127.0.0.1:{port}")("/health")[1]
+                    seen.append(f"health: {told.strip()}")
+                    return "one" if str(json_object(told).get("health")).lower() == "true" else ""
+            raise Unreachable(f"nothing answers on {HEALTH_PORT} or {PORT}", host=connection.name)
 
         cure = "see what its servers say (journalctl -u etcd) and that 2379 and 2380 are open between the hosts"
-        errors = (requests.RequestException, ValueError, KeyError)
-        return until_leader(leader, title=self.title, host=connection.name, cure=cure, errors=errors)
+        return until_leader(leader, title=self.title, host=connection.name, cure=cure)
 
 
 def _ours(facts: Facts) -> bool:
@@ -230,9 +297,15 @@ def _ours(facts: Facts) -> bool:
     return LOADED in facts.files
 
 
+def _answer(facts: Facts, what: str) -> Answer:
+    """As its socket for root tells it, or its port where it has no TLS."""
+    found = facts.http(f"{what}@socket")
+    return found if found.code else facts.http(what)
+
+
 def _members(facts: Facts) -> list[dict[str, Any]]:
     """The members as this host's server tells them; one that has never started has no clientURLs."""
-    told = facts.http("members").body if _ours(facts) else None
+    told = _answer(facts, "members").body if _ours(facts) else None
     return list(told["members"]) if isinstance(told, dict) else []
 
 

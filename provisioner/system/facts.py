@@ -89,6 +89,15 @@ class Facts:
         """Whether the store's own lines (`Sought.says`) tell yes to it."""
         return self._one(key) == "yes"
 
+    def line(self, key: str) -> str:
+        """What the store's own lines tell of something; "" where they don't."""
+        return self._one(key)
+
+    @cached_property
+    def secrets(self) -> dict[str, str]:
+        """Path -> text, of `Sought.secrets` that are there. Never to be shown."""
+        return _by_path(self.raw.get("secrets", ""))
+
     @property
     def is_root(self) -> bool:
         return self._one("uid") == "0"
@@ -117,12 +126,7 @@ class Facts:
     @cached_property
     def files(self) -> dict[str, str]:
         """Path -> text, of the files that are there and not empty."""
-        lines: dict[str, list[str]] = {}
-        for line in self.raw.get("files", "").rstrip("\n").split("\n"):
-            path, colon, text = line.partition(":")
-            if colon:
-                lines.setdefault(path, []).append(text)
-        return {path: "\n".join(text) + "\n" for path, text in lines.items()}
+        return _by_path(self.raw.get("files", ""))
 
     def sum(self, path: str) -> str:
         """The SHA-256 sum of one of `Sought.sums`; "" where it is not there."""
@@ -275,6 +279,16 @@ class Facts:
             twin = found.get(name)
             found[name] = {**network, "Id": f"{twin['Id']}+{network['Id']}"} if twin else network
         return found
+
+
+def _by_path(text: str) -> dict[str, str]:
+    """Files as `grep` tells them: PATH:LINE."""
+    lines: dict[str, list[str]] = {}
+    for line in text.rstrip("\n").split("\n"):
+        path, colon, rest = line.partition(":")
+        if colon:
+            lines.setdefault(path, []).append(rest)
+    return {path: "\n".join(found) + "\n" for path, found in lines.items()}
 
 
 def _settings(text: str) -> dict[str, str]:

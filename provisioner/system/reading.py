@@ -35,6 +35,7 @@ class Sought:
     config: the file of ours without which the store is not set up here.
     settled: the file of ours that is there where all is set up; until then the owners of ports are told.
     sums: files of which no more than their SHA-256 sum is read, because they are secret.
+    secrets: files that are read back from where they live, and never shown.
     says: POSIX sh that prints KEY=value lines about its data.
     requests: "NAME WHERE WHAT": WHERE is a port of this host's or ADDRESS:PORT, WHAT a path to ask for by HTTP, or a word
     that is sent as it is. ports: those that its servers listen on, and what for.
@@ -49,6 +50,7 @@ class Sought:
     config: str = ""
     settled: str = ""
     sums: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
     says: str = ""
     requests: tuple[str, ...] = ()
     ports: Mapping[int, str] = field(default_factory=dict)
@@ -91,6 +93,7 @@ for k in KERNEL; do grep -q " ${k}_" /proc/kallsyms || modprobe -nq "$k" || echo
 SAYS
 """,
     "files": r"""
+set -- SECRETS; [ $# = 0 ] || { s secrets; grep -as '' "$@" /dev/null; }
 s files
 grep -as '' FILES /sys/class/net/*/mtu
 set -- SUMS; [ $# = 0 ] || sha256sum -- "$@" | while read -r v p; do echo "sha256 $p:$v"; done
@@ -135,6 +138,7 @@ def script(store: Sought, only: Iterable[str] = ALL, requests: Iterable[str] = (
         "SCHEME": store.scheme,
         "DRIVER": store.driver,
         "DATA": store.data,
+        "SECRETS": shlex.join(store.secrets),
         "SUMS": shlex.join(store.sums),
         "KERNEL": shlex.join(kernel),
         "SAYS": store.says,

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from provisioner.system import certificates
 from tests.e2e.cluster import Cluster
+from tests.e2e.their_etcd import theirs
 
 pytestmark = pytest.mark.lab
 
@@ -73,6 +75,28 @@ def test_etcd(lab, tmp_path):
     assert cluster.up().report["writes"] == 0
     opts = json.loads(cluster.file("node1", "/etc/docker/daemon.json"))["cluster-store-opts"]
     assert opts == {"discovery.heartbeat": "5", "discovery.ttl": "30"}
+
+
+def test_etcd_over_tls(make_lab, tmp_path):
+    """First with files of another authority; then engines without TLS are taken to it, one after the other."""
+    cluster = Cluster(make_lab(hosts=4, images={"node4": "etcd-3.5"}), tmp_path, hosts=NODES)
+    cluster.sh("node4", "systemctl stop etcd")
+    cluster.sh("node4", ETCD.format("true"))
+    cluster.store = f"{{kind: etcd, endpoints: ['{STORE}:2379']}}"
+    proven_and_settled(cluster, f"etcd://{STORE}:2379")
+    other, files = certificates.authority("nobody's"), tmp_path / "files"
+    theirs(cluster, "node4", files)
+    right = (files / "ca.pem").read_text()
+    (files / "ca.pem").write_text(other.certificate)
+    tls = ", ".join(f"{name}: {files}/{name}.pem" for name in ("ca", "cert", "key"))
+    cluster.store = f"{{kind: etcd, endpoints: ['{STORE}:2379'], tls: {{{tls}}}}}"
+    refused(cluster, "store-unreachable")
+    (files / "ca.pem").write_text(right)
+    run = cluster.up()
+    assert {d["note"] for host in NODES for d in run.outcome("daemon", host)["drifts"] if "TLS" in d["what"]} == {"restart"}
+    assert cluster.sh("node2", "stat -c '%a %U' /etc/provisioner/tls/key.pem") == "600 root"
+    assert "PRIVATE" not in run.out + run.err
+    assert cluster.up().report["writes"] == 0
 
 
 def test_consul(lab, tmp_path):

@@ -30,6 +30,7 @@ def tables() -> str:
         ("`store`", parts["Store"]),
         ("`store.tls`", parts["Tls"]),
         ("`store.discovery`", parts["Discovery"]),
+        ("`store.security`", parts["Security"]),
         ("A network", parts["NetworkEntry"]),
     ]
     return "\n".join(_table(title, part) for title, part in order)

@@ -94,6 +94,12 @@ ROWS: dict[str, tuple[str, list[str]]] = {
         "kind: zookeeper, endpoints: ['192.0.2.1:2181'], tls: {ca: lab.yml, cert: lab.yml, key: lab.yml}",
         ["7:57: store.tls: engines speak to ZooKeeper without TLS only: leave it out, or use etcd or Consul"],
     ),
+    "security of an external store": (
+        "kind: etcd, endpoints: ['192.0.2.1:2379'], security: {tls: false}",
+        [
+            "7:52: store.security: says how a store is set up; with `endpoints` nothing is: leave it out; TLS to it is `store.tls`"
+        ],
+    ),
     "half seconds": (
         "kind: etcd, discovery: {ttl: 30.5}",
         ["7:38: store.discovery.ttl: must be a whole number from 1 to 86400, not 30.5"],
@@ -125,6 +131,8 @@ def test_refused_with_its_line_and_its_cure(
         "kind: etcd, endpoints: ['192.0.2.1:2379', 'etcd.example.net:2379'], prefix: lab",
         "kind: consul, discovery: {heartbeat: 7}",
         "kind: etcd, discovery: {heartbeat: 5, ttl: 15, path: docker/nodes}",
+        "kind: etcd, security: {tls: false}",
+        "kind: consul, endpoints: ['127.0.0.1:8501'], tls: {ca: lab.yml, cert: lab.yml, key: lab.yml}",
     ],
 )
 def test_accepted(loaded: Callable[..., object], words: str) -> None:

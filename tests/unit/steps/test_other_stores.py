@@ -32,7 +32,8 @@ def site(inventory):
 
     def make(kind, words="", count=3, **hosts):
         facts = {name: hosts.get(name) or capture(f"{kind}-{name}") for name in HOSTS}
-        named = inventory(count, kind=kind, store=words).model_copy(update={"cluster": f"capture-{kind}"})
+        plain = ", security: {tls: false}" if kind == "etcd" and "endpoints" not in words else ""
+        named = inventory(count, kind=kind, store=words + plain).model_copy(update={"cluster": f"capture-{kind}"})
         made, findings = resolve(named, facts)
         assert not findings
         return made

@@ -1,0 +1,53 @@
+"""The certificates of a store that is set up here: an authority of the cluster's own, and one certificate for each host.
+
+The authority is made by the first run. Its key lives on the store's servers, for root alone; a certificate and its key on
+the host that they are for. All are read back from there, and kept as long as they fit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from provisioner.errors import StepFailed
+from provisioner.stores.base import TLS_FILES, File
+from provisioner.stores.base import credentials as three
+from provisioner.system import certificates
+from provisioner.system.certificates import Pair
+
+if TYPE_CHECKING:
+    from provisioner.stores.base import Cluster
+
+KEY = "/etc/provisioner/tls/ca-key.pem"
+
+
+def of(cluster: Cluster, *, founded: bool) -> Pair:
+    """The authority that most servers have, or a new one where the store is not founded yet. Raises StepFailed."""
+    live = [cluster.facts[name] for name in cluster.live if name in cluster.facts]
+    pairs = [Pair(facts.files.get(TLS_FILES[0], ""), facts.secrets[KEY]) for facts in live if KEY in facts.secrets]
+    found = Counter(pair for pair in pairs if certificates.belongs(pair.certificate, pair.key))
+    if found:
+        return found.most_common(1)[0][0]
+    if founded:
+        what = "the key of the authority of the store's certificates is on none of the hosts that answer"
+        raise StepFailed(what, cure=f"bring back a server of the store that has {KEY}, and run again")
+    if "authority" not in cluster.fresh:
+        cluster.fresh["authority"] = certificates.authority(f"{cluster.inventory.cluster}: authority of the store")
+    return cluster.fresh["authority"]
+
+
+def kept(cluster: Cluster, *, founded: bool) -> tuple[File, ...]:
+    """What each server keeps of it beside its certificate."""
+    return (File(KEY, of(cluster, founded=founded).key, "0600"),)
+
+
+def credentials(cluster: Cluster, host: str, owner: str, *, founded: bool) -> tuple[File, ...]:
+    """A host's certificate with its key, and the authority that it is judged by: what it has, or a new one."""
+    signer, facts = of(cluster, founded=founded), cluster.facts[host]
+    address = cluster.advertise[host]
+    pair = Pair(facts.files.get(TLS_FILES[1], ""), facts.secrets.get(TLS_FILES[2], ""))
+    if certificates.fault(pair, [signer.certificate], now=facts.now, names=[host], addresses=[address, "127.0.0.1"]):
+        pair = certificates.issue(signer, host, names=[host], addresses=[address, "127.0.0.1"])
+    ca, cert, key = three(signer.certificate, pair.certificate, pair.key)
+    return ca, cert, key if owner == "root:root" else replace(key, mode="0640", owner=owner)

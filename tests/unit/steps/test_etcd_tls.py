@@ -1,0 +1,184 @@
+"""etcd over TLS: what new hosts get, what is kept, what is renewed, and what a cluster without TLS stays."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from captured import HOSTS, capture, with_file, with_raw, with_system, with_unit
+
+from provisioner import preflight
+from provisioner.controlplane import resolve
+from provisioner.errors import StepFailed
+from provisioner.steps.daemon import Daemon
+from provisioner.steps.store import Store
+from provisioner.stores import authority, etcd
+from provisioner.stores.base import TLS_FILES, TLS_OPTIONS, digest
+from provisioner.system import certificates
+from provisioner.system.certificates import Pair
+from provisioner.system.reading import DAEMON_JSON
+
+STORE, DAEMON = Store(), Daemon()
+
+
+@pytest.fixture
+def site(inventory):
+    """Three hosts, some of them put otherwise, of an inventory that wants TLS; `words`: more of its store."""
+
+    def make(words="", **hosts):
+        facts = {name: hosts.get(name) or capture(f"etcd-{name}") for name in HOSTS}
+        named = inventory(kind="etcd", store=words).model_copy(update={"cluster": "capture-etcd"})
+        made, findings = resolve(named, facts)
+        assert not findings
+        return made
+
+    return make
+
+
+def new(name):
+    """A host that has the program and nothing else of etcd."""
+    facts = with_unit(capture(f"etcd-{name}"), etcd.UNIT, ActiveState="inactive", UnitFileState="disabled")
+    for path in (etcd.JSON, etcd.LOADED, etcd.UNIT_FILE):
+        facts = with_file(facts, path, "")
+    keys = [key for key in facts.raw if key.startswith("http:") and key not in ("http:info", "http:networks")]
+    return with_system(with_raw(facts, **dict.fromkeys(keys, "000 Connection refused")), "etcd-data=", None)
+
+
+def with_files(facts, files):
+    """A host on which these were written."""
+    secret = ""
+    for file in files:
+        if file.path in (TLS_FILES[2], authority.KEY):
+            secret += "".join(f"{file.path}:{line}\n" for line in file.text.splitlines())
+        else:
+            facts = with_file(facts, file.path, file.text)
+        if file.path in TLS_FILES:
+            facts = with_file(facts, f"sha256 {file.path}", digest(file.text) + "\n")
+    return with_raw(facts, secrets=facts.raw.get("secrets", "") + secret) if secret else facts
+
+
+@pytest.fixture
+def founded(site):
+    """Hosts as they are when a first run has set up etcd on them."""
+    whole = site(**{name: new(name) for name in HOSTS})
+    hosts = {}
+    for name in HOSTS:
+        service = whole.backend.service(whole, name)
+        facts = capture(f"etcd-{name}")
+        answers = {f"{key}@socket": text for key, text in facts.raw.items() if key.startswith("http:")}
+        answers |= {key: "000 Connection refused" for key in facts.raw if key in ("http:health", "http:members", "http:self", "http:version")}
+        answers = {key: text.replace("http://192", "https://192") for key, text in answers.items()}
+        facts = with_raw(with_files(facts, (*service.files, *service.secrets)), **answers)
+        loaded = service.files[1].text + service.files[0].text
+        hosts[name] = with_file(facts, etcd.LOADED, loaded)
+    return hosts
+
+
+def pair(whole, name):
+    _, cert, key = whole.backend.credentials(whole, name)
+    return Pair(cert.text, key.text)
+
+
+def differs(whole, host="node2", step=STORE):
+    return {d.what: d.note for d in step.drift(whole, host)}
+
+
+def test_new_hosts_get_certificates_of_one_authority(site):
+    whole = site(**{name: new(name) for name in HOSTS})
+    services = {name: whole.backend.service(whole, name) for name in HOSTS}
+    authorities = {service.secrets[0].text for service in services.values()}
+    assert len(authorities) == 1
+    assert {file.path for file in services["node2"].secrets} == {*TLS_FILES, authority.KEY}
+    says = certificates.told(services["node2"].secrets[1].text)
+    assert (says.names, says.addresses) == ({"node2"}, {"192.168.56.12", "127.0.0.1"})
+    modes = {file.path: (file.mode, file.owner) for file in services["node2"].secrets}
+    assert modes[TLS_FILES[2]] == ("0640", "root:etcd")
+    assert modes[authority.KEY] == ("0600", "root:root")
+    work = STORE.work(whole, "node2", STORE.drift(whole, "node2"))
+    assert not work.alone
+    assert "PRIVATE" not in repr(STORE.drift(whole, "node2")) + repr(services)
+
+
+def test_the_file(site):
+    whole = site(**{name: new(name) for name in HOSTS})
+    config = json.loads(whole.backend.service(whole, "node2").files[0].text)
+    assert config["listen-client-urls"] == "https://192.168.56.12:2379,unix://localhost:2379"
+    assert config["initial-cluster"].startswith("node1=https://192.168.56.11:2380,")
+    assert "http://192.168.56.12:2379" not in json.dumps(config)
+    for part in ("client", "peer"):
+        assert config[f"{part}-transport-security"] == {
+            "client-cert-auth": True,
+            "trusted-ca-file": TLS_FILES[0],
+            "cert-file": TLS_FILES[1],
+            "key-file": TLS_FILES[2],
+        }
+
+
+def test_settled(site, founded):
+    whole = site(**founded)
+    assert all(STORE.drift(whole, name) == () for name in HOSTS)
+    assert whole.backend.formed(whole)
+    assert whole.backend.peers(whole.facts) == set(whole.advertise.values())
+    assert len({whole.backend.leader(facts) for facts in whole.facts.values()}) == 1
+    assert list(whole.backend.findings(whole)) == []
+
+
+def test_engines_use_what_is_there(site, founded):
+    whole = site(**founded)
+    drift = {d.what: d for d in DAEMON.drift(whole, "node2")}
+    assert json.loads(drift[DAEMON_JSON].wanted)["cluster-store-opts"] == dict(zip(TLS_OPTIONS, TLS_FILES, strict=True))
+    assert not set(TLS_FILES) & set(drift)
+    assert pair(whole, "node2").certificate == founded["node2"].files[TLS_FILES[1]]
+    assert " etcd 192.168.56.11:2381 " in whole.backend.waiting(whole, "node2").command + " "
+
+
+def test_a_certificate_that_does_not_fit_is_renewed_by_the_same_authority(site, founded):
+    broken = with_file(founded["node2"], TLS_FILES[1], "nonsense\n")
+    whole = site(**{**founded, "node2": with_file(broken, f"sha256 {TLS_FILES[1]}", digest("nonsense\n") + "\n")})
+    assert set(differs(whole)) == {TLS_FILES[1], TLS_FILES[2]}
+    assert certificates.signed_by(pair(whole, "node2").certificate, [founded["node1"].files[TLS_FILES[0]]])
+    assert differs(whole, "node1") == {}
+
+
+def test_a_host_that_is_added_gets_one_and_no_key_of_the_authority(site, founded):
+    whole = site(", servers: [node1]", **{**founded, "node2": new("node2"), "node3": new("node3")})
+    assert [file.path for file in whole.backend.credentials(whole, "node2")] == list(TLS_FILES)
+    assert whole.backend.credentials(whole, "node2")[2].owner == "root:root"
+    assert certificates.signed_by(pair(whole, "node2").certificate, [founded["node1"].files[TLS_FILES[0]]])
+    assert STORE.drift(whole, "node2") == ()
+
+
+def test_without_the_authority_s_key_nothing_is_made_up(site, founded):
+    lost = {name: with_raw(facts, secrets="") for name, facts in founded.items()}
+    with pytest.raises(StepFailed, match="is on none of the hosts that answer"):
+        STORE.drift(site(**lost), "node2")
+
+
+def test_a_cluster_that_was_founded_without_tls_stays_so_and_it_is_told(site):
+    whole = site()
+    assert all(STORE.drift(whole, name) == () for name in HOSTS)
+    assert whole.backend.credentials(whole, "node2") == ()
+    found = [(f.check, f.severity.value) for f in preflight.run(whole)]
+    assert ("store-tls-kept", "warning") in found
+
+
+def test_and_the_other_way_round(site, founded):
+    whole = site(", security: {tls: false}", **founded)
+    assert all(STORE.drift(whole, name) == () for name in HOSTS)
+    assert "store-tls-kept" in {f.check for f in preflight.run(whole)}
+
+
+def test_a_cluster_that_is_down_as_a_whole_is_not_taken_for_a_new_one(site):
+    down = {name: with_unit(capture(f"etcd-{name}"), etcd.UNIT, ActiveState="failed") for name in HOSTS}
+    silent = {f"http:{what}": "000 Connection refused" for what in ("health", "members", "self", "version")}
+    whole = site(**{name: with_raw(facts, **silent) for name, facts in down.items()})
+    assert differs(whole) == {etcd.UNIT: "start"}
+
+
+@pytest.mark.parametrize(("version", "fit"), [("3.2.26", False), ("3.3.25", True), ("3.5.16", True), ("3.6.1", False), ("", True)])
+def test_which_versions(site, version, fit):
+    whole = site(node1=new("node1"), node3=new("node3"), node2=with_system(new("node2"), "etcd-version=", version))
+    assert ("store-without-v2" in {f.check for f in preflight.run(whole)}) is not fit
+    if not fit:
+        with pytest.raises(StepFailed, match=r"3\.3, 3\.4 and 3\.5"):
+            STORE.drift(whole, "node2")
