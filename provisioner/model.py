@@ -112,11 +112,26 @@ class Pair:
     address: float | None = None  # the target's overlay address echoed a small datagram
     by_name: float | None = None  # the address that DNS gave echoed too
     full: float | None = None  # a datagram of full size with DF set came back
+    alias: float | None = None  # the target's alias on the network was resolved to its address
     detail: str = ""
 
     @property
     def proven(self) -> bool:
-        return None not in (self.name, self.address, self.by_name, self.full)
+        return None not in (self.name, self.address, self.by_name, self.full, self.alias)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a proof saw on one host, of what is no matter of pairs. `seconds` since it began; None: never, `detail` says why."""
+
+    host: str
+    what: str
+    seconds: float | None = None
+    detail: str = ""
+
+    @property
+    def proven(self) -> bool:
+        return self.seconds is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +146,7 @@ class ProofResult:
     error: str = ""
     mtu: int = 0  # bytes, as the containers see it
     seconds: float = 0.0
+    checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,17 @@
 # One probe of the overlay proof: runs as the only process of a container, on the modules of perl-base alone.
 #
 # Arguments: RUN (hex), own number, seconds to wait for "go", then addresses within the network's subnet.
-# Reads:  peer NUMBER NAME ADDRESS    go SECONDS    again, to end with exit code 75    and ends with its input
+# Reads:  peer NUMBER NAME ALIAS ADDRESS            another probe of this network
+#         stranger NUMBER NAME ADDRESS RUN ITS-NUMBER   a probe of another network, which must not be met
+#         outside NAME address|answer RESOLVER ...  a name that only a resolver outside knows, and what it is to say of it
+#         go SECONDS    again, to end with exit code 75    and ends with its input
 # Writes: ready ADDRESS MTU           then, each as soon as it is known, with seconds since "go":
-#         see NUMBER name|address|by_name|full SECONDS
+#         see NUMBER name|address|by_name|full|alias SECONDS
+#         met NUMBER name|address SECONDS   a stranger
+#         outside SERVER SECONDS ANSWER     what the engine's server, or a resolver asked directly, says of the name outside
 #         nameless SECONDS              when addresses have answered for a while, and not one name is known
 #         and when all is proven, or time is over: lack NUMBER FACT REASON, largest NUMBER BYTES, heard NUMBER ...,
+#         tried NUMBER TIMES (strangers), silent SERVER REASON, conf SETTING WORD ... (resolv.conf),
 #         done SECONDS CPU-SECONDS      after which it goes on answering the others
 use strict;
 use warnings;
@@ -21,6 +27,9 @@ my ($FIRST, $GROWTH, $SLOWEST) = (0.05, 1.5, 1);  # seconds between tries
 # ever. So gossip gets the time of one round and a half; it would have the same answer, and forget it in time.
 my $GOSSIP = 0.3;
 my ($GRACE, $FLUSH) = (15, 0.05);  # seconds: of life after the deadline; that facts are gathered for one write
+my ($ENOUGH, $BETWEEN) = (3, 0.09);  # tries to meet a stranger; seconds between, and that the last is given
+my ($FORWARDS, $DIRECT) = (4.5, 2);  # seconds for each resolver that the engine's server may try; for one asked directly
+my @FACTS = qw(name address by_name full alias);
 my ($NAMELESS, $FOR_EACH) = (2, 0.3);  # seconds until no name at all is strange, and how many more for each peer
 my ($PUZZLED, $ROUND, $RESEND, $STEPS) = (3, 0.4, 0.13, 16);  # the sweep: see sweep()
 my ($MTU_DISCOVER, $DO, $IP_MTU) = (10, 2, 14);  # linux/in.h: IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU
@@ -42,7 +51,7 @@ sub now {
 }
 
 my $began = my $flushed = now();
-my ($out, %peer, $until, $finished, $nameless, %heard) = ("");
+my ($out, %peer, %stranger, %outside, $until, $finished, $nameless, %heard) = ("");
 sub say_line { $out .= join(" ", @_) . "\n" }
 sub flush_lines {
     $flushed = now();
@@ -74,8 +83,10 @@ bind $echo, sockaddr_in($PORT, inet_aton($address)) or give_up("can't listen on 
 open my $random, "<:raw", "/dev/urandom" or give_up("no randomness: $!");
 
 # That we ask the engine's server proves nothing if the container's programs ask another.
-my @servers = do { open my $file, "<", "/etc/resolv.conf"; map { /^\s*nameserver\s+(\S+)/ ? $1 : () } <$file> };
-my $other_server = "@servers" eq "127.0.0.11" ? "" : "resolv.conf names " . (join(",", @servers) || "no server");
+my @conf = do { open my $file, "<", "/etc/resolv.conf"; map { [split] } <$file> };
+my @servers = map { ($_->[0] // "") eq "nameserver" ? $_->[1] : () } @conf;
+# The engine leaves resolvers with IPv6 addresses to the containers themselves, behind its own server.
+my $other_server = "@servers" =~ /^127\.0\.0\.11(?: \S*:\S*)*$/ ? "" : "resolv.conf names " . (join(",", @servers) || "no server");
 
 # --- datagrams: KIND RUN FROM TO NONCE, padded; KIND is ask or answer ---------------------------------------------
 
@@ -99,7 +110,7 @@ sub take_datagrams {
     while (defined(my $from = recv $echo, my $data, 65535, MSG_DONTWAIT)) {
         my ($kind, $of_run, $by, $to, $nonce) = split / /, $data, 6;
         next unless defined $nonce && $of_run eq $run && $to eq $me;
-        $heard{$by} = 1;
+        $heard{$by} = 1 if $by =~ /^\d+$/;    # strangers call themselves otherwise
         if ($kind eq "ask") {
             send $echo, datagram("answer", $by, $nonce, length $data), 0, $from;
         } elsif ($kind eq "answer" && $peer{$by}) {
@@ -131,35 +142,53 @@ sub see {
 
 sub question { my ($name) = @_; return join("", map { pack "C/a", $_ } split /\./, $name) . "\0" . pack "nn", 1, 1 }
 
+# What was asked, by the number in the question: the name, and what to do with the answer.
+my ($IS_ALIAS, $IS_STRANGER, $IS_OUTSIDE) = (0x4000, 0x8000, 0xc000);
+my %asked;
+sub send_question {
+    my ($socket, $id, $name, $take) = @_;
+    $asked{$id} = [question($name), $take];
+    return send $socket, pack("n6", $id, 0x0100, 1, 0, 0, 0) . $asked{$id}[0], 0;
+}
+
+sub to_server {
+    my ($server) = @_;
+    socket my $socket, PF_INET, SOCK_DGRAM, 0 or give_up("no socket: $!");
+    return $socket if connect $socket, sockaddr_in(53, inet_aton($server));
+    return;
+}
+
 # A socket of its own every second, as programs that look a name up have one: the first may have been opened before the
 # engine's address translation for it was there, and would be without it for ever.
-my ($dns, $dns_since, $dns_error) = (undef, 0, "");
+my ($dns, $dns_since) = (undef, 0);
 sub dns_socket {
     return if now() < $dns_since + 1;
     $dns_since = now();
-    socket $dns, PF_INET, SOCK_DGRAM, 0 or give_up("no socket: $!");
-    connect $dns, sockaddr_in(53, inet_aton("127.0.0.11")) or give_up("no way to 127.0.0.11: $!");
+    $dns = to_server("127.0.0.11") or give_up("no way to 127.0.0.11: $!");
 }
 
 sub resolve {
     my ($peer) = @_;
     dns_socket();
-    my $sent = send $dns, pack("n6", $peer->{id}, 0x0100, 1, 0, 0, 0) . question($peer->{name}), 0;
-    $peer->{why}{name} ||= "127.0.0.11 does not answer";
-    $peer->{why}{name} = lc "$!" unless $sent;
+    for my $kind (grep { !$peer->{seen}{$_} || $_ eq "name" } qw(name alias)) {
+        my $id = $peer->{id} + ($kind eq "alias" ? $IS_ALIAS : 0);
+        my $sent = send_question($dns, $id, $peer->{$kind}, sub { resolved($peer, $kind, @_) });
+        $peer->{why}{$kind} ||= "127.0.0.11 does not answer";
+        $peer->{why}{$kind} = lc "$!" unless $sent;
+    }
 }
 
 sub take_names {
+    my ($socket) = @_;
     $! = 0;
-    while (defined recv $dns, my $data, 4096, MSG_DONTWAIT) {
+    while (defined recv $socket, my $data, 4096, MSG_DONTWAIT) {
         next if length $data < 12;
         my ($id, $flags, undef, $answers) = unpack "n4", $data;
-        my $peer = $peer{$id} or next;
-        my $question = question($peer->{name});
+        my ($question, $take) = @{$asked{$id} || next};
         next if !($flags & 0x8000) || lc substr($data, 12, length $question) ne lc $question;
-        resolved($peer, $flags & 15, addresses($data, 12 + length $question, $answers));
+        $take->($flags & 15, addresses($data, 12 + length $question, $answers));
     }
-    if (!$!{EAGAIN}) { $_->{why}{name} = "127.0.0.11: " . lc "$!" for values %peer }
+    return !$!{EAGAIN} && lc "$!";
 }
 
 # A name ends with an empty label, or with a pointer to the rest of it.
@@ -186,16 +215,24 @@ sub addresses {
     return @found;
 }
 
+sub dns_word {
+    my ($code, @found) = @_;
+    return join ",", @found if @found;
+    return {0 => "no address", 2 => "SERVFAIL", 3 => "NXDOMAIN", 5 => "REFUSED"}->{$code} // "DNS code $code";
+}
+
 sub resolved {
-    my ($peer, $code, @found) = @_;
-    $peer->{found} = join ",", @found;
+    my ($peer, $kind, $code, @found) = @_;
+    $peer->{found} = join ",", @found if $kind eq "name";
     if (!@found) {
-        $peer->{why}{name} = {0 => "no address", 2 => "SERVFAIL", 3 => "NXDOMAIN", 5 => "REFUSED"}->{$code} // "DNS code $code";
+        $peer->{why}{$kind} = dns_word($code);
     } elsif ($other_server) {
-        $peer->{why}{name} = $other_server;
+        $peer->{why}{$kind} = $other_server;
+    } elsif ($kind eq "alias" && "@found" ne $peer->{address}) {
+        $peer->{why}{$kind} = "DNS says " . join ",", @found;
     } else {
-        see($peer, "name");
-        try_found($peer);
+        see($peer, $kind);
+        try_found($peer) if $kind eq "name";
     }
 }
 
@@ -215,7 +252,7 @@ sub try_peer {
     $peer->{due} = $began + $GOSSIP if now() < $began + $GOSSIP && $peer->{due} > $began + $GOSSIP;
     $peer->{pause} = $peer->{pause} * $GROWTH < $SLOWEST ? $peer->{pause} * $GROWTH : $SLOWEST;
     # What DNS says may be of an endpoint that is gone, and change.
-    resolve($peer) unless $peer->{seen}{name} && try_found($peer);
+    resolve($peer) unless $peer->{seen}{name} && $peer->{seen}{alias} && try_found($peer);
     return if now() < $began + $GOSSIP;
     ask($peer, "address", $peer->{address}, $SMALL) unless $peer->{seen}{address};
     ask($peer, "full", $peer->{address}, $full) unless $peer->{seen}{full};
@@ -242,19 +279,85 @@ sub sweep {
     ask($peer, "sweep", $peer->{address}, $_) for grep { $_ > $peer->{passed} } @{$peer->{sizes}};
 }
 
-sub proven { my ($peer) = @_; return 4 == keys %{$peer->{seen}} }
+sub proven { my ($peer) = @_; return @FACTS == keys %{$peer->{seen}} }
 # A full packet that does not pass where others do is no matter of time.
-sub over { my ($peer) = @_; return proven($peer) || $peer->{largest} && 3 == keys %{$peer->{seen}} }
+sub over { my ($peer) = @_; return proven($peer) || $peer->{largest} && @FACTS == 1 + keys %{$peer->{seen}} }
+
+# --- strangers: probes of other networks, whose names and addresses must lead nowhere from here --------------------
+
+# From a socket of its own, as a program has one: from our own address nothing outside would answer in any case.
+socket my $abroad, PF_INET, SOCK_DGRAM, 0 or give_up("no socket: $!");
+
+sub try_stranger {
+    my ($stranger) = @_;
+    return $stranger->{due} if now() < $stranger->{due};
+    # When the last of the first tries has had its time, there is one more: then enough has been tried.
+    $stranger->{due} = now() + (++$stranger->{tried} <= $ENOUGH ? $BETWEEN : $SLOWEST);
+    dns_socket();
+    send_question($dns, $IS_STRANGER + $stranger->{id}, $stranger->{name}, sub {
+        my ($code, @found) = @_;
+        met($stranger, "name") if grep { $_ eq $stranger->{address} } @found;
+    });
+    my $data = "ask $stranger->{run} stranger $stranger->{number} $stranger->{nonce} ";
+    send $abroad, $data . "x" x ($SMALL - length $data), 0, sockaddr_in($PORT, inet_aton($stranger->{address}));
+    return $stranger->{due};
+}
+
+sub take_strangers {
+    while (defined recv $abroad, my $data, 65535, MSG_DONTWAIT) {
+        my ($kind, undef, undef, undef, $nonce) = split / /, $data, 6;
+        met($_, "address") for grep { $kind eq "answer" && $_->{nonce} eq ($nonce // "") } values %stranger;
+    }
+}
+
+sub met {
+    my ($stranger, $fact) = @_;
+    say_line("met", $stranger->{id}, $fact, since()) unless $stranger->{met}{$fact}++;
+}
+
+sub tried { my ($stranger) = @_; return $stranger->{tried} > $ENOUGH }
+
+# --- a name that only a resolver outside knows: asked of the engine's server, which forwards, and of each resolver -----
+
+sub try_outside {
+    my ($server) = @_;
+    my $next = $server->{due} < $server->{until} ? $server->{due} : $server->{until};
+    return $next if now() < $next;
+    $server->{due} = now() + $SLOWEST;
+    my $socket = to_server($server->{address});
+    my $sent = $socket && send_question($socket, $IS_OUTSIDE + $server->{id}, $server->{name}, sub {
+        my ($code, @found) = @_;
+        return if $server->{answered};
+        $server->{why} = dns_word($code, @found);
+        $server->{answered} = @found || $server->{kind} eq "answer" && ($code == 0 || $code == 3);
+        say_line("outside", $server->{address}, since(), $server->{why}) if $server->{answered};
+    });
+    # All are kept, for an answer may take its time: the engine gives each resolver four seconds.
+    if ($sent) { push @{$server->{sockets}}, $socket } else { $server->{why} = lc "$!" }
+    return $server->{due};
+}
+
+sub take_outside {
+    my ($server, $socket) = @_;
+    my $error = take_names($socket) or return;
+    $server->{why} = $error;
+    @{$server->{sockets}} = grep { $_ != $socket } @{$server->{sockets}};
+}
+
+sub outside_over { my ($server) = @_; return $server->{answered} || now() >= $server->{until} }
 
 sub finish {
     $finished = 1;
     for my $peer (values %peer) {
         next if proven($peer);
-        for my $fact (qw(name address by_name full)) {
+        for my $fact (@FACTS) {
             say_line("lack", $peer->{id}, $fact, $peer->{why}{$fact} // "not tried") unless $peer->{seen}{$fact};
         }
         say_line("largest", $peer->{id}, $peer->{largest}) if $peer->{largest} && !$peer->{seen}{full};
     }
+    say_line("tried", $_->{id}, $_->{tried}) for values %stranger;
+    say_line("silent", $_->{address}, $_->{why}) for grep { !$_->{answered} } values %outside;
+    if (%outside) { say_line("conf", @$_) for grep { ($_->[0] // "") =~ /^(?:search|options)$/ } @conf }
     my ($user, $system) = times;
     say_line("heard", sort { $a <=> $b } keys %heard);
     say_line("done", since(), sprintf "%.2f", $user + $system);
@@ -266,14 +369,24 @@ sub finish {
 sub order {
     my ($word, @words) = split " ", shift;
     if ($word eq "peer") {
-        my ($id, $name, $at) = @words;
+        my ($id, $name, $alias, $at) = @words;
         my %nonce = map { $_ => nonce() } qw(address by_name full sweep);
-        $peer{$id} = {id => $id, name => $name, address => $at, nonce => \%nonce, pause => $FIRST, due => 0};
+        $peer{$id} = {id => $id, name => $name, alias => $alias, address => $at, nonce => \%nonce, pause => $FIRST, due => 0};
+    } elsif ($word eq "stranger") {
+        my ($id, $name, $at, $of, $number) = @words;
+        $stranger{$id} = {id => $id, name => $name, address => $at, run => $of, number => $number, nonce => nonce(), due => 0, tried => 0};
+    } elsif ($word eq "outside") {
+        my ($name, $kind, @resolvers) = @words;
+        my $id = 0;
+        $outside{$_} = {id => $id++, address => $_, name => $name, kind => $kind, due => 0, why => "no answer", sockets => []}
+            for "127.0.0.11", @resolvers;
     } elsif ($word eq "again") {
         POSIX::_exit(75);
     } elsif ($word eq "go") {
         ($began, $until) = (now(), now() + $words[0]);
         alarm $words[0] + $GRACE;
+        $_->{until} = $began + $DIRECT for values %outside;
+        $outside{"127.0.0.11"}{until} = $began + $FORWARDS * (keys(%outside) - 1) if %outside;
     }
 }
 
@@ -292,7 +405,11 @@ sub work {
         sweep($peer);
         for my $due ($peer->{due}, $peer->{largest} ? () : $peer->{resend} // ()) { $soonest = $due if $due < $soonest }
     }
-    finish() if now() >= $until || !grep { !over($_) } values %peer;
+    for my $due (map({ try_stranger($_) } values %stranger), map { outside_over($_) ? () : try_outside($_) } values %outside) {
+        $soonest = $due if $due < $soonest;
+    }
+    finish() if now() >= $until || !grep({ !over($_) } values %peer)
+        && !grep({ !tried($_) } values %stranger) && !grep { !outside_over($_) } values %outside;
     return $soonest;
 }
 
@@ -304,11 +421,18 @@ while (1) {
     my $gathered = length $out ? $flushed + $FLUSH : $wake;
     my $rest = ($gathered < $wake ? $gathered : $wake) - now();
     my $ready = "";
-    vec($ready, fileno $_, 1) = 1 for \*STDIN, $echo, $dns // ();
+    vec($ready, fileno $_, 1) = 1 for \*STDIN, $echo, $abroad, $dns // (), map { @{$_->{sockets}} } values %outside;
     select $ready, undef, undef, $rest > 0 ? $rest : 0;
     flush_lines() if length $out && now() >= $flushed + $FLUSH;
     take_datagrams() if vec $ready, fileno $echo, 1;
-    take_names() if $dns && vec $ready, fileno $dns, 1;
+    take_strangers() if vec $ready, fileno $abroad, 1;
+    if ($dns && vec $ready, fileno $dns, 1) {
+        my $error = take_names($dns);
+        if ($error) { $_->{why}{name} = $_->{why}{alias} = "127.0.0.11: $error" for values %peer }
+    }
+    for my $server (values %outside) {
+        take_outside($server, $_) for grep { vec $ready, fileno $_, 1 } @{$server->{sockets}};
+    }
     next unless vec $ready, fileno STDIN, 1;
     sysread STDIN, $orders, 65536, length $orders or POSIX::_exit(0);
     order($1) while $orders =~ s/^([^\n]*)\n//;

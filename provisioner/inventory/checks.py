@@ -39,6 +39,9 @@ def check(document: Document) -> None:
     _advertised(document, hosts)
     network_checks.check(document)
     _servers(document)
+    asked = _part(document, "dns")
+    if asked.get("check") is not None and asked.get("servers") is None:
+        document.refuse(("dns", "check"), "dns.check: nobody is asked for it: name the resolvers in dns.servers")
 
 
 def check_files(document: Document, folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from provisioner.inventory import network_values, values
+from provisioner.inventory import dns, network_values, values
 
 
 def _string(pattern: re.Pattern[str], longest: int = 0) -> WithJsonSchema:
@@ -92,6 +92,22 @@ Prefix = Annotated[
 ]
 Sha256 = Annotated[str, PlainValidator(values.sha256), _string(values.SHA256)]
 Heartbeat = Annotated[int, PlainValidator(values.whole("number of seconds", 1, 86400)), _number(1, 86400)]
+DnsServers = Annotated[
+    tuple[IPv4Address | IPv6Address, ...],
+    PlainValidator(dns.servers),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "uniqueItems": True, "minItems": 1, "maxItems": dns.MOST_SERVERS}),
+]
+DnsSearch = Annotated[
+    tuple[str, ...],
+    PlainValidator(dns.search),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "uniqueItems": True, "minItems": 1, "maxItems": dns.MOST_DOMAINS}),
+]
+DnsOptions = Annotated[
+    tuple[str, ...],
+    PlainValidator(dns.options),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "uniqueItems": True, "minItems": 1}),
+]
+DnsName = Annotated[str, PlainValidator(dns.domain), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 253})]
 Endpoints = Annotated[
     tuple[str, ...],
     PlainValidator(values.endpoints),

@@ -12,6 +12,10 @@ from provisioner.inventory.fields import (
     Address,
     Advertise,
     ClusterName,
+    DnsName,
+    DnsOptions,
+    DnsSearch,
+    DnsServers,
     Driver,
     Either,
     Endpoints,
@@ -213,6 +217,37 @@ class Store(_Part):
     )
 
 
+class Dns(_Part):
+    """What the engines' own DNS servers do with names that are no container's. Without it they ask what each host asks.
+
+    It is part of daemon.json, which an engine reads at its start: with a change each engine that has run before is
+    restarted, one after the other.
+    """
+
+    servers: DnsServers = Field(
+        default=(),
+        description="The resolvers that names outside are forwarded to, one to three addresses, in this order: `dns` of"
+        " daemon.json. One must be IPv4: those with IPv6 are left to the containers' own programs.",
+        examples=[["192.0.2.53", "192.0.2.54"]],
+    )
+    search: DnsSearch = Field(
+        default=(),
+        description="The domains that containers' programs try behind a short name: `dns-search`.",
+        examples=[["example.net"]],
+    )
+    options: DnsOptions = Field(
+        default=(),
+        description="The options in the containers' resolv.conf: `dns-opts`.",
+        examples=[["timeout:2", "attempts:3"]],
+    )
+    check: DnsName | None = Field(
+        default=None,
+        description="A name outside of which the resolvers know an address; the proof has containers ask for it. Without"
+        " it any answer but a refusal is proof enough, also that a name that can't be does not exist.",
+        examples=["www.example.net"],
+    )
+
+
 class NetworkEntry(_Part):
     """One network of containers, as the file has it.
 
@@ -341,6 +376,7 @@ class InventoryFile(_Part):
         default=None, description="For all hosts: the interface (`eth1`) that the others reach the engine at."
     )
     store: Store = Field(description="What the engines find one another through.", examples=[{"kind": "consul"}])
+    dns: Dns = Field(default_factory=Dns, description="Which resolvers containers reach through their engine.")
     networks: Mapping[NetworkName, NetworkEntry] = Field(
         description="The networks by name.",
         examples=[{"demo": {"subnet": "10.99.0.0/24"}}],

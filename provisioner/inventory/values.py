@@ -24,7 +24,7 @@ LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 CLUSTER = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 NETWORK = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
 USER = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.-]{0,31}")
-_HOSTNAME = re.compile(
+HOSTNAME = re.compile(
     r"(?=.{1,253}\Z)[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
 )
 INTERFACE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}")  # Linux: IFNAMSIZ is 16 with its final NUL
@@ -191,7 +191,7 @@ def _hostname(word: str) -> str:
         raise refusal(f"{shown(word)} is more than an address: write {', '.join(parts)}")
     if _NUMBERS.fullmatch(word):
         raise refusal(f"{shown(word)} {_NO_IPV4}")
-    if not _HOSTNAME.fullmatch(word):
+    if not HOSTNAME.fullmatch(word):
         raise refusal(f"{shown(word)} is no address: write an IP or a host name (letters, digits, `-` and `.`)")
     return word
 
@@ -329,7 +329,7 @@ def _endpoint(value: object, example: str) -> str:
     if not match or not 1 <= int(match[2]) <= 65535:  # noqa: PLR2004  told in the text
         raise refusal(f"{shown(word)} is no address with a port from 1 to 65535: write {example}")
     host = match[1]
-    if not (_HOSTNAME.fullmatch(host) if not _NUMBERS.fullmatch(host) else ipv4(host)):
+    if not (HOSTNAME.fullmatch(host) if not _NUMBERS.fullmatch(host) else ipv4(host)):
         raise refusal(f"{shown(word)} is no address: write an IPv4 address or a host name, and the port")
     return f"{host}:{int(match[2])}"
 

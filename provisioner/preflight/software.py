@@ -112,13 +112,17 @@ def store_tls(site: Site) -> Iterator[Finding]:
 
 def flag_conflict(site: Site) -> Iterator[Finding]:
     """A key in the file and on the command line keeps the engine from starting (moby#25471)."""
+    ours = r"--cluster-(?:store|advertise)(?:-opt)?"
+    dns = site.inventory.dns
+    for flag, wanted in (("dns", dns.servers), ("dns-search", dns.search), ("dns-opt", dns.options)):
+        ours += rf"|--{flag}(?![\w-])" if wanted else ""
     for name in site.live:
         unit = site.facts[name].unit("docker.service")
         places = {f"{unit.fragment} or its drop-ins (systemctl edit --full docker)": unit.command}
         places |= {path: site.facts[name].files.get(path, "") for path in ENGINE_OPTIONS}
         for place, text in places.items():
             active = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
-            if flags := sorted(set(re.findall(r"--cluster-(?:store|advertise)(?:-opt)?", active))):
+            if flags := sorted(set(re.findall(ours, active))):
                 what = f"docker.service starts the engine with {', '.join(flags)}; with the same in daemon.json it would not start"
                 yield Finding("flag-conflict", name, what, f"take the flags out of {place}")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-FACTS = ("name", "address", "by_name", "full")
+FACTS = ("name", "address", "by_name", "full", "alias")
+EMBEDDED = "127.0.0.11"  # the engine's own DNS server, as containers see it
 
 
 @dataclass
@@ -14,6 +15,9 @@ class Evidence:
 
     seen: (peer, fact) -> seconds since "go". lacks: (peer, fact) -> why not. largest: peer -> bytes of the largest
     packet that came back where full ones don't. heard: the peers of which any datagram arrived, None: not told.
+    outside: DNS server -> seconds, and what it said of the name outside. silent: server -> why it said nothing of use.
+    conf: what resolv.conf sets: "search" and "options" -> words. met: (stranger, "name" or "address") -> seconds.
+    tried: stranger -> how often the probe tried to meet it.
     nameless: it reaches others, and has not learnt a single name for a while.
     seconds: until all was known; None while the probe is at work. cpu: seconds. error: why there is no (more) evidence.
     offset: seconds that an earlier probe in this one's place had been at work.
@@ -25,6 +29,11 @@ class Evidence:
     lacks: dict[tuple[int, str], str] = field(default_factory=dict)
     largest: dict[int, int] = field(default_factory=dict)
     heard: frozenset[int] | None = None
+    outside: dict[str, tuple[float, str]] = field(default_factory=dict)
+    silent: dict[str, str] = field(default_factory=dict)
+    conf: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    met: dict[tuple[int, str], float] = field(default_factory=dict)
+    tried: dict[int, int] = field(default_factory=dict)
     nameless: bool = False
     seconds: float | None = None
     cpu: float = 0.0
@@ -45,6 +54,8 @@ class Evidence:
                 self.lacks[int(peer), fact] = rest.split(" ", 2)[2]
             case "largest", [peer, size]:
                 self.largest[int(peer)] = int(size)
+            case ("outside" | "silent" | "conf" | "met" | "tried"), [_, *_]:
+                self._take_beside(word, words)
             case "nameless", [_]:
                 self.nameless = True
             case "heard", peers:
@@ -55,6 +66,22 @@ class Evidence:
                 self.error = rest
             case _:
                 raise ValueError(f"a probe does not say {line[:80]!r}")
+
+    def _take_beside(self, word: str, words: list[str]) -> None:
+        """What is not about a peer: the resolvers outside, and probes of other networks."""
+        match word, words:
+            case "outside", [server, seconds, _, *_]:
+                self.outside[server] = (self.offset + float(seconds), " ".join(words[2:]))
+            case "silent", [server, _, *_]:
+                self.silent[server] = " ".join(words[1:])
+            case "conf", ["search" | "options" as setting, *rest]:
+                self.conf[setting] = tuple(rest)
+            case "met", [stranger, "name" | "address" as fact, seconds]:
+                self.met[int(stranger), fact] = self.offset + float(seconds)
+            case "tried", [stranger, times]:
+                self.tried[int(stranger)] = int(times)
+            case _:
+                raise ValueError(f"a probe does not say {' '.join((word, *words))[:80]!r}")
 
     def proven(self, peer: int) -> bool:
         """Whether every fact about a peer has been seen."""

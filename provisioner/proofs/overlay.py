@@ -1,21 +1,25 @@
-"""The proof of an overlay network: a probe on every host, and every one of them reaches every other.
+"""The proof of overlay networks: a probe on every host and network, and every one of them reaches every other of its own.
 
-By name (the engine's embedded DNS server), by address, by the address that the name gave, and with one packet of the
-network's full size that must not be fragmented; each answered by the other probe, which proves the way back too.
+By name and by alias (the engine's embedded DNS server), by address, by the address that the name gave, and with one packet
+of the network's full size that must not be fragmented; each answered by the other probe, which proves the way back too.
 Gossip takes its time on many hosts, so a pair fails only at the deadline; how long it took is part of the result.
+
+What the same probes tell beside it: dns.py (names outside), isolation.py (networks that are proven side by side).
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane import networks as state
 from provisioner.model import ProofResult, State
+from provisioner.proofs import dns, isolation
 from provisioner.proofs.probe import Crew, Probe, Task
 from provisioner.proofs.verdict import pairs, trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from provisioner.controlplane import Site
     from provisioner.transport import Connection
@@ -25,35 +29,48 @@ if TYPE_CHECKING:
 NAME = "overlay"
 _LEAST, _PER_HOST = 30.0, 3.0  # seconds; twenty hosts on two cores have taken one minute
 _START = 120.0  # seconds for a container to start; many at once on slow machines take long
+_BESIDE = 4  # networks side by side: each is a channel of the host's connection, and sshd allows ten (MaxSessions)
+_PROBES = 40  # at once, beyond which no more networks are taken in than isolation needs
+
+
+def batches(networks: Iterable[str], hosts: int) -> list[tuple[str, ...]]:
+    """Networks to prove side by side, in the order of `networks`: two at least where there are two, to be told apart."""
+    names = tuple(networks)
+    most = max(2, min(_BESIDE, _PROBES // max(hosts, 1)))
+    count = -(-len(names) // most)
+    if count > 1 and len(names) // count < 2:  # noqa: PLR2004  three networks, two by two: all three at once
+        count -= 1
+    ends = [len(names) * number // count for number in range(count + 1)] if count else []
+    return [names[begin:end] for begin, end in pairwise(ends)]
 
 
 def prove(
     site: Site,
     connections: Mapping[str, Connection],
-    network: str,
+    networks: Mapping[str, str],
     *,
-    run: str,
     observer: Say,
     deadline: float | None = None,
     start: float = _START,
-) -> ProofResult:
-    """Prove that all live hosts reach one another over a network; the result has every ordered pair of them.
+) -> tuple[ProofResult, ...]:
+    """Prove side by side that all live hosts reach one another over some networks; each result has every ordered pair.
 
-    run: a few hexadecimal digits that are this proof's alone. observer: is told a host and how it stands, from several
-    threads. deadline: seconds from the moment when all probes run (default: 30, and 3 for each host). start: seconds
-    for a probe to start; a host whose probe does not start fails with all its pairs, and the others go on without it.
+    networks: name -> a few hexadecimal digits that are this proof's alone. observer: is told a host and how it stands,
+    from several threads. deadline: seconds from the moment when all probes run (default: 30, and 3 for each host). start:
+    seconds for a probe to start; a host whose probe does not start fails with all its pairs, and the others go on.
     Nothing is left on the hosts, whatever becomes of the controller. What a host does wrong is part of the result.
     """
     names = [name for name in site.live if name in connections]
     if len(names) < 2:  # noqa: PLR2004
-        return ProofResult(NAME, network, State.SKIPPED, reason="one live host alone has no other to reach")
-    limit = deadline or _LEAST + _PER_HOST * len(names)
-    subnet = state.subnet(site, names[0], site.inventory.networks[network])
-    if subnet is None:
-        return ProofResult(NAME, network, State.SKIPPED, reason="it has no IPv4 subnet that is known")
-    task, places = Task(run, network, subnet, limit, start), list(site.inventory.hosts)
+        reason = "one live host alone has no other to reach"
+        return tuple(_skipped(network, reason) for network in networks)
+    limit = deadline or _LEAST + _PER_HOST * len(names) * len(networks)
+    places = list(site.inventory.hosts)
+    found = [_task(site, names[0], network, run, limit=limit, start=start) for network, run in networks.items()]
+    tasks = [task for task in found if isinstance(task, Task)]
     probes = [
         Probe(connections[name], number, places.index(name), task, observer)
+        for task in tasks
         for number, name in enumerate(names, start=1)
     ]
     with Crew(probes) as crew:
@@ -61,18 +78,45 @@ def prove(
         ready = [probe for probe in probes if not probe.evidence.error]
         crew.all(lambda probe: probe.go(ready))
         crew.all(Probe.end)
+    return tuple(task for task in found if not isinstance(task, Task)) + _results(site, tasks, probes, names)
+
+
+def _skipped(network: str, reason: str) -> ProofResult:
+    return ProofResult(NAME, network, State.SKIPPED, reason=reason)
+
+
+def _task(site: Site, host: str, network: str, run: str, *, limit: float, start: float) -> Task | ProofResult:
+    entry = site.inventory.networks[network]
+    subnet = state.subnet(site, host, entry)
+    if subnet is None:
+        return _skipped(network, "it has no IPv4 subnet that is known")
+    return Task(run, network, subnet, limit, start, dns.outside(site.inventory.dns, entry, run))
+
+
+def _results(
+    site: Site, tasks: Sequence[Task], probes: Sequence[Probe], names: Sequence[str]
+) -> tuple[ProofResult, ...]:
     apart = {name: strangers for name in names if (strangers := site.strangers(name))}
-    return _result(network, probes, limit, apart)
+    by_network = {task.network: [probe for probe in probes if probe.network == task.network] for task in tasks}
+    found = [_result(task, by_network[task.network], apart) for task in tasks]
+    for task in tasks:
+        evidence = {probe.name: probe.evidence for probe in by_network[task.network]}
+        if task.outside:
+            found.append(dns.result(site.inventory.dns, task.network, task.outside, evidence))
+    if len(tasks) > 1:
+        found += [isolation.result(task.network, by_network[task.network]) for task in tasks]
+    return tuple(found)
 
 
-def _result(network: str, probes: list[Probe], limit: float, apart: Mapping[str, tuple[str, ...]]) -> ProofResult:
+def _result(task: Task, probes: Sequence[Probe], apart: Mapping[str, tuple[str, ...]]) -> ProofResult:
     found = {probe.name: probe.evidence for probe in probes}
     result = pairs(found)
-    error = trouble(network, found, result, apart)
+    error = trouble(task.network, found, result, apart)
     last = max((seconds for evidence in found.values() for seconds in evidence.seen.values()), default=0.0)
+    limit = task.deadline
     return ProofResult(
         proof=NAME,
-        network=network,
+        network=task.network,
         state=State.FAILED if error else State.SETTLED,
         pairs=result,
         reason="; ".join(f"{probe.name}: {probe.remark}" for probe in probes if probe.remark),

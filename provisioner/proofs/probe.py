@@ -31,14 +31,27 @@ _LOST = "look at the host and at the network between; the probe ends by itself"
 
 
 @dataclass(frozen=True)
+class Outside:
+    """A name that only a resolver outside knows, and the resolvers to which the engine is to forward it.
+
+    kind: what they are to say of it: an "address", or any "answer" (that it does not exist is one).
+    """
+
+    name: str
+    kind: str
+    resolvers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Task:
-    """What all probes of a proof have in common. Times in seconds, see `overlay.prove`."""
+    """What all probes of a network have in common. Times in seconds, see `overlay.prove`."""
 
     run: str
     network: str
     subnet: IPv4Network
     deadline: float
     start: float
+    outside: Outside | None = None
 
     @property
     def life(self) -> int:
@@ -65,6 +78,8 @@ class Probe:
         self._observer = observer
         self._stream: Stream | None = None
         self._released = False
+        self.network = task.network
+        self.strangers: list[Probe] = []
 
     @property
     def _suffix(self) -> str:
@@ -76,6 +91,11 @@ class Probe:
     def container(self) -> str:
         """Its name in DNS, on this network."""
         return f"provisioner-probe-{self._task.run}-{self._suffix}"
+
+    @property
+    def alias(self) -> str:
+        """Another name of it, which is no container's name anywhere."""
+        return f"provisioner-alias-{self._task.run}-{self._suffix}"
 
     @property
     def _address(self) -> str:
@@ -108,9 +128,10 @@ class Probe:
         if not self.evidence.error:
             self._say(f"has a probe at {self.evidence.address}, MTU {self.evidence.mtu}")
 
-    def go(self, peers: Sequence[Probe]) -> None:
-        """Tell it all the others, and wait until it has reached them or its time is over."""
-        others = [peer for peer in peers if peer is not self]
+    def go(self, ready: Sequence[Probe]) -> None:
+        """Tell it all others that are ready, and wait until it has reached those of its network, or its time is over."""
+        others = [peer for peer in ready if peer is not self and peer.network == self.network]
+        self.strangers = self._strangers([probe for probe in ready if probe.network != self.network])
         if self.evidence.error or not self._stream:
             return
         began = time.monotonic()
@@ -130,7 +151,10 @@ class Probe:
             return
         left, offset = self._task.deadline, self.evidence.offset
         left = max(left - offset, _SHORTEST) if offset else left
-        orders = [f"peer {peer.number} {peer.container} {peer.evidence.address}" for peer in others]
+        orders = [f"peer {peer.number} {peer.container} {peer.alias} {peer.evidence.address}" for peer in others]
+        orders += [probe.as_stranger(at) for at, probe in enumerate(self.strangers)]
+        if asked := self._task.outside:
+            orders.append(" ".join(("outside", asked.name, asked.kind, *asked.resolvers)))
         stream.send("\n".join([*orders, f"go {left:.1f}"]))
         told = -1
         while self.evidence.seconds is None and not self.evidence.error:
@@ -141,6 +165,20 @@ class Probe:
             told = reached
             if self.evidence.nameless and not self.evidence.offset:
                 return
+
+    def _strangers(self, probes: Sequence[Probe]) -> list[Probe]:
+        """Of each other network the probe on this host, and the one on the next host."""
+        found = []
+        for network in dict.fromkeys(probe.network for probe in probes):
+            of_it = sorted((probe for probe in probes if probe.network == network), key=lambda probe: probe.number)
+            later = [probe for probe in of_it if probe.number > self.number] or of_it
+            here = [probe for probe in of_it if probe.number == self.number]
+            found += [*here, *(probe for probe in later[:1] if probe not in here)]
+        return found
+
+    def as_stranger(self, number: int) -> str:
+        """How a probe of another network is told of this one; `number`: among that one's strangers."""
+        return f"stranger {number} {self.container} {self.evidence.address} {self._task.run} {self.number}"
 
     def _replace(self, stream: Stream, began: float) -> None:
         """Put another container in its place: an engine can lose its store for one, and for that one only.
@@ -191,6 +229,8 @@ class Probe:
             suffix=self._suffix,
             network=task.network,
             address=self._address,
+            alias=self.alias,
+            forwards="yes" if task.outside else "",
             life=task.life,
             program=render.text("probe.pl"),
             heal=render.text("heal.pl"),
@@ -243,7 +283,7 @@ class Crew:
 
     def __init__(self, probes: Sequence[Probe]) -> None:
         self._probes = probes
-        self._pool = ThreadPoolExecutor(max_workers=len(probes), thread_name_prefix="probe")
+        self._pool = ThreadPoolExecutor(max_workers=max(len(probes), 1), thread_name_prefix="probe")
         self._work: list[Future[None]] = []
 
     def all(self, stage: Callable[[Probe], None]) -> None:

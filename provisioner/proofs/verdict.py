@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.errors import ProvisionerError
 from provisioner.model import Pair
+from provisioner.proofs.evidence import FACTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ def pairs(found: Mapping[str, Evidence]) -> tuple[Pair, ...]:
     result = []
     for source, target in permutations(found, 2):
         seen, number = found[source].seen, numbers[target]
-        times = {fact: seen.get((number, fact)) for fact in ("name", "address", "by_name", "full")}
+        times = {fact: seen.get((number, fact)) for fact in FACTS}
         proven = found[source].proven(number)
         detail = "" if proven else _why(source, target, found, numbers)
         result.append(Pair(source, target, **times, detail=detail))
@@ -49,6 +50,8 @@ def _words(
 ) -> list[str]:
     here, there, peer = found[source], found[target], numbers[target]
     words = [f"the name of {target} is not resolved: {lacks['name']}"] if "name" in lacks else []
+    if "alias" in lacks and "name" not in lacks:
+        words.append(f"the alias of {target} on the network is not resolved: {lacks['alias']}")
     if "address" in lacks:
         words.append(f"{there.address}: {lacks['address']}, {_direction(source, target, found, numbers)}")
         if there.seconds is None:
@@ -112,7 +115,7 @@ def _cures(network: str, found: Mapping[str, Evidence], failed: Sequence[Pair], 
             "see that 4789/udp (data), 7946/tcp and 7946/udp (gossip) pass between these hosts, both ways; if they do,"
             " an engine may remember what is no longer true, and forgets it when it is restarted"
         )
-    elif any(pair.name is None for pair in unreached):
+    elif any(pair.name is None or pair.alias is None for pair in unreached):
         cures.append("see that 7946/tcp and 7946/udp pass, and that these engines use one store")
     elif any(pair.by_name is None for pair in unreached):
         cures.append(f"look for endpoints of containers that are gone: docker network inspect {network}")

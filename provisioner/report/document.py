@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from provisioner.model import Drift, Pair
+from provisioner.model import Check, Drift, Pair
 from provisioner.report import words
 from provisioner.report.verdict import proven, verdict
 
@@ -30,7 +30,7 @@ def _fields(value: object) -> dict[str, object]:
     if isinstance(value, Drift):
         for name in ("found", "wanted"):
             plain[name] = "" if value.secret else words.exact(getattr(value, name))
-    if isinstance(value, Pair):
+    if isinstance(value, Pair | Check):
         plain["proven"] = value.proven
     return plain
 

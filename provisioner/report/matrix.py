@@ -29,6 +29,7 @@ _FAILURES = {
     "n": "name not resolved",
     "a": "address not reached",
     "b": "not reached by name",
+    "l": "alias not resolved",
     "f": "no packet of full size",
     "?": "not measured",
 }
@@ -39,6 +40,7 @@ def failures(pair: Pair | None) -> str:
     if pair is None:
         return "?"
     name = "n" if pair.name is None else "b" if pair.by_name is None and pair.address is not None else ""
+    name += "l" if pair.alias is None and pair.name is not None else ""
     return name + ("a" if pair.address is None else "") + ("f" if pair.full is None else "")
 
 

@@ -25,6 +25,12 @@ def proofs(report: Report, look: Look) -> list[Text]:
     return lines
 
 
+def _checked(proof: ProofResult) -> str:
+    hosts = {check.host for check in proof.checks}
+    good = hosts - {check.host for check in proof.checks if not check.proven}
+    return f"{len(good)} of {words.count(len(hosts), 'host')}" if hosts else proof.state.value
+
+
 def _title(proof: ProofResult, report: Report, look: Look) -> list[Text]:
     seen = tally(proof, report.hosts)
     good = proof.state in (State.SETTLED, State.CONVERGED) and seen.proven >= seen.total
@@ -33,7 +39,7 @@ def _title(proof: ProofResult, report: Report, look: Look) -> list[Text]:
         mark, style = look.marks.none, CARE
     took = words.seconds(proof.seconds, 1) if proof.seconds else ""
     facts = [
-        f"{seen.proven} of {seen.total} pairs" if seen.total else proof.state.value,
+        f"{seen.proven} of {seen.total} pairs" if seen.total else _checked(proof),
         f"MTU {proof.mtu} bytes" if proof.mtu else "",
         took if not good or not seen.total or not took else f"converged in {took}",
         words.line(proof.reason),

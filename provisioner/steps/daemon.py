@@ -5,10 +5,12 @@ What they are, and whether a running engine has taken them up, is the control pl
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from provisioner import render
 from provisioner.model import Drift
+from provisioner.steps import resolvers
 from provisioner.steps.base import Work, differing, differing_secrets
 from provisioner.system.daemon_json import parse
 from provisioner.system.reading import DAEMON_JSON, ENGINE_TLS
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provisioner.controlplane import Site
+    from provisioner.controlplane.base import EngineFiles
     from provisioner.transport import Connection
 
 
@@ -29,7 +32,7 @@ class Daemon:
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         facts = site.facts[host]
-        wanted = site.plane.engine(site, host)
+        wanted = _wanted(site, host)
         old = facts.files.get(DAEMON_JSON, "")
         new = _wanted_json(host, old, wanted.settings)
         drift = [Drift(DAEMON_JSON, old, new, is_file=True)] if parse(host, old) != parse(host, new) else []
@@ -44,7 +47,7 @@ class Daemon:
         if notes == {"waits"}:
             return None
         action = next((urgent for urgent in ("restart", "start", "reload") if urgent in notes), "enable")
-        wanted = site.plane.engine(site, host)
+        wanted = _wanted(site, host)
         script = render.script(
             "engine.sh.j2",
             json=_wanted_json(host, site.facts[host].files.get(DAEMON_JSON, ""), wanted.settings),
@@ -57,10 +60,22 @@ class Daemon:
             write="yes" if any(d.what == DAEMON_JSON for d in drift) else "no",
         )
         texts = {"restart": "restarting the engine", "start": "starting the engine", "reload": "reloading the engine"}
-        return Work(script, texts.get(action, "writing the engine's files"), deadline=480.0, alone=action == "restart")
+        return Work(script, texts.get(action, "writing the engine's files"), deadline=480.0, alone=action == "restart" and _in_use(site, host))
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
         pass
+
+
+def _wanted(site: Site, host: str) -> EngineFiles:
+    """The control plane's, and what goes with every one."""
+    plane, dns = site.plane.engine(site, host), site.inventory.dns
+    return replace(plane, settings={**plane.settings, **resolvers.settings(dns)}, files={**plane.files, **resolvers.files(dns)})
+
+
+def _in_use(site: Site, host: str) -> bool:
+    """Whether more than the engine itself is at stake: containers, or the networks that it shares with others."""
+    facts = site.facts[host]
+    return bool(facts.engine.get("ContainersRunning")) or site.plane.joined(facts) or not facts.engine
 
 
 def _wanted_json(host: str, old: str, settings: Mapping[str, Any]) -> str:
@@ -76,4 +91,4 @@ def _running(site: Site, host: str) -> list[Drift]:
         return [Drift("docker.service", unit.active, "active", note="start")]
     if not facts.engine:
         return [Drift("the engine", facts.http("info").error, "an answer", note="waits")]
-    return site.plane.running(site, host)
+    return [*resolvers.running(site.inventory.dns, facts), *site.plane.running(site, host)]

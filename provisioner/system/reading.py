@@ -23,6 +23,8 @@ DAEMON_JSON = "/etc/docker/daemon.json"
 ENGINE_DROPIN = "/etc/systemd/system/docker.service.d/provisioner.conf"
 ENGINE_LOADED = "/run/provisioner-engine.loaded"  # daemon.json as the running engine has read it; where options need it
 ENGINE_TLS = "/run/provisioner-engine-tls.loaded"  # the sums of the TLS files that the running engine has read
+ENGINE_DNS_DROPIN = "/etc/systemd/system/docker.service.d/provisioner-dns.conf"
+ENGINE_STARTED = "/run/provisioner-engine.started"  # daemon.json as it was when the running engine started; for `dns:`
 ENGINE_OPTIONS = ("/etc/default/docker", "/etc/sysconfig/docker")  # DOCKER_OPTS, as its unit takes them in
 
 
@@ -68,6 +70,8 @@ _FILES = (
     ENGINE_DROPIN,
     ENGINE_LOADED,
     ENGINE_TLS,
+    ENGINE_DNS_DROPIN,
+    ENGINE_STARTED,
     *ENGINE_OPTIONS,
     *firewall.FILES,
     *gossip.FILES,

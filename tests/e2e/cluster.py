@@ -41,7 +41,13 @@ class Run:
     @property
     def proven(self) -> bool:
         proofs = self.report["proofs"]
-        return bool(proofs) and all(p["state"] == "settled" and p["pairs"] for p in proofs)
+        seen = [p["pairs"] or p["checks"] for p in proofs]
+        return bool(proofs) and all(p["state"] == "settled" for p in proofs) and all(seen) and bool(self.overlays)
+
+    @property
+    def overlays(self) -> list[dict[str, Any]]:
+        """The proofs of overlay networks; there are others beside them."""
+        return [proof for proof in self.report["proofs"] if proof["proof"] == "overlay"]
 
 
 @dataclass

@@ -21,11 +21,10 @@ def main(path: str, run: str, deadline: str) -> None:
     found = connect_all([inventory.target(name) for name in inventory.hosts])
     connections = {name: each for name, each in found.items() if isinstance(each, Connection)}
     site = Site(inventory, {}, {}, (), tuple(inventory.hosts))
-    result = overlay.prove(
+    (result,) = overlay.prove(
         site,
         connections,
-        "demo",
-        run=run,
+        {"demo": run},
         deadline=float(deadline),
         observer=lambda host, text: sys.stdout.write(f"{host} {text}\n") and sys.stdout.flush(),
     )

@@ -66,7 +66,7 @@ class Example(Cluster):
 
 def proven(run: Run, hosts: int, networks: int) -> None:
     assert run.code == 0, run.err
-    assert [len(p["pairs"]) for p in run.report["proofs"]] == [hosts * (hosts - 1)] * networks
+    assert [len(p["pairs"]) for p in run.overlays] == [hosts * (hosts - 1)] * networks
     assert run.proven, run.err
 
 
@@ -131,7 +131,7 @@ def test_large(make_lab, tmp_path):
     jumbo(example.lab, {n: "eth0" if a[0].isdigit() else a for n, a in zip(example.lab.hosts, names, strict=True)})
     run = example.run("up")
     proven(run, hosts=7, networks=4)
-    assert {p["network"]: p["mtu"] for p in run.report["proofs"]} == {
+    assert {p["network"]: p["mtu"] for p in run.overlays} == {
         "frontend": 1450,
         "backend": 1450,
         "database": 1450,

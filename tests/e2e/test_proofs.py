@@ -77,10 +77,11 @@ class Hosts:
 
     def prove(self, *, deadline: float | None = None, start: float = 120.0) -> ProofResult:
         with self.connected() as connections:
-            return overlay.prove(
-                self.site, connections, "demo",
-                run=secrets.token_hex(3), observer=lambda *_: None, deadline=deadline, start=start,
+            (result,) = overlay.prove(
+                self.site, connections, {"demo": secrets.token_hex(3)},
+                observer=lambda *_: None, deadline=deadline, start=start,
             )  # fmt: skip
+            return result
 
     def left(self) -> dict[str, str]:
         """What there is of probes: containers, images, endpoints, commands."""
@@ -220,8 +221,8 @@ def test_an_engine_that_is_down_does_not_hold_up_the_others(hosts):
 def test_a_network_that_is_missing(hosts):
     lost = hosts.inventory.model_copy(update={"networks": {"gone": hosts.inventory.networks["demo"]}})
     with hosts.connected() as connections:
-        result = overlay.prove(
-            Site(lost, {}, {}, (), tuple(lost.hosts)), connections, "gone", run="0a0a0a", observer=lambda *_: None
+        (result,) = overlay.prove(
+            Site(lost, {}, {}, (), tuple(lost.hosts)), connections, {"gone": "0a0a0a"}, observer=lambda *_: None
         )
     assert len(failed(result)) == 6
     assert "network gone not found" in result.error

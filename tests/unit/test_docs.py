@@ -106,7 +106,7 @@ def demo() -> Report:
         Outcome(host, step, State.CONVERGED, tuple(drifts)) for step, drifts in changed.items() for host in hosts
     )
     times = iter((303, 302, 303, 302, 302, 302))
-    pairs = tuple(Pair(s, t, *[next(times) / 1000] * 4) for s in hosts for t in hosts if s != t)
+    pairs = tuple(Pair(s, t, *[next(times) / 1000] * 5) for s in hosts for t in hosts if s != t)
     proof = ProofResult("overlay", "demo", State.SETTLED, pairs, mtu=1450, seconds=0.303)
     return Report("up", "demo", hosts, 0, 9.0, writes=10, outcomes=outcomes, proofs=(proof,))
 

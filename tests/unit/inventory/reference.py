@@ -31,6 +31,7 @@ def tables() -> str:
         ("`store.tls`", parts["Tls"]),
         ("`store.discovery`", parts["Discovery"]),
         ("`store.security`", parts["Security"]),
+        ("`dns`", parts["Dns"]),
         ("A network", parts["NetworkEntry"]),
     ]
     return "\n".join(_table(title, part) for title, part in order)

@@ -23,6 +23,11 @@ def test_every_line_of_a_probe():
         "lack 2 full too long for the way there",
         "largest 2 1350",
         "nameless 3.1",
+        "met 0 name 0.1",
+        "tried 0 4",
+        "outside 127.0.0.11 0.02 no address",
+        "silent 192.0.2.53 connection refused",
+        "conf search a.test b.test",
         "heard 2 3",
         "done 4.5 0.03",
     )
@@ -32,6 +37,10 @@ def test_every_line_of_a_probe():
     assert evidence.largest == {2: 1350}
     assert evidence.heard == {2, 3}
     assert evidence.nameless
+    assert (evidence.met, evidence.tried) == ({(0, "name"): 0.1}, {0: 4})
+    assert evidence.outside == {"127.0.0.11": (0.02, "no address")}
+    assert evidence.silent == {"192.0.2.53": "connection refused"}
+    assert evidence.conf == {"search": ("a.test", "b.test")}
     assert (evidence.seconds, evidence.cpu, evidence.error) == (4.5, 0.03, "")
     assert not evidence.proven(2)
 
@@ -58,6 +67,7 @@ def test_its_own_error():
     [
         "", "ready", "ready here 1450", "ready 10.99.0.2 big", "see 2 colour 0.1", "see two name 0.1", "see 2 name",
         "lack 2 colour none", "largest 2", "done 1", "done soon 1", "error", "hello", "heard you",
+        "met 0 colour 1", "met 0 name", "tried 0", "outside 127.0.0.11 0.1", "silent x", "conf nameserver x", "conf",
     ],
 )  # fmt: skip
 def test_what_no_probe_says(line):

@@ -14,6 +14,7 @@ from provisioner.controlplane import Site
 from provisioner.errors import TimedOut, Unreachable
 from provisioner.model import Result, State
 from provisioner.proofs import overlay
+from provisioner.proofs.evidence import FACTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +92,7 @@ class Host:
     @staticmethod
     def proves(orders: str) -> list[str]:
         peers = re.findall(r"^peer (\d+) ", orders, re.MULTILINE)
-        seen = [f"see {peer} {fact} 0.3" for peer in peers for fact in ("name", "address", "by_name", "full")]
+        seen = [f"see {peer} {fact} 0.3" for peer in peers for fact in FACTS]
         return [*seen, "heard " + " ".join(peers), "done 0.3 0.02"]
 
 
@@ -101,9 +102,10 @@ def prove(inventory) -> Callable[..., overlay.ProofResult]:
         found: Inventory = inventory(total)
         site = Site(found, {}, {}, (), tuple(host.name for host in hosts))
         said: list[tuple[str, str]] = []
-        return overlay.prove(
-            site, {host.name: host for host in hosts}, "demo", run="abcdef", observer=lambda *s: said.append(s), **options
+        (result,) = overlay.prove(
+            site, {host.name: host for host in hosts}, {"demo": "abcdef"}, observer=lambda *s: said.append(s), **options
         )  # fmt: skip
+        return result
 
     return run
 
@@ -114,8 +116,10 @@ def test_every_ordered_pair(prove):
     assert (result.state, result.error, result.reason, result.mtu) == (State.SETTLED, "", "", 1450)
     assert len({(p.source, p.target) for p in result.pairs}) == 6
     assert result.seconds == 0.3
-    assert hosts[0].sent == [
-        "peer 2 provisioner-probe-abcdef-node2 10.99.0.253\npeer 3 provisioner-probe-abcdef-node3 10.99.0.252\ngo 39.0"
+    assert "".join(hosts[0].sent).splitlines() == [
+        "peer 2 provisioner-probe-abcdef-node2 provisioner-alias-abcdef-node2 10.99.0.253",
+        "peer 3 provisioner-probe-abcdef-node3 provisioner-alias-abcdef-node3 10.99.0.252",
+        "go 39.0",
     ]
     assert all(host.left and host.opened.closed.is_set() for host in hosts)
 
@@ -222,6 +226,7 @@ def test_a_long_name_fits_into_dns(prove, inventory):
     hosts = [Host(1), Host(2)]
     for host in hosts:
         host.name = "a" * 63
-    names = [Probe(host, host.number, host.number, task, lambda *_: None).container for host in hosts]
-    assert len(set(names)) == 2
+    probes = [Probe(host, host.number, host.number, task, lambda *_: None) for host in hosts]
+    names = {probe.container for probe in probes} | {probe.alias for probe in probes}
+    assert len(names) == 4
     assert {len(name) <= 63 for name in names} == {True}

@@ -67,6 +67,8 @@ class Space:
         subprocess.run(["nsenter", "-n", "-m", "-t", str(self.pid), "sh", "-ec", command], check=True)
 
     def dns(self, **said: str) -> None:
+        """A name and the alias `alias-NAME` lead to one address; what is told of an alias itself goes before that."""
+        said = {f"alias-{name}": answer for name, answer in said.items()} | said
         process = self.start(sys.executable, "-c", DNS, *(f"{name}={answer}" for name, answer in said.items()))
         assert process.stdout.readline() == "serving\n"
 
@@ -104,8 +106,8 @@ def told(process: subprocess.Popen[str]) -> Evidence:
 
 def both(spaces: tuple[Space, Space], seconds: float = 2) -> list[Evidence]:
     probes = [space.probe(number) for number, space in enumerate(spaces, start=1)]
-    probes[0].stdin.write(f"peer 2 there {NAMES['there']}\ngo {seconds}\n")
-    probes[1].stdin.write(f"peer 1 here {NAMES['here']}\ngo {seconds}\n")
+    probes[0].stdin.write(f"peer 2 there alias-there {NAMES['there']}\ngo {seconds}\n")
+    probes[1].stdin.write(f"peer 1 here alias-here {NAMES['here']}\ngo {seconds}\n")
     return [told(probe) for probe in probes]
 
 
@@ -127,7 +129,7 @@ def test_a_name_that_is_not_known(spaces, code, reason):
     spaces[0].dns(there=code)
     spaces[1].dns(**NAMES)
     here, there = both(spaces)
-    assert here.lacks == {(2, "name"): reason, (2, "by_name"): "not tried"}
+    assert here.lacks == {(2, "name"): reason, (2, "by_name"): "not tried", (2, "alias"): reason}
     assert (2, "full") in here.seen
     assert there.proven(1)
     assert here.seconds >= 2
@@ -152,7 +154,16 @@ def test_a_name_that_leads_elsewhere(spaces, says):
     for space in spaces:
         space.dns(here=NAMES["here"], there=says)
     here, _ = both(spaces)
-    assert here.lacks == {(2, "by_name"): f"DNS says {says}"}
+    assert here.lacks == {(2, "by_name"): f"DNS says {says}", (2, "alias"): f"DNS says {says}"}
+
+
+@pytest.mark.parametrize(("says", "reason"), [("3", "NXDOMAIN"), ("10.9.0.77", "DNS says 10.9.0.77")])
+def test_an_alias_that_is_not_the_others(spaces, says, reason):
+    spaces[0].dns(**NAMES, **{"alias-there": says})
+    spaces[1].dns(**NAMES)
+    here, there = both(spaces)
+    assert here.lacks == {(2, "alias"): reason}
+    assert there.proven(1)
 
 
 def test_a_server_that_the_containers_programs_do_not_ask(spaces, tmp_path):
@@ -169,9 +180,9 @@ def test_nothing_passes(spaces):
     probes = [space.probe(number) for number, space in enumerate(spaces, start=1)]
     assert [probe.stdout.readline().split()[0] for probe in probes] == ["ready"] * 2
     spaces[1].run("ip link set eth0 down")
-    probes[0].stdin.write(f"peer 2 there {NAMES['there']}\ngo 1.5\n")
+    probes[0].stdin.write(f"peer 2 there alias-there {NAMES['there']}\ngo 1.5\n")
     here = told(probes[0])
-    assert {fact for _, fact in here.seen} == {"name"}
+    assert {fact for _, fact in here.seen} == {"name", "alias"}
     assert here.heard == frozenset()
     assert here.lacks[2, "address"] != ""
     assert here.seconds >= 1.5
@@ -186,13 +197,94 @@ def test_the_largest_packet_that_passes(spaces, mtu):
     assert [probe.stdout.readline().split()[0] for probe in probes] == ["ready"] * 2
     spaces[1].run(f"ip link set eth0 mtu {mtu}")
     for probe, number, name in ((probes[0], 2, "there"), (probes[1], 1, "here")):
-        probe.stdin.write(f"peer {number} {name} {NAMES[name]}\ngo 30\n")
+        probe.stdin.write(f"peer {number} {name} alias-{name} {NAMES[name]}\ngo 30\n")
     here, there = (told(probe) for probe in probes)
     # A veth takes what is up to four bytes (a VLAN tag) longer than its MTU; its own answers are not.
     assert here.largest == {2: mtu}
     assert {fact for _, fact in here.lacks} == {"full"}
     assert there.largest == {1: mtu}
     assert here.seconds < 15  # not the deadline: time would not mend it
+
+
+# -- beside the pairs: strangers, and names outside ----------------------------------------------------------------
+
+STRANGER = f"stranger 0 there {NAMES['there']} 123456 7"
+
+
+def beside(spaces: tuple[Space, Space], orders: str, *, seconds: float = 2) -> Evidence:
+    """What the first probe tells that has no peer, and these orders."""
+    probe = spaces[0].probe(1)
+    probe.stdin.write(f"{orders}\ngo {seconds}\n")
+    return told(probe)
+
+
+def test_a_stranger_that_is_not_met(spaces):
+    spaces[0].dns()
+    evidence = beside(spaces, STRANGER)
+    assert evidence.met == {}
+    assert evidence.tried[0] >= 3
+    assert 0.2 < evidence.seconds < 0.5
+
+
+def test_a_stranger_that_is_met(spaces):
+    spaces[0].dns(there=NAMES["there"])
+    other = spaces[1].start("perl", "-e", render.text("probe.pl"), "123456", "7", "20", "10.9.0.1")
+    assert other.stdout.readline().startswith("ready")
+    evidence = beside(spaces, STRANGER)
+    assert set(evidence.met) == {(0, "name"), (0, "address")}
+    other.stdin.write("go 0\n")
+    assert told(other).heard == frozenset()  # a stranger is none of its peers
+
+
+def test_a_name_that_leads_a_stranger_elsewhere_is_no_meeting(spaces):
+    """As resolvers do that have an answer for every name."""
+    spaces[0].dns(there="203.0.113.9")
+    assert beside(spaces, STRANGER).met == {}
+
+
+OUTSIDE = "outside provisioner-abcdef.invalid answer 10.9.0.3"
+
+
+def resolver(space: Space, **said: str) -> None:
+    """One that listens on the second space's address."""
+    code = DNS.replace("127.0.0.11", "10.9.0.3")
+    assert space.start(sys.executable, "-c", code, *(f"{k}={v}" for k, v in said.items())).stdout.readline() == "serving\n"
+
+
+def test_a_name_outside(spaces):
+    spaces[0].dns()
+    resolver(spaces[1])
+    evidence = beside(spaces, OUTSIDE)
+    assert {server: answer for server, (_, answer) in evidence.outside.items()} == {"127.0.0.11": "NXDOMAIN", "10.9.0.3": "NXDOMAIN"}
+    assert evidence.silent == {}
+    assert evidence.seconds < 0.5
+
+
+def test_a_name_outside_of_which_an_address_is_wanted(spaces):
+    spaces[0].dns(shop="203.0.113.7")
+    resolver(spaces[1])
+    evidence = beside(spaces, "outside shop address 10.9.0.3", seconds=4)
+    assert evidence.outside.keys() == {"127.0.0.11"}
+    assert evidence.silent == {"10.9.0.3": "NXDOMAIN"}
+    assert 2 <= evidence.seconds < 3.5
+
+
+@pytest.mark.parametrize(("code", "reason"), [("2", "SERVFAIL"), ("5", "REFUSED")])
+def test_a_name_outside_that_is_refused(spaces, code, reason):
+    spaces[0].dns(**{"provisioner-abcdef.invalid": code})
+    evidence = beside(spaces, OUTSIDE, seconds=8)
+    assert evidence.outside == {}
+    assert evidence.silent == {"127.0.0.11": reason, "10.9.0.3": "connection refused"}
+    assert 4.5 <= evidence.seconds < 6
+
+
+def test_the_resolv_conf_of_the_container(spaces, tmp_path):
+    (tmp_path / "resolv.conf").write_text("search a.test b.test\nnameserver 127.0.0.11\nnameserver fd00::53\noptions ndots:0\n")
+    spaces[0].dns(**NAMES)
+    resolver(spaces[1])
+    evidence = beside(spaces, f"peer 2 there alias-there {NAMES['there']}\n{OUTSIDE}")
+    assert evidence.conf == {"search": ("a.test", "b.test"), "options": ("ndots:0",)}
+    assert (2, "name") in evidence.seen  # a resolver with an IPv6 address behind the engine's server is none in its place
 
 
 def test_foreign_and_stale_answers_prove_nothing(spaces):
@@ -212,9 +304,9 @@ while True:
 """
     assert spaces[1].start(sys.executable, "-c", liar).stdout.readline() == "up\n"
     probe = spaces[0].probe(1)
-    probe.stdin.write("peer 2 there 10.9.0.3\ngo 1.5\n")
+    probe.stdin.write("peer 2 there alias-there 10.9.0.3\ngo 1.5\n")
     here = told(probe)
-    assert {fact for _, fact in here.seen} == {"name"}
+    assert {fact for _, fact in here.seen} == {"name", "alias"}
 
 
 def test_it_answers_nobody_but_its_own_run(spaces):

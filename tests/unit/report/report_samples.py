@@ -4,7 +4,7 @@ import io
 from dataclasses import replace
 
 from provisioner import report as reports
-from provisioner.model import Drift, Finding, HostSummary, Outcome, Pair, ProofResult, Report, Severity, State
+from provisioner.model import Check, Drift, Finding, HostSummary, Outcome, Pair, ProofResult, Report, Severity, State
 
 HOSTILE = "[red]\x1b[2J\x1b]0;title\x07\x9b31m\u202enode[/red]\x07\r\x00"
 HARMLESS = "[red]node[/red]"
@@ -15,7 +15,7 @@ def names(number):
 
 
 def pair(source, target, *, seconds=0.42, lost=""):
-    times = {"name": seconds, "address": seconds, "by_name": seconds, "full": seconds}
+    times = {"name": seconds, "address": seconds, "by_name": seconds, "full": seconds, "alias": seconds}
     return Pair(source, target, **{**times, **dict.fromkeys(lost.split())})
 
 
@@ -83,6 +83,7 @@ def everything():
         HOSTILE,
         HOSTILE,
         1450,
+        checks=(Check(HOSTILE, HOSTILE, None, HOSTILE),),
     )
     return Report(
         "up",

@@ -10,7 +10,7 @@ from pathlib import Path
 from report_samples import everything, pair, shown, up
 
 from provisioner import report as reports
-from provisioner.model import Drift, Finding, HostSummary, Outcome, ProofResult, Report, Severity, State
+from provisioner.model import Check, Drift, Finding, HostSummary, Outcome, ProofResult, Report, Severity, State
 
 PAGE = Path(__file__).parents[3] / "docs" / "json.md"
 EXAMPLE = re.compile(r"(?<=```json\n).*?(?=\n```)", re.DOTALL)
@@ -43,6 +43,17 @@ def example():
                 mtu=1450,
                 seconds=1.2,
             ),
+            ProofResult(
+                "dns",
+                "demo",
+                State.FAILED,
+                error="not proven",
+                seconds=0.02,
+                checks=(
+                    Check("node1", "names outside", 0.02, "www.example.net: 192.0.2.80"),
+                    Check("node2", "names outside", None, "www.example.net: no answer"),
+                ),
+            ),
         ),
         summaries=(HostSummary("node1", "192.168.56.11", reached=True, engine="20.10.5", networks=("demo",)),),
         lost={"node2": "no answer"},
@@ -67,6 +78,8 @@ def test_every_field_of_the_model_is_in_the_document():
         ("summaries", HostSummary, set()),
     ):
         assert set(document[name][0]) == {field.name for field in fields(kind)} | extra
+    assert set(document["proofs"][1]["checks"][0]) == {"host", "what", "seconds", "detail", "proven"}
+    assert [check["proven"] for check in document["proofs"][1]["checks"]] == [True, False]
     assert set(document["outcomes"][0]["drifts"][0]) == {field.name for field in fields(Drift)}
     assert set(document["proofs"][0]["pairs"][0]) == {
         "source",
@@ -75,6 +88,7 @@ def test_every_field_of_the_model_is_in_the_document():
         "address",
         "by_name",
         "full",
+        "alias",
         "detail",
         "proven",
     }

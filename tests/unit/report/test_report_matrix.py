@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 from report_samples import names, pair, shown, up
 
+from provisioner.model import Check, ProofResult, State
 from provisioner.report.matrix import failures
 
 
@@ -60,6 +61,18 @@ def test_a_host_that_fails_with_all_others_is_told_once():
     text = shown(up(fails=lambda _s, t: "full" if t == "node2" else ""))
     assert "    ✗ every other host -> node2: no packet of full size\n" in text
     assert "node1 -> node2" not in text
+
+
+def test_an_alias():
+    text = shown(up(fails=lambda _s, t: "alias" if t == "node2" else "name alias" if t == "node3" else ""))
+    assert "    ✗ every other host -> node2: alias not resolved\n" in text
+    assert "    ✗ every other host -> node3: name not resolved\n" in text
+
+
+def test_a_proof_without_pairs_counts_its_hosts():
+    checks = (Check("node1", "a", 0.1), Check("node1", "b", None, "no answer"), Check("node2", "a", 0.2))
+    proofs = (*up().proofs, ProofResult("dns", "demo", State.FAILED, reason="of x", error="why", seconds=4.5, checks=checks))
+    assert "  ✗ dns on demo: 1 of 2 hosts, 4.5 s, of x\n" in shown(up(proofs=proofs))
 
 
 def test_long_names_give_way_to_numbers():

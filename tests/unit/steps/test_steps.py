@@ -18,7 +18,7 @@ from provisioner.stores.consul import JSON as CONSUL_JSON
 from provisioner.stores.consul import LOADED as CONSUL_LOADED
 from provisioner.stores.consul import UNIT_FILE as CONSUL_UNIT
 from provisioner.system import gossip
-from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN
+from provisioner.system.reading import DAEMON_JSON, ENGINE_DNS_DROPIN, ENGINE_DROPIN, ENGINE_STARTED
 
 NODE1, NODE2 = capture("settled-node1"), capture("settled-node2")
 PACKAGES, CONSUL, DAEMON, NETWORKS = Packages(), Store(), Daemon(), Networks()
@@ -220,6 +220,53 @@ class TestDaemon:
         assert list(wanted) == ["log-level", "cluster-store", "labels", "cluster-advertise", "storage-driver"]
         assert wanted["labels"] == ['a=é"b']
         assert wanted["cluster-advertise"] == "192.168.56.11:2376"
+
+    DNS = "dns: {servers: [192.0.2.53, '2001:db8::53'], search: [example.net], options: ['timeout:2']}"
+    KEYS = {"dns": ["192.0.2.53", "2001:db8::53"], "dns-search": ["example.net"], "dns-opts": ["timeout:2"]}  # noqa: RUF012
+
+    def with_dns(self, site, inventory, started, node=NODE2, **more):
+        """A settled host in whose file and drop-in the keys of `dns:` are; `started`: those of the running engine."""
+        whole = site(found=inventory(more=self.DNS))
+        drop_in = next(d.wanted for d in DAEMON.drift(whole, "node2") if d.what == ENGINE_DNS_DROPIN)
+        file = json.dumps(json.loads(NODE2.files[DAEMON_JSON]) | self.KEYS)
+        node = with_file(with_file(node, DAEMON_JSON, file), ENGINE_DNS_DROPIN, drop_in)
+        if started is not None:
+            node = with_file(node, ENGINE_STARTED, json.dumps(started) + "\n")
+        return site(found=inventory(more=self.DNS), node2=with_info(node, **more))
+
+    def test_resolvers_take_a_restart_of_a_running_engine(self, site, inventory):
+        whole = site("installed", found=inventory(more=self.DNS))
+        assert {d.what: d.note for d in DAEMON.drift(whole, "node2")} | {"the running engine's DNS": "restart"} == {
+            d.what: d.note for d in DAEMON.drift(whole, "node2")
+        }
+        (drift,) = (d for d in DAEMON.drift(whole, "node2") if d.what == DAEMON_JSON)
+        assert {key: json.loads(drift.wanted)[key] for key in self.KEYS} == self.KEYS
+        assert action(DAEMON, whole) == "restart"
+        (drop_in,) = (d.wanted for d in DAEMON.drift(whole, "node2") if d.what == ENGINE_DNS_DROPIN)
+        assert f"cat /etc/docker/daemon.json >{ENGINE_STARTED}" in drop_in
+
+    @pytest.mark.parametrize(
+        ("running", "alone"), [({"ContainersRunning": 1}, True), ({"ContainersRunning": 0, "ClusterStore": ""}, False)]
+    )
+    def test_engines_without_anything_are_restarted_side_by_side(self, site, inventory, running, alone):
+        whole = self.with_dns(site, inventory, {}, **running)
+        assert action(DAEMON, whole) == "restart"
+        assert work(DAEMON, whole).alone is alone
+
+    def test_an_engine_that_has_read_its_resolvers(self, site, inventory):
+        assert differs(DAEMON, self.with_dns(site, inventory, self.KEYS | {"debug": True})) == []
+
+    @pytest.mark.parametrize("started", [None, {}, KEYS | {"dns": ["192.0.2.1"]}])
+    def test_resolvers_that_were_written_and_not_read(self, site, inventory, started):
+        """Interrupted before the restart, or reloaded, which is not enough."""
+        assert differs(DAEMON, self.with_dns(site, inventory, started)) == [("the running engine's DNS", "restart")]
+
+    def test_what_the_inventory_leaves_out_stays(self, site, inventory):
+        file = json.dumps({**json.loads(NODE2.files[DAEMON_JSON]), "dns": ["192.0.2.9"], "dns-opts": ["rotate"]})
+        whole = site(found=inventory(more="dns: {search: [example.net]}"), node2=with_file(NODE2, DAEMON_JSON, file))
+        (drift,) = (d for d in DAEMON.drift(whole, "node2") if d.what == DAEMON_JSON)
+        wanted = json.loads(drift.wanted)
+        assert (wanted["dns"], wanted["dns-opts"], wanted["dns-search"]) == (["192.0.2.9"], ["rotate"], ["example.net"])
 
     def test_a_prefix(self, site, inventory):
         (drift, *_) = DAEMON.drift(site("installed", found=inventory(store=", prefix: lab/one")), "node2")

@@ -1,0 +1,114 @@
+"""The proof of the engine's embedded DNS server, as far as names outside go: it forwards them to the resolvers of `dns:`.
+
+Names and aliases of containers are the overlay's proof. The containers of the probes ask 127.0.0.11 for a name that only a
+resolver outside can know, and each resolver directly: so it is told which of them a host's containers don't reach.
+Tried with 20.10.5: where no resolver answers, 127.0.0.11 says nothing at all; it gives each four seconds, in their order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provisioner.errors import ProvisionerError
+from provisioner.model import Check, ProofResult, State
+from provisioner.proofs.evidence import EMBEDDED
+from provisioner.proofs.probe import Outside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from provisioner.inventory import Dns, Network
+    from provisioner.proofs.evidence import Evidence
+
+NAME = "dns"
+FORWARDS, SEARCH, OPTIONS = "names outside", "search", "options"
+_REFUSALS = {"SERVFAIL", "REFUSED"}
+
+
+def outside(asked: Dns, network: Network, run: str) -> Outside | None:
+    """What to ask on a network; None where nothing is forwarded. Resolvers with IPv6 addresses are not the engine's."""
+    if not asked.servers or network.internal:  # of an internal network nothing is forwarded: tried
+        return None
+    resolvers = tuple(str(server) for server in asked.servers if server.version == 4)  # noqa: PLR2004
+    # RFC 6761: resolvers know that there is no such domain, so the question goes no further.
+    name, kind = (asked.check, "address") if asked.check else (f"provisioner-{run}.invalid", "answer")
+    return Outside(name, kind, resolvers)
+
+
+def result(asked: Dns, network: str, question: Outside, found: Mapping[str, Evidence]) -> ProofResult:
+    """From what the probes of a network saw. Pure."""
+    checks = tuple(check for host, evidence in found.items() for check in _checks(asked, question, host, evidence))
+    error = _trouble(network, question, found, checks)
+    return ProofResult(
+        proof=NAME,
+        network=network,
+        state=State.FAILED if error else State.SETTLED,
+        checks=checks,
+        reason=f"names outside are asked of {', '.join(question.resolvers)}{_deaf(question, found)}",
+        error=error,
+        seconds=max((check.seconds for check in checks if check.seconds), default=0.0),
+    )
+
+
+def _checks(asked: Dns, question: Outside, host: str, evidence: Evidence) -> Iterator[Check]:
+    seconds, answer = evidence.outside.get(EMBEDDED, (None, ""))
+    why = evidence.silent.get(EMBEDDED) or _no_probe(evidence)
+    yield Check(host, FORWARDS, seconds, f"{question.name}: {answer or why}")
+    for what, wanted in ((SEARCH, asked.search), (OPTIONS, asked.options)):
+        words = evidence.conf.get(what, ())
+        if wanted:
+            there = set(wanted) <= set(words)
+            yield Check(host, what, evidence.seconds if there else None, f"resolv.conf has {' '.join(words) or 'none'}")
+
+
+def _no_probe(evidence: Evidence) -> str:
+    return f"no probe: {evidence.error or 'it ended early'}"
+
+
+def _deaf(question: Outside, found: Mapping[str, Evidence]) -> str:
+    """Resolvers that don't answer on some host, though another does in their place."""
+    silent = [
+        f"{server} does not answer {host}'s containers ({evidence.silent[server]})"
+        for host, evidence in found.items()
+        for server in question.resolvers
+        if server in evidence.silent and EMBEDDED in evidence.outside
+    ]
+    return "; " + "; ".join(silent) if silent else ""
+
+
+def _trouble(network: str, question: Outside, found: Mapping[str, Evidence], checks: Sequence[Check]) -> str:
+    failed = [check for check in checks if not check.proven]
+    if not failed:
+        return ""
+    hosts = dict.fromkeys(check.host for check in failed)
+    answer: list[str] = []
+    cures: dict[str, list[str]] = {}
+    for host in hosts:
+        what = ", ".join(f"{check.what}: {check.detail}" for check in failed if check.host == host)
+        direct = [f"{server} itself: {_said(server, found[host])}" for server in question.resolvers if found[host].address]
+        answer.append("; ".join([f"{host}: {what}", *direct]))
+        cures.setdefault(_cure(question, found[host], {check.what for check in failed if check.host == host}), []).append(host)
+    what = f"the engines' DNS on {network} is not proven: it fails on {len(hosts)} of {len(found)} hosts"
+    return str(ProvisionerError(what, answer="\n".join(answer[:6]), cure="; ".join(cure.format(", ".join(of)) for cure, of in cures.items())))
+
+
+def _said(server: str, evidence: Evidence) -> str:
+    return evidence.outside[server][1] if server in evidence.outside else evidence.silent.get(server, "not asked")
+
+
+def _cure(question: Outside, evidence: Evidence, failed: set[str]) -> str:
+    """What to do next, with {} for the hosts."""
+    if not evidence.address:
+        return "mend the probe of {} first"
+    resolvers = ", ".join(question.resolvers)
+    words = [evidence.silent.get(server, "") for server in question.resolvers]
+    if FORWARDS not in failed or any(server in evidence.outside for server in question.resolvers):
+        return "run `provisioner up`, which starts engines again that were started with other resolvers"
+    if question.kind == "address":
+        if {"NXDOMAIN", "no address"} & set(words):
+            return f"name in dns.check a name that the resolvers know; they know no address of {question.name}"
+        if _REFUSALS & set(words):
+            return f"see what {resolvers} knows of {question.name} (dns.check)"
+    if _REFUSALS & set(words):
+        return f"have {resolvers} answer the addresses of the hosts, or name in dns.check a name that it knows"
+    return f"see that 53/udp passes from {{}} to {resolvers}, and that a resolver runs there"

@@ -1,0 +1,119 @@
+"""Resolvers of the engines, names and aliases, networks kept apart: the example inventory with dnsmasq as its resolver."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from provisioner.lab.recipes import SWITCH_ADDRESS
+from tests.e2e.test_inventories import EXAMPLES, Example, proven
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.e2e.cluster import Cluster, Run
+
+pytestmark = pytest.mark.lab
+
+NODES = ("node1", "node2", "node3")
+NAME, FOUND = "www.shop.example.net", "203.0.113.80"
+# A host with a leg in the overlay: what a container of any network sends there is routed into it.
+LEG = """set -e
+ns=$(echo /run/docker/netns/*-"$(docker network inspect -f '{{{{.Id}}}}' {network} | cut -c1-10)")
+ip link add leg type veth peer name leg-in
+ip link set leg-in netns $ns
+nsenter --net=$ns ip link set leg-in master br0 up
+ip address add {address}/24 dev leg
+ip link set leg up"""
+
+
+@contextmanager
+def resolver(cluster: Cluster, log: Path, *options: str) -> Iterator[None]:
+    """dnsmasq on the controller's address of the lab's network; it knows NAME, and refuses what it does not know."""
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [
+                *("nsenter", f"--net={cluster.lab.folder / 'switch'}", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null"),
+                *("--no-hosts", "--no-resolv", "--bind-interfaces", f"--listen-address={SWITCH_ADDRESS}", "--pid-file="),
+                *("--user=root", "--log-queries", "--log-facility=-", f"--address=/{NAME}/{FOUND}", *options),
+            ],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+        )  # fmt: skip
+    try:
+        until = time.monotonic() + 5
+        while "started" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def result(run: Run, proof: str, network: str) -> dict[str, object]:
+    return next(p for p in run.report["proofs"] if (p["proof"], p["network"]) == (proof, network))
+
+
+def test_names_outside_and_networks_kept_apart(make_lab, tmp_path):
+    cluster, log = Example(make_lab(hosts=3), tmp_path), tmp_path / "dnsmasq.log"
+    cluster.adapt((EXAMPLES / "dns.yml").read_text())
+    cluster.given["dns"]["servers"] = [SWITCH_ADDRESS]
+    cluster.box("node1", "before", options="--restart=always")
+    before = {node: cluster.sh(node, "systemctl show -p MainPID --value docker") for node in NODES}
+
+    with resolver(cluster, log):
+        drifts = {(d["what"], d["note"]) for d in cluster.run("plan").outcome("daemon", "node1")["drifts"]}
+        assert ("the running engine's DNS", "restart") in drifts
+        run = cluster.run("up")
+        proven(run, hosts=3, networks=2)
+        kinds = {(p["proof"], p["network"]): len(p["checks"]) for p in run.report["proofs"] if p["proof"] != "overlay"}
+        # Names outside, domains, options; two probes of the other network for each.
+        assert kinds == {(proof, network): {"dns": 9, "isolation": 6}[proof] for proof in ("dns", "isolation") for network in ("frontend", "backend")}
+        assert all(f"query[A] {NAME} from {cluster.lab.address(node)}" in log.read_text() for node in NODES)
+        after = {node: cluster.sh(node, "systemctl show -p MainPID --value docker") for node in NODES}
+        assert not set(before.values()) & set(after.values())
+        assert cluster.started("node1", "before").startswith("true ")
+        again = cluster.run("up")
+        proven(again, hosts=3, networks=2)
+        assert again.report["writes"] == 0
+        assert {node: cluster.sh(node, "systemctl show -p MainPID --value docker") for node in NODES} == after
+
+        cluster.box("node1", "web", "frontend", "--network-alias shop")
+        cluster.box("node3", "asks", "frontend")
+        found = "docker exec asks getent hosts "
+        assert cluster.sh("node3", found + "shop").split()[0] == cluster.sh("node1", "docker exec web hostname -i").split()[0]
+        assert cluster.sh("node3", found + "www").split()[0] == FOUND  # by the domain to search
+        assert cluster.sh("node3", found + "nowhere", check=False) == ""
+        assert "timeout:2" in cluster.sh("node3", "docker exec asks cat /etc/resolv.conf")
+
+        # A way from one network into the other, on one host.
+        cluster.box("node2", "leg", "backend")
+        cluster.sh("node2", LEG.format(network="backend", address="10.99.1.200"))
+        run = cluster.run("verify")
+        assert [p["state"] for p in run.overlays] == ["settled"] * 2, run.err
+        apart = result(run, "isolation", "frontend")
+        assert {c["host"] for c in apart["checks"] if not c["proven"]} == {"node2"}
+        assert "node2: the probe of backend on node2: its address answers" in apart["error"]
+        cluster.sh("node2", "ip link del leg")
+
+    # Nobody there; then one that knows the name no more; then one that refuses what no resolver knows.
+    run = cluster.run("verify")
+    assert run.code == 1
+    assert [p["state"] for p in run.overlays] == ["settled"] * 2, run.err
+    assert f"see that 53/udp passes from node1, node2, node3 to {SWITCH_ADDRESS}" in result(run, "dns", "backend")["error"]
+    assert "connection refused" in result(run, "dns", "backend")["error"]
+    del cluster.given["networks"]["backend"]
+    with resolver(cluster, log, "--local=/gone.example.net/"):
+        cluster.given["dns"]["check"] = "gone.example.net"
+        error = result(cluster.run("verify"), "dns", "frontend")["error"]
+        assert "name in dns.check a name that the resolvers know; they know no address of gone.example.net" in error
+        del cluster.given["dns"]["check"]
+        error = result(cluster.run("verify"), "dns", "frontend")["error"]
+        assert f"have {SWITCH_ADDRESS} answer the addresses of the hosts" in error
+        assert "REFUSED" in error

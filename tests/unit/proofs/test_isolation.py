@@ -1,0 +1,87 @@
+"""Networks side by side: who tries to meet whom, and what it means. Real ones: tests/e2e/test_dns.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+
+from provisioner.model import State
+from provisioner.proofs import isolation, overlay
+from provisioner.proofs.evidence import Evidence
+from provisioner.proofs.probe import Probe, Task
+
+
+@dataclass
+class Connection:
+    name: str
+
+
+def probes(*networks: str, hosts: int = 3) -> dict[str, list[Probe]]:
+    """Probes of which each has tried to meet its strangers, and met none."""
+    made = {}
+    for place, network in enumerate(networks):
+        task = Task(f"{place:06}", network, IPv4Network(f"10.{place}.0.0/24"), 30, 120)
+        made[network] = [Probe(Connection(f"node{n}"), n, n, task, lambda *_: None) for n in range(1, hosts + 1)]
+        for probe in made[network]:
+            probe.evidence = Evidence(address=IPv4Address(f"10.{place}.0.{probe.number}"), seconds=0.3, tried=dict.fromkeys(range(9), 4))
+    everyone = [probe for each in made.values() for probe in each]
+    for probe in everyone:
+        probe.go(everyone)  # without a stream nothing is sent
+    return made
+
+
+def test_whom_a_probe_tries_to_meet():
+    a, b = probes("a", "b").values()
+    assert [(s.network, s.name) for s in a[0].strangers] == [("b", "node1"), ("b", "node2")]
+    assert [(s.network, s.name) for s in b[2].strangers] == [("a", "node3"), ("a", "node1")]
+    assert b[1].as_stranger(4) == "stranger 4 provisioner-probe-000001-node2 10.1.0.2 000001 2"
+    assert [s.network for s in probes("a", "b", "c")["b"][0].strangers] == ["a", "a", "c", "c"]
+
+
+def test_networks_that_are_kept_apart():
+    made = probes("a", "b")
+    found = isolation.result("a", made["a"])
+    assert (found.state, found.error, found.reason) == (State.SETTLED, "", "kept from b, by name and by address")
+    assert len(found.checks) == 6
+    assert found.checks[0].what == "the probe of b on node1"
+    assert all(check.proven for check in found.checks)
+
+
+def test_networks_that_are_not():
+    made = probes("a", "b")
+    made["a"][1].evidence.met = {(0, "name"): 0.1, (0, "address"): 0.1}
+    found = isolation.result("a", made["a"])
+    assert found.state is State.FAILED
+    assert "1 of 6 tries failed" in found.error
+    assert "node2: the probe of b on node2: its name is resolved, its address answers" in found.error
+    assert "ip route" in found.error
+
+
+def test_a_try_that_was_none_proves_nothing():
+    """Neither is one at a probe that was not there any more."""
+    made = probes("a", "b")
+    made["a"][0].evidence.tried = {1: 4}
+    made["b"][1].evidence.seconds = None
+    found = isolation.result("a", made["a"])
+    assert [(c.host, c.what, c.detail) for c in found.checks if not c.proven] == [
+        ("node1", "the probe of b on node1", "not tried"),
+        ("node1", "the probe of b on node2", "it ended early"),
+        ("node2", "the probe of b on node2", "it ended early"),
+    ]
+    assert "what is said of the probes" in found.error
+
+
+@pytest.mark.parametrize(
+    ("networks", "hosts", "sizes"),
+    [
+        (0, 3, []), (1, 3, [1]), (2, 3, [2]), (3, 3, [3]), (4, 7, [4]), (5, 3, [2, 3]), (9, 3, [3, 3, 3]),
+        (2, 100, [2]), (3, 100, [3]), (4, 100, [2, 2]), (5, 100, [2, 3]), (3, 13, [3]),
+    ],
+)  # fmt: skip
+def test_how_many_networks_are_proven_side_by_side(networks, hosts, sizes):
+    names = [f"n{n}" for n in range(networks)]
+    found = overlay.batches(names, hosts)
+    assert [len(batch) for batch in found] == sizes
+    assert [name for batch in found for name in batch] == names
