@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
@@ -16,10 +17,13 @@ from provisioner import preflight
 from provisioner.controlplane import Site, resolve
 from provisioner.controlplane.summary import summaries
 from provisioner.converge import Convergence, outcome
+from provisioner.errors import ProvisionerError
 from provisioner.model import Outcome, PhaseBegan, PhaseEnded, ProofResult, Report, Severity, State
 from provisioner.parallel import each
 from provisioner.session import Session
 from provisioner.steps import STEPS
+from provisioner.stores.lock import StoreLock
+from provisioner.stores.lock import path as lock_path
 from provisioner.system import attached
 
 if TYPE_CHECKING:
@@ -50,6 +54,7 @@ class Run:
     errors: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     session: Session = field(init=False)
+    store_lock: StoreLock | None = None
     site: Site = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,6 +64,9 @@ class Run:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with suppress(ProvisionerError):  # it ends by itself
+            if self.store_lock:
+                self.store_lock.give_back()
         self.session.close()
 
     def read(self) -> None:
@@ -173,12 +181,26 @@ class Run:
         """Every live host's lock, or none; then all is read again, since another run may just have ended."""
         names = self.site.live
         self.errors += self.session.lock(names, self.owner)
+        self.errors += [] if self.errors else self._lock_store()
         if self.errors:
             self.site = self.site.without(frozenset(names))
             return
         for name, facts in self.session.read(names).items():
             self.site = self.site.known(name, facts)
         self.site = self.site.without(frozenset(self.session.lost))
+
+    def _lock_store(self) -> list[str]:
+        """The lock of a store that other inventories may use too; it also shows that this one may write there."""
+        try:
+            keys = self.site.backend.keys(self.session.connections[self.site.live[0]])
+            if keys:
+                ids = [self.site.facts[name].files.get("/etc/machine-id", "").strip() for name in self.site.live]
+                lock = StoreLock(keys, lock_path(self.inventory.store.prefix), self.owner, list(filter(None, ids)))
+                lock.take()
+                self.store_lock = lock
+        except ProvisionerError as error:
+            return [str(error)]
+        return []
 
     def _converge(self, step: Step) -> None:
         began = time.monotonic()

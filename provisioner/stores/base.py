@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from provisioner.inventory import Inventory, Store
     from provisioner.model import Drift, Finding
+    from provisioner.stores.keys import Keys
     from provisioner.system.certificates import Pair
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
@@ -204,6 +205,10 @@ class Backend(Protocol):
 
     def ask(self, connection: Connection) -> dict[str, str]:
         """The answers that the host could not get: by their name in `Sought.requests`, as its reading would have them."""
+        ...
+
+    def keys(self, connection: Connection) -> Keys | None:
+        """What is in it, through a host's way to it, where other inventories may use it too."""
         ...
 
     def runs_on(self, cluster: Cluster, host: str) -> bool:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from provisioner.inventory import Store
     from provisioner.model import Finding
     from provisioner.stores.base import Cluster
+    from provisioner.stores.keys import Keys
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection
 
@@ -97,6 +98,9 @@ class Consul:
 
     def ask(self, connection: Connection) -> dict[str, str]:
         return {}
+
+    def keys(self, connection: Connection) -> Keys | None:
+        return None  # the hosts' own locks do: nobody else uses it
 
     def runs_on(self, cluster: Cluster, host: str) -> bool:
         return True

@@ -1,7 +1,8 @@
 """A store that is there already. Nothing of it is installed; each host tells what it reaches, before anything is changed.
 
 Sources: Consul's and etcd's HTTP APIs, ZooKeeper's four-letter words. etcd answers /v2/keys only where its v2 API is on.
-What needs a write to find out, such as the right to write, is not tried: nobody's store is written to for a look.
+What needs a write to find out, the right to write, is not tried for a look: a run that changes something has the store's
+lock first (lock.py), or changes nothing.
 
 Over TLS a host can't ask, since its Perl has none: the controller does, through the host's connection, for as long as the
 host's engine does not use the store. An engine that does has shown that it reaches it, and costs no round trip more.
@@ -19,7 +20,9 @@ from provisioner.model import Finding, Severity
 from provisioner.stores import asking
 from provisioner.stores.base import TLS_FILES, WAITER, Service, Uploaded, Waiting, credentials, sums, url
 from provisioner.stores.base import asking as waiting_for
+from provisioner.stores.keys import ConsulKeys, EtcdKeys, leaves, plain
 from provisioner.stores.zookeeper import ZooKeeper, mode
+from provisioner.stores.zookeeper_keys import ZooKeeperKeys
 from provisioner.system import firewall
 from provisioner.system.reading import ENGINE_TLS, Sought
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from provisioner.inventory import Store
     from provisioner.model import Drift
     from provisioner.stores.base import Cluster, File
+    from provisioner.stores.keys import Keys
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
     from provisioner.transport import Connection
@@ -37,11 +41,12 @@ if TYPE_CHECKING:
 _SCHEMES = {"consul": "consul", "etcd": "etcd", "zookeeper": "zk"}
 _TITLES = {"consul": "Consul", "etcd": "etcd", "zookeeper": "ZooKeeper"}
 _ASKED = {  # what -> path, or word
-    "consul": {"leader": "/v1/status/leader", "keys": "/v1/kv/PREFIXdocker/nodes"},
-    "etcd": {"version": "/version", "leader": "/health", "keys": "/v2/keys"},
+    "consul": {"leader": "/v1/status/leader", "keys": "/v1/kv/NODES?recurse"},
+    "etcd": {"version": "/version", "leader": "/health", "keys": "/v2/keys/NODES?recursive=true"},
     "zookeeper": {"leader": "srvr"},
 }
 _FORBIDDEN, _MISSING = {401, 403}, 404
+_NAMED = 3  # engines that a message names
 
 
 @dataclass(frozen=True)
@@ -84,10 +89,10 @@ class External:
 
     def _asked(self) -> Iterator[tuple[str, str, str]]:
         """(name, endpoint, path or word) of all that is asked."""
-        prefix = f"{self.store.prefix}/" if self.store.prefix else ""
+        nodes = "/".join(filter(None, (self.store.prefix, self.store.discovery.path or "docker/nodes")))
         for where in self.endpoints:
             for what, path in _ASKED[self.kind].items():
-                yield f"{what}@{where}", where, path.replace("PREFIX", prefix)
+                yield f"{what}@{where}", where, path.replace("NODES", nodes)
 
     def credentials(self, cluster: Cluster, host: str) -> tuple[File, ...]:
         return self._credentials
@@ -111,6 +116,13 @@ class External:
         except ProvisionerError:
             return {}  # told by its finding
         return {name: asking.Asked(connection, where, tls).told(path) for name, where, path in self._asked()}
+
+    def keys(self, connection: Connection) -> Keys | None:
+        tls = asking.context(self.store.tls) if self.store.tls else None
+        servers = tuple(asking.Asked(connection, where, tls) for where in self.endpoints)
+        if self.kind == "zookeeper":
+            return ZooKeeperKeys(servers)
+        return EtcdKeys(servers) if self.kind == "etcd" else ConsulKeys(servers)
 
     def unfit(self, engine: str) -> str:
         return ZooKeeper(self.store).unfit(engine) if self.kind == "zookeeper" else ""
@@ -174,6 +186,25 @@ class External:
             usable = len(faults) < len(self.endpoints)
             for check, what, cure in faults.values():
                 yield Finding(check, name, what, cure, Severity.WARNING if usable else Severity.STOP)
+
+        yield from self._shared(cluster)
+
+    def _shared(self, cluster: Cluster) -> Iterator[Finding]:
+        """Engines of nobody's inventory: a prefix was forgotten, or they have left and run on."""
+        ours = {str(address) for address in cluster.advertise.values()}
+        told = (cluster.facts[name].http(f"keys@{where}").body for name in cluster.live for where in self.endpoints)
+        others = {where for body in told for where in self._nodes(body) if where.rpartition(":")[0] not in ours}
+        if others:
+            which = ", ".join(sorted(others)[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
+            what = f"engines that are not in the inventory use the same store: {which}; their networks are one with these"
+            cure = "give this cluster a `store.prefix` of its own, or take those out of the store if they are to be gone"
+            yield Finding("store-shared", "", what, cure, Severity.WARNING)
+
+    def _nodes(self, body: object) -> list[str]:
+        """The engines, as ADDRESS:PORT, that say in the store that they are there."""
+        if isinstance(body, list):  # Consul
+            return [plain(entry["Value"]) for entry in body if entry.get("Value")]
+        return [text for _, text in leaves((body or {}).get("node") or {})] if isinstance(body, dict) else []
 
     def _fault(self, facts: Facts, where: str) -> tuple[str, str, str] | None:
         """What is wrong with an endpoint as this host sees it: the check's id, the fault, the cure."""

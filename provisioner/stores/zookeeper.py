@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from provisioner.inventory import Store
     from provisioner.stores.base import Cluster
+    from provisioner.stores.keys import Keys
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection
 
@@ -85,6 +86,9 @@ class ZooKeeper:
 
     def ask(self, connection: Connection) -> dict[str, str]:
         return {}
+
+    def keys(self, connection: Connection) -> Keys | None:
+        return None  # the hosts' own locks do: nobody else uses it
 
     def runs_on(self, cluster: Cluster, host: str) -> bool:
         return host in cluster.servers

@@ -44,6 +44,13 @@ def refused(cluster: Cluster, check: str) -> None:
     assert run.report["writes"] == 0
 
 
+def locked(cluster: Cluster) -> None:
+    """Somebody else's run holds the store's lock."""
+    run = cluster.run("up")
+    assert (run.code, run.report["writes"]) == (1, 0)
+    assert "another run changes what is in the same store: her" in run.report["errors"][0]
+
+
 def proven_and_settled(cluster: Cluster, url: str) -> None:
     run = cluster.up()
     assert {run.state("store", host) for host in NODES} == {"settled"}
@@ -70,7 +77,14 @@ def test_etcd(lab, tmp_path):
     assert [node["key"] for node in keys] == ["/ours"]
 
     cluster.store = cluster.store.replace("ttl: 15", "ttl: 30")
+    put = "curl -s -X PUT -d value='%s' localhost:2379/v2/keys/ours/docker/%s"
+    cluster.sh("node4", put % ('{"owner": "her", "hosts": ["another"]}', "provisioner/lock?ttl=60"))
+    cluster.sh("node4", put % ("192.0.2.9:2376", "nodes/192.0.2.9:2376"))
+    locked(cluster)
+    cluster.sh("node4", "curl -s -X DELETE localhost:2379/v2/keys/ours/docker/provisioner/lock")
     run = cluster.up()
+    assert checks(run) == {("store-shared", "warning")}
+    assert "lock" not in cluster.sh("node4", "curl -s localhost:2379/v2/keys/ours/docker?recursive=true")
     assert "the running engine's store options" in {d["what"] for d in run.outcome("daemon", "node1")["drifts"]}
     assert cluster.up().report["writes"] == 0
     opts = json.loads(cluster.file("node1", "/etc/docker/daemon.json"))["cluster-store-opts"]
@@ -105,7 +119,14 @@ def test_consul(lab, tmp_path):
     refused(cluster, "store-forbidden")
     cluster.sh("node4", "systemctl stop theirs; rm -rf /var/lib/theirs")
     cluster.sh("node4", CONSUL.format(""))
+    made = cluster.sh("node4", """curl -s -X PUT -d '{"LockDelay": "0s"}' localhost:8500/v1/session/create""")
+    session = json.loads(made)["ID"]
+    lock = "localhost:8500/v1/kv/docker/provisioner/lock"
+    cluster.sh("node4", f"""curl -s -X PUT -d '{{"owner": "her", "hosts": ["another"]}}' '{lock}?acquire={session}'""")
+    locked(cluster)
+    cluster.sh("node4", f"curl -s -X PUT localhost:8500/v1/session/destroy/{session}; curl -s -X DELETE {lock}")
     proven_and_settled(cluster, f"consul://{STORE}:8500")
+    assert cluster.sh("node4", f"curl -s {lock}") == ""
     for host in NODES:
         assert cluster.sh(host, "systemctl is-active consul", check=False) == "inactive"
         cluster.lab.stop(host)

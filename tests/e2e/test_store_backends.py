@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from provisioner.inventory import Tls
 from provisioner.steps.store import Store
+from provisioner.stores.external import External
 from tests.e2e.store_hosts import set_up
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane import Site
     from provisioner.engine import Run
+    from provisioner.stores.keys import Keys
 
 pytestmark = pytest.mark.lab
 
@@ -83,6 +86,32 @@ def test_it_knows_its_servers_and_its_leader(run):
 def test_engines_wait_for_its_leader(run):
     settled(run)
     assert all(waits(run, name) for name in NODES)
+
+
+def keys(run: Run, host: str) -> Keys:
+    """The same store as one of others, seen from a host."""
+    addresses = [run.site.advertise[name] for name in NODES]
+    port = {"consul": 8500, "etcd": 2379, "zookeeper": 2181}[run.inventory.store.kind]
+    endpoints = tuple(f"{address}:{port}" for address in addresses) if port != 8500 else ("127.0.0.1:8500",)
+    tls = Tls.model_construct(**{name: run.inventory.path.parent / f"{name}.pem" for name in ("ca", "cert", "key")})
+    for file, path in zip(run.site.backend.credentials(run.site, host), (tls.ca, tls.cert, tls.key), strict=False):
+        path.write_text(file.text)
+    secured = {"tls": tls if run.site.backend.credentials(run.site, host) else None}
+    return External(run.inventory.store.model_copy(update={"endpoints": endpoints, **secured})).keys(run.session.connections[host])
+
+
+def test_of_two_one_holds_what_both_want_and_everyone_sees_it(run):
+    settled(run)
+    mine, other = keys(run, "node1"), keys(run, "node2")
+    assert mine.hold("docker/lock", "me", seconds=60) == ""
+    assert other.hold("docker/lock", "her", seconds=60) == "me"
+    assert other.under("docker") == {"docker/lock": "me"}
+    assert other.hold("docker/lock", "her", seconds=60, instead="nobody") == "me"
+    mine.drop("docker/lock", "nobody")
+    assert other.hold("docker/lock", "her", seconds=60, instead="me") == ""
+    assert keys(run, "node3").under("docker") == {"docker/lock": "her"}
+    other.drop("docker/lock", "her")
+    assert keys(run, "node3").under("docker") == {}
 
 
 def test_another_configuration_is_seen_and_takes_a_restart_alone(run):

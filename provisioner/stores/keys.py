@@ -1,0 +1,138 @@
+"""What an external store itself is asked and told by the controller, through one host's way to it. ZooKeeper's beside it.
+
+Its one use is the store's lock. The locks of hosts keep two runs over one inventory apart; two inventories may share an
+external store and a prefix, and would make one network twice. And who can take it may write there, which is what the
+engines need: so that is known before anything is changed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote, urlencode
+
+from provisioner.errors import ProvisionerError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from provisioner.stores.asking import Asked
+
+LOCK = "docker/provisioner/lock"
+_OK, _CREATED, _UNAUTHORIZED, _FORBIDDEN, _MISSING, _FAILED = 200, 201, 401, 403, 404, 412
+
+
+class Keys(Protocol):
+    """Paths are without a slash in front. Everything raises StoreError where no server answers as it should."""
+
+    def under(self, folder: str) -> dict[str, str]:
+        """Path -> text of all that is below a folder, at any depth."""
+        ...
+
+    def hold(self, path: str, text: str, *, seconds: int, instead: str = "") -> str:
+        """Have `path` hold this text if it is not there, or holds `instead`: compared and swapped by the store itself.
+
+        It vanishes after so many seconds. "" where that is done; otherwise what it holds.
+        """
+        ...
+
+    def drop(self, path: str, text: str) -> None:
+        """Remove it where it holds this text."""
+        ...
+
+
+@dataclass(frozen=True)
+class EtcdKeys:
+    """etcd's v2 API; its compare-and-swap is `prevExist` and `prevValue`."""
+
+    servers: tuple[Asked, ...]
+
+    def under(self, folder: str) -> dict[str, str]:
+        code, told = self._asked("GET", folder, recursive="true")
+        return dict(leaves(told.get("node") or {})) if code == _OK else {}
+
+    def hold(self, path: str, text: str, *, seconds: int, instead: str = "") -> str:
+        before = {"prevValue": instead} if instead else {"prevExist": "false"}
+        code, _ = self._asked("PUT", path, body={"value": text, "ttl": str(seconds)}, **before)
+        return "" if code in {_OK, _CREATED} else self.under(path).get(path, "")
+
+    def drop(self, path: str, text: str) -> None:
+        self._asked("DELETE", path, prevValue=text)
+
+    def _asked(self, method: str, path: str, body: dict[str, str] | None = None, **words: str) -> tuple[int, dict[str, Any]]:
+        query = f"?{urlencode(words)}" if words else ""
+        code, text = _answer(self.servers, f"/v2/keys/{quote(path)}{query}", method, urlencode(body or {}))
+        if code not in {_OK, _CREATED, _MISSING, _FAILED}:
+            raise _refused(self.servers, code, text, "give the engines' certificate read and write under docker/ there")
+        return code, json.loads(text) if code != _MISSING else {}
+
+
+@dataclass(frozen=True)
+class ConsulKeys:
+    """Consul's HTTP API; what vanishes belongs to a session, and a session takes a key that no other has."""
+
+    servers: tuple[Asked, ...]
+
+    def under(self, folder: str) -> dict[str, str]:
+        code, text = self._asked("GET", f"/v1/kv/{quote(folder)}?recurse")
+        return {entry["Key"]: plain(entry["Value"]) for entry in json.loads(text)} if code == _OK else {}
+
+    def hold(self, path: str, text: str, *, seconds: int, instead: str = "") -> str:
+        code, found = self._asked("GET", f"/v1/kv/{quote(path)}")
+        there = json.loads(found)[0] if code == _OK else {}
+        if there and plain(there["Value"]) != instead:
+            return plain(there["Value"])
+        if there:
+            self._asked("PUT", f"/v1/session/destroy/{there['Session']}")  # the key goes with it
+        wanted = {"TTL": f"{max(10, seconds)}s", "Behavior": "delete", "LockDelay": "0s", "Name": "provisioner"}
+        session = json.loads(self._asked("PUT", "/v1/session/create", json.dumps(wanted))[1])["ID"]
+        if self._asked("PUT", f"/v1/kv/{quote(path)}?acquire={session}", text)[1].strip() == "true":
+            return ""
+        self._asked("PUT", f"/v1/session/destroy/{session}")
+        return self.under(path).get(path, "another's")
+
+    def drop(self, path: str, text: str) -> None:
+        code, found = self._asked("GET", f"/v1/kv/{quote(path)}")
+        for entry in json.loads(found) if code == _OK else ():
+            if plain(entry["Value"]) == text and entry.get("Session"):
+                self._asked("PUT", f"/v1/session/destroy/{entry['Session']}")
+
+    def _asked(self, method: str, path: str, body: str = "") -> tuple[int, str]:
+        code, text = _answer(self.servers, path, method, body)
+        if code not in {_OK, _MISSING}:
+            raise _refused(self.servers, code, text, "give its anonymous token write on key_prefix docker/ and session_prefix")
+        return code, text
+
+
+def _answer(servers: Iterable[Asked], path: str, method: str, body: str) -> tuple[int, str]:
+    """Of the first server that answers."""
+    errors = []
+    for server in servers:
+        try:
+            return server(path, method, body)
+        except (OSError, ProvisionerError) as error:
+            errors.append(f"{server.where}: {error}")
+    raise StoreError("no server of the store answers", answer="\n".join(errors), cure="look at the store, and run again")
+
+
+def _refused(servers: tuple[Asked, ...], code: int, text: str, cure: str) -> StoreError:
+    host, said = servers[0].connection.name, text.strip()[:300]
+    if code in {_UNAUTHORIZED, _FORBIDDEN}:
+        return StoreError("the store lets this host's engine write nothing under docker/", host=host, answer=said, cure=cure)
+    return StoreError(f"the store answers with code {code}", host=host, answer=said, cure="look at the store, and run again")
+
+
+def leaves(node: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    """(path, text) of all below a node, as etcd tells them."""
+    if "value" in node:
+        yield node["key"].strip("/"), node["value"]
+    for child in node.get("nodes") or ():
+        yield from leaves(child)
+
+
+def plain(value: str | None) -> str:
+    """A value as Consul tells it."""
+    import base64
+
+    return base64.b64decode(value or "").decode(errors="replace")

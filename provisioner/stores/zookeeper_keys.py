@@ -1,0 +1,111 @@
+"""ZooKeeper's keys, through kazoo; its connection travels in a channel of the SSH connection to one host."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from provisioner.errors import ProvisionerError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provisioner.stores.asking import Asked
+
+_PATIENCE = 10.0  # seconds
+
+
+@dataclass
+class ZooKeeperKeys:
+    """As `keys.Keys`. What is held vanishes with the session, some seconds after the controller is gone."""
+
+    servers: Sequence[Asked]
+    _client: Any = field(default=None, repr=False)
+
+    def under(self, folder: str) -> dict[str, str]:
+        return dict(self._done(lambda client: _leaves(client, f"/{folder}")))
+
+    def hold(self, path: str, text: str, *, seconds: int, instead: str = "") -> str:
+        from kazoo.exceptions import BadVersionError, NodeExistsError, NoNodeError
+
+        def held(client: Any) -> str:
+            with suppress(NoNodeError, BadVersionError):
+                found, stat = client.get(f"/{path}")
+                if found.decode(errors="replace") == instead:
+                    client.delete(f"/{path}", version=stat.version)
+            try:
+                client.create(f"/{path}", text.encode(), ephemeral=True, makepath=True)
+            except NodeExistsError:
+                return str(client.get(f"/{path}")[0].decode(errors="replace"))
+            return ""
+
+        return str(self._done(held))
+
+    def drop(self, path: str, text: str) -> None:
+        from kazoo.exceptions import BadVersionError, NoNodeError
+
+        def dropped(client: Any) -> None:
+            with suppress(NoNodeError, BadVersionError):
+                found, stat = client.get(f"/{path}")
+                if found.decode(errors="replace") == text:
+                    client.delete(f"/{path}", version=stat.version)
+
+        self._done(dropped)
+        self.close()
+
+    def close(self) -> None:
+        """Ends the session, and with it what it holds."""
+        if self._client is not None:
+            self._client.stop()
+            self._client.close()
+            self._client = None
+
+    def _done(self, what: Any) -> Any:
+        from kazoo.exceptions import KazooException, NoAuthError
+        from kazoo.handlers.threading import KazooTimeoutError
+
+        try:
+            if self._client is None:
+                self._client = _client(self.servers)
+                self._client.start(timeout=_PATIENCE)
+            return what(self._client)
+        except NoAuthError as error:
+            raise StoreError("the store lets nobody write under docker/", answer=str(error), cure="mend its access lists") from None
+        except (KazooException, KazooTimeoutError) as error:
+            said = f"{type(error).__name__}: {error}"
+            raise StoreError("no server of the store answers", answer=said, cure="look at the store, and run again") from None
+
+
+def _client(servers: Sequence[Asked]) -> Any:
+    """Kazoo's client. It is told numbers in the place of ports: names are the host's to know, not the controller's."""
+    from kazoo.client import KazooClient
+    from kazoo.handlers.threading import SequentialThreadingHandler
+
+    class Handler(SequentialThreadingHandler):  # type: ignore[misc]
+        def create_connection(self, *_: Any, address: tuple[str, int], **__: Any) -> Any:
+            server = servers[address[1] - 1]
+            host, port = server.where.rsplit(":", 1)
+            try:
+                return server.connection.socket(int(port), host, timeout=_PATIENCE)
+            except ProvisionerError as error:
+                raise OSError(error.what) from None
+
+        def select(self, read: Any, write: Any, *rest: Any) -> Any:
+            """A channel's descriptor tells only when there is something to read; it takes what is sent."""
+            return ([], write, []) if write else super().select(read, write, *rest)
+
+    places = ",".join(f"127.0.0.1:{number}" for number in range(1, len(servers) + 1))
+    return KazooClient(places, timeout=_PATIENCE, handler=Handler(), randomize_hosts=False)
+
+
+def _leaves(client: Any, path: str) -> list[tuple[str, str]]:
+    from kazoo.exceptions import NoNodeError
+
+    try:
+        text, stat = client.get(path)
+        names = client.get_children(path) if stat.numChildren else []
+    except NoNodeError:
+        return []
+    own = [(path.strip("/"), text.decode(errors="replace"))] if text else []
+    return own + [leaf for name in names for leaf in _leaves(client, f"{path}/{name}")]

@@ -1,0 +1,88 @@
+"""What does not go together is refused with its reason and its remedy: offline where it can be, before any change otherwise."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from captured import HOSTS, capture, with_file, with_http, with_system, with_unit
+
+from provisioner import preflight
+from provisioner.controlplane import resolve
+from provisioner.errors import InventoryError
+from provisioner.inventory import load
+from provisioner.stores import etcd
+from provisioner.system.reading import DAEMON_JSON
+
+THEIRS = "endpoints: ['192.0.2.1:2379']"
+TLS = "tls: {ca: lab.yml, cert: lab.yml, key: lab.yml}"
+
+# what is written under `store:` -> why it is refused, and what to do
+OFFLINE = {
+    "two TLS files": (f"kind: etcd, {THEIRS}, tls: {{ca: lab.yml, key: lab.yml}}", "would go without TLS and say nothing", "write `cert: files/cert.pem`"),
+    "one TLS file": (f"kind: etcd, {THEIRS}, tls: {{ca: lab.yml}}", "would go without TLS and say nothing", "write `key: files/key.pem`"),
+    "TLS files of a store that is set up here": (f"kind: etcd, {TLS}", "has its own", "leave it out, or add `endpoints`"),
+    "ZooKeeper with TLS": (f"kind: zookeeper, {THEIRS}, {TLS}", "without TLS only", "leave it out, or use etcd or Consul"),
+    "ttl not above heartbeat": ("kind: etcd, discovery: {heartbeat: 20, ttl: 20}", "every engine would count as gone", "three times the heartbeat"),
+    "ttl below heartbeat": ("kind: consul, discovery: {heartbeat: 40, ttl: 30}", "every engine would count as gone", "three times the heartbeat"),
+    "ttl too short for Consul": ("kind: consul, discovery: {heartbeat: 5, ttl: 15}", "its sessions live half of it", "needs 20 at least"),
+    "two servers": ("kind: etcd, servers: [node1, node2]", "a majority is left", "must be 1, 3 or 5"),
+    "two servers of ZooKeeper": ("kind: zookeeper, servers: [node1, node2]", "a majority is left", "must be 1, 3 or 5"),
+    "two endpoints of Consul": ("kind: consul, endpoints: ['192.0.2.1:8500', '192.0.2.2:8500']", "takes one endpoint", "name the agent on every host"),
+    "security of their store": (f"kind: etcd, {THEIRS}, security: {{tls: false}}", "with `endpoints` nothing is", "leave it out"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "reason", "remedy"), OFFLINE.values(), ids=OFFLINE)
+def test_offline(tmp_path, words, reason, remedy):
+    file = tmp_path / "lab.yml"
+    hosts = "".join(f"  node{n}: {{address: 192.168.56.1{n}}}\n" for n in (1, 2, 3))
+    file.write_text(f"cluster: lab\nhosts:\n{hosts}store: {{{words}}}\nnetworks: {{demo: {{subnet: 10.99.0.0/24}}}}\n")
+    with pytest.raises(InventoryError) as caught:
+        load(file)
+    assert any(reason in text and remedy in text for text in caught.value.problems), caught.value.problems
+
+
+def their_etcd(facts, **answers):
+    told = {"version": {"etcdserver": "3.6.1"}, "leader": {"health": "true"}, "keys": "404 404 page not found", **answers}
+    for what, answer in told.items():
+        facts = with_http(facts, f"{what}@192.0.2.1:2379", answer)
+    return facts
+
+
+def bare_with_etcd(version):
+    facts = with_unit(capture("etcd-node2"), etcd.UNIT, ActiveState="inactive")
+    for path in (etcd.JSON, etcd.LOADED, etcd.UNIT_FILE):
+        facts = with_file(facts, path, "")
+    return with_system(with_system(facts, "etcd-data=", None), "etcd-version=", version)
+
+
+def with_options(*names):
+    return with_file(capture("etcd-node2"), DAEMON_JSON, json.dumps({"cluster-store-opts": dict.fromkeys(names, "/x.pem")}) + "\n")
+
+
+# what is written under `store:`, node2 as it is found -> the check, why, and what to do
+BEFORE_ANY_CHANGE = {
+    "their etcd serves no v2": (
+        f"kind: etcd, {THEIRS}", their_etcd(capture("etcd-node2")), "store-without-v2", "the only one that engines speak", "--enable-v2=true"),
+    "their etcd is down": (
+        f"kind: etcd, {THEIRS}", their_etcd(capture("etcd-node2"), leader="000 Connection refused"), "store-unreachable", "Connection refused", "open 192.0.2.1:2379"),
+    "its etcd has no v2 any more": (
+        "kind: etcd", bare_with_etcd("3.6.1"), "store-without-v2", "engines speak the v2 API", "use etcd 3.3, 3.4 or 3.5"),
+    "two TLS files in daemon.json": (
+        "kind: etcd, security: {tls: false}", with_options("kv.cacertfile", "kv.keyfile"), "store-tls", "silently go without TLS", "all three files, or none"),
+    "an engine that ZooKeeper takes down": (
+        "kind: zookeeper", capture("zookeeper-node2"), "unfit-engine", "goes down on ZooKeeper", "Consul or etcd"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", BEFORE_ANY_CHANGE.values(), ids=BEFORE_ANY_CHANGE)
+def test_before_any_change(inventory, row):
+    words, facts, check, reason, remedy = row
+    kind, _, more = words.removeprefix("kind: ").partition(",")
+    hosts = {**{name: capture(f"{kind}-{name}") for name in HOSTS}, "node2": facts}
+    site, _ = resolve(inventory(kind=kind, store=f",{more}" if more else ""), hosts)
+    found = [f for f in preflight.run(site) if (f.check, f.host) == (check, "node2")]
+    assert [f.severity.value for f in found] == ["stop"]
+    assert reason in found[0].what
+    assert remedy in found[0].cure
