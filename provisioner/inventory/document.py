@@ -268,6 +268,8 @@ class _Builder:
         return None
 
     def _set(self, result: dict[str, Any], location: Location, key_node: Any, value_node: Any) -> None:
+        if _for_others(location):
+            return
         self._document.places[location] = Place(_at(key_node), _at(value_node))
         value = self._value(value_node, location)
         if value is None and location in self._document.spoilt:
@@ -304,6 +306,12 @@ class _Builder:
             if not isinstance(source, MappingNode):
                 raise Stop(Problem(*_at(source), "`<<` merges mappings only: `<<: *name`"))
             yield from self._flat(source, location, depth + 1)
+
+
+def _for_others(location: Location) -> bool:
+    """Whether a key is for other tools: `x-...` at the top or of a host. Hosts, networks and labels may be called so."""
+    of_host = len(location) == len(("hosts", "NAME", "KEY")) and location[0] == "hosts"
+    return str(location[-1]).startswith("x-") and (len(location) == 1 or of_host)
 
 
 def _written(node: Any) -> str:

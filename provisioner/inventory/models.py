@@ -73,6 +73,10 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+# Other tools' keys: left out where the file is read, so that only the schema need know of them.
+_FOR_OTHERS = ConfigDict(json_schema_extra={"patternProperties": {"^x-": {}}})
+
+
 class Ssh(_Part):
     """How the hosts are reached, as far as a host does not say otherwise."""
 
@@ -109,6 +113,8 @@ class Ssh(_Part):
 
 class Host(_Part):
     """One machine. What is left out is taken from `ssh` and from the `advertise` of the whole inventory."""
+
+    model_config = _FOR_OTHERS
 
     address: Address = Field(
         description="Where SSH reaches the host: an IP or a host name; no user and no port.", examples=["192.168.56.11"]
@@ -364,6 +370,8 @@ class Network(NetworkEntry):
 
 class InventoryFile(_Part):
     """A cluster: its hosts, how they are reached, the store that their engines share, and the networks to build."""
+
+    model_config = _FOR_OTHERS
 
     cluster: ClusterName = Field(description="The cluster's name.", examples=["lab"])
     ssh: Ssh = Field(default_factory=Ssh, description="How the hosts are reached.")
