@@ -30,6 +30,8 @@ class Example(Cluster):
         """Gives the lab's hosts the users, ports and interfaces that the inventory tells of; takes it over otherwise."""
         self.given: dict[str, Any] = YAML(typ="safe").load(text)
         ssh = self.given.setdefault("ssh", {})
+        if own := self.given.get("x-vagrant"):  # the hosts that Vagrant makes of itself
+            self.given["hosts"] = dict(list(self.given["hosts"].items())[: own["machines"]])
         known = self.folder / "known_hosts"
         keys = self.lab.known_hosts.read_text()
         for node, host in zip(self.lab.hosts, self.given["hosts"].values(), strict=False):

@@ -76,7 +76,7 @@ def test_its_machines_are_the_hosts_of_the_inventory(vagrant, libvirt, tmp_path)
         pytest.skip("vagrant-libvirt is not installed")
     inventory = tmp_path / "inventories/vagrant.yml"
     text = inventory.read_text()
-    inventory.write_text(text.replace("hosts:\n", "hosts:\n  another: {address: 192.168.56.99}\n"))
+    inventory.write_text(text.replace("\nhosts:\n", "\nhosts:\n  another: {address: 192.168.56.99}\n"))
 
     lines = vagrant("status", "--machine-readable").stdout.splitlines()
 

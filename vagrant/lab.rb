@@ -1,0 +1,116 @@
+# What inventories/vagrant.yml says of the machines, and `provisioner up` on those that are there.
+
+require "ipaddr"
+require "rbconfig"
+require "yaml"
+
+module Lab
+  CHECKOUT = File.expand_path("..", __dir__)
+  INVENTORY = File.join(CHECKOUT, "inventories/vagrant.yml")
+  WRITTEN = File.join(__dir__, "lab.yml")
+  KEY = "x-vagrant".freeze
+  DEFAULTS = { "machines" => 3, "box" => "debian/bullseye64", "memory" => 1024, "cpus" => 1 }.freeze
+
+  Machine = Struct.new(:name, :address, :memory, :cpus, :autostart)
+
+  @lock = Mutex.new # libvirt's machines come up side by side
+  @asked = false
+
+  class << self
+    def box
+      settings.fetch("box")
+    end
+
+    # All hosts of the inventory; the first so many start by themselves.
+    def machines
+      inventory.fetch("hosts").each_with_index.map do |(name, host), index|
+        size = settings.merge(host.fetch(KEY, {}))
+        Machine.new(name, checked(name, host.fetch("address")), size["memory"], size["cpus"], index < settings["machines"])
+      end
+    end
+
+    # A machine that is made anew has a new SSH key: the one on record is another's.
+    def forget_key(address)
+      file = inventory.dig("ssh", "known_hosts") or return
+      file = File.expand_path(file, File.dirname(INVENTORY))
+      @lock.synchronize do
+        next unless File.exist?(file)
+        lines = File.readlines(file)
+        File.write(file, lines.reject { |line| line.start_with?("#{address} ") }.join)
+      end
+    end
+
+    # Once for all machines that come up, when the last of them is there. Not by counting them: Vagrant runs this for one
+    # after the other or for several at once, and what it was asked for may be names, patterns or IDs. So it is done
+    # when Vagrant is, and only if all went well.
+    def up_when_all_are_there(env)
+      @lock.synchronize do
+        at_exit { finish(env) if $!.nil? || ($!.is_a?(SystemExit) && $!.success?) } unless @asked
+        @asked = true
+      end
+    end
+
+    private
+
+    def inventory
+      @inventory ||= YAML.safe_load(File.read(INVENTORY), aliases: true)
+    end
+
+    def settings
+      @settings ||= DEFAULTS.merge(inventory.fetch(KEY, {}))
+    end
+
+    def checked(name, address)
+      IPAddr.new(address) && address
+    rescue IPAddr::Error
+      abort "#{INVENTORY}: the address of #{name} must be an IPv4 address, since Vagrant gives it to the machine"
+    end
+
+    def finish(env)
+      write(env)
+      return if ARGV.include?("--no-provision")
+      program = provisioner or abort not_found
+      puts "==> provisioner up #{WRITTEN}"
+      $stdout.flush
+      # Vagrant's own libraries are not for others.
+      Vagrant::Util::Env.with_original_env { system(program, "up", WRITTEN) }
+      return if $?.success?
+      abort "==> The machines are there, but `provisioner up` ended with exit code #{$?.exitstatus}: see above.\n" \
+            "    Once that is put right, `vagrant up` does it again."
+    end
+
+    # The inventory with those machines that are there, halted ones too. Nodes of YAML are left out, so that the rest stays
+    # what it is, with `!env` and the like.
+    def write(env)
+      made = env.active_machines.map { |name, _| name.to_s }
+      stream = YAML.parse_stream(File.read(INVENTORY))
+      top = pairs(stream.children.first.root)
+      hosts = top.fetch("hosts")
+      hosts.children.replace(hosts.children.each_slice(2).select { |key, _| made.include?(key.value) }.flatten)
+      key = top["ssh"] && pairs(top["ssh"])["key"]
+      key.value = key.value.sub(%r{\A~/\.vagrant\.d(?=/)}, env.home_path.to_s) if key && ENV["VAGRANT_HOME"]
+      File.write(WRITTEN, "# Made by `vagrant up` of ../inventories/vagrant.yml: the machines that are there.\n" + stream.to_yaml)
+    end
+
+    def pairs(mapping)
+      mapping.children.each_slice(2).to_h { |key, value| [key.value, value] }
+    end
+
+    # The checkout's own, else the one on the PATH.
+    def provisioner
+      folders = [File.join(CHECKOUT, ".venv/bin"), *ENV.fetch("PATH", "").split(File::PATH_SEPARATOR)]
+      folders.map { |folder| File.join(folder, "provisioner") }.find { |file| File.file?(file) && File.executable?(file) }
+    end
+
+    def not_found
+      how = if RbConfig::CONFIG["host_os"] =~ /mswin|mingw|cygwin/
+              "It does not run on Windows itself; vagrant/README.md says how it does beside it."
+            else
+              "Install it and do `vagrant up` again:\n" \
+              "    cd #{CHECKOUT} && python3 -m venv .venv && .venv/bin/pip install ."
+            end
+      "==> The machines are there, but `provisioner` is neither in #{CHECKOUT}/.venv/bin nor on the PATH.\n" \
+      "    #{how}\n    `vagrant up --no-provision` makes machines without it."
+    end
+  end
+end
