@@ -45,4 +45,5 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 def _with_labs(file: str) -> bool:
-    return file.startswith("tests/e2e/")
+    """Virtual machines are one too: the last, when most of the processors' other work is done."""
+    return file.startswith(("tests/e2e/", "tests/vagrant/"))

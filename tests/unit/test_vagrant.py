@@ -90,3 +90,56 @@ def test_an_address_that_vagrant_can_not_give_is_told(vagrant, tmp_path):
     ended = vagrant("validate", "--ignore-provider")
     assert ended.returncode == 1
     assert "the address of node2 must be an IPv4 address" in ended.stderr
+
+
+@pytest.fixture
+def lab(vagrant, tmp_path) -> Callable[[str], str]:
+    """Ruby in the copy of the folder, with lab.rb and an environment of Vagrant in which node1 and node4 were made."""
+
+    def run(script: str) -> str:
+        made = 'Env = Struct.new(:active_machines, :home_path).new([[:node1, :libvirt], [:node4, :libvirt]], "/elsewhere")'
+        return subprocess.run(
+            ["ruby", "-r./lab.rb", "-e", f"{made}\n{script}"],
+            cwd=tmp_path / "vagrant",
+            env=os.environ | {"VAGRANT_HOME": "/elsewhere", "LC_ALL": "C.UTF-8"},
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        ).stdout
+
+    return run
+
+
+def test_lab_yml_has_the_machines_that_are_there_and_the_rest_as_it_was(lab, tmp_path, monkeypatch):
+    inventory = tmp_path / "inventories/vagrant.yml"
+    inventory.write_text(inventory.read_text().replace("user: vagrant", "user: !env LAB_USER"))
+    monkeypatch.setenv("LAB_USER", "admin")
+    lab("Lab.send(:write, Env)")
+    written = load(tmp_path / "vagrant/lab.yml", check_files=False)
+    given = load(inventory, check_files=False)
+    assert list(written.hosts) == ["node1", "node4"]
+    assert written.ssh.user == "admin"
+    assert written.ssh.key == Path("/elsewhere/insecure_private_key")
+    assert written.ssh.known_hosts.resolve() == given.ssh.known_hosts.resolve()
+    assert (written.networks, written.store, written.advertise) == (given.networks, given.store, given.advertise)
+
+
+def test_one_number_says_how_many_there_are_from_the_start_and_a_host_may_be_larger(lab, tmp_path):
+    inventory = tmp_path / "inventories/vagrant.yml"
+    text = inventory.read_text()
+    larger = text.replace("192.168.56.12}", "192.168.56.12, x-vagrant: {memory: 4096}}")
+    inventory.write_text(larger.replace("machines: 3", "machines: 4"))
+    told = lab("Lab.machines.each { |m| puts [m.name, m.address, m.memory, m.cpus, m.autostart].join(' ') }").splitlines()
+    assert told[:2] == ["node1 192.168.56.11 1024 1 true", "node2 192.168.56.12 4096 1 true"]
+    assert [line.endswith("true") for line in told] == [True] * 4 + [False] * (len(told) - 4)
+    assert len(told) > 4
+
+
+def test_the_key_of_a_machine_that_is_made_anew_is_forgotten(lab, tmp_path):
+    known = tmp_path / "vagrant/.vagrant/known_hosts"
+    lab("Lab.forget_key('192.168.56.11')")  # no file yet
+    known.parent.mkdir()
+    known.write_text("192.168.56.1 ssh-ed25519 A\n192.168.56.11 ssh-ed25519 B\n192.168.56.12 ssh-ed25519 C\n")
+    lab("Lab.forget_key('192.168.56.11')")
+    assert known.read_text() == "192.168.56.1 ssh-ed25519 A\n192.168.56.12 ssh-ed25519 C\n"

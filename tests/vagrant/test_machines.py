@@ -1,0 +1,152 @@
+"""`vagrant up` as a user does it, on real virtual machines: the project's own Vagrantfile, with a box that `build` makes.
+
+Without hardware virtualisation too; then it takes some minutes. PROVISIONER_NO_VAGRANT=1 leaves it out; where something
+is missing otherwise, it fails.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from provisioner.lab import machine
+from provisioner.lab.locks import held
+from tests.vagrant.hypervisor import Hypervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+BUILD = ROOT / "vagrant/box/build"
+BOX = "test/bullseye64"
+BUILDING = 1200  # seconds, at most; half a minute on a good line
+VAGRANT_UP = 1200  # seconds, at most; under three minutes on two quiet cores
+
+pytestmark = [pytest.mark.machines, pytest.mark.timeout(2 * VAGRANT_UP)]
+
+
+@pytest.fixture(scope="module")
+def box() -> Path:
+    """The box; built once for each recipe, and kept beside the lab's images."""
+    if left_out := os.environ.get("PROVISIONER_NO_VAGRANT"):
+        pytest.skip(f"PROVISIONER_NO_VAGRANT={left_out}")
+    machine.require_root()
+    needed = ("vagrant", "libvirtd", "virsh", "qemu-system-x86_64", "dnsmasq")
+    missing = [program for program in needed if not shutil.which(program)]
+    assert not missing, (
+        f"not here: {missing}; `sudo scripts/test` installs them, PROVISIONER_NO_VAGRANT=1 leaves this out"
+    )
+    boxes = machine.lab_dir() / "boxes"
+    boxes.mkdir(parents=True, exist_ok=True)
+    recipe = subprocess.run([BUILD, "--recipe"], check=True, capture_output=True, text=True).stdout.strip()
+    path = boxes / f"{recipe}.box"
+    with held(boxes, timeout=BUILDING) as ours:
+        assert ours, f"another process has been building a box for {BUILDING} s"
+        if not path.exists():
+            for old in boxes.iterdir():
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+            built = subprocess.run([BUILD, path], check=False, capture_output=True, text=True, timeout=BUILDING)
+            assert built.returncode == 0, built.stdout + built.stderr
+    return path
+
+
+class Training:
+    """The folder vagrant/ of a checkout, with Vagrant in the hypervisor's namespaces."""
+
+    def __init__(self, hypervisor: Hypervisor, folder: Path, box: Path) -> None:
+        self.hypervisor = hypervisor
+        self.folder = folder / "vagrant"
+        shutil.copytree(ROOT / "vagrant", self.folder, ignore=shutil.ignore_patterns(".vagrant", "lab.yml"))
+        (folder / "inventories").mkdir()
+        inventory = (ROOT / "inventories/vagrant.yml").read_text()
+        changed = re.sub(r"(?m)^  box: \S+", f"  box: {BOX}", inventory)
+        assert changed != inventory
+        (folder / "inventories/vagrant.yml").write_text(changed)
+        self._environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("VAGRANT_", "LIBVIRT_"))},
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "VAGRANT_HOME": str(folder / "home"),
+            "VAGRANT_CHECKPOINT_DISABLE": "1",
+            "VAGRANT_DEFAULT_PROVIDER": "libvirt",
+            "VAGRANT_NO_COLOR": "1",
+            "LC_ALL": "C.UTF-8",
+        }
+        self.run("vagrant", "box", "add", "--no-tty", "--name", BOX, str(box))
+
+    def run(self, *argv: str, check: bool = True, timeout: float = 300, path: str = "") -> Any:
+        environment = self._environment | ({"PATH": path} if path else {})
+        return self.hypervisor.run(*argv, cwd=self.folder, check=check, timeout=timeout, env=environment)
+
+    def up(self, *names: str, check: bool = True, path: str = "") -> Any:
+        return self.run("vagrant", "up", "--no-tty", *names, check=check, timeout=VAGRANT_UP, path=path)
+
+    def link(self, name: str, state: str) -> None:
+        """The cable of a machine's second interface, on which the machines see one another."""
+        domain = f"vagrant_{name}"
+        rows = [line.split() for line in self.hypervisor.virsh("domiflist", domain).splitlines()]
+        addresses = [
+            row[-1] for row in rows if len(row) == len(("name", "type", "source", "model", "mac")) and ":" in row[-1]
+        ]
+        self.hypervisor.virsh("domif-setlink", domain, addresses[1], state)
+
+
+@pytest.fixture(scope="module")
+def training(box, tmp_path_factory) -> Iterator[Training]:
+    folder = tmp_path_factory.mktemp("vagrant")
+    hypervisor = Hypervisor(folder / "libvirt")
+    try:
+        yield Training(hypervisor, folder, box)
+    finally:
+        hypervisor.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_vagrant_up_ends_in_a_proven_network(training):
+    said = training.up().stdout
+    assert "proven: 3 hosts, 6 of 6 pairs on demo" in said, said
+    assert said.count("==> provisioner up") == 1
+    for name in ("node1", "node3"):
+        answer = training.run("vagrant", "ssh", name, "-c", "docker version -f '{{.Server.Version}}'; hostname").stdout
+        assert re.search(rf"(?m)^20\.10\.\S+\s+^{name}\b", answer), answer
+
+
+def test_a_run_that_fails_is_a_vagrant_up_that_fails(training):
+    inventory = training.folder / "../inventories/vagrant.yml"
+    text = inventory.read_text()
+    inventory.write_text(text.replace("10.99.0.0/24", "10.99.0.1/24"))
+    ended = training.up("node1", check=False)
+    inventory.write_text(text)
+    assert ended.returncode == 1
+    assert "`provisioner up` ended with exit code 64" in ended.stdout
+    assert "did you mean `10.99.0.0/24`" in ended.stdout
+
+
+def test_without_provisioner_it_says_what_to_do(training):
+    ended = training.up("node1", check=False, path="/usr/sbin:/usr/bin:/sbin:/bin")
+    assert ended.returncode == 1
+    assert ".venv/bin/pip install ." in ended.stdout
+
+
+def test_a_machine_that_is_cut_off_is_named(training):
+    training.link("node3", "down")
+    ended = training.run("provisioner", "verify", "lab.yml", check=False)
+    assert ended.returncode == 1, ended.stdout
+    assert re.search(r"(?m)^.*node3.*(unreachable|does not answer|no answer|timed out)", ended.stdout), ended.stdout
+    training.link("node3", "up")
+
+
+def test_node4_joins_later(training):
+    said = training.up("node4").stdout
+    assert "proven: 4 hosts, 12 of 12 pairs on demo" in said, said
+
+
+def test_what_was_destroyed_leaves_nothing(training):
+    training.run("vagrant", "destroy", "-f")
+    assert training.hypervisor.virsh("list", "--all", "--name").strip() == ""
