@@ -85,7 +85,9 @@ class Training:
         return self.hypervisor.run(*argv, cwd=self.folder, check=check, timeout=timeout, env=environment)
 
     def up(self, *names: str, check: bool = True, path: str = "") -> Any:
-        return self.run("vagrant", "up", "--no-tty", *names, check=check, timeout=VAGRANT_UP, path=path)
+        ended = self.run("vagrant", "up", "--no-tty", *names, check=check, timeout=VAGRANT_UP, path=path)
+        print(ended.stdout)  # shown if the test fails
+        return ended
 
     def link(self, name: str, state: str) -> None:
         """The cable of a machine's second interface, on which the machines see one another."""
@@ -113,7 +115,7 @@ def test_vagrant_up_ends_in_a_proven_network(training):
     assert "proven: 3 hosts, 6 of 6 pairs on demo" in said, said
     assert said.count("==> provisioner up") == 1
     for name in ("node1", "node3"):
-        answer = training.run("vagrant", "ssh", name, "-c", "docker version -f '{{.Server.Version}}'; hostname").stdout
+        answer = training.run("vagrant", "ssh", name, "-c", "sudo docker version -f '{{.Server.Version}}'; hostname").stdout
         assert re.search(rf"(?m)^20\.10\.\S+\s+^{name}\b", answer), answer
 
 
