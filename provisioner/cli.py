@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import signal
 import sys
@@ -109,6 +110,42 @@ def status(inventory: _Inventory, *, json: _Json = False) -> None:
     _run(inventory, job, json=json, verbose=False, ignore=None)
 
 
+@app.command()
+def remove(
+    host: Annotated[str, typer.Argument(metavar="HOST", help="Its name, in the inventory or no more; or its address.")],
+    inventory: _Inventory,
+    *,
+    plan: Annotated[bool, typer.Option("--plan", help="Show what would be done, and do nothing.")] = False,
+    drain: Annotated[
+        bool, typer.Option("--drain", help="Take its containers off the cluster's networks; they go on running.")
+    ] = False,
+    json: _Json = False,
+    verbose: _Verbose = False,
+    ignore: _Ignore = None,
+) -> None:
+    """Take a host out of the cluster, alive or gone, and prove the rest. The store keeps its quorum, or nothing is done.
+
+    Exit code 0: it is out, and the others are as wanted and proven. 1: something failed. 64: the inventory.
+    With --plan 2: something would be done.
+    """
+
+    def job(run: Run) -> Report:
+        fit = run.look()
+        if plan:
+            run.plan()
+            return run.report("plan", drift_code=2)
+        if fit:
+            run.converge()
+            if run.site.live and not run.errors:
+                run.prove()
+        return run.report("remove")
+
+    from provisioner.removal import Removal
+
+    run_of = functools.partial(Removal, host=host, drain=drain)
+    _run(inventory, job, json=json, verbose=verbose, ignore=ignore, run_of=run_of)
+
+
 def _version(*, wanted: bool) -> None:
     if wanted:
         typer.echo(f"provisioner {__version__}")
@@ -126,7 +163,14 @@ def _main(
 
 
 def _run(
-    path: Path, job: Callable[[Run], Report], *, json: bool, verbose: bool, ignore: list[str] | None, recreate: list[str] | None = None
+    path: Path,
+    job: Callable[[Run], Report],
+    *,
+    json: bool,
+    verbose: bool,
+    ignore: list[str] | None,
+    recreate: list[str] | None = None,
+    run_of: Callable[..., Run] | None = None,
 ) -> None:
     from provisioner import report
     from provisioner.engine import Run
@@ -137,7 +181,7 @@ def _run(
         _known(inventory, recreate or ())
         with (
             report.observer(json=json, verbose=verbose) as observer,
-            Run(inventory, observer, owner=_owner(), ignore=ignore or (), recreate=recreate or ()) as run,
+            (run_of or Run)(inventory, observer, owner=_owner(), ignore=ignore or (), recreate=recreate or ()) as run,
         ):
             result = job(run)
         report.show(result, json=json, verbose=verbose)

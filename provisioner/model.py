@@ -183,6 +183,7 @@ class Report:
     summaries: tuple[HostSummary, ...] = ()
     errors: tuple[str, ...] = ()  # of the run as a whole
     lost: Mapping[str, str] = field(default_factory=dict)  # host -> why it dropped out
+    removed: str = ""  # the host that was, or with `plan` would be, taken out of the cluster
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from provisioner import controlplane
-from provisioner.errors import ProvisionerError, StepFailed
+from provisioner.errors import ProvisionerError, Refused, StepFailed
 from provisioner.inventory.network_values import MODES_OF
 from provisioner.model import HostChanged, Outcome, PhaseBegan, PhaseEnded, State
 from provisioner.parallel import each
@@ -31,6 +31,7 @@ _READING = 60.0  # seconds for one reading of a host
 class Session:
     """One connection to each host for a whole run. `lost`: the hosts that dropped out, and why.
 
+    refusing: those that answered, and let nobody in.
     requests: what the engines are asked beside all that they are asked anyway.
     """
 
@@ -39,10 +40,11 @@ class Session:
     requests: tuple[str, ...] = ()
     connections: dict[str, Connection] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
+    refusing: set[str] = field(default_factory=set)
 
-    def connect(self) -> None:
-        """Connects to every host of the inventory; those that can't be reached are lost."""
-        names = tuple(self.inventory.hosts)
+    def connect(self, names: Iterable[str] = ()) -> None:
+        """Connects to every host of the inventory, or to those named; those that can't be reached are lost."""
+        names = tuple(names) or tuple(self.inventory.hosts)
         began = time.monotonic()
         self.tell(PhaseBegan("connect", "Connect", names))
         found = connect_all(
@@ -51,6 +53,7 @@ class Session:
         for name, connection in found.items():
             if isinstance(connection, ProvisionerError):
                 self.lose(name, connection)
+                self.refusing |= {name} if isinstance(connection, Refused) else set()
             else:
                 self.connections[name] = connection
         outcomes = tuple(

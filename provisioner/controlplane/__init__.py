@@ -37,6 +37,7 @@ class Site:
     live: the hosts that answered and have not dropped out. control: the name of the control plane.
     recreate: the networks that are made anew where they are not as wanted.
     fresh: what this run has made anew and all hosts share, such as an authority; afterwards it is read back from hosts.
+    leaving: the address of the host that is being taken out of the cluster, where one is.
     """
 
     inventory: Inventory
@@ -47,6 +48,7 @@ class Site:
     control: str = "kv"
     recreate: frozenset[str] = frozenset()
     fresh: dict[str, Pair] = field(default_factory=dict, compare=False, repr=False)
+    leaving: IPv4Address | None = None
 
     @property
     def plane(self) -> ControlPlane:

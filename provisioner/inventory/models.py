@@ -432,6 +432,15 @@ class Inventory(InventoryFile):
             )
         return replace(target, jump=jump)
 
+    def without(self, host: str) -> "Inventory":
+        """The same without a host."""
+        hosts = {name: entry for name, entry in self.hosts.items() if name != host}
+        return self.model_copy(update={"hosts": hosts})
+
+    def with_host(self, name: str, address: str) -> "Inventory":
+        """The same and one host more, reached as `ssh` says."""
+        return self.model_copy(update={"hosts": {**self.hosts, name: Host(address=address)}})
+
     def advertise_for(self, host: str) -> str | None:
         """The interface or IPv4 address this host advertises; None: to be found out. KeyError: no such host."""
         return self.hosts[host].advertise or self.advertise

@@ -42,7 +42,7 @@ def foreign_data(site: Site) -> Iterator[Finding]:
 
 def server_left_out(site: Site) -> Iterator[Finding]:
     """Servers in place can't be left out by half or more: without a majority of its servers the store is lost."""
-    peers = site.backend.peers({name: site.facts[name] for name in site.live})
+    peers = site.backend.peers({name: site.facts[name] for name in site.live}) - {site.leaving}
     staying = peers & {site.advertise[name] for name in site.servers if name in site.advertise}
     for name in site.servers:  # a server that is to advertise another of its addresses is none that leaves
         if name in site.live:

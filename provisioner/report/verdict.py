@@ -63,7 +63,7 @@ def verdict(report: Report) -> str:
         case "status":
             return _reached(report)
     if proven(report):
-        return f"proven: {_hosts(report)}, {_evidence(report)}"
+        return f"{_gone(report)}proven: {_hosts(report)}, {_evidence(report)}"
     troubles = _troubles(report)
     if not troubles and not report.exit_code:
         return _unproven(report)
@@ -76,8 +76,14 @@ def _unproven(report: Report) -> str:
     return f"done in {words.seconds(report.seconds, 1)}"
 
 
+def _gone(report: Report) -> str:
+    return f"{words.line(report.removed)} is removed; " if report.removed else ""
+
+
 def _hosts(report: Report) -> str:
-    return words.count(len(report.hosts), "host")
+    """How many there are; without one that was removed."""
+    removed = report.command == "remove" and report.removed in report.hosts
+    return words.count(len(report.hosts) - removed, "host")
 
 
 def _evidence(report: Report) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Protocol
@@ -95,6 +96,28 @@ def loaded_otherwise(loaded: str, service: Service, unread: Collection[str]) -> 
     return any(old.get(key) != new.get(key) for key in {*old, *new} - set(unread))
 
 
+@dataclass(frozen=True, order=True)
+class Endpoint:
+    """A container's place on a network, as the engines keep it in the store. host: the address that its engine advertises."""
+
+    network: str  # ID
+    name: str
+    host: IPv4Address
+
+
+def endpoints_path(store: Store) -> str:
+    """The folder in the store in which libnetwork keeps them: NETWORK'S ID/ENDPOINT'S ID under it."""
+    return (f"{store.prefix}/" if store.prefix else "") + "docker/network/v1.0/endpoint"
+
+
+def endpoint(key: str, text: str) -> Endpoint | None:
+    """What a key and its value tell; None for a key that is no endpoint's."""
+    network = re.search(r"\bdocker/network/v1.0/endpoint/([0-9a-f]+)/[0-9a-f]+/?$", key)
+    value = json_object(text)
+    address = literal(str(value.get("locator", "")))
+    return Endpoint(network[1], str(value["name"]), address) if network and address and "name" in value else None
+
+
 class Cluster(Protocol):
     """What a backend sees of a site; controlplane.Site tells what each is."""
 
@@ -108,6 +131,8 @@ class Cluster(Protocol):
     def servers(self) -> tuple[str, ...]: ...
     @property
     def live(self) -> tuple[str, ...]: ...
+    @property
+    def leaving(self) -> IPv4Address | None: ...
     @property
     def fresh(self) -> dict[str, Pair]: ...
 
@@ -167,6 +192,7 @@ class Backend(Protocol):
     kind: its name in inventories. title: for people. package: of Debian's and Ubuntu's. program: what the package brings, as facts name it.
     sought: what is read of it on every host. ports: those that pass between the hosts.
     grows: whether servers may be added to a cluster that stands, by writing their configuration alone.
+    shrinks: whether a server may be taken out of a cluster that stands.
     uploaded: the file of the controller's that is installed instead of the package.
     """
 
@@ -184,6 +210,8 @@ class Backend(Protocol):
     def ports(self) -> Ports: ...
     @property
     def grows(self) -> bool: ...
+    @property
+    def shrinks(self) -> bool: ...
     @property
     def uploaded(self) -> Uploaded | None: ...
 
@@ -261,6 +289,30 @@ class Backend(Protocol):
 
     def leaving(self) -> str:
         """How a server is taken out of the store by hand, as a cure says it."""
+        ...
+
+    @property
+    def asks_attached(self) -> tuple[str, ...]:
+        """What a host asks to learn of every endpoint in the store, as requests of `Sought` are; () where it can't."""
+        ...
+
+    def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
+        """Every endpoint in the store, as a host that has asked was told."""
+        ...
+
+    def knows(self, facts: Facts, host: str, address: IPv4Address) -> str:
+        """What the store on one host says of another, in a word; "" where it counts on it no more."""
+        ...
+
+    def leave(self, own: Connection | None, other: Connection, cluster: Cluster, host: str) -> None:
+        """Has the store count on a host no more, that is not of the cluster but `leaving`. Raises ProvisionerError.
+
+        own: the connection to the host, where the store runs on it. other: to one that stays.
+        """
+        ...
+
+    def wait_for_server(self, connection: Connection, address: IPv4Address) -> None:
+        """Until a server that was added has a vote. Raises StoreError after a minute."""
         ...
 
     def findings(self, cluster: Cluster) -> Iterable[Finding]:

@@ -9,6 +9,8 @@ every start. So an interrupted run is seen, and a change that needs no restart m
 from __future__ import annotations
 
 import atexit
+import base64
+import contextlib
 import hashlib
 import re
 import shutil
@@ -20,10 +22,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provisioner import render
-from provisioner.errors import ProvisionerError
+from provisioner.errors import ProvisionerError, StoreError
 from provisioner.model import Drift
 from provisioner.stores import http
-from provisioner.stores.base import File, Service, Uploaded, Waiting, json_object, literal, loaded_otherwise, url
+from provisioner.stores.base import (
+    Endpoint,
+    File,
+    Service,
+    Uploaded,
+    Waiting,
+    endpoint,
+    endpoints_path,
+    json_object,
+    literal,
+    loaded_otherwise,
+    url,
+)
 from provisioner.stores.waiting import until_leader
 from provisioner.system import firewall
 from provisioner.system.reading import Sought
@@ -48,6 +62,7 @@ LOADED = "/run/provisioner-consul.loaded"  # unit and configuration as the runni
 # Consul reads these only to find its cluster; an agent that is in it needs no restart for them.
 _TO_FIND_THE_CLUSTER = {"retry_join", "bootstrap_expect"}
 _ALIVE = 1  # serf's status of a member
+_STATUS = {1: "alive", 2: "leaving", 4: "failed"}  # those of a member that is still counted on
 _OK = 200
 
 
@@ -58,7 +73,7 @@ class Consul:
     store: Store
     kind = package = program = "consul"
     title = "Consul"
-    grows = True
+    grows = shrinks = True
     ports = firewall.with_store(tcp=(8300, 8301), udp=(8301,), local=(HTTP_PORT,))
     sought = Sought(
         driver="consul",
@@ -193,6 +208,55 @@ class Consul:
         where = "where it is gone for good, `consul operator raft remove-peer -address IP:8300` on another"
         return f"take one after the other out of the store first: `consul leave` on it; {where}"
 
+    @property
+    def asks_attached(self) -> tuple[str, ...]:
+        return (f"endpoints {HTTP_PORT} /v1/kv/{endpoints_path(self.store)}?recurse",)
+
+    def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
+        return kv_endpoints(facts.http("endpoints").body)
+
+    def knows(self, facts: Facts, host: str, address: IPv4Address) -> str:
+        if address in self.peers({host: facts}):
+            return "a server"
+        told = (member for member in facts.http("members").body or () if member["Name"] == host)
+        return next((_STATUS[member["Status"]] for member in told if member["Status"] in _STATUS), "")
+
+    def leave(self, own: Connection | None, other: Connection, cluster: Cluster, host: str) -> None:
+        """Itself it says farewell and ends; of one that is gone the others say it, and give up its vote."""
+        import consul
+        import requests
+
+        api = client(own or other)
+        try:
+            if own:
+                api.agent.leave()
+                return
+            api.agent.force_leave(host)
+            if any(peer.rpartition(":")[0] == str(cluster.leaving) for peer in api.status.peers()):
+                with contextlib.suppress(consul.ConsulException):  # its leader gives the vote up by itself, too
+                    api.operator.raft_remove_peer(address=f"{cluster.leaving}:8300")
+        except (consul.ConsulException, requests.RequestException) as error:
+            cure = "see what Consul says (journalctl -u consul), and run again"
+            what = f"Consul does not let go of {host}"
+            raise StoreError(what, host=(own or other).name, answer=str(error), cure=cure) from None
+
+    def wait_for_server(self, connection: Connection, address: IPv4Address) -> None:
+        """A new server has no vote before it was healthy for ten seconds (autopilot)."""
+        import consul
+        import requests
+
+        api = client(connection)
+
+        def voter(seen: list[str]) -> str:
+            servers = api.operator.raft_config()["Servers"]
+            seen += [f"{server['Node']}: {'a vote' if server['Voter'] else 'no vote yet'}" for server in servers]
+            return next((str(s["Node"]) for s in servers if s["Voter"] and s["Address"] == f"{address}:8300"), "")
+
+        cure = "see what its servers say (journalctl -u consul), and run again"
+        errors = (consul.ConsulException, requests.RequestException)
+        title = f"the server {address} of Consul"
+        until_leader(voter, title=title, host=connection.name, cure=cure, errors=errors, what="no vote")
+
     def findings(self, cluster: Cluster) -> Iterator[Finding]:
         yield from ()
 
@@ -210,6 +274,12 @@ class Consul:
         cure = "see what its servers say (journalctl -u consul) and that 8300 and 8301 are open between the hosts"
         errors = (consul.ConsulException, requests.RequestException)
         return until_leader(leader, title=self.title, host=connection.name, cure=cure, errors=errors)
+
+
+def kv_endpoints(entries: list[dict[str, str]] | None) -> tuple[Endpoint, ...]:
+    """The endpoints among Consul's keys and values."""
+    texts = ((entry["Key"], base64.b64decode(entry["Value"] or "").decode(errors="replace")) for entry in entries or ())
+    return tuple(sorted(found for key, text in texts if (found := endpoint(key, text))))
 
 
 def client(connection: Connection) -> Any:

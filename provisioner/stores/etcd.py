@@ -24,11 +24,14 @@ from provisioner.stores import asking, authority
 from provisioner.stores.base import (
     TLS_FILES,
     WAITER,
+    Endpoint,
     File,
     Service,
     Uploaded,
     Waiting,
+    endpoint,
     endpoints,
+    endpoints_path,
     json_object,
     literal,
     loaded_otherwise,
@@ -99,6 +102,7 @@ class Etcd:
     title = "etcd"
     package = "etcd-server"
     grows = False
+    shrinks = True
     sought = Sought(
         driver="etcd",
         scheme="etcd",
@@ -252,6 +256,28 @@ class Etcd:
     def leaving(self) -> str:
         return "take one after the other out of the store first: `etcdctl member remove ID` (package etcd-client) on another"
 
+    @property
+    def asks_attached(self) -> tuple[str, ...]:
+        path = f"/v2/keys/{endpoints_path(self.store)}?recursive=true"
+        return f"endpoints {PORT} {path}", f"endpoints@socket {SOCKET} {path}"
+
+    def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
+        return tree_endpoints(_answer(facts, "endpoints").body)
+
+    def knows(self, facts: Facts, host: str, address: IPv4Address) -> str:
+        return "a member" if any(_is(member, host, address) for member in _members(facts)) else ""
+
+    def leave(self, own: Connection | None, other: Connection, cluster: Cluster, host: str) -> None:
+        """Another server has the member removed: the host's own would go down before it could tell."""
+        facts = cluster.facts[other.name]
+        where = SOCKET if facts.http("members@socket").code else str(PORT)
+        ids = [member["id"] for member in _members(facts) if _is(member, host, cluster.leaving)]
+        script = f"# taking {host} out of etcd\n" + render.library() + render.script("etcd-leave.sh.j2", where=where, ids=ids)
+        other.write(script)
+
+    def wait_for_server(self, connection: Connection, address: IPv4Address) -> None:
+        pass  # none is added: grows
+
     def findings(self, cluster: Cluster) -> Iterator[Finding]:
         for name in cluster.servers:
             if name in cluster.live and (why := self._unfit_version(cluster.facts[name])):
@@ -311,6 +337,22 @@ def _members(facts: Facts) -> list[dict[str, Any]]:
     """The members as this host's server tells them; one that has never started has no clientURLs."""
     told = _answer(facts, "members").body if _ours(facts) else None
     return list(told["members"]) if isinstance(told, dict) else []
+
+
+def _is(member: Mapping[str, Any], host: str, address: IPv4Address | None) -> bool:
+    return bool(member["name"] == host or _address(member) == address)
+
+
+def tree_endpoints(answer: Mapping[str, Any] | None) -> tuple[Endpoint, ...]:
+    """The endpoints in a folder of etcd's v2 keys."""
+    nodes: list[Mapping[str, Any]] = [(answer or {}).get("node") or {}]
+    found = []
+    while nodes:
+        node = nodes.pop()
+        nodes += node.get("nodes") or ()
+        if "value" in node and (one := endpoint(node["key"], node["value"])):
+            found.append(one)
+    return tuple(sorted(found))
 
 
 def _address(member: Mapping[str, Any]) -> IPv4Address | None:

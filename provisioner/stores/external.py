@@ -18,8 +18,21 @@ from typing import TYPE_CHECKING
 from provisioner.errors import ProvisionerError
 from provisioner.model import Finding, Severity
 from provisioner.stores import asking
-from provisioner.stores.base import TLS_FILES, WAITER, Service, Uploaded, Waiting, credentials, sums, url
+from provisioner.stores.base import (
+    TLS_FILES,
+    WAITER,
+    Endpoint,
+    Service,
+    Uploaded,
+    Waiting,
+    credentials,
+    endpoints_path,
+    sums,
+    url,
+)
 from provisioner.stores.base import asking as waiting_for
+from provisioner.stores.consul import kv_endpoints
+from provisioner.stores.etcd import tree_endpoints
 from provisioner.stores.keys import ConsulKeys, EtcdKeys, leaves, plain
 from provisioner.stores.zookeeper import ZooKeeper, mode
 from provisioner.stores.zookeeper_keys import ZooKeeperKeys
@@ -55,7 +68,7 @@ class External:
 
     store: Store
     package = program = ""
-    grows = False
+    grows = shrinks = False
     uploaded: Uploaded | None = None
 
     @property
@@ -171,6 +184,30 @@ class External:
 
     def leaving(self) -> str:
         return ""
+
+    @property
+    def asks_attached(self) -> tuple[str, ...]:
+        """None over TLS, which a host can't speak by itself."""
+        form = {"consul": "/v1/kv/{}?recurse", "etcd": "/v2/keys/{}?recursive=true"}.get(self.kind, "")
+        if self.store.tls or not form:
+            return ()
+        path = form.format(endpoints_path(self.store))
+        return tuple(f"endpoints@{where} {where} {path}" for where in self.endpoints)
+
+    def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
+        """As the first of its servers that answers tells them."""
+        bodies = (facts.http(f"endpoints@{where}").body for where in self.endpoints)
+        told = next((body for body in bodies if body), None)
+        return kv_endpoints(told) if self.kind == "consul" else tree_endpoints(told)
+
+    def knows(self, facts: Facts, host: str, address: IPv4Address) -> str:
+        return ""
+
+    def leave(self, own: Connection | None, other: Connection, cluster: Cluster, host: str) -> None:
+        pass
+
+    def wait_for_server(self, connection: Connection, address: IPv4Address) -> None:
+        pass
 
     def findings(self, cluster: Cluster) -> Iterator[Finding]:
         """TLS files that are of no use. Of each host that sees no endpoint it can use; of the others a warning for each endpoint that it can't."""

@@ -13,10 +13,17 @@ _PATIENCE = 60.0  # seconds; an election takes 2 to 10 s on slow machines
 
 
 def until_leader(
-    look: Callable[[list[str]], str], *, title: str, host: str, cure: str, errors: tuple[type[Exception], ...] = ()
+    look: Callable[[list[str]], str],
+    *,
+    title: str,
+    host: str,
+    cure: str,
+    errors: tuple[type[Exception], ...] = (),
+    what: str = "no leader",
 ) -> str:
     """What `look` answers as soon as it is not "": the leader. It notes what it sees in the list that it is given.
 
+    what: what TITLE has while there is none.
     errors: what it may raise beside the transport's while there is no answer. Raises StoreError after a minute.
     """
     import tenacity
@@ -38,7 +45,7 @@ def until_leader(
     except tenacity.RetryError as error:
         last = error.last_attempt.exception()
         raise StoreError(
-            f"{title} has no leader after {_PATIENCE:.0f} s",
+            f"{title} has {what} after {_PATIENCE:.0f} s",
             host=host,
             answer="\n".join(seen) if last is None else f"{type(last).__name__}: {last}",
             cure=cure,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from provisioner.inventory import Store
-    from provisioner.stores.base import Cluster
+    from provisioner.stores.base import Cluster, Endpoint
     from provisioner.stores.keys import Keys
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection
@@ -50,7 +50,7 @@ class ZooKeeper:
     title = "ZooKeeper"
     package = "zookeeper"
     program = "/usr/share/zookeeper/bin/zkServer.sh"
-    grows = False
+    grows = shrinks = False
     ports = firewall.with_store(tcp=(PORT, LEADER_PORT, ELECTION_PORT))
     sought = Sought(
         driver="zookeeper",
@@ -147,6 +147,20 @@ class ZooKeeper:
 
     def leaving(self) -> str:
         return "build the store anew with other servers when no container needs its networks"
+
+    asks_attached: tuple[str, ...] = ()  # no four-letter word tells them
+
+    def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
+        return ()
+
+    def knows(self, facts: Facts, host: str, address: IPv4Address) -> str:
+        return ""  # it never learns of others
+
+    def leave(self, own: Connection | None, other: Connection, cluster: Cluster, host: str) -> None:
+        pass
+
+    def wait_for_server(self, connection: Connection, address: IPv4Address) -> None:
+        pass
 
     def findings(self, cluster: Cluster) -> Iterator[Finding]:
         live = {name: cluster.facts[name] for name in cluster.live}

@@ -38,6 +38,10 @@ class Run:
     def state(self, step: str, host: str) -> str:
         return str(self.outcome(step, host)["state"])
 
+    def drifts(self, step: str) -> list[str]:
+        """What differs in a step, on all hosts."""
+        return [d["what"] for o in self.report["outcomes"] if o["step"] == step for d in o["drifts"]]
+
     @property
     def proven(self) -> bool:
         proofs = self.report["proofs"]
@@ -88,7 +92,7 @@ class Cluster:
         )
 
     def run(self, command: str, *options: str, timeout: float = 240) -> Run:
-        argv = [sys.executable, "-m", "provisioner", command, str(self.inventory), "--json", *options]
+        argv = [sys.executable, "-m", "provisioner", *command.split(), str(self.inventory), "--json", *options]
         return self._ended(self.popen(argv), timeout)
 
     def killed(self, after: int, when: str = "answered") -> Run:

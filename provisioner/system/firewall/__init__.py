@@ -45,6 +45,7 @@ __all__ = [
     "Rules",
     "iptables",
     "other_managers",
+    "ours",
     "plan",
     "with_store",
 ]
@@ -157,6 +158,14 @@ def plan(facts: Facts, peers: Sequence[IPv4Address], ports: Ports) -> Plan:
         own, gate = nftables.own(peers, ports), nftables.gate(peers, ports)
         rules.append(Rules("nftables", found.nft.found(), nftables.wanted(peers, gates, ports)))
     return Plan(tuple(rules), v4, v6, own, gate, tuple(each.label for each in gates), _loaders(found.says))
+
+
+def ours(facts: Facts, ports: Ports) -> tuple[str, ...]:
+    """The backends that have rules of ours on this host."""
+    found = _found(facts, ports)
+    nft = found.nft.ours or any(nftables.JUMP in gate.rules for gate in found.nft.gates)
+    there = {"iptables": found.v4.ours, "ip6tables": found.v6.ours, "nftables": nft}
+    return tuple(name for name, is_there in there.items() if is_there)
 
 
 def _loaders(says: frozenset[str]) -> tuple[str, ...]:

@@ -1,0 +1,313 @@
+"""One host is taken out of a cluster that goes on without it.
+
+    look -> a server more, where one leaves -> the host lets go -> the store and the networks let go of it -> up, for the rest
+
+All but the last is what steps/leaving.py has; the last is the one loop over the inventory without the host, so what closes
+the firewalls to it is what opened them. What is left to do is seen from the hosts: interrupted, it is run again.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import tenacity
+
+from provisioner import preflight, stores
+from provisioner.controlplane import Site, resolve
+from provisioner.converge import outcome
+from provisioner.engine import Run
+from provisioner.errors import ProvisionerError
+from provisioner.inventory.mentions import lines_about
+from provisioner.model import Finding, Severity, State
+from provisioner.preflight import machine
+from provisioner.steps.leaving import Drain, Endpoints, Leave, LeaveEngine, Members, attached
+from provisioner.stores.base import literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from ipaddress import IPv4Address
+
+    from provisioner.inventory import Inventory
+    from provisioner.model import Outcome, Report
+    from provisioner.steps.base import Step
+
+_CONTAINERS = "containers /var/run/docker.sock /containers/json?all=1"
+_SILENT = 40.0  # seconds in which the others notice that a host's power was cut
+_LAST_OF_PROMOTION = "store"  # the last step that a new server needs
+
+
+@dataclass
+class Removal(Run):
+    """A run over the inventory without the host. `inventory` is given with it, where it is still named there.
+
+    host: its name in the inventory or in the store, or its address. drain: whether its containers may be taken off the
+    cluster's networks. Raises ProvisionerError where there is nothing to take it from.
+    """
+
+    host: str = ""
+    drain: bool = False
+    whole: Inventory = field(init=False)
+    leaver: Site = field(init=False)  # all of the cluster; live is the host alone, if it answers
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.session.requests += (_CONTAINERS, *stores.of(self.inventory.store).asks_attached)
+        self.whole = self.inventory
+        by_address = (name for name, entry in self.whole.hosts.items() if entry.address == self.host)
+        self.host = next(by_address, self.host)
+        self.inventory = self.whole.without(self.host)
+        if not self.inventory.hosts:
+            what = f"{self.host} is the only host of {self.whole.path}: there is no cluster to take it out of"
+            raise ProvisionerError(what, cure="docs/hosts.md tells how to take away by hand what is on it")
+        if self.host in (self.inventory.store.servers or ()):
+            cure = "name another server in its place there, and run again: the store is never left with half of its servers"
+            raise ProvisionerError(f"store.servers of {self.whole.path} names {self.host}", cure=cure)
+
+    # -- what is there ---------------------------------------------------------------------------------------------
+
+    def read(self) -> None:
+        """Connects to the cluster and to the host, wherever that is known from, and reads all that a removal needs."""
+        self.session.connect()
+        facts = self.session.read(self.session.connections)
+        staying, findings = resolve(self.inventory, {n: f for n, f in facts.items() if n != self.host})
+        if self.host not in self.whole.hosts and (address := self._remembered(staying)):
+            self.whole = self.session.inventory = self.whole.with_host(self.host, str(address))
+            self.session.connect([self.host])
+            facts |= self.session.read({self.host} & set(self.session.connections))
+        whole, _ = resolve(self.whole, facts)
+        self.leaver = replace(whole, live=tuple({self.host} & set(facts)))
+        self.site = replace(staying, leaving=self.leaver.advertise.get(self.host))
+        self.findings = findings
+
+    def _remembered(self, site: Site) -> IPv4Address | None:
+        """The address of a host that the inventory does not name, and its name as the store has it."""
+        remembered = site.plane.remembered(site.inventory, site.facts)
+        address = literal(self.host)
+        if address:
+            self.host = next((name for name, known in remembered.items() if known == address), self.host)
+        return address or remembered.get(self.host)
+
+    @property
+    def lives(self) -> bool:
+        return bool(self.leaver.live)
+
+    def look(self) -> bool:
+        self.read()
+        self._ask()
+        self._await_silence()
+        found = [*preflight.run(self.site), *machine.no_root(self.leaver), *self._findings()]
+        self.findings += [f for f in found if f.severity is Severity.STOP or f.check not in self.ignore]
+        if not self.lives:
+            self.session.lost.pop(self.host, None)
+        return self._drop_unfit()
+
+    def _await_silence(self) -> None:
+        """A host that was just switched off is heard of for some seconds more."""
+        if self.lives or self.host in self.session.refusing or not self._hearing():
+            return
+
+        def again(_: object) -> None:
+            for name, facts in self.session.read(self._hearing(), ("http",), self.site.facts).items():
+                self.site = self.site.known(name, facts)
+
+        tenacity.Retrying(
+            stop=tenacity.stop_after_delay(_SILENT),
+            wait=tenacity.wait_fixed(1.0),
+            retry=tenacity.retry_if_result(bool),
+            after=again,
+            retry_error_callback=lambda _: None,
+        )(self._hearing)
+
+    def _hearing(self) -> list[str]:
+        """The hosts whose engines know that of the host alive."""
+        return [name for name in self.site.live if self.site.leaving in (self.site.facts[name].gossip or ())]
+
+    # -- what stands in the way --------------------------------------------------------------------------------------
+
+    def _findings(self) -> Iterator[Finding]:
+        if self.site.leaving is None:
+            what = f"{self.host} is not in the inventory, and the store knows no host of that name"
+            cure = "see how it is written, or give its address instead"
+            yield Finding("unknown-host", "", what, cure)
+            return
+        yield from self._of_the_host()
+        yield from self._of_the_quorum()
+
+    def _of_the_host(self) -> Iterator[Finding]:
+        if self.lives:
+            on = attached(self.leaver.facts[self.host])
+            if on and not self.drain:
+                told = ", ".join(f"{name} ({', '.join(networks)})" for name, networks in on.items())
+                what = f"containers of {self.host} are on the cluster's networks: {told}"
+                cure = "move or remove them; or take them off the networks, on which they go on running: --drain"
+                yield Finding("containers-attached", "", what, cure)
+            return
+        why = self.session.lost.get(self.host, "no answer").splitlines()[0].removeprefix(f"{self.host}: ")
+        hearing = ", ".join(self._hearing())
+        if hearing or self.host in self.session.refusing:
+            heard = f"its engine is heard by {hearing}" if hearing else "it answers"
+            what = f"{self.host} does not let us in ({why}), but it lives: {heard}"
+            cure = "let us in there; or, if it is given up, switch it off and run again after half a minute"
+            yield Finding("host-lives", "", what, cure)
+            return
+        what = f"it can't be reached ({why}), and is taken for gone: what is on it stays as it is"
+        cure = f"should it come back, run `provisioner remove` again with its address, {self.site.leaving}"
+        yield Finding("host-gone", self.host, what, cure, Severity.WARNING)
+
+    def _of_the_quorum(self) -> Iterator[Finding]:
+        """A majority of the store's servers must live before, and of those that are left afterwards."""
+        servers, address, title = self._servers(), self.site.leaving, self.site.backend.title
+        if address not in servers:
+            yield from self._even(len(servers | {self.site.advertise[name] for name in self._new_servers()}))
+            return
+        if not self.site.backend.shrinks:
+            what = f"{self.host} is a server of {title}, which can't be left by one while it runs"
+            yield Finding("server-leaves", "", what, self.site.backend.leaving())
+            return
+        living = {self.site.advertise[name] for name in self.site.live if name in self.site.advertise}
+        now = len(servers & (living | ({address} if self.lives else set())))
+        new = {self.site.advertise[name] for name in self._new_servers()}
+        after = servers - {address} | (new if self.lives else set())
+        then = len(after & living)
+        if now <= len(servers) // 2:
+            what = f"{title} has no leader: {now} of its {len(servers)} servers live, and {len(servers) // 2 + 1} are needed"
+            yield Finding("no-quorum", "", what, "bring servers back first: none can be taken out without a leader")
+        elif not after:
+            what = f"{self.host} is the only server of {title}, and the networks are in its data"
+            yield Finding("last-server", "", what, "take the networks away first, or keep the host")
+        elif then <= len(after) // 2:
+            what = f"without {self.host} {title} would have {len(after)} servers, of which {then} live; {len(after) // 2 + 1} are needed"
+            yield Finding("no-quorum", "", what, "bring the others back first, and run again")
+        else:
+            yield from self._even(len(after | new))
+
+    def _even(self, count: int) -> Iterator[Finding]:
+        """Of two, or four, servers no more may be lost than of one less."""
+        if count and count % 2 == 0:
+            what = f"{self.site.backend.title} goes on with {count} servers, of which {(count - 1) // 2 or 'none'} may be lost"
+            cure = f"add a host when you can, for {count + 1} servers"
+            yield Finding("even-servers", "", what, cure, Severity.WARNING)
+
+    def _servers(self) -> frozenset[IPv4Address]:
+        """Those that the store counts on, as any living host tells them."""
+        facts = {name: self.site.facts[name] for name in self.site.live}
+        return self.site.backend.peers(facts | {name: self.leaver.facts[name] for name in self.leaver.live})
+
+    def _new_servers(self) -> list[str]:
+        """The hosts that are to become servers."""
+        servers = self._servers()
+        known = [n for n in self.site.servers if n in self.site.live and n in self.site.advertise]
+        new = [n for n in known if self.site.advertise[n] not in servers]
+        return new if servers and self.site.backend.grows else []
+
+    # -- what is done ------------------------------------------------------------------------------------------------
+
+    def _of_host(self) -> Sequence[Step]:
+        return (Drain(), LeaveEngine())
+
+    def _members(self) -> Members:
+        units = self.site.backend.sought.units
+        lives = self.lives and any(self.leaver.facts[self.host].unit(unit).active == "active" for unit in units)
+        return Members(self.host, self._address, lives)
+
+    @property
+    def _address(self) -> IPv4Address:
+        if self.site.leaving is None:
+            raise AssertionError("look() has let a host pass whose address is not known")
+        return self.site.leaving
+
+    def plan(self) -> None:
+        if self.site.leaving is None:
+            return
+        drained = frozenset(attached(self.leaver.facts[self.host]) if self.lives else ())
+        began, of_rest = time.monotonic(), (self._members(), Endpoints(self.host, self._address, drained))
+        for site, steps in ((self.leaver, (*self._of_host(), Leave())), (self.site, of_rest)):
+            for step in steps:
+                self._end(step, [outcome(step, site, name) for name in site.live], began)
+        super().plan()
+
+    def converge(self) -> None:
+        """The host first, then those that stay. Stops where the host, or one that the store needs, fails."""
+        self.errors += self.session.lock((*self.site.live, *self.leaver.live), self.owner)
+        if self.errors:
+            return
+        self._read_again()
+        done = self._promote() and self._on_host(*self._of_host()) and self._on_rest(self._members())
+        done = done and self._on_host(Leave()) and self._on_rest(Endpoints(self.host, self._address))
+        if done:
+            self._read_again()
+            self._on_rest(*self._steps())
+
+    def _read_again(self) -> None:
+        """Another run may have ended meanwhile, and what we did shows in many places."""
+        for name, facts in self.session.read((*self.site.live, *self.leaver.live)).items():
+            if name == self.host:
+                self.leaver = self.leaver.known(name, facts)
+            else:
+                self.site = self.site.known(name, facts)
+        self.site = self.site.without(frozenset(self.session.lost))
+
+    def _on_rest(self, *steps: Step) -> bool:
+        for step in steps:
+            self._converge(step)
+            if not self._may_go_on():
+                return False
+        return True
+
+    def _on_host(self, *steps: Step) -> bool:
+        """The host's own steps: the engine's loop on a site of which it alone is live. True where it does not live at all."""
+        staying, lived = self.site, self.lives
+        for step in steps if lived else ():
+            self.site = self.leaver
+            self._converge(step)
+            self.leaver, self.site = self.site, staying
+            if self.errors or not self.lives:
+                self.errors.append(f"nothing more is done, since {self.host} has failed\n  next:  mend what is said about it, and run again")
+                return False
+        return True
+
+    def _promote(self) -> bool:
+        """Before a server leaves another one joins, while the leaving one is still counted on and let in."""
+        new = self._new_servers() if self.lives and self.site.leaving in self._servers() else []
+        if not new:
+            return True
+        staying, host = self.site, self.host
+        servers = tuple(name for name in self.whole.hosts if name in {*staying.servers, host})
+        self.site = replace(self.leaver, facts={**self.leaver.facts, **staying.facts}, servers=servers, live=staying.live)
+        steps = self._steps()
+        last = next(at for at, step in enumerate(steps) if step.name == _LAST_OF_PROMOTION)
+        done = self._on_rest(*steps[: last + 1])
+        self.site = replace(staying, facts=self.site.facts, live=self.site.live)
+        if not done:
+            return False
+        try:
+            for name in new:
+                self.site.backend.wait_for_server(self.session.connections[self.host], self.site.advertise[name])
+        except ProvisionerError as error:
+            self.errors.append(str(error))
+        return not self.errors
+
+    # -- what is told ------------------------------------------------------------------------------------------------
+
+    def report(self, command: str, *, drift_code: int = 1) -> Report:
+        self.outcomes = _merged(self.outcomes)
+        told = super().report(command, drift_code=drift_code)
+        if not told.exit_code and (where := lines_about(self.whole.path, self.host)):
+            what = f"{self.whole.path} still names it: {', '.join(where)}"
+            cure = "take that out of the file: the next `provisioner up` would add the host again"
+            told = replace(told, findings=(*told.findings, Finding("still-named", self.host, what, cure, Severity.WARNING)))
+        return replace(told, hosts=tuple(self.whole.hosts), removed=self.host)
+
+
+def _merged(outcomes: list[Outcome]) -> list[Outcome]:
+    """One for each step and host: a step that ran twice tells what it did first, unless it ended otherwise."""
+    merged: dict[tuple[str, str], Outcome] = {}
+    for now in outcomes:
+        before = merged.get((now.step, now.host))
+        again = before and before.state is State.CONVERGED and now.state in {State.SETTLED, State.CONVERGED}
+        merged[now.step, now.host] = replace(before, drifts=(*before.drifts, *now.drifts)) if before and again else now
+    return list(merged.values())
+
+

@@ -1,0 +1,101 @@
+"""Hosts leave a cluster that goes on without them: alive with containers, or gone with their endpoints left behind."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.cluster import PROBE_IMAGE, Cluster
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.lab
+
+# What a host has that could be ours; only data and daemon.json are kept, as .bak.
+TRACES = (
+    "find /etc -path '*provisioner*' -o -path '/etc/consul.d/*' -o -name daemon.json; ls -A /etc/systemd/system/docker.service.d;"
+    "iptables-save | grep PROVISIONER; ip6tables-save | grep PROVISIONER; systemctl list-unit-files --state=enabled | grep -e consul -e etcd -e provisioner;"
+    "systemctl is-active consul etcd | grep -x active; ss -Hlntu | grep -e :7946 -e :8300 -e :8301 -e :2379 -e :2380; docker network ls -q --filter driver=overlay"
+)
+
+
+def test_a_server_with_containers_then_one_that_is_gone(make_lab, tmp_path: Path):
+    cluster = Cluster(make_lab(hosts=4), tmp_path)
+    fresh = traces(cluster, "node1")
+    cluster.up()
+    cluster.box("node1", "plain")
+    cluster.box("node1", "web", "demo")
+    before = cluster.started("node1", "plain"), cluster.started("node1", "web")
+
+    refused = cluster.run("remove node1")
+    assert refused.code == 1
+    assert [f["check"] for f in refused.report["findings"]] == ["containers-attached"]
+    assert "web (demo)" in refused.err
+    planned = cluster.run("remove node1", "--plan", "--drain")
+    assert (planned.code, planned.report["command"], planned.report["removed"]) == (2, "plan", "node1")
+    for step in ("drain", "leave-engine", "leave", "members", "firewall", "store"):
+        assert planned.drifts(step), step
+    assert refused.report["writes"] == planned.report["writes"] == 0
+
+    removed = cluster.run("remove node1", "--drain")
+    assert removed.code == 0, removed.err
+    assert removed.proven
+    assert "node1 is removed; proven: 3 hosts" in removed.report["verdict"]
+    assert [f["check"] for f in removed.report["findings"]] == ["still-named"]
+    assert voters(cluster, "node2") == {"node2", "node3", "node4"}, "another has become a server in its place"
+    assert (cluster.started("node1", "plain"), cluster.started("node1", "web")) == before, "its containers have run on"
+    assert traces(cluster, "node1") == fresh
+    assert cluster.engine("node1", "LiveRestoreEnabled") == "false"
+    assert cluster.sh("node1", "ls -d /var/lib/consul.*.bak/raft /etc/docker/daemon.json.*.bak | wc -l") == "2"
+    for host in ("node2", "node3", "node4"):
+        assert "192.168.56.11" not in cluster.sh(host, "iptables-save | grep PROVISIONER-PEERS")
+
+    # Its power is cut: its containers' names and addresses stay behind in the store.
+    cluster.hosts = ("node2", "node3", "node4")
+    cluster.box("node4", "mine", "demo", "--ip 10.99.0.77")
+    cluster.lab.stop("node4")
+    cluster.ssh = ", connect_timeout: 3"
+    cluster.box("node2", "other")
+    again = cluster.sh("node2", f"docker run -d --name mine --network demo --ip 10.99.0.77 {PROBE_IMAGE} true 2>&1", check=False)
+    assert "already" in again, "the name is taken, which also leaves a container of that name on node2"
+    gone = cluster.run("remove node4")
+    assert gone.code == 0, gone.err
+    assert gone.proven
+    assert sorted(f["check"] for f in gone.report["findings"]) == ["even-servers", "host-gone", "still-named"]
+    assert gone.state("endpoints", "node3") == "converged", "by a host that has no container of that name"
+    assert voters(cluster, "node2") == {"node2", "node3"}
+    cluster.sh("node2", "docker rm -f mine")
+    cluster.box("node2", "mine", "demo", "--ip 10.99.0.77")
+
+    # A host that was removed is as any other: it can come back.
+    cluster.hosts = ("node1", "node2", "node3")
+    cluster.up()
+    cluster.hosts = ("node1", "node2")
+    last = cluster.run("remove node9")
+    assert last.code == 1
+    assert [f["check"] for f in last.report["findings"] if f["severity"] == "stop"] == ["unknown-host"]
+
+
+def traces(cluster: Cluster, host: str) -> str:
+    return cluster.sh(host, f"({TRACES}) 2>/dev/null", check=False)
+
+
+def voters(cluster: Cluster, host: str) -> set[str]:
+    told = cluster.sh(host, "consul operator raft list-peers")
+    return {line.split()[0] for line in told.splitlines()[1:] if line.split()[4] == "true"}
+
+
+def test_a_member_of_etcd(make_lab, tmp_path: Path):
+    cluster = Cluster(make_lab(hosts=3), tmp_path, store="{kind: etcd}")
+    fresh = traces(cluster, "node1")
+    cluster.up()
+    removed = cluster.run("remove node1")
+    assert removed.code == 0, removed.err
+    assert removed.proven
+    members = cluster.sh("node2", "curl -s localhost:2379/v2/members")
+    assert {m["name"] for m in json.loads(members)["members"]} == {"node2", "node3"}
+    assert traces(cluster, "node1") == fresh
+    assert cluster.sh("node1", "ls -d /var/lib/etcd/provisioner.*.bak/member | wc -l") == "1"

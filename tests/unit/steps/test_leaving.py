@@ -1,0 +1,204 @@
+"""The steps of a removal: on hosts as captured, half-done, settled (no drift), and what they must not do."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shlex
+from ipaddress import IPv4Address
+
+import pytest
+from captured import capture, with_file, with_http, with_info, with_raw, with_unit
+
+from provisioner import stores
+from provisioner.controlplane import resolve
+from provisioner.errors import StepFailed
+from provisioner.steps.leaving import Drain, Endpoints, Leave, LeaveEngine, Members
+from provisioner.system import firewall, gossip
+from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN
+
+NODE1, NODE2, NODE3 = (capture(f"settled-node{n}") for n in (1, 2, 3))
+ADDRESS3 = IPv4Address("192.168.56.13")
+NETWORK = NODE1.networks["demo"]["Id"]
+
+
+def differs(step, site, host="node3"):
+    return [d.what for d in step.drift(site, host)]
+
+
+def container(name, *networks, **more):
+    return {"Id": name * 3, "Names": [f"/{name}"], "NetworkSettings": {"Networks": {n: {} for n in networks}}, **more}
+
+
+def without(facts, *paths):
+    for path in paths:
+        facts = with_file(facts, path, "")
+    return facts
+
+
+class TestDrain:
+    def test_containers_on_the_cluster_s_networks_and_no_others(self, site):
+        containers = [container("web", "demo", "bridge"), container("plain", "bridge"), container("off", "demo")]
+        containers[0]["Names"] = ["/friend/web", "/web"]  # a link gives it another name
+        found = site(node3=with_http(NODE3, "containers", containers))
+        assert differs(Drain(), found) == ["container off", "container web"]
+        script = Drain().work(found, "node3", ()).script
+        assert "docker network disconnect demo web ||" in script
+        assert "plain" not in script
+
+    def test_settled(self, site):
+        assert differs(Drain(), site()) == []
+        assert differs(Drain(), site(node3=with_http(NODE3, "containers", [container("plain", "bridge")]))) == []
+
+    def test_a_name_can_t_leave_its_quotes(self, site):
+        found = site(node3=with_http(NODE3, "containers", [container("a'; reboot '", "demo")]))
+        assert shlex.quote("a'; reboot '") in Drain().work(found, "node3", ()).script
+
+
+class TestLeaveEngine:
+    CLEAN = without(with_unit(NODE3, gossip.UNIT, UnitFileState="disabled"), DAEMON_JSON, ENGINE_DROPIN, *gossip.FILES)
+
+    def test_everything_of_ours(self, site):
+        assert differs(LeaveEngine(), site()) == [
+            DAEMON_JSON, gossip.PROGRAM, ENGINE_DROPIN, gossip.UNIT_FILE, f"{gossip.UNIT} at boot", "the running engine's store"
+        ]  # fmt: skip
+
+    def test_settled(self, site):
+        assert differs(LeaveEngine(), site(node3=with_info(self.CLEAN, ClusterStore="", ClusterAdvertise=""))) == []
+
+    def test_an_engine_that_still_runs_with_the_store_is_restarted_and_nothing_is_written_for_good(self, site):
+        found = site(node3=self.CLEAN)
+        assert differs(LeaveEngine(), found) == ["the running engine's store"]
+        assert self.words(found)["write"] == "no"
+        assert self.words(found)["restart"] == "yes"
+
+    def test_other_keys_stay_and_the_store_s_options_go(self, site):
+        settings = json.loads(NODE3.files[DAEMON_JSON])
+        text = json.dumps({"debug": True, **settings, "cluster-store-opts": {"kv.path": "a"}, "dns": ["192.0.2.1"]})
+        found = site(node3=with_file(NODE3, DAEMON_JSON, text))
+        reload, restart, back, last = self.texts(found)
+        assert last == {"debug": True, "dns": ["192.0.2.1"]}
+        assert restart == {**last, "live-restore": True}
+        assert back == {**last, "live-restore": False}
+        # A reload that changes the store's settings can block the engine: they are those that it runs with.
+        assert reload == {**restart, **settings, "cluster-store-opts": {"kv.path": "a"}}
+
+    def test_live_restore_is_left_alone_where_it_is_on(self, site):
+        assert self.words(site())["stays"] == "no"
+        assert self.words(site(node3=with_info(NODE3, LiveRestoreEnabled=True)))["stays"] == "yes"
+        assert self.words(site(node3=with_unit(NODE3, "docker.service", ExecStart="dockerd --live-restore")))["stays"] == "yes"
+
+    def test_a_broken_file_is_not_touched(self, site):
+        with pytest.raises(StepFailed, match="not valid JSON"):
+            LeaveEngine().drift(site(node3=with_file(NODE3, DAEMON_JSON, "{")), "node3")
+
+    def words(self, site):
+        """What the script decides by."""
+        script = LeaveEngine().work(site, "node3", ()).script
+        found = {"write": "[ %s = no ] || keep", "restart": "if [ %s = yes ]", "stays": "if [ %s = no ]"}
+        return {
+            name: next(word for word in ("yes", "no") if form % word in script) for name, form in found.items()
+        }
+
+    def texts(self, site):
+        """The files that its script writes, one after the other."""
+        script = LeaveEngine().work(site, "node3", ()).script
+        reload, restart, at_once, back, last = re.findall(r"write '?([A-Za-z0-9+/=]{20,})'?$", script, re.MULTILINE)
+        assert at_once == last
+        return [json.loads(base64.b64decode(text)) for text in (reload, restart, back, last)]
+
+
+class TestMembers:
+    def step(self, *, lives=True):
+        return Members("node3", ADDRESS3, lives)
+
+    def test_one_host_speaks_for_all(self, site):
+        found = site()
+        assert [differs(self.step(), found, host) for host in ("node1", "node2")] == [["Consul on node3"], []]
+        assert [d.found for d in self.step().drift(found, "node1")] == ["a server"]
+
+    @pytest.mark.parametrize(("status", "known"), [(1, "alive"), (2, "leaving"), (3, ""), (4, "failed")])
+    def test_what_consul_says_of_a_member(self, site, status, known):
+        members = [{**m, "Status": status if m["Name"] == "node3" else 1} for m in NODE1.http("members").body]
+        peers = ["192.168.56.11:8300"]
+        node1 = with_http(with_http(NODE1, "members", members), "peers", peers)
+        assert [d.found for d in self.step().drift(site(node1=node1), "node1")] == ([known] if known else [])
+
+    def test_etcd(self, inventory):
+        facts = {f"node{n}": capture(f"etcd-node{n}") for n in (1, 2, 3)}
+        found, _ = resolve(inventory(kind="etcd"), facts)
+        assert differs(self.step(), found, "node1") == ["etcd on node3"]
+        body = facts["node1"].http("members").body
+        left = {"members": [m for m in body["members"] if m["name"] != "node3"]}
+        assert differs(self.step(), found.known("node1", with_http(facts["node1"], "members", left)), "node1") == []
+
+    def test_nobody_writes_a_script_for_it(self, site):
+        assert self.step().work(site(), "node1", ()) is None
+
+
+class TestLeave:
+    def test_everything_of_ours(self, site):
+        found = differs(Leave(), site())
+        assert found[:3] == ["consul.service", "consul.service at boot", "/var/lib/consul"]
+        assert {firewall.SCRIPT, firewall.UNIT_FILE, "/etc/consul.d/provisioner.json", "rules of iptables"} <= set(found)
+
+    def test_the_store_s_configuration_goes_last(self, site):
+        found = site()
+        lines = Leave().work(found, "node3", ()).script.splitlines()
+        (removed,) = [line for line in lines if line.startswith("rm -f")]
+        assert removed.split()[-1] == "/etc/consul.d/provisioner.json"
+
+    def test_a_store_of_others_is_left_alone(self, site):
+        """Its units run, and no file of ours is there: nothing is stopped or moved."""
+        sought = stores.of(site().inventory.store).sought
+        facts = without(NODE3, *sought.files, *firewall.FILES)
+        facts = with_unit(with_raw(facts, iptables="", ip6tables="", nftables=""), firewall.UNIT, UnitFileState="disabled")
+        found = site(node3=facts)
+        assert differs(Leave(), found) == []
+        script = Leave().work(found, "node3", ()).script
+        assert "consul" not in script.replace("provisioner", "")
+
+    def test_no_contents_are_shown(self, site):
+        assert not [d for d in Leave().drift(site(), "node3") if "{" in d.found or d.is_file]
+
+
+def record(name, host, network=NETWORK):
+    value = json.dumps({"name": name, "locator": host, "id": "e1"})
+    key = f"docker/network/v1.0/endpoint/{network}/e1/"
+    return {"Key": key, "Value": base64.b64encode(value.encode()).decode()}
+
+
+class TestEndpoints:
+    STEP = Endpoints("node3", ADDRESS3)
+    STALE = (record("web", "192.168.56.13"), record("mine", "192.168.56.12"))
+
+    def site(self, site, records=STALE, **containers):
+        both = {}
+        for name, facts in (("node1", NODE1), ("node2", NODE2)):
+            both[name] = with_http(with_http(facts, "endpoints", list(records)), "containers", containers.get(name, []))
+        return site(**both).without(frozenset({"node3"}))
+
+    def test_only_those_of_the_host(self, site):
+        found = self.site(site)
+        assert [differs(self.STEP, found, host) for host in ("node1", "node2")] == [["web on demo"], []]
+        script = self.STEP.work(found, "node1", ()).script
+        assert f"docker network disconnect -f {NETWORK} web" in script
+        assert "mine" not in script
+
+    def test_not_by_a_host_that_has_a_container_of_that_name(self, site):
+        found = self.site(site, node1=[container("web", "demo")])
+        assert [differs(self.STEP, found, host) for host in ("node1", "node2")] == [[], ["web on demo"]]
+
+    def test_where_every_host_has_one_it_is_told(self, site):
+        found = self.site(site, node1=[container("web")], node2=[container("web")])
+        assert [differs(self.STEP, found, host) for host in ("node1", "node2")] == [["web on demo"], []]
+
+    def test_settled(self, site):
+        assert differs(self.STEP, self.site(site, records=self.STALE[1:]), "node1") == []
+        assert differs(self.STEP, self.site(site, records=[record("web", "192.168.56.13", "abc")]), "node1") == []
+        assert differs(self.STEP, site(), "node1") == [], "nobody was asked"
+
+    def test_those_that_are_drained_first(self, site):
+        step = Endpoints("node3", ADDRESS3, frozenset({"web"}))
+        assert differs(step, self.site(site), "node1") == []

@@ -1,0 +1,142 @@
+"""What stands in the way of a removal, and what it counts on: the store's majority before and afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from captured import capture, with_file, with_http
+
+from provisioner.controlplane import resolve
+from provisioner.errors import ProvisionerError
+from provisioner.model import Drift, Outcome, Severity, State
+from provisioner.removal import Removal, _merged
+from provisioner.stores.consul import JSON
+
+
+class Quiet:
+    def event(self, event):
+        pass
+
+
+def removal(inventory, facts, host="node3", **words):
+    """As it is after reading: `facts` of the hosts that answered."""
+    made = Removal(inventory, Quiet(), host=host, **words)
+    staying, _ = resolve(made.inventory, {name: f for name, f in facts.items() if name != made.host})
+    whole, _ = resolve(made.whole, facts)
+    made.leaver = whole.without(frozenset(set(whole.live) - {made.host}))
+    made.site = replace(staying, leaving=whole.advertise.get(made.host))
+    return made
+
+
+def told(made):
+    return [(f.check, f.severity.value) for f in made._findings()]
+
+
+def consul(*answering, peers=3, hear=()):
+    """Hosts that answer; `peers`: how many servers there are, node1 and following."""
+    servers = [f"192.168.56.1{n}:8300" for n in range(1, peers + 1)]
+    found = {}
+    for n in answering:
+        facts = capture("settled-node3")
+        raw = {key: text.replace("node3", f"node{n}").replace("192.168.56.13", f"192.168.56.1{n}") for key, text in facts.raw.items()}
+        raw["gossip"] = capture("settled-node1").raw["gossip"] if n in hear else ""
+        facts = with_http(replace(facts, raw=raw), "peers", servers)
+        config = facts.files[JSON].replace('"server": true', f'"server": {str(n <= peers).lower()}')
+        found[f"node{n}"] = with_file(facts, JSON, config)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("hosts", "answering", "peers", "expected"),
+    [  # the last one leaves; `answering`: those that live, of the hosts of which the first `peers` are servers
+        (3, (1, 2, 3), 3, [("even-servers", "warning")]),
+        (3, (1, 2, 3), 2, [("even-servers", "warning")]),  # a client, of two servers
+        (3, (1, 2, 3), 1, []),
+        (3, (1, 2), 3, [("host-gone", "warning"), ("even-servers", "warning")]),
+        (3, (1, 3), 3, [("no-quorum", "stop")]),  # two would be left, and one of them lives
+        (3, (1,), 3, [("host-gone", "warning"), ("no-quorum", "stop")]),
+        (2, (1, 2), 2, []),
+        (2, (1,), 2, [("host-gone", "warning"), ("no-quorum", "stop")]),
+    ],
+)
+def test_the_majority(inventory, hosts, answering, peers, expected):
+    assert told(removal(inventory(hosts), consul(*answering, peers=peers), f"node{hosts}")) == expected
+
+
+@pytest.mark.parametrize(
+    ("hosts", "answering", "peers", "expected"),
+    [  # the first one leaves
+        (2, (2,), 1, [("host-gone", "warning"), ("no-quorum", "stop")]),
+        (2, (1, 2), 1, []),  # the other becomes the server first
+        (4, (1, 2, 3, 4), 3, []),  # the fourth becomes the third server
+    ],
+)
+def test_another_becomes_a_server(inventory, hosts, answering, peers, expected):
+    assert told(removal(inventory(hosts), consul(*answering, peers=peers), "node1")) == expected
+
+
+def test_the_numbers_are_told(inventory):
+    finding = next(f for f in removal(inventory(3), consul(1, 3))._findings() if f.severity is Severity.STOP)
+    assert finding.what == "without node3 Consul would have 2 servers, of which 1 live; 2 are needed"
+
+
+def test_etcd_can_t_be_left_by_its_last_server_and_zookeeper_by_none(inventory):
+    facts = {"node1": capture("etcd-node1"), "node2": capture("settled-node2")}
+    body = facts["node1"].http("members").body
+    alone = {"members": [member for member in body["members"] if member["name"] == "node1"]}
+    facts["node1"] = with_http(facts["node1"], "members", alone)
+    assert told(removal(inventory(2, kind="etcd"), facts, "node1")) == [("last-server", "stop")]
+    zookeeper = {f"node{n}": capture(f"zookeeper-node{n}") for n in (1, 2, 3)}
+    assert told(removal(inventory(3, kind="zookeeper"), zookeeper, "node2")) == [("server-leaves", "stop")]
+
+
+def test_containers_on_the_networks_need_a_word(inventory):
+    facts = consul(1, 2, 3)
+    web = {"Id": "1", "Names": ["/web"], "NetworkSettings": {"Networks": {"demo": {}}}}
+    facts["node3"] = with_http(facts["node3"], "containers", [web])
+    assert told(removal(inventory(3), facts))[0] == ("containers-attached", "stop")
+    assert ("containers-attached", "stop") not in told(removal(inventory(3), facts, drain=True))
+
+
+def test_a_host_that_others_hear_is_not_taken_for_gone(inventory):
+    assert told(removal(inventory(3), consul(1, 2, hear=(1,))))[0] == ("host-lives", "stop")
+
+
+def test_a_host_that_answers_and_lets_nobody_in_is_not_gone_either(inventory):
+    made = removal(inventory(3), consul(1, 2))
+    made.session.lost["node3"] = "node3: it refuses the key\n  tried: a key"
+    made.session.refusing.add("node3")
+    finding = next(iter(made._findings()))
+    assert finding.check == "host-lives"
+    assert finding.what == "node3 does not let us in (it refuses the key), but it lives: it answers"
+
+
+def test_a_host_that_nobody_knows(inventory):
+    assert told(removal(inventory(3), consul(1, 2, 3), "node9")) == [("unknown-host", "stop")]
+
+
+def test_an_address_of_the_inventory_is_its_host(inventory):
+    assert removal(inventory(3), consul(1, 2, 3), "192.168.56.12").host == "node2"
+
+
+def test_what_the_inventory_alone_forbids(inventory):
+    with pytest.raises(ProvisionerError, match="the only host"):
+        Removal(inventory(1), Quiet(), host="node1")
+    with pytest.raises(ProvisionerError, match=r"store\.servers of .* names node1"):
+        Removal(inventory(3, store=", servers: [node1]"), Quiet(), host="node1")
+
+
+def test_a_new_server_counts(inventory):
+    made = removal(inventory(4), consul(1, 2, 3, 4), "node1")
+    assert made._new_servers() == ["node4"]
+    assert made.site.servers == ("node2", "node3", "node4")
+
+
+def test_a_step_that_ran_twice_is_told_once():
+    first = Outcome("node1", "store", State.CONVERGED, (Drift("a"),))
+    second = Outcome("node1", "store", State.SETTLED)
+    other = Outcome("node1", "daemon", State.SETTLED)
+    assert _merged([first, other, second]) == [first, other]
+    failed = Outcome("node1", "store", State.FAILED, error="no")
+    assert _merged([first, failed]) == [failed]
