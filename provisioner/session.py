@@ -13,7 +13,7 @@ from provisioner.inventory.network_values import MODES_OF
 from provisioner.model import HostChanged, Outcome, PhaseBegan, PhaseEnded, State
 from provisioner.parallel import each
 from provisioner.system import facts as system_facts
-from provisioner.system import reading
+from provisioner.system import plugins, reading
 from provisioner.transport import connect_all
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Session:
 
     def script(self, only: tuple[str, ...]) -> str:
         """What reads these sections of the facts."""
-        return reading.script(controlplane.sought(self.inventory), only, self.requests, self._devices)
+        return reading.script(controlplane.sought(self.inventory), only, self.requests, self._devices, plugins.files(self.inventory))
 
     @property
     def _devices(self) -> list[str]:

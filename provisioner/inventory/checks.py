@@ -10,7 +10,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
-from provisioner.inventory import network_checks, values
+from provisioner.inventory import network_checks, plugins, values
 from provisioner.inventory.problems import Location, code, nearest, shown
 from provisioner.inventory.raw import dots as _dots
 from provisioner.inventory.raw import entries as _entries
@@ -38,6 +38,7 @@ def check(document: Document) -> None:
     _addresses(document, hosts)
     _advertised(document, hosts)
     network_checks.check(document)
+    plugins.check(document)
     _servers(document)
     asked = _part(document, "dns")
     if asked.get("check") is not None and asked.get("servers") is None:
@@ -57,6 +58,18 @@ def check_files(document: Document, folder: Path) -> None:
             document.refuse(location, f"{_dots(location)}: {word} {fault}")
         elif location in keys and path.suffix == ".pub":
             document.refuse(location, f"{_dots(location)}: {word} is the public key; name the private one")
+    _check_archives(document, folder)
+
+
+def _check_archives(document: Document, folder: Path) -> None:
+    for name, entry in _entries(document, "plugins").items():
+        path = _sound(lambda value: values.resolved(value, folder), entry.get("archive"))
+        if path is None:
+            continue
+        location = ("plugins", name, "archive")
+        fault = unusable(path) or plugins.unfit(path, _sound(plugins.grant, entry.get("grant")) or ())
+        if fault:
+            document.refuse(location, f"{_dots(location)}: {document.told(location, shown(str(path), _LONGEST_PATH))} {fault}")
 
 
 def unusable(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from provisioner.inventory import dns, network_values, values
+from provisioner.inventory import dns, network_values, plugins, values
 
 
 def _string(pattern: re.Pattern[str], longest: int = 0) -> WithJsonSchema:
@@ -107,6 +107,32 @@ DnsOptions = Annotated[
     PlainValidator(dns.options),
     WithJsonSchema({"type": "array", "items": {"type": "string"}, "uniqueItems": True, "minItems": 1}),
 ]
+PluginName = Annotated[
+    str,
+    PlainValidator(
+        values.matching(
+            plugins.NAME,
+            "a plugin's name has letters, digits, `_`, `.` and `-`, begins with a letter or digit, and has at most 63 characters",
+        )
+    ),
+    _string(plugins.NAME),
+]
+PluginAddress = Annotated[str, PlainValidator(plugins.address), WithJsonSchema({"type": "string", "pattern": "^(unix|tcp)://"})]
+PluginImage = Annotated[
+    str, PlainValidator(values.matching(plugins.REFERENCE, "a reference is `NAME:TAG`, in front of it a registry")), _string(plugins.REFERENCE)
+]
+HostPath = Annotated[str, PlainValidator(plugins.host_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
+Grant = Annotated[
+    tuple[str, ...],
+    PlainValidator(plugins.grant),
+    WithJsonSchema({"anyOf": [{"const": plugins.ALL}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]
+SettingKey = Annotated[
+    str,
+    PlainValidator(values.matching(plugins.SETTING, "a setting's name has letters, digits and `_`")),
+    _string(plugins.SETTING),
+]
+SettingValue = Annotated[str, PlainValidator(plugins.setting), WithJsonSchema({"type": "string", "maxLength": 1000})]
 DnsName = Annotated[str, PlainValidator(dns.domain), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 253})]
 Endpoints = Annotated[
     tuple[str, ...],

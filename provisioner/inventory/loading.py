@@ -13,11 +13,13 @@ from provisioner.inventory import checks, values
 from provisioner.inventory import document as yaml
 from provisioner.inventory.models import (
     Discovery,
+    Dns,
     Host,
     Inventory,
     InventoryFile,
     Network,
     NetworkEntry,
+    PluginEntry,
     Security,
     Ssh,
     Store,
@@ -37,6 +39,9 @@ _FORMS = {  # how a part is written, for whoever wrote it otherwise
     "networks": "`networks:` and under it one line for each: `demo: {subnet: 10.99.0.0/24}`",
     "ssh": "`ssh: {user: root}`",
     "store": "`store: {kind: consul}`",
+    "dns": "`dns: {servers: [192.0.2.53]}`",
+    "plugins": "`plugins:` and under it one line for each: `overnet: {address: unix:///run/overnet.sock}`",
+    "settings": "`settings: {LEVEL: debug}`",
     "labels": "`labels: {team: red}`",
     "options": "`options: {com.docker.network.bridge.name: br-app}`",
     "aux_addresses": "`aux_addresses: {router: 10.99.0.5}`",
@@ -66,9 +71,11 @@ _SHAPES: dict[str, type[BaseModel]] = {  # what may be written where
     "store.discovery": Discovery,
     "store.tls": Tls,
     "store.security": Security,
+    "dns": Dns,
+    "plugins": PluginEntry,
     "networks": NetworkEntry,
 }
-_PLACES = {"top level": "the top level", "ssh": "`ssh`", "hosts": "a host", "store": "`store`", "store.discovery": "`store.discovery`", "store.tls": "`store.tls`", "store.security": "`store.security`", "networks": "a network"}
+_PLACES = {"top level": "the top level", "ssh": "`ssh`", "hosts": "a host", "store": "`store`", "store.discovery": "`store.discovery`", "store.tls": "`store.tls`", "store.security": "`store.security`", "dns": "`dns`", "plugins": "a plugin", "networks": "a network"}
 _OTHER_WORDS = {  # what other tools call it
     "ip": "address",
     "host": "address",

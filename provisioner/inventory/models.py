@@ -20,8 +20,10 @@ from provisioner.inventory.fields import (
     Either,
     Endpoints,
     FilePath,
+    Grant,
     Heartbeat,
     HostName,
+    HostPath,
     Hosts,
     Ipv4,
     Ipv6,
@@ -34,6 +36,9 @@ from provisioner.inventory.fields import (
     OptionKey,
     OptionValue,
     Parents,
+    PluginAddress,
+    PluginImage,
+    PluginName,
     Port,
     Prefix,
     Ranges,
@@ -41,6 +46,8 @@ from provisioner.inventory.fields import (
     Scope,
     Seconds,
     Servers,
+    SettingKey,
+    SettingValue,
     Sha256,
     Subnet,
     Subnet6,
@@ -254,6 +261,58 @@ class Dns(_Part):
     )
 
 
+class PluginTls(_Part):
+    """How a plugin with a `tcp://` address is reached: files on the hosts."""
+
+    ca: HostPath = Field(description="The authority that has signed the plugin's certificate.")
+    cert: HostPath = Field(description="The engine's own certificate.")
+    key: HostPath = Field(description="The key of that.")
+
+
+class PluginEntry(_Part):
+    """A network plugin of the engines, under the name that networks have as their `driver`.
+
+    With an `address` it runs already, and the engine is told where; with an `image` or an `archive` the engine runs it, and
+    networks name it with its tag: `driver: NAME:latest`.
+    """
+
+    model_config = ConfigDict(title="Plugin")
+
+    address: PluginAddress | None = Field(
+        default=None,
+        description="Where a plugin listens that runs by itself: `unix:///run/NAME.sock` or `tcp://127.0.0.1:8080`. Its spec"
+        " file is written to /etc/docker/plugins.",
+        examples=["unix:///run/overnet/overnet.sock"],
+    )
+    tls: PluginTls | None = Field(default=None, description="How it is reached over `tcp://` with certificates.")
+    image: PluginImage | None = Field(
+        default=None, description="A plugin of a registry that the hosts reach.", examples=["registry.example.net/overnet:1.2"]
+    )
+    archive: FilePath | None = Field(
+        default=None,
+        description="A plugin in a file of this machine: a tar with config.json and rootfs/, as `docker plugin create` takes"
+        " them. A relative path starts at the inventory's folder.",
+        examples=["files/overnet.tar"],
+    )
+    sha256: Sha256 | None = Field(default=None, description="The SHA-256 sum of `archive`, 64 hexadecimal digits.")
+    grant: Grant = Field(
+        default=(),
+        description="What a plugin of an image or archive may do to the host, as Docker asks for it: `network host`, `mount PATH`,"
+        " `device PATH`, `capabilities CAP_NET_ADMIN`, `host ipc namespace`, `host pid namespace`, `allow-all-devices`; or"
+        " `all`, whatever it is. One that asks for more is not installed.",
+        examples=[["network host", "capabilities CAP_NET_ADMIN"]],
+    )
+    settings: Mapping[SettingKey, SettingValue] = Field(
+        default_factory=dict, description="Its settings: texts by name, as `docker plugin set` takes them."
+    )
+    enabled: Truth = Field(default=True, description="Whether the engine runs it.")
+    hosts: Hosts | None = Field(default=None, description="The hosts that have it. Without it every one.")
+
+    def on(self, host: str) -> bool:
+        """Whether this host is to have it."""
+        return self.hosts is None or host in self.hosts
+
+
 class NetworkEntry(_Part):
     """One network of containers, as the file has it.
 
@@ -385,6 +444,7 @@ class InventoryFile(_Part):
     )
     store: Store = Field(description="What the engines find one another through.", examples=[{"kind": "consul"}])
     dns: Dns = Field(default_factory=Dns, description="Which resolvers containers reach through their engine.")
+    plugins: Mapping[PluginName, PluginEntry] = Field(default_factory=dict, description="Network plugins of the engines by name.")
     networks: Mapping[NetworkName, NetworkEntry] = Field(
         description="The networks by name.",
         examples=[{"demo": {"subnet": "10.99.0.0/24"}}],

@@ -9,6 +9,7 @@ from provisioner.steps.firewall import Firewall
 from provisioner.steps.gossip import Gossip
 from provisioner.steps.networks import Networks
 from provisioner.steps.packages import Packages
+from provisioner.steps.plugins import Plugins
 from provisioner.steps.recreate import Recreate
 from provisioner.steps.store import Store
 
@@ -21,6 +22,7 @@ STEPS: tuple[Step, ...] = (
     Store(),  # the store runs where it belongs, and has a leader
     Daemon(),  # daemon.json names the store, and the running engine has joined it
     Gossip(),  # the engines know one another
+    Plugins(),  # the engine knows its plugins, or has them installed and on
     Recreate(),  # networks that a person asked to have made anew are gone
     Networks(),  # one network of each name, the same on every host
 )

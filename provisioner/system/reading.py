@@ -83,6 +83,8 @@ _PORTS = (7946, 4789)  # gossip, VXLAN
 # An engine that is stopped is not asked: its socket is systemd's, which would start it.
 _ENGINE = ("info /var/run/docker.sock /info", "networks /var/run/docker.sock /networks")
 
+_PLUGINS = ("plugins /var/run/docker.sock /plugins",)
+
 _SECTIONS: dict[str, str] = {
     "system": r"""
 s system
@@ -124,20 +126,24 @@ e=$(command -v dockerd) && {
 ALL = tuple(_SECTIONS)
 
 
-def script(store: Sought, only: Iterable[str] = ALL, requests: Iterable[str] = (), kernel: Iterable[str] = ()) -> str:
+def script(
+    store: Sought, only: Iterable[str] = ALL, requests: Iterable[str] = (), kernel: Iterable[str] = (), plugins: Iterable[str] = ()
+) -> str:
     """The program that reads the named sections: of ALL, or only some of it.
 
     requests: more of them, as in Sought. kernel: kinds of devices that it is to be able to make.
+    plugins: the files of the engine's plugins; where there are some, it is asked for those that it manages.
     """
     mark = secrets.token_hex(8)
+    plugins = tuple(plugins)
     words = {
         "PROGRAMS": shlex.join(sorted((*_PROGRAMS, *store.programs))),
-        "FILES": shlex.join((*_FILES, *store.files)),
+        "FILES": shlex.join((*_FILES, *store.files, *plugins)),
         "PORTS": ",".join(map(str, (*_PORTS, *store.ports))),
         "UNITKEYS": _UNIT_KEYS,
         "UNITS": shlex.join((*_UNITS, *store.units)),
         "SETTLED": shlex.quote(store.settled),
-        "ENGINE": shlex.join(_ENGINE),
+        "ENGINE": shlex.join((*_ENGINE, *(_PLUGINS if plugins else ()))),
         "REQUESTS": shlex.join((*store.requests, *requests)),
         "SCHEME": store.scheme,
         "DRIVER": store.driver,

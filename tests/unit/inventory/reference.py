@@ -32,6 +32,8 @@ def tables() -> str:
         ("`store.discovery`", parts["Discovery"]),
         ("`store.security`", parts["Security"]),
         ("`dns`", parts["Dns"]),
+        ("A plugin", parts["PluginEntry"]),
+        ("`plugins.NAME.tls`", parts["PluginTls"]),
         ("A network", parts["NetworkEntry"]),
     ]
     return "\n".join(_table(title, part) for title, part in order)

@@ -1,0 +1,150 @@
+"""What the values of `plugins:` may be, by themselves and together, and what an archive's plugin wants to be allowed."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from typing import TYPE_CHECKING, Any, Final
+
+from provisioner.inventory import raw, values
+from provisioner.inventory.problems import code, nearest, refusal, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from provisioner.inventory.document import Document
+
+NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
+SETTING: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+REFERENCE: Final = re.compile(  # as in docker/distribution's reference, without its longest forms
+    r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+)
+ALL: Final = "all"
+_SOCKET = re.compile(r"unix:///[a-zA-Z0-9_.@/-]{1,100}")
+_TCP = re.compile(r"tcp://([a-zA-Z0-9.-]{1,253}):([0-9]{1,5})")
+_HOST_PATH = re.compile(r"/[a-zA-Z0-9_.@/-]{1,250}")
+_NAMESPACES = ("host ipc namespace", "host pid namespace", "allow-all-devices")  # of these there is nothing to name
+_NAMED = ("network", "mount", "device", "capabilities")
+_SOURCES = ("address", "image", "archive")
+_MANAGED = ("grant", "settings", "enabled", "sha256")
+_LARGEST_CONFIG = 1 << 20  # bytes
+
+
+def address(value: object) -> str:
+    """Where a legacy plugin listens, as its spec file has it."""
+    word = values.text(value)
+    tcp = _TCP.fullmatch(word)
+    if not _SOCKET.fullmatch(word) and not (tcp and 1 <= int(tcp[2]) <= 65535):  # noqa: PLR2004
+        raise refusal(f"{shown(word)} is no plugin's address: write `unix:///run/NAME.sock` or `tcp://127.0.0.1:8080`")
+    return word
+
+
+def host_path(value: object) -> str:
+    """A file on the hosts."""
+    word = values.text(value)
+    if not _HOST_PATH.fullmatch(word):
+        raise refusal(f"{shown(word)} is no path on a host: it begins with `/` and has letters, digits, `_`, `.`, `@` and `-`")
+    return word
+
+
+def grant(value: object) -> tuple[str, ...]:
+    """What a managed plugin is allowed: `all`, or a list of what it asks for, in Docker's words."""
+    if value == ALL:
+        return (ALL,)
+    if not isinstance(value, list | tuple) or not value:
+        raise refusal(f"must be `all` or a list of what the plugin may: `[network host, mount /run]`, not {shown(value)}")
+    return tuple(_granted(word) for word in value)
+
+
+def _granted(value: object) -> str:
+    word = values.text(value)
+    kind, _, rest = word.partition(" ")
+    if word in _NAMESPACES or (kind in _NAMED and re.fullmatch(r"[\w/.@:*-]{1,250}", rest)):
+        return word
+    known = (*(f"{name} ..." for name in _NAMED), *_NAMESPACES)
+    raise refusal(f"{shown(word)} is nothing that a plugin asks for: {', '.join(map(code, known))}{nearest(word, _NAMESPACES)}")
+
+
+def setting(value: object) -> str:
+    word = values.text(value)
+    if not word.isprintable() or len(word) > 1000:  # noqa: PLR2004
+        raise refusal(f"{shown(word)} is no setting: printable characters, at most 1000")
+    return word
+
+
+def check(document: Document) -> None:
+    """Each plugin has one source, what goes with it, and hosts that there are."""
+    hosts = raw.part(document, "hosts")
+    for name, entry in raw.entries(document, "plugins").items():
+        sources = [key for key in _SOURCES if key in entry]
+        if len(sources) != 1:
+            what = "names none of them" if not sources else f"names {' and '.join(sources)}"
+            text = f"plugins.{name}: {what}: it has one of `address` (it runs already), `image` (of a registry) and `archive`"
+            document.refuse(("plugins", name), text)
+        elif sources == ["address"]:
+            for key in [key for key in _MANAGED if key in entry]:
+                text = f"plugins.{name}.{key}: is of plugins that the engine manages; one with an `address` runs by itself"
+                document.refuse(("plugins", name, key), text)
+        if "tls" in entry and not str(entry.get("address", "")).startswith("tcp://"):
+            document.refuse(("plugins", name, "tls"), f"plugins.{name}.tls: goes with an `address` that begins with `tcp://`")
+        if "sha256" in entry and "archive" not in entry:
+            document.refuse(("plugins", name, "sha256"), f"plugins.{name}.sha256: is the sum of an `archive`, which is not named")
+        for index, host in enumerate(raw.sound(values.listed, entry.get("hosts")) or ()):
+            if host not in hosts:
+                text = f"plugins.{name}.hosts: {shown(host)} is not one of the hosts{nearest(host, hosts)}"
+                document.refuse(("plugins", name, "hosts", index), text)
+
+
+def unfit(archive: Path, granted: tuple[str, ...]) -> str:
+    """What is wrong with an archive; "" where nothing is. It has config.json and rootfs/, and asks for what it is granted."""
+    try:
+        config = _config(archive)
+    except (OSError, tarfile.TarError, ValueError, KeyError) as error:
+        return f"is no plugin's archive, a tar with config.json and rootfs/ in it: {error}"
+    try:
+        wants = list(dict.fromkeys(privileges(config)))
+    except (TypeError, AttributeError, KeyError):
+        return "has a config.json that no engine would take"
+    if granted != (ALL,) and not set(wants) <= set(granted):
+        return f"asks for what it is not granted; if it may, write `grant: [{', '.join(wants)}]`"
+    return ""
+
+
+def _config(archive: Path) -> dict[str, Any]:
+    config, rootfs = None, False
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            name = member.name.removeprefix("./")
+            if name.startswith(("/", "../")) or "/../" in name:
+                raise ValueError(f"{shown(member.name)} leads out of it")
+            rootfs = rootfs or name.startswith("rootfs/")
+            if name == "config.json" and member.size <= _LARGEST_CONFIG and (file := tar.extractfile(member)):
+                config = json.load(file)
+            if config is not None and rootfs:
+                break
+    if not isinstance(config, dict) or not rootfs:
+        raise ValueError("it has no config.json" if config is None else "it has no rootfs/")
+    return config
+
+
+def privileges(config: Mapping[str, Any]) -> Iterator[str]:
+    """What Docker asks a person for before it takes a plugin in (moby v20.10, plugin/backend_linux.go)."""
+    network = (config.get("Network") or {}).get("Type") or ""
+    if network not in ("", "null", "none", "bridge"):
+        yield f"network {network}"
+    for key, word in (("IpcHost", "host ipc namespace"), ("PidHost", "host pid namespace")):
+        if config.get(key):
+            yield word
+    for mount in config.get("Mounts") or ():
+        if mount.get("Source"):
+            yield f"mount {mount['Source']}"
+    linux = config.get("Linux") or {}
+    for device in linux.get("Devices") or ():
+        if device.get("Path"):
+            yield f"device {device['Path']}"
+    if linux.get("AllowAllDevices"):
+        yield "allow-all-devices"
+    for capability in linux.get("Capabilities") or ():
+        yield f"capabilities {capability}"

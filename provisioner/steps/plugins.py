@@ -1,0 +1,126 @@
+"""The engine's plugins: those that run by themselves are made known to it, those that it manages are installed, set and on.
+
+Docker asks a person what a managed plugin may do to the host. Here the inventory's `grant` answers, and nobody else: one
+that wants more is not installed. A plugin that networks use can't be changed; the engine says so, and it is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from typing import TYPE_CHECKING
+
+from provisioner import render
+from provisioner.errors import StepFailed
+from provisioner.model import Drift
+from provisioner.steps.base import Upload, Work, differing
+from provisioner.system import plugins
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from provisioner.controlplane import Site
+    from provisioner.inventory import PluginEntry
+    from provisioner.system.facts import Facts
+    from provisioner.transport import Connection
+
+_ABSENT, _OTHER, _SET, _STATE = "to be installed", "made anew", "set", "on or off"
+
+
+class Plugins:
+    name = "plugins"
+    title = "Network plugins"
+    reads = ("files", "http")
+    patience = 10.0
+    cure = "look at the engine's log (journalctl -u docker), and run again"
+
+    def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
+        return tuple(d for name, plugin in _wanted(site, host).items() for d in _drift(site.facts[host], host, name, plugin))
+
+    def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
+        if all(d.pending for d in drift):
+            return None
+        notes: dict[str, set[str]] = {}
+        for d in drift:
+            notes.setdefault(d.what.removeprefix("plugin "), set()).add(d.note)
+        wanted = _wanted(site, host)
+        files = {path: text for name, plugin in wanted.items() for path, text in plugins.spec(name, plugin).items() if path in notes}
+        managed = {name: plugin for name, plugin in wanted.items() if name in notes and not plugin.address}
+        jobs = [_job(site.facts[host], name, plugin, notes[name]) for name, plugin in managed.items()]
+        uploads = tuple(
+            Upload(plugin.archive, _remote(name), _sum(plugin.archive))
+            for name, plugin in managed.items()
+            if plugin.archive and notes[name] & {_ABSENT, _OTHER}
+        )
+        script = render.script("plugins.sh.j2", files=files, jobs=jobs)
+        return Work(script, "plugins: " + ", ".join(notes), deadline=60.0 + 600.0 * len(jobs), uploads=uploads)
+
+    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
+        pass
+
+
+def _wanted(site: Site, host: str) -> dict[str, PluginEntry]:
+    return {name: plugin for name, plugin in site.inventory.plugins.items() if plugin.on(host)}
+
+
+def _drift(facts: Facts, host: str, name: str, plugin: PluginEntry) -> list[Drift]:
+    what = f"plugin {name}"
+    if plugin.address:
+        _refuse_twice(facts, host, name, plugin)
+        return differing(facts, plugins.spec(name, plugin))
+    source = _source(plugin)
+    there = plugins.managed(facts)
+    if there is None:
+        return [Drift(what, "", source, pending=True)]
+    found = there.get(f"{name}:{plugins.TAG}")
+    if found is None:
+        return [Drift(what, "absent", source, note=_ABSENT)]
+    made_of = facts.files.get(plugins.origin(name), "").strip()
+    drift = [] if made_of == source else [Drift(what, made_of or "of an unknown origin", source, note=_OTHER)]
+    settings = plugins.settings(found)
+    told = [{key: values.get(key, "not there") for key in plugin.settings} for values in (settings, plugin.settings)]
+    if told[0] != told[1]:  # what a plugin is set to may be a secret
+        drift.append(Drift(what, ", ".join(plugin.settings), "other values", note=_SET, secret=True))
+    if bool(found.get("Enabled")) != plugin.enabled:
+        drift.append(Drift(what, *(("off", "on") if plugin.enabled else ("on", "off")), note=_STATE))
+    return drift
+
+
+def _refuse_twice(facts: Facts, host: str, name: str, plugin: PluginEntry) -> None:
+    """The engine takes the first of several files; which one that is, is nobody's to guess."""
+    (ours,) = plugins.spec(name, plugin)
+    kinds = {ours.rpartition(".")[0] + end for end in (".spec", ".json")}
+    if others := sorted(kinds - {ours} & kinds & facts.files.keys()):
+        raise StepFailed(f"the plugin {name} is told of in {others[0]} already", host=host, cure=f"remove {others[0]}, or take it over")
+
+
+def _source(plugin: PluginEntry) -> str:
+    return f"archive {_sum(plugin.archive)}" if plugin.archive else f"image {plugin.image}"
+
+
+@cache
+def _sum(archive: Path) -> str:
+    with archive.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remote(name: str) -> str:
+    return f"/var/lib/provisioner-plugin-{name}.tar"
+
+
+def _job(facts: Facts, name: str, plugin: PluginEntry, notes: set[str]) -> dict[str, object]:
+    there = (plugins.managed(facts) or {}).get(f"{name}:{plugins.TAG}")
+    makes = bool(notes & {_ABSENT, _OTHER})
+    return {
+        "name": name,
+        "remove": "yes" if there and makes else "",
+        "off": "yes" if there and there.get("Enabled") else "",
+        "archive": _remote(name) if makes and plugin.archive else "",
+        "image": plugin.image or "" if makes else "",
+        "origin": plugins.origin(name),
+        "source": _source(plugin) + "\n",
+        "grant": list(plugin.grant),
+        "settings": [f"{key}={value}" for key, value in plugin.settings.items()] if makes or _SET in notes else [],
+        "on": "yes" if plugin.enabled else "",
+    }
