@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 from provisioner.errors import InventoryError
-from provisioner.inventory import checks, values
+from provisioner.inventory import checks, plugins, values
 from provisioner.inventory import document as yaml
 from provisioner.inventory.models import (
     Discovery,
@@ -52,6 +52,7 @@ _FORMS = {  # how a part is written, for whoever wrote it otherwise
 _ALL_THREE = "with fewer than all three files the engine would go without TLS and say nothing"
 _ENTRIES: dict[str, tuple[str, str, Callable[[object], object]]] = {  # what a lone value is
     "hosts": ("address", "192.168.56.11", values.address),
+    "plugins": ("address", "unix:///run/overnet.sock", plugins.address),
     "networks": ("subnet", "10.99.0.0/24", values.subnet),
 }
 _MISSING = {
@@ -220,7 +221,7 @@ def _instead(location: Location) -> str:
 def _form(location: Location, value: object) -> str:
     """What to write where a mapping is wanted; a lone value is put into the form where it fits."""
     word = str(location[0])
-    if len(location) == 1 or word not in _ENTRIES or location[-1] in ("labels", "options", "aux_addresses"):
+    if len(location) == 1 or word not in _ENTRIES or location[-1] in ("labels", "options", "aux_addresses", "settings", "tls"):
         return f"must be a mapping, not {shown(value)}: write {_FORMS[str(location[-1])]}"
     key, example, check = _ENTRIES[word]
     with suppress(PydanticCustomError):  # what is wrong with it is told when it stands in the right form

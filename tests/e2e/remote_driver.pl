@@ -1,0 +1,84 @@
+# A network driver for Docker, as small as one can be that works: a bridge for each network, a veth pair for each container.
+#
+# It speaks libnetwork's remote driver protocol (docs/remote.md): HTTP with JSON on a socket, which the engine finds by a spec
+# file, or which a managed plugin's config.json names. Containers of one network on one host reach one another.
+# Arguments: the socket's path, or PORT for TCP on 127.0.0.1. It runs where the bridges are to be: in the host's own network.
+use strict;
+use warnings;
+use Socket;
+
+my ($where) = @ARGV;
+my $listener;
+if ($where =~ /^\d+$/) {
+    socket $listener, PF_INET, SOCK_STREAM, 0 or die "socket: $!";
+    setsockopt $listener, SOL_SOCKET, SO_REUSEADDR, 1;
+    bind $listener, sockaddr_in($where, INADDR_LOOPBACK) or die "bind: $!";
+} else {
+    unlink $where;
+    socket $listener, PF_UNIX, SOCK_STREAM, 0 or die "socket: $!";
+    bind $listener, sockaddr_un($where) or die "bind: $!";
+}
+listen $listener, 64 or die "listen: $!";
+$SIG{PIPE} = "IGNORE";
+$SIG{CHLD} = "DEFAULT";
+
+sub run { system("ip", @_) == 0 or die "ip @_ failed\n" }
+sub bridge { my ($network) = @_; return "rd-" . substr $network, 0, 12 }
+sub veth { my ($endpoint) = @_; return map { $_ . substr $endpoint, 0, 11 } "rdh", "rdc" }
+
+# What is asked for is flat enough for patterns.
+sub text { my ($body, $key) = @_; return $body =~ /"$key":"((?:[^"\\]|\\.)*)"/ ? $1 : "" }
+
+my %answers = (
+    "Plugin.Activate" => sub { return '{"Implements":["NetworkDriver"]}' },
+    "NetworkDriver.GetCapabilities" => sub { return '{"Scope":"local","ConnectivityScope":"local"}' },
+    "NetworkDriver.CreateNetwork" => sub {
+        my ($body) = @_;
+        my $bridge = bridge(text($body, "NetworkID"));
+        my ($gateway) = $body =~ /"IPv4Data":\[.*?"Gateway":"([0-9.]+\/[0-9]+)"/;
+        run("link", "add", $bridge, "type", "bridge");
+        run("address", "add", $gateway, "dev", $bridge) if $gateway;
+        run("link", "set", $bridge, "up");
+        return "{}";
+    },
+    "NetworkDriver.DeleteNetwork" => sub { run("link", "del", bridge(text($_[0], "NetworkID"))); return "{}" },
+    "NetworkDriver.CreateEndpoint" => sub { return '{"Interface":{}}' },
+    "NetworkDriver.EndpointOperInfo" => sub { return '{"Value":{}}' },
+    "NetworkDriver.Join" => sub {
+        my ($body) = @_;
+        my ($here, $there) = veth(text($body, "EndpointID"));
+        run("link", "add", $here, "type", "veth", "peer", "name", $there);
+        run("link", "set", $here, "master", bridge(text($body, "NetworkID")), "up");
+        return qq({"InterfaceName":{"SrcName":"$there","DstPrefix":"eth"},"DisableGatewayService":false});
+    },
+    "NetworkDriver.Leave" => sub { return "{}" },
+    "NetworkDriver.DeleteEndpoint" => sub {
+        my ($here) = veth(text($_[0], "EndpointID"));
+        run("link", "del", $here) if -e "/sys/class/net/$here";
+        return "{}";
+    },
+    map { ("NetworkDriver.$_" => sub { return "{}" }) } qw(DiscoverNew DiscoverDelete ProgramExternalConnectivity RevokeExternalConnectivity AllocateNetwork FreeNetwork),
+);
+
+sub answer {
+    my ($client) = @_;
+    my $data = "";
+    until ($data =~ /\r\n\r\n/) { sysread $client, $data, 65536, length $data or return }
+    my ($head, $body) = split /\r\n\r\n/, $data, 2;
+    my ($method) = $head =~ m{^POST /(\S+) };
+    my ($length) = $head =~ /^Content-Length: (\d+)/mi;
+    while (length $body < ($length // 0)) { sysread $client, $body, 65536, length $body or return }
+    my $said = eval { ($answers{$method // ""} // die "unknown method\n")->($body) };
+    my $error = $@;
+    $error =~ s/["\\\n]/ /g;
+    print STDERR "$method $body -> ", $said // "error $error", "\n";
+    my ($code, $out) = defined $said ? ("200 OK", $said) : ("500 Failed", qq({"Err":"$error"}));
+    syswrite $client, "HTTP/1.1 $code\r\nContent-Type: application/vnd.docker.plugins.v1.2+json\r\nConnection: close\r\n"
+        . "Content-Length: " . length($out) . "\r\n\r\n$out";
+}
+
+while (1) {
+    accept my $client, $listener or next;
+    answer($client);
+    close $client;
+}

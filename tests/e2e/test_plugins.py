@@ -1,0 +1,88 @@
+"""Network plugins: the example inventory with a real remote driver on every host, once by itself and once run by the engine."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_inventories import EXAMPLES, Example
+
+pytestmark = pytest.mark.lab
+
+NODES = ("node1", "node2", "node3")
+DRIVER = Path(__file__).with_name("remote_driver.pl").read_text()
+SOCKET = "/run/overnet/overnet.sock"
+# The engine's rules drop what bridges of others forward.
+RUNS = f"""mkdir -p {SOCKET.rpartition("/")[0]}; printf %s {base64.b64encode(DRIVER.encode()).decode()} | base64 -d >/root/driver.pl
+iptables -I FORWARD -i rd-+ -o rd-+ -j ACCEPT
+systemd-run -q --unit overnet perl /root/driver.pl {SOCKET}"""
+CONFIG = {
+    "Description": "a bridge for each network", "Documentation": "", "Entrypoint": ["/usr/bin/perl", "/driver.pl", "/run/docker/plugins/house.sock"],
+    "WorkDir": "/", "User": {}, "Interface": {"Types": ["docker.networkdriver/1.0"], "Socket": "house.sock"}, "Network": {"Type": "host"},
+    "Linux": {"Capabilities": ["CAP_NET_ADMIN"], "AllowAllDevices": False, "Devices": None}, "Mounts": None, "PropagatedMount": "",
+    "Env": [{"Name": "LEVEL", "Description": "", "Settable": ["value"], "Value": "none"}],
+    "Args": {"Name": "", "Description": "", "Settable": None, "Value": None}, "IpcHost": False, "PidHost": False,
+}  # fmt: skip
+# A root file system of the host's own programs: perl with what the driver uses, ip, and their libraries.
+ARCHIVE = f"""set -e
+cd "$(mktemp -d)"; mkdir -p rootfs/run/docker/plugins rootfs/proc rootfs/sys rootfs/dev rootfs/etc rootfs/tmp
+take() {{ while read -r file; do mkdir -p "rootfs${{file%/*}}"; cp -L "$file" "rootfs$file"; done; }}
+{{ for program in /usr/bin/perl /sbin/ip; do echo $program; ldd $program | grep -o '/[^ ]*'; done
+perl -e 'use Socket; use strict; use warnings; print "$_\\n" for values %INC'; find /usr/lib -path '*/auto/Socket/Socket.so'; }} | sort -u | take
+cp /root/driver.pl rootfs/driver.pl
+printf %s {base64.b64encode(json.dumps(CONFIG).encode()).decode()} | base64 -d >config.json
+tar -c config.json rootfs | base64 -w0"""
+
+
+def listed(cluster: Example, node: str) -> str:
+    return cluster.sh(node, "docker plugin ls --format '{{.Name}} {{.Enabled}}'")
+
+
+def level(cluster: Example, node: str) -> str:
+    return cluster.sh(node, "docker plugin inspect -f '{{.Settings.Env}}' housenet")
+
+
+def test_networks_of_plugins(make_lab, tmp_path):
+    cluster = Example(make_lab(hosts=3), tmp_path)
+    cluster.adapt((EXAMPLES / "plugins.yml").read_text())
+    for node in NODES:
+        cluster.sh(node, RUNS)
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/housenet.tar").write_bytes(base64.b64decode(cluster.sh("node1", ARCHIVE)))
+
+    run = cluster.up()
+    assert {run.state("plugins", node) for node in NODES} == {"converged"}
+    assert [listed(cluster, node) for node in NODES] == ["housenet:latest true"] * 3
+    assert {cluster.file(node, "/etc/docker/plugins/overnet.spec") for node in NODES} == {f"unix://{SOCKET}"}
+    assert {level(cluster, node) for node in NODES} == {"[LEVEL=info]"}
+    assert {cluster.sh(node, "ls /var/lib/provisioner-plugin* 2>/dev/null; true") for node in NODES} == {""}
+    assert cluster.up().report["writes"] == 0
+
+    for node, network in (("node1", "over"), ("node2", "house"), ("node3", "over"), ("node3", "house")):
+        cluster.box(node, f"one-{network}", network)
+        cluster.box(node, f"two-{network}", network)
+        cluster.sh(node, f"docker exec two-{network} ping -c 1 -W 5 one-{network}")
+    assert "NetworkDriver.Join" in cluster.sh("node1", "journalctl -u overnet -o cat")
+    for node, network in (("node2", "house"), ("node3", "house")):
+        cluster.sh(node, f"docker rm -f one-{network} two-{network}")
+
+    # Drift: what somebody has changed, and what can't be changed while networks use it.
+    cluster.sh("node1", "echo unix:///elsewhere >/etc/docker/plugins/overnet.spec")
+    cluster.given["plugins"]["housenet"]["settings"] = {"LEVEL": "debug"}
+    drifts = {d["what"]: d for d in cluster.run("plan").outcome("plugins", "node1")["drifts"]}
+    assert drifts.keys() == {"/etc/docker/plugins/overnet.spec", "plugin housenet"}
+    assert (drifts["plugin housenet"]["note"], drifts["plugin housenet"]["wanted"]) == ("set", "")  # values may be secrets
+    run = cluster.run("up")
+    assert run.code == 1
+    assert "can't turn the plugin housenet off: networks of it are in use" in run.outcome("plugins", "node2")["error"]
+    assert {level(cluster, node) for node in NODES} == {"[LEVEL=info]"}
+    for node in NODES:
+        cluster.sh(node, "docker network rm house")
+    cluster.up()
+    assert {level(cluster, node) for node in NODES} == {"[LEVEL=debug]"}
+    assert cluster.file("node1", "/etc/docker/plugins/overnet.spec") == f"unix://{SOCKET}"
+    cluster.sh("node3", "docker exec two-over ping -c 1 -W 5 one-over")  # nothing of the other plugin was touched
+    assert cluster.up().report["writes"] == 0

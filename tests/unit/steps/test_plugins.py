@@ -1,0 +1,184 @@
+"""Plugins: facts in, drift and script out. Real ones: tests/e2e/test_plugins.py."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+
+import pytest
+from captured import capture, with_file, with_http
+
+from provisioner.errors import InventoryError, StepFailed
+from provisioner.inventory import load
+from provisioner.steps.plugins import Plugins
+from provisioner.system import plugins, reading
+
+NODE2 = capture("settled-node2")
+STEP = Plugins()
+CONFIG = {
+    "Interface": {"Types": ["docker.networkdriver/1.0"], "Socket": "x.sock"},
+    "Network": {"Type": "host"},
+    "Linux": {"Capabilities": ["CAP_NET_ADMIN"], "Devices": None},
+    "Mounts": None,
+}
+GRANT = "grant: [network host, capabilities CAP_NET_ADMIN]"
+
+
+def archive(path, config=CONFIG, *names):
+    with tarfile.open(path, "w") as tar:
+        for name, data in {"config.json": json.dumps(config).encode(), "rootfs/x": b"", **dict.fromkeys(names, b"")}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def known(*found, node=NODE2, **origins):
+    """A host whose engine manages these: (name, enabled, settings)."""
+    node = with_http(node, "plugins", [{"Name": n, "Enabled": on, "Settings": {"Env": env}} for n, on, env in found])
+    for name, origin in origins.items():
+        node = with_file(node, plugins.origin(name), origin + "\n")
+    return node
+
+
+def differs(step, site):
+    return [(d.what, d.found, d.wanted, d.note) for d in step.drift(site, "node2")]
+
+
+def script(site):
+    drift = STEP.drift(site, "node2")
+    return STEP.work(site, "node2", drift).script
+
+
+def test_no_plugins_are_no_question(inventory, site):
+    assert plugins.files(inventory()) == ()
+    assert "/plugins" not in reading.script(reading.Sought("", ""), plugins=())
+    assert STEP.drift(site(), "node2") == ()
+
+
+class TestOnesThatRunByThemselves:
+    MORE = "plugins: {overnet: {address: 'unix:///run/overnet.sock', hosts: [node2]}, far: {address: 'tcp://127.0.0.1:8080', tls: {ca: /c, cert: /d, key: /k}}}"
+
+    def test_absent(self, inventory, site):
+        whole = site(found=inventory(more=self.MORE))
+        assert [d.what for d in STEP.drift(whole, "node1")] == ["/etc/docker/plugins/far.json"]
+        assert [d.what for d in STEP.drift(whole, "node2")] == ["/etc/docker/plugins/overnet.spec", "/etc/docker/plugins/far.json"]
+        assert json.loads(STEP.drift(whole, "node1")[0].wanted) == {
+            "Name": "far",
+            "Addr": "tcp://127.0.0.1:8080",
+            "TLSConfig": {"InsecureSkipVerify": False, "CAFile": "/c", "CertFile": "/d", "KeyFile": "/k"},
+        }
+        assert "put /etc/docker/plugins/overnet.spec 0644 root:root" in script(whole)
+        assert "docker plugin create" not in script(whole)
+
+    def test_settled(self, inventory, site):
+        found = inventory(more=self.MORE)
+        node = NODE2
+        for name, plugin in found.plugins.items():
+            for path, text in plugins.spec(name, plugin).items():
+                node = with_file(node, path, text)
+        assert STEP.drift(site(found=found, node2=node), "node2") == ()
+
+    def test_another_file_of_it(self, inventory, site):
+        node = with_file(NODE2, "/etc/docker/plugins/overnet.json", "{}\n")
+        with pytest.raises(StepFailed, match=r"told of in /etc/docker/plugins/overnet\.json already"):
+            STEP.drift(site(found=inventory(more=self.MORE), node2=node), "node2")
+
+
+class TestOnesOfAnImage:
+    MORE = "plugins: {net: {image: 'registry.example.net/net:1.2', grant: [network host, mount /run], settings: {LEVEL: '3'}}}"
+    SOURCE = "image registry.example.net/net:1.2"
+
+    def test_absent(self, inventory, site):
+        whole = site(found=inventory(more=self.MORE), node2=known())
+        assert differs(STEP, whole) == [("plugin net", "absent", self.SOURCE, "to be installed")]
+        done = script(whole)
+        assert "ungranted 'network host' 'mount /run' |" in done
+        assert 'set "$name" LEVEL=3' in done
+        assert 'disable "$name"' not in done
+
+    def test_whatever_it_wants(self, inventory, site):
+        found = inventory(more=self.MORE.replace("[network host, mount /run]", "all"))
+        assert "ungranted all" not in script(site(found=found, node2=known()))
+
+    def test_settled(self, inventory, site):
+        node = known(("net:latest", True, ["LEVEL=3", "OTHER=x"]), net=self.SOURCE)
+        assert STEP.drift(site(found=inventory(more=self.MORE), node2=node), "node2") == ()
+
+    def test_set_otherwise_and_off(self, inventory, site):
+        whole = site(found=inventory(more=self.MORE), node2=known(("net:latest", False, ["LEVEL=2"]), net=self.SOURCE))
+        assert [d[3] for d in differs(STEP, whole)] == ["set", "on or off"]
+        assert STEP.drift(whole, "node2")[0].secret
+        assert 'rm "$name"' not in script(whole)
+        assert "install" not in script(whole).split("# net", 1)[1]
+
+    def test_one_of_another_origin_is_made_anew(self, inventory, site):
+        whole = site(found=inventory(more=self.MORE), node2=known(("net:latest", True, ["LEVEL=3"]), net="image other:1"))
+        assert differs(STEP, whole) == [("plugin net", "image other:1", self.SOURCE, "made anew")]
+        done = script(whole)
+        assert done.index('disable "$name"') < done.index('rm "$name"') < done.index('--alias "$name" "$image"')
+
+    def test_before_there_is_an_engine(self, inventory, site):
+        whole = site(found=inventory(more=self.MORE))
+        (drift,) = STEP.drift(whole, "node2")
+        assert drift.pending
+        assert STEP.work(whole, "node2", (drift,)) is None
+
+
+def test_of_an_archive(inventory, site, tmp_path):
+    digest = archive(tmp_path / "net.tar")
+    found = inventory(more=f"plugins: {{net: {{archive: net.tar, {GRANT}, enabled: false}}}}")
+    whole = site(found=found, node2=known())
+    assert differs(STEP, whole) == [("plugin net", "absent", f"archive {digest}", "to be installed")]
+    work = STEP.work(whole, "node2", STEP.drift(whole, "node2"))
+    assert [(u.local, u.remote, u.sha256) for u in work.uploads] == [(tmp_path / "net.tar", "/var/lib/provisioner-plugin-net.tar", digest)]
+    assert 'enable "$name"' not in work.script
+    settled = known(("net:latest", False, []), net=f"archive {digest}")
+    assert STEP.drift(site(found=found, node2=settled), "node2") == ()
+
+
+ARCHIVES = {
+    "more than it is granted": ("grant: [network host]", CONFIG, "asks for what it is not granted; if it may, write `grant: [network host, capabilities CAP_NET_ADMIN]`"),
+    "nothing granted": ("settings: {A: b}", {"PidHost": True, "Mounts": [{"Source": "/run"}]}, "write `grant: [host pid namespace, mount /run]`"),
+    "no config.json that can be used": (GRANT, {"Linux": {"Capabilities": 7}}, "has a config.json that no engine would take"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "config", "problem"), ARCHIVES.values(), ids=ARCHIVES)
+def test_archives_that_are_refused(inventory, tmp_path, words, config, problem):
+    archive(tmp_path / "net.tar", config)
+    inventory(more=f"plugins: {{net: {{archive: net.tar, {words}}}}}")
+    with pytest.raises(InventoryError) as caught:
+        load(tmp_path / "lab.yml")
+    assert [line for line in caught.value.problems if problem in line]
+
+
+def test_what_is_no_archive(inventory, tmp_path):
+    (tmp_path / "net.tar").write_text("hello")
+    inventory(more=f"plugins: {{net: {{archive: net.tar, {GRANT}}}}}")
+    with pytest.raises(InventoryError) as caught:
+        load(tmp_path / "lab.yml")
+    assert "is no plugin's archive, a tar with config.json and rootfs/ in it" in caught.value.problems[0]
+
+
+REFUSED = {
+    "no source": ("{enabled: true}", "plugins.net: names none of them"),
+    "two sources": ("{image: 'a/b:1', archive: x.tar}", "plugins.net: names image and archive"),
+    "a grant to one that runs by itself": ("{address: 'unix:///x', grant: all}", "plugins.net.grant: is of plugins that the engine manages"),
+    "an address": ("{address: '/run/x.sock'}", "'/run/x.sock' is no plugin's address: write `unix:///run/NAME.sock` or `tcp://127.0.0.1:8080`"),
+    "a port": ("{address: 'tcp://127.0.0.1:99999'}", "is no plugin's address"),
+    "a shell's words": ("{image: 'x; reboot'}", "plugins.net.image: 'x; reboot' is not allowed: a reference is `NAME:TAG`"),
+    "tls to a socket": ("{address: 'unix:///x', tls: {ca: /c, cert: /d, key: /k}}", "plugins.net.tls: goes with an `address` that begins with `tcp://`"),
+    "an unknown privilege": ("{image: 'a/b:1', grant: [hostnet]}", "'hostnet' is nothing that a plugin asks for"),
+    "no host": ("{image: 'a/b:1', hosts: [nodex]}", "plugins.net.hosts: 'nodex' is not one of the hosts"),
+    "a lone value": ("unix:///x", "plugins.net: must be a mapping"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "problem"), REFUSED.values(), ids=REFUSED)
+def test_what_is_refused(inventory, words, problem):
+    with pytest.raises(InventoryError) as caught:
+        inventory(more=f"plugins: {{net: {words}}}")
+    assert any(problem in line for line in caught.value.problems), caught.value.problems
