@@ -125,7 +125,7 @@ HostPath = Annotated[str, PlainValidator(plugins.host_path), WithJsonSchema({"ty
 Grant = Annotated[
     tuple[str, ...],
     PlainValidator(plugins.grant),
-    WithJsonSchema({"anyOf": [{"const": plugins.ALL}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+    WithJsonSchema({"anyOf": [{"type": "string", "enum": [plugins.ALL]}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
 ]
 SettingKey = Annotated[
     str,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tarfile
 from typing import TYPE_CHECKING, Any, Final
 
 from provisioner.inventory import raw, values
@@ -99,9 +98,11 @@ def check(document: Document) -> None:
 
 def unfit(archive: Path, granted: tuple[str, ...]) -> str:
     """What is wrong with an archive; "" where nothing is. It has config.json and rootfs/, and asks for what it is granted."""
+    from tarfile import TarError
+
     try:
         config = _config(archive)
-    except (OSError, tarfile.TarError, ValueError, KeyError) as error:
+    except (OSError, TarError, ValueError, KeyError) as error:
         return f"is no plugin's archive, a tar with config.json and rootfs/ in it: {error}"
     try:
         wants = list(dict.fromkeys(privileges(config)))
@@ -113,6 +114,8 @@ def unfit(archive: Path, granted: tuple[str, ...]) -> str:
 
 
 def _config(archive: Path) -> dict[str, Any]:
+    import tarfile  # of no use where there is no archive, and not quick to load
+
     config, rootfs = None, False
     with tarfile.open(archive) as tar:
         for member in tar:

@@ -15,7 +15,7 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "more",
         "colour: red",
         [
-            "10:1: top level: unknown key `colour`; known are `cluster`, `ssh`, `hosts`, `advertise`, `store`, `dns`, `networks`"
+            "10:1: top level: unknown key `colour`; known are `cluster`, `ssh`, `hosts`, `advertise`, `store`, `dns`, `plugins`, `networks`"
         ],
     ),
     "key of another place": ("more", "user: root", ["10:1: top level: unknown key `user`; it belongs to `ssh`"]),
@@ -48,7 +48,7 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "more",
         '"\\e[31mred": 1',
         [
-            "10:1: top level: unknown key '\\x1b[31mred'; known are `cluster`, `ssh`, `hosts`, `advertise`, `store`, `dns`, `networks`"
+            "10:1: top level: unknown key '\\x1b[31mred'; known are `cluster`, `ssh`, `hosts`, `advertise`, `store`, `dns`, `plugins`, `networks`"
         ],
     ),
     "case of a key": ("cluster", "Cluster: lab", ["1:1: top level: unknown key `Cluster`; did you mean `cluster`?"]),

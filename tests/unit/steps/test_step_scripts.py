@@ -344,10 +344,16 @@ def otherwise(made: Callable[..., Site]) -> Site:
     return replace(made(**hosts), recreate=frozenset({"demo"}))
 
 
-def works(made: Callable[..., Site], one: Site):
+PLUGINS = "plugins: {a: {image: 'x/a:1', grant: [network host], settings: {A: $(id)}}, b: {address: 'unix:///b'}, c: {image: 'x/c:1', grant: all, enabled: false}}"
+
+
+def works(made: Callable[..., Site], one: Site, plugged: Inventory):
     """Every step's work, in every state that has some."""
     node2 = capture("settled-node2")
+    old = [{"Name": f"{name}:latest", "Enabled": True, "Settings": {"Env": []}} for name in "ac"]
     sites = [
+        (made(found=plugged, node2=with_http(node2, "plugins", [])), "node2"),
+        (made(found=plugged, node2=with_http(node2, "plugins", old)), "node2"),
         (made("installed"), "node2"),
         (one, "node1"),
         (made(node2=with_info(node2, ClusterAdvertise="10.0.2.15:2376")), "node2"),
@@ -366,10 +372,10 @@ def works(made: Callable[..., Site], one: Site):
 def test_every_script_is_sound(shell, site, inventory):
     one = resolve(inventory(1), {"node1": capture("bare")})[0]
     seen = set()
-    for step, script in works(site, one):
+    for step, script in works(site, one, inventory(more=PLUGINS)):
         seen.add(step.name)
         whole = f"(\n:\n{render.library()}{script}\n{reading.script(Consul.sought, step.reads)}\n)"
         done = subprocess.run([*shell, "-n"], input=whole, text=True, capture_output=True, check=False, env=os.environ)
         assert (done.returncode, done.stderr) == (0, ""), script
-        assert "{{" not in script.replace("{{.Name}}", "")
+        assert "{{" not in script.replace("{{.Name}}", "").replace("{{.Enabled}}", "")
     assert seen == {step.name for step in STEPS}
