@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from provisioner.lab.recipes import SWITCH_ADDRESS
 from tests.e2e.test_inventories import EXAMPLES, Example
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.lab
 
 NODES = ("node1", "node2", "node3")
+REGISTRY = Path(__file__).with_name("registry.py")
+PORT = 5000
 DRIVER = Path(__file__).with_name("remote_driver.pl").read_text()
 SOCKET = "/run/overnet/overnet.sock"
 # The engine's rules drop what bridges of others forward.
@@ -37,6 +47,18 @@ printf %s {base64.b64encode(json.dumps(CONFIG).encode()).decode()} | base64 -d >
 tar -c config.json rootfs | base64 -w0"""
 
 
+@contextmanager
+def registry(cluster: Example, archive: Path) -> Iterator[None]:
+    """On the controller's address of the lab's network."""
+    argv = ["nsenter", f"--net={cluster.lab.folder / 'switch'}", sys.executable, str(REGISTRY), SWITCH_ADDRESS, str(PORT), str(archive)]
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "serving\n"
+            yield
+        finally:
+            process.kill()
+
+
 def listed(cluster: Example, node: str) -> str:
     return cluster.sh(node, "docker plugin ls --format '{{.Name}} {{.Enabled}}'")
 
@@ -50,6 +72,8 @@ def test_networks_of_plugins(make_lab, tmp_path):
     cluster.adapt((EXAMPLES / "plugins.yml").read_text())
     for node in NODES:
         cluster.sh(node, RUNS)
+    insecure = f'{{"insecure-registries": ["{SWITCH_ADDRESS}:{PORT}"]}}'
+    cluster.sh("node1", f"echo '{insecure}' >/etc/docker/daemon.json; systemctl reload docker")
     (tmp_path / "files").mkdir()
     (tmp_path / "files/housenet.tar").write_bytes(base64.b64decode(cluster.sh("node1", ARCHIVE)))
 
@@ -85,4 +109,16 @@ def test_networks_of_plugins(make_lab, tmp_path):
     assert {level(cluster, node) for node in NODES} == {"[LEVEL=debug]"}
     assert cluster.file("node1", "/etc/docker/plugins/overnet.spec") == f"unix://{SOCKET}"
     cluster.sh("node3", "docker exec two-over ping -c 1 -W 5 one-over")  # nothing of the other plugin was touched
+    assert cluster.up().report["writes"] == 0
+
+    # From a registry: what a plugin asks for and is not granted keeps it away.
+    found = cluster.given["plugins"]["found"] = {"image": f"{SWITCH_ADDRESS}:{PORT}/test/net:1", "grant": ["network host"], "hosts": ["node1"]}
+    with registry(cluster, tmp_path / "files/housenet.tar"):
+        error = cluster.run("up").outcome("plugins", "node1")["error"]
+        assert "the plugin found asks for what it is not granted: capabilities CAP_NET_ADMIN" in error
+        assert "found" not in listed(cluster, "node1")
+        found["grant"].append("capabilities CAP_NET_ADMIN")
+        cluster.up()
+    assert set(listed(cluster, "node1").splitlines()) == {"housenet:latest true", "found:latest true"}
+    assert listed(cluster, "node2") == "housenet:latest true"
     assert cluster.up().report["writes"] == 0
