@@ -30,7 +30,7 @@ NAME = "overlay"
 _LEAST, _PER_HOST = 30.0, 3.0  # seconds; twenty hosts on two cores have taken one minute
 _START = 120.0  # seconds for a container to start; many at once on slow machines take long
 _BESIDE = 4  # networks side by side: each is a channel of the host's connection, and sshd allows ten (MaxSessions)
-_PROBES = 40  # at once, beyond which no more networks are taken in than isolation needs
+_PROBES = 24  # at once, beyond which no more networks are taken in than isolation needs
 
 
 def batches(networks: Iterable[str], hosts: int) -> list[tuple[str, ...]]:
