@@ -85,7 +85,7 @@ class Convergence:
         """Side by side, and one host after the other where no other may be worked on meanwhile."""
         self.untouched = set(work)
         self._batch([name for name in work if not work[name].alone], work)
-        for name in [name for name in work if work[name].alone]:
+        for name in sorted((name for name in work if work[name].alone), key=lambda name: work[name].rank):
             if not self.errors:
                 self._batch([name], work)
                 self._back_again(name)

@@ -22,6 +22,7 @@ from provisioner.model import Outcome, PhaseBegan, PhaseEnded, ProofResult, Repo
 from provisioner.parallel import each
 from provisioner.session import Session
 from provisioner.steps import STEPS
+from provisioner.steps.store import Store
 from provisioner.stores.lock import StoreLock
 from provisioner.stores.lock import path as lock_path
 from provisioner.system import attached
@@ -203,17 +204,29 @@ class Run:
         return []
 
     def _converge(self, step: Step) -> None:
-        began = time.monotonic()
+        """A store that stands comes to its security in stages, each of which ends as a step does."""
+        began, ends = time.monotonic(), dict[str, Outcome]()
+        for stage in self.site.backend.stages(self.site) if isinstance(step, Store) else (None,):
+            self.site = replace(self.site, stage=stage)
+            for now in self._staged(step):
+                was = ends.get(now.host)
+                worked = was and was.state is State.CONVERGED and now.state is State.SETTLED
+                ends[now.host] = replace(now, state=State.CONVERGED, drifts=was.drifts) if was and worked else now
+            if self.errors or not self.site.live or not self.site.has_quorum:
+                break
+        self.site = replace(self.site, stage=None)
+        self._end(step, list(ends.values()), began)
+
+    def _staged(self, step: Step) -> list[Outcome]:
         before = {name: outcome(step, self.site, name) for name in self.site.live}
-        if all(o.state is State.SETTLED for o in before.values()):
-            self._end(step, list(before.values()), began)
-            return
+        if self.site.stage is None and all(o.state is State.SETTLED for o in before.values()):
+            return list(before.values())
         self.session.tell(PhaseBegan(step.name, step.title, self.site.live))
         convergence = Convergence(self.session, step, self.site)
         outcomes = convergence.run(before)
         self.site = convergence.site
         self.errors += convergence.errors
-        self._end(step, outcomes, began)
+        return outcomes
 
     def _end(self, step: Step, outcomes: list[Outcome], began: float) -> None:
         seconds = time.monotonic() - began

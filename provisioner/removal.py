@@ -284,7 +284,7 @@ class Removal(Run):
             return False
         try:
             for name in new:
-                self.site.backend.wait_for_server(self.session.connections[self.host], self.site.advertise[name])
+                self.site.backend.wait_for_server(self.session.connections[self.host], self.site, self.site.advertise[name])
         except ProvisionerError as error:
             self.errors.append(str(error))
         return not self.errors

@@ -11,6 +11,7 @@ from provisioner import stores
 from provisioner.controlplane.kv import Kv
 from provisioner.model import Finding
 from provisioner.stores.base import literal
+from provisioner.stores.secrets import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from provisioner.controlplane.base import ControlPlane
     from provisioner.inventory import Inventory
     from provisioner.stores.base import Backend
+    from provisioner.stores.consul_security import Levels
     from provisioner.system.certificates import Pair
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
@@ -38,6 +40,7 @@ class Site:
     recreate: the networks that are made anew where they are not as wanted.
     fresh: what this run has made anew and all hosts share, such as an authority; afterwards it is read back from hosts.
     leaving: the address of the host that is being taken out of the cluster, where one is.
+    vault: the secrets that this run makes. stage: how far the store's security is to be brought now; None: all the way.
     """
 
     inventory: Inventory
@@ -49,6 +52,8 @@ class Site:
     recreate: frozenset[str] = frozenset()
     fresh: dict[str, Pair] = field(default_factory=dict, compare=False, repr=False)
     leaving: IPv4Address | None = None
+    vault: Vault = field(default_factory=Vault, repr=False)
+    stage: Levels | None = None
 
     @property
     def plane(self) -> ControlPlane:

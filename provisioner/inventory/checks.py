@@ -165,6 +165,9 @@ def _of_one_kind(document: Document) -> None:
     if "sha256" in store and "binary" not in store:
         document.refuse(("store", "sha256"), "store.sha256: is the sum of `binary`, which is not given", at_key=True)
     endpoints = _sound(values.endpoints, store.get("endpoints")) or ()
+    asked = store.get("security") if kind in ("etcd", "zookeeper") else None
+    for key in sorted({"gossip", "acls"} & set(asked if isinstance(asked, dict) else ())):
+        document.refuse(("store", "security", key), f"store.security.{key}: only Consul has that: leave it out", at_key=True)
     for key in ("servers", "binary", "sha256") if endpoints else ():
         if key in store:
             text = f"store.{key}: says how a store is set up; with `endpoints` nothing is: leave out one of the two"

@@ -24,14 +24,18 @@ def differing(facts: Facts, wanted: Mapping[str, str]) -> list[Drift]:
     return [Drift(path, found[path], text, is_file=True) for path, text in wanted.items() if found[path] != text]
 
 
-def differing_secrets(facts: Facts, files: Iterable[File]) -> list[Drift]:
-    """The files that are otherwise on the host; of these no more is told than that."""
-    found = {file.path: facts.sum(file.path) or digest(facts.secrets.get(file.path, "")) for file in files}
-    return [
-        Drift(file.path, "another" if found[file.path] else "absent", "as wanted")
-        for file in files
-        if found[file.path] != digest(file.text)
-    ]
+def differing_secrets(facts: Facts, files: Iterable[File], title: str = "") -> list[Drift]:
+    """The files that are otherwise on the host, or that others may read; of these no more is told than that."""
+    drift = []
+    for file in files:
+        found = facts.sum(file.path) or digest(facts.secrets.get(file.path, ""))
+        mode, has = f"{file.mode.lstrip('0')} {file.owner}", facts.modes.get(file.path, "")
+        if found != digest(file.text):
+            note = f"{file.takes} of {title}" if file.takes else ""
+            drift.append(Drift(file.path, "another" if found else "absent", "as wanted", note=note))
+        elif has not in {"", mode}:
+            drift.append(Drift(f"mode of {file.path}", has, mode))
+    return drift
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Work:
 
     The script ends with 0, or through `fail` / `fail_all` of templates/lib.sh.
     alone: no other host may be worked on meanwhile (a server or an engine with containers is restarted).
+    rank: of those, the lowest comes first.
     """
 
     script: str
@@ -57,6 +62,7 @@ class Work:
     deadline: float = 60.0
     uploads: tuple[Upload, ...] = ()
     alone: bool = False
+    rank: int = 0
 
 
 class Step(Protocol):

@@ -32,7 +32,8 @@ class Store:
             return ()
         facts, service = site.facts[host], backend.service(site, host)
         drift = differing(facts, {file.path: file.text for file in service.files})
-        drift += differing_secrets(facts, service.secrets)
+        drift += differing_secrets(facts, service.secrets, backend.title)
+        drift += [Drift(path, "there", "gone") for path in service.gone]
         unit = facts.unit(service.unit)
         if unit.active not in {"active", "activating"}:
             drift.append(Drift(service.unit, unit.active, "active", note="start"))
@@ -49,11 +50,13 @@ class Store:
         backend, notes = site.backend, {d.note for d in drift}
         if notes == {"waits"}:
             return None
-        action = "restart" if f"restart of {backend.title}" in notes else "start" if "start" in notes else "write"
+        words = {"start": "start", f"restart of {backend.title}": "restart", f"reload of {backend.title}": "reload"}
+        action = next((word for note, word in words.items() if note in notes), "write")
         script = render.script("store.sh.j2", service=backend.service(site, host), title=backend.title, action=action)
-        does = {"restart": "restarting", "start": "starting", "write": "writing the files of"}[action]
-        alone = action == "restart" and backend.formed(site)
-        return Work(script, f"{does} {backend.title}", deadline=90.0, alone=alone)
+        does = {"restart": "restarting", "start": "starting", "reload": "reloading", "write": "writing the files of"}[action]
+        alone = action in {"restart", "reload"} and backend.formed(site)
+        rank = 2 if str(site.advertise[host]) == backend.leader(site.facts[host]) else int(host in site.servers)
+        return Work(script, f"{does} {backend.title}", deadline=90.0, alone=alone, rank=rank)
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
         if not site.servers:
@@ -62,3 +65,4 @@ class Store:
         if not alive:
             raise StepFailed("no server of the store is left", cure="bring a host of store.servers back", fatal=True)
         site.backend.wait_for_leader(connections[alive[0]], servers=len(alive))
+        site.backend.equip(site, connections[alive[0]])

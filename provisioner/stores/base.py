@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from provisioner.inventory import Inventory, Store
     from provisioner.model import Drift, Finding
+    from provisioner.stores.consul_security import Levels
     from provisioner.stores.keys import Keys
+    from provisioner.stores.secrets import Vault
     from provisioner.system.certificates import Pair
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
@@ -135,16 +137,24 @@ class Cluster(Protocol):
     def leaving(self) -> IPv4Address | None: ...
     @property
     def fresh(self) -> dict[str, Pair]: ...
+    @property
+    def vault(self) -> Vault: ...
+    @property
+    def stage(self) -> Levels | None: ...
 
 
 @dataclass(frozen=True)
 class File:
-    """A file on a host. `owner` as chown takes it."""
+    """A file on a host. `owner` as chown takes it.
+
+    takes: what the running server takes it up with, of a secret file: "restart", "reload", or "" where it needs nothing.
+    """
 
     path: str
     text: str = field(repr=False)
     mode: str = "0644"
     owner: str = "root:root"
+    takes: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,6 +162,7 @@ class Service:
     """A store's server (or agent) on one host: its unit, its files, the folders that it keeps its data in.
 
     folders: path -> mode; they belong to `user`. home: that of the user. secrets: files whose contents are never shown.
+    gone: files that are there and must go.
     """
 
     unit: str
@@ -160,6 +171,7 @@ class Service:
     files: tuple[File, ...]
     folders: Mapping[str, str]
     secrets: tuple[File, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -184,6 +196,16 @@ class Waiting:
     command: str
     files: Mapping[str, str]
     unit: str
+
+
+class Unstaged:
+    """A backend that comes to what is wanted in one stage, and is told nothing once it runs."""
+
+    def stages(self, cluster: Cluster) -> tuple[Levels | None, ...]:
+        return (None,)
+
+    def equip(self, cluster: Cluster, connection: Connection) -> None:
+        pass
 
 
 class Backend(Protocol):
@@ -311,12 +333,20 @@ class Backend(Protocol):
         """
         ...
 
-    def wait_for_server(self, connection: Connection, address: IPv4Address) -> None:
+    def wait_for_server(self, connection: Connection, cluster: Cluster, address: IPv4Address) -> None:
         """Until a server that was added has a vote. Raises StoreError after a minute."""
         ...
 
     def findings(self, cluster: Cluster) -> Iterable[Finding]:
         """What stands in the way of this store alone."""
+        ...
+
+    def stages(self, cluster: Cluster) -> tuple[Levels | None, ...]:
+        """What a cluster that stands goes through, one after the other; None: what the inventory wants, at once."""
+        ...
+
+    def equip(self, cluster: Cluster, connection: Connection) -> None:
+        """Tells the store itself, over a server's connection, what no file tells it. Raises StoreError."""
         ...
 
     def wait_for_leader(self, connection: Connection, *, servers: int) -> str:

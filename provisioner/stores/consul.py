@@ -16,14 +16,16 @@ import re
 import shutil
 import tempfile
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provisioner import render
 from provisioner.errors import ProvisionerError, StoreError
-from provisioner.model import Drift
+from provisioner.model import Drift, Finding, Severity
+from provisioner.stores import consul_acl as acl
+from provisioner.stores import consul_security as security
 from provisioner.stores import http
 from provisioner.stores.base import (
     Endpoint,
@@ -38,6 +40,7 @@ from provisioner.stores.base import (
     loaded_otherwise,
     url,
 )
+from provisioner.stores.consul_security import LOADED
 from provisioner.stores.waiting import until_leader
 from provisioner.system import firewall
 from provisioner.system.reading import Sought
@@ -47,8 +50,8 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from provisioner.inventory import Store
-    from provisioner.model import Finding
     from provisioner.stores.base import Cluster
+    from provisioner.stores.consul_security import Levels
     from provisioner.stores.keys import Keys
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection
@@ -57,13 +60,12 @@ HTTP_PORT = 8500
 UPLOADED = "/usr/local/bin/consul"
 JSON = "/etc/consul.d/provisioner.json"
 UNIT_FILE = "/etc/systemd/system/consul.service"
-LOADED = "/run/provisioner-consul.loaded"  # unit and configuration as the running agent found them at its start
 
 # Consul reads these only to find its cluster; an agent that is in it needs no restart for them.
 _TO_FIND_THE_CLUSTER = {"retry_join", "bootstrap_expect"}
 _ALIVE = 1  # serf's status of a member
 _STATUS = {1: "alive", 2: "leaving", 4: "failed"}  # those of a member that is still counted on
-_OK = 200
+_OK, _FORBIDDEN = 200, 403
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Consul:
         scheme="consul",
         programs=("consul",),
         files=(JSON, UNIT_FILE, LOADED),
+        secrets=security.FILES,
         units=("consul.service",),
         data="/var/lib/consul",
         config=JSON,
@@ -89,9 +92,15 @@ class Consul:
             f"leader {HTTP_PORT} /v1/status/leader",
             f"peers {HTTP_PORT} /v1/status/peers",
             f"members {HTTP_PORT} /v1/agent/members",
+            f"rights {HTTP_PORT} /v1/kv/docker/nodes",
         ),
         ports={8300: "Consul", 8301: "Consul", HTTP_PORT: "Consul"},
     )
+
+    def __post_init__(self) -> None:
+        if self.store.prefix:
+            asked = [r.replace("/v1/kv/", f"/v1/kv/{self.store.prefix}/") for r in self.sought.requests]
+            object.__setattr__(self, "sought", replace(self.sought, requests=tuple(asked)))
 
     @property
     def uploaded(self) -> Uploaded | None:
@@ -132,7 +141,12 @@ class Consul:
             loaded_path=LOADED,
         )
         files = (File(JSON, self._json(cluster, host), "0640", "root:consul"), File(UNIT_FILE, unit))
-        return Service("consul.service", "consul", "/var/lib/consul", files, {"/var/lib/consul": "0750"})
+        folders = {"/var/lib/consul": "0750"}
+        secret = security.files(cluster, host)
+        for path in (security.KEYRING, security.KEY):
+            folders |= {path.rpartition("/")[0]: "0700" for file in secret if file.path == path}
+        gone = security.gone(cluster, host)
+        return Service("consul.service", "consul", "/var/lib/consul", files, folders, secret, gone)
 
     def _json(self, cluster: Cluster, host: str) -> str:
         return render.text(
@@ -142,6 +156,7 @@ class Consul:
             expect=self._expect(cluster, host),
             address=str(cluster.advertise[host]),
             join=[str(cluster.advertise[name]) for name in cluster.servers if name in cluster.advertise],
+            security=security.settings(security.levels(cluster, host)),
         )
 
     def _expect(self, cluster: Cluster, host: str) -> int:
@@ -174,11 +189,15 @@ class Consul:
         """It answers, knows a leader, and sees every live host alive."""
         facts = cluster.facts[host]
         members = facts.http("members")
+        if members.code == _FORBIDDEN and cluster.stage and cluster.stage.acls <= 1 and facts.http("leader").body:
+            return []  # until all servers have ACLs, and a leader among them has set them up, nobody is known to any
         if members.code != _OK:
             return [Drift("Consul's HTTP interface", members.error, "an answer", note="waits")]
         drift = []
         if not facts.http("leader").body:
             drift.append(Drift("Consul's leader", "none", "one", note="waits"))
+        if cluster.inventory.store.security.acls and facts.http("rights").code == _FORBIDDEN:
+            drift.append(Drift("the engine's rights in Consul", facts.http("rights").error, "to write", note="waits"))
         alive = {member["Name"] for member in members.body if member.get("Status") == _ALIVE}
         if missing := [name for name in cluster.live if name not in alive]:
             drift.append(Drift("Consul's members", "without " + ", ".join(missing), "all hosts", note="waits"))
@@ -226,7 +245,7 @@ class Consul:
         import consul
         import requests
 
-        api = client(own or other)
+        api = manager(cluster, own or other)
         try:
             if own:
                 api.agent.leave()
@@ -240,12 +259,12 @@ class Consul:
             what = f"Consul does not let go of {host}"
             raise StoreError(what, host=(own or other).name, answer=str(error), cure=cure) from None
 
-    def wait_for_server(self, connection: Connection, address: IPv4Address) -> None:
+    def wait_for_server(self, connection: Connection, cluster: Cluster, address: IPv4Address) -> None:
         """A new server has no vote before it was healthy for ten seconds (autopilot)."""
         import consul
         import requests
 
-        api = client(connection)
+        api = manager(cluster, connection)
 
         def voter(seen: list[str]) -> str:
             servers = api.operator.raft_config()["Servers"]
@@ -258,7 +277,27 @@ class Consul:
         until_leader(voter, title=title, host=connection.name, cure=cure, errors=errors, what="no vote")
 
     def findings(self, cluster: Cluster) -> Iterator[Finding]:
-        yield from ()
+        """Engines that may not write; agents that would be shut out by a run that does not reach them."""
+        for name in cluster.live:
+            answer = cluster.facts[name].http("rights")
+            if answer.code == _FORBIDDEN:
+                what = f"Consul does not let this host's engine write under its keys: {answer.error.strip()}"
+                cure = "provisioner up gives its agent the token again, and the token its rights"
+                yield Finding("acl-denied", name, what, cure, Severity.WARNING)
+        if security.way(cluster):
+            told = [cluster.facts[name].http("members").body or () for name in security.standing(cluster)]
+            alive = {member["Name"] for of_host in told for member in of_host if member.get("Status") == _ALIVE}
+            if others := ", ".join(sorted(alive - {*cluster.live})):
+                what = f"agents of Consul that this run does not reach would be shut out of it: {others}"
+                cure = "mend these hosts, or take them out (consul force-leave NAME); or leave store.security as it was"
+                yield Finding("consul-agents-missed", "", what, cure)
+
+    def stages(self, cluster: Cluster) -> tuple[Levels | None, ...]:
+        return security.way(cluster) or (None,)
+
+    def equip(self, cluster: Cluster, connection: Connection) -> None:
+        if (cluster.stage or security.wanted(self.store.security)).acls:
+            acl.equip(manager(cluster, connection), cluster, connection.name)
 
     def wait_for_leader(self, connection: Connection, *, servers: int) -> str:
         import consul
@@ -282,12 +321,19 @@ def kv_endpoints(entries: list[dict[str, str]] | None) -> tuple[Endpoint, ...]:
     return tuple(sorted(found for key, text in texts if (found := endpoint(key, text))))
 
 
-def client(connection: Connection) -> Any:
-    """python-consul's client, whose requests go to the host's own agent. Seconds of patience for one answer: 10."""
+def manager(cluster: Cluster, connection: Connection) -> Any:
+    """A client that may do everything; without ACLs that is every client."""
+    return client(connection, security.present_management_token(cluster))
+
+
+def client(connection: Connection, token: str = "") -> Any:
+    """py-consul's client, whose requests go to the host's own agent. Seconds of patience for one answer: 10."""
     import consul
 
     api = consul.Consul(host="127.0.0.1", port=HTTP_PORT, connections_timeout=10)
     http.mount(api.http.session, connection, HTTP_PORT)
+    if token:  # of its own accord the client leaves it out of some requests
+        api.http.session.headers["X-Consul-Token"] = token
     return api
 
 

@@ -27,6 +27,7 @@ from provisioner.stores.base import (
     Endpoint,
     File,
     Service,
+    Unstaged,
     Uploaded,
     Waiting,
     endpoint,
@@ -94,7 +95,7 @@ _CURE_VERSION = "use etcd 3.3, 3.4 or 3.5, as Debian 11, 12 and 13 have it"
 
 
 @dataclass(frozen=True)
-class Etcd:
+class Etcd(Unstaged):
     """The backend. Ports: etcd's documentation (2379 clients, 2380 servers)."""
 
     store: Store
@@ -275,7 +276,7 @@ class Etcd:
         script = f"# taking {host} out of etcd\n" + render.library() + render.script("etcd-leave.sh.j2", where=where, ids=ids)
         other.write(script)
 
-    def wait_for_server(self, connection: Connection, address: IPv4Address) -> None:
+    def wait_for_server(self, connection: Connection, cluster: Cluster, address: IPv4Address) -> None:
         pass  # none is added: grows
 
     def findings(self, cluster: Cluster) -> Iterator[Finding]:

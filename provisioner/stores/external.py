@@ -23,6 +23,7 @@ from provisioner.stores.base import (
     WAITER,
     Endpoint,
     Service,
+    Unstaged,
     Uploaded,
     Waiting,
     credentials,
@@ -63,7 +64,7 @@ _NAMED = 3  # engines that a message names
 
 
 @dataclass(frozen=True)
-class External:
+class External(Unstaged):
     """The backend of any kind of store that others look after."""
 
     store: Store
@@ -206,7 +207,7 @@ class External:
     def leave(self, own: Connection | None, other: Connection, cluster: Cluster, host: str) -> None:
         pass
 
-    def wait_for_server(self, connection: Connection, address: IPv4Address) -> None:
+    def wait_for_server(self, connection: Connection, cluster: Cluster, address: IPv4Address) -> None:
         pass
 
     def findings(self, cluster: Cluster) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import render
 from provisioner.model import Drift, Finding
-from provisioner.stores.base import WAITER, File, Service, Uploaded, Waiting, asking, endpoints, literal, url
+from provisioner.stores.base import WAITER, File, Service, Unstaged, Uploaded, Waiting, asking, endpoints, literal, url
 from provisioner.stores.waiting import until_leader
 from provisioner.system import firewall
 from provisioner.system.reading import Sought
@@ -42,7 +42,7 @@ _SERVER = re.compile(r"^server\.(\d+)=([0-9.]+):", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class ZooKeeper:
+class ZooKeeper(Unstaged):
     """The backend. Ports: ZooKeeper's documentation (2181 clients, 2888 leader, 3888 election)."""
 
     store: Store
@@ -159,7 +159,7 @@ class ZooKeeper:
     def leave(self, own: Connection | None, other: Connection, cluster: Cluster, host: str) -> None:
         pass
 
-    def wait_for_server(self, connection: Connection, address: IPv4Address) -> None:
+    def wait_for_server(self, connection: Connection, cluster: Cluster, address: IPv4Address) -> None:
         pass
 
     def findings(self, cluster: Cluster) -> Iterator[Finding]:

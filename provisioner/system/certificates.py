@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,7 @@ def issue(signer: Pair, name: str, *, names: Iterable[str], addresses: Iterable[
     return _signed(builder, key, above_key)
 
 
+@cache
 def told(certificate: str) -> Told | None:
     """What the first certificate in a PEM text says; None where there is none that can be read."""
     found = _certificate(certificate)
@@ -90,6 +92,7 @@ def each(bundle: str) -> list[str]:
     return [pem.rstrip("\n") + "\n" for pem in _PEM.findall(bundle)]
 
 
+@cache
 def belongs(certificate: str, key: str) -> bool:
     """Whether a private key is that of the certificate."""
     found = _certificate(certificate)
@@ -101,8 +104,7 @@ def belongs(certificate: str, key: str) -> bool:
 
 def signed_by(certificate: str, authorities: Sequence[str]) -> bool:
     """Whether one of these authorities' certificates has signed it."""
-    found = _certificate(certificate)
-    return found is not None and any(_directly(found, above) for pem in authorities if (above := _certificate(pem)))
+    return any(_directly(certificate, above) for above in authorities)
 
 
 def fault(
@@ -177,9 +179,13 @@ def _told(found: x509.Certificate) -> Told:
     )
 
 
-def _directly(found: x509.Certificate, above: x509.Certificate) -> bool:
+@cache  # looked at again and again in one run
+def _directly(certificate: str, authority: str) -> bool:
     from cryptography.exceptions import InvalidSignature
 
+    found, above = _certificate(certificate), _certificate(authority)
+    if found is None or above is None:
+        return False
     try:
         found.verify_directly_issued_by(above)
     except (ValueError, TypeError, InvalidSignature):

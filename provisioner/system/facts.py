@@ -6,7 +6,7 @@ import json
 import math
 import re
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import pairwise
@@ -67,7 +67,7 @@ class Facts:
     ahead: how far the host's clock is before the controller's, in seconds: at least, at most.
     """
 
-    raw: Mapping[str, str]
+    raw: Mapping[str, str] = field(repr=False)
     ahead: tuple[float, float] = (0.0, 0.0)
 
     @cached_property
@@ -96,7 +96,14 @@ class Facts:
     @cached_property
     def secrets(self) -> dict[str, str]:
         """Path -> text, of `Sought.secrets` that are there. Never to be shown."""
-        return _by_path(self.raw.get("secrets", ""))
+        told = self.raw.get("secrets", "").splitlines()
+        return _by_path("\n".join(line for line in told if not line.startswith("=")))
+
+    @cached_property
+    def modes(self) -> dict[str, str]:
+        """Path -> mode and owner of the same files, as "600 consul:consul"."""
+        told = (line[1:].rsplit(" ", 1) for line in self.raw.get("secrets", "").splitlines() if line.startswith("="))
+        return {path: mode for mode, path in told}
 
     @property
     def is_root(self) -> bool:

@@ -99,7 +99,7 @@ for k in KERNEL; do grep -q " ${k}_" /proc/kallsyms || modprobe -nq "$k" || echo
 SAYS
 """,
     "files": r"""
-set -- SECRETS; [ $# = 0 ] || { s secrets; grep -as '' "$@" /dev/null; }
+set -- SECRETS; [ $# = 0 ] || { s secrets; grep -as '' "$@" /dev/null; stat -c '=%a %U:%G %n' "$@"; }
 s files
 grep -as '' FILES /sys/class/net/*/mtu
 set -- SUMS; [ $# = 0 ] || sha256sum -- "$@" | while read -r v p; do echo "sha256 $p:$v"; done

@@ -12,7 +12,7 @@ from provisioner.errors import CommandFailed, Locked, Refused, TimedOut, Transpo
 from provisioner.model import Result
 from provisioner.transport.channels import WINDOW
 from provisioner.transport.script import COMMAND, INCOMPLETE, Opening, Payload, Word, on_stderr, opening
-from provisioner.transport.text import clean, tail
+from provisioner.transport.text import clean, public, tail
 
 if TYPE_CHECKING:
     from provisioner.transport.deadline import Deadline
@@ -198,7 +198,7 @@ class Process:
         return not self._transport.is_active()
 
     def _said(self) -> str:
-        return "\n".join(filter(None, (tail(clean(self.out[-4096:])), tail(clean(self.err[-4096:])))))
+        return "\n".join(filter(None, (tail(public(clean(self.out))), tail(clean(self.err[-4096:])))))
 
     def _failed(self, what: str) -> CommandFailed:
         return CommandFailed(what, Result(-1, "", self._said()), host=self._host, tried=self._tried)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+FACTS = "provisioner-facts "  # how an answer with facts begins (system/reading.py)
 _HARMFUL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]?"  # CSI: colours, cursor, erasing
     r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC, DCS and their like: titles, clipboard
@@ -16,6 +17,11 @@ _HARMFUL = re.compile(
 def clean(raw: bytes | bytearray) -> str:
     """Give the text of some output: UTF-8 with replacements, without terminal escapes and control characters."""
     return _HARMFUL.sub("", raw.decode("utf-8", "replace"))
+
+
+def public(text: str) -> str:
+    """What of an answer may be shown: nothing from a host's facts on, which hold its secrets."""
+    return text.partition(FACTS)[0]
 
 
 def tail(text: str, lines: int = 5, width: int = 200) -> str:

@@ -128,11 +128,11 @@ def test_from_two_hosts_to_three_the_store_grows_from_one_server_to_three(cluste
     cluster.hosts = NODES[:2]
     cluster.up()
     assert len(json.loads(cluster.sh("node1", "curl -s 127.0.0.1:8500/v1/status/peers"))) == 1
-    cluster.sh("node1", "curl -s -X PUT -d kept 127.0.0.1:8500/v1/kv/mine")
+    assert cluster.sh("node1", "curl -s -X PUT -d kept 127.0.0.1:8500/v1/kv/docker/mine") == "true"
     cluster.hosts = NODES
     cluster.up()
     assert len(json.loads(cluster.sh("node1", "curl -s 127.0.0.1:8500/v1/status/peers"))) == 3
-    assert cluster.sh("node3", "curl -s 127.0.0.1:8500/v1/kv/mine?raw") == "kept"
+    assert cluster.sh("node3", "curl -s 127.0.0.1:8500/v1/kv/docker/mine?raw") == "kept"
     assert cluster.up().report["writes"] == 0
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from provisioner.system.facts import Facts
 
+PLAIN = "{gossip: false, tls: false, acls: false}"
+
 
 @pytest.fixture
 def inventory(tmp_path: Path) -> Callable[..., Inventory]:
@@ -29,6 +31,8 @@ def inventory(tmp_path: Path) -> Callable[..., Inventory]:
         address: str = "192.168.56.1{}",
     ) -> Inventory:
         lines = [f"  node{n}: {{address: {address.format(n)}{each.format(n)}}}" for n in range(1, hosts + 1)]
+        if kind == "consul" and "endpoints" not in store and "security" not in store:
+            store += f", security: {PLAIN}"  # as the captured hosts have it
         text = "\n".join(
             [
                 "cluster: lab",

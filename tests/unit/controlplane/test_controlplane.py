@@ -162,9 +162,10 @@ class TestServers:
         facts["node3"] = with_http(facts["node3"], "peers", [f"192.168.56.1{n}:8300" for n in (2, 3, 4)])
         assert resolve(small, facts)[0].servers == ("node2", "node3", "node4")
 
-    def test_peers_of_the_store(self):
-        assert Consul(None).peers(SETTLED) == set(map(IPv4Address, REAL))
-        assert Consul(None).peers(INSTALLED) == set()
+    def test_peers_of_the_store(self, inventory):
+        backend = Consul(inventory().store)
+        assert backend.peers(SETTLED) == set(map(IPv4Address, REAL))
+        assert backend.peers(INSTALLED) == set()
 
 
 class TestSite:

@@ -49,7 +49,8 @@ def test_defaults(loaded: Callable[..., Inventory], monkeypatch: pytest.MonkeyPa
     assert inventory.advertise_for("node1") is None
     assert inventory.store.model_dump() == {
         "kind": "consul", "servers": None, "endpoints": None, "tls": None, "binary": None, "sha256": None, "prefix": None,
-        "discovery": {"heartbeat": None, "ttl": None, "path": None}, "security": {"tls": True},
+        "discovery": {"heartbeat": None, "ttl": None, "path": None},
+        "security": {"tls": True, "gossip": True, "acls": True},
     }  # fmt: skip
     network = inventory.networks["demo"]
     assert network.model_dump() == {

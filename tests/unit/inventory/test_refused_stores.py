@@ -48,6 +48,10 @@ ROWS: dict[str, tuple[str, list[str]]] = {
         "kind: etcd, binary: lab.yml",
         ["7:21: store.binary: only Consul is uploaded; etcd and ZooKeeper come from the hosts' package sources"],
     ),
+    "what etcd has not": (
+        "kind: etcd, security: {tls: true, acls: true}",
+        ["7:43: store.security.acls: only Consul has that: leave it out"],
+    ),
     "even servers of etcd": (
         "kind: etcd, servers: [node1, node2]",
         [

@@ -1,0 +1,247 @@
+"""How Consul is secured: gossip encrypted, agents known by certificates, requests allowed by ACLs. What is wanted on a host.
+
+Each of the three is brought in by levels, because agents that are on one level understand those one above and below:
+    gossip  1 has the key, sends and takes plain text   2 sends encrypted   3 takes nothing else
+    tls     1 has a certificate                         2 asks servers for theirs   3 takes nobody without one
+    acls    1 on, and all is allowed                    2 agents have their tokens  3 what is not allowed is refused
+A new cluster starts with the last level, one that stands goes from level to level, all agents one after the other
+(HashiCorp: "Enable gossip encryption", "Secure existing agents with TLS", "Troubleshoot and manage ACLs"). The words of
+the configuration are those of Consul 1.8, which later versions take as well.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets as random
+import uuid
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from provisioner.errors import StepFailed
+from provisioner.stores.base import File, json_object
+from provisioner.stores.secrets import agreed
+from provisioner.system import certificates
+from provisioner.system.certificates import Pair
+
+if TYPE_CHECKING:
+    from provisioner.inventory.models import Security
+    from provisioner.stores.base import Cluster
+    from provisioner.system.facts import Facts
+
+LOADED = "/run/provisioner-consul.loaded"  # unit and configuration as the running agent found them at its start
+KEYRING = "/var/lib/consul/serf/local.keyring"  # Consul's own: it changes the file when a key is rotated
+TOKENS = "/etc/consul.d/provisioner-tokens.json"
+MANAGEMENT = "/etc/consul.d/provisioner-management.json"
+AUTHORITY = "/etc/consul.d/provisioner-tls/authority.pem"  # the present one first, then others that are still trusted
+AUTHORITY_KEY = "/etc/consul.d/provisioner-tls/authority-key.pem"
+CERTIFICATE = "/etc/consul.d/provisioner-tls/agent.pem"
+KEY = "/etc/consul.d/provisioner-tls/agent-key.pem"
+FILES = (KEYRING, TOKENS, MANAGEMENT, AUTHORITY, AUTHORITY_KEY, CERTIFICATE, KEY)
+
+_OWNER, _FULL = "consul:consul", 3
+
+
+class Levels(NamedTuple):
+    """How far each of the three is."""
+
+    gossip: int = 0
+    tls: int = 0
+    acls: int = 0
+
+
+def wanted(security: Security) -> Levels:
+    return Levels(*(_FULL * on for on in (security.gossip, security.tls, security.acls)))
+
+
+def standing(cluster: Cluster) -> list[str]:
+    """The hosts whose agents are in a cluster that has a leader."""
+    return [name for name, facts in cluster.facts.items() if facts.http("leader").body]
+
+
+def found(facts: Facts) -> Levels:
+    """How far the running agent of a host is."""
+    config = json_object("{" + facts.files.get(LOADED, "").partition("\n{\n")[2])
+    return Levels(
+        _level(config, "encrypt_verify_outgoing", "encrypt_verify_outgoing", "encrypt_verify_incoming"),
+        _level(config, "ca_file", "verify_outgoing", "verify_incoming"),
+        _acls(config.get("acl") or {}, facts),
+    )
+
+
+def _level(config: dict[str, Any], there: str, *verified: str) -> int:
+    return (1 + sum(bool(config.get(key)) for key in verified)) if there in config else 0
+
+
+def _acls(config: dict[str, Any], facts: Facts) -> int:
+    if not config.get("enabled"):
+        return 0
+    return _FULL if config.get("default_policy") == "deny" else 2 if TOKENS in facts.secrets else 1
+
+
+def way(cluster: Cluster) -> tuple[Levels, ...]:
+    """The levels to go through, from those of the cluster that stands; nothing where it is there, or none stands."""
+    target = wanted(cluster.inventory.store.security)
+    there = [found(cluster.facts[name]) for name in standing(cluster) if LOADED in cluster.facts[name].files]
+    if not there:
+        return ()
+    now = Levels(*(min(one) if goal else max(one) for one, goal in zip(zip(*there, strict=True), target, strict=True)))
+    levels = [now]
+    while levels[-1] != target:
+        steps = zip(levels[-1], target, strict=True)
+        levels.append(Levels(*(at + (goal > at) - (goal < at) for at, goal in steps)))
+    return tuple(levels) if len(levels) > 1 else ()
+
+
+def levels(cluster: Cluster, host: str) -> Levels:
+    """Those that are wanted on a host now: on the way nobody goes back."""
+    target = wanted(cluster.inventory.store.security)
+    if cluster.stage is None:
+        return target
+    facts = cluster.facts[host]
+    if host not in standing(cluster) and LOADED not in facts.files:
+        return cluster.stage  # a host that joins
+    own = found(facts)
+    three = zip(cluster.stage, own, target, strict=True)
+    return Levels(*(max(now, at) if goal else min(now, at) for now, at, goal in three))
+
+
+def settings(at: Levels) -> dict[str, Any]:
+    """What the agent's configuration says of it."""
+    told: dict[str, Any] = {}
+    if at.gossip:
+        told |= {"encrypt_verify_outgoing": at.gossip >= 2, "encrypt_verify_incoming": at.gossip >= _FULL}  # noqa: PLR2004
+    if at.tls:
+        told |= {"ca_file": AUTHORITY, "cert_file": CERTIFICATE, "key_file": KEY}
+        verify = dict.fromkeys(("verify_outgoing", "verify_server_hostname"), at.tls >= 2)  # noqa: PLR2004
+        told |= verify | {"verify_incoming": at.tls >= _FULL}
+    if at.acls:
+        # An agent that is no server remembers what a token may do, and that there is none, for so long.
+        policy = "deny" if at.acls >= _FULL else "allow"
+        told["acl"] = {"enabled": True, "default_policy": policy, "down_policy": "extend-cache", "token_ttl": "1s"}
+    return told
+
+
+def files(cluster: Cluster, host: str) -> tuple[File, ...]:
+    """The secret files of a host. Raises StepFailed where a certificate is needed and nobody can sign it."""
+    at, server = levels(cluster, host), host in cluster.servers
+    made: list[File] = []
+    if at.gossip:
+        made.append(File(KEYRING, _keyring(cluster, host), "0600", _OWNER, takes="restart"))
+    if at.tls:
+        pair = _certificate(cluster, host)
+        made.append(File(AUTHORITY, _trusted(cluster), "0600", _OWNER, takes="reload"))
+        made.append(File(CERTIFICATE, pair.certificate, "0600", _OWNER, takes="reload"))
+        made.append(File(KEY, pair.key, "0600", _OWNER, takes="reload"))
+        if server and (key := authority(cluster).key):
+            made.append(File(AUTHORITY_KEY, key, "0600"))
+    if at.acls and server:
+        made.append(File(MANAGEMENT, _tokens({"master": management_token(cluster)}), "0600", _OWNER, takes="restart"))
+    if at.acls >= 2:  # noqa: PLR2004
+        told = {"agent": token(cluster, "agent"), "default": token(cluster, "default")}
+        made.append(File(TOKENS, _tokens(told), "0600", _OWNER, takes="reload"))
+    return tuple(made)
+
+
+def gone(cluster: Cluster, host: str) -> tuple[str, ...]:
+    """The secret files that a host has and is not to have: what is switched off."""
+    at, there = levels(cluster, host), cluster.facts[host].secrets
+    tls = (AUTHORITY, AUTHORITY_KEY, CERTIFICATE, KEY)
+    off = (*(() if at.gossip else (KEYRING,)), *(() if at.tls else tls), *(() if at.acls else (MANAGEMENT,)))
+    return tuple(path for path in (*off, *(() if at.acls >= 2 else (TOKENS,))) if path in there)  # noqa: PLR2004
+
+
+# -- the key of the gossip --------------------------------------------------------------------------------------------
+
+
+def keys(facts: Facts) -> list[str]:
+    """The keys that a host's agent takes; the first is the one that it sends with."""
+    try:
+        told = json.loads(facts.secrets.get(KEYRING, "[]"))
+    except ValueError:
+        return []
+    return [str(key) for key in told] if isinstance(told, list) else []
+
+
+def gossip_key(cluster: Cluster) -> str:
+    """The one that all are to send with."""
+    there = agreed(cluster, lambda facts: next(iter(keys(facts)), ""), standing(cluster))
+    return cluster.vault.value("gossip key", there, lambda: base64.b64encode(random.token_bytes(32)).decode())
+
+
+def _keyring(cluster: Cluster, host: str) -> str:
+    """What is there stays where it sends with the right key; others that a member still takes stay behind it."""
+    key, has = gossip_key(cluster), keys(cluster.facts[host])
+    if has[:1] == [key]:
+        return cluster.facts[host].secrets[KEYRING]
+    others = [other for other in has if other != key] if host in standing(cluster) else []
+    return json.dumps([key, *others], indent=2) + "\n"
+
+
+# -- certificates -----------------------------------------------------------------------------------------------------
+
+
+def authority(cluster: Cluster) -> Pair:
+    """The one that signs. Its key is on servers only, and may be on none that was reached: "" then."""
+    there = agreed(cluster, lambda facts: next(iter(certificates.each(facts.secrets.get(AUTHORITY, ""))), ""), standing(cluster))
+    held = (facts.secrets.get(AUTHORITY_KEY, "") for facts in cluster.facts.values())
+    key = next((key for key in held if key and certificates.belongs(there, key)), "") if there else ""
+    name = f"{cluster.inventory.cluster}: authority of Consul's agents"
+    return cluster.vault.value("authority", Pair(there, key) if there else None, lambda: certificates.authority(name))
+
+
+def _trusted(cluster: Cluster) -> str:
+    """The present authority, and those of the others that some agent's certificate is still signed by."""
+    first = authority(cluster).certificate
+    told = {pem for facts in cluster.facts.values() for pem in certificates.each(facts.secrets.get(AUTHORITY, ""))} - {first}
+    shown = [facts.secrets.get(CERTIFICATE, "") for facts in cluster.facts.values()]
+    used = {pem for pem in told if any(certificates.signed_by(own, (pem,)) for own in shown if own)}
+    return first + "".join(sorted((used | set(cluster.vault.trusted)) - {first}))
+
+
+def _certificate(cluster: Cluster, host: str) -> Pair:
+    facts, name = cluster.facts[host], f"certificate of {host}"
+    names = {host, "localhost"} | ({"server.dc1.consul"} if host in cluster.servers else set())
+    addresses = ["127.0.0.1", str(cluster.advertise[host])]
+    has = Pair(facts.secrets.get(CERTIFICATE, ""), facts.secrets.get(KEY, ""))
+    trusted = tuple(certificates.each(_trusted(cluster)))
+    fits = not certificates.fault(has, trusted, now=facts.now, names=names, addresses=addresses)
+    signer = authority(cluster)
+
+    def issued() -> Pair:
+        if not signer.key:
+            raise StepFailed(
+                "it needs a certificate, and no server that was reached has the key of the authority that signs it",
+                host=host,
+                cure="bring a server of the store back, or make a new authority: provisioner rotate certificates --ca",
+            )
+        return certificates.issue(signer, host, names=names, addresses=addresses)
+
+    return cluster.vault.value(name, has if fits else None, issued)
+
+
+# -- tokens -----------------------------------------------------------------------------------------------------------
+
+
+def _token(text: str, name: str) -> str:
+    told = (json_object(text).get("acl") or {}).get("tokens") or {}
+    return str(told.get(name, ""))
+
+
+def token(cluster: Cluster, name: str) -> str:
+    """agent: with which agents register their hosts. default: what the engines may do, who have none of their own."""
+    there = agreed(cluster, lambda facts: _token(facts.secrets.get(TOKENS, ""), name), standing(cluster))
+    return cluster.vault.value(f"token {name}", there, lambda: str(uuid.uuid4()))
+
+
+def present_management_token(cluster: Cluster) -> str:
+    """The one that servers have now."""
+    return agreed(cluster, lambda facts: _token(facts.secrets.get(MANAGEMENT, ""), "master"), standing(cluster))
+
+
+def management_token(cluster: Cluster) -> str:
+    """May do everything; Consul's servers are told it at their start, and nobody else has it."""
+    return cluster.vault.value("token management", present_management_token(cluster), lambda: str(uuid.uuid4()))
+
+
+def _tokens(told: dict[str, str]) -> str:
+    return json.dumps({"acl": {"tokens": told}}, indent=4) + "\n"

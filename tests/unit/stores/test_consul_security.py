@@ -1,0 +1,233 @@
+"""How Consul is secured, on hosts as captured (without security): new, on the way, there, half-done; where hosts differ."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from captured import HOSTS, capture, with_file, with_http, with_raw
+
+from provisioner.controlplane import resolve
+from provisioner.errors import StepFailed
+from provisioner.steps.store import Store
+from provisioner.stores import consul_security as security
+from provisioner.stores.consul import JSON, UNIT_FILE
+from provisioner.stores.consul_security import Levels
+from provisioner.system import certificates
+
+ON, STEP = ", security: {}", Store()
+TLS = (security.AUTHORITY, security.CERTIFICATE, security.KEY)
+
+
+def with_secrets(facts, files):
+    """With these secret files, as their service has them."""
+    lines = [f"{file.path}:{line}" for file in files for line in file.text.splitlines()]
+    modes = [f"={file.mode.lstrip('0')} {file.owner} {file.path}" for file in files]
+    return with_raw(facts, secrets="\n".join([*lines, *modes]) + "\n")
+
+
+@pytest.fixture
+def new(inventory):
+    return resolve(inventory(store=ON), {name: capture(f"installed-{name}") for name in HOSTS})[0]
+
+
+def brought(site, stage=None):
+    """Every host as its step leaves it: files, and an agent that was started with them."""
+    site = replace(site, stage=stage)
+    found = {}
+    for name in HOSTS:
+        service = site.backend.service(site, name)
+        config, unit = (file.text for file in service.files)
+        facts = with_secrets(capture(f"settled-{name}"), service.secrets)
+        for path, text in ((JSON, config), (UNIT_FILE, unit), (security.LOADED, unit + config)):
+            facts = with_file(facts, path, text)
+        found[name] = facts
+    return replace(site, facts=found, stage=None)
+
+
+@pytest.fixture
+def secured(new):
+    return brought(new)
+
+
+def differs(site, host="node2"):
+    return [(d.what, d.note) for d in STEP.drift(site, host)]
+
+
+def secret(site, host, path):
+    return next(file.text for file in site.backend.service(site, host).secrets if file.path == path)
+
+
+class TestNew:
+    def test_it_starts_with_everything(self, new):
+        service = new.backend.service(new, "node2")
+        config = json.loads(service.files[0].text)
+        assert config["encrypt_verify_incoming"] is config["verify_incoming"] is config["verify_server_hostname"] is True
+        assert config["acl"]["default_policy"] == "deny"
+        assert {file.path for file in service.secrets} == set(security.FILES)
+        assert new.backend.stages(new) == (None,)
+
+    def test_all_hosts_get_the_same_and_a_certificate_each(self, new):
+        for path in (security.KEYRING, security.TOKENS, security.MANAGEMENT, security.AUTHORITY, security.AUTHORITY_KEY):
+            assert len({secret(new, name, path) for name in HOSTS}) == 1, path
+        assert len({secret(new, name, security.KEY) for name in HOSTS}) == 3
+        says = certificates.told(secret(new, "node2", security.CERTIFICATE))
+        assert says.names == {"node2", "localhost", "server.dc1.consul"}
+        assert says.addresses == {"127.0.0.1", "192.168.56.12"}
+
+    def test_what_only_servers_have(self, inventory):
+        facts = {f"node{n}": capture("installed-node1") for n in (1, 2, 3, 4)}
+        four = resolve(inventory(4, each=", advertise: 192.168.56.1{}", store=ON), facts)[0]
+        has = {file.path for file in four.backend.service(four, "node4").secrets}
+        assert not {security.MANAGEMENT, security.AUTHORITY_KEY} & has
+        assert "server.dc1.consul" not in certificates.told(secret(four, "node4", security.CERTIFICATE)).names
+
+    def test_only_its_owner_may_read_them_and_nothing_is_shown(self, new):
+        assert {file.mode for file in new.backend.service(new, "node2").secrets} == {"0600"}
+        shown = [d for d in STEP.drift(new, "node2") if d.what in security.FILES]
+        assert len(shown) == len(security.FILES)
+        assert {(d.found, d.wanted) for d in shown} == {("absent", "as wanted")}
+        everything = repr(new) + repr(STEP.drift(new, "node2")) + repr(new.backend.service(new, "node2"))
+        for path in security.FILES:
+            for line in secret(new, "node2", path).split():
+                assert len(line) < 20 or line not in everything
+
+    @pytest.mark.parametrize("off", ["gossip", "tls", "acls"])
+    def test_each_can_be_switched_off(self, inventory, off):
+        words = f", security: {{{off}: false}}"
+        site = resolve(inventory(store=words), {name: capture(f"installed-{name}") for name in HOSTS})[0]
+        config = json.loads(site.backend.service(site, "node2").files[0].text)
+        missing = {"gossip": "encrypt_verify_incoming", "tls": "ca_file", "acls": "acl"}
+        assert {key for key in missing.values() if key not in config} == {missing[off]}
+
+
+class TestThere:
+    def test_nothing_differs(self, secured):
+        assert [differs(secured, name) for name in HOSTS] == [[], [], []]
+        assert secured.backend.stages(secured) == (None,)
+
+    def test_a_later_run_finds_the_same_on_the_hosts(self, secured):
+        later = resolve(secured.inventory, secured.facts)[0]
+        assert [secret(later, "node2", path) for path in security.FILES] == [
+            secret(secured, "node2", path) for path in security.FILES
+        ]
+
+    @pytest.mark.parametrize("path", security.FILES)
+    def test_a_host_that_has_lost_one_gets_the_others_again(self, secured, path):
+        kept = [file for file in secured.backend.service(secured, "node2").secrets if file.path != path]
+        lost = secured.known("node2", with_secrets(secured.facts["node2"], kept))
+        lost = resolve(lost.inventory, lost.facts)[0]
+        expected = {path} | ({security.CERTIFICATE, security.KEY} if path in TLS[1:] else set())
+        assert {what for what, _ in differs(lost)} == expected
+        if path not in TLS[1:]:
+            assert secret(lost, "node2", path).split() == secret(secured, "node2", path).split()
+        assert {name: differs(lost, name) for name in ("node1", "node3")} == {"node1": [], "node3": []}
+
+    def test_others_can_read_a_secret(self, secured):
+        raw = secured.facts["node2"].raw["secrets"].replace(f"=600 consul:consul {security.KEY}", f"=644 root:root {security.KEY}")
+        assert differs(secured.known("node2", with_raw(secured.facts["node2"], secrets=raw))) == [(f"mode of {security.KEY}", "")]
+
+    def test_tokens_are_taken_up_without_a_restart_one_host_after_the_other(self, secured):
+        site = secured.known("node2", with_secrets(secured.facts["node2"], [
+            replace(file, text="{}\n") if file.path == security.TOKENS else file
+            for file in secured.backend.service(secured, "node2").secrets
+        ]))  # fmt: skip
+        assert differs(site) == [(security.TOKENS, "reload of Consul")]
+        work = STEP.work(site, "node2", STEP.drift(site, "node2"))
+        assert work.alone
+        assert "case reload in" in work.script
+        assert work.rank == 2 - (site.backend.leader(site.facts["node2"]) != "192.168.56.12")
+
+    def test_a_certificate_that_ends_soon_is_made_anew(self, secured):
+        later = secured.facts["node2"].raw["system"].replace("now=", "now=1", 1)  # some centuries on
+        facts = {**secured.facts, "node2": with_raw(secured.facts["node2"], system=later)}
+        assert [what for what, _ in differs(resolve(secured.inventory, facts)[0])] == [security.CERTIFICATE, security.KEY]
+
+    def test_no_server_has_the_authority_s_key(self, secured):
+        facts = {
+            name: with_secrets(of_host, [
+                file for file in secured.backend.service(secured, name).secrets
+                if file.path != security.AUTHORITY_KEY and (name != "node2" or file.path != security.KEY)
+            ]) for name, of_host in secured.facts.items()
+        }  # fmt: skip
+        lost = resolve(secured.inventory, facts)[0]
+        assert differs(lost, "node1") == []  # nothing needs it there
+        with pytest.raises(StepFailed, match="has the key of the authority"):
+            STEP.drift(lost, "node2")
+
+    @pytest.mark.parametrize("answer", ["403 Permission denied", "403 ACL not found"])
+    def test_an_engine_that_may_not_write(self, secured, answer):
+        site = secured.known("node2", with_http(secured.facts["node2"], "rights", answer))
+        assert differs(site) == [("the engine's rights in Consul", "waits")]
+        (finding,) = site.backend.findings(site)
+        assert (finding.check, finding.host) == ("acl-denied", "node2")
+        assert answer[4:] in finding.what
+
+    def test_a_host_s_keyring_keeps_its_other_keys_while_it_is_in_the_cluster(self, secured):
+        key = security.gossip_key(secured)
+        other = [replace(file, text=json.dumps(["other", key])) if file.path == security.KEYRING else file
+                 for file in secured.backend.service(secured, "node2").secrets]  # fmt: skip
+        apart = with_secrets(secured.facts["node2"], other)
+        member = resolve(secured.inventory, {**secured.facts, "node2": apart})[0]
+        assert json.loads(secret(member, "node2", security.KEYRING)) == [key, "other"]
+        alone = member.known("node2", with_http(apart, "leader", ""))
+        assert json.loads(secret(alone, "node2", security.KEYRING)) == [key]
+
+
+class TestOnTheWay:
+    """A cluster that stands without security: level by level, and no agent two levels from another."""
+
+    @pytest.fixture
+    def plain(self, inventory):
+        return resolve(inventory(store=ON), {name: capture(f"settled-{name}") for name in HOSTS})[0]
+
+    def test_every_level_in_turn(self, plain):
+        assert plain.backend.stages(plain) == (Levels(), Levels(1, 1, 1), Levels(2, 2, 2), Levels(3, 3, 3))
+        site = plain
+        for stage in plain.backend.stages(plain)[1:]:
+            staged = replace(site, stage=stage)
+            drift = STEP.drift(staged, "node2")
+            assert ("the running Consul", "restart of Consul") in [(d.what, d.note) for d in drift]
+            assert STEP.work(staged, "node2", drift).alone
+            site = brought(site, stage)
+            assert {security.found(facts) for facts in site.facts.values()} == {stage}
+            assert differs(replace(site, stage=stage)) == []
+        assert site.backend.stages(site) == (None,)
+
+    def test_an_interrupted_way_goes_on_where_the_last_host_is(self, plain):
+        ahead = brought(plain, Levels(1, 1, 1))
+        mixed = resolve(plain.inventory, {**plain.facts, "node2": ahead.facts["node2"]})[0]
+        assert mixed.backend.stages(mixed)[0] == Levels()
+        assert security.levels(replace(mixed, stage=Levels()), "node2") == Levels(1, 1, 1)  # nobody goes back
+        assert security.levels(replace(mixed, stage=Levels()), "node1") == Levels()
+
+    def test_tokens_come_to_hosts_only_once_consul_knows_them(self, plain):
+        first = replace(plain, stage=Levels(1, 1, 1))
+        assert security.TOKENS not in {file.path for file in first.backend.service(first, "node2").secrets}
+        config = json.loads(first.backend.service(first, "node2").files[0].text)
+        assert config["acl"]["default_policy"] == "allow"
+        assert config["verify_outgoing"] is config["encrypt_verify_outgoing"] is False
+
+    def test_a_host_that_is_not_reached_would_be_shut_out(self, plain):
+        two = plain.without(frozenset({"node3"}))
+        (finding,) = two.backend.findings(two)
+        assert (finding.check, finding.host) == ("consul-agents-missed", "")
+        assert "node3" in finding.what
+        assert list(plain.backend.findings(plain)) == []
+
+    def test_back_again(self, secured, inventory):
+        off = resolve(inventory(), secured.facts)[0]
+        assert off.backend.stages(off) == (Levels(3, 3, 3), Levels(2, 2, 2), Levels(1, 1, 1), Levels())
+        assert set(off.backend.service(off, "node2").gone) == set(security.FILES)
+        second = replace(off, stage=Levels(2, 2, 2))
+        assert off.backend.service(second, "node2").gone == ()
+
+
+def test_a_host_that_joins_a_secured_cluster_gets_what_the_others_have(secured, inventory):
+    facts = {**secured.facts, "node4": capture("installed-node1")}
+    four = resolve(inventory(4, each=", advertise: 192.168.56.1{}", store=ON), facts)[0]
+    assert four.backend.stages(four) == (None,)
+    for path in (security.KEYRING, security.TOKENS, security.AUTHORITY):
+        assert secret(four, "node4", path).split() == secret(secured, "node1", path).split()
+    assert certificates.signed_by(secret(four, "node4", security.CERTIFICATE), [secret(secured, "node1", security.AUTHORITY)])
