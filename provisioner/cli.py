@@ -7,6 +7,7 @@ import functools
 import gc
 import signal
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,6 +96,38 @@ def verify(inventory: _Inventory, *, json: _Json = False, verbose: _Verbose = Fa
         run.plan()
         run.prove()
         return run.report("verify")
+
+    _run(inventory, job, json=json, verbose=verbose, ignore=ignore)
+
+
+class _What(StrEnum):
+    GOSSIP_KEY = "gossip-key"
+    CERTIFICATES = "certificates"
+    TOKENS = "tokens"
+
+
+@app.command()
+def rotate(
+    what: Annotated[_What, typer.Argument(help="Which secrets of Consul to make anew.", show_default=False)],
+    inventory: _Inventory,
+    *,
+    ca: Annotated[bool, typer.Option("--ca", help="With certificates: a new authority too.")] = False,
+    json: _Json = False,
+    verbose: _Verbose = False,
+    ignore: _Ignore = None,
+) -> None:
+    """Make Consul's secrets anew, one host after the other, while the networks work, and prove it. Interrupted, run it again.
+
+    Exit code 0: all hosts have the new ones, the old ones are good for nothing, and the networks are proven.
+    """
+    if ca and what is not _What.CERTIFICATES:
+        raise typer.BadParameter("is of certificates only", param_hint="--ca")
+
+    def job(run: Run) -> Report:
+        from provisioner.rotation import rotate as rotated
+
+        rotated(run, what.value, authority=ca)
+        return run.report(f"rotate {what.value}")
 
     _run(inventory, job, json=json, verbose=verbose, ignore=ignore)
 

@@ -101,9 +101,9 @@ class Run:
     def converge(self) -> None:
         """Repairs what differs. Nothing is locked or written where nothing differs."""
         if any(outcome(step, self.site, name).drifts for step in self._steps() for name in self.site.live):
-            self._lock()
+            self.lock()
         for step in self._steps():
-            self._converge(step)
+            self.converge_step(step)
             if not self._may_go_on():
                 break
 
@@ -178,7 +178,7 @@ class Run:
         )
         return False
 
-    def _lock(self) -> None:
+    def lock(self) -> None:
         """Every live host's lock, or none; then all is read again, since another run may just have ended."""
         names = self.site.live
         self.errors += self.session.lock(names, self.owner)
@@ -186,7 +186,11 @@ class Run:
         if self.errors:
             self.site = self.site.without(frozenset(names))
             return
-        for name, facts in self.session.read(names).items():
+        self.read_again()
+
+    def read_again(self) -> None:
+        """All that the live hosts tell, as it is now."""
+        for name, facts in self.session.read(self.site.live).items():
             self.site = self.site.known(name, facts)
         self.site = self.site.without(frozenset(self.session.lost))
 
@@ -203,7 +207,7 @@ class Run:
             return [str(error)]
         return []
 
-    def _converge(self, step: Step) -> None:
+    def converge_step(self, step: Step) -> None:
         """A store that stands comes to its security in stages, each of which ends as a step does."""
         began, ends = time.monotonic(), dict[str, Outcome]()
         for stage in self.site.backend.stages(self.site) if isinstance(step, Store) else (None,):
@@ -215,6 +219,8 @@ class Run:
             if self.errors or not self.site.live or not self.site.has_quorum:
                 break
         self.site = replace(self.site, stage=None)
+        if isinstance(step, Store) and not self.errors:
+            time.sleep(step.engines_return(self.site, ends.values()))
         self._end(step, list(ends.values()), began)
 
     def _staged(self, step: Step) -> list[Outcome]:

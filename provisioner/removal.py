@@ -251,7 +251,7 @@ class Removal(Run):
 
     def _on_rest(self, *steps: Step) -> bool:
         for step in steps:
-            self._converge(step)
+            self.converge_step(step)
             if not self._may_go_on():
                 return False
         return True
@@ -261,7 +261,7 @@ class Removal(Run):
         staying, lived = self.site, self.lives
         for step in steps if lived else ():
             self.site = self.leaver
-            self._converge(step)
+            self.converge_step(step)
             self.leaver, self.site = self.site, staying
             if self.errors or not self.lives:
                 self.errors.append(f"nothing more is done, since {self.host} has failed\n  next:  mend what is said about it, and run again")

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from provisioner import render
 from provisioner.errors import StepFailed
-from provisioner.model import Drift
+from provisioner.model import Drift, State
 from provisioner.steps.base import Work, differing, differing_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from provisioner.controlplane import Site
+    from provisioner.model import Outcome
     from provisioner.transport import Connection
 
 
@@ -57,6 +58,17 @@ class Store:
         alone = action in {"restart", "reload"} and backend.formed(site)
         rank = 2 if str(site.advertise[host]) == backend.leader(site.facts[host]) else int(host in site.servers)
         return Work(script, f"{does} {backend.title}", deadline=90.0, alone=alone, rank=rank)
+
+    def engines_return(self, site: Site, outcomes: Iterable[Outcome]) -> float:
+        """Seconds until engines that were on a store find it again after it was restarted under them; 0 where none was.
+
+        An engine that has lost its store asks again after its heartbeat, and until then learns of no new container
+        (moby v20.10, daemon/discovery and pkg/discovery/kv; tried: proofs before that fail, though all traffic goes on).
+        """
+        worked = [o for o in outcomes if o.state is State.CONVERGED and any(d.note.startswith("restart") for d in o.drifts)]
+        on_it = any(site.facts[o.host].engine.get("ClusterStore") for o in worked if o.host in site.facts)
+        asked = site.inventory.store.discovery
+        return (asked.heartbeat or (asked.ttl or 60) // 3) + 5.0 if on_it else 0.0
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
         if not site.servers:

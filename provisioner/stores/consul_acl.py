@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ENGINES, AGENTS = "provisioner-engines", "provisioner-agents"
 _PATIENCE = 30.0  # seconds; a server takes its ACLs up a moment after it has become the leader
-_MANAGEMENT = "global-management"  # Consul's own policy
+MANAGEMENT = "global-management"  # Consul's own policy
 
 
 def rules(cluster: Cluster) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def forget(api: Any, host: str, kept: Mapping[str, str]) -> None:
 
 def manage(api: Any, host: str, secret: str) -> None:
     """Another token that may do everything."""
-    _ask(host, lambda: add(api, secret, _MANAGEMENT))
+    _ask(host, lambda: add(api, secret, MANAGEMENT))
 
 
 def _until_managed(api: Any) -> None:

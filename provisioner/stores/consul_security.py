@@ -185,8 +185,16 @@ def authority(cluster: Cluster) -> Pair:
     there = agreed(cluster, lambda facts: next(iter(certificates.each(facts.secrets.get(AUTHORITY, ""))), ""), standing(cluster))
     held = (facts.secrets.get(AUTHORITY_KEY, "") for facts in cluster.facts.values())
     key = next((key for key in held if key and certificates.belongs(there, key)), "") if there else ""
-    name = f"{cluster.inventory.cluster}: authority of Consul's agents"
-    return cluster.vault.value("authority", Pair(there, key) if there else None, lambda: certificates.authority(name))
+    return cluster.vault.value("authority", Pair(there, key) if there else None, lambda: _authority(cluster))
+
+
+def new_authority(cluster: Cluster) -> Pair:
+    """The one that `authority` gives once it is to be renewed."""
+    return cluster.vault.made("authority", lambda: _authority(cluster))
+
+
+def _authority(cluster: Cluster) -> Pair:
+    return certificates.authority(f"{cluster.inventory.cluster}: authority of Consul's agents")
 
 
 def _trusted(cluster: Cluster) -> str:
@@ -199,7 +207,7 @@ def _trusted(cluster: Cluster) -> str:
 
 
 def _certificate(cluster: Cluster, host: str) -> Pair:
-    facts, name = cluster.facts[host], f"certificate of {host}"
+    facts = cluster.facts[host]
     names = {host, "localhost"} | ({"server.dc1.consul"} if host in cluster.servers else set())
     addresses = ["127.0.0.1", str(cluster.advertise[host])]
     has = Pair(facts.secrets.get(CERTIFICATE, ""), facts.secrets.get(KEY, ""))
@@ -216,7 +224,12 @@ def _certificate(cluster: Cluster, host: str) -> Pair:
             )
         return certificates.issue(signer, host, names=names, addresses=addresses)
 
-    return cluster.vault.value(name, has if fits else None, issued)
+    return cluster.vault.value(certificate_of(host), has if fits else None, issued)
+
+
+def certificate_of(host: str) -> str:
+    """Its name in the vault."""
+    return f"certificate of {host}"
 
 
 # -- tokens -----------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def set_up(lab: Lab, folder: Path, store: str) -> Iterator[Run]:
         run.read()
         for step in STEPS:
             if step.name in _BEFORE_ENGINES:
-                run._converge(step)
+                run.converge_step(step)
         assert not run.errors, run.errors
         assert not run.session.lost, run.session.lost
         yield run

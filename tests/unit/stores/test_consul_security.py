@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from captured import HOSTS, capture, with_file, with_http, with_raw
 
+from provisioner import rotation
 from provisioner.controlplane import resolve
 from provisioner.errors import StepFailed
 from provisioner.steps.store import Store
+from provisioner.stores import consul_acl as acl
 from provisioner.stores import consul_security as security
 from provisioner.stores.consul import JSON, UNIT_FILE
 from provisioner.stores.consul_security import Levels
@@ -231,3 +235,121 @@ def test_a_host_that_joins_a_secured_cluster_gets_what_the_others_have(secured, 
     for path in (security.KEYRING, security.TOKENS, security.AUTHORITY):
         assert secret(four, "node4", path).split() == secret(secured, "node1", path).split()
     assert certificates.signed_by(secret(four, "node4", security.CERTIFICATE), [secret(secured, "node1", security.AUTHORITY)])
+
+
+class TestRotated:
+    """What a rotation asks of each host; that Consul takes it up at runtime is tried on real ones."""
+
+    @pytest.fixture
+    def secured(self, secured):
+        """As a run of its own finds it."""
+        return resolve(secured.inventory, secured.facts)[0]
+
+    def brought(self, site):
+        later = brought(site)
+        return replace(later, facts={name: with_http(later.facts[name], "rights", "404 ") for name in HOSTS})
+
+    def test_new_certificates_are_read_at_runtime_one_host_after_the_other(self, secured):
+        secured.vault.renewed |= {security.certificate_of(name) for name in HOSTS}
+        for name in HOSTS:
+            assert differs(secured, name) == [(path, "reload of Consul") for path in (security.CERTIFICATE, security.KEY)]
+            assert STEP.work(secured, name, STEP.drift(secured, name)).alone
+        assert [differs(self.brought(secured), name) for name in HOSTS] == [[], [], []]
+
+    def test_under_a_new_authority_both_are_trusted_until_nobody_needs_the_old_one(self, secured):
+        old, new = security.authority(secured).certificate, security.new_authority(secured).certificate
+        secured.vault.trusted = (new,)
+        assert differs(secured) == [(security.AUTHORITY, "reload of Consul")]
+        assert secret(secured, "node2", security.AUTHORITY) == old + new
+        first = self.brought(secured)
+        first.vault.trusted = (old,)
+        first.vault.renewed |= {"authority", *(security.certificate_of(name) for name in HOSTS)}
+        assert secret(first, "node2", security.AUTHORITY) == new + old
+        assert certificates.signed_by(secret(first, "node2", security.CERTIFICATE), [new])
+        second = self.brought(first)
+        second.vault.trusted = ()
+        assert differs(second) == [(security.AUTHORITY, "reload of Consul")]
+        assert secret(second, "node2", security.AUTHORITY) == new
+
+    def test_interrupted_between_two_hosts_both_authorities_stay_trusted(self, secured):
+        old, new = security.authority(secured).certificate, security.new_authority(secured).certificate
+        secured.vault.trusted = (new,)
+        first = self.brought(secured)
+        first.vault.trusted = (old,)
+        first.vault.renewed |= {"authority", *(security.certificate_of(name) for name in HOSTS)}
+        mixed = resolve(secured.inventory, {**first.facts, "node2": self.brought(first).facts["node2"]})[0]
+        assert {secret(mixed, name, security.AUTHORITY) for name in HOSTS} == {old + new}
+        kept = [secret(mixed, name, security.CERTIFICATE) for name in HOSTS]
+        assert [certificates.signed_by(pem, [new]) for pem in kept] == [False, True, False]
+
+    def test_new_tokens_restart_servers_only(self, inventory, secured):
+        secured.vault.renewed |= {"token agent", "token default", "token management"}
+        assert dict(differs(secured)) == {security.MANAGEMENT: "restart of Consul", security.TOKENS: "reload of Consul"}
+
+    @pytest.mark.parametrize(
+        ("store", "what", "why"),
+        [
+            (", security: {gossip: false}", "gossip-key", r"store\.security\.gossip is off"),
+            (", security: {tls: false}", "certificates", r"store\.security\.tls is off"),
+            (", security: {}", "tokens", "does not stand as the inventory wants it"),
+        ],
+    )
+    def test_what_can_not_be_rotated(self, inventory, store, what, why):
+        site = resolve(inventory(store=store), {name: capture(f"settled-{name}") for name in HOSTS})[0]
+        run = SimpleNamespace(inventory=site.inventory, site=site, errors=[])
+        assert not rotation._fit(run, what)
+        assert re.search(why, run.errors[0])
+
+    def test_another_store(self, inventory):
+        run = SimpleNamespace(inventory=inventory(kind="etcd"), site=None, errors=[])
+        assert not rotation._fit(run, "tokens")
+        assert "only a Consul that is set up here" in run.errors[0]
+
+
+class Tokens:
+    """Consul's tokens, as far as they are asked for here."""
+
+    def __init__(self, *told):
+        self.told = {accessor: {"AccessorID": accessor, **rest} for accessor, rest in told}
+        self.acl = SimpleNamespace(token=self)
+
+    def read_self(self, token):
+        return next(t for t in self.told.values() if t["SecretID"] == token)
+
+    def list(self):
+        return [{key: value for key, value in t.items() if key != "SecretID"} for t in self.told.values()]
+
+    def delete(self, accessor_id):
+        del self.told[accessor_id]
+
+
+def test_only_our_own_old_tokens_are_forgotten():
+    def made(secret, policy, by="made by provisioner"):
+        return {"SecretID": secret, "Description": by, "Policies": [{"Name": policy}]}
+
+    api = Tokens(
+        ("anonymous", {"SecretID": "anonymous", "Description": "Anonymous Token"}),
+        ("new", made("new", acl.ENGINES)),
+        ("old", made("old", acl.ENGINES)),
+        ("master", made("master", acl.MANAGEMENT, "Master Token")),
+        ("manager", made("manager", acl.MANAGEMENT)),
+        ("theirs", made("theirs", acl.MANAGEMENT, "made by hand")),
+        ("job", made("job", "their-policy")),
+    )
+    acl.forget(api, "node1", {acl.ENGINES: "new", acl.MANAGEMENT: "manager"})
+    assert set(api.told) == {"anonymous", "new", "manager", "theirs", "job"}
+
+
+@pytest.mark.parametrize(("store", "prefixes"), [
+    ("", ["docker/"]),
+    (", prefix: lab", ["lab/docker/"]),
+    (", prefix: lab, discovery: {path: hosts}", ["lab/docker/", "lab/hosts/"]),
+])  # fmt: skip
+def test_what_engines_may(inventory, store, prefixes):
+    site = resolve(inventory(store=store + ON), {})[0]
+    assert list(acl.rules(site)["key_prefix"]) == prefixes
+
+
+def test_what_consul_says_is_told_without_keys_and_tokens():
+    said = acl._said(ValueError("token 5c0e2c4a-3a0e-4f0e-9a44-0f5a7c1f6d0b with key cg8StVXbQJ0gPvMd9o7yrg== or uDBV4e+LbFW3019YKPxIrLYFyPjaBFJlm1nA+rAYF1U="))
+    assert said == "ValueError: token ... with key cg8StVXbQJ0gPvMd9o7yrg== or ..."

@@ -1,0 +1,119 @@
+"""New secrets for a Consul that stands: one host after the other, with the network working throughout.
+
+    gossip-key      all agents take the new key, then send with it, then take no other (Consul's own way, at runtime)
+    certificates    each agent gets a new one and reads it at runtime; with a new authority both are trusted meanwhile
+    tokens          Consul knows new ones, agents get them at runtime (servers with a restart), then the old ones go
+
+What is interrupted is mended by running it again. A host that is not reached keeps what it had: `up` gives it the new.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from provisioner.errors import ProvisionerError, StepFailed
+from provisioner.model import Drift, Outcome, PhaseBegan, PhaseEnded, State
+from provisioner.steps.store import Store
+from provisioner.stores import consul_acl as acl
+from provisioner.stores import consul_security as security
+from provisioner.stores.consul import client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from provisioner.engine import Run
+
+_SWITCH = {"gossip-key": "gossip", "certificates": "tls", "tokens": "acls"}
+WHAT = tuple(_SWITCH)
+
+
+def rotate(run: Run, what: str, *, authority: bool = False) -> None:
+    """Looks, checks, rotates, proves. What went wrong is in the run's report. authority: with certificates, a new one too."""
+    if not run.look() or not _fit(run, what):
+        return
+    run.lock()
+    began, drift = time.monotonic(), Drift(f"Consul's {what.replace('-', ' ')}", note="rotated", secret=True, is_file=True)
+    run.session.tell(PhaseBegan("rotate", f"New {what}", run.site.live))
+    renewed = partial(_certificates, authority=authority)
+    doing: dict[str, Callable[[Run], None]] = {"gossip-key": _gossip_key, "certificates": renewed, "tokens": _tokens}
+    try:
+        if not run.errors:
+            doing[what](run)
+    except ProvisionerError as error:
+        run.errors.append(str(error))
+    state = State.FAILED if run.errors else State.CONVERGED
+    why = run.errors[-1] if run.errors else ""
+    outcomes = tuple(Outcome(name, "rotate", state, (drift,), error=why) for name in run.site.live)
+    run.outcomes = [o for o in run.outcomes if o.state is State.FAILED] + list(outcomes)
+    run.session.tell(PhaseEnded("rotate", outcomes, time.monotonic() - began))
+    if run.site.live and not run.errors:
+        run.prove()
+
+
+def _fit(run: Run, what: str) -> bool:
+    store = run.inventory.store
+    why = cure = ""
+    if store.kind != "consul" or store.endpoints:
+        why = f"there are no {what} to rotate: only a Consul that is set up here has them"
+        cure = "see the documentation of your store"
+    elif not getattr(store.security, _SWITCH[what]):
+        why, cure = f"there are no {what} to rotate: store.security.{_SWITCH[what]} is off", "switch it on and run `provisioner up`"
+    elif not security.standing(run.site) or security.way(run.site):
+        why, cure = "Consul does not stand as the inventory wants it secured", "run `provisioner up` first"
+    if why:
+        run.errors.append(f"{why}\n  next:  {cure}")
+    return not why
+
+
+def _server(run: Run, token: str = "") -> tuple[Any, str]:
+    """A client that asks a server that stands, and the server's name."""
+    able = [name for name in run.site.servers if name in run.site.live and name in security.standing(run.site)]
+    if not able:
+        raise StepFailed("no server of the store is left", cure="bring a host of store.servers back")
+    token = token or (security.present_management_token(run.site) if run.inventory.store.security.acls else "")
+    return client(run.session.connections[able[0]], token), able[0]
+
+
+def _brought(run: Run) -> None:
+    run.read_again()
+    run.converge_step(Store())
+    if run.errors:
+        raise StepFailed("not all hosts were reached by the rotation", cure="mend what is said above, and run it again")
+
+
+def _gossip_key(run: Run) -> None:
+    run.site.vault.renewed.add("gossip key")
+    api, host = _server(run)
+    acl.rotate_gossip_key(api, host, security.gossip_key(run.site))
+    _brought(run)
+
+
+def _certificates(run: Run, *, authority: bool) -> None:
+    vault = run.site.vault
+    certificates = {security.certificate_of(name) for name in run.site.live}
+    if authority:
+        old, new = security.authority(run.site), security.new_authority(run.site)
+        vault.trusted = (new.certificate,)
+        _brought(run)
+        vault.trusted = (old.certificate,)
+        vault.renewed.add("authority")
+    vault.renewed |= certificates
+    _brought(run)
+    if authority:
+        vault.trusted = ()
+        _brought(run)
+
+
+def _tokens(run: Run) -> None:
+    api, host = _server(run)
+    run.site.vault.renewed |= {"token agent", "token default", "token management"}
+    management = security.management_token(run.site)
+    acl.manage(api, host, management)
+    acl.equip(api, run.site, host)
+    _brought(run)
+    api, host = _server(run, management)
+    kept = {acl.AGENTS: security.token(run.site, "agent"), acl.ENGINES: security.token(run.site, "default")}
+    acl.forget(api, host, {**kept, acl.MANAGEMENT: management})
