@@ -95,6 +95,10 @@ class Cluster:
         argv = [sys.executable, "-m", "provisioner", *command.split(), str(self.inventory), "--json", *options]
         return self._ended(self.popen(argv), timeout)
 
+    def rotate(self, what: str, *options: str) -> Run:
+        argv = [sys.executable, "-m", "provisioner", "rotate", what, str(self.inventory), "--json", *options]
+        return self._ended(self.popen(argv), 240)
+
     def killed(self, after: int, when: str = "answered") -> Run:
         """`up`, whose controller is killed (SIGKILL) after so many writes; code -9 then."""
         argv = [sys.executable, str(KILLED), str(after), when, "up", str(self.inventory), "--json"]
