@@ -1,0 +1,150 @@
+"""Consul's security on real hosts: on from the first run, brought to a cluster that stands, its secrets nowhere, rotated."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import threading
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from provisioner.stores import consul_security as security
+from tests.e2e.cluster import Cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+
+NODES = ("node1", "node2", "node3")
+PLAIN = "{kind: consul, security: {gossip: false, tls: false, acls: false}}"
+ASK = "curl -s -o /dev/null -w '%{http_code}' "
+KV = "127.0.0.1:8500/v1/kv"
+
+
+def secrets(cluster: Cluster) -> set[str]:
+    """Every secret on the hosts, as a text that could be found somewhere."""
+    found = set[str]()
+    for host in NODES:
+        for path in (security.KEYRING, security.TOKENS, security.MANAGEMENT):
+            told = cluster.file(host, path)
+            found |= set(re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[A-Za-z0-9+/]{42,}=", told))
+        for path in (security.KEY, security.AUTHORITY_KEY):
+            found |= {line for line in cluster.file(host, path).splitlines() if len(line) == 64}
+    return found
+
+
+@contextlib.contextmanager
+def arguments() -> Iterator[set[str]]:
+    """What processes of this machine, and of the hosts on it, have as arguments meanwhile."""
+    seen, over = set[str](), threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.01):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    seen.add(path.read_bytes().decode(errors="replace"))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def traffic(cluster: Cluster) -> Iterator[None]:
+    """Packets between containers on two hosts, five a second: none is lost."""
+    cluster.sh("node1", "docker exec app-node1 sh -c 'echo $$; exec ping -i 0.2 app-node3' >/tmp/ping 2>&1 </dev/null &")
+    try:
+        yield
+    finally:
+        told = cluster.sh("node1", 'docker exec app-node1 sh -c "kill -INT $(head -n 1 /tmp/ping)"; sleep 1; tail -n 3 /tmp/ping')
+    sent, received = map(int, re.search(r"(\d+) packets transmitted, (\d+) received", told).groups())
+    assert sent > 20
+    assert received >= sent - 1, told  # the last one may be under way
+
+
+def code(cluster: Cluster, host: str, words: str) -> str:
+    return cluster.sh(host, ASK + words)
+
+
+def test_from_the_first_run_on(make_lab, tmp_path):
+    cluster = Cluster(make_lab(hosts=3), tmp_path)
+    with arguments() as seen:
+        first = cluster.up()
+    assert any("dockerd" in words for words in seen)
+    known = secrets(cluster)
+    assert len(known) == 1 + 3 + 4 * 2, "a key, three tokens, two lines of each of four private keys"
+
+    told = [first.out, first.err, *seen]
+    for command in ("plan", "verify", "status"):
+        run = cluster.run(command, "-v") if command != "status" else cluster.run(command)
+        assert run.code == 0
+        told += [run.out, run.err]
+    places = "/etc/docker /etc/systemd/system/docker.service.d /etc/provisioner /run/provisioner* /run/log /var/log /tmp"
+    for host in NODES:
+        told += [cluster.sh(host, "journalctl -q --no-pager"), cluster.sh(host, f"grep -rah . {places} 2>/dev/null | strings", check=False)]
+    assert not [secret[:8] for secret in known if any(secret in text for text in told)]
+    for host in NODES:
+        modes = cluster.sh(host, f"stat -c '%a %U' {' '.join(security.FILES)}")
+        assert set(modes.splitlines()) == {"600 consul", "600 root"}
+
+    # An engine's rights: those of whoever asks the agent without a token.
+    assert code(cluster, "node2", f"-X PUT -d x {KV}/docker/mine") == "200"
+    assert code(cluster, "node2", f"-X PUT -d x {KV}/mine") == "403"
+    assert code(cluster, "node2", f"{KV}/mine") == "403"
+    assert code(cluster, "node2", "127.0.0.1:8500/v1/acl/tokens") == "403"
+    assert "denied by ACLs" in cluster.sh("node2", "curl -s 127.0.0.1:8500/v1/operator/keyring")
+
+    # An agent without key and certificate does not come in, though the firewall lets it.
+    cluster.sh("node3", "mkdir /tmp/o; consul agent -node outsider -data-dir /tmp/o -bind 192.168.56.13 -serf-lan-port 18301 -http-port 18500"
+        " -dns-port -1 -retry-join 192.168.56.11 -retry-interval 1s >/tmp/o/log 2>&1 & sleep 4; kill $!; cat /tmp/o/log", timeout=30)  # fmt: skip
+    assert "outsider" not in cluster.sh("node1", "consul members")
+
+    # A token that Consul does not know is told, and mended without a restart.
+    other = json.dumps({"acl": {"tokens": {"agent": str(uuid.uuid4()), "default": str(uuid.uuid4())}}})
+    cluster.sh("node2", f"pid=$(systemctl show -p MainPID consul); echo '{other}' >{security.TOKENS}; systemctl reload consul; echo $pid")
+    pid = cluster.sh("node2", "sleep 1; systemctl show -p MainPID consul")
+    run = cluster.run("verify")
+    assert ("acl-denied", "node2") in {(f["check"], f["host"]) for f in run.report["findings"]}
+    assert run.code == 1
+    cluster.up()
+    assert cluster.sh("node2", "systemctl show -p MainPID consul") == pid
+    assert cluster.up().report["writes"] == 0
+
+
+def test_a_cluster_that_stands_without_is_secured_and_its_secrets_are_rotated(make_lab, tmp_path):
+    cluster = Cluster(make_lab(hosts=3), tmp_path, store=PLAIN)
+    cluster.up()
+    assert secrets(cluster) == set()
+    for host in NODES:
+        cluster.box(host, f"app-{host}", network="demo")
+    engines = {host: cluster.sh(host, "systemctl show -p MainPID docker") for host in NODES}
+    cluster.store = "{kind: consul}"
+    with traffic(cluster):
+        cluster.up()
+    assert cluster.up().report["writes"] == 0
+    old = secrets(cluster)
+    assert code(cluster, "node2", f"-X PUT -d x {KV}/mine") == "403"
+
+    with traffic(cluster):
+        for words in (["gossip-key"], ["certificates", "--ca"], ["tokens"]):
+            run = cluster.rotate(*words)
+            assert run.code == 0, run.err
+            assert run.proven
+            assert not [secret[:8] for secret in old | secrets(cluster) if secret in run.out + run.err]
+    assert not old & secrets(cluster)
+    assert len(secrets(cluster)) == len(old)
+    assert cluster.up().report["writes"] == 0
+    assert {host: cluster.sh(host, "systemctl show -p MainPID docker") for host in NODES} == engines
+
+    # What was rotated away is good for nothing.
+    tokens = {secret for secret in old if secret.count("-") == 4}
+    assert {code(cluster, "node1", f"-H 'X-Consul-Token: {token}' 127.0.0.1:8500/v1/acl/token/self") for token in tokens} == {"403"}
