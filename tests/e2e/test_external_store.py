@@ -8,7 +8,7 @@ import pytest
 
 from provisioner.system import certificates
 from tests.e2e.cluster import Cluster
-from tests.e2e.their_etcd import theirs
+from tests.e2e.their_store import SERVER, certified, theirs
 
 pytestmark = pytest.mark.lab
 
@@ -25,6 +25,7 @@ CONSUL = RUN.format(
     "localhost:8500/v1/status/leader | grep 8300",
 )
 CLOSED = """-hcl 'acl { enabled = true, default_policy = "deny" }'"""
+TLS = "-hcl 'ports {{ https = 8501 }} verify_incoming = true ca_file = \"{}\" cert_file = \"{}\" key_file = \"{}\"'".format(*SERVER)
 
 
 @pytest.fixture
@@ -102,8 +103,8 @@ def test_etcd_over_tls(make_lab, tmp_path):
     theirs(cluster, "node4", files)
     right = (files / "ca.pem").read_text()
     (files / "ca.pem").write_text(other.certificate)
-    tls = ", ".join(f"{name}: {files}/{name}.pem" for name in ("ca", "cert", "key"))
-    cluster.store = f"{{kind: etcd, endpoints: ['{STORE}:2379'], tls: {{{tls}}}}}"
+    tls = "{" + ", ".join(f"{name}: {files}/{name}.pem" for name in ("ca", "cert", "key")) + "}"
+    cluster.store = f"{{kind: etcd, endpoints: ['{STORE}:2379'], tls: {tls}}}"
     refused(cluster, "store-unreachable")
     (files / "ca.pem").write_text(right)
     run = cluster.up()
@@ -125,7 +126,11 @@ def test_consul(lab, tmp_path):
     cluster.sh("node4", f"""curl -s -X PUT -d '{{"owner": "her", "hosts": ["another"]}}' '{lock}?acquire={session}'""")
     locked(cluster)
     cluster.sh("node4", f"curl -s -X PUT localhost:8500/v1/session/destroy/{session}; curl -s -X DELETE {lock}")
-    proven_and_settled(cluster, f"consul://{STORE}:8500")
+    files = certified(cluster, "node4", tmp_path / "files")
+    cluster.sh("node4", "systemctl stop theirs")
+    cluster.sh("node4", CONSUL.format(TLS))
+    cluster.store = f"{{kind: consul, endpoints: ['{STORE}:8501'], tls: {files}}}"
+    proven_and_settled(cluster, f"consul://{STORE}:8501")
     assert cluster.sh("node4", f"curl -s {lock}") == ""
     for host in NODES:
         assert cluster.sh(host, "systemctl is-active consul", check=False) == "inactive"

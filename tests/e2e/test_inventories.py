@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.e2e.cluster import Cluster, Run, primary
-from tests.e2e.their_etcd import theirs
+from tests.e2e.their_store import theirs
 
 if TYPE_CHECKING:
     from provisioner.lab import Lab

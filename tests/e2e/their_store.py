@@ -1,4 +1,4 @@
-"""An etcd that others look after, on a host of the lab: over TLS, by certificates of an authority of theirs."""
+"""A store that others look after, on a host of the lab: over TLS, by certificates of an authority of theirs."""
 
 from __future__ import annotations
 
@@ -23,17 +23,23 @@ exit 1
 
 
 def theirs(cluster: Cluster, host: str, files: Path) -> None:
-    """Starts it there; the three files for its guests are in the folder `files`, where an inventory names them."""
+    """Starts etcd there, for those who have certificates."""
+    certified(cluster, host, files)
+    cluster.sh(host, START.format(*SERVER, address=cluster.lab.address(host)), timeout=60)
+
+
+def certified(cluster: Cluster, host: str, files: Path) -> str:
+    """The server's files are on the host, those of its guests in the folder `files`; gives them as an inventory names them."""
     address = cluster.lab.address(host)
     ca = certificates.authority("their authority")
-    server = certificates.issue(ca, "etcd", names=["etcd"], addresses=[address])
+    server = certificates.issue(ca, "theirs", names=["theirs"], addresses=[address])
     put(cluster, host, SERVER, (ca.certificate, server.certificate, server.key))
-    cluster.sh(host, START.format(*SERVER, address=address), timeout=60)
     guests = [cluster.lab.address(name) for name in cluster.lab.hosts]  # etcd compares them with where a guest comes from
     guest = certificates.issue(ca, "engines", names=[], addresses=guests)
     files.mkdir(exist_ok=True)
     for name, text in (("ca", ca.certificate), ("cert", guest.certificate), ("key", guest.key)):
         (files / f"{name}.pem").write_text(text)
+    return "{" + ", ".join(f"{name}: {files}/{name}.pem" for name in ("ca", "cert", "key")) + "}"
 
 
 def put(cluster: Cluster, host: str, paths: tuple[str, ...], texts: tuple[str, ...]) -> None:
