@@ -54,8 +54,9 @@ if TYPE_CHECKING:
 
 _SCHEMES = {"consul": "consul", "etcd": "etcd", "zookeeper": "zk"}
 _TITLES = {"consul": "Consul", "etcd": "etcd", "zookeeper": "ZooKeeper"}
-_ASKED = {  # what -> path, or word
-    "consul": {"leader": "/v1/status/leader", "keys": "/v1/kv/NODES?recurse"},
+# What -> path, or word. Of a key that may not be read Consul says so, of a list of such keys that there are none.
+_ASKED = {
+    "consul": {"leader": "/v1/status/leader", "keys": "/v1/kv/NODES", "engines": "/v1/kv/NODES?recurse"},
     "etcd": {"version": "/version", "leader": "/health", "keys": "/v2/keys/NODES?recursive=true"},
     "zookeeper": {"leader": "srvr"},
 }
@@ -230,13 +231,14 @@ class External(Unstaged):
     def _shared(self, cluster: Cluster) -> Iterator[Finding]:
         """Engines of nobody's inventory: a prefix was forgotten, or they have left and run on."""
         ours = {str(address) for address in cluster.advertise.values()}
-        told = (cluster.facts[name].http(f"keys@{where}").body for name in cluster.live for where in self.endpoints)
+        what = "engines" if self.kind == "consul" else "keys"
+        told = (cluster.facts[name].http(f"{what}@{where}").body for name in cluster.live for where in self.endpoints)
         others = {where for body in told for where in self._nodes(body) if where.rpartition(":")[0] not in ours}
         if others:
             which = ", ".join(sorted(others)[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
-            what = f"engines that are not in the inventory use the same store: {which}; their networks are one with these"
+            text = f"engines that are not in the inventory use the same store: {which}; their networks are one with these"
             cure = "give this cluster a `store.prefix` of its own, or take those out of the store if they are to be gone"
-            yield Finding("store-shared", "", what, cure, Severity.WARNING)
+            yield Finding("store-shared", "", text, cure, Severity.WARNING)
 
     def _nodes(self, body: object) -> list[str]:
         """The engines, as ADDRESS:PORT, that say in the store that they are there."""

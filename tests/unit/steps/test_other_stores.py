@@ -334,3 +334,10 @@ class TestExternal:
         found = checks(self.whole(site, node2=facts))
         assert ("store-unreachable", "node2", "stop") in found
         assert not any(host == "node1" and check.startswith("store-") for check, host, _ in found)
+
+    def test_engines_of_nobody_in_the_same_store_are_told(self, site):
+        nodes = [{"key": f"/docker/nodes/{where}", "value": where} for where in ("192.168.56.11:2376", "192.0.2.9:2376")]
+        found = [f for f in preflight.run(self.whole(site, keys={"node": {"dir": True, "nodes": nodes}})) if f.check == "store-shared"]
+        assert [f.severity.value for f in found] == ["warning"]
+        assert "192.0.2.9:2376" in found[0].what
+        assert "192.168.56.11" not in found[0].what
