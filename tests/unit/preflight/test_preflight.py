@@ -250,3 +250,11 @@ def test_too_many_hosts_for_gossip(inventory):
 def test_another_manager_of_the_firewall(site):
     with_ufw = with_raw(NODE2, firewall=NODE2.raw["firewall"] + "\nactive=firewalld.service\n")
     assert found(site(node2=with_ufw)) == [("other-firewall", "node2", WARNING)]
+
+
+def test_a_local_networks_own_route_is_none_of_others_while_the_engine_does_not_answer(site, inventory):
+    route = capture("settled-node2").routes[0][1]
+    found = inventory(more=f"  over: {{driver: bridge, subnet: {route}}}")
+    silent = with_raw(capture("settled-node2"), **{"http:networks": "000 timeout"})
+    for node, told in ((silent, []), (capture("settled-node2"), ["node2"])):
+        assert [f.host for f in preflight.network.subnet_overlap(site(found=found, node2=node)) if f.host == "node2"] == told
