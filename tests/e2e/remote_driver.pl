@@ -20,7 +20,7 @@ if ($where =~ /^\d+$/) {
 }
 listen $listener, 64 or die "listen: $!";
 $SIG{PIPE} = "IGNORE";
-$SIG{CHLD} = "DEFAULT";
+$SIG{TERM} = sub { exit };    # as the first process of a container it would not hear it otherwise
 
 sub run { system("ip", @_) == 0 or die "ip @_ failed\n" }
 sub bridge { my ($network) = @_; return "rd-" . substr $network, 0, 12 }
