@@ -207,7 +207,8 @@ def _sound(inventory: Inventory) -> str:
     """One line: what a run would work on."""
     servers, networks = inventory.servers, inventory.networks
     hosts = f"{len(inventory.hosts)} host{'s' * (len(inventory.hosts) > 1)}"
-    count = f"{len(servers)} {inventory.store.kind} server{'s' * (len(servers) > 1)}"
+    kind = f"{inventory.store.kind} server" if inventory.store else "swarm manager"
+    count = f"{len(servers)} {kind}{'s' * (len(servers) > 1)}"
     subnets = ", ".join(f"{name} {network.subnet or network.driver}" for name, network in networks.items())
     plural = "s" * (len(networks) > 1)
     return f"ok: cluster {inventory.cluster}, {hosts}, {count} ({', '.join(servers)}), network{plural} {subnets}"
@@ -222,7 +223,8 @@ def _sound_json(inventory: Inventory) -> str:
             "file": str(inventory.path),
             "cluster": inventory.cluster,
             "hosts": list(inventory.hosts),
-            "store": inventory.store.kind,
+            "control_plane": inventory.control_plane,
+            "store": inventory.store.kind if inventory.store else None,
             "servers": list(inventory.servers),
             "networks": {name: str(network.subnet or "") for name, network in inventory.networks.items()},
             "problems": [],

@@ -54,11 +54,15 @@ class Convergence:
         """Repairs; `before` is how each live host stood. Hosts that fail have dropped out of `site` at the end."""
         began = time.monotonic()
         self.failures = {name: o.error for name, o in before.items() if o.state is State.FAILED}
-        worked = True
-        while worked and not self.errors:  # a host that drops out may change what is wanted of the others
+        worked: set[str] = set()
+        work = self._wanted_work()
+        while work and not self.errors:
             failed = set(self.failures)
-            self._work(self._wanted_work())
-            worked = set(self.failures) > failed
+            self._work(work)
+            worked |= set(work)
+            work = self._wanted_work()
+            if set(self.failures) == failed:  # a host that drops out may change what is wanted of those worked on, too
+                work = {name: w for name, w in work.items() if name not in worked}
         self._barrier()
         self._settle(self._going())
         ends = [replace(self._end(before[name]), seconds=time.monotonic() - began) for name in before]
@@ -122,10 +126,18 @@ class Convergence:
             connection.upload(upload.local, upload.remote, sha256=upload.sha256, mode=upload.mode)
         script = f"# {work.text}\n" + render.library() + work.script + "\n" + self.session.script(self.step.reads)
         try:
-            result = connection.write(script, deadline=work.deadline)
+            given = self._given(work)
+            result = connection.write(script, deadline=work.deadline, **given)
         except CommandFailed as error:
             raise _told(error, self.step, name) from error
         return parsed(name, result.stdout, self.site.facts[name])
+
+    def _given(self, work: Work) -> dict[str, bytes]:
+        """The standard input of a script that is to have one."""
+        if not work.secret:
+            return {}
+        told = self.session.connections[work.secret.host].read(work.secret.script)
+        return {"stdin": told.stdout.encode()}
 
     def _barrier(self) -> None:
         site = self._now()

@@ -18,7 +18,7 @@ from provisioner.controlplane import Site, resolve
 from provisioner.controlplane.summary import summaries
 from provisioner.converge import Convergence, outcome
 from provisioner.errors import ProvisionerError
-from provisioner.model import Outcome, PhaseBegan, PhaseEnded, ProofResult, Report, Severity, State
+from provisioner.model import Notice, Outcome, PhaseBegan, PhaseEnded, ProofResult, Report, Severity, State
 from provisioner.parallel import each
 from provisioner.session import Session
 from provisioner.steps import STEPS
@@ -75,6 +75,8 @@ class Run:
         self.session.connect()
         site, self.findings = resolve(self.inventory, self.session.read(self.session.connections))
         self.site = replace(site, recreate=frozenset(self.recreate))
+        if self.site.why and self.site.facts:
+            self.session.tell(Notice(f"control plane: {self.site.control} ({self.site.why})"))
 
     def look(self) -> bool:
         """Connects, reads and checks. False: there is no going on (the report says why)."""
@@ -86,6 +88,8 @@ class Run:
 
     def _ask(self) -> None:
         """What hosts can't ask their store by themselves is asked through their connections."""
+        if self.site.control != "kv":
+            return
         backend = self.site.backend
         names = [name for name in self.site.live if backend.asks(self.site, name)]
         for name, answers in each(names, lambda name: backend.ask(self.session.connections[name])).items():
@@ -138,6 +142,8 @@ class Run:
         return Report(
             command=command,
             cluster=self.inventory.cluster,
+            control_plane=self.site.control,
+            control_plane_reason=self.site.why,
             hosts=tuple(self.inventory.hosts),
             exit_code=1 if failed else drift_code if drifted else 0,
             seconds=time.monotonic() - self.began,
@@ -170,11 +176,12 @@ class Run:
         if not self.site.servers:
             self.errors.append("nothing more is done: no host is left\n  next:  mend what is said about them, and run again")
             return False
+        of, what, key = self.site.plane.majority
         missing = ", ".join(name for name in self.site.servers if name not in self.site.live) or "all hosts"
         self.errors.append(
-            "nothing more is done: the store can't have a leader without its servers\n"
-            f"  missing: {missing} ({self.site.quorum} of {len(self.site.servers)} servers are needed)\n"
-            "  next:  mend what is said about these hosts, or name other servers in store.servers, and run again"
+            f"nothing more is done: the {of} can't have a leader without its {what}\n"
+            f"  missing: {missing} ({self.site.quorum} of {len(self.site.servers)} {what} are needed)\n"
+            f"  next:  mend what is said about these hosts, or name other {what} in {key}, and run again"
         )
         return False
 
@@ -196,11 +203,13 @@ class Run:
 
     def _lock_store(self) -> list[str]:
         """The lock of a store that other inventories may use too; it also shows that this one may write there."""
+        if self.site.control != "kv":
+            return []
         try:
             keys = self.site.backend.keys(self.session.connections[self.site.live[0]])
             if keys:
                 ids = [self.site.facts[name].files.get("/etc/machine-id", "").strip() for name in self.site.live]
-                lock = StoreLock(keys, lock_path(self.inventory.store.prefix), self.owner, list(filter(None, ids)))
+                lock = StoreLock(keys, lock_path(self.inventory.the_store.prefix), self.owner, list(filter(None, ids)))
                 lock.take()
                 self.store_lock = lock
         except ProvisionerError as error:

@@ -184,6 +184,8 @@ class Report:
     errors: tuple[str, ...] = ()  # of the run as a whole
     lost: Mapping[str, str] = field(default_factory=dict)  # host -> why it dropped out
     removed: str = ""  # the host that was, or with `plan` would be, taken out of the cluster
+    control_plane: str = ""  # "kv" | "swarm"
+    control_plane_reason: str = ""  # why it is this one; empty where the inventory says it
 
 
 @dataclass(frozen=True, slots=True)

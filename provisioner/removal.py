@@ -38,6 +38,14 @@ _SILENT = 40.0  # seconds in which the others notice that a host's power was cut
 _LAST_OF_PROMOTION = "store"  # the last step that a new server needs
 
 
+def _in_swarm(host: str) -> ProvisionerError:
+    cure = (
+        f"by hand: on a manager `docker node demote` if {host} is one; on {host} `docker swarm leave`; on the manager `docker node rm`;"
+        " then take it out of the inventory and run `provisioner up`"
+    )
+    return ProvisionerError(f"{host} is to leave a swarm: `remove` knows stores only", cure=cure)
+
+
 @dataclass
 class Removal(Run):
     """A run over the inventory without the host. `inventory` is given with it, where it is still named there.
@@ -53,6 +61,8 @@ class Removal(Run):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.inventory.store is None:
+            raise _in_swarm(self.host)
         self.session.requests += (_CONTAINERS, *stores.of(self.inventory.store).asks_attached)
         self.whole = self.inventory
         by_address = (name for name, entry in self.whole.hosts.items() if entry.address == self.host)
@@ -61,7 +71,7 @@ class Removal(Run):
         if not self.inventory.hosts:
             what = f"{self.host} is the only host of {self.whole.path}: there is no cluster to take it out of"
             raise ProvisionerError(what, cure="docs/hosts.md tells how to take away by hand what is on it")
-        if self.host in (self.inventory.store.servers or ()):
+        if self.host in (self.inventory.the_store.servers or ()):
             cure = "name another server in its place there, and run again: the store is never left with half of its servers"
             raise ProvisionerError(f"store.servers of {self.whole.path} names {self.host}", cure=cure)
 
@@ -77,6 +87,8 @@ class Removal(Run):
             self.session.connect([self.host])
             facts |= self.session.read({self.host} & set(self.session.connections))
         whole, _ = resolve(self.whole, facts)
+        if whole.control == "swarm":
+            raise _in_swarm(self.host)
         self.leaver = replace(whole, live=tuple({self.host} & set(facts)))
         self.site = replace(staying, leaving=self.leaver.advertise.get(self.host))
         self.findings = findings

@@ -56,7 +56,7 @@ def rotate(run: Run, what: str, *, authority: bool = False) -> None:
 def _fit(run: Run, what: str) -> bool:
     store = run.inventory.store
     why = cure = ""
-    if store.kind != "consul" or store.endpoints:
+    if store is None or store.kind != "consul" or store.endpoints or run.site.control != "kv":
         why = f"there are no {what} to rotate: only a Consul that is set up here has them"
         cure = "see the documentation of your store"
     elif not getattr(store.security, _SWITCH[what]):
@@ -73,7 +73,7 @@ def _server(run: Run, token: str = "") -> tuple[Any, str]:
     able = [name for name in run.site.servers if name in run.site.live and name in security.standing(run.site)]
     if not able:
         raise StepFailed("no server of the store is left", cure="bring a host of store.servers back")
-    token = token or (security.present_management_token(run.site) if run.inventory.store.security.acls else "")
+    token = token or (security.present_management_token(run.site) if run.inventory.the_store.security.acls else "")
     return client(run.session.connections[able[0]], token), able[0]
 
 

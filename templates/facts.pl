@@ -67,7 +67,7 @@ if (%inode && !-e $settled) {
   }
 }
 
-my %silent;
+my (%silent, $swarm);
 for (@ARGV) {
   my ($name, $where, $path) = split / /; my $body = "";
   eval {
@@ -82,6 +82,7 @@ for (@ARGV) {
     alarm 0;
   };
   if ($@) { $body = "000 $@"; $silent{$where} = $@ eq "timeout\n" } elsif ($path =~ m{^/}) { $body =~ s{^HTTP/\S+ (\d+).*?\r\n\r\n}{$1 }s }
+  $swarm = 1 if $name eq "info" && $body =~ /"LocalNodeState":"(?!inactive)/;
   print "\n$mark http:$name\n$body\n";
 }
 
@@ -91,6 +92,6 @@ eval {                                                                         #
   my $s; socket($s, $inet, $stream, 0) && connect($s, pack "S n a4 x8", $inet, 7946, $gossip) or die;
   syswrite $s, "\x06\x83\xa5Nodes\0\xacUserStateLen\0\xa4Join\xc2";
   1 while length $known < 16384 && sysread $s, $known, 16384, length $known;
-} if $gossip;
+} if $gossip && !$swarm;                                                       # a swarm's is encrypted
 alarm 0;
 print "\n$mark gossip\n", unpack("H*", $known), "\n";

@@ -8,7 +8,9 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from provisioner import stores
+from provisioner.controlplane.choice import choose
 from provisioner.controlplane.kv import Kv
+from provisioner.controlplane.swarm import SOUGHT, Swarm
 from provisioner.model import Finding
 from provisioner.stores.base import literal
 from provisioner.stores.secrets import Vault
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 # Interfaces that the engine or libvirt makes for itself: never part of the underlay. A br-lan or br-ex may be.
 _ENGINE_INTERFACE = re.compile(r"(docker|veth|virbr).*|br-[0-9a-f]{12}|lo")
-_PLANES: Mapping[str, ControlPlane] = {"kv": Kv()}
+_PLANES: Mapping[str, ControlPlane] = {"kv": Kv(), "swarm": Swarm()}
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Site:
     """The cluster: what is wanted of it, and what its hosts were last found to be.
 
     advertise: host -> its address on the underlay; also of hosts that did not answer, where the inventory tells it.
-    servers: the hosts whose majority the control plane needs: the store's servers.
-    live: the hosts that answered and have not dropped out. control: the name of the control plane.
+    servers: the hosts whose majority the control plane needs: the store's servers, or the swarm's managers.
+    live: the hosts that answered and have not dropped out. control: the name of the control plane, and why it is this one.
     recreate: the networks that are made anew where they are not as wanted.
     fresh: what this run has made anew and all hosts share, such as an authority; afterwards it is read back from hosts.
     leaving: the address of the host that is being taken out of the cluster, where one is.
@@ -54,6 +56,7 @@ class Site:
     leaving: IPv4Address | None = None
     vault: Vault = field(default_factory=Vault, repr=False)
     stage: Levels | None = None
+    why: str = ""
 
     @property
     def plane(self) -> ControlPlane:
@@ -90,8 +93,8 @@ class Site:
 
     @property
     def backend(self) -> Backend:
-        """The store's, in kv."""
-        return stores.of(self.inventory.store)
+        """The store's. Only in kv: a swarm has none."""
+        return stores.of(self.inventory.the_store)
 
     def needs(self, host: str) -> dict[str, str]:
         """Program -> its package (Debian's and Ubuntu's names), of all that a host is to have."""
@@ -109,17 +112,21 @@ class Site:
 
 
 def sought(inventory: Inventory) -> Sought:
-    """What is read on every host for the control plane."""
-    return _PLANES["kv"].sought(inventory)
+    """What is read on every host for the control plane; for both where the hosts' engines are to decide."""
+    if inventory.control_plane != "auto" or not inventory.store:
+        return _PLANES["kv" if inventory.control_plane == "kv" else "swarm"].sought(inventory)
+    found = _PLANES["kv"].sought(inventory)
+    return replace(found, files=(*found.files, *SOUGHT.files), engine=SOUGHT.engine, ports={**SOUGHT.ports, **found.ports})
 
 
 def resolve(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[Site, list[Finding]]:
     """The site, and what stands in its way: hosts without an advertised address have a finding and no address."""
-    plane = _PLANES["kv"]
+    name, why = choose(inventory, facts)
+    plane = _PLANES[name]
     advertise, findings = advertised(inventory, facts, plane)
     servers = plane.servers(inventory, facts, advertise)
     live = tuple(name for name in inventory.hosts if name in facts)
-    return Site(inventory, facts, advertise, servers, live, plane.name), findings
+    return Site(inventory, facts, advertise, servers, live, name, why=why), findings
 
 
 def advertised(

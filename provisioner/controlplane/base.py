@@ -28,12 +28,14 @@ class EngineFiles:
 
     settings: keys of daemon.json. files: path -> text of what is beside it. units: those to be enabled at boot.
     secrets: files whose contents are never shown.
+    gone: files of ours that are not to be there.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     units: tuple[str, ...] = ("docker.service",)
     secrets: tuple[File, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 class ControlPlane(Protocol):
@@ -41,6 +43,7 @@ class ControlPlane(Protocol):
 
     name: as in inventories. unused: the names of the steps that it has no use for.
     scope: that of its overlay networks, as the engine's API names it.
+    majority: what needs one, of what, and the inventory's key for these.
     """
 
     @property
@@ -49,6 +52,8 @@ class ControlPlane(Protocol):
     def unused(self) -> frozenset[str]: ...
     @property
     def scope(self) -> str: ...
+    @property
+    def majority(self) -> tuple[str, str, str]: ...
 
     def sought(self, inventory: Inventory) -> Sought:
         """What is read for it on every host, beside all that is read anyway."""
@@ -82,6 +87,14 @@ class ControlPlane(Protocol):
 
     def joined(self, facts: Facts) -> bool:
         """Whether this host's engine takes part, so that it knows which networks there are."""
+        ...
+
+    def advertised(self, facts: Facts) -> str:
+        """The address that the running engine advertises, or ""."""
+        ...
+
+    def standing(self, site: Site, host: str) -> tuple[str, str, str]:
+        """For people: what the running engine shares with the others, the host's role in it, and the address of its leader."""
         ...
 
     def creator(self, site: Site) -> str:

@@ -32,14 +32,15 @@ _ADVERTISED_PORT = 2376  # a placeholder: only the address matters to the overla
 
 class Kv:
     name = "kv"
-    unused: frozenset[str] = frozenset()
+    unused = frozenset({"swarm"})
     scope = "global"
+    majority = ("store", "servers", "store.servers")
 
     def sought(self, inventory: Inventory) -> Sought:
-        return stores.of(inventory.store).sought
+        return stores.of(inventory.the_store).sought
 
     def ports(self, inventory: Inventory) -> Ports:
-        return stores.of(inventory.store).ports
+        return stores.of(inventory.the_store).ports
 
     def packages(self, site: Site, host: str) -> dict[str, str]:
         backend = site.backend
@@ -53,12 +54,12 @@ class Kv:
         Without the second rule a host written above the others would move a server, and with it the store's data; and
         after a third host was taken out of the inventory, one server of the other two would go too, and the quorum with it.
         """
-        if inventory.store.endpoints:
+        if inventory.the_store.endpoints:
             return ()
-        if inventory.store.servers:
-            return inventory.store.servers
+        if inventory.the_store.servers:
+            return inventory.the_store.servers
         names = list(inventory.hosts)
-        backend = stores.of(inventory.store)
+        backend = stores.of(inventory.the_store)
         peers = backend.peers(facts)
         already = [
             name for name in names if advertise.get(name) in peers or (name in facts and backend.was_server(facts[name]))
@@ -70,7 +71,7 @@ class Kv:
         return tuple(name for name in names if name in chosen)
 
     def remembered(self, inventory: Inventory, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
-        return stores.of(inventory.store).remembered(facts)
+        return stores.of(inventory.the_store).remembered(facts)
 
     def engine(self, site: Site, host: str) -> EngineFiles:
         """How the engine starts, and how it meets the others then."""
@@ -111,6 +112,15 @@ class Kv:
     def joined(self, facts: Facts) -> bool:
         return bool(facts.engine.get("ClusterStore"))
 
+    def advertised(self, facts: Facts) -> str:
+        return str(facts.engine.get("ClusterAdvertise", "")).rpartition(":")[0]
+
+    def standing(self, site: Site, host: str) -> tuple[str, str, str]:
+        facts, backend = site.facts[host], site.backend
+        runs = any(facts.unit(unit).active == "active" for unit in backend.sought.units)
+        role = ("server" if host in site.servers else "client") if runs else ""
+        return str(facts.engine.get("ClusterStore", "")), role, backend.leader(facts)
+
     def creator(self, site: Site) -> str:
         return next(iter(site.live), "")
 
@@ -150,7 +160,7 @@ def _without_our_tls(options: dict[str, Any]) -> dict[str, Any]:
 
 def _options(site: Site, host: str) -> dict[str, str]:
     """cluster-store-opts: texts by name. Those that the inventory leaves out are the engine's own to choose."""
-    asked = site.inventory.store.discovery
+    asked = site.inventory.the_store.discovery
     found = {"kv.path": asked.path, "discovery.heartbeat": asked.heartbeat, "discovery.ttl": asked.ttl}
     tls = zip(TLS_OPTIONS, (file.path for file in site.backend.credentials(site, host)), strict=False)
     return dict(tls) | {name: str(value) for name, value in found.items() if value}

@@ -24,20 +24,18 @@ def summaries(site: Site, lost: Mapping[str, str]) -> tuple[HostSummary, ...]:
 
 def _summary(site: Site, name: str) -> HostSummary:
     facts = site.facts[name]
-    backend = site.backend
-    runs = any(facts.unit(unit).active == "active" for unit in backend.sought.units)
     names = {str(address): host for host, address in site.advertise.items()}
-    leader = backend.leader(facts)
     info = facts.engine
+    share, role, leader = site.plane.standing(site, name)
     return HostSummary(
         host=name,
         address=site.inventory.hosts[name].address,
         reached=True,
         system=facts.system_name,
         engine=facts.engine_version + ("" if info or not facts.engine_version else " (stopped)"),
-        advertise=str(info.get("ClusterAdvertise", "")).rpartition(":")[0],
-        store=str(info.get("ClusterStore", "")),
-        store_role=("server" if name in site.servers else "client") if runs else "",
+        advertise=site.plane.advertised(facts),
+        store=share,
+        store_role=role,
         leader=names.get(leader, leader),
         networks=tuple(sorted(n for n, network in facts.networks.items() if network["Driver"] == "overlay")),
         containers=int(info.get("ContainersRunning", 0)),

@@ -10,7 +10,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
-from provisioner.inventory import network_checks, plugins, values
+from provisioner.inventory import network_checks, planes, plugins, values
 from provisioner.inventory.problems import Location, code, nearest, shown
 from provisioner.inventory.raw import dots as _dots
 from provisioner.inventory.raw import entries as _entries
@@ -43,6 +43,7 @@ def check(document: Document) -> None:
     asked = _part(document, "dns")
     if asked.get("check") is not None and asked.get("servers") is None:
         document.refuse(("dns", "check"), "dns.check: nobody is asked for it: name the resolvers in dns.servers")
+    planes.check(document)
 
 
 def check_files(document: Document, folder: Path) -> None:
@@ -131,10 +132,14 @@ def _advertised(document: Document, hosts: dict[str, dict[str, Any]]) -> None:
 
 
 def _servers(document: Document) -> None:
-    """As many servers as keep a majority when one is lost, all of them hosts, none twice."""
+    """As many servers, or managers, as keep a majority when one is lost, all of them hosts, none twice."""
     _of_one_kind(document)
-    location: Location = ("store", "servers")
-    servers = _sound(values.listed, _value(document, location))
+    _majority(document, ("store", "servers"), "servers")
+    _majority(document, ("swarm", "managers"), "managers")
+
+
+def _majority(document: Document, location: Location, what: str) -> None:
+    servers, key = _sound(values.listed, _value(document, location)), _dots(location)
     if servers is None:
         return
     hosts = list(_part(document, "hosts"))
@@ -142,16 +147,16 @@ def _servers(document: Document) -> None:
         at: Location = (*location, index)
         told = document.told(at, shown(name))
         if name in servers[:index]:
-            document.refuse(at, f"store.servers: {told} is named twice")
+            document.refuse(at, f"{key}: {told} is named twice")
         elif hosts and name not in hosts:
             hint = "" if at in document.secrets else nearest(name, hosts)
-            document.refuse(at, f"store.servers: {told} is not one of the hosts{hint}")
+            document.refuse(at, f"{key}: {told} is not one of the hosts{hint}")
     if len(servers) > len(hosts) > 0:
-        document.refuse(location, f"store.servers: {len(servers)} servers are more than the {len(hosts)} hosts")
+        document.refuse(location, f"{key}: {len(servers)} {what} are more than the {len(hosts)} hosts")
     elif len(servers) not in _SERVER_COUNTS:
         document.refuse(
             location,
-            f"store.servers: {len(servers)} servers are named; it must be 1, 3 or 5 (an odd number, so that a majority is left when one is lost)",
+            f"{key}: {len(servers)} {what} are named; it must be 1, 3 or 5 (an odd number, so that a majority is left when one is lost)",
         )
 
 

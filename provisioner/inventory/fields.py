@@ -139,6 +139,13 @@ Endpoints = Annotated[
     PlainValidator(values.endpoints),
     WithJsonSchema({"type": "array", "items": {"type": "string"}, "uniqueItems": True, "minItems": 1, "maxItems": 9}),
 ]
+DataPort = Annotated[int, PlainValidator(values.data_port), _number(1024, 49151)]
+Pools = Annotated[
+    tuple[IPv4Network, ...],
+    PlainValidator(values.pools),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "uniqueItems": True, "minItems": 1, "maxItems": 16}),
+]
+PoolSize = Annotated[int, PlainValidator(values.whole("prefix length", 8, 29)), _number(8, 29)]
 Servers = Annotated[
     tuple[str, ...],
     PlainValidator(values.listed),

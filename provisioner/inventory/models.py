@@ -12,6 +12,7 @@ from provisioner.inventory.fields import (
     Address,
     Advertise,
     ClusterName,
+    DataPort,
     DnsName,
     DnsOptions,
     DnsSearch,
@@ -39,6 +40,8 @@ from provisioner.inventory.fields import (
     PluginAddress,
     PluginImage,
     PluginName,
+    Pools,
+    PoolSize,
     Port,
     Prefix,
     Ranges,
@@ -66,6 +69,11 @@ _Kind = Annotated[
     str,
     PlainValidator(one_of("consul", "etcd", "zookeeper")),
     WithJsonSchema({"type": "string", "enum": ["consul", "etcd", "zookeeper"]}),
+]
+_ControlPlane = Annotated[
+    str,
+    PlainValidator(one_of("auto", "kv", "swarm")),
+    WithJsonSchema({"type": "string", "enum": ["auto", "kv", "swarm"]}),
 ]
 _HostKeys = Annotated[
     str,
@@ -322,6 +330,34 @@ class PluginEntry(_Part):
         return self.hosts is None or host in self.hosts
 
 
+class AddressPool(_Part):
+    """Where a swarm's networks get their subnets from, where none is given."""
+
+    pools: Pools = Field(description="IPv4 ranges in CIDR form.", examples=[["10.20.0.0/16"]])
+    size: PoolSize = Field(default=24, description="The prefix length of each network's subnet, 8 to 29.")
+
+
+class SwarmPart(_Part):
+    """How the engines' swarm is made. The last two can be chosen only when it is made."""
+
+    model_config = ConfigDict(title="Swarm")
+
+    managers: Servers | None = Field(
+        default=None,
+        description="The hosts that are managers: 1, 3 or 5 of them. Without it the first host of one or two, the first three"
+        " of three or four, the first five of five or more; managers that are there already stay so.",
+        examples=[["node1", "node2", "node3"]],
+    )
+    data_path_port: DataPort | None = Field(
+        default=None, description="The UDP port of VXLAN, 1024 to 49151. Without it 4789. Chosen when the swarm is made."
+    )
+    default_addr_pool: AddressPool | None = Field(
+        default=None,
+        description="Where networks without a subnet of their own get it from, `ingress` among them. Chosen when the swarm"
+        " is made.",
+    )
+
+
 class NetworkEntry(_Part):
     """One network of containers, as the file has it.
 
@@ -409,6 +445,14 @@ class NetworkEntry(_Part):
     labels: Mapping[LabelKey, LabelValue] = Field(
         default_factory=dict, description="Labels of the Docker network: texts by name."
     )
+    attachable: Truth = Field(
+        default=True,
+        description="In a swarm: whether containers may join that are no service's. Without it nothing can be proven.",
+    )
+    encrypted: Truth = Field(
+        default=False,
+        description="In a swarm: whether packets between hosts are encrypted (IPsec). An external store can't.",
+    )
 
 
 class Network(NetworkEntry):
@@ -451,7 +495,18 @@ class InventoryFile(_Part):
     advertise: Advertise | None = Field(
         default=None, description="For all hosts: the interface (`eth1`) that the others reach the engine at."
     )
-    store: Store = Field(description="What the engines find one another through.", examples=[{"kind": "consul"}])
+    control_plane: _ControlPlane = Field(
+        default="auto",
+        description="How the engines find one another: `kv`, through an external store, which engines up to 20.10 can;"
+        " `swarm`, which those from 23.0 on must; `auto`: what is in use already, else `kv` where a store is named and every"
+        " engine can use it, else `swarm`.",
+    )
+    store: Store | None = Field(
+        default=None,
+        description="What the engines find one another through, in `kv`. In `swarm` there is none.",
+        examples=[{"kind": "consul"}],
+    )
+    swarm: SwarmPart | None = Field(default=None, description="How the engines' swarm is made, in `swarm`.")
     dns: Dns = Field(default_factory=Dns, description="Which resolvers containers reach through their engine.")
     plugins: Mapping[PluginName, PluginEntry] = Field(default_factory=dict, description="Network plugins of the engines by name.")
     networks: Mapping[NetworkName, NetworkEntry] = Field(
@@ -469,12 +524,20 @@ class Inventory(InventoryFile):
 
     @property
     def servers(self) -> tuple[str, ...]:
-        """The hosts that run the store: those that `store.servers` names, or the first 1, 3 or 5 of all; none of an
-        external one.
+        """The hosts that run the store, or manage the swarm: those that are named, or the first 1, 3 or 5 of all; none of an
+        external store.
         """
-        if self.store.endpoints:
+        if self.store and self.store.endpoints:
             return ()
-        return self.store.servers or tuple(self.hosts)[: default_servers(len(self.hosts))]
+        named = self.store.servers if self.store else self.swarm.managers if self.swarm else None
+        return named or tuple(self.hosts)[: default_servers(len(self.hosts))]
+
+    @property
+    def the_store(self) -> Store:
+        """The store of an inventory that names one, as each does whose control plane is kv."""
+        if self.store is None:
+            raise ValueError("there is no store in swarm mode")
+        return self.store
 
     def target(self, host: str) -> SshTarget:
         """How this host is reached, with everything that it leaves out taken from `ssh`. KeyError: no such host."""

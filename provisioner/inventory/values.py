@@ -334,6 +334,25 @@ def _endpoint(value: object, example: str) -> str:
     return f"{host}:{int(match[2])}"
 
 
+_GOSSIP = 7946
+_MOST_POOLS = 16
+
+
+def data_port(value: object) -> int:
+    """The port of VXLAN, as a swarm takes it."""
+    port = whole("data path port", 1024, 49151)(value)
+    if port == _GOSSIP:
+        raise refusal(f"{port} is the port of the engines' gossip; take another")
+    return port
+
+
+def pools(value: object) -> tuple[IPv4Network, ...]:
+    """`swarm.default_addr_pool.pools`: CIDR ranges in a list."""
+    if not isinstance(value, list | tuple) or not value or len(value) > _MOST_POOLS:
+        raise refusal(f"must be a list of 1 to {_MOST_POOLS} ranges: `[10.20.0.0/16]`, not {shown(value)}")
+    return tuple(subnet(word) for word in value)
+
+
 def listed(value: object) -> tuple[str, ...]:
     """`store.servers`: host names in a list. How many and which is seen to where the hosts are known."""
     if not isinstance(value, list | tuple):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provisioner.preflight import identity, machine, network, networks, software, store
+from provisioner.preflight import identity, machine, network, networks, software, store, swarm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from provisioner.controlplane import Site
     from provisioner.model import Finding
@@ -23,20 +23,10 @@ CHECKS: tuple[Callable[[Site], Iterable[Finding]], ...] = (
     machine.disk_full,
     identity.duplicate_hostname,
     identity.cloned_engine_id,
-    software.engine_too_new,
-    software.driver_not_built,
-    software.unfit_engine,
     software.no_engine_unit,
-    software.other_store,
-    software.swarm_active,
     software.daemon_json_broken,
-    software.store_tls,
-    software.flag_conflict,
-    store.foreign_store,
-    store.foreign_data,
-    store.server_left_out,
-    store.of_its_own,
     software.engine_open,
+    swarm.store_keys_left,
     network.wrong_interface,
     network.secondary_advertise,
     network.loopback_advertise,
@@ -47,10 +37,37 @@ CHECKS: tuple[Callable[[Site], Iterable[Finding]], ...] = (
     networks.kernel_without,
     network.port_taken,
     network.other_firewall,
-    network.gossip_overload,
 )
+OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Finding]], ...]] = {  # those of one control plane alone
+    "kv": (
+        software.engine_too_new,
+        software.driver_not_built,
+        software.unfit_engine,
+        software.other_store,
+        software.swarm_active,
+        software.swarm_network,
+        software.store_tls,
+        software.flag_conflict,
+        store.foreign_store,
+        store.foreign_data,
+        store.server_left_out,
+        store.of_its_own,
+        network.gossip_overload,
+    ),
+    "swarm": (
+        swarm.store_in_use,
+        swarm.live_restore,
+        swarm.other_swarm,
+        swarm.not_well,
+        swarm.certificates,
+        swarm.address_changed,
+        swarm.fixed,
+        swarm.left_out,
+        swarm.ingress_overlap,
+    ),
+}
 
 
 def run(site: Site) -> list[Finding]:
     """Every finding of every check, on the hosts that answered."""
-    return [finding for check in CHECKS for finding in check(site)]
+    return [finding for check in (*CHECKS, *OF_PLANE[site.control]) for finding in check(site)]

@@ -31,7 +31,7 @@ def programs_missing(site: Site) -> Iterator[Finding]:
         if "systemctl" not in programs:
             yield Finding("no-systemd", name, "it has no systemd", "use a host with systemd")
         missing = [program for program in site.needs(name) if program not in programs]
-        if missing == [site.backend.program] and site.backend.uploaded:
+        if site.control == "kv" and missing == [site.backend.program] and site.backend.uploaded:
             missing = []
         if missing and "apt-get" not in programs:
             cure = "install by hand what is missing; Consul can be uploaded: store.binary in the inventory"

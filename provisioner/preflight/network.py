@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from provisioner.inventory.network_values import MODES_OF
 from provisioner.model import Finding, Severity
 from provisioner.system import firewall
+from provisioner.system import swarm as swarm_on_host
 from provisioner.system.networks import pools
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def port_taken(site: Site) -> Iterator[Finding]:
     """A port of ours that something else listens on: an agent or engine that is not there can't be its owner."""
     for name in site.live:
         facts = site.facts[name]
-        sought = site.backend.sought
+        sought = site.plane.sought(site.inventory)
         store = any(facts.unit(unit).active not in _DOWN for unit in sought.units)
         needs = {**sought.ports, **_OVERLAY}
         engine = facts.unit("docker.service")
@@ -114,9 +115,9 @@ def port_taken(site: Site) -> Iterator[Finding]:
         # An engine that runs and does not answer may well be the one that listens.
         gossips = facts.engine.get("ClusterStore") or swarm if facts.engine else engine.active not in _DOWN
         for protocol, port, inode in [entry for entry in facts.ports if entry[1] in needs]:
-            if port == _VXLAN:
+            if needs[port] == _OVERLAY[_VXLAN]:
                 theirs = bool(facts.owner(inode))  # no process: the kernel's socket, of the overlay's devices
-            elif port == _GOSSIP:
+            elif port in {_GOSSIP, swarm_on_host.MANAGERS}:
                 theirs = not gossips
             else:
                 theirs = not store

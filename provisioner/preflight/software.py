@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from provisioner.controlplane.choice import has_no_store
 from provisioner.errors import StepFailed
 from provisioner.model import Finding, Severity
 from provisioner.stores.base import TLS, TLS_OPTIONS
@@ -17,16 +18,15 @@ if TYPE_CHECKING:
     from provisioner.controlplane import Site
 
 _TLS_FILES = set(TLS_OPTIONS)
-_LAST_WITH_STORE = 20  # 20.10 is the last with cluster-store; 23.0 removed it (moby PR 42247)
 
 
 def engine_too_new(site: Site) -> Iterator[Finding]:
     for name in site.live:
         version = site.facts[name].engine_version
-        major = re.match(r"\d+", version)
-        if major and int(major[0]) > _LAST_WITH_STORE:
+        if has_no_store(version):
             what = f"its engine {version} has no external store any more (removed in 23.0): it would not start"
-            yield Finding("engine-too-new", name, what, "use an engine up to 20.10, such as Debian 11's docker.io")
+            cure = "use an engine up to 20.10, such as Debian 11's docker.io; or all hosts in a swarm: control_plane: swarm"
+            yield Finding("engine-too-new", name, what, cure)
 
 
 def no_engine_unit(site: Site) -> Iterator[Finding]:
@@ -77,7 +77,16 @@ def swarm_active(site: Site) -> Iterator[Finding]:
     for name in site.live:
         if (site.facts[name].engine.get("Swarm") or {}).get("LocalNodeState", "inactive") != "inactive":
             what = "its engine is in swarm mode, which excludes an external store"
-            yield Finding("swarm-active", name, what, "take it out, if nothing needs it: docker swarm leave --force")
+            cure = "take it out, if nothing needs it: docker swarm leave --force; or have all hosts in one: control_plane: swarm"
+            yield Finding("swarm-active", name, what, cure)
+
+
+def swarm_network(site: Site) -> Iterator[Finding]:
+    """What only a swarm's networks can be. The engine makes an encrypted one all the same, and no container can join it."""
+    for network in site.inventory.networks.values():
+        if network.encrypted:
+            what = f"the network {network.name} is to be encrypted: engines on an external store hand out no keys for that"
+            yield Finding("swarm-network", "", what, "take `encrypted` out of it, or set control_plane: swarm")
 
 
 def daemon_json_broken(site: Site) -> Iterator[Finding]:
@@ -105,7 +114,7 @@ def store_tls(site: Site) -> Iterator[Finding]:
             yield Finding("store-tls", name, f"{what}: the engine would silently go without TLS", cure)
         elif not site.backend.credentials(site, name):
             what = f"cluster-store-opts in {DAEMON_JSON} asks for TLS, and the store of the inventory has none"
-            external = bool(site.inventory.store.endpoints) and site.inventory.store.kind != "zookeeper"
+            external = bool(site.inventory.the_store.endpoints) and site.inventory.the_store.kind != "zookeeper"
             cure = f"take {', '.join(there)} out of it" + (", or name the files in store.tls" if external else "")
             yield Finding("store-tls", name, what, cure)
 

@@ -87,6 +87,8 @@ def _skipped(network: str, reason: str) -> ProofResult:
 
 def _task(site: Site, host: str, network: str, run: str, *, limit: float, start: float) -> Task | ProofResult:
     entry = site.inventory.networks[network]
+    if not entry.attachable:
+        return _skipped(network, "not attachable: only containers of services may join it")
     subnet = state.subnet(site, host, entry)
     if subnet is None:
         return _skipped(network, "it has no IPv4 subnet that is known")

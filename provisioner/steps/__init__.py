@@ -12,6 +12,7 @@ from provisioner.steps.packages import Packages
 from provisioner.steps.plugins import Plugins
 from provisioner.steps.recreate import Recreate
 from provisioner.steps.store import Store
+from provisioner.steps.swarm import Swarm
 
 if TYPE_CHECKING:
     from provisioner.steps.base import Step
@@ -24,5 +25,6 @@ STEPS: tuple[Step, ...] = (
     Gossip(),  # the engines know one another
     Plugins(),  # the engine knows its plugins, or has them installed and on
     Recreate(),  # networks that a person asked to have made anew are gone
+    Swarm(),  # the engines are in one swarm, each in its role
     Networks(),  # one network of each name, the same on every host
 )

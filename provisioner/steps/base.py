@@ -49,12 +49,21 @@ class Upload:
 
 
 @dataclass(frozen=True)
+class Secret:
+    """What a reading script on one host prints, handed to the work of another on its standard input, and kept nowhere."""
+
+    host: str
+    script: str
+
+
+@dataclass(frozen=True)
 class Work:
     """What repairs one host: a POSIX sh script (one round trip) and how long it may take, in seconds.
 
     The script ends with 0, or through `fail` / `fail_all` of templates/lib.sh.
     alone: no other host may be worked on meanwhile (a server or an engine with containers is restarted).
     rank: of those, the lowest comes first.
+    secret: what the script is to read from its standard input.
     """
 
     script: str
@@ -63,6 +72,7 @@ class Work:
     uploads: tuple[Upload, ...] = ()
     alone: bool = False
     rank: int = 0
+    secret: Secret | None = None
 
 
 class Step(Protocol):

@@ -38,6 +38,7 @@ class Daemon:
         drift = [Drift(DAEMON_JSON, old, new, is_file=True)] if parse(host, old) != parse(host, new) else []
         drift += differing(facts, wanted.files)
         drift += differing_secrets(facts, wanted.secrets)
+        drift += [Drift(path, facts.files[path], is_file=True) for path in wanted.gone if path in facts.files]
         drift += _running(site, host)
         drift += [Drift(f"{unit} at boot", "off", "on") for unit in wanted.units if not facts.unit(unit).enabled]
         return tuple(drift)
@@ -55,6 +56,7 @@ class Daemon:
             files=wanted.files,
             secrets=wanted.secrets,
             tls_loaded=ENGINE_TLS,
+            gone=[path for path in wanted.gone if path in site.facts[host].files],
             action=action,
             units=[unit for unit in wanted.units if not site.facts[host].unit(unit).enabled],
             write="yes" if any(d.what == DAEMON_JSON for d in drift) else "no",

@@ -40,7 +40,7 @@ class Networks:
         missing = [n for n in site.inventory.networks.values() if n.on(host) and _missing(site, host, n)]
         if not missing:
             return None
-        networks = [{"name": n.name, "arguments": arguments(n, host, _mtu(site, n))} for n in missing]
+        networks = [{"name": n.name, "arguments": arguments(n, host, site.plane.scope, _mtu(site, n))} for n in missing]
         text = "creating " + ", ".join(network.name for network in missing)
         return Work(render.script("network.sh.j2", networks=networks), text, deadline=60.0 + 60.0 * len(networks))
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provisioner.controlplane import Site
+    from provisioner.stores.base import Uploaded
     from provisioner.transport import Connection
 
 _APT_PATIENCE = 60  # seconds that another program may hold apt's lock
@@ -26,23 +27,28 @@ class Packages:
     cure = "look at what apt says of these packages on the host, and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
-        programs, upload = site.facts[host].programs, site.backend.uploaded
+        programs, upload = site.facts[host].programs, _upload(site)
         wanted = {name: f"package {package}" for name, package in site.needs(host).items()}
         if upload:
             wanted[site.backend.program] = f"{upload.remote}, from {upload.source.name}"
         return tuple(Drift(what, "absent", "installed") for name, what in wanted.items() if name not in programs)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
-        backend = site.backend
+        upload = _upload(site)
         packages = [d.what.removeprefix("package ") for d in drift if d.what.startswith("package ")]
         uploads: tuple[Upload, ...] = ()
-        if len(packages) < len(drift) and (upload := backend.uploaded):
+        if len(packages) < len(drift) and upload:
             local, digest = upload.program()
             uploads = (Upload(local, upload.remote, digest, mode=0o755),)
-        text = "installing " + ", ".join([*packages, *([f"{backend.program} (uploaded)"] if uploads else [])])
-        words = {"packages": packages, "patience": _APT_PATIENCE, "units": backend.sought.units}
+        text = "installing " + ", ".join([*packages, *([f"{site.backend.program} (uploaded)"] if uploads else [])])
+        words = {"packages": packages, "patience": _APT_PATIENCE, "units": site.plane.sought(site.inventory).units}
         script = render.script("packages.sh.j2", **words) if packages else ""
         return Work(script, text, deadline=900.0, uploads=uploads)
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
         pass
+
+
+def _upload(site: Site) -> Uploaded | None:
+    """What comes from the controller: of kv's store."""
+    return site.backend.uploaded if site.control == "kv" else None

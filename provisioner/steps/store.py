@@ -67,7 +67,7 @@ class Store:
         """
         worked = [o for o in outcomes if o.state is State.CONVERGED and any(d.note.startswith("restart") for d in o.drifts)]
         on_it = any(site.facts[o.host].engine.get("ClusterStore") for o in worked if o.host in site.facts)
-        asked = site.inventory.store.discovery
+        asked = site.inventory.the_store.discovery
         return (asked.heartbeat or (asked.ttl or 60) // 3) + 5.0 if on_it else 0.0
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:

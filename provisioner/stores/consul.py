@@ -196,7 +196,7 @@ class Consul:
         drift = []
         if not facts.http("leader").body:
             drift.append(Drift("Consul's leader", "none", "one", note="waits"))
-        if cluster.inventory.store.security.acls and facts.http("rights").code == _FORBIDDEN:
+        if cluster.inventory.the_store.security.acls and facts.http("rights").code == _FORBIDDEN:
             drift.append(Drift("the engine's rights in Consul", facts.http("rights").error, "to write", note="waits"))
         alive = {member["Name"] for member in members.body if member.get("Status") == _ALIVE}
         if missing := [name for name in cluster.live if name not in alive]:

@@ -27,7 +27,7 @@ def rules(cluster: Cluster) -> dict[str, Any]:
     With store.prefix all of theirs lies under it; discovery.path moves what shows that they are there (libkv, moby's
     daemon/discovery).
     """
-    store = cluster.inventory.store
+    store = cluster.inventory.the_store
     front = f"{store.prefix}/" if store.prefix else ""
     moved = [f"{front}{store.discovery.path}/"] if store.discovery.path else []
     write, read = {"policy": "write"}, {"policy": "read"}

@@ -80,7 +80,7 @@ def _acls(config: dict[str, Any], facts: Facts) -> int:
 
 def way(cluster: Cluster) -> tuple[Levels, ...]:
     """The levels to go through, from those of the cluster that stands; nothing where it is there, or none stands."""
-    target = wanted(cluster.inventory.store.security)
+    target = wanted(cluster.inventory.the_store.security)
     there = [found(cluster.facts[name]) for name in standing(cluster) if LOADED in cluster.facts[name].files]
     if not there:
         return ()
@@ -94,7 +94,7 @@ def way(cluster: Cluster) -> tuple[Levels, ...]:
 
 def levels(cluster: Cluster, host: str) -> Levels:
     """Those that are wanted on a host now: on the way nobody goes back."""
-    target = wanted(cluster.inventory.store.security)
+    target = wanted(cluster.inventory.the_store.security)
     if cluster.stage is None:
         return target
     facts = cluster.facts[host]

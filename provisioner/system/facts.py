@@ -278,6 +278,11 @@ class Facts:
         return "" if text.startswith("000 ") else text
 
     @cached_property
+    def swarm_nodes(self) -> tuple[Mapping[str, Any], ...]:
+        """The swarm's nodes, as its engine lists them where it is a manager; none elsewhere."""
+        return tuple(self.http("nodes").body or ())
+
+    @cached_property
     def networks(self) -> dict[str, dict[str, Any]]:
         """Name -> what the engine's /networks tells of it. Two networks of one name: the ID has both."""
         found: dict[str, dict[str, Any]] = {}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MTU = "com.docker.network.driver.mtu"
 ICC = "com.docker.network.bridge.enable_icc"
+ENCRYPTED = "encrypted"
 MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 BUILT_IN = ("bridge", "host", "none")
 _OF_THE_ENGINE = (  # options that an engine adds by itself
@@ -35,8 +36,11 @@ def options(network: Network, host: str) -> dict[str, str]:
     return asked
 
 
-def arguments(network: Network, host: str, mtu: int | None = None) -> list[str]:
-    """The words of `docker network create` before the name. mtu: one that was found out, where none is asked for."""
+def arguments(network: Network, host: str, scope: str, mtu: int | None = None) -> list[str]:
+    """The words of `docker network create` before the name.
+
+    scope: that of the control plane's networks. mtu: one that was found out, where none is asked for.
+    """
     words = ["--driver", network.driver]
     for subnet, gateway, ip_range in (
         (network.subnet, network.gateway, network.range_on(host)),
@@ -50,8 +54,12 @@ def arguments(network: Network, host: str, mtu: int | None = None) -> list[str]:
         words += ["--aux-address", f"{name}={address}"]
     for name, value in sorted((options(network, host) | ({MTU: str(mtu)} if mtu else {})).items()):
         words += ["--opt", f"{name}={value}"]
+    if network.encrypted:
+        words += ["--opt", ENCRYPTED]
     if network.internal:
         words.append("--internal")
+    if _in_swarm(network, scope) and network.attachable:
+        words.append("--attachable")
     for key, value in sorted(network.labels.items()):
         words += ["--label", f"{key}={value}"]
     return words
@@ -72,6 +80,8 @@ def differences(network: Network, host: str, found: Mapping[str, Any], scope: st
         ("IPv6 address range", _joined(six, "IPRange"), wanted["range6"]),
         ("auxiliary addresses", _auxiliary(found), wanted["aux"]),
         ("internal", _yes(found.get("Internal")), _yes(network.internal)),
+        ("encrypted", _yes(ENCRYPTED in (found.get("Options") or {})), _yes(network.encrypted)),
+        ("attachable", _yes(found.get("Attachable")), _yes(network.attachable) if _in_swarm(network, scope) else None),
     ):
         if asked is not None and is_ != asked:
             yield what, is_, asked
@@ -80,6 +90,10 @@ def differences(network: Network, host: str, found: Mapping[str, Any], scope: st
     for name, value in network.labels.items():
         if labels.get(name) != value:
             yield f"label {name}", labels.get(name, ""), value
+
+
+def _in_swarm(network: Network, scope: str) -> bool:
+    return network.is_global and scope == "swarm"
 
 
 def _wanted(network: Network, host: str) -> dict[str, str | None]:

@@ -30,7 +30,7 @@ ENGINE_OPTIONS = ("/etc/default/docker", "/etc/sysconfig/docker")  # DOCKER_OPTS
 
 @dataclass(frozen=True)
 class Sought:
-    """What is read of the store that the engines share, beside all that is read anyway.
+    """What is read of the store that the engines share, or of their swarm, beside all that is read anyway.
 
     driver: the store's name in the engine's program (libkv/store/NAME). scheme: that of its URL.
     programs, files, units: names and paths. data: the folder on whose disk it keeps what it knows.
@@ -39,6 +39,7 @@ class Sought:
     sums: files of which no more than their SHA-256 sum is read, because they are secret.
     secrets: files that are read back from where they live, and never shown.
     says: POSIX sh that prints KEY=value lines about its data.
+    engine: "NAME PATH" of what the engine is asked, beside all that it is asked anyway.
     requests: "NAME WHERE WHAT": WHERE is a port of this host's or ADDRESS:PORT, WHAT a path to ask for by HTTP, or a word
     that is sent as it is. ports: those that its servers listen on, and what for.
     """
@@ -54,6 +55,7 @@ class Sought:
     sums: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     says: str = ""
+    engine: tuple[str, ...] = ()
     requests: tuple[str, ...] = ()
     ports: Mapping[int, str] = field(default_factory=dict)
 
@@ -81,9 +83,10 @@ _UNIT_KEYS = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,FragmentPa
 _PORTS = (7946, 4789)  # gossip, VXLAN
 
 # An engine that is stopped is not asked: its socket is systemd's, which would start it.
-_ENGINE = ("info /var/run/docker.sock /info", "networks /var/run/docker.sock /networks")
+_ENGINE = ("info /info", "networks /networks")
+_SOCKET = "/var/run/docker.sock"
 
-_PLUGINS = ("plugins /var/run/docker.sock /plugins",)
+_PLUGINS = ("plugins /plugins",)
 
 _SECTIONS: dict[str, str] = {
     "system": r"""
@@ -143,7 +146,7 @@ def script(
         "UNITKEYS": _UNIT_KEYS,
         "UNITS": shlex.join((*_UNITS, *store.units)),
         "SETTLED": shlex.quote(store.settled),
-        "ENGINE": shlex.join((*_ENGINE, *(_PLUGINS if plugins else ()))),
+        "ENGINE": shlex.join(f" {_SOCKET} ".join(asked.split()) for asked in (*_ENGINE, *store.engine, *(_PLUGINS if plugins else ()))),
         "REQUESTS": shlex.join((*store.requests, *requests)),
         "SCHEME": store.scheme,
         "DRIVER": store.driver,

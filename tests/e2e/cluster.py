@@ -56,7 +56,7 @@ class Run:
 
 @dataclass
 class Cluster:
-    """`hosts`: those of the lab that the inventory names; `extra`: more of it, YAML at top level."""
+    """`hosts`: those of the lab that the inventory names; `extra`: more of it, YAML at top level. No `store`: a swarm."""
 
     lab: Lab
     folder: Path
@@ -74,9 +74,10 @@ class Cluster:
         known = self.folder / "known_hosts"
         names = self.hosts or self.lab.hosts
         entries = "".join(f"  {n}: {{address: {self.lab.address(n)}{self.per_host.get(n, '')}}}\n" for n in names)
+        store = f"store: {self.store}\n" if self.store else ""
         path.write_text(
             f"cluster: test\nssh: {{user: root, key: {self.lab.key}, host_keys: accept-new, known_hosts: {known}{self.ssh}}}\n"
-            f"hosts:\n{entries}store: {self.store}\nnetworks: {self.networks}\n{self.extra}"
+            f"hosts:\n{entries}{store}networks: {self.networks}\n{self.extra}"
         )
         return path
 

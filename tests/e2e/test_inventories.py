@@ -117,6 +117,15 @@ def test_external(make_lab, tmp_path):
     assert example.run("up").report["writes"] == 0
 
 
+def test_swarm(make_lab, tmp_path):
+    example = Example(make_lab(hosts=3, image="engine-26"), tmp_path)
+    example.adapt((EXAMPLES / "swarm.yml").read_text())
+    proven(example.run("up"), hosts=3, networks=1)
+    assert "4790" in example.sh("node2", "iptables-save | grep 'dports.*PROVISIONER-PEERS'")
+    assert example.sh("node3", "docker network inspect -f '{{(index .IPAM.Config 0).Subnet}}' ingress") == "10.20.0.0/24"
+    assert example.run("up").report["writes"] == 0
+
+
 def jumbo(lab: Lab, hosts: dict[str, str]) -> None:
     """Frames of 9000 bytes on the lab's network, as the inventory says of its own."""
     with lab.enter():

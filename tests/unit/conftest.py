@@ -19,7 +19,7 @@ PLAIN = "{gossip: false, tls: false, acls: false}"
 
 @pytest.fixture
 def inventory(tmp_path: Path) -> Callable[..., Inventory]:
-    """An inventory of node1 to node<hosts>, with lines put behind a host's address and behind everything."""
+    """An inventory of node1 to node<hosts>, with lines put behind a host's address and behind everything; no store without a kind."""
 
     def make(
         hosts: int = 3,
@@ -38,7 +38,7 @@ def inventory(tmp_path: Path) -> Callable[..., Inventory]:
                 "cluster: lab",
                 "hosts:",
                 *lines,
-                f"store: {{kind: {kind}{store}}}",
+                *([f"store: {{kind: {kind}{store}}}"] if kind else []),
                 "networks:\n  demo: {subnet: 10.99.0.0/24}",
                 more,
             ]

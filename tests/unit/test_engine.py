@@ -14,7 +14,7 @@ from captured import CAPTURES, HOSTS
 from provisioner import engine, render, session
 from provisioner.errors import CommandFailed, Locked, StepFailed, TimedOut, Unreachable
 from provisioner.model import Drift, Finding, ProofResult, Result, Severity, State
-from provisioner.steps.base import Work
+from provisioner.steps.base import Secret, Work
 
 
 class Host:
@@ -37,14 +37,19 @@ class Host:
         if not re.search(r'printf "provisioner-facts %s', script):
             raise AssertionError(f"unknown script: {script[:80]}")
 
-    def read(self, script: str, *, deadline: float) -> Result:
+    def read(self, script: str, *, deadline: float = 0.0) -> Result:
+        if script == "tell the token":
+            self.cluster.log(f"token {self.name}")
+            self.cluster.raise_for("token", self.name)
+            return Result(0, "a secret\n", "")
         self._known(script)
         self.cluster.log(f"read {self.name}")
         self.cluster.raise_for("read", self.name)
         return Result(0, self._facts(), "")
 
-    def write(self, script: str, *, deadline: float) -> Result:
+    def write(self, script: str, *, deadline: float, stdin: bytes = b"") -> Result:
         self._known(script)
+        self.cluster.given[self.name] = stdin
         name, _, rest = script.partition("\n")
         assert name.startswith("# ")  # what errors call it
         assert rest.startswith(render.library())
@@ -76,6 +81,7 @@ class Cluster:
     in_vain: set[tuple[str, str]] = field(default_factory=set)  # repairs that repair nothing
     read_only: bool = False
     told: list[str] = field(default_factory=list)
+    given: dict[str, bytes] = field(default_factory=dict)  # to the standard input of a host's last repair
     together: int = 0
     most: int = 0
     hosts: dict[str, Host] = field(default_factory=dict)
@@ -140,6 +146,17 @@ class Step:
         self.cluster.log(f"barrier {self.name}")
         if self.barrier_fails:
             raise StepFailed("no leader", fatal=True)
+
+
+class Joining(Step):
+    """One host begins, and the others follow with what it tells them."""
+
+    def work(self, site, host, drift):
+        if host == "node1":
+            return Work(f"repair {self.name}", "beginning", alone=True)
+        if self.drift(site, "node1"):
+            return None
+        return Work(f"repair {self.name}", "joining", secret=Secret("node1", "tell the token"))
 
 
 class Quiet:
@@ -235,6 +252,25 @@ class TestConverging:
         assert "does not come to the wanted state" in told
         assert "a: no, wanted: yes" in told
 
+
+    def test_what_becomes_possible_by_another_host_s_repair_is_done_in_the_same_run(self, run, cluster):
+        made = run(Joining("a", cluster))
+        assert cluster.repairs[0] == "a node1"
+        assert sorted(cluster.repairs[1:]) == ["a node2", "a node3", "barrier a", "token node1", "token node1"]
+        assert cluster.given == {"node1": b"", "node2": b"a secret\n", "node3": b"a secret\n"}
+        assert set(states(made, "a").values()) == {"converged"}
+        assert "a secret" not in str(made.report("up"))
+
+    def test_a_secret_that_can_not_be_had_fails_the_host_that_needs_it(self, run, cluster):
+        cluster.fails = {("token", "node1"): failed(1)}
+        made = run(Joining("a", cluster))
+        assert states(made, "a") == {"node1": "converged", "node2": "failed", "node3": "failed"}
+
+    def test_where_the_first_fails_nobody_else_begins(self, run, cluster):
+        cluster.fails = {("a", "node1"): TimedOut("too long", host="node1")}
+        made = run(Joining("a", cluster))
+        assert cluster.repairs == ["a node1"]
+        assert made.errors
 
     def test_what_is_held_fails_at_once_and_the_host_goes_on(self, run, cluster):
         made = run(Step("a", cluster, held=True, patience=60.0), Step("b", cluster))

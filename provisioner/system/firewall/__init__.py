@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provisioner.system.firewall import iptables, nftables
-from provisioner.system.firewall.ports import Ports, with_store
+from provisioner.system.firewall.ports import Ports, of_swarm, with_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,7 @@ __all__ = [
     "Ports",
     "Rules",
     "iptables",
+    "of_swarm",
     "other_managers",
     "ours",
     "plan",

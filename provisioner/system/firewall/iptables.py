@@ -79,7 +79,7 @@ class Table:
         if not target or target in _PASSIVE:
             return False
         protocol = _option(words, "-p") or "all"
-        if protocol not in {"tcp", "udp", "all"}:
+        if protocol not in ({"tcp", "udp", "all", "esp"} if self.ports.esp else {"tcp", "udp", "all"}):
             return False
         named = _option(words, "--dport") or _option(words, "--dports")
         if named and not self.ports.touches([protocol], named):
@@ -128,6 +128,7 @@ def chains(peers: Iterable[IPv4Address], ports: Ports) -> str:
         f"-A {CHAIN} -p tcp -m multiport --dports {tcp} -j {PEERS}",
         f"-A {CHAIN} -p tcp -m multiport --dports {tcp} -j DROP",
         f"-A {CHAIN} -p tcp -m multiport --sports {tcp} -m conntrack --ctstate ESTABLISHED -j {PEERS}",
+        *((f"-A {CHAIN} -p esp -j {PEERS}",) if ports.esp else ()),
     )
     return _text([*_declared(CHAIN, PEERS), *rules, *(f"-A {PEERS} -s {peer}/32 -j ACCEPT" for peer in peers)])
 

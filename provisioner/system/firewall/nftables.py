@@ -187,6 +187,7 @@ def _gate(ports: Ports) -> tuple[str, ...]:
         f"udp dport {udp} jump {PEERS}",
         f"tcp dport {tcp} jump {PEERS}",
         f"tcp sport {tcp} ct state established jump {PEERS}",
+        *((f"meta l4proto esp jump {PEERS}",) if ports.esp else ()),
     )
 
 

@@ -11,16 +11,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_OVERLAY_TCP, _OVERLAY_UDP = (7946,), (4789, 7946)
+_GOSSIP, _VXLAN = 7946, 4789
+_OVERLAY_TCP, _OVERLAY_UDP = (_GOSSIP,), (_VXLAN, _GOSSIP)
 
 
 @dataclass(frozen=True)
 class Ports:
-    """What passes between the hosts of a cluster. `local`: over lo, where a host's own engine asks the store."""
+    """What passes between the hosts of a cluster. `local`: over lo, where a host's own engine asks the store.
+
+    esp: whether IP protocol 50 does too, in which the packets of encrypted networks travel. Nobody else is kept from it: the
+    kernel drops what it has no key for, and a host may have a VPN.
+    """
 
     tcp: tuple[int, ...]
     udp: tuple[int, ...]
     local: tuple[int, ...]
+    esp: bool = False
 
     def touches(self, protocols: Iterable[str], named: str) -> bool:
         """Whether "22", "22,80", "8000:9000" or "8000-9000" may hold a port of ours; what is not understood may."""
@@ -39,3 +45,9 @@ def with_store(*, tcp: tuple[int, ...] = (), udp: tuple[int, ...] = (), local: t
     """The overlay's ports and those of a store: between hosts, and `local` (TCP) on each host alone."""
     between = (*_OVERLAY_TCP, *tcp)
     return Ports(between, (*_OVERLAY_UDP, *udp), (*between, *local))
+
+
+def of_swarm(*, managers: int, data: int, esp: bool) -> Ports:
+    """A swarm's: the port of its managers (TCP), the gossip's, and that of the data path (UDP)."""
+    tcp = (managers, _GOSSIP)
+    return Ports(tcp, tuple(sorted((data, _GOSSIP))), tcp, esp)

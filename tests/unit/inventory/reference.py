@@ -34,6 +34,8 @@ def tables() -> str:
         ("`dns`", parts["Dns"]),
         ("A plugin", parts["PluginEntry"]),
         ("`plugins.NAME.tls`", parts["PluginTls"]),
+        ("`swarm`", parts["SwarmPart"]),
+        ("`swarm.default_addr_pool`", parts["AddressPool"]),
         ("A network", parts["NetworkEntry"]),
     ]
     return "\n".join(_table(title, part) for title, part in order)

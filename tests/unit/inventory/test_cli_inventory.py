@@ -34,6 +34,7 @@ def test_sound_as_json() -> None:
     assert json.loads(output) == {
         "ok": True,
         "file": LAB,
+        "control_plane": "auto",
         "cluster": "lab",
         "hosts": ["node1", "node2", "node3"],
         "store": "consul",

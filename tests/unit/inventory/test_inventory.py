@@ -56,7 +56,7 @@ def test_defaults(loaded: Callable[..., Inventory], monkeypatch: pytest.MonkeyPa
     assert network.model_dump() == {
         "name": "demo", "driver": "overlay", "subnet": IPv4Network("10.99.0.0/24"), "gateway": None,
         "ip_range": None, "mtu": None, "internal": False, "labels": {}, "scope": None, "hosts": None, "subnet6": None,
-        "gateway6": None, "ip_range6": None, "aux_addresses": {}, "parent": None, "mode": None, "options": {},
+        "gateway6": None, "ip_range6": None, "aux_addresses": {}, "parent": None, "mode": None, "options": {}, "attachable": True, "encrypted": False,
     }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "more",
         "colour: red",
         [
-            "10:1: top level: unknown key `colour`; known are `cluster`, `ssh`, `hosts`, `advertise`, `store`, `dns`, `plugins`, `networks`"
+            "10:1: top level: unknown key `colour`; known are `cluster`, `ssh`, `hosts`, `advertise`, `control_plane`, `store`, `swarm`, `dns`, `plugins`, `networks`"
         ],
     ),
     "key of another place": ("more", "user: root", ["10:1: top level: unknown key `user`; it belongs to `ssh`"]),
@@ -48,7 +48,7 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "more",
         '"\\e[31mred": 1',
         [
-            "10:1: top level: unknown key '\\x1b[31mred'; known are `cluster`, `ssh`, `hosts`, `advertise`, `store`, `dns`, `plugins`, `networks`"
+            "10:1: top level: unknown key '\\x1b[31mred'; known are `cluster`, `ssh`, `hosts`, `advertise`, `control_plane`, `store`, `swarm`, `dns`, `plugins`, `networks`"
         ],
     ),
     "case of a key": ("cluster", "Cluster: lab", ["1:1: top level: unknown key `Cluster`; did you mean `cluster`?"]),
@@ -58,7 +58,6 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "# nothing",
         ["1:1: `hosts` is missing: write `hosts:` and under it one line for each: `node1: {address: 192.168.56.11}`"],
     ),
-    "store missing": ("store", "# nothing", ["1:1: `store` is missing: write `store: {kind: consul}`"]),
     "networks missing": (
         "networks",
         "# nothing",

@@ -64,7 +64,7 @@ CASES = {
         "disk-full",
         STOP,
     ),
-    "engine too new": (with_info(NODE2, ServerVersion="23.0.1"), "engine-too-new", STOP),
+    "engine too new": (with_file(with_info(NODE2, ServerVersion="23.0.1"), DAEMON_JSON, ""), "engine-too-new", STOP),
     "engine without the driver": (with_raw(NODE2, engine="\n"), "driver-not-built", STOP),
     "masked engine": (with_unit(NODE2, "docker.service", LoadState="masked"), "no-engine-unit", STOP),
     "an engine without a unit": (with_unit(NODE2, "docker.service", LoadState="not-found"), "no-engine-unit", STOP),

@@ -10,7 +10,8 @@ from captured import HOSTS, capture, with_file, with_http, with_info, with_raw, 
 
 from provisioner import preflight
 from provisioner.controlplane import resolve
-from provisioner.steps import STEPS
+from provisioner.controlplane.kv import Kv
+from provisioner.steps import STEPS as ALL
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.firewall import Firewall
 from provisioner.steps.packages import Packages
@@ -18,6 +19,7 @@ from provisioner.steps.store import Store
 from provisioner.stores import etcd, zookeeper
 from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN, ENGINE_LOADED
 
+STEPS = [step for step in ALL if step.name not in Kv.unused]
 STORE, DAEMON = Store(), Daemon()
 CONFIGS = {"etcd": etcd.JSON, "zookeeper": zookeeper.CFG}
 LOADED = {"etcd": etcd.LOADED, "zookeeper": zookeeper.LOADED}

@@ -8,8 +8,9 @@ import pytest
 from captured import HOSTS, capture, with_file, with_http, with_info, with_raw, with_system, with_unit
 
 from provisioner.controlplane import resolve
+from provisioner.controlplane.kv import Kv
 from provisioner.errors import StepFailed
-from provisioner.steps import STEPS
+from provisioner.steps import STEPS as ALL
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.networks import Networks
 from provisioner.steps.packages import Packages
@@ -20,6 +21,7 @@ from provisioner.stores.consul import UNIT_FILE as CONSUL_UNIT
 from provisioner.system import gossip
 from provisioner.system.reading import DAEMON_JSON, ENGINE_DNS_DROPIN, ENGINE_DROPIN, ENGINE_STARTED
 
+STEPS = [step for step in ALL if step.name not in Kv.unused]
 NODE1, NODE2 = capture("settled-node1"), capture("settled-node2")
 PACKAGES, CONSUL, DAEMON, NETWORKS = Packages(), Store(), Daemon(), Networks()
 
@@ -333,9 +335,9 @@ class TestDaemon:
             DAEMON.drift(site(node1=capture("invalid")), "node1")
         assert not caught.value.fatal
 
-    def test_an_engine_that_can_not_is_not_touched(self, site):
+    def test_an_engine_that_can_not_is_not_touched(self, site, inventory):
         with pytest.raises(StepFailed, match="can't use Consul"):
-            DAEMON.drift(site("installed", node2=with_raw(capture("installed-node2"), engine="\n")), "node2")
+            DAEMON.drift(site("installed", inventory(more="control_plane: kv"), node2=with_raw(capture("installed-node2"), engine="\n")), "node2")
 
     def test_an_engine_that_is_not_there_yet_is_planned(self, inventory):
         assert ("docker.service", "start") in differs(DAEMON, bare(inventory), "node1")

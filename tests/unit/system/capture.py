@@ -1,6 +1,6 @@
 """Takes the captures of real hosts again: `python -m tests.unit.system.capture`, as root. Labs of its own, removed at the end.
 
-With the word `stores`: those of the other stores alone.
+With the word `stores` or `swarm`: those of the other stores, or of swarm mode, alone.
 
 What is in captures/ is what `reading.script()` printed on a host, whole and unchanged.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from provisioner import lab as labs
+from provisioner.controlplane.swarm import SOUGHT
 from provisioner.stores.consul import Consul
 from provisioner.stores.etcd import Etcd
 from provisioner.stores.zookeeper import ZooKeeper
@@ -43,6 +44,8 @@ END
 mkdir -p /run/systemd/resolve && echo 'nameserver 10.99.0.54' >/run/systemd/resolve/resolv.conf
 ip addr add 192.168.56.100/24 dev eth0; ip addr add 10.7.7.7/32 dev eth0; ip route add 10.0.0.0/8 via 192.168.56.1
 ip route add blackhole 203.0.113.0/24; ip link set eth0 mtu 1400"""
+BOX = """tar c -T /dev/null | docker import - box >/dev/null; docker run -d --name app --network demo -v /usr:/usr:ro -v /lib:/lib:ro \\
+-v /lib64:/lib64:ro box /usr/bin/sleep 3600 >/dev/null"""
 LISTENERS = r"""perl -e 'use Socket; $0 = "squatter"; for (["tcp", 8500], ["udp", 7946], ["tcp", 8301]) { my ($kind, $port) = @$_;
 socket(my $s, PF_INET, $kind eq "tcp" ? SOCK_STREAM : SOCK_DGRAM, 0); bind($s, sockaddr_in($port, INADDR_ANY)) or die $!;
 listen($s, 1) if $kind eq "tcp"; push @all, $s } sleep 600' >/dev/null 2>&1 &
@@ -73,9 +76,10 @@ class Lab:
     def take(self, host: str, name: str, only: tuple[str, ...] = reading.ALL, store: reading.Sought = Consul.sought) -> None:
         (HERE / f"{name}.txt").write_text(self.sh(host, reading.script(store, only)), encoding="utf-8")
 
-    def up(self, kind: str = "consul") -> None:
+    def up(self, kind: str = "consul", control: str = "") -> None:
         with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
-            file.write(provisioner("lab", "inventory", "--name", self.name).replace("kind: consul", f"kind: {kind}"))
+            text = provisioner("lab", "inventory", "--name", self.name)
+            file.write(text.replace("store: {kind: consul}", control or f"store: {{kind: {kind}}}"))
             file.flush()
             command = [sys.executable, "-m", "provisioner", "up", file.name]
             provisioner("lab", "run", "--name", self.name, "--", *command)
@@ -94,11 +98,24 @@ def stores() -> None:
             lab.take(host, f"zookeeper-{host}", store=ZooKeeper.sought)
 
 
+def swarm() -> None:
+    """One manager and two workers; only on the second host is a container on the network."""
+    with Lab("capture-swarm", 3, "engine-26") as lab:
+        lab.up(control="swarm: {managers: [node1]}")
+        lab.sh("node2", BOX)
+        for host in ("node1", "node2", "node3"):
+            lab.take(host, f"swarm-{host}", store=SOUGHT)
+
+
 def main() -> None:
     HERE.mkdir(exist_ok=True)
+    if sys.argv[1:] == ["swarm"]:
+        swarm()
+        return
     stores()
     if sys.argv[1:] == ["stores"]:
         return
+    swarm()
     with Lab("capture-bare", 1, "bare") as lab:
         lab.take("node1", "bare")
         lab.sh("node1", LISTENERS)

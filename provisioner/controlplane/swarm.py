@@ -1,0 +1,259 @@
+"""swarm: the engines form a swarm. Those from 23.0 on must, earlier ones can.
+
+A swarm that `provisioner` makes has a label with the cluster's name: by it an interrupted run knows its own, and takes no
+swarm of others for it. One without a label is taken over where most hosts of the inventory are in it.
+
+Sources: moby's API reference (/info, /nodes, /swarm/init, /swarm/join); tried with 20.10.5 and 26.1.5. A worker lists an
+overlay network only while a container of its own is on it; networks are made on a manager.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from provisioner.controlplane.base import EngineFiles
+from provisioner.stores.base import literal
+from provisioner.system import firewall, gossip
+from provisioner.system import swarm as on_host
+from provisioner.system.reading import ENGINE_DROPIN, Sought
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from ipaddress import IPv4Address
+
+    from provisioner.controlplane import Site
+    from provisioner.inventory import Inventory
+    from provisioner.model import Drift
+    from provisioner.system.facts import Facts
+    from provisioner.system.firewall import Ports
+
+LABEL = "provisioner.cluster"
+SOUGHT = Sought(
+    driver="none",
+    scheme="none",
+    files=on_host.FILES,
+    engine=("nodes /nodes",),
+    ports={on_host.MANAGERS: "swarm"},
+    settled=on_host.STATE,
+)
+
+
+class Swarm:
+    name = "swarm"
+    unused = frozenset({"store", "gossip"})
+    scope = "swarm"
+    majority = ("swarm", "managers", "swarm.managers")
+
+    def sought(self, inventory: Inventory) -> Sought:
+        data = inventory.swarm.data_path_port if inventory.swarm else None
+        return replace(SOUGHT, ports={**SOUGHT.ports, data: "VXLAN"}) if data else SOUGHT
+
+    def ports(self, inventory: Inventory) -> Ports:
+        asked = inventory.swarm.data_path_port if inventory.swarm else None
+        encrypted = any(network.encrypted for network in inventory.networks.values())
+        return firewall.of_swarm(managers=on_host.MANAGERS, data=asked or on_host.VXLAN, esp=encrypted)
+
+    def packages(self, site: Site, host: str) -> dict[str, str]:
+        return {}
+
+    def servers(
+        self, inventory: Inventory, facts: Mapping[str, Facts], advertise: Mapping[str, IPv4Address]
+    ) -> tuple[str, ...]:
+        """Its managers. 1 for up to 2 hosts, 3 for 3 or 4, else 5; hosts that are managers already stay so, all of them."""
+        if inventory.swarm and inventory.swarm.managers:
+            return inventory.swarm.managers
+        names = list(inventory.hosts)
+        known = {literal(str(entry.get("Addr", "")).rpartition(":")[0]) for of in facts.values() for entry in remote(of)}
+        already = [name for name in names if advertise.get(name) in known and _may_be_ours(inventory, facts, name)]
+        others = [name for name in names if name not in already]
+        chosen = already + others[: max(0, len(inventory.servers) - len(already))]
+        return tuple(name for name in names if name in chosen)
+
+    def remembered(self, inventory: Inventory, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
+        """By hostname, the only name that a swarm keeps of its nodes."""
+        told = [node for of_host in facts.values() for node in nodes(of_host)]
+        found = {hostname(node): literal(address_of(node)) for node in told}
+        return {name: address for name, address in found.items() if name in inventory.hosts and address}
+
+    def engine(self, site: Site, host: str) -> EngineFiles:
+        """Nothing of ours; what a host had for an external store goes, or its engine would wait for that at every boot."""
+        return EngineFiles(gone=(ENGINE_DROPIN, gossip.UNIT_FILE, gossip.PROGRAM))
+
+    def running(self, site: Site, host: str) -> list[Drift]:
+        return []
+
+    def joined(self, facts: Facts) -> bool:
+        return told(facts).get("LocalNodeState") == "active"
+
+    def advertised(self, facts: Facts) -> str:
+        return str(told(facts).get("NodeAddr", ""))
+
+    def standing(self, site: Site, host: str) -> tuple[str, str, str]:
+        facts, view = site.facts[host], View(site)
+        if view.member(host) is Member.NONE:
+            return "", "", ""
+        role = "manager" if told(facts).get("ControlAvailable") else "worker"
+        well = view.member(host) is Member.OURS and state(facts) == "active"
+        return "swarm", role if well else f"{view.member(host)}, {state(facts)}", view.leader
+
+    def creator(self, site: Site) -> str:
+        return View(site).acting
+
+    def lists(self, facts: Facts) -> bool:
+        return bool(told(facts).get("ControlAvailable"))
+
+
+def told(facts: Facts) -> Mapping[str, Any]:
+    """What the engine says of its swarm; {}: it does not answer."""
+    found = facts.engine.get("Swarm")
+    return found if isinstance(found, dict) else {}
+
+
+def state(facts: Facts) -> str:
+    """inactive, pending, active, error or locked; "" where the engine does not answer."""
+    return str(told(facts).get("LocalNodeState", "inactive")) if facts.engine else ""
+
+
+def cluster(facts: Facts) -> Mapping[str, Any]:
+    """What a manager says of the swarm as a whole; {} on workers, and while it has no leader."""
+    found = told(facts).get("Cluster")
+    return found if isinstance(found, dict) else {}
+
+
+def remote(facts: Facts) -> tuple[Mapping[str, Any], ...]:
+    """The managers that this node knows: NodeID and Addr, ADDRESS:PORT."""
+    return tuple(told(facts).get("RemoteManagers") or ())
+
+
+def nodes(facts: Facts) -> tuple[Mapping[str, Any], ...]:
+    """The swarm's nodes, as a manager lists them; none on others."""
+    return facts.swarm_nodes
+
+
+def label(facts: Facts) -> str:
+    """The name of the cluster that this manager's swarm was made for; "" of one that others made."""
+    return str(((cluster(facts).get("Spec") or {}).get("Labels") or {}).get(LABEL, ""))
+
+
+def _may_be_ours(inventory: Inventory, facts: Mapping[str, Facts], name: str) -> bool:
+    """Whether this manager's swarm, as far as it tells, is not another cluster's."""
+    return name not in facts or label(facts[name]) in {"", inventory.cluster}
+
+
+class Member(StrEnum):
+    """How a host stands to the cluster's swarm."""
+
+    NONE = "in no swarm"
+    OURS = "in the cluster's swarm"
+    OTHER = "in another swarm"
+    UNKNOWN = "in a swarm that has no leader"  # it may be ours
+
+
+@dataclass(frozen=True)
+class View:
+    """The cluster's swarm as its live hosts tell it. Made where it is needed, of one site."""
+
+    site: Site
+
+    @cached_property
+    def _clusters(self) -> dict[str, list[str]]:
+        """ID of a swarm -> the live hosts that are in it for certain, its managers first."""
+        facts = {name: self.site.facts[name] for name in self.site.live}
+        found: dict[str, list[str]] = {}
+        managed: dict[str, set[str]] = {}
+        for name, of_host in facts.items():
+            if number := str(cluster(of_host).get("ID", "")):
+                found.setdefault(number, []).append(name)
+                managed.setdefault(number, {told(of_host)["NodeID"]}).update(m["NodeID"] for m in remote(of_host))
+        for number, managers in managed.items():
+            found[number] += [
+                name
+                for name, of_host in facts.items()
+                if name not in found[number] and managers & {manager["NodeID"] for manager in remote(of_host)}
+            ]
+        return found
+
+    @cached_property
+    def hosts(self) -> tuple[str, ...]:
+        """The live hosts that are in the cluster's swarm for certain; none: there is none, or it has no leader."""
+        clusters, facts = self._clusters, self.site.facts
+        ours = [hosts for hosts in clusters.values() if label(facts[hosts[0]]) == self.site.inventory.cluster]
+        unnamed = [hosts for hosts in clusters.values() if not label(facts[hosts[0]])]
+        ours = ours or [hosts for hosts in unnamed if 2 * len(hosts) > len(facts)]
+        largest: list[str] = max(ours, key=len, default=[])
+        return tuple(largest)
+
+    def member(self, host: str) -> Member:
+        facts, ours = self.site.facts[host], self.hosts
+        if state(facts) in {"", "inactive"}:
+            return Member.NONE
+        if host in ours:
+            return Member.OURS
+        if cluster(facts):
+            return Member.OTHER
+        addresses = {literal(str(manager.get("Addr", "")).rpartition(":")[0]) for manager in remote(facts)}
+        near = not addresses or not addresses.isdisjoint(self.site.advertise.values())
+        return Member.UNKNOWN if near and not (ours and addresses) else Member.OTHER
+
+    @cached_property
+    def exists(self) -> bool:
+        """Whether there is a swarm already that may be ours: then no other is made."""
+        return any(self.member(name) in {Member.OURS, Member.UNKNOWN} for name in self.site.live)
+
+    @cached_property
+    def initiator(self) -> str:
+        """The host that makes the swarm, where there is none; "" where none may."""
+        free = (n for n in self.site.servers if n in self.site.live and self.member(n) is Member.NONE)
+        return "" if self.exists else next(free, "")
+
+    @cached_property
+    def acting(self) -> str:
+        """The live manager that is asked and told; one that is to stay a manager, where there is one. "": none."""
+        able = [name for name in self.hosts if nodes(self.site.facts[name])]
+        return next((name for name in able if name in self.site.servers), next(iter(able), ""))
+
+    @cached_property
+    def nodes(self) -> dict[str, Mapping[str, Any]]:
+        """ID -> node of the cluster's swarm, as the acting manager lists them."""
+        found = nodes(self.site.facts[self.acting]) if self.acting else ()
+        return {str(node["ID"]): node for node in found}
+
+    def node(self, host: str) -> Mapping[str, Any]:
+        """The node that a host is; one that does not answer is known by its address. {}: none."""
+        if host in self.site.facts:
+            return self.nodes.get(str(told(self.site.facts[host]).get("NodeID")), {})
+        return next(iter(self._at(host)), {})
+
+    def stale(self, host: str) -> list[Mapping[str, Any]]:
+        """The nodes that a host was before it left the swarm without a word; one that does not answer has none for certain."""
+        if host not in self.site.live:
+            return []
+        own = str(told(self.site.facts[host]).get("NodeID", ""))
+        return [node for node in self._at(host) if node["ID"] != own and (own or is_down(node))]
+
+    def _at(self, host: str) -> list[Mapping[str, Any]]:
+        """The nodes with a host's address, those that are well first."""
+        address = str(self.site.advertise.get(host, "?"))
+        return sorted((node for node in self.nodes.values() if address_of(node) == address), key=is_down)
+
+    @cached_property
+    def leader(self) -> str:
+        """Its address; "": it has none, or no manager answers."""
+        return next((address_of(n) for n in self.nodes.values() if (n.get("ManagerStatus") or {}).get("Leader")), "")
+
+
+def hostname(node: Mapping[str, Any]) -> str:
+    return str((node.get("Description") or {}).get("Hostname", ""))
+
+
+def is_down(node: Mapping[str, Any]) -> bool:
+    return (node.get("Status") or {}).get("State") == "down"
+
+
+def address_of(node: Mapping[str, Any]) -> str:
+    """What a node advertises: a manager's is that of its ManagerStatus, since its Status may say 0.0.0.0."""
+    of_manager = str((node.get("ManagerStatus") or {}).get("Addr", "")).rpartition(":")[0]
+    return of_manager or str((node.get("Status") or {}).get("Addr", ""))

@@ -1,0 +1,88 @@
+"""What goes together with which control plane: a store with kv, the swarm's keys and encryption with swarm."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING, Any
+
+from provisioner.inventory import values
+from provisioner.inventory.problems import code
+from provisioner.inventory.raw import entries, part, sound, value
+
+if TYPE_CHECKING:
+    from provisioner.inventory.document import Document
+    from provisioner.inventory.problems import Location
+
+_DEFAULT_INGRESS = IPv4Network("10.0.0.0/24")  # the first subnet of the engine's own pool, 10.0.0.0/8 in /24
+
+
+def check(document: Document) -> None:
+    """Add to the document what its control plane can't do, or has no use for."""
+    asked = document.value.get("control_plane", "auto")
+    store, swarm = "store" in document.value, "swarm" in document.value
+    if asked == "kv" and not store:
+        document.refuse(("control_plane",), "control_plane: `kv` needs a store: add `store: {kind: consul}`, or take `swarm`")
+    if asked == "kv" and swarm:
+        text = "swarm: says how a swarm is made, and control_plane is `kv`: leave out one of the two"
+        document.refuse(("swarm",), text, at_key=True)
+    elif swarm and store:
+        text = "swarm: with a store the engines need no swarm, and in a swarm no store: leave out one of the two"
+        document.refuse(("swarm",), text, at_key=True)
+    elif asked == "swarm" and store:
+        text = "store: control_plane is `swarm`, which has no use for one: leave out one of the two"
+        document.refuse(("store",), text, at_key=True)
+    if asked == "kv":
+        _of_swarm_alone(document)
+    elif asked == "swarm" or not store:
+        _pools(document)
+
+
+def _of_swarm_alone(document: Document) -> None:
+    for name, entry in entries(document, "networks").items():
+        if entry.get("encrypted") is True:
+            text = f"networks.{name}.encrypted: engines on an external store hand out no keys: no container could join it"
+            document.refuse(("networks", name, "encrypted"), f"{text}; take `control_plane: swarm`")
+        if entry.get("attachable") is False:
+            text = f"networks.{name}.attachable: on an external store any container may join; it is a swarm's network that may be kept"
+            document.refuse(("networks", name, "attachable"), text)
+
+
+def _pools(document: Document) -> None:
+    """A pool holds no network of its own and no host; each subnet that it gives fits into it."""
+    location: Location = ("swarm", "default_addr_pool")
+    asked = part(document, "swarm").get("default_addr_pool")
+    pools = sound(values.pools, value(document, (*location, "pools"))) or ()
+    size = sound(values.whole("prefix length", 8, 29), value(document, (*location, "size"))) or 24
+    for index, pool in enumerate(pools):
+        at: Location = (*location, "pools", index)
+        told = document.told(at, pool)
+        if pool.prefixlen > size:
+            document.refuse(at, f"swarm.default_addr_pool.pools: {told} is smaller than the subnets it is to give, /{size}")
+        if clash := next((other for other in pools[:index] if other.overlaps(pool)), None):
+            document.refuse(at, f"swarm.default_addr_pool.pools: {told} overlaps {clash}")
+        held = [name for name, address in _addresses(document).items() if address in pool]
+        if held:
+            document.refuse(at, f"swarm.default_addr_pool.pools: {told} holds the hosts' own addresses: {', '.join(held[:3])}")
+    _apart(document, pools, asked)
+
+
+def _apart(document: Document, pools: tuple[IPv4Network, ...], asked: object) -> None:
+    for name, entry in entries(document, "networks").items():
+        subnet = sound(values.subnet, entry.get("subnet"))
+        location: Location = ("networks", name, "subnet")
+        if subnet is None:
+            continue
+        told = document.told(location, subnet)
+        if clash := next((pool for pool in pools if pool.overlaps(subnet)), None):
+            text = f"{told} overlaps {clash} of swarm.default_addr_pool, from which other networks get theirs"
+            document.refuse(location, f"networks.{name}.subnet: {text}")
+        elif asked is None and subnet.overlaps(_DEFAULT_INGRESS):
+            text = f"{told} overlaps {_DEFAULT_INGRESS}, which a swarm takes for its network {code('ingress')}"
+            document.refuse(location, f"networks.{name}.subnet: {text}; take another, or set swarm.default_addr_pool")
+
+
+def _addresses(document: Document) -> dict[str, Any]:
+    """The hosts' own addresses, as far as the inventory tells them."""
+    found = {name: entry.get("advertise") or entry.get("address") for name, entry in entries(document, "hosts").items()}
+    known = {name: sound(values.ipv4, word) for name, word in found.items() if isinstance(word, str)}
+    return {name: address for name, address in known.items() if address}

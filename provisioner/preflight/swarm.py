@@ -1,0 +1,170 @@
+"""Checks of swarm mode: nobody else's swarm is joined, none of the engine's settings excludes it, nothing that is fixed differs."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
+
+from provisioner.controlplane.choice import has_no_store
+from provisioner.controlplane.swarm import Member, View, address_of, cluster, hostname, state, told
+from provisioner.errors import StepFailed
+from provisioner.model import Finding, Severity
+from provisioner.stores.base import json_object
+from provisioner.system import daemon_json
+from provisioner.system import swarm as on_host
+from provisioner.system.reading import DAEMON_JSON
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provisioner.controlplane import Site
+    from provisioner.system.facts import Facts
+
+_KEYS = ("cluster-store", "cluster-advertise", "cluster-store-opts")
+_RENEWED = 0.15  # of a certificate's life: swarmkit renews it when between 0.5 and 0.2 are left
+_DAY = 86400
+
+
+def _store_keys(name: str, facts: Facts) -> list[str]:
+    try:
+        found = daemon_json.parse(name, facts.files.get(DAEMON_JSON, ""))
+    except StepFailed:
+        return []  # it is told by a check of its own
+    return [key for key in _KEYS if key in found]
+
+
+def store_keys_left(site: Site) -> Iterator[Finding]:
+    """From 23.0 on an engine that finds them in its file does not start, an upgraded one for example."""
+    for name in site.live:
+        facts = site.facts[name]
+        if has_no_store(facts.engine_version) and (keys := _store_keys(name, facts)):
+            what = f"{DAEMON_JSON} has {', '.join(keys)}, with which its engine {facts.engine_version} does not start"
+            yield Finding("store-keys-left", name, what, f"take them out of {DAEMON_JSON}, then: systemctl restart docker")
+
+
+def store_in_use(site: Site) -> Iterator[Finding]:
+    """An engine on an external store can't be in a swarm (moby v20.10, daemon/cluster)."""
+    for name in site.live:
+        facts = site.facts[name]
+        keys = [] if has_no_store(facts.engine_version) else _store_keys(name, facts)
+        if facts.engine.get("ClusterStore") or keys:
+            overlays = [n for n, network in facts.networks.items() if network.get("Scope") == "global"]
+            what = f"its engine is on an external store ({facts.engine.get('ClusterStore') or ', '.join(keys)}), which excludes a swarm"
+            remove = f"remove its networks (docker network rm {' '.join(overlays)}), " if overlays else ""
+            cure = f"{remove}take {', '.join(_KEYS)} out of {DAEMON_JSON} and restart docker; or keep to it: control_plane: kv"
+            yield Finding("store-in-use", name, what, cure)
+
+
+def live_restore(site: Site) -> Iterator[Finding]:
+    for name in site.live:
+        facts = site.facts[name]
+        try:
+            asked = daemon_json.parse(name, facts.files.get(DAEMON_JSON, "")).get("live-restore")
+        except StepFailed:
+            asked = None
+        if facts.engine.get("LiveRestoreEnabled") or asked:
+            what = "its engine has live-restore on, which excludes a swarm"
+            yield Finding("live-restore", name, what, f"take live-restore out of {DAEMON_JSON}, then: systemctl reload docker")
+
+
+def other_swarm(site: Site) -> Iterator[Finding]:
+    """A node of another swarm is never taken out of it: services may run there."""
+    view = View(site)
+    for name in site.live:
+        if view.member(name) is Member.OTHER:
+            managers = ", ".join(sorted(str(entry.get("Addr")) for entry in told(site.facts[name]).get("RemoteManagers") or ()))
+            what = f"its engine is in another swarm{f' (managers: {managers})' if managers else ''}"
+            yield Finding("other-swarm", name, what, "if nothing needs that swarm: docker swarm leave --force, on this host")
+
+
+def not_well(site: Site) -> Iterator[Finding]:
+    for name in site.live:
+        facts = site.facts[name]
+        if state(facts) == "locked":
+            yield Finding("swarm-locked", name, "its swarm is locked: it waits for its key", "docker swarm unlock, on this host")
+        elif state(facts) == "error" and View(site).member(name) is not Member.OTHER:
+            what = f"its engine does not come into its swarm: {told(facts).get('Error') or 'no reason is told'}"
+            cure = "mend that; or, if no container needs it: docker swarm leave, on this host, and run again"
+            yield Finding("swarm-error", name, what, cure)
+
+
+def certificates(site: Site) -> Iterator[Finding]:
+    """A node that was off for too long is shut out; one that does not renew its certificate in time will be (moby#42660)."""
+    for name in site.live:
+        facts = site.facts[name]
+        holds = on_host.validity(facts.files.get(on_host.CERTIFICATE, ""))
+        if not holds or not facts.now or state(facts) == "inactive":
+            continue
+        begin, end = holds
+        if facts.now > end:
+            what = f"its certificate of the swarm ended {(facts.now - end) / _DAY:.0f} days ago: the managers refuse it"
+            cure = "docker swarm leave --force, on this host, and run again; where it is the only manager, set its clock back first"
+            yield Finding("swarm-certificate", name, what, cure)
+        elif end - facts.now < _RENEWED * (end - begin):
+            what = f"its certificate of the swarm ends in {(end - facts.now) / _DAY:.0f} days and was not renewed in time"
+            cure = "see that it reaches a manager on 2377/tcp, and that the swarm has a leader"
+            yield Finding("swarm-certificate", name, what, cure, Severity.WARNING)
+
+
+def address_changed(site: Site) -> Iterator[Finding]:
+    """What a node advertises can't be changed while it is in the swarm (moby#41043)."""
+    view = View(site)
+    for name in view.hosts:
+        facts, wanted = site.facts[name], str(site.advertise.get(name, ""))
+        known = str(told(facts).get("NodeAddr") or wanted)
+        data = str(json_object(facts.files.get(on_host.STATE, "")).get("DataPathAddr") or wanted)
+        if wanted and {known, data} != {wanted}:
+            what = f"the swarm knows it at {known}, and its packets at {data}; wanted: {wanted}"
+            cure = f"set `advertise` of this host to {known}; or let it join anew: docker swarm leave, on it, and run again"
+            yield Finding("address-changed", name, what, cure)
+
+
+def fixed(site: Site) -> Iterator[Finding]:
+    """What can be chosen only when a swarm is made."""
+    view, asked = View(site), site.inventory.swarm
+    manager = next((name for name in view.hosts if cluster(site.facts[name])), "")
+    if not manager or not asked:
+        return
+    found = cluster(site.facts[manager])
+    rows: list[tuple[str, object, object]] = []
+    if asked.data_path_port:
+        rows.append(("data_path_port", found.get("DataPathPort") or on_host.VXLAN, asked.data_path_port))
+    if pool := asked.default_addr_pool:
+        there = sorted(IPv4Network(text) for text in found.get("DefaultAddrPool") or ())
+        if there != sorted(pool.pools) or found.get("SubnetSize") != pool.size:
+            told_there = f"{', '.join(map(str, there))} in /{found.get('SubnetSize')}"
+            rows.append(("default_addr_pool", told_there, f"{', '.join(map(str, sorted(pool.pools)))} in /{pool.size}"))
+    for key, is_, wanted in rows:
+        if is_ != wanted:
+            what = f"the swarm was made with the {key} {is_}; wanted: {wanted}"
+            cure = "keep to what it was made with in the inventory; or make it anew: docker swarm leave --force on every host"
+            yield Finding("swarm-fixed", "", f"{what}. It can't be changed afterwards", cure)
+
+
+def left_out(site: Site) -> Iterator[Finding]:
+    """Nodes that are in no inventory are shut out by the hosts' firewalls; a majority of the managers must not be."""
+    view = View(site)
+    known = {str(address) for address in site.advertise.values()}
+    ours = {str(told(site.facts[name]).get("NodeID")) for name in view.hosts}
+    strangers = {key: node for key, node in view.nodes.items() if key not in ours and address_of(node) not in known}
+    if not strangers:
+        return
+    managers = [key for key, node in view.nodes.items() if node.get("ManagerStatus")]
+    lost = 2 * sum(key not in strangers for key in managers) <= len(managers)
+    names = ", ".join(sorted(f"{hostname(n) or '?'} ({address_of(n)})" for n in strangers.values()))
+    what = f"the swarm has nodes that are not in the inventory, and would be shut out: {names}"
+    cure = "add them to the inventory; or take them out of the swarm: docker node demote and docker node rm, on a manager"
+    yield Finding("node-left-out", "", what, cure, Severity.STOP if lost else Severity.WARNING)
+
+
+def ingress_overlap(site: Site) -> Iterator[Finding]:
+    """A swarm that is made takes the first subnet of its pool, whatever the hosts reach there (moby#33626)."""
+    if View(site).exists:
+        return
+    pool = site.inventory.swarm.default_addr_pool if site.inventory.swarm else None
+    first = next(pool.pools[0].subnets(new_prefix=pool.size)) if pool else IPv4Network("10.0.0.0/24")
+    for name in site.live:
+        for interface, route in site.facts[name].routes:
+            if route.overlaps(first):
+                what = f"the swarm would take {first} for its network ingress, and the host has the route {route} on {interface}"
+                yield Finding("subnet-overlap", name, what, "set swarm.default_addr_pool to a range that no host reaches")

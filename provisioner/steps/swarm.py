@@ -1,0 +1,153 @@
+"""Every engine is in the cluster's swarm, with the role that is wanted of it.
+
+The first manager makes the swarm, and the others join it. Its token goes from a manager's answer to the joining host's
+standard input: it is in no argument, file, log or report. Managers are promoted first and demoted afterwards, one at a
+time, and the swarm itself refuses what would lose its majority.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from provisioner import render
+from provisioner.controlplane.swarm import LABEL, Member, View, address_of, state, told
+from provisioner.errors import StepFailed
+from provisioner.model import Drift
+from provisioner.steps.base import Secret, Work
+from provisioner.system.swarm import MANAGERS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provisioner.controlplane import Site
+    from provisioner.transport import Connection
+
+_ROLES = {True: "manager", False: "worker"}
+
+
+class Swarm:
+    name = "swarm"
+    title = "Swarm"
+    reads = ("http", "files")
+    patience = 60.0  # a swarm that was cut off has a leader again, and a node its new role, after some seconds
+    cure = "look at its log (journalctl -u docker), see that 2377/tcp and 7946 pass between the hosts, and run again"
+
+    def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
+        facts, view = site.facts[host], View(site)
+        role = _ROLES[host in site.servers]
+        if not facts.engine:
+            return (Drift("the swarm", "", role, pending=True),)
+        member = view.member(host)
+        if member is Member.OTHER:
+            raise StepFailed(
+                "its engine is in another swarm",
+                host=host,
+                tried="looking whose swarm it is in; nothing was done to it",
+                cure="if nothing needs that swarm: docker swarm leave --force, on this host",
+            )
+        if member is Member.NONE:
+            note = "init" if host == view.initiator else "join"
+            return (Drift("the swarm", "none", role, note=note),)
+        if member is Member.UNKNOWN:
+            return (Drift("the swarm", f"{state(facts)}, without a leader", role, note="waits"),)
+        if state(facts) != "active":
+            return (Drift("the swarm", str(told(facts).get("Error") or state(facts)), role, note="waits"),)
+        own = _ROLES[bool(told(facts).get("ControlAvailable"))]
+        drift = [Drift("its role in the swarm", own, role, note=_change(role))] if own != role else []
+        if host == view.acting:
+            changes = _changes(site, view).items()
+            drift += [
+                Drift(f"the role of {name} in the swarm", _ROLES[wanted != "manager"], wanted, note=_change(wanted))
+                for name, wanted in changes
+                if name != host
+            ]
+            drift += [
+                Drift(f"the node that {name} was before", "in the swarm, down", "gone", note="removal")
+                for name in site.live
+                for _ in view.stale(name)
+            ]
+        return tuple(drift)
+
+    def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
+        view, notes = View(site), {d.note for d in drift}
+        if "init" in notes:
+            # Alone: where it is not known how it ended, no other host must make a second swarm.
+            return Work(_asking("init", _init(site, host)), "making the swarm", deadline=90.0, alone=True)
+        if "join" in notes:
+            if not view.acting:
+                return None  # it is being made
+            role = _ROLES[host in site.servers]
+            script = _asking("join", _join(site, view, host))
+            return Work(script, f"joining the swarm as {role}", deadline=90.0, secret=_token(view.acting, role))
+        if host != view.acting or not notes & {"promotion", "demotion", "removal"}:
+            return None
+        changes = _changes(site, view)
+        ids = {role: [_id(view, n) for n, to in changes.items() if to == role and n != host] for role in _ROLES.values()}
+        stale = [node for name in site.live for node in view.stale(name)]
+        script = render.script(
+            "swarm-roles.sh.j2",
+            promote=ids["manager"],
+            demote=[*(str(node["ID"]) for node in stale if node.get("ManagerStatus")), *ids["worker"]],
+            remove=[str(node["ID"]) for node in stale],
+            itself=[_id(view, host)] if host in changes else [],
+        )
+        texts = [f"{name} becomes {wanted}" for name, wanted in changes.items()] + ["taking out what is gone"] * bool(stale)
+        return Work(script, ", ".join(texts), deadline=60.0 + 60.0 * (len(changes) + len(stale)))
+
+    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
+        pass
+
+
+def _change(role: str) -> str:
+    return "promotion" if role == "manager" else "demotion"
+
+
+def _changes(site: Site, view: View) -> dict[str, str]:
+    """Host of the inventory -> the role that its node is to get; the acting manager itself comes last.
+
+    A host that is down is not promoted: a manager that does not answer only makes a majority harder to reach.
+    """
+    found: dict[str, str] = {}
+    for name in sorted(site.inventory.hosts, key=lambda name: name == view.acting):
+        node, wanted = view.node(name), _ROLES[name in site.servers]
+        if node and node["Spec"]["Role"] != wanted and (name in site.live or wanted == "worker"):
+            found[name] = wanted
+    return found
+
+
+def _id(view: View, host: str) -> str:
+    return str(view.node(host)["ID"])
+
+
+def _asking(action: str, body: str) -> str:
+    return render.script("swarm.sh.j2", program=render.text("swarm.pl"), action=action, body=body)
+
+
+def _token(manager: str, role: str) -> Secret:
+    script = render.script("swarm-token.sh.j2", program=render.text("swarm.pl"), role=role.capitalize())
+    return Secret(manager, f"# reading how to join the swarm\n{script}")
+
+
+def _init(site: Site, host: str) -> str:
+    """The request's body. Port and pools can be chosen here and never again."""
+    asked = site.inventory.swarm
+    body: dict[str, Any] = _own(site, host) | {"Spec": {"Labels": {LABEL: site.inventory.cluster}}}
+    if asked and asked.data_path_port:
+        body["DataPathPort"] = asked.data_path_port
+    if asked and asked.default_addr_pool:
+        body["DefaultAddrPool"] = [str(pool) for pool in asked.default_addr_pool.pools]
+        body["SubnetSize"] = asked.default_addr_pool.size
+    return json.dumps(body)
+
+
+def _join(site: Site, view: View, host: str) -> str:
+    """The request's body, but for the token."""
+    managers = [address_of(node) for node in view.nodes.values() if node.get("ManagerStatus")]
+    return json.dumps(_own(site, host) | {"RemoteAddrs": [f"{address}:{MANAGERS}" for address in sorted(managers)]})
+
+
+def _own(site: Site, host: str) -> dict[str, str]:
+    """With several addresses on a host neither is found out well by the engine (moby#30972)."""
+    address = str(site.advertise[host])
+    return {"ListenAddr": f"0.0.0.0:{MANAGERS}", "AdvertiseAddr": address, "DataPathAddr": address}

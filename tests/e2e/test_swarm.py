@@ -1,0 +1,95 @@
+"""Swarm mode on real engines: made, joined, grown, its roles changed, all hosts cut off at once; and what is found before."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.cluster import Cluster, Run
+
+pytestmark = pytest.mark.lab
+
+NODES = ("node1", "node2", "node3")
+PEER = "for n in $(seq 120); do docker exec app-node1 ping -c 1 -W 1 app-{} >/dev/null 2>&1 && exit 0; sleep 0.5; done; exit 1"
+
+
+def roles(cluster: Cluster) -> dict[str, str]:
+    """As the status tells them."""
+    return {s["host"]: s["store_role"] for s in cluster.run("status").report["summaries"]}
+
+
+def checks(run: Run) -> set[tuple[str, str]]:
+    return {(f["check"], f["host"]) for f in run.report["findings"]}
+
+
+def settled(cluster: Cluster) -> None:
+    run = cluster.up()
+    assert run.report["writes"] == 0
+    assert run.report["control_plane"] == "swarm"
+
+
+def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power_cut(make_lab, tmp_path):
+    cluster = Cluster(make_lab(hosts=3, image="engine-26"), tmp_path, hosts=NODES[:2], store="", extra="swarm: {managers: [node1]}")
+
+    # A controller that is killed when the swarm is made and nobody has joined it (two writes before: the firewalls').
+    assert cluster.killed(3).code == -9
+    assert cluster.engine("node1", "Swarm.LocalNodeState") == "active"
+    assert cluster.engine("node2", "Swarm.LocalNodeState") == "inactive"
+    run = cluster.up()
+    assert run.state("swarm", "node1") == "settled"
+    assert "the inventory names no store" in run.report["control_plane_reason"]
+    tokens = [cluster.sh("node1", f"docker swarm join-token -q {role}") for role in ("worker", "manager")]
+    told = run.out + run.err + cluster.sh("node2", "journalctl -q -o cat") + cluster.sh("node2", "grep -rhs SWMTKN /etc /tmp /run || true")
+    assert not [token for token in tokens if token in told]
+    settled(cluster)
+    assert "demo" not in cluster.sh("node2", "docker network ls --format '{{.Name}}'").split()  # a worker without a container
+
+    cluster.hosts = NODES
+    run = cluster.up()
+    assert len(run.report["proofs"][0]["pairs"]) == 6
+    assert (run.state("swarm", "node1"), run.state("swarm", "node3")) == ("settled", "converged")
+    assert roles(cluster) == {"node1": "manager", "node2": "worker", "node3": "worker"}
+
+    cluster.extra = ""  # three hosts: three managers, the one among them that is one already
+    run = cluster.up()
+    assert set(roles(cluster).values()) == {"manager"}
+    settled(cluster)
+    cluster.extra = "swarm: {managers: [node3]}"
+    cluster.up()
+    assert roles(cluster) == {"node1": "worker", "node2": "worker", "node3": "manager"}
+
+    for host in NODES:
+        cluster.box(host, f"app-{host}", network="demo", options="--restart always")
+    for host in NODES:
+        cluster.lab.stop(host)
+    for host in NODES:
+        cluster.lab.start(host)
+    for host in NODES[1:]:
+        cluster.sh("node1", PEER.format(host), timeout=150)
+    settled(cluster)
+
+    cluster.extra = "swarm: {managers: [node3], data_path_port: 4790}"
+    run = cluster.run("up")
+    assert (run.code, run.report["writes"], checks(run)) == (1, 0, {("swarm-fixed", "")})
+
+
+def test_engines_of_two_ages_and_what_excludes_a_swarm(make_lab, tmp_path):
+    cluster = Cluster(make_lab(hosts=3, images={"node3": "engine-26"}), tmp_path)
+    cluster.sh("node1", "echo '{\"live-restore\": true}' >/etc/docker/daemon.json; systemctl reload docker")
+    cluster.sh("node2", "docker swarm init --advertise-addr 192.168.56.12 >/dev/null")
+    cluster.sh("node3", "echo '{\"cluster-store\": \"consul://127.0.0.1:8500\"}' >/etc/docker/daemon.json")
+    cluster.extra, cluster.store = "control_plane: swarm", ""
+    run = cluster.run("up")
+    assert (run.code, run.report["writes"]) == (1, 0)
+    assert checks(run) == {("live-restore", "node1"), ("other-swarm", "node2"), ("store-keys-left", "node3")}
+    assert cluster.engine("node2", "Swarm.LocalNodeState") == "active"
+
+    cluster.sh("node1", "rm /etc/docker/daemon.json; systemctl restart docker")
+    cluster.sh("node2", "docker swarm leave --force >/dev/null")
+    cluster.sh("node3", "rm /etc/docker/daemon.json")
+    cluster.extra, cluster.store = "", "{kind: consul}"
+    run = cluster.up()
+    assert run.report["control_plane"] == "swarm"
+    assert "26.1.5 on node3" in run.report["control_plane_reason"]
+    assert len(run.report["proofs"][0]["pairs"]) == 6
+    assert cluster.sh("node1", "systemctl is-active consul", check=False) == "inactive"
+    settled(cluster)

@@ -1,0 +1,51 @@
+"""Which control plane `auto` takes, and why it says so."""
+
+from __future__ import annotations
+
+import pytest
+from captured import capture, with_file, with_info, with_raw
+from swarms import FOUND, fresh
+
+from provisioner.controlplane import resolve
+from provisioner.controlplane.choice import choose
+from provisioner.system.reading import DAEMON_JSON
+
+OLD = {f"node{n}": capture(f"installed-node{n}") for n in (1, 2, 3)}
+ON_STORE = {f"node{n}": capture(f"settled-node{n}") for n in (1, 2, 3)}
+NEW = fresh()["node3"]
+NO_DRIVER = with_raw(OLD["node2"], engine="\n")
+
+ROWS = {
+    "old engines with the driver": (OLD, "kv", "no engine is later than 20.10, and each has the driver for Consul"),
+    "one new engine": ({**OLD, "node3": NEW}, "swarm", "engines from 23.0 on have no external store: 26.1.5 on node3"),
+    "an engine without the driver": ({**OLD, "node2": NO_DRIVER}, "swarm", "built without the driver for Consul: the engine of node2"),
+    "no engine yet": ({"node1": capture("bare")}, "kv", "no engine is later than 20.10, and each has the driver for Consul"),
+    "a new engine beside a store in use": ({**ON_STORE, "node3": NEW}, "kv", "on an external store already: node1, node2"),
+    "old engines in a swarm": (
+        {**OLD, "node1": with_info(OLD["node1"], Swarm={"LocalNodeState": "active"})},
+        "swarm",
+        "in a swarm already: node1",
+    ),
+    "upgraded with the store's keys left": (
+        {name: with_file(NEW, DAEMON_JSON, '{"cluster-store": "consul://127.0.0.1:8500"}\n') for name in OLD},
+        "swarm",
+        "engines from 23.0 on have no external store: 26.1.5 on node1, node2, node3",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_auto_with_a_store(inventory, case):
+    facts, wanted, why = ROWS[case]
+    assert choose(inventory(), facts) == (wanted, why)
+    site, _ = resolve(inventory(), facts)
+    assert (site.control, site.why) == (wanted, why)
+
+
+def test_without_a_store_it_is_a_swarm_whatever_the_engines(inventory):
+    assert choose(inventory(kind=""), OLD) == ("swarm", "the inventory names no store")
+
+
+def test_what_the_inventory_says_is_not_reasoned_about(inventory):
+    assert choose(inventory(more="control_plane: kv"), FOUND) == ("kv", "")
+    assert choose(inventory(kind="", more="control_plane: swarm"), ON_STORE) == ("swarm", "")

@@ -1,0 +1,126 @@
+"""What stands in the way of swarm mode, each on facts that differ from settled ones in that alone."""
+
+from __future__ import annotations
+
+import pytest
+from captured import HOSTS, capture, with_file, with_http, with_info, with_raw, with_system, with_unit
+from swarms import FOUND, another, fresh, out, put, with_managers
+
+from provisioner import preflight
+from provisioner.controlplane import resolve
+from provisioner.system.reading import DAEMON_JSON
+from provisioner.system.swarm import CERTIFICATE, STATE, validity
+
+NODE2 = FOUND["node2"]
+STORE_KEYS = '{"cluster-store": "consul://127.0.0.1:8500", "cluster-advertise": "192.168.56.12:2376"}\n'
+STOP, WARNING = "stop", "warning"
+BEGIN, END = validity(NODE2.files[CERTIFICATE])
+ONE = "swarm: {managers: [node1]}"
+
+
+def found(inventory, facts, more=ONE, hosts=3):
+    site, findings = resolve(inventory(hosts, kind="", more=more), facts)
+    return [(f.check, f.host, f.severity.value) for f in (*findings, *preflight.run(site))]
+
+
+def told(inventory, facts, more=ONE):
+    site, _ = resolve(inventory(kind="", more=more), facts)
+    return " ".join(f"{f.what} | {f.cure}" for f in preflight.run(site))
+
+
+def test_settled_and_fresh_hosts_have_no_finding(inventory):
+    assert found(inventory, FOUND) == found(inventory, fresh()) == []
+
+
+HOST = {
+    "store keys in an engine from 23.0 on": (with_file(NODE2, DAEMON_JSON, STORE_KEYS), "store-keys-left", STOP),
+    "and it has stopped on them": (
+        with_raw(
+            with_http(with_unit(with_file(NODE2, DAEMON_JSON, STORE_KEYS), "docker.service", ActiveState="failed"), "info", "000 refused"),
+            ports="",
+            engine="Docker version 26.1.5+dfsg1, build a72d7cd",
+        ),
+        "store-keys-left",
+        STOP,
+    ),
+    "an engine on a store": (with_info(out("node2"), ClusterStore="consul://127.0.0.1:8500", ServerVersion="20.10.5"), "store-in-use", STOP),
+    "an old engine with a store in its file": (
+        with_file(with_info(out("node2"), ServerVersion="20.10.5"), DAEMON_JSON, STORE_KEYS), "store-in-use", STOP,
+    ),
+    "live-restore on": (with_info(out("node2"), LiveRestoreEnabled=True), "live-restore", STOP),
+    "live-restore in the file": (with_file(out("node2"), DAEMON_JSON, '{"live-restore": true}\n'), "live-restore", STOP),
+    "another swarm": (another("node2"), "other-swarm", STOP),
+    "locked": (put("node2", LocalNodeState="locked"), "swarm-locked", STOP),
+    "in trouble": (put("node2", LocalNodeState="error", Error="remote CA does not match"), "swarm-error", STOP),
+    "an address that has changed": (put("node2", NodeAddr="192.168.56.99"), "address-changed", STOP),
+    "a data path that has changed": (
+        with_file(NODE2, STATE, NODE2.files[STATE].replace('"DataPathAddr":"192.168.56.12"', '"DataPathAddr":"192.168.56.99"')),
+        "address-changed",
+        STOP,
+    ),
+    "a certificate that has ended": (with_system(NODE2, "now=", str(END + 86400 * 3)), "swarm-certificate", STOP),
+    "a certificate that is not renewed": (with_system(NODE2, "now=", str(END - 86400 * 9)), "swarm-certificate", WARNING),
+    "2377 taken": (
+        with_raw(out("node2"), ports="tcp 2377 77\nowner 77 812 k3s\n"), "port-taken", STOP,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HOST)
+def test_a_cause_on_one_host(inventory, case):
+    facts, check, severity = HOST[case]
+    others = {name: FOUND[name] for name in ("node1", "node3")}
+    assert found(inventory, {**others, "node2": facts}) == [(check, "node2", severity)]
+
+
+def test_certificates_of_a_real_swarm_hold_for_90_days_and_before_half_of_them_nothing_is_said(inventory):
+    assert 90 * 86400 <= END - BEGIN <= 91 * 86400
+    assert found(inventory, {**FOUND, "node2": with_system(NODE2, "now=", str(END - 86400 * 44))}) == []
+    assert validity("no certificate") is validity("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----") is None
+
+
+class TestFixed:
+    @pytest.mark.parametrize(
+        ("keys", "what"),
+        [
+            ("data_path_port: 4790", "data_path_port 4789; wanted: 4790"),
+            ("default_addr_pool: {pools: [10.20.0.0/16]}", "default_addr_pool 10.0.0.0/8 in /24; wanted: 10.20.0.0/16 in /24"),
+        ],
+    )
+    def test_what_is_chosen_when_a_swarm_is_made_is_told_and_not_passed_over(self, inventory, keys, what):
+        more = f"swarm: {{managers: [node1], {keys}}}"
+        assert found(inventory, FOUND, more) == [("swarm-fixed", "", STOP)]
+        assert what in told(inventory, FOUND, more)
+        assert found(inventory, fresh(), more) == []
+
+    def test_what_it_has_may_be_said(self, inventory):
+        assert found(inventory, FOUND, "swarm: {managers: [node1], data_path_port: 4789}") == []
+
+
+class TestLeftOut:
+    def test_nodes_in_no_inventory(self, inventory):
+        facts = with_managers("node1")
+        del facts["node3"]
+        assert found(inventory, facts, hosts=2) == [("node-left-out", "", WARNING)]
+
+    def test_managers_of_whom_a_majority_would_be_shut_out(self, inventory):
+        facts = with_managers("node1", "node2", "node3")
+        assert found(inventory, {"node1": facts["node1"]}, "", hosts=1) == [("node-left-out", "", STOP)]
+
+    def test_a_host_of_the_inventory_that_is_down_is_none(self, inventory):
+        facts = with_managers("node1", "node2", "node3", down=("node3",))
+        assert found(inventory, facts, "") == []
+
+
+def test_the_network_ingress_over_a_route_of_a_host(inventory):
+    route = "eth7\t0000000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
+    facts = {**fresh(), "node2": with_file(out("node2"), "/proc/net/route", out("node2").files["/proc/net/route"] + route)}
+    assert found(inventory, facts) == [("subnet-overlap", "node2", STOP)]
+    assert found(inventory, facts, "swarm: {default_addr_pool: {pools: [10.20.0.0/16]}}") == []
+    assert found(inventory, {**FOUND, "node3": out("node3")}) == []  # made already
+
+
+def test_encrypted_where_auto_takes_the_store(inventory):
+    facts = {name: capture(f"installed-{name}") for name in HOSTS}
+    site, _ = resolve(inventory(more="  safe: {subnet: 10.98.0.0/24, encrypted: true}"), facts)
+    assert [(f.check, f.host) for f in preflight.run(site)] == [("swarm-network", "")]

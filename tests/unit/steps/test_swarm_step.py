@@ -1,0 +1,243 @@
+"""The step swarm on hosts as captured: fresh, settled (no work at all), half-done, other roles, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from captured import HOSTS, with_file, with_http, with_info
+from swarms import FOUND, IDS, another, fresh, labelled, out, put, with_managers
+
+from provisioner.controlplane import resolve
+from provisioner.controlplane.swarm import View
+from provisioner.errors import StepFailed
+from provisioner.steps import STEPS
+from provisioner.steps.daemon import Daemon
+from provisioner.steps.firewall import Firewall
+from provisioner.steps.networks import Networks
+from provisioner.steps.swarm import Swarm
+from provisioner.system.reading import ENGINE_DROPIN
+
+SWARM, NETWORKS = Swarm(), Networks()
+ONE = "swarm: {managers: [node1]}"
+
+
+@pytest.fixture
+def site(inventory):
+    def make(facts, more=ONE, hosts=3, **words):
+        return resolve(inventory(hosts, kind="", more=more, **words), facts)[0]
+
+    return make
+
+
+def differs(whole, step=SWARM):
+    return {name: [(d.what, d.found, d.wanted, d.note) for d in step.drift(whole, name)] for name in whole.live}
+
+
+def works(whole, step=SWARM):
+    drifts = {name: step.drift(whole, name) for name in whole.live}
+    return {name: w for name, drift in drifts.items() if drift and (w := step.work(whole, name, drift))}
+
+
+def body(work):
+    return json.loads(re.search(r" POST \S+ '(.*)' 2>&1", work.script)[1])
+
+
+def loops(work):
+    """What is done to which nodes, in order."""
+    found = re.findall(r"^for id in ([a-z0-9 ]*); do.*\n    change ('rm --force'|\w+)", work.script, re.MULTILINE)
+    return [(what, ids.split()) for ids, what in found if ids]
+
+
+@pytest.mark.parametrize("step", [s for s in STEPS if s.name not in {"store", "gossip"}], ids=lambda step: step.name)
+@pytest.mark.parametrize("host", HOSTS)
+def test_settled_hosts_have_no_drift(site, step, host):
+    """Although a worker without a container on it does not list the network."""
+    whole = site(FOUND)
+    assert "demo" not in FOUND["node3"].networks
+    assert step.drift(whole, host) == ()
+
+
+def test_fresh_hosts_the_first_makes_it_alone_and_the_others_wait_for_it(site):
+    whole = site(fresh(), "swarm: {managers: [node2], data_path_port: 4790, default_addr_pool: {pools: [10.20.0.0/16]}}")
+    assert differs(whole) == {
+        "node1": [("the swarm", "none", "worker", "join")],
+        "node2": [("the swarm", "none", "manager", "init")],
+        "node3": [("the swarm", "none", "worker", "join")],
+    }
+    (done,) = works(whole).items()
+    assert (done[0], done[1].alone, done[1].secret) == ("node2", True, None)
+    assert body(done[1]) == {
+        "ListenAddr": "0.0.0.0:2377",
+        "AdvertiseAddr": "192.168.56.12",
+        "DataPathAddr": "192.168.56.12",
+        "Spec": {"Labels": {"provisioner.cluster": "lab"}},
+        "DataPathPort": 4790,
+        "DefaultAddrPool": ["10.20.0.0/16"],
+        "SubnetSize": 24,
+    }
+
+
+def test_made_and_nobody_joined_yet(site):
+    """An interrupted run is known by its label, although one of three hosts is in a swarm only."""
+    done = works(site({"node1": FOUND["node1"], "node2": out("node2"), "node3": out("node3")}, "swarm: {managers: [node1, node2, node3]}"))
+    assert set(done) == {"node2", "node3"}
+    for work in done.values():
+        assert work.secret.host == "node1"
+        assert work.secret.script.rstrip().endswith("GET /swarm Manager")
+        assert "SWMTKN-1" not in work.script + work.text
+    assert body(done["node3"])["RemoteAddrs"] == ["192.168.56.11:2377"]
+
+
+def test_a_worker_joins_with_a_worker_s_token_and_is_told_all_managers(site):
+    facts = {**with_managers("node1", "node2"), "node3": out("node3")}
+    done = works(site(facts, "swarm: {managers: [node1, node2, node3]}".replace(", node3", "").replace("node1, node2", "node1")))
+    assert done["node3"].secret.script.rstrip().endswith("GET /swarm Worker")
+    assert body(done["node3"])["RemoteAddrs"] == ["192.168.56.11:2377", "192.168.56.12:2377"]
+
+
+@pytest.mark.parametrize("state", ["pending", "error"])
+def test_a_node_that_is_on_its_way_is_waited_for(site, state):
+    whole = site({**FOUND, "node2": put("node2", LocalNodeState=state, Error="")})
+    assert differs(whole)["node2"] == [("the swarm", state, "worker", "waits")]
+    assert works(whole) == {}
+
+
+def test_without_a_leader_nothing_is_made_and_nobody_joins(site):
+    """Its hosts may be about to have one again: a second swarm would be the end of the first."""
+    lost = with_http(put("node1", Cluster=None), "nodes", "500 no leader")
+    whole = site({"node1": lost, "node2": FOUND["node2"], "node3": out("node3")})
+    assert [drift[0][3] for drift in differs(whole).values()] == ["waits", "waits", "join"]
+    assert View(whole).initiator == ""
+    assert works(whole) == {}
+
+
+def test_an_engine_that_does_not_run_yet_is_pending(site):
+    whole = site({**FOUND, "node2": with_http(FOUND["node2"], "info", "000 refused")})
+    (drift,) = SWARM.drift(whole, "node2")
+    assert drift.pending
+
+
+class TestRoles:
+    def test_promotion_is_done_by_a_manager(self, site):
+        whole = site(with_managers("node1"), "swarm: {managers: [node1, node2, node3]}")
+        assert differs(whole)["node2"] == [("its role in the swarm", "worker", "manager", "promotion")]
+        ((host, work),) = works(whole).items()
+        assert host == "node1"
+        assert loops(work) == [("promote", [IDS["node2"], IDS["node3"]])]
+
+    def test_another_manager_is_promoted_before_the_acting_one_is_demoted(self, site):
+        whole = site(with_managers("node1"), "swarm: {managers: [node3]}")
+        ((host, work),) = works(whole).items()
+        assert host == "node1"
+        assert work.text == "node3 becomes manager, node1 becomes worker"
+        assert loops(work) == [("promote", [IDS["node3"]]), ("demote", [IDS["node1"]])]
+
+    def test_the_acting_manager_is_one_that_stays(self, site):
+        whole = site(with_managers("node1", "node2", "node3"), "swarm: {managers: [node3]}")
+        assert [work.text for work in works(whole).values()] == ["node1 becomes worker, node2 becomes worker"]
+        assert list(works(whole)) == ["node3"]
+
+    def test_the_node_that_a_host_was_is_taken_out_when_the_host_is_another_one(self, site):
+        nodes = json.loads(json.dumps(FOUND["node1"].swarm_nodes))
+        next(n for n in nodes if n["ID"] == IDS["node3"])["Status"]["State"] = "down"
+        whole = site({**FOUND, "node1": with_http(FOUND["node1"], "nodes", nodes), "node3": out("node3")})
+        done = works(whole)
+        assert set(done) == {"node1", "node3"}
+        assert loops(done["node1"]) == [("'rm --force'", [IDS["node3"]])]
+        lost = site({k: f for k, f in whole.facts.items() if k != "node3"})  # it may be that node still
+        assert works(lost) == {}
+
+    def test_a_host_that_is_down_is_demoted_and_not_promoted(self, site):
+        facts = with_managers("node1", "node2", "node3", down=("node3",))
+        assert [w.text for w in works(site(facts, "swarm: {managers: [node1]}")).values()] == ["node2 becomes worker, node3 becomes worker"]
+        facts = with_managers("node1", "node2", down=("node3",))
+        assert works(site(facts, "swarm: {managers: [node1, node2, node3]}")) == {}
+
+    @pytest.mark.parametrize(
+        ("managers", "hosts", "wanted"),
+        [
+            (("node1",), 3, ("node1", "node2", "node3")),
+            (("node2",), 2, ("node2",)),
+            (("node1", "node2", "node3"), 2, ("node1", "node2")),
+            (("node3",), 1, ("node1",)),
+        ],
+    )
+    def test_chosen_by_the_number_of_hosts_and_those_that_are_managers_stay(self, site, managers, hosts, wanted):
+        names = HOSTS[:hosts]
+        facts = {name: facts for name, facts in with_managers(*managers).items() if name in names}
+        assert site(facts, "", hosts=hosts).servers == wanted
+
+
+class TestWhose:
+    @pytest.mark.parametrize("host", ["node1", "node3"])
+    def test_another_swarm_is_left_alone_and_not_joined(self, site, host):
+        whole = site({**fresh(), host: another(host)})
+        with pytest.raises(StepFailed, match="in another swarm"):
+            SWARM.drift(whole, host)
+        assert View(whole).initiator == ("" if host == "node1" else "node1")  # managers: [node1]
+        assert View(whole).hosts == ()
+
+    def test_a_worker_of_another_swarm(self, site):
+        theirs = put("node3", NodeID="x", RemoteManagers=[{"NodeID": "theirs", "Addr": "203.0.113.1:2377"}])
+        for facts in (FOUND, fresh()):
+            whole = site({**facts, "node3": theirs})
+            with pytest.raises(StepFailed, match="in another swarm"):
+                SWARM.drift(whole, "node3")
+
+    def test_one_that_was_made_by_hand_is_taken_over_where_most_hosts_are_in_it(self, site):
+        by_hand = labelled(FOUND["node1"], "")
+        assert View(site({**FOUND, "node1": by_hand})).hosts == HOSTS
+        assert View(site({"node1": by_hand, "node2": out("node2"), "node3": out("node3")})).hosts == ()
+
+    def test_that_of_another_cluster_is_not(self, site):
+        whole = site({**FOUND, "node1": labelled(FOUND["node1"], "other")})
+        assert View(whole).hosts == ()
+        with pytest.raises(StepFailed, match="in another swarm"):
+            SWARM.drift(whole, "node1")
+
+
+class TestOthers:
+    def test_a_network_is_made_on_a_manager_attachable(self, site):
+        bare = {n: with_http(f, "networks", [x for x in f.networks.values() if x["Name"] != "demo"]) for n, f in FOUND.items()}
+        whole = site(bare, "swarm: {managers: [node1]}")
+        assert {name: bool(d) for name, d in differs(whole, NETWORKS).items()} == {"node1": True, "node2": False, "node3": False}
+        ((host, work),) = works(whole, NETWORKS).items()
+        assert host == "node1"
+        assert "--driver overlay --subnet 10.99.0.0/24 --attachable demo" in work.script
+
+    def test_before_there_is_a_swarm_no_network_can_be_told(self, site):
+        assert all(d.pending for name in HOSTS for d in NETWORKS.drift(site(fresh()), name))
+
+    def test_encrypted(self, site):
+        whole = site(FOUND, "  safe: {subnet: 10.98.0.0/24, encrypted: true, attachable: false}\n" + ONE)
+        ((_, work),) = works(whole, NETWORKS).items()
+        assert "--subnet 10.98.0.0/24 --opt encrypted safe" in work.script
+        assert whole.ports.esp
+        assert "-p esp -j PROVISIONER-PEERS" in Firewall().drift(whole, "node2")[0].wanted
+
+    def test_its_own_data_path_port(self, site):
+        whole = site(FOUND, "swarm: {managers: [node1], data_path_port: 4790}")
+        assert (whole.ports.tcp, whole.ports.udp) == ((2377, 7946), (4790, 7946))
+
+    def test_what_an_external_store_needed_goes(self, site):
+        whole = site({**FOUND, "node2": with_file(FOUND["node2"], ENGINE_DROPIN, "[Unit]\nAfter=consul.service\n")})
+        assert [(d.what, d.wanted) for d in Daemon().drift(whole, "node2")] == [(ENGINE_DROPIN, "")]
+        ((_, work),) = works(whole, Daemon()).items()
+        assert f"rm -f {ENGINE_DROPIN} ||" in work.script
+        assert "daemon.json" not in work.text
+
+    def test_the_network_of_a_store_is_not_taken_for_it(self, site):
+        networks = [{**FOUND["node1"].networks["demo"], "Scope": "global"}]
+        whole = site({**FOUND, "node1": with_http(FOUND["node1"], "networks", networks)})
+        assert ("network demo: scope", "global", "swarm") in [row[:3] for row in differs(whole, NETWORKS)["node1"]]
+
+    def test_status(self, site):
+        from provisioner.controlplane.summary import summaries
+
+        told = {s.host: (s.store, s.store_role, s.leader, s.advertise) for s in summaries(site(FOUND), {})}
+        assert told["node1"] == ("swarm", "manager", "node1", "192.168.56.11")
+        assert told["node3"] == ("swarm", "worker", "node1", "192.168.56.13")
+        off = {**FOUND, "node3": with_info(out("node3"), Containers=0)}
+        assert next(s for s in summaries(site(off), {}) if s.host == "node3").store == ""

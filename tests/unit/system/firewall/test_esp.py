@@ -1,0 +1,32 @@
+"""IP protocol 50, in which packets of a swarm's encrypted networks travel: let in from the peers, judged no further."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from provisioner.system.firewall import iptables, nftables, of_swarm
+
+PEERS = (IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2"))
+PLAIN, SAFE = (of_swarm(managers=2377, data=4789, esp=esp) for esp in (False, True))
+OTHERS = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p esp -j DROP\nCOMMIT\n"
+
+
+def test_the_ports_of_a_swarm():
+    assert (PLAIN.tcp, PLAIN.udp, PLAIN.local) == ((2377, 7946), (4789, 7946), (2377, 7946))
+    assert of_swarm(managers=2377, data=9999, esp=False).udp == (7946, 9999)
+
+
+def test_iptables():
+    extra = set(iptables.chains(PEERS, SAFE).splitlines()) - set(iptables.chains(PEERS, PLAIN).splitlines())
+    assert extra == {"-A PROVISIONER -p esp -j PROVISIONER-PEERS"}
+
+
+def test_a_rule_of_others_that_drops_it_counts_where_it_is_needed():
+    assert not iptables.parse(OTHERS, PLAIN).in_use
+    assert iptables.parse(OTHERS, SAFE).in_use
+
+
+def test_nftables_it_is_let_in_where_others_may_drop_it_and_nobody_is_shut_out():
+    assert nftables.own(PEERS, SAFE) == nftables.own(PEERS, PLAIN)
+    extra = set(nftables.gate(PEERS, SAFE).splitlines()) - set(nftables.gate(PEERS, PLAIN).splitlines())
+    assert extra == {"\t\tmeta l4proto esp jump provisioner-peers"}
