@@ -40,6 +40,9 @@ _Inventory = Annotated[
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; people's text goes to stderr.")]
 _Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show also what is as wanted.")]
 _Ignore = Annotated[list[str] | None, typer.Option("--ignore", metavar="ID", help="A warning to leave out; repeatable.")]
+_All = Annotated[
+    bool, typer.Option("--all", help="Prove also the networks that every engine has: bridge, none and host.")
+]
 _Recreate = Annotated[
     list[str] | None,
     typer.Option(
@@ -85,7 +88,9 @@ def plan(inventory: _Inventory, *, json: _Json = False, verbose: _Verbose = Fals
 
 
 @app.command()
-def verify(inventory: _Inventory, *, json: _Json = False, verbose: _Verbose = False, ignore: _Ignore = None) -> None:
+def verify(
+    inventory: _Inventory, *, all_: _All = False, json: _Json = False, verbose: _Verbose = False, ignore: _Ignore = None
+) -> None:
     """Look at every step and prove the networks between all hosts; repair nothing.
 
     Exit code 0: as wanted and proven. 1: something differs or is not proven. 64: the inventory.
@@ -94,7 +99,7 @@ def verify(inventory: _Inventory, *, json: _Json = False, verbose: _Verbose = Fa
     def job(run: Run) -> Report:
         run.look()
         run.plan()
-        run.prove()
+        run.prove(builtin=all_)
         return run.report("verify")
 
     _run(inventory, job, json=json, verbose=verbose, ignore=ignore)

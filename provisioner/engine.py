@@ -28,7 +28,7 @@ from provisioner.stores.lock import path as lock_path
 from provisioner.system import attached
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from provisioner.inventory import Inventory
     from provisioner.model import Finding, Observer
@@ -111,26 +111,33 @@ class Run:
             if not self._may_go_on():
                 break
 
-    def prove(self) -> None:
-        """The proofs, on every network, between the hosts that live; some networks side by side."""
-        from provisioner.proofs import overlay
+    def prove(self, *, builtin: bool = False) -> None:
+        """The proofs, on every network, on the hosts that live. builtin: also of the networks that every engine has."""
+        from provisioner.proofs import builtin as own
+        from provisioner.proofs import local, overlay
 
-        shared = [name for name, network in self.inventory.networks.items() if network.is_global]
-        for networks in overlay.batches(shared, len(self.site.live)):
-            told = ", ".join(networks)
-            name, began = f"proof {told}", time.monotonic()
-            self.session.tell(PhaseBegan(name, f"Proof of {told}", self.site.live))
-            results = overlay.prove(
-                self.site,
-                self.session.connections,
-                {network: secrets.token_hex(3) for network in networks},
-                observer=partial(self.session.progress, name),
-            )
-            self.proofs += results
-            states = {result.state for result in results}
-            state = next((bad for bad in (State.FAILED, State.SKIPPED) if bad in states), State.SETTLED)
-            outcomes = tuple(Outcome(host, name, state) for host in self.site.live)
-            self.session.tell(PhaseEnded(name, outcomes, time.monotonic() - began))
+        networks = self.inventory.networks
+        shared = [name for name, network in networks.items() if network.is_global]
+        for batch in overlay.batches(shared, len(self.site.live)):
+            runs = {network: secrets.token_hex(3) for network in batch}
+            self._prove(batch, partial(overlay.prove, networks=runs))
+        shapes = [local.of(self.site, network) for network in networks.values() if not network.is_global]
+        for shape in [*shapes, *([local.of_bridge(self.site)] if builtin else [])]:
+            self._prove((shape.name,), partial(local.prove, shape=shape, run=secrets.token_hex(3)))
+        for name in own.NAMES if builtin else ():
+            self._prove((name,), partial(own.prove, network=name, run=secrets.token_hex(3)))
+
+    def _prove(self, networks: tuple[str, ...], proof: Callable[..., tuple[ProofResult, ...]]) -> None:
+        """One proof, of networks side by side."""
+        told = ", ".join(networks)
+        name, began = f"proof {told}", time.monotonic()
+        self.session.tell(PhaseBegan(name, f"Proof of {told}", self.site.live))
+        results = proof(self.site, self.session.connections, observer=partial(self.session.progress, name))
+        self.proofs += results
+        states = {result.state for result in results}
+        state = next((bad for bad in (State.FAILED, State.SKIPPED) if bad in states), State.SETTLED)
+        outcomes = tuple(Outcome(host, name, state) for host in self.site.live)
+        self.session.tell(PhaseEnded(name, outcomes, time.monotonic() - began))
 
     def report(self, command: str, *, drift_code: int = 1) -> Report:
         """All of it. The exit code is 0 only where everything is as wanted and nothing is missing."""

@@ -122,16 +122,24 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a proof saw on one host, of what is no matter of pairs. `seconds` since it began; None: never, `detail` says why."""
+    """What a proof saw on one host, of what is no matter of pairs. `seconds` since it began; None: never, `detail` says why.
+
+    target: the host that was to be reached, "" where there is no other in it.
+    """
 
     host: str
     what: str
     seconds: float | None = None
     detail: str = ""
+    target: str = ""
 
     @property
     def proven(self) -> bool:
         return self.seconds is not None
+
+    @property
+    def way(self) -> str:
+        return f"{self.host} > {self.target}" if self.target else self.host
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +158,17 @@ class ProofResult:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkSummary:
+    """One network of an engine's. wanted: whether the inventory has one of this name for the host."""
+
+    name: str
+    driver: str
+    scope: str
+    subnets: tuple[str, ...] = ()
+    wanted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class HostSummary:
     """One host at a glance, for `status`. Empty text: not there or not known."""
 
@@ -163,8 +182,9 @@ class HostSummary:
     store: str = ""
     store_role: str = ""
     leader: str = ""
-    networks: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()  # names of the overlay networks
     containers: int = 0
+    all_networks: tuple[NetworkSummary, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-# One probe of the overlay proof: runs as the only process of a container, on the modules of perl-base alone.
+# One probe of the proofs of networks: runs as the only process of a container, on the modules of perl-base alone.
 #
 # Arguments: RUN (hex), own number, seconds to wait for "go", then addresses within the network's subnet.
-# Reads:  peer NUMBER NAME ALIAS ADDRESS            another probe of this network
+# Reads:  peer NUMBER NAME ALIAS ADDRESS [PORT FACT,...]    another probe of this network, and what to see of it
 #         stranger NUMBER NAME ADDRESS RUN ITS-NUMBER   a probe of another network, which must not be met
 #         outside NAME address|answer RESOLVER ...  a name that only a resolver outside knows, and what it is to say of it
 #         go SECONDS    again, to end with exit code 75    and ends with its input
@@ -101,7 +101,7 @@ sub datagram {
 
 sub ask {
     my ($peer, $fact, $where, $size) = @_;
-    my $sent = send $echo, datagram("ask", $peer->{id}, $peer->{nonce}{$fact}, $size), 0, sockaddr_in($PORT, inet_aton($where));
+    my $sent = send $echo, datagram("ask", $peer->{id}, $peer->{nonce}{$fact}, $size), 0, sockaddr_in($peer->{port}, inet_aton($where));
     $peer->{why}{$fact} = $sent ? "no answer" : $!{EMSGSIZE} ? "too long for the way there" : lc "$!";
     return $sent;
 }
@@ -252,10 +252,11 @@ sub try_peer {
     $peer->{due} = $began + $GOSSIP if now() < $began + $GOSSIP && $peer->{due} > $began + $GOSSIP;
     $peer->{pause} = $peer->{pause} * $GROWTH < $SLOWEST ? $peer->{pause} * $GROWTH : $SLOWEST;
     # What DNS says may be of an endpoint that is gone, and change.
-    resolve($peer) unless $peer->{seen}{name} && $peer->{seen}{alias} && try_found($peer);
+    resolve($peer) if $peer->{wants}{name} && !($peer->{seen}{name} && $peer->{seen}{alias} && try_found($peer));
     return if now() < $began + $GOSSIP;
-    ask($peer, "address", $peer->{address}, $SMALL) unless $peer->{seen}{address};
-    ask($peer, "full", $peer->{address}, $full) unless $peer->{seen}{full};
+    my %missing = map { $_ => 1 } missing($peer);
+    ask($peer, "address", $peer->{address}, $SMALL) if $missing{address};
+    ask($peer, "full", $peer->{address}, $full) if $missing{full};
 }
 
 # Small datagrams pass and full ones don't, for some seconds: look for the largest that does. Each round sends some
@@ -263,7 +264,7 @@ sub try_peer {
 sub sweep {
     my ($peer) = @_;
     my $small = $peer->{seen}{address};
-    return if $peer->{largest} || $peer->{seen}{full} || !$small || now() < $small + $PUZZLED;
+    return if $peer->{largest} || $peer->{seen}{full} || !$peer->{wants}{full} || !$small || now() < $small + $PUZZLED;
     $peer->{passed} ||= $SMALL;
     $peer->{failed} ||= $full;
     if (now() >= ($peer->{round_ends} // 0)) {
@@ -279,9 +280,10 @@ sub sweep {
     ask($peer, "sweep", $peer->{address}, $_) for grep { $_ > $peer->{passed} } @{$peer->{sizes}};
 }
 
-sub proven { my ($peer) = @_; return @FACTS == keys %{$peer->{seen}} }
+sub missing { my ($peer) = @_; return grep { $peer->{wants}{$_} && !$peer->{seen}{$_} } @FACTS }
+sub proven { my ($peer) = @_; return !missing($peer) }
 # A full packet that does not pass where others do is no matter of time.
-sub over { my ($peer) = @_; return proven($peer) || $peer->{largest} && @FACTS == 1 + keys %{$peer->{seen}} }
+sub over { my ($peer) = @_; return proven($peer) || $peer->{largest} && 1 == missing($peer) }
 
 # --- strangers: probes of other networks, whose names and addresses must lead nowhere from here --------------------
 
@@ -350,9 +352,7 @@ sub finish {
     $finished = 1;
     for my $peer (values %peer) {
         next if proven($peer);
-        for my $fact (@FACTS) {
-            say_line("lack", $peer->{id}, $fact, $peer->{why}{$fact} // "not tried") unless $peer->{seen}{$fact};
-        }
+        say_line("lack", $peer->{id}, $_, $peer->{why}{$_} // "not tried") for missing($peer);
         say_line("largest", $peer->{id}, $peer->{largest}) if $peer->{largest} && !$peer->{seen}{full};
     }
     say_line("tried", $_->{id}, $_->{tried}) for values %stranger;
@@ -369,9 +369,11 @@ sub finish {
 sub order {
     my ($word, @words) = split " ", shift;
     if ($word eq "peer") {
-        my ($id, $name, $alias, $at) = @words;
+        my ($id, $name, $alias, $at, $port, $facts) = @words;
+        my %wants = map { $_ => 1 } $facts ? split(/,/, $facts) : @FACTS;
         my %nonce = map { $_ => nonce() } qw(address by_name full sweep);
-        $peer{$id} = {id => $id, name => $name, alias => $alias, address => $at, nonce => \%nonce, pause => $FIRST, due => 0};
+        $peer{$id} = {id => $id, name => $name, alias => $alias, address => $at, port => $port // $PORT, wants => \%wants,
+            nonce => \%nonce, pause => $FIRST, due => 0};
     } elsif ($word eq "stranger") {
         my ($id, $name, $at, $of, $number) = @words;
         $stranger{$id} = {id => $id, name => $name, address => $at, run => $of, number => $number, nonce => nonce(), due => 0, tried => 0};
@@ -392,7 +394,8 @@ sub order {
 
 # An engine can lose sight of its store for one container; then that container never learns a name.
 sub complain {
-    return if $nameless || now() < $began + $NAMELESS + $FOR_EACH * keys %peer || grep { $_->{seen}{name} } values %peer;
+    return if $nameless || !grep { $_->{wants}{name} } values %peer;
+    return if now() < $began + $NAMELESS + $FOR_EACH * keys %peer || grep { $_->{seen}{name} } values %peer;
     $nameless = grep { $_->{seen}{address} } values %peer or return;
     say_line("nameless", since());
 }

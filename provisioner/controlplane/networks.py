@@ -25,9 +25,14 @@ def differences(site: Site, host: str, network: Network) -> tuple[tuple[str, str
 
 def subnet(site: Site, host: str, network: Network) -> IPv4Network | None:
     """Its IPv4 range as it is on this host, or as it is wanted where it is not known to be there."""
-    found = site.facts[host].networks.get(network.name) if host in site.facts else None
+    return found_subnet(site, host, network.name) or network.subnet
+
+
+def found_subnet(site: Site, host: str, name: str) -> IPv4Network | None:
+    """The IPv4 range of the network of that name as it is on this host; None where it has none that is known."""
+    found = site.facts[host].networks.get(name) if host in site.facts else None
     words = [pool.get("Subnet", "") for pool in networks.pools(found)] if found else []
-    return next((IPv4Network(word) for word in words if "." in word), network.subnet)
+    return next((IPv4Network(word) for word in words if "." in word), None)
 
 
 def otherwise(site: Site, network: Network) -> tuple[str, ...]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provisioner.model import HostSummary
+from provisioner.model import HostSummary, NetworkSummary
+from provisioner.system.networks import pools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from provisioner.controlplane import Site
 
@@ -39,4 +41,16 @@ def _summary(site: Site, name: str) -> HostSummary:
         leader=names.get(leader, leader),
         networks=tuple(sorted(n for n, network in facts.networks.items() if network["Driver"] == "overlay")),
         containers=int(info.get("ContainersRunning", 0)),
+        all_networks=tuple(_network(site, name, facts.networks[n]) for n in sorted(facts.networks)),
+    )
+
+
+def _network(site: Site, host: str, found: Mapping[str, Any]) -> NetworkSummary:
+    asked = site.inventory.networks.get(found["Name"])
+    return NetworkSummary(
+        name=found["Name"],
+        driver=found["Driver"],
+        scope=found.get("Scope", ""),
+        subnets=tuple(pool["Subnet"] for pool in pools(found) if pool.get("Subnet")),
+        wanted=asked is not None and asked.on(host),
     )

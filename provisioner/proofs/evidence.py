@@ -20,10 +20,13 @@ class Evidence:
     tried: stranger -> how often the probe tried to meet it.
     nameless: it reaches others, and has not learnt a single name for a while.
     seconds: until all was known; None while the probe is at work. cpu: seconds. error: why there is no (more) evidence.
+    interfaces, addresses: those of a container of which nothing else is wanted.
     offset: seconds that an earlier probe in this one's place had been at work.
     """
 
     address: IPv4Address | None = None
+    interfaces: tuple[str, ...] | None = None
+    addresses: tuple[str, ...] = ()
     mtu: int = 0
     seen: dict[tuple[int, str], float] = field(default_factory=dict)
     lacks: dict[tuple[int, str], str] = field(default_factory=dict)
@@ -48,6 +51,8 @@ class Evidence:
         match word, words:
             case "ready", [address, mtu]:
                 self.address, self.mtu = IPv4Address(address), int(mtu)
+            case "interfaces", [names, addresses]:
+                self.interfaces, self.addresses = tuple(names.split(",")), tuple(addresses.split(","))
             case "see", [peer, fact, seconds] if fact in FACTS:
                 self.seen[int(peer), fact] = self.offset + float(seconds)
             case "lack", [peer, fact, *_] if fact in FACTS:
@@ -83,6 +88,6 @@ class Evidence:
             case _:
                 raise ValueError(f"a probe does not say {' '.join((word, *words))[:80]!r}")
 
-    def proven(self, peer: int) -> bool:
-        """Whether every fact about a peer has been seen."""
-        return all((peer, fact) in self.seen for fact in FACTS)
+    def proven(self, peer: int, facts: tuple[str, ...] = FACTS) -> bool:
+        """Whether every one of these facts about a peer has been seen."""
+        return all((peer, fact) in self.seen for fact in facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from provisioner import render
 from provisioner.errors import ProvisionerError, TimedOut, TransportError
-from provisioner.proofs.evidence import Evidence
+from provisioner.proofs.evidence import FACTS, Evidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from provisioner.transport import Connection, Stream
 
+PORT = 7777  # probe.pl's
+_ASKED = 40.0  # seconds for the engine to tell a port
 _LATE = 10.0  # seconds that a probe may be late with its last words
 _SHORTEST = 10.0  # seconds that a second probe in one place gets at least
 _END = 20.0  # seconds for a container and its image to be removed
@@ -44,14 +47,20 @@ class Outside:
 
 @dataclass(frozen=True)
 class Task:
-    """What all probes of a network have in common. Times in seconds, see `overlay.prove`."""
+    """What all probes of a network have in common. Times in seconds, see `overlay.prove`.
+
+    subnet: None where the container is to tell its interfaces and nothing else.
+    chosen: whether we choose the probes' addresses, and not the engine. names: whether the network has a DNS server.
+    """
 
     run: str
     network: str
-    subnet: IPv4Network
+    subnet: IPv4Network | None
     deadline: float
     start: float
     outside: Outside | None = None
+    chosen: bool = True
+    names: bool = True
 
     @property
     def life(self) -> int:
@@ -59,19 +68,50 @@ class Task:
         return int(2 * self.start + self.deadline) + 60
 
 
+@dataclass(frozen=True)
+class Peer:
+    """Whom a probe is to reach: another probe, at its own address or at one where its port is published."""
+
+    probe: Probe
+    facts: tuple[str, ...] = FACTS
+    published: bool = False
+
+    @property
+    def order(self) -> str:
+        probe = self.probe
+        where = f"{probe.publish} {probe.port}" if self.published else f"{probe.evidence.address} {PORT}"
+        facts = f" {','.join(self.facts)}" if self.facts != FACTS or self.published else ""
+        where = where if facts else str(probe.evidence.address)
+        return f"peer {probe.number} {probe.container} {probe.alias or '-'} {where}{facts}"
+
+
 class Probe:
     """The probe on one host. `evidence` holds all that it said, or why there is none; `remark` is for the report.
 
-    number: its place among the hosts of this proof, from 1. place: that among all hosts of the inventory, from 0.
+    number: its place among the probes of this proof, from 1. place: that among all hosts of the inventory, from 0.
+    tag: tells it from another on the same host. publish: the host's address at which its port is to be published;
+    `port` is the one that the engine chose.
     """
 
     def __init__(
-        self, connection: Connection, number: int, place: int, task: Task, observer: Callable[[str, str], None]
+        self,
+        connection: Connection,
+        number: int,
+        place: int,
+        task: Task,
+        observer: Callable[[str, str], None],
+        *,
+        tag: str = "",
+        publish: str = "",
     ) -> None:
         self.name = connection.name
         self.number = number
         self.evidence = Evidence()
         self.remark = ""
+        self.publish = publish
+        self.port = 0
+        self._tag = tag
+        self._others = "hosts" if task.chosen else "containers"
         self._place = place
         self._connection = connection
         self._task = task
@@ -85,7 +125,8 @@ class Probe:
     def _suffix(self) -> str:
         # Long host names are cut, and told apart by their number.
         room = _LABEL - len(f"provisioner-probe-{self._task.run}-")
-        return self.name if len(self.name) <= room else f"{self.name[: room - 5].rstrip('-')}-{self.number}"
+        whole = self.name + self._tag
+        return whole if len(whole) <= room else f"{self.name[: room - 5].rstrip('-')}-{self.number}"
 
     @property
     def container(self) -> str:
@@ -95,7 +136,7 @@ class Probe:
     @property
     def alias(self) -> str:
         """Another name of it, which is no container's name anywhere."""
-        return f"provisioner-alias-{self._task.run}-{self._suffix}"
+        return f"provisioner-alias-{self._task.run}-{self._suffix}" if self._task.names else ""
 
     @property
     def _address(self) -> str:
@@ -106,6 +147,8 @@ class Probe:
         keeps two containers from getting one address, should an engine give back twice what it failed to use.
         """
         subnet = self._task.subnet
+        if subnet is None or not self._task.chosen:
+            return ""
         spare = subnet.num_addresses // 2
         return str(subnet[-2 - self._place]) if self._place < spare - 1 else ""
 
@@ -119,19 +162,33 @@ class Probe:
             self._stream = self._connection.stream(self._script())
             if self._released:
                 self._stream.close_stdin()
-            while not (self.evidence.address or self.evidence.error):
+            while not (self.evidence.address or self.evidence.interfaces or self.evidence.error):
                 self._read(until)
+            if self.publish and not self.evidence.error:
+                self.port = self._published()
         except TimedOut:
             self._fail(f"it did not start within {self._task.start:g} seconds", "look at: journalctl -u docker")
         except ProvisionerError as error:
             self._fail(str(error.what), error.cure or _LOST)
-        if not self.evidence.error:
+        if self.evidence.address and not self.evidence.error:
             self._say(f"has a probe at {self.evidence.address}, MTU {self.evidence.mtu}")
+
+    def _published(self) -> int:
+        """The port of the host's that the engine chose. Raises ProvisionerError."""
+        script = f"timeout -k 5 30 docker port {shlex.quote(self.container)} {PORT}/udp"
+        said = self._connection.read(script, deadline=_ASKED).stdout.split()
+        number = said[0].rpartition(":")[2] if said else ""
+        if not number.isdigit():
+            raise ProvisionerError("the engine published no port of its probe", cure="look at: journalctl -u docker")
+        return int(number)
 
     def go(self, ready: Sequence[Probe]) -> None:
         """Tell it all others that are ready, and wait until it has reached those of its network, or its time is over."""
-        others = [peer for peer in ready if peer is not self and peer.network == self.network]
         self.strangers = self._strangers([probe for probe in ready if probe.network != self.network])
+        self.reach([Peer(peer) for peer in ready if peer is not self and peer.network == self.network])
+
+    def reach(self, others: Sequence[Peer]) -> None:
+        """Tell it these, and wait until it has reached them, or its time is over."""
         if self.evidence.error or not self._stream:
             return
         began = time.monotonic()
@@ -145,13 +202,13 @@ class Probe:
         except ProvisionerError as error:
             self._fail(error.what, error.cure or _LOST)
 
-    def _send_out(self, stream: Stream, others: Sequence[Probe], began: float) -> None:
+    def _send_out(self, stream: Stream, others: Sequence[Peer], began: float) -> None:
         """Give the orders, and read until all is known, or until it says that names are unknown to its container."""
         if self.evidence.error:
             return
         left, offset = self._task.deadline, self.evidence.offset
         left = max(left - offset, _SHORTEST) if offset else left
-        orders = [f"peer {peer.number} {peer.container} {peer.alias} {peer.evidence.address}" for peer in others]
+        orders = [peer.order for peer in others]
         orders += [probe.as_stranger(at) for at, probe in enumerate(self.strangers)]
         if asked := self._task.outside:
             orders.append(" ".join(("outside", asked.name, asked.kind, *asked.resolvers)))
@@ -159,9 +216,9 @@ class Probe:
         told = -1
         while self.evidence.seconds is None and not self.evidence.error:
             self._read(began + self._task.deadline + _SHORTEST + _LATE)
-            reached = sum(self.evidence.proven(peer.number) for peer in others)
+            reached = sum(self.evidence.proven(peer.probe.number, peer.facts) for peer in others)
             if reached != told:
-                self._say(f"reached {reached} of {len(others)} hosts")
+                self._say(f"reached {reached} of {len(others)} {self._others}")
             told = reached
             if self.evidence.nameless and not self.evidence.offset:
                 return
@@ -221,7 +278,7 @@ class Probe:
 
     def _script(self) -> str:
         task = self._task
-        inside = [str(task.subnet[place]) for place in (1, 2)]
+        inside = [str(task.subnet[place]) for place in (1, 2)] if task.subnet else []
         return render.script(
             "probe.sh.j2",
             run=task.run,
@@ -232,7 +289,8 @@ class Probe:
             alias=self.alias,
             forwards="yes" if task.outside else "",
             life=task.life,
-            program=render.text("probe.pl"),
+            program=render.text("probe.pl" if task.subnet else "interfaces.pl"),
+            publish=f"{self.publish}::{PORT}/udp" if self.publish else "",
             heal=render.text("heal.pl"),
             arguments=[task.run, str(self.number), str(int(task.start) + 1), *inside],
         )

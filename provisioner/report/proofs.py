@@ -16,12 +16,33 @@ if TYPE_CHECKING:
     from provisioner.model import ProofResult, Report
     from provisioner.report.paper import Look
 
+_WAYS = 6  # that failed alike, and are named
+
 
 def proofs(report: Report, look: Look) -> list[Text]:
     lines = [Text(), Text("proofs", HEAD)] if report.proofs else []
     for proof in report.proofs:
         lines += _title(proof, report, look)
         lines += matrix(proof, report, look)
+        lines += _local(proof, look) if proof.proof == "local" else []
+    return lines
+
+
+def _local(proof: ProofResult, look: Look) -> list[Text]:
+    """Each kind of check with its number, and those that failed, alike ones once."""
+    lines = []
+    for what in dict.fromkeys(check.what for check in proof.checks):
+        alike = [check for check in proof.checks if check.what == what]
+        failed: dict[str, list[str]] = {}
+        for check in alike:
+            if not check.proven:
+                failed.setdefault(words.line(check.detail), []).append(words.line(check.way))
+        mark, style = (look.marks.bad, BAD) if failed else (look.marks.ok, GOOD)
+        number = f"{sum(check.proven for check in alike)} of {len(alike)}"
+        lines += look.prose(Text.assemble("    ", (mark, style), " "), f"{words.line(what)}: {number}")
+        for detail, ways in failed.items():
+            more = f" {look.marks.dots}" if len(ways) > _WAYS else ""
+            lines += look.prose(Text("      "), f"{', '.join(dict.fromkeys(ways[:_WAYS]))}{more}: {detail}", BAD)
     return lines
 
 

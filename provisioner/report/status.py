@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from provisioner.model import HostSummary, Report
     from provisioner.report.paper import Look
 
-_HEADS = ("host", "reached", "system", "engine", "advertise", "store", "leader", "networks", "containers")
+_HEADS = ("host", "reached", "system", "engine", "advertise", "store", "leader", "networks", "local networks", "containers")
+_LOCAL = _HEADS.index("local networks")  # said only where it is known
 
 
 def status(report: Report, look: Look) -> list[Text]:
     if not report.summaries:
         return []
     rows = [_row(summary, look) for summary in report.summaries]
-    columns = tuple(range(len(_HEADS)))
+    columns = tuple(at for at in range(len(_HEADS)) if at != _LOCAL or any(row[at] != look.marks.none for row in rows))
     varying = tuple(at for at in columns if at <= 1 or not _same(rows, at, look))
     for shown in (columns, varying):
         widths = [widest((_HEADS[at], *(row[at] for row in rows))) for at in shown]
@@ -29,7 +30,7 @@ def status(report: Report, look: Look) -> list[Text]:
             lines = [*_table(rows, shown, widths, look), *_everywhere(common, look)]
             break
     else:
-        lines = _cards(rows, look)
+        lines = _cards(rows, columns, look)
     return [*lines, *_errors(report, look)]
 
 
@@ -45,13 +46,23 @@ def _everywhere(common: list[str], look: Look) -> list[Text]:
 
 def _row(summary: HostSummary, look: Look) -> tuple[str, ...]:
     store = f"{summary.store} {summary.store_role}"
-    known = (summary.system, summary.engine, summary.advertise, store, summary.leader, ", ".join(summary.networks))
+    known = (summary.system, summary.engine, summary.advertise, store, summary.leader, ", ".join(summary.networks), _local(summary))
     return (
         words.line(summary.host),
         f"{look.marks.ok} {words.line(summary.address)}" if summary.reached else f"{look.marks.bad} no",
         *(words.line(text) or look.marks.none for text in known),
         str(summary.containers) if summary.reached else look.marks.none,
     )
+
+
+def _local(summary: HostSummary) -> str:
+    """The networks that this host has by itself; the built-in ones have the name of their driver, or none."""
+    told = []
+    for network in summary.all_networks:
+        if network.scope == "local":
+            driver = network.driver if network.driver not in (network.name, "null") else ""
+            told.append(" ".join(word for word in (network.name, driver, *network.subnets) if word))
+    return ", ".join(told)
 
 
 def _table(rows: list[tuple[str, ...]], shown: tuple[int, ...], widths: list[int], look: Look) -> list[Text]:
@@ -66,9 +77,9 @@ def _table(rows: list[tuple[str, ...]], shown: tuple[int, ...], widths: list[int
     return lines
 
 
-def _cards(rows: list[tuple[str, ...]], look: Look) -> list[Text]:
+def _cards(rows: list[tuple[str, ...]], columns: tuple[int, ...], look: Look) -> list[Text]:
     lines: list[Text] = []
-    left = widest(_HEADS[2:])
+    left = widest([_HEADS[at] for at in columns[2:]])
     for row in rows:
         lines += [Text(), Text.assemble((row[0], HEAD), "  ", (row[1], _style(1, row[1], look)))]
         for at in range(2, len(row)):
