@@ -1,0 +1,131 @@
+"""inventories/networks.yml on real hosts: each kind of network is made, proven, shown, broken, and made anew."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.e2e.test_inventories import EXAMPLES, Example
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+
+NODES = ("node1", "node2", "node3")
+
+
+def inspected(example: Example, host: str, network: str) -> Any:
+    return json.loads(example.sh(host, f"docker network inspect {network}", check=False) or "[]")
+
+
+def claims(run, network: str) -> dict[tuple[str, str, str], bool]:
+    (proof,) = [p for p in run.report["proofs"] if p["network"] == network]
+    return {(c["host"], c["target"], c["what"].split()[0] + c["what"].split()[1]): c["proven"] for c in proof["claims"]}
+
+
+def test_networks_of_every_kind(make_lab, tmp_path):
+    example = Example(make_lab(hosts=3), tmp_path)
+    example.adapt((EXAMPLES / "networks.yml").read_text().replace("172.31.10.", "192.168.56."))
+    asked = example.given["networks"]
+
+    theirs = made(example)
+    the_built_in_ones(example)
+    a_kernel_without(example)
+    asked["quiet"]["subnet"], asked["web"]["mtu"] = "10.99.2.0/24", 1300
+    shown_and_left_alone(example)
+    refused_while_in_use(example)
+    made_anew(example)
+    assert example.sh("node2", "docker network inspect -f '{{.Id}}' theirs") == theirs
+
+
+def made(example: Example) -> str:
+    """And proven; another network of a host is left alone: its ID."""
+    theirs = example.sh("node2", "docker network create theirs")
+    run = example.run("up")
+    assert run.code == 0, run.err
+    assert [(p["network"], p["state"], len(p["pairs"]), len(p["claims"])) for p in run.report["proofs"]] == [
+        ("backend", "settled", 6, 0), ("quiet", "settled", 6, 0),
+        ("web", "settled", 0, 6), ("jobs", "settled", 0, 6), ("lan", "settled", 0, 12),
+    ]  # fmt: skip
+    assert {p["network"]: p["mtu"] for p in run.report["proofs"]}["web"] == 1400
+    assert example.sh("node2", "docker network inspect -f '{{.Id}}' theirs") == theirs
+    assert "br-web" in example.sh("node1", "ip -o link show type bridge")
+    assert inspected(example, "node3", "web") == []
+    (lan,) = inspected(example, "node2", "lan")
+    assert lan["IPAM"]["Config"] == [{"Subnet": "192.168.56.0/24", "IPRange": "192.168.56.96/27", "Gateway": "192.168.56.1"}]
+    (backend,) = inspected(example, "node3", "backend")
+    assert backend["IPAM"]["Config"][0]["AuxiliaryAddresses"] == {"license-server": "10.99.0.5"}
+    example.box("node1", "six", network="web")
+    assert "fd97::1" in example.sh("node1", "docker exec six ip -6 route")
+    example.sh("node1", "docker rm -f six")
+    assert example.run("up").report["writes"] == 0
+    return theirs
+
+
+def the_built_in_ones(example: Example) -> None:
+    """Shown and proven, one of them broken; nothing stays behind."""
+    status = {s["host"]: s for s in example.run("status").report["summaries"]}
+    found = {n["name"]: (n["driver"], n["wanted"]) for n in status["node2"]["all_networks"]}
+    assert found.items() >= {"bridge": ("bridge", False), "host": ("host", False), "none": ("null", False), "lan": ("macvlan", True)}.items()
+    example.sh("node2", "iptables -I FORWARD -i docker0 ! -o docker0 -j DROP")
+    run = example.run("verify", "--all")
+    assert run.code == 1
+    assert [p["network"] for p in run.report["proofs"] if p["state"] == "failed"] == ["bridge"]
+    bridge = claims(run, "bridge")
+    failed = {(host, target) for (host, target, _), is_proven in bridge.items() if not is_proven}
+    assert {("node2", "node1"), ("node2", "node3")} <= failed  # it does not come out; nor do its answers
+    assert {("node1", "node3", "acontainer"), ("node2", "", "containerson")} <= {key for key, is_proven in bridge.items() if is_proven}
+    assert set(claims(run, "none").values()) == set(claims(run, "host").values()) == {True}
+    example.sh("node2", "iptables -D FORWARD -i docker0 ! -o docker0 -j DROP")
+    for node in NODES:
+        assert example.sh(node, "docker ps -aq; docker image ls -q provisioner/probe") == ""
+
+
+def a_kernel_without(example: Example) -> None:
+    """It is told before anything is changed."""
+    asked = example.given["networks"]
+    asked["other"] = {"driver": "ipvlan", "parent": "eth0", "subnet": "192.168.57.0/24", "hosts": ["node1"]}
+    if "ipvlan_" not in example.sh("node1", "grep -m 1 -o ' ipvlan_' /proc/kallsyms", check=False):
+        run = example.run("up")
+        assert [(f["check"], f["host"]) for f in run.report["findings"] if f["severity"] == "stop"] == [("kernel-without", "node1")]
+        assert inspected(example, "node1", "other") == []
+    del asked["other"]
+
+
+def shown_and_left_alone(example: Example) -> None:
+    plan = example.run("plan")
+    drifts = {(o["host"], d["what"], d["note"]) for o in plan.report["outcomes"] for d in o["drifts"]}
+    assert plan.code == 2
+    assert drifts == {
+        *((node, "network quiet: subnet", "up --recreate quiet") for node in NODES),
+        *((node, "network web: option com.docker.network.driver.mtu", "up --recreate web") for node in NODES[:2]),
+    }
+    run = example.run("up")
+    assert (run.code, run.report["writes"], run.report["lost"]) == (1, 0, {})
+    assert "up --recreate quiet" in run.outcome("networks", "node3")["error"]
+    assert example.run("up", "--recreate", "quit").code == 64
+
+
+def refused_while_in_use(example: Example) -> None:
+    before = inspected(example, "node1", "quiet")[0]["Id"]
+    example.box("node2", "app", network="web")
+    example.box("node3", "db", network="quiet")
+    example.sh("node3", "docker stop -t 0 db")
+    run = example.run("up", "--recreate", "quiet", "--recreate", "web")
+    told = [f["what"] for f in run.report["findings"] if f["check"] == "network-in-use"]
+    assert run.code == 1
+    assert [what.rpartition(": ")[2] for what in told] == ["db (exited) on node3", "app on node2"]
+    assert inspected(example, "node1", "quiet")[0]["Id"] == before
+    example.sh("node2", "docker rm -f app")
+    example.sh("node3", "docker rm -f db")
+
+
+def made_anew(example: Example) -> None:
+    """Interrupted when they are removed and not made yet, it is healed by the next run."""
+    run = example.killed(2, "answered", "--recreate", "quiet", "--recreate", "web")
+    assert run.code == -9
+    assert inspected(example, "node2", "web") == inspected(example, "node1", "quiet") == []
+    run = example.run("up")
+    assert run.code == 0, run.err
+    assert inspected(example, "node3", "quiet")[0]["IPAM"]["Config"] == [{"Subnet": "10.99.2.0/24"}]
+    assert inspected(example, "node2", "web")[0]["Options"]["com.docker.network.driver.mtu"] == "1300"
