@@ -20,7 +20,7 @@ def inspected(example: Example, host: str, network: str) -> Any:
 
 def claims(run, network: str) -> dict[tuple[str, str, str], bool]:
     (proof,) = [p for p in run.report["proofs"] if p["network"] == network]
-    return {(c["host"], c["target"], c["what"].split()[0] + c["what"].split()[1]): c["proven"] for c in proof["claims"]}
+    return {(c["host"], c["target"], c["what"].split()[0] + c["what"].split()[1]): c["proven"] for c in proof["checks"]}
 
 
 def test_networks_of_every_kind(make_lab, tmp_path):
@@ -43,7 +43,7 @@ def made(example: Example) -> str:
     theirs = example.sh("node2", "docker network create theirs")
     run = example.run("up")
     assert run.code == 0, run.err
-    assert [(p["network"], p["state"], len(p["pairs"]), len(p["claims"])) for p in run.report["proofs"]] == [
+    assert [(p["network"], p["state"], len(p["pairs"]), len(p["checks"])) for p in run.report["proofs"]] == [
         ("backend", "settled", 6, 0), ("quiet", "settled", 6, 0),
         ("web", "settled", 0, 6), ("jobs", "settled", 0, 6), ("lan", "settled", 0, 12),
     ]  # fmt: skip

@@ -12,6 +12,7 @@ from captured import HOSTS, capture, with_http
 from provisioner.controlplane import resolve
 from provisioner.model import Result, State
 from provisioner.proofs import builtin, local
+from provisioner.proofs.evidence import FACTS
 from tests.unit.proofs.test_overlay import Host
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Pair(Host):
         said = []
         for peer, rest in re.findall(r"^peer (\d+) (.+)$", orders, re.MULTILINE):
             words = rest.split()
-            facts = words[3].split(",") if len(words) > 3 else ["name", "address", "by_name", "full"]
+            facts = words[4].split(",") if words[4:] else FACTS
             for fact in facts:
                 bad = self.lacks(rest, fact)
                 said.append(f"lack {peer} {fact} no answer" if bad else f"see {peer} {fact} 0.2")
@@ -98,14 +99,15 @@ class Pair(Host):
 def proven(whole, hosts, name="web"):
     shape = local.of(whole, whole.inventory.networks[name]) if name != "bridge" else local.of_bridge(whole)
     connections = {host.name: host for host in hosts}
-    return local.prove(whole, connections, shape, run="abcdef", observer=lambda *_: None)
+    (result,) = local.prove(whole, connections, shape, run="abcdef", observer=lambda *_: None)
+    return result
 
 
 def test_each_probe_is_told_whom_to_reach_and_how(whole):
     hosts = [Pair(1), Pair(2)]
     result = proven(whole, hosts)
     assert (result.state, result.error, result.reason, result.mtu) == (State.SETTLED, "", "", 1400)
-    assert sorted((c.way, c.what) for c in result.claims) == [
+    assert sorted((c.way, c.what) for c in result.checks) == [
         ("node1", "containers on one host reach one another"),
         ("node1", "containers on one host reach one another"),
         ("node1 > node2", "a container comes out and reaches a published port of another host"),
@@ -114,8 +116,8 @@ def test_each_probe_is_told_whom_to_reach_and_how(whole):
         ("node2 > node1", "a container comes out and reaches a published port of another host"),
     ]
     sent = {line for host in hosts for text in host.sent for line in text.splitlines()}
-    assert "peer 3 provisioner-probe-abcdef-node2 192.168.56.12 32762 address" in sent
-    assert any(re.match(r"peer 2 provisioner-probe-abcdef-node1-b 10\.97\.0\.\d$", line) for line in sent)
+    assert "peer 3 provisioner-probe-abcdef-node2 provisioner-alias-abcdef-node2 192.168.56.12 32762 address" in sent
+    assert any(re.match(r"peer 2 provisioner-probe-abcdef-node1-b provisioner-alias-abcdef-node1-b 10\.97\.0\.\d$", line) for line in sent)
     assert [re.search(r"publish=(\S*)", script)[1] for script in sorted(hosts[0].scripts)] == ["192.168.56.11::7777/udp", "''"]
 
 
@@ -123,7 +125,7 @@ def test_the_built_in_bridge_is_tried_without_names(whole):
     hosts = [Pair(1), Pair(2), Pair(3)]
     result = proven(whole, hosts, "bridge")
     assert result.state is State.SETTLED
-    assert len(result.claims) == 12
+    assert len(result.checks) == 12
     assert not any("name" in line.split()[-1] for host in hosts for text in host.sent for line in text.splitlines())
 
 
@@ -131,17 +133,17 @@ def test_a_way_that_is_closed_is_told_with_its_cause_and_cure(whole):
     hosts = [Pair(1, lambda rest, _: "192.168.56.12" in rest), Pair(2)]
     result = proven(whole, hosts)
     assert result.state is State.FAILED
-    assert [(c.way, c.detail) for c in result.claims if not c.proven] == [
+    assert [(c.way, c.detail) for c in result.checks if not c.proven] == [
         ("node1 > node2", "address: no answer; nothing came there")
     ]
-    assert "1 of 6 claims failed" in result.error
+    assert "1 of 6 checks failed" in result.error
     assert "chain FORWARD" in result.error
 
 
 def test_a_macvlan_across_hosts(whole):
     hosts = [Pair(1), Pair(2, lambda rest, _: " 7777 " in rest), Pair(3)]
     result = proven(whole, hosts, "lan")
-    assert [c.way for c in result.claims if not c.proven] == ["node2 > node1", "node2 > node3"]
+    assert [c.way for c in result.checks if not c.proven] == ["node2 > node1", "node2 > node3"]
     assert "MAC addresses" in result.error
 
 
@@ -151,7 +153,7 @@ def test_a_probe_that_does_not_start_fails_what_it_was_to_show(whole):
     broken.stream = lambda script: Host.stream(broken, script)  # says nothing
     broken.lines = []
     result = proven(whole, [Pair(1), broken])
-    failed = {c.way for c in result.claims if not c.proven}
+    failed = {c.way for c in result.checks if not c.proven}
     assert failed == {"node2", "node1 > node2", "node2 > node1"}
     assert "on node2: look at docker" in result.error
 
@@ -176,13 +178,14 @@ class Inside(Host):
 
 
 def shown(whole, network, hosts):
-    return builtin.prove(whole, {host.name: host for host in hosts}, network, run="abcdef", observer=lambda *_: None)
+    (result,) = builtin.prove(whole, {host.name: host for host in hosts}, network, run="abcdef", observer=lambda *_: None)
+    return result
 
 
 def test_none_has_only_loopback(whole):
     result = shown(whole, "none", [Inside(1, "lo 127.0.0.1"), Inside(2, "eth0,lo 10.0.0.2,127.0.0.1")])
     assert result.state is State.FAILED
-    assert [(c.host, c.proven, c.detail) for c in result.claims] == [
+    assert [(c.host, c.proven, c.detail) for c in result.checks] == [
         ("node1", True, ""),
         ("node2", False, "it has eth0, lo, and not lo"),
     ]

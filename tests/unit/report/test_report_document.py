@@ -78,7 +78,7 @@ def test_every_field_of_the_model_is_in_the_document():
         ("summaries", HostSummary, set()),
     ):
         assert set(document[name][0]) == {field.name for field in fields(kind)} | extra
-    assert set(document["proofs"][1]["checks"][0]) == {"host", "what", "seconds", "detail", "proven"}
+    assert set(document["proofs"][1]["checks"][0]) == {"host", "what", "seconds", "detail", "target", "proven"}
     assert [check["proven"] for check in document["proofs"][1]["checks"]] == [True, False]
     assert set(document["outcomes"][0]["drifts"][0]) == {field.name for field in fields(Drift)}
     assert set(document["proofs"][0]["pairs"][0]) == {
