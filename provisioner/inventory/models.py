@@ -407,8 +407,7 @@ class NetworkEntry(_Part):
     )
     subnet6: Subnet6 | None = Field(
         default=None,
-        description="The network's IPv6 range, beside `subnet`. Not of overlays: containers would get addresses that do not"
-        " answer on other hosts.",
+        description="The network's IPv6 range, beside `subnet`. Not of overlays, which have no working IPv6.",
         examples=["fd99::/64"],
     )
     gateway6: Ipv6 | None = Field(default=None, description="The gateway's address in `subnet6`.")

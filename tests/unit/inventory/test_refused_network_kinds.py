@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 CHOICE = "`subnet` is missing: write `subnet: 10.99.0.0/24`; Docker is not left to choose, because its choice may overlap what the hosts reach"
 NO_PARENT = "`parent` is missing: write the hosts' interface that containers are put on: `parent: eth1`"
-NO_IPV6 = "an overlay has no IPv6: the engine gives containers such addresses, and resolves their names to them first, but they don't answer on other hosts"
+NO_IPV6 = "an overlay has no IPv6: engines make it, but on an external store its IPv6 addresses don't answer on other hosts although names are resolved to them first, and in swarm mode no container starts on it"
 OWN_RANGES = "each engine gives out addresses by itself, so on one network each host needs a range of its own, or two containers get one address"
 LAN = "driver: macvlan, subnet: 192.168.56.0/24, parent: eth1"
 RANGES = "ip_range: {node1: 192.168.56.32/27, node2: 192.168.56.64/27, node3: 192.168.56.96/27}"
