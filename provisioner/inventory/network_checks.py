@@ -31,7 +31,7 @@ _CHECKS = {
     "ip_range6": network_values.per_host(network_values.cidr6),
 }
 _ONLY_PARENT = "is of `macvlan` and `ipvlan` only"
-_NO_IPV6 = (  # tried with engines 20.10.5 and 26.1.5, see docs/decisions/overlay-ipv6.md
+_NO_IPV6 = (  # tried with engines 20.10.5 and 26.1.5, see docs/decisions/overlay-addresses.md
     "an overlay has no IPv6: engines make it, but on an external store its IPv6 addresses don't answer on other hosts although"
     " names are resolved to them first, and in swarm mode no container starts on it"
 )
