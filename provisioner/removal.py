@@ -243,6 +243,7 @@ class Removal(Run):
     def converge(self) -> None:
         """The host first, then those that stay. Stops where the host, or one that the store needs, fails."""
         self.errors += self.session.lock((*self.site.live, *self.leaver.live), self.owner)
+        self.errors += [] if self.errors else self._lock_store()
         if self.errors:
             return
         self._read_again()

@@ -84,7 +84,8 @@ def traces(cluster: Cluster, host: str) -> str:
 
 
 def voters(cluster: Cluster, host: str) -> set[str]:
-    told = cluster.sh(host, "consul operator raft list-peers")
+    token = """$(sed -n 's/.*"master": "\\(.*\\)".*/\\1/p' /etc/consul.d/provisioner-management.json)"""
+    told = cluster.sh(host, f"CONSUL_HTTP_TOKEN={token} consul operator raft list-peers")
     return {line.split()[0] for line in told.splitlines()[1:] if line.split()[4] == "true"}
 
 
@@ -95,7 +96,7 @@ def test_a_member_of_etcd(make_lab, tmp_path: Path):
     removed = cluster.run("remove node1")
     assert removed.code == 0, removed.err
     assert removed.proven
-    members = cluster.sh("node2", "curl -s localhost:2379/v2/members")
+    members = cluster.sh("node2", "curl -s --unix-socket /run/provisioner-etcd/localhost:2379 http://localhost/v2/members")
     assert {m["name"] for m in json.loads(members)["members"]} == {"node2", "node3"}
     assert traces(cluster, "node1") == fresh
     assert cluster.sh("node1", "ls -d /var/lib/etcd/provisioner.*.bak/member | wc -l") == "1"
