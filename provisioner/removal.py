@@ -248,8 +248,10 @@ class Removal(Run):
             return
         self._read_again()
         done = self._promote() and self._on_host(*self._of_host()) and self._on_rest(self._members())
-        done = done and self._on_host(Leave()) and self._on_rest(Endpoints(self.host, self._address))
-        if done:
+        if not (done and self._on_host(Leave())):
+            return
+        self._read_again()  # what was freed meanwhile must not be freed again: a new container may have the name
+        if self._on_rest(Endpoints(self.host, self._address)):
             self._read_again()
             self._on_rest(*self._steps())
 
