@@ -16,17 +16,19 @@ import tenacity
 
 from provisioner import preflight, stores
 from provisioner.controlplane import Site, resolve
+from provisioner.controlplane.swarm import View, address_of, is_down
 from provisioner.converge import outcome
 from provisioner.engine import Run
 from provisioner.errors import ProvisionerError
 from provisioner.inventory.mentions import lines_about
 from provisioner.model import Finding, Severity, State
 from provisioner.preflight import machine
+from provisioner.steps import leaving_swarm
 from provisioner.steps.leaving import Drain, Endpoints, Leave, LeaveEngine, Members, attached
 from provisioner.stores.base import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from ipaddress import IPv4Address
 
     from provisioner.inventory import Inventory
@@ -35,15 +37,7 @@ if TYPE_CHECKING:
 
 _CONTAINERS = "containers /var/run/docker.sock /containers/json?all=1"
 _SILENT = 40.0  # seconds in which the others notice that a host's power was cut
-_LAST_OF_PROMOTION = "store"  # the last step that a new server needs
-
-
-def _in_swarm(host: str) -> ProvisionerError:
-    cure = (
-        f"by hand: on a manager `docker node demote` if {host} is one; on {host} `docker swarm leave`; on the manager `docker node rm`;"
-        " then take it out of the inventory and run `provisioner up`"
-    )
-    return ProvisionerError(f"{host} is to leave a swarm: `remove` knows stores only", cure=cure)
+_LAST_OF_PROMOTION = {"kv": "store", "swarm": "swarm"}  # the last step that a new server, or manager, needs
 
 
 @dataclass
@@ -61,9 +55,8 @@ class Removal(Run):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.inventory.store is None:
-            raise _in_swarm(self.host)
-        self.session.requests += (_CONTAINERS, *stores.of(self.inventory.store).asks_attached)
+        store = self.inventory.store
+        self.session.requests += (_CONTAINERS, *(stores.of(store).asks_attached if store else ()))
         self.whole = self.inventory
         by_address = (name for name, entry in self.whole.hosts.items() if entry.address == self.host)
         self.host = next(by_address, self.host)
@@ -71,9 +64,12 @@ class Removal(Run):
         if not self.inventory.hosts:
             what = f"{self.host} is the only host of {self.whole.path}: there is no cluster to take it out of"
             raise ProvisionerError(what, cure="docs/hosts.md tells how to take away by hand what is on it")
-        if self.host in (self.inventory.the_store.servers or ()):
-            cure = "name another server in its place there, and run again: the store is never left with half of its servers"
-            raise ProvisionerError(f"store.servers of {self.whole.path} names {self.host}", cure=cure)
+        swarm = self.inventory.swarm
+        named = {"store.servers": store.servers if store else (), "swarm.managers": swarm.managers if swarm else ()}
+        for key, hosts in named.items():
+            if self.host in (hosts or ()):
+                cure = "name another one in its place there, and run again, so that it takes over before this one leaves"
+                raise ProvisionerError(f"{key} of {self.whole.path} names {self.host}", cure=cure)
 
     # -- what is there ---------------------------------------------------------------------------------------------
 
@@ -87,8 +83,6 @@ class Removal(Run):
             self.session.connect([self.host])
             facts |= self.session.read({self.host} & set(self.session.connections))
         whole, _ = resolve(self.whole, facts)
-        if whole.control == "swarm":
-            raise _in_swarm(self.host)
         self.leaver = replace(whole, live=tuple({self.host} & set(facts)))
         self.site = replace(staying, leaving=self.leaver.advertise.get(self.host))
         self.findings = findings
@@ -134,6 +128,9 @@ class Removal(Run):
 
     def _hearing(self) -> list[str]:
         """The hosts whose engines know that of the host alive."""
+        if self._swarm:
+            alive = any(not is_down(node) for node in leaving_swarm.nodes(self.site))
+            return [View(self.site).acting] if alive else []
         return [name for name in self.site.live if self.site.leaving in (self.site.facts[name].gossip or ())]
 
     # -- what stands in the way --------------------------------------------------------------------------------------
@@ -170,11 +167,15 @@ class Removal(Run):
 
     def _of_the_quorum(self) -> Iterator[Finding]:
         """A majority of the store's servers must live before, and of those that are left afterwards."""
-        servers, address, title = self._servers(), self.site.leaving, self.site.backend.title
+        if self._swarm and not View(self._all).acting:
+            what = "the swarm has no leader, or no manager that answers"
+            yield Finding("no-quorum", "", what, "bring managers back first: none can be taken out without a leader")
+            return
+        servers, address, title = self._servers(), self.site.leaving, self._title
         if address not in servers:
             yield from self._even(len(servers | {self.site.advertise[name] for name in self._new_servers()}))
             return
-        if not self.site.backend.shrinks:
+        if not self._swarm and not self.site.backend.shrinks:
             what = f"{self.host} is a server of {title}, which can't be left by one while it runs"
             yield Finding("server-leaves", "", what, self.site.backend.leaving())
             return
@@ -184,13 +185,13 @@ class Removal(Run):
         after = servers - {address} | (new if self.lives else set())
         then = len(after & living)
         if now <= len(servers) // 2:
-            what = f"{title} has no leader: {now} of its {len(servers)} servers live, and {len(servers) // 2 + 1} are needed"
-            yield Finding("no-quorum", "", what, "bring servers back first: none can be taken out without a leader")
+            what = f"{title} has no leader: {now} of its {len(servers)} {self._role}s live, and {len(servers) // 2 + 1} are needed"
+            yield Finding("no-quorum", "", what, "bring them back first: none can be taken out without a leader")
         elif not after:
-            what = f"{self.host} is the only server of {title}, and the networks are in its data"
+            what = f"{self.host} is the only {self._role} of {title}, and the networks are in its data"
             yield Finding("last-server", "", what, "take the networks away first, or keep the host")
         elif then <= len(after) // 2:
-            what = f"without {self.host} {title} would have {len(after)} servers, of which {then} live; {len(after) // 2 + 1} are needed"
+            what = f"without {self.host} {title} would have {len(after)} {self._role}s, of which {then} live; {len(after) // 2 + 1} are needed"
             yield Finding("no-quorum", "", what, "bring the others back first, and run again")
         else:
             yield from self._even(len(after | new))
@@ -198,12 +199,15 @@ class Removal(Run):
     def _even(self, count: int) -> Iterator[Finding]:
         """Of two, or four, servers no more may be lost than of one less."""
         if count and count % 2 == 0:
-            what = f"{self.site.backend.title} goes on with {count} servers, of which {(count - 1) // 2 or 'none'} may be lost"
-            cure = f"add a host when you can, for {count + 1} servers"
+            what = f"{self._title} goes on with {count} {self._role}s, of which {(count - 1) // 2 or 'none'} may be lost"
+            cure = f"add a host when you can, for {count + 1} {self._role}s"
             yield Finding("even-servers", "", what, cure, Severity.WARNING)
 
     def _servers(self) -> frozenset[IPv4Address]:
-        """Those that the store counts on, as any living host tells them."""
+        """Those that the store counts on, or the swarm's managers, as any living host tells them."""
+        if self._swarm:
+            told = (address_of(node) for node in View(self._all).nodes.values() if node.get("ManagerStatus"))
+            return frozenset(found for text in told if (found := literal(text)))
         facts = {name: self.site.facts[name] for name in self.site.live}
         return self.site.backend.peers(facts | {name: self.leaver.facts[name] for name in self.leaver.live})
 
@@ -212,12 +216,36 @@ class Removal(Run):
         servers = self._servers()
         known = [n for n in self.site.servers if n in self.site.live and n in self.site.advertise]
         new = [n for n in known if self.site.advertise[n] not in servers]
-        return new if servers and self.site.backend.grows else []
+        return new if servers and (self._swarm or self.site.backend.grows) else []
+
+    @property
+    def _all(self) -> Site:
+        """All that live: those that stay, and the host."""
+        facts = {**self.leaver.facts, **self.site.facts}
+        return replace(self.leaver, facts=facts, live=(*self.site.live, *self.leaver.live))
+
+    @property
+    def _swarm(self) -> bool:
+        return self.site.plane.name == "swarm"
+
+    @property
+    def _title(self) -> str:
+        return "the swarm" if self._swarm else self.site.backend.title
+
+    @property
+    def _role(self) -> str:
+        return "manager" if self._swarm else "server"
 
     # -- what is done ------------------------------------------------------------------------------------------------
 
-    def _of_host(self) -> Sequence[Step]:
-        return (Drain(), LeaveEngine())
+    def _order(self) -> tuple[tuple[bool, Step], ...]:
+        """The steps in their order, each with whether it is the host's own."""
+        if self._swarm:
+            rest, forget = leaving_swarm.Rest(self.host), leaving_swarm.Forget(self.host)
+            return (False, rest), (True, Drain()), (True, leaving_swarm.LeaveSwarm()), (False, forget), (True, Leave())
+        drained = frozenset(attached(self.leaver.facts[self.host]) if self.lives else ())
+        endpoints = Endpoints(self.host, self._address, drained)
+        return (True, Drain()), (True, LeaveEngine()), (False, self._members()), (True, Leave()), (False, endpoints)
 
     def _members(self) -> Members:
         units = self.site.backend.sought.units
@@ -233,11 +261,9 @@ class Removal(Run):
     def plan(self) -> None:
         if self.site.leaving is None:
             return
-        drained = frozenset(attached(self.leaver.facts[self.host]) if self.lives else ())
-        began, of_rest = time.monotonic(), (self._members(), Endpoints(self.host, self._address, drained))
-        for site, steps in ((self.leaver, (*self._of_host(), Leave())), (self.site, of_rest)):
-            for step in steps:
-                self._end(step, [outcome(step, site, name) for name in site.live], began)
+        for own, step in self._order():
+            began, site = time.monotonic(), self.leaver if own else self.site
+            self._end(step, [outcome(step, site, name) for name in site.live], began)
         super().plan()
 
     def converge(self) -> None:
@@ -247,13 +273,15 @@ class Removal(Run):
         if self.errors:
             return
         self._read_again()
-        done = self._promote() and self._on_host(*self._of_host()) and self._on_rest(self._members())
-        if not (done and self._on_host(Leave())):
+        if not self._promote():
             return
-        self._read_again()  # what was freed meanwhile must not be freed again: a new container may have the name
-        if self._on_rest(Endpoints(self.host, self._address)):
-            self._read_again()
-            self._on_rest(*self._steps())
+        for at in range(len(self._order())):
+            self._read_again()  # what is done already must not be done again: a new container may have the name
+            own, step = self._order()[at]
+            if not (self._on_host(step) if own else self._on_rest(step)):
+                return
+        self._read_again()
+        self._on_rest(*self._steps())
 
     def _read_again(self) -> None:
         """Another run may have ended meanwhile, and what we did shows in many places."""
@@ -292,11 +320,13 @@ class Removal(Run):
         servers = tuple(name for name in self.whole.hosts if name in {*staying.servers, host})
         self.site = replace(self.leaver, facts={**self.leaver.facts, **staying.facts}, servers=servers, live=staying.live)
         steps = self._steps()
-        last = next(at for at, step in enumerate(steps) if step.name == _LAST_OF_PROMOTION)
+        last = next(at for at, step in enumerate(steps) if step.name == _LAST_OF_PROMOTION[self.site.plane.name])
         done = self._on_rest(*steps[: last + 1])
         self.site = replace(staying, facts=self.site.facts, live=self.site.live)
         if not done:
             return False
+        if self._swarm:
+            return True
         try:
             for name in new:
                 self.site.backend.wait_for_server(self.session.connections[self.host], self.site, self.site.advertise[name])

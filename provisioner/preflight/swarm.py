@@ -144,7 +144,7 @@ def fixed(site: Site) -> Iterator[Finding]:
 def left_out(site: Site) -> Iterator[Finding]:
     """Nodes that are in no inventory are shut out by the hosts' firewalls; a majority of the managers must not be."""
     view = View(site)
-    known = {str(address) for address in site.advertise.values()}
+    known = {str(address) for address in (*site.advertise.values(), site.leaving)}  # one that is taken out is not forgotten
     ours = {str(told(site.facts[name]).get("NodeID")) for name in view.hosts}
     strangers = {key: node for key, node in view.nodes.items() if key not in ours and address_of(node) not in known}
     if not strangers:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _OF_THE_BOOT = (ENGINE_LOADED, ENGINE_TLS, ENGINE_STARTED, "/run/provisioner-engine-again")
 _OURS = ("cluster-store", "cluster-advertise", "cluster-store-opts")  # keys of daemon.json
+_SERVICE = "com.docker.swarm.service.id"  # a label
 _DOWN = frozenset({"", "inactive", "failed"})
 
 
@@ -50,6 +51,8 @@ def attached(facts: Facts) -> dict[str, tuple[str, ...]]:
     shared = {name for name, network in facts.networks.items() if network.get("Scope", "local") != "local"}
     found = {}
     for container in facts.http("containers").body or ():
+        if _SERVICE in (container.get("Labels") or {}):
+            continue  # the swarm's own to move
         networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
         if on := sorted(shared & set(networks)):
             found[_name(container)] = tuple(on)
@@ -187,7 +190,7 @@ class Leave(_Leaving):
     cure = "take away what is left by hand (docs/hosts.md), or run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
-        facts, sought = site.facts[host], site.backend.sought
+        facts, sought = site.facts[host], site.plane.sought(site.inventory)
         drift = []
         if self._store(site, host):
             active = [unit for unit in sought.units if facts.unit(unit).active not in _DOWN]
@@ -202,26 +205,27 @@ class Leave(_Leaving):
         return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
-        sought, store = site.backend.sought, self._store(site, host)
+        sought, store = site.plane.sought(site.inventory), self._store(site, host)
         script = render.script(
             "leave.sh.j2",
             units=sought.units if store else (),
             data=sought.data if store else "",
             firewall=firewall.UNIT if site.facts[host].unit(firewall.UNIT).load == "loaded" else "",
             files=self._files(site, host),
-            title=site.backend.title,
+            title=site.backend.title if store else "",
         )
         return Work(script, "taking away what was ours", deadline=120.0)
 
     def _store(self, site: Site, host: str) -> bool:
         """Whether a server or agent of ours is there."""
-        config = site.backend.sought.config
+        config = site.plane.sought(site.inventory).config
         return bool(config) and config in site.facts[host].files
 
     def _files(self, site: Site, host: str) -> list[str]:
         """The store's configuration is the last, since it tells that the rest was ours."""
-        sought, facts = site.backend.sought, site.facts[host]
-        ours = {*firewall.FILES, *sought.files} & set(facts.files) | set(facts.secrets)
+        sought, facts = site.plane.sought(site.inventory), site.facts[host]
+        of_store = set(sought.files) if site.plane.name == "kv" else set()  # a swarm's files are the engine's
+        ours = {*firewall.FILES, *of_store} & set(facts.files) | set(facts.secrets)
         ours |= {path for path in sought.sums if facts.sum(path)}
         return sorted(ours, key=lambda path: (path == sought.config, path))
 

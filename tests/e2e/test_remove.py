@@ -79,6 +79,30 @@ def test_a_server_with_containers_then_one_that_is_gone(make_lab, tmp_path: Path
     assert [f["check"] for f in last.report["findings"] if f["severity"] == "stop"] == ["unknown-host"]
 
 
+def test_a_manager_of_a_swarm(make_lab, tmp_path: Path):
+    cluster = Cluster(make_lab(hosts=3, image="engine-26"), tmp_path, store="")
+    fresh = traces(cluster, "node1")
+    cluster.up()
+    cluster.box("node1", "web", "demo")
+    before = cluster.started("node1", "web")
+    assert cluster.run("remove node1").report["findings"][0]["check"] == "containers-attached"
+    removed = cluster.run("remove node1", "--drain")
+    assert removed.code == 0, removed.err
+    assert removed.proven
+    assert cluster.engine("node1", "Swarm.LocalNodeState") == "inactive"
+    assert cluster.started("node1", "web") == before
+    assert traces(cluster, "node1") == fresh
+    managers = cluster.sh("node2", "docker node ls --format '{{.Hostname}} {{.ManagerStatus}}'").split("\n")
+    assert {line.split()[0] for line in managers if len(line.split()) > 1} == {"node2", "node3"}
+    cluster.hosts = ("node2", "node3")
+    cluster.lab.stop("node3")
+    cluster.ssh = ", connect_timeout: 3"
+    refused = cluster.run("remove node3")
+    assert refused.code == 1
+    assert "no-quorum" in [f["check"] for f in refused.report["findings"]], refused.err
+    assert refused.report["writes"] == 0
+
+
 def traces(cluster: Cluster, host: str) -> str:
     return cluster.sh(host, f"({TRACES}) 2>/dev/null", check=False)
 

@@ -1,0 +1,101 @@
+"""What takes one host out of a swarm: two steps of a manager that stays, around one of the host itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from provisioner import render
+from provisioner.controlplane.swarm import View, address_of, is_down, state
+from provisioner.model import Drift
+from provisioner.steps.base import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provisioner.controlplane import Site
+    from provisioner.transport import Connection
+
+
+def nodes(site: Site) -> list[Mapping[str, Any]]:
+    """Those that the leaving host is, or was, as the acting manager lists them."""
+    return [node for node in View(site).nodes.values() if address_of(node) == str(site.leaving)]
+
+
+def _id(node: Mapping[str, Any]) -> str:
+    return str(node["ID"])
+
+
+class _OfManager:
+    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Rest(_OfManager):
+    """No task of a service runs there any more, and it has no say."""
+
+    host: str
+    name = "members"
+    title = "Swarm that does without the host"
+    reads = ("http",)
+    patience = 30.0
+    cure = "look at it on a manager: docker node ls, docker node ps NODE; and run again"
+
+    def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
+        drift = []
+        for node in nodes(site) if host == View(site).acting else ():
+            if node["Spec"].get("Availability") != "drain":
+                drift.append(Drift(f"services on {self.host}", str(node["Spec"].get("Availability")), "drain"))
+            if node["Spec"]["Role"] == "manager":
+                drift.append(Drift(f"the role of {self.host} in the swarm", "manager", "worker"))
+        return tuple(drift)
+
+    def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
+        there = nodes(site)
+        rest = render.script(
+            "swarm-rest.sh.j2",
+            drain=[_id(node) for node in there],
+            down=[_id(node) for node in there if is_down(node)],
+        )
+        managers = [_id(node) for node in there if node["Spec"]["Role"] == "manager"]
+        roles = render.script("swarm-roles.sh.j2", promote=[], demote=managers, remove=[], itself=[])
+        return Work(rest + roles, f"moving what runs on {self.host}", deadline=300.0)
+
+
+class LeaveSwarm(_OfManager):
+    """The engine leaves; its containers that are no service's go on."""
+
+    name = "leave-engine"
+    title = "Engine out of the swarm"
+    reads = ("http", "files")
+    patience = 20.0
+    cure = "on this host: docker swarm leave; and run again"
+
+    def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
+        found = state(site.facts[host])
+        return () if found in {"", "inactive"} else (Drift("the swarm", found, "left"),)
+
+    def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
+        return Work(render.script("swarm-leave.sh.j2"), "leaving the swarm", deadline=120.0)
+
+
+@dataclass(frozen=True)
+class Forget(_OfManager):
+    """The swarm has no node of the host's."""
+
+    host: str
+    name = "endpoints"
+    title = "Node of the host out of the swarm"
+    reads = ("http",)
+    patience = 20.0
+    cure = "on a manager: docker node rm --force NODE; and run again"
+
+    def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
+        there = nodes(site) if host == View(site).acting else ()
+        return tuple(Drift(f"node {_id(node)[:12]} of {self.host}", "in the swarm", "gone") for node in there)
+
+    def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
+        ids = [_id(node) for node in nodes(site)]
+        script = render.script("swarm-roles.sh.j2", promote=[], demote=[], remove=ids, itself=[])
+        return Work(script, f"taking the node of {self.host} out", deadline=60.0)

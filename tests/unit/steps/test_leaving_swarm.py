@@ -1,0 +1,54 @@
+"""A host leaves a swarm, as captured: what a manager does before and afterwards, and what the host does itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+import pytest
+from captured import with_http, with_info
+from swarms import ADDRESSES, FOUND
+
+from provisioner.controlplane import resolve
+from provisioner.controlplane.swarm import View, address_of, told
+from provisioner.steps.leaving_swarm import Forget, LeaveSwarm, Rest
+
+
+@pytest.fixture
+def swarm(inventory):
+    """The site without node3, and who acts: node1."""
+    whole, _ = resolve(inventory(3, kind="", more="swarm: {managers: [node1]}"), FOUND)
+    staying = replace(whole.without(frozenset({"node3"})), leaving=IPv4Address(ADDRESSES["node3"]))
+    return staying, "node3", View(staying).acting
+
+
+def differs(step, site, host):
+    return [d.what for d in step.drift(site, host)]
+
+
+def test_a_manager_speaks_and_the_others_are_silent(swarm):
+    site, leaving, acting = swarm
+    assert f"services on {leaving}" in differs(Rest(leaving), site, acting)
+    (gone,) = differs(Forget(leaving), site, acting)
+    assert gone.endswith(f" of {leaving}")
+    assert not [d for name in site.live if name != acting for d in differs(Rest(leaving), site, name) + differs(Forget(leaving), site, name)]
+
+
+def test_only_the_node_of_the_host_is_touched(swarm):
+    site, leaving, acting = swarm
+    node = next(n for n in View(site).nodes.values() if address_of(n) == str(site.leaving))
+    for step in (Rest(leaving), Forget(leaving)):
+        script = step.work(site, acting, ()).script
+        assert node["ID"] in script
+        assert not [n for n in View(site).nodes.values() if n["ID"] != node["ID"] and n["ID"] in script]
+
+
+def test_settled(swarm):
+    site, leaving, acting = swarm
+    nodes = [n for n in View(site).nodes.values() if address_of(n) != str(site.leaving)]
+    gone = site.known(acting, with_http(site.facts[acting], "nodes", nodes))
+    assert differs(Rest(leaving), gone, acting) == differs(Forget(leaving), gone, acting) == []
+    facts = site.facts[acting]
+    left = site.known(acting, with_info(facts, Swarm={**told(facts), "LocalNodeState": "inactive"}))
+    assert differs(LeaveSwarm(), left, acting) == []
+    assert differs(LeaveSwarm(), site, acting) == ["the swarm"]
