@@ -113,7 +113,7 @@ class _What(StrEnum):
 
 @app.command()
 def rotate(
-    what: Annotated[_What, typer.Argument(help="Which secrets of Consul to make anew.", show_default=False)],
+    what: Annotated[_What, typer.Argument(help="Which secrets of Consul to make anew; certificates also of etcd.", show_default=False)],
     inventory: _Inventory,
     *,
     ca: Annotated[bool, typer.Option("--ca", help="With certificates: a new authority too.")] = False,
@@ -121,7 +121,7 @@ def rotate(
     verbose: _Verbose = False,
     ignore: _Ignore = None,
 ) -> None:
-    """Make Consul's secrets anew, one host after the other, while the networks work, and prove it. Interrupted, run it again.
+    """Make the store's secrets anew, one host after the other, while the networks work, and prove it. Interrupted, run it again.
 
     Exit code 0: all hosts have the new ones, the old ones are good for nothing, and the networks are proven.
     """

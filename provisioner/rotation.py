@@ -1,8 +1,10 @@
-"""New secrets for a Consul that stands: one host after the other, with the network working throughout.
+"""New secrets for a store that stands: one host after the other, with the network working throughout.
 
     gossip-key      all agents take the new key, then send with it, then take no other (Consul's own way, at runtime)
     certificates    each agent gets a new one and reads it at runtime; with a new authority both are trusted meanwhile
     tokens          Consul knows new ones, agents get them at runtime (servers with a restart), then the old ones go
+
+etcd has certificates alone: its servers read the new ones at runtime, and engines with a restart, one after the other.
 
 What is interrupted is mended by running it again. A host that is not reached keeps what it had: `up` gives it the new.
 """
@@ -13,12 +15,15 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from provisioner.converge import outcome
 from provisioner.errors import ProvisionerError, StepFailed
 from provisioner.model import Drift, Outcome, PhaseBegan, PhaseEnded, State
+from provisioner.steps.daemon import Daemon
 from provisioner.steps.store import Store
 from provisioner.stores import consul_acl as acl
 from provisioner.stores import consul_security as security
 from provisioner.stores.consul import client
+from provisioner.stores.secrets import certificate_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,12 +37,12 @@ WHAT = tuple(_SWITCH)
 
 def rotate(run: Run, what: str, *, authority: bool = False) -> None:
     """Looks, checks, rotates, proves. What went wrong is in the run's report. authority: with certificates, a new one too."""
-    if not run.look() or not _fit(run, what):
+    if not run.look() or not _fit(run, what, authority=authority):
         return
     run.lock()
-    began, drift = time.monotonic(), Drift(f"Consul's {what.replace('-', ' ')}", note="rotated", secret=True, is_file=True)
+    began, drift = time.monotonic(), Drift(f"{run.site.backend.title}'s {what.replace('-', ' ')}", note="rotated", secret=True, is_file=True)
     run.session.tell(PhaseBegan("rotate", f"New {what}", run.site.live))
-    renewed = partial(_certificates, authority=authority)
+    renewed = _etcd_certificates if run.inventory.the_store.kind == "etcd" else partial(_certificates, authority=authority)
     doing: dict[str, Callable[[Run], None]] = {"gossip-key": _gossip_key, "certificates": renewed, "tokens": _tokens}
     try:
         if not run.errors:
@@ -53,11 +58,14 @@ def rotate(run: Run, what: str, *, authority: bool = False) -> None:
         run.prove()
 
 
-def _fit(run: Run, what: str) -> bool:
+def _fit(run: Run, what: str, *, authority: bool = False) -> bool:
     store = run.inventory.store
     why = cure = ""
-    if store is None or store.kind != "consul" or store.endpoints or run.site.control != "kv":
-        why = f"there are no {what} to rotate: only a Consul that is set up here has them"
+    if store is not None and store.kind == "etcd" and what == "certificates" and not store.endpoints and run.site.control == "kv":
+        why, cure = _unfit_etcd(run, authority=authority)
+    elif store is None or store.kind != "consul" or store.endpoints or run.site.control != "kv":
+        others = " or etcd" if what == "certificates" else ""
+        why = f"there are no {what} to rotate: only a Consul{others} that is set up here has them"
         cure = "see the documentation of your store"
     elif not getattr(store.security, _SWITCH[what]):
         why, cure = f"there are no {what} to rotate: store.security.{_SWITCH[what]} is off", "switch it on and run `provisioner up`"
@@ -66,6 +74,18 @@ def _fit(run: Run, what: str) -> bool:
     if why:
         run.errors.append(f"{why}\n  next:  {cure}")
     return not why
+
+
+def _unfit_etcd(run: Run, *, authority: bool) -> tuple[str, str]:
+    """Why its certificates can't be made anew, and what to do; ("", "") where they can."""
+    site = run.site
+    if not any(site.backend.credentials(site, name) for name in site.live):
+        return "there are no certificates to rotate: this etcd was founded without TLS", "see docs/decisions/store-tls.md"
+    if authority:
+        return "etcd reads an authority at its start only: all servers and engines would have to change at once", "leave out --ca"
+    if not site.backend.formed(site) or any(outcome(Store(), site, name).drifts for name in site.live):
+        return "etcd is not as the inventory wants it", "run `provisioner up` first"
+    return "", ""
 
 
 def _server(run: Run, token: str = "") -> tuple[Any, str]:
@@ -93,7 +113,7 @@ def _gossip_key(run: Run) -> None:
 
 def _certificates(run: Run, *, authority: bool) -> None:
     vault = run.site.vault
-    certificates = {security.certificate_of(name) for name in run.site.live}
+    certificates = {certificate_of(name) for name in run.site.live}
     if authority:
         old, new = security.authority(run.site), security.new_authority(run.site)
         vault.trusted = (new.certificate,)
@@ -105,6 +125,14 @@ def _certificates(run: Run, *, authority: bool) -> None:
     if authority:
         vault.trusted = ()
         _brought(run)
+
+
+def _etcd_certificates(run: Run) -> None:
+    run.site.vault.renewed |= {certificate_of(name) for name in run.site.live}
+    _brought(run)
+    run.converge_step(Daemon())
+    if run.errors:
+        raise StepFailed("not all engines were reached by the rotation", cure="mend what is said above, and run it again")
 
 
 def _tokens(run: Run) -> None:

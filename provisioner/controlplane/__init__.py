@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from provisioner.inventory import Inventory
     from provisioner.stores.base import Backend
     from provisioner.stores.consul_security import Levels
-    from provisioner.system.certificates import Pair
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
     from provisioner.system.reading import Sought
@@ -40,7 +39,6 @@ class Site:
     servers: the hosts whose majority the control plane needs: the store's servers, or the swarm's managers.
     live: the hosts that answered and have not dropped out. control: the name of the control plane, and why it is this one.
     recreate: the networks that are made anew where they are not as wanted.
-    fresh: what this run has made anew and all hosts share, such as an authority; afterwards it is read back from hosts.
     leaving: the address of the host that is being taken out of the cluster, where one is.
     vault: the secrets that this run makes. stage: how far the store's security is to be brought now; None: all the way.
     """
@@ -52,7 +50,6 @@ class Site:
     live: tuple[str, ...]
     control: str = "kv"
     recreate: frozenset[str] = frozenset()
-    fresh: dict[str, Pair] = field(default_factory=dict, compare=False, repr=False)
     leaving: IPv4Address | None = None
     vault: Vault = field(default_factory=Vault, repr=False)
     stage: Levels | None = None

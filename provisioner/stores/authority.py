@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import StepFailed
 from provisioner.stores.base import TLS_FILES, File
 from provisioner.stores.base import credentials as three
+from provisioner.stores.secrets import certificate_of
 from provisioner.system import certificates
 from provisioner.system.certificates import Pair
 
@@ -32,9 +33,8 @@ def of(cluster: Cluster, *, founded: bool) -> Pair:
     if founded:
         what = "the key of the authority of the store's certificates is on none of the hosts that answer"
         raise StepFailed(what, cure=f"bring back a server of the store that has {KEY}, and run again")
-    if "authority" not in cluster.fresh:
-        cluster.fresh["authority"] = certificates.authority(f"{cluster.inventory.cluster}: authority of the store")
-    return cluster.fresh["authority"]
+    name = f"{cluster.inventory.cluster}: authority of the store"
+    return cluster.vault.made("authority", lambda: certificates.authority(name))
 
 
 def kept(cluster: Cluster, *, founded: bool) -> tuple[File, ...]:
@@ -47,7 +47,8 @@ def credentials(cluster: Cluster, host: str, owner: str, *, founded: bool) -> tu
     signer, facts = of(cluster, founded=founded), cluster.facts[host]
     address = cluster.advertise[host]
     pair = Pair(facts.files.get(TLS_FILES[1], ""), facts.secrets.get(TLS_FILES[2], ""))
-    if certificates.fault(pair, [signer.certificate], now=facts.now, names=[host], addresses=[address, "127.0.0.1"]):
-        pair = certificates.issue(signer, host, names=[host], addresses=[address, "127.0.0.1"])
+    asked: dict[str, Any] = {"names": [host], "addresses": [address, "127.0.0.1"]}
+    fits = not certificates.fault(pair, [signer.certificate], now=facts.now, **asked)
+    pair = cluster.vault.value(certificate_of(host), pair if fits else None, lambda: certificates.issue(signer, host, **asked))
     ca, cert, key = three(signer.certificate, pair.certificate, pair.key)
     return ca, cert, key if owner == "root:root" else replace(key, mode="0640", owner=owner)

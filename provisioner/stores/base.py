@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from provisioner.stores.consul_security import Levels
     from provisioner.stores.keys import Keys
     from provisioner.stores.secrets import Vault
-    from provisioner.system.certificates import Pair
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
     from provisioner.system.reading import Sought
@@ -135,8 +134,6 @@ class Cluster(Protocol):
     def live(self) -> tuple[str, ...]: ...
     @property
     def leaving(self) -> IPv4Address | None: ...
-    @property
-    def fresh(self) -> dict[str, Pair]: ...
     @property
     def vault(self) -> Vault: ...
     @property

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provisioner.errors import StepFailed
 from provisioner.stores.base import File, json_object
-from provisioner.stores.secrets import agreed
+from provisioner.stores.secrets import agreed, certificate_of
 from provisioner.system import certificates
 from provisioner.system.certificates import Pair
 
@@ -225,11 +225,6 @@ def _certificate(cluster: Cluster, host: str) -> Pair:
         return certificates.issue(signer, host, names=names, addresses=addresses)
 
     return cluster.vault.value(certificate_of(host), has if fits else None, issued)
-
-
-def certificate_of(host: str) -> str:
-    """Its name in the vault."""
-    return f"certificate of {host}"
 
 
 # -- tokens -----------------------------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ etcd_debugging_mvcc_keys_total 0
 etcd_debugging_mvcc_keys_total 0
 '*) echo etcd-idle=yes ;; esac
 }}
-[ -e {JSON} ] || etcd --version | while read -r _ w v; do [ "$w" != Version: ] || echo "etcd-version=$v"; done
+[ -e {JSON} ] && [ -L /run/systemd/units/invocation:{UNIT} ] || etcd --version | while read -r _ w v; do [ "$w" != Version: ] || echo "etcd-version=$v"; done
 [ ! -d {DATA}/member ] || echo etcd-data=yes"""
 
 
@@ -121,7 +121,7 @@ class Etcd(Unstaged):
             for at, where in (("", PORT), ("@socket", SOCKET))
             for name, path in map(str.split, _ASKED)
         ),
-        ports={PORT: "etcd", PEER_PORT: "etcd"},
+        ports=dict.fromkeys((PORT, PEER_PORT, HEALTH_PORT), "etcd"),
     )
     uploaded: Uploaded | None = None
 
@@ -195,7 +195,7 @@ class Etcd(Unstaged):
         return Service(UNIT, "etcd", "/var/lib/etcd", files, {"/var/lib/etcd": "0700"}, secrets)
 
     def _unfit_version(self, facts: Facts) -> str:
-        """Why this host's etcd can't be a server, as long as it is not set up as one."""
+        """Why this host's etcd can't be a server, as long as it does not run as one."""
         found = re.match(r"(\d+)\.(\d+)", facts.line("etcd-version"))
         if not found or _FIT[0] <= (int(found[1]), int(found[2])) <= _FIT[1]:
             return ""

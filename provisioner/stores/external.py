@@ -230,6 +230,8 @@ class External(Unstaged):
 
     def _shared(self, cluster: Cluster) -> Iterator[Finding]:
         """Engines of nobody's inventory: a prefix was forgotten, or they have left and run on."""
+        if len(cluster.advertise) < len(cluster.inventory.hosts):
+            return  # which engine is that of a host that is down can't be told
         ours = {str(address) for address in cluster.advertise.values()}
         what = "engines" if self.kind == "consul" else "keys"
         told = (cluster.facts[name].http(f"{what}@{where}").body for name in cluster.live for where in self.endpoints)

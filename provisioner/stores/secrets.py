@@ -41,6 +41,11 @@ class Vault:
         return made
 
 
+def certificate_of(host: str) -> str:
+    """Its name in the vault."""
+    return f"certificate of {host}"
+
+
 def agreed(cluster: Cluster, of: Callable[[Facts], str], first: Collection[str] = ()) -> str:
     """The value that most hosts have; where as many have another, that of the first server, or host; "" where none has any.
 

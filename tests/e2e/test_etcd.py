@@ -42,6 +42,14 @@ def test_bare_hosts_become_a_proven_network_on_etcd(make_lab, tmp_path):
     assert {s["store_role"] for s in status.values()} == {"server"}
     assert len({s["leader"] for s in status.values()} & set(NODES)) == 1
 
+    seen = {host: cluster.file(host, "/etc/provisioner/tls/cert.pem") for host in NODES}
+    run = cluster.rotate("certificates")
+    assert run.code == 0, run.err
+    assert run.proven
+    assert all(cluster.file(host, "/etc/provisioner/tls/cert.pem") != seen[host] for host in NODES)
+    assert "PRIVATE" not in run.out + run.err
+    assert cluster.up().report["writes"] == 0
+
 
 def test_the_package_s_own_cluster_is_replaced_where_it_is_empty_and_nowhere_else(make_lab, tmp_path):
     cluster = etcd(make_lab(hosts=3), tmp_path)
