@@ -5,6 +5,7 @@ Here and not beside the other contracts, because all tests with labs share them.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -130,7 +131,8 @@ def test_one_server_lost_leaves_a_leader(run):
     site = read(run)
     assert [d.note for d in STEP.drift(site, "node3")] == ["start"]
     assert site.backend.formed(site)
-    assert waits(run, "node1")
+    # Where it was the leader, the others still name it for some seconds; the engine's start asks once a second too.
+    assert any(waits(run, "node1") or time.sleep(1) for _ in range(30))
     sh(run, "node3", f"systemctl start {unit(run)}")
     settled(run)
 
