@@ -68,7 +68,8 @@ def _check_archives(document: Document, folder: Path) -> None:
         if path is None:
             continue
         location = ("plugins", name, "archive")
-        fault = unusable(path) or plugins.unfit(path, _sound(plugins.grant, entry.get("grant")) or ())
+        granted, digest = _sound(plugins.grant, entry.get("grant")) or (), _sound(values.sha256, entry.get("sha256")) or ""
+        fault = unusable(path) or plugins.unfit(path, granted, digest)
         if fault:
             document.refuse(location, f"{_dots(location)}: {document.told(location, shown(str(path), _LONGEST_PATH))} {fault}")
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 MTU: Final = "com.docker.network.driver.mtu"
 _BRIDGE = "com.docker.network.bridge."
 _KEYS: Mapping[str, str] = MappingProxyType(
-    {MTU: "mtu", "parent": "parent", "macvlan_mode": "mode", "ipvlan_mode": "mode", "com.docker.network.internal": "internal"}
+    {MTU: "mtu", "parent": "parent", "macvlan_mode": "mode", "ipvlan_mode": "mode", "com.docker.network.internal": "internal",
+     "encrypted": "encrypted"}
 )
 
 
@@ -64,8 +65,6 @@ def check_options(document: Document, name: str, entry: dict[str, Any], driver: 
 def _wrong(driver: str, option: str, value: str, told: str) -> str:
     if option in _KEYS and driver in network_values.SCOPES:
         return f"has a key of its own: write `{_KEYS[option]}` beside `driver`"
-    if option == "encrypted" and driver == "overlay":
-        return "engines on an external store have no keys for it: the network would be made, and no container could join it"
     if driver != "bridge" or not option.startswith((_BRIDGE, "com.docker.network.")):
         return ""
     if option == f"{_BRIDGE}default_bridge":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from typing import TYPE_CHECKING, Any, Final
@@ -96,11 +97,16 @@ def check(document: Document) -> None:
                 document.refuse(("plugins", name, "hosts", index), text)
 
 
-def unfit(archive: Path, granted: tuple[str, ...]) -> str:
-    """What is wrong with an archive; "" where nothing is. It has config.json and rootfs/, and asks for what it is granted."""
+def unfit(archive: Path, granted: tuple[str, ...], digest: str = "") -> str:
+    """What is wrong with an archive; "" where nothing is. It has config.json and rootfs/, and asks for what it is granted.
+
+    digest: the SHA-256 sum that it should have; "" where none is given.
+    """
     from tarfile import TarError
 
     try:
+        if digest and (found := sum_of(archive)) != digest.lower():
+            return f"has the SHA-256 sum {found}, which is not its `sha256`; fetch it again, or mend that"
         config = _config(archive)
     except (OSError, TarError, ValueError, KeyError) as error:
         return f"is no plugin's archive, a tar with config.json and rootfs/ in it: {error}"
@@ -111,6 +117,12 @@ def unfit(archive: Path, granted: tuple[str, ...]) -> str:
     if granted != (ALL,) and not set(wants) <= set(granted):
         return f"asks for what it is not granted; if it may, write `grant: [{', '.join(wants)}]`"
     return ""
+
+
+def sum_of(path: Path) -> str:
+    """A file's SHA-256 sum in hexadecimal digits. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _config(archive: Path) -> dict[str, Any]:

@@ -6,19 +6,18 @@ that wants more is not installed. A plugin that networks use can't be changed; t
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from typing import TYPE_CHECKING
 
 from provisioner import render
 from provisioner.errors import StepFailed
+from provisioner.inventory.plugins import sum_of
 from provisioner.model import Drift
 from provisioner.steps.base import Upload, Work, differing
 from provisioner.system import plugins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from provisioner.controlplane import Site
     from provisioner.inventory import PluginEntry
@@ -60,6 +59,9 @@ class Plugins:
         pass
 
 
+_sum = cache(sum_of)  # of one file for all hosts
+
+
 def _wanted(site: Site, host: str) -> dict[str, PluginEntry]:
     return {name: plugin for name, plugin in site.inventory.plugins.items() if plugin.on(host)}
 
@@ -97,12 +99,6 @@ def _refuse_twice(facts: Facts, host: str, name: str, plugin: PluginEntry) -> No
 
 def _source(plugin: PluginEntry) -> str:
     return f"archive {_sum(plugin.archive)}" if plugin.archive else f"image {plugin.image}"
-
-
-@cache
-def _sum(archive: Path) -> str:
-    with archive.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _remote(name: str) -> str:

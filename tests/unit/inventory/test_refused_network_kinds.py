@@ -142,7 +142,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
         "a: {subnet: 10.99.0.0/24, options: {com.docker.network.driver.mtu: 1400, encrypted: true}}",
         [
             "9:70: networks.a.options.com.docker.network.driver.mtu: has a key of its own: write `mtu` beside `driver`",
-            "9:87: networks.a.options.encrypted: engines on an external store have no keys for it: the network would be made, and no container could join it",
+            "9:87: networks.a.options.encrypted: has a key of its own: write `encrypted` beside `driver`",
         ],
     ),
     "options of bridges": (

@@ -142,6 +142,7 @@ def test_of_an_archive(inventory, site, tmp_path):
 ARCHIVES = {
     "more than it is granted": ("grant: [network host]", CONFIG, "asks for what it is not granted; if it may, write `grant: [network host, capabilities CAP_NET_ADMIN]`"),
     "nothing granted": ("settings: {A: b}", {"PidHost": True, "Mounts": [{"Source": "/run"}]}, "write `grant: [host pid namespace, mount /run]`"),
+    "another sum": (f"{GRANT}, sha256: {'0' * 64}", CONFIG, "which is not its `sha256`; fetch it again, or mend that"),
     "no config.json that can be used": (GRANT, {"Linux": {"Capabilities": 7}}, "has a config.json that no engine would take"),
 }  # fmt: skip
 
