@@ -1,6 +1,9 @@
 """From a YAML file to frozen, validated objects, or to one list of all that is wrong with the file."""
 
+from provisioner.inventory.engine_models import Dns, PluginEntry
 from provisioner.inventory.loading import load, schema
-from provisioner.inventory.models import Dns, Host, Inventory, Network, PluginEntry, Ssh, Store, Tls
+from provisioner.inventory.models import Host, Inventory, Ssh
+from provisioner.inventory.network_models import Network
+from provisioner.inventory.store_models import Store, Tls
 
 __all__ = ["Dns", "Host", "Inventory", "Network", "PluginEntry", "Ssh", "Store", "Tls", "load", "schema"]

@@ -11,22 +11,12 @@ from pydantic_core import PydanticCustomError
 from provisioner.errors import InventoryError
 from provisioner.inventory import checks, plugins, values
 from provisioner.inventory import document as yaml
-from provisioner.inventory.models import (
-    Discovery,
-    Dns,
-    Host,
-    Inventory,
-    InventoryFile,
-    Network,
-    NetworkEntry,
-    PluginEntry,
-    Security,
-    Ssh,
-    Store,
-    Tls,
-)
+from provisioner.inventory.engine_models import Dns, PluginEntry
+from provisioner.inventory.models import Host, Inventory, InventoryFile, Ssh
+from provisioner.inventory.network_models import Network, NetworkEntry
 from provisioner.inventory.outside import STAND_IN
 from provisioner.inventory.problems import Location, Problem, closest, code, dotted, escaped, shown
+from provisioner.inventory.store_models import Discovery, Security, Store, Tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable

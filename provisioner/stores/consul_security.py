@@ -24,7 +24,7 @@ from provisioner.system import certificates
 from provisioner.system.certificates import Pair
 
 if TYPE_CHECKING:
-    from provisioner.inventory.models import Security
+    from provisioner.inventory.store_models import Security
     from provisioner.stores.base import Cluster
     from provisioner.system.facts import Facts
 
