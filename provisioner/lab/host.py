@@ -150,6 +150,7 @@ class Host:
         if not wait_for(lambda: self._listens(22) or not self.init, timeout=timeout):
             raise self._error(f"no SSH server within {timeout:.0f} s", tried="looking for a listener on its port 22")
         if not self.init:
+            wait_for(lambda: self.console.stat().st_size > 0, timeout=1)  # what it said last may still be under way
             raise self._error("the host ended while it was starting")
 
     def _listens(self, port: int) -> bool:

@@ -88,7 +88,8 @@ class Hosts:
         path = self.folder / "inventory.yml"
         lines = self.lab.inventory().splitlines(keepends=True)
         gone = [name for name in self.lab.hosts if self.members and name not in self.members]
-        path.write_text("".join(line for line in lines if not line.strip().startswith(tuple(f"{n}:" for n in gone))))
+        kept = [line for line in lines if not line.strip().startswith(tuple(f"{n}:" for n in gone))]
+        path.write_text("".join([*kept, "control_plane: kv\n"]))
         loaded = inventory.load(path)
         with self.lab.enter():
             found = {}

@@ -79,7 +79,7 @@ def test_a_broken_daemon_json(cluster):
 
 
 def test_an_engine_that_is_too_new(make_lab, tmp_path):
-    cluster = Cluster(make_lab(hosts=3, images={"node3": "engine-26"}), tmp_path)
+    cluster = Cluster(make_lab(hosts=3, images={"node3": "engine-26"}), tmp_path, extra="control_plane: kv\n")
     run = cluster.run("up")
     rest_is_done(run, "node3")
     assert "engine 26.1.5" in run.report["lost"]["node3"]

@@ -103,13 +103,16 @@ def test_a_write_that_waits_in_vain_says_who_holds_the_lock(sshd, tmp_path, wait
 
 
 def test_a_write_that_still_waits_never_begins_after_the_controller_died(sshd, tmp_path, wait_for, controller):
-    slow = threading.Thread(target=sshd.connect().write, args=(f"touch {tmp_path}/begun; sleep 1.5",))
+    script = f"touch {tmp_path}/begun; n=0; until [ -e {tmp_path}/end ] || [ $n = 300 ]; do sleep 0.1; n=$((n+1)); done"
+    slow = threading.Thread(target=sshd.connect().write, args=(script,))
     slow.start()
     wait_for((tmp_path / "begun").exists)
     process = controller(f"print('go', flush=True); c.write('touch {tmp_path}/late')")
     assert process.stdout.readline() == "go\n"
     time.sleep(0.4)
     process.kill()
+    time.sleep(1)  # until sshd knows that it is gone
+    (tmp_path / "end").touch()
     slow.join()
     sshd.connect().write("true")  # comes after whatever waited before it
     time.sleep(0.3)

@@ -82,15 +82,13 @@ def test_importing_the_commands_imports_nothing_heavy() -> None:
 
 
 def test_loading_is_quick() -> None:
-    """Import and load in a new process: 0.11 s where this was written; processor time, so that a busy machine is no failure."""
-    text = (
-        "import time; began = time.process_time()\n"
-        "from pathlib import Path; from provisioner.inventory import load\n"
-        f"load(Path({LAB!r}), check_files=False)\n"
-        "print(time.process_time() - began)"
-    )
-    times = [
-        float(subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout)
-        for _ in range(3)
-    ]
-    assert min(times) < 0.4
+    """Import and load in a new process, beside the two libraries that it is made of: a busy machine slows down both."""
+
+    def seconds(text: str) -> float:
+        timed = f"import time; began = time.process_time()\n{text}\nprint(time.process_time() - began)"
+        return float(subprocess.run([sys.executable, "-c", timed], capture_output=True, text=True, check=True).stdout)
+
+    ours = f"from pathlib import Path; from provisioner.inventory import load; load(Path({LAB!r}), check_files=False)"
+    theirs = "import pydantic, pydantic.fields, pydantic.main, ruamel.yaml; ruamel.yaml.YAML()"
+    pairs = [(seconds(ours), seconds(theirs)) for _ in range(5)]
+    assert min(one for one, _ in pairs) < 2 * min(other for _, other in pairs), pairs
