@@ -78,6 +78,7 @@ class Bench:
                 if contender.plan:
                     time.sleep(SETTLE)
                     self._timed(contender, "plan", contender.plan)
+                self.peaks([contender], ["second", "plan"])
 
     def _first(self, contender: Contender) -> bool:
         for _ in range(TRIES):  # half a job is no start for the next
@@ -110,12 +111,12 @@ class Bench:
         if any(codes):
             raise SystemExit(f"ssh to the lab's hosts failed: exit codes {codes}")
 
-    def peaks(self, jobs: Sequence[str]) -> None:
-        """The largest resident size of a command, in runs of their own."""
-        for contender in self.contenders:
+    def peaks(self, contenders: Sequence[Contender], jobs: Sequence[str]) -> None:
+        """The largest resident size of a command, once for each, in runs of their own on what it has settled."""
+        for contender in contenders:
             for job in jobs:
                 command = contender.plan if job == "plan" else contender.up
-                if contender.name == "raw" or not command:
+                if contender.name == "raw" or not command or (contender.name, job) in self.figures.memory:
                     continue
                 found = self.folder / "peak"
                 wrapped = [sys.executable, "-I", "-S", str(HERE / "peak.py"), str(found), *command]
@@ -317,7 +318,8 @@ def measure(options: argparse.Namespace, hosts: int, folder: Path) -> Figures:
             else:
                 bench.round_of_jobs()
                 bench.connections()
-        bench.peaks(["plan"] if hosts >= 20 else ["second", "plan"])
+        if hosts >= 20:
+            bench.peaks(bench.contenders, ["plan"])
     for _ in range(5):
         help_time(figures)
     return figures
