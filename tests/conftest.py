@@ -45,5 +45,4 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 def _with_labs(file: str) -> bool:
-    """Virtual machines are one too: the last, when most of the processors' other work is done."""
-    return file.startswith(("tests/e2e/", "tests/vagrant/"))
+    return file.startswith("tests/e2e/")
