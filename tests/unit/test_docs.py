@@ -89,6 +89,13 @@ def demo() -> Report:
         "store": [
             Drift("/etc/consul.d/provisioner.json", is_file=True),
             Drift("/etc/systemd/system/consul.service", is_file=True),
+            Drift("/var/lib/consul/serf/local.keyring", note="restart of Consul"),
+            Drift("/etc/consul.d/provisioner-tls/authority.pem", note="reload of Consul"),
+            Drift("/etc/consul.d/provisioner-tls/agent.pem", note="reload of Consul"),
+            Drift("/etc/consul.d/provisioner-tls/agent-key.pem", note="reload of Consul"),
+            Drift("/etc/consul.d/provisioner-tls/authority-key.pem"),
+            Drift("/etc/consul.d/provisioner-management.json", note="restart of Consul"),
+            Drift("/etc/consul.d/provisioner-tokens.json", note="reload of Consul"),
             Drift("consul.service", note="start"),
             Drift("consul.service at boot"),
         ],
@@ -105,9 +112,9 @@ def demo() -> Report:
     outcomes = tuple(
         Outcome(host, step, State.CONVERGED, tuple(drifts)) for step, drifts in changed.items() for host in hosts
     )
-    times = iter((303, 302, 303, 302, 302, 302))
+    times = iter((301, 301, 301, 301, 302, 302))
     pairs = tuple(Pair(s, t, *[next(times) / 1000] * 5) for s in hosts for t in hosts if s != t)
-    proof = ProofResult("overlay", "demo", State.SETTLED, pairs, mtu=1450, seconds=0.303)
+    proof = ProofResult("overlay", "demo", State.SETTLED, pairs, mtu=1450, seconds=0.302)
     return Report("up", "demo", hosts, 0, 9.0, writes=10, outcomes=outcomes, proofs=(proof,))
 
 
