@@ -349,3 +349,16 @@ class Backend(Protocol):
     def wait_for_leader(self, connection: Connection, *, servers: int) -> str:
         """The leader's address, once there is one and `servers` servers take part. Raises StoreError after a minute."""
         ...
+
+
+class SetUpHere:
+    """What every store has in common that a run sets up: hosts ask it by themselves, and nobody else changes it meanwhile."""
+
+    def asks(self, cluster: Cluster, host: str) -> bool:
+        return False
+
+    def ask(self, connection: Connection) -> dict[str, str]:
+        return {}
+
+    def keys(self, connection: Connection) -> Keys | None:
+        return None  # the hosts' own locks do

@@ -31,6 +31,7 @@ from provisioner.stores.base import (
     Endpoint,
     File,
     Service,
+    SetUpHere,
     Uploaded,
     Waiting,
     endpoint,
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from provisioner.inventory import Store
     from provisioner.stores.base import Cluster
     from provisioner.stores.consul_security import Levels
-    from provisioner.stores.keys import Keys
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection
 
@@ -69,7 +69,7 @@ _OK, _FORBIDDEN = 200, 403
 
 
 @dataclass(frozen=True)
-class Consul:
+class Consul(SetUpHere):
     """The backend. Ports: Consul's documentation (8300 server, 8301 gossip, 8500 HTTP)."""
 
     store: Store
@@ -116,15 +116,6 @@ class Consul:
 
     def credentials(self, cluster: Cluster, host: str) -> tuple[File, ...]:
         return ()
-
-    def asks(self, cluster: Cluster, host: str) -> bool:
-        return False
-
-    def ask(self, connection: Connection) -> dict[str, str]:
-        return {}
-
-    def keys(self, connection: Connection) -> Keys | None:
-        return None  # the hosts' own locks do: nobody else uses it
 
     def runs_on(self, cluster: Cluster, host: str) -> bool:
         return True

@@ -27,6 +27,7 @@ from provisioner.stores.base import (
     Endpoint,
     File,
     Service,
+    SetUpHere,
     Unstaged,
     Uploaded,
     Waiting,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 
     from provisioner.inventory import Store
     from provisioner.stores.base import Cluster
-    from provisioner.stores.keys import Keys
     from provisioner.system.facts import Answer, Facts
     from provisioner.system.firewall import Ports
     from provisioner.transport import Connection
@@ -95,7 +95,7 @@ _CURE_VERSION = "use etcd 3.3, 3.4 or 3.5, as Debian 11, 12 and 13 have it"
 
 
 @dataclass(frozen=True)
-class Etcd(Unstaged):
+class Etcd(Unstaged, SetUpHere):
     """The backend. Ports: etcd's documentation (2379 clients, 2380 servers)."""
 
     store: Store
@@ -155,15 +155,6 @@ class Etcd(Unstaged):
             return ()
         owner = "root:etcd" if self.runs_on(cluster, host) else "root:root"
         return authority.credentials(cluster, host, owner, founded=bool(self._founded(cluster)))
-
-    def asks(self, cluster: Cluster, host: str) -> bool:
-        return False
-
-    def ask(self, connection: Connection) -> dict[str, str]:
-        return {}
-
-    def keys(self, connection: Connection) -> Keys | None:
-        return None  # the hosts' own locks do: nobody else uses it
 
     def runs_on(self, cluster: Cluster, host: str) -> bool:
         return host in cluster.servers

@@ -15,7 +15,19 @@ from typing import TYPE_CHECKING
 
 from provisioner import render
 from provisioner.model import Drift, Finding
-from provisioner.stores.base import WAITER, File, Service, Unstaged, Uploaded, Waiting, asking, endpoints, literal, url
+from provisioner.stores.base import (
+    WAITER,
+    File,
+    Service,
+    SetUpHere,
+    Unstaged,
+    Uploaded,
+    Waiting,
+    asking,
+    endpoints,
+    literal,
+    url,
+)
 from provisioner.stores.waiting import until_leader
 from provisioner.system import firewall
 from provisioner.system.reading import Sought
@@ -26,7 +38,6 @@ if TYPE_CHECKING:
 
     from provisioner.inventory import Store
     from provisioner.stores.base import Cluster, Endpoint
-    from provisioner.stores.keys import Keys
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection
 
@@ -42,7 +53,7 @@ _SERVER = re.compile(r"^server\.(\d+)=([0-9.]+):", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class ZooKeeper(Unstaged):
+class ZooKeeper(Unstaged, SetUpHere):
     """The backend. Ports: ZooKeeper's documentation (2181 clients, 2888 leader, 3888 election)."""
 
     store: Store
@@ -80,15 +91,6 @@ class ZooKeeper(Unstaged):
 
     def credentials(self, cluster: Cluster, host: str) -> tuple[File, ...]:
         return ()
-
-    def asks(self, cluster: Cluster, host: str) -> bool:
-        return False
-
-    def ask(self, connection: Connection) -> dict[str, str]:
-        return {}
-
-    def keys(self, connection: Connection) -> Keys | None:
-        return None  # the hosts' own locks do: nobody else uses it
 
     def runs_on(self, cluster: Cluster, host: str) -> bool:
         return host in cluster.servers
