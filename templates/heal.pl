@@ -1,16 +1,27 @@
 # An engine of the store's days leaves a thread in the network namespace of an overlay whose last container has gone
-# (libnetwork#1838: watchMiss). What later runs on that thread reaches nothing: the watch of names fails at its start, and
-# a container never resolves another's name. A request to its macvlan driver puts the thread that serves it back into the
-# host's namespace, also one that is refused, as these are: the mode does not exist. Nothing is made or kept.
+# (libnetwork#1838: watchMiss). What later runs on that thread reaches nothing: the store is "unreachable" and a network
+# "not found" for one request, or the watch of names fails at its start, and a container never resolves another's name.
+# For up to three seconds the thread waits there for news of neighbours; a neighbour that is made there ends that. Then a
+# request to the engine's macvlan driver puts the thread that serves it back into the host's namespace, also one that is
+# refused, as these are: the mode does not exist. Nothing is made or kept.
 # Argument: for how many seconds to look.
 use strict; use warnings; use Socket;
 my $until = time + shift;
 open my $file, "<", "/run/docker.pid" or exit;
 my ($pid) = <$file> =~ /(\d+)/ or exit;
-sub lost {
+my %woken;
+sub lost { # the threads' folders
     my $own = readlink "/proc/1/ns/net";
     my %live = map { ("net:[" . (stat $_)[1] . "]" => 1) } glob "/run/docker/netns/*";
-    return grep { defined && $_ ne $own && !$live{$_} } map { readlink "$_/ns/net" } glob "/proc/$pid/task/*";
+    return grep { my $net = readlink "$_/ns/net"; defined $net && $net ne $own && !$live{$net} } glob "/proc/$pid/task/*";
+}
+sub wake { # FOLDER: a permanent neighbour on the namespace's loopback device, see rtnetlink(7); gone with the namespace
+    my ($thread) = @_;
+    return if $woken{$thread}++;
+    my $neighbour = pack "Cx3lSCC SSa4 SSa6x2", 2, 1, 0x80, 0, 0, 8, 1, "\x7f\0\0\2", 10, 2, "\2\0\0\0\0\1";
+    my $message = unpack "H*", pack "LSSLL a*", 16 + length $neighbour, 28, 0x501, 1, 0, $neighbour;
+    system "nsenter", "--net=$thread/ns/net", $^X, "-e",
+        "socket(S, 16, 3, 0) and send(S, pack('H*', '$message'), 0, pack('Sx2LL', 16, 0, 0))";
 }
 sub ask {
     my ($number) = @_;
@@ -25,9 +36,11 @@ sub ask {
 $SIG{ALRM} = sub { exit };
 alarm $until - time + 10;
 for (my $rounds = 0; $rounds < 40;) {
-    if (lost()) {
-        select undef, undef, undef, 0.1 if $rounds++ > 3;        # a thread that is busy elsewhere: nothing to hurry for
-        my @asked = grep { defined } map { ask($_) } 1 .. 32;    # many at once: every idle thread gets one
+    if (my @lost = lost()) {
+        wake($_) for @lost;
+        my $busy = $rounds++ > 3;                                # elsewhere: nothing to hurry for
+        select undef, undef, undef, $busy ? 0.1 : 0.01;
+        my @asked = grep { defined } map { ask($_) } 1 .. ($busy ? 32 : 8); # at once: the idle threads get one each, the last first
         for my $socket (@asked) { 1 while sysread $socket, my $answer, 65536 }
     }
     elsif (time >= $until) { last }

@@ -174,19 +174,27 @@ def test_a_file_that_is_there_is_told_before_any_question(tmp_path: Path) -> Non
 
 
 def typed(folder: Path, keys: list[bytes]) -> tuple[int, str]:
-    """Run `inventory init` on a terminal of its own; each of the keys goes in after the next question."""
+    """Run `inventory init` on a terminal of its own; each of the keys goes in after the next question.
+
+    Where nothing is said for long, the last goes in again: CPython's input() loses a Ctrl-C that comes just before it waits.
+    """
     process, terminal = pty.fork()
     if process == 0:
         os.chdir(folder)
         os.execv(sys.executable, [sys.executable, "-m", "provisioner", "inventory", "init"])
-    shown, new = b"", b""
-    while select.select([terminal], [], [], 60)[0]:
+    shown, new, last, patience = b"", b"", b"", 12
+    while patience:
+        if not select.select([terminal], [], [], 5)[0]:
+            patience -= 1
+            os.write(terminal, last)
+            continue
         try:
             new += os.read(terminal, 4096)
         except OSError:  # Linux: the other end is closed
             break
         if new.endswith(b": ") and keys:
-            os.write(terminal, keys.pop(0))
+            last = keys.pop(0)
+            os.write(terminal, last)
             shown, new = shown + new, b""
     os.close(terminal)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), (shown + new).decode()
