@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from provisioner.inventory.importers import Found
 
 app = typer.Typer(
-    name="inventory", help="Check an inventory file, print its schema, make one from what there is.", no_args_is_help=True
+    name="inventory",
+    help="Check an inventory, print its schema, or make one.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 importing = typer.Typer(
     name="import",
-    help="Print an inventory made of another tool's hosts; what could not be carried over is told on stderr.",
+    help="Print an inventory made of another tool's hosts. What could not be carried over is told on stderr.",
     no_args_is_help=True,
+    rich_markup_mode=None,
 )
 app.add_typer(importing)
 
@@ -111,7 +115,7 @@ def _ask(question: str, default: str) -> str:
 def vagrant(
     path: _Found = "", *, cluster: _Cluster = "", network: _Network = "", advertise: _Advertise = "", only: _Only = None
 ) -> None:
-    """From `vagrant ssh-config`: its output in PATH, or it is run in this folder."""
+    """From what `vagrant ssh-config` prints. Its output is in PATH, or it is run in this folder."""
     from provisioner.inventory.importers import vagrant as tool
 
     with _refusals():
@@ -123,7 +127,7 @@ def vagrant(
 def docker_machine(
     path: _Found = "", *, cluster: _Cluster = "", network: _Network = "", advertise: _Advertise = "", only: _Only = None
 ) -> None:
-    """From docker-machine's store: PATH, or $MACHINE_STORAGE_PATH, or ~/.docker/machine."""
+    """From docker-machine's store. PATH, or $MACHINE_STORAGE_PATH, or ~/.docker/machine."""
     from provisioner.inventory.importers import docker_machine as tool
 
     with _refusals():
@@ -141,7 +145,7 @@ def ansible(
     advertise: _Advertise = "",
     only: _Only = None,
 ) -> None:
-    """From an Ansible inventory: PATH, or ansible.cfg's, ./hosts, ./inventory*, /etc/ansible/hosts.
+    """From an Ansible inventory. PATH, or ansible.cfg's, ./hosts, ./inventory*, /etc/ansible/hosts.
 
     INI or YAML, files or a folder, with group_vars and host_vars beside it; also what a script prints with --list.
     """
@@ -159,7 +163,7 @@ def ansible(
 def ssh_config(
     path: _Found = "", *, cluster: _Cluster = "", network: _Network = "", advertise: _Advertise = "", only: _Only = None
 ) -> None:
-    """From OpenSSH's configuration: PATH, or ~/.ssh/config. Each Host without wildcards is a host; see --only."""
+    """From OpenSSH's configuration. PATH, or ~/.ssh/config. Each Host without wildcards is a host; see --only."""
     from provisioner.inventory.importers import ssh_config as tool
 
     with _refusals():

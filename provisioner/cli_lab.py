@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 app = typer.Typer(
-    help="Real hosts on this one machine, to try everything on: up, down, reset, ssh, run. Needs root.",
+    help="Real hosts on this one machine, to try everything on. Needs root.",
     no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 Name = Annotated[str, typer.Option("--name", "-n", help="Name of the lab; several can be up at once.")]
@@ -77,7 +78,7 @@ def up(
 
 @app.command()
 def down(name: Name = "lab") -> None:
-    """Remove a lab and all that belongs to it; also what a killed `up` left. Images stay."""
+    """Remove a lab and all that belongs to it. Also what a killed `up` left; images stay."""
     from provisioner.lab import Lab
 
     with _told():
@@ -158,7 +159,7 @@ def ssh(context: typer.Context, host: Host, name: Name = "lab") -> None:
 
 @app.command("exec", context_settings=PASS_ON)
 def execute(context: typer.Context, host: Host, name: Name = "lab") -> None:
-    """Run a command on a host without SSH: `lab exec node1 -- docker ps`. Options come before the host."""
+    """Run a command on a host, without SSH. Options come before the host: `lab exec node1 -- docker ps`."""
     from provisioner.lab import Lab
 
     with _told():
@@ -167,7 +168,7 @@ def execute(context: typer.Context, host: Host, name: Name = "lab") -> None:
 
 @app.command(context_settings=PASS_ON)
 def run(context: typer.Context, name: Name = "lab") -> None:
-    """Run a command of this machine in the lab's network: `lab run -- provisioner up lab.yml`."""
+    """Run a command of this machine in the lab's network. As in `lab run -- provisioner up lab.yml`."""
     from provisioner.lab import enter_switch
 
     words = _words(context)
