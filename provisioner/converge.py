@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from provisioner.steps.base import Step, Work
     from provisioner.system.facts import Facts
 
+_TELLING = 30.0  # seconds for what is read on other hosts before work begins on one
 _FAILED_HERE, _FAILED_ALL = 70, 71  # exit codes of templates/lib.sh: fail, fail_all
 
 
@@ -134,10 +135,14 @@ class Convergence:
 
     def _given(self, work: Work) -> dict[str, bytes]:
         """The standard input of a script that is to have one."""
-        if not work.secret:
+        if not work.told:
             return {}
-        told = self.session.connections[work.secret.host].read(work.secret.script)
-        return {"stdin": told.stdout.encode()}
+        scripts = work.told.scripts
+        answers = each(scripts, lambda name: self.session.connections[name].read(scripts[name], deadline=_TELLING).stdout)
+        told = [answer for answer in answers.values() if not isinstance(answer, ProvisionerError)]
+        if not told:
+            raise next(answer for answer in answers.values() if isinstance(answer, ProvisionerError))
+        return {"stdin": "".join(told).encode()}
 
     def _barrier(self) -> None:
         site = self._now()

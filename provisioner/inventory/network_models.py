@@ -103,7 +103,7 @@ class NetworkEntry(Part):
     mtu: Mtu | None = Field(
         default=None,
         description="Of an overlay: the MTU of the network between the hosts, in bytes, 576 to 65535; containers get 50 less."
-        " Without it the smallest of the hosts' interfaces on that network is taken. Of a bridge: the containers' MTU.",
+        " Without it the smallest path between the hosts is measured. Of a bridge: the containers' MTU.",
     )
     internal: Truth = Field(
         default=False, description="Whether containers are kept from reaching anything outside this network."

@@ -49,11 +49,13 @@ class Upload:
 
 
 @dataclass(frozen=True)
-class Secret:
-    """What a reading script on one host prints, handed to the work of another on its standard input, and kept nowhere."""
+class Told:
+    """What reading scripts print (host -> script), handed to the work of another host on its standard input; kept nowhere.
 
-    host: str
-    script: str
+    Of several hosts those that answer are enough.
+    """
+
+    scripts: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Work:
     The script ends with 0, or through `fail` / `fail_all` of templates/lib.sh.
     alone: no other host may be worked on meanwhile (a server or an engine with containers is restarted).
     rank: of those, the lowest comes first.
-    secret: what the script is to read from its standard input.
+    told: what the script is to read from its standard input.
     """
 
     script: str
@@ -72,7 +74,7 @@ class Work:
     uploads: tuple[Upload, ...] = ()
     alone: bool = False
     rank: int = 0
-    secret: Secret | None = None
+    told: Told | None = None
 
 
 class Step(Protocol):

@@ -13,8 +13,8 @@ from provisioner import render
 from provisioner.controlplane import networks as state
 from provisioner.errors import StepFailed
 from provisioner.model import Drift
-from provisioner.steps.base import Work
-from provisioner.system.networks import arguments
+from provisioner.steps.base import Told, Work
+from provisioner.system.networks import MTU, arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,9 +40,13 @@ class Networks:
         missing = [n for n in site.inventory.networks.values() if n.on(host) and _missing(site, host, n)]
         if not missing:
             return None
-        networks = [{"name": n.name, "arguments": arguments(n, host, site.plane.scope, _mtu(site, n))} for n in missing]
+        networks = [
+            {"name": n.name, "arguments": arguments(n, host, site.plane.scope), "measured": _is_measured(n)} for n in missing
+        ]
+        script = render.script("network.sh.j2", networks=networks, option=MTU, assumed=_DEFAULT_MTU)
         text = "creating " + ", ".join(network.name for network in missing)
-        return Work(render.script("network.sh.j2", networks=networks), text, deadline=60.0 + 60.0 * len(networks))
+        told = _paths(site) if any(map(_is_measured, missing)) else None
+        return Work(script, text, deadline=60.0 + 60.0 * len(networks), told=told)
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
         pass
@@ -89,18 +93,19 @@ def _refuse_twins(site: Site, host: str, network: Network) -> None:
         )
 
 
-def _mtu(site: Site, network: Network) -> int | None:
-    """The underlay's MTU to tell the engine of an overlay (it takes 50 off): the smallest of the hosts' own interfaces.
+def _is_measured(network: Network) -> bool:
+    """Whether the underlay's MTU is told to the engine (which takes 50 off): the inventory tells none."""
+    return network.driver == "overlay" and not network.mtu
 
-    None where the inventory tells it, or where it is what the engine assumes.
-    """
-    if network.mtu or network.driver != "overlay":
-        return None
-    found = [
-        site.facts[host].mtus.get(interface, _DEFAULT_MTU)
-        for host in site.live
-        for interface, address in site.facts[host].addresses
-        if address.ip == site.advertise.get(host)
-    ]
-    smallest = min(found, default=_DEFAULT_MTU)
-    return smallest if smallest < _DEFAULT_MTU else None
+
+def _paths(site: Site) -> Told:
+    """What measures, on each live host, the paths to the others; not more than its own interface takes."""
+    program = render.text("path-mtu.pl")
+    scripts = {}
+    for host in site.live:
+        facts = site.facts[host]
+        own = [name for name, address in facts.addresses if address.ip == site.advertise.get(host)]
+        most = min([facts.mtus.get(name, _DEFAULT_MTU) for name in own], default=_DEFAULT_MTU)
+        others = [str(site.advertise[name]) for name in site.live if name != host and name in site.advertise]
+        scripts[host] = render.script("path-mtu.sh.j2", program=program, arguments=[str(most), *others])
+    return Told(scripts)

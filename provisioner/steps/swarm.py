@@ -14,7 +14,7 @@ from provisioner import render
 from provisioner.controlplane.swarm import LABEL, Member, View, address_of, state, told
 from provisioner.errors import StepFailed
 from provisioner.model import Drift
-from provisioner.steps.base import Secret, Work
+from provisioner.steps.base import Told, Work
 from provisioner.system.swarm import MANAGERS
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Swarm:
                 return None  # it is being made
             role = _ROLES[host in site.servers]
             script = _asking("join", _join(site, view, host))
-            return Work(script, f"joining the swarm as {role}", deadline=90.0, secret=_token(view.acting, role))
+            return Work(script, f"joining the swarm as {role}", deadline=90.0, told=_token(view.acting, role))
         if host != view.acting or not notes & {"promotion", "demotion", "removal"}:
             return None
         changes = _changes(site, view)
@@ -124,9 +124,9 @@ def _asking(action: str, body: str) -> str:
     return render.script("swarm.sh.j2", program=render.text("swarm.pl"), action=action, body=body)
 
 
-def _token(manager: str, role: str) -> Secret:
+def _token(manager: str, role: str) -> Told:
     script = render.script("swarm-token.sh.j2", program=render.text("swarm.pl"), role=role.capitalize())
-    return Secret(manager, f"# reading how to join the swarm\n{script}")
+    return Told({manager: f"# reading how to join the swarm\n{script}"})
 
 
 def _init(site: Site, host: str) -> str:

@@ -36,10 +36,10 @@ def options(network: Network, host: str) -> dict[str, str]:
     return asked
 
 
-def arguments(network: Network, host: str, scope: str, mtu: int | None = None) -> list[str]:
+def arguments(network: Network, host: str, scope: str) -> list[str]:
     """The words of `docker network create` before the name.
 
-    scope: that of the control plane's networks. mtu: one that was found out, where none is asked for.
+    scope: that of the control plane's networks.
     """
     words = ["--driver", network.driver]
     for subnet, gateway, ip_range in (
@@ -52,7 +52,7 @@ def arguments(network: Network, host: str, scope: str, mtu: int | None = None) -
         words.append("--ipv6")
     for name, address in sorted(network.aux_addresses.items()):
         words += ["--aux-address", f"{name}={address}"]
-    for name, value in sorted((options(network, host) | ({MTU: str(mtu)} if mtu else {})).items()):
+    for name, value in sorted(options(network, host).items()):
         words += ["--opt", f"{name}={value}"]
     if network.encrypted:
         words += ["--opt", ENCRYPTED]

@@ -90,12 +90,12 @@ def run(tmp_path) -> Callable[[str], Ran]:
         (programs / name).write_text(_RECORD + act + "\n")
         (programs / name).chmod(0o755)
 
-    def call(script: str) -> Ran:
+    def call(script: str, stdin: str = "") -> Ran:
         record.unlink(missing_ok=True)
         environment = {"PATH": str(programs), "RECORD": str(record), "END": END, "LC_ALL": "C.UTF-8"}
         whole = f"(\n:\n{render.library()}{script}\n)"
         done = subprocess.run(
-            ["/bin/sh", "-c", whole], env=environment, cwd=tmp_path, capture_output=True, check=False, timeout=30
+            ["/bin/sh", "-c", whole], input=stdin.encode(), env=environment, cwd=tmp_path, capture_output=True, check=False, timeout=30
         )
         told = record.read_bytes().decode().split(f"\0{END}\0")[:-1] if record.exists() else []
         files = {path.name.removeprefix("record.to."): path.read_text() for path in tmp_path.glob("record.to.*")}
@@ -155,6 +155,19 @@ def test_network_labels(run, site, inventory, tmp_path, value):
     ran = run(Networks().work(whole, "node1", ()).script)
     harmless(ran, tmp_path)
     assert ran.of("docker")[-1][-3:] == ["--label", f"{value}={value}", "new"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "mtu"),
+    [("1500\n1420\n1500\n", "1420"), ("1500\n9000\n", ""), ("", ""), ("1450\nnothing\n$(id)\n", "1450")],
+)
+def test_the_smallest_path_between_the_hosts_is_told_to_the_engine(run, site, inventory, paths, mtu):
+    whole = site(found=renamed(inventory(), name="new"))
+    ran = run(Networks().work(whole, "node1", ()).script, paths)
+    assert ran.code == 0
+    option = ["--opt", f"com.docker.network.driver.mtu={mtu}"] if mtu else []
+    assert ran.of("docker")[-1][-len(option) - 1 :] == [*option, "new"]
+    assert any("mtu" in word for word in ran.of("docker")[-1]) is bool(mtu)
 
 
 @hostile

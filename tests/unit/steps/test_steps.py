@@ -360,7 +360,7 @@ class TestNetworks:
         whole = site(**{name: absent(name) for name in HOSTS})
         assert [differs(NETWORKS, whole, name) for name in HOSTS] == [[("network demo", "")]] * 3
         assert (
-            "docker network create --driver overlay --subnet 10.99.0.0/24 demo" in work(NETWORKS, whole, "node1").script
+            "docker network create --driver overlay --subnet 10.99.0.0/24 " in work(NETWORKS, whole, "node1").script
         )
         assert work(NETWORKS, whole, "node2") is None
         assert work(NETWORKS, whole, "node3") is None
@@ -422,12 +422,18 @@ class TestNetworks:
             with pytest.raises(StepFailed, match="2 networks"):
                 NETWORKS.drift(site(node2=demo(NODE2, Id="other")), host)
 
-    def test_the_smallest_mtu_of_the_underlay_is_told_to_the_engine(self, site):
+    def test_every_host_measures_its_paths_to_the_others(self, site, inventory):
         hosts = {name: absent(name) for name in HOSTS}
         hosts["node3"] = with_file(hosts["node3"], "/sys/class/net/eth0/mtu", "1400\n")
-        assert "--opt com.docker.network.driver.mtu=1400" in work(NETWORKS, site(**hosts), "node1").script
-        hosts["node3"] = with_file(hosts["node3"], "/sys/class/net/eth0/mtu", "9000\n")
-        assert "mtu" not in work(NETWORKS, site(**hosts), "node1").script
+        scripts = work(NETWORKS, site(**hosts), "node1").told.scripts
+        assert {name: script.splitlines()[-1] for name, script in scripts.items()} == {
+            "node1": "' 1500 192.168.56.12 192.168.56.13",
+            "node2": "' 1500 192.168.56.11 192.168.56.13",
+            "node3": "' 1400 192.168.56.11 192.168.56.12",
+        }
+        told = inventory(more="  one: {subnet: 10.98.0.0/24, mtu: 1400}")
+        told.networks.pop("demo")
+        assert work(NETWORKS, site(found=told, **hosts), "node1").told is None
 
     def test_all_that_the_inventory_says_of_it(self, site, inventory):
         more = """
