@@ -25,10 +25,11 @@ def engines_can_start(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize(("when", "hosts"), [("answered", 3), ("sent", 2)])
 def test_killed_at_every_write(make_lab, tmp_path, when, hosts):
-    number = 0
+    number, lab = 0, make_lab(hosts=hosts)
     while True:
         number += 1
-        cluster = Cluster(make_lab(hosts=hosts), tmp_path)
+        lab.reset()
+        cluster = Cluster(lab, tmp_path)
         run = cluster.killed(number, when)
         if run.code == 0:
             break  # it never came to so many writes

@@ -128,8 +128,8 @@ class Hosts:
 
 
 @pytest.fixture(scope="module")
-def hosts(make_lab, tmp_path_factory) -> Hosts:
-    lab = make_lab(hosts=3)
+def hosts(make_lab_for_all, tmp_path_factory) -> Hosts:
+    lab = make_lab_for_all(hosts=3)
     first = lab.address("node1")
 
     def store(name: str) -> None:

@@ -1,6 +1,6 @@
 """The contract of every backend, on the real thing: three servers on three hosts, that lose one, then two, and come back.
 
-Here and not beside the other contracts, because all tests with labs share them.
+Here and not beside the other contracts, because of its labs.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ STEP = Store()
 
 
 @pytest.fixture(scope="module", params=["consul", "etcd", "zookeeper"])
-def run(request, labs, tmp_path_factory) -> Iterator[Run]:
-    with set_up(
-        labs.make(hosts=3, key="stores"), tmp_path_factory.mktemp("store"), f"{{kind: {request.param}}}"
-    ) as run:
+def run(request, make_lab_for_all, tmp_path_factory) -> Iterator[Run]:
+    lab = make_lab_for_all(hosts=3)
+    with set_up(lab, tmp_path_factory.mktemp("store"), f"{{kind: {request.param}}}") as run:
         yield run
+    lab.down()
 
 
 def read(run: Run) -> Site:

@@ -160,7 +160,7 @@ class TestOtherImages:
 
 class TestSideBySide:
     def test_two_labs_do_not_see_each_other(self, make_lab):
-        one, two = make_lab(hosts=1), make_lab(hosts=1, key="two")
+        one, two = make_lab(hosts=1), make_lab(hosts=1)
         one.exec("node1", "touch /root/one")
         assert one.address("node1") == two.address("node1")
         assert ssh(two, "node1", "ls /root") == ""
