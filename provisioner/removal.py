@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from provisioner.steps.base import Step
 
 _CONTAINERS = "containers /var/run/docker.sock /containers/json?all=1"
+_NAMED = "still-named"  # the warning that the inventory would bring the host back
 _SILENT = 40.0  # seconds in which the others notice that a host's power was cut
 _LAST_OF_PROMOTION = {"kv": "store", "swarm": "swarm"}  # the last step that a new server, or manager, needs
 
@@ -339,10 +340,10 @@ class Removal(Run):
     def report(self, command: str, *, drift_code: int = 1) -> Report:
         self.outcomes = _merged(self.outcomes)
         told = super().report(command, drift_code=drift_code)
-        if not told.exit_code and (where := lines_about(self.whole.path, self.host)):
+        if not told.exit_code and _NAMED not in self.ignore and (where := lines_about(self.whole.path, self.host)):
             what = f"{self.whole.path} still names it: {', '.join(where)}"
             cure = "take that out of the file: the next `provisioner up` would add the host again"
-            told = replace(told, findings=(*told.findings, Finding("still-named", self.host, what, cure, Severity.WARNING)))
+            told = replace(told, findings=(*told.findings, Finding(_NAMED, self.host, what, cure, Severity.WARNING)))
         return replace(told, hosts=tuple(self.whole.hosts), removed=self.host)
 
 

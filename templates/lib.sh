@@ -1,5 +1,8 @@
 # What every repairing script begins with. Messages for people: "provisioner: WHAT<tab>WHAT TO DO NEXT" on stderr.
 set -u
+# Of a unit that has an init script too, systemctl has update-rc.d keep links that systemd does not use, and that loads all
+# units anew two times more.
+export SYSTEMCTL_SKIP_SYSV=1
 fail() { # WHAT CURE: this host can't go on
     printf 'provisioner: %s\t%s\n' "$1" "${2:-}" >&2
     exit 70

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
     from xdist.workermanage import WorkerController
 
-LABS = 2  # workers that may have labs: more hosts at a time would only wait for the two cores
+LABS = 3  # workers that may have labs: much in them is waiting, and more would only wait for the two cores
+_SHARING = frozenset({"tests/e2e/test_proofs.py", "tests/e2e/test_store_backends.py"})  # files whose tests share hosts
+_LONG = "tests/e2e/test_interrupted.py"  # begun first, so that nobody waits for it at the end
 
 # CI may start us with Ctrl-C ignored, which every process that we start would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -19,20 +21,22 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """File by file. Those with labs come first and go to the first workers only, since much in them is waiting; the
-    others, which are quick, to the last worker meanwhile.
+    """File by file, those with labs first and each of their tests by itself. Only the first workers have labs; where there
+    are more, the others take what is quick meanwhile.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class Apart(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return nodeid.partition("::")[0]
+            file = nodeid.partition("::")[0]
+            return nodeid if _with_labs(file) and file not in _SHARING else file
 
         def _assign_work_unit(self, node: WorkerController) -> None:
-            """The first file that this worker may have; where only others are left, it has done its part."""
+            """The first that this worker may have; where only others are left, it has done its part."""
             has_labs = node.gateway.id in {f"gw{number}" for number in range(LABS)} or self.numnodes <= LABS
             fitting = sorted(
-                (file for file in self.workqueue if has_labs or not _with_labs(file)), key=lambda file: not _with_labs(file)
+                (scope for scope in self.workqueue if has_labs or not _with_labs(scope)),
+                key=lambda scope: (not _with_labs(scope), not scope.startswith(_LONG)),
             )
             if not fitting:
                 node.shutdown()
@@ -44,5 +48,5 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     return Apart(config, log)
 
 
-def _with_labs(file: str) -> bool:
-    return file.startswith("tests/e2e/")
+def _with_labs(scope: str) -> bool:
+    return scope.startswith("tests/e2e/")

@@ -26,7 +26,7 @@ def findings(report: Report, look: Look) -> list[Text]:
         lines += look.prose(sign, f"{names}: {what}")
         if cure:
             lines += look.prose(Text("           next:  ", QUIET), cure)
-        way = f"{check} (to go on all the same: --ignore {check})" if severity is Severity.WARNING else check
+        way = f"{check} (to leave it out: --ignore {check})" if severity is Severity.WARNING else check
         lines += look.prose(Text("           check: ", QUIET), way, QUIET)
     return lines
 

@@ -119,7 +119,7 @@ printf '%s\n' "$h"
 e=$(command -v dockerd) && {
   s engine
   case $h in *'http:info'*'"ServerVersion"'*) ;; *) dockerd --version ;; esac
-  case $h in *'"ClusterStore":"SCHEME:'*'"Driver":"overlay"'*) echo driver=DRIVER ;; *) grep -qaF libkv/store/DRIVER "$e" && echo driver=DRIVER ;; esac
+  case $h in *'"ClusterStore":"SCHEME:'*'"Driver":"overlay"'*) echo driver=DRIVER ;; *) LC_ALL=C grep -qaF libkv/store/DRIVER "$e" && echo driver=DRIVER ;; esac
 }
 """,
     "firewall": firewall.PROBE,

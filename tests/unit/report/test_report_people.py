@@ -189,7 +189,7 @@ findings
            check: driver-not-built
   warning  the whole cluster: many hosts in kv mode
            next:  use swarm
-           check: gossip-overload (to go on all the same: --ignore gossip-overload)
+           check: gossip-overload (to leave it out: --ignore gossip-overload)
 
 stopped: 1 finding to be cured first; nothing was changed
 """
