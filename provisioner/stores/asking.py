@@ -64,10 +64,10 @@ class Asked:
             raise OSError("it does not answer as a web server does" + ("; is it TLS that it speaks?" if not self.tls else ""))
         return int(words[1]), rest
 
-    def told(self, path: str) -> str:
+    def told(self, path: str, method: str = "GET") -> str:
         """The answer as a host's own reading has it: "200 text", or "000 why there is none"."""
         try:
-            code, text = self(path)
+            code, text = self(path, method)
         except OSError as error:
             return f"000 {_said(error)}"
         except ProvisionerError as error:

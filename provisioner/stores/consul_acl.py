@@ -94,7 +94,7 @@ def _until_managed(api: Any) -> None:
 
     waits = tenacity.Retrying(
         stop=tenacity.stop_after_delay(_PATIENCE),
-        wait=tenacity.wait_exponential(multiplier=0.05, max=0.5),
+        wait=tenacity.wait_exponential(multiplier=0.05, max=0.2),
         reraise=True,
     )
     waits(api.acl.policy.list)

@@ -1,8 +1,9 @@
 """A store that is there already. Nothing of it is installed; each host tells what it reaches, before anything is changed.
 
 Sources: Consul's and etcd's HTTP APIs, ZooKeeper's four-letter words. etcd answers /v2/keys only where its v2 API is on.
-What needs a write to find out, the right to write, is not tried for a look: a run that changes something has the store's
-lock first (lock.py), or changes nothing.
+The right to write shows in a compare-and-swap that can't succeed, since no key has such an index: it is refused before
+anything is compared, or changes nothing. ZooKeeper's rights are each node's own: they show when the run takes the store's
+lock (lock.py).
 
 Over TLS a host can't ask, since its Perl has none: the controller does, through the host's connection, for as long as the
 host's engine does not use the store. An engine that does has shown that it reaches it, and costs no round trip more.
@@ -54,10 +55,21 @@ if TYPE_CHECKING:
 
 _SCHEMES = {"consul": "consul", "etcd": "etcd", "zookeeper": "zk"}
 _TITLES = {"consul": "Consul", "etcd": "etcd", "zookeeper": "ZooKeeper"}
-# What -> path, or word. Of a key that may not be read Consul says so, of a list of such keys that there are none.
+_NEVER = 2**64 - 1  # an index of a key that no store has come to
+# What -> path and method, or word. Of a key that may not be read Consul says so, of a list of such keys that there are none.
 _ASKED = {
-    "consul": {"leader": "/v1/status/leader", "keys": "/v1/kv/NODES", "engines": "/v1/kv/NODES?recurse"},
-    "etcd": {"version": "/version", "leader": "/health", "keys": "/v2/keys/NODES?recursive=true"},
+    "consul": {
+        "leader": "/v1/status/leader",
+        "keys": "/v1/kv/NODES",
+        "engines": "/v1/kv/NODES?recurse",
+        "rights": f"/v1/kv/NODES/provisioner?cas={_NEVER} PUT",
+    },
+    "etcd": {
+        "version": "/version",
+        "leader": "/health",
+        "keys": "/v2/keys/NODES?recursive=true",
+        "rights": f"/v2/keys/NODES/provisioner?prevIndex={_NEVER}&value= PUT",
+    },
     "zookeeper": {"leader": "srvr"},
 }
 _FORBIDDEN, _MISSING = {401, 403}, 404
@@ -130,7 +142,7 @@ class External(Unstaged):
             tls = asking.context(self.store.tls) if self.store.tls else None
         except ProvisionerError:
             return {}  # told by its finding
-        return {name: asking.Asked(connection, where, tls).told(path) for name, where, path in self._asked()}
+        return {name: asking.Asked(connection, where, tls).told(*path.split()) for name, where, path in self._asked()}
 
     def keys(self, connection: Connection) -> Keys | None:
         tls = asking.context(self.store.tls) if self.store.tls else None
@@ -263,8 +275,10 @@ class External(Unstaged):
             version = (answers["version"].body or {}).get("etcdserver", "")
             what = f"etcd {version} at {where} does not serve its v2 API, the only one that engines speak"
             return "store-without-v2", what, "start it with --enable-v2=true (etcd up to 3.5; 3.6 has no v2 any more)"
-        if keys and keys.code in _FORBIDDEN:
-            what = f"{self.title} at {where} does not let this host read under docker/"
+        for right, answer in (("read", keys), ("write", answers.get("rights"))):
+            if answer is None or answer.code not in _FORBIDDEN:
+                continue
+            what = f"{self.title} at {where} does not let this host {right} under docker/"
             anonymous = "give its anonymous token write on key_prefix docker/ and session_prefix"
             return "store-forbidden", what, anonymous if self.kind == "consul" else "give its guests read and write there"
         if not self._led(answers["leader"].body, word):

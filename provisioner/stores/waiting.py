@@ -36,7 +36,7 @@ def until_leader(
 
     waits = tenacity.Retrying(
         stop=tenacity.stop_after_delay(_PATIENCE),
-        wait=tenacity.wait_exponential(multiplier=0.05, max=0.5),
+        wait=tenacity.wait_exponential(multiplier=0.05, max=0.2),
         retry=tenacity.retry_if_result(lambda found: not found)
         | tenacity.retry_if_exception_type((*errors, OSError, Unreachable, TimedOut)),
     )

@@ -40,8 +40,8 @@ class Sought:
     secrets: files that are read back from where they live, and never shown.
     says: POSIX sh that prints KEY=value lines about its data.
     engine: "NAME PATH" of what the engine is asked, beside all that it is asked anyway.
-    requests: "NAME WHERE WHAT": WHERE is a port of this host's or ADDRESS:PORT, WHAT a path to ask for by HTTP, or a word
-    that is sent as it is. ports: those that its servers listen on, and what for.
+    requests: "NAME WHERE WHAT METHOD": WHERE is a port of this host's or ADDRESS:PORT, WHAT a path to ask for by HTTP, or a
+    word that is sent as it is; METHOD may be left out: GET. ports: those that its servers listen on, and what for.
     """
 
     driver: str

@@ -38,6 +38,12 @@ def ours(lab: Lab, folder: Path) -> Contender:
     return _ours("ours", lab.inventory(), folder)
 
 
+def plain(lab: Lab, folder: Path) -> Contender:
+    """The raw script's own job: Consul without gossip key, TLS and ACLs, which it does not set up."""
+    off = "store: {kind: consul, security: {gossip: false, tls: false, acls: false}}"
+    return _ours("plain", _with(lab, off), folder)
+
+
 def etcd(lab: Lab, folder: Path) -> Contender:
     """The same on etcd, which is installed and has never been started."""
     install = (
@@ -108,9 +114,9 @@ def ansible(lab: Lab, folder: Path) -> Contender:
 
 
 ALL: dict[str, Callable[[Lab, Path], Contender]] = {
-    "ours": ours, "raw": raw, "pyinfra": pyinfra, "ansible": ansible, "etcd": etcd, "swarm": swarm,
+    "ours": ours, "plain": plain, "raw": raw, "pyinfra": pyinfra, "ansible": ansible, "etcd": etcd, "swarm": swarm,
 }  # fmt: skip
-OWN = ("etcd", "swarm")  # ours too, on other stores and control planes
+OWN = ("plain", "etcd", "swarm")  # ours too, on other stores and control planes
 
 
 def environment(contender: Contender) -> dict[str, str]:

@@ -24,7 +24,11 @@ CONSUL = RUN.format(
     f"/usr/bin/consul agent -server -bootstrap -bind {STORE} -client 0.0.0.0 -data-dir /var/lib/theirs {{}}",
     "localhost:8500/v1/status/leader | grep 8300",
 )
-CLOSED = """-hcl 'acl { enabled = true, default_policy = "deny" }'"""
+CLOSED = """-hcl 'acl { enabled = true, default_policy = "deny", tokens { master = "all" } }'"""
+# Whoever has no token may read all, and write nothing.
+READABLE = r"""ask() { curl -sf -X PUT -H 'X-Consul-Token: all' -d "$2" localhost:8500/v1/acl/$1; }
+ask policy '{"Name": "readers", "Rules": "{\"key_prefix\": {\"\": {\"policy\": \"read\"}}}"}' &&
+    ask token/00000000-0000-0000-0000-000000000002 '{"Policies": [{"Name": "readers"}]}'"""
 TLS = "-hcl 'ports {{ https = 8501 }} verify_incoming = true ca_file = \"{}\" cert_file = \"{}\" key_file = \"{}\"'".format(*SERVER)
 
 
@@ -37,12 +41,13 @@ def checks(run) -> set[tuple[str, str]]:
     return {(f["check"], f["severity"]) for f in run.report["findings"]}
 
 
-def refused(cluster: Cluster, check: str) -> None:
-    """Every host says so, and no host was changed."""
+def refused(cluster: Cluster, check: str) -> str:
+    """Every host says so, and no host was changed. What was told to people."""
     run = cluster.run("up")
     assert run.code == 1
     assert {(f["check"], f["host"]) for f in run.report["findings"]} == {(check, host) for host in NODES}, run.err
     assert run.report["writes"] == 0
+    return run.err
 
 
 def locked(cluster: Cluster) -> None:
@@ -118,6 +123,8 @@ def test_consul(lab, tmp_path):
     cluster = Cluster(lab, tmp_path, hosts=NODES, store=f"{{kind: consul, endpoints: ['{STORE}:8500']}}")
     cluster.sh("node4", CONSUL.format(CLOSED))
     refused(cluster, "store-forbidden")
+    cluster.sh("node4", READABLE)
+    assert "does not let this host write" in refused(cluster, "store-forbidden")
     cluster.sh("node4", "systemctl stop theirs; rm -rf /var/lib/theirs")
     cluster.sh("node4", CONSUL.format(""))
     made = cluster.sh("node4", """curl -s -X PUT -d '{"LockDelay": "0s"}' localhost:8500/v1/session/create""")

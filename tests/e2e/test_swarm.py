@@ -67,6 +67,19 @@ def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power
         cluster.sh("node1", PEER.format(host), timeout=150)
     settled(cluster)
 
+    # A network that is otherwise than wanted is made anew when no container is on it, on any host.
+    cluster.networks = "{demo: {subnet: 10.98.0.0/24}}"
+    plan = cluster.run("plan")
+    assert (plan.code, set(plan.drifts("networks"))) == (2, {"network demo: subnet"})
+    run = cluster.run("up", "--recreate", "demo")
+    assert (run.code, run.report["writes"]) == (1, 0)
+    assert "network-in-use" in {check for check, _ in checks(run)}
+    for host in NODES:
+        cluster.sh(host, f"docker rm -f app-{host}")
+    run = cluster.run("up", "--recreate", "demo")
+    assert (run.code, run.proven) == (0, True), run.err
+    assert cluster.sh("node3", "docker network inspect -f '{{(index .IPAM.Config 0).Subnet}}' demo") == "10.98.0.0/24"
+
     cluster.extra = "swarm: {managers: [node3], data_path_port: 4790}"
     run = cluster.run("up")
     assert (run.code, run.report["writes"], checks(run)) == (1, 0, {("swarm-fixed", "")})

@@ -324,6 +324,7 @@ class TestExternal:
             ({"leader": '503 {"health":"false"}'}, "store-no-leader"),
             ({"keys": "404 404 page not found"}, "store-without-v2"),
             ({"keys": "403 no"}, "store-forbidden"),
+            ({"rights": "401 no"}, "store-forbidden"),
         ],
     )
     def test_one_endpoint_that_is_of_no_use_is_told(self, site, answers, check):

@@ -112,6 +112,7 @@ def test_a_store_that_has_no_tls_any_more(site):
         ({"leader": '503 {"health":"false"}'}, "store-no-leader"),
         ({"keys": "404 404 page not found"}, "store-without-v2"),
         ({"keys": "401 insufficient credentials"}, "store-forbidden"),
+        ({"rights": "401 insufficient credentials"}, "store-forbidden"),
     ],
 )
 def test_what_was_found_through_the_connection(site, monkeypatch, answers, check):
