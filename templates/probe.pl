@@ -1,12 +1,12 @@
 # One probe of the proofs of networks: runs as the only process of a container, on the modules of perl-base alone.
 #
 # Arguments: RUN (hex), own number, seconds to wait for "go", then addresses within the network's subnet.
-# Reads:  peer NUMBER NAME ALIAS ADDRESS [PORT FACT,...]    another probe of this network, and what to see of it
+# Reads:  peer NUMBER NAME ALIAS ADDRESS[,ADDRESS-IN-IPV6] [PORT FACT,...]    another probe of this network, and what to see of it
 #         stranger NUMBER NAME ADDRESS RUN ITS-NUMBER   a probe of another network, which must not be met
 #         outside NAME address|answer RESOLVER ...  a name that only a resolver outside knows, and what it is to say of it
 #         go SECONDS    again, to end with exit code 75    and ends with its input
-# Writes: ready ADDRESS MTU           then, each as soon as it is known, with seconds since "go":
-#         see NUMBER name|address|by_name|full|alias SECONDS
+# Writes: ready ADDRESS MTU [ADDRESS-IN-IPV6]    then, each as soon as it is known, with seconds since "go":
+#         see NUMBER name|address|by_name|full|alias|six SECONDS
 #         met NUMBER name|address SECONDS   a stranger
 #         outside SERVER SECONDS ANSWER     what the engine's server, or a resolver asked directly, says of the name outside
 #         nameless SECONDS              when addresses have answered for a while, and not one name is known
@@ -18,7 +18,7 @@ use warnings;
 use Config;
 use Errno qw(EAGAIN EMSGSIZE);
 use POSIX ();
-use Socket qw(:DEFAULT IPPROTO_IP);
+use Socket qw(:DEFAULT IPPROTO_IP inet_ntop inet_pton pack_sockaddr_in6 unpack_sockaddr_in6);
 
 my ($run, $me, $patience, @inside) = @ARGV;
 my ($PORT, $SMALL, $HEADERS) = (7777, 64, 28);  # a free choice; bytes of payload; bytes of IPv4 and UDP
@@ -29,7 +29,7 @@ my $GOSSIP = 0.3;
 my ($GRACE, $FLUSH) = (15, 0.05);  # seconds: of life after the deadline; that facts are gathered for one write
 my ($ENOUGH, $BETWEEN) = (3, 0.09);  # tries to meet a stranger; seconds between, and that the last is given
 my ($FORWARDS, $DIRECT) = (4.5, 2);  # seconds for each resolver that the engine's server may try; for one asked directly
-my @FACTS = qw(name address by_name full alias);
+my @FACTS = qw(name address by_name full alias);  # where no others are asked for; there is also six: address, over IPv6
 my ($NAMELESS, $FOR_EACH) = (2, 0.3);  # seconds until no name at all is strange, and how many more for each peer
 my ($PUZZLED, $ROUND, $RESEND, $STEPS) = (3, 0.4, 0.13, 16);  # the sweep: see sweep()
 my ($MTU_DISCOVER, $DO, $IP_MTU) = (10, 2, 14);  # linux/in.h: IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU
@@ -80,6 +80,11 @@ socket my $echo, PF_INET, SOCK_DGRAM, 0 or give_up("no socket: $!");
 setsockopt $echo, IPPROTO_IP, $MTU_DISCOVER, pack("i", $DO) or give_up("can't set DF: $!");
 setsockopt $echo, SOL_SOCKET, SO_RCVBUF, pack("i", 1 << 20);
 bind $echo, sockaddr_in($PORT, inet_aton($address)) or give_up("can't listen on $address: $!");
+# The network's own, where it has IPv6: that of global scope (proc(5)). What leads to the host has none.
+my ($address6) = do { open my $file, "<", "/proc/net/if_inet6"; map { /^(\w{32}) \w+ \w+ 00 / ? inet_ntop(PF_INET6, pack "H*", $1) : () } $file ? <$file> : () };
+socket my $echo6, PF_INET6, SOCK_DGRAM, 0 or undef $address6;
+my @echoes = ($echo, $address6 ? $echo6 : ());
+!$address6 or bind $echo6, pack_sockaddr_in6($PORT, inet_pton(PF_INET6, $address6)) or give_up("can't listen on $address6: $!");
 open my $random, "<:raw", "/dev/urandom" or give_up("no randomness: $!");
 
 # That we ask the engine's server proves nothing if the container's programs ask another.
@@ -101,29 +106,32 @@ sub datagram {
 
 sub ask {
     my ($peer, $fact, $where, $size) = @_;
-    my $sent = send $echo, datagram("ask", $peer->{id}, $peer->{nonce}{$fact}, $size), 0, sockaddr_in($peer->{port}, inet_aton($where));
+    my ($socket, $to) = $fact eq "six" ? ($echo6, pack_sockaddr_in6($peer->{port}, inet_pton(PF_INET6, $where))) : ($echo, pack_sockaddr_in($peer->{port}, inet_aton($where)));
+    my $sent = send $socket, datagram("ask", $peer->{id}, $peer->{nonce}{$fact}, $size), 0, $to;
     $peer->{why}{$fact} = $sent ? "no answer" : $!{EMSGSIZE} ? "too long for the way there" : lc "$!";
     return $sent;
 }
 
 sub take_datagrams {
-    while (defined(my $from = recv $echo, my $data, 65535, MSG_DONTWAIT)) {
+    my ($socket) = @_;
+    while (defined(my $from = recv $socket, my $data, 65535, MSG_DONTWAIT)) {
         my ($kind, $of_run, $by, $to, $nonce) = split / /, $data, 6;
         next unless defined $nonce && $of_run eq $run && $to eq $me;
         $heard{$by} = 1 if $by =~ /^\d+$/;    # strangers call themselves otherwise
         if ($kind eq "ask") {
-            send $echo, datagram("answer", $by, $nonce, length $data), 0, $from;
+            send $socket, datagram("answer", $by, $nonce, length $data), 0, $from;
         } elsif ($kind eq "answer" && $peer{$by}) {
-            answered($peer{$by}, $nonce, length $data, inet_ntoa((sockaddr_in($from))[1]));
+            my $where = $socket == $echo ? inet_ntoa((sockaddr_in($from))[1]) : inet_ntop(PF_INET6, (unpack_sockaddr_in6($from))[1]);
+            answered($peer{$by}, $nonce, length $data, $where);
         }
     }
 }
 
 sub answered {
     my ($peer, $nonce, $size, $from) = @_;
-    return if $from ne $peer->{address};
     my %fact = reverse %{$peer->{nonce}};
     my $fact = $fact{$nonce} // return;
+    return if $from ne $peer->{$fact eq "six" ? "six" : "address"};
     if ($fact eq "sweep") {
         $peer->{passed} = $size if $size > $peer->{passed};
     } elsif ($size == ($fact eq "full" ? $full : $SMALL)) {
@@ -257,6 +265,9 @@ sub try_peer {
     my %missing = map { $_ => 1 } missing($peer);
     ask($peer, "address", $peer->{address}, $SMALL) if $missing{address};
     ask($peer, "full", $peer->{address}, $full) if $missing{full};
+    return unless $missing{six};
+    if ($address6 && $peer->{six}) { ask($peer, "six", $peer->{six}, $SMALL) }
+    else { $peer->{why}{six} = ($address6 ? "the other" : "this") . " container has no address in IPv6" }
 }
 
 # Small datagrams pass and full ones don't, for some seconds: look for the largest that does. Each round sends some
@@ -280,7 +291,7 @@ sub sweep {
     ask($peer, "sweep", $peer->{address}, $_) for grep { $_ > $peer->{passed} } @{$peer->{sizes}};
 }
 
-sub missing { my ($peer) = @_; return grep { $peer->{wants}{$_} && !$peer->{seen}{$_} } @FACTS }
+sub missing { my ($peer) = @_; return grep { $peer->{wants}{$_} && !$peer->{seen}{$_} } @FACTS, "six" }
 sub proven { my ($peer) = @_; return !missing($peer) }
 # A full packet that does not pass where others do is no matter of time.
 sub over { my ($peer) = @_; return proven($peer) || $peer->{largest} && 1 == missing($peer) }
@@ -371,8 +382,9 @@ sub order {
     if ($word eq "peer") {
         my ($id, $name, $alias, $at, $port, $facts) = @words;
         my %wants = map { $_ => 1 } $facts ? split(/,/, $facts) : @FACTS;
-        my %nonce = map { $_ => nonce() } qw(address by_name full sweep);
-        $peer{$id} = {id => $id, name => $name, alias => $alias, address => $at, port => $port // $PORT, wants => \%wants,
+        my %nonce = map { $_ => nonce() } qw(address by_name full six sweep);
+        my ($four, $six) = split /,/, $at;
+        $peer{$id} = {id => $id, name => $name, alias => $alias, address => $four, six => $six // "", port => $port // $PORT, wants => \%wants,
             nonce => \%nonce, pause => $FIRST, due => 0};
     } elsif ($word eq "stranger") {
         my ($id, $name, $at, $of, $number) = @words;
@@ -416,7 +428,7 @@ sub work {
     return $soonest;
 }
 
-say_line("ready", $address, $mtu);
+say_line("ready", $address, $mtu, $address6 // ());
 flush_lines();
 my $orders = "";
 while (1) {
@@ -424,10 +436,10 @@ while (1) {
     my $gathered = length $out ? $flushed + $FLUSH : $wake;
     my $rest = ($gathered < $wake ? $gathered : $wake) - now();
     my $ready = "";
-    vec($ready, fileno $_, 1) = 1 for \*STDIN, $echo, $abroad, $dns // (), map { @{$_->{sockets}} } values %outside;
+    vec($ready, fileno $_, 1) = 1 for \*STDIN, @echoes, $abroad, $dns // (), map { @{$_->{sockets}} } values %outside;
     select $ready, undef, undef, $rest > 0 ? $rest : 0;
     flush_lines() if length $out && now() >= $flushed + $FLUSH;
-    take_datagrams() if vec $ready, fileno $echo, 1;
+    vec($ready, fileno $_, 1) && take_datagrams($_) for @echoes;
     take_strangers() if vec $ready, fileno $abroad, 1;
     if ($dns && vec $ready, fileno $dns, 1) {
         my $error = take_names($dns);

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 FACTS = ("name", "address", "by_name", "full", "alias")
+SIX = "six"  # the address in IPv6, where the network has one
 EMBEDDED = "127.0.0.11"  # the engine's own DNS server, as containers see it
 
 
@@ -13,7 +14,7 @@ EMBEDDED = "127.0.0.11"  # the engine's own DNS server, as containers see it
 class Evidence:
     """What one host's probe has told so far. Peers are numbers: the hosts' places in the proof.
 
-    seen: (peer, fact) -> seconds since "go". lacks: (peer, fact) -> why not. largest: peer -> bytes of the largest
+    six: its address in IPv6. seen: (peer, fact) -> seconds since "go". lacks: (peer, fact) -> why not. largest: peer -> bytes of the largest
     packet that came back where full ones don't. heard: the peers of which any datagram arrived, None: not told.
     outside: DNS server -> seconds, and what it said of the name outside. silent: server -> why it said nothing of use.
     conf: what resolv.conf sets: "search" and "options" -> words. met: (stranger, "name" or "address") -> seconds.
@@ -25,6 +26,7 @@ class Evidence:
     """
 
     address: IPv4Address | None = None
+    six: IPv6Address | None = None
     interfaces: tuple[str, ...] | None = None
     addresses: tuple[str, ...] = ()
     mtu: int = 0
@@ -49,13 +51,14 @@ class Evidence:
         word, _, rest = line.partition(" ")
         words = rest.split()
         match word, words:
-            case "ready", [address, mtu]:
+            case "ready", [address, mtu, *six]:
                 self.address, self.mtu = IPv4Address(address), int(mtu)
+                self.six = IPv6Address(six[0]) if six else None
             case "interfaces", [names, addresses]:
                 self.interfaces, self.addresses = tuple(names.split(",")), tuple(addresses.split(","))
-            case "see", [peer, fact, seconds] if fact in FACTS:
+            case "see", [peer, fact, seconds] if fact in {*FACTS, SIX}:
                 self.seen[int(peer), fact] = self.offset + float(seconds)
-            case "lack", [peer, fact, *_] if fact in FACTS:
+            case "lack", [peer, fact, *_] if fact in {*FACTS, SIX}:
                 self.lacks[int(peer), fact] = rest.split(" ", 2)[2]
             case "largest", [peer, size]:
                 self.largest[int(peer)] = int(size)

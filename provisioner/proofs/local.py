@@ -3,7 +3,7 @@
 On each host two containers reach one another, by name where the network has names, and with packets of full size. Of a
 bridge that is not internal a container reaches, from every host, the port that another publishes on every other one: so it
 comes out, and the published port is reached from another host. Containers on a macvlan or ipvlan reach those of the other
-hosts by address, where the hosts' own interfaces are on one network.
+hosts by address, where the hosts' own interfaces are on one network. Where a network has IPv6, addresses of both answer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from provisioner.controlplane import networks as state
 from provisioner.errors import ProvisionerError
 from provisioner.model import Check, ProofResult, State
-from provisioner.proofs.evidence import FACTS
+from provisioner.proofs.evidence import FACTS, SIX
 from provisioner.proofs.probe import Crew, Peer, Probe, Task
 from provisioner.system.networks import ICC, MASQUERADE
 
@@ -43,7 +43,7 @@ _MAC_CURE = (
 
 @dataclass(frozen=True)
 class Shape:
-    """What is to be shown of a network. names: by name too. pairs: of two containers on one host."""
+    """What is to be shown of a network. names: by name too. pairs: of two containers on one host. six: over IPv6 too."""
 
     name: str
     hosts: tuple[str, ...]
@@ -52,6 +52,7 @@ class Shape:
     published: bool
     across: tuple[str, ...]
     note: str = ""
+    six: bool = False
 
 
 def of_bridge(site: Site) -> Shape:
@@ -82,6 +83,7 @@ def of(site: Site, network: Network) -> Shape:
         published=network.driver == "bridge" and not network.internal and network.options.get(MASQUERADE, "true") == "true",
         across=_sharing(site, network, hosts) if mode in _ACROSS else (),
         note=note,
+        six=bool(network.subnet6),
     )
 
 
@@ -127,7 +129,8 @@ def _probes(hosts: list[str], tags: tuple[str, ...], probe: Callable[[str, int, 
 
 
 def _peers(probe: Probe, probes: Mapping[str, list[Probe]], shape: Shape, crossing: list[str]) -> list[Peer]:
-    facts = FACTS if shape.names else ("address", "full")
+    more = (SIX,) if shape.six else ()
+    facts = (*(FACTS if shape.names else ("address", "full")), *more)
     peers = [Peer(other, facts) for other in probes[probe.name] if other is not probe]
     if probe is not probes[probe.name][0]:
         return peers
@@ -137,7 +140,7 @@ def _peers(probe: Probe, probes: Mapping[str, list[Probe]], shape: Shape, crossi
         if host in crossing:
             peers.append(Peer(first, ("address",), published=True))
         elif host in shape.across and probe.name in shape.across:
-            peers.append(Peer(first, ("address", "full")))
+            peers.append(Peer(first, ("address", "full", *more)))
     return peers
 
 

@@ -79,7 +79,8 @@ class Peer:
     @property
     def order(self) -> str:
         probe = self.probe
-        where = f"{probe.publish} {probe.port}" if self.published else f"{probe.evidence.address} {PORT}"
+        own = ",".join(str(each) for each in (probe.evidence.address, probe.evidence.six) if each)
+        where = f"{probe.publish} {probe.port}" if self.published else f"{own} {PORT}"
         facts = f" {','.join(self.facts)}" if self.facts != FACTS or self.published else ""
         where = where if facts else str(probe.evidence.address)
         return f"peer {probe.number} {probe.container} {probe.alias or '-'} {where}{facts}"

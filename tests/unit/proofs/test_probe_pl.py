@@ -94,6 +94,25 @@ def spaces(tmp_path: Path) -> Iterator[tuple[Space, Space]]:
             process.wait()
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_both_kinds_of_addresses(spaces, answers):
+    """Over IPv6 too, where that is asked for; a container without such an address says so."""
+    for number, space in enumerate(spaces, start=2):
+        space.run("echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad")
+        if answers or number == 2:
+            space.run(f"ip -6 address add fd97::{number}/64 dev eth0 nodad")
+    probes = [space.probe(number) for number, space in enumerate(spaces, start=1)]
+    six = ",fd97::3" if answers else ""
+    probes[0].stdin.write(f"peer 2 there - {NAMES['there']}{six} 7777 address,six\ngo 1\n")
+    probes[1].stdin.write(f"peer 1 here - {NAMES['here']},fd97::2 7777 address,six\ngo 1\n")
+    here, there = map(told, probes)
+    assert str(here.six) == "fd97::2"
+    assert here.proven(2, ("address", "six")) is there.proven(1, ("address", "six")) is answers
+    if not answers:
+        assert here.lacks == {(2, "six"): "the other container has no address in IPv6"}
+        assert there.lacks == {(1, "six"): "this container has no address in IPv6"}
+
+
 def told(process: subprocess.Popen[str]) -> Evidence:
     """What a probe says up to the end of its work."""
     evidence = Evidence()
