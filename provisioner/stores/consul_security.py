@@ -181,11 +181,30 @@ def _keyring(cluster: Cluster, host: str) -> str:
 
 
 def authority(cluster: Cluster) -> Pair:
-    """The one that signs. Its key is on servers only, and may be on none that was reached: "" then."""
-    there = agreed(cluster, lambda facts: next(iter(certificates.each(facts.secrets.get(AUTHORITY, ""))), ""), standing(cluster))
+    """The one that signs. Its key is on servers only, and may be on none that was reached: "" then.
+
+    Of a run that was broken off before it came to a server, other hosts may have the certificate, and nobody has the key.
+    """
+
+    def own(facts: Facts) -> Pair:
+        return Pair(next(iter(certificates.each(facts.secrets.get(AUTHORITY, ""))), ""), facts.secrets.get(AUTHORITY_KEY, ""))
+
+    there = agreed(cluster, lambda facts: own(facts).certificate, standing(cluster))
+    if not _founded(cluster):
+        there = agreed(cluster, lambda facts: own(facts).certificate if _signs(own(facts)) else "")
     held = (facts.secrets.get(AUTHORITY_KEY, "") for facts in cluster.facts.values())
-    key = next((key for key in held if key and certificates.belongs(there, key)), "") if there else ""
+    key = next((key for key in held if _signs(Pair(there, key))), "")
     return cluster.vault.value("authority", Pair(there, key) if there else None, lambda: _authority(cluster))
+
+
+def _signs(pair: Pair) -> bool:
+    return bool(pair.certificate and pair.key) and certificates.belongs(pair.certificate, pair.key)
+
+
+def _founded(cluster: Cluster) -> bool:
+    """Whether there is a Consul already, or may be, on a server that is not reached."""
+    data = any(facts.says("raft") for facts in cluster.facts.values())
+    return data or bool(standing(cluster)) or not set(cluster.servers) <= set(cluster.live)
 
 
 def new_authority(cluster: Cluster) -> Pair:

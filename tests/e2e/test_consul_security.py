@@ -105,7 +105,7 @@ def test_from_the_first_run_on(make_lab, tmp_path):
 
     # An agent without key and certificate does not come in, though the firewall lets it.
     cluster.sh("node3", "mkdir /tmp/o; consul agent -node outsider -data-dir /tmp/o -bind 192.168.56.13 -serf-lan-port 18301 -http-port 18500"
-        " -dns-port -1 -retry-join 192.168.56.11 -retry-interval 1s >/tmp/o/log 2>&1 & sleep 4; kill $!; cat /tmp/o/log", timeout=30)  # fmt: skip
+        " -dns-port -1 -retry-join 192.168.56.11:8301 -retry-interval 1s >/tmp/o/log 2>&1 & sleep 4; kill $!; cat /tmp/o/log", timeout=30)  # fmt: skip
     assert "outsider" not in cluster.sh("node1", "consul members")
 
     # A token that Consul does not know is told, and mended without a restart.
@@ -165,6 +165,7 @@ def stranger(cluster: Cluster, keyring: str, certificate: str) -> str:
         printf '{{"encrypt": "%s", "verify_outgoing": true, "ca_file": "{security.AUTHORITY}",
             "cert_file": "{certificate}/agent.pem", "key_file": "{certificate}/agent-key.pem"}}' "$key" >/tmp/o/o.json
         consul agent -node stranger -data-dir /tmp/o -config-file /tmp/o/o.json -bind 192.168.56.13 -serf-lan-port 18301 -http-port 18500 \
-            -dns-port -1 -retry-join 192.168.56.11 -retry-interval 1s >/tmp/o/log 2>&1 &
-        sleep 4; curl -s -m 5 127.0.0.1:18500/v1/catalog/nodes; kill $!; wait $!
+            -dns-port -1 -retry-join 192.168.56.11:8301 -retry-interval 1s >/tmp/o/log 2>&1 &
+        for n in $(seq 12); do sleep 0.5; grep -q '(LAN) joined' /tmp/o/log && break; done
+        sleep 2; curl -s -m 5 127.0.0.1:18500/v1/catalog/nodes; kill $!; wait $!
         grep -e joined -e tls: /tmp/o/log; rm -rf /tmp/o""", timeout=40, check=False)  # fmt: skip

@@ -14,7 +14,7 @@ from captured import CAPTURES, HOSTS
 from provisioner import engine, render, session
 from provisioner.errors import CommandFailed, Locked, StepFailed, TimedOut, Unreachable
 from provisioner.model import Drift, Finding, ProofResult, Result, Severity, State
-from provisioner.steps.base import Secret, Work
+from provisioner.steps.base import Told, Work
 
 
 class Host:
@@ -156,7 +156,7 @@ class Joining(Step):
             return Work(f"repair {self.name}", "beginning", alone=True)
         if self.drift(site, "node1"):
             return None
-        return Work(f"repair {self.name}", "joining", secret=Secret("node1", "tell the token"))
+        return Work(f"repair {self.name}", "joining", told=Told({"node1": "tell the token"}))
 
 
 class Quiet:

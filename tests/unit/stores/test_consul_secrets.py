@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from captured import HOSTS, capture, with_file, with_http, with_raw
+from captured import HOSTS, capture, with_file, with_http, with_raw, with_system
 
 from provisioner import rotation
 from provisioner.controlplane import resolve
@@ -86,6 +86,22 @@ class TestNew:
         has = {file.path for file in four.backend.service(four, "node4").secrets}
         assert not {security.MANAGEMENT, security.AUTHORITY_KEY} & has
         assert "server.dc1.consul" not in certificates.told(secret(four, "node4", security.CERTIFICATE)).names
+
+    def test_a_run_that_was_broken_off_before_it_came_to_a_server(self, inventory):
+        """Others have the certificate of an authority whose key nobody has: there is a new one, and both are trusted."""
+        facts = {f"node{n}": capture("installed-node1") for n in (1, 2, 3, 4)}
+        four = resolve(inventory(4, each=", advertise: 192.168.56.1{}", store=ON), facts)[0]
+        facts["node4"] = with_secrets(facts["node4"], four.backend.service(four, "node4").secrets)
+        later = resolve(four.inventory, facts)[0]
+        trusted = list(certificates.each(secret(later, "node4", security.AUTHORITY)))
+        assert certificates.belongs(trusted[0], secret(later, "node1", security.AUTHORITY_KEY))
+        assert trusted[1:] == [secret(four, "node4", security.AUTHORITY)]
+        assert list(certificates.each(secret(later, "node1", security.AUTHORITY))) == trusted
+
+        data = with_system(facts["node1"], "raft=", "yes")
+        lost = resolve(four.inventory, {**facts, "node1": data})[0]
+        with pytest.raises(StepFailed, match="has the key of the authority"):
+            STEP.drift(lost, "node1")
 
     def test_only_its_owner_may_read_them_and_nothing_is_shown(self, new):
         assert {file.mode for file in new.backend.service(new, "node2").secrets} == {"0600"}
