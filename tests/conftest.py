@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
     from xdist.workermanage import WorkerController
 
-LABS = 3  # workers that may have labs: much in them is waiting, and more would only wait for the two cores
+LABS = 2  # workers that may have labs: on two cores more would only wait, and engines give up what they wait 20 s for
 _SHARING = frozenset({"tests/e2e/test_proofs.py", "tests/e2e/test_store_backends.py"})  # files whose tests share hosts
 _LONG = "tests/e2e/test_interrupted.py"  # begun first, so that nobody waits for it at the end
 

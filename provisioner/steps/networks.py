@@ -14,7 +14,7 @@ from provisioner.controlplane import networks as state
 from provisioner.errors import StepFailed
 from provisioner.model import Drift
 from provisioner.steps.base import Told, Work
-from provisioner.system.networks import MTU, arguments
+from provisioner.system.networks import MTU, arguments, is_being_made
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,8 +62,10 @@ def _missing(site: Site, host: str, network: Network) -> bool:
 def _drift(site: Site, host: str, network: Network) -> list[Drift]:
     facts = site.facts[host]
     what, found = f"network {network.name}", facts.networks.get(network.name)
+    wanted = " ".join(str(word) for word in (network.driver, network.subnet, network.subnet6) if word)
+    if found is not None and is_being_made(found):
+        return [Drift(what, "being made", wanted, note="waits")]
     if found is None:
-        wanted = " ".join(str(word) for word in (network.driver, network.subnet, network.subnet6) if word)
         known = site.plane.joined(facts) if network.is_global else bool(facts.engine)
         if known and network.is_global and not site.plane.lists(facts):
             return []

@@ -65,8 +65,15 @@ def arguments(network: Network, host: str, scope: str) -> list[str]:
     return words
 
 
+def is_being_made(found: Mapping[str, Any]) -> bool:
+    """A swarm's managers list a network at once, and fill in what it is when one of them has given it its addresses."""
+    return not found.get("Driver")
+
+
 def differences(network: Network, host: str, found: Mapping[str, Any], scope: str) -> Iterator[tuple[str, str, str]]:
     """(what, found, wanted) of all that can't be changed while the network is there. scope: as the API names it."""
+    if is_being_made(found):
+        return
     six, four = _pools(found, six=True), _pools(found, six=False)
     wanted = _wanted(network, host)
     for what, is_, asked in (

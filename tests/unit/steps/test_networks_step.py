@@ -103,6 +103,13 @@ def test_what_differs_of_a_bridge(whole, change, what):
     assert [(d.what, d.held) for d in NETWORKS.drift(whole(node1=facts), "node1")] == [(f"network web: {what}", True)]
 
 
+def test_one_that_a_swarm_is_still_making_is_waited_for(whole):
+    facts = having("node1", {**WEB, "Driver": "", "IPAM": {"Driver": "", "Config": None}}, LAN, ODD, FAR)
+    (drift,) = NETWORKS.drift(whole(node1=facts), "node1")
+    assert (drift.what, drift.found, drift.note, drift.held) == ("network web", "being made", "waits", False)
+    assert NETWORKS.work(whole(node1=facts), "node1", (drift,)) is None
+
+
 def test_an_address_range_is_that_of_the_host(whole):
     facts = having("node2", WEB, LAN, ODD, FAR)
     (drift,) = NETWORKS.drift(whole(node2=facts), "node2")
