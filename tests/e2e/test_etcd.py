@@ -126,3 +126,14 @@ def test_a_host_that_is_added_gets_no_server_and_the_servers_stay(make_lab, tmp_
     assert {f["check"] for f in run.report["findings"]} == {"server-added"}
     assert run.report["writes"] == 0
     assert json.loads(asked(cluster, "node1", "/v2/members"))["members"][0]["name"] == "node1"
+
+
+def test_five_servers_do_without_two(make_lab, tmp_path):
+    cluster = etcd(make_lab(hosts=5), tmp_path)
+    assert len(cluster.up().report["proofs"][0]["pairs"]) == 20
+    assert cluster.engine("node5", "ClusterStore").count(":2379") == 5
+    for host in ("node4", "node5"):
+        cluster.lab.stop(host)
+    run = cluster.run("up")
+    assert (run.code, run.report["writes"], set(run.report["lost"])) == (1, 0, {"node4", "node5"})
+    assert [len([p for p in proof["pairs"] if p["proven"]]) for proof in run.report["proofs"]] == [6]
