@@ -4,15 +4,15 @@
 # Arguments: the MTU of the own interface, then the addresses.
 use strict; use warnings; use Socket;
 my ($most, @hosts) = @ARGV;
-my ($least, $patience, $echo) = (576, 0.3, 0); # bytes: what every IPv4 host has to take; seconds
+my ($least, $patience, $echo) = (576, 0.4, 0); # bytes: what every IPv4 host has to take; seconds
 socket my $socket, PF_INET, SOCK_RAW, 1 or do { print "$most\n"; exit };
 setsockopt $socket, 0, 10, pack "i", 3;
 sub sum { my $sum = unpack "%32n*", $_[0]; $sum = ($sum >> 16) + ($sum & 0xffff) while $sum >> 16; return ~$sum & 0xffff }
-sub answering { # BYTES -> ADDRESSES: those of them that answer; asked twice
+sub answering { # BYTES -> ADDRESSES: those of them that answer; asked three times, for hosts may be busy
     my ($bytes, @asked) = @_;
     my %waits = map { (inet_aton($_) => $_) } @asked;
     my ($id, %found) = ($$ & 0xffff);
-    for (1, 2) {
+    for (1 .. 3) {
         $echo++;
         for my $to (keys %waits) {
             my $body = pack "n2 a" . ($bytes - 28), $id, $echo, "";
