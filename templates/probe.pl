@@ -81,7 +81,10 @@ setsockopt $echo, IPPROTO_IP, $MTU_DISCOVER, pack("i", $DO) or give_up("can't se
 setsockopt $echo, SOL_SOCKET, SO_RCVBUF, pack("i", 1 << 20);
 bind $echo, sockaddr_in($PORT, inet_aton($address)) or give_up("can't listen on $address: $!");
 # The network's own, where it has IPv6: that of global scope (proc(5)). What leads to the host has none.
-my ($address6) = do { open my $file, "<", "/proc/net/if_inet6"; map { /^(\w{32}) \w+ \w+ 00 / ? inet_ntop(PF_INET6, pack "H*", $1) : () } $file ? <$file> : () };
+my ($address6) = do {
+    my $there = open my $file, "<", "/proc/net/if_inet6";
+    map { /^(\w{32}) \w+ \w+ 00 / ? inet_ntop(PF_INET6, pack "H*", $1) : () } $there ? <$file> : ();
+};
 socket my $echo6, PF_INET6, SOCK_DGRAM, 0 or undef $address6;
 my @echoes = ($echo, $address6 ? $echo6 : ());
 !$address6 or bind $echo6, pack_sockaddr_in6($PORT, inet_pton(PF_INET6, $address6)) or give_up("can't listen on $address6: $!");
@@ -106,7 +109,9 @@ sub datagram {
 
 sub ask {
     my ($peer, $fact, $where, $size) = @_;
-    my ($socket, $to) = $fact eq "six" ? ($echo6, pack_sockaddr_in6($peer->{port}, inet_pton(PF_INET6, $where))) : ($echo, pack_sockaddr_in($peer->{port}, inet_aton($where)));
+    my ($socket, $to) = $fact eq "six"
+        ? ($echo6, pack_sockaddr_in6($peer->{port}, inet_pton(PF_INET6, $where)))
+        : ($echo, pack_sockaddr_in($peer->{port}, inet_aton($where)));
     my $sent = send $socket, datagram("ask", $peer->{id}, $peer->{nonce}{$fact}, $size), 0, $to;
     $peer->{why}{$fact} = $sent ? "no answer" : $!{EMSGSIZE} ? "too long for the way there" : lc "$!";
     return $sent;

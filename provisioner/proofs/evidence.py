@@ -14,7 +14,8 @@ EMBEDDED = "127.0.0.11"  # the engine's own DNS server, as containers see it
 class Evidence:
     """What one host's probe has told so far. Peers are numbers: the hosts' places in the proof.
 
-    six: its address in IPv6. seen: (peer, fact) -> seconds since "go". lacks: (peer, fact) -> why not. largest: peer -> bytes of the largest
+    six: its address in IPv6, where it has one.
+    seen: (peer, fact) -> seconds since "go". lacks: (peer, fact) -> why not. largest: peer -> bytes of the largest
     packet that came back where full ones don't. heard: the peers of which any datagram arrived, None: not told.
     outside: DNS server -> seconds, and what it said of the name outside. silent: server -> why it said nothing of use.
     conf: what resolv.conf sets: "search" and "options" -> words. met: (stranger, "name" or "address") -> seconds.

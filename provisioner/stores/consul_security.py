@@ -189,9 +189,8 @@ def authority(cluster: Cluster) -> Pair:
     def own(facts: Facts) -> Pair:
         return Pair(next(iter(certificates.each(facts.secrets.get(AUTHORITY, ""))), ""), facts.secrets.get(AUTHORITY_KEY, ""))
 
-    there = agreed(cluster, lambda facts: own(facts).certificate, standing(cluster))
-    if not _founded(cluster):
-        there = agreed(cluster, lambda facts: own(facts).certificate if _signs(own(facts)) else "")
+    founded = _founded(cluster)
+    there = agreed(cluster, lambda facts: own(facts).certificate if founded or _signs(own(facts)) else "", standing(cluster))
     held = (facts.secrets.get(AUTHORITY_KEY, "") for facts in cluster.facts.values())
     key = next((key for key in held if _signs(Pair(there, key))), "")
     return cluster.vault.value("authority", Pair(there, key) if there else None, lambda: _authority(cluster))

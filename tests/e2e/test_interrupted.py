@@ -36,4 +36,5 @@ def test_killed_at_every_write(make_lab, tmp_path, when, hosts):
         assert run.code == -9, run.err
         engines_can_start(cluster)
         cluster.up()
+        assert cluster.run("plan").code == 0
     assert number > 3 * hosts  # a firewall, Consul and daemon.json on each

@@ -359,9 +359,8 @@ class TestNetworks:
     def test_made_by_one_host_and_awaited_by_the_others(self, site):
         whole = site(**{name: absent(name) for name in HOSTS})
         assert [differs(NETWORKS, whole, name) for name in HOSTS] == [[("network demo", "")]] * 3
-        assert (
-            "docker network create --driver overlay --subnet 10.99.0.0/24 " in work(NETWORKS, whole, "node1").script
-        )
+        measured = '${mtu:+--opt com.docker.network.driver.mtu="$mtu"}'
+        assert f"docker network create --driver overlay --subnet 10.99.0.0/24 {measured} demo" in work(NETWORKS, whole, "node1").script
         assert work(NETWORKS, whole, "node2") is None
         assert work(NETWORKS, whole, "node3") is None
 

@@ -21,6 +21,7 @@ from provisioner.system.reading import ENGINE_DROPIN
 
 SWARM, NETWORKS = Swarm(), Networks()
 ONE = "swarm: {managers: [node1]}"
+MEASURED = '${mtu:+--opt com.docker.network.driver.mtu="$mtu"}'  # what the hosts found, where that is less than usual
 
 
 @pytest.fixture
@@ -205,7 +206,7 @@ class TestOthers:
         assert {name: bool(d) for name, d in differs(whole, NETWORKS).items()} == {"node1": True, "node2": False, "node3": False}
         ((host, work),) = works(whole, NETWORKS).items()
         assert host == "node1"
-        assert "--driver overlay --subnet 10.99.0.0/24 --attachable " in work.script
+        assert f"--driver overlay --subnet 10.99.0.0/24 --attachable {MEASURED} demo" in work.script
 
     def test_before_there_is_a_swarm_no_network_can_be_told(self, site):
         assert all(d.pending for name in HOSTS for d in NETWORKS.drift(site(fresh()), name))
@@ -213,7 +214,7 @@ class TestOthers:
     def test_encrypted(self, site):
         whole = site(FOUND, "  safe: {subnet: 10.98.0.0/24, encrypted: true, attachable: false}\n" + ONE)
         ((_, work),) = works(whole, NETWORKS).items()
-        assert "--subnet 10.98.0.0/24 --opt encrypted " in work.script
+        assert f"--subnet 10.98.0.0/24 --opt encrypted {MEASURED} safe" in work.script
         assert whole.ports.esp
         assert "-p esp -j PROVISIONER-PEERS" in Firewall().drift(whole, "node2")[0].wanted
 
