@@ -30,6 +30,8 @@ _LABEL = 63  # characters: the longest name in DNS
 # namespace of that time, and remembers that there is none. Seen; it is mended by one more start without the container.
 _LOST_SANDBOX = "could not get network sandbox"
 _RESTART = "systemctl restart docker: it went down hard, and forgets the network's old namespace only when started again"
+# What the docker client itself logs beside, before or after what it was refused (docker/cli#5043): never the cause.
+_BESIDE = ("WARNING", "See '", "time=")
 _LOST = "look at the host and at the network between; the probe ends by itself"
 
 
@@ -333,7 +335,7 @@ def _told(stderr: str) -> tuple[str, str] | None:
 
 def _last_words(stderr: str) -> str:
     """The last thing that docker said that is no warning, on one line."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith(("WARNING", "See '"))]
+    lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith(_BESIDE)]
     return lines[-1].removeprefix("docker: ")[:300] if lines else ""
 
 

@@ -35,7 +35,8 @@ def traces(name):
     """All that a lab of this name has on the machine, outside the images."""
     folder = machine.lab_dir() / "labs" / name
     mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"/labs/{name}/" in line]
-    cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/provisioner-lab/{name}")]
+    # Not "**": other labs' cgroups come and go while one looks.
+    places = [path for place in ("", "*/") for path in Path("/sys/fs/cgroup").glob(f"{place}provisioner-lab/{name}")]
     processes = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -45,8 +46,7 @@ def traces(name):
             continue
         if f"/labs/{name}/".encode() in said or f"/labs/{name}/" in held:
             processes.append(process.name)
-    building = [str(path) for path in machine.lab_dir().glob("images/building-*")]
-    return [*mounts, *cgroups, *processes, *building, *([str(folder)] if folder.exists() else [])]
+    return [*mounts, *map(str, places), *processes, *([str(folder)] if folder.exists() else [])]
 
 
 def cli(*words, **options):

@@ -157,7 +157,10 @@ def test_dockers_own_last_words(prove):
 
 
 def test_an_engine_that_went_down_hard_is_to_be_restarted(prove):
-    stderr = "docker: Error response from daemon: network sandbox join failed: could not get network sandbox (oper true): x\n"
+    stderr = (
+        "docker: Error response from daemon: network sandbox join failed: could not get network sandbox (oper true): x\n"
+        'time="2026-11-25T17:18:02Z" level=error msg="error waiting for container: context canceled"\n'
+    )
     result = prove(Host(1), Host(2, lines=[], ended=True, result=Result(125, "", stderr)))
     assert "on node2: systemctl restart docker" in result.error
 
