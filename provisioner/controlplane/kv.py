@@ -14,6 +14,7 @@ from provisioner.errors import StepFailed
 from provisioner.model import Drift
 from provisioner.stores.base import TLS, TLS_OPTIONS, json_object, sums
 from provisioner.system import gossip
+from provisioner.system import swarm as swarm_on_host
 from provisioner.system.daemon_json import parse
 from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN, ENGINE_LOADED, ENGINE_TLS
 
@@ -88,7 +89,7 @@ class Kv:
             gossip.PROGRAM: render.text("gossip.pl"),
             gossip.UNIT_FILE: render.text("gossip.service.j2", program=gossip.PROGRAM, addresses=[own, *others]),
         }
-        return EngineFiles(_settings(site, host), files, ("docker.service", gossip.UNIT), secrets)
+        return EngineFiles(_settings(site, host), files, ("docker.service", gossip.UNIT), secrets, gone=swarm_on_host.OURS)
 
     def running(self, site: Site, host: str) -> list[Drift]:
         """What the running engine is to do about its store."""

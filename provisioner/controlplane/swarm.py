@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from provisioner import render
 from provisioner.controlplane.base import EngineFiles
 from provisioner.stores.base import literal
 from provisioner.system import firewall, gossip
@@ -79,8 +80,15 @@ class Swarm:
         return {name: address for name, address in found.items() if name in inventory.hosts and address}
 
     def engine(self, site: Site, host: str) -> EngineFiles:
-        """Nothing of ours; what a host had for an external store goes, or its engine would wait for that at every boot."""
-        return EngineFiles(gone=(ENGINE_DROPIN, gossip.UNIT_FILE, gossip.PROGRAM))
+        """What starts containers that the engine gave up; what a host had for an external store goes, or its engine would
+        wait for that at every boot.
+        """
+        files = {
+            on_host.PROGRAM: render.text("containers.sh.j2"),
+            on_host.UNIT_FILE: render.text("containers.service.j2", program=on_host.PROGRAM),
+        }
+        units = ("docker.service", on_host.UNIT)
+        return EngineFiles(files=files, units=units, gone=(ENGINE_DROPIN, gossip.UNIT_FILE, gossip.PROGRAM))
 
     def running(self, site: Site, host: str) -> list[Drift]:
         return []

@@ -9,6 +9,7 @@ from provisioner import render
 from provisioner.controlplane.swarm import View, address_of, is_down, state
 from provisioner.model import Drift
 from provisioner.steps.base import Work
+from provisioner.system import swarm as on_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,11 +74,14 @@ class LeaveSwarm(_OfManager):
     cure = "on this host: docker swarm leave; and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
-        found = state(site.facts[host])
-        return () if found in {"", "inactive"} else (Drift("the swarm", found, "left"),)
+        facts = site.facts[host]
+        left = state(facts) in {"", "inactive"}
+        ours = [Drift(path, "there", "gone") for path in on_host.OURS if path in facts.files]
+        return (*(() if left else (Drift("the swarm", state(facts), "left"),)), *ours)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
-        return Work(render.script("swarm-leave.sh.j2"), "leaving the swarm", deadline=120.0)
+        script = render.script("swarm-leave.sh.j2", unit=on_host.UNIT, files=on_host.OURS)
+        return Work(script, "leaving the swarm", deadline=120.0)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provisioner import render
-from provisioner.system import firewall, gossip
+from provisioner.system import firewall, gossip, swarm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -77,8 +77,9 @@ _FILES = (
     *ENGINE_OPTIONS,
     *firewall.FILES,
     *gossip.FILES,
+    *swarm.OURS,
 )
-_UNITS = ("docker.service", firewall.UNIT, gossip.UNIT)
+_UNITS = ("docker.service", firewall.UNIT, gossip.UNIT, swarm.UNIT)
 _UNIT_KEYS = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,FragmentPath,ExecStart"
 _PORTS = (7946, 4789)  # gossip, VXLAN
 

@@ -15,6 +15,10 @@ VXLAN = 4789  # udp, where the data path port is not chosen
 STATE = "/var/lib/docker/swarm/docker-state.json"
 CERTIFICATE = "/var/lib/docker/swarm/certificates/swarm-node.crt"
 FILES = (STATE, CERTIFICATE)
+UNIT = "provisioner-containers.service"
+UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+PROGRAM = "/etc/provisioner/containers.sh"
+OURS = (PROGRAM, UNIT_FILE)
 
 _VALIDITY = re.compile(rb"\x30\x1e\x17\x0d(\d{12})Z\x17\x0d(\d{12})Z")  # X.509: SEQUENCE of two UTCTime
 

@@ -30,8 +30,8 @@ def settled(cluster: Cluster) -> None:
 def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power_cut(make_lab, tmp_path):
     cluster = Cluster(make_lab(hosts=3, image="engine-26"), tmp_path, hosts=NODES[:2], store="", extra="swarm: {managers: [node1]}")
 
-    # A controller that is killed when the swarm is made and nobody has joined it (two writes before: the firewalls').
-    assert cluster.killed(3).code == -9
+    # A controller that is killed when the swarm is made and nobody has joined it (four writes before: firewall and unit of each).
+    assert cluster.killed(5).code == -9
     assert cluster.engine("node1", "Swarm.LocalNodeState") == "active"
     assert cluster.engine("node2", "Swarm.LocalNodeState") == "inactive"
     run = cluster.up()
@@ -61,8 +61,11 @@ def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power
         cluster.box(host, f"app-{host}", network="demo", options="--restart always")
     for host in NODES:
         cluster.lab.stop(host)
-    for host in reversed(NODES):  # the manager first: an engine gives up a container whose swarm is not there within 20 s
+    for host in NODES[:2]:
         cluster.lab.start(host)
+    for host in NODES[:2]:  # its start lets a container wait for the manager for 20 s, and gives it up then
+        cluster.sh(host, "systemctl start docker; docker inspect -f '{{.State.Error}}' app-" + host + " | grep 'attach to network'", timeout=150)
+    cluster.lab.start("node3")
     for host in NODES[1:]:
         cluster.sh("node1", PEER.format(host), timeout=150)
     settled(cluster)

@@ -6,12 +6,13 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
-from captured import with_http, with_info
+from captured import with_file, with_http, with_info
 from swarms import ADDRESSES, FOUND
 
 from provisioner.controlplane import resolve
 from provisioner.controlplane.swarm import View, address_of, told
 from provisioner.steps.leaving_swarm import Forget, LeaveSwarm, Rest
+from provisioner.system.swarm import OURS
 
 
 @pytest.fixture
@@ -49,6 +50,9 @@ def test_settled(swarm):
     gone = site.known(acting, with_http(site.facts[acting], "nodes", nodes))
     assert differs(Rest(leaving), gone, acting) == differs(Forget(leaving), gone, acting) == []
     facts = site.facts[acting]
-    left = site.known(acting, with_info(facts, Swarm={**told(facts), "LocalNodeState": "inactive"}))
-    assert differs(LeaveSwarm(), left, acting) == []
-    assert differs(LeaveSwarm(), site, acting) == ["the swarm"]
+    out = with_info(facts, Swarm={**told(facts), "LocalNodeState": "inactive"})
+    assert differs(LeaveSwarm(), site, acting) == ["the swarm", *OURS]
+    assert differs(LeaveSwarm(), site.known(acting, out), acting) == [*OURS]
+    for path in OURS:
+        out = with_file(out, path, "")
+    assert differs(LeaveSwarm(), site.known(acting, out), acting) == []
