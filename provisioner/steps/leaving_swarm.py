@@ -9,6 +9,7 @@ from provisioner import render
 from provisioner.controlplane.swarm import View, address_of, is_down, state
 from provisioner.model import Drift
 from provisioner.steps.base import Work
+from provisioner.steps.swarm import of_nodes
 from provisioner.system import swarm as on_host
 
 if TYPE_CHECKING:
@@ -54,14 +55,12 @@ class Rest(_OfManager):
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
         there = nodes(site)
-        rest = render.script(
-            "swarm-rest.sh.j2",
+        script = of_nodes(
             drain=[_id(node) for node in there],
-            down=[_id(node) for node in there if is_down(node)],
+            rest=[_id(node) for node in there if not is_down(node)],
+            demote=[_id(node) for node in there if node["Spec"]["Role"] == "manager"],
         )
-        managers = [_id(node) for node in there if node["Spec"]["Role"] == "manager"]
-        roles = render.script("swarm-roles.sh.j2", promote=[], demote=managers, remove=[], itself=[])
-        return Work(rest + roles, f"moving what runs on {self.host}", deadline=300.0)
+        return Work(script, f"moving what runs on {self.host}", deadline=300.0)
 
 
 class LeaveSwarm(_OfManager):
@@ -100,6 +99,5 @@ class Forget(_OfManager):
         return tuple(Drift(f"node {_id(node)[:12]} of {self.host}", "in the swarm", "gone") for node in there)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
-        ids = [_id(node) for node in nodes(site)]
-        script = render.script("swarm-roles.sh.j2", promote=[], demote=[], remove=ids, itself=[])
+        script = of_nodes(remove=[_id(node) for node in nodes(site)])
         return Work(script, f"taking the node of {self.host} out", deadline=60.0)

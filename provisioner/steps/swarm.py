@@ -85,8 +85,7 @@ class Swarm:
         changes = _changes(site, view)
         ids = {role: [_id(view, n) for n, to in changes.items() if to == role and n != host] for role in _ROLES.values()}
         stale = [node for name in site.live for node in view.stale(name)]
-        script = render.script(
-            "swarm-roles.sh.j2",
+        script = of_nodes(
             promote=ids["manager"],
             demote=[*(str(node["ID"]) for node in stale if node.get("ManagerStatus")), *ids["worker"]],
             remove=[str(node["ID"]) for node in stale],
@@ -97,6 +96,12 @@ class Swarm:
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
         pass
+
+
+def of_nodes(**lists: list[str]) -> str:
+    """What a manager does to nodes, by ID, in this order: drain, rest (waited for), promote, demote, remove; itself is demoted last."""
+    none: dict[str, list[str]] = {name: [] for name in ("drain", "rest", "promote", "demote", "remove", "itself")}
+    return render.script("swarm-nodes.sh.j2", **none | lists)
 
 
 def _change(role: str) -> str:

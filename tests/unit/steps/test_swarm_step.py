@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 
 import pytest
 from captured import HOSTS, with_file, with_http, with_info
 from swarms import FOUND, IDS, another, fresh, labelled, out, put, with_managers
 
+from provisioner import render
 from provisioner.controlplane import resolve
 from provisioner.controlplane.swarm import View
 from provisioner.errors import StepFailed
@@ -16,7 +18,7 @@ from provisioner.steps import STEPS
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.firewall import Firewall
 from provisioner.steps.networks import Networks
-from provisioner.steps.swarm import Swarm
+from provisioner.steps.swarm import Swarm, of_nodes
 from provisioner.system.reading import ENGINE_DROPIN
 
 SWARM, NETWORKS = Swarm(), Networks()
@@ -242,3 +244,19 @@ class TestOthers:
         assert told["node3"] == ("swarm", "worker", "node1", "192.168.56.13")
         off = {**FOUND, "node3": with_info(out("node3"), Containers=0)}
         assert next(s for s in summaries(site(off), {}) if s.host == "node3").store == ""
+
+
+@pytest.mark.parametrize(("said", "calls", "code"), [("update out of sequence", 3, 0), ("not a swarm manager", 1, 70)])
+def test_what_the_swarm_changes_at_the_same_moment_is_changed_again(tmp_path, said, calls, code):
+    docker, log = tmp_path / "docker", tmp_path / "log"
+    docker.write_text(
+        f'#!/bin/sh\necho "$2" >>{log}\n[ "$2" = inspect ] || [ $(wc -l <{log}) = 3 ] || '
+        f"{{ echo 'Error response from daemon: {said}' >&2; exit 1; }}\n"
+    )
+    docker.chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-uc", render.library() + of_nodes(demote=["a1"])],
+        check=False, capture_output=True, text=True, timeout=20, env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )  # fmt: skip
+    assert (done.returncode, log.read_text().split().count("demote")) == (code, calls), done.stderr
+    assert ("can't demote a node of the swarm" in done.stderr) == bool(code)
