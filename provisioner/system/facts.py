@@ -270,7 +270,7 @@ class Facts:
     @property
     def store_driver(self) -> bool:
         """Whether the engine's binary has the store's driver compiled in."""
-        return "\ndriver=" in "\n" + self.raw.get("engine", "")
+        return bool(self.raw.get("driver", "").strip())
 
     def said(self, name: str) -> str:
         """The whole answer to a request that is no HTTP; "" where nobody answered."""

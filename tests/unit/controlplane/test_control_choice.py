@@ -13,7 +13,7 @@ from provisioner.system.reading import DAEMON_JSON
 OLD = {f"node{n}": capture(f"installed-node{n}") for n in (1, 2, 3)}
 ON_STORE = {f"node{n}": capture(f"settled-node{n}") for n in (1, 2, 3)}
 NEW = fresh()["node3"]
-NO_DRIVER = with_raw(OLD["node2"], engine="\n")
+NO_DRIVER = with_raw(OLD["node2"], driver="\n")
 
 ROWS = {
     "old engines with the driver": (OLD, "kv", "no engine is later than 20.10, and each has the driver for Consul"),

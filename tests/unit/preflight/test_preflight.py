@@ -65,7 +65,7 @@ CASES = {
         STOP,
     ),
     "engine too new": (with_file(with_info(NODE2, ServerVersion="23.0.1"), DAEMON_JSON, ""), "engine-too-new", STOP),
-    "engine without the driver": (with_raw(NODE2, engine="\n"), "driver-not-built", STOP),
+    "engine without the driver": (with_raw(NODE2, driver="\n"), "driver-not-built", STOP),
     "masked engine": (with_unit(NODE2, "docker.service", LoadState="masked"), "no-engine-unit", STOP),
     "an engine without a unit": (with_unit(NODE2, "docker.service", LoadState="not-found"), "no-engine-unit", STOP),
     "overlays on another store": (with_info(NODE2, ClusterStore="etcd://192.0.2.1:2379"), "other-store", STOP),
