@@ -15,13 +15,20 @@ sub lost { # the threads' folders
     my %live = map { ("net:[" . (stat $_)[1] . "]" => 1) } glob "/run/docker/netns/*";
     return grep { my $net = readlink "$_/ns/net"; defined $net && $net ne $own && !$live{$net} } glob "/proc/$pid/task/*";
 }
-sub wake { # FOLDER: a permanent neighbour on the namespace's loopback device, see rtnetlink(7); gone with the namespace
+# Runs in a thread's namespace, and looks first whose that is: the thread may have come back meanwhile. The kernel keeps one
+# neighbour for all addresses of a loopback device, so another than its own (00:00:00:00:00:00) would cut that off.
+my $NEIGHBOUR = <<'END';
+    my $here = readlink "/proc/self/ns/net";
+    exit if !$here || $here eq shift || grep { "net:[" . (stat $_)[1] . "]" eq $here } glob "/run/docker/netns/*";
+    socket S, 16, 3, 0 or exit;
+    send S, pack("H*", $_), 0, pack "Sx2LL", 16, 0, 0 for @ARGV;
+END
+sub wake { # FOLDER: a neighbour on the namespace's loopback device, see rtnetlink(7); made, and taken away at once
     my ($thread) = @_;
     return if $woken{$thread}++;
-    my $neighbour = pack "Cx3lSCC SSa4 SSa6x2", 2, 1, 0x80, 0, 0, 8, 1, "\x7f\0\0\2", 10, 2, "\2\0\0\0\0\1";
-    my $message = unpack "H*", pack "LSSLL a*", 16 + length $neighbour, 28, 0x501, 1, 0, $neighbour;
-    system "nsenter", "--net=$thread/ns/net", $^X, "-e",
-        "socket(S, 16, 3, 0) and send(S, pack('H*', '$message'), 0, pack('Sx2LL', 16, 0, 0))";
+    my $neighbour = pack "Cx3lSCC SSa4 SSa6x2", 2, 1, 0x80, 0, 0, 8, 1, "\0" x 4, 10, 2, "\0" x 6;
+    my @messages = map { unpack "H*", pack "LSSLL a*", 16 + length $neighbour, @$_, 1, 0, $neighbour } [28, 0x501], [29, 1];
+    system "nsenter", "--net=$thread/ns/net", $^X, "-e", $NEIGHBOUR, readlink("/proc/1/ns/net"), @messages;
 }
 sub ask {
     my ($number) = @_;

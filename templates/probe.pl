@@ -5,18 +5,19 @@
 #         stranger NUMBER NAME ADDRESS RUN ITS-NUMBER   a probe of another network, which must not be met
 #         outside NAME address|answer RESOLVER ...  a name that only a resolver outside knows, and what it is to say of it
 #         go SECONDS    again, to end with exit code 75    and ends with its input
+#         beyond ADDRESS PORT           a TCP port outside, to which there is to be no way
 # Writes: ready ADDRESS MTU [ADDRESS-IN-IPV6]    then, each as soon as it is known, with seconds since "go":
 #         see NUMBER name|address|by_name|full|alias|six SECONDS
 #         met NUMBER name|address SECONDS   a stranger
 #         outside SERVER SECONDS ANSWER     what the engine's server, or a resolver asked directly, says of the name outside
 #         nameless SECONDS              when addresses have answered for a while, and not one name is known
 #         and when all is proven, or time is over: lack NUMBER FACT REASON, largest NUMBER BYTES, heard NUMBER ...,
-#         tried NUMBER TIMES (strangers), silent SERVER REASON, conf SETTING WORD ... (resolv.conf),
+#         way ADDRESS:PORT ... (those beyond that were reached all the same), tried NUMBER TIMES (strangers), silent SERVER REASON, conf SETTING WORD ... (resolv.conf),
 #         done SECONDS CPU-SECONDS      after which it goes on answering the others
 use strict;
 use warnings;
 use Config;
-use Errno qw(EAGAIN EMSGSIZE);
+use Errno qw(EAGAIN EINPROGRESS EMSGSIZE);
 use POSIX ();
 use Socket qw(:DEFAULT IPPROTO_IP inet_ntop inet_pton pack_sockaddr_in6 unpack_sockaddr_in6);
 
@@ -33,6 +34,7 @@ my @FACTS = qw(name address by_name full alias);  # where no others are asked fo
 my ($NAMELESS, $FOR_EACH) = (2, 0.3);  # seconds until no name at all is strange, and how many more for each peer
 my ($PUZZLED, $ROUND, $RESEND, $STEPS) = (3, 0.4, 0.13, 16);  # the sweep: see sweep()
 my ($MTU_DISCOVER, $DO, $IP_MTU) = (10, 2, 14);  # linux/in.h: IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU
+my $NONBLOCK = 2048;  # socket(2): SOCK_NONBLOCK
 my $CLOCK = {x86_64 => 228, aarch64 => 113}->{$Config{archname} =~ /^([^-]+)/ ? $1 : ""};  # clock_gettime(2)
 
 # As process 1 of a container, we get only those signals that we ask for.
@@ -51,7 +53,7 @@ sub now {
 }
 
 my $began = my $flushed = now();
-my ($out, %peer, %stranger, %outside, $until, $finished, $nameless, %heard) = ("");
+my ($out, %peer, %stranger, %outside, @beyond, $until, $finished, $nameless, %heard) = ("");
 sub say_line { $out .= join(" ", @_) . "\n" }
 sub flush_lines {
     $flushed = now();
@@ -362,6 +364,21 @@ sub take_outside {
     @{$server->{sockets}} = grep { $_ != $socket } @{$server->{sockets}};
 }
 
+# --- what lies beyond an internal network: a connection that comes about. A refusal may be of the host's own firewall. --
+
+sub try_beyond {
+    my ($it) = @_;
+    if (!$it->{until}) {
+        $it->{until} = now() + $SLOWEST;
+        socket $it->{socket}, PF_INET, SOCK_STREAM | $NONBLOCK, 0 or give_up("no socket: $!");
+        connect($it->{socket}, $it->{to}) || $!{EINPROGRESS} or $it->{until} = $began;
+    }
+    $it->{way} ||= getpeername $it->{socket};
+    return now() + $BETWEEN;
+}
+
+sub beyond_over { my ($it) = @_; return $it->{way} || $it->{until} && now() >= $it->{until} }
+
 sub outside_over { my ($server) = @_; return $server->{answered} || now() >= $server->{until} }
 
 sub finish {
@@ -371,6 +388,7 @@ sub finish {
         say_line("lack", $peer->{id}, $_, $peer->{why}{$_} // "not tried") for missing($peer);
         say_line("largest", $peer->{id}, $peer->{largest}) if $peer->{largest} && !$peer->{seen}{full};
     }
+    say_line("way", map { $_->{way} ? $_->{name} : () } @beyond) if @beyond;
     say_line("tried", $_->{id}, $_->{tried}) for values %stranger;
     say_line("silent", $_->{address}, $_->{why}) for grep { !$_->{answered} } values %outside;
     if (%outside) { say_line("conf", @$_) for grep { ($_->[0] // "") =~ /^(?:search|options)$/ } @conf }
@@ -399,6 +417,8 @@ sub order {
         my $id = 0;
         $outside{$_} = {id => $id++, address => $_, name => $name, kind => $kind, due => 0, why => "no answer", sockets => []}
             for "127.0.0.11", @resolvers;
+    } elsif ($word eq "beyond") {
+        push @beyond, {name => join(":", @words), to => pack_sockaddr_in($words[1], inet_aton($words[0]))};
     } elsif ($word eq "again") {
         POSIX::_exit(75);
     } elsif ($word eq "go") {
@@ -425,11 +445,12 @@ sub work {
         sweep($peer);
         for my $due ($peer->{due}, $peer->{largest} ? () : $peer->{resend} // ()) { $soonest = $due if $due < $soonest }
     }
-    for my $due (map({ try_stranger($_) } values %stranger), map { outside_over($_) ? () : try_outside($_) } values %outside) {
+    for my $due (map({ try_stranger($_) } values %stranger), map({ beyond_over($_) ? () : try_beyond($_) } @beyond),
+        map { outside_over($_) ? () : try_outside($_) } values %outside) {
         $soonest = $due if $due < $soonest;
     }
     finish() if now() >= $until || !grep({ !over($_) } values %peer)
-        && !grep({ !tried($_) } values %stranger) && !grep { !outside_over($_) } values %outside;
+        && !grep({ !tried($_) } values %stranger) && !grep({ !beyond_over($_) } @beyond) && !grep { !outside_over($_) } values %outside;
     return $soonest;
 }
 

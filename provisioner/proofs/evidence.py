@@ -20,6 +20,7 @@ class Evidence:
     outside: DNS server -> seconds, and what it said of the name outside. silent: server -> why it said nothing of use.
     conf: what resolv.conf sets: "search" and "options" -> words. met: (stranger, "name" or "address") -> seconds.
     tried: stranger -> how often the probe tried to meet it.
+    way: what it reached beyond an internal network, ADDRESS:PORT; None: not told.
     nameless: it reaches others, and has not learnt a single name for a while.
     seconds: until all was known; None while the probe is at work. cpu: seconds. error: why there is no (more) evidence.
     interfaces, addresses: those of a container of which nothing else is wanted.
@@ -40,6 +41,7 @@ class Evidence:
     conf: dict[str, tuple[str, ...]] = field(default_factory=dict)
     met: dict[tuple[int, str], float] = field(default_factory=dict)
     tried: dict[int, int] = field(default_factory=dict)
+    way: tuple[str, ...] | None = None
     nameless: bool = False
     seconds: float | None = None
     cpu: float = 0.0
@@ -65,6 +67,8 @@ class Evidence:
                 self.largest[int(peer)] = int(size)
             case ("outside" | "silent" | "conf" | "met" | "tried"), [_, *_]:
                 self._take_beside(word, words)
+            case "way", addresses:
+                self.way = tuple(addresses)
             case "nameless", [_]:
                 self.nameless = True
             case "heard", peers:

@@ -4,6 +4,7 @@ On each host two containers reach one another, by name where the network has nam
 bridge that is not internal a container reaches, from every host, the port that another publishes on every other one: so it
 comes out, and the published port is reached from another host. Containers on a macvlan or ipvlan reach those of the other
 hosts by address, where the hosts' own interfaces are on one network. Where a network has IPv6, addresses of both answer.
+What the same containers tell beside it: internal.py.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from provisioner.controlplane import networks as state
 from provisioner.errors import ProvisionerError
 from provisioner.model import Check, ProofResult, State
+from provisioner.proofs import internal
 from provisioner.proofs.evidence import FACTS, SIX
 from provisioner.proofs.probe import Crew, Peer, Probe, Task
 from provisioner.system.networks import ICC, MASQUERADE
@@ -43,7 +45,10 @@ _MAC_CURE = (
 
 @dataclass(frozen=True)
 class Shape:
-    """What is to be shown of a network. names: by name too. pairs: of two containers on one host. six: over IPv6 too."""
+    """What is to be shown of a network. names: by name too. pairs: of two containers on one host. six: over IPv6 too.
+
+    internal: that there is no way out.
+    """
 
     name: str
     hosts: tuple[str, ...]
@@ -53,6 +58,7 @@ class Shape:
     across: tuple[str, ...]
     note: str = ""
     six: bool = False
+    internal: bool = False
 
 
 def of_bridge(site: Site) -> Shape:
@@ -84,6 +90,7 @@ def of(site: Site, network: Network) -> Shape:
         across=_sharing(site, network, hosts) if mode in _ACROSS else (),
         note=note,
         six=bool(network.subnet6),
+        internal=network.internal,
     )
 
 
@@ -107,8 +114,11 @@ def prove(
         return (ProofResult("local", shape.name, State.SKIPPED, reason=shape.note or "no live host has it"),)
     crossing = hosts if shape.published and len(hosts) > 1 else []
 
+    beyond = internal.beyond(site) if shape.internal else {}
+
     def probe(host: str, number: int, tag: str) -> Probe:
-        task = Task(run, shape.name, state.found_subnet(site, host, shape.name), deadline, _START, chosen=False, names=shape.names)
+        subnet = state.found_subnet(site, host, shape.name)
+        task = Task(run, shape.name, subnet, deadline, _START, chosen=False, names=shape.names, beyond=beyond)
         publish = str(site.advertise.get(host, "")) if host in crossing and not tag else ""
         return Probe(connections[host], number, number, task, observer, tag=tag, publish=publish)
 
@@ -119,7 +129,8 @@ def prove(
         wanted = {probe: _peers(probe, probes, shape, crossing) for both in probes.values() for probe in both}
         crew.all(lambda probe: probe.reach([peer for peer in wanted[probe] if not peer.probe.evidence.error]))
         crew.all(Probe.end)
-    return (_result(shape, wanted, _left_out(shape, crossing)),)
+    inside = (internal.result(shape.name, wanted, len(site.live)),) if shape.internal else ()
+    return (_result(shape, wanted, _left_out(shape, crossing)), *inside)
 
 
 def _probes(hosts: list[str], tags: tuple[str, ...], probe: Callable[[str, int, str], Probe]) -> dict[str, list[Probe]]:

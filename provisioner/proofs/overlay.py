@@ -4,7 +4,8 @@ By name and by alias (the engine's embedded DNS server), by address, by the addr
 of the network's full size that must not be fragmented; each answered by the other probe, which proves the way back too.
 Gossip takes its time on many hosts, so a pair fails only at the deadline; how long it took is part of the result.
 
-What the same probes tell beside it: dns.py (names outside), isolation.py (networks that are proven side by side).
+What the same probes tell beside it: dns.py (names outside), internal.py (networks with no way out), isolation.py (networks
+that are proven side by side).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.controlplane import networks as state
 from provisioner.model import ProofResult, State
-from provisioner.proofs import dns, isolation
+from provisioner.proofs import dns, internal, isolation
 from provisioner.proofs.probe import Crew, Probe, Task
 from provisioner.proofs.verdict import pairs, trouble
 
@@ -92,7 +93,8 @@ def _task(site: Site, host: str, network: str, run: str, *, limit: float, start:
     subnet = state.subnet(site, host, entry)
     if subnet is None:
         return _skipped(network, "it has no IPv4 subnet that is known")
-    return Task(run, network, subnet, limit, start, dns.outside(site.inventory.dns, entry, run))
+    outside, beyond = dns.outside(site.inventory.dns, entry, run), internal.beyond(site) if entry.internal else {}
+    return Task(run, network, subnet, limit, start, outside, beyond=beyond)
 
 
 def _results(
@@ -105,6 +107,8 @@ def _results(
         evidence = {probe.name: probe.evidence for probe in by_network[task.network]}
         if task.outside:
             found.append(dns.result(site.inventory.dns, task.network, task.outside, evidence))
+        if site.inventory.networks[task.network].internal:
+            found.append(internal.result(task.network, by_network[task.network], len(names)))
     if len(tasks) > 1:
         found += [isolation.result(task.network, by_network[task.network]) for task in tasks]
     return tuple(found)

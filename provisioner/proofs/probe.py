@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from provisioner import render
@@ -13,7 +13,7 @@ from provisioner.errors import ProvisionerError, TimedOut, TransportError
 from provisioner.proofs.evidence import FACTS, Evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
     from ipaddress import IPv4Network
 
@@ -25,6 +25,7 @@ _LATE = 10.0  # seconds that a probe may be late with its last words
 _SHORTEST = 10.0  # seconds that a second probe in one place gets at least
 _END = 20.0  # seconds for a container and its image to be removed
 _INTERRUPTED = 5.0  # seconds that Ctrl-C waits for that
+_BEYOND = 2  # other hosts that a probe tries to reach from an internal network
 _LABEL = 63  # characters: the longest name in DNS
 # Engine 20.10 that went down hard (power cut, SIGKILL) with a container on the network: when it starts, it looks for the
 # namespace of that time, and remembers that there is none. Seen; it is mended by one more start without the container.
@@ -51,7 +52,8 @@ class Outside:
 class Task:
     """What all probes of a network have in common. Times in seconds, see `overlay.prove`.
 
-    subnet: None where the container is to tell its interfaces and nothing else.
+    subnet: None where the container is to tell its interfaces and nothing else. beyond: host -> what is to be out of reach
+    there, address and port; each probe tries those of other hosts.
     chosen: whether we choose the probes' addresses, and not the engine. names: whether the network has a DNS server.
     """
 
@@ -63,6 +65,7 @@ class Task:
     outside: Outside | None = None
     chosen: bool = True
     names: bool = True
+    beyond: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     @property
     def life(self) -> int:
@@ -215,6 +218,8 @@ class Probe:
         orders += [probe.as_stranger(at) for at, probe in enumerate(self.strangers)]
         if asked := self._task.outside:
             orders.append(" ".join(("outside", asked.name, asked.kind, *asked.resolvers)))
+        beyond = [where for host, where in self._task.beyond.items() if host != self.name]
+        orders += [f"beyond {address} {port}" for address, port in beyond[:_BEYOND]]
         stream.send("\n".join([*orders, f"go {left:.1f}"]))
         told = -1
         while self.evidence.seconds is None and not self.evidence.error:

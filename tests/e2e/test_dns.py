@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provisioner.lab.recipes import SWITCH_ADDRESS
+from tests.e2e.cluster import Cluster
 from tests.e2e.test_inventories import EXAMPLES, Example, proven
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.e2e.cluster import Cluster, Run
+    from tests.e2e.cluster import Run
 
 pytestmark = pytest.mark.lab
 
@@ -117,3 +118,21 @@ def test_names_outside_and_networks_kept_apart(make_lab, tmp_path):
         error = result(cluster.run("verify"), "dns", "frontend")["error"]
         assert f"have {SWITCH_ADDRESS} answer the addresses of the hosts" in error
         assert "REFUSED" in error
+
+
+def test_in_a_swarm(make_lab, tmp_path):
+    networks = "{frontend: {subnet: 10.99.0.0/24}, backend: {subnet: 10.99.1.0/24, internal: true}}"
+    dns = f"dns: {{servers: [{SWITCH_ADDRESS}], search: [shop.example.net], check: {NAME}}}"
+    cluster = Cluster(make_lab(hosts=2, image="engine-26"), tmp_path, store="", networks=networks, extra=dns)
+    with resolver(cluster, tmp_path / "dnsmasq.log"):
+        run = cluster.up()
+        proofs = {(p["proof"], p["network"]): {c["proven"] for c in p["checks"]} for p in run.report["proofs"] if p["checks"]}
+        kept_apart = {("isolation", "frontend"), ("isolation", "backend")}
+        assert proofs.keys() == {("dns", "frontend"), ("internal", "backend"), *kept_apart}
+        assert all(found == {True} for found in proofs.values())
+        cluster.box("node1", "web", "frontend", "--network-alias shop")
+        cluster.box("node2", "asks", "frontend")
+        found = "docker exec asks getent hosts "
+        assert cluster.sh("node2", found + "shop").split()[0] == cluster.sh("node1", "docker exec web hostname -i").split()[0]
+        assert cluster.sh("node2", found + "www").split()[0] == FOUND
+        assert cluster.up().report["writes"] == 0

@@ -49,6 +49,8 @@ def made(example: Example) -> str:
         "web": ("settled", 0, 6), "jobs": ("settled", 0, 6), "lan": ("settled", 0, 12),
     }  # fmt: skip
     assert {p["network"]: p["mtu"] for p in proofs}["web"] == 1400
+    inside = [p for p in run.report["proofs"] if p["proof"] == "internal"]
+    assert {(p["network"], p["state"], len(p["checks"])) for p in inside} == {("quiet", "settled", 3), ("jobs", "settled", 3)}
     assert example.sh("node2", "docker network inspect -f '{{.Id}}' theirs") == theirs
     assert "br-web" in example.sh("node1", "ip -o link show type bridge")
     assert inspected(example, "node3", "web") == []

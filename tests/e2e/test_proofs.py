@@ -54,7 +54,8 @@ ps -eo args | grep -E '^(timeout .*)?docker (run|rm|import)'; true"""
 # docs/decisions/lost-threads.md: without containers no thread of the engine has anything to do in another namespace.
 LOST = """for thread in /proc/$(cat /run/docker.pid)/task/*; do
     [ "$(readlink "$thread/ns/net")" = "$(readlink /proc/1/ns/net)" ] || echo "$thread"
-done"""
+done
+ip neighbour show nud all dev lo | grep -v NOARP; true"""
 
 
 @dataclass

@@ -21,6 +21,12 @@ TRACES = (
     "systemctl is-active consul etcd | grep -x active; ss -Hlntu | grep -e :7946 -e :8300 -e :8301 -e :2379 -e :2380; docker network ls -q --filter driver=overlay"
 )
 
+FILTER = (
+    "add table inet mine; add chain inet mine input { type filter hook input priority 0; policy drop; };"
+    "add rule inet mine input ct state established,related accept; add rule inet mine input iif lo accept;"
+    "add rule inet mine input tcp dport 22 accept; add rule inet mine input meta l4proto icmp accept"
+)
+
 
 def test_a_server_with_containers_then_one_that_is_gone(make_lab, tmp_path: Path):
     cluster = Cluster(make_lab(hosts=4), tmp_path)
@@ -61,7 +67,7 @@ def test_a_server_with_containers_then_one_that_is_gone(make_lab, tmp_path: Path
     cluster.box("node2", "other")
     again = cluster.sh("node2", f"docker run -d --name mine --network demo --ip 10.99.0.77 {PROBE_IMAGE} true 2>&1", check=False)
     assert "already" in again, "the name is taken, which also leaves a container of that name on node2"
-    gone = cluster.run("remove node4")
+    gone = cluster.run("remove 192.168.56.14")
     assert gone.code == 0, gone.err
     assert gone.proven
     assert sorted(f["check"] for f in gone.report["findings"]) == ["even-servers", "host-gone", "still-named"]
@@ -80,9 +86,21 @@ def test_a_server_with_containers_then_one_that_is_gone(make_lab, tmp_path: Path
 
 
 def test_a_manager_of_a_swarm(make_lab, tmp_path: Path):
-    cluster = Cluster(make_lab(hosts=3, image="engine-26"), tmp_path, store="")
+    cluster = Cluster(make_lab(hosts=4, image="engine-26"), tmp_path, store="")
+    cluster.sh("node1", f"nft '{FILTER}'")
     fresh = traces(cluster, "node1")
     cluster.up()
+
+    # A worker whose power is cut is forgotten.
+    cluster.lab.stop("node4")
+    cluster.ssh = ", connect_timeout: 3"
+    gone = cluster.run("remove node4")
+    assert gone.code == 0, gone.err
+    assert "host-gone" in {f["check"] for f in gone.report["findings"]}
+    assert "node4" not in cluster.sh("node1", "docker node ls --format '{{.Hostname}}'").split()
+    assert "jump provisioner" in cluster.sh("node1", "nft list chain inet mine input")
+    cluster.hosts = ("node1", "node2", "node3")
+
     cluster.box("node1", "web", "demo")
     before = cluster.started("node1", "web")
     assert cluster.run("remove node1").report["findings"][0]["check"] == "containers-attached"
@@ -92,11 +110,11 @@ def test_a_manager_of_a_swarm(make_lab, tmp_path: Path):
     assert cluster.engine("node1", "Swarm.LocalNodeState") == "inactive"
     assert cluster.started("node1", "web") == before
     assert traces(cluster, "node1") == fresh
+    assert "provisioner" not in cluster.sh("node1", "nft list ruleset")
     managers = cluster.sh("node2", "docker node ls --format '{{.Hostname}} {{.ManagerStatus}}'").split("\n")
     assert {line.split()[0] for line in managers if len(line.split()) > 1} == {"node2", "node3"}
     cluster.hosts = ("node2", "node3")
     cluster.lab.stop("node3")
-    cluster.ssh = ", connect_timeout: 3"
     refused = cluster.run("remove node3")
     assert refused.code == 1
     assert "no-quorum" in [f["check"] for f in refused.report["findings"]], refused.err
@@ -117,7 +135,8 @@ def test_a_member_of_etcd(make_lab, tmp_path: Path):
     cluster = Cluster(make_lab(hosts=3), tmp_path, store="{kind: etcd}")
     fresh = traces(cluster, "node1")
     cluster.up()
-    removed = cluster.run("remove node1")
+    cluster.hosts = ("node2", "node3")
+    removed = cluster.run("remove 192.168.56.11")  # in the inventory no more, so by what the servers know
     assert removed.code == 0, removed.err
     assert removed.proven
     members = cluster.sh("node2", "curl -s --unix-socket /run/provisioner-etcd/localhost:2379 http://localhost/v2/members")

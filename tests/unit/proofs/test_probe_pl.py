@@ -384,3 +384,22 @@ def test_it_is_rendered_as_it_is():
     template = render.text("probe.pl")
     assert template.startswith("# One probe")
     assert all(fact in template for fact in FACTS)
+
+
+LISTEN = "import socket; s = socket.create_server(('10.9.0.3', 22)); print('listens', flush=True); s.accept(); s.accept()"
+
+
+def test_what_lies_beyond_is_told_where_it_is_reached(spaces):
+    here, there = spaces
+    assert there.start(sys.executable, "-c", LISTEN).stdout.readline() == "listens\n"
+    probe = here.probe(1)
+    probe.stdin.write("".join(f"beyond {where}\n" for where in ("10.9.0.3 22", "10.9.0.3 23", "10.9.0.77 22", "192.0.2.1 22")) + "go 3\n")
+    evidence = told(probe)
+    assert evidence.way == ("10.9.0.3:22",)
+    assert 0.9 < evidence.seconds < 2.5, "one that does not answer at once gets a second"
+    probe.stdin.close()
+    probe.wait(5)
+    there.run("iptables -A INPUT -p tcp --dport 22 -j DROP")
+    probe = here.probe(1)
+    probe.stdin.write("beyond 10.9.0.3 22\ngo 3\n")
+    assert told(probe).way == ()

@@ -1,0 +1,64 @@
+"""The proof that an internal network is one: from its containers no other host is reached.
+
+Each probe tries to connect to the SSH ports of two other hosts, at the addresses by which hosts know one another: somebody is
+there to answer. That a container has no default route would prove nothing: engine 20.10 gives those of an internal bridge
+one, and drops what they send.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provisioner.errors import ProvisionerError
+from provisioner.model import Check, ProofResult, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from provisioner.controlplane import Site
+    from provisioner.proofs.probe import Probe
+
+NAME = "internal"
+_WHAT = "no other host is reached"
+
+
+def beyond(site: Site) -> dict[str, tuple[str, int]]:
+    """Live host -> its address among the hosts, and its SSH port."""
+    found = {name: site.advertise.get(name) for name in site.live}
+    return {name: (str(address), site.inventory.target(name).port) for name, address in found.items() if address}
+
+
+def result(network: str, probes: Iterable[Probe], hosts: int) -> ProofResult:
+    """From what the probes of one network told of themselves. hosts: that are live. Pure."""
+    if hosts < 2:  # noqa: PLR2004
+        return ProofResult(NAME, network, State.SKIPPED, reason="there is no other host to try it with")
+    checks = tuple(_check(probe) for probe in {probe.name: probe for probe in probes}.values())
+    failed = [check for check in checks if not check.proven]
+    error = ""
+    if failed:
+        error = str(
+            ProvisionerError(
+                f"the network {network} is not proven to be internal: {len(failed)} of {len(checks)} checks failed",
+                answer="\n".join(f"{check.host}: {check.detail}" for check in failed),
+                cure=f"`docker network inspect {network}` there should say that it is internal; look for what else carries packets"
+                " out of it: chain FORWARD of the host, and `ip route` in a container",
+            )
+        )
+    return ProofResult(
+        proof=NAME,
+        network=network,
+        state=State.FAILED if failed else State.SETTLED,
+        checks=checks,
+        reason="" if failed else _WHAT,
+        error=error,
+        seconds=max((check.seconds for check in checks if check.seconds), default=0.0),
+    )
+
+
+def _check(probe: Probe) -> Check:
+    evidence = probe.evidence
+    if evidence.way is None or evidence.error:
+        return Check(probe.name, _WHAT, None, evidence.error or "its probe did not tell")
+    if evidence.way:
+        return Check(probe.name, _WHAT, None, f"there is a way to {', '.join(evidence.way)}")
+    return Check(probe.name, _WHAT, evidence.seconds)
