@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 LABS = 2  # workers that may have labs: on two cores more would only wait, and engines give up what they wait 20 s for
 _SHARING = frozenset({"tests/e2e/test_proofs.py", "tests/e2e/test_store_backends.py"})  # files whose tests share hosts
 _LONG = "tests/e2e/test_interrupted.py"  # begun first, so that nobody waits for it at the end
-_PATIENT = "tests/e2e/test_failures.py"  # its tests wait for deadlines most of the time: a third lab costs little then
 
 # CI may start us with Ctrl-C ignored, which every process that we start would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -23,7 +22,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """File by file, those with labs first and each of their tests by itself. Only the first workers have labs; where there
-    are more, the others take what is quick meanwhile, and then those that only wait.
+    are more, the others take what is quick meanwhile.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -36,8 +35,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
             """The first that this worker may have; where only others are left, it has done its part."""
             has_labs = node.gateway.id in {f"gw{number}" for number in range(LABS)} or self.numnodes <= LABS
             fitting = sorted(
-                (scope for scope in self.workqueue if has_labs or not _with_labs(scope) or scope.startswith(_PATIENT)),
-                key=lambda scope: (_with_labs(scope) != has_labs, not scope.startswith(_LONG), scope.startswith(_PATIENT)),
+                (scope for scope in self.workqueue if has_labs or not _with_labs(scope)),
+                key=lambda scope: (not _with_labs(scope), not scope.startswith(_LONG)),
             )
             if not fitting:
                 node.shutdown()
