@@ -4,15 +4,16 @@
 # Reads:  peer NUMBER NAME ALIAS ADDRESS[,ADDRESS-IN-IPV6] [PORT FACT,...]    another probe of this network, and what to see of it
 #         stranger NUMBER NAME ADDRESS RUN ITS-NUMBER   a probe of another network, which must not be met
 #         outside NAME address|answer RESOLVER ...  a name that only a resolver outside knows, and what it is to say of it
-#         go SECONDS    again, to end with exit code 75    and ends with its input
 #         beyond ADDRESS PORT           a TCP port outside, to which there is to be no way
+#         go SECONDS    again, to end with exit code 75    and ends with its input
 # Writes: ready ADDRESS MTU [ADDRESS-IN-IPV6]    then, each as soon as it is known, with seconds since "go":
 #         see NUMBER name|address|by_name|full|alias|six SECONDS
 #         met NUMBER name|address SECONDS   a stranger
 #         outside SERVER SECONDS ANSWER     what the engine's server, or a resolver asked directly, says of the name outside
 #         nameless SECONDS              when addresses have answered for a while, and not one name is known
 #         and when all is proven, or time is over: lack NUMBER FACT REASON, largest NUMBER BYTES, heard NUMBER ...,
-#         way ADDRESS:PORT ... (those beyond that were reached all the same), tried NUMBER TIMES (strangers), silent SERVER REASON, conf SETTING WORD ... (resolv.conf),
+#         way ADDRESS:PORT ... (those beyond that were reached all the same), tried NUMBER TIMES (strangers),
+#         silent SERVER REASON, conf SETTING WORD ... (resolv.conf),
 #         done SECONDS CPU-SECONDS      after which it goes on answering the others
 use strict;
 use warnings;
@@ -364,6 +365,8 @@ sub take_outside {
     @{$server->{sockets}} = grep { $_ != $socket } @{$server->{sockets}};
 }
 
+sub outside_over { my ($server) = @_; return $server->{answered} || now() >= $server->{until} }
+
 # --- what lies beyond an internal network: a connection that comes about. A refusal may be of the host's own firewall. --
 
 sub try_beyond {
@@ -378,8 +381,6 @@ sub try_beyond {
 }
 
 sub beyond_over { my ($it) = @_; return $it->{way} || $it->{until} && now() >= $it->{until} }
-
-sub outside_over { my ($server) = @_; return $server->{answered} || now() >= $server->{until} }
 
 sub finish {
     $finished = 1;
