@@ -300,6 +300,7 @@ class Probe:
             program=render.text("probe.pl" if task.subnet else "interfaces.pl"),
             publish=f"{self.publish}::{PORT}/udp" if self.publish else "",
             heal=render.text("heal.pl"),
+            left=render.text("left.pl"),
             arguments=[task.run, str(self.number), str(int(task.start) + 1), *inside],
         )
 
