@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from provisioner import controlplane
 from provisioner.errors import ProvisionerError, Refused, StepFailed
-from provisioner.inventory.network_values import MODES_OF
 from provisioner.model import HostChanged, Outcome, PhaseBegan, PhaseEnded, State
 from provisioner.parallel import each
 from provisioner.system import facts as system_facts
-from provisioner.system import plugins, reading
+from provisioner.system import networks, plugins, reading
 from provisioner.transport import connect_all
 
 if TYPE_CHECKING:
@@ -83,11 +82,11 @@ class Session:
 
     def script(self, only: tuple[str, ...]) -> str:
         """What reads these sections of the facts."""
-        return reading.script(controlplane.sought(self.inventory), only, self.requests, self._devices, plugins.files(self.inventory))
+        return reading.script(controlplane.sought(self.inventory), only, self.requests, self._kernel, plugins.files(self.inventory))
 
     @property
-    def _devices(self) -> list[str]:
-        return sorted({network.driver for network in self.inventory.networks.values()} & MODES_OF.keys())
+    def _kernel(self) -> list[str]:
+        return sorted({needed for network in self.inventory.networks.values() for needed in networks.of_kernel(network)})
 
     def lock(self, names: Iterable[str], owner: str) -> list[str]:
         """Takes the lock of every host; the errors of those that can't be had.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane import networks as state
-from provisioner.inventory.network_values import MODES_OF
 from provisioner.model import Finding
+from provisioner.system import networks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,10 +25,10 @@ def network_in_use(site: Site) -> Iterator[Finding]:
             yield Finding("network-in-use", "", what, cure)
 
 
-def _on_parent(site: Site, host: str) -> Iterator[Network]:
-    """The networks on an interface of this host that are still to be made."""
+def _to_be_made(site: Site, host: str) -> Iterator[Network]:
+    """The networks that this host is to have and does not list."""
     for network in site.inventory.networks.values():
-        if network.driver in MODES_OF and network.on(host) and network.name not in site.facts[host].networks:
+        if network.on(host) and network.name not in site.facts[host].networks:
             yield network
 
 
@@ -36,18 +36,19 @@ def parent_missing(site: Site) -> Iterator[Finding]:
     """The engine makes a VLAN of an interface that is there, and nothing else."""
     for name in site.live:
         facts = site.facts[name]
-        for network in _on_parent(site, name):
+        for network in _to_be_made(site, name):
             parent = network.parent_on(name)
-            if not {parent, parent.rpartition(".")[0]} & set(facts.mtus):
+            if parent and not {parent, parent.rpartition(".")[0]} & set(facts.mtus):
                 what = f"the network {network.name} is to be on {parent}, and there is no such interface"
                 cure = f"set `parent` of the network to one of this host's: {', '.join(sorted(facts.mtus))}"
                 yield Finding("parent-missing", name, what, cure)
 
 
 def kernel_without(site: Site) -> Iterator[Finding]:
-    """The engine makes an ipvlan network also where its kernel can't: then no container starts on it."""
+    """The engine makes such networks also where its kernel can't: then no container starts, or no packet passes."""
     for name in site.live:
-        for network in _on_parent(site, name):
-            if network.driver in site.facts[name].kernel_lacks:
-                what = f"the network {network.name} needs {network.driver}, which this host's kernel does not have"
-                yield Finding("kernel-without", name, what, "take another kernel, another driver, or leave the host out with `hosts`")
+        for network in _to_be_made(site, name):
+            for needed in sorted(networks.of_kernel(network) & site.facts[name].kernel_lacks):
+                what = f"the network {network.name} needs {needed}, which this host's kernel does not have"
+                other = "or take `encrypted` out of it" if network.encrypted else "another driver, or leave the host out with `hosts`"
+                yield Finding("kernel-without", name, what, f"take another kernel, {other}")

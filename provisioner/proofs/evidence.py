@@ -20,6 +20,7 @@ class Evidence:
     outside: DNS server -> seconds, and what it said of the name outside. silent: server -> why it said nothing of use.
     conf: what resolv.conf sets: "search" and "options" -> words. met: (stranger, "name" or "address") -> seconds.
     tried: stranger -> how often the probe tried to meet it.
+    esp, clear: the addresses to which its host has sent encrypted packets, and this network's as they are.
     way: what it reached beyond an internal network, ADDRESS:PORT; None: not told.
     nameless: it reaches others, and has not learnt a single name for a while.
     seconds: until all was known; None while the probe is at work. cpu: seconds. error: why there is no (more) evidence.
@@ -41,6 +42,8 @@ class Evidence:
     conf: dict[str, tuple[str, ...]] = field(default_factory=dict)
     met: dict[tuple[int, str], float] = field(default_factory=dict)
     tried: dict[int, int] = field(default_factory=dict)
+    esp: set[str] = field(default_factory=set)
+    clear: set[str] = field(default_factory=set)
     way: tuple[str, ...] | None = None
     nameless: bool = False
     seconds: float | None = None
@@ -65,7 +68,7 @@ class Evidence:
                 self.lacks[int(peer), fact] = rest.split(" ", 2)[2]
             case "largest", [peer, size]:
                 self.largest[int(peer)] = int(size)
-            case ("outside" | "silent" | "conf" | "met" | "tried"), [_, *_]:
+            case ("outside" | "silent" | "conf" | "met" | "tried" | "esp" | "clear"), [_, *_]:
                 self._take_beside(word, words)
             case "way", addresses:
                 self.way = tuple(addresses)
@@ -81,8 +84,12 @@ class Evidence:
                 raise ValueError(f"a probe does not say {line[:80]!r}")
 
     def _take_beside(self, word: str, words: list[str]) -> None:
-        """What is not about a peer: the resolvers outside, and probes of other networks."""
+        """What is not about a peer: the resolvers outside, probes of other networks, and what their hosts see of the packets."""
         match word, words:
+            case "esp", [address]:
+                self.esp.add(address)
+            case "clear", [address]:
+                self.clear.add(address)
             case "outside", [server, seconds, _, *_]:
                 self.outside[server] = (self.offset + float(seconds), " ".join(words[2:]))
             case "silent", [server, _, *_]:

@@ -4,8 +4,8 @@ By name and by alias (the engine's embedded DNS server), by address, by the addr
 of the network's full size that must not be fragmented; each answered by the other probe, which proves the way back too.
 Gossip takes its time on many hosts, so a pair fails only at the deadline; how long it took is part of the result.
 
-What the same probes tell beside it: dns.py (names outside), internal.py (networks with no way out), isolation.py (networks
-that are proven side by side).
+What the same probes tell beside it: dns.py (names outside), encrypted.py (packets that nobody can read), internal.py (networks
+with no way out), isolation.py (networks that are proven side by side).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.controlplane import networks as state
 from provisioner.model import ProofResult, State
-from provisioner.proofs import dns, internal, isolation
+from provisioner.proofs import dns, encrypted, internal, isolation
 from provisioner.proofs.probe import Crew, Probe, Task
 from provisioner.proofs.verdict import pairs, trouble
 
@@ -94,7 +94,8 @@ def _task(site: Site, host: str, network: str, run: str, *, limit: float, start:
     if subnet is None:
         return _skipped(network, "it has no IPv4 subnet that is known")
     outside, beyond = dns.outside(site.inventory.dns, entry, run), internal.beyond(site) if entry.internal else {}
-    return Task(run, network, subnet, limit, start, outside, beyond=beyond)
+    carried = encrypted.carried(site, network) if entry.encrypted else None
+    return Task(run, network, subnet, limit, start, outside, beyond=beyond, encrypted=carried)
 
 
 def _results(
@@ -109,6 +110,8 @@ def _results(
             found.append(dns.result(site.inventory.dns, task.network, task.outside, evidence))
         if site.inventory.networks[task.network].internal:
             found.append(internal.result(task.network, by_network[task.network], len(names)))
+        if site.inventory.networks[task.network].encrypted:
+            found.append(encrypted.result(task.network, by_network[task.network], task.encrypted))
     if len(tasks) > 1:
         found += [isolation.result(task.network, by_network[task.network]) for task in tasks]
     return tuple(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from ipaddress import IPv4Network
 
+    from provisioner.proofs.encrypted import Carried
     from provisioner.transport import Connection, Stream
 
 PORT = 7777  # probe.pl's
 _ASKED = 40.0  # seconds for the engine to tell a port
 _LATE = 10.0  # seconds that a probe may be late with its last words
+_WATCHER = 3.0  # seconds that what a host has seen of its packets may come behind the probe's own word
 _SHORTEST = 10.0  # seconds that a second probe in one place gets at least
 _END = 20.0  # seconds for a container and its image to be removed
 _INTERRUPTED = 5.0  # seconds that Ctrl-C waits for that
@@ -53,7 +56,7 @@ class Task:
     """What all probes of a network have in common. Times in seconds, see `overlay.prove`.
 
     subnet: None where the container is to tell its interfaces and nothing else. beyond: host -> what is to be out of reach
-    there, address and port; each probe tries those of other hosts.
+    there, address and port; each probe tries those of other hosts. encrypted: by what its packets are known, where they must be.
     chosen: whether we choose the probes' addresses, and not the engine. names: whether the network has a DNS server.
     """
 
@@ -66,6 +69,7 @@ class Task:
     chosen: bool = True
     names: bool = True
     beyond: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    encrypted: Carried | None = None
 
     @property
     def life(self) -> int:
@@ -230,6 +234,12 @@ class Probe:
             told = reached
             if self.evidence.nameless and not self.evidence.offset:
                 return
+        if carried := self._task.encrypted:
+            wanted = carried.of([peer.probe.name for peer in others])
+            with suppress(TimedOut):
+                until = time.monotonic() + _WATCHER
+                while not (wanted <= self.evidence.esp or self.evidence.error):
+                    self._read(until)
 
     def _strangers(self, probes: Sequence[Probe]) -> list[Probe]:
         """Of each other network the probe on this host, and the one on the next host."""
@@ -253,7 +263,7 @@ class Probe:
         """
         before = self.evidence.address
         self._say("knows no names: another probe takes its place")
-        self.evidence = Evidence()
+        self.evidence = Evidence(esp=self.evidence.esp, clear=self.evidence.clear)
         stream.send("again")
         while not (self.evidence.address or self.evidence.error):
             self._read(time.monotonic() + self._task.start)
@@ -287,6 +297,7 @@ class Probe:
     def _script(self) -> str:
         task = self._task
         inside = [str(task.subnet[place]) for place in (1, 2)] if task.subnet else []
+        carried = task.encrypted
         return render.script(
             "probe.sh.j2",
             run=task.run,
@@ -301,6 +312,8 @@ class Probe:
             publish=f"{self.publish}::{PORT}/udp" if self.publish else "",
             heal=render.text("heal.pl"),
             left=render.text("left.pl"),
+            watch=render.text("esp.pl"),
+            watched=[str(carried.port), str(carried.vni), str(task.life)] if carried else [],
             arguments=[task.run, str(self.number), str(int(task.start) + 1), *inside],
         )
 

@@ -121,7 +121,7 @@ class Facts:
 
     @cached_property
     def kernel_lacks(self) -> frozenset[str]:
-        """Of the kinds of devices that were asked for, those that its kernel can't make."""
+        """Of what was asked for, by the names of modprobe, what its kernel does not have."""
         return frozenset(self._system.get("lacks", ()))
 
     @cached_property

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from provisioner.inventory.network_values import MODES_OF
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -16,12 +18,25 @@ MTU = "com.docker.network.driver.mtu"
 ICC = "com.docker.network.bridge.enable_icc"
 ENCRYPTED = "encrypted"
 MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
+ESP = "esp4"  # the kernel's part that encrypts
 BUILT_IN = ("bridge", "host", "none")
+VNI = "com.docker.network.driver.overlay.vxlanid_list"
 _OF_THE_ENGINE = (  # options that an engine adds by itself
-    "com.docker.network.driver.overlay.vxlanid_list",
+    VNI,
     "com.docker.network.enable_ipv4",
     "com.docker.network.enable_ipv6",
 )
+
+
+def vni(found: Mapping[str, Any] | None) -> int | None:
+    """The number of an overlay network in VXLAN, where the engine tells it: of a swarm's network a manager does."""
+    words = str(((found or {}).get("Options") or {}).get(VNI, "")).split(",")
+    return int(words[0]) if words[0].isdigit() else None
+
+
+def of_kernel(network: Network) -> set[str]:
+    """What it needs of the kernel beside what every engine does, by the names of modprobe."""
+    return ({network.driver} & MODES_OF.keys()) | ({ESP} if network.encrypted else set())
 
 
 def options(network: Network, host: str) -> dict[str, str]:

@@ -139,7 +139,7 @@ def script(
 ) -> str:
     """The program that reads the named sections: of ALL, or only some of it.
 
-    requests: more of them, as in Sought. kernel: kinds of devices that it is to be able to make.
+    requests: more of them, as in Sought. kernel: what its kernel is to have, by the names of modprobe.
     plugins: the files of the engine's plugins; where there are some, it is asked for those that it manages.
     """
     mark = secrets.token_hex(8)

@@ -124,3 +124,12 @@ def test_encrypted_where_auto_takes_the_store(inventory):
     facts = {name: capture(f"installed-{name}") for name in HOSTS}
     site, _ = resolve(inventory(more="  safe: {subnet: 10.98.0.0/24, encrypted: true}"), facts)
     assert [(f.check, f.host) for f in preflight.run(site)] == [("swarm-network", "")]
+
+
+def test_encrypted_where_the_kernel_can_not(inventory):
+    lacking = {**FOUND, "node2": with_system(NODE2, "lacks=", "esp4")}
+    safe = "  safe: {subnet: 10.98.0.0/24, encrypted: true}\n" + ONE
+    assert found(inventory, FOUND, safe) == []
+    assert found(inventory, lacking, safe) == [("kernel-without", "node2", STOP)]
+    assert "the network safe needs esp4" in (text := told(inventory, lacking, safe))
+    assert "take another kernel, or take `encrypted` out of it" in text

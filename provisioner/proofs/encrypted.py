@@ -1,0 +1,89 @@
+"""The proof that an encrypted network's packets can't be read between hosts.
+
+While the probes are at work, each host watches what it gives to its interfaces (templates/esp.pl): packets of IP protocol 50
+(ESP) must go to every host with a probe, and none of this network's in plain VXLAN. That its containers reach one another
+would prove nothing: engines whose kernel could not tell which packets to encrypt have sent them as they were
+(moby's advisory GHSA-33pg-m6jh-5237).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provisioner.errors import ProvisionerError
+from provisioner.model import Check, ProofResult, State
+from provisioner.system import networks, swarm
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from provisioner.controlplane import Site
+    from provisioner.proofs.probe import Probe
+
+NAME = "encrypted"
+_WHAT = "packets to the other hosts are encrypted"
+
+
+@dataclass(frozen=True)
+class Carried:
+    """By what one network's packets are known outside.
+
+    port: of VXLAN, on UDP. vni: the network's number there. addresses: host -> where the others send what is for it.
+    """
+
+    port: int
+    vni: int
+    addresses: Mapping[str, str]
+
+    def of(self, hosts: Collection[str]) -> set[str]:
+        return {self.addresses[host] for host in hosts if host in self.addresses}
+
+
+def carried(site: Site, network: str) -> Carried | None:
+    """None: no host tells the network's number."""
+    found = (networks.vni(site.facts[host].networks.get(network)) for host in site.live)
+    vni = next((number for number in found if number), None)
+    asked = site.inventory.swarm.data_path_port if site.inventory.swarm else None
+    addresses = {host: str(site.advertise[host]) for host in site.live if host in site.advertise}
+    return Carried(asked or swarm.VXLAN, vni, addresses) if vni else None
+
+
+def result(network: str, probes: Sequence[Probe], where: Carried | None) -> ProofResult:
+    """From what the hosts have seen while the probes of one network were at work. Pure."""
+    if where is None:
+        return ProofResult(NAME, network, State.SKIPPED, reason="no host tells the network's number (VNI)")
+    ready = [probe.name for probe in probes if not probe.evidence.error]
+    checks = tuple(_check(probe, where, [name for name in ready if name != probe.name]) for probe in probes)
+    failed = [check for check in checks if not check.proven]
+    error = ""
+    if failed:
+        error = str(
+            ProvisionerError(
+                f"the network {network} is not proven to be encrypted: {len(failed)} of {len(checks)} checks failed",
+                answer="\n".join(f"{check.host}: {check.detail}" for check in failed),
+                cure="look there at: journalctl -u docker; an engine needs esp4 and xt_policy of its kernel for it, and xt_u32 or"
+                " xt_bpf (modprobe esp4 xt_policy xt_u32 xt_bpf), and protocol 50 has to pass between the hosts",
+            )
+        )
+    return ProofResult(
+        proof=NAME,
+        network=network,
+        state=State.FAILED if failed else State.SETTLED,
+        checks=checks,
+        reason="" if failed else _WHAT,
+        error=error,
+        seconds=max((check.seconds for check in checks if check.seconds), default=0.0),
+    )
+
+
+def _check(probe: Probe, where: Carried, others: Sequence[str]) -> Check:
+    evidence = probe.evidence
+    silent = sorted(where.of(others) - evidence.esp)
+    if evidence.clear:
+        return Check(probe.name, _WHAT, None, f"packets to {', '.join(sorted(evidence.clear))} can be read on their way")
+    if evidence.error or evidence.seconds is None:
+        return Check(probe.name, _WHAT, None, evidence.error or "its probe did not end")
+    if silent:
+        return Check(probe.name, _WHAT, None, f"no encrypted packet has gone to {', '.join(silent)}")
+    return Check(probe.name, _WHAT, evidence.seconds)
