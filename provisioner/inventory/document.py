@@ -1,7 +1,6 @@
 """YAML 1.2 to plain values that know their lines. No objects, no tags but !env and !file, bounded aliases.
 
-The composer of ruamel.yaml gives nodes with marks; the values are made here, so that what a plain
-`no`, `on` or `022` means is decided in one place and a `%YAML 1.1` directive can't change it.
+The nodes come from `composing`; what their tags and texts come to is decided here.
 """
 
 from __future__ import annotations
@@ -11,12 +10,10 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.composer import Composer
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from provisioner.inventory import outside
+from provisioner.inventory.composing import MOST_VALUES, TAG, Stop, at, compose
 from provisioner.inventory.problems import Location, Problem, closest, code, dotted, escaped, shown
 
 if TYPE_CHECKING:
@@ -24,11 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LARGEST_FILE = 1024 * 1024  # bytes
-MOST_VALUES = 20_000  # after aliases are expanded; a hundred hosts need about a thousand
 DEEPEST = 16  # levels; an inventory has four
 
-_TAG = "tag:yaml.org,2002:"
-_KNOWN_TAGS = frozenset(_TAG + t for t in ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "merge"))
+_KNOWN_TAGS = frozenset(TAG + t for t in ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "merge"))
 _INT = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _MERGE = "<<"
 
@@ -78,10 +73,6 @@ class Document:
         return outside.Outside(outside.STAND_IN) if location in self.secrets else value
 
 
-class Stop(Exception):
-    """The file can't be read further."""
-
-
 def read(path: Path) -> Document:
     """The document of a file. What keeps it from being read is a problem in it, with a line where there is one."""
     document = Document()
@@ -93,15 +84,11 @@ def parse(text: str, folder: Path, document: Document | None = None) -> Document
     """The document of a text. folder: where the paths of `!file` start."""
     document = document or Document()
     try:
-        root = compose(text)
+        root = compose(text, DEEPEST)
         if root is None:
             document.problems.append(Problem(1, 1, "the file is empty; `provisioner inventory schema` tells its form"))
         else:
             _Builder(document, folder).build(root)
-    except MarkedYAMLError as error:
-        document.problems.append(_syntax(error))
-    except YAMLError as error:
-        document.problems.append(_unreadable(error, text))
     except Stop as stop:
         document.problems.append(stop.args[0])
     return document
@@ -133,49 +120,8 @@ def text_of(path: Path, document: Document) -> str | None:
     return None
 
 
-class _Composer(Composer):
-    """Gives up on a file of too many values where it is found out, not after all of it was read."""
-
-    nodes = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        self.nodes += 1
-        if self.nodes > 2 * MOST_VALUES:  # keys are nodes too
-            mark = self.parser.peek_event().start_mark
-            raise Stop(Problem(mark.line + 1, mark.column + 1, f"the file has more than {MOST_VALUES} values"))
-        return super().compose_node(parent, index)
-
-
-def compose(text: str, deepest: int = DEEPEST) -> Any:
-    """The root node. Nesting is bounded here, before recursion is."""
-    yaml = YAML(typ="safe", pure=True)
-    yaml.Composer = _Composer
-    yaml.max_depth = deepest
-    yaml.composer.warn_double_anchors = False
-    return yaml.compose(text)
-
-
-def _syntax(error: MarkedYAMLError) -> Problem:
-    mark = error.problem_mark or error.context_mark
-    parts = [error.context, error.problem] if error.context else [error.problem]
-    text = "not YAML: " + ", ".join(escaped(str(part)) for part in parts if part)
-    if "\\t" in text:
-        text += "; indent with spaces, not tabs"
-    return Problem(mark.line + 1, mark.column + 1, text) if mark else Problem(0, 0, text)
-
-
-def _unreadable(error: YAMLError, text: str) -> Problem:
-    """A character that YAML does not allow: control characters, terminal escapes, NUL."""
-    position = getattr(error, "position", None)
-    if not isinstance(position, int) or position >= len(text):
-        return Problem(0, 0, f"not YAML: {escaped(str(error))}")
-    line = text.count("\n", 0, position) + 1
-    column = position - (text.rfind("\n", 0, position) + 1) + 1
-    return Problem(line, column, f"the character U+{ord(text[position]):04X} is not allowed in YAML")
-
-
 def _at(node: Any) -> tuple[int, int]:
-    return node.start_mark.line + 1, node.start_mark.column + 1
+    return at(node.start_mark)
 
 
 class _Builder:
@@ -200,7 +146,7 @@ class _Builder:
         if tag in outside.TAGS:
             return self._outside(tag, node, location)
         if tag not in _KNOWN_TAGS:
-            name = tag.replace(_TAG, "!!")
+            name = tag.replace(TAG, "!!")
             meant = closest(name, outside.TAGS)
             hint = f"; did you mean `{meant}`?" if meant else ""
             raise Stop(Problem(*_at(node), f"tags have no meaning here: {shown(name)}{hint}"))
@@ -324,7 +270,7 @@ def _written(node: Any) -> str:
 
 def _scalar(node: Any) -> str | int | float | bool | None:
     """YAML 1.2's core schema, less its odd numbers: 022, 0x16 and 1_000 stay the text that they are."""
-    value, tag = _written(node), str(node.tag).removeprefix(_TAG)
+    value, tag = _written(node), str(node.tag).removeprefix(TAG)
     if tag == "null" and value.lower() in ("", "~", "null"):
         return None
     if tag == "bool" and value.lower() in ("true", "false"):

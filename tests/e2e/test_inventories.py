@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 from tests.e2e.cluster import Cluster, Run, primary
 from tests.e2e.their_store import theirs
@@ -28,7 +28,7 @@ class Example(Cluster):
 
     def adapt(self, text: str) -> None:
         """Gives the lab's hosts the users, ports and interfaces that the inventory tells of; takes it over otherwise."""
-        self.given: dict[str, Any] = YAML(typ="safe").load(text)
+        self.given: dict[str, Any] = yaml.safe_load(text)
         ssh = self.given.setdefault("ssh", {})
         if own := self.given.get("x-vagrant"):  # the hosts that Vagrant makes of itself
             self.given["hosts"] = dict(list(self.given["hosts"].items())[: own["machines"]])
@@ -62,7 +62,7 @@ class Example(Cluster):
     def inventory(self) -> Path:
         path = self.folder / "inventory.yml"
         with path.open("w") as file:
-            YAML(typ="safe").dump(self.given, file)
+            yaml.safe_dump(self.given, file)
         return path
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
-from provisioner.inventory import document as yaml
+from provisioner.inventory import composing
 from provisioner.inventory.importers.ansible_tree import Vaulted
 from provisioner.inventory.importers.found import cant
 from provisioner.inventory.problems import code, escaped, shown
@@ -83,15 +82,10 @@ def _unvaulted(value: Any) -> Any:
 def values(text: str, file: str) -> Any:
     """A YAML text as mappings, lists and texts; a scalar stays as it is written. Raises InventoryError."""
     try:
-        root = yaml.compose(text, _DEEPEST)
+        root = composing.compose(text, _DEEPEST)
         return None if root is None else _Plain(file).value(root, 0)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise cant(file, f"not YAML: {escaped(str(error.problem))}", mark.line + 1 if mark else 0) from None
-    except yaml.Stop as stop:
+    except composing.Stop as stop:
         raise cant(file, stop.args[0].text, stop.args[0].line) from None
-    except YAMLError as error:
-        raise cant(file, f"not YAML: {escaped(str(error))[:200]}") from None
 
 
 class _Plain:
@@ -103,7 +97,7 @@ class _Plain:
 
     def value(self, node: Any, depth: int) -> Any:
         self._values += 1
-        if self._values > yaml.MOST_VALUES or depth > _DEEPEST:
+        if self._values > composing.MOST_VALUES or depth > _DEEPEST:
             raise cant(self._file, "has too many values, or an alias that holds itself", node.start_mark.line + 1)
         if str(node.tag) == "!vault":
             return Vaulted()

@@ -280,7 +280,7 @@ REFUSED = {
     ),
     "a list": ("---\n- a\n", "hosts: is no Ansible inventory: at its top must be groups"),
     "no YAML": ("---\na: [b\n", "hosts:3: not YAML: "),
-    "an escape": ("---\na: \x1b\n", "hosts: not YAML: "),
+    "an escape": ("---\na: \x1b\n", "hosts:2: the character U+001B is not allowed in YAML"),
     "a circle": ("[a:children]\nb\n[b:children]\na\n", "ansible: groups are children of one another, or nested too deep: `a`, `b`, `a`"),
     "a circle of one": ("[a:children]\na\n", "ansible: groups are children of one another, or nested too deep: `a`, `a`"),
     "a long chain": (
@@ -292,7 +292,7 @@ REFUSED = {
         "---\na0: &a0 {x: y}\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)),
         "hosts:2: has too many values",
     ),
-    "deep": ("---\n" + "{a: " * 5000, "hosts:2: not YAML: "),
+    "deep": ("---\n" + "{a: " * 5000, "hosts:2: nested deeper than 64 levels"),
     "many": ("---\na:\n" + "- x\n" * 60_000, "hosts:40000: the file has more than 20000 values"),
 }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import reference
-from ruamel.yaml import YAML
+import yaml
 
 from provisioner.inventory import schema
 
@@ -77,7 +77,7 @@ def objects(part: Any) -> Iterator[dict[str, Any]]:
 
 
 def read(text: str) -> Any:
-    return YAML(typ="safe", pure=True).load(text)
+    return yaml.safe_load(text)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

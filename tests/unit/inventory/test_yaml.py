@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from provisioner.errors import InventoryError
-from provisioner.inventory import Inventory, load
+from provisioner.inventory import Inventory, composing, load
+from provisioner.inventory.document import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 HOSTS = "hosts:\n  node1: {address: 192.168.56.11}\n"
 
@@ -30,15 +31,19 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     ),
     "an open bracket": (
         "cluster: [lab\nhosts: x\n",
-        ["2:6: not YAML: while parsing a flow sequence, expected ',' or ']', but got ':'"],
+        ["2:6: not YAML: while parsing a flow sequence, did not find expected ',' or ']'"],
     ),
     "an open quote": (
         'cluster: "lab\n',
         ["2:1: not YAML: while scanning a quoted scalar, found unexpected end of stream"],
     ),
+    "an open quote, and no end of the line": (
+        'cluster: "lab',
+        ["1:14: not YAML: while scanning a quoted scalar, found unexpected end of stream"],
+    ),
     "wrong indentation": (
         "cluster: lab\n  hosts: x\n",
-        ["2:8: not YAML: mapping values are not allowed here"],
+        ["2:8: not YAML: mapping values are not allowed in this context"],
     ),
     "two documents": (
         "cluster: lab\n---\ncluster: lab\n",
@@ -55,6 +60,24 @@ ROWS: dict[str, tuple[str, list[str]]] = {
         'cluster: "\\ud83d"\n',
         ["1:10: half of a character (a lone surrogate); write the character itself"],
     ),
+    "halves of two characters": (
+        'cluster: lab\nssh: {user: "\\ude00\\ud83d"}\n',
+        ["2:13: half of a character (a lone surrogate); write the character itself"],
+    ),
+    "an escape of no character": (
+        'cluster: "\\UFFFFFFFF"\n',
+        ["1:13: not YAML: while parsing a quoted scalar, found invalid Unicode character escape code"],
+    ),
+    "a character that may end a line": (
+        "cluster: la\u2028b\n",
+        ['1:12: the character U+2028 must be written "\\u2028", in double quotes'],
+    ),
+    "an address that begins with a colon": (
+        "cluster: lab\ndns: {servers: [::1]}\n",
+        [
+            "2:17: not YAML: while parsing a flow node, did not find expected node content; between brackets a text that begins with `:` needs quotes"
+        ],
+    ),
     "NUL": ("cluster: lab\nhosts: \x00\n", ["2:8: the character U+0000 is not allowed in YAML"]),
     "merging text": (
         "a: &a x\ncluster:\n  <<: *a\n",
@@ -62,9 +85,28 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     ),
 }
 
+IN_PYTHON = {  # where PyYAML's own parser has other words than libyaml
+    "did not find expected ',' or ']'": "expected ',' or ']', but got ':'",
+    "did not find expected node content": "expected the node content, but found ':'",
+    "are not allowed in this context": "are not allowed here",
+    "while parsing a quoted scalar, found invalid Unicode character escape code": (
+        "an escape that stands for no character, or a number that is too large"
+    ),
+}
+
 
 @pytest.mark.parametrize(("text", "expected"), ROWS.values(), ids=ROWS)
 def test_unreadable(problems: Callable[..., list[str]], text: str, expected: list[str]) -> None:
+    assert problems(text) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), ROWS.values(), ids=ROWS)
+def test_unreadable_without_libyaml(
+    problems: Callable[..., list[str]], text: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(composing, "_quick", composing._InPython)
+    for words, others in IN_PYTHON.items():
+        expected = [line.replace(words, others) for line in expected]
     assert problems(text) == expected
 
 
@@ -137,10 +179,14 @@ def test_an_alias_that_holds_itself_ends(problems: Callable[..., list[str]], tex
 
 
 @pytest.mark.parametrize("text", ["[" * 50_000, "{a: " * 50_000, "- " * 50_000, "? " * 50_000])
-def test_deep_nesting_ends(problems: Callable[..., list[str]], text: str) -> None:
+@pytest.mark.parametrize("parser", ["_quick", "_InPython"])
+def test_deep_nesting_ends(
+    problems: Callable[..., list[str]], text: str, parser: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(composing, "_quick", getattr(composing, parser))
     began = time.monotonic()
     (problem,) = problems(text)
-    assert "not YAML" in problem
+    assert "nested deeper than 16 levels" in problem or "exceeded maximum nesting depth" in problem
     assert time.monotonic() - began < 5
 
 
@@ -162,6 +208,26 @@ networks: {demo: {subnet: 10.99.0.0/24}}
         ("192.168.56.12", "admin", 2222),
         ("192.168.56.13", "first", 2222),
     ]
+
+
+@pytest.mark.parametrize("parser", ["_quick", "_InPython"])
+@pytest.mark.parametrize("version", ["", "%YAML 1.1\n---\n", "%YAML 1.2\n---\n"])
+def test_plain_words_are_what_yaml_1_2_says(version: str, parser: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composing, "_quick", getattr(composing, parser))
+    words = ["no", "on", "y", "off", "022", "0o17", "0x16", "0b1", "1:30", "1_000", "+5", ".inf", ".nan", "2001-01-01", "=", "tRue", "1.2.3", "1e"]
+    values = {"true": True, "FALSE": False, "0": 0, "-5": -5, "1.50": 1.5, "-.5": -0.5, "1e3": 1000.0, "!!str 5": "5"}
+    values |= {word: word for word in words} | {"! 'no'": "no", "'5'": "5", "!!int no": "no", '"\\ud83d\\ude00"': "\U0001f600"}
+    found = parse(version + "".join(f"k{n}: {word}\n" for n, word in enumerate(values)), Path())
+    assert found.problems == []
+    assert list(map(repr, found.value.values())) == list(map(repr, values.values()))
+    nothing = parse(version + "a: null\nb: ~\nc: Null\nd:\n", Path())
+    assert [problem.text for problem in nothing.problems] == [
+        f"{key}: no value; write one or leave the line out" for key in "abcd"
+    ]
+
+
+def test_an_anchor_may_be_given_anew() -> None:
+    assert parse("a: &x 1\nb: &x 2\nc: *x\n", Path()).value == {"a": 1, "b": 2, "c": 2}
 
 
 def test_yaml_1_2_has_no_norway_problem(loaded: Callable[..., Inventory]) -> None:
