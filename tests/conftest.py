@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 LABS = 2  # workers that may have labs: on two cores more would only wait, and engines give up what they wait 20 s for
 _SHARING = frozenset({"tests/e2e/test_proofs.py", "tests/e2e/test_store_backends.py"})  # files whose tests share hosts
+_WAITING = ("tests/unit/proofs/test_probe_pl.py", "tests/contract/transport/")  # files whose tests mostly wait
 _LONG = "tests/e2e/test_interrupted.py"  # begun first, so that nobody waits for it at the end
 
 # CI may start us with Ctrl-C ignored, which every process that we start would inherit.
@@ -22,21 +23,24 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """File by file, those with labs first and each of their tests by itself. Only the first workers have labs; where there
-    are more, the others take what is quick meanwhile.
+    are more, the others take what is quick meanwhile. Tests that wait are by themselves too, and every second worker begins
+    with them: they wait beside those that compute, and nobody waits for them at the end.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class Apart(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return nodeid if _with_labs(file) and file not in _SHARING else file
+            alone = (_with_labs(file) and file not in _SHARING) or file.startswith(_WAITING)
+            return nodeid if alone else file
 
         def _assign_work_unit(self, node: WorkerController) -> None:
             """The first that this worker may have; where only others are left, it has done its part."""
             has_labs = node.gateway.id in {f"gw{number}" for number in range(LABS)} or self.numnodes <= LABS
+            waits = int(node.gateway.id.removeprefix("gw")) % 2 == 0
             fitting = sorted(
                 (scope for scope in self.workqueue if has_labs or not _with_labs(scope)),
-                key=lambda scope: (not _with_labs(scope), not scope.startswith(_LONG)),
+                key=lambda scope: (not _with_labs(scope), not scope.startswith(_LONG), waits is not scope.startswith(_WAITING)),
             )
             if not fitting:
                 node.shutdown()
