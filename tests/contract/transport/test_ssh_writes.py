@@ -57,7 +57,12 @@ def test_a_daemon_started_by_a_write_does_not_hold_the_lock(connection):
 @pytest.mark.parametrize("user", ["root", "u-bash"])
 def test_a_write_goes_on_when_the_connection_is_cut(sshd, tmp_path, wait_for, user):
     connection = sshd.connect(user)
-    threading.Timer(0.4, sshd.cut).start()
+
+    def cut_once_begun() -> None:
+        wait_for((tmp_path / "begun").exists, 20)
+        sshd.cut()
+
+    threading.Thread(target=cut_once_begun).start()
     script = f"touch {tmp_path}/begun; echo out; echo err >&2; sleep 1; echo more; echo more >&2; touch {tmp_path}/done"
     with pytest.raises(Unreachable) as caught:
         connection.write(script)

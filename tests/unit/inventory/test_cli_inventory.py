@@ -90,5 +90,9 @@ def test_loading_is_quick() -> None:
 
     ours = f"from pathlib import Path; from provisioner.inventory import load; load(Path({LAB!r}), check_files=False)"
     theirs = "import pydantic, pydantic.fields, pydantic.main, yaml"
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(5)]
-    assert min(one for one, _ in pairs) < 2 * min(other for _, other in pairs), pairs
+    pairs: list[tuple[float, float]] = []
+    while len(pairs) < 5:
+        pairs.append((seconds(ours), seconds(theirs)))
+        if min(one for one, _ in pairs) < 2 * min(other for _, other in pairs):
+            return
+    pytest.fail(f"import and load take twice as long as the libraries: {pairs}")

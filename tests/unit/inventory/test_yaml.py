@@ -160,17 +160,17 @@ def test_too_many_values_are_not_read_to_the_end(problems: Callable[..., list[st
 
 def test_aliases_that_multiply_are_stopped_soon(problems: Callable[..., list[str]]) -> None:
     levels = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
-    began = time.monotonic()
+    began = time.process_time()
     assert problems("a0: &a0 [x, x]\n" + levels) == ["1:13: with its aliases the file comes to more than 20000 values"]
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_merges_that_multiply_are_stopped_soon(problems: Callable[..., list[str]]) -> None:
     levels = "".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 12))
-    began = time.monotonic()
+    began = time.process_time()
     (problem,) = problems("a0: &a0 {x: y}\n" + levels)
     assert "more than 20000 values" in problem
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("text", ["a: &a [*a]\n", "a: &a {b: *a}\n", "a: &a {<<: *a}\n", "&a a: *a\n? &b [*b]\n: x\n"])
@@ -184,10 +184,10 @@ def test_deep_nesting_ends(
     problems: Callable[..., list[str]], text: str, parser: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(composing, "_quick", getattr(composing, parser))
-    began = time.monotonic()
+    began = time.process_time()
     (problem,) = problems(text)
     assert "nested deeper than 16 levels" in problem or "exceeded maximum nesting depth" in problem
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_anchors_and_merges_are_understood(loaded: Callable[..., Inventory]) -> None:
