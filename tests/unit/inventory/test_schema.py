@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import pytest
 import reference
 import yaml
 
-from provisioner.inventory import schema
+from provisioner import inventory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +66,8 @@ HOLDS: dict[str, Any] = {
     "anyOf": lambda value, rule: any(not list(faults(value, form)) for form in rule),
     "items": lambda _value, _rule: True,
 }
+
+schema = functools.cache(inventory.schema)  # it takes longer than all that is looked at in it
 
 
 def objects(part: Any) -> Iterator[dict[str, Any]]:
