@@ -193,7 +193,7 @@ def root() -> None:
 def wait_for():
     """Wait until a condition holds, looking often; fail after so many seconds."""
 
-    def wait(condition, seconds: float = 5.0) -> None:
+    def wait(condition, seconds: float = 20.0) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "it did not happen in time"
