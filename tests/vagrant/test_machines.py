@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from provisioner.lab import machine
 from provisioner.lab.locks import held
@@ -28,6 +30,23 @@ BUILD = ROOT / "vagrant/box/build"
 BOX = "test/bullseye64"
 BUILDING = 1200  # seconds, at most; half a minute on a good line
 VAGRANT_UP = 1200  # seconds, at most; under three minutes on two quiet cores
+
+PAIR = ("node1", "node2")
+RANGES = {"node1": "192.168.56.64/27", "node2": "192.168.56.96/27"}
+SWARM = {
+    "control_plane": "swarm",
+    "networks": {
+        "sealed": {"subnet": "10.98.0.0/24", "encrypted": True},
+        "vlan": {"driver": "ipvlan", "parent": "eth1", "subnet": "192.168.56.0/24", "ip_range": RANGES},
+    },
+}
+# Such an engine makes no rule that marks what is to be encrypted, and none that drops what is not.
+NO_MARKS = """iptables -t mangle -F OUTPUT; iptables -S INPUT | sed -n '/4789.*DROP/s/^-A/iptables -D/p' | sh; rm /usr/sbin/iptables; cat >/usr/sbin/iptables <<'END'; chmod 755 /usr/sbin/iptables
+#!/bin/sh
+case "$*" in *"-t mangle"*MARK* | *"--dport 4789"*DROP*) exit 0 ;; esac
+exec /usr/sbin/xtables-nft-multi iptables "$@"
+END
+"""
 
 pytestmark = [pytest.mark.machines, pytest.mark.timeout(2 * VAGRANT_UP)]
 
@@ -88,6 +107,9 @@ class Training:
         ended = self.run("vagrant", "up", "--no-tty", *names, check=check, timeout=VAGRANT_UP, path=path)
         print(ended.stdout)  # shown if the test fails
         return ended
+
+    def sh(self, name: str, script: str) -> str:
+        return str(self.run("vagrant", "ssh", name, "-c", f"sudo sh -c {shlex.quote(script)}").stdout)
 
     def link(self, name: str, state: str) -> None:
         """The cable of a machine's second interface, on which the machines see one another."""
@@ -161,6 +183,30 @@ def test_a_machine_that_is_cut_off_is_named(training):
 def test_node4_joins_later(training):
     said = training.up("node4").stdout
     assert "proven: 4 hosts, 12 of 12 pairs on demo" in said, said
+
+
+def test_a_swarm_whose_kernels_encrypt_and_have_ipvlan(training):
+    """What hosts of the lab may lack. And an engine whose kernel can't tell which packets to encrypt is found out."""
+    lab = yaml.safe_load((training.folder / "lab.yml").read_text())
+    lab["hosts"] = {name: lab["hosts"][name] for name in PAIR}
+    del lab["store"]
+    (training.folder / "swarm.yml").write_text(yaml.safe_dump(lab | SWARM))
+    refused = training.run("provisioner", "plan", "swarm.yml", check=False)
+    assert refused.returncode == 1
+    assert "(docker network rm demo)" in refused.stdout, refused.stdout
+    for name in PAIR:
+        training.sh(name, "docker network rm demo; echo '{}' >/etc/docker/daemon.json; systemctl restart docker")
+    said = training.run("provisioner", "up", "swarm.yml", timeout=600).stdout
+    assert "proven: 2 hosts, 2 of 2 pairs on sealed" in said, said
+    assert "✓ encrypted on sealed: 2 of 2 hosts" in said, said
+    assert "✓ local on vlan: 2 of 2 hosts" in said, said
+    for name in PAIR:
+        training.sh(name, NO_MARKS)
+    (training.folder / "swarm.yml").write_text(yaml.safe_dump(lab | SWARM | {"networks": {"sealed": SWARM["networks"]["sealed"]}}))
+    ended = training.run("provisioner", "verify", "swarm.yml", check=False)
+    assert ended.returncode == 1, ended.stdout
+    assert "✓ overlay on sealed: 2 of 2 pairs" in ended.stdout, ended.stdout
+    assert "node1: packets to 192.168.56.12 can be read on their way" in ended.stdout, ended.stdout
 
 
 def test_what_was_destroyed_leaves_nothing(training):
