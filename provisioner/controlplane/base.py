@@ -101,6 +101,10 @@ class ControlPlane(Protocol):
         """The live host on which networks are made; "" where there is none yet."""
         ...
 
+    def closed(self, site: Site, host: str) -> tuple[str, str]:
+        """Why no container on this host can join a shared network although all is as wanted, and the cure; "" where it can."""
+        ...
+
     def lists(self, facts: Facts) -> bool:
         """Whether this host's engine lists every overlay network, used on it or not."""
         ...

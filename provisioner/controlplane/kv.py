@@ -125,6 +125,9 @@ class Kv:
     def creator(self, site: Site) -> str:
         return next(iter(site.live), "")
 
+    def closed(self, site: Site, host: str) -> tuple[str, str]:
+        return "", ""
+
     def lists(self, facts: Facts) -> bool:
         return True
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from provisioner.system.firewall import Ports
 
 LABEL = "provisioner.cluster"
+RESTS = {"drain": "drained", "pause": "paused"}  # availability -> what a node is that gets no task: see Swarm.closed
 SOUGHT = Sought(
     driver="none",
     scheme="none",
@@ -103,12 +104,24 @@ class Swarm:
         facts, view = site.facts[host], View(site)
         if view.member(host) is Member.NONE:
             return "", "", ""
+        if state(facts) == "locked":
+            return "swarm", "locked, waits for its key", ""
         role = "manager" if told(facts).get("ControlAvailable") else "worker"
         well = view.member(host) is Member.OURS and state(facts) == "active"
-        return "swarm", role if well else f"{view.member(host)}, {state(facts)}", view.leader
+        rests = f", {rest}" if (rest := RESTS.get(availability(view.node(host)))) else ""
+        return "swarm", role + rests if well else f"{view.member(host)}, {state(facts)}", view.leader
 
     def creator(self, site: Site) -> str:
         return View(site).acting
+
+    def closed(self, site: Site, host: str) -> tuple[str, str]:
+        """A container that joins a network is a task as well, and waits 20 s for it in vain (tried with 26.1.5)."""
+        node = View(site).node(host)
+        rest = RESTS.get(availability(node))
+        if not rest:
+            return "", ""
+        what = f"its node of the swarm is {rest}, so that no container that starts there comes onto the swarm's networks"
+        return what, f"when it is to take part again: docker node update --availability active {node['ID']}, on a manager"
 
     def lists(self, facts: Facts) -> bool:
         return bool(told(facts).get("ControlAvailable"))
@@ -126,9 +139,9 @@ def state(facts: Facts) -> str:
 
 
 def cluster(facts: Facts) -> Mapping[str, Any]:
-    """What a manager says of the swarm as a whole; {} on workers, and while it has no leader."""
+    """What a manager says of the swarm as a whole; {} on workers, and while it has no leader (then it says nothing but zeros)."""
     found = told(facts).get("Cluster")
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) and found.get("ID") else {}
 
 
 def remote(facts: Facts) -> tuple[Mapping[str, Any], ...]:
@@ -255,6 +268,11 @@ class View:
 
 def hostname(node: Mapping[str, Any]) -> str:
     return str((node.get("Description") or {}).get("Hostname", ""))
+
+
+def availability(node: Mapping[str, Any]) -> str:
+    """active, pause or drain, as somebody has chosen; "" of no node."""
+    return str((node.get("Spec") or {}).get("Availability", ""))
 
 
 def is_down(node: Mapping[str, Any]) -> bool:

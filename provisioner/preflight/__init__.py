@@ -59,6 +59,8 @@ OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Finding]], ...]] = {  # t
         swarm.live_restore,
         swarm.other_swarm,
         swarm.not_well,
+        swarm.leaderless,
+        swarm.resting,
         swarm.certificates,
         swarm.address_changed,
         swarm.fixed,

@@ -6,10 +6,10 @@ from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane.choice import has_no_store
-from provisioner.controlplane.swarm import Member, View, address_of, cluster, hostname, state, told
+from provisioner.controlplane.swarm import Member, View, address_of, cluster, hostname, remote, state, told
 from provisioner.errors import StepFailed
 from provisioner.model import Finding, Severity
-from provisioner.stores.base import json_object
+from provisioner.stores.base import json_object, literal
 from provisioner.system import daemon_json
 from provisioner.system import swarm as on_host
 from provisioner.system.reading import DAEMON_JSON
@@ -78,14 +78,42 @@ def other_swarm(site: Site) -> Iterator[Finding]:
 
 
 def not_well(site: Site) -> Iterator[Finding]:
+    asked = View(site).acting
+    where = f"docker swarm unlock-key on {asked} tells it" if asked else "unlocked are so many managers that a majority is, side by side"
     for name in site.live:
         facts = site.facts[name]
         if state(facts) == "locked":
-            yield Finding("swarm-locked", name, "its swarm is locked: it waits for its key", "docker swarm unlock, on this host")
+            what = "its engine was restarted in a swarm with autolock, and is locked: it waits for the swarm's key"
+            yield Finding("swarm-locked", name, what, f"docker swarm unlock, on this host, with the key; {where}")
         elif state(facts) == "error" and View(site).member(name) is not Member.OTHER:
             what = f"its engine does not come into its swarm: {told(facts).get('Error') or 'no reason is told'}"
             cure = "mend that; or, if no container needs it: docker swarm leave, on this host, and run again"
             yield Finding("swarm-error", name, what, cure)
+
+
+def leaderless(site: Site) -> Iterator[Finding]:
+    """A majority of its managers does not take part: it stays as it is, and nothing in it can be changed. Told of one host."""
+    view, names = View(site), {str(address): name for name, address in site.advertise.items()}
+    cut = [name for name in site.live if view.member(name) is Member.UNKNOWN and state(site.facts[name]) in {"active", "pending"}]
+    name = min(cut, key=lambda name: not told(site.facts[name]).get("ControlAvailable"), default="")
+    if not name:
+        return
+    managers = [str(literal(str(entry.get("Addr", "")).rpartition(":")[0])) for entry in remote(site.facts[name])]
+    away = sorted(names.get(address, address) for address in managers if names.get(address) not in cut)
+    what = f"its swarm has no leader; of its managers ({len(managers)}) these do not take part: {', '.join(away) or 'none is known'}"
+    anew = "docker swarm leave --force on all hosts"
+    if told(site.facts[name]).get("ControlAvailable"):
+        anew = f"docker swarm init --force-new-cluster --advertise-addr {site.advertise.get(name)}, on this host alone"
+    cure = f"have their hosts and engines run; only where a majority of them is gone for good: {anew}, and run again"
+    yield Finding("swarm-leaderless", name, what, cure, Severity.WARNING)
+
+
+def resting(site: Site) -> Iterator[Finding]:
+    """Somebody has chosen that, so that it stays."""
+    for name in View(site).hosts:
+        what, cure = site.plane.closed(site, name)
+        if what:
+            yield Finding("node-resting", name, f"{what}; what runs there goes on, and up leaves it so", cure, Severity.WARNING)
 
 
 def certificates(site: Site) -> Iterator[Finding]:

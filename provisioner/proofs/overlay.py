@@ -74,6 +74,10 @@ def prove(
         for task in tasks
         for number, name in enumerate(names, start=1)
     ]
+    for probe in probes:
+        what, cure = site.plane.closed(site, probe.name)
+        if what:
+            probe.refuse(what, cure)
     with Crew(probes) as crew:
         crew.all(Probe.begin)
         ready = [probe for probe in probes if not probe.evidence.error]

@@ -165,7 +165,9 @@ class Probe:
     # -- the three stages; each is called in a thread of its own, and keeps what goes wrong -----------------------
 
     def begin(self) -> None:
-        """Start it, and wait until it says where it is."""
+        """Start it, and wait until it says where it is; one that is refused is not started."""
+        if self.evidence.error:
+            return
         self._say("starts its probe")
         until = time.monotonic() + self._task.start
         try:
@@ -333,6 +335,10 @@ class Probe:
         result = stream.finish(_END)
         what, cure = _told(result.stderr) or (_last_words(result.stderr) or f"exit code {result.code}", "")
         self._fail(what, cure or (_RESTART if _LOST_SANDBOX in what else "look at: journalctl -u docker"))
+
+    def refuse(self, what: str, cure: str) -> None:
+        """Why it could not start."""
+        self._fail(what, cure)
 
     def _fail(self, what: str, cure: str) -> None:
         self.evidence.error, self.evidence.cure = what, cure

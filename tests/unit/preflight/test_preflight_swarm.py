@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from captured import HOSTS, capture, with_file, with_http, with_info, with_raw, with_system, with_unit
-from swarms import FOUND, another, fresh, out, put, with_managers
+from swarms import FOUND, IDS, another, fresh, out, put, with_managers
 
 from provisioner import preflight
 from provisioner.controlplane import resolve
+from provisioner.controlplane.summary import summaries
+from provisioner.steps.swarm import Swarm
 from provisioner.system.reading import DAEMON_JSON
 from provisioner.system.swarm import CERTIFICATE, STATE, validity
 
@@ -50,7 +54,7 @@ HOST = {
     "live-restore on": (with_info(out("node2"), LiveRestoreEnabled=True), "live-restore", STOP),
     "live-restore in the file": (with_file(out("node2"), DAEMON_JSON, '{"live-restore": true}\n'), "live-restore", STOP),
     "another swarm": (another("node2"), "other-swarm", STOP),
-    "locked": (put("node2", LocalNodeState="locked"), "swarm-locked", STOP),
+    "locked": (put("node2", LocalNodeState="locked", NodeID="", RemoteManagers=None), "swarm-locked", STOP),
     "in trouble": (put("node2", LocalNodeState="error", Error="remote CA does not match"), "swarm-error", STOP),
     "an address that has changed": (put("node2", NodeAddr="192.168.56.99"), "address-changed", STOP),
     "a data path that has changed": (
@@ -77,6 +81,46 @@ def test_certificates_of_a_real_swarm_hold_for_90_days_and_before_half_of_them_n
     assert 90 * 86400 <= END - BEGIN <= 91 * 86400
     assert found(inventory, {**FOUND, "node2": with_system(NODE2, "now=", str(END - 86400 * 44))}) == []
     assert validity("no certificate") is validity("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----") is None
+
+
+def test_a_locked_host_is_told_where_the_key_is(inventory):
+    locked = {name: put(name, LocalNodeState="locked", NodeID="", RemoteManagers=None, Cluster=None) for name in HOSTS}
+    assert "docker swarm unlock-key on node1 tells it" in told(inventory, {**FOUND, "node2": locked["node2"]})
+    assert "side by side" in told(inventory, locked)
+    assert {check for check, _, _ in found(inventory, locked)} == {"swarm-locked"}
+
+
+class TestLostMajority:
+    """What engine 26.1.5 says then: a swarm of zeros, and no nodes."""
+
+    def lost(self, *running):
+        facts = with_managers(*HOSTS, down=[name for name in HOSTS if name not in running])
+        zeros = {"ID": "", "Spec": {"Labels": None}, "DataPathPort": 0}
+        swarms = {name: with_info(f, Swarm={**f.engine["Swarm"], "Cluster": zeros}) for name, f in facts.items()}
+        return {name: with_http(of_host, "nodes", "500 The swarm does not have a leader") for name, of_host in swarms.items()}
+
+    def test_it_is_told_with_those_that_are_away(self, inventory):
+        assert found(inventory, self.lost("node1"), "") == [("swarm-leaderless", "node1", WARNING)]
+        words = told(inventory, self.lost("node1"), "")
+        assert "of its managers (3) these do not take part: node2, node3 |" in words
+        assert "--force-new-cluster --advertise-addr 192.168.56.11, on this host alone" in words
+
+    def test_engines_that_are_off(self, inventory):
+        off = {name: with_http(FOUND[name], "info", "000 refused") for name in ("node2", "node3")}
+        assert ("swarm-leaderless", "node1", WARNING) in found(inventory, {**self.lost("node1"), **off}, "")
+
+
+@pytest.mark.parametrize(("availability", "word"), [("drain", "drained"), ("pause", "paused")])
+def test_a_node_that_takes_no_container(inventory, availability, word):
+    nodes = json.loads(json.dumps(FOUND["node1"].http("nodes").body))
+    next(node for node in nodes if node["ID"] == IDS["node2"])["Spec"]["Availability"] = availability
+    facts = {**FOUND, "node1": with_http(FOUND["node1"], "nodes", nodes)}
+    assert found(inventory, facts) == [("node-resting", "node2", WARNING)]
+    assert f"is {word}, so that no container" in told(inventory, facts)
+    assert f"docker node update --availability active {IDS['node2']}" in told(inventory, facts)
+    site, _ = resolve(inventory(kind="", more=ONE), facts)
+    assert {s.host: s.store_role for s in summaries(site, {})}["node2"] == f"worker, {word}"
+    assert (Swarm().drift(site, "node2"), site.plane.closed(site, "node3")) == ((), ("", ""))
 
 
 class TestFixed:

@@ -150,6 +150,16 @@ def test_a_probe_that_does_not_start(prove):
     assert "peer 2" not in hosts[0].sent[0]
 
 
+def test_a_host_on_which_nothing_can_join_is_told_and_no_probe_waits_there(prove, monkeypatch):
+    monkeypatch.setattr("provisioner.controlplane.kv.Kv.closed", lambda _, site, host: ("drained", "wake it") if host == "node2" else ("", ""))
+    hosts = [Host(1), Host(2), Host(3)]
+    result = prove(*hosts)
+    assert {(p.source, p.target) for p in result.pairs if p.proven} == {("node1", "node3"), ("node3", "node1")}
+    assert "no probe on node2: drained" in result.error
+    assert "on node2: wake it" in result.error
+    assert hosts[1].script == ""
+
+
 def test_dockers_own_last_words(prove):
     stderr = "WARNING: Localhost DNS setting\ndocker: Error response from daemon: network demo not found.\nSee 'docker run --help'.\n"
     result = prove(Host(1), Host(2, lines=[], ended=True, result=Result(125, "", stderr)))

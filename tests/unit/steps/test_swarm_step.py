@@ -242,6 +242,8 @@ class TestOthers:
         told = {s.host: (s.store, s.store_role, s.leader, s.advertise) for s in summaries(site(FOUND), {})}
         assert told["node1"] == ("swarm", "manager", "node1", "192.168.56.11")
         assert told["node3"] == ("swarm", "worker", "node1", "192.168.56.13")
+        locked = {**FOUND, "node3": put("node3", LocalNodeState="locked", NodeID="", RemoteManagers=None)}
+        assert next(s for s in summaries(site(locked), {}) if s.host == "node3").store_role == "locked, waits for its key"
         off = {**FOUND, "node3": with_info(out("node3"), Containers=0)}
         assert next(s for s in summaries(site(off), {}) if s.host == "node3").store == ""
 
