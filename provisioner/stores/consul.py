@@ -275,6 +275,10 @@ class Consul(SetUpHere):
                 what = f"Consul does not let this host's engine write under its keys: {answer.error.strip()}"
                 cure = "provisioner up gives its agent the token again, and the token its rights"
                 yield Finding("acl-denied", name, what, cure, Severity.WARNING)
+            if len(security.keys(cluster.facts[name])) > 1 and cluster.inventory.the_store.security.gossip:
+                what = "its agent takes gossip keys beside the one that it sends with: a rotation was broken off"
+                cure = "provisioner rotate gossip-key, so that all others are good for nothing"
+                yield Finding("gossip-keys-left", name, what, cure, Severity.WARNING)
         if security.way(cluster):
             told = [cluster.facts[name].http("members").body or () for name in security.standing(cluster)]
             alive = {member["Name"] for of_host in told for member in of_host if member.get("Status") == _ALIVE}

@@ -191,6 +191,9 @@ class TestThere:
         apart = with_secrets(secured.facts["node2"], other)
         member = resolve(secured.inventory, {**secured.facts, "node2": apart})[0]
         assert json.loads(secret(member, "node2", security.KEYRING)) == [key, "other"]
+        (finding,) = member.backend.findings(member)
+        assert (finding.check, finding.host) == ("gossip-keys-left", "node2")
+        assert list(secured.backend.findings(secured)) == []
         alone = member.known("node2", with_http(apart, "leader", ""))
         assert json.loads(secret(alone, "node2", security.KEYRING)) == [key]
 
