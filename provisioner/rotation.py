@@ -114,17 +114,16 @@ def _gossip_key(run: Run) -> None:
 def _certificates(run: Run, *, authority: bool) -> None:
     vault = run.site.vault
     certificates = {certificate_of(name) for name in run.site.live}
+    before = security.all_trusted(run.site)  # more than one where an earlier rotation was broken off
     if authority:
-        old, new = security.authority(run.site), security.new_authority(run.site)
-        vault.trusted = (new.certificate,)
+        vault.trusted = (*before, security.new_authority(run.site).certificate)
         _brought(run)
-        vault.trusted = (old.certificate,)
         vault.renewed.add("authority")
+    vault.trusted = before  # until nobody's certificate is signed by them
     vault.renewed |= certificates
     _brought(run)
-    if authority:
-        vault.trusted = ()
-        _brought(run)
+    vault.trusted = ()
+    _brought(run)
 
 
 def _etcd_certificates(run: Run) -> None:

@@ -215,10 +215,15 @@ def _authority(cluster: Cluster) -> Pair:
     return certificates.authority(f"{cluster.inventory.cluster}: authority of Consul's agents")
 
 
+def all_trusted(cluster: Cluster) -> tuple[str, ...]:
+    """The certificates of all authorities that any host trusts."""
+    return tuple(sorted({pem for facts in cluster.facts.values() for pem in certificates.each(facts.secrets.get(AUTHORITY, ""))}))
+
+
 def _trusted(cluster: Cluster) -> str:
     """The present authority, and those of the others that some agent's certificate is still signed by."""
     first = authority(cluster).certificate
-    told = {pem for facts in cluster.facts.values() for pem in certificates.each(facts.secrets.get(AUTHORITY, ""))} - {first}
+    told = set(all_trusted(cluster)) - {first}
     shown = [facts.secrets.get(CERTIFICATE, "") for facts in cluster.facts.values()]
     used = {pem for pem in told if any(certificates.signed_by(own, (pem,)) for own in shown if own)}
     return first + "".join(sorted((used | set(cluster.vault.trusted)) - {first}))

@@ -301,6 +301,25 @@ class TestRotated:
         kept = [secret(mixed, name, security.CERTIFICATE) for name in HOSTS]
         assert [certificates.signed_by(pem, [new]) for pem in kept] == [False, True, False]
 
+    @pytest.mark.parametrize("authority", [True, False])
+    def test_after_one_that_was_broken_off_each_host_is_as_wanted_when_its_turn_is_over(self, secured, monkeypatch, authority):
+        other = security.new_authority(secured)
+        secured.vault.trusted = (other.certificate,)
+        first = self.brought(secured)
+        first.vault.renewed |= {"authority", *(security.certificate_of(name) for name in HOSTS)}
+        mixed = resolve(secured.inventory, {**first.facts, "node2": self.brought(first).facts["node2"]})[0]
+        run = SimpleNamespace(site=resolve(secured.inventory, self.brought(mixed).facts)[0])
+
+        def one_after_the_other(run):
+            for name in HOSTS:
+                run.site = run.site.known(name, self.brought(run.site).facts[name])
+                assert differs(run.site, name) == []
+
+        monkeypatch.setattr(rotation, "_brought", one_after_the_other)
+        rotation._certificates(run, authority=authority)
+        assert len(security.all_trusted(run.site)) == 1
+        assert other.certificate not in security.all_trusted(run.site)
+
     def test_new_tokens_restart_servers_only(self, inventory, secured):
         secured.vault.renewed |= {"token agent", "token default", "token management"}
         assert dict(differs(secured)) == {security.MANAGEMENT: "restart of Consul", security.TOKENS: "reload of Consul"}
