@@ -100,9 +100,9 @@ class Cluster:
         argv = [sys.executable, "-m", "provisioner", "rotate", what, str(self.inventory), "--json", *options]
         return self._ended(self.popen(argv), 240)
 
-    def killed(self, after: int, when: str = "answered", *options: str) -> Run:
-        """`up`, whose controller is killed (SIGKILL) after so many writes; code -9 then."""
-        argv = [sys.executable, str(KILLED), str(after), when, "up", str(self.inventory), "--json", *options]
+    def killed(self, after: int, when: str = "answered", *options: str, command: str = "up") -> Run:
+        """A command whose controller is killed (SIGKILL) after so many writes; code -9 then."""
+        argv = [sys.executable, str(KILLED), str(after), when, *command.split(), str(self.inventory), "--json", *options]
         return self._ended(self.popen(argv), 240)
 
     def _ended(self, process: subprocess.Popen[str], timeout: float) -> Run:

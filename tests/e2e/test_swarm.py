@@ -27,6 +27,30 @@ def settled(cluster: Cluster) -> None:
     assert run.report["control_plane"] == "swarm"
 
 
+def without_a_majority(cluster: Cluster) -> None:
+    for host in NODES[1:]:
+        cluster.sh(host, "systemctl stop docker.socket docker")
+    cluster.sh("node1", "for n in $(seq 60); do docker node ls >/dev/null 2>&1 || exit 0; sleep 0.5; done; exit 1")
+    assert checks(cluster.run("plan")) == {("swarm-leaderless", "node1")}
+    cluster.up()
+    settled(cluster)
+
+
+def locked_and_drained(cluster: Cluster) -> None:
+    """node3 is the only manager."""
+    key = cluster.sh("node3", "docker swarm update --autolock >/dev/null; docker swarm unlock-key -q; systemctl restart docker")
+    run = cluster.run("up")
+    assert (run.code, run.report["writes"]) == (1, 0)
+    assert ("swarm-locked", "node3") in checks(run)
+    assert roles(cluster)["node3"] == "locked, waits for its key"
+    cluster.sh("node3", f"echo {key} | docker swarm unlock; docker swarm update --autolock=false; docker node update --availability drain node1")
+    run = cluster.run("verify")
+    assert (run.code, checks(run)) == (1, {("node-resting", "node1")})
+    assert "its node of the swarm is drained" in run.report["proofs"][0]["error"]
+    assert roles(cluster)["node1"] == "worker, drained"
+    cluster.sh("node3", "docker node update --availability active node1")
+
+
 def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power_cut(make_lab, tmp_path):
     cluster = Cluster(make_lab(hosts=3, image="engine-26"), tmp_path, hosts=NODES[:2], store="", extra="swarm: {managers: [node1]}")
 
@@ -53,9 +77,11 @@ def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power
     run = cluster.up()
     assert set(roles(cluster).values()) == {"manager"}
     settled(cluster)
+    without_a_majority(cluster)
     cluster.extra = "swarm: {managers: [node3]}"
     cluster.up()
     assert roles(cluster) == {"node1": "worker", "node2": "worker", "node3": "manager"}
+    locked_and_drained(cluster)
 
     for host in NODES:
         cluster.box(host, f"app-{host}", network="demo", options="--restart always")
