@@ -50,7 +50,7 @@ class Security(Part):
         default=True,
         description="With etcd: whether its servers and the engines know one another by certificates of an authority of their"
         " own, and speak TLS. It counts when etcd is founded: a cluster that stands stays as it is. With Consul: whether its"
-        " agents do; engines ask the agent on their own host, without TLS. A cluster that stands is brought there in stages.",
+        " agents do; engines ask the agent on their own host, without TLS. A cluster that stands is brought there, or back, in stages.",
     )
     gossip: Truth = Field(
         default=True, description="With Consul: whether what its agents tell one another is encrypted with a common key."
