@@ -104,7 +104,8 @@ def leaderless(site: Site) -> Iterator[Finding]:
     anew = "docker swarm leave --force on all hosts"
     if told(site.facts[name]).get("ControlAvailable"):
         anew = f"docker swarm init --force-new-cluster --advertise-addr {site.advertise.get(name)}, on this host alone"
-    cure = f"have their hosts and engines run; only where a majority of them is gone for good: {anew}, and run again"
+    gone = f"only where a majority is gone for good: {anew}; then run again, without those hosts or with new ones"
+    cure = f"have their hosts and engines run; {gone}"
     yield Finding("swarm-leaderless", name, what, cure, Severity.WARNING)
 
 
