@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ LABS = 2  # workers that may have labs: on two cores more would only wait, and e
 _SHARING = frozenset({"tests/e2e/test_proofs.py", "tests/e2e/test_store_backends.py"})  # files whose tests share hosts
 _WAITING = ("tests/unit/proofs/test_probe_pl.py", "tests/contract/transport/")  # files whose tests mostly wait
 _LONG = "tests/e2e/test_interrupted.py"  # begun first, so that nobody waits for it at the end
+
+# What is imported and collected stays: looking through it for garbage is a tenth of what the quick tests cost.
+gc.set_threshold(50_000)
 
 # CI may start us with Ctrl-C ignored, which every process that we start would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
