@@ -2,8 +2,7 @@
 
 While the probes are at work, each host watches what it gives to its interfaces (templates/esp.pl): packets of IP protocol 50
 (ESP) must go to every host with a probe, and none of this network's in plain VXLAN. That its containers reach one another
-would prove nothing: engines whose kernel could not tell which packets to encrypt have sent them as they were
-(moby's advisory GHSA-33pg-m6jh-5237).
+would prove nothing: see docs/decisions/encryption.md.
 """
 
 from __future__ import annotations
