@@ -49,9 +49,6 @@ def locked_and_drained(cluster: Cluster) -> None:
     assert "its node of the swarm is drained" in run.report["proofs"][0]["error"]
     assert roles(cluster)["node1"] == "worker, drained"
     cluster.sh("node3", "docker node update --availability active node1")
-    cluster.box("node2", "squatter", network="demo", options="--ip 10.99.0.254")  # where node1's probe would be
-    settled(cluster)
-    cluster.sh("node2", "docker rm -f squatter")
 
 
 def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power_cut(make_lab, tmp_path):
@@ -79,7 +76,9 @@ def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power
     cluster.extra = ""  # three hosts: three managers, the one among them that is one already
     run = cluster.up()
     assert set(roles(cluster).values()) == {"manager"}
+    cluster.box("node2", "squatter", network="demo", options="--ip 10.99.0.254")  # where node1's probe would be
     settled(cluster)
+    cluster.sh("node2", "docker rm -f squatter")
     without_a_majority(cluster)
     cluster.extra = "swarm: {managers: [node3]}"
     cluster.up()
