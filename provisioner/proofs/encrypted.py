@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provisioner.errors import ProvisionerError
 from provisioner.model import Check, ProofResult, State
+from provisioner.proofs import verdict
 from provisioner.system import networks, swarm
 
 if TYPE_CHECKING:
@@ -54,26 +54,11 @@ def result(network: str, probes: Sequence[Probe], where: Carried | None) -> Proo
         return ProofResult(NAME, network, State.SKIPPED, reason="no host tells the network's number (VNI)")
     ready = [probe.name for probe in probes if not probe.evidence.error]
     checks = tuple(_check(probe, where, [name for name in ready if name != probe.name]) for probe in probes)
-    failed = [check for check in checks if not check.proven]
-    error = ""
-    if failed:
-        error = str(
-            ProvisionerError(
-                f"the network {network} is not proven to be encrypted: {len(failed)} of {len(checks)} checks failed",
-                answer="\n".join(f"{check.host}: {check.detail}" for check in failed),
-                cure="look there at: journalctl -u docker; an engine needs esp4 and xt_policy of its kernel for it, and xt_u32 or"
-                " xt_bpf (modprobe esp4 xt_policy xt_u32 xt_bpf), and protocol 50 has to pass between the hosts",
-            )
-        )
-    return ProofResult(
-        proof=NAME,
-        network=network,
-        state=State.FAILED if failed else State.SETTLED,
-        checks=checks,
-        reason="" if failed else _WHAT,
-        error=error,
-        seconds=max((check.seconds for check in checks if check.seconds), default=0.0),
+    cure = (
+        "look there at: journalctl -u docker; an engine needs esp4 and xt_policy of its kernel for it, and xt_u32 or"
+        " xt_bpf (modprobe esp4 xt_policy xt_u32 xt_bpf), and protocol 50 has to pass between the hosts"
     )
+    return verdict.of_checks(NAME, network, checks, _WHAT, cure)
 
 
 def _check(probe: Probe, where: Carried, others: Sequence[str]) -> Check:

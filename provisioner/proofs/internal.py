@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provisioner.errors import ProvisionerError
 from provisioner.model import Check, ProofResult, State
+from provisioner.proofs import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,26 +33,11 @@ def result(network: str, probes: Iterable[Probe], hosts: int) -> ProofResult:
     if hosts < 2:  # noqa: PLR2004
         return ProofResult(NAME, network, State.SKIPPED, reason="there is no other host to try it with")
     checks = tuple(_check(probe) for probe in {probe.name: probe for probe in probes}.values())
-    failed = [check for check in checks if not check.proven]
-    error = ""
-    if failed:
-        error = str(
-            ProvisionerError(
-                f"the network {network} is not proven to be internal: {len(failed)} of {len(checks)} checks failed",
-                answer="\n".join(f"{check.host}: {check.detail}" for check in failed),
-                cure=f"`docker network inspect {network}` there should say that it is internal; look for what else carries packets"
-                " out of it: chain FORWARD of the host, and `ip route` in a container",
-            )
-        )
-    return ProofResult(
-        proof=NAME,
-        network=network,
-        state=State.FAILED if failed else State.SETTLED,
-        checks=checks,
-        reason="" if failed else _WHAT,
-        error=error,
-        seconds=max((check.seconds for check in checks if check.seconds), default=0.0),
+    cure = (
+        f"`docker network inspect {network}` there should say that it is internal; look for what else carries packets"
+        " out of it: chain FORWARD of the host, and `ip route` in a container"
     )
+    return verdict.of_checks(NAME, network, checks, _WHAT, cure)
 
 
 def _check(probe: Probe) -> Check:

@@ -77,7 +77,7 @@ def prove(
     for probe in probes:
         what, cure = site.plane.closed(site, probe.name)
         if what:
-            probe.refuse(what, cure)
+            probe.fail(what, cure)
     with Crew(probes) as crew:
         crew.all(Probe.begin)
         ready = [probe for probe in probes if not probe.evidence.error]

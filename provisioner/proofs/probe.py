@@ -165,7 +165,7 @@ class Probe:
     # -- the three stages; each is called in a thread of its own, and keeps what goes wrong -----------------------
 
     def begin(self) -> None:
-        """Start it, and wait until it says where it is; one that is refused is not started."""
+        """Start it, and wait until it says where it is; one that has failed already is not started."""
         if self.evidence.error:
             return
         self._say("starts its probe")
@@ -179,9 +179,9 @@ class Probe:
             if self.publish and not self.evidence.error:
                 self.port = self._published()
         except TimedOut:
-            self._fail(f"it did not start within {self._task.start:g} seconds", "look at: journalctl -u docker")
+            self.fail(f"it did not start within {self._task.start:g} seconds", "look at: journalctl -u docker")
         except ProvisionerError as error:
-            self._fail(str(error.what), error.cure or _LOST)
+            self.fail(str(error.what), error.cure or _LOST)
         if self.evidence.address and not self.evidence.error:
             self._say(f"has a probe at {self.evidence.address}, MTU {self.evidence.mtu}")
 
@@ -210,9 +210,9 @@ class Probe:
                 self._replace(self._stream, began)
                 self._send_out(self._stream, others, began)
         except TimedOut:
-            self._fail("it has fallen silent", "look at the load of the host")
+            self.fail("it has fallen silent", "look at the load of the host")
         except ProvisionerError as error:
-            self._fail(error.what, error.cure or _LOST)
+            self.fail(error.what, error.cure or _LOST)
 
     def _send_out(self, stream: Stream, others: Sequence[Peer], began: float) -> None:
         """Give the orders, and read until all is known, or until it says that names are unknown to its container."""
@@ -272,7 +272,7 @@ class Probe:
         self.evidence.offset = time.monotonic() - began
         self.remark = f"its first container learnt no names, another did in its place after {self.evidence.offset:.0f} s"
         if not self.evidence.error and self.evidence.address != before:
-            self._fail("the other probe in its place has another address", "run it again")
+            self.fail("the other probe in its place has another address", "run it again")
 
     def end(self) -> None:
         """End it, and wait until nothing of it is left."""
@@ -329,18 +329,15 @@ class Probe:
             try:
                 self.evidence.take(line)
             except ValueError as error:
-                self._fail(str(error), "")
+                self.fail(str(error), "")
 
     def _ended(self, stream: Stream) -> None:
         result = stream.finish(_END)
         what, cure = _told(result.stderr) or (_last_words(result.stderr) or f"exit code {result.code}", "")
-        self._fail(what, cure or (_RESTART if _LOST_SANDBOX in what else "look at: journalctl -u docker"))
+        self.fail(what, cure or (_RESTART if _LOST_SANDBOX in what else "look at: journalctl -u docker"))
 
-    def refuse(self, what: str, cure: str) -> None:
-        """Why it could not start."""
-        self._fail(what, cure)
-
-    def _fail(self, what: str, cure: str) -> None:
+    def fail(self, what: str, cure: str) -> None:
+        """Why there is no more evidence; of one that is not begun yet: why it is not to be."""
         self.evidence.error, self.evidence.cure = what, cure
         self._say(f"its probe failed: {what}")
 

@@ -6,16 +6,43 @@ from itertools import permutations
 from typing import TYPE_CHECKING
 
 from provisioner.errors import ProvisionerError
-from provisioner.model import Pair
+from provisioner.model import Pair, ProofResult, State
 from provisioner.proofs.evidence import FACTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from provisioner.model import Check
     from provisioner.proofs.evidence import Evidence
 
 VXLAN_HEADERS = 50  # bytes that the engine takes off the underlay's MTU
 _WAYS = 6  # failed pairs that an error lists; the matrix of the report has them all
+
+
+def of_checks(proof: str, network: str, checks: Sequence[Check], what: str, cure: str) -> ProofResult:
+    """The proof that a network is what its name says (internal, encrypted), from one check on each host.
+
+    what: is told where all went well. cure: what to do next where not.
+    """
+    failed = [check for check in checks if not check.proven]
+    error = ""
+    if failed:
+        error = str(
+            ProvisionerError(
+                f"the network {network} is not proven to be {proof}: {len(failed)} of {len(checks)} checks failed",
+                answer="\n".join(f"{check.host}: {check.detail}" for check in failed),
+                cure=cure,
+            )
+        )
+    return ProofResult(
+        proof=proof,
+        network=network,
+        state=State.FAILED if failed else State.SETTLED,
+        checks=tuple(checks),
+        reason="" if failed else what,
+        error=error,
+        seconds=max((check.seconds for check in checks if check.seconds), default=0.0),
+    )
 
 
 def pairs(found: Mapping[str, Evidence]) -> tuple[Pair, ...]:
