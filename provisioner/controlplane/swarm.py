@@ -68,7 +68,7 @@ class Swarm:
         if inventory.swarm and inventory.swarm.managers:
             return inventory.swarm.managers
         names = list(inventory.hosts)
-        known = {literal(str(entry.get("Addr", "")).rpartition(":")[0]) for of in facts.values() for entry in remote(of)}
+        known = {address for of in facts.values() for address in managers(of)}
         already = [name for name in names if advertise.get(name) in known and _may_be_ours(inventory, facts, name)]
         others = [name for name in names if name not in already]
         chosen = already + others[: max(0, len(inventory.servers) - len(already))]
@@ -149,6 +149,11 @@ def remote(facts: Facts) -> tuple[Mapping[str, Any], ...]:
     return tuple(told(facts).get("RemoteManagers") or ())
 
 
+def managers(facts: Facts) -> list[IPv4Address | None]:
+    """The addresses of the managers that this node knows; None of one that is not IPv4's."""
+    return [literal(str(manager.get("Addr", "")).rpartition(":")[0]) for manager in remote(facts)]
+
+
 def nodes(facts: Facts) -> tuple[Mapping[str, Any], ...]:
     """The swarm's nodes, as a manager lists them; none on others."""
     return facts.swarm_nodes
@@ -215,7 +220,7 @@ class View:
             return Member.OURS
         if cluster(facts):
             return Member.OTHER
-        addresses = {literal(str(manager.get("Addr", "")).rpartition(":")[0]) for manager in remote(facts)}
+        addresses = set(managers(facts))
         near = not addresses or not addresses.isdisjoint(self.site.advertise.values())
         return Member.UNKNOWN if near and not (ours and addresses) else Member.OTHER
 

@@ -6,10 +6,10 @@ from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane.choice import has_no_store
-from provisioner.controlplane.swarm import Member, View, address_of, cluster, hostname, remote, state, told
+from provisioner.controlplane.swarm import Member, View, address_of, cluster, hostname, managers, state, told
 from provisioner.errors import StepFailed
 from provisioner.model import Finding, Severity
-from provisioner.stores.base import json_object, literal
+from provisioner.stores.base import json_object
 from provisioner.system import daemon_json
 from provisioner.system import swarm as on_host
 from provisioner.system.reading import DAEMON_JSON
@@ -98,9 +98,9 @@ def leaderless(site: Site) -> Iterator[Finding]:
     name = min(cut, key=lambda name: not told(site.facts[name]).get("ControlAvailable"), default="")
     if not name:
         return
-    managers = [str(literal(str(entry.get("Addr", "")).rpartition(":")[0])) for entry in remote(site.facts[name])]
-    away = sorted(names.get(address, address) for address in managers if names.get(address) not in cut)
-    what = f"its swarm has no leader; of its managers ({len(managers)}) these do not take part: {', '.join(away) or 'none is known'}"
+    known = [str(address) for address in managers(site.facts[name])]
+    away = sorted(names.get(address, address) for address in known if names.get(address) not in cut)
+    what = f"its swarm has no leader; of its managers ({len(known)}) these do not take part: {', '.join(away) or 'none is known'}"
     anew = "docker swarm leave --force on all hosts"
     if told(site.facts[name]).get("ControlAvailable"):
         anew = f"docker swarm init --force-new-cluster --advertise-addr {site.advertise.get(name)}, on this host alone"
