@@ -120,7 +120,7 @@ class Run:
         shared = [name for name, network in networks.items() if network.is_global]
         for batch in overlay.batches(shared, len(self.site.live)):
             runs = {network: secrets.token_hex(3) for network in batch}
-            self._prove(batch, partial(overlay.prove, networks=runs))
+            self._prove(batch, partial(overlay.prove, networks=runs, again=self.read_again))
         shapes = [local.of(self.site, network) for network in networks.values() if not network.is_global]
         for shape in [*shapes, *([local.of_bridge(self.site)] if builtin else [])]:
             self._prove((shape.name,), partial(local.prove, shape=shape, run=secrets.token_hex(3)))
@@ -188,7 +188,7 @@ class Run:
         self.errors.append(
             f"nothing more is done: the {of} can't have a leader without its {what}\n"
             f"  missing: {missing} ({self.site.quorum} of {len(self.site.servers)} {what} are needed)\n"
-            f"  next:  mend what is said about these hosts, or name other {what} in {key}, and run again"
+            f"  next:  mend what is said about these hosts, or, where the {of} was never made, name other {what} in {key}; then run again"
         )
         return False
 
@@ -202,11 +202,12 @@ class Run:
             return
         self.read_again()
 
-    def read_again(self) -> None:
+    def read_again(self) -> Site:
         """All that the live hosts tell, as it is now."""
         for name, facts in self.session.read(self.site.live).items():
             self.site = self.site.known(name, facts)
         self.site = self.site.without(frozenset(self.session.lost))
+        return self.site
 
     def _lock_store(self) -> list[str]:
         """The lock of a store that other inventories may use too; it also shows that this one may write there."""

@@ -82,11 +82,12 @@ class Site:
         return replace(self, live=tuple(name for name in self.live if name not in hosts))
 
     def strangers(self, host: str) -> tuple[str, ...]:
-        """The live hosts whose engines this one's does not know from gossip; none where that can't be told."""
+        """The live hosts whose engines take part and this one's does not know from gossip; none where that can't be told."""
         known = self.facts[host].gossip if host in self.facts else None
         if known is None:
             return ()
-        return tuple(name for name in self.live if self.advertise.get(name) not in known)
+        there = (name for name in self.live if self.plane.joined(self.facts[name]))
+        return tuple(name for name in there if self.advertise.get(name) not in known)
 
     @property
     def backend(self) -> Backend:

@@ -44,6 +44,7 @@ class ControlPlane(Protocol):
     name: as in inventories. unused: the names of the steps that it has no use for.
     scope: that of its overlay networks, as the engine's API names it.
     majority: what needs one, of what, and the inventory's key for these.
+    patience: seconds within which the gossip of a few engines comes together by itself.
     """
 
     @property
@@ -54,6 +55,8 @@ class ControlPlane(Protocol):
     def scope(self) -> str: ...
     @property
     def majority(self) -> tuple[str, str, str]: ...
+    @property
+    def patience(self) -> float: ...
 
     def sought(self, inventory: Inventory) -> Sought:
         """What is read for it on every host, beside all that is read anyway."""
@@ -99,6 +102,10 @@ class ControlPlane(Protocol):
 
     def creator(self, site: Site) -> str:
         """The live host on which networks are made; "" where there is none yet."""
+        ...
+
+    def reunion(self, site: Site) -> str:
+        """For people: what brings engines together that do not know one another from gossip."""
         ...
 
     def closed(self, site: Site, host: str) -> tuple[str, str]:

@@ -36,6 +36,7 @@ class Kv:
     unused = frozenset({"swarm"})
     scope = "global"
     majority = ("store", "servers", "store.servers")
+    patience = 30.0  # what is apart is mended, see steps/gossip.py
 
     def sought(self, inventory: Inventory) -> Sought:
         return stores.of(inventory.the_store).sought
@@ -124,6 +125,10 @@ class Kv:
 
     def creator(self, site: Site) -> str:
         return next(iter(site.live), "")
+
+    def reunion(self, site: Site) -> str:
+        passes = "something keeps 7946/tcp or 7946/udp from passing between these hosts"
+        return f"run `provisioner up`, which brings the engines together again; if they stay apart, {passes}"
 
     def closed(self, site: Site, host: str) -> tuple[str, str]:
         return "", ""

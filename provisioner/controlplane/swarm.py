@@ -37,7 +37,7 @@ SOUGHT = Sought(
     driver="none",
     scheme="none",
     files=on_host.FILES,
-    engine=("nodes /nodes",),
+    engine=("nodes /nodes", "ingress /networks/ingress"),
     ports={on_host.MANAGERS: "swarm"},
     settled=on_host.STATE,
 )
@@ -48,6 +48,9 @@ class Swarm:
     unused = frozenset({"store", "gossip"})
     scope = "swarm"
     majority = ("swarm", "managers", "swarm.managers")
+    # A manager that is the only one has nobody to join when it is back from a restart: the others look for it once a minute
+    # (libnetwork, networkdb's rejoinClusterInterval) and then take up to ten seconds. Measured: 57 s.
+    patience = 75.0
 
     def sought(self, inventory: Inventory) -> Sought:
         data = inventory.swarm.data_path_port if inventory.swarm else None
@@ -113,6 +116,20 @@ class Swarm:
 
     def creator(self, site: Site) -> str:
         return View(site).acting
+
+    def reunion(self, site: Site) -> str:
+        """An engine joins the managers that there are when it starts, and looks once a minute whether one of these is there;
+        it knows of no other (networkdb's rejoinClusterBootStrap). Seen with 26.1.5: the only manager was moved to another
+        host, and its engine restarted; the others would have stayed without it for ever.
+        """
+        managers = {site.advertise.get(name) for name in site.servers if name in site.live}
+        known = {name: site.facts[name].gossip or frozenset() for name in View(site).hosts}
+        lost = [name for name, engines in known.items() if name not in site.servers and managers.isdisjoint(engines)]
+        where = f"on {', '.join(lost)}, one after the other" if lost else "on one side"
+        return (
+            "see that 7946/tcp and 7946/udp pass between these hosts, both ways; if they do, and it is the same in a minute:"
+            f" systemctl restart docker, {where}; an engine that starts finds the managers (its containers stop meanwhile)"
+        )
 
     def closed(self, site: Site, host: str) -> tuple[str, str]:
         """A container that joins a network is a task as well, and waits 20 s for it in vain (tried with 26.1.5)."""
@@ -186,19 +203,23 @@ class View:
 
     @cached_property
     def _clusters(self) -> dict[str, list[str]]:
-        """ID of a swarm -> the live hosts that are in it for certain, its managers first."""
+        """ID of a swarm -> the live hosts that are in it for certain, its managers first.
+
+        A worker knows managers, but for some seconds not those that have just become it; managers know every node.
+        """
         facts = {name: self.site.facts[name] for name in self.site.live}
         found: dict[str, list[str]] = {}
-        managed: dict[str, set[str]] = {}
+        known: dict[str, set[str]] = {}
         for name, of_host in facts.items():
             if number := str(cluster(of_host).get("ID", "")):
                 found.setdefault(number, []).append(name)
-                managed.setdefault(number, {told(of_host)["NodeID"]}).update(m["NodeID"] for m in remote(of_host))
-        for number, managers in managed.items():
+                own = (told(of_host)["NodeID"], *(m["NodeID"] for m in remote(of_host)), *(node["ID"] for node in nodes(of_host)))
+                known.setdefault(number, set()).update(own)
+        for number, ids in known.items():
             found[number] += [
                 name
                 for name, of_host in facts.items()
-                if name not in found[number] and managers & {manager["NodeID"] for manager in remote(of_host)}
+                if name not in found[number] and ids & {told(of_host).get("NodeID"), *(m["NodeID"] for m in remote(of_host))}
             ]
         return found
 

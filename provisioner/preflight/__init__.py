@@ -61,6 +61,7 @@ OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Finding]], ...]] = {  # t
         swarm.not_well,
         swarm.leaderless,
         swarm.resting,
+        swarm.apart,
         swarm.certificates,
         swarm.address_changed,
         swarm.fixed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
+from provisioner.controlplane.apart import lacking
 from provisioner.controlplane.choice import has_no_store
 from provisioner.controlplane.swarm import Member, View, address_of, cluster, hostname, managers, state, told
 from provisioner.errors import StepFailed
@@ -115,6 +116,15 @@ def resting(site: Site) -> Iterator[Finding]:
         what, cure = site.plane.closed(site, name)
         if what:
             yield Finding("node-resting", name, f"{what}; what runs there goes on, and up leaves it so", cure, Severity.WARNING)
+
+
+def apart(site: Site) -> Iterator[Finding]:
+    """Nothing passes between engines that do not know one another from gossip."""
+    ours = View(site).hosts
+    for name in ours:
+        if strangers := [other for other in lacking(site, name) if other in ours]:
+            what = f"its engine does not know {', '.join(strangers)} from gossip, so that nothing passes between them"
+            yield Finding("engines-apart", name, what, site.plane.reunion(site), Severity.WARNING)
 
 
 def certificates(site: Site) -> Iterator[Finding]:

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from provisioner.controlplane import Site
+    from provisioner.model import Pair
     from provisioner.transport import Connection
 
     Say = Callable[[str, str], None]
 
 NAME = "overlay"
-_LEAST, _PER_HOST = 30.0, 3.0  # seconds; twenty hosts on two cores have taken one minute
+_PER_HOST = 3.0  # seconds; twenty hosts on two cores have taken one minute
 _START = 120.0  # seconds for a container to start; many at once on slow machines take long
 _BESIDE = 4  # networks side by side: each is a channel of the host's connection, and sshd allows ten (MaxSessions)
 _PROBES = 24  # at once, beyond which no more networks are taken in than isolation needs
@@ -51,21 +52,22 @@ def prove(
     networks: Mapping[str, str],
     *,
     observer: Say,
+    again: Callable[[], Site] | None = None,
     deadline: float | None = None,
     start: float = _START,
 ) -> tuple[ProofResult, ...]:
     """Prove side by side that all live hosts reach one another over some networks; each result has every ordered pair.
 
     networks: name -> a few hexadecimal digits that are this proof's alone. observer: is told a host and how it stands,
-    from several threads. deadline: seconds from the moment when all probes run (default: 30, and 3 for each host). start:
-    seconds for a probe to start; a host whose probe does not start fails with all its pairs, and the others go on.
+    from several threads. again: reads the hosts once more, to tell why a pair failed. deadline: seconds from the moment when all probes run (default: the control plane's patience, and 3
+    for each host). start: seconds for a probe to start; a host whose probe does not start fails with all its pairs, and the others go on.
     Nothing is left on the hosts, whatever becomes of the controller. What a host does wrong is part of the result.
     """
     names = [name for name in site.live if name in connections]
     if len(names) < 2:  # noqa: PLR2004
         reason = "one live host alone has no other to reach"
         return tuple(_skipped(network, reason) for network in networks)
-    limit = deadline or _LEAST + _PER_HOST * len(names) * len(networks)
+    limit = deadline or site.plane.patience + _PER_HOST * len(names) * len(networks)
     places = list(site.inventory.hosts)
     found = [_task(site, names[0], network, run, limit=limit, start=start) for network, run in networks.items()]
     tasks = [task for task in found if isinstance(task, Task)]
@@ -83,7 +85,12 @@ def prove(
         ready = [probe for probe in probes if not probe.evidence.error]
         crew.all(lambda probe: probe.go(ready))
         crew.all(Probe.end)
-    return tuple(task for task in found if not isinstance(task, Task)) + _results(site, tasks, probes, names)
+    by_network = {task.network: [probe for probe in probes if probe.network == task.network] for task in tasks}
+    reached = {network: pairs({probe.name: probe.evidence for probe in of}) for network, of in by_network.items()}
+    if again and not all(pair.proven for of in reached.values() for pair in of):
+        site = again()
+    skipped = tuple(task for task in found if not isinstance(task, Task))
+    return skipped + _results(site, tasks, by_network, reached)
 
 
 def _skipped(network: str, reason: str) -> ProofResult:
@@ -103,17 +110,18 @@ def _task(site: Site, host: str, network: str, run: str, *, limit: float, start:
 
 
 def _results(
-    site: Site, tasks: Sequence[Task], probes: Sequence[Probe], names: Sequence[str]
+    site: Site,
+    tasks: Sequence[Task],
+    by_network: Mapping[str, Sequence[Probe]],
+    reached: Mapping[str, tuple[Pair, ...]],
 ) -> tuple[ProofResult, ...]:
-    apart = {name: strangers for name in names if (strangers := site.strangers(name))}
-    by_network = {task.network: [probe for probe in probes if probe.network == task.network] for task in tasks}
-    found = [_result(task, by_network[task.network], apart) for task in tasks]
+    found = [_result(site, task, by_network[task.network], reached[task.network]) for task in tasks]
     for task in tasks:
         evidence = {probe.name: probe.evidence for probe in by_network[task.network]}
         if task.outside:
             found.append(dns.result(site.inventory.dns, task.network, task.outside, evidence))
         if site.inventory.networks[task.network].internal:
-            found.append(internal.result(task.network, by_network[task.network], len(names)))
+            found.append(internal.result(task.network, by_network[task.network], len(evidence)))
         if site.inventory.networks[task.network].encrypted:
             found.append(encrypted.result(task.network, by_network[task.network], task.encrypted))
     if len(tasks) > 1:
@@ -121,10 +129,10 @@ def _results(
     return tuple(found)
 
 
-def _result(task: Task, probes: Sequence[Probe], apart: Mapping[str, tuple[str, ...]]) -> ProofResult:
+def _result(site: Site, task: Task, probes: Sequence[Probe], result: tuple[Pair, ...]) -> ProofResult:
     found = {probe.name: probe.evidence for probe in probes}
-    result = pairs(found)
-    error = trouble(task.network, found, result, apart)
+    apart = {name: strangers for name in found if (strangers := site.strangers(name))}
+    error = trouble(task.network, found, result, apart, site.plane.reunion(site))
     last = max((seconds for evidence in found.values() for seconds in evidence.seen.values()), default=0.0)
     limit = task.deadline
     return ProofResult(

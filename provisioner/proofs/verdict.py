@@ -109,11 +109,11 @@ def _direction(source: str, target: str, found: Mapping[str, Evidence], numbers:
 
 
 def trouble(
-    network: str, found: Mapping[str, Evidence], result: Sequence[Pair], apart: Mapping[str, Sequence[str]] | None = None
+    network: str, found: Mapping[str, Evidence], result: Sequence[Pair], apart: Mapping[str, Sequence[str]], reunion: str
 ) -> str:
     """The text of an error for the pairs that are not proven; "" when all are.
 
-    apart: host -> the hosts that its engine did not know from gossip before the proof.
+    apart: host -> the hosts that its engine does not know from gossip; reunion: what brings them together.
     """
     failed = [pair for pair in result if not pair.proven]
     if not failed:
@@ -124,19 +124,17 @@ def trouble(
     answer = [f"{', '.join(ways[:3])}{' ...' if len(ways) > 3 else ''}: {why}" for why, ways in details.items()]  # noqa: PLR2004
     if len(answer) > _WAYS:
         answer[_WAYS:] = [f"and {len(failed) - _WAYS} more"]
-    answer += [f"the engine of {name} does not know {', '.join(strangers)} from gossip" for name, strangers in (apart or {}).items()]
+    answer += [f"the engine of {name} does not know {', '.join(strangers)} from gossip" for name, strangers in apart.items()]
     what = f"the network {network} is not proven: {len(failed)} of {len(result)} pairs failed"
-    return str(ProvisionerError(what, answer="\n".join(answer), cure="; ".join(_cures(network, found, failed, apart=bool(apart)))))
+    cures = _cures(network, found, failed, reunion if apart else "")
+    return str(ProvisionerError(what, answer="\n".join(answer), cure="; ".join(cures)))
 
 
-def _cures(network: str, found: Mapping[str, Evidence], failed: Sequence[Pair], *, apart: bool) -> list[str]:
+def _cures(network: str, found: Mapping[str, Evidence], failed: Sequence[Pair], reunion: str) -> list[str]:
     cures = [f"on {name}: {evidence.cure}" for name, evidence in found.items() if evidence.cure]
     unreached = [pair for pair in failed if all(found[name].address for name in (pair.source, pair.target))]
-    if apart and any(pair.address is None for pair in unreached):
-        cures.append(
-            "run `provisioner up`, which brings the engines together again; if they stay apart, something keeps 7946/tcp or"
-            " 7946/udp from passing between these hosts"
-        )
+    if reunion and any(pair.address is None for pair in unreached):
+        cures.append(reunion)
     elif any(pair.address is None for pair in unreached):
         cures.append(
             "see that 4789/udp (data), 7946/tcp and 7946/udp (gossip) pass between these hosts, both ways; if they do,"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provisioner import render
+from provisioner.controlplane import apart
 from provisioner.model import Drift
 from provisioner.steps.base import Work
 from provisioner.system import gossip
@@ -31,7 +32,7 @@ class Gossip:
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         if site.facts[host].gossip is None:
             return (Drift("the engine's gossip", "none", "with all hosts", pending=True),)
-        strangers = _strangers(site, host)
+        strangers = apart.lacking(site, host)
         return (Drift("the engine's gossip", "without " + ", ".join(strangers), "with all hosts"),) if strangers else ()
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
@@ -39,28 +40,3 @@ class Gossip:
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
         pass
-
-
-def _strangers(site: Site, host: str) -> list[str]:
-    """The hosts that this one's engine does not know, of those it should.
-
-    Where the engines are apart, it is the smaller part that lacks the others: of a host that is cut off nobody else is
-    to blame, and nobody else is to drop out.
-    """
-    main = _largest_part(site)
-    return [name for name in site.strangers(host) if host not in main or name in main]
-
-
-def _largest_part(site: Site) -> set[str]:
-    """The largest group of live hosts that know one another, through others too; the first of several."""
-    strangers = {name: set(site.strangers(name)) for name in site.live}
-    parts: list[set[str]] = []
-    left = set(site.live)
-    for first in site.live:
-        part, edge = set(), {first} & left
-        while edge:
-            part |= edge
-            left -= edge
-            edge = {new for new in left for old in edge if new not in strangers[old] and old not in strangers[new]}
-        parts.append(part)
-    return max(parts, key=len, default=set())

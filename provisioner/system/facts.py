@@ -251,8 +251,13 @@ class Facts:
 
     @cached_property
     def gossip(self) -> frozenset[IPv4Address] | None:
-        """The advertised addresses of the engines that this one knows, its own among them; None: it takes no part."""
-        return gossip.members(bytes.fromhex(self.raw.get("gossip", "").strip())) or None
+        """The advertised addresses of the engines that this one knows, its own among them; None: it takes no part.
+
+        A swarm's is encrypted; there the network `ingress`, which every node is on, tells its peers.
+        """
+        peers = (self.http("ingress").body or {}).get("Peers") or ()
+        told = frozenset(IPv4Address(peer["IP"]) for peer in peers)
+        return gossip.members(bytes.fromhex(self.raw.get("gossip", "").strip())) or told or None
 
     @cached_property
     def engine_version(self) -> str:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from captured import HOSTS, capture, with_file, with_http, with_info, with_raw, with_system, with_unit
-from swarms import FOUND, IDS, another, fresh, out, put, with_managers
+from swarms import ADDRESSES, FOUND, IDS, another, fresh, out, put, with_managers
 
 from provisioner import preflight
 from provisioner.controlplane import resolve
@@ -121,6 +121,22 @@ def test_a_node_that_takes_no_container(inventory, availability, word):
     site, _ = resolve(inventory(kind="", more=ONE), facts)
     assert {s.host: s.store_role for s in summaries(site, {})}["node2"] == f"worker, {word}"
     assert (Swarm().drift(site, "node2"), site.plane.closed(site, "node3")) == ((), ("", ""))
+
+
+def knows(name, *peers):
+    """A host whose engine knows these from gossip."""
+    return with_http(FOUND[name], "ingress", {"Name": "ingress", "Peers": [{"Name": "x", "IP": ADDRESSES[peer]} for peer in peers]})
+
+
+def test_engines_that_do_not_know_one_another(inventory):
+    facts = {"node1": knows("node1", "node1"), "node2": knows("node2", "node2", "node3"), "node3": knows("node3", "node2", "node3")}
+    assert found(inventory, facts) == [("engines-apart", "node1", WARNING)]
+    words = told(inventory, facts)
+    assert "does not know node2, node3 from gossip" in words
+    assert "systemctl restart docker, on node2, node3, one after the other" in words  # only those who lack the manager
+    assert found(inventory, {name: knows(name, *HOSTS) for name in HOSTS}) == []
+    joins = {**facts, "node2": out("node2"), "node3": out("node3")}
+    assert "engines-apart" not in [check for check, *_ in found(inventory, joins)]
 
 
 class TestFixed:

@@ -42,7 +42,7 @@ def test_all_is_proven(found):
         ("node2", "node3"), ("node3", "node1"), ("node3", "node2"),
     ]  # fmt: skip
     assert all(p.proven and not p.detail for p in result)
-    assert trouble("demo", found, result) == ""
+    assert trouble("demo", found, result, {}, "") == ""
 
 
 def test_a_probe_that_did_not_start_fails_both_directions(found):
@@ -51,7 +51,7 @@ def test_a_probe_that_did_not_start_fails_both_directions(found):
         evidence.seen = {key: at for key, at in evidence.seen.items() if key[0] != 2}
     result = pairs(found)
     assert {(p.source, p.target) for p in result if p.proven} == {("node1", "node3"), ("node3", "node1")}
-    text = trouble("demo", found, result)
+    text = trouble("demo", found, result, {}, "")
     assert detail(found) == detail(found, "node2", "node3") == "no probe on node2: Cannot connect to the Docker daemon"
     assert "the network demo is not proven: 4 of 6 pairs failed" in text
     assert "on node2: start it" in text
@@ -76,19 +76,19 @@ def test_the_direction_in_which_datagrams_are_lost(found, here, there, words):
     found["node1"].heard = frozenset(here)
     found["node2"].heard = None if there is None else frozenset(there)
     assert detail(found) == f"10.99.0.253: no answer, {words}"
-    assert "4789/udp" in trouble("demo", found, pairs(found))
+    assert "4789/udp" in trouble("demo", found, pairs(found), {}, "")
 
 
 def test_a_name(found):
     lack(found["node1"], 2, name="NXDOMAIN", by_name="not tried")
     assert detail(found) == "the name of node2 is not resolved: NXDOMAIN"
-    assert "one store" in trouble("demo", found, pairs(found))
+    assert "one store" in trouble("demo", found, pairs(found), {}, "")
 
 
 def test_a_name_that_leads_elsewhere(found):
     lack(found["node1"], 2, by_name="DNS says 10.99.0.9")
     assert detail(found) == "by name: DNS says 10.99.0.9, and node2 has 10.99.0.253"
-    assert "docker network inspect demo" in trouble("demo", found, pairs(found))
+    assert "docker network inspect demo" in trouble("demo", found, pairs(found), {}, "")
 
 
 def test_the_mtu_and_its_cure(found):
@@ -96,7 +96,7 @@ def test_the_mtu_and_its_cure(found):
     assert detail(found) == "MTU: packets of 1450 bytes don't pass, no answer"
     found["node1"].largest[2] = 1350
     assert detail(found) == "MTU: packets of 1450 bytes don't pass, the largest that did has 1350"
-    assert "mtu: 1400" in trouble("demo", found, pairs(found))
+    assert "mtu: 1400" in trouble("demo", found, pairs(found), {}, "")
 
 
 def test_equal_addresses(found):
@@ -117,7 +117,7 @@ def test_a_probe_that_ended_early(found):
 
 def test_an_error_fits_on_a_page(found):
     many = {f"node{n}": Evidence(error=f"reason {n}") for n in range(1, 31)}
-    text = trouble("demo", many, pairs(many))
+    text = trouble("demo", many, pairs(many), {}, "")
     assert "870 of 870" in text
     assert len(text.splitlines()) < 14
     assert max(map(len, text.splitlines()[:-1])) < 200
@@ -125,7 +125,7 @@ def test_an_error_fits_on_a_page(found):
 
 def test_engines_that_do_not_know_one_another_are_the_cause(found):
     lack(found["node1"], 2, **ALL)
-    text = trouble("demo", found, pairs(found), {"node1": ("node2",)})
+    text = trouble("demo", found, pairs(found), {"node1": ("node2",)}, "bring them together")
     assert "the engine of node1 does not know node2 from gossip" in text
-    assert "run `provisioner up`" in text
+    assert "bring them together" in text
     assert "4789" not in text

@@ -8,11 +8,11 @@ import subprocess
 
 import pytest
 from captured import HOSTS, with_file, with_http, with_info
-from swarms import FOUND, IDS, another, fresh, labelled, out, put, with_managers
+from swarms import ADDRESSES, FOUND, IDS, another, fresh, labelled, out, put, with_managers
 
 from provisioner import render
 from provisioner.controlplane import resolve
-from provisioner.controlplane.swarm import View
+from provisioner.controlplane.swarm import Member, View
 from provisioner.errors import StepFailed
 from provisioner.steps import STEPS
 from provisioner.steps.daemon import Daemon
@@ -188,6 +188,12 @@ class TestWhose:
             whole = site({**facts, "node3": theirs})
             with pytest.raises(StepFailed, match="in another swarm"):
                 SWARM.drift(whole, "node3")
+
+    def test_a_worker_that_knows_only_who_was_a_manager_is_known_to_those_who_are(self, site):
+        before = [{"NodeID": IDS["node1"], "Addr": f"{ADDRESSES['node1']}:2377"}]
+        whole = site({**with_managers("node3"), "node2": put("node2", RemoteManagers=before)}, "swarm: {managers: [node3]}")
+        assert View(whole).member("node2") is Member.OURS
+        assert SWARM.drift(whole, "node2") == ()
 
     def test_one_that_was_made_by_hand_is_taken_over_where_most_hosts_are_in_it(self, site):
         by_hand = labelled(FOUND["node1"], "")
