@@ -78,7 +78,7 @@ class PluginEntry(Part):
     address: PluginAddress | None = Field(
         default=None,
         description="Where a plugin listens that runs by itself: `unix:///run/NAME.sock` or `tcp://127.0.0.1:8080`. Its spec"
-        " file is written to /etc/docker/plugins.",
+        " file is written to /etc/docker/plugins. An engine that has asked a plugin once takes up a change of it when it is restarted.",
         examples=["unix:///run/overnet/overnet.sock"],
     )
     tls: PluginTls | None = Field(default=None, description="How it is reached over `tcp://` with certificates.")

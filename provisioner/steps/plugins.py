@@ -52,7 +52,8 @@ class Plugins:
             for name, plugin in managed.items()
             if plugin.archive and notes[name] & {_ABSENT, _OTHER}
         )
-        script = render.script("plugins.sh.j2", files=files, jobs=jobs)
+        gone = [other for name, plugin in wanted.items() if (other := plugins.other_spec(name, plugin)) in notes]
+        script = render.script("plugins.sh.j2", files=files, gone=gone, jobs=jobs)
         return Work(script, "plugins: " + ", ".join(notes), deadline=60.0 + 600.0 * len(jobs), uploads=uploads)
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
@@ -69,8 +70,7 @@ def _wanted(site: Site, host: str) -> dict[str, PluginEntry]:
 def _drift(facts: Facts, host: str, name: str, plugin: PluginEntry) -> list[Drift]:
     what = f"plugin {name}"
     if plugin.address:
-        _refuse_twice(facts, host, name, plugin)
-        return differing(facts, plugins.spec(name, plugin))
+        return differing(facts, plugins.spec(name, plugin)) + _told_twice(facts, host, name, plugin)
     source = _source(plugin)
     there = plugins.managed(facts)
     if there is None:
@@ -89,12 +89,17 @@ def _drift(facts: Facts, host: str, name: str, plugin: PluginEntry) -> list[Drif
     return drift
 
 
-def _refuse_twice(facts: Facts, host: str, name: str, plugin: PluginEntry) -> None:
-    """The engine takes the first of several files; which one that is, is nobody's to guess."""
-    (ours,) = plugins.spec(name, plugin)
-    kinds = {ours.rpartition(".")[0] + end for end in (".spec", ".json")}
-    if others := sorted(kinds - {ours} & kinds & facts.files.keys()):
-        raise StepFailed(f"the plugin {name} is told of in {others[0]} already", host=host, cure=f"remove {others[0]}, or take it over")
+def _told_twice(facts: Facts, host: str, name: str, plugin: PluginEntry) -> list[Drift]:
+    """The other kind of file goes where it tells of the same address, as one from before `tls` was set does.
+
+    What tells of another stays: which one is right is nobody's to guess.
+    """
+    other = plugins.other_spec(name, plugin)
+    if other not in facts.files:
+        return []
+    if plugins.address(facts.files[other]) == plugin.address:
+        return [Drift(other, facts.files[other], is_file=True)]
+    raise StepFailed(f"the plugin {name} is told of in {other} already", host=host, cure=f"remove {other}, or take it over")
 
 
 def _source(plugin: PluginEntry) -> str:

@@ -18,14 +18,31 @@ TAG = "latest"
 
 
 def spec(name: str, plugin: PluginEntry) -> dict[str, str]:
-    """Path -> text of what tells the engine where a plugin listens; nothing for one that it runs itself."""
+    """Path -> text of what tells the engine where a plugin listens; nothing for one that it runs itself.
+
+    With `tcp://` the engine would leave TLS out, without a word (moby's pkg/plugins/client.go; seen with 20.10.5).
+    """
     if not plugin.address:
         return {}
     if not plugin.tls:
         return {f"{_FOLDER}/{name}.spec": f"{plugin.address}\n"}
     tls = {"InsecureSkipVerify": False, "CAFile": plugin.tls.ca, "CertFile": plugin.tls.cert, "KeyFile": plugin.tls.key}
-    value = {"Name": name, "Addr": plugin.address, "TLSConfig": tls}
+    value = {"Name": name, "Addr": plugin.address.replace("tcp://", "https://", 1), "TLSConfig": tls}
     return {f"{_FOLDER}/{name}.json": json.dumps(value, indent=2) + "\n"}
+
+
+def other_spec(name: str, plugin: PluginEntry) -> str:
+    """The path of the other kind of file: the engine takes the first that it finds of the two."""
+    return f"{_FOLDER}/{name}.{'spec' if plugin.tls else 'json'}"
+
+
+def address(text: str) -> str:
+    """Where the plugin listens that a file of either kind tells of, as an inventory writes it; "" where it tells nothing."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text.strip()
+    return str(value.get("Addr", "")).replace("https://", "tcp://", 1) if isinstance(value, dict) else ""
 
 
 def origin(name: str) -> str:
@@ -37,9 +54,7 @@ def files(inventory: Inventory) -> tuple[str, ...]:
     """What is read of plugins; nothing where there are none."""
     found: dict[str, None] = {}
     for name, plugin in inventory.plugins.items():
-        found |= dict.fromkeys(spec(name, plugin) or [origin(name)])
-        if plugin.address:  # the other kind of spec would be another truth about it
-            found |= dict.fromkeys((f"{_FOLDER}/{name}.spec", f"{_FOLDER}/{name}.json"))
+        found |= dict.fromkeys([*spec(name, plugin), other_spec(name, plugin)] if plugin.address else [origin(name)])
     return tuple(found)
 
 

@@ -3,11 +3,14 @@
 # It speaks libnetwork's remote driver protocol (docs/remote.md): HTTP with JSON on a socket, which the engine finds by a spec
 # file, or which a managed plugin's config.json names. Containers of one network on one host reach one another.
 # Arguments: the socket's path, or PORT for TCP on 127.0.0.1. It runs where the bridges are to be: in the host's own network.
+# With addresses of hosts behind that, its own first, the networks are those of all hosts (scope global): VXLAN joins the
+# bridges. The engine tells only the host where such a network is made, so that each bridge is made with its first container.
 use strict;
 use warnings;
 use Socket;
 
-my ($where) = @ARGV;
+my ($where, $own, @others) = @ARGV;
+my $scope = @others ? "global" : "local";
 my $listener;
 if ($where =~ /^\d+$/) {
     socket $listener, PF_INET, SOCK_STREAM, 0 or die "socket: $!";
@@ -24,16 +27,29 @@ $SIG{TERM} = sub { exit };    # as the first process of a container it would not
 
 sub run { system("ip", @_) == 0 or die "ip @_ failed\n" }
 sub bridge { my ($network) = @_; return "rd-" . substr $network, 0, 12 }
+sub wire { my ($network) = @_; return "rv-" . substr $network, 0, 12 }
 sub veth { my ($endpoint) = @_; return map { $_ . substr $endpoint, 0, 11 } "rdh", "rdc" }
 
 # What is asked for is flat enough for patterns.
 sub text { my ($body, $key) = @_; return $body =~ /"$key":"((?:[^"\\]|\\.)*)"/ ? $1 : "" }
 
+sub join_hosts {
+    my ($network) = @_;
+    my ($bridge, $wire) = (bridge($network), wire($network));
+    return if -e "/sys/class/net/$wire";
+    run("link", "add", $bridge, "type", "bridge");
+    run("link", "add", $wire, "type", "vxlan", "id", hex substr($network, 0, 5), "dstport", 4799, "local", $own);
+    system("bridge", "fdb", "append", "00:00:00:00:00:00", "dev", $wire, "dst", $_) == 0 or die "bridge fdb failed\n" for @others;
+    run("link", "set", $wire, "master", $bridge, "up");
+    run("link", "set", $bridge, "up");
+}
+
 my %answers = (
     "Plugin.Activate" => sub { return '{"Implements":["NetworkDriver"]}' },
-    "NetworkDriver.GetCapabilities" => sub { return '{"Scope":"local","ConnectivityScope":"local"}' },
+    "NetworkDriver.GetCapabilities" => sub { return qq({"Scope":"$scope","ConnectivityScope":"$scope"}) },
     "NetworkDriver.CreateNetwork" => sub {
         my ($body) = @_;
+        return "{}" if @others;
         my $bridge = bridge(text($body, "NetworkID"));
         my ($gateway) = $body =~ /"IPv4Data":\[.*?"Gateway":"([0-9.]+\/[0-9]+)"/;
         run("link", "add", $bridge, "type", "bridge");
@@ -41,14 +57,22 @@ my %answers = (
         run("link", "set", $bridge, "up");
         return "{}";
     },
-    "NetworkDriver.DeleteNetwork" => sub { run("link", "del", bridge(text($_[0], "NetworkID"))); return "{}" },
+    "NetworkDriver.DeleteNetwork" => sub {
+        my $network = text($_[0], "NetworkID");
+        for my $link (wire($network), bridge($network)) {
+            run("link", "del", $link) if -e "/sys/class/net/$link";
+        }
+        return "{}";
+    },
     "NetworkDriver.CreateEndpoint" => sub { return '{"Interface":{}}' },
     "NetworkDriver.EndpointOperInfo" => sub { return '{"Value":{}}' },
     "NetworkDriver.Join" => sub {
         my ($body) = @_;
+        my ($network, $mtu) = (text($body, "NetworkID"), @others ? 1450 : 1500);
+        join_hosts($network) if @others;
         my ($here, $there) = veth(text($body, "EndpointID"));
-        run("link", "add", $here, "type", "veth", "peer", "name", $there);
-        run("link", "set", $here, "master", bridge(text($body, "NetworkID")), "up");
+        run("link", "add", $here, "mtu", $mtu, "type", "veth", "peer", "name", $there, "mtu", $mtu);
+        run("link", "set", $here, "master", bridge($network), "up");
         return qq({"InterfaceName":{"SrcName":"$there","DstPrefix":"eth"},"DisableGatewayService":false});
     },
     "NetworkDriver.Leave" => sub { return "{}" },

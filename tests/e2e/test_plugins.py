@@ -1,4 +1,6 @@
-"""Network plugins: the example inventory with a real remote driver on every host, once by itself and once run by the engine."""
+"""Network plugins: the example inventory with a real remote driver on every host, once by itself and once run by the engine;
+and one that is reached over TLS, whose network all hosts share.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,15 @@ import base64
 import json
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from provisioner.lab.recipes import SWITCH_ADDRESS
+from provisioner.system import certificates
+from tests.e2e.cluster import Cluster
 from tests.e2e.test_inventories import EXAMPLES, Example
 
 if TYPE_CHECKING:
@@ -22,13 +26,15 @@ pytestmark = pytest.mark.lab
 
 NODES = ("node1", "node2", "node3")
 REGISTRY = Path(__file__).with_name("registry.py")
+TLS_FRONT = Path(__file__).with_name("tls_front.py")
 PORT = 5000
 DRIVER = Path(__file__).with_name("remote_driver.pl").read_text()
 SOCKET = "/run/overnet/overnet.sock"
+PLAIN, SECURE = 6001, 6002  # the driver's port on loopback, and that of TLS in front of it
 # The engine's rules drop what bridges of others forward.
 RUNS = f"""mkdir -p {SOCKET.rpartition("/")[0]}; printf %s {base64.b64encode(DRIVER.encode()).decode()} | base64 -d >/root/driver.pl
 iptables -I FORWARD -i rd-+ -o rd-+ -j ACCEPT
-systemd-run -q --unit overnet perl /root/driver.pl {SOCKET}"""
+systemd-run -q --unit overnet perl /root/driver.pl """
 CONFIG = {
     "Description": "a bridge for each network", "Documentation": "", "Entrypoint": ["/usr/bin/perl", "/driver.pl", "/run/docker/plugins/house.sock"],
     "WorkDir": "/", "User": {}, "Interface": {"Types": ["docker.networkdriver/1.0"], "Socket": "house.sock"}, "Network": {"Type": "host"},
@@ -71,7 +77,7 @@ def test_networks_of_plugins(make_lab, tmp_path):
     cluster = Example(make_lab(hosts=3), tmp_path)
     cluster.adapt((EXAMPLES / "plugins.yml").read_text())
     for node in NODES:
-        cluster.sh(node, RUNS)
+        cluster.sh(node, RUNS + SOCKET)
     insecure = f'{{"insecure-registries": ["{SWITCH_ADDRESS}:{PORT}"]}}'
     cluster.sh("node1", f"echo '{insecure}' >/etc/docker/daemon.json; systemctl reload docker")
     (tmp_path / "files").mkdir()
@@ -122,3 +128,47 @@ def test_networks_of_plugins(make_lab, tmp_path):
     assert set(listed(cluster, "node1").splitlines()) == {"housenet:latest true", "found:latest true"}
     assert listed(cluster, "node2") == "housenet:latest true"
     assert cluster.run("plan").code == 0
+
+
+@contextmanager
+def tls_front(cluster: Cluster, node: str, files: Path) -> Iterator[None]:
+    """In front of a host's driver, on that host's loopback."""
+    net = f"--net=/proc/{cluster.lab._host(node).init}/ns/net"
+    argv = ["nsenter", net, sys.executable, str(TLS_FRONT), str(SECURE), str(PLAIN), *(str(files / name) for name in ("ca", "cert", "key"))]
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "serving\n"
+            yield
+        finally:
+            process.kill()
+
+
+def test_a_network_of_a_plugin_that_all_hosts_share(make_lab, tmp_path):
+    """Made once, and proven across hosts as the engine's own overlay is. Engines without their certificate are let in nowhere."""
+    cluster = Cluster(make_lab(hosts=3), tmp_path, networks="{wide: {driver: widenet, scope: global, subnet: 10.97.0.0/24}}")
+    authority = certificates.authority("plugins")
+    server, engine = (certificates.issue(authority, name, names=[], addresses=["127.0.0.1"]) for name in ("driver", "engines"))
+    for name, text in (("ca", authority.certificate), ("cert", server.certificate), ("key", server.key)):
+        (tmp_path / name).write_text(text)
+    theirs = {"/etc/widenet-ca": authority.certificate, "/etc/widenet-cert": engine.certificate, "/etc/widenet-key": engine.key}
+    addresses = {node: str(cluster.lab.address(node)) for node in NODES}
+    cluster.extra = f"plugins: {{widenet: {{address: 'tcp://127.0.0.1:{SECURE}'}}}}\n"
+    with ExitStack() as fronts:
+        for node in NODES:
+            cluster.sh(node, RUNS + " ".join([str(PLAIN), addresses[node], *(addresses[n] for n in NODES if n != node)]))
+            for path, text in theirs.items():
+                cluster.sh(node, f"cat >{path} <<'END'\n{text}END")
+            fronts.enter_context(tls_front(cluster, node, tmp_path))
+        run = cluster.run("up")
+        assert run.code == 1
+        assert 'legacy plugin: Post "http://127.0.0.1' in run.err
+        assert "the engine takes it up only when it is restarted: systemctl restart docker" in run.err
+        for node in NODES:
+            cluster.sh(node, "systemctl restart docker")
+        cluster.extra = cluster.extra.replace("'}}", "', tls: {ca: /etc/widenet-ca, cert: /etc/widenet-cert, key: /etc/widenet-key}}}")
+        run = cluster.up()
+        (proof,) = run.overlays
+        assert (proof["network"], len(proof["pairs"]), proof["mtu"]) == ("wide", 6, 1450)
+        assert len({cluster.sh(node, "docker network inspect -f '{{.Id}} {{.Driver}} {{.Scope}}' wide") for node in NODES}) == 1
+        assert cluster.up().report["writes"] == 0
+        assert "NetworkDriver.Join" in cluster.sh("node2", "journalctl -u overnet -o cat")

@@ -67,7 +67,7 @@ class TestOnesThatRunByThemselves:
         assert [d.what for d in STEP.drift(whole, "node2")] == ["/etc/docker/plugins/overnet.spec", "/etc/docker/plugins/far.json"]
         assert json.loads(STEP.drift(whole, "node1")[0].wanted) == {
             "Name": "far",
-            "Addr": "tcp://127.0.0.1:8080",
+            "Addr": "https://127.0.0.1:8080",  # tcp:// would leave TLS out
             "TLSConfig": {"InsecureSkipVerify": False, "CAFile": "/c", "CertFile": "/d", "KeyFile": "/k"},
         }
         assert "put /etc/docker/plugins/overnet.spec 0644 root:root" in script(whole)
@@ -85,6 +85,15 @@ class TestOnesThatRunByThemselves:
         node = with_file(NODE2, "/etc/docker/plugins/overnet.json", "{}\n")
         with pytest.raises(StepFailed, match=r"told of in /etc/docker/plugins/overnet\.json already"):
             STEP.drift(site(found=inventory(more=self.MORE), node2=node), "node2")
+
+    def test_the_file_from_before_tls_was_set_goes(self, inventory, site):
+        before = with_file(NODE2, "/etc/docker/plugins/far.spec", "tcp://127.0.0.1:8080\n")
+        whole = site(found=inventory(more=self.MORE), node2=before)
+        assert ("/etc/docker/plugins/far.spec", "tcp://127.0.0.1:8080\n", "", "") in differs(STEP, whole)
+        assert "rm -f /etc/docker/plugins/far.spec ||" in script(whole)
+        after = self.MORE.replace(", tls: {ca: /c, cert: /d, key: /k}", "")
+        was = with_file(NODE2, "/etc/docker/plugins/far.json", '{"Addr": "https://127.0.0.1:8080"}')
+        assert "rm -f /etc/docker/plugins/far.json ||" in script(site(found=inventory(more=after), node2=was))
 
 
 class TestOnesOfAnImage:
