@@ -186,7 +186,7 @@ class Run:
         of, what, key = self.site.plane.majority
         missing = ", ".join(name for name in self.site.servers if name not in self.site.live) or "all hosts"
         self.errors.append(
-            f"nothing more is done: the {of} can't have a leader without its {what}\n"
+            f"nothing more is done: too many of the {of}'s {what} have dropped out\n"
             f"  missing: {missing} ({self.site.quorum} of {len(self.site.servers)} {what} are needed)\n"
             f"  next:  mend what is said about these hosts, or, where the {of} was never made, name other {what} in {key}; then run again"
         )

@@ -3,6 +3,11 @@
 # It is sourced by them, with these set: the checkout, and a file for long output.
 : "${root:?}" "${log:?}"
 
+# Whatever is set here: without compiled files every `provisioner` would compile all that it imports, which takes longer than
+# its work. They are kept in .venv, so that none of root's are left in somebody's checkout.
+unset PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX="$root/.venv/pycache"
+
 die() { # LINE: what is missing, and what to do about it
     printf '%s\n' "$1" >&2
     exit 1
