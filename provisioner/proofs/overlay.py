@@ -59,8 +59,9 @@ def prove(
     """Prove side by side that all live hosts reach one another over some networks; each result has every ordered pair.
 
     networks: name -> a few hexadecimal digits that are this proof's alone. observer: is told a host and how it stands,
-    from several threads. again: reads the hosts once more, to tell why a pair failed. deadline: seconds from the moment when all probes run (default: the control plane's patience, and 3
-    for each host). start: seconds for a probe to start; a host whose probe does not start fails with all its pairs, and the others go on.
+    from several threads. again: reads the hosts once more, to tell why a pair failed. deadline: seconds from the moment when
+    all probes run (default: the control plane's patience, and 3 for each host). start: seconds for a probe to start; a host
+    whose probe does not start fails with all its pairs, and the others go on.
     Nothing is left on the hosts, whatever becomes of the controller. What a host does wrong is part of the result.
     """
     names = [name for name in site.live if name in connections]
