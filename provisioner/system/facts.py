@@ -255,9 +255,8 @@ class Facts:
 
         A swarm's is encrypted; there the network `ingress`, which every node is on, tells its peers.
         """
-        peers = (self.http("ingress").body or {}).get("Peers") or ()
-        told = frozenset(IPv4Address(peer["IP"]) for peer in peers)
-        return gossip.members(bytes.fromhex(self.raw.get("gossip", "").strip())) or told or None
+        members = gossip.members(bytes.fromhex(self.raw.get("gossip", "").strip()))
+        return members or gossip.peers(self.http("ingress").body) or None
 
     @cached_property
     def engine_version(self) -> str:

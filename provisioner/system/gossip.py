@@ -1,4 +1,4 @@
-"""The engines' gossip in kv mode: serf on 7946, whose members are the hosts that an engine can send packets to.
+"""The engines' gossip: serf on 7946 in kv mode, whose members are the hosts that an engine can send packets to.
 
 `/info` does not tell who they are. The engine itself does: memberlist, which serf is made of, answers each state that it
 is told with its own (push/pull over TCP), compressed by LZW. See templates/gossip.pl, and memberlist's net.go.
@@ -30,6 +30,13 @@ def members(answer: bytes) -> frozenset[IPv4Address]:
         answer = _expanded(rest[head:])
     found = _MEMBER.findall(answer)
     return frozenset(IPv4Address(address) for address, state in found if state[0] in {_ALIVE, _SUSPECT})
+
+
+def peers(network: object) -> frozenset[IPv4Address]:
+    """The addresses of the nodes that a swarm's engine knows to be on a network, its own among them; IPv6 ones are not ours."""
+    told = network.get("Peers") if isinstance(network, dict) else None
+    found = (str(peer.get("IP", "")) for peer in told or ())
+    return frozenset(IPv4Address(address) for address in found if re.fullmatch(r"[0-9.]{7,15}", address))
 
 
 def _expanded(data: bytes) -> bytes:

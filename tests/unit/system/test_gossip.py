@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 import pytest
 from captured import HOSTS, capture
 
-from provisioner.system.gossip import _expanded, members
+from provisioner.system.gossip import _expanded, members, peers
 
 ALL = frozenset(IPv4Address(f"192.168.56.1{n}") for n in (1, 2, 3))
 
@@ -103,3 +103,17 @@ def test_names(name):
 )
 def test_expanding(data):
     assert _expanded(compressed(data)) == data if data else _expanded(b"") == b""
+
+
+@pytest.mark.parametrize(
+    ("network", "wanted"),
+    [
+        (None, []),  # not asked, or not there
+        ({"Name": "ingress"}, []),
+        ({"Peers": None}, []),
+        ({"Peers": [{"Name": "9d685b22010c", "IP": "192.168.56.11"}, {"Name": "97728338c115", "IP": "192.168.56.12"}]}, [11, 12]),
+        ({"Peers": [{"Name": "9d685b22010c", "IP": "fd00::1"}, {"Name": "97728338c115", "IP": "192.168.56.12"}]}, [12]),
+    ],
+)
+def test_in_a_swarm_its_network_tells_of_the_peers(network, wanted):
+    assert peers(network) == {IPv4Address(f"192.168.56.{n}") for n in wanted}
