@@ -14,8 +14,9 @@ def lacking(site: Site, host: str) -> list[str]:
     Where the engines are apart, it is the smaller part that lacks the others: of a host that is cut off nobody else is
     to blame, and nobody else is to drop out.
     """
-    main = _largest_part(site)
-    return [name for name in site.strangers(host) if host not in main or name in main]
+    strangers = site.strangers(host)
+    main = _largest_part(site) if strangers else set()
+    return [name for name in strangers if host not in main or name in main]
 
 
 def _largest_part(site: Site) -> set[str]:

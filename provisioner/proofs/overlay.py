@@ -132,8 +132,10 @@ def _results(
 
 def _result(site: Site, task: Task, probes: Sequence[Probe], result: tuple[Pair, ...]) -> ProofResult:
     found = {probe.name: probe.evidence for probe in probes}
-    apart = {name: strangers for name in found if (strangers := site.strangers(name))}
-    error = trouble(task.network, found, result, apart, site.plane.reunion(site))
+    error = ""
+    if not all(pair.proven for pair in result):
+        apart = {name: strangers for name in found if (strangers := site.strangers(name))}
+        error = trouble(task.network, found, result, apart, site.plane.reunion(site))
     last = max((seconds for evidence in found.values() for seconds in evidence.seen.values()), default=0.0)
     limit = task.deadline
     return ProofResult(

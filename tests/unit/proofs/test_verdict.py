@@ -4,6 +4,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from provisioner.controlplane.kv import Kv
 from provisioner.proofs.evidence import FACTS, Evidence
 from provisioner.proofs.verdict import pairs, trouble
 
@@ -125,7 +126,7 @@ def test_an_error_fits_on_a_page(found):
 
 def test_engines_that_do_not_know_one_another_are_the_cause(found):
     lack(found["node1"], 2, **ALL)
-    text = trouble("demo", found, pairs(found), {"node1": ("node2",)}, "bring them together")
+    text = trouble("demo", found, pairs(found), {"node1": ("node2",)}, Kv().reunion(None))
     assert "the engine of node1 does not know node2 from gossip" in text
-    assert "bring them together" in text
+    assert "run `provisioner up`" in text
     assert "4789" not in text
