@@ -90,14 +90,14 @@ def _drift(facts: Facts, host: str, name: str, plugin: PluginEntry) -> list[Drif
 
 
 def _told_twice(facts: Facts, host: str, name: str, plugin: PluginEntry) -> list[Drift]:
-    """The other kind of file goes where it tells of the same address, as one from before `tls` was set does.
+    """A file that tells of the same address, and of that alone, goes: it is from before `tls` was set.
 
-    What tells of another stays: which one is right is nobody's to guess.
+    Any other stays: which one is right is nobody's to guess, least of all where one would take TLS away.
     """
     other = plugins.other_spec(name, plugin)
     if other not in facts.files:
         return []
-    if plugins.address(facts.files[other]) == plugin.address:
+    if facts.files[other].strip() == plugin.address:
         return [Drift(other, facts.files[other], is_file=True)]
     raise StepFailed(f"the plugin {name} is told of in {other} already", host=host, cure=f"remove {other}, or take it over")
 

@@ -36,15 +36,6 @@ def other_spec(name: str, plugin: PluginEntry) -> str:
     return f"{_FOLDER}/{name}.{'spec' if plugin.tls else 'json'}"
 
 
-def address(text: str) -> str:
-    """Where the plugin listens that a file of either kind tells of, as an inventory writes it; "" where it tells nothing."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text.strip()
-    return str(value.get("Addr", "")).replace("https://", "tcp://", 1) if isinstance(value, dict) else ""
-
-
 def origin(name: str) -> str:
     """The file of ours that says which archive or image a plugin was made of."""
     return f"/etc/provisioner/plugins/{name}"

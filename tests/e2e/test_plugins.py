@@ -54,10 +54,10 @@ tar -c config.json rootfs | base64 -w0"""
 
 
 @contextmanager
-def registry(cluster: Example, archive: Path) -> Iterator[None]:
-    """On the controller's address of the lab's network."""
-    argv = ["nsenter", f"--net={cluster.lab.folder / 'switch'}", sys.executable, str(REGISTRY), SWITCH_ADDRESS, str(PORT), str(archive)]
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+def serving(net: object, *argv: object) -> Iterator[None]:
+    """A Python program in a network namespace, from when it says that it serves."""
+    command = ["nsenter", f"--net={net}", sys.executable, *map(str, argv)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout.readline() == "serving\n"
             yield
@@ -119,7 +119,8 @@ def test_networks_of_plugins(make_lab, tmp_path):
 
     # From a registry: what a plugin asks for and is not granted keeps it away.
     found = cluster.given["plugins"]["found"] = {"image": f"{SWITCH_ADDRESS}:{PORT}/test/net:1", "grant": ["network host"], "hosts": ["node1"]}
-    with registry(cluster, tmp_path / "files/housenet.tar"):
+    # On the controller's address of the lab's network.
+    with serving(cluster.lab.folder / "switch", REGISTRY, SWITCH_ADDRESS, PORT, tmp_path / "files/housenet.tar"):
         error = cluster.run("up").outcome("plugins", "node1")["error"]
         assert "the plugin found asks for what it is not granted: capabilities CAP_NET_ADMIN" in error
         assert "found" not in listed(cluster, "node1")
@@ -128,19 +129,6 @@ def test_networks_of_plugins(make_lab, tmp_path):
     assert set(listed(cluster, "node1").splitlines()) == {"housenet:latest true", "found:latest true"}
     assert listed(cluster, "node2") == "housenet:latest true"
     assert cluster.run("plan").code == 0
-
-
-@contextmanager
-def tls_front(cluster: Cluster, node: str, files: Path) -> Iterator[None]:
-    """In front of a host's driver, on that host's loopback."""
-    net = f"--net=/proc/{cluster.lab._host(node).init}/ns/net"
-    argv = ["nsenter", net, sys.executable, str(TLS_FRONT), str(SECURE), str(PLAIN), *(str(files / name) for name in ("ca", "cert", "key"))]
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout.readline() == "serving\n"
-            yield
-        finally:
-            process.kill()
 
 
 def test_a_network_of_a_plugin_that_all_hosts_share(make_lab, tmp_path):
@@ -158,7 +146,8 @@ def test_a_network_of_a_plugin_that_all_hosts_share(make_lab, tmp_path):
             cluster.sh(node, RUNS + " ".join([str(PLAIN), addresses[node], *(addresses[n] for n in NODES if n != node)]))
             for path, text in theirs.items():
                 cluster.sh(node, f"cat >{path} <<'END'\n{text}END")
-            fronts.enter_context(tls_front(cluster, node, tmp_path))
+            loopback = f"/proc/{cluster.lab._host(node).init}/ns/net"
+            fronts.enter_context(serving(loopback, TLS_FRONT, SECURE, PLAIN, *(tmp_path / name for name in ("ca", "cert", "key"))))
         run = cluster.run("up")
         assert run.code == 1
         assert 'legacy plugin: Post "http://127.0.0.1' in run.err

@@ -91,9 +91,12 @@ class TestOnesThatRunByThemselves:
         whole = site(found=inventory(more=self.MORE), node2=before)
         assert ("/etc/docker/plugins/far.spec", "tcp://127.0.0.1:8080\n", "", "") in differs(STEP, whole)
         assert "rm -f /etc/docker/plugins/far.spec ||" in script(whole)
-        after = self.MORE.replace(", tls: {ca: /c, cert: /d, key: /k}", "")
-        was = with_file(NODE2, "/etc/docker/plugins/far.json", '{"Addr": "https://127.0.0.1:8080"}')
-        assert "rm -f /etc/docker/plugins/far.json ||" in script(site(found=inventory(more=after), node2=was))
+
+    def test_a_file_with_tls_stays_where_the_inventory_has_none(self, inventory, site):
+        without = inventory(more=self.MORE.replace(", tls: {ca: /c, cert: /d, key: /k}", ""))
+        node = with_file(NODE2, "/etc/docker/plugins/far.json", '{"Addr": "https://127.0.0.1:8080"}')
+        with pytest.raises(StepFailed, match=r"told of in /etc/docker/plugins/far\.json already"):
+            STEP.drift(site(found=without, node2=node), "node2")
 
 
 class TestOnesOfAnImage:
