@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
     from xdist.workermanage import WorkerController
 
-LABS = 2  # workers that may have labs: on two cores more would only wait, and engines give up what they wait 20 s for
+LABS = 3  # workers that may have labs: two leave a fifth of two cores idle, three a seventh
 _SHARING = frozenset({"tests/e2e/test_proofs.py", "tests/e2e/test_store_backends.py"})  # files whose tests share hosts
 _WAITING = ("tests/unit/proofs/test_probe_pl.py", "tests/contract/transport/")  # files whose tests mostly wait
-_LONG = ("tests/e2e/test_interrupted.py", "tests/e2e/test_swarm.py")  # begun first, so that nobody waits for them at the end
+_LONG = ("tests/e2e/test_interrupted.py", "tests/e2e/test_swarm.py", *_SHARING)  # begun first: nobody waits for them at the end
 
 # What is imported and collected stays: looking through it for garbage is a tenth of what the quick tests cost.
 gc.set_threshold(50_000)

@@ -133,14 +133,14 @@ def both(spaces: tuple[Space, Space], seconds: float = 2) -> list[Evidence]:
 def test_all_is_proven(spaces):
     for space in spaces:
         space.dns(**NAMES)
-    here, there = both(spaces)
+    here, there = both(spaces, seconds=8)
     assert (here.address, here.mtu) == (IPv4Address("10.9.0.2"), 1500)
     assert (there.address, there.mtu) == (IPv4Address("10.9.0.3"), 1500)
     assert here.proven(2)
     assert there.proven(1)
     assert here.lacks == there.lacks == {}
     assert here.heard == {2}
-    assert here.seconds < 1
+    assert here.seconds < 5
 
 
 @pytest.mark.parametrize(("code", "reason"), [("3", "NXDOMAIN"), ("2", "SERVFAIL"), ("0", "no address")])
@@ -242,7 +242,7 @@ def test_a_stranger_that_is_not_met(spaces):
     evidence = beside(spaces, STRANGER)
     assert evidence.met == {}
     assert evidence.tried[0] >= 3
-    assert 0.2 < evidence.seconds < 0.5
+    assert 0.2 < evidence.seconds < 1.5
 
 
 def test_a_stranger_that_is_met(spaces):
@@ -276,7 +276,7 @@ def test_a_name_outside(spaces):
     evidence = beside(spaces, OUTSIDE)
     assert {server: answer for server, (_, answer) in evidence.outside.items()} == {"127.0.0.11": "NXDOMAIN", "10.9.0.3": "NXDOMAIN"}
     assert evidence.silent == {}
-    assert evidence.seconds < 0.5
+    assert evidence.seconds < 1.5
 
 
 def test_a_name_outside_of_which_an_address_is_wanted(spaces):
