@@ -90,11 +90,15 @@ def loaded_otherwise(loaded: str, service: Service, unread: Collection[str]) -> 
     loaded: unit and configuration as they were at its start. unread: keys that it does not read any more.
     """
     config, unit = (file.text for file in service.files)
-    old_unit, brace, old_config = loaded.partition("\n{\n")
-    if not brace or old_unit + "\n" != unit:
-        return True
-    old, new = json_object("{" + old_config), json_object(config)
-    return any(old.get(key) != new.get(key) for key in {*old, *new} - set(unread))
+    old_unit, old = at_its_start(loaded)
+    new = json_object(config)
+    return old_unit != unit or any(old.get(key) != new.get(key) for key in {*old, *new} - set(unread))
+
+
+def at_its_start(loaded: str) -> tuple[str, dict[str, Any]]:
+    """A server's unit and JSON configuration as they were then; ("", {}) where that is not known."""
+    unit, brace, config = loaded.partition("\n{\n")
+    return (unit + "\n", json_object("{" + config)) if brace else ("", {})
 
 
 @dataclass(frozen=True, order=True)

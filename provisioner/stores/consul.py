@@ -34,6 +34,7 @@ from provisioner.stores.base import (
     SetUpHere,
     Uploaded,
     Waiting,
+    at_its_start,
     endpoint,
     endpoints_path,
     json_object,
@@ -268,8 +269,15 @@ class Consul(SetUpHere):
         until_leader(voter, title=title, host=connection.name, cure=cure, errors=errors, what="no vote")
 
     def findings(self, cluster: Cluster) -> Iterator[Finding]:
-        """Engines that may not write; agents that would be shut out by a run that does not reach them."""
+        """Agents of another name; engines that may not write; agents that would be shut out by a run that does not reach them.
+
+        Under another name an agent keeps its ID, and Consul's leader takes that from the quorum for the old name's sake.
+        """
         for name in cluster.live:
+            if (called := _called(cluster.facts[name])) not in {"", name}:
+                what = f"its Consul agent is called {called}; under a new name Consul would throw it out of the quorum again and again"
+                cure = f"call the host {called} in the inventory; or take it out (provisioner remove {called}) and add it as {name}"
+                yield Finding("renamed-host", name, what, cure)
             answer = cluster.facts[name].http("rights")
             if answer.code == _FORBIDDEN:
                 what = f"Consul does not let this host's engine write under its keys: {answer.error.strip()}"
@@ -308,6 +316,12 @@ class Consul(SetUpHere):
         cure = "see what its servers say (journalctl -u consul) and that 8300 and 8301 are open between the hosts"
         errors = (consul.ConsulException, requests.RequestException)
         return until_leader(leader, title=self.title, host=connection.name, cure=cure, errors=errors)
+
+
+def _called(facts: Facts) -> str:
+    """What a host's agent calls itself: the running one, else the one that would be started. "" where there is none."""
+    _, running = at_its_start(facts.files.get(LOADED, ""))
+    return str((running or json_object(facts.files.get(JSON, ""))).get("node_name", ""))
 
 
 def kv_endpoints(entries: list[dict[str, str]] | None) -> tuple[Endpoint, ...]:

@@ -62,6 +62,7 @@ class Cluster:
     folder: Path
     hosts: tuple[str, ...] = ()
     per_host: dict[str, str] = field(default_factory=dict)
+    called: dict[str, str] = field(default_factory=dict)  # in the inventory otherwise than in the lab
     ssh: str = ""
     store: str = "{kind: consul}"
     networks: str = "{demo: {subnet: 10.99.0.0/24}}"
@@ -73,7 +74,9 @@ class Cluster:
         path = self.folder / "inventory.yml"
         known = self.folder / "known_hosts"
         names = self.hosts or self.lab.hosts
-        entries = "".join(f"  {n}: {{address: {self.lab.address(n)}{self.per_host.get(n, '')}}}\n" for n in names)
+        entries = "".join(
+            f"  {self.called.get(n, n)}: {{address: {self.lab.address(n)}{self.per_host.get(n, '')}}}\n" for n in names
+        )
         store = f"store: {self.store}\n" if self.store else ""
         path.write_text(
             f"cluster: test\nssh: {{user: root, key: {self.lab.key}, host_keys: accept-new, known_hosts: {known}{self.ssh}}}\n"

@@ -143,3 +143,23 @@ def test_a_member_of_etcd(make_lab, tmp_path: Path):
     assert {m["name"] for m in json.loads(members)["members"]} == {"node2", "node3"}
     assert traces(cluster, "node1") == fresh
     assert cluster.sh("node1", "ls -d /var/lib/etcd/provisioner.*.bak/member | wc -l") == "1"
+
+
+def test_a_server_of_consul_that_is_called_otherwise(make_lab, tmp_path: Path):
+    """It stays as it is, since Consul would throw it out of the quorum; removed and added it gets its new name."""
+    cluster = Cluster(make_lab(hosts=3), tmp_path)
+    cluster.up()
+    cluster.called = {"node3": "db"}
+    run = cluster.run("up")
+    assert (run.code, run.report["writes"]) == (1, 0)
+    assert [(f["check"], f["host"]) for f in run.report["findings"]] == [("renamed-host", "db")]
+    assert "its Consul agent is called node3" in run.report["lost"]["db"]
+    assert len(run.report["proofs"][0]["pairs"]) == 2
+
+    cluster.called = {}
+    removed = cluster.run("remove node3")
+    assert removed.code == 0, removed.err
+    cluster.called = {"node3": "db"}
+    run = cluster.up()
+    assert {pair["source"] for pair in run.report["proofs"][0]["pairs"]} == {"node1", "node2", "db"}
+    assert cluster.run("plan").code == 0

@@ -13,6 +13,7 @@ from captured import HOSTS, capture, with_file, with_http, with_raw, with_system
 from provisioner import rotation
 from provisioner.controlplane import resolve
 from provisioner.errors import StepFailed
+from provisioner.model import Severity
 from provisioner.steps.store import Store
 from provisioner.stores import consul_acl as acl
 from provisioner.stores import consul_security as security
@@ -183,6 +184,21 @@ class TestThere:
         (finding,) = site.backend.findings(site)
         assert (finding.check, finding.host) == ("acl-denied", "node2")
         assert answer[4:] in finding.what
+
+    @pytest.mark.parametrize("runs", [True, False])
+    def test_an_agent_of_another_name(self, secured, runs):
+        """The file may have been changed since by hand: what runs counts."""
+        facts = secured.facts["node2"]
+        files = {JSON: facts.files[JSON], security.LOADED: facts.files[security.LOADED]}
+        other = {path: text.replace('"node_name": "node2"', '"node_name": "db"') for path, text in files.items()}
+        other |= {JSON: files[JSON]} if runs else {security.LOADED: ""}
+        for path, text in other.items():
+            facts = with_file(facts, path, text)
+        (finding,) = secured.backend.findings(secured.known("node2", facts))
+        assert (finding.check, finding.host, finding.severity) == ("renamed-host", "node2", Severity.STOP)
+        assert "called db" in finding.what
+        by_hand = with_file(secured.facts["node2"], JSON, files[JSON].replace("node2", "db"))
+        assert list(secured.backend.findings(secured.known("node2", by_hand))) == []
 
     def test_a_host_s_keyring_keeps_its_other_keys_while_it_is_in_the_cluster(self, secured):
         key = security.gossip_key(secured)
