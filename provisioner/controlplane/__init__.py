@@ -86,7 +86,7 @@ class Site:
         known = self.facts[host].gossip if host in self.facts else None
         if known is None:
             return ()
-        there = (name for name in self.live if self.plane.joined(self.facts[name]))
+        there = (name for name in self.live if name != host and self.plane.joined(self.facts[name]))
         return tuple(name for name in there if self.advertise.get(name) not in known)
 
     @property

@@ -154,7 +154,10 @@ def address_changed(site: Site) -> Iterator[Finding]:
         data = str(json_object(facts.files.get(on_host.STATE, "")).get("DataPathAddr") or wanted)
         if wanted and {known, data} != {wanted}:
             what = f"the swarm knows it at {known}, and its packets at {data}; wanted: {wanted}"
-            cure = f"set `advertise` of this host to {known}; or let it join anew: docker swarm leave, on it, and run again"
+            leave = "docker swarm leave, on it"
+            if told(facts).get("ControlAvailable"):
+                leave = f"docker node demote {told(facts).get('NodeID')}, on another manager, then docker swarm leave --force, on it"
+            cure = f"set `advertise` of this host to {known}; or let it join anew: {leave}, and run again"
             yield Finding("address-changed", name, what, cure)
 
 

@@ -77,6 +77,15 @@ def test_a_cause_on_one_host(inventory, case):
     assert found(inventory, {**others, "node2": facts}) == [(check, "node2", severity)]
 
 
+def test_a_manager_whose_address_has_changed_gives_up_its_vote_first(inventory):
+    """The engine refuses `docker swarm leave` there, and forced it would cost the others a vote."""
+    assert "join anew: docker swarm leave, on it" in told(inventory, {**FOUND, "node2": put("node2", NodeAddr="192.168.56.99")})
+    managers = with_managers(*HOSTS)
+    changed = with_info(managers["node2"], Swarm={**managers["node2"].engine["Swarm"], "NodeAddr": "192.168.56.99"})
+    words = told(inventory, {**managers, "node2": changed}, "")
+    assert f"docker node demote {IDS['node2']}, on another manager, then docker swarm leave --force, on it" in words
+
+
 def test_certificates_of_a_real_swarm_hold_for_90_days_and_before_half_of_them_nothing_is_said(inventory):
     assert 90 * 86400 <= END - BEGIN <= 91 * 86400
     assert found(inventory, {**FOUND, "node2": with_system(NODE2, "now=", str(END - 86400 * 44))}) == []
@@ -135,6 +144,9 @@ def test_engines_that_do_not_know_one_another(inventory):
     assert "does not know node2, node3 from gossip" in words
     assert "systemctl restart docker, on node2, node3, one after the other" in words  # only those who lack the manager
     assert found(inventory, {name: knows(name, *HOSTS) for name in HOSTS}) == []
+    # Its own address it has changed, and nobody has told it of that.
+    others = {name: knows(name, *HOSTS) for name in HOSTS[1:]}
+    assert found(inventory, {"node1": knows("node1", "node2", "node3"), **others}) == []
     joins = {**facts, "node2": out("node2"), "node3": out("node3")}
     assert "engines-apart" not in [check for check, *_ in found(inventory, joins)]
 
