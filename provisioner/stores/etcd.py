@@ -246,7 +246,7 @@ class Etcd(Unstaged, SetUpHere):
         return facts.says("etcd-idle")
 
     def leaving(self) -> str:
-        return "take one after the other out of the store first: `etcdctl member remove ID` (package etcd-client) on another"
+        return "take one after the other out of the store first: `etcdctl member remove ID` on another (docs/hosts.md has the whole command)"
 
     @property
     def asks_attached(self) -> tuple[str, ...]:
@@ -280,16 +280,28 @@ class Etcd(Unstaged, SetUpHere):
             address = cluster.advertise.get(name)
             if peers and address and address not in peers:
                 what = f"{name} is to be a server of an etcd that has its servers already, without it"
-                cure = f"add it first, on a server: `etcdctl member add {name} {self._scheme(cluster)}://{address}:{PEER_PORT}` (package etcd-client)"
-                yield Finding("server-added", "", what, f"{cure}, or leave it out of store.servers")
+                cure = f"add it first, on a server (package etcd-client): {self._adding(cluster, name)}; or leave it out of store.servers"
+                yield Finding("server-added", "", what, cure)
         told = (member for name in cluster.live for member in _members(cluster.facts[name]))
         started = {member["name"]: member["id"] for member in told if member["clientURLs"]}
         for name in cluster.servers:
             if name in cluster.live and name in started and not self.has_data(cluster.facts[name]):
                 what = f"its etcd has lost its data ({DATA} is not there), and the other servers still count on it"
-                cure = f"on another server: `etcdctl member remove {started[name]}`, then `etcdctl member add {name} "
-                cure += f"{self._scheme(cluster)}://{cluster.advertise[name]}:{PEER_PORT}` (package etcd-client), and run again"
+                removing = self._command(cluster, name, f"member remove {started[name]}")
+                cure = f"on another server (package etcd-client): {removing}, then {self._adding(cluster, name)}, and run again"
                 yield Finding("etcd-data-lost", name, what, cure)
+
+    def _command(self, cluster: Cluster, about: str, words: str) -> str:
+        """For people: what they type on a server to have something done about another. etcdctl 3.3 speaks v2 unless it is told."""
+        peers = self.peers({name: cluster.facts[name] for name in cluster.live})
+        others = [cluster.advertise[name] for name in cluster.live if name != about and cluster.advertise.get(name) in peers]
+        tls = " --cacert {} --cert {} --key {}".format(*TLS_FILES) if self._secured(cluster) else ""
+        where = f"{self._scheme(cluster)}://{(*others, *sorted(peers))[0]}:{PORT}"
+        return f"`ETCDCTL_API=3 etcdctl --endpoints {where}{tls} {words}`"
+
+    def _adding(self, cluster: Cluster, name: str) -> str:
+        url = f"{self._scheme(cluster)}://{cluster.advertise[name]}:{PEER_PORT}"
+        return self._command(cluster, name, f"member add {name} --peer-urls={url}")
 
     def _otherwise_formed(self, cluster: Cluster) -> Iterator[Finding]:
         secured = self._secured(cluster)

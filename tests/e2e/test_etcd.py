@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -137,3 +138,20 @@ def test_five_servers_do_without_two(make_lab, tmp_path):
     run = cluster.run("up")
     assert (run.code, run.report["writes"], set(run.report["lost"])) == (1, 0, {"node4", "node5"})
     assert [len([p for p in proof["pairs"] if p["proven"]]) for proof in run.report["proofs"]] == [6]
+
+
+def test_a_server_that_is_set_up_anew_comes_back_by_the_commands_that_are_told(make_lab, tmp_path):
+    cluster = etcd(make_lab(hosts=3), tmp_path)
+    cluster.up()
+    cluster.lab.reset(["node3"])
+    (tmp_path / "known_hosts").unlink()
+    run = cluster.run("up")
+    assert (run.code, run.report["writes"]) == (1, 0)
+    (finding,) = run.report["findings"]
+    assert (finding["check"], finding["host"]) == ("etcd-data-lost", "node3")
+    cluster.sh("node1", INSTALL.replace("etcd-server", "etcd-client"))
+    for command in re.findall("`(.*?)`", finding["cure"]):
+        cluster.sh("node1", command)
+    run = cluster.up()
+    assert len(run.report["proofs"][0]["pairs"]) == 6
+    assert cluster.run("plan").code == 0

@@ -126,7 +126,7 @@ def traces(cluster: Cluster, host: str) -> str:
 
 
 def voters(cluster: Cluster, host: str) -> set[str]:
-    token = """$(sed -n 's/.*"master": "\\(.*\\)".*/\\1/p' /etc/consul.d/provisioner-management.json)"""
+    token = "$(grep -o '[0-9a-f-]\\{36\\}' /etc/consul.d/provisioner-management.json)"  # as docs/hosts.md says
     told = cluster.sh(host, f"CONSUL_HTTP_TOKEN={token} consul operator raft list-peers")
     return {line.split()[0] for line in told.splitlines()[1:] if line.split()[4] == "true"}
 
