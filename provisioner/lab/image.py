@@ -117,7 +117,8 @@ def _bootstrap(recipe: Recipe, building: Path) -> None:
         # A build must not outlive the process that asked for it, however that one ends:
         # setpriv kills unshare with us, unshare kills process 1 of the build, and the kernel all the rest.
         *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-        *("env", f"TMPDIR={building / 'tmp'}"),
+        # What is set here for Python would be heeded by the image's own, when its packages compile their modules.
+        *("env", "-u", "PYTHONPYCACHEPREFIX", "-u", "PYTHONDONTWRITEBYTECODE", f"TMPDIR={building / 'tmp'}"),
         *("mmdebstrap", "--quiet", "--mode=root", "--format=directory", "--variant=minbase"),
         f"--keyring={machine.keyring()}",
         f"--include={','.join(recipe.packages)}",

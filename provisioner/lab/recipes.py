@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from provisioner.errors import LabError
 
 # Goes up with changes in how images are made that the data below does not show.
-LAYOUT = 2
+LAYOUT = 3
 
 SWITCH_ADDRESS = "192.168.56.1"
 REPOSITORY_PORT = 80
