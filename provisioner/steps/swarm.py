@@ -30,14 +30,14 @@ class Swarm:
     name = "swarm"
     title = "Swarm"
     reads = ("http", "files")
-    patience = 60.0  # a swarm that was cut off has a leader again, and a node its new role, after some seconds
+    patience = 120.0  # an election takes 10 to 20 s, and until there is a leader a node has no new role and /info no answer
     cure = "look at its log (journalctl -u docker), see that 2377/tcp and 7946 pass between the hosts, and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         facts, view = site.facts[host], View(site)
         role = _ROLES[host in site.servers]
         if not facts.engine:
-            return (Drift("the swarm", "", role, pending=True),)
+            return (Drift("the swarm", f"the engine says nothing ({facts.http('info').error})", role, pending=True),)
         member = view.member(host)
         if member is Member.OTHER:
             raise StepFailed(

@@ -120,6 +120,7 @@ def test_an_engine_that_does_not_run_yet_is_pending(site):
     whole = site({**FOUND, "node2": with_http(FOUND["node2"], "info", "000 refused")})
     (drift,) = SWARM.drift(whole, "node2")
     assert drift.pending
+    assert drift.found == "the engine says nothing (refused)"  # the cause, where it is waited for in vain
 
 
 class TestRoles:
