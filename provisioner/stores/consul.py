@@ -67,6 +67,7 @@ _TO_FIND_THE_CLUSTER = {"retry_join", "bootstrap_expect"}
 _ALIVE = 1  # serf's status of a member
 _STATUS = {1: "alive", 2: "leaving", 4: "failed"}  # those of a member that is still counted on
 _OK, _FORBIDDEN = 200, 403
+_TOKEN = f"with ACLs it takes the token in a server's {security.MANAGEMENT}, as CONSUL_HTTP_TOKEN"
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ class Consul(SetUpHere):
 
     def leaving(self) -> str:
         where = "where it is gone for good, `consul operator raft remove-peer -address IP:8300` on another"
-        return f"take one after the other out of the store first: `consul leave` on it; {where} (docs/hosts.md: with which token)"
+        return f"take one after the other out of the store first: `consul leave` on it; {where} ({_TOKEN})"
 
     @property
     def asks_attached(self) -> tuple[str, ...]:
@@ -292,7 +293,7 @@ class Consul(SetUpHere):
             alive = {member["Name"] for of_host in told for member in of_host if member.get("Status") == _ALIVE}
             if others := ", ".join(sorted(alive - {*cluster.live})):
                 what = f"agents of Consul that this run does not reach would be shut out of it: {others}"
-                cure = "mend these hosts, or take them out (consul force-leave NAME; docs/hosts.md: with which token); or leave store.security as it was"
+                cure = f"mend these hosts, or take them out (consul force-leave NAME; {_TOKEN}); or leave store.security as it was"
                 yield Finding("consul-agents-missed", "", what, cure)
 
     def stages(self, cluster: Cluster) -> tuple[Levels | None, ...]:
