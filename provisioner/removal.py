@@ -178,7 +178,7 @@ class Removal(Run):
             return
         if not self._swarm and not self.site.backend.shrinks:
             what = f"{self.host} is a server of {title}, which can't be left by one while it runs"
-            yield Finding("server-leaves", "", what, self.site.backend.leaving())
+            yield Finding("server-leaves", "", what, self.site.backend.leaving(self.site, [address]))
             return
         living = {self.site.advertise[name] for name in self.site.live if name in self.site.advertise}
         now = len(servers & (living | ({address} if self.lives else set())))

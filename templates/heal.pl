@@ -5,7 +5,7 @@
 # request to the engine's macvlan driver puts the thread that serves it back into the host's namespace, also one that is
 # refused, as these are: the mode does not exist. Nothing is made or kept.
 # Argument: for how many seconds to look.
-use strict; use warnings; use Socket;
+use strict; use warnings;
 my $until = time + shift;
 open my $file, "<", "/run/docker.pid" or exit;
 my ($pid) = <$file> =~ /(\d+)/ or exit;
@@ -34,8 +34,8 @@ sub ask {
     my ($number) = @_;
     my $body = qq({"Name":"provisioner-none-$number","Driver":"macvlan","Options":{"macvlan_mode":"none"},)
         . qq("IPAM":{"Config":[{"Subnet":"127.0.$number.0/24"}]}});
-    socket my $socket, PF_UNIX, SOCK_STREAM, 0 or return;
-    connect $socket, sockaddr_un("/var/run/docker.sock") or return;
+    socket my $socket, 1, 1, 0 or return; # AF_UNIX, SOCK_STREAM
+    connect $socket, pack "S a108", 1, "/var/run/docker.sock" or return;
     syswrite $socket, "POST /networks/create HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         . "Content-Length: " . length($body) . "\r\n\r\n$body";
     return $socket;

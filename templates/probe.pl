@@ -19,7 +19,6 @@ use strict;
 use warnings;
 use Config;
 use Errno qw(EAGAIN EINPROGRESS EMSGSIZE);
-use POSIX ();
 use Socket qw(:DEFAULT IPPROTO_IP inet_ntop inet_pton pack_sockaddr_in6 unpack_sockaddr_in6);
 
 my ($run, $me, $patience, @inside) = @ARGV;
@@ -39,7 +38,7 @@ my $NONBLOCK = 2048;  # socket(2): SOCK_NONBLOCK
 my $CLOCK = {x86_64 => 228, aarch64 => 113}->{$Config{archname} =~ /^([^-]+)/ ? $1 : ""};  # clock_gettime(2)
 
 # As process 1 of a container, we get only those signals that we ask for.
-$SIG{$_} = sub { POSIX::_exit(0) } for qw(TERM INT HUP PIPE ALRM);
+$SIG{$_} = sub { exit(0) } for qw(TERM INT HUP PIPE ALRM);
 alarm $patience + $GRACE;  # also when a write blocks for ever, because nobody reads any more
 
 # perl-base has no Time::HiRes.
@@ -58,9 +57,9 @@ my ($out, %peer, %stranger, %outside, @beyond, $until, $finished, $nameless, %he
 sub say_line { $out .= join(" ", @_) . "\n" }
 sub flush_lines {
     $flushed = now();
-    while (length $out) { substr $out, 0, syswrite(STDOUT, $out) // POSIX::_exit(1), "" }
+    while (length $out) { substr $out, 0, syswrite(STDOUT, $out) // exit(1), "" }
 }
-sub give_up { say_line("error", @_); flush_lines(); POSIX::_exit(3) }
+sub give_up { say_line("error", @_); flush_lines(); exit(3) }
 sub since { sprintf "%.4f", now() - $began }
 
 # --- where we are ------------------------------------------------------------------------------------------------
@@ -421,7 +420,7 @@ sub order {
     } elsif ($word eq "beyond") {
         push @beyond, {name => join(":", @words), to => pack_sockaddr_in($words[1], inet_aton($words[0]))};
     } elsif ($word eq "again") {
-        POSIX::_exit(75);
+        exit(75);
     } elsif ($word eq "go") {
         ($began, $until) = (now(), now() + $words[0]);
         alarm $words[0] + $GRACE;
@@ -476,6 +475,6 @@ while (1) {
         take_outside($server, $_) for grep { vec $ready, fileno $_, 1 } @{$server->{sockets}};
     }
     next unless vec $ready, fileno STDIN, 1;
-    sysread STDIN, $orders, 65536, length $orders or POSIX::_exit(0);
+    sysread STDIN, $orders, 65536, length $orders or exit(0);
     order($1) while $orders =~ s/^([^\n]*)\n//;
 }

@@ -48,10 +48,13 @@ def server_left_out(site: Site) -> Iterator[Finding]:
         if name in site.live:
             staying |= peers & {address.ip for _, address in site.facts[name].addresses}
     names = {address: name for name, address in site.advertise.items()}
-    left_out = ", ".join(names.get(address, str(address)) for address in sorted(peers - staying))
+    left_out = sorted(peers - staying)
     if left_out:
-        what = f"the store has servers that would be none any more: {left_out}"
-        cure = f"keep them in the inventory (store.servers), or {site.backend.leaving()}"
+        told = ", ".join(names.get(address, str(address)) for address in left_out)
+        what = f"the store has servers that would be none any more: {told}"
+        removable = site.backend.shrinks and names.keys().isdisjoint(left_out)
+        out = "take each of them out of the cluster: provisioner remove ADDRESS INVENTORY"
+        cure = f"keep them in the inventory (store.servers), or {out if removable else site.backend.leaving(site, left_out)}"
         lost = 2 * len(staying) <= len(peers)
         yield Finding("server-left-out", "", what, cure, Severity.STOP if lost else Severity.WARNING)
 

@@ -314,6 +314,7 @@ class Probe:
             publish=f"{self.publish}::{PORT}/udp" if self.publish else "",
             heal=render.text("heal.pl"),
             left=render.text("left.pl"),
+            request=render.text("request.pl"),
             watch=render.text("esp.pl"),
             watched=[str(carried.port), str(carried.vni), str(task.life)] if carried else [],
             arguments=[task.run, str(self.number), str(int(task.start) + 1), *inside],

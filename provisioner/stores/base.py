@@ -310,8 +310,8 @@ class Backend(Protocol):
         """Whether a server that somebody else started is one that no one uses: the package's own, and empty."""
         ...
 
-    def leaving(self) -> str:
-        """How a server is taken out of the store by hand, as a cure says it."""
+    def leaving(self, cluster: Cluster, addresses: Iterable[IPv4Address]) -> str:
+        """How these servers are taken out of the store by hand, as a cure says it."""
         ...
 
     @property

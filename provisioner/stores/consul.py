@@ -48,7 +48,7 @@ from provisioner.system import firewall
 from provisioner.system.reading import Sought
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from ipaddress import IPv4Address
 
     from provisioner.inventory import Store
@@ -216,7 +216,7 @@ class Consul(SetUpHere):
     def idle(self, facts: Facts) -> bool:
         return False  # the package starts none by itself
 
-    def leaving(self) -> str:
+    def leaving(self, cluster: Cluster, addresses: Iterable[IPv4Address]) -> str:
         where = "where it is gone for good, `consul operator raft remove-peer -address IP:8300` on another"
         return f"take one after the other out of the store first: `consul leave` on it; {where} ({_TOKEN})"
 

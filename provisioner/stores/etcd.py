@@ -45,7 +45,7 @@ from provisioner.system import firewall
 from provisioner.system.reading import Sought
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from ipaddress import IPv4Address
 
     from provisioner.inventory import Store
@@ -245,8 +245,11 @@ class Etcd(Unstaged, SetUpHere):
     def idle(self, facts: Facts) -> bool:
         return facts.says("etcd-idle")
 
-    def leaving(self) -> str:
-        return "take one after the other out of the store first: `etcdctl member remove ID` on another (docs/hosts.md has the whole command)"
+    def leaving(self, cluster: Cluster, addresses: Iterable[IPv4Address]) -> str:
+        ids = {_address(member): member["id"] for name in cluster.live for member in _members(cluster.facts[name])}
+        names = {address: name for name, address in cluster.advertise.items()}
+        removing = [self._command(cluster, names.get(at, ""), f"member remove {ids.get(at, 'ID')}") for at in addresses]
+        return f"take one after the other out of the store first, on another server (package etcd-client): {', then '.join(removing)}"
 
     @property
     def asks_attached(self) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ from provisioner.system import firewall
 from provisioner.system.reading import ENGINE_TLS, Sought
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from ipaddress import IPv4Address
 
     from provisioner.inventory import Store
@@ -196,7 +196,7 @@ class External(Unstaged):
     def idle(self, facts: Facts) -> bool:
         return False
 
-    def leaving(self) -> str:
+    def leaving(self, cluster: Cluster, addresses: Iterable[IPv4Address]) -> str:
         return ""
 
     @property

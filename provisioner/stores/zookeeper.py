@@ -33,7 +33,7 @@ from provisioner.system import firewall
 from provisioner.system.reading import Sought
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from ipaddress import IPv4Address
 
     from provisioner.inventory import Store
@@ -147,7 +147,7 @@ class ZooKeeper(Unstaged, SetUpHere):
     def idle(self, facts: Facts) -> bool:
         return False  # the package starts none by itself
 
-    def leaving(self) -> str:
+    def leaving(self, cluster: Cluster, addresses: Iterable[IPv4Address]) -> str:
         return "build the store anew with other servers when no container needs its networks"
 
     asks_attached: tuple[str, ...] = ()  # no four-letter word tells them

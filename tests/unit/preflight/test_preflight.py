@@ -230,11 +230,13 @@ class TestServersLeftOut:
         (finding,) = preflight.run(whole)
         assert (finding.check, finding.severity) == ("server-left-out", WARNING)
         assert "192.168.56.13" in finding.what
+        assert finding.cure.endswith("or take each of them out of the cluster: provisioner remove ADDRESS INVENTORY")
 
     def test_a_majority_stops(self, site, inventory):
         (finding,) = preflight.run(site(found=inventory(store=", servers: [node1]")))
         assert (finding.check, finding.severity) == ("server-left-out", STOP)
         assert finding.what.endswith("node2, node3")
+        assert "`consul leave`" in finding.cure  # they stay in the cluster
 
     def test_all_that_there_are_may_stay(self, site, inventory):
         assert found(site(found=inventory(store=", servers: [node1, node2, node3]"))) == []

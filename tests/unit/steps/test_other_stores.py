@@ -143,6 +143,13 @@ class TestAnyKind:
 
 
 class TestEtcd:
+    def test_of_servers_left_out_it_says_what_is_to_be_typed(self, site):
+        (found,) = [f for f in preflight.run(site("etcd", ", servers: [node1]")) if f.check == "server-left-out"]
+        for number in (2, 3):
+            (told,) = [m for m in capture("etcd-node1").http("members").body["members"] if m["name"] == f"node{number}"]
+            assert f"member remove {told['id']}`" in found.cure
+        assert found.cure.count("--endpoints http") == 2
+
     def config(self, site, host="node2"):
         return json.loads(site.backend.service(site, host).files[0].text)
 
