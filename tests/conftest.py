@@ -12,10 +12,16 @@ if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
     from xdist.workermanage import WorkerController
 
-LABS = 2  # workers that may have labs: with three, two cores are a tenth sooner done, and engines give up what they wait for
+LABS = 3  # workers that may have labs: each waits a third of its time, for boots, elections and gossip
 _SHARING = frozenset({"tests/e2e/test_proofs.py", "tests/e2e/test_store_backends.py"})  # files whose tests share hosts
 _WAITING = ("tests/unit/proofs/test_probe_pl.py", "tests/contract/transport/")  # files whose tests mostly wait
-_LONG = ("tests/e2e/test_interrupted.py", "tests/e2e/test_swarm.py", *_SHARING)  # begun first: nobody waits for them at the end
+_LONG = ("tests/e2e/test_interrupted.py", *_SHARING)  # begun first: nobody waits for them at the end
+# With labs that do nothing most of the time: one worker more has these.
+_IDLE = (
+    "tests/e2e/test_swarm.py",
+    "tests/e2e/test_failures.py::test_a_host_that_hangs",
+    "tests/e2e/test_failures.py::test_apt_is_locked",
+)
 
 # What is imported and collected stays: looking through it for garbage is a tenth of what the quick tests cost.
 gc.set_threshold(50_000)
@@ -27,8 +33,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """File by file, those with labs first and each of their tests by itself. Only the first workers have labs; where there
-    are more, the others take what is quick meanwhile. Tests that wait are by themselves too, and every second worker begins
-    with them: they wait beside those that compute, and nobody waits for them at the end.
+    are more, the others take those whose labs are idle, and what is quick. Tests that wait are by themselves too, and every
+    second worker begins with them: they wait beside those that compute, and nobody waits for them at the end.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -42,10 +48,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
             """The first that this worker may have; where only others are left, it has done its part."""
             has_labs = node.gateway.id in {f"gw{number}" for number in range(LABS)} or self.numnodes <= LABS
             waits = int(node.gateway.id.removeprefix("gw")) % 2 == 0
-            fitting = sorted(
-                (scope for scope in self.workqueue if has_labs or not _with_labs(scope)),
-                key=lambda scope: (not _with_labs(scope), not scope.startswith(_LONG), waits is not scope.startswith(_WAITING)),
-            )
+
+            def place(scope: str) -> tuple[bool, ...]:
+                idle, long, waiting = scope.startswith(_IDLE), scope.startswith(_LONG), scope.startswith(_WAITING)
+                return (not _with_labs(scope), has_labs is idle, not long, waits is not waiting)
+
+            fitting = sorted((s for s in self.workqueue if has_labs or not _with_labs(s) or s.startswith(_IDLE)), key=place)
             if not fitting:
                 node.shutdown()
                 return

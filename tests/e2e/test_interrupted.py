@@ -12,11 +12,17 @@ from tests.e2e.cluster import Cluster
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
 
 def engines_can_start(cluster: Cluster) -> None:
-    """Each engine is restarted with what is on its disk, after what the killed run had begun there has ended."""
+    """Each engine is restarted with what is on its disk, after what the killed run had begun there has ended.
+
+    One that has nothing of ours yet is as it was when the host booted.
+    """
 
     def restart(host: str) -> None:
         wait = "mkdir -p /run/provisioner; flock -w 60 /run/provisioner/write.lock true"
-        json.loads(cluster.sh(host, f"{wait}; cat /etc/docker/daemon.json 2>/dev/null", check=False) or "{}")
+        ours = "ls /etc/docker/daemon.json /etc/systemd/system/docker.service.d 2>/dev/null"
+        if not cluster.sh(host, f"{wait}; {ours}", check=False):
+            return
+        json.loads(cluster.sh(host, "cat /etc/docker/daemon.json 2>/dev/null", check=False) or "{}")
         cluster.sh(host, "systemctl reset-failed docker; systemctl restart docker && docker version >/dev/null", timeout=150)
 
     with ThreadPoolExecutor() as pool:
