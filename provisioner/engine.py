@@ -82,9 +82,12 @@ class Run:
         """Connects, reads and checks. False: there is no going on (the report says why)."""
         self.read()
         self._ask()
-        found = preflight.run(self.site)
-        self.findings += [f for f in found if f.severity is Severity.STOP or f.check not in self.ignore]
+        self._check()
         return self._drop_unfit()
+
+    def _check(self) -> None:
+        found = [f for f in preflight.run(self.site) if f not in self.findings]
+        self.findings += [f for f in found if f.severity is Severity.STOP or f.check not in self.ignore]
 
     def _ask(self) -> None:
         """What hosts can't ask their store by themselves is asked through their connections."""
@@ -106,10 +109,23 @@ class Run:
         """Repairs what differs. Nothing is locked or written where nothing differs."""
         if any(outcome(step, self.site, name).drifts for step in self._steps() for name in self.site.live):
             self.lock()
-        for step in self._steps():
+        for step in STEPS:
+            if step not in self._steps():
+                continue
+            undecided = self.site.undecided
             self.converge_step(step)
-            if not self._may_go_on():
+            if not self._may_go_on() or (undecided and not self._choose_again()):
                 break
+
+    def _choose_again(self) -> bool:
+        """Engines that were just installed may lead to another control plane: its checks come before its first change."""
+        site, _ = resolve(self.inventory, {name: self.site.facts[name] for name in self.site.live})
+        if site.control == self.site.control:
+            return True
+        self.site = replace(site, recreate=self.site.recreate)
+        self.session.tell(Notice(f"control plane: {site.control} after all ({site.why})"))
+        self._check()
+        return self._drop_unfit()
 
     def prove(self, *, builtin: bool = False) -> None:
         """The proofs, on every network, on the hosts that live. builtin: also of the networks that every engine has."""
@@ -164,7 +180,8 @@ class Run:
         )
 
     def _steps(self) -> list[Step]:
-        return [step for step in STEPS if step.name not in self.site.plane.unused]
+        unused = self.site.plane.unused | (frozenset() if self.site.undecided else {"engines"})
+        return [step for step in STEPS if step.name not in unused]
 
     def _drop_unfit(self) -> bool:
         """Hosts with a finding that stops them drop out; a finding about the whole cluster stops all."""

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from provisioner import stores
-from provisioner.controlplane.choice import choose
+from provisioner.controlplane.choice import choose, undecided
 from provisioner.controlplane.kv import Kv
 from provisioner.controlplane.swarm import SOUGHT, Swarm
 from provisioner.model import Finding
@@ -94,10 +94,17 @@ class Site:
         """The store's. Only in kv: a swarm has none."""
         return stores.of(self.inventory.the_store)
 
+    @property
+    def undecided(self) -> bool:
+        """Whether engines that are still to be installed may lead to another control plane."""
+        return undecided(self.inventory, {name: self.facts[name] for name in self.live})
+
     def needs(self, host: str) -> dict[str, str]:
         """Program -> its package (Debian's and Ubuntu's names), of all that a host is to have."""
         own = self.plane.packages(self, host)
-        return {"dockerd": "docker.io", **own, "iptables": "iptables", "perl": "perl-base"}
+        # Since Debian 13 the engine's package comes without its command.
+        command = {"docker": "docker-cli"} if self.facts[host].says("no-docker") else {}
+        return {"dockerd": "docker.io", **command, **own, "iptables": "iptables", "perl": "perl-base"}
 
     @property
     def quorum(self) -> int:

@@ -29,6 +29,24 @@ def choose(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[str, str]:
 
     What is in use already stays: engines that are on the store, else those in a swarm, decide for the others.
     """
+    if decided := _decided(inventory, facts):
+        return decided
+    if to_come := _without_engine(inventory, facts):
+        return "kv", f"no engine that is there speaks against it; one that is still to be installed may, on {_some(to_come)}"
+    return "kv", f"no engine is later than 20.10, and each has the driver for {stores.of(inventory.the_store).title}"
+
+
+def undecided(inventory: Inventory, facts: Mapping[str, Facts]) -> bool:
+    """Whether engines that are still to be installed may lead to another control plane than the one that is chosen."""
+    return not _decided(inventory, facts) and bool(_without_engine(inventory, facts))
+
+
+def _without_engine(inventory: Inventory, facts: Mapping[str, Facts]) -> list[str]:
+    return [name for name in inventory.hosts if name in facts and "dockerd" not in facts[name].programs]
+
+
+def _decided(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[str, str] | None:
+    """What the inventory or an engine that is there decides, and why; None: nothing speaks against an external store."""
     if inventory.control_plane != "auto":
         return inventory.control_plane, ""
     if not inventory.store:
@@ -44,7 +62,7 @@ def choose(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[str, str]:
         return "swarm", f"engines from 23.0 on have no external store: {versions} on {_some(new)}"
     if lacking := [name for name in names if "dockerd" in facts[name].programs and not facts[name].store_driver]:
         return "swarm", f"built without the driver for {title}: the engine of {_some(lacking)}"
-    return "kv", f"no engine is later than 20.10, and each has the driver for {title}"
+    return None
 
 
 def _some(names: list[str]) -> str:

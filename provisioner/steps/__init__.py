@@ -8,7 +8,7 @@ from provisioner.steps.daemon import Daemon
 from provisioner.steps.firewall import Firewall
 from provisioner.steps.gossip import Gossip
 from provisioner.steps.networks import Networks
-from provisioner.steps.packages import Packages
+from provisioner.steps.packages import Engines, Packages
 from provisioner.steps.plugins import Plugins
 from provisioner.steps.recreate import Recreate
 from provisioner.steps.store import Store
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from provisioner.steps.base import Step
 
 STEPS: tuple[Step, ...] = (
+    Engines(),  # only where they are to decide for a control plane: the engines are installed
     Packages(),  # the engine and the store's program are installed
     Firewall(),  # the cluster's ports are open to its hosts, and to them only
     Store(),  # the store runs where it belongs, and has a leader

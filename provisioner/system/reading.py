@@ -95,6 +95,7 @@ s system
 read -r v </proc/sys/kernel/hostname; echo "hostname=$v"
 echo "uid=$(id -u)"; echo "now=$(date +%s.%N)"
 for p in PROGRAMS; do v=$(command -v "$p") && echo "program=$p $v"; done
+command -v dockerd >/dev/null && ! command -v docker >/dev/null && echo no-docker=yes
 d=/var/lib/docker; [ -d $d ] || d=/var/lib
 c=DATA; [ -d $c ] || c=/var/lib
 df -Pk /etc "$d" "$c" /usr | { read -r _; while read -r _ size _ free _ mount; do echo "disk=$free $size $mount"; done; }

@@ -145,3 +145,17 @@ def test_engines_of_two_ages_and_what_excludes_a_swarm(make_lab, tmp_path):
     assert len(run.report["proofs"][0]["pairs"]) == 6
     assert cluster.sh("node1", "systemctl is-active consul", check=False) == "inactive"
     settled(cluster)
+
+
+def test_bare_hosts_whose_sources_have_a_later_engine_become_a_swarm(make_lab, tmp_path):
+    """The smallest inventory names a store. Which engine there will be shows only when it is installed."""
+    cluster = Cluster(make_lab(hosts=2, image="bare-13"), tmp_path)
+    plan = cluster.run("plan")
+    assert (plan.code, plan.report["control_plane"], plan.drifts("engines")) == (2, "kv", ["package docker.io"] * 2)
+    assert "one that is still to be installed may, on node1, node2" in plan.report["control_plane_reason"]
+    run = cluster.up()
+    assert (run.report["control_plane"], run.state("engines", "node1")) == ("swarm", "converged")
+    assert "26.1.5 on node1, node2" in run.report["control_plane_reason"]
+    assert "control plane: swarm after all" in run.err
+    assert [o for o in run.report["outcomes"] if o["step"] == "store"] == []
+    settled(cluster)

@@ -19,7 +19,11 @@ ROWS = {
     "old engines with the driver": (OLD, "kv", "no engine is later than 20.10, and each has the driver for Consul"),
     "one new engine": ({**OLD, "node3": NEW}, "swarm", "engines from 23.0 on have no external store: 26.1.5 on node3"),
     "an engine without the driver": ({**OLD, "node2": NO_DRIVER}, "swarm", "built without the driver for Consul: the engine of node2"),
-    "no engine yet": ({"node1": capture("bare")}, "kv", "no engine is later than 20.10, and each has the driver for Consul"),
+    "no engine yet": (
+        {**OLD, "node1": capture("bare")},
+        "kv",
+        "no engine that is there speaks against it; one that is still to be installed may, on node1",
+    ),
     "a new engine beside a store in use": ({**ON_STORE, "node3": NEW}, "kv", "on an external store already: node1, node2"),
     "old engines in a swarm": (
         {**OLD, "node1": with_info(OLD["node1"], Swarm={"LocalNodeState": "active"})},
@@ -40,6 +44,7 @@ def test_auto_with_a_store(inventory, case):
     assert choose(inventory(), facts) == (wanted, why)
     site, _ = resolve(inventory(), facts)
     assert (site.control, site.why) == (wanted, why)
+    assert site.undecided is (case == "no engine yet")
 
 
 def test_without_a_store_it_is_a_swarm_whatever_the_engines(inventory):

@@ -265,7 +265,7 @@ class TestOrder:
         ]
 
     def test_packages_are_installed_without_questions(self, run, inventory):
-        whole = resolve(inventory(1), {"node1": capture("bare")})[0]
+        whole = resolve(inventory(1, more="control_plane: kv"), {"node1": capture("bare")})[0]
         ran = run(Packages().work(whole, "node1", Packages().drift(whole, "node1")).script)
         (call,) = ran.of("apt-get")
         assert call[call.index("install") + 1 :][:2] == ["docker.io", "consul"]

@@ -13,7 +13,7 @@ from provisioner.errors import StepFailed
 from provisioner.steps import STEPS as ALL
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.networks import Networks
-from provisioner.steps.packages import Packages
+from provisioner.steps.packages import Engines, Packages
 from provisioner.steps.store import Store
 from provisioner.stores.consul import JSON as CONSUL_JSON
 from provisioner.stores.consul import LOADED as CONSUL_LOADED
@@ -23,7 +23,7 @@ from provisioner.system.reading import DAEMON_JSON, ENGINE_DNS_DROPIN, ENGINE_DR
 
 STEPS = [step for step in ALL if step.name not in Kv.unused]
 NODE1, NODE2 = capture("settled-node1"), capture("settled-node2")
-PACKAGES, CONSUL, DAEMON, NETWORKS = Packages(), Store(), Daemon(), Networks()
+ENGINES, PACKAGES, CONSUL, DAEMON, NETWORKS = Engines(), Packages(), Store(), Daemon(), Networks()
 
 
 def differs(step, site, host="node2"):
@@ -49,7 +49,7 @@ def test_settled_hosts_have_no_drift(site, step, host):
     assert step.drift(site(), host) == ()
 
 
-@pytest.mark.parametrize("step", [s for s in STEPS if s.name not in ("packages", "plugins", "recreate")], ids=lambda step: step.name)
+@pytest.mark.parametrize("step", [s for s in STEPS if s.name not in ("engines", "packages", "plugins", "recreate")], ids=lambda step: step.name)
 def test_installed_hosts_drift_in_everything_but_packages(site, step):
     assert step.drift(site("installed"), "node2")
     assert PACKAGES.drift(site("installed"), "node2") == ()
@@ -61,23 +61,34 @@ def bare(inventory, **words):
 
 class TestPackages:
     def test_a_bare_host(self, inventory):
-        whole = bare(inventory)
+        whole = bare(inventory, more="control_plane: kv")
+        assert ENGINES.drift(whole, "node1") == ()
         assert {d.what for d in PACKAGES.drift(whole, "node1")} >= {"package docker.io", "package consul"}
         done = work(PACKAGES, whole, "node1")
-        assert "apt install docker.io consul" in done.script
+        assert "\ninstall docker.io consul" in done.script
         assert done.uploads == ()
+
+    def test_where_the_engine_is_to_decide_it_comes_first(self, inventory):
+        whole = bare(inventory)
+        assert [d.what for d in ENGINES.drift(whole, "node1")] == ["package docker.io"]
+        assert "\ninstall docker.io\nhas docker || install docker-cli" in work(ENGINES, whole, "node1").script
+        assert {d.what for d in PACKAGES.drift(whole, "node1")} == {"package consul", "package iptables"}
+
+    def test_an_engine_without_its_command(self, site):
+        whole = site(node2=with_system(NODE2, "no-docker=", "yes"))
+        assert differs(PACKAGES, whole) == [("package docker-cli", "")]
 
     def test_one_that_is_missing(self, site):
         lines = [line for line in NODE2.raw["system"].split("\n") if not line.startswith("program=iptables ")]
         whole = site(node2=with_raw(NODE2, system="\n".join(lines)))
         assert differs(PACKAGES, whole) == [("package iptables", "")]
-        assert "apt install iptables ||" in work(PACKAGES, whole).script
+        assert work(PACKAGES, whole).script.endswith("\ninstall iptables\n")
 
     def test_a_file_of_the_controller(self, inventory, tmp_path):
         (tmp_path / "consul").write_bytes(b"program")
         whole = bare(inventory, store=", binary: consul")
         done = work(PACKAGES, whole, "node1")
-        assert "consul" not in done.script.split("apt install", 1)[1].splitlines()[0]
+        assert "consul" not in done.script.rpartition("\ninstall ")[2]
         (upload,) = done.uploads
         assert (upload.local, upload.remote, upload.mode) == (tmp_path / "consul", "/usr/local/bin/consul", 0o755)
 
