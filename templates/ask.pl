@@ -7,7 +7,7 @@ sub ask { # METHOD PATH BODY SECONDS
     local $SIG{ALRM} = sub { die "no answer in time\n" };
     alarm $seconds;
     socket my $engine, 1, 1, 0 or die "$!\n"; # AF_UNIX, SOCK_STREAM
-    connect $engine, pack "S a108", 1, "/var/run/docker.sock" or die "$!\n";
+    connect $engine, pack "S a108", 1, "/var/run/docker.sock" or die "can't connect to /var/run/docker.sock: $!\n";
     syswrite $engine, "$method $path HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
         . length($body) . "\r\n\r\n$body";
     1 while sysread $engine, $answer, 65536, length $answer;
