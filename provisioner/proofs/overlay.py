@@ -137,7 +137,7 @@ def _result(site: Site, task: Task, probes: Sequence[Probe], result: tuple[Pair,
         apart = {name: strangers for name in found if (strangers := site.strangers(name))}
         error = trouble(task.network, found, result, apart, site.plane.reunion(site))
     last = max((seconds for evidence in found.values() for seconds in evidence.seen.values()), default=0.0)
-    limit = task.deadline
+    tried = [evidence.seconds or task.deadline for evidence in found.values() if evidence.address]
     return ProofResult(
         proof=NAME,
         network=task.network,
@@ -146,5 +146,5 @@ def _result(site: Site, task: Task, probes: Sequence[Probe], result: tuple[Pair,
         reason="; ".join(f"{probe.name}: {probe.remark}" for probe in probes if probe.remark),
         error=error,
         mtu=min((evidence.mtu for evidence in found.values() if evidence.mtu), default=0),
-        seconds=max((evidence.seconds or limit for evidence in found.values()), default=limit) if error else last,
+        seconds=max(tried, default=0.0) if error else last,
     )
