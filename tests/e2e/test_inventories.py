@@ -106,6 +106,16 @@ def test_etcd(make_lab, tmp_path):
     assert example.run("plan").code == 0
 
 
+def test_zookeeper(make_lab, tmp_path):
+    """Its engines would go down on it."""
+    example = Example(make_lab(hosts=3), tmp_path)
+    example.adapt((EXAMPLES / "zookeeper.yml").read_text())
+    run = example.run("up")
+    assert (run.code, run.report["writes"]) == (1, 0)
+    assert {(f["check"], f["host"]) for f in run.report["findings"]} == {("unfit-engine", f"node{n}") for n in (1, 2, 3)}
+    assert "use another store: Consul or etcd" in run.err
+
+
 def test_external(make_lab, tmp_path):
     """A fourth host has their etcd 3.5, which lets nobody in without a certificate."""
     example = Example(make_lab(hosts=4, images={"node4": "etcd-3.5"}), tmp_path)
