@@ -7,6 +7,7 @@ is told with its own (push/pull over TCP), compressed by LZW. See templates/goss
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from ipaddress import IPv4Address
 
 PORT = 7946
@@ -35,8 +36,11 @@ def members(answer: bytes) -> frozenset[IPv4Address]:
 def peers(network: object) -> frozenset[IPv4Address]:
     """The addresses of the nodes that a swarm's engine knows to be on a network, its own among them; IPv6 ones are not ours."""
     told = network.get("Peers") if isinstance(network, dict) else None
-    found = (str(peer.get("IP", "")) for peer in told or ())
-    return frozenset(IPv4Address(address) for address in found if re.fullmatch(r"[0-9.]{7,15}", address))
+    found = set()
+    for peer in told or ():
+        with suppress(ValueError):
+            found.add(IPv4Address(str(peer.get("IP", ""))))
+    return frozenset(found)
 
 
 def _expanded(data: bytes) -> bytes:

@@ -112,7 +112,7 @@ def test_expanding(data):
         ({"Name": "ingress"}, []),
         ({"Peers": None}, []),
         ({"Peers": [{"Name": "9d685b22010c", "IP": "192.168.56.11"}, {"Name": "97728338c115", "IP": "192.168.56.12"}]}, [11, 12]),
-        ({"Peers": [{"Name": "9d685b22010c", "IP": "fd00::1"}, {"Name": "97728338c115", "IP": "192.168.56.12"}]}, [12]),
+        ({"Peers": [{"Name": "9d685b22010c", "IP": "fd00::1"}, {"IP": "1.2.3.4.5"}, {"Name": "97728338c115", "IP": "192.168.56.12"}]}, [12]),
     ],
 )
 def test_in_a_swarm_its_network_tells_of_the_peers(network, wanted):
