@@ -110,7 +110,7 @@ def test_an_image_is_another_one_when_anything_in_its_recipe_changes(monkeypatch
     monkeypatch.setattr(recipes, "FILES", {"etc/hostname": "other\n"})
     digests.add(recipe.digest)
     assert len(digests) == 4
-    assert set(IMAGES) == {"engine-20.10", "engine-20.10.24", "bare", "engine-26", "etcd-3.5"}
+    assert set(IMAGES) == {"engine-20.10", "engine-20.10.24", "bare", "bare-13", "engine-26", "etcd-3.5"}
 
 
 @pytest.mark.parametrize(
