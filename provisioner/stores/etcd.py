@@ -45,7 +45,7 @@ from provisioner.system import firewall
 from provisioner.system.reading import Sought
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from ipaddress import IPv4Address
 
     from provisioner.inventory import Store
@@ -248,7 +248,8 @@ class Etcd(Unstaged, SetUpHere):
     def leaving(self, cluster: Cluster, addresses: Iterable[IPv4Address]) -> str:
         ids = {_address(member): member["id"] for name in cluster.live for member in _members(cluster.facts[name])}
         names = {address: name for name, address in cluster.advertise.items()}
-        removing = [self._command(cluster, names.get(at, ""), f"member remove {ids.get(at, 'ID')}") for at in addresses]
+        out = {at: names.get(at, "") for at in addresses}
+        removing = [self._command(cluster, out.values(), f"member remove {ids[at]}") for at in out]
         return f"take one after the other out of the store first, on another server (package etcd-client): {', then '.join(removing)}"
 
     @property
@@ -290,21 +291,21 @@ class Etcd(Unstaged, SetUpHere):
         for name in cluster.servers:
             if name in cluster.live and name in started and not self.has_data(cluster.facts[name]):
                 what = f"its etcd has lost its data ({DATA} is not there), and the other servers still count on it"
-                removing = self._command(cluster, name, f"member remove {started[name]}")
+                removing = self._command(cluster, (name,), f"member remove {started[name]}")
                 cure = f"on another server (package etcd-client): {removing}, then {self._adding(cluster, name)}, and run again"
                 yield Finding("etcd-data-lost", name, what, cure)
 
-    def _command(self, cluster: Cluster, about: str, words: str) -> str:
-        """For people: what they type on a server to have something done about another. etcdctl 3.3 speaks v2 unless it is told."""
+    def _command(self, cluster: Cluster, about: Collection[str], words: str) -> str:
+        """For people: what they type on a server to have something done about others. etcdctl 3.3 speaks v2 unless it is told."""
         peers = self.peers({name: cluster.facts[name] for name in cluster.live})
-        others = [cluster.advertise[name] for name in cluster.live if name != about and cluster.advertise.get(name) in peers]
+        others = [cluster.advertise[name] for name in cluster.live if name not in about and cluster.advertise.get(name) in peers]
         tls = " --cacert {} --cert {} --key {}".format(*TLS_FILES) if self._secured(cluster) else ""
         where = f"{self._scheme(cluster)}://{(*others, *sorted(peers))[0]}:{PORT}"
         return f"`ETCDCTL_API=3 etcdctl --endpoints {where}{tls} {words}`"
 
     def _adding(self, cluster: Cluster, name: str) -> str:
         url = f"{self._scheme(cluster)}://{cluster.advertise[name]}:{PEER_PORT}"
-        return self._command(cluster, name, f"member add {name} --peer-urls={url}")
+        return self._command(cluster, (name,), f"member add {name} --peer-urls={url}")
 
     def _otherwise_formed(self, cluster: Cluster) -> Iterator[Finding]:
         secured = self._secured(cluster)

@@ -150,6 +150,10 @@ class TestEtcd:
             assert f"member remove {told['id']}`" in found.cure
         assert found.cure.count("--endpoints http") == 2
 
+    def test_of_several_that_leave_a_server_that_stays_is_asked(self, site):
+        (found,) = [f for f in preflight.run(site("etcd", ", servers: [node3]")) if f.check == "server-left-out"]
+        assert found.cure.count("//192.168.56.13:2379") == found.cure.count("--endpoints") == 2
+
     def config(self, site, host="node2"):
         return json.loads(site.backend.service(site, host).files[0].text)
 
