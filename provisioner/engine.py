@@ -22,13 +22,14 @@ from provisioner.model import Notice, Outcome, PhaseBegan, PhaseEnded, ProofResu
 from provisioner.parallel import each
 from provisioner.session import Session
 from provisioner.steps import STEPS
+from provisioner.steps.packages import Engines
 from provisioner.steps.store import Store
 from provisioner.stores.lock import StoreLock
 from provisioner.stores.lock import path as lock_path
 from provisioner.system import attached
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
     from provisioner.inventory import Inventory
     from provisioner.model import Finding, Observer
@@ -109,9 +110,7 @@ class Run:
         """Repairs what differs. Nothing is locked or written where nothing differs."""
         if any(outcome(step, self.site, name).drifts for step in self._steps() for name in self.site.live):
             self.lock()
-        for step in STEPS:
-            if step not in self._steps():
-                continue
+        for step in self._steps():
             undecided = self.site.undecided
             self.converge_step(step)
             if not self._may_go_on() or (undecided and not self._choose_again()):
@@ -179,9 +178,11 @@ class Run:
             lost=dict(self.session.lost),
         )
 
-    def _steps(self) -> list[Step]:
-        unused = self.site.plane.unused | (frozenset() if self.site.undecided else {"engines"})
-        return [step for step in STEPS if step.name not in unused]
+    def _steps(self) -> Iterator[Step]:
+        """Those that there is a use for, each as it stands when its turn comes."""
+        for step in STEPS:
+            if step.name not in self.site.plane.unused and (step.name != Engines.name or self.site.undecided):
+                yield step
 
     def _drop_unfit(self) -> bool:
         """Hosts with a finding that stops them drop out; a finding about the whole cluster stops all."""

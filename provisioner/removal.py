@@ -320,7 +320,7 @@ class Removal(Run):
         staying, host = self.site, self.host
         servers = tuple(name for name in self.whole.hosts if name in {*staying.servers, host})
         self.site = replace(self.leaver, facts={**self.leaver.facts, **staying.facts}, servers=servers, live=staying.live)
-        steps = self._steps()
+        steps = list(self._steps())
         last = next(at for at, step in enumerate(steps) if step.name == _LAST_OF_PROMOTION[self.site.plane.name])
         done = self._on_rest(*steps[: last + 1])
         self.site = replace(staying, facts=self.site.facts, live=self.site.live)

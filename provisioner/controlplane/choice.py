@@ -38,7 +38,7 @@ def choose(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[str, str]:
 
 def undecided(inventory: Inventory, facts: Mapping[str, Facts]) -> bool:
     """Whether engines that are still to be installed may lead to another control plane than the one that is chosen."""
-    return not _decided(inventory, facts) and bool(_without_engine(inventory, facts))
+    return bool(_without_engine(inventory, facts)) and not _decided(inventory, facts)
 
 
 def _without_engine(inventory: Inventory, facts: Mapping[str, Facts]) -> list[str]:

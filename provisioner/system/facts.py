@@ -86,7 +86,7 @@ class Facts:
         return self._one("hostname")
 
     def says(self, key: str) -> bool:
-        """Whether the store's own lines (`Sought.says`) tell yes to it."""
+        """Whether the section's lines, the store's own (`Sought.says`) among them, tell yes to it."""
         return self._one(key) == "yes"
 
     def line(self, key: str) -> str:
