@@ -104,7 +104,7 @@ class Cluster:
         return self._ended(self.popen(argv), 240)
 
     def killed(self, after: int, when: str = "answered", *options: str, command: str = "up") -> Run:
-        """A command whose controller is killed (SIGKILL) after so many writes; code -9 then."""
+        """A command whose controller is killed (SIGKILL) after so many writes, or when a step begins; code -9 then."""
         argv = [sys.executable, str(KILLED), str(after), when, *command.split(), str(self.inventory), "--json", *options]
         return self._ended(self.popen(argv), 240)
 

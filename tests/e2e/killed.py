@@ -1,7 +1,8 @@
-"""`provisioner`, whose process is killed (SIGKILL) at its n-th write: `killed.py N answered|sent ARGUMENTS...`.
+"""`provisioner`, whose process is killed (SIGKILL) at a moment: `killed.py N answered|sent|STEP ARGUMENTS...`.
 
-"answered": right after the host has answered the n-th write. "sent": when the n-th write is about to go out, a moment
-later, so that the host may or may not have begun with it.
+"answered": right after a host has answered the n-th write. "sent": when the n-th write is about to go out, a moment
+later, so that the host may or may not have begun with it. STEP: when the step of that name begins for the n-th time,
+whatever was written before.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import sys
 import threading
 
 from provisioner import cli, session
+from provisioner.model import Event, PhaseBegan
 
 count, when = int(sys.argv[1]), sys.argv[2]
 numbers = itertools.count(1)
-connect_all = session.connect_all
+connect_all, tell = session.connect_all, session.Session.tell
 
 
 def kill() -> None:
@@ -30,11 +32,20 @@ def wrote(_: str) -> None:
         threading.Timer(0.03, kill).start()
 
 
+def told(own: session.Session, event: Event) -> None:
+    if isinstance(event, PhaseBegan) and event.name == when and next(numbers) == count:
+        kill()
+    tell(own, event)
+
+
 def connect(targets, **keywords):
     hook = "on_write" if when == "answered" else "before_write"
     return connect_all(targets, **{**keywords, hook: wrote})
 
 
-session.connect_all = connect
+if when in ("answered", "sent"):
+    session.connect_all = connect
+else:
+    session.Session.tell = told
 sys.argv[1:] = sys.argv[3:]
 cli.main()

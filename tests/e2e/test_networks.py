@@ -125,8 +125,8 @@ def refused_while_in_use(example: Example) -> None:
 
 def made_anew(example: Example) -> None:
     """Interrupted when they are removed and not made yet, it is healed by the next run."""
-    run = example.killed(2, "answered", "--recreate", "quiet", "--recreate", "web")
-    assert run.code == -9
+    run = example.killed(1, "networks", "--recreate", "quiet", "--recreate", "web")
+    assert run.code == -9, run.err
     assert inspected(example, "node2", "web") == inspected(example, "node1", "quiet") == []
     run = example.run("up")
     assert run.code == 0, run.err
