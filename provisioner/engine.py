@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from provisioner import preflight
-from provisioner.controlplane import Site, resolve
+from provisioner.controlplane import Site, networks, resolve
 from provisioner.controlplane.summary import summaries
 from provisioner.converge import Convergence, outcome
 from provisioner.errors import ProvisionerError
@@ -29,7 +29,7 @@ from provisioner.stores.lock import path as lock_path
 from provisioner.system import attached
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from provisioner.inventory import Inventory
     from provisioner.model import Finding, Observer
@@ -83,6 +83,7 @@ class Run:
         """Connects, reads and checks. False: there is no going on (the report says why)."""
         self.read()
         self._ask()
+        self._ask_endpoints()
         self._check()
         return self._drop_unfit()
 
@@ -99,6 +100,18 @@ class Run:
         for name, answers in each(names, lambda name: backend.ask(self.session.connections[name])).items():
             if isinstance(answers, dict):
                 self.site = self.site.known(name, self.site.facts[name].answered(answers))
+
+    def _ask_endpoints(self) -> None:
+        """One host tells the endpoints that the store has, and where it has some, all tell their containers: some may be gone."""
+        if self.site.control == "kv" and (asker := networks.asker(self.site)):
+            self._read_more([asker], self.site.backend.asks_attached)
+            if networks.endpoints(self.site):
+                self._read_more(self.site.live, (attached.CONTAINERS,))
+
+    def _read_more(self, names: Iterable[str], requests: tuple[str, ...]) -> None:
+        for name, facts in self.session.read(names, ("http",), self.site.facts, requests).items():
+            self.site = self.site.known(name, facts)
+        self.site = self.site.without(frozenset(self.session.lost))
 
     def plan(self) -> None:
         """What differs, step by step, on the hosts that live."""
@@ -131,12 +144,12 @@ class Run:
         from provisioner.proofs import builtin as own
         from provisioner.proofs import local, overlay
 
-        networks = self.inventory.networks
-        shared = [name for name, network in networks.items() if network.is_global]
+        wanted = self.inventory.networks
+        shared = [name for name, network in wanted.items() if network.is_global]
         for batch in overlay.batches(shared, len(self.site.live)):
             runs = {network: secrets.token_hex(3) for network in batch}
             self._prove(batch, partial(overlay.prove, networks=runs, again=self.read_again))
-        shapes = [local.of(self.site, network) for network in networks.values() if not network.is_global]
+        shapes = [local.of(self.site, network) for network in wanted.values() if not network.is_global]
         for shape in [*shapes, *([local.of_bridge(self.site)] if builtin else [])]:
             self._prove((shape.name,), partial(local.prove, shape=shape, run=secrets.token_hex(3)))
         for name in own.NAMES if builtin else ():

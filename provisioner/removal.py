@@ -24,8 +24,9 @@ from provisioner.inventory.mentions import lines_about
 from provisioner.model import Finding, Severity, State
 from provisioner.preflight import machine
 from provisioner.steps import leaving_swarm
-from provisioner.steps.leaving import Drain, Endpoints, Leave, LeaveEngine, Members, attached
+from provisioner.steps.leaving import Drain, Endpoints, Leave, LeaveEngine, Members
 from provisioner.stores.base import literal
+from provisioner.system import attached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from provisioner.model import Outcome, Report
     from provisioner.steps.base import Step
 
-_CONTAINERS = "containers /var/run/docker.sock /containers/json?all=1"
 _NAMED = "still-named"  # the warning that the inventory would bring the host back
 _SILENT = 40.0  # seconds in which the others notice that a host's power was cut
 _LAST_OF_PROMOTION = {"kv": "store", "swarm": "swarm"}  # the last step that a new server, or manager, needs
@@ -57,7 +57,7 @@ class Removal(Run):
     def __post_init__(self) -> None:
         super().__post_init__()
         store = self.inventory.store
-        self.session.requests += (_CONTAINERS, *(stores.of(store).asks_attached if store else ()))
+        self.session.requests += (attached.CONTAINERS, *(stores.of(store).asks_attached if store else ()))
         self.whole = self.inventory
         by_address = (name for name, entry in self.whole.hosts.items() if entry.address == self.host)
         self.host = next(by_address, self.host)
@@ -147,7 +147,7 @@ class Removal(Run):
 
     def _of_the_host(self) -> Iterator[Finding]:
         if self.lives:
-            on = attached(self.leaver.facts[self.host])
+            on = attached.on_shared(self.leaver.facts[self.host])
             if on and not self.drain:
                 told = ", ".join(f"{name} ({', '.join(networks)})" for name, networks in on.items())
                 what = f"containers of {self.host} are on the cluster's networks: {told}"
@@ -244,7 +244,7 @@ class Removal(Run):
         if self._swarm:
             rest, forget = leaving_swarm.Rest(self.host), leaving_swarm.Forget(self.host)
             return (False, rest), (True, Drain()), (True, leaving_swarm.LeaveSwarm()), (False, forget), (True, Leave())
-        drained = frozenset(attached(self.leaver.facts[self.host]) if self.lives else ())
+        drained = frozenset(attached.on_shared(self.leaver.facts[self.host]) if self.lives else ())
         endpoints = Endpoints(self.host, self._address, drained)
         return (True, Drain()), (True, LeaveEngine()), (False, self._members()), (True, Leave()), (False, endpoints)
 

@@ -62,11 +62,18 @@ class Session:
         self.tell(PhaseEnded("connect", outcomes, time.monotonic() - began))
 
     def read(
-        self, names: Iterable[str], only: tuple[str, ...] = reading.ALL, known: Mapping[str, Facts] | None = None
+        self,
+        names: Iterable[str],
+        only: tuple[str, ...] = reading.ALL,
+        known: Mapping[str, Facts] | None = None,
+        more: tuple[str, ...] = (),
     ) -> dict[str, Facts]:
-        """The facts of each host, one round trip each; over what is `known`. Who does not answer is lost."""
+        """The facts of each host, one round trip each; over what is `known`. Who does not answer is lost.
+
+        more: what the hosts are asked this time alone, as `requests`.
+        """
         known = known or {}
-        answers = each(names, lambda name: self._read(name, only, known.get(name)))
+        answers = each(names, lambda name: self._read(name, self.script(only, more), known.get(name)))
         facts = {}
         for name, answer in answers.items():
             if isinstance(answer, ProvisionerError):
@@ -75,14 +82,15 @@ class Session:
                 facts[name] = answer
         return facts
 
-    def _read(self, name: str, only: tuple[str, ...], before: Facts | None) -> Facts:
+    def _read(self, name: str, script: str, before: Facts | None) -> Facts:
         asked = time.time()
-        result = self.connections[name].read(self.script(only), deadline=_READING)
+        result = self.connections[name].read(script, deadline=_READING)
         return parsed(name, result.stdout, before, None if before else (asked, time.time()))
 
-    def script(self, only: tuple[str, ...]) -> str:
+    def script(self, only: tuple[str, ...], more: tuple[str, ...] = ()) -> str:
         """What reads these sections of the facts."""
-        return reading.script(controlplane.sought(self.inventory), only, self.requests, self._kernel, plugins.files(self.inventory))
+        asked = (*self.requests, *more)
+        return reading.script(controlplane.sought(self.inventory), only, asked, self._kernel, plugins.files(self.inventory))
 
     @property
     def _kernel(self) -> list[str]:

@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING
 from provisioner.system import attached, networks
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Address
+
     from provisioner.controlplane import Site
     from provisioner.inventory import Network
+
+
+NO_HOST = ", which no host of the inventory has"  # ends what in_use() tells of an endpoint without a container
 
 
 def scope(site: Site, network: Network) -> str:
@@ -40,6 +45,24 @@ def otherwise(site: Site, network: Network) -> tuple[str, ...]:
     return tuple(host for host in site.live if network.on(host) and differences(site, host, network))
 
 
+def asker(site: Site) -> str:
+    """The live host that is to ask the store for all endpoints; "" where none can, or no engine uses it yet."""
+    if not site.backend.asks_attached or not any(site.plane.joined(site.facts[name]) for name in site.live):
+        return ""
+    return next((name for name in site.servers if name in site.live), next(iter(site.live), ""))
+
+
+def endpoints(site: Site) -> dict[IPv4Address, list[tuple[str, str]]]:
+    """Address that an engine advertises -> (network, container) of its endpoints in the store, as live hosts were told."""
+    names = {str(found["Id"]): name for host in site.live for name, found in site.facts[host].networks.items()}
+    told = {found for host in site.live for found in site.backend.attached(site.facts[host])}
+    placed: dict[IPv4Address, list[tuple[str, str]]] = {}
+    for found in sorted(told):
+        if found.network in names:
+            placed.setdefault(found.host, []).append((names[found.network], found.name))
+    return placed
+
+
 def in_use(site: Site, network: Network) -> tuple[str, ...]:
     """The containers that keep it from being removed, with their hosts; also why that can't be known."""
     hosts = tuple(site.inventory.hosts) if network.is_global else otherwise(site, network)
@@ -48,7 +71,7 @@ def in_use(site: Site, network: Network) -> tuple[str, ...]:
     known = {name for names in own.values() for name in names}
     for host in own:
         endpoints = attached.endpoints(site.facts[host], network.name)
-        told += [f"{name} on a host that is not known" for name in endpoints if name not in known]
+        told += [f"{name}{NO_HOST}" for name in endpoints if name not in known]
         known |= set(endpoints)
     told += [f"those of {host}, which did not answer" for host in hosts if host not in site.live]
     return tuple(told)

@@ -52,6 +52,7 @@ OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Finding]], ...]] = {  # t
         store.foreign_data,
         store.server_left_out,
         store.of_its_own,
+        networks.endpoint_left,
         network.gossip_overload,
     ),
     "swarm": (

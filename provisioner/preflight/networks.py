@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane import networks as state
-from provisioner.model import Finding
-from provisioner.system import networks
+from provisioner.model import Finding, Severity
+from provisioner.system import attached, networks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,43 @@ def network_in_use(site: Site) -> Iterator[Finding]:
         if state.otherwise(site, network) and (used := state.in_use(site, network)):
             what = f"the network {name} can't be made anew, containers are on it: {', '.join(used)}"
             cure = "remove these containers (docker rm), or run without --recreate, which leaves the network as it is"
+            if any(word.endswith(state.NO_HOST) for word in used):
+                cure += f"; what a host that is gone has left is freed by docker network disconnect -f {name} CONTAINER"
             yield Finding("network-in-use", "", what, cure)
+
+
+def endpoint_left(site: Site) -> Iterator[Finding]:
+    """A host that was set up anew, or died, leaves its containers' endpoints in the store: no other can have their names."""
+    names = {address: name for name, address in site.advertise.items()}
+    for address, placed in state.endpoints(site).items():
+        host = names.get(address, "")
+        if address == site.leaving or (host and not _told_containers(site, host)):
+            continue
+        on = attached.on_shared(site.facts[host], started=True) if host else {}
+        left = [(network, name) for network, name in placed if network not in on.get(name, ())]
+        told = ", ".join(f"{name} on {network}" for network, name in left)
+        if left and host:
+            what = f"the store has endpoints of containers that do not run here: {told}; no container can be started under such a name"
+            yield Finding("endpoint-left", host, what, f"free them: {_freeing(site, host, left)}", Severity.WARNING)
+        elif left:
+            what = f"the store has endpoints of containers on {address}, which no host of the inventory advertises: {told}"
+            cure = f"if that host is gone for good, free them: provisioner remove {address} INVENTORY"
+            yield Finding("endpoint-left", "", what, cure, Severity.WARNING)
+
+
+def _told_containers(site: Site, host: str) -> bool:
+    """Whether it is known which containers the host has; without an engine it has none."""
+    return host in site.live and (site.facts[host].http("containers").body is not None or not site.facts[host].engine_version)
+
+
+def _freeing(site: Site, host: str, left: list[tuple[str, str]]) -> str:
+    """The commands, each on a host without a container of that name: a container itself would be taken off the network."""
+    words = []
+    for network, name in left:
+        knowing = (other for other in (host, *site.live) if network in site.facts[other].networks)
+        others = (other for other in knowing if name not in attached.names(site.facts[other]))
+        words.append(f"`{shlex.join(['docker', 'network', 'disconnect', '-f', network, name])}` (on {next(others, 'a new host')})")
+    return ", ".join(words)
 
 
 def _to_be_made(site: Site, host: str) -> Iterator[Network]:

@@ -7,12 +7,12 @@ sees from the hosts what is left to do, so an interrupted removal goes on where 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from provisioner import render
 from provisioner.model import Drift
 from provisioner.steps.base import Work
-from provisioner.system import firewall, gossip
+from provisioner.system import attached, firewall, gossip
 from provisioner.system.daemon_json import parse
 from provisioner.system.reading import (
     DAEMON_JSON,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 _OF_THE_BOOT = (ENGINE_LOADED, ENGINE_TLS, ENGINE_STARTED, "/run/provisioner-engine-again")
 _OURS = ("cluster-store", "cluster-advertise", "cluster-store-opts")  # keys of daemon.json
-_SERVICE = "com.docker.swarm.service.id"  # a label
 _DOWN = frozenset({"", "inactive", "failed"})
 
 
@@ -44,25 +43,6 @@ class _Leaving:
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
         pass
-
-
-def attached(facts: Facts) -> dict[str, tuple[str, ...]]:
-    """Container -> the cluster's networks that it is on, running or not."""
-    shared = {name for name, network in facts.networks.items() if network.get("Scope", "local") != "local"}
-    found = {}
-    for container in facts.http("containers").body or ():
-        if _SERVICE in (container.get("Labels") or {}):
-            continue  # the swarm's own to move
-        networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
-        if on := sorted(shared & set(networks)):
-            found[_name(container)] = tuple(on)
-    return dict(sorted(found.items()))
-
-
-def _name(container: Mapping[str, Any]) -> str:
-    """Its own name, not those that links give it."""
-    names = [name.removeprefix("/") for name in container.get("Names") or ()]
-    return next((name for name in names if "/" not in name), str(container["Id"]))
 
 
 class Drain(_Leaving):
@@ -75,11 +55,11 @@ class Drain(_Leaving):
     cure = "take them off by hand: docker network disconnect -f NETWORK CONTAINER, and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
-        found = attached(site.facts[host]).items()
+        found = attached.on_shared(site.facts[host]).items()
         return tuple(Drift(f"container {name}", f"on {', '.join(networks)}", "on none of them") for name, networks in found)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
-        pairs = [(network, name) for name, networks in attached(site.facts[host]).items() for network in networks]
+        pairs = [(network, name) for name, networks in attached.on_shared(site.facts[host]).items() for network in networks]
         return Work(render.script("drain.sh.j2", pairs=pairs), "taking containers off the networks", 60.0 + 5 * len(pairs))
 
 
@@ -274,9 +254,5 @@ def _freeing(site: Site, endpoint: Endpoint) -> str:
     """The first host that was told of it, knows the network and has no container of that name; "" where the network is gone."""
     told = [name for name in site.live if endpoint in site.backend.attached(site.facts[name])]
     knowing = [name for name in told if endpoint.network in _ids(site.facts[name])]
-    without = [name for name in knowing if endpoint.name not in _names(site.facts[name])]
+    without = [name for name in knowing if endpoint.name not in attached.names(site.facts[name])]
     return next(iter([*without, *knowing]), "")
-
-
-def _names(facts: Facts) -> set[str]:
-    return {_name(container) for container in facts.http("containers").body or ()}

@@ -6,15 +6,18 @@ It is asked only where a network is to be removed: an engine that lists the endp
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from provisioner.system.facts import Facts
 
 _SOCKET = "/var/run/docker.sock"
+CONTAINERS = f"containers {_SOCKET} /containers/json?all=1"  # what to ask the engine for on_shared() and names()
+_STOPPED = frozenset({"created", "exited", "dead"})  # then the engine keeps no endpoint of it
+_SERVICE = "com.docker.swarm.service.id"  # a label
 _BALANCER = "lb-"  # swarm's own endpoint on a network
 
 
@@ -43,3 +46,29 @@ def endpoints(facts: Facts, network: str) -> tuple[str, ...]:
     """The names of all that this host's engine knows on it, those of other hosts among them."""
     body = facts.http(f"endpoints:{network}").body or {}
     return tuple(found["Name"] for key, found in (body.get("Containers") or {}).items() if not key.startswith(_BALANCER))
+
+
+def on_shared(facts: Facts, *, started: bool = False) -> dict[str, tuple[str, ...]]:
+    """Container -> the cluster's networks that it is on, running or not. started: only those that run."""
+    shared = {name for name, network in facts.networks.items() if network.get("Scope", "local") != "local"}
+    found = {}
+    for container in facts.http("containers").body or ():
+        if _SERVICE in (container.get("Labels") or {}):
+            continue  # the swarm's own to move
+        if started and container.get("State") in _STOPPED:
+            continue
+        networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
+        if on := sorted(shared & set(networks)):
+            found[_name(container)] = tuple(on)
+    return dict(sorted(found.items()))
+
+
+def names(facts: Facts) -> set[str]:
+    """Of all containers of the host."""
+    return {_name(container) for container in facts.http("containers").body or ()}
+
+
+def _name(container: Mapping[str, Any]) -> str:
+    """Its own name, not those that links give it."""
+    found = [name.removeprefix("/") for name in container.get("Names") or ()]
+    return next((name for name in found if "/" not in name), str(container["Id"]))

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from provisioner.errors import LabError
 from tests.e2e.cluster import Cluster
 
 pytestmark = pytest.mark.lab
@@ -143,15 +144,23 @@ def test_five_servers_do_without_two(make_lab, tmp_path):
 def test_a_server_that_is_set_up_anew_comes_back_by_the_commands_that_are_told(make_lab, tmp_path):
     cluster = etcd(make_lab(hosts=3), tmp_path)
     cluster.up()
+    cluster.box("node3", "app", "demo")
     cluster.lab.reset(["node3"])
     (tmp_path / "known_hosts").unlink()
     run = cluster.run("up")
     assert (run.code, run.report["writes"]) == (1, 0)
-    (finding,) = run.report["findings"]
-    assert (finding["check"], finding["host"]) == ("etcd-data-lost", "node3")
+    found = {(f["check"], f["host"]): f["cure"] for f in run.report["findings"]}
+    assert set(found) == {("etcd-data-lost", "node3"), ("endpoint-left", "node3")}
     cluster.sh("node1", INSTALL.replace("etcd-server", "etcd-client"))
-    for command in re.findall("`(.*?)`", finding["cure"]):
+    for command in re.findall("`(.*?)`", found["etcd-data-lost", "node3"]):
         cluster.sh("node1", command)
     run = cluster.up()
     assert len(run.report["proofs"][0]["pairs"]) == 6
-    assert cluster.run("plan").code == 0
+    with pytest.raises(LabError, match="endpoint with name app already exists"):
+        cluster.box("node3", "app", "demo")
+    (left,) = cluster.run("verify").report["findings"]
+    command, host = re.fullmatch("free them: `(.*)` \\(on (node[12])\\)", left["cure"]).groups()
+    cluster.sh(host, command)
+    cluster.sh("node3", "docker start app")
+    plan = cluster.run("plan")
+    assert (plan.code, plan.report["findings"]) == (0, [])

@@ -67,6 +67,7 @@ def test_a_server_with_containers_then_one_that_is_gone(make_lab, tmp_path: Path
     cluster.box("node2", "other")
     again = cluster.sh("node2", f"docker run -d --name mine --network demo --ip 10.99.0.77 {PROBE_IMAGE} true 2>&1", check=False)
     assert "already" in again, "the name is taken, which also leaves a container of that name on node2"
+    told_by_a_plan_without_it(cluster)
     gone = cluster.run("remove 192.168.56.14")
     assert gone.code == 0, gone.err
     assert gone.proven
@@ -83,6 +84,14 @@ def test_a_server_with_containers_then_one_that_is_gone(make_lab, tmp_path: Path
     last = cluster.run("remove node9")
     assert last.code == 1
     assert [f["check"] for f in last.report["findings"] if f["severity"] == "stop"] == ["unknown-host"]
+
+
+def told_by_a_plan_without_it(cluster: Cluster) -> None:
+    hosts, cluster.hosts = cluster.hosts, ("node2", "node3")
+    (left,) = [f for f in cluster.run("plan").report["findings"] if f["check"] == "endpoint-left"]
+    assert "mine on demo" in left["what"]
+    assert "provisioner remove 192.168.56.14 INVENTORY" in left["cure"]
+    cluster.hosts = hosts
 
 
 def test_a_manager_of_a_swarm(make_lab, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from dataclasses import replace
@@ -34,6 +35,18 @@ def with_http(facts: Facts, name: str, answer: object) -> Facts:
     """With another answer of the engine or Consul: JSON with code 200, or a text as it came."""
     text = answer if isinstance(answer, str) else f"200 {json.dumps(answer)}"
     return replace(facts, raw={**facts.raw, f"http:{name}": text})
+
+
+def container(name: str, *networks: str, **more: object) -> dict[str, object]:
+    """As an engine lists one that is on these networks."""
+    return {"Id": name * 3, "Names": [f"/{name}"], "NetworkSettings": {"Networks": {n: {} for n in networks}}, **more}
+
+
+def endpoint(name: str, host: str, network: str = "") -> dict[str, str]:
+    """As Consul answers it: a container's of the host that advertises this address, on a network's ID; else on demo's."""
+    value = json.dumps({"name": name, "locator": host, "id": "e1"})
+    key = f"docker/network/v1.0/endpoint/{network or capture('settled-node1').networks['demo']['Id']}/e1/"
+    return {"Key": key, "Value": base64.b64encode(value.encode()).decode()}
 
 
 def with_info(facts: Facts, **keys: object) -> Facts:

@@ -4,12 +4,13 @@ the readings and the repairs of the steps below, and whatever else they are aske
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from dataclasses import dataclass, field
 
 import pytest
-from captured import CAPTURES, HOSTS
+from captured import CAPTURES, HOSTS, endpoint
 
 from provisioner import engine, render, session
 from provisioner.errors import CommandFailed, Locked, StepFailed, TimedOut, Unreachable
@@ -25,10 +26,10 @@ class Host:
         self.done: set[str] = set(cluster.done)
         self.closed = False
 
-    def _facts(self, only: str = "") -> str:
+    def _facts(self, only: str = "", script: str = "") -> str:
         text = (CAPTURES / f"settled-{self.name}.txt").read_text()
         mark = re.findall(r"\A\n?provisioner-facts (\w{16})$", text, re.MULTILINE)[0]
-        state = f"\n{mark} done\n{' '.join(sorted(self.done))}\n"
+        state = f"\n{mark} done\n{' '.join(sorted(self.done))}\n{self._answers(mark, script)}"
         if only:
             return f"provisioner-facts {mark}\n{state}\n{mark} end\n"
         return text.replace(f"\n{mark} end", f"{state}\n{mark} end")
@@ -45,7 +46,12 @@ class Host:
         self._known(script)
         self.cluster.log(f"read {self.name}")
         self.cluster.raise_for("read", self.name)
-        return Result(0, self._facts(), "")
+        return Result(0, self._facts(script=script), "")
+
+    def _answers(self, mark: str, script: str) -> str:
+        """To what a whole reading does not ask."""
+        asked = {"endpoints": self.cluster.endpoints, "containers": []}
+        return "".join(f"\n{mark} http:{k}\n200 {json.dumps(v)}\n" for k, v in asked.items() if re.search(rf"'{k} \S+ /", script))
 
     def write(self, script: str, *, deadline: float, stdin: bytes = b"") -> Result:
         self._known(script)
@@ -80,6 +86,7 @@ class Cluster:
     fails: dict[tuple[str, str], Exception] = field(default_factory=dict)
     in_vain: set[tuple[str, str]] = field(default_factory=set)  # repairs that repair nothing
     read_only: bool = False
+    endpoints: list[dict[str, str]] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     given: dict[str, bytes] = field(default_factory=dict)  # to the standard input of a host's last repair
     together: int = 0
@@ -206,10 +213,16 @@ class TestSettled:
     def test_nothing_is_locked_or_written(self, run, cluster):
         cluster.done, cluster.read_only = {"a", "b"}, True
         made = run(Step("a", cluster), Step("b", cluster))
-        assert sorted(cluster.told) == [f"read {name}" for name in HOSTS]
+        assert sorted(cluster.told) == [f"read {name}" for name in ("node1", *HOSTS)], "one is asked for endpoints"
         assert states(made, "a") == states(made, "b") == ALL
         report = made.report("up")
         assert (report.exit_code, report.writes) == (0, 0)
+
+    def test_where_the_store_has_endpoints_all_are_asked_for_their_containers(self, run, cluster):
+        cluster.done, cluster.endpoints = {"a"}, [endpoint("web", "192.168.56.12")]
+        made = run(Step("a", cluster))
+        assert sorted(cluster.told) == sorted(f"read {name}" for name in ("node1", *HOSTS, *HOSTS))
+        assert [made.site.facts[name].http("containers").body for name in HOSTS] == [[], [], []]
 
     def test_the_fake_would_have_told_of_a_write(self, run, cluster):
         cluster.read_only = True
@@ -221,7 +234,7 @@ class TestConverging:
     def test_step_by_step_under_locks(self, run, cluster):
         made = run(Step("a", cluster), Step("b", cluster))
         assert [line.split()[0] for line in cluster.told] == [
-            *["read"] * 3, *["lock"] * 3, *["read"] * 3, *["a"] * 3, "barrier", *["b"] * 3, "barrier",
+            *["read"] * 4, *["lock"] * 3, *["read"] * 3, *["a"] * 3, "barrier", *["b"] * 3, "barrier",
         ]  # fmt: skip
         assert set(states(made, "a").values()) == {"converged"}
         report = made.report("up")
@@ -430,7 +443,7 @@ class TestPlan:
     def test_it_looks_and_never_writes(self, run, cluster):
         cluster.read_only = True
         made = run(Step("a", cluster), Step("b", cluster, refuses="node2"), command="plan")
-        assert sorted(cluster.told) == [f"read {name}" for name in HOSTS]
+        assert sorted(cluster.told) == [f"read {name}" for name in ("node1", *HOSTS)]
         assert set(states(made, "a").values()) == {"drifted"}
         assert states(made, "b")["node2"] == "failed"
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
 from captured import (
     HOSTS,
     capture,
+    container,
+    endpoint,
     with_file,
     with_http,
     with_info,
@@ -260,3 +263,47 @@ def test_a_local_networks_own_route_is_none_of_others_while_the_engine_does_not_
     silent = with_raw(capture("settled-node2"), **{"http:networks": "000 timeout"})
     for node, told in ((silent, []), (capture("settled-node2"), ["node2"])):
         assert [f.host for f in preflight.network.subnet_overlap(site(found=found, node2=node)) if f.host == "node2"] == told
+
+
+class TestEndpointLeft:
+    """Of containers that are on no host any more, or never came up there."""
+
+    ON3 = "192.168.56.13"
+
+    def found(self, site, *records, changed=(), leaving=None, **containers):
+        hosts = {name: with_http(facts, "containers", containers.get(name, [])) for name, facts in SETTLED.items()}
+        hosts["node1"] = with_http(hosts["node1"], "endpoints", list(records))
+        whole = replace(site(**{**hosts, **dict(changed)}), leaving=leaving)
+        return [f for f in preflight.run(whole) if f.check == "endpoint-left"]
+
+    def test_what_runs_is_in_its_place(self, site):
+        web = container("web", "demo", State="running")
+        assert self.found(site, endpoint("web", self.ON3), node3=[web]) == []
+        assert self.found(site) == []
+
+    @pytest.mark.parametrize("there", [[], [container("web", "other", State="running")], [container("web", "demo", State="created")]])
+    def test_told_with_the_command_that_frees_it_elsewhere(self, site, there):
+        (finding,) = self.found(site, endpoint("web", self.ON3), node3=there)
+        assert (finding.host, finding.severity) == ("node3", WARNING)
+        assert "web on demo" in finding.what
+        assert f"`docker network disconnect -f demo web` (on {'node1' if there else 'node3'})" in finding.cure
+
+    def test_hostile_names(self, site):
+        (finding,) = self.found(site, endpoint("x; rm -rf /", self.ON3))
+        assert "-f demo 'x; rm -rf /'`" in finding.cure
+
+    def test_of_a_host_that_is_not_of_the_inventory(self, site):
+        (finding,) = self.found(site, endpoint("web", "192.168.56.99"))
+        assert (finding.host, finding.severity) == ("", WARNING)
+        assert "provisioner remove 192.168.56.99 INVENTORY" in finding.cure
+        assert self.found(site, endpoint("web", "192.168.56.99"), leaving=IPv4Address("192.168.56.99")) == []
+
+    def test_of_a_host_that_has_no_engine_yet(self, site):
+        changed = {"node3": with_raw(SETTLED["node3"], **{"http:info": "000 no answer", "http:networks": "000 no answer", "http:containers": "000 no answer", "engine": ""})}
+        (finding,) = self.found(site, endpoint("web", self.ON3), changed=changed)
+        assert "(on node1)" in finding.cure or "(on node2)" in finding.cure
+
+    def test_nothing_is_said_of_what_is_not_known(self, site):
+        unknown = {"node3": with_raw(SETTLED["node3"], **{"http:containers": "000 no answer"})}
+        assert self.found(site, endpoint("web", self.ON3), changed=unknown) == []
+        assert self.found(site, endpoint("web", self.ON3, "gone")) == [], "its network is gone: nobody can free it"

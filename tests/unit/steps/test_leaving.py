@@ -9,7 +9,7 @@ import shlex
 from ipaddress import IPv4Address
 
 import pytest
-from captured import capture, with_file, with_http, with_info, with_raw, with_unit
+from captured import capture, container, endpoint, with_file, with_http, with_info, with_raw, with_unit
 
 from provisioner import stores
 from provisioner.controlplane import resolve
@@ -25,10 +25,6 @@ NETWORK = NODE1.networks["demo"]["Id"]
 
 def differs(step, site, host="node3"):
     return [d.what for d in step.drift(site, host)]
-
-
-def container(name, *networks, **more):
-    return {"Id": name * 3, "Names": [f"/{name}"], "NetworkSettings": {"Networks": {n: {} for n in networks}}, **more}
 
 
 def without(facts, *paths):
@@ -163,15 +159,9 @@ class TestLeave:
         assert not [d for d in Leave().drift(site(), "node3") if "{" in d.found or d.is_file]
 
 
-def record(name, host, network=NETWORK):
-    value = json.dumps({"name": name, "locator": host, "id": "e1"})
-    key = f"docker/network/v1.0/endpoint/{network}/e1/"
-    return {"Key": key, "Value": base64.b64encode(value.encode()).decode()}
-
-
 class TestEndpoints:
     STEP = Endpoints("node3", ADDRESS3)
-    STALE = (record("web", "192.168.56.13"), record("mine", "192.168.56.12"))
+    STALE = (endpoint("web", "192.168.56.13"), endpoint("mine", "192.168.56.12"))
 
     def site(self, site, records=STALE, **containers):
         both = {}
@@ -196,7 +186,7 @@ class TestEndpoints:
 
     def test_settled(self, site):
         assert differs(self.STEP, self.site(site, records=self.STALE[1:]), "node1") == []
-        assert differs(self.STEP, self.site(site, records=[record("web", "192.168.56.13", "abc")]), "node1") == []
+        assert differs(self.STEP, self.site(site, records=[endpoint("web", "192.168.56.13", "abc")]), "node1") == []
         assert differs(self.STEP, site(), "node1") == [], "nobody was asked"
 
     def test_those_that_are_drained_first(self, site):

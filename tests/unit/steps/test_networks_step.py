@@ -165,7 +165,7 @@ class TestRecreate:
         whole = asked(site(**hosts), "demo")
         (finding,) = [f for f in preflight.run(whole) if f.check == "network-in-use"]
         assert finding.host == ""
-        assert finding.what.endswith(": web on node2, old (exited) on node2, ghost on a host that is not known")
+        assert finding.what.endswith(": web on node2, old (exited) on node2, ghost, which no host of the inventory has")
         with pytest.raises(StepFailed, match="web on node2"):
             RECREATE.drift(whole, "node1")
 
