@@ -26,7 +26,7 @@ from provisioner.steps.packages import Engines
 from provisioner.steps.store import Store
 from provisioner.stores.lock import StoreLock
 from provisioner.stores.lock import path as lock_path
-from provisioner.system import attached
+from provisioner.system import attached, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -109,7 +109,7 @@ class Run:
                 self._read_more(self.site.live, (attached.CONTAINERS,))
 
     def _read_more(self, names: Iterable[str], requests: tuple[str, ...]) -> None:
-        for name, facts in self.session.read(names, ("http",), self.site.facts, requests).items():
+        for name, facts in self.session.read(names, reading.ASKED, self.site.facts, requests).items():
             self.site = self.site.known(name, facts)
         self.site = self.site.without(frozenset(self.session.lost))
 

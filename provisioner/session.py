@@ -70,7 +70,7 @@ class Session:
     ) -> dict[str, Facts]:
         """The facts of each host, one round trip each; over what is `known`. Who does not answer is lost.
 
-        more: what the hosts are asked this time alone, as `requests`.
+        more: what the hosts are asked this time, instead of `requests`.
         """
         known = known or {}
         answers = each(names, lambda name: self._read(name, self.script(only, more), known.get(name)))
@@ -89,8 +89,7 @@ class Session:
 
     def script(self, only: tuple[str, ...], more: tuple[str, ...] = ()) -> str:
         """What reads these sections of the facts."""
-        asked = (*self.requests, *more)
-        return reading.script(controlplane.sought(self.inventory), only, asked, self._kernel, plugins.files(self.inventory))
+        return reading.script(controlplane.sought(self.inventory), only, more or self.requests, self._kernel, plugins.files(self.inventory))
 
     @property
     def _kernel(self) -> list[str]:

@@ -2,13 +2,14 @@
 # store's agent answer, and whom the engine knows. It only reads. Without perl's module Socket, which takes as long to
 # load as the rest: Linux's own numbers instead.
 # Arguments: the mark in front of each section, our ports (1,2,...), a file that is there where sockets are the cluster's
-# own, and requests: "NAME WHERE WHAT METHOD". WHERE is a socket, a port of this host's or ADDRESS:PORT; WHAT a path, over
+# own, and requests: "NAME WHERE WHAT METHOD". Without ports only the requests are made. WHERE is a socket, a port of this host's or ADDRESS:PORT; WHAT a path, over
 # HTTP/1.0 so that answers come unchunked, or a word that is sent as it is; METHOD is GET where there is none.
 my ($mark, $ports, $settled) = splice @ARGV, 0, 3;
 my ($unix, $inet, $inet6, $netlink, $stream, $datagram, $raw) = (1, 2, 10, 16, 1, 2, 3);
 
-print "\n$mark addresses\n";
-if (socket my $s, $inet, $datagram, 0) {
+sub addresses {
+  print "\n$mark addresses\n";
+  socket my $s, $inet, $datagram, 0 or return;
   my $wide = length pack("P", 0) == 8; my $buffer = "\0" x 65520;               # netdevice(7)
   my $all = pack $wide ? "i x4 P" : "i P", length $buffer, $buffer;
   ioctl $s, 0x8912, $all;                                                      # SIOCGIFCONF: in the kernel's order
@@ -47,18 +48,20 @@ sub listening_in_proc {
   }
   return \@found;
 }
-print "\n$mark ports\n";
-my %ours = map { $_ => 1 } split /,/, $ports; my (%inode, $gossip);
-for (["tcp", $inet, 6, 10], ["tcp", $inet6, 6, 10], ["udp", $inet, 17, 7], ["udp", $inet6, 17, 7]) {
-  my ($kind, $family, @how) = @$_;
-  for (@{ listening($family, @how) || listening_in_proc($kind . ($family == $inet6 ? "6" : "")) }) {
-    my ($port, $address, $inode) = @$_;
-    next unless $ours{$port};
-    $inode{$inode} = 1; print "$kind $port $inode\n";
-    $gossip = $address if $port == 7946 && $kind eq "tcp" && $family == $inet;
+my $gossip;
+sub ports {
+  print "\n$mark ports\n";
+  my %ours = map { $_ => 1 } split /,/, $ports; my %inode;
+  for (["tcp", $inet, 6, 10], ["tcp", $inet6, 6, 10], ["udp", $inet, 17, 7], ["udp", $inet6, 17, 7]) {
+    my ($kind, $family, @how) = @$_;
+    for (@{ listening($family, @how) || listening_in_proc($kind . ($family == $inet6 ? "6" : "")) }) {
+      my ($port, $address, $inode) = @$_;
+      next unless $ours{$port};
+      $inode{$inode} = 1; print "$kind $port $inode\n";
+      $gossip = $address if $port == 7946 && $kind eq "tcp" && $family == $inet;
+    }
   }
-}
-if (%inode && !-e $settled) {
+  return unless %inode && !-e $settled;
   for my $fd (glob "/proc/[0-9]*/fd/*") {
     my ($inode) = (readlink($fd) // "") =~ /^socket:\[(\d+)\]/ or next;
     next unless $inode{$inode};
@@ -67,6 +70,7 @@ if (%inode && !-e $settled) {
   }
 }
 
+if ($ports) { addresses(); ports() }
 my (%silent, $swarm);
 for (@ARGV) {
   my ($name, $where, $path, $method) = (split(/ /), "GET"); my $body = "";
@@ -86,6 +90,7 @@ for (@ARGV) {
   print "\n$mark http:$name\n$body\n";
 }
 
+exit unless $ports;
 my $known = "";
 eval {                                                                         # what is asked: see gossip.pl
   local $SIG{ALRM} = sub { die }; alarm 2;

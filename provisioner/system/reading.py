@@ -130,7 +130,9 @@ esac
 """,
     "firewall": firewall.PROBE,
 }
-
+# For a few requests alone; the section `http` asks the engine how it is, for which it starts other programs.
+ASKED = ("asked",)
+_REQUESTS_ALONE = 'perl -e "$ASK" "$M" "" "" MORE'
 
 ALL = tuple(_SECTIONS)
 
@@ -138,13 +140,13 @@ ALL = tuple(_SECTIONS)
 def script(
     store: Sought, only: Iterable[str] = ALL, requests: Iterable[str] = (), kernel: Iterable[str] = (), plugins: Iterable[str] = ()
 ) -> str:
-    """The program that reads the named sections: of ALL, or only some of it.
+    """The program that reads the named sections: of ALL, or only some of it; ASKED: the answers to `requests`, and nothing else.
 
     requests: more of them, as in Sought. kernel: what its kernel is to have, by the names of modprobe.
     plugins: the files of the engine's plugins; where there are some, it is asked for those that it manages.
     """
     mark = secrets.token_hex(8)
-    plugins = tuple(plugins)
+    plugins, requests = tuple(plugins), tuple(requests)
     words = {
         "PROGRAMS": shlex.join(sorted((*_PROGRAMS, *store.programs))),
         "FILES": shlex.join((*_FILES, *store.files, *plugins)),
@@ -154,6 +156,7 @@ def script(
         "SETTLED": shlex.quote(store.settled),
         "ENGINE": shlex.join(f" {_SOCKET} ".join(asked.split()) for asked in (*_ENGINE, *store.engine, *(_PLUGINS if plugins else ()))),
         "REQUESTS": shlex.join((*store.requests, *requests)),
+        "MORE": shlex.join(requests),
         "SCHEME": store.scheme,
         "DRIVER": store.driver,
         "DATA": store.data,
@@ -162,7 +165,7 @@ def script(
         "KERNEL": shlex.join(kernel),
         "SAYS": store.says,
     }
-    text = "".join(_SECTIONS[name] for name in only)
+    text = _REQUESTS_ALONE if only == ASKED else "".join(_SECTIONS[name] for name in only)
     body = re.sub(rf"\b({'|'.join(words)})\b", lambda found: words[found[0]], text)
     return (
         f"M={mark}; ASK={shlex.quote(render.text('facts.pl'))}\n"
