@@ -7,6 +7,7 @@ images/building-<name>/            a build that has not ended; removed by the ne
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -86,8 +87,13 @@ def _remove_unfinished() -> None:
 def _remove_outdated(recipe: Recipe) -> None:
     """Remove images of older recipes, but none that a lab still stands on, or installs packages from."""
     labs = machine.lab_dir() / "labs"
-    used = {file.read_text().strip() for file in labs.glob("*/hosts/*/image")}
-    used |= {str(link.readlink().parent) for link in labs.glob("*/www/debian")}
+    used = set()
+    for file in machine.matching(labs, "*/hosts/*/image"):
+        with contextlib.suppress(FileNotFoundError):  # that lab is going down
+            used.add(file.read_text().strip())
+    for link in machine.matching(labs, "*/www/debian"):
+        with contextlib.suppress(FileNotFoundError):
+            used.add(str(link.readlink().parent))
     for folder in images_dir().glob(f"{recipe.name}-*"):
         if folder != path_of(recipe) and str(folder) not in used:
             remove_tree(folder)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from provisioner.errors import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEFAULT_DIR = "/var/lib/provisioner-lab"
 
@@ -96,10 +101,15 @@ def crowd_warning(hosts: int) -> str:
 
 def _inotify_in_use() -> int:
     count = 0
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
+    for link in matching(Path("/proc"), "[0-9]*/fd/*"):
         with contextlib.suppress(OSError):
             count += str(link.readlink()) == "anon_inode:inotify"
     return count
+
+
+def matching(folder: Path, pattern: str) -> Iterator[Path]:
+    """The paths that match, where folders may go away meanwhile; pathlib's own glob raises then, up to Python 3.12."""
+    return map(Path, glob.iglob(f"{glob.escape(str(folder))}/{pattern}"))  # noqa: PTH207
 
 
 def _check_file_system(folder: Path) -> None:
