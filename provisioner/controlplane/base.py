@@ -44,6 +44,7 @@ class ControlPlane(Protocol):
     name: as in inventories. unused: the names of the steps that it has no use for.
     scope: that of its overlay networks, as the engine's API names it.
     majority: what needs one, of what, and the inventory's key for these.
+    heals: seconds within which what closes a host to containers may pass by itself.
     patience: seconds within which the gossip of a few engines comes together by itself.
     """
 
@@ -57,6 +58,8 @@ class ControlPlane(Protocol):
     def majority(self) -> tuple[str, str, str]: ...
     @property
     def patience(self) -> float: ...
+    @property
+    def heals(self) -> float: ...
 
     def sought(self, inventory: Inventory) -> Sought:
         """What is read for it on every host, beside all that is read anyway."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from provisioner.system.firewall import Ports
     from provisioner.system.reading import Sought
 
+_OF_THE_HOST = "//127.0.0.1:"  # in an engine's cluster-store: its own host's agent
 _ADVERTISED_PORT = 2376  # a placeholder: only the address matters to the overlay (libnetwork)
 
 
@@ -37,6 +38,7 @@ class Kv:
     scope = "global"
     majority = ("store", "servers", "store.servers")
     patience = 30.0  # what is apart is mended, see steps/gossip.py
+    heals = 10.0  # a new leader is elected
 
     def sought(self, inventory: Inventory) -> Sought:
         return stores.of(inventory.the_store).sought
@@ -131,10 +133,31 @@ class Kv:
         return f"run `provisioner up`, which brings the engines together again; if they stay apart, {passes}"
 
     def closed(self, site: Site, host: str) -> tuple[str, str]:
+        """An engine that can't ask its store finds no network there; without a leader it looks for it for two minutes."""
+        backend, cure = site.backend, "bring the store back first: provisioner up INVENTORY"
+        own, down = _store_of(site.facts[host]), _down(site)
+        if host in down and _OF_THE_HOST in own:
+            return f"its engine can't ask the store: {backend.title} does not run here", cure
+        voters = [site.facts[name] for name in site.servers if name in site.live]
+        if own and voters and not any(map(backend.leader, voters)):
+            told = f"; it does not run on {', '.join(down)}" if down else ""
+            return f"{backend.title} has no leader, so that no engine can ask it{told}", cure
         return "", ""
 
     def lists(self, facts: Facts) -> bool:
         return True
+
+
+def _store_of(facts: Facts) -> str:
+    """Where the engine's store is; as its file tells where it gives no answer, which it does not while it looks for its store."""
+    file = json_object(facts.files.get(DAEMON_JSON, ""))
+    return str(facts.engine.get("ClusterStore", "") if facts.engine else file.get("cluster-store", ""))
+
+
+def _down(site: Site) -> list[str]:
+    """The live hosts on which the store should run and does not."""
+    units = {name: [site.facts[name].unit(unit).active for unit in site.backend.sought.units] for name in site.live}
+    return [name for name in site.live if site.backend.runs_on(site, name) and not {"active", "activating"} & set(units[name])]
 
 
 def _refuse_unfit(site: Site, host: str) -> None:

@@ -50,6 +50,7 @@ class Swarm:
     majority = ("swarm", "managers", "swarm.managers")
     # A manager that is the only one has nobody to join when it is back from a restart: the others look for it once a minute
     # (libnetwork, networkdb's rejoinClusterInterval) and then take up to ten seconds. Measured: 57 s.
+    heals = 0.0  # what a person has set
     patience = 75.0
 
     def sought(self, inventory: Inventory) -> Sought:

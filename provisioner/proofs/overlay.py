@@ -10,6 +10,7 @@ with no way out), isolation.py (networks that are proven side by side).
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,7 @@ def prove(
         for task in tasks
         for number, name in enumerate(names, start=1)
     ]
+    site = _opened(site, names, again)
     for probe in probes:
         what, cure = site.plane.closed(site, probe.name)
         if what:
@@ -92,6 +94,15 @@ def prove(
         site = again()
     skipped = tuple(task for task in found if not isinstance(task, Task))
     return skipped + _results(site, tasks, by_network, reached)
+
+
+def _opened(site: Site, names: Sequence[str], again: Callable[[], Site] | None) -> Site:
+    """The cluster as it is when no host is closed to containers, or does not open by itself."""
+    until = time.monotonic() + site.plane.heals
+    while again and any(site.plane.closed(site, name)[0] for name in names) and time.monotonic() < until:
+        time.sleep(1)
+        site = again()
+    return site
 
 
 def _skipped(network: str, reason: str) -> ProofResult:

@@ -131,7 +131,10 @@ def trouble(
 
 
 def _cures(network: str, found: Mapping[str, Evidence], failed: Sequence[Pair], reunion: str) -> list[str]:
-    cures = [f"on {name}: {evidence.cure}" for name, evidence in found.items() if evidence.cure]
+    hosts: dict[str, list[str]] = {}
+    for name, evidence in found.items():
+        hosts.setdefault(evidence.cure, []).append(name)
+    cures = [f"on {', '.join(names)}: {cure}" for cure, names in hosts.items() if cure]
     unreached = [pair for pair in failed if all(found[name].address for name in (pair.source, pair.target))]
     if reunion and any(pair.address is None for pair in unreached):
         cures.append(reunion)

@@ -112,6 +112,18 @@ def test_verify_and_status_tell_what_is_and_repair_nothing(cluster):
     assert by_host["node1"]["store_role"] == "server"
     assert by_host["node3"]["engine"].endswith("(stopped)")
 
+    cluster.sh("node3", "systemctl start docker; systemctl stop consul")
+    run = cluster.run("verify")
+    assert (run.code, run.report["writes"]) == (1, 0)
+    assert "no probe on node3: its engine can't ask the store: Consul does not run here" in run.report["proofs"][0]["error"]
+    cluster.sh("node2", "systemctl stop consul")
+    run = cluster.run("verify")
+    assert run.report["seconds"] < 60, "nobody waits for networks that no engine can find"
+    error = run.report["proofs"][0]["error"]
+    assert "no probe on node1: Consul has no leader, so that no engine can ask it; it does not run on node2, node3" in error
+    assert "on node1, node2, node3: bring the store back first: provisioner up INVENTORY" in error
+    cluster.up()
+
 
 def test_a_host_that_is_added_joins_without_disturbing_the_others(make_lab, tmp_path):
     cluster = Cluster(make_lab(hosts=4), tmp_path, hosts=NODES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 import pytest
-from captured import HOSTS, capture, with_file, with_http, with_raw
+from captured import HOSTS, capture, with_file, with_http, with_raw, with_unit
 
 from provisioner.controlplane import advertised, resolve
 from provisioner.controlplane.kv import Kv
@@ -206,3 +206,32 @@ class TestSummaries:
         assert [(s.engine, s.reached, s.error) for s in found] == [
             ("", True, ""), ("20.10.5 (stopped)", True, ""), ("", False, "no answer"),
         ]  # fmt: skip
+
+
+class TestClosed:
+    """Where no container can join, since its engine can't ask the store."""
+
+    def closed(self, site, *down, leaderless=(), silent=""):
+        """silent: whose engine gives no answer."""
+        facts = dict(SETTLED)
+        facts |= {name: with_http(facts[name], "info", "000 timeout") for name in HOSTS if name == silent}
+        facts |= {name: with_unit(facts[name], "consul.service", ActiveState="failed") for name in down}
+        facts |= {name: with_http(facts[name], "leader", "") for name in {*down, *leaderless}}
+        whole = site(**facts)
+        return {name: whole.plane.closed(whole, name)[0] for name in HOSTS}
+
+    def test_open(self, site):
+        assert set(self.closed(site).values()) == {""}
+        assert set(self.closed(site, leaderless=("node1", "node3")).values()) == {""}, "one knows a leader"
+
+    def test_its_own_agent_is_down(self, site):
+        assert self.closed(site, "node2") == {"node1": "", "node2": "its engine can't ask the store: Consul does not run here", "node3": ""}
+
+    def test_there_is_no_leader(self, site):
+        found = self.closed(site, "node2", "node3", leaderless=("node1",), silent="node1")
+        assert found["node1"] == "Consul has no leader, so that no engine can ask it; it does not run on node2, node3"
+        assert "Consul does not run here" in found["node3"]
+
+    def test_an_engine_that_has_not_joined_is_not_held_up(self, site):
+        whole = site("installed")
+        assert {whole.plane.closed(whole, name) for name in HOSTS} == {("", "")}

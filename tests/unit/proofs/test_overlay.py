@@ -15,6 +15,7 @@ from provisioner.errors import TimedOut, Unreachable
 from provisioner.model import Result, State
 from provisioner.proofs import overlay
 from provisioner.proofs.evidence import FACTS
+from provisioner.system.facts import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +101,7 @@ class Host:
 def prove(inventory) -> Callable[..., overlay.ProofResult]:
     def run(*hosts: Host, total: int = 3, **options: object):
         found: Inventory = inventory(total)
-        site = Site(found, {}, {}, (), tuple(host.name for host in hosts))
+        site = Site(found, {host.name: Facts({}, (0.0, 0.0)) for host in hosts}, {}, (), tuple(host.name for host in hosts))
         said: list[tuple[str, str]] = []
         (result,) = overlay.prove(
             site, {host.name: host for host in hosts}, {"demo": "abcdef"}, observer=lambda *s: said.append(s), **options
@@ -159,6 +160,16 @@ def test_a_host_on_which_nothing_can_join_is_told_and_no_probe_waits_there(prove
     assert "no probe on node2: drained" in result.error
     assert "on node2: wake it" in result.error
     assert hosts[1].script == ""
+
+
+def test_what_opens_by_itself_is_awaited(site, monkeypatch):
+    later = site()
+    before = later.without(frozenset())
+    monkeypatch.setattr("provisioner.controlplane.kv.Kv.closed", lambda _, site, host: ("no leader" if site is before else "", ""))
+    monkeypatch.setattr(overlay.time, "sleep", lambda _: None)
+    assert overlay._opened(before, before.live, lambda: later) is later
+    monkeypatch.setattr("provisioner.controlplane.kv.Kv.heals", 0.0)
+    assert overlay._opened(before, before.live, lambda: later) is before
 
 
 def test_dockers_own_last_words(prove):
