@@ -38,13 +38,24 @@ class EngineFiles:
     gone: tuple[str, ...] = ()
 
 
+ELECTION = 10.0  # seconds in which a majority of servers elects another leader
+
+
+@dataclass(frozen=True)
+class Closed:
+    """What keeps containers of a host off the shared networks. heals: seconds within which it may pass by itself."""
+
+    what: str
+    cure: str
+    heals: float = 0.0
+
+
 class ControlPlane(Protocol):
     """One control plane; without a state of its own.
 
     name: as in inventories. unused: the names of the steps that it has no use for.
     scope: that of its overlay networks, as the engine's API names it.
     majority: what needs one, of what, and the inventory's key for these.
-    heals: seconds within which what closes a host to containers may pass by itself.
     patience: seconds within which the gossip of a few engines comes together by itself.
     """
 
@@ -58,8 +69,6 @@ class ControlPlane(Protocol):
     def majority(self) -> tuple[str, str, str]: ...
     @property
     def patience(self) -> float: ...
-    @property
-    def heals(self) -> float: ...
 
     def sought(self, inventory: Inventory) -> Sought:
         """What is read for it on every host, beside all that is read anyway."""
@@ -111,8 +120,8 @@ class ControlPlane(Protocol):
         """For people: what brings engines together that do not know one another from gossip."""
         ...
 
-    def closed(self, site: Site, host: str) -> tuple[str, str]:
-        """Why no container on this host can join a shared network although all is as wanted, and the cure; "" where it can."""
+    def closed(self, site: Site, host: str) -> Closed | None:
+        """Why no container on this host can join a shared network; None: it can, or nothing is known of the host."""
         ...
 
     def lists(self, facts: Facts) -> bool:

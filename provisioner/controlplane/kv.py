@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from provisioner import render, stores
-from provisioner.controlplane.base import EngineFiles
+from provisioner.controlplane.base import ELECTION, Closed, EngineFiles
 from provisioner.errors import StepFailed
 from provisioner.model import Drift
 from provisioner.stores.base import TLS, TLS_OPTIONS, json_object, sums
@@ -38,7 +38,6 @@ class Kv:
     scope = "global"
     majority = ("store", "servers", "store.servers")
     patience = 30.0  # what is apart is mended, see steps/gossip.py
-    heals = 10.0  # a new leader is elected
 
     def sought(self, inventory: Inventory) -> Sought:
         return stores.of(inventory.the_store).sought
@@ -132,17 +131,19 @@ class Kv:
         passes = "something keeps 7946/tcp or 7946/udp from passing between these hosts"
         return f"run `provisioner up`, which brings the engines together again; if they stay apart, {passes}"
 
-    def closed(self, site: Site, host: str) -> tuple[str, str]:
+    def closed(self, site: Site, host: str) -> Closed | None:
         """An engine that can't ask its store finds no network there; without a leader it looks for it for two minutes."""
+        if host not in site.facts:
+            return None
         backend, cure = site.backend, "bring the store back first: provisioner up INVENTORY"
         own, down = _store_of(site.facts[host]), _down(site)
         if host in down and _OF_THE_HOST in own:
-            return f"its engine can't ask the store: {backend.title} does not run here", cure
+            return Closed(f"its engine can't ask the store: {backend.title} does not run here", cure)
         voters = [site.facts[name] for name in site.servers if name in site.live]
         if own and voters and not any(map(backend.leader, voters)):
             told = f"; it does not run on {', '.join(down)}" if down else ""
-            return f"{backend.title} has no leader, so that no engine can ask it{told}", cure
-        return "", ""
+            return Closed(f"{backend.title} has no leader, so that no engine can ask it{told}", cure, heals=ELECTION)
+        return None
 
     def lists(self, facts: Facts) -> bool:
         return True

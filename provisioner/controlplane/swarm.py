@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from provisioner import render
-from provisioner.controlplane.base import EngineFiles
+from provisioner.controlplane.base import ELECTION, Closed, EngineFiles
 from provisioner.stores.base import literal
 from provisioner.system import firewall, gossip
 from provisioner.system import swarm as on_host
@@ -50,7 +50,6 @@ class Swarm:
     majority = ("swarm", "managers", "swarm.managers")
     # A manager that is the only one has nobody to join when it is back from a restart: the others look for it once a minute
     # (libnetwork, networkdb's rejoinClusterInterval) and then take up to ten seconds. Measured: 57 s.
-    heals = 0.0  # what a person has set
     patience = 75.0
 
     def sought(self, inventory: Inventory) -> Sought:
@@ -132,14 +131,20 @@ class Swarm:
             f" systemctl restart docker, {where}; an engine that starts finds the managers (its containers stop meanwhile)"
         )
 
-    def closed(self, site: Site, host: str) -> tuple[str, str]:
+    def closed(self, site: Site, host: str) -> Closed | None:
         """A container that joins a network is a task as well, and waits 20 s for it in vain (tried with 26.1.5)."""
-        node = View(site).node(host)
+        view = View(site)
+        if host not in site.facts:
+            return None
+        if view.member(host) is Member.UNKNOWN and state(site.facts[host]) in {"active", "pending"}:
+            cure = "have the swarm's managers run first: provisioner up INVENTORY starts their engines, and tells who does not take part"
+            return Closed("its swarm has no leader, who would bring containers onto its networks", cure, heals=ELECTION)
+        node = view.node(host)
         rest = RESTS.get(availability(node))
         if not rest:
-            return "", ""
+            return None
         what = f"its node of the swarm is {rest}, so that no container that starts there comes onto the swarm's networks"
-        return what, f"when it is to take part again: docker node update --availability active {node['ID']}, on a manager"
+        return Closed(what, f"when it is to take part again: docker node update --availability active {node['ID']}, on a manager")
 
     def lists(self, facts: Facts) -> bool:
         return bool(told(facts).get("ControlAvailable"))

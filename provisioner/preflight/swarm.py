@@ -113,9 +113,9 @@ def leaderless(site: Site) -> Iterator[Finding]:
 def resting(site: Site) -> Iterator[Finding]:
     """Somebody has chosen that, so that it stays."""
     for name in View(site).hosts:
-        what, cure = site.plane.closed(site, name)
-        if what:
-            yield Finding("node-resting", name, f"{what}; what runs there goes on, and up leaves it so", cure, Severity.WARNING)
+        if closed := site.plane.closed(site, name):
+            what = f"{closed.what}; what runs there goes on, and up leaves it so"
+            yield Finding("node-resting", name, what, closed.cure, Severity.WARNING)
 
 
 def apart(site: Site) -> Iterator[Finding]:

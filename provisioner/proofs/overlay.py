@@ -80,9 +80,8 @@ def prove(
     ]
     site = _opened(site, names, again)
     for probe in probes:
-        what, cure = site.plane.closed(site, probe.name)
-        if what:
-            probe.fail(what, cure)
+        if closed := site.plane.closed(site, probe.name):
+            probe.fail(closed.what, closed.cure)
     with Crew(probes) as crew:
         crew.all(Probe.begin)
         ready = [probe for probe in probes if not probe.evidence.error]
@@ -98,8 +97,8 @@ def prove(
 
 def _opened(site: Site, names: Sequence[str], again: Callable[[], Site] | None) -> Site:
     """The cluster as it is when no host is closed to containers, or does not open by itself."""
-    until = time.monotonic() + site.plane.heals
-    while again and any(site.plane.closed(site, name)[0] for name in names) and time.monotonic() < until:
+    began = time.monotonic()
+    while again and time.monotonic() - began < max((c.heals for name in names if (c := site.plane.closed(site, name))), default=0.0):
         time.sleep(1)
         site = again()
     return site
@@ -146,7 +145,8 @@ def _result(site: Site, task: Task, probes: Sequence[Probe], result: tuple[Pair,
     error = ""
     if not all(pair.proven for pair in result):
         apart = {name: strangers for name in found if (strangers := site.strangers(name))}
-        error = trouble(task.network, found, result, apart, site.plane.reunion(site))
+        closed = {name: why for name in found if (why := site.plane.closed(site, name))}
+        error = trouble(task.network, found, result, apart, site.plane.reunion(site), closed=closed)
     last = max((seconds for evidence in found.values() for seconds in evidence.seen.values()), default=0.0)
     tried = [evidence.seconds or task.deadline for evidence in found.values() if evidence.address]
     return ProofResult(

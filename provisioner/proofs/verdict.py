@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from provisioner.errors import ProvisionerError
@@ -12,6 +13,7 @@ from provisioner.proofs.evidence import FACTS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from provisioner.controlplane.base import Closed
     from provisioner.model import Check
     from provisioner.proofs.evidence import Evidence
 
@@ -109,11 +111,18 @@ def _direction(source: str, target: str, found: Mapping[str, Evidence], numbers:
 
 
 def trouble(
-    network: str, found: Mapping[str, Evidence], result: Sequence[Pair], apart: Mapping[str, Sequence[str]], reunion: str
+    network: str,
+    found: Mapping[str, Evidence],
+    result: Sequence[Pair],
+    apart: Mapping[str, Sequence[str]],
+    reunion: str,
+    *,
+    closed: Mapping[str, Closed] = MappingProxyType({}),
 ) -> str:
     """The text of an error for the pairs that are not proven; "" when all are.
 
     apart: host -> the hosts that its engine does not know from gossip; reunion: what brings them together.
+    closed: host -> what keeps its containers off the network, as was seen afterwards.
     """
     failed = [pair for pair in result if not pair.proven]
     if not failed:
@@ -125,16 +134,25 @@ def trouble(
     if len(answer) > _WAYS:
         answer[_WAYS:] = [f"and {len(failed) - _WAYS} more"]
     answer += [f"the engine of {name} does not know {', '.join(strangers)} from gossip" for name, strangers in apart.items()]
+    later = {name: why.what for name, why in closed.items() if why.what != found[name].error}
+    answer += [f"{what} ({', '.join(names)})" for what, names in _together(later).items()]
     what = f"the network {network} is not proven: {len(failed)} of {len(result)} pairs failed"
-    cures = _cures(network, found, failed, reunion if apart else "")
-    return str(ProvisionerError(what, answer="\n".join(answer), cure="; ".join(cures)))
+    own = {name: closed[name].cure if name in closed else evidence.cure for name, evidence in found.items()}
+    cures = [f"on {', '.join(names)}: {cure}" for cure, names in _together(own).items() if cure]
+    cures += _cures(network, found, failed, reunion if apart else "")
+    return str(ProvisionerError(what, answer="\n".join(answer), cure="; ".join(cures or ["run it again"])))
+
+
+def _together(told: Mapping[str, str]) -> dict[str, list[str]]:
+    """What is told of hosts -> those of which it is."""
+    hosts: dict[str, list[str]] = {}
+    for name, text in told.items():
+        hosts.setdefault(text, []).append(name)
+    return hosts
 
 
 def _cures(network: str, found: Mapping[str, Evidence], failed: Sequence[Pair], reunion: str) -> list[str]:
-    hosts: dict[str, list[str]] = {}
-    for name, evidence in found.items():
-        hosts.setdefault(evidence.cure, []).append(name)
-    cures = [f"on {', '.join(names)}: {cure}" for cure, names in hosts.items() if cure]
+    cures = []
     unreached = [pair for pair in failed if all(found[name].address for name in (pair.source, pair.target))]
     if reunion and any(pair.address is None for pair in unreached):
         cures.append(reunion)
@@ -152,4 +170,4 @@ def _cures(network: str, found: Mapping[str, Evidence], failed: Sequence[Pair], 
         cures.append(
             f"raise the MTU of the path, or make the network {network} with mtu: {min(sizes) + VXLAN_HEADERS}"
         )
-    return cures or ["run it again"]
+    return cures

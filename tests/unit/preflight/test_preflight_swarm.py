@@ -129,7 +129,7 @@ def test_a_node_that_takes_no_container(inventory, availability, word):
     assert f"docker node update --availability active {IDS['node2']}" in told(inventory, facts)
     site, _ = resolve(inventory(kind="", more=ONE), facts)
     assert {s.host: s.store_role for s in summaries(site, {})}["node2"] == f"worker, {word}"
-    assert (Swarm().drift(site, "node2"), site.plane.closed(site, "node3")) == ((), ("", ""))
+    assert (Swarm().drift(site, "node2"), site.plane.closed(site, "node3")) == ((), None)
 
 
 def knows(name, *peers):

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from provisioner.controlplane import Site
+from provisioner.controlplane.base import Closed
 from provisioner.errors import TimedOut, Unreachable
 from provisioner.model import Result, State
 from provisioner.proofs import overlay
 from provisioner.proofs.evidence import FACTS
-from provisioner.system.facts import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +101,7 @@ class Host:
 def prove(inventory) -> Callable[..., overlay.ProofResult]:
     def run(*hosts: Host, total: int = 3, **options: object):
         found: Inventory = inventory(total)
-        site = Site(found, {host.name: Facts({}, (0.0, 0.0)) for host in hosts}, {}, (), tuple(host.name for host in hosts))
+        site = Site(found, {}, {}, (), tuple(host.name for host in hosts))
         said: list[tuple[str, str]] = []
         (result,) = overlay.prove(
             site, {host.name: host for host in hosts}, {"demo": "abcdef"}, observer=lambda *s: said.append(s), **options
@@ -153,7 +153,7 @@ def test_a_probe_that_does_not_start(prove):
 
 
 def test_a_host_on_which_nothing_can_join_is_told_and_no_probe_waits_there(prove, monkeypatch):
-    monkeypatch.setattr("provisioner.controlplane.kv.Kv.closed", lambda _, site, host: ("drained", "wake it") if host == "node2" else ("", ""))
+    monkeypatch.setattr("provisioner.controlplane.kv.Kv.closed", lambda _, site, host: Closed("drained", "wake it") if host == "node2" else None)
     hosts = [Host(1), Host(2), Host(3)]
     result = prove(*hosts)
     assert {(p.source, p.target) for p in result.pairs if p.proven} == {("node1", "node3"), ("node3", "node1")}
@@ -165,11 +165,20 @@ def test_a_host_on_which_nothing_can_join_is_told_and_no_probe_waits_there(prove
 def test_what_opens_by_itself_is_awaited(site, monkeypatch):
     later = site()
     before = later.without(frozenset())
-    monkeypatch.setattr("provisioner.controlplane.kv.Kv.closed", lambda _, site, host: ("no leader" if site is before else "", ""))
+    monkeypatch.setattr("provisioner.controlplane.kv.Kv.closed", lambda _, site, host: Closed("no leader", "", 5.0) if site is before else None)
     monkeypatch.setattr(overlay.time, "sleep", lambda _: None)
     assert overlay._opened(before, before.live, lambda: later) is later
-    monkeypatch.setattr("provisioner.controlplane.kv.Kv.heals", 0.0)
+    monkeypatch.setattr("provisioner.controlplane.kv.Kv.closed", lambda *_: Closed("drained", ""))
     assert overlay._opened(before, before.live, lambda: later) is before
+
+
+def test_what_closed_a_host_meanwhile_is_told(prove, site, monkeypatch):
+    monkeypatch.setattr("provisioner.controlplane.kv.Kv.closed", lambda _, site, host: Closed("no leader", "bring it back") if site.facts else None)
+    stderr = "docker: Error response from daemon: network demo not found.\n"
+    result = prove(Host(1), Host(2, lines=[], ended=True, result=Result(125, "", stderr)), again=site)
+    assert "network demo not found." in result.error
+    assert "no leader (node1, node2)" in result.error
+    assert result.error.endswith("next:  on node1, node2: bring it back")
 
 
 def test_dockers_own_last_words(prove):
