@@ -114,6 +114,12 @@ class TestLostMajority:
         assert "of its managers (3) these do not take part: node2, node3 |" in words
         assert "--force-new-cluster --advertise-addr 192.168.56.11, on this host alone" in words
 
+    def test_no_container_can_join(self, inventory):
+        site, _ = resolve(inventory(kind=""), self.lost("node1"))
+        closed = site.plane.closed(site, "node1")
+        assert "its swarm has no leader" in closed.what
+        assert closed.heals > 0
+
     def test_engines_that_are_off(self, inventory):
         off = {name: with_http(FOUND[name], "info", "000 refused") for name in ("node2", "node3")}
         assert ("swarm-leaderless", "node1", WARNING) in found(inventory, {**self.lost("node1"), **off}, "")
