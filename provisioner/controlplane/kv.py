@@ -140,9 +140,11 @@ class Kv:
         if host in down and _OF_THE_HOST in own:
             return Closed(f"its engine can't ask the store: {backend.title} does not run here", cure)
         voters = [site.facts[name] for name in site.servers if name in site.live]
-        if own and voters and not any(map(backend.leader, voters)):
+        lost = len(site.servers) - len(set(down) & set(site.servers)) < site.quorum  # for some seconds the others don't know it
+        if own and (lost or (voters and not any(map(backend.leader, voters)))):
             told = f"; it does not run on {', '.join(down)}" if down else ""
-            return Closed(f"{backend.title} has no leader, so that no engine can ask it{told}", cure, heals=ELECTION)
+            what = f"{backend.title} has no leader, so that no engine can ask it{told}"
+            return Closed(what, cure, heals=0.0 if lost else ELECTION)
         return None
 
     def lists(self, facts: Facts) -> bool:

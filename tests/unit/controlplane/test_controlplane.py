@@ -232,6 +232,9 @@ class TestClosed:
         assert found["node1"] == "Consul has no leader, so that no engine can ask it; it does not run on node2, node3"
         assert "Consul does not run here" in found["node3"]
 
+    def test_without_a_majority_the_others_may_still_believe_in_a_leader(self, site):
+        assert self.closed(site, "node2", "node3")["node1"].startswith("Consul has no leader")
+
     def test_an_engine_that_has_not_joined_is_not_held_up(self, site):
         whole = site("installed")
         assert {whole.plane.closed(whole, name) for name in HOSTS} == {None}
