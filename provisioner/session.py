@@ -66,14 +66,14 @@ class Session:
         names: Iterable[str],
         only: tuple[str, ...] = reading.ALL,
         known: Mapping[str, Facts] | None = None,
-        more: tuple[str, ...] = (),
+        requests: tuple[str, ...] = (),
     ) -> dict[str, Facts]:
         """The facts of each host, one round trip each; over what is `known`. Who does not answer is lost.
 
-        more: what the hosts are asked this time, instead of `requests`.
+        requests: what the hosts are asked this time, instead of `self.requests`.
         """
         known = known or {}
-        answers = each(names, lambda name: self._read(name, self.script(only, more), known.get(name)))
+        answers = each(names, lambda name: self._read(name, self.script(only, requests), known.get(name)))
         facts = {}
         for name, answer in answers.items():
             if isinstance(answer, ProvisionerError):
@@ -87,9 +87,9 @@ class Session:
         result = self.connections[name].read(script, deadline=_READING)
         return parsed(name, result.stdout, before, None if before else (asked, time.time()))
 
-    def script(self, only: tuple[str, ...], more: tuple[str, ...] = ()) -> str:
+    def script(self, only: tuple[str, ...], requests: tuple[str, ...] = ()) -> str:
         """What reads these sections of the facts."""
-        return reading.script(controlplane.sought(self.inventory), only, more or self.requests, self._kernel, plugins.files(self.inventory))
+        return reading.script(controlplane.sought(self.inventory), only, requests or self.requests, self._kernel, plugins.files(self.inventory))
 
     @property
     def _kernel(self) -> list[str]:

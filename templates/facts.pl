@@ -2,8 +2,9 @@
 # store's agent answer, and whom the engine knows. It only reads. Without perl's module Socket, which takes as long to
 # load as the rest: Linux's own numbers instead.
 # Arguments: the mark in front of each section, our ports (1,2,...), a file that is there where sockets are the cluster's
-# own, and requests: "NAME WHERE WHAT METHOD". Without ports only the requests are made. WHERE is a socket, a port of this host's or ADDRESS:PORT; WHAT a path, over
-# HTTP/1.0 so that answers come unchunked, or a word that is sent as it is; METHOD is GET where there is none.
+# own, and requests: "NAME WHERE WHAT METHOD". WHERE is a socket, a port of this host's or ADDRESS:PORT; WHAT a path, over
+# HTTP/1.0 so that answers come unchunked, or a word that is sent as it is; METHOD is GET where there is none. Without ports
+# the requests are all that is asked.
 my ($mark, $ports, $settled) = splice @ARGV, 0, 3;
 my ($unix, $inet, $inet6, $netlink, $stream, $datagram, $raw) = (1, 2, 10, 16, 1, 2, 3);
 

@@ -70,8 +70,8 @@ def in_use(site: Site, network: Network) -> tuple[str, ...]:
     told = [f"{name} on {host}" for host, names in own.items() for name in names.values()]
     known = {name for names in own.values() for name in names}
     for host in own:
-        endpoints = attached.endpoints(site.facts[host], network.name)
-        told += [f"{name}{NO_HOST}" for name in endpoints if name not in known]
-        known |= set(endpoints)
+        listed = attached.endpoints(site.facts[host], network.name)
+        told += [f"{name}{NO_HOST}" for name in listed if name not in known]
+        known |= set(listed)
     told += [f"those of {host}, which did not answer" for host in hosts if host not in site.live]
     return tuple(told)

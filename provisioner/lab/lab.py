@@ -127,8 +127,7 @@ class Lab:
     @classmethod
     def all(cls) -> list[LabStatus]:
         """Every lab on this machine, in order of name."""
-        labs = machine.lab_dir() / "labs"
-        names = sorted(entry.name for entry in labs.iterdir()) if labs.exists() else []
+        names = sorted(entry.name for entry in machine.matching(machine.lab_dir() / "labs", "*"))
         return [cls(name).status() for name in names]
 
     def _exists(self) -> LabError:
@@ -210,7 +209,7 @@ class Lab:
 
     def _hosts(self) -> list[Host]:
         found = []
-        for folder in (self.folder / "hosts").glob("node*"):
+        for folder in machine.matching(self.folder / "hosts", "node*"):
             with contextlib.suppress(FileNotFoundError):
                 path = Path((folder / "image").read_text().strip())
                 found.append(Host(self.folder, int(folder.name.removeprefix("node")), path))

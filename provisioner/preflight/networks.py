@@ -56,9 +56,9 @@ def _freeing(site: Site, host: str, left: list[tuple[str, str]]) -> str:
     """The commands, each on a host without a container of that name: a container itself would be taken off the network."""
     words = []
     for network, name in left:
-        knowing = (other for other in (host, *site.live) if network in site.facts[other].networks)
+        knowing = (other for other in (host, *site.live) if network in site.facts[other].networks and _told_containers(site, other))
         others = (other for other in knowing if name not in attached.names(site.facts[other]))
-        words.append(f"`{shlex.join(['docker', 'network', 'disconnect', '-f', network, name])}` (on {next(others, 'a new host')})")
+        words.append(f"`{shlex.join(['docker', 'network', 'disconnect', '-f', network, name])}` (on {next(others, 'a host without a container of that name')})")
     return ", ".join(words)
 
 

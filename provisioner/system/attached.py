@@ -1,6 +1,7 @@
 """Which containers are on a network: what an engine is asked for it, and what it answers. Pure.
 
-It is asked only where a network is to be removed: an engine that lists the endpoints of all hosts reads them from the store.
+What requests() asks is asked only where a network is to be removed: an engine that lists the endpoints of all hosts reads
+them from the store. CONTAINERS is asked where a host is to be removed, and where the store has endpoints.
 """
 
 from __future__ import annotations

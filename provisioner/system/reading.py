@@ -129,12 +129,13 @@ case $h in
 esac
 """,
     "firewall": firewall.PROBE,
+    # A few requests alone: `http` asks the engine how it is, for which it starts other programs.
+    "asked": 'perl -e "$ASK" "$M" "" "" MORE',
 }
-# For a few requests alone; the section `http` asks the engine how it is, for which it starts other programs.
-ASKED = ("asked",)
-_REQUESTS_ALONE = 'perl -e "$ASK" "$M" "" "" MORE'
 
-ALL = tuple(_SECTIONS)
+
+ASKED = ("asked",)
+ALL = tuple(name for name in _SECTIONS if name not in ASKED)
 
 
 def script(
@@ -165,7 +166,7 @@ def script(
         "KERNEL": shlex.join(kernel),
         "SAYS": store.says,
     }
-    text = _REQUESTS_ALONE if only == ASKED else "".join(_SECTIONS[name] for name in only)
+    text = "".join(_SECTIONS[name] for name in only)
     body = re.sub(rf"\b({'|'.join(words)})\b", lambda found: words[found[0]], text)
     return (
         f"M={mark}; ASK={shlex.quote(render.text('facts.pl'))}\n"
