@@ -51,7 +51,7 @@ _Recreate = Annotated[
     ),
 ]
 
-_USAGE = 64
+_USAGE, _INTERRUPTED = 64, 130
 
 
 @app.command()
@@ -70,7 +70,7 @@ def up(
                 run.prove()
         return run.report("up")
 
-    _run(inventory, job, json=json, verbose=verbose, ignore=ignore, recreate=recreate)
+    _run(inventory, "up", job, json=json, verbose=verbose, ignore=ignore, recreate=recreate)
 
 
 @app.command()
@@ -85,7 +85,7 @@ def plan(inventory: _Inventory, *, json: _Json = False, verbose: _Verbose = Fals
         run.plan()
         return run.report("plan", drift_code=2)
 
-    _run(inventory, job, json=json, verbose=verbose, ignore=ignore)
+    _run(inventory, "plan", job, json=json, verbose=verbose, ignore=ignore)
 
 
 @app.command()
@@ -103,7 +103,7 @@ def verify(
         run.prove(builtin=all_)
         return run.report("verify")
 
-    _run(inventory, job, json=json, verbose=verbose, ignore=ignore)
+    _run(inventory, "verify", job, json=json, verbose=verbose, ignore=ignore)
 
 
 class _What(StrEnum):
@@ -137,7 +137,7 @@ def rotate(
         rotated(run, what.value, authority=ca)
         return run.report(f"rotate {what.value}")
 
-    _run(inventory, job, json=json, verbose=verbose, ignore=ignore)
+    _run(inventory, f"rotate {what.value}", job, json=json, verbose=verbose, ignore=ignore)
 
 
 @app.command()
@@ -148,7 +148,7 @@ def status(inventory: _Inventory, *, json: _Json = False) -> None:
         run.read()
         return run.report("status")
 
-    _run(inventory, job, json=json, verbose=False, ignore=None)
+    _run(inventory, "status", job, json=json, verbose=False, ignore=None)
 
 
 @app.command()
@@ -184,7 +184,7 @@ def remove(
     from provisioner.removal import Removal
 
     run_of = functools.partial(Removal, host=host, drain=drain)
-    _run(inventory, job, json=json, verbose=verbose, ignore=ignore, run_of=run_of)
+    _run(inventory, "plan" if plan else "remove", job, json=json, verbose=verbose, ignore=ignore, run_of=run_of)
 
 
 def _version(*, wanted: bool) -> None:
@@ -205,6 +205,7 @@ def _main(
 
 def _run(
     path: Path,
+    command: str,
     job: Callable[[Run], Report],
     *,
     json: bool,
@@ -217,7 +218,7 @@ def _run(
     from provisioner.engine import Run
     from provisioner.inventory import load
 
-    with _told():
+    with _told(command if json else ""):
         inventory = load(path)
         _known(inventory, recreate or ())
         with (
@@ -231,13 +232,12 @@ def _run(
 
 def _known(inventory: Inventory, networks: Iterable[str]) -> None:
     """Names on the command line are those of the inventory."""
+    from provisioner.errors import UsageError
     from provisioner.inventory.problems import code, nearest
 
     for name in networks:
         if name not in inventory.networks:
-            hint = nearest(name, inventory.networks)
-            print(f"--recreate {code(name)}: the inventory has no network of this name{hint}", file=sys.stderr)
-            raise typer.Exit(_USAGE)
+            raise UsageError(f"--recreate {code(name)}: the inventory has no network of this name{nearest(name, inventory.networks)}")
 
 
 def _owner() -> str:
@@ -250,18 +250,25 @@ def _owner() -> str:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """Errors that a user can mend, in words; Ctrl-C as it is meant."""
+def _told(command: str) -> Iterator[None]:
+    """Errors that a user can mend, in words; Ctrl-C as it is meant. command: of a run that owes a document (--json), or ""."""
     from provisioner.errors import ProvisionerError
 
     try:
         yield
     except ProvisionerError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(error.exit_code) from None
+        text, code = str(error), error.exit_code
     except KeyboardInterrupt:
-        print("stopped; what had begun on a host is finished there. Run it again to go on.", file=sys.stderr)
-        raise typer.Exit(130) from None
+        text, code = "stopped; what had begun on a host is finished there. Run it again to go on.", _INTERRUPTED
+    else:
+        return
+    print(text, file=sys.stderr)
+    if command:
+        from provisioner import report
+        from provisioner.model import Report
+
+        print(report.to_json(Report(command=command, cluster="", hosts=(), exit_code=code, seconds=0.0, errors=(text,))))
+    raise typer.Exit(code)
 
 
 def main() -> None:

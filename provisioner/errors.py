@@ -2,6 +2,7 @@
 
 ProvisionerError
 ├── InventoryError            all that is wrong with an inventory, at once (exit 64)
+├── UsageError                words on the command line that the inventory does not know (exit 64)
 ├── TransportError
 │   ├── Unreachable           no answer on the network; the only one that is retried
 │   ├── Refused               the host said no to us (user, key)
@@ -48,6 +49,12 @@ class ProvisionerError(Exception):
         if self.cure:
             lines.append(f"  next:  {self.cure}")
         return "\n".join(lines)
+
+
+class UsageError(ProvisionerError):
+    """Words on the command line that don't go with the inventory."""
+
+    exit_code = 64
 
 
 class InventoryError(ProvisionerError):

@@ -11,14 +11,15 @@ with no way out), isolation.py (networks that are proven side by side).
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane import networks as state
-from provisioner.model import ProofResult, State
+from provisioner.model import Check, ProofResult, State
 from provisioner.proofs import dns, encrypted, internal, isolation
 from provisioner.proofs.probe import Crew, Probe, Task
-from provisioner.proofs.verdict import pairs, trouble
+from provisioner.proofs.verdict import of_checks, pairs, trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -63,12 +64,12 @@ def prove(
     from several threads. again: reads the hosts once more, to tell why a pair failed. deadline: seconds from the moment when
     all probes run (default: the control plane's patience, and 3 for each host). start: seconds for a probe to start; a host
     whose probe does not start fails with all its pairs, and the others go on.
+    Of one host alone the result has no pair, but that a probe has joined the network.
     Nothing is left on the hosts, whatever becomes of the controller. What a host does wrong is part of the result.
     """
     names = [name for name in site.live if name in connections]
-    if len(names) < 2:  # noqa: PLR2004
-        reason = "one live host alone has no other to reach"
-        return tuple(_skipped(network, reason) for network in networks)
+    if not names:
+        return tuple(_skipped(network, "no host lives") for network in networks)
     limit = deadline or site.plane.patience + _PER_HOST * len(names) * len(networks)
     places = list(site.inventory.hosts)
     found = [_task(site, names[0], network, run, limit=limit, start=start) for network, run in networks.items()]
@@ -116,7 +117,7 @@ def _task(site: Site, host: str, network: str, run: str, *, limit: float, start:
     if subnet is None:
         return _skipped(network, "it has no IPv4 subnet that is known")
     outside, beyond = dns.outside(site.inventory.dns, entry, run), internal.beyond(site) if entry.internal else {}
-    carried = encrypted.carried(site, network) if entry.encrypted else None
+    carried = encrypted.carried(site, network) if entry.encrypted and len(site.live) > 1 else None
     return Task(run, network, subnet, limit, start, outside, beyond=beyond, encrypted=carried)
 
 
@@ -133,15 +134,25 @@ def _results(
             found.append(dns.result(site.inventory.dns, task.network, task.outside, evidence))
         if site.inventory.networks[task.network].internal:
             found.append(internal.result(task.network, by_network[task.network], len(evidence)))
-        if site.inventory.networks[task.network].encrypted:
+        if task.encrypted:
             found.append(encrypted.result(task.network, by_network[task.network], task.encrypted))
     if len(tasks) > 1:
         found += [isolation.result(task.network, by_network[task.network]) for task in tasks]
     return tuple(found)
 
 
+def _alone(probe: Probe) -> ProofResult:
+    """What one host alone can show: a container on the network, whose probe has had its say."""
+    seen = probe.evidence
+    check = Check(probe.name, "a container joins it", None if seen.error else seen.seconds, seen.error or str(seen.address))
+    cure = seen.cure or "look at the log of its engine (journalctl -u docker), and run again"
+    return replace(of_checks(NAME, probe.network, [check], probe.remark, cure), mtu=seen.mtu)
+
+
 def _result(site: Site, task: Task, probes: Sequence[Probe], result: tuple[Pair, ...]) -> ProofResult:
     found = {probe.name: probe.evidence for probe in probes}
+    if len(probes) == 1:
+        return _alone(probes[0])
     error = ""
     if not all(pair.proven for pair in result):
         apart = {name: strangers for name in found if (strangers := site.strangers(name))}

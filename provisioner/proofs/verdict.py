@@ -22,7 +22,7 @@ _WAYS = 6  # failed pairs that an error lists; the matrix of the report has them
 
 
 def of_checks(proof: str, network: str, checks: Sequence[Check], what: str, cure: str) -> ProofResult:
-    """The proof that a network is what its name says (internal, encrypted), from one check on each host.
+    """The proof that a network is what its name says (internal, encrypted, an overlay), from one check on each host.
 
     what: is told where all went well. cure: what to do next where not.
     """

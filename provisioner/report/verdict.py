@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from provisioner.model import Pair, ProofResult, Report
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
+_UNUSABLE = 64
 _GOOD = (State.SETTLED, State.CONVERGED)
 
 
@@ -54,6 +55,8 @@ def proven(report: Report) -> bool:
 def verdict(report: Report) -> str:
     if report.exit_code == _INTERRUPTED:
         return "interrupted: run it again to go on where it stopped"
+    if report.exit_code == _UNUSABLE:
+        return "not begun: what was asked for can't be used; nothing was changed"
     if report.command != "status" and stops(report):
         untouched = "; nothing was changed" if not report.writes else ""
         return f"stopped: {words.count(stops(report), 'finding')} to be cured first{untouched}"
@@ -88,6 +91,8 @@ def _hosts(report: Report) -> str:
 
 def _evidence(report: Report) -> str:
     parts = [_pairs_proven(report, proof) for proof in report.proofs if proof.pairs]
+    alone = [words.line(proof.network) for proof in report.proofs if proof.proof == "overlay" and proof.checks]
+    parts += [f"a container joins {', '.join(alone)}, where no other host is to be reached"] if alone else []
     return "; ".join(parts) or "no pairs to prove"
 
 

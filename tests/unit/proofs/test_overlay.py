@@ -126,11 +126,24 @@ def test_every_ordered_pair(prove):
 
 
 def test_one_host_alone(prove):
+    """It has no other to reach, and shows that a container can join."""
     host = Host(1)
     result = prove(host)
-    assert (result.state, result.pairs) == (State.SKIPPED, ())
-    assert result.reason
-    assert host.script == ""
+    assert (result.state, result.pairs, result.mtu) == (State.SETTLED, (), 1450)
+    (check,) = result.checks
+    assert (check.host, check.what, check.seconds, check.detail) == ("node1", "a container joins it", 0.3, "10.99.0.254")
+    assert host.left
+
+
+def test_one_host_alone_on_which_no_container_can_join(prove):
+    result = prove(Host(1, lines=[], ended=True, result=Result(70, "", "provisioner: the engine takes no image\tlook at it\n")))
+    assert result.state is State.FAILED
+    assert "the engine takes no image" in result.error
+    assert not result.checks[0].proven
+
+
+def test_no_host(prove):
+    assert prove().state is State.SKIPPED
 
 
 def test_a_host_keeps_its_address_when_others_are_not_there(prove):
