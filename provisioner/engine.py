@@ -124,18 +124,18 @@ class Run:
         if any(outcome(step, self.site, name).drifts for step in self._steps() for name in self.site.live):
             self.lock()
         for step in self._steps():
-            undecided = self.site.undecided
+            missing = {name for name in self.site.live if "dockerd" not in self.site.facts[name].programs}
             self.converge_step(step)
-            if not self._may_go_on() or (undecided and not self._choose_again()):
+            installed = any("dockerd" in self.site.facts[name].programs for name in missing & set(self.site.live))
+            if not self._may_go_on() or (installed and not self._choose_again()):
                 break
 
     def _choose_again(self) -> bool:
-        """Engines that were just installed may lead to another control plane: its checks come before its first change."""
+        """Engines that were just installed may be unfit, or lead to another control plane: they are checked before more is changed."""
         site, _ = resolve(self.inventory, {name: self.site.facts[name] for name in self.site.live})
-        if site.control == self.site.control:
-            return True
-        self.site = replace(site, recreate=self.site.recreate)
-        self.session.tell(Notice(f"control plane: {site.control} after all ({site.why})"))
+        if site.control != self.site.control:
+            self.site = replace(site, recreate=self.site.recreate)
+            self.session.tell(Notice(f"control plane: {site.control} after all ({site.why})"))
         self._check()
         return self._drop_unfit()
 

@@ -31,7 +31,7 @@ class Dns(Part):
     """What the engines' own DNS servers do with names that are no container's. Without it they ask what each host asks.
 
     It is part of daemon.json, which an engine reads at its start: with a change each engine that has run before is
-    restarted, one after the other.
+    restarted, one after the other; engines that run no container and are on no store yet, all at once.
     """
 
     servers: DnsServers = Field(

@@ -8,6 +8,7 @@ import json
 import re
 import threading
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 from captured import CAPTURES, HOSTS, endpoint
@@ -16,6 +17,11 @@ from provisioner import engine, render, session
 from provisioner.errors import CommandFailed, Locked, StepFailed, TimedOut, Unreachable
 from provisioner.model import Drift, Finding, ProofResult, Result, Severity, State
 from provisioner.steps.base import Told, Work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from provisioner.controlplane import Site
 
 
 class Host:
@@ -28,6 +34,8 @@ class Host:
 
     def _facts(self, only: str = "", script: str = "") -> str:
         text = (CAPTURES / f"settled-{self.name}.txt").read_text()
+        if self.cluster.bare:
+            text, only = re.sub(r"(?m)^program=dockerd .*\n", "" if "engine" not in self.done else r"\g<0>", text), ""
         mark = re.findall(r"\A\n?provisioner-facts (\w{16})$", text, re.MULTILINE)[0]
         state = f"\n{mark} done\n{' '.join(sorted(self.done))}\n{self._answers(mark, script)}"
         if only:
@@ -86,6 +94,7 @@ class Cluster:
     fails: dict[tuple[str, str], Exception] = field(default_factory=dict)
     in_vain: set[tuple[str, str]] = field(default_factory=set)  # repairs that repair nothing
     read_only: bool = False
+    bare: bool = False  # without an engine, until the step `engine` is done
     endpoints: list[dict[str, str]] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     given: dict[str, bytes] = field(default_factory=dict)  # to the standard input of a host's last repair
@@ -181,14 +190,14 @@ def cluster() -> Cluster:
 
 @pytest.fixture
 def run(monkeypatch, inventory, cluster):
-    """`up` as the command does it, without proofs. findings: those of the checks."""
+    """`up` as the command does it, without proofs. findings: those of the checks, or what gives them."""
 
     def go(
-        *steps: Step, findings: tuple[Finding, ...] = (), command: str = "up", ignore=(), servers: str = ""
+        *steps: Step, findings: tuple[Finding, ...] | Callable[[Site], list[Finding]] = (), command: str = "up", ignore=(), servers: str = ""
     ) -> engine.Run:
         monkeypatch.setattr(session, "connect_all", cluster.connect)
         monkeypatch.setattr(engine, "STEPS", steps)
-        monkeypatch.setattr(engine.preflight, "run", lambda _: list(findings))
+        monkeypatch.setattr(engine.preflight, "run", findings if callable(findings) else lambda _: list(findings))
         with engine.Run(inventory(store=servers), Quiet(), owner="me", ignore=ignore) as made:
             if made.look():
                 made.converge() if command == "up" else made.plan()
@@ -228,6 +237,22 @@ class TestSettled:
         cluster.read_only = True
         with pytest.raises(AssertionError, match="was written to"):
             run(Step("a", cluster))
+
+
+class TestEnginesThatAreInstalled:
+    def test_they_are_checked_before_more_is_changed(self, run, cluster, monkeypatch):
+        unfit = Finding("engine-too-new", "node2", "its engine is too new", "take another")
+        cluster.bare, checked = True, []
+
+        def check(site):
+            checked.append(["dockerd" in site.facts[name].programs for name in site.live])
+            return [unfit] if all(checked[-1]) else []
+
+        made = run(Step("engine", cluster), Step("b", cluster), findings=check)
+        assert checked == [[False] * 3, [True] * 3]
+        assert sorted(cluster.repairs) == ["b node1", "b node3", "barrier b", "barrier engine", *[f"engine {name}" for name in HOSTS]]
+        assert made.session.lost == {"node2": "its engine is too new (engine-too-new)"}
+        assert made.report("up").exit_code == 1
 
 
 class TestConverging:

@@ -346,10 +346,6 @@ class TestDaemon:
             DAEMON.drift(site(node1=capture("invalid")), "node1")
         assert not caught.value.fatal
 
-    def test_an_engine_that_can_not_is_not_touched(self, site, inventory):
-        with pytest.raises(StepFailed, match="can't use Consul"):
-            DAEMON.drift(site("installed", inventory(more="control_plane: kv"), node2=with_raw(capture("installed-node2"), driver="\n")), "node2")
-
     def test_an_engine_that_is_not_there_yet_is_planned(self, inventory):
         assert ("docker.service", "start") in differs(DAEMON, bare(inventory), "node1")
 
