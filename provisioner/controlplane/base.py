@@ -27,8 +27,8 @@ class EngineFiles:
     """What a control plane wants of the engine on one host.
 
     settings: keys of daemon.json. files: path -> text of what is beside it. units: those to be enabled at boot.
-    secrets: files whose contents are never shown.
-    gone: files of ours that are not to be there.
+    secrets: files whose contents are never shown. gone: files of ours that are not to be there.
+    through: unit -> its files, of what runs beside the engine for it to reach the others through.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -36,6 +36,7 @@ class EngineFiles:
     units: tuple[str, ...] = ("docker.service",)
     secrets: tuple[File, ...] = ()
     gone: tuple[str, ...] = ()
+    through: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 ELECTION = 10.0  # seconds in which a majority of servers elects another leader

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner import render, stores
 from provisioner.controlplane.base import ELECTION, Closed, EngineFiles
-from provisioner.errors import StepFailed
 from provisioner.model import Drift
 from provisioner.stores.base import TLS, TLS_OPTIONS, json_object, sums
 from provisioner.system import gossip
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from provisioner.system.reading import Sought
 
 _OF_THE_HOST = "//127.0.0.1:"  # in an engine's cluster-store: its own host's agent
+_UP = frozenset({"active", "activating"})
 _ADVERTISED_PORT = 2376  # a placeholder: only the address matters to the overlay (libnetwork)
 
 
@@ -78,7 +78,6 @@ class Kv:
 
     def engine(self, site: Site, host: str) -> EngineFiles:
         """How the engine starts, and how it meets the others then."""
-        _refuse_unfit(site, host)
         own = site.advertise[host]
         others = sorted(address for name, address in site.advertise.items() if name != host)
         waiting = site.backend.waiting(site, host)
@@ -91,7 +90,8 @@ class Kv:
             gossip.PROGRAM: render.text("gossip.pl"),
             gossip.UNIT_FILE: render.text("gossip.service.j2", program=gossip.PROGRAM, addresses=[own, *others]),
         }
-        return EngineFiles(_settings(site, host), files, ("docker.service", gossip.UNIT), secrets, gone=swarm_on_host.OURS)
+        units = ("docker.service", gossip.UNIT, *waiting.through)
+        return EngineFiles(_settings(site, host), files, units, secrets, gone=swarm_on_host.OURS, through=waiting.through)
 
     def running(self, site: Site, host: str) -> list[Drift]:
         """What the running engine is to do about its store."""
@@ -136,12 +136,14 @@ class Kv:
         if host not in site.facts:
             return None
         backend, cure = site.backend, "bring the store back first: provisioner up INVENTORY"
-        own, down = _store_of(site.facts[host]), _down(site)
-        if host in down and _OF_THE_HOST in own:
+        own, down, through = _store_of(site.facts[host]), _down(site), backend.sought.through
+        if own and (lacking := [unit for unit in through if site.facts[host].unit(unit).active not in _UP]):
+            return Closed(f"its engine can't ask the store: {lacking[0]} does not run here", cure)
+        if host in down and _OF_THE_HOST in own and not through:
             return Closed(f"its engine can't ask the store: {backend.title} does not run here", cure)
         voters = [site.facts[name] for name in site.servers if name in site.live]
         lost = len(site.servers) - len(set(down) & set(site.servers)) < site.quorum  # for some seconds the others don't know it
-        if own and (lost or (voters and not any(map(backend.leader, voters)))):
+        if own and (lost or (voters and not any(map(backend.led, voters)))):
             told = f"; it does not run on {', '.join(down)}" if down else ""
             what = f"{backend.title} has no leader, so that no engine can ask it{told}"
             return Closed(what, cure, heals=0.0 if lost else ELECTION)
@@ -160,20 +162,7 @@ def _store_of(facts: Facts) -> str:
 def _down(site: Site) -> list[str]:
     """The live hosts on which the store should run and does not."""
     units = {name: [site.facts[name].unit(unit).active for unit in site.backend.sought.units] for name in site.live}
-    return [name for name in site.live if site.backend.runs_on(site, name) and not {"active", "activating"} & set(units[name])]
-
-
-def _refuse_unfit(site: Site, host: str) -> None:
-    """An engine that was installed by this very run was not there for the checks before it."""
-    facts = site.facts[host]
-    if "dockerd" not in facts.programs or facts.store_driver:
-        return
-    raise StepFailed(
-        f"its engine {facts.engine_version} can't use {site.backend.title}: with the store in daemon.json it would not start again",
-        host=host,
-        tried="looking into the engine's program for the store's driver; daemon.json was not touched",
-        cure="use Debian 11's docker.io 20.10.5 or Docker's own 20.10",
-    )
+    return [name for name in site.live if site.backend.runs_on(site, name) and not _UP & set(units[name])]
 
 
 def _settings(site: Site, host: str) -> dict[str, Any]:

@@ -42,7 +42,6 @@ OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Finding]], ...]] = {  # t
     "kv": (
         software.engine_too_new,
         software.driver_not_built,
-        software.unfit_engine,
         software.other_store,
         software.swarm_active,
         software.swarm_network,

@@ -108,7 +108,7 @@ def port_taken(site: Site) -> Iterator[Finding]:
     for name in site.live:
         facts = site.facts[name]
         sought = site.plane.sought(site.inventory)
-        store = any(facts.unit(unit).active not in _DOWN for unit in sought.units)
+        store = any(facts.unit(unit).active not in _DOWN for unit in (*sought.units, *sought.through))
         needs = {**sought.ports, **_OVERLAY}
         engine = facts.unit("docker.service")
         swarm = (facts.engine.get("Swarm") or {}).get("LocalNodeState", "inactive") != "inactive"

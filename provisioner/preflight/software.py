@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from provisioner.controlplane.choice import has_no_store
 from provisioner.errors import StepFailed
 from provisioner.model import Finding, Severity
+from provisioner.stores import proxy
 from provisioner.stores.base import TLS, TLS_OPTIONS
 from provisioner.system import daemon_json
 from provisioner.system.reading import DAEMON_JSON, ENGINE_OPTIONS
@@ -43,7 +44,8 @@ def other_store(site: Site) -> Iterator[Finding]:
     """Taking an engine to another store takes its overlay networks from under their containers."""
     for name in site.live:
         facts = site.facts[name]
-        found, wanted = facts.engine.get("ClusterStore", ""), site.backend.url(site)
+        store, way = facts.engine.get("ClusterStore", ""), site.backend.waiting(site, name).files.get(proxy.UNIT_FILE, "")
+        found, wanted = proxy.behind(store, facts.files.get(proxy.UNIT_FILE, "")), proxy.behind(site.backend.url(site), way)
         overlays = [n for n, network in facts.networks.items() if network["Driver"] == "overlay"]
         if found and not _same(found, wanted) and overlays:
             what = f"its engine has the networks {', '.join(overlays)} on another store, {found}; they would be lost"
@@ -65,12 +67,6 @@ def driver_not_built(site: Site) -> Iterator[Finding]:
         if "dockerd" in facts.programs and not facts.store_driver:
             what = f"its engine {facts.engine_version} was built without the store driver for {site.backend.title}"
             yield Finding("driver-not-built", name, what, "use Debian 11's docker.io 20.10.5 or Docker's own 20.10")
-
-
-def unfit_engine(site: Site) -> Iterator[Finding]:
-    for name in site.live:
-        if why := site.backend.unfit(site.facts[name].engine_version):
-            yield Finding("unfit-engine", name, why, "use another store: Consul or etcd")
 
 
 def swarm_active(site: Site) -> Iterator[Finding]:

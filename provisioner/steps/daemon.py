@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from provisioner.transport import Connection
 
 
+_UP = frozenset({"active", "activating"})
+
+
 class Daemon:
     name = "daemon"
     title = "Engine"
@@ -39,6 +42,7 @@ class Daemon:
         drift += differing(facts, wanted.files)
         drift += differing_secrets(facts, wanted.secrets)
         drift += [Drift(path, facts.files[path], is_file=True) for path in wanted.gone if path in facts.files]
+        drift += [Drift(unit, facts.unit(unit).active, "active") for unit in wanted.through if facts.unit(unit).active not in _UP]
         drift += _running(site, host)
         drift += [Drift(f"{unit} at boot", "off", "on") for unit in wanted.units if not facts.unit(unit).enabled]
         return tuple(drift)
@@ -48,7 +52,7 @@ class Daemon:
         if notes == {"waits"}:
             return None
         action = next((urgent for urgent in ("restart", "start", "reload") if urgent in notes), "enable")
-        wanted = _wanted(site, host)
+        wanted, differs = _wanted(site, host), {d.what for d in drift}
         script = render.script(
             "engine.sh.j2",
             json=_wanted_json(host, site.facts[host].files.get(DAEMON_JSON, ""), wanted.settings),
@@ -59,7 +63,8 @@ class Daemon:
             gone=[path for path in wanted.gone if path in site.facts[host].files],
             action=action,
             units=[unit for unit in wanted.units if not site.facts[host].unit(unit).enabled],
-            write="yes" if any(d.what == DAEMON_JSON for d in drift) else "no",
+            through=[unit for unit, files in wanted.through.items() if differs & {unit, *files}],
+            write="yes" if DAEMON_JSON in differs else "no",
         )
         texts = {"restart": "restarting the engine", "start": "starting the engine", "reload": "reloading the engine"}
         return Work(script, texts.get(action, "writing the engine's files"), deadline=480.0, alone=action == "restart" and _in_use(site, host))

@@ -78,9 +78,8 @@ class LeaveEngine(_Leaving):
         new = _without_ours(host, old)
         drift = [Drift(DAEMON_JSON, old, new, is_file=True)] if parse(host, old) != parse(host, new) else []
         drift += [Drift(path, "there", "gone") for path in self._files(site, host)]
-        unit = facts.unit(gossip.UNIT)
-        if unit.enabled:
-            drift.append(Drift(f"{gossip.UNIT} at boot", "on", "off"))
+        units = (gossip.UNIT, *site.backend.sought.through)
+        drift += [Drift(f"{unit} at boot", "on", "off") for unit in units if facts.unit(unit).enabled]
         if store := facts.engine.get("ClusterStore"):
             drift.append(Drift("the running engine's store", store, "none", note="restart of the engine; containers go on"))
         return tuple(drift)
@@ -88,7 +87,7 @@ class LeaveEngine(_Leaving):
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
         facts = site.facts[host]
         old = facts.files.get(DAEMON_JSON, "")
-        found, info = parse(host, old), facts.engine
+        found, info, through = parse(host, old), facts.engine, site.backend.sought.through
         left = parse(host, _without_ours(host, old))
         running = {"cluster-store": info.get("ClusterStore", ""), "cluster-advertise": info.get("ClusterAdvertise", "")}
         options = {key: found[key] for key in ("cluster-store-opts",) if key in found}
@@ -107,7 +106,8 @@ class LeaveEngine(_Leaving):
             restart="yes" if running["cluster-store"] else "no",
             stays="yes" if _lets_containers_run(facts) else "no",
             files=[*self._files(site, host), *_OF_THE_BOOT],
-            unit=gossip.UNIT if facts.unit(gossip.UNIT).load == "loaded" else "",
+            units=[unit for unit in (gossip.UNIT, *through) if facts.unit(unit).load == "loaded"],
+            through=[unit for unit in through if facts.unit(unit).load == "loaded"],
         )
         return Work(script, "taking the engine off the store", deadline=240.0)
 

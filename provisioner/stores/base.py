@@ -192,11 +192,13 @@ class Waiting:
     """How a host waits for the store's leader before its engine starts.
 
     command: exits with 0 when there is one; plain words, tried once a second. files: path -> text of what it needs. unit: to be started first.
+    through: unit -> its files, of what runs on the host for the engine to reach the store through.
     """
 
     command: str
     files: Mapping[str, str]
     unit: str
+    through: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Unstaged:
@@ -237,10 +239,6 @@ class Backend(Protocol):
     def shrinks(self) -> bool: ...
     @property
     def uploaded(self) -> Uploaded | None: ...
-
-    def unfit(self, engine: str) -> str:
-        """Why an engine of this version ("20.10.5"; "" where it is still to be installed) must not use it, or ""."""
-        ...
 
     def url(self, cluster: Cluster) -> str:
         """What every engine puts into cluster-store."""
@@ -300,6 +298,10 @@ class Backend(Protocol):
 
     def leader(self, facts: Facts) -> str:
         """The leader's address as this host knows it, or ""."""
+        ...
+
+    def led(self, facts: Facts) -> bool:
+        """Whether there is a leader, as this host, a server, knows it."""
         ...
 
     def has_data(self, facts: Facts) -> bool:

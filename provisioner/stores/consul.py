@@ -109,9 +109,6 @@ class Consul(SetUpHere):
         store = self.store
         return Uploaded(store.binary, UPLOADED, lambda: program(store)) if store.binary else None
 
-    def unfit(self, engine: str) -> str:
-        return ""
-
     def url(self, cluster: Cluster) -> str:
         """Always the host's own agent: Consul's way to high availability, and libkv takes one endpoint only."""
         return url("consul", [f"127.0.0.1:{HTTP_PORT}"], self.store)
@@ -209,6 +206,9 @@ class Consul(SetUpHere):
 
     def leader(self, facts: Facts) -> str:
         return str(facts.http("leader").body or "").rpartition(":")[0]
+
+    def led(self, facts: Facts) -> bool:
+        return bool(self.leader(facts))
 
     def has_data(self, facts: Facts) -> bool:
         return facts.says("raft")

@@ -142,9 +142,6 @@ class Etcd(Unstaged, SetUpHere):
     def _scheme(self, cluster: Cluster) -> str:
         return "https" if self._secured(cluster) else "http"
 
-    def unfit(self, engine: str) -> str:
-        return ""
-
     def url(self, cluster: Cluster) -> str:
         """All servers: an engine goes on with the next when one is lost."""
         return url("etcd", endpoints(cluster, PORT), self.store)
@@ -238,6 +235,9 @@ class Etcd(Unstaged, SetUpHere):
     def leader(self, facts: Facts) -> str:
         found = self._leader_id(facts)
         return next((str(_address(member) or "") for member in _members(facts) if member["id"].strip("0") == found), "")
+
+    def led(self, facts: Facts) -> bool:
+        return bool(self.leader(facts))
 
     def has_data(self, facts: Facts) -> bool:
         return facts.says("etcd-data")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.errors import ProvisionerError
 from provisioner.model import Finding, Severity
-from provisioner.stores import asking
+from provisioner.stores import asking, proxy
 from provisioner.stores.base import (
     TLS_FILES,
     WAITER,
@@ -36,7 +36,7 @@ from provisioner.stores.base import asking as waiting_for
 from provisioner.stores.consul import kv_endpoints
 from provisioner.stores.etcd import tree_endpoints
 from provisioner.stores.keys import ConsulKeys, EtcdKeys, leaves, plain
-from provisioner.stores.zookeeper import ZooKeeper, mode
+from provisioner.stores.zookeeper import mode
 from provisioner.stores.zookeeper_keys import ZooKeeperKeys
 from provisioner.system import firewall
 from provisioner.system.reading import ENGINE_TLS, Sought
@@ -104,11 +104,14 @@ class External(Unstaged):
 
     @cached_property
     def sought(self) -> Sought:
+        by_proxy = self.kind == "zookeeper"
         requests = [] if self.store.tls else [f"{name} {where} {path}" for name, where, path in self._asked()]
         return Sought(
             driver=self.kind,
             scheme=_SCHEMES[self.kind],
-            files=(WAITER,),
+            files=(WAITER, *(proxy.FILES if by_proxy else ())),
+            through=(proxy.UNIT,) if by_proxy else (),
+            ports={proxy.PORT: "ZooKeeper"} if by_proxy else {},
             sums=TLS_FILES if self.store.tls else (),
             settled=WAITER,
             requests=tuple(requests),
@@ -151,18 +154,16 @@ class External(Unstaged):
             return ZooKeeperKeys(servers)
         return EtcdKeys(servers) if self.kind == "etcd" else ConsulKeys(servers)
 
-    def unfit(self, engine: str) -> str:
-        return ZooKeeper(self.store).unfit(engine) if self.kind == "zookeeper" else ""
-
     def url(self, cluster: Cluster) -> str:
-        return url(_SCHEMES[self.kind], self.endpoints, self.store)
+        return url(_SCHEMES[self.kind], (proxy.ADDRESS,) if self.kind == "zookeeper" else self.endpoints, self.store)
 
     def runs_on(self, cluster: Cluster, host: str) -> bool:
         return False
 
     def waiting(self, cluster: Cluster, host: str) -> Waiting:
         """Over TLS only whether somebody listens: Perl has no more."""
-        return waiting_for("any" if self.store.tls else self.kind, self.endpoints, "")
+        found = waiting_for("any" if self.store.tls else self.kind, self.endpoints, "")
+        return proxy.through(found, host, self.endpoints) if self.kind == "zookeeper" else found
 
     def service(self, cluster: Cluster, host: str) -> Service:
         raise ProvisionerError("an external store is not set up")
@@ -189,6 +190,9 @@ class External(Unstaged):
         """The leader as Consul tells it; the others' health says only that there is one."""
         told = (facts.http(f"leader@{where}").body for where in self.endpoints) if self.kind == "consul" else ()
         return next((str(body).rpartition(":")[0] for body in told if body), "")
+
+    def led(self, facts: Facts) -> bool:
+        return bool(self.leader(facts))
 
     def has_data(self, facts: Facts) -> bool:
         return False

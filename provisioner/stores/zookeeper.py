@@ -1,6 +1,4 @@
-"""ZooKeeper: servers on 1, 3 or 5 hosts, whose endpoints every engine knows. For engines before 17.05 only.
-
-An engine from 17.05 on goes down as soon as a container joins an overlay (tried: 20.10.5; docs/decisions/zookeeper.md).
+"""ZooKeeper: servers on 1, 3 or 5 hosts, which every engine reaches through a proxy on its own host (proxy.py).
 
 A server has a number from 1 to 255 that must never change, since sessions are named after it: it is kept in a file beside
 its data, and what is there is kept. Version 3.4 can't change its servers while it runs, so they stay. It has no TLS in
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import render
 from provisioner.model import Drift, Finding
+from provisioner.stores import proxy
 from provisioner.stores.base import (
     WAITER,
     File,
@@ -48,7 +47,6 @@ UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 LOADED = "/run/provisioner-zookeeper.loaded"  # unit, configuration and number as the running server found them
 DATA = "/var/lib/zookeeper/provisioner"
 MYID = f"{DATA}/myid"
-_CRASHES_FROM = (17, 5)  # engines; libnetwork takes the keys that libkv lists for whole paths, ZooKeeper's are not
 _SERVER = re.compile(r"^server\.(\d+)=([0-9.]+):", re.MULTILINE)
 
 
@@ -67,27 +65,20 @@ class ZooKeeper(Unstaged, SetUpHere):
         driver="zookeeper",
         scheme="zk",
         programs=(program,),
-        files=(CFG, MYID, UNIT_FILE, LOADED, WAITER),
+        files=(CFG, MYID, UNIT_FILE, LOADED, WAITER, *proxy.FILES),
         units=(UNIT,),
+        through=(proxy.UNIT,),
         data=DATA,
         config=CFG,
         settled=WAITER,
         says=f"[ ! -d {DATA}/version-2 ] || echo zookeeper-data=yes",
         requests=(f"srvr {PORT} srvr",),
-        ports={PORT: "ZooKeeper", LEADER_PORT: "ZooKeeper", ELECTION_PORT: "ZooKeeper"},
+        ports=dict.fromkeys((PORT, LEADER_PORT, ELECTION_PORT, proxy.PORT), "ZooKeeper"),
     )
     uploaded: Uploaded | None = None
 
-    def unfit(self, engine: str) -> str:
-        found = re.match(r"(\d+)\.(\d+)", engine)
-        if found and (int(found[1]), int(found[2])) < _CRASHES_FROM:
-            return ""
-        which = f"its engine {engine}" if engine else "the engine that would be installed"
-        return f"{which} goes down on ZooKeeper as soon as a container joins an overlay network"
-
     def url(self, cluster: Cluster) -> str:
-        """All servers: an engine goes on with the next when one is lost."""
-        return url("zk", endpoints(cluster, PORT), self.store)
+        return url("zk", (proxy.ADDRESS,), self.store)
 
     def credentials(self, cluster: Cluster, host: str) -> tuple[File, ...]:
         return ()
@@ -96,7 +87,10 @@ class ZooKeeper(Unstaged, SetUpHere):
         return host in cluster.servers
 
     def waiting(self, cluster: Cluster, host: str) -> Waiting:
-        return asking(self.kind, endpoints(cluster, PORT), UNIT if self.runs_on(cluster, host) else "")
+        """A server's own engine asks it first."""
+        servers, own = endpoints(cluster, PORT), f"{cluster.advertise[host]}:{PORT}"
+        found = asking(self.kind, servers, UNIT if self.runs_on(cluster, host) else "")
+        return proxy.through(found, host, servers, own=own)
 
     def service(self, cluster: Cluster, host: str) -> Service:
         numbers = _numbers(cluster)
@@ -140,6 +134,9 @@ class ZooKeeper(Unstaged, SetUpHere):
         number = facts.files.get(MYID, "").strip()
         own = dict(_SERVER.findall(facts.files.get(LOADED, "")))
         return own.get(number, "") if _mode(facts) == "leader" else ""
+
+    def led(self, facts: Facts) -> bool:
+        return bool(_mode(facts))
 
     def has_data(self, facts: Facts) -> bool:
         return facts.says("zookeeper-data")

@@ -40,6 +40,7 @@ class Sought:
     secrets: files that are read back from where they live, and never shown.
     says: POSIX sh that prints KEY=value lines about its data.
     engine: "NAME PATH" of what the engine is asked, beside all that it is asked anyway.
+    through: units of ours by which the engine reaches the store.
     requests: "NAME WHERE WHAT METHOD": WHERE is a port of this host's or ADDRESS:PORT, WHAT a path to ask for by HTTP, or a
     word that is sent as it is; METHOD may be left out: GET. ports: those that its servers listen on, and what for.
     """
@@ -49,6 +50,7 @@ class Sought:
     programs: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
+    through: tuple[str, ...] = ()
     data: str = "/var/lib"
     config: str = ""
     settled: str = ""
@@ -153,7 +155,7 @@ def script(
         "FILES": shlex.join((*_FILES, *store.files, *plugins)),
         "PORTS": ",".join(map(str, (*_PORTS, *store.ports))),
         "UNITKEYS": _UNIT_KEYS,
-        "UNITS": shlex.join((*_UNITS, *store.units)),
+        "UNITS": shlex.join((*_UNITS, *store.units, *store.through)),
         "SETTLED": shlex.quote(store.settled),
         "ENGINE": shlex.join(f" {_SOCKET} ".join(asked.split()) for asked in (*_ENGINE, *store.engine, *(_PLUGINS if plugins else ()))),
         "REQUESTS": shlex.join((*store.requests, *requests)),

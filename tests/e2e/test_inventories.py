@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +100,12 @@ def test_etcd(make_lab, tmp_path):
     """On Debian 12, whose package has started an empty etcd 3.4 of its own, without v2, on every host."""
     example = Example(make_lab(hosts=4, image="engine-20.10.24"), tmp_path)
     example.adapt((EXAMPLES / "etcd.yml").read_text())
+    asked, example.given["store"], example.given["control_plane"] = example.given["store"], {"kind": "consul"}, "kv"
+    refused = example.run("up")  # its engines are built without Consul's driver
+    assert (refused.code, refused.report["writes"]) == (1, 0)
+    assert {(f["check"], f["severity"]) for f in refused.report["findings"]} == {("driver-not-built", "stop")}
+    example.given["store"] = asked
+    del example.given["control_plane"]
     proven(example.run("up"), hosts=4, networks=1)
     ask = "curl -s --unix-socket /run/provisioner-etcd/localhost:2379 http://etcd/version"
     assert [json.loads(example.sh(node, ask))["etcdserver"][:4] for node in ("node1", "node2", "node3")] == ["3.4."] * 3
@@ -106,14 +113,42 @@ def test_etcd(make_lab, tmp_path):
     assert example.run("plan").code == 0
 
 
+NODES = ("node1", "node2", "node3")
+PING = "docker exec {} getent hosts {}"
+
+
+def at_once(example: Example, script: str) -> None:
+    """On all three hosts, side by side; each must end well."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda node: example.sh(node, script.replace("NODE", node), timeout=120), NODES))
+
+
 def test_zookeeper(make_lab, tmp_path):
-    """Its engines would go down on it."""
+    """Engines work on it as on the other stores, though they misread it: nothing of what they do there fails, at once or alone."""
     example = Example(make_lab(hosts=3), tmp_path)
     example.adapt((EXAMPLES / "zookeeper.yml").read_text())
-    run = example.run("up")
-    assert (run.code, run.report["writes"]) == (1, 0)
-    assert {(f["check"], f["host"]) for f in run.report["findings"]} == {("unfit-engine", f"node{n}") for n in (1, 2, 3)}
-    assert "use another store: Consul or etcd" in run.err
+    proven(example.run("up"), hosts=3, networks=1)
+    assert example.run("plan").code == 0
+    for node in NODES:
+        example.box(node, node, "demo", "--restart always")
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda node: [example.box(node, f"{node}-{n}", "demo") for n in range(3)], NODES))
+    at_once(example, "docker rm -f NODE-0 NODE-1 && docker network create -d overlay of-NODE")
+    at_once(example, "docker rm -f NODE-2 && docker network rm of-$(echo NODE | tr 123 231)")  # each removes what another has made
+    assert example.sh("node3", "docker network ls -qf driver=overlay | wc -l") == "1"
+    addresses = {node: example.sh(node, PING.format(node, node)).split()[0] for node in NODES}
+    assert len(set(addresses.values())) == len(NODES)
+    (leader,) = {told["leader"] for told in example.run("status").report["summaries"]} - {""}
+    example.sh(leader, "systemctl stop zookeeper")
+    example.box("node1", "late", "demo")
+    assert example.sh("node2", f"for n in $(seq 20); do {PING.format('node2', 'late')} && exit; sleep 0.5; done")
+    assert example.run("up").proven
+    at_once(example, "systemctl restart docker")
+    at_once(example, "for n in $(seq 60); do docker exec NODE getent hosts node1 node2 node3 && exit; sleep 0.5; done; exit 1")
+    servers = [f"{example.lab.address(node)}:2181" for node in NODES]
+    example.given["store"] = {"kind": "zookeeper", "endpoints": servers}  # the same one, as if others looked after it
+    proven(example.run("up"), hosts=3, networks=1)
+    assert example.run("plan").code == 0
 
 
 def test_external(make_lab, tmp_path):

@@ -71,8 +71,6 @@ BEFORE_ANY_CHANGE = {
         "kind: etcd", bare_with_etcd("3.6.1"), "store-without-v2", "engines speak the v2 API", "use etcd 3.3, 3.4 or 3.5"),
     "two TLS files in daemon.json": (
         "kind: etcd, security: {tls: false}", with_options("kv.cacertfile", "kv.keyfile"), "store-tls", "silently go without TLS", "all three files, or none"),
-    "an engine that ZooKeeper takes down": (
-        "kind: zookeeper", capture("zookeeper-node2"), "unfit-engine", "goes down on ZooKeeper", "Consul or etcd"),
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import ClassVar
 
 import pytest
@@ -13,10 +14,8 @@ from provisioner.controlplane import resolve
 from provisioner.controlplane.kv import Kv
 from provisioner.steps import STEPS as ALL
 from provisioner.steps.daemon import Daemon
-from provisioner.steps.firewall import Firewall
-from provisioner.steps.packages import Packages
 from provisioner.steps.store import Store
-from provisioner.stores import etcd, zookeeper
+from provisioner.stores import etcd, proxy, zookeeper
 from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN, ENGINE_LOADED
 
 STEPS = [step for step in ALL if step.name not in Kv.unused]
@@ -60,20 +59,21 @@ def differs(site, host="node2", step=STORE):
     return [(d.what, d.note) for d in step.drift(site, host)]
 
 
+def _started_after(site, host):
+    """Of the store itself, or of the network, where the engine comes to it through a proxy."""
+    waiting = site.backend.waiting(site, host)
+    return waiting.unit if not waiting.through else re.search(r"^After=(.+)$", waiting.files[proxy.UNIT_FILE], re.MULTILINE)[1]
+
+
 def checks(site):
     return {(f.check, f.host, f.severity.value) for f in preflight.run(site)}
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
-def test_settled_hosts_have_no_drift_on_etcd(site, step, host):
-    assert step.drift(site("etcd"), host) == ()
-
-
-@pytest.mark.parametrize("host", HOSTS)
-@pytest.mark.parametrize("step", [Packages(), Firewall(), STORE], ids=lambda step: step.name)
-def test_settled_hosts_have_no_drift_on_zookeeper(site, step, host):
-    assert step.drift(site("zookeeper"), host) == ()
+def test_settled_hosts_have_no_drift(site, step, host, kind):
+    assert step.drift(site(kind), host) == ()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -120,8 +120,8 @@ class TestAnyKind:
             node3=fresh(kind, "node3"),
         )
         assert STORE.drift(whole, "node2") == ()
-        assert whole.backend.waiting(whole, "node2").unit == "network-online.target"
-        assert whole.backend.waiting(whole, "node1").unit == UNITS[kind]
+        assert _started_after(whole, "node2") == "network-online.target"
+        assert _started_after(whole, "node1") == UNITS[kind]
         assert whole.backend.url(whole).count(",") == 0
 
     def test_a_server_more_is_refused(self, site, kind):
@@ -233,14 +233,41 @@ class TestZooKeeper:
         whole = site("zookeeper")
         assert sorted(bool(whole.backend.leader(facts)) for facts in whole.facts.values()) == [False, False, True]
 
-    def test_engines_that_it_takes_down_are_refused(self, site):
-        assert {("unfit-engine", name, "stop") for name in HOSTS} <= checks(site("zookeeper"))
+    def test_engines_ask_the_server_of_their_own_host_first(self, site):
+        whole = site("zookeeper")
+        texts = [whole.backend.waiting(whole, name).files[proxy.UNIT_FILE] for name in HOSTS]
+        assert [re.search(r"\.pl 2182 (\S+):2181 ", text)[1] for text in texts] == [str(whole.advertise[name]) for name in HOSTS]
 
-    @pytest.mark.parametrize(
-        ("engine", "fit"), [("20.10.5", False), ("17.05.0", False), ("", False), ("17.03.2", True), ("1.13.1", True)]
-    )
-    def test_which_engines(self, site, engine, fit):
-        assert bool(site("zookeeper").backend.unfit(engine)) is not fit
+    def test_the_way_is_started_and_started_anew_alone(self, site):
+        facts = with_unit(capture("zookeeper-node2"), proxy.UNIT, ActiveState="failed")
+        whole = site("zookeeper", node2=facts)
+        drift = DAEMON.drift(whole, "node2")
+        assert [(d.what, d.found, d.wanted) for d in drift] == [(proxy.UNIT, "failed", "active")]
+        work = DAEMON.work(whole, "node2", drift)
+        assert f"systemctl restart {proxy.UNIT}" in work.script
+        assert not work.alone
+        changed = with_file(capture("zookeeper-node2"), DAEMON_JSON, "{}\n")
+        whole = site("zookeeper", node2=changed)
+        assert "systemctl restart" not in DAEMON.work(whole, "node2", DAEMON.drift(whole, "node2")).script.partition("back()")[0]
+
+    def test_without_it_no_container_can_join(self, site):
+        whole = site("zookeeper", node2=with_unit(capture("zookeeper-node2"), proxy.UNIT, ActiveState="failed"))
+        assert proxy.UNIT in whole.plane.closed(whole, "node2").what
+        assert whole.plane.closed(whole, "node1") is None
+
+    def test_one_that_lost_its_leader_is_led_by_another(self, site):
+        """Only the leader itself tells who leads, and it may be the host that has dropped out."""
+        whole = site("zookeeper")
+        (leader,) = (name for name in HOSTS if whole.backend.leader(whole.facts[name]))
+        rest = whole.without(frozenset({leader}))
+        assert [rest.plane.closed(rest, name) for name in rest.live] == [None, None]
+
+    def test_another_store_behind_the_same_address(self, site):
+        text = capture("zookeeper-node2").files[proxy.UNIT_FILE]
+        assert "2182 192.168.56.12:2181 " in text
+        other = with_file(capture("zookeeper-node2"), proxy.UNIT_FILE, re.sub(r"192\.168\.56", "192.0.2", text))
+        (found,) = (f for f in preflight.run(site("zookeeper", node2=other)) if f.check == "other-store")
+        assert "another store, zk://192.0.2.11:2181,192.0.2.12:2181,192.0.2.13:2181" in found.what
 
 
 class TestOptions:

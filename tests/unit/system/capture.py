@@ -13,13 +13,11 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-from provisioner import lab as labs
 from provisioner.controlplane.swarm import SOUGHT
 from provisioner.stores.consul import Consul
 from provisioner.stores.etcd import Etcd
 from provisioner.stores.zookeeper import ZooKeeper
 from provisioner.system import reading
-from tests.e2e.store_hosts import set_up
 
 HERE = Path(__file__).parent / "captures"
 OPEN = ", security: {gossip: false, tls: false, acls: false}"  # a capture is to have no secret in it
@@ -87,16 +85,12 @@ class Lab:
 
 
 def stores() -> None:
-    """etcd under engines, ZooKeeper alone: no engine that can be had takes it."""
-    with Lab("capture-etcd", 3, "engine-20.10") as lab:
-        lab.up("etcd")
-        for host in ("node1", "node2", "node3"):
-            lab.take(host, f"etcd-{host}", store=Etcd.sought)
-    with Lab("capture-zookeeper", 3, "engine-20.10") as lab, tempfile.TemporaryDirectory() as folder:
-        with set_up(labs.Lab.open(lab.name), Path(folder), "{kind: zookeeper}"):
-            pass
-        for host in ("node1", "node2", "node3"):
-            lab.take(host, f"zookeeper-{host}", store=ZooKeeper.sought)
+    """etcd and ZooKeeper under engines."""
+    for kind, sought in (("etcd", Etcd.sought), ("zookeeper", ZooKeeper.sought)):
+        with Lab(f"capture-{kind}", 3, "engine-20.10") as lab:
+            lab.up(kind)
+            for host in ("node1", "node2", "node3"):
+                lab.take(host, f"{kind}-{host}", store=sought)
 
 
 def swarm() -> None:
