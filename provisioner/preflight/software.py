@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from provisioner.controlplane import Site
 
 _TLS_FILES = set(TLS_OPTIONS)
+_STORE = "cluster-store"
 
 
 def engine_too_new(site: Site) -> Iterator[Finding]:
@@ -86,11 +87,17 @@ def swarm_network(site: Site) -> Iterator[Finding]:
 
 
 def daemon_json_broken(site: Site) -> Iterator[Finding]:
+    """No JSON, or a key or value that the engine does not take: a reload does nothing then, and the next start fails."""
     for name in site.live:
+        facts = site.facts[name]
         try:
-            daemon_json.parse(name, site.facts[name].files.get(DAEMON_JSON, ""))
+            daemon_json.parse(name, facts.files.get(DAEMON_JSON, ""))
         except StepFailed as error:
             yield Finding("daemon-json-broken", name, error.what, error.cure)
+            continue
+        if (why := facts.refuses) and _STORE not in why:  # a store's keys are told by store_keys_left
+            what = f"its engine refuses {DAEMON_JSON} as it is, and would not start with it again: {why}"
+            yield Finding("daemon-json-refused", name, what, "mend or remove what it names")
 
 
 def store_tls(site: Site) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from provisioner.system import gossip
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+_REFUSES = "refuses="
 _UNKNOWN = (-math.inf, math.inf)  # how far a clock is ahead that could not be read
 
 
@@ -274,7 +275,14 @@ class Facts:
     @property
     def store_driver(self) -> bool:
         """Whether the engine's binary has the store's driver compiled in."""
-        return bool(self.raw.get("driver", "").strip())
+        return any(line and not line.startswith(_REFUSES) for line in self.raw.get("driver", "").splitlines())
+
+    @property
+    def refuses(self) -> str:
+        """What an engine that has not joined yet has against its daemon.json; "" where it would take it, or only root may read it."""
+        lines = self.raw.get("driver", "").splitlines()
+        told = next((line.removeprefix(_REFUSES) for line in lines if line.startswith(_REFUSES)), "")
+        return "" if "permission denied" in told else told
 
     def said(self, name: str) -> str:
         """The whole answer to a request that is no HTTP; "" where nobody answered."""

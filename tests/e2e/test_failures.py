@@ -69,6 +69,10 @@ def test_without_a_quorum_nothing_is_changed(cluster):
 
 
 def test_a_broken_daemon_json(cluster):
+    cluster.sh("node3", "mkdir -p /etc/docker; echo '{\"debug\": \"yes\"}' >/etc/docker/daemon.json")
+    plan = cluster.run("plan")
+    assert [(f["check"], f["host"]) for f in plan.report["findings"]] == [("daemon-json-refused", "node3")]
+    assert "of type bool" in plan.err
     cluster.sh("node3", "mkdir -p /etc/docker; printf '{\"debug\": true,}' >/etc/docker/daemon.json")
     run = cluster.run("up")
     rest_is_done(run, "node3")

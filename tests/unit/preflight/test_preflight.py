@@ -28,6 +28,7 @@ from provisioner.system.reading import DAEMON_JSON, ENGINE_OPTIONS
 SETTLED = {name: capture(f"settled-{name}") for name in HOSTS}
 NODE2 = SETTLED["node2"]
 STOP, WARNING = Severity.STOP, Severity.WARNING
+UNKNOWN = "the following directives don't match any configuration option: foo"
 
 
 def found(site):
@@ -77,6 +78,7 @@ CASES = {
     "invalid JSON": (with_file(NODE2, DAEMON_JSON, '{"log-level": "warn",}\n'), "daemon-json-broken", STOP),
     "a key twice": (with_file(NODE2, DAEMON_JSON, '{"debug": true, "debug": true}\n'), "daemon-json-broken", STOP),
     "no object": (with_file(NODE2, DAEMON_JSON, "[]\n"), "daemon-json-broken", STOP),
+    "a key that its engine does not know": (with_raw(NODE2, driver=f"consul\nrefuses={UNKNOWN}\n"), "daemon-json-refused", STOP),
     "a byte order mark": (with_file(NODE2, DAEMON_JSON, "\ufeff{}\n"), "daemon-json-broken", STOP),
     "flags in the unit": (
         with_unit(NODE2, "docker.service", ExecStart="{ argv[]=/usr/bin/dockerd --cluster-store=consul://x:8500 }"),
