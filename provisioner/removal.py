@@ -20,6 +20,7 @@ from provisioner.controlplane.swarm import View, address_of, is_down
 from provisioner.converge import outcome
 from provisioner.engine import Run
 from provisioner.errors import ProvisionerError
+from provisioner.inventory.checks import SERVER_COUNTS
 from provisioner.inventory.mentions import lines_about
 from provisioner.model import Finding, Severity, State
 from provisioner.preflight import machine
@@ -65,12 +66,6 @@ class Removal(Run):
         if not self.inventory.hosts:
             what = f"{self.host} is the only host of {self.whole.path}: there is no cluster to take it out of"
             raise ProvisionerError(what, cure="docs/hosts.md tells how to take away by hand what is on it")
-        swarm = self.inventory.swarm
-        named = {"store.servers": store.servers if store else (), "swarm.managers": swarm.managers if swarm else ()}
-        for key, hosts in named.items():
-            if self.host in (hosts or ()):
-                cure = "name another one in its place there, and run again, so that it takes over before this one leaves"
-                raise ProvisionerError(f"{key} of {self.whole.path} names {self.host}", cure=cure)
 
     # -- what is there ---------------------------------------------------------------------------------------------
 
@@ -202,6 +197,10 @@ class Removal(Run):
         if count and count % 2 == 0:
             what = f"{self._title} goes on with {count} {self._role}s, of which {(count - 1) // 2 or 'none'} may be lost"
             cure = f"add a host when you can, for {count + 1} {self._role}s"
+            key, _ = self.whole.key_naming(self.host)
+            spare = [name for name in self.site.live if name not in self.site.servers]
+            if key and spare and (self._swarm or self.site.backend.grows):
+                cure = f"name another one in its place in {key} first ({', '.join(spare)}): it takes over before this one leaves"
             yield Finding("even-servers", "", what, cure, Severity.WARNING)
 
     def _servers(self) -> frozenset[IPv4Address]:
@@ -343,6 +342,9 @@ class Removal(Run):
         if not told.exit_code and _NAMED not in self.ignore and (where := lines_about(self.whole.path, self.host)):
             what = f"{self.whole.path} still names it: {', '.join(where)}"
             cure = "take that out of the file: the next `provisioner up` would add the host again"
+            key, others = self.whole.key_naming(self.host)
+            if key and others not in SERVER_COUNTS:
+                cure += f"; of {key} all of it, since {others or 'none'} can't be named there: without it those that are {self._role}s stay so"
             told = replace(told, findings=(*told.findings, Finding(_NAMED, self.host, what, cure, Severity.WARNING)))
         return replace(told, hosts=tuple(self.whole.hosts), removed=self.host)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from provisioner.inventory.document import Document
 
-_SERVER_COUNTS = (1, 3, 5)
+SERVER_COUNTS = (1, 3, 5)
 _TTL_FACTOR = 3  # of the engine's, where only one of heartbeat and ttl is given
 _CONSUL_TTL = 20  # seconds
 _LONGEST_PATH = 200  # characters of a path that a message shows
@@ -154,10 +154,11 @@ def _majority(document: Document, location: Location, what: str) -> None:
             document.refuse(at, f"{key}: {told} is not one of the hosts{hint}")
     if len(servers) > len(hosts) > 0:
         document.refuse(location, f"{key}: {len(servers)} {what} are more than the {len(hosts)} hosts")
-    elif len(servers) not in _SERVER_COUNTS:
+    elif len(servers) not in SERVER_COUNTS:
         document.refuse(
             location,
-            f"{key}: {len(servers)} {what} are named; it must be 1, 3 or 5 (an odd number, so that a majority is left when one is lost)",
+            f"{key}: {len(servers)} {what} are named; it must be 1, 3 or 5 (an odd number, so that a majority is left when one is lost);"
+            f" without the key those that are {what} already stay so",
         )
 
 

@@ -190,9 +190,23 @@ class Inventory(InventoryFile):
         return replace(target, jump=jump)
 
     def without(self, host: str) -> "Inventory":
-        """The same without a host."""
-        hosts = {name: entry for name, entry in self.hosts.items() if name != host}
-        return self.model_copy(update={"hosts": hosts})
+        """The same without a host, which is no server, or manager, by name either; where none is left named, none is."""
+
+        def left(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+            return tuple(name for name in names or () if name != host) or None
+
+        parts: dict[str, object] = {"hosts": {name: entry for name, entry in self.hosts.items() if name != host}}
+        if self.store:
+            parts["store"] = self.store.model_copy(update={"servers": left(self.store.servers)})
+        if self.swarm:
+            parts["swarm"] = self.swarm.model_copy(update={"managers": left(self.swarm.managers)})
+        return self.model_copy(update=parts)
+
+    def key_naming(self, host: str) -> tuple[str, int]:
+        """The key that names a host as a server, or manager, and how many others are named there; "" where none does."""
+        store, swarm = self.store, self.swarm
+        named = {"store.servers": store.servers if store else (), "swarm.managers": swarm.managers if swarm else ()}
+        return next(((key, len(names) - 1) for key, names in named.items() if names and host in names), ("", 0))
 
     def with_host(self, name: str, address: str) -> "Inventory":
         """The same and one host more, reached as `ssh` says."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from captured import capture, with_file, with_http
+from captured import HOSTS, capture, with_file, with_http
+from swarms import with_managers
 
 from provisioner.controlplane import resolve
 from provisioner.errors import ProvisionerError
@@ -76,6 +77,44 @@ def test_another_becomes_a_server(inventory, hosts, answering, peers, expected):
     assert told(removal(inventory(hosts), consul(*answering, peers=peers), "node1")) == expected
 
 
+def etcd():
+    """Three servers, which say so to everyone."""
+    return {f"node{n}": capture(f"etcd-node{n}") for n in (1, 2, 3)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "hosts", "named", "facts", "expected", "servers"),
+    [  # the first one leaves, which is named as a server
+        ("consul", 3, "node1, node2, node3", consul(1, 2, 3), [("even-servers", "warning")], ("node2", "node3")),
+        ("consul", 4, "node1, node2, node3", consul(1, 2, 3, 4), [("even-servers", "warning")], ("node2", "node3")),
+        ("consul", 3, "node1", consul(1, 2, 3, peers=1), [], ("node2",)),  # nobody else is named: as without the key
+        ("consul", 3, "node1, node2, node3", consul(1, 2), [("no-quorum", "stop")], ("node2", "node3")),
+        ("etcd", 3, "node1, node2, node3", etcd(), [("even-servers", "warning")], ("node2", "node3")),
+    ],
+)
+def test_a_server_that_is_named_leaves(inventory, kind, hosts, named, facts, expected, servers):
+    made = removal(inventory(hosts, kind=kind, store=f", servers: [{named}]"), facts, "node1")
+    assert (told(made), made.site.servers) == (expected, servers)
+    spare = [f.cure for f in made._findings() if f.check == "even-servers"]
+    assert [("name another one in its place in store.servers first (node4)" in cure) for cure in spare] == [hosts == 4] * len(spare)
+
+
+@pytest.mark.parametrize(("managers", "expected"), [(HOSTS, [("even-servers", "warning")]), (("node1",), [])])
+def test_a_manager_that_is_named_leaves(inventory, managers, expected):
+    named = inventory(3, kind="", more=f"swarm: {{managers: [{', '.join(managers)}]}}")
+    made = removal(named, with_managers(*managers), "node1")
+    assert told(made) == expected
+    assert made.site.servers == (managers[1:] or ("node2",))
+
+
+@pytest.mark.parametrize(("named", "told"), [("node1, node2, node3", "of store.servers all of it, since 2 can't"), ("node2", "")])
+def test_what_is_to_be_done_with_the_key_that_names_it(inventory, named, told):
+    made = removal(inventory(3, store=f", servers: [{named}]"), consul(1, 2, 3), "node1")
+    (finding,) = [f for f in made.report("remove").findings if f.check == "still-named"]
+    assert told in finding.cure
+    assert ("store.servers" in finding.cure) == bool(told)
+
+
 def test_the_numbers_are_told(inventory):
     finding = next(f for f in removal(inventory(3), consul(1, 3))._findings() if f.severity is Severity.STOP)
     assert finding.what == "without node3 Consul would have 2 servers, of which 1 live; 2 are needed"
@@ -123,8 +162,6 @@ def test_an_address_of_the_inventory_is_its_host(inventory):
 def test_what_the_inventory_alone_forbids(inventory):
     with pytest.raises(ProvisionerError, match="the only host"):
         Removal(inventory(1), Quiet(), host="node1")
-    with pytest.raises(ProvisionerError, match=r"store\.servers of .* names node1"):
-        Removal(inventory(3, store=", servers: [node1]"), Quiet(), host="node1")
 
 
 def test_a_new_server_counts(inventory):

@@ -224,14 +224,16 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "store",
         "store: {kind: consul, servers: [node1, node2]}",
         [
-            "7:32: store.servers: 2 servers are named; it must be 1, 3 or 5 (an odd number, so that a majority is left when one is lost)"
+            "7:32: store.servers: 2 servers are named; it must be 1, 3 or 5 (an odd number, so that a majority is left when one is lost);"
+            " without the key those that are servers already stay so"
         ],
     ),
     "servers none": (
         "store",
         "store: {kind: consul, servers: []}",
         [
-            "7:32: store.servers: 0 servers are named; it must be 1, 3 or 5 (an odd number, so that a majority is left when one is lost)"
+            "7:32: store.servers: 0 servers are named; it must be 1, 3 or 5 (an odd number, so that a majority is left when one is lost);"
+            " without the key those that are servers already stay so"
         ],
     ),
     "servers more than hosts": (

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 KV, SWARM, NONE = "store: {kind: consul}", "# no store", "# no store"
 SAFE = "networks: {demo: {subnet: 10.99.0.0/24, encrypted: true}}"
-MANY = " (an odd number, so that a majority is left when one is lost)"
+MANY = " (an odd number, so that a majority is left when one is lost); without the key those that are managers already stay so"
 
 ROWS: dict[str, tuple[dict[str, str], list[str]]] = {
     "kv without a store": (

@@ -55,7 +55,8 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "even servers of etcd": (
         "kind: etcd, servers: [node1, node2]",
         [
-            "7:30: store.servers: 2 servers are named; it must be 1, 3 or 5 (an odd number, so that a majority is left when one is lost)"
+            "7:30: store.servers: 2 servers are named; it must be 1, 3 or 5 (an odd number, so that a majority is left when one is lost);"
+            " without the key those that are servers already stay so"
         ],
     ),
     "ttl not above heartbeat": (
