@@ -115,6 +115,11 @@ def endpoints_path(store: Store) -> str:
     return (f"{store.prefix}/" if store.prefix else "") + "docker/network/v1.0/endpoint"
 
 
+def nodes_path(store: Store) -> str:
+    """Where in the store the engines say that they are there: below it each its address."""
+    return (f"{store.prefix}/" if store.prefix else "") + (store.discovery.path or "docker/nodes")
+
+
 def endpoint(key: str, text: str) -> Endpoint | None:
     """What a key and its value tell; None for a key that is no endpoint's."""
     network = re.search(r"\bdocker/network/v1.0/endpoint/([0-9a-f]+)/[0-9a-f]+/?$", key)
@@ -252,8 +257,11 @@ class Backend(Protocol):
         """Whether it must be asked through this host's connection, because the host itself can't."""
         ...
 
-    def ask(self, connection: Connection) -> dict[str, str]:
-        """The answers that the host could not get: by their name in `Sought.requests`, as its reading would have them."""
+    def ask(self, connection: Connection, requests: Iterable[str] = ()) -> dict[str, str]:
+        """The answers that the host could not get: by their name in `Sought.requests`, as its reading would have them.
+
+        requests: those that are to be made; without them all that `Sought` would have of a store that hosts can ask.
+        """
         ...
 
     def keys(self, connection: Connection) -> Keys | None:
@@ -318,7 +326,9 @@ class Backend(Protocol):
 
     @property
     def asks_attached(self) -> tuple[str, ...]:
-        """What a host asks to learn of every endpoint in the store, as requests of `Sought` are; () where it can't."""
+        """What a host asks, or is asked through it, to learn of every endpoint in the store: requests as `Sought` has them; () where
+        none tells it.
+        """
         ...
 
     def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
@@ -363,7 +373,7 @@ class SetUpHere:
     def asks(self, cluster: Cluster, host: str) -> bool:
         return False
 
-    def ask(self, connection: Connection) -> dict[str, str]:
+    def ask(self, connection: Connection, requests: Iterable[str] = ()) -> dict[str, str]:
         return {}
 
     def keys(self, connection: Connection) -> Keys | None:

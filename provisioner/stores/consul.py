@@ -40,6 +40,7 @@ from provisioner.stores.base import (
     json_object,
     literal,
     loaded_otherwise,
+    nodes_path,
     url,
 )
 from provisioner.stores.consul_security import LOADED
@@ -94,15 +95,13 @@ class Consul(SetUpHere):
             f"leader {HTTP_PORT} /v1/status/leader",
             f"peers {HTTP_PORT} /v1/status/peers",
             f"members {HTTP_PORT} /v1/agent/members",
-            f"rights {HTTP_PORT} /v1/kv/docker/nodes",
         ),
         ports={8300: "Consul", 8301: "Consul", HTTP_PORT: "Consul"},
     )
 
     def __post_init__(self) -> None:
-        if self.store.prefix:
-            asked = [r.replace("/v1/kv/", f"/v1/kv/{self.store.prefix}/") for r in self.sought.requests]
-            object.__setattr__(self, "sought", replace(self.sought, requests=tuple(asked)))
+        rights = f"rights {HTTP_PORT} /v1/kv/{nodes_path(self.store)}"
+        object.__setattr__(self, "sought", replace(self.sought, requests=(*self.sought.requests, rights)))
 
     @property
     def uploaded(self) -> Uploaded | None:

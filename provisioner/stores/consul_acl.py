@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import StoreError, TimedOut, Unreachable
 from provisioner.stores import consul_security as security
+from provisioner.stores.base import json_object
+from provisioner.system.reading import DAEMON_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,15 +26,25 @@ MANAGEMENT = "global-management"  # Consul's own policy
 def rules(cluster: Cluster) -> dict[str, Any]:
     """The least that engines need: keys under Docker's prefixes, sessions, and to see which hosts there are.
 
-    With store.prefix all of theirs lies under it; discovery.path moves what shows that they are there (libkv, moby's
-    daemon/discovery).
+    With store.prefix all of theirs lies under it; kv.path moves what shows that they are there (libkv, moby's daemon/discovery):
+    they write below it, and the key itself, as a folder.
     """
     store = cluster.inventory.the_store
     front = f"{store.prefix}/" if store.prefix else ""
-    moved = [f"{front}{store.discovery.path}/"] if store.discovery.path else []
+    moved = [f"{front}{path}" for path in _moved(cluster) if not f"{path}/".startswith("docker/")]
     write, read = {"policy": "write"}, {"policy": "read"}
-    prefixes = dict.fromkeys([f"{front}docker/", *moved], write)
-    return {"key_prefix": prefixes, "session_prefix": {"": write}, "node_prefix": {"": read}}
+    keys = {"key": dict.fromkeys(moved, write)} if moved else {}
+    prefixes = dict.fromkeys([f"{front}docker/", *(f"{path}/" for path in moved)], write)
+    return {**keys, "key_prefix": prefixes, "session_prefix": {"": write}, "node_prefix": {"": read}}
+
+
+def _moved(cluster: Cluster) -> list[str]:
+    """kv.path of the engines; where the inventory has none, theirs stays as it is in their files."""
+    if path := cluster.inventory.the_store.discovery.path:
+        return [path]
+    found = (json_object(facts.files.get(DAEMON_JSON, "")).get("cluster-store-opts") for facts in cluster.facts.values())
+    paths = (str(options.get("kv.path", "")).strip("/") for options in found if isinstance(options, dict))
+    return sorted(set(filter(None, paths)))
 
 
 def equip(api: Any, cluster: Cluster, host: str) -> None:

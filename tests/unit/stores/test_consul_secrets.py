@@ -20,6 +20,7 @@ from provisioner.stores import consul_security as security
 from provisioner.stores.consul import JSON, UNIT_FILE
 from provisioner.stores.consul_security import Levels
 from provisioner.system import certificates
+from provisioner.system.reading import DAEMON_JSON
 
 ON, STEP = ", security: {}", Store()
 TLS = (security.AUTHORITY, security.CERTIFICATE, security.KEY)
@@ -394,14 +395,25 @@ def test_only_our_own_old_tokens_are_forgotten():
     assert set(api.told) == {"anonymous", "new", "manager", "theirs", "job"}
 
 
-@pytest.mark.parametrize(("store", "prefixes"), [
-    ("", ["docker/"]),
-    (", prefix: lab", ["lab/docker/"]),
-    (", prefix: lab, discovery: {path: hosts}", ["lab/docker/", "lab/hosts/"]),
+@pytest.mark.parametrize(("store", "prefixes", "key"), [
+    ("", ["docker/"], "docker/nodes"),
+    (", discovery: {path: docker/here}", ["docker/"], "docker/here"),
+    (", prefix: lab", ["lab/docker/"], "lab/docker/nodes"),
+    (", prefix: lab, discovery: {path: hosts}", ["lab/docker/", "lab/hosts/"], "lab/hosts"),
 ])  # fmt: skip
-def test_what_engines_may(inventory, store, prefixes):
+def test_what_engines_may_and_where_it_is_asked(inventory, store, prefixes, key):
     site = resolve(inventory(store=store + ON), {})[0]
-    assert list(acl.rules(site)["key_prefix"]) == prefixes
+    rules = acl.rules(site)
+    assert list(rules["key_prefix"]) == prefixes
+    assert f"rights 8500 /v1/kv/{key}" in site.backend.sought.requests
+    assert key in rules.get("key", ()) or any(key.startswith(prefix) for prefix in prefixes)
+
+
+def test_a_path_that_only_an_engine_s_own_file_has_stays_open_to_it(inventory, secured):
+    own = with_file(secured.facts["node2"], DAEMON_JSON, '{"cluster-store-opts": {"kv.path": "/theirs/"}}')
+    assert list(acl.rules(secured.known("node2", own))["key"]) == ["theirs"]
+    named = resolve(inventory(store=", discovery: {path: hosts}" + ON), {"node2": own})[0]
+    assert list(acl.rules(named)["key"]) == ["hosts"]
 
 
 def test_what_consul_says_is_told_without_keys_and_tokens():
