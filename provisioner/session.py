@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from provisioner import controlplane
+from provisioner import controlplane, stores
 from provisioner.errors import ProvisionerError, Refused, StepFailed
 from provisioner.model import HostChanged, Outcome, PhaseBegan, PhaseEnded, State
 from provisioner.parallel import each
+from provisioner.stores import asking
 from provisioner.system import facts as system_facts
 from provisioner.system import networks, plugins, reading
 from provisioner.transport import connect_all
@@ -31,7 +32,7 @@ class Session:
     """One connection to each host for a whole run. `lost`: the hosts that dropped out, and why.
 
     refusing: those that answered, and let nobody in.
-    requests: what the engines are asked beside all that they are asked anyway.
+    requests: what the engines and the store are asked beside all that they are asked anyway.
     """
 
     inventory: Inventory
@@ -73,7 +74,10 @@ class Session:
         requests: what the hosts are asked this time, instead of `self.requests`.
         """
         known = known or {}
-        answers = each(names, lambda name: self._read(name, self.script(only, requests), known.get(name)))
+        own, through = asking.split(requests or self.requests)
+        script = self.script(only, own) if own or only != reading.ASKED else ""
+        through = through if {"http", *reading.ASKED} & set(only) else ()
+        answers = each(names, lambda name: self._read(name, script, known.get(name), through))
         facts = {}
         for name, answer in answers.items():
             if isinstance(answer, ProvisionerError):
@@ -82,14 +86,17 @@ class Session:
                 facts[name] = answer
         return facts
 
-    def _read(self, name: str, script: str, before: Facts | None) -> Facts:
-        asked = time.time()
-        result = self.connections[name].read(script, deadline=_READING)
-        return parsed(name, result.stdout, before, None if before else (asked, time.time()))
+    def _read(self, name: str, script: str, before: Facts | None, through: tuple[str, ...]) -> Facts:
+        facts, asked = before, time.time()
+        if script or not facts:
+            result = self.connections[name].read(script, deadline=_READING)
+            facts = parsed(name, result.stdout, before, None if before else (asked, time.time()))
+        return facts.answered(stores.of(self.inventory.the_store).ask(self.connections[name], through)) if through else facts
 
     def script(self, only: tuple[str, ...], requests: tuple[str, ...] = ()) -> str:
         """What reads these sections of the facts."""
-        return reading.script(controlplane.sought(self.inventory), only, requests or self.requests, self._kernel, plugins.files(self.inventory))
+        own, _ = asking.split(requests or self.requests)
+        return reading.script(controlplane.sought(self.inventory), only, own, self._kernel, plugins.files(self.inventory))
 
     @property
     def _kernel(self) -> list[str]:

@@ -2,9 +2,9 @@
 # store's agent answer, and whom the engine knows. It only reads. Without perl's module Socket, which takes as long to
 # load as the rest: Linux's own numbers instead.
 # Arguments: the mark in front of each section, our ports (1,2,...), a file that is there where sockets are the cluster's
-# own, and requests: "NAME WHERE WHAT METHOD". WHERE is a socket, a port of this host's or ADDRESS:PORT; WHAT a path, over
-# HTTP/1.0 so that answers come unchunked, or a word that is sent as it is; METHOD is GET where there is none. Without ports
-# the requests are all that is asked.
+# own, and requests: "NAME WHERE WHAT METHOD BODY". WHERE is a socket, a port of this host's or ADDRESS:PORT; WHAT a path, over
+# HTTP/1.0 so that answers come unchunked, or a word that is sent as it is; METHOD is GET where there is none, and BODY has no
+# blanks. Without ports the requests are all that is asked.
 my ($mark, $ports, $settled) = splice @ARGV, 0, 3;
 my ($unix, $inet, $inet6, $netlink, $stream, $datagram, $raw) = (1, 2, 10, 16, 1, 2, 3);
 
@@ -74,7 +74,8 @@ sub ports {
 if ($ports) { addresses(); ports() }
 my (%silent, $swarm);
 for (@ARGV) {
-  my ($name, $where, $path, $method) = (split(/ /), "GET"); my $body = "";
+  my ($name, $where, $path, $method, $sent) = split / /; my $body = "";
+  $method //= "GET"; $sent //= "";
   eval {
     die "timeout\n" if $silent{$where};
     local $SIG{ALRM} = sub { die "timeout\n" }; alarm 5;
@@ -82,7 +83,7 @@ for (@ARGV) {
     my ($address, $port) = $where =~ m{^([^/].*):(\d+)$} ? (scalar gethostbyname $1 || die("its name is not known\n"), $2) : ("\x7f\0\0\1", $where);
     my $to = $local ? pack("S a108", $unix, $where) : pack("S n a4 x8", $inet, $port, $address);
     my $s; socket($s, $local ? $unix : $inet, $stream, 0) && connect($s, $to) or die "$!\n";
-    syswrite $s, $path =~ m{^/} ? "$method $path HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n" : $path;
+    syswrite $s, $path =~ m{^/} ? "$method $path HTTP/1.0\r\nHost: localhost\r\nContent-Length: " . length($sent) . "\r\n\r\n$sent" : $path;
     1 while sysread $s, $body, 65536, length $body;
     alarm 0;
   };

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from provisioner.errors import ProvisionerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from provisioner.inventory import Tls
     from provisioner.transport import Connection
     from provisioner.transport.forward import ForwardedSocket
 
+WAY = "tls:"  # before the WHERE of a request (`Sought.requests`) that hosts can't make by themselves
 _PATIENCE = 5.0  # seconds
 _PIECE = 65536  # bytes
 
@@ -64,15 +65,22 @@ class Asked:
             raise OSError("it does not answer as a web server does" + ("; is it TLS that it speaks?" if not self.tls else ""))
         return int(words[1]), rest
 
-    def told(self, path: str, method: str = "GET") -> str:
+    def told(self, path: str, method: str = "GET", body: str = "") -> str:
         """The answer as a host's own reading has it: "200 text", or "000 why there is none"."""
         try:
-            code, text = self(path, method)
+            code, text = self(path, method, body)
         except OSError as error:
             return f"000 {_said(error)}"
         except ProvisionerError as error:
             return f"000 {error.what}"
         return f"{code} {text}"
+
+
+def split(requests: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Those that a host makes, and those that are made through its connection."""
+    asked = tuple(requests)
+    through = tuple(request for request in asked if request.split(" ")[1].startswith(WAY))
+    return tuple(request for request in asked if request not in through), through
 
 
 def _talked(sock: ForwardedSocket, request: bytes, tls: ssl.SSLContext | None, name: str) -> bytes:

@@ -1,9 +1,9 @@
 """A store that is there already. Nothing of it is installed; each host tells what it reaches, before anything is changed.
 
 Sources: Consul's and etcd's HTTP APIs, ZooKeeper's four-letter words. etcd answers /v2/keys only where its v2 API is on.
-The right to write shows in a compare-and-swap that can't succeed, since no key has such an index: it is refused before
-anything is compared, or changes nothing. ZooKeeper's rights are each node's own: they show when the run takes the store's
-lock (lock.py).
+The right to write shows in a compare-and-swap that can't succeed, since no key has such an index, and that to sessions in
+one whose behaviour there is not: both are refused before anything is compared, or change nothing. ZooKeeper's rights are
+each node's own: they show when the run takes the store's lock (lock.py).
 
 Over TLS a host can't ask, since its Perl has none: the controller does, through the host's connection, for as long as the
 host's engine does not use the store. An engine that does has shown that it reaches it, and costs no round trip more.
@@ -29,6 +29,7 @@ from provisioner.stores.base import (
     Waiting,
     credentials,
     endpoints_path,
+    nodes_path,
     sums,
     url,
 )
@@ -56,21 +57,31 @@ if TYPE_CHECKING:
 _SCHEMES = {"consul": "consul", "etcd": "etcd", "zookeeper": "zk"}
 _TITLES = {"consul": "Consul", "etcd": "etcd", "zookeeper": "ZooKeeper"}
 _NEVER = 2**64 - 1  # an index of a key that no store has come to
-# What -> path and method, or word. Of a key that may not be read Consul says so, of a list of such keys that there are none.
+# What -> path, method and body, or word. Of a key that may not be read Consul says so, of a list of such keys that there are none.
 _ASKED = {
     "consul": {
         "leader": "/v1/status/leader",
         "keys": "/v1/kv/NODES",
         "engines": "/v1/kv/NODES?recurse",
         "rights": f"/v1/kv/NODES/provisioner?cas={_NEVER} PUT",
+        "networks": f"/v1/kv/NETWORKS/provisioner?cas={_NEVER} PUT",
+        "sessions": '/v1/session/create PUT {"Behavior":"none"}',
+        "version": "/v1/agent/self",  # which only those may ask who may read of agents
     },
     "etcd": {
         "version": "/version",
         "leader": "/health",
         "keys": "/v2/keys/NODES?recursive=true",
         "rights": f"/v2/keys/NODES/provisioner?prevIndex={_NEVER}&value= PUT",
+        "networks": f"/v2/keys/NETWORKS/provisioner?prevIndex={_NEVER}&value= PUT",
     },
     "zookeeper": {"leader": "srvr"},
+}
+# Kind -> the answer that tells the version, what it looks like there, and which are meant: from the first to all of the last.
+_VERSIONS = {
+    "consul": ("version", r'"Version": ?"([\d.]+)', (1, 4), (1,)),  # 1.4: tokens with policies, which the cures speak of
+    "etcd": ("version", r'(?:"etcdserver": ?"|^200 etcd )([\d.]+)', (3, 3), (3, 5)),  # as of one that is set up here
+    "zookeeper": ("leader", r"^Zookeeper version: ([\d.]+)", (3, 4), (3,)),
 }
 _FORBIDDEN, _MISSING = {401, 403}, 404
 _NAMED = 3  # engines that a message names
@@ -105,7 +116,6 @@ class External(Unstaged):
     @cached_property
     def sought(self) -> Sought:
         by_proxy = self.kind == "zookeeper"
-        requests = [] if self.store.tls else [f"{name} {where} {path}" for name, where, path in self._asked()]
         return Sought(
             driver=self.kind,
             scheme=_SCHEMES[self.kind],
@@ -114,15 +124,22 @@ class External(Unstaged):
             ports={proxy.PORT: "ZooKeeper"} if by_proxy else {},
             sums=TLS_FILES if self.store.tls else (),
             settled=WAITER,
-            requests=tuple(requests),
+            whole=() if self.store.tls else self._requests,
         )
 
-    def _asked(self) -> Iterator[tuple[str, str, str]]:
-        """(name, endpoint, path or word) of all that is asked."""
-        nodes = "/".join(filter(None, (self.store.prefix, self.store.discovery.path or "docker/nodes")))
-        for where in self.endpoints:
-            for what, path in _ASKED[self.kind].items():
-                yield f"{what}@{where}", where, path.replace("NODES", nodes)
+    @property
+    def _requests(self) -> tuple[str, ...]:
+        """All that is asked, as requests of `Sought`."""
+        folders = {"NODES": nodes_path(self.store), "NETWORKS": endpoints_path(self.store)}
+        return tuple(
+            f"{what}@{where} {self._way}{where} {re.sub('NODES|NETWORKS', lambda found: folders[found[0]], path)}"
+            for where in self.endpoints
+            for what, path in _ASKED[self.kind].items()
+        )
+
+    @property
+    def _way(self) -> str:
+        return asking.WAY if self.store.tls else ""
 
     def credentials(self, cluster: Cluster, host: str) -> tuple[File, ...]:
         return self._credentials
@@ -140,12 +157,13 @@ class External(Unstaged):
         uses_it = facts.engine.get("ClusterStore") == self.url(cluster) and facts.files.get(ENGINE_TLS) == sums(self._credentials)
         return bool(self.store.tls) and not uses_it
 
-    def ask(self, connection: Connection) -> dict[str, str]:
+    def ask(self, connection: Connection, requests: Iterable[str] = ()) -> dict[str, str]:
         try:
             tls = asking.context(self.store.tls) if self.store.tls else None
         except ProvisionerError:
             return {}  # told by its finding
-        return {name: asking.Asked(connection, where, tls).told(*path.split()) for name, where, path in self._asked()}
+        words = (request.split(" ") for request in tuple(requests) or self._requests)
+        return {name: asking.Asked(connection, where.removeprefix(asking.WAY), tls).told(*rest) for name, where, *rest in words}
 
     def keys(self, connection: Connection) -> Keys | None:
         tls = asking.context(self.store.tls) if self.store.tls else None
@@ -205,12 +223,9 @@ class External(Unstaged):
 
     @property
     def asks_attached(self) -> tuple[str, ...]:
-        """None over TLS, which a host can't speak by itself."""
         form = {"consul": "/v1/kv/{}?recurse", "etcd": "/v2/keys/{}?recursive=true"}.get(self.kind, "")
-        if self.store.tls or not form:
-            return ()
         path = form.format(endpoints_path(self.store))
-        return tuple(f"endpoints@{where} {where} {path}" for where in self.endpoints)
+        return tuple(f"endpoints@{where} {self._way}{where} {path}" for where in self.endpoints if form)
 
     def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
         """As the first of its servers that answers tells them."""
@@ -243,6 +258,30 @@ class External(Unstaged):
                 yield Finding(check, name, what, cure, Severity.WARNING if usable else Severity.STOP)
 
         yield from self._shared(cluster)
+        yield from self._untried(cluster)
+
+    def _untried(self, cluster: Cluster) -> Iterator[Finding]:
+        """Other versions than those that are meant. What engines need was asked for and answered, so nothing is stopped."""
+        first, last = _VERSIONS[self.kind][2:]
+        seen: dict[tuple[str, str], list[str]] = {}
+        for name in cluster.live:
+            for where in self.endpoints:
+                version = self._version(cluster.facts[name], where)
+                numbers = tuple(map(int, re.findall(r"\d+", version)))
+                if version and not (first <= numbers and numbers[: len(last)] <= last):
+                    seen.setdefault((where, version), []).append(name)
+        meant = f"{'.'.join(map(str, first))} to {'.'.join(map(str, last))}.x"
+        for (where, version), names in seen.items():
+            at = f"{where} of {', '.join(names)}" if where.startswith("127.") else where
+            what = f"{self.title} at {at} is {version}, a version of which nobody has tried whether engines work with it"
+            cure = f"use {self.title} {meant}; or try it, and leave this warning out: --ignore store-version"
+            yield Finding("store-version", "", what, cure, Severity.WARNING)
+
+    def _version(self, facts: Facts, where: str) -> str:
+        """As "3.5.16"; "" where it is not told."""
+        answer, form, _, _ = _VERSIONS[self.kind]
+        found = re.search(form, facts.said(f"{answer}@{where}"), re.MULTILINE)
+        return found[1] if found else ""
 
     def _shared(self, cluster: Cluster) -> Iterator[Finding]:
         """Engines of nobody's inventory: a prefix was forgotten, or they have left and run on."""
@@ -276,18 +315,24 @@ class External(Unstaged):
             return "store-unreachable", what, f"open {where} to this host, or mend store.endpoints"
         keys = answers.get("keys")
         if self.kind == "etcd" and keys and keys.code == _MISSING and "errorCode" not in keys.error:
-            version = (answers["version"].body or {}).get("etcdserver", "")
-            what = f"etcd {version} at {where} does not serve its v2 API, the only one that engines speak"
+            what = f"etcd {self._version(facts, where)} at {where} does not serve its v2 API, the only one that engines speak"
             return "store-without-v2", what, "start it with --enable-v2=true (etcd up to 3.5; 3.6 has no v2 any more)"
-        for right, answer in (("read", keys), ("write", answers.get("rights"))):
-            if answer is None or answer.code not in _FORBIDDEN:
-                continue
-            what = f"{self.title} at {where} does not let this host {right} under docker/"
-            anonymous = "give its anonymous token write on key_prefix docker/ and session_prefix"
-            return "store-forbidden", what, anonymous if self.kind == "consul" else "give its guests read and write there"
+        nodes, networks = nodes_path(self.store), endpoints_path(self.store)
+        rights = {"keys": f"read {nodes}", "rights": f"write under {nodes}", "networks": f"write under {networks}", "sessions": "make sessions"}
+        for right, words in rights.items():
+            if right in answers and answers[right].code in _FORBIDDEN:
+                return "store-forbidden", f"{self.title} at {where} does not let this host {words}", self._allowing(where)
         if not self._led(answers["leader"].body, word):
             return "store-no-leader", f"{self.title} at {where} has no leader", f"mend that {self.title} first"
         return None
+
+    def _allowing(self, where: str) -> str:
+        docker, nodes = endpoints_path(self.store).partition("docker/")[0] + "docker/", nodes_path(self.store)
+        folders = docker if nodes.startswith(docker) else f"{docker} and {nodes}"
+        if self.kind != "consul":
+            return f"give its guests read and write under {folders}"
+        whom = "the token of this host's agent, or the anonymous one where it has none," if where.startswith("127.") else "its anonymous token"
+        return f"give {whom} write on key_prefix {folders}, and on session_prefix"
 
     def _led(self, body: object, word: str) -> bool:
         if self.kind == "zookeeper":

@@ -41,8 +41,9 @@ class Sought:
     says: POSIX sh that prints KEY=value lines about its data.
     engine: "NAME PATH" of what the engine is asked, beside all that it is asked anyway.
     through: units of ours by which the engine reaches the store.
-    requests: "NAME WHERE WHAT METHOD": WHERE is a port of this host's or ADDRESS:PORT, WHAT a path to ask for by HTTP, or a
-    word that is sent as it is; METHOD may be left out: GET. ports: those that its servers listen on, and what for.
+    requests: "NAME WHERE WHAT METHOD BODY": WHERE is a port of this host's or ADDRESS:PORT, WHAT a path to ask for by HTTP, or a
+    word that is sent as it is; METHOD may be left out: GET. whole: more of them, asked only where all is read: no step changes
+    the answers. ports: those that its servers listen on, and what for.
     """
 
     driver: str
@@ -59,6 +60,7 @@ class Sought:
     says: str = ""
     engine: tuple[str, ...] = ()
     requests: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
     ports: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -154,7 +156,8 @@ def script(
     plugins: the files of the engine's plugins; where there are some, it is asked for those that it manages.
     """
     mark = secrets.token_hex(8)
-    plugins, requests = tuple(plugins), tuple(requests)
+    only, plugins, requests = tuple(only), tuple(plugins), tuple(requests)
+    own = (*store.requests, *(store.whole if set(ALL) <= set(only) else ()))
     words = {
         "PROGRAMS": shlex.join(sorted((*_PROGRAMS, *store.programs))),
         "FILES": shlex.join((*_FILES, *store.files, *plugins)),
@@ -163,7 +166,7 @@ def script(
         "UNITS": shlex.join((*_UNITS, *store.units, *store.through)),
         "SETTLED": shlex.quote(store.settled),
         "ENGINE": shlex.join(f" {_SOCKET} ".join(asked.split()) for asked in (*_ENGINE, *store.engine, *(_PLUGINS if plugins else ()))),
-        "REQUESTS": shlex.join((*store.requests, *requests)),
+        "REQUESTS": shlex.join((*own, *requests)),
         "MORE": shlex.join(requests),
         "SCHEME": store.scheme,
         "JSON": DAEMON_JSON,

@@ -83,20 +83,21 @@ def etcd():
 
 
 @pytest.mark.parametrize(
-    ("kind", "hosts", "named", "facts", "expected", "servers"),
+    ("store", "facts", "expected", "servers"),
     [  # the first one leaves, which is named as a server
-        ("consul", 3, "node1, node2, node3", consul(1, 2, 3), [("even-servers", "warning")], ("node2", "node3")),
-        ("consul", 4, "node1, node2, node3", consul(1, 2, 3, 4), [("even-servers", "warning")], ("node2", "node3")),
-        ("consul", 3, "node1", consul(1, 2, 3, peers=1), [], ("node2",)),  # nobody else is named: as without the key
-        ("consul", 3, "node1, node2, node3", consul(1, 2), [("no-quorum", "stop")], ("node2", "node3")),
-        ("etcd", 3, "node1, node2, node3", etcd(), [("even-servers", "warning")], ("node2", "node3")),
+        ("consul 3 node1,node2,node3", consul(1, 2, 3), [("even-servers", "warning")], ("node2", "node3")),
+        ("consul 4 node1,node2,node3", consul(1, 2, 3, 4), [("even-servers", "warning")], ("node2", "node3")),
+        ("consul 3 node1", consul(1, 2, 3, peers=1), [], ("node2",)),  # nobody else is named: as without the key
+        ("consul 3 node1,node2,node3", consul(1, 2), [("no-quorum", "stop")], ("node2", "node3")),
+        ("etcd 3 node1,node2,node3", etcd(), [("even-servers", "warning")], ("node2", "node3")),
     ],
 )
-def test_a_server_that_is_named_leaves(inventory, kind, hosts, named, facts, expected, servers):
-    made = removal(inventory(hosts, kind=kind, store=f", servers: [{named}]"), facts, "node1")
+def test_a_server_that_is_named_leaves(inventory, store, facts, expected, servers):
+    kind, hosts, named = store.split()
+    made = removal(inventory(int(hosts), kind=kind, store=f", servers: [{named}]"), facts, "node1")
     assert (told(made), made.site.servers) == (expected, servers)
     spare = [f.cure for f in made._findings() if f.check == "even-servers"]
-    assert [("name another one in its place in store.servers first (node4)" in cure) for cure in spare] == [hosts == 4] * len(spare)
+    assert [("name another one in its place in store.servers first (node4)" in cure) for cure in spare] == [hosts == "4"] * len(spare)
 
 
 @pytest.mark.parametrize(("managers", "expected"), [(HOSTS, [("even-servers", "warning")]), (("node1",), [])])

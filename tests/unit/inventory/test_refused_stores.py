@@ -9,6 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+MANY = " (an odd number, so that a majority is left when one is lost); without the key those that are servers already stay so"
 ROWS: dict[str, tuple[str, list[str]]] = {
     "two endpoints of consul": (
         "kind: consul, endpoints: ['192.0.2.1:8500', '192.0.2.2:8500']",
@@ -54,10 +55,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     ),
     "even servers of etcd": (
         "kind: etcd, servers: [node1, node2]",
-        [
-            "7:30: store.servers: 2 servers are named; it must be 1, 3 or 5 (an odd number, so that a majority is left when one is lost);"
-            " without the key those that are servers already stay so"
-        ],
+        [f"7:30: store.servers: 2 servers are named; it must be 1, 3 or 5{MANY}"],
     ),
     "ttl not above heartbeat": (
         "kind: etcd, discovery: {heartbeat: 20, ttl: 20}",

@@ -16,6 +16,7 @@ from provisioner.steps import STEPS as ALL
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.store import Store
 from provisioner.stores import etcd, proxy, zookeeper
+from provisioner.system import reading
 from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN, ENGINE_LOADED
 
 STEPS = [step for step in ALL if step.name not in Kv.unused]
@@ -363,6 +364,7 @@ class TestExternal:
             ({"keys": "404 404 page not found"}, "store-without-v2"),
             ({"keys": "403 no"}, "store-forbidden"),
             ({"rights": "401 no"}, "store-forbidden"),
+            ({"networks": "403 no"}, "store-forbidden"),
         ],
     )
     def test_one_endpoint_that_is_of_no_use_is_told(self, site, answers, check):
@@ -375,6 +377,50 @@ class TestExternal:
         found = checks(self.whole(site, node2=facts))
         assert ("store-unreachable", "node2", "stop") in found
         assert not any(host == "node1" and check.startswith("store-") for check, host, _ in found)
+
+    @pytest.mark.parametrize(
+        ("version", "told"),
+        [("3.2.32", "3.2.32"), ("2.3.8", "2.3.8"), ("3.3.0", ""), ("3.5.16", ""), ("3.6.1", "3.6.1"), ("4.0.0", "4.0.0"), ("", "")],
+    )
+    def test_a_version_that_nobody_has_tried(self, site, version, told):
+        found = [f for f in preflight.run(self.whole(site, version={"etcdserver": version})) if f.check == "store-version"]
+        assert [(f.host, f.severity.value) for f in found] == ([("", "warning")] if told else [])
+        assert all(f"at {self.WHERE} is {told}," in f.what and "use etcd 3.3 to 3.5.x" in f.cure for f in found)
+
+    def test_the_first_etcd_says_its_version_otherwise(self, site):
+        assert ("store-version", "", "warning") in checks(self.whole(site, version="200 etcd 2.0.13"))
+
+    @pytest.mark.parametrize(
+        ("answers", "told"),
+        [
+            ({}, []),
+            ({"version": '200 {"Config":{"Version":"1.3.1"},"DebugConfig":{"Version":"9"}}'}, ["127.0.0.1:8500 of node2 is 1.3.1"]),
+            ({"version": "403 Permission denied"}, []),
+            ({"sessions": "500 Invalid Behavior setting 'none'"}, []),
+            ({"sessions": "403 Permission denied"}, ["make sessions"]),
+            ({"keys": "403 Permission denied"}, ["let this host read lab/hosts"]),
+            ({"rights": "403 Permission denied"}, ["let this host write under lab/hosts"]),
+            ({"networks": "403 Permission denied"}, ["write under lab/docker/network/v1.0/endpoint"]),
+        ],
+    )
+    def test_what_each_host_finds_at_its_own_agent(self, inventory, answers, told):
+        where = "127.0.0.1:8500"
+        facts = {name: capture(f"settled-{name}") for name in HOSTS}
+        for name in HOSTS:
+            for what, answer in {"leader": '200 "192.0.2.1:8300"', **(answers if name == "node2" else {})}.items():
+                facts[name] = with_http(facts[name], f"{what}@{where}", answer)
+        named = inventory(store=f", endpoints: ['{where}'], prefix: lab, discovery: {{path: hosts}}")
+        found = list(resolve(named, facts)[0].backend.findings(resolve(named, facts)[0]))
+        assert len(found) == len(told)
+        assert all(words in f.what for words, f in zip(told, found, strict=True))
+        assert all("key_prefix lab/docker/ and lab/hosts, and on session_prefix" in f.cure for f in found if f.host)
+        assert {f.host for f in found} <= {"node2", ""}
+
+    def test_what_changes_by_no_step_is_asked_only_where_all_is_read(self, site):
+        sought = self.whole(site).backend.sought
+        probe = f"networks@{self.WHERE} {self.WHERE} /v2/keys/docker/network/v1.0/endpoint/provisioner?prevIndex="
+        assert probe in reading.script(sought)
+        assert probe not in reading.script(sought, ("http",))
 
     def test_engines_of_nobody_in_the_same_store_are_told(self, site):
         nodes = [{"key": f"/docker/nodes/{where}", "value": where} for where in ("192.168.56.11:2376", "192.0.2.9:2376")]

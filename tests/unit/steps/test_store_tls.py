@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 import pytest
 from captured import HOSTS, capture, with_file, with_info
 
 from provisioner import preflight
-from provisioner.controlplane import resolve
+from provisioner.controlplane import networks, resolve
 from provisioner.inventory import Store, Tls
+from provisioner.model import Result
+from provisioner.session import Session
 from provisioner.steps.daemon import Daemon
+from provisioner.steps.leaving import Endpoints
 from provisioner.stores.base import TLS_FILES, TLS_OPTIONS, sums
 from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN, ENGINE_LOADED, ENGINE_TLS
 
@@ -120,6 +125,55 @@ def test_what_was_found_through_the_connection(site, monkeypatch, answers, check
     whole = site(node1=asked(capture("etcd-node1")), node2=asked(capture("etcd-node2"), **answers), node3=written(site))
     found = {(f.check, f.host) for f in preflight.run(whole) if f.check.startswith("store-")}
     assert found == {(check, "node2")}
+
+
+class TestEndpoints:
+    """Hosts can't ask for them: whoever runs this does, through their connections, at every reading that asks."""
+
+    def test_those_of_a_host_that_is_gone_are_freed(self, site):
+        value = json.dumps({"name": "web", "locator": "192.168.56.13"})
+        facts = {name: capture(f"etcd-{name}") for name in ("node1", "node2")}
+        network = facts["node1"].networks["demo"]["Id"]
+        tree = {"node": {"nodes": [{"key": f"/docker/network/v1.0/endpoint/{network}/e1", "value": value}]}}
+        told = {name: of.answered({f"endpoints@{WHERE}": f"200 {json.dumps(tree)}"}) for name, of in facts.items()}
+        step, whole = Endpoints("node3", IPv4Address("192.168.56.13")), site(**told).without(frozenset({"node3"}))
+        assert [d.what for d in step.drift(whole, "node1")] == ["web on demo"]
+        assert networks.asker(whole) == "node1"
+
+    @pytest.mark.parametrize("only", [("http",), ("asked",), ("units",)])
+    def test_who_asks(self, site, monkeypatch, only):
+        whole, asked, scripts = site(), [], []
+        monkeypatch.setattr("provisioner.stores.asking.context", lambda _: "tls")
+        monkeypatch.setattr("provisioner.stores.asking.Asked", lambda connection, where, tls: asked.append((connection.name, where, tls)) or Told)
+        monkeypatch.setattr("provisioner.session.parsed", lambda name, text, before, between: before)
+        requests = (f"containers {WHERE} /c", *whole.backend.asks_attached)
+        session = Session(whole.inventory, None, requests)
+        session.connections["node1"] = Connection("node1", scripts)
+        facts = session.read(["node1"], only, whole.facts)["node1"]
+        by_me = only != ("units",)
+        assert asked == [("node1", WHERE, "tls")] * by_me
+        assert (facts.http(f"endpoints@{WHERE}").body == {"asked": True}) is by_me
+        assert len(scripts) == 1
+        assert "tls:" not in scripts[0]
+        session.read(["node1"], ("asked",), whole.facts, whole.backend.asks_attached)
+        assert len(scripts) == 1, "of the host itself nothing is asked then"
+
+
+class Told:
+    @staticmethod
+    def told(path):
+        assert path == "/v2/keys/docker/network/v1.0/endpoint?recursive=true"
+        return '200 {"asked": true}'
+
+
+@dataclass
+class Connection:
+    name: str
+    scripts: list[str]
+
+    def read(self, script, *, deadline):
+        self.scripts.append(script)
+        return Result(0, "", "")
 
 
 def test_files_that_are_of_no_use(site, tls):

@@ -320,6 +320,18 @@ def test_listening_sockets_are_found_by_either_way_of_the_kernel(family, kind):
             assert any(line.split()[1:3] == [wanted.split()[2], str(os.getpid())] for line in owners)
 
 
+def test_what_is_sent_with_a_request():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        where = server.getsockname()[1]
+        asking = subprocess.Popen(["perl", "-e", render.text("facts.pl"), "mark", "", "", f'a {where} /x PUT {{"b":1}}'], stdout=subprocess.PIPE, text=True)
+        with server.accept()[0] as guest:
+            told = guest.recv(4096).decode()
+            guest.sendall(b"HTTP/1.0 500 No\r\n\r\nso be it")
+        assert told.startswith("PUT /x HTTP/1.0\r\n")
+        assert told.endswith('Content-Length: 7\r\n\r\n{"b":1}')
+        assert asking.communicate(timeout=60)[0] == "\nmark http:a\n500 so be it\n"
+
+
 def test_no_two_readings_have_one_mark():
     assert reading.script(Consul.sought).splitlines()[0] != reading.script(Consul.sought).splitlines()[0]
 
