@@ -150,8 +150,9 @@ class Run:
             runs = {network: secrets.token_hex(3) for network in batch}
             self._prove(batch, partial(overlay.prove, networks=runs, again=self.read_again))
         shapes = [local.of(self.site, network) for network in wanted.values() if not network.is_global]
-        for shape in [*shapes, *([local.of_bridge(self.site)] if builtin else [])]:
-            self._prove((shape.name,), partial(local.prove, shape=shape, run=secrets.token_hex(3)))
+        for together in local.batches([*shapes, *([local.of_bridge(self.site)] if builtin else [])]):
+            of_shapes = {shape: secrets.token_hex(3) for shape in together}
+            self._prove(tuple(shape.name for shape in together), partial(local.prove, shapes=of_shapes))
         for name in own.NAMES if builtin else ():
             self._prove((name,), partial(own.prove, network=name, run=secrets.token_hex(3)))
 

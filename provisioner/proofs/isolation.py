@@ -1,7 +1,7 @@
 """The proof that networks are kept apart: a container on one finds no container of another by name, nor by its address.
 
 The probes of networks that are proven side by side try it: each asks the engine's DNS server for the probe of the other
-network on its own host and on the next one, and sends them what a probe of its own network would answer. Both live and
+network on its own host and on the next one (of bridges: on its own alone), and sends them what a probe of its own network would answer. Both live and
 answer their own at that moment. That nothing comes is seen within the time that the overlay's proof takes anyway.
 """
 
@@ -34,9 +34,11 @@ def result(network: str, probes: Sequence[Probe]) -> ProofResult:
             ProvisionerError(
                 f"the network {network} is not proven to be kept from others: {len(failed)} of {len(checks)} tries failed",
                 answer="\n".join(met[:_TOLD]),
-                cure="look for what carries packets between the networks: `ip route` on the hosts, and containers that are on both"
+                cure="look for what carries packets or names between the networks: `ip route` on the hosts, rules of the firewall"
+                " that others have put before the engine's (or that it makes none: `iptables: false`), containers that are on both,"
+                " resolvers that know their names"
                 if any(probe.evidence.met for probe in probes)
-                else "see what is said of the probes in the overlay's proof",
+                else "see what is said of the probes in the networks' own proofs",
             )
         )
     return ProofResult(

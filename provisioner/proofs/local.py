@@ -4,7 +4,7 @@ On each host two containers reach one another, by name where the network has nam
 bridge that is not internal a container reaches, from every host, the port that another publishes on every other one: so it
 comes out, and the published port is reached from another host. Containers on a macvlan or ipvlan reach those of the other
 hosts by address, where the hosts' own interfaces are on one network. Where a network has IPv6, addresses of both answer.
-What the same containers tell beside it: internal.py.
+What the same containers tell beside it: internal.py, and isolation.py of bridges that are on one host.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 from provisioner.controlplane import networks as state
 from provisioner.errors import ProvisionerError
 from provisioner.model import Check, ProofResult, State
-from provisioner.proofs import internal
+from provisioner.proofs import internal, isolation
 from provisioner.proofs.evidence import FACTS, SIX
+from provisioner.proofs.overlay import side_by_side
 from provisioner.proofs.probe import Crew, Peer, Probe, Task
 from provisioner.system.networks import ICC, MASQUERADE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from provisioner.controlplane import Site
     from provisioner.inventory import Network
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     Say = Callable[[str, str], None]
 
 _DEADLINE, _START = 30.0, 120.0  # seconds: until all is reached, and for a container to start
+_BESIDE = 2  # networks side by side: each is up to three channels of a host's connection, and sshd allows ten (MaxSessions)
 _SAME_HOST = "containers on one host reach one another"
 _OUT = "a container comes out and reaches a published port of another host"
 _OTHER_HOST = "a container reaches one on another host"
@@ -47,7 +49,7 @@ _MAC_CURE = (
 class Shape:
     """What is to be shown of a network. names: by name too. pairs: of two containers on one host. six: over IPv6 too.
 
-    internal: that there is no way out.
+    internal: that there is no way out. apart: that containers on others of its kind are kept from it.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Shape:
     note: str = ""
     six: bool = False
     internal: bool = False
+    apart: bool = False
 
 
 def of_bridge(site: Site) -> Shape:
@@ -91,6 +94,7 @@ def of(site: Site, network: Network) -> Shape:
         note=note,
         six=bool(network.subnet6),
         internal=network.internal,
+        apart=network.driver == "bridge" and not any("gateway_mode" in option for option in network.options),
     )
 
 
@@ -105,15 +109,39 @@ def _sharing(site: Site, network: Network, hosts: tuple[str, ...]) -> tuple[str,
     return tuple(most) if len(most) > 1 else ()
 
 
-def prove(
-    site: Site, connections: Mapping[str, Connection], shape: Shape, *, run: str, observer: Say, deadline: float = _DEADLINE
-) -> tuple[ProofResult, ...]:
-    """Prove one local network on the hosts that have it. As of overlays, nothing is left on the hosts."""
-    hosts = [name for name in shape.hosts if name in connections]
-    if not hosts:
-        return (ProofResult("local", shape.name, State.SKIPPED, reason=shape.note or "no live host has it"),)
-    crossing = hosts if shape.published and len(hosts) > 1 else []
+def batches(shapes: Sequence[Shape]) -> list[tuple[Shape, ...]]:
+    """Networks to prove side by side: two at least of those that are kept apart, where there are two; all others alone."""
+    apart = {shape.name: shape for shape in shapes if shape.apart and shape.hosts}
+    together = [tuple(apart[name] for name in names) for names in side_by_side(apart, _BESIDE)]
+    return [*together, *((shape,) for shape in shapes if shape.name not in apart)]
 
+
+def prove(
+    site: Site, connections: Mapping[str, Connection], shapes: Mapping[Shape, str], *, observer: Say, deadline: float = _DEADLINE
+) -> tuple[ProofResult, ...]:
+    """Prove local networks side by side, each on the hosts that have it. As of overlays, nothing is left on the hosts.
+
+    shapes: each with a few hexadecimal digits that are its proof's alone.
+    """
+    probes = {shape: _of_shape(site, connections, shape, run, observer=observer, deadline=deadline) for shape, run in shapes.items()}
+    wanted: dict[Shape, dict[Probe, list[Peer]]] = {}
+    with Crew([probe for of in probes.values() for both in of.values() for probe in both]) as crew:
+        crew.all(Probe.begin)
+        for shape, of in probes.items():
+            wanted[shape] = {probe: _peers(probe, of, shape, _crossing(shape, of)) for both in of.values() for probe in both}
+        _introduce([of for shape, of in probes.items() if shape.apart])
+        peers = {probe: _ready(others) for of in wanted.values() for probe, others in of.items()}
+        crew.all(lambda probe: probe.reach(peers[probe]))
+        crew.all(Probe.end)
+    return tuple(result for shape in shapes for result in _results(site, shape, wanted[shape], _crossing(shape, probes[shape])))
+
+
+def _of_shape(
+    site: Site, connections: Mapping[str, Connection], shape: Shape, run: str, *, observer: Say, deadline: float
+) -> dict[str, list[Probe]]:
+    """Host -> its probes on a network."""
+    hosts = [name for name in shape.hosts if name in connections]
+    crossing = _crossing(shape, hosts)
     beyond = internal.beyond(site) if shape.internal else {}
 
     def probe(host: str, number: int, tag: str) -> Probe:
@@ -122,15 +150,36 @@ def prove(
         publish = str(site.advertise.get(host, "")) if host in crossing and not tag else ""
         return Probe(connections[host], number, number, task, observer, tag=tag, publish=publish)
 
-    probes = _probes(hosts, ("", "-b") if shape.pairs else ("",), probe)
-    wanted: dict[Probe, list[Peer]] = {}
-    with Crew([probe for both in probes.values() for probe in both]) as crew:
-        crew.all(Probe.begin)
-        wanted = {probe: _peers(probe, probes, shape, crossing) for both in probes.values() for probe in both}
-        crew.all(lambda probe: probe.reach([peer for peer in wanted[probe] if not peer.probe.evidence.error]))
-        crew.all(Probe.end)
-    inside = (internal.result(shape.name, wanted, len(site.live)),) if shape.internal else ()
-    return (_result(shape, wanted, _left_out(shape, crossing)), *inside)
+    return _probes(hosts, ("", "-b") if shape.pairs else ("",), probe)
+
+
+def _crossing(shape: Shape, hosts: Iterable[str]) -> list[str]:
+    """The hosts between which published ports are tried."""
+    found = list(hosts)
+    return found if shape.published and len(found) > 1 else []
+
+
+def _introduce(networks: Sequence[Mapping[str, list[Probe]]]) -> None:
+    """On each host the first probe of a network is told the last one of each other, which publishes no port where there are two."""
+    for of in networks:
+        for host, (first, *_) in of.items():
+            others = [other[host][-1] for other in networks if other is not of and host in other]
+            first.strangers = [] if first.evidence.error else [probe for probe in others if not probe.evidence.error]
+
+
+def _ready(peers: Iterable[Peer]) -> list[Peer]:
+    return [peer for peer in peers if not peer.probe.evidence.error]
+
+
+def _results(site: Site, shape: Shape, wanted: Mapping[Probe, list[Peer]], crossing: list[str]) -> Iterator[ProofResult]:
+    if not wanted:
+        yield ProofResult("local", shape.name, State.SKIPPED, reason=shape.note or "no live host has it")
+        return
+    yield _result(shape, wanted, _left_out(shape, crossing))
+    if shape.internal:
+        yield internal.result(shape.name, wanted, len(site.live))
+    if any(probe.strangers for probe in wanted):
+        yield isolation.result(shape.name, list(wanted))
 
 
 def _probes(hosts: list[str], tags: tuple[str, ...], probe: Callable[[str, int, str], Probe]) -> dict[str, list[Probe]]:

@@ -39,8 +39,12 @@ _PROBES = 24  # at once, beyond which no more networks are taken in than isolati
 
 def batches(networks: Iterable[str], hosts: int) -> list[tuple[str, ...]]:
     """Networks to prove side by side, in the order of `networks`: two at least where there are two, to be told apart."""
+    return side_by_side(networks, max(2, min(_BESIDE, _PROBES // max(hosts, 1))))
+
+
+def side_by_side(networks: Iterable[str], most: int) -> list[tuple[str, ...]]:
+    """At most so many at once; but no one alone where there are two."""
     names = tuple(networks)
-    most = max(2, min(_BESIDE, _PROBES // max(hosts, 1)))
     count = -(-len(names) // most)
     if count > 1 and len(names) // count < 2:  # noqa: PLR2004  three networks, two by two: all three at once
         count -= 1

@@ -25,10 +25,10 @@ CONSUL = RUN.format(
     "localhost:8500/v1/status/leader | grep 8300",
 )
 CLOSED = """-hcl 'acl { enabled = true, default_policy = "deny", tokens { master = "all" } }'"""
-# Whoever has no token may read all, and write nothing.
-READABLE = r"""ask() { curl -sf -X PUT -H 'X-Consul-Token: all' -d "$2" localhost:8500/v1/acl/$1; }
-ask policy '{"Name": "readers", "Rules": "{\"key_prefix\": {\"\": {\"policy\": \"read\"}}}"}' &&
-    ask token/00000000-0000-0000-0000-000000000002 '{"Policies": [{"Name": "readers"}]}'"""
+# Whoever has no token may read all keys, or write them, and nothing else.
+ALLOWED = r"""ask() {{ curl -sf -X PUT -H 'X-Consul-Token: all' -d "$2" localhost:8500/v1/acl/$1; }}
+ask policy '{{"Name": "{0}", "Rules": "{{\"key_prefix\": {{\"\": {{\"policy\": \"{0}\"}}}}}}"}}' &&
+    ask token/00000000-0000-0000-0000-000000000002 '{{"Policies": [{{"Name": "{0}"}}]}}'"""
 TLS = "-hcl 'ports {{ https = 8501 }} verify_incoming = true ca_file = \"{}\" cert_file = \"{}\" key_file = \"{}\"'".format(*SERVER)
 
 
@@ -116,15 +116,21 @@ def test_etcd_over_tls(make_lab, tmp_path):
     assert {d["note"] for host in NODES for d in run.outcome("daemon", host)["drifts"] if "TLS" in d["what"]} == {"restart"}
     assert cluster.sh("node2", "stat -c '%a %U' /etc/provisioner/tls/key.pem") == "600 root"
     assert "PRIVATE" not in run.out + run.err
-    assert cluster.run("plan").code == 0
+    number = cluster.sh("node1", "docker network inspect -f '{{.Id}}' demo")
+    value = json.dumps({"name": "web", "locator": "192.0.2.9"})
+    words = "--cacert {} --cert {} --key {}".format(*SERVER)
+    cluster.sh("node4", f"curl -sf {words} -X PUT -d value='{value}' https://{STORE}:2379/v2/keys/docker/network/v1.0/endpoint/{number}/e1")
+    run = cluster.run("plan")
+    assert (run.code, checks(run)) == (0, {("endpoint-left", "warning")})
 
 
 def test_consul(lab, tmp_path):
     cluster = Cluster(lab, tmp_path, hosts=NODES, store=f"{{kind: consul, endpoints: ['{STORE}:8500']}}")
     cluster.sh("node4", CONSUL.format(CLOSED))
-    refused(cluster, "store-forbidden")
-    cluster.sh("node4", READABLE)
-    assert "does not let this host write" in refused(cluster, "store-forbidden")
+    for allowed, wanted in (("read", "write under docker/nodes"), ("write", "make sessions")):
+        cluster.sh("node4", ALLOWED.format(allowed))
+        assert f"does not let this host {wanted}" in refused(cluster, "store-forbidden")
+    assert cluster.sh("node4", "curl -s -H 'X-Consul-Token: all' localhost:8500/v1/session/list") == "[]"
     cluster.sh("node4", "systemctl stop theirs; rm -rf /var/lib/theirs")
     cluster.sh("node4", CONSUL.format(""))
     made = cluster.sh("node4", """curl -s -X PUT -d '{"LockDelay": "0s"}' localhost:8500/v1/session/create""")

@@ -51,6 +51,10 @@ def made(example: Example) -> str:
     assert {p["network"]: p["mtu"] for p in proofs}["web"] == 1400
     inside = [p for p in run.report["proofs"] if p["proof"] == "internal"]
     assert {(p["network"], p["state"], len(p["checks"])) for p in inside} == {("quiet", "settled", 3), ("jobs", "settled", 3)}
+    apart = [p for p in run.report["proofs"] if p["proof"] == "isolation"]
+    assert {(p["network"], p["state"], len(p["checks"])) for p in apart} == {
+        ("backend", "settled", 6), ("quiet", "settled", 6), ("web", "settled", 2), ("jobs", "settled", 2),
+    }  # fmt: skip
     assert example.sh("node2", "docker network inspect -f '{{.Id}}' theirs") == theirs
     assert "br-web" in example.sh("node1", "ip -o link show type bridge")
     assert inspected(example, "node3", "web") == []
@@ -70,16 +74,18 @@ def the_built_in_ones(example: Example) -> None:
     status = {s["host"]: s for s in example.run("status").report["summaries"]}
     found = {n["name"]: (n["driver"], n["wanted"]) for n in status["node2"]["all_networks"]}
     assert found.items() >= {"bridge": ("bridge", False), "host": ("host", False), "none": ("null", False), "lan": ("macvlan", True)}.items()
-    example.sh("node2", "iptables -I FORWARD -i docker0 ! -o docker0 -j DROP")
+    example.sh("node2", "iptables -I FORWARD -i docker0 ! -o docker0 -j DROP; iptables -I DOCKER-USER -i br-web -j ACCEPT")
     run = example.run("verify", "--all")
     assert run.code == 1
-    assert [p["network"] for p in run.report["proofs"] if p["state"] == "failed"] == ["bridge"]
+    failed = {(p["proof"], p["network"]): p for p in run.report["proofs"] if p["state"] == "failed"}
+    assert set(failed) == {("local", "bridge"), ("isolation", "web")}
+    assert "node2: the probe of jobs on node2: its address answers" in failed["isolation", "web"]["error"]
     bridge = claims(run, "bridge")
-    failed = {(host, target) for (host, target, _), is_proven in bridge.items() if not is_proven}
-    assert {("node2", "node1"), ("node2", "node3")} <= failed  # it does not come out; nor do its answers
+    closed = {(host, target) for (host, target, _), is_proven in bridge.items() if not is_proven}
+    assert {("node2", "node1"), ("node2", "node3")} <= closed  # it does not come out; nor do its answers
     assert {("node1", "node3", "acontainer"), ("node2", "", "containerson")} <= {key for key, is_proven in bridge.items() if is_proven}
     assert set(claims(run, "none").values()) == set(claims(run, "host").values()) == {True}
-    example.sh("node2", "iptables -D FORWARD -i docker0 ! -o docker0 -j DROP")
+    example.sh("node2", "iptables -D FORWARD -i docker0 ! -o docker0 -j DROP; iptables -D DOCKER-USER -i br-web -j ACCEPT")
     for node in NODES:
         assert example.sh(node, "docker ps -aq; docker image ls -q provisioner/probe") == ""
 

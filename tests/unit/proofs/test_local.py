@@ -72,6 +72,7 @@ class Pair(Host):
     def __init__(self, number: int, lacks: Callable[[str, str], bool] = lambda *_: False, **put: object) -> None:
         super().__init__(number, **put)
         self.lacks = lacks
+        self.meets = False
         self.scripts: list[str] = []
         self.answer = self.as_asked
 
@@ -93,13 +94,15 @@ class Pair(Host):
             for fact in facts:
                 bad = self.lacks(rest, fact)
                 said.append(f"lack {peer} {fact} no answer" if bad else f"see {peer} {fact} 0.2")
+        for stranger in re.findall(r"^stranger (\d+)", orders, re.MULTILINE):
+            said += [*([f"met {stranger} address 0.1"] if self.meets else []), f"tried {stranger} 4"]
         return [*said, "heard", "done 0.3 0.02"]
 
 
 def proven(whole, hosts, name="web"):
     shape = local.of(whole, whole.inventory.networks[name]) if name != "bridge" else local.of_bridge(whole)
     connections = {host.name: host for host in hosts}
-    (result,) = local.prove(whole, connections, shape, run="abcdef", observer=lambda *_: None)
+    (result,) = local.prove(whole, connections, {shape: "abcdef"}, observer=lambda *_: None)
     return result
 
 
@@ -119,6 +122,27 @@ def test_each_probe_is_told_whom_to_reach_and_how(whole):
     assert "peer 3 provisioner-probe-abcdef-node2 provisioner-alias-abcdef-node2 192.168.56.12 32762 address" in sent
     assert any(re.match(r"peer 2 provisioner-probe-abcdef-node1-b provisioner-alias-abcdef-node1-b 10\.97\.0\.\d$", line) for line in sent)
     assert [re.search(r"publish=(\S*)", script)[1] for script in sorted(hosts[0].scripts)] == ["192.168.56.11::7777/udp", "''"]
+
+
+def test_bridges_are_proven_side_by_side_and_kept_apart(whole):
+    """`own` lets no two containers meet, so its only one is the stranger; node3 has `own` alone."""
+    shapes = [local.of(whole, whole.inventory.networks[name]) for name in ("web", "lan", "own", "out")]
+    assert [[shape.name for shape in batch] for batch in local.batches(shapes)] == [["web", "own", "out"], ["lan"]]
+    assert [len(batch) for batch in local.batches([*shapes[:1], local.of_bridge(whole)])] == [1, 1]
+    assert [len(batch) for batch in local.batches([replace(shapes[0], name=f"n{n}") for n in range(5)])] == [2, 3]
+    hosts = [Pair(1), Pair(2), Pair(3)]
+    hosts[1].meets = True
+    found = local.prove(whole, {host.name: host for host in hosts}, {shapes[0]: "abcdef", shapes[2]: "fedcba"}, observer=lambda *_: None)
+    results = {(result.proof, result.network): result for result in found if result.proof == "isolation"}
+    assert [(c.host, c.what, c.proven) for c in results["isolation", "web"].checks] == [
+        ("node1", "the probe of own on node1", True),
+        ("node2", "the probe of own on node2", False),
+    ]
+    assert "node2: the probe of own on node2: its address answers" in results["isolation", "web"].error
+    assert [c.host for c in results["isolation", "own"].checks] == ["node1", "node2"]
+    told = [line for host in hosts for text in host.sent for line in text.splitlines() if line.startswith("stranger")]
+    assert len(told) == 4
+    assert sum("stranger 0 provisioner-probe-abcdef-node1-b " in line for line in told) == 1, "the one that publishes no port"
 
 
 def test_the_built_in_bridge_is_tried_without_names(whole):
