@@ -260,7 +260,8 @@ class Backend(Protocol):
     def ask(self, connection: Connection, requests: Iterable[str] = ()) -> dict[str, str]:
         """The answers that the host could not get: by their name in `Sought.requests`, as its reading would have them.
 
-        requests: those that are to be made; without them all that `Sought` would have of a store that hosts can ask.
+        requests: what is to be asked, of one server after the other until one answers; without them all that `Sought` would have
+        of a store that hosts can ask.
         """
         ...
 

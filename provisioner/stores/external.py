@@ -162,8 +162,12 @@ class External(Unstaged):
             tls = asking.context(self.store.tls) if self.store.tls else None
         except ProvisionerError:
             return {}  # told by its finding
-        words = (request.split(" ") for request in tuple(requests) or self._requests)
-        return {name: asking.Asked(connection, where.removeprefix(asking.WAY), tls).told(*rest) for name, where, *rest in words}
+        some, answers = tuple(requests), dict[str, str]()
+        for name, where, *rest in map(str.split, some or self._requests):
+            answers[name] = asking.Asked(connection, where.removeprefix(asking.WAY), tls).told(*rest)
+            if some and answers[name].startswith("200 "):
+                break
+        return answers
 
     def keys(self, connection: Connection) -> Keys | None:
         tls = asking.context(self.store.tls) if self.store.tls else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from types import SimpleNamespace
 
 import pytest
 from captured import HOSTS, capture, with_file, with_info
@@ -17,6 +18,7 @@ from provisioner.session import Session
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.leaving import Endpoints
 from provisioner.stores.base import TLS_FILES, TLS_OPTIONS, sums
+from provisioner.stores.external import External
 from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN, ENGINE_LOADED, ENGINE_TLS
 
 DAEMON = Daemon()
@@ -157,6 +159,14 @@ class TestEndpoints:
         assert "tls:" not in scripts[0]
         session.read(["node1"], ("asked",), whole.facts, whole.backend.asks_attached)
         assert len(scripts) == 1, "of the host itself nothing is asked then"
+
+
+    def test_one_server_that_answers_is_enough(self, tls, monkeypatch):
+        said = {"a:1": "000 timeout", "b:1": "200 {}", "c:1": "200 {}"}
+        monkeypatch.setattr("provisioner.stores.asking.context", lambda _: None)
+        monkeypatch.setattr("provisioner.stores.asking.Asked", lambda _, where, tls: SimpleNamespace(told=lambda path: said[where]))
+        store = External(Store.model_construct(kind="etcd", endpoints=tuple(said), tls=tls))
+        assert store.ask(None, store.asks_attached) == {"endpoints@a:1": "000 timeout", "endpoints@b:1": "200 {}"}
 
 
 class Told:
