@@ -15,7 +15,7 @@ from provisioner.parallel import each
 from provisioner.session import parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from provisioner.controlplane import Site
     from provisioner.model import Drift
@@ -114,10 +114,12 @@ class Convergence:
         """The next host is restarted only when this one is as wanted again."""
         if name in self.failures:
             return
-        self._settle([name])
-        now = self._end(outcome(self.step, self.site, name))
-        if now.state is State.FAILED:
-            self._stop(now.error)
+        self._settle([name], _own)
+        now = outcome(self.step, self.site, name)
+        if now.drifts and not _own(now.drifts):
+            return
+        if (end := self._end(now)).state is State.FAILED:
+            self._stop(end.error)
 
     def _repair(self, name: str, work: Work) -> Facts:
         """Uploads, then one script that repairs and reads again: one round trip."""
@@ -153,15 +155,16 @@ class Convergence:
         except ProvisionerError as error:
             self.errors.append(str(error))
 
-    def _settle(self, names: Iterable[str]) -> None:
-        """Reads again until nothing differs, or the step's patience is over."""
+    def _settle(self, names: Iterable[str], judged: Callable[[tuple[Drift, ...]], tuple[Drift, ...]] | None = None) -> None:
+        """Reads again until nothing differs, or the step's patience is over. judged: what of it is awaited."""
+        judged = judged or _free
         names = list(names)
         if self.errors:
             return
 
         def differing() -> list[str]:
             site = self._now()
-            return [n for n in names if n in site.live and _free(outcome(self.step, site, n).drifts)]
+            return [n for n in names if n in site.live and judged(outcome(self.step, site, n).drifts)]
 
         def again(_: object) -> None:
             for name, facts in self.session.read(differing(), self.step.reads, self.site.facts).items():
@@ -195,6 +198,11 @@ class Convergence:
 def _free(drift: tuple[Drift, ...]) -> tuple[Drift, ...]:
     """What a run repairs without being asked."""
     return tuple(d for d in drift if not d.held)
+
+
+def _own(drift: tuple[Drift, ...]) -> tuple[Drift, ...]:
+    """What work on the host itself repairs."""
+    return tuple(d for d in _free(drift) if not d.later)
 
 
 def _held(name: str, drift: tuple[Drift, ...]) -> StepFailed:

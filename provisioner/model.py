@@ -59,6 +59,7 @@ class Drift:
     pending: the found side can't be known before an earlier step has run.
     secret: contents must not be shown.
     held: it stays so until a person asks for the change, as `note` says; the step fails, and the host goes on.
+    later: no host's own work mends it, but what the step does for all once each was worked on (its barrier).
     """
 
     what: str
@@ -69,6 +70,7 @@ class Drift:
     pending: bool = False
     secret: bool = False
     held: bool = False
+    later: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,7 +186,8 @@ class Consul(SetUpHere):
         if not facts.http("leader").body:
             drift.append(Drift("Consul's leader", "none", "one", note="waits"))
         if cluster.inventory.the_store.security.acls and facts.http("rights").code == _FORBIDDEN:
-            drift.append(Drift("the engine's rights in Consul", facts.http("rights").error, "to write", note="waits"))
+            all_ = all(cluster.facts[name].http("rights").code == _FORBIDDEN for name in cluster.live)  # then it is the policy: `equip`
+            drift.append(Drift("the engine's rights in Consul", facts.http("rights").error, "to write", note="waits", later=all_))
         alive = {member["Name"] for member in members.body if member.get("Status") == _ALIVE}
         if missing := [name for name in cluster.live if name not in alive]:
             drift.append(Drift("Consul's members", "without " + ", ".join(missing), "all hosts", note="waits"))

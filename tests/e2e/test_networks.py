@@ -74,7 +74,7 @@ def the_built_in_ones(example: Example) -> None:
     status = {s["host"]: s for s in example.run("status").report["summaries"]}
     found = {n["name"]: (n["driver"], n["wanted"]) for n in status["node2"]["all_networks"]}
     assert found.items() >= {"bridge": ("bridge", False), "host": ("host", False), "none": ("null", False), "lan": ("macvlan", True)}.items()
-    example.sh("node2", "iptables -I FORWARD -i docker0 ! -o docker0 -j DROP; iptables -I DOCKER-USER -i br-web -j ACCEPT")
+    example.sh("node2", "iptables -I FORWARD -i docker0 ! -o docker0 -j DROP; for way in i o; do iptables -I DOCKER-USER -$way br-web -j ACCEPT; done")
     run = example.run("verify", "--all")
     assert run.code == 1
     failed = {(p["proof"], p["network"]): p for p in run.report["proofs"] if p["state"] == "failed"}
@@ -85,7 +85,7 @@ def the_built_in_ones(example: Example) -> None:
     assert {("node2", "node1"), ("node2", "node3")} <= closed  # it does not come out; nor do its answers
     assert {("node1", "node3", "acontainer"), ("node2", "", "containerson")} <= {key for key, is_proven in bridge.items() if is_proven}
     assert set(claims(run, "none").values()) == set(claims(run, "host").values()) == {True}
-    example.sh("node2", "iptables -D FORWARD -i docker0 ! -o docker0 -j DROP; iptables -D DOCKER-USER -i br-web -j ACCEPT")
+    example.sh("node2", "iptables -D FORWARD -i docker0 ! -o docker0 -j DROP; for way in i o; do iptables -D DOCKER-USER -$way br-web -j ACCEPT; done")
     for node in NODES:
         assert example.sh(node, "docker ps -aq; docker image ls -q provisioner/probe") == ""
 

@@ -175,6 +175,23 @@ class Joining(Step):
         return Work(f"repair {self.name}", "joining", told=Told({"node1": "tell the token"}))
 
 
+class Telling(Step):
+    """Its barrier alone ends one of the differences."""
+
+    told = False
+
+    def drift(self, site, host):
+        rights = () if self.told else (Drift("rights", "none", "some", note="waits", later=True),)
+        return (*super().drift(site, host), *rights)
+
+    def work(self, site, host, drift):
+        return super().work(site, host, drift) if super().drift(site, host) else None
+
+    def barrier(self, site, connections):
+        super().barrier(site, connections)
+        self.told = True
+
+
 class Quiet:
     def __init__(self) -> None:
         self.events: list[object] = []
@@ -406,6 +423,11 @@ class TestStopping:
         made = run(Step("a", cluster, alone=True))
         assert cluster.repairs == ["a node1"]
         assert states(made, "a") == {"node1": "failed", "node2": "skipped", "node3": "skipped"}
+
+    def test_what_the_barrier_mends_for_all_holds_up_no_host(self, run, cluster):
+        made = run(Telling("a", cluster, alone=True))
+        assert cluster.repairs == ["a node1", "a node2", "a node3", "barrier a"]
+        assert (states(made, "a"), made.errors) == (dict.fromkeys(HOSTS, "converged"), [])
 
     def test_a_restart_that_fails_on_its_own_host_only(self, run, cluster):
         cluster.fails = {("a", "node1"): failed(70)}

@@ -186,6 +186,12 @@ class TestThere:
         assert (finding.check, finding.host) == ("acl-denied", "node2")
         assert answer[4:] in finding.what
 
+    def test_where_no_engine_may_write_the_policy_is_to_be_mended(self, secured):
+        """That is the barrier's to do, and no reason to stop before the next host; of one host alone it is."""
+        refused = {name: with_http(facts, "rights", "403 Permission denied") for name, facts in secured.facts.items()}
+        (every,), (one,) = (STEP.drift(site, "node2") for site in (replace(secured, facts=refused), secured.known("node2", refused["node2"])))
+        assert (every.later, one.later) == (True, False)
+
     @pytest.mark.parametrize("runs", [True, False])
     def test_an_agent_of_another_name(self, secured, runs):
         """The file may have been changed since by hand: what runs counts."""
