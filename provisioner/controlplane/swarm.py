@@ -53,13 +53,11 @@ class Swarm:
     patience = 75.0
 
     def sought(self, inventory: Inventory) -> Sought:
-        data = inventory.swarm.data_path_port if inventory.swarm else None
-        return replace(SOUGHT, ports={**SOUGHT.ports, data: "VXLAN"}) if data else SOUGHT
+        return replace(SOUGHT, ports={**SOUGHT.ports, inventory.data_path_port: "VXLAN"})
 
     def ports(self, inventory: Inventory) -> Ports:
-        asked = inventory.swarm.data_path_port if inventory.swarm else None
         encrypted = any(network.encrypted for network in inventory.networks.values())
-        return firewall.of_swarm(managers=on_host.MANAGERS, data=asked or on_host.VXLAN, esp=encrypted)
+        return firewall.of_swarm(managers=on_host.MANAGERS, data=inventory.data_path_port, esp=encrypted)
 
     def packages(self, site: Site, host: str) -> dict[str, str]:
         return {}

@@ -1,6 +1,8 @@
 """What `dns`, `plugins` and `swarm` say of the engines, as objects."""
 
 from collections.abc import Mapping
+from ipaddress import IPv4Network
+from typing import Final
 
 from pydantic import ConfigDict, Field
 
@@ -25,6 +27,8 @@ from provisioner.inventory.fields import (
     Truth,
 )
 from provisioner.inventory.part import Part
+
+DATA_PORT: Final = 4789  # udp: of VXLAN, where no other is chosen
 
 
 class Dns(Part):
@@ -116,9 +120,18 @@ class AddressPool(Part):
     pools: Pools = Field(description="IPv4 ranges in CIDR form.", examples=[["10.20.0.0/16"]])
     size: PoolSize = Field(default=24, description="The prefix length of each network's subnet, 8 to 29.")
 
+    @property
+    def first(self) -> IPv4Network:
+        """The subnet that a swarm takes for its network `ingress` when it is made."""
+        return next(self.pools[0].subnets(new_prefix=self.size))
+
+
+ENGINES_POOL: Final = AddressPool.model_construct(pools=(IPv4Network("10.0.0.0/8"),), size=24)
+"""Of a swarm whose pools nobody has chosen."""
+
 
 class SwarmPart(Part):
-    """How the engines' swarm is made. The last two can be chosen only when it is made."""
+    """How the engines' swarm is made. The last two can be chosen only when it is made; one that was made otherwise is refused."""
 
     model_config = ConfigDict(title="Swarm")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from provisioner.inventory.engine_models import Dns, PluginEntry, SwarmPart
+from provisioner.inventory.engine_models import DATA_PORT, ENGINES_POOL, AddressPool, Dns, PluginEntry, SwarmPart
 from provisioner.inventory.fields import (
     Address,
     Advertise,
@@ -123,8 +123,8 @@ class InventoryFile(Part):
     control_plane: _ControlPlane = Field(
         default="auto",
         description="How the engines find one another: `kv`, through an external store, which engines up to 20.10 can;"
-        " `swarm`, which those from 23.0 on must; `auto`: what is in use already, else `kv` where a store is named and every"
-        " engine can use it, else `swarm`.",
+        " `swarm`, which those from 23.0 on must; `auto`: without a store `swarm`; with one what is in use already, a store before"
+        " a swarm, else `kv` where every engine can use it, else `swarm`.",
     )
     store: Store | None = Field(
         default=None,
@@ -163,6 +163,16 @@ class Inventory(InventoryFile):
         if self.store is None:
             raise ValueError("there is no store in swarm mode")
         return self.store
+
+    @property
+    def data_path_port(self) -> int:
+        """The UDP port of VXLAN in a swarm."""
+        return (self.swarm and self.swarm.data_path_port) or DATA_PORT
+
+    @property
+    def address_pool(self) -> AddressPool:
+        """Where networks of a swarm without a subnet of their own get it from."""
+        return (self.swarm and self.swarm.default_addr_pool) or ENGINES_POOL
 
     def target(self, host: str) -> SshTarget:
         """How this host is reached, with everything that it leaves out taken from `ssh`. KeyError: no such host."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from provisioner.inventory import values
+from provisioner.inventory.engine_models import ENGINES_POOL
 from provisioner.inventory.problems import code
 from provisioner.inventory.raw import entries, part, sound, value
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Network
+
     from provisioner.inventory.document import Document
     from provisioner.inventory.problems import Location
-
-_DEFAULT_INGRESS = IPv4Network("10.0.0.0/24")  # the first subnet of the engine's own pool, 10.0.0.0/8 in /24
 
 
 def check(document: Document) -> None:
@@ -76,8 +76,8 @@ def _apart(document: Document, pools: tuple[IPv4Network, ...], asked: object) ->
         if clash := next((pool for pool in pools if pool.overlaps(subnet)), None):
             text = f"{told} overlaps {clash} of swarm.default_addr_pool, from which other networks get theirs"
             document.refuse(location, f"networks.{name}.subnet: {text}")
-        elif asked is None and subnet.overlaps(_DEFAULT_INGRESS):
-            text = f"{told} overlaps {_DEFAULT_INGRESS}, which a swarm takes for its network {code('ingress')}"
+        elif asked is None and subnet.overlaps(ENGINES_POOL.first):
+            text = f"{told} overlaps {ENGINES_POOL.first}, which a swarm takes for its network {code('ingress')}"
             document.refuse(location, f"networks.{name}.subnet: {text}; take another, or set swarm.default_addr_pool")
 
 

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
 
 _GOSSIP_HOSTS = 25  # beyond about this many, serf in kv mode flaps (moby#35807)
-_GOSSIP, _VXLAN = 7946, 4789
-_OVERLAY = {_GOSSIP: "gossip", _VXLAN: "VXLAN"}
+_GOSSIP, _VXLAN = 7946, "VXLAN"
 _DOWN = {"", "inactive", "failed"}  # systemd's ActiveState of a unit that has no process
 
 
@@ -109,13 +108,13 @@ def port_taken(site: Site) -> Iterator[Finding]:
         facts = site.facts[name]
         sought = site.plane.sought(site.inventory)
         store = any(facts.unit(unit).active not in _DOWN for unit in (*sought.units, *sought.through))
-        needs = {**sought.ports, **_OVERLAY}
+        needs = {**sought.ports, _GOSSIP: "gossip", site.inventory.data_path_port: _VXLAN}
         engine = facts.unit("docker.service")
         swarm = (facts.engine.get("Swarm") or {}).get("LocalNodeState", "inactive") != "inactive"
         # An engine that runs and does not answer may well be the one that listens.
         gossips = facts.engine.get("ClusterStore") or swarm if facts.engine else engine.active not in _DOWN
         for protocol, port, inode in [entry for entry in facts.ports if entry[1] in needs]:
-            if needs[port] == _OVERLAY[_VXLAN]:
+            if needs[port] == _VXLAN:
                 theirs = bool(facts.owner(inode))  # no process: the kernel's socket, of the overlay's devices
             elif port in {_GOSSIP, swarm_on_host.MANAGERS}:
                 theirs = not gossips
@@ -131,8 +130,8 @@ def other_firewall(site: Site) -> Iterator[Finding]:
     for name in site.live:
         for manager in firewall.other_managers(site.facts[name], site.ports):
             what = f"{manager} manages the firewall: reloading it may drop the cluster's rules"
-            ports = ", ".join(str(port) for port in site.ports.tcp)
-            cure = f"open 4789/udp and {ports} between the hosts there too, or run `provisioner up` after a reload"
+            ports = ", ".join([*(f"{port}/udp" for port in site.ports.udp), *(f"{port}/tcp" for port in site.ports.tcp)])
+            cure = f"open {ports} between the hosts there too, or run `provisioner up` after a reload"
             yield Finding("other-firewall", name, what, cure, Severity.WARNING)
 
 

@@ -9,6 +9,7 @@ from provisioner.controlplane.apart import lacking
 from provisioner.controlplane.choice import has_no_store
 from provisioner.controlplane.swarm import Member, View, address_of, cluster, hostname, managers, state, told
 from provisioner.errors import StepFailed
+from provisioner.inventory.engine_models import DATA_PORT, ENGINES_POOL
 from provisioner.model import Finding, Severity
 from provisioner.stores.base import json_object
 from provisioner.system import daemon_json
@@ -162,25 +163,38 @@ def address_changed(site: Site) -> Iterator[Finding]:
 
 
 def fixed(site: Site) -> Iterator[Finding]:
-    """What can be chosen only when a swarm is made."""
-    view, asked = View(site), site.inventory.swarm
-    manager = next((name for name in view.hosts if cluster(site.facts[name])), "")
-    if not manager or not asked:
+    """What can be chosen only when a swarm is made. What the inventory leaves out is wanted as engines have it by themselves.
+
+    It is not taken over from the swarm, since the firewall's port would then hang on whether a manager answers.
+    """
+    found = next((told for name in View(site).hosts if (told := cluster(site.facts[name]))), None)
+    if not found:
         return
-    found = cluster(site.facts[manager])
-    rows: list[tuple[str, object, object]] = []
-    if asked.data_path_port:
-        rows.append(("data_path_port", found.get("DataPathPort") or on_host.VXLAN, asked.data_path_port))
-    if pool := asked.default_addr_pool:
-        there = sorted(IPv4Network(text) for text in found.get("DefaultAddrPool") or ())
-        if there != sorted(pool.pools) or found.get("SubnetSize") != pool.size:
-            told_there = f"{', '.join(map(str, there))} in /{found.get('SubnetSize')}"
-            rows.append(("default_addr_pool", told_there, f"{', '.join(map(str, sorted(pool.pools)))} in /{pool.size}"))
-    for key, is_, wanted in rows:
-        if is_ != wanted:
-            what = f"the swarm was made with the {key} {is_}; wanted: {wanted}"
-            cure = "keep to what it was made with in the inventory; or make it anew: docker swarm leave --force on every host"
-            yield Finding("swarm-fixed", "", f"{what}. It can't be changed afterwards", cure)
+    asked, inventory = site.inventory.swarm, site.inventory
+    port = found.get("DataPathPort") or DATA_PORT  # engines before 19.03 tell none, and before 18.09 no pools
+    pools = sorted(IPv4Network(text) for text in found.get("DefaultAddrPool") or ENGINES_POOL.pools)
+    size = found.get("SubnetSize") or ENGINES_POOL.size
+    wanted = sorted(inventory.address_pool.pools)
+    for key, said, is_, as_wanted, words in (
+        ("data_path_port", asked and asked.data_path_port, port, inventory.data_path_port, str(port)),
+        (
+            "default_addr_pool",
+            asked and asked.default_addr_pool,
+            _pools(pools, size),
+            _pools(wanted, inventory.address_pool.size),
+            f"{{pools: [{', '.join(map(str, pools))}], size: {size}}}",
+        ),
+    ):
+        if is_ != as_wanted:
+            default = "" if said else f", since swarm.{key} is not given"
+            what = f"the swarm was made with the {key} {is_}; wanted: {as_wanted}{default}. It can't be changed afterwards"
+            place = ", in place of `store`" if inventory.store else ""
+            cure = f"write what it was made with: `{key}: {words}` under `swarm`{place}; or make it anew: docker swarm leave --force on every host"
+            yield Finding("swarm-fixed", "", what, cure)
+
+
+def _pools(pools: list[IPv4Network], size: int) -> str:
+    return f"{', '.join(map(str, pools))} in /{size}"
 
 
 def left_out(site: Site) -> Iterator[Finding]:
@@ -203,10 +217,15 @@ def ingress_overlap(site: Site) -> Iterator[Finding]:
     """A swarm that is made takes the first subnet of its pool, whatever the hosts reach there (moby#33626)."""
     if View(site).exists:
         return
-    pool = site.inventory.swarm.default_addr_pool if site.inventory.swarm else None
-    first = next(pool.pools[0].subnets(new_prefix=pool.size)) if pool else IPv4Network("10.0.0.0/24")
+    first = site.inventory.address_pool.first
+    place = ", and control_plane to swarm, in place of `store`" if site.inventory.store else ""
+    would = f"the swarm would take {first} for its network ingress"
+    for network in site.inventory.networks.values():  # refused with the inventory, but where a store was named
+        if network.subnet and network.subnet.overlaps(first):
+            what = f"{would}, and {network.subnet} is to be the network {network.name}'s"
+            yield Finding("subnet-overlap", "", what, f"choose another subnet for the network; or set swarm.default_addr_pool{place}")
     for name in site.live:
         for interface, route in site.facts[name].routes:
             if route.overlaps(first):
-                what = f"the swarm would take {first} for its network ingress, and the host has the route {route} on {interface}"
-                yield Finding("subnet-overlap", name, what, "set swarm.default_addr_pool to a range that no host reaches")
+                what = f"{would}, and the host has the route {route} on {interface}"
+                yield Finding("subnet-overlap", name, what, f"set swarm.default_addr_pool to a range that no host reaches{place}")

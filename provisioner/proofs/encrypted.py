@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.model import Check, ProofResult, State
 from provisioner.proofs import verdict
-from provisioner.system import networks, swarm
+from provisioner.system import networks
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -43,9 +43,8 @@ def carried(site: Site, network: str) -> Carried | None:
     """None: no host tells the network's number."""
     found = (networks.vni(site.facts[host].networks.get(network)) for host in site.live)
     vni = next((number for number in found if number), None)
-    asked = site.inventory.swarm.data_path_port if site.inventory.swarm else None
     addresses = {host: str(site.advertise[host]) for host in site.live if host in site.advertise}
-    return Carried(asked or swarm.VXLAN, vni, addresses) if vni else None
+    return Carried(site.inventory.data_path_port, vni, addresses) if vni else None
 
 
 def result(network: str, probes: Sequence[Probe], where: Carried | None) -> ProofResult:

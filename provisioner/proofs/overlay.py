@@ -161,7 +161,7 @@ def _result(site: Site, task: Task, probes: Sequence[Probe], result: tuple[Pair,
     if not all(pair.proven for pair in result):
         apart = {name: strangers for name in found if (strangers := site.strangers(name))}
         closed = {name: why for name in found if (why := site.plane.closed(site, name))}
-        error = trouble(task.network, found, result, apart, site.plane.reunion(site), closed=closed)
+        error = trouble(task.network, found, result, apart, site.plane.reunion(site), closed=closed, data=site.inventory.data_path_port)
     last = max((seconds for evidence in found.values() for seconds in evidence.seen.values()), default=0.0)
     tried = [evidence.seconds or task.deadline for evidence in found.values() if evidence.address]
     return ProofResult(

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from provisioner.errors import ProvisionerError
+from provisioner.inventory.engine_models import DATA_PORT
 from provisioner.model import Pair, ProofResult, State
 from provisioner.proofs.evidence import FACTS
 
@@ -118,11 +119,12 @@ def trouble(
     reunion: str,
     *,
     closed: Mapping[str, Closed] = MappingProxyType({}),
+    data: int = DATA_PORT,
 ) -> str:
     """The text of an error for the pairs that are not proven; "" when all are.
 
     apart: host -> the hosts that its engine does not know from gossip; reunion: what brings them together.
-    closed: host -> what keeps its containers off the network, as was seen afterwards.
+    closed: host -> what keeps its containers off the network, as was seen afterwards. data: the UDP port of VXLAN.
     """
     failed = [pair for pair in result if not pair.proven]
     if not failed:
@@ -139,7 +141,7 @@ def trouble(
     what = f"the network {network} is not proven: {len(failed)} of {len(result)} pairs failed"
     own = {name: closed[name].cure if name in closed else evidence.cure for name, evidence in found.items()}
     cures = [f"on {', '.join(names)}: {cure}" for cure, names in _together(own).items() if cure]
-    cures += _cures(network, found, failed, reunion if apart else "")
+    cures += _cures(network, found, failed, reunion if apart else "", data)
     return str(ProvisionerError(what, answer="\n".join(answer), cure="; ".join(cures or ["run it again"])))
 
 
@@ -151,14 +153,14 @@ def _together(told: Mapping[str, str]) -> dict[str, list[str]]:
     return hosts
 
 
-def _cures(network: str, found: Mapping[str, Evidence], failed: Sequence[Pair], reunion: str) -> list[str]:
+def _cures(network: str, found: Mapping[str, Evidence], failed: Sequence[Pair], reunion: str, data: int) -> list[str]:
     cures = []
     unreached = [pair for pair in failed if all(found[name].address for name in (pair.source, pair.target))]
     if reunion and any(pair.address is None for pair in unreached):
         cures.append(reunion)
     elif any(pair.address is None for pair in unreached):
         cures.append(
-            "see that 4789/udp (data), 7946/tcp and 7946/udp (gossip) pass between these hosts, both ways; if they do,"
+            f"see that {data}/udp (data), 7946/tcp and 7946/udp (gossip) pass between these hosts, both ways; if they do,"
             " an engine may remember what is no longer true, and forgets it when it is restarted"
         )
     elif any(pair.name is None or pair.alias is None for pair in unreached):

@@ -11,7 +11,6 @@ import re
 from datetime import UTC, datetime
 
 MANAGERS = 2377  # tcp
-VXLAN = 4789  # udp, where the data path port is not chosen
 STATE = "/var/lib/docker/swarm/docker-state.json"
 CERTIFICATE = "/var/lib/docker/swarm/certificates/swarm-node.crt"
 FILES = (STATE, CERTIFICATE)

@@ -64,6 +64,9 @@ HOST = {
     ),
     "a certificate that has ended": (with_system(NODE2, "now=", str(END + 86400 * 3)), "swarm-certificate", STOP),
     "a certificate that is not renewed": (with_system(NODE2, "now=", str(END - 86400 * 9)), "swarm-certificate", WARNING),
+    "4789 taken": (
+        with_raw(out("node2"), ports="udp 4789 77\nowner 77 812 vmware\n"), "port-taken", STOP,
+    ),
     "2377 taken": (
         with_raw(out("node2"), ports="tcp 2377 77\nowner 77 812 k3s\n"), "port-taken", STOP,
     ),
@@ -75,6 +78,11 @@ def test_a_cause_on_one_host(inventory, case):
     facts, check, severity = HOST[case]
     others = {name: FOUND[name] for name in ("node1", "node3")}
     assert found(inventory, {**others, "node2": facts}) == [(check, "node2", severity)]
+
+
+def test_4789_may_be_taken_where_another_port_is_chosen(inventory):
+    facts = {**fresh(), "node2": HOST["4789 taken"][0]}
+    assert found(inventory, facts, "swarm: {managers: [node1], data_path_port: 4790}") == []
 
 
 def test_a_manager_whose_address_has_changed_gives_up_its_vote_first(inventory):
@@ -171,8 +179,32 @@ class TestFixed:
         assert what in told(inventory, FOUND, more)
         assert found(inventory, fresh(), more) == []
 
-    def test_what_it_has_may_be_said(self, inventory):
+    @pytest.mark.parametrize(
+        ("made", "words", "what"),
+        [
+            ({"DataPathPort": 4790}, "data_path_port: 4790", "data_path_port 4790; wanted: 4789, since swarm.data_path_port is not given"),
+            (
+                {"DefaultAddrPool": ["10.20.0.0/16"], "SubnetSize": 26},
+                "default_addr_pool: {pools: [10.20.0.0/16], size: 26}",
+                "default_addr_pool 10.20.0.0/16 in /26; wanted: 10.0.0.0/8 in /24, since swarm.default_addr_pool is not given",
+            ),
+        ],
+    )
+    def test_what_is_not_said_is_the_engines_own_choice(self, inventory, made, words, what):
+        facts = {**FOUND, "node1": put("node1", Cluster={**FOUND["node1"].engine["Swarm"]["Cluster"], **made})}
+        assert found(inventory, facts) == [("swarm-fixed", "", STOP)]
+        assert what in (text := told(inventory, facts))
+        assert f"write what it was made with: `{words}` under `swarm`; or" in text
+        assert found(inventory, facts, f"swarm: {{managers: [node1], {words}}}") == []
+        site, _ = resolve(inventory(more="control_plane: auto"), facts)  # in a swarm already, and a store is named
+        (fixed,) = [f for f in preflight.run(site) if f.check == "swarm-fixed"]
+        assert "under `swarm`, in place of `store`;" in fixed.cure
+
+    def test_what_engines_do_not_tell_or_the_inventory_says_too(self, inventory):
         assert found(inventory, FOUND, "swarm: {managers: [node1], data_path_port: 4789}") == []
+        old = {"DataPathPort": 0, "DefaultAddrPool": None, "SubnetSize": 0}
+        facts = {**FOUND, "node1": put("node1", Cluster={**FOUND["node1"].engine["Swarm"]["Cluster"], **old})}
+        assert found(inventory, facts) == []
 
 
 class TestLeftOut:
@@ -196,6 +228,17 @@ def test_the_network_ingress_over_a_route_of_a_host(inventory):
     assert found(inventory, facts) == [("subnet-overlap", "node2", STOP)]
     assert found(inventory, facts, "swarm: {default_addr_pool: {pools: [10.20.0.0/16]}}") == []
     assert found(inventory, {**FOUND, "node3": out("node3")}) == []  # made already
+    assert "a range that no host reaches" in told(inventory, facts)
+
+
+def test_the_network_ingress_over_one_of_the_inventory_where_a_store_is_named_and_the_engines_are_too_new(inventory):
+    more = "  wide: {subnet: 10.0.0.0/23}"
+    site, _ = resolve(inventory(more=more), fresh())
+    (finding,) = preflight.run(site)
+    assert (site.control, finding.check, finding.host, finding.severity.value) == ("swarm", "subnet-overlap", "", STOP)
+    assert "10.0.0.0/24 for its network ingress, and 10.0.0.0/23 is to be the network wide's" in finding.what
+    assert "choose another subnet for the network; or set swarm.default_addr_pool, and control_plane to swarm, in place of `store`" in finding.cure
+    assert preflight.run(resolve(inventory(more=more.replace("0.0.0/23", "0.1.0/24")), fresh())[0]) == []
 
 
 def test_encrypted_where_auto_takes_the_store(inventory):

@@ -78,6 +78,7 @@ def test_the_direction_in_which_datagrams_are_lost(found, here, there, words):
     found["node2"].heard = None if there is None else frozenset(there)
     assert detail(found) == f"10.99.0.253: no answer, {words}"
     assert "4789/udp" in trouble("demo", found, pairs(found), {}, "")
+    assert "4790/udp" in trouble("demo", found, pairs(found), {}, "", data=4790)
 
 
 def test_a_name(found):
