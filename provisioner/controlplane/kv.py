@@ -171,10 +171,19 @@ def _settings(site: Site, host: str) -> dict[str, Any]:
         "cluster-store": site.backend.url(site),
         "cluster-advertise": f"{site.advertise[host]}:{_ADVERTISED_PORT}",
     }
-    found = parse(host, site.facts[host].files.get(DAEMON_JSON, "")).get("cluster-store-opts")
-    theirs = _without_our_tls(found) if isinstance(found, dict) else {}
-    options = _options(site, host)
-    return ours | ({"cluster-store-opts": theirs | options} if options or theirs != (found or {}) else {})
+    found, wanted = options_in_file(site, host), merged_options(site, host)
+    return ours | ({"cluster-store-opts": wanted} if _options(site, host) or wanted != (found or {}) else {})
+
+
+def options_in_file(site: Site, host: str) -> Any:
+    """cluster-store-opts as the engine's file has them. Raises StepFailed where it can't be read."""
+    return parse(host, site.facts[host].files.get(DAEMON_JSON, "")).get("cluster-store-opts")
+
+
+def merged_options(site: Site, host: str) -> dict[str, Any]:
+    """cluster-store-opts as the engine is to have them: what others have put into its file, and what is ours. Raises StepFailed."""
+    found = options_in_file(site, host)
+    return (_without_our_tls(found) if isinstance(found, dict) else {}) | _options(site, host)
 
 
 def _without_our_tls(options: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
-from provisioner.inventory import network_checks, planes, plugins, values
+from provisioner.inventory import discovery, network_checks, planes, plugins, values
 from provisioner.inventory.problems import Location, code, nearest, shown
 from provisioner.inventory.raw import dots as _dots
 from provisioner.inventory.raw import entries as _entries
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from provisioner.inventory.document import Document
 
 SERVER_COUNTS = (1, 3, 5)
-_TTL_FACTOR = 3  # of the engine's, where only one of heartbeat and ttl is given
-_CONSUL_TTL = 20  # seconds
+_SECURED = {"consul": ("tls", "gossip", "acls"), "etcd": ("tls",), "zookeeper": ()}  # what a store of each kind can have
 _LONGEST_PATH = 200  # characters of a path that a message shows
 
 
@@ -172,9 +171,6 @@ def _of_one_kind(document: Document) -> None:
     if "sha256" in store and "binary" not in store:
         document.refuse(("store", "sha256"), "store.sha256: is the sum of `binary`, which is not given", at_key=True)
     endpoints = _sound(values.endpoints, store.get("endpoints")) or ()
-    asked = store.get("security") if kind in ("etcd", "zookeeper") else None
-    for key in sorted({"gossip", "acls"} & set(asked if isinstance(asked, dict) else ())):
-        document.refuse(("store", "security", key), f"store.security.{key}: only Consul has that: leave it out", at_key=True)
     for key in ("servers", "binary", "sha256") if endpoints else ():
         if key in store:
             text = f"store.{key}: says how a store is set up; with `endpoints` nothing is: leave out one of the two"
@@ -185,6 +181,8 @@ def _of_one_kind(document: Document) -> None:
     if endpoints and "security" in store:
         text = "store.security: says how a store is set up; with `endpoints` nothing is: leave it out; TLS to it is `store.tls`"
         document.refuse(("store", "security"), text, at_key=True)
+    elif kind in _SECURED:
+        _security(document, kind)
     if "tls" in store and kind == "zookeeper":
         text = "store.tls: engines speak to ZooKeeper without TLS only: leave it out, or use etcd or Consul"
         document.refuse(("store", "tls"), text, at_key=True)
@@ -195,25 +193,14 @@ def _of_one_kind(document: Document) -> None:
         if word in endpoints[:index]:
             at: Location = ("store", "endpoints", index)
             document.refuse(at, f"store.endpoints: {document.told(at, shown(word))} is named twice")
-    _discovery(document, str(kind))
+    discovery.check(document, str(kind))
 
 
-def _discovery(document: Document, kind: str) -> None:
-    """The engine's own rules (moby v20.10, daemon/discovery) and Consul's, whose sessions live ttl/2 and 10 s at least."""
-    location: Location = ("store", "discovery")
-    seconds = values.whole("number of seconds", 1, 86400)
-    asked = {key: _sound(seconds, _value(document, (*location, key))) for key in ("heartbeat", "ttl")}
-    given = {key: number for key, number in asked.items() if number}
-    if not given:
-        return
-    ttl = given.get("ttl") or _TTL_FACTOR * given["heartbeat"]
-    heartbeat = given.get("heartbeat") or ttl // _TTL_FACTOR
-    what, key = ("ttl", "ttl") if "ttl" in given else ("the ttl, three times the heartbeat,", "heartbeat")
-    told = document.told((*location, key), f"{ttl} s")
-    if ttl <= heartbeat or heartbeat < 1:
-        beat = document.told((*location, "heartbeat" if "heartbeat" in given else key), f"{heartbeat} s")
-        text = f"store.discovery.ttl: {told} is not more than the heartbeat of {beat}: every engine would count as gone"
-        document.refuse((*location, key), f"{text}; three times the heartbeat is usual")
-    elif kind == "consul" and ttl < _CONSUL_TTL:
-        text = f"store.discovery.{key}: {what} is {told}; Consul needs {_CONSUL_TTL} at least (its sessions live half of it, and 10 s)"
-        document.refuse((*location, key), text)
+def _security(document: Document, kind: str) -> None:
+    """A store that can't be secured so would be set up open, and the inventory would read as if it were not."""
+    asked = _value(document, ("store", "security"))
+    for key in sorted(set(_SECURED["consul"]) & set(asked if isinstance(asked, dict) else ())):
+        if key not in _SECURED[kind]:
+            who = "engines speak to ZooKeeper without TLS only: leave it out, or use etcd or Consul" if key == "tls" else "only Consul has that: leave it out"
+            document.refuse(("store", "security", key), f"store.security.{key}: {who}", at_key=True)
+

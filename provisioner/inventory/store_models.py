@@ -34,7 +34,8 @@ class Discovery(Part):
     ttl: Heartbeat | None = Field(
         default=None,
         description="Whole seconds after which an engine that was not heard of is gone: `discovery.ttl`. More than"
-        " `heartbeat`, and with Consul at least 20. Without it three times `heartbeat`.",
+        " `heartbeat`, and with Consul at least 20, also where one of the two is in a host's daemon.json already. Without it three"
+        " times `heartbeat`.",
     )
     path: Prefix | None = Field(
         default=None,
@@ -116,5 +117,5 @@ class Store(Part):
     )
     discovery: Discovery = Field(default_factory=Discovery, description="How engines that are gone are noticed.")
     security: Security = Field(
-        default_factory=Security, description="How a store that is set up on the hosts is secured."
+        default_factory=Security, description="How a Consul or etcd that is set up on the hosts is secured. ZooKeeper can't be."
     )

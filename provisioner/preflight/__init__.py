@@ -50,6 +50,7 @@ OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Finding]], ...]] = {  # t
         store.foreign_store,
         store.foreign_data,
         store.server_left_out,
+        store.times_that_clash,
         store.of_its_own,
         networks.endpoint_left,
         network.gossip_overload,

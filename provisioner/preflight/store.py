@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from provisioner.controlplane.kv import merged_options
+from provisioner.errors import StepFailed
+from provisioner.inventory.discovery import fault
 from provisioner.model import Finding, Severity
+from provisioner.system.reading import DAEMON_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from provisioner.controlplane import Site
+
+_TIMES = ("discovery.heartbeat", "discovery.ttl")  # of cluster-store-opts
 
 
 def foreign_store(site: Site) -> Iterator[Finding]:
@@ -57,6 +63,30 @@ def server_left_out(site: Site) -> Iterator[Finding]:
         cure = f"keep them in the inventory (store.servers), or {out if removable else site.backend.leaving(site, left_out)}"
         lost = 2 * len(staying) <= len(peers)
         yield Finding("server-left-out", "", what, cure, Severity.STOP if lost else Severity.WARNING)
+
+
+def times_that_clash(site: Site) -> Iterator[Finding]:
+    """What the inventory leaves out of the store's options stays as a host's file has it: an engine takes both together."""
+    discovery, kind = site.inventory.the_store.discovery, site.inventory.the_store.kind
+    ours = {key for key, value in zip(_TIMES, (discovery.heartbeat, discovery.ttl), strict=True) if value}
+    for name in site.live:
+        try:
+            options = merged_options(site, name)
+        except StepFailed:
+            continue  # it is told by a check of its own
+        given = {key: options[key] for key in _TIMES if key in options}
+        theirs = [key for key in given if key not in ours]
+        if not theirs:
+            continue  # seen to with the inventory
+        whole = [word.isdecimal() and int(word) for word in given.values() if isinstance(word, str)]
+        why = "an engine takes whole seconds there, as a text"
+        if len(whole) == len(given) and all(whole):
+            heartbeat, ttl = (int(given[key]) if key in given else None for key in _TIMES)
+            why = fault(heartbeat, ttl, kind)
+        if why:
+            whose = ", ".join(f"{key} {word!r} of {'the inventory' if key in ours else DAEMON_JSON}" for key, word in given.items())
+            cure = f"take {', '.join(theirs)} out of cluster-store-opts in {DAEMON_JSON}, or write both into store.discovery of the inventory"
+            yield Finding("store-options", name, f"its engine would not take up the store with {whose}: {why}", cure)
 
 
 def of_its_own(site: Site) -> Iterator[Finding]:

@@ -16,6 +16,8 @@ from provisioner.system.reading import DAEMON_JSON
 
 THEIRS = "endpoints: ['192.0.2.1:2379']"
 TLS = "tls: {ca: lab.yml, cert: lab.yml, key: lab.yml}"
+OPEN = "security: {gossip: false, tls: false, acls: false}"  # of Consul, as the captured hosts have it
+CAPTURED = {"consul": "settled"}  # kind of store -> its captured hosts, where they are called otherwise
 
 # what is written under `store:` -> why it is refused, and what to do
 OFFLINE = {
@@ -26,6 +28,8 @@ OFFLINE = {
     "ttl not above heartbeat": ("kind: etcd, discovery: {heartbeat: 20, ttl: 20}", "every engine would count as gone", "three times the heartbeat"),
     "ttl below heartbeat": ("kind: consul, discovery: {heartbeat: 40, ttl: 30}", "every engine would count as gone", "three times the heartbeat"),
     "ttl too short for Consul": ("kind: consul, discovery: {heartbeat: 5, ttl: 15}", "its sessions live half of it", "needs 20 at least"),
+    "ZooKeeper that is secured": ("kind: zookeeper, security: {tls: true}", "without TLS only", "leave it out, or use etcd or Consul"),
+    "gossip of ZooKeeper": ("kind: zookeeper, security: {gossip: true}", "only Consul has that", "leave it out"),
     "two servers": ("kind: etcd, servers: [node1, node2]", "a majority is left", "must be 1, 3 or 5"),
     "two servers of ZooKeeper": ("kind: zookeeper, servers: [node1, node2]", "a majority is left", "must be 1, 3 or 5"),
     "two endpoints of Consul": ("kind: consul, endpoints: ['192.0.2.1:8500', '192.0.2.2:8500']", "takes one endpoint", "name the agent on every host"),
@@ -61,6 +65,12 @@ def with_options(*names):
     return with_file(capture("etcd-node2"), DAEMON_JSON, json.dumps({"cluster-store-opts": dict.fromkeys(names, "/x.pem")}) + "\n")
 
 
+def with_times(kind, **times):
+    """A host whose engine's file has these times."""
+    options = {f"discovery.{key}": word for key, word in times.items()}
+    return with_file(capture(f"{CAPTURED.get(kind, kind)}-node2"), DAEMON_JSON, json.dumps({"cluster-store-opts": options}) + "\n")
+
+
 # what is written under `store:`, node2 as it is found -> the check, why, and what to do
 BEFORE_ANY_CHANGE = {
     "their etcd serves no v2": (
@@ -71,6 +81,17 @@ BEFORE_ANY_CHANGE = {
         "kind: etcd", bare_with_etcd("3.6.1"), "store-without-v2", "engines speak the v2 API", "use etcd 3.3, 3.4 or 3.5"),
     "two TLS files in daemon.json": (
         "kind: etcd, security: {tls: false}", with_options("kv.cacertfile", "kv.keyfile"), "store-tls", "silently go without TLS", "all three files, or none"),
+    "a ttl in daemon.json below the heartbeat": (
+        "kind: etcd, security: {tls: false}, discovery: {heartbeat: 40}", with_times("etcd", ttl="30"), "store-options",
+        "discovery.heartbeat '40' of the inventory, discovery.ttl '30' of /etc/docker/daemon.json: 30 s is not more than the heartbeat of 40 s",
+        "take discovery.ttl out of cluster-store-opts in /etc/docker/daemon.json, or write both into store.discovery"),
+    "a heartbeat in daemon.json above the ttl": (
+        "kind: etcd, security: {tls: false}, discovery: {ttl: 30}", with_times("etcd", heartbeat="30"), "store-options",
+        "every engine would count as gone", "take discovery.heartbeat out"),
+    "a ttl in daemon.json too short for Consul": (
+        f"kind: consul, {OPEN}", with_times("consul", ttl="15"), "store-options", "ttl is 15 s; Consul needs 20 at least", "take discovery.ttl out"),
+    "a ttl in daemon.json that no engine reads": (
+        "kind: etcd, security: {tls: false}", with_times("etcd", ttl=60), "store-options", "whole seconds there, as a text", "take discovery.ttl out"),
 }  # fmt: skip
 
 
@@ -78,9 +99,16 @@ BEFORE_ANY_CHANGE = {
 def test_before_any_change(inventory, row):
     words, facts, check, reason, remedy = row
     kind, _, more = words.removeprefix("kind: ").partition(",")
-    hosts = {**{name: capture(f"{kind}-{name}") for name in HOSTS}, "node2": facts}
+    hosts = {**{name: capture(f"{CAPTURED.get(kind, kind)}-{name}") for name in HOSTS}, "node2": facts}
     site, _ = resolve(inventory(kind=kind, store=f",{more}" if more else ""), hosts)
     found = [f for f in preflight.run(site) if (f.check, f.host) == (check, "node2")]
     assert [f.severity.value for f in found] == ["stop"]
     assert reason in found[0].what
     assert remedy in found[0].cure
+
+
+def test_times_of_daemon_json_that_go_with_those_of_the_inventory(inventory):
+    found = {name: capture(f"etcd-{name}") for name in HOSTS}
+    for words, facts in (("heartbeat: 10", with_times("etcd", ttl="30")), ("heartbeat: 40, ttl: 120", with_times("etcd", ttl="30", heartbeat="x"))):
+        site, _ = resolve(inventory(kind="etcd", store=f", security: {{tls: false}}, discovery: {{{words}}}"), {**found, "node2": facts})
+        assert "store-options" not in {f.check for f in preflight.run(site)}

@@ -1,0 +1,51 @@
+"""How soon an engine that is gone is noticed: which times go together, in the inventory and with what a host's daemon.json has.
+
+The engine's own rules (moby v20.10, daemon/discovery) and Consul's, whose sessions live ttl/2 and 10 s at least.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provisioner.inventory import values
+from provisioner.inventory.raw import sound, value
+
+if TYPE_CHECKING:
+    from provisioner.inventory.document import Document
+    from provisioner.inventory.problems import Location
+
+_HEARTBEAT = 20  # seconds; the engine's own
+_TTL_FACTOR = 3  # of the engine's, where only one of heartbeat and ttl is given
+_CONSUL_TTL = 20  # seconds
+
+
+def times(heartbeat: int | None, ttl: int | None) -> tuple[int, int]:
+    """Heartbeat and ttl in seconds, as the engine takes them where one is left out."""
+    beat = heartbeat or (_HEARTBEAT if ttl is None else ttl // _TTL_FACTOR)
+    return beat, ttl or _TTL_FACTOR * beat
+
+
+def fault(heartbeat: int | None, ttl: int | None, kind: str, told: tuple[str, str] = ("", "")) -> str:
+    """What is wrong with them on a store of that kind; "" where nothing is. told: heartbeat and ttl as they may be shown."""
+    beat, life = times(heartbeat, ttl)
+    told_beat, told_life = told[0] or f"{beat} s", told[1] or f"{life} s"
+    if life <= beat or beat < 1:
+        return f"{told_life} is not more than the heartbeat of {told_beat}: every engine would count as gone; three times the heartbeat is usual"
+    if kind == "consul" and life < _CONSUL_TTL:
+        what = "ttl" if ttl else "the ttl, three times the heartbeat,"
+        return f"{what} is {told_life}; Consul needs {_CONSUL_TTL} at least (its sessions live half of it, and 10 s)"
+    return ""
+
+
+def check(document: Document, kind: str) -> None:
+    """Add what is wrong between the times that the inventory asks for."""
+    location: Location = ("store", "discovery")
+    seconds = values.whole("number of seconds", 1, 86400)
+    heartbeat, ttl = (sound(seconds, value(document, (*location, key))) for key in ("heartbeat", "ttl"))
+    if not (heartbeat or ttl):
+        return
+    key = "ttl" if ttl else "heartbeat"
+    beat, life = times(heartbeat, ttl)
+    told = (document.told((*location, "heartbeat" if heartbeat else key), f"{beat} s"), document.told((*location, key), f"{life} s"))
+    if text := fault(heartbeat, ttl, kind, told):
+        document.refuse((*location, key), f"store.discovery.{key}: {text}")
