@@ -126,6 +126,18 @@ def _kind(net: _Net) -> None:
     if "mtu" in net.entry and net.driver not in ("overlay", "bridge"):
         own = "its parent's" if net.on_parent else "its driver's to choose; see `options`"
         net.refuse("mtu", f"is of `overlay` and `bridge`; that of `{net.driver}` is {own}", at_key=True)
+    _of_swarms(net)
+
+
+def _of_swarms(net: _Net) -> None:
+    """What a swarm makes of its networks. Other drivers get the words too, and come to nothing by them or do as they like."""
+    if raw.sound(values.truth, net.entry.get("encrypted")) and net.driver != "overlay":
+        cure = "leave it out" if net.driver in SCOPES else "what a plugin can is among its own `options`: leave it out"
+        net.refuse("encrypted", f"is of `overlay`; nothing would encrypt the packets of this network: {cure}", at_key=True)
+    local = not net.is_global and (net.driver in SCOPES or "scope" in net.entry)
+    if local and raw.sound(values.truth, net.entry.get("attachable")) is False:
+        text = "is of networks that are made once for all hosts; any container of a host may join one of its own: leave it out"
+        net.refuse("attachable", text, at_key=True)
 
 
 def _hosts(net: _Net, hosts: tuple[str, ...]) -> None:

@@ -118,11 +118,12 @@ class NetworkEntry(Part):
     )
     attachable: Truth = Field(
         default=True,
-        description="In a swarm: whether containers may join that are no service's. Without it nothing can be proven.",
+        description="Of a network that a swarm makes once for all hosts: whether containers may join that are no service's. Without"
+        " it nothing can be proven.",
     )
     encrypted: Truth = Field(
         default=False,
-        description="In a swarm: whether packets between hosts are encrypted (IPsec). An external store can't.",
+        description="Of an overlay in a swarm: whether packets between hosts are encrypted (IPsec). An external store can't.",
     )
 
 

@@ -18,10 +18,24 @@ if TYPE_CHECKING:
 
 MTU: Final = "com.docker.network.driver.mtu"
 _BRIDGE = "com.docker.network.bridge."
+_OVERLAY = "com.docker.network.driver.overlay."
 _KEYS: Mapping[str, str] = MappingProxyType(
     {MTU: "mtu", "parent": "parent", "macvlan_mode": "mode", "ipvlan_mode": "mode", "com.docker.network.internal": "internal",
      "encrypted": "encrypted"}
 )
+
+
+_OWNERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {MTU: ("overlay", "bridge"), "parent": tuple(network_values.MODES_OF), "macvlan_mode": ("macvlan",), "ipvlan_mode": ("ipvlan",),
+     "encrypted": ("overlay",)}
+)
+
+
+def _owners(option: str) -> tuple[str, ...]:
+    """The engine's own drivers that know an option; none: all of them, or none that is known here."""
+    if option.startswith(_BRIDGE) or option in _OF_BRIDGES:
+        return ("bridge",)
+    return ("overlay",) if option.startswith(_OVERLAY) else _OWNERS.get(option, ())
 
 
 def _truth(value: str) -> str:
@@ -63,9 +77,13 @@ def check_options(document: Document, name: str, entry: dict[str, Any], driver: 
 
 
 def _wrong(driver: str, option: str, value: str, told: str) -> str:
-    if option in _KEYS and driver in network_values.SCOPES:
+    if driver not in network_values.SCOPES:
+        return ""  # it is the plugin's own
+    if (owners := _owners(option)) and driver not in owners:
+        return f"is of {' and '.join(map(code, owners))} only; `{driver}` would take it and make nothing of it: leave it out"
+    if option in _KEYS:
         return f"has a key of its own: write `{_KEYS[option]}` beside `driver`"
-    if driver != "bridge" or not option.startswith((_BRIDGE, "com.docker.network.")):
+    if driver != "bridge":
         return ""
     if option == f"{_BRIDGE}default_bridge":
         return "is of the engine's own bridge only"

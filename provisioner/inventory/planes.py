@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner.inventory import values
 from provisioner.inventory.engine_models import ENGINES_POOL
+from provisioner.inventory.network_values import SCOPES
 from provisioner.inventory.problems import code
 from provisioner.inventory.raw import entries, part, sound, value
 
@@ -39,10 +40,12 @@ def check(document: Document) -> None:
 
 def _of_swarm_alone(document: Document) -> None:
     for name, entry in entries(document, "networks").items():
-        if entry.get("encrypted") is True:
+        if SCOPES.get(entry.get("driver", "overlay"), entry.get("scope")) != "global":
+            continue  # see network_checks.py
+        if sound(values.truth, entry.get("encrypted")):
             text = f"networks.{name}.encrypted: engines on an external store hand out no keys: no container could join it"
             document.refuse(("networks", name, "encrypted"), f"{text}; take `control_plane: swarm`")
-        if entry.get("attachable") is False:
+        if sound(values.truth, entry.get("attachable")) is False:
             text = f"networks.{name}.attachable: on an external store any container may join; it is a swarm's network that may be kept"
             document.refuse(("networks", name, "attachable"), text)
 

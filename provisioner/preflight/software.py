@@ -81,6 +81,9 @@ def swarm_active(site: Site) -> Iterator[Finding]:
 def swarm_network(site: Site) -> Iterator[Finding]:
     """What only a swarm's networks can be. The engine makes an encrypted one all the same, and no container can join it."""
     for network in site.inventory.networks.values():
+        if network.is_global and not network.attachable:
+            what = f"the network {network.name} is not to be attachable: on an external store any container may join"
+            yield Finding("swarm-network", "", what, "take `attachable` out of it, or set control_plane: swarm")
         if network.encrypted:
             what = f"the network {network.name} is to be encrypted: engines on an external store hand out no keys for that"
             yield Finding("swarm-network", "", what, "take `encrypted` out of it, or set control_plane: swarm")

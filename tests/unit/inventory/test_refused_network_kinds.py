@@ -13,6 +13,9 @@ CHOICE = "`subnet` is missing: write `subnet: 10.99.0.0/24`; Docker is not left 
 NO_PARENT = "`parent` is missing: write the hosts' interface that containers are put on: `parent: eth1`"
 NO_IPV6 = "an overlay has no IPv6: engines make it, but on an external store its IPv6 addresses don't answer on other hosts although names are resolved to them first, and in swarm mode no container starts on it"
 OWN_RANGES = "each engine gives out addresses by itself, so on one network each host needs a range of its own, or two containers get one address"
+NO_CIPHER = "is of `overlay`; nothing would encrypt the packets of this network"
+ANY_JOINS = "is of networks that are made once for all hosts; any container of a host may join one of its own: leave it out"
+NOTHING = "would take it and make nothing of it: leave it out"
 LAN = "driver: macvlan, subnet: 192.168.56.0/24, parent: eth1"
 RANGES = "ip_range: {node1: 192.168.56.32/27, node2: 192.168.56.64/27, node3: 192.168.56.96/27}"
 
@@ -122,6 +125,31 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "mtu of macvlan": (
         f"a: {{{LAN}, mtu: 1400, {RANGES}}}",
         ["9:63: networks.a.mtu: is of `overlay` and `bridge`; that of `macvlan` is its parent's"],
+    ),
+    "what only overlays of a swarm are": (
+        f"a: {{driver: bridge, encrypted: true, attachable: false}}\n  b: {{{LAN}, {RANGES}, encrypted: true}}\n  c: {{driver: weave, scope: global, encrypted: true, attachable: false}}\n  d: {{driver: weave, scope: local, attachable: false}}",
+        [
+            f"9:23: networks.a.encrypted: {NO_CIPHER}: leave it out",
+            f"9:40: networks.a.attachable: {ANY_JOINS}",
+            f"10:150: networks.b.encrypted: {NO_CIPHER}: leave it out",
+            f"11:37: networks.c.encrypted: {NO_CIPHER}: what a plugin can is among its own `options`: leave it out",
+            f"12:36: networks.d.attachable: {ANY_JOINS}",
+        ],
+    ),
+    "the words of a bridge that are no other's": ("a: {driver: bridge, encrypted: false, attachable: true}", []),
+    "options of other drivers": (
+        f"a: {{subnet: 10.99.0.0/24, options: {{com.docker.network.bridge.name: x, com.docker.network.host_ipv4: 10.1.1.1, parent: eth1}}}}\n  b: {{driver: bridge, options: {{encrypted: '', com.docker.network.driver.overlay.vxlanid_list: 5, ipvlan_mode: l2}}}}\n  c: {{{LAN}, {RANGES}, options: {{com.docker.network.driver.mtu: 1400, ipvlan_mode: l2, macvlan_mode: vepa}}}}",
+        [
+            f"9:71: networks.a.options.com.docker.network.bridge.name: is of `bridge` only; `overlay` {NOTHING}",
+            f"9:104: networks.a.options.com.docker.network.host_ipv4: is of `bridge` only; `overlay` {NOTHING}",
+            f"9:122: networks.a.options.parent: is of `macvlan` and `ipvlan` only; `overlay` {NOTHING}",
+            f"10:44: networks.b.options.encrypted: is of `overlay` only; `bridge` {NOTHING}",
+            f"10:96: networks.b.options.com.docker.network.driver.overlay.vxlanid_list: is of `overlay` only; `bridge` {NOTHING}",
+            f"10:112: networks.b.options.ipvlan_mode: is of `ipvlan` only; `bridge` {NOTHING}",
+            f"11:191: networks.c.options.com.docker.network.driver.mtu: is of `overlay` and `bridge` only; `macvlan` {NOTHING}",
+            f"11:210: networks.c.options.ipvlan_mode: is of `ipvlan` only; `macvlan` {NOTHING}",
+            "11:228: networks.c.options.macvlan_mode: has a key of its own: write `mode` beside `driver`",
+        ],
     ),
     "bridges that overlap on one host": (
         "a: {driver: bridge, subnet: 10.99.0.0/24, hosts: [node1]}\n  b: {driver: bridge, subnet: 10.99.0.0/25, hosts: [node2]}\n  c: {subnet: 10.99.0.0/26}",

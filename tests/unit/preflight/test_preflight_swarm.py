@@ -241,9 +241,10 @@ def test_the_network_ingress_over_one_of_the_inventory_where_a_store_is_named_an
     assert preflight.run(resolve(inventory(more=more.replace("0.0.0/23", "0.1.0/24")), fresh())[0]) == []
 
 
-def test_encrypted_where_auto_takes_the_store(inventory):
+@pytest.mark.parametrize("words", ["encrypted: true", "attachable: false"])
+def test_what_a_swarms_network_is_where_auto_takes_the_store(inventory, words):
     facts = {name: capture(f"installed-{name}") for name in HOSTS}
-    site, _ = resolve(inventory(more="  safe: {subnet: 10.98.0.0/24, encrypted: true}"), facts)
+    site, _ = resolve(inventory(more=f"  safe: {{subnet: 10.98.0.0/24, {words}}}"), facts)
     assert [(f.check, f.host) for f in preflight.run(site)] == [("swarm-network", "")]
 
 
