@@ -106,8 +106,8 @@ class PluginEntry(Part):
     settings: Mapping[SettingKey, SettingValue] = Field(
         default_factory=dict, description="Its settings: texts by name, as `docker plugin set` takes them."
     )
-    enabled: Truth = Field(default=True, description="Whether the engine runs it.")
-    hosts: Hosts | None = Field(default=None, description="The hosts that have it. Without it every one.")
+    enabled: Truth = Field(default=True, description="Whether the engine runs it; networks of one that it does not run are refused.")
+    hosts: Hosts | None = Field(default=None, description="The hosts that have it, among them all of its networks'. Without it every one.")
 
     def on(self, host: str) -> bool:
         """Whether this host is to have it."""

@@ -7,7 +7,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from provisioner.inventory import raw, values
+from provisioner.inventory import network_values, raw, values
 from provisioner.inventory.problems import code, nearest, refusal, shown
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ REFERENCE: Final = re.compile(  # as in docker/distribution's reference, without
     r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
 )
 ALL: Final = "all"
+TAG: Final = "latest"
+"""With it engines know the plugins that they run, whatever that of the image is."""
 _SOCKET = re.compile(r"unix:///[a-zA-Z0-9_.@/-]{1,100}")
 _TCP = re.compile(r"tcp://([a-zA-Z0-9.-]{1,253}):([0-9]{1,5})")
 _HOST_PATH = re.compile(r"/[a-zA-Z0-9_.@/-]{1,250}")
@@ -29,6 +31,7 @@ _NAMESPACES = ("host ipc namespace", "host pid namespace", "allow-all-devices") 
 _NAMED = ("network", "mount", "device", "capabilities")
 _SOURCES = ("address", "image", "archive")
 _MANAGED = ("grant", "settings", "enabled", "sha256")
+_FEW = 3  # hosts that a message names
 _LARGEST_CONFIG = 1 << 20  # bytes
 
 
@@ -95,6 +98,37 @@ def check(document: Document) -> None:
             if host not in hosts:
                 text = f"plugins.{name}.hosts: {shown(host)} is not one of the hosts{nearest(host, hosts)}"
                 document.refuse(("plugins", name, "hosts", index), text)
+        if name in network_values.SCOPES:
+            document.refuse(("plugins", name), f"plugins.{name}: the engine has a driver of that name itself: take another", at_key=True)
+    for name, entry in raw.entries(document, "networks").items():
+        _network(document, name, entry)
+
+
+def _network(document: Document, name: str, entry: Mapping[str, Any]) -> None:
+    """A network of a plugin of the inventory: by the name that engines know it under, which runs on all of its hosts."""
+    driver = raw.sound(network_values.driver, entry.get("driver")) or ""
+    base, at = driver.partition(":")[0], ("networks", name, "driver")
+    plugin = raw.entries(document, "plugins").get(base)
+    if plugin is None or base in network_values.SCOPES:
+        return
+    told, key = document.told(at, code(driver)), f"networks.{name}.driver"
+    known = "NAME" if at in document.secrets else base
+    if "address" in plugin and driver != base:
+        document.refuse(at, f"{key}: {told} is a plugin that runs by itself, and has no tag: write `{known}`")
+    elif "address" not in plugin and driver != f"{base}:{TAG}":
+        document.refuse(at, f"{key}: {told} is a plugin that the engine runs under its name and the tag `{TAG}`: write `{known}:{TAG}`")
+    if raw.sound(values.truth, plugin.get("enabled")) is False:
+        text = f"the plugin {told} has `enabled: false`, so that no engine can make a network of it: turn it on, or leave the network out"
+        document.refuse(at, f"{key}: {text}")
+    there = raw.sound(values.listed, plugin.get("hosts"))
+    on = raw.sound(values.listed, entry.get("hosts")) or tuple(raw.part(document, "hosts"))
+    if there is not None and (missing := [host for host in on if host not in there and host in raw.part(document, "hosts")]):
+        others = " and others" if len(missing) > _FEW else ""
+        cure = "add them to the plugin's `hosts`"
+        if entry.get("scope") != "global" and (both := [host for host in there if host in on]):
+            cure += f", or give the network `hosts: [{', '.join(both)}]`"
+        text = f"the plugin {told} is not on {', '.join(missing[:_FEW])}{others}, where the network is to be: {cure}"
+        document.refuse(at, f"{key}: {text}")
 
 
 def unfit(archive: Path, granted: tuple[str, ...], digest: str = "") -> str:

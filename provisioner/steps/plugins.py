@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import render
 from provisioner.errors import StepFailed
-from provisioner.inventory.plugins import sum_of
+from provisioner.inventory.plugins import TAG, sum_of
 from provisioner.model import Drift
 from provisioner.steps.base import Upload, Work, differing
 from provisioner.system import plugins
@@ -75,7 +75,7 @@ def _drift(facts: Facts, host: str, name: str, plugin: PluginEntry) -> list[Drif
     there = plugins.managed(facts)
     if there is None:
         return [Drift(what, "", source, pending=True)]
-    found = there.get(f"{name}:{plugins.TAG}")
+    found = there.get(f"{name}:{TAG}")
     if found is None:
         return [Drift(what, "absent", source, note=_ABSENT)]
     made_of = facts.files.get(plugins.origin(name), "").strip()
@@ -111,7 +111,7 @@ def _remote(name: str) -> str:
 
 
 def _job(facts: Facts, name: str, plugin: PluginEntry, notes: set[str]) -> dict[str, object]:
-    there = (plugins.managed(facts) or {}).get(f"{name}:{plugins.TAG}")
+    there = (plugins.managed(facts) or {}).get(f"{name}:{TAG}")
     makes = bool(notes & {_ABSENT, _OTHER})
     return {
         "name": name,

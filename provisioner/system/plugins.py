@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
 
 _FOLDER = "/etc/docker/plugins"
-TAG = "latest"
 
 
 def spec(name: str, plugin: PluginEntry) -> dict[str, str]:

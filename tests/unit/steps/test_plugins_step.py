@@ -195,3 +195,49 @@ def test_what_is_refused(inventory, words, problem):
     with pytest.raises(InventoryError) as caught:
         inventory(more=f"plugins: {{net: {words}}}")
     assert any(problem in line for line in caught.value.problems), caught.value.problems
+
+
+def test_the_name_of_one_of_the_engines_own_drivers(inventory):
+    with pytest.raises(InventoryError) as caught:
+        inventory(more="plugins: {bridge: {address: 'unix:///x'}}")
+    assert [line.partition(": ")[2] for line in caught.value.problems] == ["plugins.bridge: the engine has a driver of that name itself: take another"]
+
+
+MANAGED, ALONE = "image: 'a/b:1'", "address: 'unix:///x'"
+UNFIT = {  # network, plugin `net` -> what is wrong with the network's driver; "" where nothing is
+    "no tag": ("driver: net, scope: local", MANAGED, "`net` is a plugin that the engine runs under its name and the tag `latest`: write `net:latest`"),
+    "the image's tag": ("driver: 'net:1', scope: local", MANAGED, "`net:1` is a plugin that the engine runs under its name and the tag `latest`: write"),
+    "its tag": ("driver: 'net:latest', scope: local", MANAGED, ""),
+    "a tag to one that has none": ("driver: 'net:latest', scope: local", ALONE, "`net:latest` is a plugin that runs by itself, and has no tag: write `net`"),
+    "off": ("driver: 'net:latest', scope: local", f"{MANAGED}, enabled: false", "the plugin `net:latest` has `enabled: false`, so that no engine can make"),
+    "not on all hosts": (
+        "driver: net, scope: local",
+        f"{ALONE}, hosts: [node3, node1]",
+        "the plugin `net` is not on node2, where the network is to be: add them to the plugin's `hosts`, or give the network `hosts: [node3, node1]`",
+    ),
+    "on other hosts": (
+        "driver: net, scope: local, hosts: [node2]",
+        f"{ALONE}, hosts: [node1]",
+        "the plugin `net` is not on node2, where the network is to be: add them to the plugin's `hosts`",
+    ),
+    "on one more than is needed": ("driver: net, scope: local, hosts: [node2]", f"{ALONE}, hosts: [node1, node2]", ""),
+    "of all hosts": (
+        "driver: net, scope: global",
+        f"{ALONE}, hosts: [node1]",
+        "the plugin `net` is not on node2, node3, where the network is to be: add them to the plugin's `hosts`",
+    ),
+    "another's": ("driver: 'other/net:1', scope: local", MANAGED, ""),
+}
+
+
+@pytest.mark.parametrize(("network", "words", "problem"), UNFIT.values(), ids=UNFIT)
+def test_a_network_of_a_plugin_that_it_can_not_have(inventory, network, words, problem):
+    more = f"  over: {{{network}}}\nplugins: {{net: {{{words}}}}}"
+    if not problem:
+        assert inventory(more=more).networks["over"].driver
+        return
+    with pytest.raises(InventoryError) as caught:
+        inventory(more=more)
+    (line,) = caught.value.problems
+    assert f"networks.over.driver: {problem}" in line
+    assert line.endswith(problem) or not problem.endswith(("`", "]"))
