@@ -21,8 +21,10 @@ module Lab
       settings.fetch("box")
     end
 
-    # All hosts of the inventory; the first so many start by themselves.
+    # All hosts of the inventory; the first so many start by themselves. None is made up beyond those: it would be no
+    # machine of Vagrant's any more when the number is lowered, and `vagrant destroy` would leave it running.
     def machines
+      check_number
       inventory.fetch("hosts").each_with_index.map do |(name, host), index|
         size = settings.merge(host.fetch(KEY, {}))
         Machine.new(name, checked(name, host.fetch("address")), size["memory"], size["cpus"], index < settings["machines"])
@@ -58,6 +60,18 @@ module Lab
 
     def settings
       @settings ||= DEFAULTS.merge(inventory.fetch(KEY, {}))
+    end
+
+    def check_number
+      number, hosts = settings["machines"], inventory.fetch("hosts")
+      unless number.is_a?(Integer) && number.positive?
+        abort "#{INVENTORY}: `machines` must be a whole number from 1 on, not #{number.inspect}"
+      end
+      return if number <= hosts.size
+      last, host = hosts.to_a.last
+      another = "#{last.sub(/\d+\z/, "")}#{last[/\d+\z/].to_i + 1}: {address: #{IPAddr.new(checked(last, host.fetch("address"))).succ}}"
+      abort "#{INVENTORY}: `machines` is #{number}, and `hosts` has #{hosts.size}: add a line there for each of the " \
+            "#{number - hosts.size} more, such as `#{another}`"
     end
 
     def checked(name, address)

@@ -135,6 +135,17 @@ def test_one_number_says_how_many_there_are_from_the_start_and_a_host_may_be_lar
     assert told[:2] == ["node1 192.168.56.11 1024 1 true", "node2 192.168.56.12 4096 1 true"]
     assert [line.endswith("true") for line in told] == [True] * 4 + [False] * (len(told) - 4)
     assert len(told) > 4
+    inventory.write_text(text.replace("machines: 3", f"machines: {len(told)}"))
+    assert lab("puts Lab.machines.count(&:autostart)") == f"{len(told)}\n"
+    for number, problem in (
+        (8, "`machines` is 8, and `hosts` has 6: add a line there for each of the 2 more, such as `node7: {address: 192.168.56.17}`"),
+        ("many", '`machines` must be a whole number from 1 on, not "many"'),
+        (0, "`machines` must be a whole number from 1 on, not 0"),
+    ):
+        inventory.write_text(text.replace("machines: 3", f"machines: {number}"))
+        with pytest.raises(subprocess.CalledProcessError) as caught:
+            lab("Lab.machines")
+        assert problem in caught.value.stderr
 
 
 def test_the_key_of_a_machine_that_is_made_anew_is_forgotten(lab, tmp_path):
