@@ -122,11 +122,13 @@ def rotate(
     verbose: _Verbose = False,
     ignore: _Ignore = None,
 ) -> None:
-    """Make the store's secrets anew while the networks work.
+    """Make the store's secrets anew.
 
-    One host after the other; what was interrupted is run again.
+    One host after the other; what was interrupted is run again. With Consul the networks work throughout. With etcd each
+    engine is restarted, and its containers stop meanwhile unless it has live-restore.
 
-    Exit code 0: all hosts have the new ones, the old ones are good for nothing, and the networks are proven.
+    Exit code 0: all hosts have the new ones, and the networks are proven. Old gossip keys and tokens are good for nothing then,
+    old certificates after --ca only; without it, and with etcd, they hold until they end.
     """
     if ca and what is not _What.CERTIFICATES:
         raise typer.BadParameter("is of certificates only", param_hint="--ca")

@@ -1,10 +1,11 @@
-"""New secrets for a store that stands: one host after the other, with the network working throughout.
+"""New secrets for a store that stands: one host after the other. With Consul the networks work throughout.
 
     gossip-key      all agents take the new key, then send with it, then take no other (Consul's own way, at runtime)
     certificates    each agent gets a new one and reads it at runtime; with a new authority both are trusted meanwhile
     tokens          Consul knows new ones, agents get them at runtime (servers with a restart), then the old ones go
 
-etcd has certificates alone: its servers read the new ones at runtime, and engines with a restart, one after the other.
+etcd has certificates alone: its servers read the new ones at runtime, and engines with a restart, one after the
+other, in which containers stop unless the engine has live-restore.
 
 What is interrupted is mended by running it again. A host that is not reached keeps what it had: `up` gives it the new.
 """
