@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from provisioner.errors import InventoryError
-from provisioner.inventory.importers.found import Found, Machine, cant, is_folder, is_there, text_of
+from provisioner.inventory.importers.found import EngineStore, Found, Machine, cant, is_folder, is_there, text_of
 from provisioner.inventory.problems import code, shown
 
 _LOCAL_FORWARD = ("virtualbox",)  # drivers whose SSHPort is a port of this machine; at IPAddress it is 22
@@ -69,6 +69,8 @@ def machine(config: Any, folder: Path) -> Machine:
         user=_text(driver, "SSHUser") or "root",
         key=key,
         advertise=_advertised(_flags(options)),
+        addresses=tuple(filter(None, [_text(driver, "PrivateIPAddress")])),
+        store=_store(_flags(options)),
         notes=(*key_notes, *_notes(driver, options)),
     )
 
@@ -89,24 +91,28 @@ def _key(driver: dict[str, Any], folder: Path) -> tuple[str, list[str]]:
     return "", [f"its key {shown(named)} is not there, and left out"] if named else []
 
 
-def _flags(options: dict[str, Any]) -> dict[str, str]:
-    """The engine's flags that were given with --engine-opt, by name."""
+def _flags(options: dict[str, Any]) -> list[tuple[str, str]]:
+    """The engine's flags that were given with --engine-opt: name and value."""
     flags = _part(options, "EngineOptions").get("ArbitraryFlags")
     pairs = (flag.lstrip("-").partition("=") for flag in flags or () if isinstance(flag, str)) if isinstance(flags, list) else ()
-    return {key: value for key, _, value in pairs}
+    return [(key, value) for key, _, value in pairs]
 
 
-def _advertised(flags: dict[str, str]) -> str:
+def _advertised(flags: list[tuple[str, str]]) -> str:
     """`cluster-advertise=eth1:2376` names what provisioner calls `advertise`, without the port."""
-    return flags.get("cluster-advertise", "").rpartition(":")[0]
+    return dict(flags).get("cluster-advertise", "").rpartition(":")[0]
+
+
+def _store(flags: list[tuple[str, str]]) -> EngineStore | None:
+    options = (word.partition("=") for key, word in flags if key == "cluster-store-opt")
+    url = dict(flags).get("cluster-store", "")
+    return EngineStore(url, tuple(sorted((name, value) for name, _, value in options))) if url else None
 
 
 def _notes(driver: dict[str, Any], options: dict[str, Any]) -> list[str]:
     notes = []
     if "Boot2DockerURL" in driver:
         notes.append("was made from boot2docker, which has no systemd; provisioner needs Debian or Ubuntu on it")
-    if store := _flags(options).get("cluster-store"):
-        notes.append(f"its engine has the store {shown(store)}; provisioner builds its own Consul on the hosts instead")
     if _part(options, "SwarmOptions").get("IsSwarm") is True:
         notes.append("was part of a standalone Swarm, which is not carried over")
     return notes

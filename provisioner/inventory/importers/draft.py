@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from provisioner.errors import InventoryError
 from provisioner.inventory import checks
-from provisioner.inventory.importers import names, writing
+from provisioner.inventory.importers import engine_stores, names, writing
 from provisioner.inventory.loading import problems
 from provisioner.inventory.models import Host, Ssh
 from provisioner.inventory.problems import code, shown
@@ -64,6 +64,7 @@ def imported(found: Found, wishes: Wishes, kind: str) -> Imported:
     usual = _usual(sound)
     ssh, notes = _for_all(sound)
     entries = tuple(_entry(host, usual) for host in sound)
+    store = engine_stores.taken(kept)
     lost = {machine.name: machine.left_out for machine in machines if machine.left_out}
     draft = writing.Draft(
         cluster=wishes.cluster,
@@ -72,12 +73,13 @@ def imported(found: Found, wishes: Wishes, kind: str) -> Imported:
         ssh=usual | ssh,
         advertise=wishes.advertise or found.advertise,
         heading=(f"Made by `provisioner inventory import {kind}`. All keys are in docs/inventory.md;", "`provisioner inventory schema >schema.json` makes the schema that editors read."),
+        store=store.text,
         left_out=tuple(f"{name} is left out: {why}" for name, why in lost.items()),
     )
     told = [f"{code(machine.name)}: {note}" for machine in machines for note in machine.notes]
     told += [f"{code(name)}: left out: {why}" for name, why in lost.items()]
     told += _renamed(sound)
-    return Imported(writing.text(draft), (*told, *notes, *found.notes), len(sound))
+    return Imported(writing.text(draft), (*told, *notes, *store.notes, *found.notes), len(sound))
 
 
 def refuse_unsound(text: str) -> None:

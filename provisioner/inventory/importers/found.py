@@ -12,10 +12,19 @@ from provisioner.inventory.problems import escaped
 
 
 @dataclass(frozen=True, slots=True)
+class EngineStore:
+    """The external store of an engine, as its flags say: cluster-store, and the pairs of cluster-store-opt."""
+
+    url: str
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """One machine. "" is what its tool does not say; no text is checked yet.
 
     key, known_hosts: paths, absolute or from `~`. host_keys: as an inventory has it. left_out: why this can be no host.
+    addresses: others that it is known to have. store: that of its engine.
     notes: what could not be carried over, each with its reason and what to do.
     """
 
@@ -30,6 +39,8 @@ class Machine:
     known_hosts: str = ""
     left_out: str = ""
     notes: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    store: EngineStore | None = None
 
     def noting(self, *notes: str) -> Machine:
         return replace(self, notes=(*self.notes, *notes))

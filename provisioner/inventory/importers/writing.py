@@ -7,7 +7,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from provisioner.inventory.problems import escaped
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 Value = str | int
+OWN_STORE: Final = "{kind: consul}"
 
 _PLAIN = re.compile(r"(?:[A-Za-z]|~?/)[A-Za-z0-9_./-]*|[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:/[0-9]{1,2})?")
 _WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))  # the last six: for readers of YAML 1.1
@@ -34,7 +35,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What goes into the text. heading, left_out: comments, one line each."""
+    """What goes into the text. heading, left_out: comments, one line each. store: what stands behind its key, from flow()."""
 
     cluster: str
     hosts: tuple[Entry, ...]
@@ -43,10 +44,11 @@ class Draft:
     advertise: str = ""
     heading: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    store: str = OWN_STORE
 
 
 def text(draft: Draft) -> str:
-    """The YAML text of an inventory with Consul and one network."""
+    """The YAML text of an inventory with a store and one network."""
     lines = ["# yaml-language-server: $schema=schema.json", "#", *map(comment, draft.heading), ""]
     lines += [f"cluster: {scalar(draft.cluster)}", ""]
     if draft.ssh:
@@ -54,7 +56,7 @@ def text(draft: Draft) -> str:
     if draft.advertise:
         lines += [f"advertise: {scalar(draft.advertise)}", ""]
     lines += ["hosts:", *map(_host, draft.hosts), *(f"  {comment(line)}" for line in draft.left_out), ""]
-    lines += ["store: {kind: consul}", "", "networks:", f"  demo: {{subnet: {scalar(draft.subnet)}}}"]
+    lines += [f"store: {draft.store}", "", "networks:", f"  demo: {{subnet: {scalar(draft.subnet)}}}"]
     return "\n".join(lines) + "\n"
 
 
@@ -62,6 +64,13 @@ def _host(entry: Entry) -> str:
     values = ", ".join(f"{key}: {scalar(value)}" for key, value in entry.values.items())
     line = f"  {scalar(entry.name)}: {{{values}}}"
     return f"{line}  {comment(entry.comment)}" if entry.comment else line
+
+
+def flow(value: Any) -> str:
+    """Mappings and lists on one line."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {flow(item)}' for key, item in value.items())}}}"
+    return f"[{', '.join(map(flow, value))}]" if isinstance(value, list) else scalar(value)
 
 
 def comment(line: str) -> str:

@@ -9,6 +9,7 @@ from importing import sound, targets
 from test_hostile import HOSTILE
 
 from provisioner.errors import InventoryError
+from provisioner.inventory.importers import only
 from provisioner.inventory.importers.docker_machine import default_store, machine, machines
 
 
@@ -66,12 +67,11 @@ def test_machines(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 
 def test_what_is_not_carried_over_is_told() -> None:
-    found = config("s", flags=["cluster-store=consul://10.0.0.2:8500"], Boot2DockerURL="", SSHKeyPath="/nowhere/id_rsa")
+    found = config("s", Boot2DockerURL="", SSHKeyPath="/nowhere/id_rsa")
     found["HostOptions"]["SwarmOptions"]["IsSwarm"] = True
     assert machine(found, Path("/nowhere")).notes == (
         "its key '/nowhere/id_rsa' is not there, and left out",
         "was made from boot2docker, which has no systemd; provisioner needs Debian or Ubuntu on it",
-        "its engine has the store 'consul://10.0.0.2:8500'; provisioner builds its own Consul on the hosts instead",
         "was part of a standalone Swarm, which is not carried over",
     )
 
@@ -108,6 +108,83 @@ def store(tmp_path: Path) -> Path:
         )
         (folder / "config.json").write_text(json.dumps(found))
     return tmp_path
+
+
+def with_engines(folder: Path, *flags: str, keystore: bool = False, other: tuple[str, ...] = ()) -> Path:
+    """Two machines whose engines have these flags, the second `other` where given; and one beside them, known by two addresses."""
+    for number in (1, 2, *([3] if keystore else [])):
+        own = [] if number == 3 else list(other if number == 2 and other else flags)
+        name = "keystore" if number == 3 else f"node{number}"
+        (folder / name).mkdir()
+        found = config(name, "amazonec2", flags=own, IPAddress=f"203.0.113.1{number}", PrivateIPAddress=f"10.0.0.{number}")
+        (folder / name / "config.json").write_text(json.dumps(found))
+    return folder
+
+
+ADVERTISED = "cluster-advertise=eth0:2376"
+TAKEN = {
+    "one address": (["cluster-store=consul://192.0.2.9:8500"], {"kind": "consul", "endpoints": ("192.0.2.9:8500",)}),
+    "several, a prefix and times": (
+        ["cluster-store=etcd://a.example.net:2379,b.example.net:2379/lab/one", "cluster-store-opt=discovery.ttl=30", "cluster-store-opt=discovery.heartbeat=10"],
+        {"kind": "etcd", "endpoints": ("a.example.net:2379", "b.example.net:2379"), "prefix": "lab/one"},
+    ),
+    "an agent on every host": (["--cluster-store=consul://127.0.0.1:8500"], {"kind": "consul", "endpoints": ("127.0.0.1:8500",)}),
+    "ZooKeeper": (["cluster-store=zk://192.0.2.9:2181"], {"kind": "zookeeper", "endpoints": ("192.0.2.9:2181",)}),
+    "none": ([], {"kind": "consul", "endpoints": None}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("flags", "expected"), TAKEN.values(), ids=TAKEN)
+def test_the_store_of_the_engines_is_taken_over(tmp_path: Path, flags: list[str], expected: dict[str, Any]) -> None:
+    inventory, notes = sound(machines(with_engines(tmp_path, ADVERTISED, *flags)), tmp_path)
+    assert inventory.store
+    assert {key: getattr(inventory.store, key) for key in expected} == expected
+    assert (inventory.store.discovery.heartbeat, inventory.store.discovery.ttl) == ((10, 30) if "prefix" in expected else (None, None))
+    assert notes == ""
+
+
+AT = "cluster-store=consul://192.0.2.9:8500"
+OWN = "; as it is, provisioner builds its own Consul on the hosts"
+NOT_TAKEN = {
+    "over TLS": (
+        ["cluster-store=etcd://192.0.2.9:2379/lab", "cluster-store-opt=kv.cacertfile=/etc/ca.pem", "cluster-store-opt=kv.certfile=/etc/cert.pem"],
+        (),
+        'over TLS: copy its three files from a machine to this one, and write `store: {kind: etcd, endpoints: ["192.0.2.9:2379"], prefix: lab, tls: {ca: FILE, cert: FILE, key: FILE}}` with them in place of `store: {kind: consul}`',
+    ),
+    "different ones": (
+        [AT], ("cluster-store=etcd://192.0.2.9:2379",),
+        "2 stores or sets of options, and an inventory has one: 'consul://192.0.2.9:8500' ('node1'), 'etcd://192.0.2.9:2379' ('node2'); import each one's machines",
+    ),
+    "two addresses of Consul": (
+        ["cluster-store=consul://192.0.2.9:8500,192.0.2.8:8500"], (),
+        "which an inventory does not take: store.endpoints: the engine takes one endpoint of Consul: name the agent on every host, `[127.0.0.1:8500]`",
+    ),
+    "no store of engines": (["cluster-store=boltdb:///var/lib/x"], (), "which no engine can be on: Consul, etcd and ZooKeeper are known"),
+    "no port": (["cluster-store=etcd://192.0.2.9"], (), "which an inventory does not take: store.endpoints: '192.0.2.9' is no address with a port"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("flags", "other", "note"), NOT_TAKEN.values(), ids=NOT_TAKEN)
+def test_a_store_that_can_not_be_taken_over_is_told_with_what_to_write(
+    tmp_path: Path, flags: list[str], other: tuple[str, ...], note: str
+) -> None:
+    inventory, notes = sound(machines(with_engines(tmp_path, *flags, other=other)), tmp_path)
+    assert inventory.store
+    assert not inventory.store.endpoints
+    assert note in notes
+    assert notes.endswith(OWN)
+
+
+def test_a_store_on_one_of_the_machines_is_told_and_taken_over_without_that_machine(tmp_path: Path) -> None:
+    found = machines(with_engines(tmp_path, "cluster-store=consul://10.0.0.3:8500", keystore=True))
+    inventory, notes = sound(found, tmp_path)
+    assert inventory.store
+    assert not inventory.store.endpoints
+    assert "which is on 'keystore', a host of this inventory, whose engine waits for its store before it starts: leave that out" in notes
+    assert 'taken over: --only node1 --only node2; or write `store: {kind: consul, endpoints: ["10.0.0.3:8500"]}` yourself' in notes
+    inventory, notes = sound(only(found, ("node1", "node2")), tmp_path)
+    assert inventory.store
+    assert (inventory.store.endpoints, notes) == (("10.0.0.3:8500",), "")
 
 
 def test_a_store_that_was_moved(store: Path, tmp_path: Path) -> None:
@@ -154,10 +231,11 @@ def test_the_default_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("text", [text for text in HOSTILE if text], ids=lambda text: ascii(text[:20]))
 def test_hostile_values_never_reach_the_inventory(tmp_path: Path, text: str) -> None:
-    for place in ("IPAddress", "SSHUser", "SSHPort", "SSHKeyPath", "name", "flag"):
+    flags = {"flag": "cluster-advertise={}:1", "store": "cluster-store=consul://{}", "option": "cluster-store-opt={}"}
+    for place in ("IPAddress", "SSHUser", "SSHPort", "SSHKeyPath", "name", *flags):
         folder = tmp_path / "machines" / "a"
         folder.mkdir(parents=True, exist_ok=True)
-        found = config("a", flags=[f"cluster-advertise={text}:1"] if place == "flag" else []) | (
+        found = config("a", flags=["cluster-store=consul://192.0.2.9:8500", flags[place].format(text)] if place in flags else []) | (
             {"Name": text} if place == "name" else {}
         )
         found["Driver"] |= {place: text} if place[0] in "IS" else {}

@@ -1,0 +1,91 @@
+"""The external store that machines' engines have already, as an inventory names it (`store.endpoints`), or why it can't."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provisioner.inventory.importers import writing
+from provisioner.inventory.loading import problems
+from provisioner.inventory.problems import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provisioner.inventory.importers.found import EngineStore, Machine
+
+_KINDS = {"consul": "consul", "etcd": "etcd", "zk": "zookeeper"}  # the engine's word -> the inventory's
+_OPTIONS = {"discovery.heartbeat": "heartbeat", "discovery.ttl": "ttl", "kv.path": "path"}
+_FILES = {"kv.cacertfile": "ca", "kv.certfile": "cert", "kv.keyfile": "key"}
+_FEW = 3  # machines that a note names
+_OWN = "as it is, provisioner builds its own Consul on the hosts"
+_HOST = writing.Entry("host", {"address": "host.invalid"})
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What stands behind `store:`, and notes on what does not."""
+
+    text: str = writing.OWN_STORE
+    notes: tuple[str, ...] = ()
+
+
+def taken(machines: Sequence[Machine]) -> Taken:
+    """The one store that the engines of these machines have, unless it is on one of them or can't be said."""
+    engines: dict[EngineStore, list[str]] = {}
+    for machine in machines:
+        if machine.store:
+            engines.setdefault(machine.store, []).append(machine.name)
+    if not engines:
+        return Taken()
+    if len(engines) > 1:
+        told = ", ".join(f"{shown(store.url)} ({_some(names)})" for store, names in engines.items())
+        return Taken(notes=(f"the engines have {len(engines)} stores or sets of options, and an inventory has one: {told}; import each one's machines by themselves (--only); {_OWN}",))
+    ((store, names),) = engines.items()
+    whose = f"the engines of {_some(names)} have the store {shown(store.url)}"
+    value = _value(store)
+    if value is None:
+        return Taken(notes=(f"{whose}, which no engine can be on: Consul, etcd and ZooKeeper are known; {_OWN}",))
+    text = writing.flow(value)
+    if fault := _fault(text):
+        return Taken(notes=(f"{whose}, which an inventory does not take: {fault}; {_OWN}",))
+    if any(key in _FILES for key, _ in store.options):
+        text = writing.flow(value | {"tls": dict.fromkeys(_FILES.values(), "FILE")})
+        how = f"copy its three files from a machine to this one, and write `store: {text}` with them in place of `store: {writing.OWN_STORE}`"
+        return Taken(notes=(f"{whose}, over TLS: {how}; {_OWN}",))
+    if on := _on(machines, value["endpoints"]):
+        patterns = " ".join(f"--only {machine.name}" for machine in machines if machine.name not in on) or "--only NAME"
+        how = f"leave that out, and the store is taken over: {patterns}; or write `store: {text}` yourself, if it does not run in a container of that engine"
+        return Taken(notes=(f"{whose}, which is on {_some(on)}, a host of this inventory, whose engine waits for its store before it starts: {how}; {_OWN}",))
+    return Taken(text)
+
+
+def _value(store: EngineStore) -> dict[str, Any] | None:
+    """As under `store`; None: no store of engines has such a URL."""
+    scheme, _, rest = store.url.partition("://")
+    servers, _, prefix = rest.partition("/")
+    if scheme not in _KINDS or not servers:
+        return None
+    value: dict[str, Any] = {"kind": _KINDS[scheme], "endpoints": [word.strip() for word in servers.split(",")]}
+    if prefix.strip("/"):
+        value["prefix"] = prefix.strip("/")
+    asked = {_OPTIONS[key]: int(word) if word.isdecimal() else word for key, word in store.options if key in _OPTIONS and word}
+    return value | ({"discovery": asked} if asked else {})
+
+
+def _fault(text: str) -> str:
+    """What an inventory with this store would be refused for; "" where it is sound."""
+    draft = writing.Draft("import", (_HOST,), writing.free_subnet((), 1), store=text)
+    return next((fault.text for fault in problems(writing.text(draft), Path("inventory.yml"), check_files=False)), "")
+
+
+def _on(machines: Sequence[Machine], endpoints: list[str]) -> list[str]:
+    """The machines that one of the endpoints is on; the loopback's is an agent beside every engine."""
+    servers = {endpoint.rpartition(":")[0].lower() for endpoint in endpoints}
+    return [m.name for m in machines if servers & {word.lower() for word in (m.name, m.address, m.advertise, *m.addresses)}]
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return ", ".join(map(shown, names[:_FEW])) + more
