@@ -108,3 +108,9 @@ def test_no_store_is_needed_in_a_swarm(loaded: Callable[..., Inventory], more: s
     assert found.servers == (("node2",) if "managers" in more else ("node1", "node2", "node3"))
     if found.swarm:
         assert found.swarm.default_addr_pool.pools == (IPv4Network("10.20.0.0/16"),)
+
+
+def test_a_truth_from_outside_counts_as_one_in_the_file(problems: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAFE", "true")
+    found = problems(store=KV, more="control_plane: kv", networks=SAFE.replace("true", "!env SAFE"))
+    assert ["networks.demo.encrypted" in line for line in found] == [True]
