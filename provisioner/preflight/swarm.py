@@ -167,7 +167,7 @@ def fixed(site: Site) -> Iterator[Finding]:
 
     It is not taken over from the swarm, since the firewall's port would then hang on whether a manager answers.
     """
-    found = next((told for name in View(site).hosts if (told := cluster(site.facts[name]))), None)
+    found = next(filter(None, (cluster(site.facts[name]) for name in View(site).hosts)), None)
     if not found:
         return
     asked, inventory = site.inventory.swarm, site.inventory
