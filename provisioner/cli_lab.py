@@ -22,6 +22,7 @@ app = typer.Typer(
 
 Name = Annotated[str, typer.Option("--name", "-n", help="Name of the lab; several can be up at once.")]
 Host = Annotated[str, typer.Argument(help="node1, node2, ...")]
+Hosts = Annotated[list[str], typer.Argument(help="node1, node2, ...; several together.")]
 
 # Errors that come from the machine's state and not from a mistake in here.
 _OF_THE_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE})
@@ -129,21 +130,21 @@ def reset(
 
 
 @app.command()
-def stop(host: Host, name: Name = "lab") -> None:
-    """Cut a host's power. Its disk stays."""
+def stop(hosts: Hosts, name: Name = "lab") -> None:
+    """Cut the power of hosts. Their disks stay."""
     from provisioner.lab import Lab
 
     with _told():
-        Lab.open(name).stop(host)
+        Lab.open(name).stop(*hosts)
 
 
 @app.command()
-def start(host: Host, name: Name = "lab") -> None:
-    """Boot a host that is off, with its disk as it was."""
+def start(hosts: Hosts, name: Name = "lab") -> None:
+    """Boot hosts that are off, with their disks as they were."""
     from provisioner.lab import Lab
 
     with _told():
-        Lab.open(name).start(host)
+        Lab.open(name).start(*hosts)
 
 
 @app.command(context_settings=PASS_ON)

@@ -268,10 +268,11 @@ class Lab:
 
     # -- changing it -------------------------------------------------------------------------------------------
 
-    def stop(self, host: str) -> None:
-        """End a host as a power cut does. Its disk stays."""
+    def stop(self, *hosts: str) -> None:
+        """End hosts as a power cut does, all together. Their disks stay."""
         with self._locked():
-            self._host(host).kill(cgroups.find(), self._switch)
+            found = cgroups.find()
+            _side_by_side(lambda host: host.kill(found, self._switch), [self._host(name) for name in hosts])
 
     def shutdown(self, host: str, *, timeout: float = 100) -> None:
         """Shut a host down in order, within `timeout` seconds. Its disk stays."""
@@ -280,13 +281,13 @@ class Lab:
             found.power_off(timeout=timeout)
             found.kill(cgroups.find(), self._switch)
 
-    def start(self, host: str) -> None:
-        """Boot a host that is off, with the disk as it was, and wait for its SSH server."""
+    def start(self, *hosts: str) -> None:
+        """Boot hosts that are off, all together, with their disks as they were, and wait for their SSH servers."""
         with self._locked():
-            found = self._host(host)
-            if found.init is None:
-                found.kill(cgroups.find(), self._switch)
-                self._boot([found])
+            off = [host for host in map(self._host, hosts) if host.init is None]
+            for host in off:
+                host.kill(cgroups.find(), self._switch)
+            self._boot(off)
 
     def reset(self, hosts: Iterable[str] | None = None) -> None:
         """Put hosts back to fresh, all by default: new disk, new network, booted again, answering on SSH."""
