@@ -19,7 +19,7 @@ _LONG = ("tests/e2e/test_interrupted.py", *_SHARING)  # begun first: nobody wait
 # With labs that do nothing most of the time: one worker more has these.
 _IDLE = (
     "tests/e2e/test_swarm.py",
-    "tests/e2e/test_failures.py::test_a_host_that_hangs",
+    "tests/e2e/test_failures.py::test_a_host_that_is_cut_off",
     "tests/e2e/test_failures.py::test_apt_is_locked",
 )
 

@@ -96,19 +96,22 @@ class Cluster:
         )
 
     def run(self, command: str, *options: str, timeout: float = 240) -> Run:
-        argv = [sys.executable, "-m", "provisioner", *command.split(), str(self.inventory), "--json", *options]
-        return self._ended(self.popen(argv), timeout)
+        return self.ended(self.begin(command, *options), timeout)
+
+    def begin(self, command: str, *options: str) -> subprocess.Popen[str]:
+        """A command that goes on, for tests that do something meanwhile; how it ended: `ended`."""
+        return self.popen([sys.executable, "-m", "provisioner", *command.split(), str(self.inventory), "--json", *options])
 
     def rotate(self, what: str, *options: str) -> Run:
         argv = [sys.executable, "-m", "provisioner", "rotate", what, str(self.inventory), "--json", *options]
-        return self._ended(self.popen(argv), 240)
+        return self.ended(self.popen(argv))
 
     def killed(self, after: int, when: str = "answered", *options: str, command: str = "up") -> Run:
         """A command whose controller is killed (SIGKILL) after so many writes, or when a step begins; code -9 then."""
         argv = [sys.executable, str(KILLED), str(after), when, *command.split(), str(self.inventory), "--json", *options]
-        return self._ended(self.popen(argv), 240)
+        return self.ended(self.popen(argv))
 
-    def _ended(self, process: subprocess.Popen[str], timeout: float) -> Run:
+    def ended(self, process: subprocess.Popen[str], timeout: float = 240) -> Run:
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:

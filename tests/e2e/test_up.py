@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,10 @@ def everywhere(cluster: Cluster, script: str, hosts=NODES) -> dict[str, str]:
     return {host: cluster.sh(host, script) for host in hosts}
 
 
+PROBES = """docker ps -a --filter name=provisioner-probe; docker image ls -q provisioner/probe
+docker network inspect demo -f '{{range .Containers}}{{.Name}} {{end}}'
+ps -eo args | grep -E '^(timeout .*)?docker (run|rm|import)'
+find /run /tmp /var/lib -xdev -path /var/lib/docker -prune -o -path '*provisioner*' -print | sort"""
 RUNNING = "systemctl show -p MainPID,ActiveEnterTimestampMonotonic docker consul"
 
 
@@ -47,7 +53,9 @@ def test_bare_hosts_become_a_proven_network(make_lab, tmp_path):
 
 
 def test_installed_hosts_become_a_proven_network_and_the_second_time_nothing_is_written(cluster):
-    """Containers that ran before still run, since the same moment; the other keys of daemon.json stay."""
+    """Containers that ran before still run, since the same moment; the other keys of daemon.json stay. What is stopped with
+    Ctrl-C in its proof leaves nothing of it.
+    """
     other = {"log-level": "warn", "labels": ["rack=é1"], "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 2048}}}
     cluster.sh("node2", f"mkdir -p /etc/docker; cat >/etc/docker/daemon.json <<'X'\n{json.dumps(other)}\nX\nsystemctl restart docker")
     for host in NODES:
@@ -71,6 +79,22 @@ def test_installed_hosts_become_a_proven_network_and_the_second_time_nothing_is_
     assert everywhere(cluster, "find /etc /var/lib/consul/node-id -newermt '-1 day' -type f -printf '%p %T@\n' | sort") == marks
     assert cluster.run("plan").code == 0
     assert cluster.run("verify").code == 0
+    stopped_in_its_proof(cluster)
+
+
+def stopped_in_its_proof(cluster: Cluster) -> None:
+    before = everywhere(cluster, PROBES)
+    cluster.sh("node2", "iptables -t mangle -I PREROUTING -p udp --dport 4789 -j DROP")  # so that it lasts
+    process = cluster.begin("up")
+    everywhere(cluster, "for n in $(seq 300); do docker ps | grep -q provisioner/probe && exit; sleep 0.1; done; exit 1")
+    process.send_signal(signal.SIGINT)
+    run = cluster.ended(process, 20)
+    assert (run.code, run.out) == (130, "")
+    assert "stopped; what had begun on a host is finished there. Run it again to go on.\n" in run.err
+    until = time.monotonic() + 20
+    while (left := everywhere(cluster, PROBES)) != before and time.monotonic() < until:
+        time.sleep(0.3)
+    assert left == before
 
 
 def test_plan_shows_the_real_files_and_changes_nothing(cluster):
@@ -160,10 +184,8 @@ def test_after_a_power_cut_of_all_hosts_everything_comes_back_by_itself(cluster)
     for host in NODES:
         cluster.box(host, f"app-{host}", network="demo", options="--restart always")
     assert "1 received" in cluster.sh("node1", "docker exec app-node1 ping -c 1 -W 5 app-node3")
-    for host in NODES:
-        cluster.lab.stop(host)
-    for host in NODES:
-        cluster.lab.start(host)
+    cluster.lab.stop(*NODES)
+    cluster.lab.start(*NODES)
     reached = "for n in $(seq 90); do docker exec app-{0} ping -c 1 -W 1 app-{1} 2>/dev/null && break; sleep 1; done"
     for one in NODES:
         for other in NODES:
