@@ -166,17 +166,17 @@ class Convergence:
             site = self._now()
             return [n for n in names if n in site.live and judged(outcome(self.step, site, n).drifts)]
 
-        def again(_: object) -> None:
+        def still() -> list[str]:
             for name, facts in self.session.read(differing(), self.step.reads, self.site.facts).items():
                 self.site = self.site.known(name, facts)
+            return differing()
 
         tenacity.Retrying(
             stop=tenacity.stop_after_delay(self.step.patience),
             wait=tenacity.wait_exponential(multiplier=0.1, exp_base=1.4, max=0.8),
             retry=tenacity.retry_if_result(bool),
-            after=again,
             retry_error_callback=lambda _: None,
-        )(differing)
+        )(still)
 
     def _end(self, before: Outcome) -> Outcome:
         """How a host ends, given how it stood before."""

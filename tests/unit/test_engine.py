@@ -144,6 +144,7 @@ class Step:
     refuses: str = ""  # the host that it refuses
     held: bool = False
     barrier_fails: bool = False
+    barrier_mends: bool = False
     title: str = "A step"
     reads: tuple[str, ...] = ("units",)
     patience: float = 0.0
@@ -160,6 +161,8 @@ class Step:
 
     def barrier(self, site, connections):
         self.cluster.log(f"barrier {self.name}")
+        for host in self.cluster.hosts.values() if self.barrier_mends else ():
+            host.done.add(self.name)
         if self.barrier_fails:
             raise StepFailed("no leader", fatal=True)
 
@@ -297,6 +300,12 @@ class TestConverging:
         assert cluster.repairs == ["barrier a"]
         assert set(states(made, "a").values()) == {"failed"}
         assert made.report("up").exit_code == 1
+
+    def test_what_is_found_as_wanted_is_not_waited_for(self, run, cluster, monkeypatch):
+        slept: list[float] = []
+        monkeypatch.setattr("time.sleep", slept.append)
+        made = run(Step("a", cluster, waits=True, barrier_mends=True, patience=60.0))
+        assert (states(made, "a"), slept) == (dict.fromkeys(HOSTS, "converged"), [])
 
     def test_what_still_differs_afterwards_has_failed(self, run, cluster):
         cluster.in_vain = {("a", "node2")}
