@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contenders import ALL, HERE, OURS, OWN, Contender, environment
+import phases
+from contenders import ALL, DEFAULT, HERE, OURS, OWN, Contender, environment
 
 from provisioner.errors import ProvisionerError
 from provisioner.lab import Lab
@@ -41,6 +42,7 @@ class Figures:
 
     seconds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     memory: dict[tuple[str, str], float] = field(default_factory=dict)
+    phases: dict[tuple[str, str], list[dict[str, float]]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     busy: float = (
         0.0  # the machine's load average before the run: from about its number of cores on, no figure is of use
@@ -135,24 +137,27 @@ class Bench:
     def _timed(self, contender: Contender, job: str, command: list[str]) -> bool:
         """Time a command. One that fails on settled hosts is tried again; half a first `up` is left to the caller."""
         for _ in range(1 if job == "first" else TRIES):
-            seconds = self._run(contender, job, command)
+            seconds = self._run(contender, job, command, counted=True)
             if seconds is not None:
                 self._add(contender.name, job, seconds)
                 return True
         return False
 
-    def _run(self, contender: Contender, job: str, command: list[str]) -> float | None:
-        log = self.folder / f"{contender.name}.log"
-        with self.lab.enter(), log.open("w") as output:
-            began = time.monotonic()
+    def _run(self, contender: Contender, job: str, command: list[str], *, counted: bool = False) -> float | None:
+        with self.lab.enter():
+            lines = phases.Lines(time.monotonic())
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 env=environment(contender),
                 cwd=self.folder,
+                text=True,
+                errors="replace",
             )
+            listener = threading.Thread(target=lines.listen, args=(process.stdout,), daemon=True)
+            listener.start()
             # Not wait(timeout=...): that looks only every 50 ms whether the process has ended.
             watchdog = threading.Timer(PATIENCE, process.kill)
             watchdog.start()
@@ -160,10 +165,13 @@ class Bench:
                 code = process.wait()
             finally:
                 watchdog.cancel()
-            seconds = time.monotonic() - began
+            seconds = time.monotonic() - lines.began
+        listener.join(1)  # what a command leaves behind, as ansible its connections, may hold the pipe open
         if code == 0:
+            if counted and (found := lines.phases(seconds)):
+                self.figures.phases.setdefault((contender.name, job), []).append(found)
             return seconds
-        end = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
+        end = "".join(line for _, line in lines.told[-25:])
         self.figures.failures.append(f"{contender.name}, {job}: exit code {code} after {seconds:.1f} s\n{end}")
         say(f"  {contender.name} {job}: failed after {seconds:.1f} s (exit code {code}); counted, and tried again")
         return None
@@ -261,6 +269,7 @@ def document(hosts: int, rounds: int, figures: Figures) -> dict[str, object]:
         "load_average": figures.busy,
         "seconds": rows,
         "memory": memory,
+        "phases": [{"who": who, "job": job, "all": found} for (who, job), found in figures.phases.items()],
         "targets": wanted,
         "failures": figures.failures,
     }
@@ -282,6 +291,10 @@ def table(hosts: int, figures: Figures) -> str:
         lines.append(f"\n{hosts} bare `ssh` side by side: {statistics.median(found):.2f} ({min(found):.2f}) s")
     if found := figures.seconds.get(("ours", "--help")):
         lines.append(f"`provisioner --help`: {statistics.median(found):.2f} ({min(found):.2f}) s")
+    for job in jobs:
+        if found := {who: runs for (who, of), runs in figures.phases.items() if of == job}:
+            lines += phases.table(job, found)
+    lines.append("")
     for target in targets(hosts, figures):
         verdict = "met" if target.met else "MISSED"
         lines.append(
@@ -330,7 +343,7 @@ def measure(options: argparse.Namespace, hosts: int, folder: Path) -> Figures:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.splitlines()[0])
     parser.add_argument("--hosts", type=int, action="append", help="3: the whole job; 20 and more: plan. Default: both")
-    parser.add_argument("--only", default="ours,plain,raw", help=f"of {','.join(ALL)}, or all (default: ours,plain,raw)")
+    parser.add_argument("--only", default=DEFAULT, help=f"of {','.join(ALL)}, or all (default: {DEFAULT})")
     parser.add_argument("--rounds", type=int, default=3, help="how often each runs (default: 3)")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("--check", action="store_true", help="exit code 1 when a target is missed")

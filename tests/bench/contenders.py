@@ -22,10 +22,7 @@ EXTRA = ROOT / ".venv-bench" / "bin"
 
 @dataclass(frozen=True)
 class Contender:
-    """Command lines of the jobs, and what it needs on the hosts beforehand (a script of sh; its time is not counted).
-
-    plan_codes: exit codes of a plan that looked at everything.
-    """
+    """Command lines of the jobs, and what it needs on the hosts beforehand (a script of sh; its time is not counted)."""
 
     name: str
     up: list[str]
@@ -53,6 +50,17 @@ def etcd(lab: Lab, folder: Path) -> Contender:
     return _ours("etcd", _with(lab, "store: {kind: etcd}"), folder, prepare=install)
 
 
+def external(lab: Lab, folder: Path) -> Contender:
+    """On one Consul that is there already, on the first host, in plain text."""
+    first, address = lab.hosts[0], lab.address(lab.hosts[0])
+    start = (
+        f'[ "$(hostname)" != {first} ] || systemd-run -q consul agent -server -bootstrap-expect=1 -data-dir=/var/lib/theirs'
+        f" -bind={address} -client={address}; until curl -s {address}:8500/v1/status/leader | grep -q :; do sleep 0.2; done"
+    )
+    store = f'store: {{kind: consul, endpoints: ["{address}:8500"]}}'
+    return _ours("external", _with(lab, store), folder, prepare=start)
+
+
 def swarm(lab: Lab, folder: Path) -> Contender:
     return _ours("swarm", _with(lab, "control_plane: swarm"), folder)
 
@@ -60,7 +68,7 @@ def swarm(lab: Lab, folder: Path) -> Contender:
 def _ours(name: str, inventory: str, folder: Path, prepare: str = "") -> Contender:
     path = folder / f"{name}.yml"
     path.write_text(inventory)
-    return Contender(name, [str(OURS), "up", str(path)], [str(OURS), "plan", str(path)], prepare=prepare)
+    return Contender(name, [str(OURS), "up", "--verbose", str(path)], [str(OURS), "plan", "--verbose", str(path)], prepare=prepare)
 
 
 def _with(lab: Lab, instead: str) -> str:
@@ -114,9 +122,11 @@ def ansible(lab: Lab, folder: Path) -> Contender:
 
 
 ALL: dict[str, Callable[[Lab, Path], Contender]] = {
-    "ours": ours, "plain": plain, "raw": raw, "pyinfra": pyinfra, "ansible": ansible, "etcd": etcd, "swarm": swarm,
+    "ours": ours, "plain": plain, "raw": raw, "etcd": etcd, "external": external, "swarm": swarm,
+    "pyinfra": pyinfra, "ansible": ansible,
 }  # fmt: skip
-OWN = ("plain", "etcd", "swarm")  # ours too, on other stores and control planes
+OWN = ("plain", "etcd", "external", "swarm")  # ours too, on other stores and control planes
+DEFAULT = "ours,plain,raw,etcd,external,swarm"  # nothing has to be installed on this machine for these
 
 
 def environment(contender: Contender) -> dict[str, str]:

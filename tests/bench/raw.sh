@@ -1,6 +1,7 @@
 #!/bin/bash
 # The raw script that scripts/bench compares with: the whole job over ssh, one connection for each host, hosts side by
-# side, for hosts with Docker and Consul installed. It checks nothing, keeps nothing and mends nothing.
+# side, for hosts with Docker and Consul installed. It checks nothing, keeps nothing and mends nothing. On stderr it says
+# which phase is over, for tests/bench/phases.py.
 #
 # usage: raw.sh KEY KNOWN_HOSTS NAME=ADDRESS...    (the first three are Consul's servers)
 set -eu
@@ -55,6 +56,7 @@ set_up() { # NUMBER: firewall, Consul, its leader, the engine on it
     fi
     cat <<END
 set -eu
+echo 'connect  done' >&2
 mkdir -p /etc/provisioner /etc/consul.d /etc/docker /etc/systemd/system/docker.service.d
 install -d -o consul -g consul -m 0750 /var/lib/consul
 cat >/etc/provisioner/firewall.sh <<'FILE'
@@ -155,10 +157,14 @@ cat >/etc/docker/daemon.json <<'FILE'
 }
 FILE
 systemctl daemon-reload
+echo 'firewall  done' >&2
 systemctl -q enable --now provisioner-firewall consul
 until curl -s 127.0.0.1:8500/v1/status/leader | grep -q :; do sleep 0.05; done
+echo 'store  done' >&2
 systemctl reload docker
+echo 'daemon  done' >&2
 until ss -lnt | grep -q :7946; do sleep 0.05; done
+echo 'gossip  done' >&2
 END
 }
 
@@ -177,11 +183,13 @@ start() {
     docker run -d --rm --name probe-${names[$1]} --network $network --log-driver none \
         -v /usr:/usr:ro -v /bin:/bin:ro -v /sbin:/sbin:ro -v /lib:/lib:ro -v /lib64:/lib64:ro raw/probe sleep 600 >/dev/null
 }
-# Seldom, the engine's call to the store fails for no lasting reason, and leaves an endpoint there.
-start || {
-    docker rm -f probe-${names[$1]} || docker network disconnect -f $network probe-${names[$1]} || :
-    start
-} >/dev/null 2>&1
+# Now and then the engine's call to the store fails for no lasting reason, and leaves an endpoint of that name there.
+n=0
+until start 2>/dev/null; do
+    [ \$((n += 1)) -lt 20 ]
+    docker rm -f probe-${names[$1]} >/dev/null 2>&1 || :
+    docker network disconnect -f $network probe-${names[$1]} >/dev/null 2>&1 || sleep 0.5
+done
 docker inspect -f '{{.NetworkSettings.Networks.$network.IPAddress}}' probe-${names[$1]}
 END
 }
@@ -213,8 +221,12 @@ remove_probe() { # NUMBER
 
 everywhere set_up
 on 0 make_network
+echo 'networks  done' >&2
 everywhere start_probe
+echo "proof $network  all  has a probe at its address" >&2
 for number in "${!names[@]}"; do mv "$folder/answer.$number" "$folder/address.$number"; done
 everywhere reach_others
+echo "proof $network  all  reached the others" >&2
 cat "$folder"/answer.* | wc -l
 everywhere remove_probe
+echo "proof $network  all  settled" >&2

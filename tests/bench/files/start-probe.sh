@@ -7,9 +7,11 @@ start() {
     docker run -d --rm --name "probe-$1" --network "$2" --log-driver none \
         -v /usr:/usr:ro -v /bin:/bin:ro -v /sbin:/sbin:ro -v /lib:/lib:ro -v /lib64:/lib64:ro bench/probe sleep 600 >/dev/null
 }
-# Seldom, the engine's call to the store fails for no lasting reason, and leaves an endpoint there.
-start "$1" "$2" || {
-    docker rm -f "probe-$1" || docker network disconnect -f "$2" "probe-$1" || :
-    start "$1" "$2"
-} >/dev/null 2>&1
+# Now and then the engine's call to the store fails for no lasting reason, and leaves an endpoint of that name there.
+n=0
+until start "$1" "$2" 2>/dev/null; do
+    [ $((n += 1)) -lt 20 ]
+    docker rm -f "probe-$1" >/dev/null 2>&1 || :
+    docker network disconnect -f "$2" "probe-$1" >/dev/null 2>&1 || sleep 0.5
+done
 docker inspect -f "{{.NetworkSettings.Networks.$2.IPAddress}}" "probe-$1"

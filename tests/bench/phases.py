@@ -1,0 +1,69 @@
+"""Where a run is, by what it says: the moment of each line that tells the end of a phase.
+
+Our `up --verbose` says it for people, tests/bench/raw.sh in the same form. Where several hosts say it, the last one counts.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# The beginning of a line -> the phase that is over. Of the packages there is nothing to do: they are told after all is read.
+_ENDS = {
+    r"connect  begins": "start",
+    r"connect  ": "connect",
+    r"packages  ": "read and check",
+    r"firewall  ": "firewall",
+    r"store  ": "store",
+    r"(daemon|swarm)  ": "engine",
+    r"gossip  ": "gossip",
+    r"networks  ": "networks",
+    r"proof \S+  \S+ +has a probe at": "probes start",
+    r"proof \S+  \S+ +reached": "probes reach one another",
+    r"proof \S+  .*  settled": "probes end",
+}
+_END = "end"
+
+
+@dataclass
+class Lines:
+    """What a command says, and when: seconds since `began`."""
+
+    began: float
+    told: list[tuple[float, str]] = field(default_factory=list)
+
+    def listen(self, stream: IO[str]) -> None:
+        for line in stream:
+            self.told.append((time.monotonic() - self.began, line))
+
+    def phases(self, whole: float) -> dict[str, float]:
+        """Phase -> its seconds, which add up to the `whole`. Of a command that says nothing of them there are none."""
+        ends: dict[str, float] = {}
+        for at, line in self.told:
+            name = next((name for begin, name in _ENDS.items() if re.match(begin, line)), None)
+            if name:
+                ends[name] = at
+        if not ends:
+            return {}
+        ends[_END] = whole
+        order = sorted(ends, key=lambda name: ends[name])
+        before = [0.0, *(ends[name] for name in order)]
+        return {name: ends[name] - began for name, began in zip(order, before, strict=False)}
+
+
+def table(job: str, found: Mapping[str, Sequence[Mapping[str, float]]]) -> list[str]:
+    """A Markdown table, contenders across: the mean of each phase, so that they add up to the mean of the whole."""
+    told = {name for runs in found.values() for run in runs for name in run}
+    lines = ["", "| " + " | ".join([f"{job}: phases, mean s", *found]) + " |", "|---" * (len(found) + 1) + "|"]
+    for name in dict.fromkeys((*_ENDS.values(), _END)):
+        if name in told:
+            means = [statistics.mean(run.get(name, 0.0) for run in runs) for runs in found.values()]
+            lines.append("| " + " | ".join([name, *(f"{mean:.2f}" if mean else "" for mean in means)]) + " |")
+    wholes = [statistics.mean(sum(run.values()) for run in runs) for runs in found.values()]
+    return [*lines, "| " + " | ".join(["the whole", *(f"{mean:.2f}" for mean in wholes)]) + " |"]
