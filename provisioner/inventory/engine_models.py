@@ -104,7 +104,9 @@ class PluginEntry(Part):
         examples=[["network host", "capabilities CAP_NET_ADMIN"]],
     )
     settings: Mapping[SettingKey, SettingValue] = Field(
-        default_factory=dict, description="Its settings: texts by name, as `docker plugin set` takes them."
+        default_factory=dict,
+        description="Its settings: texts by name, as `docker plugin set` takes them. They may be secrets, from `!env` or `!file`: no plan"
+        " or report shows them, and they are in no argument on hosts. Whoever may ask the engine can read them there.",
     )
     enabled: Truth = Field(default=True, description="Whether the engine runs it; networks of one that it does not run are refused.")
     hosts: Hosts | None = Field(default=None, description="The hosts that have it, among them all of its networks'. Without it every one.")

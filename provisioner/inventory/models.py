@@ -118,7 +118,7 @@ class InventoryFile(Part):
         json_schema_extra={"minProperties": 1},
     )
     advertise: Advertise | None = Field(
-        default=None, description="For all hosts: the interface (`eth1`) that the others reach the engine at."
+        default=None, description="For all hosts: the interface (`eth1`) that the others reach the engine at; an address only where there is one host."
     )
     control_plane: _ControlPlane = Field(
         default="auto",

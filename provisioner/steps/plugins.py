@@ -53,7 +53,7 @@ class Plugins:
             if plugin.archive and notes[name] & {_ABSENT, _OTHER}
         )
         gone = [other for name, plugin in wanted.items() if (other := plugins.other_spec(name, plugin)) in notes]
-        script = render.script("plugins.sh.j2", files=files, gone=gone, jobs=jobs)
+        script = render.script("plugins.sh.j2", files=files, gone=gone, jobs=jobs, request=render.text("request.pl"))
         return Work(script, "plugins: " + ", ".join(notes), deadline=60.0 + 600.0 * len(jobs), uploads=uploads)
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
@@ -122,6 +122,7 @@ def _job(facts: Facts, name: str, plugin: PluginEntry, notes: set[str]) -> dict[
         "origin": plugins.origin(name),
         "source": _source(plugin) + "\n",
         "grant": list(plugin.grant),
+        "path": f"/plugins/{name}:{plugins.TAG}/set",
         "settings": [f"{key}={value}" for key, value in plugin.settings.items()] if makes or _SET in notes else [],
         "on": "yes" if plugin.enabled else "",
     }
