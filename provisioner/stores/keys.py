@@ -84,7 +84,7 @@ class ConsulKeys:
         if there and plain(there["Value"]) != instead:
             return plain(there["Value"])
         if there:
-            self._asked("PUT", f"/v1/session/destroy/{there['Session']}")  # the key goes with it
+            self._removed(there)
         wanted = {"TTL": f"{max(10, seconds)}s", "Behavior": "delete", "LockDelay": "0s", "Name": "provisioner"}
         session = json.loads(self._asked("PUT", "/v1/session/create", json.dumps(wanted))[1])["ID"]
         if self._asked("PUT", f"/v1/kv/{quote(path)}?acquire={session}", text)[1].strip() == "true":
@@ -95,8 +95,15 @@ class ConsulKeys:
     def drop(self, path: str, text: str) -> None:
         code, found = self._asked("GET", f"/v1/kv/{quote(path)}")
         for entry in json.loads(found) if code == _OK else ():
-            if plain(entry["Value"]) == text and entry.get("Session"):
-                self._asked("PUT", f"/v1/session/destroy/{entry['Session']}")
+            if plain(entry["Value"]) == text:
+                self._removed(entry)
+
+    def _removed(self, entry: dict[str, Any]) -> None:
+        """With its session. One without was put back from a backup (`consul kv import`)."""
+        if session := entry.get("Session"):
+            self._asked("PUT", f"/v1/session/destroy/{session}")
+        else:
+            self._asked("DELETE", f"/v1/kv/{quote(entry['Key'])}?cas={entry['ModifyIndex']}")
 
     def _asked(self, method: str, path: str, body: str = "") -> tuple[int, str]:
         code, text = _answer(self.servers, path, method, body)

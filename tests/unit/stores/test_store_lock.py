@@ -62,6 +62,10 @@ class Consul(Server):
             self.there.pop(self.sessions[path.rpartition("/")[2]], None)
             return 200, "true"
         key = path.removeprefix("/v1/kv/")
+        if method == "DELETE":
+            assert words["cas"] == "7"
+            del self.there[key]
+            return 200, "true"
         if method == "PUT":
             if key in self.there:
                 return 200, "false"
@@ -69,7 +73,7 @@ class Consul(Server):
             return 200, "true"
         found = [k for k in self.there if k == key or ("recurse" in words and k.startswith(key))]
         told = [
-            {"Key": k, "Value": base64.b64encode(self.there[k].encode()).decode(), "Session": next(s for s, held in self.sessions.items() if held == k)}
+            {"Key": k, "Value": base64.b64encode(self.there[k].encode()).decode(), "ModifyIndex": 7, **{"Session": s for s, held in self.sessions.items() if held == k}}
             for k in found
         ]
         return (200, json.dumps(told)) if told else (404, "")
@@ -107,6 +111,18 @@ def test_of_a_run_on_the_same_hosts_it_is_known_that_it_has_ended(kind):
     mine = lock(server, kind[1])
     mine.take()
     assert list(server.there.values()) == [mine.text]
+
+
+def test_one_that_a_backup_has_brought_back_is_taken_over_and_given_back(kind):
+    """With Consul it has no session."""
+    server = kind[0]()
+    mine = lock(server, kind[1])
+    server.there[mine.path] = lock(server, kind[1], "of yesterday").text
+    mine.take()
+    assert server.there == {mine.path: mine.text}
+    server.there[mine.path] = mine.text
+    mine.give_back()
+    assert not server.there
 
 
 def test_what_is_below_a_folder(kind):
