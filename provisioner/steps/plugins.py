@@ -122,7 +122,7 @@ def _job(facts: Facts, name: str, plugin: PluginEntry, notes: set[str]) -> dict[
         "origin": plugins.origin(name),
         "source": _source(plugin) + "\n",
         "grant": list(plugin.grant),
-        "path": f"/plugins/{name}:{plugins.TAG}/set",
+        "path": f"/plugins/{name}:{TAG}/set",
         "settings": [f"{key}={value}" for key, value in plugin.settings.items()] if makes or _SET in notes else [],
         "on": "yes" if plugin.enabled else "",
     }
