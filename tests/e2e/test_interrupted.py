@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from provisioner.lab import image
+from provisioner.stores.consul import UPLOADED
+from provisioner.system.reading import DAEMON_JSON
+from tests.e2e.befalling import befalling
 from tests.e2e.cluster import Cluster
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
+
 
 def engines_can_start(cluster: Cluster) -> None:
     """Each engine is restarted with what is on its disk, after what the killed run had begun there has ended.
@@ -19,28 +25,81 @@ def engines_can_start(cluster: Cluster) -> None:
 
     def restart(host: str) -> None:
         wait = "mkdir -p /run/provisioner; flock -w 60 /run/provisioner/write.lock true"
-        ours = "ls /etc/docker/daemon.json /etc/systemd/system/docker.service.d 2>/dev/null"
+        ours = f"ls {DAEMON_JSON} /etc/systemd/system/docker.service.d 2>/dev/null"
         if not cluster.sh(host, f"{wait}; {ours}", check=False):
             return
-        json.loads(cluster.sh(host, "cat /etc/docker/daemon.json 2>/dev/null", check=False) or "{}")
+        json.loads(cluster.sh(host, f"cat {DAEMON_JSON} 2>/dev/null", check=False) or "{}")
         cluster.sh(host, "systemctl reset-failed docker; systemctl restart docker && docker version >/dev/null", timeout=150)
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(restart, cluster.lab.hosts))
 
 
+def put_whole(cluster: Cluster) -> dict[str, set[str]]:
+    """What is to befall daemon.json: where it once is, it is whole at every moment."""
+    return {host: {"put whole"} for host in cluster.lab.hosts}
+
+
 @pytest.mark.parametrize(("when", "hosts"), [("answered", 3), ("sent", 2)])
 def test_killed_at_every_write(make_lab, tmp_path, when, hosts):
-    number, lab = 0, make_lab(hosts=hosts)
-    while True:
-        number += 1
-        lab.reset()
-        cluster = Cluster(lab, tmp_path)
-        run = cluster.killed(number, when)
+    """One pass leaves to `up` what the killed run has left; the other has the engines started with it before."""
+    cluster = Cluster(make_lab(hosts=hosts), tmp_path)
+    for number in itertools.count(1):
+        with befalling(cluster.lab, DAEMON_JSON) as befell:
+            run = cluster.killed(number, when)
+            if run.code != 0:
+                assert run.code == -9, run.err
+                if when == "sent":
+                    engines_can_start(cluster)
+                cluster.up()
+                assert cluster.run("plan").code == 0
+        assert befell == put_whole(cluster)
         if run.code == 0:
             break  # it never came to so many writes
-        assert run.code == -9, run.err
-        engines_can_start(cluster)
-        cluster.up()
-        assert cluster.run("plan").code == 0
+        cluster.lab.reset()
     assert number > 3 * hosts  # a firewall, Consul and daemon.json on each
+    if when == "sent":
+        restarts(cluster)
+
+
+def restarts(cluster: Cluster) -> None:
+    """Consul and the engine of each host are to be restarted, one host at a time."""
+    for host in cluster.lab.hosts:
+        other = "sed -i '0,/{/s//{\"log_level\": \"WARN\",/' /etc/consul.d/provisioner.json; sed -i s/:2376/:2399/ " + DAEMON_JSON
+        cluster.sh(host, f"{other}; systemctl restart consul docker", timeout=150)
+    dies_once(cluster, "node2", "reset-failed docker.service")
+    with befalling(cluster.lab, DAEMON_JSON) as befell:
+        assert killed_on_its_way(cluster) >= 2 * len(cluster.lab.hosts)
+    assert befell == put_whole(cluster)
+
+
+def test_a_bare_host_killed_at_every_write(make_lab, tmp_path):
+    """Here packages are installed, and Consul is uploaded."""
+    consul = image.ensure("engine-20.10", print) / "root/usr/bin/consul"
+    cluster = Cluster(make_lab(hosts=1, image="bare"), tmp_path, store=f"{{kind: consul, binary: {consul}}}")
+    dies_once(cluster, "node1", "reload docker.service")
+    with befalling(cluster.lab, DAEMON_JSON) as befell:
+        assert cluster.killed(1, "sent").code == -9
+        assert cluster.sh("node1", f"ls {UPLOADED}", check=False) == "", "the upload was to be killed in its middle"
+        assert killed_on_its_way(cluster) >= 5  # the upload again, packages, a firewall, Consul and daemon.json
+    assert befell == put_whole(cluster)
+    assert cluster.sh("node1", "ls -A /usr/local/bin") == "consul"
+
+
+def killed_on_its_way(cluster: Cluster) -> int:
+    """Killed and run again at once, each time some way further, until nothing is left to write; how often that was."""
+    kills, when = 0, itertools.cycle(("answered", "sent"))
+    while (run := cluster.killed(1, next(when))).code == -9:
+        kills += 1
+    assert run.code == 0, run.err
+    assert run.proven or len(cluster.lab.hosts) == 1, run.err
+    engines_can_start(cluster)
+    assert "died" in cluster.sh(cluster.lab.hosts[-1], "ls /run")
+    return kills
+
+
+def dies_once(cluster: Cluster, host: str, call: str) -> None:
+    """The script that calls systemctl so is killed itself: what was written before is there, what follows is not done."""
+    program = f'case "$*" in "{call}") [ -e /run/died ] || {{ : >/run/died; kill -9 $PPID; exit; }} ;; esac\nexec /bin/systemctl "$@"'
+    place = "/usr/local/sbin/systemctl"
+    cluster.sh(host, f"cat >{place} <<'X'\n#!/bin/sh\n{program}\nX\nchmod 755 {place}")
