@@ -72,9 +72,9 @@ class Consul(Server):
             self.there[key], self.sessions[words["acquire"]] = body, key
             return 200, "true"
         found = [k for k in self.there if k == key or ("recurse" in words and k.startswith(key))]
+        holders = {held: {"Session": session} for session, held in self.sessions.items()}
         told = [
-            {"Key": k, "Value": base64.b64encode(self.there[k].encode()).decode(), "ModifyIndex": 7, **{"Session": s for s, held in self.sessions.items() if held == k}}
-            for k in found
+            {"Key": k, "Value": base64.b64encode(self.there[k].encode()).decode(), "ModifyIndex": 7, **holders.get(k, {})} for k in found
         ]
         return (200, json.dumps(told)) if told else (404, "")
 
