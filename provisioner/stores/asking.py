@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from provisioner.transport import Connection
     from provisioner.transport.forward import ForwardedSocket
 
-WAY = "tls:"  # before the WHERE of a request (`Sought.requests`) that hosts can't make by themselves
+WAY = "through:"  # before the WHERE of a request (`Sought.requests`) that hosts can't make by themselves
 _PATIENCE = 5.0  # seconds
 _PIECE = 65536  # bytes
 

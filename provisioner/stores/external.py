@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.errors import ProvisionerError
 from provisioner.model import Finding, Severity
-from provisioner.stores import asking, proxy
+from provisioner.stores import asking, proxy, zookeeper
 from provisioner.stores.base import (
     TLS_FILES,
     WAITER,
@@ -37,7 +37,6 @@ from provisioner.stores.base import asking as waiting_for
 from provisioner.stores.consul import kv_endpoints
 from provisioner.stores.etcd import tree_endpoints
 from provisioner.stores.keys import ConsulKeys, EtcdKeys, leaves, plain
-from provisioner.stores.zookeeper import mode
 from provisioner.stores.zookeeper_keys import ZooKeeperKeys
 from provisioner.system import firewall
 from provisioner.system.reading import ENGINE_TLS, Sought
@@ -158,6 +157,8 @@ class External(Unstaged):
         return bool(self.store.tls) and not uses_it
 
     def ask(self, connection: Connection, requests: Iterable[str] = ()) -> dict[str, str]:
+        if self.kind == "zookeeper":
+            return zookeeper.ask(connection, requests)
         try:
             tls = asking.context(self.store.tls) if self.store.tls else None
         except ProvisionerError:
@@ -227,12 +228,16 @@ class External(Unstaged):
 
     @property
     def asks_attached(self) -> tuple[str, ...]:
+        if self.kind == "zookeeper":
+            return zookeeper.endpoints_asked(self.store)
         form = {"consul": "/v1/kv/{}?recurse", "etcd": "/v2/keys/{}?recursive=true"}.get(self.kind, "")
         path = form.format(endpoints_path(self.store))
         return tuple(f"endpoints@{where} {self._way}{where} {path}" for where in self.endpoints if form)
 
     def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
         """As the first of its servers that answers tells them."""
+        if self.kind == "zookeeper":
+            return zookeeper.attached(facts)
         bodies = (facts.http(f"endpoints@{where}").body for where in self.endpoints)
         told = next((body for body in bodies if body), None)
         return kv_endpoints(told) if self.kind == "consul" else tree_endpoints(told)
@@ -340,7 +345,7 @@ class External(Unstaged):
 
     def _led(self, body: object, word: str) -> bool:
         if self.kind == "zookeeper":
-            return bool(mode(word))
+            return bool(zookeeper.mode(word))
         if self.kind == "etcd":
             return isinstance(body, dict) and str(body.get("health")).lower() == "true"
         return bool(re.fullmatch(r".+:\d+", str(body or "")))

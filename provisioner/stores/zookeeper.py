@@ -7,13 +7,16 @@ its data, and what is there is kept. Version 3.4 can't change its servers while 
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provisioner import render
+from provisioner.errors import StoreError
 from provisioner.model import Drift, Finding
 from provisioner.stores import proxy
+from provisioner.stores.asking import WAY, Asked
 from provisioner.stores.base import (
     WAITER,
     File,
@@ -23,11 +26,14 @@ from provisioner.stores.base import (
     Uploaded,
     Waiting,
     asking,
+    endpoint,
     endpoints,
+    endpoints_path,
     literal,
     url,
 )
 from provisioner.stores.waiting import until_leader
+from provisioner.stores.zookeeper_keys import ZooKeeperKeys
 from provisioner.system import firewall
 from provisioner.system.reading import Sought
 
@@ -147,10 +153,15 @@ class ZooKeeper(Unstaged, SetUpHere):
     def leaving(self, cluster: Cluster, addresses: Iterable[IPv4Address]) -> str:
         return "build the store anew with other servers when no container needs its networks"
 
-    asks_attached: tuple[str, ...] = ()  # no four-letter word tells them
+    @property
+    def asks_attached(self) -> tuple[str, ...]:
+        return endpoints_asked(self.store)
+
+    def ask(self, connection: Connection, requests: Iterable[str] = ()) -> dict[str, str]:
+        return ask(connection, requests)
 
     def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
-        return ()
+        return attached(facts)
 
     def knows(self, facts: Facts, host: str, address: IPv4Address) -> str:
         return ""  # it never learns of others
@@ -184,6 +195,31 @@ class ZooKeeper(Unstaged, SetUpHere):
 
         cure = "see what its servers say (journalctl -u zookeeper) and that 2888 and 3888 are open between the hosts"
         return until_leader(leader, title=self.title, host=connection.name, cure=cure)
+
+
+def endpoints_asked(store: Store) -> tuple[str, ...]:
+    """Of the proxy, through the host's connection: no four-letter word tells them, and Perl has no client."""
+    return (f"endpoints {WAY}{proxy.ADDRESS} {endpoints_path(store)}",)
+
+
+def ask(connection: Connection, requests: Iterable[str]) -> dict[str, str]:
+    """The keys below a folder, by their whole paths, as a host's own reading would have them."""
+    answers = {}
+    for name, where, folder in map(str.split, requests):
+        keys = ZooKeeperKeys((Asked(connection, where.removeprefix(WAY)),))
+        try:
+            answers[name] = f"200 {json.dumps(keys.under(folder))}"
+        except StoreError as error:
+            answers[name] = f"000 {error.what}: {error.answer}"
+        finally:
+            keys.close()
+    return answers
+
+
+def attached(facts: Facts) -> tuple[Endpoint, ...]:
+    """The endpoints among them."""
+    told = facts.http("endpoints").body or {}
+    return tuple(found for key, text in told.items() if (found := endpoint(key, text)))
 
 
 def word(connection: Connection, name: str) -> str:

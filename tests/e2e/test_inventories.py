@@ -149,6 +149,10 @@ def test_zookeeper(make_lab, tmp_path):
     example.given["store"] = {"kind": "zookeeper", "endpoints": servers}  # the same one, as if others looked after it
     proven(example.run("up"), hosts=3, networks=1)
     assert example.run("plan").code == 0
+    example.lab.stop("node3")
+    gone = example.run("remove node3")
+    assert (gone.code, gone.drifts("endpoints")) == (0, ["node3 on demo"]), gone.err
+    example.box("node1", "node3", "demo")  # its name is free again
 
 
 def test_external(make_lab, tmp_path):

@@ -263,6 +263,15 @@ class TestZooKeeper:
         rest = whole.without(frozenset({leader}))
         assert [rest.plane.closed(rest, name) for name in rest.live] == [None, None]
 
+    def test_the_endpoints_that_it_has(self, site):
+        network = capture("zookeeper-node2").networks["demo"]["Id"]
+        told = {f"docker/network/v1.0/endpoint/{network}/e1": '{"name": "web", "locator": "192.168.56.13"}', "docker/network/v1.0/endpoint": ""}
+        whole = site("zookeeper", node2=with_http(capture("zookeeper-node2"), "endpoints", told))
+        (found,) = whole.backend.attached(whole.facts["node2"])
+        assert (found.network, found.name, str(found.host)) == (network, "web", "192.168.56.13")
+        assert whole.backend.asks_attached == ("endpoints through:127.0.0.1:2182 docker/network/v1.0/endpoint",)
+        assert whole.backend.attached(whole.facts["node1"]) == ()
+
     def test_another_store_behind_the_same_address(self, site):
         text = capture("zookeeper-node2").files[proxy.UNIT_FILE]
         assert "2182 192.168.56.12:2181 " in text

@@ -17,6 +17,7 @@ from provisioner.model import Result
 from provisioner.session import Session
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.leaving import Endpoints
+from provisioner.stores import asking
 from provisioner.stores.base import TLS_FILES, TLS_OPTIONS, sums
 from provisioner.stores.external import External
 from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN, ENGINE_LOADED, ENGINE_TLS
@@ -156,7 +157,7 @@ class TestEndpoints:
         assert asked == [("node1", WHERE, "tls")] * by_me
         assert (facts.http(f"endpoints@{WHERE}").body == {"asked": True}) is by_me
         assert len(scripts) == 1
-        assert "tls:" not in scripts[0]
+        assert asking.WAY not in scripts[0]
         session.read(["node1"], ("asked",), whole.facts, whole.backend.asks_attached)
         assert len(scripts) == 1, "of the host itself nothing is asked then"
 
