@@ -80,7 +80,7 @@ RECIPES = {
         Recipe("bare", "bullseye", _BASE, offered=OFFERED, uses_repository_of="bare"),
         Recipe("bare-13", "trixie", (*_BASE, "libkmod2"), offered=("docker.io", "docker-cli", "iptables"), uses_repository_of="bare-13"),
         Recipe("engine-20.10.24", "bookworm", (*_BASE, "docker.io", "etcd-server", *_TOOLS)),
-        Recipe("etcd-3.5", "trixie", (*_BASE, "libkmod2", "etcd-server", "iproute2", "curl")),
+        Recipe("etcd-3.5", "trixie", (*_BASE, "libkmod2", "etcd-server", "iproute2", "iptables", "curl")),
         Recipe("engine-26", "trixie", (*_BASE, "libkmod2", "docker.io", "docker-cli", *_TOOLS)),
     )
 }

@@ -26,13 +26,16 @@ class Quiet:
 
 
 @contextlib.contextmanager
-def set_up(lab: Lab, folder: Path, store: str) -> Iterator[Run]:
-    """A run that has set the store up, with its connections open; this thread is in the lab's network meanwhile."""
-    cluster = Cluster(lab, folder, store=store)
+def set_up(lab: Lab, folder: Path, store: str, *, packages: bool = True) -> Iterator[Run]:
+    """A run that has set the store up, with its connections open; this thread is in the lab's network meanwhile.
+
+    packages: whether any are to be installed first.
+    """
+    cluster = Cluster(lab, folder, store=store, extra="control_plane: kv\n")
     with lab.enter(), Run(inventory.load(cluster.inventory), Quiet()) as run:
         run.read()
         for step in STEPS:
-            if step.name in _BEFORE_ENGINES:
+            if step.name in _BEFORE_ENGINES and (packages or step.name != "packages"):
                 run.converge_step(step)
         assert not run.errors, run.errors
         assert not run.session.lost, run.session.lost

@@ -8,7 +8,9 @@ import re
 import pytest
 
 from provisioner.errors import LabError
+from provisioner.system import certificates
 from tests.e2e.cluster import Cluster
+from tests.e2e.their_store import put
 
 pytestmark = pytest.mark.lab
 
@@ -53,6 +55,19 @@ def test_bare_hosts_become_a_proven_network_on_etcd(make_lab, tmp_path):
     assert cluster.run("plan").code == 0
 
 
+def closed_to_those_without_a_certificate(cluster: Cluster) -> None:
+    """And to those with another than this cluster's authority has signed."""
+    own = "/etc/provisioner/tls"
+    ask = "curl -s --cacert {0}/ca.pem {1} {2}://192.168.56.12:2379/v2/keys || echo refused"
+    other = certificates.issue(certificates.authority("another"), "engines", names=[], addresses=["192.168.56.11"])
+    put(cluster, "node1", ("/root/cert.pem", "/root/key.pem"), (other.certificate, other.key))
+    by = {"its own": f"--cert {own}/cert.pem --key {own}/key.pem", "none": "", "another's": "--cert /root/cert.pem --key /root/key.pem"}
+    told = {who: cluster.sh("node1", ask.format(own, words, "https")) for who, words in by.items()}
+    assert '"nodes"' in told.pop("its own")
+    assert told == {"none": "refused", "another's": "refused"}
+    assert cluster.sh("node1", ask.format(own, "-f", "http")) == "refused"
+
+
 def test_the_package_s_own_cluster_is_replaced_where_it_is_empty_and_nowhere_else(make_lab, tmp_path):
     cluster = etcd(make_lab(hosts=3), tmp_path)
     for host in NODES[:2]:
@@ -72,6 +87,7 @@ def test_the_package_s_own_cluster_is_replaced_where_it_is_empty_and_nowhere_els
     cluster.up()
     assert cluster.sh("node2", "ls /var/lib/etcd").split() == ["default", "provisioner"]  # nobody's data are destroyed
     assert "theirs" not in asked(cluster, "node2", "/v2/keys/mine")
+    closed_to_those_without_a_certificate(cluster)
     assert cluster.run("plan").code == 0
 
 

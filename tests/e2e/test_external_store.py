@@ -8,6 +8,7 @@ import pytest
 
 from provisioner.system import certificates
 from tests.e2e.cluster import Cluster
+from tests.e2e.test_inventories import EXAMPLES, Example
 from tests.e2e.their_store import SERVER, certified, theirs
 
 pytestmark = pytest.mark.lab
@@ -139,10 +140,11 @@ def test_consul(lab, tmp_path):
     cluster.sh("node4", f"""curl -s -X PUT -d '{{"owner": "her", "hosts": ["another"]}}' '{lock}?acquire={session}'""")
     locked(cluster)
     cluster.sh("node4", f"curl -s -X PUT localhost:8500/v1/session/destroy/{session}; curl -s -X DELETE {lock}")
-    files = certified(cluster, "node4", tmp_path / "files")
+    certified(cluster, "node4", tmp_path / "files")
     cluster.sh("node4", "systemctl stop theirs")
     cluster.sh("node4", CONSUL.format(TLS))
-    cluster.store = f"{{kind: consul, endpoints: ['{STORE}:8501'], tls: {files}}}"
+    cluster = Example(lab, tmp_path)
+    cluster.adapt((EXAMPLES / "external-consul.yml").read_text().replace("172.31.9.14", STORE))
     proven_and_settled(cluster, f"consul://{STORE}:8501")
     assert cluster.sh("node4", f"curl -s {lock}") == ""
     for host in NODES:

@@ -30,7 +30,6 @@ def test_networks_of_every_kind(make_lab, tmp_path):
 
     theirs = made(example)
     the_built_in_ones(example)
-    a_kernel_without(example)
     asked["quiet"]["subnet"], asked["web"]["mtu"] = "10.99.2.0/24", 1300
     shown_and_left_alone(example)
     refused_while_in_use(example)
@@ -88,17 +87,6 @@ def the_built_in_ones(example: Example) -> None:
     example.sh("node2", "iptables -D FORWARD -i docker0 ! -o docker0 -j DROP; for way in i o; do iptables -D DOCKER-USER -$way br-web -j ACCEPT; done")
     for node in NODES:
         assert example.sh(node, "docker ps -aq; docker image ls -q provisioner/probe") == ""
-
-
-def a_kernel_without(example: Example) -> None:
-    """It is told before anything is changed."""
-    asked = example.given["networks"]
-    asked["other"] = {"driver": "ipvlan", "parent": "eth0", "subnet": "192.168.57.0/24", "hosts": ["node1"]}
-    if "ipvlan_" not in example.sh("node1", "grep -m 1 -o ' ipvlan_' /proc/kallsyms", check=False):
-        run = example.run("up")
-        assert [(f["check"], f["host"]) for f in run.report["findings"] if f["severity"] == "stop"] == [("kernel-without", "node1")]
-        assert inspected(example, "node1", "other") == []
-    del asked["other"]
 
 
 def shown_and_left_alone(example: Example) -> None:

@@ -16,8 +16,8 @@ import pytest
 
 from provisioner.lab.recipes import SWITCH_ADDRESS
 from provisioner.system import certificates
-from tests.e2e.cluster import Cluster
 from tests.e2e.test_inventories import EXAMPLES, Example
+from tests.e2e.their_store import put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +76,9 @@ def level(cluster: Example, node: str) -> str:
 def test_networks_of_plugins(make_lab, tmp_path):
     cluster = Example(make_lab(hosts=3), tmp_path)
     cluster.adapt((EXAMPLES / "plugins.yml").read_text())
+    asked, networks = cluster.given["plugins"], cluster.given["networks"]
+    del asked["widenet"], networks["wide"]  # the next test's
+    branchnet, branch = asked.pop("branchnet"), networks.pop("branch")  # later
     for node in NODES:
         cluster.sh(node, RUNS + SOCKET)
     insecure = f'{{"insecure-registries": ["{SWITCH_ADDRESS}:{PORT}"]}}'
@@ -101,7 +104,7 @@ def test_networks_of_plugins(make_lab, tmp_path):
 
     # Drift: what somebody has changed, and what can't be changed while networks use it.
     cluster.sh("node1", "echo unix:///elsewhere >/etc/docker/plugins/overnet.spec")
-    cluster.given["plugins"]["housenet"]["settings"] = {"LEVEL": "debug"}
+    asked["housenet"]["settings"] = {"LEVEL": "debug"}
     drifts = {d["what"]: d for d in cluster.run("plan").outcome("plugins", "node1")["drifts"]}
     assert drifts.keys() == {"/etc/docker/plugins/overnet.spec", "plugin housenet"}
     assert (drifts["plugin housenet"]["note"], drifts["plugin housenet"]["wanted"]) == ("set", "")  # values may be secrets
@@ -118,34 +121,36 @@ def test_networks_of_plugins(make_lab, tmp_path):
     assert cluster.run("plan").code == 0
 
     # From a registry: what a plugin asks for and is not granted keeps it away.
-    found = cluster.given["plugins"]["found"] = {"image": f"{SWITCH_ADDRESS}:{PORT}/test/net:1", "grant": ["network host"], "hosts": ["node1"]}
+    branchnet["image"] = branchnet["image"].replace("registry.example.net", f"{SWITCH_ADDRESS}:{PORT}")
+    asked["branchnet"], networks["branch"] = branchnet | {"grant": branchnet["grant"][:1]}, branch
     # On the controller's address of the lab's network.
     with serving(cluster.lab.folder / "switch", REGISTRY, SWITCH_ADDRESS, PORT, tmp_path / "files/housenet.tar"):
         error = cluster.run("up").outcome("plugins", "node1")["error"]
-        assert "the plugin found asks for what it is not granted: capabilities CAP_NET_ADMIN" in error
-        assert "found" not in listed(cluster, "node1")
-        found["grant"].append("capabilities CAP_NET_ADMIN")
+        assert "the plugin branchnet asks for what it is not granted: capabilities CAP_NET_ADMIN" in error
+        assert "branchnet" not in listed(cluster, "node1")
+        asked["branchnet"] = branchnet
         cluster.up()
-    assert set(listed(cluster, "node1").splitlines()) == {"housenet:latest true", "found:latest true"}
+    assert set(listed(cluster, "node1").splitlines()) == {"housenet:latest true", "branchnet:latest true"}
     assert listed(cluster, "node2") == "housenet:latest true"
     assert cluster.run("plan").code == 0
 
 
 def test_a_network_of_a_plugin_that_all_hosts_share(make_lab, tmp_path):
     """Made once, and proven across hosts as the engine's own overlay is. Engines without their certificate are let in nowhere."""
-    cluster = Cluster(make_lab(hosts=3), tmp_path, networks="{wide: {driver: widenet, scope: global, subnet: 10.97.0.0/24}}")
+    cluster = Example(make_lab(hosts=3), tmp_path)
+    cluster.adapt((EXAMPLES / "plugins.yml").read_text())
+    widenet = cluster.given["plugins"]["widenet"]
+    cluster.given |= {"plugins": {"widenet": {"address": widenet["address"]}}, "networks": {"wide": cluster.given["networks"]["wide"]}}
     authority = certificates.authority("plugins")
     server, engine = (certificates.issue(authority, name, names=[], addresses=["127.0.0.1"]) for name in ("driver", "engines"))
     for name, text in (("ca", authority.certificate), ("cert", server.certificate), ("key", server.key)):
         (tmp_path / name).write_text(text)
-    theirs = {"/etc/widenet-ca": authority.certificate, "/etc/widenet-cert": engine.certificate, "/etc/widenet-key": engine.key}
+    theirs = {"ca": authority.certificate, "cert": engine.certificate, "key": engine.key}
     addresses = {node: str(cluster.lab.address(node)) for node in NODES}
-    cluster.extra = f"plugins: {{widenet: {{address: 'tcp://127.0.0.1:{SECURE}'}}}}\n"
     with ExitStack() as fronts:
         for node in NODES:
             cluster.sh(node, RUNS + " ".join([str(PLAIN), addresses[node], *(addresses[n] for n in NODES if n != node)]))
-            for path, text in theirs.items():
-                cluster.sh(node, f"cat >{path} <<'END'\n{text}END")
+            put(cluster, node, tuple(widenet["tls"][name] for name in theirs), tuple(theirs.values()))
             loopback = f"/proc/{cluster.lab._host(node).init}/ns/net"
             fronts.enter_context(serving(loopback, TLS_FRONT, SECURE, PLAIN, *(tmp_path / name for name in ("ca", "cert", "key"))))
         run = cluster.run("up")
@@ -154,7 +159,7 @@ def test_a_network_of_a_plugin_that_all_hosts_share(make_lab, tmp_path):
         assert "the engine takes it up only when it is restarted: systemctl restart docker" in run.err
         for node in NODES:
             cluster.sh(node, "systemctl restart docker")
-        cluster.extra = cluster.extra.replace("'}}", "', tls: {ca: /etc/widenet-ca, cert: /etc/widenet-cert, key: /etc/widenet-key}}}")
+        cluster.given["plugins"]["widenet"] = widenet
         run = cluster.up()
         (proof,) = run.overlays
         assert (proof["network"], len(proof["pairs"]), proof["mtu"]) == ("wide", 6, 1450)

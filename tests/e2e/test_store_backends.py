@@ -6,17 +6,26 @@ Here and not beside the other contracts, because of its labs.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
-from provisioner.inventory import Tls
+from provisioner import engine, inventory, stores
+from provisioner.errors import Locked
+from provisioner.model import Severity
 from provisioner.steps.store import Store
+from provisioner.stores import authority
 from provisioner.stores.external import External
-from tests.e2e.store_hosts import set_up
+from provisioner.stores.lock import StoreLock
+from provisioner.stores.lock import path as lock_path
+from provisioner.stores.zookeeper_keys import ZooKeeperKeys
+from provisioner.system import certificates
+from tests.e2e.store_hosts import Quiet, set_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from provisioner.controlplane import Site
     from provisioner.engine import Run
@@ -30,8 +39,9 @@ STEP = Store()
 
 @pytest.fixture(scope="module", params=["consul", "etcd", "zookeeper"])
 def run(request, make_lab_for_all, tmp_path_factory) -> Iterator[Run]:
-    lab = make_lab_for_all(hosts=3)
-    with set_up(lab, tmp_path_factory.mktemp("store"), f"{{kind: {request.param}}}") as run:
+    """etcd is 3.5 here, which hosts have beside engines that can be in a swarm only; 3.3 and 3.4 have tests with engines."""
+    lab = make_lab_for_all(hosts=3, image="etcd-3.5" if request.param == "etcd" else "engine-20.10")
+    with set_up(lab, tmp_path_factory.mktemp("store"), f"{{kind: {request.param}}}", packages=request.param != "etcd") as run:
         yield run
     lab.down()
 
@@ -72,6 +82,7 @@ def test_set_up_it_differs_nowhere(run):
     site = settled(run)
     assert {name: STEP.drift(site, name) for name in NODES} == dict.fromkeys(NODES, ())
     assert list(site.backend.findings(site)) == []
+    assert stops(run) == set()
 
 
 def test_it_knows_its_servers_and_its_leader(run):
@@ -89,16 +100,34 @@ def test_engines_wait_for_its_leader(run):
     assert all(waits(run, name) for name in NODES)
 
 
+def as_theirs(run: Run) -> Path:
+    """An inventory of the same hosts to which this store is one that others look after; with a certificate that all may show."""
+    kind, site, path = run.inventory.the_store.kind, run.site, run.inventory.path.with_name("theirs.yml")
+    port = {"etcd": 2379, "zookeeper": 2181}.get(kind)
+    store: dict[str, Any] = {"kind": kind, "endpoints": [f"{site.advertise[name]}:{port}" for name in NODES] if port else ["127.0.0.1:8500"]}
+    if site.backend.credentials(site, "node1"):
+        signer = authority.of(site, founded=True)
+        guest = certificates.issue(signer, "guest", names=[], addresses=site.advertise.values())
+        for name, text in {"ca": signer.certificate, "cert": guest.certificate, "key": guest.key}.items():
+            path.with_name(f"{name}.pem").write_text(text)
+            store.setdefault("tls", {})[name] = f"{name}.pem"
+    path.write_text(yaml.safe_dump(yaml.safe_load(run.inventory.path.read_text()) | {"store": store}))
+    return path
+
+
 def keys(run: Run, host: str) -> Keys:
     """The same store as one of others, seen from a host."""
-    addresses = [run.site.advertise[name] for name in NODES]
-    port = {"consul": 8500, "etcd": 2379, "zookeeper": 2181}[run.inventory.store.kind]
-    endpoints = tuple(f"{address}:{port}" for address in addresses) if port != 8500 else ("127.0.0.1:8500",)
-    tls = Tls.model_construct(**{name: run.inventory.path.parent / f"{name}.pem" for name in ("ca", "cert", "key")})
-    for file, path in zip(run.site.backend.credentials(run.site, host), (tls.ca, tls.cert, tls.key), strict=False):
-        path.write_text(file.text)
-    secured = {"tls": tls if run.site.backend.credentials(run.site, host) else None}
-    return External(run.inventory.store.model_copy(update={"endpoints": endpoints, **secured})).keys(run.session.connections[host])
+    found = stores.of(inventory.load(as_theirs(run)).the_store).keys(run.session.connections[host])
+    assert found is not None
+    return found
+
+
+def stops(run: Run) -> set[tuple[str, str]]:
+    """Why no run over these hosts would go on with this store, if it were one of others: check and host."""
+    with engine.Run(inventory.load(as_theirs(run)), Quiet()) as other:
+        other.look()
+        assert isinstance(other.site.backend, External)
+        return {(f.check, f.host) for f in other.findings if f.check.startswith("store-") and f.severity is Severity.STOP}
 
 
 def test_of_two_one_holds_what_both_want_and_everyone_sees_it(run):
@@ -113,6 +142,41 @@ def test_of_two_one_holds_what_both_want_and_everyone_sees_it(run):
     assert keys(run, "node3").under("docker") == {"docker/lock": "her"}
     other.drop("docker/lock", "her")
     assert keys(run, "node3").under("docker") == {}
+
+
+def test_the_lock_is_one_run_s_alone_and_that_of_the_next_one_on_its_hosts(run):
+    settled(run)
+    mine, other, after = (
+        StoreLock(keys(run, node), lock_path(None), owner, hosts)
+        for node, owner, hosts in (("node1", "me", "ab"), ("node2", "her", "c"), ("node3", "the next", "bd"))
+    )
+    mine.take()
+    with pytest.raises(Locked, match="in the same store: me"):
+        other.take()
+    after.take()
+    for dropped in (other, mine):
+        dropped.give_back()
+        with pytest.raises(Locked, match="in the same store: the next"):
+            other.take()
+    after.give_back()
+    other.take()
+    assert keys(run, "node3").under("docker") == {lock_path(None): other.text}
+    other.give_back()
+
+
+def test_what_a_run_held_that_is_gone_is_free_after_its_time(run):
+    settled(run)
+    with engine.Run(inventory.load(as_theirs(run)), Quiet()) as gone:
+        gone.read()
+        held = keys(gone, "node1")
+        assert held.hold("docker/lock", "gone", seconds=3) == ""
+    mine = keys(run, "node2")
+    assert mine.hold("docker/lock", "me", seconds=60) == "gone"
+    # Consul takes its time: ten seconds at least, twice.
+    assert any(mine.hold("docker/lock", "me", seconds=60) == "" or time.sleep(0.5) for _ in range(80))
+    mine.drop("docker/lock", "me")
+    if isinstance(held, ZooKeeperKeys):
+        held.close()  # its threads
 
 
 def test_another_configuration_is_seen_and_takes_a_restart_alone(run):
@@ -147,6 +211,7 @@ def test_without_a_majority_there_is_no_leader_and_it_comes_back_with_its_data(r
             break
     assert {d.note for d in drift} == {"waits"}
     assert not waits(run, "node1")
+    assert {host for _, host in stops(run)} == set(NODES)
     for name in NODES[1:]:
         sh(run, name, f"systemctl start {unit(run)}")
     site = settled(run)

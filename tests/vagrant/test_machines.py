@@ -32,14 +32,10 @@ BUILDING = 1200  # seconds, at most; half a minute on a good line
 VAGRANT_UP = 1200  # seconds, at most; under three minutes on two quiet cores
 
 PAIR = ("node1", "node2")
-RANGES = {"node1": "192.168.56.64/27", "node2": "192.168.56.96/27"}
-SWARM = {
-    "control_plane": "swarm",
-    "networks": {
-        "sealed": {"subnet": "10.98.0.0/24", "encrypted": True},
-        "vlan": {"driver": "ipvlan", "parent": "eth1", "subnet": "192.168.56.0/24", "ip_range": RANGES},
-    },
-}
+# The networks of inventories/swarm.yml that kernels of the lab's hosts may lack something for.
+EXAMPLE = yaml.safe_load((ROOT / "inventories/swarm.yml").read_text().replace("192.0.2.", "192.168.56.").replace("eth0", "eth1"))
+SWARM = {"control_plane": "swarm", "networks": {name: EXAMPLE["networks"][name] for name in ("sealed", "vlan")}}
+SWARM["networks"]["vlan"]["ip_range"] = {name: EXAMPLE["networks"]["vlan"]["ip_range"][name] for name in PAIR}
 # Such an engine makes no rule that marks what is to be encrypted, and none that drops what is not.
 NO_MARKS = """iptables -t mangle -F OUTPUT; iptables -S INPUT | sed -n '/4789.*DROP/s/^-A/iptables -D/p' | sh; rm /usr/sbin/iptables; cat >/usr/sbin/iptables <<'END'; chmod 755 /usr/sbin/iptables
 #!/bin/sh
