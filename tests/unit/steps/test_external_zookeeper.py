@@ -1,0 +1,52 @@
+"""A ZooKeeper that others look after, as hosts see it, and the way of their engines to it."""
+
+from __future__ import annotations
+
+import pytest
+from captured import HOSTS, capture, with_raw
+
+from provisioner import preflight
+from provisioner.controlplane import resolve
+from provisioner.stores import proxy
+
+WHERE = ("192.0.2.1:2181", "192.0.2.2:2181")
+GOOD = "Zookeeper version: 3.4.13\nMode: follower\nNode count: 4\n"
+NONE = "This ZooKeeper instance is not currently serving requests\n"
+
+
+@pytest.fixture
+def found(inventory):
+    """What the checks say where node2 has this answer of the first server; all else is well."""
+
+    def make(answer: str = GOOD):
+        facts = {}
+        for name in HOSTS:
+            said = {f"http:leader@{where}": GOOD for where in WHERE}
+            if name == "node2":
+                said[f"http:leader@{WHERE[0]}"] = answer
+            facts[name] = with_raw(capture(f"installed-{name}"), driver="zookeeper\n", **said)
+        site, _ = resolve(inventory(kind="zookeeper", store=f", endpoints: {list(WHERE)}"), facts)
+        return site, [(f.check, f.host, f.severity.value) for f in preflight.run(site) if f.check.startswith("store-")]
+
+    return make
+
+
+def test_all_is_well(found):
+    site, told = found()
+    assert told == []
+    assert site.servers == ()
+    assert site.backend.url(site) == "zk://127.0.0.1:2182"
+
+
+def test_engines_come_to_its_servers_through_their_proxies(found):
+    site, _ = found()
+    for name in HOSTS:
+        waiting = site.backend.waiting(site, name)
+        assert waiting.through == {proxy.UNIT: proxy.FILES}
+        assert "After=network-online.target" in waiting.files[proxy.UNIT_FILE]
+        assert proxy.behind("zk://127.0.0.1:2182", waiting.files[proxy.UNIT_FILE]) == f"zk://{','.join(WHERE)}"
+
+
+@pytest.mark.parametrize(("answer", "check"), [("000 Connection refused", "store-unreachable"), (NONE, "store-no-leader")])
+def test_a_server_that_one_host_can_t_use(found, answer, check):
+    assert found(answer)[1] == [(check, "node2", "warning")]
