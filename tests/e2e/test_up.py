@@ -86,7 +86,8 @@ def stopped_in_its_proof(cluster: Cluster) -> None:
     before = everywhere(cluster, PROBES)
     cluster.sh("node2", "iptables -t mangle -I PREROUTING -p udp --dport 4789 -j DROP")  # so that it lasts
     process = cluster.begin("up")
-    everywhere(cluster, "for n in $(seq 300); do docker ps | grep -q provisioner/probe && exit; sleep 0.1; done; exit 1")
+    everywhere(cluster, "for n in $(seq 300); do docker ps --filter name=provisioner-probe -q | grep -q . && exit; sleep 0.1; done; exit 1")
+    assert not everywhere(cluster, PROBES).items() & before.items()  # else nothing below could fail
     process.send_signal(signal.SIGINT)
     run = cluster.ended(process, 20)
     assert (run.code, run.out) == (130, "")
