@@ -97,7 +97,7 @@ def loaded_otherwise(loaded: str, service: Service, unread: Collection[str]) -> 
 
 def at_its_start(loaded: str) -> tuple[str, dict[str, Any]]:
     """A server's unit and JSON configuration as they were then; ("", {}) where that is not known."""
-    unit, brace, config = loaded.partition("\n{\n")
+    unit, brace, config = loaded.partition("\n{")  # however the file goes on: it may have been another's
     return (unit + "\n", json_object("{" + config)) if brace else ("", {})
 
 

@@ -18,7 +18,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provisioner.errors import StepFailed
-from provisioner.stores.base import File, json_object
+from provisioner.stores.base import File, at_its_start, json_object
 from provisioner.stores.secrets import agreed, certificate_of
 from provisioner.system import certificates
 from provisioner.system.certificates import Pair
@@ -60,7 +60,7 @@ def standing(cluster: Cluster) -> list[str]:
 
 def found(facts: Facts) -> Levels:
     """How far the running agent of a host is."""
-    config = json_object("{" + facts.files.get(LOADED, "").partition("\n{\n")[2])
+    _, config = at_its_start(facts.files.get(LOADED, ""))
     return Levels(
         _level(config, "encrypt_verify_outgoing", "encrypt_verify_outgoing", "encrypt_verify_incoming"),
         _level(config, "ca_file", "verify_outgoing", "verify_incoming"),
@@ -143,10 +143,13 @@ def files(cluster: Cluster, host: str) -> tuple[File, ...]:
 
 
 def gone(cluster: Cluster, host: str) -> tuple[str, ...]:
-    """The secret files that a host has and is not to have: what is switched off."""
+    """The secret files that a host has and is not to have: what is switched off.
+
+    On the way to TLS its files stay where no agent has read them yet: the authority's key may be nowhere else.
+    """
     at, there = levels(cluster, host), cluster.facts[host].secrets
-    tls = (AUTHORITY, AUTHORITY_KEY, CERTIFICATE, KEY)
-    off = (*(() if at.gossip else (KEYRING,)), *(() if at.tls else tls), *(() if at.acls else (MANAGEMENT,)))
+    tls = () if at.tls or wanted(cluster.inventory.the_store.security).tls else (AUTHORITY, AUTHORITY_KEY, CERTIFICATE, KEY)
+    off = (*(() if at.gossip else (KEYRING,)), *tls, *(() if at.acls else (MANAGEMENT,)))
     return tuple(path for path in (*off, *(() if at.acls >= 2 else (TOKENS,))) if path in there)  # noqa: PLR2004
 
 

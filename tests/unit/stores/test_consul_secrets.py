@@ -128,6 +128,8 @@ class TestThere:
     def test_nothing_differs(self, secured):
         assert [differs(secured, name) for name in HOSTS] == [[], [], []]
         assert secured.backend.stages(secured) == (None,)
+        by_hand = secured.facts["node2"].files[security.LOADED].replace("{\n", "{", 1)
+        assert security.found(with_file(secured.facts["node2"], security.LOADED, by_hand)) == Levels(3, 3, 3)
 
     def test_a_later_run_finds_the_same_on_the_hosts(self, secured):
         later = resolve(secured.inventory, secured.facts)[0]
@@ -247,6 +249,9 @@ class TestOnTheWay:
         assert mixed.backend.stages(mixed)[0] == Levels()
         assert security.levels(replace(mixed, stage=Levels()), "node2") == Levels(1, 1, 1)  # nobody goes back
         assert security.levels(replace(mixed, stage=Levels()), "node1") == Levels()
+        unread = with_raw(plain.facts["node1"], secrets=ahead.facts["node1"].raw["secrets"])
+        gone = mixed.backend.service(replace(mixed.known("node1", unread), stage=Levels()), "node1").gone
+        assert gone == (security.KEYRING, security.MANAGEMENT)  # what the others trust is signed with the authority's key
 
     def test_tokens_come_to_hosts_only_once_consul_knows_them(self, plain):
         first = replace(plain, stage=Levels(1, 1, 1))
