@@ -90,7 +90,7 @@ def stopped_in_its_proof(cluster: Cluster) -> None:
     assert not everywhere(cluster, PROBES).items() & before.items()  # else nothing below could fail
     process.send_signal(signal.SIGINT)
     run = cluster.ended(process, 20)
-    assert (run.code, run.out) == (130, "")
+    assert (run.code, run.report["exit_code"]) == (130, 130)
     assert "stopped; what had begun on a host is finished there. Run it again to go on.\n" in run.err
     until = time.monotonic() + 20
     while (left := everywhere(cluster, PROBES)) != before and time.monotonic() < until:
