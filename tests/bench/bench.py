@@ -141,6 +141,10 @@ class Bench:
             if seconds is not None:
                 self._add(contender.name, job, seconds)
                 return True
+            if job != "first":
+                time.sleep(SETTLE)
+                self._run(contender, job, command)  # takes away what the one that failed has left
+                time.sleep(SETTLE)
         return False
 
     def _run(self, contender: Contender, job: str, command: list[str], *, counted: bool = False) -> float | None:
