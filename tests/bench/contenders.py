@@ -43,11 +43,17 @@ def plain(lab: Lab, folder: Path) -> Contender:
 
 def etcd(lab: Lab, folder: Path) -> Contender:
     """The same on etcd, which is installed and has never been started."""
-    install = (
-        "command -v etcd >/dev/null || { systemctl mask etcd && apt-get -qq update &&"
-        " apt-get -qq install --no-install-recommends etcd-server; systemctl unmask etcd; } >/dev/null 2>&1"
-    )
-    return _ours("etcd", _with(lab, "store: {kind: etcd}"), folder, prepare=install)
+    return _ours("etcd", _with(lab, "store: {kind: etcd}"), folder, prepare=_installed("etcd-server", "etcd"))
+
+
+def zookeeper(lab: Lab, folder: Path) -> Contender:
+    return _ours("zookeeper", _with(lab, "store: {kind: zookeeper}"), folder, prepare=_installed("zookeeper", "zookeeper"))
+
+
+def _installed(package: str, unit: str) -> str:
+    """From the lab's own repository, where it is not there, and not started."""
+    install = f"apt-get -qq update && apt-get -qq install --no-install-recommends {package}"
+    return f"dpkg -s {package} >/dev/null 2>&1 || {{ systemctl mask {unit} && {install}; systemctl unmask {unit}; }} >/dev/null 2>&1"
 
 
 def external(lab: Lab, folder: Path) -> Contender:
@@ -122,11 +128,11 @@ def ansible(lab: Lab, folder: Path) -> Contender:
 
 
 ALL: dict[str, Callable[[Lab, Path], Contender]] = {
-    "ours": ours, "plain": plain, "raw": raw, "etcd": etcd, "external": external, "swarm": swarm,
+    "ours": ours, "plain": plain, "raw": raw, "etcd": etcd, "zookeeper": zookeeper, "external": external, "swarm": swarm,
     "pyinfra": pyinfra, "ansible": ansible,
 }  # fmt: skip
-OWN = ("plain", "etcd", "external", "swarm")  # ours too, on other stores and control planes
-DEFAULT = "ours,plain,raw,etcd,external,swarm"  # nothing has to be installed on this machine for these
+OWN = ("plain", "etcd", "zookeeper", "external", "swarm")  # ours too, on other stores and control planes
+DEFAULT = "ours,plain,raw,etcd,zookeeper,external,swarm"  # nothing has to be installed on this machine for these
 
 
 def environment(contender: Contender) -> dict[str, str]:

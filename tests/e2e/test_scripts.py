@@ -167,9 +167,10 @@ def test_the_demo_runs_on_a_machine_with_the_base_system_alone(debian):
     assert [text.split()[0] for text in stages(first)] == ["packages", "python", "lab"]
     assert stages(again) == [], "a second run has nothing to prepare"
     assert stages(anew) == [f"lab {LAB} of 3 hosts"]
-    assert times[1] - times[0] < FROM_NOTHING
-    # Labs of other tests may have most of the processors meanwhile: beside them it may take twice as long.
-    assert times[4] - times[3] < FROM_THE_IMAGE * (2 if others else 1)
+    # Other labs have the same processors: beside them, at a load of 16 on two, 213 and 22 s were seen.
+    beside = 1.5 if others else 1
+    assert times[1] - times[0] < FROM_NOTHING * beside
+    assert times[4] - times[3] < FROM_THE_IMAGE * beside
     assert "nothing to change: no writes" in again
     removed, left = down.split(f"lab {LAB} removed")
     assert (removed, LAB in left) == ("", False)
