@@ -76,10 +76,12 @@ def restarts(cluster: Cluster) -> None:
 def test_a_bare_host_killed_at_every_write(make_lab, tmp_path):
     """Here packages are installed, and Consul is uploaded."""
     consul = image.ensure("engine-20.10", print) / "root/usr/bin/consul"
-    cluster = Cluster(make_lab(hosts=1, image="bare"), tmp_path, store=f"{{kind: consul, binary: {consul}}}")
+    store = f"{{kind: consul, binary: {consul}}}"
+    cluster = Cluster(make_lab(hosts=1, image="bare"), tmp_path, store=store, extra="control_plane: kv\n")
     dies_once(cluster, "node1", "reload docker.service")
     with befalling(cluster.lab, DAEMON_JSON) as befell:
-        assert cluster.killed(1, "sent").code == -9
+        run = cluster.killed(1, "sent")
+        assert (run.code, "consul (uploaded)" in run.err) == (-9, True), run.err
         assert cluster.sh("node1", f"ls {UPLOADED}", check=False) == "", "the upload was to be killed in its middle"
         assert killed_on_its_way(cluster) >= 5  # the upload again, packages, a firewall, Consul and daemon.json
     assert befell == put_whole(cluster)
