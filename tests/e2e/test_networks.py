@@ -77,7 +77,7 @@ def the_built_in_ones(example: Example) -> None:
     run = example.run("verify", "--all")
     assert run.code == 1
     failed = {(p["proof"], p["network"]): p for p in run.report["proofs"] if p["state"] == "failed"}
-    assert set(failed) == {("local", "bridge"), ("isolation", "web")}
+    assert set(failed) == {("local", "bridge"), ("isolation", "web"), ("isolation", "jobs")}
     assert "node2: the probe of jobs on node2: its address answers" in failed["isolation", "web"]["error"]
     bridge = claims(run, "bridge")
     closed = {(host, target) for (host, target, _), is_proven in bridge.items() if not is_proven}
