@@ -115,9 +115,9 @@ def as_theirs(run: Run) -> Path:
     return path
 
 
-def keys(run: Run, host: str) -> Keys:
-    """The same store as one of others, seen from a host."""
-    found = stores.of(inventory.load(as_theirs(run)).the_store).keys(run.session.connections[host])
+def keys(run: Run, host: str, by: Run | None = None) -> Keys:
+    """The same store as one of others, seen from a host, by another run too."""
+    found = stores.of(inventory.load(as_theirs(run)).the_store).keys((by or run).session.connections[host])
     assert found is not None
     return found
 
@@ -168,7 +168,7 @@ def test_what_a_run_held_that_is_gone_is_free_after_its_time(run):
     settled(run)
     with engine.Run(inventory.load(as_theirs(run)), Quiet()) as gone:
         gone.read()
-        held = keys(gone, "node1")
+        held = keys(run, "node1", by=gone)
         assert held.hold("docker/lock", "gone", seconds=3) == ""
     mine = keys(run, "node2")
     assert mine.hold("docker/lock", "me", seconds=60) == "gone"
