@@ -33,8 +33,8 @@ def asked(cluster: Cluster, host: str, path: str) -> str:
     return cluster.sh(host, f"curl -s --unix-socket /run/provisioner-etcd/localhost:2379 http://etcd{path}")
 
 
-def test_bare_hosts_become_a_proven_network_on_etcd(make_lab, tmp_path):
-    cluster = etcd(make_lab(hosts=3, image="bare"), tmp_path)
+def test_hosts_with_and_without_an_engine_become_a_proven_network_on_etcd(make_lab, tmp_path):
+    cluster = etcd(make_lab(hosts=3, images={"node3": "bare"}), tmp_path)
     run = cluster.up()
     assert {run.state("packages", host) for host in NODES} == {run.state("store", host) for host in NODES} == {"converged"}
     for host in NODES:

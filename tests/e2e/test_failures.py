@@ -118,7 +118,7 @@ def test_a_disk_without_room_is_told_before_any_change(cluster):
 
 
 def test_apt_is_locked_by_another_program(make_lab, tmp_path):
-    cluster = Cluster(make_lab(hosts=3, image="bare"), tmp_path)
+    cluster = Cluster(make_lab(hosts=3, images={"node3": "bare"}), tmp_path)
     holder = cluster.lab.enter_command(
         "node3", ["perl", "-e", "use Fcntl; open F, '+>', '/var/lib/dpkg/lock-frontend'; $l = pack('s s x4 q q i x4', F_WRLCK, 0, 0, 0, 0); fcntl(F, F_SETLK, $l) or die; sleep 300"]
     )
