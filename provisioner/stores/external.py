@@ -2,8 +2,8 @@
 
 Sources: Consul's and etcd's HTTP APIs, ZooKeeper's four-letter words. etcd answers /v2/keys only where its v2 API is on.
 The right to write shows in a compare-and-swap that can't succeed, since no key has such an index, and that to sessions in
-one whose behaviour there is not: both are refused before anything is compared, or change nothing. ZooKeeper's rights are
-each node's own: they show when the run takes the store's lock (lock.py).
+one whose behaviour there is not: both are refused before anything is compared, or change nothing. In ZooKeeper it shows in a
+transaction whose second half can't succeed; Perl has no client, so the controller tries it through each host's connection.
 
 Over TLS a host can't ask, since its Perl has none: the controller does, through the host's connection, for as long as the
 host's engine does not use the store. An engine that does has shown that it reaches it, and costs no round trip more.
@@ -153,12 +153,12 @@ class External(Unstaged):
 
     def asks(self, cluster: Cluster, host: str) -> bool:
         facts = cluster.facts[host]
-        uses_it = facts.engine.get("ClusterStore") == self.url(cluster) and facts.files.get(ENGINE_TLS) == sums(self._credentials)
-        return bool(self.store.tls) and not uses_it
+        uses_it = facts.engine.get("ClusterStore") == self.url(cluster) and facts.files.get(ENGINE_TLS, "") == sums(self._credentials)
+        return (bool(self.store.tls) or self.kind == "zookeeper") and not uses_it
 
     def ask(self, connection: Connection, requests: Iterable[str] = ()) -> dict[str, str]:
         if self.kind == "zookeeper":
-            return zookeeper.ask(connection, requests)
+            return zookeeper.ask(connection, requests) if requests else self._zookeepers_rights(connection)
         try:
             tls = asking.context(self.store.tls) if self.store.tls else None
         except ProvisionerError:
@@ -169,6 +169,12 @@ class External(Unstaged):
             if some and answers[name].startswith("200 "):
                 break
         return answers
+
+    def _zookeepers_rights(self, connection: Connection) -> dict[str, str]:
+        """Of all its servers alike: each has the same access lists."""
+        servers = [asking.Asked(connection, where) for where in self.endpoints]
+        answer = zookeeper.rights(servers, (nodes_path(self.store), endpoints_path(self.store)))
+        return {f"rights@{where}": answer for where in self.endpoints}
 
     def keys(self, connection: Connection) -> Keys | None:
         tls = asking.context(self.store.tls) if self.store.tls else None
@@ -316,7 +322,7 @@ class External(Unstaged):
         """What is wrong with an endpoint as this host sees it: the check's id, the fault, the cure."""
         if self.store.tls and f"http:leader@{where}" not in facts.raw:
             return None  # its engine uses it
-        answers = {what: facts.http(f"{what}@{where}") for what in _ASKED[self.kind]}
+        answers = {what: facts.http(f"{what}@{where}") for what in (*_ASKED[self.kind], "rights")}
         word = facts.said(f"leader@{where}") if self.kind == "zookeeper" else ""
         silent = not word if self.kind == "zookeeper" else answers["leader"].code == 0
         if silent:

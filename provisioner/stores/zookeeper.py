@@ -38,7 +38,7 @@ from provisioner.system import firewall
 from provisioner.system.reading import Sought
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from ipaddress import IPv4Address
 
     from provisioner.inventory import Store
@@ -214,6 +214,18 @@ def ask(connection: Connection, requests: Iterable[str]) -> dict[str, str]:
         finally:
             keys.close()
     return answers
+
+
+def rights(servers: Sequence[Asked], folders: Iterable[str]) -> str:
+    """As an HTTP server would say whether all of them may be written to."""
+    keys = ZooKeeperKeys(servers)
+    try:
+        lacking = [folder for folder in folders if not keys.may_make(folder)]
+    except StoreError as error:
+        return f"000 {error.what}: {error.answer}"
+    finally:
+        keys.close()
+    return f"403 {', '.join(lacking)}" if lacking else "200 {}"
 
 
 def attached(facts: Facts) -> tuple[Endpoint, ...]:

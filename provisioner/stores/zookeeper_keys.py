@@ -54,6 +54,23 @@ class ZooKeeperKeys:
         self._done(dropped)
         self.close()
 
+    def may_make(self, folder: str) -> bool:
+        """Whether a node may be made in the folder, or in the nearest one above it that is there. None is made: the second half of
+        the transaction can't succeed, and is judged after the first.
+        """
+        from kazoo.exceptions import NoAuthError
+
+        def tried(client: Any) -> bool:
+            there = f"/{folder}"
+            while there and not client.exists(there):
+                there = there.rpartition("/")[0]
+            made = client.transaction()
+            made.create(f"{there}/provisioner-rights")
+            made.check("/provisioner-rights/is-nowhere", 1)
+            return not any(isinstance(result, NoAuthError) for result in made.commit())
+
+        return bool(self._done(tried))
+
     def close(self) -> None:
         """Ends the session, and with it what it holds."""
         if self._client is not None:

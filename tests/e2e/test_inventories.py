@@ -149,6 +149,12 @@ def test_zookeeper(make_lab, tmp_path):
     example.given["store"] = {"kind": "zookeeper", "endpoints": servers}  # the same one, as if others looked after it
     proven(example.run("up"), hosts=3, networks=1)
     assert example.run("plan").code == 0
+    closed = "(echo 'setAcl / world:anyone:r'; sleep 1; echo quit) | /usr/share/zookeeper/bin/zkCli.sh -server 127.0.0.1:2181"
+    example.sh("node1", closed)
+    example.given["store"]["prefix"] = "other"  # of which nothing is there yet, so that the right is the root's to give
+    told = {(f["check"], f["host"]) for f in example.run("plan").report["findings"]}
+    assert told >= {("store-forbidden", node) for node in NODES}
+    del example.given["store"]["prefix"]
     example.lab.stop("node3")
     gone = example.run("remove node3")
     assert (gone.code, gone.drifts("endpoints")) == (0, ["node3 on demo"]), gone.err

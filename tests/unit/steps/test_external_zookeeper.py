@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from captured import HOSTS, capture, with_raw
+from captured import HOSTS, capture, with_info, with_raw
 
 from provisioner import preflight
 from provisioner.controlplane import resolve
@@ -18,12 +18,12 @@ NONE = "This ZooKeeper instance is not currently serving requests\n"
 def found(inventory):
     """What the checks say where node2 has this answer of the first server; all else is well."""
 
-    def make(answer: str = GOOD):
+    def make(answer: str = GOOD, rights: str = "200 {}"):
         facts = {}
         for name in HOSTS:
             said = {f"http:leader@{where}": GOOD for where in WHERE}
             if name == "node2":
-                said[f"http:leader@{WHERE[0]}"] = answer
+                said |= {f"http:leader@{WHERE[0]}": answer, f"http:rights@{WHERE[0]}": rights}
             facts[name] = with_raw(capture(f"installed-{name}"), driver="zookeeper\n", **said)
         site, _ = resolve(inventory(kind="zookeeper", store=f", endpoints: {list(WHERE)}"), facts)
         return site, [(f.check, f.host, f.severity.value) for f in preflight.run(site) if f.check.startswith("store-")]
@@ -45,6 +45,18 @@ def test_engines_come_to_its_servers_through_their_proxies(found):
         assert waiting.through == {proxy.UNIT: proxy.FILES}
         assert "After=network-online.target" in waiting.files[proxy.UNIT_FILE]
         assert proxy.behind("zk://127.0.0.1:2182", waiting.files[proxy.UNIT_FILE]) == f"zk://{','.join(WHERE)}"
+
+
+def test_who_tries_its_rights(found):
+    """Those whose engine does not use it yet."""
+    site, _ = found()
+    assert site.backend.asks(site, "node1")
+    facts = with_info(site.facts["node1"], ClusterStore=site.backend.url(site))
+    assert not site.backend.asks(site.known("node1", facts), "node1")
+
+
+def test_one_host_may_not_write(found):
+    assert found(rights="403 docker/nodes")[1] == [("store-forbidden", "node2", "warning")]
 
 
 @pytest.mark.parametrize(("answer", "check"), [("000 Connection refused", "store-unreachable"), (NONE, "store-no-leader")])
