@@ -131,7 +131,7 @@ s driver
 case $h in
 *'"ClusterStore":"SCHEME:'*'"Driver":"overlay"'*) echo DRIVER ;;
 *) e=$(command -v dockerd) && {
-[ DRIVER = none ] || LC_ALL=C grep -qaF libkv/store/DRIVER "$e" && echo DRIVER
+[ DRIVER = none ] || { LC_ALL=C grep -qaF libkv/store/DRIVER "$e" && echo DRIVER; }
 case $h in *'"LocalNodeState":"active"'*) ;; *)
 [ ! -e JSON ] || timeout 9 setpriv --reuid=65534 --regid=65534 --clear-groups "$e" --config-file JSON </dev/null 2>&1 | sed -n 's/^unable to configure.* file [^ ]*: /refuses=/p'
 esac; } ;;

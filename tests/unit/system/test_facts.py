@@ -13,6 +13,7 @@ import pytest
 from captured import CAPTURES, capture, with_file, with_http, with_raw, with_system, with_unit
 
 from provisioner import render
+from provisioner.controlplane.swarm import SOUGHT
 from provisioner.stores.consul import JSON as CONSUL_JSON
 from provisioner.stores.consul import Consul
 from provisioner.system import reading
@@ -345,3 +346,16 @@ def test_addresses_in_the_kernels_order_with_those_of_no_connected_route():
         ("eth1", "10.9.2.30/24"),
         ("eth1", "10.9.2.4/24"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("sought", "program", "told"),
+    [(Consul.sought, "libkv/store/consul", True), (Consul.sought, "libkv/store/etcd", False), (SOUGHT, "libkv/store/consul", False)],
+)
+def test_the_driver_that_the_engine_is_looked_through_for(tmp_path, sought, program, told):
+    """In a swarm none is sought, and none is found."""
+    (tmp_path / "dockerd").write_text(f"#!/bin/sh\n# {program}\n")
+    (tmp_path / "dockerd").chmod(0o755)
+    script = reading.script(sought, ("driver",))
+    done = subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert parse(done.stdout).store_driver is told
