@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from provisioner.system.reading import Sought
 
 _OF_THE_HOST = "//127.0.0.1:"  # in an engine's cluster-store: its own host's agent
-_UP = frozenset({"active", "activating"})
 _ADVERTISED_PORT = 2376  # a placeholder: only the address matters to the overlay (libnetwork)
 
 
@@ -137,7 +136,7 @@ class Kv:
             return None
         backend, cure = site.backend, "bring the store back first: provisioner up INVENTORY"
         own, down, through = _store_of(site.facts[host]), _down(site), backend.sought.through
-        if own and (lacking := [unit for unit in through if site.facts[host].unit(unit).active not in _UP]):
+        if own and (lacking := [unit for unit in through if not site.facts[host].unit(unit).up]):
             return Closed(f"its engine can't ask the store: {lacking[0]} does not run here", cure)
         if host in down and _OF_THE_HOST in own and not through:
             return Closed(f"its engine can't ask the store: {backend.title} does not run here", cure)
@@ -161,8 +160,8 @@ def _store_of(facts: Facts) -> str:
 
 def _down(site: Site) -> list[str]:
     """The live hosts on which the store should run and does not."""
-    units = {name: [site.facts[name].unit(unit).active for unit in site.backend.sought.units] for name in site.live}
-    return [name for name in site.live if site.backend.runs_on(site, name) and not _UP & set(units[name])]
+    units = site.backend.sought.units
+    return [name for name in site.live if site.backend.runs_on(site, name) and not any(site.facts[name].unit(unit).up for unit in units)]
 
 
 def _settings(site: Site, host: str) -> dict[str, Any]:

@@ -203,4 +203,3 @@ def _security(document: Document, kind: str) -> None:
         if key not in _SECURED[kind]:
             who = "engines speak to ZooKeeper without TLS only: leave it out, or use etcd or Consul" if key == "tls" else "only Consul has that: leave it out"
             document.refuse(("store", "security", key), f"store.security.{key}: {who}", at_key=True)
-

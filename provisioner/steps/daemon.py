@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from provisioner.transport import Connection
 
 
-_UP = frozenset({"active", "activating"})
-
-
 class Daemon:
     name = "daemon"
     title = "Engine"
@@ -42,7 +39,7 @@ class Daemon:
         drift += differing(facts, wanted.files)
         drift += differing_secrets(facts, wanted.secrets)
         drift += [Drift(path, facts.files[path], is_file=True) for path in wanted.gone if path in facts.files]
-        drift += [Drift(unit, facts.unit(unit).active, "active") for unit in wanted.through if facts.unit(unit).active not in _UP]
+        drift += [Drift(unit, facts.unit(unit).active, "active") for unit in wanted.through if not facts.unit(unit).up]
         drift += _running(site, host)
         drift += [Drift(f"{unit} at boot", "off", "on") for unit in wanted.units if not facts.unit(unit).enabled]
         return tuple(drift)

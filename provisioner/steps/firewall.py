@@ -54,7 +54,7 @@ class Firewall:
         unit = facts.unit(firewall.UNIT)
         if not unit.enabled:
             drift.append(Drift(f"{firewall.UNIT} at boot", "off", "on"))
-        if unit.active not in {"active", "activating"}:  # at boot it may still be waiting for firewalld
+        if not unit.up:  # at boot it may still be waiting for firewalld
             drift.append(Drift(firewall.UNIT, unit.active, "active", note="start"))
         return tuple(drift)
 

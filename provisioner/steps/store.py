@@ -36,7 +36,7 @@ class Store:
         drift += differing_secrets(facts, service.secrets, backend.title)
         drift += [Drift(path, "there", "gone") for path in service.gone]
         unit = facts.unit(service.unit)
-        if unit.active not in {"active", "activating"}:
+        if not unit.up:
             drift.append(Drift(service.unit, unit.active, "active", note="start"))
         elif backend.outdated(site, host, service):
             note = f"restart of {backend.title}"

@@ -1,6 +1,6 @@
-"""The way of an engine to ZooKeeper: a program on its own host that mends two answers which engines from 17.05 on misread.
+"""The way of an engine to ZooKeeper: a program on its own host that mends what engines get wrong there.
 
-What they misread, and how it is mended: templates/zookeeper-proxy.pl, docs/decisions/zookeeper.md.
+What that is, and how it is mended: templates/zookeeper-proxy.pl, docs/decisions/zookeeper.md.
 """
 
 from __future__ import annotations

@@ -51,6 +51,11 @@ class Unit:
     fragment: str = ""
     command: str = ""
 
+    @property
+    def up(self) -> bool:
+        """Whether it runs, or is on its way."""
+        return self.active in {"active", "activating"}
+
 
 @dataclass(frozen=True)
 class Answer:

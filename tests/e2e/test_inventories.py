@@ -114,7 +114,7 @@ def test_etcd(make_lab, tmp_path):
 
 
 NODES = ("node1", "node2", "node3")
-PING = "docker exec {} getent hosts {}"
+RESOLVE = "docker exec {} getent hosts {}"
 
 
 def at_once(example: Example, script: str) -> None:
@@ -136,12 +136,12 @@ def test_zookeeper(make_lab, tmp_path):
     at_once(example, "docker rm -f NODE-0 NODE-1 && docker network create -d overlay of-NODE")
     at_once(example, "docker rm -f NODE-2 && docker network rm of-$(echo NODE | tr 123 231)")  # each removes what another has made
     assert example.sh("node3", "docker network ls -qf driver=overlay | wc -l") == "1"
-    addresses = {node: example.sh(node, PING.format(node, node)).split()[0] for node in NODES}
+    addresses = {node: example.sh(node, RESOLVE.format(node, node)).split()[0] for node in NODES}
     assert len(set(addresses.values())) == len(NODES)
     (leader,) = {told["leader"] for told in example.run("status").report["summaries"]} - {""}
     example.sh(leader, "systemctl stop zookeeper")
     example.box("node1", "late", "demo")
-    assert example.sh("node2", f"for n in $(seq 20); do {PING.format('node2', 'late')} && exit; sleep 0.5; done")
+    assert example.sh("node2", f"for n in $(seq 20); do {RESOLVE.format('node2', 'late')} && exit; sleep 0.5; done")
     assert example.run("up").proven
     at_once(example, "systemctl restart docker")
     at_once(example, "for n in $(seq 60); do docker exec NODE getent hosts node1 node2 node3 && exit; sleep 0.5; done; exit 1")
