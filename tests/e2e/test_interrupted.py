@@ -16,6 +16,8 @@ from tests.e2e.cluster import Cluster
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
 
+DIED = "/run/died"  # there since a script of a write was killed on the host
+
 
 def engines_can_start(cluster: Cluster) -> None:
     """Each engine is restarted with what is on its disk, after what the killed run had begun there has ended.
@@ -40,26 +42,31 @@ def put_whole(cluster: Cluster) -> dict[str, set[str]]:
     return {host: {"put whole"} for host in cluster.lab.hosts}
 
 
-@pytest.mark.parametrize(("when", "hosts"), [("answered", 3), ("sent", 2)])
-def test_killed_at_every_write(make_lab, tmp_path, when, hosts):
-    """One pass leaves to `up` what the killed run has left; the other has the engines started with it before."""
-    cluster = Cluster(make_lab(hosts=hosts), tmp_path)
+def test_killed_at_every_write(make_lab, tmp_path):
+    """From hosts as new to each write in turn; engines are started with what the killed run has left, before `up` goes on."""
+    cluster = Cluster(make_lab(hosts=2), tmp_path)
     for number in itertools.count(1):
         with befalling(cluster.lab, DAEMON_JSON) as befell:
-            run = cluster.killed(number, when)
+            run = cluster.killed(number)
             if run.code != 0:
                 assert run.code == -9, run.err
-                if when == "sent":
-                    engines_can_start(cluster)
+                engines_can_start(cluster)
                 cluster.up()
                 assert cluster.run("plan").code == 0
         assert befell == put_whole(cluster)
         if run.code == 0:
             break  # it never came to so many writes
         cluster.lab.reset()
-    assert number > 3 * hosts  # a firewall, Consul and daemon.json on each
-    if when == "sent":
-        restarts(cluster)
+    assert number > 3 * 2  # a firewall, Consul and daemon.json on each
+
+
+def test_killed_again_and_again(make_lab, tmp_path):
+    """Each run goes some way further than the one before, with what that has left."""
+    cluster = Cluster(make_lab(hosts=3), tmp_path)
+    with befalling(cluster.lab, DAEMON_JSON) as befell:
+        assert killed_on_its_way(cluster) >= 4  # firewall, Consul, daemon.json, network
+    assert befell == put_whole(cluster)
+    restarts(cluster)
 
 
 def restarts(cluster: Cluster) -> None:
@@ -71,6 +78,7 @@ def restarts(cluster: Cluster) -> None:
     with befalling(cluster.lab, DAEMON_JSON) as befell:
         assert killed_on_its_way(cluster) >= 2 * len(cluster.lab.hosts)
     assert befell == put_whole(cluster)
+    assert cluster.file("node2", DIED)
 
 
 def test_a_bare_host_killed_at_every_write(make_lab, tmp_path):
@@ -84,24 +92,24 @@ def test_a_bare_host_killed_at_every_write(make_lab, tmp_path):
         assert (run.code, "consul (uploaded)" in run.err) == (-9, True), run.err
         assert cluster.sh("node1", f"ls {UPLOADED}", check=False) == "", "the upload was to be killed in its middle"
         assert killed_on_its_way(cluster) >= 5  # the upload again, packages, a firewall, Consul and daemon.json
+        assert cluster.file("node1", DIED)
     assert befell == put_whole(cluster)
     assert cluster.sh("node1", "ls -A /usr/local/bin") == "consul"
 
 
 def killed_on_its_way(cluster: Cluster) -> int:
-    """Killed and run again at once, each time some way further, until nothing is left to write; how often that was."""
+    """Killed and run again, each time some way further, until nothing is left to write; how often that was."""
     kills, when = 0, itertools.cycle(("answered", "sent"))
     while (run := cluster.killed(1, next(when))).code == -9:
         kills += 1
     assert run.code == 0, run.err
     assert run.proven or len(cluster.lab.hosts) == 1, run.err
     engines_can_start(cluster)
-    assert "died" in cluster.sh(cluster.lab.hosts[-1], "ls /run")
     return kills
 
 
 def dies_once(cluster: Cluster, host: str, call: str) -> None:
     """The script that calls systemctl so is killed itself: what was written before is there, what follows is not done."""
-    program = f'case "$*" in "{call}") [ -e /run/died ] || {{ : >/run/died; kill -9 $PPID; exit; }} ;; esac\nexec /bin/systemctl "$@"'
+    program = f'case "$*" in "{call}") [ -e {DIED} ] || {{ echo once >{DIED}; kill -9 $PPID; exit; }} ;; esac\nexec /bin/systemctl "$@"'
     place = "/usr/local/sbin/systemctl"
     cluster.sh(host, f"cat >{place} <<'X'\n#!/bin/sh\n{program}\nX\nchmod 755 {place}")
