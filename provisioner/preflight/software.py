@@ -65,7 +65,7 @@ def driver_not_built(site: Site) -> Iterator[Finding]:
     """Debian 12's docker.io is built without Consul: a reload says nothing, the next start fails."""
     for name in site.live:
         facts = site.facts[name]
-        if "dockerd" in facts.programs and not facts.store_driver:
+        if "dockerd" in facts.programs and not facts.store_driver and not has_no_store(facts.engine_version):
             what = f"its engine {facts.engine_version} was built without the store driver for {site.backend.title}"
             yield Finding("driver-not-built", name, what, "use Debian 11's docker.io 20.10.5 or Docker's own 20.10")
 
