@@ -147,20 +147,21 @@ class Host:
 
     def wait_ssh(self, *, timeout: float) -> None:
         """Wait until its SSH server listens. Raises LabError after `timeout` seconds."""
-        if not wait_for(lambda: self._listens(22) or not self.init, timeout=timeout):
-            raise self._error(f"no SSH server within {timeout:.0f} s", tried="looking for a listener on its port 22")
+        if not wait_for(lambda: self._ssh_listens() or not self.init, timeout=timeout):
+            raise self._error(f"no SSH server within {timeout:.0f} s", tried="looking for its /run/sshd.pid")
         if not self.init:
             wait_for(lambda: self.console.stat().st_size > 0, timeout=1)  # what it said last may still be under way
             raise self._error("the host ended while it was starting")
 
-    def _listens(self, port: int) -> bool:
-        """Whether a program on the host listens on a TCP port. A connection would leave a trace in its log."""
-        for table in ("tcp", "tcp6"):
-            with contextlib.suppress(OSError), open(f"/proc/{self.init}/net/{table}", encoding="ascii") as lines:  # noqa: PTH123
-                # Field 2 is the local address, 4 the state (0A: it listens); see proc_pid_net(5).
-                rows = [line.split() for line in lines]
-                if any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows[1:]):
-                    return True
+    def _ssh_listens(self) -> bool:
+        """Whether its SSH server has written its process id, as it does once it listens (OpenSSH's sshd.c).
+
+        A connection would leave a trace in its log; and the kernel looks through all of the machine's connections for each
+        reading of a host's /proc/net/tcp: 3 ms, on a machine of 24 GiB, and as much for tcp6.
+        """
+        root = Path(f"/proc/{self.init}/root")
+        with contextlib.suppress(OSError):
+            return not root.samefile("/") and (root / "run/sshd.pid").exists()  # the machine's own, until it has a root itself
         return False
 
     def wait_booted(self, *, timeout: float) -> None:

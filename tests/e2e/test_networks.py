@@ -30,6 +30,8 @@ def test_networks_of_every_kind(make_lab, tmp_path):
 
     theirs = made(example)
     the_built_in_ones(example)
+    for name in ("backend", "jobs", "lan"):  # proven; from here on they would only be proven again
+        del asked[name]
     asked["quiet"]["subnet"], asked["web"]["mtu"] = "10.99.2.0/24", 1300
     shown_and_left_alone(example)
     refused_while_in_use(example)

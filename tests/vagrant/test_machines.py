@@ -82,7 +82,9 @@ class Training:
         (folder / "inventories").mkdir()
         inventory = (ROOT / "inventories/vagrant.yml").read_text()
         changed = re.sub(r"(?m)^  box: \S+", f"  box: {BOX}", inventory)
-        assert changed != inventory
+        changed = re.sub(r"(?m)^  machines: 3", f"  machines: {len(PAIR)}", changed)  # emulated, each more takes a minute of each test
+        assert BOX in changed
+        assert f"machines: {len(PAIR)}" in changed
         (folder / "inventories/vagrant.yml").write_text(changed)
         self._environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("VAGRANT_", "LIBVIRT_"))},
@@ -143,9 +145,9 @@ def training(box, folder) -> Iterator[Training]:
 
 def test_vagrant_up_ends_in_a_proven_network(training):
     said = training.up().stdout
-    assert "proven: 3 hosts, 6 of 6 pairs on demo" in said, said
+    assert "proven: 2 hosts, 2 of 2 pairs on demo" in said, said
     assert said.count("==> provisioner up") == 1
-    for name in ("node1", "node3"):
+    for name in PAIR:
         answer = training.run("vagrant", "ssh", name, "-c", "sudo docker version -f '{{.Server.Version}}'; hostname").stdout
         assert re.search(rf"(?m)^20\.10\.\S+\s+^{name}\b", answer), answer
 
@@ -169,16 +171,16 @@ def test_without_provisioner_it_says_what_to_do(training):
 
 
 def test_a_machine_that_is_cut_off_is_named(training):
-    training.link("node3", "down")
+    training.link("node2", "down")
     ended = training.run("provisioner", "verify", "lab.yml", check=False)
     assert ended.returncode == 1, ended.stdout
-    assert re.search(r"(?m)^.*node3.*(unreachable|does not answer|no answer|timed out)", ended.stdout), ended.stdout
-    training.link("node3", "up")
+    assert re.search(r"(?m)^.*node2.*(unreachable|does not answer|no answer|timed out)", ended.stdout), ended.stdout
+    training.link("node2", "up")
 
 
-def test_node4_joins_later(training):
-    said = training.up("node4").stdout
-    assert "proven: 4 hosts, 12 of 12 pairs on demo" in said, said
+def test_node3_joins_later(training):
+    said = training.up("node3").stdout
+    assert "proven: 3 hosts, 6 of 6 pairs on demo" in said, said
 
 
 def test_a_swarm_whose_kernels_encrypt_and_have_ipvlan(training):
@@ -187,8 +189,7 @@ def test_a_swarm_whose_kernels_encrypt_and_have_ipvlan(training):
     lab["hosts"] = {name: lab["hosts"][name] for name in PAIR}
     del lab["store"]
     (training.folder / "swarm.yml").write_text(yaml.safe_dump(lab | SWARM))
-    for name in ("node3", "node4"):  # their emulated processors take half of the machine, also when nothing is to do
-        training.hypervisor.virsh("destroy", f"vagrant_{name}")
+    training.hypervisor.virsh("destroy", "vagrant_node3")  # its emulated processor takes its part also when nothing is to do
     for name in PAIR:
         training.sh(name, "docker network rm demo; echo '{}' >/etc/docker/daemon.json; systemctl restart docker")
     said = training.run("provisioner", "up", "swarm.yml", timeout=600).stdout
