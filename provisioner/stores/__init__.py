@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.stores.consul import Consul
 from provisioner.stores.etcd import Etcd
-from provisioner.stores.external import External
+from provisioner.stores.external_kinds import KINDS as EXTERNAL
 from provisioner.stores.zookeeper import ZooKeeper
 
 if TYPE_CHECKING:
@@ -20,4 +20,4 @@ _KINDS: Mapping[str, Callable[[Store], Backend]] = {"consul": Consul, "etcd": Et
 
 def of(store: Store) -> Backend:
     """The backend of an inventory's store."""
-    return External(store) if store.endpoints else _KINDS[store.kind](store)
+    return (EXTERNAL if store.endpoints else _KINDS)[store.kind](store)

@@ -14,15 +14,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner.errors import ProvisionerError
 from provisioner.model import Finding, Severity
-from provisioner.stores import asking, proxy, zookeeper
+from provisioner.stores import asking
 from provisioner.stores.base import (
     TLS_FILES,
     WAITER,
-    Endpoint,
     Service,
     Unstaged,
     Uploaded,
@@ -34,10 +33,6 @@ from provisioner.stores.base import (
     url,
 )
 from provisioner.stores.base import asking as waiting_for
-from provisioner.stores.consul import kv_endpoints
-from provisioner.stores.etcd import tree_endpoints
-from provisioner.stores.keys import ConsulKeys, EtcdKeys, leaves, plain
-from provisioner.stores.zookeeper_keys import ZooKeeperKeys
 from provisioner.system import firewall
 from provisioner.system.reading import ENGINE_TLS, Sought
 
@@ -48,60 +43,47 @@ if TYPE_CHECKING:
     from provisioner.inventory import Store
     from provisioner.model import Drift
     from provisioner.stores.base import Cluster, File
-    from provisioner.stores.keys import Keys
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
     from provisioner.transport import Connection
 
-_SCHEMES = {"consul": "consul", "etcd": "etcd", "zookeeper": "zk"}
-_TITLES = {"consul": "Consul", "etcd": "etcd", "zookeeper": "ZooKeeper"}
-_NEVER = 2**64 - 1  # an index of a key that no store has come to
-# What -> path, method and body, or word. Of a key that may not be read Consul says so, of a list of such keys that there are none.
-_ASKED = {
-    "consul": {
-        "leader": "/v1/status/leader",
-        "keys": "/v1/kv/NODES",
-        "engines": "/v1/kv/NODES?recurse",
-        "rights": f"/v1/kv/NODES/provisioner?cas={_NEVER} PUT",
-        "networks": f"/v1/kv/NETWORKS/provisioner?cas={_NEVER} PUT",
-        "sessions": '/v1/session/create PUT {"Behavior":"none"}',
-        "version": "/v1/agent/self",  # which only those may ask who may read of agents
-    },
-    "etcd": {
-        "version": "/version",
-        "leader": "/health",
-        "keys": "/v2/keys/NODES?recursive=true",
-        "rights": f"/v2/keys/NODES/provisioner?prevIndex={_NEVER}&value= PUT",
-        "networks": f"/v2/keys/NETWORKS/provisioner?prevIndex={_NEVER}&value= PUT",
-    },
-    "zookeeper": {"leader": "srvr"},
-}
-# Kind -> the answer that tells the version, what it looks like there, and which are meant: from the first to all of the last.
-_VERSIONS = {
-    "consul": ("version", r'"Version": ?"([\d.]+)', (1, 4), (1,)),  # 1.4: tokens with policies, which the cures speak of
-    "etcd": ("version", r'(?:"etcdserver": ?"|^200 etcd )([\d.]+)', (3, 3), (3, 5)),  # as of one that is set up here
-    "zookeeper": ("leader", r"^Zookeeper version: ([\d.]+)", (3, 4), (3,)),
-}
-_FORBIDDEN, _MISSING = {401, 403}, 404
+NEVER = 2**64 - 1  # an index of a key that no store has come to
+_FORBIDDEN = {401, 403}
 _NAMED = 3  # engines that a message names
 
 
 @dataclass(frozen=True)
+class Versions:
+    """Those that are meant, from the first to all of the last, and how one is told: the answer, and what it looks like there."""
+
+    answer: str
+    form: str
+    first: tuple[int, ...]
+    last: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class External(Unstaged):
-    """The backend of any kind of store that others look after."""
+    """The backend of any kind of store that others look after; what the kinds differ in is in external_kinds.py."""
 
     store: Store
     package = program = ""
     grows = shrinks = False
     uploaded: Uploaded | None = None
 
+    title: ClassVar[str]
+    scheme: ClassVar[str]
+    asked: ClassVar[Mapping[str, str]]
+    """What -> path, method and body, or word. NODES and NETWORKS stand for the folders of these keys."""
+    versions: ClassVar[Versions]
+    engines_in: ClassVar[str] = "keys"
+    """The answer that tells which engines say in the store that they are there."""
+    tree: ClassVar[str]
+    """The path of all keys in a folder, which stands for {}."""
+
     @property
     def kind(self) -> str:
         return self.store.kind
-
-    @property
-    def title(self) -> str:
-        return _TITLES[self.kind]
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -114,13 +96,10 @@ class External(Unstaged):
 
     @cached_property
     def sought(self) -> Sought:
-        by_proxy = self.kind == "zookeeper"
         return Sought(
             driver=self.kind,
-            scheme=_SCHEMES[self.kind],
-            files=(WAITER, *(proxy.FILES if by_proxy else ())),
-            through=(proxy.UNIT,) if by_proxy else (),
-            ports={proxy.PORT: "ZooKeeper"} if by_proxy else {},
+            scheme=self.scheme,
+            files=(WAITER,),
             sums=TLS_FILES if self.store.tls else (),
             settled=WAITER,
             whole=() if self.store.tls else self._requests,
@@ -133,7 +112,7 @@ class External(Unstaged):
         return tuple(
             f"{what}@{where} {self._way}{where} {re.sub('NODES|NETWORKS', lambda found: folders[found[0]], path)}"
             for where in self.endpoints
-            for what, path in _ASKED[self.kind].items()
+            for what, path in self.asked.items()
         )
 
     @property
@@ -152,13 +131,14 @@ class External(Unstaged):
             return ()  # told by its finding
 
     def asks(self, cluster: Cluster, host: str) -> bool:
+        return bool(self.store.tls) and not self._used(cluster, host)
+
+    def _used(self, cluster: Cluster, host: str) -> bool:
+        """Whether the host's engine uses the store as it is wanted."""
         facts = cluster.facts[host]
-        uses_it = facts.engine.get("ClusterStore") == self.url(cluster) and facts.files.get(ENGINE_TLS, "") == sums(self._credentials)
-        return (bool(self.store.tls) or self.kind == "zookeeper") and not uses_it
+        return facts.engine.get("ClusterStore") == self.url(cluster) and facts.files.get(ENGINE_TLS, "") == sums(self._credentials)
 
     def ask(self, connection: Connection, requests: Iterable[str] = ()) -> dict[str, str]:
-        if self.kind == "zookeeper":
-            return zookeeper.ask(connection, requests) if requests else self._zookeepers_rights(connection)
         try:
             tls = asking.context(self.store.tls) if self.store.tls else None
         except ProvisionerError:
@@ -170,29 +150,19 @@ class External(Unstaged):
                 break
         return answers
 
-    def _zookeepers_rights(self, connection: Connection) -> dict[str, str]:
-        """Of all its servers alike: each has the same access lists."""
-        servers = [asking.Asked(connection, where) for where in self.endpoints]
-        answer = zookeeper.rights(servers, (nodes_path(self.store), endpoints_path(self.store)))
-        return {f"rights@{where}": answer for where in self.endpoints}
-
-    def keys(self, connection: Connection) -> Keys | None:
+    def _servers(self, connection: Connection) -> tuple[asking.Asked, ...]:
         tls = asking.context(self.store.tls) if self.store.tls else None
-        servers = tuple(asking.Asked(connection, where, tls) for where in self.endpoints)
-        if self.kind == "zookeeper":
-            return ZooKeeperKeys(servers)
-        return EtcdKeys(servers) if self.kind == "etcd" else ConsulKeys(servers)
+        return tuple(asking.Asked(connection, where, tls) for where in self.endpoints)
 
     def url(self, cluster: Cluster) -> str:
-        return url(_SCHEMES[self.kind], (proxy.ADDRESS,) if self.kind == "zookeeper" else self.endpoints, self.store)
+        return url(self.scheme, self.endpoints, self.store)
 
     def runs_on(self, cluster: Cluster, host: str) -> bool:
         return False
 
     def waiting(self, cluster: Cluster, host: str) -> Waiting:
         """Over TLS only whether somebody listens: Perl has no more."""
-        found = waiting_for("any" if self.store.tls else self.kind, self.endpoints, "")
-        return proxy.through(found, host, self.endpoints) if self.kind == "zookeeper" else found
+        return waiting_for("any" if self.store.tls else self.kind, self.endpoints, "")
 
     def service(self, cluster: Cluster, host: str) -> Service:
         raise ProvisionerError("an external store is not set up")
@@ -216,9 +186,8 @@ class External(Unstaged):
         return False
 
     def leader(self, facts: Facts) -> str:
-        """The leader as Consul tells it; the others' health says only that there is one."""
-        told = (facts.http(f"leader@{where}").body for where in self.endpoints) if self.kind == "consul" else ()
-        return next((str(body).rpartition(":")[0] for body in told if body), "")
+        """As far as the store tells who it is."""
+        return ""
 
     def led(self, facts: Facts) -> bool:
         return bool(self.leader(facts))
@@ -234,19 +203,13 @@ class External(Unstaged):
 
     @property
     def asks_attached(self) -> tuple[str, ...]:
-        if self.kind == "zookeeper":
-            return zookeeper.endpoints_asked(self.store)
-        form = {"consul": "/v1/kv/{}?recurse", "etcd": "/v2/keys/{}?recursive=true"}.get(self.kind, "")
-        path = form.format(endpoints_path(self.store))
-        return tuple(f"endpoints@{where} {self._way}{where} {path}" for where in self.endpoints if form)
+        path = self.tree.format(endpoints_path(self.store))
+        return tuple(f"endpoints@{where} {self._way}{where} {path}" for where in self.endpoints)
 
-    def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
+    def _endpoints(self, facts: Facts) -> Any:
         """As the first of its servers that answers tells them."""
-        if self.kind == "zookeeper":
-            return zookeeper.attached(facts)
         bodies = (facts.http(f"endpoints@{where}").body for where in self.endpoints)
-        told = next((body for body in bodies if body), None)
-        return kv_endpoints(told) if self.kind == "consul" else tree_endpoints(told)
+        return next((body for body in bodies if body), None)
 
     def knows(self, facts: Facts, host: str, address: IPv4Address) -> str:
         return ""
@@ -277,7 +240,7 @@ class External(Unstaged):
 
     def _untried(self, cluster: Cluster) -> Iterator[Finding]:
         """Other versions than those that are meant. What engines need was asked for and answered, so nothing is stopped."""
-        first, last = _VERSIONS[self.kind][2:]
+        first, last = self.versions.first, self.versions.last
         seen: dict[tuple[str, str], list[str]] = {}
         for name in cluster.live:
             for where in self.endpoints:
@@ -294,8 +257,7 @@ class External(Unstaged):
 
     def _version(self, facts: Facts, where: str) -> str:
         """As "3.5.16"; "" where it is not told."""
-        answer, form, _, _ = _VERSIONS[self.kind]
-        found = re.search(form, facts.said(f"{answer}@{where}"), re.MULTILINE)
+        found = re.search(self.versions.form, facts.said(f"{self.versions.answer}@{where}"), re.MULTILINE)
         return found[1] if found else ""
 
     def _shared(self, cluster: Cluster) -> Iterator[Finding]:
@@ -303,8 +265,7 @@ class External(Unstaged):
         if len(cluster.advertise) < len(cluster.inventory.hosts):
             return  # which engine is that of a host that is down can't be told
         ours = {str(address) for address in cluster.advertise.values()}
-        what = "engines" if self.kind == "consul" else "keys"
-        told = (cluster.facts[name].http(f"{what}@{where}").body for name in cluster.live for where in self.endpoints)
+        told = (cluster.facts[name].http(f"{self.engines_in}@{where}").body for name in cluster.live for where in self.endpoints)
         others = {where for body in told for where in self._nodes(body) if where.rpartition(":")[0] not in ours}
         if others:
             which = ", ".join(sorted(others)[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
@@ -314,47 +275,42 @@ class External(Unstaged):
 
     def _nodes(self, body: object) -> list[str]:
         """The engines, as ADDRESS:PORT, that say in the store that they are there."""
-        if isinstance(body, list):  # Consul
-            return [plain(entry["Value"]) for entry in body if entry.get("Value")]
-        return [text for _, text in leaves((body or {}).get("node") or {})] if isinstance(body, dict) else []
+        return []
 
     def _fault(self, facts: Facts, where: str) -> tuple[str, str, str] | None:
         """What is wrong with an endpoint as this host sees it: the check's id, the fault, the cure."""
         if self.store.tls and f"http:leader@{where}" not in facts.raw:
             return None  # its engine uses it
-        answers = {what: facts.http(f"{what}@{where}") for what in (*_ASKED[self.kind], "rights")}
-        word = facts.said(f"leader@{where}") if self.kind == "zookeeper" else ""
-        silent = not word if self.kind == "zookeeper" else answers["leader"].code == 0
-        if silent:
+        answers = {what: facts.http(f"{what}@{where}") for what in (*self.asked, "rights")}
+        if self._silent(facts, where):
             what = f"it does not reach {self.title} at {where}: {answers['leader'].error}"
             return "store-unreachable", what, f"open {where} to this host, or mend store.endpoints"
-        keys = answers.get("keys")
-        if self.kind == "etcd" and keys and keys.code == _MISSING and "errorCode" not in keys.error:
-            what = f"etcd {self._version(facts, where)} at {where} does not serve its v2 API, the only one that engines speak"
-            return "store-without-v2", what, "start it with --enable-v2=true (etcd up to 3.5; 3.6 has no v2 any more)"
+        if unfit := self._unfit(facts, where):
+            return unfit
         nodes, networks = nodes_path(self.store), endpoints_path(self.store)
         rights = {"keys": f"read {nodes}", "rights": f"write under {nodes}", "networks": f"write under {networks}", "sessions": "make sessions"}
         for right, words in rights.items():
             if right in answers and answers[right].code in _FORBIDDEN:
-                return "store-forbidden", f"{self.title} at {where} does not let this host {words}", self._allowing(where)
-        if not self._led(answers["leader"].body, word):
+                docker = networks.partition("docker/")[0] + "docker/"
+                folders = docker if nodes.startswith(docker) else f"{docker} and {nodes}"
+                return "store-forbidden", f"{self.title} at {where} does not let this host {words}", self._allowing(where, folders)
+        if not self._has_leader(facts, where):
             return "store-no-leader", f"{self.title} at {where} has no leader", f"mend that {self.title} first"
         return None
 
-    def _allowing(self, where: str) -> str:
-        docker, nodes = endpoints_path(self.store).partition("docker/")[0] + "docker/", nodes_path(self.store)
-        folders = docker if nodes.startswith(docker) else f"{docker} and {nodes}"
-        if self.kind != "consul":
-            return f"give its guests read and write under {folders}"
-        whom = "the token of this host's agent, or the anonymous one where it has none," if where.startswith("127.") else "its anonymous token"
-        return f"give {whom} write on key_prefix {folders}, and on session_prefix"
+    def _silent(self, facts: Facts, where: str) -> bool:
+        return facts.http(f"leader@{where}").code == 0
 
-    def _led(self, body: object, word: str) -> bool:
-        if self.kind == "zookeeper":
-            return bool(zookeeper.mode(word))
-        if self.kind == "etcd":
-            return isinstance(body, dict) and str(body.get("health")).lower() == "true"
-        return bool(re.fullmatch(r".+:\d+", str(body or "")))
+    def _unfit(self, facts: Facts, where: str) -> tuple[str, str, str] | None:
+        """As `_fault`: what engines would need that it lacks."""
+        return None
+
+    def _allowing(self, where: str, folders: str) -> str:
+        """What gives a host the rights that engines need."""
+        return f"give its guests read and write under {folders}"
+
+    def _has_leader(self, facts: Facts, where: str) -> bool:
+        raise NotImplementedError
 
     def wait_for_leader(self, connection: Connection, *, servers: int) -> str:
         return ""

@@ -19,7 +19,7 @@ from provisioner.steps.daemon import Daemon
 from provisioner.steps.leaving import Endpoints
 from provisioner.stores import asking
 from provisioner.stores.base import TLS_FILES, TLS_OPTIONS, sums
-from provisioner.stores.external import External
+from provisioner.stores.external_kinds import ExternalEtcd
 from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN, ENGINE_LOADED, ENGINE_TLS
 
 DAEMON = Daemon()
@@ -166,7 +166,7 @@ class TestEndpoints:
         said = {"a:1": "000 timeout", "b:1": "200 {}", "c:1": "200 {}"}
         monkeypatch.setattr("provisioner.stores.asking.context", lambda _: None)
         monkeypatch.setattr("provisioner.stores.asking.Asked", lambda _, where, tls: SimpleNamespace(told=lambda path: said[where]))
-        store = External(Store.model_construct(kind="etcd", endpoints=tuple(said), tls=tls))
+        store = ExternalEtcd(Store.model_construct(kind="etcd", endpoints=tuple(said), tls=tls))
         assert store.ask(None, store.asks_attached) == {"endpoints@a:1": "000 timeout", "endpoints@b:1": "200 {}"}
 
 

@@ -1,0 +1,149 @@
+"""The kinds of stores that others look after, each by what it is asked and what its answers mean. See external.py."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+from provisioner.stores import proxy, zookeeper
+from provisioner.stores.base import Endpoint, Waiting, endpoints_path, nodes_path, url
+from provisioner.stores.consul import kv_endpoints
+from provisioner.stores.etcd import tree_endpoints
+from provisioner.stores.external import NEVER, External, Versions
+from provisioner.stores.keys import ConsulKeys, EtcdKeys, leaves, plain
+from provisioner.stores.zookeeper_keys import ZooKeeperKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from provisioner.inventory import Store
+    from provisioner.stores.base import Backend, Cluster
+    from provisioner.stores.keys import Keys
+    from provisioner.system.facts import Facts
+    from provisioner.system.reading import Sought
+    from provisioner.transport import Connection
+
+_MISSING = 404
+
+
+class ExternalConsul(External):
+    """Of a key that may not be read it says so, of a list of such keys that there are none."""
+
+    title, scheme = "Consul", "consul"
+    asked: ClassVar = {
+        "leader": "/v1/status/leader",
+        "keys": "/v1/kv/NODES",
+        "engines": "/v1/kv/NODES?recurse",
+        "rights": f"/v1/kv/NODES/provisioner?cas={NEVER} PUT",
+        "networks": f"/v1/kv/NETWORKS/provisioner?cas={NEVER} PUT",
+        "sessions": '/v1/session/create PUT {"Behavior":"none"}',
+        "version": "/v1/agent/self",  # which only those may ask who may read of agents
+    }
+    versions = Versions("version", r'"Version": ?"([\d.]+)', (1, 4), (1,))  # 1.4: tokens with policies, which the cures speak of
+    engines_in = "engines"
+    tree = "/v1/kv/{}?recurse"
+
+    def keys(self, connection: Connection) -> Keys:
+        return ConsulKeys(self._servers(connection))
+
+    def leader(self, facts: Facts) -> str:
+        told = (facts.http(f"leader@{where}").body for where in self.endpoints)
+        return next((str(body).rpartition(":")[0] for body in told if body), "")
+
+    def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
+        return kv_endpoints(self._endpoints(facts))
+
+    def _nodes(self, body: object) -> list[str]:
+        return [plain(entry["Value"]) for entry in body if entry.get("Value")] if isinstance(body, list) else []
+
+    def _allowing(self, where: str, folders: str) -> str:
+        whom = "the token of this host's agent, or the anonymous one where it has none," if where.startswith("127.") else "its anonymous token"
+        return f"give {whom} write on key_prefix {folders}, and on session_prefix"
+
+    def _has_leader(self, facts: Facts, where: str) -> bool:
+        return bool(re.fullmatch(r".+:\d+", str(facts.http(f"leader@{where}").body or "")))
+
+
+class ExternalEtcd(External):
+    """Its health says only that there is a leader."""
+
+    title, scheme = "etcd", "etcd"
+    asked: ClassVar = {
+        "version": "/version",
+        "leader": "/health",
+        "keys": "/v2/keys/NODES?recursive=true",
+        "rights": f"/v2/keys/NODES/provisioner?prevIndex={NEVER}&value= PUT",
+        "networks": f"/v2/keys/NETWORKS/provisioner?prevIndex={NEVER}&value= PUT",
+    }
+    versions = Versions("version", r'(?:"etcdserver": ?"|^200 etcd )([\d.]+)', (3, 3), (3, 5))  # as of one that is set up here
+    tree = "/v2/keys/{}?recursive=true"
+
+    def keys(self, connection: Connection) -> Keys:
+        return EtcdKeys(self._servers(connection))
+
+    def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
+        return tree_endpoints(self._endpoints(facts))
+
+    def _nodes(self, body: object) -> list[str]:
+        return [text for _, text in leaves(body.get("node") or {})] if isinstance(body, dict) else []
+
+    def _unfit(self, facts: Facts, where: str) -> tuple[str, str, str] | None:
+        keys = facts.http(f"keys@{where}")
+        if keys.code != _MISSING or "errorCode" in keys.error:
+            return None
+        what = f"etcd {self._version(facts, where)} at {where} does not serve its v2 API, the only one that engines speak"
+        return "store-without-v2", what, "start it with --enable-v2=true (etcd up to 3.5; 3.6 has no v2 any more)"
+
+    def _has_leader(self, facts: Facts, where: str) -> bool:
+        body = facts.http(f"leader@{where}").body
+        return isinstance(body, dict) and str(body.get("health")).lower() == "true"
+
+
+class ExternalZooKeeper(External):
+    """Reached through the hosts' proxies, as one that is set up here; asked by the controller through each host's connection."""
+
+    title, scheme = "ZooKeeper", "zk"
+    asked: ClassVar = {"leader": "srvr"}
+    versions = Versions("leader", r"^Zookeeper version: ([\d.]+)", (3, 4), (3,))
+
+    @cached_property
+    def sought(self) -> Sought:
+        found = super().sought
+        return replace(found, files=(*found.files, *proxy.FILES), through=(proxy.UNIT,), ports={proxy.PORT: self.title})
+
+    def asks(self, cluster: Cluster, host: str) -> bool:
+        return not self._used(cluster, host)
+
+    def ask(self, connection: Connection, requests: Iterable[str] = ()) -> dict[str, str]:
+        if requests:
+            return zookeeper.ask(connection, requests)
+        # Of all its servers alike: each has the same access lists.
+        answer = zookeeper.rights(self._servers(connection), (nodes_path(self.store), endpoints_path(self.store)))
+        return {f"rights@{where}": answer for where in self.endpoints}
+
+    def keys(self, connection: Connection) -> Keys:
+        return ZooKeeperKeys(self._servers(connection))
+
+    def url(self, cluster: Cluster) -> str:
+        return url(self.scheme, (proxy.ADDRESS,), self.store)
+
+    def waiting(self, cluster: Cluster, host: str) -> Waiting:
+        return proxy.through(super().waiting(cluster, host), host, self.endpoints)
+
+    @property
+    def asks_attached(self) -> tuple[str, ...]:
+        return zookeeper.endpoints_asked(self.store)
+
+    def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
+        return zookeeper.attached(facts)
+
+    def _silent(self, facts: Facts, where: str) -> bool:
+        return not facts.said(f"leader@{where}")
+
+    def _has_leader(self, facts: Facts, where: str) -> bool:
+        return bool(zookeeper.mode(facts.said(f"leader@{where}")))
+
+
+KINDS: Mapping[str, Callable[[Store], Backend]] = {"consul": ExternalConsul, "etcd": ExternalEtcd, "zookeeper": ExternalZooKeeper}
