@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,6 +185,11 @@ def test_node3_joins_later(training):
     assert "proven: 3 hosts, 6 of 6 pairs on demo" in said, said
 
 
+def on_both(training: Training, script: str) -> None:
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda name: training.sh(name, script), PAIR))
+
+
 def test_a_swarm_whose_kernels_encrypt_and_have_ipvlan(training):
     """What hosts of the lab may lack. And an engine whose kernel can't tell which packets to encrypt is found out."""
     lab = yaml.safe_load((training.folder / "lab.yml").read_text())
@@ -191,14 +197,12 @@ def test_a_swarm_whose_kernels_encrypt_and_have_ipvlan(training):
     del lab["store"]
     (training.folder / "swarm.yml").write_text(yaml.safe_dump(lab | SWARM))
     training.hypervisor.virsh("destroy", "vagrant_node3")  # its emulated processor takes its part also when nothing is to do
-    for name in PAIR:
-        training.sh(name, "docker network rm demo; echo '{}' >/etc/docker/daemon.json; systemctl restart docker")
+    on_both(training, "docker network rm demo; echo '{}' >/etc/docker/daemon.json; systemctl restart docker")
     said = training.run("provisioner", "up", "swarm.yml", timeout=600).stdout
     assert "proven: 2 hosts, 2 of 2 pairs on sealed" in said, said
     assert "✓ encrypted on sealed: 2 of 2 hosts" in said, said
     assert "✓ local on vlan: 2 of 2 hosts" in said, said
-    for name in PAIR:
-        training.sh(name, NO_MARKS)
+    on_both(training, NO_MARKS)
     (training.folder / "swarm.yml").write_text(yaml.safe_dump(lab | SWARM | {"networks": {"sealed": SWARM["networks"]["sealed"]}}))
     ended = training.run("provisioner", "verify", "swarm.yml", check=False)
     assert ended.returncode == 1, ended.stdout
