@@ -15,15 +15,12 @@ if TYPE_CHECKING:
 LABS = 3  # workers that may have labs: each waits a third of its time, for boots, elections and gossip
 _SHARING = frozenset({"tests/e2e/test_proofs.py", "tests/e2e/test_store_backends.py"})  # files whose tests share hosts
 _WAITING = ("tests/unit/proofs/test_probe_pl.py", "tests/contract/transport/")  # files whose tests mostly wait
-_LONG = ("tests/e2e/test_interrupted.py", *_SHARING)  # begun first: nobody waits for them at the end
-# With labs that do nothing most of the time: the other workers have these.
+_LONG = ("tests/e2e/test_interrupted.py", "tests/e2e/test_up.py::test_verify", *_SHARING)  # begun first: nobody waits for them at the end
+# With labs that do nothing most of the time: one worker more has these.
 _IDLE = (
     "tests/e2e/test_swarm.py",
-    "tests/e2e/test_consul_security.py::test_a_cluster_that_stands",
-    "tests/e2e/test_external_store.py::test_consul",
     "tests/e2e/test_failures.py::test_a_host_that_is_cut_off",
     "tests/e2e/test_failures.py::test_apt_is_locked",
-    "tests/e2e/test_plugins.py::test_a_network_of_a_plugin",
 )
 
 # What is imported and collected stays: looking through it for garbage is a tenth of what the quick tests cost.
