@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from provisioner.model import Finding
 
 CHECKS: tuple[Callable[[Site], Iterable[Finding]], ...] = (
+    machine.no_root,
     machine.programs_missing,
     machine.clock_skew,
     machine.disk_full,
@@ -73,7 +74,6 @@ OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Finding]], ...]] = {  # t
 
 def run(site: Site) -> list[Finding]:
     """Every finding of every check, on the hosts that answered; of one without root that alone: it tells nothing for certain."""
-    rootless = list(machine.no_root(site))
-    unsure = {finding.host for finding in rootless}
-    found = (finding for check in (*CHECKS, *OF_PLANE[site.control]) for finding in check(site))
-    return [*rootless, *(finding for finding in found if finding.host not in unsure)]
+    found = [finding for check in (*CHECKS, *OF_PLANE[site.control]) for finding in check(site)]
+    unsure = {finding.host for finding in found if finding.check == "no-root"}
+    return [finding for finding in found if finding.host not in unsure or finding.check == "no-root"]

@@ -60,6 +60,7 @@ NO_DEMO = [n for n in NODE2.networks.values() if n["Name"] != "demo"]
 
 CASES = {
     "no root": (with_system(NODE2, "uid=", "1000"), "no-root", STOP),
+    "no root, so that no unit was read": (with_unit(with_system(NODE2, "uid=", "1000"), "docker.service", LoadState=""), "no-root", STOP),
     "no systemd": (without_program(NODE2, "systemctl"), "no-systemd", STOP),
     "no apt-get and something to install": (without_program(NODE2, "apt-get", "consul"), "no-packages", STOP),
     "disk full": (with_system(NODE2, "disk=", "10000 264212084 /var"), "disk-full", STOP),
@@ -69,6 +70,9 @@ CASES = {
         STOP,
     ),
     "engine too new": (with_file(with_info(NODE2, ServerVersion="23.0.1"), DAEMON_JSON, ""), "engine-too-new", STOP),
+    "engine too new, and so without the driver": (
+        with_raw(with_file(with_info(NODE2, ServerVersion="23.0.1"), DAEMON_JSON, ""), driver="\n"), "engine-too-new", STOP,
+    ),
     "engine without the driver": (with_raw(NODE2, driver="\n"), "driver-not-built", STOP),
     "masked engine": (with_unit(NODE2, "docker.service", LoadState="masked"), "no-engine-unit", STOP),
     "an engine without a unit": (with_unit(NODE2, "docker.service", LoadState="not-found"), "no-engine-unit", STOP),
