@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -36,12 +37,12 @@ def path_of(recipe: Recipe) -> Path:
 
 
 def ensure(name: str, say: Callable[[str], None]) -> Path:
-    """Answer the image's folder; build it, and the one whose repository it uses, if they are not there yet.
+    """Answer the image's folder; build it, and the one that it begins with, if they are not there yet.
 
     `say` gets one line for each stage of a build. Raises LabError.
     """
     recipe = recipes.recipe(name)
-    for each in {recipe.uses_repository_of or name: None, name: None}:
+    for each in filter(None, (recipe.base, name)):
         _ensure_one(recipes.recipe(each), say)
     return path_of(recipe)
 
@@ -94,7 +95,7 @@ def _remove_outdated(recipe: Recipe) -> None:
     for link in machine.matching(labs, "*/www/debian"):
         with contextlib.suppress(FileNotFoundError):
             used.add(str(link.readlink().parent))
-    for folder in images_dir().glob(f"{recipe.name}-*"):
+    for folder in images_dir().glob(recipe.name + "-" + "[0-9a-f]" * len(recipe.digest)):
         if folder != path_of(recipe) and str(folder) not in used:
             remove_tree(folder)
 
@@ -104,7 +105,8 @@ def _build(recipe: Recipe, target: Path, say: Callable[[str], None]) -> None:
     building = images_dir() / f"building-{recipe.name}"
     (building / "tmp").mkdir(parents=True)
     try:
-        say(f"image {recipe.name}: building it from Debian {recipe.suite}; kept for all later labs")
+        source = f"image {recipe.base}" if recipe.base else f"Debian {recipe.suite}"
+        say(f"image {recipe.name}: building it from {source}; kept for all later labs")
         _bootstrap(recipe, building)
         _settle(recipe, building / "root")
         if recipe.offered:
@@ -125,9 +127,9 @@ def _bootstrap(recipe: Recipe, building: Path) -> None:
         *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
         # What is set here for Python would be heeded by the image's own, when its packages compile their modules.
         *("env", "-u", "PYTHONPYCACHEPREFIX", "-u", "PYTHONDONTWRITEBYTECODE", f"TMPDIR={building / 'tmp'}"),
-        *("mmdebstrap", "--quiet", "--mode=root", "--format=directory", "--variant=minbase"),
+        *("mmdebstrap", "--quiet", "--mode=root", "--format=directory"),
         f"--keyring={machine.keyring()}",
-        f"--include={','.join(recipe.packages)}",
+        *_beginning(recipe),
         "--dpkgopt=force-unsafe-io",
         # The archive of an old suite is no longer re-signed.
         '--aptopt=Acquire::Check-Valid-Until "false"',
@@ -144,6 +146,21 @@ def _bootstrap(recipe: Recipe, building: Path) -> None:
         raise _failed(recipe, mirror, f"no end after {BUILD_DEADLINE} s") from None
     if answer.returncode != 0:
         raise _failed(recipe, mirror, answer.stderr)
+
+
+def _beginning(recipe: Recipe) -> list[str]:
+    """What the tree begins with, and how the image's packages get into it."""
+    if not recipe.base:
+        return ["--variant=minbase", f"--include={','.join(recipe.packages)}"]
+    base = shlex.quote(str(path_of(recipes.recipe(recipe.base))))
+    ours = "etc/apt/sources.list etc/resolv.conf"  # of the build; the base has those of the lab's hosts
+    return [
+        "--variant=custom",
+        f'--setup-hook=cd "$1" && tar cf ../tmp/ours.tar {ours} && cp -a --reflink=auto {base}/root/. . && tar xf ../tmp/ours.tar',
+        # What the base has downloaded for its hosts need not be downloaded again.
+        f'--setup-hook=! [ -d {base}/packages ] || ln {base}/packages/*.deb "$1/var/cache/apt/archives/"',
+        f"--customize-hook={repository.APT_GET} install {' '.join(recipe.packages)}",
+    ]
 
 
 def _failed(recipe: Recipe, mirror: str, answer: str) -> LabError:

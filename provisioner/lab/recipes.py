@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from provisioner.errors import LabError
 
 # Goes up with changes in how images are made that the data below does not show.
-LAYOUT = 3
+LAYOUT = 4
 
 SWITCH_ADDRESS = "192.168.56.1"
 REPOSITORY_PORT = 80
@@ -27,19 +27,24 @@ OFFERED = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """One image. `offered` packages are downloaded into a repository that is kept beside the image."""
+    """One image. It begins with the tree of `base`, another image, or with Debian's essential packages.
+
+    `offered` packages are downloaded into a repository that is kept beside the image.
+    """
 
     name: str
     suite: str
     packages: tuple[str, ...]
+    base: str = ""
     offered: tuple[str, ...] = ()
     uses_repository_of: str = ""
 
     @property
     def digest(self) -> str:
         """Changes whenever the image would come out differently."""
-        text = json.dumps([LAYOUT, asdict(self), FILES, MASKED, GENERATORS, REMOVED, sorted(sources(self).items())], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        base = recipe(self.base).digest if self.base else ""
+        data = [LAYOUT, asdict(self), base, FILES, MASKED, GENERATORS, REMOVED, sorted(sources(self).items())]
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 
 
 # Files of every image. udev is silenced because it would trigger events on the machine's own devices,
@@ -76,12 +81,12 @@ def sources(recipe: Recipe) -> dict[str, str]:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("engine-20.10", "bullseye", (*_BASE, "docker.io", "consul", *_TOOLS), uses_repository_of="bare"),
+        Recipe("engine-20.10", "bullseye", ("docker.io", "consul", *_TOOLS), base="bare", uses_repository_of="bare"),
         Recipe("bare", "bullseye", _BASE, offered=OFFERED, uses_repository_of="bare"),
         Recipe("bare-13", "trixie", (*_BASE, "libkmod2"), offered=("docker.io", "docker-cli", "iptables"), uses_repository_of="bare-13"),
         Recipe("engine-20.10.24", "bookworm", (*_BASE, "docker.io", "etcd-server", *_TOOLS)),
-        Recipe("etcd-3.5", "trixie", (*_BASE, "libkmod2", "etcd-server", "iproute2", "iptables", "curl")),
-        Recipe("engine-26", "trixie", (*_BASE, "libkmod2", "docker.io", "docker-cli", *_TOOLS)),
+        Recipe("etcd-3.5", "trixie", ("etcd-server", "iproute2", "iptables", "curl"), base="bare-13"),
+        Recipe("engine-26", "trixie", ("docker.io", "docker-cli", *_TOOLS), base="bare-13"),
     )
 }
 

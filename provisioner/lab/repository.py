@@ -13,6 +13,9 @@ from provisioner.lab.shell import run
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Within the new root, so that its own apt decides what is missing. mmdebstrap gives $1, the root, itself.
+APT_GET = 'env -u TMPDIR chroot "$1" apt-get --quiet --yes --no-install-recommends'
+
 
 def download_hooks(packages: tuple[str, ...], folder: Path) -> list[str]:
     """Options of mmdebstrap that fetch `packages`, and all that the new root lacks for them, into `folder`.
@@ -21,11 +24,9 @@ def download_hooks(packages: tuple[str, ...], folder: Path) -> list[str]:
     """
     if not packages:
         return []
-    # Within the new root, so that its own apt decides what is missing. mmdebstrap gives $1, the root, itself.
     hooks = ['--customize-hook=mkdir -p "$1/packages/partial"']
     hooks += [
-        '--customize-hook=env -u TMPDIR chroot "$1" apt-get --quiet --yes --no-install-recommends --download-only '
-        f"-o Dir::Cache::Archives=/packages install {package}"
+        f"--customize-hook={APT_GET} --download-only -o Dir::Cache::Archives=/packages install {package}"
         for package in packages
     ]
     return [

@@ -107,10 +107,24 @@ def test_a_lab_that_the_kernel_has_no_room_for_is_refused_with_the_cure():
 def test_an_image_is_another_one_when_anything_in_its_recipe_changes(monkeypatch):
     recipe = recipes.recipe("bare")
     digests = {recipe.digest, replace(recipe, packages=("systemd",)).digest, replace(recipe, offered=()).digest}
+    upon = recipes.recipe("engine-20.10")
+    digests.add(upon.digest)
+    monkeypatch.setitem(recipes.RECIPES, "bare", replace(recipe, packages=("systemd",)))
+    digests.add(upon.digest)
     monkeypatch.setattr(recipes, "FILES", {"etc/hostname": "other\n"})
     digests.add(recipe.digest)
-    assert len(digests) == 4
+    assert len(digests) == 6
     assert set(IMAGES) == {"engine-20.10", "engine-20.10.24", "bare", "bare-13", "engine-26", "etcd-3.5"}
+
+
+def test_an_outdated_image_is_removed_and_none_whose_name_begins_alike(monkeypatch, tmp_path):
+    monkeypatch.setenv("PROVISIONER_LAB_DIR", str(tmp_path))
+    current, outdated = image.path_of(recipes.recipe("bare")), tmp_path / "images/bare-0123456789ab"
+    other = image.path_of(recipes.recipe("bare-13"))
+    for folder in (current, outdated, other):
+        folder.mkdir(parents=True)
+    image._remove_outdated(recipes.recipe("bare"))
+    assert [folder.exists() for folder in (current, outdated, other)] == [True, False, True]
 
 
 @pytest.mark.parametrize(
