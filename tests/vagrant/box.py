@@ -1,0 +1,29 @@
+"""The box of Vagrant's machines. Only Python's own library is needed here, so that it can be made before there is a .venv."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from provisioner.lab import machine
+from provisioner.lab.locks import held
+
+BUILD = Path(__file__).parents[2] / "vagrant/box/build"
+DEADLINE = 1200  # seconds, at most; half a minute on a good line
+
+
+def build_box() -> Path:
+    """The box's file; built once for each recipe, and kept beside the lab's images."""
+    boxes = machine.lab_dir() / "boxes"
+    boxes.mkdir(parents=True, exist_ok=True)
+    recipe = subprocess.run([BUILD, "--recipe"], check=True, capture_output=True, text=True).stdout.strip()
+    path = boxes / f"{recipe}.box"
+    with held(boxes, timeout=DEADLINE) as ours:
+        assert ours, f"another process has been building a box for {DEADLINE} s"
+        if not path.exists():
+            for old in boxes.iterdir():
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+            built = subprocess.run([BUILD, path], check=False, capture_output=True, text=True, timeout=DEADLINE)
+            assert built.returncode == 0, built.stdout + built.stderr
+    return path
