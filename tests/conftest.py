@@ -16,6 +16,7 @@ LABS = 3  # workers that may have labs: each waits a third of its time, for boot
 _SHARING = frozenset({"tests/e2e/test_proofs.py", "tests/e2e/test_store_backends.py"})  # files whose tests share hosts
 _WAITING = ("tests/unit/proofs/test_probe_pl.py", "tests/contract/transport/")  # files whose tests mostly wait
 _LONG = ("tests/e2e/test_interrupted.py", "tests/e2e/test_up.py::test_verify", *_SHARING)  # begun first: nobody waits for them at the end
+_SHORT = "tests/e2e/lab/"  # begun last of those with labs: whoever has nothing left to do does not wait long for the others
 # With labs that do nothing most of the time: one worker more has these.
 _IDLE = (
     "tests/e2e/test_swarm.py",
@@ -51,7 +52,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
             def place(scope: str) -> tuple[bool, ...]:
                 idle, long, waiting = scope.startswith(_IDLE), scope.startswith(_LONG), scope.startswith(_WAITING)
-                return (not _with_labs(scope), has_labs is idle, not long, waits is not waiting)
+                return (not _with_labs(scope), has_labs is idle, not long, scope.startswith(_SHORT), waits is not waiting)
 
             fitting = sorted((s for s in self.workqueue if has_labs or not _with_labs(s) or s.startswith(_IDLE)), key=place)
             if not fitting:

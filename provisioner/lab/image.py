@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from provisioner.lab.recipes import Recipe
 
 BUILD_DEADLINE = 1200  # seconds; half a minute on a good line
+# A build must not outlive the process that asked for it, however that one ends:
+# setpriv kills unshare with us, unshare kills process 1 of the build, and the kernel all the rest.
+APART = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
 def images_dir() -> Path:
@@ -122,9 +125,7 @@ def _build(recipe: Recipe, target: Path, say: Callable[[str], None]) -> None:
 def _bootstrap(recipe: Recipe, building: Path) -> None:
     mirror = os.environ.get("PROVISIONER_LAB_MIRROR") or find_mirror()
     argv = [
-        # A build must not outlive the process that asked for it, however that one ends:
-        # setpriv kills unshare with us, unshare kills process 1 of the build, and the kernel all the rest.
-        *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+        *APART,
         # What is set here for Python would be heeded by the image's own, when its packages compile their modules.
         *("env", "-u", "PYTHONPYCACHEPREFIX", "-u", "PYTHONDONTWRITEBYTECODE", f"TMPDIR={building / 'tmp'}"),
         *("mmdebstrap", "--quiet", "--mode=root", "--format=directory"),

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provisioner.lab import Lab, cgroups, image, machine
-from provisioner.lab.locks import held
+from provisioner.lab import Lab, cgroups, machine
 from provisioner.lab.shell import remove_tree
+from tests.e2e.clean_tree import build_clean_tree
 from tests.e2e.cluster import Cluster
 
 if TYPE_CHECKING:
@@ -105,27 +105,10 @@ class Machine:
 
 @pytest.fixture(scope="session")
 def base() -> Path:
-    """Debian's minimal tree, without a line of ours."""
     if os.environ.get("PROVISIONER_NO_LAB") == "1":
         pytest.skip("PROVISIONER_NO_LAB=1")
     machine.check()
-    tree = image.images_dir() / "clean-trixie"
-    tree.parent.mkdir(parents=True, exist_ok=True)
-    with held(tree.parent, timeout=image.BUILD_DEADLINE) as ours:  # two workers may want it at once
-        assert ours, f"another process has been building an image for {image.BUILD_DEADLINE} s"
-        if not tree.exists():
-            building = tree.with_name(f"clean-building-{os.getpid()}")
-            subprocess.run(
-                [
-                    *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory"),
-                    *(f"--keyring={machine.keyring()}", "--dpkgopt=force-unsafe-io", '--aptopt=Acquire::Retries "3"'),
-                    *filter(None, ("trixie", building, image.find_mirror())),
-                ],
-                check=True,
-                timeout=280,
-            )
-            building.rename(tree)
-    return tree
+    return build_clean_tree()
 
 
 @pytest.fixture
