@@ -49,8 +49,10 @@ class Recipe:
 
 # Files of every image. udev is silenced because it would trigger events on the machine's own devices,
 # the console login because the console is a log, the password prompts because each takes one of the few
-# inotify instances that all hosts share. The journal leaves the machine's kernel log alone.
+# inotify instances that all hosts share. The journal leaves the machine's kernel log alone. What Go does for memory that
+# hosts of the lab need not save was a third of each start of the engine's program, of which a probe takes six.
 FILES = {
+    "etc/systemd/system.conf.d/lab.conf": "[Manager]\nDefaultEnvironment=GOGC=400\n",
     "etc/systemd/journald.conf.d/lab.conf": "[Journal]\nReadKMsg=no\nForwardToKMsg=no\n",
     "etc/resolv.conf": "# no name server: the lab has no way out\n",
     "etc/hostname": "fresh\n",

@@ -2,7 +2,8 @@
 
 With the word `stores` or `swarm`: those of the other stores, or of swarm mode, alone.
 
-What is in captures/ is what `reading.script()` printed on a host, whole and unchanged.
+What is in captures/ is what `reading.script()` printed on a host, whole; only lines of the drop-in that are written otherwise
+since have been put in as text.
 """
 
 from __future__ import annotations
