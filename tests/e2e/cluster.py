@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from provisioner.lab import Lab, enter_switch
+from tests.e2e import killed
+from tests.e2e.loaded import Provisioner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
 
-KILLED = Path(__file__).with_name("killed.py")
 PROBE_IMAGE = "tests/box"
 
 
@@ -84,34 +85,19 @@ class Cluster:
         )
         return path
 
-    def popen(self, argv: Iterable[str], **keywords: Any) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            list(argv),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            preexec_fn=lambda: enter_switch(self.lab.name),  # noqa: PLW1509 - setns, and nothing else
-            **keywords,
-        )
-
     def run(self, command: str, *options: str, timeout: float = 240) -> Run:
         return self.ended(self.begin(command, *options), timeout)
 
-    def begin(self, command: str, *options: str) -> subprocess.Popen[str]:
+    def begin(self, command: str, *options: str, before: Iterable[Callable[[], object]] = ()) -> Provisioner:
         """A command that goes on, for tests that do something meanwhile; how it ended: `ended`."""
-        return self.popen([sys.executable, "-m", "provisioner", *command.split(), str(self.inventory), "--json", *options])
-
-    def rotate(self, what: str, *options: str) -> Run:
-        argv = [sys.executable, "-m", "provisioner", "rotate", what, str(self.inventory), "--json", *options]
-        return self.ended(self.popen(argv))
+        argv = [*command.split(), str(self.inventory), "--json", *options]
+        return Provisioner(argv, [partial(enter_switch, self.lab.name), *before])
 
     def killed(self, after: int, when: str = "answered", *options: str, command: str = "up") -> Run:
         """A command whose controller is killed (SIGKILL) after so many writes, or when a step begins; code -9 then."""
-        argv = [sys.executable, str(KILLED), str(after), when, *command.split(), str(self.inventory), "--json", *options]
-        return self.ended(self.popen(argv))
+        return self.ended(self.begin(command, *options, before=[partial(killed.dies, after, when)]))
 
-    def ended(self, process: subprocess.Popen[str], timeout: float = 240) -> Run:
+    def ended(self, process: Provisioner, timeout: float = 240) -> Run:
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:

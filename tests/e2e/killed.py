@@ -1,51 +1,45 @@
-"""`provisioner`, whose process is killed (SIGKILL) at a moment: `killed.py N answered|sent|STEP ARGUMENTS...`.
-
-"answered": right after a host has answered the n-th write. "sent": when the n-th write is about to go out, a moment
-later, so that the host may or may not have begun with it. STEP: when the step of that name begins for the n-th time,
-whatever was written before.
-"""
+"""A process of `provisioner` that is killed (SIGKILL) at a moment."""
 
 from __future__ import annotations
 
 import itertools
 import os
 import signal
-import sys
 import threading
 
-from provisioner import cli, session
+from provisioner import session
 from provisioner.model import Event, PhaseBegan
 
-count, when = int(sys.argv[1]), sys.argv[2]
-numbers = itertools.count(1)
-connect_all, tell = session.connect_all, session.Session.tell
 
+def dies(count: int, when: str) -> None:
+    """This process is going to be killed.
 
-def kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    when: "answered": right after a host has answered the n-th write. "sent": when the n-th write is about to go out, a moment
+    later, so that the host may or may not have begun with it. Or a step's name: when that step begins for the n-th time,
+    whatever was written before.
+    """
+    numbers = itertools.count(1)
+    connect_all, tell = session.connect_all, session.Session.tell
 
+    def kill() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
-def wrote(_: str) -> None:
-    if next(numbers) == count:
-        if when == "answered":
+    def wrote(_: str) -> None:
+        if next(numbers) == count:
+            if when == "answered":
+                kill()
+            threading.Timer(0.03, kill).start()
+
+    def told(own: session.Session, event: Event) -> None:
+        if isinstance(event, PhaseBegan) and event.name == when and next(numbers) == count:
             kill()
-        threading.Timer(0.03, kill).start()
+        tell(own, event)
 
+    def connect(targets, **keywords):
+        hook = "on_write" if when == "answered" else "before_write"
+        return connect_all(targets, **{**keywords, hook: wrote})
 
-def told(own: session.Session, event: Event) -> None:
-    if isinstance(event, PhaseBegan) and event.name == when and next(numbers) == count:
-        kill()
-    tell(own, event)
-
-
-def connect(targets, **keywords):
-    hook = "on_write" if when == "answered" else "before_write"
-    return connect_all(targets, **{**keywords, hook: wrote})
-
-
-if when in ("answered", "sent"):
-    session.connect_all = connect
-else:
-    session.Session.tell = told
-sys.argv[1:] = sys.argv[3:]
-cli.main()
+    if when in ("answered", "sent"):
+        session.connect_all = connect
+    else:
+        session.Session.tell = told

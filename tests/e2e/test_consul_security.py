@@ -144,8 +144,8 @@ def test_a_cluster_that_stands_without_is_secured_and_its_secrets_are_rotated(ma
         # Killed when one host of three has a certificate of the new authority: it is trusted until the next rotation is over.
         assert cluster.killed(4, "answered", "--ca", command="rotate certificates").code == -9
         cluster.up()
-        for words in (["gossip-key"], ["certificates", "--ca"], ["tokens"]):
-            run = cluster.rotate(*words)
+        for what, *options in (["gossip-key"], ["certificates", "--ca"], ["tokens"]):
+            run = cluster.run(f"rotate {what}", *options)
             assert run.code == 0, run.err
             assert run.proven
             assert not [secret[:8] for secret in old | secrets(cluster) if secret in run.out + run.err]

@@ -47,7 +47,7 @@ def test_hosts_with_and_without_an_engine_become_a_proven_network_on_etcd(make_l
     assert len({s["leader"] for s in status.values()} & set(NODES)) == 1
 
     seen = {host: cluster.file(host, "/etc/provisioner/tls/cert.pem") for host in NODES}
-    run = cluster.rotate("certificates")
+    run = cluster.run("rotate certificates")
     assert run.code == 0, run.err
     assert run.proven
     assert all(cluster.file(host, "/etc/provisioner/tls/cert.pem") != seen[host] for host in NODES)
