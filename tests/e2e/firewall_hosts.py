@@ -131,8 +131,10 @@ class Hosts:
         return {(word.split("/")[0], int(word.split("/")[1])) for word in said.split()}
 
     def reboot(self, host: str) -> None:
+        """Until all that it starts by itself is there: sshd is long before."""
         self.lab.stop(host)
         self.lab.start(host)
+        self.sh(host, "systemctl is-system-running --wait", check=False)
 
     def close(self) -> None:
         for process in self._echoes:
