@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LABS = 3  # workers that may have labs: each waits a third of its time, for boots, elections and gossip
 _SHARING = frozenset({"tests/e2e/test_proofs.py", "tests/e2e/test_store_backends.py"})  # files whose tests share hosts
 _WAITING = ("tests/unit/proofs/test_probe_pl.py", "tests/contract/transport/")  # files whose tests mostly wait
-_LONG = ("tests/e2e/test_interrupted.py", "tests/e2e/test_up.py::test_verify", *_SHARING)  # begun first: nobody waits for them at the end
+_LONG = ("tests/e2e/test_interrupted.py", "tests/e2e/test_up.py::test_plan_verify", *_SHARING)  # begun first: nobody waits for them at the end
 _SHORT = "tests/e2e/lab/"  # begun last of those with labs: whoever has nothing left to do does not wait long for the others
 # With labs that do nothing most of the time: one worker more has these.
 _IDLE = (

@@ -34,7 +34,7 @@ def asked(cluster: Cluster, host: str, path: str) -> str:
 
 
 def test_hosts_with_and_without_an_engine_become_a_proven_network_on_etcd(make_lab, tmp_path):
-    cluster = etcd(make_lab(hosts=3, images={"node3": "bare"}), tmp_path)
+    cluster = etcd(make_lab(hosts=3, images={"node2": "bare"}), tmp_path)
     run = cluster.up()
     assert {run.state("packages", host) for host in NODES} == {run.state("store", host) for host in NODES} == {"converged"}
     for host in NODES:
@@ -53,6 +53,45 @@ def test_hosts_with_and_without_an_engine_become_a_proven_network_on_etcd(make_l
     assert all(cluster.file(host, "/etc/provisioner/tls/cert.pem") != seen[host] for host in NODES)
     assert "PRIVATE" not in run.out + run.err
     assert cluster.run("plan").code == 0
+    engines_start_after_the_store_has_a_leader(cluster)
+    a_server_that_is_set_up_anew_comes_back_by_the_commands_that_are_told(cluster)
+
+
+def engines_start_after_the_store_has_a_leader(cluster: Cluster) -> None:
+    for host in NODES:
+        cluster.lab.stop(host)
+    cluster.lab.start("node1")
+    assert cluster.sh("node1", "sleep 5; systemctl is-active docker", check=False) == "activating"
+    assert '"health":"true"' not in health(cluster, "node1")
+    for host in NODES[1:]:
+        cluster.lab.start(host)
+    for host in NODES:
+        cluster.sh(host, "for n in $(seq 60); do [ $(systemctl is-active docker) = active ] && exit 0; sleep 1; done; exit 1", timeout=90)
+        assert "demo" in cluster.sh(host, "docker network ls --format '{{.Name}}'").split()
+    assert cluster.up().report["writes"] == 0
+
+
+def a_server_that_is_set_up_anew_comes_back_by_the_commands_that_are_told(cluster: Cluster) -> None:
+    cluster.box("node3", "app", "demo")
+    cluster.lab.reset(["node3"])
+    (cluster.folder / "known_hosts").unlink()
+    run = cluster.run("up")
+    assert (run.code, run.report["writes"]) == (1, 0)
+    found = {(f["check"], f["host"]): f["cure"] for f in run.report["findings"]}
+    assert set(found) == {("etcd-data-lost", "node3"), ("endpoint-left", "node3")}
+    cluster.sh("node1", INSTALL.replace("etcd-server", "etcd-client"))
+    for command in re.findall("`(.*?)`", found["etcd-data-lost", "node3"]):
+        cluster.sh("node1", command)
+    run = cluster.up()
+    assert len(run.report["proofs"][0]["pairs"]) == 6
+    with pytest.raises(LabError, match="endpoint with name app already exists"):
+        cluster.box("node3", "app", "demo")
+    (left,) = cluster.run("verify").report["findings"]
+    command, host = re.fullmatch("free them: `(.*)` \\(on (node[12])\\)", left["cure"]).groups()
+    cluster.sh(host, command)
+    cluster.sh("node3", "docker start app")
+    plan = cluster.run("plan")
+    assert (plan.code, plan.report["findings"]) == (0, [])
 
 
 def closed_to_those_without_a_certificate(cluster: Cluster) -> None:
@@ -111,22 +150,6 @@ def test_two_servers_of_five_are_lost_and_come_back(make_lab, tmp_path):
     assert cluster.up().report["writes"] == 0
 
 
-def test_an_engine_starts_after_the_store_has_a_leader(make_lab, tmp_path):
-    cluster = etcd(make_lab(hosts=3), tmp_path)
-    cluster.up()
-    for host in NODES:
-        cluster.lab.stop(host)
-    cluster.lab.start("node1")
-    assert cluster.sh("node1", "sleep 5; systemctl is-active docker", check=False) == "activating"
-    assert '"health":"true"' not in health(cluster, "node1")
-    for host in NODES[1:]:
-        cluster.lab.start(host)
-    for host in NODES:
-        cluster.sh(host, "for n in $(seq 60); do [ $(systemctl is-active docker) = active ] && exit 0; sleep 1; done; exit 1", timeout=90)
-        assert "demo" in cluster.sh(host, "docker network ls --format '{{.Name}}'").split()
-    assert cluster.up().report["writes"] == 0
-
-
 def test_a_host_that_is_added_gets_no_server_and_the_servers_stay(make_lab, tmp_path):
     cluster = etcd(make_lab(hosts=4), tmp_path, hosts=("node1", "node2"))
     cluster.up()
@@ -144,28 +167,3 @@ def test_a_host_that_is_added_gets_no_server_and_the_servers_stay(make_lab, tmp_
     assert {f["check"] for f in run.report["findings"]} == {"server-added"}
     assert run.report["writes"] == 0
     assert json.loads(asked(cluster, "node1", "/v2/members"))["members"][0]["name"] == "node1"
-
-
-def test_a_server_that_is_set_up_anew_comes_back_by_the_commands_that_are_told(make_lab, tmp_path):
-    cluster = etcd(make_lab(hosts=3), tmp_path)
-    cluster.up()
-    cluster.box("node3", "app", "demo")
-    cluster.lab.reset(["node3"])
-    (tmp_path / "known_hosts").unlink()
-    run = cluster.run("up")
-    assert (run.code, run.report["writes"]) == (1, 0)
-    found = {(f["check"], f["host"]): f["cure"] for f in run.report["findings"]}
-    assert set(found) == {("etcd-data-lost", "node3"), ("endpoint-left", "node3")}
-    cluster.sh("node1", INSTALL.replace("etcd-server", "etcd-client"))
-    for command in re.findall("`(.*?)`", found["etcd-data-lost", "node3"]):
-        cluster.sh("node1", command)
-    run = cluster.up()
-    assert len(run.report["proofs"][0]["pairs"]) == 6
-    with pytest.raises(LabError, match="endpoint with name app already exists"):
-        cluster.box("node3", "app", "demo")
-    (left,) = cluster.run("verify").report["findings"]
-    command, host = re.fullmatch("free them: `(.*)` \\(on (node[12])\\)", left["cure"]).groups()
-    cluster.sh(host, command)
-    cluster.sh("node3", "docker start app")
-    plan = cluster.run("plan")
-    assert (plan.code, plan.report["findings"]) == (0, [])

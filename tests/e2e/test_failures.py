@@ -169,41 +169,36 @@ def test_sshd_refuses_bursts(cluster):
     assert sorted(again) == sorted(NODES), run.err
 
 
-def test_equal_hostnames_and_cloned_engines_stop_the_run_before_any_change(cluster):
+def test_all_findings_are_told_together_before_any_change(cluster):
+    """Equal hostnames, cloned engines, addresses, subnets and ports."""
     cluster.sh("node3", "hostname node1; cat /proc/sys/kernel/hostname")
     key = cluster.sh("node1", "systemctl start docker; cat /etc/docker/key.json")
     cluster.sh("node2", f"systemctl stop docker.socket docker; mkdir -p /etc/docker; cat >/etc/docker/key.json <<'X'\n{key}\nX\nsystemctl start docker")
-    run = cluster.run("up")
-    assert run.code == 1
-    assert run.report["writes"] == 0
-    assert {f["check"] for f in run.report["findings"] if f["severity"] == "stop"} == {"duplicate-hostname", "cloned-engine-id"}
-    assert "node1, node3 have the same hostname" in run.err
-    assert "node1, node2 have the same ID" in run.err
-
-
-def test_findings_of_addresses_subnets_and_ports_stop_before_any_change(cluster):
     cluster.per_host = {"node1": ", advertise: 192.168.56.99"}
     cluster.networks = "{demo: {subnet: 10.99.0.0/24}, other: {subnet: 172.17.0.0/24}}"
     cluster.sh("node2", "ip link add d0 type bridge; ip address add 10.99.0.77/25 dev d0; ip link set d0 up")
-    cluster.sh("node3", "systemd-run --unit=squatter perl -MSocket -e 'socket(S, PF_INET, SOCK_STREAM, 0); bind(S, sockaddr_in(8301, INADDR_ANY)) or die; listen(S, 1); sleep 600'")
-    time.sleep(0.5)
+    squat = "socket(S, PF_INET, SOCK_STREAM, 0); bind(S, sockaddr_in(8301, INADDR_ANY)) or die; listen(S, 1); sleep 600"
+    cluster.sh("node3", f"systemd-run --unit=squatter perl -MSocket -e '{squat}'; for n in $(seq 100); do ss -Hlnt | grep -q :8301 && exit; sleep 0.1; done; exit 1")
     run = cluster.run("up")
-    assert run.code == 1
-    assert run.report["writes"] == 0
+    assert (run.code, run.report["writes"]) == (1, 0)
     found = {(f["check"], f["host"]) for f in run.report["findings"] if f["severity"] == "stop"}
     assert {("wrong-interface", "node1"), ("subnet-overlap", "node2"), ("port-taken", "node3")} <= found
+    assert {check for check, _ in found} >= {"duplicate-hostname", "cloned-engine-id"}
+    assert "node1, node3 have the same hostname" in run.err
+    assert "node1, node2 have the same ID" in run.err
     assert "8301/tcp, which Consul needs, is held by perl" in run.err
 
 
-def test_two_operators_at_once(cluster):
+def test_two_operators_at_once(make_lab, tmp_path):
     """One of them wins; the other is told who it is, or finds the work done. There is one network."""
+    cluster = Cluster(make_lab(hosts=2), tmp_path)
     first, second = cluster.begin("up"), cluster.begin("up")
     ended = [(p.communicate(timeout=240), p.returncode) for p in (first, second)]
     codes = sorted(code for _, code in ended)
     assert codes[0] == 0, ended
     loser = next((err for (_, err), code in ended if code), "")
     assert codes[1] == 0 or "lock" in loser, ended
-    ids = {cluster.sh(h, "docker network ls --no-trunc --filter name=demo --format '{{.ID}}'") for h in NODES}
+    ids = {cluster.sh(h, "docker network ls --no-trunc --filter name=demo --format '{{.ID}}'") for h in cluster.lab.hosts}
     assert len(ids) == 1
     assert len(next(iter(ids)).split()) == 1
     assert cluster.run("plan").code == 0

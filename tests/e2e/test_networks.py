@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.cluster import PROBE_IMAGE
 from tests.e2e.test_inventories import EXAMPLES, Example
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
@@ -29,9 +30,10 @@ def test_networks_of_every_kind(make_lab, tmp_path):
     asked = example.given["networks"]
 
     theirs = made(example)
-    the_built_in_ones(example)
-    for name in ("backend", "jobs", "lan"):  # proven; from here on they would only be proven again
+    for name in ("backend", "lan"):  # proven; from here on they would only be proven again
         del asked[name]
+    the_built_in_ones(example)
+    del asked["jobs"]
     asked["quiet"]["subnet"], asked["web"]["mtu"] = "10.99.2.0/24", 1300
     shown_and_left_alone(example)
     refused_while_in_use(example)
@@ -40,7 +42,7 @@ def test_networks_of_every_kind(make_lab, tmp_path):
 
 
 def made(example: Example) -> str:
-    """And proven; another network of a host is left alone: its ID."""
+    """Proven, and shown with the built-in ones; another network of a host is left alone: its ID."""
     theirs = example.sh("node2", "docker network create theirs")
     run = example.run("up")
     assert run.code == 0, run.err
@@ -67,14 +69,14 @@ def made(example: Example) -> str:
     assert "fd97::1" in example.sh("node1", "docker exec six ip -6 route")
     example.sh("node1", "docker rm -f six")
     assert example.run("plan").code == 0
+    status = {s["host"]: s for s in example.run("status").report["summaries"]}
+    found = {n["name"]: (n["driver"], n["wanted"]) for n in status["node2"]["all_networks"]}
+    assert found.items() >= {"bridge": ("bridge", False), "host": ("host", False), "none": ("null", False), "lan": ("macvlan", True)}.items()
     return theirs
 
 
 def the_built_in_ones(example: Example) -> None:
-    """Shown and proven, one of them broken; nothing stays behind."""
-    status = {s["host"]: s for s in example.run("status").report["summaries"]}
-    found = {n["name"]: (n["driver"], n["wanted"]) for n in status["node2"]["all_networks"]}
-    assert found.items() >= {"bridge": ("bridge", False), "host": ("host", False), "none": ("null", False), "lan": ("macvlan", True)}.items()
+    """Proven, one of them broken; nothing stays behind."""
     example.sh("node2", "iptables -I FORWARD -i docker0 ! -o docker0 -j DROP; for way in i o; do iptables -I DOCKER-USER -$way br-web -j ACCEPT; done")
     run = example.run("verify", "--all")
     assert run.code == 1
@@ -108,12 +110,12 @@ def shown_and_left_alone(example: Example) -> None:
 def refused_while_in_use(example: Example) -> None:
     before = inspected(example, "node1", "quiet")[0]["Id"]
     example.box("node2", "app", network="web")
-    example.box("node3", "db", network="quiet")
-    example.sh("node3", "docker stop -t 0 db")
+    # Never started: with a container that was the last on a host, an engine may lose its call that counts it out of the store.
+    example.sh("node3", f"tar c -T /dev/null | docker import - {PROBE_IMAGE} >/dev/null; docker create --name db --network quiet {PROBE_IMAGE} db")
     run = example.run("up", "--recreate", "quiet", "--recreate", "web")
     told = [f["what"] for f in run.report["findings"] if f["check"] == "network-in-use"]
     assert run.code == 1
-    assert [what.rpartition(": ")[2] for what in told] == ["db (exited) on node3", "app on node2"]
+    assert [what.rpartition(": ")[2] for what in told] == ["db (created) on node3", "app on node2"]
     assert inspected(example, "node1", "quiet")[0]["Id"] == before
     example.sh("node2", "docker rm -f app")
     example.sh("node3", "docker rm -f db")
