@@ -1,6 +1,6 @@
 """`provisioner` in a process of its own that need not load it: a fork of one that has (multiprocessing's forkserver).
 
-Python and all that a command imports cost 0.4 s of CPU, which a run of the tests would pay some 300 times. The command of its
+Python and all that a command imports cost 0.4 s of CPU, which a run of the tests would pay some 250 times. The command of its
 own is run by what people start: scripts/demo, the lab's commands, Vagrant's trigger.
 """
 
