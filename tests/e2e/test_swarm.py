@@ -46,7 +46,7 @@ def locked_and_drained(cluster: Cluster) -> None:
     cluster.sh("node3", f"echo {key} | docker swarm unlock; docker swarm update --autolock=false; docker node update --availability drain node1")
     # The others had other managers when they started, and look for no one else.
     run = cluster.run("verify")
-    assert (run.code, checks(run)) == (1, {("node-resting", "node1"), ("engines-apart", "node3")})
+    assert (run.code, checks(run)) == (1, {("node-resting", "node1"), ("engines-apart", "node3")}), run.err
     assert "the engine of node3 does not know node1, node2 from gossip" in run.report["proofs"][0]["error"]
     assert "its node of the swarm is drained" in run.report["proofs"][0]["error"]
     assert roles(cluster)["node1"] == "worker, drained"
