@@ -41,8 +41,8 @@ class Provisioner:
         self._process.join(timeout)
         if self._process.exitcode is None:
             raise subprocess.TimeoutExpired(self.arguments, timeout or 0)
-        out, err = (Path(self._folder.name, name).read_text() if Path(self._folder.name, name).exists() else "" for name in ("1", "2"))
-        return out, err
+        out, err = (Path(self._folder.name, name) for name in ("1", "2"))  # not there: it was killed before
+        return (out.read_text() if out.exists() else "", err.read_text() if err.exists() else "")
 
     def send_signal(self, number: int) -> None:
         os.kill(self._process.pid or 0, number)
@@ -55,8 +55,8 @@ def _run(arguments: list[str], folder: str, environment: dict[str, str], before:
     """As if `provisioner ARGUMENTS` were begun anew, its output in files named as their numbers."""
     from provisioner import cli
 
-    for number, flags in ((0, os.O_RDONLY), (1, os.O_WRONLY | os.O_CREAT), (2, os.O_WRONLY | os.O_CREAT)):
-        opened = os.open(f"{folder}/{number}" if number else os.devnull, flags)
+    for number in range(3):
+        opened = os.open(f"{folder}/{number}" if number else os.devnull, os.O_RDWR | os.O_CREAT)
         os.dup2(opened, number)
         os.close(opened)
     os.environ.clear()

@@ -110,15 +110,17 @@ def shown_and_left_alone(example: Example) -> None:
 def refused_while_in_use(example: Example) -> None:
     before = inspected(example, "node1", "quiet")[0]["Id"]
     example.box("node2", "app", network="web")
+    example.box("node1", "old", network="web")
+    example.sh("node1", "docker stop -t 0 old")
     # Never started: with a container that was the last on a host, an engine may lose its call that counts it out of the store.
     example.sh("node3", f"tar c -T /dev/null | docker import - {PROBE_IMAGE} >/dev/null; docker create --name db --network quiet {PROBE_IMAGE} db")
     run = example.run("up", "--recreate", "quiet", "--recreate", "web")
     told = [f["what"] for f in run.report["findings"] if f["check"] == "network-in-use"]
     assert run.code == 1
-    assert [what.rpartition(": ")[2] for what in told] == ["db (created) on node3", "app on node2"]
+    assert [what.rpartition(": ")[2] for what in told] == ["db (created) on node3", "old (exited) on node1, app on node2"]
     assert inspected(example, "node1", "quiet")[0]["Id"] == before
-    example.sh("node2", "docker rm -f app")
-    example.sh("node3", "docker rm -f db")
+    for node, name in (("node1", "old"), ("node2", "app"), ("node3", "db")):
+        example.sh(node, f"docker rm -f {name}")
 
 
 def made_anew(example: Example) -> None:
