@@ -17,7 +17,7 @@ from provisioner.errors import LabError
 from provisioner.lab import cgroups, image, machine, switch
 from provisioner.lab.host import Host, make_key, spawn_joined
 from provisioner.lab.locks import held
-from provisioner.lab.shell import mounts_under, remove_tree
+from provisioner.lab.shell import mounts_under, remove_tree, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -139,6 +139,8 @@ class Lab:
         with self._locked():
             for part in ("hosts", "www"):
                 (self.folder / part).mkdir()
+            if machine.in_memory():
+                run(["mount", "-t", "tmpfs", "-o", "mode=755", "provisioner-lab", str(self.folder / "hosts")])
             make_key(self.folder / "key", f"lab {self.name}")
             switch.make(self._switch)
             made = [self._create(int(node.removeprefix("node")), path) for node, path in hosts.items()]
@@ -336,6 +338,8 @@ class Lab:
             with self._locked():
                 cgroups.find().remove(self.name)
                 self._free_switch()
+                for host in self._hosts():  # a namespace of others may still hold what they have in memory
+                    remove_tree(host.folder)
                 remove_tree(self.folder)
         with contextlib.suppress(OSError):
             self.folder.parent.rmdir()

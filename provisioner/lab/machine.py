@@ -51,6 +51,11 @@ def lab_dir() -> Path:
     return Path(os.path.realpath(folder))
 
 
+def in_memory() -> bool:
+    """Whether the hosts' disks are to be in memory: $PROVISIONER_LAB_IN_MEMORY is 1. Nothing there waits for a disk."""
+    return os.environ.get("PROVISIONER_LAB_IN_MEMORY") == "1"
+
+
 def keyring() -> Path:
     """The keys that Debian signs its archive with. Raises LabError."""
     for path in KEYRINGS:

@@ -62,9 +62,11 @@ def as_typed(*words):
 
 
 class TestEngineImage:
-    @pytest.fixture
-    def lab(self, make_lab):
-        return make_lab(hosts=2)
+    @pytest.fixture(scope="class")
+    def lab(self, make_lab_for_all):
+        lab = make_lab_for_all(hosts=2)
+        yield lab
+        lab.down()
 
     def test_answers_over_ssh_as_the_host_that_it_is(self, lab):
         assert ssh(lab, "node1", "hostname") == "node1"
@@ -237,17 +239,23 @@ class TestInterrupted:
             process.wait()
             lab.reset()
             assert [ssh(lab, host, "hostname") for host in lab.hosts] == ["node1", "node2"]
-        namespaces = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"{lab.name}/" in line]
-        assert len(namespaces) == 1, "that of the switch"
+        assert f"{lab.name}/hosts/node" not in Path("/proc/self/mountinfo").read_text(), "their namespaces live by themselves"
 
 
 class TestNothingIsLeft:
-    def test_after_down(self):
+    @pytest.mark.parametrize("memory", ["0", "1"], ids=["on disk", "in memory"])
+    def test_after_down(self, monkeypatch, memory):
+        monkeypatch.setenv("PROVISIONER_LAB_IN_MEMORY", memory)
         name = f"test-{os.getpid()}-down"
         before = machine_state()
         lab = Lab.up(name, hosts=1)
         assert traces(name)
+        assert (lab.folder / "hosts").is_mount() is (memory == "1")
         lab.exec("node1", RUN_CONTAINER)
+        lab.exec("node1", "tar --create --files-from /dev/null | docker import - kept")
+        lab.stop("node1")
+        lab.start("node1")
+        assert "kept" in lab.exec("node1", ["docker", "images"]).stdout
         lab.down()
         assert traces(name) == []
         assert machine_state() == before
