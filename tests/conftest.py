@@ -59,7 +59,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
             def may(scope: str) -> bool:
                 if scope.startswith(_MACHINES):
                     return number == last or not emulated
-                return number < _BESIDE or not (emulated and _with_labs(scope))
+                # The last one too: it does not run its last test before it is given another, and has the machines before all else.
+                return number < _BESIDE or number == last or not (emulated and _with_labs(scope))
 
             def place(scope: str) -> tuple[int, ...]:
                 long = next((at for at, begins in enumerate(_LONG) if scope.startswith(begins)), len(_LONG))

@@ -115,6 +115,11 @@ def endpoints_path(store: Store) -> str:
     return (f"{store.prefix}/" if store.prefix else "") + "docker/network/v1.0/endpoint"
 
 
+def count_key(store: Store, network: str) -> str:
+    """Where libnetwork counts the endpoints of a network, by its ID: as {"Count":NUMBER}."""
+    return endpoints_path(store) + f"_count/{network}"
+
+
 def nodes_path(store: Store) -> str:
     """Where in the store the engines say that they are there: below it each its address."""
     return (f"{store.prefix}/" if store.prefix else "") + (store.discovery.path or "docker/nodes")
@@ -323,6 +328,10 @@ class Backend(Protocol):
 
     def leaving(self, cluster: Cluster, addresses: Iterable[IPv4Address]) -> str:
         """How these servers are taken out of the store by hand, as a cure says it."""
+        ...
+
+    def setting(self, cluster: Cluster, key: str, text: str) -> str:
+        """How a key of the engines' is set in the store by hand, as a cure says it."""
         ...
 
     @property

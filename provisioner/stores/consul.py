@@ -13,6 +13,7 @@ import base64
 import contextlib
 import hashlib
 import re
+import shlex
 import shutil
 import tempfile
 import zipfile
@@ -219,6 +220,9 @@ class Consul(SetUpHere):
     def leaving(self, cluster: Cluster, addresses: Iterable[IPv4Address]) -> str:
         where = "where it is gone for good, `consul operator raft remove-peer -address IP:8300` on another"
         return f"take one after the other out of the store first: `consul leave` on it; {where} ({_TOKEN})"
+
+    def setting(self, cluster: Cluster, key: str, text: str) -> str:
+        return f"`{shlex.join(['consul', 'kv', 'put', key + '/', text])}` on any host"
 
     @property
     def asks_attached(self) -> tuple[str, ...]:

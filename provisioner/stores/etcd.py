@@ -13,6 +13,7 @@ it has no data.
 from __future__ import annotations
 
 import re
+import shlex
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -251,6 +252,10 @@ class Etcd(Unstaged, SetUpHere):
         out = {at: names.get(at, "") for at in addresses}
         removing = [self._command(cluster, out.values(), f"member remove {ids[at]}") for at in out]
         return f"take one after the other out of the store first, on another server (package etcd-client): {', then '.join(removing)}"
+
+    def setting(self, cluster: Cluster, key: str, text: str) -> str:
+        where = ["--unix-socket", SOCKET, f"http://etcd/v2/keys/{key}"] if self._secured(cluster) else [f"http://127.0.0.1:{PORT}/v2/keys/{key}"]
+        return f"`{shlex.join(['curl', '-X', 'PUT', '--data-urlencode', f'value={text}', *where])}` on a server"
 
     @property
     def asks_attached(self) -> tuple[str, ...]:

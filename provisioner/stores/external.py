@@ -201,6 +201,9 @@ class External(Unstaged):
     def leaving(self, cluster: Cluster, addresses: Iterable[IPv4Address]) -> str:
         return ""
 
+    def setting(self, cluster: Cluster, key: str, text: str) -> str:
+        return f"have {key} in the store set to {text}"
+
     @property
     def asks_attached(self) -> tuple[str, ...]:
         path = self.tree.format(endpoints_path(self.store))

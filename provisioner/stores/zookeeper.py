@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -152,6 +153,10 @@ class ZooKeeper(Unstaged, SetUpHere):
 
     def leaving(self, cluster: Cluster, addresses: Iterable[IPv4Address]) -> str:
         return "build the store anew with other servers when no container needs its networks"
+
+    def setting(self, cluster: Cluster, key: str, text: str) -> str:
+        told = ["/usr/share/zookeeper/bin/zkCli.sh", "-server", f"127.0.0.1:{PORT}", "set", f"/{key}", text]
+        return f"`{shlex.join(told)}` on a server"
 
     @property
     def asks_attached(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -23,6 +24,7 @@ from provisioner.lab import Lab, machine
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+_FULL = 200  # seconds to wait where labs of other workers have all that the kernel allows
 _numbers = itertools.count(1)
 
 
@@ -35,8 +37,16 @@ def _labs() -> Iterator[MakeLab]:
     made: list[Lab] = []
 
     def make(hosts: int = 3, image: str = "engine-20.10", *, images: Mapping[str, str] | None = None) -> Lab:
-        made.append(Lab.up(f"test-{os.getpid()}-{next(_numbers)}", hosts, image, images=images, say=print))
-        return made[-1]
+        until = time.monotonic() + _FULL
+        while True:
+            try:
+                made.append(Lab.up(f"test-{os.getpid()}-{next(_numbers)}", hosts, image, images=images, say=print))
+            except LabError as error:
+                if "inotify" not in error.what or time.monotonic() > until:
+                    raise
+                time.sleep(2)
+            else:
+                return made[-1]
 
     try:
         yield make

@@ -83,14 +83,14 @@ def test_three_hosts(make_lab, tmp_path, name):
 
 def test_airgapped(make_lab, tmp_path):
     """Consul comes as a zip from the controller; the packages' source has none."""
-    example = Example(make_lab(hosts=3, image="bare"), tmp_path)
+    example = Example(make_lab(hosts=3), tmp_path)
     example.adapt((EXAMPLES / "airgapped.yml").read_text())
-    consul = base64.b64decode(make_lab(hosts=1).exec("node1", ["base64", "-w0", "/usr/bin/consul"]).stdout)
+    consul = base64.b64decode(example.lab.exec("node1", ["base64", "-w0", "/usr/bin/consul"]).stdout)
     (tmp_path / "files").mkdir()
     with zipfile.ZipFile(tmp_path / "files/consul.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("consul", consul)
     for node in example.lab.hosts:
-        example.sh(node, "printf 'Package: consul\\nPin: version *\\nPin-Priority: -1\\n' >/etc/apt/preferences.d/no-consul")
+        example.sh(node, "dpkg --purge consul; printf 'Package: consul\\nPin: version *\\nPin-Priority: -1\\n' >/etc/apt/preferences.d/no-consul")
     proven(example.run("up"), hosts=3, networks=1)
     assert example.sh("node2", "command -v consul; dpkg -s consul 2>/dev/null | wc -l").split() == ["/usr/local/bin/consul", "0"]
     assert example.run("plan").code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ def test_networks_of_every_kind(make_lab, tmp_path):
     asked["quiet"]["subnet"], asked["web"]["mtu"] = "10.99.2.0/24", 1300
     shown_and_left_alone(example)
     refused_while_in_use(example)
+    told_of_a_count_that_is_wrong(example)
     made_anew(example)
     assert example.sh("node2", "docker network inspect -f '{{.Id}}' theirs") == theirs
 
@@ -121,6 +123,20 @@ def refused_while_in_use(example: Example) -> None:
     assert inspected(example, "node1", "quiet")[0]["Id"] == before
     for node, name in (("node1", "old"), ("node2", "app"), ("node3", "db")):
         example.sh(node, f"docker rm -f {name}")
+
+
+def told_of_a_count_that_is_wrong(example: Example) -> None:
+    """As an engine leaves it whose call to the store was lost; the command that is told puts it right."""
+    (quiet,) = inspected(example, "node1", "quiet")
+    count = f"docker/network/v1.0/endpoint_count/{quiet['Id']}/"
+    assert example.sh("node1", f"consul kv get {count}") == '{"Count":0}'
+    example.sh("node1", f"""consul kv put {count} '{{"Count":1}}'""")
+    run = example.run("up", "--recreate", "quiet")
+    assert run.code == 1
+    assert "the engine counts endpoints on it that neither the hosts nor the store have" in run.err
+    (command,) = re.findall(r"`(consul kv put .*)` on any host, and run again with --recreate", run.err)
+    example.sh("node2", command)
+    assert example.sh("node1", f"consul kv get {count}") == '{"Count":0}'
 
 
 def made_anew(example: Example) -> None:

@@ -5,6 +5,7 @@ Here and not beside the other contracts, because of its labs.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +143,18 @@ def test_of_two_one_holds_what_both_want_and_everyone_sees_it(run):
     assert keys(run, "node3").under("docker") == {"docker/lock": "her"}
     other.drop("docker/lock", "her")
     assert keys(run, "node3").under("docker") == {}
+
+
+def test_a_key_is_set_by_the_command_that_is_told(run):
+    site = settled(run)
+    key = "docker/count"
+    stored = f"{key}/" if run.inventory.the_store.kind == "consul" else key  # as engines name it there
+    mine, text = keys(run, "node1"), '{"Count":0}'
+    assert mine.hold(stored, "me", seconds=60) == ""
+    (command,) = re.findall("`(.*)`", site.backend.setting(site, key, text))
+    sh(run, "node1", command)
+    assert keys(run, "node2").under("docker") == {stored: text}
+    mine.drop(stored, text)
 
 
 def test_the_lock_is_one_run_s_alone_and_that_of_the_next_one_on_its_hosts(run):

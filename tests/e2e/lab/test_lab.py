@@ -156,15 +156,6 @@ class TestEngineImage:
 
 
 class TestOtherImages:
-    def test_a_bare_host_installs_packages_with_no_way_out(self, make_lab):
-        lab = make_lab(hosts=1, image="bare")
-        for command in ("docker", "consul", "iptables", "curl"):
-            assert lab.exec("node1", ["which", command], check=False).stdout == ""
-        lab.exec(
-            "node1", "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y docker.io consul", timeout=240
-        )
-        assert lab.exec("node1", RUN_CONTAINER).stdout.strip() == "from a container"
-
     def test_engine_26_runs_beside_engine_20(self, make_lab):
         lab = make_lab(hosts=2, images={"node2": "engine-26"})
         versions = [

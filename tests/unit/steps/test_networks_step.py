@@ -146,6 +146,7 @@ class TestRecreate:
         assert [(d.what, d.found, d.wanted) for d in drifts["node2"]] == [("network demo", "subnet 10.98.0.0/24", "")]
         works = {name: RECREATE.work(whole, name, drifts[name]) for name in HOSTS}
         assert "docker network rm demo" in works["node1"].script
+        assert f"docker/network/v1.0/endpoint_count/{whole.facts['node1'].networks['demo']['Id']}" in works["node1"].script
         assert works["node2"] is works["node3"] is None
 
     def test_a_local_one_that_stands_in_the_way_is_removed_where_it_is(self, site):
@@ -155,7 +156,9 @@ class TestRecreate:
         hosts = {name: containers(capture(f"settled-{name}"), "demo") for name in HOSTS}
         whole = asked(site(**hosts | {"node2": containers(bridge, "demo")}), "demo")
         assert RECREATE.drift(whole, "node1") == ()
-        assert "docker network rm demo" in RECREATE.work(whole, "node2", RECREATE.drift(whole, "node2")).script
+        script = RECREATE.work(whole, "node2", RECREATE.drift(whole, "node2")).script
+        assert "docker network rm demo" in script
+        assert "endpoint_count" not in script, "that of a local network is in no store"
 
     def test_refused_with_the_containers_and_their_hosts(self, site):
         hosts = {name: other(name) for name in HOSTS}
