@@ -23,8 +23,13 @@ _LONG = (  # begun first, in this order: nobody waits for them at the end
     "tests/e2e/test_interrupted.py",
     "tests/e2e/test_networks.py",
     "tests/e2e/test_store_backends.py",
+    "tests/e2e/test_etcd.py",
+    "tests/e2e/test_plugins.py",
+    "tests/e2e/test_remove.py",
+    "tests/e2e/test_up.py",
 )
-_SHORT = "tests/e2e/lab/"  # begun last of those with labs: whoever has nothing left to do does not wait long for the others
+# Begun last of those with labs: whoever has nothing left to do does not wait long for the others.
+_SHORT = ("tests/e2e/test_firewall_on_hosts.py", "tests/e2e/lab/")
 # Emulated processors take what there is: beside them two workers have labs, one has what is quick.
 _MACHINES, _BESIDE = "tests/vagrant/", 2
 
@@ -46,7 +51,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     class Apart(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            if file.startswith(_SHORT):
+            if file.startswith(_SHORT[-1]):
                 return nodeid.rpartition("::")[0]  # a class, which may share hosts
             alone = (_with_labs(file) and file not in _SHARING) or file.startswith(_WAITING)
             return nodeid if alone else file

@@ -20,15 +20,12 @@ APT_GET = 'env -u TMPDIR chroot "$1" apt-get --quiet --yes --no-install-recommen
 def download_hooks(packages: tuple[str, ...], folder: Path) -> list[str]:
     """Options of mmdebstrap that fetch `packages`, and all that the new root lacks for them, into `folder`.
 
-    One request for each package: several at once would only fetch what fits together, and hosts choose.
+    One request for all: packages that exclude one another would need one each, so that hosts can choose.
     """
     if not packages:
         return []
     hooks = ['--customize-hook=mkdir -p "$1/packages/partial"']
-    hooks += [
-        f"--customize-hook={APT_GET} --download-only -o Dir::Cache::Archives=/packages install {package}"
-        for package in packages
-    ]
+    hooks += [f"--customize-hook={APT_GET} --download-only -o Dir::Cache::Archives=/packages install {' '.join(packages)}"]
     return [
         *hooks,
         f'--customize-hook=rm -rf "$1/packages/partial" "$1/packages/lock"; mv "$1/packages" {shlex.quote(str(folder))}',

@@ -63,7 +63,8 @@ def as_typed(*words):
 
 class TestEngineImage:
     @pytest.fixture(scope="class")
-    def lab(self, make_lab_for_all):
+    @classmethod
+    def lab(cls, make_lab_for_all):
         lab = make_lab_for_all(hosts=2)
         yield lab
         lab.down()
