@@ -133,7 +133,7 @@ def told_of_a_count_that_is_wrong(example: Example) -> None:
     example.sh("node1", f"""consul kv put {count} '{{"Count":1}}'""")
     run = example.run("up", "--recreate", "quiet")
     assert run.code == 1
-    assert "the engine counts endpoints on it that neither the hosts nor the store have" in run.err
+    assert "the engine counts endpoints on it that neither the hosts nor the store had a moment ago" in run.err
     (command,) = re.findall(r"`(consul kv put .*)` on any host, and run again with --recreate", run.err)
     example.sh("node2", command)
     assert example.sh("node1", f"consul kv get {count}") == '{"Count":0}'
