@@ -27,6 +27,7 @@ _LONG = (  # begun first, in this order: nobody waits for them at the end
     "tests/e2e/test_plugins.py",
     "tests/e2e/test_remove.py",
     "tests/e2e/test_up.py",
+    *(f"tests/e2e/test_firewall_on_hosts.py::{test}" for test in ("test_nftables_with", "test_firewalld", "test_ufw")),
 )
 # Begun last of those with labs: whoever has nothing left to do does not wait long for the others.
 _SHORT = ("tests/e2e/test_firewall_on_hosts.py", "tests/e2e/lab/")
