@@ -30,8 +30,9 @@ _LONG = (  # begun first, in this order: nobody waits for them at the end
     *(f"tests/e2e/test_firewall_on_hosts.py::{test}" for test in ("test_nftables_with", "test_firewalld", "test_ufw")),
 )
 # Begun last of those with labs: whoever has nothing left to do does not wait long for the others.
-_SHORT = ("tests/e2e/test_firewall_on_hosts.py", "tests/e2e/lab/")
-# Emulated processors take what there is: beside them two workers have labs, one has what is quick.
+_LAB = "tests/e2e/lab/"  # whose classes may share hosts
+_SHORT = ("tests/e2e/test_firewall_on_hosts.py", _LAB)
+# Emulated processors take what there is: beside them two workers have labs, the others what is quick.
 _MACHINES, _BESIDE = "tests/vagrant/", 2
 
 # What is imported and collected stays: looking through it for garbage is a tenth of what the quick tests cost.
@@ -52,8 +53,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     class Apart(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            if file.startswith(_SHORT[-1]):
-                return nodeid.rpartition("::")[0]  # a class, which may share hosts
+            if file.startswith(_LAB):
+                return nodeid.rpartition("::")[0]
             alone = (_with_labs(file) and file not in _SHARING) or file.startswith(_WAITING)
             return nodeid if alone else file
 

@@ -60,8 +60,11 @@ def _told(site: Site, host: str, network: Network) -> str:
 
 def _removes(site: Site, host: str, network: Network) -> bool:
     """What the control plane knows is removed on one host, and goes everywhere; anything else where it is."""
-    shared = site.facts[host].networks[network.name].get("Scope") != "local"
-    return host == _remover(site, network) if shared else True
+    return host == _remover(site, network) if _shared(site, host, network) else True
+
+
+def _shared(site: Site, host: str, network: Network) -> bool:
+    return site.facts[host].networks[network.name].get("Scope") != "local"
 
 
 def _counted(site: Site, host: str, network: Network) -> str:
@@ -70,10 +73,10 @@ def _counted(site: Site, host: str, network: Network) -> str:
     It takes an endpoint out of the store, then counts it out; that call can be lost (docs/decisions/lost-threads.md), and is
     only warned of in the engine's log. Its next start does not mend the count: seen with 20.10.5.
     """
-    found = site.facts[host].networks[network.name]
-    if site.control != "kv" or found.get("Scope") == "local":
+    if site.control != "kv" or not _shared(site, host, network):
         return ""
-    return site.backend.setting(site, count_key(site.inventory.the_store, str(found["Id"])), '{"Count":0}')
+    key = count_key(site.inventory.the_store, str(site.facts[host].networks[network.name]["Id"]))
+    return site.backend.setting(site, key, '{"Count":0}')
 
 
 def _remover(site: Site, network: Network) -> str:

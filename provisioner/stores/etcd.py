@@ -255,7 +255,7 @@ class Etcd(Unstaged, SetUpHere):
 
     def setting(self, cluster: Cluster, key: str, text: str) -> str:
         where = ["--unix-socket", SOCKET, f"http://etcd/v2/keys/{key}"] if self._secured(cluster) else [f"http://127.0.0.1:{PORT}/v2/keys/{key}"]
-        return f"`{shlex.join(['curl', '-X', 'PUT', '--data-urlencode', f'value={text}', *where])}` on a server"
+        return f"`{shlex.join(['curl', '-X', 'PUT', '--data-urlencode', f'value={text}', *where])}` on a server (package curl)"
 
     @property
     def asks_attached(self) -> tuple[str, ...]:

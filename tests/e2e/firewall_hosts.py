@@ -159,7 +159,7 @@ def ssh_all_along(hosts: Hosts, host: str) -> Iterator[None]:
 
     def knock() -> None:
         with hosts.lab.enter():
-            while not over.wait(0.4):
+            while not over.wait(0.2):
                 try:
                     connect(replace(target, connect_timeout=2)).close()
                 except TransportError as error:

@@ -44,7 +44,7 @@ def arguments() -> Iterator[set[str]]:
     seen, over = set[str](), threading.Event()
 
     def look() -> None:
-        while not over.wait(0.03):
+        while not over.wait(0.01):
             for path in Path("/proc").glob("[0-9]*/cmdline"):
                 with contextlib.suppress(OSError):
                     seen.add(path.read_bytes().decode(errors="replace"))

@@ -48,7 +48,7 @@ for i in $(seq 300); do curl -sf http://127.0.0.1:8500/v1/status/leader | grep -
 """
 # One after the other: engines that start at the same moment find one another's gossip port closed, and try only once.
 ENGINE = "systemctl start docker.socket docker; for i in $(seq 300); do ss -lnt | grep -q :7946 && exit; sleep 0.1; done; exit 1"
-# Asked again and again: `docker` itself would cost the hosts ten times as much.
+# Asked again and again, so without starting `docker`.
 LEFT = """ask() { curl -s --unix-socket /var/run/docker.sock "http://docker$1"; }
 ask '/containers/json?all=1' | grep -o '"Id":"[0-9a-f]*"'; ask /images/json | grep -o 'provisioner/probe:[^"]*'
 ask /networks/demo | grep -o '"EndpointID":"[^"]*"'

@@ -14,6 +14,7 @@ import pytest
 from provisioner.errors import LabError
 from provisioner.lab import Lab, machine
 from provisioner.lab.cgroups import Cgroups
+from provisioner.lab.shell import mounts_under
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
@@ -231,7 +232,8 @@ class TestInterrupted:
             process.wait()
             lab.reset()
             assert [ssh(lab, host, "hostname") for host in lab.hosts] == ["node1", "node2"]
-        assert f"{lab.name}/hosts/node" not in Path("/proc/self/mountinfo").read_text(), "their namespaces live by themselves"
+        disks = str(lab.folder / "hosts")  # there where they are in memory
+        assert [point for point in mounts_under(lab.folder) if point != disks] == [str(lab.folder / "switch")], "no host's namespace"
 
 
 class TestNothingIsLeft:
