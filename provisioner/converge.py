@@ -133,7 +133,7 @@ class Convergence:
             result = connection.write(script, deadline=work.deadline, **given)
         except CommandFailed as error:
             raise _told(error, self.step, name) from error
-        return parsed(name, result.stdout, self.site.facts[name])
+        return parsed(name, result, self.site.facts[name])
 
     def _given(self, work: Work) -> dict[str, bytes]:
         """The standard input of a script that is to have one."""

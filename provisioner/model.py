@@ -31,11 +31,15 @@ class SshTarget:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a script on a host came to. `code` is its exit code; terminal escapes are stripped from both texts."""
+    """What a script on a host came to. `code` is its exit code; terminal escapes are stripped from both texts.
+
+    raw: standard output as it came, for what is framed by length.
+    """
 
     code: int
     stdout: str
     stderr: str
+    raw: bytes = field(default=b"", repr=False)
 
 
 class State(StrEnum):

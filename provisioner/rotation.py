@@ -106,9 +106,14 @@ def _brought(run: Run) -> None:
 
 
 def _gossip_key(run: Run) -> None:
-    run.site.vault.renewed.add("gossip key")
+    """Root has both keys on every host before agents change theirs: so a run that is broken off goes on with either."""
+    vault, new = run.site.vault, security.new_gossip_key(run.site)
+    vault.keys = (new,)
+    _brought(run)
     api, host = _server(run)
-    acl.rotate_gossip_key(api, host, security.gossip_key(run.site))
+    acl.rotate_gossip_key(api, host, new)
+    vault.renewed.add("gossip key")
+    vault.keys = ()
     _brought(run)
 
 

@@ -15,12 +15,13 @@ from provisioner.stores import asking
 from provisioner.system import facts as system_facts
 from provisioner.system import networks, plugins, reading
 from provisioner.transport import connect_all
+from provisioner.transport.text import public
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from provisioner.inventory import Inventory
-    from provisioner.model import Event, Observer
+    from provisioner.model import Event, Observer, Result
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection
 
@@ -90,7 +91,7 @@ class Session:
         facts, asked = before, time.time()
         if script or not facts:
             result = self.connections[name].read(script, deadline=_READING)
-            facts = parsed(name, result.stdout, before, None if before else (asked, time.time()))
+            facts = parsed(name, result, before, None if before else (asked, time.time()))
         return facts.answered(stores.of(self.inventory.the_store).ask(self.connections[name], through)) if through else facts
 
     def script(self, only: tuple[str, ...], requests: tuple[str, ...] = ()) -> str:
@@ -134,14 +135,14 @@ class Session:
         self.tell(HostChanged(host, phase, text))
 
 
-def parsed(name: str, stdout: str, before: Facts | None, between: tuple[float, float] | None = None) -> Facts:
+def parsed(name: str, result: Result, before: Facts | None, between: tuple[float, float] | None = None) -> Facts:
     """The facts in a script's answer; `between`: the controller's clock around it. Raises StepFailed."""
     try:
-        return system_facts.parse(stdout, before, between)
+        return system_facts.parse(result.raw, before, between)
     except ValueError as error:
         raise StepFailed(
             f"the facts can't be read: {error}",
             host=name,
-            answer=stdout.partition("provisioner-facts")[0][-300:],
+            answer=public(result.stdout)[-300:],
             cure="look whether the host's /bin/sh works and its disk and memory are not full",
         ) from error

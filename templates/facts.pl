@@ -1,28 +1,86 @@
-# What a host is asked that files don't tell: its addresses, the listening sockets on our ports, what its engine and the
-# store's agent answer, and whom the engine knows. It only reads. Without perl's module Socket, which takes as long to
-# load as the rest: Linux's own numbers instead.
-# Arguments: the mark in front of each section, our ports (1,2,...), a file that is there where sockets are the cluster's
-# own, and requests: "NAME WHERE WHAT METHOD BODY". WHERE is a socket, a port of this host's or ADDRESS:PORT; WHAT a path, over
-# HTTP/1.0 so that answers come unchunked, or a word that is sent as it is; METHOD is GET where there is none, and BODY has no
-# blanks. Without ports the requests are all that is asked.
-my ($mark, $ports, $settled) = splice @ARGV, 0, 3;
+# Reads what the shell can't read safely: files, addresses, listening sockets, and the answers of the engine and the store.
+# It only reads. It works without perl's modules Socket and Fcntl, which take as long to load as the rest: Linux's own numbers instead.
+# Each argument is a kind and a value:
+#   file PATH, glob PATTERN, secret PATH   files to read; of a secret, its mode and owner too
+#   port NUMBER, settled PATH              list listening sockets on these ports; their processes as long as PATH is absent
+#   user NAME                              a user, beside root, whose servers on this host are believed
+#   scheme NAME                            the scheme of the store's URL
+#   engine NAME SOCKET PATH                a request to the engine, which is not sent to a stopped engine: that would start it
+#   ask NAME WHERE WHAT METHOD BODY        a request. WHERE is a socket, a port of this host or ADDRESS:PORT. WHAT is a path, sent
+#                                          with HTTP/1.0 so that the answer is not chunked, or a word that is sent as it is.
+#                                          METHOD defaults to GET, and BODY has no blanks.
+# The first line of the output tells the shell about the engine. Sections follow: "NAME LENGTH", the body, and a newline. No
+# byte of a body can be taken for a section, whoever wrote it.
+my %asked = map { $_ => [] } qw(file glob secret port settled user scheme engine ask);
+for (@ARGV) { my ($kind, $value) = split / /, $_, 2; push @{ $asked{$kind} }, $value }
 my ($unix, $inet, $inet6, $netlink, $stream, $datagram, $raw) = (1, 2, 10, 16, 1, 2, 3);
+my $most = 1 << 25;                                                            # bytes of one file, or of one answer
+my ($out, %answers) = ("");
+sub section { my ($name, $body) = @_; $body =~ tr/\0//d; $out .= "$name " . length($body) . "\n$body\n" }
 
-sub addresses {
-  print "\n$mark addresses\n";
-  socket my $s, $inet, $datagram, 0 or return;
-  my $wide = length pack("P", 0) == 8; my $buffer = "\0" x 65520;               # netdevice(7)
-  my $all = pack $wide ? "i x4 P" : "i P", length $buffer, $buffer;
-  ioctl $s, 0x8912, $all;                                                      # SIOCGIFCONF: in the kernel's order
-  for (my $at = 0; $at < unpack "i", $all; $at += $wide ? 40 : 32) {
-    my $asked = substr $buffer, $at, $wide ? 40 : 32;
-    my ($name, $address) = unpack "Z16 x4 a4", $asked;
-    my $mask = ioctl($s, 0x891b, $asked) ? substr $asked, 20, 4 : "\377" x 4;   # SIOCGIFNETMASK
-    print "$name ", join(".", unpack "C4", $address), " ", join(".", unpack "C4", $mask), "\n";
+# Opens a regular file. A symbolic link is followed only in a folder that root alone can write: elsewhere another user may have
+# put it there. Also tells whether root alone can write the file and every folder on the way to it.
+sub roots { my ($mode, $uid, $gid) = @_[2, 4, 5]; return $uid == 0 && !($mode & ($gid ? 022 : 02)) }
+sub reach {
+  my ($path) = @_;
+  lstat $path or return;
+  chdir "/" or return;
+  my ($ours, $links, @names) = (1, 0, grep length, split m{/}, $path);
+  while (defined(my $name = shift @names)) {
+    my @seen = lstat $name or return;
+    if (-l _) {
+      return if !$ours || $seen[4] || $links++ > 20;
+      my $to = readlink($name) // return;
+      chdir "/" if $to =~ m{^/};
+      unshift @names, grep length, split m{/}, $to;
+      next;
+    }
+    my $file;
+    if (@names) { -d _ && chdir $name or return }
+    else { -f _ && sysopen $file, $name, 04000 or return }                     # O_NONBLOCK: it may be a pipe by now
+    my @opened = $file ? stat $file : stat ".";
+    return unless "@opened[0, 1]" eq "@seen[0, 1]";                            # exchanged meanwhile
+    $ours &&= roots(@opened);
+    return ($file, $ours, @opened) if $file;
   }
+  return;
+}
+sub files {
+  my ($lines, $secret, $guarded) = ("", "", "");
+  for ([\$lines, @{ $asked{file} }, map { glob } @{ $asked{glob} }], [\$secret, @{ $asked{secret} }]) {
+    my ($to, @paths) = @$_;
+    for my $path (@paths) {
+      my ($file, $ours, @stat) = reach($path) or next;
+      my $text = "";
+      1 while length $text < $most && sysread $file, $text, 65536, length $text;
+      $$to .= "$path:$_\n" for split /\n/, $text =~ s/\n\z//r, -1;
+      $guarded .= "$path\n" if $ours;
+      next unless $to == \$secret;
+      my ($user, $group) = (scalar getpwuid $stat[4], scalar getgrgid $stat[5]);
+      $secret .= sprintf "=%o %s:%s %s\n", $stat[2] & 07777, $user // "UNKNOWN", $group // "UNKNOWN", $path;
+    }
+  }
+  chdir "/";
+  section("files", $lines); section("secrets", $secret); section("guarded", $guarded);
 }
 
-# sock_diag(7). In /proc/net/tcp all connections are looked through for the few sockets that listen.
+sub addresses {
+  my $told = "";
+  if (socket my $s, $inet, $datagram, 0) {
+    my $wide = length pack("P", 0) == 8; my $buffer = "\0" x 65520;             # netdevice(7)
+    my $all = pack $wide ? "i x4 P" : "i P", length $buffer, $buffer;
+    ioctl $s, 0x8912, $all;                                                    # SIOCGIFCONF: in the kernel's order
+    for (my $at = 0; $at < unpack "i", $all; $at += $wide ? 40 : 32) {
+      my $asked = substr $buffer, $at, $wide ? 40 : 32;
+      my ($name, $address) = unpack "Z16 x4 a4", $asked;
+      my $mask = ioctl($s, 0x891b, $asked) ? substr $asked, 20, 4 : "\377" x 4; # SIOCGIFNETMASK
+      $told .= "$name " . join(".", unpack "C4", $address) . " " . join(".", unpack "C4", $mask) . "\n";
+    }
+  }
+  section("addresses", $told);
+}
+
+# sock_diag(7): [port, address, inode, uid] of each. In /proc/net/tcp all connections are searched for the few sockets that listen.
 sub listening {
   my ($family, $protocol, $states) = @_; my @found;
   socket my $s, $netlink, $raw, 4 or return;
@@ -32,8 +90,8 @@ sub listening {
       my ($length, $type) = unpack "L S", substr $data, $at, 16;
       return \@found if $type == 3;
       return if $type == 2 || $length < 16;
-      my ($port, $address, $inode) = unpack "x20 n x2 a4 x56 L", substr $data, $at, $length;
-      push @found, [$port, $address, $inode];
+      my ($port, $address, $uid, $inode) = unpack "x20 n x2 a16 x40 L L", substr $data, $at, $length;
+      push @found, [$port, $family == $inet ? substr $address, 0, 4 : $address, $inode, $uid];
       $at += $length + 3 & ~3;
     }
   }
@@ -43,62 +101,93 @@ sub listening_in_proc {
   my ($name) = @_; my @found;
   open my $file, "<", "/proc/net/$name" or return [];
   while (<$file>) {
-    my ($local, $remote, $inode) = (split)[1, 2, 9];
-    my ($address, $port) = $local =~ /^([0-9A-F]{8}).*:(....)$/ or next;
-    push @found, [hex $port, pack("L", hex $address), $inode] if $remote =~ /^0+:0000$/;
+    my ($local, $remote, $uid, $inode) = (split)[1, 2, 7, 9];
+    my ($address, $port) = $local =~ /^([0-9A-F]+):(....)$/ or next;
+    push @found, [hex $port, pack("L*", map { hex } $address =~ /.{8}/g), $inode, $uid] if $remote =~ /^0+:0000$/;
   }
   return \@found;
 }
-my $gossip;
+my (%sockets, %kinds);
+@kinds{qw(tcp tcp6 udp udp6)} = ([$inet, 6, 10], [$inet6, 6, 10], [$inet, 17, 7], [$inet6, 17, 7]);
+sub sockets { my ($kind) = @_; return @{ $sockets{$kind} //= listening(@{ $kinds{$kind} }) || listening_in_proc($kind) } }
+
 sub ports {
-  print "\n$mark ports\n";
-  my %ours = map { $_ => 1 } split /,/, $ports; my %inode;
-  for (["tcp", $inet, 6, 10], ["tcp", $inet6, 6, 10], ["udp", $inet, 17, 7], ["udp", $inet6, 17, 7]) {
-    my ($kind, $family, @how) = @$_;
-    for (@{ listening($family, @how) || listening_in_proc($kind . ($family == $inet6 ? "6" : "")) }) {
+  my %ours = map { $_ => 1 } @{ $asked{port} }; my (%inode, $told); $told = "";
+  for my $name (qw(tcp tcp6 udp udp6)) {
+    my $kind = substr $name, 0, 3;
+    for (sockets($name)) {
       my ($port, $address, $inode) = @$_;
       next unless $ours{$port};
-      $inode{$inode} = 1; print "$kind $port $inode\n";
-      $gossip = $address if $port == 7946 && $kind eq "tcp" && $family == $inet;
+      $inode{$inode} = 1; $told .= "$kind $port $inode\n";
     }
   }
-  return unless %inode && !-e $settled;
-  for my $fd (glob "/proc/[0-9]*/fd/*") {
+  for my $fd (%inode && !grep({ -e } @{ $asked{settled} }) ? glob "/proc/[0-9]*/fd/*" : ()) {
     my ($inode) = (readlink($fd) // "") =~ /^socket:\[(\d+)\]/ or next;
     next unless $inode{$inode};
     my ($pid) = $fd =~ m{^/proc/(\d+)}; open my $file, "<", "/proc/$pid/comm" or next;
-    chomp(my $name = <$file>); print "owner $inode $pid $name\n";
+    my $name = do { local $/; <$file> } // next;                               # any user's to choose, newlines included
+    $name =~ s/\n\z//; $name =~ s/[^\x20-\x7e]/?/g;
+    $told .= "owner $inode $pid $name\n";
   }
+  section("ports", $told);
 }
 
-if ($ports) { addresses(); ports() }
-my (%silent, $swarm);
-for (@ARGV) {
-  my ($name, $where, $path, $method, $sent) = split / /; my $body = "";
+# Who listens on a port of this host, seen from itself: [uid, address]. Any user may be there first, or while a server is down.
+my %here = map { $_ => 1 } "\0" x 4, "\x7f\0\0\1", "\0" x 16, "\0" x 10 . "\xff\xff\x7f\0\0\1";
+sub listener {
+  my ($port) = @_;
+  my ($found) = grep { $_->[0] == $port && $here{ $_->[1] } } sockets("tcp"), sockets("tcp6");
+  return $found ? @$found[3, 1] : ();
+}
+my %believed = map { $_ => 1 } 0, grep defined, map { scalar getpwnam $_ } @{ $asked{user} };
+sub believe {
+  my ($port) = @_;
+  my ($uid) = listener($port) or die "Connection refused\n";
+  die "port $port is held by the user " . (getpwuid($uid) // $uid) . ", not by the server that belongs there\n" unless $believed{$uid};
+}
+
+my %silent;
+sub ask {
+  my ($name, $where, $path, $method, $sent) = split / /, shift; my $body = "";
   $method //= "GET"; $sent //= "";
   eval {
     die "timeout\n" if $silent{$where};
     local $SIG{ALRM} = sub { die "timeout\n" }; alarm 5;
     my $local = $where =~ m{^/};
+    believe($where) if $where =~ /^\d+$/;
     my ($address, $port) = $where =~ m{^([^/].*):(\d+)$} ? (scalar gethostbyname $1 || die("its name is not known\n"), $2) : ("\x7f\0\0\1", $where);
     my $to = $local ? pack("S a108", $unix, $where) : pack("S n a4 x8", $inet, $port, $address);
     my $s; socket($s, $local ? $unix : $inet, $stream, 0) && connect($s, $to) or die "$!\n";
     syswrite $s, $path =~ m{^/} ? "$method $path HTTP/1.0\r\nHost: localhost\r\nContent-Length: " . length($sent) . "\r\n\r\n$sent" : $path;
-    1 while sysread $s, $body, 65536, length $body;
+    while (sysread $s, $body, 65536, length $body) { die "its answer is too long\n" if length $body > $most }
     alarm 0;
   };
   if ($@) { $body = "000 $@"; $silent{$where} = $@ eq "timeout\n" } elsif ($path =~ m{^/}) { $body =~ s{^HTTP/\S+ (\d+).*?\r\n\r\n}{$1 }s }
-  $swarm = 1 if $name eq "info" && $body =~ /"LocalNodeState":"(?!inactive)/;
-  print "\n$mark http:$name\n$body\n";
+  $answers{$name} = $body;
+  section("http:$name", $body);
 }
 
-exit unless $ports;
-my $known = "";
-eval {                                                                         # what is asked: see gossip.pl
-  local $SIG{ALRM} = sub { die }; alarm 2;
-  my $s; socket($s, $inet, $stream, 0) && connect($s, pack "S n a4 x8", $inet, 7946, $gossip) or die;
-  syswrite $s, "\x06\x83\xa5Nodes\0\xacUserStateLen\0\xa4Join\xc2";
-  1 while length $known < 16384 && sysread $s, $known, 16384, length $known;
-} if $gossip && !$swarm;                                                       # a swarm's is encrypted
-alarm 0;
-print "\n$mark gossip\n", unpack("H*", $known), "\n";
+# An engine's own sockets listen for all addresses or for the one that it advertises; others than root's are no engine's.
+sub gossip {
+  my $known = "";
+  my ($own) = grep { $_->[0] == 7946 && $_->[3] == 0 } sockets("tcp");
+  eval {                                                                       # what is asked: see gossip.pl
+    local $SIG{ALRM} = sub { die }; alarm 2;
+    my $s; socket($s, $inet, $stream, 0) && connect($s, pack "S n a4 x8", $inet, 7946, $own->[1]) or die;
+    syswrite $s, "\x06\x83\xa5Nodes\0\xacUserStateLen\0\xa4Join\xc2";
+    1 while length $known < 16384 && sysread $s, $known, 16384, length $known;
+  } if $own && ($answers{info} // "") !~ /"LocalNodeState":"(?!inactive)/;      # a swarm's is encrypted
+  alarm 0;
+  section("gossip", unpack "H*", $known);
+}
+
+files() if @{ $asked{file} };
+if (@{ $asked{port} }) { addresses(); ports() }
+my $units = "/run/systemd/units";
+my @engine = -d $units && !-l "$units/invocation:docker.service" ? () : @{ $asked{engine} };
+ask($_) for @engine, @{ $asked{ask} };
+gossip() if @{ $asked{port} };
+my ($info, $networks) = map { $answers{$_} // "" } qw(info networks);
+my ($scheme) = @{ $asked{scheme} };
+print "engine:", $info =~ /"ServerVersion"/ ? " answers" : "", $info =~ /"LocalNodeState":"active"/ ? " in-swarm" : "",
+  defined $scheme && $info =~ /"ClusterStore":"\Q$scheme\E:/ && $networks =~ /"Driver":"overlay"/ ? " on-store" : "", "\n$out";

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane import Site
     from provisioner.model import Outcome
+    from provisioner.stores.base import Service
+    from provisioner.system.facts import Facts
     from provisioner.transport import Connection
 
 
@@ -34,6 +36,7 @@ class Store:
         facts, service = site.facts[host], backend.service(site, host)
         drift = differing(facts, {file.path: file.text for file in service.files})
         drift += differing_secrets(facts, service.secrets, backend.title)
+        drift += [Drift(f"the folder {folder}", "others than root can write in it", "root alone") for folder in _open(facts, service)]
         drift += [Drift(path, "there", "gone") for path in service.gone]
         unit = facts.unit(service.unit)
         if not unit.up:
@@ -78,3 +81,9 @@ class Store:
             raise StepFailed("no server of the store is left", cure="bring a host of store.servers back", fatal=True)
         site.backend.wait_for_leader(connections[alive[0]], servers=len(alive))
         site.backend.equip(site, connections[alive[0]])
+
+
+def _open(facts: Facts, service: Service) -> list[str]:
+    """The folders with files that are root's and yet not guarded. It may be a folder above in which others can write."""
+    owned = {file.path for file in service.secrets if facts.modes.get(file.path, "").partition(" ")[2].startswith("root:")}
+    return [folder for folder in service.guarded if folder in {path.rpartition("/")[0] for path in owned - facts.guarded}]

@@ -6,30 +6,31 @@ the host that they are for. All are read back from there, and kept as long as th
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import StepFailed
 from provisioner.stores.base import TLS_FILES, File
 from provisioner.stores.base import credentials as three
-from provisioner.stores.secrets import certificate_of
+from provisioner.stores.secrets import agreed, certificate_of
 from provisioner.system import certificates
 from provisioner.system.certificates import Pair
 
 if TYPE_CHECKING:
     from provisioner.stores.base import Cluster
+    from provisioner.system.facts import Facts
 
 KEY = "/etc/provisioner/tls/ca-key.pem"
 
 
 def of(cluster: Cluster, *, founded: bool) -> Pair:
     """The authority that most servers have, or a new one where the store is not founded yet. Raises StepFailed."""
-    live = [cluster.facts[name] for name in cluster.live if name in cluster.facts]
-    pairs = [Pair(facts.files.get(TLS_FILES[0], ""), facts.secrets[KEY]) for facts in live if KEY in facts.secrets]
-    found = Counter(pair for pair in pairs if certificates.belongs(pair.certificate, pair.key))
-    if found:
-        return found.most_common(1)[0][0]
+    def held(facts: Facts) -> Pair | None:
+        pair = Pair(facts.files.get(TLS_FILES[0], ""), facts.secrets.get(KEY, ""))
+        return pair if KEY in facts.guarded and pair.key and certificates.belongs(pair.certificate, pair.key) else None
+
+    if found := agreed(cluster, held, TLS_FILES[0]):
+        return found
     if founded:
         what = "the key of the authority of the store's certificates is on none of the hosts that answer"
         raise StepFailed(what, cure=f"bring back a server of the store that has {KEY}, and run again")

@@ -173,7 +173,7 @@ class Service:
     """A store's server (or agent) on one host: its unit, its files, the folders that it keeps its data in.
 
     folders: path -> mode; they belong to `user`. home: that of the user. secrets: files whose contents are never shown.
-    gone: files that are there and must go.
+    gone: files that are there and must go. guarded: folders that `user` may read and root alone may write, parents first.
     """
 
     unit: str
@@ -183,6 +183,7 @@ class Service:
     folders: Mapping[str, str]
     secrets: tuple[File, ...] = ()
     gone: tuple[str, ...] = ()
+    guarded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ from provisioner.stores.base import (
 )
 from provisioner.stores.consul_security import LOADED
 from provisioner.stores.waiting import until_leader
-from provisioner.system import firewall
+from provisioner.system import facts as system_facts
+from provisioner.system import firewall, reading
 from provisioner.system.reading import Sought
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Consul(SetUpHere):
     sought = Sought(
         driver="consul",
         scheme="consul",
+        user="consul",
         programs=("consul",),
         files=(JSON, UNIT_FILE, LOADED),
         secrets=security.FILES,
@@ -133,10 +135,10 @@ class Consul(SetUpHere):
         files = (File(JSON, self._json(cluster, host), "0640", "root:consul"), File(UNIT_FILE, unit))
         folders = {"/var/lib/consul": "0750"}
         secret = security.files(cluster, host)
-        for path in (security.KEYRING, security.KEY):
-            folders |= {path.rpartition("/")[0]: "0700" for file in secret if file.path == path}
+        folders |= {file.path.rpartition("/")[0]: "0700" for file in secret if file.path == security.KEYRING}
         gone = security.gone(cluster, host)
-        return Service("consul.service", "consul", "/var/lib/consul", files, folders, secret, gone)
+        guarded = tuple(folder for folder in security.FOLDERS if any(file.path.startswith(f"{folder}/") for file in secret))
+        return Service("consul.service", "consul", "/var/lib/consul", files, folders, secret, gone, guarded)
 
     def _json(self, cluster: Cluster, host: str) -> str:
         return render.text(
@@ -292,6 +294,10 @@ class Consul(SetUpHere):
                 what = "its agent takes gossip keys beside the one that it sends with: a rotation was broken off"
                 cure = "provisioner rotate gossip-key, so that all others are good for nothing"
                 yield Finding("gossip-keys-left", name, what, cure, Severity.WARNING)
+        if foreign := security.foreign_key(cluster):
+            what = f"the agents of {', '.join(foreign)} send with a gossip key that {security.GOSSIP} has on no host"
+            cure = f"where you changed the key by hand, remove {security.GOSSIP} on every host and run again; else find out who changed it"
+            yield Finding("gossip-key-unknown", "", what, cure)
         if security.way(cluster):
             told = [cluster.facts[name].http("members").body or () for name in security.standing(cluster)]
             alive = {member["Name"] for of_host in told for member in of_host if member.get("Status") == _ALIVE}
@@ -335,6 +341,16 @@ def kv_endpoints(entries: list[dict[str, str]] | None) -> tuple[Endpoint, ...]:
     return tuple(sorted(found for key, text in texts if (found := endpoint(key, text))))
 
 
+def _sure(connection: Connection) -> None:
+    """That Consul's port is Consul's: a token goes to nobody else. Raises StoreError."""
+    about = Sought("none", "none", user="consul")
+    script = "# looking who listens on Consul's port\n" + reading.script(about, reading.ASKED, [f"leader {HTTP_PORT} /v1/status/leader"])
+    answer = system_facts.parse(connection.read(script).raw).http("leader")
+    if not answer.code and answer.error != "timeout":  # whose time is over was believed
+        cure = f"see who listens on {HTTP_PORT} (ss -ltnp) and what Consul says (journalctl -u consul), and run again"
+        raise StoreError(f"no token is sent to 127.0.0.1:{HTTP_PORT}: {answer.error}", host=connection.name, cure=cure)
+
+
 def manager(cluster: Cluster, connection: Connection) -> Any:
     """A client that may do everything; without ACLs that is every client."""
     return client(connection, security.present_management_token(cluster))
@@ -347,6 +363,7 @@ def client(connection: Connection, token: str = "") -> Any:
     api = consul.Consul(host="127.0.0.1", port=HTTP_PORT, connections_timeout=10)
     http.mount(api.http.session, connection, HTTP_PORT)
     if token:  # of its own accord the client leaves it out of some requests
+        _sure(connection)
         api.http.session.headers["X-Consul-Token"] = token
     return api
 

@@ -15,6 +15,7 @@ import base64
 import json
 import secrets as random
 import uuid
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provisioner.errors import StepFailed
@@ -24,21 +25,26 @@ from provisioner.system import certificates
 from provisioner.system.certificates import Pair
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from provisioner.inventory.store_models import Security
     from provisioner.stores.base import Cluster
     from provisioner.system.facts import Facts
 
 LOADED = "/run/provisioner-consul.loaded"  # unit and configuration as the running agent found them at its start
 KEYRING = "/var/lib/consul/serf/local.keyring"  # Consul's own: it changes the file when a key is rotated
+GOSSIP = "/etc/provisioner/consul-gossip.json"  # the keys that agents may send with; Consul does not read it
 TOKENS = "/etc/consul.d/provisioner-tokens.json"
 MANAGEMENT = "/etc/consul.d/provisioner-management.json"
 AUTHORITY = "/etc/consul.d/provisioner-tls/authority.pem"  # the present one first, then others that are still trusted
 AUTHORITY_KEY = "/etc/consul.d/provisioner-tls/authority-key.pem"
 CERTIFICATE = "/etc/consul.d/provisioner-tls/agent.pem"
 KEY = "/etc/consul.d/provisioner-tls/agent-key.pem"
-FILES = (KEYRING, TOKENS, MANAGEMENT, AUTHORITY, AUTHORITY_KEY, CERTIFICATE, KEY)
+FOLDERS = ("/etc/consul.d", "/etc/consul.d/provisioner-tls")  # with what hosts agree on: root alone may write there
+FILES = (KEYRING, GOSSIP, TOKENS, MANAGEMENT, AUTHORITY, AUTHORITY_KEY, CERTIFICATE, KEY)
 
-_OWNER, _FULL = "consul:consul", 3
+_READ: dict[str, str] = {"mode": "0640", "owner": "root:consul"}  # by the agent, which may not change it
+_FULL = 3
 
 
 class Levels(NamedTuple):
@@ -126,19 +132,20 @@ def files(cluster: Cluster, host: str) -> tuple[File, ...]:
     at, server = levels(cluster, host), host in cluster.servers
     made: list[File] = []
     if at.gossip:
-        made.append(File(KEYRING, _keyring(cluster, host), "0600", _OWNER, takes="restart"))
+        made.append(File(KEYRING, _keyring(cluster, host), "0600", "consul:consul", takes="restart"))
+        made.append(File(GOSSIP, json.dumps([gossip_key(cluster), *cluster.vault.keys]) + "\n", "0600"))
     if at.tls:
         pair = _certificate(cluster, host)
-        made.append(File(AUTHORITY, _trusted(cluster), "0600", _OWNER, takes="reload"))
-        made.append(File(CERTIFICATE, pair.certificate, "0600", _OWNER, takes="reload"))
-        made.append(File(KEY, pair.key, "0600", _OWNER, takes="reload"))
+        made.append(File(AUTHORITY, _trusted(cluster), **_READ, takes="reload"))
+        made.append(File(CERTIFICATE, pair.certificate, **_READ, takes="reload"))
+        made.append(File(KEY, pair.key, **_READ, takes="reload"))
         if server and (key := authority(cluster).key):
             made.append(File(AUTHORITY_KEY, key, "0600"))
     if at.acls and server:
-        made.append(File(MANAGEMENT, _tokens({"master": management_token(cluster)}), "0600", _OWNER, takes="restart"))
+        made.append(File(MANAGEMENT, _tokens({"master": management_token(cluster)}), **_READ, takes="restart"))
     if at.acls >= 2:  # noqa: PLR2004
         told = {"agent": token(cluster, "agent"), "default": token(cluster, "default")}
-        made.append(File(TOKENS, _tokens(told), "0600", _OWNER, takes="reload"))
+        made.append(File(TOKENS, _tokens(told), **_READ, takes="reload"))
     return tuple(made)
 
 
@@ -149,8 +156,13 @@ def gone(cluster: Cluster, host: str) -> tuple[str, ...]:
     """
     at, there = levels(cluster, host), cluster.facts[host].secrets
     tls = () if at.tls or wanted(cluster.inventory.the_store.security).tls else (AUTHORITY, AUTHORITY_KEY, CERTIFICATE, KEY)
-    off = (*(() if at.gossip else (KEYRING,)), *tls, *(() if at.acls else (MANAGEMENT,)))
+    off = (*(() if at.gossip else (KEYRING, GOSSIP)), *tls, *(() if at.acls else (MANAGEMENT,)))
     return tuple(path for path in (*off, *(() if at.acls >= 2 else (TOKENS,))) if path in there)  # noqa: PLR2004
+
+
+def _agreed(cluster: Cluster, of: Callable[[Facts], str], path: str) -> str:
+    """What the hosts of the cluster that stands agree on, or without one all hosts."""
+    return agreed(cluster, of, path, standing(cluster), earlier=True) or ""
 
 
 # -- the key of the gossip --------------------------------------------------------------------------------------------
@@ -158,17 +170,57 @@ def gone(cluster: Cluster, host: str) -> tuple[str, ...]:
 
 def keys(facts: Facts) -> list[str]:
     """The keys that a host's agent takes; the first is the one that it sends with."""
+    return _keys(facts.secrets.get(KEYRING, ""))
+
+
+def _keys(text: str) -> list[str]:
     try:
-        told = json.loads(facts.secrets.get(KEYRING, "[]"))
+        told = json.loads(text or "[]")
     except ValueError:
         return []
     return [str(key) for key in told] if isinstance(told, list) else []
 
 
+def _sent(facts: Facts) -> str:
+    return next(iter(keys(facts)), "")
+
+
+def _recorded(facts: Facts) -> list[str]:
+    return _keys(facts.secrets.get(GOSSIP, "")) if GOSSIP in facts.guarded else []
+
+
+def recorded_keys(cluster: Cluster) -> set[str]:
+    """The keys that root has on any host of the cluster that stands, or without one on any host; none: it is of an earlier release."""
+    of_standing = {key for name in standing(cluster) for key in _recorded(cluster.facts[name])}
+    return of_standing or {key for facts in cluster.facts.values() for key in _recorded(facts)}
+
+
 def gossip_key(cluster: Cluster) -> str:
-    """The one that all are to send with."""
-    there = agreed(cluster, lambda facts: next(iter(keys(facts)), ""), standing(cluster))
-    return cluster.vault.value("gossip key", there, lambda: base64.b64encode(random.token_bytes(32)).decode())
+    """The one that all are to send with. An agent's own user can change its keyring, so that chooses among root's keys only."""
+    known = recorded_keys(cluster)
+    if known:
+        sent = Counter(_sent(cluster.facts[name]) for name in standing(cluster) or cluster.facts)
+        there = next((key for key, _ in sent.most_common() if key in known), "")
+        there = there or _agreed(cluster, lambda facts: next(iter(_recorded(facts)), ""), GOSSIP)
+    else:
+        there = _agreed(cluster, _sent, KEYRING)
+    return cluster.vault.value("gossip key", there, _gossip_key)
+
+
+def new_gossip_key(cluster: Cluster) -> str:
+    """The one that `gossip_key` gives once it is to be renewed."""
+    return cluster.vault.made("gossip key", _gossip_key)
+
+
+def _gossip_key() -> str:
+    return base64.b64encode(random.token_bytes(32)).decode()
+
+
+def foreign_key(cluster: Cluster) -> tuple[str, ...]:
+    """The hosts whose agents send with a key that root has on no host, where they are more than half of those that stand."""
+    known, there = recorded_keys(cluster), standing(cluster)
+    others = tuple(name for name in there if (key := _sent(cluster.facts[name])) and key not in known)
+    return others if known and 2 * len(others) > len(there) else ()
 
 
 def _keyring(cluster: Cluster, host: str) -> str:
@@ -193,7 +245,7 @@ def authority(cluster: Cluster) -> Pair:
         return Pair(next(iter(certificates.each(facts.secrets.get(AUTHORITY, ""))), ""), facts.secrets.get(AUTHORITY_KEY, ""))
 
     founded = _founded(cluster)
-    there = agreed(cluster, lambda facts: own(facts).certificate if founded or _signs(own(facts)) else "", standing(cluster))
+    there = _agreed(cluster, lambda facts: own(facts).certificate if founded or _signs(own(facts)) else "", AUTHORITY)
     held = (facts.secrets.get(AUTHORITY_KEY, "") for facts in cluster.facts.values())
     key = next((key for key in held if _signs(Pair(there, key))), "")
     return cluster.vault.value("authority", Pair(there, key) if there else None, lambda: _authority(cluster))
@@ -219,8 +271,13 @@ def _authority(cluster: Cluster) -> Pair:
 
 
 def all_trusted(cluster: Cluster) -> tuple[str, ...]:
-    """The certificates of all authorities that any host trusts."""
-    return tuple(sorted({pem for facts in cluster.facts.values() for pem in certificates.each(facts.secrets.get(AUTHORITY, ""))}))
+    """The certificates of all authorities that root has any host trust; where an earlier release set all up, more than half of them."""
+    told = [set(certificates.each(facts.secrets.get(AUTHORITY, ""))) for facts in cluster.facts.values() if AUTHORITY in facts.guarded]
+    if told:
+        return tuple(sorted(set().union(*told)))
+    every = [set(certificates.each(text)) for facts in cluster.facts.values() if (text := facts.secrets.get(AUTHORITY))]
+    times = Counter(pem for of_host in every for pem in of_host)
+    return tuple(sorted(pem for pem, count in times.items() if 2 * count > len(every)))
 
 
 def _trusted(cluster: Cluster) -> str:
@@ -263,13 +320,13 @@ def _token(text: str, name: str) -> str:
 
 def token(cluster: Cluster, name: str) -> str:
     """agent: with which agents register their hosts. default: what the engines may do, who have none of their own."""
-    there = agreed(cluster, lambda facts: _token(facts.secrets.get(TOKENS, ""), name), standing(cluster))
+    there = _agreed(cluster, lambda facts: _token(facts.secrets.get(TOKENS, ""), name), TOKENS)
     return cluster.vault.value(f"token {name}", there, lambda: str(uuid.uuid4()))
 
 
 def present_management_token(cluster: Cluster) -> str:
     """The one that servers have now."""
-    return agreed(cluster, lambda facts: _token(facts.secrets.get(MANAGEMENT, ""), "master"), standing(cluster))
+    return _agreed(cluster, lambda facts: _token(facts.secrets.get(MANAGEMENT, ""), "master"), MANAGEMENT)
 
 
 def management_token(cluster: Cluster) -> str:

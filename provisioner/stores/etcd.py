@@ -75,16 +75,16 @@ _ASKED = ("version /version", "health /health", "members /v2/members", "self /v2
 # not serve v2, and tells of other members in its metrics only.
 _IDLE = f"""\
 [ -e {JSON} ] || ! [ -L /run/systemd/units/invocation:{UNIT} ] || {{
-  v=$(perl -e "$ASK" "$M" "" / "members {PORT} /v2/members" "keys {PORT} /v2/keys" "metrics {PORT} /metrics")
+  v=$(perl -e "$ASK" "user etcd" "ask members {PORT} /v2/members" "ask keys {PORT} /v2/keys" "ask metrics {PORT} /metrics")
   case $v in *'"peerURLs":["http://localhost:2380"]'*'"node":{{"dir":true}}}}'*'
 etcd_debugging_mvcc_keys_total 0
 '*) echo etcd-idle=yes ;;
-  *'http:members
-404'*'http:keys
-404'*etcd_network_known_peers*) ;;
-  *'http:members
-404'*'http:keys
-404'*'
+  *'http:members '*'
+404 '*'http:keys '*'
+404 '*etcd_network_known_peers*) ;;
+  *'http:members '*'
+404 '*'http:keys '*'
+404 '*'
 etcd_debugging_mvcc_keys_total 0
 '*) echo etcd-idle=yes ;; esac
 }}
@@ -108,6 +108,7 @@ class Etcd(Unstaged, SetUpHere):
     sought = Sought(
         driver="etcd",
         scheme="etcd",
+        user="etcd",
         programs=("etcd",),
         files=(JSON, UNIT_FILE, LOADED, WAITER, *TLS_FILES[:2]),
         sums=TLS_FILES,

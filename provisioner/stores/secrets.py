@@ -1,6 +1,7 @@
 """Secrets that live on the hosts: read from there, agreed on where hosts differ, and made new where there are none.
 
-Nothing of them is kept on the controller after a run. A host that is added gets what the others have.
+Nothing of them is kept on the controller after a run. A host that is added gets what the others have. A host decides for
+others only through files that root alone can write there (`Facts.guarded`): neither a user of the host nor the store's can.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from provisioner.errors import StepFailed
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from provisioner.stores.base import Cluster
     from provisioner.system.facts import Facts
@@ -23,11 +26,12 @@ class Vault:
     """What one run makes new: each thing once, so that all hosts get the same, and it is the same at every look.
 
     renewed: names of what is made new although hosts have it. trusted: certificates of authorities that hosts are to
-    trust beside the present one.
+    trust beside the present one. keys: gossip keys that agents may come to send with, beside the present one.
     """
 
     renewed: set[str] = field(default_factory=set)
     trusted: tuple[str, ...] = field(default=(), repr=False)
+    keys: tuple[str, ...] = field(default=(), repr=False)
     _made: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def value(self, name: str, found: T | None, make: Callable[[], T]) -> T:
@@ -46,12 +50,29 @@ def certificate_of(host: str) -> str:
     return f"certificate of {host}"
 
 
-def agreed(cluster: Cluster, of: Callable[[Facts], str], first: Collection[str] = ()) -> str:
-    """The value that most hosts have; where as many have another, that of the first server, or host; "" where none has any.
+def agreed(cluster: Cluster, of: Callable[[Facts], T | None], path: str, first: Collection[str] = (), *, earlier: bool = False) -> T | None:
+    """The value that most hosts have; where as many have another, that of the first server, or host; None where none has any.
 
+    path: the file that it is from; only hosts count on which root alone can write it.
     first: the hosts whose word counts alone, where they have one: those that are in the cluster that stands.
+    earlier: earlier releases gave the file to the store's user. Where no host has it otherwise, the value of more than half of
+    the hosts counts.
+
+    Raises StepFailed where more than half are needed and do not agree.
     """
     order = [*(name for name in cluster.servers if name in cluster.facts), *cluster.facts]
     values = {name: found for name in order if (found := of(cluster.facts[name]))}
-    counted = {name: value for name, value in values.items() if name in first} or values
-    return Counter(counted.values()).most_common(1)[0][0] if counted else ""
+    for names in ([name for name in values if name in first], list(values)):
+        if guarded := [values[name] for name in names if path in cluster.facts[name].guarded]:
+            return Counter(guarded).most_common(1)[0][0]
+        if earlier and names:
+            return _of_more_than_half({name: values[name] for name in names}, path)
+    return None
+
+
+def _of_more_than_half(values: Mapping[str, T], path: str) -> T:
+    value, times = Counter(values.values()).most_common(1)[0]
+    if 2 * times <= len(values):
+        what = f"{path} differs between {', '.join(values)}, and no more than half of them agree"
+        raise StepFailed(what, cure="copy the right file over the others, with its mode and owner, and run again")
+    return value

@@ -71,6 +71,7 @@ class ZooKeeper(Unstaged, SetUpHere):
     sought = Sought(
         driver="zookeeper",
         scheme="zk",
+        user="zookeeper",
         programs=(program,),
         files=(CFG, MYID, UNIT_FILE, LOADED, WAITER, *proxy.FILES),
         units=(UNIT,),

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from provisioner.system import gossip
+from provisioner.transport.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,23 +22,47 @@ _REFUSES = "refuses="
 _UNKNOWN = (-math.inf, math.inf)  # how far a clock is ahead that could not be read
 
 
-def parse(stdout: str, before: Facts | None = None, between: tuple[float, float] | None = None) -> Facts:
-    """The sections of `script()`'s answer, over those of an earlier reading. Raises ValueError on a cut answer.
+_SECTION = re.compile(rb"([!-~]+) ([0-9]+)\n")
+_END = re.compile(rb"^end ([0-9]+)\n\Z", re.MULTILINE)
+
+
+def parse(stdout: bytes, before: Facts | None = None, between: tuple[float, float] | None = None) -> Facts:
+    """The sections of `script()`'s answer, over those of an earlier reading.
 
     between: the controller's clock when it asked and when it had the answer; tells how far the host's is ahead.
+
+    Raises ValueError on an answer that is cut, and on one in which a section comes twice.
     """
-    head = re.search(r"^provisioner-facts ([0-9a-f]{16})$", stdout, re.MULTILINE)
-    mark, rest = (head[1], stdout[head.end() + 1 :]) if head else ("", "")
-    if not mark or f"\n{mark} end" not in f"\n{rest}":
-        raise ValueError("the answer is incomplete")
-    raw = dict(before.raw) if before else {}
-    for part in f"\n{rest}".split(f"\n{mark} ")[1:]:
-        name, _, body = part.partition("\n")
-        raw[name] = body
+    raw = {**(before.raw if before else {}), **_sections(stdout)}
     facts = Facts(raw, before.ahead if before else (0.0, 0.0))
     if not between:
         return facts
     return replace(facts, ahead=(facts.now - between[1], facts.now - between[0]) if facts.now else _UNKNOWN)
+
+
+def _sections(stdout: bytes) -> dict[str, str]:
+    """Name -> body. The last line has the length of all of them, so nothing that was printed before them counts."""
+    end = _END.search(stdout)
+    at = end.start() - int(end[1]) if end else 0
+    if not end or at < 0 or not stdout[:at].endswith(b"provisioner-facts\n"):
+        raise ValueError("the answer is incomplete")
+    found: dict[str, str] = {}
+    while at < end.start():
+        head = _SECTION.match(stdout, at)
+        after = head.end() + int(head[2]) if head else 0
+        if not head or after >= end.start() or stdout[after : after + 1] != b"\n":
+            raise ValueError("the lengths of its sections do not fit")
+        name = head[1].decode()
+        if name in found:
+            raise ValueError(f"the section {name} comes twice")
+        found[name] = clean(stdout[head.end() : after])
+        at = after + 1
+    return found
+
+
+def _lines(text: str) -> list[str]:
+    """Its lines. Not str.splitlines(): that also splits at characters that file contents and process names can have."""
+    return [line for line in text.split("\n") if line]
 
 
 @dataclass(frozen=True)
@@ -79,7 +104,7 @@ class Facts:
     @cached_property
     def _system(self) -> dict[str, list[str]]:
         values: dict[str, list[str]] = {}
-        for line in self.raw.get("system", "").splitlines():
+        for line in _lines(self.raw.get("system", "")):
             key, _, value = line.partition("=")
             values.setdefault(key, []).append(value)
         return values
@@ -102,14 +127,22 @@ class Facts:
     @cached_property
     def secrets(self) -> dict[str, str]:
         """Path -> text, of `Sought.secrets` that are there. Never to be shown."""
-        told = self.raw.get("secrets", "").splitlines()
-        return _by_path("\n".join(line for line in told if not line.startswith("=")))
+        return _by_path("\n".join(line for line in self._secret_lines if not line.startswith("=")))
 
     @cached_property
     def modes(self) -> dict[str, str]:
         """Path -> mode and owner of the same files, as "600 consul:consul"."""
-        told = (line[1:].rsplit(" ", 1) for line in self.raw.get("secrets", "").splitlines() if line.startswith("="))
+        told = (line[1:].rsplit(" ", 1) for line in self._secret_lines if line.startswith("="))
         return {path: mode for mode, path in told}
+
+    @property
+    def _secret_lines(self) -> list[str]:
+        return _lines(self.raw.get("secrets", ""))
+
+    @cached_property
+    def guarded(self) -> frozenset[str]:
+        """The paths of the files that were read which root alone can write: they and every folder above them are root's own."""
+        return frozenset(_lines(self.raw.get("guarded", "")))
 
     @property
     def is_root(self) -> bool:
@@ -143,7 +176,12 @@ class Facts:
 
     def sum(self, path: str) -> str:
         """The SHA-256 sum of one of `Sought.sums`; "" where it is not there."""
-        return self.files.get(f"sha256 {path}", "").strip()
+        return self._sums.get(path, "")
+
+    @cached_property
+    def _sums(self) -> dict[str, str]:
+        told = (line.partition("  ") for line in _lines(self.raw.get("sums", "")))  # as sha256sum prints them
+        return {path: found for found, _, path in told}
 
     def answered(self, answers: Mapping[str, str]) -> Facts:
         """With answers to the store's requests that the host could not ask by itself."""
@@ -173,7 +211,7 @@ class Facts:
 
         Where the host has no perl they come from the routing tables, which don't tell the interface of a /32 address.
         """
-        lines = [line.split() for line in self.raw.get("addresses", "").splitlines()]
+        lines = [line.split() for line in _lines(self.raw.get("addresses", ""))]
         told = [(name.partition(":")[0], IPv4Interface(f"{ip}/{mask}")) for name, ip, mask in filter(None, lines)]
         if told:
             return tuple((name, address) for name, address in told if not address.is_loopback)
@@ -203,12 +241,12 @@ class Facts:
         """(protocol, port, inode) of the listening sockets on the overlay's and store's ports. The kernel's own have one too,
         from Linux 6 on, but no process.
         """
-        lines = (line.split() for line in self.raw.get("ports", "").splitlines())
+        lines = (line.split() for line in _lines(self.raw.get("ports", "")))
         return tuple(sorted({(words[0], int(words[1]), int(words[2])) for words in lines if words and words[0] != "owner"}))
 
     def owner(self, inode: int) -> str:
         """Whose socket that is, as "nginx (process 812)"; told while the store is not set up yet. Empty: nobody's we know."""
-        for line in self.raw.get("ports", "").splitlines():
+        for line in _lines(self.raw.get("ports", "")):
             words = line.split(maxsplit=3)
             if words[:2] == ["owner", str(inode)]:
                 return f"{words[3]} (process {words[2]})"
@@ -225,7 +263,7 @@ class Facts:
     def units(self) -> dict[str, Unit]:
         found = {}
         for block in self.raw.get("units", "").split("\n\n"):
-            keys = dict(line.partition("=")[::2] for line in block.strip().splitlines())
+            keys = dict(line.partition("=")[::2] for line in _lines(block))
             found[keys.get("Id", "")] = Unit(
                 load=keys.get("LoadState", ""),
                 active=keys.get("ActiveState", ""),
@@ -280,12 +318,12 @@ class Facts:
     @property
     def store_driver(self) -> bool:
         """Whether the engine's binary has the store's driver compiled in."""
-        return any(line and not line.startswith(_REFUSES) for line in self.raw.get("driver", "").splitlines())
+        return any(line and not line.startswith(_REFUSES) for line in _lines(self.raw.get("driver", "")))
 
     @property
     def refuses(self) -> str:
         """What an engine that has not joined yet has against its daemon.json; "" where it would take it, or only root may read it."""
-        lines = self.raw.get("driver", "").splitlines()
+        lines = _lines(self.raw.get("driver", ""))
         told = next((line.removeprefix(_REFUSES) for line in lines if line.startswith(_REFUSES)), "")
         return "" if "permission denied" in told else told
 

@@ -1,14 +1,13 @@
 """The one program that reads a host, in one round trip.
 
-`script()` is POSIX sh and only reads. It prints sections behind a marker that the host can't know; `facts.parse` takes
-them apart. What a minimal Debian has is enough for it: /proc instead of iproute2, perl-base (an essential package) to ask
-the engine and the store, over HTTP/1.0 so that answers come unchunked.
+`script()` is POSIX sh and only reads. It prints sections, each after a line with its name and length, so that nothing in a
+file or an answer can pass for a section; `facts.parse` takes them apart. What a minimal Debian has is enough for it: /proc
+instead of iproute2, and perl-base (an essential package) to read files and to ask the engine and the store.
 """
 
 from __future__ import annotations
 
 import re
-import secrets
 import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -33,6 +32,7 @@ class Sought:
     """What is read of the store that the engines share, or of their swarm, beside all that is read anyway.
 
     driver: the store's name in the engine's program (libkv/store/NAME). scheme: that of its URL.
+    user: who runs its servers. Answers on a host's own port are taken from processes of this user and of root alone.
     programs, files, units: names and paths. data: the folder on whose disk it keeps what it knows.
     config: the file of ours without which the store is not set up here.
     settled: the file of ours that is there where all is set up; until then the owners of ports are told.
@@ -48,6 +48,7 @@ class Sought:
 
     driver: str
     scheme: str
+    user: str = ""
     programs: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
@@ -93,9 +94,10 @@ _SOCKET = "/var/run/docker.sock"
 
 _PLUGINS = ("plugins /plugins",)
 
-_SECTIONS: dict[str, str] = {
-    "system": r"""
-s system
+# What the shell reads by itself: section -> name -> commands whose output it is. In `driver`, $w is what perl found of the engine.
+_SHELL: dict[str, dict[str, str]] = {
+    "system": {
+        "system": r"""
 read -r v </proc/sys/kernel/hostname; echo "hostname=$v"
 echo "uid=$(id -u)"; echo "now=$(date +%s.%N)"
 for p in PROGRAMS; do v=$(command -v "$p") && echo "program=$p $v"; done
@@ -106,45 +108,38 @@ df -Pk /etc "$d" "$c" /usr | { read -r _; while read -r _ size _ free _ mount; d
 v=$(cksum /etc/docker/key.json) && echo "key=$v"
 for k in KERNEL; do grep -q " ${k}_" /proc/kallsyms || modprobe -nq "$k" || echo "lacks=$k"; done
 SAYS
-""",
-    "files": r"""
-set -- SECRETS; [ $# = 0 ] || { s secrets; grep -as '' "$@" /dev/null; stat -c '=%a %U:%G %n' "$@"; }
-s files
-grep -as '' FILES /sys/class/net/*/mtu
-set -- SUMS; [ $# = 0 ] || sha256sum -- "$@" | while read -r v p; do echo "sha256 $p:$v"; done
-""",
-    "units": r"""
-s units
-systemctl show -p UNITKEYS UNITS
-""",
-    "http": r"""
-u=/run/systemd/units
-if [ -d $u ] && ! [ -L $u/invocation:docker.service ]; then set --; else set -- ENGINE; fi
-h=$(perl -e "$ASK" "$M" PORTS SETTLED "$@" REQUESTS)
-printf '%s\n' "$h"
-e=$(command -v dockerd) && { s engine; case $h in *'http:info'*'"ServerVersion"'*) ;; *) dockerd --version ;; esac; }
-""",
+"""
+    },
+    "files": {"sums": 'set -- SUMS; [ $# = 0 ] || sha256sum -- "$@"'},
+    "units": {"units": "systemctl show -p UNITKEYS UNITS"},
+    "http": {"engine": 'case $w in *" answers"*) ;; *) command -v dockerd >/dev/null && dockerd --version ;; esac'},
     # Looking through the program takes a tenth of a second; in the other sections it would at every reading.
     # What it has against its file the engine says to anybody, before it says that it must be started by root (moby, cmd/dockerd).
-    "driver": r"""
-s driver
-case $h in
-*'"ClusterStore":"SCHEME:'*'"Driver":"overlay"'*) echo DRIVER ;;
+    "driver": {
+        "driver": r"""
+case $w in
+*" on-store"*) echo DRIVER ;;
 *) e=$(command -v dockerd) && {
 [ DRIVER = none ] || { LC_ALL=C grep -qaF libkv/store/DRIVER "$e" && echo DRIVER; }
-case $h in *'"LocalNodeState":"active"'*) ;; *)
+case $w in *" in-swarm"*) ;; *)
 [ ! -e JSON ] || timeout 9 setpriv --reuid=65534 --regid=65534 --clear-groups "$e" --config-file JSON </dev/null 2>&1 | sed -n 's/^unable to configure.* file [^ ]*: /refuses=/p'
 esac; } ;;
 esac
-""",
+"""
+    },
     "firewall": firewall.PROBE,
-    # A few requests alone: `http` asks the engine how it is, for which it starts other programs.
-    "asked": 'perl -e "$ASK" "$M" "" "" MORE',
 }
+# What perl reads. Before it is installed, the files that lie in folders of root's own are read without it.
+_PERL = r"""
+h=$(perl -e "$ASK" ARGUMENTS; echo .)
+h=${h%.}; w=${h%%"$n"*}; out=$out${h#*"$n"}
+"""
+_WITHOUT_PERL = """command -v perl >/dev/null || { v=$(grep -as '' BASE /sys/class/net/*/mtu); f files "$v"; }
+"""
 
 
 ASKED = ("asked",)
-ALL = tuple(name for name in _SECTIONS if name not in ASKED)
+ALL = ("system", "files", "units", "http", "driver", "firewall")
 
 
 def script(
@@ -155,33 +150,48 @@ def script(
     requests: more of them, as in Sought. kernel: what its kernel is to have, by the names of modprobe.
     plugins: the files of the engine's plugins; where there are some, it is asked for those that it manages.
     """
-    mark = secrets.token_hex(8)
     only, plugins, requests = tuple(only), tuple(plugins), tuple(requests)
-    own = (*store.requests, *(store.whole if set(ALL) <= set(only) else ()))
+    arguments = _arguments(store, only, requests, plugins)
     words = {
         "PROGRAMS": shlex.join(sorted((*_PROGRAMS, *store.programs))),
-        "FILES": shlex.join((*_FILES, *store.files, *plugins)),
-        "PORTS": ",".join(map(str, (*_PORTS, *store.ports))),
+        "BASE": shlex.join(_FILES),
         "UNITKEYS": _UNIT_KEYS,
         "UNITS": shlex.join((*_UNITS, *store.units, *store.through)),
-        "SETTLED": shlex.quote(store.settled),
-        "ENGINE": shlex.join(f" {_SOCKET} ".join(asked.split()) for asked in (*_ENGINE, *store.engine, *(_PLUGINS if plugins else ()))),
-        "REQUESTS": shlex.join((*own, *requests)),
-        "MORE": shlex.join(requests),
-        "SCHEME": store.scheme,
         "JSON": DAEMON_JSON,
         "DRIVER": store.driver,
         "DATA": store.data,
-        "SECRETS": shlex.join(store.secrets),
         "SUMS": shlex.join(store.sums),
         "KERNEL": shlex.join(kernel),
         "SAYS": store.says,
+        "ARGUMENTS": shlex.join(arguments),
     }
-    text = "".join(_SECTIONS[name] for name in only)
+    shell = "".join(f'v=$(\n{code}\n)\nf {name} "$v"\n' for section in only for name, code in _SHELL.get(section, {}).items())
+    text = (_PERL if arguments else "") + (_WITHOUT_PERL if "files" in only else "") + shell
     body = re.sub(rf"\b({'|'.join(words)})\b", lambda found: words[found[0]], text)
     return (
-        f"M={mark}; ASK={shlex.quote(render.text('facts.pl'))}\n"
-        's() { printf "\\n%s %s\\n" "$M" "$1"; }\n'
-        f"facts() {{\n{body}\ns end\n}}\n"
-        'out=$(facts 2>/dev/null); printf "provisioner-facts %s\\n%s\\n" "$M" "$out"\n'
+        f"LC_ALL=C; export LC_ALL; ASK={shlex.quote(render.text('facts.pl'))}\n"
+        "out= w= h= n='\n'\n"
+        'f() { [ -z "$2" ] || set -- "$1" "$2$n"; out="$out$1 ${#2}$n$2$n"; }\n'
+        f"facts() {{\n{body}\n}}\n"
+        "facts 2>/dev/null\n"
+        "printf 'provisioner-facts\\n%send %d\\n' \"$out\" ${#out}\n"
     )
+
+
+def _arguments(store: Sought, only: tuple[str, ...], requests: tuple[str, ...], plugins: tuple[str, ...]) -> list[str]:
+    """What facts.pl is to read for these sections, as its arguments."""
+    told: list[tuple[str, Iterable[str]]] = []
+    if "files" in only:
+        told += [("file", (*_FILES, *store.files, *plugins)), ("glob", ["/sys/class/net/*/mtu"]), ("secret", store.secrets)]
+    if "http" in only:
+        engine = (*_ENGINE, *store.engine, *(_PLUGINS if plugins else ()))
+        told += [
+            ("port", map(str, (*_PORTS, *store.ports))),
+            ("settled", filter(None, [store.settled])),
+            ("scheme", [store.scheme]),
+            ("engine", (f" {_SOCKET} ".join(asked.split()) for asked in engine)),
+            ("ask", (*store.requests, *(store.whole if set(ALL) <= set(only) else ()))),
+        ]
+    if {"http", *ASKED} & set(only):
+        told += [("user", filter(None, [store.user])), ("ask", requests)]
+    return [f"{kind} {value}" for kind, values in told for value in dict.fromkeys(values)]

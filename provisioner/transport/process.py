@@ -150,7 +150,7 @@ class Process:
             raise self._never_ran(code)
         if start.word is not Word.RUN:
             raise self._declined(start)
-        result = Result(code, clean(self.out), clean(self.err))
+        result = Result(code, clean(self.out), clean(self.err), bytes(self.out))
         if code < 0:
             raise CommandFailed("the script was killed by a signal", result, host=self._host, tried=self._tried)
         return result

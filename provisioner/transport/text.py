@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-FACTS = "provisioner-facts "  # how an answer with facts begins (system/reading.py)
+FACTS = "provisioner-facts"  # how an answer with facts begins (system/reading.py)
 _HARMFUL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]?"  # CSI: colours, cursor, erasing
-    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC, DCS and their like: titles, clipboard
+    r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # OSC, DCS and their like: titles, clipboard. None takes the next line along
     r"|\x1b[ -/]*[0-~]?"  # every other escape sequence
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"  # control characters of both sets, but not newline and tab
     r"|[\u202a-\u202e\u2066-\u2069]"  # marks that reorder the text around them

@@ -95,7 +95,7 @@ class Hosts:
             found = {}
             for name in loaded.hosts:
                 with contextlib.closing(connect(loaded.target(name))) as connection:
-                    found[name] = facts.parse(connection.read(reading.script(Consul.sought, SECTIONS)).stdout)
+                    found[name] = facts.parse(connection.read(reading.script(Consul.sought, SECTIONS)).raw)
         site, findings = resolve(loaded, found)
         assert not findings
         return site

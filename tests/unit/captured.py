@@ -8,8 +8,12 @@ import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from provisioner.system.facts import Facts, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CAPTURES = Path(__file__).parent / "system" / "captures"
 HOSTS = ("node1", "node2", "node3")
@@ -17,7 +21,14 @@ HOSTS = ("node1", "node2", "node3")
 
 @cache
 def capture(name: str) -> Facts:
-    return parse((CAPTURES / f"{name}.txt").read_text(encoding="utf-8"))
+    return parse((CAPTURES / f"{name}.txt").read_bytes())
+
+
+def printed(raw: Mapping[str, str]) -> bytes:
+    """Sections as `reading.script()` prints them."""
+    bodies = ((name.encode(), text.encode()) for name, text in raw.items())
+    told = b"".join(b"%s %d\n%s\n" % (name, len(body), body) for name, body in bodies)
+    return b"provisioner-facts\n%send %d\n" % (told, len(told))
 
 
 def with_file(facts: Facts, path: str, text: str) -> Facts:
@@ -29,6 +40,12 @@ def with_file(facts: Facts, path: str, text: str) -> Facts:
 
 def with_raw(facts: Facts, **sections: str) -> Facts:
     return replace(facts, raw={**facts.raw, **sections})
+
+
+def with_sum(facts: Facts, path: str, digest: str) -> Facts:
+    """With another SHA-256 sum of a file."""
+    kept = [line for line in facts.raw.get("sums", "").split("\n") if line and not line.endswith(f"  {path}")]
+    return with_raw(facts, sums="\n".join([*kept, f"{digest}  {path}"]) + "\n")
 
 
 def with_http(facts: Facts, name: str, answer: object) -> Facts:

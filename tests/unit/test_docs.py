@@ -90,6 +90,7 @@ def demo() -> Report:
             Drift("/etc/consul.d/provisioner.json", is_file=True),
             Drift("/etc/systemd/system/consul.service", is_file=True),
             Drift("/var/lib/consul/serf/local.keyring", note="restart of Consul"),
+            Drift("/etc/provisioner/consul-gossip.json"),
             Drift("/etc/consul.d/provisioner-tls/authority.pem", note="reload of Consul"),
             Drift("/etc/consul.d/provisioner-tls/agent.pem", note="reload of Consul"),
             Drift("/etc/consul.d/provisioner-tls/agent-key.pem", note="reload of Consul"),

@@ -61,23 +61,21 @@ _NATIVE = ("nftables.service", "iptables.service", "ip6tables.service")
 _FIREWALLD = "firewalld.service"
 LOADERS = (*_NATIVE, "netfilter-persistent.service", "ufw.service", _FIREWALLD)
 
-# Three short processes. iptables-save without -t because -t would load the table it asks for; -t of nft leaves out the
+# Section -> commands. Three short processes. iptables-save without -t because -t would load the table it asks for; -t of nft leaves out the
 # elements of named sets, which may be many. An active unit has a link in /run/systemd/units.
-PROBE = r"""
-s firewall
+PROBE = {
+    "firewall": r"""
 for p in iptables ip6tables nft; do command -v "$p" >/dev/null && echo "program=$p"; done
 [ -e /proc/net/if_inet6 ] && echo ipv6=yes
 for u in LOADERS; do
   [ -L "/run/systemd/units/invocation:$u" ] && echo "active=$u"
   for w in /etc/systemd/system/*.wants/"$u"; do [ -L "$w" ] && echo "enabled=$u"; done
 done
-s iptables
-iptables-save
-s ip6tables
-[ -e /proc/net/if_inet6 ] && ip6tables-save
-s nftables
-nft -t list ruleset
-""".replace("LOADERS", " ".join(LOADERS))
+""".replace("LOADERS", " ".join(LOADERS)),
+    "iptables": "iptables-save",
+    "ip6tables": "[ -e /proc/net/if_inet6 ] && ip6tables-save",
+    "nftables": "nft -t list ruleset",
+}
 
 
 @dataclass(frozen=True)

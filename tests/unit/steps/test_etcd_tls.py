@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from captured import HOSTS, capture, with_file, with_raw, with_system, with_unit
+from captured import HOSTS, capture, with_file, with_raw, with_sum, with_system, with_unit
 
 from provisioner import preflight
 from provisioner.controlplane import resolve
@@ -53,8 +53,9 @@ def with_files(facts, files):
         else:
             facts = with_file(facts, file.path, file.text)
         if file.path in TLS_FILES:
-            facts = with_file(facts, f"sha256 {file.path}", digest(file.text) + "\n")
-    return with_raw(facts, secrets=facts.raw.get("secrets", "") + secret) if secret else facts
+            facts = with_sum(facts, file.path, digest(file.text))
+    guarded = "".join(f"{file.path}\n" for file in files if file.owner.startswith("root:"))
+    return with_raw(facts, secrets=facts.raw.get("secrets", "") + secret, guarded=facts.raw.get("guarded", "") + guarded)
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_engines_use_what_is_there(site, founded):
 
 def test_a_certificate_that_does_not_fit_is_renewed_by_the_same_authority(site, founded):
     broken = with_file(founded["node2"], TLS_FILES[1], "nonsense\n")
-    whole = site(**{**founded, "node2": with_file(broken, f"sha256 {TLS_FILES[1]}", digest("nonsense\n") + "\n")})
+    whole = site(**{**founded, "node2": with_sum(broken, TLS_FILES[1], digest("nonsense\n"))})
     assert set(differs(whole)) == {TLS_FILES[1], TLS_FILES[2]}
     assert certificates.signed_by(pair(whole, "node2").certificate, [founded["node1"].files[TLS_FILES[0]]])
     assert differs(whole, "node1") == {}

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from types import SimpleNamespace
 
 import pytest
-from captured import HOSTS, capture, with_file, with_info
+from captured import HOSTS, capture, with_file, with_info, with_sum
 
 from provisioner import preflight
 from provisioner.controlplane import networks, resolve
@@ -61,7 +61,7 @@ def written(site, *, loaded=True):
     credentials = whole.backend.credentials(whole, "node2")
     for line in sums(credentials).splitlines():
         digest, path = line.split()
-        facts = with_file(facts, f"sha256 {path}", f"{digest}\n")
+        facts = with_sum(facts, path, digest)
     if loaded:
         facts = with_file(facts, ENGINE_LOADED, wanted[DAEMON_JSON])
         facts = with_file(facts, ENGINE_TLS, sums(credentials))

@@ -30,7 +30,8 @@ def with_secrets(facts, files):
     """With these secret files, as their service has them."""
     lines = [f"{file.path}:{line}" for file in files for line in file.text.splitlines()]
     modes = [f"={file.mode.lstrip('0')} {file.owner} {file.path}" for file in files]
-    return with_raw(facts, secrets="\n".join([*lines, *modes]) + "\n")
+    guarded = [file.path for file in files if file.owner.startswith("root:")]
+    return with_raw(facts, secrets="\n".join([*lines, *modes]) + "\n", guarded="\n".join(guarded) + "\n")
 
 
 @pytest.fixture
@@ -106,7 +107,8 @@ class TestNew:
             STEP.drift(lost, "node1")
 
     def test_only_its_owner_may_read_them_and_nothing_is_shown(self, new):
-        assert {file.mode for file in new.backend.service(new, "node2").secrets} == {"0600"}
+        modes = {(file.mode, file.owner) for file in new.backend.service(new, "node2").secrets}
+        assert modes == {("0600", "consul:consul"), ("0600", "root:root"), ("0640", "root:consul")}
         shown = [d for d in STEP.drift(new, "node2") if d.what in security.FILES]
         assert len(shown) == len(security.FILES)
         assert {(d.found, d.wanted) for d in shown} == {("absent", "as wanted")}
@@ -149,7 +151,7 @@ class TestThere:
         assert {name: differs(lost, name) for name in ("node1", "node3")} == {"node1": [], "node3": []}
 
     def test_others_can_read_a_secret(self, secured):
-        raw = secured.facts["node2"].raw["secrets"].replace(f"=600 consul:consul {security.KEY}", f"=644 root:root {security.KEY}")
+        raw = secured.facts["node2"].raw["secrets"].replace(f"=640 root:consul {security.KEY}", f"=644 root:root {security.KEY}")
         assert differs(secured.known("node2", with_raw(secured.facts["node2"], secrets=raw))) == [(f"mode of {security.KEY}", "")]
 
     def test_tokens_are_taken_up_without_a_restart_one_host_after_the_other(self, secured):
@@ -223,6 +225,117 @@ class TestThere:
         assert json.loads(secret(alone, "node2", security.KEYRING)) == [key]
 
 
+def without_guard(facts, *paths):
+    """As others than root could have written these files."""
+    return with_raw(facts, guarded="".join(f"{path}\n" for path in facts.guarded - set(paths)))
+
+
+def of_an_earlier_release(facts, **other):
+    """Files as the agent's own user has them; other: of a path's last word, another text."""
+    text = facts.raw["secrets"].replace("=640 root:consul", "=600 consul:consul")
+    kept = [line for line in text.split("\n") if security.GOSSIP not in line]
+    facts = with_raw(facts, secrets="\n".join(kept), guarded=f"{security.AUTHORITY_KEY}\n")
+    return changed(facts, **other)
+
+
+def changed(facts, **other):
+    lines = facts.raw["secrets"].split("\n")
+    for name, text in other.items():
+        path = next(path for path in security.FILES if name in path)
+        lines = [line for line in lines if not line.startswith(f"{path}:")] + [f"{path}:{line}" for line in text.split("\n")]
+    return with_raw(facts, secrets="\n".join(lines) + "\n")
+
+
+TOKEN = '{"acl": {"tokens": {"master": "evil", "agent": "evil", "default": "evil"}}}'
+
+
+class TestWhatAHostDecidesForOthers:
+    """Only what root alone can write there; the agent's own user decides for no other host."""
+
+    def known(self, site, **facts):
+        return resolve(site.inventory, {**site.facts, **facts})[0]
+
+    def test_a_file_that_others_can_write_decides_nothing(self, secured):
+        """On two hosts of three, and on all three with one that another user has in part."""
+        evil = {name: without_guard(changed(secured.facts[name], tokens=TOKEN, management=TOKEN), security.TOKENS, security.MANAGEMENT)
+                for name in ("node1", "node2")}  # fmt: skip
+        site = self.known(secured, **evil)
+        assert security.present_management_token(site) == security.present_management_token(secured) != "evil"
+        assert security.token(site, "agent") == security.token(secured, "agent")
+        assert (security.TOKENS, "reload of Consul") in differs(site, "node1")
+        assert differs(site, "node3") == []
+
+    def test_an_authority_that_others_can_write_is_trusted_by_nobody(self, secured):
+        other = security.new_authority(secured)
+        own = certificates.issue(other, "node2", names={"node2"}, addresses=["192.168.56.12"])
+        text = security.authority(secured).certificate + other.certificate
+        evil = changed(secured.facts["node2"], **{"authority.pem": text.strip(), "agent.pem": own.certificate.strip()})
+        site = self.known(secured, node2=without_guard(evil, security.AUTHORITY, security.CERTIFICATE))
+        assert security.all_trusted(site) == security.all_trusted(secured)
+        assert differs(site, "node1") == differs(site, "node3") == []
+        assert (security.AUTHORITY, "reload of Consul") in differs(site)
+
+    @pytest.mark.parametrize("odd", [("node2",), ("node1", "node2")])
+    def test_a_keyring_chooses_among_root_s_keys_only(self, secured, odd):
+        """It is the agent's own, and changes nothing for others; where more than half differ, a person has to look."""
+        site = self.known(secured, **{name: changed(secured.facts[name], keyring='["evil"]') for name in odd})
+        assert security.gossip_key(site) == security.gossip_key(secured)
+        assert differs(site, "node3") == []
+        found = [(f.check, f.severity) for f in site.backend.findings(site)]
+        assert found == ([("gossip-key-unknown", Severity.STOP)] if len(odd) > 1 else [])
+
+    def test_a_rotation_that_is_broken_off_goes_on_with_the_key_that_agents_have(self, secured):
+        begun = self.known(secured)
+        old, new = security.gossip_key(begun), security.new_gossip_key(begun)
+        assert old != new
+        begun.vault.keys = (new,)
+        both = brought(begun)
+        assert differs(begun) == [(security.GOSSIP, "")]
+        before = self.known(both)
+        assert security.gossip_key(before) == old
+        rotated = {name: changed(both.facts[name], keyring=json.dumps([new])) for name in HOSTS}
+        after = self.known(both, **rotated)
+        assert security.gossip_key(after) == new
+        assert {what for what, _ in differs(after)} == {security.GOSSIP}
+        assert list(after.backend.findings(after)) == []
+
+    def test_a_host_that_missed_a_rotation_gets_the_new_key(self, secured):
+        begun = self.known(secured)
+        begun.vault.renewed.add("gossip key")
+        new = security.gossip_key(begun)
+        late = self.known(brought(begun), node3=with_http(secured.facts["node3"], "leader", ""))
+        assert security.gossip_key(late) == new
+        assert {what for what, _ in differs(late, "node3")} == {security.KEYRING, security.GOSSIP}
+
+    def test_a_cluster_of_an_earlier_release_is_taken_over_without_a_restart(self, secured):
+        facts = {name: of_an_earlier_release(secured.facts[name]) for name in HOSTS}
+        site = self.known(secured, **facts)
+        for name in HOSTS:
+            drift = STEP.drift(site, name)
+            assert {d.note for d in drift} == {""}
+            assert security.GOSSIP in {d.what for d in drift}
+            assert "case write in" in STEP.work(site, name, drift).script
+            assert [secret(site, name, path) for path in security.FILES] == [secret(secured, name, path) for path in security.FILES]
+
+    def test_there_one_host_decides_nothing_either(self, secured):
+        evil = {"tokens": TOKEN, "management": TOKEN, "keyring": '["evil"]'}
+        facts = {name: of_an_earlier_release(secured.facts[name], **(evil if name == "node1" else {})) for name in HOSTS}
+        site = self.known(secured, **facts)
+        assert security.present_management_token(site) == security.present_management_token(secured)
+        assert security.gossip_key(site) == security.gossip_key(secured)
+        two = self.known(secured, **{**facts, "node2": of_an_earlier_release(secured.facts["node2"], management='{"acl": {"tokens": {"master": "other"}}}')})
+        with pytest.raises(StepFailed, match=r"provisioner-management\.json differs between node1, node2, node3"):
+            security.present_management_token(two)
+        taken = self.known(secured, **{**two.facts, "node3": secured.facts["node3"]})
+        assert security.present_management_token(taken) == security.present_management_token(secured)
+
+    def test_a_folder_in_which_others_can_write_is_given_to_root(self, secured):
+        site = self.known(secured, node2=without_guard(secured.facts["node2"], security.TOKENS, security.MANAGEMENT))
+        (drift,) = STEP.drift(site, "node2")
+        assert (drift.what, drift.wanted, drift.note) == ("the folder /etc/consul.d", "root alone", "")
+        assert "chown root /etc/consul.d &&" in STEP.work(site, "node2", (drift,)).script
+
+
 class TestOnTheWay:
     """A cluster that stands without security: level by level, and no agent two levels from another."""
 
@@ -251,7 +364,7 @@ class TestOnTheWay:
         assert security.levels(replace(mixed, stage=Levels()), "node1") == Levels()
         unread = with_raw(plain.facts["node1"], secrets=ahead.facts["node1"].raw["secrets"])
         gone = mixed.backend.service(replace(mixed.known("node1", unread), stage=Levels()), "node1").gone
-        assert gone == (security.KEYRING, security.MANAGEMENT)  # what the others trust is signed with the authority's key
+        assert gone == (security.KEYRING, security.GOSSIP, security.MANAGEMENT)  # what the others trust is signed with the authority's key
 
     def test_tokens_come_to_hosts_only_once_consul_knows_them(self, plain):
         first = replace(plain, stage=Levels(1, 1, 1))
