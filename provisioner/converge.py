@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from provisioner.controlplane import Site
     from provisioner.model import Drift
     from provisioner.session import Session
-    from provisioner.steps.base import Step, Work
+    from provisioner.steps.base import Step, Told, Work
     from provisioner.system.facts import Facts
 
 _TELLING = 30.0  # seconds for what is read on other hosts before work begins on one
@@ -50,6 +50,7 @@ class Convergence:
     failures: dict[str, str] = field(default_factory=dict)
     untouched: set[str] = field(default_factory=set)
     standing: set[str] = field(default_factory=set)  # hosts that go on although something on them stays as it is
+    heard: list[tuple[Told, bytes | ProvisionerError]] = field(default_factory=list, repr=False)
 
     def run(self, before: dict[str, Outcome]) -> list[Outcome]:
         """Repairs; `before` is how each live host stood. Hosts that fail have dropped out of `site` at the end."""
@@ -97,7 +98,12 @@ class Convergence:
 
     def _batch(self, names: list[str], work: dict[str, Work]) -> None:
         self.untouched -= set(names)
-        for name, answer in each(names, lambda name: self._repair(name, work[name])).items():
+        at_once = min((work[name].at_once for name in names if work[name].at_once), default=0)
+        for name in names[at_once:] if at_once else ():
+            self.session.tell(HostChanged(name, self.step.name, f"waiting for its turn ({at_once} hosts at once)"))
+        for told in [work[name].told for name in names]:
+            self._hear(told)
+        for name, answer in each(names, lambda name: self._repair(name, work[name]), at_once).items():
             if not isinstance(answer, ProvisionerError):
                 self.site = self.site.known(name, answer)
                 continue
@@ -137,14 +143,20 @@ class Convergence:
 
     def _given(self, work: Work) -> dict[str, bytes]:
         """The standard input of a script that is to have one."""
-        if not work.told:
-            return {}
-        scripts = work.told.scripts
+        heard = next((heard for told, heard in self.heard if told == work.told), None)
+        if isinstance(heard, ProvisionerError):
+            raise heard
+        return {} if heard is None else {"stdin": heard}
+
+    def _hear(self, told: Told | None) -> None:
+        """Reads what other hosts are to tell, once for all that are to have it: a host serves few sessions at a time."""
+        if told is None or any(told == known for known, _ in self.heard):
+            return
+        scripts = told.scripts
         answers = each(scripts, lambda name: self.session.connections[name].read(scripts[name], deadline=_TELLING).stdout)
-        told = [answer for answer in answers.values() if not isinstance(answer, ProvisionerError)]
-        if not told:
-            raise next(answer for answer in answers.values() if isinstance(answer, ProvisionerError))
-        return {"stdin": "".join(told).encode()}
+        texts = [answer for answer in answers.values() if not isinstance(answer, ProvisionerError)]
+        errors = [answer for answer in answers.values() if isinstance(answer, ProvisionerError)]
+        self.heard.append((told, "".join(texts).encode() if texts else errors[0]))
 
     def _barrier(self) -> None:
         site = self._now()

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def each(names: Iterable[str], do: Callable[[str], T]) -> dict[str, T | ProvisionerError]:
-    """What `do` gave for each name, or the project's own error that it raised; anything else is a bug and propagates."""
+def each(names: Iterable[str], do: Callable[[str], T], at_once: int = 0) -> dict[str, T | ProvisionerError]:
+    """What `do` gave for each name, or the project's own error that it raised; anything else is a bug and propagates.
+
+    at_once: at most so many run side by side, in the order of `names`; 0: all of them.
+    """
     names = list(names)
 
     def one(name: str) -> T | ProvisionerError:
@@ -25,7 +28,7 @@ def each(names: Iterable[str], do: Callable[[str], T]) -> dict[str, T | Provisio
 
     if not names:
         return {}
-    pool = ThreadPoolExecutor(max_workers=len(names), thread_name_prefix="host")
+    pool = ThreadPoolExecutor(max_workers=min(len(names), at_once or len(names)), thread_name_prefix="host")
     try:
         return dict(zip(names, pool.map(one, names), strict=True))
     finally:

@@ -52,7 +52,7 @@ class Upload:
 class Told:
     """What reading scripts print (host -> script), handed to the work of another host on its standard input; kept nowhere.
 
-    Of several hosts those that answer are enough.
+    Of several hosts those that answer are enough. Read once a step, however many hosts are to have it.
     """
 
     scripts: Mapping[str, str]
@@ -65,6 +65,7 @@ class Work:
     The script ends with 0, or through `fail` / `fail_all` of templates/lib.sh.
     alone: no other host may be worked on meanwhile (a server or an engine with containers is restarted).
     rank: of those, the lowest comes first.
+    at_once: at most so many hosts are worked on side by side; 0: all of them.
     told: what the script is to read from its standard input.
     """
 
@@ -74,6 +75,7 @@ class Work:
     uploads: tuple[Upload, ...] = ()
     alone: bool = False
     rank: int = 0
+    at_once: int = 0
     told: Told | None = None
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from provisioner.transport import Connection
 
 _ROLES = {True: "manager", False: "worker"}
+_AT_ONCE = 8  # hosts that join side by side: each has its certificate signed, and a manager changes the members of raft
 
 
 class Swarm:
@@ -78,8 +79,8 @@ class Swarm:
             if not view.acting:
                 return None  # it is being made
             role = _ROLES[host in site.servers]
-            script = _asking("join", _join(site, view, host))
-            return Work(script, f"joining the swarm as {role}", deadline=90.0, told=_token(view.acting, role))
+            script, token = _asking("join", _join(site, view, host)), _token(view.acting, role)
+            return Work(script, f"joining the swarm as {role}", deadline=90.0, at_once=_AT_ONCE, told=token)
         if host != view.acting or not notes & {"promotion", "demotion", "removal"}:
             return None
         changes = _changes(site, view)

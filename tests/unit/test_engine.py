@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from captured import HOSTS, capture, endpoint, printed
 
 from provisioner import engine, render, session
 from provisioner.errors import CommandFailed, Locked, StepFailed, TimedOut, Unreachable
-from provisioner.model import Drift, Finding, ProofResult, Result, Severity, State
+from provisioner.model import Drift, Finding, HostChanged, ProofResult, Result, Severity, State
 from provisioner.steps.base import Told, Work
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Host:
         self.writes += 1
         self.cluster.log(f"{step} {self.name}")
         with self.cluster:
+            time.sleep(self.cluster.takes)
             self.cluster.raise_for(step, self.name)
         if (step, self.name) not in self.cluster.in_vain:
             self.done.add(step)
@@ -96,6 +98,7 @@ class Cluster:
     endpoints: list[dict[str, str]] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     given: dict[str, bytes] = field(default_factory=dict)  # to the standard input of a host's last repair
+    takes: float = 0.0  # seconds for each repair
     together: int = 0
     most: int = 0
     hosts: dict[str, Host] = field(default_factory=dict)
@@ -138,6 +141,7 @@ class Step:
     name: str
     cluster: Cluster
     alone: bool = False
+    at_once: int = 0
     waits: bool = False
     refuses: str = ""  # the host that it refuses
     held: bool = False
@@ -155,7 +159,7 @@ class Step:
 
     def work(self, site, host, drift):
         assert drift
-        return None if self.waits else Work(f"repair {self.name}", "repairing", alone=self.alone)
+        return None if self.waits else Work(f"repair {self.name}", "repairing", alone=self.alone, at_once=self.at_once)
 
     def barrier(self, site, connections):
         self.cluster.log(f"barrier {self.name}")
@@ -318,7 +322,7 @@ class TestConverging:
     def test_what_becomes_possible_by_another_host_s_repair_is_done_in_the_same_run(self, run, cluster):
         made = run(Joining("a", cluster))
         assert cluster.repairs[0] == "a node1"
-        assert sorted(cluster.repairs[1:]) == ["a node2", "a node3", "barrier a", "token node1", "token node1"]
+        assert sorted(cluster.repairs[1:]) == ["a node2", "a node3", "barrier a", "token node1"]
         assert cluster.given == {"node1": b"", "node2": b"a secret\n", "node3": b"a secret\n"}
         assert set(states(made, "a").values()) == {"converged"}
         assert "a secret" not in str(made.report("up"))
@@ -327,6 +331,20 @@ class TestConverging:
         cluster.fails = {("token", "node1"): failed(1)}
         made = run(Joining("a", cluster))
         assert states(made, "a") == {"node1": "converged", "node2": "failed", "node3": "failed"}
+
+    @pytest.mark.parametrize(("at_once", "most"), [(0, 3), (1, 1), (2, 2), (9, 3)])
+    def test_at_most_so_many_hosts_are_worked_on_at_once(self, run, cluster, at_once, most):
+        cluster.takes = 0.1
+        made = run(Step("a", cluster, at_once=at_once))
+        assert cluster.most == most
+        assert states(made, "a") == dict.fromkeys(HOSTS, "converged")
+        waiting = [e.host for e in made.observer.events if isinstance(e, HostChanged) and "waiting for its turn" in e.text]
+        assert waiting == list(HOSTS[at_once:] if at_once else ())
+
+    def test_a_host_that_fails_frees_its_place(self, run, cluster):
+        cluster.fails = {("a", "node1"): failed(70)}
+        made = run(Step("a", cluster, at_once=1))
+        assert states(made, "a") == {"node1": "failed", "node2": "converged", "node3": "converged"}
 
     def test_where_the_first_fails_nobody_else_begins(self, run, cluster):
         cluster.fails = {("a", "node1"): TimedOut("too long", host="node1")}
