@@ -120,13 +120,17 @@ def inventory(name: Name = "lab") -> None:
 
 @app.command()
 def reset(
-    hosts: Annotated[list[str] | None, typer.Argument(help="All when none is named.")] = None, name: Name = "lab"
+    hosts: Annotated[list[str] | None, typer.Argument(help="All when none is named.")] = None,
+    to: Annotated[str, typer.Option(metavar="SNAPSHOT", help="All hosts are to be those of a settled cluster, e.g. settled-consul.")] = "",
+    name: Name = "lab",
 ) -> None:
-    """Put hosts back to fresh: a new disk, booted again."""
+    """Put hosts back to fresh: a new disk, booted again. With --to: to three hosts that `up` has set up."""
     from provisioner.lab import Lab
 
+    if to and hosts:
+        raise typer.BadParameter("puts back all hosts; leave out their names", param_hint="--to")
     with _told():
-        Lab.open(name).reset(hosts or None)
+        Lab.open(name).reset(hosts or None, to=to, say=_say)
 
 
 @app.command()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def _folder() -> Path:
+def folder() -> Path:
     """Where the templates are: inside an installed package, or beside the package in a checkout."""
     here = Path(__file__).parent
     shipped = here / "templates"
@@ -51,7 +51,7 @@ class _Words(str):
 @cache
 def _environment(*, quoting: bool) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_folder()),
+        loader=jinja2.FileSystemLoader(folder()),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,
@@ -76,4 +76,4 @@ def script(template: str, **values: object) -> str:
 @cache
 def library() -> str:
     """The shell functions that every repairing script begins with."""
-    return (_folder() / "lib.sh").read_text(encoding="utf-8")
+    return (folder() / "lib.sh").read_text(encoding="utf-8")

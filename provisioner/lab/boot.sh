@@ -4,7 +4,7 @@
 #   enter    moves into the host's network and makes its other namespaces
 #   inside   process 1 of the host: mounts its file systems, leaves the machine's behind, starts systemd
 # All values come in the environment, set by host.py; none is ever evaluated:
-#   LAB_SCRIPT this file   LAB_HOST the host's folder   LAB_IMAGE the image's root   LAB_FRESH 1 on a first boot
+#   LAB_SCRIPT this file   LAB_HOST the host's folder   LAB_LOWER the disk's read-only layers, the top one first   LAB_FRESH 1 on a first boot
 #   LAB_CGROUPS "v2", or the cgroup v1 hierarchies as MOUNTPOINT:OPTIONS   LAB_INIT_ARGS arguments of systemd
 set -eu
 
@@ -85,7 +85,7 @@ inside() {
     record_init
     cd "$LAB_HOST/root"
     mount -t overlay overlay \
-        -o "lowerdir=$LAB_IMAGE,upperdir=$LAB_HOST/upper,workdir=$LAB_HOST/work,index=off" "$LAB_HOST/root"
+        -o "lowerdir=$LAB_LOWER,upperdir=$LAB_HOST/upper,workdir=$LAB_HOST/work,index=off" "$LAB_HOST/root"
     cd "$LAB_HOST/root"
     if [ "$LAB_FRESH" = 1 ]; then
         cp -a "$LAB_HOST/seed/." .

@@ -4,6 +4,7 @@ hosts/<name>/image        the image's folder (text)
 hosts/<name>/seed/        files that make this host itself: name, machine id, SSH keys; laid on a fresh disk
 hosts/<name>/upper, work  the disk: what differs from the image
 hosts/<name>/docker, containerd   the engine's data
+hosts/<name>/base         the host of a snapshot (a path) whose disk lies below this one; see snapshot.py
 hosts/<name>/root, netns  mount points; used while booting only
 hosts/<name>/init         process id and start time of the running host's process 1
 hosts/<name>/console.log  what the host's console showed since it was started
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 INIT_DEADLINE = 20  # seconds
 BOOT_SCRIPT = Path(__file__).with_name("boot.sh")
 _DISK = ("upper", "work", "docker", "containerd")
+_KEPT = ("seed", "docker", "containerd")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -103,8 +105,30 @@ class Host:
 
     def wipe(self) -> None:
         """Give the host a fresh disk for its next boot."""
-        for part in _DISK:
+        for part in (*_DISK, "base"):
             remove_tree(self.folder / part)
+
+    def keep(self, kept: Path) -> None:
+        """Copy the host, which must be off, into the folder `kept` of a snapshot. Raises LabError."""
+        kept.mkdir(parents=True)
+        _copy([self.folder / part for part in (*_KEPT, "upper")], kept)
+
+    def restore(self, kept: Path) -> None:
+        """Make the host's folder from the folder `kept` of a snapshot. Raises LabError."""
+        remove_tree(self.folder)
+        for part in ("root", "upper", "work"):
+            (self.folder / part).mkdir(parents=True)
+        _copy([kept / part for part in _KEPT], self.folder)
+        (self.folder / "base").write_text(f"{kept}\n")
+        (self.folder / "image").write_text(f"{self.image}\n")  # the last one, as in `create`
+
+    @property
+    def _lower(self) -> str:
+        """The read-only layers of its disk, the top one first."""
+        layers = [self.image / "root"]
+        with contextlib.suppress(FileNotFoundError):
+            layers.insert(0, Path((self.folder / "base").read_text().strip()) / "upper")
+        return ":".join(map(str, layers))
 
     def boot(self, cgroups: Cgroups, switch_namespace: Path) -> bool:
         """Start the host, with the disk that it has; answer whether that is fresh. Raises LabError.
@@ -134,7 +158,7 @@ class Host:
             "SHELL": "/bin/sh",
             "LAB_SCRIPT": str(BOOT_SCRIPT),
             "LAB_HOST": str(self.folder),
-            "LAB_IMAGE": str(self.image / "root"),
+            "LAB_LOWER": self._lower,
             "LAB_FRESH": "1" if fresh else "0",
             "LAB_CGROUPS": cgroups.spec,
             # Without these words systemd 256 and later refuse cgroup version 1; older ones don't mind.
@@ -172,6 +196,26 @@ class Host:
             raise self._error(
                 "the host did not finish booting", tried=f"systemctl says {answer.stdout or answer.stderr}"
             )
+
+    def wait_settled(self, ready: str, *, timeout: float) -> None:
+        """Wait until all its units have started and the command `ready` succeeds. Raises LabError after `timeout` seconds."""
+        self.wait_booted(timeout=timeout)
+        said = ""
+
+        def served() -> bool:
+            nonlocal said
+            answer = self.exec(["sh", "-c", f"systemctl is-system-running && {{ {ready}; }} >/dev/null"], timeout=timeout, stdin=None)
+            said = f"{answer.stdout}\n{answer.stderr}".strip()
+            return answer.returncode == 0
+
+        if not wait_for(served, timeout=timeout):
+            raise LabError(f"the host did not settle within {timeout:.0f} s", host=self.name, tried=ready, answer=said)
+
+    def wait_alone(self, *, timeout: float) -> None:
+        """Wait until nothing runs that came over SSH: after a proof, its clean-up. Raises LabError after `timeout` seconds."""
+        tasks = ["systemctl", "show", "--property=TasksCurrent", "--value", "ssh.service"]
+        if not wait_for(lambda: self.exec(tasks, timeout=timeout, stdin=None).stdout.strip() == "1", timeout=timeout):
+            raise self._error(f"commands that came over SSH still run after {timeout:.0f} s", tried=" ".join(tasks))
 
     def kill(self, cgroups: Cgroups, switch_namespace: Path) -> None:
         """End the host as a power cut does; nothing happens to one that is off. Raises LabError."""
@@ -217,6 +261,12 @@ class Host:
                 cure = "sysctl -w fs.inotify.max_user_instances=1024, or take another lab down"
             return LabError(what, host=self.name, tried=tried, answer=tail, cure=cure)
         return LabError(what, host=self.name, tried=tried)
+
+
+def _copy(parts: Sequence[Path], into: Path) -> None:
+    """Copy files with all that they have: owners, times, extended attributes (those of overlayfs too), links, holes."""
+    argv = ["cp", "--archive", "--preserve=xattr", "--sparse=always", "--reflink=auto", "--"]
+    run([*argv, *map(str, parts), str(into)], timeout=300)
 
 
 def make_key(file: Path, comment: str) -> None:

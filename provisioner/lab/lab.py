@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from provisioner.errors import LabError
-from provisioner.lab import cgroups, image, machine, switch
+from provisioner.lab import cgroups, image, machine, snapshot, switch
 from provisioner.lab.host import Host, make_key, spawn_joined
 from provisioner.lab.locks import held
 from provisioner.lab.shell import mounts_under, remove_tree, run
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 MOST_HOSTS = 200
 BOOT_DEADLINE = 60  # seconds for one host on an idle machine
+UP_DEADLINE = 400  # seconds for `provisioner up`; up to half a minute on an idle machine
+SETTLE_DEADLINE = 120  # seconds; a swarm takes up to 20 to elect a manager
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
 
@@ -197,13 +201,16 @@ class Lab:
         return LabStatus(self.name, self.folder, (self.folder / "ready").exists(), hosts)
 
     def inventory(self) -> str:
-        """The lab as an inventory for `provisioner`, in YAML."""
+        """The lab as an inventory for `provisioner`, in YAML; after a reset to a snapshot, the one that settled the hosts."""
+        cluster, store = self.name, "{kind: consul}"
+        with contextlib.suppress(FileNotFoundError):
+            cluster, store = snapshot.CLUSTER, snapshot.settled((self.folder / "settled").read_text()).store
         lines = [
-            f"cluster: {self.name}",
+            f"cluster: {cluster}",
             f"ssh: {{user: root, key: {self.key}, host_keys: accept-new, known_hosts: {self.known_hosts}}}",
             "hosts:",
             *(f"  {host.name}: {{address: {host.address}}}" for host in self._hosts()),
-            "store: {kind: consul}",
+            *([f"store: {store}"] if store else []),
             "networks:",
             "  demo: {subnet: 10.99.0.0/24}",
         ]
@@ -276,12 +283,16 @@ class Lab:
             found = cgroups.find()
             _side_by_side(lambda host: host.kill(found, self._switch), [self._host(name) for name in hosts])
 
-    def shutdown(self, host: str, *, timeout: float = 100) -> None:
-        """Shut a host down in order, within `timeout` seconds. Its disk stays."""
+    def shutdown(self, *hosts: str, timeout: float = 100) -> None:
+        """Shut hosts down in order, all together, within `timeout` seconds. Their disks stay."""
         with self._locked():
-            found = self._host(host)
-            found.power_off(timeout=timeout)
-            found.kill(cgroups.find(), self._switch)
+            found = cgroups.find()
+
+            def shut_down(host: Host) -> None:
+                host.power_off(timeout=timeout)
+                host.kill(found, self._switch)
+
+            _side_by_side(shut_down, [self._host(name) for name in hosts])
 
     def start(self, *hosts: str) -> None:
         """Boot hosts that are off, all together, with their disks as they were, and wait for their SSH servers."""
@@ -291,8 +302,20 @@ class Lab:
                 host.kill(cgroups.find(), self._switch)
             self._boot(off)
 
-    def reset(self, hosts: Iterable[str] | None = None) -> None:
-        """Put hosts back to fresh, all by default: new disk, new network, booted again, answering on SSH."""
+    def reset(
+        self, hosts: Iterable[str] | None = None, *, to: str = "", say: Callable[[str], None] = _silent
+    ) -> None:
+        """Put hosts back to fresh, all by default: new disk, new network, booted again, answering on SSH.
+
+        With `to`, the name of a snapshot such as "settled-consul", the lab's hosts become those of the snapshot, settled
+        and with their cluster up. `say` gets a line when the snapshot must be made first.
+        """
+        if to:
+            recipe = snapshot.settled(to)
+            path = _ensure_images([recipe.image], say)[recipe.image]
+            kept = snapshot.ensure(to, path, lambda folder, lab: self._make_snapshot(lab, to, folder, say))
+            self._restore(to, path, kept)
+            return
         with self._locked():
             chosen = self._hosts() if hosts is None else [self._host(name) for name in hosts]
             found = cgroups.find()
@@ -303,6 +326,54 @@ class Lab:
                 self._start(host, len(chosen))
 
             _side_by_side(renew, chosen)
+            if hosts is None:
+                (self.folder / "settled").unlink(missing_ok=True)
+
+    def _restore(self, name: str, path: Path, kept: Path) -> None:
+        with self._locked():
+            self._remove_hosts()
+            machine.check_room(snapshot.settled(name).hosts)
+            for part in ("key", "key.pub"):
+                shutil.copy(kept / part, self.folder / part)
+            hosts = [Host(self.folder, number, path) for number in range(1, snapshot.settled(name).hosts + 1)]
+            _side_by_side(lambda host: host.restore(kept / "hosts" / host.name), hosts)
+            (self.folder / "settled").write_text(name)
+            self._write_known_hosts()
+            self._serve([path])
+            self._boot(hosts)
+        ready = snapshot.settled(name).ready
+        _side_by_side(lambda host: host.wait_settled(ready, timeout=SETTLE_DEADLINE), hosts)
+
+    @classmethod
+    def _make_snapshot(cls, lab_name: str, name: str, folder: Path, say: Callable[[str], None]) -> None:
+        """Make a lab, settle its hosts with `provisioner up`, keep them in `folder`, and take the lab down."""
+        say(f"snapshot {name}: making it with `provisioner up`; kept for later")
+        lab = cls(lab_name)
+        recipe = snapshot.settled(name)
+        try:
+            cls.up(lab.name, recipe.hosts, recipe.image, say=say)
+            (lab.folder / "settled").write_text(name)
+            inventory = lab.folder / "inventory.yml"
+            inventory.write_text(lab.inventory())
+            # It ends with us, however we end.
+            up = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net={lab._switch}", sys.executable, "-m", "provisioner", "up"]
+            run([*up, str(inventory)], timeout=UP_DEADLINE, what=f"the snapshot {name} could not be made")
+            _side_by_side(lambda host: host.wait_alone(timeout=SETTLE_DEADLINE), lab._hosts())
+            lab.shutdown(*lab.hosts)
+            _side_by_side(lambda host: host.keep(folder / "hosts" / host.name), lab._hosts())
+            for part in ("key", "key.pub"):
+                shutil.copy(lab.folder / part, folder / part)
+        finally:
+            lab._remove()
+
+    def _remove_hosts(self) -> None:
+        found = cgroups.find()
+
+        def remove(host: Host) -> None:
+            host.kill(found, self._switch)
+            remove_tree(host.folder)
+
+        _side_by_side(remove, self._hosts())
 
     def add(self, host: str | None = None, image: str = "engine-20.10", *, say: Callable[[str], None] = _silent) -> str:
         """Add one host (by default the next number) to the running lab; answer its name."""
@@ -333,6 +404,15 @@ class Lab:
         Answers whether there was one.
         """
         image.clean()
+        snapshot.clean(self._remove_named)
+        return self._remove()
+
+    @classmethod
+    def _remove_named(cls, name: str) -> None:
+        lab = cls(name)
+        lab._remove()
+
+    def _remove(self) -> bool:
         found = self.folder.exists()
         if found:
             with self._locked():

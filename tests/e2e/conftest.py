@@ -3,33 +3,53 @@
     def test_something(make_lab):
         lab = make_lab(hosts=3)          # node1 to node3, as new; see provisioner.lab.Lab
 
+    def test_something_else(settled):
+        cluster = settled("consul")      # node1 to node3 as `up` leaves them, in seconds; any kind of snapshot.SETTLED
+
 PROVISIONER_NO_LAB=1 skips these tests; otherwise a machine that can't run a lab is a failure, not a skip.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import re
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import pytest
 
 from provisioner.errors import LabError
 from provisioner.lab import Lab, machine
+from provisioner.lab.snapshot import SETTLED
+from tests.e2e.cluster import Cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _FULL = 200  # seconds to wait where labs of other workers have all that the kernel allows
 _numbers = itertools.count(1)
 
 
+T = TypeVar("T")
+
+
 class MakeLab(Protocol):
     def __call__(self, hosts: int = 3, image: str = "engine-20.10", *, images: Mapping[str, str] | None = None) -> Lab: ...
+
+
+def _when_there_is_room(work: Callable[[], T]) -> T:
+    until = time.monotonic() + _FULL
+    while True:
+        try:
+            return work()
+        except LabError as error:
+            if "inotify" not in error.what or time.monotonic() > until:
+                raise
+            time.sleep(2)
 
 
 @contextmanager
@@ -37,16 +57,9 @@ def _labs() -> Iterator[MakeLab]:
     made: list[Lab] = []
 
     def make(hosts: int = 3, image: str = "engine-20.10", *, images: Mapping[str, str] | None = None) -> Lab:
-        until = time.monotonic() + _FULL
-        while True:
-            try:
-                made.append(Lab.up(f"test-{os.getpid()}-{next(_numbers)}", hosts, image, images=images, say=print))
-            except LabError as error:
-                if "inotify" not in error.what or time.monotonic() > until:
-                    raise
-                time.sleep(2)
-            else:
-                return made[-1]
+        name = f"test-{os.getpid()}-{next(_numbers)}"
+        made.append(_when_there_is_room(lambda: Lab.up(name, hosts, image, images=images, say=print)))
+        return made[-1]
 
     try:
         yield make
@@ -86,3 +99,29 @@ def make_lab_for_all(machine_for_labs) -> Iterator[MakeLab]:
     """The same, for what all tests of a file share."""
     with _labs() as make:
         yield make
+
+
+@pytest.fixture(scope="session")
+def workers_lab(machine_for_labs) -> Iterator[Callable[[], Lab]]:
+    """The one lab of this worker that is reset to snapshots; made when it is first asked for."""
+    with _labs() as make:
+        yield functools.cache(lambda: make(hosts=1))
+
+
+@pytest.fixture
+def settled(workers_lab, tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
+    """`settled("consul")` gives the three hosts of the snapshot "settled-consul", and the inventory that settled them.
+
+    Call it once in a test. The hosts are off between tests, so that they cost nothing then.
+    """
+    used: list[Lab] = []
+
+    def settle(kind: str = "consul") -> Cluster:
+        name = f"settled-{kind}"
+        used.append(workers_lab())
+        _when_there_is_room(lambda: used[-1].reset(to=name, say=print))
+        return Cluster(used[-1], tmp_path, store=SETTLED[name].store)
+
+    yield settle
+    for lab in used:
+        lab.stop(*lab.hosts)

@@ -25,7 +25,7 @@ def shell(script):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(render, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(render, "folder", lambda: tmp_path)
     render._environment.cache_clear()
     yield tmp_path
     render._environment.cache_clear()

@@ -21,7 +21,7 @@ def test_the_wheel_has_every_file_and_works_without_the_checkout(tmp_path):
     with zipfile.ZipFile(wheel) as packed:
         assert {name for name in packed.namelist() if name.startswith("provisioner/")} == wanted
         packed.extractall(tmp_path / "site")
-    code = "from provisioner import render; print(render._folder(), len(render.library()))"
+    code = "from provisioner import render; print(render.folder(), len(render.library()))"
     said = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     )
