@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.reruns import LABS, pytest_addoption, pytest_runtestloop, pytest_terminal_summary  # noqa: F401 - hooks of pytest
+
 if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
     from xdist.workermanage import WorkerController
@@ -97,4 +99,4 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 def _with_labs(scope: str) -> bool:
-    return scope.startswith("tests/e2e/")
+    return scope.startswith(LABS)

@@ -1,0 +1,93 @@
+"""Tests with labs that fail are run once more, alone: what passes then is listed as flaky in the closing lines.
+
+Many labs on a busy machine now and then make a test miss a deadline. Such a test must not fail the run, nor may it be
+forgotten. `--rerun-labs` (scripts/test) asks for this; other tests are never run twice.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from _pytest.terminal import TerminalReporter
+
+LABS = "tests/e2e/"
+_MOST = 5  # where more fail, the reason is not the load
+_FAILED = ("failed", "error")
+_DEADLINE = 1800  # seconds for one test; its own time-out is shorter
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rerun-labs", action="store_true", help="run tests with labs that failed once more, alone")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
+    """After all tests: in this process, where no worker and no lab of theirs is left."""
+    result = yield
+    config = session.config
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if config.getoption("--rerun-labs") and not hasattr(config, "workerinput") and reporter:
+        session.testsfailed -= _rerun(reporter)
+    return result
+
+
+def _rerun(reporter: TerminalReporter) -> int:
+    """How many failures are taken back."""
+    failed = dict.fromkeys(
+        report.nodeid for kind in _FAILED for report in reporter.stats.get(kind, []) if report.nodeid.startswith(LABS)
+    )
+    if len(failed) > _MOST:
+        reporter.write_line(f"\n{len(failed)} tests with labs failed: none is run again, since load does not explain so many")
+        return 0
+    return sum(_taken_back(reporter, nodeid) for nodeid in failed if _passes_alone(reporter, nodeid))
+
+
+def _passes_alone(reporter: TerminalReporter, nodeid: str) -> bool:
+    reporter.write_line(f"\nrunning again, alone: {nodeid}")
+    argv = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", nodeid]
+    try:
+        ended = subprocess.run(argv, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_DEADLINE)
+    except subprocess.TimeoutExpired:
+        reporter.write_line(f"no end after {_DEADLINE} s")
+        return False
+    reporter.write_line("passed" if ended.returncode == 0 else ended.stdout)
+    return ended.returncode == 0
+
+
+def _taken_back(reporter: TerminalReporter, nodeid: str) -> int:
+    """Count the test as flaky; answer how many failures it had: its setup, itself and its teardown may each have failed."""
+    reports = []
+    for kind in _FAILED:
+        kept = [report for report in reporter.stats.pop(kind, []) if report.nodeid != nodeid or reports.append(report)]
+        if kept:
+            reporter.stats[kind] = kept
+    reporter.stats.setdefault("flaky", []).append(reports[0])
+    return len(reports)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> Iterator[None]:
+    """The last section before the closing line. Each first failure is shown whole, for whoever looks for its reason."""
+    flaky = terminalreporter.stats.get("flaky", [])
+    for report in flaky:
+        terminalreporter.section(f"first failure of {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
+    result = yield
+    if flaky:
+        terminalreporter.section("flaky: failed beside others, passed alone")
+    for report in flaky:
+        terminalreporter.write_line(f"FLAKY {report.nodeid} - {_error(report)}")
+    return result
+
+
+def _error(report: pytest.TestReport) -> str:
+    """The exception in one line, as in pytest's own summary."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return crash.message.splitlines()[0] if crash else report.longreprtext.rstrip().rpartition("\n")[2]

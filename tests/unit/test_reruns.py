@@ -1,0 +1,98 @@
+"""tests/reruns.py itself: pytest is run over tests that fail, in a checkout that has nothing else."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+FAILS_ONCE = """
+from pathlib import Path
+
+def test_fails_once():
+    mark = Path(__file__).with_suffix(".seen")
+    if not mark.exists():
+        mark.touch()
+        raise ValueError("too busy\\nno answer within 3 s")
+"""
+FAILS_TWICE = "def test_fails_twice():\n    assert 1 == 2, 'really broken'\n"
+TEST_AND_TEARDOWN = """
+import pytest
+from pathlib import Path
+
+@pytest.fixture
+def first():
+    mark = Path(__file__).with_suffix(".seen")
+    seen = mark.exists()
+    yield not seen
+    mark.touch()
+    assert seen, "first"
+
+def test_and_teardown_fail_once(first):
+    assert not first, "first"
+"""
+
+
+class Checkout:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("conftest.py", "reruns.py"):
+            self.file(name, (TESTS / name).read_text())
+        shutil.copy(TESTS.parent / "pyproject.toml", folder)
+
+    def file(self, name: str, text: str) -> None:
+        path = self.folder / "tests" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def run(self, *options: str) -> tuple[int, list[str]]:
+        argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rerun-labs", *options]
+        ended = subprocess.run(argv, cwd=self.folder, check=False, capture_output=True, text=True, timeout=120)
+        return ended.returncode, (ended.stdout + ended.stderr).splitlines()
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+def test_what_fails_beside_others_and_passes_alone_is_listed_as_flaky(checkout):
+    checkout.file("e2e/test_once.py", FAILS_ONCE)
+    checkout.file("e2e/test_both.py", TEST_AND_TEARDOWN)
+    checkout.file("e2e/test_well.py", "def test_passes():\n    pass\n")
+    code, lines = checkout.run("-n", "2")
+    assert code == 0, lines
+    assert sorted(lines[-3:-1]) == [
+        "FLAKY tests/e2e/test_both.py::test_and_teardown_fail_once - AssertionError: first",
+        "FLAKY tests/e2e/test_once.py::test_fails_once - ValueError: too busy",
+    ]
+    assert re.fullmatch(r"=+ 1 passed, 2 flaky in [0-9.]+s =+", lines[-1])
+    assert "ValueError: too busy" in "\n".join(lines), "the first failure is shown whole"
+    assert not [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+
+
+def test_what_fails_alone_too_and_what_needs_no_lab_fails_the_run(checkout):
+    checkout.file("e2e/test_once.py", FAILS_ONCE)
+    checkout.file("e2e/test_twice.py", FAILS_TWICE)
+    checkout.file("unit/lab/test_quick.py", FAILS_ONCE)
+    code, lines = checkout.run()
+    assert code == 1
+    assert lines[-2] == "FLAKY tests/e2e/test_once.py::test_fails_once - ValueError: too busy"
+    assert re.fullmatch(r"=+ 2 failed, 1 flaky in [0-9.]+s =+", lines[-1])
+    failed = {line.split(" - ")[0] for line in lines if line.startswith("FAILED ")}
+    assert failed == {"FAILED tests/e2e/test_twice.py::test_fails_twice", "FAILED tests/unit/lab/test_quick.py::test_fails_once"}
+    again = [line for line in lines if line.startswith("running again, alone")]
+    assert again == [f"running again, alone: tests/e2e/test_{name}" for name in ("once.py::test_fails_once", "twice.py::test_fails_twice")]
+
+
+def test_many_that_fail_are_no_matter_of_load(checkout):
+    checkout.file("e2e/test_many.py", "import pytest\n@pytest.mark.parametrize('n', range(6))\ndef test_it(n):\n    assert 0\n")
+    code, lines = checkout.run()
+    assert code == 1
+    assert re.fullmatch(r"=+ 6 failed in [0-9.]+s =+", lines[-1])
+    assert "6 tests with labs failed: none is run again, since load does not explain so many" in lines
