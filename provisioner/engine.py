@@ -174,6 +174,8 @@ class Run:
         stopped = any(f.severity is Severity.STOP for f in self.findings)
         failed = bool(self.errors or self.session.lost or stopped or State.FAILED in states)
         failed = failed or any(proof.state is State.FAILED for proof in self.proofs)
+        told = summaries(self.site, self.session.lost) if command == "status" else ()
+        failed = failed or any(summary.silent for summary in told)
         drifted = bool(states & {State.DRIFTED, State.PENDING})
         return Report(
             command=command,
@@ -187,7 +189,7 @@ class Run:
             findings=tuple(self.findings),
             outcomes=tuple(self.outcomes),
             proofs=tuple(self.proofs),
-            summaries=summaries(self.site, self.session.lost) if command == "status" else (),
+            summaries=told,
             errors=tuple(self.errors),
             lost=dict(self.session.lost),
         )

@@ -176,7 +176,11 @@ class NetworkSummary:
 
 @dataclass(frozen=True, slots=True)
 class HostSummary:
-    """One host at a glance, for `status`. Empty text: not there or not known."""
+    """One host at a glance, for `status`. `unknown` and `absent` name the fields that are empty, and say why.
+
+    engine_state: "running", "stopped", "starting", "stopping", "no answer", "absent"; "" on a host that is not reached.
+    unknown: nobody answered. absent: the answer is that there is none. silent: what runs on the host and gave no answer.
+    """
 
     host: str
     address: str
@@ -191,6 +195,10 @@ class HostSummary:
     networks: tuple[str, ...] = ()  # names of the overlay networks
     containers: int = 0
     all_networks: tuple[NetworkSummary, ...] = ()
+    engine_state: str = ""
+    unknown: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provisioner.model import HostSummary, NetworkSummary
@@ -12,16 +13,24 @@ if TYPE_CHECKING:
     from typing import Any
 
     from provisioner.controlplane import Site
+    from provisioner.system.facts import Facts
+
+# What a unit without an answer means, by systemd's ActiveState; in any other state the engine is stopped.
+_UNANSWERED = {"active": "no answer", "reloading": "no answer", "activating": "starting", "deactivating": "stopping"}
+_OF_THE_ENGINE = ("advertise", "store", "networks", "containers", "all_networks")  # fields that only the engine can tell
+_OF_THE_SWARM = ("store_role", "leader")
+_FIELDS = ("system", "engine", "store_role", "leader", *_OF_THE_ENGINE)
 
 
 def summaries(site: Site, lost: Mapping[str, str]) -> tuple[HostSummary, ...]:
     """One for each host of the inventory; `lost` says why some were not reached."""
     return tuple(
-        _summary(site, name)
-        if name in site.facts
-        else HostSummary(name, site.inventory.hosts[name].address, reached=False, error=lost.get(name, ""))
-        for name in site.inventory.hosts
+        _summary(site, name) if name in site.facts else _unreached(site, name, lost.get(name, "")) for name in site.inventory.hosts
     )
+
+
+def _unreached(site: Site, name: str, why: str) -> HostSummary:
+    return HostSummary(name, site.inventory.hosts[name].address, reached=False, error=why, unknown=_FIELDS)
 
 
 def _summary(site: Site, name: str) -> HostSummary:
@@ -29,12 +38,13 @@ def _summary(site: Site, name: str) -> HostSummary:
     names = {str(address): host for host, address in site.advertise.items()}
     info = facts.engine
     share, role, leader = site.plane.standing(site, name)
-    return HostSummary(
+    state = _engine_state(facts)
+    found = HostSummary(
         host=name,
         address=site.inventory.hosts[name].address,
         reached=True,
         system=facts.system_name,
-        engine=facts.engine_version + ("" if info or not facts.engine_version else " (stopped)"),
+        engine=(facts.engine_version + (f" ({state})" if state not in {"running", "absent"} else "")).strip(),
         advertise=site.plane.advertised(facts),
         store=share,
         store_role=role,
@@ -42,7 +52,56 @@ def _summary(site: Site, name: str) -> HostSummary:
         networks=tuple(sorted(n for n, network in facts.networks.items() if network["Driver"] == "overlay")),
         containers=int(info.get("ContainersRunning", 0)),
         all_networks=tuple(_network(site, name, facts.networks[n]) for n in sorted(facts.networks)),
+        engine_state=state,
     )
+    return _qualified(site, facts, found)
+
+
+def _qualified(site: Site, facts: Facts, found: HostSummary) -> HostSummary:
+    """With the reason for each field that is empty."""
+    store = _silent_store(site, facts, found)
+    unknown = _unknown(site, facts, found) | ({"leader"} if store else set())
+    absent = {field for field in _FIELDS if field not in {"leader", "containers"} and not getattr(found, field)}
+    absent |= {"leader"} if _leaderless(site, facts, found) else set()
+    return replace(
+        found,
+        unknown=tuple(field for field in _FIELDS if field in unknown),
+        absent=tuple(field for field in _FIELDS if field in absent - unknown),
+        silent=(*(["engine"] if found.engine_state == "no answer" else []), *filter(None, [store])),
+    )
+
+
+def _engine_state(facts: Facts) -> str:
+    if facts.engine:
+        return "running"
+    if not facts.engine_version and "dockerd" not in facts.programs:
+        return "absent"
+    return _UNANSWERED.get(facts.unit("docker.service").active, "stopped")
+
+
+def _unknown(site: Site, facts: Facts, found: HostSummary) -> set[str]:
+    """The fields that nobody answered for, as far as they are the engine's to tell."""
+    if found.engine_state == "absent":
+        return set()
+    if found.engine_state != "running":
+        fields = (*_OF_THE_ENGINE, *(_OF_THE_SWARM if site.control == "swarm" else ()))
+        return {field for field in fields if not getattr(found, field)}
+    return set() if isinstance(facts.http("networks").body, list) else {"networks", "all_networks"}
+
+
+def _silent_store(site: Site, facts: Facts, found: HostSummary) -> str:
+    """The name of a store that runs on this host and answers nothing, or ""."""
+    if site.control != "kv" or not found.store_role:
+        return ""
+    asked = [request.split()[0] for request in site.backend.sought.requests]
+    return "" if any(facts.http(name).code or facts.said(name) for name in asked) else site.backend.title
+
+
+def _leaderless(site: Site, facts: Facts, found: HostSummary) -> bool:
+    """Whether it is certain that this host has no leader. A member may know one and not say which (ZooKeeper)."""
+    if found.leader:
+        return False
+    return site.control == "kv" and not site.backend.led(facts) if found.store_role else not found.store
 
 
 def _network(site: Site, host: str, found: Mapping[str, Any]) -> NetworkSummary:

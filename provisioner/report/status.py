@@ -7,52 +7,74 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from provisioner.report import words
-from provisioner.report.paper import BAD, GOOD, HEAD, QUIET, fit, widest
+from provisioner.report.paper import BAD, CARE, GOOD, HEAD, QUIET, fit, widest
 
 if TYPE_CHECKING:
     from provisioner.model import HostSummary, Report
     from provisioner.report.paper import Look
 
 _HEADS = ("host", "reached", "system", "engine", "advertise", "store", "leader", "networks", "local networks", "containers")
-_LOCAL = _HEADS.index("local networks")  # said only where it is known
+_UNKNOWN, _ABSENT = "?", "none"
 
 
 def status(report: Report, look: Look) -> list[Text]:
     if not report.summaries:
         return []
     rows = [_row(summary, look) for summary in report.summaries]
-    columns = tuple(at for at in range(len(_HEADS)) if at != _LOCAL or any(row[at] != look.marks.none for row in rows))
-    varying = tuple(at for at in columns if at <= 1 or not _same(rows, at, look))
+    columns = tuple(at for at in range(len(_HEADS)) if at <= 1 or _said(report, rows, at) - {look.marks.none})
+    varying = tuple(at for at in columns if at <= 1 or not _same(report, rows, at))
     for shown in (columns, varying):
         widths = [widest((_HEADS[at], *(row[at] for row in rows))) for at in shown]
         if sum(widths) + 2 * len(widths) - 2 <= look.width:
-            common = [f"{_HEADS[at]} {_same(rows, at, look)}" for at in columns if at not in shown]
-            lines = [*_table(rows, shown, widths, look), *_everywhere(common, look)]
+            common = [f"{_HEADS[at]} {_same(report, rows, at)}" for at in columns if at not in shown]
+            lines = [*_table(rows, shown, widths, look), *_common(report, common, look)]
             break
     else:
         lines = _cards(rows, columns, look)
-    return [*lines, *_errors(report, look)]
+    return [*lines, *_legend(report, look), *_errors(report, look)]
 
 
-def _same(rows: list[tuple[str, ...]], at: int, look: Look) -> str:
-    """Return what a column says of every host of which it says anything, or "" where they differ."""
-    known = {row[at] for row in rows if row[at] != look.marks.none}
-    return known.pop() if len(known) == 1 else ""
+def _said(report: Report, rows: list[tuple[str, ...]], at: int) -> set[str]:
+    """Return what a column says of the hosts that were reached."""
+    return {row[at] for row, summary in zip(rows, report.summaries, strict=True) if summary.reached}
 
 
-def _everywhere(common: list[str], look: Look) -> list[Text]:
-    return [Text(), *look.prose(Text("everywhere  ", QUIET), "; ".join(common))] if common else []
+def _same(report: Report, rows: list[tuple[str, ...]], at: int) -> str:
+    """Return what a column says of every host that was reached, or "" where they differ or one of them is not known."""
+    said = _said(report, rows, at)
+    return said.pop() if len(said) == 1 and _UNKNOWN not in said else ""
+
+
+def _common(report: Report, common: list[str], look: Look) -> list[Text]:
+    where = "everywhere" if all(summary.reached for summary in report.summaries) else "on all hosts that were reached"
+    return [Text(), *look.prose(Text(f"{where}  ", QUIET), "; ".join(common))] if common else []
+
+
+def _legend(report: Report, look: Look) -> list[Text]:
+    """What the mark of the unknown means, where a host has it that was reached; the others have their errors."""
+    unknown = any(summary.unknown for summary in report.summaries if summary.reached)
+    return look.prose(Text(f"{_UNKNOWN}  ", QUIET), "not known: nobody answered on this host", QUIET) if unknown else []
 
 
 def _row(summary: HostSummary, look: Look) -> tuple[str, ...]:
-    store = f"{summary.store} {summary.store_role}"
-    known = (summary.system, summary.engine, summary.advertise, store, summary.leader, ", ".join(summary.networks), _local(summary))
+    told = {"networks": ", ".join(summary.networks), "all_networks": _local(summary), "containers": str(summary.containers)}
+    fields = ("system", "engine", "advertise", "store", "leader", "networks", "all_networks", "containers")
     return (
         words.line(summary.host),
         f"{look.marks.ok} {words.line(summary.address)}" if summary.reached else f"{look.marks.bad} no",
-        *(words.line(text) or look.marks.none for text in known),
-        str(summary.containers) if summary.reached else look.marks.none,
+        *(_cell(summary, field, told.get(field, getattr(summary, field)), look) for field in fields),
     )
+
+
+def _cell(summary: HostSummary, field: str, text: str, look: Look) -> str:
+    """A value; or that it is not known; or that there is none; or that there is nothing to say."""
+    if not summary.reached or field in summary.unknown:
+        text = _UNKNOWN
+    elif field in summary.absent:
+        text = _ABSENT
+    if field == "store" and summary.reached and summary.store_role:
+        text += f"{' ' if summary.store else ', '}{summary.store_role}"
+    return words.line(text) or look.marks.none
 
 
 def _local(summary: HostSummary) -> str:
@@ -83,7 +105,7 @@ def _cards(rows: list[tuple[str, ...]], columns: tuple[int, ...], look: Look) ->
     for row in rows:
         lines += [Text(), Text.assemble((row[0], HEAD), "  ", (row[1], _style(1, row[1], look)))]
         for at in range(2, len(row)):
-            if row[at] != look.marks.none:
+            if at in columns and row[at] != look.marks.none and row[1].startswith(look.marks.ok):
                 lines += look.prose(Text(f"  {_HEADS[at].ljust(left)}  ", QUIET), row[at])
     return lines
 
@@ -91,7 +113,7 @@ def _cards(rows: list[tuple[str, ...]], columns: tuple[int, ...], look: Look) ->
 def _style(at: int, cell: str, look: Look) -> str:
     if at == 1:
         return GOOD if cell.startswith(look.marks.ok) else BAD
-    return QUIET if cell == look.marks.none else ""
+    return CARE if cell == _UNKNOWN else QUIET if cell in {look.marks.none, _ABSENT} else ""
 
 
 def _errors(report: Report, look: Look) -> list[Text]:

@@ -55,6 +55,7 @@ def test_a_server_with_containers_then_one_that_is_gone(make_lab, tmp_path: Path
     assert (cluster.started("node1", "plain"), cluster.started("node1", "web")) == before, "its containers have run on"
     assert traces(cluster, "node1") == fresh
     assert cluster.engine("node1", "LiveRestoreEnabled") == "false"
+    status_tells_it_apart(cluster)
     assert cluster.sh("node1", "ls -d /var/lib/consul.*.bak/raft /etc/docker/daemon.json.*.bak | wc -l") == "2"
     for host in ("node2", "node3", "node4"):
         assert "192.168.56.11" not in cluster.sh(host, "iptables-save | grep PROVISIONER-PEERS")
@@ -84,6 +85,15 @@ def test_a_server_with_containers_then_one_that_is_gone(make_lab, tmp_path: Path
     last = cluster.run("remove node9")
     assert last.code == 1
     assert [f["check"] for f in last.report["findings"] if f["severity"] == "stop"] == ["unknown-host"]
+
+
+def status_tells_it_apart(cluster: Cluster) -> None:
+    """It has neither store nor networks, so that these are not everywhere."""
+    status = cluster.run("status")
+    assert (status.code, status.report["verdict"]) == (0, "4 hosts: all reached"), status.err
+    left = next(s for s in status.report["summaries"] if s["host"] == "node1")
+    assert {"store", "store_role", "leader", "networks"} <= set(left["absent"])
+    assert not {"store", "leader", "networks"} & set(status.err.partition("everywhere  ")[2].split())
 
 
 def told_by_a_plan_without_it(cluster: Cluster) -> None:

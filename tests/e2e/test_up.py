@@ -134,13 +134,27 @@ def test_verify_and_status_tell_what_is_and_change_nothing(settled):
     missing = {(p["source"], p["target"]) for p in run.report["proofs"][0]["pairs"] if not p["proven"]}
     assert missing == {(a, b) for a in NODES for b in NODES if a != b and "node3" in (a, b)}
     status = cluster.run("status")
-    assert status.code == 0
+    assert (status.code, status.report["verdict"]) == (0, "3 hosts: all reached; engine stopped on node3")
     by_host = {s["host"]: s for s in status.report["summaries"]}
     assert by_host["node1"]["networks"] == ["demo"]
     assert by_host["node1"]["store_role"] == "server"
     assert by_host["node3"]["engine"].endswith("(stopped)")
+    assert "everywhere" not in status.err or "networks demo" not in status.err.partition("everywhere")[2]
 
-    cluster.sh("node3", "systemctl start docker; systemctl stop consul")
+    # Frozen, it lives and gives no answer; a host that is off says nothing.
+    cluster.sh("node3", "systemctl start docker; kill -STOP $(systemctl show -p MainPID --value docker)")
+    status = cluster.run("status")
+    assert (status.code, status.report["verdict"]) == (1, "3 hosts: all reached; no answer from the engine on node3"), status.err
+    assert "20.10.5 (no answer)" in status.err
+    cluster.sh("node3", "kill -CONT $(systemctl show -p MainPID --value docker)")
+    cluster.lab.cut("node2")
+    cluster.ssh = ", connect_timeout: 3"
+    status = cluster.run("status")
+    assert (status.code, status.report["verdict"]) == (1, "3 hosts: 2 reached, not reached: node2")
+    assert "everywhere" not in status.err
+    cluster.lab.uncut("node2")
+
+    cluster.sh("node3", "systemctl stop consul")
     run = cluster.run("verify")
     assert (run.code, run.report["writes"]) == (1, 0)
     assert "no probe on node3: its engine can't ask the store: Consul does not run here" in run.report["proofs"][0]["error"]

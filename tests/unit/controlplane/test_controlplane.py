@@ -208,6 +208,63 @@ class TestSummaries:
         ]  # fmt: skip
 
 
+def gives_no_answer(facts):
+    silent = with_http(with_http(facts, "info", "000 timeout"), "networks", "000 timeout")
+    return with_raw(silent, engine="Docker version 20.10.5+dfsg1, build 55c4c88")
+
+
+OF_THE_ENGINE = ("advertise", "store", "networks", "containers", "all_networks")
+NO_STORE = ("advertise", "store_role", "leader", "store", "networks")
+STANDINGS = {  # how a host stands: engine, engine_state, unknown, absent, silent
+    "as it should": (lambda facts: facts, "20.10.5", "running", (), (), ()),
+    "engine without answer": (gives_no_answer, "20.10.5 (no answer)", "no answer", OF_THE_ENGINE, (), ("engine",)),
+    "engine that starts": (
+        lambda facts: with_unit(gives_no_answer(facts), "docker.service", ActiveState="activating"),
+        "20.10.5 (starting)", "starting", OF_THE_ENGINE, (), (),
+    ),
+    "engine that is stopped": (
+        lambda facts: with_unit(gives_no_answer(facts), "docker.service", ActiveState="failed"),
+        "20.10.5 (stopped)", "stopped", OF_THE_ENGINE, (), (),
+    ),
+    "engine that does not list its networks": (
+        lambda facts: with_http(facts, "networks", "000 timeout"), "20.10.5", "running", ("networks", "all_networks"), (), (),
+    ),
+    "engine without store": (
+        lambda facts: with_http(facts, "info", {**facts.engine, "ClusterStore": "", "ClusterAdvertise": ""}),
+        "20.10.5", "running", (), ("advertise", "store"), (),
+    ),
+    "store without answer": (
+        lambda facts: with_http(with_http(with_http(with_http(facts, "leader", "000 x"), "peers", "000 x"), "members", "000 x"), "rights", "000 x"),
+        "20.10.5", "running", ("leader",), (), ("Consul",),
+    ),
+    "store without leader": (lambda facts: with_http(facts, "leader", ""), "20.10.5", "running", (), ("leader",), ()),
+    "removed": (
+        lambda facts: with_unit(
+            with_http(with_http(with_http(facts, "info", {"ServerVersion": "20.10.5"}), "networks", []), "leader", "000 x"),
+            "consul.service", ActiveState="inactive",
+        ),
+        "20.10.5", "running", (), (*NO_STORE, "all_networks"), (),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("standing", STANDINGS)
+def test_a_summary_tells_what_is_not_known_from_what_is_not_there(site, standing):
+    made, engine, state, unknown, absent, silent = STANDINGS[standing]
+    first, other, _ = summaries(site(node1=made(SETTLED["node1"])), {})
+    assert (first.engine, first.engine_state, first.silent) == (engine, state, silent)
+    assert (set(first.unknown), set(first.absent)) == (set(unknown), set(absent))
+    assert all(not getattr(first, field) for field in (*first.unknown, *first.absent))
+    assert (other.engine, other.unknown, other.absent, other.silent) == ("20.10.5", (), (), ())
+
+
+def test_nothing_is_known_of_a_host_that_is_away_or_bare(inventory):
+    bare, away = summaries(resolve(inventory(2), {"node1": capture("bare")})[0], {"node2": "no answer"})
+    assert (bare.engine_state, bare.unknown, set(bare.absent)) == ("absent", (), {"engine", "all_networks", *NO_STORE})
+    assert (away.engine_state, away.absent, away.silent) == ("", (), ())
+    assert {"system", "engine", "leader", *OF_THE_ENGINE} <= set(away.unknown)
+
+
 class TestClosed:
     """Where no container can join, since its engine can't ask the store."""
 
