@@ -144,7 +144,10 @@ def rotate(
 
 @app.command()
 def status(inventory: _Inventory, *, json: _Json = False) -> None:
-    """Show engines, stores and networks at a glance. Exit code 0: every host answered."""
+    """Show engines, stores and networks at a glance.
+
+    Exit code 0: every host answered, and so did its engine and store where they run. 1: something gave no answer.
+    """
 
     def job(run: Run) -> Report:
         run.read()
@@ -275,6 +278,9 @@ def _told(command: str) -> Iterator[None]:
 
 def main() -> None:
     """The command line; wrong words exit with 64, as sysexits.h has it."""
+    from provisioner.report.standard import Standard
+
+    standard = Standard()
     gc.set_threshold(50_000)  # a run is short: looking for garbage among the imports costs more than it finds
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of an exception: the terminal is left clean
     try:
@@ -288,4 +294,4 @@ def main() -> None:
         show()
         code = _USAGE
     gc.freeze()  # else Python looks for garbage among all that was imported before it ends, which takes 0.1 s
-    sys.exit(code)
+    sys.exit(standard.exit_code(code or 0))
