@@ -33,6 +33,10 @@ class Provisioner:
         self._process.start()
 
     @property
+    def pid(self) -> int:
+        return self._process.pid or 0
+
+    @property
     def returncode(self) -> int | None:
         return self._process.exitcode
 
@@ -45,7 +49,7 @@ class Provisioner:
         return (out.read_text() if out.exists() else "", err.read_text() if err.exists() else "")
 
     def send_signal(self, number: int) -> None:
-        os.kill(self._process.pid or 0, number)
+        os.kill(self.pid, number)
 
     def kill(self) -> None:
         self._process.kill()
