@@ -210,7 +210,7 @@ class Report:
     hosts: tuple[str, ...]
     exit_code: int
     seconds: float
-    writes: int = 0  # scripts that could change a host, counted at the transport
+    writes: int = 0  # scripts that could change a host and requests that change a store, counted at the transport
     findings: tuple[Finding, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     proofs: tuple[ProofResult, ...] = ()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from requests import Session
+    from requests import PreparedRequest, Response, Session
 
     from provisioner.transport import Connection
 
@@ -26,6 +27,10 @@ def mount(session: Session, connection: Connection, port: int) -> None:
         def init_poolmanager(self, *args: Any, **keywords: Any) -> None:
             super().init_poolmanager(*args, **keywords)
             self.poolmanager.pool_classes_by_scheme = {"http": Pool}
+
+        def send(self, request: PreparedRequest, *args: Any, **keywords: Any) -> Response:
+            with nullcontext() if request.method == "GET" else connection.changing():
+                return super().send(request, *args, **keywords)
 
     session.trust_env = False  # a proxy of the controller's has no part in this
     session.mount("http://", Adapter())

@@ -8,6 +8,7 @@ engines need: so that is known before anything is changed.
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlencode
@@ -117,7 +118,8 @@ def _answer(servers: Iterable[Asked], path: str, method: str, body: str) -> tupl
     errors = []
     for server in servers:
         try:
-            return server(path, method, body)
+            with nullcontext() if method == "GET" else server.connection.changing(lock=True):
+                return server(path, method, body)
         except (OSError, ProvisionerError) as error:
             errors.append(f"{server.where}: {error}")
     raise StoreError("no server of the store answers", answer="\n".join(errors), cure="look at the store, and run again")

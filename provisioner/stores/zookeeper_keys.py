@@ -10,6 +10,7 @@ from provisioner.errors import ProvisionerError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from provisioner.stores.asking import Asked
 
@@ -33,9 +34,11 @@ class ZooKeeperKeys:
             with suppress(NoNodeError, BadVersionError):
                 found, stat = client.get(f"/{path}")
                 if found.decode(errors="replace") == instead:
-                    client.delete(f"/{path}", version=stat.version)
+                    with self._changing():
+                        client.delete(f"/{path}", version=stat.version)
             try:
-                client.create(f"/{path}", text.encode(), ephemeral=True, makepath=True)
+                with self._changing():
+                    client.create(f"/{path}", text.encode(), ephemeral=True, makepath=True)
             except NodeExistsError:
                 return str(client.get(f"/{path}")[0].decode(errors="replace"))
             return ""
@@ -49,7 +52,8 @@ class ZooKeeperKeys:
             with suppress(NoNodeError, BadVersionError):
                 found, stat = client.get(f"/{path}")
                 if found.decode(errors="replace") == text:
-                    client.delete(f"/{path}", version=stat.version)
+                    with self._changing():
+                        client.delete(f"/{path}", version=stat.version)
 
         self._done(dropped)
         self.close()
@@ -77,6 +81,9 @@ class ZooKeeperKeys:
             self._client.stop()
             self._client.close()
             self._client = None
+
+    def _changing(self) -> AbstractContextManager[None]:
+        return self.servers[0].connection.changing(lock=True)
 
     def _done(self, what: Any) -> Any:
         from kazoo.exceptions import KazooException, NoAuthError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from provisioner.errors import CommandFailed, Locked, TimedOut, Unreachable
@@ -17,7 +18,7 @@ from provisioner.transport.upload import receiving
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Iterator
     from pathlib import Path
 
     import paramiko
@@ -59,7 +60,7 @@ class Connection:
 
     @property
     def writes(self) -> int:
-        """How many write() and upload() calls went out."""
+        """How many write() and upload() calls went out, and requests in `changing`."""
         return self._writes
 
     def read(self, script: str, *, deadline: float = 30.0, accept: Container[int] = (0,)) -> Result:
@@ -128,6 +129,17 @@ class Connection:
         self._wait_or_kill(process, until)
         self._accepted(self._answer(process), script, (0,))
 
+    @contextmanager
+    def changing(self, *, lock: bool = False) -> Iterator[None]:
+        """Surround one request over `socket` that changes a store: it is checked and counted as write() is.
+
+        lock: the request takes or returns a lock, which is no write. It needs no lock of ours on the host either.
+        Raises Locked.
+        """
+        self._before(checked=not lock)
+        yield
+        self._after()
+
     def socket(self, port: int, host: str = "127.0.0.1", *, timeout: float = 10.0) -> ForwardedSocket:
         """Connect to a port as the host sees it: what listens on its loopback, above all. `timeout` in seconds.
 
@@ -174,8 +186,8 @@ class Connection:
         self._channels.prepare(until)
         return process
 
-    def _before(self) -> None:
-        if self._lock and self._lock.over and not self._lock.dead():
+    def _before(self, *, checked: bool = True) -> None:
+        if checked and self._lock and self._lock.over and not self._lock.dead():
             raise Locked(
                 "our lock on this host is lost",
                 host=self.name,
@@ -184,12 +196,15 @@ class Connection:
             )
         if self._before_write:
             self._before_write(self.name)
-        self._writes += 1
+        self._writes += checked
+
+    def _after(self) -> None:
+        if self._on_write:
+            self._on_write(self.name)
 
     def _answer(self, process: Process) -> Result:
         result = process.result()
-        if self._on_write:
-            self._on_write(self.name)
+        self._after()
         return result
 
     def _wait_or_kill(self, process: Process, until: Deadline) -> None:

@@ -6,20 +6,22 @@ import itertools
 import os
 import signal
 import threading
+from contextlib import contextmanager
 
 from provisioner import session
 from provisioner.model import Event, PhaseBegan
+from provisioner.transport import Connection
 
 
 def dies(count: int, when: str) -> None:
     """This process is going to be killed.
 
     when: "answered": right after a host has answered the n-th write. "sent": when the n-th write is about to go out, a moment
-    later, so that the host may or may not have begun with it. Or a step's name: when that step begins for the n-th time,
-    whatever was written before.
+    later, so that the host may or may not have begun with it. "requested": right after a store has answered the n-th request
+    that changes it, locks included. Or a step's name: when that step begins for the n-th time, whatever was written before.
     """
     numbers = itertools.count(1)
-    connect_all, tell = session.connect_all, session.Session.tell
+    connect_all, tell, requested = session.connect_all, session.Session.tell, Connection.changing
 
     def kill() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -39,7 +41,16 @@ def dies(count: int, when: str) -> None:
         hook = "on_write" if when == "answered" else "before_write"
         return connect_all(targets, **{**keywords, hook: wrote})
 
+    @contextmanager
+    def changing(connection: Connection, **keywords):
+        with requested(connection, **keywords):
+            yield
+        if next(numbers) == count:
+            kill()
+
     if when in ("answered", "sent"):
         session.connect_all = connect
+    elif when == "requested":
+        Connection.changing = changing
     else:
         session.Session.tell = told

@@ -49,6 +49,10 @@ def test_a_write_without_the_lock_that_was_taken_is_refused(sshd, connection, wa
     wait_for(lambda: connection._lock.over)
     with pytest.raises(Locked, match="our lock on this host is lost"):
         connection.write("touch /never")
+    with pytest.raises(Locked, match="our lock on this host is lost"), connection.changing():
+        pytest.fail("the store is changed by a run that has lost its lock")
+    with connection.changing(lock=True):
+        pass  # what this run holds elsewhere is returned all the same
     sshd.connect().lock("bob")
 
 

@@ -136,6 +136,12 @@ def test_writes_are_counted_and_told(sshd):
         connection.write("false")
     assert connection.writes == 2
     assert told == ["before one", "after one", "before one", "after one"]
+    with connection.changing():
+        told.append("the request")
+    with connection.changing(lock=True):
+        pass
+    assert connection.writes == 3
+    assert told[4:] == ["before one", "the request", "after one", "before one", "after one"]
 
 
 def test_without_root_reads_run_and_writes_say_what_to_do(sshd):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -13,11 +14,24 @@ from provisioner.stores.keys import ConsulKeys, EtcdKeys
 from provisioner.stores.lock import StoreLock, path
 
 
+class Connection:
+    name = "node1"
+
+    def __init__(self):
+        self.changes = 0
+
+    @contextlib.contextmanager
+    def changing(self, *, lock):
+        assert lock, "a lock is counted as no write"
+        self.changes += 1
+        yield
+
+
 class Server:
     where = "192.0.2.1:2379"
-    connection = type("Connection", (), {"name": "node1"})
 
     def __init__(self, *, forbidden=False):
+        self.connection = Connection()
         self.there: dict[str, str] = {}
         self.forbidden = forbidden
 
@@ -100,8 +114,10 @@ def test_one_at_a_time(kind):
         other.take()
     other.give_back()
     assert server.there
+    before = server.connection.changes
     mine.give_back()
     assert not server.there
+    assert server.connection.changes == before + 1
     other.take()
 
 

@@ -1,0 +1,74 @@
+"""Requests that py-consul makes over a connection: those that change the store pass as writes, the others do not."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import socket
+import threading
+
+import pytest
+
+from provisioner.errors import Locked
+from provisioner.stores.consul import HTTP_PORT, client
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    def answer(self):
+        self.server.asked.append(self.command)
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"[]")
+
+    do_GET = do_PUT = do_POST = do_DELETE = answer  # noqa: N815  http.server names them
+
+    def log_message(self, *_):
+        pass
+
+
+class Connection:
+    """To a host whose agent is a server of ours."""
+
+    def __init__(self, port, *, locked=True):
+        self.port, self.locked, self.changes = port, locked, 0
+
+    def socket(self, port):
+        assert port == HTTP_PORT
+        return socket.create_connection(("127.0.0.1", self.port))
+
+    @contextlib.contextmanager
+    def changing(self):
+        if not self.locked:
+            raise Locked("our lock on this host is lost", host="node1")
+        self.changes += 1
+        yield
+
+
+@pytest.fixture
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as made:
+        made.asked = []
+        thread = threading.Thread(target=made.serve_forever)
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+def test_a_request_that_changes_the_store_is_a_write(server):
+    connection = Connection(server.server_port)
+    api = client(connection)
+    api.status.peers()
+    assert (server.asked, connection.changes) == (["GET"], 0)
+    for number, change in enumerate((api.agent.leave, lambda: api.operator.raft_remove_peer(address="192.0.2.1:8300"),
+                                     lambda: api.operator.keyring_install("key"), lambda: api.kv.delete("x")), 1):  # fmt: skip
+        change()
+        assert connection.changes == number
+    assert set(server.asked[1:]) == {"PUT", "POST", "DELETE"}
+
+
+def test_it_does_not_go_out_once_the_lock_is_lost(server):
+    with pytest.raises(Locked):
+        client(Connection(server.server_port, locked=False)).agent.leave()
+    assert server.asked == []
