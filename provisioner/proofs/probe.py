@@ -16,7 +16,7 @@ from provisioner.proofs.evidence import FACTS, Evidence
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
-    from ipaddress import IPv4Network
+    from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
     from provisioner.proofs.encrypted import Carried
     from provisioner.transport import Connection, Stream
@@ -88,10 +88,10 @@ class Peer:
     @property
     def order(self) -> str:
         probe = self.probe
-        own = ",".join(str(each) for each in (probe.evidence.address, probe.evidence.six) if each)
+        own = ",".join(str(each) for each in (probe.address, probe.six) if each)
         where = f"{probe.publish} {probe.port}" if self.published else f"{own} {PORT}"
         facts = f" {','.join(self.facts)}" if self.facts != FACTS or self.published else ""
-        where = where if facts else str(probe.evidence.address)
+        where = where if facts else str(probe.address)
         return f"peer {probe.number} {probe.container} {probe.alias or '-'} {where}{facts}"
 
 
@@ -100,7 +100,7 @@ class Probe:
 
     number: its place among the probes of this proof, from 1. place: that among all hosts of the inventory, from 0.
     tag: tells it from another on the same host. publish: the host's address at which its port is to be published;
-    `port` is the one that the engine chose.
+    `port` is the one that the engine chose. address, six: its own, once it has begun; one that takes its place has the same.
     """
 
     def __init__(
@@ -120,6 +120,8 @@ class Probe:
         self.remark = ""
         self.publish = publish
         self.port = 0
+        self.address: IPv4Address | None = None
+        self.six: IPv6Address | None = None
         self._tag = tag
         self._others = "hosts" if task.chosen else "containers"
         self._place = place
@@ -176,6 +178,7 @@ class Probe:
                 self._stream.close_stdin()
             while not (self.evidence.address or self.evidence.interfaces or self.evidence.error):
                 self._read(until)
+            self.address, self.six = self.evidence.address, self.evidence.six
             if self.publish and not self.evidence.error:
                 self.port = self._published()
         except TimedOut:
@@ -255,7 +258,7 @@ class Probe:
 
     def as_stranger(self, number: int) -> str:
         """How a probe of another network is told of this one; `number`: among that one's strangers."""
-        return f"stranger {number} {self.container} {self.evidence.address} {self._task.run} {self.number}"
+        return f"stranger {number} {self.container} {self.address} {self._task.run} {self.number}"
 
     def _replace(self, stream: Stream, began: float) -> None:
         """Put another container in its place: an engine can lose its store for one, and for that one only.
@@ -263,7 +266,6 @@ class Probe:
         Seen with engine 20.10 in kv mode: now and then one of its calls to the store is refused although the store
         answers. What it was for stays undone: names are never learnt, or the container does not start at all.
         """
-        before = self.evidence.address
         self._say("knows no names: another probe takes its place")
         self.evidence = Evidence(esp=self.evidence.esp, clear=self.evidence.clear)
         stream.send("again")
@@ -271,7 +273,7 @@ class Probe:
             self._read(time.monotonic() + self._task.start)
         self.evidence.offset = time.monotonic() - began
         self.remark = f"its first container learnt no names, another did in its place after {self.evidence.offset:.0f} s"
-        if not self.evidence.error and self.evidence.address != before:
+        if not self.evidence.error and self.evidence.address != self.address:
             self.fail("the other probe in its place has another address", "run it again")
 
     def end(self) -> None:

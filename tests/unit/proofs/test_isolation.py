@@ -36,6 +36,7 @@ def test_whom_a_probe_tries_to_meet():
     a, b = probes("a", "b").values()
     assert [(s.network, s.name) for s in a[0].strangers] == [("b", "node1"), ("b", "node2")]
     assert [(s.network, s.name) for s in b[2].strangers] == [("a", "node3"), ("a", "node1")]
+    b[1].address = b[1].evidence.address
     assert b[1].as_stranger(4) == "stranger 4 provisioner-probe-000001-node2 10.1.0.2 000001 2"
     assert [s.network for s in probes("a", "b", "c")["b"][0].strangers] == ["a", "a", "c", "c"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import queue
 import re
 import threading
@@ -44,7 +45,7 @@ class Stream:
     def send(self, text: str) -> None:
         self.host.sent.append(text)
         if text == "again":
-            self.out.put(self.host.lines[-1])
+            self.host.replaced(lambda: self.out.put(self.host.lines[-1]))
         elif text.splitlines()[-1].startswith("go "):
             for line in self.host.answer(text):
                 self.out.put(line)
@@ -83,6 +84,7 @@ class Host:
         self.left = False
         self.script = ""
         self.answer: Callable[[str], list[str]] = self.proves
+        self.replaced: Callable[[Callable[[], None]], None] = lambda ready: ready()
         self.__dict__.update(put)
 
     def stream(self, script: str) -> Stream:
@@ -238,6 +240,26 @@ def test_a_container_that_learns_no_names_is_replaced_once(prove):
     assert result.state is State.SETTLED
     assert [text.splitlines()[-1].split()[0] for text in host.sent] == ["go", "again", "go"]
     assert "node2: its first container learnt no names" in result.reason
+
+
+def test_two_that_are_replaced_at_once_know_where_the_other_is(prove):
+    """The first one's new container is told its peers while the second one's has not started."""
+
+    def answer(host: Host, orders: str) -> list[str]:
+        if "again" not in host.sent:
+            return ["nameless 3.0"]
+        told.set()
+        return Host.proves(orders)
+
+    def after(event: threading.Event, ready: Callable[[], None]) -> None:
+        threading.Thread(target=lambda: event.wait(5) and ready()).start()
+
+    gone, told = threading.Event(), threading.Event()
+    hosts = [Host(1, replaced=lambda ready: after(gone, ready)), Host(2, replaced=lambda ready: gone.set() or after(told, ready))]
+    for host in hosts:
+        host.answer = functools.partial(answer, host)
+    assert prove(*hosts).state is State.SETTLED
+    assert [orders.splitlines()[0].split()[4] for orders in (hosts[0].sent[2], hosts[1].sent[2])] == ["10.99.0.253", "10.99.0.254"]
 
 
 def test_a_container_that_learns_no_names_again_fails(prove):
