@@ -63,12 +63,12 @@ class Store:
         return Work(script, f"{does} {backend.title}", deadline=90.0, alone=alone, rank=rank)
 
     def engines_return(self, site: Site, outcomes: Iterable[Outcome]) -> float:
-        """Seconds until engines that were on a store find it again after it was restarted under them; 0 where none was.
+        """Seconds until engines that were on a store find it again after it was away; 0 where none was on it.
 
         An engine that has lost its store asks again after its heartbeat, and until then learns of no new container
         (moby v20.10, daemon/discovery and pkg/discovery/kv; tried: proofs before that fail, though all traffic goes on).
         """
-        worked = [o for o in outcomes if o.state is State.CONVERGED and any(d.note.startswith("restart") for d in o.drifts)]
+        worked = [o for o in outcomes if o.state is State.CONVERGED and any(d.note.startswith(("restart", "start")) for d in o.drifts)]
         on_it = any(site.facts[o.host].engine.get("ClusterStore") for o in worked if o.host in site.facts)
         asked = site.inventory.the_store.discovery
         return (asked.heartbeat or (asked.ttl or 60) // 3) + 5.0 if on_it else 0.0

@@ -10,6 +10,7 @@ from captured import HOSTS, capture, with_file, with_http, with_info, with_raw, 
 from provisioner.controlplane import resolve
 from provisioner.controlplane.kv import Kv
 from provisioner.errors import StepFailed
+from provisioner.model import Drift, Outcome, State
 from provisioner.steps import STEPS as ALL
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.networks import Networks
@@ -140,6 +141,13 @@ class TestConsul:
 
     def test_a_real_host_whose_agent_is_down(self, site):
         assert ("consul.service", "start") in differs(CONSUL, site(node2=capture("all-stopped")))
+
+    @pytest.mark.parametrize(("note", "engine", "seconds"), [
+        ("restart of Consul", "settled", 25.0), ("start", "settled", 25.0), ("reload of Consul", "settled", 0.0), ("start", "installed", 0.0),
+    ])  # fmt: skip
+    def test_engines_that_were_without_their_store_are_waited_for(self, site, note, engine, seconds):
+        ended = Outcome("node2", "store", State.CONVERGED, (Drift("consul.service", note=note),))
+        assert CONSUL.engines_return(site(node2=capture(f"{engine}-node2")), [ended]) == seconds
 
     def test_a_unit_that_runs_but_not_at_boot(self, site):
         whole = site(node2=with_unit(NODE2, "consul.service", UnitFileState="disabled"))
