@@ -21,6 +21,7 @@ from provisioner.steps import STEPS
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.networks import Networks
 from provisioner.steps.packages import Packages
+from provisioner.steps.recreate import Recreate
 from provisioner.steps.store import Store
 from provisioner.stores.consul import JSON as CONSUL_JSON
 from provisioner.stores.consul import LOADED as CONSUL_LOADED
@@ -338,6 +339,23 @@ class TestFailures:
         ran = failing(script, "systemctl", "*is-active*")
         assert ran.code == code
         assert ("Consul starts neither with its new" if formed else "Consul does not start\t") in ran.stderr
+
+    @pytest.mark.parametrize(
+        ("said", "code"),
+        [
+            ("Error: No such network: demo", 0),
+            ("Error response from daemon: network demo not found", 0),  # another manager of the swarm has removed it
+            ("Error response from daemon: network other not found", 70),
+            ("Error response from daemon: network demo is in use by task 1", 70),
+        ],
+    )
+    def test_a_network_that_is_removed_already_is_no_failure(self, run, tmp_path, site, said, code):
+        whole = otherwise(site)
+        script = Recreate().work(whole, "node1", Recreate().drift(whole, "node1")).script
+        (tmp_path / "programs/docker").write_text(f"{_RECORD}echo '{said}' >&2; exit 1\n")
+        ran = run(script)
+        assert (ran.code, "can't remove the network demo" in ran.stderr) == (code, code != 0)
+        assert ran.of("docker") == [["network", "rm", "demo"]]
 
     def test_a_network_that_the_engine_refuses(self, failing, site, inventory):
         whole = site(found=renamed(inventory(), name="new"))
