@@ -51,7 +51,7 @@ DRIFTS = {
 _OF_STORES = ("store restarted with another configuration", "store stopped", "engine with another configuration")
 
 # How many exchanges with hosts a command had, run to its end: on fresh hosts, and on settled ones.
-_LENGTH = {"fresh": 90, "up": 45, "remove": 70, "rotate": 60, "recreate": 45}
+_LENGTH = {"fresh": 40, "up": 24, "remove": 44, "rotate": 32, "recreate": 28}
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _command(kind: Kind, dice: random.Random, *, removes: bool = True) -> str:
 
 
 def _act(kind: Kind, dice: random.Random, command: str, start: str) -> Act:
-    length = _LENGTH["fresh" if start == "fresh" else "recreate" if "recreate" in command else command.split()[0]]
+    length = _LENGTH["fresh" if start == "fresh" else "recreate" if "recreate" in command else command.split(maxsplit=1)[0]]
 
     def moment() -> Moment:
         return Moment(dice.randint(1, length), round(3 * dice.random() ** 4, 2))
