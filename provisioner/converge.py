@@ -51,6 +51,7 @@ class Convergence:
     untouched: set[str] = field(default_factory=set)
     standing: set[str] = field(default_factory=set)  # hosts that go on although something on them stays as it is
     heard: list[tuple[Told, bytes | ProvisionerError]] = field(default_factory=list, repr=False)
+    held_up: bool = False  # what all hosts wait for has failed
 
     def run(self, before: dict[str, Outcome]) -> list[Outcome]:
         """Repairs; `before` is how each live host stood. Hosts that fail have dropped out of `site` at the end."""
@@ -159,19 +160,26 @@ class Convergence:
         self.heard.append((told, "".join(texts).encode() if texts else errors[0]))
 
     def _barrier(self) -> None:
+        """Waits once more where it failed because hosts have stopped answering; these drop out."""
         site = self._now()
-        if self.errors or not site.live or not site.has_quorum:
+        self.held_up = not site.has_quorum
+        if self.errors or not site.live or self.held_up:
             return
         try:
             self.step.barrier(site, self.session.connections)
         except ProvisionerError as error:
-            self.errors.append(str(error))
+            self._read(self._going())
+            if len(self._going()) < len(site.live):
+                self._barrier()
+            else:
+                self.errors.append(str(error))
+                self.held_up = True
 
     def _settle(self, names: Iterable[str], judged: Callable[[tuple[Drift, ...]], tuple[Drift, ...]] | None = None) -> None:
         """Reads again until nothing differs, or the step's patience is over. judged: what of it is awaited."""
         judged = judged or _free
         names = list(names)
-        if self.errors:
+        if self.errors or self.held_up:
             return
 
         def differing() -> list[str]:
@@ -179,8 +187,7 @@ class Convergence:
             return [n for n in names if n in site.live and judged(outcome(self.step, site, n).drifts)]
 
         def still() -> list[str]:
-            for name, facts in self.session.read(differing(), self.step.reads, self.site.facts).items():
-                self.site = self.site.known(name, facts)
+            self._read(differing())
             return differing()
 
         tenacity.Retrying(
@@ -189,6 +196,11 @@ class Convergence:
             retry=tenacity.retry_if_result(bool),
             retry_error_callback=lambda _: None,
         )(still)
+
+    def _read(self, names: Iterable[str]) -> None:
+        """What tells the step's state, again."""
+        for name, facts in self.session.read(names, self.step.reads, self.site.facts).items():
+            self.site = self.site.known(name, facts)
 
     def _end(self, before: Outcome) -> Outcome:
         """How a host ends, given how it stood before."""
@@ -201,6 +213,8 @@ class Convergence:
         now = outcome(self.step, self._now(), name, State.CONVERGED if before.drifts else State.SETTLED)
         if now.state in {State.SETTLED, State.CONVERGED}:
             return replace(before, state=now.state)
+        if self.held_up and now.drifts and all(d.note == "waits" for d in now.drifts):
+            return replace(now, state=State.SKIPPED, reason="it waits for what failed: see the error of the run")
         if now.drifts and not _free(now.drifts):
             self.standing.add(name)
             return replace(now, state=State.FAILED, error=str(_held(name, now.drifts)))

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provisioner import render
-from provisioner.errors import StepFailed
+from provisioner.errors import ProvisionerError, StepFailed, StoreError
 from provisioner.model import Drift, State
+from provisioner.parallel import each
 from provisioner.steps.base import Work, differing, differing_secrets
 
 if TYPE_CHECKING:
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane import Site
     from provisioner.model import Outcome
-    from provisioner.stores.base import Service
+    from provisioner.stores.base import Backend, Service
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection
+
+_LOOK = 20.0  # seconds for one look at a server
 
 
 class Store:
@@ -79,7 +82,10 @@ class Store:
         alive = [name for name in site.servers if name in site.live]
         if not alive:
             raise StepFailed("no server of the store is left", cure="bring a host of store.servers back", fatal=True)
-        site.backend.wait_for_leader(connections[alive[0]], servers=len(alive))
+        try:
+            site.backend.wait_for_leader(connections[alive[0]], servers=len(alive))
+        except StoreError as error:
+            raise _naming(error, site.backend, {name: connections[name] for name in alive}) from error
         site.backend.equip(site, connections[alive[0]])
 
 
@@ -87,3 +93,16 @@ def _open(facts: Facts, service: Service) -> list[str]:
     """The folders with files that are root's and yet not guarded. It may be a folder above in which others can write."""
     owned = {file.path for file in service.secrets if facts.modes.get(file.path, "").partition(" ")[2].startswith("root:")}
     return [folder for folder in service.guarded if folder in {path.rpartition("/")[0] for path in owned - facts.guarded}]
+
+
+def _naming(error: StoreError, backend: Backend, servers: Mapping[str, Connection]) -> StoreError:
+    """The same error, of the servers that do not run or do not answer, where there are such."""
+    unit = backend.sought.units[0]
+    script = f"# looking whether {unit} runs\nsystemctl is-active {unit} || :"
+    answers = each(servers, lambda name: servers[name].read(script, deadline=_LOOK))
+    told = {n: a.what if isinstance(a, ProvisionerError) else f"{unit} is {a.stdout.strip()}" for n, a in answers.items()}
+    down = {name: text for name, text in told.items() if text != f"{unit} is active"}
+    if not down:
+        return error
+    lines = [f"{name}: {text}" for name, text in down.items()]
+    return StoreError(error.what, host=", ".join(down), tried=error.tried, answer="\n".join([error.answer, *lines]), cure=error.cure)

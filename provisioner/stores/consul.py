@@ -326,7 +326,8 @@ class Consul(SetUpHere):
 
         cure = "see what its servers say (journalctl -u consul) and that 8300 and 8301 are open between the hosts"
         errors = (consul.ConsulException, requests.RequestException)
-        return until_leader(leader, title=self.title, host=connection.name, cure=cure, errors=errors)
+        what = f"no leader with all {servers} servers" if servers > 1 else "no leader"
+        return until_leader(leader, title=self.title, host=connection.name, cure=cure, errors=errors, what=what)
 
 
 def _called(facts: Facts) -> str:

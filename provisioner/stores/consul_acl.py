@@ -48,9 +48,12 @@ def _moved(cluster: Cluster) -> list[str]:
 
 
 def equip(api: Any, cluster: Cluster, host: str) -> None:
-    """Both policies and both tokens are there. The engines' comes last: that it is there tells that all is."""
-    _ask(host, lambda: _until_managed(api))
-    _ask(host, lambda: _equip(api, cluster))
+    """Both policies and both tokens are there. The engines' comes last: that it is there tells that all is.
+
+    What fails is tried again for some time: a leader makes the management token a moment after its election, and a server
+    that is lost takes the request that it was to answer with it.
+    """
+    _ask(host, lambda: _patiently(lambda: _equip(api, cluster)))
 
 
 def _equip(api: Any, cluster: Cluster) -> None:
@@ -100,16 +103,25 @@ def manage(api: Any, host: str, secret: str) -> None:
     _ask(host, lambda: add(api, secret, MANAGEMENT))
 
 
-def _until_managed(api: Any) -> None:
-    """The management token is known: a leader makes it from its servers' configuration."""
+def _patiently(question: Callable[[], None]) -> None:
+    """Asks until Consul has answered well; after a while what it said last is raised."""
     import tenacity
 
     waits = tenacity.Retrying(
         stop=tenacity.stop_after_delay(_PATIENCE),
         wait=tenacity.wait_exponential(multiplier=0.05, max=0.2),
+        retry=tenacity.retry_if_exception_type(_failures()),
         reraise=True,
     )
-    waits(api.acl.policy.list)
+    waits(question)
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What a request may raise whose answer is none, or bad."""
+    import consul
+    import requests
+
+    return (consul.ConsulException, requests.RequestException, Unreachable, TimedOut, OSError)
 
 
 def rotate_gossip_key(api: Any, host: str, key: str) -> None:
@@ -127,12 +139,9 @@ def rotate_gossip_key(api: Any, host: str, key: str) -> None:
 
 def _ask(host: str, question: Callable[[], None]) -> None:
     """Raises StoreError, with Consul's own words: none of our requests has a secret in what it would repeat."""
-    import consul
-    import requests
-
     try:
         question()
-    except (consul.ConsulException, requests.RequestException, Unreachable, TimedOut, OSError) as error:
+    except _failures() as error:
         cure = "see what its servers say (journalctl -u consul), and run again"
         raise StoreError(
             "Consul does not take up its keys and tokens", host=host, answer=_said(error), cure=cure

@@ -145,6 +145,7 @@ class Step:
     waits: bool = False
     refuses: str = ""  # the host that it refuses
     held: bool = False
+    note: str = "up --it"
     barrier_fails: bool = False
     barrier_mends: bool = False
     title: str = "A step"
@@ -155,7 +156,7 @@ class Step:
     def drift(self, site, host):
         if host == self.refuses:
             raise StepFailed("refused", host=host)
-        return () if self.name in site.facts[host].raw["done"].split() else (Drift(self.name, "no", "yes", note="up --it", held=self.held),)
+        return () if self.name in site.facts[host].raw["done"].split() else (Drift(self.name, "no", "yes", note=self.note, held=self.held),)
 
     def work(self, site, host, drift):
         assert drift
@@ -178,6 +179,19 @@ class Joining(Step):
         if self.drift(site, "node1"):
             return None
         return Work(f"repair {self.name}", "joining", told=Told({"node1": "tell the token"}))
+
+
+@dataclass
+class Gone(Step):
+    """Hosts stop answering before its barrier, which fails as long as they are counted on."""
+
+    gone: tuple[str, ...] = ("node2",)
+
+    def barrier(self, site, connections):
+        super().barrier(site, connections)
+        self.cluster.fails |= {("read", name): Unreachable("the connection is lost", host=name) for name in self.gone}
+        if set(self.gone) & set(site.live):
+            raise StepFailed("no leader")
 
 
 class Telling(Step):
@@ -464,6 +478,25 @@ class TestStopping:
         made = run(Step("a", cluster, barrier_fails=True), Step("b", cluster))
         assert "b node1" not in cluster.repairs
         assert "no leader" in made.errors[0]
+
+    def test_a_barrier_that_fails_blames_no_host_that_only_waits(self, run, cluster):
+        made = run(Step("a", cluster, waits=True, note="waits", barrier_fails=True))
+        assert states(made, "a") == dict.fromkeys(HOSTS, "skipped")
+        assert not made.session.lost
+        assert len(made.errors) == 1
+
+    def test_a_barrier_that_fails_as_a_host_is_gone_is_tried_again_without_it(self, run, cluster):
+        made = run(Gone("a", cluster), Step("b", cluster))
+        assert [line for line in cluster.repairs if "barrier" in line] == ["barrier a", "barrier a", "barrier b"]
+        assert states(made, "a") == {"node1": "converged", "node2": "failed", "node3": "converged"}
+        assert set(states(made, "b")) == {"node1", "node3"}
+        assert (made.errors, set(made.session.lost)) == ([], {"node2"})
+        assert made.report("up").exit_code == 1
+
+    def test_without_a_majority_nobody_waits_for_what_can_not_come(self, run, cluster):
+        made = run(Gone("a", cluster, waits=True, note="waits", gone=("node2", "node3"), patience=60.0))
+        assert states(made, "a") == {"node1": "skipped", "node2": "failed", "node3": "failed"}
+        assert "missing: node2, node3" in made.errors[0]
 
     def test_of_two_runs_that_begin_together_one_has_the_first_lock_and_the_other_none(self, run, cluster):
         cluster.fails = {("lock", "node1"): Locked("held by you", host="node1")}
