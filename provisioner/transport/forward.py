@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import io
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import paramiko
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 _CHUNK = 32_000  # bytes; one sendall() of much is quadratic in paramiko
+
+
+@contextmanager
+def _as_sockets_do() -> Iterator[None]:
+    """While a connection is being lost any call of paramiko's may raise EOFError, which a socket never does."""
+    try:
+        yield
+    except EOFError:
+        raise ConnectionResetError("the SSH connection is lost") from None
 
 
 class ForwardedSocket:
@@ -24,16 +36,18 @@ class ForwardedSocket:
         self._closing = False
 
     def recv(self, size: int, flags: int = 0) -> bytes:  # noqa: ARG002  a socket's signature
-        return self._channel.recv(size)
+        with _as_sockets_do():
+            return self._channel.recv(size)
 
     def recv_into(self, buffer: WriteableBuffer, size: int = 0, flags: int = 0) -> int:  # noqa: ARG002
         view = memoryview(buffer).cast("B")
-        data = self._channel.recv(size or len(view))
+        data = self.recv(size or len(view))
         view[: len(data)] = data
         return len(data)
 
     def send(self, data: ReadableBuffer, flags: int = 0) -> int:  # noqa: ARG002
-        sent = self._channel.send(bytes(memoryview(data)[:_CHUNK]))
+        with _as_sockets_do():
+            sent = self._channel.send(bytes(memoryview(data)[:_CHUNK]))
         if not sent and memoryview(data):
             raise BrokenPipeError("the other side has closed the connection")
         return sent
@@ -63,7 +77,8 @@ class ForwardedSocket:
         return self._channel.getpeername()
 
     def shutdown(self, how: int) -> None:
-        self._channel.shutdown(how)
+        with _as_sockets_do():
+            self._channel.shutdown(how)
 
     def makefile(
         self,
@@ -94,7 +109,8 @@ class ForwardedSocket:
     def close(self) -> None:
         self._closing = True
         if not self._files:
-            self._channel.close()
+            with _as_sockets_do():
+                self._channel.close()
 
     def file_closed(self) -> None:
         """Note that a file of makefile() was closed."""

@@ -33,11 +33,11 @@ class JumpedSocket(ForwardedSocket):
         return bool(self._channel.closed)
 
     def shutdown(self, how: int) -> None:
-        with suppress(EOFError):  # the jump host is gone
+        with suppress(ConnectionResetError):  # the jump host is gone
             super().shutdown(how)
 
     def close(self) -> None:
-        with suppress(EOFError, OSError):
+        with suppress(OSError):
             super().close()
         left, self._left = self._left, None
         if left:

@@ -102,6 +102,17 @@ class Process:
         """Wait for output, so long at most, and take all that is there. True when no more will come."""
         self._wake.wait(min(seconds, _SLICE))
         over = self._over()
+        try:
+            self._take()
+        except EOFError:  # the window could not be widened any more: the connection is being lost
+            over = True
+        self._strip()
+        if len(self.out) > OUTPUT_LIMIT or len(self.err) > OUTPUT_LIMIT:
+            self.kill()
+            raise self._failed(f"the script's output is larger than {OUTPUT_LIMIT >> 20} MiB")
+        return over
+
+    def _take(self) -> None:
         channel = self._channel
         while channel.recv_ready():
             self.out += channel.recv(WINDOW)
@@ -109,11 +120,6 @@ class Process:
         while channel.recv_stderr_ready():
             self.err += channel.recv_stderr(WINDOW)
             self._exited = 0.0
-        self._strip()
-        if len(self.out) > OUTPUT_LIMIT or len(self.err) > OUTPUT_LIMIT:
-            self.kill()
-            raise self._failed(f"the script's output is larger than {OUTPUT_LIMIT >> 20} MiB")
-        return over
 
     @property
     def code(self) -> int:
@@ -144,7 +150,7 @@ class Process:
         code = self.code
         if code < 0 and self.dead():
             raise self.lost()
-        self._channel.close()
+        self.close()
         start = self.started
         if start is None:
             raise self._never_ran(code)

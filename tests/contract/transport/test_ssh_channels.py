@@ -120,6 +120,29 @@ def test_a_forwarded_socket_times_out_polls_and_ends_as_a_socket(connection):
         sock.close()
 
 
+def test_a_forwarded_socket_fails_as_a_socket_while_the_connection_is_being_lost(connection, monkeypatch):
+    """paramiko raises EOFError then, which click takes for the end of a terminal's input."""
+
+    def lost(_):
+        raise EOFError
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sock = connection.socket(listener.getsockname()[1])
+        peer, _ = listener.accept()
+        threading.Thread(target=peer.sendall, args=(b"x" * 500_000,), daemon=True).start()
+        assert sock.recv(1) == b"x"
+        monkeypatch.setattr(connection._channels.transport.packetizer, "write_all", lost)
+        with pytest.raises(ConnectionResetError):
+            sock.send(b"x")
+        with pytest.raises(ConnectionResetError):  # what was taken is not told the other side any more
+            while sock.recv(65536):
+                pass
+        with pytest.raises(ConnectionResetError):
+            sock.shutdown(socket.SHUT_RDWR)
+        with pytest.raises(ConnectionResetError):
+            sock.close()
+
+
 def test_a_port_where_nothing_listens(connection):
     with pytest.raises(Unreachable, match=r"nothing answers on 127\.0\.0\.1:1 of the host"):
         connection.socket(1)
