@@ -97,9 +97,36 @@ def test_a_bare_host_killed_at_every_write(make_lab, tmp_path):
     assert cluster.sh("node1", "ls -A /usr/local/bin") == "consul"
 
 
-def killed_on_its_way(cluster: Cluster) -> int:
+def test_killed_at_every_request_to_the_store(make_lab, tmp_path):
+    """The first `up` goes on where it was killed; what is made anew is begun anew by each run, and `up` ends what it left."""
+    cluster = Cluster(make_lab(hosts=2), tmp_path)
+    assert killed_on_its_way(cluster, ("requested",)) == 4, "two policies and two tokens"
+    requests = {command: killed_at_each_request(cluster, command) for command in ("rotate gossip-key", "rotate tokens")}
+    assert requests == {"rotate gossip-key": 3, "rotate tokens": 6}
+    # It asks its own agent to leave, and that is all.
+    cluster.hosts = ("node1",)
+    assert cluster.killed(1, "requested", command="remove 192.168.56.12").code == -9
+    removed = cluster.run("remove 192.168.56.12")
+    assert removed.code == 0, removed.err
+    assert cluster.run("plan").code == 0
+
+
+def killed_at_each_request(cluster: Cluster, command: str) -> int:
+    """How many there were."""
+    for number in itertools.count(1):
+        run = cluster.killed(number, "requested", command=command)
+        if run.code == 0:
+            assert run.proven, run.err
+            assert cluster.run("plan").code == 0
+            return number - 1
+        assert run.code == -9, run.err
+        cluster.up()
+    raise AssertionError
+
+
+def killed_on_its_way(cluster: Cluster, moments: tuple[str, ...] = ("answered", "sent")) -> int:
     """Killed and run again, each time some way further, until nothing is left to write; how often that was."""
-    kills, when = 0, itertools.cycle(("answered", "sent"))
+    kills, when = 0, itertools.cycle(moments)
     while (run := cluster.killed(1, next(when))).code == -9:
         kills += 1
     assert run.code == 0, run.err
