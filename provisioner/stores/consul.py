@@ -273,7 +273,7 @@ class Consul(SetUpHere):
         cure = "see what its servers say (journalctl -u consul), and run again"
         errors = (consul.ConsulException, requests.RequestException)
         title = f"the server {address} of Consul"
-        until_leader(voter, title=title, host=connection.name, cure=cure, errors=errors, what="no vote")
+        until_leader(voter, title=title, connection=connection, cure=cure, errors=errors, what="no vote")
 
     def findings(self, cluster: Cluster) -> Iterator[Finding]:
         """Agents of another name; engines that may not write; agents that would be shut out by a run that does not reach them.
@@ -327,7 +327,7 @@ class Consul(SetUpHere):
         cure = "see what its servers say (journalctl -u consul) and that 8300 and 8301 are open between the hosts"
         errors = (consul.ConsulException, requests.RequestException)
         what = f"no leader with all {servers} servers" if servers > 1 else "no leader"
-        return until_leader(leader, title=self.title, host=connection.name, cure=cure, errors=errors, what=what)
+        return until_leader(leader, title=self.title, connection=connection, cure=cure, errors=errors, what=what)
 
 
 def _called(facts: Facts) -> str:

@@ -333,7 +333,7 @@ class Etcd(Unstaged, SetUpHere):
             raise Unreachable(f"nothing answers on {HEALTH_PORT} or {PORT}", host=connection.name)
 
         cure = "see what its servers say (journalctl -u etcd) and that 2379 and 2380 are open between the hosts"
-        return until_leader(leader, title=self.title, host=connection.name, cure=cure)
+        return until_leader(leader, title=self.title, connection=connection, cure=cure)
 
 
 def _ours(facts: Facts) -> bool:

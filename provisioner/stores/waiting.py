@@ -9,6 +9,8 @@ from provisioner.errors import StoreError, TimedOut, Unreachable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from provisioner.transport import Connection
+
 _PATIENCE = 60.0  # seconds; an election takes 2 to 10 s on slow machines
 
 
@@ -16,16 +18,19 @@ def until_leader(
     look: Callable[[list[str]], str],
     *,
     title: str,
-    host: str,
+    connection: Connection,
     cure: str,
     errors: tuple[type[Exception], ...] = (),
     what: str = "no leader",
 ) -> str:
     """What `look` answers as soon as it is not "": the leader. It notes what it sees in the list that it is given.
 
+    connection: what `look` asks over; once that is broken nothing is waited for.
     what: what TITLE has while there is none.
     errors: what it may raise beside the transport's while there is no answer. Raises StoreError after a minute.
     """
+    import time
+
     import tenacity
 
     seen: list[str] = []
@@ -34,19 +39,21 @@ def until_leader(
         seen.clear()
         return look(seen)
 
+    over = tenacity.stop_after_delay(_PATIENCE)
     waits = tenacity.Retrying(
-        stop=tenacity.stop_after_delay(_PATIENCE),
+        stop=lambda state: connection.lost or over(state),
         wait=tenacity.wait_exponential(multiplier=0.05, max=0.2),
         retry=tenacity.retry_if_result(lambda found: not found)
         | tenacity.retry_if_exception_type((*errors, OSError, Unreachable, TimedOut)),
     )
+    began = time.monotonic()
     try:
         return str(waits(looked))
     except tenacity.RetryError as error:
         last = error.last_attempt.exception()
         raise StoreError(
-            f"{title} has {what} after {_PATIENCE:.0f} s",
-            host=host,
+            f"{title} has {what} after {time.monotonic() - began:.0f} s",
+            host=connection.name,
             answer="\n".join(seen) if last is None else f"{type(last).__name__}: {last}",
             cure=cure,
         ) from None

@@ -200,7 +200,7 @@ class ZooKeeper(Unstaged, SetUpHere):
             return found
 
         cure = "see what its servers say (journalctl -u zookeeper) and that 2888 and 3888 are open between the hosts"
-        return until_leader(leader, title=self.title, host=connection.name, cure=cure)
+        return until_leader(leader, title=self.title, connection=connection, cure=cure)
 
 
 def endpoints_asked(store: Store) -> tuple[str, ...]:

@@ -59,6 +59,11 @@ class Connection:
         self._lock: Process | None = None
 
     @property
+    def lost(self) -> bool:
+        """Whether it is known to be broken: then nothing comes over it any more."""
+        return not self._channels.transport.is_active()
+
+    @property
     def writes(self) -> int:
         """How many write() and upload() calls went out, and requests in `changing`."""
         return self._writes
