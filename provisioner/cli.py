@@ -68,6 +68,7 @@ def up(
             run.converge()
             if run.site.live and not run.errors:
                 run.prove()
+                run.judge_again()
         return run.report("up")
 
     _run(inventory, "up", job, json=json, verbose=verbose, ignore=ignore, recreate=recreate)
@@ -101,6 +102,7 @@ def verify(
         run.look()
         run.plan()
         run.prove(builtin=all_)
+        run.judge_again()
         return run.report("verify")
 
     _run(inventory, "verify", job, json=json, verbose=verbose, ignore=ignore)

@@ -51,6 +51,7 @@ class Run:
     ignore: Collection[str] = ()
     recreate: Collection[str] = ()
     findings: list[Finding] = field(default_factory=list)
+    checked: list[Finding] = field(default_factory=list)  # what the checks found, of all that was found
     outcomes: list[Outcome] = field(default_factory=list)
     proofs: list[ProofResult] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -89,7 +90,22 @@ class Run:
 
     def _check(self) -> None:
         found = [f for f in preflight.run(self.site) if f not in self.findings]
+        self.checked += found
         self.findings += [f for f in found if f.severity is Severity.STOP or f.check not in self.ignore]
+
+    def judge_again(self) -> None:
+        """What the checks find at the end: what they found at first may be over by now, and more may have shown.
+
+        Hosts that have dropped out are not read any more: what was found of them stays. Nothing is read where all is well.
+        """
+        if not self.findings and all(proof.state is not State.FAILED for proof in self.proofs):
+            return
+        self.read_again()
+        self._ask()
+        self._ask_endpoints()
+        old = [f for f in self.checked if not f.host or f.host in self.site.live]
+        self.findings = [f for f in self.findings if f not in old]
+        self._check()
 
     def _ask(self) -> None:
         """What hosts can't ask their store by themselves is asked through their connections."""

@@ -229,7 +229,12 @@ def run(monkeypatch, inventory, cluster):
     """`up` as the command does it, without proofs. findings: those of the checks, or what gives them."""
 
     def go(
-        *steps: Step, findings: tuple[Finding, ...] | Callable[[Site], list[Finding]] = (), command: str = "up", ignore=(), servers: str = ""
+        *steps: Step,
+        findings: tuple[Finding, ...] | Callable[[Site], list[Finding]] = (),
+        command: str = "up",
+        ignore=(),
+        servers: str = "",
+        then: Callable[[engine.Run], None] = lambda _: None,
     ) -> engine.Run:
         monkeypatch.setattr(session, "connect_all", cluster.connect)
         monkeypatch.setattr(engine, "STEPS", steps)
@@ -237,6 +242,7 @@ def run(monkeypatch, inventory, cluster):
         with engine.Run(inventory(store=servers), Quiet(), owner="me", ignore=ignore) as made:
             if made.look():
                 made.converge() if command == "up" else made.plan()
+            then(made)
         assert all(host.closed for name, host in cluster.hosts.items() if ("connect", name) not in cluster.fails)
         return made
 
@@ -542,6 +548,38 @@ class TestFindings:
         stop = Finding("stopped", "", "bad", "mend it")
         made = run(Step("a", cluster), findings=(warning, stop), ignore=("warned", "stopped"))
         assert [f.check for f in made.findings] == ["stopped"]
+
+
+class TestJudgedAgain:
+    """At the end the checks are asked once more: a report must not contradict what the run itself has seen last."""
+
+    NOW = Finding("now", "node1", "seen late", "look", Severity.WARNING)
+    OLD = Finding("old", "node2", "seen early", "look", Severity.WARNING)
+    OUT = Finding("out", "node3", "bad", "mend it")
+
+    def test_what_is_over_goes_what_has_come_up_is_told_and_who_dropped_out_stays_so(self, run, cluster):
+        cluster.done = {"a"}
+        found = iter([[self.OLD, self.OUT], [self.NOW]])
+        made = run(Step("a", cluster), findings=lambda _: next(found), then=lambda made: made.judge_again())
+        assert made.findings == [self.OUT, self.NOW]
+        assert [line for line in cluster.told if line.startswith("read node1")] == ["read node1"] * 4, "read, endpoints, both again"
+
+    def test_what_is_left_out_is_left_out_again(self, run, cluster):
+        cluster.done = {"a"}
+        found = iter([[self.OLD], [self.OLD, self.NOW]])
+        made = run(Step("a", cluster), findings=lambda _: next(found), ignore=("now",), then=lambda made: made.judge_again())
+        assert made.findings == [self.OLD]
+
+    @pytest.mark.parametrize(("state", "told"), [(State.SETTLED, []), (State.FAILED, [NOW])])
+    def test_without_findings_only_a_proof_that_failed_is_a_reason_to_look(self, run, cluster, state, told):
+        cluster.done = {"a"}
+        found = iter([[], [self.NOW]])
+
+        def proven(made: engine.Run) -> None:
+            made.proofs.append(ProofResult("overlay", "demo", state))
+            made.judge_again()
+
+        assert run(Step("a", cluster), findings=lambda _: next(found), then=proven).findings == told
 
 
 class TestPlan:
