@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from provisioner import preflight
-from provisioner.controlplane import Site, networks, resolve
+from provisioner.controlplane import Site, founding, networks, resolve
 from provisioner.controlplane.summary import summaries
 from provisioner.converge import Convergence, outcome
 from provisioner.errors import ProvisionerError
@@ -229,7 +229,8 @@ class Run:
         if self.errors:
             return False
         if self.site.live and self.site.has_quorum:
-            return True
+            self.errors += filter(None, [founding.hindrance(self.site)])
+            return not self.errors
         if not self.site.servers:
             self.errors.append("nothing more is done: no host is left\n  next:  mend what is said about them, and run again")
             return False

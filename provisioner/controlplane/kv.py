@@ -33,7 +33,7 @@ _ADVERTISED_PORT = 2376  # a placeholder: only the address matters to the overla
 
 class Kv:
     name = "kv"
-    unused = frozenset({"swarm"})
+    unused = frozenset({"founding", "swarm"})
     scope = "global"
     majority = ("store", "servers", "store.servers")
     patience = 30.0  # what is apart is mended, see steps/gossip.py

@@ -185,6 +185,14 @@ def label(facts: Facts) -> str:
     return str(((cluster(facts).get("Spec") or {}).get("Labels") or {}).get(LABEL, ""))
 
 
+def founder(site: Site, host: str) -> str:
+    """The host of the inventory that makes the cluster's swarm, as this host has it on record; "": none is recorded."""
+    found = on_host.recorded(site.facts[host].files.get(on_host.FOUNDER, ""), site.inventory.cluster)
+    if not found or found[0] in site.inventory.hosts:
+        return found[0] if found else ""
+    return next((name for name, address in site.advertise.items() if str(address) == found[1]), "")
+
+
 def _may_be_ours(inventory: Inventory, facts: Mapping[str, Facts], name: str) -> bool:
     """Whether this manager's swarm, as far as it tells, is not another cluster's."""
     return name not in facts or label(facts[name]) in {"", inventory.cluster}
@@ -196,6 +204,7 @@ class Member(StrEnum):
     NONE = "in no swarm"
     OURS = "in the cluster's swarm"
     OTHER = "in another swarm"
+    SECOND = "in a second swarm of this cluster"  # alone
     UNKNOWN = "in a swarm that has no leader"  # it may be ours
 
 
@@ -228,14 +237,35 @@ class View:
         return found
 
     @cached_property
+    def _ours(self) -> list[list[str]]:
+        """The swarms that were made for the cluster, the one to keep first: of each its live hosts, its managers first."""
+        found = [hosts for hosts in self._clusters.values() if label(self.site.facts[hosts[0]]) == self.site.inventory.cluster]
+        return sorted(found, key=self._size, reverse=True)
+
+    def _size(self, hosts: list[str]) -> tuple[int, int, int]:
+        """More live hosts first, then more nodes, then more networks."""
+        told = self.site.facts[hosts[0]]
+        return len(hosts), len(nodes(told)), sum(network.get("Scope") == "swarm" for network in told.networks.values())
+
+    @cached_property
+    def _unlabelled(self) -> list[list[str]]:
+        return [hosts for hosts in self._clusters.values() if not label(self.site.facts[hosts[0]])]
+
+    @cached_property
+    def _founded(self) -> list[list[str]]:
+        """Those of a recorded founder: it had no time to label its swarm yet, or lost its power before it could."""
+        return [hosts for hosts in self._unlabelled if any(founder(self.site, name) == name for name in hosts)]
+
+    @cached_property
     def hosts(self) -> tuple[str, ...]:
         """The live hosts that are in the cluster's swarm for certain; none: there is none, or it has no leader."""
-        clusters, facts = self._clusters, self.site.facts
-        ours = [hosts for hosts in clusters.values() if label(facts[hosts[0]]) == self.site.inventory.cluster]
-        unnamed = [hosts for hosts in clusters.values() if not label(facts[hosts[0]])]
-        ours = ours or [hosts for hosts in unnamed if 2 * len(hosts) > len(facts)]
-        largest: list[str] = max(ours, key=len, default=[])
-        return tuple(largest)
+        taken_over = [hosts for hosts in self._unlabelled if 2 * len(hosts) > len(self.site.live)]
+        return tuple(next(iter(self._ours or self._founded or taken_over), ()))
+
+    @cached_property
+    def lacks_label(self) -> bool:
+        """Whether the cluster's swarm is still to be labelled: one that a recorded founder has made."""
+        return not self._ours and bool(self._founded)
 
     def member(self, host: str) -> Member:
         facts, ours = self.site.facts[host], self.hosts
@@ -244,7 +274,7 @@ class View:
         if host in ours:
             return Member.OURS
         if cluster(facts):
-            return Member.OTHER
+            return Member.SECOND if [host] in self._ours and len(nodes(facts)) == 1 else Member.OTHER
         addresses = set(managers(facts))
         near = not addresses or not addresses.isdisjoint(self.site.advertise.values())
         return Member.UNKNOWN if near and not (ours and addresses) else Member.OTHER
@@ -253,12 +283,6 @@ class View:
     def exists(self) -> bool:
         """Whether there is a swarm already that may be ours: then no other is made."""
         return any(self.member(name) in {Member.OURS, Member.UNKNOWN} for name in self.site.live)
-
-    @cached_property
-    def initiator(self) -> str:
-        """The host that makes the swarm, where there is none; "" where none may."""
-        free = (n for n in self.site.servers if n in self.site.live and self.member(n) is Member.NONE)
-        return "" if self.exists else next(free, "")
 
     @cached_property
     def acting(self) -> str:

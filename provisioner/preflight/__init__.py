@@ -59,6 +59,7 @@ OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Finding]], ...]] = {  # t
         swarm.store_in_use,
         swarm.live_restore,
         swarm.other_swarm,
+        swarm.second_swarm,
         swarm.not_well,
         swarm.leaderless,
         swarm.resting,

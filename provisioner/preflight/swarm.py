@@ -79,6 +79,16 @@ def other_swarm(site: Site) -> Iterator[Finding]:
             yield Finding("other-swarm", name, what, "if nothing needs that swarm: docker swarm leave --force, on this host")
 
 
+def second_swarm(site: Site) -> Iterator[Finding]:
+    """Each was made for this cluster. In one of them a host is alone, and leaves it if nothing is in it."""
+    view = View(site)
+    for name in site.live:
+        if view.member(name) is Member.SECOND:
+            what = f"its engine is in a second swarm of this cluster, alone; the others ({', '.join(view.hosts)}) are in another one"
+            cure = "run `provisioner up`: if nothing is in that swarm, the host leaves it and joins the others"
+            yield Finding("second-swarm", name, what, cure, Severity.WARNING)
+
+
 def not_well(site: Site) -> Iterator[Finding]:
     asked = View(site).acting
     where = f"docker swarm unlock-key on {asked} tells it" if asked else "unlocked are so many managers that a majority is, side by side"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.firewall import Firewall
+from provisioner.steps.founding import Founding
 from provisioner.steps.gossip import Gossip
 from provisioner.steps.networks import Networks
 from provisioner.steps.packages import Engines, Packages
@@ -26,6 +27,7 @@ STEPS: tuple[Step, ...] = (
     Gossip(),  # the engines know one another
     Plugins(),  # the engine knows its plugins, or has them installed and on
     Recreate(),  # networks that a person asked to have made anew are gone
+    Founding(),  # every host has on record which one makes the swarm
     Swarm(),  # the engines are in one swarm, each in its role
     Networks(),  # one network of each name, the same on every host
 )

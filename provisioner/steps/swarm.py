@@ -1,6 +1,6 @@
 """Every engine is in the cluster's swarm, with the role that is wanted of it.
 
-The first manager makes the swarm, and the others join it. Its token goes from a manager's answer to the joining host's
+The founder makes the swarm (see founding.py), and the others join it. Its token goes from a manager's answer to the joining host's
 standard input: it is in no argument, file, log or report. Managers are promoted first and demoted afterwards, one at a
 time, and the swarm itself refuses what would lose its majority.
 """
@@ -11,11 +11,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from provisioner import render
-from provisioner.controlplane.swarm import LABEL, Member, View, address_of, state, told
+from provisioner.controlplane.founding import Founding
+from provisioner.controlplane.swarm import LABEL, Member, View, address_of, cluster, state, told
 from provisioner.errors import StepFailed
 from provisioner.model import Drift
 from provisioner.steps.base import Told, Work
-from provisioner.system.swarm import MANAGERS
+from provisioner.system.swarm import FOUNDER, MANAGERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from provisioner.transport import Connection
 
 _ROLES = {True: "manager", False: "worker"}
+_ANEW = "leave and join"
 _AT_ONCE = 8  # hosts that join side by side: each has its certificate signed, and a manager changes the members of raft
 
 
@@ -48,8 +50,10 @@ class Swarm:
                 cure="if nothing needs that swarm: docker swarm leave --force, on this host",
             )
         if member is Member.NONE:
-            note = "init" if host == view.initiator else "join"
+            note = "init" if host == Founding(site).initiator else "join"
             return (Drift("the swarm", "none", role, note=note),)
+        if member is Member.SECOND:
+            return (Drift("the swarm", str(member), role, note=_ANEW),)
         if member is Member.UNKNOWN:
             return (Drift("the swarm", f"{state(facts)}, without a leader", role, note="waits"),)
         if state(facts) != "active":
@@ -57,6 +61,8 @@ class Swarm:
         own = _ROLES[bool(told(facts).get("ControlAvailable"))]
         drift = [Drift("its role in the swarm", own, role, note=_change(role))] if own != role else []
         if host == view.acting:
+            if view.lacks_label:
+                drift.append(Drift("the label of the swarm", "none", site.inventory.cluster, note="label"))
             changes = _changes(site, view).items()
             drift += [
                 Drift(f"the role of {name} in the swarm", _ROLES[wanted != "manager"], wanted, note=_change(wanted))
@@ -73,26 +79,22 @@ class Swarm:
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
         view, notes = View(site), {d.note for d in drift}
         if "init" in notes:
-            # Alone: where it is not known how it ended, no other host must make a second swarm.
-            return Work(_asking("init", _init(site, host)), "making the swarm", deadline=90.0, alone=True)
-        if "join" in notes:
-            if not view.acting:
-                return None  # it is being made
-            role = _ROLES[host in site.servers]
-            script, token = _asking("join", _join(site, view, host)), _token(view.acting, role)
-            return Work(script, f"joining the swarm as {role}", deadline=90.0, at_once=_AT_ONCE, told=token)
-        if host != view.acting or not notes & {"promotion", "demotion", "removal"}:
+            return _founding(site, host)
+        if notes & {"join", _ANEW}:
+            return _joining(site, view, host, second=_ANEW in notes) if view.acting else None  # none: it is being made
+        if host != view.acting or not notes & {"promotion", "demotion", "removal", "label"}:
             return None
         changes = _changes(site, view)
         ids = {role: [_id(view, n) for n, to in changes.items() if to == role and n != host] for role in _ROLES.values()}
         stale = [node for name in site.live for node in view.stale(name)]
-        script = of_nodes(
+        script = (_labelling(site, host) if "label" in notes else "") + of_nodes(
             promote=ids["manager"],
             demote=[*(str(node["ID"]) for node in stale if node.get("ManagerStatus")), *ids["worker"]],
             remove=[str(node["ID"]) for node in stale],
             itself=[_id(view, host)] if host in changes else [],
         )
-        texts = [f"{name} becomes {wanted}" for name, wanted in changes.items()] + ["taking out what is gone"] * bool(stale)
+        texts = [f"{name} becomes {wanted}" for name, wanted in changes.items()]
+        texts += ["taking out what is gone"] * bool(stale) + ["labelling the swarm"] * ("label" in notes)
         return Work(script, ", ".join(texts), deadline=60.0 + 60.0 * (len(changes) + len(stale)))
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
@@ -126,8 +128,45 @@ def _id(view: View, host: str) -> str:
     return str(view.node(host)["ID"])
 
 
-def _asking(action: str, body: str) -> str:
-    return render.script("swarm.sh.j2", program=render.text("swarm.pl"), action=action, body=body)
+def _asking(action: str, body: Mapping[str, Any], what: str = "", founder: str = "") -> str:
+    """Has the engine do something with its swarm; afterwards the host is in it, and has no founder on record.
+
+    what: the same for people. founder: the record with which alone it may be done.
+    """
+    program = render.text("swarm.pl")
+    values = {"program": program, "action": action, "what": what or action, "body": json.dumps(body)}
+    return render.script("swarm.sh.j2", **values, path=FOUNDER, founder=founder)
+
+
+def _founding(site: Site, host: str) -> Work | None:
+    founding = Founding(site)
+    if not founding.agreed:
+        return None
+    # Alone: where it is not known how it ended, nothing else is done.
+    script = _asking("init", _init(site, host), founder=founding.record())
+    return Work(script, "making the swarm", deadline=90.0, alone=True)
+
+
+def _joining(site: Site, view: View, host: str, *, second: bool) -> Work:
+    role = _ROLES[host in site.servers]
+    leave = _leaving(site, host) if second else ""
+    script, token = leave + _asking("join", _join(site, view, host)), _token(view.acting, role)
+    text = f"{'leaving a second swarm, and ' if second else ''}joining the swarm as {role}"
+    return Work(script, text, deadline=90.0 + 60.0 * second, at_once=_AT_ONCE, told=token)
+
+
+def _leaving(site: Site, host: str) -> str:
+    """Has a host leave a swarm in which it is alone, if the swarm is this cluster's and nothing is in it."""
+    networks = [name for name, network in site.inventory.networks.items() if network.is_global]
+    identity = f"{cluster(site.facts[host])['ID']} {site.inventory.cluster} 1"
+    return render.script("swarm-second.sh.j2", identity=identity, label=LABEL, networks=["ingress", *networks])
+
+
+def _labelling(site: Site, host: str) -> str:
+    """Also of a swarm whose founder lost its power between making and labelling it."""
+    found = cluster(site.facts[host])
+    labels = {**(found["Spec"].get("Labels") or {}), LABEL: site.inventory.cluster}
+    return _asking(f"update?version={int(found['Version']['Index'])}", {**found["Spec"], "Labels": labels}, "label")
 
 
 def _token(manager: str, role: str) -> Told:
@@ -135,7 +174,7 @@ def _token(manager: str, role: str) -> Told:
     return Told({manager: f"# reading how to join the swarm\n{script}"})
 
 
-def _init(site: Site, host: str) -> str:
+def _init(site: Site, host: str) -> dict[str, Any]:
     """The request's body. Port and pools can be chosen here and never again."""
     asked = site.inventory.swarm
     body: dict[str, Any] = _own(site, host) | {"Spec": {"Labels": {LABEL: site.inventory.cluster}}}
@@ -144,13 +183,13 @@ def _init(site: Site, host: str) -> str:
     if asked and asked.default_addr_pool:
         body["DefaultAddrPool"] = [str(pool) for pool in asked.default_addr_pool.pools]
         body["SubnetSize"] = asked.default_addr_pool.size
-    return json.dumps(body)
+    return body
 
 
-def _join(site: Site, view: View, host: str) -> str:
+def _join(site: Site, view: View, host: str) -> dict[str, Any]:
     """The request's body, but for the token."""
     managers = [address_of(node) for node in view.nodes.values() if node.get("ManagerStatus")]
-    return json.dumps(_own(site, host) | {"RemoteAddrs": [f"{address}:{MANAGERS}" for address in sorted(managers)]})
+    return {**_own(site, host), "RemoteAddrs": [f"{address}:{MANAGERS}" for address in sorted(managers)]}
 
 
 def _own(site: Site, host: str) -> dict[str, str]:

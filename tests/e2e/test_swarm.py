@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from provisioner.system.swarm import FOUNDER
 from tests.e2e.cluster import Cluster, Run
 
 pytestmark = pytest.mark.lab
@@ -60,8 +63,8 @@ def locked_and_drained(cluster: Cluster) -> None:
 def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power_cut(make_lab, tmp_path):
     cluster = Cluster(make_lab(hosts=3, image="engine-26"), tmp_path, hosts=NODES[:2], store="", extra="swarm: {managers: [node1]}")
 
-    # A controller that is killed when the swarm is made and nobody has joined it (four writes before: firewall and unit of each).
-    assert cluster.killed(5).code == -9
+    # A controller that is killed when the swarm is made and nobody has joined it (six writes before: firewall, unit and founder of each).
+    assert cluster.killed(7).code == -9
     assert cluster.engine("node1", "Swarm.LocalNodeState") == "active"
     assert cluster.engine("node2", "Swarm.LocalNodeState") == "inactive"
     run = cluster.up()
@@ -159,3 +162,74 @@ def test_bare_hosts_whose_sources_have_a_later_engine_become_a_swarm(make_lab, t
     assert "control plane: swarm after all" in run.err
     assert [o for o in run.report["outcomes"] if o["step"] == "store"] == []
     settled(cluster)
+
+
+FREEZE = (
+    "for n in $(seq 20000); do [ -s /var/lib/docker/swarm/docker-state.json ] && kill -STOP $(pidof dockerd) && exit; sleep 0.001; done; exit 1"
+)
+ASK = "curl -sf --unix-socket /var/run/docker.sock http://docker/swarm"
+
+
+def swarms(cluster: Cluster) -> dict[str, str]:
+    """Host -> the swarm that its engine is in, as its managers tell it."""
+    return {host: cluster.engine(host, "Swarm.Cluster.ID") for host in NODES}
+
+
+def begun(cluster: Cluster) -> None:
+    """The controller is killed while node1 makes the swarm. No other host makes one while node1 does not answer."""
+    process = cluster.begin("up")
+    cluster.sh("node1", FREEZE)
+    process.kill()
+    assert cluster.ended(process).code == -9
+    run = cluster.run("up")  # its engine hangs
+    assert run.code == 1
+    assert "node1: it was chosen to make the swarm, and its engine does not answer" in run.report["errors"][0]
+    cluster.lab.cut("node1")
+    run = cluster.run("up")  # and now the host is away
+    assert (run.code, run.report["writes"]) == (1, 0)
+    assert "node1: it was chosen to make the swarm, and can't be reached" in run.report["errors"][0]
+    assert {cluster.engine(host, "Swarm.LocalNodeState") for host in NODES[1:]} == {"inactive"}
+    cluster.lab.uncut("node1")
+    cluster.sh("node1", "kill -CONT $(pidof dockerd)")
+
+
+def unlabelled(cluster: Cluster) -> None:
+    """As after a power cut between the making of the swarm and of its label. (By hand, since the moment is short.)"""
+    record = cluster.file("node2", FOUNDER)
+    cluster.sh("node1", f"docker swarm leave --force; docker swarm init --advertise-addr 192.168.56.11 && echo '{record}' >{FOUNDER}")
+    cluster.lab.stop("node1")
+    cluster.lab.start("node1")
+    cluster.up()
+    assert cluster.sh("node1", ASK + " | grep -o 'provisioner.cluster\":\"test\"'")
+    assert len(set(swarms(cluster).values())) == 1
+    assert [cluster.file(host, FOUNDER) for host in NODES] == [""] * 3
+    settled(cluster)
+
+
+def second(cluster: Cluster) -> None:
+    """node3 has a swarm of this cluster to itself: it is left when nothing is in it."""
+    body = {"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": "192.168.56.13", "Spec": {"Labels": {"provisioner.cluster": "test"}}}
+    cluster.sh("node3", f"docker swarm leave --force; {ASK}/init -H 'Content-Type: application/json' -d '{json.dumps(body)}'")
+    cluster.sh("node3", "echo hidden | docker secret create theirs -")
+    own = cluster.engine("node3", "Swarm.Cluster.ID")
+    run = cluster.run("up")
+    assert (run.code, cluster.engine("node3", "Swarm.Cluster.ID")) == (1, own)
+    assert "it has secrets: " in run.outcome("swarm", "node3")["error"]
+    cluster.sh("node3", "docker secret rm theirs; docker network create -d overlay --attachable demo")
+    cluster.box("node3", "app", network="demo")
+    run = cluster.run("up")
+    assert (run.code, cluster.engine("node3", "Swarm.Cluster.ID")) == (1, own)
+    assert "it has containers on the network demo: " in run.outcome("swarm", "node3")["error"]
+    cluster.sh("node3", "docker rm -f app")
+    run = cluster.up()
+    assert run.state("swarm", "node3") == "converged"
+    assert checks(run) == set(), "what was found is healed"
+    assert len(set(swarms(cluster).values())) == 1
+    settled(cluster)
+
+
+def test_a_cluster_never_gets_two_swarms(make_lab, tmp_path):
+    cluster = Cluster(make_lab(hosts=3), tmp_path, store="", extra="control_plane: swarm")
+    begun(cluster)
+    unlabelled(cluster)
+    second(cluster)

@@ -12,7 +12,7 @@ from swarms import ADDRESSES, FOUND
 from provisioner.controlplane import resolve
 from provisioner.controlplane.swarm import View, address_of, told
 from provisioner.steps.leaving_swarm import Forget, LeaveSwarm, Rest
-from provisioner.system.swarm import OURS
+from provisioner.system.swarm import OURS, PROGRAM, UNIT_FILE
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def test_settled(swarm):
     assert differs(Rest(leaving), gone, acting) == differs(Forget(leaving), gone, acting) == []
     facts = site.facts[acting]
     out = with_info(facts, Swarm={**told(facts), "LocalNodeState": "inactive"})
-    assert differs(LeaveSwarm(), site, acting) == ["the swarm", *OURS]
-    assert differs(LeaveSwarm(), site.known(acting, out), acting) == [*OURS]
+    assert differs(LeaveSwarm(), site, acting) == ["the swarm", PROGRAM, UNIT_FILE]
+    assert differs(LeaveSwarm(), site.known(acting, out), acting) == [PROGRAM, UNIT_FILE]
     for path in OURS:
         out = with_file(out, path, "")
     assert differs(LeaveSwarm(), site.known(acting, out), acting) == []

@@ -12,6 +12,7 @@ from swarms import ADDRESSES, FOUND, IDS, another, fresh, labelled, out, put, wi
 
 from provisioner import render
 from provisioner.controlplane import resolve
+from provisioner.controlplane.founding import Founding
 from provisioner.controlplane.swarm import Member, View
 from provisioner.errors import StepFailed
 from provisioner.steps import STEPS
@@ -20,6 +21,7 @@ from provisioner.steps.firewall import Firewall
 from provisioner.steps.networks import Networks
 from provisioner.steps.swarm import Swarm, of_nodes
 from provisioner.system.reading import ENGINE_DROPIN
+from provisioner.system.swarm import FOUNDER
 
 SWARM, NETWORKS = Swarm(), Networks()
 ONE = "swarm: {managers: [node1]}"
@@ -69,6 +71,9 @@ def test_fresh_hosts_the_first_makes_it_alone_and_the_others_wait_for_it(site):
         "node2": [("the swarm", "none", "manager", "init")],
         "node3": [("the swarm", "none", "worker", "join")],
     }
+    assert works(whole) == {}, "before it is on record who makes it"
+    for name in HOSTS:
+        whole = whole.known(name, with_file(whole.facts[name], FOUNDER, "lab node2 192.168.56.12\n"))
     (done,) = works(whole).items()
     assert (done[0], done[1].alone, done[1].told) == ("node2", True, None)
     assert body(done[1]) == {
@@ -100,6 +105,12 @@ def test_a_worker_joins_with_a_worker_s_token_and_is_told_all_managers(site):
     assert body(done["node3"])["RemoteAddrs"] == ["192.168.56.11:2377", "192.168.56.12:2377"]
 
 
+def test_hosts_join_side_by_side_but_not_all_at_once_and_each_role_has_one_token_to_read(site):
+    done = works(site({"node1": FOUND["node1"], "node2": out("node2"), "node3": out("node3")}, "swarm: {managers: [node1]}"))
+    assert {name: 0 < work.at_once < 20 for name, work in done.items()} == {"node2": True, "node3": True}
+    assert done["node2"].told == done["node3"].told
+
+
 @pytest.mark.parametrize("state", ["pending", "error"])
 def test_a_node_that_is_on_its_way_is_waited_for(site, state):
     whole = site({**FOUND, "node2": put("node2", LocalNodeState=state, Error="")})
@@ -112,7 +123,7 @@ def test_without_a_leader_nothing_is_made_and_nobody_joins(site):
     lost = with_http(put("node1", Cluster=None), "nodes", "500 no leader")
     whole = site({"node1": lost, "node2": FOUND["node2"], "node3": out("node3")})
     assert [drift[0][3] for drift in differs(whole).values()] == ["waits", "waits", "join"]
-    assert View(whole).initiator == ""
+    assert Founding(whole).initiator == ""
     assert works(whole) == {}
 
 
@@ -180,7 +191,7 @@ class TestWhose:
         whole = site({**fresh(), host: another(host)})
         with pytest.raises(StepFailed, match="in another swarm"):
             SWARM.drift(whole, host)
-        assert View(whole).initiator == ("" if host == "node1" else "node1")  # managers: [node1]
+        assert Founding(whole).initiator == ("" if host == "node1" else "node1")  # managers: [node1]
         assert View(whole).hosts == ()
 
     def test_a_worker_of_another_swarm(self, site):

@@ -1,0 +1,261 @@
+"""Who makes a cluster's swarm, and what forbids it: hosts that are away, silent, dropped out, or in a second swarm of the cluster."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from captured import HOSTS, with_file, with_http, with_raw, with_unit
+from swarms import FOUND, another, fresh, labelled, out, put
+
+from provisioner.controlplane import resolve
+from provisioner.controlplane.founding import Founding, hindrance
+from provisioner.controlplane.swarm import Member, View
+from provisioner.errors import StepFailed
+from provisioner.model import Severity
+from provisioner.preflight import swarm as checks
+from provisioner.steps.founding import Founding as Step
+from provisioner.steps.swarm import Swarm
+from provisioner.system import swarm as on_host
+from provisioner.system.reading import DAEMON_JSON
+from provisioner.system.swarm import FOUNDER
+
+STEP, SWARM = Step(), Swarm()
+FIRST = "lab node1 192.168.56.11\n"
+SECOND = "lab node2 192.168.56.12\n"
+
+
+@pytest.fixture
+def site(inventory):
+    def make(facts, live=None, more="", **words):
+        made = resolve(inventory(3, kind="", more=more, **words), facts)[0]
+        return replace(made, live=tuple(live)) if live else made
+
+    return make
+
+
+def recorded(facts, **records):
+    """The hosts with these founders on record; by default all with node1."""
+    return {name: with_file(of, FOUNDER, records.get(name, "" if records else FIRST)) for name, of in facts.items()}
+
+
+def silent(facts, *, state=False):
+    """A host whose engine does not answer; state: whether its disk says that it is in a swarm."""
+    quiet = with_http(facts, "info", "000 timeout")
+    return with_file(quiet, on_host.STATE, '{"AdvertiseAddr":"192.168.56.11"}\n' if state else "")
+
+
+def drifts(whole):
+    return {name: [(d.found, d.wanted) for d in STEP.drift(whole, name)] for name in whole.live}
+
+
+class TestRecord:
+    def test_every_host_gets_it_before_the_swarm_is_made(self, site):
+        whole = site(fresh())
+        assert drifts(whole) == {key: [("", FIRST)] for key in HOSTS}
+        assert not Founding(whole).agreed
+        (drift,) = STEP.drift(whole, "node3")
+        script = STEP.work(whole, "node3", (drift,)).script
+        assert f"put {FOUNDER} 0600 root:root " in script
+
+    def test_with_it_nothing_is_left_to_do(self, site):
+        whole = site(recorded(fresh()))
+        assert drifts(whole) == {key: [] for key in HOSTS}
+        assert Founding(whole).agreed
+
+    @pytest.mark.parametrize(("have", "agreed"), [(("node1",), False), (("node2", "node3"), True), (("node1", "node3"), True)])
+    def test_a_majority_of_the_managers_is_enough(self, site, have, agreed):
+        whole = site(recorded(fresh(), **dict.fromkeys(have, FIRST)))
+        assert Founding(whole).initiator == "node1"
+        assert Founding(whole).agreed == agreed
+        (init,) = [d for d in SWARM.drift(whole, "node1") if d.note == "init"]
+        assert bool(SWARM.work(whole, "node1", (init,))) == agreed
+
+    def test_hosts_in_the_swarm_need_none(self, site):
+        assert drifts(site(FOUND)) == {key: [] for key in HOSTS}
+        whole = site(recorded(FOUND))
+        assert drifts(whole) == {key: [(FIRST, "")] for key in HOSTS}
+        assert STEP.work(whole, "node2", ()).script.startswith(f"rm -f {FOUNDER} ||")
+
+    def test_a_host_that_is_still_to_join_keeps_it(self, site):
+        facts = {"node1": FOUND["node1"], "node2": out("node2"), "node3": out("node3")}
+        assert drifts(site(recorded(facts)))["node2"] == []
+
+    @pytest.mark.parametrize("text", ["", "lab\n", "other node2 192.168.56.12\n", "lab node2 192.168.56.12 more\n", "lab node2 $(id)\n"])
+    def test_what_is_no_record_of_this_cluster_counts_for_nothing(self, site, text):
+        whole = site(recorded(fresh(), node2=text, node3=text))
+        assert Founding(whole).records == {}
+        assert Founding(whole).initiator == "node1"
+
+    def test_the_founder_on_record_makes_it_although_another_manager_comes_first(self, site):
+        assert Founding(site(recorded(fresh(), node2=SECOND, node3=SECOND))).initiator == "node2"
+
+    def test_where_two_are_on_record_more_hosts_decide(self, site):
+        """The first was recorded by a run that reached no majority, so it has made no swarm."""
+        whole = site(recorded(fresh(), node1=FIRST, node2=SECOND, node3=SECOND))
+        assert Founding(whole).initiator == "node2"
+        assert drifts(whole)["node1"] == [(FIRST, SECOND)]
+
+    def test_a_founder_that_has_another_name_by_now_is_known_by_its_address(self, site):
+        whole = site(recorded(fresh(), node3="lab old 192.168.56.12\n"))
+        assert Founding(whole).records == {"node3": "node2"}
+
+    def test_one_that_was_taken_out_of_the_inventory_is_forgotten(self, site):
+        whole = site(recorded(fresh(), **dict.fromkeys(HOSTS, "lab node9 192.168.56.19\n")))
+        assert Founding(whole).records == {}
+        assert Founding(whole).initiator == "node1"
+
+
+class TestHindrances:
+    """No live host is in a swarm; whether one may be made hangs on a host that tells nothing now."""
+
+    @pytest.mark.parametrize(
+        ("node1", "live", "why"),
+        [
+            (None, HOSTS[1:], "it was chosen to make the swarm, and can't be reached"),
+            (out("node1"), HOSTS[1:], "it was chosen to make the swarm, and has dropped out"),
+            (silent(out("node1")), HOSTS[1:], "it was chosen to make the swarm, and its engine does not answer"),
+            (silent(out("node1")), HOSTS, "it was chosen to make the swarm, and its engine does not answer"),
+        ],
+    )
+    def test_the_founder_on_record_is_waited_for(self, site, node1, live, why):
+        facts = recorded({name: of for name, of in {**fresh(), "node1": node1}.items() if of})
+        whole = site(facts, live)
+        assert Founding(whole).hindrances == {"node1": why}
+        assert Founding(whole).initiator == ""
+        assert [d.note for name in live if name != "node1" for d in SWARM.drift(whole, name)] == ["join", "join"]
+        assert drifts(whole) == {key: [] for key in live}, "it is not replaced"
+        assert bool(hindrance(whole)) == ("node1" not in live)
+
+    @pytest.mark.parametrize(
+        ("node1", "why"),
+        [
+            (FOUND["node1"], "its engine is in a swarm, and the host has dropped out"),
+            (put("node1", LocalNodeState="pending", Cluster=None, RemoteManagers=None), "its engine is in a swarm, and the host has dropped out"),
+            (silent(out("node1"), state=True), f"its engine does not answer, and is in a swarm ({on_host.STATE})"),
+        ],
+    )
+    def test_a_host_that_dropped_out_with_a_swarm(self, site, node1, why):
+        """It may be the cluster's only one: a finding of another kind keeps it out of this run."""
+        whole = site({**fresh(), "node1": node1}, HOSTS[1:])
+        assert Founding(whole).hindrances == {"node1": why}
+        assert Founding(whole).initiator == ""
+        told = hindrance(whole)
+        assert f"\n  node1: {why}\n" in told
+        assert "run again" in told
+
+    def test_a_silent_engine_that_is_in_no_swarm_is_not_waited_for(self, site):
+        whole = site({**fresh(), "node1": silent(out("node1"))}, HOSTS[1:])
+        assert Founding(whole).initiator == "node2"
+        assert hindrance(whole) == ""
+
+    @pytest.mark.parametrize(
+        "elsewhere",
+        [
+            lambda facts: with_file(facts, DAEMON_JSON, '{"data-root": "/srv/docker"}\n'),
+            lambda facts: with_file(facts, "/etc/default/docker", 'DOCKER_OPTS="-g /srv/docker"\n'),
+            lambda facts: with_unit(facts, "docker.service", ExecStart="{ argv[]=/usr/sbin/dockerd --data-root /srv }"),
+        ],
+    )
+    def test_where_its_data_are_elsewhere_nobody_knows(self, site, elsewhere):
+        whole = site({**fresh(), "node1": elsewhere(silent(out("node1")))}, HOSTS[1:])
+        assert "does not keep its data in /var/lib/docker" in hindrance(whole)
+
+    @pytest.mark.parametrize("text", ['{"data-root": "/var/lib/docker"}\n', '{"log-level": "warn"}\n'])
+    def test_in_their_usual_place_they_are_read(self, site, text):
+        whole = site({**fresh(), "node1": with_file(silent(out("node1")), DAEMON_JSON, text)}, HOSTS[1:])
+        assert hindrance(whole) == ""
+
+    @pytest.mark.parametrize("node1", [another("node1"), labelled(FOUND["node1"], "other")])
+    def test_another_cluster_s_swarm_is_none_of_ours(self, site, node1):
+        whole = site({**fresh(), "node1": node1}, HOSTS[1:])
+        assert Founding(whole).initiator == "node2"
+        assert hindrance(whole) == ""
+
+    def test_a_host_that_was_never_reached_and_never_chosen(self, site):
+        whole = site({name: of for name, of in fresh().items() if name != "node1"})
+        assert Founding(whole).initiator == "node2"
+        assert hindrance(whole) == ""
+
+    def test_where_there_is_a_swarm_nothing_is_asked(self, site):
+        whole = site(recorded({name: of for name, of in FOUND.items() if name != "node3"}, node2="lab node3 192.168.56.13\n"))
+        assert Founding(whole).hindrances == {}
+        assert hindrance(whole) == ""
+
+    def test_a_store_knows_no_founder(self, site):
+        whole = replace(site(recorded(fresh()), HOSTS[1:]), control="kv")
+        assert hindrance(whole) == ""
+
+
+class TestUnlabelled:
+    """The founder has made the swarm, and was cut off before it could label it."""
+
+    def test_it_is_the_cluster_s_and_gets_its_label(self, site):
+        facts = {**fresh(), "node1": labelled(_alone("node1", FOUND["node1"]), "")}
+        assert View(site(facts)).member("node1") is Member.OTHER, "without a record it may be anybody's"
+        whole = site(recorded(facts))
+        assert View(whole).hosts == ("node1",)
+        assert drifts(whole)["node1"] == [], "the record stays until the label is there"
+        drift = SWARM.drift(whole, "node1")
+        assert [(d.what, d.wanted, d.note) for d in drift] == [("the label of the swarm", "lab", "label")]
+        work = SWARM.work(whole, "node1", drift)
+        assert f"POST '/swarm/update?version={facts['node1'].engine['Swarm']['Cluster']['Version']['Index']}'" in work.script
+        body = json.loads(work.script.split("update?version=")[1].split("'")[2])
+        assert body["Labels"] == {"provisioner.cluster": "lab"}
+        assert body["Raft"] == facts["node1"].engine["Swarm"]["Cluster"]["Spec"]["Raft"], "all else stays as it is"
+        assert {name: SWARM.work(whole, name, SWARM.drift(whole, name)) is not None for name in HOSTS[1:]} == {"node2": True, "node3": True}
+
+    def test_the_record_of_another_host_is_no_proof(self, site):
+        facts = {**fresh(), "node1": labelled(_alone("node1", FOUND["node1"]), "")}
+        assert View(site(recorded(facts, node1=SECOND, node2=SECOND))).member("node1") is Member.OTHER
+
+
+def _alone(name, facts, ident="second"):
+    """A host that is the only node of a swarm with the cluster's label."""
+    swarm = facts.engine["Swarm"]
+    node = next(node for node in FOUND["node1"].swarm_nodes if node["Status"]["Addr"] == FOUND[name].engine["Swarm"]["NodeAddr"])
+    node = {**node, "ID": f"of-{name}", "Spec": {**node["Spec"], "Role": "manager"}}
+    cluster = {**FOUND["node1"].engine["Swarm"]["Cluster"], "ID": ident}
+    remote = [{"NodeID": f"of-{name}", "Addr": f"{swarm['NodeAddr']}:2377"}]
+    keys = {**swarm, "NodeID": f"of-{name}", "ControlAvailable": True, "Cluster": cluster, "RemoteManagers": remote}
+    return with_http(with_http(facts, "info", {**facts.engine, "Swarm": keys}), "nodes", [node])
+
+
+class TestSecondSwarm:
+    def _site(self, site, **more):
+        return site({**FOUND, "node3": _alone("node3", FOUND["node3"]), **more})
+
+    def test_the_smaller_one_is_left_if_its_only_host_has_nothing_in_it(self, site):
+        whole = self._site(site)
+        assert [View(whole).member(name) for name in HOSTS] == [Member.OURS, Member.OURS, Member.SECOND]
+        (drift,) = SWARM.drift(whole, "node3")
+        assert (drift.found, drift.note) == ("in a second swarm of this cluster", "leave and join")
+        work = SWARM.work(whole, "node3", (drift,))
+        assert work.script.index("docker swarm leave --force >/dev/null") < work.script.index("/swarm/join")
+        assert "' ingress demo '" in work.script, "its own networks and the inventory's may be there"
+        assert work.told is not None
+        (finding,) = checks.second_swarm(whole)
+        assert (finding.check, finding.host, finding.severity) == ("second-swarm", "node3", Severity.WARNING)
+        assert list(checks.other_swarm(whole)) == []
+
+    def test_one_with_more_nodes_is_left_to_people(self, site):
+        two = json.loads(FOUND["node1"].raw["http:nodes"].partition(" ")[2])
+        third = _alone("node3", FOUND["node3"])
+        node = {**third.swarm_nodes[0], "ID": "gone", "Status": {"State": "down", "Addr": "192.168.56.19"}}
+        whole = self._site(site, node3=with_http(third, "nodes", [third.swarm_nodes[0], node]))
+        assert len(two) == 3
+        assert View(whole).member("node3") is Member.OTHER
+        with pytest.raises(StepFailed, match="in another swarm"):
+            SWARM.drift(whole, "node3")
+
+    def test_of_two_that_are_alone_the_one_with_networks_is_kept(self, site):
+        bare = with_http(_alone("node1", FOUND["node1"], "first"), "networks", [])
+        kept = with_http(_alone("node3", FOUND["node3"]), "networks", list(FOUND["node1"].networks.values()))
+        whole = site({"node1": bare, "node2": out("node2"), "node3": kept})
+        assert [View(whole).member(name) for name in HOSTS] == [Member.SECOND, Member.NONE, Member.OURS]
+
+    def test_without_a_leader_of_the_other_one_nobody_leaves(self, site):
+        lost = with_raw(put("node1", Cluster=None), **{"http:nodes": "500 no leader"})
+        whole = site({"node1": lost, "node2": FOUND["node2"], "node3": _alone("node3", FOUND["node3"])})
+        assert View(whole).member("node3") is not Member.SECOND
