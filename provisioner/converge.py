@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import tenacity
@@ -11,8 +12,7 @@ import tenacity
 from provisioner import render
 from provisioner.errors import CommandFailed, ProvisionerError, StepFailed, TransportError
 from provisioner.model import HostChanged, Outcome, State
-from provisioner.parallel import each
-from provisioner.session import parsed
+from provisioner.parallel import bounded, each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,7 +30,7 @@ _FAILED_HERE, _FAILED_ALL = 70, 71  # exit codes of templates/lib.sh: fail, fail
 def outcome(step: Step, site: Site, name: str, done: State = State.SETTLED) -> Outcome:
     """How a host stands in a step, as it was last read; `done` is said where nothing differs."""
     try:
-        drift = step.drift(site, name)
+        drift = bounded(f"comparing what is found with what is wanted: {step.title}", partial(step.drift, site))(name)
     except StepFailed as error:
         return Outcome(name, step.name, State.FAILED, error=str(error))
     if not drift:
@@ -85,8 +85,17 @@ class Convergence:
     def _wanted_work(self) -> dict[str, Work]:
         site = self._now()
         outcomes = [outcome(self.step, site, name) for name in site.live]
-        work = {o.host: self.step.work(site, o.host, mine) for o in outcomes if (mine := _free(o.drifts))}
-        return {name: w for name, w in work.items() if w}
+        drifts = {o.host: mine for o in outcomes if (mine := _free(o.drifts))}
+        plan = bounded(f"planning: {self.step.title}", lambda name: self.step.work(site, name, drifts[name]))
+        work: dict[str, Work] = {}
+        for name in drifts:
+            try:
+                wanted = plan(name)
+            except StepFailed as error:
+                self.failures[name] = str(error)
+            else:
+                work |= {name: wanted} if wanted else {}
+        return work
 
     def _work(self, work: dict[str, Work]) -> None:
         """Side by side, and one host after the other where no other may be worked on meanwhile."""
@@ -140,7 +149,7 @@ class Convergence:
             result = connection.write(script, deadline=work.deadline, **given)
         except CommandFailed as error:
             raise _told(error, self.step, name) from error
-        return parsed(name, result, self.site.facts[name])
+        return self.session.parsed(name, result, self.site.facts[name])
 
     def _given(self, work: Work) -> dict[str, bytes]:
         """The standard input of a script that is to have one."""

@@ -11,12 +11,16 @@ ProvisionerError
 │   └── CommandFailed         a command ended with a code that the caller does not accept
 ├── Locked                    another run holds a host's lock
 ├── StepFailed                a step could not bring a host to its wanted state
+│   ├── Malformed             what a host says can't be understood
+│   └── InternalError         a bug of ours, met with one host's data
 ├── StoreError                the store answers wrongly, or not at all
 └── LabError                  the lab on this machine
 """
 
 from __future__ import annotations
 
+import os
+import traceback
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -112,6 +116,30 @@ class StepFailed(ProvisionerError):
     ) -> None:
         super().__init__(what, host=host, tried=tried, answer=answer, cure=cure)
         self.fatal = fatal
+
+
+class Malformed(StepFailed):
+    """A host's answer has not the form that it must have: nothing on this host is judged or changed by it."""
+
+
+class InternalError(StepFailed):
+    """A bug of provisioner, met while one host's data were evaluated: that host fails, and the others go on.
+
+    It names the type, the place and the text of the exception, so that it can be reported and is never taken for a
+    fault of the host.
+    """
+
+    def __init__(self, error: Exception, *, host: str, tried: str) -> None:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if f"{os.sep}provisioner{os.sep}" in frame.filename] or frames
+        places = [f"{frame.filename.rpartition(f'{os.sep}provisioner{os.sep}')[2]}:{frame.lineno}" for frame in own[-3:]]
+        super().__init__(
+            f"internal error: {type(error).__name__} at {' > '.join(places) or 'an unknown place'}",
+            host=host,
+            tried=tried,
+            answer=f"{error}"[:300],
+            cure="this is a bug of provisioner, not of the host: please report it with these lines",
+        )
 
 
 class StoreError(ProvisionerError):

@@ -5,12 +5,30 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from provisioner.errors import ProvisionerError
+from provisioner.errors import InternalError, ProvisionerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 T = TypeVar("T")
+
+
+def bounded(tried: str, do: Callable[[str], T]) -> Callable[[str], T]:
+    """`do`, which only evaluates what one host says, with a bug that it meets as this host's InternalError.
+
+    Only where the errors of a host are reported, and nothing is read or written: a bug in the middle of that stops the run.
+    tried: what is done, for people.
+    """
+
+    def guarded(name: str) -> T:
+        try:
+            return do(name)
+        except ProvisionerError:
+            raise
+        except Exception as error:
+            raise InternalError(error, host=name, tried=tried) from error
+
+    return guarded
 
 
 def each(names: Iterable[str], do: Callable[[str], T], at_once: int = 0) -> dict[str, T | ProvisionerError]:

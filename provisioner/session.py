@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from provisioner import controlplane, stores
-from provisioner.errors import ProvisionerError, Refused, StepFailed
+from provisioner.errors import Malformed, ProvisionerError, Refused, StepFailed
 from provisioner.model import HostChanged, Outcome, PhaseBegan, PhaseEnded, State
-from provisioner.parallel import each
+from provisioner.parallel import bounded, each
 from provisioner.stores import asking
 from provisioner.system import facts as system_facts
 from provisioner.system import networks, plugins, reading
@@ -91,8 +91,25 @@ class Session:
         facts, asked = before, time.time()
         if script or not facts:
             result = self.connections[name].read(script, deadline=_READING)
-            facts = parsed(name, result, before, None if before else (asked, time.time()))
-        return facts.answered(stores.of(self.inventory.the_store).ask(self.connections[name], through)) if through else facts
+            facts = self.parsed(name, result, before, None if before else (asked, time.time()))
+        if not through:
+            return facts
+        answers = stores.of(self.inventory.the_store).ask(self.connections[name], through)
+        return _understood(name, facts.answered(answers))
+
+    def parsed(self, name: str, result: Result, before: Facts | None, between: tuple[float, float] | None = None) -> Facts:
+        """The facts in a script's answer; `between`: the controller's clock around it. Raises StepFailed, Malformed."""
+        try:
+            facts = system_facts.parse(result.raw, before, between)
+        except ValueError as error:
+            raise StepFailed(
+                f"the facts can't be read: {error}",
+                host=name,
+                answer=public(result.stdout)[-300:],
+                cure="look whether the host's /bin/sh works and its disk and memory are not full",
+            ) from error
+        sought = controlplane.sought(self.inventory)
+        return _understood(name, replace(facts, shapes=sought.shapes, foreign=sought.foreign))
 
     def script(self, only: tuple[str, ...], requests: tuple[str, ...] = ()) -> str:
         """What reads these sections of the facts."""
@@ -135,14 +152,9 @@ class Session:
         self.tell(HostChanged(host, phase, text))
 
 
-def parsed(name: str, result: Result, before: Facts | None, between: tuple[float, float] | None = None) -> Facts:
-    """The facts in a script's answer; `between`: the controller's clock around it. Raises StepFailed."""
+def _understood(name: str, facts: Facts) -> Facts:
     try:
-        return system_facts.parse(result.raw, before, between)
-    except ValueError as error:
-        raise StepFailed(
-            f"the facts can't be read: {error}",
-            host=name,
-            answer=public(result.stdout)[-300:],
-            cure="look whether the host's /bin/sh works and its disk and memory are not full",
-        ) from error
+        return bounded("reading its facts", lambda _: facts.understood())(name)
+    except Malformed as error:
+        error.host, error.tried = name, "reading its facts"
+        raise

@@ -20,7 +20,7 @@ _NAMED = 3  # hosts that are named before "and N more"
 
 def has_no_store(engine: str) -> bool:
     """Whether an engine of this version knows no external store any more; what is not known may."""
-    major = re.match(r"\d+", engine)
+    major = re.match("[0-9]{1,6}", engine)
     return major is not None and int(major[0]) > _LAST_WITH_STORE
 
 

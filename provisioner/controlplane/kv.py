@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from provisioner import render, stores
 from provisioner.controlplane.base import ELECTION, Closed, EngineFiles
 from provisioner.model import Drift
-from provisioner.stores.base import TLS, TLS_OPTIONS, json_object, sums
+from provisioner.stores.base import TLS, TLS_OPTIONS, sums
 from provisioner.system import gossip
 from provisioner.system import swarm as swarm_on_host
 from provisioner.system.daemon_json import parse
 from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN, ENGINE_LOADED, ENGINE_TLS
+from provisioner.system.strict import json_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

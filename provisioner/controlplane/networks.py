@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 from provisioner.system import attached, networks
 
 if TYPE_CHECKING:
-    from ipaddress import IPv4Address
+    from ipaddress import IPv4Address, IPv4Network
 
     from provisioner.controlplane import Site
     from provisioner.inventory import Network
@@ -36,8 +35,7 @@ def subnet(site: Site, host: str, network: Network) -> IPv4Network | None:
 def found_subnet(site: Site, host: str, name: str) -> IPv4Network | None:
     """The IPv4 range of the network of that name as it is on this host; None where it has none that is known."""
     found = site.facts[host].networks.get(name) if host in site.facts else None
-    words = [pool.get("Subnet", "") for pool in networks.pools(found)] if found else []
-    return next((IPv4Network(word) for word in words if "." in word), None)
+    return next(filter(None, map(networks.subnet4, networks.pools(found))), None) if found else None
 
 
 def otherwise(site: Site, network: Network) -> tuple[str, ...]:

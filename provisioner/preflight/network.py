@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 from provisioner.inventory.network_values import MODES_OF
 from provisioner.model import Finding, Severity
 from provisioner.system import firewall
 from provisioner.system import swarm as swarm_on_host
-from provisioner.system.networks import pools
+from provisioner.system.networks import pools, subnet4
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from ipaddress import IPv4Network
 
     from provisioner.controlplane import Site
     from provisioner.system.facts import Facts
@@ -97,9 +97,9 @@ def _reached(facts: Facts, network: str, subnet: IPv4Network) -> Iterator[str]:
             yield f"its resolver {resolver}"
     for name, other in facts.networks.items():
         for entry in pools(other):
-            found = entry.get("Subnet", "")
-            if name != network and "." in found and other["Driver"] == "overlay" and IPv4Network(found, strict=False).overlaps(subnet):
-                yield f"the network {name}, {found}"
+            found = subnet4(entry)
+            if name != network and found and other["Driver"] == "overlay" and found.overlaps(subnet):
+                yield f"the network {name}, {entry['Subnet']}"
 
 
 def port_taken(site: Site) -> Iterator[Finding]:

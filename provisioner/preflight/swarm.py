@@ -11,10 +11,10 @@ from provisioner.controlplane.swarm import Member, View, address_of, cluster, ho
 from provisioner.errors import StepFailed
 from provisioner.inventory.engine_models import DATA_PORT, ENGINES_POOL
 from provisioner.model import Finding, Severity
-from provisioner.stores.base import json_object
 from provisioner.system import daemon_json
 from provisioner.system import swarm as on_host
 from provisioner.system.reading import DAEMON_JSON
+from provisioner.system.strict import json_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,7 +182,7 @@ def fixed(site: Site) -> Iterator[Finding]:
         return
     asked, inventory = site.inventory.swarm, site.inventory
     port = found.get("DataPathPort") or DATA_PORT  # engines before 19.03 tell none, and before 18.09 no pools
-    pools = sorted(IPv4Network(text) for text in found.get("DefaultAddrPool") or ENGINES_POOL.pools)
+    pools = sorted(IPv4Network(text, strict=False) for text in found.get("DefaultAddrPool") or ENGINES_POOL.pools)
     size = found.get("SubnetSize") or ENGINES_POOL.size
     wanted = sorted(inventory.address_pool.pools)
     for key, said, is_, as_wanted, words in (

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
+from provisioner.system.strict import decimal, number
+
 FACTS = ("name", "address", "by_name", "full", "alias")
 SIX = "six"  # the address in IPv6, where the network has one
 EMBEDDED = "127.0.0.11"  # the engine's own DNS server, as containers see it
@@ -58,16 +60,16 @@ class Evidence:
         words = rest.split()
         match word, words:
             case "ready", [address, mtu, *six]:
-                self.address, self.mtu = IPv4Address(address), int(mtu)
+                self.address, self.mtu = IPv4Address(address), number(mtu)
                 self.six = IPv6Address(six[0]) if six else None
             case "interfaces", [names, addresses]:
                 self.interfaces, self.addresses = tuple(names.split(",")), tuple(addresses.split(","))
             case "see", [peer, fact, seconds] if fact in {*FACTS, SIX}:
-                self.seen[int(peer), fact] = self.offset + float(seconds)
-            case "lack", [peer, fact, *_] if fact in {*FACTS, SIX}:
-                self.lacks[int(peer), fact] = rest.split(" ", 2)[2]
+                self.seen[number(peer), fact] = self.offset + decimal(seconds)
+            case "lack", [peer, fact, _, *_] if fact in {*FACTS, SIX}:
+                self.lacks[number(peer), fact] = " ".join(words[2:])
             case "largest", [peer, size]:
-                self.largest[int(peer)] = int(size)
+                self.largest[number(peer)] = number(size)
             case ("outside" | "silent" | "conf" | "met" | "tried" | "esp" | "clear"), [_, *_]:
                 self._take_beside(word, words)
             case "way", addresses:
@@ -75,9 +77,9 @@ class Evidence:
             case "nameless", [_]:
                 self.nameless = True
             case "heard", peers:
-                self.heard = frozenset(map(int, peers))
+                self.heard = frozenset(map(number, peers))
             case "done", [seconds, cpu]:
-                self.seconds, self.cpu = self.offset + float(seconds), float(cpu)
+                self.seconds, self.cpu = self.offset + decimal(seconds), decimal(cpu)
             case "error", [_, *_]:
                 self.error = rest
             case _:
@@ -91,15 +93,15 @@ class Evidence:
             case "clear", [address]:
                 self.clear.add(address)
             case "outside", [server, seconds, _, *_]:
-                self.outside[server] = (self.offset + float(seconds), " ".join(words[2:]))
+                self.outside[server] = (self.offset + decimal(seconds), " ".join(words[2:]))
             case "silent", [server, _, *_]:
                 self.silent[server] = " ".join(words[1:])
             case "conf", ["search" | "options" as setting, *rest]:
                 self.conf[setting] = tuple(rest)
             case "met", [stranger, "name" | "address" as fact, seconds]:
-                self.met[int(stranger), fact] = self.offset + float(seconds)
+                self.met[number(stranger), fact] = self.offset + decimal(seconds)
             case "tried", [stranger, times]:
-                self.tried[int(stranger)] = int(times)
+                self.tried[number(stranger)] = number(times)
             case _:
                 raise ValueError(f"a probe does not say {' '.join((word, *words))[:80]!r}")
 

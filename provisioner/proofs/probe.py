@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -193,7 +194,7 @@ class Probe:
         script = f"timeout -k 5 30 docker port {shlex.quote(self.container)} {PORT}/udp"
         said = self._connection.read(script, deadline=_ASKED).stdout.split()
         number = said[0].rpartition(":")[2] if said else ""
-        if not number.isdigit():
+        if not re.fullmatch("[0-9]{1,5}", number):
             raise ProvisionerError("the engine published no port of its probe", cure="look at: journalctl -u docker")
         return int(number)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from provisioner import render
 from provisioner.model import Drift
-from provisioner.stores.base import json_object
 from provisioner.system.reading import ENGINE_DNS_DROPIN, ENGINE_STARTED
+from provisioner.system.strict import json_object
 
 if TYPE_CHECKING:
     from provisioner.inventory import Dns

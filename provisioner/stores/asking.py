@@ -6,6 +6,7 @@ key does not leave the controller for it, and what is tried is the host's own wa
 
 from __future__ import annotations
 
+import re
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ class Asked:
             text = _talked(sock, (head + "\r\n" + body).encode(), self.tls, host).decode(errors="replace")
         first, _, rest = text.partition("\r\n\r\n")
         words = first.split(maxsplit=2)
-        if len(words) < 2 or not words[1].isdigit():  # noqa: PLR2004
+        if len(words) < 2 or not re.fullmatch("[0-9]{3}", words[1]):  # noqa: PLR2004
             raise OSError("it does not answer as a web server does" + ("; is it TLS that it speaks?" if not self.tls else ""))
         return int(words[1]), rest
 

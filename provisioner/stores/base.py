@@ -6,13 +6,13 @@ Two kinds of it: a store that is set up on the hosts of the inventory, and an ex
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Protocol
 
 from provisioner import render
+from provisioner.system.strict import json_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -73,15 +73,6 @@ def literal(text: str) -> IPv4Address | None:
         return IPv4Address(text)
     except ValueError:
         return None
-
-
-def json_object(text: str) -> dict[str, Any]:
-    """The object in a JSON file; {} where it is none."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def loaded_otherwise(loaded: str, service: Service, unread: Collection[str]) -> bool:

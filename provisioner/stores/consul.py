@@ -38,7 +38,6 @@ from provisioner.stores.base import (
     at_its_start,
     endpoint,
     endpoints_path,
-    json_object,
     literal,
     loaded_otherwise,
     nodes_path,
@@ -46,9 +45,10 @@ from provisioner.stores.base import (
 )
 from provisioner.stores.consul_security import LOADED
 from provisioner.stores.waiting import until_leader
+from provisioner.system import answers, firewall, reading
 from provisioner.system import facts as system_facts
-from provisioner.system import firewall, reading
 from provisioner.system.reading import Sought
+from provisioner.system.strict import UNFIT, json_object, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -70,6 +70,7 @@ _TO_FIND_THE_CLUSTER = {"retry_join", "bootstrap_expect"}
 _ALIVE = 1  # serf's status of a member
 _STATUS = {1: "alive", 2: "leaving", 4: "failed"}  # those of a member that is still counted on
 _OK, _FORBIDDEN = 200, 403
+KEYS = list[answers.ConsulKey] | None  # the form of what a folder of keys is answered with
 _TOKEN = f"with ACLs it takes the token in a server's {security.MANAGEMENT}, as CONSUL_HTTP_TOKEN"
 
 
@@ -100,6 +101,12 @@ class Consul(SetUpHere):
             f"members {HTTP_PORT} /v1/agent/members",
         ),
         ports={8300: "Consul", 8301: "Consul", HTTP_PORT: "Consul"},
+        shapes={
+            "leader": str,
+            "peers": list[str] | None,
+            "members": list[answers.ConsulMember] | None,
+            "endpoints": KEYS,
+        },
     )
 
     def __post_init__(self) -> None:
@@ -159,7 +166,7 @@ class Consul(SetUpHere):
         if not self.formed(cluster):
             return sum(name in cluster.live for name in cluster.servers)
         found = json_object(cluster.facts[host].files.get(JSON, "")).get("bootstrap_expect")
-        return found if isinstance(found, int) else len(cluster.servers)
+        return found if type(found) is int and found > 0 else len(cluster.servers)
 
     def formed(self, cluster: Cluster) -> bool:
         """Raft's list of peers is empty before, and kept without a leader."""
@@ -191,7 +198,7 @@ class Consul(SetUpHere):
         if cluster.inventory.the_store.security.acls and facts.http("rights").code == _FORBIDDEN:
             all_ = all(cluster.facts[name].http("rights").code == _FORBIDDEN for name in cluster.live)  # then it is the policy: `equip`
             drift.append(Drift("the engine's rights in Consul", facts.http("rights").error, "to write", note="waits", later=all_))
-        alive = {member["Name"] for member in members.body if member.get("Status") == _ALIVE}
+        alive = {member["Name"] for member in members.body or () if member.get("Status") == _ALIVE}
         if missing := [name for name in cluster.live if name not in alive]:
             drift.append(Drift("Consul's members", "without " + ", ".join(missing), "all hosts", note="waits"))
         return drift
@@ -250,13 +257,13 @@ class Consul(SetUpHere):
                 api.agent.leave()
                 return
             api.agent.force_leave(host)
-            if any(peer.rpartition(":")[0] == str(cluster.leaving) for peer in api.status.peers()):
+            if any(peer.rpartition(":")[0] == str(cluster.leaving) for peer in _peers(api)):
                 with contextlib.suppress(consul.ConsulException):  # its leader gives the vote up by itself, too
                     api.operator.raft_remove_peer(address=f"{cluster.leaving}:8300")
-        except (consul.ConsulException, requests.RequestException) as error:
+        except (consul.ConsulException, requests.RequestException, *UNFIT) as error:
             cure = "see what Consul says (journalctl -u consul), and run again"
             what = f"Consul does not let go of {host}"
-            raise StoreError(what, host=(own or other).name, answer=str(error), cure=cure) from None
+            raise StoreError(what, host=(own or other).name, answer=shown(str(error)), cure=cure) from None
 
     def wait_for_server(self, connection: Connection, cluster: Cluster, address: IPv4Address) -> None:
         """A new server has no vote before it was healthy for ten seconds (autopilot)."""
@@ -266,7 +273,7 @@ class Consul(SetUpHere):
         api = manager(cluster, connection)
 
         def voter(seen: list[str]) -> str:
-            servers = api.operator.raft_config()["Servers"]
+            servers = answers.checked(answers.ConsulRaft, api.operator.raft_config())["Servers"]
             seen += [f"{server['Node']}: {'a vote' if server['Voter'] else 'no vote yet'}" for server in servers]
             return next((str(s["Node"]) for s in servers if s["Voter"] and s["Address"] == f"{address}:8300"), "")
 
@@ -320,7 +327,7 @@ class Consul(SetUpHere):
         api = client(connection)
 
         def leader(seen: list[str]) -> str:
-            found, peers = api.status.leader(), api.status.peers()
+            found, peers = answers.checked(str, api.status.leader()), _peers(api)
             seen += [f"leader: {found or 'none'}", f"servers in the quorum: {', '.join(peers) or 'none'}"]
             return str(found) if len(peers) >= servers else ""
 
@@ -328,6 +335,12 @@ class Consul(SetUpHere):
         errors = (consul.ConsulException, requests.RequestException)
         what = f"no leader with all {servers} servers" if servers > 1 else "no leader"
         return until_leader(leader, title=self.title, connection=connection, cure=cure, errors=errors, what=what)
+
+
+def _peers(api: Any) -> list[str]:
+    """The servers in the quorum. Raises ValueError on an answer of another form."""
+    found: list[str] | None = answers.checked(list[str] | None, api.status.peers())
+    return found or []
 
 
 def _called(facts: Facts) -> str:
@@ -338,7 +351,7 @@ def _called(facts: Facts) -> str:
 
 def kv_endpoints(entries: list[dict[str, str]] | None) -> tuple[Endpoint, ...]:
     """The endpoints among Consul's keys and values."""
-    texts = ((entry["Key"], base64.b64decode(entry["Value"] or "").decode(errors="replace")) for entry in entries or ())
+    texts = ((entry["Key"], base64.b64decode(entry.get("Value") or "").decode(errors="replace")) for entry in entries or ())
     return tuple(sorted(found for key, text in texts if (found := endpoint(key, text))))
 
 
@@ -346,7 +359,10 @@ def _sure(connection: Connection) -> None:
     """That Consul's port is Consul's: a token goes to nobody else. Raises StoreError."""
     about = Sought("none", "none", user="consul")
     script = "# looking who listens on Consul's port\n" + reading.script(about, reading.ASKED, [f"leader {HTTP_PORT} /v1/status/leader"])
-    answer = system_facts.parse(connection.read(script).raw).http("leader")
+    try:
+        answer = system_facts.parse(connection.read(script).raw).http("leader")
+    except ValueError as error:
+        answer = system_facts.Answer(error=f"the host's answer can't be read: {error}")
     if not answer.code and answer.error != "timeout":  # whose time is over was believed
         cure = f"see who listens on {HTTP_PORT} (ss -ltnp) and what Consul says (journalctl -u consul), and run again"
         raise StoreError(f"no token is sent to 127.0.0.1:{HTTP_PORT}: {answer.error}", host=connection.name, cure=cure)

@@ -19,10 +19,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provisioner.errors import StepFailed
-from provisioner.stores.base import File, at_its_start, json_object
+from provisioner.stores.base import File, at_its_start
 from provisioner.stores.secrets import agreed, certificate_of
 from provisioner.system import certificates
 from provisioner.system.certificates import Pair
+from provisioner.system.strict import inside, json_object, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +71,7 @@ def found(facts: Facts) -> Levels:
     return Levels(
         _level(config, "encrypt_verify_outgoing", "encrypt_verify_outgoing", "encrypt_verify_incoming"),
         _level(config, "ca_file", "verify_outgoing", "verify_incoming"),
-        _acls(config.get("acl") or {}, facts),
+        _acls(inside(config, "acl"), facts),
     )
 
 
@@ -175,7 +176,7 @@ def keys(facts: Facts) -> list[str]:
 
 def _keys(text: str) -> list[str]:
     try:
-        told = json.loads(text or "[]")
+        told = value(text or "[]")
     except ValueError:
         return []
     return [str(key) for key in told] if isinstance(told, list) else []
@@ -314,8 +315,7 @@ def _certificate(cluster: Cluster, host: str) -> Pair:
 
 
 def _token(text: str, name: str) -> str:
-    told = (json_object(text).get("acl") or {}).get("tokens") or {}
-    return str(told.get(name, ""))
+    return str(inside(json_object(text), "acl", "tokens").get(name, ""))
 
 
 def token(cluster: Cluster, name: str) -> str:

@@ -35,15 +35,15 @@ from provisioner.stores.base import (
     endpoint,
     endpoints,
     endpoints_path,
-    json_object,
     literal,
     loaded_otherwise,
     url,
 )
 from provisioner.stores.base import asking as waiting_for
 from provisioner.stores.waiting import until_leader
-from provisioner.system import firewall
+from provisioner.system import answers, firewall
 from provisioner.system.reading import Sought
+from provisioner.system.strict import json_object
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -124,6 +124,12 @@ class Etcd(Unstaged, SetUpHere):
             for name, path in map(str.split, _ASKED)
         ),
         ports=dict.fromkeys((PORT, PEER_PORT, HEALTH_PORT), "etcd"),
+        shapes={
+            "health": answers.EtcdHealth,
+            "members": answers.EtcdMembers,
+            "self": answers.EtcdSelf,
+            "endpoints": answers.EtcdKeys,
+        },
     )
     uploaded: Uploaded | None = None
 
@@ -186,7 +192,7 @@ class Etcd(Unstaged, SetUpHere):
 
     def _unfit_version(self, facts: Facts) -> str:
         """Why this host's etcd can't be a server, as long as it does not run as one."""
-        found = re.match(r"(\d+)\.(\d+)", facts.line("etcd-version"))
+        found = re.match(r"([0-9]{1,6})\.([0-9]{1,6})", facts.line("etcd-version"))
         if not found or _FIT[0] <= (int(found[1]), int(found[2])) <= _FIT[1]:
             return ""
         return f"its etcd {found[0]} does not serve what is needed: engines speak the v2 API, which 3.3, 3.4 and 3.5 have"
@@ -214,7 +220,7 @@ class Etcd(Unstaged, SetUpHere):
             return [Drift("etcd's HTTP interface", health.error, "an answer", note="waits")]
         if str((health.body or {}).get("health")) not in {"true", "True"}:
             return [Drift("etcd's leader", "none", "one", note="waits")]
-        started = {member["name"] for member in _members(facts) if member["clientURLs"]}
+        started = {member["name"] for member in _members(facts) if member.get("clientURLs")}
         missing = [name for name in cluster.servers if name in cluster.live and name not in started]
         return (
             [Drift("etcd's members", "without " + ", ".join(missing), "all servers", note="waits")] if missing else []
@@ -293,7 +299,7 @@ class Etcd(Unstaged, SetUpHere):
                 cure = f"add it first, on a server (package etcd-client): {self._adding(cluster, name)}; or leave it out of store.servers"
                 yield Finding("server-added", "", what, cure)
         told = (member for name in cluster.live for member in _members(cluster.facts[name]))
-        started = {member["name"]: member["id"] for member in told if member["clientURLs"]}
+        started = {member["name"]: member["id"] for member in told if member.get("clientURLs")}
         for name in cluster.servers:
             if name in cluster.live and name in started and not self.has_data(cluster.facts[name]):
                 what = f"its etcd has lost its data ({DATA} is not there), and the other servers still count on it"
@@ -364,7 +370,7 @@ def tree_endpoints(answer: Mapping[str, Any] | None) -> tuple[Endpoint, ...]:
     while nodes:
         node = nodes.pop()
         nodes += node.get("nodes") or ()
-        if "value" in node and (one := endpoint(node["key"], node["value"])):
+        if "value" in node and (one := endpoint(node.get("key", ""), node["value"])):
             found.append(one)
     return tuple(sorted(found))
 

@@ -78,6 +78,8 @@ class External(Unstaged):
     versions: ClassVar[Versions]
     engines_in: ClassVar[str] = "keys"
     """The answer that tells which engines say in the store that they are there."""
+    shapes: ClassVar[Mapping[str, Any]]
+    """As in `Sought`."""
     tree: ClassVar[str]
     """The path of all keys in a folder, which stands for {}."""
 
@@ -103,6 +105,8 @@ class External(Unstaged):
             sums=TLS_FILES if self.store.tls else (),
             settled=WAITER,
             whole=() if self.store.tls else self._requests,
+            shapes=self.shapes,
+            foreign=True,
         )
 
     @property
@@ -248,7 +252,7 @@ class External(Unstaged):
         for name in cluster.live:
             for where in self.endpoints:
                 version = self._version(cluster.facts[name], where)
-                numbers = tuple(map(int, re.findall(r"\d+", version)))
+                numbers = tuple(map(int, re.findall(r"[0-9]{1,6}", version)))
                 if version and not (first <= numbers and numbers[: len(last)] <= last):
                     seen.setdefault((where, version), []).append(name)
         meant = f"{'.'.join(map(str, first))} to {'.'.join(map(str, last))}.x"

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from provisioner.stores import proxy, zookeeper
 from provisioner.stores.base import Endpoint, Waiting, endpoints_path, nodes_path, url
-from provisioner.stores.consul import kv_endpoints
+from provisioner.stores.consul import KEYS, kv_endpoints
 from provisioner.stores.etcd import tree_endpoints
 from provisioner.stores.external import NEVER, External, Versions
 from provisioner.stores.keys import ConsulKeys, EtcdKeys, leaves, plain
 from provisioner.stores.zookeeper_keys import ZooKeeperKeys
+from provisioner.system import answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -43,6 +44,7 @@ class ExternalConsul(External):
     }
     versions = Versions("version", r'"Version": ?"([\d.]+)', (1, 4), (1,))  # 1.4: tokens with policies, which the cures speak of
     engines_in = "engines"
+    shapes: ClassVar = {"leader": str, "engines": KEYS, "endpoints": KEYS}
     tree = "/v1/kv/{}?recurse"
 
     def keys(self, connection: Connection) -> Keys:
@@ -78,6 +80,7 @@ class ExternalEtcd(External):
         "networks": f"/v2/keys/NETWORKS/provisioner?prevIndex={NEVER}&value= PUT",
     }
     versions = Versions("version", r'(?:"etcdserver": ?"|^200 etcd )([\d.]+)', (3, 3), (3, 5))  # as of one that is set up here
+    shapes: ClassVar = {"leader": answers.EtcdHealth, "keys": answers.EtcdKeys, "endpoints": answers.EtcdKeys}
     tree = "/v2/keys/{}?recursive=true"
 
     def keys(self, connection: Connection) -> Keys:
@@ -106,6 +109,7 @@ class ExternalZooKeeper(External):
 
     title, scheme = "ZooKeeper", "zk"
     asked: ClassVar = {"leader": "srvr"}
+    shapes: ClassVar = {"endpoints": answers.Texts}
     versions = Versions("leader", r"^Zookeeper version: ([\d.]+)", (3, 4), (3,))
 
     @cached_property

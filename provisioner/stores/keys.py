@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlencode
 
 from provisioner.errors import ProvisionerError, StoreError
+from provisioner.system import answers
+from provisioner.system.strict import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,7 +68,7 @@ class EtcdKeys:
         code, text = _answer(self.servers, f"/v2/keys/{quote(path)}{query}", method, urlencode(body or {}))
         if code not in {_OK, _CREATED, _MISSING, _FAILED}:
             raise _refused(self.servers, code, text, "give the engines' certificate read and write under docker/ there")
-        return code, json.loads(text) if code != _MISSING else {}
+        return code, _understood(self.servers, answers.EtcdKeys, text) if code in {_OK, _CREATED} else {}
 
 
 @dataclass(frozen=True)
@@ -77,17 +79,18 @@ class ConsulKeys:
 
     def under(self, folder: str) -> dict[str, str]:
         code, text = self._asked("GET", f"/v1/kv/{quote(folder)}?recurse")
-        return {entry["Key"]: plain(entry["Value"]) for entry in json.loads(text)} if code == _OK else {}
+        return {entry["Key"]: plain(entry.get("Value")) for entry in self._entries(text)} if code == _OK else {}
 
     def hold(self, path: str, text: str, *, seconds: int, instead: str = "") -> str:
         code, found = self._asked("GET", f"/v1/kv/{quote(path)}")
-        there = json.loads(found)[0] if code == _OK else {}
-        if there and plain(there["Value"]) != instead:
-            return plain(there["Value"])
+        there = next(iter(self._entries(found)), {}) if code == _OK else {}
+        if there and plain(there.get("Value")) != instead:
+            return plain(there.get("Value"))
         if there:
             self._removed(there)
         wanted = {"TTL": f"{max(10, seconds)}s", "Behavior": "delete", "LockDelay": "0s", "Name": "provisioner"}
-        session = json.loads(self._asked("PUT", "/v1/session/create", json.dumps(wanted))[1])["ID"]
+        made = self._asked("PUT", "/v1/session/create", json.dumps(wanted))[1]
+        session = _understood(self.servers, answers.ConsulSession, made)["ID"]
         if self._asked("PUT", f"/v1/kv/{quote(path)}?acquire={session}", text)[1].strip() == "true":
             return ""
         self._asked("PUT", f"/v1/session/destroy/{session}")
@@ -95,16 +98,19 @@ class ConsulKeys:
 
     def drop(self, path: str, text: str) -> None:
         code, found = self._asked("GET", f"/v1/kv/{quote(path)}")
-        for entry in json.loads(found) if code == _OK else ():
-            if plain(entry["Value"]) == text:
+        for entry in self._entries(found) if code == _OK else ():
+            if plain(entry.get("Value")) == text:
                 self._removed(entry)
+
+    def _entries(self, text: str) -> list[dict[str, Any]]:
+        return _understood(self.servers, list[answers.ConsulKey] | None, text) or []
 
     def _removed(self, entry: dict[str, Any]) -> None:
         """With its session. One without was put back from a backup (`consul kv import`)."""
         if session := entry.get("Session"):
             self._asked("PUT", f"/v1/session/destroy/{session}")
         else:
-            self._asked("DELETE", f"/v1/kv/{quote(entry['Key'])}?cas={entry['ModifyIndex']}")
+            self._asked("DELETE", f"/v1/kv/{quote(entry['Key'])}?cas={entry.get('ModifyIndex', 0)}")
 
     def _asked(self, method: str, path: str, body: str = "") -> tuple[int, str]:
         code, text = _answer(self.servers, path, method, body)
@@ -125,8 +131,18 @@ def _answer(servers: Iterable[Asked], path: str, method: str, body: str) -> tupl
     raise StoreError("no server of the store answers", answer="\n".join(errors), cure="look at the store, and run again")
 
 
+def _understood(servers: tuple[Asked, ...], shape: Any, text: str) -> Any:
+    """What an answer of this shape holds. Raises StoreError."""
+    try:
+        return answers.parsed(shape, text)
+    except ValueError as error:
+        what = f"what the store answers can't be understood: {error}"
+        cure = "see what listens at store.endpoints, and run again"
+        raise StoreError(what, host=servers[0].connection.name, answer=shown(text), cure=cure) from None
+
+
 def _refused(servers: tuple[Asked, ...], code: int, text: str, cure: str) -> StoreError:
-    host, said = servers[0].connection.name, text.strip()[:300]
+    host, said = servers[0].connection.name, shown(text.strip(), 300)
     if code in {_UNAUTHORIZED, _FORBIDDEN}:
         return StoreError("the store lets this host's engine write nothing under docker/", host=host, answer=said, cure=cure)
     return StoreError(f"the store answers with code {code}", host=host, answer=said, cure="look at the store, and run again")
@@ -135,7 +151,7 @@ def _refused(servers: tuple[Asked, ...], code: int, text: str, cure: str) -> Sto
 def leaves(node: dict[str, Any]) -> Iterable[tuple[str, str]]:
     """(path, text) of all below a node, as etcd tells them."""
     if "value" in node:
-        yield node["key"].strip("/"), node["value"]
+        yield node.get("key", "").strip("/"), node["value"]
     for child in node.get("nodes") or ():
         yield from leaves(child)
 
@@ -144,4 +160,4 @@ def plain(value: str | None) -> str:
     """A value as Consul tells it."""
     import base64
 
-    return base64.b64decode(value or "").decode(errors="replace")
+    return base64.b64decode(value or "").decode(errors="replace")  # of a shape that has been looked at

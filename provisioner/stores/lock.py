@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provisioner.errors import Locked
-from provisioner.stores.base import json_object
 from provisioner.stores.keys import LOCK
+from provisioner.system.strict import json_object, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -37,17 +37,23 @@ class StoreLock:
         Of a run that held the lock of a host which is ours now it is known that it has ended.
         """
         holder = self.keys.hold(self.path, self.text, seconds=_SECONDS)
-        if holder and set(json_object(holder).get("hosts") or ()) & set(self.hosts):
+        if holder and _hosts(holder) & set(self.hosts):
             holder = self.keys.hold(self.path, self.text, seconds=_SECONDS, instead=holder)
         if holder:
             raise Locked(
-                f"another run changes what is in the same store: {json_object(holder).get('owner') or holder[:60]}",
+                f"another run changes what is in the same store: {shown(str(json_object(holder).get('owner') or holder), 60)}",
                 tried=f"taking the store's lock, {self.path}",
                 cure=f"wait until it has ended, and run again; of a run that was broken off the lock is gone after {_SECONDS // 60} minutes",
             )
 
     def give_back(self) -> None:
         self.keys.drop(self.path, self.text)
+
+
+def _hosts(text: str) -> set[str]:
+    """The hosts that a lock's text names; whatever else somebody has written there names none."""
+    found = json_object(text).get("hosts")
+    return {host for host in found if isinstance(host, str)} if isinstance(found, list) else set()
 
 
 def path(prefix: str | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provisioner.errors import StoreError, TimedOut, Unreachable
+from provisioner.system.strict import UNFIT, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ def until_leader(
         stop=lambda state: connection.lost or over(state),
         wait=tenacity.wait_exponential(multiplier=0.05, max=0.2),
         retry=tenacity.retry_if_result(lambda found: not found)
-        | tenacity.retry_if_exception_type((*errors, OSError, Unreachable, TimedOut)),
+        | tenacity.retry_if_exception_type((*errors, *UNFIT, OSError, Unreachable, TimedOut)),
     )
     began = time.monotonic()
     try:
@@ -54,6 +55,6 @@ def until_leader(
         raise StoreError(
             f"{title} has {what} after {time.monotonic() - began:.0f} s",
             host=connection.name,
-            answer="\n".join(seen) if last is None else f"{type(last).__name__}: {last}",
+            answer=shown("\n".join(seen) if last is None else f"{type(last).__name__}: {last}", 600),
             cure=cure,
         ) from None

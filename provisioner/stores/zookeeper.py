@@ -7,6 +7,7 @@ its data, and what is there is kept. Version 3.4 can't change its servers while 
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shlex
@@ -35,7 +36,7 @@ from provisioner.stores.base import (
 )
 from provisioner.stores.waiting import until_leader
 from provisioner.stores.zookeeper_keys import ZooKeeperKeys
-from provisioner.system import firewall
+from provisioner.system import answers, firewall
 from provisioner.system.reading import Sought
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 LOADED = "/run/provisioner-zookeeper.loaded"  # unit, configuration and number as the running server found them
 DATA = "/var/lib/zookeeper/provisioner"
 MYID = f"{DATA}/myid"
-_SERVER = re.compile(r"^server\.(\d+)=([0-9.]+):", re.MULTILINE)
+_SERVER = re.compile(r"^server\.([0-9]{1,3})=([0-9.]+):", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class ZooKeeper(Unstaged, SetUpHere):
         says=f"[ ! -d {DATA}/version-2 ] || echo zookeeper-data=yes",
         requests=(f"srvr {PORT} srvr",),
         ports=dict.fromkeys((PORT, LEADER_PORT, ELECTION_PORT, proxy.PORT), "ZooKeeper"),
+        shapes={"endpoints": answers.Texts},
     )
     uploaded: Uploaded | None = None
 
@@ -271,8 +273,9 @@ def _numbers(cluster: Cluster) -> dict[str, int]:
     numbers: dict[str, int] = {}
     for name in cluster.servers:
         own = cluster.facts[name].files.get(MYID, "").strip() if name in cluster.facts else ""
-        known = int(own) if own.isdigit() else by_address.get(str(cluster.advertise.get(name)))
+        known = int(own) if re.fullmatch("[0-9]{1,3}", own) else by_address.get(str(cluster.advertise.get(name)))
         if known is not None and known not in numbers.values():
             numbers[name] = known
-    free = (number for number in range(1, 256) if number not in {*numbers.values(), *by_address.values()})
+    taken = {*numbers.values(), *by_address.values()}
+    free = (number for number in itertools.count(1) if number not in taken)
     return {name: numbers[name] if name in numbers else next(free) for name in cluster.servers}

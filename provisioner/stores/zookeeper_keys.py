@@ -126,10 +126,13 @@ def _client(servers: Sequence[Asked]) -> Any:
 def _leaves(client: Any, path: str) -> list[tuple[str, str]]:
     from kazoo.exceptions import NoNodeError
 
-    try:
-        text, stat = client.get(path)
-        names = client.get_children(path) if stat.numChildren else []
-    except NoNodeError:
-        return []
-    own = [(path.strip("/"), text.decode(errors="replace"))] if text else []
-    return own + [leaf for name in names for leaf in _leaves(client, f"{path}/{name}")]
+    found, left = [], [path]
+    while left:
+        path = left.pop()
+        try:
+            text, stat = client.get(path)
+            left += [f"{path}/{name}" for name in client.get_children(path)] if stat.numChildren else []
+        except NoNodeError:
+            continue
+        found += [(path.strip("/"), text.decode(errors="replace"))] if text else []
+    return found

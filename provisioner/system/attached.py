@@ -38,8 +38,8 @@ def containers(facts: Facts, network: str) -> dict[str, str]:
     """This host's, by name: how they are told; a stopped one would not find the network again after it was made anew."""
     found = {}
     for container in facts.http(f"containers:{network}").body or ():
-        name = container["Names"][0].lstrip("/")
-        found[name] = name if container["State"] == "running" else f"{name} ({container['State']})"
+        name, state = _name(container), container.get("State") or "in an unknown state"
+        found[name] = name if state == "running" else f"{name} ({state})"
     return found
 
 

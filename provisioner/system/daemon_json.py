@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from provisioner.errors import StepFailed
+from provisioner.system import strict
 from provisioner.system.reading import DAEMON_JSON
 
 
@@ -14,7 +14,7 @@ def parse(host: str, text: str) -> dict[str, Any]:
     if not text.strip():
         return {}
     try:
-        value = json.loads(text, object_pairs_hook=_unique)
+        value = strict.value(text)
     except ValueError as error:
         raise StepFailed(
             f"{DAEMON_JSON} is not valid JSON: {error}",
@@ -24,10 +24,3 @@ def parse(host: str, text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise StepFailed(f"{DAEMON_JSON} is not an object", host=host, cure="mend it by hand; it was not touched")
     return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    if twice := sorted({key for key in keys if keys.count(key) > 1}):
-        raise ValueError(f"{twice[0]} is there twice")
-    return dict(pairs)

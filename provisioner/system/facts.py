@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from contextlib import suppress
@@ -10,15 +9,22 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import pairwise
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
-from provisioner.system import gossip
+from provisioner.system import answers, firewall, gossip
+from provisioner.system.strict import malformed, number, shown, understood
 from provisioner.transport.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _REFUSES = "refuses="
+_LAST = 253402300800.0  # seconds since 1970 at the end of the year 9999, where Python's calendar ends
+_CUT_OFF = "the answer was cut off"
+_ENGINE = "see what `docker info` and `docker network ls` say on the host, and what listens at /var/run/docker.sock; run again"
+_STORE = "see what the store on this host answers, and run again"
+_SECRET = frozenset({"plugins"})  # whose answers may hold passwords
 _UNKNOWN = (-math.inf, math.inf)  # how far a clock is ahead that could not be read
 
 
@@ -84,22 +90,39 @@ class Unit:
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer: `code` 0 means that nobody answered, and `error` says why."""
+    """An HTTP answer: `code` 0 means that nobody answered as was to be expected, and `error` says why.
+
+    malformed: somebody answered, and it is nothing that an engine or a store would say.
+    """
 
     code: int = 0
     body: Any = None
     error: str = ""
+    malformed: bool = False
 
 
 @dataclass(frozen=True)
 class Facts:
-    """One host as it was found. `raw` has the sections as they came; the properties understand them.
+    """One host as it was found. `raw` has the sections as they came; the properties understand them, or raise Malformed.
 
     ahead: how far the host's clock is before the controller's, in seconds: at least, at most.
+    shapes: name of a request to the store -> the form of its answer. foreign: whether others look after that store.
     """
 
     raw: Mapping[str, str] = field(repr=False)
     ahead: tuple[float, float] = (0.0, 0.0)
+    shapes: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    foreign: bool = False
+
+    def understood(self) -> Facts:
+        """The same, once each value is known to have its form: whoever uses it later meets no surprise. Raises Malformed."""
+        for name in _TYPED:
+            getattr(self, name)
+        firewall.understood(self)
+        for section in self.raw:
+            if section.startswith("http:"):
+                self.http(section.removeprefix("http:"))
+        return self
 
     @cached_property
     def _system(self) -> dict[str, list[str]]:
@@ -132,8 +155,13 @@ class Facts:
     @cached_property
     def modes(self) -> dict[str, str]:
         """Path -> mode and owner of the same files, as "600 consul:consul"."""
-        told = (line[1:].rsplit(" ", 1) for line in self._secret_lines if line.startswith("="))
-        return {path: mode for mode, path in told}
+        found = {}
+        for line in self._secret_lines:
+            if line.startswith("="):
+                with understood("the mode of one of its secret files", ""):
+                    mode, path = line[1:].rsplit(" ", 1)
+                    found[path] = mode
+        return found
 
     @property
     def _secret_lines(self) -> list[str]:
@@ -151,8 +179,8 @@ class Facts:
     @property
     def now(self) -> float:
         """The host's clock, seconds since 1970; 0 where it can't be read."""
-        whole, _, rest = self._one("now").partition(".")  # busybox's date knows no %N
-        return float(f"{whole}.{rest if rest.isdigit() else 0}") if whole.isdigit() else 0.0
+        found = re.match(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", self._one("now"))  # busybox's date knows no %N
+        return moment if found and (moment := float(found[0])) < _LAST else 0.0
 
     @cached_property
     def programs(self) -> dict[str, str]:
@@ -166,8 +194,8 @@ class Facts:
     @cached_property
     def free_disk(self) -> dict[str, int]:
         """Mount point -> free bytes, for the file systems of /etc, the engine's and the store's data, and /usr."""
-        found = (line.split(" ", 2) for line in self._system.get("disk", []))
-        return {words[2]: int(words[0]) * 1024 for words in found if len(words) == 3 and words[0].isdigit()}  # noqa: PLR2004
+        found = (re.fullmatch(r"([0-9]{1,15}) \S* (.+)", line) for line in self._system.get("disk", []))
+        return {words[2]: int(words[1]) * 1024 for words in found if words}
 
     @cached_property
     def files(self) -> dict[str, str]:
@@ -199,11 +227,13 @@ class Facts:
     @cached_property
     def _routes(self) -> tuple[tuple[str, IPv4Network, bool], ...]:
         """(interface, destination, whether it is reached without a gateway) of the main table."""
-        lines = (line.split() for line in self.files.get("/proc/net/route", "").splitlines()[1:])
-        return tuple(
-            (fields[0], IPv4Network((_address(fields[1]), str(_address(fields[7])))), int(fields[2], 16) == 0)
-            for fields in lines
-        )
+        found = []
+        for line in self.files.get("/proc/net/route", "").splitlines()[1:]:
+            with understood("its routes (/proc/net/route)", line):
+                fields = line.split()
+                network = IPv4Network((_address(fields[1]), str(_address(fields[7]))))
+                found.append((fields[0], network, not int(_address(fields[2]))))
+        return tuple(found)
 
     @cached_property
     def addresses(self) -> tuple[tuple[str, IPv4Interface], ...]:
@@ -211,8 +241,11 @@ class Facts:
 
         Where the host has no perl they come from the routing tables, which don't tell the interface of a /32 address.
         """
-        lines = [line.split() for line in _lines(self.raw.get("addresses", ""))]
-        told = [(name.partition(":")[0], IPv4Interface(f"{ip}/{mask}")) for name, ip, mask in filter(None, lines)]
+        told = []
+        for line in _lines(self.raw.get("addresses", "")):
+            with understood("its addresses (SIOCGIFCONF)", line, "compare with `ip address` on the host, and run again"):
+                name, ip, mask = line.split()
+                told.append((name.partition(":")[0], IPv4Interface(f"{ip}/{mask}")))
         if told:
             return tuple((name, address) for name, address in told if not address.is_loopback)
         connected = [(name, network) for name, network, direct in self._routes if direct and network.prefixlen]
@@ -221,8 +254,12 @@ class Facts:
     @cached_property
     def mtus(self) -> dict[str, int]:
         """Interface -> MTU in bytes."""
-        prefix = "/sys/class/net/"
-        return {p.split("/")[4]: int(text) for p, text in self.files.items() if p.startswith(prefix)}
+        found = {}
+        for path, text in self.files.items():
+            if path.startswith("/sys/class/net/"):
+                with understood(f"the MTU of an interface ({shown(path, 60)})", text):
+                    found[path.split("/")[4]] = number(text.strip())
+        return found
 
     @cached_property
     def resolvers(self) -> tuple[IPv4Address, ...]:
@@ -241,16 +278,28 @@ class Facts:
         """(protocol, port, inode) of the listening sockets on the overlay's and store's ports. The kernel's own have one too,
         from Linux 6 on, but no process.
         """
-        lines = (line.split() for line in _lines(self.raw.get("ports", "")))
-        return tuple(sorted({(words[0], int(words[1]), int(words[2])) for words in lines if words and words[0] != "owner"}))
+        found = set()
+        for line in _lines(self.raw.get("ports", "")):
+            words = line.split()
+            if words and words[0] != "owner":
+                with understood("its listening sockets", line, "compare with `ss -ln` on the host, and run again"):
+                    kind, port, inode = words
+                    found.add((kind, number(port), number(inode)))
+        return tuple(sorted(found))
 
     def owner(self, inode: int) -> str:
         """Whose socket that is, as "nginx (process 812)"; told while the store is not set up yet. Empty: nobody's we know."""
+        return self._owners.get(inode, "")
+
+    @cached_property
+    def _owners(self) -> dict[int, str]:
+        found: dict[int, str] = {}
         for line in _lines(self.raw.get("ports", "")):
-            words = line.split(maxsplit=3)
-            if words[:2] == ["owner", str(inode)]:
-                return f"{words[3]} (process {words[2]})"
-        return ""
+            if line.startswith("owner "):
+                with understood("who listens on its ports", line, "compare with `ss -lnp` on the host, and run again"):
+                    _, inode, process, name = line.split(maxsplit=3)
+                    found.setdefault(number(inode), f"{name} (process {process})")
+        return found
 
     def primary(self, address: IPv4Address) -> IPv4Address:
         """The address that the host sends from on the network of one of its addresses: the interface's first there."""
@@ -268,7 +317,7 @@ class Facts:
                 load=keys.get("LoadState", ""),
                 active=keys.get("ActiveState", ""),
                 enabled=keys.get("UnitFileState", "") == "enabled",
-                pid=int(keys.get("MainPID", 0) or 0),
+                pid=_pid(keys),
                 fragment=keys.get("FragmentPath", ""),
                 command=keys.get("ExecStart", ""),
             )
@@ -278,20 +327,42 @@ class Facts:
         return self.units.get(name, Unit())
 
     def http(self, name: str) -> Answer:
-        """The answer to one of the requests: "info" and "networks" (engine), or one of the store's (`Sought.requests`)."""
-        code, _, body = self.raw.get(f"http:{name}", "000 not asked").partition(" ")
-        if not code.isdigit() or int(code) == 0:
-            return Answer(error=body.strip() or "no answer")
-        try:
-            return Answer(int(code), json.loads(body) if int(code) == 200 else None, "" if int(code) == 200 else body)  # noqa: PLR2004
-        except ValueError:
-            return Answer(error="the answer was cut off")
+        """The answer to one of the requests: "info" and "networks" (engine), or one of the store's (`Sought.requests`).
+
+        A foreign store may be wrong at one endpoint and right at another: there a malformed answer is as good as none.
+        """
+        if name not in self._answers:
+            self._answers[name] = self._answer(name)
+        return self._answers[name]
+
+    def _answer(self, name: str) -> Answer:
+        text, of_engine = self.raw.get(f"http:{name}", "000 not asked"), self._of_engine(name)
+        answer = _answer(text, self._shape(name))
+        if answer.malformed and (of_engine or not self.foreign):
+            whose, cure = ("engine", _ENGINE) if of_engine else ("store", _STORE)
+            said = "" if name in _SECRET else text
+            raise malformed(f"what its {whose} answers ({name})", answer.error, said, cure)
+        return answer
+
+    @cached_property
+    def _answers(self) -> dict[str, Answer]:
+        return {}
+
+    def _shape(self, name: str) -> Any:
+        """The form that an answer of code 200 has; Any where nothing in it is looked at."""
+        if self._of_engine(name):
+            return answers.ENGINE[name if ":" not in name else name[: name.index(":") + 1]]
+        return self.shapes.get(name.partition("@")[0], Any)
+
+    def _of_engine(self, name: str) -> bool:
+        """Whether the engine is asked. `endpoints:NAME` are a network's on the engine, `endpoints` those in the store."""
+        kind, colon, _ = name.partition(":")
+        return "@" not in name and kind + colon in answers.ENGINE
 
     @cached_property
     def engine(self) -> dict[str, Any]:
         """The running engine's /info, or nothing."""
-        body = self.http("info").body
-        return body if isinstance(body, dict) else {}
+        return self.http("info").body or {}
 
     @cached_property
     def gossip(self) -> frozenset[IPv4Address] | None:
@@ -299,7 +370,8 @@ class Facts:
 
         A swarm's is encrypted; there the network `ingress`, which every node is on, tells its peers.
         """
-        members = gossip.members(bytes.fromhex(self.raw.get("gossip", "").strip()))
+        with understood("what its engine says of the gossip", self.raw.get("gossip", "")):
+            members = gossip.members(bytes.fromhex(self.raw.get("gossip", "").strip()))
         return members or gossip.peers(self.http("ingress").body) or None
 
     @cached_property
@@ -308,7 +380,7 @@ class Facts:
         if version := self.engine.get("ServerVersion"):
             return str(version).partition("+")[0]
         words = self.raw.get("engine", "").split()  # Docker version 20.10.5+dfsg1, build 55c4c88
-        return words[2].rstrip(",").partition("+")[0] if words[:2] == ["Docker", "version"] else ""
+        return "".join(words[2:3]).rstrip(",").partition("+")[0] if words[:2] == ["Docker", "version"] else ""
 
     @cached_property
     def engine_id(self) -> str:
@@ -348,6 +420,10 @@ class Facts:
         return found
 
 
+# What `Facts.understood` looks at.
+_TYPED = ("modes", "routes", "addresses", "mtus", "ports", "_owners", "units", "gossip", "networks", "swarm_nodes", "engine_version")
+
+
 def _by_path(text: str) -> dict[str, str]:
     """Files as `grep` tells them: PATH:LINE."""
     lines: dict[str, list[str]] = {}
@@ -365,8 +441,41 @@ def _settings(text: str) -> dict[str, str]:
 
 
 def _address(word: str) -> IPv4Address:
-    """An address of /proc/net/route: hexadecimal in the host's byte order, little-endian here."""
+    """An address of /proc/net/route: hexadecimal in the host's byte order, little-endian here. Raises ValueError."""
     return IPv4Address(int.from_bytes(bytes.fromhex(word), "little"))
+
+
+def _pid(keys: Mapping[str, str]) -> int:
+    with understood(f"the state of the unit {shown(keys.get('Id', ''), 60)}", keys.get("MainPID", "")):
+        return number(keys.get("MainPID") or "0")
+
+
+def _answer(text: str, shape: Any) -> Answer:
+    """What came back for one request: "CODE BODY", or "000 WHY" where nobody answered."""
+    if not text.strip() or text.startswith("000"):
+        return Answer(error=text[3:].strip() or "no answer")
+    head = re.match(r"([1-9][0-9]{2})(?: |$)", text)
+    if not head:
+        if text.startswith("HTTP/"):
+            return Answer(error=_CUT_OFF)
+        return Answer(error="no answer") if shape is Any else Answer(error="it is no HTTP", malformed=True)
+    code, body = int(head[1]), text[head.end() :]
+    if code != 200:  # noqa: PLR2004
+        return Answer(code, None, body)
+    try:
+        return Answer(code, answers.parsed(shape, body))
+    except ValueError as error:
+        cut = shape is Any or _is_cut(error, body)
+        return Answer(error=_CUT_OFF) if cut else Answer(error=str(error), malformed=True)
+
+
+def _is_cut(error: ValueError, text: str) -> bool:
+    """Whether JSON ends too early, as it does where an engine is stopped while it answers."""
+    if not text.strip():
+        return True
+    if not isinstance(error, JSONDecodeError) or text.lstrip()[0] not in '{["':
+        return False
+    return error.msg.startswith("Unterminated") or not re.search(r'[\s{}\[\],:"]', text[error.pos :].strip())
 
 
 def _addresses(trie: str, routes: Iterable[tuple[str, IPv4Network]]) -> tuple[tuple[str, IPv4Interface], ...]:
@@ -375,7 +484,8 @@ def _addresses(trie: str, routes: Iterable[tuple[str, IPv4Network]]) -> tuple[tu
     lines = trie.splitlines()
     for line, following in pairwise(lines):
         if line.strip().startswith("|-- ") and following.strip() == "/32 host LOCAL":
-            local[IPv4Address(line.split()[1])] = None
+            with understood("its addresses (/proc/net/fib_trie)", line):
+                local[IPv4Address(line.split()[1])] = None
     found = []
     for address in local:
         if address.is_loopback:

@@ -5,6 +5,8 @@ Options and keys are those of the engine's API (docker network inspect, 20.10 an
 
 from __future__ import annotations
 
+import re
+from ipaddress import IPv4Network, ip_network
 from typing import TYPE_CHECKING, Any
 
 from provisioner.inventory.network_values import MODES_OF
@@ -31,7 +33,7 @@ _OF_THE_ENGINE = (  # options that an engine adds by itself
 def vni(found: Mapping[str, Any] | None) -> int | None:
     """The number of an overlay network in VXLAN, where the engine tells it: of a swarm's network a manager does."""
     words = str(((found or {}).get("Options") or {}).get(VNI, "")).split(",")
-    return int(words[0]) if words[0].isdigit() else None
+    return int(words[0]) if re.fullmatch("[0-9]{1,8}", words[0]) else None
 
 
 def of_kernel(network: Network) -> set[str]:
@@ -149,6 +151,12 @@ def _other_options(network: Network, host: str, found: Mapping[str, str]) -> Ite
 def pools(found: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     """The address pools of a network of the engine's."""
     return tuple((found.get("IPAM") or {}).get("Config") or ())
+
+
+def subnet4(pool: Mapping[str, Any]) -> IPv4Network | None:
+    """The IPv4 subnet of a pool; None where it has another, or none. An engine keeps host bits in it as they were given."""
+    found = ip_network(pool.get("Subnet") or "::", strict=False)
+    return found if isinstance(found, IPv4Network) else None
 
 
 def _pools(found: Mapping[str, Any], *, six: bool) -> list[Mapping[str, Any]]:

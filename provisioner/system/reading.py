@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provisioner import render
 from provisioner.system import firewall, gossip, swarm
@@ -44,6 +44,7 @@ class Sought:
     requests: "NAME WHERE WHAT METHOD BODY": WHERE is a port of this host's or ADDRESS:PORT, WHAT a path to ask for by HTTP, or a
     word that is sent as it is; METHOD may be left out: GET. whole: more of them, asked only where all is read: no step changes
     the answers. ports: those that its servers listen on, and what for.
+    shapes: NAME, up to "@", -> the form of a JSON answer that is looked into. foreign: whether others look after the store.
     """
 
     driver: str
@@ -63,6 +64,8 @@ class Sought:
     requests: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
     ports: Mapping[int, str] = field(default_factory=dict)
+    shapes: Mapping[str, Any] = field(default_factory=dict)
+    foreign: bool = False
 
 
 _PROGRAMS = ("apt-get", "dockerd", "iptables", "nft", "perl", "systemctl")

@@ -6,7 +6,6 @@ Sources: moby's daemon/cluster (docker-state.json, without any token), swarmkit'
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -50,11 +49,9 @@ def validity(certificate: str) -> tuple[float, float] | None:
     """From and until when a certificate (PEM, the first of the file) holds, in seconds since 1970; None: not to be read."""
     body = re.search(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", certificate, re.DOTALL)
     try:
-        der = base64.b64decode(body[1] if body else "")
-    except binascii.Error:
+        found = _VALIDITY.search(base64.b64decode(body[1] if body else ""))
+        times = found.groups() if found else ()
+        moments = [datetime.strptime(text.decode(), "%y%m%d%H%M%S").replace(tzinfo=UTC).timestamp() for text in times]
+    except ValueError:
         return None
-    found = _VALIDITY.search(der)
-    if not found:
-        return None
-    begin, end = (datetime.strptime(text.decode(), "%y%m%d%H%M%S").replace(tzinfo=UTC).timestamp() for text in found.groups())
-    return begin, end
+    return (moments[0], moments[1]) if moments else None

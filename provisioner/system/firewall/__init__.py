@@ -21,9 +21,12 @@ See `other_managers`.
 
 from __future__ import annotations
 
+import re
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provisioner.system import strict
 from provisioner.system.firewall import iptables, nftables
 from provisioner.system.firewall.ports import Ports, of_swarm, with_store
 
@@ -48,6 +51,7 @@ __all__ = [
     "other_managers",
     "ours",
     "plan",
+    "understood",
     "with_store",
 ]
 
@@ -102,6 +106,15 @@ class Plan:
     nft_gate: str = ""
     gates: tuple[str, ...] = ()
     loaders: tuple[str, ...] = ()
+
+
+def understood(facts: Facts) -> None:
+    """Raises Malformed on a rule that can't be split into words, as `iptables.Table` does with each."""
+    for program in ("iptables", "ip6tables"):
+        for rule in facts.raw.get(program, "").splitlines():
+            if rule.startswith("-A ") and re.search(r"[\"'\\]", rule):  # nothing else can go wrong, and this is quick
+                with strict.understood(f"a rule that {program}-save prints", rule):
+                    shlex.split(rule)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Source for the overlay's: libnetwork (VXLAN 4789/udp; gossip 7946, which can't b
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ class Ports:
         ours = {port for protocol in protocols for port in by_protocol.get(protocol, ())}
         for part in named.split(","):
             low, _, high = part.strip().replace(":", "-").partition("-")
-            if not low.isdecimal() or not (high or low).isdecimal():
+            if not re.fullmatch("[0-9]{1,5}", low) or not re.fullmatch("[0-9]{1,5}", high or low):
                 return True
             if any(int(low) <= port <= int(high or low) for port in ours):
                 return True

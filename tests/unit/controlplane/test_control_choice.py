@@ -26,7 +26,7 @@ ROWS = {
     ),
     "a new engine beside a store in use": ({**ON_STORE, "node3": NEW}, "kv", "on an external store already: node1, node2"),
     "old engines in a swarm": (
-        {**OLD, "node1": with_info(OLD["node1"], Swarm={"LocalNodeState": "active"})},
+        {**OLD, "node1": with_info(OLD["node1"], Swarm={"NodeID": "", "LocalNodeState": "active"})},
         "swarm",
         "in a swarm already: node1",
     ),

@@ -162,7 +162,7 @@ class TestRecreate:
 
     def test_refused_with_the_containers_and_their_hosts(self, site):
         hosts = {name: other(name) for name in HOSTS}
-        hosts["node2"] = other("node2", answer=[{"Names": ["/web"], "State": "running"}, {"Names": ["/old"], "State": "exited"}])
+        hosts["node2"] = other("node2", answer=[{"Id": "1", "Names": ["/web"], "State": "running"}, {"Id": "2", "Names": ["/old"], "State": "exited"}])
         ends = {"1": {"Name": "web"}, "ep-2": {"Name": "ghost"}, "lb-demo": {"Name": "demo-endpoint"}}
         hosts["node1"] = other("node1", endpoints=ends)
         whole = asked(site(**hosts), "demo")

@@ -148,7 +148,7 @@ class TestEndpoints:
         whole, asked, scripts = site(), [], []
         monkeypatch.setattr("provisioner.stores.asking.context", lambda _: "tls")
         monkeypatch.setattr("provisioner.stores.asking.Asked", lambda connection, where, tls: asked.append((connection.name, where, tls)) or Told)
-        monkeypatch.setattr("provisioner.session.parsed", lambda name, text, before, between: before)
+        monkeypatch.setattr("provisioner.session.Session.parsed", lambda _, name, text, before, between: before)
         requests = (f"containers {WHERE} /c", *whole.backend.asks_attached)
         session = Session(whole.inventory, None, requests)
         session.connections["node1"] = Connection("node1", scripts)
