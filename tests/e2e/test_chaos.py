@@ -11,7 +11,7 @@ from tests.chaos.scenario import HOSTS, KINDS, Round, draw
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 # Short rounds on fresh hosts: what was interrupted is ended without a settled cluster before it.
-SEEDS = {"consul": 4718, "etcd": 4711, "zookeeper": 4735, "swarm": 4714}
+SEEDS = {"consul": 4718, "etcd": 4711, "zookeeper": 4735, "swarm": 4774}
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)

@@ -58,6 +58,13 @@ def locked(cluster: Cluster) -> None:
     assert "another run changes what is in the same store: her" in run.report["errors"][0]
 
 
+def killed_with_the_lock(cluster: Cluster, shown: str, requests: int) -> None:
+    """The run is killed at each of the requests with which it takes the store's lock; the next run takes that over."""
+    for request in range(1, requests + 1):
+        assert cluster.killed(request, "requested").code == -9
+    assert "hosts" in cluster.sh("node4", shown)
+
+
 def proven_and_settled(cluster: Cluster, url: str) -> None:
     run = cluster.up()
     assert {o["state"] for o in run.report["outcomes"] if o["step"] == "store"} == {"settled"}
@@ -74,6 +81,7 @@ def test_etcd(lab, tmp_path):
     cluster.sh("node4", "systemctl stop theirs")
     cluster.sh("node4", ETCD.format("true"))
     cluster.store = f"{{kind: etcd, endpoints: ['{STORE}:2379', '{STORE}:2399'], prefix: ours, discovery: {{heartbeat: 5, ttl: 15}}}}"
+    killed_with_the_lock(cluster, "curl -s localhost:2379/v2/keys/ours/docker/provisioner/lock", 1)
     run = cluster.run("up")
     assert run.code == 0, run.err  # one endpoint answers: the other is told of
     assert checks(run) == {("store-unreachable", "warning")}
@@ -145,6 +153,7 @@ def test_consul(lab, tmp_path):
     cluster.sh("node4", CONSUL.format(TLS))
     cluster = Example(lab, tmp_path)
     cluster.adapt((EXAMPLES / "external-consul.yml").read_text().replace("172.31.9.14", STORE))
+    killed_with_the_lock(cluster, f"curl -s '{lock}?raw'", 2)
     proven_and_settled(cluster, f"consul://{STORE}:8501")
     assert cluster.sh("node4", f"curl -s {lock}") == ""
     for host in NODES:

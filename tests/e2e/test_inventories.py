@@ -147,6 +147,7 @@ def test_zookeeper(make_lab, tmp_path):
     at_once(example, "for n in $(seq 60); do docker exec NODE getent hosts node1 node2 node3 && exit; sleep 0.5; done; exit 1")
     servers = [f"{example.lab.address(node)}:2181" for node in NODES]
     example.given["store"] = {"kind": "zookeeper", "endpoints": servers}  # the same one, as if others looked after it
+    assert example.killed(1, "requested").code == -9, "as soon as it has the store's lock"
     proven(example.run("up"), hosts=3, networks=1)
     assert example.run("plan").code == 0
     closed = "(echo 'setAcl / world:anyone:r'; sleep 1; echo quit) | /usr/share/zookeeper/bin/zkCli.sh -server 127.0.0.1:2181"
