@@ -171,8 +171,8 @@ class Convergence:
     def _barrier(self) -> None:
         """Waits once more where it failed because hosts have stopped answering; these drop out."""
         site = self._now()
-        self.held_up = not site.has_quorum
-        if self.errors or not site.live or self.held_up:
+        self.held_up = self.site.has_quorum and not site.has_quorum  # a host that leaves is by itself from the beginning
+        if self.errors or not site.live or not site.has_quorum:
             return
         try:
             self.step.barrier(site, self.session.connections)

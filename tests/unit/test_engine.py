@@ -8,7 +8,7 @@ import json
 import re
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -179,6 +179,17 @@ class Joining(Step):
         if self.drift(site, "node1"):
             return None
         return Work(f"repair {self.name}", "joining", told=Told({"node1": "tell the token"}))
+
+
+@dataclass
+class Late(Step):
+    """It comes by itself, after some looks."""
+
+    looks: int = 0
+
+    def drift(self, site, host):
+        self.looks += 1
+        return super().drift(site, host) if self.looks < 6 else ()
 
 
 @dataclass
@@ -498,6 +509,15 @@ class TestStopping:
         assert set(states(made, "b")) == {"node1", "node3"}
         assert (made.errors, set(made.session.lost)) == ([], {"node2"})
         assert made.report("up").exit_code == 1
+
+    def test_a_host_that_leaves_is_waited_for_though_it_is_no_majority(self, run, cluster):
+        """Its own steps run on a site of which it alone is live."""
+
+        def leaves(made: engine.Run) -> None:
+            made.site = replace(made.site, live=("node1",))
+            made.converge_step(Late("late", cluster, waits=True, patience=10.0))
+
+        assert states(run(then=leaves), "late") == {"node1": "converged"}
 
     def test_without_a_majority_nobody_waits_for_what_can_not_come(self, run, cluster):
         made = run(Gone("a", cluster, waits=True, note="waits", gone=("node2", "node3"), patience=60.0))
