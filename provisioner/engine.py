@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from provisioner import preflight
 from provisioner.controlplane import Site, founding, networks, resolve
@@ -19,7 +19,7 @@ from provisioner.controlplane.summary import summaries
 from provisioner.converge import Convergence, outcome
 from provisioner.errors import ProvisionerError
 from provisioner.model import Notice, Outcome, PhaseBegan, PhaseEnded, ProofResult, Report, Severity, State
-from provisioner.parallel import each
+from provisioner.parallel import blamed, each
 from provisioner.session import Session
 from provisioner.steps import STEPS
 from provisioner.steps.packages import Engines
@@ -29,11 +29,14 @@ from provisioner.stores.lock import path as lock_path
 from provisioner.system import attached, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from provisioner.inventory import Inventory
     from provisioner.model import Finding, Observer
     from provisioner.steps.base import Step
+    from provisioner.system.facts import Facts
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -75,10 +78,31 @@ class Run:
     def read(self) -> None:
         """Connects, and reads what each host tells about itself."""
         self.session.connect()
-        site, self.findings = resolve(self.inventory, self.session.read(self.session.connections))
+        site, self.findings = self._resolved(self.session.read(self.session.connections))
         self.site = replace(site, recreate=frozenset(self.recreate))
         if self.site.why and self.site.facts:
             self.session.tell(Notice(f"control plane: {self.site.control} ({self.site.why})"))
+
+    def _resolved(self, facts: Mapping[str, Facts]) -> tuple[Site, list[Finding]]:
+        found, bug = blamed(tuple(facts), lambda names: resolve(self.inventory, {n: facts[n] for n in names}), "looking at the cluster as a whole")
+        if bug:
+            self.session.lose(bug.host, bug)
+        return found
+
+    def _of_all(self, evaluate: Callable[[Site], T], tried: str) -> T:
+        """What is evaluated of all hosts together; a host whose data bring out a bug in it is lost."""
+        site = self.site
+
+        def of(names: Collection[str]) -> Site:
+            live = tuple(name for name in site.live if name in names)
+            return replace(site, live=live, facts={name: facts for name, facts in site.facts.items() if name in names})
+
+        found, bug = blamed(tuple(site.facts), lambda names: evaluate(of(names)), tried)
+        if not bug:
+            return found
+        self.session.lose(bug.host, bug)
+        self.site = of([name for name in site.facts if name != bug.host])
+        return evaluate(self.site)
 
     def look(self) -> bool:
         """Connects, reads and checks. False: there is no going on (the report says why)."""
@@ -89,7 +113,7 @@ class Run:
         return self._drop_unfit()
 
     def _check(self) -> None:
-        found = [f for f in preflight.run(self.site) if f not in self.findings]
+        found = [f for f in self._of_all(preflight.run, "checking the hosts") if f not in self.findings]
         self.checked += found
         self.findings += [f for f in found if f.severity is Severity.STOP or f.check not in self.ignore]
 
@@ -148,7 +172,7 @@ class Run:
 
     def _choose_again(self) -> bool:
         """Engines that were just installed may be unfit, or lead to another control plane: they are checked before more is changed."""
-        site, _ = resolve(self.inventory, {name: self.site.facts[name] for name in self.site.live})
+        site, _ = self._resolved({name: self.site.facts[name] for name in self.site.live})
         if site.control != self.site.control:
             self.site = replace(site, recreate=self.site.recreate)
             self.session.tell(Notice(f"control plane: {site.control} after all ({site.why})"))
@@ -186,11 +210,11 @@ class Run:
 
     def report(self, command: str, *, drift_code: int = 1) -> Report:
         """All of it. The exit code is 0 only where everything is as wanted and nothing is missing."""
+        told = self._of_all(lambda site: summaries(site, self.session.lost), "summing up") if command == "status" else ()
         states = {outcome.state for outcome in self.outcomes}
         stopped = any(f.severity is Severity.STOP for f in self.findings)
         failed = bool(self.errors or self.session.lost or stopped or State.FAILED in states)
         failed = failed or any(proof.state is State.FAILED for proof in self.proofs)
-        told = summaries(self.site, self.session.lost) if command == "status" else ()
         failed = failed or any(summary.silent for summary in told)
         drifted = bool(states & {State.DRIFTED, State.PENDING})
         return Report(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from provisioner.errors import InternalError, ProvisionerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 T = TypeVar("T")
 
@@ -29,6 +30,22 @@ def bounded(tried: str, do: Callable[[str], T]) -> Callable[[str], T]:
             raise InternalError(error, host=name, tried=tried) from error
 
     return guarded
+
+
+def blamed(names: Collection[str], evaluate: Callable[[Collection[str]], T], tried: str) -> tuple[T, InternalError | None]:
+    """What is evaluated of many hosts together; without the one host whose data bring out a bug, which is its InternalError.
+
+    A bug that no host's absence avoids propagates.
+    """
+    try:
+        return evaluate(names), None
+    except ProvisionerError:
+        raise
+    except Exception as error:
+        for name in names:
+            with suppress(Exception):  # then it is not this host's alone
+                return evaluate([other for other in names if other != name]), InternalError(error, host=name, tried=tried)
+        raise
 
 
 def each(names: Iterable[str], do: Callable[[str], T], at_once: int = 0) -> dict[str, T | ProvisionerError]:

@@ -84,7 +84,10 @@ def issue(signer: Pair, name: str, *, names: Iterable[str], addresses: Iterable[
 def told(certificate: str) -> Told | None:
     """What the first certificate in a PEM text says; None where there is none that can be read."""
     found = _certificate(certificate)
-    return None if found is None else _told(found)
+    try:
+        return None if found is None else _told(found)
+    except _unreadable():
+        return None
 
 
 def each(bundle: str) -> list[str]:
@@ -98,7 +101,7 @@ def belongs(certificate: str, key: str) -> bool:
     found = _certificate(certificate)
     try:
         return found is not None and found.public_key() == _key(key).public_key()
-    except ValueError:
+    except _unreadable():
         return False
 
 
@@ -152,8 +155,16 @@ def _certificate(pem: str) -> x509.Certificate | None:
 
     try:
         return x509.load_pem_x509_certificate(pem.encode())
-    except ValueError:
+    except _unreadable():
         return None
+
+
+def _unreadable() -> tuple[type[Exception], ...]:
+    """What `cryptography` raises on a certificate, or a part of one, that is none, or of a kind that it does not know."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    return ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType
 
 
 def _told(found: x509.Certificate) -> Told:
@@ -184,11 +195,12 @@ def _directly(certificate: str, authority: str) -> bool:
     from cryptography.exceptions import InvalidSignature
 
     found, above = _certificate(certificate), _certificate(authority)
+    failures: tuple[type[Exception], ...] = (*_unreadable(), InvalidSignature)
     if found is None or above is None:
         return False
     try:
         found.verify_directly_issued_by(above)
-    except (ValueError, TypeError, InvalidSignature):
+    except failures:
         return False
     return True
 

@@ -475,7 +475,7 @@ def _is_cut(error: ValueError, text: str) -> bool:
         return True
     if not isinstance(error, JSONDecodeError) or text.lstrip()[0] not in '{["':
         return False
-    return error.msg.startswith("Unterminated") or not re.search(r'[\s{}\[\],:"]', text[error.pos :].strip())
+    return error.msg.startswith("Unterminated") or bool(re.fullmatch(r"[A-Za-z0-9.+-]*", text[error.pos :].strip()))
 
 
 def _addresses(trie: str, routes: Iterable[tuple[str, IPv4Network]]) -> tuple[tuple[str, IPv4Interface], ...]:

@@ -237,6 +237,8 @@ class Process:
     def _declined(self, start: Opening) -> TransportError | Locked:
         if start.word is Word.BUSY:
             return locked(self._host, self._tried, clean(start.rest.encode()))
+        if start.word is Word.ODD:
+            return self._failed("the host does not answer as the shell that it was given a script for")
         if start.word is Word.TOOL:
             return Refused(
                 f"{start.rest} is missing on the host",

@@ -45,6 +45,7 @@ class Word(StrEnum):
     RUN = "run"  # everything after this line is the script's own
     ROOT = "root"  # it needs root, and the user is not root and may not become it without a password
     TOOL = "tool"  # something that it needs is missing on the host: named after the word
+    ODD = "odd"  # what the host says instead is none of these
     BUSY = "busy"  # a lock is held: who holds it, and since when, after the word
 
 
@@ -121,7 +122,7 @@ def opening(stream: bytes | bytearray, nonce: str) -> Opening | None:
     if end < 0:
         return None
     word, _, rest = stream[start + len(mark) : end].decode("utf-8", "replace").strip().partition(" ")
-    return Opening(Word(word), rest, end + 1)
+    return Opening(Word(word), rest, end + 1) if word in {*Word} else Opening(Word.ODD, word, end + 1)
 
 
 def on_stderr(nonce: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import socket
 import subprocess
 import time
@@ -103,6 +104,38 @@ def test_a_full_disk(cluster):
     assert pairs(run) == {("node1", "node2"), ("node2", "node1")}
     cluster.sh("node3", "rm /etc/docker/filler")
     cluster.up()
+    says_nonsense(cluster, "node3")
+
+
+# Listens where the engine does: PATH, and what it says of the networks.
+LIAR = r"""
+use Socket; my ($path, $networks) = @ARGV; socket S, PF_UNIX, SOCK_STREAM, 0; bind S, sockaddr_un $path or die; listen S, 9;
+while (accept C, S) { sysread C, my $asked, 4096; syswrite C, $asked =~ m{^GET /networks } ? $networks : "HTTP/1.0 200 OK\r\n\r\n{}"; close C }
+"""
+
+
+def says_nonsense(cluster: Cluster, odd: str) -> None:
+    """Something else answers in the place of an engine: its host alone fails, named, and the others are settled and proven."""
+    arabic = '[{"Name":"bridge","Id":"1","Driver":"bridge","IPAM":{"Config":[{"Subnet":"\u0661\u0660.0.0.0/24"}]}}]'
+    networks = {
+        "SSH-2.0-OpenSSH_9.2\r\n": "it is no HTTP",
+        "HTTP/1.0 200 OK\r\n\r\n[{'Name'": "Expecting property name",
+        f"HTTP/1.0 200 OK\r\n\r\n{arabic}": "[0].IPAM.Config[0].Subnet: ",
+    }
+    cluster.sh(odd, "mv /run/docker.sock /run/away.sock")
+    for at, (answer, why) in enumerate(networks.items()):
+        argv = shlex.join(["perl", "-e", LIAR, "/run/docker.sock", answer])
+        cluster.sh(odd, f"systemd-run --quiet --unit=liar {argv}; for n in $(seq 100); do [ -S /run/docker.sock ] && exit; sleep 0.1; done; exit 1")
+        run = cluster.run("up" if at == 0 else "status")
+        cluster.sh(odd, "systemctl stop liar; rm /run/docker.sock")
+        assert (run.code, [*run.report["lost"]], run.report["writes"]) == (1, [odd], 0), run.err
+        assert run.report["lost"][odd].startswith(f"{odd}: what its engine answers (networks) can't be understood: "), run.err
+        assert why in run.report["lost"][odd], run.err
+        assert "Traceback" not in run.err
+        assert at or not {o["state"] for o in run.report["outcomes"] if o["host"] != odd} - {"settled"}, run.err
+        assert at or pairs(run) == {("node1", "node2"), ("node2", "node1")}, run.err
+    cluster.sh(odd, "mv /run/away.sock /run/docker.sock")
+    assert cluster.run("plan").code == 0
 
 
 def test_apt_is_locked_by_another_program(make_lab, tmp_path):

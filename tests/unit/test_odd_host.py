@@ -186,9 +186,22 @@ def test_any_line(cluster, kind, monkeypatch):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_section(cluster, kind, monkeypatch):
-    for section in said(kind):
-        odd = {name: text for name, text in said(kind).items() if name != section}
+    @_tried
+    @given(st.sets(st.sampled_from(sorted(said(kind))), min_size=1))
+    def lost(sections: set[str]) -> None:
+        odd = {name: text for name, text in said(kind).items() if name not in sections}
         judged(cluster(kind), kind, printed(odd), monkeypatch)
+
+    lost()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "swarm-manager"])  # whose place others' swarms hang on
+def test_a_host_without_an_address(cluster, kind, monkeypatch):
+    routes = re.sub(r"(?m)^/proc/net/(route|fib_trie):.*\n", "", said(kind)["files"])
+    odd = printed(said(kind) | {"addresses": "", "files": routes})
+    document = judged(cluster(kind), kind, odd, monkeypatch)
+    assert [*document["lost"]] == [odd_of(kind)]
+    assert "no address on a network that all hosts share" in document["lost"][odd_of(kind)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -352,3 +365,35 @@ def test_a_bug_that_one_host_brings_out_is_told_as_one(cluster, monkeypatch):
     assert "report it" in failed.error
     assert run.report("plan").exit_code == 1
     assert len([o for o in run.outcomes if o.host == "node1"]) == len([o for o in run.outcomes if o.host == "node2"])
+
+
+@pytest.mark.parametrize("where", ["preflight.run", "resolve", "summaries"])
+def test_a_bug_in_what_is_evaluated_of_all_hosts_is_that_of_one(cluster, where, monkeypatch):
+    """The others are evaluated without it."""
+    from provisioner import engine
+
+    module, name = (engine.preflight, "run") if "." in where else (engine, where)
+    real = getattr(module, name)
+
+    def buggy(first: Any, *rest: Any) -> Any:
+        if "node2" in (rest[0] if where == "resolve" else first.facts):
+            raise AttributeError("an odd thing")
+        return real(first, *rest)
+
+    monkeypatch.setattr(module, name, buggy)
+    run = looked(cluster("settled"), "settled", printed(said("settled")), monkeypatch)
+    document = json.loads(report.to_json(run.report("status")))
+    assert [*document["lost"]] == ["node2"]
+    assert "internal error: AttributeError at " in document["lost"]["node2"]
+    assert document["exit_code"] == 1
+    assert {s["host"]: s["reached"] for s in document["summaries"]} == {"node1": True, "node2": False, "node3": True}
+    assert {state for name in ("node1", "node3") for _, state in outcomes(document, name)} == {"settled"}
+
+
+def test_a_bug_that_is_no_hosts_is_not_hidden(cluster, monkeypatch):
+    def buggy(_: Any) -> Any:
+        raise AttributeError("an odd thing")
+
+    monkeypatch.setattr("provisioner.preflight.run", buggy)
+    with pytest.raises(AttributeError):
+        looked(cluster("settled"), "settled", printed(said("settled")), monkeypatch)
