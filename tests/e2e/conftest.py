@@ -26,6 +26,7 @@ from provisioner.errors import LabError
 from provisioner.lab import Lab, machine
 from provisioner.lab.snapshot import SETTLED
 from tests.e2e.cluster import Cluster
+from tests.e2e.watch import NOTICED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -125,3 +126,13 @@ def settled(workers_lab, tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
     yield settle
     for lab in used:
         lab.stop(*lab.hosts)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests/e2e/watch.py has measured."""
+    reports = [report for state in ("passed", "failed") for report in terminalreporter.getreports(state)]
+    gaps = [text for report in reports if report.when == "call" for name, text in report.user_properties if name == NOTICED]
+    if gaps:
+        terminalreporter.section("what containers noticed of changes below them")
+        for text in gaps:
+            terminalreporter.line(str(text))

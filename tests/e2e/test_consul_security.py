@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import threading
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from provisioner.stores import consul_security as security
+from provisioner.system import certificates
 from tests.e2e.cluster import Cluster
+from tests.e2e.execs import execs
+from tests.e2e.watch import PATIENCE, watching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 NODES = ("node1", "node2", "node3")
+ELECTION = 30.0  # seconds that Consul may take at most for another leader, on a busy machine
 PLAIN = "{kind: consul, security: {gossip: false, tls: false, acls: false}}"
 ASK = "curl -s -o /dev/null -w '%{http_code}' "
 KV = "127.0.0.1:8500/v1/kv"
@@ -36,26 +38,6 @@ def secrets(cluster: Cluster) -> set[str]:
         for path in (security.KEY, security.AUTHORITY_KEY):
             found |= {line for line in cluster.file(host, path).splitlines() if len(line) == 64}
     return found
-
-
-@contextlib.contextmanager
-def arguments() -> Iterator[set[str]]:
-    """What processes of this machine, and of the hosts on it, have as arguments meanwhile."""
-    seen, over = set[str](), threading.Event()
-
-    def look() -> None:
-        while not over.wait(0.01):
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                with contextlib.suppress(OSError):
-                    seen.add(path.read_bytes().decode(errors="replace"))
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()
 
 
 @contextlib.contextmanager
@@ -77,13 +59,14 @@ def code(cluster: Cluster, host: str, words: str) -> str:
 
 def test_from_the_first_run_on(make_lab, tmp_path):
     cluster = Cluster(make_lab(hosts=3), tmp_path)
-    with arguments() as seen:
+    with execs() as started:
         first = cluster.up()
-    assert any("dockerd" in words for words in seen)
+    assert any("consul" in words for words in started.arguments)
     known = secrets(cluster)
     assert len(known) == 1 + 3 + 4 * 2, "a key, three tokens, two lines of each of four private keys"
 
-    told = [first.out, first.err, *seen]
+    assert started.holding(known) == []
+    told = [first.out, first.err]
     for command in ("plan", "verify", "status"):
         run = cluster.run(command, "-v") if command != "status" else cluster.run(command)
         assert run.code == 0
@@ -125,7 +108,7 @@ def test_from_the_first_run_on(make_lab, tmp_path):
     assert cluster.run("plan").code == 0
 
 
-def test_a_cluster_that_stands_without_is_secured_and_its_secrets_are_rotated(make_lab, tmp_path):
+def test_a_cluster_that_stands_without_is_secured_and_its_secrets_are_rotated(make_lab, tmp_path, record_property):
     cluster = Cluster(make_lab(hosts=3), tmp_path, store=PLAIN)
     cluster.up()
     assert secrets(cluster) == set()
@@ -133,7 +116,8 @@ def test_a_cluster_that_stands_without_is_secured_and_its_secrets_are_rotated(ma
         cluster.box(host, f"app-{host}", network="demo")
     engines = {host: cluster.sh(host, "systemctl show -p MainPID docker") for host in NODES}
     cluster.store = "{kind: consul}"
-    with traffic(cluster):
+    # Its agents are restarted stage by stage, host by host; what asks them waits for a leader meanwhile.
+    with traffic(cluster), watching(cluster, NODES, record_property, "securing Consul", patience=ELECTION):
         cluster.up()
     assert cluster.run("plan").code == 0
     old = secrets(cluster)
@@ -145,10 +129,14 @@ def test_a_cluster_that_stands_without_is_secured_and_its_secrets_are_rotated(ma
         assert cluster.killed(4, "answered", "--ca", command="rotate certificates").code == -9
         cluster.up()
         for what, *options in (["gossip-key"], ["certificates", "--ca"], ["tokens"]):
-            run = cluster.run(f"rotate {what}", *options)
+            patience = ELECTION if what == "tokens" else PATIENCE  # servers take the one that may do everything with a restart
+            with watching(cluster, NODES, record_property, f"rotate {what}", patience=patience), execs() as started:
+                run = cluster.run(f"rotate {what}", *options)
             assert run.code == 0, run.err
             assert run.proven
             assert not [secret[:8] for secret in old | secrets(cluster) if secret in run.out + run.err]
+            assert started.holding(old | secrets(cluster)) == []
+        certificates_that_end_soon_are_renewed(cluster, record_property)
     assert not old & secrets(cluster)
     assert len(secrets(cluster)) == len(old)
     assert cluster.run("plan").code == 0
@@ -165,6 +153,25 @@ def test_a_cluster_that_stands_without_is_secured_and_its_secrets_are_rotated(ma
     told = stranger(cluster, now, old)
     assert "(LAN) joined" in told
     assert "tls: bad certificate" in told
+
+
+def certificates_that_end_soon_are_renewed(cluster: Cluster, record_property) -> None:
+    """By the next `up`; containers notice nothing."""
+    signer = certificates.Pair(cluster.file("node1", security.AUTHORITY) + "\n", cluster.file("node1", security.AUTHORITY_KEY) + "\n")
+    soon = {}
+    for host in NODES:
+        now = certificates.told(cluster.file(host, security.CERTIFICATE) + "\n")
+        pair = certificates.issue(signer, host, names=now.names, addresses=now.addresses, days=certificates.RENEW_DAYS - 1)
+        for path, text in ((security.CERTIFICATE, pair.certificate), (security.KEY, pair.key)):
+            cluster.lab.exec(host, f"cat >{path}", stdin=text)  # its owner and mode stay
+        cluster.sh(host, "systemctl reload consul")
+        soon[host] = cluster.file(host, security.CERTIFICATE)
+    with watching(cluster, NODES, record_property, "certificates renewed by up"):
+        run = cluster.up()
+    assert run.drifts("store").count(security.CERTIFICATE) == len(NODES), run.drifts("store")
+    for host, before in soon.items():
+        after = cluster.file(host, security.CERTIFICATE)
+        assert certificates.told(after + "\n").ends > certificates.told(before + "\n").ends
 
 
 def stranger(cluster: Cluster, keyring: str, certificate: str) -> str:

@@ -8,8 +8,11 @@ import re
 import pytest
 
 from provisioner.errors import LabError
+from provisioner.stores import authority
+from provisioner.stores.base import TLS_FILES
 from provisioner.system import certificates
 from tests.e2e.cluster import Cluster
+from tests.e2e.execs import execs
 from tests.e2e.their_store import put
 
 pytestmark = pytest.mark.lab
@@ -33,9 +36,19 @@ def asked(cluster: Cluster, host: str, path: str) -> str:
     return cluster.sh(host, f"curl -s --unix-socket /run/provisioner-etcd/localhost:2379 http://etcd{path}")
 
 
+def private(cluster: Cluster) -> set[str]:
+    """The lines of every private key."""
+    files = [cluster.file(host, path) for host in NODES for path in (TLS_FILES[2], authority.KEY)]
+    lines = {line for text in files for line in text.splitlines() if len(line) == 64}
+    assert len(lines) >= 2 * (len(NODES) + 1)
+    return lines
+
+
 def test_hosts_with_and_without_an_engine_become_a_proven_network_on_etcd(make_lab, tmp_path):
     cluster = etcd(make_lab(hosts=3, images={"node2": "bare"}), tmp_path)
-    run = cluster.up()
+    with execs() as started:
+        run = cluster.up()
+    assert started.holding(private(cluster)) == []
     assert {run.state("packages", host) for host in NODES} == {run.state("store", host) for host in NODES} == {"converged"}
     for host in NODES:
         assert cluster.engine(host, "ClusterStore") == URL
@@ -47,9 +60,11 @@ def test_hosts_with_and_without_an_engine_become_a_proven_network_on_etcd(make_l
     assert len({s["leader"] for s in status.values()} & set(NODES)) == 1
 
     seen = {host: cluster.file(host, "/etc/provisioner/tls/cert.pem") for host in NODES}
-    run = cluster.run("rotate certificates")
+    with execs() as started:
+        run = cluster.run("rotate certificates")
     assert run.code == 0, run.err
     assert run.proven
+    assert started.holding(private(cluster)) == []
     assert all(cluster.file(host, "/etc/provisioner/tls/cert.pem") != seen[host] for host in NODES)
     assert "PRIVATE" not in run.out + run.err
     assert cluster.run("plan").code == 0

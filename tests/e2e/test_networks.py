@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.cluster import PROBE_IMAGE
 from tests.e2e.test_inventories import EXAMPLES, Example
+from tests.e2e.watch import watching
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
@@ -25,7 +26,7 @@ def claims(run, network: str) -> dict[tuple[str, str, str], bool]:
     return {(c["host"], c["target"], c["what"].split()[0] + c["what"].split()[1]): c["proven"] for c in proof["checks"]}
 
 
-def test_networks_of_every_kind(make_lab, tmp_path):
+def test_networks_of_every_kind(make_lab, tmp_path, record_property):
     example = Example(make_lab(hosts=3), tmp_path)
     example.adapt((EXAMPLES / "networks.yml").read_text().replace("172.31.10.", "192.168.56."))
     asked = example.given["networks"]
@@ -39,7 +40,9 @@ def test_networks_of_every_kind(make_lab, tmp_path):
     shown_and_left_alone(example)
     refused_while_in_use(example)
     told_of_a_count_that_is_wrong(example)
-    made_anew(example)
+    example.sh("node1", "docker network create -d overlay --subnet 10.76.0.0/24 another")
+    with watching(example, NODES, record_property, "up --recreate of another network", network="another"):
+        made_anew(example)
     assert example.sh("node2", "docker network inspect -f '{{.Id}}' theirs") == theirs
 
 

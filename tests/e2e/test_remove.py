@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.cluster import PROBE_IMAGE, Cluster
+from tests.e2e.watch import watching
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,7 @@ FILTER = (
 )
 
 
-def test_a_server_with_containers_then_one_that_is_gone(make_lab, tmp_path: Path):
+def test_a_server_with_containers_then_one_that_is_gone(make_lab, tmp_path: Path, record_property):
     cluster = Cluster(make_lab(hosts=4), tmp_path)
     fresh = traces(cluster, "node1")
     cluster.up()
@@ -46,7 +47,9 @@ def test_a_server_with_containers_then_one_that_is_gone(make_lab, tmp_path: Path
         assert planned.drifts(step), step
     assert refused.report["writes"] == planned.report["writes"] == 0
 
-    removed = cluster.run("remove node1", "--drain")
+    # node4's agent is restarted, as a server.
+    with watching(cluster, ("node2", "node3", "node4"), record_property, "remove a server of Consul", patience=30):
+        removed = cluster.run("remove node1", "--drain")
     assert removed.code == 0, removed.err
     assert removed.proven
     assert "node1 is removed; proven: 3 hosts" in removed.report["verdict"]

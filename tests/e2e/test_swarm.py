@@ -8,6 +8,8 @@ import pytest
 
 from provisioner.system.swarm import FOUNDER
 from tests.e2e.cluster import Cluster, Run
+from tests.e2e.execs import execs
+from tests.e2e.watch import watching
 
 pytestmark = pytest.mark.lab
 
@@ -60,25 +62,43 @@ def locked_and_drained(cluster: Cluster) -> None:
     cluster.sh("node3", "systemctl restart docker")
 
 
-def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power_cut(make_lab, tmp_path):
+def made_anew_where_no_container_is_on_it(cluster: Cluster) -> None:
+    """A network that differs from the inventory; no container may be on it, on any host."""
+    cluster.networks = "{demo: {subnet: 10.98.0.0/24}}"
+    plan = cluster.run("plan")
+    assert (plan.code, set(plan.drifts("networks"))) == (2, {"network demo: subnet"})
+    run = cluster.run("up", "--recreate", "demo")
+    assert (run.code, run.report["writes"]) == (1, 0)
+    assert "network-in-use" in {check for check, _ in checks(run)}
+    for host in NODES:
+        cluster.sh(host, f"docker rm -f app-{host}")
+    run = cluster.run("up", "--recreate", "demo")
+    assert (run.code, run.proven) == (0, True), run.err
+    assert cluster.sh("node3", "docker network inspect -f '{{(index .IPAM.Config 0).Subnet}}' demo") == "10.98.0.0/24"
+
+
+def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power_cut(make_lab, tmp_path, record_property):
     cluster = Cluster(make_lab(hosts=3, image="engine-26"), tmp_path, hosts=NODES[:2], store="", extra="swarm: {managers: [node1]}")
 
     # A controller that is killed when the swarm is made and nobody has joined it (six writes before: firewall, unit and founder of each).
     assert cluster.killed(7).code == -9
     assert cluster.engine("node1", "Swarm.LocalNodeState") == "active"
     assert cluster.engine("node2", "Swarm.LocalNodeState") == "inactive"
-    run = cluster.up()
+    with execs() as started:
+        run = cluster.up()
     assert run.state("swarm", "node1") == "settled"
     assert "the inventory names no store" in run.report["control_plane_reason"]
     tokens = [cluster.sh("node1", f"docker swarm join-token -q {role}") for role in ("worker", "manager")]
     told = run.out + run.err + cluster.sh("node2", "journalctl -q -o cat") + cluster.sh("node2", "grep -rhs SWMTKN /etc /tmp /run || true")
     assert not [token for token in tokens if token in told]
+    assert started.holding(set(tokens)) == []
     settled(cluster)
     # A worker without a container lists it no longer, as soon as it is told.
     cluster.sh("node2", "for n in $(seq 40); do docker network ls --format '{{.Name}}' | grep -qx demo || exit 0; sleep 0.5; done; exit 1")
 
     cluster.hosts = NODES
-    run = cluster.up()
+    with watching(cluster, NODES[:2], record_property, "a host joins a swarm", makers=NODES[:1]):
+        run = cluster.up()
     assert len(run.report["proofs"][0]["pairs"]) == 6
     assert (run.state("swarm", "node1"), run.state("swarm", "node3")) == ("settled", "converged")
     assert roles(cluster) == {"node1": "manager", "node2": "worker", "node3": "worker"}
@@ -109,19 +129,7 @@ def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power
         cluster.sh("node1", PEER.format(host), timeout=150)
     settled(cluster)
 
-    # A network that is otherwise than wanted is made anew when no container is on it, on any host.
-    cluster.networks = "{demo: {subnet: 10.98.0.0/24}}"
-    plan = cluster.run("plan")
-    assert (plan.code, set(plan.drifts("networks"))) == (2, {"network demo: subnet"})
-    run = cluster.run("up", "--recreate", "demo")
-    assert (run.code, run.report["writes"]) == (1, 0)
-    assert "network-in-use" in {check for check, _ in checks(run)}
-    for host in NODES:
-        cluster.sh(host, f"docker rm -f app-{host}")
-    run = cluster.run("up", "--recreate", "demo")
-    assert (run.code, run.proven) == (0, True), run.err
-    assert cluster.sh("node3", "docker network inspect -f '{{(index .IPAM.Config 0).Subnet}}' demo") == "10.98.0.0/24"
-
+    made_anew_where_no_container_is_on_it(cluster)
     cluster.extra = "swarm: {managers: [node3], data_path_port: 4790}"
     run = cluster.run("up")
     assert (run.code, run.report["writes"], checks(run)) == (1, 0, {("swarm-fixed", "")})

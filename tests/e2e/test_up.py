@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.cluster import Cluster
+from tests.e2e.watch import watching
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,7 +168,7 @@ def test_verify_and_status_tell_what_is_and_change_nothing(settled):
     cluster.up()
 
 
-def test_from_two_hosts_to_three_and_four_without_disturbing_those_that_are_there(make_lab, tmp_path):
+def test_from_two_hosts_to_three_and_four_without_disturbing_those_that_are_there(make_lab, tmp_path, record_property):
     """With three hosts the store grows from one server to three."""
     cluster = Cluster(make_lab(hosts=4), tmp_path, hosts=NODES[:2])
     cluster.sh("node2", NARROW)
@@ -185,7 +186,8 @@ def test_from_two_hosts_to_three_and_four_without_disturbing_those_that_are_ther
     running = everywhere(cluster, RUNNING)
     started = {host: cluster.started(host, f"app-{host}") for host in NODES}
     cluster.hosts = ("node4", *NODES)  # first in the file: it must not become a server in the place of another
-    run = cluster.up()
+    with watching(cluster, NODES, record_property, "a host joins a cluster on Consul"):
+        run = cluster.up()
     assert len(run.report["proofs"][0]["pairs"]) == 12
     assert everywhere(cluster, RUNNING) == running
     assert {host: cluster.started(host, f"app-{host}") for host in NODES} == started

@@ -1,0 +1,219 @@
+"""What containers notice while `provisioner` changes the cluster below them.
+
+On each watched host a container keeps one TCP connection to the next host's, and sends and receives a byte every 20 ms. Beside it,
+over and over: the other containers' names are looked up, a new container is started and attached, and a network is made and removed.
+A connection that breaks fails the test, and so does any of these that goes on failing. The longest gap of a connection, and the
+longest time until one of these succeeded again, are listed in pytest's last lines.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from provisioner.errors import LabError
+from tests.e2e.cluster import PROBE_IMAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tests.e2e.cluster import Cluster
+
+NOTICED = "noticed"  # the property of a test that its last lines list
+PORT = 7000
+PAUSE = 0.3  # seconds between two rounds on a host; each starts several programs
+# An engine's request to the store may fail by itself (docs/decisions/lost-threads.md), and then says "network demo not found" or
+# "connection refused". So what fails is tried again for some seconds.
+PATIENCE = 3.0
+MOUNTS = "-v /usr:/usr:ro -v /bin:/bin:ro -v /lib:/lib:ro -v /lib64:/lib64:ro"
+
+SERVER = f"""
+import socket, threading
+def echo(peer):
+    while data := peer.recv(64):
+        peer.sendall(data)
+with socket.create_server(("", {PORT})) as server:
+    while True:
+        threading.Thread(target=echo, args=(server.accept()[0],), daemon=True).start()
+"""
+# It ends with a line: how many bytes came back, the longest time between two of them, and when that was; or what broke it.
+CLIENT = f"""
+import os, socket, sys, time
+def connected():
+    for _ in range(300):  # its peer may have begun just now, and names take a moment to get around
+        try:
+            return socket.create_connection((sys.argv[1], {PORT}), timeout=120)
+        except OSError:
+            time.sleep(0.1)
+    raise OSError("no connection")
+def main(count=0, longest=0.0, when=0.0):
+    connection = connected()
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    open("/run/connected", "w").close()
+    last = time.monotonic()
+    while not os.path.exists("/run/stop"):
+        connection.sendall(b"x")
+        if not connection.recv(1):
+            raise OSError("closed")
+        gap, last = time.monotonic() - last, time.monotonic()
+        if gap > longest:
+            longest, when = gap, time.time()
+        count += 1
+        time.sleep(0.02)
+    return "%d %.3f %.3f" % (count, longest, when)
+try:
+    said = main()
+except OSError as error:
+    said = "broken: %s at %.3f" % (error, time.time())
+with open("/run/said.new", "w") as file:
+    file.write(said)
+os.rename("/run/said.new", "/run/said")
+"""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The longest time, in seconds, in which nothing came back on a connection that did not break."""
+
+    source: str
+    target: str
+    seconds: float
+    bytes: int
+
+
+@dataclass
+class Watched:
+    """What was done, by host and kind; what failed; in how many seconds what did not succeed at once; how the connections fared."""
+
+    done: dict[tuple[str, str], int] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+    again: list[tuple[float, str]] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+
+    @property
+    def longest(self) -> Gap:
+        return max(self.gaps, key=lambda gap: gap.seconds)
+
+
+class Watch:
+    """The containers and the threads of one watch."""
+
+    def __init__(self, cluster: Cluster, hosts: Sequence[str], network: str, *, makers: Sequence[str], patience: float) -> None:
+        self.cluster, self.hosts, self.network, self.makers, self.patience = cluster, hosts, network, makers, patience
+        self.next = dict(zip(hosts, [*hosts[1:], hosts[0]], strict=True))
+        self.found = Watched()
+        self._over = threading.Event()
+        self._pool = ThreadPoolExecutor(len(hosts))
+        self._threads: list[Future[None]] = []
+
+    def start(self) -> None:
+        for host in self.hosts:
+            try:
+                self._begin(host)
+            except LabError:  # see PATIENCE
+                self._begin(host)
+            self._inside(host, SERVER)
+        for host in self.hosts:
+            self._inside(host, CLIENT, f"watch-{self.next[host]}")
+        for host in self.hosts:
+            said = self._said(host, "/run/connected")
+            assert said == "", f"{host}: {said}"
+        self._threads = [self._pool.submit(self._rounds, host) for host in self.hosts]
+
+    def end(self) -> None:
+        """After this, what was found is complete."""
+        self._over.set()
+        for thread in self._threads:
+            thread.result()
+        for host in self.hosts:
+            said = self.cluster.sh(host, f"docker exec watch-{host} sh -c ': >/run/stop' 2>&1", check=False) or self._said(host, "/run/said")
+            count, _, rest = said.partition(" ")
+            if count.isdigit():
+                self.found.gaps.append(Gap(host, self.next[host], float(rest.split()[0]), int(count)))
+            else:
+                self.found.failed.append(f"{host}: the connection to {self.next[host]}: {said or 'its container is gone'}")
+
+    def remove(self) -> None:
+        self._over.set()
+        self._pool.shutdown()
+        for host in self.hosts:
+            self.cluster.sh(host, f"docker rm -f watch-{host} 2>/dev/null; docker network rm watch-{host} 2>/dev/null", check=False)
+
+    def _begin(self, host: str) -> None:
+        self.cluster.sh(host, f"docker rm -f watch-{host} 2>/dev/null", check=False)
+        self.cluster.box(host, f"watch-{host}", self.network, "--tmpfs /run")
+
+    def _inside(self, host: str, program: str, *words: str) -> None:
+        self.cluster.lab.exec(host, ["docker", "exec", "-d", f"watch-{host}", "python3", "-c", program, *words])
+
+    def _said(self, host: str, path: str) -> str:
+        """What is in a file of its container, once it is there; or an error."""
+        ask = f"for n in $(seq 300); do docker exec watch-{host} cat {path} 2>/dev/null && exit; sleep 0.1; done; echo no {path} in its container"
+        return self.cluster.sh(host, ask, check=False, timeout=120)
+
+    def _rounds(self, host: str) -> None:
+        others = [name for name in self.hosts if name != host]
+        new = f"docker run --rm --network {self.network} {MOUNTS} {PROBE_IMAGE} true"
+        subnet = f"10.77.{self.hosts.index(host)}.0/24"
+        kinds = {
+            "look up": f"for n in {' '.join(others)}; do docker exec watch-{host} getent hosts watch-$n || exit 1; done",
+            "attach": new,
+            "make a network": f"docker network create -d overlay --subnet {subnet} watch-{host}" if host in self.makers else "",
+            "remove a network": f"docker network rm watch-{host}" if host in self.makers else "",
+        }
+        while not self._over.wait(PAUSE):
+            for kind, command in kinds.items():
+                if command:
+                    self._do(host, kind, command)
+
+    def _do(self, host: str, kind: str, command: str) -> None:
+        began = time.monotonic()
+        said: list[str] = []
+        while True:
+            answer = self.cluster.lab.exec(host, ["sh", "-c", command], check=False, timeout=120)
+            if answer.returncode == 0:
+                break
+            said.append(f"{time.strftime('%H:%M:%S')}: {answer.stderr.strip() or answer.stdout.strip() or 'failed'}")
+            if time.monotonic() - began > self.patience:
+                self.found.failed.append(f"{host}: {kind}: {said[0]} ... {said[-1]}")
+                return
+            time.sleep(PAUSE)
+        self.found.done[host, kind] = self.found.done.get((host, kind), 0) + 1
+        if said:
+            self.found.again.append((time.monotonic() - began, f"{kind} on {host}"))
+
+
+@contextmanager
+def watching(
+    cluster: Cluster, hosts: Sequence[str], report: Callable[[str, object], None], what: str, *,
+    network: str = "demo", makers: Sequence[str] | None = None, patience: float = PATIENCE,
+) -> Iterator[None]:  # fmt: skip
+    """Containers on `hosts` notice nothing of what happens in the block, which is called `what` in the last lines.
+
+    report: pytest's `record_property`. makers: the hosts that make networks, by default all; in a swarm only managers can.
+    patience: for how many seconds what fails may go on failing.
+    """
+    watch = Watch(cluster, hosts, network, makers=hosts if makers is None else makers, patience=patience)
+    with ExitStack() as stack:
+        stack.callback(watch.remove)
+        watch.start()
+        try:
+            yield
+        finally:
+            watch.end()
+    found = watch.found
+    assert not found.failed, "\n".join(found.failed)
+    kinds = {"look up", "attach"}
+    assert {(host, kind) for host in hosts for kind in kinds} <= found.done.keys(), found.done
+    assert {host for host, kind in found.done if kind == "remove a network"} == set(watch.makers)
+    assert all(gap.bytes > 10 for gap in found.gaps)
+    gap = found.longest
+    said = f"{what}: TCP {gap.seconds:.2f} s, {gap.source} to {gap.target}; {sum(found.done.values())} operations"
+    if found.again:
+        seconds, longest = max(found.again)
+        said += f", {len(found.again)} not at once, the longest after {seconds:.1f} s: {longest}"
+    report(NOTICED, said)
