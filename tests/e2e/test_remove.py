@@ -29,9 +29,9 @@ FILTER = (
 )
 
 
-def test_a_server_with_containers_then_one_that_is_gone(make_lab, tmp_path: Path, record_property):
-    cluster = Cluster(make_lab(hosts=4), tmp_path)
-    fresh = traces(cluster, "node1")
+def test_a_server_with_containers_then_one_that_is_gone(settled, record_property):
+    cluster = settled("consul")
+    fresh = traces(cluster, cluster.lab.add())
     cluster.up()
     cluster.box("node1", "plain")
     cluster.box("node1", "web", "demo")
@@ -153,10 +153,9 @@ def voters(cluster: Cluster, host: str) -> set[str]:
     return {line.split()[0] for line in told.splitlines()[1:] if line.split()[4] == "true"}
 
 
-def test_a_member_of_etcd(make_lab, tmp_path: Path):
-    cluster = Cluster(make_lab(hosts=3), tmp_path, store="{kind: etcd}")
-    fresh = traces(cluster, "node1")
-    cluster.up()
+def test_a_member_of_etcd(settled):
+    cluster = settled("etcd")
+    fresh = traces(cluster, cluster.lab.add())
     cluster.hosts = ("node2", "node3")
     removed = cluster.run("remove 192.168.56.11")  # in the inventory no more, so by what the servers know
     assert removed.code == 0, removed.err
@@ -167,10 +166,9 @@ def test_a_member_of_etcd(make_lab, tmp_path: Path):
     assert cluster.sh("node1", "ls -d /var/lib/etcd/provisioner.*.bak/member | wc -l") == "1"
 
 
-def test_a_server_of_consul_that_is_called_otherwise(make_lab, tmp_path: Path):
+def test_a_server_of_consul_that_is_called_otherwise(settled):
     """It stays as it is, since Consul would throw it out of the quorum; removed and added it gets its new name."""
-    cluster = Cluster(make_lab(hosts=3), tmp_path)
-    cluster.up()
+    cluster = settled("consul")
     cluster.called = {"node3": "db"}
     run = cluster.run("up")
     assert (run.code, run.report["writes"]) == (1, 0)

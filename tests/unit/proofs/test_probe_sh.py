@@ -1,0 +1,34 @@
+"""Parts of templates/probe.sh.j2, as real shells run them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from provisioner import render
+
+TEXT = (render.folder() / "probe.sh.j2").read_text()
+SHELLS = [shell for shell in (["dash"], ["bash", "--posix"]) if shutil.which(shell[0])]
+# The clean-up that goes on after the proof gets these signals once it has begun.
+CLEAN_UP = """
+{ aside; : >begun; exec sleep 30; } &
+until [ -e begun ]; do sleep 0.01; done
+for signal in %s; do kill -s "$signal" $!; done
+sleep 0.2
+kill -0 $! 2>/dev/null && echo "goes on" || echo ended
+kill -s KILL $! 2>/dev/null
+"""
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@pytest.mark.parametrize(("signals", "then"), [("HUP INT PIPE", "goes on"), ("TERM", "ended")])
+def test_the_clean_up_outlives_the_controller_and_not_the_host(tmp_path, shell, signals, then):
+    """A host that shuts down sends SIGTERM, and waits 90 s for a process that ignores it."""
+    (trap,) = re.findall("^trap .*$", TEXT, re.MULTILINE)
+    (aside,) = re.findall(r"^aside\(\) \{.*?^\}$", TEXT, re.MULTILINE | re.DOTALL)
+    script = f"{trap}\n{aside}\n{CLEAN_UP % signals}"
+    ended = subprocess.run([*shell, "-c", script], cwd=tmp_path, check=False, capture_output=True, text=True, timeout=20)
+    assert ended.stdout == f"{then}\n", ended.stderr
