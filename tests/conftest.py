@@ -20,6 +20,7 @@ _LONG = (  # begun first, in this order: nobody waits for them at the end
     "tests/e2e/test_inventories.py::test_zookeeper",
     "tests/e2e/test_scripts.py::test_the_demo_runs",
     "tests/e2e/test_proofs.py",
+    "tests/e2e/lab/test_snapshots.py",
     "tests/e2e/test_swarm.py::test_a_swarm_is_made",
     "tests/e2e/test_consul_security.py::test_a_cluster_that_stands",
     "tests/e2e/test_interrupted.py",
