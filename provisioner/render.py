@@ -76,4 +76,5 @@ def script(template: str, **values: object) -> str:
 @cache
 def library() -> str:
     """The shell functions that every repairing script begins with."""
-    return (folder() / "lib.sh").read_text(encoding="utf-8")
+    functions, program = ((folder() / name).read_text(encoding="utf-8") for name in ("lib.sh", "files.pl"))
+    return f"FILES={shlex.quote(program)}\n{functions}"

@@ -12,22 +12,18 @@ fail_all() { # WHAT CURE: no host must go on
     exit 71
 }
 has() { command -v "$1" >/dev/null 2>&1; }
-keep() { # PATH: a copy beside it, named after its content: made once, and never overwritten
-    [ -s "$1" ] || return 0
-    sum=$(sha256sum <"$1") && copy="$1.${sum%"${sum#????????}"}.bak" &&
-        { [ -e "$copy" ] || { cp -p "$1" "$copy.new" && mv -f "$copy.new" "$copy"; }; } || {
-        rm -f "${copy:-$1}.new"
-        fail "can't keep a copy of $1" "look at the free space: df ${1%/*}"
+files() { # WHAT PATH ...: changes a file or a folder where other users may write, too; FILES is files.pl, which tells what
+    perl -e "$FILES" "$@" || {
+        [ $? = 70 ] || fail "can't change files: perl does not run as it should" "install perl-base, and run again"
+        exit 70
     }
 }
-put() { # PATH MODE OWNER BASE64: the whole file or nothing
-    dir=${1%/*}
-    [ -d "$dir" ] || mkdir -p "$dir" || fail "can't make the folder $dir" "look at its file system"
-    new=$(mktemp "$dir/.provisioner.XXXXXXXX") || fail "can't write in $dir" "look at the free space: df $dir"
-    if printf %s "$4" | base64 -d >"$new" && chown "$3" "$new" && chmod "$2" "$new" && sync "$new" && mv -f "$new" "$1"
-    then sync "$dir"
-    else
-        rm -f "$new"
-        fail "can't write $1; the old one is untouched" "look at the free space and the mount options: df $dir"
-    fi
+keep() { # PATH: a copy beside it, named after its content: made once, and never overwritten
+    [ -s "$1" ] || return 0
+    sum=$(sha256sum <"$1") || fail "can't keep a copy of $1" "look at its file system"
+    copy="$1.${sum%"${sum#????????}"}.bak"
+    [ -e "$copy" ] || files copy "$1" "$copy"
+}
+put() { # PATH MODE OWNER BASE64: the whole file or nothing. printf is the shell's own: the text stands in no argument
+    printf %s. "$4" | files put "$1" "$2" "$3" || exit 70
 }

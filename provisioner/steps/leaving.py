@@ -192,7 +192,6 @@ class Leave(_Leaving):
             data=sought.data if store else "",
             firewall=firewall.UNIT if site.facts[host].unit(firewall.UNIT).load == "loaded" else "",
             files=self._files(site, host),
-            title=site.backend.title if store else "",
         )
         return Work(script, "taking away what was ours", deadline=120.0)
 

@@ -83,7 +83,12 @@ def loaded_otherwise(loaded: str, service: Service, unread: Collection[str]) -> 
     config, unit = (file.text for file in service.files)
     old_unit, old = at_its_start(loaded)
     new = json_object(config)
-    return old_unit != unit or any(old.get(key) != new.get(key) for key in {*old, *new} - set(unread))
+    return as_run(old_unit) != as_run(unit) or any(old.get(key) != new.get(key) for key in {*old, *new} - set(unread))
+
+
+def as_run(unit: str) -> str:
+    """What a running server can differ by: neither comments nor how the copy is made of what it was started with."""
+    return re.sub(r"^(?:#|ExecStartPre=).*\n", "", unit, flags=re.MULTILINE)
 
 
 def at_its_start(loaded: str) -> tuple[str, dict[str, Any]]:

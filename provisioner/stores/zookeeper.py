@@ -27,6 +27,7 @@ from provisioner.stores.base import (
     Unstaged,
     Uploaded,
     Waiting,
+    as_run,
     asking,
     endpoint,
     endpoints,
@@ -118,7 +119,7 @@ class ZooKeeper(Unstaged, SetUpHere):
 
     def outdated(self, cluster: Cluster, host: str, service: Service) -> bool:
         config, number, unit = (file.text for file in service.files)
-        return cluster.facts[host].files.get(LOADED, "") != unit + config + number
+        return as_run(cluster.facts[host].files.get(LOADED, "")) != as_run(unit + config + number)
 
     def membership(self, cluster: Cluster, host: str) -> list[Drift]:
         """It answers, and takes part under a leader."""

@@ -8,6 +8,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+from provisioner import render
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -25,4 +27,4 @@ def test_the_wheel_has_every_file_and_works_without_the_checkout(tmp_path):
     said = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     )
-    assert said.stdout.split() == [str(tmp_path / "site/provisioner/templates"), str(len((ROOT / "templates/lib.sh").read_text()))]
+    assert said.stdout.split() == [str(tmp_path / "site/provisioner/templates"), str(len(render.library()))]

@@ -65,11 +65,11 @@ def test_a_link_stays_one(etc, tmp_path):
     assert real.read_text() == NEW
 
 
-@pytest.mark.parametrize("before", ["base64() { return 1; }", "chmod() { return 1; }"])
+@pytest.mark.parametrize("before", ["printf() { echo cut off; }", "ulimit -f 0"])
 def test_a_write_that_fails_leaves_the_old_file_and_no_temporary_ones(etc, before):
     (etc / "docker.service.d").mkdir()
     (etc / "daemon.json").write_text("{}\n")
-    once = f'put() {{ case $1 in *.conf) ;; *) {{ {before}; }}; real_put "$@" ;; esac; }}\n'
+    once = f'put() {{ case $1 in *.conf) ;; *) ({before}; real_put "$@") || exit ;; esac; }}\n'
     library = render.library()[render.library().index("put()") :].replace("put()", "real_put()", 1)
     done = write(etc, library + once)
     assert done.returncode == 70

@@ -142,7 +142,7 @@ class TestLeave:
     def test_the_store_s_configuration_goes_last(self, site):
         found = site()
         lines = Leave().work(found, "node3", ()).script.splitlines()
-        (removed,) = [line for line in lines if line.startswith("rm -f")]
+        (removed,) = [line for line in lines if line.startswith("files remove")]
         assert removed.split()[-1] == "/etc/consul.d/provisioner.json"
 
     def test_a_store_of_others_is_left_alone(self, site):

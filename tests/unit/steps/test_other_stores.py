@@ -71,6 +71,21 @@ def checks(site):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_server_that_an_earlier_release_has_started_is_not_restarted(site, kind):
+    """Its unit copied what it was started with by another command, and said so in another comment."""
+    path = f"/etc/systemd/system/{UNITS[kind]}"
+    facts = capture(f"{kind}-node2")
+    for each in (path, LOADED[kind]):
+        earlier = re.sub(r"^ExecStartPre=.*\n", "ExecStartPre=+/bin/sh -c 'cat'\n", facts.files[each], flags=re.MULTILINE)
+        facts = with_file(facts, each, re.sub("^# as .*\n", "", earlier, flags=re.MULTILINE))
+    whole = site(kind, node2=facts)
+    assert differs(whole) == [(path, "")]
+    work = STORE.work(whole, "node2", STORE.drift(whole, "node2"))
+    assert work is not None
+    assert work.text.startswith("writing the files of ")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_settled_hosts_have_no_drift(site, step, host, kind):

@@ -1,0 +1,195 @@
+# One change of a file or a folder that is safe where other users can write, too: no symbolic link of theirs is followed, and
+# nothing that they can put in its place meanwhile is written to, or gets another owner or mode.
+# A path is walked name by name, each folder opened without following a link and entered by its handle. Links count only as
+# long as root alone can write every folder on the way ($shared is 0): nobody else can have made or can change them.
+# Files are made under a new name, get owner and mode by their handle, and are renamed. In a shared folder a folder is made,
+# or gets its mode, with the rights of the user that it is for; one that belongs to another is refused.
+# Arguments: WHAT PATH and more. Exit code 70: it was not done, and standard error tells why and what to do, as `fail` does.
+use strict; use warnings;
+use Fcntl;
+use IO::Handle;
+use Errno qw(ENOENT ENOTDIR EEXIST);
+
+my ($what, $path, @more) = @ARGV;
+my $largest = 4 << 20; # bytes of a file that is copied
+my ($here, $shared, $writer); # the present folder, whether anybody but root can write on the way to it, and who
+$SIG{XFSZ} = "IGNORE";
+umask 0;
+
+sub stop { # WHAT CURE
+    print STDERR "provisioner: $_[0]\t$_[1]\n";
+    exit 70;
+}
+sub room { "look at the free space and the mount options: df " . ($here || "/") }
+sub refuse { # NAME WHAT: what is there can't be right
+    my ($name, $is) = @_;
+    my $where = $shared ? "in a folder that $writer can write" : "there";
+    stop("$here/$name is $is $where: it is left alone", "see who made it, remove it (rm $here/$name), and run again" .
+        ($shared ? "; to keep files elsewhere, make the link in a folder that only root can write" : ""));
+}
+sub linked { refuse($_[0], "a symbolic link") if -l $_[0] }
+
+sub folder { # NAME: opens a folder that is no link
+    sysopen my $found, $_[0], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK or return;
+    return $found;
+}
+sub enter {
+    my ($folder, $name) = @_;
+    chdir $folder or stop("can't enter $here/$name: $!", room());
+    my ($mode, $user) = (stat $folder)[2, 4];
+    if ($user || $mode & 022) {
+        $shared = 1;
+        $writer = $user ? "the user " . (getpwuid $user // $user) : "a user other than root";
+    }
+    $here .= "/$name" if $name ne "";
+}
+sub root { ($here, $shared) = ("", 0); enter(folder("/"), "") }
+
+# Enters the folder of the path's last name, and gives that name; missing folders are made, or without $make undef is given.
+# whole: the last name is followed as well where it is a link.
+sub walk {
+    my ($to, $make, $whole) = @_;
+    my @names = grep { $_ ne "" && $_ ne "." } split m{/}, $to;
+    my $links = 0;
+    root();
+    while (defined(my $name = shift @names)) {
+        my $link = !$shared && (@names || $whole) ? readlink $name : undef;
+        if (defined $link) {
+            stop("$to leads through too many links", "mend the links") if ++$links > 40;
+            unshift @names, grep { $_ ne "" && $_ ne "." } split m{/}, $link;
+            root() if $link =~ m{^/};
+            next;
+        }
+        return $name unless @names;
+        refuse($name, "the way back") if $name eq ".." && $shared;
+        my $next = folder($name);
+        return if !$next && !$make && $!{ENOENT};
+        $next ||= folder($name) if !$next && $!{ENOENT} && (mkdir($name, 0755) || $!{EEXIST});
+        if (!$next) {
+            my $why = "$!";
+            linked($name);
+            stop("can't make the folder $here/$name: $why", "look at its file system");
+        }
+        enter($next, $name);
+    }
+    stop("$to is no path of a file", "mend the path");
+}
+
+sub ids { # "USER:GROUP", names or numbers
+    my ($user, $group) = split /:/, $_[0];
+    my @ids = (scalar getpwnam $user, scalar getgrnam $group);
+    for ([0, $user], [1, $group]) { $ids[$_->[0]] //= $_->[1] if $_->[1] =~ /^\d+$/ }
+    return @ids;
+}
+sub octal { $_[0] =~ /^[0-7]{3,4}$/ ? oct $_[0] : undef }
+
+sub put { # NAME TEXT MODE USER GROUP TIME: whole, or not at all
+    my ($name, $text, $mode, $user, $group, $time) = @_;
+    my ($file, $new);
+    for (1 .. 9) {
+        $new = ".provisioner." . join "", map { ("a" .. "z", 0 .. 9)[rand 36] } 1 .. 12;
+        last if sysopen $file, $new, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600;
+        last unless $!{EEXIST};
+    }
+    my $known = defined $mode && defined $user && defined $group;
+    $! = 0 if $file && !$known;
+    my $done = $file && $known
+        && print({$file} $text) && $file->flush && chown($user, $group, $file) && chmod($mode, $file)
+        && (!$time || utime $time, $time, $file) && $file->sync && close($file) && rename $new, $name;
+    if (!$done) {
+        my $why = $! ? "$!" : "its owner or mode is none";
+        if ($file) { close $file; unlink $new }
+        stop("can't write $here/$name: $why; the old one is untouched", room());
+    }
+    if (my $folder = folder(".")) { $folder->sync }
+}
+
+sub taken { # NAME: what is in a file, its mode, user, group and time; nothing where there is none
+    my ($name) = @_;
+    my $file;
+    if (!sysopen $file, $name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK) {
+        return if $!{ENOENT};
+        my $why = "$!";
+        linked($name);
+        stop("can't read $here/$name: $why", "look at its file system");
+    }
+    my @is = stat $file;
+    refuse($name, "no regular file") unless -f _;
+    my $read = read $file, my $text, $largest + 1;
+    stop("can't read $here/$name: $!", "look at its file system") unless defined $read;
+    refuse($name, "a file of more than 4 MiB") if $read > $largest;
+    return ($text, $is[2] & 0777, @is[4, 5, 9]);
+}
+
+sub sent { # standard input: base64, and a dot so that nothing is taken for the whole that is cut off
+    local $/;
+    my ($text, $whole) = (<STDIN> // "") =~ m{^((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)(\.)$};
+    stop("can't write $path: its text did not arrive whole; the old one is untouched", "run again") unless $whole;
+    $text =~ tr{=}{}d;
+    $text =~ tr{A-Za-z0-9+/}{ -_}; # to uuencode, which perl knows by itself
+    return join "", map { unpack "u", chr(32 + int(length($_) * 3 / 4)) . $_ } $text =~ /(.{1,60})/g;
+}
+
+sub become { # USER GROUP, for good: from then on nothing is done that this user could not do
+    my ($user, $group) = @_;
+    return if $>; # tried by one who is not root
+    $( = $group; $) = "$group $group";
+    $< = $user; $> = $user;
+    $< == $user && $> == $user && $) =~ /^$group( $group)*$/ or stop("can't act as the user $user", "run it as root");
+}
+sub owned { # NAME MODE USER GROUP: a folder that is there
+    my ($name, $mode, $user, $group) = @_;
+    my ($found, $why) = (scalar folder($name), "$!");
+    linked($name) unless $found;
+    my @is = $found ? stat $found : lstat $name or stop("can't make the folder $here/$name: $why", "look at its file system");
+    my $same = $is[4] == $user && $is[5] == $group;
+    return if $found && $same && ($is[2] & 07777) == $mode;
+    if ($shared && !($user && $same)) {
+        my $other = (getpwuid $is[4] // $is[4]) . ":" . (getgrgid $is[5] // $is[5]);
+        stop("$here/$name belongs to $other, in a folder that $writer can write: it is left alone",
+            "see what it is; move it away, or give it to $more[1] (chown -h), and run again");
+    }
+    $found && ($same || chown $user, $group, $found) && chmod $mode, $found
+        or stop("can't give the folder $here/$name its owner and mode: " . ($found ? $! : $why), "look at its file system");
+}
+sub gone { # PATH
+    my $name = walk($_[0]) // return;
+    unlink $name or $!{ENOENT} or stop("can't remove $here/$name: $!", "look at its file system");
+}
+
+my %do = (
+    # PATH MODE OWNER, and the text in base64 on standard input
+    put => sub {
+        my ($mode, $owner) = @more;
+        my $text = sent();
+        put(scalar walk($path, 1), $text, octal($mode), ids($owner));
+    },
+    # FROM TO ...: with owner, mode and time. Where there is no FROM, there is no TO afterwards.
+    copy => sub {
+        my @pairs = ($path, @more);
+        while (my ($from, $to) = splice @pairs, 0, 2) {
+            my $name = walk($from, 0, 1);
+            my ($text, @is) = defined $name ? taken($name) : ();
+            defined $text ? put(scalar walk($to, 1), $text, @is) : gone($to);
+        }
+    },
+    # PATH ...
+    remove => sub { gone($_) for grep { defined } $path, @more },
+    # PATH NAME, which nothing else has in its folder
+    rename => sub {
+        my ($to, $name) = ($more[0], walk($path) // return);
+        stop("can't move $here/$name away: $to is there", "remove it, and run again") if lstat $to;
+        rename $name, $to or stop("can't move $here/$name away: $!", "look at its file system");
+    },
+    # PATH MODE OWNER
+    folder => sub {
+        my ($mode, $user, $group) = (octal($more[0]), ids($more[1]));
+        defined $mode && defined $user && defined $group
+            or stop("can't make the folder $path: its owner or mode is none ($more[1])", "make that user and its group");
+        my $name = walk($path, 1, 1);
+        become($user, $group) if $shared;
+        mkdir $name, $shared ? $mode : 0700 unless lstat $name;
+        owned($name, $mode, $user, $group);
+    },
+);
+($do{$what} || sub { die "files: $what" })->();
