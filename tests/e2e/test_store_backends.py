@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from provisioner import engine, inventory, stores
-from provisioner.errors import Locked
+from provisioner import engine, inventory, render, stores
+from provisioner.errors import CommandFailed, Locked
 from provisioner.model import Severity
 from provisioner.steps.store import Store
-from provisioner.stores import authority
+from provisioner.stores import authority, consul, etcd, zookeeper
+from provisioner.stores.consul_security import KEYRING
 from provisioner.stores.external import External
 from provisioner.stores.lock import StoreLock
 from provisioner.stores.lock import path as lock_path
@@ -199,6 +200,58 @@ def test_another_configuration_is_seen_and_takes_a_restart_alone(run):
     sh(run, "node2", f"mv /run/kept {loaded}")
     assert [d.note for d in drift] == [f"restart of {run.site.backend.title}"]
     assert STEP.work(run.site, "node2", drift).alone
+
+
+TRAP = "/etc/provisioner-trap"
+THEIRS = {  # what the store's user can make links of, and whether the step writes there and says that it is a link
+    "consul": {KEYRING.rpartition("/")[0]: True, KEYRING: True, consul.JSON: False},
+    "etcd": {etcd.DATA: False},
+    "zookeeper": {zookeeper.DATA: True, zookeeper.MYID: True},
+}
+
+
+def written(run: Run, host: str) -> str:
+    """What is said where the store's files are written although the unit alone differs; "" where all went well."""
+    sh(run, host, f"echo '# other' >>/etc/systemd/system/{unit(run)}")
+    site = read(run)
+    work = STEP.work(site, host, STEP.drift(site, host))
+    assert work is not None
+    try:
+        run.session.connections[host].write(render.library() + work.script, deadline=60)
+    except CommandFailed as error:
+        return error.result.stderr
+    return ""
+
+
+def test_links_that_its_user_makes_are_not_followed_and_are_told(run):
+    settled(run)
+    user = run.site.backend.service(run.site, "node3").user
+    sh(run, "node3", f"mkdir -m 755 {TRAP}; cd {TRAP}; for f in local.keyring myid provisioner.json; do echo root-s >$f; chmod 600 $f; done")
+
+    def trap() -> str:
+        look = f"find {TRAP} -printf '%p %U %G %m %T@ %C@\\n' -type f -exec cat {{}} +"
+        return str(run.session.connections["node3"].read(look).stdout)
+
+    before = trap()
+    assert before.count("root-s") == 3
+    for path, refused in THEIRS[run.site.backend.kind].items():
+        if path == consul.JSON:
+            sh(run, "node3", "chown consul:consul /etc/consul.d")  # as HashiCorp's package has it, and not Debian's
+        as_user = f"setpriv --reuid={user} --regid={user} --clear-groups sh -c"
+        to = f"to={TRAP}; [ -d {path} ] || to=$to/${{0##*/}}"
+        sh(run, "node3", f"systemctl stop {unit(run)}; {as_user} '{to}; mv $0 $0.own && ln -s $to $0' {path}")
+        sh(run, "node3", f"systemctl restart {unit(run)}; sleep 0.5", accept=range(256))
+        assert sh(run, "node3", "grep -qs root-s /run/provisioner-*.loaded", accept=(0, 1, 2)) != 0, "its unit shows root's file to all"
+        said = written(run, "node3")
+        sh(run, "node3", f"systemctl stop {unit(run)}; rm -rf {path}; mv {path}.own {path}; systemctl reset-failed {unit(run)}", accept=range(256))
+        assert trap() == before, path
+        if refused:
+            assert f"{path} is a symbolic link in a folder that the user {user} can write" in said
+            assert "\tsee who made it, remove it" in said
+        sh(run, "node3", f"systemctl start {unit(run)}")
+    sh(run, "node3", f"rm -r {TRAP}")
+    assert written(run, "node3") == ""
+    settled(run)
 
 
 def test_one_server_lost_leaves_a_leader(run):
