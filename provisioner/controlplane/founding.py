@@ -68,8 +68,9 @@ class Founding:
         if self._view.exists or self.hindrances:
             return ""
         free = [n for n in self.site.servers if n in self.site.live and self._view.member(n) is Member.NONE]
+        able = [name for name in free if self.site.facts[name].engine] or free  # none, before the engines are installed
         recorded = Counter(self.records.values()).most_common()
-        return next((name for name, _ in recorded if name in free), next(iter(free), ""))
+        return next((name for name, _ in recorded if name in able), next(iter(able), ""))
 
     @property
     def agreed(self) -> bool:

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 
 from provisioner.controlplane.apart import lacking
 from provisioner.controlplane.choice import has_no_store
-from provisioner.controlplane.swarm import Member, View, address_of, cluster, hostname, managers, state, told
+from provisioner.controlplane.swarm import (
+    Member,
+    View,
+    address_of,
+    cluster,
+    hostname,
+    label,
+    managers,
+    nodes,
+    state,
+    told,
+)
 from provisioner.errors import StepFailed
 from provisioner.inventory.engine_models import DATA_PORT, ENGINES_POOL
 from provisioner.model import Finding, Severity
@@ -73,10 +84,17 @@ def other_swarm(site: Site) -> Iterator[Finding]:
     """A node of another swarm is never taken out of it: services may run there."""
     view = View(site)
     for name in site.live:
-        if view.member(name) is Member.OTHER:
-            managers = ", ".join(sorted(str(entry.get("Addr")) for entry in told(site.facts[name]).get("RemoteManagers") or ()))
-            what = f"its engine is in another swarm{f' (managers: {managers})' if managers else ''}"
-            yield Finding("other-swarm", name, what, "if nothing needs that swarm: docker swarm leave --force, on this host")
+        if view.member(name) is not Member.OTHER:
+            continue
+        facts = site.facts[name]
+        managers = ", ".join(sorted(str(entry.get("Addr")) for entry in told(facts).get("RemoteManagers") or ()))
+        what = f"its engine is in another swarm{f' (managers: {managers})' if managers else ''}"
+        cure = "if nothing needs that swarm: docker swarm leave --force, on this host"
+        if label(facts) == site.inventory.cluster:
+            names = ", ".join(sorted(hostname(node) or "?" for node in nodes(facts)))
+            what += f", which was made for this cluster too and has these nodes: {names}"
+            cure = f"keep the swarm of {', '.join(view.hosts)}: move what is needed there; then, on each of those nodes: docker swarm leave --force; and run again"
+        yield Finding("other-swarm", name, what, cure)
 
 
 def second_swarm(site: Site) -> Iterator[Finding]:

@@ -185,6 +185,7 @@ def swarms(cluster: Cluster) -> dict[str, str]:
 
 def begun(cluster: Cluster) -> None:
     """The controller is killed while node1 makes the swarm. No other host makes one while node1 does not answer."""
+    cluster.sh("node1", "echo '{\"debug\": true}' >/etc/docker/daemon.json; systemctl reload docker")
     process = cluster.begin("up")
     cluster.sh("node1", FREEZE)
     process.kill()
@@ -208,6 +209,8 @@ def unlabelled(cluster: Cluster) -> None:
     cluster.lab.stop("node1")
     cluster.lab.start("node1")
     cluster.up()
+    asked = cluster.sh("node1", "journalctl -q -b -u docker -o cat | grep -c 'Calling GET /swarm\"'")
+    assert asked == "1", "two hosts of one role have joined, for whom the token is read once"
     assert cluster.sh("node1", ASK + " | grep -o 'provisioner.cluster\":\"test\"'")
     assert len(set(swarms(cluster).values())) == 1
     assert [cluster.file(host, FOUNDER) for host in NODES] == [""] * 3

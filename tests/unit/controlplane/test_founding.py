@@ -97,6 +97,11 @@ class TestRecord:
         assert Founding(whole).initiator == "node2"
         assert drifts(whole)["node1"] == [(FIRST, SECOND)]
 
+    def test_an_engine_that_does_not_answer_is_not_chosen(self, site):
+        """It would be waited for from then on. Where none answers, they are still to be started."""
+        assert Founding(site({**fresh(), "node1": silent(out("node1"))})).initiator == "node2"
+        assert Founding(site({name: silent(of) for name, of in fresh().items()})).initiator == "node1"
+
     def test_a_founder_that_has_another_name_by_now_is_known_by_its_address(self, site):
         whole = site(recorded(fresh(), node3="lab old 192.168.56.12\n"))
         assert Founding(whole).records == {"node3": "node2"}
@@ -248,6 +253,9 @@ class TestSecondSwarm:
         assert View(whole).member("node3") is Member.OTHER
         with pytest.raises(StepFailed, match="in another swarm"):
             SWARM.drift(whole, "node3")
+        (finding,) = checks.other_swarm(whole)
+        assert "made for this cluster too" in finding.what
+        assert "keep the swarm of node1, node2" in finding.cure
 
     def test_of_two_that_are_alone_the_one_with_networks_is_kept(self, site):
         bare = with_http(_alone("node1", FOUND["node1"], "first"), "networks", [])
