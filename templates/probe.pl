@@ -5,6 +5,7 @@
 #         stranger NUMBER NAME ADDRESS RUN ITS-NUMBER   a probe of another network, which must not be met
 #         outside NAME address|answer RESOLVER ...  a name that only a resolver outside knows, and what it is to say of it
 #         beyond ADDRESS PORT           a TCP port outside, to which there is to be no way
+#         wall ADDRESS PORT/tcp|udp ... a host's ports, to which no packet is to leave this host; leaks.pl looks whether one does
 #         go SECONDS    again, to end with exit code 75    and ends with its input
 # Writes: ready ADDRESS MTU [ADDRESS-IN-IPV6]    then, each as soon as it is known, with seconds since "go":
 #         see NUMBER name|address|by_name|full|alias|six SECONDS
@@ -13,6 +14,7 @@
 #         nameless SECONDS              when addresses have answered for a while, and not one name is known
 #         and when all is proven, or time is over: lack NUMBER FACT REASON, largest NUMBER BYTES, heard NUMBER ...,
 #         way ADDRESS:PORT ... (those beyond that were reached all the same), tried NUMBER TIMES (strangers),
+#         walls NUMBER (hosts whose ports were tried),
 #         silent SERVER REASON, conf SETTING WORD ... (resolv.conf),
 #         done SECONDS CPU-SECONDS      after which it goes on answering the others
 use strict;
@@ -381,6 +383,23 @@ sub try_beyond {
 
 sub beyond_over { my ($it) = @_; return $it->{way} || $it->{until} && now() >= $it->{until} }
 
+# --- the cluster's ports of other hosts: one packet to each is enough, for where it ends shows when it is sent -------------
+
+my $walls = 0;
+sub try_wall {
+    my ($address, @ports) = @_;
+    $walls++;
+    for (@ports) {
+        my ($port, $kind) = split m{/};
+        my $to = pack_sockaddr_in($port, inet_aton($address));
+        if ($kind eq "udp") { send $abroad, "provisioner-wall $run", 0, $to; next }
+        socket my $socket, PF_INET, SOCK_STREAM | $NONBLOCK, 0 or give_up("no socket: $!");
+        setsockopt $socket, SOL_SOCKET, SO_REUSEADDR, 1;
+        bind $socket, pack_sockaddr_in($PORT, INADDR_ANY) or give_up("can't send from port $PORT: $!");
+        connect $socket, $to;
+    }
+}
+
 sub finish {
     $finished = 1;
     for my $peer (values %peer) {
@@ -389,6 +408,7 @@ sub finish {
         say_line("largest", $peer->{id}, $peer->{largest}) if $peer->{largest} && !$peer->{seen}{full};
     }
     say_line("way", map { $_->{way} ? $_->{name} : () } @beyond) if @beyond;
+    say_line("walls", $walls) if $walls;
     say_line("tried", $_->{id}, $_->{tried}) for values %stranger;
     say_line("silent", $_->{address}, $_->{why}) for grep { !$_->{answered} } values %outside;
     if (%outside) { say_line("conf", @$_) for grep { ($_->[0] // "") =~ /^(?:search|options)$/ } @conf }
@@ -419,6 +439,8 @@ sub order {
             for "127.0.0.11", @resolvers;
     } elsif ($word eq "beyond") {
         push @beyond, {name => join(":", @words), to => pack_sockaddr_in($words[1], inet_aton($words[0]))};
+    } elsif ($word eq "wall") {
+        try_wall(@words);
     } elsif ($word eq "again") {
         exit(75);
     } elsif ($word eq "go") {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
@@ -10,6 +11,7 @@ from provisioner.system.strict import decimal, number
 FACTS = ("name", "address", "by_name", "full", "alias")
 SIX = "six"  # the address in IPv6, where the network has one
 EMBEDDED = "127.0.0.11"  # the engine's own DNS server, as containers see it
+_PORT = re.compile(r"[0-9]{1,5}/(?:tcp|udp)")
 
 
 @dataclass
@@ -24,6 +26,8 @@ class Evidence:
     tried: stranger -> how often the probe tried to meet it.
     esp, clear: the addresses to which its host has sent encrypted packets, and this network's as they are.
     way: what it reached beyond an internal network, ADDRESS:PORT; None: not told.
+    walls: of how many hosts it tried the cluster's ports. watching: whether its host looked what became of that; leaks: address ->
+    the ports to which its host let packets out.
     nameless: it reaches others, and has not learnt a single name for a while.
     seconds: until all was known; None while the probe is at work. cpu: seconds. error: why there is no (more) evidence.
     interfaces, addresses: those of a container of which nothing else is wanted.
@@ -47,6 +51,9 @@ class Evidence:
     esp: set[str] = field(default_factory=set)
     clear: set[str] = field(default_factory=set)
     way: tuple[str, ...] | None = None
+    walls: int = 0
+    watching: bool = False
+    leaks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     nameless: bool = False
     seconds: float | None = None
     cpu: float = 0.0
@@ -70,7 +77,7 @@ class Evidence:
                 self.lacks[number(peer), fact] = " ".join(words[2:])
             case "largest", [peer, size]:
                 self.largest[number(peer)] = number(size)
-            case ("outside" | "silent" | "conf" | "met" | "tried" | "esp" | "clear"), [_, *_]:
+            case ("outside" | "silent" | "conf" | "met" | "tried" | "esp" | "clear" | "walls" | "watching" | "leaks"), [_, *_]:
                 self._take_beside(word, words)
             case "way", addresses:
                 self.way = tuple(addresses)
@@ -92,6 +99,13 @@ class Evidence:
                 self.esp.add(address)
             case "clear", [address]:
                 self.clear.add(address)
+            case "walls", [hosts]:
+                self.walls = number(hosts)
+            case "watching", ["leaks"]:
+                self.watching = True
+            case "leaks", [address, port] if _PORT.fullmatch(port):
+                where = str(IPv4Address(address))
+                self.leaks[where] = (*self.leaks.get(where, ()), port)
             case "outside", [server, seconds, _, *_]:
                 self.outside[server] = (self.offset + decimal(seconds), " ".join(words[2:]))
             case "silent", [server, _, *_]:

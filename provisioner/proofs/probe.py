@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
     from provisioner.proofs.encrypted import Carried
+    from provisioner.proofs.isolation import Walls
     from provisioner.transport import Connection, Stream
 
 PORT = 7777  # probe.pl's
@@ -58,6 +59,7 @@ class Task:
 
     subnet: None where the container is to tell its interfaces and nothing else. beyond: host -> what is to be out of reach
     there, address and port; each probe tries those of other hosts. encrypted: by what its packets are known, where they must be.
+    walls: what no packet of a container is to leave its host for; None: it is not tried.
     chosen: whether we choose the probes' addresses, and not the engine. names: whether the network has a DNS server.
     """
 
@@ -71,6 +73,7 @@ class Task:
     names: bool = True
     beyond: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     encrypted: Carried | None = None
+    walls: Walls | None = None
 
     @property
     def life(self) -> int:
@@ -145,6 +148,10 @@ class Probe:
     def container(self) -> str:
         """Its name in DNS, on this network."""
         return f"provisioner-probe-{self._task.run}-{self._suffix}"
+
+    @property
+    def walls(self) -> Walls | None:
+        return self._task.walls
 
     @property
     def alias(self) -> str:
@@ -230,6 +237,7 @@ class Probe:
             orders.append(" ".join(("outside", asked.name, asked.kind, *asked.resolvers)))
         beyond = [where for host, where in self._task.beyond.items() if host != self.name]
         orders += [f"beyond {address} {port}" for address, port in beyond[:_BEYOND]]
+        orders += [" ".join(("wall", address, *walls.ports)) for address in walls.beyond(self.name)] if (walls := self.walls) else []
         stream.send("\n".join([*orders, f"go {left:.1f}"]))
         told = -1
         while self.evidence.seconds is None and not self.evidence.error:
@@ -268,7 +276,8 @@ class Probe:
         answers. What it was for stays undone: names are never learnt, or the container does not start at all.
         """
         self._say("knows no names: another probe takes its place")
-        self.evidence = Evidence(esp=self.evidence.esp, clear=self.evidence.clear)
+        seen = self.evidence
+        self.evidence = Evidence(esp=seen.esp, clear=seen.clear, watching=seen.watching, leaks=seen.leaks)
         stream.send("again")
         while not (self.evidence.address or self.evidence.error):
             self._read(time.monotonic() + self._task.start)
@@ -287,9 +296,19 @@ class Probe:
         except TransportError as error:
             self.remark = f"its probe may still be there for some minutes ({error.what})"
         else:
+            self._last_leaks(result.stdout)
             told = _told(result.stderr)
             if result.code and told and self.evidence.seconds is not None:
                 self.remark = told[0]
+
+    def _last_leaks(self, said: str) -> None:
+        """What its host has told of packets that left it, when the container had ended."""
+        try:
+            for line in said.split("\n"):
+                if line.startswith("leaks "):
+                    self.evidence.take(line)
+        except ValueError as error:
+            self.fail(str(error), "")
 
     def release(self) -> None:
         """Close its standard input, from any thread: it ends, and its container and image are removed."""
@@ -302,7 +321,6 @@ class Probe:
     def _script(self) -> str:
         task = self._task
         inside = [str(task.subnet[place]) for place in (1, 2)] if task.subnet else []
-        carried = task.encrypted
         return render.script(
             "probe.sh.j2",
             run=task.run,
@@ -318,10 +336,18 @@ class Probe:
             heal=render.text("heal.pl"),
             left=render.text("left.pl"),
             request=render.text("request.pl"),
-            watch=render.text("esp.pl"),
-            watched=[str(carried.port), str(carried.vni), str(task.life)] if carried else [],
+            watchers=self._watchers(),
             arguments=[task.run, str(self.number), str(int(task.start) + 1), *inside],
         )
+
+    def _watchers(self) -> list[tuple[str, list[str]]]:
+        """Programs that look on the host itself at what the container's packets become, and their arguments."""
+        task, found = self._task, []
+        if carried := task.encrypted:
+            found.append((render.text("esp.pl"), [str(carried.port), str(carried.vni), str(task.life)]))
+        if walls := self.walls:
+            found.append((render.text("leaks.pl"), [task.run, str(PORT), ",".join(map(str, walls.tcp)), str(task.life)]))
+        return found
 
     def _read(self, until: float) -> None:
         """Take one line. Raises TimedOut at the moment `until`; the end of the script is an error of the evidence."""

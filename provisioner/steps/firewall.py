@@ -38,7 +38,7 @@ class Firewall:
                 cure="let sshd listen on another port and set `port` of this host",
             )
         facts = site.facts[host]
-        plan = firewall.plan(facts, site.peers(host), site.ports)
+        plan = _plan(site, host)
         drift = [
             Drift(f"rules of {rules.backend}", rules.found, rules.wanted, is_file=True)
             for rules in plan.rules
@@ -59,7 +59,7 @@ class Firewall:
         return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
-        plan = firewall.plan(site.facts[host], site.peers(host), site.ports)
+        plan = _plan(site, host)
         files = _files(plan)
         used = {"iptables": plan.iptables, "ip6tables": plan.ip6tables, "nft": plan.nft_own}
         script = render.script(
@@ -78,10 +78,14 @@ class Firewall:
         pass
 
 
+def _plan(site: Site, host: str) -> firewall.Plan:
+    return firewall.plan(site.facts[host], site.peers(host), site.ports, site.advertise.get(host))
+
+
 def _files(plan: firewall.Plan) -> dict[str, str]:
     """Path -> text of what is on the host for its next boot."""
     return {
-        firewall.SCRIPT: render.script("firewall.sh.j2", plan=plan, jump=firewall.iptables.JUMP),
+        firewall.SCRIPT: render.script("firewall.sh.j2", plan=plan),
         firewall.UNIT_FILE: render.text(
             "firewall.service.j2", loaders=firewall.LOADERS, used=plan.loaders, script=firewall.SCRIPT
         ),

@@ -68,6 +68,26 @@ for t in threads: t.join()
 """
 
 
+INSIDE = """set -e
+ip netns add inside
+ip link add br-0123456789ab type bridge
+ip link add eth1 netns inside type veth peer name veth1; ip link set veth1 master br-0123456789ab
+ip address add 10.77.0.1/24 dev br-0123456789ab
+ip link set br-0123456789ab up; ip link set veth1 up
+ip -n inside address add 10.77.0.2/24 dev eth1; ip -n inside link set eth1 up; ip -n inside link set lo up
+ip -n inside route add default via 10.77.0.1
+echo 1 >/proc/sys/net/ipv4/ip_forward
+"""
+MASQUERADE = """
+iptables -t nat -A POSTROUTING -s 10.77.0.0/24 ! -o br-0123456789ab -j MASQUERADE
+iptables -I FORWARD -i br-0123456789ab -j ACCEPT
+iptables -I FORWARD -o br-0123456789ab -j ACCEPT
+"""
+MASQUERADE_NFT = """
+nft 'add table ip elsewhere; add chain ip elsewhere hidden { type nat hook postrouting priority 100; }; add rule ip elsewhere hidden ip saddr 10.77.0.0/24 masquerade'
+"""
+
+
 def words(ports: set[tuple[str, int]]) -> list[str]:
     return sorted(f"{kind}/{port}" for kind, port in ports)
 
@@ -110,7 +130,8 @@ class Hosts:
             work = step.work(site, host, step.drift(site, host))
             with self.lab.enter(), contextlib.closing(connect(site.inventory.target(host))) as connection:
                 connection.write(render.library() + work.script, deadline=work.deadline)
-        assert {host: self.drift(host) for host in hosts or site.facts} == dict.fromkeys(hosts or site.facts, ())
+        left = {host: self.drift(host) for host in hosts or site.facts}
+        assert not any(left.values()), left
 
     def echo(self, host: str, ports: set[tuple[str, int]] = OURS | OTHER) -> None:
         """Answer on the ports, from now on."""
@@ -128,6 +149,18 @@ class Hosts:
         else:
             with self.lab.enter():
                 said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+        return {(word.split("/")[0], int(word.split("/")[1])) for word in said.split()}
+
+    def container(self, host: str, *, beside: str = "") -> None:
+        """A place behind a bridge with a name as Docker gives them, whose packets leave as a container's do.
+
+        beside: more of what makes it one, in the host's shell.
+        """
+        self.sh(host, INSIDE + beside)
+
+    def reaches_from_inside(self, host: str, address: str, ports: set[tuple[str, int]] = OURS | OTHER) -> set[tuple[str, int]]:
+        """As `reaches`, from the place that `container` made."""
+        said = self.lab.exec(host, ["ip", "netns", "exec", "inside", "python3", "-c", ASK, address, *words(ports)]).stdout
         return {(word.split("/")[0], int(word.split("/")[1])) for word in said.split()}
 
     def reboot(self, host: str) -> None:

@@ -156,7 +156,7 @@ def test_two_servers_of_five_are_lost_and_come_back(make_lab, tmp_path):
     cluster.ssh = ", connect_timeout: 3"
     run = cluster.run("up")
     assert (run.code, run.report["writes"], set(run.report["lost"])) == (1, 0, {"node2", "node5"})
-    assert [len([p for p in proof["pairs"] if p["proven"]]) for proof in run.report["proofs"]] == [6]
+    assert [len([p for p in proof["pairs"] if p["proven"]]) for proof in run.overlays] == [6]
 
     cluster.lab.start("node2", "node5")
     cluster.sh(

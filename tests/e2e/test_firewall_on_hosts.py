@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +14,19 @@ from provisioner import render
 from provisioner.steps.firewall import Firewall
 from provisioner.stores.consul import Consul
 from provisioner.system import firewall
-from tests.e2e.firewall_hosts import ECHO, OTHER, OURS, TCP, Hosts, eventually, ssh_all_along, without_loss
+from provisioner.transport import connect
+from tests.e2e.firewall_hosts import (
+    ECHO,
+    MASQUERADE,
+    MASQUERADE_NFT,
+    OTHER,
+    OURS,
+    TCP,
+    Hosts,
+    eventually,
+    ssh_all_along,
+    without_loss,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +118,100 @@ def test_a_host_that_lets_in_ssh_only_becomes_usable(hosts_of, kind):
     assert hosts.reaches("node1", "127.0.0.1", {("tcp", 8500)}) == {("tcp", 8500)}
     assert hosts.reaches("", one) == set()
     assert without_ours(hosts.sh("node1", "iptables-save")) == without_ours(before)
+
+
+SPOOFED = """
+import socket, struct, sys
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+source, target = map(socket.inet_aton, sys.argv[1:3])
+udp = struct.pack("!HHHH", 7946, 4789, 8 + 4, 0) + b"fake"
+raw.sendto(struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0, source, target) + udp, (sys.argv[2], 0))
+"""
+HEARD = """
+import socket
+k = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); k.bind(("0.0.0.0", 4789)); k.settimeout(1)
+print("ready", flush=True)
+try: print(k.recvfrom(99)[1][0])
+except OSError: print("nothing")
+"""
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["iptables", "nftables"])
+def test_containers_do_not_get_past_their_hosts_rules(hosts_of, native):
+    """What they send leaves with the host's address, which is a peer's to the other host."""
+    hosts = hosts_of(3, images={"node1": "bare"} if native else None)
+    one, two, three = map(hosts.lab.address, hosts.lab.hosts)
+    if native:
+        install = "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y nftables python3-minimal iproute2"
+        hosts.sh("node1", f"{install} >/dev/null 2>&1")
+    hosts.container("node1", beside=MASQUERADE_NFT if native else MASQUERADE)
+    ours = OURS - {("udp", 4789)}
+    for host in ("node1", "node2"):
+        hosts.echo(host, ours | OTHER)
+    # To 4789: what a container sends as itself, and as if a peer had sent it; to another host and to its own.
+    sent = [("node2", "10.77.0.2", two), ("node2", three, two), ("node1", two, one)]
+
+    def heard() -> list[str]:
+        return [_heard(hosts, at, source, target) for at, source, target in sent]
+
+    def passes(ports: set[tuple[str, int]]) -> bool:
+        return hosts.reaches_from_inside("node1", two, ours | OTHER) == ports
+
+    assert passes(ours | OTHER)
+    hosts.apply("node2")
+    assert passes(ours | OTHER)  # node2 can't tell them from node1
+    assert heard() == [one, three, two]
+    hosts.apply()
+
+    def kept() -> None:
+        assert passes(OTHER)
+        assert hosts.reaches_from_inside("node1", "10.77.0.1", ours | OTHER) == OTHER  # its own host's
+        assert hosts.reaches_from_inside("node1", one, ours) == set()
+        assert hosts.reaches("node1", two, ours) == hosts.reaches("node2", one, ours) == ours
+        assert hosts.drift("node1") == ()
+
+    kept()
+    assert heard() == ["nothing"] * 3
+    if native:
+        hosts.sh("node1", "nft flush chain ip elsewhere hidden; nft add rule ip elsewhere hidden ip saddr 10.77.0.0/24 masquerade")
+    else:
+        hosts.sh("node1", "systemctl restart docker; iptables -F FORWARD; iptables -F DOCKER-USER; iptables -P FORWARD ACCEPT")
+    kept()
+    hosts.sh("node1", "nft delete chain inet provisioner forward" if native else "iptables -t mangle -I FORWARD -i br-0123456789ab -j ACCEPT")
+    assert passes(ours | OTHER)
+    assert [drift.what for drift in hosts.drift("node1")] == ["rules of nftables" if native else "rules of iptables"]
+    hosts.apply("node1")
+    kept()
+
+
+def _heard(hosts: Hosts, at: str, source: str, target: str) -> str:
+    """Which sender a datagram to 4789 has that node1's container sends in the name of `source`."""
+    listen = hosts.lab.enter_command(at, ["python3", "-c", HEARD])
+    with subprocess.Popen(listen, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        hosts.sh("node1", f"ip netns exec inside python3 - {source} {target}", SPOOFED)
+        return process.communicate(timeout=10)[0].strip()
+
+
+def test_what_peers_send_one_another_through_a_host_and_published_ports(hosts_of):
+    """node1 is the router between node2 and node3, as a VPN's hub is; and has a container that publishes one of our ports."""
+    hosts = hosts_of(3)
+    one, two, three = map(hosts.lab.address, hosts.lab.hosts)
+    hosts.container("node1", beside=MASQUERADE)
+    hosts.sh("node1", f"iptables -t nat -A PREROUTING -d {one} -p tcp --dport 7000 -j DNAT --to 10.77.0.2:7946; for f in all eth0; do echo 0 >/proc/sys/net/ipv4/conf/$f/send_redirects; done; iptables -I FORWARD -i eth0 -o eth0 -j ACCEPT")
+    for here, there in (("node2", three), ("node3", two)):
+        hosts.sh(here, f"ip route add {there}/32 via {one}")
+    hosts.apply()
+    hosts.echo("node3", OURS | OTHER)
+    assert hosts.reaches("node2", three) == OURS | OTHER
+    inside = hosts.lab.enter_command("node1", ["ip", "netns", "exec", "inside", "python3", "-c", ECHO, "tcp/7946"])
+    process = subprocess.Popen(inside, stdout=subprocess.PIPE, text=True)
+    hosts._echoes.append(process)
+    assert process.stdout.readline() == "ready\n"
+    assert hosts.reaches("node2", one, {("tcp", 7000)}) == {("tcp", 7000)}
+    # A peer may ask from any port, one of ours too: the answer is none of what we drop.
+    ask = "import socket; k = socket.create_connection(('{}', 7000), 2, ('', 7946)); print(k.recv(9))"
+    assert "hello" in hosts.sh("node2", f'python3 -c "{ask.format(one)}"')
 
 
 @IMAGES
@@ -267,6 +375,19 @@ def test_ufw(hosts_of):
     hosts.echo("node1")
     assert hosts.reaches("node2", address) == OURS
     assert hosts.reaches("", address) == set()
+
+
+def test_ssh_on_a_port_of_the_cluster_is_not_cut(hosts_of):
+    """The inventory's port may be a router's: what counts is the one that sshd has the connection on."""
+    hosts = hosts_of(1)
+    hosts.sh("node1", "printf 'Port 22\\nPort 7946\\n' >>/etc/ssh/sshd_config; systemctl restart ssh")
+    target = replace(hosts.site().inventory.target("node1"), port=7946)
+    work = Firewall().work(hosts.site(), "node1", ())
+    with hosts.lab.enter(), contextlib.closing(connect(target)) as connection:
+        answer = connection.write(render.library() + work.script, deadline=work.deadline, accept=(70,))
+    assert "sshd listens on port 7946, which belongs to the cluster and would be closed to you" in answer.stderr
+    assert hosts.sh("node1", f"iptables-save | grep PROVISIONER; ls {firewall.SCRIPT}", check=False) == ""
+    hosts.apply()  # over port 22: then it is nobody's way in
 
 
 def test_a_host_without_any_filter_is_told_what_to_install(hosts_of):

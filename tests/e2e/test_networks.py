@@ -61,7 +61,7 @@ def made(example: Example) -> str:
     assert {(p["network"], p["state"], len(p["checks"])) for p in inside} == {("quiet", "settled", 3), ("jobs", "settled", 3)}
     apart = [p for p in run.report["proofs"] if p["proof"] == "isolation"]
     assert {(p["network"], p["state"], len(p["checks"])) for p in apart} == {
-        ("backend", "settled", 6), ("quiet", "settled", 6), ("web", "settled", 2), ("jobs", "settled", 2),
+        ("backend", "settled", 9), ("quiet", "settled", 6), ("web", "settled", 2), ("jobs", "settled", 2),
     }  # fmt: skip
     assert example.sh("node2", "docker network inspect -f '{{.Id}}' theirs") == theirs
     assert "br-web" in example.sh("node1", "ip -o link show type bridge")

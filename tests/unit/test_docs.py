@@ -11,7 +11,7 @@ import typer.main
 
 from provisioner.cli import app
 from provisioner.inventory import load
-from provisioner.model import Drift, Outcome, Pair, ProofResult, Report, State
+from provisioner.model import Check, Drift, Outcome, Pair, ProofResult, Report, State
 from provisioner.report.people import show_people
 
 ROOT = Path(__file__).parents[2]
@@ -116,7 +116,11 @@ def demo() -> Report:
     times = iter((301, 301, 301, 301, 302, 302))
     pairs = tuple(Pair(s, t, *[next(times) / 1000] * 5) for s in hosts for t in hosts if s != t)
     proof = ProofResult("overlay", "demo", State.SETTLED, pairs, mtu=1450, seconds=0.302)
-    return Report("up", "demo", hosts, 0, 9.0, writes=10, outcomes=outcomes, proofs=(proof,))
+    checks = tuple(Check(host, "", 0.303) for host in hosts)
+    apart = ProofResult(
+        "isolation", "demo", State.SETTLED, reason="no packet leaves for the cluster's ports of other hosts", checks=checks, seconds=0.303
+    )
+    return Report("up", "demo", hosts, 0, 9.0, writes=10, outcomes=outcomes, proofs=(proof, apart))
 
 
 def test_the_output_that_is_shown_is_that_of_today(tmp_path):

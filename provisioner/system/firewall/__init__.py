@@ -6,7 +6,8 @@ What is not about our ports is never judged, so SSH can't be cut. Rules of other
 Backends: iptables where its INPUT is in use or nothing is; nftables where native chains judge input or its service is
 enabled; both, each for its own, where both are in use. A backend that has our rules keeps them up to date for good:
 rules left behind would shut out the hosts that come later.
-Only INPUT is looked after: a host that filters its OUTPUT must let our ports out itself.
+A host that filters its OUTPUT must let our ports out itself.
+What is forwarded to the peers' ports is dropped: see `Policy`.
 
 IPv6: the hosts' own network is IPv4 for now, so over IPv6 nobody is a peer and our ports are simply closed, except on lo:
 nftables' table is of family inet, and ip6tables gets two rules, because a socket bound to all addresses (swarm's gossip)
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.system import strict
 from provisioner.system.firewall import iptables, nftables
+from provisioner.system.firewall.policy import Policy, underlay
 from provisioner.system.firewall.ports import Ports, of_swarm, with_store
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from provisioner.system.facts import Facts
+    from provisioner.system.firewall.iptables import Part
 
 __all__ = [
     "FILES",
@@ -44,6 +47,7 @@ __all__ = [
     "UNIT",
     "UNIT_FILE",
     "Plan",
+    "Policy",
     "Ports",
     "Rules",
     "iptables",
@@ -100,8 +104,8 @@ class Plan:
     """
 
     rules: tuple[Rules, ...]
-    iptables: str = ""
-    ip6tables: str = ""
+    iptables: tuple[Part, ...] = ()
+    ip6tables: tuple[Part, ...] = ()
     nft_own: str = ""
     nft_gate: str = ""
     gates: tuple[str, ...] = ()
@@ -151,25 +155,28 @@ def _backends(found: _Found) -> tuple[bool, bool]:
     return True, False
 
 
-def plan(facts: Facts, peers: Sequence[IPv4Address], ports: Ports) -> Plan:
-    """What this host needs so that the peers, and nobody else, reach our ports."""
+def plan(facts: Facts, peers: Sequence[IPv4Address], ports: Ports, own: IPv4Address | None = None) -> Plan:
+    """What this host needs so that the peers, and nobody else, reach our ports. own: the address that the peers know it by."""
     found = _found(facts, ports)
     with_iptables, with_nft = _backends(found)
+    policy = Policy(ports, tuple(peers), underlay(facts.addresses, peers, own))
     rules: list[Rules] = []
-    v4 = v6 = own = gate = ""
+    v4: tuple[Part, ...] = ()
+    v6: tuple[Part, ...] = ()
+    own_table = gate = ""
     gates: tuple[nftables.Chain, ...] = ()
     if with_iptables:
-        v4 = iptables.chains(peers, ports)
+        v4 = iptables.parts(policy)
         rules.append(Rules("iptables", found.v4.found(), iptables.wanted(v4)))
         # One package has both programs. Where neither is there yet, both come with Docker before this is applied.
         if "ipv6=yes" in found.says and ("program=ip6tables" in found.says or "program=iptables" not in found.says):
-            v6 = iptables.chains6(ports)
+            v6 = iptables.parts6(policy)
             rules.append(Rules("ip6tables", found.v6.found(), iptables.wanted(v6)))
     if with_nft:
         gates = found.nft.gates
-        own, gate = nftables.own(peers, ports), nftables.gate(peers, ports)
-        rules.append(Rules("nftables", found.nft.found(), nftables.wanted(peers, gates, ports)))
-    return Plan(tuple(rules), v4, v6, own, gate, tuple(each.label for each in gates), _loaders(found.says))
+        own_table, gate = nftables.own(policy), nftables.gate(policy)
+        rules.append(Rules("nftables", found.nft.found(), nftables.wanted(policy, gates)))
+    return Plan(tuple(rules), v4, v6, own_table, gate, tuple(each.label for each in gates), _loaders(found.says))
 
 
 def ours(facts: Facts, ports: Ports) -> tuple[str, ...]:

@@ -1,9 +1,12 @@
 """The iptables backend: what is wanted, and what `iptables-save` tells.
 
 Rules are written in exactly the words in which iptables-save prints them (tried: 1.8.7 and 1.8.11, nf_tables and
-legacy), so wanted and found are compared as texts. Two chains are ours. The first rule of INPUT jumps to PROVISIONER;
+legacy), so wanted and found are compared as texts. The first rule of INPUT jumps to PROVISIONER;
 what is not about our ports comes back from there unjudged, SSH with it. PROVISIONER-PEERS is a list of the other hosts
 and nothing else: it is all that changes when a host comes or goes.
+
+Forwarded packets are judged in the table mangle, which they pass before the table filter. Docker puts its own rules on top of
+filter's FORWARD whenever it starts, and others flush that chain; nobody does either to mangle's.
 
 A host whose policy is DROP with only SSH let in would drop the answers to its own connections, and its engine's
 questions to the store over lo: hence the rules for lo and for answers from the other hosts.
@@ -14,43 +17,80 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from ipaddress import IPv4Address
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from provisioner.system.firewall.policy import Policy
     from provisioner.system.firewall.ports import Ports
 
 CHAIN = "PROVISIONER"
 PEERS = "PROVISIONER-PEERS"
-JUMP = f"-A INPUT -j {CHAIN}"
+FORWARD = "PROVISIONER-FORWARD"
+AWAY = "PROVISIONER-AWAY"
 
-_PASSIVE = frozenset({"LOG", "NFLOG", "ULOG", "TRACE", "MARK", "CONNMARK", "SET", "AUDIT"})
+_PASSIVE = frozenset(
+    {"LOG", "NFLOG", "ULOG", "TRACE", "MARK", "CONNMARK", "SET", "AUDIT", "TCPMSS", "TOS", "DSCP", "TTL", "CLASSIFY", "CHECKSUM"}
+)
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A built-in chain of a table, and the chain of ours that its first rule jumps to."""
+
+    table: str
+    builtin: str
+    chain: str
+
+    @property
+    def jump(self) -> str:
+        return f"-A {self.builtin} -j {self.chain}"
+
+
+INPUT = Hook("filter", "INPUT", CHAIN)
+FORWARDED = Hook("mangle", "FORWARD", FORWARD)
+HOOKS = (INPUT, FORWARDED)
+JUMP = INPUT.jump
+# Our chains of each table, in the order in which `Table.found` and `wanted` have them.
+CHAINS: Mapping[str, tuple[str, ...]] = {"filter": (CHAIN, PEERS), "mangle": (FORWARD, AWAY, PEERS)}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one table is to have. chains: ours, as iptables-restore takes them. jumps: to be the first rule of their chains."""
+
+    table: str
+    jumps: tuple[str, ...]
+    chains: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """The filter table. `rules`: chain -> its rules as they are printed; `policy` is INPUT's.
+    """The tables filter and mangle. `rules`: filter's, chain -> its rules as they are printed; `policy` is INPUT's.
 
-    native: nft made it, with rules that iptables can't read. ports: the ports that are ours to judge.
+    mangle: that table's rules. native: nft made filter, with rules that iptables can't read. ports: those that are ours to judge.
     """
 
     policy: str
     rules: Mapping[str, tuple[str, ...]]
     ports: Ports
     native: bool = False
+    mangle: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def _of(self, table: str) -> Mapping[str, tuple[str, ...]]:
+        return {"filter": self.rules, "mangle": self.mangle}[table]
 
     @property
     def ours(self) -> bool:
         """Whether we have been here: then our chains judge, whatever else the host uses by now."""
-        return CHAIN in self.rules
+        return any(hook.chain in self._of(hook.table) for hook in HOOKS)
 
     @property
     def in_use(self) -> bool:
         """Whether others' rules may stand between the hosts."""
-        return self.policy != "ACCEPT" or any(self._judges(rule) for rule in self._others())
+        return self.policy != "ACCEPT" or any(self._judges(rule, self.rules) for rule in self._others())
 
     def _others(self) -> tuple[str, ...]:
         return tuple(rule for rule in self.rules.get("INPUT", ()) if rule != JUMP)
@@ -60,16 +100,20 @@ class Table:
         return any(_option(shlex.split(rule), "-j").startswith(prefix) for rule in self._others())
 
     def found(self) -> str:
-        """Our rules; above the jump stand those of others that judge our ports before us."""
-        lines: list[str] = []
-        before = self.rules.get("INPUT", ())
-        if JUMP in before:
-            lines += [rule for rule in before[: before.index(JUMP)] if self._judges(rule)]
-            lines.append(JUMP)
-        lines += [rule for chain in (CHAIN, PEERS) for rule in self.rules.get(chain, ())]
-        return _text(lines)
+        """Our rules; above each jump stand those of others that judge our ports before us."""
+        return _text(line for table in CHAINS for line in self._found_in(table))
 
-    def _judges(self, rule: str, depth: int = 0) -> bool:
+    def _found_in(self, table: str) -> Iterator[str]:
+        rules = self._of(table)
+        for hook in HOOKS:
+            before = rules.get(hook.builtin, ())
+            if hook.table == table and hook.jump in before:
+                yield from (rule for rule in before[: before.index(hook.jump)] if self._judges(rule, rules))
+                yield hook.jump
+        for chain in CHAINS[table]:
+            yield from rules.get(chain, ())
+
+    def _judges(self, rule: str, rules: Mapping[str, tuple[str, ...]], depth: int = 0) -> bool:
         """Whether a rule may decide about a packet to our ports: true unless it can be seen that it does not.
 
         Others put rules first too, like fail2ban's for SSH; those are left where they are.
@@ -86,8 +130,8 @@ class Table:
             return False
         if _option(words, "-i") == "lo" and target == "ACCEPT":
             return False
-        if target in self.rules and depth < 8:  # noqa: PLR2004 - chains nest less deeply
-            return any(self._judges(inner, depth + 1) for inner in self.rules[target])
+        if target in rules and depth < 8:  # noqa: PLR2004 - chains nest less deeply
+            return any(self._judges(inner, rules, depth + 1) for inner in rules[target])
         return True
 
 
@@ -100,56 +144,92 @@ def _option(words: list[str], name: str) -> str:
 
 
 def parse(saved: str, ports: Ports) -> Table:
-    """What iptables-save (or ip6tables-save) printed; other tables than filter are passed over."""
+    """What iptables-save (or ip6tables-save) printed; other tables than filter and mangle are passed over."""
     table, policy = "", "ACCEPT"
-    rules: dict[str, list[str]] = {}
+    rules: dict[str, dict[str, list[str]]] = {name: {} for name in CHAINS}
     for line in saved.splitlines():
         if line.startswith("*"):
             table = line[1:].strip()
-        elif table != "filter":
+        elif table not in rules:
             continue
         elif chain := re.match(r":(\S+) (\S+)", line):
-            rules.setdefault(chain[1], [])
-            policy = chain[2] if chain[1] == "INPUT" else policy
+            rules[table].setdefault(chain[1], [])
+            policy = chain[2] if (table, chain[1]) == ("filter", "INPUT") else policy
         elif line.startswith("-A "):
-            rules.setdefault(line.split()[1], []).append(line.rstrip())
+            rules[table].setdefault(line.split()[1], []).append(line.rstrip())
     native = "# Table `filter' is incompatible" in saved
-    return Table(policy, {chain: tuple(lines) for chain, lines in rules.items()}, ports, native)
+    found = {name: {chain: tuple(lines) for chain, lines in of.items()} for name, of in rules.items()}
+    return Table(policy, found["filter"], ports, native, found["mangle"])
 
 
-def chains(peers: Iterable[IPv4Address], ports: Ports) -> str:
-    """Our two chains for IPv4 as iptables-restore takes them; a declared chain is emptied first."""
-    tcp, udp, local = (",".join(map(str, numbers)) for numbers in (ports.tcp, ports.udp, ports.local))
+def parts(policy: Policy) -> tuple[Part, ...]:
+    """What IPv4 is to have."""
+    return _part("filter", (INPUT,), _input(policy)), _part("mangle", (FORWARDED,), _forward(policy))
+
+
+def parts6(policy: Policy) -> tuple[Part, ...]:
+    """What IPv6 is to have: the hosts' own network is IPv4, so nobody there is a peer. See the package's docstring."""
+    tcp, udp = _numbers(policy.ports.tcp), _numbers(policy.ports.udp)
     rules = (
-        f"-A {CHAIN} -i lo -p tcp -m multiport --ports {local} -j ACCEPT",
-        f"-A {CHAIN} -i lo -p udp -m multiport --ports {udp} -j ACCEPT",
-        f"-A {CHAIN} -p udp -m multiport --dports {udp} -j {PEERS}",
-        f"-A {CHAIN} -p udp -m multiport --dports {udp} -j DROP",
-        f"-A {CHAIN} -p tcp -m multiport --dports {tcp} -j {PEERS}",
-        f"-A {CHAIN} -p tcp -m multiport --dports {tcp} -j DROP",
-        f"-A {CHAIN} -p tcp -m multiport --sports {tcp} -m conntrack --ctstate ESTABLISHED -j {PEERS}",
-        *((f"-A {CHAIN} -p esp -j {PEERS}",) if ports.esp else ()),
+        f"! -i lo -p udp -m multiport --dports {udp} -j DROP",
+        f"! -i lo -p tcp -m multiport --dports {tcp} -j DROP",
     )
-    return _text([*_declared(CHAIN, PEERS), *rules, *(f"-A {PEERS} -s {peer}/32 -j ACCEPT" for peer in peers)])
+    return (_part("filter", (INPUT,), {CHAIN: rules}),)
 
 
-def chains6(ports: Ports) -> str:
-    """Our chain for IPv6: the hosts' own network is IPv4, so nobody there is a peer. See the package's docstring."""
-    tcp, udp = (",".join(map(str, numbers)) for numbers in (ports.tcp, ports.udp))
+def _input(policy: Policy) -> dict[str, tuple[str, ...]]:
+    ports = policy.ports
+    tcp, udp, local = _numbers(ports.tcp), _numbers(ports.udp), _numbers(ports.local)
     rules = (
-        f"-A {CHAIN} ! -i lo -p udp -m multiport --dports {udp} -j DROP",
-        f"-A {CHAIN} ! -i lo -p tcp -m multiport --dports {tcp} -j DROP",
+        f"-i lo -p tcp -m multiport --ports {local} -j ACCEPT",
+        f"-i lo -p udp -m multiport --ports {udp} -j ACCEPT",
+        f"-p udp -m multiport --dports {udp} -j {PEERS}",
+        f"-p udp -m multiport --dports {udp} -j DROP",
+        f"-p tcp -m multiport --dports {tcp} -j {PEERS}",
+        f"-p tcp -m multiport --dports {tcp} -j DROP",
+        f"-p tcp -m multiport --sports {tcp} -m conntrack --ctstate ESTABLISHED -j {PEERS}",
+        *((f"-p esp -j {PEERS}",) if ports.esp else ()),
     )
-    return _text([*_declared(CHAIN), *rules])
+    return {CHAIN: rules, PEERS: _from_peers(policy)}
 
 
-def wanted(content: str) -> str:
-    """What `Table.found` tells once `content` is in force."""
-    return _text([JUMP, *(line for line in content.splitlines() if line.startswith("-A "))])
+def _forward(policy: Policy) -> dict[str, tuple[str, ...]]:
+    """See `Policy`: which packets go through this host to the peers' ports."""
+    rules = tuple(
+        f"-p {protocol} -m multiport --dports {_numbers(ports)} -j {AWAY}"
+        for protocol, ports in (("udp", policy.ports.udp), ("tcp", policy.ports.tcp))
+    )
+    away = (
+        "-p tcp -m conntrack --ctdir REPLY -j RETURN",
+        *(f"-i {name} -j {PEERS}" for name in policy.underlay),
+        *(f"-d {peer}/32 -j DROP" for peer in policy.peers),
+    )
+    return {FORWARD: rules, AWAY: away, PEERS: _from_peers(policy)}
 
 
-def _declared(*names: str) -> list[str]:
-    return [f":{name} - [0:0]" for name in names]
+def _from_peers(policy: Policy) -> tuple[str, ...]:
+    return (
+        *(f"-i {prefix}+ -j RETURN" for prefix in policy.bridges),
+        *(f"-s {peer}/32 -j ACCEPT" for peer in policy.peers),
+    )
+
+
+def _part(table: str, hooks: Iterable[Hook], chains: Mapping[str, tuple[str, ...]]) -> Part:
+    """A chain that is declared is emptied first."""
+    names = [name for name in CHAINS[table] if name in chains]
+    declared = [f":{name} - [0:0]" for name in names]
+    rules = [f"-A {name} {rule}" for name in names for rule in chains[name]]
+    return Part(table, tuple(hook.jump for hook in hooks), _text([*declared, *rules]))
+
+
+def wanted(parts: Iterable[Part]) -> str:
+    """What `Table.found` tells once all is in force."""
+    rules = ((*part.jumps, *(line for line in part.chains.splitlines() if line.startswith("-A "))) for part in parts)
+    return _text(line for lines in rules for line in lines)
+
+
+def _numbers(ports: Iterable[int]) -> str:
+    return ",".join(map(str, ports))
 
 
 def _text(lines: Iterable[str]) -> str:

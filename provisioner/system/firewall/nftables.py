@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from ipaddress import IPv4Address
+    from collections.abc import Iterable
 
+    from provisioner.system.firewall.policy import Policy
     from provisioner.system.firewall.ports import Ports
 
 TABLE = "provisioner"
@@ -22,7 +22,10 @@ CHAIN = "provisioner"
 PEERS = "provisioner-peers"
 JUMP = f'jump {CHAIN} comment "provisioner"'
 
-_HOOK = "type filter hook input priority -10; policy accept;"
+AWAY = "provisioner-away"
+# The chains of our own table, in the order in which `Ruleset.found` and `wanted` have them. A drop is final, whatever its priority.
+_HOOK = "type filter hook {} priority -10; policy accept;"
+_OWN = (PEERS, "input", AWAY, "forward")
 # iptables-nft keeps its rules in tables of these names, in chains with names in capitals: the other backend's.
 IPTABLES = frozenset({"filter", "mangle", "raw", "security", "nat"})
 
@@ -99,7 +102,7 @@ class Ruleset:
     def found(self) -> str:
         """Our table; then of each gate what may drop before our jump, the jump, and our chains in that table."""
         own = self._of("inet", TABLE)
-        parts = [(own[name].label, _own_lines(own[name])) for name in (PEERS, "input") if name in own]
+        parts = [(own[name].label, _own_lines(own[name])) for name in _OWN if name in own]
         for gate in self.gates:
             if JUMP in gate.rules:
                 before = [rule for rule in gate.rules[: gate.rules.index(JUMP)] if self._may_drop(rule, gate)]
@@ -112,14 +115,17 @@ class Ruleset:
 
 
 def _own_lines(chain: Chain) -> list[str]:
-    """A chain of ours in one form, whichever way this nft prints priorities and sets of one element."""
-    hook = [re.sub(r" priority [^;]*", "", chain.hook)] if chain.hook else []
-    lines = []
-    for rule in chain.rules:
-        hosts = re.fullmatch(r"ip saddr (?:\{ ([^}]*) \}|(\S+)) accept", rule)
-        names = (hosts[1] or hosts[2]).split(", ") if hosts else ()
-        lines += [f"ip saddr {name} accept" for name in names] if hosts else [rule]
-    return hook + lines
+    """A chain of ours in one form, whichever way this nft prints priorities and sets."""
+    return [line for rule in ([chain.hook] if chain.hook else []) + list(chain.rules) for line in _in_one_form(rule)]
+
+
+def _in_one_form(rule: str) -> list[str]:
+    """Sets of hosts and interfaces are taken apart: those with one element are printed without braces, or with them."""
+    names = re.fullmatch(r"(ip [sd]addr|iifname) (?:\{ ([^}]*) \}|(\S+)) (.*)", rule)
+    if names:
+        return [f"{names[1]} {name} {names[4]}" for name in (names[2] or names[3]).split(", ")]
+    rule = re.sub(r" priority [^;]*", "", rule) if rule.startswith("type ") else rule
+    return [re.sub(r"^meta l4proto 50\b", "meta l4proto esp", rule)]  # as it is printed where there is no /etc/protocols
 
 
 def parse(listed: str, ports: Ports, iptables: frozenset[str] = IPTABLES) -> Ruleset:
@@ -143,37 +149,61 @@ def parse(listed: str, ports: Ports, iptables: frozenset[str] = IPTABLES) -> Rul
     return Ruleset(tuple(chains), ports, iptables)
 
 
-def own(peers: Iterable[IPv4Address], ports: Ports) -> str:
+def own(policy: Policy) -> str:
     """The table that keeps strangers out, renewed as a whole in one transaction."""
-    body = _block(PEERS, _accepts(peers)) + _block("input", (_HOOK, *_input(ports)))
+    body = "".join(_block(name, lines) for name, lines in _own(policy).items())
     head = f"table inet {TABLE}\ndelete table inet {TABLE}\n"  # the first line makes the second never fail
     return f"{head}table inet {TABLE} {{\n{body}}}\n"
 
 
-def gate(peers: Iterable[IPv4Address], ports: Ports) -> str:
+def gate(policy: Policy) -> str:
     """The chains that go into a gate's table: they let peers in and judge nothing else."""
-    return _block(PEERS, _accepts(peers)) + _block(CHAIN, _gate(ports))
+    return _block(PEERS, _from_peers(policy)) + _block(CHAIN, _gate(policy.ports))
 
 
-def wanted(peers: Sequence[IPv4Address], gates: Iterable[Chain], ports: Ports) -> str:
+def wanted(policy: Policy, gates: Iterable[Chain]) -> str:
     """What `Ruleset.found` tells once all is in force."""
-    accepts = [f"ip saddr {peer} accept" for peer in peers]
-    hook = re.sub(r" priority [^;]*", "", _HOOK)
-    parts = [(f"inet {TABLE} {PEERS}", accepts), (f"inet {TABLE} input", [hook, *_input(ports)])]
+    parts = [(f"inet {TABLE} {name}", lines) for name, lines in _own(policy).items()]
     for each in gates:
         place = f"{each.family} {each.table}"
-        parts += [(each.label, [JUMP]), (f"{place} {PEERS}", accepts), (f"{place} {CHAIN}", list(_gate(ports)))]
-    return _text(parts)
+        parts += [(each.label, (JUMP,)), (f"{place} {PEERS}", _from_peers(policy)), (f"{place} {CHAIN}", _gate(policy.ports))]
+    return _text((label, [line for rule in lines for line in _in_one_form(rule)]) for label, lines in parts)
+
+
+def _own(policy: Policy) -> dict[str, tuple[str, ...]]:
+    """Chain -> its lines."""
+    chains = {PEERS: _from_peers(policy), "input": _input(policy.ports), AWAY: _away(policy), "forward": _forward(policy.ports)}
+    return {name: chains[name] for name in _OWN}
 
 
 def _input(ports: Ports) -> tuple[str, ...]:
     tcp, udp = _set(ports.tcp), _set(ports.udp)
     return (
+        _HOOK.format("input"),
         'iifname "lo" accept',
         f"udp dport {udp} jump {PEERS}",
         f"udp dport {udp} drop",
         f"tcp dport {tcp} jump {PEERS}",
         f"tcp dport {tcp} drop",
+    )
+
+
+def _forward(ports: Ports) -> tuple[str, ...]:
+    """See `Policy`: which packets go through this host to the peers' ports."""
+    tcp, udp = _set(ports.tcp), _set(ports.udp)
+    return (
+        _HOOK.format("forward"),
+        f"udp dport {udp} jump {AWAY}",
+        f"tcp dport {tcp} ct direction reply accept",
+        f"tcp dport {tcp} jump {AWAY}",
+    )
+
+
+def _away(policy: Policy) -> tuple[str, ...]:
+    interfaces = _named(f'"{name}"' for name in policy.underlay)
+    return (
+        *((f"iifname {interfaces} jump {PEERS}",) if interfaces else ()),
+        *((f"ip daddr {_named(map(str, policy.peers))} drop",) if policy.peers else ()),
     )
 
 
@@ -197,9 +227,17 @@ def _set(numbers: Iterable[int]) -> str:
     return "{ " + ", ".join(words) + " }" if len(words) > 1 else words[0]
 
 
-def _accepts(peers: Iterable[IPv4Address]) -> tuple[str, ...]:
-    names = ", ".join(str(peer) for peer in peers)
-    return (f"ip saddr {{ {names} }} accept",) if names else ()
+def _named(names: Iterable[str]) -> str:
+    """A set of names; "" where there is none."""
+    words = ", ".join(names)
+    return f"{{ {words} }}" if words else ""
+
+
+def _from_peers(policy: Policy) -> tuple[str, ...]:
+    return (
+        *(f'iifname "{prefix}*" return' for prefix in policy.bridges),
+        *((f"ip saddr {_named(map(str, policy.peers))} accept",) if policy.peers else ()),
+    )
 
 
 def _block(name: str, lines: Iterable[str]) -> str:

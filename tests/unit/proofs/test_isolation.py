@@ -18,6 +18,15 @@ class Connection:
     name: str
 
 
+WALLS = isolation.Walls((7946, 8300), (4789,), {"node1": "192.0.2.1", "node2": "192.0.2.2", "node3": "192.0.2.3"})
+
+
+def walled(**evidence: object) -> Probe:
+    probe = Probe(Connection("node2"), 2, 1, Task("0a", "a", IPv4Network("10.0.0.0/24"), 30, 120, walls=WALLS), lambda *_: None)
+    probe.evidence = Evidence(**{"seconds": 0.3, "walls": 2, "watching": True} | evidence)
+    return probe
+
+
 def probes(*networks: str, hosts: int = 3) -> dict[str, list[Probe]]:
     """Probes of which each has tried to meet its strangers, and met none."""
     made = {}
@@ -72,6 +81,38 @@ def test_a_try_that_was_none_proves_nothing():
         ("node2", "the probe of b on node2", "it ended early"),
     ]
     assert "what is said of the probes" in found.error
+
+
+def test_whose_ports_a_probe_tries():
+    assert WALLS.beyond("node2") == ("192.0.2.3", "192.0.2.1")
+    assert WALLS.ports == ("7946/tcp", "8300/tcp", "4789/udp")
+    many = isolation.Walls((), (), {f"node{n}": str(n) for n in range(40)})
+    assert many.beyond("node30") == tuple(str(n % 40) for n in range(31, 47))
+    assert {other for name in many.addresses for other in many.beyond(name)} == set(many.addresses.values())
+
+
+def test_no_packet_leaves():
+    found = isolation.result("a", [walled()])
+    assert (found.state, found.error) == (State.SETTLED, "")
+    assert found.reason == "no packet leaves for the cluster's ports of other hosts"
+    assert [(check.host, check.seconds) for check in found.checks] == [("node2", 0.3)]
+
+
+@pytest.mark.parametrize(
+    ("evidence", "detail"),
+    [
+        ({"leaks": {"192.0.2.3": ("8300/tcp", "4789/udp")}}, "leaves it, with its own address, for 192.0.2.3 8300/tcp, 4789/udp"),
+        ({"watching": False}, "could not watch"),
+        ({"walls": 0}, "not tried"),
+        ({"error": "no such network"}, "no such network"),
+    ],
+)
+def test_packets_leave_or_nobody_can_tell(evidence, detail):
+    found = isolation.result("a", [walled(**evidence)])
+    assert found.state is State.FAILED
+    assert detail in found.checks[0].detail
+    assert "node2" in found.error
+    assert ("PROVISIONER-FORWARD" in found.error) is ("leaks" in evidence)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from provisioner import inventory
 from provisioner.controlplane import Site
 from provisioner.errors import StepFailed
-from provisioner.steps.firewall import Firewall, _files
+from provisioner.steps.firewall import Firewall, _files, _plan
 from provisioner.stores.consul import Consul
 from provisioner.system import firewall
 from provisioner.system.facts import Facts
@@ -36,11 +36,12 @@ def site(tmp_path):
 
 def settled(made, host="node1", *, active="active", state="enabled", **changed):
     """What node1 tells once everything is in place, with parts replaced."""
-    plan = firewall.plan(made.facts[host], made.peers(host), PORTS)
+    plan = _plan(made, host)
     files = {path: text for path, text in _files(plan).items() if path not in changed}
     lines = [f"{path}:{line}" for path, text in files.items() for line in text.splitlines()]
     v4, v6 = (
-        "*filter\n:INPUT DROP [0:0]\n" + text + firewall.iptables.JUMP for text in (plan.iptables, plan.ip6tables)
+        "".join(f"*{part.table}\n:INPUT DROP [0:0]\n{part.chains}" + "\n".join(part.jumps) + "\n" for part in parts)
+        for parts in (plan.iptables, plan.ip6tables)
     )
     raw = {"files": "\n".join(lines), "units": UNIT.format(active, state), "iptables": v4, "ip6tables": v6}
     return made.known(host, Facts({**made.facts[host].raw, **raw, **{k: v for k, v in changed.items() if k in raw}}))
@@ -90,13 +91,16 @@ def test_half_done(site, changed, expected):
     assert Firewall().work(made, "node1", drift).script
 
 
-def test_a_new_host_changes_one_rule_of_the_others(site):
+def test_a_new_host_changes_only_rules_of_its_own(site):
     before = settled(site({"firewall": SAYS}, hosts=("node1", "node2")))
     after = site({"firewall": SAYS}).known("node1", before.facts["node1"])
     drift = Firewall().drift(after, "node1")
     assert whats(drift) == ["rules of iptables", firewall.SCRIPT]
     added = set(drift[0].wanted.splitlines()) - set(drift[0].found.splitlines())
-    assert added == {"-A PROVISIONER-PEERS -s 192.168.56.13/32 -j ACCEPT"}
+    assert added == {
+        "-A PROVISIONER-PEERS -s 192.168.56.13/32 -j ACCEPT",
+        "-A PROVISIONER-AWAY -d 192.168.56.13/32 -j DROP",
+    }
     assert set(drift[0].found.splitlines()) < set(drift[0].wanted.splitlines())
 
 

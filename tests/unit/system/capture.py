@@ -21,7 +21,8 @@ from provisioner.stores.zookeeper import ZooKeeper
 from provisioner.system import reading
 
 HERE = Path(__file__).parent / "captures"
-OPEN = ", security: {gossip: false, tls: false, acls: false}"  # a capture is to have no secret in it
+# A capture is to have no secret in it.
+OPEN = {"consul": ", security: {gossip: false, tls: false, acls: false}", "etcd": ", security: {tls: false}"}
 NETWORKS = ("files",)  # sections enough for addresses, routes and resolvers
 
 ODD_KEYS = """printf '%s' '{"log-level": "warn", "cluster-store": "consul://127.0.0.1:8500", "labels": ["a=\u00e9\\"b"],
@@ -79,7 +80,7 @@ class Lab:
     def up(self, kind: str = "consul", control: str = "") -> None:
         with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
             text = provisioner("lab", "inventory", "--name", self.name)
-            file.write(text.replace("store: {kind: consul}", control or f"store: {{kind: {kind}{OPEN if kind == 'consul' else ''}}}"))
+            file.write(text.replace("store: {kind: consul}", control or f"store: {{kind: {kind}{OPEN.get(kind, '')}}}"))
             file.flush()
             command = [sys.executable, "-m", "provisioner", "up", file.name]
             provisioner("lab", "run", "--name", self.name, "--", *command)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from provisioner.system.firewall import iptables, nftables, of_swarm
+from provisioner.system.firewall import Policy, iptables, nftables, of_swarm
 
 PEERS = (IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2"))
 PLAIN, SAFE = (of_swarm(managers=2377, data=4789, esp=esp) for esp in (False, True))
+ON_PLAIN, ON_SAFE = (Policy(ports, PEERS, ("eth0",)) for ports in (PLAIN, SAFE))
 OTHERS = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p esp -j DROP\nCOMMIT\n"
 
 
@@ -17,7 +18,8 @@ def test_the_ports_of_a_swarm():
 
 
 def test_iptables():
-    extra = set(iptables.chains(PEERS, SAFE).splitlines()) - set(iptables.chains(PEERS, PLAIN).splitlines())
+    safe, plain = (set(iptables.wanted(iptables.parts(policy)).splitlines()) for policy in (ON_SAFE, ON_PLAIN))
+    extra = safe - plain
     assert extra == {"-A PROVISIONER -p esp -j PROVISIONER-PEERS"}
 
 
@@ -27,6 +29,6 @@ def test_a_rule_of_others_that_drops_it_counts_where_it_is_needed():
 
 
 def test_nftables_it_is_let_in_where_others_may_drop_it_and_nobody_is_shut_out():
-    assert nftables.own(PEERS, SAFE) == nftables.own(PEERS, PLAIN)
-    extra = set(nftables.gate(PEERS, SAFE).splitlines()) - set(nftables.gate(PEERS, PLAIN).splitlines())
+    assert nftables.own(ON_SAFE) == nftables.own(ON_PLAIN)
+    extra = set(nftables.gate(ON_SAFE).splitlines()) - set(nftables.gate(ON_PLAIN).splitlines())
     assert extra == {"\t\tmeta l4proto esp jump provisioner-peers"}

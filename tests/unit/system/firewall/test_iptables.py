@@ -3,7 +3,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from provisioner.stores.consul import Consul
-from provisioner.system.firewall import iptables
+from provisioner.system.firewall import Policy, iptables
 
 PORTS = Consul.ports
 
@@ -12,6 +12,15 @@ PEERS = [IPv4Address("192.168.56.12"), IPv4Address("192.168.56.13")]
 
 def parse(saved):
     return iptables.parse(saved, PORTS)
+
+
+def policy(*peers, underlay=("eth0",)):
+    return Policy(PORTS, tuple(map(IPv4Address, peers)), underlay)
+
+
+def content(parts):
+    """As iptables-restore takes it, and iptables-save prints it."""
+    return "".join(f"*{part.table}\n{part.chains}" + "\n".join(part.jumps) + "\n" for part in parts)
 
 
 def table(*rules: str, policy: str = "ACCEPT", chains: str = "") -> iptables.Table:
@@ -29,11 +38,11 @@ def table(*rules: str, policy: str = "ACCEPT", chains: str = "") -> iptables.Tab
 def test_rules_are_written_in_the_words_in_which_they_are_listed(capture, name, others):
     found = parse(capture(name))
     assert found.ours
-    assert found.found() == iptables.wanted(iptables.chains([IPv4Address(other) for other in others], PORTS))
+    assert found.found() == iptables.wanted(iptables.parts(policy(*others)))
 
 
 def test_ip6tables_lists_them_in_the_same_words(capture):
-    assert parse(capture("ip6tables-1.8.7-ours.txt")).found() == iptables.wanted(iptables.chains6(PORTS))
+    assert parse(capture("ip6tables-1.8.7-ours.txt")).found() == iptables.wanted(iptables.parts6(policy("192.168.56.12")))
 
 
 def test_a_host_with_an_engine_and_no_rules_of_its_own_is_not_in_use(probed):
@@ -121,13 +130,48 @@ def test_what_may_judge_our_ports_may_not(rule):
     assert below.found() == f"{iptables.JUMP}\n"
 
 
-def test_a_new_peer_is_one_more_rule_of_one_chain():
-    before, after = (iptables.chains(peers, PORTS).splitlines() for peers in (PEERS[:1], PEERS))
-    assert [line for line in after if line not in before] == ["-A PROVISIONER-PEERS -s 192.168.56.13/32 -j ACCEPT"]
+def test_a_new_peer_is_some_rules_that_name_nobody_else():
+    before, after = (iptables.wanted(iptables.parts(policy(*peers))).splitlines() for peers in (PEERS[:1], PEERS))
+    assert [line for line in after if line not in before] == [
+        "-A PROVISIONER-PEERS -s 192.168.56.13/32 -j ACCEPT",
+        "-A PROVISIONER-AWAY -d 192.168.56.13/32 -j DROP",
+        "-A PROVISIONER-PEERS -s 192.168.56.13/32 -j ACCEPT",
+    ]
     assert set(before) < set(after)
 
 
 def test_a_host_alone_closes_its_ports():
-    content = iptables.chains([], PORTS)
-    assert "-A PROVISIONER-PEERS" not in content
-    assert "--dports 4789,7946,8301 -j DROP" in content
+    rules = iptables.wanted(iptables.parts(policy()))
+    assert "-s " not in rules
+    assert "-d " not in rules
+    assert "--dports 4789,7946,8301 -j DROP" in rules
+
+
+def test_what_is_wanted_is_found_once_it_is_in_force():
+    parts = iptables.parts(policy(*PEERS))
+    assert parse(content(parts)).found() == iptables.wanted(parts)
+    assert parse(content(parts[1:])).ours  # a part of it, too, is ours to take away
+    assert not parse("*mangle\n:FORWARD ACCEPT [0:0]\n-A FORWARD -j TCPMSS --clamp-mss-to-pmtu\n").ours
+
+
+@pytest.mark.parametrize(
+    ("rule", "judges"),
+    [
+        ("-A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu", False),
+        ("-A FORWARD -p tcp -m tcp --dport 443 -j ACCEPT", False),
+        ("-A FORWARD -i docker0 -j ACCEPT", True),
+        ("-A FORWARD -p udp -m udp --dport 4789 -j ACCEPT", True),
+    ],
+)
+def test_what_judges_forwarded_packets_before_us(rule, judges):
+    saved = content(iptables.parts(policy(*PEERS))).replace("-A FORWARD", f"{rule}\n-A FORWARD")
+    assert (f"{rule}\n-A FORWARD -j PROVISIONER-FORWARD" in parse(saved).found()) is judges
+
+
+def test_where_no_packet_of_a_peer_comes_in():
+    """A bridge of the hosts' own network may be called as Docker's are."""
+    assert [r for r in iptables.wanted(iptables.parts(policy(underlay=("br-lan",)))).splitlines() if " -i " in r and "lo" not in r.split()] == [
+        "-A PROVISIONER-PEERS -i docker+ -j RETURN",
+        "-A PROVISIONER-AWAY -i br-lan -j PROVISIONER-PEERS",
+        "-A PROVISIONER-PEERS -i docker+ -j RETURN",
+    ]

@@ -3,9 +3,13 @@ from ipaddress import IPv4Address
 import pytest
 
 from provisioner.stores.consul import Consul
-from provisioner.system.firewall import nftables
+from provisioner.system.firewall import Policy, nftables, of_swarm
 
 PORTS = Consul.ports
+
+
+def policy(*peers, underlay=("eth0",)):
+    return Policy(PORTS, tuple(map(IPv4Address, peers)), underlay)
 
 
 def parse(listed, *managed):
@@ -35,7 +39,7 @@ def test_what_is_listed_is_what_was_wanted(capture, name, others):
     found = parse(capture(name))
     assert found.ours
     assert labels(found) == ["inet filter input"]
-    assert found.found() == nftables.wanted([IPv4Address(other) for other in others], found.gates, PORTS)
+    assert found.found() == nftables.wanted(policy(*others), found.gates)
 
 
 def test_a_chain_that_drops_is_a_gate(capture):
@@ -133,9 +137,30 @@ def test_a_gate_that_has_our_jump_stays_one():
 
 
 def test_one_peer_and_none():
-    assert "ip saddr { 10.0.0.1 } accept" in nftables.own([IPv4Address("10.0.0.1")], PORTS)
-    assert "saddr" not in nftables.own([], PORTS)
-    assert "saddr" not in nftables.gate([], PORTS)
+    assert "ip saddr { 10.0.0.1 } accept" in nftables.own(policy("10.0.0.1"))
+    assert "addr" not in nftables.own(policy())
+    assert "addr" not in nftables.gate(policy())
+
+
+def test_a_host_whose_interfaces_are_not_known():
+    assert "iifname {" not in nftables.own(policy("10.0.0.1", underlay=()))
+
+
+@pytest.mark.parametrize("printed", ['iifname { "eth0", "wg0" } jump provisioner-peers', 'iifname "eth0" jump provisioner-peers'])
+def test_interfaces_are_compared_one_by_one(printed):
+    names = ("eth0", "wg0") if "wg0" in printed else ("eth0",)
+    found = parse(f"table inet provisioner {{\n\tchain provisioner-away {{\n\t\t{printed}\n\t}}\n}}\n").found()
+    wanted = nftables.wanted(policy(underlay=names), ())
+    assert set(found.splitlines()) < set(wanted.splitlines())
+    assert len(found.splitlines()) == 1 + len(names)
+
+
+@pytest.mark.parametrize("printed", ["50", "esp"])
+def test_a_protocol_is_printed_as_a_number_where_the_host_has_no_list_of_names(printed):
+    swarm = Policy(of_swarm(managers=2377, data=4789, esp=True), (), ("eth0",))
+    listed = nftables.gate(swarm).replace("l4proto esp", f"l4proto {printed}")
+    found = nftables.parse(f"table inet filter {{\n\tchain input {{\n\t\ttype filter hook input priority 0; policy drop;\n\t\t{nftables.JUMP}\n\t}}\n{listed}}}\n", swarm.ports)
+    assert found.found() in nftables.wanted(swarm, found.gates)
 
 
 @pytest.mark.parametrize("printed", ["ip saddr { 10.0.0.1 } accept", "ip saddr 10.0.0.1 accept"])
