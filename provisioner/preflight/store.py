@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane.kv import merged_options
@@ -9,6 +10,7 @@ from provisioner.errors import StepFailed
 from provisioner.inventory.discovery import fault
 from provisioner.model import Finding, Severity
 from provisioner.system.reading import DAEMON_JSON
+from provisioner.system.strict import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,13 +80,13 @@ def times_that_clash(site: Site) -> Iterator[Finding]:
         theirs = [key for key in given if key not in ours]
         if not theirs:
             continue  # seen to with the inventory
-        whole = [word.isdecimal() and int(word) for word in given.values() if isinstance(word, str)]
+        whole = [bool(re.fullmatch("[0-9]{1,9}", word)) and int(word) for word in given.values() if isinstance(word, str)]
         why = "an engine takes whole seconds there, as a text"
         if len(whole) == len(given) and all(whole):
             heartbeat, ttl = (int(given[key]) if key in given else None for key in _TIMES)
             why = fault(heartbeat, ttl, kind)
         if why:
-            whose = ", ".join(f"{key} {word!r} of {'the inventory' if key in ours else DAEMON_JSON}" for key, word in given.items())
+            whose = ", ".join(f"{key} {shown(repr(word), 40)} of {'the inventory' if key in ours else DAEMON_JSON}" for key, word in given.items())
             cure = f"take {', '.join(theirs)} out of cluster-store-opts in {DAEMON_JSON}, or write both into store.discovery of the inventory"
             yield Finding("store-options", name, f"its engine would not take up the store with {whose}: {why}", cure)
 

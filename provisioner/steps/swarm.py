@@ -16,6 +16,7 @@ from provisioner.controlplane.swarm import LABEL, Member, View, address_of, clus
 from provisioner.errors import StepFailed
 from provisioner.model import Drift
 from provisioner.steps.base import Told, Work
+from provisioner.system.strict import inside
 from provisioner.system.swarm import FOUNDER, MANAGERS
 
 if TYPE_CHECKING:
@@ -165,8 +166,9 @@ def _leaving(site: Site, host: str) -> str:
 def _labelling(site: Site, host: str) -> str:
     """Also of a swarm whose founder lost its power between making and labelling it."""
     found = cluster(site.facts[host])
-    labels = {**(found["Spec"].get("Labels") or {}), LABEL: site.inventory.cluster}
-    return _asking(f"update?version={int(found['Version']['Index'])}", {**found["Spec"], "Labels": labels}, "label")
+    spec = inside(found, "Spec")
+    labels = {**inside(spec, "Labels"), LABEL: site.inventory.cluster}
+    return _asking(f"update?version={inside(found, 'Version').get('Index', 0)}", {**spec, "Labels": labels}, "label")
 
 
 def _token(manager: str, role: str) -> Told:

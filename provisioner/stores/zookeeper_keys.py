@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -102,9 +103,16 @@ class ZooKeeperKeys:
 
 
 def _client(servers: Sequence[Asked]) -> Any:
-    """Kazoo's client. It is told numbers in the place of ports: names are the host's to know, not the controller's."""
+    """Kazoo's client. It is told numbers in the place of ports: names are the host's to know, not the controller's.
+
+    What it logs goes nowhere: of an answer that it can't read it would print a traceback for each try.
+    """
     from kazoo.client import KazooClient
     from kazoo.handlers.threading import SequentialThreadingHandler
+
+    log = logging.getLogger("kazoo")
+    log.addHandler(logging.NullHandler())
+    log.propagate = False
 
     class Handler(SequentialThreadingHandler):  # type: ignore[misc]
         def create_connection(self, *_: Any, address: tuple[str, int], **__: Any) -> Any:

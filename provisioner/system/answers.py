@@ -53,8 +53,13 @@ class SwarmSpec(_Answer):
     Labels: NotRequired[dict[str, str] | None]
 
 
+class SwarmVersion(_Answer):
+    Index: NotRequired[int]
+
+
 class SwarmCluster(_Answer):
     ID: str
+    Version: NotRequired[SwarmVersion]
     Spec: NotRequired[SwarmSpec]
     DataPathPort: NotRequired[int]
     DefaultAddrPool: NotRequired[list[Annotated[str, AfterValidator(_pool)]] | None]

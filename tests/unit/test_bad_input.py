@@ -90,6 +90,8 @@ BEFORE_ANY_CHANGE = {
         "every engine would count as gone", "take discovery.heartbeat out"),
     "a ttl in daemon.json too short for Consul": (
         f"kind: consul, {OPEN}", with_times("consul", ttl="15"), "store-options", "ttl is 15 s; Consul needs 20 at least", "take discovery.ttl out"),
+    "a ttl in daemon.json of 5000 digits": (
+        "kind: etcd, security: {tls: false}", with_times("etcd", ttl="9" * 5000), "store-options", "whole seconds there, as a text", "take discovery.ttl out"),
     "a ttl in daemon.json that no engine reads": (
         "kind: etcd, security: {tls: false}", with_times("etcd", ttl=60), "store-options", "whole seconds there, as a text", "take discovery.ttl out"),
 }  # fmt: skip

@@ -113,12 +113,12 @@ class Plan:
 
 
 def understood(facts: Facts) -> None:
-    """Raises Malformed on a rule that can't be split into words, as `iptables.Table` does with each."""
+    """Raises Malformed on a rule that can't be split into words, as `iptables` does with each."""
     for program in ("iptables", "ip6tables"):
         for rule in facts.raw.get(program, "").splitlines():
-            if rule.startswith("-A ") and re.search(r"[\"'\\]", rule):  # nothing else can go wrong, and this is quick
+            if rule.startswith("-A ") and (re.search(r"[\"'\\]", rule) or not rule[3:].strip()):  # all others can be
                 with strict.understood(f"a rule that {program}-save prints", rule):
-                    shlex.split(rule)
+                    _, _chain, *_ = shlex.split(rule)
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ def test_its_own_error():
     "line",
     [
         "", "ready", "ready here 1450", "ready 10.99.0.2 big", "see 2 colour 0.1", "see two name 0.1", "see 2 name",
-        "lack 2 colour none", "largest 2", "done 1", "done soon 1", "error", "hello", "heard you",
+        "lack 2 colour none", "lack 2 name", "done nan 0.1", "done inf 0.1", "see 2 name 1e400", "see \u00b2 name 0.1", "tried \u0661 1",
+        "ready 10.99.0.2 \u0661\u0664", f"largest 2 {'9' * 5000}", "see -1 name 0.1", "largest 2", "done 1", "done soon 1", "error", "hello", "heard you",
         "met 0 colour 1", "met 0 name", "tried 0", "outside 127.0.0.11 0.1", "silent x", "conf nameserver x", "conf",
     ],
 )  # fmt: skip

@@ -97,6 +97,7 @@ def test_opening_waits_for_a_whole_line():
     assert opening(b"noise nonce bu", "nonce") is None
     start = opening(b"noise nonce busy 12.5 77 3.2 ann at desk\nrest", "nonce")
     assert (start.word, start.rest) == (Word.BUSY, "12.5 77 3.2 ann at desk")
+    assert opening(b"nonce hello there\n", "nonce").word is Word.ODD
 
 
 @pytest.mark.parametrize(
