@@ -267,6 +267,8 @@ def _told(command: str) -> Iterator[None]:
         text, code = str(error), error.exit_code
     except KeyboardInterrupt:
         text, code = "stopped; what had begun on a host is finished there. Run it again to go on.", _INTERRUPTED
+    except EOFError as error:  # a bug, which click would take for the end of a terminal's input, and end without a word
+        raise RuntimeError("the input of a command that reads none has ended") from error
     else:
         return
     print(text, file=sys.stderr)

@@ -43,3 +43,15 @@ def test_stopped_with_ctrl_c(tmp_path, monkeypatch, json_):
     assert done.exit_code == 130
     assert "Run it again to go on" in done.stderr
     assert (json.loads(done.stdout)["verdict"].startswith("interrupted") if json_ else done.stdout == "")
+
+
+def test_a_bug_is_not_taken_for_the_end_of_a_terminal_s_input(tmp_path, monkeypatch):
+    """click would end with code 130 and no document."""
+
+    def ended(_):
+        raise EOFError
+
+    monkeypatch.setattr(engine.Run, "look", ended)
+    (tmp_path / "i.yml").write_text(SOUND)
+    done = CliRunner().invoke(cli.app, ["up", str(tmp_path / "i.yml"), "--json"])
+    assert (done.exit_code, type(done.exception)) == (1, RuntimeError)
