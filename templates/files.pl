@@ -86,6 +86,8 @@ sub octal { $_[0] =~ /^[0-7]{3,4}$/ ? oct $_[0] : undef }
 sub put { # NAME TEXT MODE USER GROUP TIME: whole, or not at all
     my ($name, $text, $mode, $user, $group, $time) = @_;
     my ($file, $new);
+    # One script at a time writes on a host. So these were left by one that was killed, or whose host lost its power.
+    if (opendir my $names, ".") { unlink grep { /^\.provisioner\.(?:[a-z0-9]{12}|[A-Za-z0-9]{8})\z/ } readdir $names }
     for (1 .. 9) {
         $new = ".provisioner." . join "", map { ("a" .. "z", 0 .. 9)[rand 36] } 1 .. 12;
         last if sysopen $file, $new, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600;

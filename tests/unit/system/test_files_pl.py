@@ -175,6 +175,22 @@ class TestFiles:
         assert (now.st_uid, now.st_mode, (theirs / "file").read_text()) == (USER, stat.S_IFREG | 0o600, "new\n")
         assert tree(trap) == before
 
+    @pytest.mark.parametrize("what", ["file", *EVERY])
+    def test_what_a_script_left_that_was_killed_is_removed(self, theirs, trap, what):
+        """Files of that name alone, and nothing that they lead to."""
+        for name in (".provisioner.ab12cd34ef56", ".provisioner.aB3dE6gH"):  # the second as mktemp calls them
+            plant(theirs / name, what, trap)
+            if what == "file":
+                (theirs / name).write_text("half of")
+        kept = {".provisioner", ".provisioner.json", ".provisioner.aB3dE6gH.bak", ".provisioner.ab12cd34ef567", "x.provisioner.ab12cd34ef56"}
+        for name in kept:
+            (theirs / name).touch()
+        (theirs / ".provisioner.abcdefgh").mkdir()
+        before = tree(trap)
+        assert put(theirs / "file").returncode == 0
+        assert {path.name for path in theirs.iterdir()} == {*kept, ".provisioner.abcdefgh", "file"}
+        assert [entry[1:] for entry in tree(trap)] == [entry[1:] for entry in before]
+
     @pytest.mark.parametrize("name", ["sub/new", "serf/file", "serf/sub/file", "serf/new/file"])
     def test_a_link_on_the_way_is_not_followed(self, theirs, trap, name):
         (theirs / "serf").symlink_to(trap)
