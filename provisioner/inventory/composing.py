@@ -80,6 +80,7 @@ def _syntax(error: MarkedYAMLError, text: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     told = "not YAML: " + ", ".join(part for part in (error.context, error.problem) if part)
     found = text[mark.index : mark.index + 1] if mark else ""
+    told = re.sub(r"\b(alias|anchor|tag handle) '[^']*'", r"\1", told)  # words of a file that may be no inventory
     told = told.replace("found character that", f"found character {found!r} that")  # libyaml does not show it
     hint = "; indent with spaces, not tabs" if found == "\t" else ""
     if found == ":" and "node content" in told:

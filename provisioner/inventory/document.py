@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
-from provisioner.inventory import outside
+from provisioner.inventory import foreign, outside
 from provisioner.inventory.composing import MOST_VALUES, TAG, Stop, at, compose
 from provisioner.inventory.problems import Location, Problem, closest, code, dotted, escaped, shown
 
@@ -102,7 +102,10 @@ def text_of(path: Path, document: Document) -> str | None:
         if len(data) > LARGEST_FILE:
             document.problems.append(Problem(0, 0, "the file is larger than 1 MiB; that is no inventory"))
             return None
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
+        if not (seen := foreign.secret(text)):
+            return text
+        document.problems.append(Problem(seen.line, 1, f"the file looks like {seen.what}; it is not read, and nothing of it is shown"))
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
@@ -146,10 +149,9 @@ class _Builder:
         if tag in outside.TAGS:
             return self._outside(tag, node, location)
         if tag not in _KNOWN_TAGS:
-            name = tag.replace(TAG, "!!")
-            meant = closest(name, outside.TAGS)
-            hint = f"; did you mean `{meant}`?" if meant else ""
-            raise Stop(Problem(*_at(node), f"tags have no meaning here: {shown(name)}{hint}"))
+            meant = closest(tag.replace(TAG, "!!"), outside.TAGS)
+            hint = f": {shown(tag)}; did you mean `{meant}`?" if meant else ""
+            raise Stop(Problem(*_at(node), f"tags have no meaning here{hint}"))
         if isinstance(node, ScalarNode):
             return _scalar(node)
         if isinstance(node, SequenceNode):

@@ -54,7 +54,8 @@ def configured(text: str, file: Path, login: str) -> Defaults:
     try:
         parser.read_string(text)
     except configparser.Error as error:
-        raise cant(file, f"can't be read: {escaped(' '.join(str(error).split()))[:200]}") from None
+        line = getattr(error, "lineno", 0) or next((number for number, _ in getattr(error, "errors", ())), 0)
+        raise cant(file, "is no ansible.cfg: sections in brackets, and under them `name = value`", line) from None
     part = parser["defaults"] if parser.has_section("defaults") else {}
     words = [word.strip() for word in part.get("inventory", "").split(",")]
     return Defaults(
@@ -99,7 +100,11 @@ def _read(path: Path, tree: Tree, depth: int) -> None:
     if not is_folder(path):
         _parse(text_of(path), str(path), tree)
         return
-    for entry in sorted(path.iterdir()):
+    try:
+        entries = sorted(path.iterdir())
+    except OSError as error:
+        raise cant(path, f"can't be read: {error.strerror}") from None
+    for entry in entries:
         if entry.name.startswith(".") or entry.name in ("group_vars", "host_vars") or (depth and entry.is_dir()):
             continue
         if entry.name.endswith(_SKIPPED):

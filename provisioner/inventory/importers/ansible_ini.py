@@ -6,17 +6,19 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from provisioner.inventory.problems import escaped, shown
+from provisioner.inventory.importers.ansible_tree import MOST_HOSTS
+from provisioner.inventory.importers.found import stopped
 
 if TYPE_CHECKING:
     from provisioner.inventory.importers.ansible_tree import Tree, Variables
 
 _SECTION = re.compile(r"\[([^:\]\s]+)(?::(\w+))?\]\s*(?:[#;].*)?")
+_HOST = re.compile(r"[\w.:\[\]%@-]+")  # names, addresses with ports, ranges as web[01:50]
 _KINDS = ("hosts", "children", "vars")
 
 
 def read(text: str, file: str, tree: Tree) -> None:
-    """Add an INI inventory to the tree. A line that can't be read is noted, and left out."""
+    """Add an INI inventory to the tree. Raises InventoryError at a line that can't be read."""
     group, kind = "ungrouped", "hosts"
     for number, line in enumerate(text.split("\n"), 1):
         bare = line.strip()
@@ -29,14 +31,14 @@ def read(text: str, file: str, tree: Tree) -> None:
         try:
             _add(bare, group, kind, tree)
         except ValueError as error:
-            tree.notes.append(f"{escaped(file)}:{number}: {error}; the line is not read")
+            raise stopped(file, text, number, str(error)) from None
 
 
 def _add(line: str, group: str, kind: str, tree: Tree) -> None:
     if kind == "vars":
         name, equals, value = line.partition("=")
         if not equals:
-            raise ValueError(f"{shown(line)} is no `name=value`")
+            raise ValueError("is no `name=value`")
         tree.group(group).variables[name.strip()] = _unquoted(value.strip())
         return
     words = _words(line)
@@ -46,14 +48,20 @@ def _add(line: str, group: str, kind: str, tree: Tree) -> None:
         tree.group(group).children[words[0]] = None
         tree.group(words[0])
         return
-    tree.add_hosts(group, words[0], _variables(words[1:]))
+    if not _HOST.fullmatch(words[0]):
+        raise ValueError("does not begin with the name of a host")
+    variables = _variables(words[1:])
+    try:
+        tree.add_hosts(group, words[0], variables)
+    except ValueError:
+        raise ValueError(f"has a range of hosts that is none, or makes more than {MOST_HOSTS} hosts") from None
 
 
 def _words(line: str) -> list[str]:
     try:
         return shlex.split(line, comments=True)
     except ValueError:
-        raise ValueError(f"{shown(line)}: a quote is not closed") from None
+        raise ValueError("a quote is not closed") from None
 
 
 def _variables(words: list[str]) -> Variables:
@@ -61,7 +69,7 @@ def _variables(words: list[str]) -> Variables:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise ValueError(f"{shown(word)} is no `name=value`")
+            raise ValueError("has a word after the host's name that is no `name=value`")
         result[name] = _unquoted(value)
     return result
 

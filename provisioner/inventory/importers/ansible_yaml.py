@@ -42,7 +42,7 @@ def _group(name: str, group: Any, file: str, tree: Tree) -> None:
     if isinstance(group, list):  # a script's short form
         group = {"hosts": group}
     elif group is not None and not isinstance(group, dict):
-        tree.notes.append(f"{escaped(file)}: the group {code(name)} is {shown(group)}, no mapping; it is not read")
+        raise cant(file, "is no Ansible inventory: what is at its top, or under children, must be groups: mappings with hosts, vars or children")
     group = _mapping(group)
     for key in group:
         if key not in _KEYS:

@@ -8,6 +8,7 @@ from typing import IO
 
 from provisioner.errors import InventoryError
 from provisioner.inventory import document as yaml
+from provisioner.inventory import foreign
 from provisioner.inventory.problems import escaped
 
 
@@ -77,9 +78,17 @@ def decoded(stream: IO[bytes], name: str) -> str:
     if len(data) > yaml.LARGEST_FILE:
         raise cant(name, "is larger than 1 MiB")
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise cant(name, "is not UTF-8", data.count(b"\n", 0, error.start) + 1) from None
+    if seen := foreign.secret(text):
+        raise cant(name, f"looks like {seen.what}; it is not read, and nothing of it is shown", seen.line)
+    return text
+
+
+def stopped(path: Path | str, text: str, line: int, why: str) -> InventoryError:
+    """An error about a line that is not what it must be. Its content may be a secret, so it is not shown."""
+    return cant(path, f"{why}; the import stops here{foreign.looks_like(text)}", line)
 
 
 def is_there(path: str) -> bool:

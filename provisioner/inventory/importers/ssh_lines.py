@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from provisioner.inventory.problems import code, escaped, shown
+from provisioner.inventory.importers.found import stopped
+from provisioner.inventory.problems import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -53,7 +54,7 @@ def _match(pattern: str, name: str) -> bool:
 def words(text: str) -> list[str]:
     """The arguments of a line: words, in quotes where they have spaces; `#` in front of a word ends them.
 
-    Raises ValueError if a quote is not closed.
+    Raises ValueError if a quote is not closed; its text says so, and not what the line is.
     """
     result: list[str] = []
     rest = text.lstrip()
@@ -71,14 +72,22 @@ def words(text: str) -> list[str]:
                 word += c
             at += 1
         if quote:
-            raise ValueError(text)
+            raise ValueError("a quote is not closed")
         result.append(word)
         rest = rest[at:].lstrip()
     return result
 
 
+def _split(line: str) -> tuple[str, list[str]]:
+    found = _LINE.fullmatch(line)
+    arguments = words(found[2]) if found else []
+    if not found or not arguments:
+        raise ValueError("is no option with a value")
+    return found[1].lower(), arguments
+
+
 def parse(text: str, file: str, include: Callable[[str], Iterable[tuple[str, str]]]) -> Config:
-    """The configuration in a text. include: from an argument of `Include` to the files' names and texts."""
+    """The configuration in a text. include: from an argument of `Include` to the files' names and texts. Raises InventoryError."""
     config = Config()
     _Reader(config, include).read(text, file, (), 0)
     return config
@@ -90,17 +99,17 @@ class _Reader:
         self._include = include
 
     def read(self, text: str, file: str, outer: tuple[tuple[str, ...], ...], depth: int) -> None:
-        """Add a file's blocks. outer: what must hold where it is included."""
+        """Add a file's blocks. outer: what must hold where it is included. Raises InventoryError at a line that ssh refuses, too."""
         here = outer
         self._open(here)
         for number, line in enumerate(text.split("\n"), 1):
             if not (bare := line.strip()) or bare.startswith("#"):
                 continue
             where = f"{escaped(file)}:{number}"
-            split = self._split(bare, where)
-            if split is None:
-                continue
-            keyword, arguments = split
+            try:
+                keyword, arguments = _split(bare)
+            except ValueError as error:
+                raise stopped(file, text, number, str(error)) from None
             if keyword in ("host", "match"):
                 here = (*outer, self._condition(keyword, arguments, where))
                 self._open(here)
@@ -113,18 +122,6 @@ class _Reader:
     def _open(self, conditions: tuple[tuple[str, ...], ...]) -> None:
         self._config.blocks.append(Block(conditions))
 
-    def _split(self, line: str, where: str) -> tuple[str, list[str]] | None:
-        found = _LINE.fullmatch(line)
-        try:
-            arguments = words(found[2]) if found else []
-        except ValueError:
-            self._config.notes.append(f"{where}: a quote is not closed; the line is not read")
-            return None
-        if not found or not arguments:
-            self._config.notes.append(f"{where}: {shown(line)} is no option with a value; the line is not read")
-            return None
-        return found[1].lower(), arguments
-
     def _condition(self, keyword: str, arguments: list[str], where: str) -> tuple[str, ...]:
         """The patterns of `Host`; of `Match` only `all` is decided by names alone, so any other holds for nobody."""
         if keyword == "host":
@@ -134,8 +131,7 @@ class _Reader:
             return tuple(arguments)
         if [word.lower() for word in arguments] == ["all"]:
             return ("*",)
-        told = code("Match " + " ".join(arguments))
-        self._config.notes.append(f"{where}: {told} is not understood; nothing below it, up to the next Host, is read")
+        self._config.notes.append(f"{where}: this Match is not understood; nothing below it, up to the next Host, is read")
         return ()
 
     def _read_included(self, arguments: list[str], where: str, here: tuple[tuple[str, ...], ...], depth: int) -> None:
@@ -145,7 +141,7 @@ class _Reader:
                 return
             found = list(self._include(argument))
             if not found and not re.search(r"[*?\[]", argument):  # a pattern may well match nothing
-                self._config.notes.append(f"{where}: Include {shown(argument)} names no file that can be read")
+                self._config.notes.append(f"{where}: Include names no file that can be read")
             for name, text in found:
                 self._config.files += 1
                 self.read(text, name, here, depth + 1)

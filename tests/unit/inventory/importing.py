@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from provisioner.errors import InventoryError
 from provisioner.inventory import load
 from provisioner.inventory.importers import Wishes, imported
 from provisioner.inventory.importers.ssh_config import Here
 
 if TYPE_CHECKING:
-    from provisioner.inventory import Inventory
-    from provisioner.inventory.importers import Found
+    from collections.abc import Callable
 
+    from provisioner.inventory import Inventory
+    from provisioner.inventory.importers import Found, Machine
+
+STOPPED = re.compile(r"\w+:\d+: (is no|has a|a quote|does not begin) [^:]*; the import stops here(; the file looks like \w+)?")
 HERE = Here("me", Path("/nowhere/.ssh"), Path("/srv"), lambda path: "missing" not in path)
 
 
@@ -25,6 +30,16 @@ def sound(found: Found, folder: Path, kind: str = "tool") -> tuple[Inventory, st
     assert done.text.isascii() or done.text.replace("\n", "").isprintable()
     assert all(note.isprintable() for note in done.notes)
     return load(file), "\n".join(done.notes)
+
+
+def machines_of(parse: Callable[[], Found]) -> tuple[Machine, ...]:
+    """The machines, or none where the import stops at a line, which its error does not show."""
+    try:
+        return parse().machines
+    except InventoryError as error:
+        (said,) = error.problems
+    assert STOPPED.fullmatch(said)
+    return ()
 
 
 def targets(inventory: Inventory) -> dict[str, tuple[str, int, str, str]]:

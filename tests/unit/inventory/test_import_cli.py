@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +16,7 @@ from provisioner.cli_inventory import app
 from provisioner.inventory import Inventory, load
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 CONFIG = "Host web-1 web-2\n  HostName %h.example.net\nHost db\n  HostName 10.99.0.5\n  ProxyJump web-1\nHost *\n  User deploy\n"
 
@@ -162,3 +165,82 @@ def test_names_are_made_fit_and_told(tmp_path: Path) -> None:
     assert "# Web_1 in the source" in text
     assert "note: 7 hosts have another name in the inventory; the comment behind each has the one before" in notes
     assert "note: `web-1`: left out: is `Web_1`, by another name (same address and port)" in notes
+
+
+BODY = base64.b64encode(bytes(range(200))).decode()
+WRONG = {  # files that are given by mistake, and what is said of them
+    "a key of OpenSSH": (f"-----BEGIN OPENSSH PRIVATE KEY-----\n{BODY[:70]}\n{BODY[70:]}\n-----END OPENSSH PRIVATE KEY-----\n", "a private key"),
+    "an encrypted key": (f"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,{BODY[:32]}\n\n{BODY}\n", "a private key"),
+    "a key behind a certificate": (f"Bag Attributes\n    friendlyName: {BODY[:9]}\n-----BEGIN PRIVATE KEY-----\n{BODY}\n", "a private key"),
+    "a key of PuTTY": (f"PuTTY-User-Key-File-3: ssh-ed25519\nComment: {BODY[:20]}\nPrivate-Lines: 1\n{BODY}\n", "a private key"),
+    "a certificate": (f"-----BEGIN CERTIFICATE-----\n{BODY}\n-----END CERTIFICATE-----\n", "a certificate"),
+    "a shadow file": (f"root:$6${BODY[:60]}:19000:0:99999:7:::\n", "a table of users"),
+    "a netrc": (f"machine example.net login me password {BODY[:30]}\n", "a file of passwords"),
+}
+READERS = (["import", "ssh-config"], ["import", "vagrant"], ["import", "ansible"], ["import", "docker-machine"], ["check"])
+
+
+@pytest.mark.parametrize("words", [*([*reader, "wrong"] for reader in READERS), *([*reader, "-"] for reader in READERS[:3])], ids=" ".join)
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_file_of_secrets_is_not_read_and_nothing_of_it_is_shown(tmp_path: Path, wrong: str, words: list[str]) -> None:
+    text, what = WRONG[wrong]
+    (tmp_path / "wrong").write_text(text)
+    done = CliRunner().invoke(app, words, input=text)
+    said = done.stdout + done.stderr
+    assert isinstance(done.exception, SystemExit)
+    assert done.exit_code == 64
+    assert what in said
+    assert not [at for at in range(len(BODY) - 8) if BODY[at : at + 8] in said]
+
+
+UNKNOWN = {  # nothing tells what it is; the first line that is none ends it
+    "words of base64": f"{BODY[:40]}+/=\n{BODY}\n",
+    "settings": f"API_TOKEN={BODY[:40]}\n",
+    "a word": f"{BODY[:20]}=\n",
+}
+
+
+@pytest.mark.parametrize("words", READERS, ids=" ".join)
+@pytest.mark.parametrize("unknown", UNKNOWN)
+def test_a_line_that_is_none_is_not_shown(tmp_path: Path, unknown: str, words: list[str]) -> None:
+    (tmp_path / "wrong").write_text(UNKNOWN[unknown])
+    done = CliRunner().invoke(app, [*words, str(tmp_path / "wrong")])
+    assert done.exit_code == 64
+    assert not [at for at in range(len(BODY) - 8) if BODY[at : at + 8] in done.stdout + done.stderr]
+
+
+def test_a_configuration_of_ansible_that_is_none_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "ansible.cfg").write_text(f"{BODY[:30]}\n")
+    (tmp_path / "hosts").write_text("a\n")
+    code, text, notes = run("ansible", str(tmp_path / "hosts"))
+    assert (code, text, notes) == (64, "", "ansible.cfg:1: is no ansible.cfg: sections in brackets, and under them `name = value`\n")
+
+
+@pytest.fixture
+def as_nobody(tmp_path: Path) -> Iterator[None]:
+    """Root may read everything."""
+    user = os.geteuid()
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == user and folder != Path("/tmp"):
+            folder.chmod(0o755)
+    if user == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(user)
+
+
+def test_folders_that_can_not_be_read(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """As a whole, and inside another one."""
+    for name in ("inv", "inv/closed", "group"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "inv" / "hosts").write_text("a\n")
+    (tmp_path / "group" / "group_vars").mkdir()
+    (tmp_path / "group" / "hosts").write_text("[g]\nb\n")
+    for name in ("inv/closed", "group/group_vars"):
+        (tmp_path / name).chmod(0)
+    request.getfixturevalue("as_nobody")
+    assert run("ansible", "inv/closed") == (64, "", "inv/closed: can't be read: Permission denied\n")
+    code, text, notes = run("ansible", "inv")
+    assert (code, "inv/closed: can't be read: Permission denied; not read" in notes, "\n  a:" in text) == (0, True, True)
+    code, text, _ = run("ansible", "group")
+    assert (code, "\n  b:" in text) == (0, True)

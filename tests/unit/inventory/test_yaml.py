@@ -49,12 +49,12 @@ ROWS: dict[str, tuple[str, list[str]]] = {
         "cluster: lab\n---\ncluster: lab\n",
         ["2:1: not YAML: expected a single document in the stream, but found another document"],
     ),
-    "an unknown alias": ("cluster: *lab\n", ["1:10: not YAML: found undefined alias 'lab'"]),
+    "an unknown alias": ("cluster: *lab\n", ["1:10: not YAML: found undefined alias"]),
     "a tag": (
         "cluster: !!python/object:os.system x\n",
-        ["1:10: tags have no meaning here: '!!python/object:os.system'"],
+        ["1:10: tags have no meaning here"],
     ),
-    "a tag of one's own": ("cluster: !vault x\n", ["1:10: tags have no meaning here: '!vault'"]),
+    "a tag of one's own": ("cluster: !vault x\n", ["1:10: tags have no meaning here"]),
     "an escape": ("cluster: \x1b[31mlab\n", ["1:10: the character U+001B is not allowed in YAML"]),
     "half a character": (
         'cluster: "\\ud83d"\n',

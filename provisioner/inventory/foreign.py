@@ -1,0 +1,48 @@
+"""Files that were given by mistake: what they look like, told without a word of their content."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_SECRET = (  # nothing of these is ever read further; at the start of a line, where neither an inventory nor its sources have them
+    (r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY", "a private key"),
+    (r"PuTTY-User-Key-File-", "a private key"),
+    (r"AGE-SECRET-KEY-", "a private key"),
+    (r"-----BEGIN CERTIFICATE", "a certificate"),
+    (r"-----BEGIN |---- BEGIN ", "a file of keys or certificates (PEM)"),
+    (r"[\w.@-]+:[^:\s]*:\d*:\d*:", "a table of users (passwd, shadow)"),
+    (r"machine\s+\S+\s+(login|password)\s", "a file of passwords (netrc)"),
+)
+_OTHER = (
+    (r"(ssh-|ecdsa-|sk-)\S+ AAAA", "a public key"),
+    (r"\S+ (ssh-|ecdsa-|sk-)\S+ AAAA", "a list of host keys (known_hosts)"),
+    (r"#!", "a script"),
+    (r"\{", "JSON"),
+    (r"<", "XML or HTML"),
+    (r"---|[\w.-]+:(\s|$)", "YAML"),
+)
+
+
+class Seen(NamedTuple):
+    """What a text looks like, and the line that shows it."""
+
+    line: int
+    what: str
+
+
+def secret(text: str) -> Seen | None:
+    """The first kind of secret that a text looks like, if any."""
+    return next((seen for form, what in _SECRET if (seen := _search(form, what, text))), None)
+
+
+def looks_like(text: str) -> str:
+    """`; the file looks like ...` by its first line that is not empty, or ""."""
+    first = text.lstrip().partition("\n")[0]
+    seen = next((what for form, what in (*_SECRET, *_OTHER) if re.match(form, first)), "")
+    return f"; the file looks like {seen}" if seen else ""
+
+
+def _search(form: str, what: str, text: str) -> Seen | None:
+    found = re.search(f"^(?:{form})", text, re.MULTILINE)
+    return Seen(text.count("\n", 0, found.start()) + 1, what) if found else None
