@@ -7,7 +7,9 @@
 etcd has certificates alone: its servers read the new ones at runtime, and engines with a restart, one after the
 other, in which containers stop unless the engine has live-restore.
 
-What is interrupted is mended by running it again. A host that is not reached keeps what it had: `up` gives it the new.
+What is interrupted is finished by running it again. What revokes the old secrets (all but certificates without a new
+authority) needs every host: one that is away would be shut out when it is back. If one drops out on the way, the old
+secrets stay valid. A host that is shut out all the same gets the present ones from `up`.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from provisioner.steps.daemon import Daemon
 from provisioner.steps.store import Store
 from provisioner.stores import consul_acl as acl
 from provisioner.stores import consul_security as security
-from provisioner.stores.consul import client
+from provisioner.stores.consul import agents_missed, client
 from provisioner.stores.secrets import certificate_of
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def rotate(run: Run, what: str, *, authority: bool = False) -> None:
     run.session.tell(PhaseEnded("rotate", outcomes, time.monotonic() - began))
     if run.site.live and not run.errors:
         run.prove()
+        run.judge_again()
 
 
 def _fit(run: Run, what: str, *, authority: bool = False) -> bool:
@@ -72,9 +75,17 @@ def _fit(run: Run, what: str, *, authority: bool = False) -> bool:
         why, cure = f"there are no {what} to rotate: store.security.{_SWITCH[what]} is off", "switch it on and run `provisioner up`"
     elif not security.standing(run.site) or security.way(run.site):
         why, cure = "Consul does not stand as the inventory wants it secured", "run `provisioner up` first"
+    elif (authority or what != "certificates") and (away := _away(run)):
+        why = f"not rotated, and nothing was changed: {', '.join(away)} would keep the old {what}, and be shut out of Consul when it is back"
+        cure = f"bring {away[0]} back and run it again; or take it out of the cluster: provisioner remove {away[0]} INVENTORY"
     if why:
         run.errors.append(f"{why}\n  next:  {cure}")
     return not why
+
+
+def _away(run: Run) -> list[str]:
+    """The hosts, and other agents of Consul that are alive, which this run does not reach."""
+    return sorted({*run.inventory.hosts, *agents_missed(run.site)} - set(run.site.live))
 
 
 def _unfit_etcd(run: Run, *, authority: bool) -> tuple[str, str]:
@@ -99,10 +110,15 @@ def _server(run: Run, token: str = "") -> tuple[Any, str]:
 
 
 def _brought(run: Run) -> None:
+    """All hosts that took part have what is wanted now. Raises StepFailed, so that nothing is revoked that one still needs."""
+    before = run.site.live
     run.read_again()
     run.converge_step(Store())
-    if run.errors:
-        raise StepFailed("not all hosts were reached by the rotation", cure="mend what is said above, and run it again")
+    lacking = [name for name in before if name not in run.site.live]
+    if run.errors or lacking:
+        told = f": {', '.join(lacking)} dropped out" if lacking else ""
+        cure = "fix what is said about it and bring it back, then run `provisioner up`, and the rotation again"
+        raise StepFailed(f"not all hosts were reached by the rotation{told}", cure=cure)
 
 
 def _gossip_key(run: Run) -> None:

@@ -141,6 +141,8 @@ class Kv:
             return Closed(f"its engine can't ask the store: {lacking[0]} does not run here", cure)
         if host in down and _OF_THE_HOST in own and not through:
             return Closed(f"its engine can't ask the store: {backend.title} does not run here", cure)
+        if own and (why := backend.shut_out(site, host)):
+            return Closed(f"its engine can't ask the store: {why}", "give it the cluster's secrets: provisioner up INVENTORY")
         voters = [site.facts[name] for name in site.servers if name in site.live]
         lost = len(site.servers) - len(set(down) & set(site.servers)) < site.quorum  # for some seconds the others don't know it
         if own and (lost or (voters and not any(map(backend.led, voters)))):

@@ -209,7 +209,10 @@ class Waiting:
 
 
 class Unstaged:
-    """A backend that comes to what is wanted in one stage, and is told nothing once it runs."""
+    """A backend that comes to what is wanted in one stage, is told nothing once it runs, and tells nobody apart."""
+
+    def shut_out(self, cluster: Cluster, host: str) -> str:
+        return ""
 
     def stages(self, cluster: Cluster) -> tuple[Levels | None, ...]:
         return (None,)
@@ -359,6 +362,10 @@ class Backend(Protocol):
 
     def findings(self, cluster: Cluster) -> Iterable[Finding]:
         """What stands in the way of this store alone."""
+        ...
+
+    def shut_out(self, cluster: Cluster, host: str) -> str:
+        """Why the store refuses this host although it runs, as far as that is certain; else ""."""
         ...
 
     def stages(self, cluster: Cluster) -> tuple[Levels | None, ...]:

@@ -199,7 +199,8 @@ class Consul(SetUpHere):
             all_ = all(cluster.facts[name].http("rights").code == _FORBIDDEN for name in cluster.live)  # then it is the policy: `equip`
             drift.append(Drift("the engine's rights in Consul", facts.http("rights").error, "to write", note="waits", later=all_))
         alive = {member["Name"] for member in members.body or () if member.get("Status") == _ALIVE}
-        if missing := [name for name in cluster.live if name not in alive]:
+        # One that is shut out by its secrets comes when it has got those of the others; until then nobody waits for it.
+        if missing := [name for name in cluster.live if name not in alive and (name == host or not security.shut_out(cluster, name))]:
             drift.append(Drift("Consul's members", "without " + ", ".join(missing), "all hosts", note="waits"))
         return drift
 
@@ -297,6 +298,10 @@ class Consul(SetUpHere):
                 what = f"Consul does not let this host's engine write under its keys: {answer.error.strip()}"
                 cure = "provisioner up gives its agent the token again, and the token its rights"
                 yield Finding("acl-denied", name, what, cure, Severity.WARNING)
+            if why := security.shut_out(cluster, name):
+                what = f"the cluster's Consul does not let this host's agent in: {why}; it was away when they were rotated, or comes from a backup"
+                cure = "provisioner up gives it those of the others, and restarts it"
+                yield Finding("agent-shut-out", name, what, cure, Severity.WARNING)
             if len(security.keys(cluster.facts[name])) > 1 and cluster.inventory.the_store.security.gossip:
                 what = "its agent takes gossip keys beside the one that it sends with: a rotation was broken off"
                 cure = "provisioner rotate gossip-key, so that all others are good for nothing"
@@ -305,13 +310,15 @@ class Consul(SetUpHere):
             what = f"the agents of {', '.join(foreign)} send with a gossip key that {security.GOSSIP} has on no host"
             cure = f"where you changed the key by hand, remove {security.GOSSIP} on every host and run again; else find out who changed it"
             yield Finding("gossip-key-unknown", "", what, cure)
-        if security.way(cluster):
-            told = [cluster.facts[name].http("members").body or () for name in security.standing(cluster)]
-            alive = {member["Name"] for of_host in told for member in of_host if member.get("Status") == _ALIVE}
-            if others := ", ".join(sorted(alive - {*cluster.live})):
-                what = f"agents of Consul that this run does not reach would be shut out of it: {others}"
-                cure = f"mend these hosts, or take them out (consul force-leave NAME; {_TOKEN}); or leave store.security as it was"
-                yield Finding("consul-agents-missed", "", what, cure)
+        if security.way(cluster) and (others := ", ".join(agents_missed(cluster))):
+            what = f"agents of Consul that this run does not reach would be shut out of it: {others}"
+            cure = f"mend these hosts, or take them out (consul force-leave NAME; {_TOKEN}); or leave store.security as it was"
+            yield Finding("consul-agents-missed", "", what, cure)
+
+    def shut_out(self, cluster: Cluster, host: str) -> str:
+        rights = cluster.facts[host].http("rights")
+        refused = f"Consul refuses this host's token ({rights.error.strip()})" if rights.code == _FORBIDDEN else ""
+        return refused or security.shut_out(cluster, host)
 
     def stages(self, cluster: Cluster) -> tuple[Levels | None, ...]:
         return security.way(cluster) or (None,)
@@ -341,6 +348,13 @@ def _peers(api: Any) -> list[str]:
     """The servers in the quorum. Raises ValueError on an answer of another form."""
     found: list[str] | None = answers.checked(list[str] | None, api.status.peers())
     return found or []
+
+
+def agents_missed(cluster: Cluster) -> list[str]:
+    """The agents that Consul holds for alive and that this run does not reach."""
+    told = [cluster.facts[name].http("members").body or () for name in security.standing(cluster)]
+    alive = {member["Name"] for of_host in told for member in of_host if member.get("Status") == _ALIVE}
+    return sorted(alive - {*cluster.live})
 
 
 def _called(facts: Facts) -> str:

@@ -272,11 +272,15 @@ def _authority(cluster: Cluster) -> Pair:
 
 
 def all_trusted(cluster: Cluster) -> tuple[str, ...]:
-    """The certificates of all authorities that root has any host trust; where an earlier release set all up, more than half of them."""
-    told = [set(certificates.each(facts.secrets.get(AUTHORITY, ""))) for facts in cluster.facts.values() if AUTHORITY in facts.guarded]
+    """The certificates of all authorities that root has any host trust; where an earlier release set all up, more than half of them.
+
+    Where a cluster stands, its hosts alone count: one that was away may come back with an authority that was revoked.
+    """
+    counted = [cluster.facts[name] for name in standing(cluster)] or list(cluster.facts.values())
+    told = [set(certificates.each(facts.secrets.get(AUTHORITY, ""))) for facts in counted if AUTHORITY in facts.guarded]
     if told:
         return tuple(sorted(set().union(*told)))
-    every = [set(certificates.each(text)) for facts in cluster.facts.values() if (text := facts.secrets.get(AUTHORITY))]
+    every = [set(certificates.each(text)) for facts in counted if (text := facts.secrets.get(AUTHORITY))]
     times = Counter(pem for of_host in every for pem in of_host)
     return tuple(sorted(pem for pem, count in times.items() if 2 * count > len(every)))
 
@@ -309,6 +313,22 @@ def _certificate(cluster: Cluster, host: str) -> Pair:
         return certificates.issue(signer, host, names=names, addresses=addresses)
 
     return cluster.vault.value(certificate_of(host), has if fits else None, issued)
+
+
+def shut_out(cluster: Cluster, host: str) -> str:
+    """Why the agents of the cluster that stands do not let this host's in, by its secrets; "" if they give no reason.
+
+    So it is with a host that was away while its secrets were rotated, or that was restored from a backup.
+    """
+    facts, there = cluster.facts[host], standing(cluster)
+    if host in there or not there:
+        return ""
+    if keys(facts) and gossip_key(cluster) not in keys(facts):
+        return "its gossip key is not that of the other agents"
+    own, trusted = facts.secrets.get(CERTIFICATE, ""), all_trusted(cluster)
+    if own and trusted and not certificates.signed_by(own, trusted):
+        return "its certificate is signed by an authority that the other agents do not trust"
+    return ""
 
 
 # -- tokens -----------------------------------------------------------------------------------------------------------

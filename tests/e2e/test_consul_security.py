@@ -121,7 +121,8 @@ def test_a_cluster_that_stands_without_is_secured_and_its_secrets_are_rotated(ma
         cluster.up()
     assert cluster.run("plan").code == 0
     old = secrets(cluster)
-    cluster.sh("node3", "cp -a /etc/consul.d/provisioner-tls /root/old; cp -a /var/lib/consul/serf/local.keyring /root/old/keyring")
+    cluster.sh("node3", "cp -a /etc/consul.d/provisioner-tls /root/old; cp -a /var/lib/consul/serf/local.keyring /root/old/keyring;"
+        f" cp -a {security.TOKENS} /root/old")
     assert code(cluster, "node2", f"-X PUT -d x {KV}/mine") == "403"
 
     with traffic(cluster):
@@ -153,6 +154,45 @@ def test_a_cluster_that_stands_without_is_secured_and_its_secrets_are_rotated(ma
     told = stranger(cluster, now, old)
     assert "(LAN) joined" in told
     assert "tls: bad certificate" in told
+    nothing_is_rotated_while_a_host_is_away(cluster)
+    a_host_with_old_secrets_is_told_why_and_repaired(cluster)
+
+
+def nothing_is_rotated_while_a_host_is_away(cluster: Cluster) -> None:
+    """It would be shut out when it is back."""
+    before = secrets(cluster)
+    cluster.lab.stop("node3")
+    cluster.ssh = ", connect_timeout: 3"
+    for what, *options in (["gossip-key"], ["certificates", "--ca"], ["tokens"]):
+        run = cluster.run(f"rotate {what}", *options)
+        assert (run.code, run.report["writes"]) == (1, 0)
+        assert f"nothing was changed: node3 would keep the old {what}, and be shut out of Consul when it is back" in run.err
+        assert "bring node3 back and run it again; or take it out of the cluster: provisioner remove node3 INVENTORY" in run.err
+    cluster.lab.start("node3")
+    cluster.up()
+    assert secrets(cluster) == before
+
+
+BACK = {  # what a host with old secrets gets, and what is said of it
+    security.TOKENS: ("provisioner-tokens.json", "Consul refuses this host's token"),
+    security.CERTIFICATE: ("agent.pem", "its certificate is signed by an authority that the other agents do not trust"),
+    security.KEYRING: ("keyring", "its gossip key is not that of the other agents"),
+}
+
+
+def a_host_with_old_secrets_is_told_why_and_repaired(cluster: Cluster) -> None:
+    """As of a backup from before the rotation; in the end it has all of them."""
+    for path, (old, why) in BACK.items():
+        more = f"cp -a /root/old/*.pem {security.CERTIFICATE.rpartition('/')[0]};" if path == security.CERTIFICATE else ""
+        cluster.sh("node3", f"systemctl stop consul; {more} cp -a /root/old/{old} {path}; systemctl start consul; sleep 3")
+        run = cluster.run("verify")
+        assert (run.code, run.report["writes"]) == (1, 0)
+        assert f"no probe on node3: its engine can't ask the store: {why}" in run.report["proofs"][0]["error"], run.err
+        assert run.report["seconds"] < 45, "nobody waits for an engine that can't ask its store"
+        assert {f["host"] for f in run.report["findings"] if f["check"] in {"acl-denied", "agent-shut-out"}} == {"node3"}
+        assert "provisioner up" in run.err
+    assert cluster.up().report["findings"] == [], "what it has repaired is nothing to advise"
+    assert cluster.run("plan").code == 0
 
 
 def certificates_that_end_soon_are_renewed(cluster: Cluster, record_property) -> None:

@@ -190,6 +190,44 @@ class TestThere:
         assert (finding.check, finding.host) == ("acl-denied", "node2")
         assert answer[4:] in finding.what
 
+    def old(self, secured, **others):
+        """node2 with secrets from before a rotation; its agent knows no leader."""
+        files = [replace(file, text=others.get(file.path, file.text)) for file in secured.backend.service(secured, "node2").secrets]
+        return secured.known("node2", with_http(with_secrets(secured.facts["node2"], files), "leader", ""))
+
+    @pytest.mark.parametrize("what", ["gossip key", "certificate", ""])
+    def test_an_agent_that_the_others_do_not_let_in(self, secured, what):
+        stranger = certificates.issue(certificates.authority("x"), "node2", names=["node2"], addresses=["192.168.56.12"])
+        others = {"gossip key": {security.KEYRING: json.dumps(["another"])}, "certificate": {security.CERTIFICATE: stranger.certificate}}
+        site = self.old(secured, **others.get(what, {}))
+        why = site.backend.shut_out(site, "node2")
+        assert (what in why) if what else not why
+        assert [f.host for f in site.backend.findings(site) if f.check == "agent-shut-out"] == ["node2"] * bool(what)
+        assert not site.backend.shut_out(site, "node1")
+        closed = site.plane.closed(site, "node2")
+        assert (what in closed.what and "provisioner up" in closed.cure and not closed.heals) if what else closed is None
+        member = secured.known("node2", with_http(site.facts["node2"], "leader", '200 "192.168.56.11:8300"'))
+        assert not member.backend.shut_out(member, "node2"), "it takes part"
+
+    def test_others_neither_wait_for_a_host_that_is_shut_out_nor_trust_its_authority(self, secured):
+        """Else none of them could be repaired before it, and what was revoked would be trusted again."""
+        revoked = certificates.authority("revoked")
+        own = certificates.issue(revoked, "node2", names=["node2"], addresses=["192.168.56.12"])
+        site = self.old(secured, **{security.AUTHORITY: revoked.certificate, security.CERTIFICATE: own.certificate, security.KEY: own.key})
+        members = [{**member, "Status": 4 if member["Name"] == "node2" else 1} for member in site.facts["node1"].http("members").body]
+        site = site.known("node1", with_http(site.facts["node1"], "members", members))
+        assert differs(site, "node1") == []
+        assert differs(site, "node2") != []
+        reached = secured.known("node1", site.facts["node1"])
+        assert differs(reached, "node1") == [("Consul's members", "waits")], "it is not shut out, so that it is waited for"
+
+    def test_no_container_is_started_where_the_token_is_refused(self, secured):
+        site = secured.known("node2", with_http(secured.facts["node2"], "rights", "403 rpc error: ACL not found"))
+        closed = site.plane.closed(site, "node2")
+        assert closed.what == "its engine can't ask the store: Consul refuses this host's token (rpc error: ACL not found)"
+        assert "provisioner up" in closed.cure
+        assert site.plane.closed(site, "node1") is None
+
     def test_where_no_engine_may_write_the_policy_is_to_be_mended(self, secured):
         """That is the barrier's to do, and no reason to stop before the next host; of one host alone it is."""
         refused = {name: with_http(facts, "rights", "403 Permission denied") for name, facts in secured.facts.items()}
@@ -478,6 +516,41 @@ class TestRotated:
         run = SimpleNamespace(inventory=site.inventory, site=site, errors=[])
         assert not rotation._fit(run, what)
         assert re.search(why, run.errors[0])
+
+    def away(self, site, what, *, authority=False):
+        """Why it is not rotated."""
+        run = SimpleNamespace(inventory=site.inventory, site=site, errors=[])
+        assert rotation._fit(run, what, authority=authority) is not bool(run.errors)
+        return "".join(run.errors)
+
+    @pytest.mark.parametrize(("what", "authority"), [("gossip-key", False), ("tokens", False), ("certificates", True)])
+    def test_a_host_that_is_away_would_be_shut_out(self, secured, what, authority):
+        assert self.away(secured, what, authority=authority) == ""
+        why = self.away(secured.without(frozenset({"node3"})), what, authority=authority)
+        assert f"nothing was changed: node3 would keep the old {what}" in why
+        assert "provisioner remove node3" in why
+
+    @pytest.mark.parametrize("what", ["gossip-key", "tokens"])
+    def test_an_agent_that_the_inventory_does_not_name_would_be_shut_out(self, secured, what):
+        members = [*secured.facts["node1"].http("members").body, {"Name": "other", "Status": 1, "Addr": "192.168.56.99"}]
+        site = secured.known("node1", with_http(secured.facts["node1"], "members", members))
+        assert "other would keep the old" in self.away(site, what)
+        members[-1]["Status"] = 4
+        site = secured.known("node1", with_http(secured.facts["node1"], "members", members))
+        assert self.away(site, what) == ""
+
+    def test_certificates_of_the_same_authority_stay_valid_on_a_host_that_is_away(self, secured):
+        assert self.away(secured.without(frozenset({"node3"})), "certificates") == ""
+
+    def test_nothing_is_revoked_once_a_host_has_dropped_out(self, secured):
+        """Whatever made it drop out: the step has not failed on the others."""
+        run = SimpleNamespace(site=secured, errors=[])
+        run.read_again = lambda: None
+        run.converge_step = lambda _: setattr(run, "site", secured.without(frozenset({"node3"})))
+        with pytest.raises(StepFailed, match="node3 dropped out"):
+            rotation._brought(run)
+        run.site, run.converge_step = secured, lambda _: None
+        rotation._brought(run)
 
     def test_another_store(self, inventory):
         run = SimpleNamespace(inventory=inventory(kind="etcd"), site=None, errors=[])
