@@ -55,10 +55,10 @@ def cli(*words, **options):
     return subprocess.Popen([sys.executable, "-c", code, *words], **options)
 
 
-def as_typed(*words):
+def as_typed(*words, timeout=60):
     """How `provisioner lab` ends and what it prints, with these words behind it."""
     argv = [sys.executable, "-m", "provisioner", "lab", *words]
-    ended = subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=60)
+    ended = subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=timeout)
     return ended.returncode, ended.stdout
 
 

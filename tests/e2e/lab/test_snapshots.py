@@ -83,12 +83,13 @@ class TestUse:
 
     def test_as_learners_type_it(self, make_lab, tmp_path):
         lab = make_lab(hosts=1)
-        assert as_typed("reset", "--name", lab.name, "--to", "settled-swarm") == (0, "")
+        assert as_typed("reset", "--name", lab.name, "--to", "settled-etcd", timeout=600) == (0, "")
         inventory = tmp_path / "lab.yml"
         inventory.write_text(as_typed("inventory", "--name", lab.name)[1])
+        assert "store: {kind: etcd}\n" in inventory.read_text()
         assert as_typed("run", "--name", lab.name, "--", sys.executable, "-m", "provisioner", "plan", str(inventory))[0] == 0
         assert as_typed("reset", "--name", lab.name, "--to", "settled-redis")[0] == 1
-        assert as_typed("reset", "--name", lab.name, "--to", "settled-swarm", "node1")[0] == 2
+        assert as_typed("reset", "--name", lab.name, "--to", "settled-etcd", "node1")[0] == 64
         with pytest.raises(LabError, match="there is no snapshot 'settled-redis'"):
             lab.reset(to="settled-redis")
         assert ssh(lab, "node3", "hostname") == "node3", "refused before anything is removed"
