@@ -17,7 +17,12 @@ PROGRAM = "/etc/provisioner/gossip.pl"
 FILES = (PROGRAM, UNIT_FILE)
 
 _COMPRESSED = b"\x82\xa4Algo\x00\xa3Buf"  # a map of two, in msgpack; algorithm 0 is LZW
-_MEMBER = re.compile(rb"\x87\xa4Addr\xa4(.{4})\xabIncarnation.{1,9}?\xa4Meta.*?\xa4Name.*?\xa5State(.)", re.DOTALL)
+# Metadata have up to 512 bytes and names up to 255 (memberlist, MetaMaxSize). Without bounds, and in one piece, a hostile
+# answer would take minutes.
+_BEGINS = b"\x87\xa4Addr\xa4"
+_MEMBER = re.compile(rb"(.{4})\xabIncarnation.{1,9}?\xa4Meta.{0,520}?\xa4Name.{0,300}?\xa5State(.)", re.DOTALL)
+_LONGEST = 1 << 15  # bytes; facts.pl asks for no more
+_EXPANDED = 1 << 18
 _ALIVE, _SUSPECT = 0, 1  # a member that missed one packet is suspected for some seconds
 _CLEAR, _END = 256, 257
 _WIDEST = 12  # bits of a code
@@ -25,12 +30,12 @@ _WIDEST = 12  # bits of a code
 
 def members(answer: bytes) -> frozenset[IPv4Address]:
     """The addresses of all that the engine counts as alive, itself among them. A cut answer tells as many as it has."""
-    kind, _, rest = answer.partition(_COMPRESSED)
+    kind, _, rest = answer[:_LONGEST].partition(_COMPRESSED)
     if rest and kind == b"\x09":
         head = {0xDA: 3, 0xDB: 5, 0xC5: 3, 0xC6: 5, 0xC4: 2, 0xD9: 2}.get(rest[0], 1)  # msgpack's raw and bin lengths
         answer = _expanded(rest[head:])
-    found = _MEMBER.findall(answer)
-    return frozenset(IPv4Address(address) for address, state in found if state[0] in {_ALIVE, _SUSPECT})
+    found = filter(None, map(_MEMBER.match, answer[:_EXPANDED].split(_BEGINS)[1:]))
+    return frozenset(IPv4Address(member[1]) for member in found if member[2][0] in {_ALIVE, _SUSPECT})
 
 
 def peers(network: object) -> frozenset[IPv4Address]:
@@ -65,4 +70,6 @@ def _expanded(data: bytes) -> bytes:
             table.append(before + entry[:1])
         out += entry
         before = entry
+        if len(out) > _EXPANDED:
+            break
     return bytes(out)

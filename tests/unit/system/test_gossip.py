@@ -79,6 +79,14 @@ def test_the_first_part_of_an_answer_is_enough():
     assert members(whole[:20]) == frozenset()
 
 
+@pytest.mark.timeout(60)  # without bounds it is minutes of processor time
+@pytest.mark.parametrize("part", [b"\x87\xa4Addr\xa4aaaa\xabIncarnation\x01\xa4Meta\xa4Name", b"\xa4Meta", b"\xa4Name", b"x"])
+def test_an_answer_that_was_made_to_take_long(part):
+    data = b"\x87\xa4Addr\xa4aaaa\xabIncarnation\x01\xa4Meta" + part * 20_000
+    assert not members(data)
+    assert not members(b"\x09" + b"\x82\xa4Algo\x00\xa3Buf\xda\x00\x00" + compressed(data[:20_000]))
+
+
 def test_uncompressed():
     head = b"\x06\x83\xa4Join\xc2\xa5Nodes\x02\xacUserStateLen\x00"
     assert members(head + member("10.0.0.10", 0) + member("10.0.0.11", 0)) == {
