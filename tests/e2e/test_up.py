@@ -97,6 +97,25 @@ def containers_get_past_the_rules(cluster: Cluster) -> None:
     cluster.sh("node2", "iptables -t mangle -D FORWARD -d 192.168.56.13 -j ACCEPT")
 
 
+# Of a probe's container: what it has been given, its rights as root in it, and what a write to each of its mounts ends with.
+CONFINED = """id=$(docker ps -q --filter name=provisioner-probe | head -n 1)
+docker inspect -f '{{.HostConfig.CapDrop}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.SecurityOpt}} {{range .Mounts}}{{.RW}} {{end}}' $id
+grep CapEff /proc/$(docker inspect -f '{{.State.Pid}}' $id)/status
+for to in / $(docker inspect -f '{{range .Mounts}}{{.Destination}} {{end}}' $id); do
+    docker exec -u 0 $id perl -e 'print open(my $new, ">", "$ARGV[0]/x") ? "written\n" : "$!\n"' $to
+done"""
+
+
+def probes_may_nothing(cluster: Cluster) -> None:
+    inspected, rights, *writes = cluster.sh("node1", CONFINED).splitlines()
+    drops, read_only, options, *mounts = inspected.split()
+    assert (drops, read_only, options) == ("[ALL]", "true", "[no-new-privileges]")
+    assert rights.split() == ["CapEff:", "0" * 16]
+    assert mounts
+    assert set(mounts) == {"false"}
+    assert set(writes) == {"Read-only file system"}
+
+
 def stopped_in_its_proof(cluster: Cluster) -> None:
     while "provisioner-probe" in str(before := everywhere(cluster, PROBES)):  # the proof before gives back its endpoints behind itself
         time.sleep(0.3)
@@ -104,6 +123,7 @@ def stopped_in_its_proof(cluster: Cluster) -> None:
     process = cluster.begin("up")
     everywhere(cluster, "for n in $(seq 300); do docker ps --filter name=provisioner-probe -q | grep -q . && exit; sleep 0.1; done; exit 1")
     assert not everywhere(cluster, PROBES).items() & before.items()  # else nothing below could fail
+    probes_may_nothing(cluster)
     process.send_signal(signal.SIGINT)
     run = cluster.ended(process, 20)
     assert (run.code, run.report["exit_code"]) == (130, 130)

@@ -35,6 +35,14 @@ def test_a_line_that_does_not_come_is_told_and_can_be_waited_for_again(connectio
         assert stream.readline(5) is None
 
 
+def test_an_error_tells_nothing_of_a_host_s_facts(connection):
+    """They hold its secrets."""
+    with pytest.raises(TimedOut) as told:
+        connection.read("echo before; echo provisioner-facts 0123456789abcdef; echo secret-word; sleep 30", deadline=1.0)
+    assert "before" in str(told.value)
+    assert "secret-word" not in str(told.value)
+
+
 def test_the_last_line_needs_no_end(connection):
     with connection.stream("printf 'one\\ntwo'") as stream:
         assert list(stream.lines(5)) == ["one", "two"]

@@ -168,6 +168,31 @@ def test_it_complains_when_no_name_is_known_for_a_while(spaces):
     assert both(spaces, seconds=4)[0].nameless is True
 
 
+# Answers what is asked of 10.9.0.3, from the address in its argument.
+ANSWERING = r"""
+import socket, sys
+asked, other = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+asked.bind(("10.9.0.3", 7777))
+other.bind((sys.argv[1], 7778 if sys.argv[1] == "10.9.0.3" else 7777))
+print("serving", flush=True)
+while True:
+    data, client = asked.recvfrom(65535)
+    _, run, by, to, nonce, _ = data.decode().split(" ", 5)
+    answer = f"answer {run} {to} {by} {nonce} ".encode().ljust(len(data), b"x")
+    other.sendto(answer, client)
+"""
+
+
+@pytest.mark.parametrize(("source", "counts"), [("10.9.0.3", True), ("10.9.0.77", False)])
+def test_an_answer_counts_from_its_peer_alone(spaces, source, counts):
+    """Another sender may have read the nonce on its way."""
+    spaces[1].run("ip address add 10.9.0.77/24 dev eth0")
+    assert spaces[1].start(sys.executable, "-c", ANSWERING, source).stdout.readline() == "serving\n"
+    probe = spaces[0].probe(1)
+    probe.stdin.write(f"peer 2 there - {NAMES['there']} 7777 address\ngo 1\n")
+    assert ((2, "address") in told(probe).seen) is counts
+
+
 @pytest.mark.parametrize("says", ["10.9.0.77", "10.9.0.2", "10.9.0.3,10.9.0.77"])
 def test_a_name_that_leads_elsewhere(spaces, says):
     for space in spaces:

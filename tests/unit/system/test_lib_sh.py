@@ -55,6 +55,18 @@ def names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 
 
+# A module of perl that tells of each sync and rename, in their order, and does it.
+WATCHED = r"""
+package Watched;
+use IO::Handle;
+use IO::File;
+sub told { open my $calls, ">>", $ENV{CALLS}; print $calls "@_\n" }
+my $sync = \&IO::Handle::sync;
+no warnings "redefine";
+*IO::Handle::sync = sub { told("sync", readlink "/proc/self/fd/" . fileno $_[0]); goto &$sync };
+*CORE::GLOBAL::rename = sub { told("rename", @_); CORE::rename($_[0], $_[1]) };
+1;
+"""
 PUT = 'put "$1" "$2" "$3" "$4"'
 
 
@@ -76,6 +88,18 @@ class TestPut:
         assert path.read_text() == "new"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert names(tmp_path) == ["file"]
+
+    def test_the_text_is_on_the_disk_before_it_has_its_name(self, sh, tmp_path, monkeypatch):
+        """Else a power cut could leave an empty file in the place of the old one."""
+        calls, folder = tmp_path / "calls", tmp_path / "folder"
+        folder.mkdir()
+        (tmp_path / "Watched.pm").write_text(WATCHED)
+        for name, value in (("PERL5LIB", tmp_path), ("PERL5OPT", "-MWatched"), ("CALLS", calls)):
+            monkeypatch.setenv(name, str(value))
+        assert sh(PUT, folder / "file", "0644", SELF, b64("new")).returncode == 0
+        first, second, third = (line.split() for line in calls.read_text().splitlines())
+        assert (first[0], second[0], third) == ("sync", "rename", ["sync", str(folder)])
+        assert first[1].startswith(f"{folder}/")
 
     @pytest.mark.skipif(os.getuid() != 0, reason="needs root")
     def test_the_owner(self, sh, tmp_path):
