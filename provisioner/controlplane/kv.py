@@ -6,6 +6,7 @@ container stops; a changed store or address needs a restart, although `docker in
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from provisioner import render, stores
@@ -43,7 +44,8 @@ class Kv:
         return stores.of(inventory.the_store).sought
 
     def ports(self, inventory: Inventory) -> Ports:
-        return stores.of(inventory.the_store).ports
+        ports = stores.of(inventory.the_store).ports
+        return replace(ports, users=(*ports.users, *inventory.the_store.local_users)) if ports.users else ports
 
     def packages(self, site: Site, host: str) -> dict[str, str]:
         backend = site.backend

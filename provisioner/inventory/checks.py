@@ -183,6 +183,9 @@ def _of_one_kind(document: Document) -> None:
         document.refuse(("store", "security"), text, at_key=True)
     elif kind in _SECURED:
         _security(document, kind)
+    if endpoints and "local_users" in store:
+        text = "store.local_users: says who reaches a store that is set up here; with `endpoints` nothing is, and nobody is kept from it: leave it out"
+        document.refuse(("store", "local_users"), text, at_key=True)
     if "tls" in store and kind == "zookeeper":
         text = "store.tls: engines speak to ZooKeeper without TLS only: leave it out, or use etcd or Consul"
         document.refuse(("store", "tls"), text, at_key=True)

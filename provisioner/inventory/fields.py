@@ -151,6 +151,21 @@ Servers = Annotated[
     PlainValidator(values.listed),
     WithJsonSchema({"type": "array", "items": {"type": "string"}, "uniqueItems": True, "minItems": 1, "maxItems": 5}),
 ]
+LocalUsers = Annotated[
+    tuple[str, ...],
+    PlainValidator(values.local_users),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {
+                "anyOf": [
+                    {"type": "string", "pattern": f"^(?:{values.LOCAL_USER.pattern})$"},
+                    {"type": "integer", "minimum": 0, "maximum": 999999999},
+                ]
+            },
+        }
+    ),
+]
 
 
 Hosts = Annotated[

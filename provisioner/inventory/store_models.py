@@ -8,6 +8,7 @@ from provisioner.inventory.fields import (
     Endpoints,
     FilePath,
     Heartbeat,
+    LocalUsers,
     Prefix,
     Servers,
     Sha256,
@@ -114,6 +115,13 @@ class Store(Part):
         default=None,
         description="A path in front of all that the engines keep in the store, for a store that several clusters share.",
         examples=["lab"],
+    )
+    local_users: LocalUsers = Field(
+        default=(),
+        description="Users of the hosts, by name or number, whose programs may reach the store's ports there, beside root and the"
+        " store's own: an exporter of metrics, a registrator. On a host that has no such user it says nothing. With Consul they"
+        " have the engines' rights then. The ports of gossip and of the overlays stay closed to them.",
+        examples=[["prometheus"]],
     )
     discovery: Discovery = Field(default_factory=Discovery, description="How engines that are gone are noticed.")
     security: Security = Field(

@@ -353,6 +353,23 @@ def pools(value: object) -> tuple[IPv4Network, ...]:
     return tuple(subnet(word) for word in value)
 
 
+LOCAL_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}|[0-9]{1,9}")
+
+
+def local_users(value: object) -> tuple[str, ...]:
+    """`store.local_users`: users of the hosts, by name or by number."""
+    rule = "must be a list of users of the hosts: `[prometheus]`"
+    if not isinstance(value, list | tuple) or any(isinstance(user, bool) for user in value):
+        raise refusal(f"{rule}, not {shown(value)}")
+    found = tuple(str(user) if isinstance(user, int | str) else "" for user in value)
+    for user, written in zip(found, value, strict=True):
+        if not LOCAL_USER.fullmatch(user):
+            raise refusal(
+                f"{rule}; {shown(written)} is none: a name has lower-case letters, digits, `_` and `-`; of another one give the number"
+            )
+    return tuple(dict.fromkeys(found))
+
+
 def listed(value: object) -> tuple[str, ...]:
     """`store.servers`: host names in a list. How many and which is seen to where the hosts are known."""
     if not isinstance(value, list | tuple):

@@ -52,6 +52,7 @@ OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Finding]], ...]] = {  # t
         store.server_left_out,
         store.times_that_clash,
         store.of_its_own,
+        store.locked_out,
         networks.endpoint_left,
         network.gossip_overload,
     ),

@@ -9,6 +9,7 @@ from provisioner.controlplane.kv import merged_options
 from provisioner.errors import StepFailed
 from provisioner.inventory.discovery import fault
 from provisioner.model import Finding, Severity
+from provisioner.system import firewall
 from provisioner.system.reading import DAEMON_JSON
 from provisioner.system.strict import shown
 
@@ -94,3 +95,27 @@ def times_that_clash(site: Site) -> Iterator[Finding]:
 def of_its_own(site: Site) -> Iterator[Finding]:
     """What this kind of store alone must not meet; its backend tells."""
     yield from site.backend.findings(site)
+
+
+def locked_out(site: Site) -> Iterator[Finding]:
+    """Programs that use the store on their host, and would be refused there once only root and the store's own user may.
+
+    It stops: what they do with the store is not ours to end unseen, and a warning would come in the same run as the end.
+    """
+    ports = site.ports
+    for name in site.live:
+        facts = site.facts[name]
+        uids = firewall.uids(facts)
+        admitted = {uids.get(user) for user in ports.users} | {int(user) for user in ports.users if user.isdecimal()}
+        here = {*site.peers(name), *(address.ip for _, address in facts.addresses)}
+        names = {number: user for user, number in uids.items()}
+        for client in firewall.clients(facts):
+            if client.port not in ports.store or client.uid in admitted or not (client.address.is_loopback or client.address in here):
+                continue
+            user = names.get(client.uid, str(client.uid))
+            what = (
+                f"{client.program or 'a program'} of the user {user} uses the store, {client.address}:{client.port}; the firewall"
+                " would refuse it, since only root and the store's own user may do that"
+            )
+            cure = f"write local_users: [{user}] into `store` of the inventory if it may go on, or stop it"
+            yield Finding("store-users", name, what, cure)

@@ -44,6 +44,7 @@ class Firewall:
             for rules in plan.rules
             if rules.found != rules.wanted
         ]
+        drift = [*(Drift(f"user {name}", "absent", "there") for name in _missing(site, host)), *drift]
         for path, text in _files(plan).items():
             found = facts.files.get(path, "")
             if found != text:  # next to a diff of the rules, one of the script that sets them would only repeat it
@@ -65,6 +66,7 @@ class Firewall:
         script = render.script(
             "firewall-step.sh.j2",
             closed=site.ports.tcp,
+            users=_missing(site, host),
             programs=[name for name, rules in used.items() if rules],
             script_path=firewall.SCRIPT,
             script=files[firewall.SCRIPT],
@@ -80,6 +82,14 @@ class Firewall:
 
 def _plan(site: Site, host: str) -> firewall.Plan:
     return firewall.plan(site.facts[host], site.peers(host), site.ports, site.advertise.get(host))
+
+
+def _missing(site: Site, host: str) -> tuple[str, ...]:
+    """The store's own user where its server or agent is to run: the rules name it, and they come before the store."""
+    if site.control != "kv" or not site.backend.runs_on(site, host) or "passwd" not in site.facts[host].raw:
+        return ()
+    there = firewall.uids(site.facts[host])
+    return tuple(user for user in site.backend.ports.users if not user[0].isdecimal() and user not in there)
 
 
 def _files(plan: firewall.Plan) -> dict[str, str]:

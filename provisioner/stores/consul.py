@@ -82,7 +82,7 @@ class Consul(SetUpHere):
     kind = package = program = "consul"
     title = "Consul"
     grows = shrinks = True
-    ports = firewall.with_store(tcp=(8300, 8301), udp=(8301,), local=(HTTP_PORT,))
+    ports = firewall.with_store(tcp=(8300, 8301), udp=(8301,), local=(HTTP_PORT,), users=("consul",))
     sought = Sought(
         driver="consul",
         scheme="consul",

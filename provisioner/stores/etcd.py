@@ -135,7 +135,7 @@ class Etcd(Unstaged, SetUpHere):
 
     @property
     def ports(self) -> Ports:
-        return firewall.with_store(tcp=(PORT, PEER_PORT, *([HEALTH_PORT] if self.store.security.tls else [])))
+        return firewall.with_store(tcp=(PORT, PEER_PORT, *([HEALTH_PORT] if self.store.security.tls else [])), users=("etcd",))
 
     def _founded(self, cluster: Cluster) -> list[str]:
         """The configurations of the servers that have data."""

@@ -69,7 +69,9 @@ class ZooKeeper(Unstaged, SetUpHere):
     package = "zookeeper"
     program = "/usr/share/zookeeper/bin/zkServer.sh"
     grows = shrinks = False
-    ports = firewall.with_store(tcp=(PORT, LEADER_PORT, ELECTION_PORT))
+    ports = firewall.with_store(
+        tcp=(PORT, LEADER_PORT, ELECTION_PORT), local=(proxy.PORT,), users=("zookeeper", firewall.DYNAMIC)
+    )
     sought = Sought(
         driver="zookeeper",
         scheme="zk",

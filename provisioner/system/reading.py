@@ -158,6 +158,7 @@ def script(
     words = {
         "PROGRAMS": shlex.join(sorted((*_PROGRAMS, *store.programs))),
         "BASE": shlex.join(_FILES),
+        "PORTS": ",".join(map(str, (*_PORTS, *store.ports))),
         "UNITKEYS": _UNIT_KEYS,
         "UNITS": shlex.join((*_UNITS, *store.units, *store.through)),
         "JSON": DAEMON_JSON,

@@ -10,7 +10,7 @@ from provisioner.errors import CommandFailed, Locked, TimedOut, Unreachable
 from provisioner.transport import script as scripts
 from provisioner.transport.channels import Channels
 from provisioner.transport.deadline import Deadline
-from provisioner.transport.forward import ForwardedSocket
+from provisioner.transport.forward import ForwardedSocket, relaying
 from provisioner.transport.network import hang_up
 from provisioner.transport.process import Process
 from provisioner.transport.stream import Stream
@@ -148,12 +148,32 @@ class Connection:
     def socket(self, port: int, host: str = "127.0.0.1", *, timeout: float = 10.0) -> ForwardedSocket:
         """Connect to a port as the host sees it: what listens on its loopback, above all. `timeout` in seconds.
 
+        It is root who connects there, where the user may become root.
+
         Raises Refused (sshd forbids forwarding), Unreachable (nothing listens there, or the connection is lost) and
         TimedOut.
         """
-        sock = ForwardedSocket(self.forward(host, port, Deadline(timeout)))
+        until = Deadline(timeout)
+        sock = ForwardedSocket(self.forward(host, port, until)) if self.target.user == "root" else self._relayed(host, port, until)
         sock.settimeout(timeout)
         return sock
+
+    def _relayed(self, host: str, port: int, until: Deadline) -> ForwardedSocket:
+        script = relaying(host, port)
+        process = self._begin(script, scripts.reading(script), until, last=False)
+        while not (process.started and b"\n" in process.out) and not process.pump(until.left):
+            if not until.left:
+                process.kill()
+                raise process.timed_out(until)
+        if not process.started:
+            process.result()  # raises why
+        channel, came = process.hand_over()
+        said, _, first = came.partition(b"\n")
+        if said != b"ok":
+            process.close()
+            reason = said.decode(errors="replace").removeprefix("no ") or "perl does not start there"
+            raise Unreachable(f"nothing answers on {host}:{port} of the host", host=self.name, tried=_tried(script), answer=reason)
+        return ForwardedSocket(channel, first)
 
     def forward(self, host: str, port: int, deadline: Deadline) -> paramiko.Channel:
         """A channel to an address as the host sees it. Raises what `socket` raises."""

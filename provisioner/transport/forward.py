@@ -1,8 +1,13 @@
-"""A channel that can stand in for a connected TCP socket, for HTTP clients."""
+"""A channel that can stand in for a connected TCP socket, for HTTP clients.
+
+The socket on the host belongs to the user who logged in, where sshd opens it (port forwarding). The hosts' own rules let only
+root at the store (system/firewall), so for another user root opens it, by a program that carries bytes (`relaying`).
+"""
 
 from __future__ import annotations
 
 import io
+import shlex
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -13,6 +18,35 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 _CHUNK = 32_000  # bytes; one sendall() of much is quadratic in paramiko
+# Arguments: ADDRESS PORT. Says "ok" or "no REASON" in a line of its own; then carries what comes in and what is answered. Its
+# input ends with the channel, or when no more is to be sent: then the answer has ten seconds.
+_RELAY = """
+use Socket;
+my ($host, $port) = @ARGV; my $address = inet_aton($host);
+$SIG{PIPE} = "IGNORE";
+sub all { my ($to, $data) = @_; while (length $data) { substr $data, 0, syswrite($to, $data) // exit, "" } }
+socket my $socket, PF_INET, SOCK_STREAM, 0;
+$address && connect $socket, pack_sockaddr_in($port, $address) or all(*STDOUT, "no " . ($address ? $! : "such name") . "\n"), exit;
+all(*STDOUT, "ok\n");
+my %ways = (in => [*STDIN, $socket], out => [$socket, *STDOUT]);
+while (1) {
+    my $bits = "";
+    vec($bits, fileno $_->[0], 1) = 1 for values %ways;
+    select $bits, undef, undef, undef;
+    for my $way (keys %ways) {
+        my ($from, $to) = @{$ways{$way}};
+        next unless vec $bits, fileno $from, 1;
+        if (sysread $from, my $data, 65536) { all($to, $data); next }
+        exit if $way eq "out";
+        shutdown $socket, 1; alarm 10; delete $ways{in};
+    }
+}
+"""
+
+
+def relaying(host: str, port: int) -> str:
+    """The script that opens a port as whoever runs it, and carries bytes between it and its own standard streams."""
+    return f"# reaching {host}:{port} on the host through SSH\nexec perl -e {shlex.quote(_RELAY)} {shlex.quote(host)} {port}"
 
 
 @contextmanager
@@ -30,12 +64,17 @@ class ForwardedSocket:
     As with a socket, files from makefile() keep it open until they are closed too. Times out with TimeoutError.
     """
 
-    def __init__(self, channel: paramiko.Channel) -> None:
+    def __init__(self, channel: paramiko.Channel, first: bytes = b"") -> None:
+        """`first`: what has come over the channel already."""
         self._channel = channel
+        self._first = first
         self._files = 0
         self._closing = False
 
     def recv(self, size: int, flags: int = 0) -> bytes:  # noqa: ARG002  a socket's signature
+        if self._first:
+            data, self._first = self._first[:size], self._first[size:]
+            return data
         with _as_sockets_do():
             return self._channel.recv(size)
 

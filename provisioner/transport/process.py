@@ -173,6 +173,12 @@ class Process:
                 self._err_started = True
                 del self.err[: start.end]
 
+    def hand_over(self) -> tuple[paramiko.Channel, bytes]:
+        """The channel of a script that speaks a protocol of its own from here on, and what of it has come already."""
+        came = bytes(self.out)
+        self.out.clear()
+        return self._channel, came
+
     def kill(self) -> None:
         """End the script on the host, as far as sshd can (OpenSSH 7.9 and later), and give the channel up."""
         request = paramiko.Message()

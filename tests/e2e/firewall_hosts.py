@@ -99,6 +99,7 @@ class Hosts:
     lab: Lab
     folder: Path
     members: Sequence[str] = ()
+    store: str = "{kind: consul}"
     _echoes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def sh(self, host: str, script: str, stdin: str | None = None, *, check: bool = True) -> str:
@@ -109,7 +110,8 @@ class Hosts:
         lines = self.lab.inventory().splitlines(keepends=True)
         gone = [name for name in self.lab.hosts if self.members and name not in self.members]
         kept = [line for line in lines if not line.strip().startswith(tuple(f"{n}:" for n in gone))]
-        path.write_text("".join([*kept, "control_plane: kv\n"]))
+        text = "".join([*kept, "control_plane: kv\n"]).replace("store: {kind: consul}", f"store: {self.store}")
+        path.write_text(text)
         loaded = inventory.load(path)
         with self.lab.enter():
             found = {}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provisioner import render
+from provisioner.preflight.store import locked_out
 from provisioner.steps.firewall import Firewall
 from provisioner.stores.consul import Consul
 from provisioner.system import firewall
@@ -26,6 +27,7 @@ from tests.e2e.firewall_hosts import (
     eventually,
     ssh_all_along,
     without_loss,
+    words,
 )
 
 if TYPE_CHECKING:
@@ -191,6 +193,72 @@ def _heard(hosts: Hosts, at: str, source: str, target: str) -> str:
         assert process.stdout.readline() == "ready\n"
         hosts.sh("node1", f"ip netns exec inside python3 - {source} {target}", SPOOFED)
         return process.communicate(timeout=10)[0].strip()
+
+
+ASKS = """
+import socket, sys
+def ask(kind, address, port):
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as k:
+            k.settimeout(2); k.connect((address, port)); k.send(b"x"); return "answers" if k.recv(9) else "nothing"
+    except OSError as error:
+        return type(error).__name__
+for word in sys.argv[1:]:
+    kind, address, port = word.split("/")
+    print(word, ask(kind, address, int(port)))
+"""
+KEEPS = "import socket, time; k = socket.create_connection(('127.0.0.1', 8500)); k.recv(9); print('on', flush=True); time.sleep(99)"
+LASTING = ECHO.replace("c.close()", "kept.append(c)").replace("s = selectors", "kept = []; s = selectors")
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["iptables", "nftables"])
+def test_only_root_and_the_stores_users_open_its_ports(hosts_of, native):
+    hosts = hosts_of(2)
+    one, two = map(hosts.lab.address, hosts.lab.hosts)
+    if native:
+        for host in hosts.lab.hosts:
+            hosts.sh(host, "cat >/etc/nftables.conf; systemctl enable -q --now nftables", NFT_CONF.replace("policy drop", "policy accept"))
+    for host in hosts.lab.hosts:
+        hosts.echo(host, OURS | OTHER | {("tcp", 8500)})
+        hosts.sh(host, "id consul || useradd --system consul; useradd --system exporter")
+    store = ["tcp/127.0.0.1/8500", f"tcp/{one}/8500", f"tcp/{one}/8301", f"tcp/{two}/8300", f"udp/{two}/8301", f"udp/{one}/8301"]
+    overlay = ["tcp/127.0.0.1/7946", f"tcp/{two}/7946", f"udp/{two}/7946", f"udp/{one}/7946", f"udp/{two}/4789"]
+    free = ["tcp/127.0.0.1/7000", f"tcp/{two}/7000", f"udp/{two}/7000"]
+
+    def asked(user: str) -> dict[str, str]:
+        said = hosts.sh("node1", f"setpriv --reuid={user} --regid=65534 --clear-groups python3 - {' '.join([*store, *overlay, *free])}", ASKS)
+        return dict(line.split() for line in said.splitlines())
+
+    def refused(words: list[str]) -> dict[str, str]:
+        return {word: "ConnectionRefusedError" if word.startswith("tcp") else "PermissionError" for word in words}
+
+    open_ = dict.fromkeys([*store, *overlay, *free], "answers")
+    assert asked("nobody") == open_
+    hosts.apply()
+    assert asked("nobody") == asked("exporter") == open_ | refused([*store, *overlay])
+    assert asked("consul") == open_ | refused(overlay)
+    assert asked("root") == open_
+    hosts.store = "{kind: consul, local_users: [exporter, 65534]}"
+    hosts.apply()
+    assert asked("nobody") == asked("exporter") == open_ | refused(overlay)
+    hosts.reboot("node1")
+    assert hosts.drift("node1") == ()
+    assert "uid-owner" in hosts.sh("node1", "nft list ruleset | sed 's/skuid/uid-owner/'" if native else "iptables-save")
+
+
+def test_who_uses_the_store_is_named_before(hosts_of):
+    hosts = hosts_of(1)
+    listen = hosts.lab.enter_command("node1", ["python3", "-c", LASTING, *words({("tcp", 8500)})])
+    hosts._echoes.append(subprocess.Popen(listen, stdout=subprocess.PIPE, text=True))
+    assert hosts._echoes[-1].stdout.readline() == "ready\n"
+    hosts.sh("node1", "useradd --system exporter")
+    uses = hosts.lab.enter_command("node1", ["setpriv", "--reuid=exporter", "--regid=65534", "--clear-groups", "python3", "-c", KEEPS])
+    hosts._echoes.append(subprocess.Popen(uses, stdout=subprocess.PIPE, text=True))
+    assert hosts._echoes[-1].stdout.readline() == "on\n"
+    (finding,) = locked_out(hosts.site())
+    assert finding.what.startswith("python3 of the user exporter uses the store, 127.0.0.1:8500; ")
+    hosts.store = "{kind: consul, local_users: [exporter]}"
+    assert list(locked_out(hosts.site())) == []
 
 
 def test_what_peers_send_one_another_through_a_host_and_published_ports(hosts_of):

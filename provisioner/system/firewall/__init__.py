@@ -25,6 +25,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from provisioner.system import strict
@@ -34,31 +35,35 @@ from provisioner.system.firewall.ports import Ports, of_swarm, with_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from ipaddress import IPv4Address
 
     from provisioner.system.facts import Facts
     from provisioner.system.firewall.iptables import Part
 
 __all__ = [
+    "DYNAMIC",
     "FILES",
     "LOADERS",
     "PROBE",
     "SCRIPT",
     "UNIT",
     "UNIT_FILE",
+    "Client",
     "Plan",
     "Policy",
     "Ports",
     "Rules",
+    "clients",
     "iptables",
     "of_swarm",
     "other_managers",
     "ours",
     "plan",
+    "uids",
     "understood",
     "with_store",
 ]
 
+DYNAMIC = "61184-65519"  # the users that systemd makes up for units (DynamicUser=, systemd.exec(5))
 UNIT = "provisioner-firewall.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 SCRIPT = "/etc/provisioner/firewall.sh"
@@ -68,6 +73,8 @@ FILES: tuple[str, ...] = (SCRIPT, UNIT_FILE)
 _NATIVE = ("nftables.service", "iptables.service", "ip6tables.service")
 _FIREWALLD = "firewalld.service"
 LOADERS = (*_NATIVE, "netfilter-persistent.service", "ufw.service", _FIREWALLD)
+
+_CLIENT = re.compile(r"(\d{1,10}) ([0-9A-F]{8}) (\d{1,5}) ([\w.-]{0,15})", re.ASCII)
 
 # Section -> commands. Three short processes. iptables-save without -t because -t would load the table it asks for; -t of nft leaves out the
 # elements of named sets, which may be many. An active unit has a link in /run/systemd/units.
@@ -83,6 +90,20 @@ done
     "iptables": "iptables-save",
     "ip6tables": "[ -e /proc/net/if_inet6 ] && ip6tables-save",
     "nftables": "nft -t list ruleset",
+    "passwd": "cut -d: -f1,3 /etc/passwd",
+    # Connections that are neither root's nor those of a store; the programs are looked for only where there are some.
+    "clients": r"""
+awk -v ports=PORTS '
+BEGIN { n = split(ports, list, ","); while (n) { port[sprintf("%04X", list[n])] = list[n]; n-- } }
+FILENAME == "/etc/passwd" { split($0, f, ":"); if (f[1] ~ /^(consul|etcd|zookeeper)$/) own[f[3]] = 1; next }
+$4 == "01" && $8 != 0 && !($8 in own) && !($8 >= 61184 && $8 <= 65519) {
+  split($3, to, ":"); key = $8 " " substr(to[1], length(to[1]) - 7) " " port[to[2]]
+  if (to[2] in port && !seen[key]++ && ++count <= 8) print key, $10
+}' /etc/passwd /proc/net/tcp /proc/net/tcp6 | while read -r u a p i; do
+  f=$(find /proc/[0-9]*/fd -lname "socket:\[$i\]" 2>/dev/null | head -n 1)
+  echo "$u $a $p $(tr -cd 'A-Za-z0-9._-' <"${f%/fd/*}/comm")"
+done
+""",
 }
 
 
@@ -100,7 +121,7 @@ class Plan:
     """What one host's firewall needs. The texts are what the script on the host applies; "" where not used.
 
     gates: "family table chain" of each foreign nftables chain that is to let our peers in.
-    loaders: the units after whose restart our rules must be renewed.
+    loaders: the units after whose restart our rules must be renewed. users: the names that stand in the texts behind "@".
     """
 
     rules: tuple[Rules, ...]
@@ -110,6 +131,17 @@ class Plan:
     nft_gate: str = ""
     gates: tuple[str, ...] = ()
     loaders: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Client:
+    """A program that has a connection to one of our ports, and is neither root's nor the store's own."""
+
+    uid: int
+    address: IPv4Address
+    port: int
+    program: str
 
 
 def understood(facts: Facts) -> None:
@@ -159,7 +191,7 @@ def plan(facts: Facts, peers: Sequence[IPv4Address], ports: Ports, own: IPv4Addr
     """What this host needs so that the peers, and nobody else, reach our ports. own: the address that the peers know it by."""
     found = _found(facts, ports)
     with_iptables, with_nft = _backends(found)
-    policy = Policy(ports, tuple(peers), underlay(facts.addresses, peers, own))
+    policy = Policy(ports, tuple(peers), underlay(facts.addresses, peers, own), uids(facts))
     rules: list[Rules] = []
     v4: tuple[Part, ...] = ()
     v6: tuple[Part, ...] = ()
@@ -167,16 +199,31 @@ def plan(facts: Facts, peers: Sequence[IPv4Address], ports: Ports, own: IPv4Addr
     gates: tuple[nftables.Chain, ...] = ()
     if with_iptables:
         v4 = iptables.parts(policy)
-        rules.append(Rules("iptables", found.v4.found(), iptables.wanted(v4)))
+        rules.append(Rules("iptables", found.v4.found(), iptables.wanted(policy, v4)))
         # One package has both programs. Where neither is there yet, both come with Docker before this is applied.
         if "ipv6=yes" in found.says and ("program=ip6tables" in found.says or "program=iptables" not in found.says):
             v6 = iptables.parts6(policy)
-            rules.append(Rules("ip6tables", found.v6.found(), iptables.wanted(v6)))
+            rules.append(Rules("ip6tables", found.v6.found(), iptables.wanted(policy, v6)))
     if with_nft:
         gates = found.nft.gates
         own_table, gate = nftables.own(policy), nftables.gate(policy)
         rules.append(Rules("nftables", found.nft.found(), nftables.wanted(policy, gates)))
-    return Plan(tuple(rules), v4, v6, own_table, gate, tuple(each.label for each in gates), _loaders(found.says))
+    users = tuple(user[1:] for user in policy.owners if user.startswith("@"))
+    return Plan(tuple(rules), v4, v6, own_table, gate, tuple(each.label for each in gates), _loaders(found.says), users)
+
+
+def uids(facts: Facts) -> dict[str, int]:
+    """The users of /etc/passwd. Those that only a directory has (LDAP) are not among them."""
+    found = (line.rpartition(":")[::2] for line in facts.raw.get("passwd", "").splitlines())
+    return {name: int(number) for name, number in found if number.isdecimal() and number.isascii()}
+
+
+def clients(facts: Facts) -> tuple[Client, ...]:
+    """What the host told of programs at our ports; a line that is not understood is passed over."""
+    told = (_CLIENT.fullmatch(line) for line in facts.raw.get("clients", "").splitlines())
+    return tuple(
+        Client(int(one[1]), IPv4Address(int.from_bytes(bytes.fromhex(one[2]), "little")), int(one[3]), one[4]) for one in told if one
+    )
 
 
 def ours(facts: Facts, ports: Ports) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ CHAIN = "PROVISIONER"
 PEERS = "PROVISIONER-PEERS"
 FORWARD = "PROVISIONER-FORWARD"
 AWAY = "PROVISIONER-AWAY"
+OUTPUT = "PROVISIONER-OUTPUT"
+STORE = "PROVISIONER-STORE"
+OWNER = "PROVISIONER-OWNER"
+REFUSED = "PROVISIONER-REFUSED"
 
 _PASSIVE = frozenset(
     {"LOG", "NFLOG", "ULOG", "TRACE", "MARK", "CONNMARK", "SET", "AUDIT", "TCPMSS", "TOS", "DSCP", "TTL", "CLASSIFY", "CHECKSUM"}
@@ -51,10 +55,14 @@ class Hook:
 
 INPUT = Hook("filter", "INPUT", CHAIN)
 FORWARDED = Hook("mangle", "FORWARD", FORWARD)
-HOOKS = (INPUT, FORWARDED)
+SENT = Hook("filter", "OUTPUT", OUTPUT)
+HOOKS = (INPUT, SENT, FORWARDED)
 JUMP = INPUT.jump
 # Our chains of each table, in the order in which `Table.found` and `wanted` have them.
-CHAINS: Mapping[str, tuple[str, ...]] = {"filter": (CHAIN, PEERS), "mangle": (FORWARD, AWAY, PEERS)}
+CHAINS: Mapping[str, tuple[str, ...]] = {
+    "filter": (CHAIN, PEERS, OUTPUT, STORE, OWNER, REFUSED),
+    "mangle": (FORWARD, AWAY, PEERS),
+}
 
 
 @dataclass(frozen=True)
@@ -105,33 +113,35 @@ class Table:
 
     def _found_in(self, table: str) -> Iterator[str]:
         rules = self._of(table)
+        local = replace(self.ports, tcp=self.ports.local)
         for hook in HOOKS:
             before = rules.get(hook.builtin, ())
             if hook.table == table and hook.jump in before:
-                yield from (rule for rule in before[: before.index(hook.jump)] if self._judges(rule, rules))
+                yield from (rule for rule in before[: before.index(hook.jump)] if self._judges(rule, rules, local if hook == SENT else None))
                 yield hook.jump
         for chain in CHAINS[table]:
             yield from rules.get(chain, ())
 
-    def _judges(self, rule: str, rules: Mapping[str, tuple[str, ...]], depth: int = 0) -> bool:
+    def _judges(self, rule: str, rules: Mapping[str, tuple[str, ...]], ports: Ports | None = None, depth: int = 0) -> bool:
         """Whether a rule may decide about a packet to our ports: true unless it can be seen that it does not.
 
         Others put rules first too, like fail2ban's for SSH; those are left where they are.
         """
+        ports = ports or self.ports
         words = shlex.split(rule)
         target = _option(words, "-j") or _option(words, "-g")
         if not target or target in _PASSIVE:
             return False
         protocol = _option(words, "-p") or "all"
-        if protocol not in ({"tcp", "udp", "all", "esp"} if self.ports.esp else {"tcp", "udp", "all"}):
+        if protocol not in ({"tcp", "udp", "all", "esp"} if ports.esp else {"tcp", "udp", "all"}):
             return False
         named = _option(words, "--dport") or _option(words, "--dports")
-        if named and not self.ports.touches([protocol], named):
+        if named and not ports.touches([protocol], named):
             return False
         if _option(words, "-i") == "lo" and target == "ACCEPT":
             return False
         if target in rules and depth < 8:  # noqa: PLR2004 - chains nest less deeply
-            return any(self._judges(inner, rules, depth + 1) for inner in rules[target])
+            return any(self._judges(inner, rules, ports, depth + 1) for inner in rules[target])
         return True
 
 
@@ -164,7 +174,8 @@ def parse(saved: str, ports: Ports) -> Table:
 
 def parts(policy: Policy) -> tuple[Part, ...]:
     """What IPv4 is to have."""
-    return _part("filter", (INPUT,), _input(policy)), _part("mangle", (FORWARDED,), _forward(policy))
+    kept = {**_input(policy), **_output(policy, [f"-d {peer}/32" for peer in policy.peers])}
+    return _part("filter", (INPUT, SENT), kept), _part("mangle", (FORWARDED,), _forward(policy))
 
 
 def parts6(policy: Policy) -> tuple[Part, ...]:
@@ -174,7 +185,7 @@ def parts6(policy: Policy) -> tuple[Part, ...]:
         f"! -i lo -p udp -m multiport --dports {udp} -j DROP",
         f"! -i lo -p tcp -m multiport --dports {tcp} -j DROP",
     )
-    return (_part("filter", (INPUT,), {CHAIN: rules}),)
+    return (_part("filter", (INPUT, SENT), {CHAIN: rules, **_output(policy, ())}),)
 
 
 def _input(policy: Policy) -> dict[str, tuple[str, ...]]:
@@ -207,6 +218,24 @@ def _forward(policy: Policy) -> dict[str, tuple[str, ...]]:
     return {FORWARD: rules, AWAY: away, PEERS: _from_peers(policy)}
 
 
+def _output(policy: Policy, peers: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """See `Policy`: who sends to our ports. What is refused fails at once: connections by a reset, datagrams by an error (EPERM)."""
+    ports, roots = policy.ports, policy.ports.roots
+    ways = (("tcp", ports.store, STORE), ("udp", ports.store_udp, STORE), ("tcp", roots.tcp, OWNER), ("udp", roots.udp, OWNER))
+    owner = (
+        "-m owner ! --socket-exists -j RETURN",
+        "-m owner --uid-owner 0 -j RETURN",
+        "-m conntrack --ctdir REPLY -j RETURN",
+        *(f"{where} -j {REFUSED}" for where in ("-o lo", *peers)),
+    )
+    return {
+        OUTPUT: tuple(f"-p {kind} -m multiport --dports {_numbers(of)} -j {chain}" for kind, of, chain in ways if of),
+        STORE: (*(f"-m owner --uid-owner {user} -j RETURN" for user in policy.owners), f"-j {OWNER}"),
+        OWNER: owner,
+        REFUSED: ("-p tcp -j REJECT --reject-with tcp-reset", "-j DROP"),
+    }
+
+
 def _from_peers(policy: Policy) -> tuple[str, ...]:
     return (
         *(f"-i {prefix}+ -j RETURN" for prefix in policy.bridges),
@@ -222,10 +251,10 @@ def _part(table: str, hooks: Iterable[Hook], chains: Mapping[str, tuple[str, ...
     return Part(table, tuple(hook.jump for hook in hooks), _text([*declared, *rules]))
 
 
-def wanted(parts: Iterable[Part]) -> str:
-    """What `Table.found` tells once all is in force."""
+def wanted(policy: Policy, parts: Iterable[Part]) -> str:
+    """What `Table.found` tells once these parts are in force."""
     rules = ((*part.jumps, *(line for line in part.chains.splitlines() if line.startswith("-A "))) for part in parts)
-    return _text(line for lines in rules for line in lines)
+    return _text(policy.numbered(line for lines in rules for line in lines))
 
 
 def _numbers(ports: Iterable[int]) -> str:

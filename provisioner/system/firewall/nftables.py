@@ -25,7 +25,9 @@ JUMP = f'jump {CHAIN} comment "provisioner"'
 AWAY = "provisioner-away"
 # The chains of our own table, in the order in which `Ruleset.found` and `wanted` have them. A drop is final, whatever its priority.
 _HOOK = "type filter hook {} priority -10; policy accept;"
-_OWN = (PEERS, "input", AWAY, "forward")
+STORE, OWNER, REFUSED = "provisioner-store", "provisioner-owner", "provisioner-refused"
+_OWN = (PEERS, "input", AWAY, "forward", REFUSED, OWNER, STORE, "output")
+_PROTOCOLS = {"6": "tcp", "50": "esp"}
 # iptables-nft keeps its rules in tables of these names, in chains with names in capitals: the other backend's.
 IPTABLES = frozenset({"filter", "mangle", "raw", "security", "nat"})
 
@@ -125,7 +127,8 @@ def _in_one_form(rule: str) -> list[str]:
     if names:
         return [f"{names[1]} {name} {names[4]}" for name in (names[2] or names[3]).split(", ")]
     rule = re.sub(r" priority [^;]*", "", rule) if rule.startswith("type ") else rule
-    return [re.sub(r"^meta l4proto 50\b", "meta l4proto esp", rule)]  # as it is printed where there is no /etc/protocols
+    # As it is printed where there is no /etc/protocols.
+    return [re.sub(r"^meta l4proto (6|50)\b", lambda number: f"meta l4proto {_PROTOCOLS[number[1]]}", rule)]
 
 
 def parse(listed: str, ports: Ports, iptables: frozenset[str] = IPTABLES) -> Ruleset:
@@ -167,12 +170,13 @@ def wanted(policy: Policy, gates: Iterable[Chain]) -> str:
     for each in gates:
         place = f"{each.family} {each.table}"
         parts += [(each.label, (JUMP,)), (f"{place} {PEERS}", _from_peers(policy)), (f"{place} {CHAIN}", _gate(policy.ports))]
-    return _text((label, [line for rule in lines for line in _in_one_form(rule)]) for label, lines in parts)
+    return _text((label, [line for rule in policy.numbered(lines) for line in _in_one_form(rule)]) for label, lines in parts)
 
 
 def _own(policy: Policy) -> dict[str, tuple[str, ...]]:
     """Chain -> its lines."""
     chains = {PEERS: _from_peers(policy), "input": _input(policy.ports), AWAY: _away(policy), "forward": _forward(policy.ports)}
+    chains |= _output(policy)
     return {name: chains[name] for name in _OWN}
 
 
@@ -205,6 +209,19 @@ def _away(policy: Policy) -> tuple[str, ...]:
         *((f"iifname {interfaces} jump {PEERS}",) if interfaces else ()),
         *((f"ip daddr {_named(map(str, policy.peers))} drop",) if policy.peers else ()),
     )
+
+
+def _output(policy: Policy) -> dict[str, tuple[str, ...]]:
+    """See `Policy`: who sends to our ports. A packet without an owner matches no `meta skuid`, not even a negated one."""
+    ports, roots = policy.ports, policy.ports.roots
+    ways = (("tcp", ports.store, STORE), ("udp", ports.store_udp, STORE), ("tcp", roots.tcp, OWNER), ("udp", roots.udp, OWNER))
+    places = ('oifname "lo"', *((f"ip daddr {_named(map(str, policy.peers))}",) if policy.peers else ()))
+    return {
+        REFUSED: ("meta l4proto tcp reject with tcp reset", "drop"),
+        OWNER: ("meta skuid 0 accept", "ct direction reply accept", *(f"{place} meta skuid != 0 jump {REFUSED}" for place in places)),
+        STORE: (*(f"meta skuid {user} accept" for user in policy.owners), f"jump {OWNER}"),
+        "output": (_HOOK.format("output"), *(f"{kind} dport {_set(of)} jump {chain}" for kind, of, chain in ways if of)),
+    }
 
 
 def _gate(ports: Ports) -> tuple[str, ...]:

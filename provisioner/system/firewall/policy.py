@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from ipaddress import IPv4Address, IPv4Interface
 
     from provisioner.system.firewall.ports import Ports
@@ -29,12 +29,33 @@ class Policy:
       so the peers could not tell it from the host itself. Two kinds of packets pass: answers over TCP, and what one peer sends to
       another through this host (a VPN's hub, a router). There are no answers over UDP: a peer would have to ask from our ports.
 
-    peers: the other hosts' addresses. underlay: the interfaces on which packets of peers come in.
+    - Output: what a process of this host sends to our ports, on this host (over lo) or on a peer, must be root's; to the store's
+      ports also that of the users who may. Else every process had the engines' rights in the store, and could put frames
+      into overlays. The kernel's own packets (VXLAN) have no owner and pass, and so do answers.
+
+    peers: the other hosts' addresses. underlay: the interfaces on which packets of peers come in. uids: user -> number there.
     """
 
     ports: Ports
     peers: tuple[IPv4Address, ...]
     underlay: tuple[str, ...] = ()
+    uids: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Who may open the store's ports, as rules have it: a user's name is behind "@" until the host has its number."""
+        return tuple(user if user[0].isdecimal() else f"@{user}" for user in self.ports.users)
+
+    def numbered(self, rules: Iterable[str]) -> list[str]:
+        """Rules as they are in force on the host: with numbers for names, and without those of users that it does not have."""
+        found = []
+        for rule in rules:
+            named = re.search(r" @(\S+) ", rule)
+            if not named:
+                found.append(rule)
+            elif named[1] in self.uids:
+                found.append(rule.replace(named[0], f" {self.uids[named[1]]} "))
+        return found
 
     @property
     def bridges(self) -> tuple[str, ...]:

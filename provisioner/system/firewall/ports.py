@@ -20,6 +20,8 @@ _OVERLAY_TCP, _OVERLAY_UDP = (_GOSSIP,), (_VXLAN, _GOSSIP)
 class Ports:
     """What passes between the hosts of a cluster. `local`: over lo, where a host's own engine asks the store.
 
+    store, store_udp: those of them that the store's users may open too; all others are root's alone. users: their names, numbers
+    or ranges of numbers. Of a store that others look after these are empty.
     esp: whether IP protocol 50 does too, in which the packets of encrypted networks travel. Nobody else is kept from it: the
     kernel drops what it has no key for, and a host may have a VPN.
     """
@@ -28,6 +30,15 @@ class Ports:
     udp: tuple[int, ...]
     local: tuple[int, ...]
     esp: bool = False
+    store: tuple[int, ...] = ()
+    store_udp: tuple[int, ...] = ()
+    users: tuple[str, ...] = ()
+
+    @property
+    def roots(self) -> Ports:
+        """Those that only root opens."""
+        tcp = tuple(port for port in self.tcp if port not in self.store)
+        return Ports(tcp, tuple(port for port in self.udp if port not in self.store_udp), tcp)
 
     def touches(self, protocols: Iterable[str], named: str) -> bool:
         """Whether "22", "22,80", "8000:9000" or "8000-9000" may hold a port of ours; what is not understood may."""
@@ -42,10 +53,13 @@ class Ports:
         return False
 
 
-def with_store(*, tcp: tuple[int, ...] = (), udp: tuple[int, ...] = (), local: tuple[int, ...] = ()) -> Ports:
-    """The overlay's ports and those of a store: between hosts, and `local` (TCP) on each host alone."""
+def with_store(
+    *, tcp: tuple[int, ...] = (), udp: tuple[int, ...] = (), local: tuple[int, ...] = (), users: tuple[str, ...] = ()
+) -> Ports:
+    """The overlay's ports and those of a store: between hosts, and `local` (TCP) on each host alone. users: see `Ports`."""
     between = (*_OVERLAY_TCP, *tcp)
-    return Ports(between, (*_OVERLAY_UDP, *udp), (*between, *local))
+    store, store_udp = ((*tcp, *local), udp) if users else ((), ())
+    return Ports(between, (*_OVERLAY_UDP, *udp), (*between, *local), store=store, store_udp=store_udp, users=users)
 
 
 def of_swarm(*, managers: int, data: int, esp: bool) -> Ports:

@@ -3,16 +3,20 @@
 import contextlib
 import http.client
 import http.server
+import os
 import queue
 import select
+import shutil
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from provisioner.errors import Refused, TimedOut, TransportError, Unreachable
 from provisioner.transport import connect
+from tests.contract.transport.conftest import ROOT
 
 
 def test_a_stream_talks_both_ways(connection):
@@ -102,7 +106,43 @@ def port():
     server.server_close()
 
 
-def test_http_through_a_forwarded_socket(connection, port):
+@pytest.fixture(params=["root", "u-bash", "u-fish"])
+def connection_of(request, sshd):
+    """Of the one who runs the tests, and of users who become root with sudo: for them root opens the socket."""
+    if request.param == "root":
+        return sshd.connect()
+    if not ROOT or not shutil.which("sudo"):
+        pytest.skip("needs root, for users of its own, and sudo")
+    return sshd.connect(request.param)
+
+
+def test_who_opens_a_forwarded_socket(connection_of):
+    """The hosts' own rules let only root at the store."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sock = connection_of.socket(listener.getsockname()[1])
+        peer, (_, port) = listener.accept()
+        owners = [line.split()[7] for line in Path("/proc/net/tcp").read_text().splitlines() if line.split()[1] == f"0100007F:{port:04X}"]
+        assert owners == [str(os.geteuid())]
+        sock.close()
+        peer.settimeout(15)
+        assert peer.recv(1) == b""  # nobody is left there
+        peer.close()
+
+
+def test_what_was_sent_arrives_when_no_more_is_to_come(connection_of):
+    with socket.create_server(("127.0.0.1", 0)) as listener, connection_of.socket(listener.getsockname()[1]) as sock:
+        peer, _ = listener.accept()
+        sock.sendall(b"x" * 200_000)
+        sock.shutdown(socket.SHUT_WR)
+        with peer, peer.makefile("rb") as file:
+            assert len(file.read()) == 200_000
+            peer.sendall(b"all of it")
+        with sock.makefile("rb") as answer:
+            assert answer.read() == b"all of it"
+
+
+def test_http_through_a_forwarded_socket(connection_of, port):
+    connection = connection_of
     client = http.client.HTTPConnection("host")
     client.sock = connection.socket(port)
     body = b"x" * 300_000
@@ -112,7 +152,8 @@ def test_http_through_a_forwarded_socket(connection, port):
     assert client.sock is None
 
 
-def test_a_forwarded_socket_times_out_polls_and_ends_as_a_socket(connection):
+def test_a_forwarded_socket_times_out_polls_and_ends_as_a_socket(connection_of):
+    connection = connection_of
     with socket.create_server(("127.0.0.1", 0)) as listener:
         sock = connection.socket(listener.getsockname()[1])
         peer, _ = listener.accept()
@@ -150,9 +191,15 @@ def test_a_forwarded_socket_fails_as_a_socket_while_the_connection_is_being_lost
             sock.close()
 
 
-def test_a_port_where_nothing_listens(connection):
-    with pytest.raises(Unreachable, match=r"nothing answers on 127\.0\.0\.1:1 of the host"):
-        connection.socket(1)
+def test_a_port_where_nothing_listens(connection_of):
+    with pytest.raises(Unreachable, match=r"nothing answers on 127\.0\.0\.1:1 of the host") as caught:
+        connection_of.socket(1)
+    assert caught.value.answer
+
+
+def test_a_name_that_leads_nowhere(connection_of):
+    with pytest.raises(Unreachable, match=r"nothing answers on nowhere\.invalid:1 of the host"):
+        connection_of.socket(1, "nowhere.invalid")
 
 
 def test_forbidden_forwarding_is_told_with_its_cure(sshd, port):

@@ -48,7 +48,7 @@ def test_defaults(loaded: Callable[..., Inventory], monkeypatch: pytest.MonkeyPa
     )
     assert inventory.advertise_for("node1") is None
     assert inventory.store.model_dump() == {
-        "kind": "consul", "servers": None, "endpoints": None, "tls": None, "binary": None, "sha256": None, "prefix": None,
+        "kind": "consul", "servers": None, "endpoints": None, "tls": None, "binary": None, "sha256": None, "prefix": None, "local_users": (),
         "discovery": {"heartbeat": None, "ttl": None, "path": None},
         "security": {"tls": True, "gossip": True, "acls": True},
     }  # fmt: skip

@@ -103,6 +103,22 @@ ROWS: dict[str, tuple[str, list[str]]] = {
             "7:52: store.security: says how a store is set up; with `endpoints` nothing is: leave it out; TLS to it is `store.tls`"
         ],
     ),
+    "local users of an external store": (
+        "kind: consul, endpoints: ['127.0.0.1:8500'], local_users: [prometheus]",
+        [
+            "7:54: store.local_users: says who reaches a store that is set up here; with `endpoints` nothing is, and nobody is kept from it: leave it out"
+        ],
+    ),
+    "a local user alone": (
+        "kind: consul, local_users: prometheus",
+        ["7:36: store.local_users: must be a list of users of the hosts: `[prometheus]`, not 'prometheus'"],
+    ),
+    "a local user that can't be one": (
+        "kind: consul, local_users: [prometheus, 'x; reboot']",
+        [
+            "7:36: store.local_users: must be a list of users of the hosts: `[prometheus]`; 'x; reboot' is none: a name has lower-case letters, digits, `_` and `-`; of another one give the number"
+        ],
+    ),
     "half seconds": (
         "kind: etcd, discovery: {ttl: 30.5}",
         ["7:38: store.discovery.ttl: must be a whole number from 1 to 86400, not 30.5"],
@@ -135,6 +151,7 @@ def test_refused_with_its_line_and_its_cure(
         "kind: consul, discovery: {heartbeat: 7}",
         "kind: etcd, discovery: {heartbeat: 5, ttl: 15, path: docker/nodes}",
         "kind: etcd, security: {tls: false}",
+        "kind: consul, local_users: [prometheus, _exporter, 1001]",
         "kind: consul, endpoints: ['127.0.0.1:8501'], tls: {ca: lab.yml, cert: lab.yml, key: lab.yml}",
     ],
 )

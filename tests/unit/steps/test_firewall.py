@@ -39,9 +39,14 @@ def settled(made, host="node1", *, active="active", state="enabled", **changed):
     plan = _plan(made, host)
     files = {path: text for path, text in _files(plan).items() if path not in changed}
     lines = [f"{path}:{line}" for path, text in files.items() for line in text.splitlines()]
+    passwd = firewall.uids(made.facts[host])
     v4, v6 = (
         "".join(f"*{part.table}\n:INPUT DROP [0:0]\n{part.chains}" + "\n".join(part.jumps) + "\n" for part in parts)
         for parts in (plan.iptables, plan.ip6tables)
+    )
+    v4, v6 = (
+        text.replace("@consul", str(passwd["consul"])) if passwd else "\n".join(line for line in text.split("\n") if "@" not in line)
+        for text in (v4, v6)
     )
     raw = {"files": "\n".join(lines), "units": UNIT.format(active, state), "iptables": v4, "ip6tables": v6}
     return made.known(host, Facts({**made.facts[host].raw, **raw, **{k: v for k, v in changed.items() if k in raw}}))
@@ -99,6 +104,7 @@ def test_a_new_host_changes_only_rules_of_its_own(site):
     added = set(drift[0].wanted.splitlines()) - set(drift[0].found.splitlines())
     assert added == {
         "-A PROVISIONER-PEERS -s 192.168.56.13/32 -j ACCEPT",
+        "-A PROVISIONER-OWNER -d 192.168.56.13/32 -j PROVISIONER-REFUSED",
         "-A PROVISIONER-AWAY -d 192.168.56.13/32 -j DROP",
     }
     assert set(drift[0].found.splitlines()) < set(drift[0].wanted.splitlines())
@@ -123,6 +129,19 @@ def test_every_script_is_understood_by_sh(site, raw):
     plan = firewall.plan(made.facts["node1"], made.peers("node1"), PORTS)
     for text in (Firewall().work(made, "node1", ()).script, _files(plan)[firewall.SCRIPT]):
         subprocess.run(["sh", "-n"], input=text, text=True, check=True)
+
+
+def test_the_stores_own_user_is_made_before_rules_that_name_it(site):
+    """It comes with the store's package, but not with a program that is uploaded."""
+    without, with_it = (site({"firewall": SAYS, "passwd": text}) for text in ("root:0\n", "root:0\nconsul:104\n"))
+    drift = Firewall().drift(without, "node1")
+    assert whats(drift)[:2] == ["user consul", "rules of iptables"]
+    assert "uid-owner 104" not in drift[1].wanted
+    assert "useradd" in Firewall().work(without, "node1", drift).script
+    assert "user consul" not in whats(Firewall().drift(with_it, "node1"))
+    assert "uid-owner 104 -j RETURN" in Firewall().drift(with_it, "node1")[0].wanted
+    assert Firewall().drift(settled(with_it), "node1") == ()
+    assert _files(_plan(without, "node1")) == _files(_plan(with_it, "node1"))  # the host's numbers are not in them
 
 
 def test_the_unit_follows_what_loads_rules_here(site):

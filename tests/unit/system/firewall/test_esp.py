@@ -18,7 +18,7 @@ def test_the_ports_of_a_swarm():
 
 
 def test_iptables():
-    safe, plain = (set(iptables.wanted(iptables.parts(policy)).splitlines()) for policy in (ON_SAFE, ON_PLAIN))
+    safe, plain = (set(iptables.wanted(policy, iptables.parts(policy)).splitlines()) for policy in (ON_SAFE, ON_PLAIN))
     extra = safe - plain
     assert extra == {"-A PROVISIONER -p esp -j PROVISIONER-PEERS"}
 

@@ -3,7 +3,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from provisioner.stores.consul import Consul
-from provisioner.system.firewall import Policy, iptables
+from provisioner.system.firewall import Policy, iptables, of_swarm, with_store
 
 PORTS = Consul.ports
 
@@ -14,8 +14,12 @@ def parse(saved):
     return iptables.parse(saved, PORTS)
 
 
-def policy(*peers, underlay=("eth0",)):
-    return Policy(PORTS, tuple(map(IPv4Address, peers)), underlay)
+def policy(*peers, underlay=("eth0",), ports=PORTS, uids=(("consul", 108),)):
+    return Policy(ports, tuple(map(IPv4Address, peers)), underlay, dict(uids))
+
+
+def wanted(of, *, six=False):
+    return iptables.wanted(of, (iptables.parts6 if six else iptables.parts)(of))
 
 
 def content(parts):
@@ -38,11 +42,11 @@ def table(*rules: str, policy: str = "ACCEPT", chains: str = "") -> iptables.Tab
 def test_rules_are_written_in_the_words_in_which_they_are_listed(capture, name, others):
     found = parse(capture(name))
     assert found.ours
-    assert found.found() == iptables.wanted(iptables.parts(policy(*others)))
+    assert found.found() == wanted(policy(*others))
 
 
 def test_ip6tables_lists_them_in_the_same_words(capture):
-    assert parse(capture("ip6tables-1.8.7-ours.txt")).found() == iptables.wanted(iptables.parts6(policy("192.168.56.12")))
+    assert parse(capture("ip6tables-1.8.7-ours.txt")).found() == wanted(policy("192.168.56.12"), six=True)
 
 
 def test_a_host_with_an_engine_and_no_rules_of_its_own_is_not_in_use(probed):
@@ -131,9 +135,10 @@ def test_what_may_judge_our_ports_may_not(rule):
 
 
 def test_a_new_peer_is_some_rules_that_name_nobody_else():
-    before, after = (iptables.wanted(iptables.parts(policy(*peers))).splitlines() for peers in (PEERS[:1], PEERS))
+    before, after = (wanted(policy(*peers)).splitlines() for peers in (PEERS[:1], PEERS))
     assert [line for line in after if line not in before] == [
         "-A PROVISIONER-PEERS -s 192.168.56.13/32 -j ACCEPT",
+        "-A PROVISIONER-OWNER -d 192.168.56.13/32 -j PROVISIONER-REFUSED",
         "-A PROVISIONER-AWAY -d 192.168.56.13/32 -j DROP",
         "-A PROVISIONER-PEERS -s 192.168.56.13/32 -j ACCEPT",
     ]
@@ -141,15 +146,15 @@ def test_a_new_peer_is_some_rules_that_name_nobody_else():
 
 
 def test_a_host_alone_closes_its_ports():
-    rules = iptables.wanted(iptables.parts(policy()))
+    rules = wanted(policy())
     assert "-s " not in rules
     assert "-d " not in rules
     assert "--dports 4789,7946,8301 -j DROP" in rules
 
 
 def test_what_is_wanted_is_found_once_it_is_in_force():
-    parts = iptables.parts(policy(*PEERS))
-    assert parse(content(parts)).found() == iptables.wanted(parts)
+    parts = iptables.parts(policy(*PEERS, ports=of_swarm(managers=2377, data=4789, esp=False)))
+    assert parse(content(parts)).found() == iptables.wanted(policy(), parts)
     assert parse(content(parts[1:])).ours  # a part of it, too, is ours to take away
     assert not parse("*mangle\n:FORWARD ACCEPT [0:0]\n-A FORWARD -j TCPMSS --clamp-mss-to-pmtu\n").ours
 
@@ -170,8 +175,46 @@ def test_what_judges_forwarded_packets_before_us(rule, judges):
 
 def test_where_no_packet_of_a_peer_comes_in():
     """A bridge of the hosts' own network may be called as Docker's are."""
-    assert [r for r in iptables.wanted(iptables.parts(policy(underlay=("br-lan",)))).splitlines() if " -i " in r and "lo" not in r.split()] == [
+    assert [r for r in wanted(policy(underlay=("br-lan",))).splitlines() if " -i " in r and "lo" not in r.split()] == [
         "-A PROVISIONER-PEERS -i docker+ -j RETURN",
         "-A PROVISIONER-AWAY -i br-lan -j PROVISIONER-PEERS",
         "-A PROVISIONER-PEERS -i docker+ -j RETURN",
     ]
+
+
+def owners(of):
+    return [line.split(" ", 2)[2] for line in wanted(of).splitlines() if line.startswith("-A PROVISIONER-STORE")]
+
+
+def test_who_may_open_the_stores_ports():
+    """Users are named; the host's own numbers are in its rules, and whom it does not have is not."""
+    ports = with_store(tcp=(2181,), users=("zookeeper", "61184-65519", "prometheus", "1001"))
+    of = policy(ports=ports, uids=(("zookeeper", 107), ("other", 5)))
+    assert owners(of) == [
+        "-m owner --uid-owner 107 -j RETURN",
+        "-m owner --uid-owner 61184-65519 -j RETURN",
+        "-m owner --uid-owner 1001 -j RETURN",
+        "-j PROVISIONER-OWNER",
+    ]
+    assert "--uid-owner @prometheus " in iptables.parts(of)[0].chains
+
+
+def test_a_store_of_others_is_open_to_all_processes():
+    rules = wanted(policy(ports=with_store(local=(8500,)))).splitlines()
+    assert [rule for rule in rules if rule.startswith("-A PROVISIONER-OUTPUT")] == [
+        "-A PROVISIONER-OUTPUT -p tcp -m multiport --dports 7946 -j PROVISIONER-OWNER",
+        "-A PROVISIONER-OUTPUT -p udp -m multiport --dports 4789,7946 -j PROVISIONER-OWNER",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "judges"),
+    [
+        ("-A OUTPUT -o lo -j ACCEPT", True),
+        ("-A OUTPUT -p tcp -m tcp --dport 8500 -j ACCEPT", True),
+        ("-A OUTPUT -p tcp -m tcp --dport 443 -j ACCEPT", False),
+    ],
+)
+def test_what_judges_before_us_who_sends(rule, judges):
+    saved = content(iptables.parts(policy(*PEERS))).replace("-A OUTPUT", f"{rule}\n-A OUTPUT")
+    assert (f"{rule}\n-A OUTPUT -j PROVISIONER-OUTPUT" in parse(saved).found()) is judges

@@ -3,13 +3,13 @@ from ipaddress import IPv4Address
 import pytest
 
 from provisioner.stores.consul import Consul
-from provisioner.system.firewall import Policy, nftables, of_swarm
+from provisioner.system.firewall import Policy, nftables, of_swarm, with_store
 
 PORTS = Consul.ports
 
 
 def policy(*peers, underlay=("eth0",)):
-    return Policy(PORTS, tuple(map(IPv4Address, peers)), underlay)
+    return Policy(PORTS, tuple(map(IPv4Address, peers)), underlay, {"consul": 108})
 
 
 def parse(listed, *managed):
@@ -167,3 +167,11 @@ def test_a_protocol_is_printed_as_a_number_where_the_host_has_no_list_of_names(p
 def test_a_set_of_one_is_printed_differently_by_versions_of_nft(printed):
     found = parse(f"table inet provisioner {{\n\tchain provisioner-peers {{\n\t\t{printed}\n\t}}\n}}\n")
     assert found.found() == "chain inet provisioner provisioner-peers\n    ip saddr 10.0.0.1 accept\n"
+
+
+def test_who_may_open_the_stores_ports():
+    ports = with_store(tcp=(2181,), users=("zookeeper", "61184-65519", "prometheus"))
+    of = Policy(ports, (), (), {"zookeeper": 107})
+    assert "meta skuid @prometheus accept" in nftables.own(of)
+    store = nftables.wanted(of, ()).partition("chain inet provisioner provisioner-store\n")[2].splitlines()[:3]
+    assert [line.strip() for line in store] == ["meta skuid 107 accept", "meta skuid 61184-65519 accept", "jump provisioner-owner"]

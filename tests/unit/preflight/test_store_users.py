@@ -1,0 +1,59 @@
+"""Programs that use the store on their host, and would be refused there. Real ones: tests/e2e/test_firewall_on_hosts.py."""
+
+from __future__ import annotations
+
+import pytest
+from captured import HOSTS, capture, with_raw
+
+from provisioner import preflight
+from provisioner.model import Severity
+from provisioner.system import firewall
+
+SETTLED = {name: capture(f"settled-{name}") for name in HOSTS}
+PASSWD = "root:0\nconsul:104\nprometheus:998\n"
+
+
+def found(site, clients, passwd=PASSWD, users=()):
+    whole = site("settled")
+    store = whole.inventory.the_store.model_copy(update={"local_users": users})
+    whole = type(whole)(**{**vars(whole), "inventory": whole.inventory.model_copy(update={"store": store})})
+    whole = whole.known("node2", with_raw(whole.facts["node2"], clients=clients, passwd=passwd))
+    return [finding for finding in preflight.run(whole) if finding.check == "store-users"]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("998 0100007F 8500 consul_exporter", "consul_exporter of the user prometheus uses the store, 127.0.0.1:8500"),
+        ("998 0C38A8C0 8301 curl", "curl of the user prometheus uses the store, 192.168.56.12:8301"),  # its own address
+        ("998 0B38A8C0 8300 curl", "curl of the user prometheus uses the store, 192.168.56.11:8300"),  # a peer's
+        ("1007 0100007F 8500 ", "a program of the user 1007 uses the store, 127.0.0.1:8500"),
+    ],
+)
+def test_who_uses_it_is_named_before_it_is_locked_out(site, line, told):
+    (finding,) = found(site, f"{line}\n")
+    assert (finding.host, finding.severity) == ("node2", Severity.STOP)
+    assert finding.what.startswith(told)
+    user = "1007" if "1007" in line else "prometheus"
+    assert f"local_users: [{user}]" in finding.cure
+
+
+@pytest.mark.parametrize(
+    ("line", "users"),
+    [
+        ("998 0100007F 8500 consul_exporter", ("prometheus",)),
+        ("998 0100007F 8500 consul_exporter", ("998",)),
+        ("104 0B38A8C0 8300 consul", ()),
+        ("998 0900A8C0 8500 curl", ()),  # somebody else's Consul: 192.168.0.9
+        ("998 0100007F 7946 odd", ()),  # nobody but the engines uses that
+        ("998 0100007F 8500", ()),  # no line of ours
+        ("x; reboot", ()),
+    ],
+)
+def test_who_goes_on(site, line, users):
+    assert found(site, f"{line}\n", users=users) == []
+
+
+def test_names_of_programs_are_what_the_host_lets_through():
+    facts = with_raw(SETTLED["node1"], clients="998 0100007F 8500 \x1b[31mred\n998 0100007F 8500 a b\n998 0100007F 8500 ok\n")
+    assert [client.program for client in firewall.clients(facts)] == ["ok"]
