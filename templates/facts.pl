@@ -2,7 +2,8 @@
 # It only reads. It works without perl's modules Socket and Fcntl, which take as long to load as the rest: Linux's own numbers instead.
 # Each argument is a kind and a value:
 #   file PATH, glob PATTERN, secret PATH   files to read; of a secret, its mode and owner too
-#   port NUMBER, settled PATH              list listening sockets on these ports; their processes as long as PATH is absent
+#   port NUMBER, settled PATH              list listening sockets on these ports; their processes as long as PATH is absent, or
+#                                          if another user holds a port that is to be asked
 #   user NAME                              a user, beside root, whose servers on this host are believed
 #   scheme NAME                            the scheme of the store's URL
 #   engine NAME SOCKET PATH                a request to the engine, which is not sent to a stopped engine: that would start it
@@ -111,17 +112,21 @@ my (%sockets, %kinds);
 @kinds{qw(tcp tcp6 udp udp6)} = ([$inet, 6, 10], [$inet6, 6, 10], [$inet, 17, 7], [$inet6, 17, 7]);
 sub sockets { my ($kind) = @_; return @{ $sockets{$kind} //= listening(@{ $kinds{$kind} }) || listening_in_proc($kind) } }
 
+my %believed = map { $_ => 1 } 0, grep defined, map { scalar getpwnam $_ } @{ $asked{user} };
 sub ports {
-  my %ours = map { $_ => 1 } @{ $asked{port} }; my (%inode, $told); $told = "";
+  my %ours = map { $_ => 1 } @{ $asked{port} };
+  my %local = map { (split)[1] => 1 } @{ $asked{ask} };
+  my ($told, $look, %inode) = ("", !grep { -e } @{ $asked{settled} });
   for my $name (qw(tcp tcp6 udp udp6)) {
     my $kind = substr $name, 0, 3;
     for (sockets($name)) {
-      my ($port, $address, $inode) = @$_;
+      my ($port, $address, $inode, $uid) = @$_;
       next unless $ours{$port};
       $inode{$inode} = 1; $told .= "$kind $port $inode\n";
+      $look ||= $local{$port} && !$believed{$uid};
     }
   }
-  for my $fd (%inode && !grep({ -e } @{ $asked{settled} }) ? glob "/proc/[0-9]*/fd/*" : ()) {
+  for my $fd (%inode && $look ? glob "/proc/[0-9]*/fd/*" : ()) {
     my ($inode) = (readlink($fd) // "") =~ /^socket:\[(\d+)\]/ or next;
     next unless $inode{$inode};
     my ($pid) = $fd =~ m{^/proc/(\d+)}; open my $file, "<", "/proc/$pid/comm" or next;
@@ -139,7 +144,6 @@ sub listener {
   my ($found) = grep { $_->[0] == $port && $here{ $_->[1] } } sockets("tcp"), sockets("tcp6");
   return $found ? @$found[3, 1] : ();
 }
-my %believed = map { $_ => 1 } 0, grep defined, map { scalar getpwnam $_ } @{ $asked{user} };
 sub believe {
   my ($port) = @_;
   my ($uid) = listener($port) or die "Connection refused\n";

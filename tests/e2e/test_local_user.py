@@ -1,0 +1,90 @@
+"""A user of a host without rights there wants to hand the cluster secrets of their own, or to get the cluster's."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from provisioner.stores import consul_security as security
+from tests.e2e.cluster import Cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+
+NODES = ("node1", "node2", "node3")
+TOKEN = "5c0e2c4a-3a0e-4f0e-9a44-0f5a7c1f6d0b"
+KEY = "uDBV4e+LbFW3019YKPxIrLYFyPjaBFJlm1nA+rAYF1U="
+SECRETS = {
+    security.KEYRING: json.dumps([KEY]),
+    security.GOSSIP: json.dumps([KEY]),
+    security.MANAGEMENT: json.dumps({"acl": {"tokens": {"master": TOKEN}}}),
+    security.TOKENS: json.dumps({"acl": {"tokens": {"agent": TOKEN, "default": TOKEN}}}),
+}
+FORGED = {
+    "secrets": "".join(f"{path}:{text}\n=600 root:root {path}\n" for path, text in SECRETS.items()),
+    "guarded": "".join(f"{path}\n" for path in SECRETS),
+    "ports": "tcp 22 1\n",
+}
+PROGRAM = (Path(__file__).parent / "stranger.pl").read_text()
+HEARD = "/tmp/heard"
+
+
+@contextlib.contextmanager
+def stranger(cluster: Cluster, host: str, after: str = "/") -> Iterator[None]:
+    """A process of the user nobody that takes Consul's port as soon as it is free, and a file is there."""
+    forged = " ".join(f"'{name}={body}'" for name, body in FORGED.items()).replace("\n", "\\n")
+    cluster.sh(host, f"rm -f {HEARD}; cat >/tmp/stranger.pl <<'END'\n{PROGRAM}\nEND\n"
+               f"setpriv --reuid nobody --regid nogroup --clear-groups perl /tmp/stranger.pl {after} {HEARD} {forged} >/dev/null 2>&1 & echo $! >/tmp/stranger.pid")  # fmt: skip
+    try:
+        yield
+    finally:
+        cluster.sh(host, "kill $(cat /tmp/stranger.pid)", check=False)
+
+
+def theirs(cluster: Cluster) -> list[str]:
+    """The hosts that have something of the stranger's."""
+    return [host for host in NODES if re.search(f"{TOKEN}|{re.escape(KEY)}", "".join(cluster.file(host, path) for path in SECRETS))]
+
+
+@pytest.fixture(scope="module")
+def cluster(make_lab_for_all, tmp_path_factory):
+    return Cluster(make_lab_for_all(hosts=3), tmp_path_factory.mktemp("local"))
+
+
+def test_on_consul_s_port_before_consul_is_there(cluster):
+    """Named with the port, and left out; the others go on with secrets of their own."""
+    with stranger(cluster, "node1"):
+        cluster.sh("node1", "until ss -ltn | grep -q 127.0.0.1:8500; do sleep 0.1; done")
+        for command in ("plan", "up"):
+            run = cluster.run(command)
+            assert run.code == 1
+            (taken,) = [f for f in run.report["findings"] if f["check"] == "port-taken"]
+            assert taken["host"] == "node1"
+            assert "8500/tcp" in taken["what"]
+            assert "perl" in taken["what"]
+            assert theirs(cluster) == []
+    assert json.loads(cluster.file("node2", security.GOSSIP)) == json.loads(cluster.file("node3", security.GOSSIP))
+    assert cluster.file("node1", "/etc/consul.d/provisioner.json") == ""
+    cluster.up()
+    assert theirs(cluster) == []
+
+
+def test_while_consul_is_down(cluster):
+    """The host fails by itself, and the stranger is named."""
+    before = {host: cluster.file(host, security.MANAGEMENT) for host in NODES}
+    with stranger(cluster, "node1"):
+        cluster.sh("node1", "systemctl stop consul; until ss -ltnp | grep 127.0.0.1:8500 | grep -q perl; do sleep 0.1; done")
+        for command in ("plan", "rotate tokens"):
+            run = cluster.run(command)
+            assert run.code != 0
+            assert [f["host"] for f in run.report["findings"] if f["check"] == "port-taken" and "perl" in f["what"]] == ["node1"]
+    assert theirs(cluster) == []
+    assert {host: cluster.file(host, security.MANAGEMENT) for host in ("node1",)} == {"node1": before["node1"]}
+    cluster.up()
