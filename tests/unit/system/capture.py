@@ -1,29 +1,61 @@
-"""Takes the captures of real hosts again: `python -m tests.unit.system.capture`, as root. Labs of its own, removed at the end.
+"""Takes the captures of real hosts again: `python -m tests.unit.system.capture [GROUP...]`, as root, from the project's folder.
 
-With the word `stores` or `swarm`: those of the other stores, or of swarm mode, alone.
+Groups: consul, etcd, zookeeper, swarm, bare; without one, all. Each makes a lab of its own and removes it at the end. Stores are
+captured as they are set up by default and without security.
 
-What is in captures/ is what `reading.script()` printed on a host, whole; only lines of the drop-in that are written otherwise
-since have been put in as text.
+What is in captures/ is what `reading.script()` printed on a host; only secrets are taken out (`redacted`).
 """
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from provisioner.controlplane.swarm import SOUGHT
 from provisioner.stores.consul import Consul
 from provisioner.stores.etcd import Etcd
 from provisioner.stores.zookeeper import ZooKeeper
-from provisioner.system import reading
+from provisioner.system import facts, reading
+from tests.unit.captured import printed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 HERE = Path(__file__).parent / "captures"
-# A capture is to have no secret in it.
-OPEN = {"consul": ", security: {gossip: false, tls: false, acls: false}", "etcd": ", security: {tls: false}"}
+NODES = ("node1", "node2", "node3")
+CONSUL = "store: {kind: consul, security: {gossip: false, tls: false, acls: false}}"
 NETWORKS = ("files",)  # sections enough for addresses, routes and resolvers
+
+_TOKEN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_KEY = re.compile(r"\"[A-Za-z0-9+/]{40,}=*\"")
+_SECRET = re.compile(r"BEGIN [A-Z ]*PRIVATE KEY-----\n[^\n:]*:(?!redacted\n)|SWMTKN-|" + _TOKEN.pattern)
+
+
+def redacted(raw: Mapping[str, str]) -> dict[str, str]:
+    """Without private keys, tokens and gossip keys. Raises ValueError where one would be left in what holds secrets."""
+    without = _by_line(raw.get("secrets", ""))
+    if _SECRET.search(without) or any("SWMTKN-" in text for text in raw.values()):
+        raise ValueError("a secret would be left in a capture")
+    return {**raw, "secrets": without} if "secrets" in raw else dict(raw)
+
+
+def _by_line(text: str) -> str:
+    """Each line there begins with the path of its file."""
+    inside, lines = False, []
+    for line in text.split("\n"):
+        path, colon, rest = line.partition(":")
+        if "-----END" in rest:
+            inside = False
+        shown = "redacted" if inside else _KEY.sub('"redacted"', _TOKEN.sub("redacted", rest))
+        inside = inside or ("PRIVATE KEY-----" in rest and "BEGIN" in rest)
+        lines.append(path + colon + shown)
+    return "\n".join(lines)
+
 
 ODD_KEYS = """printf '%s' '{"log-level": "warn", "cluster-store": "consul://127.0.0.1:8500", "labels": ["a=\u00e9\\"b"],
 "cluster-advertise": "192.168.56.11:2376", "storage-driver": "overlay2"}' >/etc/docker/daemon.json"""
@@ -53,9 +85,10 @@ listen($s, 1) if $kind eq "tcp"; push @all, $s } sleep 600' >/dev/null 2>&1 &
 sleep 0.5"""
 
 
-def provisioner(*words: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "provisioner", *words], check=True, stdout=subprocess.PIPE, text=True)
-    return done.stdout
+def provisioner(*words: str) -> bytes:
+    """Its output. What it says meanwhile goes to the terminal."""
+    memory = {"PROVISIONER_LAB_IN_MEMORY": "1"}
+    return subprocess.run([sys.executable, "-m", "provisioner", *words], check=True, stdout=subprocess.PIPE, env={**memory, **os.environ}).stdout
 
 
 class Lab:
@@ -65,66 +98,76 @@ class Lab:
         self.name, self.hosts, self.image = name, hosts, image
 
     def __enter__(self) -> Self:
+        provisioner("lab", "down", "--name", self.name)  # of a run that was broken off
         provisioner("lab", "up", "--name", self.name, "--hosts", str(self.hosts), "--image", self.image)
         return self
 
     def __exit__(self, *_: object) -> None:
         provisioner("lab", "down", "--name", self.name)
 
-    def sh(self, host: str, script: str) -> str:
+    def sh(self, host: str, script: str) -> bytes:
         return provisioner("lab", "exec", "--name", self.name, host, "--", "sh", "-c", script)
 
     def take(self, host: str, name: str, only: tuple[str, ...] = reading.ALL, store: reading.Sought = Consul.sought) -> None:
-        (HERE / f"{name}.txt").write_text(self.sh(host, reading.script(store, only)), encoding="utf-8")
+        found = facts.parse(self.sh(host, reading.script(store, only)))
+        (HERE / f"{name}.txt").write_bytes(printed(redacted(found.raw)))
+        print(name, flush=True)
 
-    def up(self, kind: str = "consul", control: str = "") -> None:
+    def take_all(self, name: str, store: reading.Sought = Consul.sought) -> None:
+        for host in NODES:
+            self.take(host, f"{name}-{host}", store=store)
+
+    def up(self, control: str) -> None:
+        """control: what is said of store or swarm in the inventory."""
         with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
-            text = provisioner("lab", "inventory", "--name", self.name)
-            file.write(text.replace("store: {kind: consul}", control or f"store: {{kind: {kind}{OPEN.get(kind, '')}}}"))
+            text = provisioner("lab", "inventory", "--name", self.name).decode()
+            known = text.replace("store: {kind: consul}", control)
+            if known == text and control != "store: {kind: consul}":
+                raise ValueError(f"no store to be put otherwise in:\n{text}")
+            # its name is in certificates and in etcd's token, and the tests know it
+            file.write(known.replace(f"cluster: {self.name}\n", f"cluster: {self.name.removesuffix('-secured')}\n"))
             file.flush()
-            command = [sys.executable, "-m", "provisioner", "up", file.name]
-            provisioner("lab", "run", "--name", self.name, "--", *command)
+            provisioner("lab", "run", "--name", self.name, "--", sys.executable, "-m", "provisioner", "up", file.name)
 
 
-def stores() -> None:
-    """etcd and ZooKeeper under engines."""
-    for kind, sought in (("etcd", Etcd.sought), ("zookeeper", ZooKeeper.sought)):
-        with Lab(f"capture-{kind}", 3, "engine-20.10") as lab:
-            lab.up(kind)
-            for host in ("node1", "node2", "node3"):
-                lab.take(host, f"{kind}-{host}", store=sought)
+def etcd() -> None:
+    for name, control in (("etcd", "store: {kind: etcd, security: {tls: false}}"), ("etcd-secured", "store: {kind: etcd}")):
+        with Lab(f"capture-{name}", 3, "engine-20.10") as lab:
+            lab.up(control)
+            lab.take_all(name, Etcd.sought)
+
+
+def zookeeper() -> None:
+    with Lab("capture-zookeeper", 3, "engine-20.10") as lab:
+        lab.up("store: {kind: zookeeper}")
+        lab.take_all("zookeeper", ZooKeeper.sought)
 
 
 def swarm() -> None:
     """One manager and two workers; only on the second host is a container on the network."""
     with Lab("capture-swarm", 3, "engine-26") as lab:
-        lab.up(control="swarm: {managers: [node1]}")
+        lab.up("swarm: {managers: [node1]}")
         lab.sh("node2", BOX)
-        for host in ("node1", "node2", "node3"):
-            lab.take(host, f"swarm-{host}", store=SOUGHT)
+        lab.take_all("swarm", SOUGHT)
 
 
-def main() -> None:
-    HERE.mkdir(exist_ok=True)
-    if sys.argv[1:] == ["swarm"]:
-        swarm()
-        return
-    stores()
-    if sys.argv[1:] == ["stores"]:
-        return
-    swarm()
+def bare() -> None:
     with Lab("capture-bare", 1, "bare") as lab:
         lab.take("node1", "bare")
         lab.sh("node1", LISTENERS)
         lab.take("node1", "taken")
     with Lab("capture-new", 1, "engine-26") as lab:
         lab.take("node1", "new")
+
+
+def consul() -> None:
+    with Lab("capture-secured", 3, "engine-20.10") as lab:
+        lab.up("store: {kind: consul}")
+        lab.take_all("secured")
     with Lab("capture", 3, "engine-20.10") as lab:
-        for host in ("node1", "node2", "node3"):
-            lab.take(host, f"installed-{host}")
-        lab.up()
-        for host in ("node1", "node2", "node3"):
-            lab.take(host, f"settled-{host}")
+        lab.take_all("installed")
+        lab.up(CONSUL)
+        lab.take_all("settled")
         lab.sh("node1", ODD_KEYS)
         lab.take("node1", "odd-keys")
         lab.sh("node1", INVALID)
@@ -143,6 +186,15 @@ def main() -> None:
             lab.take(f"node{number}", f"two-node{number}", NETWORKS)
         lab.sh("node3", RESOLVERS)
         lab.take("node3", "resolvers", NETWORKS)
+
+
+GROUPS = {made.__name__: made for made in (bare, consul, etcd, zookeeper, swarm)}
+
+
+def main() -> None:
+    HERE.mkdir(exist_ok=True)
+    for name in sys.argv[1:] or GROUPS:
+        GROUPS[name]()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,70 @@
+"""The shape of what a host tells: which sections there are and what they are made of, without the values that differ between hosts."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Shape = dict[str, set[str]]
+
+
+def shape(raw: Mapping[str, str]) -> Shape:
+    """Section -> the kinds of entries in it."""
+    return {name: _kinds(name, body) for name, body in raw.items()}
+
+
+def differences(committed: Mapping[str, str], today: Mapping[str, str]) -> list[str]:
+    """Where the shapes differ, in words."""
+    old, new = shape(committed), shape(today)
+    told = [f"{name}: {kind} is {'new' if kind in new.get(name, ()) else 'gone'}"
+            for name in sorted({*old, *new}) for kind in sorted(old.get(name, set()) ^ new.get(name, set()))]  # fmt: skip
+    return told + [f"the section {name} is {'new' if name in new else 'gone'}" for name in sorted({*old} ^ {*new})]
+
+
+def _kinds(section: str, body: str) -> set[str]:
+    lines = [line for line in body.split("\n") if line]
+    if section.startswith("http:"):
+        code, _, text = body.partition(" ")
+        try:
+            return {code, *_keys(json.loads(text))}
+        except ValueError:
+            return {code}
+    if section == "units":
+        return {f"{key} of {unit}" for unit, keys in _units(body).items() for key in keys}
+    if section in _FORMS:
+        return {_FORMS[section](line) for line in lines}
+    return {"something"} if lines else set()
+
+
+def _units(body: str) -> dict[str, list[str]]:
+    blocks = [[line.partition("=")[::2] for line in block.split("\n") if line] for block in body.split("\n\n")]
+    return {dict(block).get("Id", ""): [key for key, _ in block] for block in blocks if block}
+
+
+def _keys(value: Any, at: str = "") -> set[str]:
+    """Where there are values in JSON. Keys with a digit, a dot or a slash are names of something: IDs, addresses, options."""
+    if isinstance(value, dict):
+        return {found for key, each in value.items() for found in _keys(each, f"{at}.{'*' if re.search('[0-9./]', key) else key}")}
+    if isinstance(value, list):
+        return {found for each in value for found in _keys(each, f"{at}[]")}
+    return {at} if at else set()
+
+
+def _path(line: str) -> str:
+    return re.sub(r"^(/sys/class/net/)[^/]+", r"\1*", line.partition(":")[0])
+
+
+_FORMS = {
+    "system": lambda line: line.partition("=")[0] + (f"={line.split('=')[1].split()[0]}" if line.startswith("program=") else ""),
+    "files": _path,
+    "secrets": lambda line: line if line.startswith("=") else _path(line),
+    "guarded": _path,
+    "sums": lambda line: line.partition("  ")[2],
+    "ports": lambda line: " ".join(line.split()[:1 if line.startswith("owner") else 2]),
+    "addresses": lambda line: f"{len(line.split())} words",
+    "firewall": str,
+}
