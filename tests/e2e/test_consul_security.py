@@ -188,7 +188,7 @@ def a_host_with_old_secrets_is_told_why_and_repaired(cluster: Cluster) -> None:
         run = cluster.run("verify")
         assert (run.code, run.report["writes"]) == (1, 0)
         assert f"no probe on node3: its engine can't ask the store: {why}" in run.report["proofs"][0]["error"], run.err
-        assert run.report["seconds"] < 45, "nobody waits for an engine that can't ask its store"
+        assert "node3  starts its probe" not in run.err, "nobody waits for an engine that can't ask its store"
         assert {f["host"] for f in run.report["findings"] if f["check"] in {"acl-denied", "agent-shut-out"}} == {"node3"}
         assert "provisioner up" in run.err
     assert cluster.up().report["findings"] == [], "what it has repaired is nothing to advise"
