@@ -85,7 +85,7 @@ inside() {
     record_init
     cd "$LAB_HOST/root"
     mount -t overlay overlay \
-        -o "lowerdir=$LAB_LOWER,upperdir=$LAB_HOST/upper,workdir=$LAB_HOST/work,index=off" "$LAB_HOST/root"
+        -o "lowerdir=$LAB_LOWER,upperdir=$LAB_HOST/upper,workdir=$LAB_HOST/work,index=off,redirect_dir=on" "$LAB_HOST/root"
     cd "$LAB_HOST/root"
     if [ "$LAB_FRESH" = 1 ]; then
         cp -a "$LAB_HOST/seed/." .

@@ -152,6 +152,9 @@ class TestEngineImage:
         assert setting.read_text() == before
         lab.exec("node1", "echo 0 > /proc/sys/net/ipv4/ip_forward")
 
+    def test_a_folder_of_the_image_can_be_renamed_as_on_any_disk(self, lab):
+        lab.exec("node1", ["perl", "-e", "rename '/usr/share/doc', '/usr/share/was' or die $!; rename '/usr/share/was', '/usr/share/doc' or die $!"])
+
     def test_a_host_can_be_added(self, lab):
         assert lab.add(image="engine-20.10") == "node3"
         assert ssh(lab, "node3", "hostname") == "node3"
