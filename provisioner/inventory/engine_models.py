@@ -100,7 +100,8 @@ class PluginEntry(Part):
         default=(),
         description="What a plugin of an image or archive may do to the host, as Docker asks for it: `network host`, `mount PATH`,"
         " `device PATH`, `capabilities CAP_NET_ADMIN`, `host ipc namespace`, `host pid namespace`, `allow-all-devices`; or"
-        " `all`, whatever it is. One that asks for more is not installed.",
+        " `all`, whatever it is. One that asks for more is not installed, and neither is one whose tag is moved to another image between"
+        " the question and the installation.",
         examples=[["network host", "capabilities CAP_NET_ADMIN"]],
     )
     settings: Mapping[SettingKey, SettingValue] = Field(

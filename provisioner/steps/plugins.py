@@ -53,7 +53,8 @@ class Plugins:
             if plugin.archive and notes[name] & {_ABSENT, _OTHER}
         )
         gone = [other for name, plugin in wanted.items() if (other := plugins.other_spec(name, plugin)) in notes]
-        script = render.script("plugins.sh.j2", files=files, gone=gone, jobs=jobs, request=render.text("request.pl"))
+        programs = {name: render.text(f"{file}.pl") for name, file in (("request", "request"), ("installer", "plugin"))}
+        script = render.script("plugins.sh.j2", files=files, gone=gone, jobs=jobs, **programs)
         return Work(script, "plugins: " + ", ".join(notes), deadline=60.0 + 600.0 * len(jobs), uploads=uploads)
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:

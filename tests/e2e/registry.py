@@ -1,10 +1,12 @@
 """A registry that has one plugin, read only: as much of the distribution API as an engine asks when it pulls.
 
-Arguments: ADDRESS PORT, and a tar with config.json and rootfs/. It is there under every name and tag.
+Arguments: ADDRESS PORT LOGIN, and tars with config.json and rootfs/. LOGIN: NAME:PASSWORD that it wants, or "". The first tar is
+there under every name and tag, and each time that somebody has fetched a configuration, all tags are moved to the next one.
 """
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import io
@@ -39,13 +41,24 @@ def parts(path: str) -> tuple[bytes, dict[str, bytes]]:
     return json.dumps(manifest).encode(), {digest(data): data for data in blobs.values()}
 
 
-def main(address: str, port: str, path: str) -> None:
-    manifest, blobs = parts(path)
+def main(address: str, port: str, login: str, *paths: str) -> None:
+    plugins = [parts(path) for path in paths]
+    manifests = {digest(manifest): manifest for manifest, _ in plugins}
+    blobs = {name: data for _, found in plugins for name, data in found.items()}
+    tags = [manifest for manifest, _ in plugins]
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if login and self.headers["Authorization"] != "Basic " + base64.b64encode(login.encode()).decode():
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="test"')
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             kind, name = self.path.rpartition("/")[0].rpartition("/")[2], self.path.rpartition("/")[2]
-            data = manifest if kind == "manifests" else blobs.get(name) if kind == "blobs" else b"{}"
+            data = manifests.get(name, tags[0]) if kind == "manifests" else blobs.get(name) if kind == "blobs" else b"{}"
+            if self.command == "GET" and kind == "blobs" and data and data.startswith(b"{") and len(tags) > 1:
+                tags.pop(0)
             self.send_response(200 if data is not None else 404)
             self.send_header("Content-Type", _MANIFEST if kind == "manifests" else "application/octet-stream")
             self.send_header("Content-Length", str(len(data or b"")))

@@ -5,9 +5,11 @@ and one that is reached over TLS, whose network all hosts share.
 from __future__ import annotations
 
 import base64
+import io
 import json
 import subprocess
 import sys
+import tarfile
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.lab
 NODES = ("node1", "node2", "node3")
 REGISTRY = Path(__file__).with_name("registry.py")
 TLS_FRONT = Path(__file__).with_name("tls_front.py")
-PORT = 5000
+PORT, LOGIN = 5000, "someone:pa:ß'\""
 DRIVER = Path(__file__).with_name("remote_driver.pl").read_text()
 SOCKET = "/run/overnet/overnet.sock"
 PLAIN, SECURE = 6001, 6002  # the driver's port on loopback, and that of TLS in front of it
@@ -67,6 +69,19 @@ def serving(net: object, *argv: object) -> Iterator[None]:
 
 def listed(cluster: Example, node: str) -> str:
     return cluster.sh(node, "docker plugin ls --format '{{.Name}} {{.Enabled}}'")
+
+
+def variant(archive: Path, name: str, **config: object) -> Path:
+    """The archive of a plugin whose configuration has something else."""
+    made = archive.with_name(name)
+    with tarfile.open(archive) as old, tarfile.open(made, "w") as new:
+        for member in old:
+            data = old.extractfile(member) if member.isfile() else None
+            if member.name == "config.json":
+                text = json.dumps(json.load(data) | config).encode()
+                member.size, data = len(text), io.BytesIO(text)
+            new.addfile(member, data)
+    return made
 
 
 def level(cluster: Example, node: str) -> str:
@@ -123,18 +138,38 @@ def test_networks_of_plugins(make_lab, tmp_path):
 
     # From a registry: what a plugin asks for and is not granted keeps it away.
     branchnet["image"] = branchnet["image"].replace("registry.example.net", f"{SWITCH_ADDRESS}:{PORT}")
-    asked["branchnet"], networks["branch"] = branchnet | {"grant": branchnet["grant"][:1]}, branch
+    asked["branchnet"], networks["branch"] = branchnet, branch
     del networks["house"]
-    # On the controller's address of the lab's network.
-    with serving(cluster.lab.folder / "switch", REGISTRY, SWITCH_ADDRESS, PORT, tmp_path / "files/housenet.tar"):
-        error = cluster.run("up").outcome("plugins", "node1")["error"]
-        assert "the plugin branchnet asks for what it is not granted: capabilities CAP_NET_ADMIN" in error
-        assert "branchnet" not in listed(cluster, "node1")
-        asked["branchnet"] = branchnet
+    house = tmp_path / "files/housenet.tar"
+    refused_by_registry(cluster, house)
+    with serving(cluster.lab.folder / "switch", REGISTRY, SWITCH_ADDRESS, PORT, LOGIN, house):
         cluster.up()
     assert set(listed(cluster, "node1").splitlines()) == {"housenet:latest true", "branchnet:latest true"}
     assert listed(cluster, "node2") == "housenet:latest true"
     assert cluster.run("plan").code == 0
+
+
+def refused_by_registry(cluster: Example, house: Path) -> None:
+    """A plugin of a registry that wants a login: with a privilege of two lines, and with a tag that is moved meanwhile."""
+    login = base64.b64encode(LOGIN.encode()).decode()
+    kept = json.dumps({"auths": {f"{SWITCH_ADDRESS}:{PORT}": {"auth": login}}})
+    cluster.sh("node1", f"mkdir -p /root/.docker; echo '{kept}' >/root/.docker/config.json")
+    odd = variant(house, "odd.tar", Mounts=[{"Source": "/\nx", "Destination": "/x", "Type": "bind", "Options": ["rbind"]}])
+    later = variant(house, "later.tar", Description="another")
+    for archives, error in {
+        (odd,): "the plugin branchnet asks for what it is not granted: mount /\\x0ax",
+        (house, house, later): "is not the plugin that was asked about, sha256:",  # moved when the engine had said what it asks for
+    }.items():
+        with serving(cluster.lab.folder / "switch", REGISTRY, SWITCH_ADDRESS, PORT, LOGIN, *archives):
+            assert error in cluster.run("up").outcome("plugins", "node1")["error"]
+        assert "branchnet" not in listed(cluster, "node1")
+    asked, grant = cluster.given["plugins"]["branchnet"], cluster.given["plugins"]["branchnet"]["grant"]
+    with serving(cluster.lab.folder / "switch", REGISTRY, SWITCH_ADDRESS, PORT, LOGIN, house):
+        asked["grant"] = grant[:1]
+        error = cluster.run("up").outcome("plugins", "node1")["error"]
+    assert "the plugin branchnet asks for what it is not granted: capabilities CAP_NET_ADMIN" in error
+    assert "branchnet" not in listed(cluster, "node1")
+    asked["grant"] = grant
 
 
 def test_a_network_of_a_plugin_that_all_hosts_share(make_lab, tmp_path):

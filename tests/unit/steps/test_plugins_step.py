@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import subprocess
 import tarfile
 
 import pytest
 from captured import capture, with_file, with_http
 
+from provisioner import render
 from provisioner.errors import InventoryError, StepFailed
 from provisioner.inventory import load
 from provisioner.steps.plugins import Plugins
@@ -107,7 +109,7 @@ class TestOnesOfAnImage:
         whole = site(found=inventory(more=self.MORE), node2=known())
         assert differs(STEP, whole) == [("plugin net", "absent", self.SOURCE, "to be installed")]
         done = script(whole)
-        assert "ungranted 'network host' 'mount /run' |" in done
+        assert """ "$name" "$image" 'network host' 'mount /run' ||""" in done
         assert """printf %s '["LEVEL=3"]' | perl -e """ in done  # to the engine's socket; no argument has it
         assert "60 POST /plugins/net:latest/set -" in done
         assert done.count("LEVEL=3") == 1
@@ -115,7 +117,7 @@ class TestOnesOfAnImage:
 
     def test_whatever_it_wants(self, inventory, site):
         found = inventory(more=self.MORE.replace("[network host, mount /run]", "all"))
-        assert "ungranted all" not in script(site(found=found, node2=known()))
+        assert ' "$name" "$image" all ||' in script(site(found=found, node2=known()))
 
     def test_settled(self, inventory, site):
         node = known(("net:latest", True, ["LEVEL=3", "OTHER=x"]), net=self.SOURCE)
@@ -126,13 +128,13 @@ class TestOnesOfAnImage:
         assert [d[3] for d in differs(STEP, whole)] == ["set", "on or off"]
         assert STEP.drift(whole, "node2")[0].secret
         assert 'rm "$name"' not in script(whole)
-        assert "install" not in script(whole).split("# net", 1)[1]
+        assert "/plugins/pull" not in script(whole).split("# net", 1)[1]
 
     def test_one_of_another_origin_is_made_anew(self, inventory, site):
         whole = site(found=inventory(more=self.MORE), node2=known(("net:latest", True, ["LEVEL=3"]), net="image other:1"))
         assert differs(STEP, whole) == [("plugin net", "image other:1", self.SOURCE, "made anew")]
         done = script(whole)
-        assert done.index('disable "$name"') < done.index('rm "$name"') < done.index('--alias "$name" "$image"')
+        assert done.index('disable "$name"') < done.index('rm "$name"') < done.index('"$name" "$image"')
 
     def test_before_there_is_an_engine(self, inventory, site):
         whole = site(found=inventory(more=self.MORE))
@@ -151,6 +153,36 @@ def test_of_an_archive(inventory, site, tmp_path):
     assert 'enable "$name"' not in work.script
     settled = known(("net:latest", False, []), net=f"archive {digest}")
     assert STEP.drift(site(found=found, node2=settled), "node2") == ()
+
+
+JSON = {  # as engines write it -> texts in it, in the order in which they stand there
+    r'[{"Name":"mount","Value":["/\nx", "a\"b\\c\u003c\u00e9\ud83d\ude00"]}]': ["Name", "mount", "Value", "/\nx", 'a"b\\c<é😀'],
+    "null": [],
+    ' {"a" : [ true, false , null, -1.5e3 ], "b": {}} \n': ["a", "b"],
+}  # fmt: skip
+NO_JSON = ["", "[", '["a"', '["a" "b"]', '{"a"}', '["a"] x', '"\\q"', "[}", "nothing"]
+_TEXTS = """
+sub texts { my ($v) = @_; ref $v eq "ARRAY" ? map { texts($_) } @$v : ref $v eq "HASH" ? map { ($_, texts($v->{$_})) } sort keys %$v
+    : defined $v && $v !~ /^(?:-?[0-9.]+)$/ ? $v : () }
+local $/; print join "\\0", texts(json(<STDIN>));
+"""
+
+
+def _json(text):
+    program = render.text("json.pl") + _TEXTS.replace("\\\\", "\\")
+    return subprocess.run(["perl", "-e", program], input=text.encode(), capture_output=True, check=False, timeout=20)
+
+
+@pytest.mark.parametrize("text", JSON)
+def test_json_in_perl(text):
+    done = _json(text)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [part for part in done.stdout.decode().split("\0") if part] == JSON[text]
+
+
+@pytest.mark.parametrize("text", NO_JSON)
+def test_what_is_no_json_is_not_read_as_some(text):
+    assert _json(text).returncode != 0
 
 
 ARCHIVES = {
