@@ -10,7 +10,9 @@ import pytest
 from provisioner.errors import LabError
 from provisioner.stores import authority
 from provisioner.stores.base import TLS_FILES
+from provisioner.stores.etcd import Etcd
 from provisioner.system import certificates
+from tests.e2e.captures import look_as_today
 from tests.e2e.cluster import Cluster
 from tests.e2e.execs import execs
 from tests.e2e.their_store import put
@@ -55,6 +57,7 @@ def test_hosts_with_and_without_an_engine_become_a_proven_network_on_etcd(make_l
         assert '"health":"true"' in health(cluster, host)
         assert cluster.sh(host, "ls /var/lib/etcd") == "provisioner"  # the package's own cluster was never started
     assert cluster.run("plan").code == 0
+    look_as_today(cluster, "node1", "etcd-secured-node1", Etcd.sought)
     status = {s["host"]: s for s in cluster.run("status").report["summaries"]}
     assert {s["store_role"] for s in status.values()} == {"server"}
     assert len({s["leader"] for s in status.values()} & set(NODES)) == 1

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from provisioner.stores.zookeeper import ZooKeeper
+from tests.e2e.captures import look_as_today
 from tests.e2e.cluster import Cluster, Run, primary
 from tests.e2e.their_store import theirs
 
@@ -129,6 +131,7 @@ def test_zookeeper(make_lab, tmp_path):
     example.adapt((EXAMPLES / "zookeeper.yml").read_text())
     proven(example.run("up"), hosts=3, networks=1)
     assert example.run("plan").code == 0
+    look_as_today(example, "node2", "zookeeper-node2", ZooKeeper.sought)
     for node in NODES:
         example.box(node, node, "demo", "--restart always")
     with ThreadPoolExecutor() as pool:

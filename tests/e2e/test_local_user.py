@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provisioner.stores import consul_security as security
+from tests.e2e.captures import look_as_today
 from tests.e2e.cluster import Cluster
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def test_on_consul_s_port_before_consul_is_there(cluster):
             assert "8500/tcp" in taken["what"]
             assert "perl" in taken["what"]
             assert theirs(cluster) == []
+    look_as_today(cluster, "node2", "secured-node2")
     assert json.loads(cluster.file("node2", security.GOSSIP)) == json.loads(cluster.file("node3", security.GOSSIP))
     assert cluster.file("node1", "/etc/consul.d/provisioner.json") == ""
     cluster.up()

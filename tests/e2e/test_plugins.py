@@ -18,6 +18,7 @@ import pytest
 
 from provisioner.lab.recipes import SWITCH_ADDRESS
 from provisioner.system import certificates
+from tests.e2e.execs import execs
 from tests.e2e.test_inventories import EXAMPLES, Example
 from tests.e2e.their_store import put
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.lab
 
+SECRET = "a-setting-that-is-a-secret"
 NODES = ("node1", "node2", "node3")
 REGISTRY = Path(__file__).with_name("registry.py")
 TLS_FRONT = Path(__file__).with_name("tls_front.py")
@@ -120,7 +122,7 @@ def test_networks_of_plugins(make_lab, tmp_path):
     # Drift: what somebody has changed, and what can't be changed while networks use it.
     del networks["over"]  # proven; from here on it would only be proven again
     cluster.sh("node1", "echo unix:///elsewhere >/etc/docker/plugins/overnet.spec")
-    asked["housenet"]["settings"] = {"LEVEL": "debug"}
+    asked["housenet"]["settings"] = {"LEVEL": SECRET}
     drifts = {d["what"]: d for d in cluster.run("plan").outcome("plugins", "node1")["drifts"]}
     assert drifts.keys() == {"/etc/docker/plugins/overnet.spec", "plugin housenet"}
     assert (drifts["plugin housenet"]["note"], drifts["plugin housenet"]["wanted"]) == ("set", "")  # values may be secrets
@@ -130,8 +132,10 @@ def test_networks_of_plugins(make_lab, tmp_path):
     assert {level(cluster, node) for node in NODES} == {"[LEVEL=info]"}
     for node in NODES:
         cluster.sh(node, "docker network rm house")
-    cluster.up()
-    assert {level(cluster, node) for node in NODES} == {"[LEVEL=debug]"}
+    with execs() as started:
+        cluster.up()
+    assert started.holding({SECRET}) == []
+    assert {level(cluster, node) for node in NODES} == {f"[LEVEL={SECRET}]"}
     assert cluster.file("node1", "/etc/docker/plugins/overnet.spec") == f"unix://{SOCKET}"
     cluster.sh("node3", "docker exec two-over ping -c 1 -W 5 one-over")  # nothing of the other plugin was touched
     assert cluster.run("plan").code == 0

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from provisioner.controlplane.swarm import SOUGHT
 from provisioner.system.swarm import FOUNDER
+from tests.e2e.captures import look_as_today
 from tests.e2e.cluster import Cluster, Run
 from tests.e2e.execs import execs
 from tests.e2e.watch import watching
@@ -101,6 +103,7 @@ def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power
         run = cluster.up()
     assert len(run.report["proofs"][0]["pairs"]) == 6
     assert (run.state("swarm", "node1"), run.state("swarm", "node3")) == ("settled", "converged")
+    look_as_today(cluster, "node1", "swarm-node1", SOUGHT)
     assert roles(cluster) == {"node1": "manager", "node2": "worker", "node3": "worker"}
 
     cluster.extra = ""  # three hosts: three managers, the one among them that is one already
