@@ -249,6 +249,7 @@ def test_links_that_its_user_makes_are_not_followed_and_are_told(run):
             assert f"{path} is a symbolic link in a folder that the user {user} can write" in said
             assert "\tsee who made it, remove it" in said
         sh(run, "node3", f"systemctl start {unit(run)}")
+        run.site.backend.wait_for_leader(run.session.connections["node3"], servers=3)  # stopped while it starts, Consul may take a minute
     sh(run, "node3", f"rm -r {TRAP}")
     assert written(run, "node3") == ""
     settled(run)
