@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.cluster import PROBE_IMAGE, Cluster
-from tests.e2e.watch import watching
+from tests.e2e.watch import NEW, watching
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +53,8 @@ def test_a_server_with_containers_then_one_that_is_gone(settled, record_property
     assert removed.code == 0, removed.err
     assert removed.proven
     assert "node1 is removed; proven: 3 hosts" in removed.report["verdict"]
-    assert [f["check"] for f in removed.report["findings"]] == ["still-named"]
+    # A container of the watch may have ended between the reading of the store and that of its host.
+    assert [f["check"] for f in removed.report["findings"] if NEW not in f["what"]] == ["still-named"]
     assert voters(cluster, "node2") == {"node2", "node3", "node4"}, "another has become a server in its place"
     assert (cluster.started("node1", "plain"), cluster.started("node1", "web")) == before, "its containers have run on"
     assert traces(cluster, "node1") == fresh

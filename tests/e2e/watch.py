@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.e2e.cluster import Cluster
 
 NOTICED = "noticed"  # the property of a test that its last lines list
+NEW = "watch-new"  # the names of containers that are gone again at once begin so
 PORT = 7000
 PAUSE = 0.3  # seconds between two rounds on a host; each starts several programs
 # An engine's request to the store may fail by itself (docs/decisions/lost-threads.md), and then says "network demo not found" or
@@ -157,7 +158,7 @@ class Watch:
 
     def _rounds(self, host: str) -> None:
         others = [name for name in self.hosts if name != host]
-        new = f"docker run --rm --network {self.network} {MOUNTS} {PROBE_IMAGE} true"
+        new = f"docker run --rm --name {NEW}-{host}-$(date +%s%N) --network {self.network} {MOUNTS} {PROBE_IMAGE} true"
         subnet = f"10.77.{self.hosts.index(host)}.0/24"
         kinds = {
             "look up": f"for n in {' '.join(others)}; do docker exec watch-{host} getent hosts watch-$n || exit 1; done",
