@@ -8,6 +8,7 @@ longest time until one of these succeeded again, are listed in pytest's last lin
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from tests.e2e.cluster import Cluster
 
 NOTICED = "noticed"  # the property of a test that its last lines list
-NEW = "watch-new"  # the names of containers that are gone again at once begin so
+NEW = "watch-new"  # the names of containers and networks that are gone again at once begin so
+LOOK_UP, ATTACH, MAKE = "look up the others", "attach a new container", "make and remove a network"
 PORT = 7000
 PAUSE = 0.3  # seconds between two rounds on a host; each starts several programs
 # An engine's request to the store may fail by itself (docs/decisions/lost-threads.md), and then says "network demo not found" or
@@ -108,6 +110,7 @@ class Watch:
         self.next = dict(zip(hosts, [*hosts[1:], hosts[0]], strict=True))
         self.found = Watched()
         self._over = threading.Event()
+        self._numbers = itertools.count()
         self._pool = ThreadPoolExecutor(len(hosts))
         self._threads: list[Future[None]] = []
 
@@ -142,7 +145,7 @@ class Watch:
         self._over.set()
         self._pool.shutdown()
         for host in self.hosts:
-            self.cluster.sh(host, f"docker rm -f watch-{host} 2>/dev/null; docker network rm watch-{host} 2>/dev/null", check=False)
+            self.cluster.sh(host, f"docker rm -f watch-{host}; docker network ls -q --filter name={NEW}-{host}- | xargs -r docker network rm", check=False)
 
     def _begin(self, host: str) -> None:
         self.cluster.sh(host, f"docker rm -f watch-{host} 2>/dev/null", check=False)
@@ -157,25 +160,27 @@ class Watch:
         return self.cluster.sh(host, ask, check=False, timeout=120)
 
     def _rounds(self, host: str) -> None:
-        others = [name for name in self.hosts if name != host]
-        new = f"docker run --rm --name {NEW}-{host}-$(date +%s%N) --network {self.network} {MOUNTS} {PROBE_IMAGE} true"
-        subnet = f"10.77.{self.hosts.index(host)}.0/24"
+        """Each try has a name and a subnet of its own: of a request that the store did not finish, something may stay behind."""
+        others = " ".join(name for name in self.hosts if name != host)
+        second = 77 + self.hosts.index(host)
         kinds = {
-            "look up": f"for n in {' '.join(others)}; do docker exec watch-{host} getent hosts watch-$n || exit 1; done",
-            "attach": new,
-            "make a network": f"docker network create -d overlay --subnet {subnet} watch-{host}" if host in self.makers else "",
-            "remove a network": f"docker network rm watch-{host}" if host in self.makers else "",
+            LOOK_UP: f"for n in {others}; do docker exec watch-{host} getent hosts watch-$n || exit 1; done",
+            ATTACH: f"docker run --rm --name {NEW}-{host}-%d --network {self.network} {MOUNTS} {PROBE_IMAGE} true",
+            MAKE: f"n={NEW}-{host}-%d; docker network create -d overlay --subnet 10.{second}.%d.0/24 $n && docker network rm $n",
         }
+        if host not in self.makers:
+            del kinds[MAKE]
         while not self._over.wait(PAUSE):
             for kind, command in kinds.items():
-                if command:
-                    self._do(host, kind, command)
+                self._do(host, kind, command)
 
     def _do(self, host: str, kind: str, command: str) -> None:
         began = time.monotonic()
         said: list[str] = []
         while True:
-            answer = self.cluster.lab.exec(host, ["sh", "-c", command], check=False, timeout=120)
+            number = next(self._numbers)
+            script = command.replace("%d", str(number), 1).replace("%d", str(number % 256))
+            answer = self.cluster.lab.exec(host, ["sh", "-c", script], check=False, timeout=120)
             if answer.returncode == 0:
                 break
             said.append(f"{time.strftime('%H:%M:%S')}: {answer.stderr.strip() or answer.stdout.strip() or 'failed'}")
@@ -208,9 +213,7 @@ def watching(
             watch.end()
     found = watch.found
     assert not found.failed, "\n".join(found.failed)
-    kinds = {"look up", "attach"}
-    assert {(host, kind) for host in hosts for kind in kinds} <= found.done.keys(), found.done
-    assert {host for host, kind in found.done if kind == "remove a network"} == set(watch.makers)
+    assert found.done.keys() == {(host, kind) for host in hosts for kind in (LOOK_UP, ATTACH)} | {(host, MAKE) for host in watch.makers}
     assert all(gap.bytes > 10 for gap in found.gaps)
     gap = found.longest
     said = f"{what}: TCP {gap.seconds:.2f} s, {gap.source} to {gap.target}; {sum(found.done.values())} operations"
