@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from provisioner import render
 from provisioner.errors import ProvisionerError, TimedOut, TransportError
 from provisioner.proofs.evidence import FACTS, Evidence
+from provisioner.system.attached import PROBE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -140,14 +141,14 @@ class Probe:
     @property
     def _suffix(self) -> str:
         # Long host names are cut, and told apart by their number.
-        room = _LABEL - len(f"provisioner-probe-{self._task.run}-")
+        room = _LABEL - len(f"{PROBE}{self._task.run}-")
         whole = self.name + self._tag
         return whole if len(whole) <= room else f"{self.name[: room - 5].rstrip('-')}-{self.number}"
 
     @property
     def container(self) -> str:
         """Its name in DNS, on this network."""
-        return f"provisioner-probe-{self._task.run}-{self._suffix}"
+        return f"{PROBE}{self._task.run}-{self._suffix}"
 
     @property
     def walls(self) -> Walls | None:

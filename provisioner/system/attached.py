@@ -19,6 +19,7 @@ _SOCKET = "/var/run/docker.sock"
 CONTAINERS = f"containers {_SOCKET} /containers/json?all=1"  # what to ask the engine for on_shared() and names()
 _STOPPED = frozenset({"created", "exited", "dead"})  # then the engine keeps no endpoint of it
 _SERVICE = "com.docker.swarm.service.id"  # a label
+PROBE = "provisioner-probe-"  # the names of the containers of proofs begin so
 _BALANCER = "lb-"  # swarm's own endpoint on a network
 
 
@@ -35,10 +36,15 @@ def requests(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def containers(facts: Facts, network: str) -> dict[str, str]:
-    """This host's, by name: how they are told; a stopped one would not find the network again after it was made anew."""
+    """This host's, by name: how they are told; a stopped one would not find the network again after it was made anew.
+
+    A probe that was never started, since its run was killed, is nobody's: the next proof removes it.
+    """
     found = {}
     for container in facts.http(f"containers:{network}").body or ():
         name, state = _name(container), container.get("State") or "in an unknown state"
+        if name.startswith(PROBE) and state == "created":
+            continue
         found[name] = name if state == "running" else f"{name} ({state})"
     return found
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 NODES = ("node1", "node2", "node3")
+ROTATED = (["gossip-key"], ["certificates", "--ca"], ["tokens"])
+KEEP = f"cp -a /etc/consul.d/provisioner-tls /root/old; cp -a /var/lib/consul/serf/local.keyring /root/old/keyring; cp -a {security.TOKENS} /root/old"
 ELECTION = 30.0  # seconds that Consul may take at most for another leader, on a busy machine
 PLAIN = "{kind: consul, security: {gossip: false, tls: false, acls: false}}"
 ASK = "curl -s -o /dev/null -w '%{http_code}' "
@@ -116,20 +118,19 @@ def test_a_cluster_that_stands_without_is_secured_and_its_secrets_are_rotated(ma
         cluster.box(host, f"app-{host}", network="demo")
     engines = {host: cluster.sh(host, "systemctl show -p MainPID docker") for host in NODES}
     cluster.store = "{kind: consul}"
-    # Its agents are restarted stage by stage, host by host; what asks them waits for a leader meanwhile.
-    with traffic(cluster), watching(cluster, NODES, record_property, "securing Consul", patience=ELECTION):
+    # Its agents are restarted stage by stage, host by host; what engines ask them for meanwhile is refused.
+    with traffic(cluster), watching(cluster, NODES, record_property, "securing Consul", attaching=False, makers=()):
         cluster.up()
     assert cluster.run("plan").code == 0
     old = secrets(cluster)
-    cluster.sh("node3", "cp -a /etc/consul.d/provisioner-tls /root/old; cp -a /var/lib/consul/serf/local.keyring /root/old/keyring;"
-        f" cp -a {security.TOKENS} /root/old")
+    cluster.sh("node3", KEEP)
     assert code(cluster, "node2", f"-X PUT -d x {KV}/mine") == "403"
 
     with traffic(cluster):
         # Killed when one host of three has a certificate of the new authority: it is trusted until the next rotation is over.
         assert cluster.killed(4, "answered", "--ca", command="rotate certificates").code == -9
         cluster.up()
-        for what, *options in (["gossip-key"], ["certificates", "--ca"], ["tokens"]):
+        for what, *options in ROTATED:
             patience = ELECTION if what == "tokens" else PATIENCE  # servers take the one that may do everything with a restart
             with watching(cluster, NODES, record_property, f"rotate {what}", patience=patience), execs() as started:
                 run = cluster.run(f"rotate {what}", *options)
@@ -154,7 +155,14 @@ def test_a_cluster_that_stands_without_is_secured_and_its_secrets_are_rotated(ma
     told = stranger(cluster, now, old)
     assert "(LAN) joined" in told
     assert "tls: bad certificate" in told
+
+
+def test_a_host_that_is_away_while_secrets_are_rotated_or_has_old_ones(settled):
+    cluster = settled("consul")
     nothing_is_rotated_while_a_host_is_away(cluster)
+    cluster.sh("node3", KEEP)
+    for what, *options in ROTATED:
+        assert cluster.run(f"rotate {what}", *options).code == 0
     a_host_with_old_secrets_is_told_why_and_repaired(cluster)
 
 
@@ -163,7 +171,7 @@ def nothing_is_rotated_while_a_host_is_away(cluster: Cluster) -> None:
     before = secrets(cluster)
     cluster.lab.stop("node3")
     cluster.ssh = ", connect_timeout: 3"
-    for what, *options in (["gossip-key"], ["certificates", "--ca"], ["tokens"]):
+    for what, *options in ROTATED:
         run = cluster.run(f"rotate {what}", *options)
         assert (run.code, run.report["writes"]) == (1, 0)
         assert f"nothing was changed: node3 would keep the old {what}, and be shut out of Consul when it is back" in run.err

@@ -76,7 +76,7 @@ def test_names_outside_and_networks_kept_apart(make_lab, tmp_path):
         kinds = {(p["proof"], p["network"]): len(p["checks"]) for p in run.report["proofs"] if p["proof"] != "overlay"}
         # Names outside, domains, options; two probes of the other network for each; from one network the cluster's ports.
         assert kinds == {
-            ("dns", "frontend"): 9, ("dns", "backend"): 9, ("isolation", "frontend"): 9, ("isolation", "backend"): 6,
+            ("dns", "frontend"): 9, ("dns", "backend"): 9, ("isolation", "frontend"): 6, ("isolation", "backend"): 9,
         }  # fmt: skip
         assert all(f"query[A] {NAME} from {cluster.lab.address(node)}" in log.read_text() for node in NODES)
         after = {node: cluster.sh(node, "systemctl show -p MainPID --value docker") for node in NODES}

@@ -67,10 +67,9 @@ def hosts_of(make_lab, tmp_path) -> Iterator:
 
 
 def without_ours(saved: str) -> list[str]:
-    """The rules of others, as iptables-save prints them."""
-    return [
-        re.sub(r" \[\d+:\d+\]", "", line) for line in saved.splitlines() if "PROVISIONER" not in line and line[0] != "#"
-    ]
+    """The rules of others, as iptables-save prints them; without a table in which there are none, such as one that ours are in."""
+    lines = [re.sub(r" \[\d+:\d+\]", "", line) for line in saved.splitlines() if "PROVISIONER" not in line and line[0] != "#"]
+    return re.sub(r"\*\w+\n(:[A-Z]+ ACCEPT\n)*COMMIT\n?", "", "\n".join(lines)).splitlines()
 
 
 def nft_without_ours(listed: str) -> str:

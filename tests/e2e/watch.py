@@ -105,8 +105,9 @@ class Watched:
 class Watch:
     """The containers and the threads of one watch."""
 
-    def __init__(self, cluster: Cluster, hosts: Sequence[str], network: str, *, makers: Sequence[str], patience: float) -> None:
+    def __init__(self, cluster: Cluster, hosts: Sequence[str], network: str, *, makers: Sequence[str], attaching: bool, patience: float) -> None:
         self.cluster, self.hosts, self.network, self.makers, self.patience = cluster, hosts, network, makers, patience
+        self.kinds = (LOOK_UP, ATTACH) if attaching else (LOOK_UP,)
         self.next = dict(zip(hosts, [*hosts[1:], hosts[0]], strict=True))
         self.found = Watched()
         self._over = threading.Event()
@@ -168,8 +169,7 @@ class Watch:
             ATTACH: f"docker run --rm --name {NEW}-{host}-%d --network {self.network} {MOUNTS} {PROBE_IMAGE} true",
             MAKE: f"n={NEW}-{host}-%d; docker network create -d overlay --subnet 10.{second}.%d.0/24 $n && docker network rm $n",
         }
-        if host not in self.makers:
-            del kinds[MAKE]
+        kinds = {kind: command for kind, command in kinds.items() if kind in self.kinds or (kind == MAKE and host in self.makers)}
         while not self._over.wait(PAUSE):
             for kind, command in kinds.items():
                 self._do(host, kind, command)
@@ -196,14 +196,14 @@ class Watch:
 @contextmanager
 def watching(
     cluster: Cluster, hosts: Sequence[str], report: Callable[[str, object], None], what: str, *,
-    network: str = "demo", makers: Sequence[str] | None = None, patience: float = PATIENCE,
+    network: str = "demo", makers: Sequence[str] | None = None, attaching: bool = True, patience: float = PATIENCE,
 ) -> Iterator[None]:  # fmt: skip
     """Containers on `hosts` notice nothing of what happens in the block, which is called `what` in the last lines.
 
     report: pytest's `record_property`. makers: the hosts that make networks, by default all; in a swarm only managers can.
-    patience: for how many seconds what fails may go on failing.
+    attaching: whether new containers are attached. patience: for how many seconds what fails may go on failing.
     """
-    watch = Watch(cluster, hosts, network, makers=hosts if makers is None else makers, patience=patience)
+    watch = Watch(cluster, hosts, network, makers=hosts if makers is None else makers, attaching=attaching, patience=patience)
     with ExitStack() as stack:
         stack.callback(watch.remove)
         watch.start()
@@ -213,7 +213,7 @@ def watching(
             watch.end()
     found = watch.found
     assert not found.failed, "\n".join(found.failed)
-    assert found.done.keys() == {(host, kind) for host in hosts for kind in (LOOK_UP, ATTACH)} | {(host, MAKE) for host in watch.makers}
+    assert found.done.keys() == {(host, kind) for host in hosts for kind in watch.kinds} | {(host, MAKE) for host in watch.makers}
     assert all(gap.bytes > 10 for gap in found.gaps)
     gap = found.longest
     said = f"{what}: TCP {gap.seconds:.2f} s, {gap.source} to {gap.target}; {sum(found.done.values())} operations"

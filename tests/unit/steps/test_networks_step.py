@@ -172,6 +172,14 @@ class TestRecreate:
         with pytest.raises(StepFailed, match="web on node2"):
             RECREATE.drift(whole, "node1")
 
+    def test_a_probe_of_a_killed_run_that_was_never_started_keeps_nothing_back(self, site):
+        hosts = {name: other(name) for name in HOSTS}
+        left = [{"Id": "1", "Names": ["/provisioner-probe-c6d969-node2"], "State": state} for state in ("created", "running")]
+        hosts["node2"] = other("node2", answer=left[:1])
+        assert "network-in-use" not in {f.check for f in preflight.run(asked(site(**hosts), "demo"))}
+        hosts["node2"] = other("node2", answer=left[1:])
+        assert "network-in-use" in {f.check for f in preflight.run(asked(site(**hosts), "demo"))}
+
     def test_refused_where_a_host_can_not_be_asked(self, site):
         whole = asked(site(**{name: other(name) for name in HOSTS}), "demo").without(frozenset({"node3"}))
         (finding,) = [f for f in preflight.run(whole) if f.check == "network-in-use"]
