@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
 
 T = TypeVar("T")
+_PROBES_GO = 20.0  # seconds in which hosts take away the probes of a run that was killed
 
 
 @dataclass
@@ -109,8 +110,24 @@ class Run:
         self.read()
         self._ask()
         self._ask_endpoints()
+        self._await_probes()
         self._check()
         return self._drop_unfit()
+
+    def _await_probes(self) -> None:
+        """Those of a run that was killed a moment ago, on a network that is to be made anew."""
+        import tenacity
+
+        def again(_: object) -> None:
+            self.read_again()
+
+        tenacity.Retrying(
+            stop=tenacity.stop_after_delay(_PROBES_GO),
+            wait=tenacity.wait_fixed(1.0),
+            retry=tenacity.retry_if_result(bool),
+            after=again,
+            retry_error_callback=lambda _: None,
+        )(lambda: networks.held_by_probes(self.site))
 
     def _check(self) -> None:
         found = [f for f in self._of_all(preflight.run, "checking the hosts") if f not in self.findings]

@@ -61,6 +61,12 @@ def endpoints(site: Site) -> dict[IPv4Address, list[tuple[str, str]]]:
     return placed
 
 
+def held_by_probes(site: Site) -> bool:
+    """Whether nothing but probes keeps a network from being made anew. Those of a run that was killed go by themselves, in seconds."""
+    used = [name for each in site.recreate for name in in_use(site, site.inventory.networks[each]) if otherwise(site, site.inventory.networks[each])]
+    return bool(used) and all(name.startswith(attached.PROBE) for name in used)
+
+
 def in_use(site: Site, network: Network) -> tuple[str, ...]:
     """The containers that keep it from being removed, with their hosts; also why that can't be known."""
     hosts = tuple(site.inventory.hosts) if network.is_global else otherwise(site, network)

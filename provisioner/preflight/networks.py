@@ -23,7 +23,9 @@ def network_in_use(site: Site) -> Iterator[Finding]:
         if state.otherwise(site, network) and (used := state.in_use(site, network)):
             what = f"the network {name} can't be made anew, containers are on it: {', '.join(used)}"
             cure = "remove these containers (docker rm), or run without --recreate, which leaves the network as it is"
-            if any(word.endswith(state.NO_HOST) for word in used):
+            if state.held_by_probes(site):
+                cure = "a proof of another run is under way: run it again when that has ended"
+            elif any(word.endswith(state.NO_HOST) for word in used):
                 cure += f"; what a host that is gone has left is freed by docker network disconnect -f {name} CONTAINER"
             yield Finding("network-in-use", "", what, cure)
 

@@ -8,6 +8,7 @@ import pytest
 from captured import HOSTS, capture, with_file, with_http, with_system
 
 from provisioner import preflight
+from provisioner.controlplane import networks
 from provisioner.errors import StepFailed
 from provisioner.steps.networks import Networks
 from provisioner.steps.recreate import Recreate
@@ -178,7 +179,12 @@ class TestRecreate:
         hosts["node2"] = other("node2", answer=left[:1])
         assert "network-in-use" not in {f.check for f in preflight.run(asked(site(**hosts), "demo"))}
         hosts["node2"] = other("node2", answer=left[1:])
-        assert "network-in-use" in {f.check for f in preflight.run(asked(site(**hosts), "demo"))}
+        whole = asked(site(**hosts), "demo")
+        (finding,) = [f for f in preflight.run(whole) if f.check == "network-in-use"]
+        assert "run it again" in finding.cure
+        assert networks.held_by_probes(whole)
+        hosts["node2"] = other("node2", answer=[*left[1:], {"Id": "2", "Names": ["/old"], "State": "exited"}])
+        assert not networks.held_by_probes(asked(site(**hosts), "demo"))
 
     def test_refused_where_a_host_can_not_be_asked(self, site):
         whole = asked(site(**{name: other(name) for name in HOSTS}), "demo").without(frozenset({"node3"}))
