@@ -108,18 +108,20 @@ class Run:
     def look(self) -> bool:
         """Connects, reads and checks. False: there is no going on (the report says why)."""
         self.read()
-        self._ask()
-        self._ask_endpoints()
+        self._ask_beside()
         self._await_probes()
         self._check()
         return self._drop_unfit()
 
     def _await_probes(self) -> None:
         """Those of a run that was killed a moment ago, on a network that is to be made anew."""
+        if not networks.held_by_probes(self.site):
+            return
         import tenacity
 
         def again(_: object) -> None:
             self.read_again()
+            self._ask_beside()
 
         tenacity.Retrying(
             stop=tenacity.stop_after_delay(_PROBES_GO),
@@ -142,11 +144,15 @@ class Run:
         if not self.findings and all(proof.state is not State.FAILED for proof in self.proofs):
             return
         self.read_again()
-        self._ask()
-        self._ask_endpoints()
+        self._ask_beside()
         old = [f for f in self.checked if not f.host or f.host in self.site.live]
         self.findings = [f for f in self.findings if f not in old]
         self._check()
+
+    def _ask_beside(self) -> None:
+        """What the facts of hosts alone do not have: each reading of them needs it anew."""
+        self._ask()
+        self._ask_endpoints()
 
     def _ask(self) -> None:
         """What hosts can't ask their store by themselves is asked through their connections."""

@@ -36,15 +36,10 @@ def requests(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def containers(facts: Facts, network: str) -> dict[str, str]:
-    """This host's, by name: how they are told; a stopped one would not find the network again after it was made anew.
-
-    A probe that was never started, since its run was killed, is nobody's: the next proof removes it.
-    """
+    """This host's, by name: how they are told; a stopped one would not find the network again after it was made anew."""
     found = {}
     for container in facts.http(f"containers:{network}").body or ():
         name, state = _name(container), container.get("State") or "in an unknown state"
-        if name.startswith(PROBE) and state == "created":
-            continue
         found[name] = name if state == "running" else f"{name} ({state})"
     return found
 

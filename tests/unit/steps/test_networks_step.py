@@ -173,17 +173,16 @@ class TestRecreate:
         with pytest.raises(StepFailed, match="web on node2"):
             RECREATE.drift(whole, "node1")
 
-    def test_a_probe_of_a_killed_run_that_was_never_started_keeps_nothing_back(self, site):
+    @pytest.mark.parametrize("state", ["created", "running"])
+    def test_probes_of_another_run_are_waited_for(self, site, state):
         hosts = {name: other(name) for name in HOSTS}
-        left = [{"Id": "1", "Names": ["/provisioner-probe-c6d969-node2"], "State": state} for state in ("created", "running")]
-        hosts["node2"] = other("node2", answer=left[:1])
-        assert "network-in-use" not in {f.check for f in preflight.run(asked(site(**hosts), "demo"))}
-        hosts["node2"] = other("node2", answer=left[1:])
+        probe = {"Id": "1", "Names": ["/provisioner-probe-c6d969-node2"], "State": state}
+        hosts["node2"] = other("node2", answer=[probe])
         whole = asked(site(**hosts), "demo")
         (finding,) = [f for f in preflight.run(whole) if f.check == "network-in-use"]
         assert "run it again" in finding.cure
         assert networks.held_by_probes(whole)
-        hosts["node2"] = other("node2", answer=[*left[1:], {"Id": "2", "Names": ["/old"], "State": "exited"}])
+        hosts["node2"] = other("node2", answer=[probe, {"Id": "2", "Names": ["/old"], "State": "exited"}])
         assert not networks.held_by_probes(asked(site(**hosts), "demo"))
 
     def test_refused_where_a_host_can_not_be_asked(self, site):
