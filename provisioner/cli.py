@@ -40,14 +40,18 @@ _Inventory = Annotated[
 ]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; people's text goes to stderr.")]
 _Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show also what is as wanted.")]
-_Ignore = Annotated[list[str] | None, typer.Option("--ignore", metavar="ID", help="A warning to leave out; repeatable.")]
+_Ignore = Annotated[
+    list[str] | None, typer.Option("--ignore", metavar="ID", help="A warning to leave out; repeatable.")
+]
 _All = Annotated[
     bool, typer.Option("--all", help="Prove also the networks that every engine has: bridge, none and host.")
 ]
 _Recreate = Annotated[
     list[str] | None,
     typer.Option(
-        "--recreate", metavar="NETWORK", help="Make this network anew if it is not as wanted and no container is on it; repeatable."
+        "--recreate",
+        metavar="NETWORK",
+        help="Make this network anew if it is not as wanted and no container is on it; repeatable.",
     ),
 ]
 
@@ -56,7 +60,12 @@ _USAGE, _INTERRUPTED = 64, 130
 
 @app.command()
 def up(
-    inventory: _Inventory, *, json: _Json = False, verbose: _Verbose = False, ignore: _Ignore = None, recreate: _Recreate = None
+    inventory: _Inventory,
+    *,
+    json: _Json = False,
+    verbose: _Verbose = False,
+    ignore: _Ignore = None,
+    recreate: _Recreate = None,
 ) -> None:
     """Bring the hosts to one overlay network, and prove it. Run again, it changes nothing.
 
@@ -116,7 +125,10 @@ class _What(StrEnum):
 
 @app.command()
 def rotate(
-    what: Annotated[_What, typer.Argument(help="Which secrets of Consul to make anew; certificates also of etcd.", show_default=False)],
+    what: Annotated[
+        _What,
+        typer.Argument(help="Which secrets of Consul to make anew; certificates also of etcd.", show_default=False),
+    ],
     inventory: _Inventory,
     *,
     ca: Annotated[bool, typer.Option("--ca", help="With certificates: a new authority too.")] = False,
@@ -204,7 +216,10 @@ def _version(*, wanted: bool) -> None:
 def _main(
     *,
     _: Annotated[
-        bool, typer.Option("--version", callback=lambda value: _version(wanted=value), is_eager=True, help="Show the version.")
+        bool,
+        typer.Option(
+            "--version", callback=lambda value: _version(wanted=value), is_eager=True, help="Show the version."
+        ),
     ] = False,
 ) -> None:
     pass
@@ -244,7 +259,9 @@ def _known(inventory: Inventory, networks: Iterable[str]) -> None:
 
     for name in networks:
         if name not in inventory.networks:
-            raise UsageError(f"--recreate {code(name)}: the inventory has no network of this name{nearest(name, inventory.networks)}")
+            raise UsageError(
+                f"--recreate {code(name)}: the inventory has no network of this name{nearest(name, inventory.networks)}"
+            )
 
 
 def _owner() -> str:
@@ -276,7 +293,9 @@ def _told(command: str) -> Iterator[None]:
         from provisioner import report
         from provisioner.model import Report
 
-        print(report.to_json(Report(command=command, cluster="", hosts=(), exit_code=code, seconds=0.0, errors=(text,))))
+        print(
+            report.to_json(Report(command=command, cluster="", hosts=(), exit_code=code, seconds=0.0, errors=(text,)))
+        )
     raise typer.Exit(code)
 
 

@@ -36,7 +36,9 @@ _Files = Annotated[bool, typer.Option("--files/--no-files", help="Look whether t
 _Cluster = Annotated[str, typer.Option("--cluster", metavar="NAME", help="The cluster's name. (default: the tool's)")]
 _Network = Annotated[
     str,
-    typer.Option("--network", metavar="SUBNET", help="The network's subnet (default: 10.99.0.0/24, or the next that is free)"),
+    typer.Option(
+        "--network", metavar="SUBNET", help="The network's subnet (default: 10.99.0.0/24, or the next that is free)"
+    ),
 ]
 _Advertise = Annotated[
     str, typer.Option("--advertise", metavar="INTERFACE", help="The interface on which the hosts see one another.")
@@ -45,7 +47,9 @@ _Only = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="PATTERN", help="Only hosts whose name matches, like 'web*'; repeatable."),
 ]
-_Found = Annotated[str, typer.Argument(metavar="PATH", help="Where to read; `-` is standard input.", show_default=False)]
+_Found = Annotated[
+    str, typer.Argument(metavar="PATH", help="Where to read; `-` is standard input.", show_default=False)
+]
 
 _USAGE = 64
 _STOPPED = 130
@@ -97,7 +101,10 @@ def init(
     with _refusals():
         questions.refuse_present(file, force=force)
         if not sys.stdin.isatty():
-            raise cant("inventory init", "asks questions, and standard input is no terminal; docs/inventory.md has a file to begin with")
+            raise cant(
+                "inventory init",
+                "asks questions, and standard input is no terminal; docs/inventory.md has a file to begin with",
+            )
         try:
             text = questions.interview(questions.Terminal(_ask, typer.echo), file)
         except (typer.Abort, KeyboardInterrupt):  # at a question, or between two
@@ -189,7 +196,9 @@ def _print(found: Found, kind: str, wished: _Wished) -> None:
     for note in done.notes:
         typer.echo(f"note: {note}", err=True)
     if not done.hosts:
-        raise importers.cant(kind, "no host is left; the notes and `--only` tell why" if found.machines else "names no host")
+        raise importers.cant(
+            kind, "no host is left; the notes and `--only` tell why" if found.machines else "names no host"
+        )
     importers.refuse_unsound(done.text)
     typer.echo(done.text, nl=False)
 

@@ -121,7 +121,10 @@ def inventory(name: Name = "lab") -> None:
 @app.command()
 def reset(
     hosts: Annotated[list[str] | None, typer.Argument(help="All when none is named.")] = None,
-    to: Annotated[str, typer.Option(metavar="SNAPSHOT", help="All hosts are to be those of a settled cluster, e.g. settled-consul.")] = "",
+    to: Annotated[
+        str,
+        typer.Option(metavar="SNAPSHOT", help="All hosts are to be those of a settled cluster, e.g. settled-consul."),
+    ] = "",
     name: Name = "lab",
 ) -> None:
     """Put hosts back to fresh: a new disk, booted again. With --to: to three hosts that `up` has set up."""

@@ -163,7 +163,9 @@ class Convergence:
         if told is None or any(told == known for known, _ in self.heard):
             return
         scripts = told.scripts
-        answers = each(scripts, lambda name: self.session.connections[name].read(scripts[name], deadline=_TELLING).stdout)
+        answers = each(
+            scripts, lambda name: self.session.connections[name].read(scripts[name], deadline=_TELLING).stdout
+        )
         texts = [answer for answer in answers.values() if not isinstance(answer, ProvisionerError)]
         errors = [answer for answer in answers.values() if isinstance(answer, ProvisionerError)]
         self.heard.append((told, "".join(texts).encode() if texts else errors[0]))
@@ -171,7 +173,9 @@ class Convergence:
     def _barrier(self) -> None:
         """Waits once more where it failed because hosts have stopped answering; these drop out."""
         site = self._now()
-        self.held_up = self.site.has_quorum and not site.has_quorum  # a host that leaves is by itself from the beginning
+        self.held_up = (
+            self.site.has_quorum and not site.has_quorum
+        )  # a host that leaves is by itself from the beginning
         if self.errors or not site.live or not site.has_quorum:
             return
         try:
@@ -184,7 +188,9 @@ class Convergence:
                 self.errors.append(str(error))
                 self.held_up = True
 
-    def _settle(self, names: Iterable[str], judged: Callable[[tuple[Drift, ...]], tuple[Drift, ...]] | None = None) -> None:
+    def _settle(
+        self, names: Iterable[str], judged: Callable[[tuple[Drift, ...]], tuple[Drift, ...]] | None = None
+    ) -> None:
         """Reads again until nothing differs, or the step's patience is over. judged: what of it is awaited."""
         judged = judged or _free
         names = list(names)
@@ -245,7 +251,9 @@ def _held(name: str, drift: tuple[Drift, ...]) -> StepFailed:
     lines = [f"{d.what}: {d.found or 'none'}, wanted: {d.wanted or 'none'}" for d in drift]
     asks = " and ".join(f"`provisioner {note}`" for note in dict.fromkeys(d.note for d in drift))
     cure = f"change the inventory, or run {asks}, which is done only while no container needs what is there"
-    return StepFailed("what is there is otherwise than wanted, and is left as it is", host=name, answer="\n".join(lines), cure=cure)
+    return StepFailed(
+        "what is there is otherwise than wanted, and is left as it is", host=name, answer="\n".join(lines), cure=cure
+    )
 
 
 def _told(error: CommandFailed, step: Step, name: str) -> ProvisionerError:

@@ -85,7 +85,11 @@ class Run:
             self.session.tell(Notice(f"control plane: {self.site.control} ({self.site.why})"))
 
     def _resolved(self, facts: Mapping[str, Facts]) -> tuple[Site, list[Finding]]:
-        found, bug = blamed(tuple(facts), lambda names: resolve(self.inventory, {n: facts[n] for n in names}), "looking at the cluster as a whole")
+        found, bug = blamed(
+            tuple(facts),
+            lambda names: resolve(self.inventory, {n: facts[n] for n in names}),
+            "looking at the cluster as a whole",
+        )
         if bug:
             self.session.lose(bug.host, bug)
         return found
@@ -233,7 +237,9 @@ class Run:
 
     def report(self, command: str, *, drift_code: int = 1) -> Report:
         """All of it. The exit code is 0 only where everything is as wanted and nothing is missing."""
-        told = self._of_all(lambda site: summaries(site, self.session.lost), "summing up") if command == "status" else ()
+        told = (
+            self._of_all(lambda site: summaries(site, self.session.lost), "summing up") if command == "status" else ()
+        )
         states = {outcome.state for outcome in self.outcomes}
         stopped = any(f.severity is Severity.STOP for f in self.findings)
         failed = bool(self.errors or self.session.lost or stopped or State.FAILED in states)
@@ -279,7 +285,9 @@ class Run:
             self.errors += filter(None, [founding.hindrance(self.site)])
             return not self.errors
         if not self.site.servers:
-            self.errors.append("nothing more is done: no host is left\n  next:  mend what is said about them, and run again")
+            self.errors.append(
+                "nothing more is done: no host is left\n  next:  mend what is said about them, and run again"
+            )
             return False
         of, what, key = self.site.plane.majority
         missing = ", ".join(name for name in self.site.servers if name not in self.site.live) or "all hosts"

@@ -132,7 +132,9 @@ class InternalError(StepFailed):
     def __init__(self, error: Exception, *, host: str, tried: str) -> None:
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if f"{os.sep}provisioner{os.sep}" in frame.filename] or frames
-        places = [f"{frame.filename.rpartition(f'{os.sep}provisioner{os.sep}')[2]}:{frame.lineno}" for frame in own[-3:]]
+        places = [
+            f"{frame.filename.rpartition(f'{os.sep}provisioner{os.sep}')[2]}:{frame.lineno}" for frame in own[-3:]
+        ]
         super().__init__(
             f"internal error: {type(error).__name__} at {' > '.join(places) or 'an unknown place'}",
             host=host,

@@ -32,7 +32,9 @@ def bounded(tried: str, do: Callable[[str], T]) -> Callable[[str], T]:
     return guarded
 
 
-def blamed(names: Collection[str], evaluate: Callable[[Collection[str]], T], tried: str) -> tuple[T, InternalError | None]:
+def blamed(
+    names: Collection[str], evaluate: Callable[[Collection[str]], T], tried: str
+) -> tuple[T, InternalError | None]:
     """What is evaluated of many hosts together; without the one host whose data bring out a bug, which is its InternalError.
 
     A bug that no host's absence avoids propagates.
@@ -44,7 +46,9 @@ def blamed(names: Collection[str], evaluate: Callable[[Collection[str]], T], tri
     except Exception as error:
         for name in names:
             with suppress(Exception):  # then it is not this host's alone
-                return evaluate([other for other in names if other != name]), InternalError(error, host=name, tried=tried)
+                return evaluate([other for other in names if other != name]), InternalError(
+                    error, host=name, tried=tried
+                )
         raise
 
 

@@ -195,7 +195,9 @@ class Removal(Run):
     def _even(self, count: int) -> Iterator[Finding]:
         """Of two, or four, servers no more may be lost than of one less."""
         if count and count % 2 == 0:
-            what = f"{self._title} goes on with {count} {self._role}s, of which {(count - 1) // 2 or 'none'} may be lost"
+            what = (
+                f"{self._title} goes on with {count} {self._role}s, of which {(count - 1) // 2 or 'none'} may be lost"
+            )
             cure = f"add a host when you can, for {count + 1} {self._role}s"
             key, _ = self.whole.key_naming(self.host)
             spare = [name for name in self.site.live if name not in self.site.servers]
@@ -307,7 +309,9 @@ class Removal(Run):
             self.converge_step(step)
             self.leaver, self.site = self.site, staying
             if self.errors or not self.lives:
-                self.errors.append(f"nothing more is done, since {self.host} has failed\n  next:  mend what is said about it, and run again")
+                self.errors.append(
+                    f"nothing more is done, since {self.host} has failed\n  next:  mend what is said about it, and run again"
+                )
                 return False
         return True
 
@@ -318,7 +322,9 @@ class Removal(Run):
             return True
         staying, host = self.site, self.host
         servers = tuple(name for name in self.whole.hosts if name in {*staying.servers, host})
-        self.site = replace(self.leaver, facts={**self.leaver.facts, **staying.facts}, servers=servers, live=staying.live)
+        self.site = replace(
+            self.leaver, facts={**self.leaver.facts, **staying.facts}, servers=servers, live=staying.live
+        )
         steps = list(self._steps())
         last = next(at for at, step in enumerate(steps) if step.name == _LAST_OF_PROMOTION[self.site.plane.name])
         done = self._on_rest(*steps[: last + 1])
@@ -329,7 +335,9 @@ class Removal(Run):
             return True
         try:
             for name in new:
-                self.site.backend.wait_for_server(self.session.connections[self.host], self.site, self.site.advertise[name])
+                self.site.backend.wait_for_server(
+                    self.session.connections[self.host], self.site, self.site.advertise[name]
+                )
         except ProvisionerError as error:
             self.errors.append(str(error))
         return not self.errors
@@ -357,5 +365,3 @@ def _merged(outcomes: list[Outcome]) -> list[Outcome]:
         again = before and before.state is State.CONVERGED and now.state in {State.SETTLED, State.CONVERGED}
         merged[now.step, now.host] = replace(before, drifts=(*before.drifts, *now.drifts)) if before and again else now
     return list(merged.values())
-
-

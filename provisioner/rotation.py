@@ -43,9 +43,14 @@ def rotate(run: Run, what: str, *, authority: bool = False) -> None:
     if not run.look() or not _fit(run, what, authority=authority):
         return
     run.lock()
-    began, drift = time.monotonic(), Drift(f"{run.site.backend.title}'s {what.replace('-', ' ')}", note="rotated", secret=True, is_file=True)
+    began, drift = (
+        time.monotonic(),
+        Drift(f"{run.site.backend.title}'s {what.replace('-', ' ')}", note="rotated", secret=True, is_file=True),
+    )
     run.session.tell(PhaseBegan("rotate", f"New {what}", run.site.live))
-    renewed = _etcd_certificates if run.inventory.the_store.kind == "etcd" else partial(_certificates, authority=authority)
+    renewed = (
+        _etcd_certificates if run.inventory.the_store.kind == "etcd" else partial(_certificates, authority=authority)
+    )
     doing: dict[str, Callable[[Run], None]] = {"gossip-key": _gossip_key, "certificates": renewed, "tokens": _tokens}
     try:
         if not run.errors:
@@ -65,14 +70,23 @@ def rotate(run: Run, what: str, *, authority: bool = False) -> None:
 def _fit(run: Run, what: str, *, authority: bool = False) -> bool:
     store = run.inventory.store
     why = cure = ""
-    if store is not None and store.kind == "etcd" and what == "certificates" and not store.endpoints and run.site.control == "kv":
+    if (
+        store is not None
+        and store.kind == "etcd"
+        and what == "certificates"
+        and not store.endpoints
+        and run.site.control == "kv"
+    ):
         why, cure = _unfit_etcd(run, authority=authority)
     elif store is None or store.kind != "consul" or store.endpoints or run.site.control != "kv":
         others = " or etcd" if what == "certificates" else ""
         why = f"there are no {what} to rotate: only a Consul{others} that is set up here has them"
         cure = "see the documentation of your store"
     elif not getattr(store.security, _SWITCH[what]):
-        why, cure = f"there are no {what} to rotate: store.security.{_SWITCH[what]} is off", "switch it on and run `provisioner up`"
+        why, cure = (
+            f"there are no {what} to rotate: store.security.{_SWITCH[what]} is off",
+            "switch it on and run `provisioner up`",
+        )
     elif not security.standing(run.site) or security.way(run.site):
         why, cure = "Consul does not stand as the inventory wants it secured", "run `provisioner up` first"
     elif (authority or what != "certificates") and (away := _away(run)):
@@ -92,9 +106,15 @@ def _unfit_etcd(run: Run, *, authority: bool) -> tuple[str, str]:
     """Why its certificates can't be made anew, and what to do; ("", "") where they can."""
     site = run.site
     if not any(site.backend.credentials(site, name) for name in site.live):
-        return "there are no certificates to rotate: this etcd was founded without TLS", "see docs/decisions/store-tls.md"
+        return (
+            "there are no certificates to rotate: this etcd was founded without TLS",
+            "see docs/decisions/store-tls.md",
+        )
     if authority:
-        return "etcd reads an authority at its start only: all servers and engines would have to change at once", "leave out --ca"
+        return (
+            "etcd reads an authority at its start only: all servers and engines would have to change at once",
+            "leave out --ca",
+        )
     if not site.backend.formed(site) or any(outcome(Store(), site, name).drifts for name in site.live):
         return "etcd is not as the inventory wants it", "run `provisioner up` first"
     return "", ""
@@ -153,7 +173,9 @@ def _etcd_certificates(run: Run) -> None:
     _brought(run)
     run.converge_step(Daemon())
     if run.errors:
-        raise StepFailed("not all engines were reached by the rotation", cure="mend what is said above, and run it again")
+        raise StepFailed(
+            "not all engines were reached by the rotation", cure="mend what is said above, and run it again"
+        )
 
 
 def _tokens(run: Run) -> None:

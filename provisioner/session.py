@@ -58,7 +58,9 @@ class Session:
             else:
                 self.connections[name] = connection
         outcomes = tuple(
-            Outcome(name, "connect", State.FAILED if name in self.lost else State.SETTLED, error=self.lost.get(name, ""))
+            Outcome(
+                name, "connect", State.FAILED if name in self.lost else State.SETTLED, error=self.lost.get(name, "")
+            )
             for name in names
         )
         self.tell(PhaseEnded("connect", outcomes, time.monotonic() - began))
@@ -97,7 +99,9 @@ class Session:
         answers = stores.of(self.inventory.the_store).ask(self.connections[name], through)
         return _understood(name, facts.answered(answers))
 
-    def parsed(self, name: str, result: Result, before: Facts | None, between: tuple[float, float] | None = None) -> Facts:
+    def parsed(
+        self, name: str, result: Result, before: Facts | None, between: tuple[float, float] | None = None
+    ) -> Facts:
         """The facts in a script's answer; `between`: the controller's clock around it. Raises StepFailed, Malformed."""
         try:
             facts = system_facts.parse(result.raw, before, between)
@@ -114,11 +118,15 @@ class Session:
     def script(self, only: tuple[str, ...], requests: tuple[str, ...] = ()) -> str:
         """What reads these sections of the facts."""
         own, _ = asking.split(requests or self.requests)
-        return reading.script(controlplane.sought(self.inventory), only, own, self._kernel, plugins.files(self.inventory))
+        return reading.script(
+            controlplane.sought(self.inventory), only, own, self._kernel, plugins.files(self.inventory)
+        )
 
     @property
     def _kernel(self) -> list[str]:
-        return sorted({needed for network in self.inventory.networks.values() for needed in networks.of_kernel(network)})
+        return sorted(
+            {needed for network in self.inventory.networks.values() for needed in networks.of_kernel(network)}
+        )
 
     def lock(self, names: Iterable[str], owner: str) -> list[str]:
         """Takes the lock of every host; the errors of those that can't be had.

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
     from xdist.workermanage import WorkerController
 
-_SHARING = frozenset({"tests/e2e/test_local_user.py", "tests/e2e/test_proofs.py", "tests/e2e/test_store_backends.py"})  # files whose tests share hosts
+_SHARING = frozenset(
+    {"tests/e2e/test_local_user.py", "tests/e2e/test_proofs.py", "tests/e2e/test_store_backends.py"}
+)  # files whose tests share hosts
 _WAITING = ("tests/unit/proofs/test_probe_pl.py", "tests/contract/transport/")  # files whose tests mostly wait
 _LONG = (  # begun first, in this order: nobody waits for them at the end
     "tests/e2e/test_inventories.py::test_zookeeper",

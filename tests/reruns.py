@@ -44,7 +44,9 @@ def _rerun(reporter: TerminalReporter) -> int:
         report.nodeid for kind in _FAILED for report in reporter.stats.get(kind, []) if report.nodeid.startswith(LABS)
     )
     if len(failed) > _MOST:
-        reporter.write_line(f"\n{len(failed)} tests with labs failed: none is run again, since load does not explain so many")
+        reporter.write_line(
+            f"\n{len(failed)} tests with labs failed: none is run again, since load does not explain so many"
+        )
         return 0
     return sum(_taken_back(reporter, nodeid) for nodeid in failed if _passes_alone(reporter, nodeid))
 
@@ -53,7 +55,9 @@ def _passes_alone(reporter: TerminalReporter, nodeid: str) -> bool:
     reporter.write_line(f"\nrunning again, alone: {nodeid}")
     argv = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", nodeid]
     try:
-        ended = subprocess.run(argv, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_DEADLINE)
+        ended = subprocess.run(
+            argv, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_DEADLINE
+        )
     except subprocess.TimeoutExpired:
         reporter.write_line(f"no end after {_DEADLINE} s")
         return False

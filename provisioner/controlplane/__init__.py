@@ -121,7 +121,9 @@ def sought(inventory: Inventory) -> Sought:
     if inventory.control_plane != "auto" or not inventory.store:
         return _PLANES["kv" if inventory.control_plane == "kv" else "swarm"].sought(inventory)
     found = _PLANES["kv"].sought(inventory)
-    return replace(found, files=(*found.files, *SOUGHT.files), engine=SOUGHT.engine, ports={**SOUGHT.ports, **found.ports})
+    return replace(
+        found, files=(*found.files, *SOUGHT.files), engine=SOUGHT.engine, ports={**SOUGHT.ports, **found.ports}
+    )
 
 
 def resolve(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[Site, list[Finding]]:

@@ -32,7 +32,10 @@ def choose(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[str, str]:
     if decided := _decided(inventory, facts):
         return decided
     if to_come := _without_engine(inventory, facts):
-        return "kv", f"no engine that is there speaks against it; one that is still to be installed may, on {_some(to_come)}"
+        return (
+            "kv",
+            f"no engine that is there speaks against it; one that is still to be installed may, on {_some(to_come)}",
+        )
     return "kv", f"no engine is later than 20.10, and each has the driver for {stores.of(inventory.the_store).title}"
 
 

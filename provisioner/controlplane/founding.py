@@ -79,7 +79,9 @@ class Founding:
 
     def record(self) -> str:
         """What is recorded on every host before the initiator makes the swarm."""
-        return on_host.record(self.site.inventory.cluster, self.initiator, str(self.site.advertise.get(self.initiator, "")))
+        return on_host.record(
+            self.site.inventory.cluster, self.initiator, str(self.site.advertise.get(self.initiator, ""))
+        )
 
 
 def on_disk(facts: Facts) -> str:

@@ -67,7 +67,9 @@ class Kv:
         backend = stores.of(inventory.the_store)
         peers = backend.peers(facts)
         already = [
-            name for name in names if advertise.get(name) in peers or (name in facts and backend.was_server(facts[name]))
+            name
+            for name in names
+            if advertise.get(name) in peers or (name in facts and backend.was_server(facts[name]))
         ]
         if already and not backend.grows:
             return tuple(already)
@@ -93,7 +95,9 @@ class Kv:
             gossip.UNIT_FILE: render.text("gossip.service.j2", program=gossip.PROGRAM, addresses=[own, *others]),
         }
         units = ("docker.service", gossip.UNIT, *waiting.through)
-        return EngineFiles(_settings(site, host), files, units, secrets, gone=swarm_on_host.OURS, through=waiting.through)
+        return EngineFiles(
+            _settings(site, host), files, units, secrets, gone=swarm_on_host.OURS, through=waiting.through
+        )
 
     def running(self, site: Site, host: str) -> list[Drift]:
         """What the running engine is to do about its store."""
@@ -102,7 +106,11 @@ class Kv:
         found = {"cluster-store": info.get("ClusterStore", ""), "cluster-advertise": info.get("ClusterAdvertise", "")}
         if any(found[key] != wanted[key] for key in found):
             note = "restart" if found["cluster-store"] else "reload"
-            return [Drift("the running engine's store", found["cluster-store"] or "none", wanted["cluster-store"], note=note)]
+            return [
+                Drift(
+                    "the running engine's store", found["cluster-store"] or "none", wanted["cluster-store"], note=note
+                )
+            ]
         tls = sums(site.backend.credentials(site, host))
         if facts.files.get(ENGINE_TLS, "") != tls:
             was, is_ = ("other files", "these files") if tls else ("some", "none")
@@ -144,9 +152,13 @@ class Kv:
         if host in down and _OF_THE_HOST in own and not through:
             return Closed(f"its engine can't ask the store: {backend.title} does not run here", cure)
         if own and (why := backend.shut_out(site, host)):
-            return Closed(f"its engine can't ask the store: {why}", "give it the cluster's secrets: provisioner up INVENTORY")
+            return Closed(
+                f"its engine can't ask the store: {why}", "give it the cluster's secrets: provisioner up INVENTORY"
+            )
         voters = [site.facts[name] for name in site.servers if name in site.live]
-        lost = len(site.servers) - len(set(down) & set(site.servers)) < site.quorum  # for some seconds the others don't know it
+        lost = (
+            len(site.servers) - len(set(down) & set(site.servers)) < site.quorum
+        )  # for some seconds the others don't know it
         if own and (lost or (voters and not any(map(backend.led, voters)))):
             told = f"; it does not run on {', '.join(down)}" if down else ""
             what = f"{backend.title} has no leader, so that no engine can ask it{told}"
@@ -166,7 +178,11 @@ def _store_of(facts: Facts) -> str:
 def _down(site: Site) -> list[str]:
     """The live hosts on which the store should run and does not."""
     units = site.backend.sought.units
-    return [name for name in site.live if site.backend.runs_on(site, name) and not any(site.facts[name].unit(unit).up for unit in units)]
+    return [
+        name
+        for name in site.live
+        if site.backend.runs_on(site, name) and not any(site.facts[name].unit(unit).up for unit in units)
+    ]
 
 
 def _settings(site: Site, host: str) -> dict[str, Any]:
@@ -192,7 +208,9 @@ def merged_options(site: Site, host: str) -> dict[str, Any]:
 
 def _without_our_tls(options: dict[str, Any]) -> dict[str, Any]:
     """The store may have had TLS, and have none any more."""
-    return {name: value for name, value in options.items() if not (name in TLS_OPTIONS and str(value).startswith(f"{TLS}/"))}
+    return {
+        name: value for name, value in options.items() if not (name in TLS_OPTIONS and str(value).startswith(f"{TLS}/"))
+    }
 
 
 def _options(site: Site, host: str) -> dict[str, str]:

@@ -63,7 +63,12 @@ def endpoints(site: Site) -> dict[IPv4Address, list[tuple[str, str]]]:
 
 def held_by_probes(site: Site) -> bool:
     """Whether nothing but probes keeps a network from being made anew. Those of a run that was killed go by themselves, in seconds."""
-    used = [name for each in site.recreate for name in in_use(site, site.inventory.networks[each]) if otherwise(site, site.inventory.networks[each])]
+    used = [
+        name
+        for each in site.recreate
+        for name in in_use(site, site.inventory.networks[each])
+        if otherwise(site, site.inventory.networks[each])
+    ]
     return bool(used) and all(name.startswith(attached.PROBE) for name in used)
 
 

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 # What a unit without an answer means, by systemd's ActiveState; in any other state the engine is stopped.
 _UNANSWERED = {"active": "no answer", "reloading": "no answer", "activating": "starting", "deactivating": "stopping"}
-_OF_THE_ENGINE = ("advertise", "store", "networks", "containers", "all_networks")  # fields that only the engine can tell
+_OF_THE_ENGINE = (
+    "advertise",
+    "store",
+    "networks",
+    "containers",
+    "all_networks",
+)  # fields that only the engine can tell
 _OF_THE_SWARM = ("store_role", "leader")
 _FIELDS = ("system", "engine", "store_role", "leader", *_OF_THE_ENGINE)
 
@@ -25,7 +31,8 @@ _FIELDS = ("system", "engine", "store_role", "leader", *_OF_THE_ENGINE)
 def summaries(site: Site, lost: Mapping[str, str]) -> tuple[HostSummary, ...]:
     """One for each host of the inventory; `lost` says why some were not reached."""
     return tuple(
-        _summary(site, name) if name in site.facts else _unreached(site, name, lost.get(name, "")) for name in site.inventory.hosts
+        _summary(site, name) if name in site.facts else _unreached(site, name, lost.get(name, ""))
+        for name in site.inventory.hosts
     )
 
 

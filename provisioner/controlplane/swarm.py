@@ -141,8 +141,12 @@ class Swarm:
         rest = RESTS.get(availability(node))
         if not rest:
             return None
-        what = f"its node of the swarm is {rest}, so that no container that starts there comes onto the swarm's networks"
-        return Closed(what, f"when it is to take part again: docker node update --availability active {node['ID']}, on a manager")
+        what = (
+            f"its node of the swarm is {rest}, so that no container that starts there comes onto the swarm's networks"
+        )
+        return Closed(
+            what, f"when it is to take part again: docker node update --availability active {node['ID']}, on a manager"
+        )
 
     def lists(self, facts: Facts) -> bool:
         return bool(told(facts).get("ControlAvailable"))
@@ -226,20 +230,29 @@ class View:
         for name, of_host in facts.items():
             if number := str(cluster(of_host).get("ID", "")):
                 found.setdefault(number, []).append(name)
-                own = (told(of_host)["NodeID"], *(m["NodeID"] for m in remote(of_host)), *(node["ID"] for node in nodes(of_host)))
+                own = (
+                    told(of_host)["NodeID"],
+                    *(m["NodeID"] for m in remote(of_host)),
+                    *(node["ID"] for node in nodes(of_host)),
+                )
                 known.setdefault(number, set()).update(own)
         for number, ids in known.items():
             found[number] += [
                 name
                 for name, of_host in facts.items()
-                if name not in found[number] and ids & {told(of_host).get("NodeID"), *(m["NodeID"] for m in remote(of_host))}
+                if name not in found[number]
+                and ids & {told(of_host).get("NodeID"), *(m["NodeID"] for m in remote(of_host))}
             ]
         return found
 
     @cached_property
     def _ours(self) -> list[list[str]]:
         """The swarms that were made for the cluster, the one to keep first: of each its live hosts, its managers first."""
-        found = [hosts for hosts in self._clusters.values() if label(self.site.facts[hosts[0]]) == self.site.inventory.cluster]
+        found = [
+            hosts
+            for hosts in self._clusters.values()
+            if label(self.site.facts[hosts[0]]) == self.site.inventory.cluster
+        ]
         return sorted(found, key=self._size, reverse=True)
 
     def _size(self, hosts: list[str]) -> tuple[int, int, int]:

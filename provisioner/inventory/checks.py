@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from provisioner.inventory.document import Document
 
 SERVER_COUNTS = (1, 3, 5)
-_SECURED = {"consul": ("tls", "gossip", "acls"), "etcd": ("tls",), "zookeeper": ()}  # what a store of each kind can have
+_SECURED = {
+    "consul": ("tls", "gossip", "acls"),
+    "etcd": ("tls",),
+    "zookeeper": (),
+}  # what a store of each kind can have
 _LONGEST_PATH = 200  # characters of a path that a message shows
 
 
@@ -67,10 +71,15 @@ def _check_archives(document: Document, folder: Path) -> None:
         if path is None:
             continue
         location = ("plugins", name, "archive")
-        granted, digest = _sound(plugins.grant, entry.get("grant")) or (), _sound(values.sha256, entry.get("sha256")) or ""
+        granted, digest = (
+            _sound(plugins.grant, entry.get("grant")) or (),
+            _sound(values.sha256, entry.get("sha256")) or "",
+        )
         fault = unusable(path) or plugins.unfit(path, granted, digest)
         if fault:
-            document.refuse(location, f"{_dots(location)}: {document.told(location, shown(str(path), _LONGEST_PATH))} {fault}")
+            document.refuse(
+                location, f"{_dots(location)}: {document.told(location, shown(str(path), _LONGEST_PATH))} {fault}"
+            )
 
 
 def unusable(path: Path) -> str:
@@ -176,7 +185,9 @@ def _of_one_kind(document: Document) -> None:
             text = f"store.{key}: says how a store is set up; with `endpoints` nothing is: leave out one of the two"
             document.refuse(("store", key), text, at_key=True)
     if kind == "consul" and len(endpoints) > 1:
-        text = "store.endpoints: the engine takes one endpoint of Consul: name the agent on every host, `[127.0.0.1:8500]`"
+        text = (
+            "store.endpoints: the engine takes one endpoint of Consul: name the agent on every host, `[127.0.0.1:8500]`"
+        )
         document.refuse(("store", "endpoints"), text)
     if endpoints and "security" in store:
         text = "store.security: says how a store is set up; with `endpoints` nothing is: leave it out; TLS to it is `store.tls`"
@@ -204,5 +215,9 @@ def _security(document: Document, kind: str) -> None:
     asked = _value(document, ("store", "security"))
     for key in sorted(set(_SECURED["consul"]) & set(asked if isinstance(asked, dict) else ())):
         if key not in _SECURED[kind]:
-            who = "engines speak to ZooKeeper without TLS only: leave it out, or use etcd or Consul" if key == "tls" else "only Consul has that: leave it out"
+            who = (
+                "engines speak to ZooKeeper without TLS only: leave it out, or use etcd or Consul"
+                if key == "tls"
+                else "only Consul has that: leave it out"
+            )
             document.refuse(("store", "security", key), f"store.security.{key}: {who}", at_key=True)

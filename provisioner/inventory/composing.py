@@ -30,7 +30,9 @@ TAG = "tag:yaml.org,2002:"
 
 _NOT_ALLOWED = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BREAKS = re.compile("[\x85\u2028\u2029]")  # to YAML 1.2 characters like others, to PyYAML and libyaml ends of lines
-_HALVES = re.compile(r"\\(?:u|U0000)[dD][89a-fA-F]")  # escapes as JSON's, of half a character each: libyaml refuses them
+_HALVES = re.compile(
+    r"\\(?:u|U0000)[dD][89a-fA-F]"
+)  # escapes as JSON's, of half a character each: libyaml refuses them
 _TYPES = (
     (f"{TAG}null", re.compile(r"(?:~|null|Null|NULL)?")),
     (f"{TAG}bool", re.compile(r"true|True|TRUE|false|False|FALSE")),

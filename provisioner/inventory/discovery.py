@@ -46,6 +46,9 @@ def check(document: Document, kind: str) -> None:
         return
     key = "ttl" if ttl else "heartbeat"
     beat, life = times(heartbeat, ttl)
-    told = (document.told((*location, "heartbeat" if heartbeat else key), f"{beat} s"), document.told((*location, key), f"{life} s"))
+    told = (
+        document.told((*location, "heartbeat" if heartbeat else key), f"{beat} s"),
+        document.told((*location, key), f"{life} s"),
+    )
     if text := fault(heartbeat, ttl, kind, told):
         document.refuse((*location, key), f"store.discovery.{key}: {text}")

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
-MOST_SERVERS = 3  # that an engine forwards to (libnetwork v20.10, resolver.go: maxExtDNS), and that programs ask (resolv.conf(5))
+MOST_SERVERS = (
+    3  # that an engine forwards to (libnetwork v20.10, resolver.go: maxExtDNS), and that programs ask (resolv.conf(5))
+)
 MOST_DOMAINS = 6  # resolv.conf(5), of glibc before 2.26
 _IPV4 = 4
 # resolv.conf(5): those that take a number, and how large it may be, and those that don't.
@@ -40,9 +42,13 @@ def _server(value: object) -> IPv4Address | IPv6Address:
     try:
         found = ipaddress.ip_address(word)
     except ValueError:
-        raise refusal(f"{shown(word)} is no IP address; a resolver is not named, for who would resolve its name?") from None
+        raise refusal(
+            f"{shown(word)} is no IP address; a resolver is not named, for who would resolve its name?"
+        ) from None
     if found.is_loopback:
-        raise refusal(f"{found} is a loopback address: in a container it is the container itself; write the address of the host")
+        raise refusal(
+            f"{found} is a loopback address: in a container it is the container itself; write the address of the host"
+        )
     link_local = isinstance(found, IPv6Address) and (found.is_link_local or found.scope_id)
     if found.is_unspecified or found.is_multicast or link_local or word == "255.255.255.255":
         raise refusal(f"{shown(word)} is the address of no resolver that containers reach")

@@ -105,7 +105,9 @@ def text_of(path: Path, document: Document) -> str | None:
         text = data.decode("utf-8-sig")
         if not (seen := foreign.secret(text)):
             return text
-        document.problems.append(Problem(seen.line, 1, f"the file looks like {seen.what}; it is not read, and nothing of it is shown"))
+        document.problems.append(
+            Problem(seen.line, 1, f"the file looks like {seen.what}; it is not read, and nothing of it is shown")
+        )
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1

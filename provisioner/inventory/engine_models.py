@@ -87,7 +87,9 @@ class PluginEntry(Part):
     )
     tls: PluginTls | None = Field(default=None, description="How it is reached over `tcp://` with certificates.")
     image: PluginImage | None = Field(
-        default=None, description="A plugin of a registry that the hosts reach.", examples=["registry.example.net/overnet:1.2"]
+        default=None,
+        description="A plugin of a registry that the hosts reach.",
+        examples=["registry.example.net/overnet:1.2"],
     )
     archive: FilePath | None = Field(
         default=None,
@@ -109,8 +111,12 @@ class PluginEntry(Part):
         description="Its settings: texts by name, as `docker plugin set` takes them. They may be secrets, from `!env` or `!file`: no plan"
         " or report shows them, and they are in no argument on hosts. Whoever may ask the engine can read them there.",
     )
-    enabled: Truth = Field(default=True, description="Whether the engine runs it; networks of one that it does not run are refused.")
-    hosts: Hosts | None = Field(default=None, description="The hosts that have it, among them all of its networks'. Without it every one.")
+    enabled: Truth = Field(
+        default=True, description="Whether the engine runs it; networks of one that it does not run are refused."
+    )
+    hosts: Hosts | None = Field(
+        default=None, description="The hosts that have it, among them all of its networks'. Without it every one."
+    )
 
     def on(self, host: str) -> bool:
         """Whether this host is to have it."""
@@ -145,7 +151,8 @@ class SwarmPart(Part):
         examples=[["node1", "node2", "node3"]],
     )
     data_path_port: DataPort | None = Field(
-        default=None, description="The UDP port of VXLAN, 1024 to 49151. Without it 4789. Chosen when the swarm is made."
+        default=None,
+        description="The UDP port of VXLAN, 1024 to 49151. Without it 4789. Chosen when the swarm is made.",
     )
     default_addr_pool: AddressPool | None = Field(
         default=None,

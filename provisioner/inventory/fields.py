@@ -57,7 +57,9 @@ Address = Annotated[
     str, PlainValidator(values.address), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 253})
 ]
 Jump = Annotated[
-    tuple[values.Hop, ...], PlainValidator(values.jump), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1024})
+    tuple[values.Hop, ...],
+    PlainValidator(values.jump),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 1024}),
 ]
 Port = Annotated[int, PlainValidator(values.whole("port", 1, 65535)), _number(1, 65535)]
 Mtu = Annotated[int, PlainValidator(values.whole("MTU", 576, 65535)), _number(576, 65535)]
@@ -95,12 +97,16 @@ Heartbeat = Annotated[int, PlainValidator(values.whole("number of seconds", 1, 8
 DnsServers = Annotated[
     tuple[IPv4Address | IPv6Address, ...],
     PlainValidator(dns.servers),
-    WithJsonSchema({"type": "array", "items": {"type": "string"}, "uniqueItems": True, "minItems": 1, "maxItems": dns.MOST_SERVERS}),
+    WithJsonSchema(
+        {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "minItems": 1, "maxItems": dns.MOST_SERVERS}
+    ),
 ]
 DnsSearch = Annotated[
     tuple[str, ...],
     PlainValidator(dns.search),
-    WithJsonSchema({"type": "array", "items": {"type": "string"}, "uniqueItems": True, "minItems": 1, "maxItems": dns.MOST_DOMAINS}),
+    WithJsonSchema(
+        {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "minItems": 1, "maxItems": dns.MOST_DOMAINS}
+    ),
 ]
 DnsOptions = Annotated[
     tuple[str, ...],
@@ -117,15 +123,26 @@ PluginName = Annotated[
     ),
     _string(plugins.NAME),
 ]
-PluginAddress = Annotated[str, PlainValidator(plugins.address), WithJsonSchema({"type": "string", "pattern": "^(unix|tcp)://"})]
+PluginAddress = Annotated[
+    str, PlainValidator(plugins.address), WithJsonSchema({"type": "string", "pattern": "^(unix|tcp)://"})
+]
 PluginImage = Annotated[
-    str, PlainValidator(values.matching(plugins.REFERENCE, "a reference is `NAME:TAG`, in front of it a registry")), _string(plugins.REFERENCE)
+    str,
+    PlainValidator(values.matching(plugins.REFERENCE, "a reference is `NAME:TAG`, in front of it a registry")),
+    _string(plugins.REFERENCE),
 ]
 HostPath = Annotated[str, PlainValidator(plugins.host_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
 Grant = Annotated[
     tuple[str, ...],
     PlainValidator(plugins.grant),
-    WithJsonSchema({"anyOf": [{"type": "string", "enum": [plugins.ALL]}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "enum": [plugins.ALL]},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+            ]
+        }
+    ),
 ]
 SettingKey = Annotated[
     str,
@@ -133,7 +150,9 @@ SettingKey = Annotated[
     _string(plugins.SETTING),
 ]
 SettingValue = Annotated[str, PlainValidator(plugins.setting), WithJsonSchema({"type": "string", "maxLength": 1000})]
-DnsName = Annotated[str, PlainValidator(dns.domain), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 253})]
+DnsName = Annotated[
+    str, PlainValidator(dns.domain), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 253})
+]
 Endpoints = Annotated[
     tuple[str, ...],
     PlainValidator(values.endpoints),
@@ -202,10 +221,14 @@ Mode = Annotated[
     WithJsonSchema({"type": "string", "enum": list(network_values.MODES)}),
 ]
 Ranges = Annotated[
-    Mapping[str, IPv4Network], PlainValidator(network_values.per_host(values.cidr)), _each(_CIDR_SCHEMA.json_schema or {})
+    Mapping[str, IPv4Network],
+    PlainValidator(network_values.per_host(values.cidr)),
+    _each(_CIDR_SCHEMA.json_schema or {}),
 ]
 Subnet6 = Annotated[IPv6Network, PlainValidator(network_values.subnet6), WithJsonSchema(_CIDR6)]
-Ranges6 = Annotated[Mapping[str, IPv6Network], PlainValidator(network_values.per_host(network_values.cidr6)), _each(_CIDR6)]
+Ranges6 = Annotated[
+    Mapping[str, IPv6Network], PlainValidator(network_values.per_host(network_values.cidr6)), _each(_CIDR6)
+]
 Ipv6 = Annotated[IPv6Address, PlainValidator(network_values.ipv6), WithJsonSchema({"type": "string", "format": "ipv6"})]
 Either = Annotated[IPv4Address | IPv6Address, PlainValidator(network_values.either), WithJsonSchema({"type": "string"})]
 Parents = Annotated[

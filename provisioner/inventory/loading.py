@@ -66,7 +66,18 @@ _SHAPES: dict[str, type[BaseModel]] = {  # what may be written where
     "plugins": PluginEntry,
     "networks": NetworkEntry,
 }
-_PLACES = {"top level": "the top level", "ssh": "`ssh`", "hosts": "a host", "store": "`store`", "store.discovery": "`store.discovery`", "store.tls": "`store.tls`", "store.security": "`store.security`", "dns": "`dns`", "plugins": "a plugin", "networks": "a network"}
+_PLACES = {
+    "top level": "the top level",
+    "ssh": "`ssh`",
+    "hosts": "a host",
+    "store": "`store`",
+    "store.discovery": "`store.discovery`",
+    "store.tls": "`store.tls`",
+    "store.security": "`store.security`",
+    "dns": "`dns`",
+    "plugins": "a plugin",
+    "networks": "a network",
+}
 _OTHER_WORDS = {  # what other tools call it
     "ip": "address",
     "host": "address",
@@ -211,7 +222,11 @@ def _instead(location: Location) -> str:
 def _form(location: Location, value: object) -> str:
     """What to write where a mapping is wanted; a lone value is put into the form where it fits."""
     word = str(location[0])
-    if len(location) == 1 or word not in _ENTRIES or location[-1] in ("labels", "options", "aux_addresses", "settings", "tls"):
+    if (
+        len(location) == 1
+        or word not in _ENTRIES
+        or location[-1] in ("labels", "options", "aux_addresses", "settings", "tls")
+    ):
         return f"must be a mapping, not {shown(value)}: write {_FORMS[str(location[-1])]}"
     key, example, check = _ENTRIES[word]
     with suppress(PydanticCustomError):  # what is wrong with it is told when it stands in the right form

@@ -24,7 +24,9 @@ def lines_about(path: Path, host: str) -> tuple[str, ...]:
         starts = (place.key[0] for at, place in document.places.items() if at[:1] != entry[:1] or len(at) == len(entry))
         before = min((line for line in starts if line > first), default=None)  # what comes next in the file
         inside = (place.value[0] for at, place in document.places.items() if at[: len(entry)] == entry)
-        last = max(line for line in inside if line >= first and (before is None or line < before))  # a merge is elsewhere
+        last = max(
+            line for line in inside if line >= first and (before is None or line < before)
+        )  # a merge is elsewhere
         told.append(f"line {first}" if first == last else f"lines {first}-{last}")
     for at, place in sorted(document.places.items(), key=lambda item: item[1].value):
         listed = len(at) > 1 and isinstance(at[-1], int) and _value(document.value, at) == host

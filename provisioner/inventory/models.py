@@ -118,7 +118,8 @@ class InventoryFile(Part):
         json_schema_extra={"minProperties": 1},
     )
     advertise: Advertise | None = Field(
-        default=None, description="For all hosts: the interface (`eth1`) that the others reach the engine at; an address only where there is one host."
+        default=None,
+        description="For all hosts: the interface (`eth1`) that the others reach the engine at; an address only where there is one host.",
     )
     control_plane: _ControlPlane = Field(
         default="auto",
@@ -133,7 +134,9 @@ class InventoryFile(Part):
     )
     swarm: SwarmPart | None = Field(default=None, description="How the engines' swarm is made, in `swarm`.")
     dns: Dns = Field(default_factory=Dns, description="Which resolvers containers reach through their engine.")
-    plugins: Mapping[PluginName, PluginEntry] = Field(default_factory=dict, description="Network plugins of the engines by name.")
+    plugins: Mapping[PluginName, PluginEntry] = Field(
+        default_factory=dict, description="Network plugins of the engines by name."
+    )
     networks: Mapping[NetworkName, NetworkEntry] = Field(
         description="The networks by name.",
         examples=[{"demo": {"subnet": "10.99.0.0/24"}}],

@@ -113,7 +113,11 @@ def _kind(net: _Net) -> None:
                 " plugin's, say where its networks are made: `scope: local`, on each host, or `scope: global`, once",
             )
     elif "scope" in net.entry:
-        net.refuse("scope", f"is of plugins' drivers; that of `{net.driver}` is {SCOPES[net.driver]}: leave it out", at_key=True)
+        net.refuse(
+            "scope",
+            f"is of plugins' drivers; that of `{net.driver}` is {SCOPES[net.driver]}: leave it out",
+            at_key=True,
+        )
     if (net.is_global and net.driver in SCOPES) or net.on_parent:
         where: Location = ("networks", net.name)
         if "subnet" not in net.entry and net.at("subnet") not in net.document.spoilt:
@@ -133,7 +137,9 @@ def _of_swarms(net: _Net) -> None:
     """What a swarm makes of its networks. Other drivers get the words too, and come to nothing by them or do as they like."""
     if raw.sound(values.truth, net.entry.get("encrypted")) and net.driver != "overlay":
         cure = "leave it out" if net.driver in SCOPES else "what a plugin can is among its own `options`: leave it out"
-        net.refuse("encrypted", f"is of `overlay`; nothing would encrypt the packets of this network: {cure}", at_key=True)
+        net.refuse(
+            "encrypted", f"is of `overlay`; nothing would encrypt the packets of this network: {cure}", at_key=True
+        )
     local = not net.is_global and (net.driver in SCOPES or "scope" in net.entry)
     if local and raw.sound(values.truth, net.entry.get("attachable")) is False:
         text = "is of networks that are made once for all hosts; any container of a host may join one of its own: leave it out"
@@ -186,7 +192,10 @@ def _apart(net: _Net) -> None:
             )
         for one, other in combinations(found, 2):
             if found[one].overlaps(found[other]):
-                net.refuse(key, f"{_shown(net, key, found[one])} of {code(one)} overlaps {_shown(net, key, found[other])} of {code(other)}")
+                net.refuse(
+                    key,
+                    f"{_shown(net, key, found[one])} of {code(one)} overlaps {_shown(net, key, found[other])} of {code(other)}",
+                )
 
 
 def _shown(net: _Net, key: str, value: object) -> str:
@@ -249,7 +258,9 @@ def _inside(net: _Net, keys: tuple[str, str, str]) -> None:
     if gateway and gateway not in subnet:
         net.refuse(gateway_key, f"{net.told(gateway_key)} is outside the subnet {net.told(subnet_key)}")
     elif gateway in _ends(subnet):
-        net.refuse(gateway_key, f"{net.told(gateway_key)} is the subnet's first or last address, which no interface can have")
+        net.refuse(
+            gateway_key, f"{net.told(gateway_key)} is the subnet's first or last address, which no interface can have"
+        )
     for host, pool in (net.sound(range_key) or {}).items():
         whose = f" of {code(host)}" if host else ""
         told = _shown(net, range_key, pool) if host else net.told(range_key)
@@ -273,7 +284,11 @@ def _room(net: _Net, subnet: IPv4Network) -> None:
     containers = len(net.on) if net.is_global else _PROBES
     need = containers + _OVERHEAD
     if subnet.num_addresses < need:
-        whose = f"{containers} hosts need {need} (one each," if net.is_global else f"a local network needs {need} (two containers',"
+        whose = (
+            f"{containers} hosts need {need} (one each,"
+            if net.is_global
+            else f"a local network needs {need} (two containers',"
+        )
         net.refuse(
             "subnet",
             f"{net.told('subnet')} has {subnet.num_addresses} addresses, and {whose}"
@@ -314,11 +329,13 @@ def _underlay(document: Document, nets: list[_Net]) -> None:
     for net in nets:
         key = "ip_range" if net.on_parent else "subnet"
         found = net.sound(key)
-        for host, pool in (found.items() if net.on_parent and found else [("", found)] if found else []):
+        for host, pool in found.items() if net.on_parent and found else [("", found)] if found else []:
             first, last = int(pool.network_address), int(pool.broadcast_address)
             held = [name for _, name in owned[bisect_left(numbers, first) : bisect_right(numbers, last)]]
             if held:
-                own = {n: document.told(("hosts", n, "advertise" if n in literals else "address"), known[n]) for n in held}
+                own = {
+                    n: document.told(("hosts", n, "advertise" if n in literals else "address"), known[n]) for n in held
+                }
                 word = _shown(net, key, pool) if host else net.told(key)
                 net.refuse(key, f"{word} holds the hosts' own addresses: {_some([f'{n} ({own[n]})' for n in held])}")
 

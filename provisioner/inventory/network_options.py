@@ -20,14 +20,25 @@ MTU: Final = "com.docker.network.driver.mtu"
 _BRIDGE = "com.docker.network.bridge."
 _OVERLAY = "com.docker.network.driver.overlay."
 _KEYS: Mapping[str, str] = MappingProxyType(
-    {MTU: "mtu", "parent": "parent", "macvlan_mode": "mode", "ipvlan_mode": "mode", "com.docker.network.internal": "internal",
-     "encrypted": "encrypted"}
+    {
+        MTU: "mtu",
+        "parent": "parent",
+        "macvlan_mode": "mode",
+        "ipvlan_mode": "mode",
+        "com.docker.network.internal": "internal",
+        "encrypted": "encrypted",
+    }
 )
 
 
 _OWNERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {MTU: ("overlay", "bridge"), "parent": tuple(network_values.MODES_OF), "macvlan_mode": ("macvlan",), "ipvlan_mode": ("ipvlan",),
-     "encrypted": ("overlay",)}
+    {
+        MTU: ("overlay", "bridge"),
+        "parent": tuple(network_values.MODES_OF),
+        "macvlan_mode": ("macvlan",),
+        "ipvlan_mode": ("ipvlan",),
+        "encrypted": ("overlay",),
+    }
 )
 
 

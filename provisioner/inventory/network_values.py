@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SCOPES: Final = MappingProxyType({"overlay": "global", "bridge": "local", "macvlan": "local", "ipvlan": "local"})
 """The engine's own drivers of which networks are made, and where: `global` ones once, `local` ones on each host."""
-MODES_OF: Final = MappingProxyType({"macvlan": ("bridge", "private", "vepa", "passthru"), "ipvlan": ("l2", "l3", "l3s")})
+MODES_OF: Final = MappingProxyType(
+    {"macvlan": ("bridge", "private", "vepa", "passthru"), "ipvlan": ("l2", "l3", "l3s")}
+)
 MODES: Final = (*MODES_OF["macvlan"], *MODES_OF["ipvlan"])
 EVERY_HOST: Final = ""
 """The name under which a value for each host is kept that is the same on all."""
@@ -82,7 +84,9 @@ def interface(value: object) -> str:
     if word == "lo":
         raise refusal("`lo` is the loopback interface: nothing leaves the host by it")
     if not values.INTERFACE.fullmatch(word):
-        raise refusal(f"{shown(word)} is no interface: at most 15 letters, digits, `_`, `.` and `-`, as in `eth1` or `eth1.50`")
+        raise refusal(
+            f"{shown(word)} is no interface: at most 15 letters, digits, `_`, `.` and `-`, as in `eth1` or `eth1.50`"
+        )
     return word
 
 

@@ -22,7 +22,9 @@ def check(document: Document) -> None:
     asked = document.value.get("control_plane", "auto")
     store, swarm = "store" in document.value, "swarm" in document.value
     if asked == "kv" and not store:
-        document.refuse(("control_plane",), "control_plane: `kv` needs a store: add `store: {kind: consul}`, or take `swarm`")
+        document.refuse(
+            ("control_plane",), "control_plane: `kv` needs a store: add `store: {kind: consul}`, or take `swarm`"
+        )
     if asked == "kv" and swarm:
         text = "swarm: says how a swarm is made, and control_plane is `kv`: leave out one of the two"
         document.refuse(("swarm",), text, at_key=True)
@@ -43,7 +45,9 @@ def _of_swarm_alone(document: Document) -> None:
         if SCOPES.get(entry.get("driver", "overlay"), entry.get("scope")) != "global":
             continue  # see network_checks.py
         if sound(values.truth, entry.get("encrypted")):
-            text = f"networks.{name}.encrypted: engines on an external store hand out no keys: no container could join it"
+            text = (
+                f"networks.{name}.encrypted: engines on an external store hand out no keys: no container could join it"
+            )
             document.refuse(("networks", name, "encrypted"), f"{text}; take `control_plane: swarm`")
         if sound(values.truth, entry.get("attachable")) is False:
             text = f"networks.{name}.attachable: on an external store any container may join; it is a swarm's network that may be kept"
@@ -60,12 +64,16 @@ def _pools(document: Document) -> None:
         at: Location = (*location, "pools", index)
         told = document.told(at, pool)
         if pool.prefixlen > size:
-            document.refuse(at, f"swarm.default_addr_pool.pools: {told} is smaller than the subnets it is to give, /{size}")
+            document.refuse(
+                at, f"swarm.default_addr_pool.pools: {told} is smaller than the subnets it is to give, /{size}"
+            )
         if clash := next((other for other in pools[:index] if other.overlaps(pool)), None):
             document.refuse(at, f"swarm.default_addr_pool.pools: {told} overlaps {clash}")
         held = [name for name, address in _addresses(document).items() if address in pool]
         if held:
-            document.refuse(at, f"swarm.default_addr_pool.pools: {told} holds the hosts' own addresses: {', '.join(held[:3])}")
+            document.refuse(
+                at, f"swarm.default_addr_pool.pools: {told} holds the hosts' own addresses: {', '.join(held[:3])}"
+            )
     _apart(document, pools, asked)
 
 

@@ -48,7 +48,9 @@ def host_path(value: object) -> str:
     """A file on the hosts."""
     word = values.text(value)
     if not _HOST_PATH.fullmatch(word):
-        raise refusal(f"{shown(word)} is no path on a host: it begins with `/` and has letters, digits, `_`, `.`, `@` and `-`")
+        raise refusal(
+            f"{shown(word)} is no path on a host: it begins with `/` and has letters, digits, `_`, `.`, `@` and `-`"
+        )
     return word
 
 
@@ -57,7 +59,9 @@ def grant(value: object) -> tuple[str, ...]:
     if value == ALL:
         return (ALL,)
     if not isinstance(value, list | tuple) or not value:
-        raise refusal(f"must be `all` or a list of what the plugin may: `[network host, mount /run]`, not {shown(value)}")
+        raise refusal(
+            f"must be `all` or a list of what the plugin may: `[network host, mount /run]`, not {shown(value)}"
+        )
     return tuple(_granted(word) for word in value)
 
 
@@ -67,7 +71,9 @@ def _granted(value: object) -> str:
     if word in _NAMESPACES or (kind in _NAMED and re.fullmatch(r"[\w/.@:*-]{1,250}", rest)):
         return word
     known = (*(f"{name} ..." for name in _NAMED), *_NAMESPACES)
-    raise refusal(f"{shown(word)} is nothing that a plugin asks for: {', '.join(map(code, known))}{nearest(word, _NAMESPACES)}")
+    raise refusal(
+        f"{shown(word)} is nothing that a plugin asks for: {', '.join(map(code, known))}{nearest(word, _NAMESPACES)}"
+    )
 
 
 def setting(value: object) -> str:
@@ -88,18 +94,28 @@ def check(document: Document) -> None:
             document.refuse(("plugins", name), text)
         elif sources == ["address"]:
             for key in [key for key in _MANAGED if key in entry]:
-                text = f"plugins.{name}.{key}: is of plugins that the engine manages; one with an `address` runs by itself"
+                text = (
+                    f"plugins.{name}.{key}: is of plugins that the engine manages; one with an `address` runs by itself"
+                )
                 document.refuse(("plugins", name, key), text)
         if "tls" in entry and not str(entry.get("address", "")).startswith("tcp://"):
-            document.refuse(("plugins", name, "tls"), f"plugins.{name}.tls: goes with an `address` that begins with `tcp://`")
+            document.refuse(
+                ("plugins", name, "tls"), f"plugins.{name}.tls: goes with an `address` that begins with `tcp://`"
+            )
         if "sha256" in entry and "archive" not in entry:
-            document.refuse(("plugins", name, "sha256"), f"plugins.{name}.sha256: is the sum of an `archive`, which is not named")
+            document.refuse(
+                ("plugins", name, "sha256"), f"plugins.{name}.sha256: is the sum of an `archive`, which is not named"
+            )
         for index, host in enumerate(raw.sound(values.listed, entry.get("hosts")) or ()):
             if host not in hosts:
                 text = f"plugins.{name}.hosts: {shown(host)} is not one of the hosts{nearest(host, hosts)}"
                 document.refuse(("plugins", name, "hosts", index), text)
         if name in network_values.SCOPES:
-            document.refuse(("plugins", name), f"plugins.{name}: the engine has a driver of that name itself: take another", at_key=True)
+            document.refuse(
+                ("plugins", name),
+                f"plugins.{name}: the engine has a driver of that name itself: take another",
+                at_key=True,
+            )
     for name, entry in raw.entries(document, "networks").items():
         _network(document, name, entry)
 
@@ -116,13 +132,18 @@ def _network(document: Document, name: str, entry: Mapping[str, Any]) -> None:
     if "address" in plugin and driver != base:
         document.refuse(at, f"{key}: {told} is a plugin that runs by itself, and has no tag: write `{known}`")
     elif "address" not in plugin and driver != f"{base}:{TAG}":
-        document.refuse(at, f"{key}: {told} is a plugin that the engine runs under its name and the tag `{TAG}`: write `{known}:{TAG}`")
+        document.refuse(
+            at,
+            f"{key}: {told} is a plugin that the engine runs under its name and the tag `{TAG}`: write `{known}:{TAG}`",
+        )
     if raw.sound(values.truth, plugin.get("enabled")) is False:
         text = f"the plugin {told} has `enabled: false`, so that no engine can make a network of it: turn it on, or leave the network out"
         document.refuse(at, f"{key}: {text}")
     there = raw.sound(values.listed, plugin.get("hosts"))
     on = raw.sound(values.listed, entry.get("hosts")) or tuple(raw.part(document, "hosts"))
-    if there is not None and (missing := [host for host in on if host not in there and host in raw.part(document, "hosts")]):
+    if there is not None and (
+        missing := [host for host in on if host not in there and host in raw.part(document, "hosts")]
+    ):
         others = " and others" if len(missing) > _FEW else ""
         cure = "add them to the plugin's `hosts`"
         if entry.get("scope") != "global" and (both := [host for host in there if host in on]):

@@ -84,7 +84,9 @@ def refuse_present(path: Path, *, force: bool) -> None:
         if stat.S_ISDIR(mode):
             raise _cant(path, "is a folder; name the file to write in it")
         if not force:
-            raise _cant(path, "is there already, and is left as it is; `--force` writes over it, another name beside it")
+            raise _cant(
+                path, "is there already, and is left as it is; `--force` writes over it, another name beside it"
+            )
 
 
 def _cant(path: Path, text: str) -> InventoryError:
@@ -111,7 +113,9 @@ def _sound(terminal: Terminal, path: Path, draft: writing.Draft) -> bool:
 
 def _hosts(terminal: Terminal, path: Path, draft: writing.Draft) -> writing.Draft:
     """Ask for hosts, any number on a line, until an empty line."""
-    terminal.say("Hosts: ADDRESS or NAME=ADDRESS, several with spaces between; USER@ in front and :PORT behind are allowed.")
+    terminal.say(
+        "Hosts: ADDRESS or NAME=ADDRESS, several with spaces between; USER@ in front and :PORT behind are allowed."
+    )
     hosts: tuple[writing.Entry, ...] = ()
     while True:
         question = f"Host {len(hosts) + 1}" + (" (or nothing: that's all)" if hosts else "")

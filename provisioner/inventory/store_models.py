@@ -55,7 +55,8 @@ class Security(Part):
         " agents do; engines ask the agent on their own host, without TLS. A cluster that stands is brought there, or back, in stages.",
     )
     gossip: Truth = Field(
-        default=True, description="With Consul: whether what its agents tell one another is encrypted with a common key."
+        default=True,
+        description="With Consul: whether what its agents tell one another is encrypted with a common key.",
     )
     acls: Truth = Field(
         default=True,
@@ -71,9 +72,12 @@ class Tls(Part):
     """
 
     ca: FilePath = Field(
-        description="The certificate of the authority that the store's servers are judged by.", examples=["files/ca.pem"]
+        description="The certificate of the authority that the store's servers are judged by.",
+        examples=["files/ca.pem"],
     )
-    cert: FilePath = Field(description="The certificate that the engines show to the store.", examples=["files/cert.pem"])
+    cert: FilePath = Field(
+        description="The certificate that the engines show to the store.", examples=["files/cert.pem"]
+    )
     key: FilePath = Field(
         description="Its private key, without a password. On hosts only root can read it.", examples=["files/key.pem"]
     )
@@ -125,5 +129,6 @@ class Store(Part):
     )
     discovery: Discovery = Field(default_factory=Discovery, description="How engines that are gone are noticed.")
     security: Security = Field(
-        default_factory=Security, description="How a Consul or etcd that is set up on the hosts is secured. ZooKeeper can't be."
+        default_factory=Security,
+        description="How a Consul or etcd that is set up on the hosts is secured. ZooKeeper can't be.",
     )

@@ -254,7 +254,9 @@ def cidr(value: object) -> IPv4Network:
         return value
     word = text(value)
     if re.fullmatch(r"[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(/[0-9]{1,3})?", word):
-        raise refusal(f"{shown(word)} is IPv6, which has keys of its own (`subnet6`); write an IPv4 subnet like `10.99.0.0/24`")
+        raise refusal(
+            f"{shown(word)} is IPv6, which has keys of its own (`subnet6`); write an IPv4 subnet like `10.99.0.0/24`"
+        )
     if "/" not in word:
         raise refusal(f"{shown(word)} has no prefix length; write it as `10.99.0.0/24`")
     if not re.fullmatch(r"[0-9.]+/(0|[1-9][0-9]?)", word):

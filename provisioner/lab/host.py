@@ -185,7 +185,9 @@ class Host:
         """
         root = Path(f"/proc/{self.init}/root")
         with contextlib.suppress(OSError):
-            return not root.samefile("/") and (root / "run/sshd.pid").exists()  # the machine's own, until it has a root itself
+            return (
+                not root.samefile("/") and (root / "run/sshd.pid").exists()
+            )  # the machine's own, until it has a root itself
         return False
 
     def wait_booted(self, *, timeout: float) -> None:
@@ -204,7 +206,9 @@ class Host:
 
         def served() -> bool:
             nonlocal said
-            answer = self.exec(["sh", "-c", f"systemctl is-system-running && {{ {ready}; }} >/dev/null"], timeout=timeout, stdin=None)
+            answer = self.exec(
+                ["sh", "-c", f"systemctl is-system-running && {{ {ready}; }} >/dev/null"], timeout=timeout, stdin=None
+            )
             said = f"{answer.stdout}\n{answer.stderr}".strip()
             return answer.returncode == 0
 

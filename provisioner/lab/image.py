@@ -182,7 +182,9 @@ def _settle(recipe: Recipe, root: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         path.write_text(text)
-    masked = [f"system/{unit}" for unit in recipes.MASKED] + [f"system-generators/{name}" for name in recipes.GENERATORS]
+    masked = [f"system/{unit}" for unit in recipes.MASKED] + [
+        f"system-generators/{name}" for name in recipes.GENERATORS
+    ]
     for place in masked:
         link = root / "etc/systemd" / place
         link.parent.mkdir(exist_ok=True)

@@ -302,9 +302,7 @@ class Lab:
                 host.kill(cgroups.find(), self._switch)
             self._boot(off)
 
-    def reset(
-        self, hosts: Iterable[str] | None = None, *, to: str = "", say: Callable[[str], None] = _silent
-    ) -> None:
+    def reset(self, hosts: Iterable[str] | None = None, *, to: str = "", say: Callable[[str], None] = _silent) -> None:
         """Put hosts back to fresh, all by default: new disk, new network, booted again, answering on SSH.
 
         With `to`, the name of a snapshot such as "settled-consul", the lab's hosts become those of the snapshot, settled
@@ -356,7 +354,17 @@ class Lab:
             inventory = lab.folder / "inventory.yml"
             inventory.write_text(lab.inventory())
             # It ends with us, however we end.
-            up = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net={lab._switch}", sys.executable, "-m", "provisioner", "up"]
+            up = [
+                "setpriv",
+                "--pdeathsig",
+                "KILL",
+                "nsenter",
+                f"--net={lab._switch}",
+                sys.executable,
+                "-m",
+                "provisioner",
+                "up",
+            ]
             run([*up, str(inventory)], timeout=UP_DEADLINE, what=f"the snapshot {name} could not be made")
             _side_by_side(lambda host: host.wait_alone(timeout=SETTLE_DEADLINE), lab._hosts())
             lab.shutdown(*lab.hosts)

@@ -89,7 +89,13 @@ RECIPES = {
     for recipe in (
         Recipe("engine-20.10", "bullseye", ("docker.io", "consul", *_TOOLS), base="bare", uses_repository_of="bare"),
         Recipe("bare", "bullseye", _BASE, offered=OFFERED, uses_repository_of="bare"),
-        Recipe("bare-13", "trixie", (*_BASE, "libkmod2"), offered=("docker.io", "docker-cli", "iptables"), uses_repository_of="bare-13"),
+        Recipe(
+            "bare-13",
+            "trixie",
+            (*_BASE, "libkmod2"),
+            offered=("docker.io", "docker-cli", "iptables"),
+            uses_repository_of="bare-13",
+        ),
         Recipe("engine-20.10.24", "bookworm", (*_BASE, "docker.io", "etcd-server", *_TOOLS)),
         Recipe("etcd-3.5", "trixie", ("etcd-server", "iproute2", "iptables", "curl"), base="bare-13"),
         Recipe("engine-26", "trixie", ("docker.io", "docker-cli", *_TOOLS), base="bare-13"),

@@ -25,7 +25,9 @@ def download_hooks(packages: tuple[str, ...], folder: Path) -> list[str]:
     if not packages:
         return []
     hooks = ['--customize-hook=mkdir -p "$1/packages/partial"']
-    hooks += [f"--customize-hook={APT_GET} --download-only -o Dir::Cache::Archives=/packages install {' '.join(packages)}"]
+    hooks += [
+        f"--customize-hook={APT_GET} --download-only -o Dir::Cache::Archives=/packages install {' '.join(packages)}"
+    ]
     return [
         *hooks,
         f'--customize-hook=rm -rf "$1/packages/partial" "$1/packages/lock"; mv "$1/packages" {shlex.quote(str(folder))}',

@@ -76,7 +76,8 @@ def digest(recipe: Settled, image: Path) -> str:
         f"{root.name}/{path.relative_to(root)}": hashlib.sha256(path.read_bytes()).hexdigest()
         for root in (package, render.folder())
         for path in root.rglob("*")
-        if path.suffix in {".py", ".sh", ".pl", ".j2"} and not str(path.relative_to(root)).startswith(_WITHOUT_INFLUENCE)
+        if path.suffix in {".py", ".sh", ".pl", ".j2"}
+        and not str(path.relative_to(root)).startswith(_WITHOUT_INFLUENCE)
     }
     month = time.strftime("%Y-%m", time.gmtime())
     data = [asdict(recipe), str(image), image.stat().st_mtime_ns, sorted(files.items()), month]

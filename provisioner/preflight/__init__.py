@@ -76,7 +76,9 @@ OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Finding]], ...]] = {  # t
 
 def run(site: Site) -> list[Finding]:
     """Every finding of every check, on the hosts that answered; of one without root that alone: it tells nothing for certain."""
-    placed = site.without(frozenset(site.live) - site.advertise.keys())  # of the others it is told that they have no address
+    placed = site.without(
+        frozenset(site.live) - site.advertise.keys()
+    )  # of the others it is told that they have no address
     found = [finding for check in CHECKS for finding in check(site)]
     found += [finding for check in OF_PLANE[site.control] for finding in check(placed)]
     unsure = {finding.host for finding in found if finding.check == "no-root"}

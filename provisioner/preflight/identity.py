@@ -25,7 +25,9 @@ def duplicate_hostname(site: Site) -> Iterator[Finding]:
     """Gossip names its members after the hostname; of two with one name it throws out one (moby#19301)."""
     for hostname, names in _shared(site, lambda facts: facts.hostname):
         what = f"{', '.join(names)} have the same hostname, {hostname}: they would throw each other out of the gossip"
-        yield Finding("duplicate-hostname", "", what, "give each its own: hostnamectl set-hostname NAME; restart the engine")
+        yield Finding(
+            "duplicate-hostname", "", what, "give each its own: hostnamectl set-hostname NAME; restart the engine"
+        )
 
 
 def cloned_engine_id(site: Site) -> Iterator[Finding]:

@@ -29,7 +29,9 @@ def wrong_interface(site: Site) -> Iterator[Finding]:
         own = [str(found.ip) for _, found in site.facts[name].addresses]
         if address and not address.is_loopback and str(address) not in own:
             what = f"the advertised address {address} is not one of this host's ({', '.join(own) or 'it has none'})"
-            yield Finding("wrong-interface", name, what, "set `advertise` to one of these addresses, or to an interface")
+            yield Finding(
+                "wrong-interface", name, what, "set `advertise` to one of these addresses, or to an interface"
+            )
 
 
 def secondary_advertise(site: Site) -> Iterator[Finding]:
@@ -50,7 +52,9 @@ def loopback_advertise(site: Site) -> Iterator[Finding]:
     for name in site.live:
         if name in site.advertise and site.advertise[name].is_loopback:
             what = f"the advertised address {site.advertise[name]} is loopback: no other host can reach it"
-            yield Finding("loopback-advertise", name, what, "set `advertise` to the host's address on the shared network")
+            yield Finding(
+                "loopback-advertise", name, what, "set `advertise` to the host's address on the shared network"
+            )
 
 
 def duplicate_advertise(site: Site) -> Iterator[Finding]:
@@ -61,7 +65,9 @@ def duplicate_advertise(site: Site) -> Iterator[Finding]:
     for address, names in by_address.items():
         if len(names) > 1:
             what = f"{', '.join(names)} would all advertise {address}: is it a virtual machine's NAT interface?"
-            yield Finding("wrong-interface", "", what, "set `advertise` to the interface of the network that they share")
+            yield Finding(
+                "wrong-interface", "", what, "set `advertise` to the interface of the network that they share"
+            )
 
 
 def subnet_overlap(site: Site) -> Iterator[Finding]:
@@ -130,7 +136,9 @@ def other_firewall(site: Site) -> Iterator[Finding]:
     for name in site.live:
         for manager in firewall.other_managers(site.facts[name], site.ports):
             what = f"{manager} manages the firewall: reloading it may drop the cluster's rules"
-            ports = ", ".join([*(f"{port}/udp" for port in site.ports.udp), *(f"{port}/tcp" for port in site.ports.tcp)])
+            ports = ", ".join(
+                [*(f"{port}/udp" for port in site.ports.udp), *(f"{port}/tcp" for port in site.ports.tcp)]
+            )
             cure = f"open {ports} between the hosts there too, or run `provisioner up` after a reload"
             yield Finding("other-firewall", name, what, cure, Severity.WARNING)
 

@@ -44,23 +44,33 @@ def endpoint_left(site: Site) -> Iterator[Finding]:
             what = f"the store has endpoints of containers that do not run here: {told}; no container can be started under such a name"
             yield Finding("endpoint-left", host, what, f"free them: {_freeing(site, host, left)}", Severity.WARNING)
         elif left:
-            what = f"the store has endpoints of containers on {address}, which no host of the inventory advertises: {told}"
+            what = (
+                f"the store has endpoints of containers on {address}, which no host of the inventory advertises: {told}"
+            )
             cure = f"if that host is gone for good, free them: provisioner remove {address} INVENTORY"
             yield Finding("endpoint-left", "", what, cure, Severity.WARNING)
 
 
 def _told_containers(site: Site, host: str) -> bool:
     """Whether it is known which containers the host has; without an engine it has none."""
-    return host in site.live and (site.facts[host].http("containers").body is not None or not site.facts[host].engine_version)
+    return host in site.live and (
+        site.facts[host].http("containers").body is not None or not site.facts[host].engine_version
+    )
 
 
 def _freeing(site: Site, host: str, left: list[tuple[str, str]]) -> str:
     """The commands, each on a host without a container of that name: a container itself would be taken off the network."""
     words = []
     for network, name in left:
-        knowing = (other for other in (host, *site.live) if network in site.facts[other].networks and _told_containers(site, other))
+        knowing = (
+            other
+            for other in (host, *site.live)
+            if network in site.facts[other].networks and _told_containers(site, other)
+        )
         others = (other for other in knowing if name not in attached.names(site.facts[other]))
-        words.append(f"`{shlex.join(['docker', 'network', 'disconnect', '-f', network, name])}` (on {next(others, 'a host without a container of that name')})")
+        words.append(
+            f"`{shlex.join(['docker', 'network', 'disconnect', '-f', network, name])}` (on {next(others, 'a host without a container of that name')})"
+        )
     return ", ".join(words)
 
 
@@ -89,5 +99,9 @@ def kernel_without(site: Site) -> Iterator[Finding]:
         for network in _to_be_made(site, name):
             for needed in sorted(networks.of_kernel(network) & site.facts[name].kernel_lacks):
                 what = f"the network {network.name} needs {needed}, which this host's kernel does not have"
-                other = "or take `encrypted` out of it" if network.encrypted else "another driver, or leave the host out with `hosts`"
+                other = (
+                    "or take `encrypted` out of it"
+                    if network.encrypted
+                    else "another driver, or leave the host out with `hosts`"
+                )
                 yield Finding("kernel-without", name, what, f"take another kernel, {other}")

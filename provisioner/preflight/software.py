@@ -37,7 +37,9 @@ def no_engine_unit(site: Site) -> Iterator[Finding]:
         load = facts.unit("docker.service").load
         if "dockerd" in facts.programs and load != "loaded":
             what = f"it has an engine, but its docker.service is {load}"
-            cure = "systemctl unmask docker" if load == "masked" else "install the engine as a package with a systemd unit"
+            cure = (
+                "systemctl unmask docker" if load == "masked" else "install the engine as a package with a systemd unit"
+            )
             yield Finding("no-engine-unit", name, what, cure)
 
 
@@ -45,8 +47,14 @@ def other_store(site: Site) -> Iterator[Finding]:
     """Taking an engine to another store takes its overlay networks from under their containers."""
     for name in site.live:
         facts = site.facts[name]
-        store, way = facts.engine.get("ClusterStore", ""), site.backend.waiting(site, name).files.get(proxy.UNIT_FILE, "")
-        found, wanted = proxy.behind(store, facts.files.get(proxy.UNIT_FILE, "")), proxy.behind(site.backend.url(site), way)
+        store, way = (
+            facts.engine.get("ClusterStore", ""),
+            site.backend.waiting(site, name).files.get(proxy.UNIT_FILE, ""),
+        )
+        found, wanted = (
+            proxy.behind(store, facts.files.get(proxy.UNIT_FILE, "")),
+            proxy.behind(site.backend.url(site), way),
+        )
         overlays = [n for n, network in facts.networks.items() if network["Driver"] == "overlay"]
         if found and not _same(found, wanted) and overlays:
             what = f"its engine has the networks {', '.join(overlays)} on another store, {found}; they would be lost"
@@ -85,7 +93,9 @@ def swarm_network(site: Site) -> Iterator[Finding]:
             what = f"the network {network.name} is not to be attachable: on an external store any container may join"
             yield Finding("swarm-network", "", what, "take `attachable` out of it, or set control_plane: swarm")
         if network.encrypted:
-            what = f"the network {network.name} is to be encrypted: engines on an external store hand out no keys for that"
+            what = (
+                f"the network {network.name} is to be encrypted: engines on an external store hand out no keys for that"
+            )
             yield Finding("swarm-network", "", what, "take `encrypted` out of it, or set control_plane: swarm")
 
 
@@ -110,7 +120,11 @@ def store_tls(site: Site) -> Iterator[Finding]:
             found = daemon_json.parse(name, site.facts[name].files.get(DAEMON_JSON, "")).get("cluster-store-opts", {})
         except StepFailed:
             continue
-        mine = {key for key, path in found.items() if str(path).startswith(f"{TLS}/")} if isinstance(found, dict) else set()
+        mine = (
+            {key for key, path in found.items() if str(path).startswith(f"{TLS}/")}
+            if isinstance(found, dict)
+            else set()
+        )
         there = sorted(_TLS_FILES & set(found if isinstance(found, dict) else ()) - mine)
         if not there:
             continue

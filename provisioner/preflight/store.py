@@ -81,13 +81,18 @@ def times_that_clash(site: Site) -> Iterator[Finding]:
         theirs = [key for key in given if key not in ours]
         if not theirs:
             continue  # seen to with the inventory
-        whole = [bool(re.fullmatch("[0-9]{1,9}", word)) and int(word) for word in given.values() if isinstance(word, str)]
+        whole = [
+            bool(re.fullmatch("[0-9]{1,9}", word)) and int(word) for word in given.values() if isinstance(word, str)
+        ]
         why = "an engine takes whole seconds there, as a text"
         if len(whole) == len(given) and all(whole):
             heartbeat, ttl = (int(given[key]) if key in given else None for key in _TIMES)
             why = fault(heartbeat, ttl, kind)
         if why:
-            whose = ", ".join(f"{key} {shown(repr(word), 40)} of {'the inventory' if key in ours else DAEMON_JSON}" for key, word in given.items())
+            whose = ", ".join(
+                f"{key} {shown(repr(word), 40)} of {'the inventory' if key in ours else DAEMON_JSON}"
+                for key, word in given.items()
+            )
             cure = f"take {', '.join(theirs)} out of cluster-store-opts in {DAEMON_JSON}, or write both into store.discovery of the inventory"
             yield Finding("store-options", name, f"its engine would not take up the store with {whose}: {why}", cure)
 
@@ -110,7 +115,11 @@ def locked_out(site: Site) -> Iterator[Finding]:
         here = {*site.peers(name), *(address.ip for _, address in facts.addresses)}
         names = {number: user for user, number in uids.items()}
         for client in firewall.clients(facts):
-            if client.port not in ports.store or client.uid in admitted or not (client.address.is_loopback or client.address in here):
+            if (
+                client.port not in ports.store
+                or client.uid in admitted
+                or not (client.address.is_loopback or client.address in here)
+            ):
                 continue
             user = names.get(client.uid, str(client.uid))
             what = (

@@ -52,7 +52,9 @@ def store_keys_left(site: Site) -> Iterator[Finding]:
         facts = site.facts[name]
         if has_no_store(facts.engine_version) and (keys := _store_keys(name, facts)):
             what = f"{DAEMON_JSON} has {', '.join(keys)}, with which its engine {facts.engine_version} does not start"
-            yield Finding("store-keys-left", name, what, f"take them out of {DAEMON_JSON}, then: systemctl restart docker")
+            yield Finding(
+                "store-keys-left", name, what, f"take them out of {DAEMON_JSON}, then: systemctl restart docker"
+            )
 
 
 def store_in_use(site: Site) -> Iterator[Finding]:
@@ -77,7 +79,9 @@ def live_restore(site: Site) -> Iterator[Finding]:
             asked = None
         if facts.engine.get("LiveRestoreEnabled") or asked:
             what = "its engine has live-restore on, which excludes a swarm"
-            yield Finding("live-restore", name, what, f"take live-restore out of {DAEMON_JSON}, then: systemctl reload docker")
+            yield Finding(
+                "live-restore", name, what, f"take live-restore out of {DAEMON_JSON}, then: systemctl reload docker"
+            )
 
 
 def other_swarm(site: Site) -> Iterator[Finding]:
@@ -109,7 +113,11 @@ def second_swarm(site: Site) -> Iterator[Finding]:
 
 def not_well(site: Site) -> Iterator[Finding]:
     asked = View(site).acting
-    where = f"docker swarm unlock-key on {asked} tells it" if asked else "unlocked are so many managers that a majority is, side by side"
+    where = (
+        f"docker swarm unlock-key on {asked} tells it"
+        if asked
+        else "unlocked are so many managers that a majority is, side by side"
+    )
     for name in site.live:
         facts = site.facts[name]
         if state(facts) == "locked":
@@ -124,7 +132,11 @@ def not_well(site: Site) -> Iterator[Finding]:
 def leaderless(site: Site) -> Iterator[Finding]:
     """A majority of its managers does not take part: it stays as it is, and nothing in it can be changed. Told of one host."""
     view, names = View(site), {str(address): name for name, address in site.advertise.items()}
-    cut = [name for name in site.live if view.member(name) is Member.UNKNOWN and state(site.facts[name]) in {"active", "pending"}]
+    cut = [
+        name
+        for name in site.live
+        if view.member(name) is Member.UNKNOWN and state(site.facts[name]) in {"active", "pending"}
+    ]
     name = min(cut, key=lambda name: not told(site.facts[name]).get("ControlAvailable"), default="")
     if not name:
         return
@@ -169,7 +181,9 @@ def certificates(site: Site) -> Iterator[Finding]:
             cure = "docker swarm leave --force, on this host, and run again; where it is the only manager, set its clock back first"
             yield Finding("swarm-certificate", name, what, cure)
         elif end - facts.now < _RENEWED * (end - begin):
-            what = f"its certificate of the swarm ends in {(end - facts.now) / _DAY:.0f} days and was not renewed in time"
+            what = (
+                f"its certificate of the swarm ends in {(end - facts.now) / _DAY:.0f} days and was not renewed in time"
+            )
             cure = "see that it reaches a manager on 2377/tcp, and that the swarm has a leader"
             yield Finding("swarm-certificate", name, what, cure, Severity.WARNING)
 
@@ -215,7 +229,9 @@ def fixed(site: Site) -> Iterator[Finding]:
     ):
         if is_ != as_wanted:
             default = "" if said else f", since swarm.{key} is not given"
-            what = f"the swarm was made with the {key} {is_}; wanted: {as_wanted}{default}. It can't be changed afterwards"
+            what = (
+                f"the swarm was made with the {key} {is_}; wanted: {as_wanted}{default}. It can't be changed afterwards"
+            )
             place = ", in place of `store`" if inventory.store else ""
             cure = f"write what it was made with: `{key}: {words}` under `swarm`{place}; or make it anew: docker swarm leave --force on every host"
             yield Finding("swarm-fixed", "", what, cure)
@@ -228,7 +244,9 @@ def _pools(pools: list[IPv4Network], size: int) -> str:
 def left_out(site: Site) -> Iterator[Finding]:
     """Nodes that are in no inventory are shut out by the hosts' firewalls; a majority of the managers must not be."""
     view = View(site)
-    known = {str(address) for address in (*site.advertise.values(), site.leaving)}  # one that is taken out is not forgotten
+    known = {
+        str(address) for address in (*site.advertise.values(), site.leaving)
+    }  # one that is taken out is not forgotten
     ours = {str(told(site.facts[name]).get("NodeID")) for name in view.hosts}
     strangers = {key: node for key, node in view.nodes.items() if key not in ours and address_of(node) not in known}
     if not strangers:
@@ -237,7 +255,9 @@ def left_out(site: Site) -> Iterator[Finding]:
     lost = 2 * sum(key not in strangers for key in managers) <= len(managers)
     names = ", ".join(sorted(f"{hostname(n) or '?'} ({address_of(n)})" for n in strangers.values()))
     what = f"the swarm has nodes that are not in the inventory, and would be shut out: {names}"
-    cure = "add them to the inventory; or take them out of the swarm: docker node demote and docker node rm, on a manager"
+    cure = (
+        "add them to the inventory; or take them out of the swarm: docker node demote and docker node rm, on a manager"
+    )
     yield Finding("node-left-out", "", what, cure, Severity.STOP if lost else Severity.WARNING)
 
 
@@ -251,9 +271,16 @@ def ingress_overlap(site: Site) -> Iterator[Finding]:
     for network in site.inventory.networks.values():  # refused with the inventory, but where a store was named
         if network.subnet and network.subnet.overlaps(first):
             what = f"{would}, and {network.subnet} is to be the network {network.name}'s"
-            yield Finding("subnet-overlap", "", what, f"choose another subnet for the network; or set swarm.default_addr_pool{place}")
+            yield Finding(
+                "subnet-overlap",
+                "",
+                what,
+                f"choose another subnet for the network; or set swarm.default_addr_pool{place}",
+            )
     for name in site.live:
         for interface, route in site.facts[name].routes:
             if route.overlaps(first):
                 what = f"{would}, and the host has the route {route} on {interface}"
-                yield Finding("subnet-overlap", name, what, f"set swarm.default_addr_pool to a range that no host reaches{place}")
+                yield Finding(
+                    "subnet-overlap", name, what, f"set swarm.default_addr_pool to a range that no host reaches{place}"
+                )

@@ -85,11 +85,19 @@ def _trouble(network: str, question: Outside, found: Mapping[str, Evidence], che
     cures: dict[str, list[str]] = {}
     for host in hosts:
         what = ", ".join(f"{check.what}: {check.detail}" for check in failed if check.host == host)
-        direct = [f"{server} itself: {_said(server, found[host])}" for server in question.resolvers if found[host].address]
+        direct = [
+            f"{server} itself: {_said(server, found[host])}" for server in question.resolvers if found[host].address
+        ]
         answer.append("; ".join([f"{host}: {what}", *direct]))
-        cures.setdefault(_cure(question, found[host], {check.what for check in failed if check.host == host}), []).append(host)
+        cures.setdefault(
+            _cure(question, found[host], {check.what for check in failed if check.host == host}), []
+        ).append(host)
     what = f"the engines' DNS on {network} is not proven: it fails on {len(hosts)} of {len(found)} hosts"
-    return str(ProvisionerError(what, answer="\n".join(answer[:6]), cure="; ".join(cure.format(", ".join(of)) for cure, of in cures.items())))
+    return str(
+        ProvisionerError(
+            what, answer="\n".join(answer[:6]), cure="; ".join(cure.format(", ".join(of)) for cure, of in cures.items())
+        )
+    )
 
 
 def _said(server: str, evidence: Evidence) -> str:

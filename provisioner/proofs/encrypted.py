@@ -64,7 +64,9 @@ def _check(probe: Probe, where: Carried, others: Sequence[str]) -> Check:
     evidence = probe.evidence
     silent = sorted(where.of(others) - evidence.esp)
     if evidence.clear:
-        return Check(probe.name, _WHAT, None, f"packets to {', '.join(sorted(evidence.clear))} can be read on their way")
+        return Check(
+            probe.name, _WHAT, None, f"packets to {', '.join(sorted(evidence.clear))} can be read on their way"
+        )
     if evidence.error or evidence.seconds is None:
         return Check(probe.name, _WHAT, None, evidence.error or "its probe did not end")
     if silent:

@@ -77,7 +77,10 @@ class Evidence:
                 self.lacks[number(peer), fact] = " ".join(words[2:])
             case "largest", [peer, size]:
                 self.largest[number(peer)] = number(size)
-            case ("outside" | "silent" | "conf" | "met" | "tried" | "esp" | "clear" | "walls" | "watching" | "leaks"), [_, *_]:
+            case (
+                ("outside" | "silent" | "conf" | "met" | "tried" | "esp" | "clear" | "walls" | "watching" | "leaks"),
+                [_, *_],
+            ):
                 self._take_beside(word, words)
             case "way", addresses:
                 self.way = tuple(addresses)

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     Say = Callable[[str, str], None]
 
 _DEADLINE, _START = 30.0, 120.0  # seconds: until all is reached, and for a container to start
-_BESIDE = 2  # networks side by side: each is up to three channels of a host's connection, and sshd allows ten (MaxSessions)
+_BESIDE = (
+    2  # networks side by side: each is up to three channels of a host's connection, and sshd allows ten (MaxSessions)
+)
 _SAME_HOST = "containers on one host reach one another"
 _OUT = "a container comes out and reaches a published port of another host"
 _OTHER_HOST = "a container reaches one on another host"
@@ -89,7 +91,9 @@ def of(site: Site, network: Network) -> Shape:
         () if note else hosts,
         pairs=network.options.get(ICC, "true") == "true" and mode in _ON_ONE_HOST,
         names=True,
-        published=network.driver == "bridge" and not network.internal and network.options.get(MASQUERADE, "true") == "true",
+        published=network.driver == "bridge"
+        and not network.internal
+        and network.options.get(MASQUERADE, "true") == "true",
         across=_sharing(site, network, hosts) if mode in _ACROSS else (),
         note=note,
         six=bool(network.subnet6),
@@ -117,23 +121,35 @@ def batches(shapes: Sequence[Shape]) -> list[tuple[Shape, ...]]:
 
 
 def prove(
-    site: Site, connections: Mapping[str, Connection], shapes: Mapping[Shape, str], *, observer: Say, deadline: float = _DEADLINE
+    site: Site,
+    connections: Mapping[str, Connection],
+    shapes: Mapping[Shape, str],
+    *,
+    observer: Say,
+    deadline: float = _DEADLINE,
 ) -> tuple[ProofResult, ...]:
     """Prove local networks side by side, each on the hosts that have it. As of overlays, nothing is left on the hosts.
 
     shapes: each with a few hexadecimal digits that are its proof's alone.
     """
-    probes = {shape: _of_shape(site, connections, shape, run, observer=observer, deadline=deadline) for shape, run in shapes.items()}
+    probes = {
+        shape: _of_shape(site, connections, shape, run, observer=observer, deadline=deadline)
+        for shape, run in shapes.items()
+    }
     wanted: dict[Shape, dict[Probe, list[Peer]]] = {}
     with Crew([probe for of in probes.values() for both in of.values() for probe in both]) as crew:
         crew.all(Probe.begin)
         for shape, of in probes.items():
-            wanted[shape] = {probe: _peers(probe, of, shape, _crossing(shape, of)) for both in of.values() for probe in both}
+            wanted[shape] = {
+                probe: _peers(probe, of, shape, _crossing(shape, of)) for both in of.values() for probe in both
+            }
         _introduce([of for shape, of in probes.items() if shape.apart])
         peers = {probe: _ready(others) for of in wanted.values() for probe, others in of.items()}
         crew.all(lambda probe: probe.reach(peers[probe]))
         crew.all(Probe.end)
-    return tuple(result for shape in shapes for result in _results(site, shape, wanted[shape], _crossing(shape, probes[shape])))
+    return tuple(
+        result for shape in shapes for result in _results(site, shape, wanted[shape], _crossing(shape, probes[shape]))
+    )
 
 
 def _of_shape(
@@ -171,7 +187,9 @@ def _ready(peers: Iterable[Peer]) -> list[Peer]:
     return [peer for peer in peers if not peer.probe.evidence.error]
 
 
-def _results(site: Site, shape: Shape, wanted: Mapping[Probe, list[Peer]], crossing: list[str]) -> Iterator[ProofResult]:
+def _results(
+    site: Site, shape: Shape, wanted: Mapping[Probe, list[Peer]], crossing: list[str]
+) -> Iterator[ProofResult]:
     if not wanted:
         yield ProofResult("local", shape.name, State.SKIPPED, reason=shape.note or "no live host has it")
         return
@@ -247,7 +265,11 @@ def _why(probe: Probe, peer: Peer) -> str:
         if one.evidence.error:
             return f"no probe on {one.name}: {one.evidence.error}"
     lacks = [(fact, probe.evidence.lacks.get((peer.probe.number, fact), "not proven in time")) for fact in peer.facts]
-    words = [f"{fact.replace('_', ' ')}: {reason}" for fact, reason in lacks if (peer.probe.number, fact) not in probe.evidence.seen]
+    words = [
+        f"{fact.replace('_', ' ')}: {reason}"
+        for fact, reason in lacks
+        if (peer.probe.number, fact) not in probe.evidence.seen
+    ]
     if peer.published and peer.probe.evidence.heard is not None:
         heard = probe.number in peer.probe.evidence.heard
         words.append("it came there, and no answer came back" if heard else "nothing came there")
@@ -258,11 +280,14 @@ def _error(shape: Shape, failed: list[Check], total: int, wanted: Mapping[Probe,
     if not failed:
         return ""
     cures = [f"on {probe.name}: {probe.evidence.cure}" for probe in wanted if probe.evidence.cure]
-    if any(claim.what == _OUT for claim in failed) or (not shape.across and any(claim.what == _SAME_HOST for claim in failed)):
-        cures.append("see that nothing of the hosts' firewalls drops what is forwarded to and from containers (chain FORWARD)")
+    if any(claim.what == _OUT for claim in failed) or (
+        not shape.across and any(claim.what == _SAME_HOST for claim in failed)
+    ):
+        cures.append(
+            "see that nothing of the hosts' firewalls drops what is forwarded to and from containers (chain FORWARD)"
+        )
     if shape.across and any(claim.what == _OTHER_HOST for claim in failed):
         cures.append(_MAC_CURE)
     answer = "\n".join(f"{claim.way}: {claim.what}: {claim.detail}" for claim in failed[:6])
     what = f"the network {shape.name} is not proven: {len(failed)} of {total} checks failed"
     return str(ProvisionerError(what, answer=answer, cure="; ".join(dict.fromkeys(cures)) or "run it again"))
-

@@ -103,7 +103,9 @@ def prove(
 def _opened(site: Site, names: Sequence[str], again: Callable[[], Site] | None) -> Site:
     """The cluster as it is when no host is closed to containers, or does not open by itself."""
     began = time.monotonic()
-    while again and time.monotonic() - began < max((c.heals for name in names if (c := site.plane.closed(site, name))), default=0.0):
+    while again and time.monotonic() - began < max(
+        (c.heals for name in names if (c := site.plane.closed(site, name))), default=0.0
+    ):
         time.sleep(1)
         site = again()
     return site
@@ -154,7 +156,9 @@ def _results(
 def _alone(probe: Probe) -> ProofResult:
     """What one host alone can show: a container on the network, whose probe has had its say."""
     seen = probe.evidence
-    check = Check(probe.name, "a container joins it", None if seen.error else seen.seconds, seen.error or str(seen.address))
+    check = Check(
+        probe.name, "a container joins it", None if seen.error else seen.seconds, seen.error or str(seen.address)
+    )
     cure = seen.cure or "look at the log of its engine (journalctl -u docker), and run again"
     return replace(of_checks(NAME, probe.network, [check], probe.remark, cure), mtu=seen.mtu)
 
@@ -167,7 +171,15 @@ def _result(site: Site, task: Task, probes: Sequence[Probe], result: tuple[Pair,
     if not all(pair.proven for pair in result):
         apart = {name: strangers for name in found if (strangers := site.strangers(name))}
         closed = {name: why for name in found if (why := site.plane.closed(site, name))}
-        error = trouble(task.network, found, result, apart, site.plane.reunion(site), closed=closed, data=site.inventory.data_path_port)
+        error = trouble(
+            task.network,
+            found,
+            result,
+            apart,
+            site.plane.reunion(site),
+            closed=closed,
+            data=site.inventory.data_path_port,
+        )
     last = max((seconds for evidence in found.values() for seconds in evidence.seen.values()), default=0.0)
     tried = [evidence.seconds or task.deadline for evidence in found.values() if evidence.address]
     return ProofResult(

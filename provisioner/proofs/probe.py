@@ -36,7 +36,9 @@ _LABEL = 63  # characters: the longest name in DNS
 # Engine 20.10 that went down hard (power cut, SIGKILL) with a container on the network: when it starts, it looks for the
 # namespace of that time, and remembers that there is none. Seen; it is mended by one more start without the container.
 _LOST_SANDBOX = "could not get network sandbox"
-_RESTART = "systemctl restart docker: it went down hard, and forgets the network's old namespace only when started again"
+_RESTART = (
+    "systemctl restart docker: it went down hard, and forgets the network's old namespace only when started again"
+)
 # What the docker client itself logs beside, before or after what it was refused (docker/cli#5043): never the cause.
 _BESIDE = ("WARNING", "See '", "time=")
 _LOST = "look at the host and at the network between; the probe ends by itself"
@@ -238,7 +240,11 @@ class Probe:
             orders.append(" ".join(("outside", asked.name, asked.kind, *asked.resolvers)))
         beyond = [where for host, where in self._task.beyond.items() if host != self.name]
         orders += [f"beyond {address} {port}" for address, port in beyond[:_BEYOND]]
-        orders += [" ".join(("wall", address, *walls.ports)) for address in walls.beyond(self.name)] if (walls := self.walls) else []
+        orders += (
+            [" ".join(("wall", address, *walls.ports)) for address in walls.beyond(self.name)]
+            if (walls := self.walls)
+            else []
+        )
         stream.send("\n".join([*orders, f"go {left:.1f}"]))
         told = -1
         while self.evidence.seconds is None and not self.evidence.error:
@@ -283,7 +289,9 @@ class Probe:
         while not (self.evidence.address or self.evidence.error):
             self._read(time.monotonic() + self._task.start)
         self.evidence.offset = time.monotonic() - began
-        self.remark = f"its first container learnt no names, another did in its place after {self.evidence.offset:.0f} s"
+        self.remark = (
+            f"its first container learnt no names, another did in its place after {self.evidence.offset:.0f} s"
+        )
         if not self.evidence.error and self.evidence.address != self.address:
             self.fail("the other probe in its place has another address", "run it again")
 
@@ -347,7 +355,9 @@ class Probe:
         if carried := task.encrypted:
             found.append((render.text("esp.pl"), [str(carried.port), str(carried.vni), str(task.life)]))
         if walls := self.walls:
-            found.append((render.text("leaks.pl"), [task.run, str(PORT), ",".join(map(str, walls.tcp)), str(task.life)]))
+            found.append(
+                (render.text("leaks.pl"), [task.run, str(PORT), ",".join(map(str, walls.tcp)), str(task.life)])
+            )
         return found
 
     def _read(self, until: float) -> None:

@@ -135,7 +135,9 @@ def trouble(
     answer = [f"{', '.join(ways[:3])}{' ...' if len(ways) > 3 else ''}: {why}" for why, ways in details.items()]  # noqa: PLR2004
     if len(answer) > _WAYS:
         answer[_WAYS:] = [f"and {len(failed) - _WAYS} more"]
-    answer += [f"the engine of {name} does not know {', '.join(strangers)} from gossip" for name, strangers in apart.items()]
+    answer += [
+        f"the engine of {name} does not know {', '.join(strangers)} from gossip" for name, strangers in apart.items()
+    ]
     later = {name: why.what for name, why in closed.items() if why.what != found[name].error}
     answer += [f"{what} ({', '.join(names)})" for what, names in _together(later).items()]
     what = f"the network {network} is not proven: {len(failed)} of {len(result)} pairs failed"
@@ -169,7 +171,5 @@ def _cures(network: str, found: Mapping[str, Evidence], failed: Sequence[Pair], 
         cures.append(f"look for endpoints of containers that are gone: docker network inspect {network}")
     sizes = [size for evidence in found.values() for size in evidence.largest.values()]
     if sizes:
-        cures.append(
-            f"raise the MTU of the path, or make the network {network} with mtu: {min(sizes) + VXLAN_HEADERS}"
-        )
+        cures.append(f"raise the MTU of the path, or make the network {network} with mtu: {min(sizes) + VXLAN_HEADERS}")
     return cures

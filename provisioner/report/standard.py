@@ -44,7 +44,10 @@ class Standard:
             with suppress(OSError, ValueError):
                 stream.flush()
         if (error := self._out.failed) is not None:
-            print(f"provisioner: can't write to standard output: {error.strerror}; the output is not complete", file=sys.stderr)
+            print(
+                f"provisioner: can't write to standard output: {error.strerror}; the output is not complete",
+                file=sys.stderr,
+            )
         return code or int(bool(self._out.failed or self._err.failed))
 
 

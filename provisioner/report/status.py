@@ -13,7 +13,18 @@ if TYPE_CHECKING:
     from provisioner.model import HostSummary, Report
     from provisioner.report.paper import Look
 
-_HEADS = ("host", "reached", "system", "engine", "advertise", "store", "leader", "networks", "local networks", "containers")
+_HEADS = (
+    "host",
+    "reached",
+    "system",
+    "engine",
+    "advertise",
+    "store",
+    "leader",
+    "networks",
+    "local networks",
+    "containers",
+)
 _UNKNOWN, _ABSENT = "?", "none"
 
 
@@ -57,7 +68,11 @@ def _legend(report: Report, look: Look) -> list[Text]:
 
 
 def _row(summary: HostSummary, look: Look) -> tuple[str, ...]:
-    told = {"networks": ", ".join(summary.networks), "all_networks": _local(summary), "containers": str(summary.containers)}
+    told = {
+        "networks": ", ".join(summary.networks),
+        "all_networks": _local(summary),
+        "containers": str(summary.containers),
+    }
     fields = ("system", "engine", "advertise", "store", "leader", "networks", "all_networks", "containers")
     return (
         words.line(summary.host),

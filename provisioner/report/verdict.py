@@ -168,7 +168,9 @@ def _stands(report: Report, host: str) -> str:
 def _reached(report: Report) -> str:
     missed = [summary.host for summary in report.summaries if not summary.reached]
     missed += [host for host in report.lost if host not in {summary.host for summary in report.summaries}]
-    parts = [f"{len(report.hosts) - len(missed)} reached, not reached: {words.hosts(missed)}" if missed else "all reached"]
+    parts = [
+        f"{len(report.hosts) - len(missed)} reached, not reached: {words.hosts(missed)}" if missed else "all reached"
+    ]
     return f"{_hosts(report)}: {'; '.join([*parts, *_not_running(report), *_silent(report)])}"
 
 
@@ -178,7 +180,10 @@ def _not_running(report: Report) -> list[str]:
     for summary in report.summaries:
         if summary.engine_state in {"stopped", "starting", "stopping", "absent"}:
             found.setdefault(summary.engine_state, []).append(summary.host)
-    return [f"{'no engine' if state == 'absent' else f'engine {state}'} on {words.hosts(hosts)}" for state, hosts in found.items()]
+    return [
+        f"{'no engine' if state == 'absent' else f'engine {state}'} on {words.hosts(hosts)}"
+        for state, hosts in found.items()
+    ]
 
 
 def _silent(report: Report) -> list[str]:
@@ -187,4 +192,7 @@ def _silent(report: Report) -> list[str]:
     for summary in report.summaries:
         for what in summary.silent:
             found.setdefault(what, []).append(summary.host)
-    return [f"no answer from {'the engine' if what == 'engine' else what} on {words.hosts(hosts)}" for what, hosts in found.items()]
+    return [
+        f"no answer from {'the engine' if what == 'engine' else what} on {words.hosts(hosts)}"
+        for what, hosts in found.items()
+    ]

@@ -64,7 +64,12 @@ class Daemon:
             write="yes" if DAEMON_JSON in differs else "no",
         )
         texts = {"restart": "restarting the engine", "start": "starting the engine", "reload": "reloading the engine"}
-        return Work(script, texts.get(action, "writing the engine's files"), deadline=480.0, alone=action == "restart" and _in_use(site, host))
+        return Work(
+            script,
+            texts.get(action, "writing the engine's files"),
+            deadline=480.0,
+            alone=action == "restart" and _in_use(site, host),
+        )
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
         pass
@@ -73,7 +78,9 @@ class Daemon:
 def _wanted(site: Site, host: str) -> EngineFiles:
     """The control plane's, and what goes with every one."""
     plane, dns = site.plane.engine(site, host), site.inventory.dns
-    return replace(plane, settings={**plane.settings, **resolvers.settings(dns)}, files={**plane.files, **resolvers.files(dns)})
+    return replace(
+        plane, settings={**plane.settings, **resolvers.settings(dns)}, files={**plane.files, **resolvers.files(dns)}
+    )
 
 
 def _in_use(site: Site, host: str) -> bool:

@@ -41,7 +41,12 @@ class Founding:
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
         choice = Choice(site)
         script = render.script("founder.sh.j2", path=FOUNDER, text=choice.record() if choice.initiator else "")
-        return Work(script, f"recording that {choice.initiator} makes the swarm" if choice.initiator else "forgetting who made the swarm")
+        return Work(
+            script,
+            f"recording that {choice.initiator} makes the swarm"
+            if choice.initiator
+            else "forgetting who made the swarm",
+        )
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
         pass

@@ -56,11 +56,17 @@ class Drain(_Leaving):
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         found = attached.on_shared(site.facts[host]).items()
-        return tuple(Drift(f"container {name}", f"on {', '.join(networks)}", "on none of them") for name, networks in found)
+        return tuple(
+            Drift(f"container {name}", f"on {', '.join(networks)}", "on none of them") for name, networks in found
+        )
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
-        pairs = [(network, name) for name, networks in attached.on_shared(site.facts[host]).items() for network in networks]
-        return Work(render.script("drain.sh.j2", pairs=pairs), "taking containers off the networks", 60.0 + 5 * len(pairs))
+        pairs = [
+            (network, name) for name, networks in attached.on_shared(site.facts[host]).items() for network in networks
+        ]
+        return Work(
+            render.script("drain.sh.j2", pairs=pairs), "taking containers off the networks", 60.0 + 5 * len(pairs)
+        )
 
 
 class LeaveEngine(_Leaving):
@@ -81,7 +87,9 @@ class LeaveEngine(_Leaving):
         units = (gossip.UNIT, *site.backend.sought.through)
         drift += [Drift(f"{unit} at boot", "on", "off") for unit in units if facts.unit(unit).enabled]
         if store := facts.engine.get("ClusterStore"):
-            drift.append(Drift("the running engine's store", store, "none", note="restart of the engine; containers go on"))
+            drift.append(
+                Drift("the running engine's store", store, "none", note="restart of the engine; containers go on")
+            )
         return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:

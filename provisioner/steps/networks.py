@@ -34,14 +34,17 @@ class Networks:
     cure = "look at the logs of this engine and of the store (journalctl -u docker -u consul -u etcd -u zookeeper), and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
-        return tuple(d for network in site.inventory.networks.values() if network.on(host) for d in _drift(site, host, network))
+        return tuple(
+            d for network in site.inventory.networks.values() if network.on(host) for d in _drift(site, host, network)
+        )
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
         missing = [n for n in site.inventory.networks.values() if n.on(host) and _missing(site, host, n)]
         if not missing:
             return None
         networks = [
-            {"name": n.name, "arguments": arguments(n, host, site.plane.scope), "measured": _is_measured(n)} for n in missing
+            {"name": n.name, "arguments": arguments(n, host, site.plane.scope), "measured": _is_measured(n)}
+            for n in missing
         ]
         script = render.script("network.sh.j2", networks=networks, option=MTU, assumed=_DEFAULT_MTU)
         text = "creating " + ", ".join(network.name for network in missing)
@@ -70,7 +73,11 @@ def _drift(site: Site, host: str, network: Network) -> list[Drift]:
         if known and network.is_global and not site.plane.lists(facts):
             return []
         if network.is_global and (others := state.otherwise(site, network)):
-            return [Drift(what, f"absent, and another of this name on {', '.join(others)}", wanted, _asked(network), held=True)]
+            return [
+                Drift(
+                    what, f"absent, and another of this name on {', '.join(others)}", wanted, _asked(network), held=True
+                )
+            ]
         return [Drift(what, "absent" if known else "", wanted, pending=not known)]
     if different := state.differences(site, host, network):
         return [Drift(f"{what}: {key}", is_, wanted, _asked(network), held=True) for key, is_, wanted in different]

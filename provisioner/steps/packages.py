@@ -48,7 +48,12 @@ class Packages:
             local, digest = upload.program()
             uploads = (Upload(local, upload.remote, digest, mode=0o755),)
         text = "installing " + ", ".join([*packages, *([f"{site.backend.program} (uploaded)"] if uploads else [])])
-        words = {"packages": packages, "engine": site.needs(host)[_ENGINE], "patience": _APT_PATIENCE, "units": site.plane.sought(site.inventory).units}
+        words = {
+            "packages": packages,
+            "engine": site.needs(host)[_ENGINE],
+            "patience": _APT_PATIENCE,
+            "units": site.plane.sought(site.inventory).units,
+        }
         script = render.script("packages.sh.j2", **words) if packages else ""
         return Work(script, text, deadline=900.0, uploads=uploads)
 

@@ -35,7 +35,9 @@ class Plugins:
     cure = "look at the engine's log (journalctl -u docker), and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
-        return tuple(d for name, plugin in _wanted(site, host).items() for d in _drift(site.facts[host], host, name, plugin))
+        return tuple(
+            d for name, plugin in _wanted(site, host).items() for d in _drift(site.facts[host], host, name, plugin)
+        )
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
         if all(d.pending for d in drift):
@@ -44,7 +46,12 @@ class Plugins:
         for d in drift:
             notes.setdefault(d.what.removeprefix("plugin "), set()).add(d.note)
         wanted = _wanted(site, host)
-        files = {path: text for name, plugin in wanted.items() for path, text in plugins.spec(name, plugin).items() if path in notes}
+        files = {
+            path: text
+            for name, plugin in wanted.items()
+            for path, text in plugins.spec(name, plugin).items()
+            if path in notes
+        }
         managed = {name: plugin for name, plugin in wanted.items() if name in notes and not plugin.address}
         jobs = [_job(site.facts[host], name, plugin, notes[name]) for name, plugin in managed.items()]
         uploads = tuple(
@@ -100,7 +107,9 @@ def _told_twice(facts: Facts, host: str, name: str, plugin: PluginEntry) -> list
         return []
     if facts.files[other].strip() == plugin.address:
         return [Drift(other, facts.files[other], is_file=True)]
-    raise StepFailed(f"the plugin {name} is told of in {other} already", host=host, cure=f"remove {other}, or take it over")
+    raise StepFailed(
+        f"the plugin {name} is told of in {other} already", host=host, cure=f"remove {other}, or take it over"
+    )
 
 
 def _source(plugin: PluginEntry) -> str:

@@ -40,10 +40,18 @@ class Recreate:
         return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
-        own = {network.name: _counted(site, host, network) for network in _asked(site, host) if _removes(site, host, network)}
+        own = {
+            network.name: _counted(site, host, network)
+            for network in _asked(site, host)
+            if _removes(site, host, network)
+        }
         if not own:
             return None
-        return Work(render.script("network-rm.sh.j2", networks=own), f"removing {', '.join(own)}", deadline=60.0 + 60.0 * len(own))
+        return Work(
+            render.script("network-rm.sh.j2", networks=own),
+            f"removing {', '.join(own)}",
+            deadline=60.0 + 60.0 * len(own),
+        )
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
         pass
@@ -80,5 +88,7 @@ def _counted(site: Site, host: str, network: Network) -> str:
 
 
 def _remover(site: Site, network: Network) -> str:
-    have = [name for name in site.live if site.facts[name].networks.get(network.name, {}).get("Scope", "local") != "local"]
+    have = [
+        name for name in site.live if site.facts[name].networks.get(network.name, {}).get("Scope", "local") != "local"
+    ]
     return site.plane.creator(site) if site.plane.creator(site) in have else have[0]

@@ -39,7 +39,10 @@ class Store:
         facts, service = site.facts[host], backend.service(site, host)
         drift = differing(facts, {file.path: file.text for file in service.files})
         drift += differing_secrets(facts, service.secrets, backend.title)
-        drift += [Drift(f"the folder {folder}", "others than root can write in it", "root alone") for folder in _open(facts, service)]
+        drift += [
+            Drift(f"the folder {folder}", "others than root can write in it", "root alone")
+            for folder in _open(facts, service)
+        ]
         drift += [Drift(path, "there", "gone") for path in service.gone]
         unit = facts.unit(service.unit)
         if not unit.up:
@@ -60,7 +63,9 @@ class Store:
         words = {"start": "start", f"restart of {backend.title}": "restart", f"reload of {backend.title}": "reload"}
         action = next((word for note, word in words.items() if note in notes), "write")
         script = render.script("store.sh.j2", service=backend.service(site, host), title=backend.title, action=action)
-        does = {"restart": "restarting", "start": "starting", "reload": "reloading", "write": "writing the files of"}[action]
+        does = {"restart": "restarting", "start": "starting", "reload": "reloading", "write": "writing the files of"}[
+            action
+        ]
         alone = action in {"restart", "reload"} and backend.formed(site)
         rank = 2 if str(site.advertise[host]) == backend.leader(site.facts[host]) else int(host in site.servers)
         return Work(script, f"{does} {backend.title}", deadline=90.0, alone=alone, rank=rank)
@@ -71,7 +76,11 @@ class Store:
         An engine that has lost its store asks again after its heartbeat, and until then learns of no new container
         (moby v20.10, daemon/discovery and pkg/discovery/kv; tried: proofs before that fail, though all traffic goes on).
         """
-        worked = [o for o in outcomes if o.state is State.CONVERGED and any(d.note.startswith(("restart", "start")) for d in o.drifts)]
+        worked = [
+            o
+            for o in outcomes
+            if o.state is State.CONVERGED and any(d.note.startswith(("restart", "start")) for d in o.drifts)
+        ]
         on_it = any(site.facts[o.host].engine.get("ClusterStore") for o in worked if o.host in site.facts)
         asked = site.inventory.the_store.discovery
         return (asked.heartbeat or (asked.ttl or 60) // 3) + 5.0 if on_it else 0.0
@@ -91,8 +100,12 @@ class Store:
 
 def _open(facts: Facts, service: Service) -> list[str]:
     """The folders with files that are root's and yet not guarded. It may be a folder above in which others can write."""
-    owned = {file.path for file in service.secrets if facts.modes.get(file.path, "").partition(" ")[2].startswith("root:")}
-    return [folder for folder in service.guarded if folder in {path.rpartition("/")[0] for path in owned - facts.guarded}]
+    owned = {
+        file.path for file in service.secrets if facts.modes.get(file.path, "").partition(" ")[2].startswith("root:")
+    }
+    return [
+        folder for folder in service.guarded if folder in {path.rpartition("/")[0] for path in owned - facts.guarded}
+    ]
 
 
 def _naming(error: StoreError, backend: Backend, servers: Mapping[str, Connection]) -> StoreError:
@@ -100,9 +113,13 @@ def _naming(error: StoreError, backend: Backend, servers: Mapping[str, Connectio
     unit = backend.sought.units[0]
     script = f"# looking whether {unit} runs\nsystemctl is-active {unit} || :"
     answers = each(servers, lambda name: servers[name].read(script, deadline=_LOOK))
-    told = {n: a.what if isinstance(a, ProvisionerError) else f"{unit} is {a.stdout.strip()}" for n, a in answers.items()}
+    told = {
+        n: a.what if isinstance(a, ProvisionerError) else f"{unit} is {a.stdout.strip()}" for n, a in answers.items()
+    }
     down = {name: text for name, text in told.items() if text != f"{unit} is active"}
     if not down:
         return error
     lines = [f"{name}: {text}" for name, text in down.items()]
-    return StoreError(error.what, host=", ".join(down), tried=error.tried, answer="\n".join([error.answer, *lines]), cure=error.cure)
+    return StoreError(
+        error.what, host=", ".join(down), tried=error.tried, answer="\n".join([error.answer, *lines]), cure=error.cure
+    )

@@ -34,7 +34,9 @@ class Swarm:
     name = "swarm"
     title = "Swarm"
     reads = ("http", "files")
-    patience = 120.0  # an election takes 10 to 20 s, and until there is a leader a node has no new role and /info no answer
+    patience = (
+        120.0  # an election takes 10 to 20 s, and until there is a leader a node has no new role and /info no answer
+    )
     cure = "look at its log (journalctl -u docker), see that 2377/tcp and 7946 pass between the hosts, and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
@@ -86,7 +88,9 @@ class Swarm:
         if host != view.acting or not notes & {"promotion", "demotion", "removal", "label"}:
             return None
         changes = _changes(site, view)
-        ids = {role: [_id(view, n) for n, to in changes.items() if to == role and n != host] for role in _ROLES.values()}
+        ids = {
+            role: [_id(view, n) for n, to in changes.items() if to == role and n != host] for role in _ROLES.values()
+        }
         stale = [node for name in site.live for node in view.stale(name)]
         script = (_labelling(site, host) if "label" in notes else "") + of_nodes(
             promote=ids["manager"],

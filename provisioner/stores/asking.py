@@ -63,7 +63,9 @@ class Asked:
         first, _, rest = text.partition("\r\n\r\n")
         words = first.split(maxsplit=2)
         if len(words) < 2 or not re.fullmatch("[0-9]{3}", words[1]):  # noqa: PLR2004
-            raise OSError("it does not answer as a web server does" + ("; is it TLS that it speaks?" if not self.tls else ""))
+            raise OSError(
+                "it does not answer as a web server does" + ("; is it TLS that it speaks?" if not self.tls else "")
+            )
         return int(words[1]), rest
 
     def told(self, path: str, method: str = "GET", body: str = "") -> str:
@@ -94,7 +96,9 @@ def _talked(sock: ForwardedSocket, request: bytes, tls: ssl.SSLContext | None, n
     return answer
 
 
-def _secured(sock: ForwardedSocket, tls: ssl.SSLContext, name: str) -> tuple[Callable[[bytes], Any], Callable[[int], bytes]]:
+def _secured(
+    sock: ForwardedSocket, tls: ssl.SSLContext, name: str
+) -> tuple[Callable[[bytes], Any], Callable[[int], bytes]]:
     """Sending and receiving over TLS; the handshake is done. A channel is no socket that `ssl` would take."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     talk = tls.wrap_bio(incoming, outgoing, server_hostname=name)

@@ -25,6 +25,7 @@ KEY = "/etc/provisioner/tls/ca-key.pem"
 
 def of(cluster: Cluster, *, founded: bool) -> Pair:
     """The authority that most servers have, or a new one where the store is not founded yet. Raises StepFailed."""
+
     def held(facts: Facts) -> Pair | None:
         pair = Pair(facts.files.get(TLS_FILES[0], ""), facts.secrets.get(KEY, ""))
         return pair if KEY in facts.guarded and pair.key and certificates.belongs(pair.certificate, pair.key) else None
@@ -50,6 +51,8 @@ def credentials(cluster: Cluster, host: str, owner: str, *, founded: bool) -> tu
     pair = Pair(facts.files.get(TLS_FILES[1], ""), facts.secrets.get(TLS_FILES[2], ""))
     asked: dict[str, Any] = {"names": [host], "addresses": [address, "127.0.0.1"]}
     fits = not certificates.fault(pair, [signer.certificate], now=facts.now, **asked)
-    pair = cluster.vault.value(certificate_of(host), pair if fits else None, lambda: certificates.issue(signer, host, **asked))
+    pair = cluster.vault.value(
+        certificate_of(host), pair if fits else None, lambda: certificates.issue(signer, host, **asked)
+    )
     ca, cert, key = three(signer.certificate, pair.certificate, pair.key)
     return ca, cert, key if owner == "root:root" else replace(key, mode="0640", owner=owner)

@@ -144,7 +144,9 @@ class Consul(SetUpHere):
         secret = security.files(cluster, host)
         folders |= {file.path.rpartition("/")[0]: "0700" for file in secret if file.path == security.KEYRING}
         gone = security.gone(cluster, host)
-        guarded = tuple(folder for folder in security.FOLDERS if any(file.path.startswith(f"{folder}/") for file in secret))
+        guarded = tuple(
+            folder for folder in security.FOLDERS if any(file.path.startswith(f"{folder}/") for file in secret)
+        )
         return Service("consul.service", "consul", "/var/lib/consul", files, folders, secret, gone, guarded)
 
     def _json(self, cluster: Cluster, host: str) -> str:
@@ -196,11 +198,19 @@ class Consul(SetUpHere):
         if not facts.http("leader").body:
             drift.append(Drift("Consul's leader", "none", "one", note="waits"))
         if cluster.inventory.the_store.security.acls and facts.http("rights").code == _FORBIDDEN:
-            all_ = all(cluster.facts[name].http("rights").code == _FORBIDDEN for name in cluster.live)  # then it is the policy: `equip`
-            drift.append(Drift("the engine's rights in Consul", facts.http("rights").error, "to write", note="waits", later=all_))
+            all_ = all(
+                cluster.facts[name].http("rights").code == _FORBIDDEN for name in cluster.live
+            )  # then it is the policy: `equip`
+            drift.append(
+                Drift("the engine's rights in Consul", facts.http("rights").error, "to write", note="waits", later=all_)
+            )
         alive = {member["Name"] for member in members.body or () if member.get("Status") == _ALIVE}
         # One that is shut out by its secrets comes when it has got those of the others; until then nobody waits for it.
-        if missing := [name for name in cluster.live if name not in alive and (name == host or not security.shut_out(cluster, name))]:
+        if missing := [
+            name
+            for name in cluster.live
+            if name not in alive and (name == host or not security.shut_out(cluster, name))
+        ]:
             drift.append(Drift("Consul's members", "without " + ", ".join(missing), "all hosts", note="waits"))
         return drift
 
@@ -365,14 +375,18 @@ def _called(facts: Facts) -> str:
 
 def kv_endpoints(entries: list[dict[str, str]] | None) -> tuple[Endpoint, ...]:
     """The endpoints among Consul's keys and values."""
-    texts = ((entry["Key"], base64.b64decode(entry.get("Value") or "").decode(errors="replace")) for entry in entries or ())
+    texts = (
+        (entry["Key"], base64.b64decode(entry.get("Value") or "").decode(errors="replace")) for entry in entries or ()
+    )
     return tuple(sorted(found for key, text in texts if (found := endpoint(key, text))))
 
 
 def _sure(connection: Connection) -> None:
     """That Consul's port is Consul's: a token goes to nobody else. Raises StoreError."""
     about = Sought("none", "none", user="consul")
-    script = "# looking who listens on Consul's port\n" + reading.script(about, reading.ASKED, [f"leader {HTTP_PORT} /v1/status/leader"])
+    script = "# looking who listens on Consul's port\n" + reading.script(
+        about, reading.ASKED, [f"leader {HTTP_PORT} /v1/status/leader"]
+    )
     try:
         answer = system_facts.parse(connection.read(script).raw).http("leader")
     except ValueError as error:

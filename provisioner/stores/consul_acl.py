@@ -43,7 +43,9 @@ def _moved(cluster: Cluster) -> list[str]:
     """kv.path of the engines; where the inventory has none, theirs stays as it is in their files."""
     if path := cluster.inventory.the_store.discovery.path:
         return [path]
-    found = (json_object(facts.files.get(DAEMON_JSON, "")).get("cluster-store-opts") for facts in cluster.facts.values())
+    found = (
+        json_object(facts.files.get(DAEMON_JSON, "")).get("cluster-store-opts") for facts in cluster.facts.values()
+    )
     paths = (str(options.get("kv.path", "")).strip("/") for options in found if isinstance(options, dict))
     return sorted(set(filter(None, paths)))
 

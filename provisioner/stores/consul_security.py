@@ -156,7 +156,11 @@ def gone(cluster: Cluster, host: str) -> tuple[str, ...]:
     On the way to TLS its files stay where no agent has read them yet: the authority's key may be nowhere else.
     """
     at, there = levels(cluster, host), cluster.facts[host].secrets
-    tls = () if at.tls or wanted(cluster.inventory.the_store.security).tls else (AUTHORITY, AUTHORITY_KEY, CERTIFICATE, KEY)
+    tls = (
+        ()
+        if at.tls or wanted(cluster.inventory.the_store.security).tls
+        else (AUTHORITY, AUTHORITY_KEY, CERTIFICATE, KEY)
+    )
     off = (*(() if at.gossip else (KEYRING, GOSSIP)), *tls, *(() if at.acls else (MANAGEMENT,)))
     return tuple(path for path in (*off, *(() if at.acls >= 2 else (TOKENS,))) if path in there)  # noqa: PLR2004
 
@@ -243,7 +247,9 @@ def authority(cluster: Cluster) -> Pair:
     """
 
     def own(facts: Facts) -> Pair:
-        return Pair(next(iter(certificates.each(facts.secrets.get(AUTHORITY, ""))), ""), facts.secrets.get(AUTHORITY_KEY, ""))
+        return Pair(
+            next(iter(certificates.each(facts.secrets.get(AUTHORITY, ""))), ""), facts.secrets.get(AUTHORITY_KEY, "")
+        )
 
     founded = _founded(cluster)
     there = _agreed(cluster, lambda facts: own(facts).certificate if founded or _signs(own(facts)) else "", AUTHORITY)

@@ -135,7 +135,9 @@ class Etcd(Unstaged, SetUpHere):
 
     @property
     def ports(self) -> Ports:
-        return firewall.with_store(tcp=(PORT, PEER_PORT, *([HEALTH_PORT] if self.store.security.tls else [])), users=("etcd",))
+        return firewall.with_store(
+            tcp=(PORT, PEER_PORT, *([HEALTH_PORT] if self.store.security.tls else [])), users=("etcd",)
+        )
 
     def _founded(self, cluster: Cluster) -> list[str]:
         """The configurations of the servers that have data."""
@@ -195,7 +197,9 @@ class Etcd(Unstaged, SetUpHere):
         found = re.match(r"([0-9]{1,6})\.([0-9]{1,6})", facts.line("etcd-version"))
         if not found or _FIT[0] <= (int(found[1]), int(found[2])) <= _FIT[1]:
             return ""
-        return f"its etcd {found[0]} does not serve what is needed: engines speak the v2 API, which 3.3, 3.4 and 3.5 have"
+        return (
+            f"its etcd {found[0]} does not serve what is needed: engines speak the v2 API, which 3.3, 3.4 and 3.5 have"
+        )
 
     def _state(self, cluster: Cluster, host: str) -> str:
         """Whether it founds a cluster with the others or joins one. It means nothing later, so what is there stays."""
@@ -261,7 +265,11 @@ class Etcd(Unstaged, SetUpHere):
         return f"take one after the other out of the store first, on another server (package etcd-client): {', then '.join(removing)}"
 
     def setting(self, cluster: Cluster, key: str, text: str) -> str:
-        where = ["--unix-socket", SOCKET, f"http://etcd/v2/keys/{key}"] if self._secured(cluster) else [f"http://127.0.0.1:{PORT}/v2/keys/{key}"]
+        where = (
+            ["--unix-socket", SOCKET, f"http://etcd/v2/keys/{key}"]
+            if self._secured(cluster)
+            else [f"http://127.0.0.1:{PORT}/v2/keys/{key}"]
+        )
         return f"`{shlex.join(['curl', '-X', 'PUT', '--data-urlencode', f'value={text}', *where])}` on a server (package curl)"
 
     @property
@@ -280,7 +288,11 @@ class Etcd(Unstaged, SetUpHere):
         facts = cluster.facts[other.name]
         where = SOCKET if facts.http("members@socket").code else str(PORT)
         ids = [member["id"] for member in _members(facts) if _is(member, host, cluster.leaving)]
-        script = f"# taking {host} out of etcd\n" + render.library() + render.script("etcd-leave.sh.j2", where=where, ids=ids)
+        script = (
+            f"# taking {host} out of etcd\n"
+            + render.library()
+            + render.script("etcd-leave.sh.j2", where=where, ids=ids)
+        )
         other.write(script)
 
     def wait_for_server(self, connection: Connection, cluster: Cluster, address: IPv4Address) -> None:
@@ -310,7 +322,11 @@ class Etcd(Unstaged, SetUpHere):
     def _command(self, cluster: Cluster, about: Collection[str], words: str) -> str:
         """For people: what they type on a server to have something done about others. etcdctl 3.3 speaks v2 unless it is told."""
         peers = self.peers({name: cluster.facts[name] for name in cluster.live})
-        others = [cluster.advertise[name] for name in cluster.live if name not in about and cluster.advertise.get(name) in peers]
+        others = [
+            cluster.advertise[name]
+            for name in cluster.live
+            if name not in about and cluster.advertise.get(name) in peers
+        ]
         tls = " --cacert {} --cert {} --key {}".format(*TLS_FILES) if self._secured(cluster) else ""
         where = f"{self._scheme(cluster)}://{(*others, *sorted(peers))[0]}:{PORT}"
         return f"`ETCDCTL_API=3 etcdctl --endpoints {where}{tls} {words}`"
@@ -324,8 +340,12 @@ class Etcd(Unstaged, SetUpHere):
         if secured == self.store.security.tls:
             return
         what = f"etcd was founded {'with' if secured else 'without'} TLS and stays so: its servers know one another by {self._scheme(cluster)}"
-        cure = "set store.security.tls accordingly; or found it anew when no container needs its networks: on every server"
-        yield Finding("store-tls-kept", "", what, f"{cure} `systemctl stop etcd; rm -rf {DATA}`, and run again", Severity.WARNING)
+        cure = (
+            "set store.security.tls accordingly; or found it anew when no container needs its networks: on every server"
+        )
+        yield Finding(
+            "store-tls-kept", "", what, f"{cure} `systemctl stop etcd; rm -rf {DATA}`, and run again", Severity.WARNING
+        )
 
     def wait_for_leader(self, connection: Connection, *, servers: int) -> str:
         """Whose health is asked where it is served without TLS. Who takes part each server's membership tells."""

@@ -140,7 +140,9 @@ class External(Unstaged):
     def _used(self, cluster: Cluster, host: str) -> bool:
         """Whether the host's engine uses the store as it is wanted."""
         facts = cluster.facts[host]
-        return facts.engine.get("ClusterStore") == self.url(cluster) and facts.files.get(ENGINE_TLS, "") == sums(self._credentials)
+        return facts.engine.get("ClusterStore") == self.url(cluster) and facts.files.get(ENGINE_TLS, "") == sums(
+            self._credentials
+        )
 
     def ask(self, connection: Connection, requests: Iterable[str] = ()) -> dict[str, str]:
         try:
@@ -258,7 +260,9 @@ class External(Unstaged):
         meant = f"{'.'.join(map(str, first))} to {'.'.join(map(str, last))}.x"
         for (where, version), names in seen.items():
             at = f"{where} of {', '.join(names)}" if where.startswith("127.") else where
-            what = f"{self.title} at {at} is {version}, a version of which nobody has tried whether engines work with it"
+            what = (
+                f"{self.title} at {at} is {version}, a version of which nobody has tried whether engines work with it"
+            )
             cure = f"use {self.title} {meant}; or try it, and leave this warning out: --ignore store-version"
             yield Finding("store-version", "", what, cure, Severity.WARNING)
 
@@ -272,12 +276,22 @@ class External(Unstaged):
         if len(cluster.advertise) < len(cluster.inventory.hosts):
             return  # which engine is that of a host that is down can't be told
         ours = {str(address) for address in cluster.advertise.values()}
-        told = (cluster.facts[name].http(f"{self.engines_in}@{where}").body for name in cluster.live for where in self.endpoints)
+        told = (
+            cluster.facts[name].http(f"{self.engines_in}@{where}").body
+            for name in cluster.live
+            for where in self.endpoints
+        )
         others = {where for body in told for where in self._nodes(body) if where.rpartition(":")[0] not in ours}
         if others:
-            which = ", ".join(sorted(others)[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
-            text = f"engines that are not in the inventory use the same store: {which}; their networks are one with these"
-            cure = "give this cluster a `store.prefix` of its own, or take those out of the store if they are to be gone"
+            which = ", ".join(sorted(others)[:_NAMED]) + (
+                f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+            )
+            text = (
+                f"engines that are not in the inventory use the same store: {which}; their networks are one with these"
+            )
+            cure = (
+                "give this cluster a `store.prefix` of its own, or take those out of the store if they are to be gone"
+            )
             yield Finding("store-shared", "", text, cure, Severity.WARNING)
 
     def _nodes(self, body: object) -> list[str]:
@@ -295,12 +309,21 @@ class External(Unstaged):
         if unfit := self._unfit(facts, where):
             return unfit
         nodes, networks = nodes_path(self.store), endpoints_path(self.store)
-        rights = {"keys": f"read {nodes}", "rights": f"write under {nodes}", "networks": f"write under {networks}", "sessions": "make sessions"}
+        rights = {
+            "keys": f"read {nodes}",
+            "rights": f"write under {nodes}",
+            "networks": f"write under {networks}",
+            "sessions": "make sessions",
+        }
         for right, words in rights.items():
             if right in answers and answers[right].code in _FORBIDDEN:
                 docker = networks.partition("docker/")[0] + "docker/"
                 folders = docker if nodes.startswith(docker) else f"{docker} and {nodes}"
-                return "store-forbidden", f"{self.title} at {where} does not let this host {words}", self._allowing(where, folders)
+                return (
+                    "store-forbidden",
+                    f"{self.title} at {where} does not let this host {words}",
+                    self._allowing(where, folders),
+                )
         if not self._has_leader(facts, where):
             return "store-no-leader", f"{self.title} at {where} has no leader", f"mend that {self.title} first"
         return None

@@ -42,7 +42,9 @@ class ExternalConsul(External):
         "sessions": '/v1/session/create PUT {"Behavior":"none"}',
         "version": "/v1/agent/self",  # which only those may ask who may read of agents
     }
-    versions = Versions("version", r'"Version": ?"([\d.]+)', (1, 4), (1,))  # 1.4: tokens with policies, which the cures speak of
+    versions = Versions(
+        "version", r'"Version": ?"([\d.]+)', (1, 4), (1,)
+    )  # 1.4: tokens with policies, which the cures speak of
     engines_in = "engines"
     shapes: ClassVar = {"leader": str, "engines": KEYS, "endpoints": KEYS}
     tree = "/v1/kv/{}?recurse"
@@ -61,7 +63,11 @@ class ExternalConsul(External):
         return [plain(entry["Value"]) for entry in body if entry.get("Value")] if isinstance(body, list) else []
 
     def _allowing(self, where: str, folders: str) -> str:
-        whom = "the token of this host's agent, or the anonymous one where it has none," if where.startswith("127.") else "its anonymous token"
+        whom = (
+            "the token of this host's agent, or the anonymous one where it has none,"
+            if where.startswith("127.")
+            else "its anonymous token"
+        )
         return f"give {whom} write on key_prefix {folders}, and on session_prefix"
 
     def _has_leader(self, facts: Facts, where: str) -> bool:
@@ -79,7 +85,9 @@ class ExternalEtcd(External):
         "rights": f"/v2/keys/NODES/provisioner?prevIndex={NEVER}&value= PUT",
         "networks": f"/v2/keys/NETWORKS/provisioner?prevIndex={NEVER}&value= PUT",
     }
-    versions = Versions("version", r'(?:"etcdserver": ?"|^200 etcd )([\d.]+)', (3, 3), (3, 5))  # as of one that is set up here
+    versions = Versions(
+        "version", r'(?:"etcdserver": ?"|^200 etcd )([\d.]+)', (3, 3), (3, 5)
+    )  # as of one that is set up here
     shapes: ClassVar = {"leader": answers.EtcdHealth, "keys": answers.EtcdKeys, "endpoints": answers.EtcdKeys}
     tree = "/v2/keys/{}?recursive=true"
 
@@ -96,7 +104,9 @@ class ExternalEtcd(External):
         keys = facts.http(f"keys@{where}")
         if keys.code != _MISSING or "errorCode" in keys.error:
             return None
-        what = f"etcd {self._version(facts, where)} at {where} does not serve its v2 API, the only one that engines speak"
+        what = (
+            f"etcd {self._version(facts, where)} at {where} does not serve its v2 API, the only one that engines speak"
+        )
         return "store-without-v2", what, "start it with --enable-v2=true (etcd up to 3.5; 3.6 has no v2 any more)"
 
     def _has_leader(self, facts: Facts, where: str) -> bool:
@@ -150,4 +160,8 @@ class ExternalZooKeeper(External):
         return bool(zookeeper.mode(facts.said(f"leader@{where}")))
 
 
-KINDS: Mapping[str, Callable[[Store], Backend]] = {"consul": ExternalConsul, "etcd": ExternalEtcd, "zookeeper": ExternalZooKeeper}
+KINDS: Mapping[str, Callable[[Store], Backend]] = {
+    "consul": ExternalConsul,
+    "etcd": ExternalEtcd,
+    "zookeeper": ExternalZooKeeper,
+}

@@ -63,7 +63,9 @@ class EtcdKeys:
     def drop(self, path: str, text: str) -> None:
         self._asked("DELETE", path, prevValue=text)
 
-    def _asked(self, method: str, path: str, body: dict[str, str] | None = None, **words: str) -> tuple[int, dict[str, Any]]:
+    def _asked(
+        self, method: str, path: str, body: dict[str, str] | None = None, **words: str
+    ) -> tuple[int, dict[str, Any]]:
         query = f"?{urlencode(words)}" if words else ""
         code, text = _answer(self.servers, f"/v2/keys/{quote(path)}{query}", method, urlencode(body or {}))
         if code not in {_OK, _CREATED, _MISSING, _FAILED}:
@@ -115,7 +117,9 @@ class ConsulKeys:
     def _asked(self, method: str, path: str, body: str = "") -> tuple[int, str]:
         code, text = _answer(self.servers, path, method, body)
         if code not in {_OK, _MISSING}:
-            raise _refused(self.servers, code, text, "give its anonymous token write on key_prefix docker/ and session_prefix")
+            raise _refused(
+                self.servers, code, text, "give its anonymous token write on key_prefix docker/ and session_prefix"
+            )
         return code, text
 
 
@@ -128,7 +132,9 @@ def _answer(servers: Iterable[Asked], path: str, method: str, body: str) -> tupl
                 return server(path, method, body)
         except (OSError, ProvisionerError) as error:
             errors.append(f"{server.where}: {error}")
-    raise StoreError("no server of the store answers", answer="\n".join(errors), cure="look at the store, and run again")
+    raise StoreError(
+        "no server of the store answers", answer="\n".join(errors), cure="look at the store, and run again"
+    )
 
 
 def _understood(servers: tuple[Asked, ...], shape: Any, text: str) -> Any:
@@ -144,8 +150,12 @@ def _understood(servers: tuple[Asked, ...], shape: Any, text: str) -> Any:
 def _refused(servers: tuple[Asked, ...], code: int, text: str, cure: str) -> StoreError:
     host, said = servers[0].connection.name, shown(text.strip(), 300)
     if code in {_UNAUTHORIZED, _FORBIDDEN}:
-        return StoreError("the store lets this host's engine write nothing under docker/", host=host, answer=said, cure=cure)
-    return StoreError(f"the store answers with code {code}", host=host, answer=said, cure="look at the store, and run again")
+        return StoreError(
+            "the store lets this host's engine write nothing under docker/", host=host, answer=said, cure=cure
+        )
+    return StoreError(
+        f"the store answers with code {code}", host=host, answer=said, cure="look at the store, and run again"
+    )
 
 
 def leaves(node: dict[str, Any]) -> Iterable[tuple[str, str]]:

@@ -50,7 +50,9 @@ def certificate_of(host: str) -> str:
     return f"certificate of {host}"
 
 
-def agreed(cluster: Cluster, of: Callable[[Facts], T | None], path: str, first: Collection[str] = (), *, earlier: bool = False) -> T | None:
+def agreed(
+    cluster: Cluster, of: Callable[[Facts], T | None], path: str, first: Collection[str] = (), *, earlier: bool = False
+) -> T | None:
     """The value that most hosts have; where as many have another, that of the first server, or host; None where none has any.
 
     path: the file that it is from; only hosts count on which root alone can write it.

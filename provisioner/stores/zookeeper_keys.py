@@ -96,10 +96,14 @@ class ZooKeeperKeys:
                 self._client.start(timeout=_PATIENCE)
             return what(self._client)
         except NoAuthError as error:
-            raise StoreError("the store lets nobody write under docker/", answer=str(error), cure="mend its access lists") from None
+            raise StoreError(
+                "the store lets nobody write under docker/", answer=str(error), cure="mend its access lists"
+            ) from None
         except (KazooException, KazooTimeoutError) as error:
             said = f"{type(error).__name__}: {error}"
-            raise StoreError("no server of the store answers", answer=said, cure="look at the store, and run again") from None
+            raise StoreError(
+                "no server of the store answers", answer=said, cure="look at the store, and run again"
+            ) from None
 
 
 def _client(servers: Sequence[Asked]) -> Any:

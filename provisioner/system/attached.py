@@ -47,7 +47,9 @@ def containers(facts: Facts, network: str) -> dict[str, str]:
 def endpoints(facts: Facts, network: str) -> tuple[str, ...]:
     """The names of all that this host's engine knows on it, those of other hosts among them."""
     body = facts.http(f"endpoints:{network}").body or {}
-    return tuple(found["Name"] for key, found in (body.get("Containers") or {}).items() if not key.startswith(_BALANCER))
+    return tuple(
+        found["Name"] for key, found in (body.get("Containers") or {}).items() if not key.startswith(_BALANCER)
+    )
 
 
 def on_shared(facts: Facts, *, started: bool = False) -> dict[str, tuple[str, ...]]:

@@ -58,7 +58,9 @@ def authority(name: str, *, days: int = AUTHORITY_DAYS) -> Pair:
     return _signed(builder, key, key)
 
 
-def issue(signer: Pair, name: str, *, names: Iterable[str], addresses: Iterable[str | IPv4Address], days: int = DAYS) -> Pair:
+def issue(
+    signer: Pair, name: str, *, names: Iterable[str], addresses: Iterable[str | IPv4Address], days: int = DAYS
+) -> Pair:
     """A new certificate for a host, with these DNS names and IP addresses. Raises ValueError on a signer that is none."""
     from cryptography import x509
 
@@ -164,7 +166,14 @@ def _unreadable() -> tuple[type[Exception], ...]:
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
 
-    return ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType
+    return (
+        ValueError,
+        TypeError,
+        UnsupportedAlgorithm,
+        x509.InvalidVersion,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+    )
 
 
 def _told(found: x509.Certificate) -> Told:
@@ -248,7 +257,9 @@ def _usage(*, authority: bool) -> x509.KeyUsage:
     )
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, days: int) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, days: int
+) -> x509.CertificateBuilder:
     from cryptography import x509
 
     now = datetime.now(UTC).replace(microsecond=0)
@@ -262,7 +273,9 @@ def _builder(subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePubl
     )
 
 
-def _signed(builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey) -> Pair:
+def _signed(
+    builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey
+) -> Pair:
     from cryptography.hazmat.primitives import hashes, serialization
 
     certificate = builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()

@@ -243,7 +243,9 @@ class Facts:
         """
         told = []
         for line in _lines(self.raw.get("addresses", "")):
-            with understood("its addresses (SIOCGIFCONF)", line, "compare with `ip address` on the host, and run again"):
+            with understood(
+                "its addresses (SIOCGIFCONF)", line, "compare with `ip address` on the host, and run again"
+            ):
                 name, ip, mask = line.split()
                 told.append((name.partition(":")[0], IPv4Interface(f"{ip}/{mask}")))
         if told:
@@ -421,7 +423,19 @@ class Facts:
 
 
 # What `Facts.understood` looks at.
-_TYPED = ("modes", "routes", "addresses", "mtus", "ports", "_owners", "units", "gossip", "networks", "swarm_nodes", "engine_version")
+_TYPED = (
+    "modes",
+    "routes",
+    "addresses",
+    "mtus",
+    "ports",
+    "_owners",
+    "units",
+    "gossip",
+    "networks",
+    "swarm_nodes",
+    "engine_version",
+)
 
 
 def _by_path(text: str) -> dict[str, str]:

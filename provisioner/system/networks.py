@@ -169,7 +169,9 @@ def _joined(found: list[Mapping[str, Any]], key: str) -> str:
 
 
 def _auxiliary(found: Mapping[str, Any]) -> str:
-    all_of_it = {name: address for pool in pools(found) for name, address in (pool.get("AuxiliaryAddresses") or {}).items()}
+    all_of_it = {
+        name: address for pool in pools(found) for name, address in (pool.get("AuxiliaryAddresses") or {}).items()
+    }
     return ", ".join(f"{name}={address}" for name, address in sorted(all_of_it.items()))
 
 

@@ -146,7 +146,11 @@ ALL = ("system", "files", "units", "http", "driver", "firewall")
 
 
 def script(
-    store: Sought, only: Iterable[str] = ALL, requests: Iterable[str] = (), kernel: Iterable[str] = (), plugins: Iterable[str] = ()
+    store: Sought,
+    only: Iterable[str] = ALL,
+    requests: Iterable[str] = (),
+    kernel: Iterable[str] = (),
+    plugins: Iterable[str] = (),
 ) -> str:
     """The program that reads the named sections: of ALL, or only some of it; ASKED: the answers to `requests`, and nothing else.
 
@@ -169,7 +173,9 @@ def script(
         "SAYS": store.says,
         "ARGUMENTS": shlex.join(arguments),
     }
-    shell = "".join(f'v=$(\n{code}\n)\nf {name} "$v"\n' for section in only for name, code in _SHELL.get(section, {}).items())
+    shell = "".join(
+        f'v=$(\n{code}\n)\nf {name} "$v"\n' for section in only for name, code in _SHELL.get(section, {}).items()
+    )
     text = (_PERL if arguments else "") + (_WITHOUT_PERL if "files" in only else "") + shell
     body = re.sub(rf"\b({'|'.join(words)})\b", lambda found: words[found[0]], text)
     return (
@@ -186,7 +192,11 @@ def _arguments(store: Sought, only: tuple[str, ...], requests: tuple[str, ...], 
     """What facts.pl is to read for these sections, as its arguments."""
     told: list[tuple[str, Iterable[str]]] = []
     if "files" in only:
-        told += [("file", (*_FILES, *store.files, *plugins)), ("glob", ["/sys/class/net/*/mtu"]), ("secret", store.secrets)]
+        told += [
+            ("file", (*_FILES, *store.files, *plugins)),
+            ("glob", ["/sys/class/net/*/mtu"]),
+            ("secret", store.secrets),
+        ]
     if "http" in only:
         engine = (*_ENGINE, *store.engine, *(_PLUGINS if plugins else ()))
         told += [

@@ -154,7 +154,11 @@ class Connection:
         TimedOut.
         """
         until = Deadline(timeout)
-        sock = ForwardedSocket(self.forward(host, port, until)) if self.target.user == "root" else self._relayed(host, port, until)
+        sock = (
+            ForwardedSocket(self.forward(host, port, until))
+            if self.target.user == "root"
+            else self._relayed(host, port, until)
+        )
         sock.settimeout(timeout)
         return sock
 
@@ -172,7 +176,9 @@ class Connection:
         if said != b"ok":
             process.close()
             reason = said.decode(errors="replace").removeprefix("no ") or "perl does not start there"
-            raise Unreachable(f"nothing answers on {host}:{port} of the host", host=self.name, tried=_tried(script), answer=reason)
+            raise Unreachable(
+                f"nothing answers on {host}:{port} of the host", host=self.name, tried=_tried(script), answer=reason
+            )
         return ForwardedSocket(channel, first)
 
     def forward(self, host: str, port: int, deadline: Deadline) -> paramiko.Channel:

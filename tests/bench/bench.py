@@ -242,7 +242,10 @@ def targets(hosts: int, figures: Figures) -> list[Target]:
             ("first up : raw script", figures.ratio(("ours", "first"), ("raw", "first")), 1.3, "x"),
             ("second up : first up", figures.ratio(("ours", "second"), ("ours", "first")), 0.25, "x"),
             ("plan", plan, 0.8, "s"),
-            *((f"second up on {name} : on Consul", figures.ratio((name, "second"), ("ours", "second")), 1.2, "x") for name in OWN),
+            *(
+                (f"second up on {name} : on Consul", figures.ratio((name, "second"), ("ours", "second")), 1.2, "x")
+                for name in OWN
+            ),
         ]
     return [Target(text, found, limit, unit) for text, found, limit, unit in wanted if found is not None]
 

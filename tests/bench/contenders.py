@@ -47,7 +47,9 @@ def etcd(lab: Lab, folder: Path) -> Contender:
 
 
 def zookeeper(lab: Lab, folder: Path) -> Contender:
-    return _ours("zookeeper", _with(lab, "store: {kind: zookeeper}"), folder, prepare=_installed("zookeeper", "zookeeper"))
+    return _ours(
+        "zookeeper", _with(lab, "store: {kind: zookeeper}"), folder, prepare=_installed("zookeeper", "zookeeper")
+    )
 
 
 def _installed(package: str, unit: str) -> str:
@@ -74,7 +76,9 @@ def swarm(lab: Lab, folder: Path) -> Contender:
 def _ours(name: str, inventory: str, folder: Path, prepare: str = "") -> Contender:
     path = folder / f"{name}.yml"
     path.write_text(inventory)
-    return Contender(name, [str(OURS), "up", "--verbose", str(path)], [str(OURS), "plan", "--verbose", str(path)], prepare=prepare)
+    return Contender(
+        name, [str(OURS), "up", "--verbose", str(path)], [str(OURS), "plan", "--verbose", str(path)], prepare=prepare
+    )
 
 
 def _with(lab: Lab, instead: str) -> str:

@@ -1,7 +1,7 @@
 """Crashes at any time: commands are killed, beside others, with hosts that lose power; then `up` must bring all to a good end.
 
-    scripts/chaos consul 10 4711        ten rounds, of the seeds 4711 to 4720
-    scripts/chaos consul 1 4713         one of them again
+scripts/chaos consul 10 4711        ten rounds, of the seeds 4711 to 4720
+scripts/chaos consul 1 4713         one of them again
 """
 
 from __future__ import annotations
@@ -18,24 +18,40 @@ from tests.chaos.scenario import HOSTS, KINDS, draw
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="scripts/chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("rounds", type=int, help="how many")
     parser.add_argument("seed", type=int, help="of the first round; each further one has the next")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, for each round")
-    parser.add_argument("--logs", type=Path, metavar="DIR", help="where the logs of failed rounds go (default: the folder for temporary files)")
+    parser.add_argument(
+        "--logs",
+        type=Path,
+        metavar="DIR",
+        help="where the logs of failed rounds go (default: the folder for temporary files)",
+    )
     parser.add_argument("--drawn", action="store_true", help="tell what the rounds would be, and play none")
-    parser.add_argument("--stop", action="store_true", help="end with the first round that fails, and leave its lab as it is")
+    parser.add_argument(
+        "--stop", action="store_true", help="end with the first round that fails, and leave its lab as it is"
+    )
     words = parser.parse_args()
     kind, seeds = KINDS[words.kind], range(words.seed, words.seed + words.rounds)
     if words.drawn:
         for seed in seeds:
             drawn = draw(kind, seed)
-            print(f"{kind.name} {seed}: {drawn.start} hosts: {'; '.join(map(str, drawn.acts))} | then {', '.join(drawn.healing)}")
+            print(
+                f"{kind.name} {seed}: {drawn.start} hosts: {'; '.join(map(str, drawn.acts))} | then {', '.join(drawn.healing)}"
+            )
         return 0
     if words.logs:
         words.logs.mkdir(parents=True, exist_ok=True)
-    failed, lab = 0, Lab.up(f"chaos-{kind.name}-{os.getpid()}", len(HOSTS), kind.image, say=lambda text: print(text, file=sys.stderr))
+    failed, lab = (
+        0,
+        Lab.up(
+            f"chaos-{kind.name}-{os.getpid()}", len(HOSTS), kind.image, say=lambda text: print(text, file=sys.stderr)
+        ),
+    )
     try:
         player = Player(kind, lab, words.logs)
         for seed in seeds:
@@ -43,7 +59,10 @@ def main() -> int:
             print(json.dumps(result.as_dict()) if words.json else result, flush=True)
             failed += bool(result.wrong)
             if failed and words.stop:
-                print(f"the lab stays: provisioner lab ssh --name {lab.name} {HOSTS[0]}; away with it: provisioner lab down --name {lab.name}", file=sys.stderr)
+                print(
+                    f"the lab stays: provisioner lab ssh --name {lab.name} {HOSTS[0]}; away with it: provisioner lab down --name {lab.name}",
+                    file=sys.stderr,
+                )
                 return 1
     except KeyboardInterrupt:
         return 130

@@ -49,7 +49,11 @@ def asks_for_another(run: Run) -> bool:
 def unsettled(run: Run) -> list[str]:
     """What another `up` on a settled cluster must not do."""
     writes = run.report.get("writes", 0)
-    did = [f"{o['host']} {o['step']}: {', '.join(d['what'] for d in o['drifts'])}" for o in run.report.get("outcomes", ()) if o["drifts"]]
+    did = [
+        f"{o['host']} {o['step']}: {', '.join(d['what'] for d in o['drifts'])}"
+        for o in run.report.get("outcomes", ())
+        if o["drifts"]
+    ]
     wrote = [f"the second up wrote {writes} times ({'; '.join(did)})"] if writes else []
     return [f"second up: {each}" for each in unproven(run)] + wrote
 
@@ -59,7 +63,10 @@ def faults(cluster: Cluster, *, swarm: bool) -> list[str]:
     hosts = cluster.hosts or HOSTS
     found = [fault for host in hosts for fault in _of_host(cluster, host)]
     for network in ("demo", "other"):
-        ids = {host: cluster.sh(host, f"docker network inspect -f '{{{{.Id}}}}' {network} 2>/dev/null", check=False) for host in hosts}
+        ids = {
+            host: cluster.sh(host, f"docker network inspect -f '{{{{.Id}}}}' {network} 2>/dev/null", check=False)
+            for host in hosts
+        }
         if swarm:  # a worker lists those that it uses
             ids = {host: number for host, number in ids.items() if number}
         if len(set(ids.values())) != 1 or "" in ids.values():
@@ -83,12 +90,17 @@ def _of_host(cluster: Cluster, host: str) -> Iterator[str]:
     if left := [name for name in running if name not in {f"app-{host}", "plain"}]:
         yield f"{host}: containers are left: {', '.join(left)}"
     places = "/etc/docker /etc/provisioner /etc/systemd/system /etc/consul.d /etc/etcd /etc/zookeeper /run/provisioner /usr/local/bin"
-    if left := cluster.sh(host, f"find {places} -name '.provisioner.*' -o -path '/run/provisioner/out.*' 2>/dev/null", check=False).split():
+    if left := cluster.sh(
+        host, f"find {places} -name '.provisioner.*' -o -path '/run/provisioner/out.*' 2>/dev/null", check=False
+    ).split():
         yield f"{host}: temporary files are left: {', '.join(left)}"
 
 
 def _of_swarm(cluster: Cluster, hosts: tuple[str, ...]) -> Iterator[str]:
-    lines = {host: cluster.sh(host, "docker node ls --format '{{.Hostname}} {{.Status}}' 2>/dev/null", check=False) for host in hosts}
+    lines = {
+        host: cluster.sh(host, "docker node ls --format '{{.Hostname}} {{.Status}}' 2>/dev/null", check=False)
+        for host in hosts
+    }
     clusters = {cluster.engine(host, "Swarm.Cluster.ID") for host, told in lines.items() if told}
     if len(clusters) != 1:
         yield f"{len(clusters)} swarms"

@@ -111,7 +111,9 @@ def draw(kind: Kind, seed: int) -> Round:
     while len(commands) < count:
         # What was begun is begun again, or something else is; of a store that lets nobody back in the leaver stays out.
         stuck = first.startswith("remove") and not kind.returns
-        commands.append(first if stuck or dice.random() < 0.5 else _command(kind, dice, removes=first.startswith("remove")))
+        commands.append(
+            first if stuck or dice.random() < 0.5 else _command(kind, dice, removes=first.startswith("remove"))
+        )
     acts = tuple(_act(kind, dice, command, start if at == 0 else "settled") for at, command in enumerate(commands))
     return Round(kind.name, seed, start, acts, _healing(kind, dice, commands))
 
@@ -125,7 +127,9 @@ def _command(kind: Kind, dice: random.Random, *, removes: bool = True) -> str:
 
 
 def _act(kind: Kind, dice: random.Random, command: str, start: str) -> Act:
-    length = _LENGTH["fresh" if start == "fresh" else "recreate" if "recreate" in command else command.split(maxsplit=1)[0]]
+    length = _LENGTH[
+        "fresh" if start == "fresh" else "recreate" if "recreate" in command else command.split(maxsplit=1)[0]
+    ]
 
     def moment() -> Moment:
         return Moment(dice.randint(1, length), round(3 * dice.random() ** 4, 2))

@@ -20,7 +20,9 @@ def build_clean_tree() -> Path:
     with held(tree.parent, timeout=image.BUILD_DEADLINE) as ours:  # two workers may want it at once
         assert ours, f"another process has been building an image for {image.BUILD_DEADLINE} s"
         if not tree.exists():
-            building = tree.with_name(f"building-clean-{os.getpid()}")  # what a killed one leaves goes with the next build
+            building = tree.with_name(
+                f"building-clean-{os.getpid()}"
+            )  # what a killed one leaves goes with the next build
             subprocess.run(
                 [
                     *image.APART,

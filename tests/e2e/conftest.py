@@ -39,7 +39,9 @@ T = TypeVar("T")
 
 
 class MakeLab(Protocol):
-    def __call__(self, hosts: int = 3, image: str = "engine-20.10", *, images: Mapping[str, str] | None = None) -> Lab: ...
+    def __call__(
+        self, hosts: int = 3, image: str = "engine-20.10", *, images: Mapping[str, str] | None = None
+    ) -> Lab: ...
 
 
 def _when_there_is_room(work: Callable[[], T]) -> T:
@@ -131,7 +133,9 @@ def settled(workers_lab, tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What tests/e2e/watch.py has measured."""
     reports = [report for state in ("passed", "failed") for report in terminalreporter.getreports(state)]
-    gaps = [text for report in reports if report.when == "call" for name, text in report.user_properties if name == NOTICED]
+    gaps = [
+        text for report in reports if report.when == "call" for name, text in report.user_properties if name == NOTICED
+    ]
     if gaps:
         terminalreporter.section("what containers noticed of changes below them")
         for text in gaps:

@@ -42,7 +42,9 @@ class Execs:
     def holding(self, words: set[str]) -> list[str]:
         """The first characters of those words that were in an argument. Fails if the watch was not complete."""
         assert self.count > 0
-        assert (self.missed, self.lost) == (0, 0), f"of {self.count} programs {self.missed} were missed; {self.lost} events were lost"
+        assert (self.missed, self.lost) == (0, 0), (
+            f"of {self.count} programs {self.missed} were missed; {self.lost} events were lost"
+        )
         return sorted(word[:8] for word in words if any(word in arguments for arguments in self.arguments))
 
 
@@ -54,7 +56,9 @@ def execs() -> Iterator[Execs]:
         watchers = []
         for processor in sorted(os.sched_getaffinity(0)):
             command = [sys.executable, __file__, str(processor)]
-            watcher = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+            watcher = stack.enter_context(
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            )
             stack.callback(watcher.kill)
             assert watcher.stdout.readline() == "watching\n", "no process events: this needs root outside of containers"
             watchers.append(watcher)
@@ -62,7 +66,11 @@ def execs() -> Iterator[Execs]:
         for watcher in watchers:
             seen = Execs(**json.loads(watcher.communicate(timeout=60)[0]))
             found.arguments |= set(seen.arguments)
-            found.count, found.missed, found.lost = found.count + seen.count, found.missed + seen.missed, found.lost + seen.lost
+            found.count, found.missed, found.lost = (
+                found.count + seen.count,
+                found.missed + seen.missed,
+                found.lost + seen.lost,
+            )
 
 
 def _listen() -> socket.socket:
@@ -71,7 +79,9 @@ def _listen() -> socket.socket:
     events.bind((0, _PROC))
     # The second message, with a filter, is ignored by Linux before 6.6.
     for body in (struct.pack("=I", _LISTEN), struct.pack("=II", _LISTEN, _EXEC)):
-        events.send(_HEADERS.pack(_HEADERS.size + len(body), _DONE, 0, 0, os.getpid(), _PROC, _PROC, 0, 0, len(body), 0) + body)
+        events.send(
+            _HEADERS.pack(_HEADERS.size + len(body), _DONE, 0, 0, os.getpid(), _PROC, _PROC, 0, 0, len(body), 0) + body
+        )
     return events
 
 

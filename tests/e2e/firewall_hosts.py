@@ -160,9 +160,13 @@ class Hosts:
         """
         self.sh(host, INSIDE + beside)
 
-    def reaches_from_inside(self, host: str, address: str, ports: set[tuple[str, int]] = OURS | OTHER) -> set[tuple[str, int]]:
+    def reaches_from_inside(
+        self, host: str, address: str, ports: set[tuple[str, int]] = OURS | OTHER
+    ) -> set[tuple[str, int]]:
         """As `reaches`, from the place that `container` made."""
-        said = self.lab.exec(host, ["ip", "netns", "exec", "inside", "python3", "-c", ASK, address, *words(ports)]).stdout
+        said = self.lab.exec(
+            host, ["ip", "netns", "exec", "inside", "python3", "-c", ASK, address, *words(ports)]
+        ).stdout
         return {(word.split("/")[0], int(word.split("/")[1])) for word in said.split()}
 
     def reboot(self, host: str) -> None:
@@ -216,7 +220,9 @@ def ssh_all_along(hosts: Hosts, host: str) -> Iterator[None]:
         session.wait()
     assert not failures
     assert len(gaps) > 3
-    assert max(gaps) < 3.0  # seconds: one lost packet is tried again after one, on a busy machine it takes as long by itself
+    assert (
+        max(gaps) < 3.0
+    )  # seconds: one lost packet is tried again after one, on a busy machine it takes as long by itself
 
 
 @contextlib.contextmanager

@@ -29,7 +29,9 @@ class Provisioner:
     def __init__(self, arguments: Sequence[str], before: Sequence[Callable[[], object]] = ()) -> None:
         self.arguments = list(arguments)
         self._folder = tempfile.TemporaryDirectory()
-        self._process = _context.Process(target=_run, args=(self.arguments, self._folder.name, dict(os.environ), list(before)))
+        self._process = _context.Process(
+            target=_run, args=(self.arguments, self._folder.name, dict(os.environ), list(before))
+        )
         self._process.start()
 
     @property

@@ -56,7 +56,9 @@ def main(address: str, port: str, login: str, *paths: str) -> None:
                 self.end_headers()
                 return
             kind, name = self.path.rpartition("/")[0].rpartition("/")[2], self.path.rpartition("/")[2]
-            data = manifests.get(name, tags[0]) if kind == "manifests" else blobs.get(name) if kind == "blobs" else b"{}"
+            data = (
+                manifests.get(name, tags[0]) if kind == "manifests" else blobs.get(name) if kind == "blobs" else b"{}"
+            )
             if self.command == "GET" and kind == "blobs" and data and data.startswith(b"{") and len(tags) > 1:
                 tags.pop(0)
             self.send_response(200 if data is not None else 404)

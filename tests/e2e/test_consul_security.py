@@ -45,11 +45,15 @@ def secrets(cluster: Cluster) -> set[str]:
 @contextlib.contextmanager
 def traffic(cluster: Cluster) -> Iterator[None]:
     """Packets between containers on two hosts, five a second: none is lost."""
-    cluster.sh("node1", "docker exec app-node1 sh -c 'echo $$; exec ping -i 0.2 app-node3' >/tmp/ping 2>&1 </dev/null &")
+    cluster.sh(
+        "node1", "docker exec app-node1 sh -c 'echo $$; exec ping -i 0.2 app-node3' >/tmp/ping 2>&1 </dev/null &"
+    )
     try:
         yield
     finally:
-        told = cluster.sh("node1", 'docker exec app-node1 sh -c "kill -INT $(head -n 1 /tmp/ping)"; sleep 1; tail -n 3 /tmp/ping')
+        told = cluster.sh(
+            "node1", 'docker exec app-node1 sh -c "kill -INT $(head -n 1 /tmp/ping)"; sleep 1; tail -n 3 /tmp/ping'
+        )
     sent, received = map(int, re.search(r"(\d+) packets transmitted, (\d+) received", told).groups())
     assert sent > 20
     assert received >= sent - 1, told  # the last one may be under way
@@ -73,9 +77,18 @@ def test_from_the_first_run_on(make_lab, tmp_path):
         run = cluster.run(command, "-v") if command != "status" else cluster.run(command)
         assert run.code == 0
         told += [run.out, run.err]
-    places = "/etc/docker /etc/systemd/system/docker.service.d /etc/provisioner /run/provisioner* /run/log /var/log /tmp"
+    places = (
+        "/etc/docker /etc/systemd/system/docker.service.d /etc/provisioner /run/provisioner* /run/log /var/log /tmp"
+    )
     for host in NODES:
-        told += [cluster.sh(host, "journalctl -q --no-pager"), cluster.sh(host, f"grep -rah --exclude={security.GOSSIP.rpartition('/')[2]} . {places} 2>/dev/null | strings", check=False)]
+        told += [
+            cluster.sh(host, "journalctl -q --no-pager"),
+            cluster.sh(
+                host,
+                f"grep -rah --exclude={security.GOSSIP.rpartition('/')[2]} . {places} 2>/dev/null | strings",
+                check=False,
+            ),
+        ]
     assert not [secret[:8] for secret in known if any(secret in text for text in told)]
     for host in NODES:
         modes = cluster.sh(host, f"stat -c '%a %U' {' '.join(security.FILES)}")
@@ -95,13 +108,18 @@ def test_from_the_first_run_on(make_lab, tmp_path):
 
     # A token that Consul does not know is told, and mended without a restart.
     other = json.dumps({"acl": {"tokens": {"agent": str(uuid.uuid4()), "default": str(uuid.uuid4())}}})
-    cluster.sh("node2", f"pid=$(systemctl show -p MainPID consul); echo '{other}' >{security.TOKENS}; systemctl reload consul; echo $pid")
+    cluster.sh(
+        "node2",
+        f"pid=$(systemctl show -p MainPID consul); echo '{other}' >{security.TOKENS}; systemctl reload consul; echo $pid",
+    )
     pid = cluster.sh("node2", "sleep 1; systemctl show -p MainPID consul")
     run = cluster.run("verify")
     assert ("acl-denied", "node2") in {(f["check"], f["host"]) for f in run.report["findings"]}
     assert run.code == 1
     assert code(cluster, "node1", f"{KV}/hosts") == "403"
-    cluster.store = "{kind: consul, discovery: {path: hosts}}"  # where the engines are to show themselves, and may not write
+    cluster.store = (
+        "{kind: consul, discovery: {path: hosts}}"  # where the engines are to show themselves, and may not write
+    )
     cluster.up()
     assert code(cluster, "node2", f"{KV}/hosts") != "403"
     shown = set(json.loads(cluster.sh("node2", f"curl -s '{KV}/hosts/?keys'")))
@@ -131,7 +149,9 @@ def test_a_cluster_that_stands_without_is_secured_and_its_secrets_are_rotated(ma
         assert cluster.killed(4, "answered", "--ca", command="rotate certificates").code == -9
         cluster.up()
         for what, *options in ROTATED:
-            patience = ELECTION if what == "tokens" else PATIENCE  # servers take the one that may do everything with a restart
+            patience = (
+                ELECTION if what == "tokens" else PATIENCE
+            )  # servers take the one that may do everything with a restart
             with watching(cluster, NODES, record_property, f"rotate {what}", patience=patience), execs() as started:
                 run = cluster.run(f"rotate {what}", *options)
             assert run.code == 0, run.err
@@ -146,7 +166,9 @@ def test_a_cluster_that_stands_without_is_secured_and_its_secrets_are_rotated(ma
 
     # What was rotated away is good for nothing.
     tokens = {secret for secret in old if secret.count("-") == 4}
-    assert {code(cluster, "node1", f"-H 'X-Consul-Token: {token}' 127.0.0.1:8500/v1/acl/token/self") for token in tokens} == {"403"}
+    assert {
+        code(cluster, "node1", f"-H 'X-Consul-Token: {token}' 127.0.0.1:8500/v1/acl/token/self") for token in tokens
+    } == {"403"}
     now, old = "/var/lib/consul/serf/local.keyring", "/root/old"
     told = stranger(cluster, now, "/etc/consul.d/provisioner-tls")
     assert "(LAN) joined" in told
@@ -174,8 +196,14 @@ def nothing_is_rotated_while_a_host_is_away(cluster: Cluster) -> None:
     for what, *options in ROTATED:
         run = cluster.run(f"rotate {what}", *options)
         assert (run.code, run.report["writes"]) == (1, 0)
-        assert f"nothing was changed: node3 would keep the old {what}, and be shut out of Consul when it is back" in run.err
-        assert "bring node3 back and run it again; or take it out of the cluster: provisioner remove node3 INVENTORY" in run.err
+        assert (
+            f"nothing was changed: node3 would keep the old {what}, and be shut out of Consul when it is back"
+            in run.err
+        )
+        assert (
+            "bring node3 back and run it again; or take it out of the cluster: provisioner remove node3 INVENTORY"
+            in run.err
+        )
     cluster.lab.start("node3")
     cluster.up()
     assert secrets(cluster) == before
@@ -191,13 +219,19 @@ BACK = {  # what a host with old secrets gets, and what is said of it
 def a_host_with_old_secrets_is_told_why_and_repaired(cluster: Cluster) -> None:
     """As of a backup from before the rotation; in the end it has all of them."""
     for path, (old, why) in BACK.items():
-        more = f"cp -a /root/old/*.pem {security.CERTIFICATE.rpartition('/')[0]};" if path == security.CERTIFICATE else ""
-        cluster.sh("node3", f"systemctl stop consul; {more} cp -a /root/old/{old} {path}; systemctl start consul; sleep 3")
+        more = (
+            f"cp -a /root/old/*.pem {security.CERTIFICATE.rpartition('/')[0]};" if path == security.CERTIFICATE else ""
+        )
+        cluster.sh(
+            "node3", f"systemctl stop consul; {more} cp -a /root/old/{old} {path}; systemctl start consul; sleep 3"
+        )
         run = cluster.run("verify")
         assert (run.code, run.report["writes"]) == (1, 0)
         assert f"no probe on node3: its engine can't ask the store: {why}" in run.report["proofs"][0]["error"], run.err
         assert "node3  starts its probe" not in run.err, "nobody waits for an engine that can't ask its store"
-        assert {f["host"] for f in run.report["findings"] if f["check"] in {"acl-denied", "agent-shut-out"}} == {"node3"}
+        assert {f["host"] for f in run.report["findings"] if f["check"] in {"acl-denied", "agent-shut-out"}} == {
+            "node3"
+        }
         assert "provisioner up" in run.err
     assert cluster.up().report["findings"] == [], "what it has repaired is nothing to advise"
     assert cluster.run("plan").code == 0
@@ -205,11 +239,15 @@ def a_host_with_old_secrets_is_told_why_and_repaired(cluster: Cluster) -> None:
 
 def certificates_that_end_soon_are_renewed(cluster: Cluster, record_property) -> None:
     """By the next `up`; containers notice nothing."""
-    signer = certificates.Pair(cluster.file("node1", security.AUTHORITY) + "\n", cluster.file("node1", security.AUTHORITY_KEY) + "\n")
+    signer = certificates.Pair(
+        cluster.file("node1", security.AUTHORITY) + "\n", cluster.file("node1", security.AUTHORITY_KEY) + "\n"
+    )
     soon = {}
     for host in NODES:
         now = certificates.told(cluster.file(host, security.CERTIFICATE) + "\n")
-        pair = certificates.issue(signer, host, names=now.names, addresses=now.addresses, days=certificates.RENEW_DAYS - 1)
+        pair = certificates.issue(
+            signer, host, names=now.names, addresses=now.addresses, days=certificates.RENEW_DAYS - 1
+        )
         for path, text in ((security.CERTIFICATE, pair.certificate), (security.KEY, pair.key)):
             cluster.lab.exec(host, f"cat >{path}", stdin=text)  # its owner and mode stay
         cluster.sh(host, "systemctl reload consul")

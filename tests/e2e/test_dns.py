@@ -87,7 +87,10 @@ def test_names_outside_and_networks_kept_apart(make_lab, tmp_path):
         cluster.box("node1", "web", "frontend", "--network-alias shop")
         cluster.box("node3", "asks", "frontend")
         found = "docker exec asks getent hosts "
-        assert cluster.sh("node3", found + "shop").split()[0] == cluster.sh("node1", "docker exec web hostname -i").split()[0]
+        assert (
+            cluster.sh("node3", found + "shop").split()[0]
+            == cluster.sh("node1", "docker exec web hostname -i").split()[0]
+        )
         assert cluster.sh("node3", found + "www").split()[0] == FOUND  # by the domain to search
         assert cluster.sh("node3", found + "nowhere", check=False) == ""
         assert "timeout:2" in cluster.sh("node3", "docker exec asks cat /etc/resolv.conf")
@@ -109,7 +112,9 @@ def test_names_outside_and_networks_kept_apart(make_lab, tmp_path):
     run = cluster.run("verify")
     assert run.code == 1
     assert [p["state"] for p in run.overlays] == ["settled"], run.err
-    assert f"see that 53/udp passes from node1, node2, node3 to {SWITCH_ADDRESS}" in result(run, "dns", "backend")["error"]
+    assert (
+        f"see that 53/udp passes from node1, node2, node3 to {SWITCH_ADDRESS}" in result(run, "dns", "backend")["error"]
+    )
     assert "connection refused" in result(run, "dns", "backend")["error"]
     with resolver(cluster, log, "--local=/gone.example.net/"):
         cluster.given["dns"]["check"] = "gone.example.net"
@@ -127,13 +132,18 @@ def test_in_a_swarm(make_lab, tmp_path):
     cluster = Cluster(make_lab(hosts=2, image="engine-26"), tmp_path, store="", networks=networks, extra=dns)
     with resolver(cluster, tmp_path / "dnsmasq.log"):
         run = cluster.up()
-        proofs = {(p["proof"], p["network"]): {c["proven"] for c in p["checks"]} for p in run.report["proofs"] if p["checks"]}
+        proofs = {
+            (p["proof"], p["network"]): {c["proven"] for c in p["checks"]} for p in run.report["proofs"] if p["checks"]
+        }
         kept_apart = {("isolation", "frontend"), ("isolation", "backend")}
         assert proofs.keys() == {("dns", "frontend"), ("internal", "backend"), *kept_apart}
         assert all(found == {True} for found in proofs.values())
         cluster.box("node1", "web", "frontend", "--network-alias shop")
         cluster.box("node2", "asks", "frontend")
         found = "docker exec asks getent hosts "
-        assert cluster.sh("node2", found + "shop").split()[0] == cluster.sh("node1", "docker exec web hostname -i").split()[0]
+        assert (
+            cluster.sh("node2", found + "shop").split()[0]
+            == cluster.sh("node1", "docker exec web hostname -i").split()[0]
+        )
         assert cluster.sh("node2", found + "www").split()[0] == FOUND
         assert cluster.up().report["writes"] == 0

@@ -24,7 +24,10 @@ def test_engines_that_stayed_apart_are_found_named_and_brought_together_without_
     error = run.outcome("gossip", "node1")["error"]
     assert "without node2, node3" in error
     assert "7946/tcp and 7946/udp" in error
-    assert {(p["source"], p["target"]) for p in run.report["proofs"][0]["pairs"]} == {("node2", "node3"), ("node3", "node2")}
+    assert {(p["source"], p["target"]) for p in run.report["proofs"][0]["pairs"]} == {
+        ("node2", "node3"),
+        ("node3", "node2"),
+    }
 
     run = cluster.run("plan")
     assert run.code == 2

@@ -51,7 +51,9 @@ def test_hosts_with_and_without_an_engine_become_a_proven_network_on_etcd(make_l
     with execs() as started:
         run = cluster.up()
     assert started.holding(private(cluster)) == []
-    assert {run.state("packages", host) for host in NODES} == {run.state("store", host) for host in NODES} == {"converged"}
+    assert (
+        {run.state("packages", host) for host in NODES} == {run.state("store", host) for host in NODES} == {"converged"}
+    )
     for host in NODES:
         assert cluster.engine(host, "ClusterStore") == URL
         assert '"health":"true"' in health(cluster, host)
@@ -84,7 +86,11 @@ def engines_start_after_the_store_has_a_leader(cluster: Cluster) -> None:
     for host in NODES[1:]:
         cluster.lab.start(host)
     for host in NODES:
-        cluster.sh(host, "for n in $(seq 60); do [ $(systemctl is-active docker) = active ] && exit 0; sleep 1; done; exit 1", timeout=90)
+        cluster.sh(
+            host,
+            "for n in $(seq 60); do [ $(systemctl is-active docker) = active ] && exit 0; sleep 1; done; exit 1",
+            timeout=90,
+        )
         assert "demo" in cluster.sh(host, "docker network ls --format '{{.Name}}'").split()
     assert cluster.up().report["writes"] == 0
 
@@ -118,7 +124,11 @@ def closed_to_those_without_a_certificate(cluster: Cluster) -> None:
     ask = "curl -s --cacert {0}/ca.pem {1} {2}://192.168.56.12:2379/v2/keys || echo refused"
     other = certificates.issue(certificates.authority("another"), "engines", names=[], addresses=["192.168.56.11"])
     put(cluster, "node1", ("/root/cert.pem", "/root/key.pem"), (other.certificate, other.key))
-    by = {"its own": f"--cert {own}/cert.pem --key {own}/key.pem", "none": "", "another's": "--cert /root/cert.pem --key /root/key.pem"}
+    by = {
+        "its own": f"--cert {own}/cert.pem --key {own}/key.pem",
+        "none": "",
+        "another's": "--cert /root/cert.pem --key /root/key.pem",
+    }
     told = {who: cluster.sh("node1", ask.format(own, words, "https")) for who, words in by.items()}
     assert '"nodes"' in told.pop("its own")
     assert told == {"none": "refused", "another's": "refused"}
@@ -163,7 +173,9 @@ def test_two_servers_of_five_are_lost_and_come_back(make_lab, tmp_path):
 
     cluster.lab.start("node2", "node5")
     cluster.sh(
-        "node1", "for n in $(seq 90); do docker exec app-node1 ping -c 1 -W 1 app-node2 >/dev/null && exit 0; sleep 1; done; exit 1", timeout=200
+        "node1",
+        "for n in $(seq 90); do docker exec app-node1 ping -c 1 -W 1 app-node2 >/dev/null && exit 0; sleep 1; done; exit 1",
+        timeout=200,
     )
     assert cluster.up().report["writes"] == 0
 

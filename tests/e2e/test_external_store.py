@@ -30,7 +30,9 @@ CLOSED = """-hcl 'acl { enabled = true, default_policy = "deny", tokens { master
 ALLOWED = r"""ask() {{ curl -sf -X PUT -H 'X-Consul-Token: all' -d "$2" localhost:8500/v1/acl/$1; }}
 ask policy '{{"Name": "{0}", "Rules": "{{\"key_prefix\": {{\"\": {{\"policy\": \"{0}\"}}}}}}"}}' &&
     ask token/00000000-0000-0000-0000-000000000002 '{{"Policies": [{{"Name": "{0}"}}]}}'"""
-TLS = "-hcl 'ports {{ https = 8501 }} verify_incoming = true ca_file = \"{}\" cert_file = \"{}\" key_file = \"{}\"'".format(*SERVER)
+TLS = '-hcl \'ports {{ https = 8501 }} verify_incoming = true ca_file = "{}" cert_file = "{}" key_file = "{}"\''.format(
+    *SERVER
+)
 
 
 @pytest.fixture
@@ -46,7 +48,9 @@ def refused(cluster: Cluster, check: str) -> str:
     """Every host says so, and no host was changed. What was told to people."""
     run = cluster.run("up")
     assert run.code == 1
-    assert {(f["check"], f["host"]) for f in run.report["findings"]} == {(check, host) for host in cluster.hosts}, run.err
+    assert {(f["check"], f["host"]) for f in run.report["findings"]} == {(check, host) for host in cluster.hosts}, (
+        run.err
+    )
     assert run.report["writes"] == 0
     return run.err
 
@@ -73,9 +77,15 @@ def proven_and_settled(cluster: Cluster, url: str) -> None:
 
 
 def test_etcd(lab, tmp_path):
-    cluster = Cluster(lab, tmp_path, hosts=NODES[:2], store=f"{{kind: etcd, endpoints: ['{STORE}:2379'], prefix: ours}}")
+    cluster = Cluster(
+        lab, tmp_path, hosts=NODES[:2], store=f"{{kind: etcd, endpoints: ['{STORE}:2379'], prefix: ours}}"
+    )
     refused(cluster, "store-unreachable")
-    cluster.sh("node4", "apt-get -q update >/dev/null && apt-get install -q -y etcd-server >/dev/null && systemctl stop etcd", timeout=120)
+    cluster.sh(
+        "node4",
+        "apt-get -q update >/dev/null && apt-get install -q -y etcd-server >/dev/null && systemctl stop etcd",
+        timeout=120,
+    )
     cluster.sh("node4", ETCD.format("false"))
     refused(cluster, "store-without-v2")
     cluster.sh("node4", "systemctl stop theirs")
@@ -122,13 +132,18 @@ def test_etcd_over_tls(make_lab, tmp_path):
     refused(cluster, "store-unreachable")
     (files / "ca.pem").write_text(right)
     run = cluster.up()
-    assert {d["note"] for host in cluster.hosts for d in run.outcome("daemon", host)["drifts"] if "TLS" in d["what"]} == {"restart"}
+    assert {
+        d["note"] for host in cluster.hosts for d in run.outcome("daemon", host)["drifts"] if "TLS" in d["what"]
+    } == {"restart"}
     assert cluster.sh("node2", "stat -c '%a %U' /etc/provisioner/tls/key.pem") == "600 root"
     assert "PRIVATE" not in run.out + run.err
     number = cluster.sh("node1", "docker network inspect -f '{{.Id}}' demo")
     value = json.dumps({"name": "web", "locator": "192.0.2.9"})
     words = "--cacert {} --cert {} --key {}".format(*SERVER)
-    cluster.sh("node4", f"curl -sf {words} -X PUT -d value='{value}' https://{STORE}:2379/v2/keys/docker/network/v1.0/endpoint/{number}/e1")
+    cluster.sh(
+        "node4",
+        f"curl -sf {words} -X PUT -d value='{value}' https://{STORE}:2379/v2/keys/docker/network/v1.0/endpoint/{number}/e1",
+    )
     run = cluster.run("plan")
     assert (run.code, checks(run)) == (0, {("endpoint-left", "warning")})
 
@@ -161,6 +176,10 @@ def test_consul(lab, tmp_path):
         cluster.lab.stop(host)
     for host in NODES:
         cluster.lab.start(host)
-        cluster.sh(host, "for n in $(seq 60); do [ $(systemctl is-active docker) = active ] && exit 0; sleep 1; done; exit 1", timeout=90)
+        cluster.sh(
+            host,
+            "for n in $(seq 60); do [ $(systemctl is-active docker) = active ] && exit 0; sleep 1; done; exit 1",
+            timeout=90,
+        )
         assert "demo" in cluster.sh(host, "docker network ls --format '{{.Name}}'").split()
     assert cluster.run("plan").code == 0

@@ -47,16 +47,26 @@ def test_six_hosts_with_something_wrong_are_told_and_two_become_a_network(make_l
     cluster.sh("node1", "printf 'echo welcome to node1; echo noise >&2\\n' | tee /root/.profile >/root/.bashrc")
     for host in ("node2", "node7"):
         cluster.per_host[host] = ", user: ops"
-        cluster.sh(host, "useradd -m -s /bin/bash ops; install -d -o ops -m 700 ~ops/.ssh; install -o ops -m 600 /root/.ssh/authorized_keys ~ops/.ssh/")
-    cluster.sh("node2", "echo 'ops ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/ops; echo 'echo hello; exec 2>&1' >~ops/.bashrc")
+        cluster.sh(
+            host,
+            "useradd -m -s /bin/bash ops; install -d -o ops -m 700 ~ops/.ssh; install -o ops -m 600 /root/.ssh/authorized_keys ~ops/.ssh/",
+        )
+    cluster.sh(
+        "node2", "echo 'ops ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/ops; echo 'echo hello; exec 2>&1' >~ops/.bashrc"
+    )
     cluster.sh("node3", "mv /root/.ssh/authorized_keys /root/.ssh/away")
     cluster.lab.cut("node4")
-    cluster.sh("node5", "mkdir -p /etc/docker; echo '{\"debug\": \"yes\"}' >/etc/docker/daemon.json")
+    cluster.sh("node5", 'mkdir -p /etc/docker; echo \'{"debug": "yes"}\' >/etc/docker/daemon.json')
     cluster.sh("node6", "mkdir -p /var/lib/consul; mount -t tmpfs -o size=1m none /var/lib/consul")
 
     plan = cluster.run("plan")
     found = {(f["host"], f["check"]) for f in plan.report["findings"]}
-    assert found == {("node5", "daemon-json-refused"), ("node6", "disk-full"), ("node7", "no-root"), ("node8", "engine-too-new")}
+    assert found == {
+        ("node5", "daemon-json-refused"),
+        ("node6", "disk-full"),
+        ("node7", "no-root"),
+        ("node8", "engine-too-new"),
+    }
     assert "of type bool" in plan.err
     cluster.sh("node5", "printf '{\"debug\": true,}' >/etc/docker/daemon.json")
     began = time.monotonic()
@@ -68,10 +78,14 @@ def test_six_hosts_with_something_wrong_are_told_and_two_become_a_network(make_l
         "node7": "ops is not root and can't use sudo without a password", "node8": "engine 26.1.5",
     }  # fmt: skip
     assert run.report["lost"].keys() == told.keys()
-    assert {host: words in run.report["lost"][host] for host, words in told.items()} == dict.fromkeys(told, True), run.err
+    assert {host: words in run.report["lost"][host] for host, words in told.items()} == dict.fromkeys(told, True), (
+        run.err
+    )
     assert "line 1 column 16" in run.err or "char 15" in run.err
     assert cluster.file("node5", "/etc/docker/daemon.json") == '{"debug": true,}'
-    assert {host: cluster.sh(host, OURS) for host in told} == dict.fromkeys(told, "") | {"node5": "/etc/docker/daemon.json"}
+    assert {host: cluster.sh(host, OURS) for host in told} == dict.fromkeys(told, "") | {
+        "node5": "/etc/docker/daemon.json"
+    }
     assert cluster.sh("node8", "systemctl is-active docker") == "active"
 
     cluster.sh("node3", "mv /root/.ssh/away /root/.ssh/authorized_keys")
@@ -92,8 +106,14 @@ def test_without_a_quorum_nothing_is_changed(cluster):
 
 def test_a_full_disk(cluster):
     """Seen before any change; and when it fills up only then, nothing is half-written."""
-    cluster.sh("node3", "cp /etc/docker/key.json /run; mount -t tmpfs -o size=64k none /etc/docker; cp /run/key.json /etc/docker")
-    cluster.sh("node3", "echo '{}' >/etc/docker/daemon.json; dd if=/dev/zero of=/etc/docker/filler bs=1k count=1000 2>/dev/null; true")
+    cluster.sh(
+        "node3",
+        "cp /etc/docker/key.json /run; mount -t tmpfs -o size=64k none /etc/docker; cp /run/key.json /etc/docker",
+    )
+    cluster.sh(
+        "node3",
+        "echo '{}' >/etc/docker/daemon.json; dd if=/dev/zero of=/etc/docker/filler bs=1k count=1000 2>/dev/null; true",
+    )
     run = cluster.run("up")
     assert run.code == 1
     assert "node3" in run.report["lost"]
@@ -125,11 +145,16 @@ def says_nonsense(cluster: Cluster, odd: str) -> None:
     cluster.sh(odd, "mv /run/docker.sock /run/away.sock")
     for at, (answer, why) in enumerate(networks.items()):
         argv = shlex.join(["perl", "-e", LIAR, "/run/docker.sock", answer])
-        cluster.sh(odd, f"systemd-run --quiet --unit=liar {argv}; for n in $(seq 100); do [ -S /run/docker.sock ] && exit; sleep 0.1; done; exit 1")
+        cluster.sh(
+            odd,
+            f"systemd-run --quiet --unit=liar {argv}; for n in $(seq 100); do [ -S /run/docker.sock ] && exit; sleep 0.1; done; exit 1",
+        )
         run = cluster.run("up" if at == 0 else "status")
         cluster.sh(odd, "systemctl stop liar; rm /run/docker.sock")
         assert (run.code, [*run.report["lost"]], run.report["writes"]) == (1, [odd], 0), run.err
-        assert run.report["lost"][odd].startswith(f"{odd}: what its engine answers (networks) can't be understood: "), run.err
+        assert run.report["lost"][odd].startswith(f"{odd}: what its engine answers (networks) can't be understood: "), (
+            run.err
+        )
         assert why in run.report["lost"][odd], run.err
         assert "Traceback" not in run.err
         assert at or not {o["state"] for o in run.report["outcomes"] if o["host"] != odd} - {"settled"}, run.err
@@ -141,7 +166,12 @@ def says_nonsense(cluster: Cluster, odd: str) -> None:
 def test_apt_is_locked_by_another_program(make_lab, tmp_path):
     cluster = Cluster(make_lab(hosts=3, images={"node3": "bare"}), tmp_path)
     holder = cluster.lab.enter_command(
-        "node3", ["perl", "-e", "use Fcntl; open F, '+>', '/var/lib/dpkg/lock-frontend'; $l = pack('s s x4 q q i x4', F_WRLCK, 0, 0, 0, 0); fcntl(F, F_SETLK, $l) or die; sleep 300"]
+        "node3",
+        [
+            "perl",
+            "-e",
+            "use Fcntl; open F, '+>', '/var/lib/dpkg/lock-frontend'; $l = pack('s s x4 q q i x4', F_WRLCK, 0, 0, 0, 0); fcntl(F, F_SETLK, $l) or die; sleep 300",
+        ],
     )
     process = subprocess.Popen(holder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -159,7 +189,10 @@ def test_apt_is_locked_by_another_program(make_lab, tmp_path):
 
 def test_a_host_that_is_cut_off_in_the_middle_of_a_command(cluster):
     """Its network goes away while it starts Consul: it drops out, the others go on, and nothing on it is half-written."""
-    cluster.sh("node3", "mkdir -p /etc/systemd/system/consul.service.d; printf '[Service]\\nExecStartPre=/bin/sleep 600\\nTimeoutStartSec=900\\n' >/etc/systemd/system/consul.service.d/slow.conf; systemctl daemon-reload")
+    cluster.sh(
+        "node3",
+        "mkdir -p /etc/systemd/system/consul.service.d; printf '[Service]\\nExecStartPre=/bin/sleep 600\\nTimeoutStartSec=900\\n' >/etc/systemd/system/consul.service.d/slow.conf; systemctl daemon-reload",
+    )
     process = cluster.begin("up")
     cluster.sh("node3", "for n in $(seq 600); do pgrep -f '[s]leep 600' && exit; sleep 0.1; done; exit 1", timeout=70)
     cluster.lab.cut("node3")
@@ -169,9 +202,17 @@ def test_a_host_that_is_cut_off_in_the_middle_of_a_command(cluster):
     rest_is_done(run, "node3")
     assert "connection lost after" in run.report["lost"]["node3"], run.err
     cut_off = digests(cluster, "node3")
-    assert {"/etc/provisioner/firewall.sh", "/etc/consul.d/provisioner.json", "/etc/systemd/system/consul.service"} <= set(cut_off)
+    assert {
+        "/etc/provisioner/firewall.sh",
+        "/etc/consul.d/provisioner.json",
+        "/etc/systemd/system/consul.service",
+    } <= set(cut_off)
     assert not [path for path in cut_off if "/." in path or path.startswith("/etc/docker")]
-    cluster.sh("node3", "rm /etc/systemd/system/consul.service.d/slow.conf; systemctl daemon-reload; systemctl stop consul; pkill sleep", check=False)
+    cluster.sh(
+        "node3",
+        "rm /etc/systemd/system/consul.service.d/slow.conf; systemctl daemon-reload; systemctl stop consul; pkill sleep",
+        check=False,
+    )
     cluster.lab.uncut("node3")
     assert len(pairs(cluster.up())) == 6
     assert cut_off.items() <= digests(cluster, "node3").items(), "each was whole: none is written again"
@@ -193,12 +234,17 @@ def test_sshd_refuses_bursts(cluster):
         assert visitors[-1].recv(4) == b"SSH-"
     process = cluster.begin("up")
     for host in NODES:
-        cluster.sh(host, "for n in $(seq 300); do journalctl -u ssh | grep -q 'MaxStartups throttling' && exit; sleep 0.1; done; exit 1")
+        cluster.sh(
+            host,
+            "for n in $(seq 300); do journalctl -u ssh | grep -q 'MaxStartups throttling' && exit; sleep 0.1; done; exit 1",
+        )
     for visitor in visitors:
         visitor.close()
     run = cluster.ended(process)
     assert (run.code, run.proven) == (0, True), run.err
-    again = re.findall(r"^connect +(node[123]) +the SSH server at \S+ hangs up at once; trying again$", run.err, re.MULTILINE)
+    again = re.findall(
+        r"^connect +(node[123]) +the SSH server at \S+ hangs up at once; trying again$", run.err, re.MULTILINE
+    )
     assert sorted(again) == sorted(NODES), run.err
 
 
@@ -206,12 +252,18 @@ def test_all_findings_are_told_together_before_any_change(cluster):
     """Equal hostnames, cloned engines, addresses, subnets and ports."""
     cluster.sh("node3", "hostname node1; cat /proc/sys/kernel/hostname")
     key = cluster.sh("node1", "systemctl start docker; cat /etc/docker/key.json")
-    cluster.sh("node2", f"systemctl stop docker.socket docker; mkdir -p /etc/docker; cat >/etc/docker/key.json <<'X'\n{key}\nX\nsystemctl start docker")
+    cluster.sh(
+        "node2",
+        f"systemctl stop docker.socket docker; mkdir -p /etc/docker; cat >/etc/docker/key.json <<'X'\n{key}\nX\nsystemctl start docker",
+    )
     cluster.per_host = {"node1": ", advertise: 192.168.56.99"}
     cluster.networks = "{demo: {subnet: 10.99.0.0/24}, other: {subnet: 172.17.0.0/24}}"
     cluster.sh("node2", "ip link add d0 type bridge; ip address add 10.99.0.77/25 dev d0; ip link set d0 up")
     squat = "socket(S, PF_INET, SOCK_STREAM, 0); bind(S, sockaddr_in(8301, INADDR_ANY)) or die; listen(S, 1); sleep 600"
-    cluster.sh("node3", f"systemd-run --unit=squatter perl -MSocket -e '{squat}'; for n in $(seq 100); do ss -Hlnt | grep -q :8301 && exit; sleep 0.1; done; exit 1")
+    cluster.sh(
+        "node3",
+        f"systemd-run --unit=squatter perl -MSocket -e '{squat}'; for n in $(seq 100); do ss -Hlnt | grep -q :8301 && exit; sleep 0.1; done; exit 1",
+    )
     run = cluster.run("up")
     assert (run.code, run.report["writes"]) == (1, 0)
     found = {(f["check"], f["host"]) for f in run.report["findings"] if f["severity"] == "stop"}
@@ -231,7 +283,9 @@ def test_two_operators_at_once(make_lab, tmp_path):
     assert codes[0] == 0, ended
     loser = next((err for (_, err), code in ended if code), "")
     assert codes[1] == 0 or "lock" in loser, ended
-    ids = {cluster.sh(h, "docker network ls --no-trunc --filter name=demo --format '{{.ID}}'") for h in cluster.lab.hosts}
+    ids = {
+        cluster.sh(h, "docker network ls --no-trunc --filter name=demo --format '{{.ID}}'") for h in cluster.lab.hosts
+    }
     assert len(ids) == 1
     assert len(next(iter(ids)).split()) == 1
     assert cluster.run("plan").code == 0

@@ -68,7 +68,9 @@ def hosts_of(make_lab, tmp_path) -> Iterator:
 
 def without_ours(saved: str) -> list[str]:
     """The rules of others, as iptables-save prints them; without a table in which there are none, such as one that ours are in."""
-    lines = [re.sub(r" \[\d+:\d+\]", "", line) for line in saved.splitlines() if "PROVISIONER" not in line and line[0] != "#"]
+    lines = [
+        re.sub(r" \[\d+:\d+\]", "", line) for line in saved.splitlines() if "PROVISIONER" not in line and line[0] != "#"
+    ]
     return re.sub(r"\*\w+\n(:[A-Z]+ ACCEPT\n)*COMMIT\n?", "", "\n".join(lines)).splitlines()
 
 
@@ -174,11 +176,22 @@ def test_containers_do_not_get_past_their_hosts_rules(hosts_of, native):
     kept()
     assert heard() == ["nothing"] * 3
     if native:
-        hosts.sh("node1", "nft flush chain ip elsewhere hidden; nft add rule ip elsewhere hidden ip saddr 10.77.0.0/24 masquerade")
+        hosts.sh(
+            "node1",
+            "nft flush chain ip elsewhere hidden; nft add rule ip elsewhere hidden ip saddr 10.77.0.0/24 masquerade",
+        )
     else:
-        hosts.sh("node1", "systemctl restart docker; iptables -F FORWARD; iptables -F DOCKER-USER; iptables -P FORWARD ACCEPT")
+        hosts.sh(
+            "node1",
+            "systemctl restart docker; iptables -F FORWARD; iptables -F DOCKER-USER; iptables -P FORWARD ACCEPT",
+        )
     kept()
-    hosts.sh("node1", "nft delete chain inet provisioner forward" if native else "iptables -t mangle -I FORWARD -i br-0123456789ab -j ACCEPT")
+    hosts.sh(
+        "node1",
+        "nft delete chain inet provisioner forward"
+        if native
+        else "iptables -t mangle -I FORWARD -i br-0123456789ab -j ACCEPT",
+    )
     assert passes(ours | OTHER)
     assert [drift.what for drift in hosts.drift("node1")] == ["rules of nftables" if native else "rules of iptables"]
     hosts.apply("node1")
@@ -216,16 +229,31 @@ def test_only_root_and_the_stores_users_open_its_ports(hosts_of, native):
     one, two = map(hosts.lab.address, hosts.lab.hosts)
     if native:
         for host in hosts.lab.hosts:
-            hosts.sh(host, "cat >/etc/nftables.conf; systemctl enable -q --now nftables", NFT_CONF.replace("policy drop", "policy accept"))
+            hosts.sh(
+                host,
+                "cat >/etc/nftables.conf; systemctl enable -q --now nftables",
+                NFT_CONF.replace("policy drop", "policy accept"),
+            )
     for host in hosts.lab.hosts:
         hosts.echo(host, OURS | OTHER | {("tcp", 8500)})
         hosts.sh(host, "id consul || useradd --system consul; useradd --system exporter")
-    store = ["tcp/127.0.0.1/8500", f"tcp/{one}/8500", f"tcp/{one}/8301", f"tcp/{two}/8300", f"udp/{two}/8301", f"udp/{one}/8301"]
+    store = [
+        "tcp/127.0.0.1/8500",
+        f"tcp/{one}/8500",
+        f"tcp/{one}/8301",
+        f"tcp/{two}/8300",
+        f"udp/{two}/8301",
+        f"udp/{one}/8301",
+    ]
     overlay = ["tcp/127.0.0.1/7946", f"tcp/{two}/7946", f"udp/{two}/7946", f"udp/{one}/7946", f"udp/{two}/4789"]
     free = ["tcp/127.0.0.1/7000", f"tcp/{two}/7000", f"udp/{two}/7000"]
 
     def asked(user: str) -> dict[str, str]:
-        said = hosts.sh("node1", f"setpriv --reuid={user} --regid=65534 --clear-groups python3 - {' '.join([*store, *overlay, *free])}", ASKS)
+        said = hosts.sh(
+            "node1",
+            f"setpriv --reuid={user} --regid=65534 --clear-groups python3 - {' '.join([*store, *overlay, *free])}",
+            ASKS,
+        )
         return dict(line.split() for line in said.splitlines())
 
     def refused(words: list[str]) -> dict[str, str]:
@@ -242,7 +270,9 @@ def test_only_root_and_the_stores_users_open_its_ports(hosts_of, native):
     assert asked("nobody") == asked("exporter") == open_ | refused(overlay)
     hosts.reboot("node1")
     assert hosts.drift("node1") == ()
-    assert "uid-owner" in hosts.sh("node1", "nft list ruleset | sed 's/skuid/uid-owner/'" if native else "iptables-save")
+    assert "uid-owner" in hosts.sh(
+        "node1", "nft list ruleset | sed 's/skuid/uid-owner/'" if native else "iptables-save"
+    )
 
 
 def test_who_uses_the_store_is_named_before(hosts_of):
@@ -251,7 +281,9 @@ def test_who_uses_the_store_is_named_before(hosts_of):
     hosts._echoes.append(subprocess.Popen(listen, stdout=subprocess.PIPE, text=True))
     assert hosts._echoes[-1].stdout.readline() == "ready\n"
     hosts.sh("node1", "useradd --system exporter")
-    uses = hosts.lab.enter_command("node1", ["setpriv", "--reuid=exporter", "--regid=65534", "--clear-groups", "python3", "-c", KEEPS])
+    uses = hosts.lab.enter_command(
+        "node1", ["setpriv", "--reuid=exporter", "--regid=65534", "--clear-groups", "python3", "-c", KEEPS]
+    )
     hosts._echoes.append(subprocess.Popen(uses, stdout=subprocess.PIPE, text=True))
     assert hosts._echoes[-1].stdout.readline() == "on\n"
     (finding,) = locked_out(hosts.site())
@@ -265,7 +297,10 @@ def test_what_peers_send_one_another_through_a_host_and_published_ports(hosts_of
     hosts = hosts_of(3)
     one, two, three = map(hosts.lab.address, hosts.lab.hosts)
     hosts.container("node1", beside=MASQUERADE)
-    hosts.sh("node1", f"iptables -t nat -A PREROUTING -d {one} -p tcp --dport 7000 -j DNAT --to 10.77.0.2:7946; for f in all eth0; do echo 0 >/proc/sys/net/ipv4/conf/$f/send_redirects; done; iptables -I FORWARD -i eth0 -o eth0 -j ACCEPT")
+    hosts.sh(
+        "node1",
+        f"iptables -t nat -A PREROUTING -d {one} -p tcp --dport 7000 -j DNAT --to 10.77.0.2:7946; for f in all eth0; do echo 0 >/proc/sys/net/ipv4/conf/$f/send_redirects; done; iptables -I FORWARD -i eth0 -o eth0 -j ACCEPT",
+    )
     for here, there in (("node2", three), ("node3", two)):
         hosts.sh(here, f"ip route add {there}/32 via {one}")
     hosts.apply()

@@ -31,7 +31,9 @@ def engines_can_start(cluster: Cluster) -> None:
         if not cluster.sh(host, f"{wait}; {ours}", check=False):
             return
         json.loads(cluster.sh(host, f"cat {DAEMON_JSON} 2>/dev/null", check=False) or "{}")
-        cluster.sh(host, "systemctl reset-failed docker; systemctl restart docker && docker version >/dev/null", timeout=150)
+        cluster.sh(
+            host, "systemctl reset-failed docker; systemctl restart docker && docker version >/dev/null", timeout=150
+        )
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(restart, cluster.lab.hosts))
@@ -72,7 +74,10 @@ def test_killed_again_and_again(make_lab, tmp_path):
 def restarts(cluster: Cluster) -> None:
     """Consul and the engine of each host are to be restarted, one host at a time."""
     for host in cluster.lab.hosts:
-        other = "sed -i '0,/{/s//{\"log_level\": \"WARN\",/' /etc/consul.d/provisioner.json; sed -i s/:2376/:2399/ " + DAEMON_JSON
+        other = (
+            'sed -i \'0,/{/s//{"log_level": "WARN",/\' /etc/consul.d/provisioner.json; sed -i s/:2376/:2399/ '
+            + DAEMON_JSON
+        )
         cluster.sh(host, f"{other}; systemctl restart consul docker", timeout=150)
     dies_once(cluster, "node2", "reset-failed docker.service")
     with befalling(cluster.lab, DAEMON_JSON) as befell:

@@ -41,7 +41,11 @@ class Example(Cluster):
             address = host["address"] = self.lab.address(node)
             if port := host.get("port"):
                 self.sh(node, f"printf 'Port 22\\nPort {port}\\n' >>/etc/ssh/sshd_config; systemctl restart ssh")
-                keys += "".join(f"[{address}]:{port} {line.partition(' ')[2]}\n" for line in keys.splitlines() if line.startswith(address))
+                keys += "".join(
+                    f"[{address}]:{port} {line.partition(' ')[2]}\n"
+                    for line in keys.splitlines()
+                    if line.startswith(address)
+                )
             self._user(node, host.get("user") or ssh.get("user", "root"))
             asked = host.get("advertise") or self.given.get("advertise")
             if asked and asked[0].isdigit():
@@ -92,9 +96,15 @@ def test_airgapped(make_lab, tmp_path):
     with zipfile.ZipFile(tmp_path / "files/consul.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("consul", consul)
     for node in example.lab.hosts:
-        example.sh(node, "dpkg --purge consul; printf 'Package: consul\\nPin: version *\\nPin-Priority: -1\\n' >/etc/apt/preferences.d/no-consul")
+        example.sh(
+            node,
+            "dpkg --purge consul; printf 'Package: consul\\nPin: version *\\nPin-Priority: -1\\n' >/etc/apt/preferences.d/no-consul",
+        )
     proven(example.run("up"), hosts=3, networks=1)
-    assert example.sh("node2", "command -v consul; dpkg -s consul 2>/dev/null | wc -l").split() == ["/usr/local/bin/consul", "0"]
+    assert example.sh("node2", "command -v consul; dpkg -s consul 2>/dev/null | wc -l").split() == [
+        "/usr/local/bin/consul",
+        "0",
+    ]
     assert example.run("plan").code == 0
 
 
@@ -137,7 +147,9 @@ def test_zookeeper(make_lab, tmp_path):
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda node: [example.box(node, f"{node}-{n}", "demo") for n in range(3)], NODES))
     at_once(example, "docker rm -f NODE-0 NODE-1 && docker network create -d overlay of-NODE")
-    at_once(example, "docker rm -f NODE-2 && docker network rm of-$(echo NODE | tr 123 231)")  # each removes what another has made
+    at_once(
+        example, "docker rm -f NODE-2 && docker network rm of-$(echo NODE | tr 123 231)"
+    )  # each removes what another has made
     assert example.sh("node3", "docker network ls -qf driver=overlay | wc -l") == "1"
     addresses = {node: example.sh(node, RESOLVE.format(node, node)).split()[0] for node in NODES}
     assert len(set(addresses.values())) == len(NODES)
@@ -147,7 +159,10 @@ def test_zookeeper(make_lab, tmp_path):
     assert example.sh("node2", f"for n in $(seq 20); do {RESOLVE.format('node2', 'late')} && exit; sleep 0.5; done")
     assert example.run("up").proven
     at_once(example, "systemctl restart docker")
-    at_once(example, "for n in $(seq 60); do docker exec NODE getent hosts node1 node2 node3 && exit; sleep 0.5; done; exit 1")
+    at_once(
+        example,
+        "for n in $(seq 60); do docker exec NODE getent hosts node1 node2 node3 && exit; sleep 0.5; done; exit 1",
+    )
     servers = [f"{example.lab.address(node)}:2181" for node in NODES]
     example.given["store"] = {"kind": "zookeeper", "endpoints": servers}  # the same one, as if others looked after it
     assert example.killed(1, "requested").code == -9, "as soon as it has the store's lock"
@@ -179,12 +194,18 @@ def test_external(make_lab, tmp_path):
 def without_what_the_kernel_lacks(example: Example) -> set[str]:
     """Told of each host before anything is changed, and taken out. tests/vagrant has these networks on kernels that can. Those that stay."""
     needed = {"sealed": "esp4", "vlan": "ipvlan"}
-    has = {name for name, word in needed.items() if not example.sh("node1", f"grep -q ' {word}_' /proc/kallsyms || modprobe -nq {word} || echo no", check=False)}
+    has = {
+        name
+        for name, word in needed.items()
+        if not example.sh("node1", f"grep -q ' {word}_' /proc/kallsyms || modprobe -nq {word} || echo no", check=False)
+    }
     lacking = needed.keys() - has
     if lacking:
         run = example.run("up")
         assert (run.code, run.report["writes"]) == (1, 0)
-        told = [(f["check"], f["host"], f["what"].split()[2]) for f in run.report["findings"] if f["severity"] == "stop"]
+        told = [
+            (f["check"], f["host"], f["what"].split()[2]) for f in run.report["findings"] if f["severity"] == "stop"
+        ]
         assert sorted(told) == sorted(("kernel-without", host, name) for host in example.lab.hosts for name in lacking)
     for name in lacking:
         del example.given["networks"][name]
@@ -201,7 +222,9 @@ def test_swarm(make_lab, tmp_path):
     roles = {s["host"]: s["store_role"] for s in example.run("status").report["summaries"]}
     assert roles == dict.fromkeys(example.lab.hosts, "manager")
     assert "4790" in example.sh("node2", "iptables-save | grep 'dports.*PROVISIONER-PEERS'")
-    assert example.sh("node3", "docker network inspect -f '{{(index .IPAM.Config 0).Subnet}}' ingress") == "10.20.0.0/24"
+    assert (
+        example.sh("node3", "docker network inspect -f '{{(index .IPAM.Config 0).Subnet}}' ingress") == "10.20.0.0/24"
+    )
     assert example.run("plan").code == 0
 
 
@@ -222,7 +245,13 @@ def test_large(make_lab, tmp_path):
     run = example.run("up")
     proven(run, hosts=7, networks=4)
     roles = {s["host"]: s["store_role"] for s in example.run("status").report["summaries"]}
-    assert {host for host, role in roles.items() if role == "server"} == {"store1", "store2", "store3", "web1", "batch1"}
+    assert {host for host, role in roles.items() if role == "server"} == {
+        "store1",
+        "store2",
+        "store3",
+        "web1",
+        "batch1",
+    }
     assert {p["network"]: p["mtu"] for p in run.overlays} == {
         "frontend": 1450,
         "backend": 1450,

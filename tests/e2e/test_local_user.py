@@ -51,7 +51,11 @@ def stranger(cluster: Cluster, host: str, after: str = "/") -> Iterator[None]:
 
 def theirs(cluster: Cluster) -> list[str]:
     """The hosts that have something of the stranger's."""
-    return [host for host in NODES if re.search(f"{TOKEN}|{re.escape(KEY)}", "".join(cluster.file(host, path) for path in SECRETS))]
+    return [
+        host
+        for host in NODES
+        if re.search(f"{TOKEN}|{re.escape(KEY)}", "".join(cluster.file(host, path) for path in SECRETS))
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +86,15 @@ def test_while_consul_is_down(cluster):
     """The host fails by itself, and the stranger is named."""
     before = {host: cluster.file(host, security.MANAGEMENT) for host in NODES}
     with stranger(cluster, "node1"):
-        cluster.sh("node1", "systemctl stop consul; until ss -ltnp | grep 127.0.0.1:8500 | grep -q perl; do sleep 0.1; done")
+        cluster.sh(
+            "node1", "systemctl stop consul; until ss -ltnp | grep 127.0.0.1:8500 | grep -q perl; do sleep 0.1; done"
+        )
         for command in ("plan", "rotate tokens"):
             run = cluster.run(command)
             assert run.code != 0
-            assert [f["host"] for f in run.report["findings"] if f["check"] == "port-taken" and "perl" in f["what"]] == ["node1"]
+            assert [
+                f["host"] for f in run.report["findings"] if f["check"] == "port-taken" and "perl" in f["what"]
+            ] == ["node1"]
     assert theirs(cluster) == []
     assert {host: cluster.file(host, security.MANAGEMENT) for host in ("node1",)} == {"node1": before["node1"]}
 
@@ -107,16 +115,24 @@ def test_between_the_reading_and_consul_s_start(cluster):
 
 def test_consul_s_own_user(cluster):
     """It can change its keyring, and no other host follows; nothing is read through its links, and its pipe holds nobody up."""
-    denied = "setpriv --reuid consul --regid consul --init-groups sh -c 'for f in \"$@\"; do echo x >>\"$f\" || touch \"${f%/*}/x\" || mv \"$f\" \"$f.x\" || echo no; done' x"
+    denied = 'setpriv --reuid consul --regid consul --init-groups sh -c \'for f in "$@"; do echo x >>"$f" || touch "${f%/*}/x" || mv "$f" "$f.x" || echo no; done\' x'
     mine = " ".join(path for path in security.FILES if path != security.KEYRING)
     assert cluster.sh("node2", f"{denied} {mine} 2>/dev/null").split() == ["no"] * (len(security.FILES) - 1)
     for link in ("ln -s /etc/shadow", "mkfifo"):
         name = security.KEYRING.rpartition("/")[2]
-        cluster.sh("node2", f"cd {security.KEYRING.removesuffix(name)}; rm -f {name}; setpriv --reuid consul --regid consul --init-groups {link} {name}")
+        cluster.sh(
+            "node2",
+            f"cd {security.KEYRING.removesuffix(name)}; rm -f {name}; setpriv --reuid consul --regid consul --init-groups {link} {name}",
+        )
         plan = cluster.run("plan", "-v", timeout=60)
-        assert [(o["host"], [d["what"] for d in o["drifts"]]) for o in plan.report["outcomes"] if o["drifts"]] == [("node2", [security.KEYRING])]
+        assert [(o["host"], [d["what"] for d in o["drifts"]]) for o in plan.report["outcomes"] if o["drifts"]] == [
+            ("node2", [security.KEYRING])
+        ]
         assert "root:" not in plan.out + plan.err
-    cluster.sh("node2", f"rm {security.KEYRING}; echo '[\"{KEY}\"]' >{security.KEYRING}; chown consul:consul {security.KEYRING}; chmod 600 {security.KEYRING}")
+    cluster.sh(
+        "node2",
+        f"rm {security.KEYRING}; echo '[\"{KEY}\"]' >{security.KEYRING}; chown consul:consul {security.KEYRING}; chmod 600 {security.KEYRING}",
+    )
     plan = cluster.run("plan")
     assert [o["host"] for o in plan.report["outcomes"] if o["drifts"]] == ["node2"]
     cluster.up()
@@ -128,8 +144,15 @@ def test_files_of_an_earlier_release_are_given_to_root_without_a_restart(cluster
     before = {host: cluster.sh(host, "systemctl show -p MainPID consul docker") for host in NODES}
     paths = " ".join(path for path in security.FILES if path not in (security.GOSSIP, security.AUTHORITY_KEY))
     for host in NODES:
-        cluster.sh(host, f"rm {security.GOSSIP}; chown consul:consul {paths} {security.FOLDERS[1]}; chmod 600 {paths}; chmod 700 {security.FOLDERS[1]}")
-    kept = {(host, path): cluster.file(host, path) for host in NODES for path in (security.KEYRING, security.TOKENS, security.AUTHORITY)}
+        cluster.sh(
+            host,
+            f"rm {security.GOSSIP}; chown consul:consul {paths} {security.FOLDERS[1]}; chmod 600 {paths}; chmod 700 {security.FOLDERS[1]}",
+        )
+    kept = {
+        (host, path): cluster.file(host, path)
+        for host in NODES
+        for path in (security.KEYRING, security.TOKENS, security.AUTHORITY)
+    }
     cluster.up()
     assert {(host, path): cluster.file(host, path) for host, path in kept} == kept
     assert {host: cluster.sh(host, "systemctl show -p MainPID consul docker") for host in NODES} == before

@@ -58,7 +58,10 @@ def made(example: Example) -> str:
     }  # fmt: skip
     assert {p["network"]: p["mtu"] for p in proofs}["web"] == 1400
     inside = [p for p in run.report["proofs"] if p["proof"] == "internal"]
-    assert {(p["network"], p["state"], len(p["checks"])) for p in inside} == {("quiet", "settled", 3), ("jobs", "settled", 3)}
+    assert {(p["network"], p["state"], len(p["checks"])) for p in inside} == {
+        ("quiet", "settled", 3),
+        ("jobs", "settled", 3),
+    }
     apart = [p for p in run.report["proofs"] if p["proof"] == "isolation"]
     assert {(p["network"], p["state"], len(p["checks"])) for p in apart} == {
         ("backend", "settled", 9), ("quiet", "settled", 6), ("web", "settled", 2), ("jobs", "settled", 2),
@@ -67,7 +70,9 @@ def made(example: Example) -> str:
     assert "br-web" in example.sh("node1", "ip -o link show type bridge")
     assert inspected(example, "node3", "web") == []
     (lan,) = inspected(example, "node2", "lan")
-    assert lan["IPAM"]["Config"] == [{"Subnet": "192.168.56.0/24", "IPRange": "192.168.56.96/27", "Gateway": "192.168.56.1"}]
+    assert lan["IPAM"]["Config"] == [
+        {"Subnet": "192.168.56.0/24", "IPRange": "192.168.56.96/27", "Gateway": "192.168.56.1"}
+    ]
     (backend,) = inspected(example, "node3", "backend")
     assert backend["IPAM"]["Config"][0]["AuxiliaryAddresses"] == {"license-server": "10.99.0.5"}
     example.box("node1", "six", network="web")
@@ -76,13 +81,24 @@ def made(example: Example) -> str:
     assert example.run("plan").code == 0
     status = {s["host"]: s for s in example.run("status").report["summaries"]}
     found = {n["name"]: (n["driver"], n["wanted"]) for n in status["node2"]["all_networks"]}
-    assert found.items() >= {"bridge": ("bridge", False), "host": ("host", False), "none": ("null", False), "lan": ("macvlan", True)}.items()
+    assert (
+        found.items()
+        >= {
+            "bridge": ("bridge", False),
+            "host": ("host", False),
+            "none": ("null", False),
+            "lan": ("macvlan", True),
+        }.items()
+    )
     return theirs
 
 
 def the_built_in_ones(example: Example) -> None:
     """Proven, one of them broken; nothing stays behind."""
-    example.sh("node2", "iptables -I FORWARD -i docker0 ! -o docker0 -j DROP; for way in i o; do iptables -I DOCKER-USER -$way br-web -j ACCEPT; done")
+    example.sh(
+        "node2",
+        "iptables -I FORWARD -i docker0 ! -o docker0 -j DROP; for way in i o; do iptables -I DOCKER-USER -$way br-web -j ACCEPT; done",
+    )
     run = example.run("verify", "--all")
     assert run.code == 1
     failed = {(p["proof"], p["network"]): p for p in run.report["proofs"] if p["state"] == "failed"}
@@ -91,9 +107,14 @@ def the_built_in_ones(example: Example) -> None:
     bridge = claims(run, "bridge")
     closed = {(host, target) for (host, target, _), is_proven in bridge.items() if not is_proven}
     assert {("node2", "node1"), ("node2", "node3")} <= closed  # it does not come out; nor do its answers
-    assert {("node1", "node3", "acontainer"), ("node2", "", "containerson")} <= {key for key, is_proven in bridge.items() if is_proven}
+    assert {("node1", "node3", "acontainer"), ("node2", "", "containerson")} <= {
+        key for key, is_proven in bridge.items() if is_proven
+    }
     assert set(claims(run, "none").values()) == set(claims(run, "host").values()) == {True}
-    example.sh("node2", "iptables -D FORWARD -i docker0 ! -o docker0 -j DROP; for way in i o; do iptables -D DOCKER-USER -$way br-web -j ACCEPT; done")
+    example.sh(
+        "node2",
+        "iptables -D FORWARD -i docker0 ! -o docker0 -j DROP; for way in i o; do iptables -D DOCKER-USER -$way br-web -j ACCEPT; done",
+    )
     for node in NODES:
         assert example.sh(node, "docker ps -aq; docker image ls -q provisioner/probe") == ""
 
@@ -118,11 +139,17 @@ def refused_while_in_use(example: Example) -> None:
     example.box("node1", "old", network="web")
     example.sh("node1", "docker stop -t 0 old")
     # Never started: with a container that was the last on a host, an engine may lose its call that counts it out of the store.
-    example.sh("node3", f"tar c -T /dev/null | docker import - {PROBE_IMAGE} >/dev/null; docker create --name db --network quiet {PROBE_IMAGE} db")
+    example.sh(
+        "node3",
+        f"tar c -T /dev/null | docker import - {PROBE_IMAGE} >/dev/null; docker create --name db --network quiet {PROBE_IMAGE} db",
+    )
     run = example.run("up", "--recreate", "quiet", "--recreate", "web")
     told = [f["what"] for f in run.report["findings"] if f["check"] == "network-in-use"]
     assert run.code == 1
-    assert [what.rpartition(": ")[2] for what in told] == ["db (created) on node3", "old (exited) on node1, app on node2"]
+    assert [what.rpartition(": ")[2] for what in told] == [
+        "db (created) on node3",
+        "old (exited) on node1, app on node2",
+    ]
     assert inspected(example, "node1", "quiet")[0]["Id"] == before
     for node, name in (("node1", "old"), ("node2", "app"), ("node3", "db")):
         example.sh(node, f"docker rm -f {name}")

@@ -125,7 +125,10 @@ def test_networks_of_plugins(make_lab, tmp_path):
     asked["housenet"]["settings"] = {"LEVEL": SECRET}
     drifts = {d["what"]: d for d in cluster.run("plan").outcome("plugins", "node1")["drifts"]}
     assert drifts.keys() == {"/etc/docker/plugins/overnet.spec", "plugin housenet"}
-    assert (drifts["plugin housenet"]["note"], drifts["plugin housenet"]["wanted"]) == ("set", "")  # values may be secrets
+    assert (drifts["plugin housenet"]["note"], drifts["plugin housenet"]["wanted"]) == (
+        "set",
+        "",
+    )  # values may be secrets
     run = cluster.run("up")
     assert run.code == 1
     assert "can't turn the plugin housenet off: networks of it are in use" in run.outcome("plugins", "node2")["error"]
@@ -158,11 +161,17 @@ def refused_by_registry(cluster: Example, house: Path) -> None:
     login = base64.b64encode(LOGIN.encode()).decode()
     kept = json.dumps({"auths": {f"{SWITCH_ADDRESS}:{PORT}": {"auth": login}}})
     cluster.sh("node1", f"mkdir -p /root/.docker; echo '{kept}' >/root/.docker/config.json")
-    odd = variant(house, "odd.tar", Mounts=[{"Source": "/\nx", "Destination": "/x", "Type": "bind", "Options": ["rbind"]}])
+    odd = variant(
+        house, "odd.tar", Mounts=[{"Source": "/\nx", "Destination": "/x", "Type": "bind", "Options": ["rbind"]}]
+    )
     later = variant(house, "later.tar", Description="another")
     for archives, error in {
         (odd,): "the plugin branchnet asks for what it is not granted: mount /\\x0ax",
-        (house, house, later): "is not the plugin that was asked about, sha256:",  # moved when the engine had said what it asks for
+        (
+            house,
+            house,
+            later,
+        ): "is not the plugin that was asked about, sha256:",  # moved when the engine had said what it asks for
     }.items():
         with serving(cluster.lab.folder / "switch", REGISTRY, SWITCH_ADDRESS, PORT, LOGIN, *archives):
             assert error in cluster.run("up").outcome("plugins", "node1")["error"]
@@ -181,19 +190,28 @@ def test_a_network_of_a_plugin_that_all_hosts_share(make_lab, tmp_path):
     cluster = Example(make_lab(hosts=3), tmp_path)
     cluster.adapt((EXAMPLES / "plugins.yml").read_text())
     widenet = cluster.given["plugins"]["widenet"]
-    cluster.given |= {"plugins": {"widenet": {"address": widenet["address"]}}, "networks": {"wide": cluster.given["networks"]["wide"]}}
+    cluster.given |= {
+        "plugins": {"widenet": {"address": widenet["address"]}},
+        "networks": {"wide": cluster.given["networks"]["wide"]},
+    }
     authority = certificates.authority("plugins")
-    server, engine = (certificates.issue(authority, name, names=[], addresses=["127.0.0.1"]) for name in ("driver", "engines"))
+    server, engine = (
+        certificates.issue(authority, name, names=[], addresses=["127.0.0.1"]) for name in ("driver", "engines")
+    )
     for name, text in (("ca", authority.certificate), ("cert", server.certificate), ("key", server.key)):
         (tmp_path / name).write_text(text)
     theirs = {"ca": authority.certificate, "cert": engine.certificate, "key": engine.key}
     addresses = {node: str(cluster.lab.address(node)) for node in NODES}
     with ExitStack() as fronts:
         for node in NODES:
-            cluster.sh(node, RUNS + " ".join([str(PLAIN), addresses[node], *(addresses[n] for n in NODES if n != node)]))
+            cluster.sh(
+                node, RUNS + " ".join([str(PLAIN), addresses[node], *(addresses[n] for n in NODES if n != node)])
+            )
             put(cluster, node, tuple(widenet["tls"][name] for name in theirs), tuple(theirs.values()))
             loopback = f"/proc/{cluster.lab._host(node).init}/ns/net"
-            fronts.enter_context(serving(loopback, TLS_FRONT, SECURE, PLAIN, *(tmp_path / name for name in ("ca", "cert", "key"))))
+            fronts.enter_context(
+                serving(loopback, TLS_FRONT, SECURE, PLAIN, *(tmp_path / name for name in ("ca", "cert", "key")))
+            )
         run = cluster.run("up")
         assert run.code == 1
         assert 'legacy plugin: Post "http://127.0.0.1' in run.err
@@ -204,6 +222,9 @@ def test_a_network_of_a_plugin_that_all_hosts_share(make_lab, tmp_path):
         run = cluster.up()
         (proof,) = run.overlays
         assert (proof["network"], len(proof["pairs"]), proof["mtu"]) == ("wide", 6, 1450)
-        assert len({cluster.sh(node, "docker network inspect -f '{{.Id}} {{.Driver}} {{.Scope}}' wide") for node in NODES}) == 1
+        assert (
+            len({cluster.sh(node, "docker network inspect -f '{{.Id}} {{.Driver}} {{.Scope}}' wide") for node in NODES})
+            == 1
+        )
         assert cluster.up().report["writes"] == 0
         assert "NetworkDriver.Join" in cluster.sh("node2", "journalctl -u overnet -o cat")

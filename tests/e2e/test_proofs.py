@@ -221,7 +221,10 @@ def test_an_engine_that_is_down_does_not_hold_up_the_others(hosts):
         result = hosts.prove()
         took = time.monotonic() - began
     assert failed(result) == {("node1", "node3"), ("node3", "node1"), ("node2", "node3"), ("node3", "node2")}
-    assert "the engine takes no image (the engine: can't connect to /var/run/docker.sock: " in pair(result, "node1", "node3").detail
+    assert (
+        "the engine takes no image (the engine: can't connect to /var/run/docker.sock: "
+        in pair(result, "node1", "node3").detail
+    )
     assert "node3" in result.error
     assert took < 60
 
@@ -244,9 +247,19 @@ def test_two_proofs_at_the_same_time(hosts):
 
 def test_an_address_that_an_engine_forgot_to_give_back_is_used_again(hosts):
     hosts.sh("node2", "head -c 10240 /dev/zero | docker import - provisioner/probe:0b0b0b-1-0")
-    hosts.sh("node2", "docker create --name provisioner-probe-0b0b0b-node2 --network demo provisioner/probe:0b0b0b-1-0 x")
-    hosts.sh("node2", "docker run -d --name provisioner-probe-0c0c0c-node2 --network demo --ip 10.99.0.253 -v /usr:/usr -v /bin:/bin -v /lib:/lib -v /lib64:/lib64 provisioner/probe:0b0b0b-1-0 sleep 999")
-    hosts.sh("node2", "systemctl kill -s KILL docker; pkill -KILL sleep; pkill -KILL containerd; sleep 1; systemctl reset-failed docker; " + f"({ENGINE})" + "; docker rm -f provisioner-probe-0c0c0c-node2")
+    hosts.sh(
+        "node2", "docker create --name provisioner-probe-0b0b0b-node2 --network demo provisioner/probe:0b0b0b-1-0 x"
+    )
+    hosts.sh(
+        "node2",
+        "docker run -d --name provisioner-probe-0c0c0c-node2 --network demo --ip 10.99.0.253 -v /usr:/usr -v /bin:/bin -v /lib:/lib -v /lib64:/lib64 provisioner/probe:0b0b0b-1-0 sleep 999",
+    )
+    hosts.sh(
+        "node2",
+        "systemctl kill -s KILL docker; pkill -KILL sleep; pkill -KILL containerd; sleep 1; systemctl reset-failed docker; "
+        f"({ENGINE})"
+        "; docker rm -f provisioner-probe-0c0c0c-node2",
+    )
     assert hosts.prove().error == ""
     assert not hosts.left()
 
@@ -266,7 +279,9 @@ def wait_for(process: subprocess.Popen[str], text: str, count: int) -> None:
 @pytest.fixture
 def endless(hosts) -> Iterator[None]:
     """Proofs that go on until their deadline."""
-    with hosts.broken("node2", "iptables -I INPUT -p udp --dport 4789 -j DROP", "iptables -D INPUT -p udp --dport 4789 -j DROP"):
+    with hosts.broken(
+        "node2", "iptables -I INPUT -p udp --dport 4789 -j DROP", "iptables -D INPUT -p udp --dport 4789 -j DROP"
+    ):
         yield
 
 
@@ -297,18 +312,24 @@ def test_ssh_is_killed_on_the_host(hosts):
 def test_the_network_to_the_controller_is_cut(hosts):
     with hosts.controller(deadline=5) as process:
         wait_for(process, "reached", 5)
-        hosts.lab.exec("node1", "iptables -I INPUT -p tcp --dport 22 -j DROP; iptables -I OUTPUT -p tcp --sport 22 -j DROP")
+        hosts.lab.exec(
+            "node1", "iptables -I INPUT -p tcp --dport 22 -j DROP; iptables -I OUTPUT -p tcp --sport 22 -j DROP"
+        )
         try:
             hosts.clean_within(60)  # by itself: 5 seconds and what a probe lives longer
         finally:
-            hosts.lab.exec("node1", "iptables -D INPUT -p tcp --dport 22 -j DROP; iptables -D OUTPUT -p tcp --sport 22 -j DROP")
+            hosts.lab.exec(
+                "node1", "iptables -D INPUT -p tcp --dport 22 -j DROP; iptables -D OUTPUT -p tcp --sport 22 -j DROP"
+            )
 
 
 @pytest.mark.usefixtures("endless")
 def test_the_engine_is_restarted_meanwhile(hosts):
     with hosts.controller(deadline=12) as process:
         wait_for(process, "reached", 5)
-        restart = threading.Thread(target=hosts.sh, args=("node1", "systemctl reset-failed docker; systemctl restart docker"))
+        restart = threading.Thread(
+            target=hosts.sh, args=("node1", "systemctl reset-failed docker; systemctl restart docker")
+        )
         restart.start()
         out, _ = process.communicate(timeout=90)
         restart.join()
@@ -334,7 +355,9 @@ def test_what_a_power_cut_left_is_taken_away_by_the_next_proof(hosts):
         assert failed(result) == {p for p in ((q.source, q.target) for q in result.pairs) if "node3" in p}
         assert "on node3: systemctl restart docker" in result.error
         hosts.clean_within(20)
-        hosts.lab.exec("node3", f"systemctl reset-failed docker; systemctl stop docker.socket docker; {ENGINE}", timeout=120)
+        hosts.lab.exec(
+            "node3", f"systemctl reset-failed docker; systemctl stop docker.socket docker; {ENGINE}", timeout=120
+        )
         result = hosts.prove()
     assert result.error == ""
     hosts.clean_within(10)

@@ -70,7 +70,9 @@ def test_a_server_with_containers_then_one_that_is_gone(settled, record_property
     cluster.lab.stop("node4")
     cluster.ssh = ", connect_timeout: 3"
     cluster.box("node2", "other")
-    again = cluster.sh("node2", f"docker run -d --name mine --network demo --ip 10.99.0.77 {PROBE_IMAGE} true 2>&1", check=False)
+    again = cluster.sh(
+        "node2", f"docker run -d --name mine --network demo --ip 10.99.0.77 {PROBE_IMAGE} true 2>&1", check=False
+    )
     assert "already" in again, "the name is taken, which also leaves a container of that name on node2"
     told_by_a_plan_without_it(cluster)
     gone = cluster.run("remove 192.168.56.14")
@@ -161,7 +163,9 @@ def test_a_member_of_etcd(settled):
     removed = cluster.run("remove 192.168.56.11")  # in the inventory no more, so by what the servers know
     assert removed.code == 0, removed.err
     assert removed.proven
-    members = cluster.sh("node2", "curl -s --unix-socket /run/provisioner-etcd/localhost:2379 http://localhost/v2/members")
+    members = cluster.sh(
+        "node2", "curl -s --unix-socket /run/provisioner-etcd/localhost:2379 http://localhost/v2/members"
+    )
     assert {m["name"] for m in json.loads(members)["members"]} == {"node2", "node3"}
     assert traces(cluster, "node1") == fresh
     assert cluster.sh("node1", "ls -d /var/lib/etcd/provisioner.*.bak/member | wc -l") == "1"

@@ -173,7 +173,11 @@ def shape(output: str) -> list[str]:
     away), and which engines found one another without help.
     """
     output = re.sub(r"\n\n.*?(?=^changed on )", "\n", output, count=1, flags=re.DOTALL | re.MULTILINE)
-    output = output.replace(f"scripts/demo --down --name {LAB}", "scripts/demo --down").replace(LAB, "demo").replace("sudo ", "")
+    output = (
+        output.replace(f"scripts/demo --down --name {LAB}", "scripts/demo --down")
+        .replace(LAB, "demo")
+        .replace("sudo ", "")
+    )
     output = re.sub(r"[0-9.]+( m?s\b|(?= to install))", "N", output)
     output = re.sub(r"^changed on .*|^ +gossip .*", "", output, flags=re.MULTILINE)
     return list(dict.fromkeys(" ".join(line.split()) for line in output.splitlines() if line.strip()))

@@ -43,7 +43,9 @@ STEP = Store()
 def run(request, make_lab_for_all, tmp_path_factory) -> Iterator[Run]:
     """etcd is 3.5 here, which hosts have beside engines that can be in a swarm only; 3.3 and 3.4 have tests with engines."""
     lab = make_lab_for_all(hosts=3, image="etcd-3.5" if request.param == "etcd" else "engine-20.10")
-    with set_up(lab, tmp_path_factory.mktemp("store"), f"{{kind: {request.param}}}", packages=request.param != "etcd") as run:
+    with set_up(
+        lab, tmp_path_factory.mktemp("store"), f"{{kind: {request.param}}}", packages=request.param != "etcd"
+    ) as run:
         yield run
     lab.down()
 
@@ -106,7 +108,10 @@ def as_theirs(run: Run) -> Path:
     """An inventory of the same hosts to which this store is one that others look after; with a certificate that all may show."""
     kind, site, path = run.inventory.the_store.kind, run.site, run.inventory.path.with_name("theirs.yml")
     port = {"etcd": 2379, "zookeeper": 2181}.get(kind)
-    store: dict[str, Any] = {"kind": kind, "endpoints": [f"{site.advertise[name]}:{port}" for name in NODES] if port else ["127.0.0.1:8500"]}
+    store: dict[str, Any] = {
+        "kind": kind,
+        "endpoints": [f"{site.advertise[name]}:{port}" for name in NODES] if port else ["127.0.0.1:8500"],
+    }
     if site.backend.credentials(site, "node1"):
         signer = authority.of(site, founded=True)
         guest = certificates.issue(signer, "guest", names=[], addresses=site.advertise.values())
@@ -129,7 +134,9 @@ def stops(run: Run) -> set[tuple[str, str]]:
     with engine.Run(inventory.load(as_theirs(run)), Quiet()) as other:
         other.look()
         assert isinstance(other.site.backend, External)
-        return {(f.check, f.host) for f in other.findings if f.check.startswith("store-") and f.severity is Severity.STOP}
+        return {
+            (f.check, f.host) for f in other.findings if f.check.startswith("store-") and f.severity is Severity.STOP
+        }
 
 
 def test_of_two_one_holds_what_both_want_and_everyone_sees_it(run):
@@ -226,7 +233,11 @@ def written(run: Run, host: str) -> str:
 def test_links_that_its_user_makes_are_not_followed_and_are_told(run):
     settled(run)
     user = run.site.backend.service(run.site, "node3").user
-    sh(run, "node3", f"mkdir -m 755 {TRAP}; cd {TRAP}; for f in local.keyring myid provisioner.json; do echo root-s >$f; chmod 600 $f; done")
+    sh(
+        run,
+        "node3",
+        f"mkdir -m 755 {TRAP}; cd {TRAP}; for f in local.keyring myid provisioner.json; do echo root-s >$f; chmod 600 $f; done",
+    )
 
     def trap() -> str:
         look = f"find {TRAP} -printf '%p %U %G %m %T@ %C@\\n' -type f -exec cat {{}} +"
@@ -241,15 +252,24 @@ def test_links_that_its_user_makes_are_not_followed_and_are_told(run):
         to = f"to={TRAP}; [ -d {path} ] || to=$to/${{0##*/}}"
         sh(run, "node3", f"systemctl stop {unit(run)}; {as_user} '{to}; mv $0 $0.own && ln -s $to $0' {path}")
         sh(run, "node3", f"systemctl restart {unit(run)}; sleep 0.5", accept=range(256))
-        assert sh(run, "node3", "grep -qs root-s /run/provisioner-*.loaded", accept=(0, 1, 2)) != 0, "its unit shows root's file to all"
+        assert sh(run, "node3", "grep -qs root-s /run/provisioner-*.loaded", accept=(0, 1, 2)) != 0, (
+            "its unit shows root's file to all"
+        )
         said = written(run, "node3")
-        sh(run, "node3", f"systemctl stop {unit(run)}; rm -rf {path}; mv {path}.own {path}; systemctl reset-failed {unit(run)}", accept=range(256))
+        sh(
+            run,
+            "node3",
+            f"systemctl stop {unit(run)}; rm -rf {path}; mv {path}.own {path}; systemctl reset-failed {unit(run)}",
+            accept=range(256),
+        )
         assert trap() == before, path
         if refused:
             assert f"{path} is a symbolic link in a folder that the user {user} can write" in said
             assert "\tsee who made it, remove it" in said
         sh(run, "node3", f"systemctl start {unit(run)}")
-        run.site.backend.wait_for_leader(run.session.connections["node3"], servers=3)  # stopped while it starts, Consul may take a minute
+        run.site.backend.wait_for_leader(
+            run.session.connections["node3"], servers=3
+        )  # stopped while it starts, Consul may take a minute
     sh(run, "node3", f"rm -r {TRAP}")
     assert written(run, "node3") == ""
     settled(run)

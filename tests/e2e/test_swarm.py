@@ -45,12 +45,17 @@ def without_a_majority(cluster: Cluster) -> None:
 
 def locked_and_drained(cluster: Cluster) -> None:
     """node3 is the only manager."""
-    key = cluster.sh("node3", "docker swarm update --autolock >/dev/null; docker swarm unlock-key -q; systemctl restart docker")
+    key = cluster.sh(
+        "node3", "docker swarm update --autolock >/dev/null; docker swarm unlock-key -q; systemctl restart docker"
+    )
     run = cluster.run("up")
     assert (run.code, run.report["writes"]) == (1, 0)
     assert ("swarm-locked", "node3") in checks(run)
     assert roles(cluster)["node3"] == "locked, waits for its key"
-    cluster.sh("node3", f"echo {key} | docker swarm unlock; docker swarm update --autolock=false; docker node update --availability drain node1")
+    cluster.sh(
+        "node3",
+        f"echo {key} | docker swarm unlock; docker swarm update --autolock=false; docker node update --availability drain node1",
+    )
     # The others had other managers when they started, and look for no one else.
     run = cluster.run("verify")
     assert (run.code, checks(run)) == (1, {("node-resting", "node1"), ("engines-apart", "node3")}), run.err
@@ -79,8 +84,12 @@ def made_anew_where_no_container_is_on_it(cluster: Cluster) -> None:
     assert cluster.sh("node3", "docker network inspect -f '{{(index .IPAM.Config 0).Subnet}}' demo") == "10.98.0.0/24"
 
 
-def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power_cut(make_lab, tmp_path, record_property):
-    cluster = Cluster(make_lab(hosts=3, image="engine-26"), tmp_path, hosts=NODES[:2], store="", extra="swarm: {managers: [node1]}")
+def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power_cut(
+    make_lab, tmp_path, record_property
+):
+    cluster = Cluster(
+        make_lab(hosts=3, image="engine-26"), tmp_path, hosts=NODES[:2], store="", extra="swarm: {managers: [node1]}"
+    )
 
     # A controller that is killed when the swarm is made and nobody has joined it (six writes before: firewall, unit and founder of each).
     assert cluster.killed(7).code == -9
@@ -91,12 +100,20 @@ def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power
     assert run.state("swarm", "node1") == "settled"
     assert "the inventory names no store" in run.report["control_plane_reason"]
     tokens = [cluster.sh("node1", f"docker swarm join-token -q {role}") for role in ("worker", "manager")]
-    told = run.out + run.err + cluster.sh("node2", "journalctl -q -o cat") + cluster.sh("node2", "grep -rhs SWMTKN /etc /tmp /run || true")
+    told = (
+        run.out
+        + run.err
+        + cluster.sh("node2", "journalctl -q -o cat")
+        + cluster.sh("node2", "grep -rhs SWMTKN /etc /tmp /run || true")
+    )
     assert not [token for token in tokens if token in told]
     assert started.holding(set(tokens)) == []
     settled(cluster)
     # A worker without a container lists it no longer, as soon as it is told.
-    cluster.sh("node2", "for n in $(seq 40); do docker network ls --format '{{.Name}}' | grep -qx demo || exit 0; sleep 0.5; done; exit 1")
+    cluster.sh(
+        "node2",
+        "for n in $(seq 40); do docker network ls --format '{{.Name}}' | grep -qx demo || exit 0; sleep 0.5; done; exit 1",
+    )
 
     cluster.hosts = NODES
     with watching(cluster, NODES[:2], record_property, "a host joins a swarm", makers=NODES[:1]):
@@ -126,7 +143,11 @@ def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power
     for host in NODES[:2]:
         cluster.lab.start(host)
     for host in NODES[:2]:  # its start lets a container wait for the manager for 20 s, and gives it up then
-        cluster.sh(host, "systemctl start docker; docker inspect -f '{{.State.Error}}' app-" + host + " | grep 'attach to network'", timeout=150)
+        cluster.sh(
+            host,
+            "systemctl start docker; docker inspect -f '{{.State.Error}}' app-" + host + " | grep 'attach to network'",
+            timeout=150,
+        )
     cluster.lab.start("node3")
     for host in NODES[1:]:
         cluster.sh("node1", PEER.format(host), timeout=150)
@@ -142,7 +163,7 @@ def test_engines_of_two_ages_and_what_excludes_a_swarm(make_lab, tmp_path):
     cluster = Cluster(make_lab(hosts=3, images={"node3": "engine-26"}), tmp_path)
     cluster.sh("node1", "echo '{\"live-restore\": true}' >/etc/docker/daemon.json; systemctl reload docker")
     cluster.sh("node2", "docker swarm init --advertise-addr 192.168.56.12 >/dev/null")
-    cluster.sh("node3", "echo '{\"cluster-store\": \"consul://127.0.0.1:8500\"}' >/etc/docker/daemon.json")
+    cluster.sh("node3", 'echo \'{"cluster-store": "consul://127.0.0.1:8500"}\' >/etc/docker/daemon.json')
     cluster.extra, cluster.store = "control_plane: swarm", ""
     run = cluster.run("up")
     assert (run.code, run.report["writes"]) == (1, 0)
@@ -175,9 +196,7 @@ def test_bare_hosts_whose_sources_have_a_later_engine_become_a_swarm(make_lab, t
     settled(cluster)
 
 
-FREEZE = (
-    "for n in $(seq 20000); do [ -s /var/lib/docker/swarm/docker-state.json ] && kill -STOP $(pidof dockerd) && exit; sleep 0.001; done; exit 1"
-)
+FREEZE = "for n in $(seq 20000); do [ -s /var/lib/docker/swarm/docker-state.json ] && kill -STOP $(pidof dockerd) && exit; sleep 0.001; done; exit 1"
 ASK = "curl -sf --unix-socket /var/run/docker.sock http://docker/swarm"
 
 
@@ -208,13 +227,16 @@ def begun(cluster: Cluster) -> None:
 def unlabelled(cluster: Cluster) -> None:
     """As after a power cut between the making of the swarm and of its label. (By hand, since the moment is short.)"""
     record = cluster.file("node2", FOUNDER)
-    cluster.sh("node1", f"docker swarm leave --force; docker swarm init --advertise-addr 192.168.56.11 && echo '{record}' >{FOUNDER}")
+    cluster.sh(
+        "node1",
+        f"docker swarm leave --force; docker swarm init --advertise-addr 192.168.56.11 && echo '{record}' >{FOUNDER}",
+    )
     cluster.lab.stop("node1")
     cluster.lab.start("node1")
     cluster.up()
     asked = cluster.sh("node1", "journalctl -q -b -u docker -o cat | grep -c 'Calling GET /swarm\"'")
     assert asked == "1", "two hosts of one role have joined, for whom the token is read once"
-    assert cluster.sh("node1", ASK + " | grep -o 'provisioner.cluster\":\"test\"'")
+    assert cluster.sh("node1", ASK + ' | grep -o \'provisioner.cluster":"test"\'')
     assert len(set(swarms(cluster).values())) == 1
     assert [cluster.file(host, FOUNDER) for host in NODES] == [""] * 3
     settled(cluster)
@@ -222,8 +244,14 @@ def unlabelled(cluster: Cluster) -> None:
 
 def second(cluster: Cluster) -> None:
     """node3 has a swarm of this cluster to itself: it is left when nothing is in it."""
-    body = {"ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": "192.168.56.13", "Spec": {"Labels": {"provisioner.cluster": "test"}}}
-    cluster.sh("node3", f"docker swarm leave --force; {ASK}/init -H 'Content-Type: application/json' -d '{json.dumps(body)}'")
+    body = {
+        "ListenAddr": "0.0.0.0:2377",
+        "AdvertiseAddr": "192.168.56.13",
+        "Spec": {"Labels": {"provisioner.cluster": "test"}},
+    }
+    cluster.sh(
+        "node3", f"docker swarm leave --force; {ASK}/init -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
+    )
     cluster.sh("node3", "echo hidden | docker secret create theirs -")
     own = cluster.engine("node3", "Swarm.Cluster.ID")
     run = cluster.run("up")

@@ -57,8 +57,15 @@ def test_installed_hosts_become_a_proven_network_and_the_second_time_nothing_is_
     """Containers that ran before still run, since the same moment; the other keys of daemon.json stay. What is stopped with
     Ctrl-C in its proof leaves nothing of it.
     """
-    other = {"log-level": "warn", "labels": ["rack=é1"], "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 2048}}}
-    cluster.sh("node2", f"mkdir -p /etc/docker; cat >/etc/docker/daemon.json <<'X'\n{json.dumps(other)}\nX\nsystemctl restart docker")
+    other = {
+        "log-level": "warn",
+        "labels": ["rack=é1"],
+        "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 2048}},
+    }
+    cluster.sh(
+        "node2",
+        f"mkdir -p /etc/docker; cat >/etc/docker/daemon.json <<'X'\n{json.dumps(other)}\nX\nsystemctl restart docker",
+    )
     for host in NODES:
         cluster.box(host, "before")
     before = {host: cluster.started(host, "before") for host in NODES}
@@ -77,7 +84,10 @@ def test_installed_hosts_become_a_proven_network_and_the_second_time_nothing_is_
     second = cluster.up()
     assert second.report["writes"] == 0
     assert {o["state"] for o in second.report["outcomes"]} == {"settled"}
-    assert everywhere(cluster, "find /etc /var/lib/consul/node-id -newermt '-1 day' -type f -printf '%p %T@\n' | sort") == marks
+    assert (
+        everywhere(cluster, "find /etc /var/lib/consul/node-id -newermt '-1 day' -type f -printf '%p %T@\n' | sort")
+        == marks
+    )
     assert cluster.run("plan").code == 0
     assert cluster.run("verify").code == 0
     containers_get_past_the_rules(cluster)
@@ -92,7 +102,10 @@ def containers_get_past_the_rules(cluster: Cluster) -> None:
     assert run.code == 1
     assert [check["host"] for check in apart["checks"] if not check["proven"]] == ["node2"]
     leaks = "192.168.56.13 7946/tcp, 8300/tcp, 8301/tcp, 4789/udp, 7946/udp, 8301/udp"
-    assert f"node2: no packet leaves for the cluster's ports of other hosts: what its containers send leaves it, with its own address, for {leaks}" in apart["error"]
+    assert (
+        f"node2: no packet leaves for the cluster's ports of other hosts: what its containers send leaves it, with its own address, for {leaks}"
+        in apart["error"]
+    )
     assert cluster.up().state("firewall", "node2") == "converged"
     cluster.sh("node2", "iptables -t mangle -D FORWARD -d 192.168.56.13 -j ACCEPT")
 
@@ -117,11 +130,16 @@ def probes_may_nothing(cluster: Cluster) -> None:
 
 
 def stopped_in_its_proof(cluster: Cluster) -> None:
-    while "provisioner-probe" in str(before := everywhere(cluster, PROBES)):  # the proof before gives back its endpoints behind itself
+    while "provisioner-probe" in str(
+        before := everywhere(cluster, PROBES)
+    ):  # the proof before gives back its endpoints behind itself
         time.sleep(0.3)
     cluster.sh("node2", "iptables -t mangle -I PREROUTING -p udp --dport 4789 -j DROP")  # so that it lasts
     process = cluster.begin("up")
-    everywhere(cluster, "for n in $(seq 300); do docker ps --filter name=provisioner-probe -q | grep -q . && exit; sleep 0.1; done; exit 1")
+    everywhere(
+        cluster,
+        "for n in $(seq 300); do docker ps --filter name=provisioner-probe -q | grep -q . && exit; sleep 0.1; done; exit 1",
+    )
     assert not everywhere(cluster, PROBES).items() & before.items()  # else nothing below could fail
     probes_may_nothing(cluster)
     process.send_signal(signal.SIGINT)
@@ -136,7 +154,10 @@ def stopped_in_its_proof(cluster: Cluster) -> None:
 
 def test_plan_shows_the_real_files_and_changes_nothing(cluster):
     cluster.sh("node1", "mkdir -p /etc/docker; echo '{\"debug\": true}' >/etc/docker/daemon.json")
-    before = everywhere(cluster, "find /etc /var/lib /run -xdev -type f 2>/dev/null | sort | xargs sha256sum 2>/dev/null | grep -v journal")
+    before = everywhere(
+        cluster,
+        "find /etc /var/lib /run -xdev -type f 2>/dev/null | sort | xargs sha256sum 2>/dev/null | grep -v journal",
+    )
     run = cluster.run("plan")
     assert run.code == 2
     assert run.report["writes"] == 0
@@ -148,11 +169,18 @@ def test_plan_shows_the_real_files_and_changes_nothing(cluster):
         "cluster-advertise": "192.168.56.11:2376",
     }
     assert '+    "cluster-store": "consul://127.0.0.1:8500"' in run.err
-    after = everywhere(cluster, "find /etc /var/lib /run -xdev -type f 2>/dev/null | sort | xargs sha256sum 2>/dev/null | grep -v journal")
+    after = everywhere(
+        cluster,
+        "find /etc /var/lib /run -xdev -type f 2>/dev/null | sort | xargs sha256sum 2>/dev/null | grep -v journal",
+    )
     changed = {h: set(after[h].splitlines()) ^ set(before[h].splitlines()) for h in NODES}
-    ours = [line for lines in changed.values() for line in lines if "docker" in line or "consul" in line or "provisioner" in line]
+    ours = [
+        line
+        for lines in changed.values()
+        for line in lines
+        if "docker" in line or "consul" in line or "provisioner" in line
+    ]
     assert ours == []
-
 
     run = cluster.run("verify")
     assert run.code == 1
@@ -179,7 +207,9 @@ def test_verify_and_status_tell_what_is_and_change_nothing(settled):
     # Frozen, it lives and gives no answer; a host that is off says nothing.
     cluster.sh("node3", "systemctl start docker; kill -STOP $(systemctl show -p MainPID --value docker)")
     status = cluster.run("status")
-    assert (status.code, status.report["verdict"]) == (1, "3 hosts: all reached; no answer from the engine on node3"), status.err
+    assert (status.code, status.report["verdict"]) == (1, "3 hosts: all reached; no answer from the engine on node3"), (
+        status.err
+    )
     assert "20.10.5 (no answer)" in status.err
     cluster.sh("node3", "kill -CONT $(systemctl show -p MainPID --value docker)")
     cluster.lab.cut("node2")
@@ -192,12 +222,18 @@ def test_verify_and_status_tell_what_is_and_change_nothing(settled):
     cluster.sh("node3", "systemctl stop consul")
     run = cluster.run("verify")
     assert (run.code, run.report["writes"]) == (1, 0)
-    assert "no probe on node3: its engine can't ask the store: Consul does not run here" in run.report["proofs"][0]["error"]
+    assert (
+        "no probe on node3: its engine can't ask the store: Consul does not run here"
+        in run.report["proofs"][0]["error"]
+    )
     cluster.sh("node2", "systemctl stop consul")
     run = cluster.run("verify")
     assert run.report["seconds"] < 60, "nobody waits for networks that no engine can find"
     error = run.report["proofs"][0]["error"]
-    assert "no probe on node1: Consul has no leader, so that no engine can ask it; it does not run on node2, node3" in error
+    assert (
+        "no probe on node1: Consul has no leader, so that no engine can ask it; it does not run on node2, node3"
+        in error
+    )
     assert "on node1, node2, node3: bring the store back first: provisioner up INVENTORY" in error
     cluster.up()
 
@@ -275,7 +311,10 @@ def test_what_needs_a_restart_is_restarted_one_host_at_a_time(settled):
 def stops_at_an_engine_that_does_not_come_back(cluster: Cluster) -> None:
     """It gets its old file."""
     old = {host: cluster.file(host, "/etc/docker/daemon.json") for host in NODES}
-    refuse, place = '[Service]\\nExecStartPre=/bin/sh -c "! grep 2376 /etc/docker/daemon.json"\\n', "/etc/systemd/system/docker.service.d/refuse.conf"
+    refuse, place = (
+        '[Service]\\nExecStartPre=/bin/sh -c "! grep 2376 /etc/docker/daemon.json"\\n',
+        "/etc/systemd/system/docker.service.d/refuse.conf",
+    )
     cluster.sh("node1", f"printf '{refuse}' >{place}; systemctl daemon-reload")
     before = {host: cluster.sh(host, "systemctl show -p MainPID docker") for host in NODES[1:]}
     run = cluster.run("up")

@@ -34,7 +34,9 @@ def certified(cluster: Cluster, host: str, files: Path) -> str:
     ca = certificates.authority("their authority")
     server = certificates.issue(ca, "theirs", names=["theirs"], addresses=[address])
     put(cluster, host, SERVER, (ca.certificate, server.certificate, server.key))
-    guests = [cluster.lab.address(name) for name in cluster.lab.hosts]  # etcd compares them with where a guest comes from
+    guests = [
+        cluster.lab.address(name) for name in cluster.lab.hosts
+    ]  # etcd compares them with where a guest comes from
     guest = certificates.issue(ca, "engines", names=[], addresses=guests)
     files.mkdir(exist_ok=True)
     for name, text in (("ca", ca.certificate), ("cert", guest.certificate), ("key", guest.key)):

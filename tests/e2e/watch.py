@@ -105,7 +105,16 @@ class Watched:
 class Watch:
     """The containers and the threads of one watch."""
 
-    def __init__(self, cluster: Cluster, hosts: Sequence[str], network: str, *, makers: Sequence[str], attaching: bool, patience: float) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        hosts: Sequence[str],
+        network: str,
+        *,
+        makers: Sequence[str],
+        attaching: bool,
+        patience: float,
+    ) -> None:
         self.cluster, self.hosts, self.network, self.makers, self.patience = cluster, hosts, network, makers, patience
         self.kinds = (LOOK_UP, ATTACH) if attaching else (LOOK_UP,)
         self.next = dict(zip(hosts, [*hosts[1:], hosts[0]], strict=True))
@@ -135,18 +144,26 @@ class Watch:
         for thread in self._threads:
             thread.result()
         for host in self.hosts:
-            said = self.cluster.sh(host, f"docker exec watch-{host} sh -c ': >/run/stop' 2>&1", check=False) or self._said(host, "/run/said")
+            said = self.cluster.sh(
+                host, f"docker exec watch-{host} sh -c ': >/run/stop' 2>&1", check=False
+            ) or self._said(host, "/run/said")
             count, _, rest = said.partition(" ")
             if count.isdigit():
                 self.found.gaps.append(Gap(host, self.next[host], float(rest.split()[0]), int(count)))
             else:
-                self.found.failed.append(f"{host}: the connection to {self.next[host]}: {said or 'its container is gone'}")
+                self.found.failed.append(
+                    f"{host}: the connection to {self.next[host]}: {said or 'its container is gone'}"
+                )
 
     def remove(self) -> None:
         self._over.set()
         self._pool.shutdown()
         for host in self.hosts:
-            self.cluster.sh(host, f"docker rm -f watch-{host}; docker network ls -q --filter name={NEW}-{host}- | xargs -r docker network rm", check=False)
+            self.cluster.sh(
+                host,
+                f"docker rm -f watch-{host}; docker network ls -q --filter name={NEW}-{host}- | xargs -r docker network rm",
+                check=False,
+            )
 
     def _begin(self, host: str) -> None:
         self.cluster.sh(host, f"docker rm -f watch-{host} 2>/dev/null", check=False)
@@ -169,7 +186,11 @@ class Watch:
             ATTACH: f"docker run --rm --name {NEW}-{host}-%d --network {self.network} {MOUNTS} {PROBE_IMAGE} true",
             MAKE: f"n={NEW}-{host}-%d; docker network create -d overlay --subnet 10.{second}.%d.0/24 $n && docker network rm $n",
         }
-        kinds = {kind: command for kind, command in kinds.items() if kind in self.kinds or (kind == MAKE and host in self.makers)}
+        kinds = {
+            kind: command
+            for kind, command in kinds.items()
+            if kind in self.kinds or (kind == MAKE and host in self.makers)
+        }
         while not self._over.wait(PAUSE):
             for kind, command in kinds.items():
                 self._do(host, kind, command)
@@ -203,7 +224,9 @@ def watching(
     report: pytest's `record_property`. makers: the hosts that make networks, by default all; in a swarm only managers can.
     attaching: whether new containers are attached. patience: for how many seconds what fails may go on failing.
     """
-    watch = Watch(cluster, hosts, network, makers=hosts if makers is None else makers, attaching=attaching, patience=patience)
+    watch = Watch(
+        cluster, hosts, network, makers=hosts if makers is None else makers, attaching=attaching, patience=patience
+    )
     with ExitStack() as stack:
         stack.callback(watch.remove)
         watch.start()
@@ -213,7 +236,9 @@ def watching(
             watch.end()
     found = watch.found
     assert not found.failed, "\n".join(found.failed)
-    assert found.done.keys() == {(host, kind) for host in hosts for kind in watch.kinds} | {(host, MAKE) for host in watch.makers}
+    assert found.done.keys() == {(host, kind) for host in hosts for kind in watch.kinds} | {
+        (host, MAKE) for host in watch.makers
+    }
     assert all(gap.bytes > 10 for gap in found.gaps)
     gap = found.longest
     said = f"{what}: TCP {gap.seconds:.2f} s, {gap.source} to {gap.target}; {sum(found.done.values())} operations"

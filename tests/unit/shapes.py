@@ -49,7 +49,11 @@ def _keys(value: Any, at: str = "") -> set[str]:
     """Where there are values in JSON. Keys with a digit, a dot or a slash are names of something: IDs, addresses, options."""
     if isinstance(value, dict):
         lasting = {key: each for key, each in value.items() if not _PASSING.fullmatch(key)}
-        return {found for key, each in lasting.items() for found in _keys(each, f"{at}.{'*' if re.search('[0-9./]', key) else key}")}
+        return {
+            found
+            for key, each in lasting.items()
+            for found in _keys(each, f"{at}.{'*' if re.search('[0-9./]', key) else key}")
+        }
     if isinstance(value, list):
         return {found for each in value for found in _keys(each, f"{at}[]")}
     return {at} if at else set()
@@ -64,12 +68,14 @@ def _path(line: str) -> str:
 
 
 _FORMS = {
-    "system": lambda line: line.partition("=")[0] + (f"={line.split('=')[1].split()[0]}" if line.startswith("program=") else ""),
+    "system": lambda line: (
+        line.partition("=")[0] + (f"={line.split('=')[1].split()[0]}" if line.startswith("program=") else "")
+    ),
     "files": _path,
     "secrets": lambda line: line if line.startswith("=") else _path(line),
     "guarded": _path,
     "sums": lambda line: line.partition("  ")[2],
-    "ports": lambda line: " ".join(line.split()[:1 if line.startswith("owner") else 2]),
+    "ports": lambda line: " ".join(line.split()[: 1 if line.startswith("owner") else 2]),
     "addresses": lambda line: f"{len(line.split())} words",
     "firewall": str,
 }

@@ -18,7 +18,14 @@ FOUND = {name: capture(f"swarm-{name}") for name in HOSTS}
 FOUND["node1"] = labelled(FOUND["node1"], "lab")  # it was made for a cluster of another name
 IDS = {name: facts.engine["Swarm"]["NodeID"] for name, facts in FOUND.items()}
 ADDRESSES = {name: facts.engine["Swarm"]["NodeAddr"] for name, facts in FOUND.items()}
-_NONE = {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": "", "RemoteManagers": None}
+_NONE = {
+    "NodeID": "",
+    "NodeAddr": "",
+    "LocalNodeState": "inactive",
+    "ControlAvailable": False,
+    "Error": "",
+    "RemoteManagers": None,
+}
 
 
 def put(name, **keys):
@@ -45,7 +52,11 @@ def with_managers(*managers, down=()):
         node["Spec"]["Role"] = "manager" if name in managers else "worker"
         node.pop("ManagerStatus", None)
         if name in managers:
-            node["ManagerStatus"] = {"Reachability": "reachable", "Addr": f"{ADDRESSES[name]}:2377", "Leader": name == managers[0]}
+            node["ManagerStatus"] = {
+                "Reachability": "reachable",
+                "Addr": f"{ADDRESSES[name]}:2377",
+                "Leader": name == managers[0],
+            }
     cluster = FOUND["node1"].engine["Swarm"]["Cluster"]
     found = {}
     for name in HOSTS:

@@ -48,7 +48,12 @@ def test_offline(tmp_path, words, reason, remedy):
 
 
 def their_etcd(facts, **answers):
-    told = {"version": {"etcdserver": "3.6.1"}, "leader": {"health": "true"}, "keys": "404 404 page not found", **answers}
+    told = {
+        "version": {"etcdserver": "3.6.1"},
+        "leader": {"health": "true"},
+        "keys": "404 404 page not found",
+        **answers,
+    }
     for what, answer in told.items():
         facts = with_http(facts, f"{what}@192.0.2.1:2379", answer)
     return facts
@@ -62,13 +67,17 @@ def bare_with_etcd(version):
 
 
 def with_options(*names):
-    return with_file(capture("etcd-node2"), DAEMON_JSON, json.dumps({"cluster-store-opts": dict.fromkeys(names, "/x.pem")}) + "\n")
+    return with_file(
+        capture("etcd-node2"), DAEMON_JSON, json.dumps({"cluster-store-opts": dict.fromkeys(names, "/x.pem")}) + "\n"
+    )
 
 
 def with_times(kind, **times):
     """A host whose engine's file has these times."""
     options = {f"discovery.{key}": word for key, word in times.items()}
-    return with_file(capture(f"{CAPTURED.get(kind, kind)}-node2"), DAEMON_JSON, json.dumps({"cluster-store-opts": options}) + "\n")
+    return with_file(
+        capture(f"{CAPTURED.get(kind, kind)}-node2"), DAEMON_JSON, json.dumps({"cluster-store-opts": options}) + "\n"
+    )
 
 
 # what is written under `store:`, node2 as it is found -> the check, why, and what to do
@@ -111,6 +120,12 @@ def test_before_any_change(inventory, row):
 
 def test_times_of_daemon_json_that_go_with_those_of_the_inventory(inventory):
     found = {name: capture(f"etcd-{name}") for name in HOSTS}
-    for words, facts in (("heartbeat: 10", with_times("etcd", ttl="30")), ("heartbeat: 40, ttl: 120", with_times("etcd", ttl="30", heartbeat="x"))):
-        site, _ = resolve(inventory(kind="etcd", store=f", security: {{tls: false}}, discovery: {{{words}}}"), {**found, "node2": facts})
+    for words, facts in (
+        ("heartbeat: 10", with_times("etcd", ttl="30")),
+        ("heartbeat: 40, ttl: 120", with_times("etcd", ttl="30", heartbeat="x")),
+    ):
+        site, _ = resolve(
+            inventory(kind="etcd", store=f", security: {{tls: false}}, discovery: {{{words}}}"),
+            {**found, "node2": facts},
+        )
         assert "store-options" not in {f.check for f in preflight.run(site)}

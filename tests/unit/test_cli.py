@@ -40,13 +40,28 @@ def test_bash_completes_commands_and_options(words, wanted):
 
 def run_in_shell(command: str) -> subprocess.CompletedProcess[str]:
     """With redirections as a shell makes them; the shell's own exit code is the command's."""
-    return subprocess.run(["bash", "-c", f"'{PROVISIONER}' {command}"], check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        ["bash", "-c", f"'{PROVISIONER}' {command}"],
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
 
 
-COMMANDS = ("--version", "--help", "inventory schema", "inventory check inventories/swarm.yml --no-files", "status --json /nonexistent")
+COMMANDS = (
+    "--version",
+    "--help",
+    "inventory schema",
+    "inventory check inventories/swarm.yml --no-files",
+    "status --json /nonexistent",
+)
 
 
-@pytest.mark.parametrize(("to", "why"), [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor"), (">&- <&-", "Bad file descriptor")])
+@pytest.mark.parametrize(
+    ("to", "why"),
+    [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor"), (">&- <&-", "Bad file descriptor")],
+)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_output_that_can_not_be_written_is_no_success(command, to, why):
     ended = run_in_shell(f"{command} {to}")
@@ -55,7 +70,9 @@ def test_output_that_can_not_be_written_is_no_success(command, to, why):
     assert ended.returncode == (64 if command.startswith("status") else 1)
 
 
-@pytest.mark.parametrize(("to", "code"), [("2>&-", 0), ("2>/dev/full", 0), ("<&- 2>&-", 0), ("| head -c1; exit ${PIPESTATUS[0]}", 0)])
+@pytest.mark.parametrize(
+    ("to", "code"), [("2>&-", 0), ("2>/dev/full", 0), ("<&- 2>&-", 0), ("| head -c1; exit ${PIPESTATUS[0]}", 0)]
+)
 def test_output_that_is_written_is_a_success_whatever_else_is_closed(to, code):
     ended = run_in_shell(f"inventory schema {to}")
     assert (ended.returncode, ended.stderr) == (code, "")
@@ -71,7 +88,9 @@ def test_an_error_that_nobody_can_read_keeps_its_exit_code(to, code):
 def test_a_program_that_is_started_finds_its_streams_as_they_were():
     """`lab run` becomes another program; without a lab this is how it does so."""
     become = "from provisioner.report.standard import Standard; from provisioner.cli_lab import _become; Standard(); _become(['sh', '-c', 'echo x'])"
-    ended = subprocess.run(["bash", "-c", f'"{sys.executable}" -c "{become}" >&-'], check=False, capture_output=True, text=True)
+    ended = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -c "{become}" >&-'], check=False, capture_output=True, text=True
+    )
     assert ended.returncode != 0
     assert "Bad file descriptor" in ended.stderr or "I/O error" in ended.stderr, ended.stderr
 

@@ -118,7 +118,12 @@ def demo() -> Report:
     proof = ProofResult("overlay", "demo", State.SETTLED, pairs, mtu=1450, seconds=0.302)
     checks = tuple(Check(host, "", 0.303) for host in hosts)
     apart = ProofResult(
-        "isolation", "demo", State.SETTLED, reason="no packet leaves for the cluster's ports of other hosts", checks=checks, seconds=0.303
+        "isolation",
+        "demo",
+        State.SETTLED,
+        reason="no packet leaves for the cluster's ports of other hosts",
+        checks=checks,
+        seconds=0.303,
     )
     return Report("up", "demo", hosts, 0, 9.0, writes=10, outcomes=outcomes, proofs=(proof, apart))
 

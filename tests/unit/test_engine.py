@@ -38,7 +38,10 @@ class Host:
         raw = dict(capture(f"settled-{self.name}").raw)
         if self.cluster.bare and "engine" not in self.done:
             raw["system"] = re.sub(r"(?m)^program=dockerd .*\n", "", raw["system"])
-        raw = (raw if script or self.cluster.bare else {}) | {"done": " ".join(sorted(self.done)), **self._answers(script)}
+        raw = (raw if script or self.cluster.bare else {}) | {
+            "done": " ".join(sorted(self.done)),
+            **self._answers(script),
+        }
         return Result(0, "", "", printed(raw))
 
     def _known(self, script: str) -> None:
@@ -156,7 +159,11 @@ class Step:
     def drift(self, site, host):
         if host == self.refuses:
             raise StepFailed("refused", host=host)
-        return () if self.name in site.facts[host].raw["done"].split() else (Drift(self.name, "no", "yes", note=self.note, held=self.held),)
+        return (
+            ()
+            if self.name in site.facts[host].raw["done"].split()
+            else (Drift(self.name, "no", "yes", note=self.note, held=self.held),)
+        )
 
     def work(self, site, host, drift):
         assert drift
@@ -303,7 +310,13 @@ class TestEnginesThatAreInstalled:
 
         made = run(Step("engine", cluster), Step("b", cluster), findings=check)
         assert checked == [[False] * 3, [True] * 3]
-        assert sorted(cluster.repairs) == ["b node1", "b node3", "barrier b", "barrier engine", *[f"engine {name}" for name in HOSTS]]
+        assert sorted(cluster.repairs) == [
+            "b node1",
+            "b node3",
+            "barrier b",
+            "barrier engine",
+            *[f"engine {name}" for name in HOSTS],
+        ]
         assert made.session.lost == {"node2": "its engine is too new (engine-too-new)"}
         assert made.report("up").exit_code == 1
 
@@ -349,7 +362,6 @@ class TestConverging:
         assert "does not come to the wanted state" in told
         assert "a: no, wanted: yes" in told
 
-
     def test_what_becomes_possible_by_another_host_s_repair_is_done_in_the_same_run(self, run, cluster):
         made = run(Joining("a", cluster))
         assert cluster.repairs[0] == "a node1"
@@ -369,7 +381,9 @@ class TestConverging:
         made = run(Step("a", cluster, at_once=at_once))
         assert cluster.most == most
         assert states(made, "a") == dict.fromkeys(HOSTS, "converged")
-        waiting = [e.host for e in made.observer.events if isinstance(e, HostChanged) and "waiting for its turn" in e.text]
+        waiting = [
+            e.host for e in made.observer.events if isinstance(e, HostChanged) and "waiting for its turn" in e.text
+        ]
         assert waiting == list(HOSTS[at_once:] if at_once else ())
 
     def test_a_host_that_fails_frees_its_place(self, run, cluster):
@@ -582,12 +596,16 @@ class TestJudgedAgain:
         found = iter([[self.OLD, self.OUT], [self.NOW]])
         made = run(Step("a", cluster), findings=lambda _: next(found), then=lambda made: made.judge_again())
         assert made.findings == [self.OUT, self.NOW]
-        assert [line for line in cluster.told if line.startswith("read node1")] == ["read node1"] * 4, "read, endpoints, both again"
+        assert [line for line in cluster.told if line.startswith("read node1")] == ["read node1"] * 4, (
+            "read, endpoints, both again"
+        )
 
     def test_what_is_left_out_is_left_out_again(self, run, cluster):
         cluster.done = {"a"}
         found = iter([[self.OLD], [self.OLD, self.NOW]])
-        made = run(Step("a", cluster), findings=lambda _: next(found), ignore=("now",), then=lambda made: made.judge_again())
+        made = run(
+            Step("a", cluster), findings=lambda _: next(found), ignore=("now",), then=lambda made: made.judge_again()
+        )
         assert made.findings == [self.OLD]
 
     @pytest.mark.parametrize(("state", "told"), [(State.SETTLED, []), (State.FAILED, [NOW])])

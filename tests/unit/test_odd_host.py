@@ -94,7 +94,9 @@ def looked(inventory: Inventory, kind: str, odd: bytes | None, monkeypatch) -> R
     """A run that looks at three hosts and changes nothing; None: one of them is not reached."""
     name = odd_of(kind)
     whole = {name: printed(said(kind, name)) for name in HOSTS} | ({name: odd} if odd is not None else {})
-    asked = printed({"http:endpoints": "200 []" if kind in {"settled", "installed"} else "404 none", "http:containers": "200 []"})
+    asked = printed(
+        {"http:endpoints": "200 []" if kind in {"settled", "installed"} else "404 none", "http:containers": "200 []"}
+    )
 
     def connect_all(targets, **_: object) -> dict[str, Any]:
         found: dict[str, Any] = {t.name: Host(t.name, whole[t.name], asked) for t in targets}
@@ -129,7 +131,9 @@ def judged(inventory: Inventory, kind: str, odd: bytes, monkeypatch) -> dict[str
     text = json.dumps(document)
     assert "internal error" not in text, text[max(0, text.index("internal error") - 300) :][:900]
     failed = {o.host: o.error for o in run.outcomes if o.state is State.FAILED} | run.session.lost
-    assert all(error.partition("\n")[0].startswith((f"{host}: ", host)) or "(" in error for host, error in failed.items()), failed
+    assert all(
+        error.partition("\n")[0].startswith((f"{host}: ", host)) or "(" in error for host, error in failed.items()
+    ), failed
     if name not in run.site.facts:  # what it said is not understood: all is as if it had not answered
         assert name in run.session.lost
         assert document["exit_code"] == 1
@@ -195,7 +199,9 @@ def test_any_section(cluster, kind, monkeypatch):
     lost()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "swarm-manager"])  # whose place others' swarms hang on
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind != "swarm-manager"]
+)  # whose place others' swarms hang on
 def test_a_host_without_an_address(cluster, kind, monkeypatch):
     routes = re.sub(r"(?m)^/proc/net/(route|fib_trie):.*\n", "", said(kind)["files"])
     odd = printed(said(kind) | {"addresses": "", "files": routes})
@@ -220,7 +226,24 @@ def test_any_word(cluster, kind, monkeypatch):
     another()
 
 
-WORDS = ("", "²", "١٩٢", "-1", "9" * 5000, "1e400", "NaN", "\x1b]0;x\x07", "'", '"', "\\", "{", "None", "0x10", "\ufffd", "a b c d")
+WORDS = (
+    "",
+    "²",
+    "١٩٢",
+    "-1",
+    "9" * 5000,
+    "1e400",
+    "NaN",
+    "\x1b]0;x\x07",
+    "'",
+    '"',
+    "\\",
+    "{",
+    "None",
+    "0x10",
+    "\ufffd",
+    "a b c d",
+)
 
 # -- any value of its JSON --------------------------------------------------------------------------------------------
 
@@ -316,7 +339,10 @@ def test_what_was_read_is_named(cluster, section, pattern, other, what, monkeypa
     assert "\n  next:  " in why
     assert len(why) < 1500
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f]", why)
-    assert {name: [s for s in states if s[1] == "failed"] for name, states in _states(run).items()} == {"node1": [], "node3": []}
+    assert {name: [s for s in states if s[1] == "failed"] for name, states in _states(run).items()} == {
+        "node1": [],
+        "node3": [],
+    }
 
 
 def _states(run: Run) -> dict[str, list[tuple[str, str]]]:
@@ -332,7 +358,14 @@ def test_terminal_escapes_are_stripped(cluster, monkeypatch):
 
 @pytest.mark.parametrize(
     "body",
-    ["200 ", '200 {"ID":"BIQH:', '200 {"ID":"BIQH","Containers', '200 {"ID":"BIQH","Debug":tr', '200 {"ID":"BIQH","Containers":', ""],
+    [
+        "200 ",
+        '200 {"ID":"BIQH:',
+        '200 {"ID":"BIQH","Containers',
+        '200 {"ID":"BIQH","Debug":tr',
+        '200 {"ID":"BIQH","Containers":',
+        "",
+    ],
 )
 def test_an_answer_that_is_cut_off_is_no_answer_yet(cluster, body, monkeypatch):
     """As of an engine that is stopped while it answers: the host is not given up for it."""

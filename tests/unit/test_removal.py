@@ -40,7 +40,10 @@ def consul(*answering, peers=3, hear=()):
     found = {}
     for n in answering:
         facts = capture("settled-node3")
-        raw = {key: text.replace("node3", f"node{n}").replace("192.168.56.13", f"192.168.56.1{n}") for key, text in facts.raw.items()}
+        raw = {
+            key: text.replace("node3", f"node{n}").replace("192.168.56.13", f"192.168.56.1{n}")
+            for key, text in facts.raw.items()
+        }
         raw["gossip"] = capture("settled-node1").raw["gossip"] if n in hear else ""
         facts = with_http(replace(facts, raw=raw), "peers", servers)
         config = facts.files[JSON].replace('"server": true', f'"server": {str(n <= peers).lower()}')
@@ -97,7 +100,9 @@ def test_a_server_that_is_named_leaves(inventory, store, facts, expected, server
     made = removal(inventory(int(hosts), kind=kind, store=f", servers: [{named}]"), facts, "node1")
     assert (told(made), made.site.servers) == (expected, servers)
     spare = [f.cure for f in made._findings() if f.check == "even-servers"]
-    assert [("name another one in its place in store.servers first (node4)" in cure) for cure in spare] == [hosts == "4"] * len(spare)
+    assert [("name another one in its place in store.servers first (node4)" in cure) for cure in spare] == [
+        hosts == "4"
+    ] * len(spare)
 
 
 @pytest.mark.parametrize(("managers", "expected"), [(HOSTS, [("even-servers", "warning")]), (("node1",), [])])
@@ -108,7 +113,9 @@ def test_a_manager_that_is_named_leaves(inventory, managers, expected):
     assert made.site.servers == (managers[1:] or ("node2",))
 
 
-@pytest.mark.parametrize(("named", "told"), [("node1, node2, node3", "of store.servers all of it, since 2 can't"), ("node2", "")])
+@pytest.mark.parametrize(
+    ("named", "told"), [("node1, node2, node3", "of store.servers all of it, since 2 can't"), ("node2", "")]
+)
 def test_what_is_to_be_done_with_the_key_that_names_it(inventory, named, told):
     made = removal(inventory(3, store=f", servers: [{named}]"), consul(1, 2, 3), "node1")
     (finding,) = [f for f in made.report("remove").findings if f.check == "still-named"]

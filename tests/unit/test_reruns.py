@@ -85,13 +85,21 @@ def test_what_fails_alone_too_and_what_needs_no_lab_fails_the_run(checkout):
     assert lines[-2] == "FLAKY tests/e2e/test_once.py::test_fails_once - ValueError: too busy"
     assert re.fullmatch(r"=+ 2 failed, 1 flaky in [0-9.]+s =+", lines[-1])
     failed = {line.split(" - ")[0] for line in lines if line.startswith("FAILED ")}
-    assert failed == {"FAILED tests/e2e/test_twice.py::test_fails_twice", "FAILED tests/unit/lab/test_quick.py::test_fails_once"}
+    assert failed == {
+        "FAILED tests/e2e/test_twice.py::test_fails_twice",
+        "FAILED tests/unit/lab/test_quick.py::test_fails_once",
+    }
     again = [line for line in lines if line.startswith("running again, alone")]
-    assert again == [f"running again, alone: tests/e2e/test_{name}" for name in ("once.py::test_fails_once", "twice.py::test_fails_twice")]
+    assert again == [
+        f"running again, alone: tests/e2e/test_{name}"
+        for name in ("once.py::test_fails_once", "twice.py::test_fails_twice")
+    ]
 
 
 def test_many_that_fail_are_no_matter_of_load(checkout):
-    checkout.file("e2e/test_many.py", "import pytest\n@pytest.mark.parametrize('n', range(6))\ndef test_it(n):\n    assert 0\n")
+    checkout.file(
+        "e2e/test_many.py", "import pytest\n@pytest.mark.parametrize('n', range(6))\ndef test_it(n):\n    assert 0\n"
+    )
     code, lines = checkout.run()
     assert code == 1
     assert re.fullmatch(r"=+ 6 failed in [0-9.]+s =+", lines[-1])

@@ -98,7 +98,9 @@ def lab(vagrant, tmp_path) -> Callable[[str], str]:
     """Ruby in the copy of the folder, with lab.rb and an environment of Vagrant in which node1 and node4 were made."""
 
     def run(script: str) -> str:
-        made = 'Env = Struct.new(:active_machines, :home_path).new([[:node1, :libvirt], [:node4, :libvirt]], "/elsewhere")'
+        made = (
+            'Env = Struct.new(:active_machines, :home_path).new([[:node1, :libvirt], [:node4, :libvirt]], "/elsewhere")'
+        )
         return subprocess.run(
             ["ruby", "-r./lab.rb", "-e", f"{made}\n{script}"],
             cwd=tmp_path / "vagrant",
@@ -131,14 +133,19 @@ def test_one_number_says_how_many_there_are_from_the_start_and_a_host_may_be_lar
     text = inventory.read_text()
     larger = text.replace("192.168.56.12}", "192.168.56.12, x-vagrant: {memory: 4096}}")
     inventory.write_text(larger.replace("machines: 3", "machines: 4"))
-    told = lab("Lab.machines.each { |m| puts [m.name, m.address, m.memory, m.cpus, m.autostart].join(' ') }").splitlines()
+    told = lab(
+        "Lab.machines.each { |m| puts [m.name, m.address, m.memory, m.cpus, m.autostart].join(' ') }"
+    ).splitlines()
     assert told[:2] == ["node1 192.168.56.11 1024 1 true", "node2 192.168.56.12 4096 1 true"]
     assert [line.endswith("true") for line in told] == [True] * 4 + [False] * (len(told) - 4)
     assert len(told) > 4
     inventory.write_text(text.replace("machines: 3", f"machines: {len(told)}"))
     assert lab("puts Lab.machines.count(&:autostart)") == f"{len(told)}\n"
     for number, problem in (
-        (8, "`machines` is 8, and `hosts` has 6: add a line there for each of the 2 more, such as `node7: {address: 192.168.56.17}`"),
+        (
+            8,
+            "`machines` is 8, and `hosts` has 6: add a line there for each of the 2 more, such as `node7: {address: 192.168.56.17}`",
+        ),
         ("many", '`machines` must be a whole number from 1 on, not "many"'),
         (0, "`machines` must be a whole number from 1 on, not 0"),
     ):

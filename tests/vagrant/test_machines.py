@@ -31,7 +31,9 @@ VAGRANT_UP = 1200  # seconds, at most; under three minutes on two quiet cores
 
 PAIR = ("node1", "node2")
 # The networks of inventories/swarm.yml that kernels of the lab's hosts may lack something for.
-EXAMPLE = yaml.safe_load((ROOT / "inventories/swarm.yml").read_text().replace("192.0.2.", "192.168.56.").replace("eth0", "eth1"))
+EXAMPLE = yaml.safe_load(
+    (ROOT / "inventories/swarm.yml").read_text().replace("192.0.2.", "192.168.56.").replace("eth0", "eth1")
+)
 SWARM = {"control_plane": "swarm", "networks": {name: EXAMPLE["networks"][name] for name in ("sealed", "vlan")}}
 SWARM["networks"]["vlan"]["ip_range"] = {name: EXAMPLE["networks"]["vlan"]["ip_range"][name] for name in PAIR}
 # Such an engine makes no rule that marks what is to be encrypted, and none that drops what is not.
@@ -158,7 +160,9 @@ def test_another_machine_makes_it_a_proven_network(training):
     assert "proven: 2 hosts, 2 of 2 pairs on demo" in said, said
     assert said.count("==> provisioner up") == 1
     for name in PAIR:
-        answer = training.run("vagrant", "ssh", name, "-c", "sudo docker version -f '{{.Server.Version}}'; hostname").stdout
+        answer = training.run(
+            "vagrant", "ssh", name, "-c", "sudo docker version -f '{{.Server.Version}}'; hostname"
+        ).stdout
         assert re.search(rf"(?m)^20\.10\.\S+\s+^{name}\b", answer), answer
 
 
@@ -188,7 +192,9 @@ def test_a_swarm_whose_kernels_encrypt_and_have_ipvlan(training):
     assert "✓ encrypted on sealed: 2 of 2 hosts" in said, said
     assert "✓ local on vlan: 2 of 2 hosts" in said, said
     on_both(training, NO_MARKS)
-    (training.folder / "swarm.yml").write_text(yaml.safe_dump(lab | SWARM | {"networks": {"sealed": SWARM["networks"]["sealed"]}}))
+    (training.folder / "swarm.yml").write_text(
+        yaml.safe_dump(lab | SWARM | {"networks": {"sealed": SWARM["networks"]["sealed"]}})
+    )
     ended = training.run("provisioner", "verify", "swarm.yml", check=False)
     assert ended.returncode == 1, ended.stdout
     assert "✓ overlay on sealed: 2 of 2 pairs" in ended.stdout, ended.stdout

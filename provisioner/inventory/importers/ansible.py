@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 _SKIPPED = (".bak", ".cfg", ".ini", ".md", ".orig", ".pyc", ".retry", ".rst", ".swp", ".txt", "~")  # in a folder
 _YAML = (".yml", ".yaml", ".json")
 _LOOKS_YAML = re.compile(r"(?:---|\{|[\"']?[\w.-]+[\"']?:(?:\s|$))")
-_SSH = ("", "ssh", "smart", "openssh", "paramiko", "paramiko_ssh", "ansible.builtin.ssh", "ansible.builtin.paramiko_ssh")
+_SSH = (
+    "",
+    "ssh",
+    "smart",
+    "openssh",
+    "paramiko",
+    "paramiko_ssh",
+    "ansible.builtin.ssh",
+    "ansible.builtin.paramiko_ssh",
+)
 _FALSE = ("false", "no", "off", "0", "f", "n")
 
 
@@ -73,11 +82,18 @@ def default_sources(folder: Path | None = None) -> tuple[Path, ...]:
     here = folder or Path()
     if named := Defaults.now().inventory:
         return named
-    candidates = [here / "hosts", here / "inventory", *sorted(here.glob("inventory.*")), *sorted(here.glob("hosts.y*ml"))]
+    candidates = [
+        here / "hosts",
+        here / "inventory",
+        *sorted(here.glob("inventory.*")),
+        *sorted(here.glob("hosts.y*ml")),
+    ]
     for path in (*candidates, Path("/etc/ansible/hosts")):
         if path.exists():
             return (path,)
-    raise cant("ansible", "no ansible.cfg names an inventory, and there is no ./hosts, ./inventory or /etc/ansible/hosts")
+    raise cant(
+        "ansible", "no ansible.cfg names an inventory, and there is no ./hosts, ./inventory or /etc/ansible/hosts"
+    )
 
 
 def machines(sources: tuple[Path, ...], *, group: str = "", defaults: Defaults | None = None) -> Found:
@@ -108,7 +124,9 @@ def _read(path: Path, tree: Tree, depth: int) -> None:
         if entry.name.startswith(".") or entry.name in ("group_vars", "host_vars") or (depth and entry.is_dir()):
             continue
         if entry.name.endswith(_SKIPPED):
-            tree.notes.append(f"{escaped(str(entry))}: files of this ending are not read in a folder; name it to read it")
+            tree.notes.append(
+                f"{escaped(str(entry))}: files of this ending are not read in a folder; name it to read it"
+            )
             continue
         try:
             _read(entry, tree, depth + 1)
@@ -120,9 +138,13 @@ def _parse(text: str, name: str, tree: Tree) -> None:
     if text.startswith("#!"):
         raise cant(name, "is a script, and is not run: `SCRIPT --list | provisioner inventory import ansible -`")
     if text.startswith("$ANSIBLE_VAULT;"):
-        raise cant(name, "is encrypted with ansible-vault: `ansible-vault view FILE | provisioner inventory import ansible -`")
+        raise cant(
+            name, "is encrypted with ansible-vault: `ansible-vault view FILE | provisioner inventory import ansible -`"
+        )
     if name.endswith(".toml"):
-        raise cant(name, "TOML is not read: `ansible-inventory -i FILE --list | provisioner inventory import ansible -`")
+        raise cant(
+            name, "TOML is not read: `ansible-inventory -i FILE --list | provisioner inventory import ansible -`"
+        )
     lines = (line.strip() for line in text.split("\n"))
     first = next((line for line in lines if line and line[0] not in "#;"), "")
     if name.endswith(_YAML) or _LOOKS_YAML.match(first):
@@ -188,7 +210,9 @@ def _plain(variables: Mapping[str, str], names: tuple[str, ...], notes: list[str
 
 def _no_ssh(connection: str) -> str:
     if connection == "local":
-        return "ansible_connection=local: provisioner reaches every host by SSH, this machine too; add it with its address"
+        return (
+            "ansible_connection=local: provisioner reaches every host by SSH, this machine too; add it with its address"
+        )
     return f"ansible_connection={shown(connection)}: provisioner reaches hosts by SSH only"
 
 
@@ -199,7 +223,11 @@ def _host_keys(variables: Variables) -> str:
 
 def _arguments(variables: Variables) -> tuple[str, str, list[str]]:
     """`host_keys`, `jump` and notes from the arguments that Ansible gives to ssh."""
-    names = [name for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args") if variables.get(name)]
+    names = [
+        name
+        for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args")
+        if variables.get(name)
+    ]
     words = " ".join(variables[name] for name in names)
     strict = re.search(r"StrictHostKeyChecking[= ]+[\"']?(no|off|accept-new)\b", words, re.IGNORECASE)
     notes = []

@@ -75,7 +75,10 @@ class Groups:
     def _depth(self, name: str, below: tuple[str, ...]) -> int:
         """The longest way from `all`; a group without parents is a child of it."""
         if name in below or len(below) > _DEEPEST:
-            raise cant("ansible", f"groups are children of one another, or nested too deep: {', '.join(map(code, (*below, name)))[:300]}")
+            raise cant(
+                "ansible",
+                f"groups are children of one another, or nested too deep: {', '.join(map(code, (*below, name)))[:300]}",
+            )
         if name not in self._depths:
             parents = [self._depth(parent, (*below, name)) for parent in self._parents[name]]
             self._depths[name] = 0 if name == _ALL else 1 + max(parents, default=0)

@@ -42,11 +42,16 @@ def _group(name: str, group: Any, file: str, tree: Tree) -> None:
     if isinstance(group, list):  # a script's short form
         group = {"hosts": group}
     elif group is not None and not isinstance(group, dict):
-        raise cant(file, "is no Ansible inventory: what is at its top, or under children, must be groups: mappings with hosts, vars or children")
+        raise cant(
+            file,
+            "is no Ansible inventory: what is at its top, or under children, must be groups: mappings with hosts, vars or children",
+        )
     group = _mapping(group)
     for key in group:
         if key not in _KEYS:
-            tree.notes.append(f"{escaped(file)}: {code(key)} in the group {code(name)} is none of hosts, vars, children")
+            tree.notes.append(
+                f"{escaped(file)}: {code(key)} in the group {code(name)} is none of hosts, vars, children"
+            )
     own.variables |= texts(group.get("vars"))
     for pattern, variables in _entries(group.get("hosts")).items():
         try:

@@ -94,7 +94,11 @@ def _key(driver: dict[str, Any], folder: Path) -> tuple[str, list[str]]:
 def _flags(options: dict[str, Any]) -> list[tuple[str, str]]:
     """The engine's flags that were given with --engine-opt: name and value."""
     flags = _part(options, "EngineOptions").get("ArbitraryFlags")
-    pairs = (flag.lstrip("-").partition("=") for flag in flags or () if isinstance(flag, str)) if isinstance(flags, list) else ()
+    pairs = (
+        (flag.lstrip("-").partition("=") for flag in flags or () if isinstance(flag, str))
+        if isinstance(flags, list)
+        else ()
+    )
     return [(key, value) for key, _, value in pairs]
 
 

@@ -72,7 +72,10 @@ def imported(found: Found, wishes: Wishes, kind: str) -> Imported:
         subnet=wishes.subnet or writing.free_subnet(_addresses(sound), len(sound)),
         ssh=usual | ssh,
         advertise=wishes.advertise or found.advertise,
-        heading=(f"Made by `provisioner inventory import {kind}`. All keys are in docs/inventory.md;", "`provisioner inventory schema >schema.json` makes the schema that editors read."),
+        heading=(
+            f"Made by `provisioner inventory import {kind}`. All keys are in docs/inventory.md;",
+            "`provisioner inventory schema >schema.json` makes the schema that editors read.",
+        ),
         store=store.text,
         left_out=tuple(f"{name} is left out: {why}" for name, why in lost.items()),
     )
@@ -146,9 +149,7 @@ def _named(machines: list[Machine]) -> list[_Sound]:
     for machine, name in zip(machines, names.tidied([m.name for m in machines]), strict=True):
         values: dict[str, writing.Value] = {"address": machine.address, "port": int(machine.port or _SSH_PORT)}
         values |= {key: text for key in ("user", "key", "jump", "advertise") if (text := getattr(machine, key))}
-        ssh: dict[str, writing.Value] = {
-            key: text for key in _OF_ALL if (text := getattr(machine, key))
-        }
+        ssh: dict[str, writing.Value] = {key: text for key in _OF_ALL if (text := getattr(machine, key))}
         result.append(_Sound(name, values, ssh, machine.name))
     return result
 

@@ -41,7 +41,11 @@ def taken(machines: Sequence[Machine]) -> Taken:
         return Taken()
     if len(engines) > 1:
         told = ", ".join(f"{shown(store.url)} ({_some(names)})" for store, names in engines.items())
-        return Taken(notes=(f"the engines have {len(engines)} stores or sets of options, and an inventory has one: {told}; import each one's machines by themselves (--only); {_OWN}",))
+        return Taken(
+            notes=(
+                f"the engines have {len(engines)} stores or sets of options, and an inventory has one: {told}; import each one's machines by themselves (--only); {_OWN}",
+            )
+        )
     ((store, names),) = engines.items()
     whose = f"the engines of {_some(names)} have the store {shown(store.url)}"
     value = _value(store)
@@ -57,7 +61,11 @@ def taken(machines: Sequence[Machine]) -> Taken:
     if on := _on(machines, value["endpoints"]):
         patterns = " ".join(f"--only {machine.name}" for machine in machines if machine.name not in on) or "--only NAME"
         how = f"leave that out, and the store is taken over: {patterns}; or write `store: {text}` yourself, if it does not run in a container of that engine"
-        return Taken(notes=(f"{whose}, which is on {_some(on)}, a host of this inventory, whose engine waits for its store before it starts: {how}; {_OWN}",))
+        return Taken(
+            notes=(
+                f"{whose}, which is on {_some(on)}, a host of this inventory, whose engine waits for its store before it starts: {how}; {_OWN}",
+            )
+        )
     return Taken(text)
 
 
@@ -70,7 +78,11 @@ def _value(store: EngineStore) -> dict[str, Any] | None:
     value: dict[str, Any] = {"kind": _KINDS[scheme], "endpoints": [word.strip() for word in servers.split(",")]}
     if prefix.strip("/"):
         value["prefix"] = prefix.strip("/")
-    asked = {_OPTIONS[key]: int(word) if word.isdecimal() else word for key, word in store.options if key in _OPTIONS and word}
+    asked = {
+        _OPTIONS[key]: int(word) if word.isdecimal() else word
+        for key, word in store.options
+        if key in _OPTIONS and word
+    }
     return value | ({"discovery": asked} if asked else {})
 
 
@@ -83,7 +95,9 @@ def _fault(text: str) -> str:
 def _on(machines: Sequence[Machine], endpoints: list[str]) -> list[str]:
     """The machines that one of the endpoints is on; the loopback's is an agent beside every engine."""
     servers = {endpoint.rpartition(":")[0].lower() for endpoint in endpoints}
-    return [m.name for m in machines if servers & {word.lower() for word in (m.name, m.address, m.advertise, *m.addresses)}]
+    return [
+        m.name for m in machines if servers & {word.lower() for word in (m.name, m.address, m.advertise, *m.addresses)}
+    ]
 
 
 def _some(names: list[str]) -> str:

@@ -131,7 +131,9 @@ class _Reader:
             return tuple(arguments)
         if [word.lower() for word in arguments] == ["all"]:
             return ("*",)
-        self._config.notes.append(f"{where}: this Match is not understood; nothing below it, up to the next Host, is read")
+        self._config.notes.append(
+            f"{where}: this Match is not understood; nothing below it, up to the next Host, is read"
+        )
         return ()
 
     def _read_included(self, arguments: list[str], where: str, here: tuple[tuple[str, ...], ...], depth: int) -> None:

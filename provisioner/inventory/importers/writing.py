@@ -18,7 +18,9 @@ Value = str | int
 OWN_STORE: Final = "{kind: consul}"
 
 _PLAIN = re.compile(r"(?:[A-Za-z]|~?/)[A-Za-z0-9_./-]*|[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:/[0-9]{1,2})?")
-_WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))  # the last six: for readers of YAML 1.1
+_WORDS = frozenset(
+    ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
+)  # the last six: for readers of YAML 1.1
 _OVERHEAD = 3  # addresses of a subnet that no container gets
 _USUAL = 24  # prefix length
 _SECOND = (99, *range(98, 63, -1), *range(100, 256))  # 10.N.0.0: the documents' first, then its neighbours

@@ -222,7 +222,9 @@ def clients(facts: Facts) -> tuple[Client, ...]:
     """What the host told of programs at our ports; a line that is not understood is passed over."""
     told = (_CLIENT.fullmatch(line) for line in facts.raw.get("clients", "").splitlines())
     return tuple(
-        Client(int(one[1]), IPv4Address(int.from_bytes(bytes.fromhex(one[2]), "little")), int(one[3]), one[4]) for one in told if one
+        Client(int(one[1]), IPv4Address(int.from_bytes(bytes.fromhex(one[2]), "little")), int(one[3]), one[4])
+        for one in told
+        if one
     )
 
 

@@ -36,7 +36,22 @@ OWNER = "PROVISIONER-OWNER"
 REFUSED = "PROVISIONER-REFUSED"
 
 _PASSIVE = frozenset(
-    {"LOG", "NFLOG", "ULOG", "TRACE", "MARK", "CONNMARK", "SET", "AUDIT", "TCPMSS", "TOS", "DSCP", "TTL", "CLASSIFY", "CHECKSUM"}
+    {
+        "LOG",
+        "NFLOG",
+        "ULOG",
+        "TRACE",
+        "MARK",
+        "CONNMARK",
+        "SET",
+        "AUDIT",
+        "TCPMSS",
+        "TOS",
+        "DSCP",
+        "TTL",
+        "CLASSIFY",
+        "CHECKSUM",
+    }
 )
 
 
@@ -117,12 +132,18 @@ class Table:
         for hook in HOOKS:
             before = rules.get(hook.builtin, ())
             if hook.table == table and hook.jump in before:
-                yield from (rule for rule in before[: before.index(hook.jump)] if self._judges(rule, rules, local if hook == SENT else None))
+                yield from (
+                    rule
+                    for rule in before[: before.index(hook.jump)]
+                    if self._judges(rule, rules, local if hook == SENT else None)
+                )
                 yield hook.jump
         for chain in CHAINS[table]:
             yield from rules.get(chain, ())
 
-    def _judges(self, rule: str, rules: Mapping[str, tuple[str, ...]], ports: Ports | None = None, depth: int = 0) -> bool:
+    def _judges(
+        self, rule: str, rules: Mapping[str, tuple[str, ...]], ports: Ports | None = None, depth: int = 0
+    ) -> bool:
         """Whether a rule may decide about a packet to our ports: true unless it can be seen that it does not.
 
         Others put rules first too, like fail2ban's for SSH; those are left where they are.
@@ -221,7 +242,12 @@ def _forward(policy: Policy) -> dict[str, tuple[str, ...]]:
 def _output(policy: Policy, peers: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """See `Policy`: who sends to our ports. What is refused fails at once: connections by a reset, datagrams by an error (EPERM)."""
     ports, roots = policy.ports, policy.ports.roots
-    ways = (("tcp", ports.store, STORE), ("udp", ports.store_udp, STORE), ("tcp", roots.tcp, OWNER), ("udp", roots.udp, OWNER))
+    ways = (
+        ("tcp", ports.store, STORE),
+        ("udp", ports.store_udp, STORE),
+        ("tcp", roots.tcp, OWNER),
+        ("udp", roots.udp, OWNER),
+    )
     owner = (
         "-m owner ! --socket-exists -j RETURN",
         "-m owner --uid-owner 0 -j RETURN",

@@ -169,13 +169,24 @@ def wanted(policy: Policy, gates: Iterable[Chain]) -> str:
     parts = [(f"inet {TABLE} {name}", lines) for name, lines in _own(policy).items()]
     for each in gates:
         place = f"{each.family} {each.table}"
-        parts += [(each.label, (JUMP,)), (f"{place} {PEERS}", _from_peers(policy)), (f"{place} {CHAIN}", _gate(policy.ports))]
-    return _text((label, [line for rule in policy.numbered(lines) for line in _in_one_form(rule)]) for label, lines in parts)
+        parts += [
+            (each.label, (JUMP,)),
+            (f"{place} {PEERS}", _from_peers(policy)),
+            (f"{place} {CHAIN}", _gate(policy.ports)),
+        ]
+    return _text(
+        (label, [line for rule in policy.numbered(lines) for line in _in_one_form(rule)]) for label, lines in parts
+    )
 
 
 def _own(policy: Policy) -> dict[str, tuple[str, ...]]:
     """Chain -> its lines."""
-    chains = {PEERS: _from_peers(policy), "input": _input(policy.ports), AWAY: _away(policy), "forward": _forward(policy.ports)}
+    chains = {
+        PEERS: _from_peers(policy),
+        "input": _input(policy.ports),
+        AWAY: _away(policy),
+        "forward": _forward(policy.ports),
+    }
     chains |= _output(policy)
     return {name: chains[name] for name in _OWN}
 
@@ -214,13 +225,25 @@ def _away(policy: Policy) -> tuple[str, ...]:
 def _output(policy: Policy) -> dict[str, tuple[str, ...]]:
     """See `Policy`: who sends to our ports. A packet without an owner matches no `meta skuid`, not even a negated one."""
     ports, roots = policy.ports, policy.ports.roots
-    ways = (("tcp", ports.store, STORE), ("udp", ports.store_udp, STORE), ("tcp", roots.tcp, OWNER), ("udp", roots.udp, OWNER))
+    ways = (
+        ("tcp", ports.store, STORE),
+        ("udp", ports.store_udp, STORE),
+        ("tcp", roots.tcp, OWNER),
+        ("udp", roots.udp, OWNER),
+    )
     places = ('oifname "lo"', *((f"ip daddr {_named(map(str, policy.peers))}",) if policy.peers else ()))
     return {
         REFUSED: ("meta l4proto tcp reject with tcp reset", "drop"),
-        OWNER: ("meta skuid 0 accept", "ct direction reply accept", *(f"{place} meta skuid != 0 jump {REFUSED}" for place in places)),
+        OWNER: (
+            "meta skuid 0 accept",
+            "ct direction reply accept",
+            *(f"{place} meta skuid != 0 jump {REFUSED}" for place in places),
+        ),
         STORE: (*(f"meta skuid {user} accept" for user in policy.owners), f"jump {OWNER}"),
-        "output": (_HOOK.format("output"), *(f"{kind} dport {_set(of)} jump {chain}" for kind, of, chain in ways if of)),
+        "output": (
+            _HOOK.format("output"),
+            *(f"{kind} dport {_set(of)} jump {chain}" for kind, of, chain in ways if of),
+        ),
     }
 
 

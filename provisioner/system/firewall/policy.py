@@ -68,7 +68,5 @@ def underlay(
 ) -> tuple[str, ...]:
     """The interfaces on whose networks hosts of the cluster are, this one included."""
     hosts = [*peers, *([own] if own else [])]
-    names = {
-        name.partition(":")[0] for name, address in addresses if any(host in address.network for host in hosts)
-    }
+    names = {name.partition(":")[0] for name, address in addresses if any(host in address.network for host in hosts)}
     return tuple(sorted(name for name in names if _NAME.fullmatch(name) and not _ENGINE.fullmatch(name)))

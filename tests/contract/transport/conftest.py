@@ -34,7 +34,10 @@ def pytest_runtest_setup() -> None:
     if SSHD is None and os.environ.get("PROVISIONER_NO_SSHD") == "1":
         pytest.skip("there is no sshd here, and PROVISIONER_NO_SSHD=1")
     if SSHD is None:
-        pytest.fail("there is no sshd here: install openssh-server, or leave these tests out with PROVISIONER_NO_SSHD=1", pytrace=False)
+        pytest.fail(
+            "there is no sshd here: install openssh-server, or leave these tests out with PROVISIONER_NO_SSHD=1",
+            pytrace=False,
+        )
 
 
 # Private /run, an empty home for root, and users u-bash, u-dash ... with that login shell, noisy start-up files and, but for u-dash, sudo.

@@ -42,7 +42,9 @@ def test_a_line_that_does_not_come_is_told_and_can_be_waited_for_again(connectio
 def test_an_error_tells_nothing_of_a_host_s_facts(connection):
     """They hold its secrets."""
     with pytest.raises(TimedOut) as told:
-        connection.read("echo before; echo provisioner-facts 0123456789abcdef; echo secret-word; sleep 30", deadline=1.0)
+        connection.read(
+            "echo before; echo provisioner-facts 0123456789abcdef; echo secret-word; sleep 30", deadline=1.0
+        )
     assert "before" in str(told.value)
     assert "secret-word" not in str(told.value)
 
@@ -121,7 +123,11 @@ def test_who_opens_a_forwarded_socket(connection_of):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         sock = connection_of.socket(listener.getsockname()[1])
         peer, (_, port) = listener.accept()
-        owners = [line.split()[7] for line in Path("/proc/net/tcp").read_text().splitlines() if line.split()[1] == f"0100007F:{port:04X}"]
+        owners = [
+            line.split()[7]
+            for line in Path("/proc/net/tcp").read_text().splitlines()
+            if line.split()[1] == f"0100007F:{port:04X}"
+        ]
         assert owners == [str(os.geteuid())]
         sock.close()
         peer.settimeout(15)

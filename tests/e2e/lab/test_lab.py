@@ -58,7 +58,9 @@ def cli(*words, **options):
 def as_typed(*words, timeout=60):
     """How `provisioner lab` ends and what it prints, with these words behind it."""
     argv = [sys.executable, "-m", "provisioner", "lab", *words]
-    ended = subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=timeout)
+    ended = subprocess.run(
+        argv, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=timeout
+    )
     return ended.returncode, ended.stdout
 
 
@@ -153,7 +155,14 @@ class TestEngineImage:
         lab.exec("node1", "echo 0 > /proc/sys/net/ipv4/ip_forward")
 
     def test_a_folder_of_the_image_can_be_renamed_as_on_any_disk(self, lab):
-        lab.exec("node1", ["perl", "-e", "rename '/usr/share/doc', '/usr/share/was' or die $!; rename '/usr/share/was', '/usr/share/doc' or die $!"])
+        lab.exec(
+            "node1",
+            [
+                "perl",
+                "-e",
+                "rename '/usr/share/doc', '/usr/share/was' or die $!; rename '/usr/share/was', '/usr/share/doc' or die $!",
+            ],
+        )
 
     def test_a_host_can_be_added(self, lab):
         assert lab.add(image="engine-20.10") == "node3"
@@ -236,7 +245,9 @@ class TestInterrupted:
             lab.reset()
             assert [ssh(lab, host, "hostname") for host in lab.hosts] == ["node1", "node2"]
         disks = str(lab.folder / "hosts")  # there where they are in memory
-        assert [point for point in mounts_under(lab.folder) if point != disks] == [str(lab.folder / "switch")], "no host's namespace"
+        assert [point for point in mounts_under(lab.folder) if point != disks] == [str(lab.folder / "switch")], (
+            "no host's namespace"
+        )
 
 
 class TestNothingIsLeft:

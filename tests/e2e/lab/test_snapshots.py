@@ -59,7 +59,10 @@ class TestUse:
         cluster = Cluster(lab, tmp_path)
         before = cluster.sh("node2", "cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub")
         cluster.box("node1", "left", network="demo")
-        cluster.sh("node2", "rm /etc/provisioner/firewall.sh; touch /root/left; ip link add left type bridge; iptables -I INPUT -s 10.1.1.1 -j DROP")
+        cluster.sh(
+            "node2",
+            "rm /etc/provisioner/firewall.sh; touch /root/left; ip link add left type bridge; iptables -I INPUT -s 10.1.1.1 -j DROP",
+        )
         cluster.sh("node3", "systemctl stop consul; rm -r /var/lib/consul /etc/consul.d")
         assert lab.add() == "node4"
         lab.cut("node2")
@@ -87,7 +90,10 @@ class TestUse:
         inventory = tmp_path / "lab.yml"
         inventory.write_text(as_typed("inventory", "--name", lab.name)[1])
         assert "store: {kind: etcd}\n" in inventory.read_text()
-        assert as_typed("run", "--name", lab.name, "--", sys.executable, "-m", "provisioner", "plan", str(inventory))[0] == 0
+        assert (
+            as_typed("run", "--name", lab.name, "--", sys.executable, "-m", "provisioner", "plan", str(inventory))[0]
+            == 0
+        )
         assert as_typed("reset", "--name", lab.name, "--to", "settled-redis")[0] == 1
         assert as_typed("reset", "--name", lab.name, "--to", "settled-etcd", "node1")[0] == 64
         with pytest.raises(LabError, match="there is no snapshot 'settled-redis'"):
@@ -152,4 +158,6 @@ class TestMaking:
 
 
 def everything(folder: Path) -> str:
-    return subprocess.run([sys.executable, "-c", EVERYTHING, str(folder)], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        [sys.executable, "-c", EVERYTHING, str(folder)], check=True, capture_output=True, text=True
+    ).stdout

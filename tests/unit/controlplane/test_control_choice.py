@@ -18,13 +18,21 @@ NO_DRIVER = with_raw(OLD["node2"], driver="\n")
 ROWS = {
     "old engines with the driver": (OLD, "kv", "no engine is later than 20.10, and each has the driver for Consul"),
     "one new engine": ({**OLD, "node3": NEW}, "swarm", "engines from 23.0 on have no external store: 26.1.5 on node3"),
-    "an engine without the driver": ({**OLD, "node2": NO_DRIVER}, "swarm", "built without the driver for Consul: the engine of node2"),
+    "an engine without the driver": (
+        {**OLD, "node2": NO_DRIVER},
+        "swarm",
+        "built without the driver for Consul: the engine of node2",
+    ),
     "no engine yet": (
         {**OLD, "node1": capture("bare")},
         "kv",
         "no engine that is there speaks against it; one that is still to be installed may, on node1",
     ),
-    "a new engine beside a store in use": ({**ON_STORE, "node3": NEW}, "kv", "on an external store already: node1, node2"),
+    "a new engine beside a store in use": (
+        {**ON_STORE, "node3": NEW},
+        "kv",
+        "on an external store already: node1, node2",
+    ),
     "old engines in a swarm": (
         {**OLD, "node1": with_info(OLD["node1"], Swarm={"NodeID": "", "LocalNodeState": "active"})},
         "swarm",

@@ -66,7 +66,10 @@ class TestAdvertised:
         assert [f[:2] for f in findings] == [("advertise", name) for name in HOSTS]
 
     def test_no_shared_network(self, inventory):
-        facts = {"node1": capture("bare"), "node2": with_raw(capture("installed-node2"), addresses="lo 127.0.0.1 255.0.0.0\n")}
+        facts = {
+            "node1": capture("bare"),
+            "node2": with_raw(capture("installed-node2"), addresses="lo 127.0.0.1 255.0.0.0\n"),
+        }
         found, findings = told(inventory(2, address=SSH_BY_NAME), facts)
         assert found == []
         assert [f[1] for f in findings] == ["node1", "node2"]
@@ -282,7 +285,11 @@ class TestClosed:
         assert set(self.closed(site, leaderless=("node1", "node3")).values()) == {""}, "one knows a leader"
 
     def test_its_own_agent_is_down(self, site):
-        assert self.closed(site, "node2") == {"node1": "", "node2": "its engine can't ask the store: Consul does not run here", "node3": ""}
+        assert self.closed(site, "node2") == {
+            "node1": "",
+            "node2": "its engine can't ask the store: Consul does not run here",
+            "node3": "",
+        }
 
     def test_there_is_no_leader(self, site):
         found = self.closed(site, "node2", "node3", leaderless=("node1",), silent="node1")

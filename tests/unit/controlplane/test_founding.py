@@ -64,7 +64,9 @@ class TestRecord:
         assert drifts(whole) == {key: [] for key in HOSTS}
         assert Founding(whole).agreed
 
-    @pytest.mark.parametrize(("have", "agreed"), [(("node1",), False), (("node2", "node3"), True), (("node1", "node3"), True)])
+    @pytest.mark.parametrize(
+        ("have", "agreed"), [(("node1",), False), (("node2", "node3"), True), (("node1", "node3"), True)]
+    )
     def test_a_majority_of_the_managers_is_enough(self, site, have, agreed):
         whole = site(recorded(fresh(), **dict.fromkeys(have, FIRST)))
         assert Founding(whole).initiator == "node1"
@@ -82,7 +84,9 @@ class TestRecord:
         facts = {"node1": FOUND["node1"], "node2": out("node2"), "node3": out("node3")}
         assert drifts(site(recorded(facts)))["node2"] == []
 
-    @pytest.mark.parametrize("text", ["", "lab\n", "other node2 192.168.56.12\n", "lab node2 192.168.56.12 more\n", "lab node2 $(id)\n"])
+    @pytest.mark.parametrize(
+        "text", ["", "lab\n", "other node2 192.168.56.12\n", "lab node2 192.168.56.12 more\n", "lab node2 $(id)\n"]
+    )
     def test_what_is_no_record_of_this_cluster_counts_for_nothing(self, site, text):
         whole = site(recorded(fresh(), node2=text, node3=text))
         assert Founding(whole).records == {}
@@ -137,7 +141,10 @@ class TestHindrances:
         ("node1", "why"),
         [
             (FOUND["node1"], "its engine is in a swarm, and the host has dropped out"),
-            (put("node1", LocalNodeState="pending", Cluster=None, RemoteManagers=None), "its engine is in a swarm, and the host has dropped out"),
+            (
+                put("node1", LocalNodeState="pending", Cluster=None, RemoteManagers=None),
+                "its engine is in a swarm, and the host has dropped out",
+            ),
             (silent(out("node1"), state=True), f"its engine does not answer, and is in a swarm ({on_host.STATE})"),
         ],
     )
@@ -184,7 +191,9 @@ class TestHindrances:
         assert hindrance(whole) == ""
 
     def test_where_there_is_a_swarm_nothing_is_asked(self, site):
-        whole = site(recorded({name: of for name, of in FOUND.items() if name != "node3"}, node2="lab node3 192.168.56.13\n"))
+        whole = site(
+            recorded({name: of for name, of in FOUND.items() if name != "node3"}, node2="lab node3 192.168.56.13\n")
+        )
         assert Founding(whole).hindrances == {}
         assert hindrance(whole) == ""
 
@@ -205,11 +214,17 @@ class TestUnlabelled:
         drift = SWARM.drift(whole, "node1")
         assert [(d.what, d.wanted, d.note) for d in drift] == [("the label of the swarm", "lab", "label")]
         work = SWARM.work(whole, "node1", drift)
-        assert f"POST '/swarm/update?version={facts['node1'].engine['Swarm']['Cluster']['Version']['Index']}'" in work.script
+        assert (
+            f"POST '/swarm/update?version={facts['node1'].engine['Swarm']['Cluster']['Version']['Index']}'"
+            in work.script
+        )
         body = json.loads(work.script.split("update?version=")[1].split("'")[2])
         assert body["Labels"] == {"provisioner.cluster": "lab"}
         assert body["Raft"] == facts["node1"].engine["Swarm"]["Cluster"]["Spec"]["Raft"], "all else stays as it is"
-        assert {name: SWARM.work(whole, name, SWARM.drift(whole, name)) is not None for name in HOSTS[1:]} == {"node2": True, "node3": True}
+        assert {name: SWARM.work(whole, name, SWARM.drift(whole, name)) is not None for name in HOSTS[1:]} == {
+            "node2": True,
+            "node3": True,
+        }
 
     def test_the_record_of_another_host_is_no_proof(self, site):
         facts = {**fresh(), "node1": labelled(_alone("node1", FOUND["node1"]), "")}
@@ -219,7 +234,9 @@ class TestUnlabelled:
 def _alone(name, facts, ident="second"):
     """A host that is the only node of a swarm with the cluster's label."""
     swarm = facts.engine["Swarm"]
-    node = next(node for node in FOUND["node1"].swarm_nodes if node["Status"]["Addr"] == FOUND[name].engine["Swarm"]["NodeAddr"])
+    node = next(
+        node for node in FOUND["node1"].swarm_nodes if node["Status"]["Addr"] == FOUND[name].engine["Swarm"]["NodeAddr"]
+    )
     node = {**node, "ID": f"of-{name}", "Spec": {**node["Spec"], "Role": "manager"}}
     cluster = {**FOUND["node1"].engine["Swarm"]["Cluster"], "ID": ident}
     remote = [{"NodeID": f"of-{name}", "Addr": f"{swarm['NodeAddr']}:2377"}]

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from provisioner.inventory import Inventory
     from provisioner.inventory.importers import Found, Machine
 
-STOPPED = re.compile(r"\w+:\d+: (is no|has a|a quote|does not begin) [^:]*; the import stops here(; the file looks like \w+)?")
+STOPPED = re.compile(
+    r"\w+:\d+: (is no|has a|a quote|does not begin) [^:]*; the import stops here(; the file looks like \w+)?"
+)
 HERE = Here("me", Path("/nowhere/.ssh"), Path("/srv"), lambda path: "missing" not in path)
 
 

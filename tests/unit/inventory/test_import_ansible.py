@@ -166,7 +166,10 @@ def test_patterns(pattern: str, expected: tuple[list[str], str]) -> None:
 def test_ranges_that_are_none(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"range|hosts|width|begins"):
         expanded(pattern)
-    with pytest.raises(InventoryError, match="hosts:1: has a range of hosts that is none, or makes more than 2000 hosts; the import stops here"):
+    with pytest.raises(
+        InventoryError,
+        match="hosts:1: has a range of hosts that is none, or makes more than 2000 hosts; the import stops here",
+    ):
         parsed(f"{pattern}\nb\n", "hosts", defaults=ME)
 
 
@@ -286,8 +289,14 @@ REFUSED = {
     "a list": ("---\n- a\n", "hosts: is no Ansible inventory: at its top must be groups"),
     "no YAML": ("---\na: [b\n", "hosts:3: not YAML: "),
     "an escape": ("---\na: \x1b\n", "hosts:2: the character U+001B is not allowed in YAML"),
-    "a circle": ("[a:children]\nb\n[b:children]\na\n", "ansible: groups are children of one another, or nested too deep: `a`, `b`, `a`"),
-    "a circle of one": ("[a:children]\na\n", "ansible: groups are children of one another, or nested too deep: `a`, `a`"),
+    "a circle": (
+        "[a:children]\nb\n[b:children]\na\n",
+        "ansible: groups are children of one another, or nested too deep: `a`, `b`, `a`",
+    ),
+    "a circle of one": (
+        "[a:children]\na\n",
+        "ansible: groups are children of one another, or nested too deep: `a`, `a`",
+    ),
     "a long chain": (
         "".join(f"[g{i}:children]\ng{i + 1}\n" for i in reversed(range(3000))),
         "ansible: groups are children of one another, or nested too deep: ",
@@ -374,9 +383,7 @@ def test_a_group_of_higher_priority_wins_among_equals() -> None:
 def test_ansible_cfg() -> None:
     text = "[defaults]\ninventory = ./hosts.ini, other/ ; two\nremote_user=ops\nremote_port = 2200\nprivate_key_file=~/k\nhost_key_checking = False\n[ssh_connection]\nx=%d\n"
     defaults = configured(text, Path("/srv/ansible.cfg"), "me")
-    assert defaults == Defaults(
-        "me", (Path("/srv/hosts.ini"), Path("/srv/other")), "ops", "2200", "~/k", "accept-new"
-    )
+    assert defaults == Defaults("me", (Path("/srv/hosts.ini"), Path("/srv/other")), "ops", "2200", "~/k", "accept-new")
     (machine,) = parsed("h\n", "hosts", defaults=defaults).machines
     assert (machine.user, machine.port, machine.key, machine.host_keys) == ("ops", "2200", "~/k", "accept-new")
     assert configured("", Path("x"), "me") == ME

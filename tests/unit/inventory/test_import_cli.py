@@ -169,18 +169,38 @@ def test_names_are_made_fit_and_told(tmp_path: Path) -> None:
 
 BODY = base64.b64encode(bytes(range(200))).decode()
 WRONG = {  # files that are given by mistake, and what is said of them
-    "a key of OpenSSH": (f"-----BEGIN OPENSSH PRIVATE KEY-----\n{BODY[:70]}\n{BODY[70:]}\n-----END OPENSSH PRIVATE KEY-----\n", "a private key"),
-    "an encrypted key": (f"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,{BODY[:32]}\n\n{BODY}\n", "a private key"),
-    "a key behind a certificate": (f"Bag Attributes\n    friendlyName: {BODY[:9]}\n-----BEGIN PRIVATE KEY-----\n{BODY}\n", "a private key"),
-    "a key of PuTTY": (f"PuTTY-User-Key-File-3: ssh-ed25519\nComment: {BODY[:20]}\nPrivate-Lines: 1\n{BODY}\n", "a private key"),
+    "a key of OpenSSH": (
+        f"-----BEGIN OPENSSH PRIVATE KEY-----\n{BODY[:70]}\n{BODY[70:]}\n-----END OPENSSH PRIVATE KEY-----\n",
+        "a private key",
+    ),
+    "an encrypted key": (
+        f"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,{BODY[:32]}\n\n{BODY}\n",
+        "a private key",
+    ),
+    "a key behind a certificate": (
+        f"Bag Attributes\n    friendlyName: {BODY[:9]}\n-----BEGIN PRIVATE KEY-----\n{BODY}\n",
+        "a private key",
+    ),
+    "a key of PuTTY": (
+        f"PuTTY-User-Key-File-3: ssh-ed25519\nComment: {BODY[:20]}\nPrivate-Lines: 1\n{BODY}\n",
+        "a private key",
+    ),
     "a certificate": (f"-----BEGIN CERTIFICATE-----\n{BODY}\n-----END CERTIFICATE-----\n", "a certificate"),
     "a shadow file": (f"root:$6${BODY[:60]}:19000:0:99999:7:::\n", "a table of users"),
     "a netrc": (f"machine example.net login me password {BODY[:30]}\n", "a file of passwords"),
 }
-READERS = (["import", "ssh-config"], ["import", "vagrant"], ["import", "ansible"], ["import", "docker-machine"], ["check"])
+READERS = (
+    ["import", "ssh-config"],
+    ["import", "vagrant"],
+    ["import", "ansible"],
+    ["import", "docker-machine"],
+    ["check"],
+)
 
 
-@pytest.mark.parametrize("words", [*([*reader, "wrong"] for reader in READERS), *([*reader, "-"] for reader in READERS[:3])], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [*([*reader, "wrong"] for reader in READERS), *([*reader, "-"] for reader in READERS[:3])], ids=" ".join
+)
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_file_of_secrets_is_not_read_and_nothing_of_it_is_shown(tmp_path: Path, wrong: str, words: list[str]) -> None:
     text, what = WRONG[wrong]
@@ -213,7 +233,11 @@ def test_a_configuration_of_ansible_that_is_none_is_not_shown(tmp_path: Path) ->
     (tmp_path / "ansible.cfg").write_text(f"{BODY[:30]}\n")
     (tmp_path / "hosts").write_text("a\n")
     code, text, notes = run("ansible", str(tmp_path / "hosts"))
-    assert (code, text, notes) == (64, "", "ansible.cfg:1: is no ansible.cfg: sections in brackets, and under them `name = value`\n")
+    assert (code, text, notes) == (
+        64,
+        "",
+        "ansible.cfg:1: is no ansible.cfg: sections in brackets, and under them `name = value`\n",
+    )
 
 
 @pytest.fixture
@@ -241,6 +265,10 @@ def test_folders_that_can_not_be_read(tmp_path: Path, request: pytest.FixtureReq
     request.getfixturevalue("as_nobody")
     assert run("ansible", "inv/closed") == (64, "", "inv/closed: can't be read: Permission denied\n")
     code, text, notes = run("ansible", "inv")
-    assert (code, "inv/closed: can't be read: Permission denied; not read" in notes, "\n  a:" in text) == (0, True, True)
+    assert (code, "inv/closed: can't be read: Permission denied; not read" in notes, "\n  a:" in text) == (
+        0,
+        True,
+        True,
+    )
     code, text, _ = run("ansible", "group")
     assert (code, "\n  b:" in text) == (0, True)

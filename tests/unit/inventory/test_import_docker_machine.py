@@ -116,7 +116,9 @@ def with_engines(folder: Path, *flags: str, keystore: bool = False, other: tuple
         own = [] if number == 3 else list(other if number == 2 and other else flags)
         name = "keystore" if number == 3 else f"node{number}"
         (folder / name).mkdir()
-        found = config(name, "amazonec2", flags=own, IPAddress=f"203.0.113.1{number}", PrivateIPAddress=f"10.0.0.{number}")
+        found = config(
+            name, "amazonec2", flags=own, IPAddress=f"203.0.113.1{number}", PrivateIPAddress=f"10.0.0.{number}"
+        )
         (folder / name / "config.json").write_text(json.dumps(found))
     return folder
 
@@ -139,7 +141,9 @@ def test_the_store_of_the_engines_is_taken_over(tmp_path: Path, flags: list[str]
     inventory, notes = sound(machines(with_engines(tmp_path, ADVERTISED, *flags)), tmp_path)
     assert inventory.store
     assert {key: getattr(inventory.store, key) for key in expected} == expected
-    assert (inventory.store.discovery.heartbeat, inventory.store.discovery.ttl) == ((10, 30) if "prefix" in expected else (None, None))
+    assert (inventory.store.discovery.heartbeat, inventory.store.discovery.ttl) == (
+        (10, 30) if "prefix" in expected else (None, None)
+    )
     assert notes == ""
 
 
@@ -180,8 +184,14 @@ def test_a_store_on_one_of_the_machines_is_told_and_taken_over_without_that_mach
     inventory, notes = sound(found, tmp_path)
     assert inventory.store
     assert not inventory.store.endpoints
-    assert "which is on 'keystore', a host of this inventory, whose engine waits for its store before it starts: leave that out" in notes
-    assert 'taken over: --only node1 --only node2; or write `store: {kind: consul, endpoints: ["10.0.0.3:8500"]}` yourself' in notes
+    assert (
+        "which is on 'keystore', a host of this inventory, whose engine waits for its store before it starts: leave that out"
+        in notes
+    )
+    assert (
+        'taken over: --only node1 --only node2; or write `store: {kind: consul, endpoints: ["10.0.0.3:8500"]}` yourself'
+        in notes
+    )
     inventory, notes = sound(only(found, ("node1", "node2")), tmp_path)
     assert inventory.store
     assert (inventory.store.endpoints, notes) == (("10.0.0.3:8500",), "")
@@ -235,9 +245,9 @@ def test_hostile_values_never_reach_the_inventory(tmp_path: Path, text: str) -> 
     for place in ("IPAddress", "SSHUser", "SSHPort", "SSHKeyPath", "name", *flags):
         folder = tmp_path / "machines" / "a"
         folder.mkdir(parents=True, exist_ok=True)
-        found = config("a", flags=["cluster-store=consul://192.0.2.9:8500", flags[place].format(text)] if place in flags else []) | (
-            {"Name": text} if place == "name" else {}
-        )
+        found = config(
+            "a", flags=["cluster-store=consul://192.0.2.9:8500", flags[place].format(text)] if place in flags else []
+        ) | ({"Name": text} if place == "name" else {})
         found["Driver"] |= {place: text} if place[0] in "IS" else {}
         (folder / "config.json").write_text(json.dumps(found))
         (tmp_path / "machines" / "b").mkdir(exist_ok=True)

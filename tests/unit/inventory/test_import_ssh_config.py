@@ -67,7 +67,10 @@ def test_sample() -> None:
 
 
 JUMPS = {
-    "a name of the configuration": ("ProxyJump bastion\nHost bastion\n  HostName b.example\n  User ops\n  Port 2200", "ops@b.example:2200"),
+    "a name of the configuration": (
+        "ProxyJump bastion\nHost bastion\n  HostName b.example\n  User ops\n  Port 2200",
+        "ops@b.example:2200",
+    ),
     "what ProxyJump says itself": ("ProxyJump me@bastion:99\nHost bastion\n  User ops\n  Port 2200", "me@bastion:99"),
     "a name of its own": ("ProxyJump gw", "me@gw:22"),
     "several": ("ProxyJump a,user@b:2", "me@a:22,user@b:2"),

@@ -54,6 +54,8 @@ def test_a_name_to_check_needs_somebody_to_ask(problems):
 
 
 def test_what_is_taken(inventory: Callable[..., Inventory]):
-    found = inventory(more="dns: {servers: ['2001:db8::53', 192.0.2.53], search: [Example.Net], options: [rotate, 'ndots:2']}").dns
+    found = inventory(
+        more="dns: {servers: ['2001:db8::53', 192.0.2.53], search: [Example.Net], options: [rotate, 'ndots:2']}"
+    ).dns
     assert found.servers == (ip_address("2001:db8::53"), ip_address("192.0.2.53"))
     assert (found.search, found.options, found.check) == (("example.net",), ("rotate", "ndots:2"), None)

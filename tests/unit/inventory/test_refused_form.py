@@ -42,7 +42,9 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
     "unknown store key": (
         "store",
         "store: {kind: consul, token: x}",
-        ["7:23: store: unknown key `token`; known are `kind`, `servers`, `endpoints`, `tls`, `binary`, `sha256`, `prefix`, `local_users`, `discovery`, `security`"],
+        [
+            "7:23: store: unknown key `token`; known are `kind`, `servers`, `endpoints`, `tls`, `binary`, `sha256`, `prefix`, `local_users`, `discovery`, `security`"
+        ],
     ),
     "hostile key": (
         "more",

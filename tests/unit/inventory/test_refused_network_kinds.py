@@ -14,7 +14,9 @@ NO_PARENT = "`parent` is missing: write the hosts' interface that containers are
 NO_IPV6 = "an overlay has no IPv6: engines make it, but on an external store its IPv6 addresses don't answer on other hosts although names are resolved to them first, and in swarm mode no container starts on it"
 OWN_RANGES = "each engine gives out addresses by itself, so on one network each host needs a range of its own, or two containers get one address"
 NO_CIPHER = "is of `overlay`; nothing would encrypt the packets of this network"
-ANY_JOINS = "is of networks that are made once for all hosts; any container of a host may join one of its own: leave it out"
+ANY_JOINS = (
+    "is of networks that are made once for all hosts; any container of a host may join one of its own: leave it out"
+)
 NOTHING = "would take it and make nothing of it: leave it out"
 LAN = "driver: macvlan, subnet: 192.168.56.0/24, parent: eth1"
 RANGES = "ip_range: {node1: 192.168.56.32/27, node2: 192.168.56.64/27, node3: 192.168.56.96/27}"
@@ -52,7 +54,10 @@ ROWS: dict[str, tuple[str, list[str]]] = {
             "9:45: networks.a.hosts: 'nod2' is not one of the hosts; did you mean `node2`?",
         ],
     ),
-    "hosts empty": ("a: {driver: bridge, hosts: []}", ["9:30: networks.a.hosts: names no host; leave it out for all of them"]),
+    "hosts empty": (
+        "a: {driver: bridge, hosts: []}",
+        ["9:30: networks.a.hosts: names no host; leave it out for all of them"],
+    ),
     "IPv6 overlay": ("a: {subnet: 10.99.0.0/24, subnet6: 'fd99::/64'}", [f"9:29: networks.a.subnet6: {NO_IPV6}"]),
     "IPv6 with bits": (
         "a: {driver: bridge, subnet6: 'fd99::1/64'}",
@@ -60,7 +65,9 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     ),
     "IPv6 link-local": (
         "a: {driver: bridge, subnet6: 'fe80::/64'}",
-        ["9:32: networks.a.subnet6: fe80::/64 can't be a network's: fe80::/10 is link-local; private ranges are in fd00::/8"],
+        [
+            "9:32: networks.a.subnet6: fe80::/64 can't be a network's: fe80::/10 is link-local; private ranges are in fd00::/8"
+        ],
     ),
     "IPv6 gateway outside": (
         "a: {driver: bridge, subnet6: 'fd99::/64', gateway6: 'fd98::1'}",
@@ -87,7 +94,10 @@ ROWS: dict[str, tuple[str, list[str]]] = {
             "9:37: networks.a.mode: is of `macvlan` and `ipvlan` only",
         ],
     ),
-    "macvlan without anything": ("a: {driver: macvlan}", [f"9:3: networks.a: {NO_PARENT}", f"9:3: networks.a: {CHOICE}"]),
+    "macvlan without anything": (
+        "a: {driver: macvlan}",
+        [f"9:3: networks.a: {NO_PARENT}", f"9:3: networks.a: {CHOICE}"],
+    ),
     "mode of the other": (
         f"a: {{{LAN}, mode: l2, {RANGES}}}",
         ["9:69: networks.a.mode: `l2` is no mode of macvlan: they are `bridge`, `private`, `vepa`, `passthru`"],
@@ -190,13 +200,17 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     ),
     "options a list": (
         "a: {driver: bridge, options: [x]}",
-        ["9:32: networks.a.options: must be a mapping, not a list: write `options: {com.docker.network.bridge.name: br-app}`"],
+        [
+            "9:32: networks.a.options: must be a mapping, not a list: write `options: {com.docker.network.bridge.name: br-app}`"
+        ],
     ),
 }
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_refused_with_its_line_and_its_cure(row: str, problems: Callable[..., list[str]], loaded: Callable[..., object]) -> None:
+def test_refused_with_its_line_and_its_cure(
+    row: str, problems: Callable[..., list[str]], loaded: Callable[..., object]
+) -> None:
     networks, lines = ROWS[row]
     text = f"networks:\n  {networks}"
     if lines:

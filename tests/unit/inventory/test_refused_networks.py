@@ -217,9 +217,7 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
     "store misspelt": (
         "store",
         "store: {kind: Consul}",
-        [
-            "7:15: store.kind: must be `consul` or `etcd` or `zookeeper`, not 'Consul'; did you mean `consul`?"
-        ],
+        ["7:15: store.kind: must be `consul` or `etcd` or `zookeeper`, not 'Consul'; did you mean `consul`?"],
     ),
     "servers two": (
         "store",

@@ -45,7 +45,9 @@ ROWS: dict[str, tuple[dict[str, str], list[str]]] = {
     ),
     "not attachable in kv": (
         {"store": KV, "more": "control_plane: kv", "networks": SAFE.replace("encrypted: true", "attachable: false")},
-        ["networks.demo.attachable: on an external store any container may join; it is a swarm's network that may be kept"],
+        [
+            "networks.demo.attachable: on an external store any container may join; it is a swarm's network that may be kept"
+        ],
     ),
     "an even number of managers": (
         {"store": NONE, "more": "swarm: {managers: [node1, node2]}"},
@@ -80,7 +82,9 @@ ROWS: dict[str, tuple[dict[str, str], list[str]]] = {
     ),
     "a network in the pool": (
         {"store": NONE, "more": "swarm: {default_addr_pool: {pools: [10.99.0.0/16]}}"},
-        ["networks.demo.subnet: 10.99.0.0/24 overlaps 10.99.0.0/16 of swarm.default_addr_pool, from which other networks get theirs"],
+        [
+            "networks.demo.subnet: 10.99.0.0/24 overlaps 10.99.0.0/16 of swarm.default_addr_pool, from which other networks get theirs"
+        ],
     ),
     "the network ingress": (
         {"store": NONE, "networks": "networks: {demo: {subnet: 10.0.0.0/23}}"},
@@ -99,7 +103,11 @@ def test_refused(problems: Callable[..., list[str]], case: str) -> None:
 
 @pytest.mark.parametrize(
     "more",
-    ["", "control_plane: swarm", "swarm: {managers: [node2], data_path_port: 4790, default_addr_pool: {pools: [10.20.0.0/16], size: 26}}"],
+    [
+        "",
+        "control_plane: swarm",
+        "swarm: {managers: [node2], data_path_port: 4790, default_addr_pool: {pools: [10.20.0.0/16], size: 26}}",
+    ],
 )
 def test_no_store_is_needed_in_a_swarm(loaded: Callable[..., Inventory], more: str) -> None:
     found = loaded(store=NONE, more=more, networks=SAFE)
@@ -110,7 +118,9 @@ def test_no_store_is_needed_in_a_swarm(loaded: Callable[..., Inventory], more: s
         assert found.swarm.default_addr_pool.pools == (IPv4Network("10.20.0.0/16"),)
 
 
-def test_a_truth_from_outside_counts_as_one_in_the_file(problems: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_truth_from_outside_counts_as_one_in_the_file(
+    problems: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SAFE", "true")
     found = problems(store=KV, more="control_plane: kv", networks=SAFE.replace("true", "!env SAFE"))
     assert ["networks.demo.encrypted" in line for line in found] == [True]

@@ -27,7 +27,9 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     ),
     "a scheme": (
         "kind: etcd, endpoints: ['http://192.0.2.1:2379/']",
-        ["7:32: store.endpoints: 'http://192.0.2.1:2379/' is not allowed: write it without the scheme: `192.0.2.1:2379`"],
+        [
+            "7:32: store.endpoints: 'http://192.0.2.1:2379/' is not allowed: write it without the scheme: `192.0.2.1:2379`"
+        ],
     ),
     "no port": (
         "kind: zookeeper, endpoints: [192.0.2.1]",
@@ -71,9 +73,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     ),
     "ttl too short for consul": (
         "kind: consul, discovery: {heartbeat: 5, ttl: 19}",
-        [
-            "7:54: store.discovery.ttl: ttl is 19 s; Consul needs 20 at least (its sessions live half of it, and 10 s)"
-        ],
+        ["7:54: store.discovery.ttl: ttl is 19 s; Consul needs 20 at least (its sessions live half of it, and 10 s)"],
     ),
     "heartbeat too short for consul": (
         "kind: consul, discovery: {heartbeat: 6}",
@@ -160,7 +160,9 @@ def test_accepted(loaded: Callable[..., object], words: str) -> None:
 
 
 def test_a_tls_file_that_is_not_there(problems: Callable[..., list[str]]) -> None:
-    (found,) = problems(store="store: {kind: etcd, endpoints: ['192.0.2.1:2379'], tls: {ca: lab.yml, cert: gone.pem, key: lab.yml}}")
+    (found,) = problems(
+        store="store: {kind: etcd, endpoints: ['192.0.2.1:2379'], tls: {ca: lab.yml, cert: gone.pem, key: lab.yml}}"
+    )
     assert found.startswith("7:77: store.tls.cert: ")
     assert found.endswith("gone.pem' does not exist")
 

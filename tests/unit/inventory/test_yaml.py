@@ -214,9 +214,33 @@ networks: {demo: {subnet: 10.99.0.0/24}}
 @pytest.mark.parametrize("version", ["", "%YAML 1.1\n---\n", "%YAML 1.2\n---\n"])
 def test_plain_words_are_what_yaml_1_2_says(version: str, parser: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(composing, "_quick", getattr(composing, parser))
-    words = ["no", "on", "y", "off", "022", "0o17", "0x16", "0b1", "1:30", "1_000", "+5", ".inf", ".nan", "2001-01-01", "=", "tRue", "1.2.3", "1e"]
+    words = [
+        "no",
+        "on",
+        "y",
+        "off",
+        "022",
+        "0o17",
+        "0x16",
+        "0b1",
+        "1:30",
+        "1_000",
+        "+5",
+        ".inf",
+        ".nan",
+        "2001-01-01",
+        "=",
+        "tRue",
+        "1.2.3",
+        "1e",
+    ]
     values = {"true": True, "FALSE": False, "0": 0, "-5": -5, "1.50": 1.5, "-.5": -0.5, "1e3": 1000.0, "!!str 5": "5"}
-    values |= {word: word for word in words} | {"! 'no'": "no", "'5'": "5", "!!int no": "no", '"\\ud83d\\ude00"': "\U0001f600"}
+    values |= {word: word for word in words} | {
+        "! 'no'": "no",
+        "'5'": "5",
+        "!!int no": "no",
+        '"\\ud83d\\ude00"': "\U0001f600",
+    }
     found = parse(version + "".join(f"k{n}: {word}\n" for n, word in enumerate(values)), Path())
     assert found.problems == []
     assert list(map(repr, found.value.values())) == list(map(repr, values.values()))

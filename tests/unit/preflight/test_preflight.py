@@ -164,9 +164,7 @@ SOUND = {
     "a hanging engine that listens": with_http(with_http(NODE2, "info", "000 timeout"), "networks", "000 timeout"),
     "an engine on the socket alone": with_file(NODE2, DAEMON_JSON, '{"hosts": ["unix:///run/docker.sock"]}\n'),
     "our overlay's subnet": NODE2,
-    "VXLAN of the kernel": with_raw(
-        NODE2, ports=NODE2.raw["ports"] + "udp 4789 0\n"
-    ),
+    "VXLAN of the kernel": with_raw(NODE2, ports=NODE2.raw["ports"] + "udp 4789 0\n"),
     "VXLAN of a newer kernel, whose sockets have inodes": with_raw(
         NODE2, ports=NODE2.raw["ports"] + "udp 4789 5503179\n"
     ),
@@ -268,7 +266,9 @@ def test_a_local_networks_own_route_is_none_of_others_while_the_engine_does_not_
     found = inventory(more=f"  over: {{driver: bridge, subnet: {route}}}")
     silent = with_raw(capture("settled-node2"), **{"http:networks": "000 timeout"})
     for node, told in ((silent, []), (capture("settled-node2"), ["node2"])):
-        assert [f.host for f in preflight.network.subnet_overlap(site(found=found, node2=node)) if f.host == "node2"] == told
+        assert [
+            f.host for f in preflight.network.subnet_overlap(site(found=found, node2=node)) if f.host == "node2"
+        ] == told
 
 
 class TestEndpointLeft:
@@ -287,7 +287,9 @@ class TestEndpointLeft:
         assert self.found(site, endpoint("web", self.ON3), node3=[web]) == []
         assert self.found(site) == []
 
-    @pytest.mark.parametrize("there", [[], [container("web", "other", State="running")], [container("web", "demo", State="created")]])
+    @pytest.mark.parametrize(
+        "there", [[], [container("web", "other", State="running")], [container("web", "demo", State="created")]]
+    )
     def test_told_with_the_command_that_frees_it_elsewhere(self, site, there):
         (finding,) = self.found(site, endpoint("web", self.ON3), node3=there)
         assert (finding.host, finding.severity) == ("node3", WARNING)
@@ -305,7 +307,17 @@ class TestEndpointLeft:
         assert self.found(site, endpoint("web", "192.168.56.99"), leaving=IPv4Address("192.168.56.99")) == []
 
     def test_of_a_host_that_has_no_engine_yet(self, site):
-        changed = {"node3": with_raw(SETTLED["node3"], **{"http:info": "000 no answer", "http:networks": "000 no answer", "http:containers": "000 no answer", "engine": ""})}
+        changed = {
+            "node3": with_raw(
+                SETTLED["node3"],
+                **{
+                    "http:info": "000 no answer",
+                    "http:networks": "000 no answer",
+                    "http:containers": "000 no answer",
+                    "engine": "",
+                },
+            )
+        }
         (finding,) = self.found(site, endpoint("web", self.ON3), changed=changed)
         assert "(on node1)" in finding.cure or "(on node2)" in finding.cure
 

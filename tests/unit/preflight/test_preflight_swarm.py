@@ -87,7 +87,9 @@ def test_4789_may_be_taken_where_another_port_is_chosen(inventory):
 
 def test_a_manager_whose_address_has_changed_gives_up_its_vote_first(inventory):
     """The engine refuses `docker swarm leave` there, and forced it would cost the others a vote."""
-    assert "join anew: docker swarm leave, on it" in told(inventory, {**FOUND, "node2": put("node2", NodeAddr="192.168.56.99")})
+    assert "join anew: docker swarm leave, on it" in told(
+        inventory, {**FOUND, "node2": put("node2", NodeAddr="192.168.56.99")}
+    )
     managers = with_managers(*HOSTS)
     changed = with_info(managers["node2"], Swarm={**managers["node2"].engine["Swarm"], "NodeAddr": "192.168.56.99"})
     words = told(inventory, {**managers, "node2": changed}, "")
@@ -114,7 +116,10 @@ class TestLostMajority:
         facts = with_managers(*HOSTS, down=[name for name in HOSTS if name not in running])
         zeros = {"ID": "", "Spec": {"Labels": None}, "DataPathPort": 0}
         swarms = {name: with_info(f, Swarm={**f.engine["Swarm"], "Cluster": zeros}) for name, f in facts.items()}
-        return {name: with_http(of_host, "nodes", "500 The swarm does not have a leader") for name, of_host in swarms.items()}
+        return {
+            name: with_http(of_host, "nodes", "500 The swarm does not have a leader")
+            for name, of_host in swarms.items()
+        }
 
     def test_it_is_told_with_those_that_are_away(self, inventory):
         assert found(inventory, self.lost("node1"), "") == [("swarm-leaderless", "node1", WARNING)]
@@ -148,11 +153,17 @@ def test_a_node_that_takes_no_container(inventory, availability, word):
 
 def knows(name, *peers):
     """A host whose engine knows these from gossip."""
-    return with_http(FOUND[name], "ingress", {"Name": "ingress", "Peers": [{"Name": "x", "IP": ADDRESSES[peer]} for peer in peers]})
+    return with_http(
+        FOUND[name], "ingress", {"Name": "ingress", "Peers": [{"Name": "x", "IP": ADDRESSES[peer]} for peer in peers]}
+    )
 
 
 def test_engines_that_do_not_know_one_another(inventory):
-    facts = {"node1": knows("node1", "node1"), "node2": knows("node2", "node2", "node3"), "node3": knows("node3", "node2", "node3")}
+    facts = {
+        "node1": knows("node1", "node1"),
+        "node2": knows("node2", "node2", "node3"),
+        "node3": knows("node3", "node2", "node3"),
+    }
     assert found(inventory, facts) == [("engines-apart", "node1", WARNING)]
     words = told(inventory, facts)
     assert "does not know node2, node3 from gossip" in words
@@ -170,7 +181,10 @@ class TestFixed:
         ("keys", "what"),
         [
             ("data_path_port: 4790", "data_path_port 4789; wanted: 4790"),
-            ("default_addr_pool: {pools: [10.20.0.0/16]}", "default_addr_pool 10.0.0.0/8 in /24; wanted: 10.20.0.0/16 in /24"),
+            (
+                "default_addr_pool: {pools: [10.20.0.0/16]}",
+                "default_addr_pool 10.0.0.0/8 in /24; wanted: 10.20.0.0/16 in /24",
+            ),
         ],
     )
     def test_what_is_chosen_when_a_swarm_is_made_is_told_and_not_passed_over(self, inventory, keys, what):
@@ -182,7 +196,11 @@ class TestFixed:
     @pytest.mark.parametrize(
         ("made", "words", "what"),
         [
-            ({"DataPathPort": 4790}, "data_path_port: 4790", "data_path_port 4790; wanted: 4789, since swarm.data_path_port is not given"),
+            (
+                {"DataPathPort": 4790},
+                "data_path_port: 4790",
+                "data_path_port 4790; wanted: 4789, since swarm.data_path_port is not given",
+            ),
             (
                 {"DefaultAddrPool": ["10.20.0.0/16"], "SubnetSize": 26},
                 "default_addr_pool: {pools: [10.20.0.0/16], size: 26}",
@@ -224,7 +242,10 @@ class TestLeftOut:
 
 def test_the_network_ingress_over_a_route_of_a_host(inventory):
     route = "eth7\t0000000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
-    facts = {**fresh(), "node2": with_file(out("node2"), "/proc/net/route", out("node2").files["/proc/net/route"] + route)}
+    facts = {
+        **fresh(),
+        "node2": with_file(out("node2"), "/proc/net/route", out("node2").files["/proc/net/route"] + route),
+    }
     assert found(inventory, facts) == [("subnet-overlap", "node2", STOP)]
     assert found(inventory, facts, "swarm: {default_addr_pool: {pools: [10.20.0.0/16]}}") == []
     assert found(inventory, {**FOUND, "node3": out("node3")}) == []  # made already
@@ -237,7 +258,10 @@ def test_the_network_ingress_over_one_of_the_inventory_where_a_store_is_named_an
     (finding,) = preflight.run(site)
     assert (site.control, finding.check, finding.host, finding.severity.value) == ("swarm", "subnet-overlap", "", STOP)
     assert "10.0.0.0/24 for its network ingress, and 10.0.0.0/23 is to be the network wide's" in finding.what
-    assert "choose another subnet for the network; or set swarm.default_addr_pool, and control_plane to swarm, in place of `store`" in finding.cure
+    assert (
+        "choose another subnet for the network; or set swarm.default_addr_pool, and control_plane to swarm, in place of `store`"
+        in finding.cure
+    )
     assert preflight.run(resolve(inventory(more=more.replace("0.0.0/23", "0.1.0/24")), fresh())[0]) == []
 
 

@@ -55,5 +55,7 @@ def test_who_goes_on(site, line, users):
 
 
 def test_names_of_programs_are_what_the_host_lets_through():
-    facts = with_raw(SETTLED["node1"], clients="998 0100007F 8500 \x1b[31mred\n998 0100007F 8500 a b\n998 0100007F 8500 ok\n")
+    facts = with_raw(
+        SETTLED["node1"], clients="998 0100007F 8500 \x1b[31mred\n998 0100007F 8500 a b\n998 0100007F 8500 ok\n"
+    )
     assert [client.program for client in firewall.clients(facts)] == ["ok"]

@@ -12,7 +12,9 @@ from provisioner.proofs import dns
 from provisioner.proofs.evidence import Evidence
 
 ONE, TWO = "192.0.2.53", "192.0.2.54"
-ASKED = Dns.model_construct(servers=(IPv4Address(ONE), IPv6Address("2001:db8::53"), IPv4Address(TWO)), search=(), options=(), check=None)
+ASKED = Dns.model_construct(
+    servers=(IPv4Address(ONE), IPv6Address("2001:db8::53"), IPv4Address(TWO)), search=(), options=(), check=None
+)
 
 
 @pytest.fixture
@@ -72,9 +74,19 @@ def test_one_of_two_resolvers_does_not_answer(demo):
     ("silent", "outside", "check", "cure"),
     [
         (f"127.0.0.11=silence {ONE}=silence {TWO}=silence", "", None, "see that 53/udp passes from node2"),
-        (f"127.0.0.11=REFUSED {ONE}=REFUSED {TWO}=SERVFAIL", "", None, f"have {ONE}, {TWO} answer the addresses of the hosts"),
+        (
+            f"127.0.0.11=REFUSED {ONE}=REFUSED {TWO}=SERVFAIL",
+            "",
+            None,
+            f"have {ONE}, {TWO} answer the addresses of the hosts",
+        ),
         (f"127.0.0.11=silence {ONE}=silence", f"{TWO}=NXDOMAIN", None, "run `provisioner up`"),
-        (f"127.0.0.11=NXDOMAIN {ONE}=NXDOMAIN {TWO}=NXDOMAIN", "", "www.example.net", "they know no address of www.example.net"),
+        (
+            f"127.0.0.11=NXDOMAIN {ONE}=NXDOMAIN {TWO}=NXDOMAIN",
+            "",
+            "www.example.net",
+            "they know no address of www.example.net",
+        ),
         (f"127.0.0.11=SERVFAIL {ONE}=SERVFAIL {TWO}=SERVFAIL", "", "www.example.net", "knows of www.example.net"),
     ],
 )

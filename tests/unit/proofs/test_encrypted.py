@@ -57,7 +57,13 @@ def test_a_network_whose_number_nobody_tells_is_not_called_proven():
 
 @pytest.mark.parametrize(
     ("options", "number"),
-    [({networks.VNI: "4097"}, 4097), ({networks.VNI: "4097,4098"}, 4097), ({networks.VNI: ""}, None), ({}, None), (None, None)],
+    [
+        ({networks.VNI: "4097"}, 4097),
+        ({networks.VNI: "4097,4098"}, 4097),
+        ({networks.VNI: ""}, None),
+        ({}, None),
+        (None, None),
+    ],
 )
 def test_the_number_of_a_network(options, number):
     assert networks.vni({"Options": options}) == number

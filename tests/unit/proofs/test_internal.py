@@ -24,7 +24,9 @@ def test_no_way_out():
 
 def test_a_way_out_and_a_probe_that_did_not_tell():
     silent, broken = probe("node3"), probe("node4", "way", error="no such network")
-    result = internal.result("quiet", [probe("node1", "way"), probe("node2", "way 192.168.56.11:22"), silent, broken], 4)
+    result = internal.result(
+        "quiet", [probe("node1", "way"), probe("node2", "way 192.168.56.11:22"), silent, broken], 4
+    )
     assert result.state is State.FAILED
     assert [(check.host, check.detail) for check in result.checks if not check.proven] == [
         ("node2", "there is a way to 192.168.56.11:22"),

@@ -22,7 +22,9 @@ WALLS = isolation.Walls((7946, 8300), (4789,), {"node1": "192.0.2.1", "node2": "
 
 
 def walled(**evidence: object) -> Probe:
-    probe = Probe(Connection("node2"), 2, 1, Task("0a", "a", IPv4Network("10.0.0.0/24"), 30, 120, walls=WALLS), lambda *_: None)
+    probe = Probe(
+        Connection("node2"), 2, 1, Task("0a", "a", IPv4Network("10.0.0.0/24"), 30, 120, walls=WALLS), lambda *_: None
+    )
     probe.evidence = Evidence(**{"seconds": 0.3, "walls": 2, "watching": True} | evidence)
     return probe
 
@@ -34,7 +36,9 @@ def probes(*networks: str, hosts: int = 3) -> dict[str, list[Probe]]:
         task = Task(f"{place:06}", network, IPv4Network(f"10.{place}.0.0/24"), 30, 120)
         made[network] = [Probe(Connection(f"node{n}"), n, n, task, lambda *_: None) for n in range(1, hosts + 1)]
         for probe in made[network]:
-            probe.evidence = Evidence(address=IPv4Address(f"10.{place}.0.{probe.number}"), seconds=0.3, tried=dict.fromkeys(range(9), 4))
+            probe.evidence = Evidence(
+                address=IPv4Address(f"10.{place}.0.{probe.number}"), seconds=0.3, tried=dict.fromkeys(range(9), 4)
+            )
     everyone = [probe for each in made.values() for probe in each]
     for probe in everyone:
         probe.go(everyone)  # without a stream nothing is sent
@@ -101,7 +105,10 @@ def test_no_packet_leaves():
 @pytest.mark.parametrize(
     ("evidence", "detail"),
     [
-        ({"leaks": {"192.0.2.3": ("8300/tcp", "4789/udp")}}, "leaves it, with its own address, for 192.0.2.3 8300/tcp, 4789/udp"),
+        (
+            {"leaks": {"192.0.2.3": ("8300/tcp", "4789/udp")}},
+            "leaves it, with its own address, for 192.0.2.3 8300/tcp, 4789/udp",
+        ),
         ({"watching": False}, "could not watch"),
         ({"walls": 0}, "not tried"),
         ({"error": "no such network"}, "no such network"),

@@ -35,7 +35,10 @@ def whole(inventory):
     for name in HOSTS:
         found = capture(f"settled-{name}")
         others = [n for n in found.networks.values() if n["Name"] not in POOLS]
-        more = [{"Name": n, "Id": n, "Driver": "x", "Scope": "local", "IPAM": {"Config": [{"Subnet": s}]}} for n, s in POOLS.items()]
+        more = [
+            {"Name": n, "Id": n, "Driver": "x", "Scope": "local", "IPAM": {"Config": [{"Subnet": s}]}}
+            for n, s in POOLS.items()
+        ]
         facts[name] = with_http(found, "networks", [*others, *more])
     return resolve(inventory(more=NETWORKS.strip("\n")), facts)[0]
 
@@ -120,8 +123,14 @@ def test_each_probe_is_told_whom_to_reach_and_how(whole):
     ]
     sent = {line for host in hosts for text in host.sent for line in text.splitlines()}
     assert "peer 3 provisioner-probe-abcdef-node2 provisioner-alias-abcdef-node2 192.168.56.12 32762 address" in sent
-    assert any(re.match(r"peer 2 provisioner-probe-abcdef-node1-b provisioner-alias-abcdef-node1-b 10\.97\.0\.\d$", line) for line in sent)
-    assert [re.search(r"publish=(\S*)", script)[1] for script in sorted(hosts[0].scripts)] == ["192.168.56.11::7777/udp", "''"]
+    assert any(
+        re.match(r"peer 2 provisioner-probe-abcdef-node1-b provisioner-alias-abcdef-node1-b 10\.97\.0\.\d$", line)
+        for line in sent
+    )
+    assert [re.search(r"publish=(\S*)", script)[1] for script in sorted(hosts[0].scripts)] == [
+        "192.168.56.11::7777/udp",
+        "''",
+    ]
 
 
 def test_bridges_are_proven_side_by_side_and_kept_apart(whole):
@@ -132,7 +141,9 @@ def test_bridges_are_proven_side_by_side_and_kept_apart(whole):
     assert [len(batch) for batch in local.batches([replace(shapes[0], name=f"n{n}") for n in range(5)])] == [2, 3]
     hosts = [Pair(1), Pair(2), Pair(3)]
     hosts[1].meets = True
-    found = local.prove(whole, {host.name: host for host in hosts}, {shapes[0]: "abcdef", shapes[2]: "fedcba"}, observer=lambda *_: None)
+    found = local.prove(
+        whole, {host.name: host for host in hosts}, {shapes[0]: "abcdef", shapes[2]: "fedcba"}, observer=lambda *_: None
+    )
     results = {(result.proof, result.network): result for result in found if result.proof == "isolation"}
     assert [(c.host, c.what, c.proven) for c in results["isolation", "web"].checks] == [
         ("node1", "the probe of own on node1", True),
@@ -142,7 +153,9 @@ def test_bridges_are_proven_side_by_side_and_kept_apart(whole):
     assert [c.host for c in results["isolation", "own"].checks] == ["node1", "node2"]
     told = [line for host in hosts for text in host.sent for line in text.splitlines() if line.startswith("stranger")]
     assert len(told) == 4
-    assert sum("stranger 0 provisioner-probe-abcdef-node1-b " in line for line in told) == 1, "the one that publishes no port"
+    assert sum("stranger 0 provisioner-probe-abcdef-node1-b " in line for line in told) == 1, (
+        "the one that publishes no port"
+    )
 
 
 def test_the_built_in_bridge_is_tried_without_names(whole):
@@ -202,7 +215,9 @@ class Inside(Host):
 
 
 def shown(whole, network, hosts):
-    (result,) = builtin.prove(whole, {host.name: host for host in hosts}, network, run="abcdef", observer=lambda *_: None)
+    (result,) = builtin.prove(
+        whole, {host.name: host for host in hosts}, network, run="abcdef", observer=lambda *_: None
+    )
     return result
 
 

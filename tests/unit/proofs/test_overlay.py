@@ -133,12 +133,19 @@ def test_one_host_alone(prove):
     result = prove(host)
     assert (result.state, result.pairs, result.mtu) == (State.SETTLED, (), 1450)
     (check,) = result.checks
-    assert (check.host, check.what, check.seconds, check.detail) == ("node1", "a container joins it", 0.3, "10.99.0.254")
+    assert (check.host, check.what, check.seconds, check.detail) == (
+        "node1",
+        "a container joins it",
+        0.3,
+        "10.99.0.254",
+    )
     assert host.left
 
 
 def test_one_host_alone_on_which_no_container_can_join(prove):
-    result = prove(Host(1, lines=[], ended=True, result=Result(70, "", "provisioner: the engine takes no image\tlook at it\n")))
+    result = prove(
+        Host(1, lines=[], ended=True, result=Result(70, "", "provisioner: the engine takes no image\tlook at it\n"))
+    )
     assert result.state is State.FAILED
     assert "the engine takes no image" in result.error
     assert not result.checks[0].proven
@@ -168,7 +175,10 @@ def test_a_probe_that_does_not_start(prove):
 
 
 def test_a_host_on_which_nothing_can_join_is_told_and_no_probe_waits_there(prove, monkeypatch):
-    monkeypatch.setattr("provisioner.controlplane.kv.Kv.closed", lambda _, site, host: Closed("drained", "wake it") if host == "node2" else None)
+    monkeypatch.setattr(
+        "provisioner.controlplane.kv.Kv.closed",
+        lambda _, site, host: Closed("drained", "wake it") if host == "node2" else None,
+    )
     hosts = [Host(1), Host(2), Host(3)]
     result = prove(*hosts)
     assert {(p.source, p.target) for p in result.pairs if p.proven} == {("node1", "node3"), ("node3", "node1")}
@@ -180,7 +190,10 @@ def test_a_host_on_which_nothing_can_join_is_told_and_no_probe_waits_there(prove
 def test_what_opens_by_itself_is_awaited(site, monkeypatch):
     later = site()
     before = later.without(frozenset())
-    monkeypatch.setattr("provisioner.controlplane.kv.Kv.closed", lambda _, site, host: Closed("no leader", "", 5.0) if site is before else None)
+    monkeypatch.setattr(
+        "provisioner.controlplane.kv.Kv.closed",
+        lambda _, site, host: Closed("no leader", "", 5.0) if site is before else None,
+    )
     monkeypatch.setattr(overlay.time, "sleep", lambda _: None)
     assert overlay._opened(before, before.live, lambda: later) is later
     monkeypatch.setattr("provisioner.controlplane.kv.Kv.closed", lambda *_: Closed("drained", ""))
@@ -188,7 +201,10 @@ def test_what_opens_by_itself_is_awaited(site, monkeypatch):
 
 
 def test_what_closed_a_host_meanwhile_is_told(prove, site, monkeypatch):
-    monkeypatch.setattr("provisioner.controlplane.kv.Kv.closed", lambda _, site, host: Closed("no leader", "bring it back") if site.facts else None)
+    monkeypatch.setattr(
+        "provisioner.controlplane.kv.Kv.closed",
+        lambda _, site, host: Closed("no leader", "bring it back") if site.facts else None,
+    )
     stderr = "docker: Error response from daemon: network demo not found.\n"
     result = prove(Host(1), Host(2, lines=[], ended=True, result=Result(125, "", stderr)), again=site)
     assert "network demo not found." in result.error
@@ -255,11 +271,17 @@ def test_two_that_are_replaced_at_once_know_where_the_other_is(prove):
         threading.Thread(target=lambda: event.wait(5) and ready()).start()
 
     gone, told = threading.Event(), threading.Event()
-    hosts = [Host(1, replaced=lambda ready: after(gone, ready)), Host(2, replaced=lambda ready: gone.set() or after(told, ready))]
+    hosts = [
+        Host(1, replaced=lambda ready: after(gone, ready)),
+        Host(2, replaced=lambda ready: gone.set() or after(told, ready)),
+    ]
     for host in hosts:
         host.answer = functools.partial(answer, host)
     assert prove(*hosts).state is State.SETTLED
-    assert [orders.splitlines()[0].split()[4] for orders in (hosts[0].sent[2], hosts[1].sent[2])] == ["10.99.0.253", "10.99.0.254"]
+    assert [orders.splitlines()[0].split()[4] for orders in (hosts[0].sent[2], hosts[1].sent[2])] == [
+        "10.99.0.253",
+        "10.99.0.254",
+    ]
 
 
 def test_a_container_that_learns_no_names_again_fails(prove):
@@ -271,7 +293,10 @@ def test_a_container_that_learns_no_names_again_fails(prove):
 
 
 def test_what_could_not_be_removed_is_told(prove):
-    result = prove(Host(1), Host(2, result=Result(70, "", "provisioner: the probe's image could not be removed\tdocker image rm x\n")))
+    result = prove(
+        Host(1),
+        Host(2, result=Result(70, "", "provisioner: the probe's image could not be removed\tdocker image rm x\n")),
+    )
     assert result.state is State.SETTLED
     assert result.reason == "node2: the probe's image could not be removed"
 

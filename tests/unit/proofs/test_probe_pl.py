@@ -73,14 +73,18 @@ class Space:
         assert process.stdout.readline() == "serving\n"
 
     def probe(self, number: int, patience: int = 20) -> subprocess.Popen[str]:
-        return self.start("perl", "-e", render.text("probe.pl"), RUN, str(number), str(patience), "10.9.0.1", "10.9.0.2")
+        return self.start(
+            "perl", "-e", render.text("probe.pl"), RUN, str(number), str(patience), "10.9.0.1", "10.9.0.2"
+        )
 
 
 @pytest.fixture
 def spaces(tmp_path: Path) -> Iterator[tuple[Space, Space]]:
     (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.11\n")
     hold = f"mount --bind {tmp_path}/resolv.conf /etc/resolv.conf && ip link set lo up && echo held && exec sleep 300"
-    holders = [subprocess.Popen(["unshare", "-n", "-m", "sh", "-c", hold], stdout=subprocess.PIPE, text=True) for _ in "12"]
+    holders = [
+        subprocess.Popen(["unshare", "-n", "-m", "sh", "-c", hold], stdout=subprocess.PIPE, text=True) for _ in "12"
+    ]
     found = tuple(Space(holder.pid) for holder in holders)
     try:
         assert [holder.stdout.readline() for holder in holders] == ["held\n"] * 2
@@ -292,14 +296,19 @@ OUTSIDE = "outside provisioner-abcdef.invalid answer 10.9.0.3"
 def resolver(space: Space, **said: str) -> None:
     """One that listens on the second space's address."""
     code = DNS.replace("127.0.0.11", "10.9.0.3")
-    assert space.start(sys.executable, "-c", code, *(f"{k}={v}" for k, v in said.items())).stdout.readline() == "serving\n"
+    assert (
+        space.start(sys.executable, "-c", code, *(f"{k}={v}" for k, v in said.items())).stdout.readline() == "serving\n"
+    )
 
 
 def test_a_name_outside(spaces):
     spaces[0].dns()
     resolver(spaces[1])
     evidence = beside(spaces, OUTSIDE)
-    assert {server: answer for server, (_, answer) in evidence.outside.items()} == {"127.0.0.11": "NXDOMAIN", "10.9.0.3": "NXDOMAIN"}
+    assert {server: answer for server, (_, answer) in evidence.outside.items()} == {
+        "127.0.0.11": "NXDOMAIN",
+        "10.9.0.3": "NXDOMAIN",
+    }
     assert evidence.silent == {}
     assert evidence.seconds < 1.5
 
@@ -323,12 +332,17 @@ def test_a_name_outside_that_is_refused(spaces, code, reason):
 
 
 def test_the_resolv_conf_of_the_container(spaces, tmp_path):
-    (tmp_path / "resolv.conf").write_text("search a.test b.test\nnameserver 127.0.0.11\nnameserver fd00::53\noptions ndots:0\n")
+    (tmp_path / "resolv.conf").write_text(
+        "search a.test b.test\nnameserver 127.0.0.11\nnameserver fd00::53\noptions ndots:0\n"
+    )
     spaces[0].dns(**NAMES)
     resolver(spaces[1])
     evidence = beside(spaces, f"peer 2 there alias-there {NAMES['there']}\n{OUTSIDE}")
     assert evidence.conf == {"search": ("a.test", "b.test"), "options": ("ndots:0",)}
-    assert (2, "name") in evidence.seen  # a resolver with an IPv6 address behind the engine's server is none in its place
+    assert (
+        2,
+        "name",
+    ) in evidence.seen  # a resolver with an IPv6 address behind the engine's server is none in its place
 
 
 def test_foreign_and_stale_answers_prove_nothing(spaces):
@@ -386,7 +400,15 @@ def test_it_ends_when_it_is_told_to_make_room(spaces):
 
 def test_it_ends_by_itself_when_nothing_is_heard_from_the_controller(spaces):
     began = time.monotonic()
-    probe = spaces[0].start("perl", "-e", render.text("probe.pl").replace("($GRACE, $FLUSH) = (15,", "($GRACE, $FLUSH) = (1,"), RUN, "1", "1", "10.9.0.1")
+    probe = spaces[0].start(
+        "perl",
+        "-e",
+        render.text("probe.pl").replace("($GRACE, $FLUSH) = (15,", "($GRACE, $FLUSH) = (1,"),
+        RUN,
+        "1",
+        "1",
+        "10.9.0.1",
+    )
     probe.stdout.readline()
     assert probe.wait(timeout=5) in {0, -signal.SIGALRM}
     assert 1.5 < time.monotonic() - began < 4
@@ -411,14 +433,19 @@ def test_it_is_rendered_as_it_is():
     assert all(fact in template for fact in FACTS)
 
 
-LISTEN = "import socket; s = socket.create_server(('10.9.0.3', 22)); print('listens', flush=True); s.accept(); s.accept()"
+LISTEN = (
+    "import socket; s = socket.create_server(('10.9.0.3', 22)); print('listens', flush=True); s.accept(); s.accept()"
+)
 
 
 def test_what_lies_beyond_is_told_where_it_is_reached(spaces):
     here, there = spaces
     assert there.start(sys.executable, "-c", LISTEN).stdout.readline() == "listens\n"
     probe = here.probe(1)
-    probe.stdin.write("".join(f"beyond {where}\n" for where in ("10.9.0.3 22", "10.9.0.3 23", "10.9.0.77 22", "192.0.2.1 22")) + "go 3\n")
+    probe.stdin.write(
+        "".join(f"beyond {where}\n" for where in ("10.9.0.3 22", "10.9.0.3 23", "10.9.0.77 22", "192.0.2.1 22"))
+        + "go 3\n"
+    )
     evidence = told(probe)
     assert evidence.way == ("10.9.0.3:22",)
     assert 0.9 < evidence.seconds < 2.5, "one that does not answer at once gets a second"

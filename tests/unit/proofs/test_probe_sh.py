@@ -30,5 +30,7 @@ def test_the_clean_up_outlives_the_controller_and_not_the_host(tmp_path, shell, 
     (trap,) = re.findall("^trap .*$", TEXT, re.MULTILINE)
     (aside,) = re.findall(r"^aside\(\) \{.*?^\}$", TEXT, re.MULTILINE | re.DOTALL)
     script = f"{trap}\n{aside}\n{CLEAN_UP % signals}"
-    ended = subprocess.run([*shell, "-c", script], cwd=tmp_path, check=False, capture_output=True, text=True, timeout=20)
+    ended = subprocess.run(
+        [*shell, "-c", script], cwd=tmp_path, check=False, capture_output=True, text=True, timeout=20
+    )
     assert ended.stdout == f"{then}\n", ended.stderr

@@ -71,7 +71,10 @@ def test_an_alias():
 
 def test_a_proof_without_pairs_counts_its_hosts():
     checks = (Check("node1", "a", 0.1), Check("node1", "b", None, "no answer"), Check("node2", "a", 0.2))
-    proofs = (*up().proofs, ProofResult("dns", "demo", State.FAILED, reason="of x", error="why", seconds=4.5, checks=checks))
+    proofs = (
+        *up().proofs,
+        ProofResult("dns", "demo", State.FAILED, reason="of x", error="why", seconds=4.5, checks=checks),
+    )
     assert "  ✗ dns on demo: 1 of 2 hosts, 4.5 s, of x\n" in shown(up(proofs=proofs))
 
 

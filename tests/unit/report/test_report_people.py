@@ -279,7 +279,8 @@ def test_a_narrower_status_says_once_what_is_the_same_on_all_hosts(monkeypatch):
     text = shown(status(13))
     assert text.startswith("host    reached          advertise           containers\nnode1   ✓ 192.168.56.10")
     assert (
-        "on all hosts that were reached  system Debian 11; engine 20.10.5; store consul server; leader 192.168.56.10:8300; networks" in text
+        "on all hosts that were reached  system Debian 11; engine 20.10.5; store consul server; leader 192.168.56.10:8300; networks"
+        in text
     )
 
 
@@ -298,16 +299,29 @@ def glance(*summaries, width, monkeypatch):
     return shown(Report("status", "demo", tuple(s.host for s in summaries), 0, 0.5, summaries=summaries))
 
 
-NO_ANSWER = {"unknown": ("advertise", "store", "networks", "containers", "all_networks"), "advertise": "", "store": "", "networks": ()}
+NO_ANSWER = {
+    "unknown": ("advertise", "store", "networks", "containers", "all_networks"),
+    "advertise": "",
+    "store": "",
+    "networks": (),
+}
 NO_STORE = {"absent": ("store", "leader", "networks"), "store": "", "store_role": "", "leader": "", "networks": ()}
 STRANGE = {
     "the engine is stopped": ({**NO_ANSWER, "engine_state": "stopped"}, "?, server", "engine stopped on node3"),
     "the engine starts": ({**NO_ANSWER, "engine_state": "starting"}, "?, server", "engine starting on node3"),
-    "the engine is silent": ({**NO_ANSWER, "engine_state": "no answer", "silent": ("engine",)}, "?, server", "no answer from the engine on node3"),
+    "the engine is silent": (
+        {**NO_ANSWER, "engine_state": "no answer", "silent": ("engine",)},
+        "?, server",
+        "no answer from the engine on node3",
+    ),
     "there is no engine": ({**NO_STORE, "engine_state": "absent"}, "none", "no engine on node3"),
     "it was removed": (NO_STORE, "none", ""),
     "its engine has not joined": ({"absent": ("store",), "store": ""}, "none, server", ""),
-    "the store is silent": ({"unknown": ("leader",), "leader": "", "silent": ("Consul",)}, "consul server", "no answer from Consul on node3"),
+    "the store is silent": (
+        {"unknown": ("leader",), "leader": "", "silent": ("Consul",)},
+        "consul server",
+        "no answer from Consul on node3",
+    ),
     "it lacks a network": ({"networks": ("demo",)}, "consul server", ""),
 }
 
@@ -321,7 +335,11 @@ def test_a_status_says_of_all_hosts_only_what_is_so_on_each(monkeypatch, what, w
     text = glance(summary(1), summary(2), strange, width=width, monkeypatch=monkeypatch)
     _, _, common = text.partition("everywhere  ")
     same = common.partition("\n\n")[0].split(" ")
-    differ = {"store": store != "consul server", "leader": not strange.leader, "networks": strange.networks != ("demo", "web")}
+    differ = {
+        "store": store != "consul server",
+        "leader": not strange.leader,
+        "networks": strange.networks != ("demo", "web"),
+    }
     assert not {name for name, differs in differ.items() if differs} & set(same)
     assert store in text
     assert ("?" in text) == bool(strange.unknown) == ("not known: nobody answered on this host" in text)
@@ -330,13 +348,22 @@ def test_a_status_says_of_all_hosts_only_what_is_so_on_each(monkeypatch, what, w
 
 @pytest.mark.parametrize("fields", [{}, NO_STORE])
 def test_what_all_hosts_have_or_lack_is_said_once(monkeypatch, fields):
-    text = glance(*(summary(number, containers=number, **fields) for number in (1, 2)), width=70, monkeypatch=monkeypatch)
-    assert ("store none; leader none; networks none" if fields else "store consul server; leader 192.168.56.10:8300; networks demo, web") in text
+    text = glance(
+        *(summary(number, containers=number, **fields) for number in (1, 2)), width=70, monkeypatch=monkeypatch
+    )
+    assert (
+        "store none; leader none; networks none"
+        if fields
+        else "store consul server; leader 192.168.56.10:8300; networks demo, web"
+    ) in text
 
 
 @pytest.mark.parametrize("away", [(3,), (2, 3), (1, 2, 3)])
 def test_nothing_is_everywhere_while_a_host_is_away(monkeypatch, away):
-    hosts = [HostSummary(f"node{n}", "192.168.56.9", reached=False) if n in away else summary(n, containers=n) for n in (1, 2, 3)]
+    hosts = [
+        HostSummary(f"node{n}", "192.168.56.9", reached=False) if n in away else summary(n, containers=n)
+        for n in (1, 2, 3)
+    ]
     for width in (40, 70, 200):
         text = glance(*hosts, width=width, monkeypatch=monkeypatch)
         assert "everywhere" not in text

@@ -24,8 +24,17 @@ def etc(tmp_path):
 def write(etc, before: str = "", action: str = "write") -> subprocess.CompletedProcess[str]:
     files = {etc / "docker.service.d" / "provisioner.conf": "[Unit]\n"}
     script = render.script(
-        "engine.sh.j2", json=NEW, json_path=etc / "daemon.json", files=files, action=action, write="yes", units=[], gone=[], through=[],
-        secrets=[], tls_loaded=etc / "tls.loaded",
+        "engine.sh.j2",
+        json=NEW,
+        json_path=etc / "daemon.json",
+        files=files,
+        action=action,
+        write="yes",
+        units=[],
+        gone=[],
+        through=[],
+        secrets=[],
+        tls_loaded=etc / "tls.loaded",
     )
     stubs = 'systemctl() { [ "$1" != restart ]; }; journalctl() { :; }; timeout() { shift; "$@"; }\n'
     whole = f"(\n{render.library()}{stubs}{before}\n{script}\n)"

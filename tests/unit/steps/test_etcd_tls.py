@@ -55,7 +55,9 @@ def with_files(facts, files):
         if file.path in TLS_FILES:
             facts = with_sum(facts, file.path, digest(file.text))
     guarded = "".join(f"{file.path}\n" for file in files if file.owner.startswith("root:"))
-    return with_raw(facts, secrets=facts.raw.get("secrets", "") + secret, guarded=facts.raw.get("guarded", "") + guarded)
+    return with_raw(
+        facts, secrets=facts.raw.get("secrets", "") + secret, guarded=facts.raw.get("guarded", "") + guarded
+    )
 
 
 @pytest.fixture
@@ -67,7 +69,11 @@ def founded(site):
         service = whole.backend.service(whole, name)
         facts = capture(f"etcd-{name}")
         answers = {f"{key}@socket": text for key, text in facts.raw.items() if key.startswith("http:")}
-        answers |= {key: "000 Connection refused" for key in facts.raw if key in ("http:health", "http:members", "http:self", "http:version")}
+        answers |= {
+            key: "000 Connection refused"
+            for key in facts.raw
+            if key in ("http:health", "http:members", "http:self", "http:version")
+        }
         answers = {key: text.replace("http://192", "https://192") for key, text in answers.items()}
         facts = with_raw(with_files(facts, (*service.files, *service.secrets)), **answers)
         loaded = service.files[1].text + service.files[0].text
@@ -176,7 +182,9 @@ def test_a_cluster_that_is_down_as_a_whole_is_not_taken_for_a_new_one(site):
     assert differs(whole) == {etcd.UNIT: "start"}
 
 
-@pytest.mark.parametrize(("version", "fit"), [("3.2.26", False), ("3.3.25", True), ("3.5.16", True), ("3.6.1", False), ("", True)])
+@pytest.mark.parametrize(
+    ("version", "fit"), [("3.2.26", False), ("3.3.25", True), ("3.5.16", True), ("3.6.1", False), ("", True)]
+)
 def test_which_versions(site, version, fit):
     whole = site(node1=new("node1"), node3=new("node3"), node2=with_system(new("node2"), "etcd-version=", version))
     assert ("store-without-v2" in {f.check for f in preflight.run(whole)}) is not fit

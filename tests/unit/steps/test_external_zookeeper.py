@@ -59,6 +59,8 @@ def test_one_host_may_not_write(found):
     assert found(rights="403 docker/nodes")[1] == [("store-forbidden", "node2", "warning")]
 
 
-@pytest.mark.parametrize(("answer", "check"), [("000 Connection refused", "store-unreachable"), (NONE, "store-no-leader")])
+@pytest.mark.parametrize(
+    ("answer", "check"), [("000 Connection refused", "store-unreachable"), (NONE, "store-no-leader")]
+)
 def test_a_server_that_one_host_can_t_use(found, answer, check):
     assert found(answer)[1] == [(check, "node2", "warning")]

@@ -45,7 +45,9 @@ def settled(made, host="node1", *, active="active", state="enabled", **changed):
         for parts in (plan.iptables, plan.ip6tables)
     )
     v4, v6 = (
-        text.replace("@consul", str(passwd["consul"])) if passwd else "\n".join(line for line in text.split("\n") if "@" not in line)
+        text.replace("@consul", str(passwd["consul"]))
+        if passwd
+        else "\n".join(line for line in text.split("\n") if "@" not in line)
         for text in (v4, v6)
     )
     raw = {"files": "\n".join(lines), "units": UNIT.format(active, state), "iptables": v4, "ip6tables": v6}

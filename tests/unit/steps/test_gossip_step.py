@@ -26,7 +26,9 @@ APART = "the engine's gossip"
 
 
 def test_one_engine_apart_is_the_one_to_join_the_others(site):
-    whole = site(node1=knows("settled-node1", 1), node2=knows("settled-node2", 2, 3), node3=knows("settled-node3", 2, 3))
+    whole = site(
+        node1=knows("settled-node1", 1), node2=knows("settled-node2", 2, 3), node3=knows("settled-node3", 2, 3)
+    )
     assert drift(whole, "node1") == [(APART, "without node2, node3")]
     assert drift(whole, "node2") == drift(whole, "node3") == []
 
@@ -37,7 +39,9 @@ def test_where_all_are_apart_the_first_is_joined_by_the_others(site):
 
 
 def test_knowing_one_another_through_a_third_is_together_but_not_settled(site):
-    whole = site(node1=knows("settled-node1", 1, 2), node2=knows("settled-node2", 1, 2, 3), node3=knows("settled-node3", 2, 3))
+    whole = site(
+        node1=knows("settled-node1", 1, 2), node2=knows("settled-node2", 1, 2, 3), node3=knows("settled-node3", 2, 3)
+    )
     assert drift(whole, "node1") == [(APART, "without node3")]
     assert drift(whole, "node2") == []
     assert drift(whole, "node3") == [(APART, "without node1")]

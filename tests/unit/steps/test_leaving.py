@@ -83,7 +83,10 @@ class TestLeaveEngine:
     def test_live_restore_is_left_alone_where_it_is_on(self, site):
         assert self.words(site())["stays"] == "no"
         assert self.words(site(node3=with_info(NODE3, LiveRestoreEnabled=True)))["stays"] == "yes"
-        assert self.words(site(node3=with_unit(NODE3, "docker.service", ExecStart="dockerd --live-restore")))["stays"] == "yes"
+        assert (
+            self.words(site(node3=with_unit(NODE3, "docker.service", ExecStart="dockerd --live-restore")))["stays"]
+            == "yes"
+        )
 
     def test_a_broken_file_is_not_touched(self, site):
         with pytest.raises(StepFailed, match="not valid JSON"):
@@ -93,9 +96,7 @@ class TestLeaveEngine:
         """What the script decides by."""
         script = LeaveEngine().work(site, "node3", ()).script
         found = {"write": "[ %s = no ] || keep", "restart": "if [ %s = yes ]", "stays": "if [ %s = no ]"}
-        return {
-            name: next(word for word in ("yes", "no") if form % word in script) for name, form in found.items()
-        }
+        return {name: next(word for word in ("yes", "no") if form % word in script) for name, form in found.items()}
 
     def texts(self, site):
         """The files that its script writes, one after the other."""
@@ -137,7 +138,9 @@ class TestLeave:
     def test_everything_of_ours(self, site):
         found = differs(Leave(), site())
         assert found[:3] == ["consul.service", "consul.service at boot", "/var/lib/consul"]
-        assert {firewall.SCRIPT, firewall.UNIT_FILE, "/etc/consul.d/provisioner.json", "rules of iptables"} <= set(found)
+        assert {firewall.SCRIPT, firewall.UNIT_FILE, "/etc/consul.d/provisioner.json", "rules of iptables"} <= set(
+            found
+        )
 
     def test_the_store_s_configuration_goes_last(self, site):
         found = site()
@@ -149,7 +152,9 @@ class TestLeave:
         """Its units run, and no file of ours is there: nothing is stopped or moved."""
         sought = stores.of(site().inventory.store).sought
         facts = without(NODE3, *sought.files, *firewall.FILES)
-        facts = with_unit(with_raw(facts, iptables="", ip6tables="", nftables=""), firewall.UNIT, UnitFileState="disabled")
+        facts = with_unit(
+            with_raw(facts, iptables="", ip6tables="", nftables=""), firewall.UNIT, UnitFileState="disabled"
+        )
         found = site(node3=facts)
         assert differs(Leave(), found) == []
         script = Leave().work(found, "node3", ()).script

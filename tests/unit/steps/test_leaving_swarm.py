@@ -32,7 +32,12 @@ def test_a_manager_speaks_and_the_others_are_silent(swarm):
     assert f"services on {leaving}" in differs(Rest(leaving), site, acting)
     (gone,) = differs(Forget(leaving), site, acting)
     assert gone.endswith(f" of {leaving}")
-    assert not [d for name in site.live if name != acting for d in differs(Rest(leaving), site, name) + differs(Forget(leaving), site, name)]
+    assert not [
+        d
+        for name in site.live
+        if name != acting
+        for d in differs(Rest(leaving), site, name) + differs(Forget(leaving), site, name)
+    ]
 
 
 def test_only_the_node_of_the_host_is_touched(swarm):

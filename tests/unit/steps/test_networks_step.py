@@ -46,8 +46,24 @@ LAN = {
     "Options": {"parent": "eth0", "macvlan_mode": "bridge"},
     "Labels": {},
 }
-ODD = {"Name": "odd", "Id": "3", "Scope": "local", "Driver": "acme/net:1.2", "IPAM": {"Config": []}, "Options": {"own": "x"}, "Labels": {"a": "x y"}}
-FAR = {"Name": "far", "Id": "4", "Scope": "global", "Driver": "acme/net:1.2", "IPAM": {"Config": [{"Subnet": "10.96.0.0/24"}]}, "Options": {}, "Labels": {}}
+ODD = {
+    "Name": "odd",
+    "Id": "3",
+    "Scope": "local",
+    "Driver": "acme/net:1.2",
+    "IPAM": {"Config": []},
+    "Options": {"own": "x"},
+    "Labels": {"a": "x y"},
+}
+FAR = {
+    "Name": "far",
+    "Id": "4",
+    "Scope": "global",
+    "Driver": "acme/net:1.2",
+    "IPAM": {"Config": [{"Subnet": "10.96.0.0/24"}]},
+    "Options": {},
+    "Labels": {},
+}
 
 
 def having(name, *networks):
@@ -92,9 +108,15 @@ def test_settled_with_all_of_them(whole):
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"Options": {**WEB["Options"], "com.docker.network.bridge.name": "br-x"}}, "option com.docker.network.bridge.name"),
+        (
+            {"Options": {**WEB["Options"], "com.docker.network.bridge.name": "br-x"}},
+            "option com.docker.network.bridge.name",
+        ),
         ({"Options": {"com.docker.network.bridge.name": "br-web"}}, "option com.docker.network.driver.mtu"),
-        ({"Options": {**WEB["Options"], "com.docker.network.bridge.enable_icc": "false"}}, "option com.docker.network.bridge.enable_icc"),
+        (
+            {"Options": {**WEB["Options"], "com.docker.network.bridge.enable_icc": "false"}},
+            "option com.docker.network.bridge.enable_icc",
+        ),
         ({"IPAM": {"Config": WEB["IPAM"]["Config"][:1]}}, "IPv6 subnet"),
         ({"IPAM": {"Config": [{"Subnet": "10.97.0.0/24"}, WEB["IPAM"]["Config"][1]]}}, "auxiliary addresses"),
     ],
@@ -114,7 +136,11 @@ def test_one_that_a_swarm_is_still_making_is_waited_for(whole):
 def test_an_address_range_is_that_of_the_host(whole):
     facts = having("node2", WEB, LAN, ODD, FAR)
     (drift,) = NETWORKS.drift(whole(node2=facts), "node2")
-    assert (drift.what, drift.found, drift.wanted) == ("network lan: address range", "192.168.56.32/27", "192.168.56.64/27")
+    assert (drift.what, drift.found, drift.wanted) == (
+        "network lan: address range",
+        "192.168.56.32/27",
+        "192.168.56.64/27",
+    )
 
 
 def asked(site, *names):
@@ -122,7 +148,11 @@ def asked(site, *names):
 
 
 def containers(facts, network, answer=(), endpoints=None):
-    found = {**facts.networks[network], "Containers": endpoints or {}} if network in facts.networks else "404 no such network"
+    found = (
+        {**facts.networks[network], "Containers": endpoints or {}}
+        if network in facts.networks
+        else "404 no such network"
+    )
     return with_http(with_http(facts, f"containers:{network}", list(answer)), f"endpoints:{network}", found)
 
 
@@ -147,13 +177,17 @@ class TestRecreate:
         assert [(d.what, d.found, d.wanted) for d in drifts["node2"]] == [("network demo", "subnet 10.98.0.0/24", "")]
         works = {name: RECREATE.work(whole, name, drifts[name]) for name in HOSTS}
         assert "docker network rm demo" in works["node1"].script
-        assert f"docker/network/v1.0/endpoint_count/{whole.facts['node1'].networks['demo']['Id']}" in works["node1"].script
+        assert (
+            f"docker/network/v1.0/endpoint_count/{whole.facts['node1'].networks['demo']['Id']}" in works["node1"].script
+        )
         assert works["node2"] is works["node3"] is None
 
     def test_a_local_one_that_stands_in_the_way_is_removed_where_it_is(self, site):
         facts = capture("settled-node2")
         others = [n for n in facts.networks.values() if n["Name"] != "demo"]
-        bridge = with_http(facts, "networks", [*others, {**facts.networks["demo"], "Driver": "bridge", "Scope": "local"}])
+        bridge = with_http(
+            facts, "networks", [*others, {**facts.networks["demo"], "Driver": "bridge", "Scope": "local"}]
+        )
         hosts = {name: containers(capture(f"settled-{name}"), "demo") for name in HOSTS}
         whole = asked(site(**hosts | {"node2": containers(bridge, "demo")}), "demo")
         assert RECREATE.drift(whole, "node1") == ()
@@ -163,7 +197,13 @@ class TestRecreate:
 
     def test_refused_with_the_containers_and_their_hosts(self, site):
         hosts = {name: other(name) for name in HOSTS}
-        hosts["node2"] = other("node2", answer=[{"Id": "1", "Names": ["/web"], "State": "running"}, {"Id": "2", "Names": ["/old"], "State": "exited"}])
+        hosts["node2"] = other(
+            "node2",
+            answer=[
+                {"Id": "1", "Names": ["/web"], "State": "running"},
+                {"Id": "2", "Names": ["/old"], "State": "exited"},
+            ],
+        )
         ends = {"1": {"Name": "web"}, "ep-2": {"Name": "ghost"}, "lb-demo": {"Name": "demo-endpoint"}}
         hosts["node1"] = other("node1", endpoints=ends)
         whole = asked(site(**hosts), "demo")

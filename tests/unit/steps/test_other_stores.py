@@ -63,7 +63,11 @@ def differs(site, host="node2", step=STORE):
 def _started_after(site, host):
     """Of the store itself, or of the network, where the engine comes to it through a proxy."""
     waiting = site.backend.waiting(site, host)
-    return waiting.unit if not waiting.through else re.search(r"^After=(.+)$", waiting.files[proxy.UNIT_FILE], re.MULTILINE)[1]
+    return (
+        waiting.unit
+        if not waiting.through
+        else re.search(r"^After=(.+)$", waiting.files[proxy.UNIT_FILE], re.MULTILINE)[1]
+    )
 
 
 def checks(site):
@@ -76,7 +80,9 @@ def test_a_server_that_an_earlier_release_has_started_is_not_restarted(site, kin
     path = f"/etc/systemd/system/{UNITS[kind]}"
     facts = capture(f"{kind}-node2")
     for each in (path, LOADED[kind]):
-        earlier = re.sub(r"^ExecStartPre=.*\n", "ExecStartPre=+/bin/sh -c 'cat'\n", facts.files[each], flags=re.MULTILINE)
+        earlier = re.sub(
+            r"^ExecStartPre=.*\n", "ExecStartPre=+/bin/sh -c 'cat'\n", facts.files[each], flags=re.MULTILINE
+        )
         facts = with_file(facts, each, re.sub("^# as .*\n", "", earlier, flags=re.MULTILINE))
     whole = site(kind, node2=facts)
     assert differs(whole) == [(path, "")]
@@ -252,7 +258,9 @@ class TestZooKeeper:
     def test_engines_ask_the_server_of_their_own_host_first(self, site):
         whole = site("zookeeper")
         texts = [whole.backend.waiting(whole, name).files[proxy.UNIT_FILE] for name in HOSTS]
-        assert [re.search(r"\.pl 2182 (\S+):2181 ", text)[1] for text in texts] == [str(whole.advertise[name]) for name in HOSTS]
+        assert [re.search(r"\.pl 2182 (\S+):2181 ", text)[1] for text in texts] == [
+            str(whole.advertise[name]) for name in HOSTS
+        ]
 
     def test_the_way_is_started_and_started_anew_alone(self, site):
         facts = with_unit(capture("zookeeper-node2"), proxy.UNIT, ActiveState="failed")
@@ -264,7 +272,10 @@ class TestZooKeeper:
         assert not work.alone
         changed = with_file(capture("zookeeper-node2"), DAEMON_JSON, "{}\n")
         whole = site("zookeeper", node2=changed)
-        assert "systemctl restart" not in DAEMON.work(whole, "node2", DAEMON.drift(whole, "node2")).script.partition("back()")[0]
+        assert (
+            "systemctl restart"
+            not in DAEMON.work(whole, "node2", DAEMON.drift(whole, "node2")).script.partition("back()")[0]
+        )
 
     def test_without_it_no_container_can_join(self, site):
         whole = site("zookeeper", node2=with_unit(capture("zookeeper-node2"), proxy.UNIT, ActiveState="failed"))
@@ -280,7 +291,10 @@ class TestZooKeeper:
 
     def test_the_endpoints_that_it_has(self, site):
         network = capture("zookeeper-node2").networks["demo"]["Id"]
-        told = {f"docker/network/v1.0/endpoint/{network}/e1": '{"name": "web", "locator": "192.168.56.13"}', "docker/network/v1.0/endpoint": ""}
+        told = {
+            f"docker/network/v1.0/endpoint/{network}/e1": '{"name": "web", "locator": "192.168.56.13"}',
+            "docker/network/v1.0/endpoint": "",
+        }
         whole = site("zookeeper", node2=with_http(capture("zookeeper-node2"), "endpoints", told))
         (found,) = whole.backend.attached(whole.facts["node2"])
         assert (found.network, found.name, str(found.host)) == (network, "web", "192.168.56.13")
@@ -404,10 +418,20 @@ class TestExternal:
 
     @pytest.mark.parametrize(
         ("version", "told"),
-        [("3.2.32", "3.2.32"), ("2.3.8", "2.3.8"), ("3.3.0", ""), ("3.5.16", ""), ("3.6.1", "3.6.1"), ("4.0.0", "4.0.0"), ("", "")],
+        [
+            ("3.2.32", "3.2.32"),
+            ("2.3.8", "2.3.8"),
+            ("3.3.0", ""),
+            ("3.5.16", ""),
+            ("3.6.1", "3.6.1"),
+            ("4.0.0", "4.0.0"),
+            ("", ""),
+        ],
     )
     def test_a_version_that_nobody_has_tried(self, site, version, told):
-        found = [f for f in preflight.run(self.whole(site, version={"etcdserver": version})) if f.check == "store-version"]
+        found = [
+            f for f in preflight.run(self.whole(site, version={"etcdserver": version})) if f.check == "store-version"
+        ]
         assert [(f.host, f.severity.value) for f in found] == ([("", "warning")] if told else [])
         assert all(f"at {self.WHERE} is {told}," in f.what and "use etcd 3.3 to 3.5.x" in f.cure for f in found)
 
@@ -418,7 +442,10 @@ class TestExternal:
         ("answers", "told"),
         [
             ({}, []),
-            ({"version": '200 {"Config":{"Version":"1.3.1"},"DebugConfig":{"Version":"9"}}'}, ["127.0.0.1:8500 of node2 is 1.3.1"]),
+            (
+                {"version": '200 {"Config":{"Version":"1.3.1"},"DebugConfig":{"Version":"9"}}'},
+                ["127.0.0.1:8500 of node2 is 1.3.1"],
+            ),
             ({"version": "403 Permission denied"}, []),
             ({"sessions": "500 Invalid Behavior setting 'none'"}, []),
             ({"sessions": "403 Permission denied"}, ["make sessions"]),
@@ -447,8 +474,14 @@ class TestExternal:
         assert probe not in reading.script(sought, ("http",))
 
     def test_engines_of_nobody_in_the_same_store_are_told(self, site):
-        nodes = [{"key": f"/docker/nodes/{where}", "value": where} for where in ("192.168.56.11:2376", "192.0.2.9:2376")]
-        found = [f for f in preflight.run(self.whole(site, keys={"node": {"dir": True, "nodes": nodes}})) if f.check == "store-shared"]
+        nodes = [
+            {"key": f"/docker/nodes/{where}", "value": where} for where in ("192.168.56.11:2376", "192.0.2.9:2376")
+        ]
+        found = [
+            f
+            for f in preflight.run(self.whole(site, keys={"node": {"dir": True, "nodes": nodes}}))
+            if f.check == "store-shared"
+        ]
         assert [f.severity.value for f in found] == ["warning"]
         assert "192.0.2.9:2376" in found[0].what
         assert "192.168.56.11" not in found[0].what

@@ -30,7 +30,11 @@ GRANT = "grant: [network host, capabilities CAP_NET_ADMIN]"
 
 def archive(path, config=CONFIG, *names):
     with tarfile.open(path, "w") as tar:
-        for name, data in {"config.json": json.dumps(config).encode(), "rootfs/x": b"", **dict.fromkeys(names, b"")}.items():
+        for name, data in {
+            "config.json": json.dumps(config).encode(),
+            "rootfs/x": b"",
+            **dict.fromkeys(names, b""),
+        }.items():
             member = tarfile.TarInfo(name)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
@@ -66,7 +70,10 @@ class TestOnesThatRunByThemselves:
     def test_absent(self, inventory, site):
         whole = site(found=inventory(more=self.MORE))
         assert [d.what for d in STEP.drift(whole, "node1")] == ["/etc/docker/plugins/far.json"]
-        assert [d.what for d in STEP.drift(whole, "node2")] == ["/etc/docker/plugins/overnet.spec", "/etc/docker/plugins/far.json"]
+        assert [d.what for d in STEP.drift(whole, "node2")] == [
+            "/etc/docker/plugins/overnet.spec",
+            "/etc/docker/plugins/far.json",
+        ]
         assert json.loads(STEP.drift(whole, "node1")[0].wanted) == {
             "Name": "far",
             "Addr": "https://127.0.0.1:8080",  # tcp:// would leave TLS out
@@ -131,7 +138,9 @@ class TestOnesOfAnImage:
         assert "/plugins/pull" not in script(whole).split("# net", 1)[1]
 
     def test_one_of_another_origin_is_made_anew(self, inventory, site):
-        whole = site(found=inventory(more=self.MORE), node2=known(("net:latest", True, ["LEVEL=3"]), net="image other:1"))
+        whole = site(
+            found=inventory(more=self.MORE), node2=known(("net:latest", True, ["LEVEL=3"]), net="image other:1")
+        )
         assert differs(STEP, whole) == [("plugin net", "image other:1", self.SOURCE, "made anew")]
         done = script(whole)
         assert done.index('disable "$name"') < done.index('rm "$name"') < done.index('"$name" "$image"')
@@ -149,7 +158,9 @@ def test_of_an_archive(inventory, site, tmp_path):
     whole = site(found=found, node2=known())
     assert differs(STEP, whole) == [("plugin net", "absent", f"archive {digest}", "to be installed")]
     work = STEP.work(whole, "node2", STEP.drift(whole, "node2"))
-    assert [(u.local, u.remote, u.sha256) for u in work.uploads] == [(tmp_path / "net.tar", "/var/lib/provisioner-plugin-net.tar", digest)]
+    assert [(u.local, u.remote, u.sha256) for u in work.uploads] == [
+        (tmp_path / "net.tar", "/var/lib/provisioner-plugin-net.tar", digest)
+    ]
     assert 'enable "$name"' not in work.script
     settled = known(("net:latest", False, []), net=f"archive {digest}")
     assert STEP.drift(site(found=found, node2=settled), "node2") == ()
@@ -234,16 +245,34 @@ def test_what_is_refused(inventory, words, problem):
 def test_the_name_of_one_of_the_engines_own_drivers(inventory):
     with pytest.raises(InventoryError) as caught:
         inventory(more="plugins: {bridge: {address: 'unix:///x'}}")
-    assert [line.partition(": ")[2] for line in caught.value.problems] == ["plugins.bridge: the engine has a driver of that name itself: take another"]
+    assert [line.partition(": ")[2] for line in caught.value.problems] == [
+        "plugins.bridge: the engine has a driver of that name itself: take another"
+    ]
 
 
 MANAGED, ALONE = "image: 'a/b:1'", "address: 'unix:///x'"
 UNFIT = {  # network, plugin `net` -> what is wrong with the network's driver; "" where nothing is
-    "no tag": ("driver: net, scope: local", MANAGED, "`net` is a plugin that the engine runs under its name and the tag `latest`: write `net:latest`"),
-    "the image's tag": ("driver: 'net:1', scope: local", MANAGED, "`net:1` is a plugin that the engine runs under its name and the tag `latest`: write"),
+    "no tag": (
+        "driver: net, scope: local",
+        MANAGED,
+        "`net` is a plugin that the engine runs under its name and the tag `latest`: write `net:latest`",
+    ),
+    "the image's tag": (
+        "driver: 'net:1', scope: local",
+        MANAGED,
+        "`net:1` is a plugin that the engine runs under its name and the tag `latest`: write",
+    ),
     "its tag": ("driver: 'net:latest', scope: local", MANAGED, ""),
-    "a tag to one that has none": ("driver: 'net:latest', scope: local", ALONE, "`net:latest` is a plugin that runs by itself, and has no tag: write `net`"),
-    "off": ("driver: 'net:latest', scope: local", f"{MANAGED}, enabled: false", "the plugin `net:latest` has `enabled: false`, so that no engine can make"),
+    "a tag to one that has none": (
+        "driver: 'net:latest', scope: local",
+        ALONE,
+        "`net:latest` is a plugin that runs by itself, and has no tag: write `net`",
+    ),
+    "off": (
+        "driver: 'net:latest', scope: local",
+        f"{MANAGED}, enabled: false",
+        "the plugin `net:latest` has `enabled: false`, so that no engine can make",
+    ),
     "not on all hosts": (
         "driver: net, scope: local",
         f"{ALONE}, hosts: [node3, node1]",

@@ -92,7 +92,13 @@ def run(tmp_path) -> Callable[[str], Ran]:
         environment = {"PATH": str(programs), "RECORD": str(record), "END": END, "LC_ALL": "C.UTF-8"}
         whole = f"(\n:\n{render.library()}{script}\n)"
         done = subprocess.run(
-            ["/bin/sh", "-c", whole], input=stdin.encode(), env=environment, cwd=tmp_path, capture_output=True, check=False, timeout=30
+            ["/bin/sh", "-c", whole],
+            input=stdin.encode(),
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+            timeout=30,
         )
         told = record.read_bytes().decode().split(f"\0{END}\0")[:-1] if record.exists() else []
         files = {path.name.removeprefix("record.to."): path.read_text() for path in tmp_path.glob("record.to.*")}

@@ -50,7 +50,11 @@ def test_settled_hosts_have_no_drift(site, step, host):
     assert step.drift(site(), host) == ()
 
 
-@pytest.mark.parametrize("step", [s for s in STEPS if s.name not in ("engines", "packages", "plugins", "recreate")], ids=lambda step: step.name)
+@pytest.mark.parametrize(
+    "step",
+    [s for s in STEPS if s.name not in ("engines", "packages", "plugins", "recreate")],
+    ids=lambda step: step.name,
+)
 def test_installed_hosts_drift_in_everything_but_packages(site, step):
     assert step.drift(site("installed"), "node2")
     assert PACKAGES.drift(site("installed"), "node2") == ()
@@ -375,7 +379,10 @@ class TestNetworks:
         whole = site(**{name: absent(name) for name in HOSTS})
         assert [differs(NETWORKS, whole, name) for name in HOSTS] == [[("network demo", "")]] * 3
         measured = '${mtu:+--opt com.docker.network.driver.mtu="$mtu"}'
-        assert f"docker network create --driver overlay --subnet 10.99.0.0/24 {measured} demo" in work(NETWORKS, whole, "node1").script
+        assert (
+            f"docker network create --driver overlay --subnet 10.99.0.0/24 {measured} demo"
+            in work(NETWORKS, whole, "node1").script
+        )
         assert work(NETWORKS, whole, "node2") is None
         assert work(NETWORKS, whole, "node3") is None
 
@@ -423,7 +430,9 @@ class TestNetworks:
         hosts = {name: demo(capture(f"settled-{name}"), Options=options) for name in HOSTS}
         assert NETWORKS.drift(site(found=small, **hosts), "node2") == ()
         assert NETWORKS.drift(site(found=found, **hosts), "node2") == ()  # found out once, it stays
-        assert [d.what for d in NETWORKS.drift(site(found=small), "node2")] == ["network demo: option com.docker.network.driver.mtu"]
+        assert [d.what for d in NETWORKS.drift(site(found=small), "node2")] == [
+            "network demo: option com.docker.network.driver.mtu"
+        ]
 
     def test_two_networks_of_one_name_on_one_host(self, site):
         twins = [*OTHERS, DEMO, {**DEMO, "Id": "other"}]

@@ -41,7 +41,9 @@ def site(inventory, tls):
     def make(*, secured=True, **hosts):
         facts = {name: hosts.get(name) or capture(f"etcd-{name}") for name in HOSTS}
         named = inventory(kind="etcd")
-        store = Store.model_construct(kind="etcd", endpoints=(WHERE,), tls=tls if secured else None, discovery=named.store.discovery)
+        store = Store.model_construct(
+            kind="etcd", endpoints=(WHERE,), tls=tls if secured else None, discovery=named.store.discovery
+        )
         return resolve(named.model_copy(update={"store": store}), facts)[0]
 
     return make
@@ -147,7 +149,10 @@ class TestEndpoints:
     def test_who_asks(self, site, monkeypatch, only):
         whole, asked, scripts = site(), [], []
         monkeypatch.setattr("provisioner.stores.asking.context", lambda _: "tls")
-        monkeypatch.setattr("provisioner.stores.asking.Asked", lambda connection, where, tls: asked.append((connection.name, where, tls)) or Told)
+        monkeypatch.setattr(
+            "provisioner.stores.asking.Asked",
+            lambda connection, where, tls: asked.append((connection.name, where, tls)) or Told,
+        )
         monkeypatch.setattr("provisioner.session.Session.parsed", lambda _, name, text, before, between: before)
         requests = (f"containers {WHERE} /c", *whole.backend.asks_attached)
         session = Session(whole.inventory, None, requests)
@@ -161,11 +166,12 @@ class TestEndpoints:
         session.read(["node1"], ("asked",), whole.facts, whole.backend.asks_attached)
         assert len(scripts) == 1, "of the host itself nothing is asked then"
 
-
     def test_one_server_that_answers_is_enough(self, tls, monkeypatch):
         said = {"a:1": "000 timeout", "b:1": "200 {}", "c:1": "200 {}"}
         monkeypatch.setattr("provisioner.stores.asking.context", lambda _: None)
-        monkeypatch.setattr("provisioner.stores.asking.Asked", lambda _, where, tls: SimpleNamespace(told=lambda path: said[where]))
+        monkeypatch.setattr(
+            "provisioner.stores.asking.Asked", lambda _, where, tls: SimpleNamespace(told=lambda path: said[where])
+        )
         store = ExternalEtcd(Store.model_construct(kind="etcd", endpoints=tuple(said), tls=tls))
         assert store.ask(None, store.asks_attached) == {"endpoints@a:1": "000 timeout", "endpoints@b:1": "200 {}"}
 

@@ -65,7 +65,9 @@ def test_settled_hosts_have_no_drift(site, step, host):
 
 
 def test_fresh_hosts_the_first_makes_it_alone_and_the_others_wait_for_it(site):
-    whole = site(fresh(), "swarm: {managers: [node2], data_path_port: 4790, default_addr_pool: {pools: [10.20.0.0/16]}}")
+    whole = site(
+        fresh(), "swarm: {managers: [node2], data_path_port: 4790, default_addr_pool: {pools: [10.20.0.0/16]}}"
+    )
     assert differs(whole) == {
         "node1": [("the swarm", "none", "worker", "join")],
         "node2": [("the swarm", "none", "manager", "init")],
@@ -89,7 +91,12 @@ def test_fresh_hosts_the_first_makes_it_alone_and_the_others_wait_for_it(site):
 
 def test_made_and_nobody_joined_yet(site):
     """An interrupted run is known by its label, although one of three hosts is in a swarm only."""
-    done = works(site({"node1": FOUND["node1"], "node2": out("node2"), "node3": out("node3")}, "swarm: {managers: [node1, node2, node3]}"))
+    done = works(
+        site(
+            {"node1": FOUND["node1"], "node2": out("node2"), "node3": out("node3")},
+            "swarm: {managers: [node1, node2, node3]}",
+        )
+    )
     assert set(done) == {"node2", "node3"}
     for work in done.values():
         assert set(work.told.scripts) == {"node1"}
@@ -100,13 +107,17 @@ def test_made_and_nobody_joined_yet(site):
 
 def test_a_worker_joins_with_a_worker_s_token_and_is_told_all_managers(site):
     facts = {**with_managers("node1", "node2"), "node3": out("node3")}
-    done = works(site(facts, "swarm: {managers: [node1, node2, node3]}".replace(", node3", "").replace("node1, node2", "node1")))
+    done = works(
+        site(facts, "swarm: {managers: [node1, node2, node3]}".replace(", node3", "").replace("node1, node2", "node1"))
+    )
     assert done["node3"].told.scripts["node1"].rstrip().endswith("GET /swarm Worker")
     assert body(done["node3"])["RemoteAddrs"] == ["192.168.56.11:2377", "192.168.56.12:2377"]
 
 
 def test_hosts_join_side_by_side_but_not_all_at_once_and_each_role_has_one_token_to_read(site):
-    done = works(site({"node1": FOUND["node1"], "node2": out("node2"), "node3": out("node3")}, "swarm: {managers: [node1]}"))
+    done = works(
+        site({"node1": FOUND["node1"], "node2": out("node2"), "node3": out("node3")}, "swarm: {managers: [node1]}")
+    )
     assert {name: 0 < work.at_once < 20 for name, work in done.items()} == {"node2": True, "node3": True}
     assert done["node2"].told == done["node3"].told
 
@@ -166,7 +177,9 @@ class TestRoles:
 
     def test_a_host_that_is_down_is_demoted_and_not_promoted(self, site):
         facts = with_managers("node1", "node2", "node3", down=("node3",))
-        assert [w.text for w in works(site(facts, "swarm: {managers: [node1]}")).values()] == ["node2 becomes worker, node3 becomes worker"]
+        assert [w.text for w in works(site(facts, "swarm: {managers: [node1]}")).values()] == [
+            "node2 becomes worker, node3 becomes worker"
+        ]
         facts = with_managers("node1", "node2", down=("node3",))
         assert works(site(facts, "swarm: {managers: [node1, node2, node3]}")) == {}
 
@@ -203,7 +216,9 @@ class TestWhose:
 
     def test_a_worker_that_knows_only_who_was_a_manager_is_known_to_those_who_are(self, site):
         before = [{"NodeID": IDS["node1"], "Addr": f"{ADDRESSES['node1']}:2377"}]
-        whole = site({**with_managers("node3"), "node2": put("node2", RemoteManagers=before)}, "swarm: {managers: [node3]}")
+        whole = site(
+            {**with_managers("node3"), "node2": put("node2", RemoteManagers=before)}, "swarm: {managers: [node3]}"
+        )
         assert View(whole).member("node2") is Member.OURS
         assert SWARM.drift(whole, "node2") == ()
 
@@ -221,9 +236,16 @@ class TestWhose:
 
 class TestOthers:
     def test_a_network_is_made_on_a_manager_attachable(self, site):
-        bare = {n: with_http(f, "networks", [x for x in f.networks.values() if x["Name"] != "demo"]) for n, f in FOUND.items()}
+        bare = {
+            n: with_http(f, "networks", [x for x in f.networks.values() if x["Name"] != "demo"])
+            for n, f in FOUND.items()
+        }
         whole = site(bare, "swarm: {managers: [node1]}")
-        assert {name: bool(d) for name, d in differs(whole, NETWORKS).items()} == {"node1": True, "node2": False, "node3": False}
+        assert {name: bool(d) for name, d in differs(whole, NETWORKS).items()} == {
+            "node1": True,
+            "node2": False,
+            "node3": False,
+        }
         ((host, work),) = works(whole, NETWORKS).items()
         assert host == "node1"
         assert f"--driver overlay --subnet 10.99.0.0/24 --attachable {MEASURED} demo" in work.script
@@ -261,7 +283,9 @@ class TestOthers:
         assert told["node1"] == ("swarm", "manager", "node1", "192.168.56.11")
         assert told["node3"] == ("swarm", "worker", "node1", "192.168.56.13")
         locked = {**FOUND, "node3": put("node3", LocalNodeState="locked", NodeID="", RemoteManagers=None)}
-        assert next(s for s in summaries(site(locked), {}) if s.host == "node3").store_role == "locked, waits for its key"
+        assert (
+            next(s for s in summaries(site(locked), {}) if s.host == "node3").store_role == "locked, waits for its key"
+        )
         off = {**FOUND, "node3": with_info(out("node3"), Containers=0)}
         assert next(s for s in summaries(site(off), {}) if s.host == "node3").store == ""
 

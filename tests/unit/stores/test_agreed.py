@@ -73,7 +73,9 @@ def test_of_an_earlier_release_more_than_half_count(values, first, counts):
     assert found(first, earlier=True, **values) == counts
 
 
-@pytest.mark.parametrize("values", [{"a": "x?", "b": "y?"}, {"a": "x?", "b": "y?", "c": "z?"}, {"a": "x?", "b": "x?", "c": "y?", "d": "y?"}])
+@pytest.mark.parametrize(
+    "values", [{"a": "x?", "b": "y?"}, {"a": "x?", "b": "y?", "c": "z?"}, {"a": "x?", "b": "x?", "c": "y?", "d": "y?"}]
+)
 def test_and_where_they_do_not_agree_nothing_is_taken(values):
     with pytest.raises(StepFailed, match="no more than half of them agree") as error:
         found(earlier=True, **values)

@@ -50,7 +50,9 @@ def ca():
 @pytest.fixture(scope="module")
 def where(ca, tmp_path_factory):
     """ADDRESS:PORT of a server."""
-    own = files(tmp_path_factory.mktemp("server"), ca, certificates.issue(ca, "s", names=["s"], addresses=["127.0.0.1"]))
+    own = files(
+        tmp_path_factory.mktemp("server"), ca, certificates.issue(ca, "s", names=["s"], addresses=["127.0.0.1"])
+    )
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(own.cert, own.key)
@@ -105,7 +107,9 @@ def test_files_that_are_of_no_use(guest, ca, tmp_path):
 
 def test_a_key_with_a_password(guest, tmp_path):
     locked = tmp_path / "locked.pem"
-    subprocess.run(["openssl", "pkcs8", "-topk8", "-in", guest.key, "-out", locked, "-passout", "pass:word"], check=True)
+    subprocess.run(
+        ["openssl", "pkcs8", "-topk8", "-in", guest.key, "-out", locked, "-passout", "pass:word"], check=True
+    )
     guest.key.write_text(locked.read_text())
     with pytest.raises(ProvisionerError, match="is locked with a password"):
         context(guest)

@@ -70,13 +70,21 @@ class TestNew:
     def test_it_starts_with_everything(self, new):
         service = new.backend.service(new, "node2")
         config = json.loads(service.files[0].text)
-        assert config["encrypt_verify_incoming"] is config["verify_incoming"] is config["verify_server_hostname"] is True
+        assert (
+            config["encrypt_verify_incoming"] is config["verify_incoming"] is config["verify_server_hostname"] is True
+        )
         assert config["acl"]["default_policy"] == "deny"
         assert {file.path for file in service.secrets} == set(security.FILES)
         assert new.backend.stages(new) == (None,)
 
     def test_all_hosts_get_the_same_and_a_certificate_each(self, new):
-        for path in (security.KEYRING, security.TOKENS, security.MANAGEMENT, security.AUTHORITY, security.AUTHORITY_KEY):
+        for path in (
+            security.KEYRING,
+            security.TOKENS,
+            security.MANAGEMENT,
+            security.AUTHORITY,
+            security.AUTHORITY_KEY,
+        ):
             assert len({secret(new, name, path) for name in HOSTS}) == 1, path
         assert len({secret(new, name, security.KEY) for name in HOSTS}) == 3
         says = certificates.told(secret(new, "node2", security.CERTIFICATE))
@@ -151,8 +159,14 @@ class TestThere:
         assert {name: differs(lost, name) for name in ("node1", "node3")} == {"node1": [], "node3": []}
 
     def test_others_can_read_a_secret(self, secured):
-        raw = secured.facts["node2"].raw["secrets"].replace(f"=640 root:consul {security.KEY}", f"=644 root:root {security.KEY}")
-        assert differs(secured.known("node2", with_raw(secured.facts["node2"], secrets=raw))) == [(f"mode of {security.KEY}", "")]
+        raw = (
+            secured.facts["node2"]
+            .raw["secrets"]
+            .replace(f"=640 root:consul {security.KEY}", f"=644 root:root {security.KEY}")
+        )
+        assert differs(secured.known("node2", with_raw(secured.facts["node2"], secrets=raw))) == [
+            (f"mode of {security.KEY}", "")
+        ]
 
     def test_tokens_are_taken_up_without_a_restart_one_host_after_the_other(self, secured):
         site = secured.known("node2", with_secrets(secured.facts["node2"], [
@@ -168,7 +182,10 @@ class TestThere:
     def test_a_certificate_that_ends_soon_is_made_anew(self, secured):
         later = secured.facts["node2"].raw["system"].replace("now=", "now=1", 1)  # some centuries on
         facts = {**secured.facts, "node2": with_raw(secured.facts["node2"], system=later)}
-        assert [what for what, _ in differs(resolve(secured.inventory, facts)[0])] == [security.CERTIFICATE, security.KEY]
+        assert [what for what, _ in differs(resolve(secured.inventory, facts)[0])] == [
+            security.CERTIFICATE,
+            security.KEY,
+        ]
 
     def test_no_server_has_the_authority_s_key(self, secured):
         facts = {
@@ -192,20 +209,30 @@ class TestThere:
 
     def old(self, secured, **others):
         """node2 with secrets from before a rotation; its agent knows no leader."""
-        files = [replace(file, text=others.get(file.path, file.text)) for file in secured.backend.service(secured, "node2").secrets]
+        files = [
+            replace(file, text=others.get(file.path, file.text))
+            for file in secured.backend.service(secured, "node2").secrets
+        ]
         return secured.known("node2", with_http(with_secrets(secured.facts["node2"], files), "leader", ""))
 
     @pytest.mark.parametrize("what", ["gossip key", "certificate", ""])
     def test_an_agent_that_the_others_do_not_let_in(self, secured, what):
-        stranger = certificates.issue(certificates.authority("x"), "node2", names=["node2"], addresses=["192.168.56.12"])
-        others = {"gossip key": {security.KEYRING: json.dumps(["another"])}, "certificate": {security.CERTIFICATE: stranger.certificate}}
+        stranger = certificates.issue(
+            certificates.authority("x"), "node2", names=["node2"], addresses=["192.168.56.12"]
+        )
+        others = {
+            "gossip key": {security.KEYRING: json.dumps(["another"])},
+            "certificate": {security.CERTIFICATE: stranger.certificate},
+        }
         site = self.old(secured, **others.get(what, {}))
         why = site.backend.shut_out(site, "node2")
         assert (what in why) if what else not why
         assert [f.host for f in site.backend.findings(site) if f.check == "agent-shut-out"] == ["node2"] * bool(what)
         assert not site.backend.shut_out(site, "node1")
         closed = site.plane.closed(site, "node2")
-        assert (what in closed.what and "provisioner up" in closed.cure and not closed.heals) if what else closed is None
+        assert (
+            (what in closed.what and "provisioner up" in closed.cure and not closed.heals) if what else closed is None
+        )
         member = secured.known("node2", with_http(site.facts["node2"], "leader", '200 "192.168.56.11:8300"'))
         assert not member.backend.shut_out(member, "node2"), "it takes part"
 
@@ -213,25 +240,38 @@ class TestThere:
         """Else none of them could be repaired before it, and what was revoked would be trusted again."""
         revoked = certificates.authority("revoked")
         own = certificates.issue(revoked, "node2", names=["node2"], addresses=["192.168.56.12"])
-        site = self.old(secured, **{security.AUTHORITY: revoked.certificate, security.CERTIFICATE: own.certificate, security.KEY: own.key})
-        members = [{**member, "Status": 4 if member["Name"] == "node2" else 1} for member in site.facts["node1"].http("members").body]
+        site = self.old(
+            secured,
+            **{security.AUTHORITY: revoked.certificate, security.CERTIFICATE: own.certificate, security.KEY: own.key},
+        )
+        members = [
+            {**member, "Status": 4 if member["Name"] == "node2" else 1}
+            for member in site.facts["node1"].http("members").body
+        ]
         site = site.known("node1", with_http(site.facts["node1"], "members", members))
         assert differs(site, "node1") == []
         assert differs(site, "node2") != []
         reached = secured.known("node1", site.facts["node1"])
-        assert differs(reached, "node1") == [("Consul's members", "waits")], "it is not shut out, so that it is waited for"
+        assert differs(reached, "node1") == [("Consul's members", "waits")], (
+            "it is not shut out, so that it is waited for"
+        )
 
     def test_no_container_is_started_where_the_token_is_refused(self, secured):
         site = secured.known("node2", with_http(secured.facts["node2"], "rights", "403 rpc error: ACL not found"))
         closed = site.plane.closed(site, "node2")
-        assert closed.what == "its engine can't ask the store: Consul refuses this host's token (rpc error: ACL not found)"
+        assert (
+            closed.what == "its engine can't ask the store: Consul refuses this host's token (rpc error: ACL not found)"
+        )
         assert "provisioner up" in closed.cure
         assert site.plane.closed(site, "node1") is None
 
     def test_where_no_engine_may_write_the_policy_is_to_be_mended(self, secured):
         """That is the barrier's to do, and no reason to stop before the next host; of one host alone it is."""
         refused = {name: with_http(facts, "rights", "403 Permission denied") for name, facts in secured.facts.items()}
-        (every,), (one,) = (STEP.drift(site, "node2") for site in (replace(secured, facts=refused), secured.known("node2", refused["node2"])))
+        (every,), (one,) = (
+            STEP.drift(site, "node2")
+            for site in (replace(secured, facts=refused), secured.known("node2", refused["node2"]))
+        )
         assert (every.later, one.later) == (True, False)
 
     @pytest.mark.parametrize("runs", [True, False])
@@ -280,7 +320,9 @@ def changed(facts, **other):
     lines = facts.raw["secrets"].split("\n")
     for name, text in other.items():
         path = next(path for path in security.FILES if name in path)
-        lines = [line for line in lines if not line.startswith(f"{path}:")] + [f"{path}:{line}" for line in text.split("\n")]
+        lines = [line for line in lines if not line.startswith(f"{path}:")] + [
+            f"{path}:{line}" for line in text.split("\n")
+        ]
     return with_raw(facts, secrets="\n".join(lines) + "\n")
 
 
@@ -353,15 +395,27 @@ class TestWhatAHostDecidesForOthers:
             assert {d.note for d in drift} == {""}
             assert security.GOSSIP in {d.what for d in drift}
             assert "case write in" in STEP.work(site, name, drift).script
-            assert [secret(site, name, path) for path in security.FILES] == [secret(secured, name, path) for path in security.FILES]
+            assert [secret(site, name, path) for path in security.FILES] == [
+                secret(secured, name, path) for path in security.FILES
+            ]
 
     def test_there_one_host_decides_nothing_either(self, secured):
         evil = {"tokens": TOKEN, "management": TOKEN, "keyring": '["evil"]'}
-        facts = {name: of_an_earlier_release(secured.facts[name], **(evil if name == "node1" else {})) for name in HOSTS}
+        facts = {
+            name: of_an_earlier_release(secured.facts[name], **(evil if name == "node1" else {})) for name in HOSTS
+        }
         site = self.known(secured, **facts)
         assert security.present_management_token(site) == security.present_management_token(secured)
         assert security.gossip_key(site) == security.gossip_key(secured)
-        two = self.known(secured, **{**facts, "node2": of_an_earlier_release(secured.facts["node2"], management='{"acl": {"tokens": {"master": "other"}}}')})
+        two = self.known(
+            secured,
+            **{
+                **facts,
+                "node2": of_an_earlier_release(
+                    secured.facts["node2"], management='{"acl": {"tokens": {"master": "other"}}}'
+                ),
+            },
+        )
         with pytest.raises(StepFailed, match=r"provisioner-management\.json differs between node1, node2, node3"):
             security.present_management_token(two)
         taken = self.known(secured, **{**two.facts, "node3": secured.facts["node3"]})
@@ -402,7 +456,11 @@ class TestOnTheWay:
         assert security.levels(replace(mixed, stage=Levels()), "node1") == Levels()
         unread = with_raw(plain.facts["node1"], secrets=ahead.facts["node1"].raw["secrets"])
         gone = mixed.backend.service(replace(mixed.known("node1", unread), stage=Levels()), "node1").gone
-        assert gone == (security.KEYRING, security.GOSSIP, security.MANAGEMENT)  # what the others trust is signed with the authority's key
+        assert gone == (
+            security.KEYRING,
+            security.GOSSIP,
+            security.MANAGEMENT,
+        )  # what the others trust is signed with the authority's key
 
     def test_tokens_come_to_hosts_only_once_consul_knows_them(self, plain):
         first = replace(plain, stage=Levels(1, 1, 1))
@@ -432,7 +490,9 @@ def test_a_host_that_joins_a_secured_cluster_gets_what_the_others_have(secured, 
     assert four.backend.stages(four) == (None,)
     for path in (security.KEYRING, security.TOKENS, security.AUTHORITY):
         assert secret(four, "node4", path).split() == secret(secured, "node1", path).split()
-    assert certificates.signed_by(secret(four, "node4", security.CERTIFICATE), [secret(secured, "node1", security.AUTHORITY)])
+    assert certificates.signed_by(
+        secret(four, "node4", security.CERTIFICATE), [secret(secured, "node1", security.AUTHORITY)]
+    )
 
 
 class TestRotated:
@@ -450,7 +510,9 @@ class TestRotated:
     def test_new_certificates_are_read_at_runtime_one_host_after_the_other(self, secured):
         secured.vault.renewed |= {security.certificate_of(name) for name in HOSTS}
         for name in HOSTS:
-            assert differs(secured, name) == [(path, "reload of Consul") for path in (security.CERTIFICATE, security.KEY)]
+            assert differs(secured, name) == [
+                (path, "reload of Consul") for path in (security.CERTIFICATE, security.KEY)
+            ]
             assert STEP.work(secured, name, STEP.drift(secured, name)).alone
         assert [differs(self.brought(secured), name) for name in HOSTS] == [[], [], []]
 
@@ -481,7 +543,9 @@ class TestRotated:
         assert [certificates.signed_by(pem, [new]) for pem in kept] == [False, True, False]
 
     @pytest.mark.parametrize("authority", [True, False])
-    def test_after_one_that_was_broken_off_each_host_is_as_wanted_when_its_turn_is_over(self, secured, monkeypatch, authority):
+    def test_after_one_that_was_broken_off_each_host_is_as_wanted_when_its_turn_is_over(
+        self, secured, monkeypatch, authority
+    ):
         other = security.new_authority(secured)
         secured.vault.trusted = (other.certificate,)
         first = self.brought(secured)
@@ -532,7 +596,10 @@ class TestRotated:
 
     @pytest.mark.parametrize("what", ["gossip-key", "tokens"])
     def test_an_agent_that_the_inventory_does_not_name_would_be_shut_out(self, secured, what):
-        members = [*secured.facts["node1"].http("members").body, {"Name": "other", "Status": 1, "Addr": "192.168.56.99"}]
+        members = [
+            *secured.facts["node1"].http("members").body,
+            {"Name": "other", "Status": 1, "Addr": "192.168.56.99"},
+        ]
         site = secured.known("node1", with_http(secured.facts["node1"], "members", members))
         assert "other would keep the old" in self.away(site, what)
         members[-1]["Status"] = 4
@@ -614,5 +681,9 @@ def test_a_path_that_only_an_engine_s_own_file_has_stays_open_to_it(inventory, s
 
 
 def test_what_consul_says_is_told_without_keys_and_tokens():
-    said = acl._said(ValueError("token 5c0e2c4a-3a0e-4f0e-9a44-0f5a7c1f6d0b with key cg8StVXbQJ0gPvMd9o7yrg== or uDBV4e+LbFW3019YKPxIrLYFyPjaBFJlm1nA+rAYF1U="))
+    said = acl._said(
+        ValueError(
+            "token 5c0e2c4a-3a0e-4f0e-9a44-0f5a7c1f6d0b with key cg8StVXbQJ0gPvMd9o7yrg== or uDBV4e+LbFW3019YKPxIrLYFyPjaBFJlm1nA+rAYF1U="
+        )
+    )
     assert said == "ValueError: token ... with key cg8StVXbQJ0gPvMd9o7yrg== or ..."

@@ -16,8 +16,28 @@ from provisioner.stores.asking import Asked
 from provisioner.stores.keys import ConsulKeys, EtcdKeys
 from provisioner.stores.lock import StoreLock
 
-NONSENSE = ("", "<html>", "[", "{}x", "NaN", "1", "true", '"x"', "[1]", "[[]]", '[{"Key": 1}]', "9" * 10_000, "[" * 100_000)
-IN_ETCD = (*NONSENSE, "[]", '{"node": 1}', '{"node": {"key": "a", "value": 1}}', '{"node": {"nodes": [{"key": [], "value": "x"}]}}')
+NONSENSE = (
+    "",
+    "<html>",
+    "[",
+    "{}x",
+    "NaN",
+    "1",
+    "true",
+    '"x"',
+    "[1]",
+    "[[]]",
+    '[{"Key": 1}]',
+    "9" * 10_000,
+    "[" * 100_000,
+)
+IN_ETCD = (
+    *NONSENSE,
+    "[]",
+    '{"node": 1}',
+    '{"node": {"key": "a", "value": 1}}',
+    '{"node": {"nodes": [{"key": [], "value": "x"}]}}',
+)
 IN_CONSUL = (*NONSENSE, "{}", '[{"Key": "a", "Value": "%%"}]', '[{"Key": "a", "Value": 1}]', '[{"Value": "YQ=="}]')
 
 
@@ -49,7 +69,9 @@ def test_a_session_without_an_id():
         ConsulKeys((asked,)).hold("lock", "mine", seconds=10)
 
 
-@pytest.mark.parametrize("holder", ["9" * 10_000, '{"hosts": 1}', '{"hosts": [[1], {}]}', '{"hosts": "ab"}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "holder", ["9" * 10_000, '{"hosts": 1}', '{"hosts": [[1], {}]}', '{"hosts": "ab"}', "[" * 100_000]
+)
 def test_a_lock_that_somebody_else_has_written(holder):
     lock = StoreLock(SimpleNamespace(hold=lambda *_, **__: holder), "lock", "me", ["a", "b"])
     with pytest.raises(Exception, match="another run changes") as caught:
@@ -88,14 +110,18 @@ def test_a_keyring_of_consul(rings):
         consul_acl.rotate_gossip_key(SimpleNamespace(operator=operator), "node1", "key")
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.0 200 OK\r\n\r\n", b"\0\0\0\0", b"\0\0\0\4abcd", b"\x7f\xff\xff\xff" + b"x" * 99], ids=repr)
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.0 200 OK\r\n\r\n", b"\0\0\0\0", b"\0\0\0\4abcd", b"\x7f\xff\xff\xff" + b"x" * 99], ids=repr
+)
 def test_what_is_no_zookeeper(answer, monkeypatch, capfd):
     monkeypatch.setattr(zookeeper_keys, "_PATIENCE", 0.5)
 
     def connected(*_, **__):
         ours, theirs = socket.socketpair()
         ours.settimeout(1)
-        threading.Thread(target=lambda: (theirs.recv(4096), theirs.sendall(answer), theirs.close()), daemon=True).start()
+        threading.Thread(
+            target=lambda: (theirs.recv(4096), theirs.sendall(answer), theirs.close()), daemon=True
+        ).start()
         return ours
 
     connection = SimpleNamespace(name="node1", socket=connected)

@@ -48,7 +48,9 @@ class Etcd(Server):
             found = [{"key": f"/{k}", "value": v} for k, v in self.there.items() if k == key or k.startswith(f"{key}/")]
             if not found:
                 return 404, json.dumps({"errorCode": 100})
-            return 200, json.dumps({"node": found[0] if found[0]["key"] == f"/{key}" else {"dir": True, "nodes": found}})
+            return 200, json.dumps(
+                {"node": found[0] if found[0]["key"] == f"/{key}" else {"dir": True, "nodes": found}}
+            )
         if words.get("prevExist") == "false" and key in self.there:
             return 412, json.dumps({"errorCode": 105})
         if "prevValue" in words and self.there.get(key) != words["prevValue"]:
@@ -88,7 +90,13 @@ class Consul(Server):
         found = [k for k in self.there if k == key or ("recurse" in words and k.startswith(key))]
         holders = {held: {"Session": session} for session, held in self.sessions.items()}
         told = [
-            {"Key": k, "Value": base64.b64encode(self.there[k].encode()).decode(), "ModifyIndex": 7, **holders.get(k, {})} for k in found
+            {
+                "Key": k,
+                "Value": base64.b64encode(self.there[k].encode()).decode(),
+                "ModifyIndex": 7,
+                **holders.get(k, {}),
+            }
+            for k in found
         ]
         return (200, json.dumps(told)) if told else (404, "")
 

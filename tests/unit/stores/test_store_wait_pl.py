@@ -31,7 +31,9 @@ def server(answer: str):
 
 
 def code(kind: str, *servers: str) -> int:
-    return subprocess.run(["perl", str(PROGRAM), kind, *servers], check=False, capture_output=True, timeout=30).returncode
+    return subprocess.run(
+        ["perl", str(PROGRAM), kind, *servers], check=False, capture_output=True, timeout=30
+    ).returncode
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,9 @@ def _met(port: int, listener: socket.socket):
     server.settimeout(5)
     with engine, server:
         met = Ways(engine, server)
-        session = struct.pack(">ii", 1, LIST) + text(COUNTS.encode()) + b"\1"  # of whatever bytes, the first are the session's
+        session = (
+            struct.pack(">ii", 1, LIST) + text(COUNTS.encode()) + b"\1"
+        )  # of whatever bytes, the first are the session's
         engine.sendall(text(session))
         assert met.take(server) == session
         server.sendall(text(session))

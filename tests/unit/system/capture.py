@@ -88,7 +88,9 @@ sleep 0.5"""
 def provisioner(*words: str) -> bytes:
     """Its output. What it says meanwhile goes to the terminal."""
     memory = {"PROVISIONER_LAB_IN_MEMORY": "1"}
-    return subprocess.run([sys.executable, "-m", "provisioner", *words], check=True, stdout=subprocess.PIPE, env={**memory, **os.environ}).stdout
+    return subprocess.run(
+        [sys.executable, "-m", "provisioner", *words], check=True, stdout=subprocess.PIPE, env={**memory, **os.environ}
+    ).stdout
 
 
 class Lab:
@@ -108,7 +110,9 @@ class Lab:
     def sh(self, host: str, script: str) -> bytes:
         return provisioner("lab", "exec", "--name", self.name, host, "--", "sh", "-c", script)
 
-    def take(self, host: str, name: str, only: tuple[str, ...] = reading.ALL, store: reading.Sought = Consul.sought) -> None:
+    def take(
+        self, host: str, name: str, only: tuple[str, ...] = reading.ALL, store: reading.Sought = Consul.sought
+    ) -> None:
         found = facts.parse(self.sh(host, reading.script(store, only)))
         (HERE / f"{name}.txt").write_bytes(printed(redacted(found.raw)))
         print(name, flush=True)
@@ -131,7 +135,10 @@ class Lab:
 
 
 def etcd() -> None:
-    for name, control in (("etcd", "store: {kind: etcd, security: {tls: false}}"), ("etcd-secured", "store: {kind: etcd}")):
+    for name, control in (
+        ("etcd", "store: {kind: etcd, security: {tls: false}}"),
+        ("etcd-secured", "store: {kind: etcd}"),
+    ):
         with Lab(f"capture-{name}", 3, "engine-20.10") as lab:
             lab.up(control)
             lab.take_all(name, Etcd.sought)

@@ -19,7 +19,12 @@ KEY = "uDBV4e+LbFW3019YKPxIrLYFyPjaBFJlm1nA+rAYF1U="
 
 def test_secrets_are_taken_out_and_the_rest_stays():
     pair = certificates.authority("x")
-    texts = {"/k.pem": pair.key, "/c.pem": pair.certificate, "/t.json": f'{{"a": "{SECRET}"}}\n', "/g.json": f'["{KEY}",\n"{KEY}"]\n'}
+    texts = {
+        "/k.pem": pair.key,
+        "/c.pem": pair.certificate,
+        "/t.json": f'{{"a": "{SECRET}"}}\n',
+        "/g.json": f'["{KEY}",\n"{KEY}"]\n',
+    }
     lines = [f"{path}:{line}" for path, text in texts.items() for line in text.splitlines()]
     found = redacted({"secrets": "\n".join([*lines, "=600 root:root /k.pem"]) + "\n", "files": "/a:b\n"})
     assert found["files"] == "/a:b\n"
@@ -61,11 +66,16 @@ class TestShapes:
 
     def test_what_is_noticed(self):
         raw = dict(self.host.raw)
-        assert self.differing(with_file(self.host, "/etc/docker/daemon.json", "")) == ["files: /etc/docker/daemon.json is gone"]
+        assert self.differing(with_file(self.host, "/etc/docker/daemon.json", "")) == [
+            "files: /etc/docker/daemon.json is gone"
+        ]
         assert self.differing(with_raw(self.host, more="x")) == ["more: something is new", "the section more is new"]
         del raw["http:leader"]
         assert "the section http:leader is gone" in differences(self.host.raw, raw)
-        assert self.differing(with_http(self.host, "leader", "403 no")) == ["http:leader: 200 is gone", "http:leader: 403 is new"]
+        assert self.differing(with_http(self.host, "leader", "403 no")) == [
+            "http:leader: 200 is gone",
+            "http:leader: 403 is new",
+        ]
         members = [{**member, "Renamed": 1} for member in self.host.http("members").body]
         assert self.differing(with_http(self.host, "members", members)) == ["http:members: [].Renamed is new"]
         assert self.differing(with_system(self.host, "raft=", None)) == ["system: raft is gone"]

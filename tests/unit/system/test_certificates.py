@@ -58,7 +58,11 @@ def test_what_does_not_fit(ca, pair):
     assert judged(pair, names=["node1", "node9"], addresses=["192.0.2.99"]) == "without 192.0.2.99, node9"
     ends = told(pair.certificate).ends
     assert judged(pair, now=ends - timedelta(days=61)) == ""
-    assert judged(pair, now=ends - timedelta(days=59)) == judged(pair, now=ends + timedelta(days=9)) == f"ends on {ends:%Y-%m-%d}"
+    assert (
+        judged(pair, now=ends - timedelta(days=59))
+        == judged(pair, now=ends + timedelta(days=9))
+        == f"ends on {ends:%Y-%m-%d}"
+    )
     assert authority_fault(pair, now=NOW) == "no authority's certificate"
     assert authority_fault(Pair(ca.certificate, other.key), now=NOW) == "its key is another's"
     assert authority_fault(ca, now=NOW + timedelta(days=3600)).startswith("ends on ")
@@ -81,11 +85,24 @@ def test_an_error_holds_nothing_of_a_key(pair):
 def test_openssl_takes_them_for_both_purposes(ca, pair, tmp_path, purpose):
     (tmp_path / "ca.pem").write_text(ca.certificate)
     (tmp_path / "host.pem").write_text(pair.certificate)
-    ask = ["openssl", "verify", "-x509_strict", "-purpose", purpose, "-CAfile", "ca.pem", "-verify_ip", "192.0.2.11", "host.pem"]
+    ask = [
+        "openssl",
+        "verify",
+        "-x509_strict",
+        "-purpose",
+        purpose,
+        "-CAfile",
+        "ca.pem",
+        "-verify_ip",
+        "192.0.2.11",
+        "host.pem",
+    ]
     done = subprocess.run(ask, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "host.pem: OK\n"), done.stderr
 
 
 def test_cryptography_is_loaded_when_it_is_needed():
-    code = "import sys, provisioner.system.certificates; sys.exit(any(m.startswith('cryptography') for m in sys.modules))"
+    code = (
+        "import sys, provisioner.system.certificates; sys.exit(any(m.startswith('cryptography') for m in sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

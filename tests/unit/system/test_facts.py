@@ -311,12 +311,18 @@ def test_addresses_in_the_kernels_order_with_those_of_no_connected_route():
 
 @pytest.mark.parametrize(
     ("sought", "program", "told"),
-    [(Consul.sought, "libkv/store/consul", True), (Consul.sought, "libkv/store/etcd", False), (SOUGHT, "libkv/store/consul", False)],
+    [
+        (Consul.sought, "libkv/store/consul", True),
+        (Consul.sought, "libkv/store/etcd", False),
+        (SOUGHT, "libkv/store/consul", False),
+    ],
 )
 def test_the_driver_that_the_engine_is_looked_through_for(tmp_path, sought, program, told):
     """In a swarm none is sought, and none is found."""
     (tmp_path / "dockerd").write_text(f"#!/bin/sh\n# {program}\n")
     (tmp_path / "dockerd").chmod(0o755)
     script = reading.script(sought, ("driver",))
-    done = subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    done = subprocess.run(
+        ["sh", "-c", script], check=True, capture_output=True, text=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    )
     assert parse(done.stdout.encode()).store_driver is told

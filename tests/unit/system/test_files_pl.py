@@ -122,7 +122,10 @@ class TestFolders:
         (theirs / "serf").mkdir(mode=0o755)
         done = folder(theirs / "serf")
         assert done.returncode == 70
-        assert f"provisioner: {theirs}/serf belongs to root:root, in a folder that the user {USER} can write: it is left alone\t" in done.stderr
+        assert (
+            f"provisioner: {theirs}/serf belongs to root:root, in a folder that the user {USER} can write: it is left alone\t"
+            in done.stderr
+        )
         assert ((theirs / "serf").stat().st_uid, stat.S_IMODE((theirs / "serf").stat().st_mode)) == (0, 0o755)
 
     @pytest.mark.parametrize("mode", [0o775, 0o757, 0o1777])
@@ -182,7 +185,13 @@ class TestFiles:
             plant(theirs / name, what, trap)
             if what == "file":
                 (theirs / name).write_text("half of")
-        kept = {".provisioner", ".provisioner.json", ".provisioner.aB3dE6gH.bak", ".provisioner.ab12cd34ef567", "x.provisioner.ab12cd34ef56"}
+        kept = {
+            ".provisioner",
+            ".provisioner.json",
+            ".provisioner.aB3dE6gH.bak",
+            ".provisioner.ab12cd34ef567",
+            "x.provisioner.ab12cd34ef56",
+        }
         for name in kept:
             (theirs / name).touch()
         (theirs / ".provisioner.abcdefgh").mkdir()
@@ -198,7 +207,10 @@ class TestFiles:
         before = tree(trap)
         done = put(theirs / name)
         assert done.returncode == 70
-        assert f"provisioner: {theirs}/{name.partition('/')[0]} is a symbolic link in a folder that the user {USER} can write: it is left alone\tsee who" in done.stderr
+        assert (
+            f"provisioner: {theirs}/{name.partition('/')[0]} is a symbolic link in a folder that the user {USER} can write: it is left alone\tsee who"
+            in done.stderr
+        )
         assert tree(trap) == before
 
     def test_a_file_of_root_s_in_a_folder_of_others_is_root_s_from_its_first_byte(self, theirs):
@@ -241,12 +253,21 @@ class TestCopies:
         os.chown(theirs / "file", USER, 54321)
         os.utime(theirs / "file", (1, 1))
         kept = roots / "kept"
-        assert sh('files copy "$1" "$2/a/b/file" "$3" "$2/none"', theirs / "file", kept, theirs / "none").returncode == 0
+        assert (
+            sh('files copy "$1" "$2/a/b/file" "$3" "$2/none"', theirs / "file", kept, theirs / "none").returncode == 0
+        )
         put(theirs / "file")
         put(theirs / "none")
-        assert sh('files copy "$2/a/b/file" "$1" "$2/none" "$3"', theirs / "file", kept, theirs / "none").returncode == 0
+        assert (
+            sh('files copy "$2/a/b/file" "$1" "$2/none" "$3"', theirs / "file", kept, theirs / "none").returncode == 0
+        )
         now = (theirs / "file").stat()
-        assert ((theirs / "file").read_text(), now.st_uid, now.st_gid, stat.S_IMODE(now.st_mode)) == ("old\n", USER, 54321, 0o640)
+        assert ((theirs / "file").read_text(), now.st_uid, now.st_gid, stat.S_IMODE(now.st_mode)) == (
+            "old\n",
+            USER,
+            54321,
+            0o640,
+        )
         assert now.st_mtime == 1
         assert not (theirs / "none").exists()
 
@@ -296,7 +317,11 @@ def test_whoever_swaps_folders_and_links_all_the_time_gains_nothing(theirs, trap
         codes = set()
         for number in range(12):
             serf = theirs / "serf"
-            one = [folder(serf, f"07{number % 8}0"), put(serf / f"{number}"), sh('files copy "$1" "$2"', serf / "file", theirs / "taken")]
+            one = [
+                folder(serf, f"07{number % 8}0"),
+                put(serf / f"{number}"),
+                sh('files copy "$1" "$2"', serf / "file", theirs / "taken"),
+            ]
             codes |= {done.returncode for done in (*one, sh('files remove "$1"', serf / "file"))}
     finally:
         over.set()

@@ -44,7 +44,9 @@ class TestParse:
         again = parse(printed({"units": "new\n"}), before)
         assert (again.raw, again.ahead) == ({"units": "new\n", "system": "kept"}, (1.0, 2.0))
 
-    @pytest.mark.parametrize("before", [b"Welcome!\n", b"provisioner-facts\n", printed(FORGED)], ids=["text", "a head", "an answer"])
+    @pytest.mark.parametrize(
+        "before", [b"Welcome!\n", b"provisioner-facts\n", printed(FORGED)], ids=["text", "a head", "an answer"]
+    )
     def test_what_is_printed_before_it_is_dropped(self, before):
         assert parse(before + self.whole).raw == capture("settled-node1").raw
 
@@ -81,7 +83,9 @@ class TestParse:
     @pytest.mark.parametrize("end", ["\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\r"])
     def test_a_file_s_text_makes_no_other_file_and_no_mode(self, end):
         text = f"/theirs:a{end}/ours:b{end}=600 root:root /ours{end}=600 root:root /theirs\n=644 root:root /theirs\n"
-        facts = Facts({"secrets": text, "ports": f"owner 1 2 x{end}tcp 8500 9\n", "system": f"hostname=x{end}etcd-idle=yes\n"})
+        facts = Facts(
+            {"secrets": text, "ports": f"owner 1 2 x{end}tcp 8500 9\n", "system": f"hostname=x{end}etcd-idle=yes\n"}
+        )
         assert set(facts.secrets) == {"/theirs"}
         assert facts.modes == {"/theirs": "644 root:root"}
         assert facts.ports == ()
@@ -104,14 +108,25 @@ class TestFiles:
         (tmp_path / "folder").symlink_to("/etc")
         (tmp_path / "real").mkdir()
         (tmp_path / "real" / "file").write_text("x\n")
-        paths = [theirs, tmp_path / "folder" / "hostname", tmp_path / "real" / "file", "/proc/self/net/route", "/etc/os-release"]
+        paths = [
+            theirs,
+            tmp_path / "folder" / "hostname",
+            tmp_path / "real" / "file",
+            "/proc/self/net/route",
+            "/etc/os-release",
+        ]
         found = Facts(read(*(f"file {path}" for path in paths), *(f"secret {path}" for path in paths[:2])))
         assert set(found.files) == {str(tmp_path / "real" / "file"), "/proc/self/net/route", "/etc/os-release"}
         assert found.secrets == {}
 
     def test_nothing_waits_for_a_pipe_and_a_folder_is_no_file(self, tmp_path):
         os.mkfifo(tmp_path / "pipe")
-        assert Facts(read(f"secret {tmp_path / 'pipe'}", f"file {tmp_path / 'pipe'}", f"file {tmp_path}", "file /dev/zero")).files == {}
+        assert (
+            Facts(
+                read(f"secret {tmp_path / 'pipe'}", f"file {tmp_path / 'pipe'}", f"file {tmp_path}", "file /dev/zero")
+            ).files
+            == {}
+        )
 
 
 @contextmanager
@@ -191,7 +206,9 @@ def test_every_shell_measures_in_bytes(shell, tmp_path):
     (tmp_path / "file").write_text("é\n\n")
     sought = Sought("none", "none", files=(str(tmp_path / "file"),), says="printf 'etcd-version=\\303\\251\\n\\n'")
     words = [shell, *(["sh"] if shell == "busybox" else []), "-c", reading.script(sought, ("system", "files"))]
-    told = subprocess.run(words, check=True, capture_output=True, timeout=60, env={**os.environ, "LC_ALL": "C.UTF-8"}).stdout
+    told = subprocess.run(
+        words, check=True, capture_output=True, timeout=60, env={**os.environ, "LC_ALL": "C.UTF-8"}
+    ).stdout
     facts = parse(told)
     assert facts.line("etcd-version") == "é"
     assert facts.files[str(tmp_path / "file")] == "é\n\n"
@@ -201,7 +218,9 @@ def test_without_perl_the_files_of_root_s_own_folders_are_read(tmp_path):
     for tool in ("sh", "grep", "id", "date"):
         (tmp_path / tool).symlink_to(shutil.which(tool))
     script = reading.script(Sought("none", "none", files=("/etc/passwd",), secrets=("/etc/passwd",)), ("files",))
-    told = subprocess.run([str(tmp_path / "sh"), "-c", script], check=True, capture_output=True, timeout=60, env={"PATH": str(tmp_path)}).stdout
+    told = subprocess.run(
+        [str(tmp_path / "sh"), "-c", script], check=True, capture_output=True, timeout=60, env={"PATH": str(tmp_path)}
+    ).stdout
     found = parse(told)
     assert "/etc/os-release" in found.files
     assert "/etc/passwd" not in found.files

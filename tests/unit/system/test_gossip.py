@@ -80,7 +80,9 @@ def test_the_first_part_of_an_answer_is_enough():
 
 
 @pytest.mark.timeout(60)  # without bounds it is minutes of processor time
-@pytest.mark.parametrize("part", [b"\x87\xa4Addr\xa4aaaa\xabIncarnation\x01\xa4Meta\xa4Name", b"\xa4Meta", b"\xa4Name", b"x"])
+@pytest.mark.parametrize(
+    "part", [b"\x87\xa4Addr\xa4aaaa\xabIncarnation\x01\xa4Meta\xa4Name", b"\xa4Meta", b"\xa4Name", b"x"]
+)
 def test_an_answer_that_was_made_to_take_long(part):
     data = b"\x87\xa4Addr\xa4aaaa\xabIncarnation\x01\xa4Meta" + part * 20_000
     assert not members(data)
@@ -106,7 +108,13 @@ def test_names(name):
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"a", b"aaaaaaaaaa", bytes(range(256)) * 3, b"".join(member(f"10.0.{n // 250}.{n % 250}", 0) for n in range(400))],
+    [
+        b"",
+        b"a",
+        b"aaaaaaaaaa",
+        bytes(range(256)) * 3,
+        b"".join(member(f"10.0.{n // 250}.{n % 250}", 0) for n in range(400)),
+    ],
     ids=["nothing", "one", "itself", "every byte", "a table that is full"],
 )
 def test_expanding(data):
@@ -119,8 +127,25 @@ def test_expanding(data):
         (None, []),  # not asked, or not there
         ({"Name": "ingress"}, []),
         ({"Peers": None}, []),
-        ({"Peers": [{"Name": "9d685b22010c", "IP": "192.168.56.11"}, {"Name": "97728338c115", "IP": "192.168.56.12"}]}, [11, 12]),
-        ({"Peers": [{"Name": "9d685b22010c", "IP": "fd00::1"}, {"IP": "1.2.3.4.5"}, {"Name": "97728338c115", "IP": "192.168.56.12"}]}, [12]),
+        (
+            {
+                "Peers": [
+                    {"Name": "9d685b22010c", "IP": "192.168.56.11"},
+                    {"Name": "97728338c115", "IP": "192.168.56.12"},
+                ]
+            },
+            [11, 12],
+        ),
+        (
+            {
+                "Peers": [
+                    {"Name": "9d685b22010c", "IP": "fd00::1"},
+                    {"IP": "1.2.3.4.5"},
+                    {"Name": "97728338c115", "IP": "192.168.56.12"},
+                ]
+            },
+            [12],
+        ),
     ],
 )
 def test_in_a_swarm_its_network_tells_of_the_peers(network, wanted):

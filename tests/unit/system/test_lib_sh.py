@@ -188,7 +188,10 @@ class TestKeep:
         (tiny / "file").write_text("x" * 40_000)
         done = sh('keep "$1"; echo went on', tiny / "file")
         assert (done.returncode, done.stdout) == (70, "")
-        assert re.fullmatch(f"provisioner: can't write {tiny}/file[.]........[.]bak: No space left on device; .*\tlook at .*: df {tiny}\n", done.stderr)
+        assert re.fullmatch(
+            f"provisioner: can't write {tiny}/file[.]........[.]bak: No space left on device; .*\tlook at .*: df {tiny}\n",
+            done.stderr,
+        )
         assert names(tiny) == ["file"]
 
     def test_no_going_on_where_it_can_not_be_read(self, sh, tmp_path):

@@ -33,7 +33,9 @@ def test_no_json_of_an_engine(text, why):
 
 
 def test_what_engines_write():
-    assert strict.value('{"a": [1, 18446744073709551615, -0.5, null, "\\u00e9\\ud83d\\ude00"]}') == {"a": [1, 2**64 - 1, -0.5, None, "\u00e9\U0001f600"]}
+    assert strict.value('{"a": [1, 18446744073709551615, -0.5, null, "\\u00e9\\ud83d\\ude00"]}') == {
+        "a": [1, 2**64 - 1, -0.5, None, "\u00e9\U0001f600"]
+    }
     assert strict.value("[" * 100 + "]" * 100)
 
 
@@ -66,7 +68,10 @@ def test_what_is_shown_is_short_and_harmless():
 
 
 def test_the_error_names_what_was_read():
-    with pytest.raises(Malformed, match="its routes can't be understood: ") as caught, understood("its routes", "eth0 \x1b[31mred", "look"):
+    with (
+        pytest.raises(Malformed, match="its routes can't be understood: ") as caught,
+        understood("its routes", "eth0 \x1b[31mred", "look"),
+    ):
         strict.number("red")
     assert (caught.value.answer, caught.value.cure) == ("eth0 red", "look")
     assert malformed("x", "y").cure

@@ -146,7 +146,9 @@ def test_a_host_whose_interfaces_are_not_known():
     assert "iifname {" not in nftables.own(policy("10.0.0.1", underlay=()))
 
 
-@pytest.mark.parametrize("printed", ['iifname { "eth0", "wg0" } jump provisioner-peers', 'iifname "eth0" jump provisioner-peers'])
+@pytest.mark.parametrize(
+    "printed", ['iifname { "eth0", "wg0" } jump provisioner-peers', 'iifname "eth0" jump provisioner-peers']
+)
 def test_interfaces_are_compared_one_by_one(printed):
     names = ("eth0", "wg0") if "wg0" in printed else ("eth0",)
     found = parse(f"table inet provisioner {{\n\tchain provisioner-away {{\n\t\t{printed}\n\t}}\n}}\n").found()
@@ -159,7 +161,10 @@ def test_interfaces_are_compared_one_by_one(printed):
 def test_a_protocol_is_printed_as_a_number_where_the_host_has_no_list_of_names(printed):
     swarm = Policy(of_swarm(managers=2377, data=4789, esp=True), (), ("eth0",))
     listed = nftables.gate(swarm).replace("l4proto esp", f"l4proto {printed}")
-    found = nftables.parse(f"table inet filter {{\n\tchain input {{\n\t\ttype filter hook input priority 0; policy drop;\n\t\t{nftables.JUMP}\n\t}}\n{listed}}}\n", swarm.ports)
+    found = nftables.parse(
+        f"table inet filter {{\n\tchain input {{\n\t\ttype filter hook input priority 0; policy drop;\n\t\t{nftables.JUMP}\n\t}}\n{listed}}}\n",
+        swarm.ports,
+    )
     assert found.found() in nftables.wanted(swarm, found.gates)
 
 
@@ -174,4 +179,8 @@ def test_who_may_open_the_stores_ports():
     of = Policy(ports, (), (), {"zookeeper": 107})
     assert "meta skuid @prometheus accept" in nftables.own(of)
     store = nftables.wanted(of, ()).partition("chain inet provisioner provisioner-store\n")[2].splitlines()[:3]
-    assert [line.strip() for line in store] == ["meta skuid 107 accept", "meta skuid 61184-65519 accept", "jump provisioner-owner"]
+    assert [line.strip() for line in store] == [
+        "meta skuid 107 accept",
+        "meta skuid 61184-65519 accept",
+        "jump provisioner-owner",
+    ]
