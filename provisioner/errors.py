@@ -21,10 +21,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from provisioner.model import Result
+from typing import Protocol
 
 
 class ProvisionerError(Exception):
@@ -96,10 +93,21 @@ class TimedOut(TransportError):
     """A command was still running at its deadline; it may still be running on the host."""
 
 
+class Ended(Protocol):
+    """How a command ended: `model.Result`, which this module can't import."""
+
+    @property
+    def code(self) -> int: ...
+    @property
+    def stdout(self) -> str: ...
+    @property
+    def stderr(self) -> str: ...
+
+
 class CommandFailed(TransportError):
     """A command ended with a code that its caller does not accept; `result` has all it said."""
 
-    def __init__(self, what: str, result: Result, *, host: str, tried: str = "", cure: str = "") -> None:
+    def __init__(self, what: str, result: Ended, *, host: str, tried: str = "", cure: str = "") -> None:
         super().__init__(what, host=host, tried=tried, answer=result.stderr or result.stdout, cure=cure)
         self.result = result
 

@@ -13,7 +13,7 @@ from provisioner.model import HostChanged, Outcome, PhaseBegan, PhaseEnded, Stat
 from provisioner.parallel import bounded, each
 from provisioner.stores import asking
 from provisioner.system import facts as system_facts
-from provisioner.system import networks, plugins, reading
+from provisioner.system import firewall, networks, plugins, reading
 from provisioner.transport import connect_all
 from provisioner.transport.text import public
 
@@ -162,7 +162,7 @@ class Session:
 
 def _understood(name: str, facts: Facts) -> Facts:
     try:
-        return bounded("reading its facts", lambda _: facts.understood())(name)
+        return bounded("reading its facts", lambda _: firewall.understood(facts.understood()))(name)
     except Malformed as error:
         error.host, error.tried = name, "reading its facts"
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from provisioner.controlplane import Site
+    from provisioner.controlplane.site import Site
 
 
 def lacking(site: Site, host: str) -> list[str]:

@@ -9,14 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from provisioner.stores.base import Cluster
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from ipaddress import IPv4Address
 
-    from provisioner.controlplane import Site
     from provisioner.inventory import Inventory
     from provisioner.model import Drift
-    from provisioner.stores.base import File
+    from provisioner.stores.base import Backend, File
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
     from provisioner.system.reading import Sought
@@ -51,6 +52,15 @@ class Closed:
     heals: float = 0.0
 
 
+class SiteView(Cluster, Protocol):
+    """What a control plane sees of a site. `Site` documents the members."""
+
+    @property
+    def backend(self) -> Backend: ...
+    @property
+    def quorum(self) -> int: ...
+
+
 class ControlPlane(Protocol):
     """One control plane; without a state of its own.
 
@@ -79,7 +89,7 @@ class ControlPlane(Protocol):
         """What passes between the hosts."""
         ...
 
-    def packages(self, site: Site, host: str) -> dict[str, str]:
+    def packages(self, site: SiteView, host: str) -> dict[str, str]:
         """Program -> its package, of what it needs beside the engine."""
         ...
 
@@ -93,11 +103,11 @@ class ControlPlane(Protocol):
         """Host -> its address as the other hosts remember it."""
         ...
 
-    def engine(self, site: Site, host: str) -> EngineFiles:
+    def engine(self, site: SiteView, host: str) -> EngineFiles:
         """What is wanted of the engine's files. Raises StepFailed where this engine must not get them."""
         ...
 
-    def running(self, site: Site, host: str) -> list[Drift]:
+    def running(self, site: SiteView, host: str) -> list[Drift]:
         """What the running engine, one that answers, is still to take up of that: with the note "reload", "restart" or "waits"."""
         ...
 
@@ -109,19 +119,19 @@ class ControlPlane(Protocol):
         """The address that the running engine advertises, or ""."""
         ...
 
-    def standing(self, site: Site, host: str) -> tuple[str, str, str]:
+    def standing(self, site: SiteView, host: str) -> tuple[str, str, str]:
         """For people: what the running engine shares with the others, the host's role in it, and the address of its leader."""
         ...
 
-    def creator(self, site: Site) -> str:
+    def creator(self, site: SiteView) -> str:
         """The live host on which networks are made; "" where there is none yet."""
         ...
 
-    def reunion(self, site: Site) -> str:
+    def reunion(self, site: SiteView) -> str:
         """For people: what brings engines together that do not know one another from gossip."""
         ...
 
-    def closed(self, site: Site, host: str) -> Closed | None:
+    def closed(self, site: SiteView, host: str) -> Closed | None:
         """Why no container on this host can join a shared network; None: it can, or nothing is known of the host."""
         ...
 

@@ -17,7 +17,7 @@ from provisioner.system import swarm as on_host
 from provisioner.system.reading import DAEMON_JSON, ENGINE_OPTIONS
 
 if TYPE_CHECKING:
-    from provisioner.controlplane import Site
+    from provisioner.controlplane.site import Site
     from provisioner.system.facts import Facts
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from ipaddress import IPv4Address
 
-    from provisioner.controlplane import Site
+    from provisioner.controlplane.base import SiteView
     from provisioner.inventory import Inventory
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
@@ -47,7 +47,7 @@ class Kv:
         ports = stores.of(inventory.the_store).ports
         return replace(ports, users=(*ports.users, *inventory.the_store.local_users)) if ports.users else ports
 
-    def packages(self, site: Site, host: str) -> dict[str, str]:
+    def packages(self, site: SiteView, host: str) -> dict[str, str]:
         backend = site.backend
         return {backend.program: backend.package} if backend.runs_on(site, host) else {}
 
@@ -80,7 +80,7 @@ class Kv:
     def remembered(self, inventory: Inventory, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
         return stores.of(inventory.the_store).remembered(facts)
 
-    def engine(self, site: Site, host: str) -> EngineFiles:
+    def engine(self, site: SiteView, host: str) -> EngineFiles:
         """How the engine starts, and how it meets the others then."""
         own = site.advertise[host]
         others = sorted(address for name, address in site.advertise.items() if name != host)
@@ -99,7 +99,7 @@ class Kv:
             _settings(site, host), files, units, secrets, gone=swarm_on_host.OURS, through=waiting.through
         )
 
-    def running(self, site: Site, host: str) -> list[Drift]:
+    def running(self, site: SiteView, host: str) -> list[Drift]:
         """What the running engine is to do about its store."""
         facts, wanted = site.facts[host], _settings(site, host)
         info = facts.engine
@@ -128,20 +128,20 @@ class Kv:
     def advertised(self, facts: Facts) -> str:
         return str(facts.engine.get("ClusterAdvertise", "")).rpartition(":")[0]
 
-    def standing(self, site: Site, host: str) -> tuple[str, str, str]:
+    def standing(self, site: SiteView, host: str) -> tuple[str, str, str]:
         facts, backend = site.facts[host], site.backend
         runs = any(facts.unit(unit).active == "active" for unit in backend.sought.units)
         role = ("server" if host in site.servers else "client") if runs else ""
         return str(facts.engine.get("ClusterStore", "")), role, backend.leader(facts)
 
-    def creator(self, site: Site) -> str:
+    def creator(self, site: SiteView) -> str:
         return next(iter(site.live), "")
 
-    def reunion(self, site: Site) -> str:
+    def reunion(self, site: SiteView) -> str:
         passes = "something keeps 7946/tcp or 7946/udp from passing between these hosts"
         return f"run `provisioner up`, which brings the engines together again; if they stay apart, {passes}"
 
-    def closed(self, site: Site, host: str) -> Closed | None:
+    def closed(self, site: SiteView, host: str) -> Closed | None:
         """An engine that can't ask its store finds no network there; without a leader it looks for it for two minutes."""
         if host not in site.facts:
             return None
@@ -175,7 +175,7 @@ def _store_of(facts: Facts) -> str:
     return str(facts.engine.get("ClusterStore", "") if facts.engine else file.get("cluster-store", ""))
 
 
-def _down(site: Site) -> list[str]:
+def _down(site: SiteView) -> list[str]:
     """The live hosts on which the store should run and does not."""
     units = site.backend.sought.units
     return [
@@ -185,7 +185,7 @@ def _down(site: Site) -> list[str]:
     ]
 
 
-def _settings(site: Site, host: str) -> dict[str, Any]:
+def _settings(site: SiteView, host: str) -> dict[str, Any]:
     """The keys of daemon.json that are ours (dockerd's reference, 20.10). Of the store's options only those we name are."""
     ours = {
         "cluster-store": site.backend.url(site),
@@ -195,12 +195,12 @@ def _settings(site: Site, host: str) -> dict[str, Any]:
     return ours | ({"cluster-store-opts": wanted} if _options(site, host) or wanted != (found or {}) else {})
 
 
-def options_in_file(site: Site, host: str) -> Any:
+def options_in_file(site: SiteView, host: str) -> Any:
     """cluster-store-opts as the engine's file has them. Raises StepFailed where it can't be read."""
     return parse(host, site.facts[host].files.get(DAEMON_JSON, "")).get("cluster-store-opts")
 
 
-def merged_options(site: Site, host: str) -> dict[str, Any]:
+def merged_options(site: SiteView, host: str) -> dict[str, Any]:
     """cluster-store-opts as the engine is to have them: what others have put into its file, and what is ours. Raises StepFailed."""
     found = options_in_file(site, host)
     return (_without_our_tls(found) if isinstance(found, dict) else {}) | _options(site, host)
@@ -213,7 +213,7 @@ def _without_our_tls(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _options(site: Site, host: str) -> dict[str, str]:
+def _options(site: SiteView, host: str) -> dict[str, str]:
     """cluster-store-opts: texts by name. Those that the inventory leaves out are the engine's own to choose."""
     asked = site.inventory.the_store.discovery
     found = {"kv.path": asked.path, "discovery.heartbeat": asked.heartbeat, "discovery.ttl": asked.ttl}

@@ -9,7 +9,7 @@ from provisioner.system import attached, networks
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network
 
-    from provisioner.controlplane import Site
+    from provisioner.controlplane.site import Site
     from provisioner.inventory import Network
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from provisioner.controlplane import Site
+    from provisioner.controlplane.site import Site
     from provisioner.system.facts import Facts
 
 # What a unit without an answer means, by systemd's ActiveState; in any other state the engine is stopped.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from ipaddress import IPv4Address
 
-    from provisioner.controlplane import Site
+    from provisioner.controlplane.base import SiteView
     from provisioner.inventory import Inventory
     from provisioner.model import Drift
     from provisioner.system.facts import Facts
@@ -59,7 +59,7 @@ class Swarm:
         encrypted = any(network.encrypted for network in inventory.networks.values())
         return firewall.of_swarm(managers=on_host.MANAGERS, data=inventory.data_path_port, esp=encrypted)
 
-    def packages(self, site: Site, host: str) -> dict[str, str]:
+    def packages(self, site: SiteView, host: str) -> dict[str, str]:
         return {}
 
     def servers(
@@ -81,7 +81,7 @@ class Swarm:
         found = {hostname(node): literal(address_of(node)) for node in told}
         return {name: address for name, address in found.items() if name in inventory.hosts and address}
 
-    def engine(self, site: Site, host: str) -> EngineFiles:
+    def engine(self, site: SiteView, host: str) -> EngineFiles:
         """What starts containers that the engine gave up; what a host had for an external store goes, or its engine would
         wait for that at every boot.
         """
@@ -92,7 +92,7 @@ class Swarm:
         units = ("docker.service", on_host.UNIT)
         return EngineFiles(files=files, units=units, gone=(ENGINE_DROPIN, gossip.UNIT_FILE, gossip.PROGRAM))
 
-    def running(self, site: Site, host: str) -> list[Drift]:
+    def running(self, site: SiteView, host: str) -> list[Drift]:
         return []
 
     def joined(self, facts: Facts) -> bool:
@@ -101,7 +101,7 @@ class Swarm:
     def advertised(self, facts: Facts) -> str:
         return str(told(facts).get("NodeAddr", ""))
 
-    def standing(self, site: Site, host: str) -> tuple[str, str, str]:
+    def standing(self, site: SiteView, host: str) -> tuple[str, str, str]:
         facts, view = site.facts[host], View(site)
         if view.member(host) is Member.NONE:
             return "", "", ""
@@ -112,10 +112,10 @@ class Swarm:
         rests = f", {rest}" if (rest := RESTS.get(availability(view.node(host)))) else ""
         return "swarm", role + rests if well else f"{view.member(host)}, {state(facts)}", view.leader
 
-    def creator(self, site: Site) -> str:
+    def creator(self, site: SiteView) -> str:
         return View(site).acting
 
-    def reunion(self, site: Site) -> str:
+    def reunion(self, site: SiteView) -> str:
         """An engine joins the managers that there are when it starts, and looks once a minute whether one of these is there;
         it knows of no other (networkdb's rejoinClusterBootStrap). Seen with 26.1.5: the only manager was moved to another
         host, and its engine restarted; the others would have stayed without it for ever.
@@ -129,7 +129,7 @@ class Swarm:
             f" systemctl restart docker, {where}; an engine that starts finds the managers (its containers stop meanwhile)"
         )
 
-    def closed(self, site: Site, host: str) -> Closed | None:
+    def closed(self, site: SiteView, host: str) -> Closed | None:
         """A container that joins a network is a task as well, and waits 20 s for it in vain (tried with 26.1.5)."""
         view = View(site)
         if host not in site.facts:
@@ -189,7 +189,7 @@ def label(facts: Facts) -> str:
     return str(((cluster(facts).get("Spec") or {}).get("Labels") or {}).get(LABEL, ""))
 
 
-def founder(site: Site, host: str) -> str:
+def founder(site: SiteView, host: str) -> str:
     """The host of the inventory that makes the cluster's swarm, as this host has it on record; "": none is recorded."""
     found = on_host.recorded(site.facts[host].files.get(on_host.FOUNDER, ""), site.inventory.cluster)
     if not found or found[0] in site.inventory.hosts:
@@ -216,7 +216,7 @@ class Member(StrEnum):
 class View:
     """The cluster's swarm as its live hosts tell it. Made where it is needed, of one site."""
 
-    site: Site
+    site: SiteView
 
     @cached_property
     def _clusters(self) -> dict[str, list[str]]:

@@ -7,36 +7,21 @@ would prove nothing: see docs/decisions/encryption.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provisioner.model import Check, ProofResult, State
 from provisioner.proofs import verdict
+from provisioner.proofs.watched import Carried
 from provisioner.system import networks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Sequence
 
     from provisioner.controlplane import Site
     from provisioner.proofs.probe import Probe
 
 NAME = "encrypted"
 _WHAT = "packets to the other hosts are encrypted"
-
-
-@dataclass(frozen=True)
-class Carried:
-    """By what one network's packets are known outside.
-
-    port: of VXLAN, on UDP. vni: the network's number there. addresses: host -> where the others send what is for it.
-    """
-
-    port: int
-    vni: int
-    addresses: Mapping[str, str]
-
-    def of(self, hosts: Collection[str]) -> set[str]:
-        return {self.addresses[host] for host in hosts if host in self.addresses}
 
 
 def carried(site: Site, network: str) -> Carried | None:

@@ -13,44 +13,22 @@ takes no time, and needs nobody who listens there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from provisioner.errors import ProvisionerError
 from provisioner.model import Check, ProofResult, State
+from provisioner.proofs.watched import Walls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from provisioner.controlplane import Site
     from provisioner.proofs.probe import Probe
 
 NAME = "isolation"
 _TOLD = 6  # failures that an error lists
-_MOST = 16  # hosts whose ports a probe tries
 _WORDS = {"name": "its name is resolved", "address": "its address answers"}
 _WALLS = "no packet leaves for the cluster's ports of other hosts"
-
-
-@dataclass(frozen=True)
-class Walls:
-    """The cluster's ports, and host -> its address there."""
-
-    tcp: tuple[int, ...]
-    udp: tuple[int, ...]
-    addresses: Mapping[str, str]
-
-    @property
-    def ports(self) -> tuple[str, ...]:
-        return (*(f"{port}/tcp" for port in self.tcp), *(f"{port}/udp" for port in self.udp))
-
-    def beyond(self, host: str) -> tuple[str, ...]:
-        """The addresses of other hosts, from the next one on. On large clusters not all: each is the next of some."""
-        names = list(self.addresses)
-        at = names.index(host) + 1 if host in names else 0
-        others = (name for name in [*names[at:], *names[:at]] if name != host)
-        return tuple(self.addresses[name] for name in islice(others, _MOST))
 
 
 def walls(site: Site) -> Walls | None:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
-    from provisioner.proofs.encrypted import Carried
-    from provisioner.proofs.isolation import Walls
+    from provisioner.proofs.watched import Carried, Walls
     from provisioner.transport import Connection, Stream
 
 PORT = 7777  # probe.pl's

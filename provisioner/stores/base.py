@@ -9,7 +9,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from provisioner import render
 from provisioner.system.strict import json_object
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
     from provisioner.inventory import Inventory, Store
     from provisioner.model import Drift, Finding
-    from provisioner.stores.consul_security import Levels
     from provisioner.stores.keys import Keys
-    from provisioner.stores.secrets import Vault
+    from provisioner.stores.vault import Vault
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
     from provisioner.system.reading import Sought
@@ -129,6 +128,9 @@ def endpoint(key: str, text: str) -> Endpoint | None:
     return Endpoint(network[1], str(value["name"]), address) if network and address and "name" in value else None
 
 
+Stage: TypeAlias = object  # how far a store has come on the way to what is wanted; only its backend looks into it
+
+
 class Cluster(Protocol):
     """What a backend sees of a site; controlplane.Site tells what each is."""
 
@@ -147,7 +149,7 @@ class Cluster(Protocol):
     @property
     def vault(self) -> Vault: ...
     @property
-    def stage(self) -> Levels | None: ...
+    def stage(self) -> Stage: ...
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ class Unstaged:
     def shut_out(self, cluster: Cluster, host: str) -> str:
         return ""
 
-    def stages(self, cluster: Cluster) -> tuple[Levels | None, ...]:
+    def stages(self, cluster: Cluster) -> tuple[Stage, ...]:
         return (None,)
 
     def equip(self, cluster: Cluster, connection: Connection) -> None:
@@ -368,7 +370,7 @@ class Backend(Protocol):
         """Why the store refuses this host although it runs, as far as that is certain; else ""."""
         ...
 
-    def stages(self, cluster: Cluster) -> tuple[Levels | None, ...]:
+    def stages(self, cluster: Cluster) -> tuple[Stage, ...]:
         """What a cluster that stands goes through, one after the other; None: what the inventory wants, at once."""
         ...
 

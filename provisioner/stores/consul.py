@@ -190,7 +190,12 @@ class Consul(SetUpHere):
         """It answers, knows a leader, and sees every live host alive."""
         facts = cluster.facts[host]
         members = facts.http("members")
-        if members.code == _FORBIDDEN and cluster.stage and cluster.stage.acls <= 1 and facts.http("leader").body:
+        if (
+            members.code == _FORBIDDEN
+            and (at := security.stage(cluster))
+            and at.acls <= 1
+            and facts.http("leader").body
+        ):
             return []  # until all servers have ACLs, and a leader among them has set them up, nobody is known to any
         if members.code != _OK:
             return [Drift("Consul's HTTP interface", members.error, "an answer", note="waits")]
@@ -334,7 +339,7 @@ class Consul(SetUpHere):
         return security.way(cluster) or (None,)
 
     def equip(self, cluster: Cluster, connection: Connection) -> None:
-        if (cluster.stage or security.wanted(self.store.security)).acls:
+        if (security.stage(cluster) or security.wanted(self.store.security)).acls:
             acl.equip(manager(cluster, connection), cluster, connection.name)
 
     def wait_for_leader(self, connection: Connection, *, servers: int) -> str:

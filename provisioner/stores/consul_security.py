@@ -99,17 +99,22 @@ def way(cluster: Cluster) -> tuple[Levels, ...]:
     return tuple(levels) if len(levels) > 1 else ()
 
 
+def stage(cluster: Cluster) -> Levels | None:
+    """The levels that the cluster is brought to now; None: all the way."""
+    return cluster.stage if isinstance(cluster.stage, Levels) else None
+
+
 def levels(cluster: Cluster, host: str) -> Levels:
     """Those that are wanted on a host now: on the way nobody goes back."""
     target = wanted(cluster.inventory.the_store.security)
-    if cluster.stage is None:
+    if (now := stage(cluster)) is None:
         return target
     facts = cluster.facts[host]
     if host not in standing(cluster) and LOADED not in facts.files:
-        return cluster.stage  # a host that joins
+        return now  # a host that joins
     own = found(facts)
-    three = zip(cluster.stage, own, target, strict=True)
-    return Levels(*(max(now, at) if goal else min(now, at) for now, at, goal in three))
+    three = zip(now, own, target, strict=True)
+    return Levels(*(max(to, at) if goal else min(to, at) for to, at, goal in three))
 
 
 def settings(at: Levels) -> dict[str, Any]:

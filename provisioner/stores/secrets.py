@@ -7,8 +7,7 @@ others only through files that root alone can write there (`Facts.guarded`): nei
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from provisioner.errors import StepFailed
 
@@ -19,30 +18,6 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
 
 T = TypeVar("T")
-
-
-@dataclass
-class Vault:
-    """What one run makes new: each thing once, so that all hosts get the same, and it is the same at every look.
-
-    renewed: names of what is made new although hosts have it. trusted: certificates of authorities that hosts are to
-    trust beside the present one. keys: gossip keys that agents may come to send with, beside the present one.
-    """
-
-    renewed: set[str] = field(default_factory=set)
-    trusted: tuple[str, ...] = field(default=(), repr=False)
-    keys: tuple[str, ...] = field(default=(), repr=False)
-    _made: dict[str, Any] = field(default_factory=dict, repr=False)
-
-    def value(self, name: str, found: T | None, make: Callable[[], T]) -> T:
-        """What hosts have, or where they have nothing (or it is to be renewed) what this run has made."""
-        return found if found and name not in self.renewed else self.made(name, make)
-
-    def made(self, name: str, make: Callable[[], T]) -> T:
-        if name not in self._made:
-            self._made[name] = make()
-        made: T = self._made[name]
-        return made
 
 
 def certificate_of(host: str) -> str:

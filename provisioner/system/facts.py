@@ -12,7 +12,7 @@ from itertools import pairwise
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
-from provisioner.system import answers, firewall, gossip
+from provisioner.system import answers, gossip
 from provisioner.system.strict import malformed, number, shown, understood
 from provisioner.transport.text import clean
 
@@ -118,7 +118,6 @@ class Facts:
         """The same, once each value is known to have its form: whoever uses it later meets no surprise. Raises Malformed."""
         for name in _TYPED:
             getattr(self, name)
-        firewall.understood(self)
         for section in self.raw:
             if section.startswith("http:"):
                 self.http(section.removeprefix("http:"))

@@ -144,13 +144,14 @@ class Client:
     program: str
 
 
-def understood(facts: Facts) -> None:
-    """Raises Malformed on a rule that can't be split into words, as `iptables` does with each."""
+def understood(facts: Facts) -> Facts:
+    """The same. Raises Malformed on a rule that can't be split into words, as `iptables` does with each."""
     for program in ("iptables", "ip6tables"):
         for rule in facts.raw.get(program, "").splitlines():
             if rule.startswith("-A ") and (re.search(r"[\"'\\]", rule) or not rule[3:].strip()):  # all others can be
                 with strict.understood(f"a rule that {program}-save prints", rule):
                     _, _chain, *_ = shlex.split(rule)
+    return facts
 
 
 @dataclass(frozen=True)

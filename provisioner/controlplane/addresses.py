@@ -1,0 +1,68 @@
+"""Each host's address on the network that the hosts share."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING
+
+from provisioner.model import Finding
+from provisioner.stores.base import literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provisioner.controlplane.base import ControlPlane
+    from provisioner.inventory import Inventory
+    from provisioner.system.facts import Facts
+
+# Interfaces that the engine or libvirt makes for itself: never part of the underlay. A br-lan or br-ex may be.
+_ENGINE_INTERFACE = re.compile(r"(docker|veth|virbr).*|br-[0-9a-f]{12}|lo")
+
+
+def advertised(
+    inventory: Inventory, facts: Mapping[str, Facts], plane: ControlPlane
+) -> tuple[dict[str, IPv4Address], list[Finding]]:
+    """Each host's address on the network that the hosts share, always a literal."""
+    shared, remembered = _shared_network(facts), plane.remembered(inventory, facts)
+    found: dict[str, IPv4Address] = {}
+    findings = []
+    for name in inventory.hosts:
+        asked = inventory.advertise_for(name)
+        address, why = _advertised(asked, literal(inventory.hosts[name].address), facts.get(name), shared)
+        if name not in facts and not literal(asked or ""):  # down for a while: it must not be shut out
+            address = remembered.get(name, address)
+        if address is not None:
+            found[name] = address
+        elif name in facts:
+            cure = "set `advertise` of this host to an interface or an address that it has"
+            findings.append(Finding("advertise", name, why, cure))
+    return {name: found[name] for name in inventory.hosts if name in found}, findings
+
+
+def _advertised(
+    asked: str | None, address: IPv4Address | None, facts: Facts | None, shared: IPv4Network | None
+) -> tuple[IPv4Address | None, str]:
+    if asked and (told := literal(asked)):
+        return told, ""
+    if facts is None:  # it did not answer: the inventory's address is the best that is known
+        return (None if asked or (address and address.is_loopback) else address), ""
+    if asked:
+        on_it = [str(a.ip) for interface, a in facts.addresses if interface == asked]
+        return (IPv4Address(on_it[0]), "") if on_it else (None, f"there is no interface {asked} with an IPv4 address")
+    if address and any(address == a.ip for _, a in facts.addresses):
+        return facts.primary(address), ""  # SSH may come in by a virtual address
+    if shared:
+        return next(a.ip for _, a in facts.addresses if a.ip in shared), ""
+    return None, "it has no address on a network that all hosts share"
+
+
+def _shared_network(facts: Mapping[str, Facts]) -> IPv4Network | None:
+    """The one network on which every host has an address of its own; equal addresses (a VM's NAT) don't count."""
+    by_network: dict[IPv4Network, dict[str, IPv4Address]] = {}
+    for name, of_host in facts.items():
+        for interface, address in of_host.addresses:
+            if not _ENGINE_INTERFACE.fullmatch(interface) and address.network.prefixlen < 32:  # noqa: PLR2004
+                by_network.setdefault(address.network, {})[name] = address.ip
+    full = [n for n, on_it in by_network.items() if len(on_it) == len(facts) == len(set(on_it.values()))]
+    return full[0] if len(full) == 1 else None

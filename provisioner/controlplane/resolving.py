@@ -1,0 +1,27 @@
+"""From the inventory and the hosts' facts to the site: decided once, before any change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provisioner.controlplane.addresses import advertised
+from provisioner.controlplane.choice import choose
+from provisioner.controlplane.planes import PLANES
+from provisioner.controlplane.site import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provisioner.inventory import Inventory
+    from provisioner.model import Finding
+    from provisioner.system.facts import Facts
+
+
+def resolve(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[Site, list[Finding]]:
+    """The site, and what stands in its way: hosts without an advertised address have a finding and no address."""
+    name, why = choose(inventory, facts)
+    plane = PLANES[name]
+    advertise, findings = advertised(inventory, facts, plane)
+    servers = plane.servers(inventory, facts, advertise)
+    live = tuple(name for name in inventory.hosts if name in facts)
+    return Site(inventory, facts, advertise, servers, live, name, why=why), findings
