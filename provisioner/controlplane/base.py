@@ -49,7 +49,7 @@ class Closed:
 
     what: str
     cure: str
-    heals: float = 0.0
+    heals: float = field(default=0.0, compare=False)
 
 
 class SiteView(Cluster, Protocol):

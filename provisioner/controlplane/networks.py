@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from provisioner.system import attached, networks
@@ -13,7 +15,30 @@ if TYPE_CHECKING:
     from provisioner.inventory import Network
 
 
-NO_HOST = ", which no host of the inventory has"  # ends what in_use() tells of an endpoint without a container
+class Holder(Enum):
+    """What keeps a network from being removed, as a message says it."""
+
+    CONTAINER = "{name}{state} on {host}"
+    ENDPOINT = "{name}, which no host of the inventory has"  # of a container that is gone
+    SILENT = "those of {host}, which did not answer"
+
+
+@dataclass(frozen=True)
+class Held:
+    """One container on a network, or a host whose containers are not known. state: how it stands, where it does not run."""
+
+    by: Holder
+    name: str = ""
+    host: str = ""
+    state: str = ""
+
+    @property
+    def is_probe(self) -> bool:
+        return self.name.startswith(attached.PROBE)
+
+    def __str__(self) -> str:
+        state = f" ({self.state})" if self.state else ""
+        return self.by.value.format(name=self.name, host=self.host, state=state)
 
 
 def scope(site: Site, network: Network) -> str:
@@ -64,23 +89,23 @@ def endpoints(site: Site) -> dict[IPv4Address, list[tuple[str, str]]]:
 def held_by_probes(site: Site) -> bool:
     """Whether nothing but probes keeps a network from being made anew. Those of a run that was killed go by themselves, in seconds."""
     used = [
-        name
+        held
         for each in site.recreate
-        for name in in_use(site, site.inventory.networks[each])
+        for held in in_use(site, site.inventory.networks[each])
         if otherwise(site, site.inventory.networks[each])
     ]
-    return bool(used) and all(name.startswith(attached.PROBE) for name in used)
+    return bool(used) and all(held.is_probe for held in used)
 
 
-def in_use(site: Site, network: Network) -> tuple[str, ...]:
+def in_use(site: Site, network: Network) -> tuple[Held, ...]:
     """The containers that keep it from being removed, with their hosts; also why that can't be known."""
     hosts = tuple(site.inventory.hosts) if network.is_global else otherwise(site, network)
     own = {host: attached.containers(site.facts[host], network.name) for host in hosts if host in site.live}
-    told = [f"{name} on {host}" for host, names in own.items() for name in names.values()]
+    held = [Held(Holder.CONTAINER, name, host, state) for host, of in own.items() for name, state in of.items()]
     known = {name for names in own.values() for name in names}
     for host in own:
         listed = attached.endpoints(site.facts[host], network.name)
-        told += [f"{name}{NO_HOST}" for name in listed if name not in known]
+        held += [Held(Holder.ENDPOINT, name) for name in listed if name not in known]
         known |= set(listed)
-    told += [f"those of {host}, which did not answer" for host in hosts if host not in site.live]
-    return tuple(told)
+    held += [Held(Holder.SILENT, host=host) for host in hosts if host not in site.live]
+    return tuple(held)

@@ -21,11 +21,11 @@ def network_in_use(site: Site) -> Iterator[Finding]:
     for name in sorted(site.recreate):
         network = site.inventory.networks[name]
         if state.otherwise(site, network) and (used := state.in_use(site, network)):
-            what = f"the network {name} can't be made anew, containers are on it: {', '.join(used)}"
+            what = f"the network {name} can't be made anew, containers are on it: {', '.join(map(str, used))}"
             cure = "remove these containers (docker rm), or run without --recreate, which leaves the network as it is"
             if state.held_by_probes(site):
                 cure = "a proof of another run is under way: run it again when that has ended"
-            elif any(word.endswith(state.NO_HOST) for word in used):
+            elif any(held.by is state.Holder.ENDPOINT for held in used):
                 cure += f"; what a host that is gone has left is freed by docker network disconnect -f {name} CONTAINER"
             yield Finding("network-in-use", "", what, cure)
 

@@ -89,9 +89,7 @@ def _trouble(network: str, question: Outside, found: Mapping[str, Evidence], che
             f"{server} itself: {_said(server, found[host])}" for server in question.resolvers if found[host].address
         ]
         answer.append("; ".join([f"{host}: {what}", *direct]))
-        cures.setdefault(
-            _cure(question, found[host], {check.what for check in failed if check.host == host}), []
-        ).append(host)
+        cures.setdefault(_cure(question, found[host]), []).append(host)
     what = f"the engines' DNS on {network} is not proven: it fails on {len(hosts)} of {len(found)} hosts"
     return str(
         ProvisionerError(
@@ -104,13 +102,13 @@ def _said(server: str, evidence: Evidence) -> str:
     return evidence.outside[server][1] if server in evidence.outside else evidence.silent.get(server, "not asked")
 
 
-def _cure(question: Outside, evidence: Evidence, failed: set[str]) -> str:
+def _cure(question: Outside, evidence: Evidence) -> str:
     """What to do next, with {} for the hosts."""
     if not evidence.address:
         return "mend the probe of {} first"
     resolvers = ", ".join(question.resolvers)
     words = [evidence.silent.get(server, "") for server in question.resolvers]
-    if FORWARDS not in failed or any(server in evidence.outside for server in question.resolvers):
+    if EMBEDDED in evidence.outside or any(server in evidence.outside for server in question.resolvers):
         return "run `provisioner up`, which starts engines again that were started with other resolvers"
     if question.kind == "address":
         if {"NXDOMAIN", "no address"} & set(words):

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
 
 from provisioner.system.strict import decimal, number
+
+if TYPE_CHECKING:
+    from provisioner.controlplane.base import Closed
 
 FACTS = ("name", "address", "by_name", "full", "alias")
 SIX = "six"  # the address in IPv6, where the network has one
@@ -30,6 +34,7 @@ class Evidence:
     the ports to which its host let packets out.
     nameless: it reaches others, and has not learnt a single name for a while.
     seconds: until all was known; None while the probe is at work. cpu: seconds. error: why there is no (more) evidence.
+    closed: what kept its container off the network before the proof began.
     interfaces, addresses: those of a container of which nothing else is wanted.
     offset: seconds that an earlier probe in this one's place had been at work.
     """
@@ -59,6 +64,7 @@ class Evidence:
     cpu: float = 0.0
     error: str = ""
     cure: str = ""
+    closed: Closed | None = None
     offset: float = 0.0
 
     def take(self, line: str) -> None:

@@ -10,6 +10,7 @@ What the same containers tell beside it: internal.py, and isolation.py of bridge
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -35,9 +36,6 @@ _DEADLINE, _START = 30.0, 120.0  # seconds: until all is reached, and for a cont
 _BESIDE = (
     2  # networks side by side: each is up to three channels of a host's connection, and sshd allows ten (MaxSessions)
 )
-_SAME_HOST = "containers on one host reach one another"
-_OUT = "a container comes out and reaches a published port of another host"
-_OTHER_HOST = "a container reaches one on another host"
 _ON_ONE_HOST = frozenset({"", "bridge", "l2", "l3", "l3s"})  # modes in which a host's own containers reach one another
 _ACROSS = frozenset({"", "bridge", "private", "vepa", "l2"})  # modes in which they are on the parent's network
 _NO_ROOM = "passthru"  # the parent is one container's alone
@@ -45,6 +43,15 @@ _MAC_CURE = (
     "the network between the hosts must let the containers' own MAC addresses pass (virtual machines: promiscuous mode, forged"
     " transmits); if it can't, use ipvlan or an overlay"
 )
+
+
+class Reach(Enum):
+    """What a container is to reach, as a report calls it."""
+
+    SAME_HOST = "containers on one host reach one another"
+    OUT = "a container comes out and reaches a published port of another host"
+    OTHER_HOST = "a container reaches one on another host"
+    NOTHING = "a container starts"
 
 
 @dataclass(frozen=True)
@@ -231,33 +238,39 @@ def _left_out(shape: Shape, crossing: list[str]) -> str:
 
 
 def _result(shape: Shape, wanted: Mapping[Probe, list[Peer]], note: str) -> ProofResult:
-    claims = tuple(_claim(probe, peer) for probe, peers in wanted.items() for peer in peers)
-    claims += tuple(
-        Check(probe.name, "a container starts", None if probe.evidence.error else 0.0, probe.evidence.error)
-        for probe, peers in wanted.items()
-        if not peers
-    )
-    failed = [claim for claim in claims if not claim.proven]
+    claims = [_claim(probe, peer) for probe, peers in wanted.items() for peer in peers]
+    claims += [_started(probe) for probe, peers in wanted.items() if not peers]
+    failed = [(reach, check) for reach, check in claims if not check.proven]
     remarks = [f"{probe.name}: {probe.remark}" for probe in wanted if probe.remark]
     return ProofResult(
         proof="local",
         network=shape.name,
         state=State.FAILED if failed else State.SETTLED,
-        checks=claims,
+        checks=tuple(check for _, check in claims),
         reason="; ".join([*([note] if note else []), *remarks]),
         error=_error(shape, failed, len(claims), wanted),
         mtu=min((probe.evidence.mtu for probe in wanted if probe.evidence.mtu), default=0),
-        seconds=max((claim.seconds or 0.0 for claim in claims), default=0.0),
+        seconds=max((check.seconds or 0.0 for _, check in claims), default=0.0),
     )
 
 
-def _claim(probe: Probe, peer: Peer) -> Check:
+def _started(probe: Probe) -> tuple[Reach, Check]:
+    """What is shown by a container that has no peer."""
+    error = probe.evidence.error
+    return Reach.NOTHING, Check(probe.name, Reach.NOTHING.value, None if error else 0.0, error)
+
+
+def _claim(probe: Probe, peer: Peer) -> tuple[Reach, Check]:
     there, evidence, number = peer.probe, probe.evidence, peer.probe.number
     same = there.name == probe.name
-    what, target = _OUT if peer.published else _SAME_HOST if same else _OTHER_HOST, "" if same else there.name
+    reach, target = (
+        Reach.OUT if peer.published else Reach.SAME_HOST if same else Reach.OTHER_HOST,
+        "" if same else there.name,
+    )
     if evidence.proven(number, peer.facts):
-        return Check(probe.name, what, max(evidence.seen[number, fact] for fact in peer.facts), target=target)
-    return Check(probe.name, what, detail=_why(probe, peer), target=target)
+        seconds = max(evidence.seen[number, fact] for fact in peer.facts)
+        return reach, Check(probe.name, reach.value, seconds, target=target)
+    return reach, Check(probe.name, reach.value, detail=_why(probe, peer), target=target)
 
 
 def _why(probe: Probe, peer: Peer) -> str:
@@ -276,18 +289,17 @@ def _why(probe: Probe, peer: Peer) -> str:
     return "; ".join(words)
 
 
-def _error(shape: Shape, failed: list[Check], total: int, wanted: Mapping[Probe, list[Peer]]) -> str:
+def _error(shape: Shape, failed: Sequence[tuple[Reach, Check]], total: int, wanted: Mapping[Probe, list[Peer]]) -> str:
     if not failed:
         return ""
     cures = [f"on {probe.name}: {probe.evidence.cure}" for probe in wanted if probe.evidence.cure]
-    if any(claim.what == _OUT for claim in failed) or (
-        not shape.across and any(claim.what == _SAME_HOST for claim in failed)
-    ):
+    lost = {reach for reach, _ in failed}
+    if Reach.OUT in lost or (not shape.across and Reach.SAME_HOST in lost):
         cures.append(
             "see that nothing of the hosts' firewalls drops what is forwarded to and from containers (chain FORWARD)"
         )
-    if shape.across and any(claim.what == _OTHER_HOST for claim in failed):
+    if shape.across and Reach.OTHER_HOST in lost:
         cures.append(_MAC_CURE)
-    answer = "\n".join(f"{claim.way}: {claim.what}: {claim.detail}" for claim in failed[:6])
+    answer = "\n".join(f"{check.way}: {check.what}: {check.detail}" for _, check in failed[:6])
     what = f"the network {shape.name} is not proven: {len(failed)} of {total} checks failed"
     return str(ProvisionerError(what, answer=answer, cure="; ".join(dict.fromkeys(cures)) or "run it again"))

@@ -87,6 +87,7 @@ def prove(
     for probe in probes:
         if closed := site.plane.closed(site, probe.name):
             probe.fail(closed.what, closed.cure)
+            probe.evidence.closed = closed
     with Crew(probes) as crew:
         crew.all(Probe.begin)
         ready = [probe for probe in probes if not probe.evidence.error]

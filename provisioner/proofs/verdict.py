@@ -138,7 +138,7 @@ def trouble(
     answer += [
         f"the engine of {name} does not know {', '.join(strangers)} from gossip" for name, strangers in apart.items()
     ]
-    later = {name: why.what for name, why in closed.items() if why.what != found[name].error}
+    later = {name: why.what for name, why in closed.items() if why != found[name].closed}
     answer += [f"{what} ({', '.join(names)})" for what, names in _together(later).items()]
     what = f"the network {network} is not proven: {len(failed)} of {len(result)} pairs failed"
     own = {name: closed[name].cure if name in closed else evidence.cure for name, evidence in found.items()}

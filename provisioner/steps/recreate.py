@@ -34,7 +34,7 @@ class Recreate:
         drift = []
         for network in _asked(site, host):
             if used := state.in_use(site, network):
-                what = f"the network {network.name} has containers on it: {', '.join(used)}"
+                what = f"the network {network.name} has containers on it: {', '.join(map(str, used))}"
                 raise StepFailed(what, host=host, cure="remove them, and run again with --recreate")
             drift.append(Drift(f"network {network.name}", _told(site, host, network), "", note="removal"))
         return tuple(drift)

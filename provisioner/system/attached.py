@@ -36,11 +36,11 @@ def requests(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def containers(facts: Facts, network: str) -> dict[str, str]:
-    """This host's, by name: how they are told; a stopped one would not find the network again after it was made anew."""
+    """This host's, by name: its state, "" of one that runs. A stopped one would not find the network again after it was made anew."""
     found = {}
     for container in facts.http(f"containers:{network}").body or ():
         name, state = _name(container), container.get("State") or "in an unknown state"
-        found[name] = name if state == "running" else f"{name} ({state})"
+        found[name] = "" if state == "running" else state
     return found
 
 
