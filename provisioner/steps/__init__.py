@@ -14,11 +14,12 @@ from provisioner.steps.plugins import Plugins
 from provisioner.steps.recreate import Recreate
 from provisioner.steps.store import Store
 from provisioner.steps.swarm import Swarm
+from provisioner.system.owned import together
 
 if TYPE_CHECKING:
-    from provisioner.steps.base import Step
+    from provisioner.steps.base import Built
 
-STEPS: tuple[Step, ...] = (
+STEPS: tuple[Built, ...] = (
     Engines(),  # only where they are to decide for a control plane: the engines are installed
     Packages(),  # the engine and the store's program are installed
     Firewall(),  # the cluster's ports are open to its hosts, and to them only
@@ -31,3 +32,5 @@ STEPS: tuple[Step, ...] = (
     Swarm(),  # the engines are in one swarm, each in its role
     Networks(),  # one network of each name, the same on every host
 )
+
+OWNED = together(step.owns for step in STEPS)

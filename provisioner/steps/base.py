@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from provisioner.controlplane import Site
     from provisioner.stores.base import File
     from provisioner.system.facts import Facts
+    from provisioner.system.owned import Owned
     from provisioner.transport import Connection
 
 
@@ -109,3 +110,10 @@ class Step(Protocol):
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
         """Called once after the repairs: waits for what the cluster needs before the next step. Raises StepFailed."""
         ...
+
+
+class Built(Step, Protocol):
+    """A step of `up`: it declares what it puts on hosts, all versions so far included."""
+
+    @property
+    def owns(self) -> Owned: ...

@@ -12,8 +12,10 @@ from provisioner import render
 from provisioner.model import Drift
 from provisioner.steps import resolvers
 from provisioner.steps.base import Work, differing, differing_secrets
+from provisioner.system import gossip, swarm
 from provisioner.system.daemon_json import parse
-from provisioner.system.reading import DAEMON_JSON, ENGINE_TLS
+from provisioner.system.owned import together
+from provisioner.system.reading import DAEMON_JSON, ENGINE_TLS, OWNED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 class Daemon:
     name = "daemon"
+    owns = together([OWNED, gossip.OWNED, swarm.OWNED])
     title = "Engine"
     reads = ("files", "units", "http")
     patience = 30.0

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 class Firewall:
     name = "firewall"
+    owns = firewall.OWNED
     title = "Firewall"
     reads = ("firewall", "files", "units")
     patience = 0.0

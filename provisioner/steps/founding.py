@@ -13,6 +13,7 @@ from provisioner.controlplane.founding import Founding as Choice
 from provisioner.controlplane.swarm import View
 from provisioner.model import Drift
 from provisioner.steps.base import Work
+from provisioner.system.owned import Owned
 from provisioner.system.swarm import FOUNDER
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 class Founding:
     name = "founding"
+    owns = Owned(files=(FOUNDER,))
     title = "Founder of the swarm"
     reads = ("http", "files")
     patience = 0.0

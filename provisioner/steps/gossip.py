@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 class Gossip:
     name = "gossip"
+    owns = gossip.OWNED
     title = "Engines that know one another"
     reads = ("http",)
     patience = 6.0

@@ -15,6 +15,7 @@ from provisioner.errors import StepFailed
 from provisioner.model import Drift
 from provisioner.steps.base import Told, Work
 from provisioner.system.networks import MTU, arguments, is_being_made
+from provisioner.system.owned import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,7 @@ _DEFAULT_MTU = 1500  # bytes; what the engine assumes of the underlay
 
 class Networks:
     name = "networks"
+    owns = NOTHING
     title = "Networks"
     reads = ("http",)
     patience = 20.0

@@ -12,6 +12,7 @@ from provisioner import render
 from provisioner.model import Drift
 from provisioner.steps.base import Upload, Work
 from provisioner.system import reading
+from provisioner.system.owned import Owned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,7 @@ _ENGINE = "dockerd"
 
 class Packages:
     name = "packages"
+    owns = Owned(packages=("docker.io", "docker-cli", "iptables", "perl-base"))  # those of stores: stores.OWNED
     title = "Engine and store installed"
     reads = reading.ALL  # an engine that was just installed has changed rules, units and routes
     patience = 0.0

@@ -29,6 +29,7 @@ _ABSENT, _OTHER, _SET, _STATE = "to be installed", "made anew", "set", "on or of
 
 class Plugins:
     name = "plugins"
+    owns = plugins.OWNED
     title = "Network plugins"
     reads = ("files", "http")
     patience = 10.0

@@ -14,6 +14,7 @@ from provisioner.errors import StepFailed
 from provisioner.model import Drift
 from provisioner.steps.base import Work
 from provisioner.stores.base import count_key
+from provisioner.system.owned import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 class Recreate:
     name = "recreate"
+    owns = NOTHING
     title = "Networks that are made anew are removed"
     reads = ("http",)
     patience = 20.0

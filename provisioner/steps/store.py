@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provisioner import render
+from provisioner import render, stores
 from provisioner.errors import ProvisionerError, StepFailed, StoreError
 from provisioner.model import Drift, State
 from provisioner.parallel import each
@@ -27,6 +27,7 @@ _LOOK = 20.0  # seconds for one look at a server
 
 class Store:
     name = "store"
+    owns = stores.OWNED
     title = "Store, with a leader"
     reads = ("system", "files", "units", "http")
     patience = 60.0  # an agent that others held for dead, on a busy machine, is tried again after half a minute (serf)

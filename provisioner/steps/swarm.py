@@ -16,6 +16,7 @@ from provisioner.controlplane.swarm import LABEL, Member, View, address_of, clus
 from provisioner.errors import StepFailed
 from provisioner.model import Drift
 from provisioner.steps.base import Told, Work
+from provisioner.system.owned import NOTHING
 from provisioner.system.strict import inside
 from provisioner.system.swarm import FOUNDER, MANAGERS
 
@@ -32,6 +33,7 @@ _AT_ONCE = 8  # hosts that join side by side: each has its certificate signed, a
 
 class Swarm:
     name = "swarm"
+    owns = NOTHING
     title = "Swarm"
     reads = ("http", "files")
     patience = (

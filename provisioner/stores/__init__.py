@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from provisioner.stores import authority, base, consul, etcd, proxy, zookeeper
 from provisioner.stores.consul import Consul
 from provisioner.stores.etcd import Etcd
 from provisioner.stores.external_kinds import KINDS as EXTERNAL
 from provisioner.stores.zookeeper import ZooKeeper
+from provisioner.system.owned import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from provisioner.stores.base import Backend
 
 _KINDS: Mapping[str, Callable[[Store], Backend]] = {"consul": Consul, "etcd": Etcd, "zookeeper": ZooKeeper}
+
+# Of every kind, whatever the inventory has now: a host may have been set up with another one.
+OWNED = together(module.OWNED for module in (authority, base, consul, etcd, proxy, zookeeper))
 
 
 def of(store: Store) -> Backend:

@@ -15,12 +15,14 @@ from provisioner.stores.base import credentials as three
 from provisioner.stores.secrets import agreed, certificate_of
 from provisioner.system import certificates
 from provisioner.system.certificates import Pair
+from provisioner.system.owned import Owned
 
 if TYPE_CHECKING:
     from provisioner.stores.base import Cluster
     from provisioner.system.facts import Facts
 
 KEY = "/etc/provisioner/tls/ca-key.pem"
+OWNED = Owned(files=(KEY,))
 
 
 def of(cluster: Cluster, *, founded: bool) -> Pair:

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from provisioner import render
+from provisioner.system.owned import Owned
 from provisioner.system.strict import json_object
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ TLS = "/etc/provisioner/tls"  # on hosts: the folder of the three files with whi
 TLS_OPTIONS = ("kv.cacertfile", "kv.certfile", "kv.keyfile")  # of cluster-store-opts
 TLS_FILES = tuple(f"{TLS}/{name}.pem" for name in ("ca", "cert", "key"))
 WAITER = "/etc/provisioner/store-wait.pl"  # on hosts: asks the servers whether they have a leader
+OWNED = Owned(files=(*TLS_FILES, WAITER), folders=(TLS,))  # what engines need to reach a store
 
 
 def endpoints(cluster: Cluster, port: int) -> list[str]:

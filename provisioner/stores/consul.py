@@ -47,6 +47,7 @@ from provisioner.stores.consul_security import LOADED
 from provisioner.stores.waiting import until_leader
 from provisioner.system import answers, firewall, reading
 from provisioner.system import facts as system_facts
+from provisioner.system.owned import Data, Owned
 from provisioner.system.reading import Sought
 from provisioner.system.strict import UNFIT, json_object, shown
 
@@ -64,6 +65,16 @@ HTTP_PORT = 8500
 UPLOADED = "/usr/local/bin/consul"
 JSON = "/etc/consul.d/provisioner.json"
 UNIT_FILE = "/etc/systemd/system/consul.service"
+DATA = "/var/lib/consul"
+OWNED = Owned(
+    files=(JSON, *(path for path in security.FILES if path != security.KEYRING), LOADED),
+    folders=(*security.FOLDERS, DATA),
+    units=("consul.service",),
+    users=("consul",),
+    packages=("consul",),
+    programs=(UPLOADED,),
+    data=(Data(DATA, JSON),),
+)
 
 # Consul reads these only to find its cluster; an agent that is in it needs no restart for them.
 _TO_FIND_THE_CLUSTER = {"retry_join", "bootstrap_expect"}
@@ -91,7 +102,7 @@ class Consul(SetUpHere):
         files=(JSON, UNIT_FILE, LOADED),
         secrets=security.FILES,
         units=("consul.service",),
-        data="/var/lib/consul",
+        data=DATA,
         config=JSON,
         settled=JSON,
         says="[ ! -d /var/lib/consul/raft ] || echo raft=yes",

@@ -42,6 +42,7 @@ from provisioner.stores.base import (
 from provisioner.stores.base import asking as waiting_for
 from provisioner.stores.waiting import until_leader
 from provisioner.system import answers, firewall
+from provisioner.system.owned import Data, Owned
 from provisioner.system.reading import Sought
 from provisioner.system.strict import json_object
 
@@ -62,6 +63,14 @@ JSON = "/etc/etcd/provisioner.json"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 LOADED = "/run/provisioner-etcd.loaded"  # unit and configuration as the running server found them at its start
 DATA = "/var/lib/etcd/provisioner"
+OWNED = Owned(
+    files=(JSON, LOADED),
+    folders=("/etc/etcd", "/var/lib/etcd", "/run/provisioner-etcd"),
+    units=(UNIT,),
+    users=("etcd",),
+    packages=("etcd-server",),
+    data=(Data(DATA, JSON),),
+)
 
 _ONLY_WITHOUT_DATA = {
     "initial-cluster",

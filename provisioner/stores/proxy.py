@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provisioner import render
+from provisioner.system.owned import Owned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ PROGRAM = "/etc/provisioner/zookeeper-proxy.pl"
 UNIT = "provisioner-zookeeper.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 FILES = (PROGRAM, UNIT_FILE)
+OWNED = Owned(files=(PROGRAM,), units=(UNIT,))
 
 
 def through(waiting: Waiting, host: str, servers: Sequence[str], *, own: str = "") -> Waiting:

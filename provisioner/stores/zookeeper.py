@@ -38,6 +38,7 @@ from provisioner.stores.base import (
 from provisioner.stores.waiting import until_leader
 from provisioner.stores.zookeeper_keys import ZooKeeperKeys
 from provisioner.system import answers, firewall
+from provisioner.system.owned import Data, Owned
 from provisioner.system.reading import Sought
 
 if TYPE_CHECKING:
@@ -56,6 +57,14 @@ UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 LOADED = "/run/provisioner-zookeeper.loaded"  # unit, configuration and number as the running server found them
 DATA = "/var/lib/zookeeper/provisioner"
 MYID = f"{DATA}/myid"
+OWNED = Owned(
+    files=(CFG, LOADED),
+    folders=("/etc/zookeeper", "/var/lib/zookeeper"),
+    units=(UNIT,),
+    users=("zookeeper",),
+    packages=("zookeeper",),
+    data=(Data(DATA, CFG),),
+)
 _SERVER = re.compile(r"^server\.([0-9]{1,3})=([0-9.]+):", re.MULTILINE)
 
 

@@ -10,11 +10,14 @@ import re
 from contextlib import suppress
 from ipaddress import IPv4Address
 
+from provisioner.system.owned import Owned
+
 PORT = 7946
 UNIT = "provisioner-gossip.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 PROGRAM = "/etc/provisioner/gossip.pl"
 FILES = (PROGRAM, UNIT_FILE)
+OWNED = Owned(files=(PROGRAM,), units=(UNIT,))
 
 _COMPRESSED = b"\x82\xa4Algo\x00\xa3Buf"  # a map of two, in msgpack; algorithm 0 is LZW
 # Metadata have up to 512 bytes and names up to 255 (memberlist, MetaMaxSize). Without bounds, and in one piece, a hostile

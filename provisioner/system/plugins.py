@@ -9,11 +9,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from provisioner.system.owned import Owned
+
 if TYPE_CHECKING:
     from provisioner.inventory import Inventory, PluginEntry
     from provisioner.system.facts import Facts
 
 _FOLDER = "/etc/docker/plugins"
+_ORIGINS = "/etc/provisioner/plugins"
+_ARCHIVES = "/var/lib/provisioner-plugin-"
+OWNED = Owned(
+    files=(f"{_ORIGINS}/*", f"{_ARCHIVES}*.tar"), folders=(_FOLDER, _ORIGINS)
+)  # and the specs of an inventory's plugins
 
 
 def spec(name: str, plugin: PluginEntry) -> dict[str, str]:
@@ -37,7 +44,7 @@ def other_spec(name: str, plugin: PluginEntry) -> str:
 
 def origin(name: str) -> str:
     """The file of ours that says which archive or image a plugin was made of."""
-    return f"/etc/provisioner/plugins/{name}"
+    return f"{_ORIGINS}/{name}"
 
 
 def files(inventory: Inventory) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner import render
 from provisioner.system import firewall, gossip, swarm
+from provisioner.system.owned import Owned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,6 +25,12 @@ ENGINE_LOADED = "/run/provisioner-engine.loaded"  # daemon.json as the running e
 ENGINE_TLS = "/run/provisioner-engine-tls.loaded"  # the sums of the TLS files that the running engine has read
 ENGINE_DNS_DROPIN = "/etc/systemd/system/docker.service.d/provisioner-dns.conf"
 ENGINE_STARTED = "/run/provisioner-engine.started"  # daemon.json as it was when the running engine started; for `dns:`
+ENGINE_AGAIN = "/run/provisioner-engine-again"  # a folder: the drop-in has started the engine twice since the boot
+OWNED = Owned(
+    files=(ENGINE_DROPIN, ENGINE_DNS_DROPIN, ENGINE_LOADED, ENGINE_TLS, ENGINE_STARTED),
+    folders=("/etc/docker", "/etc/systemd/system/docker.service.d", "/etc/provisioner", ENGINE_AGAIN),
+    keys=("cluster-store", "cluster-advertise", "cluster-store-opts", "dns", "dns-search", "dns-opts"),
+)
 ENGINE_OPTIONS = ("/etc/default/docker", "/etc/sysconfig/docker")  # DOCKER_OPTS, as its unit takes them in
 
 

@@ -10,6 +10,8 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from provisioner.system.owned import Owned
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -22,6 +24,7 @@ UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 PROGRAM = "/etc/provisioner/containers.sh"
 FOUNDER = "/etc/provisioner/swarm-founder"  # who makes the cluster's swarm, on every host that is not in it yet
 OURS = (PROGRAM, UNIT_FILE, FOUNDER)
+OWNED = Owned(files=(PROGRAM, FOUNDER), units=(UNIT,))
 
 _RECORD = re.compile(r"(\S+) (\S+) ([0-9.]+)\n")
 _ELSEWHERE = re.compile(r'"(?:data-root|graph)"\s*:\s*"(?!/var/lib/docker/?")')

@@ -32,6 +32,7 @@ from provisioner.system import strict
 from provisioner.system.firewall import iptables, nftables
 from provisioner.system.firewall.policy import Policy, underlay
 from provisioner.system.firewall.ports import Ports, of_swarm, with_store
+from provisioner.system.owned import Owned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,7 @@ __all__ = [
     "DYNAMIC",
     "FILES",
     "LOADERS",
+    "OWNED",
     "PROBE",
     "SCRIPT",
     "UNIT",
@@ -68,6 +70,7 @@ UNIT = "provisioner-firewall.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 SCRIPT = "/etc/provisioner/firewall.sh"
 FILES: tuple[str, ...] = (SCRIPT, UNIT_FILE)
+OWNED = Owned(files=(SCRIPT,), units=(UNIT,), chains=(iptables.CHAIN,), tables=(f"inet {nftables.TABLE}",))
 
 # Units that load rules when they start. Ours comes after them, and again whenever they are restarted or reloaded.
 _NATIVE = ("nftables.service", "iptables.service", "ip6tables.service")
