@@ -6,11 +6,9 @@ and is reported; the others go on as long as the store keeps its quorum. There i
 
 from __future__ import annotations
 
-import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from provisioner import preflight
@@ -208,32 +206,11 @@ class Run:
 
     def prove(self, *, builtin: bool = False) -> None:
         """The proofs, on every network, on the hosts that live. builtin: also of the networks that every engine has."""
-        from provisioner.proofs import builtin as own
-        from provisioner.proofs import local, overlay
+        from provisioner import proofs
 
-        wanted = self.inventory.networks
-        shared = [name for name, network in wanted.items() if network.is_global]
-        for batch in overlay.batches(shared, len(self.site.live)):
-            runs = {network: secrets.token_hex(3) for network in batch}
-            self._prove(batch, partial(overlay.prove, networks=runs, again=self.read_again))
-        shapes = [local.of(self.site, network) for network in wanted.values() if not network.is_global]
-        for together in local.batches([*shapes, *([local.of_bridge(self.site)] if builtin else [])]):
-            of_shapes = {shape: secrets.token_hex(3) for shape in together}
-            self._prove(tuple(shape.name for shape in together), partial(local.prove, shapes=of_shapes))
-        for name in own.NAMES if builtin else ():
-            self._prove((name,), partial(own.prove, network=name, run=secrets.token_hex(3)))
-
-    def _prove(self, networks: tuple[str, ...], proof: Callable[..., tuple[ProofResult, ...]]) -> None:
-        """One proof, of networks side by side."""
-        told = ", ".join(networks)
-        name, began = f"proof {told}", time.monotonic()
-        self.session.tell(PhaseBegan(name, f"Proof of {told}", self.site.live))
-        results = proof(self.site, self.session.connections, observer=partial(self.session.progress, name))
-        self.proofs += results
-        states = {result.state for result in results}
-        state = next((bad for bad in (State.FAILED, State.SKIPPED) if bad in states), State.SETTLED)
-        outcomes = tuple(Outcome(host, name, state) for host in self.site.live)
-        self.session.tell(PhaseEnded(name, outcomes, time.monotonic() - began))
+        self.proofs += proofs.prove(
+            lambda: self.site, self.session.connections, self.observer, again=self.read_again, builtin=builtin
+        )
 
     def report(self, command: str, *, drift_code: int = 1) -> Report:
         """All of it. The exit code is 0 only where everything is as wanted and nothing is missing."""

@@ -1,23 +1,29 @@
-"""The proof of the two networks that are none: a container on `none` has the loopback interface and nothing else, and one on
+"""The proof of the networks that every engine has. `bridge` is proven like a local network of the inventory. The two others are
+no networks: a container on `none` has the loopback interface and nothing else, and one on
 `host` has the host's own addresses.
 """
 
 from __future__ import annotations
 
+import secrets
 import shlex
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from provisioner import render
 from provisioner.errors import ProvisionerError
 from provisioner.model import Check, ProofResult, State
+from provisioner.proofs import local
+from provisioner.proofs.base import Round
 from provisioner.proofs.evidence import Evidence
 from provisioner.proofs.probe import Crew, Probe, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from provisioner.controlplane import Site
+    from provisioner.proofs.base import Again, Say
     from provisioner.transport import Connection
 
 NAMES = ("none", "host")
@@ -28,8 +34,24 @@ _CLAIMS = {
 _START, _ASKED = 120.0, 30.0  # seconds for a container to start, for the host to tell its own
 
 
+class Builtin:
+    """The networks that every engine has."""
+
+    name = "builtin"
+
+    def rounds(self, site: Site) -> list[Round]:
+        own = [Round((name,), partial(prove, network=name, run=secrets.token_hex(3))) for name in NAMES]
+        return [local.round_of([local.of_bridge(site)]), *own]
+
+
 def prove(
-    site: Site, connections: Mapping[str, Connection], network: str, *, run: str, observer: Callable[[str, str], None]
+    site: Site,
+    connections: Mapping[str, Connection],
+    network: str,
+    *,
+    run: str,
+    observer: Say,
+    again: Again | None = None,  # noqa: ARG001  the causes of its failures need no second reading
 ) -> tuple[ProofResult, ...]:
     """Prove one of NAMES on every live host; nothing is left there."""
     began = time.monotonic()
@@ -38,7 +60,7 @@ def prove(
     probes = [Probe(connections[name], number, number, task, observer) for number, name in enumerate(names, 1)]
     own: dict[str, Evidence] = {}
     if not probes:
-        return (ProofResult("local", network, State.SKIPPED, reason="no host is left"),)
+        return (ProofResult(local.NAME, network, State.SKIPPED, reason="no host is left"),)
     with Crew(probes) as crew:
         crew.all(Probe.begin)
         if network == "host":
@@ -47,7 +69,7 @@ def prove(
     seconds = time.monotonic() - began
     claims = tuple(_claim(network, probe, own.get(probe.name, Evidence()), seconds) for probe in probes)
     state = State.SETTLED if all(claim.proven for claim in claims) else State.FAILED
-    return (ProofResult("local", network, state, checks=claims, error=_error(network, claims), seconds=seconds),)
+    return (ProofResult(local.NAME, network, state, checks=claims, error=_error(network, claims), seconds=seconds),)
 
 
 def _of_the_host(connection: Connection) -> Evidence:

@@ -9,8 +9,10 @@ What the same containers tell beside it: internal.py, and isolation.py of bridge
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from provisioner.controlplane import networks as state
 from provisioner.errors import ProvisionerError
 from provisioner.model import Check, ProofResult, State
 from provisioner.proofs import internal, isolation
+from provisioner.proofs.base import Round
 from provisioner.proofs.evidence import FACTS, SIX
 from provisioner.proofs.overlay import side_by_side
 from provisioner.proofs.probe import Crew, Peer, Probe, Task
@@ -28,10 +31,10 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane import Site
     from provisioner.inventory import Network
+    from provisioner.proofs.base import Again, Say
     from provisioner.transport import Connection
 
-    Say = Callable[[str, str], None]
-
+NAME = "local"
 _DEADLINE, _START = 30.0, 120.0  # seconds: until all is reached, and for a container to start
 _BESIDE = (
     2  # networks side by side: each is up to three channels of a host's connection, and sshd allows ten (MaxSessions)
@@ -127,12 +130,29 @@ def batches(shapes: Sequence[Shape]) -> list[tuple[Shape, ...]]:
     return [*together, *((shape,) for shape in shapes if shape.name not in apart)]
 
 
+def round_of(shapes: Iterable[Shape]) -> Round:
+    """Proves these networks side by side."""
+    runs = {shape: secrets.token_hex(3) for shape in shapes}
+    return Round(tuple(shape.name for shape in runs), partial(prove, shapes=runs))
+
+
+class Local:
+    """The inventory's local networks, each on the hosts that have it."""
+
+    name = NAME
+
+    def rounds(self, site: Site) -> list[Round]:
+        networks = site.inventory.networks.values()
+        return [round_of(batch) for batch in batches([of(site, each) for each in networks if not each.is_global])]
+
+
 def prove(
     site: Site,
     connections: Mapping[str, Connection],
     shapes: Mapping[Shape, str],
     *,
     observer: Say,
+    again: Again | None = None,  # noqa: ARG001  the causes of its failures need no second reading
     deadline: float = _DEADLINE,
 ) -> tuple[ProofResult, ...]:
     """Prove local networks side by side, each on the hosts that have it. As of overlays, nothing is left on the hosts.
@@ -198,7 +218,7 @@ def _results(
     site: Site, shape: Shape, wanted: Mapping[Probe, list[Peer]], crossing: list[str]
 ) -> Iterator[ProofResult]:
     if not wanted:
-        yield ProofResult("local", shape.name, State.SKIPPED, reason=shape.note or "no live host has it")
+        yield ProofResult(NAME, shape.name, State.SKIPPED, reason=shape.note or "no live host has it")
         return
     yield _result(shape, wanted, _left_out(shape, crossing))
     if shape.internal:
@@ -243,7 +263,7 @@ def _result(shape: Shape, wanted: Mapping[Probe, list[Peer]], note: str) -> Proo
     failed = [(reach, check) for reach, check in claims if not check.proven]
     remarks = [f"{probe.name}: {probe.remark}" for probe in wanted if probe.remark]
     return ProofResult(
-        proof="local",
+        proof=NAME,
         network=shape.name,
         state=State.FAILED if failed else State.SETTLED,
         checks=tuple(check for _, check in claims),

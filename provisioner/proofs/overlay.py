@@ -10,14 +10,17 @@ with no way out), isolation.py (networks that are proven side by side).
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane import networks as state
 from provisioner.model import Check, ProofResult, State
 from provisioner.proofs import dns, encrypted, internal, isolation
+from provisioner.proofs.base import Round
 from provisioner.proofs.probe import Crew, Probe, Task
 from provisioner.proofs.verdict import of_checks, pairs, trouble
 
@@ -40,6 +43,19 @@ _PROBES = 24  # at once, beyond which no more networks are taken in than isolati
 def batches(networks: Iterable[str], hosts: int) -> list[tuple[str, ...]]:
     """Networks to prove side by side, in the order of `networks`: two at least where there are two, to be told apart."""
     return side_by_side(networks, max(2, min(_BESIDE, _PROBES // max(hosts, 1))))
+
+
+class Overlay:
+    """Overlay networks, of all live hosts."""
+
+    name = NAME
+
+    def rounds(self, site: Site) -> list[Round]:
+        shared = [name for name, network in site.inventory.networks.items() if network.is_global]
+        return [
+            Round(batch, partial(prove, networks={network: secrets.token_hex(3) for network in batch}))
+            for batch in batches(shared, len(site.live))
+        ]
 
 
 def side_by_side(networks: Iterable[str], most: int) -> list[tuple[str, ...]]:
