@@ -159,7 +159,7 @@ def test_the_demo_runs_on_a_machine_with_the_base_system_alone(debian):
     assert (removed, LAB in left) == ("", False)
     assert "/usr/sbin/policy-rc.d: No such file" in left.replace("'", "").replace("cannot access ", "")
     assert not list((debian.disk / "tmp").glob("provisioner-*"))
-    shown = re.search(r"```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    shown = re.search(r"```text\n(.*?)```", (ROOT / "docs/lab.md").read_text(), re.DOTALL)
     assert shape(shown[1]) == shape(first)
 
 

@@ -16,6 +16,7 @@ from provisioner.report.people import show_people
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+LAB = (ROOT / "docs/lab.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("vagrant/*.md")], key=str)
 COMMAND = re.compile(r"(?:^ *|`)(?:sudo )?((?:\.venv/bin/)?provisioner [^`#\n]*?)(?=`|  +|#|$)", re.MULTILINE)
 
@@ -47,7 +48,7 @@ def test_the_commands_are_there(path):
 
 
 def test_commands_are_found_at_all():
-    assert {"provisioner up cluster.yml", "provisioner lab list"} <= set(commands(README))
+    assert {"provisioner up cluster.yml", "provisioner plan cluster.yml"} <= set(commands(README))
     with pytest.raises(AssertionError, match="no command down"):
         refuse_unknown(["down"])
     with pytest.raises(AssertionError, match="no option --host"):
@@ -56,9 +57,24 @@ def test_commands_are_found_at_all():
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_links_lead_somewhere(path):
-    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
-        if not target.startswith("http"):
-            assert (path.parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", path.read_text()):
+        if target.startswith("http"):
+            continue
+        page = path.parent / target if target else path
+        assert page.exists(), target
+        assert not anchor or anchor in anchors(page.read_text()), f"{target}#{anchor}"
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as the hosts of repositories derive them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_fits_three_screens():
+    lines = README.splitlines()
+    assert len(lines) <= 3 * 45
+    assert max(map(len, lines)) <= 140
 
 
 def test_the_scripts_are_there_and_can_be_run():
@@ -129,11 +145,13 @@ def demo() -> Report:
 
 
 def test_the_output_that_is_shown_is_that_of_today(tmp_path):
-    shown = re.search(r"```text\n.*?\n\n(.*?\n)\nThe hosts stay up", README, re.DOTALL)[1]
+    shown = re.search(r"```text\n.*?\n\n(.*?\n)\nThe hosts stay up", LAB, re.DOTALL)[1]
+    extract = re.search(r"```text\n(.*?)```", README, re.DOTALL)[1]
     with (tmp_path / "out").open("w+", encoding="utf-8") as stream:
         show_people(demo(), stream, color=False, verbose=False)
         stream.seek(0)
         assert stream.read() == shown
+    assert shown.endswith(extract)
 
 
 def test_every_decision_is_listed():

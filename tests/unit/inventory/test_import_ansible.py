@@ -425,7 +425,7 @@ def test_becomes_a_sound_inventory(tmp_path: Path) -> None:
 
 def test_the_output_that_the_documentation_shows_is_that_of_today(tmp_path: Path) -> None:
     text = (Path(__file__).parents[3] / "docs" / "inventory.md").read_text()
-    part = text.split("## Making one")[1].split("## Checking it")[0]
+    part = text.split("## Create an inventory")[1].split("## Check an inventory")[0]
     source = re.search(r"( {4}\[web\]\n(?: {4}.*\n|\n)+)", part)
     shown = re.search(r"```yaml\n(.*?)```.*?```text\n(.*?)```", part, re.DOTALL)
     assert source
