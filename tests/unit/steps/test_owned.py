@@ -15,7 +15,9 @@ from provisioner.system.owned import Owned, together
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = (ROOT / "docs/hosts.md").read_text()
-TABLE = DOCUMENT.partition("## Files\n")[2].partition("\n\n")[0].partition("|---|---|\n")[2]
+TABLES = [
+    line for line in DOCUMENT.partition("## Files\n")[2].partition("\n## ")[0].splitlines() if line.startswith("|")
+]
 PLACES = (*OWNED.files, *OWNED.unit_files, *OWNED.folders, *OWNED.programs, *(data.folder for data in OWNED.data))
 # Not declared: what belongs to the engine, to a run, or to a store's data, and files whose names an inventory gives.
 BESIDE = ("/etc/docker/daemon.json*", "/etc/docker/plugins/NAME.spec", "/run/provisioner", "/var/lib/consul/*")
@@ -82,7 +84,7 @@ def test_earlier_chains_and_users():
 def told() -> set[str]:
     """The paths of the first column, and those that the text beside names within a folder."""
     found = set()
-    for line in TABLE.splitlines():
+    for line in TABLES:
         first, text = line.strip("|").split("|", 1)
         for path in re.findall(r"`(/[^`]+)`", first):
             found.add(path.rstrip("/"))
