@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from provisioner.inventory import Store
     from provisioner.stores.base import Backend
 
-_KINDS: Mapping[str, Callable[[Store], Backend]] = {"consul": Consul, "etcd": Etcd, "zookeeper": ZooKeeper}
+_KINDS: Mapping[str, type[Consul | Etcd | ZooKeeper]] = {
+    "consul": Consul,
+    "etcd": Etcd,
+    "zookeeper": ZooKeeper,
+}
+
+
+def rotating(what: str) -> list[str]:
+    """The titles of the stores whose secrets of this name can be renewed."""
+    return [kind.title for kind in _KINDS.values() if what in getattr(kind, "rotates", ())]
+
 
 # Of every kind, whatever the inventory has now: a host may have been set up with another one.
 OWNED = together(module.OWNED for module in (authority, base, consul, etcd, proxy, zookeeper))
@@ -25,4 +35,5 @@ OWNED = together(module.OWNED for module in (authority, base, consul, etcd, prox
 
 def of(store: Store) -> Backend:
     """The backend of an inventory's store."""
-    return (EXTERNAL if store.endpoints else _KINDS)[store.kind](store)
+    made: Mapping[str, Callable[[Store], Backend]] = EXTERNAL if store.endpoints else _KINDS
+    return made[store.kind](store)

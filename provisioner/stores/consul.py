@@ -20,14 +20,14 @@ import zipfile
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner import render
 from provisioner.errors import ProvisionerError, StoreError
 from provisioner.model import Drift, Finding, Severity
 from provisioner.stores import consul_acl as acl
+from provisioner.stores import consul_rotation, http
 from provisioner.stores import consul_security as security
-from provisioner.stores import http
 from provisioner.stores.base import (
     Endpoint,
     File,
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from provisioner.inventory import Store
     from provisioner.stores.base import Cluster
     from provisioner.stores.consul_security import Levels
+    from provisioner.stores.rotating import Renewal
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection
 
@@ -93,6 +94,7 @@ class Consul(SetUpHere):
     kind = package = program = "consul"
     title = "Consul"
     grows = shrinks = True
+    rotates: ClassVar = consul_rotation.ROTATES
     ports = firewall.with_store(tcp=(8300, 8301), udp=(8301,), local=(HTTP_PORT,), users=("consul",))
     sought = Sought(
         driver="consul",
@@ -352,6 +354,9 @@ class Consul(SetUpHere):
     def equip(self, cluster: Cluster, connection: Connection) -> None:
         if (security.stage(cluster) or security.wanted(self.store.security)).acls:
             acl.equip(manager(cluster, connection), cluster, connection.name)
+
+    def renewal(self, cluster: Cluster, what: str, *, authority: bool) -> Renewal:
+        return consul_rotation.renewal(cluster, what, client, agents_missed(cluster), authority=authority)
 
     def wait_for_leader(self, connection: Connection, *, servers: int) -> str:
         import consul

@@ -16,7 +16,7 @@ import re
 import shlex
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner import render
 from provisioner.errors import StepFailed, Unreachable
@@ -40,6 +40,8 @@ from provisioner.stores.base import (
     url,
 )
 from provisioner.stores.base import asking as waiting_for
+from provisioner.stores.rotating import Renewal
+from provisioner.stores.secrets import certificate_of
 from provisioner.stores.waiting import until_leader
 from provisioner.system import answers, firewall
 from provisioner.system.owned import Data, Owned
@@ -47,7 +49,7 @@ from provisioner.system.reading import Sought
 from provisioner.system.strict import json_object
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from ipaddress import IPv4Address
 
     from provisioner.inventory import Store
@@ -114,6 +116,7 @@ class Etcd(Unstaged, SetUpHere):
     package = "etcd-server"
     grows = False
     shrinks = True
+    rotates: ClassVar = ("certificates",)
     sought = Sought(
         driver="etcd",
         scheme="etcd",
@@ -356,6 +359,20 @@ class Etcd(Unstaged, SetUpHere):
             "store-tls-kept", "", what, f"{cure} `systemctl stop etcd; rm -rf {DATA}`, and run again", Severity.WARNING
         )
 
+    def renewal(self, cluster: Cluster, what: str, *, authority: bool) -> Renewal:
+        """New certificates: servers read theirs at runtime, engines with a restart, in which their containers stop unless
+        they have live-restore.
+        """
+        if not any(self.credentials(cluster, name) for name in cluster.live):
+            why = "there are no certificates to rotate: this etcd was founded without TLS"
+            raise StepFailed(why, cure="see docs/decisions/store-tls.md")
+        if authority:
+            why = "etcd reads an authority at its start only: all servers and engines would have to change at once"
+            raise StepFailed(why, cure="leave out --ca")
+        if not self.formed(cluster):
+            raise StepFailed("etcd is not as the inventory wants it", cure="run `provisioner up` first")
+        return Renewal(_renewed, settled=True, engines=True)
+
     def wait_for_leader(self, connection: Connection, *, servers: int) -> str:
         """Whose health is asked where it is served without TLS. Who takes part each server's membership tells."""
 
@@ -369,6 +386,12 @@ class Etcd(Unstaged, SetUpHere):
 
         cure = "see what its servers say (journalctl -u etcd) and that 2379 and 2380 are open between the hosts"
         return until_leader(leader, title=self.title, connection=connection, cure=cure)
+
+
+def _renewed(now: Callable[[], Cluster], _: Mapping[str, Connection]) -> Iterator[None]:
+    """All hosts get a new certificate."""
+    now().vault.renewed |= {certificate_of(name) for name in now().live}
+    yield
 
 
 def _ours(facts: Facts) -> bool:

@@ -16,6 +16,7 @@ from provisioner.errors import StepFailed
 from provisioner.model import Severity
 from provisioner.steps.store import Store
 from provisioner.stores import consul_acl as acl
+from provisioner.stores import consul_rotation
 from provisioner.stores import consul_security as security
 from provisioner.stores.consul import JSON, UNIT_FILE
 from provisioner.stores.consul_security import Levels
@@ -543,9 +544,7 @@ class TestRotated:
         assert [certificates.signed_by(pem, [new]) for pem in kept] == [False, True, False]
 
     @pytest.mark.parametrize("authority", [True, False])
-    def test_after_one_that_was_broken_off_each_host_is_as_wanted_when_its_turn_is_over(
-        self, secured, monkeypatch, authority
-    ):
+    def test_after_one_that_was_broken_off_each_host_is_as_wanted_when_its_turn_is_over(self, secured, authority):
         other = security.new_authority(secured)
         secured.vault.trusted = (other.certificate,)
         first = self.brought(secured)
@@ -558,8 +557,8 @@ class TestRotated:
                 run.site = run.site.known(name, self.brought(run.site).facts[name])
                 assert differs(run.site, name) == []
 
-        monkeypatch.setattr(rotation, "_brought", one_after_the_other)
-        rotation._certificates(run, authority=authority)
+        for _ in consul_rotation.certificates(lambda: run.site, {}, authority=authority):
+            one_after_the_other(run)
         assert len(security.all_trusted(run.site)) == 1
         assert other.certificate not in security.all_trusted(run.site)
 
@@ -584,7 +583,7 @@ class TestRotated:
     def away(self, site, what, *, authority=False):
         """Why it is not rotated."""
         run = SimpleNamespace(inventory=site.inventory, site=site, errors=[])
-        assert rotation._fit(run, what, authority=authority) is not bool(run.errors)
+        assert (rotation._fit(run, what, authority=authority) is None) is bool(run.errors)
         return "".join(run.errors)
 
     @pytest.mark.parametrize(("what", "authority"), [("gossip-key", False), ("tokens", False), ("certificates", True)])
@@ -619,10 +618,23 @@ class TestRotated:
         run.site, run.converge_step = secured, lambda _: None
         rotation._brought(run)
 
-    def test_another_store(self, inventory):
-        run = SimpleNamespace(inventory=inventory(kind="etcd"), site=None, errors=[])
-        assert not rotation._fit(run, "tokens")
-        assert "only a Consul that is set up here" in run.errors[0]
+    @pytest.mark.parametrize(
+        ("kind", "store", "what", "why"),
+        [
+            ("etcd", "", "tokens", "no tokens to rotate: only a Consul that is set up here"),
+            ("zookeeper", "", "certificates", "no certificates to rotate: only a Consul or etcd that is set up here"),
+            ("consul", ", endpoints: ['192.0.2.1:8500']", "tokens", "only a Consul that is set up here"),
+            ("etcd", ", security: {tls: false}", "certificates", "this etcd was founded without TLS"),
+            ("etcd", "", "certificates", "etcd is not as the inventory wants it"),
+        ],
+    )
+    def test_another_store(self, inventory, kind, store, what, why):
+        site = resolve(inventory(kind=kind, store=store), {name: capture(f"settled-{name}") for name in HOSTS})[0]
+        assert why in self.away(site, what)
+
+    def test_an_etcd_keeps_its_authority(self, inventory):
+        site = resolve(inventory(kind="etcd"), {name: capture(f"settled-{name}") for name in HOSTS})[0]
+        assert "etcd reads an authority at its start only" in self.away(site, "certificates", authority=True)
 
 
 class Tokens:
