@@ -89,8 +89,8 @@ class ControlPlane(Protocol):
         """What passes between the hosts."""
         ...
 
-    def packages(self, site: SiteView, host: str) -> dict[str, str]:
-        """Program -> its package, of what it needs beside the engine."""
+    def programs(self, site: SiteView, host: str) -> tuple[str, ...]:
+        """The programs that it needs beside the engine."""
         ...
 
     def servers(

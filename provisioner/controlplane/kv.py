@@ -47,9 +47,8 @@ class Kv:
         ports = stores.of(inventory.the_store).ports
         return replace(ports, users=(*ports.users, *inventory.the_store.local_users)) if ports.users else ports
 
-    def packages(self, site: SiteView, host: str) -> dict[str, str]:
-        backend = site.backend
-        return {backend.program: backend.package} if backend.runs_on(site, host) else {}
+    def programs(self, site: SiteView, host: str) -> tuple[str, ...]:
+        return (site.backend.program,) if site.backend.runs_on(site, host) else ()
 
     def servers(
         self, inventory: Inventory, facts: Mapping[str, Facts], advertise: Mapping[str, IPv4Address]

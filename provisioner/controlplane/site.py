@@ -89,12 +89,10 @@ class Site:
         """Whether engines that are still to be installed may lead to another control plane."""
         return undecided(self.inventory, {name: self.facts[name] for name in self.live})
 
-    def needs(self, host: str) -> dict[str, str]:
-        """Program -> its package (Debian's and Ubuntu's names), of all that a host is to have."""
-        own = self.plane.packages(self, host)
-        # Since Debian 13 the engine's package comes without its command.
-        command = {"docker": "docker-cli"} if self.facts[host].says("no-docker") else {}
-        return {"dockerd": "docker.io", **command, **own, "iptables": "iptables", "perl": "perl-base"}
+    def needs(self, host: str) -> tuple[str, ...]:
+        """The programs that a host must have."""
+        command = ("docker",) if self.facts[host].says("no-docker") else ()
+        return ("dockerd", *command, *self.plane.programs(self, host), "iptables", "perl")
 
     @property
     def quorum(self) -> int:

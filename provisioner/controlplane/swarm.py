@@ -59,8 +59,8 @@ class Swarm:
         encrypted = any(network.encrypted for network in inventory.networks.values())
         return firewall.of_swarm(managers=on_host.MANAGERS, data=inventory.data_path_port, esp=encrypted)
 
-    def packages(self, site: SiteView, host: str) -> dict[str, str]:
-        return {}
+    def programs(self, site: SiteView, host: str) -> tuple[str, ...]:
+        return ()
 
     def servers(
         self, inventory: Inventory, facts: Mapping[str, Facts], advertise: Mapping[str, IPv4Address]

@@ -6,11 +6,13 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from provisioner.model import Finding
+from provisioner.system import packages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from provisioner.controlplane import Site
+    from provisioner.system.facts import Facts
 
 _SKEW = 2.0  # seconds
 _NEEDED = {"engine": 1_000_000_000, "files": 20_000_000}  # bytes: for installing the engine, for our own files
@@ -25,7 +27,7 @@ def no_root(site: Site) -> Iterator[Finding]:
 
 
 def programs_missing(site: Site) -> Iterator[Finding]:
-    """What can't be installed: a host without systemd, or without apt-get and without an engine."""
+    """What can't be installed: a host without systemd, or with programs missing and no supported package manager."""
     for name in site.live:
         programs = site.facts[name].programs
         if "systemctl" not in programs:
@@ -33,9 +35,18 @@ def programs_missing(site: Site) -> Iterator[Finding]:
         missing = [program for program in site.needs(name) if program not in programs]
         if site.control == "kv" and missing == [site.backend.program] and site.backend.uploaded:
             missing = []
-        if missing and "apt-get" not in programs:
-            cure = "install by hand what is missing; Consul can be uploaded: store.binary in the inventory"
-            yield Finding("no-packages", name, f"it has no {', '.join(missing)}, and no apt-get to install it", cure)
+        if missing and not site.facts[name].package_manager:
+            yield _no_package_manager(name, site.facts[name], missing)
+
+
+def _no_package_manager(host: str, facts: Facts, missing: Sequence[str]) -> Finding:
+    what, system = ", ".join(missing), facts.system_name or "this system"
+    found = ", ".join(packages.others(facts.programs)) or "no package manager that is known"
+    supported = " or ".join(manager.name for manager in packages.MANAGERS)
+    cure = f"install by hand: {what}; then run again. Consul can be uploaded: store.binary in the inventory"
+    return Finding(
+        "no-packages", host, f"{what} missing; only {supported} can install it, and {system} has {found}", cure
+    )
 
 
 def clock_skew(site: Site) -> Iterator[Finding]:

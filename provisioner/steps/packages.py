@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provisioner import render
+from provisioner.errors import StepFailed
 from provisioner.model import Drift
 from provisioner.steps.base import Upload, Work
 from provisioner.system import reading
 from provisioner.system.owned import Owned
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from provisioner.controlplane import Site
     from provisioner.stores.base import Uploaded
     from provisioner.transport import Connection
 
-_APT_PATIENCE = 60  # seconds that another program may hold apt's lock
 _ENGINE = "dockerd"
 
 
@@ -31,33 +30,27 @@ class Packages:
     title = "Engine and store installed"
     reads = reading.ALL  # an engine that was just installed has changed rules, units and routes
     patience = 0.0
-    cure = "look at what apt says of these packages on the host, and run again"
+    cure = "look at what the host's package manager says of these packages, and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
-        programs, upload = site.facts[host].programs, _upload(site)
-        wanted = {name: f"package {package}" for name, package in site.needs(host).items()}
-        if upload:
-            wanted[site.backend.program] = f"{upload.remote}, from {upload.source.name}"
-        if site.undecided:  # they come before
-            del wanted[_ENGINE]
-        return tuple(Drift(what, "absent", "installed") for name, what in wanted.items() if name not in programs)
+        return tuple(
+            Drift(_source(site, host, program), "absent", "installed") for program in self._missing(site, host)
+        )
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
-        upload = _upload(site)
-        packages = [d.what.removeprefix("package ") for d in drift if d.what.startswith("package ")]
-        uploads: tuple[Upload, ...] = ()
-        if len(packages) < len(drift) and upload:
-            local, digest = upload.program()
-            uploads = (Upload(local, upload.remote, digest, mode=0o755),)
-        text = "installing " + ", ".join([*packages, *([f"{site.backend.program} (uploaded)"] if uploads else [])])
-        words = {
-            "packages": packages,
-            "engine": site.needs(host)[_ENGINE],
-            "patience": _APT_PATIENCE,
-            "units": site.plane.sought(site.inventory).units,
-        }
-        script = render.script("packages.sh.j2", **words) if packages else ""
-        return Work(script, text, deadline=900.0, uploads=uploads)
+        uploaded = _uploaded(site)
+        missing = self._missing(site, host)
+        from_packages = [program for program in missing if program not in uploaded]
+        uploads = tuple(_upload(uploaded[program]) for program in missing if program in uploaded)
+        labels = [_package(site, host, program) for program in from_packages]
+        labels += [f"{program} (uploaded)" for program in missing if program in uploaded]
+        script = _script(site, host, from_packages) if from_packages else ""
+        return Work(script, f"installing {', '.join(labels)}", deadline=900.0, uploads=uploads)
+
+    def _missing(self, site: Site, host: str) -> list[str]:
+        """The programs that this step installs. The engine is not among them where the step before installs it."""
+        wanted = [program for program in site.needs(host) if program != _ENGINE or not site.undecided]
+        return [program for program in wanted if program not in site.facts[host].programs]
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
         pass
@@ -67,12 +60,39 @@ class Engines(Packages):
     name = "engines"
     title = "Engine installed"
 
-    def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
-        if not site.undecided or _ENGINE in site.facts[host].programs:
-            return ()
-        return (Drift(f"package {site.needs(host)[_ENGINE]}", "absent", "installed"),)
+    def _missing(self, site: Site, host: str) -> list[str]:
+        return [_ENGINE] if site.undecided and _ENGINE not in site.facts[host].programs else []
 
 
-def _upload(site: Site) -> Uploaded | None:
-    """What comes from the controller: of kv's store."""
-    return site.backend.uploaded if site.control == "kv" else None
+def _uploaded(site: Site) -> dict[str, Uploaded]:
+    """Program -> the file of the controller's that is installed instead of its package."""
+    if site.control != "kv" or not site.backend.uploaded:
+        return {}
+    return {site.backend.program: site.backend.uploaded}
+
+
+def _source(site: Site, host: str, program: str) -> str:
+    upload = _uploaded(site).get(program)
+    return f"{upload.remote}, from {upload.source.name}" if upload else f"package {_package(site, host, program)}"
+
+
+def _package(site: Site, host: str, program: str) -> str:
+    manager = site.facts[host].package_manager
+    return manager.package(program) if manager else program
+
+
+def _upload(uploaded: Uploaded) -> Upload:
+    local, digest = uploaded.program()
+    return Upload(local, uploaded.remote, digest, mode=0o755)
+
+
+def _script(site: Site, host: str, programs: Sequence[str]) -> str:
+    manager, units = site.facts[host].package_manager, site.plane.sought(site.inventory).units
+    if not manager:
+        raise StepFailed(
+            f"the host has no supported package manager to install {', '.join(programs)}",
+            host=host,
+            tried="installing programs",
+            cure="install them by hand and run again",
+        )
+    return manager.script(programs, units)

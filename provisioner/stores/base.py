@@ -228,7 +228,7 @@ class Unstaged:
 class Backend(Protocol):
     """One kind of store.
 
-    kind: its name in inventories. title: for people. package: of Debian's and Ubuntu's. program: what the package brings, as facts name it.
+    kind: its name in inventories. title: for people. program: its server's, as facts name it.
     sought: what is read of it on every host. ports: those that pass between the hosts.
     grows: whether servers may be added to a cluster that stands, by writing their configuration alone.
     shrinks: whether a server may be taken out of a cluster that stands.
@@ -239,8 +239,6 @@ class Backend(Protocol):
     def kind(self) -> str: ...
     @property
     def title(self) -> str: ...
-    @property
-    def package(self) -> str: ...
     @property
     def program(self) -> str: ...
     @property

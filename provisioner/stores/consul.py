@@ -91,7 +91,7 @@ class Consul(SetUpHere):
     """The backend. Ports: Consul's documentation (8300 server, 8301 gossip, 8500 HTTP)."""
 
     store: Store
-    kind = package = program = "consul"
+    kind = program = "consul"
     title = "Consul"
     grows = shrinks = True
     rotates: ClassVar = consul_rotation.ROTATES

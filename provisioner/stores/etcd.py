@@ -113,7 +113,6 @@ class Etcd(Unstaged, SetUpHere):
     store: Store
     kind = program = "etcd"
     title = "etcd"
-    package = "etcd-server"
     grows = False
     shrinks = True
     rotates: ClassVar = ("certificates",)

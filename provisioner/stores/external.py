@@ -67,7 +67,7 @@ class External(Unstaged):
     """The backend of any kind of store that others look after; what the kinds differ in is in external_kinds.py."""
 
     store: Store
-    package = program = ""
+    program = ""
     grows = shrinks = False
     uploaded: Uploaded | None = None
 

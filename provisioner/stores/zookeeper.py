@@ -75,7 +75,6 @@ class ZooKeeper(Unstaged, SetUpHere):
     store: Store
     kind = "zookeeper"
     title = "ZooKeeper"
-    package = "zookeeper"
     program = "/usr/share/zookeeper/bin/zkServer.sh"
     grows = shrinks = False
     ports = firewall.with_store(

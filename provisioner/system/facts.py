@@ -12,12 +12,14 @@ from itertools import pairwise
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
-from provisioner.system import answers, gossip
+from provisioner.system import answers, gossip, packages
 from provisioner.system.strict import malformed, number, shown, understood
 from provisioner.transport.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from provisioner.system.packages.base import PackageManager
 
 _REFUSES = "refuses="
 _LAST = 253402300800.0  # seconds since 1970 at the end of the year 9999, where Python's calendar ends
@@ -184,6 +186,11 @@ class Facts:
     @cached_property
     def programs(self) -> dict[str, str]:
         return dict(entry.partition(" ")[::2] for entry in self._system.get("program", []))
+
+    @property
+    def package_manager(self) -> PackageManager | None:
+        """None if it has none that is supported."""
+        return packages.of(self.programs)
 
     @cached_property
     def kernel_lacks(self) -> frozenset[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from provisioner import render
-from provisioner.system import firewall, gossip, swarm
+from provisioner.system import firewall, gossip, packages, swarm
 from provisioner.system.owned import Owned
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Sought:
     foreign: bool = False
 
 
-_PROGRAMS = ("apt-get", "dockerd", "iptables", "nft", "perl", "systemctl")
+_PROGRAMS = ("dockerd", "iptables", "nft", "perl", "systemctl", *packages.PROGRAMS)
 _FILES = (
     "/etc/os-release",
     "/etc/machine-id",

@@ -62,7 +62,7 @@ CASES = {
     "no root": (with_system(NODE2, "uid=", "1000"), "no-root", STOP),
     "no root, so that no unit was read": (with_unit(with_system(NODE2, "uid=", "1000"), "docker.service", LoadState=""), "no-root", STOP),
     "no systemd": (without_program(NODE2, "systemctl"), "no-systemd", STOP),
-    "no apt-get and something to install": (without_program(NODE2, "apt-get", "consul"), "no-packages", STOP),
+    "no package manager and something to install": (without_program(NODE2, "apt-get", "consul"), "no-packages", STOP),
     "disk full": (with_system(NODE2, "disk=", "10000 264212084 /var"), "disk-full", STOP),
     "no room for an engine": (
         without_program(with_system(capture("installed-node2"), "disk=", "900000 264212084 /"), "dockerd"),
@@ -152,7 +152,7 @@ def test_an_advertised_address_that_the_host_does_not_send_from(inventory):
 
 SOUND = {
     "root": with_system(NODE2, "uid=", "0"),
-    "no apt-get and nothing to install": without_program(NODE2, "apt-get"),
+    "no package manager and nothing to install": without_program(NODE2, "apt-get"),
     "enough room": with_system(NODE2, "disk=", "30000 264212084 /var"),
     "the last engine with stores": with_info(NODE2, ServerVersion="20.10.24+dfsg1"),
     "swarm inactive": with_info(NODE2, Swarm={"NodeID": "", "LocalNodeState": "inactive"}),

@@ -1,0 +1,42 @@
+"""apt, with the package names of Debian and Ubuntu."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from provisioner import render
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PATIENCE = 60  # seconds that another program may hold apt's lock
+_ENGINE = "dockerd"
+# Program -> package, where the names differ.
+_PACKAGES = {
+    _ENGINE: "docker.io",
+    "docker": "docker-cli",  # a package of its own since Debian 13
+    "etcd": "etcd-server",
+    "perl": "perl-base",
+    "/usr/share/zookeeper/bin/zkServer.sh": "zookeeper",
+}
+
+
+class Apt:
+    name = "apt"
+    program = "apt-get"
+
+    def package(self, program: str) -> str:
+        return _PACKAGES.get(program, program)
+
+    def command(self, programs: Sequence[str]) -> str:
+        return shlex.join(["apt-get", "install", *map(self.package, programs)])
+
+    def script(self, programs: Sequence[str], units: Sequence[str]) -> str:
+        return render.script(
+            "packages-apt.sh.j2",
+            packages=[self.package(program) for program in programs],
+            client=self.package("docker") if _ENGINE in programs else "",
+            patience=_PATIENCE,
+            units=units,
+        )

@@ -1,0 +1,35 @@
+"""What a package manager is to the steps and checks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class PackageManager(Protocol):
+    """One kind of package manager.
+
+    name: what people call it. program: a host that has this program is managed by it.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def program(self) -> str: ...
+
+    def package(self, program: str) -> str:
+        """The name of the package that brings a program (as facts name it)."""
+        ...
+
+    def command(self, programs: Sequence[str]) -> str:
+        """The command by which a person installs these programs."""
+        ...
+
+    def script(self, programs: Sequence[str], units: Sequence[str]) -> str:
+        """The script that installs these programs, without questions and without a restart of other services.
+
+        units: the services that a package must not start. The script ends as `Work.script` has to.
+        """
+        ...
