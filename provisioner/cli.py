@@ -198,6 +198,7 @@ def remove(
             run.converge()
             if run.site.live and not run.errors:
                 run.prove()
+                run.judge_again()
         return run.report("remove")
 
     from provisioner.removal import Removal

@@ -38,6 +38,12 @@ T = TypeVar("T")
 _PROBES_GO = 20.0  # seconds in which hosts take away the probes of a run that was killed
 
 
+def only(site: Site, names: Collection[str]) -> Site:
+    """The site as if these hosts alone had answered."""
+    facts = {name: facts for name, facts in site.facts.items() if name in names}
+    return replace(site, facts=facts, live=tuple(name for name in site.live if name in names))
+
+
 @dataclass
 class Run:
     """One run over one inventory.
@@ -82,10 +88,10 @@ class Run:
         if self.site.why and self.site.facts:
             self.session.tell(Notice(f"control plane: {self.site.control} ({self.site.why})"))
 
-    def _resolved(self, facts: Mapping[str, Facts]) -> tuple[Site, list[Finding]]:
+    def _resolved(self, facts: Mapping[str, Facts], inventory: Inventory | None = None) -> tuple[Site, list[Finding]]:
         found, bug = blamed(
             tuple(facts),
-            lambda names: resolve(self.inventory, {n: facts[n] for n in names}),
+            lambda names: resolve(inventory or self.inventory, {n: facts[n] for n in names}),
             "looking at the cluster as a whole",
         )
         if bug:
@@ -95,16 +101,11 @@ class Run:
     def _of_all(self, evaluate: Callable[[Site], T], tried: str) -> T:
         """What is evaluated of all hosts together; a host whose data bring out a bug in it is lost."""
         site = self.site
-
-        def of(names: Collection[str]) -> Site:
-            live = tuple(name for name in site.live if name in names)
-            return replace(site, live=live, facts={name: facts for name, facts in site.facts.items() if name in names})
-
-        found, bug = blamed(tuple(site.facts), lambda names: evaluate(of(names)), tried)
+        found, bug = blamed(tuple(site.facts), lambda names: evaluate(only(site, names)), tried)
         if not bug:
             return found
         self.session.lose(bug.host, bug)
-        self.site = of([name for name in site.facts if name != bug.host])
+        self.site = only(site, set(site.facts) - {bug.host})
         return evaluate(self.site)
 
     def look(self) -> bool:
@@ -134,7 +135,11 @@ class Run:
         )(lambda: networks.held_by_probes(self.site))
 
     def _check(self) -> None:
-        found = [f for f in self._of_all(preflight.run, "checking the hosts") if f not in self.findings]
+        self._note(self._of_all(preflight.run, "checking the hosts"))
+
+    def _note(self, found: Iterable[Finding]) -> None:
+        """Findings of checks, which `judge_again` replaces by those that hold then."""
+        found = [f for f in found if f not in self.findings]
         self.checked += found
         self.findings += [f for f in found if f.severity is Severity.STOP or f.check not in self.ignore]
 

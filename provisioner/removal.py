@@ -8,21 +8,22 @@ the firewalls to it is what opened them. What is left to do is seen from the hos
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import tenacity
 
-from provisioner import preflight, stores
-from provisioner.controlplane import Site, resolve
+from provisioner import stores
 from provisioner.controlplane.swarm import View, address_of, is_down
 from provisioner.converge import outcome
-from provisioner.engine import Run
+from provisioner.engine import Run, only
 from provisioner.errors import ProvisionerError
 from provisioner.inventory.checks import SERVER_COUNTS
 from provisioner.inventory.mentions import lines_about
 from provisioner.model import Finding, Severity, State
+from provisioner.parallel import blamed
 from provisioner.preflight import machine
 from provisioner.steps import leaving_swarm
 from provisioner.steps.leaving import Drain, Endpoints, Leave, LeaveEngine, Members
@@ -30,13 +31,15 @@ from provisioner.stores.base import literal
 from provisioner.system import attached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from ipaddress import IPv4Address
 
+    from provisioner.controlplane import Site
     from provisioner.inventory import Inventory
     from provisioner.model import Outcome, Report
     from provisioner.steps.base import Step
 
+T = TypeVar("T")
 _NAMED = "still-named"  # the warning that the inventory would bring the host back
 _SILENT = 40.0  # seconds in which the others notice that a host's power was cut
 _LAST_OF_PROMOTION = {"kv": "store", "swarm": "swarm"}  # the last step that a new server, or manager, needs
@@ -73,13 +76,13 @@ class Removal(Run):
         """Connects to the cluster and to the host, wherever that is known from, and reads all that a removal needs."""
         self.session.connect()
         facts = self.session.read(self.session.connections)
-        staying, findings = resolve(self.inventory, {n: f for n, f in facts.items() if n != self.host})
+        staying, findings = self._resolved({n: f for n, f in facts.items() if n != self.host})
         if self.host not in self.whole.hosts and (address := self._remembered(staying)):
             self.whole = self.session.inventory = self.whole.with_host(self.host, str(address))
             self.session.connect([self.host])
             facts |= self.session.read({self.host} & set(self.session.connections))
-        whole, _ = resolve(self.whole, facts)
-        self.leaver = replace(whole, live=tuple({self.host} & set(facts)))
+        whole, _ = self._resolved({n: f for n, f in facts.items() if n in {*staying.live, self.host}}, self.whole)
+        self.leaver = replace(whole, live=tuple({self.host} & set(whole.live)))
         self.site = replace(staying, leaving=self.leaver.advertise.get(self.host))
         self.findings = findings
 
@@ -99,19 +102,41 @@ class Removal(Run):
         self.read()
         self._ask()
         self._await_silence()
-        found = [*preflight.run(self.site), *machine.no_root(self.leaver), *self._findings()]
-        self.findings += [f for f in found if f.severity is Severity.STOP or f.check not in self.ignore]
-        if not self.lives:
+        super()._check()
+        self._note(self._of_everyone(Removal._findings))
+        if not self.lives and self.host not in self.session.answering:
             self.session.lost.pop(self.host, None)
         return self._drop_unfit()
 
+    def _check(self) -> None:
+        super()._check()
+        self._note(self._of_everyone(Removal._of_the_quorum))
+
+    def _of_everyone(self, evaluate: Callable[[Removal], Iterable[T]]) -> tuple[T, ...]:
+        """Evaluate the facts of all hosts together, the leaving one's too; a host whose facts cause a bug is lost."""
+
+        def of(names: Collection[str]) -> Removal:
+            run = copy.copy(self)
+            run.site, run.leaver = only(self.site, names), only(self.leaver, names)
+            return run
+
+        names = tuple(dict.fromkeys((*self.site.facts, *self.leaver.facts)))
+        tried = "looking at the host and the cluster that it leaves"
+        found, bug = blamed(names, lambda names: tuple(evaluate(of(names))), tried)
+        if not bug:
+            return found
+        self.session.lose(bug.host, bug)
+        rest = set(names) - {bug.host}
+        self.site, self.leaver = only(self.site, rest), only(self.leaver, rest)
+        return tuple(evaluate(self))
+
     def _await_silence(self) -> None:
         """A host that was just switched off is heard of for some seconds more."""
-        if self.lives or self.host in self.session.refusing or not self._hearing():
+        if self.lives or self.host in self.session.answering or not self._heard_by():
             return
 
         def again(_: object) -> None:
-            for name, facts in self.session.read(self._hearing(), ("http",), self.site.facts).items():
+            for name, facts in self.session.read(self._heard_by(), ("http",), self.site.facts).items():
                 self.site = self.site.known(name, facts)
 
         tenacity.Retrying(
@@ -120,7 +145,10 @@ class Removal(Run):
             retry=tenacity.retry_if_result(bool),
             after=again,
             retry_error_callback=lambda _: None,
-        )(self._hearing)
+        )(self._heard_by)
+
+    def _heard_by(self) -> tuple[str, ...]:
+        return self._of_everyone(Removal._hearing)
 
     def _hearing(self) -> list[str]:
         """The hosts whose engines know that of the host alive."""
@@ -132,6 +160,7 @@ class Removal(Run):
     # -- what stands in the way --------------------------------------------------------------------------------------
 
     def _findings(self) -> Iterator[Finding]:
+        yield from machine.no_root(self.leaver)
         if self.site.leaving is None:
             what = f"{self.host} is not in the inventory, and the store knows no host of that name"
             cure = "see how it is written, or give its address instead"
@@ -151,10 +180,10 @@ class Removal(Run):
             return
         why = self.session.lost.get(self.host, "no answer").splitlines()[0].removeprefix(f"{self.host}: ")
         hearing = ", ".join(self._hearing())
-        if hearing or self.host in self.session.refusing:
+        if hearing or self.host in self.session.answering:
             heard = f"its engine is heard by {hearing}" if hearing else "it answers"
-            what = f"{self.host} does not let us in ({why}), but it lives: {heard}"
-            cure = "let us in there; or, if it is given up, switch it off and run again after half a minute"
+            what = f"{self.host} can't be managed ({why}), but it lives: {heard}"
+            cure = "fix that; or, if the host is given up, switch it off and run again after half a minute"
             yield Finding("host-lives", "", what, cure)
             return
         what = f"it can't be reached ({why}), and is taken for gone: what is on it stays as it is"
@@ -263,7 +292,7 @@ class Removal(Run):
     def plan(self) -> None:
         if self.site.leaving is None:
             return
-        for own, step in self._order():
+        for own, step in self._decided():
             began, site = time.monotonic(), self.leaver if own else self.site
             self._end(step, [outcome(step, site, name) for name in site.live], began)
         super().plan()
@@ -274,25 +303,43 @@ class Removal(Run):
         self.errors += [] if self.errors else self._lock_store()
         if self.errors:
             return
-        self._read_again()
-        if not self._promote():
+        if not self._read_again() or not self._promote():
             return
         for at in range(len(self._order())):
-            self._read_again()  # what is done already must not be done again: a new container may have the name
+            if not self._read_again():  # what is done already must not be done again: a new container may have the name
+                return
             own, step = self._order()[at]
             if not (self._on_host(step) if own else self._on_rest(step)):
                 return
-        self._read_again()
-        self._on_rest(*self._steps())
+        self.leaver = self.leaver.without(frozenset({self.host}))  # it is out: from here on the others alone count
+        if self._read_again():
+            self._on_rest(*self._steps())
 
-    def _read_again(self) -> None:
-        """Another run may have ended meanwhile, and what we did shows in many places."""
+    def _decided(self) -> tuple[tuple[bool, Step], ...]:
+        return self._of_everyone(Removal._order)
+
+    def _read_again(self) -> bool:
+        """Another run may have ended meanwhile, and what we did shows in many places.
+
+        False: there is no going on. A host that lived before is never taken for gone because it stops answering now.
+        """
+        lived = self.lives
         for name, facts in self.session.read((*self.site.live, *self.leaver.live)).items():
             if name == self.host:
                 self.leaver = self.leaver.known(name, facts)
             else:
                 self.site = self.site.known(name, facts)
-        self.site = self.site.without(frozenset(self.session.lost))
+        self._decided()
+        lost = frozenset(self.session.lost)
+        self.site, self.leaver = self.site.without(lost), self.leaver.without(lost)
+        if lived and not self.lives:
+            self._stop_for_the_host()
+        return not self.errors and self._may_go_on()
+
+    def _stop_for_the_host(self) -> None:
+        self.errors.append(
+            f"nothing more is done, since {self.host} has failed\n  next:  mend what is said about it, and run again"
+        )
 
     def _on_rest(self, *steps: Step) -> bool:
         for step in steps:
@@ -309,9 +356,7 @@ class Removal(Run):
             self.converge_step(step)
             self.leaver, self.site = self.site, staying
             if self.errors or not self.lives:
-                self.errors.append(
-                    f"nothing more is done, since {self.host} has failed\n  next:  mend what is said about it, and run again"
-                )
+                self._stop_for_the_host()
                 return False
         return True
 

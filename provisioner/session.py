@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from provisioner import controlplane, stores
-from provisioner.errors import Malformed, ProvisionerError, Refused, StepFailed
+from provisioner.errors import Malformed, ProvisionerError, StepFailed, Unreachable
 from provisioner.model import HostChanged, Outcome, PhaseBegan, PhaseEnded, State
 from provisioner.parallel import bounded, each
 from provisioner.stores import asking
@@ -32,7 +32,7 @@ _READING = 60.0  # seconds for one reading of a host
 class Session:
     """One connection to each host for a whole run. `lost`: the hosts that dropped out, and why.
 
-    refusing: those that answered, and let nobody in.
+    answering: those of them that are up all the same: they refused the login, or what they say is of no use.
     requests: what the engines and the store are asked beside all that they are asked anyway.
     """
 
@@ -41,7 +41,7 @@ class Session:
     requests: tuple[str, ...] = ()
     connections: dict[str, Connection] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
-    refusing: set[str] = field(default_factory=set)
+    answering: set[str] = field(default_factory=set)
 
     def connect(self, names: Iterable[str] = ()) -> None:
         """Connects to every host of the inventory, or to those named; those that can't be reached are lost."""
@@ -54,7 +54,6 @@ class Session:
         for name, connection in found.items():
             if isinstance(connection, ProvisionerError):
                 self.lose(name, connection)
-                self.refusing |= {name} if isinstance(connection, Refused) else set()
             else:
                 self.connections[name] = connection
         outcomes = tuple(
@@ -151,6 +150,7 @@ class Session:
 
     def lose(self, name: str, error: ProvisionerError) -> None:
         self.lost[name] = str(error)
+        self.answering |= set() if isinstance(error, Unreachable) else {name}
         self.tell(HostChanged(name, "", error.what, State.FAILED))
 
     def tell(self, event: Event) -> None:

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from provisioner import report
 from provisioner.engine import Run
 from provisioner.errors import Unreachable
-from provisioner.model import Result, State
+from provisioner.model import Result, Severity, State
+from provisioner.removal import Removal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,8 +91,8 @@ def cluster(inventory) -> Callable[[str], Inventory]:
     return lambda kind: made[kind] if kind in made else made.setdefault(kind, inventory(**more.get(kind, {})))
 
 
-def looked(inventory: Inventory, kind: str, odd: bytes | None, monkeypatch) -> Run:
-    """A run that looks at three hosts and changes nothing; None: one of them is not reached."""
+def looked(inventory: Inventory, kind: str, odd: bytes | None, monkeypatch, leaver: str = "") -> Run:
+    """A run that looks at three hosts and changes nothing; None: one of them is not reached. leaver: the host to remove."""
     name = odd_of(kind)
     whole = {name: printed(said(kind, name)) for name in HOSTS} | ({name: odd} if odd is not None else {})
     asked = printed(
@@ -104,7 +105,7 @@ def looked(inventory: Inventory, kind: str, odd: bytes | None, monkeypatch) -> R
 
     monkeypatch.setattr("provisioner.session.connect_all", connect_all)
     monkeypatch.setattr("provisioner.stores.zookeeper.ask", lambda *_: {"endpoints": "200 {}"})
-    with Run(inventory, Silent()) as run:
+    with Removal(inventory, Silent(), host=leaver) if leaver else Run(inventory, Silent()) as run:
         run.look()
         run.plan()
     return run
@@ -421,6 +422,65 @@ def test_a_bug_in_what_is_evaluated_of_all_hosts_is_that_of_one(cluster, where, 
     assert document["exit_code"] == 1
     assert {s["host"]: s["reached"] for s in document["summaries"]} == {"node1": True, "node2": False, "node3": True}
     assert {state for name in ("node1", "node3") for _, state in outcomes(document, name)} == {"settled"}
+
+
+# -- the same in a removal: of the odd host, and of another one --------------------------------------------------------
+
+
+def stops(run: Run) -> list[str]:
+    return [f.check for f in run.findings if f.severity is Severity.STOP]
+
+
+@pytest.mark.parametrize("kind", ["settled", "swarm-manager"])
+def test_a_removal_where_any_value_is_odd(cluster, kind, monkeypatch):
+    everywhere = [(name, path) for name, found in answers(kind).items() for path in places(found)]
+
+    @_tried
+    @given(st.sampled_from(everywhere), st.sampled_from(VALUES), st.sampled_from(HOSTS))
+    def another(place: tuple[str, tuple[Any, ...]], value: str, leaver: str) -> None:
+        name, path = place
+        odd = altered(kind, name, "200 " + put(answers(kind)[name], path, value))
+        document = told(looked(cluster(kind), kind, odd, monkeypatch, leaver))
+        assert "internal error" not in json.dumps(document)
+
+    another()
+
+
+def test_a_removed_host_that_makes_no_sense_is_not_taken_for_gone(cluster, monkeypatch):
+    """Else what it has would be taken from the cluster while it goes on using it."""
+    odd = altered("settled", "ports", "tcp x 1")
+    run = looked(cluster("settled"), "settled", odd, monkeypatch, "node2")
+    assert "host-lives" in stops(run)
+    assert "host-gone" not in {f.check for f in run.findings}
+    assert "its listening sockets can't be understood" in json.dumps(told(run)["lost"]["node2"])
+
+
+@pytest.mark.parametrize("leaver", ["node2", "node3"])
+@pytest.mark.parametrize("where", ["preflight.run", "resolve", "attached.on_shared"])
+def test_a_bug_in_what_a_removal_evaluates_is_that_of_one_host(cluster, where, leaver, monkeypatch):
+    from provisioner import engine, removal
+
+    name = where.rpartition(".")[2]
+    module = {"preflight.run": engine.preflight, "resolve": engine, "attached.on_shared": removal.attached}[where]
+    real, bad = getattr(module, name), "node2"
+
+    def buggy(first: Any, *rest: Any) -> Any:
+        among = rest[0] if where == "resolve" else first.facts if where == "preflight.run" else [hostname(first)]
+        if bad in among:
+            raise AttributeError("an odd thing")
+        return real(first, *rest)
+
+    def hostname(facts: Any) -> str:
+        return str(facts.hostname)
+
+    monkeypatch.setattr(module, name, buggy)
+    run = looked(cluster("settled"), "settled", printed(said("settled")), monkeypatch, leaver)
+    hit = leaver == bad if where == "attached.on_shared" else where == "resolve" or leaver != bad
+    assert [*run.session.lost] == ([bad] if hit else [])
+    assert all("internal error: AttributeError at " in why for why in run.session.lost.values())
+    assert ("host-lives" in stops(run)) == (hit and leaver == bad), "it is never taken for gone"
+    assert not any(f.check == "host-gone" for f in run.findings)
+    assert {o.host for o in run.outcomes} >= {"node1"}
 
 
 def test_a_bug_that_is_no_hosts_is_not_hidden(cluster, monkeypatch):

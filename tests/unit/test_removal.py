@@ -9,8 +9,9 @@ from captured import HOSTS, capture, with_file, with_http
 from swarms import with_managers
 
 from provisioner.controlplane import resolve
+from provisioner.engine import Run
 from provisioner.errors import ProvisionerError
-from provisioner.model import Drift, Outcome, Severity, State
+from provisioner.model import Drift, Finding, Outcome, Severity, State
 from provisioner.removal import Removal, _merged
 from provisioner.stores.consul import JSON
 
@@ -153,10 +154,10 @@ def test_a_host_that_others_hear_is_not_taken_for_gone(inventory):
 def test_a_host_that_answers_and_lets_nobody_in_is_not_gone_either(inventory):
     made = removal(inventory(3), consul(1, 2))
     made.session.lost["node3"] = "node3: it refuses the key\n  tried: a key"
-    made.session.refusing.add("node3")
+    made.session.answering.add("node3")
     finding = next(iter(made._findings()))
     assert finding.check == "host-lives"
-    assert finding.what == "node3 does not let us in (it refuses the key), but it lives: it answers"
+    assert finding.what == "node3 can't be managed (it refuses the key), but it lives: it answers"
 
 
 def test_a_host_that_nobody_knows(inventory):
@@ -176,6 +177,20 @@ def test_a_new_server_counts(inventory):
     made = removal(inventory(4), consul(1, 2, 3, 4), "node1")
     assert made._new_servers() == ["node4"]
     assert made.site.servers == ("node2", "node3", "node4")
+
+
+def test_what_is_found_is_what_holds_at_the_end(inventory, monkeypatch):
+    """The servers are counted again, and what was found of the gone host stays."""
+    made = removal(inventory(3), consul(1, 2), "node3")
+    early = Finding("early", "node1", "seen early", "look", Severity.WARNING)
+    monkeypatch.setattr("provisioner.preflight.run", lambda _: [early])
+    monkeypatch.setattr("provisioner.session.Session.read", lambda *_: {})
+    Run._check(made)
+    made._note(made._findings())
+    assert [f.check for f in made.findings] == ["early", "host-gone", "even-servers"]
+    monkeypatch.setattr("provisioner.preflight.run", lambda _: [])
+    made.judge_again()
+    assert [f.check for f in made.findings] == ["host-gone", "even-servers"]
 
 
 def test_a_step_that_ran_twice_is_told_once():
