@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
+from provisioner.inventory.discovery import fault
 from provisioner.inventory.fields import (
     Endpoints,
     FilePath,
@@ -132,3 +133,7 @@ class Store(Part):
         default_factory=Security,
         description="How a Consul or etcd that is set up on the hosts is secured. ZooKeeper can't be.",
     )
+
+    def times_fault(self, heartbeat: int | None, ttl: int | None) -> str:
+        """What is wrong with these times of discovery, in seconds, on this store; "" where nothing is."""
+        return fault(heartbeat, ttl, self.kind)

@@ -134,8 +134,8 @@ def store_tls(site: Site) -> Iterator[Finding]:
             yield Finding("store-tls", name, f"{what}: the engine would silently go without TLS", cure)
         elif not site.backend.credentials(site, name):
             what = f"cluster-store-opts in {DAEMON_JSON} asks for TLS, and the store of the inventory has none"
-            external = bool(site.inventory.the_store.endpoints) and site.inventory.the_store.kind != "zookeeper"
-            cure = f"take {', '.join(there)} out of it" + (", or name the files in store.tls" if external else "")
+            files = ", or name the files in store.tls" if site.backend.takes_tls else ""
+            cure = f"take {', '.join(there)} out of it{files}"
             yield Finding("store-tls", name, what, cure)
 
 

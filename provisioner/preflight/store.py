@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from provisioner.controlplane.kv import merged_options
 from provisioner.errors import StepFailed
-from provisioner.inventory.discovery import fault
 from provisioner.model import Finding, Severity
 from provisioner.system import firewall
 from provisioner.system.reading import DAEMON_JSON
@@ -70,7 +69,8 @@ def server_left_out(site: Site) -> Iterator[Finding]:
 
 def times_that_clash(site: Site) -> Iterator[Finding]:
     """What the inventory leaves out of the store's options stays as a host's file has it: an engine takes both together."""
-    discovery, kind = site.inventory.the_store.discovery, site.inventory.the_store.kind
+    store = site.inventory.the_store
+    discovery = store.discovery
     ours = {key for key, value in zip(_TIMES, (discovery.heartbeat, discovery.ttl), strict=True) if value}
     for name in site.live:
         try:
@@ -87,7 +87,7 @@ def times_that_clash(site: Site) -> Iterator[Finding]:
         why = "an engine takes whole seconds there, as a text"
         if len(whole) == len(given) and all(whole):
             heartbeat, ttl = (int(given[key]) if key in given else None for key in _TIMES)
-            why = fault(heartbeat, ttl, kind)
+            why = store.times_fault(heartbeat, ttl)
         if why:
             whose = ", ".join(
                 f"{key} {shown(repr(word), 40)} of {'the inventory' if key in ours else DAEMON_JSON}"

@@ -233,6 +233,7 @@ class Backend(Protocol):
     grows: whether servers may be added to a cluster that stands, by writing their configuration alone.
     shrinks: whether a server may be taken out of a cluster that stands.
     uploaded: the file of the controller's that is installed instead of the package.
+    takes_tls: whether the inventory may name the files with which it is reached over TLS (store.tls).
     """
 
     @property
@@ -251,6 +252,8 @@ class Backend(Protocol):
     def shrinks(self) -> bool: ...
     @property
     def uploaded(self) -> Uploaded | None: ...
+    @property
+    def takes_tls(self) -> bool: ...
 
     def url(self, cluster: Cluster) -> str:
         """What every engine puts into cluster-store."""
@@ -385,6 +388,8 @@ class Backend(Protocol):
 
 class SetUpHere:
     """What every store has in common that a run sets up: hosts ask it by themselves, and nobody else changes it meanwhile."""
+
+    takes_tls = False
 
     def asks(self, cluster: Cluster, host: str) -> bool:
         return False

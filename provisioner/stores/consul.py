@@ -26,7 +26,7 @@ from provisioner import render
 from provisioner.errors import ProvisionerError, StoreError
 from provisioner.model import Drift, Finding, Severity
 from provisioner.stores import consul_acl as acl
-from provisioner.stores import consul_rotation, http
+from provisioner.stores import consul_rotation, http, shapes
 from provisioner.stores import consul_security as security
 from provisioner.stores.base import (
     Endpoint,
@@ -82,7 +82,7 @@ _TO_FIND_THE_CLUSTER = {"retry_join", "bootstrap_expect"}
 _ALIVE = 1  # serf's status of a member
 _STATUS = {1: "alive", 2: "leaving", 4: "failed"}  # those of a member that is still counted on
 _OK, _FORBIDDEN = 200, 403
-KEYS = list[answers.ConsulKey] | None  # the form of what a folder of keys is answered with
+KEYS = list[shapes.ConsulKey] | None  # the form of what a folder of keys is answered with
 _TOKEN = f"with ACLs it takes the token in a server's {security.MANAGEMENT}, as CONSUL_HTTP_TOKEN"
 
 
@@ -117,7 +117,7 @@ class Consul(SetUpHere):
         shapes={
             "leader": str,
             "peers": list[str] | None,
-            "members": list[answers.ConsulMember] | None,
+            "members": list[shapes.ConsulMember] | None,
             "endpoints": KEYS,
         },
     )
@@ -302,7 +302,7 @@ class Consul(SetUpHere):
         api = manager(cluster, connection)
 
         def voter(seen: list[str]) -> str:
-            servers = answers.checked(answers.ConsulRaft, api.operator.raft_config())["Servers"]
+            servers = answers.checked(shapes.ConsulRaft, api.operator.raft_config())["Servers"]
             seen += [f"{server['Node']}: {'a vote' if server['Voter'] else 'no vote yet'}" for server in servers]
             return next((str(s["Node"]) for s in servers if s["Voter"] and s["Address"] == f"{address}:8300"), "")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import StoreError, TimedOut, Unreachable
 from provisioner.stores import consul_security as security
+from provisioner.stores import shapes
 from provisioner.system import answers
 from provisioner.system.reading import DAEMON_JSON
 from provisioner.system.strict import UNFIT, json_object
@@ -61,12 +62,12 @@ def equip(api: Any, cluster: Cluster, host: str) -> None:
 
 def _equip(api: Any, cluster: Cluster) -> None:
     agents = {"node_prefix": {"": {"policy": "write"}}, "service_prefix": {"": {"policy": "read"}}}
-    policies = answers.checked(list[answers.ConsulPolicy], api.acl.policy.list())
+    policies = answers.checked(list[shapes.ConsulPolicy], api.acl.policy.list())
     there = {policy["Name"]: policy["ID"] for policy in policies}
     for name, wanted in ((AGENTS, agents), (ENGINES, rules(cluster))):
         if name not in there:
             api.acl.policy.create(name, rules=wanted, description="made by provisioner")
-        elif answers.checked(answers.ConsulRules, api.acl.policy.read(there[name])).get("Rules") != json.dumps(wanted):
+        elif answers.checked(shapes.ConsulRules, api.acl.policy.read(there[name])).get("Rules") != json.dumps(wanted):
             api.acl.policy.update(there[name], name, rules=wanted, description="made by provisioner")
     for name, policy in (("agent", AGENTS), ("default", ENGINES)):
         add(api, security.token(cluster, name), policy)
@@ -83,7 +84,7 @@ def accessor(api: Any, secret: str) -> str:
     import consul
 
     try:
-        return str(answers.checked(answers.ConsulAccessor, api.acl.token.read_self(token=secret))["AccessorID"])
+        return str(answers.checked(shapes.ConsulAccessor, api.acl.token.read_self(token=secret))["AccessorID"])
     except consul.ACLPermissionDenied:
         return ""
 
@@ -93,7 +94,7 @@ def forget(api: Any, host: str, kept: Mapping[str, str]) -> None:
 
     def forgot() -> None:
         stays = {accessor(api, secret) for secret in kept.values()}
-        for told in answers.checked(list[answers.ConsulAccessor], api.acl.token.list()):
+        for told in answers.checked(list[shapes.ConsulAccessor], api.acl.token.list()):
             policies = {link["Name"] for link in told.get("Policies") or ()}
             made = told.get("Description") in {"made by provisioner", "Master Token", "Initial Management Token"}
             if made and policies & set(kept) and told["AccessorID"] not in stays:
@@ -134,7 +135,7 @@ def rotate_gossip_key(api: Any, host: str, key: str) -> None:
     def rotated() -> None:
         api.operator.keyring_install(key)
         api.operator.keyring_use(key)
-        rings = answers.checked(list[answers.ConsulRing], api.operator.keyring_list())
+        rings = answers.checked(list[shapes.ConsulRing], api.operator.keyring_list())
         told = [ring for ring in rings if not ring.get("WAN")]
         for old in {old for ring in told for old in ring["Keys"]} - {key}:
             api.operator.keyring_remove(old)

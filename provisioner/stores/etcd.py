@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from provisioner import render
 from provisioner.errors import StepFailed, Unreachable
 from provisioner.model import Drift, Finding, Severity
-from provisioner.stores import asking, authority
+from provisioner.stores import asking, authority, shapes
 from provisioner.stores.base import (
     TLS_FILES,
     WAITER,
@@ -43,7 +43,7 @@ from provisioner.stores.base import asking as waiting_for
 from provisioner.stores.rotating import Renewal
 from provisioner.stores.secrets import certificate_of
 from provisioner.stores.waiting import until_leader
-from provisioner.system import answers, firewall
+from provisioner.system import firewall
 from provisioner.system.owned import Data, Owned
 from provisioner.system.reading import Sought
 from provisioner.system.strict import json_object
@@ -136,10 +136,10 @@ class Etcd(Unstaged, SetUpHere):
         ),
         ports=dict.fromkeys((PORT, PEER_PORT, HEALTH_PORT), "etcd"),
         shapes={
-            "health": answers.EtcdHealth,
-            "members": answers.EtcdMembers,
-            "self": answers.EtcdSelf,
-            "endpoints": answers.EtcdKeys,
+            "health": shapes.EtcdHealth,
+            "members": shapes.EtcdMembers,
+            "self": shapes.EtcdSelf,
+            "endpoints": shapes.EtcdKeys,
         },
     )
     uploaded: Uploaded | None = None

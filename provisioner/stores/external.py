@@ -69,6 +69,7 @@ class External(Unstaged):
     store: Store
     program = ""
     grows = shrinks = False
+    takes_tls: ClassVar[bool] = True
     uploaded: Uploaded | None = None
 
     title: ClassVar[str]

@@ -7,14 +7,13 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from provisioner.stores import proxy, zookeeper
+from provisioner.stores import proxy, shapes, zookeeper
 from provisioner.stores.base import Endpoint, Waiting, endpoints_path, nodes_path, url
 from provisioner.stores.consul import KEYS, kv_endpoints
 from provisioner.stores.etcd import tree_endpoints
 from provisioner.stores.external import NEVER, External, Versions
 from provisioner.stores.keys import ConsulKeys, EtcdKeys, leaves, plain
 from provisioner.stores.zookeeper_keys import ZooKeeperKeys
-from provisioner.system import answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -88,7 +87,7 @@ class ExternalEtcd(External):
     versions = Versions(
         "version", r'(?:"etcdserver": ?"|^200 etcd )([\d.]+)', (3, 3), (3, 5)
     )  # as of one that is set up here
-    shapes: ClassVar = {"leader": answers.EtcdHealth, "keys": answers.EtcdKeys, "endpoints": answers.EtcdKeys}
+    shapes: ClassVar = {"leader": shapes.EtcdHealth, "keys": shapes.EtcdKeys, "endpoints": shapes.EtcdKeys}
     tree = "/v2/keys/{}?recursive=true"
 
     def keys(self, connection: Connection) -> Keys:
@@ -118,8 +117,9 @@ class ExternalZooKeeper(External):
     """Reached through the hosts' proxies, as one that is set up here; asked by the controller through each host's connection."""
 
     title, scheme = "ZooKeeper", "zk"
+    takes_tls = False
     asked: ClassVar = {"leader": "srvr"}
-    shapes: ClassVar = {"endpoints": answers.Texts}
+    shapes: ClassVar = {"endpoints": shapes.Texts}
     versions = Versions("leader", r"^Zookeeper version: ([\d.]+)", (3, 4), (3,))
 
     @cached_property

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlencode
 
 from provisioner.errors import ProvisionerError, StoreError
+from provisioner.stores import shapes
 from provisioner.system import answers
 from provisioner.system.strict import shown
 
@@ -70,7 +71,7 @@ class EtcdKeys:
         code, text = _answer(self.servers, f"/v2/keys/{quote(path)}{query}", method, urlencode(body or {}))
         if code not in {_OK, _CREATED, _MISSING, _FAILED}:
             raise _refused(self.servers, code, text, "give the engines' certificate read and write under docker/ there")
-        return code, _understood(self.servers, answers.EtcdKeys, text) if code in {_OK, _CREATED} else {}
+        return code, _understood(self.servers, shapes.EtcdKeys, text) if code in {_OK, _CREATED} else {}
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class ConsulKeys:
             self._removed(there)
         wanted = {"TTL": f"{max(10, seconds)}s", "Behavior": "delete", "LockDelay": "0s", "Name": "provisioner"}
         made = self._asked("PUT", "/v1/session/create", json.dumps(wanted))[1]
-        session = _understood(self.servers, answers.ConsulSession, made)["ID"]
+        session = _understood(self.servers, shapes.ConsulSession, made)["ID"]
         if self._asked("PUT", f"/v1/kv/{quote(path)}?acquire={session}", text)[1].strip() == "true":
             return ""
         self._asked("PUT", f"/v1/session/destroy/{session}")
@@ -105,7 +106,7 @@ class ConsulKeys:
                 self._removed(entry)
 
     def _entries(self, text: str) -> list[dict[str, Any]]:
-        return _understood(self.servers, list[answers.ConsulKey] | None, text) or []
+        return _understood(self.servers, list[shapes.ConsulKey] | None, text) or []
 
     def _removed(self, entry: dict[str, Any]) -> None:
         """With its session. One without was put back from a backup (`consul kv import`)."""

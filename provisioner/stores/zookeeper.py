@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from provisioner import render
 from provisioner.errors import StoreError
 from provisioner.model import Drift, Finding
-from provisioner.stores import proxy
+from provisioner.stores import proxy, shapes
 from provisioner.stores.asking import WAY, Asked
 from provisioner.stores.base import (
     WAITER,
@@ -37,7 +37,7 @@ from provisioner.stores.base import (
 )
 from provisioner.stores.waiting import until_leader
 from provisioner.stores.zookeeper_keys import ZooKeeperKeys
-from provisioner.system import answers, firewall
+from provisioner.system import firewall
 from provisioner.system.owned import Data, Owned
 from provisioner.system.reading import Sought
 
@@ -94,7 +94,7 @@ class ZooKeeper(Unstaged, SetUpHere):
         says=f"[ ! -d {DATA}/version-2 ] || echo zookeeper-data=yes",
         requests=(f"srvr {PORT} srvr",),
         ports=dict.fromkeys((PORT, LEADER_PORT, ELECTION_PORT, proxy.PORT), "ZooKeeper"),
-        shapes={"endpoints": answers.Texts},
+        shapes={"endpoints": shapes.Texts},
     )
     uploaded: Uploaded | None = None
 

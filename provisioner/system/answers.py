@@ -1,7 +1,7 @@
-"""The form of what engines and stores answer in JSON: all of it that anything here reads. The rest is passed over.
+"""The form of what engines answer in JSON: all of it that anything here reads. The rest is passed over. Stores' are in stores/shapes.py.
 
 A field that is wanted is there and of its type, or the answer is refused as a whole: see `Facts.http`. Go writes null for
-a list or an object that was never made, hence `| None`. Source: moby's API reference (v1.24 to v1.47), Consul's and etcd's;
+a list or an object that was never made, hence `| None`. Source: moby's API reference (v1.24 to v1.47),
 compared with the captures of real hosts.
 """
 
@@ -32,32 +32,32 @@ def _pool(text: str) -> str:
     return text
 
 
-def _base64(text: str) -> str:
+def base64_text(text: str) -> str:
     base64.b64decode(text, validate=True)
     return text
 
 
-class _Answer(TypedDict):
+class Answer(TypedDict):
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # pydantic's own way, and no field
 
 
 # -- the engine's -----------------------------------------------------------------------------------------------------
 
 
-class Manager(_Answer):
+class Manager(Answer):
     NodeID: str
     Addr: str
 
 
-class SwarmSpec(_Answer):
+class SwarmSpec(Answer):
     Labels: NotRequired[dict[str, str] | None]
 
 
-class SwarmVersion(_Answer):
+class SwarmVersion(Answer):
     Index: NotRequired[int]
 
 
-class SwarmCluster(_Answer):
+class SwarmCluster(Answer):
     ID: str
     Version: NotRequired[SwarmVersion]
     Spec: NotRequired[SwarmSpec]
@@ -66,7 +66,7 @@ class SwarmCluster(_Answer):
     SubnetSize: NotRequired[int]
 
 
-class SwarmInfo(_Answer):
+class SwarmInfo(Answer):
     NodeID: str
     LocalNodeState: str
     NodeAddr: NotRequired[str]
@@ -76,7 +76,7 @@ class SwarmInfo(_Answer):
     Cluster: NotRequired[SwarmCluster | None]
 
 
-class Info(_Answer):
+class Info(Answer):
     """GET /info."""
 
     ID: NotRequired[str]
@@ -88,26 +88,26 @@ class Info(_Answer):
     Swarm: NotRequired[SwarmInfo | None]
 
 
-class Pool(_Answer):
+class Pool(Answer):
     Subnet: NotRequired[Annotated[str, AfterValidator(_subnet)]]
     Gateway: NotRequired[str]
     IPRange: NotRequired[str]
     AuxiliaryAddresses: NotRequired[dict[str, str] | None]
 
 
-class Ipam(_Answer):
+class Ipam(Answer):
     Config: NotRequired[list[Pool] | None]
 
 
-class Peer(_Answer):
+class Peer(Answer):
     IP: NotRequired[str]
 
 
-class Attached(_Answer):
+class Attached(Answer):
     Name: str
 
 
-class Network(_Answer):
+class Network(Answer):
     """One of GET /networks."""
 
     Name: str
@@ -121,33 +121,33 @@ class Network(_Answer):
     Labels: NotRequired[dict[str, str] | None]
 
 
-class Members(_Answer):
+class Members(Answer):
     """GET /networks/NAME, of which no more is read than who is on it."""
 
     Peers: NotRequired[list[Peer] | None]
     Containers: NotRequired[dict[str, Attached] | None]
 
 
-class NodeSpec(_Answer):
+class NodeSpec(Answer):
     Role: str
     Availability: NotRequired[str]
 
 
-class NodeDescription(_Answer):
+class NodeDescription(Answer):
     Hostname: NotRequired[str]
 
 
-class NodeStatus(_Answer):
+class NodeStatus(Answer):
     State: NotRequired[str]
     Addr: NotRequired[str]
 
 
-class ManagerStatus(_Answer):
+class ManagerStatus(Answer):
     Leader: NotRequired[bool]
     Addr: NotRequired[str]
 
 
-class Node(_Answer):
+class Node(Answer):
     """One of GET /nodes."""
 
     ID: str
@@ -157,11 +157,11 @@ class Node(_Answer):
     ManagerStatus: NotRequired[ManagerStatus | None]
 
 
-class ContainerNetworks(_Answer):
+class ContainerNetworks(Answer):
     Networks: NotRequired[dict[str, Any] | None]
 
 
-class Container(_Answer):
+class Container(Answer):
     """One of GET /containers/json."""
 
     Id: str
@@ -171,11 +171,11 @@ class Container(_Answer):
     NetworkSettings: NotRequired[ContainerNetworks | None]
 
 
-class PluginSettings(_Answer):
+class PluginSettings(Answer):
     Env: NotRequired[list[str] | None]
 
 
-class Plugin(_Answer):
+class Plugin(Answer):
     """One of GET /plugins."""
 
     Name: str
@@ -194,98 +194,6 @@ ENGINE: Mapping[str, Any] = {
     "endpoints:": Members,
     "plugins": list[Plugin] | None,
 }
-
-
-# -- stores' ----------------------------------------------------------------------------------------------------------
-
-
-class ConsulMember(_Answer):
-    Name: str
-    Addr: str
-    Status: int
-
-
-class ConsulKey(_Answer):
-    Key: str
-    Value: NotRequired[Annotated[str, AfterValidator(_base64)] | None]
-    Session: NotRequired[str]
-    ModifyIndex: NotRequired[int]
-
-
-class ConsulSession(_Answer):
-    ID: str
-
-
-class ConsulServer(_Answer):
-    Node: str
-    Address: str
-    Voter: bool
-
-
-class ConsulRaft(_Answer):
-    Servers: list[ConsulServer]
-
-
-class ConsulPolicy(_Answer):
-    ID: str
-    Name: str
-
-
-class ConsulLink(_Answer):
-    """A token's link to a policy."""
-
-    Name: str
-
-
-class ConsulRules(_Answer):
-    Rules: NotRequired[str]
-
-
-class ConsulAccessor(_Answer):
-    AccessorID: str
-    Description: NotRequired[str]
-    Policies: NotRequired[list[ConsulLink] | None]
-
-
-class ConsulRing(_Answer):
-    Keys: dict[str, int]
-    WAN: NotRequired[bool]
-
-
-class EtcdMember(_Answer):
-    id: str
-    name: str
-    peerURLs: NotRequired[list[str] | None]
-    clientURLs: NotRequired[list[str] | None]
-
-
-class EtcdMembers(_Answer):
-    members: list[EtcdMember]
-
-
-class EtcdHealth(_Answer):
-    health: NotRequired[str | bool]
-
-
-class EtcdLeader(_Answer):
-    leader: NotRequired[str]
-
-
-class EtcdSelf(_Answer):
-    leaderInfo: NotRequired[EtcdLeader | None]
-
-
-class EtcdNode(_Answer):
-    key: NotRequired[str]  # the root has none
-    value: NotRequired[str]
-    nodes: NotRequired[list[EtcdNode] | None]
-
-
-class EtcdKeys(_Answer):
-    node: NotRequired[EtcdNode | None]
-
-
-Texts = dict[str, str]
 
 
 @cache

@@ -175,6 +175,7 @@ def script(
         "JSON": DAEMON_JSON,
         "DRIVER": store.driver,
         "DATA": store.data,
+        "OWNER": shlex.quote(store.user),
         "SUMS": shlex.join(store.sums),
         "KERNEL": shlex.join(kernel),
         "SAYS": store.says,

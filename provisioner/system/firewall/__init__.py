@@ -94,11 +94,11 @@ done
     "ip6tables": "[ -e /proc/net/if_inet6 ] && ip6tables-save",
     "nftables": "nft -t list ruleset",
     "passwd": "cut -d: -f1,3 /etc/passwd",
-    # Connections that are neither root's nor those of a store; the programs are looked for only where there are some.
+    # Connections that are neither root's nor the store's own; the programs are looked for only where there are some.
     "clients": r"""
-awk -v ports=PORTS '
+awk -v ports=PORTS -v user=OWNER '
 BEGIN { n = split(ports, list, ","); while (n) { port[sprintf("%04X", list[n])] = list[n]; n-- } }
-FILENAME == "/etc/passwd" { split($0, f, ":"); if (f[1] ~ /^(consul|etcd|zookeeper)$/) own[f[3]] = 1; next }
+FILENAME == "/etc/passwd" { split($0, f, ":"); if (f[1] == user) own[f[3]] = 1; next }
 $4 == "01" && $8 != 0 && !($8 in own) && !($8 >= 61184 && $8 <= 65519) {
   split($3, to, ":"); key = $8 " " substr(to[1], length(to[1]) - 7) " " port[to[2]]
   if (to[2] in port && !seen[key]++ && ++count <= 8) print key, $10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from provisioner.errors import Malformed
+from provisioner.stores import shapes
 from provisioner.system import answers, strict, swarm
 from provisioner.system.strict import inside, json_object, malformed, shown, understood
 
@@ -84,8 +85,8 @@ def test_the_error_names_what_was_read():
         (answers.Info, '{"Swarm": {"NodeID": "a"}}', "Swarm.LocalNodeState: "),
         (answers.ENGINE["networks"], '[{"Name": "a", "Id": "b", "Driver": 1}]', r"\[0\].Driver: "),
         (answers.ENGINE["nodes"], '[{"ID": "a", "Spec": {}}]', r"\[0\].Spec.Role: "),
-        (answers.EtcdKeys, '{"node": {"nodes": [{"nodes": [{"value": 1}]}]}}', r"node.nodes\[0\].nodes\[0\].value: "),
-        (list[answers.ConsulKey], '[{"Key": "a", "Value": "%"}]', r"\[0\].Value: "),
+        (shapes.EtcdKeys, '{"node": {"nodes": [{"nodes": [{"value": 1}]}]}}', r"node.nodes\[0\].nodes\[0\].value: "),
+        (list[shapes.ConsulKey], '[{"Key": "a", "Value": "%"}]', r"\[0\].Value: "),
         (str, "1", "the whole: "),
     ],
 )
