@@ -141,6 +141,8 @@ class Convergence:
         """Uploads, then one script that repairs and reads again: one round trip."""
         connection = self.session.connections[name]
         self.session.tell(HostChanged(name, self.step.name, work.text))
+        if work.before:
+            connection.write(f"# {work.text}\n" + render.library() + work.before, deadline=work.deadline)
         for upload in work.uploads:
             connection.upload(upload.local, upload.remote, sha256=upload.sha256, mode=upload.mode)
         script = f"# {work.text}\n" + render.library() + work.script + "\n" + self.session.script(self.step.reads)

@@ -183,6 +183,26 @@ my %do = (
         stop("can't move $here/$name away: $to is there", "remove it, and run again") if lstat $to;
         rename $name, $to or stop("can't move $here/$name away: $!", "look at its file system");
     },
+    # RECORD KIND NAME HOW ...: a line for each thing that has none yet. "folder" is noted if the folder is absent, "mode" with
+    # its mode and owner if it is there. The record is for root alone, and its first line says whether an earlier version,
+    # which kept none, has been here.
+    note => sub {
+        my ($dir) = $path =~ m{^(/.+)/} or die "files: $path";
+        mkdir $dir, 0700 or $!{EEXIST} or stop("can't make $dir: $!", "look at its file system");
+        my $name = walk($path);
+        refuse($name, "a record") if $shared; # it could be anybody's
+        my ($text) = taken($name);
+        $text = "begun\t-\t" . (-e "/etc/provisioner" ? "earlier" : "fresh") . "\n" unless length($text // "");
+        my $before = $text;
+        my %known = map { (join "\t", (split /\t/)[0, 1]) => 1 } split /\n/, $text;
+        while (my ($kind, $thing, $how) = splice @more, 0, 3) {
+            next if $kind eq "folder" && -e $thing || $kind eq "mode" && !-d $thing;
+            $how = sprintf "%o %d:%d", (stat _)[2] & 07777, (stat _)[4, 5] if $kind eq "mode";
+            stop("can't note '$thing' in $path", "mend the name") if "$kind$thing$how" =~ /[\t\n]/;
+            $text .= "$kind\t$thing\t$how\n" unless $known{"$kind\t$thing"}++;
+        }
+        put($name, $text, 0600, 0, 0) if $text ne $before || !lstat $name;
+    },
     # PATH MODE OWNER
     folder => sub {
         my ($mode, $user, $group) = (octal($more[0]), ids($more[1]));

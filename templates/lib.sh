@@ -19,10 +19,16 @@ files() { # WHAT PATH ...: changes a file or a folder where other users may writ
     }
 }
 keep() { # PATH: a copy beside it, named after its content: made once, and never overwritten
-    [ -s "$1" ] || return 0
+    [ -e "$1" ] || return 0
     sum=$(sha256sum <"$1") || fail "can't keep a copy of $1" "look at its file system"
     copy="$1.${sum%"${sum#????????}"}.bak"
     [ -e "$copy" ] || files copy "$1" "$copy"
+}
+note() { # KIND NAME HOW ...: what is about to be made or changed, and how it was: the first note on a thing stays
+    files note /var/lib/provisioner/record "$@" || exit 70
+}
+unit_before() { # UNIT: notes whether it is enabled and active, before ours takes its place
+    note unit "$1" "$(systemctl is-enabled "$1" 2>/dev/null) $(systemctl is-active "$1" 2>/dev/null)"
 }
 put() { # PATH MODE OWNER BASE64: the whole file or nothing. printf is the shell's own: the text stands in no argument
     printf %s. "$4" | files put "$1" "$2" "$3" || exit 70

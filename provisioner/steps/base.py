@@ -68,6 +68,7 @@ class Work:
     rank: of those, the lowest comes first.
     at_once: at most so many hosts are worked on side by side; 0: all of them.
     told: what the script is to read from its standard input.
+    before: a script of its own that runs ahead of the uploads, or "".
     """
 
     script: str
@@ -78,6 +79,7 @@ class Work:
     rank: int = 0
     at_once: int = 0
     told: Told | None = None
+    before: str = ""
 
 
 class Step(Protocol):

@@ -6,8 +6,10 @@ known: the sources that have a later engine often have no Consul.
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
+from provisioner import stores
 from provisioner.errors import StepFailed
 from provisioner.model import Drift
 from provisioner.steps.base import Upload, Work
@@ -45,7 +47,8 @@ class Packages:
         labels = [_package(site, host, program) for program in from_packages]
         labels += [f"{program} (uploaded)" for program in missing if program in uploaded]
         script = _script(site, host, from_packages) if from_packages else ""
-        return Work(script, f"installing {', '.join(labels)}", deadline=900.0, uploads=uploads)
+        before = "".join(f"note program {shlex.quote(upload.remote)} ''\n" for upload in uploads)
+        return Work(script, f"installing {', '.join(labels)}", deadline=900.0, uploads=uploads, before=before)
 
     def _missing(self, site: Site, host: str) -> list[str]:
         """The programs that this step installs. The engine is not among them where the step before installs it."""
@@ -95,4 +98,4 @@ def _script(site: Site, host: str, programs: Sequence[str]) -> str:
             tried="installing programs",
             cure="install them by hand and run again",
         )
-    return manager.script(programs, units)
+    return manager.script(programs, units, stores.OWNED.users)

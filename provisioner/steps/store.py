@@ -12,6 +12,7 @@ from provisioner.errors import ProvisionerError, StepFailed, StoreError
 from provisioner.model import Drift, State
 from provisioner.parallel import each
 from provisioner.steps.base import Work, differing, differing_secrets
+from provisioner.system import owned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,7 +64,11 @@ class Store:
             return None
         words = {"start": "start", f"restart of {backend.title}": "restart", f"reload of {backend.title}": "reload"}
         action = next((word for note, word in words.items() if note in notes), "write")
-        script = render.script("store.sh.j2", service=backend.service(site, host), title=backend.title, action=action)
+        service = backend.service(site, host)
+        parents = sorted({file.path.rpartition("/")[0] for file in service.files} - {owned.UNITS})
+        script = render.script(
+            "store.sh.j2", service=service, title=backend.title, action=action, parents=parents, mark=owned.MARK
+        )
         does = {"restart": "restarting", "start": "starting", "reload": "reloading", "write": "writing the files of"}[
             action
         ]

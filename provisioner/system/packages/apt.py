@@ -32,11 +32,12 @@ class Apt:
     def command(self, programs: Sequence[str]) -> str:
         return shlex.join(["apt-get", "install", *map(self.package, programs)])
 
-    def script(self, programs: Sequence[str], units: Sequence[str]) -> str:
+    def script(self, programs: Sequence[str], units: Sequence[str], users: Sequence[str]) -> str:
         return render.script(
             "packages-apt.sh.j2",
             packages=[self.package(program) for program in programs],
             client=self.package("docker") if _ENGINE in programs else "",
             patience=_PATIENCE,
             units=units,
+            users=users,
         )

@@ -27,9 +27,11 @@ class PackageManager(Protocol):
         """The command by which a person installs these programs."""
         ...
 
-    def script(self, programs: Sequence[str], units: Sequence[str]) -> str:
+    def script(self, programs: Sequence[str], units: Sequence[str], users: Sequence[str]) -> str:
         """The script that installs these programs, without questions and without a restart of other services.
 
-        units: the services that a package must not start. The script ends as `Work.script` has to.
+        It notes on the host's record what comes with the packages, before it installs them.
+
+        units: the services that a package must not start. users: those that the packages may make. The script ends as `Work.script` has to.
         """
         ...

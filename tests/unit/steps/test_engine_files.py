@@ -35,8 +35,9 @@ def write(etc, before: str = "", action: str = "write") -> subprocess.CompletedP
         through=[],
         secrets=[],
         tls_loaded=etc / "tls.loaded",
+        folders=[],
     )
-    stubs = 'systemctl() { [ "$1" != restart ]; }; journalctl() { :; }; timeout() { shift; "$@"; }\n'
+    stubs = 'systemctl() { [ "$1" != restart ]; }; journalctl() { :; }; timeout() { shift; "$@"; }; note() { :; }\n'
     whole = f"(\n{render.library()}{stubs}{before}\n{script}\n)"
     return subprocess.run(["sh", "-c", whole], text=True, capture_output=True, check=False, timeout=20)
 

@@ -20,7 +20,13 @@ TABLES = [
 ]
 PLACES = (*OWNED.files, *OWNED.unit_files, *OWNED.folders, *OWNED.programs, *(data.folder for data in OWNED.data))
 # Not declared: what belongs to the engine, to a run, or to a store's data, and files whose names an inventory gives.
-BESIDE = ("/etc/docker/daemon.json*", "/etc/docker/plugins/NAME.spec", "/run/provisioner", "/var/lib/consul/*")
+BESIDE = (
+    "/etc/docker/daemon.json*",
+    "/etc/docker/plugins/NAME.spec",
+    "/run/provisioner",
+    "/var/lib/provisioner/record",
+    "/var/lib/consul/*",
+)
 # Everything that revision f482ccd wrote, by its docs/hosts.md and its constants.
 EARLIER = [
     "/etc/systemd/system/docker.service.d/provisioner.conf",

@@ -253,7 +253,8 @@ class TestOrder:
     def test_enabling_alone_writes_no_daemon_json(self, run, site):
         whole = site(node2=with_unit(capture("settled-node2"), "docker.service", UnitFileState="disabled"))
         ran = run(Daemon().work(whole, "node2", Daemon().drift(whole, "node2")).script)
-        assert self.calls(ran) == ["systemctl enable -q docker.service"]
+        before = ["systemctl is-enabled docker.service", "systemctl is-active docker.service"]
+        assert self.calls(ran) == [*before, "systemctl enable -q docker.service"]
         assert "daemon.json" not in ran.files
 
     def test_consul_is_written_before_it_is_started(self, run, site):
@@ -262,6 +263,8 @@ class TestOrder:
         assert [what for *_, what, _, _, _ in ran.of("perl") if what == "put"] == ["put", "put"]
         assert list(ran.files) == ["provisioner.json", "consul.service"]
         assert self.calls(ran) == [
+            "systemctl is-enabled consul.service",
+            "systemctl is-active consul.service",
             "systemctl enable -q consul.service",
             "systemctl reset-failed consul.service",
             "systemctl restart consul.service",
@@ -271,7 +274,12 @@ class TestOrder:
     def test_packages_are_installed_without_questions(self, run, inventory):
         whole = resolve(inventory(1, more="control_plane: kv"), {"node1": capture("bare")})[0]
         ran = run(Packages().work(whole, "node1", Packages().drift(whole, "node1")).script)
-        (call,) = ran.of("apt-get")
+        simulated, call = ran.of("apt-get")
+        assert "-s" in simulated
+        order = [words[0] for words in ran.calls if words[0] in ("perl", "apt-get")]
+        assert order == ["apt-get", "perl", "apt-get"], "what comes with the packages is on record before it does"
+        (note,) = ran.of("perl")
+        assert note[2:5] == ["note", "/var/lib/provisioner/record", "package-user"]
         assert call[call.index("install") + 1 :][:2] == ["docker.io", "consul"]
         assert "-y" in call
 

@@ -329,3 +329,59 @@ def test_whoever_swaps_folders_and_links_all_the_time_gains_nothing(theirs, trap
     assert tree(trap) == before
     assert not (theirs / "taken").exists()
     assert codes == {0, 70}
+
+
+class TestNote:
+    """The record of what was on a host before."""
+
+    def note(self, roots: Path, *words: object) -> subprocess.CompletedProcess[str]:
+        return sh('files note "$@"', roots / "kept/record", *words)
+
+    def lines(self, roots: Path) -> list[str]:
+        return (roots / "kept/record").read_text().splitlines()[1:]
+
+    def test_one_line_a_thing_for_root_alone_and_the_first_stays(self, roots):
+        assert self.note(roots, "user", "consul", "").returncode == 0
+        assert self.note(roots, "unit", "etcd.service", "enabled active", "user", "consul", "other").returncode == 0
+        assert self.note(roots, "unit", "etcd.service", "disabled inactive").returncode == 0
+        assert self.lines(roots) == ["user\tconsul\t", "unit\tetcd.service\tenabled active"]
+        record = roots / "kept/record"
+        assert (record.stat().st_mode & 0o777, record.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+        assert record.stat().st_uid == 0
+        assert [p.name for p in record.parent.iterdir()] == ["record"]
+
+    def test_the_first_line_tells_whether_an_earlier_version_was_here(self, roots):
+        self.note(roots, "user", "consul", "")
+        known = "earlier" if Path("/etc/provisioner").exists() else "fresh"
+        assert (roots / "kept/record").read_text().splitlines()[0] == f"begun\t-\t{known}"
+
+    def test_a_folder_that_is_missing_and_the_mode_of_one_that_is_there(self, roots):
+        (roots / "there").mkdir(mode=0o751)
+        os.chown(roots / "there", USER, USER)
+        words = [w for p in ("there", "missing") for k in ("folder", "mode") for w in (k, roots / p, "")]
+        self.note(roots, *words)
+        assert self.lines(roots) == [f"mode\t{roots}/there\t751 {OWNER}", f"folder\t{roots}/missing\t"]
+
+    @pytest.mark.parametrize("odd", ["a\nuser\troot\t", "a\tb"])
+    def test_a_value_can_t_make_another_line(self, roots, odd):
+        done = self.note(roots, "network", odd, "")
+        assert (done.returncode, "can't note" in done.stderr) == (70, True)
+        assert not (roots / "kept/record").exists()
+
+    def test_a_link_in_place_of_the_record_is_not_followed(self, roots, trap):
+        (roots / "kept").mkdir(mode=0o700)
+        (roots / "kept/record").symlink_to(trap / "file")
+        before = tree(trap)
+        assert self.note(roots, "user", "consul", "").returncode == 70
+        assert tree(trap) == before
+
+    def test_a_record_that_somebody_else_could_write_is_refused(self, roots, theirs):
+        done = sh('files note "$@"', theirs / "kept/record", "user", "consul", "")
+        assert done.returncode == 70
+        assert not (theirs / "kept/record").exists()
+
+    def test_half_written_ones_of_a_killed_run_go(self, roots):
+        self.note(roots, "user", "consul", "")
+        (roots / "kept/.provisioner.abcdefghijkl").write_text("half")
+        self.note(roots, "user", "etcd", "")
+        assert [p.name for p in (roots / "kept").iterdir()] == ["record"]

@@ -39,7 +39,7 @@ class Other:
     def command(self, programs: Sequence[str]) -> str:
         return f"other-install {' '.join(map(self.package, programs))}"
 
-    def script(self, programs: Sequence[str], units: Sequence[str]) -> str:
+    def script(self, programs: Sequence[str], units: Sequence[str], users: Sequence[str]) -> str:
         return f"{self.command(programs)}\n"
 
 
@@ -62,7 +62,7 @@ class TestContract:
 
     @pytest.mark.parametrize("program", NEEDED)
     def test_its_script_is_understood_by_sh_and_installs_the_package(self, manager, program):
-        script = manager.script([program], ["one.service"])
+        script = manager.script([program], ["one.service"], ["one"])
         subprocess.run(["sh", "-n"], input=render.library() + script, text=True, check=True)
         assert manager.package(program) in script.split()
 
@@ -71,11 +71,11 @@ class TestContract:
         programs = tmp_path / "programs"
         programs.mkdir()
         (programs / "touch").symlink_to(shutil.which("touch"))
-        for name in ("systemctl", "ls", "docker", manager.program):
+        for name in ("systemctl", "ls", "docker", "id", "sed", "grep", "perl", manager.program):
             (programs / name).write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >>{tmp_path}/{name}.called\n')
             (programs / name).chmod(0o755)
         hostile = f"x'; touch {tmp_path}/ran; $(touch {tmp_path}/ran) `touch {tmp_path}/ran`"
-        script = f"PATH={programs}\n{render.library()}{manager.script([hostile], [hostile])}"
+        script = f"PATH={programs}\n{render.library()}{manager.script([hostile], [hostile], [hostile])}"
         done = subprocess.run(["/bin/sh"], input=script, text=True, check=False, capture_output=True)
         assert (done.returncode, done.stderr) == (0, "")
         assert not (tmp_path / "ran").exists()
