@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
 import signal
 import sys
@@ -20,9 +19,8 @@ from provisioner.cli_lab import app as lab_app
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from provisioner.engine import Run
     from provisioner.inventory import Inventory
-    from provisioner.model import Report
+    from provisioner.workflows import Phase
 
 app = typer.Typer(
     name="provisioner",
@@ -55,7 +53,7 @@ _Recreate = Annotated[
     ),
 ]
 
-_USAGE, _INTERRUPTED = 64, 130
+_DIFFERS, _USAGE, _INTERRUPTED = 2, 64, 130
 
 
 @app.command()
@@ -72,15 +70,12 @@ def up(
     Exit code 0: as wanted and proven. 1: something failed, and is told. 64: the inventory can't be used.
     """
 
-    def job(run: Run) -> Report:
-        if run.look():
-            run.converge()
-            if run.site.live and not run.errors:
-                run.prove()
-                run.judge_again()
-        return run.report("up")
+    def workflow(_: Inventory) -> Iterable[Phase]:
+        from provisioner.workflows.up import PHASES
 
-    _run(inventory, "up", job, json=json, verbose=verbose, ignore=ignore, recreate=recreate)
+        return PHASES
+
+    _run(inventory, "up", workflow, json=json, verbose=verbose, ignore=ignore, recreate=recreate)
 
 
 @app.command()
@@ -90,12 +85,12 @@ def plan(inventory: _Inventory, *, json: _Json = False, verbose: _Verbose = Fals
     Exit code 0: nothing to change. 2: something differs. 1: a host could not be looked at. 64: the inventory.
     """
 
-    def job(run: Run) -> Report:
-        run.look()
-        run.plan()
-        return run.report("plan", drift_code=2)
+    def workflow(_: Inventory) -> Iterable[Phase]:
+        from provisioner.workflows.plan import PHASES
 
-    _run(inventory, "plan", job, json=json, verbose=verbose, ignore=ignore)
+        return PHASES
+
+    _run(inventory, "plan", workflow, json=json, verbose=verbose, ignore=ignore)
 
 
 @app.command()
@@ -107,14 +102,12 @@ def verify(
     Exit code 0: as wanted and proven. 1: something differs or is not proven. 64: the inventory.
     """
 
-    def job(run: Run) -> Report:
-        run.look()
-        run.plan()
-        run.prove(builtin=all_)
-        run.judge_again()
-        return run.report("verify")
+    def workflow(_: Inventory) -> Iterable[Phase]:
+        from provisioner.workflows.verify import phases
 
-    _run(inventory, "verify", job, json=json, verbose=verbose, ignore=ignore)
+        return phases(builtin=all_)
+
+    _run(inventory, "verify", workflow, json=json, verbose=verbose, ignore=ignore)
 
 
 class _What(StrEnum):
@@ -147,13 +140,12 @@ def rotate(
     if ca and what is not _What.CERTIFICATES:
         raise typer.BadParameter("is of certificates only", param_hint="--ca")
 
-    def job(run: Run) -> Report:
-        from provisioner.rotation import rotate as rotated
+    def workflow(_: Inventory) -> Iterable[Phase]:
+        from provisioner.workflows.rotate import phases
 
-        rotated(run, what.value, authority=ca)
-        return run.report(f"rotate {what.value}")
+        return phases(what.value, authority=ca)
 
-    _run(inventory, f"rotate {what.value}", job, json=json, verbose=verbose, ignore=ignore)
+    _run(inventory, f"rotate {what.value}", workflow, json=json, verbose=verbose, ignore=ignore)
 
 
 @app.command()
@@ -163,11 +155,12 @@ def status(inventory: _Inventory, *, json: _Json = False) -> None:
     Exit code 0: every host answered, and so did its engine and store where they run. 1: something gave no answer.
     """
 
-    def job(run: Run) -> Report:
-        run.read()
-        return run.report("status")
+    def workflow(_: Inventory) -> Iterable[Phase]:
+        from provisioner.workflows.status import PHASES
 
-    _run(inventory, "status", job, json=json, verbose=False, ignore=None)
+        return PHASES
+
+    _run(inventory, "status", workflow, json=json, verbose=False, ignore=None)
 
 
 @app.command()
@@ -189,22 +182,13 @@ def remove(
     With --plan 2: something would be done.
     """
 
-    def job(run: Run) -> Report:
-        fit = run.look()
-        if plan:
-            run.plan()
-            return run.report("plan", drift_code=2)
-        if fit:
-            run.converge()
-            if run.site.live and not run.errors:
-                run.prove()
-                run.judge_again()
-        return run.report("remove")
+    def workflow(whole: Inventory) -> Iterable[Phase]:
+        from provisioner.workflows import remove
 
-    from provisioner.removal import Removal
+        removal = remove.Removal(whole, host, drain=drain)
+        return remove.plan(removal) if plan else remove.phases(removal)
 
-    run_of = functools.partial(Removal, host=host, drain=drain)
-    _run(inventory, "plan" if plan else "remove", job, json=json, verbose=verbose, ignore=ignore, run_of=run_of)
+    _run(inventory, "plan" if plan else "remove", workflow, json=json, verbose=verbose, ignore=ignore)
 
 
 def _version(*, wanted: bool) -> None:
@@ -229,26 +213,28 @@ def _main(
 def _run(
     path: Path,
     command: str,
-    job: Callable[[Run], Report],
+    workflow: Callable[[Inventory], Iterable[Phase]],
     *,
     json: bool,
     verbose: bool,
     ignore: list[str] | None,
     recreate: list[str] | None = None,
-    run_of: Callable[..., Run] | None = None,
 ) -> None:
     from provisioner import report
-    from provisioner.engine import Run
     from provisioner.inventory import load
+    from provisioner.runner.run import Run
+    from provisioner.workflows import go
 
     with _told(command if json else ""):
         inventory = load(path)
         _known(inventory, recreate or ())
+        phases = workflow(inventory)
         with (
             report.observer(json=json, verbose=verbose) as observer,
-            (run_of or Run)(inventory, observer, owner=_owner(), ignore=ignore or (), recreate=recreate or ()) as run,
+            Run(inventory, observer, owner=_owner(), ignore=ignore or (), recreate=recreate or ()) as run,
         ):
-            result = job(run)
+            go(run, phases)
+            result = run.report(command, drift_code=_DIFFERS if command == "plan" else 1)
         report.show(result, json=json, verbose=verbose)
         raise typer.Exit(result.exit_code)
 

@@ -11,7 +11,7 @@ from provisioner.controlplane.planes import PLANES
 from provisioner.stores.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from ipaddress import IPv4Address
 
     from provisioner.controlplane.base import ControlPlane
@@ -70,6 +70,11 @@ class Site:
 
     def without(self, hosts: frozenset[str]) -> Site:
         return replace(self, live=tuple(name for name in self.live if name not in hosts))
+
+    def only(self, names: Collection[str]) -> Site:
+        """The site as if these hosts alone had answered."""
+        facts = {name: facts for name, facts in self.facts.items() if name in names}
+        return replace(self, facts=facts, live=tuple(name for name in self.live if name in names))
 
     def strangers(self, host: str) -> tuple[str, ...]:
         """The live hosts whose engines take part and this one's does not know from gossip; none where that can't be told."""

@@ -2,9 +2,10 @@
 
 import gc
 
-from provisioner import cli, converge, engine, removal, render, report, rotation, session  # noqa: F401
+from provisioner import cli, render, report  # noqa: F401
 from provisioner.lab import lab  # noqa: F401
 from provisioner.report import document, people, plain  # noqa: F401
+from provisioner.workflows import plan, remove, rotate, status, up, verify  # noqa: F401
 
 gc.collect()
 gc.freeze()

@@ -6,7 +6,8 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from provisioner import inventory
-from provisioner.engine import Run
+from provisioner.runner.look import read
+from provisioner.runner.run import Run
 from provisioner.steps import STEPS
 from tests.e2e.cluster import Cluster
 
@@ -33,10 +34,10 @@ def set_up(lab: Lab, folder: Path, store: str, *, packages: bool = True) -> Iter
     """
     cluster = Cluster(lab, folder, store=store, extra="control_plane: kv\n")
     with lab.enter(), Run(inventory.load(cluster.inventory), Quiet()) as run:
-        run.read()
+        read(run)
         for step in STEPS:
             if step.name in _BEFORE_ENGINES and (packages or step.name != "packages"):
-                run.converge_step(step)
+                run.converge(step)
         assert not run.errors, run.errors
         assert not run.session.lost, run.session.lost
         yield run

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from provisioner import engine, inventory, render, stores
+from provisioner import inventory, render, stores
 from provisioner.errors import CommandFailed, Locked
 from provisioner.model import Severity
+from provisioner.runner import look
+from provisioner.runner.run import Run
 from provisioner.steps.store import Store
 from provisioner.stores import authority, consul, etcd, zookeeper
 from provisioner.stores.consul_security import KEYRING
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provisioner.controlplane import Site
-    from provisioner.engine import Run
     from provisioner.stores.keys import Keys
 
 pytestmark = pytest.mark.lab
@@ -131,8 +132,8 @@ def keys(run: Run, host: str, by: Run | None = None) -> Keys:
 
 def stops(run: Run) -> set[tuple[str, str]]:
     """Why no run over these hosts would go on with this store, if it were one of others: check and host."""
-    with engine.Run(inventory.load(as_theirs(run)), Quiet()) as other:
-        other.look()
+    with Run(inventory.load(as_theirs(run)), Quiet()) as other:
+        look.look(other)
         assert isinstance(other.site.backend, External)
         return {
             (f.check, f.host) for f in other.findings if f.check.startswith("store-") and f.severity is Severity.STOP
@@ -187,8 +188,8 @@ def test_the_lock_is_one_run_s_alone_and_that_of_the_next_one_on_its_hosts(run):
 
 def test_what_a_run_held_that_is_gone_is_free_after_its_time(run):
     settled(run)
-    with engine.Run(inventory.load(as_theirs(run)), Quiet()) as gone:
-        gone.read()
+    with Run(inventory.load(as_theirs(run)), Quiet()) as gone:
+        look.read(gone)
         held = keys(run, "node1", by=gone)
         assert held.hold("docker/lock", "gone", seconds=3) == ""
     mine = keys(run, "node2")

@@ -21,10 +21,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from provisioner import report
-from provisioner.engine import Run
 from provisioner.errors import Unreachable
 from provisioner.model import Result, Severity, State
-from provisioner.removal import Removal
+from provisioner.runner import look
+from provisioner.runner.run import Run
+from provisioner.system import attached
+from provisioner.workflows import go, plan, remove, status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,23 +105,23 @@ def looked(inventory: Inventory, kind: str, odd: bytes | None, monkeypatch, leav
         found: dict[str, Any] = {t.name: Host(t.name, whole[t.name], asked) for t in targets}
         return found | ({name: Unreachable("no answer", host=name)} if odd is None else {})
 
-    monkeypatch.setattr("provisioner.session.connect_all", connect_all)
+    monkeypatch.setattr("provisioner.runner.session.connect_all", connect_all)
     monkeypatch.setattr("provisioner.stores.zookeeper.ask", lambda *_: {"endpoints": "200 {}"})
-    with Removal(inventory, Silent(), host=leaver) if leaver else Run(inventory, Silent()) as run:
-        run.look()
-        run.plan()
+    with Run(inventory, Silent()) as run:
+        go(run, remove.plan(remove.Removal(inventory, leaver)) if leaver else plan.PHASES)
     return run
 
 
 def told(run: Run) -> dict[str, Any]:
     """The run as text and as JSON, and the hosts at a glance; the document."""
+    status.summarize(run)
     for command in ("plan", "status"):
         found = run.report(command)
         report.show(found, out=io.StringIO(), color=False, verbose=True)
         document: dict[str, Any] = json.loads(report.to_json(found))
         if command == "plan":
-            plan = document
-    return plan
+            told = document
+    return told
 
 
 def outcomes(document: dict[str, Any], host: str) -> list[tuple[str, str]]:
@@ -404,9 +406,7 @@ def test_a_bug_that_one_host_brings_out_is_told_as_one(cluster, monkeypatch):
 @pytest.mark.parametrize("where", ["preflight.run", "resolve", "summaries"])
 def test_a_bug_in_what_is_evaluated_of_all_hosts_is_that_of_one(cluster, where, monkeypatch):
     """The others are evaluated without it."""
-    from provisioner import engine
-
-    module, name = (engine.preflight, "run") if "." in where else (engine, where)
+    module, name = {"preflight.run": (look.preflight, "run"), "resolve": (look, "resolve")}.get(where, (status, where))
     real = getattr(module, name)
 
     def buggy(first: Any, *rest: Any) -> Any:
@@ -416,6 +416,7 @@ def test_a_bug_in_what_is_evaluated_of_all_hosts_is_that_of_one(cluster, where, 
 
     monkeypatch.setattr(module, name, buggy)
     run = looked(cluster("settled"), "settled", printed(said("settled")), monkeypatch)
+    status.summarize(run)
     document = json.loads(report.to_json(run.report("status")))
     assert [*document["lost"]] == ["node2"]
     assert "internal error: AttributeError at " in document["lost"]["node2"]
@@ -458,10 +459,8 @@ def test_a_removed_host_that_makes_no_sense_is_not_taken_for_gone(cluster, monke
 @pytest.mark.parametrize("leaver", ["node2", "node3"])
 @pytest.mark.parametrize("where", ["preflight.run", "resolve", "attached.on_shared"])
 def test_a_bug_in_what_a_removal_evaluates_is_that_of_one_host(cluster, where, leaver, monkeypatch):
-    from provisioner import engine, removal
-
     name = where.rpartition(".")[2]
-    module = {"preflight.run": engine.preflight, "resolve": engine, "attached.on_shared": removal.attached}[where]
+    module = {"preflight.run": look.preflight, "resolve": look, "attached.on_shared": attached}[where]
     real, bad = getattr(module, name), "node2"
 
     def buggy(first: Any, *rest: Any) -> Any:

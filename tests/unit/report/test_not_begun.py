@@ -7,7 +7,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from provisioner import cli, engine
+from provisioner import cli
+from provisioner.runner.session import Session
 
 SOUND = "cluster: c\nssh: {host_keys: accept-new}\nhosts: {a: {address: 192.0.2.1}}\nstore: {kind: consul}\nnetworks: {demo: {subnet: 10.99.0.0/24}}\n"
 
@@ -42,7 +43,7 @@ def test_stopped_with_ctrl_c(tmp_path, monkeypatch, json_):
     def stop(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine.Run, "look", stop)
+    monkeypatch.setattr(Session, "connect", stop)
     (tmp_path / "i.yml").write_text(SOUND)
     done = CliRunner().invoke(cli.app, ["up", str(tmp_path / "i.yml"), *(["--json"] if json_ else [])])
     assert done.exit_code == 130
@@ -56,7 +57,7 @@ def test_a_bug_is_not_taken_for_the_end_of_a_terminal_s_input(tmp_path, monkeypa
     def ended(_):
         raise EOFError
 
-    monkeypatch.setattr(engine.Run, "look", ended)
+    monkeypatch.setattr(Session, "connect", ended)
     (tmp_path / "i.yml").write_text(SOUND)
     done = CliRunner().invoke(cli.app, ["up", str(tmp_path / "i.yml"), "--json"])
     assert (done.exit_code, type(done.exception)) == (1, RuntimeError)

@@ -14,7 +14,7 @@ from provisioner import preflight
 from provisioner.controlplane import networks, resolve
 from provisioner.inventory import Store, Tls
 from provisioner.model import Result
-from provisioner.session import Session
+from provisioner.runner.session import Session
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.leaving import Endpoints
 from provisioner.stores import asking
@@ -153,7 +153,7 @@ class TestEndpoints:
             "provisioner.stores.asking.Asked",
             lambda connection, where, tls: asked.append((connection.name, where, tls)) or Told,
         )
-        monkeypatch.setattr("provisioner.session.Session.parsed", lambda _, name, text, before, between: before)
+        monkeypatch.setattr("provisioner.runner.session.Session.parsed", lambda _, name, text, before, between: before)
         requests = (f"containers {WHERE} /c", *whole.backend.asks_attached)
         session = Session(whole.inventory, None, requests)
         session.connections["node1"] = Connection("node1", scripts)

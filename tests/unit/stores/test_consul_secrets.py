@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import pytest
 from captured import HOSTS, capture, with_file, with_http, with_raw, with_system
 
-from provisioner import rotation
 from provisioner.controlplane import resolve
 from provisioner.errors import StepFailed
 from provisioner.model import Severity
@@ -22,6 +21,7 @@ from provisioner.stores.consul import JSON, UNIT_FILE
 from provisioner.stores.consul_security import Levels
 from provisioner.system import certificates
 from provisioner.system.reading import DAEMON_JSON
+from provisioner.workflows import rotate as rotation
 
 ON, STEP = ", security: {}", Store()
 TLS = (security.AUTHORITY, security.CERTIFICATE, security.KEY)
@@ -577,7 +577,7 @@ class TestRotated:
     def test_what_can_not_be_rotated(self, inventory, store, what, why):
         site = resolve(inventory(store=store), {name: capture(f"settled-{name}") for name in HOSTS})[0]
         run = SimpleNamespace(inventory=site.inventory, site=site, errors=[])
-        assert not rotation._fit(run, what)
+        assert not rotation._fit(run, what, authority=False)
         assert re.search(why, run.errors[0])
 
     def away(self, site, what, *, authority=False):
@@ -612,10 +612,10 @@ class TestRotated:
         """Whatever made it drop out: the step has not failed on the others."""
         run = SimpleNamespace(site=secured, errors=[])
         run.read_again = lambda: None
-        run.converge_step = lambda _: setattr(run, "site", secured.without(frozenset({"node3"})))
+        run.converge = lambda _: setattr(run, "site", secured.without(frozenset({"node3"})))
         with pytest.raises(StepFailed, match="node3 dropped out"):
             rotation._brought(run)
-        run.site, run.converge_step = secured, lambda _: None
+        run.site, run.converge = secured, lambda _: None
         rotation._brought(run)
 
     @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from provisioner.parallel import bounded, each
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from provisioner.controlplane import Site
+    from provisioner.controlplane.site import Site
     from provisioner.model import Drift
-    from provisioner.session import Session
+    from provisioner.runner.session import Session
     from provisioner.steps.base import Step, Told, Work
     from provisioner.system.facts import Facts
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from captured import HOSTS, capture, with_file, with_http
 from swarms import with_managers
 
 from provisioner.controlplane import resolve
-from provisioner.engine import Run
 from provisioner.errors import ProvisionerError
 from provisioner.model import Drift, Finding, Outcome, Severity, State
-from provisioner.removal import Removal, _merged
+from provisioner.preflight import departure
+from provisioner.runner import look
+from provisioner.runner.run import Run, merged
 from provisioner.stores.consul import JSON
+from provisioner.workflows.remove import Removal
 
 
 class Quiet:
@@ -21,18 +23,35 @@ class Quiet:
         pass
 
 
+@dataclass
+class Made:
+    """A removal as it is after reading."""
+
+    removal: Removal
+    run: Run
+
+    def findings(self):
+        leaving, known = self.removal.departure(self.run), self.removal._of_the_host(self.run)
+        return list(departure.findings(leaving, **known))
+
+
 def removal(inventory, facts, host="node3", **words):
-    """As it is after reading: `facts` of the hosts that answered."""
-    made = Removal(inventory, Quiet(), host=host, **words)
-    staying, _ = resolve(made.inventory, {name: f for name, f in facts.items() if name != made.host})
-    whole, _ = resolve(made.whole, facts)
-    made.leaver = whole.without(frozenset(set(whole.live) - {made.host}))
-    made.site = replace(staying, leaving=whole.advertise.get(made.host))
+    """`facts` of the hosts that answered."""
+    made = Made(Removal(inventory, host, **words), Run(inventory, Quiet()))
+    host = made.removal.host
+    staying, _ = resolve(made.removal.inventory, {name: f for name, f in facts.items() if name != host})
+    made.removal._place(made.run, staying, facts)
     return made
 
 
 def told(made):
-    return [(f.check, f.severity.value) for f in made._findings()]
+    return [(f.check, f.severity.value) for f in made.findings()]
+
+
+def named_still(made):
+    """What the end of a removal says about an inventory that still has the host."""
+    made.removal.still_named(made.run)
+    return made.run.findings
 
 
 def consul(*answering, peers=3, hear=()):
@@ -99,8 +118,8 @@ def etcd():
 def test_a_server_that_is_named_leaves(inventory, store, facts, expected, servers):
     kind, hosts, named = store.split()
     made = removal(inventory(int(hosts), kind=kind, store=f", servers: [{named}]"), facts, "node1")
-    assert (told(made), made.site.servers) == (expected, servers)
-    spare = [f.cure for f in made._findings() if f.check == "even-servers"]
+    assert (told(made), made.run.site.servers) == (expected, servers)
+    spare = [f.cure for f in made.findings() if f.check == "even-servers"]
     assert [("name another one in its place in store.servers first (node4)" in cure) for cure in spare] == [
         hosts == "4"
     ] * len(spare)
@@ -111,7 +130,7 @@ def test_a_manager_that_is_named_leaves(inventory, managers, expected):
     named = inventory(3, kind="", more=f"swarm: {{managers: [{', '.join(managers)}]}}")
     made = removal(named, with_managers(*managers), "node1")
     assert told(made) == expected
-    assert made.site.servers == (managers[1:] or ("node2",))
+    assert made.run.site.servers == (managers[1:] or ("node2",))
 
 
 @pytest.mark.parametrize(
@@ -119,13 +138,13 @@ def test_a_manager_that_is_named_leaves(inventory, managers, expected):
 )
 def test_what_is_to_be_done_with_the_key_that_names_it(inventory, named, told):
     made = removal(inventory(3, store=f", servers: [{named}]"), consul(1, 2, 3), "node1")
-    (finding,) = [f for f in made.report("remove").findings if f.check == "still-named"]
+    (finding,) = [f for f in named_still(made) if f.check == "still-named"]
     assert told in finding.cure
     assert ("store.servers" in finding.cure) == bool(told)
 
 
 def test_the_numbers_are_told(inventory):
-    finding = next(f for f in removal(inventory(3), consul(1, 3))._findings() if f.severity is Severity.STOP)
+    finding = next(f for f in removal(inventory(3), consul(1, 3)).findings() if f.severity is Severity.STOP)
     assert finding.what == "without node3 Consul would have 2 servers, of which 1 live; 2 are needed"
 
 
@@ -153,9 +172,9 @@ def test_a_host_that_others_hear_is_not_taken_for_gone(inventory):
 
 def test_a_host_that_answers_and_lets_nobody_in_is_not_gone_either(inventory):
     made = removal(inventory(3), consul(1, 2))
-    made.session.lost["node3"] = "node3: it refuses the key\n  tried: a key"
-    made.session.answering.add("node3")
-    finding = next(iter(made._findings()))
+    made.run.session.lost["node3"] = "node3: it refuses the key\n  tried: a key"
+    made.run.session.answering.add("node3")
+    finding = next(iter(made.findings()))
     assert finding.check == "host-lives"
     assert finding.what == "node3 can't be managed (it refuses the key), but it lives: it answers"
 
@@ -165,38 +184,38 @@ def test_a_host_that_nobody_knows(inventory):
 
 
 def test_an_address_of_the_inventory_is_its_host(inventory):
-    assert removal(inventory(3), consul(1, 2, 3), "192.168.56.12").host == "node2"
+    assert removal(inventory(3), consul(1, 2, 3), "192.168.56.12").removal.host == "node2"
 
 
 def test_what_the_inventory_alone_forbids(inventory):
     with pytest.raises(ProvisionerError, match="the only host"):
-        Removal(inventory(1), Quiet(), host="node1")
+        Removal(inventory(1), "node1")
 
 
 def test_a_new_server_counts(inventory):
     made = removal(inventory(4), consul(1, 2, 3, 4), "node1")
-    assert made._new_servers() == ["node4"]
-    assert made.site.servers == ("node2", "node3", "node4")
+    assert made.removal.departure(made.run).new_servers == ["node4"]
+    assert made.run.site.servers == ("node2", "node3", "node4")
 
 
 def test_what_is_found_is_what_holds_at_the_end(inventory, monkeypatch):
     """The servers are counted again, and what was found of the gone host stays."""
-    made = removal(inventory(3), consul(1, 2), "node3")
     early = Finding("early", "node1", "seen early", "look", Severity.WARNING)
+    made = removal(inventory(3), consul(1, 2), "node3")
+    monkeypatch.setattr(Removal, "_read", lambda *_: None)
     monkeypatch.setattr("provisioner.preflight.run", lambda _: [early])
-    monkeypatch.setattr("provisioner.session.Session.read", lambda *_: {})
-    Run._check(made)
-    made._note(made._findings())
-    assert [f.check for f in made.findings] == ["early", "host-gone", "even-servers"]
+    monkeypatch.setattr("provisioner.runner.session.Session.read", lambda *_: {})
+    made.removal.look(made.run)
+    assert [f.check for f in made.run.findings] == ["early", "host-gone", "even-servers"]
     monkeypatch.setattr("provisioner.preflight.run", lambda _: [])
-    made.judge_again()
-    assert [f.check for f in made.findings] == ["host-gone", "even-servers"]
+    look.judge_again(made.run)
+    assert [f.check for f in made.run.findings] == ["host-gone", "even-servers"]
 
 
 def test_a_step_that_ran_twice_is_told_once():
     first = Outcome("node1", "store", State.CONVERGED, (Drift("a"),))
     second = Outcome("node1", "store", State.SETTLED)
     other = Outcome("node1", "daemon", State.SETTLED)
-    assert _merged([first, other, second]) == [first, other]
+    assert merged([first, other, second]) == [first, other]
     failed = Outcome("node1", "store", State.FAILED, error="no")
-    assert _merged([first, failed]) == [failed]
+    assert merged([first, failed]) == [failed]

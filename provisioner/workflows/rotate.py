@@ -8,34 +8,48 @@ the same gets the present ones from `up`.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provisioner import stores
-from provisioner.converge import outcome
 from provisioner.errors import ProvisionerError, StepFailed
 from provisioner.model import Drift, Outcome, PhaseBegan, PhaseEnded, State
+from provisioner.runner.converge import outcome
+from provisioner.runner.look import judge_again, look
+from provisioner.runner.prove import prove
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.store import Store
 from provisioner.stores.rotating import Rotates
 
 if TYPE_CHECKING:
-    from provisioner.engine import Run
+    from provisioner.runner.run import Run
     from provisioner.stores.rotating import Renewal
+    from provisioner.workflows import Phase
 
 
-def rotate(run: Run, what: str, *, authority: bool = False) -> None:
-    """Looks, checks, rotates, proves. What went wrong is in the run's report. authority: with certificates, a new one too."""
-    if not run.look() or not (renewal := _fit(run, what, authority=authority)):
-        return
-    run.lock()
-    began, drift = (
-        time.monotonic(),
-        Drift(f"{run.site.backend.title}'s {what.replace('-', ' ')}", note="rotated", secret=True, is_file=True),
-    )
+def phases(what: str, *, authority: bool = False) -> tuple[Phase, ...]:
+    """What is rotated, as the command line names it. authority: with certificates, a new one too."""
+    return look, Rotation(what, authority=authority), prove, judge_again
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Checks whether it can be done, takes the locks, and renews the secrets."""
+
+    what: str
+    authority: bool = False
+
+    def __call__(self, run: Run) -> bool:
+        renewal = _fit(run, self.what, authority=self.authority)
+        return renewal is not None and run.lock() and _rotate(run, self.what, renewal)
+
+
+def _rotate(run: Run, what: str, renewal: Renewal) -> bool:
+    title = f"{run.site.backend.title}'s {what.replace('-', ' ')}"
+    began, drift = time.monotonic(), Drift(title, note="rotated", secret=True, is_file=True)
     run.session.tell(PhaseBegan("rotate", f"New {what}", run.site.live))
     try:
-        if not run.errors:
-            _renew(run, renewal)
+        _renew(run, renewal)
     except ProvisionerError as error:
         run.errors.append(str(error))
     state = State.FAILED if run.errors else State.CONVERGED
@@ -43,9 +57,7 @@ def rotate(run: Run, what: str, *, authority: bool = False) -> None:
     outcomes = tuple(Outcome(name, "rotate", state, (drift,), error=why) for name in run.site.live)
     run.outcomes = [o for o in run.outcomes if o.state is State.FAILED] + list(outcomes)
     run.session.tell(PhaseEnded("rotate", outcomes, time.monotonic() - began))
-    if run.site.live and not run.errors:
-        run.prove()
-        run.judge_again()
+    return bool(run.site.live) and not run.errors
 
 
 def _fit(run: Run, what: str, *, authority: bool = False) -> Renewal | None:
@@ -77,7 +89,7 @@ def _renew(run: Run, renewal: Renewal) -> None:
     for _ in renewal.turns(lambda: run.site, run.session.connections):
         _brought(run)
     if renewal.engines:
-        run.converge_step(Daemon())
+        run.converge(Daemon())
         if run.errors:
             raise StepFailed(
                 "not all engines were reached by the rotation", cure="mend what is said above, and run it again"
@@ -88,7 +100,7 @@ def _brought(run: Run) -> None:
     """All hosts that took part have what is wanted now. Raises StepFailed, so that nothing is revoked that one still needs."""
     before = run.site.live
     run.read_again()
-    run.converge_step(Store())
+    run.converge(Store())
     lacking = [name for name in before if name not in run.site.live]
     if run.errors or lacking:
         told = f": {', '.join(lacking)} dropped out" if lacking else ""

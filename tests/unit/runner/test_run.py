@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 import pytest
 from captured import HOSTS, capture, endpoint, printed
 
-from provisioner import engine, render, session
+from provisioner import render
 from provisioner.errors import CommandFailed, Locked, StepFailed, TimedOut, Unreachable
 from provisioner.model import Drift, Finding, HostChanged, ProofResult, Result, Severity, State
+from provisioner.runner import look, session
+from provisioner.runner.run import Run
 from provisioner.steps.base import Told, Work
+from provisioner.workflows import anyway, compare, converge, go, lock_if_any_differs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -246,28 +249,30 @@ def cluster() -> Cluster:
 def run(monkeypatch, inventory, cluster):
     """`up` as the command does it, without proofs. findings: those of the checks, or what gives them."""
 
-    def go(
+    def perform(
         *steps: Step,
         findings: tuple[Finding, ...] | Callable[[Site], list[Finding]] = (),
         command: str = "up",
         ignore=(),
         servers: str = "",
-        then: Callable[[engine.Run], None] = lambda _: None,
-    ) -> engine.Run:
+        then: Callable[[Run], None] = lambda _: None,
+    ) -> Run:
         monkeypatch.setattr(session, "connect_all", cluster.connect)
-        monkeypatch.setattr(engine, "STEPS", steps)
-        monkeypatch.setattr(engine.preflight, "run", findings if callable(findings) else lambda _: list(findings))
-        with engine.Run(inventory(store=servers), Quiet(), owner="me", ignore=ignore) as made:
-            if made.look():
-                made.converge() if command == "up" else made.plan()
+        monkeypatch.setattr(look.preflight, "run", findings if callable(findings) else lambda _: list(findings))
+        with Run(inventory(store=servers), Quiet(), owner="me", ignore=ignore) as made:
+            phases = {
+                "up": (look.look, lock_if_any_differs(steps), converge(steps)),
+                "plan": (anyway(look.look), compare(steps)),
+            }
+            go(made, phases[command])
             then(made)
         assert all(host.closed for name, host in cluster.hosts.items() if ("connect", name) not in cluster.fails)
         return made
 
-    return go
+    return perform
 
 
-def states(made: engine.Run, step: str) -> dict[str, str]:
+def states(made: Run, step: str) -> dict[str, str]:
     return {outcome.host: outcome.state.value for outcome in made.outcomes if outcome.step == step}
 
 
@@ -527,9 +532,9 @@ class TestStopping:
     def test_a_host_that_leaves_is_waited_for_though_it_is_no_majority(self, run, cluster):
         """Its own steps run on a site of which it alone is live."""
 
-        def leaves(made: engine.Run) -> None:
+        def leaves(made: Run) -> None:
             made.site = replace(made.site, live=("node1",))
-            made.converge_step(Late("late", cluster, waits=True, patience=10.0))
+            made.converge(Late("late", cluster, waits=True, patience=10.0))
 
         assert states(run(then=leaves), "late") == {"node1": "converged"}
 
@@ -594,7 +599,7 @@ class TestJudgedAgain:
     def test_what_is_over_goes_what_has_come_up_is_told_and_who_dropped_out_stays_so(self, run, cluster):
         cluster.done = {"a"}
         found = iter([[self.OLD, self.OUT], [self.NOW]])
-        made = run(Step("a", cluster), findings=lambda _: next(found), then=lambda made: made.judge_again())
+        made = run(Step("a", cluster), findings=lambda _: next(found), then=look.judge_again)
         assert made.findings == [self.OUT, self.NOW]
         assert [line for line in cluster.told if line.startswith("read node1")] == ["read node1"] * 4, (
             "read, endpoints, both again"
@@ -604,7 +609,10 @@ class TestJudgedAgain:
         cluster.done = {"a"}
         found = iter([[self.OLD], [self.OLD, self.NOW]])
         made = run(
-            Step("a", cluster), findings=lambda _: next(found), ignore=("now",), then=lambda made: made.judge_again()
+            Step("a", cluster),
+            findings=lambda _: next(found),
+            ignore=("now",),
+            then=look.judge_again,
         )
         assert made.findings == [self.OLD]
 
@@ -613,9 +621,9 @@ class TestJudgedAgain:
         cluster.done = {"a"}
         found = iter([[], [self.NOW]])
 
-        def proven(made: engine.Run) -> None:
+        def proven(made: Run) -> None:
             made.proofs.append(ProofResult("overlay", "demo", state))
-            made.judge_again()
+            look.judge_again(made)
 
         assert run(Step("a", cluster), findings=lambda _: next(found), then=proven).findings == told
 

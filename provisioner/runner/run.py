@@ -1,0 +1,277 @@
+"""One run: what it works on, and what it has come to. The workflows say what it does.
+
+A host that fails drops out and is reported; the others go on as long as the store keeps its quorum. There is no state
+but the hosts' own.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from provisioner.controlplane import founding
+from provisioner.errors import ProvisionerError
+from provisioner.model import Outcome, PhaseBegan, PhaseEnded, Report, Severity, State
+from provisioner.parallel import blamed
+from provisioner.runner.converge import Convergence, outcome
+from provisioner.runner.session import Session
+from provisioner.steps.packages import Engines
+from provisioner.steps.store import Store
+from provisioner.stores.lock import StoreLock
+from provisioner.stores.lock import path as lock_path
+from provisioner.system import attached
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from provisioner.controlplane.site import Site
+    from provisioner.inventory import Inventory
+    from provisioner.model import Finding, HostSummary, Observer, ProofResult
+    from provisioner.steps.base import Step
+
+T = TypeVar("T")
+CLUSTER = "cluster"  # the scope of all hosts that the inventory has, or keeps
+HOST = "host"  # the scope of the one host that leaves
+
+
+@dataclass
+class Run:
+    """One run over one inventory.
+
+    owner: who runs it, for whoever meets its locks. ignore: the ids of warnings to leave out.
+    recreate: the networks that are made anew where they are not as wanted.
+    sites: each scope's hosts, as they were last read. A step runs on the live hosts of one scope.
+    removed: the host that is taken out of the cluster, if one is.
+    Use as a context manager: leaving it closes the connections, which also gives the hosts' locks back.
+    """
+
+    inventory: Inventory
+    observer: Observer
+    owner: str = ""
+    ignore: Collection[str] = ()
+    recreate: Collection[str] = ()
+    findings: list[Finding] = field(default_factory=list)
+    checked: list[Finding] = field(default_factory=list)  # what the checks found, of all that was found
+    checks: list[Callable[[Run], Iterable[Finding]]] = field(default_factory=list)  # those of a workflow alone
+    outcomes: list[Outcome] = field(default_factory=list)
+    proofs: list[ProofResult] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    summaries: tuple[HostSummary, ...] = ()
+    removed: str = ""
+    began: float = field(default_factory=time.monotonic)
+    session: Session = field(init=False)
+    store_lock: StoreLock | None = None
+    sites: dict[str, Site] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.session = Session(self.inventory, self.observer, attached.requests(self.recreate))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(ProvisionerError):  # it ends by itself
+            if self.store_lock:
+                self.store_lock.give_back()
+        self.session.close()
+
+    @property
+    def site(self) -> Site:
+        """The cluster's."""
+        return self.sites[CLUSTER]
+
+    @site.setter
+    def site(self, site: Site) -> None:
+        self.sites[CLUSTER] = site
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def read_again(self) -> Site:
+        """Reads all live hosts of every scope again. Hosts that do not answer are lost."""
+        scopes = {name: scope for scope, site in self.sites.items() for name in site.live}
+        for name, facts in self.session.read(scopes).items():
+            self.sites[scopes[name]] = self.sites[scopes[name]].known(name, facts)
+        self.drop_lost()
+        return self.site
+
+    def drop_lost(self) -> None:
+        lost = frozenset(self.session.lost)
+        self.sites = {scope: site.without(lost) for scope, site in self.sites.items()}
+
+    def of_all(self, evaluate: Callable[[Site], T], tried: str) -> T:
+        """What is evaluated of all hosts together; a host whose data bring out a bug in it is lost."""
+        site = self.site
+        found, bug = blamed(tuple(site.facts), lambda names: evaluate(site.only(names)), tried)
+        if not bug:
+            return found
+        self.session.lose(bug.host, bug)
+        self.site = site.only(set(site.facts) - {bug.host})
+        return evaluate(self.site)
+
+    # -- steps ---------------------------------------------------------------------------------------------------------
+
+    def due(self, steps: Iterable[Step], scope: str = CLUSTER) -> Iterator[Step]:
+        """Those of the steps that there is a use for, each as it stands when its turn comes."""
+        for step in steps:
+            site = self.sites[scope]
+            if step.name not in site.plane.unused and (step.name != Engines.name or site.undecided):
+                yield step
+
+    def differs(self, steps: Iterable[Step]) -> bool:
+        """Whether anything is otherwise than wanted on any live host."""
+        return any(outcome(step, self.site, name).drifts for step in self.due(steps) for name in self.site.live)
+
+    def without_engine(self, scope: str = CLUSTER) -> set[str]:
+        """The live hosts on which no engine is installed."""
+        site = self.sites[scope]
+        return {name for name in site.live if "dockerd" not in site.facts[name].programs}
+
+    def compare(self, step: Step, scope: str = CLUSTER) -> None:
+        """How one step stands on the live hosts of a scope. Changes nothing."""
+        began, site = time.monotonic(), self.sites[scope]
+        self.end(step, [outcome(step, site, name) for name in site.live], began)
+
+    def converge(self, step: Step, scope: str = CLUSTER) -> None:
+        """Brings one step about. A store that stands comes to its security in stages, each of which ends as a step does."""
+        began, ends = time.monotonic(), dict[str, Outcome]()
+        site = self.sites[scope]
+        for stage in site.backend.stages(site) if isinstance(step, Store) else (None,):
+            site, outcomes = self._staged(step, replace(site, stage=stage))
+            for now in outcomes:
+                was = ends.get(now.host)
+                worked = was and was.state is State.CONVERGED and now.state is State.SETTLED
+                ends[now.host] = replace(now, state=State.CONVERGED, drifts=was.drifts) if was and worked else now
+            if self.errors or not site.live or not site.has_quorum:
+                break
+        self.sites[scope] = replace(site, stage=None)
+        if isinstance(step, Store) and not self.errors:
+            time.sleep(step.engines_return(self.sites[scope], ends.values()))
+        self.end(step, list(ends.values()), began)
+
+    def _staged(self, step: Step, site: Site) -> tuple[Site, list[Outcome]]:
+        before = {name: outcome(step, site, name) for name in site.live}
+        if site.stage is None and all(o.state is State.SETTLED for o in before.values()):
+            return site, list(before.values())
+        self.session.tell(PhaseBegan(step.name, step.title, site.live))
+        convergence = Convergence(self.session, step, site)
+        outcomes = convergence.run(before)
+        self.errors += convergence.errors
+        return convergence.site, outcomes
+
+    def end(self, step: Step, outcomes: list[Outcome], began: float) -> None:
+        """Records how a step ended."""
+        seconds = time.monotonic() - began
+        told = [replace(o, seconds=o.seconds or seconds) for o in outcomes]
+        self.outcomes += told
+        self.session.tell(PhaseEnded(step.name, tuple(told), seconds))
+
+    # -- whether there is a going on -----------------------------------------------------------------------------------
+
+    def drop_unfit(self) -> bool:
+        """Hosts with a finding that stops them drop out; a finding about the whole cluster stops all."""
+        stops = [f for f in self.findings if f.severity is Severity.STOP]
+        for finding in stops:
+            if finding.host:
+                self.session.lost.setdefault(finding.host, f"{finding.what} ({finding.check})")
+        self.drop_lost()
+        return not any(not finding.host for finding in stops) and self.may_go_on()
+
+    def may_go_on(self, scope: str = CLUSTER) -> bool:
+        """Whether a scope can go on. Where it can't, `errors` says why."""
+        site = self.sites[scope]
+        if not self.errors:
+            self.errors += filter(None, [self._lone(site) if scope == HOST else _hindrance(site)])
+        return not self.errors
+
+    def _lone(self, site: Site) -> str:
+        if site.live:
+            return ""
+        why = f"nothing more is done, since {self.removed} has failed"
+        return f"{why}\n  next:  mend what is said about it, and run again"
+
+    def lock(self) -> bool:
+        """Every live host's lock, or none; then all is read again, since another run may just have ended."""
+        names = [name for site in self.sites.values() for name in site.live]
+        self.errors += self.session.lock(names, self.owner)
+        self.errors += [] if self.errors else self._lock_store()
+        if self.errors:
+            self.site = self.site.without(frozenset(names))
+            return False
+        self.read_again()
+        return True
+
+    def _lock_store(self) -> list[str]:
+        """The lock of a store that other inventories may use too; it also shows that this one may write there."""
+        if self.site.control != "kv":
+            return []
+        try:
+            keys = self.site.backend.keys(self.session.connections[self.site.live[0]])
+            if keys:
+                ids = [self.site.facts[name].files.get("/etc/machine-id", "").strip() for name in self.site.live]
+                prefix = self.site.inventory.the_store.prefix
+                lock = StoreLock(keys, lock_path(prefix), self.owner, list(filter(None, ids)))
+                lock.take()
+                self.store_lock = lock
+        except ProvisionerError as error:
+            return [str(error)]
+        return []
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def exit_code(self, drift_code: int = 1) -> int:
+        """0 only where everything is as wanted and nothing is missing."""
+        states = {outcome.state for outcome in self.outcomes}
+        stopped = any(f.severity is Severity.STOP for f in self.findings)
+        failed = bool(self.errors or self.session.lost or stopped or State.FAILED in states)
+        failed = failed or any(proof.state is State.FAILED for proof in self.proofs)
+        failed = failed or any(summary.silent for summary in self.summaries)
+        drifted = bool(states & {State.DRIFTED, State.PENDING})
+        return 1 if failed else drift_code if drifted else 0
+
+    def report(self, command: str, *, drift_code: int = 1) -> Report:
+        """All of it."""
+        self.outcomes = merged(self.outcomes)
+        return Report(
+            command=command,
+            cluster=self.inventory.cluster,
+            control_plane=self.site.control,
+            control_plane_reason=self.site.why,
+            hosts=tuple(self.inventory.hosts),
+            exit_code=self.exit_code(drift_code),
+            seconds=time.monotonic() - self.began,
+            writes=self.session.writes,
+            findings=tuple(self.findings),
+            outcomes=tuple(self.outcomes),
+            proofs=tuple(self.proofs),
+            summaries=self.summaries,
+            errors=tuple(self.errors),
+            lost=dict(self.session.lost),
+            removed=self.removed,
+        )
+
+
+def _hindrance(site: Site) -> str:
+    """Why a cluster can't go on with the hosts that live, or ""."""
+    if site.live and site.has_quorum:
+        return founding.hindrance(site)
+    if not site.servers:
+        return "nothing more is done: no host is left\n  next:  mend what is said about them, and run again"
+    of, what, key = site.plane.majority
+    missing = ", ".join(name for name in site.servers if name not in site.live) or "all hosts"
+    return (
+        f"nothing more is done: too many of the {of}'s {what} have dropped out\n"
+        f"  missing: {missing} ({site.quorum} of {len(site.servers)} {what} are needed)\n"
+        f"  next:  mend what is said about these hosts, or, where the {of} was never made, name other {what} in {key}; then run again"
+    )
+
+
+def merged(outcomes: list[Outcome]) -> list[Outcome]:
+    """One for each step and host: a step that ran twice tells what it did first, unless it ended otherwise."""
+    found: dict[tuple[str, str], Outcome] = {}
+    for now in outcomes:
+        before = found.get((now.step, now.host))
+        again = before and before.state is State.CONVERGED and now.state in {State.SETTLED, State.CONVERGED}
+        found[now.step, now.host] = replace(before, drifts=(*before.drifts, *now.drifts)) if before and again else now
+    return list(found.values())

@@ -1,0 +1,260 @@
+"""`remove`: takes one host out of a cluster that goes on without it.
+
+What closes the firewalls to it is what opened them: the last steps are those of `up`, over the inventory without the
+host. What is left to do is seen from the hosts: interrupted, it is run again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from provisioner import stores
+from provisioner.controlplane.departure import Departure
+from provisioner.errors import ProvisionerError
+from provisioner.inventory.checks import SERVER_COUNTS
+from provisioner.inventory.mentions import lines_about
+from provisioner.model import Finding, Severity
+from provisioner.parallel import blamed
+from provisioner.preflight import departure
+from provisioner.runner import look
+from provisioner.runner.prove import prove
+from provisioner.runner.run import CLUSTER, HOST
+from provisioner.steps import STEPS, leaving_swarm
+from provisioner.steps.leaving import Drain, Endpoints, Leave, LeaveEngine, Members
+from provisioner.stores.base import literal
+from provisioner.system import attached
+from provisioner.workflows import anyway, compare, converge, go, lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from ipaddress import IPv4Address
+
+    from provisioner.controlplane.site import Site
+    from provisioner.inventory import Inventory
+    from provisioner.runner.run import Run
+    from provisioner.steps.base import Step
+    from provisioner.system.facts import Facts
+    from provisioner.workflows import Phase
+
+
+def _members(leaving: Departure) -> Members:
+    units, facts = leaving.staying.backend.sought.units, leaving.leaver.facts
+    runs = leaving.lives and any(facts[leaving.host].unit(unit).active == "active" for unit in units)
+    return Members(leaving.host, leaving.address, runs)
+
+
+def _endpoints(leaving: Departure) -> Endpoints:
+    drained = attached.on_shared(leaving.leaver.facts[leaving.host]) if leaving.lives else ()
+    return Endpoints(leaving.host, leaving.address, frozenset(drained))
+
+
+# The steps of a removal in their order, each with the hosts that it runs on: the host's own, and those of the rest.
+KV: tuple[tuple[str, Callable[[Departure], Step]], ...] = (
+    (HOST, lambda _: Drain()),  # its containers leave the shared networks
+    (HOST, lambda _: LeaveEngine()),  # its engine lets go of the store
+    (CLUSTER, _members),  # the store counts on it no more
+    (HOST, lambda _: Leave()),  # what else is ours goes
+    (CLUSTER, _endpoints),  # names and addresses of its containers are free again
+)
+SWARM: tuple[tuple[str, Callable[[Departure], Step]], ...] = (
+    (CLUSTER, lambda leaving: leaving_swarm.Rest(leaving.host)),  # no service runs there, and it has no say
+    (HOST, lambda _: Drain()),
+    (HOST, lambda _: leaving_swarm.LeaveSwarm()),
+    (CLUSTER, lambda leaving: leaving_swarm.Forget(leaving.host)),  # the managers forget it
+    (HOST, lambda _: Leave()),
+)
+ORDER = {"kv": KV, "swarm": SWARM}
+T = TypeVar("T")
+JOINT = "joint"  # the scope of the hosts that stay, while the one that leaves still counts
+_NAMED = "still-named"  # the warning that the inventory would bring the host back
+_SILENT = 40.0  # seconds in which the others notice that a host's power was cut
+_LAST_OF_PROMOTION = {"kv": "store", "swarm": "swarm"}  # the last step that a new server, or manager, needs
+
+
+def phases(removal: Removal) -> tuple[Phase, ...]:
+    """All of it."""
+    return (
+        removal.look,
+        lock,
+        removal.promote,  # a server more, before one leaves
+        removal.part,
+        converge(STEPS),
+        prove,
+        look.judge_again,
+        removal.still_named,
+    )
+
+
+def plan(removal: Removal) -> tuple[Phase, ...]:
+    """What would be done."""
+    return anyway(removal.look), removal.compare, compare(STEPS), removal.still_named
+
+
+@dataclass
+class Removal:
+    """Which host leaves. host: its name in the inventory or in the store, or its address.
+
+    drain: whether its containers may be taken off the cluster's networks.
+    Raises ProvisionerError where there is nothing to take it from.
+    """
+
+    whole: Inventory
+    host: str
+    drain: bool = False
+    inventory: Inventory = field(init=False)  # without the host
+    lived: bool = False  # whether it answered when it was looked at
+
+    def __post_init__(self) -> None:
+        by_address = (name for name, entry in self.whole.hosts.items() if entry.address == self.host)
+        self.host = next(by_address, self.host)
+        self.inventory = self.whole.without(self.host)
+        if not self.inventory.hosts:
+            what = f"{self.host} is the only host of {self.whole.path}: there is no cluster to take it out of"
+            raise ProvisionerError(what, cure="docs/hosts.md tells how to take away by hand what is on it")
+
+    def departure(self, run: Run) -> Departure:
+        """The host and the rest, as they were last read."""
+        return Departure(self.host, self.whole, run.site, run.sites[HOST])
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def look(self, run: Run) -> bool:
+        """Connects, reads and checks. False: there is no going on."""
+        self._read(run)
+        look.ask_store(run)
+        self._await_silence(run)
+        look.check(run)
+        look.note(run, self._of_everyone(run, partial(departure.findings, **self._of_the_host(run))))
+        run.checks.append(lambda run: self._of_everyone(run, departure.of_the_quorum))
+        if not self.lived and self.host not in run.session.answering:
+            run.session.lost.pop(self.host, None)
+        return run.drop_unfit() and (not self.lived or run.may_go_on(HOST))
+
+    def _read(self, run: Run) -> None:
+        """Connects to the cluster and to the host, wherever that is known from, and reads all that a removal needs."""
+        store = self.inventory.store
+        run.session.requests += (attached.CONTAINERS, *(stores.of(store).asks_attached if store else ()))
+        run.session.connect()
+        facts = run.session.read(run.session.connections)
+        staying, run.findings = look.resolved(run, self.inventory, {n: f for n, f in facts.items() if n != self.host})
+        if self.host not in self.whole.hosts and (address := self._remembered(staying)):
+            self.whole = run.session.inventory = self.whole.with_host(self.host, str(address))
+            run.session.connect([self.host])
+            facts |= run.session.read({self.host} & set(run.session.connections))
+        self._place(run, staying, facts)
+
+    def _place(self, run: Run, staying: Site, facts: Mapping[str, Facts]) -> None:
+        whole, _ = look.resolved(run, self.whole, {n: f for n, f in facts.items() if n in {*staying.live, self.host}})
+        run.sites[HOST] = replace(whole, live=tuple({self.host} & set(whole.live)))
+        run.site = replace(staying, leaving=whole.advertise.get(self.host))
+        run.removed, self.lived = self.host, bool(run.sites[HOST].live)
+
+    def _remembered(self, site: Site) -> IPv4Address | None:
+        """The address of a host that the inventory does not name, and its name as the store has it."""
+        remembered = site.plane.remembered(site.inventory, site.facts)
+        address = literal(self.host)
+        if address:
+            self.host = next((name for name, known in remembered.items() if known == address), self.host)
+        return address or remembered.get(self.host)
+
+    def _of_everyone(self, run: Run, evaluate: Callable[[Departure], Iterable[T]]) -> tuple[T, ...]:
+        """Evaluates the facts of all hosts together, the leaving one's too; a host whose facts cause a bug is lost."""
+        leaving = self.departure(run)
+        names = tuple(dict.fromkeys((*leaving.staying.facts, *leaving.leaver.facts)))
+        tried = "looking at the host and the cluster that it leaves"
+        found, bug = blamed(names, lambda names: tuple(evaluate(leaving.only(names))), tried)
+        if not bug:
+            return found
+        run.session.lose(bug.host, bug)
+        rest = leaving.only(set(names) - {bug.host})
+        run.site, run.sites[HOST] = rest.staying, rest.leaver
+        return tuple(evaluate(rest))
+
+    def _await_silence(self, run: Run) -> None:
+        """A host that was just switched off is heard of for some seconds more."""
+        if self.lived or self.host in run.session.answering:
+            return
+
+        def hearing() -> tuple[str, ...]:
+            return self._of_everyone(run, lambda leaving: leaving.hearing)
+
+        def again() -> None:
+            for name, facts in run.session.read(hearing(), ("http",), run.site.facts).items():
+                run.site = run.site.known(name, facts)
+
+        look.await_end(hearing, again, _SILENT)
+
+    def _of_the_host(self, run: Run) -> dict[str, Any]:
+        """What of it is no fact that it told itself."""
+        why = run.session.lost.get(self.host, "no answer").splitlines()[0].removeprefix(f"{self.host}: ")
+        return {"drain": self.drain, "why": why, "answers": self.host in run.session.answering}
+
+    # -- acting --------------------------------------------------------------------------------------------------------
+
+    def promote(self, run: Run) -> bool:
+        """Before a server leaves another one joins, while the leaving one is still counted on and let in."""
+        leaving = self.departure(run)
+        if not (new := leaving.replaced):
+            return True
+        run.sites[JOINT] = leaving.joint
+        steps = list(run.due(STEPS, JOINT))
+        last = next(at for at, step in enumerate(steps) if step.name == _LAST_OF_PROMOTION[run.site.control])
+        done = go(run, [converge(steps[: last + 1], JOINT)])
+        joint = run.sites.pop(JOINT)
+        run.site = replace(run.site, facts=joint.facts, live=joint.live)
+        if not done or leaving.is_swarm:
+            return done
+        try:
+            for name in new:
+                joint.backend.wait_for_server(run.session.connections[self.host], joint, joint.advertise[name])
+        except ProvisionerError as error:
+            run.errors.append(str(error))
+        return not run.errors
+
+    def part(self, run: Run) -> bool:
+        """The host lets go of the rest, and the rest of it. Stops where the host, or one that the store needs, fails."""
+        for at, (scope, _) in enumerate(ORDER[run.site.control]):
+            # What is done already must not be done again: a new container may have the name.
+            if not self._read_again(run):
+                return False
+            if scope == CLUSTER or self.lived:
+                step = self._steps(run)[at]
+                if not go(run, [converge([step], scope)]):
+                    return False
+        run.sites[HOST] = run.sites[HOST].without(
+            frozenset({self.host})
+        )  # it is out: from here on the others alone count
+        run.read_again()
+        return run.may_go_on()
+
+    def _read_again(self, run: Run) -> bool:
+        """False: there is no going on. A host that lived before is never taken for gone because it stops answering now."""
+        run.read_again()
+        self._steps(run)
+        run.drop_lost()
+        return run.may_go_on() and (not self.lived or run.may_go_on(HOST))
+
+    def _steps(self, run: Run) -> tuple[Step, ...]:
+        return self._of_everyone(run, lambda leaving: [make(leaving) for _, make in ORDER[leaving.staying.control]])
+
+    def compare(self, run: Run) -> bool:
+        """What differs on the host, and on the rest because of it."""
+        scopes = [scope for scope, _ in ORDER[run.site.control]]
+        for scope, step in zip(scopes, self._steps(run), strict=True) if run.site.leaving else ():
+            run.compare(step, scope)
+        return True
+
+    def still_named(self, run: Run) -> bool:
+        """Warns where the inventory would bring the host back."""
+        if run.exit_code() or _NAMED in run.ignore or not (where := lines_about(self.whole.path, self.host)):
+            return True
+        what = f"{self.whole.path} still names it: {', '.join(where)}"
+        cure = "take that out of the file: the next `provisioner up` would add the host again"
+        key, others = self.whole.key_naming(self.host)
+        if key and others not in SERVER_COUNTS:
+            role = self.departure(run).role
+            cure += f"; of {key} all of it, since {others or 'none'} can't be named there: without it those that are {role}s stay so"
+        run.findings.append(Finding(_NAMED, self.host, what, cure, Severity.WARNING))
+        return True

@@ -1,0 +1,10 @@
+"""`up`: brings the hosts to what the inventory wants, and proves it."""
+
+from __future__ import annotations
+
+from provisioner.runner.look import judge_again, look
+from provisioner.runner.prove import prove
+from provisioner.steps import STEPS
+from provisioner.workflows import converge, lock_if_any_differs
+
+PHASES = (look, lock_if_any_differs(STEPS), converge(STEPS), prove, judge_again)
