@@ -23,20 +23,25 @@ _ENGINE_INTERFACE = re.compile(r"(docker|veth|virbr).*|br-[0-9a-f]{12}|lo")
 def advertised(
     inventory: Inventory, facts: Mapping[str, Facts], plane: ControlPlane
 ) -> tuple[dict[str, IPv4Address], list[Finding]]:
-    """Each host's address on the network that the hosts share, always a literal."""
+    """Each host's address on the network that the hosts share, always a literal.
+
+    A host that answered and has no such address has a finding. Like one that did not answer, it keeps the address by which
+    the others know it: their firewalls must not shut it out, and its swarm or store must not be taken for a foreign one.
+    """
     shared, remembered = _shared_network(facts), plane.remembered(inventory, facts)
     found: dict[str, IPv4Address] = {}
     findings = []
     for name in inventory.hosts:
-        asked = inventory.advertise_for(name)
-        address, why = _advertised(asked, literal(inventory.hosts[name].address), facts.get(name), shared)
-        if name not in facts and not literal(asked or ""):  # down for a while: it must not be shut out
+        asked, listed = inventory.advertise_for(name), literal(inventory.hosts[name].address)
+        address, why = _advertised(asked, listed, facts.get(name), shared)
+        if why:
+            cure = "give it an address there, or set `advertise` of this host to an interface or an address that it has"
+            findings.append(Finding("advertise", name, why, cure))
+            address, _ = _advertised(asked, listed, None, shared)
+        if (why or name not in facts) and not literal(asked or ""):
             address = remembered.get(name, address)
         if address is not None:
             found[name] = address
-        elif name in facts:
-            cure = "set `advertise` of this host to an interface or an address that it has"
-            findings.append(Finding("advertise", name, why, cure))
     return {name: found[name] for name in inventory.hosts if name in found}, findings
 
 
@@ -52,17 +57,24 @@ def _advertised(
         return (IPv4Address(on_it[0]), "") if on_it else (None, f"there is no interface {asked} with an IPv4 address")
     if address and any(address == a.ip for _, a in facts.addresses):
         return facts.primary(address), ""  # SSH may come in by a virtual address
-    if shared:
-        return next(a.ip for _, a in facts.addresses if a.ip in shared), ""
-    return None, "it has no address on a network that all hosts share"
+    if shared is None:
+        return None, "it has no address on a network that all hosts share"
+    found = next((a.ip for _, a in facts.addresses if a.ip in shared), None)
+    return found, "" if found else f"it has no address on {shared}, the network that the other hosts share"
 
 
 def _shared_network(facts: Mapping[str, Facts]) -> IPv4Network | None:
-    """The one network on which every host has an address of its own; equal addresses (a VM's NAT) don't count."""
+    """The one network on which every host has an address of its own; equal addresses (a VM's NAT) don't count.
+
+    Without one it is the network on which the most hosts have one, if these are a majority: then it is the others that
+    are odd, and they do not take this majority with them.
+    """
     by_network: dict[IPv4Network, dict[str, IPv4Address]] = {}
     for name, of_host in facts.items():
         for interface, address in of_host.addresses:
             if not _ENGINE_INTERFACE.fullmatch(interface) and address.network.prefixlen < 32:  # noqa: PLR2004
                 by_network.setdefault(address.network, {})[name] = address.ip
-    full = [n for n, on_it in by_network.items() if len(on_it) == len(facts) == len(set(on_it.values()))]
-    return full[0] if len(full) == 1 else None
+    own = {network: len(on_it) for network, on_it in by_network.items() if len(on_it) == len(set(on_it.values()))}
+    most = max(own.values(), default=0)
+    best = [network for network, count in own.items() if count == most]
+    return best[0] if len(best) == 1 and 2 * most > len(facts) else None

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 
 def resolve(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[Site, list[Finding]]:
-    """The site, and what stands in its way: hosts without an advertised address have a finding and no address."""
+    """The site, and what stands in its way: each host without an address on the shared network has a finding."""
     name, why = choose(inventory, facts)
     plane = PLANES[name]
     advertise, findings = advertised(inventory, facts, plane)
     servers = plane.servers(inventory, facts, advertise)
     live = tuple(name for name in inventory.hosts if name in facts)
-    return Site(inventory, facts, advertise, servers, live, name, why=why), findings
+    misplaced = frozenset(finding.host for finding in findings)
+    return Site(inventory, facts, advertise, servers, live, name, why=why, misplaced=misplaced), findings

@@ -30,6 +30,7 @@ class Site:
     live: the hosts that answered and have not dropped out. control: the name of the control plane, and why it is this one.
     recreate: the networks that are made anew where they are not as wanted.
     leaving: the address of the host that is being taken out of the cluster, where one is.
+    misplaced: the hosts that have no address on the shared network; their `advertise` is what the others know them by.
     vault: the secrets that this run makes. stage: how far the store's security is to be brought now; None: all the way.
     """
 
@@ -44,6 +45,7 @@ class Site:
     vault: Vault = field(default_factory=Vault, repr=False)
     stage: Stage = None
     why: str = ""
+    misplaced: frozenset[str] = frozenset()
 
     @property
     def plane(self) -> ControlPlane:

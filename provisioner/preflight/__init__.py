@@ -6,6 +6,7 @@ left out by its id (`--ignore ID`); one that stops can't: what it finds would br
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provisioner.preflight import identity, machine, network, networks, software, store, swarm
@@ -76,10 +77,9 @@ OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Finding]], ...]] = {  # t
 
 def run(site: Site) -> list[Finding]:
     """Every finding of every check, on the hosts that answered; of one without root that alone: it tells nothing for certain."""
-    placed = site.without(
-        frozenset(site.live) - site.advertise.keys()
-    )  # of the others it is told that they have no address
-    found = [finding for check in CHECKS for finding in check(site)]
+    advertise = {name: address for name, address in site.advertise.items() if name not in site.misplaced}
+    placed = site.without(site.misplaced)  # the others have a finding of their own
+    found = [finding for check in CHECKS for finding in check(replace(site, advertise=advertise))]
     found += [finding for check in OF_PLANE[site.control] for finding in check(placed)]
     unsure = {finding.host for finding in found if finding.check == "no-root"}
     return [finding for finding in found if finding.host not in unsure or finding.check == "no-root"]

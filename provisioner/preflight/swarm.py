@@ -94,6 +94,9 @@ def other_swarm(site: Site) -> Iterator[Finding]:
         managers = ", ".join(sorted(str(entry.get("Addr")) for entry in told(facts).get("RemoteManagers") or ()))
         what = f"its engine is in another swarm{f' (managers: {managers})' if managers else ''}"
         cure = "if nothing needs that swarm: docker swarm leave --force, on this host"
+        unknown = ", ".join(host for host in site.inventory.hosts if host not in site.advertise)
+        if managers and unknown:  # one of them may be the manager
+            cure = f"let {unknown} be reached first, and run again; if this is not the cluster's swarm and {cure[3:]}"
         if label(facts) == site.inventory.cluster:
             names = ", ".join(sorted(hostname(node) or "?" for node in nodes(facts)))
             what += f", which was made for this cluster too and has these nodes: {names}"

@@ -202,15 +202,37 @@ def test_any_section(cluster, kind, monkeypatch):
     lost()
 
 
-@pytest.mark.parametrize(
-    "kind", [kind for kind in KINDS if kind != "swarm-manager"]
-)  # whose place others' swarms hang on
-def test_a_host_without_an_address(cluster, kind, monkeypatch):
+def without_address(kind: str) -> bytes:
     routes = re.sub(r"(?m)^/proc/net/(route|fib_trie):.*\n", "", said(kind)["files"])
-    odd = printed(said(kind) | {"addresses": "", "files": routes})
-    document = judged(cluster(kind), kind, odd, monkeypatch)
+    return printed(said(kind) | {"addresses": "", "files": routes})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_host_without_an_address(cluster, kind, monkeypatch):
+    """The others go on, and none of them shuts it out or takes what it manages for somebody else's."""
+    run = looked(cluster(kind), kind, without_address(kind), monkeypatch)
+    document = told(run)
     assert [*document["lost"]] == [odd_of(kind)]
-    assert "no address on a network that all hosts share" in document["lost"][odd_of(kind)]
+    assert "no address on 192.168.56.0/24, the network that the other hosts share" in document["lost"][odd_of(kind)]
+    whole = looked(cluster(kind), kind, printed(said(kind)), monkeypatch)
+    for other in set(HOSTS) - {odd_of(kind)}:
+        assert run.site.peers(other) == whole.site.peers(other)
+    assert not {"other-swarm", "node-left-out", "server-left-out"} & {f.check for f in run.findings}
+
+
+def test_a_host_without_an_address_can_be_removed(cluster, monkeypatch):
+    run = looked(cluster("settled"), "settled", without_address("settled"), monkeypatch, "node2")
+    assert not {"unknown-host", "host-gone", "host-lives"} & {f.check for f in run.findings}
+    assert "node2" in {o.host for o in run.outcomes}
+
+
+def test_no_host_is_told_to_leave_a_swarm_whose_manager_may_be_a_host_that_is_away(inventory, monkeypatch):
+    """Its address can't be known: the inventory tells an interface."""
+    swarm = inventory(kind="", more="control_plane: swarm\nadvertise: eth0")
+    run = looked(swarm, "swarm-manager", None, monkeypatch)
+    cures = [f.cure for f in run.findings if f.check == "other-swarm"]
+    assert cures
+    assert all(cure.startswith("let node1 be reached first, and run again") for cure in cures)
 
 
 @pytest.mark.parametrize("kind", KINDS)
