@@ -41,7 +41,7 @@ class Firewall:
         facts = site.facts[host]
         plan = _plan(site, host)
         drift = [
-            Drift(f"rules of {rules.backend}", rules.found, rules.wanted, is_file=True)
+            Drift(f"rules of {rules.name}", rules.found, rules.wanted, is_file=True)
             for rules in plan.rules
             if rules.found != rules.wanted
         ]
@@ -63,12 +63,11 @@ class Firewall:
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
         plan = _plan(site, host)
         files = _files(plan)
-        used = {"iptables": plan.iptables, "ip6tables": plan.ip6tables, "nft": plan.nft_own}
         script = render.script(
             "firewall-step.sh.j2",
             closed=site.ports.tcp,
             users=_missing(site, host),
-            programs=[name for name, rules in used.items() if rules],
+            programs=plan.programs,
             script_path=firewall.SCRIPT,
             script=files[firewall.SCRIPT],
             unit=firewall.UNIT,

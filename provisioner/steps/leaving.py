@@ -198,6 +198,7 @@ class Leave(_Leaving):
             "leave.sh.j2",
             units=sought.units if store else (),
             data=sought.data if store else "",
+            removals=firewall.REMOVALS,
             firewall=firewall.UNIT if site.facts[host].unit(firewall.UNIT).load == "loaded" else "",
             files=self._files(site, host),
         )

@@ -75,7 +75,7 @@ class Sought:
     foreign: bool = False
 
 
-_PROGRAMS = ("dockerd", "iptables", "nft", "perl", "systemctl", *packages.PROGRAMS)
+_PROGRAMS = ("dockerd", "perl", "systemctl", *firewall.PROGRAMS, *packages.PROGRAMS)
 _FILES = (
     "/etc/os-release",
     "/etc/machine-id",

@@ -1,4 +1,4 @@
-"""The iptables backend: what is wanted, and what `iptables-save` tells.
+"""The filter iptables (with ip6tables): what is wanted, and what `iptables-save` tells.
 
 Rules are written in exactly the words in which iptables-save prints them (tried: 1.8.7 and 1.8.11, nf_tables and
 legacy), so wanted and found are compared as texts. The first rule of INPUT jumps to PROVISIONER;
@@ -19,6 +19,9 @@ import re
 import shlex
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from provisioner.system import strict
+from provisioner.system.firewall import base
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -174,6 +177,11 @@ def _option(words: list[str], name: str) -> str:
     return "" if words[at - 1] == "!" else words[at + 1]
 
 
+def native(saved: str) -> bool:
+    """Whether nft made the table filter, with rules that iptables can't read."""
+    return "# Table `filter' is incompatible" in saved
+
+
 def parse(saved: str, ports: Ports) -> Table:
     """What iptables-save (or ip6tables-save) printed; other tables than filter and mangle are passed over."""
     table, policy = "", "ACCEPT"
@@ -188,9 +196,8 @@ def parse(saved: str, ports: Ports) -> Table:
             policy = chain[2] if (table, chain[1]) == ("filter", "INPUT") else policy
         elif line.startswith("-A "):
             rules[table].setdefault(line.split()[1], []).append(line.rstrip())
-    native = "# Table `filter' is incompatible" in saved
     found = {name: {chain: tuple(lines) for chain, lines in of.items()} for name, of in rules.items()}
-    return Table(policy, found["filter"], ports, native, found["mangle"])
+    return Table(policy, found["filter"], ports, native(saved), found["mangle"])
 
 
 def parts(policy: Policy) -> tuple[Part, ...]:
@@ -289,3 +296,63 @@ def _numbers(ports: Iterable[int]) -> str:
 
 def _text(lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
+
+
+@dataclass(frozen=True)
+class _OnHost:
+    """IPv4's tables and IPv6's, of one host. says: see `base.says`."""
+
+    says: frozenset[str]
+    v4: Table
+    v6: Table
+
+    @property
+    def there(self) -> bool:
+        return "program=iptables" in self.says
+
+    @property
+    def used(self) -> bool:
+        return self.v4.ours or self.v4.in_use
+
+    @property
+    def ours(self) -> tuple[str, ...]:
+        tables = {"iptables": self.v4, "ip6tables": self.v6}
+        return tuple(name for name, table in tables.items() if table.ours)
+
+    def managed(self, mark: str) -> bool:
+        return self.v4.uses(mark)
+
+    def part(self, policy: Policy) -> base.Part:
+        tables = {"iptables": (self.v4, parts(policy))}
+        # One package has both programs. Where neither is there yet, both come with Docker before this is applied.
+        if "ipv6=yes" in self.says and ("program=ip6tables" in self.says or not self.there):
+            tables["ip6tables"] = (self.v6, parts6(policy))
+        rules = tuple(base.Rules(name, table.found(), wanted(policy, of)) for name, (table, of) in tables.items())
+        words = {"restored": {program: of for program, (_, of) in tables.items()}}
+        return base.Part(rules, "firewall-iptables.sh.j2", tuple(tables), words)
+
+
+class Iptables:
+    programs = ("iptables", "ip6tables")
+    # Without -t, which would load the table that it names.
+    reads: Mapping[str, str] = {
+        "iptables": "iptables-save",
+        "ip6tables": "[ -e /proc/net/if_inet6 ] && ip6tables-save",
+    }
+    removal = "firewall-iptables-leave.sh.j2"
+    chains = (CHAIN,)
+    tables: tuple[str, ...] = ()
+
+    def understood(self, raw: Mapping[str, str]) -> None:
+        """Each rule can be split into words."""
+        for program in self.programs:
+            for rule in raw.get(program, "").splitlines():
+                if rule.startswith("-A ") and (
+                    re.search(r"[\"'\\]", rule) or not rule[3:].strip()
+                ):  # all others can be
+                    with strict.understood(f"a rule that {program}-save prints", rule):
+                        _, _chain, *_ = shlex.split(rule)
+
+    def found(self, raw: Mapping[str, str], ports: Ports) -> base.Found:
+        v4, v6 = (parse(raw.get(program, ""), ports) for program in self.programs)
+        return _OnHost(base.says(raw), v4, v6)

@@ -1,4 +1,4 @@
-"""The nftables backend: what is wanted, and what `nft -t list ruleset` tells (tried: 0.9.8 and 1.1.3).
+"""The filter nftables: what is wanted, and what `nft -t list ruleset` tells (tried: 0.9.8 and 1.1.3).
 
 In nftables a drop is final, an accept is not: every other chain on the same hook still judges. So strangers are kept out
 by a table of our own, and peers are let in by a jump at the head of each chain of others that could drop them.
@@ -11,8 +11,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provisioner.system.firewall import base
+from provisioner.system.firewall.iptables import native
+from provisioner.system.firewall.others import FIREWALLD
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from provisioner.system.firewall.policy import Policy
     from provisioner.system.firewall.ports import Ports
@@ -28,8 +32,11 @@ _HOOK = "type filter hook {} priority -10; policy accept;"
 STORE, OWNER, REFUSED = "provisioner-store", "provisioner-owner", "provisioner-refused"
 _OWN = (PEERS, "input", AWAY, "forward", REFUSED, OWNER, STORE, "output")
 _PROTOCOLS = {"6": "tcp", "50": "esp"}
-# iptables-nft keeps its rules in tables of these names, in chains with names in capitals: the other backend's.
+# iptables-nft keeps its rules in tables of these names, in chains with names in capitals: the other filter's.
 IPTABLES = frozenset({"filter", "mangle", "raw", "security", "nat"})
+
+# Both load their rules at boot, firewalld some time after it counts as started.
+_AT_BOOT = frozenset({"enabled=nftables.service", f"enabled={FIREWALLD}"})
 
 
 @dataclass(frozen=True)
@@ -286,3 +293,50 @@ def _block(name: str, lines: Iterable[str]) -> str:
 
 def _text(parts: Iterable[tuple[str, Iterable[str]]]) -> str:
     return "".join(f"chain {label}\n" + "".join(f"    {line}\n" for line in lines) for label, lines in parts)
+
+
+@dataclass(frozen=True)
+class _OnHost:
+    """says: see `base.says`."""
+
+    says: frozenset[str]
+    ruleset: Ruleset
+
+    @property
+    def there(self) -> bool:
+        return "program=nft" in self.says
+
+    @property
+    def used(self) -> bool:
+        return self.ruleset.ours or bool(self.ruleset.gates) or (self.there and bool(_AT_BOOT & self.says))
+
+    @property
+    def ours(self) -> tuple[str, ...]:
+        there = self.ruleset.ours or any(JUMP in gate.rules for gate in self.ruleset.gates)
+        return ("nftables",) if there else ()
+
+    def managed(self, mark: str) -> bool:
+        return self.ruleset.uses(mark)
+
+    def part(self, policy: Policy) -> base.Part:
+        gates = self.ruleset.gates
+        rules = base.Rules("nftables", self.ruleset.found(), wanted(policy, gates))
+        words = {"own": own(policy), "gate": gate(policy), "gates": tuple(each.label for each in gates)}
+        return base.Part((rules,), "firewall-nftables.sh.j2", ("nft",), words)
+
+
+class Nftables:
+    programs = ("nft",)
+    reads: Mapping[str, str] = {
+        "nftables": "nft -t list ruleset"
+    }  # -t: without the elements of named sets, which may be many
+    removal = "firewall-nftables-leave.sh.j2"
+    chains: tuple[str, ...] = ()
+    tables = (f"inet {TABLE}",)
+
+    def understood(self, raw: Mapping[str, str]) -> None:
+        """Nothing to check: a line that is not understood is taken for a rule, or passed over."""
+
+    def found(self, raw: Mapping[str, str], ports: Ports) -> base.Found:
+        managed = IPTABLES - ({"filter"} if native(raw.get("iptables", "")) else set())
+        return _OnHost(base.says(raw), parse(raw.get("nftables", ""), ports, managed))

@@ -42,7 +42,7 @@ def settled(made, host="node1", *, active="active", state="enabled", **changed):
     passwd = firewall.uids(made.facts[host])
     v4, v6 = (
         "".join(f"*{part.table}\n:INPUT DROP [0:0]\n{part.chains}" + "\n".join(part.jumps) + "\n" for part in parts)
-        for parts in (plan.iptables, plan.ip6tables)
+        for parts in plan.parts[0].words["restored"].values()
     )
     v4, v6 = (
         text.replace("@consul", str(passwd["consul"]))

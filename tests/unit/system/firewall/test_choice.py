@@ -1,4 +1,4 @@
-"""Which backends a host gets, and who else looks after its rules."""
+"""Which filters a host gets, and who else looks after its rules."""
 
 from ipaddress import IPv4Address
 
@@ -16,8 +16,8 @@ DROP = "*filter\n:INPUT DROP [0:0]\nCOMMIT\n"
 OURS = "*filter\n:INPUT ACCEPT [0:0]\n:PROVISIONER - [0:0]\nCOMMIT\n"
 
 
-def backends(**raw: str) -> list[str]:
-    return [rules.backend for rules in firewall.plan(Facts(raw), PEERS, PORTS).rules]
+def filters(**raw: str) -> list[str]:
+    return [rules.name for rules in firewall.plan(Facts(raw), PEERS, PORTS).rules]
 
 
 @pytest.mark.parametrize(
@@ -36,26 +36,26 @@ def backends(**raw: str) -> list[str]:
         ({"firewall": BOTH, "nftables": GATE, "iptables": OURS}, ["iptables", "ip6tables", "nftables"]),
     ],
 )
-def test_the_backend_is_what_the_host_uses(raw, expected):
-    assert backends(**raw) == expected
+def test_the_filter_is_what_the_host_uses(raw, expected):
+    assert filters(**raw) == expected
 
 
-def test_nft_stays_the_backend_where_it_was_chosen(capture):
-    assert backends(firewall=BOTH, nftables=capture("nft-0.9.8-ours.txt")) == ["nftables"]
-    own = firewall.plan(Facts({"firewall": "program=nft\n"}), PEERS, PORTS).nft_own.split("\n", 2)[2]
-    assert backends(firewall=BOTH, nftables=own) == ["nftables"]
+def test_nft_stays_the_filter_where_it_was_chosen(capture):
+    assert filters(firewall=BOTH, nftables=capture("nft-0.9.8-ours.txt")) == ["nftables"]
+    own = firewall.plan(Facts({"firewall": "program=nft\n"}), PEERS, PORTS).parts[0].words["own"].split("\n", 2)[2]
+    assert filters(firewall=BOTH, nftables=own) == ["nftables"]
 
 
 def test_a_filter_table_that_only_nft_can_read_is_a_gate(capture):
     raw = {"iptables": capture("iptables-1.8.7-native.txt"), "nftables": capture("nft-0.9.8-native-input.txt")}
     plan = firewall.plan(Facts({"firewall": BOTH, **raw}), PEERS, PORTS)
-    assert [rules.backend for rules in plan.rules] == ["nftables"]
-    assert plan.gates == ("ip filter INPUT",)
+    assert [rules.name for rules in plan.rules] == ["nftables"]
+    assert plan.parts[0].words["gates"] == ("ip filter INPUT",)
 
 
 def test_the_probe_of_a_real_host_is_understood(probed):
     plan = firewall.plan(probed("probe-nft.txt"), PEERS, PORTS)
-    assert plan.gates == ("inet filter input",)
+    assert plan.parts[0].words["gates"] == ("inet filter input",)
     assert plan.loaders == ("nftables.service",)
     assert [rules.found for rules in plan.rules] == ["chain inet filter input\n"]
     bare = firewall.plan(probed("probe-engine.txt"), PEERS, PORTS)
