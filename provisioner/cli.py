@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from provisioner.inventory import Inventory
+    from provisioner.proofs import Choice
     from provisioner.workflows import Phase
 
 app = typer.Typer(
@@ -44,6 +45,19 @@ _Ignore = Annotated[
 _All = Annotated[
     bool, typer.Option("--all", help="Prove also the networks that every engine has: bridge, none and host.")
 ]
+_Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="PATTERN",
+        help="Run only the proofs whose names match, as in a shell: overlay/demo, 'dns/*', isolation; repeatable.",
+    ),
+]
+_Skip = Annotated[
+    list[str] | None,
+    typer.Option("--skip", metavar="PATTERN", help="Leave out the proofs whose names match; repeatable."),
+]
+_List = Annotated[bool, typer.Option("--list", help="List the proofs, and run none: no host is connected to.")]
 _Recreate = Annotated[
     list[str] | None,
     typer.Option(
@@ -95,19 +109,45 @@ def plan(inventory: _Inventory, *, json: _Json = False, verbose: _Verbose = Fals
 
 @app.command()
 def verify(
-    inventory: _Inventory, *, all_: _All = False, json: _Json = False, verbose: _Verbose = False, ignore: _Ignore = None
+    inventory: _Inventory,
+    *,
+    all_: _All = False,
+    only: _Only = None,
+    skip: _Skip = None,
+    list_: _List = False,
+    json: _Json = False,
+    verbose: _Verbose = False,
+    ignore: _Ignore = None,
 ) -> None:
     """Prove the networks between all hosts; repair nothing. Every step is looked at as well.
 
-    Exit code 0: as wanted and proven. 1: something differs or is not proven. 64: the inventory.
+    Exit code 0: as wanted, and what ran is proven. 1: something differs or is not proven. 64: the inventory, or a pattern.
     """
+    from provisioner import proofs
 
-    def workflow(_: Inventory) -> Iterable[Phase]:
+    choice = proofs.Choice(tuple(only or ()), tuple(skip or ()), builtin=all_)
+    if list_:
+        _list(inventory, choice, json=json)
+        return
+
+    def workflow(found: Inventory) -> Iterable[Phase]:
         from provisioner.workflows.verify import phases
 
-        return phases(builtin=all_)
+        choice.of(proofs.units(found))  # a pattern that matches nothing is refused before any host is connected to
+        return phases(choice)
 
     _run(inventory, "verify", workflow, json=json, verbose=verbose, ignore=ignore)
+
+
+def _list(path: Path, choice: Choice, *, json: bool) -> None:
+    from provisioner import proofs
+    from provisioner.inventory import load
+    from provisioner.report.listing import Listing, show_list
+
+    with _told("verify" if json else ""):
+        inventory = load(path, check_files=False)
+        units = proofs.units(inventory)
+        show_list(Listing(inventory, units, choice.of(units)), json=json)
 
 
 class _What(StrEnum):

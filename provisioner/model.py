@@ -148,6 +148,14 @@ class Check:
         return f"{self.host} > {self.target}" if self.target else self.host
 
 
+BUILTIN_NETWORKS = ("bridge", "host", "none")  # those that every engine has; no network of an inventory is called so
+
+
+def proof_name(proof: str, network: str) -> str:
+    """The name by which a proof of a network is chosen."""
+    return f"{'builtin' if network in BUILTIN_NETWORKS else proof}/{network}"
+
+
 @dataclass(frozen=True, slots=True)
 class ProofResult:
     """One proof on one network. `seconds` until the last pair was proven (or the deadline)."""
@@ -161,6 +169,11 @@ class ProofResult:
     mtu: int = 0  # bytes, as the containers see it
     seconds: float = 0.0
     checks: tuple[Check, ...] = ()
+    chosen: bool = True  # False: a person chose not to run it
+
+    @property
+    def name(self) -> str:
+        return proof_name(self.proof, self.network)
 
 
 @dataclass(frozen=True, slots=True)

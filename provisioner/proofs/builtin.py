@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import shlex
 import time
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,18 +16,19 @@ from provisioner import render
 from provisioner.errors import ProvisionerError
 from provisioner.model import Check, ProofResult, State
 from provisioner.proofs import local
-from provisioner.proofs.base import Round
-from provisioner.proofs.evidence import Evidence
+from provisioner.proofs.base import Round, Seen
+from provisioner.proofs.evidence import FACTS, Evidence
 from provisioner.proofs.probe import Crew, Probe, Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provisioner.controlplane import Site
-    from provisioner.proofs.base import Again, Say
+    from provisioner.inventory import Inventory
+    from provisioner.proofs.base import Again, Asked, Proof, Say
     from provisioner.transport import Connection
 
-NAMES = ("none", "host")
+BRIDGE = "bridge"
 _CLAIMS = {
     "none": "a container has only the loopback interface",
     "host": "a container has the host's addresses",
@@ -34,14 +36,34 @@ _CLAIMS = {
 _START, _ASKED = 120.0, 30.0  # seconds for a container to start, for the host to tell its own
 
 
-class Builtin:
-    """The networks that every engine has."""
+@dataclass(frozen=True)
+class BuiltinProof:
+    """One of the networks that every engine has."""
 
-    name = "builtin"
+    network: str
+    title: str
+    name: str = local.NAME
 
-    def rounds(self, site: Site) -> list[Round]:
-        own = [Round((name,), partial(prove, network=name, run=secrets.token_hex(3))) for name in NAMES]
-        return [local.round_of([local.of_bridge(site)]), *own]
+    def networks(self, inventory: Inventory) -> tuple[str, ...]:  # noqa: ARG002
+        return (self.network,)
+
+    def needs(self, site: Site, task: Task) -> Task:  # noqa: ARG002
+        return replace(task, facts=FACTS) if self.network == BRIDGE else task
+
+    def result(self, seen: Seen) -> ProofResult:
+        return local.judged(local.of_bridge(seen.site), seen) if self.network == BRIDGE else _result(seen)
+
+
+PROOFS: tuple[Proof, ...] = (
+    BuiltinProof(BRIDGE, "containers on one host reach one another, and come out"),
+    *(BuiltinProof(network, claim) for network, claim in _CLAIMS.items()),
+)
+
+
+def rounds(site: Site, asked: Asked) -> list[Round]:
+    bridge = [local.round_of([local.of_bridge(site)], asked)] if BRIDGE in asked else []
+    others = [name for name in _CLAIMS if name in asked]
+    return [*bridge, *(Round((name,), partial(prove, network=name, run=secrets.token_hex(3))) for name in others)]
 
 
 def prove(
@@ -53,7 +75,7 @@ def prove(
     observer: Say,
     again: Again | None = None,  # noqa: ARG001  the causes of its failures need no second reading
 ) -> tuple[ProofResult, ...]:
-    """Prove one of NAMES on every live host; nothing is left there."""
+    """Prove `none` or `host` on every live host; nothing is left there."""
     began = time.monotonic()
     task = Task(run, network, None, 0.0, _START, chosen=False, names=False)
     names = [name for name in site.live if name in connections]
@@ -66,10 +88,14 @@ def prove(
         if network == "host":
             crew.all(lambda probe: own.update({probe.name: _of_the_host(connections[probe.name])}))
         crew.all(Probe.end)
-    seconds = time.monotonic() - began
-    claims = tuple(_claim(network, probe, own.get(probe.name, Evidence()), seconds) for probe in probes)
+    return (_result(Seen(site, network, probes, hosts=own, seconds=time.monotonic() - began)),)
+
+
+def _result(seen: Seen) -> ProofResult:
+    network, seconds = seen.network, seen.seconds
+    claims = tuple(_claim(network, probe, seen.hosts.get(probe.name, Evidence()), seconds) for probe in seen.probes)
     state = State.SETTLED if all(claim.proven for claim in claims) else State.FAILED
-    return (ProofResult(local.NAME, network, state, checks=claims, error=_error(network, claims), seconds=seconds),)
+    return ProofResult(local.NAME, network, state, checks=claims, error=_error(network, claims), seconds=seconds)
 
 
 def _of_the_host(connection: Connection) -> Evidence:

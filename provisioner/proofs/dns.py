@@ -7,22 +7,44 @@ Tried with 20.10.5: where no resolver answers, 127.0.0.11 says nothing at all; i
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provisioner.errors import ProvisionerError
 from provisioner.model import Check, ProofResult, State
+from provisioner.proofs.base import joinable
 from provisioner.proofs.evidence import EMBEDDED
 from provisioner.proofs.probe import Outside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from provisioner.inventory import Dns, Network
+    from provisioner.controlplane import Site
+    from provisioner.inventory import Dns, Inventory, Network
+    from provisioner.proofs.base import Seen
     from provisioner.proofs.evidence import Evidence
+    from provisioner.proofs.probe import Task
 
 NAME = "dns"
 FORWARDS, SEARCH, OPTIONS = "names outside", "search", "options"
 _REFUSALS = {"SERVFAIL", "REFUSED"}
+
+
+class DnsProof:
+    name = NAME
+    title = "names outside are resolved through the engine by the resolvers of `dns`"
+
+    def networks(self, inventory: Inventory) -> tuple[str, ...]:
+        forwarded = [network.name for network in joinable(inventory) if not network.internal]
+        return tuple(forwarded) if inventory.dns.servers else ()
+
+    def needs(self, site: Site, task: Task) -> Task:
+        return replace(task, outside=outside(site.inventory.dns, site.inventory.networks[task.network], task.run))
+
+    def result(self, seen: Seen) -> ProofResult | None:
+        evidence = {probe.name: probe.evidence for probe in seen.probes}
+        question = seen.task.outside
+        return result(seen.site.inventory.dns, seen.network, question, evidence) if question else None
 
 
 def outside(asked: Dns, network: Network, run: str) -> Outside | None:

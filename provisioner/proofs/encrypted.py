@@ -7,10 +7,12 @@ would prove nothing: see docs/decisions/encryption.md.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provisioner.model import Check, ProofResult, State
 from provisioner.proofs import verdict
+from provisioner.proofs.base import joinable
 from provisioner.proofs.watched import Carried
 from provisioner.system import networks
 
@@ -18,10 +20,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provisioner.controlplane import Site
-    from provisioner.proofs.probe import Probe
+    from provisioner.inventory import Inventory
+    from provisioner.proofs.base import Seen
+    from provisioner.proofs.probe import Probe, Task
 
 NAME = "encrypted"
 _WHAT = "packets to the other hosts are encrypted"
+
+
+class EncryptedProof:
+    name = NAME
+    title = "packets to other hosts are encrypted"
+
+    def networks(self, inventory: Inventory) -> tuple[str, ...]:
+        return tuple(each.name for each in joinable(inventory) if each.encrypted and len(inventory.hosts) > 1)
+
+    def needs(self, site: Site, task: Task) -> Task:
+        """Packets to look at: whatever else is asked, each probe calls every other one."""
+        return replace(task, encrypted=carried(site, task.network), facts=task.facts or ("address",))
+
+    def result(self, seen: Seen) -> ProofResult | None:
+        return result(seen.network, seen.probes, seen.task.encrypted) if len(seen.site.live) > 1 else None
 
 
 def carried(site: Site, network: str) -> Carried | None:

@@ -7,6 +7,7 @@ one, and drops what they send.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provisioner.model import Check, ProofResult, State
@@ -16,10 +17,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from provisioner.controlplane import Site
-    from provisioner.proofs.probe import Probe
+    from provisioner.inventory import Inventory
+    from provisioner.proofs.base import Seen
+    from provisioner.proofs.probe import Probe, Task
 
 NAME = "internal"
 _WHAT = "no other host is reached"
+
+
+class InternalProof:
+    name = NAME
+    title = "containers of an internal network reach no other host"
+
+    def networks(self, inventory: Inventory) -> tuple[str, ...]:
+        found = inventory.networks.values() if len(inventory.hosts) > 1 else ()
+        return tuple(each.name for each in found if each.internal and (each.attachable or not each.is_global))
+
+    def needs(self, site: Site, task: Task) -> Task:
+        return replace(task, beyond=beyond(site))
+
+    def result(self, seen: Seen) -> ProofResult:
+        return result(seen.network, seen.probes, len(seen.site.live))
 
 
 def beyond(site: Site) -> dict[str, tuple[str, int]]:

@@ -13,22 +13,87 @@ takes no time, and needs nobody who listens there.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provisioner.errors import ProvisionerError
 from provisioner.model import Check, ProofResult, State
+from provisioner.proofs.base import joinable
 from provisioner.proofs.watched import Walls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from provisioner.controlplane import Site
-    from provisioner.proofs.probe import Probe
+    from provisioner.inventory import Inventory, Network
+    from provisioner.proofs.base import Asked, Proof, Seen
+    from provisioner.proofs.probe import Probe, Task
 
 NAME = "isolation"
 _TOLD = 6  # failures that an error lists
 _WORDS = {"name": "its name is resolved", "address": "its address answers"}
 _WALLS = "no packet leaves for the cluster's ports of other hosts"
+
+
+class _Apart:
+    name = NAME
+
+    def result(self, seen: Seen) -> ProofResult | None:
+        tried = any(probe.strangers or probe.walls for probe in seen.probes)
+        return result(seen.network, seen.probes) if tried else None
+
+
+class IsolationProof(_Apart):
+    """Of networks of all hosts."""
+
+    title = "containers find no container of another network, and reach no cluster port of another host"
+
+    def networks(self, inventory: Inventory) -> tuple[str, ...]:
+        """Those with another network to be kept from, or with a way to the ports of another host."""
+        several = len(inventory.hosts) > 1
+        shared = joinable(inventory)
+        return tuple(each.name for each in shared if len(shared) > 1 or (several and not each.internal))
+
+    def needs(self, site: Site, task: Task) -> Task:
+        internal = site.inventory.networks[task.network].internal
+        return replace(task, apart=True, walls=None if internal else walls(site))
+
+
+class LocalIsolationProof(_Apart):
+    """Of bridges."""
+
+    title = "containers find no container of another bridge on their host"
+
+    def networks(self, inventory: Inventory) -> tuple[str, ...]:
+        """Those with another one on one of their hosts."""
+        local = [each.name for each in inventory.networks.values() if not each.is_global]
+        return tuple(name for name in local if kept_from(inventory, name))
+
+    def needs(self, site: Site, task: Task) -> Task:  # noqa: ARG002
+        return replace(task, apart=True)
+
+
+def separable(network: Network) -> bool:
+    """Whether the engine keeps containers of this local network from those of others of its kind."""
+    return network.driver == "bridge" and not any("gateway_mode" in option for option in network.options)
+
+
+def kept_from(inventory: Inventory, name: str) -> list[str]:
+    """The networks from which containers of this one can be seen to be kept: of the same scope, on the same hosts."""
+    network = inventory.networks[name]
+    if network.is_global:
+        found = joinable(inventory)
+    else:
+        found = [each for each in inventory.networks.values() if not each.is_global and separable(each)]
+    names = [each.name for each in found if any(each.on(host) and network.on(host) for host in inventory.hosts)]
+    return [each for each in names if each != name] if name in names else []
+
+
+def accompanied(inventory: Inventory, asked: Asked) -> dict[str, Sequence[Proof]]:
+    """What is asked, with one more network, of which nothing is asked, where isolation has nothing else to be tried with."""
+    apart = [name for name, proofs in asked.items() if any(proof.name == NAME for proof in proofs)]
+    alone = [found for name in apart if (found := kept_from(inventory, name)) and not set(found) & set(asked)]
+    return {**asked, **{found[0]: () for found in alone}}
 
 
 def walls(site: Site) -> Walls | None:

@@ -10,7 +10,7 @@ What the same containers tell beside it: internal.py, and isolation.py of bridge
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from itertools import count
@@ -19,20 +19,20 @@ from typing import TYPE_CHECKING
 from provisioner.controlplane import networks as state
 from provisioner.errors import ProvisionerError
 from provisioner.model import Check, ProofResult, State
-from provisioner.proofs import internal, isolation
-from provisioner.proofs.base import Round
+from provisioner.proofs.base import Round, Seen, asked_of, prepared, results, skipped
 from provisioner.proofs.evidence import FACTS, SIX
+from provisioner.proofs.internal import InternalProof
+from provisioner.proofs.isolation import LocalIsolationProof, separable
 from provisioner.proofs.overlay import side_by_side
 from provisioner.proofs.probe import Crew, Peer, Probe, Task
 from provisioner.system.networks import ICC, MASQUERADE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from provisioner.controlplane import Site
-    from provisioner.inventory import Network
-    from provisioner.proofs.base import Again, Say
-    from provisioner.transport import Connection
+    from provisioner.inventory import Inventory, Network
+    from provisioner.proofs.base import Again, Asked, Connections, Proof, Say
 
 NAME = "local"
 _DEADLINE, _START = 30.0, 120.0  # seconds: until all is reached, and for a container to start
@@ -61,7 +61,7 @@ class Reach(Enum):
 class Shape:
     """What is to be shown of a network. names: by name too. pairs: of two containers on one host. six: over IPv6 too.
 
-    internal: that there is no way out. apart: that containers on others of its kind are kept from it.
+    apart: that containers on others of its kind are kept from it.
     """
 
     name: str
@@ -72,7 +72,6 @@ class Shape:
     across: tuple[str, ...]
     note: str = ""
     six: bool = False
-    internal: bool = False
     apart: bool = False
 
 
@@ -107,8 +106,7 @@ def of(site: Site, network: Network) -> Shape:
         across=_sharing(site, network, hosts) if mode in _ACROSS else (),
         note=note,
         six=bool(network.subnet6),
-        internal=network.internal,
-        apart=network.driver == "bridge" and not any("gateway_mode" in option for option in network.options),
+        apart=separable(network),
     )
 
 
@@ -130,39 +128,59 @@ def batches(shapes: Sequence[Shape]) -> list[tuple[Shape, ...]]:
     return [*together, *((shape,) for shape in shapes if shape.name not in apart)]
 
 
-def round_of(shapes: Iterable[Shape]) -> Round:
+class LocalProof:
+    name = NAME
+    title = "containers on one host reach one another, and come out as far as the network lets them"
+
+    def networks(self, inventory: Inventory) -> tuple[str, ...]:
+        return tuple(network.name for network in inventory.networks.values() if not network.is_global)
+
+    def needs(self, site: Site, task: Task) -> Task:  # noqa: ARG002
+        return replace(task, facts=FACTS)
+
+    def result(self, seen: Seen) -> ProofResult:
+        shape = of(seen.site, seen.site.inventory.networks[seen.network])
+        return judged(shape, seen)
+
+
+PROOFS: tuple[Proof, ...] = (LocalProof(), InternalProof(), LocalIsolationProof())
+
+
+def rounds(site: Site, asked: Asked) -> list[Round]:
+    """The rounds in which the inventory's local networks are proven, each on the hosts that have it."""
+    shapes = [of(site, each) for each in site.inventory.networks.values() if each.name in asked and not each.is_global]
+    return [round_of(batch, asked) for batch in batches(shapes)]
+
+
+def round_of(shapes: Iterable[Shape], asked: Asked) -> Round:
     """Proves these networks side by side."""
     runs = {shape: secrets.token_hex(3) for shape in shapes}
-    return Round(tuple(shape.name for shape in runs), partial(prove, shapes=runs))
-
-
-class Local:
-    """The inventory's local networks, each on the hosts that have it."""
-
-    name = NAME
-
-    def rounds(self, site: Site) -> list[Round]:
-        networks = site.inventory.networks.values()
-        return [round_of(batch) for batch in batches([of(site, each) for each in networks if not each.is_global])]
+    names = tuple(shape.name for shape in runs if asked[shape.name])
+    return Round(names, partial(prove, shapes=runs, asked=asked))
 
 
 def prove(
     site: Site,
-    connections: Mapping[str, Connection],
+    connections: Connections,
     shapes: Mapping[Shape, str],
     *,
     observer: Say,
     again: Again | None = None,  # noqa: ARG001  the causes of its failures need no second reading
     deadline: float = _DEADLINE,
+    asked: Asked | None = None,
 ) -> tuple[ProofResult, ...]:
     """Prove local networks side by side, each on the hosts that have it. As of overlays, nothing is left on the hosts.
 
-    shapes: each with a few hexadecimal digits that are its proof's alone.
+    shapes: each with a few hexadecimal digits that are its proof's alone. asked: what is asked of each; default: all.
     """
-    probes = {
-        shape: _of_shape(site, connections, shape, run, observer=observer, deadline=deadline)
+    asked = asked if asked is not None else asked_of(PROOFS, site.inventory)
+    tasks = {
+        shape: prepared(
+            asked[shape.name], site, Task(run, shape.name, None, deadline, _START, chosen=False, names=shape.names)
+        )
         for shape, run in shapes.items()
     }
+    probes = {shape: _of_shape(site, connections, shape, task, observer) for shape, task in tasks.items()}
     wanted: dict[Shape, dict[Probe, list[Peer]]] = {}
     with Crew([probe for of in probes.values() for both in of.values() for probe in both]) as crew:
         crew.all(Probe.begin)
@@ -174,26 +192,20 @@ def prove(
         peers = {probe: _ready(others) for of in wanted.values() for probe, others in of.items()}
         crew.all(lambda probe: probe.reach(peers[probe]))
         crew.all(Probe.end)
-    return tuple(
-        result for shape in shapes for result in _results(site, shape, wanted[shape], _crossing(shape, probes[shape]))
-    )
+    return tuple(result for shape in shapes for result in _results(site, shape, wanted[shape], asked[shape.name]))
 
 
-def _of_shape(
-    site: Site, connections: Mapping[str, Connection], shape: Shape, run: str, *, observer: Say, deadline: float
-) -> dict[str, list[Probe]]:
-    """Host -> its probes on a network."""
+def _of_shape(site: Site, connections: Connections, shape: Shape, task: Task, observer: Say) -> dict[str, list[Probe]]:
+    """Host -> its probes on a network. task: what they have in common."""
     hosts = [name for name in shape.hosts if name in connections]
-    crossing = _crossing(shape, hosts)
-    beyond = internal.beyond(site) if shape.internal else {}
+    crossing = _crossing(shape, hosts) if task.facts else ()
 
     def probe(host: str, number: int, tag: str) -> Probe:
-        subnet = state.found_subnet(site, host, shape.name)
-        task = Task(run, shape.name, subnet, deadline, _START, chosen=False, names=shape.names, beyond=beyond)
+        own = replace(task, subnet=state.found_subnet(site, host, shape.name))
         publish = str(site.advertise.get(host, "")) if host in crossing and not tag else ""
-        return Probe(connections[host], number, number, task, observer, tag=tag, publish=publish)
+        return Probe(connections[host], number, number, own, observer, tag=tag, publish=publish)
 
-    return _probes(hosts, ("", "-b") if shape.pairs else ("",), probe)
+    return _probes(hosts, ("", "-b") if shape.pairs and task.facts else ("",), probe)
 
 
 def _crossing(shape: Shape, hosts: Iterable[str]) -> list[str]:
@@ -206,7 +218,7 @@ def _introduce(networks: Sequence[Mapping[str, list[Probe]]]) -> None:
     """On each host the first probe of a network is told the last one of each other, which publishes no port where there are two."""
     for of in networks:
         for host, (first, *_) in of.items():
-            others = [other[host][-1] for other in networks if other is not of and host in other]
+            others = [other[host][-1] for other in networks if first.task.apart and other is not of and host in other]
             first.strangers = [] if first.evidence.error else [probe for probe in others if not probe.evidence.error]
 
 
@@ -215,16 +227,11 @@ def _ready(peers: Iterable[Peer]) -> list[Peer]:
 
 
 def _results(
-    site: Site, shape: Shape, wanted: Mapping[Probe, list[Peer]], crossing: list[str]
-) -> Iterator[ProofResult]:
+    site: Site, shape: Shape, wanted: Mapping[Probe, list[Peer]], proofs: Sequence[Proof]
+) -> list[ProofResult]:
     if not wanted:
-        yield ProofResult(NAME, shape.name, State.SKIPPED, reason=shape.note or "no live host has it")
-        return
-    yield _result(shape, wanted, _left_out(shape, crossing))
-    if shape.internal:
-        yield internal.result(shape.name, wanted, len(site.live))
-    if any(probe.strangers for probe in wanted):
-        yield isolation.result(shape.name, list(wanted))
+        return skipped(proofs, shape.name, shape.note or "no live host has it")
+    return results(proofs, Seen(site, shape.name, tuple(wanted), wanted))
 
 
 def _probes(hosts: list[str], tags: tuple[str, ...], probe: Callable[[str, int, str], Probe]) -> dict[str, list[Probe]]:
@@ -234,6 +241,8 @@ def _probes(hosts: list[str], tags: tuple[str, ...], probe: Callable[[str, int, 
 
 
 def _peers(probe: Probe, probes: Mapping[str, list[Probe]], shape: Shape, crossing: list[str]) -> list[Peer]:
+    if not probe.task.facts:
+        return []
     more = (SIX,) if shape.six else ()
     facts = (*(FACTS if shape.names else ("address", "full")), *more)
     peers = [Peer(other, facts) for other in probes[probe.name] if other is not probe]
@@ -257,7 +266,10 @@ def _left_out(shape: Shape, crossing: list[str]) -> str:
     return "; ".join(note for note in notes if note)
 
 
-def _result(shape: Shape, wanted: Mapping[Probe, list[Peer]], note: str) -> ProofResult:
+def judged(shape: Shape, seen: Seen) -> ProofResult:
+    """What the probes of a network have shown, of all that was to be shown of it."""
+    wanted = seen.peers
+    note = _left_out(shape, _crossing(shape, dict.fromkeys(probe.name for probe in wanted)))
     claims = [_claim(probe, peer) for probe, peers in wanted.items() for peer in peers]
     claims += [_started(probe) for probe, peers in wanted.items() if not peers]
     failed = [(reach, check) for reach, check in claims if not check.proven]
@@ -309,7 +321,7 @@ def _why(probe: Probe, peer: Peer) -> str:
     return "; ".join(words)
 
 
-def _error(shape: Shape, failed: Sequence[tuple[Reach, Check]], total: int, wanted: Mapping[Probe, list[Peer]]) -> str:
+def _error(shape: Shape, failed: Sequence[tuple[Reach, Check]], total: int, wanted: Iterable[Probe]) -> str:
     if not failed:
         return ""
     cures = [f"on {probe.name}: {probe.evidence.cure}" for probe in wanted if probe.evidence.cure]

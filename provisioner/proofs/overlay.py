@@ -14,13 +14,17 @@ import secrets
 import time
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane import networks as state
 from provisioner.model import Check, ProofResult, State
-from provisioner.proofs import dns, encrypted, internal, isolation
-from provisioner.proofs.base import Round
+from provisioner.proofs.base import Round, Seen, asked_of, prepared, results, skipped
+from provisioner.proofs.dns import DnsProof
+from provisioner.proofs.encrypted import EncryptedProof
+from provisioner.proofs.evidence import FACTS
+from provisioner.proofs.internal import InternalProof
+from provisioner.proofs.isolation import IsolationProof
 from provisioner.proofs.probe import Crew, Probe, Task
 from provisioner.proofs.verdict import of_checks, pairs, trouble
 
@@ -28,10 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from provisioner.controlplane import Site
-    from provisioner.model import Pair
+    from provisioner.inventory import Inventory
+    from provisioner.proofs.base import Asked, Proof, Say
     from provisioner.transport import Connection
-
-    Say = Callable[[str, str], None]
 
 NAME = "overlay"
 _PER_HOST = 3.0  # seconds; twenty hosts on two cores have taken one minute
@@ -40,22 +43,43 @@ _BESIDE = 4  # networks side by side: each is a channel of the host's connection
 _PROBES = 24  # at once, beyond which no more networks are taken in than isolation needs
 
 
+def _shared(site: Site, name: str) -> bool:
+    entry = site.inventory.networks.get(name)
+    return entry is not None and entry.is_global
+
+
 def batches(networks: Iterable[str], hosts: int) -> list[tuple[str, ...]]:
     """Networks to prove side by side, in the order of `networks`: two at least where there are two, to be told apart."""
     return side_by_side(networks, max(2, min(_BESIDE, _PROBES // max(hosts, 1))))
 
 
-class Overlay:
-    """Overlay networks, of all live hosts."""
-
+class OverlayProof:
     name = NAME
+    title = "every host reaches every other by name, alias and address, at full packet size"
 
-    def rounds(self, site: Site) -> list[Round]:
-        shared = [name for name, network in site.inventory.networks.items() if network.is_global]
-        return [
-            Round(batch, partial(prove, networks={network: secrets.token_hex(3) for network in batch}))
-            for batch in batches(shared, len(site.live))
-        ]
+    def networks(self, inventory: Inventory) -> tuple[str, ...]:
+        return tuple(network.name for network in inventory.networks.values() if network.is_global)
+
+    def needs(self, site: Site, task: Task) -> Task:  # noqa: ARG002
+        return replace(task, facts=FACTS)
+
+    def result(self, seen: Seen) -> ProofResult:
+        return _result(seen.site, seen.task, seen.probes)
+
+
+PROOFS: tuple[Proof, ...] = (OverlayProof(), DnsProof(), EncryptedProof(), InternalProof(), IsolationProof())
+
+
+def rounds(site: Site, asked: Asked) -> list[Round]:
+    """The rounds in which the networks of all hosts are proven."""
+    wanted = {name: proofs for name, proofs in asked.items() if _shared(site, name)}
+    return [
+        Round(
+            tuple(name for name in batch if wanted[name]),
+            partial(prove, networks={name: secrets.token_hex(3) for name in batch}, asked=wanted),
+        )
+        for batch in batches(wanted, len(site.live))
+    ]
 
 
 def side_by_side(networks: Iterable[str], most: int) -> list[tuple[str, ...]]:
@@ -77,23 +101,25 @@ def prove(
     again: Callable[[], Site] | None = None,
     deadline: float | None = None,
     start: float = _START,
+    asked: Asked | None = None,
 ) -> tuple[ProofResult, ...]:
     """Prove side by side that all live hosts reach one another over some networks; each result has every ordered pair.
 
     networks: name -> a few hexadecimal digits that are this proof's alone. observer: is told a host and how it stands,
     from several threads. again: reads the hosts once more, to tell why a pair failed. deadline: seconds from the moment when
     all probes run (default: the control plane's patience, and 3 for each host). start: seconds for a probe to start; a host
-    whose probe does not start fails with all its pairs, and the others go on.
+    whose probe does not start fails with all its pairs, and the others go on. asked: what is asked of each network; default: all.
     Of one host alone the result has no pair, but that a probe has joined the network.
     Nothing is left on the hosts, whatever becomes of the controller. What a host does wrong is part of the result.
     """
     names = [name for name in site.live if name in connections]
+    asked = asked if asked is not None else asked_of(PROOFS, site.inventory)
     if not names:
-        return tuple(_skipped(network, "no host lives") for network in networks)
+        return tuple(result for network in networks for result in skipped(asked[network], network, "no host lives"))
     limit = deadline or site.plane.patience + _PER_HOST * len(names) * len(networks)
     places = list(site.inventory.hosts)
-    found = [_task(site, names[0], network, run, limit=limit, start=start) for network, run in networks.items()]
-    tasks = _walled(site, [task for task in found if isinstance(task, Task)])
+    found = {name: _task(site, names[0], name, run, limit=limit, start=start) for name, run in networks.items()}
+    tasks = _walled([prepared(asked[task.network], site, task) for task in found.values() if isinstance(task, Task)])
     probes = [
         Probe(connections[name], number, places.index(name), task, observer)
         for task in tasks
@@ -110,11 +136,18 @@ def prove(
         crew.all(lambda probe: probe.go(ready))
         crew.all(Probe.end)
     by_network = {task.network: [probe for probe in probes if probe.network == task.network] for task in tasks}
-    reached = {network: pairs({probe.name: probe.evidence for probe in of}) for network, of in by_network.items()}
-    if again and not all(pair.proven for of in reached.values() for pair in of):
+    if again and not all(_reached(of) for of in by_network.values()):
         site = again()
-    skipped = tuple(task for task in found if not isinstance(task, Task))
-    return skipped + _results(site, tasks, by_network, reached)
+    seen = [Seen(site, network, of) for network, of in by_network.items()]
+    return (
+        *(result for name, why in found.items() if isinstance(why, str) for result in skipped(asked[name], name, why)),
+        *(result for each in seen for result in results(asked[each.network], each)),
+    )
+
+
+def _reached(probes: Sequence[Probe]) -> bool:
+    """Whether each probe has seen of every other one what it was to see."""
+    return all(one.evidence.proven(other.number, one.task.facts) for one, other in permutations(probes, 2))
 
 
 def _opened(site: Site, names: Sequence[str], again: Callable[[], Site] | None) -> Site:
@@ -128,46 +161,19 @@ def _opened(site: Site, names: Sequence[str], again: Callable[[], Site] | None) 
     return site
 
 
-def _skipped(network: str, reason: str) -> ProofResult:
-    return ProofResult(NAME, network, State.SKIPPED, reason=reason)
-
-
-def _task(site: Site, host: str, network: str, run: str, *, limit: float, start: float) -> Task | ProofResult:
+def _task(site: Site, host: str, network: str, run: str, *, limit: float, start: float) -> Task | str:
+    """What all its probes have in common; or why there are none."""
     entry = site.inventory.networks[network]
     if not entry.attachable:
-        return _skipped(network, "not attachable: only containers of services may join it")
+        return "not attachable: only containers of services may join it"
     subnet = state.subnet(site, host, entry)
-    if subnet is None:
-        return _skipped(network, "it has no IPv4 subnet that is known")
-    outside, beyond = dns.outside(site.inventory.dns, entry, run), internal.beyond(site) if entry.internal else {}
-    carried = encrypted.carried(site, network) if entry.encrypted and len(site.live) > 1 else None
-    return Task(run, network, subnet, limit, start, outside, beyond=beyond, encrypted=carried)
+    return Task(run, network, subnet, limit, start) if subnet else "it has no IPv4 subnet that is known"
 
 
-def _walled(site: Site, tasks: list[Task]) -> list[Task]:
-    """One of them tries to get at the cluster's ports as well: the first whose containers have a way out of their host."""
-    first = next((task for task in tasks if not site.inventory.networks[task.network].internal), None)
-    return [replace(task, walls=isolation.walls(site)) if task is first else task for task in tasks]
-
-
-def _results(
-    site: Site,
-    tasks: Sequence[Task],
-    by_network: Mapping[str, Sequence[Probe]],
-    reached: Mapping[str, tuple[Pair, ...]],
-) -> tuple[ProofResult, ...]:
-    found = [_result(site, task, by_network[task.network], reached[task.network]) for task in tasks]
-    for task in tasks:
-        evidence = {probe.name: probe.evidence for probe in by_network[task.network]}
-        if task.outside:
-            found.append(dns.result(site.inventory.dns, task.network, task.outside, evidence))
-        if site.inventory.networks[task.network].internal:
-            found.append(internal.result(task.network, by_network[task.network], len(evidence)))
-        if task.encrypted:
-            found.append(encrypted.result(task.network, by_network[task.network], task.encrypted))
-    apart = tasks if len(tasks) > 1 else [task for task in tasks if task.walls]
-    found += [isolation.result(task.network, by_network[task.network]) for task in apart]
-    return tuple(found)
+def _walled(tasks: list[Task]) -> list[Task]:
+    """One of them tries to get at the cluster's ports: the first that may. All containers go out the same way."""
+    first = next((task for task in tasks if task.walls), None)
+    return [task if task is first else replace(task, walls=None) for task in tasks]
 
 
 def _alone(probe: Probe) -> ProofResult:
@@ -180,10 +186,11 @@ def _alone(probe: Probe) -> ProofResult:
     return replace(of_checks(NAME, probe.network, [check], probe.remark, cure), mtu=seen.mtu)
 
 
-def _result(site: Site, task: Task, probes: Sequence[Probe], result: tuple[Pair, ...]) -> ProofResult:
+def _result(site: Site, task: Task, probes: Sequence[Probe]) -> ProofResult:
     found = {probe.name: probe.evidence for probe in probes}
     if len(probes) == 1:
         return _alone(probes[0])
+    result = pairs(found)
     error = ""
     if not all(pair.proven for pair in result):
         apart = {name: strangers for name in found if (strangers := site.strangers(name))}

@@ -63,6 +63,8 @@ class Task:
     there, address and port; each probe tries those of other hosts. encrypted: by what its packets are known, where they must be.
     walls: what no packet of a container is to leave its host for; None: it is not tried.
     chosen: whether we choose the probes' addresses, and not the engine. names: whether the network has a DNS server.
+    facts: what each probe is to see of every other one of its network; () where it is to reach none.
+    apart: whether it tries to meet the probes of other networks.
     """
 
     run: str
@@ -76,6 +78,8 @@ class Task:
     beyond: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     encrypted: Carried | None = None
     walls: Walls | None = None
+    facts: tuple[str, ...] = ()
+    apart: bool = False
 
     @property
     def life(self) -> int:
@@ -132,7 +136,7 @@ class Probe:
         self._others = "hosts" if task.chosen else "containers"
         self._place = place
         self._connection = connection
-        self._task = task
+        self.task = task
         self._observer = observer
         self._stream: Stream | None = None
         self._released = False
@@ -142,23 +146,23 @@ class Probe:
     @property
     def _suffix(self) -> str:
         # Long host names are cut, and told apart by their number.
-        room = _LABEL - len(f"{PROBE}{self._task.run}-")
+        room = _LABEL - len(f"{PROBE}{self.task.run}-")
         whole = self.name + self._tag
         return whole if len(whole) <= room else f"{self.name[: room - 5].rstrip('-')}-{self.number}"
 
     @property
     def container(self) -> str:
         """Its name in DNS, on this network."""
-        return f"{PROBE}{self._task.run}-{self._suffix}"
+        return f"{PROBE}{self.task.run}-{self._suffix}"
 
     @property
     def walls(self) -> Walls | None:
-        return self._task.walls
+        return self.task.walls
 
     @property
     def alias(self) -> str:
         """Another name of it, which is no container's name anywhere."""
-        return f"provisioner-alias-{self._task.run}-{self._suffix}" if self._task.names else ""
+        return f"provisioner-alias-{self.task.run}-{self._suffix}" if self.task.names else ""
 
     @property
     def _address(self) -> str:
@@ -168,8 +172,8 @@ class Probe:
         another host, and then sends there until it is restarted: seen with 20.10 after some proofs in a row. It also
         keeps two containers from getting one address, should an engine give back twice what it failed to use.
         """
-        subnet = self._task.subnet
-        if subnet is None or not self._task.chosen:
+        subnet = self.task.subnet
+        if subnet is None or not self.task.chosen:
             return ""
         spare = subnet.num_addresses // 2
         return str(subnet[-2 - self._place]) if self._place < spare - 1 else ""
@@ -181,7 +185,7 @@ class Probe:
         if self.evidence.error:
             return
         self._say("starts its probe")
-        until = time.monotonic() + self._task.start
+        until = time.monotonic() + self.task.start
         try:
             self._stream = self._connection.stream(self._script())
             if self._released:
@@ -192,7 +196,7 @@ class Probe:
             if self.publish and not self.evidence.error:
                 self.port = self._published()
         except TimedOut:
-            self.fail(f"it did not start within {self._task.start:g} seconds", "look at: journalctl -u docker")
+            self.fail(f"it did not start within {self.task.start:g} seconds", "look at: journalctl -u docker")
         except ProvisionerError as error:
             self.fail(str(error.what), error.cure or _LOST)
         if self.evidence.address and not self.evidence.error:
@@ -209,8 +213,9 @@ class Probe:
 
     def go(self, ready: Sequence[Probe]) -> None:
         """Tell it all others that are ready, and wait until it has reached those of its network, or its time is over."""
+        facts = self.task.facts
         self.strangers = self._strangers([probe for probe in ready if probe.network != self.network])
-        self.reach([Peer(peer) for peer in ready if peer is not self and peer.network == self.network])
+        self.reach([Peer(peer, facts) for peer in ready if facts and peer is not self and peer.network == self.network])
 
     def reach(self, others: Sequence[Peer]) -> None:
         """Tell it these, and wait until it has reached them, or its time is over."""
@@ -231,13 +236,13 @@ class Probe:
         """Give the orders, and read until all is known, or until it says that names are unknown to its container."""
         if self.evidence.error:
             return
-        left, offset = self._task.deadline, self.evidence.offset
+        left, offset = self.task.deadline, self.evidence.offset
         left = max(left - offset, _SHORTEST) if offset else left
         orders = [peer.order for peer in others]
         orders += [probe.as_stranger(at) for at, probe in enumerate(self.strangers)]
-        if asked := self._task.outside:
+        if asked := self.task.outside:
             orders.append(" ".join(("outside", asked.name, asked.kind, *asked.resolvers)))
-        beyond = [where for host, where in self._task.beyond.items() if host != self.name]
+        beyond = [where for host, where in self.task.beyond.items() if host != self.name]
         orders += [f"beyond {address} {port}" for address, port in beyond[:_BEYOND]]
         orders += (
             [" ".join(("wall", address, *walls.ports)) for address in walls.beyond(self.name)]
@@ -247,14 +252,14 @@ class Probe:
         stream.send("\n".join([*orders, f"go {left:.1f}"]))
         told = -1
         while self.evidence.seconds is None and not self.evidence.error:
-            self._read(began + self._task.deadline + _SHORTEST + _LATE)
+            self._read(began + self.task.deadline + _SHORTEST + _LATE)
             reached = sum(self.evidence.proven(peer.probe.number, peer.facts) for peer in others)
-            if reached != told:
+            if others and reached != told:
                 self._say(f"reached {reached} of {len(others)} {self._others}")
             told = reached
             if self.evidence.nameless and not self.evidence.offset:
                 return
-        if carried := self._task.encrypted:
+        if carried := self.task.encrypted:
             wanted = carried.of([peer.probe.name for peer in others])
             with suppress(TimedOut):
                 until = time.monotonic() + _WATCHER
@@ -264,7 +269,7 @@ class Probe:
     def _strangers(self, probes: Sequence[Probe]) -> list[Probe]:
         """Of each other network the probe on this host, and the one on the next host."""
         found = []
-        for network in dict.fromkeys(probe.network for probe in probes):
+        for network in dict.fromkeys(probe.network for probe in probes if self.task.apart):
             of_it = sorted((probe for probe in probes if probe.network == network), key=lambda probe: probe.number)
             later = [probe for probe in of_it if probe.number > self.number] or of_it
             here = [probe for probe in of_it if probe.number == self.number]
@@ -273,7 +278,7 @@ class Probe:
 
     def as_stranger(self, number: int) -> str:
         """How a probe of another network is told of this one; `number`: among that one's strangers."""
-        return f"stranger {number} {self.container} {self.address} {self._task.run} {self.number}"
+        return f"stranger {number} {self.container} {self.address} {self.task.run} {self.number}"
 
     def _replace(self, stream: Stream, began: float) -> None:
         """Put another container in its place: an engine can lose its store for one, and for that one only.
@@ -286,7 +291,7 @@ class Probe:
         self.evidence = Evidence(esp=seen.esp, clear=seen.clear, watching=seen.watching, leaks=seen.leaks)
         stream.send("again")
         while not (self.evidence.address or self.evidence.error):
-            self._read(time.monotonic() + self._task.start)
+            self._read(time.monotonic() + self.task.start)
         self.evidence.offset = time.monotonic() - began
         self.remark = (
             f"its first container learnt no names, another did in its place after {self.evidence.offset:.0f} s"
@@ -327,7 +332,7 @@ class Probe:
     # -- what they are made of ------------------------------------------------------------------------------------
 
     def _script(self) -> str:
-        task = self._task
+        task = self.task
         inside = [str(task.subnet[place]) for place in (1, 2)] if task.subnet else []
         return render.script(
             "probe.sh.j2",
@@ -350,7 +355,7 @@ class Probe:
 
     def _watchers(self) -> list[tuple[str, list[str]]]:
         """Programs that look on the host itself at what the container's packets become, and their arguments."""
-        task, found = self._task, []
+        task, found = self.task, []
         if carried := task.encrypted:
             found.append((render.text("esp.pl"), [str(carried.port), str(carried.vni), str(task.life)]))
         if walls := self.walls:

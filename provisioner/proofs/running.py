@@ -5,25 +5,51 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from provisioner.model import HostChanged, Outcome, PhaseBegan, PhaseEnded, State
+from provisioner.model import HostChanged, Outcome, PhaseBegan, PhaseEnded, ProofResult, State
+from provisioner.proofs.choice import asked
+from provisioner.proofs.isolation import accompanied
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from provisioner.controlplane import Site
-    from provisioner.model import Observer, ProofResult
-    from provisioner.proofs.base import Again, Connections, Proof, Round
+    from provisioner.model import Observer
+    from provisioner.proofs.base import Again, Asked, Connections, Round
+    from provisioner.proofs.choice import Unit
+
+    Rounds = Callable[[Site, Asked], list[Round]]
 
 
 def run(
-    proofs: Iterable[Proof], site: Callable[[], Site], connections: Connections, observer: Observer, *, again: Again
-) -> tuple[ProofResult, ...]:
-    """Run the proofs one after the other. `site` is asked before each round, because `again` may have changed it."""
+    kinds: Iterable[Rounds],
+    units: Sequence[Unit],
+    site: Callable[[], Site],
+    connections: Connections,
+    observer: Observer,
+    *,
+    again: Again,
+) -> list[ProofResult]:
+    """Run the rounds one after the other. `site` is asked before each, because `again` may have changed it.
+
+    kinds: each plans the rounds for the networks of one kind. Each unit has a result, also one that could not be tried.
+    """
     results: list[ProofResult] = []
-    for proof in proofs:
-        for each in proof.rounds(site()):
+    wanted = accompanied(site().inventory, asked(units))
+    for rounds in kinds:
+        for each in rounds(site(), wanted):
             results += _round(each, site, connections, observer, again)
-    return tuple(results)
+    tried = {result.name for result in results}
+    return results + [_untried(unit) for unit in units if unit.name not in tried]
+
+
+def _untried(unit: Unit) -> ProofResult:
+    reason = "the hosts that are left have nothing to try it with"
+    return ProofResult(unit.proof.name, unit.network, State.SKIPPED, reason=reason)
+
+
+def left_out(unit: Unit) -> ProofResult:
+    """The result of a proof that a person chose not to run."""
+    return ProofResult(unit.proof.name, unit.network, State.SKIPPED, reason="not chosen", chosen=False)
 
 
 def _round(

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from provisioner.model import Check, Drift, Pair
+from provisioner.model import Check, Drift, Pair, ProofResult
 from provisioner.report import words
 from provisioner.report.verdict import proven, verdict
 
@@ -32,6 +32,8 @@ def _fields(value: object) -> dict[str, object]:
             plain[name] = "" if value.secret else words.exact(getattr(value, name))
     if isinstance(value, Pair | Check):
         plain["proven"] = value.proven
+    if isinstance(value, ProofResult):
+        plain["name"] = words.block(value.name)
     return plain
 
 

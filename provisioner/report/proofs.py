@@ -10,7 +10,7 @@ from provisioner.model import State
 from provisioner.report import words
 from provisioner.report.matrix import matrix
 from provisioner.report.paper import BAD, CARE, GOOD, HEAD, QUIET
-from provisioner.report.verdict import tally
+from provisioner.report.verdict import left_out, tally
 
 if TYPE_CHECKING:
     from provisioner.model import ProofResult, Report
@@ -22,10 +22,16 @@ _WAYS = 6  # that failed alike, and are named
 def proofs(report: Report, look: Look) -> list[Text]:
     lines = [Text(), Text("proofs", HEAD)] if report.proofs else []
     for proof in report.proofs:
-        lines += _title(proof, report, look)
-        lines += matrix(proof, report, look)
-        lines += _local(proof, look) if proof.proof == "local" else []
-    return lines
+        if proof.chosen:
+            lines += _title(proof, report, look)
+            lines += matrix(proof, report, look)
+            lines += _local(proof, look) if proof.proof == "local" else []
+    return lines + _left_out(report, look)
+
+
+def _left_out(report: Report, look: Look) -> list[Text]:
+    names = ", ".join(words.line(proof.name) for proof in left_out(report))
+    return look.prose(Text(f"  {look.marks.none} ", CARE), f"not run, as chosen: {names}", QUIET) if names else []
 
 
 def _local(proof: ProofResult, look: Look) -> list[Text]:
@@ -65,6 +71,7 @@ def _title(proof: ProofResult, report: Report, look: Look) -> list[Text]:
         took if not good or not seen.total or not took else f"converged in {took}",
         words.line(proof.reason),
     ]
-    name = " on ".join(words.line(part) for part in (proof.proof, proof.network) if part)
+    kind = proof.name.partition("/")[0]
+    name = " on ".join(words.line(part) for part in (kind, proof.network) if part)
     first = Text.assemble("  ", (mark, style), f" {name}: ")
     return look.prose(first, ", ".join(fact for fact in facts if fact), QUIET if style == CARE else "")

@@ -47,9 +47,19 @@ def stops(report: Report) -> int:
 
 
 def proven(report: Report) -> bool:
-    """Tell whether the run ended with evidence: proofs ran, none failed, every pair was proven, no host is missing."""
+    """Tell whether the run ended with evidence: all proofs ran, none failed, every pair was proven, no host is missing."""
+    return _passed(report) and not left_out(report)
+
+
+def _passed(report: Report) -> bool:
+    """Tell the same of the proofs that were to run."""
     ran = [proof for proof in report.proofs if proof.state is not State.SKIPPED]
     return bool(ran) and not report.exit_code and not _troubles(report)
+
+
+def left_out(report: Report) -> list[ProofResult]:
+    """Return the proofs that a person chose not to run: these show nothing."""
+    return [proof for proof in report.proofs if not proof.chosen]
 
 
 def verdict(report: Report) -> str:
@@ -67,10 +77,28 @@ def verdict(report: Report) -> str:
             return _reached(report)
     if proven(report):
         return f"{_gone(report)}proven: {_hosts(report)}, {_evidence(report)}"
+    if _passed(report):
+        return f"passed: {_as_chosen(report)}, on {_hosts(report)}: {_evidence(report)}; {_not_run(report)}"
     troubles = _troubles(report)
     if not troubles and not report.exit_code:
         return _unproven(report)
-    return f"not proven: {'; '.join(troubles) or f'the run failed (exit code {report.exit_code})'}"
+    why = "; ".join(troubles) or _failed(report)
+    return f"not proven: {why}" + (f"; {_as_chosen(report)}" if left_out(report) else "")
+
+
+def _failed(report: Report) -> str:
+    if left_out(report) and all(proof.state is State.SKIPPED for proof in report.proofs):
+        return "none of the chosen proofs could run"
+    return f"the run failed (exit code {report.exit_code})"
+
+
+def _as_chosen(report: Report) -> str:
+    number = len(report.proofs) - len(left_out(report))
+    return f"{number} of {words.count(len(report.proofs), 'proof')}, as chosen"
+
+
+def _not_run(report: Report) -> str:
+    return f"not run: {words.some([proof.name for proof in left_out(report)])}"
 
 
 def _unproven(report: Report) -> str:
@@ -93,7 +121,8 @@ def _evidence(report: Report) -> str:
     parts = [_pairs_proven(report, proof) for proof in report.proofs if proof.pairs]
     alone = [words.line(proof.network) for proof in report.proofs if proof.proof == "overlay" and proof.checks]
     parts += [f"a container joins {', '.join(alone)}, where no other host is to be reached"] if alone else []
-    return "; ".join(parts) or "no pairs to prove"
+    ran = [words.line(proof.name) for proof in report.proofs if proof.state in _GOOD] if left_out(report) else []
+    return "; ".join(parts) or words.some(ran) or "no pairs to prove"
 
 
 def _pairs_proven(report: Report, proof: ProofResult) -> str:

@@ -1,18 +1,23 @@
-"""The proofs, on every network, on the hosts that live."""
+"""The proofs, on the hosts that live."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from provisioner.proofs import Choice
     from provisioner.runner.run import Run
 
 
-def prove(run: Run, *, builtin: bool = False) -> bool:
-    """All of them. builtin: also those of the networks that every engine has."""
+def prove(run: Run, chosen: Choice | None = None) -> bool:
+    """Runs the proofs. chosen: which; by default those of all networks of the inventory."""
     from provisioner import proofs
 
     run.proofs += proofs.prove(
-        lambda: run.site, run.session.connections, run.observer, again=run.read_again, builtin=builtin
+        lambda: run.site,
+        run.session.connections,
+        run.observer,
+        again=run.read_again,
+        chosen=chosen or proofs.Choice(),
     )
     return True

@@ -36,6 +36,11 @@ CLUSTER = "cluster"  # the scope of all hosts that the inventory has, or keeps
 HOST = "host"  # the scope of the one host that leaves
 
 
+def _none_of_chosen(results: Iterable[ProofResult]) -> bool:
+    """Whether a person chose some proofs, and none of these could run."""
+    return any(not result.chosen for result in results) and all(result.state is State.SKIPPED for result in results)
+
+
 @dataclass
 class Run:
     """One run over one inventory.
@@ -225,7 +230,7 @@ class Run:
         states = {outcome.state for outcome in self.outcomes}
         stopped = any(f.severity is Severity.STOP for f in self.findings)
         failed = bool(self.errors or self.session.lost or stopped or State.FAILED in states)
-        failed = failed or any(proof.state is State.FAILED for proof in self.proofs)
+        failed = failed or any(proof.state is State.FAILED for proof in self.proofs) or _none_of_chosen(self.proofs)
         failed = failed or any(summary.silent for summary in self.summaries)
         drifted = bool(states & {State.DRIFTED, State.PENDING})
         return 1 if failed else drift_code if drifted else 0

@@ -11,9 +11,10 @@ from provisioner.steps import STEPS
 from provisioner.workflows import anyway, compare
 
 if TYPE_CHECKING:
+    from provisioner.proofs import Choice
     from provisioner.workflows import Phase
 
 
-def phases(*, builtin: bool = False) -> tuple[Phase, ...]:
-    """builtin: prove also the networks that every engine has."""
-    return anyway(look), compare(STEPS), partial(prove, builtin=builtin), judge_again
+def phases(chosen: Choice) -> tuple[Phase, ...]:
+    """chosen: which proofs to run."""
+    return anyway(look), compare(STEPS), partial(prove, chosen=chosen), judge_again

@@ -33,7 +33,7 @@ def probes(*networks: str, hosts: int = 3) -> dict[str, list[Probe]]:
     """Probes of which each has tried to meet its strangers, and met none."""
     made = {}
     for place, network in enumerate(networks):
-        task = Task(f"{place:06}", network, IPv4Network(f"10.{place}.0.0/24"), 30, 120)
+        task = Task(f"{place:06}", network, IPv4Network(f"10.{place}.0.0/24"), 30, 120, apart=True)
         made[network] = [Probe(Connection(f"node{n}"), n, n, task, lambda *_: None) for n in range(1, hosts + 1)]
         for probe in made[network]:
             probe.evidence = Evidence(

@@ -105,7 +105,8 @@ class Pair(Host):
 def proven(whole, hosts, name="web"):
     shape = local.of(whole, whole.inventory.networks[name]) if name != "bridge" else local.of_bridge(whole)
     connections = {host.name: host for host in hosts}
-    (result,) = local.prove(whole, connections, {shape: "abcdef"}, observer=lambda *_: None)
+    asked = {"bridge": builtin.PROOFS[:1]} if name == "bridge" else None
+    (result,) = local.prove(whole, connections, {shape: "abcdef"}, observer=lambda *_: None, asked=asked)
     return result
 
 

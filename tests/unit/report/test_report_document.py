@@ -74,7 +74,7 @@ def test_every_field_of_the_model_is_in_the_document():
     for name, kind, extra in (
         ("findings", Finding, set()),
         ("outcomes", Outcome, set()),
-        ("proofs", ProofResult, set()),
+        ("proofs", ProofResult, {"name"}),
         ("summaries", HostSummary, set()),
     ):
         assert set(document[name][0]) == {field.name for field in fields(kind)} | extra

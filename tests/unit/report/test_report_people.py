@@ -1,4 +1,5 @@
 import io
+import json
 import os
 import subprocess
 import sys
@@ -227,6 +228,12 @@ not proven: 1 host dropped out (node2); a step failed on node3; the store has no
     )
 
 
+LEFT_OUT = (
+    ProofResult("dns", "demo", State.SKIPPED, chosen=False),
+    ProofResult("local", "none", State.SKIPPED, chosen=False),
+)
+
+
 @pytest.mark.parametrize(
     ("report", "sentence"),
     [
@@ -243,6 +250,25 @@ not proven: 1 host dropped out (node2); a step failed on node3; the store has no
             up(proofs=(ProofResult("dns", "demo", State.SKIPPED),)),
             "settled: 3 hosts; not proven, because no proof was run",
         ),
+        (
+            up(command="verify", proofs=(*up().proofs, *LEFT_OUT)),
+            (
+                "passed: 1 of 3 proofs, as chosen, on 3 hosts: 6 of 6 pairs on demo by name and address, full size 1450 bytes,"
+                " converged in 1.2 s; not run: dns/demo, builtin/none"
+            ),
+        ),
+        (
+            up(command="verify", proofs=(ProofResult("internal", "demo", State.SETTLED), *LEFT_OUT)),
+            "passed: 1 of 3 proofs, as chosen, on 3 hosts: internal/demo; not run: dns/demo, builtin/none",
+        ),
+        (
+            up(command="verify", proofs=(ProofResult("internal", "demo", State.FAILED), *LEFT_OUT), exit_code=1),
+            "not proven: internal on demo failed; 1 of 3 proofs, as chosen",
+        ),
+        (
+            up(command="verify", proofs=(ProofResult("internal", "demo", State.SKIPPED), *LEFT_OUT), exit_code=1),
+            "not proven: none of the chosen proofs could run; 1 of 3 proofs, as chosen",
+        ),
         (up(command="verify", outcomes=(daemon("node1", "x"),)), "not proven: 1 host has drifted (1 thing)"),
         (plan(number=1), "1 host: 1 not looked at"),
         (plan(*settled(names(3))), "3 hosts: 3 settled"),
@@ -253,6 +279,12 @@ not proven: 1 host dropped out (node2); a step failed on node3; the store has no
 )
 def test_the_last_line_says_what_the_run_came_to(report, sentence):
     assert shown(report).splitlines()[-1] == sentence
+
+
+def test_proofs_that_were_left_out_are_never_shown_as_proven():
+    report = up(command="verify", proofs=(*up().proofs, *LEFT_OUT))
+    assert "  · not run, as chosen: dns/demo, builtin/none" in shown(report).splitlines()
+    assert json.loads(reports.to_json(report))["proven"] is False
 
 
 def test_two_networks_have_two_matrices():

@@ -651,6 +651,16 @@ class TestPlan:
         made.proofs[:] = [ProofResult("overlay", "demo", State.SETTLED)]
         assert made.report("verify").exit_code == 0
 
+    @pytest.mark.parametrize(("state", "code"), [(State.SETTLED, 0), (State.SKIPPED, 1), (State.FAILED, 1)])
+    def test_a_choice_of_proofs_of_which_none_could_run_is_no_success(self, run, cluster, state, code):
+        cluster.done = {"a"}
+        made = run(Step("a", cluster), command="plan")
+        made.proofs += [
+            ProofResult("overlay", "demo", state),
+            ProofResult("dns", "demo", State.SKIPPED, chosen=False),
+        ]
+        assert made.report("verify").exit_code == code
+
 
 def test_events_are_told_in_order_and_each_phase_ends(run, cluster):
     made = run(Step("a", cluster))

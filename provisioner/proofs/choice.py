@@ -1,0 +1,103 @@
+"""Which proofs run: all of them, or those that a person chose by patterns over their names. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from provisioner.errors import UsageError
+from provisioner.inventory.problems import code, nearest
+from provisioner.model import proof_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from provisioner.inventory import Inventory
+    from provisioner.proofs.base import Asked, Proof
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One proof of one network: what can be chosen. hosts: on which it runs. usual: it runs where nothing is chosen."""
+
+    proof: Proof
+    network: str
+    hosts: tuple[str, ...]
+    usual: bool
+
+    @property
+    def name(self) -> str:
+        return proof_name(self.proof.name, self.network)
+
+    @property
+    def kind(self) -> str:
+        """The first part of its name, which chooses it as well."""
+        return self.name.partition("/")[0]
+
+    def matches(self, pattern: str) -> bool:
+        return fnmatchcase(self.name, pattern) or fnmatchcase(self.kind, pattern)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Shell-style patterns over the names of proofs. builtin: also the networks that every engine has."""
+
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    builtin: bool = False
+
+    def of(self, units: Sequence[Unit]) -> tuple[Unit, ...]:
+        """The chosen ones. Raises UsageError if a pattern matches nothing, or if nothing is left."""
+        _known("--only", self.only, units)
+        _known("--skip", self.skip, units)
+        found = [unit for unit in units if _any(self.only, unit)] if self.only else self.usual(units)
+        chosen = tuple(unit for unit in found if not _any(self.skip, unit))
+        if found and not chosen:
+            raise UsageError("--skip leaves no proof to run", cure="`provisioner verify --list` shows the proofs")
+        return chosen
+
+    def usual(self, units: Iterable[Unit]) -> list[Unit]:
+        """What would run without patterns."""
+        return [unit for unit in units if unit.usual or self.builtin]
+
+    def left_out(self, units: Sequence[Unit]) -> tuple[Unit, ...]:
+        """What the patterns keep from running."""
+        chosen = self.of(units)
+        return tuple(unit for unit in self.usual(units) if unit not in chosen)
+
+
+def units(proofs: Iterable[Proof], inventory: Inventory) -> tuple[Unit, ...]:
+    """All that can be proven with an inventory, in the order in which it is reported."""
+    return tuple(
+        Unit(proof, network, _hosts(inventory, network), usual=network in inventory.networks)
+        for proof in proofs
+        for network in proof.networks(inventory)
+    )
+
+
+def asked(chosen: Iterable[Unit]) -> Asked:
+    """Network -> what is asked of it."""
+    found: dict[str, list[Proof]] = {}
+    for unit in chosen:
+        found.setdefault(unit.network, []).append(unit.proof)
+    return found
+
+
+def _hosts(inventory: Inventory, network: str) -> tuple[str, ...]:
+    entry = inventory.networks.get(network)
+    return tuple(host for host in inventory.hosts if entry is None or entry.on(host))
+
+
+def _any(patterns: Iterable[str], unit: Unit) -> bool:
+    return any(unit.matches(pattern) for pattern in patterns)
+
+
+def _known(option: str, patterns: Iterable[str], units: Sequence[Unit]) -> None:
+    for pattern in patterns:
+        if not any(unit.matches(pattern) for unit in units):
+            names = [name for unit in units for name in (unit.name, unit.kind)]
+            raise UsageError(
+                f"{option} {code(pattern)}: no proof of this inventory has such a name{nearest(pattern, names)}",
+                cure="`provisioner verify --list` shows the proofs",
+            )
