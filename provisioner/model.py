@@ -53,23 +53,93 @@ class State(StrEnum):
     SKIPPED = "skipped"  # not looked at; the reason is told
 
 
+class Kind(StrEnum):
+    """The sort of thing that differs. wording.py has the words for each."""
+
+    FILE = "file"
+    CONFIDENTIAL = "confidential"  # a file whose contents are never shown
+    MODE = "mode"  # and owner of a file
+    FOLDER = "folder"
+    DATA = "data"  # a folder with a store's data
+    PACKAGE = "package"
+    UPLOAD = "upload"  # a program that comes from the controller
+    USER = "user"
+    RULES = "rules"  # of a firewall
+    UNIT = "unit"
+    BOOT = "boot"  # whether a unit starts at boot
+    PORT = "port"
+    ENGINE = "engine"
+    ENGINE_USES = "engine-uses"  # what the running engine has taken up
+    ENGINE_LEAVES = "engine-leaves"  # what the running engine is to let go of
+    GOSSIP = "gossip"
+    SERVER = "server"  # a running server or agent of the store
+    STORE = "store"  # something that the store says of itself
+    RIGHTS = "rights"  # of the engine in the store
+    MEMBER = "member"  # a host, as the store counts it
+    NETWORK = "network"
+    NETWORK_OPTION = "network-option"
+    PLUGIN = "plugin"
+    CONTAINER = "container"
+    ENDPOINT = "endpoint"
+    SWARM = "swarm"
+    LABEL = "label"  # of the swarm
+    OWN_ROLE = "own-role"  # of the host itself in the swarm
+    ROLE = "role"  # of another host in the swarm
+    SERVICES = "services"  # tasks of swarm services on a host
+    NODE = "node"  # of the swarm
+    STALE_NODE = "stale-node"  # the node that a host was before
+    UNKNOWN = "unknown"
+
+
+class Action(StrEnum):
+    """What ends a difference. Steps and the runner decide by it; wording.py has the words for people."""
+
+    WRITE = "write"  # it is set as wanted, which disturbs nothing that runs
+    REMOVE = "remove"
+    INSTALL = "install"
+    ENABLE = "enable"  # a unit is to start at boot, or to run beside the engine
+    DISABLE = "disable"
+    START = "start"
+    STOP = "stop"
+    RELOAD = "reload"
+    RESTART = "restart"
+    WAIT = "wait"  # it ends by itself
+    CREATE = "create"
+    RECREATE = "recreate"  # removed and made again, once a person asks for it
+    REPLACE = "replace"  # removed and installed again
+    CONFIGURE = "configure"  # given other settings
+    SWITCH = "switch"  # turned on or off
+    FOUND = "found"  # the swarm is made
+    JOIN = "join"
+    REJOIN = "rejoin"  # another swarm is left first
+    NAME = "name"  # the swarm gets its label
+    PROMOTE = "promote"
+    DEMOTE = "demote"
+    FORGET = "forget"  # a node or a member is taken out
+    LEAVE = "leave"
+    ROTATE = "rotate"
+
+
 @dataclass(frozen=True, slots=True)
 class Drift:
     """One difference between wanted and found.
 
-    what: the thing, in a few words ("/etc/docker/daemon.json", "package docker.io").
-    found, wanted: texts; whole files where the thing is a file, so that they can be shown as a diff.
-    note: what repairing it takes ("reload", "restart of the engine"), or "".
+    kind, target: the thing, as values: (Kind.FILE, "/etc/docker/daemon.json"), (Kind.PACKAGE, "docker.io").
+    found, wanted: texts for people; whole files where the thing is a file, so that they can be shown as a diff.
+    action: what ends it. Nothing is decided by a text.
+    of: what `target` belongs to where its name does not say that: the network of an option, the store of a secret file.
     pending: the found side can't be known before an earlier step has run.
     secret: contents must not be shown.
-    held: it stays so until a person asks for the change, as `note` says; the step fails, and the host goes on.
-    later: no host's own work mends it, but what the step does for all once each was worked on (its barrier).
+    held: it stays so until a person asks for the change; the step fails, and the host goes on.
+    later: no host's own work ends it, but what the step does for all once each was worked on (its barrier).
     """
 
-    what: str
+    kind: Kind
+    target: str = ""
     found: str = ""
     wanted: str = ""
-    note: str = ""
+    action: Action = Action.WRITE
+    of: str = ""
     is_file: bool = False
     pending: bool = False
     secret: bool = False

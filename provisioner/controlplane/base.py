@@ -108,7 +108,7 @@ class ControlPlane(Protocol):
         ...
 
     def running(self, site: SiteView, host: str) -> list[Drift]:
-        """What the running engine, one that answers, is still to take up of that: with the note "reload", "restart" or "waits"."""
+        """What the running engine, one that answers, is still to take up of that: by RELOAD or RESTART, or it is to WAIT."""
         ...
 
     def joined(self, facts: Facts) -> bool:

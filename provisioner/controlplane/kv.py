@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner import render, stores
 from provisioner.controlplane.base import ELECTION, Closed, EngineFiles
-from provisioner.model import Drift
+from provisioner.model import Action, Drift, Kind
 from provisioner.stores.base import TLS, TLS_OPTIONS, sums
 from provisioner.system import gossip
 from provisioner.system import swarm as swarm_on_host
@@ -104,21 +104,18 @@ class Kv:
         info = facts.engine
         found = {"cluster-store": info.get("ClusterStore", ""), "cluster-advertise": info.get("ClusterAdvertise", "")}
         if any(found[key] != wanted[key] for key in found):
-            note = "restart" if found["cluster-store"] else "reload"
-            return [
-                Drift(
-                    "the running engine's store", found["cluster-store"] or "none", wanted["cluster-store"], note=note
-                )
-            ]
+            action = Action.RESTART if found["cluster-store"] else Action.RELOAD
+            was = found["cluster-store"] or "none"
+            return [Drift(Kind.ENGINE_USES, "store", was, wanted["cluster-store"], action)]
         tls = sums(site.backend.credentials(site, host))
         if facts.files.get(ENGINE_TLS, "") != tls:
             was, is_ = ("other files", "these files") if tls else ("some", "none")
-            return [Drift("the running engine's TLS", was, is_, note="restart")]
+            return [Drift(Kind.ENGINE_USES, "TLS", was, is_, Action.RESTART)]
         options, loaded = wanted.get("cluster-store-opts"), facts.files.get(ENGINE_LOADED, "")
         if options and json_object(loaded).get("cluster-store-opts") != options:
-            return [Drift("the running engine's store options", "not these", _told(options), note="reload")]
+            return [Drift(Kind.ENGINE_USES, "store options", "not these", _told(options), Action.RELOAD)]
         if ("tcp", gossip.PORT) not in {(protocol, port) for protocol, port, _ in facts.ports}:
-            return [Drift("gossip on 7946", "not listening", "listening", note="waits")]
+            return [Drift(Kind.PORT, str(gossip.PORT), "not listening", "listening", Action.WAIT, "gossip")]
         return []
 
     def joined(self, facts: Facts) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from provisioner import wording
 from provisioner.model import State
 from provisioner.report import words
 from provisioner.report.paper import BAD, CARE, GOOD, QUIET, heading, widest
@@ -51,8 +52,8 @@ def _nothing(report: Report) -> list[Text]:
 def _changed(outcome: Outcome) -> str:
     parts = []
     for drift in outcome.drifts:
-        note = f" ({words.line(drift.note)})" if drift.note else ""
-        parts.append(words.line(drift.what) + note)
+        note = words.line(wording.note(drift))
+        parts.append(words.line(wording.what(drift)) + (f" ({note})" if note else ""))
     return ", ".join(parts) or "converged"
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from provisioner import wording
 from provisioner.model import Check, Drift, Pair, ProofResult
 from provisioner.report import words
 from provisioner.report.verdict import proven, verdict
@@ -28,6 +29,7 @@ def _fields(value: object) -> dict[str, object]:
         raise TypeError(f"{type(value).__name__} has no place in a report")
     plain = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Drift):
+        plain |= {"what": words.block(wording.what(value)), "note": words.block(wording.note(value))}
         for name in ("found", "wanted"):
             plain[name] = "" if value.secret else words.exact(getattr(value, name))
     if isinstance(value, Pair | Check):

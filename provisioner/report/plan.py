@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from provisioner.model import Drift, State
+from provisioner import wording
+from provisioner.model import Drift, Kind, State
 from provisioner.report import words
 from provisioner.report.paper import BAD, CARE, GOOD, HEAD, QUIET, heading
 
@@ -39,7 +40,7 @@ def _folded(outcomes: list[Outcome], look: Look) -> list[tuple[tuple[str, ...], 
     """Return groups of hosts with what they have in common: a difference of many hosts is shown once."""
     alike: dict[tuple[str, ...], tuple[list[str], Drift, str]] = {}
     for outcome in outcomes:
-        for drift in outcome.drifts or (Drift("", pending=outcome.state is State.PENDING),):
+        for drift in outcome.drifts or (Drift(Kind.UNKNOWN, pending=outcome.state is State.PENDING),):
             key = tuple(line.plain for line in _shown(drift, outcome.reason, ("",), look))
             alike.setdefault(key, ([], drift, outcome.reason))[0].append(outcome.host)
     groups: dict[tuple[str, ...], list[tuple[Drift, str]]] = {}
@@ -52,7 +53,7 @@ def _shown(drift: Drift, reason: str, hosts: tuple[str, ...], look: Look) -> lis
     if drift.pending:
         why = words.line(reason)
         said = why if why.startswith("can't be known") else _UNKNOWN + (f" ({why})" if why else "")
-        what = words.line(drift.what)
+        what = words.line(wording.what(drift))
         return look.prose(Text.assemble(_INDENT, ("? ", CARE)), f"{what}: {said}" if what else said)
     if drift.secret:
         return [_line(drift, "contents are secret")]
@@ -65,7 +66,7 @@ def _shown(drift: Drift, reason: str, hosts: tuple[str, ...], look: Look) -> lis
 def _line(drift: Drift, detail: str) -> Text:
     sign, style = ("+", GOOD) if not drift.found else ("-", BAD) if not drift.wanted else ("~", CARE)
     details = ", ".join(part for part in (detail, _takes(drift)) if part)
-    what = words.line(drift.what) or "found otherwise than wanted"
+    what = words.line(wording.what(drift)) or "found otherwise than wanted"
     return Text.assemble(_INDENT, (f"{sign} {what}", style), (f"  ({details})" if details else "", QUIET))
 
 
@@ -77,21 +78,22 @@ def _from_to(drift: Drift) -> str:
 
 
 def _takes(drift: Drift) -> str:
-    return f"takes: {words.line(drift.note)}" if drift.note else ""
+    note = words.line(wording.note(drift))
+    return f"takes: {note}" if note else ""
 
 
 def _difference(drift: Drift, hosts: tuple[str, ...]) -> Iterator[Text]:
     """Yield a unified diff. Contents are shown exactly: neither wrapped nor with their control characters left out."""
     whose = words.line(hosts[0]) if len(hosts) == 1 else words.count(len(hosts), "host")
-    what = words.line(drift.what)
+    what = words.line(wording.what(drift))
     yield Text.assemble(_INDENT, (f"--- {what} ({whose}, {'found' if drift.found else 'nothing found'})", BAD))
     yield Text.assemble(_INDENT, (f"+++ {what} ({'wanted' if drift.wanted else 'not wanted'})", GOOD))
     found, wanted = _rows(drift.found), _rows(drift.wanted)
     for row in list(difflib.unified_diff(found, wanted, n=_CONTEXT, lineterm=""))[2:]:
         for part in row.split("\n"):  # a row without a line end at the end of its file has a second part
             yield Text.assemble(_INDENT, (part, _STYLES.get(part[:1], "")))
-    if drift.note:
-        yield Text.assemble(_INDENT, (f"({_takes(drift)})", QUIET))
+    if takes := _takes(drift):
+        yield Text.assemble(_INDENT, (f"({takes})", QUIET))
 
 
 def _rows(text: str) -> list[str]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import tenacity
 
-from provisioner import render
+from provisioner import render, wording
 from provisioner.errors import CommandFailed, ProvisionerError, StepFailed, TransportError
-from provisioner.model import HostChanged, Outcome, State
+from provisioner.model import Action, HostChanged, Outcome, State
 from provisioner.parallel import bounded, each
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ class Convergence:
         now = outcome(self.step, self._now(), name, State.CONVERGED if before.drifts else State.SETTLED)
         if now.state in {State.SETTLED, State.CONVERGED}:
             return replace(before, state=now.state)
-        if self.held_up and now.drifts and all(d.note == "waits" for d in now.drifts):
+        if self.held_up and now.drifts and all(d.action is Action.WAIT for d in now.drifts):
             return replace(now, state=State.SKIPPED, reason="it waits for what failed: see the error of the run")
         if now.drifts and not _free(now.drifts):
             self.standing.add(name)
@@ -250,8 +250,8 @@ def _own(drift: tuple[Drift, ...]) -> tuple[Drift, ...]:
 
 def _held(name: str, drift: tuple[Drift, ...]) -> StepFailed:
     """Told on its own, with the cure that each note names."""
-    lines = [f"{d.what}: {d.found or 'none'}, wanted: {d.wanted or 'none'}" for d in drift]
-    asks = " and ".join(f"`provisioner {note}`" for note in dict.fromkeys(d.note for d in drift))
+    lines = [f"{wording.what(d)}: {d.found or 'none'}, wanted: {d.wanted or 'none'}" for d in drift]
+    asks = " and ".join(f"`provisioner {note}`" for note in dict.fromkeys(map(wording.note, drift)))
     cure = f"change the inventory, or run {asks}, which is done only while no container needs what is there"
     return StepFailed(
         "what is there is otherwise than wanted, and is left as it is", host=name, answer="\n".join(lines), cure=cure
@@ -270,7 +270,10 @@ def _told(error: CommandFailed, step: Step, name: str) -> ProvisionerError:
 
 
 def _unsettled(step: Step, name: str, drift: tuple[Drift, ...]) -> StepFailed:
-    lines = [f"{d.what}: " + ("differs" if d.is_file else f"{d.found or 'nothing'}, wanted: {d.wanted}") for d in drift]
+    lines = [
+        f"{wording.what(d)}: " + ("differs" if d.is_file else f"{d.found or 'nothing'}, wanted: {d.wanted}")
+        for d in drift
+    ]
     return StepFailed(
         "it does not come to the wanted state",
         host=name,

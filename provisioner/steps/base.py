@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from provisioner.model import Drift
+from provisioner.model import Drift, Kind
 from provisioner.stores.base import digest
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 def differing(facts: Facts, wanted: Mapping[str, str]) -> list[Drift]:
     """The files (path -> text) that are otherwise on the host, or not there."""
     found = {path: facts.files.get(path, "") for path in wanted}
-    return [Drift(path, found[path], text, is_file=True) for path, text in wanted.items() if found[path] != text]
+    return [
+        Drift(Kind.FILE, path, found[path], text, is_file=True) for path, text in wanted.items() if found[path] != text
+    ]
 
 
 def differing_secrets(facts: Facts, files: Iterable[File], title: str = "") -> list[Drift]:
@@ -32,10 +34,10 @@ def differing_secrets(facts: Facts, files: Iterable[File], title: str = "") -> l
         found = facts.sum(file.path) or digest(facts.secrets.get(file.path, ""))
         mode, has = f"{file.mode.lstrip('0')} {file.owner}", facts.modes.get(file.path, "")
         if found != digest(file.text):
-            note = f"{file.takes} of {title}" if file.takes else ""
-            drift.append(Drift(file.path, "another" if found else "absent", "as wanted", note=note))
+            is_ = "another" if found else "absent"
+            drift.append(Drift(Kind.CONFIDENTIAL, file.path, is_, "as wanted", action=file.takes, of=title))
         elif has not in {"", mode}:
-            drift.append(Drift(f"mode of {file.path}", has, mode))
+            drift.append(Drift(Kind.MODE, file.path, has, mode))
     return drift
 
 

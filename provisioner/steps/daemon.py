@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from provisioner import render
-from provisioner.model import Drift
+from provisioner.model import Action, Drift, Kind
 from provisioner.steps import resolvers
 from provisioner.steps.base import Work, differing, differing_secrets
 from provisioner.system import gossip, swarm
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from provisioner.controlplane import Site
     from provisioner.controlplane.base import EngineFiles
     from provisioner.transport import Connection
+
+_TEXTS: Mapping[Action, str] = {  # what the engine is made to do, the most urgent first
+    Action.RESTART: "restarting the engine",
+    Action.START: "starting the engine",
+    Action.RELOAD: "reloading the engine",
+}
+_RESTARTS_HELPER = frozenset({Kind.FILE, Kind.CONFIDENTIAL, Kind.UNIT})
 
 
 class Daemon:
@@ -38,21 +45,31 @@ class Daemon:
         wanted = _wanted(site, host)
         old = facts.files.get(DAEMON_JSON, "")
         new = _wanted_json(host, old, wanted.settings)
-        drift = [Drift(DAEMON_JSON, old, new, is_file=True)] if parse(host, old) != parse(host, new) else []
+        drift = [Drift(Kind.FILE, DAEMON_JSON, old, new, is_file=True)] if parse(host, old) != parse(host, new) else []
         drift += differing(facts, wanted.files)
         drift += differing_secrets(facts, wanted.secrets)
-        drift += [Drift(path, facts.files[path], is_file=True) for path in wanted.gone if path in facts.files]
-        drift += [Drift(unit, facts.unit(unit).active, "active") for unit in wanted.through if not facts.unit(unit).up]
+        drift += [
+            Drift(Kind.FILE, path, facts.files[path], action=Action.REMOVE, is_file=True)
+            for path in wanted.gone
+            if path in facts.files
+        ]
+        drift += [
+            Drift(Kind.UNIT, unit, facts.unit(unit).active, "active", Action.ENABLE)
+            for unit in wanted.through
+            if not facts.unit(unit).up
+        ]
         drift += _running(site, host)
-        drift += [Drift(f"{unit} at boot", "off", "on") for unit in wanted.units if not facts.unit(unit).enabled]
+        drift += [
+            Drift(Kind.BOOT, unit, "off", "on", Action.ENABLE) for unit in wanted.units if not facts.unit(unit).enabled
+        ]
         return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
-        notes = {d.note for d in drift}
-        if notes == {"waits"}:
+        actions = {d.action for d in drift}
+        if actions == {Action.WAIT}:
             return None
-        action = next((urgent for urgent in ("restart", "start", "reload") if urgent in notes), "enable")
-        wanted, differs = _wanted(site, host), {d.what for d in drift}
+        action = next((urgent for urgent in _TEXTS if urgent in actions), Action.ENABLE)
+        wanted, differs = _wanted(site, host), {d.target for d in drift if d.kind in _RESTARTS_HELPER}
         script = render.script(
             "engine.sh.j2",
             json=_wanted_json(host, site.facts[host].files.get(DAEMON_JSON, ""), wanted.settings),
@@ -62,17 +79,16 @@ class Daemon:
             secrets=wanted.secrets,
             tls_loaded=ENGINE_TLS,
             gone=[path for path in wanted.gone if path in site.facts[host].files],
-            action=action,
+            action=action.value,
             units=[unit for unit in wanted.units if not site.facts[host].unit(unit).enabled],
             through=[unit for unit, files in wanted.through.items() if differs & {unit, *files}],
             write="yes" if DAEMON_JSON in differs else "no",
         )
-        texts = {"restart": "restarting the engine", "start": "starting the engine", "reload": "reloading the engine"}
         return Work(
             script,
-            texts.get(action, "writing the engine's files"),
+            _TEXTS.get(action, "writing the engine's files"),
             deadline=480.0,
-            alone=action == "restart" and _in_use(site, host),
+            alone=action is Action.RESTART and _in_use(site, host),
         )
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
@@ -103,7 +119,7 @@ def _running(site: Site, host: str) -> list[Drift]:
     facts = site.facts[host]
     unit = facts.unit("docker.service")
     if unit.active != "active":
-        return [Drift("docker.service", unit.active, "active", note="start")]
+        return [Drift(Kind.UNIT, "docker.service", unit.active, "active", Action.START)]
     if not facts.engine:
-        return [Drift("the engine", facts.http("info").error, "an answer", note="waits")]
+        return [Drift(Kind.ENGINE, "", facts.http("info").error, "an answer", Action.WAIT)]
     return [*resolvers.running(site.inventory.dns, facts), *site.plane.running(site, host)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import render
 from provisioner.errors import StepFailed
-from provisioner.model import Drift
+from provisioner.model import Action, Drift, Kind
 from provisioner.steps.base import Work
 from provisioner.system import firewall
 
@@ -41,23 +41,22 @@ class Firewall:
         facts = site.facts[host]
         plan = _plan(site, host)
         drift = [
-            Drift(f"rules of {rules.name}", rules.found, rules.wanted, is_file=True)
+            Drift(Kind.RULES, rules.name, rules.found, rules.wanted, is_file=True)
             for rules in plan.rules
             if rules.found != rules.wanted
         ]
-        drift = [*(Drift(f"user {name}", "absent", "there") for name in _missing(site, host)), *drift]
+        drift = [*(Drift(Kind.USER, name, "absent", "there", Action.CREATE) for name in _missing(site, host)), *drift]
         for path, text in _files(plan).items():
             found = facts.files.get(path, "")
             if found != text:  # next to a diff of the rules, one of the script that sets them would only repeat it
                 changed = "for other rules" if found else "absent"
-                drift.append(
-                    Drift(path, changed, "for these rules") if drift else Drift(path, found, text, is_file=True)
-                )
+                short = Drift(Kind.FILE, path, changed, "for these rules")
+                drift.append(short if drift else Drift(Kind.FILE, path, found, text, is_file=True))
         unit = facts.unit(firewall.UNIT)
         if not unit.enabled:
-            drift.append(Drift(f"{firewall.UNIT} at boot", "off", "on"))
+            drift.append(Drift(Kind.BOOT, firewall.UNIT, "off", "on", Action.ENABLE))
         if not unit.up:  # at boot it may still be waiting for firewalld
-            drift.append(Drift(firewall.UNIT, unit.active, "active", note="start"))
+            drift.append(Drift(Kind.UNIT, firewall.UNIT, unit.active, "active", Action.START))
         return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from provisioner import render
 from provisioner.controlplane.founding import Founding as Choice
 from provisioner.controlplane.swarm import View
-from provisioner.model import Drift
+from provisioner.model import Action, Drift, Kind
 from provisioner.steps.base import Work
 from provisioner.system.owned import Owned
 from provisioner.system.swarm import FOUNDER
@@ -34,10 +34,10 @@ class Founding:
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         found, choice = site.facts[host].files.get(FOUNDER, ""), Choice(site)
         if choice.initiator and found != choice.record():
-            return (Drift(FOUNDER, found, choice.record(), is_file=True),)
+            return (Drift(Kind.FILE, FOUNDER, found, choice.record(), is_file=True),)
         view = View(site)
         if found and host in view.hosts and not view.lacks_label:
-            return (Drift(FOUNDER, found, is_file=True),)
+            return (Drift(Kind.FILE, FOUNDER, found, action=Action.REMOVE, is_file=True),)
         return ()
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import render
 from provisioner.controlplane import apart
-from provisioner.model import Drift
+from provisioner.model import Drift, Kind
 from provisioner.steps.base import Work
 from provisioner.system import gossip
 
@@ -32,9 +32,10 @@ class Gossip:
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         if site.facts[host].gossip is None:
-            return (Drift("the engine's gossip", "none", "with all hosts", pending=True),)
+            return (Drift(Kind.GOSSIP, "", "none", "with all hosts", pending=True),)
         strangers = apart.lacking(site, host)
-        return (Drift("the engine's gossip", "without " + ", ".join(strangers), "with all hosts"),) if strangers else ()
+        without = "without " + ", ".join(strangers)
+        return (Drift(Kind.GOSSIP, "", without, "with all hosts"),) if strangers else ()
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
         return Work(render.script("gossip.sh.j2", unit=gossip.UNIT), "bringing the engines together", deadline=180.0)

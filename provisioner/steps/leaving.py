@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provisioner import render
-from provisioner.model import Drift
+from provisioner.model import Action, Drift, Kind
 from provisioner.steps.base import Work
 from provisioner.system import attached, firewall, gossip
 from provisioner.system.daemon_json import parse
@@ -57,7 +57,7 @@ class Drain(_Leaving):
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         found = attached.on_shared(site.facts[host]).items()
         return tuple(
-            Drift(f"container {name}", f"on {', '.join(networks)}", "on none of them") for name, networks in found
+            Drift(Kind.CONTAINER, name, f"on {', '.join(networks)}", "on none of them") for name, networks in found
         )
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
@@ -82,14 +82,12 @@ class LeaveEngine(_Leaving):
         facts = site.facts[host]
         old = facts.files.get(DAEMON_JSON, "")
         new = _without_ours(host, old)
-        drift = [Drift(DAEMON_JSON, old, new, is_file=True)] if parse(host, old) != parse(host, new) else []
-        drift += [Drift(path, "there", "gone") for path in self._files(site, host)]
+        drift = [Drift(Kind.FILE, DAEMON_JSON, old, new, is_file=True)] if parse(host, old) != parse(host, new) else []
+        drift += [Drift(Kind.FILE, path, "there", "gone", Action.REMOVE) for path in self._files(site, host)]
         units = (gossip.UNIT, *site.backend.sought.through)
-        drift += [Drift(f"{unit} at boot", "on", "off") for unit in units if facts.unit(unit).enabled]
+        drift += [Drift(Kind.BOOT, unit, "on", "off", Action.DISABLE) for unit in units if facts.unit(unit).enabled]
         if store := facts.engine.get("ClusterStore"):
-            drift.append(
-                Drift("the running engine's store", store, "none", note="restart of the engine; containers go on")
-            )
+            drift.append(Drift(Kind.ENGINE_LEAVES, "store", store, "none", Action.RESTART))
         return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
@@ -155,7 +153,7 @@ class Members(_Leaving):
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         """Of one host that speaks for all."""
         known = site.backend.knows(site.facts[host], self.host, self.address) if host == self._speaker(site) else ""
-        return (Drift(f"{site.backend.title} on {self.host}", known, "left"),) if known else ()
+        return (Drift(Kind.MEMBER, self.host, known, "left", Action.LEAVE, site.backend.title),) if known else ()
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
         return None
@@ -182,14 +180,16 @@ class Leave(_Leaving):
         drift = []
         if self._store(site, host):
             active = [unit for unit in sought.units if facts.unit(unit).active not in _DOWN]
-            drift += [Drift(unit, facts.unit(unit).active, "stopped") for unit in active]
-            drift += [Drift(f"{unit} at boot", "on", "off") for unit in sought.units if facts.unit(unit).enabled]
-            drift.append(Drift(sought.data, "the store's data", "kept beside it, as .bak"))
-        drift += [Drift(path, "there", "gone") for path in self._files(site, host)]
+            drift += [Drift(Kind.UNIT, unit, facts.unit(unit).active, "stopped", Action.STOP) for unit in active]
+            drift += [
+                Drift(Kind.BOOT, unit, "on", "off", Action.DISABLE) for unit in sought.units if facts.unit(unit).enabled
+            ]
+            drift.append(Drift(Kind.DATA, sought.data, "the store's data", "kept beside it, as .bak"))
+        drift += [Drift(Kind.FILE, path, "there", "gone", Action.REMOVE) for path in self._files(site, host)]
         unit = facts.unit(firewall.UNIT)
         if unit.enabled:
-            drift.append(Drift(f"{firewall.UNIT} at boot", "on", "off"))
-        drift += [Drift(f"rules of {name}", "ours", "none") for name in firewall.ours(facts, site.ports)]
+            drift.append(Drift(Kind.BOOT, firewall.UNIT, "on", "off", Action.DISABLE))
+        drift += [Drift(Kind.RULES, name, "ours", "none", Action.REMOVE) for name in firewall.ours(facts, site.ports)]
         return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
@@ -239,7 +239,9 @@ class Endpoints(_Leaving):
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         networks = _ids(site.facts[host])
         return tuple(
-            Drift(f"{found.name} on {networks[found.network]}", f"of {self.host}", "free")
+            Drift(
+                Kind.ENDPOINT, found.name, f"of {self.host}", "free", action=Action.REMOVE, of=networks[found.network]
+            )
             for found in self._mine(site, host)
         )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner import render
 from provisioner.controlplane.swarm import View, address_of, is_down, state
-from provisioner.model import Drift
+from provisioner.model import Action, Drift, Kind
 from provisioner.steps.base import Work
 from provisioner.steps.swarm import of_nodes
 from provisioner.system import swarm as on_host
@@ -48,9 +48,9 @@ class Rest(_OfManager):
         drift = []
         for node in nodes(site) if host == View(site).acting else ():
             if node["Spec"].get("Availability") != "drain":
-                drift.append(Drift(f"services on {self.host}", str(node["Spec"].get("Availability")), "drain"))
+                drift.append(Drift(Kind.SERVICES, self.host, str(node["Spec"].get("Availability")), "drain"))
             if node["Spec"]["Role"] == "manager":
-                drift.append(Drift(f"the role of {self.host} in the swarm", "manager", "worker"))
+                drift.append(Drift(Kind.ROLE, self.host, "manager", "worker"))
         return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
@@ -75,8 +75,8 @@ class LeaveSwarm(_OfManager):
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         facts = site.facts[host]
         left = state(facts) in {"", "inactive"}
-        ours = [Drift(path, "there", "gone") for path in on_host.OURS if path in facts.files]
-        return (*(() if left else (Drift("the swarm", state(facts), "left"),)), *ours)
+        ours = [Drift(Kind.FILE, path, "there", "gone", Action.REMOVE) for path in on_host.OURS if path in facts.files]
+        return (*(() if left else (Drift(Kind.SWARM, "", state(facts), "left", Action.LEAVE),)), *ours)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
         script = render.script("swarm-leave.sh.j2", unit=on_host.UNIT, files=on_host.OURS)
@@ -96,7 +96,7 @@ class Forget(_OfManager):
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         there = nodes(site) if host == View(site).acting else ()
-        return tuple(Drift(f"node {_id(node)[:12]} of {self.host}", "in the swarm", "gone") for node in there)
+        return tuple(Drift(Kind.NODE, _id(node)[:12], "in the swarm", "gone", of=self.host) for node in there)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
         script = of_nodes(remove=[_id(node) for node in nodes(site)])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from provisioner import render
 from provisioner.controlplane import networks as state
 from provisioner.errors import StepFailed
-from provisioner.model import Drift
+from provisioner.model import Action, Drift, Kind
 from provisioner.steps.base import Told, Work
 from provisioner.system.networks import MTU, arguments, is_being_made
 from provisioner.system.owned import NOTHING
@@ -66,29 +66,25 @@ def _missing(site: Site, host: str, network: Network) -> bool:
 
 def _drift(site: Site, host: str, network: Network) -> list[Drift]:
     facts = site.facts[host]
-    what, found = f"network {network.name}", facts.networks.get(network.name)
+    name, found = network.name, facts.networks.get(network.name)
     wanted = " ".join(str(word) for word in (network.driver, network.subnet, network.subnet6) if word)
     if found is not None and is_being_made(found):
-        return [Drift(what, "being made", wanted, note="waits")]
+        return [Drift(Kind.NETWORK, name, "being made", wanted, Action.WAIT)]
     if found is None:
         known = site.plane.joined(facts) if network.is_global else bool(facts.engine)
         if known and network.is_global and not site.plane.lists(facts):
             return []
         if network.is_global and (others := state.otherwise(site, network)):
-            return [
-                Drift(
-                    what, f"absent, and another of this name on {', '.join(others)}", wanted, _asked(network), held=True
-                )
-            ]
-        return [Drift(what, "absent" if known else "", wanted, pending=not known)]
+            is_ = f"absent, and another of this name on {', '.join(others)}"
+            return [Drift(Kind.NETWORK, name, is_, wanted, Action.RECREATE, held=True)]
+        return [Drift(Kind.NETWORK, name, "absent" if known else "", wanted, Action.CREATE, pending=not known)]
     if different := state.differences(site, host, network):
-        return [Drift(f"{what}: {key}", is_, wanted, _asked(network), held=True) for key, is_, wanted in different]
+        return [
+            Drift(Kind.NETWORK_OPTION, key, is_, wanted, Action.RECREATE, name, held=True)
+            for key, is_, wanted in different
+        ]
     _refuse_twins(site, host, network)
     return []
-
-
-def _asked(network: Network) -> str:
-    return f"up --recreate {network.name}"
 
 
 def _refuse_twins(site: Site, host: str, network: Network) -> None:

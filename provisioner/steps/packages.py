@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import stores
 from provisioner.errors import StepFailed
-from provisioner.model import Drift
+from provisioner.model import Action, Drift, Kind
 from provisioner.steps.base import Upload, Work
 from provisioner.system import reading
 from provisioner.system.owned import Owned
@@ -35,9 +35,7 @@ class Packages:
     cure = "look at what the host's package manager says of these packages, and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
-        return tuple(
-            Drift(_source(site, host, program), "absent", "installed") for program in self._missing(site, host)
-        )
+        return tuple(_absent(site, host, program) for program in self._missing(site, host))
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
         uploaded = _uploaded(site)
@@ -74,9 +72,14 @@ def _uploaded(site: Site) -> dict[str, Uploaded]:
     return {site.backend.program: site.backend.uploaded}
 
 
-def _source(site: Site, host: str, program: str) -> str:
+def _absent(site: Site, host: str, program: str) -> Drift:
     upload = _uploaded(site).get(program)
-    return f"{upload.remote}, from {upload.source.name}" if upload else f"package {_package(site, host, program)}"
+    kind, target, of = (
+        (Kind.UPLOAD, upload.remote, upload.source.name)
+        if upload
+        else (Kind.PACKAGE, _package(site, host, program), "")
+    )
+    return Drift(kind, target, "absent", "installed", Action.INSTALL, of)
 
 
 def _package(site: Site, host: str, program: str) -> str:

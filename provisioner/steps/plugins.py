@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from provisioner import render
 from provisioner.errors import StepFailed
 from provisioner.inventory.plugins import TAG, sum_of
-from provisioner.model import Drift
+from provisioner.model import Action, Drift, Kind
 from provisioner.steps.base import Upload, Work, differing
 from provisioner.system import plugins
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection
 
-_ABSENT, _OTHER, _SET, _STATE = "to be installed", "made anew", "set", "on or off"
+_MAKES = frozenset({Action.INSTALL, Action.REPLACE})
 
 
 class Plugins:
@@ -43,27 +43,27 @@ class Plugins:
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
         if all(d.pending for d in drift):
             return None
-        notes: dict[str, set[str]] = {}
+        actions: dict[str, set[Action]] = {}  # by the plugin, or the path of its file
         for d in drift:
-            notes.setdefault(d.what.removeprefix("plugin "), set()).add(d.note)
+            actions.setdefault(d.target, set()).add(d.action)
         wanted = _wanted(site, host)
         files = {
             path: text
             for name, plugin in wanted.items()
             for path, text in plugins.spec(name, plugin).items()
-            if path in notes
+            if path in actions
         }
-        managed = {name: plugin for name, plugin in wanted.items() if name in notes and not plugin.address}
-        jobs = [_job(site.facts[host], name, plugin, notes[name]) for name, plugin in managed.items()]
+        managed = {name: plugin for name, plugin in wanted.items() if name in actions and not plugin.address}
+        jobs = [_job(site.facts[host], name, plugin, actions[name]) for name, plugin in managed.items()]
         uploads = tuple(
             Upload(plugin.archive, _remote(name), _sum(plugin.archive))
             for name, plugin in managed.items()
-            if plugin.archive and notes[name] & {_ABSENT, _OTHER}
+            if plugin.archive and actions[name] & _MAKES
         )
-        gone = [other for name, plugin in wanted.items() if (other := plugins.other_spec(name, plugin)) in notes]
+        gone = [other for name, plugin in wanted.items() if (other := plugins.other_spec(name, plugin)) in actions]
         programs = {name: render.text(f"{file}.pl") for name, file in (("request", "request"), ("installer", "plugin"))}
         script = render.script("plugins.sh.j2", files=files, gone=gone, jobs=jobs, **programs)
-        return Work(script, "plugins: " + ", ".join(notes), deadline=60.0 + 600.0 * len(jobs), uploads=uploads)
+        return Work(script, "plugins: " + ", ".join(actions), deadline=60.0 + 600.0 * len(jobs), uploads=uploads)
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
         pass
@@ -77,24 +77,26 @@ def _wanted(site: Site, host: str) -> dict[str, PluginEntry]:
 
 
 def _drift(facts: Facts, host: str, name: str, plugin: PluginEntry) -> list[Drift]:
-    what = f"plugin {name}"
     if plugin.address:
         return differing(facts, plugins.spec(name, plugin)) + _told_twice(facts, host, name, plugin)
     source = _source(plugin)
     there = plugins.managed(facts)
     if there is None:
-        return [Drift(what, "", source, pending=True)]
+        return [Drift(Kind.PLUGIN, name, "", source, pending=True)]
     found = there.get(f"{name}:{TAG}")
     if found is None:
-        return [Drift(what, "absent", source, note=_ABSENT)]
+        return [Drift(Kind.PLUGIN, name, "absent", source, Action.INSTALL)]
     made_of = facts.files.get(plugins.origin(name), "").strip()
-    drift = [] if made_of == source else [Drift(what, made_of or "of an unknown origin", source, note=_OTHER)]
+    other = Drift(Kind.PLUGIN, name, made_of or "of an unknown origin", source, Action.REPLACE)
+    drift = [] if made_of == source else [other]
     settings = plugins.settings(found)
     told = [{key: values.get(key, "not there") for key in plugin.settings} for values in (settings, plugin.settings)]
     if told[0] != told[1]:  # what a plugin is set to may be a secret
-        drift.append(Drift(what, ", ".join(plugin.settings), "other values", note=_SET, secret=True))
+        keys = ", ".join(plugin.settings)
+        drift.append(Drift(Kind.PLUGIN, name, keys, "other values", Action.CONFIGURE, secret=True))
     if bool(found.get("Enabled")) != plugin.enabled:
-        drift.append(Drift(what, *(("off", "on") if plugin.enabled else ("on", "off")), note=_STATE))
+        was, is_ = ("off", "on") if plugin.enabled else ("on", "off")
+        drift.append(Drift(Kind.PLUGIN, name, was, is_, Action.SWITCH))
     return drift
 
 
@@ -107,7 +109,7 @@ def _told_twice(facts: Facts, host: str, name: str, plugin: PluginEntry) -> list
     if other not in facts.files:
         return []
     if facts.files[other].strip() == plugin.address:
-        return [Drift(other, facts.files[other], is_file=True)]
+        return [Drift(Kind.FILE, other, facts.files[other], action=Action.REMOVE, is_file=True)]
     raise StepFailed(
         f"the plugin {name} is told of in {other} already", host=host, cure=f"remove {other}, or take it over"
     )
@@ -121,9 +123,9 @@ def _remote(name: str) -> str:
     return f"/var/lib/provisioner-plugin-{name}.tar"
 
 
-def _job(facts: Facts, name: str, plugin: PluginEntry, notes: set[str]) -> dict[str, object]:
+def _job(facts: Facts, name: str, plugin: PluginEntry, actions: set[Action]) -> dict[str, object]:
     there = (plugins.managed(facts) or {}).get(f"{name}:{TAG}")
-    makes = bool(notes & {_ABSENT, _OTHER})
+    makes = bool(actions & _MAKES)
     return {
         "name": name,
         "remove": "yes" if there and makes else "",
@@ -134,6 +136,8 @@ def _job(facts: Facts, name: str, plugin: PluginEntry, notes: set[str]) -> dict[
         "source": _source(plugin) + "\n",
         "grant": list(plugin.grant),
         "path": f"/plugins/{name}:{TAG}/set",
-        "settings": [f"{key}={value}" for key, value in plugin.settings.items()] if makes or _SET in notes else [],
+        "settings": [f"{key}={value}" for key, value in plugin.settings.items()]
+        if makes or Action.CONFIGURE in actions
+        else [],
         "on": "yes" if plugin.enabled else "",
     }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from provisioner import render
 from provisioner.controlplane import networks as state
 from provisioner.errors import StepFailed
-from provisioner.model import Drift
+from provisioner.model import Action, Drift, Kind
 from provisioner.steps.base import Work
 from provisioner.stores.base import count_key
 from provisioner.system.owned import NOTHING
@@ -38,7 +38,7 @@ class Recreate:
             if used := state.in_use(site, network):
                 what = f"the network {network.name} has containers on it: {', '.join(map(str, used))}"
                 raise StepFailed(what, host=host, cure="remove them, and run again with --recreate")
-            drift.append(Drift(f"network {network.name}", _told(site, host, network), "", note="removal"))
+            drift.append(Drift(Kind.NETWORK, network.name, _told(site, host, network), "", Action.REMOVE))
         return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:

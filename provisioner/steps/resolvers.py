@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provisioner import render
-from provisioner.model import Drift
+from provisioner.model import Action, Drift, Kind
 from provisioner.system.reading import ENGINE_DNS_DROPIN, ENGINE_STARTED
 from provisioner.system.strict import json_object
 
@@ -36,4 +36,4 @@ def running(asked: Dns, facts: Facts) -> list[Drift]:
         return []
     found = {key: started[key] for key in wanted if isinstance(started.get(key), list)}
     told = [", ".join(f"{key} {' '.join(map(str, words))}" for key, words in of.items()) for of in (found, wanted)]
-    return [Drift("the running engine's DNS", told[0] or "not these", told[1], note="restart")]
+    return [Drift(Kind.ENGINE_USES, "DNS", told[0] or "not these", told[1], Action.RESTART)]

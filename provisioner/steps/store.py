@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import render, stores
 from provisioner.errors import ProvisionerError, StepFailed, StoreError
-from provisioner.model import Drift, State
+from provisioner.model import Action, Drift, Kind, State
 from provisioner.parallel import each
 from provisioner.steps.base import Work, differing, differing_secrets
 from provisioner.system import owned
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from provisioner.transport import Connection
 
 _LOOK = 20.0  # seconds for one look at a server
+_TEXTS: Mapping[Action, str] = {  # what the server is made to do, the most urgent first
+    Action.START: "starting",
+    Action.RESTART: "restarting",
+    Action.RELOAD: "reloading",
+    Action.WRITE: "writing the files of",
+}
 
 
 class Store:
@@ -42,39 +48,36 @@ class Store:
         drift = differing(facts, {file.path: file.text for file in service.files})
         drift += differing_secrets(facts, service.secrets, backend.title)
         drift += [
-            Drift(f"the folder {folder}", "others than root can write in it", "root alone")
+            Drift(Kind.FOLDER, folder, "others than root can write in it", "root alone")
             for folder in _open(facts, service)
         ]
-        drift += [Drift(path, "there", "gone") for path in service.gone]
+        drift += [Drift(Kind.FILE, path, "there", "gone", Action.REMOVE) for path in service.gone]
         unit = facts.unit(service.unit)
         if not unit.up:
-            drift.append(Drift(service.unit, unit.active, "active", note="start"))
+            drift.append(Drift(Kind.UNIT, service.unit, unit.active, "active", Action.START))
         elif backend.outdated(site, host, service):
-            note = f"restart of {backend.title}"
-            drift.append(Drift(f"the running {backend.title}", "an earlier configuration", "this one", note=note))
+            was = "an earlier configuration"
+            drift.append(Drift(Kind.SERVER, service.unit, was, "this one", Action.RESTART, backend.title))
         elif not drift:
             drift += backend.membership(site, host)
         if not unit.enabled:
-            drift.append(Drift(f"{service.unit} at boot", "off", "on"))
+            drift.append(Drift(Kind.BOOT, service.unit, "off", "on", Action.ENABLE))
         return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
-        backend, notes = site.backend, {d.note for d in drift}
-        if notes == {"waits"}:
+        backend, actions = site.backend, {d.action for d in drift}
+        if actions == {Action.WAIT}:
             return None
-        words = {"start": "start", f"restart of {backend.title}": "restart", f"reload of {backend.title}": "reload"}
-        action = next((word for note, word in words.items() if note in notes), "write")
+        action = next(urgent for urgent in _TEXTS if urgent in {*actions, Action.WRITE})
         service = backend.service(site, host)
-        parents = sorted({file.path.rpartition("/")[0] for file in service.files} - {owned.UNITS})
-        script = render.script(
-            "store.sh.j2", service=service, title=backend.title, action=action, parents=parents, mark=owned.MARK
-        )
-        does = {"restart": "restarting", "start": "starting", "reload": "reloading", "write": "writing the files of"}[
-            action
-        ]
-        alone = action in {"restart", "reload"} and backend.formed(site)
+        marking = {
+            "parents": sorted({file.path.rpartition("/")[0] for file in service.files} - {owned.UNITS}),
+            "mark": owned.MARK,
+        }
+        script = render.script("store.sh.j2", service=service, title=backend.title, action=action.value, **marking)
+        alone = action in {Action.RESTART, Action.RELOAD} and backend.formed(site)
         rank = 2 if str(site.advertise[host]) == backend.leader(site.facts[host]) else int(host in site.servers)
-        return Work(script, f"{does} {backend.title}", deadline=90.0, alone=alone, rank=rank)
+        return Work(script, f"{_TEXTS[action]} {backend.title}", deadline=90.0, alone=alone, rank=rank)
 
     def engines_return(self, site: Site, outcomes: Iterable[Outcome]) -> float:
         """Seconds until engines that were on a store find it again after it was away; 0 where none was on it.
@@ -85,7 +88,7 @@ class Store:
         worked = [
             o
             for o in outcomes
-            if o.state is State.CONVERGED and any(d.note.startswith(("restart", "start")) for d in o.drifts)
+            if o.state is State.CONVERGED and any(d.action in {Action.RESTART, Action.START} for d in o.drifts)
         ]
         on_it = any(site.facts[o.host].engine.get("ClusterStore") for o in worked if o.host in site.facts)
         asked = site.inventory.the_store.discovery

@@ -14,7 +14,7 @@ from provisioner import render
 from provisioner.controlplane.founding import Founding
 from provisioner.controlplane.swarm import LABEL, Member, View, address_of, cluster, state, told
 from provisioner.errors import StepFailed
-from provisioner.model import Drift
+from provisioner.model import Action, Drift, Kind
 from provisioner.steps.base import Told, Work
 from provisioner.system.owned import NOTHING
 from provisioner.system.strict import inside
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from provisioner.transport import Connection
 
 _ROLES = {True: "manager", False: "worker"}
-_ANEW = "leave and join"
+_OF_MANAGER = frozenset({Action.PROMOTE, Action.DEMOTE, Action.FORGET, Action.NAME})  # what a manager does to others
 _AT_ONCE = 8  # hosts that join side by side: each has its certificate signed, and a manager changes the members of raft
 
 
@@ -45,7 +45,7 @@ class Swarm:
         facts, view = site.facts[host], View(site)
         role = _ROLES[host in site.servers]
         if not facts.engine:
-            return (Drift("the swarm", f"the engine says nothing ({facts.http('info').error})", role, pending=True),)
+            return (Drift(Kind.SWARM, "", f"the engine says nothing ({facts.http('info').error})", role, pending=True),)
         member = view.member(host)
         if member is Member.OTHER:
             raise StepFailed(
@@ -55,53 +55,53 @@ class Swarm:
                 cure="if nothing needs that swarm: docker swarm leave --force, on this host",
             )
         if member is Member.NONE:
-            note = "init" if host == Founding(site).initiator else "join"
-            return (Drift("the swarm", "none", role, note=note),)
+            action = Action.FOUND if host == Founding(site).initiator else Action.JOIN
+            return (Drift(Kind.SWARM, "", "none", role, action),)
         if member is Member.SECOND:
-            return (Drift("the swarm", str(member), role, note=_ANEW),)
+            return (Drift(Kind.SWARM, "", str(member), role, Action.REJOIN),)
         if member is Member.UNKNOWN:
-            return (Drift("the swarm", f"{state(facts)}, without a leader", role, note="waits"),)
+            return (Drift(Kind.SWARM, "", f"{state(facts)}, without a leader", role, Action.WAIT),)
         if state(facts) != "active":
-            return (Drift("the swarm", str(told(facts).get("Error") or state(facts)), role, note="waits"),)
+            return (Drift(Kind.SWARM, "", str(told(facts).get("Error") or state(facts)), role, Action.WAIT),)
         own = _ROLES[bool(told(facts).get("ControlAvailable"))]
-        drift = [Drift("its role in the swarm", own, role, note=_change(role))] if own != role else []
+        drift = [Drift(Kind.OWN_ROLE, host, own, role, _change(role))] if own != role else []
         if host == view.acting:
             if view.lacks_label:
-                drift.append(Drift("the label of the swarm", "none", site.inventory.cluster, note="label"))
+                drift.append(Drift(Kind.LABEL, "", "none", site.inventory.cluster, Action.NAME))
             changes = _changes(site, view).items()
             drift += [
-                Drift(f"the role of {name} in the swarm", _ROLES[wanted != "manager"], wanted, note=_change(wanted))
+                Drift(Kind.ROLE, name, _ROLES[wanted != "manager"], wanted, _change(wanted))
                 for name, wanted in changes
                 if name != host
             ]
             drift += [
-                Drift(f"the node that {name} was before", "in the swarm, down", "gone", note="removal")
+                Drift(Kind.STALE_NODE, name, "in the swarm, down", "gone", Action.FORGET)
                 for name in site.live
                 for _ in view.stale(name)
             ]
         return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
-        view, notes = View(site), {d.note for d in drift}
-        if "init" in notes:
+        view, actions = View(site), {d.action for d in drift}
+        if Action.FOUND in actions:
             return _founding(site, host)
-        if notes & {"join", _ANEW}:
-            return _joining(site, view, host, second=_ANEW in notes) if view.acting else None  # none: it is being made
-        if host != view.acting or not notes & {"promotion", "demotion", "removal", "label"}:
+        if actions & {Action.JOIN, Action.REJOIN}:  # without a manager: it is being made
+            return _joining(site, view, host, second=Action.REJOIN in actions) if view.acting else None
+        if host != view.acting or not actions & _OF_MANAGER:
             return None
         changes = _changes(site, view)
         ids = {
             role: [_id(view, n) for n, to in changes.items() if to == role and n != host] for role in _ROLES.values()
         }
         stale = [node for name in site.live for node in view.stale(name)]
-        script = (_labelling(site, host) if "label" in notes else "") + of_nodes(
+        script = (_labelling(site, host) if Action.NAME in actions else "") + of_nodes(
             promote=ids["manager"],
             demote=[*(str(node["ID"]) for node in stale if node.get("ManagerStatus")), *ids["worker"]],
             remove=[str(node["ID"]) for node in stale],
             itself=[_id(view, host)] if host in changes else [],
         )
         texts = [f"{name} becomes {wanted}" for name, wanted in changes.items()]
-        texts += ["taking out what is gone"] * bool(stale) + ["labelling the swarm"] * ("label" in notes)
+        texts += ["taking out what is gone"] * bool(stale) + ["labelling the swarm"] * (Action.NAME in actions)
         return Work(script, ", ".join(texts), deadline=60.0 + 60.0 * (len(changes) + len(stale)))
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
@@ -114,8 +114,8 @@ def of_nodes(**lists: list[str]) -> str:
     return render.script("swarm-nodes.sh.j2", **none | lists)
 
 
-def _change(role: str) -> str:
-    return "promotion" if role == "manager" else "demotion"
+def _change(role: str) -> Action:
+    return Action.PROMOTE if role == _ROLES[True] else Action.DEMOTE
 
 
 def _changes(site: Site, view: View) -> dict[str, str]:

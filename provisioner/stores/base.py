@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from provisioner import render
+from provisioner.model import Action
 from provisioner.system.owned import Owned
 from provisioner.system.strict import json_object
 
@@ -158,14 +159,14 @@ class Cluster(Protocol):
 class File:
     """A file on a host. `owner` as chown takes it.
 
-    takes: what the running server takes it up with, of a secret file: "restart", "reload", or "" where it needs nothing.
+    takes: how the running server takes it up, of a secret file: RESTART, RELOAD, or WRITE where it needs nothing.
     """
 
     path: str
     text: str = field(repr=False)
     mode: str = "0644"
     owner: str = "root:root"
-    takes: str = ""
+    takes: Action = Action.WRITE
 
 
 @dataclass(frozen=True)

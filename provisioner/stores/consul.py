@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner import render
 from provisioner.errors import ProvisionerError, StoreError
-from provisioner.model import Drift, Finding, Severity
+from provisioner.model import Action, Drift, Finding, Kind, Severity
 from provisioner.stores import consul_acl as acl
 from provisioner.stores import consul_rotation, http, shapes
 from provisioner.stores import consul_security as security
@@ -211,17 +211,15 @@ class Consul(SetUpHere):
         ):
             return []  # until all servers have ACLs, and a leader among them has set them up, nobody is known to any
         if members.code != _OK:
-            return [Drift("Consul's HTTP interface", members.error, "an answer", note="waits")]
+            return [Drift(Kind.STORE, "HTTP interface", members.error, "an answer", Action.WAIT, self.title)]
         drift = []
         if not facts.http("leader").body:
-            drift.append(Drift("Consul's leader", "none", "one", note="waits"))
+            drift.append(Drift(Kind.STORE, "leader", "none", "one", Action.WAIT, self.title))
         if cluster.inventory.the_store.security.acls and facts.http("rights").code == _FORBIDDEN:
-            all_ = all(
-                cluster.facts[name].http("rights").code == _FORBIDDEN for name in cluster.live
-            )  # then it is the policy: `equip`
-            drift.append(
-                Drift("the engine's rights in Consul", facts.http("rights").error, "to write", note="waits", later=all_)
-            )
+            # Where all are refused it is the policy, which `equip` sets.
+            all_ = all(cluster.facts[name].http("rights").code == _FORBIDDEN for name in cluster.live)
+            error = facts.http("rights").error
+            drift.append(Drift(Kind.RIGHTS, "", error, "to write", Action.WAIT, self.title, later=all_))
         alive = {member["Name"] for member in members.body or () if member.get("Status") == _ALIVE}
         # One that is shut out by its secrets comes when it has got those of the others; until then nobody waits for it.
         if missing := [
@@ -229,7 +227,9 @@ class Consul(SetUpHere):
             for name in cluster.live
             if name not in alive and (name == host or not security.shut_out(cluster, name))
         ]:
-            drift.append(Drift("Consul's members", "without " + ", ".join(missing), "all hosts", note="waits"))
+            drift.append(
+                Drift(Kind.STORE, "members", "without " + ", ".join(missing), "all hosts", Action.WAIT, self.title)
+            )
         return drift
 
     def peers(self, facts: Mapping[str, Facts]) -> frozenset[IPv4Address]:

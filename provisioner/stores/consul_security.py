@@ -19,6 +19,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provisioner.errors import StepFailed
+from provisioner.model import Action
 from provisioner.stores.base import File, at_its_start
 from provisioner.stores.secrets import agreed, certificate_of
 from provisioner.system import certificates
@@ -138,20 +139,20 @@ def files(cluster: Cluster, host: str) -> tuple[File, ...]:
     at, server = levels(cluster, host), host in cluster.servers
     made: list[File] = []
     if at.gossip:
-        made.append(File(KEYRING, _keyring(cluster, host), "0600", "consul:consul", takes="restart"))
+        made.append(File(KEYRING, _keyring(cluster, host), "0600", "consul:consul", takes=Action.RESTART))
         made.append(File(GOSSIP, json.dumps([gossip_key(cluster), *cluster.vault.keys]) + "\n", "0600"))
     if at.tls:
         pair = _certificate(cluster, host)
-        made.append(File(AUTHORITY, _trusted(cluster), **_READ, takes="reload"))
-        made.append(File(CERTIFICATE, pair.certificate, **_READ, takes="reload"))
-        made.append(File(KEY, pair.key, **_READ, takes="reload"))
+        made.append(File(AUTHORITY, _trusted(cluster), **_READ, takes=Action.RELOAD))
+        made.append(File(CERTIFICATE, pair.certificate, **_READ, takes=Action.RELOAD))
+        made.append(File(KEY, pair.key, **_READ, takes=Action.RELOAD))
         if server and (key := authority(cluster).key):
             made.append(File(AUTHORITY_KEY, key, "0600"))
     if at.acls and server:
-        made.append(File(MANAGEMENT, _tokens({"master": management_token(cluster)}), **_READ, takes="restart"))
+        made.append(File(MANAGEMENT, _tokens({"master": management_token(cluster)}), **_READ, takes=Action.RESTART))
     if at.acls >= 2:  # noqa: PLR2004
         told = {"agent": token(cluster, "agent"), "default": token(cluster, "default")}
-        made.append(File(TOKENS, _tokens(told), **_READ, takes="reload"))
+        made.append(File(TOKENS, _tokens(told), **_READ, takes=Action.RELOAD))
     return tuple(made)
 
 

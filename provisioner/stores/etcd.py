@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner import render
 from provisioner.errors import StepFailed, Unreachable
-from provisioner.model import Drift, Finding, Severity
+from provisioner.model import Action, Drift, Finding, Kind, Severity
 from provisioner.stores import asking, authority, shapes
 from provisioner.stores.base import (
     TLS_FILES,
@@ -232,14 +232,13 @@ class Etcd(Unstaged, SetUpHere):
         facts = cluster.facts[host]
         health = _answer(facts, "health")
         if health.code == 0:
-            return [Drift("etcd's HTTP interface", health.error, "an answer", note="waits")]
+            return [Drift(Kind.STORE, "HTTP interface", health.error, "an answer", Action.WAIT, self.title)]
         if str((health.body or {}).get("health")) not in {"true", "True"}:
-            return [Drift("etcd's leader", "none", "one", note="waits")]
+            return [Drift(Kind.STORE, "leader", "none", "one", Action.WAIT, self.title)]
         started = {member["name"] for member in _members(facts) if member.get("clientURLs")}
         missing = [name for name in cluster.servers if name in cluster.live and name not in started]
-        return (
-            [Drift("etcd's members", "without " + ", ".join(missing), "all servers", note="waits")] if missing else []
-        )
+        without = "without " + ", ".join(missing)
+        return [Drift(Kind.STORE, "members", without, "all servers", Action.WAIT, self.title)] if missing else []
 
     def peers(self, facts: Mapping[str, Facts]) -> frozenset[IPv4Address]:
         return frozenset(found for of_host in facts.values() for m in _members(of_host) if (found := _address(m)))

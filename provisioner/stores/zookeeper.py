@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import render
 from provisioner.errors import StoreError
-from provisioner.model import Drift, Finding
+from provisioner.model import Action, Drift, Finding, Kind
 from provisioner.stores import proxy, shapes
 from provisioner.stores.asking import WAY, Asked
 from provisioner.stores.base import (
@@ -135,8 +135,8 @@ class ZooKeeper(Unstaged, SetUpHere):
         """It answers, and takes part under a leader."""
         facts = cluster.facts[host]
         if not facts.said("srvr"):
-            return [Drift("ZooKeeper's answer", facts.http("srvr").error, "one", note="waits")]
-        return [] if _mode(facts) else [Drift("ZooKeeper's leader", "none", "one", note="waits")]
+            return [Drift(Kind.STORE, "answer", facts.http("srvr").error, "one", Action.WAIT, self.title)]
+        return [] if _mode(facts) else [Drift(Kind.STORE, "leader", "none", "one", Action.WAIT, self.title)]
 
     def peers(self, facts: Mapping[str, Facts]) -> frozenset[IPv4Address]:
         """As the running servers were told at their start; they never learn of others."""

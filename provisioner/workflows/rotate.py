@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import stores
 from provisioner.errors import ProvisionerError, StepFailed
-from provisioner.model import Drift, Outcome, PhaseBegan, PhaseEnded, State
+from provisioner.model import Action, Drift, Kind, Outcome, PhaseBegan, PhaseEnded, State
 from provisioner.runner.converge import outcome
 from provisioner.runner.look import judge_again, look
 from provisioner.runner.prove import prove
@@ -45,8 +45,8 @@ class Rotation:
 
 
 def _rotate(run: Run, what: str, renewal: Renewal) -> bool:
-    title = f"{run.site.backend.title}'s {what.replace('-', ' ')}"
-    began, drift = time.monotonic(), Drift(title, note="rotated", secret=True, is_file=True)
+    began, title = time.monotonic(), run.site.backend.title
+    drift = Drift(Kind.STORE, what.replace("-", " "), action=Action.ROTATE, of=title, secret=True, is_file=True)
     run.session.tell(PhaseBegan("rotate", f"New {what}", run.site.live))
     try:
         _renew(run, renewal)

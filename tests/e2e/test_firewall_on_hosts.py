@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provisioner import render
+from provisioner import render, wording
 from provisioner.preflight.store import locked_out
 from provisioner.steps.firewall import Firewall
 from provisioner.stores.consul import Consul
@@ -193,7 +193,9 @@ def test_containers_do_not_get_past_their_hosts_rules(hosts_of, native):
         else "iptables -t mangle -I FORWARD -i br-0123456789ab -j ACCEPT",
     )
     assert passes(ours | OTHER)
-    assert [drift.what for drift in hosts.drift("node1")] == ["rules of nftables" if native else "rules of iptables"]
+    assert [wording.what(drift) for drift in hosts.drift("node1")] == [
+        "rules of nftables" if native else "rules of iptables"
+    ]
     hosts.apply("node1")
     kept()
 
@@ -377,7 +379,7 @@ def test_both_kinds_of_rules_on_one_host(hosts_of):
         "iptables -D INPUT -j PROVISIONER; nft flush chain inet filter input;"
         " nft add rule inet filter input tcp dport 22 accept",
     )
-    assert {drift.what for drift in hosts.drift("node1")} == {"rules of iptables", "rules of nftables"}
+    assert {wording.what(drift) for drift in hosts.drift("node1")} == {"rules of iptables", "rules of nftables"}
     hosts.apply("node1")
     assert hosts.reaches("node2", hosts.lab.address("node1")) == OURS
 
@@ -392,7 +394,7 @@ def test_rules_that_others_put_first(hosts_of):
         "iptables -I INPUT -s 192.168.0.0/16 -p tcp -j ACCEPT; iptables -I INPUT -j PROVISIONER -m comment --comment not-ours",
     )
     hosts.sh("node1", "iptables -A INPUT -j PROVISIONER")  # twice
-    assert [drift.what for drift in hosts.drift("node1")] == ["rules of iptables"]
+    assert [wording.what(drift) for drift in hosts.drift("node1")] == ["rules of iptables"]
     before = without_ours(hosts.sh("node1", "iptables-save"))
     hosts.apply("node1")
     assert without_ours(hosts.sh("node1", "iptables-save")) == before

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from provisioner import inventory, render, stores
+from provisioner import inventory, render, stores, wording
 from provisioner.errors import CommandFailed, Locked
 from provisioner.model import Severity
 from provisioner.runner import look
@@ -206,7 +206,7 @@ def test_another_configuration_is_seen_and_takes_a_restart_alone(run):
     sh(run, "node2", f"cp {loaded} /run/kept; echo other >{loaded}")
     drift = STEP.drift(read(run), "node2")
     sh(run, "node2", f"mv /run/kept {loaded}")
-    assert [d.note for d in drift] == [f"restart of {run.site.backend.title}"]
+    assert [wording.note(d) for d in drift] == [f"restart of {run.site.backend.title}"]
     assert STEP.work(run.site, "node2", drift).alone
 
 
@@ -281,7 +281,7 @@ def test_one_server_lost_leaves_a_leader(run):
     sh(run, "node3", f"systemctl stop {unit(run)}")
     assert run.site.backend.wait_for_leader(run.session.connections["node1"], servers=2)
     site = read(run)
-    assert [d.note for d in STEP.drift(site, "node3")] == ["start"]
+    assert [wording.note(d) for d in STEP.drift(site, "node3")] == ["start"]
     # Where it was the leader, the others still name it for some seconds; the engine's start asks once a second too.
     assert any(site.backend.formed(read(run)) or time.sleep(1) for _ in range(30))
     assert any(waits(run, "node1") or time.sleep(1) for _ in range(30))
@@ -297,7 +297,7 @@ def test_without_a_majority_there_is_no_leader_and_it_comes_back_with_its_data(r
         drift = STEP.drift(read(run), "node1")
         if drift and not waits(run, "node1"):
             break
-    assert {d.note for d in drift} == {"waits"}
+    assert {wording.note(d) for d in drift} == {"waits"}
     assert not waits(run, "node1")
     assert {host for _, host in stops(run)} == set(NODES)
     for name in NODES[1:]:

@@ -11,7 +11,7 @@ import typer.main
 
 from provisioner.cli import app
 from provisioner.inventory import load
-from provisioner.model import Check, Drift, Outcome, Pair, ProofResult, Report, State
+from provisioner.model import Action, Check, Drift, Kind, Outcome, Pair, ProofResult, Report, State
 from provisioner.report.people import show_people
 
 ROOT = Path(__file__).parents[2]
@@ -95,36 +95,36 @@ def demo() -> Report:
     hosts = ("node1", "node2", "node3")
     changed = {
         "firewall": [
-            Drift("rules of iptables", is_file=True),
-            Drift("rules of ip6tables", is_file=True),
-            Drift("/etc/provisioner/firewall.sh"),
-            Drift("/etc/systemd/system/provisioner-firewall.service"),
-            Drift("provisioner-firewall.service at boot"),
-            Drift("provisioner-firewall.service", note="start"),
+            Drift(Kind.RULES, "iptables", is_file=True),
+            Drift(Kind.RULES, "ip6tables", is_file=True),
+            Drift(Kind.FILE, "/etc/provisioner/firewall.sh"),
+            Drift(Kind.FILE, "/etc/systemd/system/provisioner-firewall.service"),
+            Drift(Kind.BOOT, "provisioner-firewall.service", action=Action.ENABLE),
+            Drift(Kind.UNIT, "provisioner-firewall.service", action=Action.START),
         ],
         "store": [
-            Drift("/etc/consul.d/provisioner.json", is_file=True),
-            Drift("/etc/systemd/system/consul.service", is_file=True),
-            Drift("/var/lib/consul/serf/local.keyring", note="restart of Consul"),
-            Drift("/etc/provisioner/consul-gossip.json"),
-            Drift("/etc/consul.d/provisioner-tls/authority.pem", note="reload of Consul"),
-            Drift("/etc/consul.d/provisioner-tls/agent.pem", note="reload of Consul"),
-            Drift("/etc/consul.d/provisioner-tls/agent-key.pem", note="reload of Consul"),
-            Drift("/etc/consul.d/provisioner-tls/authority-key.pem"),
-            Drift("/etc/consul.d/provisioner-management.json", note="restart of Consul"),
-            Drift("/etc/consul.d/provisioner-tokens.json", note="reload of Consul"),
-            Drift("consul.service", note="start"),
-            Drift("consul.service at boot"),
+            Drift(Kind.FILE, "/etc/consul.d/provisioner.json", is_file=True),
+            Drift(Kind.FILE, "/etc/systemd/system/consul.service", is_file=True),
+            Drift(Kind.CONFIDENTIAL, "/var/lib/consul/serf/local.keyring", action=Action.RESTART, of="Consul"),
+            Drift(Kind.FILE, "/etc/provisioner/consul-gossip.json"),
+            Drift(Kind.CONFIDENTIAL, "/etc/consul.d/provisioner-tls/authority.pem", action=Action.RELOAD, of="Consul"),
+            Drift(Kind.CONFIDENTIAL, "/etc/consul.d/provisioner-tls/agent.pem", action=Action.RELOAD, of="Consul"),
+            Drift(Kind.CONFIDENTIAL, "/etc/consul.d/provisioner-tls/agent-key.pem", action=Action.RELOAD, of="Consul"),
+            Drift(Kind.FILE, "/etc/consul.d/provisioner-tls/authority-key.pem"),
+            Drift(Kind.CONFIDENTIAL, "/etc/consul.d/provisioner-management.json", action=Action.RESTART, of="Consul"),
+            Drift(Kind.CONFIDENTIAL, "/etc/consul.d/provisioner-tokens.json", action=Action.RELOAD, of="Consul"),
+            Drift(Kind.UNIT, "consul.service", action=Action.START),
+            Drift(Kind.BOOT, "consul.service", action=Action.ENABLE),
         ],
         "daemon": [
-            Drift("/etc/docker/daemon.json", is_file=True),
-            Drift("/etc/systemd/system/docker.service.d/provisioner.conf", is_file=True),
-            Drift("/etc/provisioner/gossip.pl", is_file=True),
-            Drift("/etc/systemd/system/provisioner-gossip.service", is_file=True),
-            Drift("the running engine's store", note="reload"),
-            Drift("provisioner-gossip.service at boot"),
+            Drift(Kind.FILE, "/etc/docker/daemon.json", is_file=True),
+            Drift(Kind.FILE, "/etc/systemd/system/docker.service.d/provisioner.conf", is_file=True),
+            Drift(Kind.FILE, "/etc/provisioner/gossip.pl", is_file=True),
+            Drift(Kind.FILE, "/etc/systemd/system/provisioner-gossip.service", is_file=True),
+            Drift(Kind.ENGINE_USES, "store", action=Action.RELOAD),
+            Drift(Kind.BOOT, "provisioner-gossip.service", action=Action.ENABLE),
         ],
-        "networks": [Drift("network demo")],
+        "networks": [Drift(Kind.NETWORK, "demo", action=Action.CREATE)],
     }
     outcomes = tuple(
         Outcome(host, step, State.CONVERGED, tuple(drifts)) for step, drifts in changed.items() for host in hosts

@@ -20,7 +20,7 @@ from captured import HOSTS, capture, printed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from provisioner import report
+from provisioner import report, wording
 from provisioner.errors import Unreachable
 from provisioner.model import Result, Severity, State
 from provisioner.runner import look
@@ -396,7 +396,7 @@ def test_an_answer_that_is_cut_off_is_no_answer_yet(cluster, body, monkeypatch):
     """As of an engine that is stopped while it answers: the host is not given up for it."""
     run = looked(cluster("settled"), "settled", altered("settled", "http:info", body), monkeypatch)
     assert not run.session.lost
-    assert {o.what for o in _drifts(run, "daemon")} == {"the engine"}
+    assert {wording.what(o) for o in _drifts(run, "daemon")} == {"the engine"}
 
 
 def _drifts(run: Run, step: str) -> list[Any]:

@@ -9,6 +9,7 @@ import pytest
 from captured import HOSTS, with_file, with_http, with_raw, with_unit
 from swarms import FOUND, another, fresh, labelled, out, put
 
+from provisioner import wording
 from provisioner.controlplane import resolve
 from provisioner.controlplane.founding import Founding, hindrance
 from provisioner.controlplane.swarm import Member, View
@@ -71,7 +72,7 @@ class TestRecord:
         whole = site(recorded(fresh(), **dict.fromkeys(have, FIRST)))
         assert Founding(whole).initiator == "node1"
         assert Founding(whole).agreed == agreed
-        (init,) = [d for d in SWARM.drift(whole, "node1") if d.note == "init"]
+        (init,) = [d for d in SWARM.drift(whole, "node1") if wording.note(d) == "init"]
         assert bool(SWARM.work(whole, "node1", (init,))) == agreed
 
     def test_hosts_in_the_swarm_need_none(self, site):
@@ -133,7 +134,10 @@ class TestHindrances:
         whole = site(facts, live)
         assert Founding(whole).hindrances == {"node1": why}
         assert Founding(whole).initiator == ""
-        assert [d.note for name in live if name != "node1" for d in SWARM.drift(whole, name)] == ["join", "join"]
+        assert [wording.note(d) for name in live if name != "node1" for d in SWARM.drift(whole, name)] == [
+            "join",
+            "join",
+        ]
         assert drifts(whole) == {key: [] for key in live}, "it is not replaced"
         assert bool(hindrance(whole)) == ("node1" not in live)
 
@@ -212,7 +216,9 @@ class TestUnlabelled:
         assert View(whole).hosts == ("node1",)
         assert drifts(whole)["node1"] == [], "the record stays until the label is there"
         drift = SWARM.drift(whole, "node1")
-        assert [(d.what, d.wanted, d.note) for d in drift] == [("the label of the swarm", "lab", "label")]
+        assert [(wording.what(d), d.wanted, wording.note(d)) for d in drift] == [
+            ("the label of the swarm", "lab", "label")
+        ]
         work = SWARM.work(whole, "node1", drift)
         assert (
             f"POST '/swarm/update?version={facts['node1'].engine['Swarm']['Cluster']['Version']['Index']}'"
@@ -252,7 +258,7 @@ class TestSecondSwarm:
         whole = self._site(site)
         assert [View(whole).member(name) for name in HOSTS] == [Member.OURS, Member.OURS, Member.SECOND]
         (drift,) = SWARM.drift(whole, "node3")
-        assert (drift.found, drift.note) == ("in a second swarm of this cluster", "leave and join")
+        assert (drift.found, wording.note(drift)) == ("in a second swarm of this cluster", "leave and join")
         work = SWARM.work(whole, "node3", (drift,))
         assert work.script.index("docker swarm leave --force >/dev/null") < work.script.index("/swarm/join")
         assert "' ingress demo '" in work.script, "its own networks and the inventory's may be there"

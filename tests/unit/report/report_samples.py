@@ -4,7 +4,20 @@ import io
 from dataclasses import replace
 
 from provisioner import report as reports
-from provisioner.model import Check, Drift, Finding, HostSummary, Outcome, Pair, ProofResult, Report, Severity, State
+from provisioner.model import (
+    Action,
+    Check,
+    Drift,
+    Finding,
+    HostSummary,
+    Kind,
+    Outcome,
+    Pair,
+    ProofResult,
+    Report,
+    Severity,
+    State,
+)
 
 HOSTILE = "[red]\x1b[2J\x1b]0;title\x07\x9b31m\u202enode[/red]\x07\r\x00"
 HARMLESS = "[red]node[/red]"
@@ -44,7 +57,7 @@ def plan(*outcomes, number=3, **fields):
 
 def daemon(host, address, *, before='{\n  "debug": true\n}\n'):
     after = f'{{\n  "cluster-advertise": "{address}:2376",\n  "debug": true\n}}\n'
-    drift = Drift("/etc/docker/daemon.json", before, after, note="reload", is_file=True)
+    drift = Drift(Kind.FILE, "/etc/docker/daemon.json", before, after, Action.RELOAD, is_file=True)
     return Outcome(host, "daemon", State.DRIFTED, (drift,))
 
 
@@ -72,9 +85,9 @@ def status(number=3):
 
 def everything():
     """Return a report in which every field that can hold a text of a host holds a hostile one."""
-    drift = Drift(HOSTILE, f"{HOSTILE}\n", "x\n", note=HOSTILE, is_file=True)
-    line = Drift(HOSTILE, HOSTILE, "x", note=HOSTILE)
-    secret = Drift("/etc/token", "old-secret", "new-secret", is_file=True, secret=True)
+    drift = Drift(Kind.NETWORK, HOSTILE, f"{HOSTILE}\n", "x\n", Action.RECREATE, is_file=True)
+    line = Drift(Kind.CONFIDENTIAL, HOSTILE, HOSTILE, "x", Action.RESTART, HOSTILE)
+    secret = Drift(Kind.FILE, "/etc/token", "old-secret", "new-secret", is_file=True, secret=True)
     proof = ProofResult(
         HOSTILE,
         HOSTILE,

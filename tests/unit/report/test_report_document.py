@@ -10,7 +10,19 @@ from pathlib import Path
 from report_samples import everything, pair, shown, up
 
 from provisioner import report as reports
-from provisioner.model import Check, Drift, Finding, HostSummary, Outcome, ProofResult, Report, Severity, State
+from provisioner.model import (
+    Action,
+    Check,
+    Drift,
+    Finding,
+    HostSummary,
+    Kind,
+    Outcome,
+    ProofResult,
+    Report,
+    Severity,
+    State,
+)
 
 PAGE = Path(__file__).parents[3] / "docs" / "json.md"
 EXAMPLE = re.compile(r"(?<=```json\n).*?(?=\n```)", re.DOTALL)
@@ -30,7 +42,7 @@ def example():
                 "node1",
                 "daemon",
                 State.CONVERGED,
-                (Drift("/etc/docker/daemon.json", "", '{"debug": true}\n', note="reload", is_file=True),),
+                (Drift(Kind.FILE, "/etc/docker/daemon.json", "", '{"debug": true}\n', Action.RELOAD, is_file=True),),
                 seconds=0.42,
             ),
         ),
@@ -80,7 +92,7 @@ def test_every_field_of_the_model_is_in_the_document():
         assert set(document[name][0]) == {field.name for field in fields(kind)} | extra
     assert set(document["proofs"][1]["checks"][0]) == {"host", "what", "seconds", "detail", "target", "proven"}
     assert [check["proven"] for check in document["proofs"][1]["checks"]] == [True, False]
-    assert set(document["outcomes"][0]["drifts"][0]) == {field.name for field in fields(Drift)}
+    assert set(document["outcomes"][0]["drifts"][0]) == {field.name for field in fields(Drift)} | {"what", "note"}
     assert set(document["proofs"][0]["pairs"][0]) == {
         "source",
         "target",

@@ -10,7 +10,7 @@ from report_samples import HARMLESS, daemon, everything, names, plan, settled, s
 from rich.cells import cell_len
 
 from provisioner import report as reports
-from provisioner.model import Drift, Finding, HostSummary, Outcome, ProofResult, Report, Severity, State
+from provisioner.model import Action, Drift, Finding, HostSummary, Kind, Outcome, ProofResult, Report, Severity, State
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,12 @@ def test_no_writes():
 
 def test_changes_are_short_and_shared():
     changed = [
-        Outcome(host, "packages", State.CONVERGED, (Drift("package docker.io", "", "20.10.5"), Drift("package consul")))
+        Outcome(
+            host,
+            "packages",
+            State.CONVERGED,
+            (Drift(Kind.PACKAGE, "docker.io", "", "20.10.5"), Drift(Kind.PACKAGE, "consul")),
+        )
         for host in names(3)
     ]
     reload = replace(daemon("node2", "10.0.0.2"), state=State.CONVERGED)
@@ -64,7 +69,10 @@ changed on node2
 def test_a_plan_folds_what_hosts_have_in_common():
     shared = [
         Outcome(
-            host, "packages", State.DRIFTED, (Drift("package docker.io", "", "20.10.5"), Drift("ip_forward", "0", "1"))
+            host,
+            "packages",
+            State.DRIFTED,
+            (Drift(Kind.PACKAGE, "docker.io", "", "20.10.5"), Drift(Kind.UNIT, "ip_forward", "0", "1")),
         )
         for host in ("node1", "node2")
     ]
@@ -99,9 +107,9 @@ def test_the_same_diff_is_shown_once():
 
 
 def test_of_one_step_only_what_differs_is_shown_apart():
-    same = Drift("package consul")
+    same = Drift(Kind.PACKAGE, "consul")
     outcomes = [
-        Outcome(host, "store", State.DRIFTED, (same, Drift("address", "", address)))
+        Outcome(host, "store", State.DRIFTED, (same, Drift(Kind.UNIT, "address", "", address)))
         for host, address in (("node1", "10.0.0.1"), ("node2", "10.0.0.2"))
     ]
     assert shown(plan(*outcomes)).splitlines()[:7] == [
@@ -116,7 +124,9 @@ def test_of_one_step_only_what_differs_is_shown_apart():
 
 
 def test_what_is_not_known_yet_is_said():
-    unknown = Outcome("node1", "network", State.PENDING, (Drift("network demo", pending=True),), reason="no engine yet")
+    unknown = Outcome(
+        "node1", "network", State.PENDING, (Drift(Kind.NETWORK, "demo", pending=True),), reason="no engine yet"
+    )
     bare = Outcome("node2", "network", State.PENDING)
     text = shown(plan(unknown, bare))
     assert "    ? network demo: can't be known before an earlier step has run (no engine yet)\n" in text
@@ -125,7 +135,7 @@ def test_what_is_not_known_yet_is_said():
 
 
 def test_secrets_are_never_shown():
-    drift = Drift("/etc/consul.d/token", "old-secret", "new-secret", is_file=True, secret=True)
+    drift = Drift(Kind.FILE, "/etc/consul.d/token", "old-secret", "new-secret", is_file=True, secret=True)
     for state in (State.DRIFTED, State.CONVERGED):
         report = plan(Outcome("node1", "store", state, (drift,)))
         for text in (shown(report), shown(replace(report, command="up")), reports.to_json(report)):
@@ -153,19 +163,19 @@ def test_secrets_are_never_shown():
         ("a\r\n", "a\n", ["--- f (node1, found)", "+++ f (wanted)", "@@ -1 +1 @@", "-a^M", "+a"]),
         ("a\x0cb\n", "a\n", ["--- f (node1, found)", "+++ f (wanted)", "@@ -1 +1 @@", "-a^Lb", "+a"]),
         ("-- x\n", "++ y\n", ["--- f (node1, found)", "+++ f (wanted)", "@@ -1 +1 @@", "--- x", "+++ y"]),
-        ("same\n", "same\n", ["~ f  (takes: chmod)"]),
+        ("same\n", "same\n", ["~ f  (takes: reload)"]),
     ],
 )
 def test_diffs_show_exactly_what_differs(found, wanted, rows):
-    note = "chmod" if found == wanted else ""
-    outcome = Outcome("node1", "s", State.DRIFTED, (Drift("f", found, wanted, note=note, is_file=True),))
+    action = Action.RELOAD if found == wanted else Action.WRITE
+    outcome = Outcome("node1", "s", State.DRIFTED, (Drift(Kind.FILE, "f", found, wanted, action, is_file=True),))
     assert shown(plan(outcome)).splitlines()[2:-2] == [f"    {row}" for row in rows]
 
 
 def test_diffs_are_never_broken(monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     long = "x" * 200
-    text = shown(plan(Outcome("node1", "s", State.DRIFTED, (Drift("f", "", f"{long}\n", is_file=True),))))
+    text = shown(plan(Outcome("node1", "s", State.DRIFTED, (Drift(Kind.FILE, "f", "", f"{long}\n", is_file=True),))))
     assert f"    +{long}\n" in text
 
 

@@ -16,7 +16,7 @@ from captured import HOSTS, capture, endpoint, printed
 
 from provisioner import render
 from provisioner.errors import CommandFailed, Locked, StepFailed, TimedOut, Unreachable
-from provisioner.model import Drift, Finding, HostChanged, ProofResult, Result, Severity, State
+from provisioner.model import Action, Drift, Finding, HostChanged, Kind, ProofResult, Result, Severity, State
 from provisioner.runner import look, session
 from provisioner.runner.run import Run
 from provisioner.steps.base import Told, Work
@@ -151,7 +151,7 @@ class Step:
     waits: bool = False
     refuses: str = ""  # the host that it refuses
     held: bool = False
-    note: str = "up --it"
+    action: Action = Action.RECREATE
     barrier_fails: bool = False
     barrier_mends: bool = False
     title: str = "A step"
@@ -165,7 +165,7 @@ class Step:
         return (
             ()
             if self.name in site.facts[host].raw["done"].split()
-            else (Drift(self.name, "no", "yes", note=self.note, held=self.held),)
+            else (Drift(Kind.NETWORK, self.name, "no", "yes", self.action, held=self.held),)
         )
 
     def work(self, site, host, drift):
@@ -221,7 +221,7 @@ class Telling(Step):
     told = False
 
     def drift(self, site, host):
-        rights = () if self.told else (Drift("rights", "none", "some", note="waits", later=True),)
+        rights = () if self.told else (Drift(Kind.RIGHTS, "", "none", "some", Action.WAIT, later=True),)
         return (*super().drift(site, host), *rights)
 
     def work(self, site, host, drift):
@@ -409,7 +409,7 @@ class TestConverging:
         assert "a node1" not in cluster.repairs
         assert made.report("up").exit_code == 1
         assert made.report("up").lost == {}
-        assert "`provisioner up --it`" in made.outcomes[0].error
+        assert "`provisioner up --recreate a`" in made.outcomes[0].error
 
 
 class TestDroppingOut:
@@ -516,7 +516,7 @@ class TestStopping:
         assert "no leader" in made.errors[0]
 
     def test_a_barrier_that_fails_blames_no_host_that_only_waits(self, run, cluster):
-        made = run(Step("a", cluster, waits=True, note="waits", barrier_fails=True))
+        made = run(Step("a", cluster, waits=True, action=Action.WAIT, barrier_fails=True))
         assert states(made, "a") == dict.fromkeys(HOSTS, "skipped")
         assert not made.session.lost
         assert len(made.errors) == 1
@@ -539,7 +539,7 @@ class TestStopping:
         assert states(run(then=leaves), "late") == {"node1": "converged"}
 
     def test_without_a_majority_nobody_waits_for_what_can_not_come(self, run, cluster):
-        made = run(Gone("a", cluster, waits=True, note="waits", gone=("node2", "node3"), patience=60.0))
+        made = run(Gone("a", cluster, waits=True, action=Action.WAIT, gone=("node2", "node3"), patience=60.0))
         assert states(made, "a") == {"node1": "skipped", "node2": "failed", "node3": "failed"}
         assert "missing: node2, node3" in made.errors[0]
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from captured import HOSTS, capture, with_file, with_raw, with_sum, with_system, with_unit
 
-from provisioner import preflight
+from provisioner import preflight, wording
 from provisioner.controlplane import resolve
 from provisioner.errors import StepFailed
 from provisioner.steps.daemon import Daemon
@@ -87,7 +87,7 @@ def pair(whole, name):
 
 
 def differs(whole, host="node2", step=STORE):
-    return {d.what: d.note for d in step.drift(whole, host)}
+    return {wording.what(d): wording.note(d) for d in step.drift(whole, host)}
 
 
 def test_new_hosts_get_certificates_of_one_authority(site):
@@ -132,7 +132,7 @@ def test_settled(site, founded):
 
 def test_engines_use_what_is_there(site, founded):
     whole = site(**founded)
-    drift = {d.what: d for d in DAEMON.drift(whole, "node2")}
+    drift = {wording.what(d): d for d in DAEMON.drift(whole, "node2")}
     assert json.loads(drift[DAEMON_JSON].wanted)["cluster-store-opts"] == dict(zip(TLS_OPTIONS, TLS_FILES, strict=True))
     assert not set(TLS_FILES) & set(drift)
     assert pair(whole, "node2").certificate == founded["node2"].files[TLS_FILES[1]]

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from provisioner import inventory
+from provisioner import inventory, wording
 from provisioner.controlplane import Site
 from provisioner.errors import StepFailed
 from provisioner.steps.firewall import Firewall, _files, _plan
@@ -55,7 +55,7 @@ def settled(made, host="node1", *, active="active", state="enabled", **changed):
 
 
 def whats(drift):
-    return [each.what for each in drift]
+    return [wording.what(each) for each in drift]
 
 
 def test_drifted(site):

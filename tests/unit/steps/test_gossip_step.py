@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from captured import HOSTS, capture, with_raw
 
+from provisioner import wording
 from provisioner.steps.gossip import Gossip
 
 GOSSIP = Gossip()
@@ -19,7 +20,7 @@ def knows(name, *numbers):
 
 
 def drift(whole, host):
-    return [(d.what, d.found) for d in GOSSIP.drift(whole, host)]
+    return [(wording.what(d), d.found) for d in GOSSIP.drift(whole, host)]
 
 
 APART = "the engine's gossip"

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 import pytest
 from captured import capture, container, endpoint, with_file, with_http, with_info, with_raw, with_unit
 
-from provisioner import stores
+from provisioner import stores, wording
 from provisioner.controlplane import resolve
 from provisioner.errors import StepFailed
 from provisioner.steps.leaving import Drain, Endpoints, Leave, LeaveEngine, Members
@@ -24,7 +24,7 @@ NETWORK = NODE1.networks["demo"]["Id"]
 
 
 def differs(step, site, host="node3"):
-    return [d.what for d in step.drift(site, host)]
+    return [wording.what(d) for d in step.drift(site, host)]
 
 
 def without(facts, *paths):

@@ -9,6 +9,7 @@ import pytest
 from captured import with_file, with_http, with_info
 from swarms import ADDRESSES, FOUND
 
+from provisioner import wording
 from provisioner.controlplane import resolve
 from provisioner.controlplane.swarm import View, address_of, told
 from provisioner.steps.leaving_swarm import Forget, LeaveSwarm, Rest
@@ -24,7 +25,7 @@ def swarm(inventory):
 
 
 def differs(step, site, host):
-    return [d.what for d in step.drift(site, host)]
+    return [wording.what(d) for d in step.drift(site, host)]
 
 
 def test_a_manager_speaks_and_the_others_are_silent(swarm):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from captured import HOSTS, capture, with_file, with_http, with_system
 
-from provisioner import preflight
+from provisioner import preflight, wording
 from provisioner.controlplane import networks
 from provisioner.errors import StepFailed
 from provisioner.steps.networks import Networks
@@ -123,20 +123,27 @@ def test_settled_with_all_of_them(whole):
 )
 def test_what_differs_of_a_bridge(whole, change, what):
     facts = having("node1", {**WEB, **change}, LAN, ODD, FAR)
-    assert [(d.what, d.held) for d in NETWORKS.drift(whole(node1=facts), "node1")] == [(f"network web: {what}", True)]
+    assert [(wording.what(d), d.held) for d in NETWORKS.drift(whole(node1=facts), "node1")] == [
+        (f"network web: {what}", True)
+    ]
 
 
 def test_one_that_a_swarm_is_still_making_is_waited_for(whole):
     facts = having("node1", {**WEB, "Driver": "", "IPAM": {"Driver": "", "Config": None}}, LAN, ODD, FAR)
     (drift,) = NETWORKS.drift(whole(node1=facts), "node1")
-    assert (drift.what, drift.found, drift.note, drift.held) == ("network web", "being made", "waits", False)
+    assert (wording.what(drift), drift.found, wording.note(drift), drift.held) == (
+        "network web",
+        "being made",
+        "waits",
+        False,
+    )
     assert NETWORKS.work(whole(node1=facts), "node1", (drift,)) is None
 
 
 def test_an_address_range_is_that_of_the_host(whole):
     facts = having("node2", WEB, LAN, ODD, FAR)
     (drift,) = NETWORKS.drift(whole(node2=facts), "node2")
-    assert (drift.what, drift.found, drift.wanted) == (
+    assert (wording.what(drift), drift.found, drift.wanted) == (
         "network lan: address range",
         "192.168.56.32/27",
         "192.168.56.64/27",
@@ -174,7 +181,9 @@ class TestRecreate:
     def test_a_global_one_is_removed_by_one_host(self, site):
         whole = asked(site(**{name: other(name) for name in HOSTS}), "demo")
         drifts = {name: RECREATE.drift(whole, name) for name in HOSTS}
-        assert [(d.what, d.found, d.wanted) for d in drifts["node2"]] == [("network demo", "subnet 10.98.0.0/24", "")]
+        assert [(wording.what(d), d.found, d.wanted) for d in drifts["node2"]] == [
+            ("network demo", "subnet 10.98.0.0/24", "")
+        ]
         works = {name: RECREATE.work(whole, name, drifts[name]) for name in HOSTS}
         assert "docker network rm demo" in works["node1"].script
         assert (

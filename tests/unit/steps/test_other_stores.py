@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 from captured import HOSTS, capture, with_file, with_http, with_info, with_raw, with_system, with_unit
 
-from provisioner import preflight
+from provisioner import preflight, wording
 from provisioner.controlplane import resolve
 from provisioner.controlplane.kv import Kv
 from provisioner.steps import STEPS as ALL
@@ -57,7 +57,7 @@ def fresh(kind, name):
 
 
 def differs(site, host="node2", step=STORE):
-    return [(d.what, d.note) for d in step.drift(site, host)]
+    return [(wording.what(d), wording.note(d)) for d in step.drift(site, host)]
 
 
 def _started_after(site, host):
@@ -103,8 +103,8 @@ class TestAnyKind:
     def test_new_hosts_start_side_by_side(self, site, kind):
         whole = site(kind, **{name: fresh(kind, name) for name in HOSTS})
         drift = STORE.drift(whole, "node2")
-        assert {"start", ""} == {d.note for d in drift}
-        assert CONFIGS[kind] in {d.what for d in drift}
+        assert {"start", ""} == {wording.note(d) for d in drift}
+        assert CONFIGS[kind] in {wording.what(d) for d in drift}
         work = STORE.work(whole, "node2", drift)
         assert not work.alone
         assert "case start in" in work.script
@@ -116,7 +116,7 @@ class TestAnyKind:
     def test_started_with_something_else(self, site, kind):
         whole = site(kind, node2=with_file(capture(f"{kind}-node2"), LOADED[kind], "other\n"))
         (drift,) = STORE.drift(whole, "node2")
-        assert drift.note.startswith("restart of ")
+        assert wording.note(drift).startswith("restart of ")
         assert STORE.work(whole, "node2", (drift,)).alone
 
     def test_somebody_changed_the_file(self, site, kind):
@@ -161,7 +161,7 @@ class TestAnyKind:
         asked = "health" if kind == "etcd" else "srvr"
         whole = site(kind, node2=with_http(capture(f"{kind}-node2"), asked, "000 Connection refused"))
         (drift,) = STORE.drift(whole, "node2")
-        assert (drift.note, drift.found) == ("waits", "Connection refused")
+        assert (wording.note(drift), drift.found) == ("waits", "Connection refused")
 
 
 class TestEtcd:
@@ -215,7 +215,7 @@ class TestEtcd:
         facts = with_system(fresh("etcd", "node2"), "etcd-idle=", "yes")
         whole = site("etcd", node2=with_unit(facts, etcd.UNIT, ActiveState="active"))
         assert not any(check == "foreign-etcd" for check, _, _ in checks(whole))
-        assert "restart of etcd" in {d.note for d in STORE.drift(whole, "node2")}
+        assert "restart of etcd" in {wording.note(d) for d in STORE.drift(whole, "node2")}
 
     def test_engines_know_every_server(self, site):
         whole = site("etcd", ", prefix: lab")
@@ -249,7 +249,7 @@ class TestZooKeeper:
     def test_a_number_that_is_gone_is_given_again(self, site):
         whole = site("zookeeper", node2=with_file(capture("zookeeper-node2"), zookeeper.MYID, ""))
         (drift,) = STORE.drift(whole, "node2")
-        assert (drift.what, drift.wanted) == (zookeeper.MYID, "2\n")
+        assert (wording.what(drift), drift.wanted) == (zookeeper.MYID, "2\n")
 
     def test_one_tells_that_it_leads(self, site):
         whole = site("zookeeper")
@@ -266,7 +266,7 @@ class TestZooKeeper:
         facts = with_unit(capture("zookeeper-node2"), proxy.UNIT, ActiveState="failed")
         whole = site("zookeeper", node2=facts)
         drift = DAEMON.drift(whole, "node2")
-        assert [(d.what, d.found, d.wanted) for d in drift] == [(proxy.UNIT, "failed", "active")]
+        assert [(wording.what(d), d.found, d.wanted) for d in drift] == [(proxy.UNIT, "failed", "active")]
         work = DAEMON.work(whole, "node2", drift)
         assert f"systemctl restart {proxy.UNIT}" in work.script
         assert not work.alone
@@ -313,7 +313,7 @@ class TestOptions:
     WORDS = ", discovery: {heartbeat: 5, ttl: 15, path: docker/nodes}"
 
     def wanted(self, site):
-        (drift,) = (d for d in DAEMON.drift(site, "node2") if d.what == DAEMON_JSON)
+        (drift,) = (d for d in DAEMON.drift(site, "node2") if wording.what(d) == DAEMON_JSON)
         return json.loads(drift.wanted)
 
     def test_the_file(self, site):
@@ -350,7 +350,7 @@ class TestOptions:
 
     def test_what_the_engine_has_read_is_observed(self, site):
         whole = site("etcd", self.WORDS)
-        wanted = {d.what: d.wanted for d in DAEMON.drift(whole, "node2")}
+        wanted = {wording.what(d): d.wanted for d in DAEMON.drift(whole, "node2")}
         assert ("the running engine's store options", "reload") in differs(whole, step=DAEMON)
         facts = with_file(capture("etcd-node2"), DAEMON_JSON, wanted[DAEMON_JSON])
         facts = with_file(facts, ENGINE_DROPIN, wanted[ENGINE_DROPIN])

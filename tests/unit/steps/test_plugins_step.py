@@ -11,7 +11,7 @@ import tarfile
 import pytest
 from captured import capture, with_file, with_http
 
-from provisioner import render
+from provisioner import render, wording
 from provisioner.errors import InventoryError, StepFailed
 from provisioner.inventory import load
 from provisioner.steps.plugins import Plugins
@@ -50,7 +50,7 @@ def known(*found, node=NODE2, **origins):
 
 
 def differs(step, site):
-    return [(d.what, d.found, d.wanted, d.note) for d in step.drift(site, "node2")]
+    return [(wording.what(d), d.found, d.wanted, wording.note(d)) for d in step.drift(site, "node2")]
 
 
 def script(site):
@@ -69,8 +69,8 @@ class TestOnesThatRunByThemselves:
 
     def test_absent(self, inventory, site):
         whole = site(found=inventory(more=self.MORE))
-        assert [d.what for d in STEP.drift(whole, "node1")] == ["/etc/docker/plugins/far.json"]
-        assert [d.what for d in STEP.drift(whole, "node2")] == [
+        assert [wording.what(d) for d in STEP.drift(whole, "node1")] == ["/etc/docker/plugins/far.json"]
+        assert [wording.what(d) for d in STEP.drift(whole, "node2")] == [
             "/etc/docker/plugins/overnet.spec",
             "/etc/docker/plugins/far.json",
         ]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from captured import HOSTS, capture, with_file, with_http, with_info, with_system, with_unit
 
-from provisioner import render
+from provisioner import render, wording
 from provisioner.controlplane import Site, resolve
 from provisioner.steps import STEPS
 from provisioner.steps.daemon import Daemon
@@ -181,7 +181,9 @@ def test_host_names(run, inventory, tmp_path, value):
     ran = run(Store().work(whole, value, Store().drift(whole, value)).script)
     harmless(ran, tmp_path)
     assert json.loads(ran.files["provisioner.json"])["node_name"] == value
-    assert ran.files["consul.service"] == next(d.wanted for d in Store().drift(whole, value) if d.what == CONSUL_UNIT)
+    assert ran.files["consul.service"] == next(
+        d.wanted for d in Store().drift(whole, value) if wording.what(d) == CONSUL_UNIT
+    )
 
 
 @hostile
@@ -224,8 +226,8 @@ def test_a_plain_path_of_consul_is_taken(site):
     whole = site(
         "installed", node2=with_system(capture("installed-node2"), "program=consul ", "/opt/consul-1.8/bin/consul")
     )
-    (unit,) = (d.wanted for d in Store().drift(whole, "node2") if d.what == CONSUL_UNIT)
-    (dropin,) = (d.wanted for d in Daemon().drift(whole, "node2") if d.what == ENGINE_DROPIN)
+    (unit,) = (d.wanted for d in Store().drift(whole, "node2") if wording.what(d) == CONSUL_UNIT)
+    (dropin,) = (d.wanted for d in Daemon().drift(whole, "node2") if wording.what(d) == ENGINE_DROPIN)
     assert "ExecStart=/opt/consul-1.8/bin/consul agent" in unit
     assert "until /opt/consul-1.8/bin/consul catalog" in dropin
 

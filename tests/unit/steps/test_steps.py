@@ -7,10 +7,11 @@ import json
 import pytest
 from captured import HOSTS, capture, with_file, with_http, with_info, with_raw, with_system, with_unit
 
+from provisioner import wording
 from provisioner.controlplane import resolve
 from provisioner.controlplane.kv import Kv
 from provisioner.errors import StepFailed
-from provisioner.model import Drift, Outcome, State
+from provisioner.model import Action, Drift, Kind, Outcome, State
 from provisioner.steps import STEPS as ALL
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.networks import Networks
@@ -28,7 +29,7 @@ ENGINES, PACKAGES, CONSUL, DAEMON, NETWORKS = Engines(), Packages(), Store(), Da
 
 
 def differs(step, site, host="node2"):
-    return [(d.what, d.note) for d in step.drift(site, host)]
+    return [(wording.what(d), wording.note(d)) for d in step.drift(site, host)]
 
 
 def work(step, site, host="node2"):
@@ -68,16 +69,16 @@ class TestPackages:
     def test_a_bare_host(self, inventory):
         whole = bare(inventory, more="control_plane: kv")
         assert ENGINES.drift(whole, "node1") == ()
-        assert {d.what for d in PACKAGES.drift(whole, "node1")} >= {"package docker.io", "package consul"}
+        assert {wording.what(d) for d in PACKAGES.drift(whole, "node1")} >= {"package docker.io", "package consul"}
         done = work(PACKAGES, whole, "node1")
         assert "\ninstall docker.io consul" in done.script
         assert done.uploads == ()
 
     def test_where_the_engine_is_to_decide_it_comes_first(self, inventory):
         whole = bare(inventory)
-        assert [d.what for d in ENGINES.drift(whole, "node1")] == ["package docker.io"]
+        assert [wording.what(d) for d in ENGINES.drift(whole, "node1")] == ["package docker.io"]
         assert "\ninstall docker.io\nhas docker || install docker-cli" in work(ENGINES, whole, "node1").script
-        assert {d.what for d in PACKAGES.drift(whole, "node1")} == {"package consul", "package iptables"}
+        assert {wording.what(d) for d in PACKAGES.drift(whole, "node1")} == {"package consul", "package iptables"}
 
     def test_an_engine_without_its_command(self, site):
         whole = site(node2=with_system(NODE2, "no-docker=", "yes"))
@@ -101,7 +102,7 @@ class TestPackages:
 class TestConsul:
     def test_a_new_cluster_starts_at_once_and_waits_for_all_servers(self, site):
         whole = site("installed")
-        assert {d.what for d in CONSUL.drift(whole, "node2")} == {
+        assert {wording.what(d) for d in CONSUL.drift(whole, "node2")} == {
             CONSUL_JSON, CONSUL_UNIT, "consul.service", "consul.service at boot",
         }  # fmt: skip
         assert action(CONSUL, whole) == "start"
@@ -109,7 +110,7 @@ class TestConsul:
         assert self.wanted(whole, "node1")["bootstrap_expect"] == 3
 
     def wanted(self, whole, host):
-        drift = {d.what: d.wanted for d in CONSUL.drift(whole, host)}
+        drift = {wording.what(d): d.wanted for d in CONSUL.drift(whole, host)}
         return json.loads(drift[CONSUL_JSON])
 
     def test_the_file(self, site):
@@ -146,11 +147,11 @@ class TestConsul:
     def test_a_real_host_whose_agent_is_down(self, site):
         assert ("consul.service", "start") in differs(CONSUL, site(node2=capture("all-stopped")))
 
-    @pytest.mark.parametrize(("note", "engine", "seconds"), [
-        ("restart of Consul", "settled", 25.0), ("start", "settled", 25.0), ("reload of Consul", "settled", 0.0), ("start", "installed", 0.0),
+    @pytest.mark.parametrize(("action", "engine", "seconds"), [
+        (Action.RESTART, "settled", 25.0), (Action.START, "settled", 25.0), (Action.RELOAD, "settled", 0.0), (Action.START, "installed", 0.0),
     ])  # fmt: skip
-    def test_engines_that_were_without_their_store_are_waited_for(self, site, note, engine, seconds):
-        ended = Outcome("node2", "store", State.CONVERGED, (Drift("consul.service", note=note),))
+    def test_engines_that_were_without_their_store_are_waited_for(self, site, action, engine, seconds):
+        ended = Outcome("node2", "store", State.CONVERGED, (Drift(Kind.UNIT, "consul.service", action=action),))
         assert CONSUL.engines_return(site(node2=capture(f"{engine}-node2")), [ended]) == seconds
 
     def test_a_unit_that_runs_but_not_at_boot(self, site):
@@ -229,7 +230,7 @@ class TestDaemon:
         assert not work(DAEMON, whole).alone
 
     def test_the_file(self, site):
-        (drift,) = (d for d in DAEMON.drift(site("installed"), "node2") if d.what == DAEMON_JSON)
+        (drift,) = (d for d in DAEMON.drift(site("installed"), "node2") if wording.what(d) == DAEMON_JSON)
         assert json.loads(drift.wanted) == {
             "cluster-store": "consul://127.0.0.1:8500", "cluster-advertise": "192.168.56.12:2376",
         }  # fmt: skip
@@ -240,7 +241,7 @@ class TestDaemon:
         (drift,) = DAEMON.drift(
             site(node1=with_file(odd, DAEMON_JSON, odd.files[DAEMON_JSON].replace("56.11", "56.99"))), "node1"
         )
-        assert drift.what == DAEMON_JSON
+        assert wording.what(drift) == DAEMON_JSON
         wanted = json.loads(drift.wanted)
         assert list(wanted) == ["log-level", "cluster-store", "labels", "cluster-advertise", "storage-driver"]
         assert wanted["labels"] == ['a=é"b']
@@ -252,7 +253,7 @@ class TestDaemon:
     def with_dns(self, site, inventory, started, node=NODE2, **more):
         """A settled host in whose file and drop-in the keys of `dns:` are; `started`: those of the running engine."""
         whole = site(found=inventory(more=self.DNS))
-        drop_in = next(d.wanted for d in DAEMON.drift(whole, "node2") if d.what == ENGINE_DNS_DROPIN)
+        drop_in = next(d.wanted for d in DAEMON.drift(whole, "node2") if wording.what(d) == ENGINE_DNS_DROPIN)
         file = json.dumps(json.loads(NODE2.files[DAEMON_JSON]) | self.KEYS)
         node = with_file(with_file(node, DAEMON_JSON, file), ENGINE_DNS_DROPIN, drop_in)
         if started is not None:
@@ -261,13 +262,13 @@ class TestDaemon:
 
     def test_resolvers_take_a_restart_of_a_running_engine(self, site, inventory):
         whole = site("installed", found=inventory(more=self.DNS))
-        assert {d.what: d.note for d in DAEMON.drift(whole, "node2")} | {"the running engine's DNS": "restart"} == {
-            d.what: d.note for d in DAEMON.drift(whole, "node2")
-        }
-        (drift,) = (d for d in DAEMON.drift(whole, "node2") if d.what == DAEMON_JSON)
+        assert {wording.what(d): wording.note(d) for d in DAEMON.drift(whole, "node2")} | {
+            "the running engine's DNS": "restart"
+        } == {wording.what(d): wording.note(d) for d in DAEMON.drift(whole, "node2")}
+        (drift,) = (d for d in DAEMON.drift(whole, "node2") if wording.what(d) == DAEMON_JSON)
         assert {key: json.loads(drift.wanted)[key] for key in self.KEYS} == self.KEYS
         assert action(DAEMON, whole) == "restart"
-        (drop_in,) = (d.wanted for d in DAEMON.drift(whole, "node2") if d.what == ENGINE_DNS_DROPIN)
+        (drop_in,) = (d.wanted for d in DAEMON.drift(whole, "node2") if wording.what(d) == ENGINE_DNS_DROPIN)
         assert f"cat /etc/docker/daemon.json >{ENGINE_STARTED}" in drop_in
 
     @pytest.mark.parametrize(
@@ -289,7 +290,7 @@ class TestDaemon:
     def test_what_the_inventory_leaves_out_stays(self, site, inventory):
         file = json.dumps({**json.loads(NODE2.files[DAEMON_JSON]), "dns": ["192.0.2.9"], "dns-opts": ["rotate"]})
         whole = site(found=inventory(more="dns: {search: [example.net]}"), node2=with_file(NODE2, DAEMON_JSON, file))
-        (drift,) = (d for d in DAEMON.drift(whole, "node2") if d.what == DAEMON_JSON)
+        (drift,) = (d for d in DAEMON.drift(whole, "node2") if wording.what(d) == DAEMON_JSON)
         wanted = json.loads(drift.wanted)
         assert (wanted["dns"], wanted["dns-opts"], wanted["dns-search"]) == (["192.0.2.9"], ["rotate"], ["example.net"])
 
@@ -339,7 +340,7 @@ class TestDaemon:
     def test_a_host_more_changes_whom_the_others_meet(self, inventory):
         facts = {name: capture(f"settled-{name}") for name in HOSTS}
         (drift,) = DAEMON.drift(resolve(inventory(4), facts)[0], "node1")
-        assert drift.what == gossip.UNIT_FILE
+        assert wording.what(drift) == gossip.UNIT_FILE
         assert "192.168.56.11 192.168.56.12 192.168.56.13 192.168.56.14\n" in drift.wanted
 
     def test_gossip_that_does_not_listen_yet(self, site):
@@ -413,8 +414,8 @@ class TestNetworks:
     def test_another_network_of_that_name_is_told_and_not_touched(self, site, keys, what):
         whole = site(node2=demo(NODE2, **keys))
         drift = NETWORKS.drift(whole, "node2")
-        assert [(d.what.removeprefix("network demo: "), d.found, d.wanted) for d in drift] == what
-        assert {(d.note, d.held) for d in drift} == {("up --recreate demo", True)}
+        assert [(wording.what(d).removeprefix("network demo: "), d.found, d.wanted) for d in drift] == what
+        assert {(wording.note(d), d.held) for d in drift} == {("up --recreate demo", True)}
         assert NETWORKS.work(whole, "node2", drift) is None
 
     def test_none_is_made_beside_another_of_that_name(self, site):
@@ -430,7 +431,7 @@ class TestNetworks:
         hosts = {name: demo(capture(f"settled-{name}"), Options=options) for name in HOSTS}
         assert NETWORKS.drift(site(found=small, **hosts), "node2") == ()
         assert NETWORKS.drift(site(found=found, **hosts), "node2") == ()  # found out once, it stays
-        assert [d.what for d in NETWORKS.drift(site(found=small), "node2")] == [
+        assert [wording.what(d) for d in NETWORKS.drift(site(found=small), "node2")] == [
             "network demo: option com.docker.network.driver.mtu"
         ]
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from captured import HOSTS, capture, with_file, with_info, with_sum
 
-from provisioner import preflight
+from provisioner import preflight, wording
 from provisioner.controlplane import networks, resolve
 from provisioner.inventory import Store, Tls
 from provisioner.model import Result
@@ -57,7 +57,7 @@ def written(site, *, loaded=True):
     """node2 as it is when everything that is wanted of it was written; loaded: and its engine was started with it."""
     whole = site()
     facts = with_info(capture("etcd-node2"), ClusterStore=f"etcd://{WHERE}")
-    wanted = {d.what: d.wanted for d in DAEMON.drift(whole, "node2")}
+    wanted = {wording.what(d): d.wanted for d in DAEMON.drift(whole, "node2")}
     for path in (DAEMON_JSON, ENGINE_DROPIN):
         facts = with_file(facts, path, wanted[path])
     credentials = whole.backend.credentials(whole, "node2")
@@ -71,19 +71,19 @@ def written(site, *, loaded=True):
 
 
 def differs(whole, host="node2"):
-    return {d.what: d.note for d in DAEMON.drift(whole, host)}
+    return {wording.what(d): wording.note(d) for d in DAEMON.drift(whole, host)}
 
 
 def test_what_is_written(site, tls):
     whole = site()
     drift = DAEMON.drift(whole, "node2")
-    assert set(TLS_FILES) <= {d.what for d in drift}
-    opts = json.loads(next(d.wanted for d in drift if d.what == DAEMON_JSON))["cluster-store-opts"]
+    assert set(TLS_FILES) <= {wording.what(d) for d in drift}
+    opts = json.loads(next(d.wanted for d in drift if wording.what(d) == DAEMON_JSON))["cluster-store-opts"]
     assert opts == dict(zip(TLS_OPTIONS, TLS_FILES, strict=True))
     files = whole.backend.credentials(whole, "node2")
     assert [(file.path, file.mode, file.text) for file in files][2] == (TLS_FILES[2], "0600", "hushed key\n")
     assert "hushed" not in repr(drift) + repr(files)
-    assert "cat /etc" in next(d.wanted for d in drift if d.what == ENGINE_DROPIN)
+    assert "cat /etc" in next(d.wanted for d in drift if wording.what(d) == ENGINE_DROPIN)
 
 
 def test_settled(site):
@@ -103,14 +103,17 @@ def test_another_key_is_written_and_the_engine_restarted_alone(site, tls):
     tls.key.write_text("renewed\n")
     whole = site(node2=facts)
     drift = DAEMON.drift(whole, "node2")
-    assert {d.what: d.note for d in drift} == {TLS_FILES[2]: "", "the running engine's TLS": "restart"}
+    assert {wording.what(d): wording.note(d) for d in drift} == {
+        TLS_FILES[2]: "",
+        "the running engine's TLS": "restart",
+    }
     assert DAEMON.work(whole, "node2", drift).alone
 
 
 def test_a_store_that_has_no_tls_any_more(site):
     whole = site(secured=False, node2=written(site))
-    drift = {d.what: d for d in DAEMON.drift(whole, "node2")}
-    assert drift["the running engine's TLS"].note == "restart"
+    drift = {wording.what(d): d for d in DAEMON.drift(whole, "node2")}
+    assert wording.note(drift["the running engine's TLS"]) == "restart"
     assert json.loads(drift[DAEMON_JSON].wanted)["cluster-store-opts"] == {}
     assert "store-tls" not in {f.check for f in preflight.run(whole)}
 
@@ -142,7 +145,7 @@ class TestEndpoints:
         tree = {"node": {"nodes": [{"key": f"/docker/network/v1.0/endpoint/{network}/e1", "value": value}]}}
         told = {name: of.answered({f"endpoints@{WHERE}": f"200 {json.dumps(tree)}"}) for name, of in facts.items()}
         step, whole = Endpoints("node3", IPv4Address("192.168.56.13")), site(**told).without(frozenset({"node3"}))
-        assert [d.what for d in step.drift(whole, "node1")] == ["web on demo"]
+        assert [wording.what(d) for d in step.drift(whole, "node1")] == ["web on demo"]
         assert networks.asker(whole) == "node1"
 
     @pytest.mark.parametrize("only", [("http",), ("asked",), ("units",)])

@@ -10,7 +10,7 @@ import pytest
 from captured import HOSTS, with_file, with_http, with_info
 from swarms import ADDRESSES, FOUND, IDS, another, fresh, labelled, out, put, with_managers
 
-from provisioner import render
+from provisioner import render, wording
 from provisioner.controlplane import resolve
 from provisioner.controlplane.founding import Founding
 from provisioner.controlplane.swarm import Member, View
@@ -37,7 +37,10 @@ def site(inventory):
 
 
 def differs(whole, step=SWARM):
-    return {name: [(d.what, d.found, d.wanted, d.note) for d in step.drift(whole, name)] for name in whole.live}
+    return {
+        name: [(wording.what(d), d.found, d.wanted, wording.note(d)) for d in step.drift(whole, name)]
+        for name in whole.live
+    }
 
 
 def works(whole, step=SWARM):
@@ -266,7 +269,7 @@ class TestOthers:
 
     def test_what_an_external_store_needed_goes(self, site):
         whole = site({**FOUND, "node2": with_file(FOUND["node2"], ENGINE_DROPIN, "[Unit]\nAfter=consul.service\n")})
-        assert [(d.what, d.wanted) for d in Daemon().drift(whole, "node2")] == [(ENGINE_DROPIN, "")]
+        assert [(wording.what(d), d.wanted) for d in Daemon().drift(whole, "node2")] == [(ENGINE_DROPIN, "")]
         ((_, work),) = works(whole, Daemon()).items()
         assert f"rm -f {ENGINE_DROPIN} ||" in work.script
         assert "daemon.json" not in work.text

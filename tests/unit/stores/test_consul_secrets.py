@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from captured import HOSTS, capture, with_file, with_http, with_raw, with_system
 
+from provisioner import wording
 from provisioner.controlplane import resolve
 from provisioner.errors import StepFailed
 from provisioner.model import Severity
@@ -60,7 +61,7 @@ def secured(new):
 
 
 def differs(site, host="node2"):
-    return [(d.what, d.note) for d in STEP.drift(site, host)]
+    return [(wording.what(d), wording.note(d)) for d in STEP.drift(site, host)]
 
 
 def secret(site, host, path):
@@ -118,7 +119,7 @@ class TestNew:
     def test_only_its_owner_may_read_them_and_nothing_is_shown(self, new):
         modes = {(file.mode, file.owner) for file in new.backend.service(new, "node2").secrets}
         assert modes == {("0600", "consul:consul"), ("0600", "root:root"), ("0640", "root:consul")}
-        shown = [d for d in STEP.drift(new, "node2") if d.what in security.FILES]
+        shown = [d for d in STEP.drift(new, "node2") if wording.what(d) in security.FILES]
         assert len(shown) == len(security.FILES)
         assert {(d.found, d.wanted) for d in shown} == {("absent", "as wanted")}
         everything = repr(new) + repr(STEP.drift(new, "node2")) + repr(new.backend.service(new, "node2"))
@@ -393,8 +394,8 @@ class TestWhatAHostDecidesForOthers:
         site = self.known(secured, **facts)
         for name in HOSTS:
             drift = STEP.drift(site, name)
-            assert {d.note for d in drift} == {""}
-            assert security.GOSSIP in {d.what for d in drift}
+            assert {wording.note(d) for d in drift} == {""}
+            assert security.GOSSIP in {wording.what(d) for d in drift}
             assert "case write in" in STEP.work(site, name, drift).script
             assert [secret(site, name, path) for path in security.FILES] == [
                 secret(secured, name, path) for path in security.FILES
@@ -425,7 +426,11 @@ class TestWhatAHostDecidesForOthers:
     def test_a_folder_in_which_others_can_write_is_given_to_root(self, secured):
         site = self.known(secured, node2=without_guard(secured.facts["node2"], security.TOKENS, security.MANAGEMENT))
         (drift,) = STEP.drift(site, "node2")
-        assert (drift.what, drift.wanted, drift.note) == ("the folder /etc/consul.d", "root alone", "")
+        assert (wording.what(drift), drift.wanted, wording.note(drift)) == (
+            "the folder /etc/consul.d",
+            "root alone",
+            "",
+        )
         assert "chown root /etc/consul.d &&" in STEP.work(site, "node2", (drift,)).script
 
 
@@ -442,7 +447,7 @@ class TestOnTheWay:
         for stage in plain.backend.stages(plain)[1:]:
             staged = replace(site, stage=stage)
             drift = STEP.drift(staged, "node2")
-            assert ("the running Consul", "restart of Consul") in [(d.what, d.note) for d in drift]
+            assert ("the running Consul", "restart of Consul") in [(wording.what(d), wording.note(d)) for d in drift]
             assert STEP.work(staged, "node2", drift).alone
             site = brought(site, stage)
             assert {security.found(facts) for facts in site.facts.values()} == {stage}

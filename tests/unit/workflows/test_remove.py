@@ -10,7 +10,7 @@ from swarms import with_managers
 
 from provisioner.controlplane import resolve
 from provisioner.errors import ProvisionerError
-from provisioner.model import Drift, Finding, Outcome, Severity, State
+from provisioner.model import Drift, Finding, Kind, Outcome, Severity, State
 from provisioner.preflight import departure
 from provisioner.runner import look
 from provisioner.runner.run import Run, merged
@@ -213,7 +213,7 @@ def test_what_is_found_is_what_holds_at_the_end(inventory, monkeypatch):
 
 
 def test_a_step_that_ran_twice_is_told_once():
-    first = Outcome("node1", "store", State.CONVERGED, (Drift("a"),))
+    first = Outcome("node1", "store", State.CONVERGED, (Drift(Kind.FILE, "a"),))
     second = Outcome("node1", "store", State.SETTLED)
     other = Outcome("node1", "daemon", State.SETTLED)
     assert merged([first, other, second]) == [first, other]

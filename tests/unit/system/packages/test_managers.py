@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from captured import capture, with_system
 
-from provisioner import preflight, render
+from provisioner import preflight, render, wording
 from provisioner.controlplane import resolve
 from provisioner.errors import StepFailed
 from provisioner.steps.packages import Packages
@@ -97,7 +97,7 @@ def test_one_more_is_one_entry(inventory, monkeypatch):
     site = one_host(inventory, without_manager(capture("bare"), Other.program))
     assert [f.check for f in preflight.run(site)] == []
     drift = Packages().drift(site, "node1")
-    assert {d.what for d in drift} >= {"package dockerd-of-other", "package consul-of-other"}
+    assert {wording.what(d) for d in drift} >= {"package dockerd-of-other", "package consul-of-other"}
     assert Packages().work(site, "node1", drift).script.startswith("other-install dockerd-of-other consul-of-other")
 
 
@@ -130,4 +130,4 @@ class TestUnsupported:
 
 def test_an_engine_without_its_command_gets_it(inventory):
     site = one_host(inventory, with_system(capture("installed-node1"), "no-docker=", "yes"))
-    assert [d.what for d in Packages().drift(site, "node1")] == ["package docker-cli"]
+    assert [wording.what(d) for d in Packages().drift(site, "node1")] == ["package docker-cli"]
