@@ -21,8 +21,10 @@ my @filter = (
     [0x06, 0, 0, 128], [0x06, 0, 0, 0],
 );
 my $filter = join "", map { pack "SCCL", @$_ } @filter;
-socket my $all, 17, 2, unpack "S", pack "n", 3 or sleep, exit; # AF_PACKET, SOCK_DGRAM, ETH_P_ALL
+# Of no protocol until the filter is there: what passes before would be queued unfiltered.
+socket my $all, 17, 2, 0 or sleep, exit; # AF_PACKET, SOCK_DGRAM
 setsockopt $all, 1, 26, pack "S x![P] P", scalar @filter, $filter or sleep, exit; # SO_ATTACH_FILTER
+bind $all, pack "S n x16", 17, 3 or sleep, exit; # struct sockaddr_ll: ETH_P_ALL, every interface
 syswrite STDOUT, "watching leaks\n";
 my %told;
 my $bits = "";

@@ -8,8 +8,8 @@ import signal
 import threading
 from contextlib import contextmanager
 
-from provisioner import session
 from provisioner.model import Event, PhaseBegan
+from provisioner.runner import session
 from provisioner.transport import Connection
 
 
