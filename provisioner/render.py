@@ -78,3 +78,12 @@ def library() -> str:
     """The shell functions that every repairing script begins with."""
     functions, program = ((folder() / name).read_text(encoding="utf-8") for name in ("lib.sh", "files.pl"))
     return f"FILES={shlex.quote(program)}\n{functions}"
+
+
+def receiving(remote: str, size: int, sha256: str, mode: int) -> str:
+    """The script that reads a file of so many bytes from stdin and puts it at `remote`, whole or not at all."""
+    if not remote.startswith("/") or remote.endswith("/"):
+        raise ValueError(f"{remote}: an absolute path of a file is needed")
+    title = shlex.quote(remote).replace("\n", " ")
+    words = shlex.join([remote, f"{mode:04o}", str(size), sha256.lower()])
+    return f"# uploading {title}\n{library()}files receive {words}\n"

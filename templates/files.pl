@@ -83,23 +83,25 @@ sub ids { # "USER:GROUP", names or numbers
 }
 sub octal { $_[0] =~ /^[0-7]{3,4}$/ ? oct $_[0] : undef }
 
-sub put { # NAME TEXT MODE USER GROUP TIME: whole, or not at all
+my ($new, $wrong); # the file that is being made, and what is wrong with what goes into it
+
+sub put { # NAME TEXT MODE USER GROUP TIME: whole, or not at all. TEXT may be what writes it to a handle, and says whether it did.
     my ($name, $text, $mode, $user, $group, $time) = @_;
-    my ($file, $new);
+    my $file;
     # One script at a time writes on a host. So these were left by one that was killed, or whose host lost its power.
     if (opendir my $names, ".") { unlink grep { /^\.provisioner\.(?:[a-z0-9]{12}|[A-Za-z0-9]{8})\z/ } readdir $names }
     for (1 .. 9) {
         $new = ".provisioner." . join "", map { ("a" .. "z", 0 .. 9)[rand 36] } 1 .. 12;
-        last if sysopen $file, $new, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600;
+        last if sysopen $file, $new, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600;
         last unless $!{EEXIST};
     }
     my $known = defined $mode && defined $user && defined $group;
     $! = 0 if $file && !$known;
     my $done = $file && $known
-        && print({$file} $text) && $file->flush && chown($user, $group, $file) && chmod($mode, $file)
+        && (ref $text ? $text->($file) : print {$file} $text) && $file->flush && chown($user, $group, $file) && chmod($mode, $file)
         && (!$time || utime $time, $time, $file) && $file->sync && close($file) && rename $new, $name;
     if (!$done) {
-        my $why = $! ? "$!" : "its owner or mode is none";
+        my $why = $wrong // ($! ? "$!" : "its owner or mode is none");
         if ($file) { close $file; unlink $new }
         stop("can't write $here/$name: $why; the old one is untouched", room());
     }
@@ -130,6 +132,21 @@ sub sent { # standard input: base64, and a dot so that nothing is taken for the 
     $text =~ tr{=}{}d;
     $text =~ tr{A-Za-z0-9+/}{ -_}; # to uuencode, which perl knows by itself
     return join "", map { unpack "u", chr(32 + int(length($_) * 3 / 4)) . $_ } $text =~ /(.{1,60})/g;
+}
+
+sub received { # FILE SIZE SUM: so many bytes of standard input, if this is their SHA-256 sum
+    my ($file, $size, $sum) = @_;
+    while ($size > 0) {
+        my $read = sysread STDIN, my $part, $size < 1 << 20 ? $size : 1 << 20;
+        return unless defined $read;
+        last unless $read;
+        print {$file} $part or return;
+        $size -= $read;
+    }
+    $file->flush && open(STDIN, "<&", $file) && sysseek(STDIN, 0, 0) or return;
+    my ($found) = qx(sha256sum) =~ /^([0-9a-f]+)/;
+    $wrong = "the checksum of what arrived is " . ($found // "not known") if ($found // "") ne lc $sum;
+    return !defined $wrong;
 }
 
 sub become { # USER GROUP, for good: from then on nothing is done that this user could not do
@@ -165,6 +182,13 @@ my %do = (
         my ($mode, $owner) = @more;
         my $text = sent();
         put(scalar walk($path, 1), $text, octal($mode), ids($owner));
+    },
+    # PATH MODE SIZE SUM, and a large file on standard input; it becomes root's. Nothing is left of it when it breaks off.
+    receive => sub {
+        my ($mode, $size, $sum) = @more;
+        my $name = walk($path) // stop("can't write $path: its folder is not there", "make the folder, and run again");
+        $SIG{$_} = sub { unlink $new if defined $new; exit 1 } for qw(HUP INT PIPE TERM);
+        put($name, sub { received($_[0], $size, $sum) }, octal($mode), $>, $) + 0);
     },
     # FROM TO ...: with owner, mode and time. Where there is no FROM, there is no TO afterwards.
     copy => sub {

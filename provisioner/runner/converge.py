@@ -143,10 +143,10 @@ class Convergence:
         self.session.tell(HostChanged(name, self.step.name, work.text))
         if work.before:
             connection.write(f"# {work.text}\n" + render.library() + work.before, deadline=work.deadline)
-        for upload in work.uploads:
-            connection.upload(upload.local, upload.remote, sha256=upload.sha256, mode=upload.mode)
         script = f"# {work.text}\n" + render.library() + work.script + "\n" + self.session.script(self.step.reads)
         try:
+            for upload in work.uploads:
+                connection.upload(upload.local, upload.script())
             given = self._given(work)
             result = connection.write(script, deadline=work.deadline, **given)
         except CommandFailed as error:

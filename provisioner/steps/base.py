@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from provisioner import render
 from provisioner.model import Drift, Kind
 from provisioner.stores.base import digest
 
@@ -49,6 +50,10 @@ class Upload:
     remote: str
     sha256: str
     mode: int = 0o600
+
+    def script(self) -> str:
+        """What takes it in on the host. Raises OSError where it can't be read."""
+        return render.receiving(self.remote, self.local.stat().st_size, self.sha256, self.mode)
 
 
 @dataclass(frozen=True)

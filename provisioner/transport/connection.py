@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ from provisioner.transport.forward import ForwardedSocket, relaying
 from provisioner.transport.network import hang_up
 from provisioner.transport.process import Process
 from provisioner.transport.stream import Stream
-from provisioner.transport.upload import receiving
 
 if TYPE_CHECKING:
     import socket
@@ -111,16 +109,14 @@ class Connection:
         """
         return Stream(self._begin(script, scripts.reading(script), Deadline(_OPEN), last=False), self.name)
 
-    def upload(self, local: Path, remote: str, *, sha256: str, mode: int = 0o600, deadline: float = 600.0) -> None:
-        """Put a large file at an absolute path, whole or not at all; `deadline` in seconds. Counted as a write.
+    def upload(self, local: Path, script: str, *, deadline: float = 600.0) -> None:
+        """Send a large file to a script that puts it in its place; `deadline` in seconds. Counted as a write.
 
-        The folder must exist. `sha256` (hex) is what the file must have on the host before it gets its name. Small
-        files and secrets go through write().
+        The script reads the file from its standard input and checks its size. Small files and secrets go through write().
 
-        Raises CommandFailed (wrong checksum, no space), TimedOut, Unreachable, Refused; OSError for the local file.
+        Raises CommandFailed (the script refused it), TimedOut, Unreachable, Refused; OSError for the local file.
         """
         with local.open("rb") as file:
-            script = receiving(remote, os.fstat(file.fileno()).st_size, sha256, mode)
             self._before()
             until = Deadline(deadline)
             process = self._begin(script, scripts.rooted(script), until, last=False)

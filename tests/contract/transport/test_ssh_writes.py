@@ -8,6 +8,7 @@ import time
 import pytest
 
 from provisioner.errors import CommandFailed, Locked, Refused, TimedOut, Unreachable
+from provisioner.render import receiving
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -160,7 +161,7 @@ def test_an_upload_has_its_contents_and_mode(sshd, tmp_path, user):
     folder = tmp_path / "a folder's name"
     folder.mkdir()
     connection = sshd.connect(user)
-    connection.upload(local, f"{folder}/it", sha256=hashlib.sha256(data).hexdigest(), mode=0o640)
+    connection.upload(local, receiving(f"{folder}/it", len(data), hashlib.sha256(data).hexdigest(), 0o640))
     assert names(folder) == ["it"]
     assert (folder / "it").read_bytes() == data
     assert oct((folder / "it").stat().st_mode) == "0o100640"
@@ -174,7 +175,7 @@ def test_an_upload_with_another_checksum_leaves_nothing(connection, tmp_path):
     folder.mkdir()
     (folder / "it").write_text("old")
     with pytest.raises(CommandFailed, match="checksum of what arrived"):
-        connection.upload(local, f"{folder}/it", sha256="0" * 64)
+        connection.upload(local, receiving(f"{folder}/it", 100_000, "0" * 64, 0o600))
     assert names(folder) == ["it"]
     assert (folder / "it").read_text() == "old"
 
@@ -183,8 +184,8 @@ def test_an_upload_to_a_folder_that_is_not_there_fails_at_once(connection, tmp_p
     local = tmp_path / "local"
     local.write_bytes(b"x" * 5_000_000)
     began = time.monotonic()
-    with pytest.raises(CommandFailed, match="exit code 1"):
-        connection.upload(local, f"{tmp_path}/none/it", sha256="0" * 64)
+    with pytest.raises(CommandFailed, match="exit code 70"):
+        connection.upload(local, receiving(f"{tmp_path}/none/it", 5_000_000, "0" * 64, 0o600))
     assert time.monotonic() - began < 10
 
 
@@ -196,5 +197,5 @@ def test_an_upload_that_is_cut_leaves_nothing(sshd, connection, tmp_path, wait_f
     folder.mkdir()
     threading.Timer(0.4, sshd.cut).start()
     with pytest.raises(Unreachable):
-        connection.upload(local, f"{folder}/it", sha256="0" * 64)
+        connection.upload(local, receiving(f"{folder}/it", 1 << 30, "0" * 64, 0o600))
     wait_for(lambda: names(folder) == [])

@@ -7,7 +7,9 @@ Below /run and not in pytest's folder, since /tmp is everybody's: there no link 
 from __future__ import annotations
 
 import base64
+import contextlib
 import ctypes
+import hashlib
 import os
 import shutil
 import stat
@@ -329,6 +331,72 @@ def test_whoever_swaps_folders_and_links_all_the_time_gains_nothing(theirs, trap
     assert tree(trap) == before
     assert not (theirs / "taken").exists()
     assert codes == {0, 70}
+
+
+class TestUploads:
+    """Large files on standard input, as `Connection.upload` sends them."""
+
+    DATA = bytes(range(256)) * 9000
+
+    def receive(self, path: Path, data: bytes = DATA, mode: int = 0o755) -> subprocess.CompletedProcess[bytes]:
+        script = render.receiving(str(path), len(self.DATA), hashlib.sha256(self.DATA).hexdigest(), mode)
+        return subprocess.run(["sh", "-c", script], input=data, capture_output=True, timeout=20, check=False)
+
+    def test_it_is_root_s_and_has_its_mode(self, roots):
+        assert self.receive(roots / "it's").returncode == 0
+        now = (roots / "it's").stat()
+        assert (now.st_uid, stat.S_IMODE(now.st_mode), (roots / "it's").read_bytes()) == (0, 0o755, self.DATA)
+        assert [path.name for path in roots.iterdir()] == ["it's"]
+
+    @pytest.mark.parametrize("what", EVERY)
+    def test_what_is_in_its_place_is_replaced_and_never_written_to(self, theirs, trap, what):
+        plant(theirs / "program", what, trap)
+        before = tree(trap)
+        assert self.receive(theirs / "program").returncode == 0
+        assert (theirs / "program").lstat().st_mode == stat.S_IFREG | 0o755
+        assert tree(trap) == before
+
+    def test_a_link_on_the_way_is_not_followed(self, theirs, trap):
+        (theirs / "bin").symlink_to(trap)
+        before = tree(trap)
+        done = self.receive(theirs / "bin" / "program")
+        assert done.returncode == 70
+        assert b"is a symbolic link in a folder that the user" in done.stderr
+        assert tree(trap) == before
+
+    @pytest.mark.parametrize("data", [DATA[:-1], DATA[:-1] + b"x", b""])
+    def test_what_did_not_arrive_whole_leaves_nothing(self, theirs, data):
+        (theirs / "program").write_text("old")
+        done = self.receive(theirs / "program", data)
+        assert done.returncode == 70
+        assert b"the checksum of what arrived is " in done.stderr
+        assert [(path.name, path.read_text()) for path in theirs.iterdir()] == [("program", "old")]
+
+    def test_a_path_that_is_none(self):
+        with pytest.raises(ValueError, match="absolute"):
+            render.receiving("relative", 1, "00", 0o600)
+
+    def test_a_name_is_made_anew_while_its_owner_swaps_it(self, theirs, trap):
+        """The temporary file is opened once: a link that takes its place meanwhile is not written through."""
+        before, over = tree(trap), threading.Event()
+
+        def swap() -> None:
+            while not over.is_set():
+                for path in theirs.iterdir():
+                    if path.name != "program":
+                        with contextlib.suppress(OSError):
+                            path.unlink()
+                            path.symlink_to(trap / "file")
+
+        thread = threading.Thread(target=swap)
+        thread.start()
+        try:
+            for _ in range(8):
+                self.receive(theirs / "program")
+        finally:
+            over.set()
+            thread.join()
+        assert tree(trap) == before
 
 
 class TestNote:

@@ -8,7 +8,6 @@ import pytest
 
 from provisioner.transport import script as scripts
 from provisioner.transport.script import COMMAND, INCOMPLETE, Word, name_of, opening
-from provisioner.transport.upload import receiving
 
 
 def run(data, path=None):
@@ -124,15 +123,6 @@ def test_what_cannot_be_sent_is_a_mistake_of_the_caller():
         scripts.reading("echo \0")
     with pytest.raises(ValueError, match=r"upload\(\) is for files"):
         scripts.writing("cat", b"x" * (scripts.STDIN_LIMIT + 1), 1)
-    with pytest.raises(ValueError, match="absolute"):
-        receiving("relative", 1, "00", 0o600)
-
-
-def test_an_upload_has_its_final_mode_before_it_has_contents(tmp_path):
-    text = receiving(f"{tmp_path}/it", 4, "0" * 64, 0o640)
-    assert text.index("chmod 0640") < text.index("head -c 4")
-    done = subprocess.run(["/bin/sh", "-c", text], input=b"data", capture_output=True, check=False)
-    assert (done.returncode, list(tmp_path.iterdir())) == (65, [])
 
 
 def test_an_owner_cannot_leave_its_quotes(tmp_path):
