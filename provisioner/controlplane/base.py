@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from provisioner.inventory import Inventory
     from provisioner.model import Drift
-    from provisioner.stores.base import Backend, File
+    from provisioner.stores.base import File, ManagedStore, StoreReader
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
     from provisioner.system.reading import Sought
@@ -56,7 +56,9 @@ class SiteView(Cluster, Protocol):
     """What a control plane sees of a site. `Site` documents the members."""
 
     @property
-    def backend(self) -> Backend: ...
+    def backend(self) -> StoreReader: ...
+    @property
+    def managed(self) -> ManagedStore | None: ...
     @property
     def quorum(self) -> int: ...
 

@@ -85,7 +85,13 @@ class Departure:
             told = (address_of(node) for node in View(self.everyone).nodes.values() if node.get("ManagerStatus"))
             return frozenset(found for text in told if (found := literal(text)))
         facts = {name: self.staying.facts[name] for name in self.staying.live}
-        return self.staying.backend.peers(facts | {name: self.leaver.facts[name] for name in self.leaver.live})
+        store = self.staying.managed
+        return store.peers(facts | {n: self.leaver.facts[n] for n in self.leaver.live}) if store else frozenset()
+
+    @property
+    def grows(self) -> bool:
+        """Whether another host can become a manager, or server."""
+        return self.is_swarm or (self.staying.managed is not None and self.staying.managed.grows)
 
     @property
     def new_servers(self) -> list[str]:
@@ -93,7 +99,7 @@ class Departure:
         servers, site = self.servers, self.staying
         known = [name for name in site.servers if name in site.live and name in site.advertise]
         new = [name for name in known if site.advertise[name] not in servers]
-        return new if servers and (self.is_swarm or site.backend.grows) else []
+        return new if servers and self.grows else []
 
     @property
     def replaced(self) -> list[str]:

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane.base import SiteView
     from provisioner.inventory import Inventory
+    from provisioner.stores.base import ManagedStore
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
     from provisioner.system.reading import Sought
 
 _OF_THE_HOST = "//127.0.0.1:"  # in an engine's cluster-store: its own host's agent
+_BRING_BACK = "bring the store back first: provisioner up INVENTORY"
 _ADVERTISED_PORT = 2376  # a placeholder: only the address matters to the overlay (libnetwork)
 
 
@@ -48,7 +50,8 @@ class Kv:
         return replace(ports, users=(*ports.users, *inventory.the_store.local_users)) if ports.users else ports
 
     def programs(self, site: SiteView, host: str) -> tuple[str, ...]:
-        return (site.backend.program,) if site.backend.runs_on(site, host) else ()
+        backend = site.managed
+        return (backend.program,) if backend and backend.runs_on(site, host) else ()
 
     def servers(
         self, inventory: Inventory, facts: Mapping[str, Facts], advertise: Mapping[str, IPv4Address]
@@ -58,12 +61,12 @@ class Kv:
         Without the second rule a host written above the others would move a server, and with it the store's data; and
         after a third host was taken out of the inventory, one server of the other two would go too, and the quorum with it.
         """
-        if inventory.the_store.endpoints:
+        backend = stores.managed(inventory.the_store)
+        if backend is None:
             return ()
         if inventory.the_store.servers:
             return inventory.the_store.servers
         names = list(inventory.hosts)
-        backend = stores.of(inventory.the_store)
         peers = backend.peers(facts)
         already = [
             name
@@ -77,7 +80,8 @@ class Kv:
         return tuple(name for name in names if name in chosen)
 
     def remembered(self, inventory: Inventory, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
-        return stores.of(inventory.the_store).remembered(facts)
+        backend = stores.managed(inventory.the_store)
+        return backend.remembered(facts) if backend else {}
 
     def engine(self, site: SiteView, host: str) -> EngineFiles:
         """How the engine starts, and how it meets the others then."""
@@ -141,25 +145,10 @@ class Kv:
         """An engine that can't ask its store finds no network there; without a leader it looks for it for two minutes."""
         if host not in site.facts:
             return None
-        backend, cure = site.backend, "bring the store back first: provisioner up INVENTORY"
-        own, down, through = _store_of(site.facts[host]), _down(site), backend.sought.through
+        own, through = _store_of(site.facts[host]), site.backend.sought.through
         if own and (lacking := [unit for unit in through if not site.facts[host].unit(unit).up]):
-            return Closed(f"its engine can't ask the store: {lacking[0]} does not run here", cure)
-        if host in down and _OF_THE_HOST in own and not through:
-            return Closed(f"its engine can't ask the store: {backend.title} does not run here", cure)
-        if own and (why := backend.shut_out(site, host)):
-            return Closed(
-                f"its engine can't ask the store: {why}", "give it the cluster's secrets: provisioner up INVENTORY"
-            )
-        voters = [site.facts[name] for name in site.servers if name in site.live]
-        lost = (
-            len(site.servers) - len(set(down) & set(site.servers)) < site.quorum
-        )  # for some seconds the others don't know it
-        if own and (lost or (voters and not any(map(backend.led, voters)))):
-            told = f"; it does not run on {', '.join(down)}" if down else ""
-            what = f"{backend.title} has no leader, so that no engine can ask it{told}"
-            return Closed(what, cure, heals=0.0 if lost else ELECTION)
-        return None
+            return Closed(f"its engine can't ask the store: {lacking[0]} does not run here", _BRING_BACK)
+        return _closed(site, site.managed, host, own) if own and site.managed else None
 
     def lists(self, facts: Facts) -> bool:
         return True
@@ -171,14 +160,27 @@ def _store_of(facts: Facts) -> str:
     return str(facts.engine.get("ClusterStore", "") if facts.engine else file.get("cluster-store", ""))
 
 
-def _down(site: SiteView) -> list[str]:
+def _closed(site: SiteView, backend: ManagedStore, host: str, own: str) -> Closed | None:
+    """As `Kv.closed`. own: where the engine's store is."""
+    down = _down(site, backend)
+    if host in down and _OF_THE_HOST in own and not backend.sought.through:
+        return Closed(f"its engine can't ask the store: {backend.title} does not run here", _BRING_BACK)
+    if why := backend.shut_out(site, host):
+        cure = "give it the cluster's secrets: provisioner up INVENTORY"
+        return Closed(f"its engine can't ask the store: {why}", cure)
+    voters = [site.facts[name] for name in site.servers if name in site.live]
+    lost = len(set(site.servers) - set(down)) < site.quorum  # for some seconds the others don't know it
+    if lost or (voters and not any(map(backend.led, voters))):
+        told = f"; it does not run on {', '.join(down)}" if down else ""
+        what = f"{backend.title} has no leader, so that no engine can ask it{told}"
+        return Closed(what, _BRING_BACK, heals=0.0 if lost else ELECTION)
+    return None
+
+
+def _down(site: SiteView, backend: ManagedStore) -> list[str]:
     """The live hosts on which the store should run and does not."""
-    units = site.backend.sought.units
-    return [
-        name
-        for name in site.live
-        if site.backend.runs_on(site, name) and not any(site.facts[name].unit(unit).up for unit in units)
-    ]
+    here = [name for name in site.live if backend.runs_on(site, name)]
+    return [name for name in here if not any(site.facts[name].unit(unit).up for unit in backend.sought.units)]
 
 
 def _settings(site: SiteView, host: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane.base import ControlPlane
     from provisioner.inventory import Inventory
-    from provisioner.stores.base import Backend, Stage
+    from provisioner.stores.base import ManagedStore, Stage, StoreReader
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
 
@@ -87,9 +87,14 @@ class Site:
         return tuple(name for name in there if self.advertise.get(name) not in known)
 
     @property
-    def backend(self) -> Backend:
-        """The store's. Only in kv: a swarm has none."""
+    def backend(self) -> StoreReader:
+        """The store. Only in kv: a swarm has none."""
         return stores.of(self.inventory.the_store)
+
+    @property
+    def managed(self) -> ManagedStore | None:
+        """The store, where it is set up on these hosts; None in a swarm, and of an external store."""
+        return stores.managed(self.inventory.the_store) if self.control == "kv" else None
 
     @property
     def undecided(self) -> bool:

@@ -108,7 +108,9 @@ def _leaderless(site: Site, facts: Facts, found: HostSummary) -> bool:
     """Whether it is certain that this host has no leader. A member may know one and not say which (ZooKeeper)."""
     if found.leader:
         return False
-    return site.control == "kv" and not site.backend.led(facts) if found.store_role else not found.store
+    if not found.store_role:
+        return not found.store
+    return site.managed is not None and not site.managed.led(facts)
 
 
 def _network(site: Site, host: str, found: Mapping[str, Any]) -> NetworkSummary:

@@ -63,9 +63,9 @@ def of_the_quorum(leaving: Departure) -> Iterator[Finding]:
     if address not in servers:
         yield from _even(leaving, len(servers | {leaving.staying.advertise[name] for name in leaving.new_servers}))
         return
-    if not leaving.is_swarm and not leaving.staying.backend.shrinks:
+    if (store := leaving.staying.managed) and not store.shrinks:
         what = f"{leaving.host} is a server of {title}, which can't be left by one while it runs"
-        yield Finding("server-leaves", "", what, leaving.staying.backend.leaving(leaving.staying, [address]))
+        yield Finding("server-leaves", "", what, store.leaving(leaving.staying, [address]))
         return
     living = {leaving.staying.advertise[name] for name in leaving.staying.live if name in leaving.staying.advertise}
     now = len(servers & (living | ({address} if leaving.lives else set())))
@@ -94,6 +94,6 @@ def _even(leaving: Departure, count: int) -> Iterator[Finding]:
         cure = f"add a host when you can, for {count + 1} {leaving.role}s"
         key, _ = leaving.whole.key_naming(leaving.host)
         spare = [name for name in leaving.staying.live if name not in leaving.staying.servers]
-        if key and spare and (leaving.is_swarm or leaving.staying.backend.grows):
+        if key and spare and leaving.grows:
             cure = f"name another one in its place in {key} first ({', '.join(spare)}): it takes over before this one leaves"
         yield Finding("even-servers", "", what, cure, Severity.WARNING)

@@ -33,7 +33,7 @@ def programs_missing(site: Site) -> Iterator[Finding]:
         if "systemctl" not in programs:
             yield Finding("no-systemd", name, "it has no systemd", "use a host with systemd")
         missing = [program for program in site.needs(name) if program not in programs]
-        if site.control == "kv" and missing == [site.backend.program] and site.backend.uploaded:
+        if (store := site.managed) and missing == [store.program] and store.uploaded:
             missing = []
         if missing and not site.facts[name].package_manager:
             yield _no_package_manager(name, site.facts[name], missing)

@@ -22,7 +22,9 @@ _TIMES = ("discovery.heartbeat", "discovery.ttl")  # of cluster-store-opts
 
 def foreign_store(site: Site) -> Iterator[Finding]:
     """A server that somebody else set up is not taken over: its data and its cluster are not ours."""
-    backend = site.backend
+    backend = site.managed
+    if not backend:
+        return
     for name in site.live:
         facts = site.facts[name]
         if not backend.runs_on(site, name) or backend.sought.config in facts.files:
@@ -38,7 +40,9 @@ def foreign_store(site: Site) -> Iterator[Finding]:
 
 def foreign_data(site: Site) -> Iterator[Finding]:
     """A server that finds another cluster's members in its data waits for them, and never for ours."""
-    backend = site.backend
+    backend = site.managed
+    if not backend:
+        return
     for name in site.live:
         facts = site.facts[name]
         if backend.has_data(facts) and backend.sought.config not in facts.files and name in site.servers:
@@ -50,7 +54,10 @@ def foreign_data(site: Site) -> Iterator[Finding]:
 
 def server_left_out(site: Site) -> Iterator[Finding]:
     """Servers in place can't be left out by half or more: without a majority of its servers the store is lost."""
-    peers = site.backend.peers({name: site.facts[name] for name in site.live}) - {site.leaving}
+    backend = site.managed
+    if not backend:
+        return
+    peers = backend.peers({name: site.facts[name] for name in site.live}) - {site.leaving}
     staying = peers & {site.advertise[name] for name in site.servers if name in site.advertise}
     for name in site.servers:  # a server that is to advertise another of its addresses is none that leaves
         if name in site.live:
@@ -60,9 +67,9 @@ def server_left_out(site: Site) -> Iterator[Finding]:
     if left_out:
         told = ", ".join(names.get(address, str(address)) for address in left_out)
         what = f"the store has servers that would be none any more: {told}"
-        removable = site.backend.shrinks and names.keys().isdisjoint(left_out)
+        removable = backend.shrinks and names.keys().isdisjoint(left_out)
         out = "take each of them out of the cluster: provisioner remove ADDRESS INVENTORY"
-        cure = f"keep them in the inventory (store.servers), or {out if removable else site.backend.leaving(site, left_out)}"
+        cure = f"keep them in the inventory (store.servers), or {out if removable else backend.leaving(site, left_out)}"
         lost = 2 * len(staying) <= len(peers)
         yield Finding("server-left-out", "", what, cure, Severity.STOP if lost else Severity.WARNING)
 

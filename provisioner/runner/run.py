@@ -142,7 +142,8 @@ class Run:
         """Brings one step about. A store that stands comes to its security in stages, each of which ends as a step does."""
         began, ends = time.monotonic(), dict[str, Outcome]()
         site = self.sites[scope]
-        for stage in site.backend.stages(site) if isinstance(step, Store) else (None,):
+        store = site.managed if isinstance(step, Store) else None
+        for stage in store.stages(site) if store else (None,):
             site, outcomes = self._staged(step, replace(site, stage=stage))
             for now in outcomes:
                 was = ends.get(now.host)

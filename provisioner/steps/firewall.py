@@ -85,10 +85,11 @@ def _plan(site: Site, host: str) -> firewall.Plan:
 
 def _missing(site: Site, host: str) -> tuple[str, ...]:
     """The store's own user where its server or agent is to run: the rules name it, and they come before the store."""
-    if site.control != "kv" or not site.backend.runs_on(site, host) or "passwd" not in site.facts[host].raw:
+    store = site.managed
+    if not store or not store.runs_on(site, host) or "passwd" not in site.facts[host].raw:
         return ()
     there = firewall.uids(site.facts[host])
-    return tuple(user for user in site.backend.ports.users if not user[0].isdecimal() and user not in there)
+    return tuple(user for user in store.ports.users if not user[0].isdecimal() and user not in there)
 
 
 def _files(plan: firewall.Plan) -> dict[str, str]:

@@ -152,7 +152,8 @@ class Members(_Leaving):
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         """Of one host that speaks for all."""
-        known = site.backend.knows(site.facts[host], self.host, self.address) if host == self._speaker(site) else ""
+        store = site.managed
+        known = store.knows(site.facts[host], self.host, self.address) if store and host == self._speaker(site) else ""
         return (Drift(Kind.MEMBER, self.host, known, "left", Action.LEAVE, site.backend.title),) if known else ()
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
@@ -160,7 +161,8 @@ class Members(_Leaving):
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
         own = connections.get(self.host) if self.lives else None
-        site.backend.leave(own, connections[self._speaker(site)], site, self.host)
+        if site.managed:
+            site.managed.leave(own, connections[self._speaker(site)], site, self.host)
 
     def _speaker(self, site: Site) -> str:
         return next((name for name in site.servers if name in site.live), site.live[0] if site.live else "")

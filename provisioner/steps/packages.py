@@ -67,9 +67,8 @@ class Engines(Packages):
 
 def _uploaded(site: Site) -> dict[str, Uploaded]:
     """Program -> the file of the controller's that is installed instead of its package."""
-    if site.control != "kv" or not site.backend.uploaded:
-        return {}
-    return {site.backend.program: site.backend.uploaded}
+    store = site.managed
+    return {store.program: store.uploaded} if store and store.uploaded else {}
 
 
 def _absent(site: Site, host: str, program: str) -> Drift:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane import Site
     from provisioner.model import Outcome
-    from provisioner.stores.base import Backend, Service
+    from provisioner.stores.base import ManagedStore, Service
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection
 
@@ -41,8 +41,8 @@ class Store:
     cure = "look at the log of its store (journalctl -u consul -u etcd -u zookeeper), and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
-        backend = site.backend
-        if not backend.runs_on(site, host):
+        backend = site.managed
+        if not backend or not backend.runs_on(site, host):
             return ()
         facts, service = site.facts[host], backend.service(site, host)
         drift = differing(facts, {file.path: file.text for file in service.files})
@@ -65,8 +65,8 @@ class Store:
         return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
-        backend, actions = site.backend, {d.action for d in drift}
-        if actions == {Action.WAIT}:
+        backend, actions = site.managed, {d.action for d in drift}
+        if not backend or actions == {Action.WAIT}:
             return None
         action = next(urgent for urgent in _TEXTS if urgent in {*actions, Action.WRITE})
         service = backend.service(site, host)
@@ -95,16 +95,17 @@ class Store:
         return (asked.heartbeat or (asked.ttl or 60) // 3) + 5.0 if on_it else 0.0
 
     def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
-        if not site.servers:
+        backend = site.managed
+        if not backend or not site.servers:
             return
         alive = [name for name in site.servers if name in site.live]
         if not alive:
             raise StepFailed("no server of the store is left", cure="bring a host of store.servers back", fatal=True)
         try:
-            site.backend.wait_for_leader(connections[alive[0]], servers=len(alive))
+            backend.wait_for_leader(connections[alive[0]], servers=len(alive))
         except StoreError as error:
-            raise _naming(error, site.backend, {name: connections[name] for name in alive}) from error
-        site.backend.equip(site, connections[alive[0]])
+            raise _naming(error, backend, {name: connections[name] for name in alive}) from error
+        backend.equip(site, connections[alive[0]])
 
 
 def _open(facts: Facts, service: Service) -> list[str]:
@@ -117,7 +118,7 @@ def _open(facts: Facts, service: Service) -> list[str]:
     ]
 
 
-def _naming(error: StoreError, backend: Backend, servers: Mapping[str, Connection]) -> StoreError:
+def _naming(error: StoreError, backend: ManagedStore, servers: Mapping[str, Connection]) -> StoreError:
     """The same error, of the servers that do not run or do not answer, where there are such."""
     unit = backend.sought.units[0]
     script = f"# looking whether {unit} runs\nsystemctl is-active {unit} || :"

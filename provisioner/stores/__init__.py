@@ -12,12 +12,12 @@ from provisioner.stores.zookeeper import ZooKeeper
 from provisioner.system.owned import together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from provisioner.inventory import Store
-    from provisioner.stores.base import Backend
+    from provisioner.stores.base import ManagedStore, StoreReader
 
-_KINDS: Mapping[str, type[Consul | Etcd | ZooKeeper]] = {
+_MANAGED: Mapping[str, type[Consul | Etcd | ZooKeeper]] = {
     "consul": Consul,
     "etcd": Etcd,
     "zookeeper": ZooKeeper,
@@ -26,14 +26,18 @@ _KINDS: Mapping[str, type[Consul | Etcd | ZooKeeper]] = {
 
 def rotating(what: str) -> list[str]:
     """The titles of the stores whose secrets of this name can be renewed."""
-    return [kind.title for kind in _KINDS.values() if what in getattr(kind, "rotates", ())]
+    return [kind.title for kind in _MANAGED.values() if what in getattr(kind, "rotates", ())]
 
 
 # Of every kind, whatever the inventory has now: a host may have been set up with another one.
 OWNED = together(module.OWNED for module in (authority, base, consul, etcd, proxy, zookeeper))
 
 
-def of(store: Store) -> Backend:
-    """The backend of an inventory's store."""
-    made: Mapping[str, Callable[[Store], Backend]] = EXTERNAL if store.endpoints else _KINDS
-    return made[store.kind](store)
+def of(store: Store) -> StoreReader:
+    """An inventory's store."""
+    return managed(store) or EXTERNAL[store.kind](store)
+
+
+def managed(store: Store) -> ManagedStore | None:
+    """The same, where it is set up on the hosts; None of an external one."""
+    return None if store.endpoints else _MANAGED[store.kind](store)

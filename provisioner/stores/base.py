@@ -214,7 +214,7 @@ class Waiting:
 
 
 class Unstaged:
-    """A backend that comes to what is wanted in one stage, is told nothing once it runs, and tells nobody apart."""
+    """A store that comes to what is wanted in one stage, is told nothing once it runs, and tells nobody apart."""
 
     def shut_out(self, cluster: Cluster, host: str) -> str:
         return ""
@@ -226,14 +226,11 @@ class Unstaged:
         pass
 
 
-class Backend(Protocol):
-    """One kind of store.
+class Reachable(Protocol):
+    """A store as engines reach it.
 
-    kind: its name in inventories. title: for people. program: its server's, as facts name it.
-    sought: what is read of it on every host. ports: those that pass between the hosts.
-    grows: whether servers may be added to a cluster that stands, by writing their configuration alone.
-    shrinks: whether a server may be taken out of a cluster that stands.
-    uploaded: the file of the controller's that is installed instead of the package.
+    kind: its name in inventories. title: for people. sought: what is read of it on every host.
+    ports: those that pass between the hosts.
     takes_tls: whether the inventory may name the files with which it is reached over TLS (store.tls).
     """
 
@@ -242,17 +239,9 @@ class Backend(Protocol):
     @property
     def title(self) -> str: ...
     @property
-    def program(self) -> str: ...
-    @property
     def sought(self) -> Sought: ...
     @property
     def ports(self) -> Ports: ...
-    @property
-    def grows(self) -> bool: ...
-    @property
-    def shrinks(self) -> bool: ...
-    @property
-    def uploaded(self) -> Uploaded | None: ...
     @property
     def takes_tls(self) -> bool: ...
 
@@ -263,6 +252,22 @@ class Backend(Protocol):
     def credentials(self, cluster: Cluster, host: str) -> tuple[File, ...]:
         """The files with which a host's engine reaches it over TLS, as `base.credentials` gives them; none without TLS."""
         ...
+
+    def waiting(self, cluster: Cluster, host: str) -> Waiting:
+        """What an engine's start waits for."""
+        ...
+
+    def leader(self, facts: Facts) -> str:
+        """The leader's address as this host knows it, or ""."""
+        ...
+
+    def findings(self, cluster: Cluster) -> Iterable[Finding]:
+        """What stands in the way of this store alone."""
+        ...
+
+
+class Askable(Protocol):
+    """A store as the controller asks it, through the connection to a host."""
 
     def asks(self, cluster: Cluster, host: str) -> bool:
         """Whether it must be asked through this host's connection, because the host itself can't."""
@@ -280,12 +285,43 @@ class Backend(Protocol):
         """What is in it, through a host's way to it, where other inventories may use it too."""
         ...
 
-    def runs_on(self, cluster: Cluster, host: str) -> bool:
-        """Whether this host has a server or agent of the store."""
+
+class NetworkKeys(Protocol):
+    """What engines keep in a store of the networks that they share."""
+
+    @property
+    def asks_attached(self) -> tuple[str, ...]:
+        """What a host asks, or is asked through it, to learn of every endpoint in the store: requests as `Sought` has them; () where
+        none tells it.
+        """
         ...
 
-    def waiting(self, cluster: Cluster, host: str) -> Waiting:
-        """What an engine's start waits for."""
+    def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
+        """Every endpoint in the store, as a host that has asked was told."""
+        ...
+
+    def setting(self, cluster: Cluster, key: str, text: str) -> str:
+        """How a key of the engines' is set in the store by hand, as a cure says it."""
+        ...
+
+
+class StoreReader(Reachable, Askable, NetworkKeys, Protocol):
+    """Any store: one that is set up on the hosts, or an external one."""
+
+
+class Installable(Protocol):
+    """What a store needs on a host.
+
+    program: its server's, as facts name it. uploaded: the file of the controller's that is installed instead of the package.
+    """
+
+    @property
+    def program(self) -> str: ...
+    @property
+    def uploaded(self) -> Uploaded | None: ...
+
+    def runs_on(self, cluster: Cluster, host: str) -> bool:
+        """Whether this host has a server or agent of the store."""
         ...
 
     def service(self, cluster: Cluster, host: str) -> Service:
@@ -296,12 +332,24 @@ class Backend(Protocol):
         """Whether the running server was started with something else than is wanted, and can't take it up."""
         ...
 
-    def membership(self, cluster: Cluster, host: str) -> list[Drift]:
-        """What the server itself says of its cluster that only time can mend."""
+    def has_data(self, facts: Facts) -> bool:
+        """Whether there is a server's data where ours would put its own."""
         ...
+
+    def idle(self, facts: Facts) -> bool:
+        """Whether a server that somebody else started is one that no one uses: the package's own, and empty."""
+        ...
+
+
+class Members(Protocol):
+    """The servers of a store, as they know one another."""
 
     def formed(self, cluster: Cluster) -> bool:
         """Whether its servers have formed a cluster: then they are restarted one at a time."""
+        ...
+
+    def membership(self, cluster: Cluster, host: str) -> list[Drift]:
+        """What the server itself says of its cluster that only time can mend."""
         ...
 
     def peers(self, facts: Mapping[str, Facts]) -> frozenset[IPv4Address]:
@@ -316,39 +364,29 @@ class Backend(Protocol):
         """Whether an earlier run made this host a server."""
         ...
 
-    def leader(self, facts: Facts) -> str:
-        """The leader's address as this host knows it, or ""."""
-        ...
-
     def led(self, facts: Facts) -> bool:
         """Whether there is a leader, as this host, a server, knows it."""
         ...
 
-    def has_data(self, facts: Facts) -> bool:
-        """Whether there is a server's data where ours would put its own."""
+    def wait_for_leader(self, connection: Connection, *, servers: int) -> str:
+        """The leader's address, once there is one and `servers` servers take part. Raises StoreError after a minute."""
         ...
 
-    def idle(self, facts: Facts) -> bool:
-        """Whether a server that somebody else started is one that no one uses: the package's own, and empty."""
-        ...
+
+class Resizable(Protocol):
+    """How servers are added and taken out.
+
+    grows: whether servers may be added to a cluster that stands, by writing their configuration alone.
+    shrinks: whether a server may be taken out of a cluster that stands.
+    """
+
+    @property
+    def grows(self) -> bool: ...
+    @property
+    def shrinks(self) -> bool: ...
 
     def leaving(self, cluster: Cluster, addresses: Iterable[IPv4Address]) -> str:
         """How these servers are taken out of the store by hand, as a cure says it."""
-        ...
-
-    def setting(self, cluster: Cluster, key: str, text: str) -> str:
-        """How a key of the engines' is set in the store by hand, as a cure says it."""
-        ...
-
-    @property
-    def asks_attached(self) -> tuple[str, ...]:
-        """What a host asks, or is asked through it, to learn of every endpoint in the store: requests as `Sought` has them; () where
-        none tells it.
-        """
-        ...
-
-    def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
-        """Every endpoint in the store, as a host that has asked was told."""
         ...
 
     def knows(self, facts: Facts, host: str, address: IPv4Address) -> str:
@@ -366,9 +404,9 @@ class Backend(Protocol):
         """Until a server that was added has a vote. Raises StoreError after a minute."""
         ...
 
-    def findings(self, cluster: Cluster) -> Iterable[Finding]:
-        """What stands in the way of this store alone."""
-        ...
+
+class Secured(Protocol):
+    """How a store that stands comes to its security."""
 
     def shut_out(self, cluster: Cluster, host: str) -> str:
         """Why the store refuses this host although it runs, as far as that is certain; else ""."""
@@ -382,9 +420,9 @@ class Backend(Protocol):
         """Tells the store itself, over a server's connection, what no file tells it. Raises StoreError."""
         ...
 
-    def wait_for_leader(self, connection: Connection, *, servers: int) -> str:
-        """The leader's address, once there is one and `servers` servers take part. Raises StoreError after a minute."""
-        ...
+
+class ManagedStore(StoreReader, Installable, Members, Resizable, Secured, Protocol):
+    """A store that is set up on the hosts of the inventory."""
 
 
 class SetUpHere:

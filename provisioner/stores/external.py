@@ -22,9 +22,6 @@ from provisioner.stores import asking
 from provisioner.stores.base import (
     TLS_FILES,
     WAITER,
-    Service,
-    Unstaged,
-    Uploaded,
     Waiting,
     credentials,
     endpoints_path,
@@ -38,10 +35,8 @@ from provisioner.system.reading import ENGINE_TLS, Sought
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from ipaddress import IPv4Address
 
     from provisioner.inventory import Store
-    from provisioner.model import Drift
     from provisioner.stores.base import Cluster, File
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
@@ -63,15 +58,11 @@ class Versions:
 
 
 @dataclass(frozen=True)
-class External(Unstaged):
+class External:
     """The backend of any kind of store that others look after; what the kinds differ in is in external_kinds.py."""
 
     store: Store
-    program = ""
-    grows = shrinks = False
     takes_tls: ClassVar[bool] = True
-    uploaded: Uploaded | None = None
-
     title: ClassVar[str]
     scheme: ClassVar[str]
     asked: ClassVar[Mapping[str, str]]
@@ -164,48 +155,12 @@ class External(Unstaged):
     def url(self, cluster: Cluster) -> str:
         return url(self.scheme, self.endpoints, self.store)
 
-    def runs_on(self, cluster: Cluster, host: str) -> bool:
-        return False
-
     def waiting(self, cluster: Cluster, host: str) -> Waiting:
         """Over TLS only whether somebody listens: Perl has no more."""
         return waiting_for("any" if self.store.tls else self.kind, self.endpoints, "")
 
-    def service(self, cluster: Cluster, host: str) -> Service:
-        raise ProvisionerError("an external store is not set up")
-
-    def formed(self, cluster: Cluster) -> bool:
-        return True
-
-    def outdated(self, cluster: Cluster, host: str, service: Service) -> bool:
-        return False
-
-    def membership(self, cluster: Cluster, host: str) -> list[Drift]:
-        return []
-
-    def peers(self, facts: Mapping[str, Facts]) -> frozenset[IPv4Address]:
-        return frozenset()
-
-    def remembered(self, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
-        return {}
-
-    def was_server(self, facts: Facts) -> bool:
-        return False
-
     def leader(self, facts: Facts) -> str:
         """As far as the store tells who it is."""
-        return ""
-
-    def led(self, facts: Facts) -> bool:
-        return bool(self.leader(facts))
-
-    def has_data(self, facts: Facts) -> bool:
-        return False
-
-    def idle(self, facts: Facts) -> bool:
-        return False
-
-    def leaving(self, cluster: Cluster, addresses: Iterable[IPv4Address]) -> str:
         return ""
 
     def setting(self, cluster: Cluster, key: str, text: str) -> str:
@@ -220,15 +175,6 @@ class External(Unstaged):
         """As the first of its servers that answers tells them."""
         bodies = (facts.http(f"endpoints@{where}").body for where in self.endpoints)
         return next((body for body in bodies if body), None)
-
-    def knows(self, facts: Facts, host: str, address: IPv4Address) -> str:
-        return ""
-
-    def leave(self, own: Connection | None, other: Connection, cluster: Cluster, host: str) -> None:
-        pass
-
-    def wait_for_server(self, connection: Connection, cluster: Cluster, address: IPv4Address) -> None:
-        pass
 
     def findings(self, cluster: Cluster) -> Iterator[Finding]:
         """TLS files that are of no use. Of each host that sees no endpoint it can use; of the others a warning for each endpoint that it can't."""
@@ -342,6 +288,3 @@ class External(Unstaged):
 
     def _has_leader(self, facts: Facts, where: str) -> bool:
         raise NotImplementedError
-
-    def wait_for_leader(self, connection: Connection, *, servers: int) -> str:
-        return ""

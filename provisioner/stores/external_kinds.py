@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from provisioner.inventory import Store
-    from provisioner.stores.base import Backend, Cluster
+    from provisioner.stores.base import Cluster, StoreReader
     from provisioner.stores.keys import Keys
     from provisioner.system.facts import Facts
     from provisioner.system.reading import Sought
@@ -160,7 +160,7 @@ class ExternalZooKeeper(External):
         return bool(zookeeper.mode(facts.said(f"leader@{where}")))
 
 
-KINDS: Mapping[str, Callable[[Store], Backend]] = {
+KINDS: Mapping[str, Callable[[Store], StoreReader]] = {
     "consul": ExternalConsul,
     "etcd": ExternalEtcd,
     "zookeeper": ExternalZooKeeper,

@@ -204,11 +204,11 @@ class Removal:
         done = go(run, [converge(steps[: last + 1], JOINT)])
         joint = run.sites.pop(JOINT)
         run.site = replace(run.site, facts=joint.facts, live=joint.live)
-        if not done or leaving.is_swarm:
+        if not done or not joint.managed:
             return done
         try:
             for name in new:
-                joint.backend.wait_for_server(run.session.connections[self.host], joint, joint.advertise[name])
+                joint.managed.wait_for_server(run.session.connections[self.host], joint, joint.advertise[name])
         except ProvisionerError as error:
             run.errors.append(str(error))
         return not run.errors

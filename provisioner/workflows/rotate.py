@@ -70,7 +70,7 @@ def _fit(run: Run, what: str, *, authority: bool = False) -> Renewal | None:
 
 
 def _renewal(run: Run, what: str, *, authority: bool) -> Renewal:
-    backend = run.site.backend if run.site.control == "kv" else None
+    backend = run.site.managed
     if not isinstance(backend, Rotates) or what not in backend.rotates:
         able = " or ".join(stores.rotating(what))
         why = f"there are no {what} to rotate: only a {able} that is set up here has them"
