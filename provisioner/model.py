@@ -161,21 +161,27 @@ class Outcome:
 
 
 class Severity(StrEnum):
-    """What a finding does to a run."""
+    """What a problem does to a run."""
 
     STOP = "stop"  # nothing is changed while it stands
     WARNING = "warning"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A cause that was recognised. `check` is its id, as in `--ignore ID`; an empty host means the whole cluster."""
+class Problem:
+    """A known cause, found at a place. What it means and what to do about it are in the catalogue (provisioner.causes).
 
-    check: str
+    id: the cause's, as in `--ignore ID`. host: where it was found; "" means the whole cluster.
+    evidence: what was seen, one sentence without a full stop. values: what the cure's template names.
+    variant: which of the cause's cures applies, "" for the usual one. warns: it is a warning here, although the cause can stop a run.
+    """
+
+    id: str
     host: str
-    what: str
-    cure: str
-    severity: Severity = Severity.STOP
+    evidence: str
+    values: Mapping[str, object] = field(default_factory=dict)
+    variant: str = ""
+    warns: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +300,7 @@ class Report:
     exit_code: int
     seconds: float
     writes: int = 0  # scripts that could change a host and requests that change a store, counted at the transport
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Problem, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     proofs: tuple[ProofResult, ...] = ()
     summaries: tuple[HostSummary, ...] = ()

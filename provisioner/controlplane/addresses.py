@@ -6,7 +6,7 @@ import re
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
-from provisioner.model import Finding
+from provisioner.model import Problem
 from provisioner.stores.base import literal
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _ENGINE_INTERFACE = re.compile(r"(docker|veth|virbr).*|br-[0-9a-f]{12}|lo")
 
 def advertised(
     inventory: Inventory, facts: Mapping[str, Facts], plane: ControlPlane
-) -> tuple[dict[str, IPv4Address], list[Finding]]:
+) -> tuple[dict[str, IPv4Address], list[Problem]]:
     """Each host's address on the network that the hosts share, always a literal.
 
     A host that answered and has no such address has a finding. Like one that did not answer, it keeps the address by which
@@ -35,8 +35,7 @@ def advertised(
         asked, listed = inventory.advertise_for(name), literal(inventory.hosts[name].address)
         address, why = _advertised(asked, listed, facts.get(name), shared)
         if why:
-            cure = "give it an address there, or set `advertise` of this host to an interface or an address that it has"
-            findings.append(Finding("advertise", name, why, cure))
+            findings.append(Problem("advertise", name, why))
             address, _ = _advertised(asked, listed, None, shared)
         if (why or name not in facts) and not literal(asked or ""):
             address = remembered.get(name, address)

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provisioner.inventory import Inventory
-    from provisioner.model import Finding
+    from provisioner.model import Problem
     from provisioner.system.facts import Facts
 
 
-def resolve(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[Site, list[Finding]]:
+def resolve(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[Site, list[Problem]]:
     """The site, and what stands in its way: each host without an address on the shared network has a finding."""
     name, why = choose(inventory, facts)
     plane = PLANES[name]

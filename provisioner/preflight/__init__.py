@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from provisioner.controlplane import Site
-    from provisioner.model import Finding
+    from provisioner.model import Problem
 
-CHECKS: tuple[Callable[[Site], Iterable[Finding]], ...] = (
+CHECKS: tuple[Callable[[Site], Iterable[Problem]], ...] = (
     machine.no_root,
     machine.programs_missing,
     machine.clock_skew,
@@ -39,7 +39,7 @@ CHECKS: tuple[Callable[[Site], Iterable[Finding]], ...] = (
     network.port_taken,
     network.other_firewall,
 )
-OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Finding]], ...]] = {  # those of one control plane alone
+OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Problem]], ...]] = {  # those of one control plane alone
     "kv": (
         software.engine_too_new,
         software.driver_not_built,
@@ -75,11 +75,11 @@ OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Finding]], ...]] = {  # t
 }
 
 
-def run(site: Site) -> list[Finding]:
+def run(site: Site) -> list[Problem]:
     """Every finding of every check, on the hosts that answered; of one without root that alone: it tells nothing for certain."""
     advertise = {name: address for name, address in site.advertise.items() if name not in site.misplaced}
     placed = site.without(site.misplaced)  # the others have a finding of their own
     found = [finding for check in CHECKS for finding in check(replace(site, advertise=advertise))]
     found += [finding for check in OF_PLANE[site.control] for finding in check(placed)]
-    unsure = {finding.host for finding in found if finding.check == "no-root"}
-    return [finding for finding in found if finding.host not in unsure or finding.check == "no-root"]
+    unsure = {finding.host for finding in found if finding.id == "no-root"}
+    return [finding for finding in found if finding.host not in unsure or finding.id == "no-root"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from provisioner.model import Finding
+from provisioner.model import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,18 +21,15 @@ def _shared(site: Site, value: Callable[[Facts], str]) -> Iterator[tuple[str, li
     return ((found, names) for found, names in by_value.items() if found and len(names) > 1)
 
 
-def duplicate_hostname(site: Site) -> Iterator[Finding]:
+def duplicate_hostname(site: Site) -> Iterator[Problem]:
     """Gossip names its members after the hostname; of two with one name it throws out one (moby#19301)."""
     for hostname, names in _shared(site, lambda facts: facts.hostname):
         what = f"{', '.join(names)} have the same hostname, {hostname}: they would throw each other out of the gossip"
-        yield Finding(
-            "duplicate-hostname", "", what, "give each its own: hostnamectl set-hostname NAME; restart the engine"
-        )
+        yield Problem("duplicate-hostname", "", what)
 
 
-def cloned_engine_id(site: Site) -> Iterator[Finding]:
+def cloned_engine_id(site: Site) -> Iterator[Problem]:
     """Cloned machines share /etc/docker/key.json, and with it the engine's ID (classicswarm#362)."""
     for _, names in _shared(site, lambda facts: facts.engine_id):
         what = f"the engines of {', '.join(names)} have the same ID: they were cloned from one machine"
-        cure = "on all but one: systemctl stop docker; rm /etc/docker/key.json; systemctl start docker"
-        yield Finding("cloned-engine-id", "", what, cure)
+        yield Problem("cloned-engine-id", "", what)

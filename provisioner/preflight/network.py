@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provisioner.inventory.network_values import MODES_OF
-from provisioner.model import Finding, Severity
+from provisioner.model import Problem
 from provisioner.system import firewall
 from provisioner.system import swarm as swarm_on_host
 from provisioner.system.networks import pools, subnet4
@@ -22,19 +22,17 @@ _GOSSIP, _VXLAN = 7946, "VXLAN"
 _DOWN = {"", "inactive", "failed"}  # systemd's ActiveState of a unit that has no process
 
 
-def wrong_interface(site: Site) -> Iterator[Finding]:
+def wrong_interface(site: Site) -> Iterator[Problem]:
     """A foreign address is accepted by the engine with a warning only; peers then can't reach it."""
     for name in site.live:
         address = site.advertise.get(name)
         own = [str(found.ip) for _, found in site.facts[name].addresses]
         if address and not address.is_loopback and str(address) not in own:
             what = f"the advertised address {address} is not one of this host's ({', '.join(own) or 'it has none'})"
-            yield Finding(
-                "wrong-interface", name, what, "set `advertise` to one of these addresses, or to an interface"
-            )
+            yield Problem("wrong-interface", name, what)
 
 
-def secondary_advertise(site: Site) -> Iterator[Finding]:
+def secondary_advertise(site: Site) -> Iterator[Problem]:
     """The kernel sends VXLAN from the network's primary address, and peers drop what comes from another than they know.
 
     Source: Linux, drivers/net/vxlan, vxlan_snoop(): a frame that contradicts a permanent forwarding entry is dropped.
@@ -44,20 +42,18 @@ def secondary_advertise(site: Site) -> Iterator[Finding]:
         primary = site.facts[name].primary(address) if address else None
         if address and primary != address:
             what = f"the advertised address {address} is a secondary one: the host sends VXLAN from {primary}, which peers drop"
-            yield Finding("secondary-advertise", name, what, f"set `advertise` of this host to {primary}")
+            yield Problem("secondary-advertise", name, what, {"primary": primary})
 
 
-def loopback_advertise(site: Site) -> Iterator[Finding]:
+def loopback_advertise(site: Site) -> Iterator[Problem]:
     """Accepted silently by the engine, and no peer ever finds it."""
     for name in site.live:
         if name in site.advertise and site.advertise[name].is_loopback:
             what = f"the advertised address {site.advertise[name]} is loopback: no other host can reach it"
-            yield Finding(
-                "loopback-advertise", name, what, "set `advertise` to the host's address on the shared network"
-            )
+            yield Problem("loopback-advertise", name, what)
 
 
-def duplicate_advertise(site: Site) -> Iterator[Finding]:
+def duplicate_advertise(site: Site) -> Iterator[Problem]:
     by_address: dict[str, list[str]] = {}
     for name in site.live:
         if name in site.advertise:
@@ -65,12 +61,10 @@ def duplicate_advertise(site: Site) -> Iterator[Finding]:
     for address, names in by_address.items():
         if len(names) > 1:
             what = f"{', '.join(names)} would all advertise {address}: is it a virtual machine's NAT interface?"
-            yield Finding(
-                "wrong-interface", "", what, "set `advertise` to the interface of the network that they share"
-            )
+            yield Problem("wrong-interface", "", what, variant="shared")
 
 
-def subnet_overlap(site: Site) -> Iterator[Finding]:
+def subnet_overlap(site: Site) -> Iterator[Problem]:
     """A network over a host's route, address or resolver takes that away from the host (moby#26912).
 
     Those of macvlan and ipvlan are of the host's own network.
@@ -78,18 +72,14 @@ def subnet_overlap(site: Site) -> Iterator[Finding]:
     for name in site.live:
         facts = site.facts[name]
         for network in site.inventory.networks.values():
-            there = network.name in facts.networks and network.name not in site.recreate
-            if network.subnet is None or network.driver in MODES_OF or there or not network.on(name):
+            kept = network.name in facts.networks and network.name not in site.recreate
+            if network.subnet is None or network.driver in MODES_OF or kept or not network.on(name):
                 continue
             if not network.is_global and facts.http("networks").body is None:
                 continue  # the engine is down or too busy, and the route may be that of the network itself
-            for what in _reached(facts, network.name, network.subnet):
-                yield Finding(
-                    "subnet-overlap",
-                    name,
-                    f"the subnet {network.subnet} of the network {network.name} overlaps {what}",
-                    "choose another subnet for the network; `ip route` on the hosts shows what is taken",
-                )
+            for there in _reached(facts, network.name, network.subnet):
+                what = f"the subnet {network.subnet} of the network {network.name} overlaps {there}"
+                yield Problem("subnet-overlap", name, what)
 
 
 def _reached(facts: Facts, network: str, subnet: IPv4Network) -> Iterator[str]:
@@ -108,7 +98,7 @@ def _reached(facts: Facts, network: str, subnet: IPv4Network) -> Iterator[str]:
                 yield f"the network {name}, {entry['Subnet']}"
 
 
-def port_taken(site: Site) -> Iterator[Finding]:
+def port_taken(site: Site) -> Iterator[Problem]:
     """A port of ours that something else listens on: an agent or engine that is not there can't be its owner."""
     for name in site.live:
         facts = site.facts[name]
@@ -128,10 +118,10 @@ def port_taken(site: Site) -> Iterator[Finding]:
                 theirs = not store
             if theirs:
                 what = f"{port}/{protocol}, which {needs[port]} needs, is held by {facts.owner(inode) or 'another program'}"
-                yield Finding("port-taken", name, what, f"stop or move it: ss -lnp 'sport = :{port}'")
+                yield Problem("port-taken", name, what, {"port": port})
 
 
-def other_firewall(site: Site) -> Iterator[Finding]:
+def other_firewall(site: Site) -> Iterator[Problem]:
     """A manager of rules that may drop ours when it reloads; the next run puts them back."""
     for name in site.live:
         for manager in firewall.other_managers(site.facts[name], site.ports):
@@ -139,12 +129,11 @@ def other_firewall(site: Site) -> Iterator[Finding]:
             ports = ", ".join(
                 [*(f"{port}/udp" for port in site.ports.udp), *(f"{port}/tcp" for port in site.ports.tcp)]
             )
-            cure = f"open {ports} between the hosts there too, or run `provisioner up` after a reload"
-            yield Finding("other-firewall", name, what, cure, Severity.WARNING)
+            yield Problem("other-firewall", name, what, {"ports": ports})
 
 
-def gossip_overload(site: Site) -> Iterator[Finding]:
+def gossip_overload(site: Site) -> Iterator[Problem]:
     count = len(site.inventory.hosts)
     if count > _GOSSIP_HOSTS:
         what = f"{count} hosts: beyond about {_GOSSIP_HOSTS} the engines' gossip on an external store is known to flap"
-        yield Finding("gossip-overload", "", what, "watch it with `provisioner verify`", Severity.WARNING)
+        yield Problem("gossip-overload", "", what)

@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane import networks as state
-from provisioner.model import Finding, Severity
+from provisioner.model import Problem
 from provisioner.system import attached, networks
 
 if TYPE_CHECKING:
@@ -16,21 +16,18 @@ if TYPE_CHECKING:
     from provisioner.inventory import Network
 
 
-def network_in_use(site: Site) -> Iterator[Finding]:
+def network_in_use(site: Site) -> Iterator[Problem]:
     """A container that is on a network when it is made anew would lose it; a stopped one could not be started again."""
     for name in sorted(site.recreate):
         network = site.inventory.networks[name]
         if state.otherwise(site, network) and (used := state.in_use(site, network)):
             what = f"the network {name} can't be made anew, containers are on it: {', '.join(map(str, used))}"
-            cure = "remove these containers (docker rm), or run without --recreate, which leaves the network as it is"
-            if state.held_by_probes(site):
-                cure = "a proof of another run is under way: run it again when that has ended"
-            elif any(held.by is state.Holder.ENDPOINT for held in used):
-                cure += f"; what a host that is gone has left is freed by docker network disconnect -f {name} CONTAINER"
-            yield Finding("network-in-use", "", what, cure)
+            left = any(held.by is state.Holder.ENDPOINT for held in used)
+            variant = "probes" if state.held_by_probes(site) else "left" if left else ""
+            yield Problem("network-in-use", "", what, {"network": name}, variant)
 
 
-def endpoint_left(site: Site) -> Iterator[Finding]:
+def endpoint_left(site: Site) -> Iterator[Problem]:
     """A host that was set up anew, or died, leaves its containers' endpoints in the store: no other can have their names."""
     names = {address: name for name, address in site.advertise.items()}
     for address, placed in state.endpoints(site).items():
@@ -42,13 +39,12 @@ def endpoint_left(site: Site) -> Iterator[Finding]:
         told = ", ".join(f"{name} on {network}" for network, name in left)
         if left and host:
             what = f"the store has endpoints of containers that do not run here: {told}; no container can be started under such a name"
-            yield Finding("endpoint-left", host, what, f"free them: {_freeing(site, host, left)}", Severity.WARNING)
+            yield Problem("endpoint-left", host, what, {"commands": _freeing(site, host, left)})
         elif left:
             what = (
                 f"the store has endpoints of containers on {address}, which no host of the inventory advertises: {told}"
             )
-            cure = f"if that host is gone for good, free them: provisioner remove {address} INVENTORY"
-            yield Finding("endpoint-left", "", what, cure, Severity.WARNING)
+            yield Problem("endpoint-left", "", what, {"address": address}, variant="gone")
 
 
 def _told_containers(site: Site, host: str) -> bool:
@@ -81,7 +77,7 @@ def _to_be_made(site: Site, host: str) -> Iterator[Network]:
             yield network
 
 
-def parent_missing(site: Site) -> Iterator[Finding]:
+def parent_missing(site: Site) -> Iterator[Problem]:
     """The engine makes a VLAN of an interface that is there, and nothing else."""
     for name in site.live:
         facts = site.facts[name]
@@ -89,19 +85,13 @@ def parent_missing(site: Site) -> Iterator[Finding]:
             parent = network.parent_on(name)
             if parent and not {parent, parent.rpartition(".")[0]} & set(facts.mtus):
                 what = f"the network {network.name} is to be on {parent}, and there is no such interface"
-                cure = f"set `parent` of the network to one of this host's: {', '.join(sorted(facts.mtus))}"
-                yield Finding("parent-missing", name, what, cure)
+                yield Problem("parent-missing", name, what, {"interfaces": ", ".join(sorted(facts.mtus))})
 
 
-def kernel_without(site: Site) -> Iterator[Finding]:
+def kernel_without(site: Site) -> Iterator[Problem]:
     """The engine makes such networks also where its kernel can't: then no container starts, or no packet passes."""
     for name in site.live:
         for network in _to_be_made(site, name):
             for needed in sorted(networks.of_kernel(network) & site.facts[name].kernel_lacks):
                 what = f"the network {network.name} needs {needed}, which this host's kernel does not have"
-                other = (
-                    "or take `encrypted` out of it"
-                    if network.encrypted
-                    else "another driver, or leave the host out with `hosts`"
-                )
-                yield Finding("kernel-without", name, what, f"take another kernel, {other}")
+                yield Problem("kernel-without", name, what, variant="encrypted" if network.encrypted else "")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.controlplane.choice import has_no_store
 from provisioner.errors import StepFailed
-from provisioner.model import Finding, Severity
+from provisioner.model import Problem
 from provisioner.stores import proxy
 from provisioner.stores.base import TLS, TLS_OPTIONS
 from provisioner.system import daemon_json
@@ -22,28 +22,24 @@ _TLS_FILES = set(TLS_OPTIONS)
 _STORE = "cluster-store"
 
 
-def engine_too_new(site: Site) -> Iterator[Finding]:
+def engine_too_new(site: Site) -> Iterator[Problem]:
     for name in site.live:
         version = site.facts[name].engine_version
         if has_no_store(version):
             what = f"its engine {version} has no external store any more (removed in 23.0): it would not start"
-            cure = "use an engine up to 20.10, such as Debian 11's docker.io; or all hosts in a swarm: control_plane: swarm"
-            yield Finding("engine-too-new", name, what, cure)
+            yield Problem("engine-too-new", name, what)
 
 
-def no_engine_unit(site: Site) -> Iterator[Finding]:
+def no_engine_unit(site: Site) -> Iterator[Problem]:
     for name in site.live:
         facts = site.facts[name]
         load = facts.unit("docker.service").load
         if "dockerd" in facts.programs and load != "loaded":
             what = f"it has an engine, but its docker.service is {load}"
-            cure = (
-                "systemctl unmask docker" if load == "masked" else "install the engine as a package with a systemd unit"
-            )
-            yield Finding("no-engine-unit", name, what, cure)
+            yield Problem("no-engine-unit", name, what, variant="masked" if load == "masked" else "")
 
 
-def other_store(site: Site) -> Iterator[Finding]:
+def other_store(site: Site) -> Iterator[Problem]:
     """Taking an engine to another store takes its overlay networks from under their containers."""
     for name in site.live:
         facts = site.facts[name]
@@ -58,8 +54,7 @@ def other_store(site: Site) -> Iterator[Finding]:
         overlays = [n for n, network in facts.networks.items() if network["Driver"] == "overlay"]
         if found and not _same(found, wanted) and overlays:
             what = f"its engine has the networks {', '.join(overlays)} on another store, {found}; they would be lost"
-            cure = "remove them when no container needs them (docker network rm), or keep to that store"
-            yield Finding("other-store", name, what, cure)
+            yield Problem("other-store", name, what)
 
 
 def _same(found: str, wanted: str) -> bool:
@@ -69,51 +64,50 @@ def _same(found: str, wanted: str) -> bool:
     return (scheme, prefix) == (scheme2, prefix2) and not set(servers.split(",")).isdisjoint(servers2.split(","))
 
 
-def driver_not_built(site: Site) -> Iterator[Finding]:
+def driver_not_built(site: Site) -> Iterator[Problem]:
     """Debian 12's docker.io is built without Consul: a reload says nothing, the next start fails."""
     for name in site.live:
         facts = site.facts[name]
         if "dockerd" in facts.programs and not facts.store_driver and not has_no_store(facts.engine_version):
             what = f"its engine {facts.engine_version} was built without the store driver for {site.backend.title}"
-            yield Finding("driver-not-built", name, what, "use Debian 11's docker.io 20.10.5 or Docker's own 20.10")
+            yield Problem("driver-not-built", name, what)
 
 
-def swarm_active(site: Site) -> Iterator[Finding]:
+def swarm_active(site: Site) -> Iterator[Problem]:
     for name in site.live:
         if (site.facts[name].engine.get("Swarm") or {}).get("LocalNodeState", "inactive") != "inactive":
             what = "its engine is in swarm mode, which excludes an external store"
-            cure = "take it out, if nothing needs it: docker swarm leave --force; or have all hosts in one: control_plane: swarm"
-            yield Finding("swarm-active", name, what, cure)
+            yield Problem("swarm-active", name, what)
 
 
-def swarm_network(site: Site) -> Iterator[Finding]:
+def swarm_network(site: Site) -> Iterator[Problem]:
     """What only a swarm's networks can be. The engine makes an encrypted one all the same, and no container can join it."""
     for network in site.inventory.networks.values():
         if network.is_global and not network.attachable:
             what = f"the network {network.name} is not to be attachable: on an external store any container may join"
-            yield Finding("swarm-network", "", what, "take `attachable` out of it, or set control_plane: swarm")
+            yield Problem("swarm-network", "", what, {"option": "attachable"})
         if network.encrypted:
             what = (
                 f"the network {network.name} is to be encrypted: engines on an external store hand out no keys for that"
             )
-            yield Finding("swarm-network", "", what, "take `encrypted` out of it, or set control_plane: swarm")
+            yield Problem("swarm-network", "", what, {"option": "encrypted"})
 
 
-def daemon_json_broken(site: Site) -> Iterator[Finding]:
+def daemon_json_broken(site: Site) -> Iterator[Problem]:
     """No JSON, or a key or value that the engine does not take: a reload does nothing then, and the next start fails."""
     for name in site.live:
         facts = site.facts[name]
         try:
             daemon_json.parse(name, facts.files.get(DAEMON_JSON, ""))
         except StepFailed as error:
-            yield Finding("daemon-json-broken", name, error.what, error.cure)
+            yield Problem("daemon-json-broken", name, error.what, {"path": DAEMON_JSON})
             continue
         if (why := facts.refuses) and _STORE not in why:  # a store's keys are told by store_keys_left
             what = f"its engine refuses {DAEMON_JSON} as it is, and would not start with it again: {why}"
-            yield Finding("daemon-json-refused", name, what, "mend or remove what it names")
+            yield Problem("daemon-json-refused", name, what)
 
 
-def store_tls(site: Site) -> Iterator[Finding]:
+def store_tls(site: Site) -> Iterator[Problem]:
     """With one or two of the three files the engine goes without TLS and says nothing (libnetwork v20.10, config)."""
     for name in site.live:
         try:
@@ -130,16 +124,14 @@ def store_tls(site: Site) -> Iterator[Finding]:
             continue
         if missing := sorted(_TLS_FILES - set(there)):
             what = f"cluster-store-opts in {DAEMON_JSON} has {', '.join(there)} without {', '.join(missing)}"
-            cure = "name all three files, or none"
-            yield Finding("store-tls", name, f"{what}: the engine would silently go without TLS", cure)
+            yield Problem("store-tls", name, f"{what}: the engine would silently go without TLS", variant="incomplete")
         elif not site.backend.credentials(site, name):
             what = f"cluster-store-opts in {DAEMON_JSON} asks for TLS, and the store of the inventory has none"
-            files = ", or name the files in store.tls" if site.backend.takes_tls else ""
-            cure = f"take {', '.join(there)} out of it{files}"
-            yield Finding("store-tls", name, what, cure)
+            variant = "unwanted-external" if site.backend.takes_tls else "unwanted"
+            yield Problem("store-tls", name, what, {"keys": ", ".join(there)}, variant)
 
 
-def flag_conflict(site: Site) -> Iterator[Finding]:
+def flag_conflict(site: Site) -> Iterator[Problem]:
     """A key in the file and on the command line keeps the engine from starting (moby#25471)."""
     ours = r"--cluster-(?:store|advertise)(?:-opt)?"
     dns = site.inventory.dns
@@ -153,10 +145,10 @@ def flag_conflict(site: Site) -> Iterator[Finding]:
             active = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
             if flags := sorted(set(re.findall(ours, active))):
                 what = f"docker.service starts the engine with {', '.join(flags)}; with the same in daemon.json it would not start"
-                yield Finding("flag-conflict", name, what, f"take the flags out of {place}")
+                yield Problem("flag-conflict", name, what, {"place": place})
 
 
-def engine_open(site: Site) -> Iterator[Finding]:
+def engine_open(site: Site) -> Iterator[Problem]:
     """Whoever reaches a plain TCP port of an engine is root on its host."""
     for name in site.live:
         try:
@@ -166,5 +158,4 @@ def engine_open(site: Site) -> Iterator[Finding]:
         for host in hosts if isinstance(hosts, list) else []:
             if str(host).startswith("tcp://") and not re.match(r"tcp://(127\.|localhost|\[::1\])", str(host)):
                 what = f"its engine listens to {host}: unless tlsverify is set, whoever reaches that port owns the host"
-                cure = f"take it out of hosts in {DAEMON_JSON}, or set tlsverify"
-                yield Finding("engine-open", name, what, cure, Severity.WARNING)
+                yield Problem("engine-open", name, what, {"path": DAEMON_JSON})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.controlplane.kv import merged_options
 from provisioner.errors import StepFailed
-from provisioner.model import Finding, Severity
+from provisioner.model import Problem
 from provisioner.system import firewall
 from provisioner.system.reading import DAEMON_JSON
 from provisioner.system.strict import shown
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _TIMES = ("discovery.heartbeat", "discovery.ttl")  # of cluster-store-opts
 
 
-def foreign_store(site: Site) -> Iterator[Finding]:
+def foreign_store(site: Site) -> Iterator[Problem]:
     """A server that somebody else set up is not taken over: its data and its cluster are not ours."""
     backend = site.managed
     if not backend:
@@ -32,13 +32,10 @@ def foreign_store(site: Site) -> Iterator[Finding]:
         for unit in backend.sought.units:
             if facts.unit(unit).active == "active" and not backend.idle(facts):
                 what = f"{backend.title} runs here and was not set up by provisioner"
-                cure = (
-                    f"stop and disable it if it is not needed: systemctl disable --now {unit.removesuffix('.service')}"
-                )
-                yield Finding(f"foreign-{backend.kind}", name, what, cure)
+                yield Problem(f"foreign-{backend.kind}", name, what, {"unit": unit.removesuffix(".service")})
 
 
-def foreign_data(site: Site) -> Iterator[Finding]:
+def foreign_data(site: Site) -> Iterator[Problem]:
     """A server that finds another cluster's members in its data waits for them, and never for ours."""
     backend = site.managed
     if not backend:
@@ -48,11 +45,10 @@ def foreign_data(site: Site) -> Iterator[Finding]:
         if backend.has_data(facts) and backend.sought.config not in facts.files and name in site.servers:
             folder = backend.sought.data
             what = f"{folder} has the data of a {backend.title} server that was not set up by provisioner"
-            cure = f"move it away if nothing needs it: mv {folder} {folder}.old"
-            yield Finding(f"foreign-{backend.kind}-data", name, what, cure)
+            yield Problem(f"foreign-{backend.kind}-data", name, what, {"folder": folder})
 
 
-def server_left_out(site: Site) -> Iterator[Finding]:
+def server_left_out(site: Site) -> Iterator[Problem]:
     """Servers in place can't be left out by half or more: without a majority of its servers the store is lost."""
     backend = site.managed
     if not backend:
@@ -68,13 +64,12 @@ def server_left_out(site: Site) -> Iterator[Finding]:
         told = ", ".join(names.get(address, str(address)) for address in left_out)
         what = f"the store has servers that would be none any more: {told}"
         removable = backend.shrinks and names.keys().isdisjoint(left_out)
-        out = "take each of them out of the cluster: provisioner remove ADDRESS INVENTORY"
-        cure = f"keep them in the inventory (store.servers), or {out if removable else backend.leaving(site, left_out)}"
-        lost = 2 * len(staying) <= len(peers)
-        yield Finding("server-left-out", "", what, cure, Severity.STOP if lost else Severity.WARNING)
+        leaving = {} if removable else {"leaving": backend.leaving(site, left_out)}
+        kept = 2 * len(staying) > len(peers)
+        yield Problem("server-left-out", "", what, leaving, "removable" if removable else "", warns=kept)
 
 
-def times_that_clash(site: Site) -> Iterator[Finding]:
+def times_that_clash(site: Site) -> Iterator[Problem]:
     """What the inventory leaves out of the store's options stays as a host's file has it: an engine takes both together."""
     store = site.inventory.the_store
     discovery = store.discovery
@@ -100,16 +95,16 @@ def times_that_clash(site: Site) -> Iterator[Finding]:
                 f"{key} {shown(repr(word), 40)} of {'the inventory' if key in ours else DAEMON_JSON}"
                 for key, word in given.items()
             )
-            cure = f"take {', '.join(theirs)} out of cluster-store-opts in {DAEMON_JSON}, or write both into store.discovery of the inventory"
-            yield Finding("store-options", name, f"its engine would not take up the store with {whose}: {why}", cure)
+            what = f"its engine would not take up the store with {whose}: {why}"
+            yield Problem("store-options", name, what, {"keys": ", ".join(theirs), "path": DAEMON_JSON})
 
 
-def of_its_own(site: Site) -> Iterator[Finding]:
+def of_its_own(site: Site) -> Iterator[Problem]:
     """What this kind of store alone must not meet; its backend tells."""
     yield from site.backend.findings(site)
 
 
-def locked_out(site: Site) -> Iterator[Finding]:
+def locked_out(site: Site) -> Iterator[Problem]:
     """Programs that use the store on their host, and would be refused there once only root and the store's own user may.
 
     It stops: what they do with the store is not ours to end unseen, and a warning would come in the same run as the end.
@@ -133,5 +128,4 @@ def locked_out(site: Site) -> Iterator[Finding]:
                 f"{client.program or 'a program'} of the user {user} uses the store, {client.address}:{client.port}; the firewall"
                 " would refuse it, since only root and the store's own user may do that"
             )
-            cure = f"write local_users: [{user}] into `store` of the inventory if it may go on, or stop it"
-            yield Finding("store-users", name, what, cure)
+            yield Problem("store-users", name, what, {"user": user})

@@ -21,7 +21,7 @@ from provisioner.controlplane.swarm import (
 )
 from provisioner.errors import StepFailed
 from provisioner.inventory.engine_models import DATA_PORT, ENGINES_POOL
-from provisioner.model import Finding, Severity
+from provisioner.model import Problem
 from provisioner.system import daemon_json
 from provisioner.system import swarm as on_host
 from provisioner.system.reading import DAEMON_JSON
@@ -46,18 +46,16 @@ def _store_keys(name: str, facts: Facts) -> list[str]:
     return [key for key in _KEYS if key in found]
 
 
-def store_keys_left(site: Site) -> Iterator[Finding]:
+def store_keys_left(site: Site) -> Iterator[Problem]:
     """From 23.0 on an engine that finds them in its file does not start, an upgraded one for example."""
     for name in site.live:
         facts = site.facts[name]
         if has_no_store(facts.engine_version) and (keys := _store_keys(name, facts)):
             what = f"{DAEMON_JSON} has {', '.join(keys)}, with which its engine {facts.engine_version} does not start"
-            yield Finding(
-                "store-keys-left", name, what, f"take them out of {DAEMON_JSON}, then: systemctl restart docker"
-            )
+            yield Problem("store-keys-left", name, what, {"path": DAEMON_JSON})
 
 
-def store_in_use(site: Site) -> Iterator[Finding]:
+def store_in_use(site: Site) -> Iterator[Problem]:
     """An engine on an external store can't be in a swarm (moby v20.10, daemon/cluster)."""
     for name in site.live:
         facts = site.facts[name]
@@ -65,12 +63,11 @@ def store_in_use(site: Site) -> Iterator[Finding]:
         if facts.engine.get("ClusterStore") or keys:
             overlays = [n for n, network in facts.networks.items() if network.get("Scope") == "global"]
             what = f"its engine is on an external store ({facts.engine.get('ClusterStore') or ', '.join(keys)}), which excludes a swarm"
-            remove = f"remove its networks (docker network rm {' '.join(overlays)}), " if overlays else ""
-            cure = f"{remove}take {', '.join(_KEYS)} out of {DAEMON_JSON} and restart docker; or keep to it: control_plane: kv"
-            yield Finding("store-in-use", name, what, cure)
+            values = {"networks": " ".join(overlays), "keys": ", ".join(_KEYS), "path": DAEMON_JSON}
+            yield Problem("store-in-use", name, what, values, "networks" if overlays else "")
 
 
-def live_restore(site: Site) -> Iterator[Finding]:
+def live_restore(site: Site) -> Iterator[Problem]:
     for name in site.live:
         facts = site.facts[name]
         try:
@@ -79,12 +76,10 @@ def live_restore(site: Site) -> Iterator[Finding]:
             asked = None
         if facts.engine.get("LiveRestoreEnabled") or asked:
             what = "its engine has live-restore on, which excludes a swarm"
-            yield Finding(
-                "live-restore", name, what, f"take live-restore out of {DAEMON_JSON}, then: systemctl reload docker"
-            )
+            yield Problem("live-restore", name, what, {"path": DAEMON_JSON})
 
 
-def other_swarm(site: Site) -> Iterator[Finding]:
+def other_swarm(site: Site) -> Iterator[Problem]:
     """A node of another swarm is never taken out of it: services may run there."""
     view = View(site)
     for name in site.live:
@@ -93,46 +88,37 @@ def other_swarm(site: Site) -> Iterator[Finding]:
         facts = site.facts[name]
         managers = ", ".join(sorted(str(entry.get("Addr")) for entry in told(facts).get("RemoteManagers") or ()))
         what = f"its engine is in another swarm{f' (managers: {managers})' if managers else ''}"
-        cure = "if nothing needs that swarm: docker swarm leave --force, on this host"
         unknown = ", ".join(host for host in site.inventory.hosts if host not in site.advertise)
-        if managers and unknown:  # one of them may be the manager
-            cure = f"let {unknown} be reached first, and run again; if this is not the cluster's swarm and {cure[3:]}"
+        variant = "unreached" if managers and unknown else ""  # one of them may be the manager
         if label(facts) == site.inventory.cluster:
             names = ", ".join(sorted(hostname(node) or "?" for node in nodes(facts)))
             what += f", which was made for this cluster too and has these nodes: {names}"
-            cure = f"keep the swarm of {', '.join(view.hosts)}: move what is needed there; then, on each of those nodes: docker swarm leave --force; and run again"
-        yield Finding("other-swarm", name, what, cure)
+            variant = "same-label"
+        yield Problem("other-swarm", name, what, {"hosts": ", ".join(view.hosts), "unknown": unknown}, variant)
 
 
-def second_swarm(site: Site) -> Iterator[Finding]:
+def second_swarm(site: Site) -> Iterator[Problem]:
     """Each was made for this cluster. In one of them a host is alone, and leaves it if nothing is in it."""
     view = View(site)
     for name in site.live:
         if view.member(name) is Member.SECOND:
             what = f"its engine is in a second swarm of this cluster, alone; the others ({', '.join(view.hosts)}) are in another one"
-            cure = "run `provisioner up`: if nothing is in that swarm, the host leaves it and joins the others"
-            yield Finding("second-swarm", name, what, cure, Severity.WARNING)
+            yield Problem("second-swarm", name, what)
 
 
-def not_well(site: Site) -> Iterator[Finding]:
-    asked = View(site).acting
-    where = (
-        f"docker swarm unlock-key on {asked} tells it"
-        if asked
-        else "unlocked are so many managers that a majority is, side by side"
-    )
+def not_well(site: Site) -> Iterator[Problem]:
+    manager = View(site).acting
     for name in site.live:
         facts = site.facts[name]
         if state(facts) == "locked":
             what = "its engine was restarted in a swarm with autolock, and is locked: it waits for the swarm's key"
-            yield Finding("swarm-locked", name, what, f"docker swarm unlock, on this host, with the key; {where}")
+            yield Problem("swarm-locked", name, what, {"manager": manager}, "" if manager else "no-leader")
         elif state(facts) == "error" and View(site).member(name) is not Member.OTHER:
             what = f"its engine does not come into its swarm: {told(facts).get('Error') or 'no reason is told'}"
-            cure = "mend that; or, if no container needs it: docker swarm leave, on this host, and run again"
-            yield Finding("swarm-error", name, what, cure)
+            yield Problem("swarm-error", name, what)
 
 
-def leaderless(site: Site) -> Iterator[Finding]:
+def leaderless(site: Site) -> Iterator[Problem]:
     """A majority of its managers does not take part: it stays as it is, and nothing in it can be changed. Told of one host."""
     view, names = View(site), {str(address): name for name, address in site.advertise.items()}
     cut = [
@@ -149,29 +135,28 @@ def leaderless(site: Site) -> Iterator[Finding]:
     anew = "docker swarm leave --force on all hosts"
     if told(site.facts[name]).get("ControlAvailable"):
         anew = f"docker swarm init --force-new-cluster --advertise-addr {site.advertise.get(name)}, on this host alone"
-    gone = f"only where a majority is gone for good: {anew}; then run again, without those hosts or with new ones"
-    cure = f"have their hosts and engines run; {gone}"
-    yield Finding("swarm-leaderless", name, what, cure, Severity.WARNING)
+    yield Problem("swarm-leaderless", name, what, {"anew": anew})
 
 
-def resting(site: Site) -> Iterator[Finding]:
+def resting(site: Site) -> Iterator[Problem]:
     """Somebody has chosen that, so that it stays."""
-    for name in View(site).hosts:
+    view = View(site)
+    for name in view.hosts:
         if closed := site.plane.closed(site, name):
             what = f"{closed.what}; what runs there goes on, and up leaves it so"
-            yield Finding("node-resting", name, what, closed.cure, Severity.WARNING)
+            yield Problem("node-resting", name, what, {"node": view.node(name).get("ID")})
 
 
-def apart(site: Site) -> Iterator[Finding]:
+def apart(site: Site) -> Iterator[Problem]:
     """Nothing passes between engines that do not know one another from gossip."""
     ours = View(site).hosts
     for name in ours:
         if strangers := [other for other in lacking(site, name) if other in ours]:
             what = f"its engine does not know {', '.join(strangers)} from gossip, so that nothing passes between them"
-            yield Finding("engines-apart", name, what, site.plane.reunion(site), Severity.WARNING)
+            yield Problem("engines-apart", name, what, {"reunion": site.plane.reunion(site)})
 
 
-def certificates(site: Site) -> Iterator[Finding]:
+def certificates(site: Site) -> Iterator[Problem]:
     """A node that was off for too long is shut out; one that does not renew its certificate in time will be (moby#42660)."""
     for name in site.live:
         facts = site.facts[name]
@@ -181,17 +166,15 @@ def certificates(site: Site) -> Iterator[Finding]:
         begin, end = holds
         if facts.now > end:
             what = f"its certificate of the swarm ended {(facts.now - end) / _DAY:.0f} days ago: the managers refuse it"
-            cure = "docker swarm leave --force, on this host, and run again; where it is the only manager, set its clock back first"
-            yield Finding("swarm-certificate", name, what, cure)
+            yield Problem("swarm-certificate", name, what)
         elif end - facts.now < _RENEWED * (end - begin):
             what = (
                 f"its certificate of the swarm ends in {(end - facts.now) / _DAY:.0f} days and was not renewed in time"
             )
-            cure = "see that it reaches a manager on 2377/tcp, and that the swarm has a leader"
-            yield Finding("swarm-certificate", name, what, cure, Severity.WARNING)
+            yield Problem("swarm-certificate", name, what, variant="soon", warns=True)
 
 
-def address_changed(site: Site) -> Iterator[Finding]:
+def address_changed(site: Site) -> Iterator[Problem]:
     """What a node advertises can't be changed while it is in the swarm (moby#41043)."""
     view = View(site)
     for name in view.hosts:
@@ -203,11 +186,10 @@ def address_changed(site: Site) -> Iterator[Finding]:
             leave = "docker swarm leave, on it"
             if told(facts).get("ControlAvailable"):
                 leave = f"docker node demote {told(facts).get('NodeID')}, on another manager, then docker swarm leave --force, on it"
-            cure = f"set `advertise` of this host to {known}; or let it join anew: {leave}, and run again"
-            yield Finding("address-changed", name, what, cure)
+            yield Problem("address-changed", name, what, {"known": known, "leave": leave})
 
 
-def fixed(site: Site) -> Iterator[Finding]:
+def fixed(site: Site) -> Iterator[Problem]:
     """What can be chosen only when a swarm is made. What the inventory leaves out is wanted as engines have it by themselves.
 
     It is not taken over from the swarm, since the firewall's port would then hang on whether a manager answers.
@@ -235,16 +217,14 @@ def fixed(site: Site) -> Iterator[Finding]:
             what = (
                 f"the swarm was made with the {key} {is_}; wanted: {as_wanted}{default}. It can't be changed afterwards"
             )
-            place = ", in place of `store`" if inventory.store else ""
-            cure = f"write what it was made with: `{key}: {words}` under `swarm`{place}; or make it anew: docker swarm leave --force on every host"
-            yield Finding("swarm-fixed", "", what, cure)
+            yield Problem("swarm-fixed", "", what, {"key": key, "value": words}, "store" if inventory.store else "")
 
 
 def _pools(pools: list[IPv4Network], size: int) -> str:
     return f"{', '.join(map(str, pools))} in /{size}"
 
 
-def left_out(site: Site) -> Iterator[Finding]:
+def left_out(site: Site) -> Iterator[Problem]:
     """Nodes that are in no inventory are shut out by the hosts' firewalls; a majority of the managers must not be."""
     view = View(site)
     known = {
@@ -258,32 +238,23 @@ def left_out(site: Site) -> Iterator[Finding]:
     lost = 2 * sum(key not in strangers for key in managers) <= len(managers)
     names = ", ".join(sorted(f"{hostname(n) or '?'} ({address_of(n)})" for n in strangers.values()))
     what = f"the swarm has nodes that are not in the inventory, and would be shut out: {names}"
-    cure = (
-        "add them to the inventory; or take them out of the swarm: docker node demote and docker node rm, on a manager"
-    )
-    yield Finding("node-left-out", "", what, cure, Severity.STOP if lost else Severity.WARNING)
+    yield Problem("node-left-out", "", what, warns=not lost)
 
 
-def ingress_overlap(site: Site) -> Iterator[Finding]:
+def ingress_overlap(site: Site) -> Iterator[Problem]:
     """A swarm that is made takes the first subnet of its pool, whatever the hosts reach there (moby#33626)."""
     if View(site).exists:
         return
     first = site.inventory.address_pool.first
     place = ", and control_plane to swarm, in place of `store`" if site.inventory.store else ""
+    setting = {"setting": f"swarm.default_addr_pool{place}"}
     would = f"the swarm would take {first} for its network ingress"
     for network in site.inventory.networks.values():  # refused with the inventory, but where a store was named
         if network.subnet and network.subnet.overlaps(first):
             what = f"{would}, and {network.subnet} is to be the network {network.name}'s"
-            yield Finding(
-                "subnet-overlap",
-                "",
-                what,
-                f"choose another subnet for the network; or set swarm.default_addr_pool{place}",
-            )
+            yield Problem("subnet-overlap", "", what, setting, "ingress")
     for name in site.live:
         for interface, route in site.facts[name].routes:
             if route.overlaps(first):
                 what = f"{would}, and the host has the route {route} on {interface}"
-                yield Finding(
-                    "subnet-overlap", name, what, f"set swarm.default_addr_pool to a range that no host reaches{place}"
-                )
+                yield Problem("subnet-overlap", name, what, setting, "ingress-route")

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from provisioner import wording
-from provisioner.model import Check, Drift, Pair, ProofResult
+from provisioner import causes, wording
+from provisioner.model import Check, Drift, Pair, Problem, ProofResult
 from provisioner.report import words
 from provisioner.report.verdict import proven, verdict
 
@@ -25,6 +25,8 @@ def to_json(report: Report) -> str:
 
 
 def _fields(value: object) -> dict[str, object]:
+    if isinstance(value, Problem):
+        return _of_problem(value)
     if not dataclasses.is_dataclass(value):
         raise TypeError(f"{type(value).__name__} has no place in a report")
     plain = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
@@ -37,6 +39,22 @@ def _fields(value: object) -> dict[str, object]:
     if isinstance(value, ProofResult):
         plain["name"] = words.block(value.name)
     return plain
+
+
+def _of_problem(problem: Problem) -> dict[str, object]:
+    """A problem as programs read it: what was seen, with what the catalogue tells of its cause."""
+    cause = causes.of(problem)
+    return {
+        "check": problem.id,
+        "host": words.block(problem.host),
+        "what": words.block(problem.evidence),
+        "cure": words.block(causes.cure(problem)),
+        "severity": causes.severity(problem).value,
+        "title": cause.title,
+        "why": cause.why,
+        "kind": cause.kind.value,
+        "fixable": cause.fixable,
+    }
 
 
 def _plain(value: object) -> object:

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from provisioner import causes
 from provisioner.model import Severity
 from provisioner.report import words
 from provisioner.report.paper import BAD, CARE, QUIET, heading
 
 if TYPE_CHECKING:
-    from provisioner.model import Finding, Report
+    from provisioner.model import Problem, Report
     from provisioner.report.paper import Look
 
 
 def findings(report: Report, look: Look) -> list[Text]:
     groups: dict[tuple[Severity, str, str, str], list[str]] = {}
-    for finding in sorted(report.findings, key=lambda finding: finding.severity is not Severity.STOP):
+    for finding in sorted(report.findings, key=lambda finding: causes.severity(finding) is not Severity.STOP):
         groups.setdefault(_sameness(finding), []).append(finding.host)
     lines = heading("findings") if groups else []
     for (severity, check, what, cure), hosts in groups.items():
@@ -31,5 +32,5 @@ def findings(report: Report, look: Look) -> list[Text]:
     return lines
 
 
-def _sameness(finding: Finding) -> tuple[Severity, str, str, str]:
-    return finding.severity, words.line(finding.check), words.line(finding.what), words.line(finding.cure)
+def _sameness(finding: Problem) -> tuple[Severity, str, str, str]:
+    return causes.severity(finding), finding.id, words.line(finding.evidence), words.line(causes.cure(finding))

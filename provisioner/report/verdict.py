@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provisioner import causes
 from provisioner.model import Severity, State
 from provisioner.report import words
 
@@ -42,8 +43,8 @@ def tally(proof: ProofResult, order: tuple[str, ...] = ()) -> Tally:
 
 def stops(report: Report) -> int:
     """Return how many findings stand in the way; one that many hosts share counts once."""
-    stopping = [finding for finding in report.findings if finding.severity is Severity.STOP]
-    return len({(finding.check, finding.what, finding.cure) for finding in stopping})
+    stopping = [finding for finding in report.findings if causes.severity(finding) is Severity.STOP]
+    return len({(finding.id, finding.evidence, causes.cure(finding)) for finding in stopping})
 
 
 def proven(report: Report) -> bool:

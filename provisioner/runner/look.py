@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import tenacity
 
-from provisioner import preflight
+from provisioner import causes, preflight
 from provisioner.controlplane import networks, resolve
 from provisioner.model import Notice, Severity, State
 from provisioner.parallel import blamed, each
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane.site import Site
     from provisioner.inventory import Inventory
-    from provisioner.model import Finding
+    from provisioner.model import Problem
     from provisioner.runner.run import Run
     from provisioner.system.facts import Facts
 
@@ -45,7 +45,7 @@ def read(run: Run) -> bool:
     return True
 
 
-def resolved(run: Run, inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[Site, list[Finding]]:
+def resolved(run: Run, inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[Site, list[Problem]]:
     """What the cluster of an inventory is to be. A host whose data bring out a bug in that is lost."""
     found, bug = blamed(
         tuple(facts),
@@ -74,11 +74,11 @@ def check(run: Run) -> None:
         note(run, each_(run))
 
 
-def note(run: Run, found: Iterable[Finding]) -> None:
+def note(run: Run, found: Iterable[Problem]) -> None:
     """Findings of checks, which `judge_again` replaces by those that hold then. Warnings may be left out by their ids."""
     found = [f for f in found if f not in run.findings]
     run.checked += found
-    run.findings += [f for f in found if f.severity is Severity.STOP or f.check not in run.ignore]
+    run.findings += [f for f in found if causes.severity(f) is Severity.STOP or f.id not in run.ignore]
 
 
 def judge_again(run: Run) -> bool:

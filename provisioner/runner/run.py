@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from provisioner import causes
 from provisioner.controlplane import founding
 from provisioner.errors import ProvisionerError
 from provisioner.model import Outcome, PhaseBegan, PhaseEnded, Report, Severity, State
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane.site import Site
     from provisioner.inventory import Inventory
-    from provisioner.model import Finding, HostSummary, Observer, ProofResult
+    from provisioner.model import HostSummary, Observer, Problem, ProofResult
     from provisioner.steps.base import Step
 
 T = TypeVar("T")
@@ -57,9 +58,9 @@ class Run:
     owner: str = ""
     ignore: Collection[str] = ()
     recreate: Collection[str] = ()
-    findings: list[Finding] = field(default_factory=list)
-    checked: list[Finding] = field(default_factory=list)  # what the checks found, of all that was found
-    checks: list[Callable[[Run], Iterable[Finding]]] = field(default_factory=list)  # those of a workflow alone
+    findings: list[Problem] = field(default_factory=list)
+    checked: list[Problem] = field(default_factory=list)  # what the checks found, of all that was found
+    checks: list[Callable[[Run], Iterable[Problem]]] = field(default_factory=list)  # those of a workflow alone
     outcomes: list[Outcome] = field(default_factory=list)
     proofs: list[ProofResult] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -177,10 +178,10 @@ class Run:
 
     def drop_unfit(self) -> bool:
         """Hosts with a finding that stops them drop out; a finding about the whole cluster stops all."""
-        stops = [f for f in self.findings if f.severity is Severity.STOP]
+        stops = [f for f in self.findings if causes.severity(f) is Severity.STOP]
         for finding in stops:
             if finding.host:
-                self.session.lost.setdefault(finding.host, f"{finding.what} ({finding.check})")
+                self.session.lost.setdefault(finding.host, f"{finding.evidence} ({finding.id})")
         self.drop_lost()
         return not any(not finding.host for finding in stops) and self.may_go_on()
 
@@ -229,7 +230,7 @@ class Run:
     def exit_code(self, drift_code: int = 1) -> int:
         """0 only where everything is as wanted and nothing is missing."""
         states = {outcome.state for outcome in self.outcomes}
-        stopped = any(f.severity is Severity.STOP for f in self.findings)
+        stopped = any(causes.severity(f) is Severity.STOP for f in self.findings)
         failed = bool(self.errors or self.session.lost or stopped or State.FAILED in states)
         failed = failed or any(proof.state is State.FAILED for proof in self.proofs) or _none_of_chosen(self.proofs)
         failed = failed or any(summary.silent for summary in self.summaries)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provisioner.inventory import Inventory, Store
-    from provisioner.model import Drift, Finding
+    from provisioner.model import Drift, Problem
     from provisioner.stores.keys import Keys
     from provisioner.stores.vault import Vault
     from provisioner.system.facts import Facts
@@ -261,7 +261,7 @@ class Reachable(Protocol):
         """The leader's address as this host knows it, or ""."""
         ...
 
-    def findings(self, cluster: Cluster) -> Iterable[Finding]:
+    def findings(self, cluster: Cluster) -> Iterable[Problem]:
         """What stands in the way of this store alone."""
         ...
 

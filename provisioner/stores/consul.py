@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner import render
 from provisioner.errors import ProvisionerError, StoreError
-from provisioner.model import Action, Drift, Finding, Kind, Severity
+from provisioner.model import Action, Drift, Kind, Problem
 from provisioner.stores import consul_acl as acl
 from provisioner.stores import consul_rotation, http, shapes
 from provisioner.stores import consul_security as security
@@ -311,7 +311,7 @@ class Consul(SetUpHere):
         title = f"the server {address} of Consul"
         until_leader(voter, title=title, connection=connection, cure=cure, errors=errors, what="no vote")
 
-    def findings(self, cluster: Cluster) -> Iterator[Finding]:
+    def findings(self, cluster: Cluster) -> Iterator[Problem]:
         """Agents of another name; engines that may not write; agents that would be shut out by a run that does not reach them.
 
         Under another name an agent keeps its ID, and Consul's leader takes that from the quorum for the old name's sake.
@@ -319,29 +319,23 @@ class Consul(SetUpHere):
         for name in cluster.live:
             if (called := _called(cluster.facts[name])) not in {"", name}:
                 what = f"its Consul agent is called {called}; under a new name Consul would throw it out of the quorum again and again"
-                cure = f"call the host {called} in the inventory; or take it out (provisioner remove {called}) and add it as {name}"
-                yield Finding("renamed-host", name, what, cure)
+                yield Problem("renamed-host", name, what, {"called": called, "name": name})
             answer = cluster.facts[name].http("rights")
             if answer.code == _FORBIDDEN:
                 what = f"Consul does not let this host's engine write under its keys: {answer.error.strip()}"
-                cure = "provisioner up gives its agent the token again, and the token its rights"
-                yield Finding("acl-denied", name, what, cure, Severity.WARNING)
+                yield Problem("acl-denied", name, what)
             if why := security.shut_out(cluster, name):
                 what = f"the cluster's Consul does not let this host's agent in: {why}; it was away when they were rotated, or comes from a backup"
-                cure = "provisioner up gives it those of the others, and restarts it"
-                yield Finding("agent-shut-out", name, what, cure, Severity.WARNING)
+                yield Problem("agent-shut-out", name, what)
             if len(security.keys(cluster.facts[name])) > 1 and cluster.inventory.the_store.security.gossip:
                 what = "its agent takes gossip keys beside the one that it sends with: a rotation was broken off"
-                cure = "provisioner rotate gossip-key, so that all others are good for nothing"
-                yield Finding("gossip-keys-left", name, what, cure, Severity.WARNING)
+                yield Problem("gossip-keys-left", name, what)
         if foreign := security.foreign_key(cluster):
             what = f"the agents of {', '.join(foreign)} send with a gossip key that {security.GOSSIP} has on no host"
-            cure = f"where you changed the key by hand, remove {security.GOSSIP} on every host and run again; else find out who changed it"
-            yield Finding("gossip-key-unknown", "", what, cure)
+            yield Problem("gossip-key-unknown", "", what, {"path": security.GOSSIP})
         if security.way(cluster) and (others := ", ".join(agents_missed(cluster))):
             what = f"agents of Consul that this run does not reach would be shut out of it: {others}"
-            cure = f"mend these hosts, or take them out (consul force-leave NAME; {_TOKEN}); or leave store.security as it was"
-            yield Finding("consul-agents-missed", "", what, cure)
+            yield Problem("consul-agents-missed", "", what, {"token": _TOKEN})
 
     def shut_out(self, cluster: Cluster, host: str) -> str:
         rights = cluster.facts[host].http("rights")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner import render
 from provisioner.errors import StepFailed, Unreachable
-from provisioner.model import Action, Drift, Finding, Kind, Severity
+from provisioner.model import Action, Drift, Kind, Problem
 from provisioner.stores import asking, authority, shapes
 from provisioner.stores.base import (
     TLS_FILES,
@@ -308,26 +308,25 @@ class Etcd(Unstaged, SetUpHere):
     def wait_for_server(self, connection: Connection, cluster: Cluster, address: IPv4Address) -> None:
         pass  # none is added: grows
 
-    def findings(self, cluster: Cluster) -> Iterator[Finding]:
+    def findings(self, cluster: Cluster) -> Iterator[Problem]:
         for name in cluster.servers:
             if name in cluster.live and (why := self._unfit_version(cluster.facts[name])):
-                yield Finding("store-without-v2", name, why, _CURE_VERSION)
+                yield Problem("store-without-v2", name, why, variant="package")
         yield from self._otherwise_formed(cluster)
         peers = self.peers({name: cluster.facts[name] for name in cluster.live})
         for name in cluster.servers:
             address = cluster.advertise.get(name)
             if peers and address and address not in peers:
                 what = f"{name} is to be a server of an etcd that has its servers already, without it"
-                cure = f"add it first, on a server (package etcd-client): {self._adding(cluster, name)}; or leave it out of store.servers"
-                yield Finding("server-added", "", what, cure)
+                yield Problem("server-added", "", what, {"adding": self._adding(cluster, name)})
         told = (member for name in cluster.live for member in _members(cluster.facts[name]))
         started = {member["name"]: member["id"] for member in told if member.get("clientURLs")}
         for name in cluster.servers:
             if name in cluster.live and name in started and not self.has_data(cluster.facts[name]):
                 what = f"its etcd has lost its data ({DATA} is not there), and the other servers still count on it"
                 removing = self._command(cluster, (name,), f"member remove {started[name]}")
-                cure = f"on another server (package etcd-client): {removing}, then {self._adding(cluster, name)}, and run again"
-                yield Finding("etcd-data-lost", name, what, cure)
+                values = {"removing": removing, "adding": self._adding(cluster, name)}
+                yield Problem("etcd-data-lost", name, what, values)
 
     def _command(self, cluster: Cluster, about: Collection[str], words: str) -> str:
         """For people: what they type on a server to have something done about others. etcdctl 3.3 speaks v2 unless it is told."""
@@ -345,17 +344,12 @@ class Etcd(Unstaged, SetUpHere):
         url = f"{self._scheme(cluster)}://{cluster.advertise[name]}:{PEER_PORT}"
         return self._command(cluster, (name,), f"member add {name} --peer-urls={url}")
 
-    def _otherwise_formed(self, cluster: Cluster) -> Iterator[Finding]:
+    def _otherwise_formed(self, cluster: Cluster) -> Iterator[Problem]:
         secured = self._secured(cluster)
         if secured == self.store.security.tls:
             return
         what = f"etcd was founded {'with' if secured else 'without'} TLS and stays so: its servers know one another by {self._scheme(cluster)}"
-        cure = (
-            "set store.security.tls accordingly; or found it anew when no container needs its networks: on every server"
-        )
-        yield Finding(
-            "store-tls-kept", "", what, f"{cure} `systemctl stop etcd; rm -rf {DATA}`, and run again", Severity.WARNING
-        )
+        yield Problem("store-tls-kept", "", what, {"data": DATA})
 
     def renewal(self, cluster: Cluster, what: str, *, authority: bool) -> Renewal:
         """New certificates: servers read theirs at runtime, engines with a restart, in which their containers stop unless

@@ -12,12 +12,12 @@ host's engine does not use the store. An engine that does has shown that it reac
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner.errors import ProvisionerError
-from provisioner.model import Finding, Severity
+from provisioner.model import Problem
 from provisioner.stores import asking
 from provisioner.stores.base import (
     TLS_FILES,
@@ -176,25 +176,25 @@ class External:
         bodies = (facts.http(f"endpoints@{where}").body for where in self.endpoints)
         return next((body for body in bodies if body), None)
 
-    def findings(self, cluster: Cluster) -> Iterator[Finding]:
+    def findings(self, cluster: Cluster) -> Iterator[Problem]:
         """TLS files that are of no use. Of each host that sees no endpoint it can use; of the others a warning for each endpoint that it can't."""
         if self.store.tls:
             try:
                 asking.context(self.store.tls)
             except ProvisionerError as error:
-                yield Finding("store-tls", "", error.what, "name the files of the store's authority in store.tls")
+                yield Problem("store-tls", "", error.what)
                 return
         for name in cluster.live:
             facts = cluster.facts[name]
             faults = {where: fault for where in self.endpoints if (fault := self._fault(facts, where))}
             usable = len(faults) < len(self.endpoints)
-            for check, what, cure in faults.values():
-                yield Finding(check, name, what, cure, Severity.WARNING if usable else Severity.STOP)
+            for fault in faults.values():
+                yield replace(fault, host=name, warns=usable)
 
         yield from self._shared(cluster)
         yield from self._untried(cluster)
 
-    def _untried(self, cluster: Cluster) -> Iterator[Finding]:
+    def _untried(self, cluster: Cluster) -> Iterator[Problem]:
         """Other versions than those that are meant. What engines need was asked for and answered, so nothing is stopped."""
         first, last = self.versions.first, self.versions.last
         seen: dict[tuple[str, str], list[str]] = {}
@@ -210,15 +210,14 @@ class External:
             what = (
                 f"{self.title} at {at} is {version}, a version of which nobody has tried whether engines work with it"
             )
-            cure = f"use {self.title} {meant}; or try it, and leave this warning out: --ignore store-version"
-            yield Finding("store-version", "", what, cure, Severity.WARNING)
+            yield Problem("store-version", "", what, {"versions": f"{self.title} {meant}"})
 
     def _version(self, facts: Facts, where: str) -> str:
         """As "3.5.16"; "" where it is not told."""
         found = re.search(self.versions.form, facts.said(f"{self.versions.answer}@{where}"), re.MULTILINE)
         return found[1] if found else ""
 
-    def _shared(self, cluster: Cluster) -> Iterator[Finding]:
+    def _shared(self, cluster: Cluster) -> Iterator[Problem]:
         """Engines of nobody's inventory: a prefix was forgotten, or they have left and run on."""
         if len(cluster.advertise) < len(cluster.inventory.hosts):
             return  # which engine is that of a host that is down can't be told
@@ -236,23 +235,20 @@ class External:
             text = (
                 f"engines that are not in the inventory use the same store: {which}; their networks are one with these"
             )
-            cure = (
-                "give this cluster a `store.prefix` of its own, or take those out of the store if they are to be gone"
-            )
-            yield Finding("store-shared", "", text, cure, Severity.WARNING)
+            yield Problem("store-shared", "", text)
 
     def _nodes(self, body: object) -> list[str]:
         """The engines, as ADDRESS:PORT, that say in the store that they are there."""
         return []
 
-    def _fault(self, facts: Facts, where: str) -> tuple[str, str, str] | None:
-        """What is wrong with an endpoint as this host sees it: the check's id, the fault, the cure."""
+    def _fault(self, facts: Facts, where: str) -> Problem | None:
+        """What is wrong with an endpoint as this host sees it; the caller knows which host that is."""
         if self.store.tls and f"http:leader@{where}" not in facts.raw:
             return None  # its engine uses it
         answers = {what: facts.http(f"{what}@{where}") for what in (*self.asked, "rights")}
         if self._silent(facts, where):
             what = f"it does not reach {self.title} at {where}: {answers['leader'].error}"
-            return "store-unreachable", what, f"open {where} to this host, or mend store.endpoints"
+            return Problem("store-unreachable", "", what, {"where": where})
         if unfit := self._unfit(facts, where):
             return unfit
         nodes, networks = nodes_path(self.store), endpoints_path(self.store)
@@ -266,19 +262,16 @@ class External:
             if right in answers and answers[right].code in _FORBIDDEN:
                 docker = networks.partition("docker/")[0] + "docker/"
                 folders = docker if nodes.startswith(docker) else f"{docker} and {nodes}"
-                return (
-                    "store-forbidden",
-                    f"{self.title} at {where} does not let this host {words}",
-                    self._allowing(where, folders),
-                )
+                what = f"{self.title} at {where} does not let this host {words}"
+                return Problem("store-forbidden", "", what, {"allowing": self._allowing(where, folders)})
         if not self._has_leader(facts, where):
-            return "store-no-leader", f"{self.title} at {where} has no leader", f"mend that {self.title} first"
+            return Problem("store-no-leader", "", f"{self.title} at {where} has no leader", {"title": self.title})
         return None
 
     def _silent(self, facts: Facts, where: str) -> bool:
         return facts.http(f"leader@{where}").code == 0
 
-    def _unfit(self, facts: Facts, where: str) -> tuple[str, str, str] | None:
+    def _unfit(self, facts: Facts, where: str) -> Problem | None:
         """As `_fault`: what engines would need that it lacks."""
         return None
 

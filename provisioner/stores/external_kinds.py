@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
+from provisioner.model import Problem
 from provisioner.stores import proxy, shapes, zookeeper
 from provisioner.stores.base import Endpoint, Waiting, endpoints_path, nodes_path, url
 from provisioner.stores.consul import KEYS, kv_endpoints
@@ -99,14 +100,14 @@ class ExternalEtcd(External):
     def _nodes(self, body: object) -> list[str]:
         return [text for _, text in leaves(body.get("node") or {})] if isinstance(body, dict) else []
 
-    def _unfit(self, facts: Facts, where: str) -> tuple[str, str, str] | None:
+    def _unfit(self, facts: Facts, where: str) -> Problem | None:
         keys = facts.http(f"keys@{where}")
         if keys.code != _MISSING or "errorCode" in keys.error:
             return None
         what = (
             f"etcd {self._version(facts, where)} at {where} does not serve its v2 API, the only one that engines speak"
         )
-        return "store-without-v2", what, "start it with --enable-v2=true (etcd up to 3.5; 3.6 has no v2 any more)"
+        return Problem("store-without-v2", "", what)
 
     def _has_leader(self, facts: Facts, where: str) -> bool:
         body = facts.http(f"leader@{where}").body

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import render
 from provisioner.errors import StoreError
-from provisioner.model import Action, Drift, Finding, Kind
+from provisioner.model import Action, Drift, Kind, Problem
 from provisioner.stores import proxy, shapes
 from provisioner.stores.asking import WAY, Asked
 from provisioner.stores.base import (
@@ -191,7 +191,7 @@ class ZooKeeper(Unstaged, SetUpHere):
     def wait_for_server(self, connection: Connection, cluster: Cluster, address: IPv4Address) -> None:
         pass
 
-    def findings(self, cluster: Cluster) -> Iterator[Finding]:
+    def findings(self, cluster: Cluster) -> Iterator[Problem]:
         live = {name: cluster.facts[name] for name in cluster.live}
         peers, alone = self.peers(live), any(_mode(facts) == "standalone" for facts in live.values())
         added = [
@@ -202,7 +202,7 @@ class ZooKeeper(Unstaged, SetUpHere):
         ]
         if added:
             what = f"{', '.join(added)} would be added to a ZooKeeper that has its servers already, which it can't"
-            yield Finding("server-added", "", what, "leave them out of store.servers")
+            yield Problem("server-added", "", what, variant="fixed")
 
     def wait_for_leader(self, connection: Connection, *, servers: int) -> str:
         """Its mode. How many take part each server's own membership tells."""

@@ -15,7 +15,7 @@ from provisioner.controlplane.departure import Departure
 from provisioner.errors import ProvisionerError
 from provisioner.inventory.checks import SERVER_COUNTS
 from provisioner.inventory.mentions import lines_about
-from provisioner.model import Finding, Severity
+from provisioner.model import Problem
 from provisioner.parallel import blamed
 from provisioner.preflight import departure
 from provisioner.runner import look
@@ -68,7 +68,6 @@ SWARM: tuple[tuple[str, Callable[[Departure], Step]], ...] = (
 ORDER = {"kv": KV, "swarm": SWARM}
 T = TypeVar("T")
 JOINT = "joint"  # the scope of the hosts that stay, while the one that leaves still counts
-_NAMED = "still-named"  # the warning that the inventory would bring the host back
 _SILENT = 40.0  # seconds in which the others notice that a host's power was cut
 _LAST_OF_PROMOTION = {"kv": "store", "swarm": "swarm"}  # the last step that a new server, or manager, needs
 
@@ -248,13 +247,11 @@ class Removal:
 
     def still_named(self, run: Run) -> bool:
         """Warns where the inventory would bring the host back."""
-        if run.exit_code() or _NAMED in run.ignore or not (where := lines_about(self.whole.path, self.host)):
+        if run.exit_code() or "still-named" in run.ignore or not (where := lines_about(self.whole.path, self.host)):
             return True
         what = f"{self.whole.path} still names it: {', '.join(where)}"
-        cure = "take that out of the file: the next `provisioner up` would add the host again"
         key, others = self.whole.key_naming(self.host)
-        if key and others not in SERVER_COUNTS:
-            role = self.departure(run).role
-            cure += f"; of {key} all of it, since {others or 'none'} can't be named there: without it those that are {role}s stay so"
-        run.findings.append(Finding(_NAMED, self.host, what, cure, Severity.WARNING))
+        variant = "servers" if key and others not in SERVER_COUNTS else ""
+        values = {"key": key, "others": others or "none", "role": self.departure(run).role}
+        run.findings.append(Problem("still-named", self.host, what, values, variant))
         return True

@@ -289,7 +289,7 @@ def test_who_uses_the_store_is_named_before(hosts_of):
     hosts._echoes.append(subprocess.Popen(uses, stdout=subprocess.PIPE, text=True))
     assert hosts._echoes[-1].stdout.readline() == "on\n"
     (finding,) = locked_out(hosts.site())
-    assert finding.what.startswith("python3 of the user exporter uses the store, 127.0.0.1:8500; ")
+    assert finding.evidence.startswith("python3 of the user exporter uses the store, 127.0.0.1:8500; ")
     hosts.store = "{kind: consul, local_users: [exporter]}"
     assert list(locked_out(hosts.site())) == []
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from provisioner import inventory, render, stores, wording
+from provisioner import causes, inventory, render, stores, wording
 from provisioner.errors import CommandFailed, Locked
 from provisioner.model import Severity
 from provisioner.runner import look
@@ -136,7 +136,7 @@ def stops(run: Run) -> set[tuple[str, str]]:
         look.look(other)
         assert isinstance(other.site.backend, External)
         return {
-            (f.check, f.host) for f in other.findings if f.check.startswith("store-") and f.severity is Severity.STOP
+            (f.id, f.host) for f in other.findings if f.id.startswith("store-") and causes.severity(f) is Severity.STOP
         }
 
 

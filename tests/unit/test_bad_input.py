@@ -7,7 +7,7 @@ import json
 import pytest
 from captured import HOSTS, capture, with_file, with_http, with_system, with_unit
 
-from provisioner import preflight
+from provisioner import causes, preflight
 from provisioner.controlplane import resolve
 from provisioner.errors import InventoryError
 from provisioner.inventory import load
@@ -112,10 +112,10 @@ def test_before_any_change(inventory, row):
     kind, _, more = words.removeprefix("kind: ").partition(",")
     hosts = {**{name: capture(f"{CAPTURED.get(kind, kind)}-{name}") for name in HOSTS}, "node2": facts}
     site, _ = resolve(inventory(kind=kind, store=f",{more}" if more else ""), hosts)
-    found = [f for f in preflight.run(site) if (f.check, f.host) == (check, "node2")]
-    assert [f.severity.value for f in found] == ["stop"]
-    assert reason in found[0].what
-    assert remedy in found[0].cure
+    found = [f for f in preflight.run(site) if (f.id, f.host) == (check, "node2")]
+    assert [causes.severity(f).value for f in found] == ["stop"]
+    assert reason in found[0].evidence
+    assert remedy in causes.cure(found[0])
 
 
 def test_times_of_daemon_json_that_go_with_those_of_the_inventory(inventory):
@@ -128,4 +128,4 @@ def test_times_of_daemon_json_that_go_with_those_of_the_inventory(inventory):
             inventory(kind="etcd", store=f", security: {{tls: false}}, discovery: {{{words}}}"),
             {**found, "node2": facts},
         )
-        assert "store-options" not in {f.check for f in preflight.run(site)}
+        assert "store-options" not in {f.id for f in preflight.run(site)}

@@ -20,7 +20,7 @@ from captured import HOSTS, capture, printed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from provisioner import report, wording
+from provisioner import causes, report, wording
 from provisioner.errors import Unreachable
 from provisioner.model import Result, Severity, State
 from provisioner.runner import look
@@ -217,12 +217,12 @@ def test_a_host_without_an_address(cluster, kind, monkeypatch):
     whole = looked(cluster(kind), kind, printed(said(kind)), monkeypatch)
     for other in set(HOSTS) - {odd_of(kind)}:
         assert run.site.peers(other) == whole.site.peers(other)
-    assert not {"other-swarm", "node-left-out", "server-left-out"} & {f.check for f in run.findings}
+    assert not {"other-swarm", "node-left-out", "server-left-out"} & {f.id for f in run.findings}
 
 
 def test_a_host_without_an_address_can_be_removed(cluster, monkeypatch):
     run = looked(cluster("settled"), "settled", without_address("settled"), monkeypatch, "node2")
-    assert not {"unknown-host", "host-gone", "host-lives"} & {f.check for f in run.findings}
+    assert not {"unknown-host", "host-gone", "host-lives"} & {f.id for f in run.findings}
     assert "node2" in {o.host for o in run.outcomes}
 
 
@@ -230,7 +230,7 @@ def test_no_host_is_told_to_leave_a_swarm_whose_manager_may_be_a_host_that_is_aw
     """Its address can't be known: the inventory tells an interface."""
     swarm = inventory(kind="", more="control_plane: swarm\nadvertise: eth0")
     run = looked(swarm, "swarm-manager", None, monkeypatch)
-    cures = [f.cure for f in run.findings if f.check == "other-swarm"]
+    cures = [causes.cure(f) for f in run.findings if f.id == "other-swarm"]
     assert cures
     assert all(cure.startswith("let node1 be reached first, and run again") for cure in cures)
 
@@ -451,7 +451,7 @@ def test_a_bug_in_what_is_evaluated_of_all_hosts_is_that_of_one(cluster, where, 
 
 
 def stops(run: Run) -> list[str]:
-    return [f.check for f in run.findings if f.severity is Severity.STOP]
+    return [f.id for f in run.findings if causes.severity(f) is Severity.STOP]
 
 
 @pytest.mark.parametrize("kind", ["settled", "swarm-manager"])
@@ -474,7 +474,7 @@ def test_a_removed_host_that_makes_no_sense_is_not_taken_for_gone(cluster, monke
     odd = altered("settled", "ports", "tcp x 1")
     run = looked(cluster("settled"), "settled", odd, monkeypatch, "node2")
     assert "host-lives" in stops(run)
-    assert "host-gone" not in {f.check for f in run.findings}
+    assert "host-gone" not in {f.id for f in run.findings}
     assert "its listening sockets can't be understood" in json.dumps(told(run)["lost"]["node2"])
 
 
@@ -500,7 +500,7 @@ def test_a_bug_in_what_a_removal_evaluates_is_that_of_one_host(cluster, where, l
     assert [*run.session.lost] == ([bad] if hit else [])
     assert all("internal error: AttributeError at " in why for why in run.session.lost.values())
     assert ("host-lives" in stops(run)) == (hit and leaver == bad), "it is never taken for gone"
-    assert not any(f.check == "host-gone" for f in run.findings)
+    assert not any(f.id == "host-gone" for f in run.findings)
     assert {o.host for o in run.outcomes} >= {"node1"}
 
 

@@ -21,7 +21,7 @@ SETTLED = {name: capture(f"settled-{name}") for name in HOSTS}
 
 def told(inventory, facts):
     found, findings = advertised(inventory, facts, Kv())
-    return [str(address) for address in found.values()], [(f.check, f.host, f.what) for f in findings]
+    return [str(address) for address in found.values()], [(f.id, f.host, f.evidence) for f in findings]
 
 
 REAL = ["192.168.56.11", "192.168.56.12", "192.168.56.13"]

@@ -9,7 +9,7 @@ import pytest
 from captured import HOSTS, with_file, with_http, with_raw, with_unit
 from swarms import FOUND, another, fresh, labelled, out, put
 
-from provisioner import wording
+from provisioner import causes, wording
 from provisioner.controlplane import resolve
 from provisioner.controlplane.founding import Founding, hindrance
 from provisioner.controlplane.swarm import Member, View
@@ -264,7 +264,7 @@ class TestSecondSwarm:
         assert "' ingress demo '" in work.script, "its own networks and the inventory's may be there"
         assert work.told is not None
         (finding,) = checks.second_swarm(whole)
-        assert (finding.check, finding.host, finding.severity) == ("second-swarm", "node3", Severity.WARNING)
+        assert (finding.id, finding.host, causes.severity(finding)) == ("second-swarm", "node3", Severity.WARNING)
         assert list(checks.other_swarm(whole)) == []
 
     def test_one_with_more_nodes_is_left_to_people(self, site):
@@ -277,8 +277,8 @@ class TestSecondSwarm:
         with pytest.raises(StepFailed, match="in another swarm"):
             SWARM.drift(whole, "node3")
         (finding,) = checks.other_swarm(whole)
-        assert "made for this cluster too" in finding.what
-        assert "keep the swarm of node1, node2" in finding.cure
+        assert "made for this cluster too" in finding.evidence
+        assert "keep the swarm of node1, node2" in causes.cure(finding)
 
     def test_of_two_that_are_alone_the_one_with_networks_is_kept(self, site):
         bare = with_http(_alone("node1", FOUND["node1"], "first"), "networks", [])

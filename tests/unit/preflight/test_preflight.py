@@ -19,7 +19,7 @@ from captured import (
     with_unit,
 )
 
-from provisioner import preflight
+from provisioner import causes, preflight
 from provisioner.controlplane import resolve
 from provisioner.model import Severity
 from provisioner.stores.consul import JSON as CONSUL_JSON
@@ -32,7 +32,7 @@ UNKNOWN = "the following directives don't match any configuration option: foo"
 
 
 def found(site):
-    return [(f.check, f.host, f.severity) for f in preflight.run(site)]
+    return [(f.id, f.host, causes.severity(f)) for f in preflight.run(site)]
 
 
 @pytest.mark.parametrize("state", ["settled", "installed"])
@@ -183,7 +183,7 @@ def test_what_only_looks_like_it(site, case):
 
 def test_strangers_are_named(inventory):
     whole = resolve(inventory(1), {"node1": capture("taken")})[0]
-    told = {finding.what for finding in preflight.run(whole)}
+    told = {finding.evidence for finding in preflight.run(whole)}
     assert len(told) == 3
     assert all("squatter (process" in what for what in told)
 
@@ -198,8 +198,8 @@ def test_strangers_are_named(inventory):
 def test_twins_stop_the_whole_cluster(site, hosts, check):
     assert found(site(**hosts)) == [(check, "", STOP)]
     (finding,) = preflight.run(site(**hosts))
-    assert "node1" in finding.what
-    assert "node3" in finding.what
+    assert "node1" in finding.evidence
+    assert "node3" in finding.evidence
 
 
 class TestClocks:
@@ -235,15 +235,17 @@ class TestServersLeftOut:
     def test_a_minority_is_warned_of(self, inventory):
         whole = resolve(inventory(2), {name: SETTLED[name] for name in HOSTS[:2]})[0]
         (finding,) = preflight.run(whole)
-        assert (finding.check, finding.severity) == ("server-left-out", WARNING)
-        assert "192.168.56.13" in finding.what
-        assert finding.cure.endswith("or take each of them out of the cluster: provisioner remove ADDRESS INVENTORY")
+        assert (finding.id, causes.severity(finding)) == ("server-left-out", WARNING)
+        assert "192.168.56.13" in finding.evidence
+        assert causes.cure(finding).endswith(
+            "or take each of them out of the cluster: provisioner remove ADDRESS INVENTORY"
+        )
 
     def test_a_majority_stops(self, site, inventory):
         (finding,) = preflight.run(site(found=inventory(store=", servers: [node1]")))
-        assert (finding.check, finding.severity) == ("server-left-out", STOP)
-        assert finding.what.endswith("node2, node3")
-        assert "`consul leave`" in finding.cure  # they stay in the cluster
+        assert (finding.id, causes.severity(finding)) == ("server-left-out", STOP)
+        assert finding.evidence.endswith("node2, node3")
+        assert "`consul leave`" in causes.cure(finding)  # they stay in the cluster
 
     def test_all_that_there_are_may_stay(self, site, inventory):
         assert found(site(found=inventory(store=", servers: [node1, node2, node3]"))) == []
@@ -280,7 +282,7 @@ class TestEndpointLeft:
         hosts = {name: with_http(facts, "containers", containers.get(name, [])) for name, facts in SETTLED.items()}
         hosts["node1"] = with_http(hosts["node1"], "endpoints", list(records))
         whole = replace(site(**{**hosts, **dict(changed)}), leaving=leaving)
-        return [f for f in preflight.run(whole) if f.check == "endpoint-left"]
+        return [f for f in preflight.run(whole) if f.id == "endpoint-left"]
 
     def test_what_runs_is_in_its_place(self, site):
         web = container("web", "demo", State="running")
@@ -292,18 +294,18 @@ class TestEndpointLeft:
     )
     def test_told_with_the_command_that_frees_it_elsewhere(self, site, there):
         (finding,) = self.found(site, endpoint("web", self.ON3), node3=there)
-        assert (finding.host, finding.severity) == ("node3", WARNING)
-        assert "web on demo" in finding.what
-        assert f"`docker network disconnect -f demo web` (on {'node1' if there else 'node3'})" in finding.cure
+        assert (finding.host, causes.severity(finding)) == ("node3", WARNING)
+        assert "web on demo" in finding.evidence
+        assert f"`docker network disconnect -f demo web` (on {'node1' if there else 'node3'})" in causes.cure(finding)
 
     def test_hostile_names(self, site):
         (finding,) = self.found(site, endpoint("x; rm -rf /", self.ON3))
-        assert "-f demo 'x; rm -rf /'`" in finding.cure
+        assert "-f demo 'x; rm -rf /'`" in causes.cure(finding)
 
     def test_of_a_host_that_is_not_of_the_inventory(self, site):
         (finding,) = self.found(site, endpoint("web", "192.168.56.99"))
-        assert (finding.host, finding.severity) == ("", WARNING)
-        assert "provisioner remove 192.168.56.99 INVENTORY" in finding.cure
+        assert (finding.host, causes.severity(finding)) == ("", WARNING)
+        assert "provisioner remove 192.168.56.99 INVENTORY" in causes.cure(finding)
         assert self.found(site, endpoint("web", "192.168.56.99"), leaving=IPv4Address("192.168.56.99")) == []
 
     def test_of_a_host_that_has_no_engine_yet(self, site):
@@ -319,7 +321,7 @@ class TestEndpointLeft:
             )
         }
         (finding,) = self.found(site, endpoint("web", self.ON3), changed=changed)
-        assert "(on node1)" in finding.cure or "(on node2)" in finding.cure
+        assert "(on node1)" in causes.cure(finding) or "(on node2)" in causes.cure(finding)
 
     def test_nothing_is_said_of_what_is_not_known(self, site):
         unknown = {"node3": with_raw(SETTLED["node3"], **{"http:containers": "000 no answer"})}

@@ -8,7 +8,7 @@ import pytest
 from captured import HOSTS, capture, with_file, with_http, with_info, with_raw, with_system, with_unit
 from swarms import ADDRESSES, FOUND, IDS, another, fresh, out, put, with_managers
 
-from provisioner import preflight
+from provisioner import causes, preflight
 from provisioner.controlplane import resolve
 from provisioner.controlplane.summary import summaries
 from provisioner.steps.swarm import Swarm
@@ -24,12 +24,12 @@ ONE = "swarm: {managers: [node1]}"
 
 def found(inventory, facts, more=ONE, hosts=3):
     site, findings = resolve(inventory(hosts, kind="", more=more), facts)
-    return [(f.check, f.host, f.severity.value) for f in (*findings, *preflight.run(site))]
+    return [(f.id, f.host, causes.severity(f).value) for f in (*findings, *preflight.run(site))]
 
 
 def told(inventory, facts, more=ONE):
     site, _ = resolve(inventory(kind="", more=more), facts)
-    return " ".join(f"{f.what} | {f.cure}" for f in preflight.run(site))
+    return " ".join(f"{f.evidence} | {causes.cure(f)}" for f in preflight.run(site))
 
 
 def test_settled_and_fresh_hosts_have_no_finding(inventory):
@@ -104,8 +104,8 @@ def test_certificates_of_a_real_swarm_hold_for_90_days_and_before_half_of_them_n
 
 def test_a_locked_host_is_told_where_the_key_is(inventory):
     locked = {name: put(name, LocalNodeState="locked", NodeID="", RemoteManagers=None, Cluster=None) for name in HOSTS}
-    assert "docker swarm unlock-key on node1 tells it" in told(inventory, {**FOUND, "node2": locked["node2"]})
-    assert "side by side" in told(inventory, locked)
+    assert "docker swarm unlock-key on node1 shows it" in told(inventory, {**FOUND, "node2": locked["node2"]})
+    assert "enough managers for a majority" in told(inventory, locked)
     assert {check for check, _, _ in found(inventory, locked)} == {"swarm-locked"}
 
 
@@ -215,8 +215,8 @@ class TestFixed:
         assert f"write what it was made with: `{words}` under `swarm`; or" in text
         assert found(inventory, facts, f"swarm: {{managers: [node1], {words}}}") == []
         site, _ = resolve(inventory(more="control_plane: auto"), facts)  # in a swarm already, and a store is named
-        (fixed,) = [f for f in preflight.run(site) if f.check == "swarm-fixed"]
-        assert "under `swarm`, in place of `store`;" in fixed.cure
+        (fixed,) = [f for f in preflight.run(site) if f.id == "swarm-fixed"]
+        assert "under `swarm`, in place of `store`;" in causes.cure(fixed)
 
     def test_what_engines_do_not_tell_or_the_inventory_says_too(self, inventory):
         assert found(inventory, FOUND, "swarm: {managers: [node1], data_path_port: 4789}") == []
@@ -256,11 +256,16 @@ def test_the_network_ingress_over_one_of_the_inventory_where_a_store_is_named_an
     more = "  wide: {subnet: 10.0.0.0/23}"
     site, _ = resolve(inventory(more=more), fresh())
     (finding,) = preflight.run(site)
-    assert (site.control, finding.check, finding.host, finding.severity.value) == ("swarm", "subnet-overlap", "", STOP)
-    assert "10.0.0.0/24 for its network ingress, and 10.0.0.0/23 is to be the network wide's" in finding.what
+    assert (site.control, finding.id, finding.host, causes.severity(finding).value) == (
+        "swarm",
+        "subnet-overlap",
+        "",
+        STOP,
+    )
+    assert "10.0.0.0/24 for its network ingress, and 10.0.0.0/23 is to be the network wide's" in finding.evidence
     assert (
         "choose another subnet for the network; or set swarm.default_addr_pool, and control_plane to swarm, in place of `store`"
-        in finding.cure
+        in causes.cure(finding)
     )
     assert preflight.run(resolve(inventory(more=more.replace("0.0.0/23", "0.1.0/24")), fresh())[0]) == []
 
@@ -269,7 +274,7 @@ def test_the_network_ingress_over_one_of_the_inventory_where_a_store_is_named_an
 def test_what_a_swarms_network_is_where_auto_takes_the_store(inventory, words):
     facts = {name: capture(f"installed-{name}") for name in HOSTS}
     site, _ = resolve(inventory(more=f"  safe: {{subnet: 10.98.0.0/24, {words}}}"), facts)
-    assert [(f.check, f.host) for f in preflight.run(site)] == [("swarm-network", "")]
+    assert [(f.id, f.host) for f in preflight.run(site)] == [("swarm-network", "")]
 
 
 def test_encrypted_where_the_kernel_can_not(inventory):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from captured import HOSTS, capture, with_raw
 
-from provisioner import preflight
+from provisioner import causes, preflight
 from provisioner.model import Severity
 from provisioner.system import firewall
 
@@ -18,7 +18,7 @@ def found(site, clients, passwd=PASSWD, users=()):
     store = whole.inventory.the_store.model_copy(update={"local_users": users})
     whole = type(whole)(**{**vars(whole), "inventory": whole.inventory.model_copy(update={"store": store})})
     whole = whole.known("node2", with_raw(whole.facts["node2"], clients=clients, passwd=passwd))
-    return [finding for finding in preflight.run(whole) if finding.check == "store-users"]
+    return [finding for finding in preflight.run(whole) if finding.id == "store-users"]
 
 
 @pytest.mark.parametrize(
@@ -32,10 +32,10 @@ def found(site, clients, passwd=PASSWD, users=()):
 )
 def test_who_uses_it_is_named_before_it_is_locked_out(site, line, told):
     (finding,) = found(site, f"{line}\n")
-    assert (finding.host, finding.severity) == ("node2", Severity.STOP)
-    assert finding.what.startswith(told)
+    assert (finding.host, causes.severity(finding)) == ("node2", Severity.STOP)
+    assert finding.evidence.startswith(told)
     user = "1007" if "1007" in line else "prometheus"
-    assert f"local_users: [{user}]" in finding.cure
+    assert f"local_users: [{user}]" in causes.cure(finding)
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,13 @@ from provisioner.model import (
     Action,
     Check,
     Drift,
-    Finding,
     HostSummary,
     Kind,
     Outcome,
     Pair,
+    Problem,
     ProofResult,
     Report,
-    Severity,
     State,
 )
 
@@ -104,7 +103,7 @@ def everything():
         (HOSTILE, "b"),
         1,
         1.0,
-        findings=(Finding(HOSTILE, HOSTILE, HOSTILE, HOSTILE, Severity.WARNING),),
+        findings=(Problem("other-firewall", HOSTILE, HOSTILE, {"ports": HOSTILE}),),
         outcomes=(
             Outcome(HOSTILE, HOSTILE, State.DRIFTED, (drift, line, secret)),
             Outcome(HOSTILE, "two", State.CONVERGED, (drift, line, secret)),

@@ -14,13 +14,12 @@ from provisioner.model import (
     Action,
     Check,
     Drift,
-    Finding,
     HostSummary,
     Kind,
     Outcome,
+    Problem,
     ProofResult,
     Report,
-    Severity,
     State,
 )
 
@@ -36,7 +35,11 @@ def example():
         1,
         4.2,
         writes=3,
-        findings=(Finding("live-restore", "node1", "live-restore is on", "turn it off", Severity.WARNING),),
+        findings=(
+            Problem(
+                "engine-open", "node1", "its engine listens on tcp://0.0.0.0:2375", {"path": "/etc/docker/daemon.json"}
+            ),
+        ),
         outcomes=(
             Outcome(
                 "node1",
@@ -84,12 +87,22 @@ def test_every_field_of_the_model_is_in_the_document():
     document = json.loads(reports.to_json(example()))
     assert set(document) == {field.name for field in fields(Report)} | {"version", "proven", "verdict"}
     for name, kind, extra in (
-        ("findings", Finding, set()),
         ("outcomes", Outcome, set()),
         ("proofs", ProofResult, {"name"}),
         ("summaries", HostSummary, set()),
     ):
         assert set(document[name][0]) == {field.name for field in fields(kind)} | extra
+    assert set(document["findings"][0]) == {
+        "check",
+        "host",
+        "what",
+        "cure",
+        "severity",
+        "title",
+        "why",
+        "kind",
+        "fixable",
+    }
     assert set(document["proofs"][1]["checks"][0]) == {"host", "what", "seconds", "detail", "target", "proven"}
     assert [check["proven"] for check in document["proofs"][1]["checks"]] == [True, False]
     assert set(document["outcomes"][0]["drifts"][0]) == {field.name for field in fields(Drift)} | {"what", "note"}

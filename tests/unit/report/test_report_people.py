@@ -10,7 +10,7 @@ from report_samples import HARMLESS, daemon, everything, names, plan, settled, s
 from rich.cells import cell_len
 
 from provisioner import report as reports
-from provisioner.model import Action, Drift, Finding, HostSummary, Kind, Outcome, ProofResult, Report, Severity, State
+from provisioner.model import Action, Drift, HostSummary, Kind, Outcome, Problem, ProofResult, Report, State
 
 
 @pytest.fixture(autouse=True)
@@ -182,9 +182,9 @@ def test_diffs_are_never_broken(monkeypatch):
 def test_findings_that_stop_come_first_and_can_not_be_ignored():
     report = up(
         findings=(
-            Finding("gossip-overload", "", "many hosts in kv mode", "use swarm", Severity.WARNING),
-            Finding("driver-not-built", "node1", "the engine has no consul driver", "use etcd"),
-            Finding("driver-not-built", "node2", "the engine has no consul driver", "use etcd"),
+            Problem("gossip-overload", "", "many hosts in kv mode"),
+            Problem("driver-not-built", "node1", "the engine has no consul driver"),
+            Problem("driver-not-built", "node2", "the engine has no consul driver"),
         ),
         outcomes=(),
         proofs=(),
@@ -196,10 +196,10 @@ def test_findings_that_stop_come_first_and_can_not_be_ignored():
         == """\
 findings
   STOP     node1, node2: the engine has no consul driver
-           next:  use etcd
+           next:  use Debian 11's docker.io 20.10.5 or Docker's own 20.10
            check: driver-not-built
   warning  the whole cluster: many hosts in kv mode
-           next:  use swarm
+           next:  watch it with `provisioner verify`
            check: gossip-overload (to leave it out: --ignore gossip-overload)
 
 stopped: 1 finding to be cured first; nothing was changed

@@ -16,7 +16,7 @@ from captured import HOSTS, capture, endpoint, printed
 
 from provisioner import render
 from provisioner.errors import CommandFailed, Locked, StepFailed, TimedOut, Unreachable
-from provisioner.model import Action, Drift, Finding, HostChanged, Kind, ProofResult, Result, Severity, State
+from provisioner.model import Action, Drift, HostChanged, Kind, Problem, ProofResult, Result, State
 from provisioner.runner import look, session
 from provisioner.runner.run import Run
 from provisioner.steps.base import Told, Work
@@ -251,7 +251,7 @@ def run(monkeypatch, inventory, cluster):
 
     def perform(
         *steps: Step,
-        findings: tuple[Finding, ...] | Callable[[Site], list[Finding]] = (),
+        findings: tuple[Problem, ...] | Callable[[Site], list[Problem]] = (),
         command: str = "up",
         ignore=(),
         servers: str = "",
@@ -306,7 +306,7 @@ class TestSettled:
 
 class TestEnginesThatAreInstalled:
     def test_they_are_checked_before_more_is_changed(self, run, cluster, monkeypatch):
-        unfit = Finding("engine-too-new", "node2", "its engine is too new", "take another")
+        unfit = Problem("engine-too-new", "node2", "its engine is too new")
         cluster.bare, checked = True, []
 
         def check(site):
@@ -565,36 +565,36 @@ class TestStopping:
 
 class TestFindings:
     def test_of_a_host(self, run, cluster):
-        made = run(Step("a", cluster), findings=(Finding("some-check", "node2", "bad", "mend it"),))
+        made = run(Step("a", cluster), findings=(Problem("disk-full", "node2", "bad"),))
         assert set(states(made, "a")) == {"node1", "node3"}
-        assert made.session.lost["node2"] == "bad (some-check)"
+        assert made.session.lost["node2"] == "bad (disk-full)"
         assert made.report("up").exit_code == 1
 
     def test_of_the_whole_cluster(self, run, cluster):
         cluster.read_only = True
-        made = run(Step("a", cluster), findings=(Finding("some-check", "", "bad", "mend it"),))
+        made = run(Step("a", cluster), findings=(Problem("disk-full", "", "bad"),))
         assert cluster.locks == []
         assert states(made, "a") == {}
         assert made.report("up").exit_code == 1
 
     def test_a_warning_changes_nothing(self, run, cluster):
-        made = run(Step("a", cluster), findings=(Finding("some-check", "", "odd", "look", Severity.WARNING),))
+        made = run(Step("a", cluster), findings=(Problem("engine-open", "", "odd"),))
         assert made.report("up").exit_code == 0
-        assert [f.check for f in made.findings] == ["some-check"]
+        assert [f.id for f in made.findings] == ["engine-open"]
 
     def test_a_warning_can_be_left_out_and_a_stop_can_not(self, run, cluster):
-        warning = Finding("warned", "", "odd", "look", Severity.WARNING)
-        stop = Finding("stopped", "", "bad", "mend it")
-        made = run(Step("a", cluster), findings=(warning, stop), ignore=("warned", "stopped"))
-        assert [f.check for f in made.findings] == ["stopped"]
+        warning = Problem("engine-open", "", "odd")
+        stop = Problem("disk-full", "", "bad")
+        made = run(Step("a", cluster), findings=(warning, stop), ignore=("engine-open", "disk-full"))
+        assert [f.id for f in made.findings] == ["disk-full"]
 
 
 class TestJudgedAgain:
     """At the end the checks are asked once more: a report must not contradict what the run itself has seen last."""
 
-    NOW = Finding("now", "node1", "seen late", "look", Severity.WARNING)
-    OLD = Finding("old", "node2", "seen early", "look", Severity.WARNING)
-    OUT = Finding("out", "node3", "bad", "mend it")
+    NOW = Problem("endpoint-left", "node1", "seen late")
+    OLD = Problem("engine-open", "node2", "seen early")
+    OUT = Problem("disk-full", "node3", "bad")
 
     def test_what_is_over_goes_what_has_come_up_is_told_and_who_dropped_out_stays_so(self, run, cluster):
         cluster.done = {"a"}
@@ -611,7 +611,7 @@ class TestJudgedAgain:
         made = run(
             Step("a", cluster),
             findings=lambda _: next(found),
-            ignore=("now",),
+            ignore=("endpoint-left",),
             then=look.judge_again,
         )
         assert made.findings == [self.OLD]

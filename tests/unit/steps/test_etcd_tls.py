@@ -7,7 +7,7 @@ import json
 import pytest
 from captured import HOSTS, capture, with_file, with_raw, with_sum, with_system, with_unit
 
-from provisioner import preflight, wording
+from provisioner import causes, preflight, wording
 from provisioner.controlplane import resolve
 from provisioner.errors import StepFailed
 from provisioner.steps.daemon import Daemon
@@ -165,14 +165,14 @@ def test_a_cluster_that_was_founded_without_tls_stays_so_and_it_is_told(site):
     whole = site()
     assert all(STORE.drift(whole, name) == () for name in HOSTS)
     assert whole.backend.credentials(whole, "node2") == ()
-    found = [(f.check, f.severity.value) for f in preflight.run(whole)]
+    found = [(f.id, causes.severity(f).value) for f in preflight.run(whole)]
     assert ("store-tls-kept", "warning") in found
 
 
 def test_and_the_other_way_round(site, founded):
     whole = site(", security: {tls: false}", **founded)
     assert all(STORE.drift(whole, name) == () for name in HOSTS)
-    assert "store-tls-kept" in {f.check for f in preflight.run(whole)}
+    assert "store-tls-kept" in {f.id for f in preflight.run(whole)}
 
 
 def test_a_cluster_that_is_down_as_a_whole_is_not_taken_for_a_new_one(site):
@@ -187,7 +187,7 @@ def test_a_cluster_that_is_down_as_a_whole_is_not_taken_for_a_new_one(site):
 )
 def test_which_versions(site, version, fit):
     whole = site(node1=new("node1"), node3=new("node3"), node2=with_system(new("node2"), "etcd-version=", version))
-    assert ("store-without-v2" in {f.check for f in preflight.run(whole)}) is not fit
+    assert ("store-without-v2" in {f.id for f in preflight.run(whole)}) is not fit
     if not fit:
         with pytest.raises(StepFailed, match=r"3\.3, 3\.4 and 3\.5"):
             STORE.drift(whole, "node2")

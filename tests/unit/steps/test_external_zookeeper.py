@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from captured import HOSTS, capture, with_info, with_raw
 
-from provisioner import preflight
+from provisioner import causes, preflight
 from provisioner.controlplane import resolve
 from provisioner.stores import proxy
 
@@ -26,7 +26,9 @@ def found(inventory):
                 said |= {f"http:leader@{WHERE[0]}": answer, f"http:rights@{WHERE[0]}": rights}
             facts[name] = with_raw(capture(f"installed-{name}"), driver="zookeeper\n", **said)
         site, _ = resolve(inventory(kind="zookeeper", store=f", endpoints: {list(WHERE)}"), facts)
-        return site, [(f.check, f.host, f.severity.value) for f in preflight.run(site) if f.check.startswith("store-")]
+        return site, [
+            (f.id, f.host, causes.severity(f).value) for f in preflight.run(site) if f.id.startswith("store-")
+        ]
 
     return make
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from captured import HOSTS, capture, with_file, with_http, with_system
 
-from provisioner import preflight, wording
+from provisioner import causes, preflight, wording
 from provisioner.controlplane import networks
 from provisioner.errors import StepFailed
 from provisioner.steps.networks import Networks
@@ -216,9 +216,11 @@ class TestRecreate:
         ends = {"1": {"Name": "web"}, "ep-2": {"Name": "ghost"}, "lb-demo": {"Name": "demo-endpoint"}}
         hosts["node1"] = other("node1", endpoints=ends)
         whole = asked(site(**hosts), "demo")
-        (finding,) = [f for f in preflight.run(whole) if f.check == "network-in-use"]
+        (finding,) = [f for f in preflight.run(whole) if f.id == "network-in-use"]
         assert finding.host == ""
-        assert finding.what.endswith(": web on node2, old (exited) on node2, ghost, which no host of the inventory has")
+        assert finding.evidence.endswith(
+            ": web on node2, old (exited) on node2, ghost, which no host of the inventory has"
+        )
         with pytest.raises(StepFailed, match="web on node2"):
             RECREATE.drift(whole, "node1")
 
@@ -228,16 +230,16 @@ class TestRecreate:
         probe = {"Id": "1", "Names": ["/provisioner-probe-c6d969-node2"], "State": state}
         hosts["node2"] = other("node2", answer=[probe])
         whole = asked(site(**hosts), "demo")
-        (finding,) = [f for f in preflight.run(whole) if f.check == "network-in-use"]
-        assert "run it again" in finding.cure
+        (finding,) = [f for f in preflight.run(whole) if f.id == "network-in-use"]
+        assert "run it again" in causes.cure(finding)
         assert networks.held_by_probes(whole)
         hosts["node2"] = other("node2", answer=[probe, {"Id": "2", "Names": ["/old"], "State": "exited"}])
         assert not networks.held_by_probes(asked(site(**hosts), "demo"))
 
     def test_refused_where_a_host_can_not_be_asked(self, site):
         whole = asked(site(**{name: other(name) for name in HOSTS}), "demo").without(frozenset({"node3"}))
-        (finding,) = [f for f in preflight.run(whole) if f.check == "network-in-use"]
-        assert "those of node3, which did not answer" in finding.what
+        (finding,) = [f for f in preflight.run(whole) if f.id == "network-in-use"]
+        assert "those of node3, which did not answer" in finding.evidence
 
     def test_what_the_engine_is_asked(self):
         assert attached.requests(["b.c", "a"])[::2] == (
@@ -248,7 +250,7 @@ class TestRecreate:
 
 class TestPreflight:
     def found(self, whole, check):
-        return [(f.host, f.what) for f in preflight.run(whole) if f.check == check]
+        return [(f.host, f.evidence) for f in preflight.run(whole) if f.id == check]
 
     def test_a_parent_that_is_not_there(self, whole):
         assert self.found(whole(), "parent-missing") == []  # eth0.5 is made of eth0

@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 from captured import HOSTS, capture, with_file, with_http, with_info, with_raw, with_system, with_unit
 
-from provisioner import preflight, wording
+from provisioner import causes, preflight, wording
 from provisioner.controlplane import resolve
 from provisioner.controlplane.kv import Kv
 from provisioner.steps import STEPS as ALL
@@ -71,7 +71,7 @@ def _started_after(site, host):
 
 
 def checks(site):
-    return {(f.check, f.host, f.severity.value) for f in preflight.run(site)}
+    return {(f.id, f.host, causes.severity(f).value) for f in preflight.run(site)}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -166,15 +166,15 @@ class TestAnyKind:
 
 class TestEtcd:
     def test_of_servers_left_out_it_says_what_is_to_be_typed(self, site):
-        (found,) = [f for f in preflight.run(site("etcd", ", servers: [node1]")) if f.check == "server-left-out"]
+        (found,) = [f for f in preflight.run(site("etcd", ", servers: [node1]")) if f.id == "server-left-out"]
         for number in (2, 3):
             (told,) = [m for m in capture("etcd-node1").http("members").body["members"] if m["name"] == f"node{number}"]
-            assert f"member remove {told['id']}`" in found.cure
-        assert found.cure.count("--endpoints http") == 2
+            assert f"member remove {told['id']}`" in causes.cure(found)
+        assert causes.cure(found).count("--endpoints http") == 2
 
     def test_of_several_that_leave_a_server_that_stays_is_asked(self, site):
-        (found,) = [f for f in preflight.run(site("etcd", ", servers: [node3]")) if f.check == "server-left-out"]
-        assert found.cure.count("//192.168.56.13:2379") == found.cure.count("--endpoints") == 2
+        (found,) = [f for f in preflight.run(site("etcd", ", servers: [node3]")) if f.id == "server-left-out"]
+        assert causes.cure(found).count("//192.168.56.13:2379") == causes.cure(found).count("--endpoints") == 2
 
     def config(self, site, host="node2"):
         return json.loads(site.backend.service(site, host).files[0].text)
@@ -305,8 +305,8 @@ class TestZooKeeper:
         text = capture("zookeeper-node2").files[proxy.UNIT_FILE]
         assert "2182 192.168.56.12:2181 " in text
         other = with_file(capture("zookeeper-node2"), proxy.UNIT_FILE, re.sub(r"192\.168\.56", "192.0.2", text))
-        (found,) = (f for f in preflight.run(site("zookeeper", node2=other)) if f.check == "other-store")
-        assert "another store, zk://192.0.2.11:2181,192.0.2.12:2181,192.0.2.13:2181" in found.what
+        (found,) = (f for f in preflight.run(site("zookeeper", node2=other)) if f.id == "other-store")
+        assert "another store, zk://192.0.2.11:2181,192.0.2.12:2181,192.0.2.13:2181" in found.evidence
 
 
 class TestOptions:
@@ -344,9 +344,9 @@ class TestOptions:
     def test_tls_files_that_somebody_else_named(self, site, names, told):
         text = {"cluster-store-opts": dict.fromkeys(names, "/etc/docker/x.pem")}
         mine = with_file(capture("etcd-node2"), DAEMON_JSON, json.dumps(text) + "\n")
-        (found,) = (f for f in preflight.run(site("etcd", node2=mine)) if f.check == "store-tls")
-        assert (found.host, found.severity) == ("node2", "stop")
-        assert told in found.what
+        (found,) = (f for f in preflight.run(site("etcd", node2=mine)) if f.id == "store-tls")
+        assert (found.host, causes.severity(found)) == ("node2", "stop")
+        assert told in found.evidence
 
     def test_what_the_engine_has_read_is_observed(self, site):
         whole = site("etcd", self.WORDS)
@@ -429,11 +429,11 @@ class TestExternal:
         ],
     )
     def test_a_version_that_nobody_has_tried(self, site, version, told):
-        found = [
-            f for f in preflight.run(self.whole(site, version={"etcdserver": version})) if f.check == "store-version"
-        ]
-        assert [(f.host, f.severity.value) for f in found] == ([("", "warning")] if told else [])
-        assert all(f"at {self.WHERE} is {told}," in f.what and "use etcd 3.3 to 3.5.x" in f.cure for f in found)
+        found = [f for f in preflight.run(self.whole(site, version={"etcdserver": version})) if f.id == "store-version"]
+        assert [(f.host, causes.severity(f).value) for f in found] == ([("", "warning")] if told else [])
+        assert all(
+            f"at {self.WHERE} is {told}," in f.evidence and "use etcd 3.3 to 3.5.x" in causes.cure(f) for f in found
+        )
 
     def test_the_first_etcd_says_its_version_otherwise(self, site):
         assert ("store-version", "", "warning") in checks(self.whole(site, version="200 etcd 2.0.13"))
@@ -463,8 +463,10 @@ class TestExternal:
         named = inventory(store=f", endpoints: ['{where}'], prefix: lab, discovery: {{path: hosts}}")
         found = list(resolve(named, facts)[0].backend.findings(resolve(named, facts)[0]))
         assert len(found) == len(told)
-        assert all(words in f.what for words, f in zip(told, found, strict=True))
-        assert all("key_prefix lab/docker/ and lab/hosts, and on session_prefix" in f.cure for f in found if f.host)
+        assert all(words in f.evidence for words, f in zip(told, found, strict=True))
+        assert all(
+            "key_prefix lab/docker/ and lab/hosts, and on session_prefix" in causes.cure(f) for f in found if f.host
+        )
         assert {f.host for f in found} <= {"node2", ""}
 
     def test_what_changes_by_no_step_is_asked_only_where_all_is_read(self, site):
@@ -480,8 +482,8 @@ class TestExternal:
         found = [
             f
             for f in preflight.run(self.whole(site, keys={"node": {"dir": True, "nodes": nodes}}))
-            if f.check == "store-shared"
+            if f.id == "store-shared"
         ]
-        assert [f.severity.value for f in found] == ["warning"]
-        assert "192.0.2.9:2376" in found[0].what
-        assert "192.168.56.11" not in found[0].what
+        assert [causes.severity(f).value for f in found] == ["warning"]
+        assert "192.0.2.9:2376" in found[0].evidence
+        assert "192.168.56.11" not in found[0].evidence

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from captured import HOSTS, capture, with_file, with_info, with_sum
 
-from provisioner import preflight, wording
+from provisioner import causes, preflight, wording
 from provisioner.controlplane import networks, resolve
 from provisioner.inventory import Store, Tls
 from provisioner.model import Result
@@ -115,7 +115,7 @@ def test_a_store_that_has_no_tls_any_more(site):
     drift = {wording.what(d): d for d in DAEMON.drift(whole, "node2")}
     assert wording.note(drift["the running engine's TLS"]) == "restart"
     assert json.loads(drift[DAEMON_JSON].wanted)["cluster-store-opts"] == {}
-    assert "store-tls" not in {f.check for f in preflight.run(whole)}
+    assert "store-tls" not in {f.id for f in preflight.run(whole)}
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_store_that_has_no_tls_any_more(site):
 def test_what_was_found_through_the_connection(site, monkeypatch, answers, check):
     monkeypatch.setattr("provisioner.stores.asking.context", lambda _: None)
     whole = site(node1=asked(capture("etcd-node1")), node2=asked(capture("etcd-node2"), **answers), node3=written(site))
-    found = {(f.check, f.host) for f in preflight.run(whole) if f.check.startswith("store-")}
+    found = {(f.id, f.host) for f in preflight.run(whole) if f.id.startswith("store-")}
     assert found == {(check, "node2")}
 
 
@@ -197,7 +197,7 @@ class Connection:
 
 
 def test_files_that_are_of_no_use(site, tls):
-    found = [f for f in preflight.run(site()) if f.check == "store-tls"]
-    assert [(f.host, f.severity.value) for f in found] == [("", "stop")]
-    assert "ca.pem holds no certificate" in found[0].what
-    assert "hushed" not in found[0].what
+    found = [f for f in preflight.run(site()) if f.id == "store-tls"]
+    assert [(f.host, causes.severity(f).value) for f in found] == [("", "stop")]
+    assert "ca.pem holds no certificate" in found[0].evidence
+    assert "hushed" not in found[0].evidence

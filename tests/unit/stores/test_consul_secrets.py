@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from captured import HOSTS, capture, with_file, with_http, with_raw, with_system
 
-from provisioner import wording
+from provisioner import causes, wording
 from provisioner.controlplane import resolve
 from provisioner.errors import StepFailed
 from provisioner.model import Severity
@@ -206,8 +206,8 @@ class TestThere:
         site = secured.known("node2", with_http(secured.facts["node2"], "rights", answer))
         assert differs(site) == [("the engine's rights in Consul", "waits")]
         (finding,) = site.backend.findings(site)
-        assert (finding.check, finding.host) == ("acl-denied", "node2")
-        assert answer[4:] in finding.what
+        assert (finding.id, finding.host) == ("acl-denied", "node2")
+        assert answer[4:] in finding.evidence
 
     def old(self, secured, **others):
         """node2 with secrets from before a rotation; its agent knows no leader."""
@@ -229,7 +229,7 @@ class TestThere:
         site = self.old(secured, **others.get(what, {}))
         why = site.backend.shut_out(site, "node2")
         assert (what in why) if what else not why
-        assert [f.host for f in site.backend.findings(site) if f.check == "agent-shut-out"] == ["node2"] * bool(what)
+        assert [f.host for f in site.backend.findings(site) if f.id == "agent-shut-out"] == ["node2"] * bool(what)
         assert not site.backend.shut_out(site, "node1")
         closed = site.plane.closed(site, "node2")
         assert (
@@ -286,8 +286,8 @@ class TestThere:
         for path, text in other.items():
             facts = with_file(facts, path, text)
         (finding,) = secured.backend.findings(secured.known("node2", facts))
-        assert (finding.check, finding.host, finding.severity) == ("renamed-host", "node2", Severity.STOP)
-        assert "called db" in finding.what
+        assert (finding.id, finding.host, causes.severity(finding)) == ("renamed-host", "node2", Severity.STOP)
+        assert "called db" in finding.evidence
         by_hand = with_file(secured.facts["node2"], JSON, files[JSON].replace("node2", "db"))
         assert list(secured.backend.findings(secured.known("node2", by_hand))) == []
 
@@ -299,7 +299,7 @@ class TestThere:
         member = resolve(secured.inventory, {**secured.facts, "node2": apart})[0]
         assert json.loads(secret(member, "node2", security.KEYRING)) == [key, "other"]
         (finding,) = member.backend.findings(member)
-        assert (finding.check, finding.host) == ("gossip-keys-left", "node2")
+        assert (finding.id, finding.host) == ("gossip-keys-left", "node2")
         assert list(secured.backend.findings(secured)) == []
         alone = member.known("node2", with_http(apart, "leader", ""))
         assert json.loads(secret(alone, "node2", security.KEYRING)) == [key]
@@ -363,7 +363,7 @@ class TestWhatAHostDecidesForOthers:
         site = self.known(secured, **{name: changed(secured.facts[name], keyring='["evil"]') for name in odd})
         assert security.gossip_key(site) == security.gossip_key(secured)
         assert differs(site, "node3") == []
-        found = [(f.check, f.severity) for f in site.backend.findings(site)]
+        found = [(f.id, causes.severity(f)) for f in site.backend.findings(site)]
         assert found == ([("gossip-key-unknown", Severity.STOP)] if len(odd) > 1 else [])
 
     def test_a_rotation_that_is_broken_off_goes_on_with_the_key_that_agents_have(self, secured):
@@ -478,8 +478,8 @@ class TestOnTheWay:
     def test_a_host_that_is_not_reached_would_be_shut_out(self, plain):
         two = plain.without(frozenset({"node3"}))
         (finding,) = two.backend.findings(two)
-        assert (finding.check, finding.host) == ("consul-agents-missed", "")
-        assert "node3" in finding.what
+        assert (finding.id, finding.host) == ("consul-agents-missed", "")
+        assert "node3" in finding.evidence
         assert list(plain.backend.findings(plain)) == []
 
     def test_back_again(self, secured, inventory):

@@ -8,9 +8,10 @@ import pytest
 from captured import HOSTS, capture, with_file, with_http
 from swarms import with_managers
 
+from provisioner import causes
 from provisioner.controlplane import resolve
 from provisioner.errors import ProvisionerError
-from provisioner.model import Drift, Finding, Kind, Outcome, Severity, State
+from provisioner.model import Drift, Kind, Outcome, Problem, Severity, State
 from provisioner.preflight import departure
 from provisioner.runner import look
 from provisioner.runner.run import Run, merged
@@ -45,7 +46,7 @@ def removal(inventory, facts, host="node3", **words):
 
 
 def told(made):
-    return [(f.check, f.severity.value) for f in made.findings()]
+    return [(f.id, causes.severity(f).value) for f in made.findings()]
 
 
 def named_still(made):
@@ -119,7 +120,7 @@ def test_a_server_that_is_named_leaves(inventory, store, facts, expected, server
     kind, hosts, named = store.split()
     made = removal(inventory(int(hosts), kind=kind, store=f", servers: [{named}]"), facts, "node1")
     assert (told(made), made.run.site.servers) == (expected, servers)
-    spare = [f.cure for f in made.findings() if f.check == "even-servers"]
+    spare = [causes.cure(f) for f in made.findings() if f.id == "even-servers"]
     assert [("name another one in its place in store.servers first (node4)" in cure) for cure in spare] == [
         hosts == "4"
     ] * len(spare)
@@ -138,14 +139,14 @@ def test_a_manager_that_is_named_leaves(inventory, managers, expected):
 )
 def test_what_is_to_be_done_with_the_key_that_names_it(inventory, named, told):
     made = removal(inventory(3, store=f", servers: [{named}]"), consul(1, 2, 3), "node1")
-    (finding,) = [f for f in named_still(made) if f.check == "still-named"]
-    assert told in finding.cure
-    assert ("store.servers" in finding.cure) == bool(told)
+    (finding,) = [f for f in named_still(made) if f.id == "still-named"]
+    assert told in causes.cure(finding)
+    assert ("store.servers" in causes.cure(finding)) == bool(told)
 
 
 def test_the_numbers_are_told(inventory):
-    finding = next(f for f in removal(inventory(3), consul(1, 3)).findings() if f.severity is Severity.STOP)
-    assert finding.what == "without node3 Consul would have 2 servers, of which 1 live; 2 are needed"
+    finding = next(f for f in removal(inventory(3), consul(1, 3)).findings() if causes.severity(f) is Severity.STOP)
+    assert finding.evidence == "without node3 Consul would have 2 servers, of which 1 live; 2 are needed"
 
 
 def test_etcd_can_t_be_left_by_its_last_server_and_zookeeper_by_none(inventory):
@@ -175,8 +176,8 @@ def test_a_host_that_answers_and_lets_nobody_in_is_not_gone_either(inventory):
     made.run.session.lost["node3"] = "node3: it refuses the key\n  tried: a key"
     made.run.session.answering.add("node3")
     finding = next(iter(made.findings()))
-    assert finding.check == "host-lives"
-    assert finding.what == "node3 can't be managed (it refuses the key), but it lives: it answers"
+    assert finding.id == "host-lives"
+    assert finding.evidence == "node3 can't be managed (it refuses the key), but it lives: it answers"
 
 
 def test_a_host_that_nobody_knows(inventory):
@@ -200,16 +201,16 @@ def test_a_new_server_counts(inventory):
 
 def test_what_is_found_is_what_holds_at_the_end(inventory, monkeypatch):
     """The servers are counted again, and what was found of the gone host stays."""
-    early = Finding("early", "node1", "seen early", "look", Severity.WARNING)
+    early = Problem("engine-open", "node1", "seen early")
     made = removal(inventory(3), consul(1, 2), "node3")
     monkeypatch.setattr(Removal, "_read", lambda *_: None)
     monkeypatch.setattr("provisioner.preflight.run", lambda _: [early])
     monkeypatch.setattr("provisioner.runner.session.Session.read", lambda *_: {})
     made.removal.look(made.run)
-    assert [f.check for f in made.run.findings] == ["early", "host-gone", "even-servers"]
+    assert [f.id for f in made.run.findings] == ["engine-open", "host-gone", "even-servers"]
     monkeypatch.setattr("provisioner.preflight.run", lambda _: [])
     look.judge_again(made.run)
-    assert [f.check for f in made.run.findings] == ["host-gone", "even-servers"]
+    assert [f.id for f in made.run.findings] == ["host-gone", "even-servers"]
 
 
 def test_a_step_that_ran_twice_is_told_once():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from captured import capture, with_system
 
-from provisioner import preflight, render, wording
+from provisioner import causes, preflight, render, wording
 from provisioner.controlplane import resolve
 from provisioner.errors import StepFailed
 from provisioner.steps.packages import Packages
@@ -95,7 +95,7 @@ def one_host(inventory, facts):
 def test_one_more_is_one_entry(inventory, monkeypatch):
     monkeypatch.setattr(packages, "MANAGERS", (*packages.MANAGERS, Other()))
     site = one_host(inventory, without_manager(capture("bare"), Other.program))
-    assert [f.check for f in preflight.run(site)] == []
+    assert [f.id for f in preflight.run(site)] == []
     drift = Packages().drift(site, "node1")
     assert {wording.what(d) for d in drift} >= {"package dockerd-of-other", "package consul-of-other"}
     assert Packages().work(site, "node1", drift).script.startswith("other-install dockerd-of-other consul-of-other")
@@ -104,20 +104,20 @@ def test_one_more_is_one_entry(inventory, monkeypatch):
 class TestUnsupported:
     def test_the_finding_names_what_is_missing_what_the_host_has_and_what_to_do(self, inventory):
         site = one_host(inventory, without_manager(capture("bare"), "dnf"))
-        (finding,) = [f for f in preflight.run(site) if f.check == "no-packages"]
+        (finding,) = [f for f in preflight.run(site) if f.id == "no-packages"]
         assert finding.host == "node1"
-        assert "dockerd, consul, iptables" in finding.what
-        assert finding.what.endswith("Debian GNU/Linux 11 (bullseye) has dnf")
-        assert "install by hand: dockerd, consul, iptables" in finding.cure
+        assert "dockerd, consul, iptables" in finding.evidence
+        assert finding.evidence.endswith("Debian GNU/Linux 11 (bullseye) has dnf")
+        assert "install by hand: dockerd, consul, iptables" in causes.cure(finding)
 
     def test_a_host_with_none_that_is_known(self, inventory):
         site = one_host(inventory, without_manager(capture("bare")))
-        (finding,) = [f for f in preflight.run(site) if f.check == "no-packages"]
-        assert finding.what.endswith("has no package manager that is known")
+        (finding,) = [f for f in preflight.run(site) if f.id == "no-packages"]
+        assert finding.evidence.endswith("has no package manager that is known")
 
     def test_nothing_is_missing(self, inventory):
         site = one_host(inventory, without_manager(capture("installed-node1"), "dnf"))
-        assert "no-packages" not in [f.check for f in preflight.run(site)]
+        assert "no-packages" not in [f.id for f in preflight.run(site)]
 
     def test_where_the_finding_is_ignored_the_step_names_the_host(self, inventory):
         site = one_host(inventory, without_manager(capture("bare"), "dnf"))

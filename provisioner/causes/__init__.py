@@ -1,0 +1,60 @@
+"""The catalogue of causes: one small table for each family. A detector yields a `Problem`; what it means is told here.
+
+This list is the table of contents. `provisioner causes` and docs/causes.md are made from it.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from provisioner.causes import addresses, commands, engine, firewall, networks, store, swarm, system
+from provisioner.causes.base import Cause, Family, Kind
+from provisioner.model import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provisioner.model import Problem
+
+__all__ = ["CAUSES", "FAMILIES", "Cause", "Family", "Kind", "cure", "of", "severity", "template"]
+
+FAMILIES: tuple[Family, ...] = (
+    system.FAMILY,
+    addresses.FAMILY,
+    firewall.FAMILY,
+    engine.FAMILY,
+    store.FAMILY,
+    swarm.FAMILY,
+    networks.FAMILY,
+    commands.FAMILY,
+)
+CAUSES: Mapping[str, Cause] = MappingProxyType({cause.id: cause for family in FAMILIES for cause in family.causes})
+
+
+class _Values(dict[str, object]):
+    """The values of a problem; one that is not known is shown as its name, in capitals."""
+
+    def __missing__(self, key: str) -> str:
+        return key.upper()
+
+
+def of(problem: Problem) -> Cause:
+    """Return the entry of the catalogue for a problem."""
+    return CAUSES[problem.id]
+
+
+def severity(problem: Problem) -> Severity:
+    """Return what a problem does to a run."""
+    return Severity.WARNING if problem.warns else of(problem).severity
+
+
+def cure(problem: Problem) -> str:
+    """Return what to do next about a problem."""
+    cause = of(problem)
+    return template(cause.variants[problem.variant] if problem.variant else cause.cure, problem.values)
+
+
+def template(text: str, values: Mapping[str, object] = MappingProxyType({})) -> str:
+    """Fill a cure's template. Values are inserted as they are: braces in them mean nothing."""
+    return text.format_map(_Values(values))

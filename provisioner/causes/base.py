@@ -1,0 +1,56 @@
+"""What one entry of the catalogue is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from provisioner.model import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Kind(StrEnum):
+    """What an id stands for."""
+
+    CAUSE = "cause"  # a known reason why a network fails
+    REFUSAL = "refusal"  # a reason why a command declines what was asked of it, or does it with a remark
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One known cause, described for people.
+
+    id: as in `--ignore ID` and in the JSON; a contract, never renamed.
+    title: a few words. why: what happens, and why networks fail from it.
+    cure: what to do next, a template over the values of a problem. variants: other cures, by name, for problems that name one.
+    severity: what a problem of this cause does to a run. warns: when it only warns although the severity is higher; "" if never.
+    explains: the ids of causes that follow from this one. fixable: whether a step of `provisioner up` removes it.
+    """
+
+    id: str
+    title: str
+    severity: Severity
+    why: str
+    cure: str
+    variants: Mapping[str, str] = field(default_factory=dict)
+    warns: str = ""
+    explains: tuple[str, ...] = ()
+    fixable: bool = False
+    kind: Kind = Kind.CAUSE
+
+    @property
+    def ignorable(self) -> bool:
+        """Whether `--ignore` may leave it out: only warnings may be."""
+        return self.severity is Severity.WARNING or bool(self.warns)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The causes that belong together, in the order in which they are listed."""
+
+    name: str
+    title: str
+    causes: tuple[Cause, ...]

@@ -1,0 +1,58 @@
+"""The host itself: rights, programs, clock, disk, name."""
+
+from provisioner.causes.base import Cause, Family
+from provisioner.model import Severity
+
+FAMILY = Family(
+    "system",
+    "The host",
+    (
+        Cause(
+            "no-root",
+            "no root access",
+            Severity.STOP,
+            "Reading the firewall, the sockets and the engine's files takes root. Without root, a run can't tell whether the"
+            " host is sound, so nothing on it is judged or changed.",
+            "log in as root, or let {user} use sudo without a password: `{user} ALL=(ALL) NOPASSWD: ALL` in sudoers",
+        ),
+        Cause(
+            "no-systemd",
+            "no systemd",
+            Severity.STOP,
+            "The engine, the store and the firewall rules are started by systemd units. Without systemd, none of them would"
+            " return after a reboot.",
+            "use a host with systemd",
+        ),
+        Cause(
+            "no-packages",
+            "missing programs can't be installed",
+            Severity.STOP,
+            "Programs that the cluster needs are missing, and the host has no package manager that can install them.",
+            "install by hand: {programs}; then run again. Consul can be uploaded: store.binary in the inventory",
+        ),
+        Cause(
+            "clock-skew",
+            "clocks differ",
+            Severity.STOP,
+            "Certificates are rejected before they are valid and after they expire. Leases and locks in a store expire too"
+            " early when clocks differ. The engines then lose one another, although each looks healthy by itself.",
+            "set the clocks by NTP: timedatectl set-ntp true (or install systemd-timesyncd or chrony)",
+        ),
+        Cause(
+            "disk-full",
+            "disk full",
+            Severity.STOP,
+            "An engine or a store that can't write stops, or starts with half of its files. An installation that runs out of"
+            " space leaves packages half configured.",
+            "make room on it: du -xh {mount} | sort -h | tail",
+        ),
+        Cause(
+            "duplicate-hostname",
+            "two hosts with one hostname",
+            Severity.STOP,
+            "The engines' gossip identifies its members by hostname. Two engines with one name evict each other again and"
+            " again, and each of them loses its neighbours' containers (moby#19301).",
+            "give each its own: hostnamectl set-hostname NAME; restart the engine",
+        ),
+    ),
+)

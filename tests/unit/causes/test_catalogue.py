@@ -1,0 +1,191 @@
+"""The catalogue and the code agree in both directions: every problem that the code can make is described, and no more."""
+
+import ast
+import re
+import string
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import provisioner
+from provisioner import causes
+from provisioner.causes import CAUSES, FAMILIES, Kind
+from provisioner.inventory.store_models import Store
+from provisioner.model import Problem, Severity
+
+SOURCE = Path(provisioner.__file__).parent
+FIELDS = ("id", "host", "evidence", "values", "variant", "warns")
+
+
+# a host may have another endpoint of the store; External.findings knows, and says so of each of these
+OF_AN_ENDPOINT = {"store-unreachable", "store-forbidden", "store-no-leader", "store-without-v2"}
+
+
+class Made:
+    """One place in the code that makes a problem: what each argument may be, as far as the source tells."""
+
+    def __init__(self, path, call, function):
+        self.where = f"{path.relative_to(SOURCE)}:{call.lineno}"
+        self.arguments = dict(zip(FIELDS, call.args, strict=False)) | {word.arg: word.value for word in call.keywords}
+        self.function = function
+
+    def nodes(self, field):
+        """The argument and, if it is a variable, all that the function assigns to it."""
+        node = self.arguments.get(field)
+        if not isinstance(node, ast.Name):
+            return [node] if node else []
+        found = []
+        for assign in ast.walk(self.function):
+            if isinstance(assign, ast.Assign):
+                for target in assign.targets:
+                    if isinstance(target, ast.Name) and target.id == node.id:
+                        found.append(assign.value)
+                    if isinstance(target, ast.Tuple) and isinstance(assign.value, ast.Tuple):
+                        pairs = zip(target.elts, assign.value.elts, strict=True)
+                        found += [value for name, value in pairs if isinstance(name, ast.Name) and name.id == node.id]
+        return found
+
+    @property
+    def ids(self):
+        node = self.arguments["id"]
+        if isinstance(node, ast.Constant):
+            return {node.value}
+        assert isinstance(node, ast.JoinedStr), f"{self.where}: the id must be written out where the problem is made"
+        parts = [re.escape(part.value) if isinstance(part, ast.Constant) else "[a-z]+" for part in node.values]
+        return {found for found in CAUSES if re.fullmatch("".join(parts), found)}
+
+    @property
+    def variants(self):
+        if "variant" not in self.arguments:
+            return {""}
+        return {text for node in self.nodes("variant") for text in _texts(node)}
+
+    @property
+    def values(self):
+        dicts = [each for node in self.nodes("values") for each in ast.walk(node) if isinstance(each, ast.Dict)]
+        return {key.value for each in dicts for key in each.keys}
+
+
+def _texts(node):
+    if isinstance(node, ast.IfExp):
+        return _texts(node.body) | _texts(node.orelse)
+    return {node.value} if isinstance(node, ast.Constant) else set()
+
+
+@cache
+def made():
+    found = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if not any(isinstance(node, ast.ImportFrom) and _has_problem(node) for node in ast.walk(tree)):
+            continue  # an inventory has problems of its own
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        for call in ast.walk(tree):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Problem":
+                around = [f for f in functions if f.lineno <= call.lineno <= f.end_lineno]
+                found.append(Made(path, call, max(around, key=lambda f: f.lineno)))
+    return found
+
+
+def _has_problem(node):
+    return node.module == "provisioner.model" and "Problem" in {alias.name for alias in node.names}
+
+
+def templates(cause):
+    return {"": cause.cure, **cause.variants}
+
+
+def named(template):
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+
+
+def test_every_id_that_the_code_uses_is_in_the_catalogue():
+    for one in made():
+        assert one.ids, one.where
+        assert one.ids <= CAUSES.keys(), one.where
+
+
+def test_every_id_in_the_catalogue_is_used():
+    assert set().union(*(one.ids for one in made())) == set(CAUSES)
+
+
+def test_each_kind_of_store_has_the_causes_that_are_named_after_it():
+    for kind in Store.model_json_schema()["properties"]["kind"]["enum"]:
+        assert {f"foreign-{kind}", f"foreign-{kind}-data"} <= CAUSES.keys()
+
+
+def test_ids_are_unique_and_spelled_alike():
+    ids = [cause.id for family in FAMILIES for cause in family.causes]
+    assert len(ids) == len(set(ids)) == len(CAUSES)
+    assert all(re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", one) for one in ids)
+    names = [family.name for family in FAMILIES]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("cause", CAUSES.values(), ids=CAUSES)
+def test_an_entry_is_whole(cause):
+    """Each of its cures is used, gets exactly the values that it names, and only what may warn does."""
+    of = [one for one in made() if cause.id in one.ids]
+    used = set().union(*(one.variants for one in of))
+    assert used == {name for name in templates(cause) if name or "" in used}
+    for one in of:
+        wanted = set().union(*(named(templates(cause)[variant]) for variant in one.variants))
+        assert one.values == wanted, one.where
+    assert (any("warns" in one.arguments for one in of) or cause.id in OF_AN_ENDPOINT) == bool(cause.warns)
+    assert not (cause.warns and cause.severity is Severity.WARNING)
+
+
+@pytest.mark.parametrize("cause", CAUSES.values(), ids=CAUSES)
+def test_an_entry_is_told_in_sentences(cause):
+    assert cause.title
+    assert cause.title[-1] != "."
+    sentences = re.findall(r"[^.]+(?:\.(?=\S)[^.]*)*\.(?=\s|$)", cause.why)
+    assert 1 <= len(sentences) <= 4
+    assert cause.why.endswith(".")
+    assert all(len(sentence.split()) < 30 for sentence in sentences), sentences
+    assert all(cure and cure[-1] != "." for cure in templates(cause).values())
+
+
+def test_what_a_cause_explains_is_known_and_leads_nowhere_back():
+    def follow(name, seen):
+        assert name in CAUSES
+        assert name not in seen, [*seen, name]
+        for consequence in CAUSES[name].explains:
+            follow(consequence, (*seen, name))
+
+    for name in CAUSES:
+        follow(name, ())
+
+
+def test_refusals_of_commands_are_told_apart():
+    refusals = {name for name, cause in CAUSES.items() if cause.kind is Kind.REFUSAL}
+    assert {
+        "host-lives",
+        "containers-attached",
+        "last-server",
+        "unknown-host",
+        "even-servers",
+        "still-named",
+    } <= refusals
+    assert {cause.id for family in FAMILIES if family.name == "commands" for cause in family.causes} == refusals
+
+
+def test_a_cure_names_the_values_of_its_problem():
+    problem = Problem("disk-full", "node1", "/var is full", {"mount": "/var"})
+    assert causes.cure(problem) == "make room on it: du -xh /var | sort -h | tail"
+    assert causes.severity(problem) is Severity.STOP
+
+
+def test_braces_in_a_value_mean_nothing():
+    for value in ("{0}", "{mount.__class__}", "{", "}}{{"):
+        assert value in causes.cure(Problem("disk-full", "node1", "full", {"mount": value}))
+
+
+def test_what_only_warns_at_this_place_is_a_warning():
+    stop = Problem("server-left-out", "", "one is left out", variant="removable")
+    assert causes.severity(stop) is Severity.STOP
+    assert (
+        causes.severity(Problem("server-left-out", "", "one is left out", variant="removable", warns=True))
+        is Severity.WARNING
+    )
