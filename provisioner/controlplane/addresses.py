@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from provisioner.model import Problem
-from provisioner.stores.base import literal
+from provisioner.system.strict import literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from provisioner.stores.base import Cluster
+from provisioner.stores.protocols import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from provisioner.inventory import Inventory
     from provisioner.model import Drift
-    from provisioner.stores.base import File, ManagedStore, StoreReader
+    from provisioner.stores.protocols import ManagedStore, StoreReader
+    from provisioner.stores.values import File
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
     from provisioner.system.reading import Sought

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane.swarm import View, address_of, is_down
-from provisioner.stores.base import literal
+from provisioner.system.strict import literal
 
 if TYPE_CHECKING:
     from collections.abc import Collection

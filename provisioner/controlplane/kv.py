@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from provisioner import render, stores
 from provisioner.controlplane.base import ELECTION, Closed, EngineFiles
 from provisioner.model import Action, Drift, Kind
-from provisioner.stores.base import TLS, TLS_OPTIONS, sums
+from provisioner.stores.base import TLS, TLS_OPTIONS
+from provisioner.stores.values import sums
 from provisioner.system import gossip
 from provisioner.system import swarm as swarm_on_host
 from provisioner.system.daemon_json import parse
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane.base import SiteView
     from provisioner.inventory import Inventory
-    from provisioner.stores.base import ManagedStore
+    from provisioner.stores.protocols import ManagedStore
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
     from provisioner.system.reading import Sought

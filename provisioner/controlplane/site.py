@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane.base import ControlPlane
     from provisioner.inventory import Inventory
-    from provisioner.stores.base import ManagedStore, Stage, StoreReader
+    from provisioner.stores.protocols import ManagedStore, Stage, StoreReader
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
 

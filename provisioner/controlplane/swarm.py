@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner import render
 from provisioner.controlplane.base import ELECTION, Closed, EngineFiles
-from provisioner.stores.base import literal
 from provisioner.system import firewall, gossip
 from provisioner.system import swarm as on_host
 from provisioner.system.reading import ENGINE_DROPIN, Sought
+from provisioner.system.strict import literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

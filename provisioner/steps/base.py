@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from provisioner import render
 from provisioner.model import Drift, Kind
-from provisioner.stores.base import digest
+from provisioner.stores.values import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from provisioner.controlplane import Site
-    from provisioner.stores.base import File
+    from provisioner.stores.values import File
     from provisioner.system.facts import Facts
     from provisioner.system.owned import Owned
     from provisioner.transport import Connection

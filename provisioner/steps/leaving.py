@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from provisioner.controlplane import Site
-    from provisioner.stores.base import Endpoint
+    from provisioner.stores.engine_keys import Endpoint
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection
 

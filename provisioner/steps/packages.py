@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from provisioner.controlplane import Site
-    from provisioner.stores.base import Uploaded
+    from provisioner.stores.values import Uploaded
     from provisioner.transport import Connection
 
 _ENGINE = "dockerd"

@@ -13,7 +13,7 @@ from provisioner.controlplane import networks as state
 from provisioner.errors import StepFailed
 from provisioner.model import Action, Drift, Kind
 from provisioner.steps.base import Work
-from provisioner.stores.base import count_key
+from provisioner.stores.engine_keys import count_key
 from provisioner.system.owned import NOTHING
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane import Site
     from provisioner.model import Outcome
-    from provisioner.stores.base import ManagedStore, Service
+    from provisioner.stores.protocols import ManagedStore
+    from provisioner.stores.values import Service
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection
 

@@ -1,4 +1,4 @@
-"""The stores that engines share: one backend for each kind, behind one Protocol (base.py)."""
+"""The stores that engines share: one backend for each kind, behind the Protocols in protocols.py."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provisioner.inventory import Store
-    from provisioner.stores.base import ManagedStore, StoreReader
+    from provisioner.stores.protocols import ManagedStore, StoreReader
 
 _MANAGED: Mapping[str, type[Consul | Etcd | ZooKeeper]] = {
     "consul": Consul,

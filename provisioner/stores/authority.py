@@ -10,15 +10,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import StepFailed
-from provisioner.stores.base import TLS_FILES, File
+from provisioner.stores.base import TLS_FILES
 from provisioner.stores.base import credentials as three
 from provisioner.stores.secrets import agreed, certificate_of
+from provisioner.stores.values import File
 from provisioner.system import certificates
 from provisioner.system.certificates import Pair
 from provisioner.system.owned import Owned
 
 if TYPE_CHECKING:
-    from provisioner.stores.base import Cluster
+    from provisioner.stores.protocols import Cluster
     from provisioner.system.facts import Facts
 
 KEY = "/etc/provisioner/tls/ca-key.pem"

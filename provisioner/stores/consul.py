@@ -28,36 +28,25 @@ from provisioner.model import Action, Drift, Kind, Problem
 from provisioner.stores import consul_acl as acl
 from provisioner.stores import consul_rotation, http, shapes
 from provisioner.stores import consul_security as security
-from provisioner.stores.base import (
-    Endpoint,
-    File,
-    Service,
-    SetUpHere,
-    Uploaded,
-    Waiting,
-    at_its_start,
-    endpoint,
-    endpoints_path,
-    literal,
-    loaded_otherwise,
-    nodes_path,
-    url,
-)
+from provisioner.stores.base import SetUpHere, url
 from provisioner.stores.consul_security import LOADED
+from provisioner.stores.engine_keys import Endpoint, endpoint, endpoints_path, nodes_path
+from provisioner.stores.started import at_its_start, loaded_otherwise
+from provisioner.stores.values import File, Service, Uploaded, Waiting
 from provisioner.stores.waiting import until_leader
 from provisioner.system import answers, firewall, reading
 from provisioner.system import facts as system_facts
 from provisioner.system.owned import Data, Owned
 from provisioner.system.reading import Sought
-from provisioner.system.strict import UNFIT, json_object, shown
+from provisioner.system.strict import UNFIT, json_object, literal, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from ipaddress import IPv4Address
 
     from provisioner.inventory import Store
-    from provisioner.stores.base import Cluster
     from provisioner.stores.consul_security import Levels
+    from provisioner.stores.protocols import Cluster
     from provisioner.stores.rotating import Renewal
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection

@@ -18,7 +18,7 @@ from provisioner.system.strict import UNFIT, json_object
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from provisioner.stores.base import Cluster
+    from provisioner.stores.protocols import Cluster
 
 ENGINES, AGENTS = "provisioner-engines", "provisioner-agents"
 _PATIENCE = 30.0  # seconds; a server takes its ACLs up a moment after it has become the leader

@@ -19,7 +19,7 @@ from provisioner.stores.secrets import certificate_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from provisioner.stores.base import Cluster
+    from provisioner.stores.protocols import Cluster
     from provisioner.transport import Connection
 
     # From a connection and a token to a client of Consul's.

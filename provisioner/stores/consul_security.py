@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provisioner.errors import StepFailed
 from provisioner.model import Action
-from provisioner.stores.base import File, at_its_start
 from provisioner.stores.secrets import agreed, certificate_of
+from provisioner.stores.started import at_its_start
+from provisioner.stores.values import File
 from provisioner.system import certificates
 from provisioner.system.certificates import Pair
 from provisioner.system.strict import inside, json_object, value
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from provisioner.inventory.store_models import Security
-    from provisioner.stores.base import Cluster
+    from provisioner.stores.protocols import Cluster
     from provisioner.system.facts import Facts
 
 LOADED = "/run/provisioner-consul.loaded"  # unit and configuration as the running agent found them at its start

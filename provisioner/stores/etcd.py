@@ -22,38 +22,25 @@ from provisioner import render
 from provisioner.errors import StepFailed, Unreachable
 from provisioner.model import Action, Drift, Kind, Problem
 from provisioner.stores import asking, authority, shapes
-from provisioner.stores.base import (
-    TLS_FILES,
-    WAITER,
-    Endpoint,
-    File,
-    Service,
-    SetUpHere,
-    Unstaged,
-    Uploaded,
-    Waiting,
-    endpoint,
-    endpoints,
-    endpoints_path,
-    literal,
-    loaded_otherwise,
-    url,
-)
+from provisioner.stores.base import TLS_FILES, WAITER, SetUpHere, Unstaged, endpoints, url
 from provisioner.stores.base import asking as waiting_for
+from provisioner.stores.engine_keys import Endpoint, endpoint, endpoints_path
 from provisioner.stores.rotating import Renewal
 from provisioner.stores.secrets import certificate_of
+from provisioner.stores.started import loaded_otherwise
+from provisioner.stores.values import File, Service, Uploaded, Waiting
 from provisioner.stores.waiting import until_leader
 from provisioner.system import firewall
 from provisioner.system.owned import Data, Owned
 from provisioner.system.reading import Sought
-from provisioner.system.strict import json_object
+from provisioner.system.strict import json_object, literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from ipaddress import IPv4Address
 
     from provisioner.inventory import Store
-    from provisioner.stores.base import Cluster
+    from provisioner.stores.protocols import Cluster
     from provisioner.system.facts import Answer, Facts
     from provisioner.system.firewall import Ports
     from provisioner.transport import Connection

@@ -19,17 +19,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from provisioner.errors import ProvisionerError
 from provisioner.model import Problem
 from provisioner.stores import asking
-from provisioner.stores.base import (
-    TLS_FILES,
-    WAITER,
-    Waiting,
-    credentials,
-    endpoints_path,
-    nodes_path,
-    sums,
-    url,
-)
+from provisioner.stores.base import TLS_FILES, WAITER, credentials, url
 from provisioner.stores.base import asking as waiting_for
+from provisioner.stores.engine_keys import endpoints_path, nodes_path
+from provisioner.stores.values import Waiting, sums
 from provisioner.system import firewall
 from provisioner.system.reading import ENGINE_TLS, Sought
 
@@ -37,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from provisioner.inventory import Store
-    from provisioner.stores.base import Cluster, File
+    from provisioner.stores.protocols import Cluster
+    from provisioner.stores.values import File
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
     from provisioner.transport import Connection

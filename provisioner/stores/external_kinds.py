@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from provisioner.model import Problem
 from provisioner.stores import proxy, shapes, zookeeper
-from provisioner.stores.base import Endpoint, Waiting, endpoints_path, nodes_path, url
+from provisioner.stores.base import url
 from provisioner.stores.consul import KEYS, kv_endpoints
+from provisioner.stores.engine_keys import Endpoint, endpoints_path, nodes_path
 from provisioner.stores.etcd import tree_endpoints
 from provisioner.stores.external import NEVER, External, Versions
 from provisioner.stores.keys import ConsulKeys, EtcdKeys, leaves, plain
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from provisioner.inventory import Store
-    from provisioner.stores.base import Cluster, StoreReader
     from provisioner.stores.keys import Keys
+    from provisioner.stores.protocols import Cluster, StoreReader
+    from provisioner.stores.values import Waiting
     from provisioner.system.facts import Facts
     from provisioner.system.reading import Sought
     from provisioner.transport import Connection

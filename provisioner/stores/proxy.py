@@ -16,7 +16,7 @@ from provisioner.system.owned import Owned
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provisioner.stores.base import Waiting
+    from provisioner.stores.values import Waiting
 
 PORT = 2182  # on loopback
 ADDRESS = f"127.0.0.1:{PORT}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from provisioner.stores.base import Cluster
+    from provisioner.stores.protocols import Cluster
     from provisioner.transport import Connection
 
 

@@ -14,7 +14,7 @@ from provisioner.errors import StepFailed
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from provisioner.stores.base import Cluster
+    from provisioner.stores.protocols import Cluster
     from provisioner.system.facts import Facts
 
 T = TypeVar("T")

@@ -19,34 +19,24 @@ from provisioner.errors import StoreError
 from provisioner.model import Action, Drift, Kind, Problem
 from provisioner.stores import proxy, shapes
 from provisioner.stores.asking import WAY, Asked
-from provisioner.stores.base import (
-    WAITER,
-    File,
-    Service,
-    SetUpHere,
-    Unstaged,
-    Uploaded,
-    Waiting,
-    as_run,
-    asking,
-    endpoint,
-    endpoints,
-    endpoints_path,
-    literal,
-    url,
-)
+from provisioner.stores.base import WAITER, SetUpHere, Unstaged, asking, endpoints, url
+from provisioner.stores.engine_keys import endpoint, endpoints_path
+from provisioner.stores.started import as_run
+from provisioner.stores.values import File, Service, Uploaded, Waiting
 from provisioner.stores.waiting import until_leader
 from provisioner.stores.zookeeper_keys import ZooKeeperKeys
 from provisioner.system import firewall
 from provisioner.system.owned import Data, Owned
 from provisioner.system.reading import Sought
+from provisioner.system.strict import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from ipaddress import IPv4Address
 
     from provisioner.inventory import Store
-    from provisioner.stores.base import Cluster, Endpoint
+    from provisioner.stores.engine_keys import Endpoint
+    from provisioner.stores.protocols import Cluster
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection
 

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from contextlib import contextmanager
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import Malformed
@@ -125,3 +126,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"{shown(twice, 40)} is there twice")
     return found
+
+
+def literal(text: str) -> IPv4Address | None:
+    """An IPv4 address, or None for a name, an IPv6 address and anything else."""
+    try:
+        return IPv4Address(text)
+    except ValueError:
+        return None

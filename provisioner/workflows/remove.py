@@ -23,8 +23,8 @@ from provisioner.runner.prove import prove
 from provisioner.runner.run import CLUSTER, HOST
 from provisioner.steps import STEPS, leaving_swarm
 from provisioner.steps.leaving import Drain, Endpoints, Leave, LeaveEngine, Members
-from provisioner.stores.base import literal
 from provisioner.system import attached
+from provisioner.system.strict import literal
 from provisioner.workflows import anyway, compare, converge, go, lock
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from provisioner.errors import StepFailed
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.store import Store
 from provisioner.stores import authority, etcd
-from provisioner.stores.base import TLS_FILES, TLS_OPTIONS, digest
+from provisioner.stores.base import TLS_FILES, TLS_OPTIONS
+from provisioner.stores.values import digest
 from provisioner.system import certificates
 from provisioner.system.certificates import Pair
 from provisioner.system.reading import DAEMON_JSON

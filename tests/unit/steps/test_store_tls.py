@@ -18,8 +18,9 @@ from provisioner.runner.session import Session
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.leaving import Endpoints
 from provisioner.stores import asking
-from provisioner.stores.base import TLS_FILES, TLS_OPTIONS, sums
+from provisioner.stores.base import TLS_FILES, TLS_OPTIONS
 from provisioner.stores.external_kinds import ExternalEtcd
+from provisioner.stores.values import sums
 from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN, ENGINE_LOADED, ENGINE_TLS
 
 DAEMON = Daemon()
