@@ -40,7 +40,10 @@ _Inventory = Annotated[
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; people's text goes to stderr.")]
 _Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show also what is as wanted.")]
 _Ignore = Annotated[
-    list[str] | None, typer.Option("--ignore", metavar="ID", help="A warning to leave out; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--ignore", metavar="ID", help="The ID of a warning to leave out (see provisioner causes); repeatable."
+    ),
 ]
 _All = Annotated[
     bool, typer.Option("--all", help="Prove also the networks that every engine has: bridge, none and host.")
@@ -231,6 +234,28 @@ def remove(
     _run(inventory, "plan" if plan else "remove", workflow, json=json, verbose=verbose, ignore=ignore)
 
 
+@app.command("causes")
+def list_causes(
+    cause: Annotated[
+        str | None, typer.Argument(metavar="ID", help="The id of one cause, as findings name it.", show_default=False)
+    ] = None,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
+) -> None:
+    """List the causes that provisioner recognises, or explain one: why networks fail from it, and what to do.
+
+    Exit code 0, or 64: there is no cause with this id.
+    """
+    from provisioner.causes import CAUSES
+    from provisioner.errors import UsageError
+    from provisioner.report.catalogue import show_causes
+
+    with _told(""):
+        if cause is not None and (unknown := _unknown_cause(cause)):
+            raise UsageError(unknown, cure="provisioner causes lists all of them")
+        show_causes(CAUSES[cause] if cause is not None else None, json=json)
+
+
 def _version(*, wanted: bool) -> None:
     if wanted:
         typer.echo(f"provisioner {__version__}")
@@ -266,6 +291,7 @@ def _run(
     from provisioner.workflows import go
 
     with _told(command if json else ""):
+        _ignorable(ignore or ())
         inventory = load(path)
         _known(inventory, recreate or ())
         phases = workflow(inventory)
@@ -289,6 +315,27 @@ def _known(inventory: Inventory, networks: Iterable[str]) -> None:
             raise UsageError(
                 f"--recreate {code(name)}: the inventory has no network of this name{nearest(name, inventory.networks)}"
             )
+
+
+def _unknown_cause(name: str) -> str:
+    """What is wrong with the id of a cause on the command line; "" if there is one."""
+    from provisioner.causes import CAUSES
+    from provisioner.inventory.problems import code, nearest
+
+    return "" if name in CAUSES else f"there is no cause {code(name)}{nearest(name, CAUSES)}"
+
+
+def _ignorable(ignore: Iterable[str]) -> None:
+    """Only warnings that there are can be left out."""
+    from provisioner.causes import CAUSES
+    from provisioner.errors import UsageError
+
+    for name in ignore:
+        if unknown := _unknown_cause(name):
+            raise UsageError(f"--ignore: {unknown}", cure="provisioner causes lists all of them")
+        if not CAUSES[name].ignorable:
+            what = f"--ignore {name}: this cause stops a run, and only warnings can be left out"
+            raise UsageError(what, cure=f"provisioner causes {name} says what to do about it")
 
 
 def _owner() -> str:

@@ -1,0 +1,132 @@
+"""The catalogue of causes for people and programs: what `provisioner causes` shows, and docs/causes.md.
+
+`python -m provisioner.report.catalogue >docs/causes.md` writes the page anew.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import textwrap
+from typing import TYPE_CHECKING, TextIO
+
+from provisioner import causes
+from provisioner.model import Severity
+from provisioner.report import stream as streams
+from provisioner.report.document import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from provisioner.causes import Cause
+
+_EFFECTS = {Severity.STOP: "stops", Severity.WARNING: "warns"}
+_WIDEST = 100  # columns of text
+_HEAD = """\
+# Causes
+
+Networks fail for known reasons. This page lists those that `provisioner` recognises, and is generated from its catalogue
+(`provisioner/causes/`). `provisioner causes` lists them on a terminal, and `provisioner causes ID` explains one.
+
+A cause that *stops* keeps a host, or the whole run, from being changed. A cause that *warns* changes nothing, and `--ignore ID`
+leaves it out. Words in capitals stand for what a run fills in.
+"""
+
+
+def lines(only: Cause | None = None) -> Iterable[str]:
+    """Return every cause on one line, by family; or all about one."""
+    return _explained(only) if only else _listed()
+
+
+def _listed() -> Iterable[str]:
+    width = max(map(len, causes.CAUSES))
+    for family in causes.FAMILIES:
+        yield family.title
+        for cause in family.causes:
+            yield f"  {cause.id:<{width}}  {_EFFECTS[cause.severity]}  {cause.title}"
+        yield ""
+    yield "`provisioner causes ID` explains one; --ignore ID leaves a warning out"
+
+
+def _explained(cause: Cause) -> Iterable[str]:
+    yield f"{cause.id}: {cause.title}"
+    yield from _wrapped(_effect(cause))
+    yield ""
+    yield from _wrapped(cause.why)
+    yield ""
+    yield from _wrapped(f"next:  {causes.template(cause.cure)}")
+    for variant in cause.variants.values():
+        yield from _wrapped(f"or:    {causes.template(variant)}")
+    if cause.explains:
+        yield from _wrapped(f"explains: {', '.join(cause.explains)}")
+
+
+def _wrapped(text: str) -> list[str]:
+    columns = min(shutil.get_terminal_size((_WIDEST, 0)).columns, _WIDEST)
+    return textwrap.wrap(text, columns, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _effect(cause: Cause) -> str:
+    """What it does to a run, in sentences."""
+    parts = ["It stops the host, or the whole run." if cause.severity is Severity.STOP else "It is a warning."]
+    if cause.warns:
+        parts.append(f"It is only a warning if {cause.warns}.")
+    if cause.kind is causes.Kind.REFUSAL:
+        parts.append("No network fails from it: it concerns a command.")
+    if cause.fixable:
+        parts.append("`provisioner up` fixes it.")
+    return " ".join(parts)
+
+
+def to_json(only: Cause | None = None) -> str:
+    """Return one JSON document; docs/json.md describes it."""
+    entries = [
+        {
+            "id": cause.id,
+            "family": family.name,
+            "title": cause.title,
+            "kind": cause.kind.value,
+            "severity": cause.severity.value,
+            "warns": cause.warns,
+            "why": cause.why,
+            "cure": causes.template(cause.cure),
+            "variants": {name: causes.template(cure) for name, cure in cause.variants.items()},
+            "explains": list(cause.explains),
+            "fixable": cause.fixable,
+        }
+        for family in causes.FAMILIES
+        for cause in family.causes
+        if only is None or only is cause
+    ]
+    return json.dumps({"version": VERSION, "causes": entries}, sort_keys=True, indent=2)
+
+
+def show_causes(only: Cause | None = None, *, json: bool = False, out: TextIO | None = None) -> None:
+    """Show the catalogue, or one entry, on `out`, standard output by default."""
+    stream = streams.SafeStream(out or sys.stdout)
+    stream.write(f"{to_json(only)}\n" if json else "".join(f"{line}\n" for line in lines(only)))
+    stream.flush()
+
+
+def page() -> str:
+    """Return docs/causes.md."""
+    parts = [_HEAD]
+    for family in causes.FAMILIES:
+        parts.append(f"## {family.title}\n")
+        parts += [_section(cause) for cause in family.causes]
+    return "\n".join(parts)
+
+
+def _section(cause: Cause) -> str:
+    cures = "".join(f"- {causes.template(cure)}\n" for cure in (cause.cure, *cause.variants.values()))
+    explains = "".join(f"[{name}](#{name}), " for name in cause.explains).removesuffix(", ")
+    return (
+        f"### {cause.id}\n\n**{cause.title[0].upper()}{cause.title[1:]}.** {_effect(cause)}\n\n{cause.why}\n\n"
+        f"What to do{', depending on the case' if cause.variants else ''}:\n\n{cures}"
+        + (f"\nExplains: {explains}.\n" if explains else "")
+    )
+
+
+if __name__ == "__main__":
+    print(page(), end="")
