@@ -64,6 +64,8 @@ class Kind(StrEnum):
     PACKAGE = "package"
     UPLOAD = "upload"  # a program that comes from the controller
     USER = "user"
+    GROUP = "group"
+    RECORD = "record"  # of what was on a host before
     RULES = "rules"  # of a firewall
     UNIT = "unit"
     BOOT = "boot"  # whether a unit starts at boot

@@ -20,6 +20,8 @@ _THINGS: Mapping[Kind, str] = {
     Kind.PACKAGE: "package {target}",
     Kind.UPLOAD: "{target}, from {of}",
     Kind.USER: "user {target}",
+    Kind.GROUP: "group {target}",
+    Kind.RECORD: "{target}",
     Kind.RULES: "rules of {target}",
     Kind.UNIT: "{target}",
     Kind.BOOT: "{target} at boot",

@@ -227,6 +227,16 @@ my %do = (
         }
         put($name, $text, 0600, 0, 0) if $text ne $before || !lstat $name;
     },
+    # RECORD KIND ...: without the lines of these kinds. A record that says nothing more is removed.
+    forget => sub {
+        my $name = walk($path) // return;
+        my %done = map { $_ => 1 } @more;
+        my ($text) = taken($name);
+        my @lines = grep { !$done{(split /\t/)[0]} } split /\n/, $text // return;
+        return put($name, join("", map { "$_\n" } @lines), 0600, 0, 0) if grep { !/^begun\t/ } @lines;
+        gone($path);
+        rmdir $here;
+    },
     # PATH MODE OWNER
     folder => sub {
         my ($mode, $user, $group) = (octal($more[0]), ids($more[1]));

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from provisioner.inventory import Inventory
     from provisioner.model import Event, Observer, Result
     from provisioner.system.facts import Facts
+    from provisioner.system.owned import Owned
     from provisioner.transport import Connection
 
 _READING = 60.0  # seconds for one reading of a host
@@ -34,11 +35,13 @@ class Session:
 
     answering: those of them that are up all the same: they refused the login, or what they say is of no use.
     requests: what the engines and the store are asked beside all that they are asked anyway.
+    everything: what each reading tells of; for runs that take it away.
     """
 
     inventory: Inventory
     observer: Observer
     requests: tuple[str, ...] = ()
+    everything: Owned | None = None
     connections: dict[str, Connection] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
     answering: set[str] = field(default_factory=set)
@@ -117,8 +120,14 @@ class Session:
     def script(self, only: tuple[str, ...], requests: tuple[str, ...] = ()) -> str:
         """What reads these sections of the facts."""
         own, _ = asking.split(requests or self.requests)
+        sections = (*only, "owned") if self.everything and set(reading.ALL) <= set(only) else only
         return reading.script(
-            controlplane.sought(self.inventory), only, own, self._kernel, plugins.files(self.inventory)
+            controlplane.sought(self.inventory),
+            sections,
+            own,
+            self._kernel,
+            plugins.files(self.inventory),
+            everything=self.everything,
         )
 
     @property

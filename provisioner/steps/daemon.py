@@ -75,7 +75,7 @@ class Daemon:
             json=_wanted_json(host, site.facts[host].files.get(DAEMON_JSON, ""), wanted.settings),
             json_path=DAEMON_JSON,
             files=wanted.files,
-            folders=self.owns.folders,
+            folders=[path for path in self.owns.folders if not path.startswith("/run/")],
             secrets=wanted.secrets,
             tls_loaded=ENGINE_TLS,
             gone=[path for path in wanted.gone if path in site.facts[host].files],

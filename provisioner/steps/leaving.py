@@ -7,22 +7,27 @@ sees from the hosts what is left to do, so an interrupted removal goes on where 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provisioner import render
 from provisioner.model import Action, Drift, Kind
+from provisioner.steps import OWNED, remains, resolvers
 from provisioner.steps.base import Work
-from provisioner.system import attached, firewall, gossip
+from provisioner.steps.daemon import Daemon
+from provisioner.stores import proxy
+from provisioner.stores.base import WAITER
+from provisioner.system import attached, firewall, owned, plugins
 from provisioner.system.daemon_json import parse
+from provisioner.system.owned import UNITS, Owned, together
 from provisioner.system.reading import (
     DAEMON_JSON,
-    ENGINE_DNS_DROPIN,
-    ENGINE_DROPIN,
+    ENGINE_AGAIN,
     ENGINE_LOADED,
     ENGINE_OPTIONS,
     ENGINE_STARTED,
     ENGINE_TLS,
 )
+from provisioner.system.strict import json_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,11 +36,11 @@ if TYPE_CHECKING:
     from provisioner.controlplane import Site
     from provisioner.stores.engine_keys import Endpoint
     from provisioner.system.facts import Facts
+    from provisioner.system.owned import Data, Found
     from provisioner.transport import Connection
 
-_OF_THE_BOOT = (ENGINE_LOADED, ENGINE_TLS, ENGINE_STARTED, "/run/provisioner-engine-again")
-_OURS = ("cluster-store", "cluster-advertise", "cluster-store-opts")  # keys of daemon.json
-_DOWN = frozenset({"", "inactive", "failed"})
+_OF_THE_BOOT = (ENGINE_LOADED, ENGINE_TLS, ENGINE_STARTED)
+_ENGINE = together([Daemon.owns, proxy.OWNED, Owned(files=(WAITER,))])
 
 
 class _Leaving:
@@ -45,8 +50,14 @@ class _Leaving:
         pass
 
 
+@dataclass(frozen=True)
 class Drain(_Leaving):
-    """Containers are taken off the cluster's networks. They go on running, on the networks that they have besides."""
+    """Containers are taken off the cluster's networks. They go on running, on the networks that they have besides.
+
+    also: networks of one host that they are taken off too.
+    """
+
+    also: frozenset[str] = frozenset()
 
     name = "drain"
     title = "Containers off the cluster's networks"
@@ -55,14 +66,16 @@ class Drain(_Leaving):
     cure = "take them off by hand: docker network disconnect -f NETWORK CONTAINER, and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
-        found = attached.on_shared(site.facts[host]).items()
+        found = attached.on_shared(site.facts[host], also=self.also).items()
         return tuple(
             Drift(Kind.CONTAINER, name, f"on {', '.join(networks)}", "on none of them") for name, networks in found
         )
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
         pairs = [
-            (network, name) for name, networks in attached.on_shared(site.facts[host]).items() for network in networks
+            (network, name)
+            for name, networks in attached.on_shared(site.facts[host], also=self.also).items()
+            for network in networks
         ]
         return Work(
             render.script("drain.sh.j2", pairs=pairs), "taking containers off the networks", 60.0 + 5 * len(pairs)
@@ -70,65 +83,84 @@ class Drain(_Leaving):
 
 
 class LeaveEngine(_Leaving):
-    """The engine without the store. It is restarted, for it lets go of a store in no other way; its containers go on."""
+    """The engine without the store, and daemon.json as it was before.
+
+    The engine is restarted, for it lets go of a store in no other way; its containers go on.
+    """
 
     name = "leave-engine"
     title = "Engine without the store"
-    reads = ("files", "units", "http")
+    reads = ("files", "units", "http", "owned")
     patience = 20.0
     cure = "look at its log (journalctl -u docker), and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
-        facts = site.facts[host]
-        old = facts.files.get(DAEMON_JSON, "")
-        new = _without_ours(host, old)
-        drift = [Drift(Kind.FILE, DAEMON_JSON, old, new, is_file=True)] if parse(host, old) != parse(host, new) else []
-        drift += [Drift(Kind.FILE, path, "there", "gone", Action.REMOVE) for path in self._files(site, host)]
-        units = (gossip.UNIT, *site.backend.sought.through)
-        drift += [Drift(Kind.BOOT, unit, "on", "off", Action.DISABLE) for unit in units if facts.unit(unit).enabled]
-        if store := facts.engine.get("ClusterStore"):
-            drift.append(Drift(Kind.ENGINE_LEAVES, "store", store, "none", Action.RESTART))
+        facts, there = site.facts[host], remains.found(site.facts[host])
+        old, before = facts.files.get(DAEMON_JSON, ""), remains.before(host, facts, site.inventory.dns)
+        drift = [Drift(Kind.FILE, DAEMON_JSON, old, before.text, is_file=True)] if old != before.text else []
+        drift += [Drift(Kind.FILE, path, "there", "gone", Action.REMOVE) for path in (*before.copies, *_files(there))]
+        drift += [
+            d for unit in _units(there) if unit in there.of("enabled") for d in _stopping(there, unit, at_boot=True)
+        ]
+        what, found = _taken_up(site, host)
+        if found:
+            drift.append(Drift(Kind.ENGINE_LEAVES, what, found, "none", Action.RESTART))
         return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
-        facts = site.facts[host]
-        old = facts.files.get(DAEMON_JSON, "")
-        found, info, through = parse(host, old), facts.engine, site.backend.sought.through
-        left = parse(host, _without_ours(host, old))
-        running = {"cluster-store": info.get("ClusterStore", ""), "cluster-advertise": info.get("ClusterAdvertise", "")}
-        options = {key: found[key] for key in ("cluster-store-opts",) if key in found}
-        stay = {"live-restore": True}
-        texts = (  # how the engine lets its containers run while it is away, and forgets that again afterwards
-            {**left, **running, **options, **stay},
-            {**left, **stay},
-            {**left, "live-restore": False},
-        )
+        facts, there = site.facts[host], remains.found(site.facts[host])
+        old, before = facts.files.get(DAEMON_JSON, ""), remains.before(host, facts, site.inventory.dns)
         script = render.script(
             "leave-engine.sh.j2",
             json_path=DAEMON_JSON,
-            texts=[render.text("daemon.json.j2", settings=settings) for settings in texts],
-            last=render.text("daemon.json.j2", settings=left) if left else "",
-            write="yes" if found != left else "no",
-            restart="yes" if running["cluster-store"] else "no",
+            texts=[
+                render.text("daemon.json.j2", settings=settings) for settings in _meanwhile(host, facts, before.text)
+            ],
+            last=before.text,
+            backup=before.backup,
+            copies=before.copies,
+            write="yes" if old != before.text else "no",
+            restart="yes" if _taken_up(site, host)[1] else "no",
             stays="yes" if _lets_containers_run(facts) else "no",
-            files=[*self._files(site, host), *_OF_THE_BOOT],
-            units=[unit for unit in (gossip.UNIT, *through) if facts.unit(unit).load == "loaded"],
-            through=[unit for unit in through if facts.unit(unit).load == "loaded"],
+            files=[*_files(there), *_OF_THE_BOOT],
+            again=ENGINE_AGAIN,
+            units=_units(there),
+            through=[unit for unit in _units(there) if unit in proxy.OWNED.units],
         )
         return Work(script, "taking the engine off the store", deadline=240.0)
 
-    def _files(self, site: Site, host: str) -> list[str]:
-        ours = {ENGINE_DROPIN, ENGINE_DNS_DROPIN, *gossip.FILES, *site.backend.waiting(site, host).files}
-        return sorted(ours & set(site.facts[host].files))
+
+def _files(there: Found) -> list[str]:
+    """Those of the engine's that are there."""
+    files = there.of("file") | {f"{UNITS}/{unit}" for unit in there.of("unit")}
+    return sorted(path for path in files if path in {*_ENGINE.files, *_ENGINE.unit_files} - set(_OF_THE_BOOT))
 
 
-def _without_ours(host: str, text: str) -> str:
-    """daemon.json without our keys; "" where nothing else is in it."""
-    found = parse(host, text)
-    left = {key: value for key, value in found.items() if key not in _OURS}
-    if left == found:
-        return text
-    return render.text("daemon.json.j2", settings=left) if left else ""
+def _units(there: Found) -> list[str]:
+    return sorted(there.of("unit") & set(_ENGINE.units))
+
+
+def _taken_up(site: Site, host: str) -> tuple[str, str]:
+    """What of ours the running engine has taken up at its start: a store, or resolvers. For people."""
+    facts = site.facts[host]
+    if store := facts.engine.get("ClusterStore"):
+        return "store", str(store)
+    asked, started = resolvers.settings(site.inventory.dns), json_object(facts.files.get(ENGINE_STARTED, ""))
+    ours = [key for key, words in asked.items() if started.get(key) == words]
+    return "DNS", ", ".join(ours) if facts.engine else ""
+
+
+def _meanwhile(host: str, facts: Facts, last: str) -> tuple[dict[str, Any], ...]:
+    """daemon.json while the engine is away, so that its containers run on; and then, so that it forgets that again."""
+    left, found, info = parse(host, last), parse(host, facts.files.get(DAEMON_JSON, "")), facts.engine
+    running = {"cluster-store": info.get("ClusterStore", ""), "cluster-advertise": info.get("ClusterAdvertise", "")}
+    running |= {key: found[key] for key in ("cluster-store-opts",) if key in found}
+    stay = {"live-restore": True}
+    return (
+        {**left, **{key: value for key, value in running.items() if value}, **stay},
+        {**left, **stay},
+        {**left, "live-restore": False},
+    )
 
 
 def _lets_containers_run(facts: Facts) -> bool:
@@ -168,56 +200,129 @@ class Members(_Leaving):
         return next((name for name in site.servers if name in site.live), site.live[0] if site.live else "")
 
 
+@dataclass(frozen=True)
 class Leave(_Leaving):
-    """What else is ours on the host goes: the store's server or agent, whose data are kept, and the firewall's rules."""
+    """What else is ours on the host goes: the store's server or agent, rules, files, users, folders.
 
+    data: whether the store's data go too; without it they are kept beside their place.
+    """
+
+    data: bool = False
     name = "leave"
     title = "Host without what was ours"
-    reads = ("system", "files", "units", "http", "firewall")
+    reads = ("system", "files", "units", "http", "firewall", "owned")
     patience = 5.0
     cure = "take away what is left by hand (docs/hosts.md), or run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
-        facts, sought = site.facts[host], site.plane.sought(site.inventory)
-        drift = []
-        if self._store(site, host):
-            active = [unit for unit in sought.units if facts.unit(unit).active not in _DOWN]
-            drift += [Drift(Kind.UNIT, unit, facts.unit(unit).active, "stopped", Action.STOP) for unit in active]
-            drift += [
-                Drift(Kind.BOOT, unit, "on", "off", Action.DISABLE) for unit in sought.units if facts.unit(unit).enabled
-            ]
-            drift.append(Drift(Kind.DATA, sought.data, "the store's data", "kept beside it, as .bak"))
-        drift += [Drift(Kind.FILE, path, "there", "gone", Action.REMOVE) for path in self._files(site, host)]
-        unit = facts.unit(firewall.UNIT)
-        if unit.enabled:
-            drift.append(Drift(Kind.BOOT, firewall.UNIT, "on", "off", Action.DISABLE))
+        facts, there = site.facts[host], remains.found(site.facts[host])
+        drift = [d for unit in _other_units(there) if unit != firewall.UNIT for d in _stopping(there, unit)]
+        kept = "gone" if self.data else "kept beside it, as .bak"
+        drift += [Drift(Kind.DATA, data.folder, "the store's data", kept) for data in _data(there)]
+        old = sorted(there.of("kept")) if self.data else []
+        drift += [Drift(Kind.DATA, path, "the store's data, kept", "gone", Action.REMOVE) for path in old]
+        drift += [Drift(Kind.FILE, path, "there", "gone", Action.REMOVE) for path in _paths(site, host, there)]
+        drift += _stopping(there, firewall.UNIT)
         drift += [Drift(Kind.RULES, name, "ours", "none", Action.REMOVE) for name in firewall.ours(facts, site.ports)]
+        drift += [Drift(Kind.USER, user, "there", "gone", Action.REMOVE) for user in _users(there)]
+        drift += [Drift(Kind.FOLDER, path, "empty", "gone", Action.REMOVE) for path in _folders(there)]
+        drift += [Drift(Kind.FILE, path, "kept", "back in its place") for path in sorted(there.of("old"))]
+        if _undone(there):
+            drift.append(Drift(Kind.RECORD, owned.RECORD, "there", "done with", Action.REMOVE))
         return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
-        sought, store = site.plane.sought(site.inventory), self._store(site, host)
+        there = remains.found(site.facts[host])
         script = render.script(
             "leave.sh.j2",
-            units=sought.units if store else (),
-            data=sought.data if store else "",
+            units=_other_units(there),
+            data=[{"folder": data.folder, "again": _is_packages(there, data.folder)} for data in _data(there)],
+            kept=sorted(there.of("kept")) if self.data else [],
+            delete=self.data,
             removals=firewall.REMOVALS,
-            firewall=firewall.UNIT if site.facts[host].unit(firewall.UNIT).load == "loaded" else "",
-            files=self._files(site, host),
+            files=_paths(site, host, there),
+            plugins=_plugins(there),
+            users=_users(there),
+            folders=_folders(there, even_full=True),
+            modes=_modes(there),
+            states={unit: how.split() for unit, how in there.noted("unit").items()},
+            old={path: path[: -len(".12345678.bak")] for path in sorted(there.of("old"))},
+            record=owned.RECORD,
+            done=[kind for kind in there.notes if kind not in LATER],
         )
         return Work(script, "taking away what was ours", deadline=120.0)
 
-    def _store(self, site: Site, host: str) -> bool:
-        """Whether a server or agent of ours is there."""
-        config = site.plane.sought(site.inventory).config
-        return bool(config) and config in site.facts[host].files
 
-    def _files(self, site: Site, host: str) -> list[str]:
-        """The store's configuration is the last, since it tells that the rest was ours."""
-        sought, facts = site.plane.sought(site.inventory), site.facts[host]
-        of_store = set(sought.files) if site.plane.name == "kv" else set()  # a swarm's files are the engine's
-        ours = {*firewall.FILES, *of_store} & set(facts.files) | set(facts.secrets)
-        ours |= {path for path in sought.sums if facts.sum(path)}
-        return sorted(ours, key=lambda path: (path == sought.config, path))
+LATER = frozenset({"begun", "package", "package-user", "package-group"})  # kinds of notes that packages need
+_ALWAYS = "/etc/systemd/system/docker.service.d"  # made by every earlier version, which kept no record
+
+
+def _undone(there: Found) -> bool:
+    return bool(there.notes.keys() - LATER) or there.notes.keys() == {"begun"}
+
+
+def _stopping(there: Found, unit: str, *, at_boot: bool = False) -> list[Drift]:
+    """at_boot: only that it starts then."""
+    active = unit in there.of("active") and not at_boot
+    drift = [Drift(Kind.UNIT, unit, "active", "stopped", Action.STOP)] if active else []
+    return drift + ([Drift(Kind.BOOT, unit, "on", "off", Action.DISABLE)] if unit in there.of("enabled") else [])
+
+
+def _other_units(there: Found) -> list[str]:
+    """All that are no engine's, that of the firewall last: the ports are closed to others as long as anything listens."""
+    return sorted(there.of("unit") - set(_ENGINE.units), key=lambda unit: (unit == firewall.UNIT, unit))
+
+
+def _data(there: Found) -> list[Data]:
+    return [data for data in OWNED.data if data.folder in there.of("data")]
+
+
+def _is_packages(there: Found, folder: str) -> bool:
+    """Whether the folder that data lie in is a package's own, which it does not make again."""
+    return folder in OWNED.folders and folder not in there.noted("folder")
+
+
+def _paths(site: Site, host: str, there: Found) -> list[str]:
+    """The files. The store's configuration is the last, since it tells that the data are ours."""
+    files = set(there.of("file") - set(_ENGINE.files)) | {f"{UNITS}/{unit}" for unit in _other_units(there)}
+    files |= {path for path in there.of("program") if path in there.noted("program")}
+    files |= set(_specs(site, host, there))
+    configs = {data.config for data in OWNED.data}
+    return sorted(files, key=lambda path: (path in configs, path))
+
+
+def _specs(site: Site, host: str, there: Found) -> list[str]:
+    """What tells the engine of plugins that run by themselves, as the inventory has it, and nobody had it before."""
+    facts = site.facts[host]
+    specs = [spec for name, plugin in site.inventory.plugins.items() for spec in plugins.spec(name, plugin).items()]
+    return [
+        path
+        for path, text in specs
+        if facts.files.get(path) == text and (path in there.noted("file") or not there.complete)
+    ]
+
+
+def _plugins(there: Found) -> list[str]:
+    """The names of those that the engine manages, and that we installed."""
+    return [path.rpartition("/")[2] for path in sorted(there.of("file")) if path.startswith(f"{plugins.ORIGINS}/")]
+
+
+def _users(there: Found) -> list[str]:
+    return sorted(there.of("user") & there.noted("user").keys() & set(OWNED.users))
+
+
+def _folders(there: Found, *, even_full: bool = False) -> list[str]:
+    """Those to be removed once they are empty, what lies in others first. even_full: they will be."""
+    made = {path for path in OWNED.folders if "provisioner" in path or path in there.noted("folder")}
+    made |= set() if there.complete else {_ALWAYS}
+    return sorted(made if even_full else made & there.of("empty"), reverse=True)
+
+
+def _modes(there: Found) -> dict[str, tuple[str, str]]:
+    """Folder -> mode and owner, as they were."""
+    places = {*OWNED.folders, *(data.folder for data in OWNED.data)}
+    told = ((path, how.split()) for path, how in there.noted("mode").items() if path in places)
+    return {path: (words[0], words[1]) for path, words in told if len(words) == 2}  # noqa: PLR2004 - as files.pl notes it
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class LeaveSwarm(_OfManager):
         return (*(() if left else (Drift(Kind.SWARM, "", state(facts), "left", Action.LEAVE),)), *ours)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
-        script = render.script("swarm-leave.sh.j2", unit=on_host.UNIT, files=on_host.OURS)
+        script = render.script("swarm-leave.sh.j2", unit=on_host.UNIT, files=on_host.OURS, force="no")
         return Work(script, "leaving the swarm", deadline=120.0)
 
 

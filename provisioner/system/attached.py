@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from provisioner.system.facts import Facts
 
@@ -52,9 +52,12 @@ def endpoints(facts: Facts, network: str) -> tuple[str, ...]:
     )
 
 
-def on_shared(facts: Facts, *, started: bool = False) -> dict[str, tuple[str, ...]]:
-    """Container -> the cluster's networks that it is on, running or not. started: only those that run."""
-    shared = {name for name, network in facts.networks.items() if network.get("Scope", "local") != "local"}
+def on_shared(facts: Facts, *, started: bool = False, also: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
+    """Container -> the cluster's networks that it is on, running or not. started: only those that run.
+
+    also: more networks, by name, whatever their scope.
+    """
+    shared = {name for name, network in facts.networks.items() if network.get("Scope", "local") != "local"} | set(also)
     found = {}
     for container in facts.http("containers").body or ():
         if _SERVICE in (container.get("Labels") or {}):

@@ -6,11 +6,16 @@ a path that no longer is written stays declared.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import base64
+import re
+import shlex
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
 UNITS = "/etc/systemd/system"
 MARK = "# Written by provisioner"  # how each unit file of ours begins; another file of that name is not ours
@@ -66,3 +71,145 @@ def together(parts: Iterable[Owned]) -> Owned:
     return Owned(
         **{f.name: tuple(sorted({one for part in every for one in getattr(part, f.name)})) for f in fields(Owned)}
     )
+
+
+RECORD = "/var/lib/provisioner/record"
+_PATH = re.compile(r"(/[A-Za-z0-9._-]+)+", re.ASCII)
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+:-]*", re.ASCII)
+_PATHS = ("file", "empty", "data", "kept", "program", "old")  # kinds of lines whose value is a path
+_WORDS = ("unit", "enabled", "active", "user", "installed", "group")
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A copy that was made of a file before its first change. owner: USER:GROUP, in numbers."""
+
+    path: str
+    mode: str
+    owner: str
+    time: int
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What of an `Owned` is on a host.
+
+    Attributes:
+        there: kind -> names: "file", "empty" (a folder with nothing in it), "unit" (with a file of ours), "enabled" and "active"
+            (such units), "user", "group", "data", "kept" (data that were moved aside), "program", "old" (files of others that ours
+            replaced), "installed" (packages of the record, or declared).
+        backups: copies of daemon.json, the oldest first.
+        notes: kind -> name -> how it was: the record, as `files.pl note` writes it.
+    """
+
+    there: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    backups: tuple[Backup, ...] = ()
+    notes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def of(self, kind: str) -> frozenset[str]:
+        return self.there.get(kind, frozenset())
+
+    def noted(self, kind: str) -> Mapping[str, str]:
+        return self.notes.get(kind, {})
+
+    @property
+    def complete(self) -> bool:
+        """Whether the record was begun before anything of ours was on the host: what is not on it is not ours."""
+        return "fresh" in self.noted("begun").values()
+
+
+def probe(owned: Owned, daemon_json: str) -> str:
+    """POSIX sh that prints what of it is on a host, as `parse` takes it. It changes nothing."""
+    words = {
+        "FILES": " ".join((*owned.files, *owned.programs)),  # patterns: not quoted, and no value but our own
+        "FOLDERS": shlex.join(owned.folders),
+        "UNITS": shlex.join(owned.units),
+        "USERS": "|".join(owned.users),
+        "DATA": " ".join(f"{data.folder}={data.config}" for data in owned.data),
+        "PACKAGES": shlex.join(owned.packages),
+        "PROGRAMS": shlex.join(owned.programs),
+        "MARK": MARK,
+        "WHERE": UNITS,
+        "RECORD": RECORD,
+        "JSON": daemon_json,
+    }
+    return re.sub(rf"\b({'|'.join(words)})\b", lambda found: words[found[0]], _PROBE)
+
+
+_PROBE = r"""
+t=$(printf '\t')
+say() { printf '%s\t%s\n' "$1" "$2"; }
+for p in FILES; do if [ -e "$p" ] || [ -L "$p" ]; then say file "$p"; fi; done
+for p in FOLDERS; do if [ -d "$p" ] && [ -z "$(ls -A "$p" 2>&1)" ]; then say empty "$p"; fi; done
+for p in DATA; do
+  d=${p%%=*}; if [ -d "$d" ] && [ -e "${p#*=}" ]; then say data "$d"; fi
+  for k in "$d".*.bak; do if [ -d "$k" ]; then say kept "$k"; fi; done
+done
+for u in UNITS; do
+  f=WHERE/$u l=
+  [ ! -f "$f" ] || IFS= read -r l <"$f"
+  for b in "$f".????????.bak; do if [ -f "$b" ]; then say old "$b"; fi; done
+  case $l in "MARK"*) ;; *) continue ;; esac
+  say unit "$u"
+  for w in WHERE/*.wants/"$u" WHERE/*.requires/"$u"; do if [ -L "$w" ]; then say enabled "$u"; break; fi; done
+  if [ -L "/run/systemd/units/invocation:$u" ]; then say active "$u"; fi
+done
+grep -Eo '^(USERS):' /etc/passwd | while IFS=: read -r u _; do say user "$u"; done
+grep -Eo '^(docker|USERS):' /etc/group | while IFS=: read -r u _; do say group "$u"; done
+noted=
+if [ -f RECORD ]; then
+  while IFS= read -r l; do say note "$l"; done <RECORD
+  noted=$(sed -n "s/^package$t\([a-z0-9][a-z0-9.+:-]*\)$t.*/\1/p" RECORD)
+fi
+dpkg-query -W -f '${db:Status-Status}\t${Package}\n' $noted PACKAGES 2>/dev/null | grep '^installed'
+j=$(readlink -f JSON) && for b in "$j".????????.bak; do
+  if [ -f "$b" ] && [ ! -L "$b" ]; then printf 'backup\t%s\t%s\t%s\n' "$b" "$(stat -c '%a %u:%g %Y' "$b")" "$(head -c 1000000 "$b" | base64 | tr -d '\n')"; fi
+done
+"""
+
+
+def parse(text: str, owned: Owned) -> Found:
+    """What a host told. A name that is not one of `owned`, or that no record can have, is passed over: others can write in
+    some of the folders.
+    """
+    there: dict[str, set[str]] = {}
+    notes: dict[str, dict[str, str]] = {}
+    backups: list[Backup] = []
+    for line in text.split("\n"):
+        kind, _, value = line.partition("\t")
+        if kind == "note":
+            thing, name, how = (*value.split("\t"), "", "")[:3]
+            if _PATH.fullmatch(name) or _WORD.fullmatch(name) or thing == "begun":
+                notes.setdefault(thing, {})[name] = how
+        elif kind == "backup":
+            backups += _backup(value)
+        elif kind in _PATHS:
+            if _PATH.fullmatch(value) and _declared(kind, value, owned):
+                there.setdefault(kind, set()).add(value)
+        elif kind in _WORDS and _WORD.fullmatch(value):
+            there.setdefault(kind, set()).add(value)
+    programs = there.get("file", set()) & set(owned.programs)
+    there["program"], there["file"] = programs, there.get("file", set()) - programs
+    found = {kind: frozenset(names) for kind, names in there.items()}
+    return Found(found, tuple(sorted(backups, key=lambda backup: (backup.time, backup.path))), notes)
+
+
+def _declared(kind: str, path: str, owned: Owned) -> bool:
+    folders = [data.folder for data in owned.data]
+    places: Iterable[str] = {
+        "file": (*owned.files, *owned.programs),
+        "empty": owned.folders,
+        "data": folders,
+        "kept": [f"{folder}.*.bak" for folder in folders],
+        "old": [f"{path}.????????.bak" for path in owned.unit_files],
+    }.get(kind, ())
+    return any(fnmatchcase(path, place) and path.count("/") == place.count("/") for place in places)
+
+
+def _backup(value: str) -> Iterator[Backup]:
+    path, how, text, *_ = (*value.split("\t"), "", "")
+    stated = re.fullmatch(r"([0-7]{1,4}) ([0-9]{1,10}:[0-9]{1,10}) ([0-9]{1,12})", how, re.ASCII)
+    if _PATH.fullmatch(path) and stated:
+        with suppress(ValueError):
+            yield Backup(path, stated[1], stated[2], int(stated[3]), base64.b64decode(text, validate=True).decode())

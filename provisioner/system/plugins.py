@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
 
 _FOLDER = "/etc/docker/plugins"
-_ORIGINS = "/etc/provisioner/plugins"
+ORIGINS = "/etc/provisioner/plugins"
 _ARCHIVES = "/var/lib/provisioner-plugin-"
 OWNED = Owned(
-    files=(f"{_ORIGINS}/*", f"{_ARCHIVES}*.tar"), folders=(_FOLDER, _ORIGINS)
+    files=(f"{ORIGINS}/*", f"{_ARCHIVES}*.tar"), folders=(_FOLDER, ORIGINS)
 )  # and the specs of an inventory's plugins
 
 
@@ -44,7 +44,7 @@ def other_spec(name: str, plugin: PluginEntry) -> str:
 
 def origin(name: str) -> str:
     """The file of ours that says which archive or image a plugin was made of."""
-    return f"{_ORIGINS}/{name}"
+    return f"{ORIGINS}/{name}"
 
 
 def files(inventory: Inventory) -> tuple[str, ...]:

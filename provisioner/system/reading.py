@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner import render
 from provisioner.system import firewall, gossip, packages, swarm
-from provisioner.system.owned import Owned
+from provisioner.system.owned import Owned, probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -138,6 +138,7 @@ esac
 """
     },
     "firewall": firewall.PROBE,
+    "owned": {"owned": "OWNED"},
 }
 # What perl reads. Before it is installed, the files that lie in folders of root's own are read without it.
 _PERL = r"""
@@ -158,11 +159,14 @@ def script(
     requests: Iterable[str] = (),
     kernel: Iterable[str] = (),
     plugins: Iterable[str] = (),
+    *,
+    everything: Owned | None = None,
 ) -> str:
     """The program that reads the named sections: of ALL, or only some of it; ASKED: the answers to `requests`, and nothing else.
 
     requests: more of them, as in Sought. kernel: what its kernel is to have, by the names of modprobe.
     plugins: the files of the engine's plugins; where there are some, it is asked for those that it manages.
+    everything: what the section "owned" tells of; without it there is no such section.
     """
     only, plugins, requests = tuple(only), tuple(plugins), tuple(requests)
     arguments = _arguments(store, only, requests, plugins)
@@ -180,6 +184,7 @@ def script(
         "KERNEL": shlex.join(kernel),
         "SAYS": store.says,
         "ARGUMENTS": shlex.join(arguments),
+        "OWNED": probe(everything, DAEMON_JSON) if everything else ":",
     }
     shell = "".join(
         f'v=$(\n{code}\n)\nf {name} "$v"\n' for section in only for name, code in _SHELL.get(section, {}).items()

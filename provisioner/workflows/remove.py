@@ -21,7 +21,7 @@ from provisioner.preflight import departure
 from provisioner.runner import look
 from provisioner.runner.prove import prove
 from provisioner.runner.run import CLUSTER, HOST
-from provisioner.steps import STEPS, leaving_swarm
+from provisioner.steps import OWNED, STEPS, leaving_swarm
 from provisioner.steps.leaving import Drain, Endpoints, Leave, LeaveEngine, Members
 from provisioner.system import attached
 from provisioner.system.strict import literal
@@ -62,6 +62,7 @@ SWARM: tuple[tuple[str, Callable[[Departure], Step]], ...] = (
     (CLUSTER, lambda leaving: leaving_swarm.Rest(leaving.host)),  # no service runs there, and it has no say
     (HOST, lambda _: Drain()),
     (HOST, lambda _: leaving_swarm.LeaveSwarm()),
+    (HOST, lambda _: LeaveEngine()),  # its daemon.json is as it was before
     (CLUSTER, lambda leaving: leaving_swarm.Forget(leaving.host)),  # the managers forget it
     (HOST, lambda _: Leave()),
 )
@@ -134,6 +135,7 @@ class Removal:
     def _read(self, run: Run) -> None:
         """Connects to the cluster and to the host, wherever that is known from, and reads all that a removal needs."""
         store = self.inventory.store
+        run.session.everything = OWNED
         run.session.requests += (attached.CONTAINERS, *(stores.of(store).asks_attached if store else ()))
         run.session.connect()
         facts = run.session.read(run.session.connections)

@@ -95,14 +95,13 @@ class TestLeaveEngine:
     def words(self, site):
         """What the script decides by."""
         script = LeaveEngine().work(site, "node3", ()).script
-        found = {"write": "[ %s = no ] || keep", "restart": "if [ %s = yes ]", "stays": "if [ %s = no ]"}
+        found = {"write": "if [ %s = yes ] ||", "restart": "if [ %s = yes ]", "stays": "if [ %s = no ]"}
         return {name: next(word for word in ("yes", "no") if form % word in script) for name, form in found.items()}
 
     def texts(self, site):
         """The files that its script writes, one after the other."""
         script = LeaveEngine().work(site, "node3", ()).script
-        reload, restart, at_once, back, last = re.findall(r"write '?([A-Za-z0-9+/=]{20,})'?$", script, re.MULTILINE)
-        assert at_once == last
+        last, reload, restart, back = re.findall(r"write '?([A-Za-z0-9+/=]{20,})'?$", script, re.MULTILINE)
         return [json.loads(base64.b64decode(text)) for text in (reload, restart, back, last)]
 
 

@@ -1,0 +1,146 @@
+"""What ends a whole cluster, beside what takes out one host (leaving.py): its networks go, its swarm, and packages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provisioner import render
+from provisioner.controlplane.swarm import state, told
+from provisioner.model import Action, Drift, Kind
+from provisioner.steps import OWNED, remains
+from provisioner.steps.base import Work
+from provisioner.system import swarm as on_host
+from provisioner.system.owned import RECORD
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provisioner.controlplane.site import Site
+    from provisioner.inventory import Network
+    from provisioner.system.owned import Found
+    from provisioner.transport import Connection
+
+_MADE_BY_PACKAGES = ("package-user", "package-group")
+
+
+class _Ending:
+    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class EndNetworks(_Ending):
+    """The networks of the inventory are removed, but for those that were there before the first run.
+
+    free: whether endpoints that containers of other hosts have left are freed first.
+    """
+
+    free: bool = False
+    name = "networks"
+    title = "Networks removed"
+    reads = ("http", "owned")
+    patience = 20.0
+    cure = "look at the engine's log (journalctl -u docker), and run again"
+
+    def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
+        return tuple(Drift(Kind.NETWORK, name, "there", "gone", Action.REMOVE) for name in self._mine(site, host))
+
+    def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
+        names = self._mine(site, host)
+        if not names:
+            return None
+        script = render.script("networks-end.sh.j2", networks=names, free="yes" if self.free else "no")
+        return Work(script, f"removing {', '.join(names)}", deadline=60.0 + 60.0 * len(names))
+
+    def _mine(self, site: Site, host: str) -> list[str]:
+        """Those that this host removes: its own, and on one host the shared ones."""
+        wanted = [network for network in site.inventory.networks.values() if network.on(host)]
+        there = [n for n in wanted if n.name in site.facts[host].networks and is_ours(site, n, host)]
+        return [n.name for n in there if not n.is_global or host == _remover(site, n.name)]
+
+
+def is_ours(site: Site, network: Network, host: str) -> bool:
+    """Whether runs made it. In a store or a swarm that ends, every network of the inventory is ours.
+
+    Where an earlier version kept no record, a network that the inventory names counts as ours.
+    """
+    if network.is_global and not (site.control == "kv" and site.inventory.the_store.endpoints):
+        return True
+    asked = site.live if network.is_global else (host,)
+    there = [remains.found(site.facts[name]) for name in asked]
+    noted = any(network.name in found.noted("network") for found in there)
+    return noted or not all(found.complete for found in there)
+
+
+def _remover(site: Site, network: str) -> str:
+    have = [name for name in site.live if network in site.facts[name].networks and site.plane.lists(site.facts[name])]
+    creator = site.plane.creator(site)
+    return creator if creator in have else next(iter(have), "")
+
+
+class EndSwarm(_Ending):
+    """Every engine leaves the swarm, the workers first. Its services end with it; other containers go on."""
+
+    name = "leave-swarm"
+    title = "Engines out of the swarm"
+    reads = ("http", "files")
+    patience = 20.0
+    cure = "on this host: docker swarm leave --force; and run again"
+
+    def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
+        found = state(site.facts[host])
+        return () if found in {"", "inactive"} else (Drift(Kind.SWARM, "", found, "left", Action.LEAVE),)
+
+    def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
+        unit, manager = on_host.UNIT, bool(told(site.facts[host]).get("ControlAvailable"))
+        script = render.script("swarm-leave.sh.j2", unit=unit, files=on_host.OURS, force="yes")
+        return Work(script, "leaving the swarm", deadline=120.0, alone=manager)
+
+
+@dataclass(frozen=True)
+class EndPackages(_Ending):
+    """The packages that runs installed, and the users that these made, are removed.
+
+    candidates: whether packages are removed too that no record tells of, on hosts that an earlier version set up.
+    """
+
+    candidates: bool = False
+    name = "packages"
+    title = "Packages removed"
+    reads = ("system", "files", "units", "http", "firewall", "owned")
+    patience = 0.0
+    cure = "look at what apt says of these packages on the host, and run again"
+
+    def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
+        there = remains.found(site.facts[host])
+        drift = [Drift(Kind.PACKAGE, name, "installed", "gone", Action.REMOVE) for name in self._packages(there)]
+        drift += [Drift(Kind.USER, name, "there", "gone", Action.REMOVE) for name in made_by_packages(there, "user")]
+        drift += [Drift(Kind.GROUP, name, "there", "gone", Action.REMOVE) for name in made_by_packages(there, "group")]
+        if {"package", *_MADE_BY_PACKAGES} & there.notes.keys():
+            drift.append(Drift(Kind.RECORD, RECORD, "packages", "done with", Action.REMOVE))
+        return tuple(drift)
+
+    def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
+        there = remains.found(site.facts[host])
+        script = render.script(
+            "packages-end.sh.j2",
+            packages=self._packages(there),
+            users=made_by_packages(there, "user"),
+            groups=made_by_packages(there, "group"),
+        )
+        return Work(script, "removing packages", deadline=600.0)
+
+    def _packages(self, there: Found) -> list[str]:
+        wanted = set(there.noted("package")) | (candidates(there) if self.candidates else set())
+        return sorted(there.of("installed") & wanted)
+
+
+def made_by_packages(there: Found, kind: str) -> list[str]:
+    """Users or groups that packages made which we installed."""
+    return sorted(there.of(kind) & there.noted(f"package-{kind}").keys())
+
+
+def candidates(there: Found) -> set[str]:
+    """Packages that an earlier version may have installed: it kept no record. The system itself needs perl-base."""
+    return set() if there.complete else set(there.of("installed") & set(OWNED.packages)) - {"perl-base"}
