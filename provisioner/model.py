@@ -133,7 +133,7 @@ class Drift:
     pending: the found side can't be known before an earlier step has run.
     secret: contents must not be shown.
     held: it stays so until a person asks for the change; the step fails, and the host goes on.
-    later: no host's own work ends it, but what the step does for all once each was worked on (its barrier).
+    later: no host's own work ends it, but what the step does for all once each was worked on (`Step.act`).
     """
 
     kind: Kind

@@ -13,6 +13,7 @@ from provisioner import render, wording
 from provisioner.errors import CommandFailed, ProvisionerError, StepFailed, TransportError
 from provisioner.model import Action, HostChanged, Outcome, State
 from provisioner.parallel import bounded, each
+from provisioner.transport import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -66,7 +67,7 @@ class Convergence:
             work = self._wanted_work()
             if set(self.failures) == failed:  # a host that drops out may change what is wanted of those worked on, too
                 work = {name: w for name, w in work.items() if name not in worked}
-        self._barrier()
+        self._together()
         self._settle(self._going())
         ends = [replace(self._end(before[name]), seconds=time.monotonic() - began) for name in before]
         for end in ends:
@@ -172,8 +173,8 @@ class Convergence:
         errors = [answer for answer in answers.values() if isinstance(answer, ProvisionerError)]
         self.heard.append((told, "".join(texts).encode() if texts else errors[0]))
 
-    def _barrier(self) -> None:
-        """Waits once more where it failed because hosts have stopped answering; these drop out."""
+    def _together(self) -> None:
+        """Waits, then acts, for all hosts at once. Does so again if it failed because hosts stopped answering; these drop out."""
         site = self._now()
         self.held_up = (
             self.site.has_quorum and not site.has_quorum
@@ -181,11 +182,12 @@ class Convergence:
         if self.errors or not site.live or not site.has_quorum:
             return
         try:
-            self.step.barrier(site, self.session.connections)
+            self.step.wait(site, {name: Reader(of) for name, of in self.session.connections.items()})
+            self.step.act(site, self.session.connections)
         except ProvisionerError as error:
             self._read(self._going())
             if len(self._going()) < len(site.live):
-                self._barrier()
+                self._together()
             else:
                 self.errors.append(str(error))
                 self.held_up = True

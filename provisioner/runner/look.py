@@ -12,6 +12,7 @@ from provisioner.controlplane import networks, resolve
 from provisioner.model import Notice, Severity, State
 from provisioner.parallel import blamed, each
 from provisioner.system import attached, reading
+from provisioner.transport import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -111,7 +112,7 @@ def ask_store(run: Run) -> None:
         return
     backend = run.site.backend
     names = [name for name in run.site.live if backend.asks(run.site, name)]
-    for name, answers in each(names, lambda name: backend.ask(run.session.connections[name])).items():
+    for name, answers in each(names, lambda name: backend.ask(Reader(run.session.connections[name]))).items():
         if isinstance(answers, dict):
             run.site = run.site.known(name, run.site.facts[name].answered(answers))
 

@@ -14,7 +14,7 @@ from provisioner.parallel import bounded, each
 from provisioner.stores import asking
 from provisioner.system import facts as system_facts
 from provisioner.system import firewall, networks, plugins, reading
-from provisioner.transport import connect_all
+from provisioner.transport import Reader, connect_all
 from provisioner.transport.text import public
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Session:
             facts = self.parsed(name, result, before, None if before else (asked, time.time()))
         if not through:
             return facts
-        answers = stores.of(self.inventory.the_store).ask(self.connections[name], through)
+        answers = stores.of(self.inventory.the_store).ask(Reader(self.connections[name]), through)
         return _understood(name, facts.answered(answers))
 
     def parsed(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from provisioner.stores.values import File
     from provisioner.system.facts import Facts
     from provisioner.system.owned import Owned
-    from provisioner.transport import Connection
+    from provisioner.transport import Connection, Reader
 
 
 def differing(facts: Facts, wanted: Mapping[str, str]) -> list[Drift]:
@@ -89,6 +89,16 @@ class Work:
     before: str = ""
 
 
+class OfHosts:
+    """A step that each host's own work completes: there is nothing to wait for, and nothing else to change."""
+
+    def wait(self, site: Site, connections: Mapping[str, Reader]) -> None:
+        pass
+
+    def act(self, site: Site, connections: Mapping[str, Connection]) -> None:
+        pass
+
+
 class Step(Protocol):
     """One concern that is brought to its wanted state on every host.
 
@@ -116,8 +126,15 @@ class Step(Protocol):
         """What repairs it; None where another host's work repairs this one too (a network). Pure."""
         ...
 
-    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
-        """Called once after the repairs: waits for what the cluster needs before the next step. Raises StepFailed."""
+    def wait(self, site: Site, connections: Mapping[str, Reader]) -> None:
+        """Called once after the repairs: waits for what the cluster needs before the next step. Raises ProvisionerError."""
+        ...
+
+    def act(self, site: Site, connections: Mapping[str, Connection]) -> None:
+        """Called once after the wait: changes what no host's own work does, the store as a whole. Raises ProvisionerError.
+
+        Each change goes out by `write` or within `changing` of its connection: the lock is checked, and it is counted.
+        """
         ...
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from provisioner import render
 from provisioner.model import Action, Drift, Kind
 from provisioner.steps import resolvers
-from provisioner.steps.base import Work, differing, differing_secrets
+from provisioner.steps.base import OfHosts, Work, differing, differing_secrets
 from provisioner.system import gossip, swarm
 from provisioner.system.daemon_json import parse
 from provisioner.system.owned import together
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane import Site
     from provisioner.controlplane.base import EngineFiles
-    from provisioner.transport import Connection
 
 _TEXTS: Mapping[Action, str] = {  # what the engine is made to do, the most urgent first
     Action.RESTART: "restarting the engine",
@@ -32,7 +31,7 @@ _TEXTS: Mapping[Action, str] = {  # what the engine is made to do, the most urge
 _RESTARTS_HELPER = frozenset({Kind.FILE, Kind.CONFIDENTIAL, Kind.UNIT})
 
 
-class Daemon:
+class Daemon(OfHosts):
     name = "daemon"
     owns = together([OWNED, gossip.OWNED, swarm.OWNED])
     title = "Engine"
@@ -90,9 +89,6 @@ class Daemon:
             deadline=480.0,
             alone=action is Action.RESTART and _in_use(site, host),
         )
-
-    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
-        pass
 
 
 def _wanted(site: Site, host: str) -> EngineFiles:

@@ -9,28 +9,20 @@ from provisioner import render
 from provisioner.controlplane.swarm import state, told
 from provisioner.model import Action, Drift, Kind
 from provisioner.steps import OWNED, remains
-from provisioner.steps.base import Work
+from provisioner.steps.base import OfHosts, Work
 from provisioner.system import swarm as on_host
 from provisioner.system.owned import RECORD
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from provisioner.controlplane.site import Site
     from provisioner.inventory import Network
     from provisioner.system.owned import Found
-    from provisioner.transport import Connection
 
 _MADE_BY_PACKAGES = ("package-user", "package-group")
 
 
-class _Ending:
-    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
-        pass
-
-
 @dataclass(frozen=True)
-class EndNetworks(_Ending):
+class EndNetworks(OfHosts):
     """The networks of the inventory are removed, but for those that were there before the first run.
 
     free: whether endpoints that containers of other hosts have left are freed first.
@@ -79,7 +71,7 @@ def _remover(site: Site, network: str) -> str:
     return creator if creator in have else next(iter(have), "")
 
 
-class EndSwarm(_Ending):
+class EndSwarm(OfHosts):
     """Every engine leaves the swarm, the workers first. Its services end with it; other containers go on."""
 
     name = "leave-swarm"
@@ -99,7 +91,7 @@ class EndSwarm(_Ending):
 
 
 @dataclass(frozen=True)
-class EndPackages(_Ending):
+class EndPackages(OfHosts):
     """The packages that runs installed, and the users that these made, are removed.
 
     candidates: whether packages are removed too that no record tells of, on hosts that an earlier version set up.

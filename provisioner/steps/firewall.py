@@ -11,17 +11,14 @@ from typing import TYPE_CHECKING
 from provisioner import render
 from provisioner.errors import StepFailed
 from provisioner.model import Action, Drift, Kind
-from provisioner.steps.base import Work
+from provisioner.steps.base import OfHosts, Work
 from provisioner.system import firewall
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from provisioner.controlplane import Site
-    from provisioner.transport import Connection
 
 
-class Firewall:
+class Firewall(OfHosts):
     name = "firewall"
     owns = firewall.OWNED
     title = "Firewall"
@@ -74,9 +71,6 @@ class Firewall:
             unit_text=files[firewall.UNIT_FILE],
         )
         return Work(script, "setting the firewall's rules", deadline=120.0)
-
-    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
-        pass
 
 
 def _plan(site: Site, host: str) -> firewall.Plan:

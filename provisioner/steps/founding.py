@@ -12,18 +12,15 @@ from provisioner import render
 from provisioner.controlplane.founding import Founding as Choice
 from provisioner.controlplane.swarm import View
 from provisioner.model import Action, Drift, Kind
-from provisioner.steps.base import Work
+from provisioner.steps.base import OfHosts, Work
 from provisioner.system.owned import Owned
 from provisioner.system.swarm import FOUNDER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from provisioner.controlplane import Site
-    from provisioner.transport import Connection
 
 
-class Founding:
+class Founding(OfHosts):
     name = "founding"
     owns = Owned(files=(FOUNDER,))
     title = "Founder of the swarm"
@@ -49,6 +46,3 @@ class Founding:
             if choice.initiator
             else "forgetting who made the swarm",
         )
-
-    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
-        pass

@@ -12,17 +12,14 @@ from typing import TYPE_CHECKING
 from provisioner import render
 from provisioner.controlplane import apart
 from provisioner.model import Drift, Kind
-from provisioner.steps.base import Work
+from provisioner.steps.base import OfHosts, Work
 from provisioner.system import gossip
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from provisioner.controlplane import Site
-    from provisioner.transport import Connection
 
 
-class Gossip:
+class Gossip(OfHosts):
     name = "gossip"
     owns = gossip.OWNED
     title = "Engines that know one another"
@@ -39,6 +36,3 @@ class Gossip:
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
         return Work(render.script("gossip.sh.j2", unit=gossip.UNIT), "bringing the engines together", deadline=180.0)
-
-    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
-        pass

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from provisioner import render
 from provisioner.model import Action, Drift, Kind
 from provisioner.steps import OWNED, remains, resolvers
-from provisioner.steps.base import Work
+from provisioner.steps.base import OfHosts, Work
 from provisioner.steps.daemon import Daemon
 from provisioner.stores import proxy
 from provisioner.stores.base import WAITER
@@ -43,15 +43,8 @@ _OF_THE_BOOT = (ENGINE_LOADED, ENGINE_TLS, ENGINE_STARTED)
 _ENGINE = together([Daemon.owns, proxy.OWNED, Owned(files=(WAITER,))])
 
 
-class _Leaving:
-    """What the steps of a removal have in common."""
-
-    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
-        pass
-
-
 @dataclass(frozen=True)
-class Drain(_Leaving):
+class Drain(OfHosts):
     """Containers are taken off the cluster's networks. They go on running, on the networks that they have besides.
 
     also: networks of one host that they are taken off too.
@@ -82,7 +75,7 @@ class Drain(_Leaving):
         )
 
 
-class LeaveEngine(_Leaving):
+class LeaveEngine(OfHosts):
     """The engine without the store, and daemon.json as it was before.
 
     The engine is restarted, for it lets go of a store in no other way; its containers go on.
@@ -170,7 +163,7 @@ def _lets_containers_run(facts: Facts) -> bool:
 
 
 @dataclass(frozen=True)
-class Members(_Leaving):
+class Members(OfHosts):
     """The store counts on the host no more. host: its name in the store; lives: whether it can say so itself."""
 
     host: str
@@ -191,7 +184,7 @@ class Members(_Leaving):
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
         return None
 
-    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
+    def act(self, site: Site, connections: Mapping[str, Connection]) -> None:
         own = connections.get(self.host) if self.lives else None
         if site.managed:
             site.managed.leave(own, connections[self._speaker(site)], site, self.host)
@@ -201,7 +194,7 @@ class Members(_Leaving):
 
 
 @dataclass(frozen=True)
-class Leave(_Leaving):
+class Leave(OfHosts):
     """What else is ours on the host goes: the store's server or agent, rules, files, users, folders.
 
     data: whether the store's data go too; without it they are kept beside their place.
@@ -326,7 +319,7 @@ def _modes(there: Found) -> dict[str, tuple[str, str]]:
 
 
 @dataclass(frozen=True)
-class Endpoints(_Leaving):
+class Endpoints(OfHosts):
     """The names and addresses that containers of the host still have on the networks are free again.
 
     A live engine frees them (`docker network disconnect -f`), which also gives the address back; keys are never deleted.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from provisioner import render
 from provisioner.controlplane.swarm import View, address_of, is_down, state
 from provisioner.model import Action, Drift, Kind
-from provisioner.steps.base import Work
+from provisioner.steps.base import OfHosts, Work
 from provisioner.steps.swarm import of_nodes
 from provisioner.system import swarm as on_host
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provisioner.controlplane import Site
-    from provisioner.transport import Connection
 
 
 def nodes(site: Site) -> list[Mapping[str, Any]]:
@@ -28,13 +27,8 @@ def _id(node: Mapping[str, Any]) -> str:
     return str(node["ID"])
 
 
-class _OfManager:
-    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
-        pass
-
-
 @dataclass(frozen=True)
-class Rest(_OfManager):
+class Rest(OfHosts):
     """No task of a service runs there any more, and it has no say."""
 
     host: str
@@ -63,7 +57,7 @@ class Rest(_OfManager):
         return Work(script, f"moving what runs on {self.host}", deadline=300.0)
 
 
-class LeaveSwarm(_OfManager):
+class LeaveSwarm(OfHosts):
     """The engine leaves; its containers that are no service's go on."""
 
     name = "leave-engine"
@@ -84,7 +78,7 @@ class LeaveSwarm(_OfManager):
 
 
 @dataclass(frozen=True)
-class Forget(_OfManager):
+class Forget(OfHosts):
     """The swarm has no node of the host's."""
 
     host: str

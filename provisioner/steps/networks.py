@@ -13,21 +13,18 @@ from provisioner import render
 from provisioner.controlplane import networks as state
 from provisioner.errors import StepFailed
 from provisioner.model import Action, Drift, Kind
-from provisioner.steps.base import Told, Work
+from provisioner.steps.base import OfHosts, Told, Work
 from provisioner.system.networks import MTU, arguments, is_being_made
 from provisioner.system.owned import NOTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from provisioner.controlplane import Site
     from provisioner.inventory import Network
-    from provisioner.transport import Connection
 
 _DEFAULT_MTU = 1500  # bytes; what the engine assumes of the underlay
 
 
-class Networks:
+class Networks(OfHosts):
     name = "networks"
     owns = NOTHING
     title = "Networks"
@@ -52,9 +49,6 @@ class Networks:
         text = "creating " + ", ".join(network.name for network in missing)
         told = _paths(site) if any(map(_is_measured, missing)) else None
         return Work(script, text, deadline=60.0 + 60.0 * len(networks), told=told)
-
-    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
-        pass
 
 
 def _missing(site: Site, host: str, network: Network) -> bool:

@@ -12,21 +12,20 @@ from typing import TYPE_CHECKING
 from provisioner import stores
 from provisioner.errors import StepFailed
 from provisioner.model import Action, Drift, Kind
-from provisioner.steps.base import Upload, Work
+from provisioner.steps.base import OfHosts, Upload, Work
 from provisioner.system import reading
 from provisioner.system.owned import Owned
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from provisioner.controlplane import Site
     from provisioner.stores.values import Uploaded
-    from provisioner.transport import Connection
 
 _ENGINE = "dockerd"
 
 
-class Packages:
+class Packages(OfHosts):
     name = "packages"
     owns = Owned(packages=("docker.io", "docker-cli", "iptables", "perl-base"))  # those of stores: stores.OWNED
     title = "Engine and store installed"
@@ -52,9 +51,6 @@ class Packages:
         """The programs that this step installs. The engine is not among them where the step before installs it."""
         wanted = [program for program in site.needs(host) if program != _ENGINE or not site.undecided]
         return [program for program in wanted if program not in site.facts[host].programs]
-
-    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
-        pass
 
 
 class Engines(Packages):

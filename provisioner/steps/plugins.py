@@ -13,21 +13,18 @@ from provisioner import render
 from provisioner.errors import StepFailed
 from provisioner.inventory.plugins import TAG, sum_of
 from provisioner.model import Action, Drift, Kind
-from provisioner.steps.base import Upload, Work, differing
+from provisioner.steps.base import OfHosts, Upload, Work, differing
 from provisioner.system import plugins
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from provisioner.controlplane import Site
     from provisioner.inventory import PluginEntry
     from provisioner.system.facts import Facts
-    from provisioner.transport import Connection
 
 _MAKES = frozenset({Action.INSTALL, Action.REPLACE})
 
 
-class Plugins:
+class Plugins(OfHosts):
     name = "plugins"
     owns = plugins.OWNED
     title = "Network plugins"
@@ -64,9 +61,6 @@ class Plugins:
         programs = {name: render.text(f"{file}.pl") for name, file in (("request", "request"), ("installer", "plugin"))}
         script = render.script("plugins.sh.j2", files=files, gone=gone, jobs=jobs, **programs)
         return Work(script, "plugins: " + ", ".join(actions), deadline=60.0 + 600.0 * len(jobs), uploads=uploads)
-
-    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
-        pass
 
 
 _sum = cache(sum_of)  # of one file for all hosts

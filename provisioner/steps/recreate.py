@@ -12,19 +12,16 @@ from provisioner import render
 from provisioner.controlplane import networks as state
 from provisioner.errors import StepFailed
 from provisioner.model import Action, Drift, Kind
-from provisioner.steps.base import Work
+from provisioner.steps.base import OfHosts, Work
 from provisioner.stores.engine_keys import count_key
 from provisioner.system.owned import NOTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from provisioner.controlplane import Site
     from provisioner.inventory import Network
-    from provisioner.transport import Connection
 
 
-class Recreate:
+class Recreate(OfHosts):
     name = "recreate"
     owns = NOTHING
     title = "Networks that are made anew are removed"
@@ -54,9 +51,6 @@ class Recreate:
             f"removing {', '.join(own)}",
             deadline=60.0 + 60.0 * len(own),
         )
-
-    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
-        pass
 
 
 def _asked(site: Site, host: str) -> list[Network]:

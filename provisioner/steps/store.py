@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from provisioner.stores.protocols import ManagedStore
     from provisioner.stores.values import Service
     from provisioner.system.facts import Facts
-    from provisioner.transport import Connection
+    from provisioner.transport import Connection, Reader
 
 _LOOK = 20.0  # seconds for one look at a server
 _TEXTS: Mapping[Action, str] = {  # what the server is made to do, the most urgent first
@@ -95,18 +95,27 @@ class Store:
         asked = site.inventory.the_store.discovery
         return (asked.heartbeat or (asked.ttl or 60) // 3) + 5.0 if on_it else 0.0
 
-    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
+    def wait(self, site: Site, connections: Mapping[str, Reader]) -> None:
         backend = site.managed
         if not backend or not site.servers:
             return
-        alive = [name for name in site.servers if name in site.live]
+        alive = _alive(site)
         if not alive:
             raise StepFailed("no server of the store is left", cure="bring a host of store.servers back", fatal=True)
         try:
             backend.wait_for_leader(connections[alive[0]], servers=len(alive))
         except StoreError as error:
             raise _naming(error, backend, {name: connections[name] for name in alive}) from error
-        backend.equip(site, connections[alive[0]])
+
+    def act(self, site: Site, connections: Mapping[str, Connection]) -> None:
+        backend, alive = site.managed, _alive(site)
+        if backend and alive:
+            backend.equip(site, connections[alive[0]])
+
+
+def _alive(site: Site) -> list[str]:
+    """The servers of the store that are left."""
+    return [name for name in site.servers if name in site.live]
 
 
 def _open(facts: Facts, service: Service) -> list[str]:
@@ -119,7 +128,7 @@ def _open(facts: Facts, service: Service) -> list[str]:
     ]
 
 
-def _naming(error: StoreError, backend: ManagedStore, servers: Mapping[str, Connection]) -> StoreError:
+def _naming(error: StoreError, backend: ManagedStore, servers: Mapping[str, Reader]) -> StoreError:
     """The same error, of the servers that do not run or do not answer, where there are such."""
     unit = backend.sought.units[0]
     script = f"# looking whether {unit} runs\nsystemctl is-active {unit} || :"

@@ -15,7 +15,7 @@ from provisioner.controlplane.founding import Founding
 from provisioner.controlplane.swarm import LABEL, Member, View, address_of, cluster, state, told
 from provisioner.errors import StepFailed
 from provisioner.model import Action, Drift, Kind
-from provisioner.steps.base import Told, Work
+from provisioner.steps.base import OfHosts, Told, Work
 from provisioner.system.owned import NOTHING
 from provisioner.system.strict import inside
 from provisioner.system.swarm import FOUNDER, MANAGERS
@@ -24,14 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provisioner.controlplane import Site
-    from provisioner.transport import Connection
 
 _ROLES = {True: "manager", False: "worker"}
 _OF_MANAGER = frozenset({Action.PROMOTE, Action.DEMOTE, Action.FORGET, Action.NAME})  # what a manager does to others
 _AT_ONCE = 8  # hosts that join side by side: each has its certificate signed, and a manager changes the members of raft
 
 
-class Swarm:
+class Swarm(OfHosts):
     name = "swarm"
     owns = NOTHING
     title = "Swarm"
@@ -103,9 +102,6 @@ class Swarm:
         texts = [f"{name} becomes {wanted}" for name, wanted in changes.items()]
         texts += ["taking out what is gone"] * bool(stale) + ["labelling the swarm"] * (Action.NAME in actions)
         return Work(script, ", ".join(texts), deadline=60.0 + 60.0 * (len(changes) + len(stale)))
-
-    def barrier(self, site: Site, connections: Mapping[str, Connection]) -> None:
-        pass
 
 
 def of_nodes(**lists: list[str]) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from provisioner.inventory import Tls
-    from provisioner.transport import Connection
+    from provisioner.transport import Connection, Reader
     from provisioner.transport.forward import ForwardedSocket
 
 WAY = "through:"  # before the WHERE of a request (`Sought.requests`) that hosts can't make by themselves
@@ -48,7 +48,7 @@ def context(files: Tls) -> ssl.SSLContext:
 class Asked:
     """An endpoint ADDRESS:PORT through one host; with a context over TLS."""
 
-    connection: Connection
+    connection: Connection | Reader
     where: str
     tls: ssl.SSLContext | None = None
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from provisioner.inventory import Store
     from provisioner.stores.keys import Keys
     from provisioner.stores.protocols import Cluster, Stage
-    from provisioner.transport import Connection
+    from provisioner.transport import Connection, Reader
 
 
 TLS = "/etc/provisioner/tls"  # on hosts: the folder of the three files with which an engine reaches its store
@@ -67,7 +67,7 @@ class SetUpHere:
     def asks(self, cluster: Cluster, host: str) -> bool:
         return False
 
-    def ask(self, connection: Connection, requests: Iterable[str] = ()) -> dict[str, str]:
+    def ask(self, connection: Reader, requests: Iterable[str] = ()) -> dict[str, str]:
         return {}
 
     def keys(self, connection: Connection) -> Keys | None:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from provisioner.stores.protocols import Cluster
     from provisioner.stores.rotating import Renewal
     from provisioner.system.facts import Facts
-    from provisioner.transport import Connection
+    from provisioner.transport import Connection, Reader
 
 HTTP_PORT = 8500
 UPLOADED = "/usr/local/bin/consul"
@@ -283,7 +283,7 @@ class Consul(SetUpHere):
             what = f"Consul does not let go of {host}"
             raise StoreError(what, host=(own or other).name, answer=shown(str(error)), cure=cure) from None
 
-    def wait_for_server(self, connection: Connection, cluster: Cluster, address: IPv4Address) -> None:
+    def wait_for_server(self, connection: Reader, cluster: Cluster, address: IPv4Address) -> None:
         """A new server has no vote before it was healthy for ten seconds (autopilot)."""
         import consul
         import requests
@@ -341,7 +341,7 @@ class Consul(SetUpHere):
     def renewal(self, cluster: Cluster, what: str, *, authority: bool) -> Renewal:
         return consul_rotation.renewal(cluster, what, client, agents_missed(cluster), authority=authority)
 
-    def wait_for_leader(self, connection: Connection, *, servers: int) -> str:
+    def wait_for_leader(self, connection: Reader, *, servers: int) -> str:
         import consul
         import requests
 
@@ -385,7 +385,7 @@ def kv_endpoints(entries: list[dict[str, str]] | None) -> tuple[Endpoint, ...]:
     return tuple(sorted(found for key, text in texts if (found := endpoint(key, text))))
 
 
-def _sure(connection: Connection) -> None:
+def _sure(connection: Connection | Reader) -> None:
     """That Consul's port is Consul's: a token goes to nobody else. Raises StoreError."""
     about = Sought("none", "none", user="consul")
     script = "# looking who listens on Consul's port\n" + reading.script(
@@ -400,12 +400,12 @@ def _sure(connection: Connection) -> None:
         raise StoreError(f"no token is sent to 127.0.0.1:{HTTP_PORT}: {answer.error}", host=connection.name, cure=cure)
 
 
-def manager(cluster: Cluster, connection: Connection) -> Any:
+def manager(cluster: Cluster, connection: Connection | Reader) -> Any:
     """A client that may do everything; without ACLs that is every client."""
     return client(connection, security.present_management_token(cluster))
 
 
-def client(connection: Connection, token: str = "") -> Any:
+def client(connection: Connection | Reader, token: str = "") -> Any:
     """py-consul's client, whose requests go to the host's own agent. Seconds of patience for one answer: 10."""
     import consul
 

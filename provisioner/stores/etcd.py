@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from provisioner.stores.protocols import Cluster
     from provisioner.system.facts import Answer, Facts
     from provisioner.system.firewall import Ports
-    from provisioner.transport import Connection
+    from provisioner.transport import Connection, Reader
 
 PORT, PEER_PORT, HEALTH_PORT = 2379, 2380, 2381
 SOCKET = "/run/provisioner-etcd/localhost:2379"  # etcd takes nothing for a socket's name but host and port
@@ -292,7 +292,7 @@ class Etcd(Unstaged, SetUpHere):
         )
         other.write(script)
 
-    def wait_for_server(self, connection: Connection, cluster: Cluster, address: IPv4Address) -> None:
+    def wait_for_server(self, connection: Reader, cluster: Cluster, address: IPv4Address) -> None:
         pass  # none is added: grows
 
     def findings(self, cluster: Cluster) -> Iterator[Problem]:
@@ -352,7 +352,7 @@ class Etcd(Unstaged, SetUpHere):
             raise StepFailed("etcd is not as the inventory wants it", cure="run `provisioner up` first")
         return Renewal(_renewed, settled=True, engines=True)
 
-    def wait_for_leader(self, connection: Connection, *, servers: int) -> str:
+    def wait_for_leader(self, connection: Reader, *, servers: int) -> str:
         """Whose health is asked where it is served without TLS. Who takes part each server's membership tells."""
 
         def leader(seen: list[str]) -> str:

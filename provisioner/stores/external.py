@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from provisioner.stores.values import File
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
-    from provisioner.transport import Connection
+    from provisioner.transport import Connection, Reader
 
 NEVER = 2**64 - 1  # an index of a key that no store has come to
 _FORBIDDEN = {401, 403}
@@ -130,7 +130,7 @@ class External:
             self._credentials
         )
 
-    def ask(self, connection: Connection, requests: Iterable[str] = ()) -> dict[str, str]:
+    def ask(self, connection: Reader, requests: Iterable[str] = ()) -> dict[str, str]:
         try:
             tls = asking.context(self.store.tls) if self.store.tls else None
         except ProvisionerError:
@@ -142,7 +142,7 @@ class External:
                 break
         return answers
 
-    def _servers(self, connection: Connection) -> tuple[asking.Asked, ...]:
+    def _servers(self, connection: Connection | Reader) -> tuple[asking.Asked, ...]:
         tls = asking.context(self.store.tls) if self.store.tls else None
         return tuple(asking.Asked(connection, where, tls) for where in self.endpoints)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from provisioner.stores.values import Waiting
     from provisioner.system.facts import Facts
     from provisioner.system.reading import Sought
-    from provisioner.transport import Connection
+    from provisioner.transport import Connection, Reader
 
 _MISSING = 404
 
@@ -133,7 +133,7 @@ class ExternalZooKeeper(External):
     def asks(self, cluster: Cluster, host: str) -> bool:
         return not self._used(cluster, host)
 
-    def ask(self, connection: Connection, requests: Iterable[str] = ()) -> dict[str, str]:
+    def ask(self, connection: Reader, requests: Iterable[str] = ()) -> dict[str, str]:
         if requests:
             return zookeeper.ask(connection, requests)
         # Of all its servers alike: each has the same access lists.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
 
-    from provisioner.transport import Connection
+    from provisioner.transport import Connection, Reader
 
 
-def mount(session: Session, connection: Connection, port: int) -> None:
+def mount(session: Session, connection: Connection | Reader, port: int) -> None:
     """Have all that a session asks by http:// asked of this port, as the host sees it."""
     import requests.adapters
     import urllib3

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
     from provisioner.system.reading import Sought
-    from provisioner.transport import Connection
+    from provisioner.transport import Connection, Reader
 
 Stage: TypeAlias = object  # how far a store has come on the way to what is wanted; only its backend looks into it
 
@@ -94,7 +94,7 @@ class Askable(Protocol):
         """Whether it must be asked through this host's connection, because the host itself can't."""
         ...
 
-    def ask(self, connection: Connection, requests: Iterable[str] = ()) -> dict[str, str]:
+    def ask(self, connection: Reader, requests: Iterable[str] = ()) -> dict[str, str]:
         """The answers that the host could not get: by their name in `Sought.requests`, as its reading would have them.
 
         requests: what is to be asked, of one server after the other until one answers; without them all that `Sought` would have
@@ -189,7 +189,7 @@ class Members(Protocol):
         """Whether there is a leader, as this host, a server, knows it."""
         ...
 
-    def wait_for_leader(self, connection: Connection, *, servers: int) -> str:
+    def wait_for_leader(self, connection: Reader, *, servers: int) -> str:
         """The leader's address, once there is one and `servers` servers take part. Raises StoreError after a minute."""
         ...
 
@@ -221,7 +221,7 @@ class Resizable(Protocol):
         """
         ...
 
-    def wait_for_server(self, connection: Connection, cluster: Cluster, address: IPv4Address) -> None:
+    def wait_for_server(self, connection: Reader, cluster: Cluster, address: IPv4Address) -> None:
         """Until a server that was added has a vote. Raises StoreError after a minute."""
         ...
 

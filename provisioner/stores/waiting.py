@@ -10,7 +10,7 @@ from provisioner.system.strict import UNFIT, shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from provisioner.transport import Connection
+    from provisioner.transport import Reader
 
 _PATIENCE = 60.0  # seconds; an election takes 2 to 10 s on slow machines
 
@@ -19,7 +19,7 @@ def until_leader(
     look: Callable[[list[str]], str],
     *,
     title: str,
-    connection: Connection,
+    connection: Reader,
     cure: str,
     errors: tuple[type[Exception], ...] = (),
     what: str = "no leader",

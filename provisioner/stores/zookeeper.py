@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from provisioner.stores.engine_keys import Endpoint
     from provisioner.stores.protocols import Cluster
     from provisioner.system.facts import Facts
-    from provisioner.transport import Connection
+    from provisioner.transport import Connection, Reader
 
 PORT, LEADER_PORT, ELECTION_PORT = 2181, 2888, 3888
 UNIT = "zookeeper.service"
@@ -166,7 +166,7 @@ class ZooKeeper(Unstaged, SetUpHere):
     def asks_attached(self) -> tuple[str, ...]:
         return endpoints_asked(self.store)
 
-    def ask(self, connection: Connection, requests: Iterable[str] = ()) -> dict[str, str]:
+    def ask(self, connection: Reader, requests: Iterable[str] = ()) -> dict[str, str]:
         return ask(connection, requests)
 
     def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
@@ -178,7 +178,7 @@ class ZooKeeper(Unstaged, SetUpHere):
     def leave(self, own: Connection | None, other: Connection, cluster: Cluster, host: str) -> None:
         pass
 
-    def wait_for_server(self, connection: Connection, cluster: Cluster, address: IPv4Address) -> None:
+    def wait_for_server(self, connection: Reader, cluster: Cluster, address: IPv4Address) -> None:
         pass
 
     def findings(self, cluster: Cluster) -> Iterator[Problem]:
@@ -194,7 +194,7 @@ class ZooKeeper(Unstaged, SetUpHere):
             what = f"{', '.join(added)} would be added to a ZooKeeper that has its servers already, which it can't"
             yield Problem("server-added", "", what, variant="fixed")
 
-    def wait_for_leader(self, connection: Connection, *, servers: int) -> str:
+    def wait_for_leader(self, connection: Reader, *, servers: int) -> str:
         """Its mode. How many take part each server's own membership tells."""
 
         def leader(seen: list[str]) -> str:
@@ -211,7 +211,7 @@ def endpoints_asked(store: Store) -> tuple[str, ...]:
     return (f"endpoints {WAY}{proxy.ADDRESS} {endpoints_path(store)}",)
 
 
-def ask(connection: Connection, requests: Iterable[str]) -> dict[str, str]:
+def ask(connection: Reader, requests: Iterable[str]) -> dict[str, str]:
     """The keys below a folder, by their whole paths, as a host's own reading would have them."""
     answers = {}
     for name, where, folder in map(str.split, requests):
@@ -243,7 +243,7 @@ def attached(facts: Facts) -> tuple[Endpoint, ...]:
     return tuple(found for key, text in told.items() if (found := endpoint(key, text)))
 
 
-def word(connection: Connection, name: str) -> str:
+def word(connection: Reader, name: str) -> str:
     """The answer to a four-letter word. Raises Unreachable, TimedOut, OSError."""
     with connection.socket(PORT) as sock:
         sock.sendall(name.encode())

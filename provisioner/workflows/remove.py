@@ -25,6 +25,7 @@ from provisioner.steps import OWNED, STEPS, leaving_swarm
 from provisioner.steps.leaving import Drain, Endpoints, Leave, LeaveEngine, Members
 from provisioner.system import attached
 from provisioner.system.strict import literal
+from provisioner.transport import Reader
 from provisioner.workflows import anyway, compare, converge, go, lock
 
 if TYPE_CHECKING:
@@ -209,7 +210,8 @@ class Removal:
             return done
         try:
             for name in new:
-                joint.managed.wait_for_server(run.session.connections[self.host], joint, joint.advertise[name])
+                reader = Reader(run.session.connections[self.host])
+                joint.managed.wait_for_server(reader, joint, joint.advertise[name])
         except ProvisionerError as error:
             run.errors.append(str(error))
         return not run.errors

@@ -8,11 +8,13 @@ import json
 import re
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
 from captured import HOSTS, capture, endpoint, printed
+from renaming import other_words, renamed
 
 from provisioner import render
 from provisioner.errors import CommandFailed, Locked, StepFailed, TimedOut, Unreachable
@@ -23,7 +25,7 @@ from provisioner.steps.base import Told, Work
 from provisioner.workflows import anyway, compare, converge, go, lock_if_any_differs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from provisioner.controlplane import Site
 
@@ -83,6 +85,12 @@ class Host:
         if (step, self.name) not in self.cluster.in_vain:
             self.done.add(step)
         return self._facts()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        self.cluster.raise_for("changing", self.name)
+        self.writes += 1
+        yield
 
     def lock(self, owner: str) -> None:
         self.cluster.log(f"lock {self.name}")
@@ -172,12 +180,14 @@ class Step:
         assert drift
         return None if self.waits else Work(f"repair {self.name}", "repairing", alone=self.alone, at_once=self.at_once)
 
-    def barrier(self, site, connections):
+    def wait(self, site, connections):
         self.cluster.log(f"barrier {self.name}")
-        for host in self.cluster.hosts.values() if self.barrier_mends else ():
-            host.done.add(self.name)
         if self.barrier_fails:
             raise StepFailed("no leader", fatal=True)
+
+    def act(self, site, connections):
+        for host in self.cluster.hosts.values() if self.barrier_mends else ():
+            host.done.add(self.name)
 
 
 class Joining(Step):
@@ -208,15 +218,15 @@ class Gone(Step):
 
     gone: tuple[str, ...] = ("node2",)
 
-    def barrier(self, site, connections):
-        super().barrier(site, connections)
+    def wait(self, site, connections):
+        super().wait(site, connections)
         self.cluster.fails |= {("read", name): Unreachable("the connection is lost", host=name) for name in self.gone}
         if set(self.gone) & set(site.live):
             raise StepFailed("no leader")
 
 
 class Telling(Step):
-    """Its barrier alone ends one of the differences."""
+    """What it does for all at once is what ends one of the differences."""
 
     told = False
 
@@ -227,9 +237,28 @@ class Telling(Step):
     def work(self, site, host, drift):
         return super().work(site, host, drift) if super().drift(site, host) else None
 
-    def barrier(self, site, connections):
-        super().barrier(site, connections)
+    def act(self, site, connections):
+        super().act(site, connections)
         self.told = True
+
+
+@dataclass
+class Acting(Step):
+    """It changes the store over the connection to node1. hasty: it does so while it should wait."""
+
+    hasty: bool = False
+
+    def wait(self, site, connections):
+        super().wait(site, connections)
+        if self.hasty:
+            self._change(connections)
+
+    def act(self, site, connections):
+        self._change(connections)
+
+    def _change(self, connections):
+        with connections["node1"].changing():
+            self.cluster.log("request node1")
 
 
 class Quiet:
@@ -281,6 +310,35 @@ def failed(code: int, what: str = "it broke") -> CommandFailed:
 
 
 ALL = dict.fromkeys(HOSTS, "settled")
+
+
+@pytest.mark.parametrize("steps", [
+    lambda c: [Step("a", c), Step("b", c)], lambda c: [Step("a", c, held=True), Step("b", c)], lambda c: [Telling("a", c, alone=True)],
+    lambda c: [Step("a", c, waits=True, action=Action.WAIT, barrier_fails=True), Step("b", c)], lambda c: [Late("a", c, waits=True, patience=9.0)],
+    lambda c: [Step("a", c, waits=True, action=Action.WRITE, barrier_fails=True)], lambda c: [Step("a", c, alone=True, refuses="node2")],
+])  # fmt: skip
+@pytest.mark.parametrize("command", ["up", "plan"])
+def test_no_text_decides_how_a_run_goes(run, cluster, monkeypatch, steps, command):
+    """The same with every text of every drift renamed: the same is read and written in each phase, and each host ends as before."""
+
+    def gone() -> tuple[object, ...]:
+        cluster.told, cluster.hosts = [], {}
+        made = run(*steps(cluster), command=command)
+        report = made.report(command)
+        return (
+            sorted(cluster.told),
+            states(made, "a"),
+            states(made, "b"),
+            len(made.errors),
+            report.lost.keys(),
+            report.exit_code,
+        )
+
+    before = gone()
+    other_words(monkeypatch)
+    plain = Step.drift
+    monkeypatch.setattr(Step, "drift", lambda *words: renamed(plain(*words)))
+    assert gone() == before
 
 
 class TestSettled:
@@ -509,6 +567,27 @@ class TestStopping:
         made = run(Step("a", cluster, alone=True))
         assert cluster.repairs == ["a node1", "a node2", "a node3", "barrier a"]
         assert states(made, "a") == {"node1": "failed", "node2": "converged", "node3": "converged"}
+
+    def test_what_is_done_for_all_is_counted_and_comes_after_the_wait(self, run, cluster):
+        made = run(Acting("a", cluster, alone=True))
+        assert cluster.repairs == ["a node1", "a node2", "a node3", "barrier a", "request node1"]
+        assert (made.errors, made.report("up").writes) == ([], 4)
+
+    def test_what_is_done_for_all_needs_the_lock(self, run, cluster):
+        cluster.fails = {("changing", "node1"): Locked("our lock on this host is lost", host="node1")}
+        made = run(Acting("a", cluster, alone=True), Step("b", cluster))
+        assert "our lock on this host is lost" in made.errors[0]
+        assert cluster.repairs == ["a node1", "a node2", "a node3", "barrier a"]
+
+    def test_nothing_is_done_where_the_wait_has_failed(self, run, cluster):
+        made = run(Acting("a", cluster, barrier_fails=True))
+        assert "no leader" in made.errors[0]
+        assert "request node1" not in cluster.told
+
+    def test_what_waits_can_only_read(self, run, cluster):
+        with pytest.raises(AssertionError, match="a request that changes the store, where it is only read"):
+            run(Acting("a", cluster, hasty=True))
+        assert "request node1" not in cluster.told
 
     def test_a_barrier_that_fails_ends_the_run(self, run, cluster):
         made = run(Step("a", cluster, barrier_fails=True), Step("b", cluster))

@@ -211,7 +211,7 @@ class TestConsul:
 
     def test_no_server_is_left(self, site):
         with pytest.raises(StepFailed) as caught:
-            CONSUL.barrier(site().without(frozenset(HOSTS)), {})
+            CONSUL.wait(site().without(frozenset(HOSTS)), {})
         assert caught.value.fatal
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from provisioner.errors import Locked
 from provisioner.stores.consul import HTTP_PORT, client
+from provisioner.transport import Reader
 
 
 class Answering(http.server.BaseHTTPRequestHandler):
@@ -33,7 +34,9 @@ class Connection:
     def __init__(self, port, *, locked=True):
         self.port, self.locked, self.changes = port, locked, 0
 
-    def socket(self, port):
+    name = "node1"
+
+    def socket(self, port, host="127.0.0.1", *, timeout=10.0):
         assert port == HTTP_PORT
         return socket.create_connection(("127.0.0.1", self.port))
 
@@ -66,6 +69,16 @@ def test_a_request_that_changes_the_store_is_a_write(server):
         change()
         assert connection.changes == number
     assert set(server.asked[1:]) == {"PUT", "POST", "DELETE"}
+
+
+def test_what_only_reads_can_not_send_one(server):
+    connection = Connection(server.server_port)
+    api = client(Reader(connection))
+    api.status.peers()
+    for change in (api.agent.leave, lambda: api.kv.put("x", "y"), lambda: api.acl.policy.create("x")):
+        with pytest.raises(AssertionError, match="only read"):
+            change()
+    assert (server.asked, connection.changes) == (["GET"], 0)
 
 
 def test_it_does_not_go_out_once_the_lock_is_lost(server):

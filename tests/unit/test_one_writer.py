@@ -1,0 +1,47 @@
+"""Every change of a host, a store or a swarm goes over a connection by `write` or `upload`, or within its `changing`: there the lock
+is checked, the change is counted, and a test can kill the controller (tests/e2e/killed.py). Here is listed who may do so.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import provisioner
+from provisioner.transport import Connection, Reader
+
+PACKAGE = Path(provisioner.__file__).parent
+LAYERS = ("runner", "workflows", "steps", "preflight", "proofs", "controlplane", "stores", "system")
+CALLS = {
+    "write": {"runner/converge.py", "stores/etcd.py"},
+    "upload": {"runner/converge.py"},
+    "changing": {"stores/http.py", "stores/keys.py", "stores/zookeeper_keys.py"},
+    # Whoever talks to a store by itself must put what changes it into `changing`; the four-letter words change nothing.
+    "socket": {"stores/http.py", "stores/asking.py", "stores/zookeeper.py", "stores/zookeeper_keys.py"},
+    "stream": {"proofs/probe.py"},
+}
+BESIDE = {"incoming"}  # a buffer of TLS has a `write` too
+
+
+def calls(path: Path) -> set[str]:
+    """The methods of a connection that a file calls."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CALLS:
+            of = node.func.value
+            if not (isinstance(of, ast.Name) and of.id in BESIDE):
+                found.add(node.func.attr)
+    return found
+
+
+def test_who_changes_hosts_and_stores():
+    files = {
+        str(path.relative_to(PACKAGE)): calls(path) for layer in LAYERS for path in (PACKAGE / layer).rglob("*.py")
+    }
+    assert {method: {path for path, found in files.items() if method in found} for method in CALLS} == CALLS
+
+
+def test_what_reads_has_no_way_to_write():
+    changes = {"write", "upload", "lock", "stream", "forward"}
+    assert changes <= set(dir(Connection))
+    assert not changes & set(dir(Reader))

@@ -1,0 +1,70 @@
+"""Texts are for people: nothing is decided by one. See also renaming.py, which every test of a step passes."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import provisioner
+from provisioner import wording
+from provisioner.model import Action, Kind
+from provisioner.steps import STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(provisioner.__file__).parent
+TEXTS = {"what", "note", "cure", "detail"}  # attributes, and functions of wording.py
+LOOKS = {"startswith", "endswith", "removeprefix", "removesuffix", "partition", "rpartition", "split", "find", "index"}
+
+
+def texts(node: ast.AST) -> Iterator[ast.AST]:
+    """The texts for people in an expression."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Attribute) and part.attr in TEXTS:
+            yield part
+
+
+def decided(source: str) -> list[int]:
+    """The lines that compare a text for people, or look into it."""
+    lines = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Compare):
+            looked = [node.left, *node.comparators]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LOOKS:
+            looked = [node.func.value]
+        elif isinstance(node, ast.Match):
+            looked = [node.subject]
+        else:
+            continue
+        lines += [node.lineno for part in looked if any(texts(part))]
+    return lines
+
+
+def test_no_text_is_compared():
+    """But in report/, which is about texts alone."""
+    files = [path for path in PACKAGE.rglob("*.py") if path.parent.name != "report"]
+    found = {str(path.relative_to(PACKAGE)): decided(path.read_text()) for path in files}
+    assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize("source", [
+    'd.note == "waits"', 'x = {d.note for d in drift} == {"waits"}', 'd.what.startswith("package ")', "wording.note(d) in texts",
+    'error.what.partition(":")',
+])  # fmt: skip
+def test_one_that_is_compared_is_found(source):
+    assert decided(source) == [1]
+
+
+def test_every_kind_has_its_words():
+    assert set(wording._THINGS) == set(Kind)
+    for kind, action in wording._TAKES_THERE:
+        assert (kind in Kind, action in Action) == (True, True)
+
+
+def test_every_step_is_tried_with_other_texts():
+    for step in STEPS:
+        assert hasattr(type(step).work, "__wrapped__"), step.name
