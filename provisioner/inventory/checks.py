@@ -45,7 +45,7 @@ def check(document: Document) -> None:
     _servers(document)
     asked = _part(document, "dns")
     if asked.get("check") is not None and asked.get("servers") is None:
-        document.refuse(("dns", "check"), "dns.check: nobody is asked for it: name the resolvers in dns.servers")
+        document.refuse(("dns", "check"), "dns.check: no resolver is set to ask: name the resolvers in dns.servers")
     planes.check(document)
 
 
@@ -61,7 +61,7 @@ def check_files(document: Document, folder: Path) -> None:
         if fault := unusable(path):
             document.refuse(location, f"{_dots(location)}: {word} {fault}")
         elif location in keys and path.suffix == ".pub":
-            document.refuse(location, f"{_dots(location)}: {word} is the public key; name the private one")
+            document.refuse(location, f"{_dots(location)}: {word} is the public key; name the private key")
     _check_archives(document, folder)
 
 
@@ -123,7 +123,7 @@ def _advertised(document: Document, hosts: dict[str, dict[str, Any]]) -> None:
     word = _sound(values.advertise, document.value.get("advertise"))
     if word and values.is_literal(word) and len(_part(document, "hosts")) > 1:
         told = document.told(("advertise",), word)
-        text = f"advertise: {told} can be the address of one host only; name an interface, or advertise it in that host"
+        text = f"advertise: {told} can belong to one host only; name an interface, or set `advertise` in that host"
         document.refuse(("advertise",), text)
     owners = {_sound(values.address, entry.get("address")): name for name, entry in reversed(hosts.items())}
     first: dict[str, str] = {}
@@ -175,33 +175,31 @@ def _of_one_kind(document: Document) -> None:
     store = _part(document, "store")
     kind = store.get("kind")
     if "binary" in store and kind in ("etcd", "zookeeper"):
-        text = "store.binary: only Consul is uploaded; etcd and ZooKeeper come from the hosts' package sources"
+        text = "store.binary: only Consul can be uploaded; etcd and ZooKeeper come from the hosts' package sources"
         document.refuse(("store", "binary"), text, at_key=True)
     if "sha256" in store and "binary" not in store:
-        document.refuse(("store", "sha256"), "store.sha256: is the sum of `binary`, which is not given", at_key=True)
+        document.refuse(("store", "sha256"), "store.sha256: is the checksum of `binary`, which is missing", at_key=True)
     endpoints = _sound(values.endpoints, store.get("endpoints")) or ()
     for key in ("servers", "binary", "sha256") if endpoints else ():
         if key in store:
-            text = f"store.{key}: says how a store is set up; with `endpoints` nothing is: leave out one of the two"
+            text = f"store.{key}: is for a store that provisioner sets up, not for `endpoints`: remove one of the two"
             document.refuse(("store", key), text, at_key=True)
     if kind == "consul" and len(endpoints) > 1:
-        text = (
-            "store.endpoints: the engine takes one endpoint of Consul: name the agent on every host, `[127.0.0.1:8500]`"
-        )
+        text = "store.endpoints: the engine supports one endpoint of Consul: name the agent on every host, `[127.0.0.1:8500]`"
         document.refuse(("store", "endpoints"), text)
     if endpoints and "security" in store:
-        text = "store.security: says how a store is set up; with `endpoints` nothing is: leave it out; TLS to it is `store.tls`"
+        text = "store.security: is for a store that provisioner sets up, not for `endpoints`: remove it; for TLS, use `store.tls`"
         document.refuse(("store", "security"), text, at_key=True)
     elif kind in _SECURED:
         _security(document, kind)
     if endpoints and "local_users" in store:
-        text = "store.local_users: says who reaches a store that is set up here; with `endpoints` nothing is, and nobody is kept from it: leave it out"
+        text = "store.local_users: is for a store that provisioner sets up; access to `endpoints` is not restricted: remove it"
         document.refuse(("store", "local_users"), text, at_key=True)
     if "tls" in store and kind == "zookeeper":
-        text = "store.tls: engines speak to ZooKeeper without TLS only: leave it out, or use etcd or Consul"
+        text = "store.tls: engines have no TLS for ZooKeeper: remove it, or use etcd or Consul"
         document.refuse(("store", "tls"), text, at_key=True)
     elif "tls" in store and "endpoints" not in store:
-        text = "store.tls: names the files for a store that others look after; one that is set up here has its own: leave it out, or add `endpoints`"
+        text = "store.tls: is for an existing store; a store that provisioner sets up has its own files: remove it, or add `endpoints`"
         document.refuse(("store", "tls"), text, at_key=True)
     for index, word in enumerate(endpoints):
         if word in endpoints[:index]:
@@ -216,8 +214,8 @@ def _security(document: Document, kind: str) -> None:
     for key in sorted(set(_SECURED["consul"]) & set(asked if isinstance(asked, dict) else ())):
         if key not in _SECURED[kind]:
             who = (
-                "engines speak to ZooKeeper without TLS only: leave it out, or use etcd or Consul"
+                "engines have no TLS for ZooKeeper: remove it, or use etcd or Consul"
                 if key == "tls"
-                else "only Consul has that: leave it out"
+                else "only Consul has this setting: remove it"
             )
             document.refuse(("store", "security", key), f"store.security.{key}: {who}", at_key=True)

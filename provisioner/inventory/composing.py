@@ -136,7 +136,7 @@ class _InPython(_Nodes, Reader, Scanner, Parser):
         try:
             return super().get_single_node()
         except (ValueError, OverflowError):  # where libyaml has words of its own
-            text = "not YAML: an escape that stands for no character, or a number that is too large"
+            text = "not YAML: an escape without a character, or a number that is too large"
             raise Stop(Problem(*at(self.get_mark()), text)) from None
 
 

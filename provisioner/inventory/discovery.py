@@ -30,7 +30,7 @@ def fault(heartbeat: int | None, ttl: int | None, kind: str, told: tuple[str, st
     beat, life = times(heartbeat, ttl)
     told_beat, told_life = told[0] or f"{beat} s", told[1] or f"{life} s"
     if life <= beat or beat < 1:
-        return f"{told_life} is not more than the heartbeat of {told_beat}: every engine would count as gone; three times the heartbeat is usual"
+        return f"{told_life} is not greater than the heartbeat of {told_beat}: every engine would count as gone; three times the heartbeat is usual"
     if kind == "consul" and life < _CONSUL_TTL:
         what = "ttl" if ttl else "the ttl, three times the heartbeat,"
         return f"{what} is {told_life}; Consul needs {_CONSUL_TTL} at least (its sessions live half of it, and 10 s)"

@@ -31,7 +31,7 @@ def servers(value: object) -> tuple[IPv4Address | IPv6Address, ...]:
     """`dns.servers`: addresses that containers reach, the first one first."""
     found = _listed(value, _server, "addresses", "`[192.0.2.53]`", MOST_SERVERS)
     if not any(server.version == _IPV4 for server in found):
-        raise refusal("has IPv6 addresses only: the engine forwards to resolvers with IPv4 addresses, so one is needed")
+        raise refusal("has only IPv6 addresses: the engine forwards only to IPv4 resolvers, so at least one is needed")
     return found
 
 
@@ -43,15 +43,15 @@ def _server(value: object) -> IPv4Address | IPv6Address:
         found = ipaddress.ip_address(word)
     except ValueError:
         raise refusal(
-            f"{shown(word)} is no IP address; a resolver is not named, for who would resolve its name?"
+            f"{shown(word)} is not an IP address; a resolver must be given by address, because its name could not be resolved"
         ) from None
     if found.is_loopback:
         raise refusal(
-            f"{found} is a loopback address: in a container it is the container itself; write the address of the host"
+            f"{found} is a loopback address, which in a container means the container itself; write the host's address"
         )
     link_local = isinstance(found, IPv6Address) and (found.is_link_local or found.scope_id)
     if found.is_unspecified or found.is_multicast or link_local or word == "255.255.255.255":
-        raise refusal(f"{shown(word)} is the address of no resolver that containers reach")
+        raise refusal(f"{shown(word)} is not an address of a resolver that containers can reach")
     return found
 
 
@@ -64,7 +64,9 @@ def domain(value: object) -> str:
     """A domain's or a host's name, without a dot at its end."""
     word = text(value)
     if not HOSTNAME.fullmatch(word) or re.fullmatch(r"[0-9.]+", word):
-        raise refusal(f"{shown(word)} is no name in DNS: letters, digits and `-`, with single dots between its parts")
+        raise refusal(
+            f"{shown(word)} is not a DNS name: use letters, digits and `-`, with single dots between the parts"
+        )
     return word.lower()
 
 
@@ -81,7 +83,7 @@ def _option(value: object) -> str:
         if not re.fullmatch(r"[0-9]{1,2}", number) or int(number) > _NUMBERED[name]:
             raise refusal(f"{shown(word)}: write `{name}:N` with a number from 0 to {_NUMBERED[name]}")
     elif name not in _PLAIN or colon:
-        raise refusal(f"{shown(word)} is no option of resolv.conf{nearest(word, known)}")
+        raise refusal(f"{shown(word)} is not an option of resolv.conf{nearest(word, known)}")
     return word
 
 

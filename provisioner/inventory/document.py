@@ -86,7 +86,9 @@ def parse(text: str, folder: Path, document: Document | None = None) -> Document
     try:
         root = compose(text, DEEPEST)
         if root is None:
-            document.problems.append(Problem(1, 1, "the file is empty; `provisioner inventory schema` tells its form"))
+            document.problems.append(
+                Problem(1, 1, "the file is empty; `provisioner inventory schema` describes the format")
+            )
         else:
             _Builder(document, folder).build(root)
     except Stop as stop:
@@ -100,13 +102,13 @@ def text_of(path: Path, document: Document) -> str | None:
         with path.open("rb") as file:
             data = file.read(LARGEST_FILE + 1)
         if len(data) > LARGEST_FILE:
-            document.problems.append(Problem(0, 0, "the file is larger than 1 MiB; that is no inventory"))
+            document.problems.append(Problem(0, 0, "the file is larger than 1 MiB, the limit for an inventory"))
             return None
         text = data.decode("utf-8-sig")
         if not (seen := foreign.secret(text)):
             return text
         document.problems.append(
-            Problem(seen.line, 1, f"the file looks like {seen.what}; it is not read, and nothing of it is shown")
+            Problem(seen.line, 1, f"the file looks like {seen.what}; its content is neither read nor shown")
         )
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
@@ -153,7 +155,7 @@ class _Builder:
         if tag not in _KNOWN_TAGS:
             meant = closest(tag.replace(TAG, "!!"), outside.TAGS)
             hint = f": {shown(tag)}; did you mean `{meant}`?" if meant else ""
-            raise Stop(Problem(*_at(node), f"tags have no meaning here{hint}"))
+            raise Stop(Problem(*_at(node), f"tags are not supported here{hint}"))
         if isinstance(node, ScalarNode):
             return _scalar(node)
         if isinstance(node, SequenceNode):
@@ -178,9 +180,9 @@ class _Builder:
         """Aliases repeat nodes: what they come to is bounded in number and depth (an alias can hold itself)."""
         self._values += 1
         if self._values > MOST_VALUES:
-            raise Stop(Problem(*_at(node), f"with its aliases the file comes to more than {MOST_VALUES} values"))
+            raise Stop(Problem(*_at(node), f"with its aliases, the file has more than {MOST_VALUES} values"))
         if len(location) > DEEPEST:
-            raise Stop(Problem(*_at(node), f"nested deeper than {DEEPEST} levels, or an alias holds itself"))
+            raise Stop(Problem(*_at(node), f"nested deeper than {DEEPEST} levels, or an alias contains itself"))
 
     def _item(self, node: Any, location: Location) -> Any:
         self._document.places[location] = Place(_at(node), _at(node))
@@ -197,7 +199,7 @@ class _Builder:
             if key == _MERGE and not key_node.style:
                 merged.append(value_node)
             elif key in first:
-                text = f"{code(key)} is here a second time; the first is on line {first[key]}"
+                text = f"{code(key)} is a duplicate; the first is on line {first[key]}"
                 self._document.problems.append(Problem(*_at(key_node), text))
             else:
                 first[key] = _at(key_node)[0]
@@ -225,7 +227,7 @@ class _Builder:
         if value is None and location in self._document.spoilt:
             return
         if value is None:
-            text = f"{dotted(location)}: no value; write one or leave the line out"
+            text = f"{dotted(location)}: has no value; write one or remove the line"
             self._document.problems.append(Problem(*_at(key_node), text))
             self._document.spoilt.add(location)
         else:
@@ -244,7 +246,7 @@ class _Builder:
     def _flat(self, node: Any, location: Location, depth: int = 0) -> Iterator[tuple[Any, Any]]:
         """The pairs of a mapping that is merged, and of those that it merges itself."""
         if depth > DEEPEST:
-            raise Stop(Problem(*_at(node), f"merged deeper than {DEEPEST} levels, or an alias holds itself"))
+            raise Stop(Problem(*_at(node), f"merged deeper than {DEEPEST} levels, or an alias contains itself"))
         inner: list[Any] = []
         for key_node, value_node in node.value:
             self._count(key_node, location)

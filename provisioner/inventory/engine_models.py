@@ -32,21 +32,22 @@ DATA_PORT: Final = 4789  # udp: of VXLAN, where no other is chosen
 
 
 class Dns(Part):
-    """What the engines' own DNS servers do with names that are no container's. Without it they ask what each host asks.
+    """How the engines' DNS servers resolve names other than those of containers. By default, they use the host's resolvers.
 
-    It is part of daemon.json, which an engine reads at its start: with a change each engine that has run before is
-    restarted, one after the other; engines that run no container and are on no store yet, all at once.
+    The settings are part of daemon.json, which an engine reads only at its start. After a change, engines that have run
+    before restart, one after the other. Engines without containers and without a store restart all at once.
     """
 
     servers: DnsServers = Field(
         default=(),
-        description="The resolvers that names outside are forwarded to, one to three addresses, in this order: `dns` of"
-        " daemon.json. One must be IPv4: those with IPv6 are left to the containers' own programs.",
+        description="The resolvers for external names, one to three addresses, in this order: `dns` of"
+        " daemon.json. At least one must be IPv4: engines do not forward to IPv6 addresses, but leave"
+        " these to the programs in containers.",
         examples=[["192.0.2.53", "192.0.2.54"]],
     )
     search: DnsSearch = Field(
         default=(),
-        description="The domains that containers' programs try behind a short name: `dns-search`.",
+        description="The search domains for short names in containers: `dns-search`.",
         examples=[["example.net"]],
     )
     options: DnsOptions = Field(
@@ -56,66 +57,69 @@ class Dns(Part):
     )
     check: DnsName | None = Field(
         default=None,
-        description="A name outside of which the resolvers know an address; the proof has containers ask for it. Without"
-        " it any answer but a refusal is proof enough, also that a name that can't be does not exist.",
+        description="An external name that must have an address; the proof resolves it in containers. By default,"
+        " any answer except a refusal is enough, for example that an invalid name does not exist.",
         examples=["www.example.net"],
     )
 
 
 class PluginTls(Part):
-    """How a plugin with a `tcp://` address is reached: files on the hosts."""
+    """TLS for a plugin with a `tcp://` address: files on the hosts."""
 
-    ca: HostPath = Field(description="The authority that has signed the plugin's certificate.")
-    cert: HostPath = Field(description="The engine's own certificate.")
-    key: HostPath = Field(description="The key of that.")
+    ca: HostPath = Field(description="The authority that signed the plugin's certificate.")
+    cert: HostPath = Field(description="The engine's client certificate.")
+    key: HostPath = Field(description="The private key of the client certificate.")
 
 
 class PluginEntry(Part):
-    """A network plugin of the engines, under the name that networks have as their `driver`.
+    """A network plugin of the engines, under the name that networks use as their `driver`.
 
-    With an `address` it runs already, and the engine is told where; with an `image` or an `archive` the engine runs it, and
-    networks name it with its tag: `driver: NAME:latest`.
+    With an `address`, the plugin already runs, and the engine learns its address. With an `image` or an `archive`, the engine
+    runs it, and networks name it with its tag: `driver: NAME:latest`.
     """
 
     model_config = ConfigDict(title="Plugin")
 
     address: PluginAddress | None = Field(
         default=None,
-        description="Where a plugin listens that runs by itself: `unix:///run/NAME.sock` or `tcp://127.0.0.1:8080`. Its spec"
-        " file is written to /etc/docker/plugins. An engine that has asked a plugin once takes up a change of it when it is restarted.",
+        description="The address of a plugin that already runs: `unix:///run/NAME.sock` or"
+        " `tcp://127.0.0.1:8080`. It is written to a spec file in /etc/docker/plugins. An engine that"
+        " has used the plugin loads a changed address only after a restart.",
         examples=["unix:///run/overnet/overnet.sock"],
     )
-    tls: PluginTls | None = Field(default=None, description="How it is reached over `tcp://` with certificates.")
+    tls: PluginTls | None = Field(default=None, description="TLS for a `tcp://` address.")
     image: PluginImage | None = Field(
         default=None,
-        description="A plugin of a registry that the hosts reach.",
+        description="A plugin from a registry that the hosts can reach.",
         examples=["registry.example.net/overnet:1.2"],
     )
     archive: FilePath | None = Field(
         default=None,
-        description="A plugin in a file of this machine: a tar with config.json and rootfs/, as `docker plugin create` takes"
-        " them. A relative path starts at the inventory's folder.",
+        description="A plugin from a local tar file with config.json and rootfs/, as for `docker plugin create`."
+        " A relative path starts at the inventory's folder.",
         examples=["files/overnet.tar"],
     )
-    sha256: Sha256 | None = Field(default=None, description="The SHA-256 sum of `archive`, 64 hexadecimal digits.")
+    sha256: Sha256 | None = Field(default=None, description="The SHA-256 checksum of `archive`, 64 hexadecimal digits.")
     grant: Grant = Field(
         default=(),
-        description="What a plugin of an image or archive may do to the host, as Docker asks for it: `network host`, `mount PATH`,"
-        " `device PATH`, `capabilities CAP_NET_ADMIN`, `host ipc namespace`, `host pid namespace`, `allow-all-devices`; or"
-        " `all`, whatever it is. One that asks for more is not installed, and neither is one whose tag is moved to another image between"
-        " the question and the installation.",
+        description="The permissions of a plugin from an image or archive, in Docker's words: `network host`,"
+        " `mount PATH`, `device PATH`, `capabilities CAP_NET_ADMIN`, `host ipc namespace`, `host pid"
+        " namespace`, `allow-all-devices`; or `all`. A plugin that requires more is not installed."
+        " Neither is one whose tag moves to another image between check and installation.",
         examples=[["network host", "capabilities CAP_NET_ADMIN"]],
     )
     settings: Mapping[SettingKey, SettingValue] = Field(
         default_factory=dict,
-        description="Its settings: texts by name, as `docker plugin set` takes them. They may be secrets, from `!env` or `!file`: no plan"
-        " or report shows them, and they are in no argument on hosts. Whoever may ask the engine can read them there.",
+        description="The plugin's settings by name, as for `docker plugin set`. They can be secrets, from `!env`"
+        " or `!file`: they appear in no plan, report or argument. Anyone with access to the engine can"
+        " read them there.",
     )
     enabled: Truth = Field(
-        default=True, description="Whether the engine runs it; networks of one that it does not run are refused."
+        default=True, description="Whether the engine runs the plugin. Networks of a disabled plugin are refused."
     )
     hosts: Hosts | None = Field(
-        default=None, description="The hosts that have it, among them all of its networks'. Without it every one."
+        default=None,
+        description="The hosts that have the plugin, including all hosts of its networks. Default: all hosts.",
     )
 
     def on(self, host: str) -> bool:
@@ -124,7 +128,7 @@ class PluginEntry(Part):
 
 
 class AddressPool(Part):
-    """Where a swarm's networks get their subnets from, where none is given."""
+    """Where a swarm's networks get a subnet from if they have none."""
 
     pools: Pools = Field(description="IPv4 ranges in CIDR form.", examples=[["10.20.0.0/16"]])
     size: PoolSize = Field(default=24, description="The prefix length of each network's subnet, 8 to 29.")
@@ -140,22 +144,25 @@ ENGINES_POOL: Final = AddressPool.model_construct(pools=(IPv4Network("10.0.0.0/8
 
 
 class SwarmPart(Part):
-    """How the engines' swarm is made. The last two can be chosen only when it is made; one that was made otherwise is refused."""
+    """Settings of the engines' swarm.
+
+    The last two are fixed when the swarm is created. A swarm with other values is refused.
+    """
 
     model_config = ConfigDict(title="Swarm")
 
     managers: Servers | None = Field(
         default=None,
-        description="The hosts that are managers: 1, 3 or 5 of them. Without it the first host of one or two, the first three"
-        " of three or four, the first five of five or more; managers that are there already stay so.",
+        description="The hosts that are managers: 1, 3 or 5. Default: the first host of one or two, the first"
+        " three of three or four, the first five of five or more. Existing managers stay managers.",
         examples=[["node1", "node2", "node3"]],
     )
     data_path_port: DataPort | None = Field(
         default=None,
-        description="The UDP port of VXLAN, 1024 to 49151. Without it 4789. Chosen when the swarm is made.",
+        description="The UDP port of VXLAN, 1024 to 49151. Default: 4789. Fixed when the swarm is created.",
     )
     default_addr_pool: AddressPool | None = Field(
         default=None,
-        description="Where networks without a subnet of their own get it from, `ingress` among them. Chosen when the swarm"
-        " is made.",
+        description="Where networks without a `subnet`, including `ingress`, get one from. Fixed when the swarm"
+        " is created.",
     )

@@ -20,7 +20,7 @@ def _number(lowest: int, highest: int, kind: str = "integer") -> WithJsonSchema:
     return WithJsonSchema({"type": kind, "minimum": lowest, "maximum": highest})
 
 
-_RULE_LABEL = "lower-case letters, digits and `-`, at most 63, not at the ends a `-`"
+_RULE_LABEL = "use lower-case letters, digits and `-`, at most 63 characters, and no `-` at the ends"
 _CIDR_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$"})
 
 HostName = Annotated[
@@ -128,7 +128,9 @@ PluginAddress = Annotated[
 ]
 PluginImage = Annotated[
     str,
-    PlainValidator(values.matching(plugins.REFERENCE, "a reference is `NAME:TAG`, in front of it a registry")),
+    PlainValidator(
+        values.matching(plugins.REFERENCE, "a reference is `NAME:TAG`, optionally with a registry in front")
+    ),
     _string(plugins.REFERENCE),
 ]
 HostPath = Annotated[str, PlainValidator(plugins.host_path), WithJsonSchema({"type": "string", "pattern": "^/"})]

@@ -39,7 +39,7 @@ _FORMS = {  # how a part is written, for whoever wrote it otherwise
     "security": "`security: {tls: true}`",
     "tls": "`tls: {ca: files/ca.pem, cert: files/cert.pem, key: files/key.pem}`",
 }
-_ALL_THREE = "with fewer than all three files the engine would go without TLS and say nothing"
+_ALL_THREE = "all three files are required; otherwise the engine would silently connect without TLS"
 _ENTRIES: dict[str, tuple[str, str, Callable[[object], object]]] = {  # what a lone value is
     "hosts": ("address", "192.168.56.11", values.address),
     "plugins": ("address", "unix:///run/overnet.sock", plugins.address),

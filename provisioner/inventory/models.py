@@ -48,92 +48,91 @@ _FOR_OTHERS = ConfigDict(json_schema_extra={"patternProperties": {"^x-": {}}})
 
 
 class Ssh(Part):
-    """How the hosts are reached, as far as a host does not say otherwise."""
+    """How to reach the hosts. A host can override `user`, `key`, `port` and `jump`."""
 
-    user: User = Field(
-        default="root", description="The user to log in as. Anyone but root needs sudo without a password."
-    )
+    user: User = Field(default="root", description="The login user. Any user other than root needs passwordless sudo.")
     key: FilePath | None = Field(
         default=None,
-        description="The private key's file. Without it the SSH agent's keys and the usual files in ~/.ssh are tried."
-        " `~` is your home; a relative path starts at the inventory's folder.",
+        description="The private key file. By default, the SSH agent's keys and the usual files in ~/.ssh are"
+        " tried. `~` is your home folder; a relative path starts at the inventory's folder.",
         examples=["~/.ssh/id_ed25519"],
     )
     port: Port = Field(default=22, description="The SSH server's port.")
     jump: Jump | None = Field(
         default=None,
-        description="The machine to go through: `user@host:port`, where user and port may be left out; several with a comma"
-        " between them, as in OpenSSH's ProxyJump. It is reached with the same keys and the same `host_keys`.",
+        description="The jump host: `user@host:port`; user and port are optional. Separate several with commas,"
+        " as in OpenSSH's ProxyJump. Jump hosts use the same keys and the same `host_keys`.",
         examples=["ops@bastion.example.net:2222"],
     )
     host_keys: _HostKeys = Field(
         default="strict",
-        description="`strict`: only hosts whose key is in known_hosts."
-        " `accept-new`: the key of a host that is seen for the first time is written there; a changed key is refused.",
+        description="`strict`: connect only to hosts whose key is in known_hosts. `accept-new`: add the key of a"
+        " host that is seen for the first time. Both refuse a changed key.",
     )
     known_hosts: FilePath = Field(
         default=Path("~/.ssh/known_hosts"),
         validate_default=True,
-        description="The file with the hosts' keys. It is written with `accept-new` only.",
+        description="The file with the hosts' keys. Only `accept-new` writes to it.",
     )
     connect_timeout: Seconds = Field(
-        default=10.0, description="Seconds until a host that does not answer is given up, 1 to 600."
+        default=10.0, description="Seconds to wait for a host that does not answer, 1 to 600."
     )
 
 
 class Host(Part):
-    """One machine. What is left out is taken from `ssh` and from the `advertise` of the whole inventory."""
+    """One machine. Defaults come from `ssh` and from the inventory's `advertise`."""
 
     model_config = _FOR_OTHERS
 
     address: Address = Field(
-        description="Where SSH reaches the host: an IP or a host name; no user and no port.", examples=["192.168.56.11"]
+        description="The address for SSH: an IP address or a host name, without user and port.",
+        examples=["192.168.56.11"],
     )
-    port: Port | None = Field(default=None, description="The SSH server's port on this host, instead of `ssh.port`.")
-    user: User | None = Field(default=None, description="The user on this host, instead of `ssh.user`.")
-    key: FilePath | None = Field(
-        default=None, description="The private key's file for this host, instead of `ssh.key`."
-    )
+    port: Port | None = Field(default=None, description="The SSH server's port on this host. Overrides `ssh.port`.")
+    user: User | None = Field(default=None, description="The login user on this host. Overrides `ssh.user`.")
+    key: FilePath | None = Field(default=None, description="The private key file for this host. Overrides `ssh.key`.")
     jump: Jump | None = Field(
-        default=None, description="The jump hosts of this host, instead of `ssh.jump`; `none`: it is reached directly."
+        default=None, description="The jump hosts of this host. Overrides `ssh.jump`; `none` means a direct connection."
     )
     advertise: Advertise | None = Field(
         default=None,
-        description="What this host tells the others to reach its engine at: an interface (`eth1`) or an IPv4 address."
-        " Without it the address is found out on the host.",
+        description="Where other hosts reach this host's engine: an interface (`eth1`) or an IPv4 address. By"
+        " default, the address is detected on the host.",
         examples=["eth1", "192.168.56.11"],
     )
 
 
 class InventoryFile(Part):
-    """A cluster: its hosts, how they are reached, the store that their engines share, and the networks to build."""
+    """A cluster: its hosts, how to reach them, the store that their engines share, and the networks to build."""
 
     model_config = _FOR_OTHERS
 
     cluster: ClusterName = Field(description="The cluster's name.", examples=["lab"])
-    ssh: Ssh = Field(default_factory=Ssh, description="How the hosts are reached.")
+    ssh: Ssh = Field(default_factory=Ssh, description="How to reach the hosts.")
     hosts: Mapping[HostName, Host] = Field(
-        description="The hosts by name. A name is the host's name in the store and in reports; it need not be its hostname.",
+        description="The hosts by name. The store and reports use this name; it can differ from the hostname.",
         examples=[{"node1": {"address": "192.168.56.11"}}],
         json_schema_extra={"minProperties": 1},
     )
     advertise: Advertise | None = Field(
         default=None,
-        description="For all hosts: the interface (`eth1`) that the others reach the engine at; an address only where there is one host.",
+        description="For all hosts: the interface (`eth1`) on which others reach the engine. An address is"
+        " allowed only if there is one host.",
     )
     control_plane: _ControlPlane = Field(
         default="auto",
-        description="How the engines find one another: `kv`, through an external store, which engines up to 20.10 can;"
-        " `swarm`, which those from 23.0 on must; `auto`: without a store `swarm`; with one what is in use already, a store before"
-        " a swarm, else `kv` where every engine can use it, else `swarm`.",
+        description="How the engines find one another. `kv`: through an external store; supported by engines up"
+        " to 20.10. `swarm`: in swarm mode; required for engines 23.0 and later. `auto`: without a"
+        " store, `swarm`. With a store, what is already in use (a store outweighs a swarm); otherwise"
+        " `kv` if every engine supports it, else `swarm`.",
     )
     store: Store | None = Field(
         default=None,
-        description="What the engines find one another through, in `kv`. In `swarm` there is none.",
+        description="The store through which the engines find one another, in `kv`. A `swarm` has none.",
         examples=[{"kind": "consul"}],
     )
-    swarm: SwarmPart | None = Field(default=None, description="How the engines' swarm is made, in `swarm`.")
-    dns: Dns = Field(default_factory=Dns, description="Which resolvers containers reach through their engine.")
+    swarm: SwarmPart | None = Field(default=None, description="Settings of the engines' swarm, in `swarm`.")
+    dns: Dns = Field(default_factory=Dns, description="The resolvers that containers use through their engine.")
     plugins: Mapping[PluginName, PluginEntry] = Field(
         default_factory=dict, description="Network plugins of the engines by name."
     )

@@ -30,14 +30,14 @@ _CHECKS = {
     "gateway6": network_values.ipv6,
     "ip_range6": network_values.per_host(network_values.cidr6),
 }
-_ONLY_PARENT = "is of `macvlan` and `ipvlan` only"
+_ONLY_PARENT = "is only for `macvlan` and `ipvlan`"
 _NO_IPV6 = (  # tried with engines 20.10.5 and 26.1.5, see docs/decisions/overlay-addresses.md
-    "an overlay has no IPv6: engines make it, but on an external store its IPv6 addresses don't answer on other hosts although"
-    " names are resolved to them first, and in swarm mode no container starts on it"
+    "an overlay has no working IPv6: on an external store, its IPv6 addresses don't answer on other hosts although names"
+    " resolve to them first; in swarm mode, no container starts on it"
 )
 _DOCKER_CHOICE = (
-    "`subnet` is missing: write `subnet: 10.99.0.0/24`; Docker is not left to choose, because its choice may overlap what the"
-    " hosts reach"
+    "`subnet` is missing: write `subnet: 10.99.0.0/24`; Docker can't choose it, because its choice may overlap networks that"
+    " the hosts use"
 )
 
 
@@ -109,13 +109,13 @@ def _kind(net: _Net) -> None:
             hint = "" if net.at("driver") in net.document.secrets else nearest(net.driver, SCOPES)
             net.refuse(
                 "driver",
-                f"{word} is none of the engine's own drivers{hint or '; they are ' + ', '.join(map(code, SCOPES)) + '.'} If it is a"
-                " plugin's, say where its networks are made: `scope: local`, on each host, or `scope: global`, once",
+                f"{word} is not one of the engine's own drivers{hint or '; they are ' + ', '.join(map(code, SCOPES)) + '.'} For a"
+                " plugin's driver, say where its networks are created: `scope: local`, on each host, or `scope: global`, once",
             )
     elif "scope" in net.entry:
         net.refuse(
             "scope",
-            f"is of plugins' drivers; that of `{net.driver}` is {SCOPES[net.driver]}: leave it out",
+            f"is for plugins' drivers; that of `{net.driver}` is {SCOPES[net.driver]}: remove it",
             at_key=True,
         )
     if (net.is_global and net.driver in SCOPES) or net.on_parent:
@@ -126,23 +126,23 @@ def _kind(net: _Net) -> None:
         if net.driver == "overlay" and key in _V6 and key in net.entry:
             net.refuse(key, _NO_IPV6, at_key=True)
         elif key == "hosts" and key in net.entry:
-            net.refuse(key, "is of local networks; this one is made once, and is on all hosts", at_key=True)
+            net.refuse(key, "is for local networks; this one is created once and exists on all hosts", at_key=True)
     if "mtu" in net.entry and net.driver not in ("overlay", "bridge"):
-        own = "its parent's" if net.on_parent else "its driver's to choose; see `options`"
-        net.refuse("mtu", f"is of `overlay` and `bridge`; that of `{net.driver}` is {own}", at_key=True)
+        own = "its parent's" if net.on_parent else "chosen by its driver; see `options`"
+        net.refuse("mtu", f"is for `overlay` and `bridge`; that of `{net.driver}` is {own}", at_key=True)
     _of_swarms(net)
 
 
 def _of_swarms(net: _Net) -> None:
     """What a swarm makes of its networks. Other drivers get the words too, and come to nothing by them or do as they like."""
     if raw.sound(values.truth, net.entry.get("encrypted")) and net.driver != "overlay":
-        cure = "leave it out" if net.driver in SCOPES else "what a plugin can is among its own `options`: leave it out"
+        cure = "remove it" if net.driver in SCOPES else "a plugin has its own `options`: remove it"
         net.refuse(
-            "encrypted", f"is of `overlay`; nothing would encrypt the packets of this network: {cure}", at_key=True
+            "encrypted", f"is for `overlay`; nothing would encrypt the packets of this network: {cure}", at_key=True
         )
     local = not net.is_global and (net.driver in SCOPES or "scope" in net.entry)
     if local and raw.sound(values.truth, net.entry.get("attachable")) is False:
-        text = "is of networks that are made once for all hosts; any container of a host may join one of its own: leave it out"
+        text = "is for networks that are created once for all hosts; any container may join a local network: remove it"
         net.refuse("attachable", text, at_key=True)
 
 
@@ -151,7 +151,7 @@ def _hosts(net: _Net, hosts: tuple[str, ...]) -> None:
     if asked is None or net.is_global:
         return
     if not asked:
-        net.refuse("hosts", "names no host; leave it out for all of them")
+        net.refuse("hosts", "names no host; remove it for all hosts")
     for index, name in enumerate(asked):
         at: Location = (*net.at("hosts"), index)
         told = net.document.told(at, shown(name))
@@ -169,7 +169,9 @@ def _ranges(net: _Net) -> None:
         if not isinstance(value, dict) or not value:
             continue
         if net.is_global:
-            net.refuse(key, "is one for each host, and this network is made once for all of them: write one")
+            net.refuse(
+                key, "has one value for each host, but this network is created once for all hosts: write one value"
+            )
             continue
         for name in value:
             if name not in net.on and isinstance(name, str):
@@ -185,10 +187,10 @@ def _apart(net: _Net) -> None:
     for key, subnet in (("ip_range", "subnet"), ("ip_range6", "subnet6")):
         found: Mapping[str, Any] = net.sound(key) or {}
         if subnet in net.entry and (key not in net.entry or EVERY_HOST in found):
-            text = "each engine gives out addresses by itself, so on one network each host needs a range of its own, or two"
+            text = "each engine assigns addresses independently, so each host needs its own range; otherwise two"
             net.document.refuse(
                 net.at(key if key in net.entry else subnet),
-                f"networks.{net.name}.{key}: {text} containers get one address: write `{key}: {{{net.on[0]}: ..., {net.on[1]}: ...}}`",
+                f"networks.{net.name}.{key}: {text} containers can get the same address: write `{key}: {{{net.on[0]}: ..., {net.on[1]}: ...}}`",
             )
         for one, other in combinations(found, 2):
             if found[one].overlaps(found[other]):
@@ -218,9 +220,9 @@ def _aux(net: _Net) -> None:
         if key not in net.entry:
             text = f"needs `{key}`, whose address it is"
         elif subnet and (address not in subnet or address in _ends(subnet)):
-            text = f"is no address of the subnet {net.told(key)}"
+            text = f"is not an address of the subnet {net.told(key)}"
         elif address == gateway:
-            text = "is the gateway's, which no container gets anyway"
+            text = "is the gateway's address, which no container gets anyway"
         elif (other := seen.setdefault(address, name)) != name:
             text = f"is {code(other)} already"
         if text:
@@ -239,11 +241,11 @@ def _parent(net: _Net) -> None:
     if not net.on_parent:
         return
     if "parent" not in net.entry:
-        text = "`parent` is missing: write the hosts' interface that containers are put on: `parent: eth1`"
+        text = "`parent` is missing: write the hosts' interface for the containers: `parent: eth1`"
         net.document.refuse(("networks", net.name), f"networks.{net.name}: {text}", at_key=True)
     mode, known = net.entry.get("mode"), MODES_OF[net.driver]
     if isinstance(mode, str) and mode in network_values.MODES and mode not in known:
-        net.refuse("mode", f"`{mode}` is no mode of {net.driver}: they are {', '.join(map(code, known))}")
+        net.refuse("mode", f"`{mode}` is not a mode of {net.driver}: choose one of {', '.join(map(code, known))}")
 
 
 def _inside(net: _Net, keys: tuple[str, str, str]) -> None:
@@ -251,7 +253,7 @@ def _inside(net: _Net, keys: tuple[str, str, str]) -> None:
     subnet_key, gateway_key, range_key = keys
     for key in (gateway_key, range_key):
         if key in net.entry and subnet_key not in net.entry:
-            net.refuse(key, f"needs `{subnet_key}`, which it is a part of", at_key=True)
+            net.refuse(key, f"needs `{subnet_key}`, which contains it", at_key=True)
     subnet, gateway = net.sound(subnet_key), net.sound(gateway_key)
     if subnet is None:
         return
@@ -259,7 +261,7 @@ def _inside(net: _Net, keys: tuple[str, str, str]) -> None:
         net.refuse(gateway_key, f"{net.told(gateway_key)} is outside the subnet {net.told(subnet_key)}")
     elif gateway in _ends(subnet):
         net.refuse(
-            gateway_key, f"{net.told(gateway_key)} is the subnet's first or last address, which no interface can have"
+            gateway_key, f"{net.told(gateway_key)} is the subnet's first or last address, which no interface can use"
         )
     for host, pool in (net.sound(range_key) or {}).items():
         whose = f" of {code(host)}" if host else ""
@@ -337,7 +339,7 @@ def _underlay(document: Document, nets: list[_Net]) -> None:
                     n: document.told(("hosts", n, "advertise" if n in literals else "address"), known[n]) for n in held
                 }
                 word = _shown(net, key, pool) if host else net.told(key)
-                net.refuse(key, f"{word} holds the hosts' own addresses: {_some([f'{n} ({own[n]})' for n in held])}")
+                net.refuse(key, f"{word} contains the hosts' own addresses: {_some([f'{n} ({own[n]})' for n in held])}")
 
 
 def _some(names: list[str]) -> str:

@@ -31,11 +31,11 @@ from provisioner.inventory.part import Part
 
 
 class NetworkEntry(Part):
-    """One network of containers, as the file has it.
+    """One network of containers, as written in the file.
 
-    `overlay` networks, and those of plugins with `scope: global`, are made once for all hosts. All others are local: made
-    on each host by itself, and containers on one host do not reach those on another by them, but for macvlan and ipvlan on
-    a shared network.
+    `overlay` networks, and those of plugins with `scope: global`, are created once for all hosts. All other networks are
+    local: created on each host separately. Containers on different hosts do not reach one another through a local network,
+    except with macvlan and ipvlan on a shared network.
     """
 
     model_config = ConfigDict(
@@ -54,76 +54,83 @@ class NetworkEntry(Part):
     )
     scope: Scope | None = Field(
         default=None,
-        description="Of a plugin's driver: `global`, the network is made once for all hosts, or `local`, on each host.",
+        description="For a plugin's driver. `global`: the network is created once for all hosts. `local`: it is"
+        " created on each host.",
     )
     hosts: Hosts | None = Field(
-        default=None, description="Of a local network: the hosts it is made on. Without it on every one."
+        default=None, description="For a local network: the hosts on which it is created. Default: all hosts."
     )
     subnet: Subnet | None = Field(
         default=None,
-        description="The network's IPv4 range in CIDR form. Of an overlay: with room for an address on every host; it must"
-        " overlap nothing that the hosts reach otherwise, which is why it is not left to Docker. Of macvlan and ipvlan:"
-        " the range of the parent's network. Bridges and plugins' networks may leave it to the engine.",
+        description="The network's IPv4 range in CIDR form. For an overlay: it needs an address for every host"
+        " and must not overlap any network that the hosts use. Therefore Docker can't choose it. For"
+        " macvlan and ipvlan: the range of the parent's network. For bridges and plugins, the engine"
+        " can choose it.",
         examples=["10.99.0.0/24"],
     )
     gateway: Ipv4 | None = Field(
         default=None,
-        description="The gateway's address in the subnet. Without it Docker takes the first one. Of macvlan and ipvlan: the"
-        " router's address on the parent's network.",
+        description="The gateway's address in the subnet. Default: Docker uses the first one. For macvlan and"
+        " ipvlan: the router's address on the parent's network.",
     )
     ip_range: Ranges | None = Field(
         default=None,
-        description="The part of the subnet that containers get addresses from. Of a local network it may be one for each"
-        " host, which macvlan and ipvlan on several hosts need: `{node1: 192.168.56.64/27, node2: 192.168.56.96/27}`.",
+        description="The part of the subnet from which containers get addresses. A local network can have one for"
+        " each host, and macvlan and ipvlan on several hosts must: `{node1: 192.168.56.64/27, node2:"
+        " 192.168.56.96/27}`.",
         examples=["10.99.0.128/25"],
     )
     subnet6: Subnet6 | None = Field(
         default=None,
-        description="The network's IPv6 range, beside `subnet`. Not of overlays, which have no working IPv6.",
+        description="The network's IPv6 range, in addition to `subnet`. Not for overlays: IPv6 does not work there.",
         examples=["fd99::/64"],
     )
     gateway6: Ipv6 | None = Field(default=None, description="The gateway's address in `subnet6`.")
     ip_range6: Ranges6 | None = Field(
-        default=None, description="The part of `subnet6` that containers get addresses from; as `ip_range`."
+        default=None, description="The part of `subnet6` from which containers get addresses; like `ip_range`."
     )
     aux_addresses: Mapping[LabelKey, Either] = Field(
         default_factory=dict,
-        description="Addresses of the subnets that others have, so that no container gets one: by a name of your choice.",
+        description="Addresses in the subnets that are used elsewhere, so no container gets them. The names are"
+        " your choice.",
     )
     parent: Parents | None = Field(
         default=None,
-        description="Of macvlan and ipvlan: the hosts' interface that containers are put on, `eth1`, or one of its VLANs,"
-        " `eth1.50`, which is made. One for all hosts, or one for each: `{node1: eth1, node2: enp3s0}`.",
+        description="For macvlan and ipvlan: the hosts' interface for the containers, `eth1`, or one of its"
+        " VLANs, `eth1.50`, which is created. One for all hosts, or one for each: `{node1: eth1,"
+        " node2: enp3s0}`.",
     )
     mode: Mode | None = Field(
         default=None,
-        description="Of macvlan: `bridge`, `private`, `vepa` or `passthru`; of ipvlan: `l2`, `l3` or `l3s`. Without it the"
-        " first of them.",
+        description="For macvlan: `bridge`, `private`, `vepa` or `passthru`. For ipvlan: `l2`, `l3` or `l3s`."
+        " Default: the first one.",
     )
     mtu: Mtu | None = Field(
         default=None,
-        description="Of an overlay: the MTU of the network between the hosts, in bytes, 576 to 65535; containers get 50 less."
-        " Without it the smallest path between the hosts is measured. Of a bridge: the containers' MTU.",
+        description="For an overlay: the MTU of the network between the hosts in bytes, 576 to 65535; containers"
+        " get 50 less. Default: the smallest measured path MTU between the hosts. For a bridge: the"
+        " containers' MTU.",
     )
     internal: Truth = Field(
-        default=False, description="Whether containers are kept from reaching anything outside this network."
+        default=False, description="Whether containers are cut off from everything outside this network."
     )
     options: Mapping[OptionKey, OptionValue] = Field(
         default_factory=dict,
-        description="More of the driver's options, by their whole names, as they are given to the engine:"
+        description="Further options of the driver, with their full names, passed to the engine:"
         " `com.docker.network.bridge.name`, `com.docker.network.bridge.enable_icc` and others.",
     )
     labels: Mapping[LabelKey, LabelValue] = Field(
-        default_factory=dict, description="Labels of the Docker network: texts by name."
+        default_factory=dict, description="Labels of the Docker network: strings by name."
     )
     attachable: Truth = Field(
         default=True,
-        description="Of a network that a swarm makes once for all hosts: whether containers may join that are no service's. Without"
-        " it nothing can be proven.",
+        description="For a network that a swarm creates once for all hosts: whether containers outside services"
+        " may join. Without this, nothing can be proven.",
     )
     encrypted: Truth = Field(
         default=False,
-        description="Of an overlay in a swarm: whether packets between hosts are encrypted (IPsec). An external store can't.",
+        description="For an overlay in a swarm: whether packets between hosts are encrypted (IPsec). Not"
+        " available with an external store.",
     )
 
 

@@ -54,11 +54,15 @@ def _truth(value: str) -> str:
 
 
 def _name(value: str) -> str:
-    return "" if values.INTERFACE.fullmatch(value) else "is no interface: at most 15 letters, digits, `_`, `.` and `-`"
+    return (
+        ""
+        if values.INTERFACE.fullmatch(value)
+        else "is not an interface: use at most 15 letters, digits, `_`, `.` and `-`"
+    )
 
 
 def _address(value: str) -> str:
-    return "" if raw.sound(values.ipv4, value) else "is no IPv4 address"
+    return "" if raw.sound(values.ipv4, value) else "is not an IPv4 address"
 
 
 _OF_BRIDGES: Mapping[str, Callable[[str], str]] = MappingProxyType(
@@ -91,16 +95,16 @@ def _wrong(driver: str, option: str, value: str, told: str) -> str:
     if driver not in network_values.SCOPES:
         return ""  # it is the plugin's own
     if (owners := _owners(option)) and driver not in owners:
-        return f"is of {' and '.join(map(code, owners))} only; `{driver}` would take it and make nothing of it: leave it out"
+        return f"is for {' and '.join(map(code, owners))} only; `{driver}` would accept and ignore it: remove it"
     if option in _KEYS:
-        return f"has a key of its own: write `{_KEYS[option]}` beside `driver`"
+        return f"has its own key: write `{_KEYS[option]}` beside `driver`"
     if driver != "bridge":
         return ""
     if option == f"{_BRIDGE}default_bridge":
-        return "is of the engine's own bridge only"
+        return "is only for the engine's built-in bridge"
     check = _OF_BRIDGES.get(option)
     if check is None:
         known = nearest(option, _OF_BRIDGES)
-        return f"the bridge driver does not know it{known}" if option.startswith(_BRIDGE) else ""
+        return f"the bridge driver does not have it{known}" if option.startswith(_BRIDGE) else ""
     wrong = check(value)
     return f"{told} {wrong}" if wrong else ""

@@ -41,7 +41,7 @@ def driver(value: object) -> str:
     rule = "a driver's name has letters, digits, `_`, `.` and `-`, for a plugin also `/` and `:` between its parts, and at most 128 characters"
     name = values.matching(DRIVER, rule)(value)
     if name in _MADE_BY_DOCKER:
-        raise refusal(f"`{name}` is a network that Docker makes by itself, one on each host")
+        raise refusal(f"`{name}` is a built-in network of Docker, one on each host")
     return name
 
 
@@ -67,11 +67,11 @@ def per_host(check: Callable[[object], T]) -> Callable[[object], Mapping[str, T]
         found = {}
         for name, item in value.items():
             if not isinstance(name, str) or not values.LABEL.fullmatch(name):
-                raise refusal(f"{shown(name)} is no host's name")
+                raise refusal(f"{shown(name)} is not a host's name")
             try:
                 found[name] = check(item)
             except PydanticCustomError as error:
-                told = "its value from outside is not allowed here" if isinstance(item, Outside) else error.message()
+                told = "the external value is not allowed here" if isinstance(item, Outside) else error.message()
                 raise refusal(f"for {code(name)}: {told}") from None
         return MappingProxyType(found)
 
@@ -82,10 +82,10 @@ def interface(value: object) -> str:
     """A host's interface: a network card, or one of its VLANs (`eth1.50`)."""
     word = values.text(value)
     if word == "lo":
-        raise refusal("`lo` is the loopback interface: nothing leaves the host by it")
+        raise refusal("`lo` is the loopback interface: no packet leaves the host through it")
     if not values.INTERFACE.fullmatch(word):
         raise refusal(
-            f"{shown(word)} is no interface: at most 15 letters, digits, `_`, `.` and `-`, as in `eth1` or `eth1.50`"
+            f"{shown(word)} is not an interface: use at most 15 letters, digits, `_`, `.` and `-`, as in `eth1` or `eth1.50`"
         )
     return word
 
@@ -99,7 +99,7 @@ def cidr6(value: object) -> IPv6Network:
     try:
         net = IPv6Network(word, strict=False)
     except ValueError:
-        raise refusal(f"{shown(word)} is no IPv6 subnet; write it as `fd99::/64`") from None
+        raise refusal(f"{shown(word)} is not an IPv6 subnet; write it like `fd99::/64`") from None
     address, _, length = word.partition("/")
     if not length.isdigit() or ipaddress.IPv6Address(address.partition("%")[0]) != net.network_address or "%" in word:
         raise refusal(f"{shown(word)} has bits set behind its prefix length; did you mean `{net}`?")
@@ -110,7 +110,7 @@ def subnet6(value: object) -> IPv6Network:
     net = cidr6(value)
     for special, name in _SPECIAL.items():
         if net.overlaps(special):
-            raise refusal(f"{net} can't be a network's: {special} is {name}; private ranges are in fd00::/8")
+            raise refusal(f"{net} can't be a subnet: {special} is {name}; private ranges are in fd00::/8")
     if net.prefixlen > _FEWEST:
         raise refusal(f"{net} has too few addresses; take a /64")
     return net

@@ -97,4 +97,4 @@ def _path(word: str, folder: Path) -> Path:
     try:
         return Path(folder, Path(word).expanduser()).absolute()
     except RuntimeError:
-        raise NoValue("there is no such home folder") from None
+        raise NoValue("this home folder does not exist") from None

@@ -23,16 +23,16 @@ def check(document: Document) -> None:
     store, swarm = "store" in document.value, "swarm" in document.value
     if asked == "kv" and not store:
         document.refuse(
-            ("control_plane",), "control_plane: `kv` needs a store: add `store: {kind: consul}`, or take `swarm`"
+            ("control_plane",), "control_plane: `kv` needs a store: add `store: {kind: consul}`, or use `swarm`"
         )
     if asked == "kv" and swarm:
-        text = "swarm: says how a swarm is made, and control_plane is `kv`: leave out one of the two"
+        text = "swarm: is for swarm mode, but control_plane is `kv`: remove one of the two"
         document.refuse(("swarm",), text, at_key=True)
     elif swarm and store:
-        text = "swarm: with a store the engines need no swarm, and in a swarm no store: leave out one of the two"
+        text = "swarm: engines use either a store or a swarm: remove one of the two"
         document.refuse(("swarm",), text, at_key=True)
     elif asked == "swarm" and store:
-        text = "store: control_plane is `swarm`, which has no use for one: leave out one of the two"
+        text = "store: is not used with control_plane `swarm`: remove one of the two"
         document.refuse(("store",), text, at_key=True)
     if asked == "kv":
         _of_swarm_alone(document)
@@ -46,11 +46,11 @@ def _of_swarm_alone(document: Document) -> None:
             continue  # see network_checks.py
         if sound(values.truth, entry.get("encrypted")):
             text = (
-                f"networks.{name}.encrypted: engines on an external store hand out no keys: no container could join it"
+                f"networks.{name}.encrypted: engines on an external store exchange no keys: no container could join it"
             )
-            document.refuse(("networks", name, "encrypted"), f"{text}; take `control_plane: swarm`")
+            document.refuse(("networks", name, "encrypted"), f"{text}; use `control_plane: swarm`")
         if sound(values.truth, entry.get("attachable")) is False:
-            text = f"networks.{name}.attachable: on an external store any container may join; it is a swarm's network that may be kept"
+            text = f"networks.{name}.attachable: on an external store, any container may join; only a network of a swarm can restrict this"
             document.refuse(("networks", name, "attachable"), text)
 
 
@@ -64,15 +64,13 @@ def _pools(document: Document) -> None:
         at: Location = (*location, "pools", index)
         told = document.told(at, pool)
         if pool.prefixlen > size:
-            document.refuse(
-                at, f"swarm.default_addr_pool.pools: {told} is smaller than the subnets it is to give, /{size}"
-            )
+            document.refuse(at, f"swarm.default_addr_pool.pools: {told} is smaller than its subnets, /{size}")
         if clash := next((other for other in pools[:index] if other.overlaps(pool)), None):
             document.refuse(at, f"swarm.default_addr_pool.pools: {told} overlaps {clash}")
         held = [name for name, address in _addresses(document).items() if address in pool]
         if held:
             document.refuse(
-                at, f"swarm.default_addr_pool.pools: {told} holds the hosts' own addresses: {', '.join(held[:3])}"
+                at, f"swarm.default_addr_pool.pools: {told} contains the hosts' own addresses: {', '.join(held[:3])}"
             )
     _apart(document, pools, asked)
 
@@ -85,11 +83,13 @@ def _apart(document: Document, pools: tuple[IPv4Network, ...], asked: object) ->
             continue
         told = document.told(location, subnet)
         if clash := next((pool for pool in pools if pool.overlaps(subnet)), None):
-            text = f"{told} overlaps {clash} of swarm.default_addr_pool, from which other networks get theirs"
+            text = f"{told} overlaps {clash} of swarm.default_addr_pool, from which other networks get their subnets"
             document.refuse(location, f"networks.{name}.subnet: {text}")
         elif asked is None and subnet.overlaps(ENGINES_POOL.first):
-            text = f"{told} overlaps {ENGINES_POOL.first}, which a swarm takes for its network {code('ingress')}"
-            document.refuse(location, f"networks.{name}.subnet: {text}; take another, or set swarm.default_addr_pool")
+            text = f"{told} overlaps {ENGINES_POOL.first}, which a swarm uses for its network {code('ingress')}"
+            document.refuse(
+                location, f"networks.{name}.subnet: {text}; choose another one, or set swarm.default_addr_pool"
+            )
 
 
 def _addresses(document: Document) -> dict[str, Any]:

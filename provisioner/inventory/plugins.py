@@ -40,7 +40,9 @@ def address(value: object) -> str:
     word = values.text(value)
     tcp = _TCP.fullmatch(word)
     if not _SOCKET.fullmatch(word) and not (tcp and 1 <= int(tcp[2]) <= 65535):  # noqa: PLR2004
-        raise refusal(f"{shown(word)} is no plugin's address: write `unix:///run/NAME.sock` or `tcp://127.0.0.1:8080`")
+        raise refusal(
+            f"{shown(word)} is not a plugin's address: write `unix:///run/NAME.sock` or `tcp://127.0.0.1:8080`"
+        )
     return word
 
 
@@ -49,7 +51,7 @@ def host_path(value: object) -> str:
     word = values.text(value)
     if not _HOST_PATH.fullmatch(word):
         raise refusal(
-            f"{shown(word)} is no path on a host: it begins with `/` and has letters, digits, `_`, `.`, `@` and `-`"
+            f"{shown(word)} is not a path on a host: begin with `/`, and use letters, digits, `_`, `.`, `@` and `-`"
         )
     return word
 
@@ -59,9 +61,7 @@ def grant(value: object) -> tuple[str, ...]:
     if value == ALL:
         return (ALL,)
     if not isinstance(value, list | tuple) or not value:
-        raise refusal(
-            f"must be `all` or a list of what the plugin may: `[network host, mount /run]`, not {shown(value)}"
-        )
+        raise refusal(f"must be `all` or a list of permissions: `[network host, mount /run]`, not {shown(value)}")
     return tuple(_granted(word) for word in value)
 
 
@@ -72,14 +72,14 @@ def _granted(value: object) -> str:
         return word
     known = (*(f"{name} ..." for name in _NAMED), *_NAMESPACES)
     raise refusal(
-        f"{shown(word)} is nothing that a plugin asks for: {', '.join(map(code, known))}{nearest(word, _NAMESPACES)}"
+        f"{shown(word)} is not a permission of plugins: {', '.join(map(code, known))}{nearest(word, _NAMESPACES)}"
     )
 
 
 def setting(value: object) -> str:
     word = values.text(value)
     if not word.isprintable() or len(word) > 1000:  # noqa: PLR2004
-        raise refusal(f"{shown(word)} is no setting: printable characters, at most 1000")
+        raise refusal(f"{shown(word)} is not a valid setting: use printable characters, at most 1000")
     return word
 
 
@@ -90,21 +90,19 @@ def check(document: Document) -> None:
         sources = [key for key in _SOURCES if key in entry]
         if len(sources) != 1:
             what = "names none of them" if not sources else f"names {' and '.join(sources)}"
-            text = f"plugins.{name}: {what}: it has one of `address` (it runs already), `image` (of a registry) and `archive`"
+            text = f"plugins.{name}: {what}: needs exactly one of `address` (it already runs), `image` (from a registry) and `archive`"
             document.refuse(("plugins", name), text)
         elif sources == ["address"]:
             for key in [key for key in _MANAGED if key in entry]:
-                text = (
-                    f"plugins.{name}.{key}: is of plugins that the engine manages; one with an `address` runs by itself"
-                )
+                text = f"plugins.{name}.{key}: is for plugins that the engine runs; one with an `address` already runs"
                 document.refuse(("plugins", name, key), text)
         if "tls" in entry and not str(entry.get("address", "")).startswith("tcp://"):
             document.refuse(
-                ("plugins", name, "tls"), f"plugins.{name}.tls: goes with an `address` that begins with `tcp://`"
+                ("plugins", name, "tls"), f"plugins.{name}.tls: requires an `address` that begins with `tcp://`"
             )
         if "sha256" in entry and "archive" not in entry:
             document.refuse(
-                ("plugins", name, "sha256"), f"plugins.{name}.sha256: is the sum of an `archive`, which is not named"
+                ("plugins", name, "sha256"), f"plugins.{name}.sha256: is the checksum of an `archive`, which is missing"
             )
         for index, host in enumerate(raw.sound(values.listed, entry.get("hosts")) or ()):
             if host not in hosts:
@@ -113,7 +111,7 @@ def check(document: Document) -> None:
         if name in network_values.SCOPES:
             document.refuse(
                 ("plugins", name),
-                f"plugins.{name}: the engine has a driver of that name itself: take another",
+                f"plugins.{name}: the engine has a built-in driver of this name: choose another one",
                 at_key=True,
             )
     for name, entry in raw.entries(document, "networks").items():
@@ -130,14 +128,14 @@ def _network(document: Document, name: str, entry: Mapping[str, Any]) -> None:
     told, key = document.told(at, code(driver)), f"networks.{name}.driver"
     known = "NAME" if at in document.secrets else base
     if "address" in plugin and driver != base:
-        document.refuse(at, f"{key}: {told} is a plugin that runs by itself, and has no tag: write `{known}`")
+        document.refuse(at, f"{key}: {told} is a plugin with an `address`, so it has no tag: write `{known}`")
     elif "address" not in plugin and driver != f"{base}:{TAG}":
         document.refuse(
             at,
-            f"{key}: {told} is a plugin that the engine runs under its name and the tag `{TAG}`: write `{known}:{TAG}`",
+            f"{key}: {told} is a plugin that the engine runs under its name and tag, `{TAG}`: write `{known}:{TAG}`",
         )
     if raw.sound(values.truth, plugin.get("enabled")) is False:
-        text = f"the plugin {told} has `enabled: false`, so that no engine can make a network of it: turn it on, or leave the network out"
+        text = f"the plugin {told} has `enabled: false`, so no engine can create a network with it: enable it, or remove the network"
         document.refuse(at, f"{key}: {text}")
     there = raw.sound(values.listed, plugin.get("hosts"))
     on = raw.sound(values.listed, entry.get("hosts")) or tuple(raw.part(document, "hosts"))
@@ -148,7 +146,7 @@ def _network(document: Document, name: str, entry: Mapping[str, Any]) -> None:
         cure = "add them to the plugin's `hosts`"
         if entry.get("scope") != "global" and (both := [host for host in there if host in on]):
             cure += f", or give the network `hosts: [{', '.join(both)}]`"
-        text = f"the plugin {told} is not on {', '.join(missing[:_FEW])}{others}, where the network is to be: {cure}"
+        text = f"the plugin {told} is not on {', '.join(missing[:_FEW])}{others}, where the network should be: {cure}"
         document.refuse(at, f"{key}: {text}")
 
 
@@ -161,16 +159,16 @@ def unfit(archive: Path, granted: tuple[str, ...], digest: str = "") -> str:
 
     try:
         if digest and (found := sum_of(archive)) != digest.lower():
-            return f"has the SHA-256 sum {found}, which is not its `sha256`; fetch it again, or mend that"
+            return f"has the SHA-256 sum {found}, which is not its `sha256`; download it again, or correct the checksum"
         config = _config(archive)
     except (OSError, TarError, ValueError, KeyError) as error:
-        return f"is no plugin's archive, a tar with config.json and rootfs/ in it: {error}"
+        return f"is not a plugin's archive (a tar file with config.json and rootfs/): {error}"
     try:
         wants = list(dict.fromkeys(privileges(config)))
     except (TypeError, AttributeError, KeyError):
-        return "has a config.json that no engine would take"
+        return "has a config.json that no engine accepts"
     if granted != (ALL,) and not set(wants) <= set(granted):
-        return f"asks for what it is not granted; if it may, write `grant: [{', '.join(wants)}]`"
+        return f"requires permissions that are not granted; to grant them, write `grant: [{', '.join(wants)}]`"
     return ""
 
 

@@ -23,7 +23,7 @@ _HOST = re.compile(r"(?:([^=]*)=)?(?:([^@]*)@)?(.*?)(?::([0-9]+))?")
 _NOBODY = writing.Entry("node1", {"address": "192.0.2.1"})  # while no host is named: an address of documents (RFC 5737)
 _HEADING = (
     "Made by `provisioner inventory init`. All keys are in docs/inventory.md;",
-    "`provisioner inventory schema >schema.json` makes the schema that editors read.",
+    "`provisioner inventory schema >schema.json` creates the schema for editors.",
 )
 
 
@@ -52,7 +52,7 @@ def interview(terminal: Terminal, path: Path) -> str:
         lambda word: _with_ssh(loggedin, "key", word),
     )
     keyed = draft
-    subnet = "Subnet of the network, which must be free everywhere"
+    subnet = "Subnet of the network; no host may use it already"
     draft = _asked(terminal, path, subnet, draft.subnet, lambda word: replace(keyed, subnet=word))
     return writing.text(draft)
 
@@ -85,7 +85,7 @@ def refuse_present(path: Path, *, force: bool) -> None:
             raise _cant(path, "is a folder; name the file to write in it")
         if not force:
             raise _cant(
-                path, "is there already, and is left as it is; `--force` writes over it, another name beside it"
+                path, "already exists and is left unchanged; overwrite it with `--force`, or choose another name"
             )
 
 
@@ -113,12 +113,10 @@ def _sound(terminal: Terminal, path: Path, draft: writing.Draft) -> bool:
 
 def _hosts(terminal: Terminal, path: Path, draft: writing.Draft) -> writing.Draft:
     """Ask for hosts, any number on a line, until an empty line."""
-    terminal.say(
-        "Hosts: ADDRESS or NAME=ADDRESS, several with spaces between; USER@ in front and :PORT behind are allowed."
-    )
+    terminal.say("Hosts: ADDRESS or NAME=ADDRESS, separated by spaces. USER@ in front and :PORT behind are allowed.")
     hosts: tuple[writing.Entry, ...] = ()
     while True:
-        question = f"Host {len(hosts) + 1}" + (" (or nothing: that's all)" if hosts else "")
+        question = f"Host {len(hosts) + 1}" + (" (empty to finish)" if hosts else "")
         words = terminal.ask(question, "").split()
         if not words and hosts:
             return draft

@@ -39,8 +39,8 @@ _TARGET = re.compile(  # what others write as one: ssh://user@host:22/
 )
 _BROADCAST = "255.255.255.255"
 NO_JUMP = "none"
-_NO_IPV4 = "is no IPv4 address: four numbers from 0 to 255 without leading zeros"
-_UNREACHABLE = "no other host reaches it, and the engine takes it without a word"
+_NO_IPV4 = "is not an IPv4 address: four numbers from 0 to 255 without leading zeros"
+_UNREACHABLE = "no other host can reach it, and the engine accepts it silently"
 RESERVED_NETWORKS: Final = ("bridge", "host", "none", "ingress", "docker_gwbridge")
 _DOCKER_BRIDGES = ("docker0", "docker_gwbridge")
 LONGEST_LABEL = 256  # characters
@@ -96,7 +96,7 @@ def whole(name: str, lowest: int, highest: int) -> Callable[[object], int]:
         if isinstance(value, bool) or not isinstance(value, int):
             raise refusal(f"must be a whole number from {lowest} to {highest}, not {shown(value)}")
         if not lowest <= value <= highest:
-            raise refusal(f"{value} is no {name}: must be from {lowest} to {highest}")
+            raise refusal(f"{value} is not a valid {name}: must be from {lowest} to {highest}")
         return value
 
     return check
@@ -152,7 +152,7 @@ def address(value: object) -> str:
     except ValueError:
         return _hostname(word)
     if ip.is_unspecified or ip.is_multicast or word == _BROADCAST:
-        raise refusal(f"{word} is the address of no host")
+        raise refusal(f"{word} is not a host's address")
     if isinstance(ip, IPv6Address) and ip.scope_id is not None:
         raise refusal(f"{shown(word)} is not allowed: an address with a zone (`%`) is not supported")
     return str(ip)
@@ -175,12 +175,12 @@ def jump(value: object) -> tuple[Hop, ...]:
 def _hop(word: str) -> Hop:
     match = _TARGET.fullmatch(word)
     if not match or "/" in word:
-        raise refusal(f"{shown(word)} is no jump host: write `user@host:port`, where user and port may be left out")
+        raise refusal(f"{shown(word)} is not a jump host: write `user@host:port`; user and port are optional")
     user, port = match["user"] or "", int(match["port"] or 0)
     if user and not USER.fullmatch(user):
-        raise refusal(f"{shown(user)} is no user's name")
+        raise refusal(f"{shown(user)} is not a user's name")
     if match["port"] and not 1 <= port <= 65535:  # noqa: PLR2004
-        raise refusal(f"{port} is no port: must be from 1 to 65535")
+        raise refusal(f"{port} is not a valid port: must be from 1 to 65535")
     return Hop(user, address(match["host"].strip("[]")), port)
 
 
@@ -188,11 +188,13 @@ def _hostname(word: str) -> str:
     if (match := _TARGET.fullmatch(word)) and word != match["host"]:
         parts = [code(f"{key}: {match[key]}") for key in ("user", "port") if match[key]]
         parts.insert(0, code(f"address: {match['host'].strip('[]')}"))
-        raise refusal(f"{shown(word)} is more than an address: write {', '.join(parts)}")
+        raise refusal(f"{shown(word)} contains more than an address: write {', '.join(parts)}")
     if _NUMBERS.fullmatch(word):
         raise refusal(f"{shown(word)} {_NO_IPV4}")
     if not HOSTNAME.fullmatch(word):
-        raise refusal(f"{shown(word)} is no address: write an IP or a host name (letters, digits, `-` and `.`)")
+        raise refusal(
+            f"{shown(word)} is not an address: write an IP address or a host name (letters, digits, `-` and `.`)"
+        )
     return word
 
 
@@ -204,14 +206,14 @@ def advertise(value: object) -> str:
     if "://" in word:
         raise refusal(
             f"{shown(word)} is not allowed: a scheme like `tcp://` crashes the engine (moby/moby#19344);"
-            " write the interface or the IPv4 address alone"
+            " write only the interface or the IPv4 address"
         )
     if match := _WITH_PORT.fullmatch(word):
         raise refusal(f"{shown(word)} is not allowed: write it without the port: {code(match[1])}")
     if word == "lo":
         raise refusal(f"`lo` is the loopback interface: {_UNREACHABLE}")
     if word in _DOCKER_BRIDGES:
-        raise refusal(f"`{word}` is one of Docker's own bridges: every host has it, with the same address")
+        raise refusal(f"`{word}` is a built-in bridge of Docker: every host has it, with the same address")
     if not INTERFACE.fullmatch(word):
         raise refusal(f"{shown(word)} is neither an interface (`eth1`, at most 15 characters) nor an IPv4 address")
     return word
@@ -223,13 +225,13 @@ def _literal(word: str) -> str:
     except ValueError:
         raise refusal(f"{shown(word)} {_NO_IPV4}") from None
     if isinstance(ip, IPv6Address):
-        raise refusal(f"{word} is IPv6: engines reach one another's overlay at an IPv4 address")
+        raise refusal(f"{word} is IPv6: overlays use IPv4 between the engines")
     if ip.is_loopback:
         raise refusal(f"{word} is a loopback address: {_UNREACHABLE}")
     if ip.is_unspecified:
-        raise refusal(f"{word} stands for all addresses: name the one that the other hosts reach, or its interface")
+        raise refusal(f"{word} means all addresses: name the one that other hosts reach, or its interface")
     if ip.is_multicast or word == _BROADCAST:
-        raise refusal(f"{word} is the address of no host")
+        raise refusal(f"{word} is not a host's address")
     return str(ip)
 
 
@@ -243,7 +245,7 @@ def subnet(value: object) -> IPv4Network:
     for special, name in _SPECIAL.items():
         if net.overlaps(special):
             raise refusal(
-                f"{net} can't be a network's: {special} is {name};"
+                f"{net} can't be a subnet: {special} is {name};"
                 " private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
             )
     return net
@@ -255,17 +257,17 @@ def cidr(value: object) -> IPv4Network:
     word = text(value)
     if re.fullmatch(r"[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(/[0-9]{1,3})?", word):
         raise refusal(
-            f"{shown(word)} is IPv6, which has keys of its own (`subnet6`); write an IPv4 subnet like `10.99.0.0/24`"
+            f"{shown(word)} is IPv6, which has its own key (`subnet6`); write an IPv4 subnet like `10.99.0.0/24`"
         )
     if "/" not in word:
         raise refusal(f"{shown(word)} has no prefix length; write it as `10.99.0.0/24`")
     if not re.fullmatch(r"[0-9.]+/(0|[1-9][0-9]?)", word):
-        raise refusal(f"{shown(word)} is no IPv4 subnet; write it as `10.99.0.0/24`")
+        raise refusal(f"{shown(word)} is not an IPv4 subnet; write it like `10.99.0.0/24`")
     try:
         net = IPv4Network(word, strict=False)
     except ValueError:
         raise refusal(
-            f"{shown(word)} is no IPv4 subnet: four numbers from 0 to 255 without leading zeros, `/` and 0 to 32"
+            f"{shown(word)} is not an IPv4 subnet: four numbers from 0 to 255 without leading zeros, `/` and 0 to 32"
         ) from None
     if str(net) != word:
         raise refusal(f"{shown(word)} has bits set behind its prefix length; did you mean `{net}`?")
@@ -291,24 +293,26 @@ def resolved(value: object, folder: Path) -> Path:
     """A path of the file as an absolute one: ~ is the user's home, a relative path starts at `folder`."""
     word = str(value) if isinstance(value, Path) else text(value)
     if not word or not word.isprintable():
-        raise refusal(f"{shown(word)} is no path")
+        raise refusal(f"{shown(word)} is not a path")
     try:
         return Path(folder, Path(word).expanduser()).absolute()
     except RuntimeError:
-        raise refusal(f"{shown(word)}: there is no such home folder") from None
+        raise refusal(f"{shown(word)}: this home folder does not exist") from None
 
 
 def label_value(value: object) -> str:
     word = text(value)
     if len(word) > LONGEST_LABEL or not word.isprintable():
-        raise refusal(f"{shown(word)} is no label: printable characters, at most {LONGEST_LABEL}")
+        raise refusal(f"{shown(word)} is not a label: use printable characters, at most {LONGEST_LABEL}")
     return word
 
 
 def sha256(value: object) -> str:
     word = text(value)
     if not SHA256.fullmatch(word):
-        raise refusal(f"{shown(word)} is no SHA-256 sum: 64 characters of 0-9 and a-f, as `sha256sum FILE` prints them")
+        raise refusal(
+            f"{shown(word)} is not a SHA-256 checksum: 64 characters of 0-9 and a-f, as printed by `sha256sum FILE`"
+        )
     return word.lower()
 
 
@@ -329,10 +333,10 @@ def _endpoint(value: object, example: str) -> str:
         raise refusal(f"{shown(word)} is not allowed: write it without the scheme: {code(match[1])}")
     match = _WITH_PORT.fullmatch(word)
     if not match or not 1 <= int(match[2]) <= 65535:  # noqa: PLR2004  told in the text
-        raise refusal(f"{shown(word)} is no address with a port from 1 to 65535: write {example}")
+        raise refusal(f"{shown(word)} is not an address with a port from 1 to 65535: write {example}")
     host = match[1]
     if not (HOSTNAME.fullmatch(host) if not _NUMBERS.fullmatch(host) else ipv4(host)):
-        raise refusal(f"{shown(word)} is no address: write an IPv4 address or a host name, and the port")
+        raise refusal(f"{shown(word)} is not an address: write an IPv4 address or a host name, and the port")
     return f"{host}:{int(match[2])}"
 
 
@@ -344,7 +348,7 @@ def data_port(value: object) -> int:
     """The port of VXLAN, as a swarm takes it."""
     port = whole("data path port", 1024, 49151)(value)
     if port == _GOSSIP:
-        raise refusal(f"{port} is the port of the engines' gossip; take another")
+        raise refusal(f"{port} is the port of the engines' gossip; choose another one")
     return port
 
 
@@ -367,7 +371,7 @@ def local_users(value: object) -> tuple[str, ...]:
     for user, written in zip(found, value, strict=True):
         if not LOCAL_USER.fullmatch(user):
             raise refusal(
-                f"{rule}; {shown(written)} is none: a name has lower-case letters, digits, `_` and `-`; of another one give the number"
+                f"{rule}; {shown(written)} is not a user: a name has lower-case letters, digits, `_` and `-`; give other users by number"
             )
     return tuple(dict.fromkeys(found))
 

@@ -21,19 +21,19 @@ CAPTURED = {"consul": "settled"}  # kind of store -> its captured hosts, where t
 
 # what is written under `store:` -> why it is refused, and what to do
 OFFLINE = {
-    "two TLS files": (f"kind: etcd, {THEIRS}, tls: {{ca: lab.yml, key: lab.yml}}", "would go without TLS and say nothing", "write `cert: files/cert.pem`"),
-    "one TLS file": (f"kind: etcd, {THEIRS}, tls: {{ca: lab.yml}}", "would go without TLS and say nothing", "write `key: files/key.pem`"),
-    "TLS files of a store that is set up here": (f"kind: etcd, {TLS}", "has its own", "leave it out, or add `endpoints`"),
-    "ZooKeeper with TLS": (f"kind: zookeeper, {THEIRS}, {TLS}", "without TLS only", "leave it out, or use etcd or Consul"),
+    "two TLS files": (f"kind: etcd, {THEIRS}, tls: {{ca: lab.yml, key: lab.yml}}", "would silently connect without TLS", "write `cert: files/cert.pem`"),
+    "one TLS file": (f"kind: etcd, {THEIRS}, tls: {{ca: lab.yml}}", "would silently connect without TLS", "write `key: files/key.pem`"),
+    "TLS files of a store that is set up here": (f"kind: etcd, {TLS}", "has its own files", "remove it, or add `endpoints`"),
+    "ZooKeeper with TLS": (f"kind: zookeeper, {THEIRS}, {TLS}", "have no TLS for ZooKeeper", "remove it, or use etcd or Consul"),
     "ttl not above heartbeat": ("kind: etcd, discovery: {heartbeat: 20, ttl: 20}", "every engine would count as gone", "three times the heartbeat"),
     "ttl below heartbeat": ("kind: consul, discovery: {heartbeat: 40, ttl: 30}", "every engine would count as gone", "three times the heartbeat"),
     "ttl too short for Consul": ("kind: consul, discovery: {heartbeat: 5, ttl: 15}", "its sessions live half of it", "needs 20 at least"),
-    "ZooKeeper that is secured": ("kind: zookeeper, security: {tls: true}", "without TLS only", "leave it out, or use etcd or Consul"),
-    "gossip of ZooKeeper": ("kind: zookeeper, security: {gossip: true}", "only Consul has that", "leave it out"),
+    "ZooKeeper that is secured": ("kind: zookeeper, security: {tls: true}", "have no TLS for ZooKeeper", "remove it, or use etcd or Consul"),
+    "gossip of ZooKeeper": ("kind: zookeeper, security: {gossip: true}", "only Consul has this setting", "remove it"),
     "two servers": ("kind: etcd, servers: [node1, node2]", "a majority is left", "must be 1, 3 or 5"),
     "two servers of ZooKeeper": ("kind: zookeeper, servers: [node1, node2]", "a majority is left", "must be 1, 3 or 5"),
-    "two endpoints of Consul": ("kind: consul, endpoints: ['192.0.2.1:8500', '192.0.2.2:8500']", "takes one endpoint", "name the agent on every host"),
-    "security of their store": (f"kind: etcd, {THEIRS}, security: {{tls: false}}", "with `endpoints` nothing is", "leave it out"),
+    "two endpoints of Consul": ("kind: consul, endpoints: ['192.0.2.1:8500', '192.0.2.2:8500']", "supports one endpoint", "name the agent on every host"),
+    "security of their store": (f"kind: etcd, {THEIRS}, security: {{tls: false}}", "not for `endpoints`", "remove it"),
 }  # fmt: skip
 
 
@@ -92,7 +92,7 @@ BEFORE_ANY_CHANGE = {
         "kind: etcd, security: {tls: false}", with_options("kv.cacertfile", "kv.keyfile"), "store-tls", "silently go without TLS", "all three files, or none"),
     "a ttl in daemon.json below the heartbeat": (
         "kind: etcd, security: {tls: false}, discovery: {heartbeat: 40}", with_times("etcd", ttl="30"), "store-options",
-        "discovery.heartbeat '40' of the inventory, discovery.ttl '30' of /etc/docker/daemon.json: 30 s is not more than the heartbeat of 40 s",
+        "discovery.heartbeat '40' of the inventory, discovery.ttl '30' of /etc/docker/daemon.json: 30 s is not greater than the heartbeat of 40 s",
         "take discovery.ttl out of cluster-store-opts in /etc/docker/daemon.json, or write both into store.discovery"),
     "a heartbeat in daemon.json above the ttl": (
         "kind: etcd, security: {tls: false}, discovery: {ttl: 30}", with_times("etcd", heartbeat="30"), "store-options",

@@ -64,7 +64,9 @@ def configured(text: str, file: Path, login: str) -> Defaults:
         parser.read_string(text)
     except configparser.Error as error:
         line = getattr(error, "lineno", 0) or next((number for number, _ in getattr(error, "errors", ())), 0)
-        raise cant(file, "is no ansible.cfg: sections in brackets, and under them `name = value`", line) from None
+        raise cant(
+            file, "is not an ansible.cfg: it needs sections in brackets, and under them `name = value`", line
+        ) from None
     part = parser["defaults"] if parser.has_section("defaults") else {}
     words = [word.strip() for word in part.get("inventory", "").split(",")]
     return Defaults(
@@ -125,7 +127,7 @@ def _read(path: Path, tree: Tree, depth: int) -> None:
             continue
         if entry.name.endswith(_SKIPPED):
             tree.notes.append(
-                f"{escaped(str(entry))}: files of this ending are not read in a folder; name it to read it"
+                f"{escaped(str(entry))}: files with this extension are not read from a folder; name the file to read it"
             )
             continue
         try:
@@ -136,14 +138,19 @@ def _read(path: Path, tree: Tree, depth: int) -> None:
 
 def _parse(text: str, name: str, tree: Tree) -> None:
     if text.startswith("#!"):
-        raise cant(name, "is a script, and is not run: `SCRIPT --list | provisioner inventory import ansible -`")
+        raise cant(
+            name,
+            "is a script, and scripts are not executed: run `SCRIPT --list | provisioner inventory import ansible -`",
+        )
     if text.startswith("$ANSIBLE_VAULT;"):
         raise cant(
-            name, "is encrypted with ansible-vault: `ansible-vault view FILE | provisioner inventory import ansible -`"
+            name,
+            "is encrypted with ansible-vault: run `ansible-vault view FILE | provisioner inventory import ansible -`",
         )
     if name.endswith(".toml"):
         raise cant(
-            name, "TOML is not read: `ansible-inventory -i FILE --list | provisioner inventory import ansible -`"
+            name,
+            "TOML is not supported: run `ansible-inventory -i FILE --list | provisioner inventory import ansible -`",
         )
     lines = (line.strip() for line in text.split("\n"))
     first = next((line for line in lines if line and line[0] not in "#;"), "")
@@ -161,7 +168,7 @@ def _found(tree: Tree, folders: tuple[Path, ...], group: str, defaults: Defaults
     if unnamed:
         notes.append(
             f"no user is named for {', '.join(map(code, unnamed[:3]))}{' and others' if len(unnamed) > 3 else ''}:"  # noqa: PLR2004
-            f" {code(defaults.login)}, who you are here, is written, as ssh does"
+            f" {code(defaults.login)}, your local user, is written, as with ssh"
         )
     return Found(tuple(_with_user(m, defaults.login) for m in found), tuple(notes))
 

@@ -38,7 +38,7 @@ def _add(line: str, group: str, kind: str, tree: Tree) -> None:
     if kind == "vars":
         name, equals, value = line.partition("=")
         if not equals:
-            raise ValueError("is no `name=value`")
+            raise ValueError("is not of the form `name=value`")
         tree.group(group).variables[name.strip()] = _unquoted(value.strip())
         return
     words = _words(line)
@@ -54,7 +54,7 @@ def _add(line: str, group: str, kind: str, tree: Tree) -> None:
     try:
         tree.add_hosts(group, words[0], variables)
     except ValueError:
-        raise ValueError(f"has a range of hosts that is none, or makes more than {MOST_HOSTS} hosts") from None
+        raise ValueError(f"has an invalid range of hosts, or one with more than {MOST_HOSTS} hosts") from None
 
 
 def _words(line: str) -> list[str]:
@@ -69,7 +69,7 @@ def _variables(words: list[str]) -> Variables:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise ValueError("has a word after the host's name that is no `name=value`")
+            raise ValueError("has a word after the host's name that is not `name=value`")
         result[name] = _unquoted(value)
     return result
 

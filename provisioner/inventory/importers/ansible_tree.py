@@ -78,7 +78,7 @@ def _range(first: str | None, last: str, step: str | None) -> list[str]:
     """The members of a range, both ends included. Leading zeros give all numbers the same width."""
     first, stride = first or "0", int((step or "1")[:6])
     if stride == 0 or first.isdigit() != last.isdigit():
-        raise ValueError(f"[{first}:{last}] is no range")
+        raise ValueError(f"[{first}:{last}] is not a range")
     if not first.isdigit():
         letters = string.ascii_letters
         members = list(letters[letters.index(first) : letters.index(last) + 1 : stride])

@@ -22,12 +22,12 @@ def read(text: str, file: str, tree: Tree) -> None:
     """Add a YAML inventory to the tree. Raises InventoryError if it is no YAML, or not of this form."""
     top = values(text, file)
     if not isinstance(top, dict):
-        raise cant(file, "is no Ansible inventory: at its top must be groups")
+        raise cant(file, "is not an Ansible inventory: the top level must be groups")
     if "plugin" in top:
         raise cant(
             file,
-            f"is for the inventory plugin {shown(top['plugin'])}, which Ansible alone can ask;"
-            f" `ansible-inventory -i {escaped(file)} --list | provisioner inventory import ansible -`",
+            f"is for the inventory plugin {shown(top['plugin'])}, which only Ansible can use;"
+            f" run `ansible-inventory -i {escaped(file)} --list | provisioner inventory import ansible -`",
         )
     meta = top.pop("_meta", None)
     for name, group in top.items():
@@ -44,13 +44,13 @@ def _group(name: str, group: Any, file: str, tree: Tree) -> None:
     elif group is not None and not isinstance(group, dict):
         raise cant(
             file,
-            "is no Ansible inventory: what is at its top, or under children, must be groups: mappings with hosts, vars or children",
+            "is not an Ansible inventory: the top level, and `children`, must have groups: mappings with hosts, vars or children",
         )
     group = _mapping(group)
     for key in group:
         if key not in _KEYS:
             tree.notes.append(
-                f"{escaped(file)}: {code(key)} in the group {code(name)} is none of hosts, vars, children"
+                f"{escaped(file)}: {code(key)} in the group {code(name)} is not one of hosts, vars, children"
             )
     own.variables |= texts(group.get("vars"))
     for pattern, variables in _entries(group.get("hosts")).items():
@@ -103,7 +103,7 @@ class _Plain:
     def value(self, node: Any, depth: int) -> Any:
         self._values += 1
         if self._values > composing.MOST_VALUES or depth > _DEEPEST:
-            raise cant(self._file, "has too many values, or an alias that holds itself", node.start_mark.line + 1)
+            raise cant(self._file, "has too many values, or an alias that contains itself", node.start_mark.line + 1)
         if str(node.tag) == "!vault":
             return Vaulted()
         if isinstance(node, ScalarNode):

@@ -26,7 +26,7 @@ def machines(path: Path) -> Found:
     """
     files = _configs(path)
     if not files:
-        raise cant(path, "has no machine: name a store, the folder above `machines/NAME/config.json`")
+        raise cant(path, "contains no machine: name a store, the folder that contains `machines/NAME/config.json`")
     return Found(tuple(_read(file) for file in files))
 
 
@@ -77,8 +77,8 @@ def machine(config: Any, folder: Path) -> Machine:
 
 def _why(kind: str, name: str) -> str:
     if kind == "none":
-        return "docker-machine knows its Docker port only, no SSH login"
-    return f"it is stopped or was never finished; {code(f'docker-machine start {name}')}, then import again"
+        return "docker-machine knows only its Docker port, no SSH login"
+    return f"it is stopped, or its creation did not finish; {code(f'docker-machine start {name}')}, then import again"
 
 
 def _key(driver: dict[str, Any], folder: Path) -> tuple[str, list[str]]:
@@ -88,7 +88,7 @@ def _key(driver: dict[str, Any], folder: Path) -> tuple[str, list[str]]:
         return str(Path(named).absolute()), []
     if is_there(str(beside)):
         return str(beside), []
-    return "", [f"its key {shown(named)} is not there, and left out"] if named else []
+    return "", [f"its key {shown(named)} does not exist and is left out"] if named else []
 
 
 def _flags(options: dict[str, Any]) -> list[tuple[str, str]]:
@@ -116,9 +116,9 @@ def _store(flags: list[tuple[str, str]]) -> EngineStore | None:
 def _notes(driver: dict[str, Any], options: dict[str, Any]) -> list[str]:
     notes = []
     if "Boot2DockerURL" in driver:
-        notes.append("was made from boot2docker, which has no systemd; provisioner needs Debian or Ubuntu on it")
+        notes.append("runs boot2docker, which has no systemd; provisioner needs Debian or Ubuntu")
     if _part(options, "SwarmOptions").get("IsSwarm") is True:
-        notes.append("was part of a standalone Swarm, which is not carried over")
+        notes.append("was part of a standalone Swarm, which is not imported")
     return notes
 
 

@@ -74,7 +74,7 @@ def imported(found: Found, wishes: Wishes, kind: str) -> Imported:
         advertise=wishes.advertise or found.advertise,
         heading=(
             f"Made by `provisioner inventory import {kind}`. All keys are in docs/inventory.md;",
-            "`provisioner inventory schema >schema.json` makes the schema that editors read.",
+            "`provisioner inventory schema >schema.json` creates the schema for editors.",
         ),
         store=store.text,
         left_out=tuple(f"{name} is left out: {why}" for name, why in lost.items()),
@@ -88,7 +88,7 @@ def imported(found: Found, wishes: Wishes, kind: str) -> Imported:
 def refuse_unsound(text: str) -> None:
     """Raise InventoryError if the text is no sound inventory: a wish, like a subnet, does not fit the hosts."""
     if faults := problems(text, Path("inventory.yml")):
-        raise InventoryError("inventory", tuple(f"the inventory would be refused: {fault.text}" for fault in faults))
+        raise InventoryError("inventory", tuple(f"the inventory would be invalid: {fault.text}" for fault in faults))
 
 
 def _checked(machine: Machine) -> Machine:
@@ -96,7 +96,7 @@ def _checked(machine: Machine) -> Machine:
     if machine.left_out:
         return machine
     if not machine.address:
-        return replace(machine, left_out="nothing says its address")
+        return replace(machine, left_out="its address is missing")
     values = {key: _number(text) for key in _OF_HOST if (text := getattr(machine, key))}
     options = {key: text for key in _OF_ALL if (text := getattr(machine, key))}
     refused = _refused(Host, values) | _refused(Ssh, options)
@@ -137,7 +137,7 @@ def _distinct(machines: list[Machine]) -> list[Machine]:
         if machine.left_out or place not in first:
             result.append(machine)
         else:
-            why = f"is {code(first[place])}, by another name (same address and port)"
+            why = f"is {code(first[place])}, under another name (same address and port)"
             result.append(replace(machine, left_out=why, notes=()))
         if not machine.left_out:
             first.setdefault(place, machine.name)
@@ -177,14 +177,14 @@ def _for_all(hosts: list[_Sound]) -> tuple[dict[str, writing.Value], list[str]]:
         if len(found) == 1:
             result[key] = found.pop()
         elif found:
-            notes.append(f"{key}: the hosts differ, and an inventory has one for all; the default is used")
+            notes.append(f"{key}: hosts differ, but an inventory has one value for all; the default is used")
     return {key: value for key, value in result.items() if value}, notes
 
 
 def _renamed(hosts: list[_Sound]) -> list[str]:
     renamed = [host for host in hosts if host.name != host.was]
     if len(renamed) > _FEW:
-        return [f"{len(renamed)} hosts have another name in the inventory; the comment behind each has the one before"]
+        return [f"{len(renamed)} hosts have another name in the inventory; a comment gives each original name"]
     return [f"{code(host.was)}: is called {code(host.name)} in the inventory" for host in renamed]
 
 

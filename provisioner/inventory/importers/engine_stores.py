@@ -19,7 +19,7 @@ _KINDS = {"consul": "consul", "etcd": "etcd", "zk": "zookeeper"}  # the engine's
 _OPTIONS = {"discovery.heartbeat": "heartbeat", "discovery.ttl": "ttl", "kv.path": "path"}
 _FILES = {"kv.cacertfile": "ca", "kv.certfile": "cert", "kv.keyfile": "key"}
 _FEW = 3  # machines that a note names
-_OWN = "as it is, provisioner builds its own Consul on the hosts"
+_OWN = "otherwise provisioner sets up its own Consul on the hosts"
 _HOST = writing.Entry("host", {"address": "host.invalid"})
 
 
@@ -50,17 +50,17 @@ def taken(machines: Sequence[Machine]) -> Taken:
     whose = f"the engines of {_some(names)} have the store {shown(store.url)}"
     value = _value(store)
     if value is None:
-        return Taken(notes=(f"{whose}, which no engine can be on: Consul, etcd and ZooKeeper are known; {_OWN}",))
+        return Taken(notes=(f"{whose}, which no engine supports: use Consul, etcd or ZooKeeper; {_OWN}",))
     text = writing.flow(value)
     if fault := _fault(text):
-        return Taken(notes=(f"{whose}, which an inventory does not take: {fault}; {_OWN}",))
+        return Taken(notes=(f"{whose}, which an inventory does not support: {fault}; {_OWN}",))
     if any(key in _FILES for key, _ in store.options):
         text = writing.flow(value | {"tls": dict.fromkeys(_FILES.values(), "FILE")})
         how = f"copy its three files from a machine to this one, and write `store: {text}` with them in place of `store: {writing.OWN_STORE}`"
         return Taken(notes=(f"{whose}, over TLS: {how}; {_OWN}",))
     if on := _on(machines, value["endpoints"]):
         patterns = " ".join(f"--only {machine.name}" for machine in machines if machine.name not in on) or "--only NAME"
-        how = f"leave that out, and the store is taken over: {patterns}; or write `store: {text}` yourself, if it does not run in a container of that engine"
+        how = f"leave that out to import the store: {patterns}; or write `store: {text}` yourself, if it does not run in a container of that engine"
         return Taken(
             notes=(
                 f"{whose}, which is on {_some(on)}, a host of this inventory, whose engine waits for its store before it starts: {how}; {_OWN}",

@@ -82,7 +82,7 @@ def decoded(stream: IO[bytes], name: str) -> str:
     except UnicodeDecodeError as error:
         raise cant(name, "is not UTF-8", data.count(b"\n", 0, error.start) + 1) from None
     if seen := foreign.secret(text):
-        raise cant(name, f"looks like {seen.what}; it is not read, and nothing of it is shown", seen.line)
+        raise cant(name, f"looks like {seen.what}; its content is neither read nor shown", seen.line)
     return text
 
 

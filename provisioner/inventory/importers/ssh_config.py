@@ -22,14 +22,14 @@ _HOST_KEYS = {"no": "accept-new", "off": "accept-new", "accept-new": "accept-new
 _HOP = re.compile(r"(?:ssh://)?(?:(?P<user>[^@]*)@)?(?P<host>\[[^\]]+\]|[^@:/]+)(?::(?P<port>[0-9]+))?/?")
 _DEEPEST = 4  # jump hosts that have jump hosts, which may be a circle
 _NOT_CARRIED = {  # what changes how a host is reached or known, and has no place in an inventory
-    "certificatefile": "logs in with a certificate (CertificateFile), which is not used: its plain key must be accepted",
-    "hostkeyalias": "HostKeyAlias is not used: known_hosts must have the host by its address",
+    "certificatefile": "uses a certificate (CertificateFile), which is not supported: the host must accept the plain key",
+    "hostkeyalias": "HostKeyAlias is ignored: known_hosts must list the host by its address",
     "bindaddress": "BindAddress is not used",
     "bindinterface": "BindInterface is not used",
-    "identityagent": "IdentityAgent is not used: the agent is that of SSH_AUTH_SOCK",
+    "identityagent": "IdentityAgent is ignored: the agent of SSH_AUTH_SOCK is used",
     "pkcs11provider": "PKCS11Provider is not used: add its keys to the agent (`ssh-add -s`)",
     "securitykeyprovider": "SecurityKeyProvider is not used",
-    "knownhostscommand": "KnownHostsCommand is not used: known_hosts must have the host",
+    "knownhostscommand": "KnownHostsCommand is ignored: known_hosts must list the host",
 }
 
 
@@ -57,7 +57,7 @@ def parsed(text: str, file: str, here: Here) -> Found:
     config = ssh_lines.parse(text, file, lambda argument: _included(argument, here.ssh))
     found = tuple(_machine(name, config, here) for name in config.names)
     through = {hop for name in config.names for hop in _hops(_options(name, config))}
-    note = "others jump through it: leave it out if it is no Docker host"
+    note = "others use it as a jump host: remove it if it is not a Docker host"
     return Found(tuple(m.noting(note) if m.name in through else m for m in found), tuple(config.notes))
 
 
@@ -111,14 +111,14 @@ def _key(options: dict[str, list[list[str]]], address: str, user: str, here: Her
             break
         path = _path(word, {"d": "~", "h": address, "r": user, "u": here.login}, here.folder)
         if path is None:
-            notes.append(f"IdentityFile {shown(word)}: its % or $ is not understood; not carried over")
+            notes.append(f"IdentityFile {shown(word)}: its % or $ is not supported; not imported")
         elif not here.exists(path):
-            notes.append(f"IdentityFile {shown(word)} is not there, and left out")
+            notes.append(f"IdentityFile {shown(word)} does not exist and is left out")
         else:
             usable.append(path)
     if not usable:
         return "", notes
-    more = [f"IdentityFile {shown(path)}: one key only is tried, {shown(usable[0])}" for path in usable[1:]]
+    more = [f"IdentityFile {shown(path)}: only one key is tried, {shown(usable[0])}" for path in usable[1:]]
     return usable[0], notes + more
 
 

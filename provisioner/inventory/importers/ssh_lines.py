@@ -82,7 +82,7 @@ def _split(line: str) -> tuple[str, list[str]]:
     found = _LINE.fullmatch(line)
     arguments = words(found[2]) if found else []
     if not found or not arguments:
-        raise ValueError("is no option with a value")
+        raise ValueError("is not an option with a value")
     return found[1].lower(), arguments
 
 
@@ -131,15 +131,13 @@ class _Reader:
             return tuple(arguments)
         if [word.lower() for word in arguments] == ["all"]:
             return ("*",)
-        self._config.notes.append(
-            f"{where}: this Match is not understood; nothing below it, up to the next Host, is read"
-        )
+        self._config.notes.append(f"{where}: this Match is not supported; the lines up to the next Host are ignored")
         return ()
 
     def _read_included(self, arguments: list[str], where: str, here: tuple[tuple[str, ...], ...], depth: int) -> None:
         for argument in arguments:
             if depth >= DEEPEST or self._config.files >= MOST_FILES:
-                self._config.notes.append(f"{where}: Include goes too deep or in a circle; it is not followed")
+                self._config.notes.append(f"{where}: Include is nested too deep or includes itself; it is ignored")
                 return
             found = list(self._include(argument))
             if not found and not re.search(r"[*?\[]", argument):  # a pattern may well match nothing

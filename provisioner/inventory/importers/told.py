@@ -1,4 +1,4 @@
-"""How it is told that a host is reached in a way that provisioner does not take. Several tools have the same ways."""
+"""Notes about hosts that are reached in a way that provisioner does not support. Several importers share them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from __future__ import annotations
 def command(keyword: str) -> str:
     """A host behind a program."""
     return (
-        f"is reached by a {keyword}, and provisioner opens TCP connections itself:"
+        f"is reached by a {keyword}, but provisioner opens TCP connections itself:"
         " run it on a machine that reaches the host directly"
     )
 
 
-KEYS_ONLY = "logs in with a password; provisioner logs in with keys only: put a public key into its authorized_keys"
-SUDO_ASKS = "has a password for sudo; provisioner needs a root login or sudo without a password"
+KEYS_ONLY = "uses a password; provisioner uses only keys: add a public key to its authorized_keys"
+SUDO_ASKS = "uses a password for sudo; provisioner needs a root login or passwordless sudo"

@@ -25,12 +25,12 @@ def machines(text: str, file: str, here: ssh_config.Here | None = None) -> Found
     notes = list(found.notes)
     if nat:
         notes.append(
-            f"{len(nat)} of the machines are reached by a port that Vagrant forwards from this machine, and may change at"
-            f" their next start. They see one another on another interface: `advertise: {INNER}` is a guess;"
-            " `ip -4 -br address` on a machine tells its name (a private_network in the Vagrantfile makes it)"
+            f"{len(nat)} of the machines are reached through a forwarded port of this machine, which may change at"
+            f" their next start. They reach one another on another interface: `advertise: {INNER}` is a guess;"
+            " `ip -4 -br address` on a machine shows its name (a private_network in the Vagrantfile creates it)"
         )
     elif found.machines:
-        notes.append("the address that each engine advertises is found out on the machine; `advertise` can name it")
+        notes.append("each engine's advertised address is detected on the machine; `advertise` overrides it")
     return Found(tuple(map(_kept_apart, found.machines)), tuple(notes), INNER if nat else "")
 
 
@@ -43,14 +43,14 @@ def printed() -> str:
     except FileNotFoundError:
         raise cant(
             "vagrant",
-            "is not installed here; where it is: `vagrant ssh-config >machines`,"
-            " then `provisioner inventory import vagrant machines`",
+            "is not installed here; on a machine that has it, run `vagrant ssh-config >machines`,"
+            " then here `provisioner inventory import vagrant machines`",
         ) from None
     except subprocess.TimeoutExpired:
         raise cant("vagrant ssh-config", f"did not end within {_PATIENCE:.0f} s") from None
     if done.returncode:
         said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise cant("vagrant ssh-config", f"{said[:400]}; `vagrant up` first, in the folder of the Vagrantfile")
+        raise cant("vagrant ssh-config", f"{said[:400]}; run `vagrant up` first, in the folder of the Vagrantfile")
     return done.stdout
 
 

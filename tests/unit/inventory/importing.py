@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from provisioner.inventory.importers import Found, Machine
 
 STOPPED = re.compile(
-    r"\w+:\d+: (is no|has a|a quote|does not begin) [^:]*; the import stops here(; the file looks like \w+)?"
+    r"\w+:\d+: (is not( an?)?|is not of the form|has an?|a quote|does not begin) [^:]*; the import stops here(; the file looks like \w+)?"
 )
 HERE = Here("me", Path("/nowhere/.ssh"), Path("/srv"), lambda path: "missing" not in path)
 

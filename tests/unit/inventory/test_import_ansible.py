@@ -168,7 +168,7 @@ def test_ranges_that_are_none(pattern: str) -> None:
         expanded(pattern)
     with pytest.raises(
         InventoryError,
-        match="hosts:1: has a range of hosts that is none, or makes more than 2000 hosts; the import stops here",
+        match="hosts:1: has an invalid range of hosts, or one with more than 2000 hosts; the import stops here",
     ):
         parsed(f"{pattern}\nb\n", "hosts", defaults=ME)
 
@@ -214,9 +214,9 @@ def test_values(text: str, expected: dict[str, str]) -> None:
 NOTES: dict[str, tuple[str, str]] = {
     "a template": ("ansible_user='{{ u }}'", "ansible_user='{{ u }}' is a template, which is not evaluated"),
     "a statement": ("ansible_port='{% if x %}5{% endif %}'", "ansible_port='{% if x %}5{% endif %}' is a template"),
-    "password": ("ansible_password=hunter2", "logs in with a password; provisioner logs in with keys only"),
-    "older password": ("ansible_ssh_pass=hunter2", "logs in with a password"),
-    "sudo's password": ("ansible_become_password=hunter2", "has a password for sudo"),
+    "password": ("ansible_password=hunter2", "uses a password; provisioner uses only keys"),
+    "older password": ("ansible_ssh_pass=hunter2", "uses a password"),
+    "sudo's password": ("ansible_become_password=hunter2", "uses a password for sudo"),
     "su": ("ansible_become_method=su", "ansible_become_method='su': provisioner uses sudo"),
     "proxy command": (
         """ansible_ssh_common_args='-o ProxyCommand="ssh -W %h:%p -q gw"'""",
@@ -256,17 +256,17 @@ def test_a_vaulted_value_is_told() -> None:
 
 def test_who_is_logged_in_is_told() -> None:
     assert parsed("a\nb\nc\nd\n", "hosts", defaults=ME).notes == (
-        "no user is named for `a`, `b`, `c` and others: `me`, who you are here, is written, as ssh does",
+        "no user is named for `a`, `b`, `c` and others: `me`, your local user, is written, as with ssh",
     )
 
 
 LINES = {
-    "h secret": "hosts:1: has a word after the host's name that is no `name=value`; the import stops here",
+    "h secret": "hosts:1: has a word after the host's name that is not `name=value`; the import stops here",
     "h 'secret": "hosts:1: a quote is not closed; the import stops here",
     "[a:vars]\nsecret": "hosts:2: is no `name=value`; the import stops here",
     "[a:vars]\n\x1b[2Jsecret": "hosts:2: is no `name=value`; the import stops here",
     "ok\nc2VjcmV0+secret=\n": "hosts:2: does not begin with the name of a host; the import stops here",
-    "root $6$secret\n": "hosts:1: has a word after the host's name that is no `name=value`; the import stops here",
+    "root $6$secret\n": "hosts:1: has a word after the host's name that is not `name=value`; the import stops here",
     "<secret>\n": "hosts:1: does not begin with the name of a host; the import stops here; the file looks like XML or HTML",
 }
 
@@ -280,13 +280,13 @@ def test_lines_that_are_none(text: str, expected: str) -> None:
 
 
 REFUSED = {
-    "a script": ("#!/usr/bin/python3\n", "hosts: is a script, and is not run: `SCRIPT --list | "),
+    "a script": ("#!/usr/bin/python3\n", "hosts: is a script, and scripts are not executed: run `SCRIPT --list | "),
     "a vault": ("$ANSIBLE_VAULT;1.1;AES256\n6162\n", "hosts: is encrypted with ansible-vault"),
     "a plugin": (
         "plugin: amazon.aws.aws_ec2\nregions: []\n",
         "hosts: is for the inventory plugin 'amazon.aws.aws_ec2'",
     ),
-    "a list": ("---\n- a\n", "hosts: is no Ansible inventory: at its top must be groups"),
+    "a list": ("---\n- a\n", "hosts: is not an Ansible inventory: the top level must be groups"),
     "no YAML": ("---\na: [b\n", "hosts:3: not YAML: "),
     "an escape": ("---\na: \x1b\n", "hosts:2: the character U+001B is not allowed in YAML"),
     "a circle": (
@@ -370,8 +370,8 @@ def test_a_folder_of_several(folder: Path) -> None:
     (folder / "inv" / "script").write_text("#!/bin/sh\nrm -rf /\n")
     found = machines((folder / "inv",), defaults=ME)
     assert [m.name for m in found.machines] == ["w1", "w2", "d1", "m1"]
-    assert any("ec2.ini: files of this ending are not read" in note for note in found.notes)
-    assert any("script: is a script, and is not run" in note for note in found.notes)
+    assert any("ec2.ini: files with this extension are not read" in note for note in found.notes)
+    assert any("script: is a script, and scripts are not executed" in note for note in found.notes)
 
 
 def test_a_group_of_higher_priority_wins_among_equals() -> None:

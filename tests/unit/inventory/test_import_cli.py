@@ -48,7 +48,7 @@ def test_the_inventory_is_on_stdout_and_notes_are_on_stderr(tmp_path: Path) -> N
     inventory = made(tmp_path, text)
     assert (inventory.cluster, inventory.ssh.user) == ("ssh-config", "deploy")
     assert targets(inventory)["web-2"] == ("web-2.example.net", 22, "deploy", "")
-    assert "note: `web-1`: others jump through it" in notes
+    assert "note: `web-1`: others use it as a jump host" in notes
     assert "jump: deploy@web-1.example.net:22" in text.replace('"', "")
 
 
@@ -70,16 +70,16 @@ def test_options(tmp_path: Path) -> None:
 REFUSED = {
     "a subnet that holds a host": (
         ["ssh-config", "--network", "10.99.0.0/24"],
-        "the inventory would be refused: networks.demo.subnet: 10.99.0.0/24 holds the hosts' own addresses: db (10.99.0.5)",
+        "the inventory would be invalid: networks.demo.subnet: 10.99.0.0/24 contains the hosts' own addresses: db (10.99.0.5)",
     ),
-    "no subnet": (["ssh-config", "--network", "x"], "the inventory would be refused: networks.demo.subnet: 'x' has no prefix"),
-    "a hostile cluster": (["ssh-config", "--cluster", "$(id)\n"], "the inventory would be refused: cluster: '$(id)\\n' is not"),
-    "a hostile interface": (["ssh-config", "--advertise", "a\nb"], "the inventory would be refused: advertise: 'a\\nb' is neither"),
+    "no subnet": (["ssh-config", "--network", "x"], "the inventory would be invalid: networks.demo.subnet: 'x' has no prefix"),
+    "a hostile cluster": (["ssh-config", "--cluster", "$(id)\n"], "the inventory would be invalid: cluster: '$(id)\\n' is not"),
+    "a hostile interface": (["ssh-config", "--advertise", "a\nb"], "the inventory would be invalid: advertise: 'a\\nb' is neither"),
     "none left": (["ssh-config", "--only", "nobody"], "ssh-config: no host is left; the notes and `--only` tell why"),
     "no file": (["ssh-config", "nowhere"], "nowhere: there is no such file"),
-    "no store": (["docker-machine"], "has no machine: name a store"),
+    "no store": (["docker-machine"], "contains no machine: name a store"),
     "too long a name": (["ansible", "a" * 300], "can't be read: File name too long"),
-    "too long a name of a store": (["docker-machine", "a" * 300], "has no machine"),
+    "too long a name of a store": (["docker-machine", "a" * 300], "contains no machine"),
     "no inventory": (["ansible", "nowhere"], "nowhere: there is no such file"),
     "nothing": (["vagrant", "-"], "vagrant: names no host"),
     "no group": (["ansible", "-", "--group", "web"], "ansible: there is no group `web`"),
@@ -163,8 +163,8 @@ def test_names_are_made_fit_and_told(tmp_path: Path) -> None:
         "12": "192.0.2.9",
     } or set(inventory.hosts) == set()
     assert "# Web_1 in the source" in text
-    assert "note: 7 hosts have another name in the inventory; the comment behind each has the one before" in notes
-    assert "note: `web-1`: left out: is `Web_1`, by another name (same address and port)" in notes
+    assert "note: 7 hosts have another name in the inventory; a comment gives each original name" in notes
+    assert "note: `web-1`: left out: is `Web_1`, under another name (same address and port)" in notes
 
 
 BODY = base64.b64encode(bytes(range(200))).decode()
@@ -236,7 +236,7 @@ def test_a_configuration_of_ansible_that_is_none_is_not_shown(tmp_path: Path) ->
     assert (code, text, notes) == (
         64,
         "",
-        "ansible.cfg:1: is no ansible.cfg: sections in brackets, and under them `name = value`\n",
+        "ansible.cfg:1: is not an ansible.cfg: it needs sections in brackets, and under them `name = value`\n",
     )
 
 

@@ -70,9 +70,9 @@ def test_what_is_not_carried_over_is_told() -> None:
     found = config("s", Boot2DockerURL="", SSHKeyPath="/nowhere/id_rsa")
     found["HostOptions"]["SwarmOptions"]["IsSwarm"] = True
     assert machine(found, Path("/nowhere")).notes == (
-        "its key '/nowhere/id_rsa' is not there, and left out",
-        "was made from boot2docker, which has no systemd; provisioner needs Debian or Ubuntu on it",
-        "was part of a standalone Swarm, which is not carried over",
+        "its key '/nowhere/id_rsa' does not exist and is left out",
+        "runs boot2docker, which has no systemd; provisioner needs Debian or Ubuntu",
+        "was part of a standalone Swarm, which is not imported",
     )
 
 
@@ -81,9 +81,9 @@ def test_what_is_not_carried_over_is_told() -> None:
     [
         (
             config("s", IPAddress=""),
-            "has no IPAddress in the store: it is stopped or was never finished; `docker-machine start s`",
+            "has no IPAddress in the store: it is stopped, or its creation did not finish; `docker-machine start s`",
         ),
-        (config("n", "none", IPAddress=""), "has no IPAddress in the store: docker-machine knows its Docker port only"),
+        (config("n", "none", IPAddress=""), "has no IPAddress in the store: docker-machine knows only its Docker port"),
         ({}, "has no IPAddress"),
         ([], "has no IPAddress"),
         (None, "has no IPAddress"),
@@ -148,7 +148,7 @@ def test_the_store_of_the_engines_is_taken_over(tmp_path: Path, flags: list[str]
 
 
 AT = "cluster-store=consul://192.0.2.9:8500"
-OWN = "; as it is, provisioner builds its own Consul on the hosts"
+OWN = "; otherwise provisioner sets up its own Consul on the hosts"
 NOT_TAKEN = {
     "over TLS": (
         ["cluster-store=etcd://192.0.2.9:2379/lab", "cluster-store-opt=kv.cacertfile=/etc/ca.pem", "cluster-store-opt=kv.certfile=/etc/cert.pem"],
@@ -161,10 +161,10 @@ NOT_TAKEN = {
     ),
     "two addresses of Consul": (
         ["cluster-store=consul://192.0.2.9:8500,192.0.2.8:8500"], (),
-        "which an inventory does not take: store.endpoints: the engine takes one endpoint of Consul: name the agent on every host, `[127.0.0.1:8500]`",
+        "which an inventory does not support: store.endpoints: the engine supports one endpoint of Consul: name the agent on every host, `[127.0.0.1:8500]`",
     ),
-    "no store of engines": (["cluster-store=boltdb:///var/lib/x"], (), "which no engine can be on: Consul, etcd and ZooKeeper are known"),
-    "no port": (["cluster-store=etcd://192.0.2.9"], (), "which an inventory does not take: store.endpoints: '192.0.2.9' is no address with a port"),
+    "no store of engines": (["cluster-store=boltdb:///var/lib/x"], (), "which no engine supports: use Consul, etcd or ZooKeeper"),
+    "no port": (["cluster-store=etcd://192.0.2.9"], (), "which an inventory does not support: store.endpoints: '192.0.2.9' is not an address with a port"),
 }  # fmt: skip
 
 
@@ -189,7 +189,7 @@ def test_a_store_on_one_of_the_machines_is_told_and_taken_over_without_that_mach
         in notes
     )
     assert (
-        'taken over: --only node1 --only node2; or write `store: {kind: consul, endpoints: ["10.0.0.3:8500"]}` yourself'
+        'import the store: --only node1 --only node2; or write `store: {kind: consul, endpoints: ["10.0.0.3:8500"]}` yourself'
         in notes
     )
     inventory, notes = sound(only(found, ("node1", "node2")), tmp_path)
@@ -228,7 +228,7 @@ def test_no_store(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(InventoryError, match="one problem") as caught:
             machines(path)
-        assert "has no machine: name a store" in caught.value.problems[0]
+        assert "contains no machine: name a store" in caught.value.problems[0]
 
 
 def test_the_default_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

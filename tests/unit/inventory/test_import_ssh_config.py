@@ -58,10 +58,10 @@ def test_sample() -> None:
         ("app-3", "10.20.0.13", "22", "root", "~/.ssh/team key"),
     ]
     assert [m.notes for m in found.machines] == [
-        ("others jump through it: leave it out if it is no Docker host",),
+        ("others use it as a jump host: remove it if it is not a Docker host",),
         (),
         (),
-        ("IdentityFile '~/.ssh/id_ed25519': one key only is tried, '~/.ssh/team key'",),
+        ("IdentityFile '~/.ssh/id_ed25519': only one key is tried, '~/.ssh/team key'",),
     ]
     assert found.notes == ()
 
@@ -140,13 +140,13 @@ def test_options(lines: str, expected: dict[str, str]) -> None:
 
 NOTES: dict[str, tuple[str, str]] = {
     "command": ("ProxyCommand ssh -W %h:%p x", "is reached by a ProxyCommand"),
-    "password first": ("PreferredAuthentications password,publickey", "logs in with a password"),
-    "no keys": ("PubkeyAuthentication no", "logs in with a password"),
-    "alias of the key": ("HostKeyAlias x", "HostKeyAlias is not used"),
-    "certificate": ("CertificateFile ~/x", "logs in with a certificate"),
-    "key is missing": ("IdentityFile /missing", "IdentityFile '/missing' is not there, and left out"),
-    "an unknown token": ("IdentityFile /%i/k", "IdentityFile '/%i/k': its % or $ is not understood"),
-    "a variable": ("IdentityFile ${HOME}/k", "IdentityFile '${HOME}/k': its % or $ is not understood"),
+    "password first": ("PreferredAuthentications password,publickey", "uses a password"),
+    "no keys": ("PubkeyAuthentication no", "uses a password"),
+    "alias of the key": ("HostKeyAlias x", "HostKeyAlias is ignored"),
+    "certificate": ("CertificateFile ~/x", "uses a certificate"),
+    "key is missing": ("IdentityFile /missing", "IdentityFile '/missing' does not exist and is left out"),
+    "an unknown token": ("IdentityFile /%i/k", "IdentityFile '/%i/k': its % or $ is not supported"),
+    "a variable": ("IdentityFile ${HOME}/k", "IdentityFile '${HOME}/k': its % or $ is not supported"),
 }
 
 
@@ -168,7 +168,7 @@ def test_what_needs_no_note(lines: str) -> None:
     [
         (
             "Match host x\n",
-            "config:1: this Match is not understood; nothing below it, up to the next Host, is read",
+            "config:1: this Match is not supported; the lines up to the next Host are ignored",
         ),
         ("Include nowhere\n", "config:1: Include names no file that can be read"),
         ("Include ~nobody-has-this/x\n", "config:1: Include names no file that can be read"),
@@ -182,10 +182,10 @@ def test_what_is_not_understood_is_told_with_its_line(text: str, expected: str) 
     ("text", "expected"),
     [
         ('Host "secret\n', "config:1: a quote is not closed; the import stops here"),
-        ("Secret\n", "config:1: is no option with a value; the import stops here"),
-        ("Host a\n  Secret\nHost b\n", "config:2: is no option with a value; the import stops here"),
-        ("Host a\n\x1b[2JSecret\n", "config:2: is no option with a value; the import stops here"),
-        ("{\n  Secret\n", "config:1: is no option with a value; the import stops here; the file looks like JSON"),
+        ("Secret\n", "config:1: is not an option with a value; the import stops here"),
+        ("Host a\n  Secret\nHost b\n", "config:2: is not an option with a value; the import stops here"),
+        ("Host a\n\x1b[2JSecret\n", "config:2: is not an option with a value; the import stops here"),
+        ("{\n  Secret\n", "config:1: is not an option with a value; the import stops here; the file looks like JSON"),
     ],
 )
 def test_it_stops_at_the_first_line_that_is_none_and_does_not_show_it(text: str, expected: str) -> None:
@@ -199,7 +199,7 @@ def test_a_line_of_a_file_that_is_included_is_told_with_its_file(tmp_path: Path)
     (tmp_path / "more").write_text("Host b\nSecret\n")
     with pytest.raises(InventoryError) as told:
         parsed("Include more\n", "config", replace(HERE, ssh=tmp_path))
-    assert told.value.problems == (f"{tmp_path}/more:2: is no option with a value; the import stops here",)
+    assert told.value.problems == (f"{tmp_path}/more:2: is not an option with a value; the import stops here",)
 
 
 def test_include_holds_where_its_host_does(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_include_in_a_circle_ends(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("Include a a\nHost x\n")
     found = parsed("Include a\n", "config", replace(HERE, ssh=tmp_path))
     assert [m.name for m in found.machines] == ["x"]
-    assert any("goes too deep or in a circle" in note for note in found.notes)
+    assert any("is nested too deep or includes itself" in note for note in found.notes)
 
 
 def test_a_pattern_of_many_stars_is_quick() -> None:

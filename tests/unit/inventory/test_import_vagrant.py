@@ -50,7 +50,7 @@ def test_virtualbox_goes_by_forwarded_ports() -> None:
     assert {m.notes for m in found.machines} == {()}
     assert found.advertise == "eth1"
     (note,) = found.notes
-    assert note.startswith("3 of the machines are reached by a port that Vagrant forwards")
+    assert note.startswith("3 of the machines are reached through a forwarded port")
 
 
 def test_libvirt_goes_by_addresses() -> None:
@@ -74,7 +74,7 @@ def test_becomes_a_sound_inventory(tmp_path: Path) -> None:
     assert targets(inventory)["node2"] == ("127.0.0.1", 2200, "vagrant", "private_key")
     assert (inventory.advertise, inventory.ssh.host_keys) == ("eth1", "accept-new")
     assert inventory.ssh.known_hosts == tmp_path / ".vagrant" / "known_hosts"
-    assert "forwards" in notes
+    assert "forwarded port" in notes
 
 
 def program(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,9 +92,9 @@ def test_vagrant_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "vagrant: is not installed here; where it is: `vagrant ssh-config >machines`"),
-        ("echo 'not ready\nfor SSH' >&2; exit 1", "vagrant ssh-config: not ready for SSH; `vagrant up` first"),
-        ("exit 3", "vagrant ssh-config: exit code 3; `vagrant up` first"),
+        ("", "vagrant: is not installed here; on a machine that has it, run `vagrant ssh-config >machines`"),
+        ("echo 'not ready\nfor SSH' >&2; exit 1", "vagrant ssh-config: not ready for SSH; run `vagrant up` first"),
+        ("exit 3", "vagrant ssh-config: exit code 3; run `vagrant up` first"),
     ],
 )
 def test_vagrant_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: str) -> None:

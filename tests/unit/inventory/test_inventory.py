@@ -159,7 +159,7 @@ def test_without_check_files_no_file_is_looked_for(loaded: Callable[..., Invento
 def test_a_public_key_is_not_the_private_one(problems: Callable[..., list[str]], tmp_path: Path) -> None:
     (tmp_path / "id.pub").touch()
     assert problems(ssh="ssh: {key: id.pub}") == [
-        f"2:12: ssh.key: {str(tmp_path / 'id.pub')!r} is the public key; name the private one"
+        f"2:12: ssh.key: {str(tmp_path / 'id.pub')!r} is the public key; name the private key"
     ]
 
 

@@ -48,12 +48,12 @@ def test_shortest(tmp_path: Path) -> None:
     assert (inventory.cluster, targets(inventory)) == ("my-lab", {"node1": ("192.0.2.11", 22, "root", "")})
     assert said == [
         "Name of the cluster [my-lab]",
-        "Hosts: ADDRESS or NAME=ADDRESS, several with spaces between; USER@ in front and :PORT behind are allowed.",
+        "Hosts: ADDRESS or NAME=ADDRESS, separated by spaces. USER@ in front and :PORT behind are allowed.",
         "Host 1 []",
-        "Host 2 (or nothing: that's all) []",
+        "Host 2 (empty to finish) []",
         "User to log in as [root]",
         "Private key's file (none: the SSH agent's keys and the usual files) []",
-        "Subnet of the network, which must be free everywhere [10.99.0.0/24]",
+        "Subnet of the network; no host may use it already [10.99.0.0/24]",
     ]
 
 
@@ -81,19 +81,19 @@ def test_the_default_subnet_is_free(tmp_path: Path) -> None:
 WRONG = {
     "cluster": (["Lab"], "  cluster: 'Lab' is not allowed: a cluster name has lower-case letters"),
     "no host": (["lab", ""], "  at least one host is needed"),
-    "address": (["lab", "1.2.3.4.5"], "  hosts.node1.address: '1.2.3.4.5' is no IPv4 address"),
+    "address": (["lab", "1.2.3.4.5"], "  hosts.node1.address: '1.2.3.4.5' is not an IPv4 address"),
     "host name": (["lab", "A=192.0.2.1"], "  hosts.A: 'A' is not allowed: a host name has"),
-    "a port": (["lab", "192.0.2.1:99999"], "  hosts.node1.port: 99999 is no port"),
-    "no port at all": (["lab", "a:123456"], "  hosts.a.address: 'a:123456' is more than an address"),
+    "a port": (["lab", "192.0.2.1:99999"], "  hosts.node1.port: 99999 is not a valid port"),
+    "no port at all": (["lab", "a:123456"], "  hosts.a.address: 'a:123456' contains more than an address"),
     "twice": (["lab", "192.0.2.1", "192.0.2.1"], "  hosts.node2.address: 192.0.2.1, port 22, is `node1` already"),
-    "name twice": (["lab", "a=192.0.2.1 a=192.0.2.2"], "  `a` is here a second time; the first is on line"),
+    "name twice": (["lab", "a=192.0.2.1 a=192.0.2.2"], "  `a` is a duplicate; the first is on line"),
     "user": (["lab", "192.0.2.1", "", "a b"], "  ssh.user: 'a b' is not allowed"),
     "key": (["lab", "192.0.2.1", "", "", "nowhere"], "nowhere' does not exist"),
     "a folder": (["lab", "192.0.2.1", "", "", "."], "is a folder, not a file"),
-    "public key": (["lab", "192.0.2.1", "", "", "x.pub"], "x.pub' is the public key; name the private one"),
+    "public key": (["lab", "192.0.2.1", "", "", "x.pub"], "x.pub' is the public key; name the private key"),
     "subnet": (["lab", "192.0.2.1", "", "", "", "10.0.0.0"], "  networks.demo.subnet: '10.0.0.0' has no prefix length"),
     "too small": (["lab", "192.0.2.1", "", "", "", "10.0.0.0/31"], "has 2 addresses, and 1 hosts need 4"),
-    "holds a host": (["lab", "192.0.2.1", "", "", "", "192.0.2.0/24"], "holds the hosts' own addresses: node1"),
+    "holds a host": (["lab", "192.0.2.1", "", "", "", "192.0.2.0/24"], "contains the hosts' own addresses: node1"),
 }
 
 
@@ -145,7 +145,7 @@ def test_a_file_is_not_written_over(tmp_path: Path) -> None:
     with pytest.raises(InventoryError) as caught:
         write(file, "two\n", force=False)
     assert caught.value.problems == (
-        f"{file}: is there already, and is left as it is; `--force` writes over it, another name beside it",
+        f"{file}: already exists and is left unchanged; overwrite it with `--force`, or choose another name",
     )
     assert file.read_text() == "one\n"
     write(file, "two\n", force=True)
@@ -170,7 +170,7 @@ def test_a_file_that_is_there_is_told_before_any_question(tmp_path: Path) -> Non
     (tmp_path / "x.yml").touch()
     done = CliRunner().invoke(app, ["init", str(tmp_path / "x.yml")])
     assert done.exit_code == 64
-    assert "is there already" in done.output
+    assert "already exists" in done.output
 
 
 def typed(folder: Path, keys: list[bytes]) -> tuple[int, str]:

@@ -94,7 +94,7 @@ NO_VALUE = {
     "a mapping": ("!file {a: b}", "write the path of a file: `!file secrets/user`"),
     "no path": ("!file", "write the path of a file: `!file secrets/user`"),
     "an escape": (r'!file "a\e[2Jb"', "write the path of a file"),
-    "no home": ("!file ~nobody-has-this-name/x", "there is no such home folder"),
+    "no home": ("!file ~nobody-has-this-name/x", "this home folder does not exist"),
     "no such file": ("!file nowhere", "nowhere' does not exist"),
     "a folder": ("!file folder", "is a folder, not a file"),
     "a pipe": ("!file pipe", "is not an ordinary file"),
@@ -162,8 +162,8 @@ def test_all_is_told_together(problems: Callable[..., list[str]]) -> None:
     ("text", "expected"),
     [
         ("!env A_NAME: {address: 192.0.2.1}", "2:1: a key can't come from `!env`; values can"),
-        ("cluster: !Env A_NAME", "2:10: tags have no meaning here: '!Env'; did you mean `!env`?"),
-        ("cluster: !files x", "2:10: tags have no meaning here: '!files'; did you mean `!file`?"),
+        ("cluster: !Env A_NAME", "2:10: tags are not supported here: '!Env'; did you mean `!env`?"),
+        ("cluster: !files x", "2:10: tags are not supported here: '!files'; did you mean `!file`?"),
         ("<<: !env A_NAME", "2:5: `<<` merges mappings only: `<<: *name`"),
     ],
 )
@@ -231,7 +231,7 @@ TOGETHER = {  # what is wrong between values, told without those that come from 
         {"hosts": "hosts: {a: {address: !env ONE}, b: {address: !env ONE, port: !env PORT}}", "ssh": "ssh: {port: !env PORT}"},
         "hosts.b.address: the value of `!env ONE`, port the value of `!env PORT`, is `a` already (line 3)",
     ),
-    "one for all": ({"more": "advertise: !env ONE"}, "advertise: the value of `!env ONE` can be the address of one host only"),
+    "one for all": ({"more": "advertise: !env ONE"}, "advertise: the value of `!env ONE` can belong to one host only"),
     "advertised twice": (
         {"hosts": f"hosts: {{a: {{address: h1, advertise: {ONE}}}, b: {{address: h2, advertise: !env ONE}}}}"},
         "hosts.b.advertise: the value of `!env ONE` is advertised by `a` already (line 3)",
@@ -250,15 +250,15 @@ TOGETHER = {  # what is wrong between values, told without those that come from 
     ),
     "underlay": (
         {"hosts": "hosts: {a: {address: !env ONE}}", "networks": "networks: {a: {subnet: 192.168.77.0/24}}"},
-        "networks.a.subnet: 192.168.77.0/24 holds the hosts' own addresses: a (the value of `!env ONE`)",
+        "networks.a.subnet: 192.168.77.0/24 contains the hosts' own addresses: a (the value of `!env ONE`)",
     ),
     "underlay, an interface": (
         {"hosts": "hosts: {a: {address: !env ONE, advertise: eth1}}", "networks": "networks: {a: {subnet: 192.168.77.0/24}}"},
-        "networks.a.subnet: 192.168.77.0/24 holds the hosts' own addresses: a (the value of `!env ONE`)",
+        "networks.a.subnet: 192.168.77.0/24 contains the hosts' own addresses: a (the value of `!env ONE`)",
     ),
     "underlay, advertised": (
         {"hosts": "hosts: {a: {address: h1, advertise: !env ONE}}", "networks": "networks: {a: {subnet: 192.168.77.0/24}}"},
-        "networks.a.subnet: 192.168.77.0/24 holds the hosts' own addresses: a (the value of `!env ONE`)",
+        "networks.a.subnet: 192.168.77.0/24 contains the hosts' own addresses: a (the value of `!env ONE`)",
     ),
     "no room": (
         {"networks": "networks: {a: {subnet: !env SMALL}}"},
@@ -281,7 +281,7 @@ TOGETHER = {  # what is wrong between values, told without those that come from 
         "store.servers: the value of `!env NODE2` is named twice",
     ),
     "key": ({"ssh": "ssh: {key: !env KEY}"}, "ssh.key: the value of `!env KEY` does not exist"),
-    "public key": ({"ssh": "ssh: {key: !env PUB}"}, "ssh.key: the value of `!env PUB` is the public key; name the private one"),
+    "public key": ({"ssh": "ssh: {key: !env PUB}"}, "ssh.key: the value of `!env PUB` is the public key; name the private key"),
 }  # fmt: skip
 
 

@@ -77,14 +77,14 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "networks",
         "networks:\n  demo: {}",
         [
-            "9:3: networks.demo: `subnet` is missing: write `subnet: 10.99.0.0/24`; Docker is not left to choose, because its choice may overlap what the hosts reach"
+            "9:3: networks.demo: `subnet` is missing: write `subnet: 10.99.0.0/24`; Docker can't choose it, because its choice may overlap networks that the hosts use"
         ],
     ),
-    "no value": ("hosts", "hosts:", ["3:1: hosts: no value; write one or leave the line out"]),
+    "no value": ("hosts", "hosts:", ["3:1: hosts: has no value; write one or remove the line"]),
     "no value of a key": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: }",
-        ["5:11: hosts.node2.address: no value; write one or leave the line out"],
+        ["5:11: hosts.node2.address: has no value; write one or remove the line"],
     ),
     "no hosts": ("hosts", "hosts: {}", ["3:8: hosts: names no host"]),
     "no networks": ("networks", "networks: {}", ["8:11: networks: names no network"]),
@@ -138,13 +138,13 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
     "duplicate host": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node1: {address: 192.168.56.12}",
-        ["5:3: `node1` is here a second time; the first is on line 4"],
+        ["5:3: `node1` is a duplicate; the first is on line 4"],
     ),
-    "duplicate top key": ("more", "cluster: other", ["10:1: `cluster` is here a second time; the first is on line 1"]),
+    "duplicate top key": ("more", "cluster: other", ["10:1: `cluster` is a duplicate; the first is on line 1"]),
     "duplicate inner key": (
         "ssh",
         "ssh: {user: root, user: admin}",
-        ["2:19: `user` is here a second time; the first is on line 2"],
+        ["2:19: `user` is a duplicate; the first is on line 2"],
     ),
     "duplicate address": (
         "hosts",

@@ -30,35 +30,35 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  Node2: {address: 192.168.56.12}",
         [
-            "5:3: hosts.Node2: 'Node2' is not allowed: a host name has lower-case letters, digits and `-`, at most 63, not at the ends a `-`; did you mean `node2`?"
+            "5:3: hosts.Node2: 'Node2' is not allowed: a host name has use lower-case letters, digits and `-`, at most 63 characters, and no `-` at the ends; did you mean `node2`?"
         ],
     ),
     "host name underscore": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node_2: {address: 192.168.56.12}",
         [
-            "5:3: hosts.node_2: 'node_2' is not allowed: a host name has lower-case letters, digits and `-`, at most 63, not at the ends a `-`; did you mean `node-2`?"
+            "5:3: hosts.node_2: 'node_2' is not allowed: a host name has use lower-case letters, digits and `-`, at most 63 characters, and no `-` at the ends; did you mean `node-2`?"
         ],
     ),
     "host name dash in front": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  -node2: {address: 192.168.56.12}",
         [
-            "5:3: hosts.-node2: '-node2' is not allowed: a host name has lower-case letters, digits and `-`, at most 63, not at the ends a `-`"
+            "5:3: hosts.-node2: '-node2' is not allowed: a host name has use lower-case letters, digits and `-`, at most 63 characters, and no `-` at the ends"
         ],
     ),
     "host name dots": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  ../etc: {address: 192.168.56.12}",
         [
-            "5:3: hosts.../etc: '../etc' is not allowed: a host name has lower-case letters, digits and `-`, at most 63, not at the ends a `-`"
+            "5:3: hosts.../etc: '../etc' is not allowed: a host name has use lower-case letters, digits and `-`, at most 63 characters, and no `-` at the ends"
         ],
     ),
     "host name too long": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn: {address: 192.168.56.12}",
         [
-            "5:3: hosts.'nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn...': 'nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn...' is not allowed: a host name has lower-case letters, digits and `-`, at most 63, not at the ends a `-`"
+            "5:3: hosts.'nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn...': 'nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn...' is not allowed: a host name has use lower-case letters, digits and `-`, at most 63 characters, and no `-` at the ends"
         ],
     ),
     "user hostile": (
@@ -80,47 +80,47 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: root@192.168.56.12}",
         [
-            "5:20: hosts.node2.address: 'root@192.168.56.12' is more than an address: write `address: 192.168.56.12`, `user: root`"
+            "5:20: hosts.node2.address: 'root@192.168.56.12' contains more than an address: write `address: 192.168.56.12`, `user: root`"
         ],
     ),
     "address with port": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: '192.168.56.12:2222'}",
         [
-            "5:20: hosts.node2.address: '192.168.56.12:2222' is more than an address: write `address: 192.168.56.12`, `port: 2222`"
+            "5:20: hosts.node2.address: '192.168.56.12:2222' contains more than an address: write `address: 192.168.56.12`, `port: 2222`"
         ],
     ),
     "address with both": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: 'root@node2.example:22'}",
         [
-            "5:20: hosts.node2.address: 'root@node2.example:22' is more than an address: write `address: node2.example`, `user: root`, `port: 22`"
+            "5:20: hosts.node2.address: 'root@node2.example:22' contains more than an address: write `address: node2.example`, `user: root`, `port: 22`"
         ],
     ),
     "address a URL": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: 'ssh://root@node2.example:22/'}",
         [
-            "5:20: hosts.node2.address: 'ssh://root@node2.example:22/' is more than an address: write `address: node2.example`, `user: root`, `port: 22`"
+            "5:20: hosts.node2.address: 'ssh://root@node2.example:22/' contains more than an address: write `address: node2.example`, `user: root`, `port: 22`"
         ],
     ),
     "address in brackets": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: '[::1]:22'}",
-        ["5:20: hosts.node2.address: '[::1]:22' is more than an address: write `address: ::1`, `port: 22`"],
+        ["5:20: hosts.node2.address: '[::1]:22' contains more than an address: write `address: ::1`, `port: 22`"],
     ),
     "address out of range": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: 192.168.56.256}",
         [
-            "5:20: hosts.node2.address: '192.168.56.256' is no IPv4 address: four numbers from 0 to 255 without leading zeros"
+            "5:20: hosts.node2.address: '192.168.56.256' is not an IPv4 address: four numbers from 0 to 255 without leading zeros"
         ],
     ),
     "address with leading zeros": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: 192.168.056.012}",
         [
-            "5:20: hosts.node2.address: '192.168.056.012' is no IPv4 address: four numbers from 0 to 255 without leading zeros"
+            "5:20: hosts.node2.address: '192.168.056.012' is not an IPv4 address: four numbers from 0 to 255 without leading zeros"
         ],
     ),
     "address a float": (
@@ -132,20 +132,20 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: '-oProxyCommand=id'}",
         [
-            "5:20: hosts.node2.address: '-oProxyCommand=id' is no address: write an IP or a host name (letters, digits, `-` and `.`)"
+            "5:20: hosts.node2.address: '-oProxyCommand=id' is not an address: write an IP address or a host name (letters, digits, `-` and `.`)"
         ],
     ),
     "address with underscore": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: my_host}",
         [
-            "5:20: hosts.node2.address: 'my_host' is no address: write an IP or a host name (letters, digits, `-` and `.`)"
+            "5:20: hosts.node2.address: 'my_host' is not an address: write an IP address or a host name (letters, digits, `-` and `.`)"
         ],
     ),
     "address unspecified": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: 0.0.0.0}",
-        ["5:20: hosts.node2.address: 0.0.0.0 is the address of no host"],
+        ["5:20: hosts.node2.address: 0.0.0.0 is not a host's address"],
     ),
     "address a template": (
         "hosts",
@@ -157,11 +157,11 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: 'fe80::1%eth0'}",
         ["5:20: hosts.node2.address: 'fe80::1%eth0' is not allowed: an address with a zone (`%`) is not supported"],
     ),
-    "port 0": ("ssh", "ssh: {port: 0}", ["2:13: ssh.port: 0 is no port: must be from 1 to 65535"]),
+    "port 0": ("ssh", "ssh: {port: 0}", ["2:13: ssh.port: 0 is not a valid port: must be from 1 to 65535"]),
     "port too high": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: 192.168.56.12, port: 65536}",
-        ["5:41: hosts.node2.port: 65536 is no port: must be from 1 to 65535"],
+        ["5:41: hosts.node2.port: 65536 is not a valid port: must be from 1 to 65535"],
     ),
     "port quoted": ("ssh", 'ssh: {port: "22"}', ["2:13: ssh.port: must be a number; write it without quotes: `22`"]),
     "port with leading zero": (
@@ -216,14 +216,14 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
     "key of no such user": (
         "ssh",
         "ssh: {key: ~no.such.user/id}",
-        ["2:12: ssh.key: '~no.such.user/id': there is no such home folder"],
+        ["2:12: ssh.key: '~no.such.user/id': this home folder does not exist"],
     ),
-    "key with NUL": ("ssh", 'ssh: {key: "a\\0b"}', ["2:12: ssh.key: 'a\\x00b' is no path"]),
+    "key with NUL": ("ssh", 'ssh: {key: "a\\0b"}', ["2:12: ssh.key: 'a\\x00b' is not a path"]),
     "advertise with scheme": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: 192.168.56.12, advertise: 'tcp://192.168.56.12:2376'}",
         [
-            "5:46: hosts.node2.advertise: 'tcp://192.168.56.12:2376' is not allowed: a scheme like `tcp://` crashes the engine (moby/moby#19344); write the interface or the IPv4 address alone"
+            "5:46: hosts.node2.advertise: 'tcp://192.168.56.12:2376' is not allowed: a scheme like `tcp://` crashes the engine (moby/moby#19344); write only the interface or the IPv4 address"
         ],
     ),
     "advertise with port": (
@@ -242,50 +242,50 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: 192.168.56.12, advertise: 127.0.0.1}",
         [
-            "5:46: hosts.node2.advertise: 127.0.0.1 is a loopback address: no other host reaches it, and the engine takes it without a word"
+            "5:46: hosts.node2.advertise: 127.0.0.1 is a loopback address: no other host can reach it, and the engine accepts it silently"
         ],
     ),
     "advertise lo": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: 192.168.56.12, advertise: lo}",
         [
-            "5:46: hosts.node2.advertise: `lo` is the loopback interface: no other host reaches it, and the engine takes it without a word"
+            "5:46: hosts.node2.advertise: `lo` is the loopback interface: no other host can reach it, and the engine accepts it silently"
         ],
     ),
     "advertise all": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: 192.168.56.12, advertise: 0.0.0.0}",
         [
-            "5:46: hosts.node2.advertise: 0.0.0.0 stands for all addresses: name the one that the other hosts reach, or its interface"
+            "5:46: hosts.node2.advertise: 0.0.0.0 means all addresses: name the one that other hosts reach, or its interface"
         ],
     ),
     "advertise IPv6": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: 192.168.56.12, advertise: 'fe80::1'}",
-        ["5:46: hosts.node2.advertise: fe80::1 is IPv6: engines reach one another's overlay at an IPv4 address"],
+        ["5:46: hosts.node2.advertise: fe80::1 is IPv6: overlays use IPv4 between the engines"],
     ),
     "advertise IPv6 loopback": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: 192.168.56.12, advertise: '::1'}",
-        ["5:46: hosts.node2.advertise: ::1 is IPv6: engines reach one another's overlay at an IPv4 address"],
+        ["5:46: hosts.node2.advertise: ::1 is IPv6: overlays use IPv4 between the engines"],
     ),
     "advertise multicast": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: 192.168.56.12, advertise: 224.0.0.1}",
-        ["5:46: hosts.node2.advertise: 224.0.0.1 is the address of no host"],
+        ["5:46: hosts.node2.advertise: 224.0.0.1 is not a host's address"],
     ),
     "advertise no address": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: 192.168.56.12, advertise: 192.168.56}",
         [
-            "5:46: hosts.node2.advertise: '192.168.56' is no IPv4 address: four numbers from 0 to 255 without leading zeros"
+            "5:46: hosts.node2.advertise: '192.168.56' is not an IPv4 address: four numbers from 0 to 255 without leading zeros"
         ],
     ),
     "advertise docker0": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: 192.168.56.12, advertise: docker0}",
         [
-            "5:46: hosts.node2.advertise: `docker0` is one of Docker's own bridges: every host has it, with the same address"
+            "5:46: hosts.node2.advertise: `docker0` is a built-in bridge of Docker: every host has it, with the same address"
         ],
     ),
     "advertise hostile": (
@@ -316,7 +316,7 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "more",
         "advertise: 192.168.56.11",
         [
-            "10:12: advertise: 192.168.56.11 can be the address of one host only; name an interface, or advertise it in that host"
+            "10:12: advertise: 192.168.56.11 can belong to one host only; name an interface, or set `advertise` in that host"
         ],
     ),
 }

@@ -9,15 +9,13 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CHOICE = "`subnet` is missing: write `subnet: 10.99.0.0/24`; Docker is not left to choose, because its choice may overlap what the hosts reach"
-NO_PARENT = "`parent` is missing: write the hosts' interface that containers are put on: `parent: eth1`"
-NO_IPV6 = "an overlay has no IPv6: engines make it, but on an external store its IPv6 addresses don't answer on other hosts although names are resolved to them first, and in swarm mode no container starts on it"
-OWN_RANGES = "each engine gives out addresses by itself, so on one network each host needs a range of its own, or two containers get one address"
-NO_CIPHER = "is of `overlay`; nothing would encrypt the packets of this network"
-ANY_JOINS = (
-    "is of networks that are made once for all hosts; any container of a host may join one of its own: leave it out"
-)
-NOTHING = "would take it and make nothing of it: leave it out"
+CHOICE = "`subnet` is missing: write `subnet: 10.99.0.0/24`; Docker can't choose it, because its choice may overlap networks that the hosts use"
+NO_PARENT = "`parent` is missing: write the hosts' interface for the containers: `parent: eth1`"
+NO_IPV6 = "an overlay has no working IPv6: on an external store, its IPv6 addresses don't answer on other hosts although names resolve to them first; in swarm mode, no container starts on it"
+OWN_RANGES = "each engine assigns addresses independently, so each host needs its own range; otherwise two containers can get the same address"
+NO_CIPHER = "is for `overlay`; nothing would encrypt the packets of this network"
+ANY_JOINS = "is for networks that are created once for all hosts; any container may join a local network: remove it"
+NOTHING = "would accept and ignore it: remove it"
 LAN = "driver: macvlan, subnet: 192.168.56.0/24, parent: eth1"
 RANGES = "ip_range: {node1: 192.168.56.32/27, node2: 192.168.56.64/27, node3: 192.168.56.96/27}"
 
@@ -26,12 +24,12 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "plugin without scope": (
         "a: {driver: acme/net:1, subnet: 10.99.0.0/24}",
         [
-            "9:15: networks.a.driver: `acme/net:1` is none of the engine's own drivers; they are `overlay`, `bridge`, `macvlan`, `ipvlan`. If it is a plugin's, say where its networks are made: `scope: local`, on each host, or `scope: global`, once"
+            "9:15: networks.a.driver: `acme/net:1` is not one of the engine's own drivers; they are `overlay`, `bridge`, `macvlan`, `ipvlan`. For a plugin's driver, say where its networks are created: `scope: local`, on each host, or `scope: global`, once"
         ],
     ),
     "driver of Docker's own": (
         "a: {driver: host}",
-        ["9:15: networks.a.driver: `host` is a network that Docker makes by itself, one on each host"],
+        ["9:15: networks.a.driver: `host` is a built-in network of Docker, one on each host"],
     ),
     "driver hostile": (
         "a: {driver: 'x; id', scope: local}",
@@ -41,11 +39,11 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     ),
     "scope of a known driver": (
         "a: {driver: bridge, scope: global}",
-        ["9:23: networks.a.scope: is of plugins' drivers; that of `bridge` is local: leave it out"],
+        ["9:23: networks.a.scope: is for plugins' drivers; that of `bridge` is local: remove it"],
     ),
     "hosts of a global one": (
         "a: {subnet: 10.99.0.0/24, hosts: [node1]}",
-        ["9:29: networks.a.hosts: is of local networks; this one is made once, and is on all hosts"],
+        ["9:29: networks.a.hosts: is for local networks; this one is created once and exists on all hosts"],
     ),
     "hosts unknown and twice": (
         "a: {driver: bridge, hosts: [node1, node1, nod2]}",
@@ -56,7 +54,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     ),
     "hosts empty": (
         "a: {driver: bridge, hosts: []}",
-        ["9:30: networks.a.hosts: names no host; leave it out for all of them"],
+        ["9:30: networks.a.hosts: names no host; remove it for all hosts"],
     ),
     "IPv6 overlay": ("a: {subnet: 10.99.0.0/24, subnet6: 'fd99::/64'}", [f"9:29: networks.a.subnet6: {NO_IPV6}"]),
     "IPv6 with bits": (
@@ -66,7 +64,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "IPv6 link-local": (
         "a: {driver: bridge, subnet6: 'fe80::/64'}",
         [
-            "9:32: networks.a.subnet6: fe80::/64 can't be a network's: fe80::/10 is link-local; private ranges are in fd00::/8"
+            "9:32: networks.a.subnet6: fe80::/64 can't be a subnet: fe80::/10 is link-local; private ranges are in fd00::/8"
         ],
     ),
     "IPv6 gateway outside": (
@@ -75,23 +73,23 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     ),
     "gateway without subnet": (
         "a: {driver: bridge, gateway: 10.99.0.1}",
-        ["9:23: networks.a.gateway: needs `subnet`, which it is a part of"],
+        ["9:23: networks.a.gateway: needs `subnet`, which contains it"],
     ),
     "aux outside, taken and twice": (
         "a: {subnet: 10.99.0.0/24, gateway: 10.99.0.9, aux_addresses: {x: 10.98.0.5, y: 10.99.0.9, z: 10.99.0.5, w: 10.99.0.5, v: 10.99.0.255, u: 'fd00::1'}}",
         [
-            "9:68: networks.a.aux_addresses.x: 10.98.0.5 is no address of the subnet 10.99.0.0/24",
-            "9:82: networks.a.aux_addresses.y: 10.99.0.9 is the gateway's, which no container gets anyway",
+            "9:68: networks.a.aux_addresses.x: 10.98.0.5 is not an address of the subnet 10.99.0.0/24",
+            "9:82: networks.a.aux_addresses.y: 10.99.0.9 is the gateway's address, which no container gets anyway",
             "9:110: networks.a.aux_addresses.w: 10.99.0.5 is `z` already",
-            "9:124: networks.a.aux_addresses.v: 10.99.0.255 is no address of the subnet 10.99.0.0/24",
+            "9:124: networks.a.aux_addresses.v: 10.99.0.255 is not an address of the subnet 10.99.0.0/24",
             "9:140: networks.a.aux_addresses.u: fd00::1 needs `subnet6`, whose address it is",
         ],
     ),
     "parent of a bridge": (
         "a: {driver: bridge, parent: eth1, mode: l2}",
         [
-            "9:23: networks.a.parent: is of `macvlan` and `ipvlan` only",
-            "9:37: networks.a.mode: is of `macvlan` and `ipvlan` only",
+            "9:23: networks.a.parent: is only for `macvlan` and `ipvlan`",
+            "9:37: networks.a.mode: is only for `macvlan` and `ipvlan`",
         ],
     ),
     "macvlan without anything": (
@@ -100,7 +98,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     ),
     "mode of the other": (
         f"a: {{{LAN}, mode: l2, {RANGES}}}",
-        ["9:69: networks.a.mode: `l2` is no mode of macvlan: they are `bridge`, `private`, `vepa`, `passthru`"],
+        ["9:69: networks.a.mode: `l2` is not a mode of macvlan: choose one of `bridge`, `private`, `vepa`, `passthru`"],
     ),
     "macvlan with one range for all": (
         f"a: {{{LAN}}}",
@@ -114,7 +112,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "ranges over hosts": (
         f"a: {{{LAN}, ip_range: {{node1: 192.168.56.0/27, node2: 192.168.56.64/27, node3: 192.168.56.96/27}}}}",
         [
-            "9:73: networks.a.ip_range: 192.168.56.0/27 holds the hosts' own addresses: node1 (192.168.56.11), node2 (192.168.56.12), node3 (192.168.56.13)"
+            "9:73: networks.a.ip_range: 192.168.56.0/27 contains the hosts' own addresses: node1 (192.168.56.11), node2 (192.168.56.12), node3 (192.168.56.13)"
         ],
     ),
     "ranges for other hosts": (
@@ -130,19 +128,21 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     ),
     "ranges of a global one": (
         "a: {subnet: 10.99.0.0/24, ip_range: {node1: 10.99.0.0/25}}",
-        ["9:39: networks.a.ip_range: is one for each host, and this network is made once for all of them: write one"],
+        [
+            "9:39: networks.a.ip_range: has one value for each host, but this network is created once for all hosts: write one value"
+        ],
     ),
     "mtu of macvlan": (
         f"a: {{{LAN}, mtu: 1400, {RANGES}}}",
-        ["9:63: networks.a.mtu: is of `overlay` and `bridge`; that of `macvlan` is its parent's"],
+        ["9:63: networks.a.mtu: is for `overlay` and `bridge`; that of `macvlan` is its parent's"],
     ),
     "what only overlays of a swarm are": (
         f"a: {{driver: bridge, encrypted: true, attachable: false}}\n  b: {{{LAN}, {RANGES}, encrypted: true}}\n  c: {{driver: weave, scope: global, encrypted: true, attachable: false}}\n  d: {{driver: weave, scope: local, attachable: false}}",
         [
-            f"9:23: networks.a.encrypted: {NO_CIPHER}: leave it out",
+            f"9:23: networks.a.encrypted: {NO_CIPHER}: remove it",
             f"9:40: networks.a.attachable: {ANY_JOINS}",
-            f"10:150: networks.b.encrypted: {NO_CIPHER}: leave it out",
-            f"11:37: networks.c.encrypted: {NO_CIPHER}: what a plugin can is among its own `options`: leave it out",
+            f"10:150: networks.b.encrypted: {NO_CIPHER}: remove it",
+            f"11:37: networks.c.encrypted: {NO_CIPHER}: a plugin has its own `options`: remove it",
             f"12:36: networks.d.attachable: {ANY_JOINS}",
         ],
     ),
@@ -150,15 +150,15 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "options of other drivers": (
         f"a: {{subnet: 10.99.0.0/24, options: {{com.docker.network.bridge.name: x, com.docker.network.host_ipv4: 10.1.1.1, parent: eth1}}}}\n  b: {{driver: bridge, options: {{encrypted: '', com.docker.network.driver.overlay.vxlanid_list: 5, ipvlan_mode: l2}}}}\n  c: {{{LAN}, {RANGES}, options: {{com.docker.network.driver.mtu: 1400, ipvlan_mode: l2, macvlan_mode: vepa}}}}",
         [
-            f"9:71: networks.a.options.com.docker.network.bridge.name: is of `bridge` only; `overlay` {NOTHING}",
-            f"9:104: networks.a.options.com.docker.network.host_ipv4: is of `bridge` only; `overlay` {NOTHING}",
-            f"9:122: networks.a.options.parent: is of `macvlan` and `ipvlan` only; `overlay` {NOTHING}",
-            f"10:44: networks.b.options.encrypted: is of `overlay` only; `bridge` {NOTHING}",
-            f"10:96: networks.b.options.com.docker.network.driver.overlay.vxlanid_list: is of `overlay` only; `bridge` {NOTHING}",
-            f"10:112: networks.b.options.ipvlan_mode: is of `ipvlan` only; `bridge` {NOTHING}",
-            f"11:191: networks.c.options.com.docker.network.driver.mtu: is of `overlay` and `bridge` only; `macvlan` {NOTHING}",
-            f"11:210: networks.c.options.ipvlan_mode: is of `ipvlan` only; `macvlan` {NOTHING}",
-            "11:228: networks.c.options.macvlan_mode: has a key of its own: write `mode` beside `driver`",
+            f"9:71: networks.a.options.com.docker.network.bridge.name: is for `bridge` only; `overlay` {NOTHING}",
+            f"9:104: networks.a.options.com.docker.network.host_ipv4: is for `bridge` only; `overlay` {NOTHING}",
+            f"9:122: networks.a.options.parent: is for `macvlan` and `ipvlan` only; `overlay` {NOTHING}",
+            f"10:44: networks.b.options.encrypted: is for `overlay` only; `bridge` {NOTHING}",
+            f"10:96: networks.b.options.com.docker.network.driver.overlay.vxlanid_list: is for `overlay` only; `bridge` {NOTHING}",
+            f"10:112: networks.b.options.ipvlan_mode: is for `ipvlan` only; `bridge` {NOTHING}",
+            f"11:191: networks.c.options.com.docker.network.driver.mtu: is for `overlay` and `bridge` only; `macvlan` {NOTHING}",
+            f"11:210: networks.c.options.ipvlan_mode: is for `ipvlan` only; `macvlan` {NOTHING}",
+            "11:228: networks.c.options.macvlan_mode: has its own key: write `mode` beside `driver`",
         ],
     ),
     "bridges that overlap on one host": (
@@ -172,23 +172,23 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "a bridge over a host": (
         "a: {driver: bridge, subnet: 192.168.56.8/30}",
         [
+            "9:31: networks.a.subnet: 192.168.56.8/30 contains the hosts' own addresses: node1 (192.168.56.11)",
             "9:31: networks.a.subnet: 192.168.56.8/30 has 4 addresses, and a local network needs 5 (two containers', the gateway's, the network's and the last): take a /29 or larger",
-            "9:31: networks.a.subnet: 192.168.56.8/30 holds the hosts' own addresses: node1 (192.168.56.11)",
         ],
     ),
     "options with keys of their own": (
         "a: {subnet: 10.99.0.0/24, options: {com.docker.network.driver.mtu: 1400, encrypted: true}}",
         [
-            "9:70: networks.a.options.com.docker.network.driver.mtu: has a key of its own: write `mtu` beside `driver`",
-            "9:87: networks.a.options.encrypted: has a key of its own: write `encrypted` beside `driver`",
+            "9:70: networks.a.options.com.docker.network.driver.mtu: has its own key: write `mtu` beside `driver`",
+            "9:87: networks.a.options.encrypted: has its own key: write `encrypted` beside `driver`",
         ],
     ),
     "options of bridges": (
         "a: {driver: bridge, options: {com.docker.network.bridge.enable_iccc: true, com.docker.network.bridge.name: a-name-that-is-long, com.docker.network.bridge.host_binding_ipv4: 10, com.docker.network.bridge.enable_ip_masquerade: 'no'}}",
         [
-            "9:72: networks.a.options.com.docker.network.bridge.enable_iccc: the bridge driver does not know it; did you mean `com.docker.network.bridge.enable_icc`?",
-            "9:110: networks.a.options.com.docker.network.bridge.name: `a-name-that-is-long` is no interface: at most 15 letters, digits, `_`, `.` and `-`",
-            "9:176: networks.a.options.com.docker.network.bridge.host_binding_ipv4: `10` is no IPv4 address",
+            "9:72: networks.a.options.com.docker.network.bridge.enable_iccc: the bridge driver does not have it; did you mean `com.docker.network.bridge.enable_icc`?",
+            "9:110: networks.a.options.com.docker.network.bridge.name: `a-name-that-is-long` is not an interface: use at most 15 letters, digits, `_`, `.` and `-`",
+            "9:176: networks.a.options.com.docker.network.bridge.host_binding_ipv4: `10` is not an IPv4 address",
             "9:228: networks.a.options.com.docker.network.bridge.enable_ip_masquerade: `no` must be `true` or `false`",
         ],
     ),

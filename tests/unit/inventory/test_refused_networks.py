@@ -41,7 +41,7 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "networks",
         "networks:\n  demo: {subnet: 'fd00::/64'}",
         [
-            "9:18: networks.demo.subnet: 'fd00::/64' is IPv6, which has keys of its own (`subnet6`); write an IPv4 subnet like `10.99.0.0/24`"
+            "9:18: networks.demo.subnet: 'fd00::/64' is IPv6, which has its own key (`subnet6`); write an IPv4 subnet like `10.99.0.0/24`"
         ],
     ),
     "subnet without length": (
@@ -52,46 +52,46 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
     "subnet with netmask": (
         "networks",
         "networks:\n  demo: {subnet: 10.99.0.0/255.255.255.0}",
-        ["9:18: networks.demo.subnet: '10.99.0.0/255.255.255.0' is no IPv4 subnet; write it as `10.99.0.0/24`"],
+        ["9:18: networks.demo.subnet: '10.99.0.0/255.255.255.0' is not an IPv4 subnet; write it like `10.99.0.0/24`"],
     ),
     "subnet nonsense": (
         "networks",
         "networks:\n  demo: {subnet: 10.99.0.300/24}",
         [
-            "9:18: networks.demo.subnet: '10.99.0.300/24' is no IPv4 subnet: four numbers from 0 to 255 without leading zeros, `/` and 0 to 32"
+            "9:18: networks.demo.subnet: '10.99.0.300/24' is not an IPv4 subnet: four numbers from 0 to 255 without leading zeros, `/` and 0 to 32"
         ],
     ),
     "subnet hostile": (
         "networks",
         "networks:\n  demo: {subnet: '10.99.0.0/24; id'}",
-        ["9:18: networks.demo.subnet: '10.99.0.0/24; id' is no IPv4 subnet; write it as `10.99.0.0/24`"],
+        ["9:18: networks.demo.subnet: '10.99.0.0/24; id' is not an IPv4 subnet; write it like `10.99.0.0/24`"],
     ),
     "subnet loopback": (
         "networks",
         "networks:\n  demo: {subnet: 127.1.0.0/16}",
         [
-            "9:18: networks.demo.subnet: 127.1.0.0/16 can't be a network's: 127.0.0.0/8 is loopback; private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
+            "9:18: networks.demo.subnet: 127.1.0.0/16 can't be a subnet: 127.0.0.0/8 is loopback; private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
         ],
     ),
     "subnet multicast": (
         "networks",
         "networks:\n  demo: {subnet: 239.0.0.0/24}",
         [
-            "9:18: networks.demo.subnet: 239.0.0.0/24 can't be a network's: 224.0.0.0/4 is multicast; private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
+            "9:18: networks.demo.subnet: 239.0.0.0/24 can't be a subnet: 224.0.0.0/4 is multicast; private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
         ],
     ),
     "subnet link-local": (
         "networks",
         "networks:\n  demo: {subnet: 169.254.7.0/24}",
         [
-            "9:18: networks.demo.subnet: 169.254.7.0/24 can't be a network's: 169.254.0.0/16 is link-local; private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
+            "9:18: networks.demo.subnet: 169.254.7.0/24 can't be a subnet: 169.254.0.0/16 is link-local; private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
         ],
     ),
     "subnet of everything": (
         "networks",
         "networks:\n  demo: {subnet: 0.0.0.0/0}",
         [
-            "9:18: networks.demo.subnet: 0.0.0.0/0 can't be a network's: 127.0.0.0/8 is loopback; private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
+            "9:18: networks.demo.subnet: 0.0.0.0/0 can't be a subnet: 127.0.0.0/8 is loopback; private ranges are 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16"
         ],
     ),
     "subnet too small": (
@@ -105,13 +105,13 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "networks",
         "networks:\n  demo: {subnet: 192.168.56.0/24}",
         [
-            "9:18: networks.demo.subnet: 192.168.56.0/24 holds the hosts' own addresses: node1 (192.168.56.11), node2 (192.168.56.12), node3 (192.168.56.13)"
+            "9:18: networks.demo.subnet: 192.168.56.0/24 contains the hosts' own addresses: node1 (192.168.56.11), node2 (192.168.56.12), node3 (192.168.56.13)"
         ],
     ),
     "subnet holds what is advertised": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: node2.example, advertise: 10.99.0.7}",
-        ["8:18: networks.demo.subnet: 10.99.0.0/24 holds the hosts' own addresses: node2 (10.99.0.7)"],
+        ["8:18: networks.demo.subnet: 10.99.0.0/24 contains the hosts' own addresses: node2 (10.99.0.7)"],
     ),
     "subnets overlap": (
         "networks",
@@ -134,17 +134,19 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
     "gateway first": (
         "networks",
         "networks:\n  demo: {subnet: 10.99.0.0/24, gateway: 10.99.0.0}",
-        ["9:41: networks.demo.gateway: 10.99.0.0 is the subnet's first or last address, which no interface can have"],
+        ["9:41: networks.demo.gateway: 10.99.0.0 is the subnet's first or last address, which no interface can use"],
     ),
     "gateway last": (
         "networks",
         "networks:\n  demo: {subnet: 10.99.0.0/24, gateway: 10.99.0.255}",
-        ["9:41: networks.demo.gateway: 10.99.0.255 is the subnet's first or last address, which no interface can have"],
+        ["9:41: networks.demo.gateway: 10.99.0.255 is the subnet's first or last address, which no interface can use"],
     ),
     "gateway nonsense": (
         "networks",
         "networks:\n  demo: {subnet: 10.99.0.0/24, gateway: first}",
-        ["9:41: networks.demo.gateway: 'first' is no IPv4 address: four numbers from 0 to 255 without leading zeros"],
+        [
+            "9:41: networks.demo.gateway: 'first' is not an IPv4 address: four numbers from 0 to 255 without leading zeros"
+        ],
     ),
     "ip_range outside": (
         "networks",
@@ -164,12 +166,12 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
     "mtu too small": (
         "networks",
         "networks:\n  demo: {subnet: 10.99.0.0/24, mtu: 575}",
-        ["9:37: networks.demo.mtu: 575 is no MTU: must be from 576 to 65535"],
+        ["9:37: networks.demo.mtu: 575 is not a valid MTU: must be from 576 to 65535"],
     ),
     "mtu too large": (
         "networks",
         "networks:\n  demo: {subnet: 10.99.0.0/24, mtu: 65536}",
-        ["9:37: networks.demo.mtu: 65536 is no MTU: must be from 576 to 65535"],
+        ["9:37: networks.demo.mtu: 65536 is not a valid MTU: must be from 576 to 65535"],
     ),
     "internal yes": (
         "networks",
@@ -182,7 +184,7 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "networks",
         "networks:\n  demo: {subnet: 10.99.0.0/24, driver: overlays}",
         [
-            "9:40: networks.demo.driver: `overlays` is none of the engine's own drivers; did you mean `overlay`? If it is a plugin's, say where its networks are made: `scope: local`, on each host, or `scope: global`, once"
+            "9:40: networks.demo.driver: `overlays` is not one of the engine's own drivers; did you mean `overlay`? For a plugin's driver, say where its networks are created: `scope: local`, on each host, or `scope: global`, once"
         ],
     ),
     "label a number": (
@@ -194,13 +196,13 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "networks",
         "networks:\n  demo: {subnet: 10.99.0.0/24, labels: {a: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx}}",
         [
-            "9:44: networks.demo.labels.a: 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...' is no label: printable characters, at most 256"
+            "9:44: networks.demo.labels.a: 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...' is not a label: use printable characters, at most 256"
         ],
     ),
     "label with newline": (
         "networks",
         'networks:\n  demo: {subnet: 10.99.0.0/24, labels: {a: "x\\ny"}}',
-        ["9:44: networks.demo.labels.a: 'x\\ny' is no label: printable characters, at most 256"],
+        ["9:44: networks.demo.labels.a: 'x\\ny' is not a label: use printable characters, at most 256"],
     ),
     "label name hostile": (
         "networks",
@@ -266,12 +268,14 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
     "sha256 short": (
         "store",
         "store: {kind: consul, binary: lab.yml, sha256: abc}",
-        ["7:48: store.sha256: 'abc' is no SHA-256 sum: 64 characters of 0-9 and a-f, as `sha256sum FILE` prints them"],
+        [
+            "7:48: store.sha256: 'abc' is not a SHA-256 checksum: 64 characters of 0-9 and a-f, as printed by `sha256sum FILE`"
+        ],
     ),
     "sha256 alone": (
         "store",
         "store: {kind: consul, sha256: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa}",
-        ["7:23: store.sha256: is the sum of `binary`, which is not given"],
+        ["7:23: store.sha256: is the checksum of `binary`, which is missing"],
     ),
     "prefix with slashes": (
         "store",

@@ -19,19 +19,19 @@ MANY = " (an odd number, so that a majority is left when one is lost); without t
 ROWS: dict[str, tuple[dict[str, str], list[str]]] = {
     "kv without a store": (
         {"store": NONE, "more": "control_plane: kv"},
-        ["control_plane: `kv` needs a store: add `store: {kind: consul}`, or take `swarm`"],
+        ["control_plane: `kv` needs a store: add `store: {kind: consul}`, or use `swarm`"],
     ),
     "kv with the swarm's keys": (
         {"store": KV, "more": "control_plane: kv\nswarm: {managers: [node1]}"},
-        ["swarm: says how a swarm is made, and control_plane is `kv`: leave out one of the two"],
+        ["swarm: is for swarm mode, but control_plane is `kv`: remove one of the two"],
     ),
     "a store and the swarm's keys": (
         {"store": KV, "more": "swarm: {managers: [node1]}"},
-        ["swarm: with a store the engines need no swarm, and in a swarm no store: leave out one of the two"],
+        ["swarm: engines use either a store or a swarm: remove one of the two"],
     ),
     "swarm with a store": (
         {"store": KV, "more": "control_plane: swarm"},
-        ["store: control_plane is `swarm`, which has no use for one: leave out one of the two"],
+        ["store: is not used with control_plane `swarm`: remove one of the two"],
     ),
     "no control plane": (
         {"store": KV, "more": "control_plane: serf"},
@@ -40,13 +40,13 @@ ROWS: dict[str, tuple[dict[str, str], list[str]]] = {
     "encrypted in kv": (
         {"store": KV, "more": "control_plane: kv", "networks": SAFE},
         [
-            "networks.demo.encrypted: engines on an external store hand out no keys: no container could join it; take `control_plane: swarm`"
+            "networks.demo.encrypted: engines on an external store exchange no keys: no container could join it; use `control_plane: swarm`"
         ],
     ),
     "not attachable in kv": (
         {"store": KV, "more": "control_plane: kv", "networks": SAFE.replace("encrypted: true", "attachable: false")},
         [
-            "networks.demo.attachable: on an external store any container may join; it is a swarm's network that may be kept"
+            "networks.demo.attachable: on an external store, any container may join; only a network of a swarm can restrict this"
         ],
     ),
     "an even number of managers": (
@@ -59,11 +59,11 @@ ROWS: dict[str, tuple[dict[str, str], list[str]]] = {
     ),
     "a port below those of users": (
         {"store": NONE, "more": "swarm: {data_path_port: 53}"},
-        ["swarm.data_path_port: 53 is no data path port: must be from 1024 to 49151"],
+        ["swarm.data_path_port: 53 is not a valid data path port: must be from 1024 to 49151"],
     ),
     "the port of the gossip": (
         {"store": NONE, "more": "swarm: {data_path_port: 7946}"},
-        ["swarm.data_path_port: 7946 is the port of the engines' gossip; take another"],
+        ["swarm.data_path_port: 7946 is the port of the engines' gossip; choose another one"],
     ),
     "pools that are no list": (
         {"store": NONE, "more": "swarm: {default_addr_pool: {pools: 10.20.0.0/16}}"},
@@ -71,25 +71,25 @@ ROWS: dict[str, tuple[dict[str, str], list[str]]] = {
     ),
     "a pool smaller than its subnets": (
         {"store": NONE, "more": "swarm: {default_addr_pool: {pools: [10.20.0.0/25]}}"},
-        ["swarm.default_addr_pool.pools: 10.20.0.0/25 is smaller than the subnets it is to give, /24"],
+        ["swarm.default_addr_pool.pools: 10.20.0.0/25 is smaller than its subnets, /24"],
     ),
     "pools that overlap, and the hosts": (
         {"store": NONE, "more": "swarm: {default_addr_pool: {pools: [192.168.0.0/16, 192.168.0.0/20], size: 26}}"},
         [
-            "swarm.default_addr_pool.pools: 192.168.0.0/16 holds the hosts' own addresses: node1, node2, node3",
+            "swarm.default_addr_pool.pools: 192.168.0.0/16 contains the hosts' own addresses: node1, node2, node3",
             "swarm.default_addr_pool.pools: 192.168.0.0/20 overlaps 192.168.0.0/16",
         ],
     ),
     "a network in the pool": (
         {"store": NONE, "more": "swarm: {default_addr_pool: {pools: [10.99.0.0/16]}}"},
         [
-            "networks.demo.subnet: 10.99.0.0/24 overlaps 10.99.0.0/16 of swarm.default_addr_pool, from which other networks get theirs"
+            "networks.demo.subnet: 10.99.0.0/24 overlaps 10.99.0.0/16 of swarm.default_addr_pool, from which other networks get their subnets"
         ],
     ),
     "the network ingress": (
         {"store": NONE, "networks": "networks: {demo: {subnet: 10.0.0.0/23}}"},
         [
-            "networks.demo.subnet: 10.0.0.0/23 overlaps 10.0.0.0/24, which a swarm takes for its network `ingress`; take another, or set swarm.default_addr_pool"
+            "networks.demo.subnet: 10.0.0.0/23 overlaps 10.0.0.0/24, which a swarm uses for its network `ingress`; choose another one, or set swarm.default_addr_pool"
         ],
     ),
 }

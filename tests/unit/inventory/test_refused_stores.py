@@ -14,7 +14,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "two endpoints of consul": (
         "kind: consul, endpoints: ['192.0.2.1:8500', '192.0.2.2:8500']",
         [
-            "7:34: store.endpoints: the engine takes one endpoint of Consul: name the agent on every host, `[127.0.0.1:8500]`"
+            "7:34: store.endpoints: the engine supports one endpoint of Consul: name the agent on every host, `[127.0.0.1:8500]`"
         ],
     ),
     "an endpoint twice": (
@@ -23,7 +23,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     ),
     "servers of an external store": (
         "kind: etcd, endpoints: ['192.0.2.1:2379'], servers: [node1]",
-        ["7:52: store.servers: says how a store is set up; with `endpoints` nothing is: leave out one of the two"],
+        ["7:52: store.servers: is for a store that provisioner sets up, not for `endpoints`: remove one of the two"],
     ),
     "a scheme": (
         "kind: etcd, endpoints: ['http://192.0.2.1:2379/']",
@@ -34,12 +34,12 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "no port": (
         "kind: zookeeper, endpoints: [192.0.2.1]",
         [
-            "7:37: store.endpoints: '192.0.2.1' is no address with a port from 1 to 65535: write `[192.0.2.21:2379, 192.0.2.22:2379]`"
+            "7:37: store.endpoints: '192.0.2.1' is not an address with a port from 1 to 65535: write `[192.0.2.21:2379, 192.0.2.22:2379]`"
         ],
     ),
     "a shell's words": (
         "kind: etcd, endpoints: ['$(id):2379']",
-        ["7:32: store.endpoints: '$(id):2379' is no address: write an IPv4 address or a host name, and the port"],
+        ["7:32: store.endpoints: '$(id):2379' is not an address: write an IPv4 address or a host name, and the port"],
     ),
     "no list": (
         "kind: etcd, endpoints: '192.0.2.1:2379'",
@@ -49,11 +49,11 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     ),
     "etcd uploaded": (
         "kind: etcd, binary: lab.yml",
-        ["7:21: store.binary: only Consul is uploaded; etcd and ZooKeeper come from the hosts' package sources"],
+        ["7:21: store.binary: only Consul can be uploaded; etcd and ZooKeeper come from the hosts' package sources"],
     ),
     "what etcd has not": (
         "kind: etcd, security: {tls: true, acls: true}",
-        ["7:43: store.security.acls: only Consul has that: leave it out"],
+        ["7:43: store.security.acls: only Consul has this setting: remove it"],
     ),
     "even servers of etcd": (
         "kind: etcd, servers: [node1, node2]",
@@ -62,13 +62,13 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "ttl not above heartbeat": (
         "kind: etcd, discovery: {heartbeat: 20, ttl: 20}",
         [
-            "7:53: store.discovery.ttl: 20 s is not more than the heartbeat of 20 s: every engine would count as gone; three times the heartbeat is usual"
+            "7:53: store.discovery.ttl: 20 s is not greater than the heartbeat of 20 s: every engine would count as gone; three times the heartbeat is usual"
         ],
     ),
     "ttl alone and tiny": (
         "kind: etcd, discovery: {ttl: 1}",
         [
-            "7:38: store.discovery.ttl: 1 s is not more than the heartbeat of 0 s: every engine would count as gone; three times the heartbeat is usual"
+            "7:38: store.discovery.ttl: 1 s is not greater than the heartbeat of 0 s: every engine would count as gone; three times the heartbeat is usual"
         ],
     ),
     "ttl too short for consul": (
@@ -84,29 +84,29 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "two TLS files of three": (
         "kind: etcd, endpoints: ['192.0.2.1:2379'], tls: {ca: lab.yml, key: lab.yml}",
         [
-            "7:52: store.tls: `cert` is missing: write `cert: files/cert.pem`; with fewer than all three files the engine would go without TLS and say nothing"
+            "7:52: store.tls: `cert` is missing: write `cert: files/cert.pem`; all three files are required; otherwise the engine would silently connect without TLS"
         ],
     ),
     "TLS of a store that is set up": (
         "kind: etcd, tls: {ca: lab.yml, cert: lab.yml, key: lab.yml}",
         [
-            "7:21: store.tls: names the files for a store that others look after; one that is set up here has its own: leave it out, or add `endpoints`"
+            "7:21: store.tls: is for an existing store; a store that provisioner sets up has its own files: remove it, or add `endpoints`"
         ],
     ),
     "ZooKeeper with TLS": (
         "kind: zookeeper, endpoints: ['192.0.2.1:2181'], tls: {ca: lab.yml, cert: lab.yml, key: lab.yml}",
-        ["7:57: store.tls: engines speak to ZooKeeper without TLS only: leave it out, or use etcd or Consul"],
+        ["7:57: store.tls: engines have no TLS for ZooKeeper: remove it, or use etcd or Consul"],
     ),
     "security of an external store": (
         "kind: etcd, endpoints: ['192.0.2.1:2379'], security: {tls: false}",
         [
-            "7:52: store.security: says how a store is set up; with `endpoints` nothing is: leave it out; TLS to it is `store.tls`"
+            "7:52: store.security: is for a store that provisioner sets up, not for `endpoints`: remove it; for TLS, use `store.tls`"
         ],
     ),
     "local users of an external store": (
         "kind: consul, endpoints: ['127.0.0.1:8500'], local_users: [prometheus]",
         [
-            "7:54: store.local_users: says who reaches a store that is set up here; with `endpoints` nothing is, and nobody is kept from it: leave it out"
+            "7:54: store.local_users: is for a store that provisioner sets up; access to `endpoints` is not restricted: remove it"
         ],
     ),
     "a local user alone": (
@@ -116,7 +116,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "a local user that can't be one": (
         "kind: consul, local_users: [prometheus, 'x; reboot']",
         [
-            "7:36: store.local_users: must be a list of users of the hosts: `[prometheus]`; 'x; reboot' is none: a name has lower-case letters, digits, `_` and `-`; of another one give the number"
+            "7:36: store.local_users: must be a list of users of the hosts: `[prometheus]`; 'x; reboot' is not a user: a name has lower-case letters, digits, `_` and `-`; give other users by number"
         ],
     ),
     "half seconds": (

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HOSTS = "hosts:\n  node1: {address: 192.168.56.11}\n"
 
 ROWS: dict[str, tuple[str, list[str]]] = {
-    "comments only": ("# nothing\n", ["1:1: the file is empty; `provisioner inventory schema` tells its form"]),
+    "comments only": ("# nothing\n", ["1:1: the file is empty; `provisioner inventory schema` describes the format"]),
     "null": ("~\n", ["1:1: the file must be a mapping: `cluster: NAME`, `hosts:` and so on, one on each line"]),
     "a list": ("- a\n", ["1:1: the file must be a mapping: `cluster: NAME`, `hosts:` and so on, one on each line"]),
     "a word": ("lab\n", ["1:1: the file must be a mapping: `cluster: NAME`, `hosts:` and so on, one on each line"]),
@@ -52,9 +52,9 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "an unknown alias": ("cluster: *lab\n", ["1:10: not YAML: found undefined alias"]),
     "a tag": (
         "cluster: !!python/object:os.system x\n",
-        ["1:10: tags have no meaning here"],
+        ["1:10: tags are not supported here"],
     ),
-    "a tag of one's own": ("cluster: !vault x\n", ["1:10: tags have no meaning here"]),
+    "a tag of one's own": ("cluster: !vault x\n", ["1:10: tags are not supported here"]),
     "an escape": ("cluster: \x1b[31mlab\n", ["1:10: the character U+001B is not allowed in YAML"]),
     "half a character": (
         'cluster: "\\ud83d"\n',
@@ -90,7 +90,7 @@ IN_PYTHON = {  # where PyYAML's own parser has other words than libyaml
     "did not find expected node content": "expected the node content, but found ':'",
     "are not allowed in this context": "are not allowed here",
     "while parsing a quoted scalar, found invalid Unicode character escape code": (
-        "an escape that stands for no character, or a number that is too large"
+        "an escape without a character, or a number that is too large"
     ),
 }
 
@@ -127,7 +127,7 @@ def test_a_folder(tmp_path: Path) -> None:
 def test_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "lab.yml").touch()
     assert refused(tmp_path / "lab.yml") == (
-        f"{tmp_path}/lab.yml:1:1: the file is empty; `provisioner inventory schema` tells its form",
+        f"{tmp_path}/lab.yml:1:1: the file is empty; `provisioner inventory schema` describes the format",
     )
 
 
@@ -150,7 +150,7 @@ def test_not_utf8(tmp_path: Path) -> None:
 def test_too_large(tmp_path: Path) -> None:
     (tmp_path / "lab.yml").write_bytes(b"#" * (1024 * 1024 + 1))
     assert refused(tmp_path / "lab.yml") == (
-        f"{tmp_path}/lab.yml: the file is larger than 1 MiB; that is no inventory",
+        f"{tmp_path}/lab.yml: the file is larger than 1 MiB, the limit for an inventory",
     )
 
 
@@ -161,7 +161,7 @@ def test_too_many_values_are_not_read_to_the_end(problems: Callable[..., list[st
 def test_aliases_that_multiply_are_stopped_soon(problems: Callable[..., list[str]]) -> None:
     levels = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
     began = time.process_time()
-    assert problems("a0: &a0 [x, x]\n" + levels) == ["1:13: with its aliases the file comes to more than 20000 values"]
+    assert problems("a0: &a0 [x, x]\n" + levels) == ["1:13: with its aliases, the file has more than 20000 values"]
     assert time.process_time() - began < 5
 
 
@@ -246,7 +246,7 @@ def test_plain_words_are_what_yaml_1_2_says(version: str, parser: str, monkeypat
     assert list(map(repr, found.value.values())) == list(map(repr, values.values()))
     nothing = parse(version + "a: null\nb: ~\nc: Null\nd:\n", Path())
     assert [problem.text for problem in nothing.problems] == [
-        f"{key}: no value; write one or leave the line out" for key in "abcd"
+        f"{key}: has no value; write one or remove the line" for key in "abcd"
     ]
 
 
@@ -295,7 +295,7 @@ networks:
         ("5", "hosts.node1.advertise"),
         ("6", "hosts.node2.address"),
         ("6", "hosts.node2"),
-        ("7", "`node2` is here a second time; the first is on line 6"),
+        ("7", "`node2` is a duplicate; the first is on line 6"),
         ("8", "store.servers"),
         ("8", "store.binary"),
         ("10", "networks.one.mtu"),

@@ -197,10 +197,10 @@ def test_what_is_no_json_is_not_read_as_some(text):
 
 
 ARCHIVES = {
-    "more than it is granted": ("grant: [network host]", CONFIG, "asks for what it is not granted; if it may, write `grant: [network host, capabilities CAP_NET_ADMIN]`"),
+    "more than it is granted": ("grant: [network host]", CONFIG, "requires permissions that are not granted; to grant them, write `grant: [network host, capabilities CAP_NET_ADMIN]`"),
     "nothing granted": ("settings: {A: b}", {"PidHost": True, "Mounts": [{"Source": "/run"}]}, "write `grant: [host pid namespace, mount /run]`"),
-    "another sum": (f"{GRANT}, sha256: {'0' * 64}", CONFIG, "which is not its `sha256`; fetch it again, or mend that"),
-    "no config.json that can be used": (GRANT, {"Linux": {"Capabilities": 7}}, "has a config.json that no engine would take"),
+    "another sum": (f"{GRANT}, sha256: {'0' * 64}", CONFIG, "which is not its `sha256`; download it again, or correct the checksum"),
+    "no config.json that can be used": (GRANT, {"Linux": {"Capabilities": 7}}, "has a config.json that no engine accepts"),
 }  # fmt: skip
 
 
@@ -218,18 +218,18 @@ def test_what_is_no_archive(inventory, tmp_path):
     inventory(more=f"plugins: {{net: {{archive: net.tar, {GRANT}}}}}")
     with pytest.raises(InventoryError) as caught:
         load(tmp_path / "lab.yml")
-    assert "is no plugin's archive, a tar with config.json and rootfs/ in it" in caught.value.problems[0]
+    assert "is not a plugin's archive (a tar file with config.json and rootfs/)" in caught.value.problems[0]
 
 
 REFUSED = {
     "no source": ("{enabled: true}", "plugins.net: names none of them"),
     "two sources": ("{image: 'a/b:1', archive: x.tar}", "plugins.net: names image and archive"),
-    "a grant to one that runs by itself": ("{address: 'unix:///x', grant: all}", "plugins.net.grant: is of plugins that the engine manages"),
-    "an address": ("{address: '/run/x.sock'}", "'/run/x.sock' is no plugin's address: write `unix:///run/NAME.sock` or `tcp://127.0.0.1:8080`"),
-    "a port": ("{address: 'tcp://127.0.0.1:99999'}", "is no plugin's address"),
+    "a grant to one that runs by itself": ("{address: 'unix:///x', grant: all}", "plugins.net.grant: is for plugins that the engine runs"),
+    "an address": ("{address: '/run/x.sock'}", "'/run/x.sock' is not a plugin's address: write `unix:///run/NAME.sock` or `tcp://127.0.0.1:8080`"),
+    "a port": ("{address: 'tcp://127.0.0.1:99999'}", "is not a plugin's address"),
     "a shell's words": ("{image: 'x; reboot'}", "plugins.net.image: 'x; reboot' is not allowed: a reference is `NAME:TAG`"),
-    "tls to a socket": ("{address: 'unix:///x', tls: {ca: /c, cert: /d, key: /k}}", "plugins.net.tls: goes with an `address` that begins with `tcp://`"),
-    "an unknown privilege": ("{image: 'a/b:1', grant: [hostnet]}", "'hostnet' is nothing that a plugin asks for"),
+    "tls to a socket": ("{address: 'unix:///x', tls: {ca: /c, cert: /d, key: /k}}", "plugins.net.tls: requires an `address` that begins with `tcp://`"),
+    "an unknown privilege": ("{image: 'a/b:1', grant: [hostnet]}", "'hostnet' is not a permission of plugins"),
     "no host": ("{image: 'a/b:1', hosts: [nodex]}", "plugins.net.hosts: 'nodex' is not one of the hosts"),
     "a lone value": ("unix:///x", "plugins.net: must be a mapping"),
 }  # fmt: skip
@@ -246,7 +246,7 @@ def test_the_name_of_one_of_the_engines_own_drivers(inventory):
     with pytest.raises(InventoryError) as caught:
         inventory(more="plugins: {bridge: {address: 'unix:///x'}}")
     assert [line.partition(": ")[2] for line in caught.value.problems] == [
-        "plugins.bridge: the engine has a driver of that name itself: take another"
+        "plugins.bridge: the engine has a built-in driver of this name: choose another one"
     ]
 
 
@@ -255,39 +255,39 @@ UNFIT = {  # network, plugin `net` -> what is wrong with the network's driver; "
     "no tag": (
         "driver: net, scope: local",
         MANAGED,
-        "`net` is a plugin that the engine runs under its name and the tag `latest`: write `net:latest`",
+        "`net` is a plugin that the engine runs under its name and tag, `latest`: write `net:latest`",
     ),
     "the image's tag": (
         "driver: 'net:1', scope: local",
         MANAGED,
-        "`net:1` is a plugin that the engine runs under its name and the tag `latest`: write",
+        "`net:1` is a plugin that the engine runs under its name and tag, `latest`: write",
     ),
     "its tag": ("driver: 'net:latest', scope: local", MANAGED, ""),
     "a tag to one that has none": (
         "driver: 'net:latest', scope: local",
         ALONE,
-        "`net:latest` is a plugin that runs by itself, and has no tag: write `net`",
+        "`net:latest` is a plugin with an `address`, so it has no tag: write `net`",
     ),
     "off": (
         "driver: 'net:latest', scope: local",
         f"{MANAGED}, enabled: false",
-        "the plugin `net:latest` has `enabled: false`, so that no engine can make",
+        "the plugin `net:latest` has `enabled: false`, so no engine can create",
     ),
     "not on all hosts": (
         "driver: net, scope: local",
         f"{ALONE}, hosts: [node3, node1]",
-        "the plugin `net` is not on node2, where the network is to be: add them to the plugin's `hosts`, or give the network `hosts: [node3, node1]`",
+        "the plugin `net` is not on node2, where the network should be: add them to the plugin's `hosts`, or give the network `hosts: [node3, node1]`",
     ),
     "on other hosts": (
         "driver: net, scope: local, hosts: [node2]",
         f"{ALONE}, hosts: [node1]",
-        "the plugin `net` is not on node2, where the network is to be: add them to the plugin's `hosts`",
+        "the plugin `net` is not on node2, where the network should be: add them to the plugin's `hosts`",
     ),
     "on one more than is needed": ("driver: net, scope: local, hosts: [node2]", f"{ALONE}, hosts: [node1, node2]", ""),
     "of all hosts": (
         "driver: net, scope: global",
         f"{ALONE}, hosts: [node1]",
-        "the plugin `net` is not on node2, node3, where the network is to be: add them to the plugin's `hosts`",
+        "the plugin `net` is not on node2, node3, where the network should be: add them to the plugin's `hosts`",
     ),
     "another's": ("driver: 'other/net:1', scope: local", MANAGED, ""),
 }
