@@ -1,4 +1,4 @@
-"""Commands: parse, wire, exit code; nothing else. What they need is imported when they run, so that --help is quick."""
+"""The command line: arguments, wiring and exit codes. Commands import what they need when they run, so --help is quick."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="provisioner",
-    help="From an inventory of Linux hosts to one proven multi-host Docker overlay network.",
+    help="Build and prove a multi-host Docker network on the Linux hosts of an inventory.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # its import is three quarters of the time that --help takes
+    rich_markup_mode=None,  # importing rich takes three quarters of the time of --help
 )
 app.add_typer(inventory_app, name="inventory")
 app.add_typer(lab_app, name="lab")
@@ -37,17 +37,15 @@ app.add_typer(lab_app, name="lab")
 _Inventory = Annotated[
     Path, typer.Argument(metavar="INVENTORY", help="The YAML file that names the hosts.", show_default=False)
 ]
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; people's text goes to stderr.")]
-_Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show also what is as wanted.")]
+_Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout; text for people goes to stderr.")
+]
+_Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also show what already matches the inventory.")]
 _Ignore = Annotated[
     list[str] | None,
-    typer.Option(
-        "--ignore", metavar="ID", help="The ID of a warning to leave out (see provisioner causes); repeatable."
-    ),
+    typer.Option("--ignore", metavar="ID", help="Hide the warning with this ID (see provisioner causes); repeatable."),
 ]
-_All = Annotated[
-    bool, typer.Option("--all", help="Prove also the networks that every engine has: bridge, none and host.")
-]
+_All = Annotated[bool, typer.Option("--all", help="Also prove the built-in networks bridge, none and host.")]
 _Only = Annotated[
     list[str] | None,
     typer.Option(
@@ -66,7 +64,7 @@ _Recreate = Annotated[
     typer.Option(
         "--recreate",
         metavar="NETWORK",
-        help="Make this network anew if it is not as wanted and no container is on it; repeatable.",
+        help="Recreate this network if it differs from the inventory and no container is connected; repeatable.",
     ),
 ]
 
@@ -82,9 +80,9 @@ def up(
     ignore: _Ignore = None,
     recreate: _Recreate = None,
 ) -> None:
-    """Bring the hosts to one overlay network, and prove it. Run again, it changes nothing.
+    """Build the networks on the hosts and prove them. A second run changes nothing.
 
-    Exit code 0: as wanted and proven. 1: something failed, and is told. 64: the inventory can't be used.
+    Exit code 0: the hosts match the inventory, and the networks are proven. 1: something failed. 64: invalid inventory.
     """
 
     def workflow(_: Inventory) -> Iterable[Phase]:
@@ -99,7 +97,7 @@ def up(
 def plan(inventory: _Inventory, *, json: _Json = False, verbose: _Verbose = False, ignore: _Ignore = None) -> None:
     """Show what `up` would change on each host; change nothing. Files are shown as diffs.
 
-    Exit code 0: nothing to change. 2: something differs. 1: a host could not be looked at. 64: the inventory.
+    Exit code 0: nothing to change. 2: there are changes to make. 1: a host could not be checked. 64: invalid inventory.
     """
 
     def workflow(_: Inventory) -> Iterable[Phase]:
@@ -122,9 +120,9 @@ def verify(
     verbose: _Verbose = False,
     ignore: _Ignore = None,
 ) -> None:
-    """Prove the networks between all hosts; repair nothing. Every step is looked at as well.
+    """Compare the hosts with the inventory and prove the networks between them; repair nothing.
 
-    Exit code 0: as wanted, and what ran is proven. 1: something differs or is not proven. 64: the inventory, or a pattern.
+    Exit code 0: the hosts match, and all proofs that ran succeeded. 1: otherwise. 64: invalid inventory or pattern.
     """
     from provisioner import proofs
 
@@ -163,25 +161,25 @@ class _What(StrEnum):
 def rotate(
     what: Annotated[
         _What,
-        typer.Argument(help="Which secrets of Consul to make anew; certificates also of etcd.", show_default=False),
+        typer.Argument(help="Which secrets to replace: Consul's, or certificates of etcd.", show_default=False),
     ],
     inventory: _Inventory,
     *,
-    ca: Annotated[bool, typer.Option("--ca", help="With certificates: a new authority too.")] = False,
+    ca: Annotated[bool, typer.Option("--ca", help="With certificates: also replace the authority.")] = False,
     json: _Json = False,
     verbose: _Verbose = False,
     ignore: _Ignore = None,
 ) -> None:
-    """Make the store's secrets anew.
+    """Replace the store's secrets.
 
-    One host after the other; what was interrupted is run again. With Consul the networks work throughout. With etcd each
-    engine is restarted, and its containers stop meanwhile unless it has live-restore.
+    Hosts follow one after the other. Run an interrupted rotation again. With Consul, the networks work throughout. With etcd,
+    each engine restarts, and its containers stop meanwhile unless it has live-restore.
 
-    Exit code 0: all hosts have the new ones, and the networks are proven. Old gossip keys and tokens are good for nothing then,
-    old certificates after --ca only; without it, and with etcd, they hold until they end.
+    Exit code 0: all hosts have the new secrets, and the networks are proven. Old gossip keys and tokens are then revoked. Old
+    certificates are revoked only with --ca; without it, and with etcd, they stay valid until they expire.
     """
     if ca and what is not _What.CERTIFICATES:
-        raise typer.BadParameter("is of certificates only", param_hint="--ca")
+        raise typer.BadParameter("applies to certificates only", param_hint="--ca")
 
     def workflow(_: Inventory) -> Iterable[Phase]:
         from provisioner.workflows.rotate import phases
@@ -193,9 +191,9 @@ def rotate(
 
 @app.command()
 def status(inventory: _Inventory, *, json: _Json = False) -> None:
-    """Show engines, stores and networks at a glance.
+    """List engines, stores and networks.
 
-    Exit code 0: every host answered, and so did its engine and store where they run. 1: something gave no answer.
+    Exit code 0: every host answered, and so did each engine and store that runs. 1: something did not answer.
     """
 
     def workflow(_: Inventory) -> Iterable[Phase]:
@@ -208,21 +206,25 @@ def status(inventory: _Inventory, *, json: _Json = False) -> None:
 
 @app.command()
 def remove(
-    host: Annotated[str, typer.Argument(metavar="HOST", help="Its name, in the inventory or no more; or its address.")],
+    host: Annotated[
+        str, typer.Argument(metavar="HOST", help="Its name; or its address, if the inventory no longer has it.")
+    ],
     inventory: _Inventory,
     *,
-    plan: Annotated[bool, typer.Option("--plan", help="Show what would be done, and do nothing.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Show the changes; make none.")] = False,
     drain: Annotated[
-        bool, typer.Option("--drain", help="Take its containers off the cluster's networks; they go on running.")
+        bool, typer.Option("--drain", help="Disconnect its containers from the cluster's networks; they keep running.")
     ] = False,
     json: _Json = False,
     verbose: _Verbose = False,
     ignore: _Ignore = None,
 ) -> None:
-    """Take a host, alive or gone, out of the cluster. The rest is proven; the store keeps its quorum, or nothing is done.
+    """Remove a host from the cluster, whether it is alive or gone, and prove the rest.
 
-    Exit code 0: it is out, and the others are as wanted and proven. 1: something failed. 64: the inventory.
-    With --plan 2: something would be done.
+    Nothing is done if the store would lose its quorum.
+
+    Exit code 0: the host is removed, and the networks of the others are proven. 1: something failed. 64: invalid inventory.
+    With --plan, 2: there are changes to make.
     """
 
     def workflow(whole: Inventory) -> Iterable[Phase]:
@@ -306,7 +308,7 @@ def _run(
 
 
 def _known(inventory: Inventory, networks: Iterable[str]) -> None:
-    """Names on the command line are those of the inventory."""
+    """Refuse names on the command line that the inventory does not have."""
     from provisioner.errors import UsageError
     from provisioner.inventory.problems import code, nearest
 
@@ -339,7 +341,7 @@ def _ignorable(ignore: Iterable[str]) -> None:
 
 
 def _owner() -> str:
-    """Who runs this, for whoever meets its locks on a host."""
+    """The user and process of this run, shown to other runs that find its locks on a host."""
     import getpass
     import os
     import socket
@@ -349,7 +351,7 @@ def _owner() -> str:
 
 @contextlib.contextmanager
 def _told(command: str) -> Iterator[None]:
-    """Errors that a user can mend, in words; Ctrl-C as it is meant. command: of a run that owes a document (--json), or ""."""
+    """Report errors that a user can fix as text, and handle Ctrl-C. command: the command that owes a JSON document, or ""."""
     from provisioner.errors import ProvisionerError
 
     try:
@@ -357,8 +359,11 @@ def _told(command: str) -> Iterator[None]:
     except ProvisionerError as error:
         text, code = str(error), error.exit_code
     except KeyboardInterrupt:
-        text, code = "stopped; what had begun on a host is finished there. Run it again to go on.", _INTERRUPTED
-    except EOFError as error:  # a bug, which click would take for the end of a terminal's input, and end without a word
+        text, code = (
+            "stopped; scripts that already run on hosts will finish. Run the command again to continue.",
+            _INTERRUPTED,
+        )
+    except EOFError as error:  # a bug; click would mistake it for the end of a terminal's input and exit silently
         raise RuntimeError("the input of a command that reads none has ended") from error
     else:
         return
@@ -374,12 +379,12 @@ def _told(command: str) -> Iterator[None]:
 
 
 def main() -> None:
-    """The command line; wrong words exit with 64, as sysexits.h has it."""
+    """The command line. A wrong command line exits with 64, as in sysexits.h."""
     from provisioner.report.standard import Standard
 
     standard = Standard()
-    gc.set_threshold(50_000)  # a run is short: looking for garbage among the imports costs more than it finds
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of an exception: the terminal is left clean
+    gc.set_threshold(50_000)  # a run is short, so garbage collection among the imports costs more than it frees
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with an exception, so the terminal is restored
     try:
         code = app(standalone_mode=False)
     except typer.Abort:
@@ -390,5 +395,5 @@ def main() -> None:
             raise
         show()
         code = _USAGE
-    gc.freeze()  # else Python looks for garbage among all that was imported before it ends, which takes 0.1 s
+    gc.freeze()  # otherwise Python collects garbage among all imports at its end, which takes 0.1 s
     sys.exit(standard.exit_code(code or 0))

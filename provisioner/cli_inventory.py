@@ -1,4 +1,4 @@
-"""`provisioner inventory`: check a file without touching a host, print the schema, make a file from what there is."""
+"""`provisioner inventory`: check a file, print the schema, and create a file from answers or other tools."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="inventory",
-    help="Check an inventory, print its schema, or make one.",
+    help="Check or create an inventory, or print its schema.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 importing = typer.Typer(
     name="import",
-    help="Print an inventory made of another tool's hosts. What could not be carried over is told on stderr.",
+    help="Print an inventory with the hosts of another tool. What could not be imported is reported on stderr.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -32,23 +32,25 @@ app.add_typer(importing)
 
 _File = Annotated[Path, typer.Argument(metavar="FILE", help="The inventory, a YAML file.", show_default=False)]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-_Files = Annotated[bool, typer.Option("--files/--no-files", help="Look whether the key and binary files are there.")]
-_Cluster = Annotated[str, typer.Option("--cluster", metavar="NAME", help="The cluster's name. (default: the tool's)")]
+_Files = Annotated[bool, typer.Option("--files/--no-files", help="Check whether the key and binary files exist.")]
+_Cluster = Annotated[
+    str, typer.Option("--cluster", metavar="NAME", help="The cluster's name (default: the tool's name).")
+]
 _Network = Annotated[
     str,
     typer.Option(
-        "--network", metavar="SUBNET", help="The network's subnet (default: 10.99.0.0/24, or the next that is free)"
+        "--network", metavar="SUBNET", help="The network's subnet (default: 10.99.0.0/24, or the next free one)."
     ),
 ]
 _Advertise = Annotated[
-    str, typer.Option("--advertise", metavar="INTERFACE", help="The interface on which the hosts see one another.")
+    str, typer.Option("--advertise", metavar="INTERFACE", help="The interface on which the hosts reach one another.")
 ]
 _Only = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="PATTERN", help="Only hosts whose name matches, like 'web*'; repeatable."),
 ]
 _Found = Annotated[
-    str, typer.Argument(metavar="PATH", help="Where to read; `-` is standard input.", show_default=False)
+    str, typer.Argument(metavar="PATH", help="The source to read; `-` is standard input.", show_default=False)
 ]
 
 _USAGE = 64
@@ -57,7 +59,7 @@ _STDIN = "-"
 
 
 class _Wished(NamedTuple):
-    """The options that all imports have."""
+    """The options that all imports share."""
 
     cluster: str
     network: str
@@ -67,7 +69,7 @@ class _Wished(NamedTuple):
 
 @app.command()
 def check(file: _File, *, json: _Json = False, files: _Files = True) -> None:
-    """Tell all that is wrong with FILE, each problem with its line. Exit code 0: nothing; 64: something."""
+    """Report every error in FILE with its line; contact no host. Exit code 0: valid; 64: invalid."""
     from provisioner.errors import InventoryError
     from provisioner.inventory import load
 
@@ -92,9 +94,9 @@ def schema() -> None:
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The inventory to write.")] = Path("cluster.yml"),
     *,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Ask a few questions and write an inventory. Nothing is written before the last answer; Ctrl-C stops it."""
+    """Ask a few questions and write an inventory after the last answer. Ctrl-C stops without writing."""
     from provisioner.inventory import questions
     from provisioner.inventory.importers import cant
 
@@ -103,7 +105,7 @@ def init(
         if not sys.stdin.isatty():
             raise cant(
                 "inventory init",
-                "asks questions, and standard input is no terminal; docs/inventory.md has a file to begin with",
+                "asks questions, but standard input is not a terminal; docs/inventory.md has an example to copy",
             )
         try:
             text = questions.interview(questions.Terminal(_ask, typer.echo), file)
@@ -122,7 +124,7 @@ def _ask(question: str, default: str) -> str:
 def vagrant(
     path: _Found = "", *, cluster: _Cluster = "", network: _Network = "", advertise: _Advertise = "", only: _Only = None
 ) -> None:
-    """From what `vagrant ssh-config` prints. Its output is in PATH, or it is run in this folder."""
+    """From the output of `vagrant ssh-config`. PATH has its output; by default, it runs in this folder."""
     from provisioner.inventory.importers import vagrant as tool
 
     with _refusals():
@@ -134,7 +136,7 @@ def vagrant(
 def docker_machine(
     path: _Found = "", *, cluster: _Cluster = "", network: _Network = "", advertise: _Advertise = "", only: _Only = None
 ) -> None:
-    """From docker-machine's store. PATH, or $MACHINE_STORAGE_PATH, or ~/.docker/machine."""
+    """From docker-machine's store: PATH, $MACHINE_STORAGE_PATH or ~/.docker/machine."""
     from provisioner.inventory.importers import docker_machine as tool
 
     with _refusals():
@@ -152,9 +154,9 @@ def ansible(
     advertise: _Advertise = "",
     only: _Only = None,
 ) -> None:
-    """From an Ansible inventory. PATH, or ansible.cfg's, ./hosts, ./inventory*, /etc/ansible/hosts.
+    """From an Ansible inventory: PATH, the one in ansible.cfg, ./hosts, ./inventory* or /etc/ansible/hosts.
 
-    INI or YAML, files or a folder, with group_vars and host_vars beside it; also what a script prints with --list.
+    INI or YAML, a file or a folder, with group_vars and host_vars beside it; also the output of a script with --list.
     """
     from provisioner.inventory.importers import ansible as tool
 
@@ -170,7 +172,7 @@ def ansible(
 def ssh_config(
     path: _Found = "", *, cluster: _Cluster = "", network: _Network = "", advertise: _Advertise = "", only: _Only = None
 ) -> None:
-    """From OpenSSH's configuration. PATH, or ~/.ssh/config. Each Host without wildcards is a host; see --only."""
+    """From OpenSSH's configuration: PATH or ~/.ssh/config. Each Host without wildcards is a host; see --only."""
     from provisioner.inventory.importers import ssh_config as tool
 
     with _refusals():
@@ -179,7 +181,7 @@ def ssh_config(
 
 
 def _text(path: str) -> tuple[str, str]:
-    """The text to read and the name of where it is. Raises InventoryError."""
+    """The text of a source and its name. Raises InventoryError."""
     from provisioner.inventory.importers.found import decoded, text_of
 
     if path == _STDIN:
@@ -188,7 +190,7 @@ def _text(path: str) -> tuple[str, str]:
 
 
 def _print(found: Found, kind: str, wished: _Wished) -> None:
-    """The inventory on stdout, notes on stderr; nothing on stdout if it would not be sound. Raises InventoryError."""
+    """Print the inventory on stdout and notes on stderr; no inventory if it would be invalid. Raises InventoryError."""
     from provisioner.inventory import importers
 
     wishes = importers.Wishes(wished.cluster or kind, wished.network, wished.advertise)
@@ -196,16 +198,14 @@ def _print(found: Found, kind: str, wished: _Wished) -> None:
     for note in done.notes:
         typer.echo(f"note: {note}", err=True)
     if not done.hosts:
-        raise importers.cant(
-            kind, "no host is left; the notes and `--only` tell why" if found.machines else "names no host"
-        )
+        raise importers.cant(kind, "no host is left; see the notes and `--only`" if found.machines else "names no host")
     importers.refuse_unsound(done.text)
     typer.echo(done.text, nl=False)
 
 
 @contextlib.contextmanager
 def _refusals() -> Iterator[None]:
-    """What is wrong with the source or with an option, on stderr; exit code 64."""
+    """Report errors of the source or of an option on stderr; exit code 64."""
     from provisioner.errors import InventoryError
 
     try:
@@ -217,7 +217,7 @@ def _refusals() -> Iterator[None]:
 
 
 def _sound(inventory: Inventory) -> str:
-    """One line: what a run would work on."""
+    """One line about a valid inventory: its hosts, servers and networks."""
     servers, networks = inventory.servers, inventory.networks
     hosts = f"{len(inventory.hosts)} host{'s' * (len(inventory.hosts) > 1)}"
     kind = f"{inventory.store.kind} server" if inventory.store else "swarm manager"

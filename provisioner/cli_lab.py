@@ -1,4 +1,4 @@
-"""Commands of `provisioner lab`: parse, call, print; nothing else."""
+"""The commands of `provisioner lab`: arguments and output."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 app = typer.Typer(
-    help="Real hosts on this one machine, to try everything on. Needs root.",
+    help="Create real hosts on this machine, to learn and to test. Needs root.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
-Name = Annotated[str, typer.Option("--name", "-n", help="Name of the lab; several can be up at once.")]
+Name = Annotated[str, typer.Option("--name", "-n", help="The lab's name; several labs can run at the same time.")]
 Host = Annotated[str, typer.Argument(help="node1, node2, ...")]
-Hosts = Annotated[list[str], typer.Argument(help="node1, node2, ...; several together.")]
+Hosts = Annotated[list[str], typer.Argument(help="node1, node2, ...; one or more.")]
 
-# Errors that come from the machine's state and not from a mistake in here.
+# Errors that come from the state of the machine, not from a bug.
 _OF_THE_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE})
 
-# Words after `--` belong to the command that is run, options and all.
+# Words after `--` belong to the command, including options.
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
 @contextlib.contextmanager
 def _told(*, root: bool = True) -> Iterator[None]:
-    """Tell errors that a user can mend in words, on stderr, and exit."""
+    """Print errors that a user can fix on stderr, and exit."""
     from provisioner.lab.machine import require_root
 
     try:
@@ -56,14 +56,14 @@ def _say(line: str) -> None:
 
 @app.command()
 def up(
-    hosts: Annotated[int, typer.Option(min=1, max=200, help="How many: node1, node2, ...")] = 3,
+    hosts: Annotated[int, typer.Option(min=1, max=200, help="The number of hosts: node1, node2, ...")] = 3,
     image: Annotated[
         str,
         typer.Option(help="engine-20.10 (Docker and Consul, Debian 11), bare (sshd only) or engine-26 (Debian 13)."),
     ] = "engine-20.10",
     name: Name = "lab",
 ) -> None:
-    """Make a lab and wait until its hosts have booted. The first time, images are built: a minute or two."""
+    """Create a lab and wait until its hosts have booted. The first time, building images takes one or two minutes."""
     from provisioner.lab import IMAGES, Lab
 
     if image not in IMAGES:
@@ -79,7 +79,7 @@ def up(
 
 @app.command()
 def down(name: Name = "lab") -> None:
-    """Remove a lab and all that belongs to it. Also what a killed `up` left; images stay."""
+    """Remove a lab, and whatever a killed `up` left behind. Images stay."""
     from provisioner.lab import Lab
 
     with _told():
@@ -89,7 +89,7 @@ def down(name: Name = "lab") -> None:
 
 @app.command("list")
 def list_labs(*, json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """Show all labs of this machine and their hosts."""
+    """List all labs of this machine and their hosts."""
     from provisioner.lab import Lab
 
     with _told(root=False):
@@ -98,7 +98,7 @@ def list_labs(*, json: Annotated[bool, typer.Option("--json", help="As JSON.")] 
             _print_json([lab.as_dict() for lab in labs])
             return
         for lab in labs:
-            print(f"{lab.name}  {lab.folder}{'' if lab.ready else '  (half made: provisioner lab down)'}")
+            print(f"{lab.name}  {lab.folder}{'' if lab.ready else '  (incomplete: provisioner lab down)'}")
             for host in lab.hosts:
                 print(f"  {host.name}  {host.address}  {host.image}  {'running' if host.running else 'off'}")
 
@@ -120,25 +120,27 @@ def inventory(name: Name = "lab") -> None:
 
 @app.command()
 def reset(
-    hosts: Annotated[list[str] | None, typer.Argument(help="All when none is named.")] = None,
+    hosts: Annotated[list[str] | None, typer.Argument(help="Default: all hosts.")] = None,
     to: Annotated[
         str,
-        typer.Option(metavar="SNAPSHOT", help="All hosts are to be those of a settled cluster, e.g. settled-consul."),
+        typer.Option(
+            metavar="SNAPSHOT", help="Replace all hosts by those of a settled cluster, such as settled-consul."
+        ),
     ] = "",
     name: Name = "lab",
 ) -> None:
-    """Put hosts back to fresh: a new disk, booted again. With --to: to three hosts that `up` has set up."""
+    """Reset hosts to a fresh disk and boot them. With --to, replace the lab by three hosts that `up` has set up."""
     from provisioner.lab import Lab
 
     if to and hosts:
-        raise typer.BadParameter("puts back all hosts; leave out their names", param_hint="--to")
+        raise typer.BadParameter("resets all hosts; remove their names", param_hint="--to")
     with _told():
         Lab.open(name).reset(hosts or None, to=to, say=_say)
 
 
 @app.command()
 def stop(hosts: Hosts, name: Name = "lab") -> None:
-    """Cut the power of hosts. Their disks stay."""
+    """Cut the power of hosts. Disks are kept."""
     from provisioner.lab import Lab
 
     with _told():
@@ -147,7 +149,7 @@ def stop(hosts: Hosts, name: Name = "lab") -> None:
 
 @app.command()
 def start(hosts: Hosts, name: Name = "lab") -> None:
-    """Boot hosts that are off, with their disks as they were."""
+    """Boot hosts that are off, with the disks that they had."""
     from provisioner.lab import Lab
 
     with _told():
@@ -156,7 +158,7 @@ def start(hosts: Hosts, name: Name = "lab") -> None:
 
 @app.command(context_settings=PASS_ON)
 def ssh(context: typer.Context, host: Host, name: Name = "lab") -> None:
-    """Log in to a host, or run a command on it, over SSH. Options come before the host."""
+    """Log in to a host over SSH, or run a command on it. Put options before the host."""
     from provisioner.lab import Lab, enter_switch
 
     with _told():
@@ -167,7 +169,7 @@ def ssh(context: typer.Context, host: Host, name: Name = "lab") -> None:
 
 @app.command("exec", context_settings=PASS_ON)
 def execute(context: typer.Context, host: Host, name: Name = "lab") -> None:
-    """Run a command on a host, without SSH. Options come before the host: `lab exec node1 -- docker ps`."""
+    """Run a command on a host without SSH, as in `lab exec node1 -- docker ps`. Put options before the host."""
     from provisioner.lab import Lab
 
     with _told():
@@ -176,12 +178,12 @@ def execute(context: typer.Context, host: Host, name: Name = "lab") -> None:
 
 @app.command(context_settings=PASS_ON)
 def run(context: typer.Context, name: Name = "lab") -> None:
-    """Run a command of this machine in the lab's network. As in `lab run -- provisioner up lab.yml`."""
+    """Run a command of this machine in the lab's network, as in `lab run -- provisioner up lab.yml`."""
     from provisioner.lab import enter_switch
 
     words = _words(context)
     if not words:
-        print("which command? for example: provisioner lab run -- ping -c 1 192.168.56.11", file=sys.stderr)
+        print("a command is missing, for example: provisioner lab run -- ping -c 1 192.168.56.11", file=sys.stderr)
         raise typer.Exit(64)
     with _told():
         enter_switch(name)
@@ -193,7 +195,7 @@ def _words(context: typer.Context) -> list[str]:
 
 
 def _become(command: list[str]) -> NoReturn:
-    """Replace this process by `command`, so that signals, terminal and exit code are its own."""
+    """Replace this process by `command`, which then owns signals, terminal and exit code."""
     import os
 
     sys.stdout.flush()

@@ -263,8 +263,8 @@ def test_who_is_logged_in_is_told() -> None:
 LINES = {
     "h secret": "hosts:1: has a word after the host's name that is not `name=value`; the import stops here",
     "h 'secret": "hosts:1: a quote is not closed; the import stops here",
-    "[a:vars]\nsecret": "hosts:2: is no `name=value`; the import stops here",
-    "[a:vars]\n\x1b[2Jsecret": "hosts:2: is no `name=value`; the import stops here",
+    "[a:vars]\nsecret": "hosts:2: is not of the form `name=value`; the import stops here",
+    "[a:vars]\n\x1b[2Jsecret": "hosts:2: is not of the form `name=value`; the import stops here",
     "ok\nc2VjcmV0+secret=\n": "hosts:2: does not begin with the name of a host; the import stops here",
     "root $6$secret\n": "hosts:1: has a word after the host's name that is not `name=value`; the import stops here",
     "<secret>\n": "hosts:1: does not begin with the name of a host; the import stops here; the file looks like XML or HTML",

@@ -75,7 +75,7 @@ REFUSED = {
     "no subnet": (["ssh-config", "--network", "x"], "the inventory would be invalid: networks.demo.subnet: 'x' has no prefix"),
     "a hostile cluster": (["ssh-config", "--cluster", "$(id)\n"], "the inventory would be invalid: cluster: '$(id)\\n' is not"),
     "a hostile interface": (["ssh-config", "--advertise", "a\nb"], "the inventory would be invalid: advertise: 'a\\nb' is neither"),
-    "none left": (["ssh-config", "--only", "nobody"], "ssh-config: no host is left; the notes and `--only` tell why"),
+    "none left": (["ssh-config", "--only", "nobody"], "ssh-config: no host is left; see the notes and `--only`"),
     "no file": (["ssh-config", "nowhere"], "nowhere: there is no such file"),
     "no store": (["docker-machine"], "contains no machine: name a store"),
     "too long a name": (["ansible", "a" * 300], "can't be read: File name too long"),

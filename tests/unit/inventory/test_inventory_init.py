@@ -163,7 +163,7 @@ def test_what_can_not_be_written(tmp_path: Path) -> None:
 def test_without_a_terminal(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["init", str(tmp_path / "x.yml")])
     assert done.exit_code == 64
-    assert "standard input is no terminal" in done.output
+    assert "standard input is not a terminal" in done.output
 
 
 def test_a_file_that_is_there_is_told_before_any_question(tmp_path: Path) -> None:

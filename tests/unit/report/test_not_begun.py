@@ -47,7 +47,7 @@ def test_stopped_with_ctrl_c(tmp_path, monkeypatch, json_):
     (tmp_path / "i.yml").write_text(SOUND)
     done = CliRunner().invoke(cli.app, ["up", str(tmp_path / "i.yml"), *(["--json"] if json_ else [])])
     assert done.exit_code == 130
-    assert "Run it again to go on" in done.stderr
+    assert "Run the command again to continue" in done.stderr
     assert json.loads(done.stdout)["verdict"].startswith("interrupted") if json_ else done.stdout == ""
 
 
