@@ -100,7 +100,7 @@ def _silent_store(site: Site, facts: Facts, found: HostSummary) -> str:
     """The name of a store that runs on this host and answers nothing, or ""."""
     if site.control != "kv" or not found.store_role:
         return ""
-    asked = [request.split()[0] for request in site.backend.sought.requests]
+    asked = [request.name for request in site.backend.sought.requests]
     return "" if any(facts.http(name).code or facts.said(name) for name in asked) else site.backend.title
 
 

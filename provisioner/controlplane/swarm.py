@@ -19,6 +19,7 @@ from provisioner.controlplane.base import ELECTION, Closed, EngineFiles
 from provisioner.system import firewall, gossip
 from provisioner.system import swarm as on_host
 from provisioner.system.reading import ENGINE_DROPIN, Sought
+from provisioner.system.request import ENGINE, Request
 from provisioner.system.strict import literal
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ SOUGHT = Sought(
     driver="none",
     scheme="none",
     files=on_host.FILES,
-    engine=("nodes /nodes", "ingress /networks/ingress"),
+    engine=(Request("nodes", ENGINE, "/nodes"), Request("ingress", ENGINE, "/networks/ingress")),
     ports={on_host.MANAGERS: "swarm"},
     settled=on_host.STATE,
 )

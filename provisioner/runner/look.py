@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from provisioner.model import Problem
     from provisioner.runner.run import Run
     from provisioner.system.facts import Facts
+    from provisioner.system.request import Request
 
 _PROBES_GO = 20.0  # seconds in which hosts take away the probes of a run that was killed
 
@@ -125,7 +126,7 @@ def _ask_endpoints(run: Run) -> None:
             _read_more(run, run.site.live, (attached.CONTAINERS,))
 
 
-def _read_more(run: Run, names: Iterable[str], requests: tuple[str, ...]) -> None:
+def _read_more(run: Run, names: Iterable[str], requests: tuple[Request, ...]) -> None:
     for name, facts in run.session.read(names, reading.ASKED, run.site.facts, requests).items():
         run.site = run.site.known(name, facts)
     run.drop_lost()

@@ -11,7 +11,6 @@ from provisioner import controlplane, stores
 from provisioner.errors import Malformed, ProvisionerError, StepFailed, Unreachable
 from provisioner.model import HostChanged, Outcome, PhaseBegan, PhaseEnded, State
 from provisioner.parallel import bounded, each
-from provisioner.stores import asking
 from provisioner.system import facts as system_facts
 from provisioner.system import firewall, networks, plugins, reading
 from provisioner.transport import Reader, connect_all
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from provisioner.model import Event, Observer, Result
     from provisioner.system.facts import Facts
     from provisioner.system.owned import Owned
+    from provisioner.system.request import Request
     from provisioner.transport import Connection
 
 _READING = 60.0  # seconds for one reading of a host
@@ -40,7 +40,7 @@ class Session:
 
     inventory: Inventory
     observer: Observer
-    requests: tuple[str, ...] = ()
+    requests: tuple[Request, ...] = ()
     everything: Owned | None = None
     connections: dict[str, Connection] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
@@ -72,14 +72,15 @@ class Session:
         names: Iterable[str],
         only: tuple[str, ...] = reading.ALL,
         known: Mapping[str, Facts] | None = None,
-        requests: tuple[str, ...] = (),
+        requests: tuple[Request, ...] = (),
     ) -> dict[str, Facts]:
         """The facts of each host, one round trip each; over what is `known`. Who does not answer is lost.
 
         requests: what the hosts are asked this time, instead of `self.requests`.
         """
         known = known or {}
-        own, through = asking.split(requests or self.requests)
+        asked = requests or self.requests
+        own, through = (tuple(each for each in asked if each.through is there) for there in (False, True))
         script = self.script(only, own) if own or only != reading.ASKED else ""
         through = through if {"http", *reading.ASKED} & set(only) else ()
         answers = each(names, lambda name: self._read(name, script, known.get(name), through))
@@ -91,7 +92,7 @@ class Session:
                 facts[name] = answer
         return facts
 
-    def _read(self, name: str, script: str, before: Facts | None, through: tuple[str, ...]) -> Facts:
+    def _read(self, name: str, script: str, before: Facts | None, through: tuple[Request, ...]) -> Facts:
         facts, asked = before, time.time()
         if script or not facts:
             result = self.connections[name].read(script, deadline=_READING)
@@ -117,9 +118,9 @@ class Session:
         sought = controlplane.sought(self.inventory)
         return _understood(name, replace(facts, shapes=sought.shapes, foreign=sought.foreign))
 
-    def script(self, only: tuple[str, ...], requests: tuple[str, ...] = ()) -> str:
+    def script(self, only: tuple[str, ...], requests: tuple[Request, ...] = ()) -> str:
         """What reads these sections of the facts."""
-        own, _ = asking.split(requests or self.requests)
+        own = [request for request in requests or self.requests if not request.through]
         sections = (*only, "owned") if self.everything and set(reading.ALL) <= set(only) else only
         return reading.script(
             controlplane.sought(self.inventory),

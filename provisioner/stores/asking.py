@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from provisioner.errors import ProvisionerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from provisioner.inventory import Tls
+    from provisioner.system.request import Request
     from provisioner.transport import Connection, Reader
     from provisioner.transport.forward import ForwardedSocket
 
-WAY = "through:"  # before the WHERE of a request (`Sought.requests`) that hosts can't make by themselves
 _PATIENCE = 5.0  # seconds
 _PIECE = 65536  # bytes
 
@@ -68,22 +68,15 @@ class Asked:
             )
         return int(words[1]), rest
 
-    def told(self, path: str, method: str = "GET", body: str = "") -> str:
+    def told(self, request: Request) -> str:
         """The answer as a host's own reading has it: "200 text", or "000 why there is none"."""
         try:
-            code, text = self(path, method, body)
+            code, text = self(request.what, request.method, request.body)
         except OSError as error:
             return f"000 {_said(error)}"
         except ProvisionerError as error:
             return f"000 {error.what}"
         return f"{code} {text}"
-
-
-def split(requests: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Those that a host makes, and those that are made through its connection."""
-    asked = tuple(requests)
-    through = tuple(request for request in asked if request.split(" ")[1].startswith(WAY))
-    return tuple(request for request in asked if request not in through), through
 
 
 def _talked(sock: ForwardedSocket, request: bytes, tls: ssl.SSLContext | None, name: str) -> bytes:

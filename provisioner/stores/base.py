@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from provisioner.inventory import Store
     from provisioner.stores.keys import Keys
     from provisioner.stores.protocols import Cluster, Stage
+    from provisioner.system.request import Request
     from provisioner.transport import Connection, Reader
 
 
@@ -67,7 +68,7 @@ class SetUpHere:
     def asks(self, cluster: Cluster, host: str) -> bool:
         return False
 
-    def ask(self, connection: Reader, requests: Iterable[str] = ()) -> dict[str, str]:
+    def ask(self, connection: Reader, requests: Iterable[Request] = ()) -> dict[str, str]:
         return {}
 
     def keys(self, connection: Connection) -> Keys | None:

@@ -38,6 +38,7 @@ from provisioner.system import answers, firewall, reading
 from provisioner.system import facts as system_facts
 from provisioner.system.owned import Data, Owned
 from provisioner.system.reading import Sought
+from provisioner.system.request import Request
 from provisioner.system.strict import UNFIT, json_object, literal, shown
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from provisioner.transport import Connection, Reader
 
 HTTP_PORT = 8500
+_LEADER = Request("leader", str(HTTP_PORT), "/v1/status/leader")
 UPLOADED = "/usr/local/bin/consul"
 JSON = "/etc/consul.d/provisioner.json"
 UNIT_FILE = "/etc/systemd/system/consul.service"
@@ -98,9 +100,9 @@ class Consul(SetUpHere):
         settled=JSON,
         says="[ ! -d /var/lib/consul/raft ] || echo raft=yes",
         requests=(
-            f"leader {HTTP_PORT} /v1/status/leader",
-            f"peers {HTTP_PORT} /v1/status/peers",
-            f"members {HTTP_PORT} /v1/agent/members",
+            _LEADER,
+            Request("peers", str(HTTP_PORT), "/v1/status/peers"),
+            Request("members", str(HTTP_PORT), "/v1/agent/members"),
         ),
         ports={8300: "Consul", 8301: "Consul", HTTP_PORT: "Consul"},
         shapes={
@@ -112,7 +114,7 @@ class Consul(SetUpHere):
     )
 
     def __post_init__(self) -> None:
-        rights = f"rights {HTTP_PORT} /v1/kv/{nodes_path(self.store)}"
+        rights = Request("rights", str(HTTP_PORT), f"/v1/kv/{nodes_path(self.store)}")
         object.__setattr__(self, "sought", replace(self.sought, requests=(*self.sought.requests, rights)))
 
     @property
@@ -252,8 +254,8 @@ class Consul(SetUpHere):
         return f"`{shlex.join(['consul', 'kv', 'put', key + '/', text])}` on any host"
 
     @property
-    def asks_attached(self) -> tuple[str, ...]:
-        return (f"endpoints {HTTP_PORT} /v1/kv/{endpoints_path(self.store)}?recurse",)
+    def asks_attached(self) -> tuple[Request, ...]:
+        return (Request("endpoints", str(HTTP_PORT), f"/v1/kv/{endpoints_path(self.store)}?recurse"),)
 
     def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
         return kv_endpoints(facts.http("endpoints").body)
@@ -388,9 +390,7 @@ def kv_endpoints(entries: list[dict[str, str]] | None) -> tuple[Endpoint, ...]:
 def _sure(connection: Connection | Reader) -> None:
     """That Consul's port is Consul's: a token goes to nobody else. Raises StoreError."""
     about = Sought("none", "none", user="consul")
-    script = "# looking who listens on Consul's port\n" + reading.script(
-        about, reading.ASKED, [f"leader {HTTP_PORT} /v1/status/leader"]
-    )
+    script = "# looking who listens on Consul's port\n" + reading.script(about, reading.ASKED, [_LEADER])
     try:
         answer = system_facts.parse(connection.read(script).raw).http("leader")
     except ValueError as error:

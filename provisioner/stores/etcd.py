@@ -33,6 +33,7 @@ from provisioner.stores.waiting import until_leader
 from provisioner.system import firewall
 from provisioner.system.owned import Data, Owned
 from provisioner.system.reading import Sought
+from provisioner.system.request import Request
 from provisioner.system.strict import json_object, literal
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ _ONLY_WITHOUT_DATA = {
     "initial-advertise-peer-urls",
 }
 _FIT = ((3, 3), (3, 5))  # versions; 3.6 has no v2 API, and before 3.3 health was served to the clients alone
-_ASKED = ("version /version", "health /health", "members /v2/members", "self /v2/stats/self")
+_ASKED = {"version": "/version", "health": "/health", "members": "/v2/members", "self": "/v2/stats/self"}
 # A package's own server that nobody has written to: one member at localhost, no key of either API. From 3.4 on it does
 # not serve v2, and tells of other members in its metrics only.
 _IDLE = f"""\
@@ -117,9 +118,9 @@ class Etcd(Unstaged, SetUpHere):
         settled=WAITER,
         says=_IDLE,
         requests=tuple(
-            f"{name}{at} {where} {path}"
-            for at, where in (("", PORT), ("@socket", SOCKET))
-            for name, path in map(str.split, _ASKED)
+            Request(f"{name}{at}", where, path)
+            for at, where in (("", str(PORT)), ("@socket", SOCKET))
+            for name, path in _ASKED.items()
         ),
         ports=dict.fromkeys((PORT, PEER_PORT, HEALTH_PORT), "etcd"),
         shapes={
@@ -270,9 +271,9 @@ class Etcd(Unstaged, SetUpHere):
         return f"`{shlex.join(['curl', '-X', 'PUT', '--data-urlencode', f'value={text}', *where])}` on a server (package curl)"
 
     @property
-    def asks_attached(self) -> tuple[str, ...]:
+    def asks_attached(self) -> tuple[Request, ...]:
         path = f"/v2/keys/{endpoints_path(self.store)}?recursive=true"
-        return f"endpoints {PORT} {path}", f"endpoints@socket {SOCKET} {path}"
+        return Request("endpoints", str(PORT), path), Request("endpoints@socket", SOCKET, path)
 
     def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
         return tree_endpoints(_answer(facts, "endpoints").body)

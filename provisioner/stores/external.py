@@ -25,6 +25,7 @@ from provisioner.stores.engine_keys import endpoints_path, nodes_path
 from provisioner.stores.values import Waiting, sums
 from provisioner.system import firewall
 from provisioner.system.reading import ENGINE_TLS, Sought
+from provisioner.system.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -59,7 +60,7 @@ class External:
     takes_tls: ClassVar[bool] = True
     title: ClassVar[str]
     scheme: ClassVar[str]
-    asked: ClassVar[Mapping[str, str]]
+    asked: ClassVar[Mapping[str, tuple[str, ...]]]
     """What -> path, method and body, or word. NODES and NETWORKS stand for the folders of these keys."""
     versions: ClassVar[Versions]
     engines_in: ClassVar[str] = "keys"
@@ -96,18 +97,20 @@ class External:
         )
 
     @property
-    def _requests(self) -> tuple[str, ...]:
-        """All that is asked, as requests of `Sought`."""
+    def _requests(self) -> tuple[Request, ...]:
+        """All that is asked."""
         folders = {"NODES": nodes_path(self.store), "NETWORKS": endpoints_path(self.store)}
         return tuple(
-            f"{what}@{where} {self._way}{where} {re.sub('NODES|NETWORKS', lambda found: folders[found[0]], path)}"
+            self._request(
+                f"{what}@{where}", where, re.sub("NODES|NETWORKS", lambda found: folders[found[0]], path), *how
+            )
             for where in self.endpoints
-            for what, path in self.asked.items()
+            for what, (path, *how) in self.asked.items()
         )
 
-    @property
-    def _way(self) -> str:
-        return asking.WAY if self.store.tls else ""
+    def _request(self, name: str, where: str, what: str, method: str = "GET", body: str = "") -> Request:
+        """Hosts have no TLS, see above."""
+        return Request(name, where, what, method, body, through=bool(self.store.tls))
 
     def credentials(self, cluster: Cluster, host: str) -> tuple[File, ...]:
         return self._credentials
@@ -130,15 +133,15 @@ class External:
             self._credentials
         )
 
-    def ask(self, connection: Reader, requests: Iterable[str] = ()) -> dict[str, str]:
+    def ask(self, connection: Reader, requests: Iterable[Request] = ()) -> dict[str, str]:
         try:
             tls = asking.context(self.store.tls) if self.store.tls else None
         except ProvisionerError:
             return {}  # told by its finding
         some, answers = tuple(requests), dict[str, str]()
-        for name, where, *rest in map(str.split, some or self._requests):
-            answers[name] = asking.Asked(connection, where.removeprefix(asking.WAY), tls).told(*rest)
-            if some and answers[name].startswith("200 "):
+        for request in some or self._requests:
+            answers[request.name] = asking.Asked(connection, request.where, tls).told(request)
+            if some and answers[request.name].startswith("200 "):
                 break
         return answers
 
@@ -161,9 +164,9 @@ class External:
         return f"have {key} in the store set to {text}"
 
     @property
-    def asks_attached(self) -> tuple[str, ...]:
+    def asks_attached(self) -> tuple[Request, ...]:
         path = self.tree.format(endpoints_path(self.store))
-        return tuple(f"endpoints@{where} {self._way}{where} {path}" for where in self.endpoints)
+        return tuple(self._request(f"endpoints@{where}", where, path) for where in self.endpoints)
 
     def _endpoints(self, facts: Facts) -> Any:
         """As the first of its servers that answers tells them."""

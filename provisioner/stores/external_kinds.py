@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from provisioner.stores.values import Waiting
     from provisioner.system.facts import Facts
     from provisioner.system.reading import Sought
+    from provisioner.system.request import Request
     from provisioner.transport import Connection, Reader
 
 _MISSING = 404
@@ -36,13 +37,13 @@ class ExternalConsul(External):
 
     title, scheme = "Consul", "consul"
     asked: ClassVar = {
-        "leader": "/v1/status/leader",
-        "keys": "/v1/kv/NODES",
-        "engines": "/v1/kv/NODES?recurse",
-        "rights": f"/v1/kv/NODES/provisioner?cas={NEVER} PUT",
-        "networks": f"/v1/kv/NETWORKS/provisioner?cas={NEVER} PUT",
-        "sessions": '/v1/session/create PUT {"Behavior":"none"}',
-        "version": "/v1/agent/self",  # which only those may ask who may read of agents
+        "leader": ("/v1/status/leader",),
+        "keys": ("/v1/kv/NODES",),
+        "engines": ("/v1/kv/NODES?recurse",),
+        "rights": (f"/v1/kv/NODES/provisioner?cas={NEVER}", "PUT"),
+        "networks": (f"/v1/kv/NETWORKS/provisioner?cas={NEVER}", "PUT"),
+        "sessions": ("/v1/session/create", "PUT", '{"Behavior":"none"}'),
+        "version": ("/v1/agent/self",),  # which only those may ask who may read of agents
     }
     versions = Versions(
         "version", r'"Version": ?"([\d.]+)', (1, 4), (1,)
@@ -81,11 +82,11 @@ class ExternalEtcd(External):
 
     title, scheme = "etcd", "etcd"
     asked: ClassVar = {
-        "version": "/version",
-        "leader": "/health",
-        "keys": "/v2/keys/NODES?recursive=true",
-        "rights": f"/v2/keys/NODES/provisioner?prevIndex={NEVER}&value= PUT",
-        "networks": f"/v2/keys/NETWORKS/provisioner?prevIndex={NEVER}&value= PUT",
+        "version": ("/version",),
+        "leader": ("/health",),
+        "keys": ("/v2/keys/NODES?recursive=true",),
+        "rights": (f"/v2/keys/NODES/provisioner?prevIndex={NEVER}&value=", "PUT"),
+        "networks": (f"/v2/keys/NETWORKS/provisioner?prevIndex={NEVER}&value=", "PUT"),
     }
     versions = Versions(
         "version", r'(?:"etcdserver": ?"|^200 etcd )([\d.]+)', (3, 3), (3, 5)
@@ -121,7 +122,7 @@ class ExternalZooKeeper(External):
 
     title, scheme = "ZooKeeper", "zk"
     takes_tls = False
-    asked: ClassVar = {"leader": "srvr"}
+    asked: ClassVar = {"leader": ("srvr",)}
     shapes: ClassVar = {"endpoints": shapes.Texts}
     versions = Versions("leader", r"^Zookeeper version: ([\d.]+)", (3, 4), (3,))
 
@@ -133,7 +134,7 @@ class ExternalZooKeeper(External):
     def asks(self, cluster: Cluster, host: str) -> bool:
         return not self._used(cluster, host)
 
-    def ask(self, connection: Reader, requests: Iterable[str] = ()) -> dict[str, str]:
+    def ask(self, connection: Reader, requests: Iterable[Request] = ()) -> dict[str, str]:
         if requests:
             return zookeeper.ask(connection, requests)
         # Of all its servers alike: each has the same access lists.
@@ -150,7 +151,7 @@ class ExternalZooKeeper(External):
         return proxy.through(super().waiting(cluster, host), host, self.endpoints)
 
     @property
-    def asks_attached(self) -> tuple[str, ...]:
+    def asks_attached(self) -> tuple[Request, ...]:
         return zookeeper.endpoints_asked(self.store)
 
     def attached(self, facts: Facts) -> tuple[Endpoint, ...]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
     from provisioner.system.firewall import Ports
     from provisioner.system.reading import Sought
+    from provisioner.system.request import Request
     from provisioner.transport import Connection, Reader
 
 Stage: TypeAlias = object  # how far a store has come on the way to what is wanted; only its backend looks into it
@@ -94,7 +95,7 @@ class Askable(Protocol):
         """Whether it must be asked through this host's connection, because the host itself can't."""
         ...
 
-    def ask(self, connection: Reader, requests: Iterable[str] = ()) -> dict[str, str]:
+    def ask(self, connection: Reader, requests: Iterable[Request] = ()) -> dict[str, str]:
         """The answers that the host could not get: by their name in `Sought.requests`, as its reading would have them.
 
         requests: what is to be asked, of one server after the other until one answers; without them all that `Sought` would have
@@ -111,10 +112,8 @@ class NetworkKeys(Protocol):
     """What engines keep in a store of the networks that they share."""
 
     @property
-    def asks_attached(self) -> tuple[str, ...]:
-        """What a host asks, or is asked through it, to learn of every endpoint in the store: requests as `Sought` has them; () where
-        none tells it.
-        """
+    def asks_attached(self) -> tuple[Request, ...]:
+        """What is asked to learn of every endpoint in the store; () where nothing tells it."""
         ...
 
     def attached(self, facts: Facts) -> tuple[Endpoint, ...]:

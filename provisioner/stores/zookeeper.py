@@ -18,7 +18,7 @@ from provisioner import render
 from provisioner.errors import StoreError
 from provisioner.model import Action, Drift, Kind, Problem
 from provisioner.stores import proxy, shapes
-from provisioner.stores.asking import WAY, Asked
+from provisioner.stores.asking import Asked
 from provisioner.stores.base import WAITER, SetUpHere, Unstaged, asking, endpoints, url
 from provisioner.stores.engine_keys import endpoint, endpoints_path
 from provisioner.stores.started import as_run
@@ -28,6 +28,7 @@ from provisioner.stores.zookeeper_keys import ZooKeeperKeys
 from provisioner.system import firewall
 from provisioner.system.owned import Data, Owned
 from provisioner.system.reading import Sought
+from provisioner.system.request import Request
 from provisioner.system.strict import literal
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class ZooKeeper(Unstaged, SetUpHere):
         config=CFG,
         settled=WAITER,
         says=f"[ ! -d {DATA}/version-2 ] || echo zookeeper-data=yes",
-        requests=(f"srvr {PORT} srvr",),
+        requests=(Request("srvr", str(PORT), "srvr"),),
         ports=dict.fromkeys((PORT, LEADER_PORT, ELECTION_PORT, proxy.PORT), "ZooKeeper"),
         shapes={"endpoints": shapes.Texts},
     )
@@ -163,10 +164,10 @@ class ZooKeeper(Unstaged, SetUpHere):
         return f"`{shlex.join(told)}` on a server"
 
     @property
-    def asks_attached(self) -> tuple[str, ...]:
+    def asks_attached(self) -> tuple[Request, ...]:
         return endpoints_asked(self.store)
 
-    def ask(self, connection: Reader, requests: Iterable[str] = ()) -> dict[str, str]:
+    def ask(self, connection: Reader, requests: Iterable[Request] = ()) -> dict[str, str]:
         return ask(connection, requests)
 
     def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
@@ -206,20 +207,20 @@ class ZooKeeper(Unstaged, SetUpHere):
         return until_leader(leader, title=self.title, connection=connection, cure=cure)
 
 
-def endpoints_asked(store: Store) -> tuple[str, ...]:
+def endpoints_asked(store: Store) -> tuple[Request, ...]:
     """Of the proxy, through the host's connection: no four-letter word tells them, and Perl has no client."""
-    return (f"endpoints {WAY}{proxy.ADDRESS} {endpoints_path(store)}",)
+    return (Request("endpoints", proxy.ADDRESS, endpoints_path(store), through=True),)
 
 
-def ask(connection: Reader, requests: Iterable[str]) -> dict[str, str]:
+def ask(connection: Reader, requests: Iterable[Request]) -> dict[str, str]:
     """The keys below a folder, by their whole paths, as a host's own reading would have them."""
     answers = {}
-    for name, where, folder in map(str.split, requests):
-        keys = ZooKeeperKeys((Asked(connection, where.removeprefix(WAY)),))
+    for request in requests:
+        keys = ZooKeeperKeys((Asked(connection, request.where),))
         try:
-            answers[name] = f"200 {json.dumps(keys.under(folder))}"
+            answers[request.name] = f"200 {json.dumps(keys.under(request.what))}"
         except StoreError as error:
-            answers[name] = f"000 {error.what}: {error.answer}"
+            answers[request.name] = f"000 {error.what}: {error.answer}"
         finally:
             keys.close()
     return answers

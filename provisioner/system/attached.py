@@ -10,27 +10,30 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from provisioner.system.request import ENGINE, Request
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from provisioner.system.facts import Facts
 
-_SOCKET = "/var/run/docker.sock"
-CONTAINERS = f"containers {_SOCKET} /containers/json?all=1"  # what to ask the engine for on_shared() and names()
+CONTAINERS = Request(
+    "containers", ENGINE, "/containers/json?all=1"
+)  # what to ask the engine for on_shared() and names()
 _STOPPED = frozenset({"created", "exited", "dead"})  # then the engine keeps no endpoint of it
 _SERVICE = "com.docker.swarm.service.id"  # a label
 PROBE = "provisioner-probe-"  # the names of the containers of proofs begin so
 _BALANCER = "lb-"  # swarm's own endpoint on a network
 
 
-def requests(names: Iterable[str]) -> tuple[str, ...]:
-    """What to ask the engine, as facts.pl takes it: the containers, stopped ones too, and the endpoints."""
+def requests(names: Iterable[str]) -> tuple[Request, ...]:
+    """What to ask the engine: the containers, stopped ones too, and the endpoints."""
     asked = []
     for name in sorted(names):
         filters = quote(json.dumps({"network": [name]}, separators=(",", ":")))
         asked += [
-            f"containers:{name} {_SOCKET} /containers/json?all=1&filters={filters}",
-            f"endpoints:{name} {_SOCKET} /networks/{quote(name)}",
+            Request(f"containers:{name}", ENGINE, f"/containers/json?all=1&filters={filters}"),
+            Request(f"endpoints:{name}", ENGINE, f"/networks/{quote(name)}"),
         ]
     return tuple(asked)
 

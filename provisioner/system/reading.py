@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from provisioner import render
 from provisioner.system import firewall, gossip, packages, swarm
 from provisioner.system.owned import Owned, probe
+from provisioner.system.request import ENGINE, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,11 +47,10 @@ class Sought:
     sums: files of which no more than their SHA-256 sum is read, because they are secret.
     secrets: files that are read back from where they live, and never shown.
     says: POSIX sh that prints KEY=value lines about its data.
-    engine: "NAME PATH" of what the engine is asked, beside all that it is asked anyway.
+    engine: what the engine is asked, beside all that it is asked anyway.
     through: units of ours by which the engine reaches the store.
-    requests: "NAME WHERE WHAT METHOD BODY": WHERE is a port of this host's or ADDRESS:PORT, WHAT a path to ask for by HTTP, or a
-    word that is sent as it is; METHOD may be left out: GET. whole: more of them, asked only where all is read: no step changes
-    the answers. ports: those that its servers listen on, and what for.
+    requests: what the store is asked. whole: more of that, asked only where all is read: no step changes the answers.
+    ports: those that its servers listen on, and what for.
     shapes: NAME, up to "@", -> the form of a JSON answer that is looked into. foreign: whether others look after the store.
     """
 
@@ -67,9 +67,9 @@ class Sought:
     sums: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     says: str = ""
-    engine: tuple[str, ...] = ()
-    requests: tuple[str, ...] = ()
-    whole: tuple[str, ...] = ()
+    engine: tuple[Request, ...] = ()
+    requests: tuple[Request, ...] = ()
+    whole: tuple[Request, ...] = ()
     ports: Mapping[int, str] = field(default_factory=dict)
     shapes: Mapping[str, Any] = field(default_factory=dict)
     foreign: bool = False
@@ -99,10 +99,8 @@ _UNIT_KEYS = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,FragmentPa
 _PORTS = (7946, 4789)  # gossip, VXLAN
 
 # An engine that is stopped is not asked: its socket is systemd's, which would start it.
-_ENGINE = ("info /info", "networks /networks")
-_SOCKET = "/var/run/docker.sock"
-
-_PLUGINS = ("plugins /plugins",)
+_ENGINE = (Request("info", ENGINE, "/info"), Request("networks", ENGINE, "/networks"))
+_PLUGINS = (Request("plugins", ENGINE, "/plugins"),)
 
 # What the shell reads by itself: section -> name -> commands whose output it is. In `driver`, $w is what perl found of the engine.
 _SHELL: dict[str, dict[str, str]] = {
@@ -156,7 +154,7 @@ ALL = ("system", "files", "units", "http", "driver", "firewall")
 def script(
     store: Sought,
     only: Iterable[str] = ALL,
-    requests: Iterable[str] = (),
+    requests: Iterable[Request] = (),
     kernel: Iterable[str] = (),
     plugins: Iterable[str] = (),
     *,
@@ -201,7 +199,9 @@ def script(
     )
 
 
-def _arguments(store: Sought, only: tuple[str, ...], requests: tuple[str, ...], plugins: tuple[str, ...]) -> list[str]:
+def _arguments(
+    store: Sought, only: tuple[str, ...], requests: tuple[Request, ...], plugins: tuple[str, ...]
+) -> list[str]:
     """What facts.pl is to read for these sections, as its arguments."""
     told: list[tuple[str, Iterable[str]]] = []
     if "files" in only:
@@ -216,9 +216,9 @@ def _arguments(store: Sought, only: tuple[str, ...], requests: tuple[str, ...], 
             ("port", map(str, (*_PORTS, *store.ports))),
             ("settled", filter(None, [store.settled])),
             ("scheme", [store.scheme]),
-            ("engine", (f" {_SOCKET} ".join(asked.split()) for asked in engine)),
-            ("ask", (*store.requests, *(store.whole if set(ALL) <= set(only) else ()))),
+            ("engine", map(str, engine)),
+            ("ask", map(str, (*store.requests, *(store.whole if set(ALL) <= set(only) else ())))),
         ]
     if {"http", *ASKED} & set(only):
-        told += [("user", filter(None, [store.user])), ("ask", requests)]
+        told += [("user", filter(None, [store.user])), ("ask", map(str, requests))]
     return [f"{kind} {value}" for kind, values in told for value in dict.fromkeys(values)]

@@ -242,7 +242,7 @@ class TestRecreate:
         assert "those of node3, which did not answer" in finding.evidence
 
     def test_what_the_engine_is_asked(self):
-        assert attached.requests(["b.c", "a"])[::2] == (
+        assert tuple(map(str, attached.requests(["b.c", "a"])[::2])) == (
             "containers:a /var/run/docker.sock /containers/json?all=1&filters=%7B%22network%22%3A%5B%22a%22%5D%7D",
             "containers:b.c /var/run/docker.sock /containers/json?all=1&filters=%7B%22network%22%3A%5B%22b.c%22%5D%7D",
         )

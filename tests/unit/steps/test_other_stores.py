@@ -18,6 +18,7 @@ from provisioner.steps.store import Store
 from provisioner.stores import etcd, proxy, zookeeper
 from provisioner.system import reading
 from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN, ENGINE_LOADED
+from provisioner.system.request import Request
 
 STEPS = [step for step in ALL if step.name not in Kv.unused]
 STORE, DAEMON = Store(), Daemon()
@@ -298,7 +299,9 @@ class TestZooKeeper:
         whole = site("zookeeper", node2=with_http(capture("zookeeper-node2"), "endpoints", told))
         (found,) = whole.backend.attached(whole.facts["node2"])
         assert (found.network, found.name, str(found.host)) == (network, "web", "192.168.56.13")
-        assert whole.backend.asks_attached == ("endpoints through:127.0.0.1:2182 docker/network/v1.0/endpoint",)
+        assert whole.backend.asks_attached == (
+            Request("endpoints", "127.0.0.1:2182", "docker/network/v1.0/endpoint", through=True),
+        )
         assert whole.backend.attached(whole.facts["node1"]) == ()
 
     def test_another_store_behind_the_same_address(self, site):

@@ -17,11 +17,11 @@ from provisioner.model import Result
 from provisioner.runner.session import Session
 from provisioner.steps.daemon import Daemon
 from provisioner.steps.leaving import Endpoints
-from provisioner.stores import asking
 from provisioner.stores.base import TLS_FILES, TLS_OPTIONS
 from provisioner.stores.external_kinds import ExternalEtcd
 from provisioner.stores.values import sums
 from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN, ENGINE_LOADED, ENGINE_TLS
+from provisioner.system.request import Request
 
 DAEMON = Daemon()
 WHERE = "192.168.56.99:2379"
@@ -158,7 +158,7 @@ class TestEndpoints:
             lambda connection, where, tls: asked.append((connection.name, where, tls)) or Told,
         )
         monkeypatch.setattr("provisioner.runner.session.Session.parsed", lambda _, name, text, before, between: before)
-        requests = (f"containers {WHERE} /c", *whole.backend.asks_attached)
+        requests = (Request("containers", WHERE, "/c"), *whole.backend.asks_attached)
         session = Session(whole.inventory, None, requests)
         session.connections["node1"] = Connection("node1", scripts)
         facts = session.read(["node1"], only, whole.facts)["node1"]
@@ -166,7 +166,7 @@ class TestEndpoints:
         assert asked == [("node1", WHERE, "tls")] * by_me
         assert (facts.http(f"endpoints@{WHERE}").body == {"asked": True}) is by_me
         assert len(scripts) == 1
-        assert asking.WAY not in scripts[0]
+        assert [str(request) in scripts[0] for request in requests] == [by_me, False]
         session.read(["node1"], ("asked",), whole.facts, whole.backend.asks_attached)
         assert len(scripts) == 1, "of the host itself nothing is asked then"
 
@@ -174,7 +174,7 @@ class TestEndpoints:
         said = {"a:1": "000 timeout", "b:1": "200 {}", "c:1": "200 {}"}
         monkeypatch.setattr("provisioner.stores.asking.context", lambda _: None)
         monkeypatch.setattr(
-            "provisioner.stores.asking.Asked", lambda _, where, tls: SimpleNamespace(told=lambda path: said[where])
+            "provisioner.stores.asking.Asked", lambda _, where, tls: SimpleNamespace(told=lambda _: said[where])
         )
         store = ExternalEtcd(Store.model_construct(kind="etcd", endpoints=tuple(said), tls=tls))
         assert store.ask(None, store.asks_attached) == {"endpoints@a:1": "000 timeout", "endpoints@b:1": "200 {}"}
@@ -182,8 +182,8 @@ class TestEndpoints:
 
 class Told:
     @staticmethod
-    def told(path):
-        assert path == "/v2/keys/docker/network/v1.0/endpoint?recursive=true"
+    def told(request):
+        assert request.what == "/v2/keys/docker/network/v1.0/endpoint?recursive=true"
         return '200 {"asked": true}'
 
 

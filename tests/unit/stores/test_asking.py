@@ -14,6 +14,9 @@ from provisioner.errors import ProvisionerError
 from provisioner.inventory import Tls
 from provisioner.stores.asking import Asked, context
 from provisioner.system import certificates
+from provisioner.system.request import Request
+
+HEALTH = Request("health", "localhost", "/health")
 
 
 class Connection:
@@ -73,27 +76,27 @@ def test_with_the_right_files(where, guest):
     asked = Asked(Connection(), where, context(guest))
     assert asked("/health") == (200, '{"health": "true"}')
     assert len(asked("/much")[1]) == 100_000
-    assert asked.told("/health") == '200 {"health": "true"}'
+    assert asked.told(HEALTH) == '200 {"health": "true"}'
 
 
 def test_another_authority_s_certificate(where, guest, tmp_path):
     other = certificates.authority("other")
     (tmp_path / "ca.pem").write_text(other.certificate)
-    assert Asked(Connection(), where, context(guest)).told("/health").startswith("000 its certificate is refused: ")
+    assert Asked(Connection(), where, context(guest)).told(HEALTH).startswith("000 its certificate is refused: ")
 
 
 def test_a_guest_that_the_server_does_not_know(where, ca, tmp_path):
     other = certificates.authority("other")
     stranger = files(tmp_path, ca, certificates.issue(other, "guest", names=["guest"], addresses=[]))
-    assert Asked(Connection(), where, context(stranger)).told("/health").startswith("000 ")
+    assert Asked(Connection(), where, context(stranger)).told(HEALTH).startswith("000 ")
 
 
 def test_without_tls_it_is_no_web_server(where):
-    assert Asked(Connection(), where).told("/health").startswith("000 ")
+    assert Asked(Connection(), where).told(HEALTH).startswith("000 ")
 
 
 def test_nobody_listens():
-    assert Asked(Connection(), "127.0.0.1:9").told("/health") == "000 Connection refused"
+    assert Asked(Connection(), "127.0.0.1:9").told(HEALTH) == "000 Connection refused"
 
 
 def test_files_that_are_of_no_use(guest, ca, tmp_path):

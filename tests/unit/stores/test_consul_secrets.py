@@ -686,7 +686,7 @@ def test_what_engines_may_and_where_it_is_asked(inventory, store, prefixes, key)
     site = resolve(inventory(store=store + ON), {})[0]
     rules = acl.rules(site)
     assert list(rules["key_prefix"]) == prefixes
-    assert f"rights 8500 /v1/kv/{key}" in site.backend.sought.requests
+    assert f"rights 8500 /v1/kv/{key}" in map(str, site.backend.sought.requests)
     assert key in rules.get("key", ()) or any(key.startswith(prefix) for prefix in prefixes)
 
 

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import pytest
+
+from provisioner.system.request import ENGINE, Request
+
+
+@pytest.mark.parametrize(
+    ("request_", "argument"),
+    [
+        (Request("info", ENGINE, "/info"), "info /var/run/docker.sock /info"),
+        (Request("srvr", "2181", "srvr"), "srvr 2181 srvr"),
+        (Request("rights@a:1", "a:1", "/v1/kv/x?cas=1", "PUT"), "rights@a:1 a:1 /v1/kv/x?cas=1 PUT"),
+        (Request("sessions", "8500", "/v1/session", "PUT", '{"a":1}'), 'sessions 8500 /v1/session PUT {"a":1}'),
+        (Request("through", "a:1", "folder", through=True), "through a:1 folder"),
+    ],
+)
+def test_as_the_program_on_the_host_takes_it(request_, argument):
+    assert str(request_) == argument
