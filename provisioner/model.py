@@ -188,7 +188,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What one host saw of another through the overlay. Times in seconds since the proof began; None: never."""
+    """What one host saw of another through the overlay. Times in seconds since the proof began; None: never.
+
+    rtt: seconds, the shortest of five round trips of a small datagram between the two containers; None: not measured.
+    """
 
     source: str
     target: str
@@ -198,6 +201,7 @@ class Pair:
     full: float | None = None  # a datagram of full size with DF set came back
     alias: float | None = None  # the target's alias on the network was resolved to its address
     detail: str = ""
+    rtt: float | None = None
 
     @property
     def proven(self) -> bool:

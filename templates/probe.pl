@@ -12,6 +12,7 @@
 #         met NUMBER name|address SECONDS   a stranger
 #         outside SERVER SECONDS ANSWER     what the engine's server, or a resolver asked directly, says of the name outside
 #         nameless SECONDS              when addresses have answered for a while, and not one name is known
+#         rtt NUMBER SECONDS            the shortest of some round trips, to a peer of which no certain facts were asked for
 #         and when all is proven, or time is over: lack NUMBER FACT REASON, largest NUMBER BYTES, heard NUMBER ...,
 #         way ADDRESS:PORT ... (those beyond that were reached all the same), tried NUMBER TIMES (strangers),
 #         walls NUMBER (hosts whose ports were tried),
@@ -35,6 +36,9 @@ my ($FORWARDS, $DIRECT) = (4.5, 2);  # seconds for each resolver that the engine
 my @FACTS = qw(name address by_name full alias);  # where no others are asked for; there is also six: address, over IPv6
 my ($NAMELESS, $FOR_EACH) = (2, 0.3);  # seconds until no name at all is strange, and how many more for each peer
 my ($PUZZLED, $ROUND, $RESEND, $STEPS) = (3, 0.4, 0.13, 16);  # the sweep: see sweep()
+# Round trips: how many, seconds between two, and how long an answer is waited for if none has come. What keeps a packet waiting
+# on a busy host only makes a round trip longer, so the shortest one is nearest to the network's own time.
+my ($SAMPLES, $APART, $LOST) = (5, 0.01, 2);
 my ($MTU_DISCOVER, $DO, $IP_MTU) = (10, 2, 14);  # linux/in.h: IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU
 my $NONBLOCK = 2048;  # socket(2): SOCK_NONBLOCK
 my $CLOCK = {x86_64 => 228, aarch64 => 113}->{$Config{archname} =~ /^([^-]+)/ ? $1 : ""};  # clock_gettime(2)
@@ -138,6 +142,7 @@ sub take_datagrams {
 
 sub answered {
     my ($peer, $nonce, $size, $from) = @_;
+    return sampled($peer, $nonce, $from) if $peer->{sent}{$nonce};
     my %fact = reverse %{$peer->{nonce}};
     my $fact = $fact{$nonce} // return;
     return if $from ne $peer->{$fact eq "six" ? "six" : "address"};
@@ -146,6 +151,40 @@ sub answered {
     } elsif ($size == ($fact eq "full" ? $full : $SMALL)) {
         see($peer, $fact);
     }
+}
+
+# --- round trips, when a peer is proven. Each has a nonce of its own, so a late answer is never taken for one to a later packet. --
+
+sub sample {
+    my ($peer) = @_;
+    my $nonce = nonce();
+    $peer->{sampled} = $peer->{sent}{$nonce} = now();
+    $peer->{samples}++;
+    send $echo, datagram("ask", $peer->{id}, $nonce, $SMALL), 0, sockaddr_in($peer->{port}, inet_aton($peer->{address}));
+}
+
+sub sampled {
+    my ($peer, $nonce, $from) = @_;
+    return if $from ne $peer->{address};
+    my $took = now() - delete $peer->{sent}{$nonce};
+    $peer->{rtt} = $took if !defined $peer->{rtt} || $took < $peer->{rtt};
+}
+
+# When to look at it again; nothing if all is known.
+sub time_peer {
+    my ($peer) = @_;
+    return if $peer->{timed};
+    my $next = ($peer->{sampled} // 0) + $APART;
+    if ($peer->{samples} < $SAMPLES) {
+        return $next if now() < $next;
+        sample($peer);
+        return $peer->{sampled} + $APART;
+    }
+    my $last = $peer->{sampled} + (defined $peer->{rtt} ? 2 * $peer->{rtt} + $APART : $LOST);
+    return $last if %{$peer->{sent}} && now() < $last;
+    $peer->{timed} = 1;
+    say_line("rtt", $peer->{id}, sprintf "%.6f", $peer->{rtt}) if defined $peer->{rtt};
+    return;
 }
 
 sub see {
@@ -428,7 +467,7 @@ sub order {
         my %nonce = map { $_ => nonce() } qw(address by_name full six sweep);
         my ($four, $six) = split /,/, $at;
         $peer{$id} = {id => $id, name => $name, alias => $alias, address => $four, six => $six // "", port => $port // $PORT, wants => \%wants,
-            nonce => \%nonce, pause => $FIRST, due => 0};
+            nonce => \%nonce, pause => $FIRST, due => 0, samples => 0, sent => {}, timed => $facts ? 1 : 0};
     } elsif ($word eq "stranger") {
         my ($id, $name, $at, $of, $number) = @words;
         $stranger{$id} = {id => $id, name => $name, address => $at, run => $of, number => $number, nonce => nonce(), due => 0, tried => 0};
@@ -467,11 +506,12 @@ sub work {
         sweep($peer);
         for my $due ($peer->{due}, $peer->{largest} ? () : $peer->{resend} // ()) { $soonest = $due if $due < $soonest }
     }
-    for my $due (map({ try_stranger($_) } values %stranger), map({ beyond_over($_) ? () : try_beyond($_) } @beyond),
+    my @timing = map { proven($_) ? time_peer($_) : () } values %peer;
+    for my $due (@timing, map({ try_stranger($_) } values %stranger), map({ beyond_over($_) ? () : try_beyond($_) } @beyond),
         map { outside_over($_) ? () : try_outside($_) } values %outside) {
         $soonest = $due if $due < $soonest;
     }
-    finish() if now() >= $until || !grep({ !over($_) } values %peer)
+    finish() if now() >= $until || !@timing && !grep({ !over($_) } values %peer)
         && !grep({ !tried($_) } values %stranger) && !grep({ !beyond_over($_) } @beyond) && !grep { !outside_over($_) } values %outside;
     return $soonest;
 }

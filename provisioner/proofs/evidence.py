@@ -32,6 +32,7 @@ class Evidence:
     way: what it reached beyond an internal network, ADDRESS:PORT; None: not told.
     walls: of how many hosts it tried the cluster's ports. watching: whether its host looked what became of that; leaks: address ->
     the ports to which its host let packets out.
+    rtt: peer -> seconds of the shortest round trip of some.
     nameless: it reaches others, and has not learnt a single name for a while.
     seconds: until all was known; None while the probe is at work. cpu: seconds. error: why there is no (more) evidence.
     closed: what kept its container off the network before the proof began.
@@ -47,6 +48,7 @@ class Evidence:
     seen: dict[tuple[int, str], float] = field(default_factory=dict)
     lacks: dict[tuple[int, str], str] = field(default_factory=dict)
     largest: dict[int, int] = field(default_factory=dict)
+    rtt: dict[int, float] = field(default_factory=dict)
     heard: frozenset[int] | None = None
     outside: dict[str, tuple[float, str]] = field(default_factory=dict)
     silent: dict[str, str] = field(default_factory=dict)
@@ -83,15 +85,16 @@ class Evidence:
                 self.lacks[number(peer), fact] = " ".join(words[2:])
             case "largest", [peer, size]:
                 self.largest[number(peer)] = number(size)
+            case "rtt", [peer, seconds]:
+                self.rtt[number(peer)] = decimal(seconds)
             case (
-                ("outside" | "silent" | "conf" | "met" | "tried" | "esp" | "clear" | "walls" | "watching" | "leaks"),
+                ("outside" | "silent" | "conf" | "nameless" | "met" | "tried")
+                | ("esp" | "clear" | "walls" | "watching" | "leaks"),
                 [_, *_],
             ):
                 self._take_beside(word, words)
             case "way", addresses:
                 self.way = tuple(addresses)
-            case "nameless", [_]:
-                self.nameless = True
             case "heard", peers:
                 self.heard = frozenset(map(number, peers))
             case "done", [seconds, cpu]:
@@ -102,7 +105,7 @@ class Evidence:
                 raise ValueError(f"a probe does not say {line[:80]!r}")
 
     def _take_beside(self, word: str, words: list[str]) -> None:
-        """What is not about a peer: the resolvers outside, probes of other networks, and what their hosts see of the packets."""
+        """What is not about one peer: the resolvers outside, probes of other networks, and what their hosts see of the packets."""
         match word, words:
             case "esp", [address]:
                 self.esp.add(address)
@@ -121,6 +124,8 @@ class Evidence:
                 self.silent[server] = " ".join(words[1:])
             case "conf", ["search" | "options" as setting, *rest]:
                 self.conf[setting] = tuple(rest)
+            case "nameless", [_]:
+                self.nameless = True
             case "met", [stranger, "name" | "address" as fact, seconds]:
                 self.met[number(stranger), fact] = self.offset + decimal(seconds)
             case "tried", [stranger, times]:

@@ -57,7 +57,8 @@ def pairs(found: Mapping[str, Evidence]) -> tuple[Pair, ...]:
         times = {fact: seen.get((number, fact)) for fact in FACTS}
         proven = found[source].proven(number)
         detail = "" if proven else _why(source, target, found, numbers)
-        result.append(Pair(source, target, **times, detail=detail))
+        rtt = found[source].rtt.get(number) if proven else None
+        result.append(Pair(source, target, **times, detail=detail, rtt=rtt))
     return tuple(result)
 
 

@@ -36,6 +36,8 @@ def _fields(value: object) -> dict[str, object]:
             plain[name] = "" if value.secret else words.exact(getattr(value, name))
     if isinstance(value, Pair | Check):
         plain["proven"] = value.proven
+    if isinstance(value, Pair):
+        plain["rtt"] = None if value.rtt is None else round(value.rtt, 6)
     if isinstance(value, ProofResult):
         plain["name"] = words.block(value.name)
     return plain

@@ -92,8 +92,8 @@ class _Grid:
         pair = self.seen.pairs.get((source, target))
         if pair is None or not pair.proven:
             return Text(f"{self.look.marks.bad} {failures(pair)}", BAD)
-        times = [time for time in (pair.name, pair.address, pair.by_name, pair.full) if time is not None]
-        return Text(f"{self.look.marks.ok} {words.moment(max(times))}", GOOD)
+        time = "" if pair.rtt is None else f" {words.round_trip(pair.rtt)}"
+        return Text(f"{self.look.marks.ok}{time}", GOOD)
 
     def compact(self) -> Iterator[Text]:
         """Yield one character a pair, in as many blocks of columns as the width takes."""
@@ -136,7 +136,19 @@ def _legend(seen: Tally, look: Look, *, compact: bool) -> list[Text]:
     several = f"{look.marks.bad.upper()} several" if compact and any(len(each) > 1 for each in failed) else ""
     signs = [sign for sign in (several, *letters) if sign]
     told = f"rows: from, columns: to; {look.marks.ok} reached by name, by address and at full size"
-    return look.prose(Text("    "), "; ".join((told, ", ".join(signs))) if signs else told, QUIET)
+    lines = ("; ".join((told, ", ".join(signs))) if signs else told, _round_trips(seen, compact=compact))
+    return [row for line in lines if line for row in look.prose(Text("    "), line, QUIET)]
+
+
+def _round_trips(seen: Tally, *, compact: bool) -> str:
+    """Return what the times are; where the table has no room for them, the shortest and the longest."""
+    times = {pair: found.rtt for pair, found in seen.pairs.items() if found.rtt is not None}
+    if not times or not compact:
+        return "times: shortest of 5 round trips" if times else ""
+    longest = max(times, key=lambda pair: times[pair])
+    way = f"{words.line(longest[0])} to {words.line(longest[1])}"
+    least, most = (words.round_trip(value) for value in (min(times.values()), times[longest]))
+    return f"shortest of 5 round trips: {least} to {most} ({way})"
 
 
 def _unproven(seen: Tally) -> list[tuple[str, str]]:

@@ -76,6 +76,12 @@ def moment(value: float) -> str:
     return f"{value * 1000:.0f} ms" if value < 0.9995 else seconds(value, 1)  # noqa: PLR2004 - rounds to 1000 ms
 
 
+def round_trip(value: float) -> str:
+    """Return "0.31 ms", "4.2 ms", "120 ms", and seconds from one on."""
+    ms = value * 1000
+    return f"{ms:.2f} ms" if ms < 0.995 else f"{ms:.1f} ms" if ms < 9.95 else moment(value)  # noqa: PLR2004 - two digits
+
+
 def hosts(names: Sequence[str], everyone: Collection[str] = ()) -> str:
     """Return the names in a row, or "all 50 hosts" or "all but node2" where that says the same and is shorter."""
     if len(names) > _MANY_HOSTS and set(names) <= set(everyone):

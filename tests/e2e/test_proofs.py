@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +25,11 @@ import pytest
 
 from provisioner.controlplane import Site
 from provisioner.inventory import load
-from provisioner.model import State
+from provisioner.model import Report, State
 from provisioner.proofs import overlay
+from provisioner.report import show
 from provisioner.transport import Connection, connect_all
+from tests.e2e.slow_path import slow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,6 +179,24 @@ def test_every_pair_is_proven_and_soon(hosts):
     assert 0 < result.seconds < 15  # usually 0.3; a container that missed the names is replaced after 3
     assert [hosts.sh(name, LOST) for name in hosts.lab.hosts] == ["", "", ""]
     assert not hosts.left()
+
+
+def test_the_round_trips_of_a_slow_path_are_in_its_cells(hosts):
+    """The other pairs go on as fast as before; the time since the proof began is in no cell."""
+    with slow(hosts.lab, "node3", 0.03):
+        result = hosts.prove()
+    assert result.error == ""
+    times = {(each.source, each.target): each.rtt for each in result.pairs}
+    assert all(0.06 <= time < 0.2 for pair, time in times.items() if "node3" in pair), times
+    assert all(0 < time < 0.03 for pair, time in times.items() if "node3" not in pair), times
+    out = StringIO()
+    show(Report("verify", "demo", hosts.lab.hosts, 0, 1.0, proofs=(result,)), out=out, color=False)
+    cells = [line.split() for line in out.getvalue().splitlines() if re.match(" +node. +[·✓]", line)]
+    shown = {row[0]: [float(cell) for cell in row if re.fullmatch(r"[0-9.]+", cell)] for row in cells}
+    assert shown == {
+        source: [pytest.approx(time * 1000, rel=0.1) for (of, _), time in times.items() if of == source]
+        for source in hosts.lab.hosts
+    }
 
 
 def test_data_lost_one_way_is_found_with_its_direction(hosts):

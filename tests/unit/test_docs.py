@@ -129,8 +129,8 @@ def demo() -> Report:
     outcomes = tuple(
         Outcome(host, step, State.CONVERGED, tuple(drifts)) for step, drifts in changed.items() for host in hosts
     )
-    times = iter((301, 301, 301, 301, 302, 302))
-    pairs = tuple(Pair(s, t, *[next(times) / 1000] * 5) for s in hosts for t in hosts if s != t)
+    times = iter((0.07, 0.23, 0.14, 0.08, 0.15, 0.13))
+    pairs = tuple(Pair(s, t, *[0.302] * 5, rtt=next(times) / 1000) for s in hosts for t in hosts if s != t)
     proof = ProofResult("overlay", "demo", State.SETTLED, pairs, mtu=1450, seconds=0.302)
     checks = tuple(Check(host, "", 0.303) for host in hosts)
     apart = ProofResult(

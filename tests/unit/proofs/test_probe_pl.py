@@ -134,6 +134,54 @@ def both(spaces: tuple[Space, Space], seconds: float = 2) -> list[Evidence]:
     return [told(probe) for probe in probes]
 
 
+# A probe that answers late: each packet after the seconds that its argument says of it; "-" is lost. Round trips come last.
+LATE = r"""
+import select, socket, sys, time
+delays = sys.argv[1].split(",")
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("10.9.0.3", 7777))
+print("serving", flush=True)
+nonces, waiting = {}, []  # the first three nonces are of the facts; each of the others is of one round trip
+while True:
+    rest = max(min(due for due, *_ in waiting) - time.monotonic(), 0) if waiting else None
+    if select.select([server], [], [], rest)[0]:
+        data, client = server.recvfrom(65535)
+        _, run, source, target, nonce, _ = data.split(b" ", 5)
+        nonces.setdefault(nonce, len(nonces))
+        delay = delays[nonces[nonce] - 3] if nonces[nonce] >= 3 else "0"
+        answer = b" ".join((b"answer", run, target, source, nonce, b"")).ljust(len(data), b"x")
+        if delay != "-":
+            waiting.append((time.monotonic() + float(delay), answer, client))
+    for each in [each for each in waiting if each[0] <= time.monotonic()]:
+        waiting.remove(each)
+        server.sendto(*each[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("delays", "least", "most"),
+    [
+        ("0.4,0.3,0.1,0.5,0.6", 0.1, 0.2),  # the shortest, though others were asked before and after
+        ("-,-,-,-,0.2", 0.2, 0.3),  # the lost ones are no round trips
+        ("1.2,1.2,1.2,1.2,1.2", 1.2, 1.3),  # longer than any pause between two questions
+        ("-,-,-,-,-", None, None),  # not measured, and proven all the same
+    ],
+)
+def test_round_trips(spaces, delays, least, most):
+    spaces[0].dns(**NAMES)
+    late = spaces[1].start(sys.executable, "-c", LATE, delays)
+    assert late.stdout.readline() == "serving\n"
+    probe = spaces[0].probe(1)
+    probe.stdin.write(f"peer 2 there alias-there {NAMES['there']}\ngo 8\n")
+    here = told(probe)
+    assert here.proven(2), here.lacks
+    if least is None:
+        assert here.rtt == {}
+        assert here.seconds < 4
+    else:
+        assert least <= here.rtt[2] < most
+
+
 def test_all_is_proven(spaces):
     for space in spaces:
         space.dns(**NAMES)

@@ -54,7 +54,10 @@ def example():
                 "reach",
                 "demo",
                 State.FAILED,
-                (pair("node1", "node2"), pair("node2", "node1", lost="full")),
+                (
+                    pair("node1", "node2", seconds=0.42, rtt=0.0003121),
+                    pair("node2", "node1", seconds=0.42, lost="full"),
+                ),
                 mtu=1450,
                 seconds=1.2,
             ),
@@ -114,6 +117,7 @@ def test_every_field_of_the_model_is_in_the_document():
         "by_name",
         "full",
         "alias",
+        "rtt",
         "detail",
         "proven",
     }
@@ -126,6 +130,7 @@ def test_values_are_plain():
     assert document["outcomes"][0]["state"] == "converged"
     assert document["proofs"][0]["pairs"][1]["full"] is None
     assert document["lost"] == {"node2": "no answer"}
+    assert [each["rtt"] for each in document["proofs"][0]["pairs"]] == [0.000312, None]
 
 
 def test_proven_and_verdict_are_those_that_people_see():

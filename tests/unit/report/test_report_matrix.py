@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import pytest
@@ -51,10 +52,42 @@ def test_a_one_way_loss_is_seen_in_its_cell_and_in_words():
     node2  ✓ 420 ms  ·         ✓ 420 ms
     node3  ✓ 420 ms  ✓ 420 ms  ·
     rows: from, columns: to; ✓ reached by name, by address and at full size; a address not reached, f no packet of full size
+    times: shortest of 5 round trips
     ✗ node1 -> node2: address not reached, no packet of full size
 """
         in text
     )
+
+
+@pytest.mark.parametrize(
+    ("rtt", "cell"),
+    [
+        (0.000042, "✓ 0.04 ms"),
+        (0.0009949, "✓ 0.99 ms"),
+        (0.000996, "✓ 1.0 ms"),
+        (0.00994, "✓ 9.9 ms"),
+        (0.00996, "✓ 10 ms"),
+        (0.0623, "✓ 62 ms"),
+        (1.24, "✓ 1.2 s"),
+        (None, "✓"),
+    ],
+)
+def test_a_cell_has_the_round_trip_and_not_the_time_since_the_proof_began(rtt, cell):
+    proof = up(2).proofs[0]
+    pairs = tuple(replace(each, rtt=rtt) if each.source == "node1" else each for each in proof.pairs)
+    text = shown(up(2, proofs=(replace(proof, pairs=pairs),)))
+    assert re.search(r"^    node1  ·  +(✓.*)$", text, re.MULTILINE)[1] == cell
+    assert "    times: shortest of 5 round trips\n" in text
+    untimed = tuple(replace(each, rtt=None) for each in pairs)
+    assert "round trip" not in shown(up(2, proofs=(replace(proof, pairs=untimed),)))
+
+
+def test_beyond_a_dozen_hosts_the_shortest_and_the_longest_are_told():
+    proof = up(13).proofs[0]
+    times = {("node3", "node7"): 0.9, ("node1", "node2"): 0.00021}
+    pairs = tuple(replace(each, rtt=times.get((each.source, each.target), 0.004)) for each in proof.pairs)
+    text = shown(up(13, proofs=(replace(proof, pairs=pairs),)))
+    assert "    shortest of 5 round trips: 0.21 ms to 900 ms (node3 to node7)\n" in text
 
 
 def test_a_host_that_fails_with_all_others_is_told_once():
