@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shlex
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import jinja2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 def folder() -> Path:
@@ -71,6 +72,17 @@ def text(template: str, **values: object) -> str:
 def script(template: str, **values: object) -> str:
     """A POSIX sh script in which every printed value is one quoted word (`| words`: one word for each item)."""
     return _environment(quoting=True).get_template(template).render(values)
+
+
+@cache
+def program(name: str) -> str:
+    """A program as it is in its file, without the comments at its beginning."""
+    return re.sub(r"\A(#.*\n)+", "", (folder() / name).read_text(encoding="utf-8"))
+
+
+def filled(program: str, words: Mapping[str, str]) -> str:
+    """A program with each of these words replaced, all at once. Nothing is quoted: whoever gives a value does that."""
+    return re.sub(rf"\b({'|'.join(words)})\b", lambda found: words[found[0]], program)
 
 
 @cache

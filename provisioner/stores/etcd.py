@@ -70,25 +70,7 @@ _ONLY_WITHOUT_DATA = {
 }
 _FIT = ((3, 3), (3, 5))  # versions; 3.6 has no v2 API, and before 3.3 health was served to the clients alone
 _ASKED = {"version": "/version", "health": "/health", "members": "/v2/members", "self": "/v2/stats/self"}
-# A package's own server that nobody has written to: one member at localhost, no key of either API. From 3.4 on it does
-# not serve v2, and tells of other members in its metrics only.
-_IDLE = f"""\
-[ -e {JSON} ] || ! [ -L /run/systemd/units/invocation:{UNIT} ] || {{
-  v=$(perl -e "$ASK" "user etcd" "ask members {PORT} /v2/members" "ask keys {PORT} /v2/keys" "ask metrics {PORT} /metrics")
-  case $v in *'"peerURLs":["http://localhost:2380"]'*'"node":{{"dir":true}}}}'*'
-etcd_debugging_mvcc_keys_total 0
-'*) echo etcd-idle=yes ;;
-  *'http:members '*'
-404 '*'http:keys '*'
-404 '*etcd_network_known_peers*) ;;
-  *'http:members '*'
-404 '*'http:keys '*'
-404 '*'
-etcd_debugging_mvcc_keys_total 0
-'*) echo etcd-idle=yes ;; esac
-}}
-[ -e {JSON} ] && [ -L /run/systemd/units/invocation:{UNIT} ] || etcd --version | while read -r _ w v; do [ "$w" != Version: ] || echo "etcd-version=$v"; done
-[ ! -d {DATA}/member ] || echo etcd-data=yes"""
+_SAYS = {"JSON": JSON, "UNIT": UNIT, "PORT": str(PORT), "DATA": DATA}
 
 
 _CURE_VERSION = "use etcd 3.3, 3.4 or 3.5, as Debian 11, 12 and 13 have it"
@@ -116,7 +98,7 @@ class Etcd(Unstaged, SetUpHere):
         data=DATA,
         config=JSON,
         settled=WAITER,
-        says=_IDLE,
+        says=render.filled(render.program("read-etcd.sh"), _SAYS),
         requests=tuple(
             Request(f"{name}{at}", where, path)
             for at, where in (("", str(PORT)), ("@socket", SOCKET))

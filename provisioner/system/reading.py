@@ -7,7 +7,6 @@ instead of iproute2, and perl-base (an essential package) to read files and to a
 
 from __future__ import annotations
 
-import re
 import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -105,35 +104,14 @@ _PLUGINS = (Request("plugins", ENGINE, "/plugins"),)
 # What the shell reads by itself: section -> name -> commands whose output it is. In `driver`, $w is what perl found of the engine.
 _SHELL: dict[str, dict[str, str]] = {
     "system": {
-        "system": r"""
-read -r v </proc/sys/kernel/hostname; echo "hostname=$v"
-echo "uid=$(id -u)"; echo "now=$(date +%s.%N)"
-for p in PROGRAMS; do v=$(command -v "$p") && echo "program=$p $v"; done
-command -v dockerd >/dev/null && ! command -v docker >/dev/null && echo no-docker=yes
-d=/var/lib/docker; [ -d $d ] || d=/var/lib
-c=DATA; [ -d $c ] || c=/var/lib
-df -Pk /etc "$d" "$c" /usr | { read -r _; while read -r _ size _ free _ mount; do echo "disk=$free $size $mount"; done; }
-v=$(cksum /etc/docker/key.json) && echo "key=$v"
-for k in KERNEL; do grep -q " ${k}_" /proc/kallsyms || modprobe -nq "$k" || echo "lacks=$k"; done
-SAYS
-"""
+        "system": render.program("read-system.sh"),
     },
     "files": {"sums": 'set -- SUMS; [ $# = 0 ] || sha256sum -- "$@"'},
     "units": {"units": "systemctl show -p UNITKEYS UNITS"},
     "http": {"engine": 'case $w in *" answers"*) ;; *) command -v dockerd >/dev/null && dockerd --version ;; esac'},
-    # Looking through the program takes a tenth of a second; in the other sections it would at every reading.
-    # What it has against its file the engine says to anybody, before it says that it must be started by root (moby, cmd/dockerd).
+    # Looking through the engine's program takes a tenth of a second; in the other sections it would at every reading.
     "driver": {
-        "driver": r"""
-case $w in
-*" on-store"*) echo DRIVER ;;
-*) e=$(command -v dockerd) && {
-[ DRIVER = none ] || { LC_ALL=C grep -qaF libkv/store/DRIVER "$e" && echo DRIVER; }
-case $w in *" in-swarm"*) ;; *)
-[ ! -e JSON ] || timeout 9 setpriv --reuid=65534 --regid=65534 --clear-groups "$e" --config-file JSON </dev/null 2>&1 | sed -n 's/^unable to configure.* file [^ ]*: /refuses=/p'
-esac; } ;;
-esac
-"""
+        "driver": render.program("read-driver.sh"),
     },
     "firewall": firewall.PROBE,
     "owned": {"owned": "OWNED"},
@@ -188,7 +166,7 @@ def script(
         f'v=$(\n{code}\n)\nf {name} "$v"\n' for section in only for name, code in _SHELL.get(section, {}).items()
     )
     text = (_PERL if arguments else "") + (_WITHOUT_PERL if "files" in only else "") + shell
-    body = re.sub(rf"\b({'|'.join(words)})\b", lambda found: words[found[0]], text)
+    body = render.filled(text, words)
     return (
         f"LC_ALL=C; export LC_ALL; ASK={shlex.quote(render.text('facts.pl'))}\n"
         "out= w= h= n='\n'\n"

@@ -73,3 +73,14 @@ def test_json_is_deterministic_and_keeps_order_and_letters(folder):
 def test_the_library_is_sound():
     subprocess.run(["sh", "-n"], input=render.library(), text=True, check=True)
     assert render.library().endswith("}\n")
+
+
+def test_a_program_is_filled_at_once_and_by_whole_words():
+    assert render.filled("for p in WORDS; do SAYS_MORE $p; done; SAYS", {"WORDS": "SAYS 'b c'", "SAYS": "echo"}) == (
+        "for p in SAYS 'b c'; do SAYS_MORE $p; done; echo"
+    )
+
+
+def test_the_comments_at_the_beginning_of_a_program_stay_here():
+    assert (render.folder() / "read-system.sh").read_text().startswith("# Part of the program")
+    assert render.program("read-system.sh").startswith("read -r v </proc/sys/kernel/hostname")

@@ -25,6 +25,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provisioner import render
 from provisioner.system.firewall import others
 from provisioner.system.firewall.base import Rules, says
 from provisioner.system.firewall.iptables import Iptables
@@ -85,17 +86,11 @@ OWNED = Owned(
     tables=tuple(table for each in FILTERS for table in each.tables),
 )
 
-# Section -> commands. An active unit has a link in /run/systemd/units.
+# Section -> commands.
 PROBE = {
-    "firewall": r"""
-for p in FILTERS; do command -v "$p" >/dev/null && echo "program=$p"; done
-[ -e /proc/net/if_inet6 ] && echo ipv6=yes
-for u in LOADERS; do
-  [ -L "/run/systemd/units/invocation:$u" ] && echo "active=$u"
-  for w in /etc/systemd/system/*.wants/"$u"; do [ -L "$w" ] && echo "enabled=$u"; done
-done
-""".replace("FILTERS", " ".join(program for each in FILTERS for program in each.programs)).replace(
-        "LOADERS", " ".join(LOADERS)
+    "firewall": render.filled(
+        render.program("read-firewall.sh"),
+        {"FILTERS": " ".join(program for each in FILTERS for program in each.programs), "LOADERS": " ".join(LOADERS)},
     ),
     **{section: command for each in FILTERS for section, command in each.reads.items()},
     **READS,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from provisioner import render
+
 if TYPE_CHECKING:
     from provisioner.system.facts import Facts
 
@@ -18,18 +20,7 @@ _CLIENT = re.compile(r"(\d{1,10}) ([0-9A-F]{8}) (\d{1,5}) ([\w.-]{0,15})", re.AS
 READS = {
     "passwd": "cut -d: -f1,3 /etc/passwd",
     # Connections that are neither root's nor the store's own; the programs are looked for only where there are some.
-    "clients": r"""
-awk -v ports=PORTS -v user=OWNER '
-BEGIN { n = split(ports, list, ","); while (n) { port[sprintf("%04X", list[n])] = list[n]; n-- } }
-FILENAME == "/etc/passwd" { split($0, f, ":"); if (f[1] == user) own[f[3]] = 1; next }
-$4 == "01" && $8 != 0 && !($8 in own) && !($8 >= 61184 && $8 <= 65519) {
-  split($3, to, ":"); key = $8 " " substr(to[1], length(to[1]) - 7) " " port[to[2]]
-  if (to[2] in port && !seen[key]++ && ++count <= 8) print key, $10
-}' /etc/passwd /proc/net/tcp /proc/net/tcp6 | while read -r u a p i; do
-  f=$(find /proc/[0-9]*/fd -lname "socket:\[$i\]" 2>/dev/null | head -n 1)
-  echo "$u $a $p $(tr -cd 'A-Za-z0-9._-' <"${f%/fd/*}/comm")"
-done
-""",
+    "clients": render.program("read-clients.sh"),
 }
 
 

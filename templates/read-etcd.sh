@@ -1,0 +1,19 @@
+# Part of the program that reads a host (system/reading.py). Words in capitals are replaced.
+# A package's own server that nobody has written to: one member at localhost, no key of either API. From 3.4 on it does
+# not serve v2, and tells of other members in its metrics only.
+[ -e JSON ] || ! [ -L /run/systemd/units/invocation:UNIT ] || {
+  v=$(perl -e "$ASK" "user etcd" "ask members PORT /v2/members" "ask keys PORT /v2/keys" "ask metrics PORT /metrics")
+  case $v in *'"peerURLs":["http://localhost:2380"]'*'"node":{"dir":true}}'*'
+etcd_debugging_mvcc_keys_total 0
+'*) echo etcd-idle=yes ;;
+  *'http:members '*'
+404 '*'http:keys '*'
+404 '*etcd_network_known_peers*) ;;
+  *'http:members '*'
+404 '*'http:keys '*'
+404 '*'
+etcd_debugging_mvcc_keys_total 0
+'*) echo etcd-idle=yes ;; esac
+}
+[ -e JSON ] && [ -L /run/systemd/units/invocation:UNIT ] || etcd --version | while read -r _ w v; do [ "$w" != Version: ] || echo "etcd-version=$v"; done
+[ ! -d DATA/member ] || echo etcd-data=yes

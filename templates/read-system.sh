@@ -1,0 +1,11 @@
+# Part of the program that reads a host (system/reading.py). Words in capitals are replaced.
+read -r v </proc/sys/kernel/hostname; echo "hostname=$v"
+echo "uid=$(id -u)"; echo "now=$(date +%s.%N)"
+for p in PROGRAMS; do v=$(command -v "$p") && echo "program=$p $v"; done
+command -v dockerd >/dev/null && ! command -v docker >/dev/null && echo no-docker=yes
+d=/var/lib/docker; [ -d $d ] || d=/var/lib
+c=DATA; [ -d $c ] || c=/var/lib
+df -Pk /etc "$d" "$c" /usr | { read -r _; while read -r _ size _ free _ mount; do echo "disk=$free $size $mount"; done; }
+v=$(cksum /etc/docker/key.json) && echo "key=$v"
+for k in KERNEL; do grep -q " ${k}_" /proc/kallsyms || modprobe -nq "$k" || echo "lacks=$k"; done
+SAYS
