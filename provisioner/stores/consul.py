@@ -395,7 +395,7 @@ def _sure(connection: Connection | Reader) -> None:
         answer = system_facts.parse(connection.read(script).raw).http("leader")
     except ValueError as error:
         answer = system_facts.Answer(error=f"the host's answer can't be read: {error}")
-    if not answer.code and answer.error != "timeout":  # whose time is over was believed
+    if not answer.code and not answer.late:  # who is late was believed
         cure = f"see who listens on {HTTP_PORT} (ss -ltnp) and what Consul says (journalctl -u consul), and run again"
         raise StoreError(f"no token is sent to 127.0.0.1:{HTTP_PORT}: {answer.error}", host=connection.name, cure=cure)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _REFUSES = "refuses="
 _LAST = 253402300800.0  # seconds since 1970 at the end of the year 9999, where Python's calendar ends
 _CUT_OFF = "the answer was cut off"
+_LATE = "timeout"  # as facts.pl says it
 _ENGINE = "see what `docker info` and `docker network ls` say on the host, and what listens at /var/run/docker.sock; run again"
 _STORE = "see what the store on this host answers, and run again"
 _SECRET = frozenset({"plugins"})  # whose answers may hold passwords
@@ -95,12 +96,14 @@ class Answer:
     """An HTTP answer: `code` 0 means that nobody answered as was to be expected, and `error` says why.
 
     malformed: somebody answered, and it is nothing that an engine or a store would say.
+    late: somebody was there, and did not answer in time.
     """
 
     code: int = 0
     body: Any = None
     error: str = ""
     malformed: bool = False
+    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -473,7 +476,8 @@ def _pid(keys: Mapping[str, str]) -> int:
 def _answer(text: str, shape: Any) -> Answer:
     """What came back for one request: "CODE BODY", or "000 WHY" where nobody answered."""
     if not text.strip() or text.startswith("000"):
-        return Answer(error=text[3:].strip() or "no answer")
+        why = text[3:].strip()
+        return Answer(error=why or "no answer", late=why == _LATE)
     head = re.match(r"([1-9][0-9]{2})(?: |$)", text)
     if not head:
         if text.startswith("HTTP/"):

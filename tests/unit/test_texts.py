@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE = Path(provisioner.__file__).parent
-TEXTS = {"what", "note", "cure", "detail"}  # attributes, and functions of wording.py
+TEXTS = {"what", "note", "cure", "detail", "error", "reason", "remark"}  # attributes, and functions of wording.py
+ANSWERS = {"stores/external_kinds.py": 1}  # how often a file looks into what a store has said, which is no text of ours
 LOOKS = {"startswith", "endswith", "removeprefix", "removesuffix", "partition", "rpartition", "split", "find", "index"}
 
 
@@ -32,7 +33,7 @@ def decided(source: str) -> list[int]:
     """The lines that compare a text for people, or look into it."""
     lines = []
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Compare):
+        if isinstance(node, ast.Compare) and not isinstance(node.ops[0], ast.Is | ast.IsNot):
             looked = [node.left, *node.comparators]
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LOOKS:
             looked = [node.func.value]
@@ -48,7 +49,7 @@ def test_no_text_is_compared():
     """But in report/, which is about texts alone."""
     files = [path for path in PACKAGE.rglob("*.py") if path.parent.name != "report"]
     found = {str(path.relative_to(PACKAGE)): decided(path.read_text()) for path in files}
-    assert {path: lines for path, lines in found.items() if lines} == {}
+    assert {path: len(lines) for path, lines in found.items() if lines} == ANSWERS
 
 
 @pytest.mark.parametrize("source", [
