@@ -1,7 +1,7 @@
-"""What a store is to the layers above. It says what is on hosts and what they tell of it; it runs nothing but what it is asked
-and waited for by.
+"""What a store is to the layers above. It describes what belongs on hosts, and interprets what hosts report.
 
-Two kinds of it: a store that is set up on the hosts of the inventory, and an external one, of which nothing is installed.
+A `ManagedStore` is set up on the hosts of the inventory. Of an external store nothing is installed: it is a `StoreReader` alone.
+Only the methods that take a connection talk to the store.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Reachable(Protocol):
         ...
 
     def credentials(self, cluster: Cluster, host: str) -> tuple[File, ...]:
-        """The files with which a host's engine reaches it over TLS, as `base.credentials` gives them; none without TLS."""
+        """The files with which a host's engine reaches it over TLS, ca, cert and key; none without TLS."""
         ...
 
     def waiting(self, cluster: Cluster, host: str) -> Waiting:
