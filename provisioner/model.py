@@ -166,6 +166,7 @@ class Severity(StrEnum):
     """What a problem does to a run."""
 
     STOP = "stop"  # nothing is changed while it stands
+    ERROR = "error"  # seen by a proof, which fails
     WARNING = "warning"
 
 
@@ -174,6 +175,7 @@ class Problem:
     """A known cause, found at a place. What it means and what to do about it are in the catalogue (provisioner.causes).
 
     id: the cause's, as in `--ignore ID`. host: where it was found; "" means the whole cluster.
+    target: the host at the other end, if it was found on the path to one. network: the one on which it was found, or "".
     evidence: what was seen, one sentence without a full stop. values: what the cure's template names.
     variant: which of the cause's cures applies, "" for the usual one. warns: it is a warning here, although the cause can stop a run.
     """
@@ -184,6 +186,8 @@ class Problem:
     values: Mapping[str, object] = field(default_factory=dict)
     variant: str = ""
     warns: bool = False
+    target: str = ""
+    network: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +255,7 @@ class ProofResult:
     mtu: int = 0  # bytes, as the containers see it
     seconds: float = 0.0
     checks: tuple[Check, ...] = ()
+    problems: tuple[Problem, ...] = ()  # the causes that `error` tells
     chosen: bool = True  # False: a person chose not to run it
 
     @property

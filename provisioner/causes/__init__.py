@@ -8,7 +8,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from provisioner.causes import addresses, commands, engine, firewall, networks, store, swarm, system
+from provisioner.causes import addresses, commands, engine, firewall, networks, proofs, store, swarm, system
 from provisioner.causes.base import Cause, Family, Kind
 from provisioner.model import Severity
 
@@ -27,6 +27,7 @@ FAMILIES: tuple[Family, ...] = (
     store.FAMILY,
     swarm.FAMILY,
     networks.FAMILY,
+    proofs.FAMILY,
     commands.FAMILY,
 )
 CAUSES: Mapping[str, Cause] = MappingProxyType({cause.id: cause for family in FAMILIES for cause in family.causes})

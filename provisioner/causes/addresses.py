@@ -24,6 +24,10 @@ FAMILY = Family(
             " a virtual machine's NAT interface.",
             "set `advertise` to one of these addresses, or to an interface",
             variants={"shared": "set `advertise` to the interface of the network that these hosts share"},
+            explains=(
+                "engines-apart",
+                "overlay-blocked",
+            ),
         ),
         Cause(
             "secondary-advertise",
@@ -33,6 +37,7 @@ FAMILY = Family(
             " secondary address, and drop packets from any other (Linux, vxlan_snoop()). Gossip works, and no container is"
             " reached.",
             "set `advertise` of this host to {primary}",
+            explains=("overlay-blocked",),
         ),
         Cause(
             "loopback-advertise",
@@ -40,6 +45,10 @@ FAMILY = Family(
             Severity.STOP,
             "An engine accepts a loopback address without a word. No other host can reach it there.",
             "set `advertise` to the host's address on the shared network",
+            explains=(
+                "engines-apart",
+                "overlay-blocked",
+            ),
         ),
         Cause(
             "subnet-overlap",

@@ -22,6 +22,7 @@ FAMILY = Family(
             "Machines cloned from one image share /etc/docker/key.json, and with it the engine's ID. Discovery takes such"
             " engines for one (classicswarm#362).",
             "on all but one: systemctl stop docker; rm /etc/docker/key.json; systemctl start docker",
+            explains=("engines-apart",),
         ),
         Cause(
             "engine-too-new",

@@ -14,6 +14,10 @@ FAMILY = Family(
             "The engine or the store can't listen on a port that another program holds. It fails to start, or starts without"
             " gossip or VXLAN, and the other hosts do not reach it.",
             "stop or move it: ss -lnp 'sport = :{port}'",
+            explains=(
+                "engines-apart",
+                "overlay-blocked",
+            ),
         ),
         Cause(
             "other-firewall",

@@ -15,6 +15,7 @@ FAMILY = Family(
             " such a name on the network, and names may resolve to addresses that nobody has.",
             "free them: {commands}",
             variants={"gone": "if that host is gone for good, free them: provisioner remove {address} INVENTORY"},
+            explains=("name-stale",),
         ),
         Cause(
             "parent-missing",
@@ -32,6 +33,10 @@ FAMILY = Family(
             " passes.",
             "take another kernel, another driver, or leave the host out with `hosts`",
             variants={"encrypted": "take another kernel, or take `encrypted` out of it"},
+            explains=(
+                "probe-failed",
+                "packets-readable",
+            ),
         ),
         Cause(
             "swarm-network",

@@ -140,6 +140,7 @@ FAMILY = Family(
             " rotated, or was restored from a backup. Its engine can't reach the store.",
             "provisioner up gives it those of the others, and restarts it",
             fixable=True,
+            explains=("probe-failed",),
         ),
         Cause(
             "gossip-keys-left",
@@ -166,6 +167,16 @@ FAMILY = Family(
             "repair these hosts, or take them out (consul force-leave NAME; {token}); or leave store.security as it was",
         ),
         Cause(
+            "store-down",
+            "the store does not run on a host that needs it there",
+            Severity.ERROR,
+            "The engine reaches the store through a service on its own host. While that service is down, no container on the"
+            " host can join a network.",
+            "bring the store back first: provisioner up INVENTORY",
+            explains=("probe-failed",),
+            fixable=True,
+        ),
+        Cause(
             "store-unreachable",
             "a host does not reach the external store",
             Severity.STOP,
@@ -184,11 +195,13 @@ FAMILY = Family(
         ),
         Cause(
             "store-no-leader",
-            "the external store has no leader",
+            "the store has no leader",
             Severity.STOP,
             "A store without a leader accepts no change. No network or container can be added, and leases expire.",
             "repair that {title} first",
+            variants={"managed": "bring the store back first: provisioner up INVENTORY"},
             warns="the host can use another endpoint",
+            explains=("probe-failed",),
         ),
         Cause(
             "store-version",
@@ -212,6 +225,7 @@ FAMILY = Family(
             "In engines on an external store, gossip among more than about 25 hosts declares members dead that are not"
             " (moby#35807). Names then disappear for a while.",
             "watch it with `provisioner verify`",
+            explains=("names-unresolved",),
         ),
     ),
 )

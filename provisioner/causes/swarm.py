@@ -39,6 +39,7 @@ FAMILY = Family(
             " the others.",
             "run `provisioner up`: if nothing is in that swarm, the host leaves it and joins the others",
             fixable=True,
+            explains=("engines-apart",),
         ),
         Cause(
             "swarm-locked",
@@ -51,6 +52,7 @@ FAMILY = Family(
                 "no-leader": "docker swarm unlock, on this host, with the key; at the same time unlock enough managers for a"
                 " majority"
             },
+            explains=("probe-failed",),
         ),
         Cause(
             "swarm-error",
@@ -68,6 +70,11 @@ FAMILY = Family(
             " no container can join its networks.",
             "have their hosts and engines run; only if a majority is gone for good: {anew}; then run again, without those hosts"
             " or with new ones",
+            variants={
+                "start": "have the swarm's managers run first: provisioner up INVENTORY starts their engines, and tells who does"
+                " not take part"
+            },
+            explains=("probe-failed",),
         ),
         Cause(
             "node-resting",
@@ -76,6 +83,7 @@ FAMILY = Family(
             "Somebody took the node out of scheduling. A container that starts there can't join the swarm's networks. A run"
             " leaves this decision alone.",
             "when it is to take part again: docker node update --availability active {node}, on a manager",
+            explains=("probe-failed",),
         ),
         Cause(
             "engines-apart",
@@ -84,6 +92,10 @@ FAMILY = Family(
             "Engines exchange over gossip where containers are. Two engines that do not know each other answer no name and"
             " forward no packet of the other's containers.",
             "{reunion}",
+            explains=(
+                "overlay-blocked",
+                "names-unresolved",
+            ),
         ),
         Cause(
             "swarm-certificate",

@@ -37,6 +37,7 @@ FAMILY = Family(
             "Certificates are rejected before they are valid and after they expire. Leases and locks in a store expire too"
             " early when clocks differ. The engines then lose one another, although each looks healthy by itself.",
             "set the clocks by NTP: timedatectl set-ntp true (or install systemd-timesyncd or chrony)",
+            explains=("swarm-certificate",),
         ),
         Cause(
             "disk-full",
@@ -53,6 +54,7 @@ FAMILY = Family(
             "The engines' gossip identifies its members by hostname. Two engines with one name evict each other again and"
             " again, and each of them loses its neighbours' containers (moby#19301).",
             "give each its own: hostnamectl set-hostname NAME; restart the engine",
+            explains=("engines-apart",),
         ),
     ),
 )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from provisioner.inventory import Inventory
-    from provisioner.model import Drift
+    from provisioner.model import Drift, Problem
     from provisioner.stores.protocols import ManagedStore, StoreReader
     from provisioner.stores.values import File
     from provisioner.system.facts import Facts
@@ -48,9 +48,12 @@ ELECTION = 10.0  # seconds in which a majority of servers elects another leader
 class Closed:
     """What keeps containers of a host off the shared networks. heals: seconds within which it may pass by itself."""
 
-    what: str
-    cure: str
+    problem: Problem
     heals: float = field(default=0.0, compare=False)
+
+    @property
+    def what(self) -> str:
+        return self.problem.evidence
 
 
 class SiteView(Cluster, Protocol):

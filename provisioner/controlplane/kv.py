@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner import render, stores
 from provisioner.controlplane.base import ELECTION, Closed, EngineFiles
-from provisioner.model import Action, Drift, Kind
+from provisioner.model import Action, Drift, Kind, Problem
 from provisioner.stores.base import TLS, TLS_OPTIONS
 from provisioner.stores.values import sums
 from provisioner.system import gossip
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from provisioner.system.reading import Sought
 
 _OF_THE_HOST = "//127.0.0.1:"  # in an engine's cluster-store: its own host's agent
-_BRING_BACK = "bring the store back first: provisioner up INVENTORY"
 _ADVERTISED_PORT = 2376  # a placeholder: only the address matters to the overlay (libnetwork)
 
 
@@ -148,7 +147,8 @@ class Kv:
             return None
         own, through = _store_of(site.facts[host]), site.backend.sought.through
         if own and (lacking := [unit for unit in through if not site.facts[host].unit(unit).up]):
-            return Closed(f"its engine can't ask the store: {lacking[0]} does not run here", _BRING_BACK)
+            what = f"its engine can't ask the store: {lacking[0]} does not run here"
+            return Closed(Problem("store-down", host, what))
         return _closed(site, site.managed, host, own) if own and site.managed else None
 
     def lists(self, facts: Facts) -> bool:
@@ -165,16 +165,15 @@ def _closed(site: SiteView, backend: ManagedStore, host: str, own: str) -> Close
     """As `Kv.closed`. own: where the engine's store is."""
     down = _down(site, backend)
     if host in down and _OF_THE_HOST in own and not backend.sought.through:
-        return Closed(f"its engine can't ask the store: {backend.title} does not run here", _BRING_BACK)
+        return Closed(Problem("store-down", host, f"its engine can't ask the store: {backend.title} does not run here"))
     if why := backend.shut_out(site, host):
-        cure = "give it the cluster's secrets: provisioner up INVENTORY"
-        return Closed(f"its engine can't ask the store: {why}", cure)
+        return Closed(Problem("agent-shut-out", host, f"its engine can't ask the store: {why}"))
     voters = [site.facts[name] for name in site.servers if name in site.live]
     lost = len(set(site.servers) - set(down)) < site.quorum  # for some seconds the others don't know it
     if lost or (voters and not any(map(backend.led, voters))):
         told = f"; it does not run on {', '.join(down)}" if down else ""
         what = f"{backend.title} has no leader, so that no engine can ask it{told}"
-        return Closed(what, _BRING_BACK, heals=0.0 if lost else ELECTION)
+        return Closed(Problem("store-no-leader", host, what, variant="managed"), heals=0.0 if lost else ELECTION)
     return None
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner import render
 from provisioner.controlplane.base import ELECTION, Closed, EngineFiles
+from provisioner.model import Problem
 from provisioner.system import firewall, gossip
 from provisioner.system import swarm as on_host
 from provisioner.system.reading import ENGINE_DROPIN, Sought
@@ -136,8 +137,8 @@ class Swarm:
         if host not in site.facts:
             return None
         if view.member(host) is Member.UNKNOWN and state(site.facts[host]) in {"active", "pending"}:
-            cure = "have the swarm's managers run first: provisioner up INVENTORY starts their engines, and tells who does not take part"
-            return Closed("its swarm has no leader, who would bring containers onto its networks", cure, heals=ELECTION)
+            what = "its swarm has no leader, who would bring containers onto its networks"
+            return Closed(Problem("swarm-leaderless", host, what, variant="start"), heals=ELECTION)
         node = view.node(host)
         rest = RESTS.get(availability(node))
         if not rest:
@@ -145,9 +146,7 @@ class Swarm:
         what = (
             f"its node of the swarm is {rest}, so that no container that starts there comes onto the swarm's networks"
         )
-        return Closed(
-            what, f"when it is to take part again: docker node update --availability active {node['ID']}, on a manager"
-        )
+        return Closed(Problem("node-resting", host, what, {"node": node["ID"]}))
 
     def lists(self, facts: Facts) -> bool:
         return bool(told(facts).get("ControlAvailable"))

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 from provisioner import render
 from provisioner.errors import ProvisionerError
-from provisioner.model import Check, ProofResult, State
+from provisioner.model import Check, Problem, ProofResult, State
 from provisioner.proofs import local
+from provisioner.proofs.advice import of_probes
 from provisioner.proofs.base import Round, Seen
 from provisioner.proofs.evidence import FACTS, Evidence
 from provisioner.proofs.probe import Crew, Probe, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from provisioner.controlplane import Site
     from provisioner.inventory import Inventory
@@ -94,8 +95,17 @@ def prove(
 def _result(seen: Seen) -> ProofResult:
     network, seconds = seen.network, seen.seconds
     claims = tuple(_claim(network, probe, seen.hosts.get(probe.name, Evidence()), seconds) for probe in seen.probes)
-    state = State.SETTLED if all(claim.proven for claim in claims) else State.FAILED
-    return ProofResult(local.NAME, network, state, checks=claims, error=_error(network, claims), seconds=seconds)
+    error, problems = _error(network, claims), tuple(_problems(seen, claims))
+    state = State.FAILED if error else State.SETTLED
+    return ProofResult(local.NAME, network, state, checks=claims, error=error, seconds=seconds, problems=problems)
+
+
+def _problems(seen: Seen, claims: Sequence[Check]) -> Iterator[Problem]:
+    yield from of_probes(seen.probes)
+    for probe, claim in zip(seen.probes, claims, strict=True):
+        unknown = probe.evidence.error or seen.hosts.get(probe.name, Evidence()).error
+        if not claim.proven and not unknown:
+            yield Problem("builtin-network", probe.name, claim.detail, network=seen.network)
 
 
 def _of_the_host(connection: Connection) -> Evidence:

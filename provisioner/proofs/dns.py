@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provisioner.errors import ProvisionerError
-from provisioner.model import Check, ProofResult, State
+from provisioner.model import Check, Problem, ProofResult, State
+from provisioner.proofs.advice import advice
 from provisioner.proofs.base import joinable
 from provisioner.proofs.evidence import EMBEDDED
 from provisioner.proofs.probe import Outside
@@ -60,7 +61,7 @@ def outside(asked: Dns, network: Network, run: str) -> Outside | None:
 def result(asked: Dns, network: str, question: Outside, found: Mapping[str, Evidence]) -> ProofResult:
     """From what the probes of a network saw. Pure."""
     checks = tuple(check for host, evidence in found.items() for check in _checks(asked, question, host, evidence))
-    error = _trouble(network, question, found, checks)
+    error, problems = _trouble(network, question, found, checks)
     return ProofResult(
         proof=NAME,
         network=network,
@@ -68,6 +69,7 @@ def result(asked: Dns, network: str, question: Outside, found: Mapping[str, Evid
         checks=checks,
         reason=f"names outside are asked of {', '.join(question.resolvers)}{_deaf(question, found)}",
         error=error,
+        problems=problems,
         seconds=max((check.seconds for check in checks if check.seconds), default=0.0),
     )
 
@@ -98,45 +100,55 @@ def _deaf(question: Outside, found: Mapping[str, Evidence]) -> str:
     return "; " + "; ".join(silent) if silent else ""
 
 
-def _trouble(network: str, question: Outside, found: Mapping[str, Evidence], checks: Sequence[Check]) -> str:
+def _trouble(
+    network: str, question: Outside, found: Mapping[str, Evidence], checks: Sequence[Check]
+) -> tuple[str, tuple[Problem, ...]]:
+    """The text of an error, and its causes: one for each host that fails."""
     failed = [check for check in checks if not check.proven]
     if not failed:
-        return ""
-    hosts = dict.fromkeys(check.host for check in failed)
-    answer: list[str] = []
-    cures: dict[str, list[str]] = {}
-    for host in hosts:
-        what = ", ".join(f"{check.what}: {check.detail}" for check in failed if check.host == host)
-        direct = [
-            f"{server} itself: {_said(server, found[host])}" for server in question.resolvers if found[host].address
-        ]
-        answer.append("; ".join([f"{host}: {what}", *direct]))
-        cures.setdefault(_cure(question, found[host]), []).append(host)
-    what = f"the engines' DNS on {network} is not proven: it fails on {len(hosts)} of {len(found)} hosts"
-    return str(
-        ProvisionerError(
-            what, answer="\n".join(answer[:6]), cure="; ".join(cure.format(", ".join(of)) for cure, of in cures.items())
-        )
+        return "", ()
+    problems = _together(
+        [_problem(network, question, host, found[host]) for host in dict.fromkeys(c.host for c in failed)]
     )
+    answer = []
+    for problem in problems:
+        what = ", ".join(f"{check.what}: {check.detail}" for check in failed if check.host == problem.host)
+        evidence = found[problem.host]
+        direct = [f"{server} itself: {_said(server, evidence)}" for server in question.resolvers if evidence.address]
+        answer.append("; ".join([f"{problem.host}: {what}", *direct]))
+    what = f"the engines' DNS on {network} is not proven: it fails on {len(problems)} of {len(found)} hosts"
+    text = str(ProvisionerError(what, answer="\n".join(answer[:6]), cure=advice(problems)))
+    told = (replace(problem, evidence=line) for problem, line in zip(problems, answer, strict=True))
+    return text, tuple(told)
 
 
 def _said(server: str, evidence: Evidence) -> str:
     return evidence.outside[server][1] if server in evidence.outside else evidence.silent.get(server, "not asked")
 
 
-def _cure(question: Outside, evidence: Evidence) -> str:
-    """What to do next, with {} for the hosts."""
+def _problem(network: str, question: Outside, host: str, evidence: Evidence) -> Problem:
+    """The cause on one host, as far as its own probe can tell."""
     if not evidence.address:
-        return "mend the probe of {} first"
+        return Problem("probe-failed", host, "", {"hosts": host}, "first", network=network)
     resolvers = ", ".join(question.resolvers)
     words = [evidence.silent.get(server, "") for server in question.resolvers]
     if EMBEDDED in evidence.outside or any(server in evidence.outside for server in question.resolvers):
-        return "run `provisioner up`, which starts engines again that were started with other resolvers"
-    if question.kind == "address":
-        if {"NXDOMAIN", "no address"} & set(words):
-            return f"name in dns.check a name that the resolvers know; they know no address of {question.name}"
-        if _REFUSALS & set(words):
-            return f"see what {resolvers} knows of {question.name} (dns.check)"
+        return Problem("resolvers-outdated", host, "", network=network)
+    named = question.kind == "address"
+    if named and {"NXDOMAIN", "no address"} & set(words):
+        return Problem("name-unknown", host, "", {"name": question.name}, network=network)
     if _REFUSALS & set(words):
-        return f"have {resolvers} answer the addresses of the hosts, or name in dns.check a name that it knows"
-    return f"see that 53/udp passes from {{}} to {resolvers}, and that a resolver runs there"
+        values = {"resolvers": resolvers, "name": question.name}
+        return Problem("resolver-refuses", host, "", values, "name" if named else "", network=network)
+    return Problem("resolver-silent", host, "", {"hosts": host, "resolvers": resolvers}, network=network)
+
+
+def _together(problems: Sequence[Problem]) -> list[Problem]:
+    """The same, where a cure names hosts with all of them of which the same is true."""
+    hosts: dict[tuple[str, str], list[str]] = {}
+    for problem in problems:
+        hosts.setdefault((problem.id, problem.variant), []).append(problem.host)
+    return [
+        replace(problem, values={**problem.values, "hosts": ", ".join(hosts[problem.id, problem.variant])})
+        for problem in problems
+    ]

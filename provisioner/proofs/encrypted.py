@@ -10,14 +10,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provisioner.model import Check, ProofResult, State
+from provisioner.model import Check, Problem, ProofResult, State
 from provisioner.proofs import verdict
+from provisioner.proofs.advice import of_probes
 from provisioner.proofs.base import joinable
 from provisioner.proofs.watched import Carried
 from provisioner.system import networks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from provisioner.controlplane import Site
     from provisioner.inventory import Inventory
@@ -57,11 +58,15 @@ def result(network: str, probes: Sequence[Probe], where: Carried | None) -> Proo
         return ProofResult(NAME, network, State.SKIPPED, reason="no host tells the network's number (VNI)")
     ready = [probe.name for probe in probes if not probe.evidence.error]
     checks = tuple(_check(probe, where, [name for name in ready if name != probe.name]) for probe in probes)
-    cure = (
-        "look there at: journalctl -u docker; an engine needs esp4 and xt_policy of its kernel for it, and xt_u32 or"
-        " xt_bpf (modprobe esp4 xt_policy xt_u32 xt_bpf), and protocol 50 has to pass between the hosts"
-    )
-    return verdict.of_checks(NAME, network, checks, _WHAT, cure)
+    return verdict.of_checks(NAME, network, checks, _WHAT, _problems(network, probes, checks))
+
+
+def _problems(network: str, probes: Sequence[Probe], checks: Sequence[Check]) -> Iterator[Problem]:
+    yield from of_probes(probes)
+    for probe, check in zip(probes, checks, strict=True):
+        ended = not probe.evidence.error and probe.evidence.seconds is not None
+        if not check.proven and (probe.evidence.clear or ended):
+            yield Problem("packets-readable", probe.name, check.detail, network=network)
 
 
 def _check(probe: Probe, where: Carried, others: Sequence[str]) -> Check:

@@ -11,6 +11,7 @@ from provisioner.system.strict import decimal, number
 
 if TYPE_CHECKING:
     from provisioner.controlplane.base import Closed
+    from provisioner.model import Problem
 
 FACTS = ("name", "address", "by_name", "full", "alias")
 SIX = "six"  # the address in IPv6, where the network has one
@@ -35,6 +36,7 @@ class Evidence:
     rtt: peer -> seconds of the shortest round trip of some.
     nameless: it reaches others, and has not learnt a single name for a while.
     seconds: until all was known; None while the probe is at work. cpu: seconds. error: why there is no (more) evidence.
+    problem: the same as a problem.
     closed: what kept its container off the network before the proof began.
     interfaces, addresses: those of a container of which nothing else is wanted.
     offset: seconds that an earlier probe in this one's place had been at work.
@@ -65,7 +67,7 @@ class Evidence:
     seconds: float | None = None
     cpu: float = 0.0
     error: str = ""
-    cure: str = ""
+    problem: Problem | None = None
     closed: Closed | None = None
     offset: float = 0.0
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provisioner.model import Check, ProofResult, State
+from provisioner.model import Check, Problem, ProofResult, State
 from provisioner.proofs import verdict
+from provisioner.proofs.advice import of_probes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator, Sequence
 
     from provisioner.controlplane import Site
     from provisioner.inventory import Inventory
@@ -46,16 +47,20 @@ def beyond(site: Site) -> dict[str, tuple[str, int]]:
     return {name: (str(address), site.inventory.target(name).port) for name, address in found.items() if address}
 
 
-def result(network: str, probes: Iterable[Probe], hosts: int) -> ProofResult:
+def result(network: str, probes: Sequence[Probe], hosts: int) -> ProofResult:
     """From what the probes of one network told of themselves. hosts: that are live. Pure."""
     if hosts < 2:  # noqa: PLR2004
         return ProofResult(NAME, network, State.SKIPPED, reason="there is no other host to try it with")
     checks = tuple(_check(probe) for probe in {probe.name: probe for probe in probes}.values())
-    cure = (
-        f"`docker network inspect {network}` there should say that it is internal; look for what else carries packets"
-        " out of it: chain FORWARD of the host, and `ip route` in a container"
-    )
-    return verdict.of_checks(NAME, network, checks, _WHAT, cure)
+    return verdict.of_checks(NAME, network, checks, _WHAT, _problems(network, probes))
+
+
+def _problems(network: str, probes: Sequence[Probe]) -> Iterator[Problem]:
+    yield from of_probes(probes)
+    for probe in probes:
+        if probe.evidence.way and not probe.evidence.error:
+            what = f"there is a way to {', '.join(probe.evidence.way)}"
+            yield Problem("internal-open", probe.name, what, {"network": network}, network=network)
 
 
 def _check(probe: Probe) -> Check:

@@ -17,7 +17,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provisioner.errors import ProvisionerError
-from provisioner.model import Check, ProofResult, State
+from provisioner.model import Check, Problem, ProofResult, State
+from provisioner.proofs.advice import advice, of_probes
 from provisioner.proofs.base import joinable
 from provisioner.proofs.watched import Walls
 
@@ -108,7 +109,8 @@ def result(network: str, probes: Sequence[Probe]) -> ProofResult:
     others = dict.fromkeys(stranger.network for probe in probes for stranger in probe.strangers)
     claims = [f"kept from {', '.join(others)}, by name and by address"] if others else []
     claims += [_WALLS] if any(probe.walls for probe in probes) else []
-    error = _error(network, probes, checks)
+    problems = tuple(_problems(network, probes)) if any(not check.proven for check in checks) else ()
+    error = _error(network, problems, checks)
     return ProofResult(
         proof=NAME,
         network=network,
@@ -116,32 +118,36 @@ def result(network: str, probes: Sequence[Probe]) -> ProofResult:
         checks=checks,
         reason="; ".join(claims) if checks and not error else "",
         error=error,
+        problems=problems,
         seconds=max((check.seconds for check in checks if check.seconds), default=0.0),
     )
 
 
-def _error(network: str, probes: Sequence[Probe], checks: Sequence[Check]) -> str:
+def _problems(network: str, probes: Sequence[Probe]) -> Iterator[Problem]:
+    yield from of_probes(probes)
+    for probe in probes:
+        if probe.evidence.met:
+            met = dict.fromkeys(f"{probe.strangers[number].network}" for number, _ in probe.evidence.met)
+            what = f"its container meets containers of {', '.join(met)}"
+            yield Problem("networks-joined", probe.name, what, network=network)
+        if probe.evidence.leaks:
+            what = f"what its containers send leaves it, with its own address, for {_leaked(probe)}"
+            yield Problem("cluster-ports-open", probe.name, what, network=network)
+
+
+def _leaked(probe: Probe) -> str:
+    return "; ".join(f"{address} {', '.join(ports)}" for address, ports in sorted(probe.evidence.leaks.items()))
+
+
+def _error(network: str, problems: Sequence[Problem], checks: Sequence[Check]) -> str:
     failed = [check for check in checks if not check.proven]
     if not failed:
         return ""
-    met = any(probe.evidence.met for probe in probes)
-    leaks = any(probe.evidence.leaks for probe in probes)
-    cures = [
-        "look for what carries packets or names between the networks: `ip route` on the hosts, rules of the firewall"
-        " that others have put before the engine's (or that it makes none: `iptables: false`), containers that are on both,"
-        " resolvers that know their names"
-        if met
-        else "",
-        "`provisioner up` sets the rules that drop these packets (chain PROVISIONER-FORWARD in iptables' table mangle, chain forward"
-        " of nftables' table inet provisioner); if they are gone again, look for what flushes them there"
-        if leaks
-        else "",
-    ]
     return str(
         ProvisionerError(
             f"the network {network} is not proven to be kept from others: {len(failed)} of {len(checks)} tries failed",
             answer="\n".join(f"{check.host}: {check.what}: {check.detail}" for check in failed[:_TOLD]),
-            cure="; ".join(filter(None, cures)) or "see what is said of the probes in the networks' own proofs",
+            cure=advice(problems) or "see what is said of the probes in the networks' own proofs",
         )
     )
 
@@ -150,10 +156,10 @@ def _walled(probe: Probe) -> Iterator[Check]:
     evidence = probe.evidence
     if not probe.walls:
         return
-    where = [f"{address} {', '.join(ports)}" for address, ports in sorted(evidence.leaks.items())]
+    where = _leaked(probe)
     untold = "" if evidence.watching else "its host could not watch what leaves it (perl, packet(7))"
     if where or evidence.error or untold or not evidence.walls:
-        detail = f"what its containers send leaves it, with its own address, for {'; '.join(where)}" if where else ""
+        detail = f"what its containers send leaves it, with its own address, for {where}" if where else ""
         yield Check(probe.name, _WALLS, None, detail or evidence.error or untold or "not tried")
     else:
         yield Check(probe.name, _WALLS, evidence.seconds)

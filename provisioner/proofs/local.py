@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from provisioner.controlplane import networks as state
 from provisioner.errors import ProvisionerError
-from provisioner.model import Check, ProofResult, State
+from provisioner.model import Check, Problem, ProofResult, State
+from provisioner.proofs.advice import both, of_probes
 from provisioner.proofs.base import Round, Seen, asked_of, prepared, results, skipped
 from provisioner.proofs.evidence import FACTS, SIX
 from provisioner.proofs.internal import InternalProof
@@ -28,7 +29,7 @@ from provisioner.proofs.probe import Crew, Peer, Probe, Task
 from provisioner.system.networks import ICC, MASQUERADE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from provisioner.controlplane import Site
     from provisioner.inventory import Inventory, Network
@@ -42,10 +43,6 @@ _BESIDE = (
 _ON_ONE_HOST = frozenset({"", "bridge", "l2", "l3", "l3s"})  # modes in which a host's own containers reach one another
 _ACROSS = frozenset({"", "bridge", "private", "vepa", "l2"})  # modes in which they are on the parent's network
 _NO_ROOM = "passthru"  # the parent is one container's alone
-_MAC_CURE = (
-    "the network between the hosts must let the containers' own MAC addresses pass (virtual machines: promiscuous mode, forged"
-    " transmits); if it can't, use ipvlan or an overlay"
-)
 
 
 class Reach(Enum):
@@ -273,6 +270,8 @@ def judged(shape: Shape, seen: Seen) -> ProofResult:
     claims = [_claim(probe, peer) for probe, peers in wanted.items() for peer in peers]
     claims += [_started(probe) for probe, peers in wanted.items() if not peers]
     failed = [(reach, check) for reach, check in claims if not check.proven]
+    of_hosts = tuple(of_probes(wanted)) if failed else ()
+    between = tuple(_between(shape, failed, {problem.host for problem in of_hosts}))
     remarks = [f"{probe.name}: {probe.remark}" for probe in wanted if probe.remark]
     return ProofResult(
         proof=NAME,
@@ -280,7 +279,8 @@ def judged(shape: Shape, seen: Seen) -> ProofResult:
         state=State.FAILED if failed else State.SETTLED,
         checks=tuple(check for _, check in claims),
         reason="; ".join([*([note] if note else []), *remarks]),
-        error=_error(shape, failed, len(claims), wanted),
+        error=_error(shape, failed, len(claims), both(of_hosts, between)),
+        problems=(*of_hosts, *between),
         mtu=min((probe.evidence.mtu for probe in wanted if probe.evidence.mtu), default=0),
         seconds=max((check.seconds or 0.0 for _, check in claims), default=0.0),
     )
@@ -321,17 +321,20 @@ def _why(probe: Probe, peer: Peer) -> str:
     return "; ".join(words)
 
 
-def _error(shape: Shape, failed: Sequence[tuple[Reach, Check]], total: int, wanted: Iterable[Probe]) -> str:
+def _between(shape: Shape, failed: Sequence[tuple[Reach, Check]], silent: Collection[str]) -> Iterator[Problem]:
+    """What is wrong with paths. silent: hosts whose probes failed: their paths tell nothing about firewalls and switches."""
+    for reach, check in failed:
+        if check.host in silent or check.target in silent:
+            continue
+        if reach is Reach.OUT or (reach is Reach.SAME_HOST and not shape.across):
+            yield Problem("forward-blocked", check.host, check.detail, target=check.target, network=shape.name)
+        elif reach is Reach.OTHER_HOST and shape.across:
+            yield Problem("mac-filtered", check.host, check.detail, target=check.target, network=shape.name)
+
+
+def _error(shape: Shape, failed: Sequence[tuple[Reach, Check]], total: int, cure: str) -> str:
     if not failed:
         return ""
-    cures = [f"on {probe.name}: {probe.evidence.cure}" for probe in wanted if probe.evidence.cure]
-    lost = {reach for reach, _ in failed}
-    if Reach.OUT in lost or (not shape.across and Reach.SAME_HOST in lost):
-        cures.append(
-            "see that nothing of the hosts' firewalls drops what is forwarded to and from containers (chain FORWARD)"
-        )
-    if shape.across and Reach.OTHER_HOST in lost:
-        cures.append(_MAC_CURE)
     answer = "\n".join(f"{check.way}: {check.what}: {check.detail}" for _, check in failed[:6])
     what = f"the network {shape.name} is not proven: {len(failed)} of {total} checks failed"
-    return str(ProvisionerError(what, answer=answer, cure="; ".join(dict.fromkeys(cures)) or "run it again"))
+    return str(ProvisionerError(what, answer=answer, cure=cure))

@@ -18,7 +18,8 @@ from itertools import pairwise, permutations
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane import networks as state
-from provisioner.model import Check, ProofResult, State
+from provisioner.model import Check, Problem, ProofResult, State
+from provisioner.proofs.advice import of_probes
 from provisioner.proofs.base import Round, Seen, asked_of, prepared, results, skipped
 from provisioner.proofs.dns import DnsProof
 from provisioner.proofs.encrypted import EncryptedProof
@@ -40,6 +41,7 @@ NAME = "overlay"
 _PER_HOST = 3.0  # seconds; twenty hosts on two cores have taken one minute
 _START = 120.0  # seconds for a container to start; many at once on slow machines take long
 _BESIDE = 4  # networks side by side: each is a channel of the host's connection, and sshd allows ten (MaxSessions)
+_AGAIN = "look at the log of its engine (journalctl -u docker), and run again"
 _PROBES = 24  # at once, beyond which no more networks are taken in than isolation needs
 
 
@@ -128,7 +130,7 @@ def prove(
     site = _opened(site, names, again)
     for probe in probes:
         if closed := site.plane.closed(site, probe.name):
-            probe.fail(closed.what, closed.cure)
+            probe.fail(closed.problem)
             probe.evidence.closed = closed
     with Crew(probes) as crew:
         crew.all(Probe.begin)
@@ -182,8 +184,8 @@ def _alone(probe: Probe) -> ProofResult:
     check = Check(
         probe.name, "a container joins it", None if seen.error else seen.seconds, seen.error or str(seen.address)
     )
-    cure = seen.cure or "look at the log of its engine (journalctl -u docker), and run again"
-    return replace(of_checks(NAME, probe.network, [check], probe.remark, cure), mtu=seen.mtu)
+    found = of_checks(NAME, probe.network, [check], probe.remark, of_probes([probe]), otherwise=_AGAIN)
+    return replace(found, mtu=seen.mtu)
 
 
 def _result(site: Site, task: Task, probes: Sequence[Probe]) -> ProofResult:
@@ -191,11 +193,11 @@ def _result(site: Site, task: Task, probes: Sequence[Probe]) -> ProofResult:
     if len(probes) == 1:
         return _alone(probes[0])
     result = pairs(found)
-    error = ""
+    error, problems = "", tuple[Problem, ...]()
     if not all(pair.proven for pair in result):
         apart = {name: strangers for name in found if (strangers := site.strangers(name))}
         closed = {name: why for name in found if (why := site.plane.closed(site, name))}
-        error = trouble(
+        error, problems = trouble(
             task.network,
             found,
             result,
@@ -213,6 +215,7 @@ def _result(site: Site, task: Task, probes: Sequence[Probe]) -> ProofResult:
         pairs=result,
         reason="; ".join(f"{probe.name}: {probe.remark}" for probe in probes if probe.remark),
         error=error,
+        problems=problems,
         mtu=min((evidence.mtu for evidence in found.values() if evidence.mtu), default=0),
         seconds=max(tried, default=0.0) if error else last,
     )

@@ -7,11 +7,12 @@ import shlex
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from provisioner import render
 from provisioner.errors import ProvisionerError, TimedOut, TransportError
+from provisioner.model import Problem
 from provisioner.proofs.evidence import FACTS, Evidence
 from provisioner.system.attached import PROBE
 
@@ -35,12 +36,8 @@ _LABEL = 63  # characters: the longest name in DNS
 # Engine 20.10 that went down hard (power cut, SIGKILL) with a container on the network: when it starts, it looks for the
 # namespace of that time, and remembers that there is none. Seen; it is mended by one more start without the container.
 _LOST_SANDBOX = "could not get network sandbox"
-_RESTART = (
-    "systemctl restart docker: it went down hard, and forgets the network's old namespace only when started again"
-)
 # What the docker client itself logs beside, before or after what it was refused (docker/cli#5043): never the cause.
 _BESIDE = ("WARNING", "See '", "time=")
-_LOST = "look at the host and at the network between; the probe ends by itself"
 
 
 @dataclass(frozen=True)
@@ -196,9 +193,9 @@ class Probe:
             if self.publish and not self.evidence.error:
                 self.port = self._published()
         except TimedOut:
-            self.fail(f"it did not start within {self.task.start:g} seconds", "look at: journalctl -u docker")
+            self._fail(f"it did not start within {self.task.start:g} seconds")
         except ProvisionerError as error:
-            self.fail(str(error.what), error.cure or _LOST)
+            self._lose(error)
         if self.evidence.address and not self.evidence.error:
             self._say(f"has a probe at {self.evidence.address}, MTU {self.evidence.mtu}")
 
@@ -228,9 +225,9 @@ class Probe:
                 self._replace(self._stream, began)
                 self._send_out(self._stream, others, began)
         except TimedOut:
-            self.fail("it has fallen silent", "look at the load of the host")
+            self.fail(Problem("probe-failed", self.name, "it has fallen silent", variant="load"))
         except ProvisionerError as error:
-            self.fail(error.what, error.cure or _LOST)
+            self._lose(error)
 
     def _send_out(self, stream: Stream, others: Sequence[Peer], began: float) -> None:
         """Give the orders, and read until all is known, or until it says that names are unknown to its container."""
@@ -297,7 +294,8 @@ class Probe:
             f"its first container learnt no names, another did in its place after {self.evidence.offset:.0f} s"
         )
         if not self.evidence.error and self.evidence.address != self.address:
-            self.fail("the other probe in its place has another address", "run it again")
+            what = "the other probe in its place has another address"
+            self.fail(Problem("probe-failed", self.name, what, variant="again"))
 
     def end(self) -> None:
         """End it, and wait until nothing of it is left."""
@@ -321,7 +319,7 @@ class Probe:
                 if line.startswith("leaks "):
                     self.evidence.take(line)
         except ValueError as error:
-            self.fail(str(error), "")
+            self._fail(str(error))
 
     def release(self) -> None:
         """Close its standard input, from any thread: it ends, and its container and image are removed."""
@@ -374,17 +372,28 @@ class Probe:
             try:
                 self.evidence.take(line)
             except ValueError as error:
-                self.fail(str(error), "")
+                self._fail(str(error))
 
     def _ended(self, stream: Stream) -> None:
         result = stream.finish(_END)
         what, cure = _told(result.stderr) or (_last_words(result.stderr) or f"exit code {result.code}", "")
-        self.fail(what, cure or (_RESTART if _LOST_SANDBOX in what else "look at: journalctl -u docker"))
+        if not cure and _LOST_SANDBOX in what:
+            self.fail(Problem("sandbox-lost", self.name, what))
+        else:
+            self._fail(what, cure)
 
-    def fail(self, what: str, cure: str) -> None:
+    def _fail(self, what: str, cure: str = "") -> None:
+        """For a reason that is not known any better. cure: what the host itself said to do."""
+        self.fail(Problem("probe-failed", self.name, what, {"cure": cure}, "told" if cure else ""))
+
+    def _lose(self, error: ProvisionerError) -> None:
+        told, variant = {"cure": error.cure}, "told" if error.cure else "lost"
+        self.fail(Problem("probe-failed", self.name, error.what, told, variant))
+
+    def fail(self, problem: Problem) -> None:
         """Why there is no more evidence; of one that is not begun yet: why it is not to be."""
-        self.evidence.error, self.evidence.cure = what, cure
-        self._say(f"its probe failed: {what}")
+        self.evidence.error, self.evidence.problem = problem.evidence, replace(problem, network=self.network)
+        self._say(f"its probe failed: {problem.evidence}")
 
     def _say(self, text: str) -> None:
         self._observer(self.name, text)

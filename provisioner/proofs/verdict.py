@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from provisioner.errors import ProvisionerError
 from provisioner.inventory.engine_models import DATA_PORT
-from provisioner.model import Pair, ProofResult, State
+from provisioner.model import Pair, Problem, ProofResult, State
+from provisioner.proofs.advice import advice, both
 from provisioner.proofs.evidence import FACTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from provisioner.controlplane.base import Closed
     from provisioner.model import Check
     from provisioner.proofs.evidence import Evidence
 
 VXLAN_HEADERS = 50  # bytes that the engine takes off the underlay's MTU
+_SHOWN = 3  # of the pairs of one problem
 _WAYS = 6  # failed pairs that an error lists; the matrix of the report has them all
 
 
-def of_checks(proof: str, network: str, checks: Sequence[Check], what: str, cure: str) -> ProofResult:
+def of_checks(
+    proof: str,
+    network: str,
+    checks: Sequence[Check],
+    what: str,
+    problems: Iterable[Problem],
+    *,
+    otherwise: str = "look at what is said of the probes",
+) -> ProofResult:
     """The proof that a network is what its name says (internal, encrypted, an overlay), from one check on each host.
 
-    what: is told where all went well. cure: what to do next where not.
+    what: is told where all went well. problems: why not. otherwise: what to do next where no cause is known.
     """
     failed = [check for check in checks if not check.proven]
-    error = ""
+    error, found = "", tuple(problems) if failed else ()
     if failed:
         error = str(
             ProvisionerError(
                 f"the network {network} is not proven to be {proof}: {len(failed)} of {len(checks)} checks failed",
                 answer="\n".join(f"{check.host}: {check.detail}" for check in failed),
-                cure=cure,
+                cure=advice(found) or otherwise,
             )
         )
     return ProofResult(
@@ -44,6 +55,7 @@ def of_checks(proof: str, network: str, checks: Sequence[Check], what: str, cure
         checks=tuple(checks),
         reason="" if failed else what,
         error=error,
+        problems=found,
         seconds=max((check.seconds for check in checks if check.seconds), default=0.0),
     )
 
@@ -121,15 +133,15 @@ def trouble(
     *,
     closed: Mapping[str, Closed] = MappingProxyType({}),
     data: int = DATA_PORT,
-) -> str:
-    """The text of an error for the pairs that are not proven; "" when all are.
+) -> tuple[str, tuple[Problem, ...]]:
+    """The text of an error for the pairs that are not proven, and its causes; ("", ()) when all are.
 
     apart: host -> the hosts that its engine does not know from gossip; reunion: what brings them together.
     closed: host -> what keeps its containers off the network, as was seen afterwards. data: the UDP port of VXLAN.
     """
     failed = [pair for pair in result if not pair.proven]
     if not failed:
-        return ""
+        return "", ()
     details: dict[str, list[str]] = {}
     for pair in failed:
         details.setdefault(pair.detail, []).append(f"{pair.source} > {pair.target}")
@@ -142,10 +154,10 @@ def trouble(
     later = {name: why.what for name, why in closed.items() if why != found[name].closed}
     answer += [f"{what} ({', '.join(names)})" for what, names in _together(later).items()]
     what = f"the network {network} is not proven: {len(failed)} of {len(result)} pairs failed"
-    own = {name: closed[name].cure if name in closed else evidence.cure for name, evidence in found.items()}
-    cures = [f"on {', '.join(names)}: {cure}" for cure, names in _together(own).items() if cure]
-    cures += _cures(network, found, failed, reunion if apart else "", data)
-    return str(ProvisionerError(what, answer="\n".join(answer), cure="; ".join(cures or ["run it again"])))
+    of_hosts = tuple(_of_hosts(network, found, closed))
+    between = tuple(_between(network, found, failed, {name: (apart[name], reunion) for name in apart}, data))
+    text = str(ProvisionerError(what, answer="\n".join(answer), cure=both(of_hosts, between)))
+    return text, (*of_hosts, *between)
 
 
 def _together(told: Mapping[str, str]) -> dict[str, list[str]]:
@@ -156,21 +168,63 @@ def _together(told: Mapping[str, str]) -> dict[str, list[str]]:
     return hosts
 
 
-def _cures(network: str, found: Mapping[str, Evidence], failed: Sequence[Pair], reunion: str, data: int) -> list[str]:
-    cures = []
-    unreached = [pair for pair in failed if all(found[name].address for name in (pair.source, pair.target))]
-    if reunion and any(pair.address is None for pair in unreached):
-        cures.append(reunion)
-    elif any(pair.address is None for pair in unreached):
-        cures.append(
-            f"see that {data}/udp (data), 7946/tcp and 7946/udp (gossip) pass between these hosts, both ways; if they do,"
-            " an engine may remember what is no longer true, and forgets it when it is restarted"
-        )
-    elif any(pair.name is None or pair.alias is None for pair in unreached):
-        cures.append("see that 7946/tcp and 7946/udp pass, and that these engines use one store")
-    elif any(pair.by_name is None for pair in unreached):
-        cures.append(f"look for endpoints of containers that are gone: docker network inspect {network}")
+def _of_hosts(network: str, found: Mapping[str, Evidence], closed: Mapping[str, Closed]) -> Iterator[Problem]:
+    """What is wrong with hosts themselves: no path from or to them is known."""
+    for name, evidence in found.items():
+        problem = closed[name].problem if name in closed else evidence.problem
+        if problem:
+            yield replace(problem, host=name, network=network)
+
+
+def _between(
+    network: str,
+    found: Mapping[str, Evidence],
+    failed: Sequence[Pair],
+    apart: Mapping[str, tuple[Sequence[str], str]],
+    data: int,
+) -> Iterator[Problem]:
+    """What is wrong between hosts whose probes were at work; of what follows from one another only the first.
+
+    apart: host -> whom its engine does not know, and what brings them together.
+    """
+    reached = [pair for pair in failed if all(found[name].address for name in (pair.source, pair.target))]
+    lost = [pair for pair in reached if pair.address is None]
+    nameless = [pair for pair in reached if pair.name is None or pair.alias is None]
+    stale = [pair for pair in reached if pair.by_name is None]
+    small = [pair for pair in reached if pair.address is not None and pair.full is None]
+    problems: list[Problem] = []
+    if lost and apart:
+        for name, (strangers, reunion) in apart.items():
+            what = f"its engine does not know {', '.join(strangers)} from gossip"
+            problems.append(Problem("engines-apart", name, what, {"reunion": reunion}, network=network))
+    elif lost:
+        problems.append(_on(lost, Problem("overlay-blocked", "", "", {"port": data}, network=network)))
+    elif nameless:
+        problems.append(_on(nameless, Problem("names-unresolved", "", "", network=network)))
+    elif stale:
+        problems.append(_on(stale, Problem("name-stale", "", "", {"network": network}, network=network)))
     sizes = [size for evidence in found.values() for size in evidence.largest.values()]
     if sizes:
-        cures.append(f"raise the MTU of the path, or make the network {network} with mtu: {min(sizes) + VXLAN_HEADERS}")
-    return cures
+        values = {"network": network, "mtu": min(sizes) + VXLAN_HEADERS}
+        problems.append(_on(small, Problem("path-mtu", "", "", values, network=network)))
+    yield from problems
+
+
+def _on(pairs: Sequence[Pair], problem: Problem) -> Problem:
+    """With its place, if that is one host or one path, and with what was seen."""
+    source, target = _one(pair.source for pair in pairs), _one(pair.target for pair in pairs)
+    ways = ", ".join(f"{pair.source} > {pair.target}" for pair in pairs[:_SHOWN])
+    more = f" and {len(pairs) - _SHOWN} more" if len(pairs) > _SHOWN else ""
+    why = f": {pairs[0].detail}" if pairs else ""
+    return replace(
+        problem,
+        host=source or target,
+        target=target if source else "",
+        evidence=f"{ways}{more}{why}",
+    )
+
+
+def _one(hosts: Iterable[str]) -> str:
+    """The host, if all are the same."""
+    found = set(hosts)
+    return found.pop() if len(found) == 1 else ""

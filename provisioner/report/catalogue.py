@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
     from provisioner.causes import Cause
 
-_EFFECTS = {Severity.STOP: "stops", Severity.WARNING: "warns"}
+_EFFECTS = {  # in a list, and in a sentence
+    Severity.STOP: ("stops", "It stops the host, or the whole run."),
+    Severity.ERROR: ("fails", "A proof that finds it fails."),
+    Severity.WARNING: ("warns", "It is a warning."),
+}
 _WIDEST = 100  # columns of text
 _HEAD = """\
 # Causes
@@ -29,8 +33,8 @@ _HEAD = """\
 Networks fail for known reasons. This page lists those that `provisioner` recognises, and is generated from its catalogue
 (`provisioner/causes/`). `provisioner causes` lists them on a terminal, and `provisioner causes ID` explains one.
 
-A cause that *stops* keeps a host, or the whole run, from being changed. A cause that *warns* changes nothing, and `--ignore ID`
-leaves it out. Words in capitals stand for what a run fills in.
+A cause that *stops* keeps a host, or the whole run, from being changed. One that *fails* was seen by a proof. One that *warns*
+changes nothing, and `--ignore ID` leaves it out. Words in capitals stand for what a run fills in.
 """
 
 
@@ -44,7 +48,7 @@ def _listed() -> Iterable[str]:
     for family in causes.FAMILIES:
         yield family.title
         for cause in family.causes:
-            yield f"  {cause.id:<{width}}  {_EFFECTS[cause.severity]}  {cause.title}"
+            yield f"  {cause.id:<{width}}  {_EFFECTS[cause.severity][0]}  {cause.title}"
         yield ""
     yield "`provisioner causes ID` explains one; --ignore ID leaves a warning out"
 
@@ -69,7 +73,7 @@ def _wrapped(text: str) -> list[str]:
 
 def _effect(cause: Cause) -> str:
     """What it does to a run, in sentences."""
-    parts = ["It stops the host, or the whole run." if cause.severity is Severity.STOP else "It is a warning."]
+    parts = [_EFFECTS[cause.severity][1]]
     if cause.warns:
         parts.append(f"It is only a warning if {cause.warns}.")
     if cause.kind is causes.Kind.REFUSAL:

@@ -56,6 +56,8 @@ def _of_problem(problem: Problem) -> dict[str, object]:
         "why": cause.why,
         "kind": cause.kind.value,
         "fixable": cause.fixable,
+        "target": words.block(problem.target),
+        "network": words.block(problem.network),
     }
 
 

@@ -22,6 +22,14 @@ FIELDS = ("id", "host", "evidence", "values", "variant", "warns")
 OF_AN_ENDPOINT = {"store-unreachable", "store-forbidden", "store-no-leader", "store-without-v2"}
 
 
+# Causes that no test names, each with the reason.
+NOT_MADE = {
+    "foreign-zookeeper": "TestZooKeeper and TestEtcd make it, with the kind as a parameter",
+    "foreign-etcd-data": "the same check as for Consul's data, in the folder of this kind",
+    "foreign-zookeeper-data": "the same check as for Consul's data, in the folder of this kind",
+}
+
+
 class Made:
     """One place in the code that makes a problem: what each argument may be, as far as the source tells."""
 
@@ -108,6 +116,14 @@ def test_every_id_that_the_code_uses_is_in_the_catalogue():
 
 def test_every_id_in_the_catalogue_is_used():
     assert set().union(*(one.ids for one in made())) == set(CAUSES)
+
+
+def test_a_test_makes_each_of_them():
+    """Its id is in a test that makes it, in the lab or from captured facts; or there is a reason why not."""
+    here = Path(__file__).parent
+    paths = [path for path in here.parents[1].rglob("*.py") if not path.is_relative_to(here)]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in paths)
+    assert {name for name in CAUSES if f'"{name}"' not in text} == NOT_MADE.keys()
 
 
 def test_each_kind_of_store_has_the_causes_that_are_named_after_it():

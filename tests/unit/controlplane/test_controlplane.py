@@ -291,6 +291,10 @@ class TestClosed:
             "node3": "",
         }
 
+    def test_its_cause_has_an_id(self, site):
+        whole = site(node2=with_unit(SETTLED["node2"], "consul.service", ActiveState="failed"))
+        assert whole.plane.closed(whole, "node2").problem.id == "store-down"
+
     def test_there_is_no_leader(self, site):
         found = self.closed(site, "node2", "node3", leaderless=("node1",), silent="node1")
         assert found["node1"] == "Consul has no leader, so that no engine can ask it; it does not run on node2, node3"

@@ -71,26 +71,37 @@ def test_one_of_two_resolvers_does_not_answer(demo):
 
 
 @pytest.mark.parametrize(
-    ("silent", "outside", "check", "cure"),
+    ("silent", "outside", "check", "told"),
     [
-        (f"127.0.0.11=silence {ONE}=silence {TWO}=silence", "", None, "see that 53/udp passes from node2"),
+        (
+            f"127.0.0.11=silence {ONE}=silence {TWO}=silence",
+            "",
+            None,
+            ("see that 53/udp passes from node2", "resolver-silent"),
+        ),
         (
             f"127.0.0.11=REFUSED {ONE}=REFUSED {TWO}=SERVFAIL",
             "",
             None,
-            f"have {ONE}, {TWO} answer the addresses of the hosts",
+            (f"have {ONE}, {TWO} answer the addresses of the hosts", "resolver-refuses"),
         ),
-        (f"127.0.0.11=silence {ONE}=silence", f"{TWO}=NXDOMAIN", None, "run `provisioner up`"),
+        (f"127.0.0.11=silence {ONE}=silence", f"{TWO}=NXDOMAIN", None, ("run `provisioner up`", "resolvers-outdated")),
         (
             f"127.0.0.11=NXDOMAIN {ONE}=NXDOMAIN {TWO}=NXDOMAIN",
             "",
             "www.example.net",
-            "they know no address of www.example.net",
+            ("they know no address of www.example.net", "name-unknown"),
         ),
-        (f"127.0.0.11=SERVFAIL {ONE}=SERVFAIL {TWO}=SERVFAIL", "", "www.example.net", "knows of www.example.net"),
+        (
+            f"127.0.0.11=SERVFAIL {ONE}=SERVFAIL {TWO}=SERVFAIL",
+            "",
+            "www.example.net",
+            ("knows of www.example.net", "resolver-refuses"),
+        ),
     ],
 )
-def test_causes_and_cures(demo, silent, outside, check, cure):
+def test_causes_and_cures(demo, silent, outside, check, told):
+    cure, cause = told
     asked = ASKED.model_copy(update={"check": check})
     found = result(demo, GOOD, seen(outside=outside, silent=silent), asked=asked)
     assert found.state is State.FAILED
@@ -98,6 +109,8 @@ def test_causes_and_cures(demo, silent, outside, check, cure):
     assert "node2: names outside: " in found.error
     assert f"{ONE} itself: " in found.error
     assert cure in found.error
+    assert [(problem.id, problem.host, problem.network) for problem in found.problems] == [(cause, "node2", "demo")]
+    assert found.problems[0].evidence in found.error
     assert [check.proven for check in found.checks] == [True, False]
 
 
@@ -110,7 +123,7 @@ def test_one_cure_for_all_hosts_of_one_cause(demo):
 def test_a_probe_that_is_not_there(demo):
     found = result(demo, GOOD, Evidence(error="no engine"))
     assert "node2: names outside: provisioner-abcdef.invalid: no probe: no engine" in found.error
-    assert "mend the probe of node2 first" in found.error
+    assert "fix the probe of node2 first" in found.error
 
 
 def test_domains_and_options_in_the_containers(demo):

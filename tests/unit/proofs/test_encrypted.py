@@ -49,6 +49,9 @@ def test_what_can_be_read_what_has_not_gone_and_a_probe_that_failed():
         ("node4", "no such network"),
     ]
     assert "4 of 4 checks failed" in result.error
+    assert [(problem.id, problem.host) for problem in result.problems] == [
+        ("packets-readable", name) for name in ("node1", "node2", "node3")
+    ], "of one whose probe failed nothing is known"
 
 
 def test_a_network_whose_number_nobody_tells_is_not_called_proven():

@@ -34,6 +34,7 @@ def test_a_way_out_and_a_probe_that_did_not_tell():
         ("node4", "no such network"),
     ]
     assert "3 of 4 checks failed" in result.error
+    assert [(problem.id, problem.host) for problem in result.problems] == [("internal-open", "node2")]
 
 
 def test_one_host_alone():

@@ -71,6 +71,7 @@ def test_networks_that_are_not():
     assert "1 of 6 tries failed" in found.error
     assert "node2: the probe of b on node2: its name is resolved, its address answers" in found.error
     assert "ip route" in found.error
+    assert [(problem.id, problem.host) for problem in found.problems] == [("networks-joined", "node2")]
 
 
 def test_a_try_that_was_none_proves_nothing():
@@ -120,6 +121,7 @@ def test_packets_leave_or_nobody_can_tell(evidence, detail):
     assert detail in found.checks[0].detail
     assert "node2" in found.error
     assert ("PROVISIONER-FORWARD" in found.error) is ("leaks" in evidence)
+    assert [problem.id for problem in found.problems] == ["cluster-ports-open"] * ("leaks" in evidence)
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,9 @@ def test_a_way_that_is_closed_is_told_with_its_cause_and_cure(whole):
     ]
     assert "1 of 6 checks failed" in result.error
     assert "chain FORWARD" in result.error
+    assert [(found.id, found.host, found.target) for found in result.problems] == [
+        ("forward-blocked", "node1", "node2")
+    ]
 
 
 def test_a_macvlan_across_hosts(whole):
@@ -183,6 +186,7 @@ def test_a_macvlan_across_hosts(whole):
     result = proven(whole, hosts, "lan")
     assert [c.way for c in result.checks if not c.proven] == ["node2 > node1", "node2 > node3"]
     assert "MAC addresses" in result.error
+    assert {(found.id, found.host) for found in result.problems} == {("mac-filtered", "node2")}
 
 
 def test_a_probe_that_does_not_start_fails_what_it_was_to_show(whole):
@@ -194,6 +198,8 @@ def test_a_probe_that_does_not_start_fails_what_it_was_to_show(whole):
     failed = {c.way for c in result.checks if not c.proven}
     assert failed == {"node2", "node1 > node2", "node2 > node1"}
     assert "on node2: look at docker" in result.error
+    assert [(found.id, found.host) for found in result.problems] == [("probe-failed", "node2")]
+    assert "chain FORWARD" not in result.error, "no path was tried"
 
 
 def test_nothing_to_show(whole):
@@ -237,3 +243,6 @@ def test_host_has_the_addresses_of_the_host(whole):
     bad = Inside(2, "lo 127.0.0.1", "eth0,lo 127.0.0.1,192.168.56.12")
     result = shown(whole, "host", [good, bad])
     assert "node2: it has 127.0.0.1, and not 127.0.0.1, 192.168.56.12" in result.error
+    assert [(found.id, found.host, found.network) for found in result.problems] == [
+        ("builtin-network", "node2", "host")
+    ]

@@ -14,7 +14,7 @@ import pytest
 from provisioner.controlplane import Site
 from provisioner.controlplane.base import Closed
 from provisioner.errors import TimedOut, Unreachable
-from provisioner.model import Result, State
+from provisioner.model import Problem, Result, State
 from provisioner.proofs import overlay
 from provisioner.proofs.evidence import FACTS
 
@@ -178,13 +178,16 @@ def test_a_probe_that_does_not_start(prove):
 def test_a_host_on_which_nothing_can_join_is_told_and_no_probe_waits_there(prove, monkeypatch):
     monkeypatch.setattr(
         "provisioner.controlplane.kv.Kv.closed",
-        lambda _, site, host: Closed("drained", "wake it") if host == "node2" else None,
+        lambda _, site, host: (
+            Closed(Problem("node-resting", host, "drained", {"node": "x"})) if host == "node2" else None
+        ),
     )
     hosts = [Host(1), Host(2), Host(3)]
     result = prove(*hosts)
     assert {(p.source, p.target) for p in result.pairs if p.proven} == {("node1", "node3"), ("node3", "node1")}
     assert "no probe on node2: drained" in result.error
-    assert "on node2: wake it" in result.error
+    assert "on node2: when it is to take part again" in result.error
+    assert [(found.id, found.host) for found in result.problems] == [("node-resting", "node2")]
     assert hosts[1].script == ""
 
 
@@ -193,24 +196,31 @@ def test_what_opens_by_itself_is_awaited(site, monkeypatch):
     before = later.without(frozenset())
     monkeypatch.setattr(
         "provisioner.controlplane.kv.Kv.closed",
-        lambda _, site, host: Closed("no leader", "", 5.0) if site is before else None,
+        lambda _, site, host: (
+            Closed(Problem("store-no-leader", host, "no leader", variant="managed"), 5.0) if site is before else None
+        ),
     )
     monkeypatch.setattr(overlay.time, "sleep", lambda _: None)
     assert overlay._opened(before, before.live, lambda: later) is later
-    monkeypatch.setattr("provisioner.controlplane.kv.Kv.closed", lambda *_: Closed("drained", ""))
+    monkeypatch.setattr(
+        "provisioner.controlplane.kv.Kv.closed",
+        lambda *_: Closed(Problem("node-resting", "", "drained", {"node": "x"})),
+    )
     assert overlay._opened(before, before.live, lambda: later) is before
 
 
 def test_what_closed_a_host_meanwhile_is_told(prove, site, monkeypatch):
     monkeypatch.setattr(
         "provisioner.controlplane.kv.Kv.closed",
-        lambda _, site, host: Closed("no leader", "bring it back") if site.facts else None,
+        lambda _, site, host: (
+            Closed(Problem("store-no-leader", host, "no leader", variant="managed")) if site.facts else None
+        ),
     )
     stderr = "docker: Error response from daemon: network demo not found.\n"
     result = prove(Host(1), Host(2, lines=[], ended=True, result=Result(125, "", stderr)), again=site)
     assert "network demo not found." in result.error
     assert "no leader (node1, node2)" in result.error
-    assert result.error.endswith("next:  on node1, node2: bring it back")
+    assert result.error.endswith("next:  on node1, node2: bring the store back first: provisioner up INVENTORY")
 
 
 def test_dockers_own_last_words(prove):
@@ -226,6 +236,7 @@ def test_an_engine_that_went_down_hard_is_to_be_restarted(prove):
     )
     result = prove(Host(1), Host(2, lines=[], ended=True, result=Result(125, "", stderr)))
     assert "on node2: systemctl restart docker" in result.error
+    assert [(found.id, found.host) for found in result.problems] == [("sandbox-lost", "node2")]
 
 
 def test_a_start_that_takes_too_long(prove):

@@ -5,10 +5,21 @@ from ipaddress import IPv4Address
 import pytest
 
 from provisioner.controlplane.kv import Kv
+from provisioner.model import Problem
+from provisioner.proofs import verdict
 from provisioner.proofs.evidence import FACTS, Evidence
-from provisioner.proofs.verdict import pairs, trouble
+from provisioner.proofs.verdict import pairs
 
 NAMES = ("node1", "node2", "node3")
+
+
+def trouble(*about, **more) -> str:
+    return verdict.trouble(*about, **more)[0]
+
+
+def causes(*about, **more) -> list[tuple[str, str, str]]:
+    """The id, the host and the other end of each."""
+    return [(found.id, found.host, found.target) for found in verdict.trouble(*about, **more)[1]]
 
 
 @pytest.fixture
@@ -43,11 +54,14 @@ def test_all_is_proven(found):
         ("node2", "node3"), ("node3", "node1"), ("node3", "node2"),
     ]  # fmt: skip
     assert all(p.proven and not p.detail for p in result)
-    assert trouble("demo", found, result, {}, "") == ""
+    assert verdict.trouble("demo", found, result, {}, "") == ("", ())
 
 
 def test_a_probe_that_did_not_start_fails_both_directions(found):
-    found["node2"] = Evidence(error="Cannot connect to the Docker daemon", cure="start it")
+    found["node2"] = Evidence(
+        error="Cannot connect to the Docker daemon",
+        problem=Problem("probe-failed", "node2", "Cannot connect", {"cure": "start it"}, "told"),
+    )
     for evidence in (found["node1"], found["node3"]):
         evidence.seen = {key: at for key, at in evidence.seen.items() if key[0] != 2}
     result = pairs(found)
@@ -56,6 +70,7 @@ def test_a_probe_that_did_not_start_fails_both_directions(found):
     assert detail(found) == detail(found, "node2", "node3") == "no probe on node2: Cannot connect to the Docker daemon"
     assert "the network demo is not proven: 4 of 6 pairs failed" in text
     assert "on node2: start it" in text
+    assert causes("demo", found, result, {}, "") == [("probe-failed", "node2", "")], "nothing is known of its paths"
     assert "4789" not in text
 
 
@@ -79,18 +94,32 @@ def test_the_direction_in_which_datagrams_are_lost(found, here, there, words):
     assert detail(found) == f"10.99.0.253: no answer, {words}"
     assert "4789/udp" in trouble("demo", found, pairs(found), {}, "")
     assert "4790/udp" in trouble("demo", found, pairs(found), {}, "", data=4790)
+    assert causes("demo", found, pairs(found), {}, "") == [("overlay-blocked", "node1", "node2")]
+
+
+def test_the_place_of_what_many_pairs_have_in_common(found):
+    lack(found["node1"], 2, **ALL)
+    lack(found["node3"], 2, **ALL)
+    assert causes("demo", found, pairs(found), {}, "") == [("overlay-blocked", "node2", "")]
+    lack(found["node2"], 1, **ALL)
+    assert causes("demo", found, pairs(found), {}, "") == [("overlay-blocked", "", "")]
+    (problem,) = verdict.trouble("demo", found, pairs(found), {}, "")[1]
+    assert problem.evidence.startswith("node1 > node2, node2 > node1, node3 > node2: 10.99.0.253: no answer")
+    assert problem.network == "demo"
 
 
 def test_a_name(found):
     lack(found["node1"], 2, name="NXDOMAIN", by_name="not tried")
     assert detail(found) == "the name of node2 is not resolved: NXDOMAIN"
     assert "one store" in trouble("demo", found, pairs(found), {}, "")
+    assert causes("demo", found, pairs(found), {}, "") == [("names-unresolved", "node1", "node2")]
 
 
 def test_a_name_that_leads_elsewhere(found):
     lack(found["node1"], 2, by_name="DNS says 10.99.0.9")
     assert detail(found) == "by name: DNS says 10.99.0.9, and node2 has 10.99.0.253"
     assert "docker network inspect demo" in trouble("demo", found, pairs(found), {}, "")
+    assert causes("demo", found, pairs(found), {}, "") == [("name-stale", "node1", "node2")]
 
 
 def test_the_mtu_and_its_cure(found):
@@ -99,6 +128,7 @@ def test_the_mtu_and_its_cure(found):
     found["node1"].largest[2] = 1350
     assert detail(found) == "MTU: packets of 1450 bytes don't pass, the largest that did has 1350"
     assert "mtu: 1400" in trouble("demo", found, pairs(found), {}, "")
+    assert causes("demo", found, pairs(found), {}, "") == [("path-mtu", "node1", "node2")]
 
 
 def test_equal_addresses(found):
@@ -131,3 +161,4 @@ def test_engines_that_do_not_know_one_another_are_the_cause(found):
     assert "the engine of node1 does not know node2 from gossip" in text
     assert "run `provisioner up`" in text
     assert "4789" not in text
+    assert causes("demo", found, pairs(found), {"node1": ("node2",)}, "") == [("engines-apart", "node1", "")]

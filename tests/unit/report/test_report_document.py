@@ -105,6 +105,8 @@ def test_every_field_of_the_model_is_in_the_document():
         "why",
         "kind",
         "fixable",
+        "target",
+        "network",
     }
     assert set(document["proofs"][1]["checks"][0]) == {"host", "what", "seconds", "detail", "target", "proven"}
     assert [check["proven"] for check in document["proofs"][1]["checks"]] == [True, False]

@@ -233,7 +233,9 @@ class TestThere:
         assert not site.backend.shut_out(site, "node1")
         closed = site.plane.closed(site, "node2")
         assert (
-            (what in closed.what and "provisioner up" in closed.cure and not closed.heals) if what else closed is None
+            (what in closed.what and "provisioner up" in causes.cure(closed.problem) and not closed.heals)
+            if what
+            else closed is None
         )
         member = secured.known("node2", with_http(site.facts["node2"], "leader", '200 "192.168.56.11:8300"'))
         assert not member.backend.shut_out(member, "node2"), "it takes part"
@@ -264,7 +266,7 @@ class TestThere:
         assert (
             closed.what == "its engine can't ask the store: Consul refuses this host's token (rpc error: ACL not found)"
         )
-        assert "provisioner up" in closed.cure
+        assert "provisioner up" in causes.cure(closed.problem)
         assert site.plane.closed(site, "node1") is None
 
     def test_where_no_engine_may_write_the_policy_is_to_be_mended(self, secured):
