@@ -1,4 +1,4 @@
-"""From a YAML file to frozen, validated objects, or to one list of all that is wrong with the file."""
+"""Load a YAML file into frozen, validated objects, or report all of its errors."""
 
 from provisioner.inventory.engine_models import Dns, PluginEntry
 from provisioner.inventory.loading import load, schema

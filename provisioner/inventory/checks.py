@@ -1,7 +1,7 @@
-"""What the values of an inventory must be together: no two alike, no overlap, room enough, files that are there.
+"""Check how the values of an inventory fit together: no duplicates, no overlaps, enough room, existing files.
 
-These look at the raw values and skip what is no sound value by itself (that is told already), so one wrong
-value never hides another.
+The checks use raw values and skip invalid ones, which are already reported. So one wrong value never hides
+another.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LONGEST_PATH = 200  # characters of a path that a message shows
 
 
 def check(document: Document) -> None:
-    """Add to the document what is wrong between its values."""
+    """Add the errors between values to the document."""
     hosts = _entries(document, "hosts")
     _some(document)
     _addresses(document, hosts)
@@ -50,7 +50,7 @@ def check(document: Document) -> None:
 
 
 def check_files(document: Document, folder: Path) -> None:
-    """Add the key and binary files that are named and not there. folder: where relative paths start."""
+    """Add an error for each missing key or binary file. folder: where relative paths start."""
     keys: list[Location] = [("ssh", "key"), *(("hosts", name, "key") for name in _entries(document, "hosts"))]
     files: list[Location] = [("store", "binary"), *(("store", "tls", name) for name in ("ca", "cert", "key"))]
     for location in [*keys, *files]:
@@ -83,7 +83,7 @@ def _check_archives(document: Document, folder: Path) -> None:
 
 
 def unusable(path: Path) -> str:
-    """Why a file can't be read, or nothing. It is not opened: a named pipe would wait for its writer."""
+    """Return why a file can't be read, or "". It is not opened, because opening a named pipe would wait for its writer."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -102,7 +102,7 @@ def _some(document: Document) -> None:
 
 
 def _addresses(document: Document, hosts: dict[str, dict[str, Any]]) -> None:
-    """The same address and port twice would build one machine twice."""
+    """Refuse a duplicate address and port, which would configure one machine twice."""
     port = values.whole("port", 1, 65535)
     usual = _sound(port, _part(document, "ssh").get("port")) or 22
     first: dict[tuple[str, int], str] = {}
@@ -119,7 +119,7 @@ def _addresses(document: Document, hosts: dict[str, dict[str, Any]]) -> None:
 
 
 def _advertised(document: Document, hosts: dict[str, dict[str, Any]]) -> None:
-    """An address that is advertised is that of one host."""
+    """Refuse an advertised address for several hosts."""
     word = _sound(values.advertise, document.value.get("advertise"))
     if word and values.is_literal(word) and len(_part(document, "hosts")) > 1:
         told = document.told(("advertise",), word)
@@ -141,7 +141,7 @@ def _advertised(document: Document, hosts: dict[str, dict[str, Any]]) -> None:
 
 
 def _servers(document: Document) -> None:
-    """As many servers, or managers, as keep a majority when one is lost, all of them hosts, none twice."""
+    """Require 1, 3 or 5 servers or managers, which are hosts and listed once."""
     _of_one_kind(document)
     _majority(document, ("store", "servers"), "servers")
     _majority(document, ("swarm", "managers"), "managers")
@@ -171,7 +171,7 @@ def _majority(document: Document, location: Location, what: str) -> None:
 
 
 def _of_one_kind(document: Document) -> None:
-    """What only one kind of store can do, and what does not go together with an external one."""
+    """Refuse settings of another kind of store, and those that do not fit an external store."""
     store = _part(document, "store")
     kind = store.get("kind")
     if "binary" in store and kind in ("etcd", "zookeeper"):
@@ -209,7 +209,7 @@ def _of_one_kind(document: Document) -> None:
 
 
 def _security(document: Document, kind: str) -> None:
-    """A store that can't be secured so would be set up open, and the inventory would read as if it were not."""
+    """Refuse security settings that a store does not support: it would be open, although the inventory says otherwise."""
     asked = _value(document, ("store", "security"))
     for key in sorted(set(_SECURED["consul"]) & set(asked if isinstance(asked, dict) else ())):
         if key not in _SECURED[kind]:

@@ -1,7 +1,7 @@
-"""The nodes of a YAML text, and where each stands. Bounded in number and depth before anything recurses.
+"""The nodes of a YAML text and their positions. Their number and depth are limited before anything recurses.
 
-libyaml parses where PyYAML was built with it, many times as fast; the nodes are composed here in any case. What a plain
-word means is YAML 1.2's core schema, which no `%YAML` directive changes: `no`, `on` and `1:30` are text.
+libyaml parses if PyYAML was built with it, which is many times faster. The nodes are composed here in any case. Plain
+scalars follow YAML 1.2's core schema, which no `%YAML` directive changes: `no`, `on` and `1:30` are strings.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ _TYPES = (
 
 
 class Stop(Exception):
-    """The text can't be read further; its argument is the problem."""
+    """The text can't be parsed further; the argument is the problem."""
 
 
 def compose(text: str, deepest: int) -> Any:
-    """The root node, or None of an empty text. Raises Stop."""
+    """Return the root node, or None for an empty text. Raises Stop."""
     if wrong := _NOT_ALLOWED.search(text):  # control characters, terminal escapes, NUL
         raise Stop(_character(wrong, text, "is not allowed in YAML"))
     if wrong := _BREAKS.search(text):
@@ -94,7 +94,7 @@ def _syntax(error: MarkedYAMLError, text: str) -> Problem:
 
 
 class _Nodes(Composer, BaseResolver):
-    """PyYAML's composer, bounded. An anchor may be given anew, as YAML has it."""
+    """PyYAML's composer with limits. An anchor may be redefined, as YAML allows."""
 
     deepest = 0
     _count = 0
@@ -116,7 +116,7 @@ class _Nodes(Composer, BaseResolver):
         return node
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
-        """The tag of a node that has none. implicit: whether it has one by its form."""
+        """Return the tag of a node without one. implicit: whether its form implies a tag."""
         if kind is not ScalarNode:
             return f"{TAG}seq" if kind is SequenceNode else f"{TAG}map"
         return next((tag for tag, form in _TYPES if implicit[0] and form.fullmatch(value)), f"{TAG}str")

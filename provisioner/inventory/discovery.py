@@ -1,6 +1,6 @@
-"""How soon an engine that is gone is noticed: which times go together, in the inventory and with what a host's daemon.json has.
+"""How soon a missing engine is noticed: which times fit together, in the inventory and with a host's daemon.json.
 
-The engine's own rules (moby v20.10, daemon/discovery) and Consul's, whose sessions live ttl/2 and 10 s at least.
+The rules are the engine's (moby v20.10, daemon/discovery) and Consul's, whose sessions last ttl/2, but at least 10 s.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _CONSUL_TTL = 20  # seconds
 
 
 def times(heartbeat: int | None, ttl: int | None) -> tuple[int, int]:
-    """Heartbeat and ttl in seconds, as the engine takes them where one is left out."""
+    """Return heartbeat and ttl in seconds, with the engine's defaults for a missing one."""
     beat = heartbeat or (_HEARTBEAT if ttl is None else ttl // _TTL_FACTOR)
     return beat, ttl or _TTL_FACTOR * beat
 
 
 def fault(heartbeat: int | None, ttl: int | None, kind: str, told: tuple[str, str] = ("", "")) -> str:
-    """What is wrong with them on a store of that kind; "" where nothing is. told: heartbeat and ttl as they may be shown."""
+    """Return what is wrong with the times on this kind of store, or "". told: heartbeat and ttl as they may be shown."""
     beat, life = times(heartbeat, ttl)
     told_beat, told_life = told[0] or f"{beat} s", told[1] or f"{life} s"
     if life <= beat or beat < 1:
@@ -38,7 +38,7 @@ def fault(heartbeat: int | None, ttl: int | None, kind: str, told: tuple[str, st
 
 
 def check(document: Document, kind: str) -> None:
-    """Add what is wrong between the times that the inventory asks for."""
+    """Add the errors between the inventory's times."""
     location: Location = ("store", "discovery")
     seconds = values.whole("number of seconds", 1, 86400)
     heartbeat, ttl = (sound(seconds, value(document, (*location, key))) for key in ("heartbeat", "ttl"))

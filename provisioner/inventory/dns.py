@@ -1,4 +1,4 @@
-"""What the values of `dns:` may be, each with the text of its refusal."""
+"""The checks of values under `dns:`, each with its error message."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""YAML 1.2 to plain values that know their lines. No objects, no tags but !env and !file, bounded aliases.
+"""Convert YAML 1.2 to plain values with positions. There are no objects, no tags except !env and !file, and few aliases.
 
-The nodes come from `composing`; what their tags and texts come to is decided here.
+The nodes come from `composing`; this module evaluates their tags and texts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MERGE = "<<"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value and its key (or the dash of its list) begin: line and column, both from 1."""
+    """The position of a value and of its key (or its list's dash): line and column, both from 1."""
 
     key: tuple[int, int]
     value: tuple[int, int]
@@ -38,7 +38,7 @@ class Place:
 
 @dataclass(slots=True)
 class Document:
-    """The values of one file, where each stands, and what is wrong so far."""
+    """The values of one file, their positions, and the errors so far."""
 
     value: Any = None
     places: dict[Location, Place] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Document:
     secrets: dict[Location, str] = field(default_factory=dict)  # values from outside, and where each comes from
 
     def place(self, location: Location) -> Place:
-        """The place of a value, or of the nearest thing around it that the file has."""
+        """Return the position of a value, or of the nearest enclosing value in the file."""
         while location and location not in self.places:
             location = location[:-1]
         return self.places.get(location, Place((1, 1), (1, 1)))
@@ -58,11 +58,11 @@ class Document:
         self.problems.append(Problem(*(place.key if at_key else place.value), text))
 
     def told(self, location: Location, word: object) -> str:
-        """A value as messages show it: `word`, or where it comes from if it must not be shown."""
+        """Return a value for messages: `word`, or its source if it must not be shown."""
         return f"the value of {self.secrets[location]}" if location in self.secrets else str(word)
 
     def blinded(self) -> Any:
-        """The values, with a stand-in for each that must not be shown."""
+        """Return the values, with a placeholder for each that must not be shown."""
         return self._blinded(self.value, ())
 
     def _blinded(self, value: Any, location: Location) -> Any:
@@ -74,14 +74,14 @@ class Document:
 
 
 def read(path: Path) -> Document:
-    """The document of a file. What keeps it from being read is a problem in it, with a line where there is one."""
+    """Read a file into a document. An error that prevents reading becomes a problem, with a line if there is one."""
     document = Document()
     text = text_of(path, document)
     return document if text is None else parse(text, path.absolute().parent, document)
 
 
 def parse(text: str, folder: Path, document: Document | None = None) -> Document:
-    """The document of a text. folder: where the paths of `!file` start."""
+    """Parse a text into a document. folder: where relative paths of `!file` start."""
     document = document or Document()
     try:
         root = compose(text, DEEPEST)
@@ -97,7 +97,7 @@ def parse(text: str, folder: Path, document: Document | None = None) -> Document
 
 
 def text_of(path: Path, document: Document) -> str | None:
-    """A file's text, or None and a problem in the document."""
+    """Return a file's text, or None after adding a problem to the document."""
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST_FILE + 1)
@@ -163,7 +163,7 @@ class _Builder:
         return self._mapping(node, location)
 
     def _outside(self, tag: str, node: Any, location: Location) -> str | None:
-        """The value of `!env NAME` or `!file PATH`, or None and a problem: the one that is told of this value."""
+        """Return the value of `!env NAME` or `!file PATH`, or None after adding the only problem reported for it."""
         word = _written(node) if isinstance(node, ScalarNode) else ""
         where = outside.source(tag, word)
         try:
@@ -177,7 +177,7 @@ class _Builder:
         return value
 
     def _count(self, node: Any, location: Location) -> None:
-        """Aliases repeat nodes: what they come to is bounded in number and depth (an alias can hold itself)."""
+        """Limit number and depth of the nodes that aliases repeat: an alias can contain itself."""
         self._values += 1
         if self._values > MOST_VALUES:
             raise Stop(Problem(*_at(node), f"with its aliases, the file has more than {MOST_VALUES} values"))
@@ -234,7 +234,7 @@ class _Builder:
             result[str(location[-1])] = value
 
     def _merge(self, result: dict[str, Any], node: Any, location: Location) -> None:
-        """`<<: *alias` or `<<: [*a, *b]`: what the mapping has itself counts first, then the earlier alias."""
+        """Merge `<<: *alias` or `<<: [*a, *b]`: the mapping's own keys win, then the earlier alias."""
         self._count(node, location)
         for source in node.value if isinstance(node, SequenceNode) else [node]:
             if not isinstance(source, MappingNode):
@@ -244,7 +244,7 @@ class _Builder:
                     self._set(result, (*location, key), key_node, value_node)
 
     def _flat(self, node: Any, location: Location, depth: int = 0) -> Iterator[tuple[Any, Any]]:
-        """The pairs of a mapping that is merged, and of those that it merges itself."""
+        """Return the pairs of a merged mapping, including those that it merges itself."""
         if depth > DEEPEST:
             raise Stop(Problem(*_at(node), f"merged deeper than {DEEPEST} levels, or an alias contains itself"))
         inner: list[Any] = []
@@ -261,13 +261,13 @@ class _Builder:
 
 
 def _for_others(location: Location) -> bool:
-    """Whether a key is for other tools: `x-...` at the top or of a host. Hosts, networks and labels may be called so."""
+    """Whether a key belongs to other tools: `x-...` at the top or in a host. Names of hosts, networks and labels may look so, too."""
     of_host = len(location) == len(("hosts", "NAME", "KEY")) and location[0] == "hosts"
     return str(location[-1]).startswith("x-") and (len(location) == 1 or of_host)
 
 
 def _written(node: Any) -> str:
-    """The text of a scalar. JSON's escapes may come in halves (surrogates), which are put together."""
+    """Return the text of a scalar, with JSON's surrogate pairs combined."""
     try:
         return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
@@ -275,7 +275,7 @@ def _written(node: Any) -> str:
 
 
 def _scalar(node: Any) -> str | int | float | bool | None:
-    """YAML 1.2's core schema, less its odd numbers: 022, 0x16 and 1_000 stay the text that they are."""
+    """Apply YAML 1.2's core schema, except that 022, 0x16 and 1_000 stay strings."""
     value, tag = _written(node), str(node.tag).removeprefix(TAG)
     if tag == "null" and value.lower() in ("", "~", "null"):
         return None

@@ -1,4 +1,4 @@
-"""What `dns`, `plugins` and `swarm` say of the engines, as objects."""
+"""The models for `dns`, `plugins` and `swarm`."""
 
 from collections.abc import Mapping
 from ipaddress import IPv4Network
@@ -123,7 +123,7 @@ class PluginEntry(Part):
     )
 
     def on(self, host: str) -> bool:
-        """Whether this host is to have it."""
+        """Whether this host should have it."""
         return self.hosts is None or host in self.hosts
 
 
@@ -135,7 +135,7 @@ class AddressPool(Part):
 
     @property
     def first(self) -> IPv4Network:
-        """The subnet that a swarm takes for its network `ingress` when it is made."""
+        """The subnet that a new swarm uses for its network `ingress`."""
         return next(self.pools[0].subnets(new_prefix=self.size))
 
 

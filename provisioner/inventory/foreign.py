@@ -1,4 +1,4 @@
-"""Files that were given by mistake: what they look like, told without a word of their content."""
+"""Recognise files that were passed by mistake, without showing their content."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _OTHER = (
 
 
 class Seen(NamedTuple):
-    """What a text looks like, and the line that shows it."""
+    """What a text looks like, and the line that reveals it."""
 
     line: int
     what: str
 
 
 def secret(text: str) -> Seen | None:
-    """The first kind of secret that a text looks like, if any."""
+    """Return the first kind of secret that a text looks like, if any."""
     return next((seen for form, what in _SECRET if (seen := _search(form, what, text))), None)
 
 
 def looks_like(text: str) -> str:
-    """`; the file looks like ...` by its first line that is not empty, or ""."""
+    """Return `; the file looks like ...` based on the first non-empty line, or ""."""
     first = text.lstrip().partition("\n")[0]
     seen = next((what for form, what in (*_SECRET, *_OTHER) if re.match(form, first)), "")
     return f"; the file looks like {seen}" if seen else ""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class _Generator(GenerateJsonSchema):
-    """An optional key is left out, never null: so no null in the schema, and no default that is null."""
+    """Optional keys are omitted, never null. So the schema has no null and no null defaults."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -26,16 +26,16 @@ class _Generator(GenerateJsonSchema):
         return super().default_schema(schema)
 
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
-        """Names are held to their pattern: one that does not match it is no additional property."""
+        """Require names to match their pattern."""
         return super().dict_schema(schema) | {"additionalProperties": False}
 
 
 def generate() -> dict[str, Any]:
-    """The schema, draft 2020-12. It can't say what values must be together: that is for `inventory check`."""
+    """Return the schema, draft 2020-12. It can't check values against one another; `inventory check` does."""
     schema = InventoryFile.model_json_schema(schema_generator=_Generator)
     return {"$schema": _Generator.schema_dialect, **schema, "title": "Inventory of provisioner"}
 
 
 def as_text(schema: dict[str, Any]) -> str:
-    """The schema as inventories/schema.json has it."""
+    """Return the schema as in inventories/schema.json."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""From a file to an inventory: read, check each value, check what they are together, tell all that is wrong at once."""
+"""Load an inventory: read it, check each value, check values together, and report all errors at once."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ _OTHER_WORDS = {  # what other tools call it
 
 
 def load(path: Path, *, check_files: bool = True) -> Inventory:
-    """The inventory in a YAML file. check_files: also look whether the key and binary files that it names are there.
+    """Load the inventory in a YAML file. check_files: also check that its key and binary files exist.
 
     Raises InventoryError with everything that is wrong, each as `file:line:column: text`, in the order of the file.
     """
@@ -109,7 +109,7 @@ def load(path: Path, *, check_files: bool = True) -> Inventory:
 
 
 def problems(text: str, path: Path, *, check_files: bool = True) -> tuple[Problem, ...]:
-    """All that would be wrong with `path` if this text stood in it, in the order of the text."""
+    """Return the errors that `path` would have with this text, in the order of the text."""
     document = yaml.parse(text, path.absolute().parent)
     _checked(path, document, check_files=check_files)
     return tuple(sorted(set(document.problems)))
@@ -123,7 +123,7 @@ def schema() -> dict[str, Any]:
 
 
 def _checked(path: Path, document: yaml.Document, *, check_files: bool) -> Inventory | None:
-    """The inventory, unless there are problems, which are in the document then."""
+    """Return the inventory, or None if the document has problems."""
     if not isinstance(document.value, dict):
         return None
     folder = path.absolute().parent
@@ -135,7 +135,7 @@ def _checked(path: Path, document: yaml.Document, *, check_files: bool) -> Inven
 
 
 def _validated(path: Path, document: yaml.Document, folder: Path) -> Inventory | None:
-    """The inventory as far as single values go, or None and the problems in the document."""
+    """Check single values. Return the inventory, or None after adding problems to the document."""
     try:
         file = InventoryFile.model_validate(document.value, context={"folder": folder})
     except ValidationError as error:
@@ -150,7 +150,7 @@ def _validated(path: Path, document: yaml.Document, folder: Path) -> Inventory |
 
 
 def _unseeing(document: yaml.Document, errors: list[ErrorDetails], folder: Path) -> list[ErrorDetails]:
-    """The same errors, but those of values that must not be shown are of a stand-in: no text of theirs knows the value."""
+    """Return the same errors; those of hidden values come from a placeholder, so no message contains the value."""
     if not document.secrets:
         return errors
     try:
@@ -166,7 +166,7 @@ def _fields(part: BaseModel) -> dict[str, Any]:
 
 
 def _refuse(document: yaml.Document, details: ErrorDetails) -> None:
-    """One error of pydantic as a problem of the document, in our words and at its line."""
+    """Add one pydantic error to the document, with a message of this project and its line."""
     location: Location = tuple(part for part in details["loc"] if part != "[key]")
     if any(location[:end] in document.spoilt for end in range(len(location) + 1)):
         return
@@ -188,7 +188,7 @@ def _refuse(document: yaml.Document, details: ErrorDetails) -> None:
 
 
 def _named(document: yaml.Document, location: Location, text: str) -> str:
-    """A refusal of a stand-in tells where the value comes from."""
+    """Name the source of a hidden value in its error."""
     if location not in document.secrets:
         return text
     return text.replace(shown(STAND_IN), document.told(location, ""))
@@ -201,7 +201,7 @@ def _shape(location: Location) -> str:
 
 
 def _meant(location: Location) -> str:
-    """The key of the same place that was probably meant by one that is not known there, or nothing."""
+    """Return the known key that an unknown key probably means, or nothing."""
     word, known = str(location[-1]), list(_SHAPES[_shape(location)].model_fields)
     other = _OTHER_WORDS.get(word.lower().replace("-", "_"), "")
     if other in known:
@@ -210,7 +210,7 @@ def _meant(location: Location) -> str:
 
 
 def _instead(location: Location) -> str:
-    """What to write for a key that is not known in its place."""
+    """Return what to write instead of an unknown key."""
     if meant := _meant(location):
         return f"did you mean `{meant}`?"
     for place, model in _SHAPES.items():
@@ -220,7 +220,7 @@ def _instead(location: Location) -> str:
 
 
 def _form(location: Location, value: object) -> str:
-    """What to write where a mapping is wanted; a lone value is put into the form where it fits."""
+    """Return what to write where a mapping is required, with a lone value in place if it fits."""
     word = str(location[0])
     if (
         len(location) == 1

@@ -1,4 +1,4 @@
-"""Where a file names a host: for whoever is to take it out of there."""
+"""The lines of a file that name a host, for people who remove it."""
 
 from __future__ import annotations
 

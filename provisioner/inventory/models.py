@@ -1,4 +1,4 @@
-"""The inventory as objects. The descriptions here and in the other models are the reference: the schema and docs/inventory.md are made of them."""
+"""The models of an inventory. The schema and docs/inventory.md are generated from the descriptions in the models."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -144,15 +144,15 @@ class InventoryFile(Part):
 
 
 class Inventory(InventoryFile):
-    """A sound inventory. Its paths are absolute; hosts and networks are in the order of the file."""
+    """A valid inventory. Paths are absolute; hosts and networks are in the order of the file."""
 
     path: Path
     networks: Mapping[NetworkName, Network]
 
     @property
     def servers(self) -> tuple[str, ...]:
-        """The hosts that run the store, or manage the swarm: those that are named, or the first 1, 3 or 5 of all; none of an
-        external store.
+        """The hosts that run the store or manage the swarm: the named ones, or the first 1, 3 or 5. An external store
+        has none.
         """
         if self.store and self.store.endpoints:
             return ()
@@ -161,7 +161,7 @@ class Inventory(InventoryFile):
 
     @property
     def the_store(self) -> Store:
-        """The store of an inventory that names one, as each does whose control plane is kv."""
+        """The store; every inventory with control plane kv has one."""
         if self.store is None:
             raise ValueError("there is no store in swarm mode")
         return self.store
@@ -173,11 +173,11 @@ class Inventory(InventoryFile):
 
     @property
     def address_pool(self) -> AddressPool:
-        """Where networks of a swarm without a subnet of their own get it from."""
+        """The pool for networks of a swarm without a subnet."""
         return (self.swarm and self.swarm.default_addr_pool) or ENGINES_POOL
 
     def target(self, host: str) -> SshTarget:
-        """How this host is reached, with everything that it leaves out taken from `ssh`. KeyError: no such host."""
+        """Return how to reach this host, with defaults from `ssh`. Raises KeyError for an unknown host."""
         entry, ssh = self.hosts[host], self.ssh
         target = SshTarget(
             name=host,
@@ -202,7 +202,7 @@ class Inventory(InventoryFile):
         return replace(target, jump=jump)
 
     def without(self, host: str) -> "Inventory":
-        """The same without a host, which is no server, or manager, by name either; where none is left named, none is."""
+        """Return the inventory without a host, also in `servers` and `managers`; an empty list is removed."""
 
         def left(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
             return tuple(name for name in names or () if name != host) or None
@@ -215,20 +215,20 @@ class Inventory(InventoryFile):
         return self.model_copy(update=parts)
 
     def key_naming(self, host: str) -> tuple[str, int]:
-        """The key that names a host as a server, or manager, and how many others are named there; "" where none does."""
+        """Return the key that names a host as server or manager, and the number of others in it; "" if none does."""
         store, swarm = self.store, self.swarm
         named = {"store.servers": store.servers if store else (), "swarm.managers": swarm.managers if swarm else ()}
         return next(((key, len(names) - 1) for key, names in named.items() if names and host in names), ("", 0))
 
     def with_host(self, name: str, address: str) -> "Inventory":
-        """The same and one host more, reached as `ssh` says."""
+        """Return the inventory with one more host, reached as `ssh` says."""
         return self.model_copy(update={"hosts": {**self.hosts, name: Host(address=address)}})
 
     def advertise_for(self, host: str) -> str | None:
-        """The interface or IPv4 address this host advertises; None: to be found out. KeyError: no such host."""
+        """Return the interface or IPv4 address that this host advertises; None: to be detected. Raises KeyError."""
         return self.hosts[host].advertise or self.advertise
 
 
 def default_servers(hosts: int) -> int:
-    """How many servers a store has where none are named: an odd number, so that a majority is never half."""
+    """The default number of servers of a store: odd, so half of them are never a majority."""
     return 5 if hosts >= _FIVE else 3 if hosts >= _THREE else 1

@@ -1,4 +1,4 @@
-"""What the values of the networks must be together: keys that fit the driver, room enough, nothing that overlaps."""
+"""Check how the values of networks fit together: keys of the driver, enough room, no overlaps."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _DOCKER_CHOICE = (
 
 @dataclass(frozen=True)
 class _Net:
-    """One network of the file. on: the hosts that are to have it, in the order of the inventory."""
+    """One network of the file. on: its hosts, in the order of the inventory."""
 
     document: Document
     name: str
@@ -73,7 +73,7 @@ class _Net:
 
 
 def check(document: Document) -> None:
-    """Add to the document what is wrong between the values of the networks."""
+    """Add the errors between the networks' values to the document."""
     names = tuple(raw.part(document, "hosts"))
     nets = [_net(document, name, entry, names) for name, entry in raw.entries(document, "networks").items()]
     for net in nets:
@@ -100,7 +100,7 @@ def _net(document: Document, name: str, entry: dict[str, Any], hosts: tuple[str,
 
 
 def _kind(net: _Net) -> None:
-    """Keys that a network of this driver has not, and those that it needs; nothing of a driver that is none."""
+    """Refuse keys that the driver does not have, and require those that it needs. Invalid drivers are skipped."""
     if not net.driver:
         return
     if net.driver not in SCOPES:
@@ -134,7 +134,7 @@ def _kind(net: _Net) -> None:
 
 
 def _of_swarms(net: _Net) -> None:
-    """What a swarm makes of its networks. Other drivers get the words too, and come to nothing by them or do as they like."""
+    """Refuse settings that only networks of a swarm have. Other drivers ignore or misuse them."""
     if raw.sound(values.truth, net.entry.get("encrypted")) and net.driver != "overlay":
         cure = "remove it" if net.driver in SCOPES else "a plugin has its own `options`: remove it"
         net.refuse(
@@ -163,7 +163,7 @@ def _hosts(net: _Net, hosts: tuple[str, ...]) -> None:
 
 
 def _ranges(net: _Net) -> None:
-    """Values for each host name hosts that have the network, all of them."""
+    """Per-host values must name exactly the hosts of the network."""
     for key in ("ip_range", "ip_range6", "parent"):
         value = net.entry.get(key)
         if not isinstance(value, dict) or not value:
@@ -181,7 +181,7 @@ def _ranges(net: _Net) -> None:
 
 
 def _apart(net: _Net) -> None:
-    """Engines choose addresses without asking one another, so on a network that they share each needs its own."""
+    """Engines assign addresses independently, so each host needs its own range on a shared network."""
     if not net.on_parent or len(net.on) < 2:  # noqa: PLR2004
         return
     for key, subnet in (("ip_range", "subnet"), ("ip_range6", "subnet6")):
@@ -201,7 +201,7 @@ def _apart(net: _Net) -> None:
 
 
 def _shown(net: _Net, key: str, value: object) -> str:
-    """A part of a value; nothing of it where some of it is from outside."""
+    """Return a part of a value, or "" if some of it is hidden."""
     secret = any(place[:3] == net.at(key) for place in net.document.secrets)
     return "that" if secret else str(value)
 
@@ -230,7 +230,7 @@ def _aux(net: _Net) -> None:
 
 
 def _ends(subnet: IPv4Network | IPv6Network) -> tuple[object, ...]:
-    """What no interface can have. IPv6 has no broadcast address."""
+    """Return the addresses that no interface can use. IPv6 has no broadcast address."""
     return (subnet.network_address, subnet.broadcast_address) if subnet.version == 4 else (subnet.network_address,)  # noqa: PLR2004
 
 
@@ -249,7 +249,7 @@ def _parent(net: _Net) -> None:
 
 
 def _inside(net: _Net, keys: tuple[str, str, str]) -> None:
-    """The gateway and the ranges that containers get addresses from belong to the subnet."""
+    """The gateway and the containers' ranges must be in the subnet."""
     subnet_key, gateway_key, range_key = keys
     for key in (gateway_key, range_key):
         if key in net.entry and subnet_key not in net.entry:
@@ -299,7 +299,7 @@ def _room(net: _Net, subnet: IPv4Network) -> None:
 
 
 def _overlaps(document: Document, nets: dict[str, _Net], key: str) -> None:
-    """CIDR ranges are apart or one holds the other, so in order of address each is compared with those that are open."""
+    """CIDR ranges are disjoint or nested. So, sorted by address, each is compared only with those still open."""
     subnets = {name: net.sound(key) for name, net in nets.items()}
     order = [name for name, subnet in subnets.items() if subnet]
     around: list[str] = []
@@ -320,7 +320,7 @@ def _overlaps(document: Document, nets: dict[str, _Net], key: str) -> None:
 
 
 def _underlay(document: Document, nets: list[_Net]) -> None:
-    """A host inside a network's subnet would lose the way to the others; macvlan's and ipvlan's are of that very network."""
+    """A host inside a network's subnet would lose its route to the others. macvlan and ipvlan share the hosts' network."""
     hosts = raw.entries(document, "hosts")
     literals = dict(raw.literals(hosts))
     known = dict(literals)

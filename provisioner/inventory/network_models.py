@@ -1,4 +1,4 @@
-"""What `networks` says, as objects."""
+"""The models for `networks`."""
 
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
@@ -141,11 +141,11 @@ class Network(NetworkEntry):
 
     @property
     def is_global(self) -> bool:
-        """Whether it is made once for all hosts."""
+        """Whether it is created once for all hosts."""
         return SCOPES.get(self.driver, self.scope) == "global"
 
     def on(self, host: str) -> bool:
-        """Whether this host is to have it."""
+        """Whether this host should have it."""
         return self.hosts is None or host in self.hosts
 
     def range_on(self, host: str) -> IPv4Network | None:
@@ -155,5 +155,5 @@ class Network(NetworkEntry):
         return (self.ip_range6 or {}).get(host) or (self.ip_range6 or {}).get(EVERY_HOST)
 
     def parent_on(self, host: str) -> str:
-        """The interface that its containers are put on, "" where there is none."""
+        """The parent interface of its containers, or ""."""
         return (self.parent or {}).get(host) or (self.parent or {}).get(EVERY_HOST, "")

@@ -1,4 +1,4 @@
-"""The driver's options of a network: those that have a key of their own, and what the bridge driver takes.
+"""The driver options of a network: those with their own key, and those of the bridge driver.
 
 Source: moby v20.10, libnetwork/drivers/bridge/labels.go and netlabel: truths as Go's strconv.ParseBool reads them.
 """
@@ -43,7 +43,7 @@ _OWNERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def _owners(option: str) -> tuple[str, ...]:
-    """The engine's own drivers that know an option; none: all of them, or none that is known here."""
+    """Return the built-in drivers that have an option. Empty: all of them, or unknown."""
     if option.startswith(_BRIDGE) or option in _OF_BRIDGES:
         return ("bridge",)
     return ("overlay",) if option.startswith(_OVERLAY) else _OWNERS.get(option, ())
@@ -80,7 +80,7 @@ _OF_BRIDGES: Mapping[str, Callable[[str], str]] = MappingProxyType(
 
 
 def check_options(document: Document, name: str, entry: dict[str, Any], driver: str) -> None:
-    """Add what is wrong with the options of the network of that name."""
+    """Add the errors in the options of this network."""
     given = entry.get("options")
     for option, value in given.items() if isinstance(given, dict) else ():
         at: Location = ("networks", name, "options", option)

@@ -1,4 +1,4 @@
-"""What the values of a network may be, beyond those of values.py: drivers, options, IPv6, and values for each host."""
+"""The checks of a network's values: drivers, options, IPv6, and per-host values."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def driver(value: object) -> str:
 
 
 def option_value(value: object) -> str:
-    """Of a driver's option: what the engine takes as it is. Truths and numbers may be written as such."""
+    """Check a driver's option, which the engine receives as a string. Booleans and numbers may be unquoted."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):
@@ -55,7 +55,7 @@ def option_value(value: object) -> str:
 
 
 def per_host(check: Callable[[object], T]) -> Callable[[object], Mapping[str, T]]:
-    """A check for one value for all hosts, or for a mapping of host names to one each."""
+    """Return a check for one value for all hosts, or a mapping with one per host."""
 
     def checked(value: object) -> Mapping[str, T]:
         if isinstance(value, MappingProxyType):  # checked already

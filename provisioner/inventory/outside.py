@@ -1,6 +1,6 @@
-"""Values that an inventory leaves to the environment (`!env NAME`) or to a file (`!file PATH`).
+"""Values from the environment (`!env NAME`) or from a file (`!file PATH`).
 
-They are kept out of the inventory because they are nobody's business: no message shows one, not even a part of it.
+They are private: no message shows one, not even in part.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _BROKEN = re.compile(r"-?[0-9]{1,9}\.[0-9]{1,9}")
 
 
 class Outside(str):
-    """A text from outside the file. Where it stands in for a number or a truth, it is one."""
+    """An external string. It converts to a number or boolean where one is expected."""
 
     __slots__ = ()
 
 
 class NoValue(Exception):
-    """There is no value to be had; the text says why and what to do."""
+    """There is no value; the text says why and what to do."""
 
 
 def source(tag: str, word: str) -> str:
@@ -53,7 +53,7 @@ def fetch(tag: str, word: str, folder: Path, environ: Mapping[str, str]) -> Outs
 
 
 def typed(value: object) -> object:
-    """A text from outside as the number or truth that it would be if it stood in the file; anything else as it is."""
+    """Convert an external string to the number or boolean that it would be in the file; keep other values."""
     if not isinstance(value, Outside):
         return value
     if _WHOLE.fullmatch(value):

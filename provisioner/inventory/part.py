@@ -1,10 +1,10 @@
-"""What every part of an inventory is."""
+"""The base of all models of an inventory."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Part(BaseModel):
-    """Frozen, and only the keys that are named here."""
+    """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""What goes together with which control plane: a store with kv, the swarm's keys and encryption with swarm."""
+"""Check what fits the control plane: a store with kv; the swarm's keys and encryption with swarm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check(document: Document) -> None:
-    """Add to the document what its control plane can't do, or has no use for."""
+    """Add an error for each setting that the control plane does not support."""
     asked = document.value.get("control_plane", "auto")
     store, swarm = "store" in document.value, "swarm" in document.value
     if asked == "kv" and not store:
@@ -55,7 +55,7 @@ def _of_swarm_alone(document: Document) -> None:
 
 
 def _pools(document: Document) -> None:
-    """A pool holds no network of its own and no host; each subnet that it gives fits into it."""
+    """A pool must not contain a network or a host, and its subnets must fit into it."""
     location: Location = ("swarm", "default_addr_pool")
     asked = part(document, "swarm").get("default_addr_pool")
     pools = sound(values.pools, value(document, (*location, "pools"))) or ()
@@ -93,7 +93,7 @@ def _apart(document: Document, pools: tuple[IPv4Network, ...], asked: object) ->
 
 
 def _addresses(document: Document) -> dict[str, Any]:
-    """The hosts' own addresses, as far as the inventory tells them."""
+    """Return the hosts' own addresses in the inventory."""
     found = {name: entry.get("advertise") or entry.get("address") for name, entry in entries(document, "hosts").items()}
     known = {name: sound(values.ipv4, word) for name, word in found.items() if isinstance(word, str)}
     return {name: address for name, address in known.items() if address}

@@ -1,4 +1,4 @@
-"""What the values of `plugins:` may be, by themselves and together, and what an archive's plugin wants to be allowed."""
+"""The checks of values under `plugins:`, and of the permissions that an archive's plugin requires."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LARGEST_CONFIG = 1 << 20  # bytes
 
 
 def address(value: object) -> str:
-    """Where a legacy plugin listens, as its spec file has it."""
+    """Check the address of a plugin that already runs, as in its spec file."""
     word = values.text(value)
     tcp = _TCP.fullmatch(word)
     if not _SOCKET.fullmatch(word) and not (tcp and 1 <= int(tcp[2]) <= 65535):  # noqa: PLR2004
@@ -57,7 +57,7 @@ def host_path(value: object) -> str:
 
 
 def grant(value: object) -> tuple[str, ...]:
-    """What a managed plugin is allowed: `all`, or a list of what it asks for, in Docker's words."""
+    """Check the permissions of a managed plugin: `all`, or a list in Docker's words."""
     if value == ALL:
         return (ALL,)
     if not isinstance(value, list | tuple) or not value:
@@ -84,7 +84,7 @@ def setting(value: object) -> str:
 
 
 def check(document: Document) -> None:
-    """Each plugin has one source, what goes with it, and hosts that there are."""
+    """Each plugin needs one source, the keys that fit it, and known hosts."""
     hosts = raw.part(document, "hosts")
     for name, entry in raw.entries(document, "plugins").items():
         sources = [key for key in _SOURCES if key in entry]
@@ -119,7 +119,7 @@ def check(document: Document) -> None:
 
 
 def _network(document: Document, name: str, entry: Mapping[str, Any]) -> None:
-    """A network of a plugin of the inventory: by the name that engines know it under, which runs on all of its hosts."""
+    """A network of a plugin must use the engines' name for it, and the plugin must run on all its hosts."""
     driver = raw.sound(network_values.driver, entry.get("driver")) or ""
     base, at = driver.partition(":")[0], ("networks", name, "driver")
     plugin = raw.entries(document, "plugins").get(base)
@@ -151,9 +151,9 @@ def _network(document: Document, name: str, entry: Mapping[str, Any]) -> None:
 
 
 def unfit(archive: Path, granted: tuple[str, ...], digest: str = "") -> str:
-    """What is wrong with an archive; "" where nothing is. It has config.json and rootfs/, and asks for what it is granted.
+    """Return what is wrong with an archive, or "". It needs config.json and rootfs/, and only granted permissions.
 
-    digest: the SHA-256 sum that it should have; "" where none is given.
+    digest: the expected SHA-256 checksum, or "".
     """
     from tarfile import TarError
 
@@ -198,7 +198,7 @@ def _config(archive: Path) -> dict[str, Any]:
 
 
 def privileges(config: Mapping[str, Any]) -> Iterator[str]:
-    """What Docker asks a person for before it takes a plugin in (moby v20.10, plugin/backend_linux.go)."""
+    """The permissions that Docker asks for before it installs a plugin (moby v20.10, plugin/backend_linux.go)."""
     network = (config.get("Network") or {}).get("Type") or ""
     if network not in ("", "null", "none", "bridge"):
         yield f"network {network}"

@@ -1,4 +1,4 @@
-"""What is wrong and where, in words that are safe on a terminal."""
+"""Problems with their positions, in text that is safe on a terminal."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./:@~-]+(?: [A-Za-z0-9_./:@~-]+)*")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing that is wrong. `line` and `column` count from 1; 0 is the file as a whole."""
+    """One problem. `line` and `column` start at 1; 0 means the whole file."""
 
     line: int
     column: int
     text: str
 
     def told(self, path: str) -> str:
-        """`path:line:column: text`, as compilers and editors have it."""
+        """Return `path:line:column: text`, the form of compilers and editors."""
         return f"{path}:{self.line}:{self.column}: {self.text}" if self.line else f"{path}: {self.text}"
 
 
 def refusal(text: str) -> PydanticCustomError:
-    """An error whose text reaches the user as it is, whatever characters it holds."""
+    """Return an error whose text reaches the user unchanged."""
     return PydanticCustomError("refused", "{text}", {"text": text})
 
 
 def shown(value: object, longest: int = _LONGEST) -> str:
-    """A value of the file as messages show it: quoted, escaped and short, so that no terminal escape gets through."""
+    """Return a value for messages: quoted, escaped and short, so no terminal escape passes."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
@@ -48,7 +48,7 @@ def shown(value: object, longest: int = _LONGEST) -> str:
 
 
 def code(text: str) -> str:
-    """A key, name or piece of YAML in backticks; one with unusual characters escaped."""
+    """Return a key, name or piece of YAML in backticks; unusual characters are escaped."""
     return f"`{text}`" if _plain(text) else shown(text)
 
 
@@ -57,7 +57,7 @@ def _plain(text: str) -> bool:
 
 
 def escaped(text: str) -> str:
-    """Text of other programs on one line, with all that does not print written as an escape."""
+    """Return text of other programs on one line, with unprintable characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -67,7 +67,7 @@ def dotted(location: Location) -> str:
 
 
 def closest(word: str, known: Iterable[str]) -> str:
-    """The known word that is most like this one, whatever the case; nothing where none is close."""
+    """Return the most similar known word, ignoring case, or nothing."""
     from difflib import get_close_matches
 
     by_lower = {name.lower(): name for name in known}

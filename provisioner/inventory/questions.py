@@ -1,4 +1,4 @@
-"""An inventory from answers. Each answer is put into the text at once and checked there, by the inventory's own checks."""
+"""Create an inventory from answers. Each answer is inserted and checked at once, with the inventory's own checks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Terminal:
 
 
 def interview(terminal: Terminal, path: Path) -> str:
-    """Ask until there is a sound inventory for `path`; gives its text. What `ask` raises ends it."""
+    """Ask until the inventory for `path` is valid, and return its text. Exceptions of `ask` end it."""
     (cluster,) = names.tidied([path.absolute().parent.name])
     draft = writing.Draft(cluster, (_NOBODY,), writing.free_subnet((), 1), heading=_HEADING)
     draft = _asked(terminal, path, "Name of the cluster", cluster, lambda word: replace(draft, cluster=word))
@@ -58,7 +58,7 @@ def interview(terminal: Terminal, path: Path) -> str:
 
 
 def write(path: Path, text: str, *, force: bool) -> None:
-    """Write all of the text or nothing. Raises InventoryError (see `refuse_present`, or it can't be written)."""
+    """Write the text atomically. Raises InventoryError (see `refuse_present`, or if writing fails)."""
     refuse_present(path, force=force)
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
@@ -72,7 +72,7 @@ def write(path: Path, text: str, *, force: bool) -> None:
 
 
 def refuse_present(path: Path, *, force: bool) -> None:
-    """Raise InventoryError if nothing may or can be written there."""
+    """Raise InventoryError if the file may not or can't be written."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -97,7 +97,7 @@ def _cant(path: Path, text: str) -> InventoryError:
 def _asked(
     terminal: Terminal, path: Path, question: str, default: str, put: Callable[[str], writing.Draft]
 ) -> writing.Draft:
-    """Ask until the answer, put into the text, is sound."""
+    """Ask until the answer makes a valid text."""
     while True:
         draft = put(terminal.ask(question, default).strip() or default)
         if _sound(terminal, path, draft):
@@ -133,7 +133,7 @@ def _hosts(terminal: Terminal, path: Path, draft: writing.Draft) -> writing.Draf
 
 
 def _host(word: str, others: tuple[writing.Entry, ...]) -> writing.Entry:
-    """One host as it was typed. Without a name it gets one: of its host name, or a number."""
+    """Parse one typed host. Without a name, it is named after its host name, or numbered."""
     found = _HOST.fullmatch(word)
     name, user, address, port = found.groups() if found else (None, None, word, None)
     if word.count(":") > 1:  # IPv6 has no port here
@@ -166,5 +166,5 @@ def _is_address(word: str) -> bool:
 
 
 def _with_ssh(draft: writing.Draft, key: str, word: str) -> writing.Draft:
-    """With a value under `ssh`, unless it is the default."""
+    """Return the text with a value under `ssh`, unless it is the default."""
     return replace(draft, ssh={**draft.ssh, key: word}) if word and (key, word) != ("user", "root") else draft

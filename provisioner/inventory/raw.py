@@ -1,6 +1,6 @@
-"""The values of an inventory as they stand in the file, for checks of what they must be together.
+"""The raw values of an inventory, for checks between values.
 
-What is no sound value by itself is told already, and is as if it were not there.
+Invalid values are already reported and count as absent.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def value(document: Document, location: Location) -> Any:
 
 
 def sound(check: Callable[[object], T], item: object) -> T | None:
-    """The checked value, or None where it is not there or told to be wrong already."""
+    """Return the checked value, or None if it is absent or invalid."""
     try:
         return None if item is None else check(item)
     except PydanticCustomError:
@@ -54,7 +54,7 @@ def line(document: Document, location: Location) -> int:
 
 
 def literals(hosts: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """The hosts that advertise an address of their own, with it."""
+    """Return the hosts that advertise an address, with the address."""
     for name, entry in hosts.items():
         word = sound(values.advertise, entry.get("advertise"))
         if word and values.is_literal(word):

@@ -1,4 +1,4 @@
-"""What `store` says, as objects: the store that the engines of a key-value control plane share."""
+"""The models for `store`: the store that engines share with control plane kv."""
 
 from typing import Annotated
 
@@ -134,5 +134,5 @@ class Store(Part):
     )
 
     def times_fault(self, heartbeat: int | None, ttl: int | None) -> str:
-        """What is wrong with these times of discovery, in seconds, on this store; "" where nothing is."""
+        """Return what is wrong with these discovery times in seconds, or ""."""
         return fault(heartbeat, ttl, self.kind)

@@ -1,7 +1,7 @@
-"""What one value may be: a check for each kind of field, with the text of its refusal.
+"""A check for each kind of value, with its error message.
 
-Whatever reaches a host (names, users, addresses, interfaces, prefixes, label names) is held to a small set of
-characters here, so no quoting further down is the only thing between an inventory and a shell.
+Values that reach a host (names, users, addresses, interfaces, prefixes, label names) are limited to a small set of
+characters. So quoting is never the only protection between an inventory and a shell.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _SPECIAL = {  # what no network of containers can use, and how it is called
 
 
 def text(value: object) -> str:
-    """A string; numbers and the like are told to be quoted, mappings and lists to be one value."""
+    """Check for a string. Errors ask for quotes around numbers, and for one value instead of mappings and lists."""
     if isinstance(value, str):
         return str(value)  # also of a text from outside
     if isinstance(value, bool | int | float):
@@ -63,7 +63,7 @@ def text(value: object) -> str:
 
 
 def matching(pattern: re.Pattern[str], rule: str) -> Callable[[object], str]:
-    """A check that a text is made as `pattern` says; `rule` says it in words."""
+    """Return a check that a string matches `pattern`; `rule` describes it."""
 
     def check(value: object) -> str:
         word = text(value)
@@ -76,7 +76,7 @@ def matching(pattern: re.Pattern[str], rule: str) -> Callable[[object], str]:
 
 
 def _tidied(word: str, pattern: re.Pattern[str]) -> str:
-    """The nearest text that the pattern takes, as far as case, separators and the ends go; "" where that is no cure."""
+    """Return the string with case, separators and ends adapted to the pattern, or "" if that does not help."""
     bare = word.strip(" /")
     for better in (bare, bare.lower(), re.sub(r"[_. ]+", "-", bare.lower())):
         if pattern.fullmatch(better) and (pattern is not USER or better == bare):  # a user is not ours to name
@@ -159,7 +159,7 @@ def address(value: object) -> str:
 
 
 class Hop(NamedTuple):
-    """A jump host as the file names it; "" and 0: as the host behind it is reached, and port 22."""
+    """A jump host in the file. Default: the user of the host behind it (""), and port 22 (0)."""
 
     user: str
     address: str
@@ -167,7 +167,7 @@ class Hop(NamedTuple):
 
 
 def jump(value: object) -> tuple[Hop, ...]:
-    """Jump hosts, the first one first, as OpenSSH's ProxyJump has them; none: a host reached directly."""
+    """Check jump hosts in OpenSSH's ProxyJump form, first hop first. Empty: a direct connection."""
     word = text(value)
     return () if word == NO_JUMP else tuple(_hop(part) for part in word.split(","))
 
@@ -236,7 +236,7 @@ def _literal(word: str) -> str:
 
 
 def is_literal(word: str) -> bool:
-    """Whether what is advertised is an address and not an interface."""
+    """Whether the advertised value is an address, not an interface."""
     return bool(_NUMBERS.fullmatch(word))
 
 
@@ -377,7 +377,7 @@ def local_users(value: object) -> tuple[str, ...]:
 
 
 def listed(value: object) -> tuple[str, ...]:
-    """`store.servers`: host names in a list. How many and which is seen to where the hosts are known."""
+    """Check `store.servers`, a list of host names. Number and names are checked where the hosts are known."""
     if not isinstance(value, list | tuple):
         raise refusal(f"must be a list of host names: `[node1, node2, node3]`, not {shown(value)}")
     if not all(isinstance(name, str) for name in value):

@@ -1,4 +1,4 @@
-"""Real hosts on this one machine: namespaces, systemd, sshd, engines. See docs/lab.md."""
+"""Real hosts on this machine: namespaces, systemd, sshd, engines. See docs/lab.md."""
 
 from provisioner.errors import LabError
 from provisioner.lab.lab import Lab, LabHost, LabStatus, enter_switch

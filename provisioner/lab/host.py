@@ -219,7 +219,7 @@ class Host:
         """Wait until nothing runs that came over SSH: after a proof, its clean-up. Raises LabError after `timeout` seconds."""
         tasks = ["systemctl", "show", "--property=TasksCurrent", "--value", "ssh.service"]
         if not wait_for(lambda: self.exec(tasks, timeout=timeout, stdin=None).stdout.strip() == "1", timeout=timeout):
-            raise self._error(f"commands that came over SSH still run after {timeout:.0f} s", tried=" ".join(tasks))
+            raise self._error(f"commands from SSH sessions still run after {timeout:.0f} s", tried=" ".join(tasks))
 
     def kill(self, cgroups: Cgroups, switch_namespace: Path) -> None:
         """End the host as a power cut does; nothing happens to one that is off. Raises LabError."""
@@ -262,7 +262,7 @@ class Host:
             tail = "\n".join(line for line in text.splitlines()[-8:] if not line.startswith("Script "))
             cure = f"its console: {self.console}"
             if "Too many open files" in tail:
-                cure = "sysctl -w fs.inotify.max_user_instances=1024, or take another lab down"
+                cure = "sysctl -w fs.inotify.max_user_instances=1024, or remove another lab"
             return LabError(what, host=self.name, tried=tried, answer=tail, cure=cure)
         return LabError(what, host=self.name, tried=tried)
 

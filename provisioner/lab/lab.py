@@ -1,6 +1,6 @@
-"""A lab: hosts on a switch, made, changed and removed as one thing.
+"""A lab: hosts on a switch, which are created, changed and removed together.
 
-Everything about a lab is on disk, in labs/<name>/, before it happens, so that `down` can clean up after
+Every change is recorded on disk, in labs/<name>/, before it happens. So `down` can clean up after
 a process that was killed at any moment.
 """
 
@@ -39,7 +39,7 @@ def _silent(_: str) -> None:
 
 @dataclass(frozen=True)
 class LabHost:
-    """A host of a lab as it is now."""
+    """The current state of a lab's host."""
 
     name: str
     address: str
@@ -49,7 +49,7 @@ class LabHost:
 
 @dataclass(frozen=True)
 class LabStatus:
-    """A lab as it is now. `ready` is false while it is being made, and for one whose making was killed."""
+    """The current state of a lab. `ready` is false until it is complete, also if its creation was killed."""
 
     name: str
     folder: Path
@@ -57,12 +57,12 @@ class LabStatus:
     hosts: tuple[LabHost, ...]
 
     def as_dict(self) -> dict[str, object]:
-        """The same in what JSON can say."""
+        """Return the same as JSON values."""
         return {**asdict(self), "folder": str(self.folder)}
 
 
 class Lab:
-    """A lab that exists. Made by `Lab.up`, found again by `Lab.open`. All methods raise LabError."""
+    """An existing lab. `Lab.up` creates it, and `Lab.open` finds it again. All methods raise LabError."""
 
     def __init__(self, name: str) -> None:
         if not _NAME.fullmatch(name):
@@ -96,7 +96,7 @@ class Lab:
         if not 1 <= hosts <= MOST_HOSTS:
             raise LabError(f"a lab can't have {hosts} hosts", cure=f"choose 1 to {MOST_HOSTS}")
         if unknown := sorted(set(images or {}) - set(wanted)):
-            raise LabError(f"images are given for hosts that the lab does not have: {', '.join(unknown)}")
+            raise LabError(f"images are named for hosts that the lab does not have: {', '.join(unknown)}")
         wanted.update(images or {})
         if lab.folder.exists():
             raise lab._exists()
@@ -115,22 +115,22 @@ class Lab:
 
     @classmethod
     def open(cls, name: str = "lab") -> Self:
-        """The lab of that name, which must exist and be whole."""
+        """Return the lab of this name, which must exist and be complete."""
         lab = cls(name)
         if not lab.folder.exists():
             raise LabError(f"there is no lab {name!r}", cure=f"provisioner lab up --name {name}")
         if not lab.status().ready:
-            raise LabError(f"the lab {name!r} is only half made", cure=f"provisioner lab down --name {name}")
+            raise LabError(f"the lab {name!r} is incomplete", cure=f"provisioner lab down --name {name}")
         if not mounts_under(lab._switch):
             raise LabError(
-                f"the network of the lab {name!r} is gone: the machine was started again since",
+                f"the network of the lab {name!r} is gone, because the machine was restarted",
                 cure=f"provisioner lab down --name {name}, then up",
             )
         return lab
 
     @classmethod
     def all(cls) -> list[LabStatus]:
-        """Every lab on this machine, in order of name."""
+        """Return every lab on this machine, sorted by name."""
         names = sorted(entry.name for entry in machine.matching(machine.lab_dir() / "labs", "*"))
         return [cls(name).status() for name in names]
 
@@ -159,7 +159,7 @@ class Lab:
         return host
 
     def _serve(self, images: Iterable[Path]) -> None:
-        """Serve the packages that the images' hosts can install, unless they are served already."""
+        """Serve the packages that the hosts can install, unless they are already served."""
         link, log = self.folder / "www" / "debian", self.folder / "http.log"
         repositories = {found for path in set(images) if (found := image.repository_of(path.name.rpartition("-")[0]))}
         if not repositories or link.exists():
@@ -201,7 +201,7 @@ class Lab:
         return LabStatus(self.name, self.folder, (self.folder / "ready").exists(), hosts)
 
     def inventory(self) -> str:
-        """The lab as an inventory for `provisioner`, in YAML; after a reset to a snapshot, the one that settled the hosts."""
+        """Return the lab's inventory in YAML; after a reset to a snapshot, the one that was used to settle the hosts."""
         cluster, store = self.name, "{kind: consul}"
         with contextlib.suppress(FileNotFoundError):
             cluster, store = snapshot.CLUSTER, snapshot.settled((self.folder / "settled").read_text()).store
@@ -234,7 +234,7 @@ class Lab:
 
     @contextlib.contextmanager
     def enter(self) -> Iterator[None]:
-        """Be in the lab's network for a while: the calling thread, and what it starts meanwhile."""
+        """Put the calling thread, and what it starts, into the lab's network for the `with` block."""
         with switch.entered(self._switch):
             yield
 
@@ -269,7 +269,7 @@ class Lab:
         return ["ssh", "-i", str(self.key), *options, f"root@{self.address(host)}", *argv]
 
     def cut(self, host: str) -> None:
-        """Pull the host's network cable; the host itself goes on."""
+        """Disconnect the host's network cable; the host keeps running."""
         switch.set_port(self._switch, self._host(host).name, up=False)
 
     def uncut(self, host: str) -> None:
@@ -278,13 +278,13 @@ class Lab:
     # -- changing it -------------------------------------------------------------------------------------------
 
     def stop(self, *hosts: str) -> None:
-        """End hosts as a power cut does, all together. Their disks stay."""
+        """End hosts together, as a power cut does. Their disks are kept."""
         with self._locked():
             found = cgroups.find()
             _side_by_side(lambda host: host.kill(found, self._switch), [self._host(name) for name in hosts])
 
     def shutdown(self, *hosts: str, timeout: float = 100) -> None:
-        """Shut hosts down in order, all together, within `timeout` seconds. Their disks stay."""
+        """Shut hosts down cleanly and together, within `timeout` seconds. Their disks are kept."""
         with self._locked():
             found = cgroups.find()
 
@@ -345,7 +345,7 @@ class Lab:
     @classmethod
     def _make_snapshot(cls, lab_name: str, name: str, folder: Path, say: Callable[[str], None]) -> None:
         """Make a lab, settle its hosts with `provisioner up`, keep them in `folder`, and take the lab down."""
-        say(f"snapshot {name}: making it with `provisioner up`; kept for later")
+        say(f"snapshot {name}: creating it with `provisioner up`; kept for later")
         lab = cls(lab_name)
         recipe = snapshot.settled(name)
         try:
@@ -365,7 +365,7 @@ class Lab:
                 "provisioner",
                 "up",
             ]
-            run([*up, str(inventory)], timeout=UP_DEADLINE, what=f"the snapshot {name} could not be made")
+            run([*up, str(inventory)], timeout=UP_DEADLINE, what=f"the snapshot {name} could not be created")
             _side_by_side(lambda host: host.wait_alone(timeout=SETTLE_DEADLINE), lab._hosts())
             lab.shutdown(*lab.hosts)
             _side_by_side(lambda host: host.keep(folder / "hosts" / host.name), lab._hosts())
@@ -434,7 +434,7 @@ class Lab:
         return found
 
     def _free_switch(self) -> None:
-        """Take the hosts' ports away now; the kernel would do it some time after the last process has ended."""
+        """Remove the hosts' ports now; the kernel would remove them some time after the last process."""
         if mounts_under(self._switch):
             for host in self._hosts():
                 switch.unplug(self._switch, host.name)
@@ -455,7 +455,7 @@ class Lab:
 
     @contextlib.contextmanager
     def _locked(self, timeout: float = 60) -> Iterator[None]:
-        """Be the only one who changes the lab."""
+        """Hold the lock for changes of the lab."""
         with held(self.folder, timeout=timeout) as ours:
             if not ours:
                 raise LabError(f"another process has been changing the lab {self.name!r} for {timeout:.0f} s")
@@ -467,12 +467,12 @@ def _ensure_images(names: Iterable[str], say: Callable[[str], None]) -> dict[str
 
 
 def _side_by_side(work: Callable[[Host], None], hosts: Sequence[Host]) -> None:
-    """Do `work` for all hosts at the same time; raise the first error once all have ended."""
+    """Run `work` for all hosts in parallel; raise the first error after all have ended."""
     with ThreadPoolExecutor(max(len(hosts), 1)) as pool:
         for done in [pool.submit(work, host) for host in hosts]:
             done.result()
 
 
 def enter_switch(name: str = "lab") -> None:
-    """Move the calling thread, and all that it starts from now on, into a lab's network for good."""
+    """Move the calling thread, and everything that it starts from now on, into a lab's network permanently."""
     switch.enter(Lab.open(name).folder / "switch")

@@ -1,4 +1,4 @@
-"""Locks on folders. A lock ends with the process that holds it, however that ends, and leaves no file behind."""
+"""Locks on folders. A lock ends with its process, however that ends, and leaves no file behind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def held(folder: Path, *, timeout: float) -> Iterator[bool]:
-    """Hold the lock of `folder`; answer false when another process held it for all of `timeout` seconds."""
+    """Hold the lock of `folder`; yield false if another process holds it for `timeout` seconds."""
     # Closed on exec, so that hosts and servers that we start do not hold it on.
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""What the lab needs of the machine, and where on it the lab keeps its things."""
+"""What the lab requires of the machine, and where it stores its data."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def keyring() -> Path:
 
 
 def require_root() -> None:
-    """Raise LabError for anybody else."""
+    """Raise LabError if the user is not root."""
     if os.geteuid() != 0:
-        raise LabError("the lab must be run by root", cure="run it again with sudo")
+        raise LabError("the lab needs root", cure="run it again with sudo")
 
 
 def check() -> None:
-    """Raise LabError, with one line that cures it, unless this machine can run a lab."""
+    """Raise LabError with a cure unless this machine can run a lab."""
     require_root()
     missing = sorted({package for command, package in COMMANDS.items() if not shutil.which(command)})
     if not any(path.exists() for path in KEYRINGS):
@@ -94,12 +94,12 @@ def check_room(hosts: int) -> None:
 
 
 def crowd_warning(hosts: int) -> str:
-    """What to know about a lab of so many hosts; empty if nothing."""
+    """Return a warning about a lab with this number of hosts, or ""."""
     limit = int(Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3").read_text())
     if hosts * hosts <= limit:
         return ""
     return (
-        f"the kernel holds {limit} neighbours for all namespaces together; if {hosts} hosts all talk to one another, "
+        f"the kernel allows {limit} neighbours in all namespaces together; if {hosts} hosts all talk to one another, "
         f"some will not get through: sysctl -w net.ipv4.neigh.default.gc_thresh3={2 * hosts * hosts}"
     )
 
@@ -130,6 +130,6 @@ def _check_file_system(folder: Path) -> None:
                 best, kind = point, fields[fields.index("-") + 1]
     if kind in {"overlay", "aufs", "nfs", "nfs4", "9p", "virtiofs", "vboxsf"}:
         raise LabError(
-            f"the lab's folder lies on {kind}, which can't carry the hosts' disks",
+            f"the lab's folder lies on {kind}, which does not support the hosts' disks",
             cure="set PROVISIONER_LAB_DIR to a folder on ext4, xfs, btrfs or tmpfs",
         )

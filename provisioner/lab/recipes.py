@@ -1,4 +1,4 @@
-"""What is in the images: package lists and settings, as data. A change here rebuilds what it touches."""
+"""The content of the images: package lists and settings. A change rebuilds the images that it affects."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Changes whenever the image would come out differently."""
+        """A digest that changes whenever the image would differ."""
         base = recipe(self.base).digest if self.base else ""
         data = [LAYOUT, asdict(self), base, FILES, MASKED, GENERATORS, REMOVED, sorted(sources(self).items())]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
@@ -58,7 +58,7 @@ FILES = {
     "etc/systemd/system/containerd.service.d/lab.conf": "[Service]\nExecStart=\nExecStart=/usr/bin/containerd --config /etc/containerd/lab.toml\n",
     "etc/systemd/system.conf.d/lab.conf": "[Manager]\nDefaultEnvironment=GOGC=400\n",
     "etc/systemd/journald.conf.d/lab.conf": "[Journal]\nReadKMsg=no\nForwardToKMsg=no\n",
-    "etc/resolv.conf": "# no name server: the lab has no way out\n",
+    "etc/resolv.conf": "# no name server: the lab has no internet access\n",
     "etc/hostname": "fresh\n",
     "etc/machine-id": "",
 }

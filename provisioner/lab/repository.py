@@ -1,4 +1,4 @@
-"""The lab's own apt repository: packages that hosts without a way out can install."""
+"""The lab's own apt repository: packages that hosts without internet access can install."""
 
 from __future__ import annotations
 

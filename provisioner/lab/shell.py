@@ -1,4 +1,4 @@
-"""The machine's own commands, each with a deadline and errors that say what was tried."""
+"""Commands on the machine, each with a deadline and errors that say what was tried."""
 
 from __future__ import annotations
 

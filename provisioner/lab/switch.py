@@ -39,7 +39,7 @@ def ip(namespace: Path, *commands: str) -> None:
     run(
         ["nsenter", f"--net={namespace}", "ip", "-batch", "-"],
         stdin="\n".join(commands) + "\n",
-        what=f"the lab's network can't be set: {'; '.join(commands)}",
+        what=f"the lab's network can't be configured: {'; '.join(commands)}",
     )
 
 
@@ -90,7 +90,7 @@ def enter(namespace: Path) -> None:
         raise LabError(
             f"the lab's network can't be entered: {error.strerror}",
             tried=f"setns {namespace}",
-            cure="see `provisioner lab list`; a lab does not outlive the machine's restart",
+            cure="see `provisioner lab list`; a lab ends when the machine restarts",
         ) from error
 
 

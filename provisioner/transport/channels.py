@@ -39,7 +39,7 @@ class Channels:
             return self._open(deadline)
         except paramiko.ChannelException as error:
             raise Refused(
-                "the host opens no further session on the connection",
+                "the host refuses another session on the connection",
                 host=self._host,
                 tried=tried,
                 answer=str(error),
@@ -101,5 +101,5 @@ class Channels:
             "the connection is lost",
             host=self._host,
             tried=tried,
-            cure="look at the host and at the network between, then run the same command again",
+            cure="check the host and the network in between, then run the same command again",
         )

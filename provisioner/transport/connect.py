@@ -145,7 +145,7 @@ def _loaded(
             f"{path} can't be read ({error.strerror})",
             host=target.name,
             tried="reading the host keys on record",
-            cure="give yourself the right to read it",
+            cure="make it readable for your user",
         ) from error
     try:
         if target.key not in identities:
@@ -156,7 +156,7 @@ def _loaded(
 
 
 def _persist(target: SshTarget, login: _Login, on_retry: Callable[[str], None] | None) -> Connection:
-    """Try until it works or trying is in vain. Only a server that turned us away unheard is tried again."""
+    """Try until it works or trying is in vain. Only a server that rejected the connection before the handshake is retried."""
 
     def again(state: tenacity.RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _OPEN = 30.0  # seconds for a script to begin
 _LOCK = 3.0  # seconds that a held lock is tried
 _CHUNK = 64 * 1024  # bytes
-_GOES_ON = "it goes on to its end on the host; run the same command again after that"
+_GOES_ON = "it continues on the host; run the same command again when it has ended"
 _SPARE = 10.0  # seconds of a write's deadline (but at most half of it) that are not spent waiting for another write
 
 
@@ -216,10 +216,10 @@ class Connection:
     def _before(self, *, checked: bool = True) -> None:
         if checked and self._lock and self._lock.over and not self._lock.dead():
             raise Locked(
-                "our lock on this host is lost",
+                "this run's lock on the host is lost",
                 host=self.name,
-                tried="making sure that no other run writes there",
-                cure="another run may have begun: look who is at it, then run the same command again",
+                tried="checking that no other run writes there",
+                cure="another run may have begun: find out who runs it, then run the same command again",
             )
         if self._before_write:
             self._before_write(self.name)

@@ -43,11 +43,11 @@ def shake_hands(transport: paramiko.Transport, target: SshTarget, known: KnownHo
         raise kind(
             "the SSH server did not finish the key exchange"
             if transport.is_active()
-            else "the SSH server broke the key exchange off",
+            else "the SSH server aborted the key exchange",
             host=target.name,
             tried="connecting with SSH",
             answer=str(error),
-            cure="look at sshd's log on the host (journalctl -u ssh)",
+            cure="see sshd's log on the host (journalctl -u ssh)",
         ) from error
 
 
@@ -94,10 +94,14 @@ def authenticate(transport: paramiko.Transport, target: SshTarget, identities: t
                 continue
             if not left:
                 return
-            raise _refused(target, f"it takes the key and wants {', '.join(left)} on top, which we can't give")
+            raise _refused(
+                target, f"it takes the key and wants {', '.join(left)} as well, which provisioner can't provide"
+            )
     if not answers and target.key is not None:
         raise keys.encrypted(target.key)
-    raise _refused(target, "\n".join(answers) or "there is no key: none is named, none is in ssh-agent or ~/.ssh")
+    raise _refused(
+        target, "\n".join(answers) or "there is no key: the inventory names none, and ssh-agent and ~/.ssh have none"
+    )
 
 
 @contextlib.contextmanager
@@ -125,7 +129,7 @@ def _ordered(kinds: tuple[str, ...], offered: tuple[str, ...]) -> tuple[str, ...
 
 def _too_old(target: SshTarget, answer: str) -> Refused:
     return Refused(
-        "its SSH server and we have no algorithm in common",
+        "its SSH server and provisioner have no algorithm in common",
         host=target.name,
         tried="connecting with SSH",
         answer=answer,
@@ -174,11 +178,13 @@ def _refused(target: SshTarget, answer: str) -> Refused:
 
 def _hung_up(target: SshTarget, answers: list[str]) -> Unreachable | Refused:
     if len(answers) > 1:  # sshd hangs up after MaxAuthTries keys (6 by default)
-        return _refused(target, tail("\n".join([*answers, "it hung up after so many keys: name one in the inventory"])))
+        return _refused(
+            target, tail("\n".join([*answers, "it hung up after too many keys: name one in the inventory"]))
+        )
     return Unreachable(
         "the connection broke during the login",
         host=target.name,
         tried=_NO_LOGIN,
         answer="\n".join(answers),
-        cure="look at sshd's log on the host (journalctl -u ssh)",
+        cure="see sshd's log on the host (journalctl -u ssh)",
     )

@@ -66,15 +66,13 @@ def _named(path: Path) -> Identity:
     except FileNotFoundError as error:
         raise _refuse(path, "does not exist", "name the private key that the hosts accept") from error
     except OSError as error:
-        raise _refuse(path, f"can't be read ({error.strerror})", "give yourself the right to read it") from error
+        raise _refuse(path, f"can't be read ({error.strerror})", "make it readable for your user") from error
     except (paramiko.PasswordRequiredException, TypeError) as error:  # TypeError is cryptography's, without password
         return Identity(str(path), agent_only=_public_half(path, error))
     except (ValueError, paramiko.SSHException, UnknownKeyType) as error:
         if b"ENCRYPTED" in text:
             return Identity(str(path), agent_only=_public_half(path, error))
-        raise _refuse(
-            path, "is no private key that can be used here", "use an ed25519 key: ssh-keygen -t ed25519"
-        ) from error
+        raise _refuse(path, "is not a usable private key", "use an ed25519 key: ssh-keygen -t ed25519") from error
 
 
 def _public_half(path: Path, error: Exception) -> bytes:

@@ -107,7 +107,7 @@ def _listen(sock: socket.socket, target: SshTarget, deadline: Deadline) -> None:
             if any(word in now for word in _BURST) or now == said:  # the same again, though readable: it hung up
                 raise _busy(target, now)
             if len(now) == _BANNER or (b"\n" in now and now.startswith((b"HTTP/", b"220 "))):
-                raise _unreachable(target, f"what answers on {_where(target)} is no SSH server", said=now)
+                raise _unreachable(target, f"what answers on {_where(target)} is not an SSH server", said=now)
             said = now
     except OSError as error:
         raise _busy(target, said) from error
@@ -133,5 +133,5 @@ def _busy(target: SshTarget, said: bytes) -> Busy:
         host=target.name,
         tried="connecting with SSH",
         answer=tail(clean(said)),
-        cure="look at MaxStartups and PerSourcePenalties in its sshd_config, and at its log (journalctl -u ssh)",
+        cure="check MaxStartups and PerSourcePenalties in its sshd_config, and its log (journalctl -u ssh)",
     )

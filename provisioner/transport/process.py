@@ -226,25 +226,25 @@ class Process:
             host=self._host,
             tried=self._tried,
             answer=self._said(),
-            cure="look at the host and at the network between, then run the same command again",
+            cure="check the host and the network in between, then run the same command again",
         )
 
     def _never_ran(self, code: int) -> TransportError:
         if code == INCOMPLETE:
-            return self._failed("the script did not arrive whole, so nothing of it was run")
+            return self._failed("the script arrived incomplete, so none of it was run")
         return Refused(
             "the login succeeds, but the host runs no commands" + (f" (exit code {code})" if code >= 0 else ""),
             host=self._host,
             tried=self._tried,
             answer=self._said(),
-            cure="give the user a login shell, and look for ForceCommand or command= in sshd_config and authorized_keys",
+            cure="give the user a login shell, and check for ForceCommand or command= in sshd_config and authorized_keys",
         )
 
     def _declined(self, start: Opening) -> TransportError | Locked:
         if start.word is Word.BUSY:
             return locked(self._host, self._tried, clean(start.rest.encode()))
         if start.word is Word.ODD:
-            return self._failed("the host does not answer as the shell that it was given a script for")
+            return self._failed("the host does not answer like a shell that received a script")
         if start.word is Word.TOOL:
             return Refused(
                 f"{start.rest} is missing on the host",
@@ -253,7 +253,7 @@ class Process:
                 cure="install the package util-linux" if start.rest == "flock" else "look at /run: is it full?",
             )
         return Refused(
-            "the user is not root and may not become root without a password",
+            "the user is not root and has no passwordless sudo",
             host=self._host,
             tried=self._tried,
             cure="log in as root, or allow it with a line 'USER ALL=(ALL) NOPASSWD: ALL' in /etc/sudoers.d",
@@ -268,7 +268,7 @@ def locked(host: str, tried: str, note: str) -> Locked:
     except ValueError:  # the holder has not written its line yet
         age = ""
     return Locked(
-        f"another run works on this host{age}: {owner or 'it did not say who it is'}",
+        f"another run works on this host{age}: {owner or 'it did not identify itself'}",
         host=host,
         tried=tried,
         cure="wait until it has ended"

@@ -1,7 +1,7 @@
-"""Inventories from what other tools know: one file for each tool.
+"""Importers for other tools' inventories, one file per tool.
 
-Each gives `Found`: texts, as they stand in the tool's files. `draft` makes them an inventory, by the inventory's own
-checks, and notes what is not in it. No importer connects to a host or runs anything but `vagrant ssh-config`.
+Each returns `Found`: texts as they are in the tool's files. `draft` converts them to an inventory with the inventory's
+own checks, and notes what is missing. No importer connects to a host, or runs anything except `vagrant ssh-config`.
 """
 
 from provisioner.inventory.importers.draft import Imported, Wishes, imported, refuse_unsound

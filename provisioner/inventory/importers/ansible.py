@@ -1,4 +1,4 @@
-"""Hosts from Ansible inventories. Nothing is evaluated, decrypted or run: what would have to be is told."""
+"""Hosts from Ansible inventories. Nothing is evaluated, decrypted or executed; such values are reported."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _FALSE = ("false", "no", "off", "0", "f", "n")
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What holds where no variable says otherwise: from ansible.cfg, and who is logged in here."""
+    """Defaults for missing variables: from ansible.cfg and the local user."""
 
     login: str
     inventory: tuple[Path, ...] = ()
@@ -49,7 +49,7 @@ class Defaults:
 
     @classmethod
     def now(cls) -> Defaults:
-        """Those of this machine: the first configuration file that Ansible itself would take."""
+        """Return the defaults of this machine, from the configuration file that Ansible would use."""
         named = os.environ.get("ANSIBLE_CONFIG")
         files = [Path(named)] if named else []
         files += [Path("ansible.cfg"), Path.home() / ".ansible.cfg", Path("/etc/ansible/ansible.cfg")]
@@ -80,7 +80,7 @@ def configured(text: str, file: Path, login: str) -> Defaults:
 
 
 def default_sources(folder: Path | None = None) -> tuple[Path, ...]:
-    """The inventory that ansible.cfg names, or one that lies here, or that of the machine. Raises InventoryError."""
+    """Return the inventory named in ansible.cfg, one in this folder, or the machine's. Raises InventoryError."""
     here = folder or Path()
     if named := Defaults.now().inventory:
         return named
@@ -180,7 +180,7 @@ def _with_user(machine: Machine, login: str) -> Machine:
 
 
 def machine(name: str, variables: Variables, defaults: Defaults) -> Machine:
-    """One host by its variables, put together."""
+    """Return one host from its merged variables."""
     notes: list[str] = []
     address = _plain(variables, ("ansible_host", "ansible_ssh_host"), notes)
     connection = _plain(variables, ("ansible_connection",), notes)

@@ -1,4 +1,4 @@
-"""Which variables a host has in the end: of its groups, of the files in group_vars and host_vars, and its own."""
+"""The merged variables of a host: from its groups, from group_vars and host_vars, and its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ENDINGS = ("", ".yml", ".yaml", ".json")
 
 
 class Groups:
-    """The groups of a tree, with what lies beside it. folders: where group_vars and host_vars may be."""
+    """The groups of a tree and its variable files. folders: where group_vars and host_vars may be."""
 
     def __init__(self, tree: Tree, folders: tuple[Path, ...]) -> None:
         """Raises InventoryError if groups are children of one another."""
@@ -45,7 +45,7 @@ class Groups:
         return [name for name in self._tree.hosts if group in self._around[name]]
 
     def variables(self, host: str) -> Variables:
-        """What holds for a host, in Ansible's order of precedence, without what playbooks add.
+        """Return a host's variables in Ansible's order of precedence, without those of playbooks.
 
         Source: Ansible's documentation, "Variable precedence", 3 to 10: groups in files, then group_vars (`all` first),
         then the host's line, then host_vars. Among groups a child wins over its parent, then priority, then the name.
@@ -112,7 +112,7 @@ class Groups:
 
 
 def _files(folder: Path, name: str) -> list[Path]:
-    """The first of NAME, NAME.yml and so on that is there; a folder stands for its files, in the order of their names."""
+    """Return the first existing one of NAME, NAME.yml and so on; a folder yields its files, sorted by name."""
     for ending in _ENDINGS:
         path = folder / f"{name}{ending}"
         try:

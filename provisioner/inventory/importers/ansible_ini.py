@@ -75,6 +75,6 @@ def _variables(words: list[str]) -> Variables:
 
 
 def _unquoted(value: str) -> str:
-    """Ansible reads values as Python's literals where they are some: of these, texts in quotes matter here."""
+    """Remove quotes. Ansible evaluates values as Python literals; only quoted strings matter here."""
     found = re.fullmatch(r"""(["'])(.*)\1\s*(?:#.*)?""", value)
     return found[2] if found else value

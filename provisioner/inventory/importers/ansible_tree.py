@@ -1,4 +1,4 @@
-"""Ansible's groups and hosts, before variables are put together. Ranges of host names are written out here."""
+"""Ansible's groups and hosts before variables are merged. Ranges of host names are expanded here."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Vaulted(str):
 
 @dataclass(slots=True)
 class Group:
-    """A group as its files have it."""
+    """A group as written in its files."""
 
     hosts: dict[str, None] = field(default_factory=dict)
     children: dict[str, None] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Tree:
         return self.groups.setdefault(name, Group())
 
     def add_hosts(self, group: str, pattern: str, variables: Variables) -> None:
-        """Put the hosts of a pattern into a group. Raises ValueError, with what is wrong with the pattern."""
+        """Add the hosts of a pattern to a group. Raises ValueError if the pattern is invalid."""
         names, port = expanded(pattern)
         if len(self.hosts) + len(names) > MOST_HOSTS:
             raise ValueError(f"there are more than {MOST_HOSTS} hosts")

@@ -1,4 +1,4 @@
-"""Ansible's YAML: inventories, what inventory scripts print as JSON, and files of variables. Nothing is evaluated."""
+"""Ansible's YAML: inventories, JSON output of inventory scripts, and variable files. Nothing is evaluated."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _group(name: str, group: Any, file: str, tree: Tree) -> None:
 
 
 def _entries(part: Any) -> dict[str, Any]:
-    """A mapping, or the words of a list as one without values."""
+    """Return a mapping; a list of words becomes one without values."""
     if isinstance(part, list):
         return {word: None for word in part if isinstance(word, str)}
     return {part: None} if isinstance(part, str) else _mapping(part)
@@ -75,7 +75,7 @@ def _mapping(part: Any) -> dict[str, Any]:
 
 
 def texts(variables: Any) -> Variables:
-    """The variables that are texts, numbers or truths, as they are written."""
+    """Return the variables that are strings, numbers or booleans, as written."""
     found = {name: _unvaulted(value) for name, value in _mapping(variables).items()}
     return {name: value for name, value in found.items() if isinstance(value, str)}
 
@@ -85,7 +85,7 @@ def _unvaulted(value: Any) -> Any:
 
 
 def values(text: str, file: str) -> Any:
-    """A YAML text as mappings, lists and texts; a scalar stays as it is written. Raises InventoryError."""
+    """Parse YAML into mappings, lists and strings; scalars stay as written. Raises InventoryError."""
     try:
         root = composing.compose(text, _DEEPEST)
         return None if root is None else _Plain(file).value(root, 0)

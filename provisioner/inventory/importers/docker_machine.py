@@ -15,14 +15,14 @@ _LOCAL_FORWARD = ("virtualbox",)  # drivers whose SSHPort is a port of this mach
 
 
 def default_store() -> Path:
-    """Where docker-machine itself looks."""
+    """Return the store that docker-machine itself uses."""
     return Path(os.environ.get("MACHINE_STORAGE_PATH") or Path.home() / ".docker" / "machine")
 
 
 def machines(path: Path) -> Found:
     """The machines of a store, of its folder `machines`, of one machine's folder or of one config.json.
 
-    Raises InventoryError if there is none; one that can't be read is left out and told.
+    Raises InventoryError if there is none. Unreadable machines are left out and reported.
     """
     files = _configs(path)
     if not files:
@@ -82,7 +82,7 @@ def _why(kind: str, name: str) -> str:
 
 
 def _key(driver: dict[str, Any], folder: Path) -> tuple[str, list[str]]:
-    """The key as the store has it; a store that was moved has its keys beside the config.json."""
+    """Return the key path from the store. In a store that was moved, the key is beside config.json."""
     named, beside = _text(driver, "SSHKeyPath"), folder / "id_rsa"
     if named and is_there(named):
         return str(Path(named).absolute()), []

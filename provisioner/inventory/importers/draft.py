@@ -1,4 +1,4 @@
-"""From what was found in another tool's files to a sound inventory, and a note on all that is not in it."""
+"""Convert the findings of an importer to a valid inventory, with a note on everything that is left out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OF_ALL = ("host_keys", "known_hosts")  # an inventory has one of each, under `s
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the user wants otherwise than it was found. "": as found, or the default."""
+    """What the user overrides. "": as found, or the default."""
 
     cluster: str
     subnet: str = ""
@@ -47,7 +47,7 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class _Sound:
-    """A machine whose values an inventory takes."""
+    """A machine with valid values."""
 
     name: str
     values: dict[str, writing.Value]  # as under `hosts`
@@ -56,7 +56,7 @@ class _Sound:
 
 
 def imported(found: Found, wishes: Wishes, kind: str) -> Imported:
-    """The inventory of all that was found and can be a host. kind: the tool, as the command names it."""
+    """Return the inventory of all usable hosts. kind: the tool's name in the command."""
     machines = [_checked(machine) for machine in found.machines]
     machines = _distinct(machines)
     kept = [machine for machine in machines if not machine.left_out]
@@ -86,13 +86,13 @@ def imported(found: Found, wishes: Wishes, kind: str) -> Imported:
 
 
 def refuse_unsound(text: str) -> None:
-    """Raise InventoryError if the text is no sound inventory: a wish, like a subnet, does not fit the hosts."""
+    """Raise InventoryError if the inventory is invalid, for example if the wished subnet does not fit the hosts."""
     if faults := problems(text, Path("inventory.yml")):
         raise InventoryError("inventory", tuple(f"the inventory would be invalid: {fault.text}" for fault in faults))
 
 
 def _checked(machine: Machine) -> Machine:
-    """The machine with only those values that an inventory takes; the others are noted, by the inventory's own checks."""
+    """Return the machine with its valid values; invalid ones become notes, from the inventory's own checks."""
     if machine.left_out:
         return machine
     if not machine.address:
@@ -113,7 +113,7 @@ def _number(text: str) -> writing.Value:
 
 
 def _refused(model: type[BaseModel], values: dict[str, writing.Value]) -> dict[str, str]:
-    """What is wrong with each value, by its key."""
+    """Return the error of each invalid value, by key."""
     try:
         model.model_validate(values, context={"folder": Path.cwd()})
     except ValidationError as error:
@@ -129,7 +129,7 @@ def _key_fault(path: str) -> str:
 
 
 def _distinct(machines: list[Machine]) -> list[Machine]:
-    """A second name for the same address and port is no second host."""
+    """Drop a second name for the same address and port."""
     first: dict[tuple[str, str], str] = {}
     result = []
     for machine in machines:
@@ -169,7 +169,7 @@ def _usual(hosts: list[_Sound]) -> dict[str, writing.Value]:
 
 
 def _for_all(hosts: list[_Sound]) -> tuple[dict[str, writing.Value], list[str]]:
-    """What an inventory has for all hosts only: carried over where all agree."""
+    """Return a setting that an inventory has once for all hosts, if all hosts agree."""
     result: dict[str, writing.Value] = {}
     notes = []
     for key in _OF_ALL:
@@ -189,7 +189,7 @@ def _renamed(hosts: list[_Sound]) -> list[str]:
 
 
 def _entry(host: _Sound, usual: dict[str, writing.Value]) -> writing.Entry:
-    """A host's line, without what it has in common with the others."""
+    """Return a host's line, without the shared settings."""
     default = {"port": _SSH_PORT, "user": "root"} | usual
     values = {key: value for key, value in host.values.items() if key == "address" or default.get(key) != value}
     return writing.Entry(host.name, values, f"{host.was} in the source" if host.name != host.was else "")

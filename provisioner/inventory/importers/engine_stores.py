@@ -1,4 +1,4 @@
-"""The external store that machines' engines have already, as an inventory names it (`store.endpoints`), or why it can't."""
+"""Import the external store of the machines' engines as `store.endpoints`, or say why it can't be imported."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _HOST = writing.Entry("host", {"address": "host.invalid"})
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What stands behind `store:`, and notes on what does not."""
+    """The text after `store:`, and notes on what is missing."""
 
     text: str = writing.OWN_STORE
     notes: tuple[str, ...] = ()
 
 
 def taken(machines: Sequence[Machine]) -> Taken:
-    """The one store that the engines of these machines have, unless it is on one of them or can't be said."""
+    """Return the common store of these machines' engines, unless it runs on one of them or is unclear."""
     engines: dict[EngineStore, list[str]] = {}
     for machine in machines:
         if machine.store:
@@ -87,7 +87,7 @@ def _value(store: EngineStore) -> dict[str, Any] | None:
 
 
 def _fault(text: str) -> str:
-    """What an inventory with this store would be refused for; "" where it is sound."""
+    """Return why an inventory with this store would be invalid, or ""."""
     draft = writing.Draft("import", (_HOST,), writing.free_subnet((), 1), store=text)
     return next((fault.text for fault in problems(writing.text(draft), Path("inventory.yml"), check_files=False)), "")
 

@@ -69,19 +69,19 @@ def _host(entry: Entry) -> str:
 
 
 def flow(value: Any) -> str:
-    """Mappings and lists on one line."""
+    """Write mappings and lists on one line."""
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key}: {flow(item)}' for key, item in value.items())}}}"
     return f"[{', '.join(map(flow, value))}]" if isinstance(value, list) else scalar(value)
 
 
 def comment(line: str) -> str:
-    """A comment of one line, whatever is in it."""
+    """Write any text as a one-line comment."""
     return f"# {escaped(line)}" if line else "#"
 
 
 def scalar(value: Value) -> str:
-    """A number as it is; a text plain where that is the same text to every reader, and in double quotes otherwise."""
+    """Write a number as it is, and a string plain if every YAML parser reads it unchanged; otherwise in double quotes."""
     if isinstance(value, int):
         return str(value)
     if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
@@ -90,7 +90,7 @@ def scalar(value: Value) -> str:
 
 
 def free_subnet(addresses: Iterable[str], hosts: int) -> str:
-    """A subnet with room for the hosts that holds none of their addresses: 10.99.0.0/24 where it can be."""
+    """Return a subnet with room for the hosts that contains none of their addresses; 10.99.0.0/24 if possible."""
     own = [IPv4Address(word) for word in addresses if _is_ipv4(word)]
     prefix = min(_USUAL, 32 - (hosts + _OVERHEAD - 1).bit_length())
     nets = [IPv4Network((f"10.{second}.0.0", prefix), strict=False) for second in _SECOND]

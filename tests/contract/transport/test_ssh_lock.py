@@ -47,9 +47,9 @@ def test_a_write_without_the_lock_that_was_taken_is_refused(sshd, connection, wa
     pid = sshd.connect().read("cut -d' ' -f1 /run/provisioner/session.lock").stdout.strip()
     os.kill(int(pid), 9)
     wait_for(lambda: connection._lock.over)
-    with pytest.raises(Locked, match="our lock on this host is lost"):
+    with pytest.raises(Locked, match="this run's lock on the host is lost"):
         connection.write("touch /never")
-    with pytest.raises(Locked, match="our lock on this host is lost"), connection.changing():
+    with pytest.raises(Locked, match="this run's lock on the host is lost"), connection.changing():
         pytest.fail("the store is changed by a run that has lost its lock")
     with connection.changing(lock=True):
         pass  # what this run holds elsewhere is returned all the same

@@ -43,7 +43,7 @@ class Connection:
     @contextlib.contextmanager
     def changing(self):
         if not self.locked:
-            raise Locked("our lock on this host is lost", host="node1")
+            raise Locked("this run's lock on the host is lost", host="node1")
         self.changes += 1
         yield
 
