@@ -59,7 +59,7 @@ def test_every_kind_of_key(sshd, tmp_path, kind):
     ("make", "words"),
     [
         (lambda path: None, "does not exist"),
-        (lambda path: path.write_text("nonsense"), "is no private key"),
+        (lambda path: path.write_text("nonsense"), "is not a usable private key"),
         (lambda path: keygen(path, password="secret"), "is encrypted"),
     ],
 )
@@ -234,8 +234,8 @@ def serve(answer: bytes, *, hold: bool) -> int:
     ("answer", "hold", "words"),
     [
         (b"", True, "says nothing"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", True, "is no SSH server"),
-        (b"x" * 5000, True, "is no SSH server"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", True, "is not an SSH server"),
+        (b"x" * 5000, True, "is not an SSH server"),
         (b"SSH-2.0-stuck\r\n", True, "did not finish"),
     ],
 )

@@ -106,6 +106,6 @@ def test_too_few_sessions_are_told_with_the_option_that_rules_them(sshd):
     sshd.start("MaxSessions 1")
     connection = sshd.connect()
     assert connection.read("echo one").stdout == "one\n"
-    with connection.stream("cat"), pytest.raises(Refused, match="no further session") as caught:
+    with connection.stream("cat"), pytest.raises(Refused, match="refuses another session") as caught:
         connection.read("echo two")
     assert "MaxSessions" in caught.value.cure
