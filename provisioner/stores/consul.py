@@ -8,34 +8,28 @@ every start. So an interrupted run is seen, and a change that needs no restart m
 
 from __future__ import annotations
 
-import atexit
 import base64
 import contextlib
-import hashlib
 import re
 import shlex
-import shutil
-import tempfile
-import zipfile
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner import render
-from provisioner.errors import ProvisionerError, StoreError
+from provisioner.errors import StoreError
 from provisioner.model import Action, Drift, Kind, Problem
 from provisioner.stores import consul_acl as acl
-from provisioner.stores import consul_rotation, http, shapes
+from provisioner.stores import consul_rotation, shapes
 from provisioner.stores import consul_security as security
 from provisioner.stores.base import SetUpHere, url
+from provisioner.stores.consul_client import HTTP_PORT, LEADER, client, manager
+from provisioner.stores.consul_program import UPLOADED, program
 from provisioner.stores.consul_security import LOADED
 from provisioner.stores.engine_keys import Endpoint, endpoint, endpoints_path, nodes_path
 from provisioner.stores.started import at_its_start, loaded_otherwise
 from provisioner.stores.values import File, Service, Uploaded, Waiting
 from provisioner.stores.waiting import until_leader
-from provisioner.system import answers, firewall, reading
-from provisioner.system import facts as system_facts
+from provisioner.system import answers, firewall
 from provisioner.system.owned import Data, Owned
 from provisioner.system.reading import Sought
 from provisioner.system.request import Request
@@ -52,9 +46,6 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection, Reader
 
-HTTP_PORT = 8500
-_LEADER = Request("leader", str(HTTP_PORT), "/v1/status/leader")
-UPLOADED = "/usr/local/bin/consul"
 JSON = "/etc/consul.d/provisioner.json"
 UNIT_FILE = "/etc/systemd/system/consul.service"
 DATA = "/var/lib/consul"
@@ -70,7 +61,6 @@ OWNED = Owned(
 
 # Consul reads these only to find its cluster; an agent that is in it needs no restart for them.
 _TO_FIND_THE_CLUSTER = {"retry_join", "bootstrap_expect"}
-_ALIVE = 1  # serf's status of a member
 _STATUS = {1: "alive", 2: "leaving", 4: "failed"}  # those of a member that is still counted on
 _OK, _FORBIDDEN = 200, 403
 KEYS = list[shapes.ConsulKey] | None  # the form of what a folder of keys is answered with
@@ -100,7 +90,7 @@ class Consul(SetUpHere):
         settled=JSON,
         says="[ ! -d /var/lib/consul/raft ] || echo raft=yes",
         requests=(
-            _LEADER,
+            LEADER,
             Request("peers", str(HTTP_PORT), "/v1/status/peers"),
             Request("members", str(HTTP_PORT), "/v1/agent/members"),
         ),
@@ -211,7 +201,7 @@ class Consul(SetUpHere):
             all_ = all(cluster.facts[name].http("rights").code == _FORBIDDEN for name in cluster.live)
             error = facts.http("rights").error
             drift.append(Drift(Kind.RIGHTS, "", error, "to write", Action.WAIT, self.title, later=all_))
-        alive = {member["Name"] for member in members.body or () if member.get("Status") == _ALIVE}
+        alive = {member["Name"] for member in members.body or () if member.get("Status") == security.ALIVE}
         # One that is shut out by its secrets comes when it has got those of the others; until then nobody waits for it.
         if missing := [
             name
@@ -324,7 +314,7 @@ class Consul(SetUpHere):
         if foreign := security.foreign_key(cluster):
             what = f"the agents of {', '.join(foreign)} send with a gossip key that {security.GOSSIP} has on no host"
             yield Problem("gossip-key-unknown", "", what, {"path": security.GOSSIP})
-        if security.way(cluster) and (others := ", ".join(agents_missed(cluster))):
+        if security.way(cluster) and (others := ", ".join(security.agents_missed(cluster))):
             what = f"agents of Consul that this run does not reach would be shut out of it: {others}"
             yield Problem("consul-agents-missed", "", what, {"token": _TOKEN})
 
@@ -341,7 +331,7 @@ class Consul(SetUpHere):
             acl.equip(manager(cluster, connection), cluster, connection.name)
 
     def renewal(self, cluster: Cluster, what: str, *, authority: bool) -> Renewal:
-        return consul_rotation.renewal(cluster, what, client, agents_missed(cluster), authority=authority)
+        return consul_rotation.renewal(cluster, what, authority=authority)
 
     def wait_for_leader(self, connection: Reader, *, servers: int) -> str:
         import consul
@@ -366,13 +356,6 @@ def _peers(api: Any) -> list[str]:
     return found or []
 
 
-def agents_missed(cluster: Cluster) -> list[str]:
-    """The agents that Consul holds for alive and that this run does not reach."""
-    told = [cluster.facts[name].http("members").body or () for name in security.standing(cluster)]
-    alive = {member["Name"] for of_host in told for member in of_host if member.get("Status") == _ALIVE}
-    return sorted(alive - {*cluster.live})
-
-
 def _called(facts: Facts) -> str:
     """What a host's agent calls itself: the running one, else the one that would be started. "" where there is none."""
     _, running = at_its_start(facts.files.get(LOADED, ""))
@@ -385,60 +368,3 @@ def kv_endpoints(entries: list[dict[str, str]] | None) -> tuple[Endpoint, ...]:
         (entry["Key"], base64.b64decode(entry.get("Value") or "").decode(errors="replace")) for entry in entries or ()
     )
     return tuple(sorted(found for key, text in texts if (found := endpoint(key, text))))
-
-
-def _sure(connection: Connection | Reader) -> None:
-    """That Consul's port is Consul's: a token goes to nobody else. Raises StoreError."""
-    about = Sought("none", "none", user="consul")
-    script = "# looking who listens on Consul's port\n" + reading.script(about, reading.ASKED, [_LEADER])
-    try:
-        answer = system_facts.parse(connection.read(script).raw).http("leader")
-    except ValueError as error:
-        answer = system_facts.Answer(error=f"the host's answer can't be read: {error}")
-    if not answer.code and not answer.late:  # who is late was believed
-        cure = f"see who listens on {HTTP_PORT} (ss -ltnp) and what Consul says (journalctl -u consul), and run again"
-        raise StoreError(f"no token is sent to 127.0.0.1:{HTTP_PORT}: {answer.error}", host=connection.name, cure=cure)
-
-
-def manager(cluster: Cluster, connection: Connection | Reader) -> Any:
-    """A client that may do everything; without ACLs that is every client."""
-    return client(connection, security.present_management_token(cluster))
-
-
-def client(connection: Connection | Reader, token: str = "") -> Any:
-    """py-consul's client, whose requests go to the host's own agent. Seconds of patience for one answer: 10."""
-    import consul
-
-    api = consul.Consul(host="127.0.0.1", port=HTTP_PORT, connections_timeout=10)
-    http.mount(api.http.session, connection, HTTP_PORT)
-    if token:  # of its own accord the client leaves it out of some requests
-        _sure(connection)
-        api.http.session.headers["X-Consul-Token"] = token
-    return api
-
-
-@cache
-def program(store: Store) -> tuple[Path, str]:
-    """The program to upload and its SHA-256 sum, taken out of the zip where it is one. Raises ProvisionerError."""
-    source = store.binary
-    if source is None:
-        raise ProvisionerError("no store.binary in the inventory")
-    if store.sha256 and (found := _sum(source)) != store.sha256.lower():
-        raise ProvisionerError(
-            f"{source} has the SHA-256 sum {found}, not {store.sha256}", cure="fetch it again, or mend store.sha256"
-        )
-    if not zipfile.is_zipfile(source):
-        return source, _sum(source)
-    folder = Path(tempfile.mkdtemp(prefix="provisioner-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    with zipfile.ZipFile(source) as archive:
-        if "consul" not in archive.namelist():
-            raise ProvisionerError(f"{source} has no file `consul`", cure="use the zip of HashiCorp's releases")
-        with archive.open("consul") as packed, (folder / "consul").open("wb") as plain:
-            shutil.copyfileobj(packed, plain)
-    return folder / "consul", _sum(folder / "consul")
-
-
-def _sum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,30 +8,30 @@ tokens          Consul knows new ones, agents get them at runtime (servers with 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from provisioner.errors import StepFailed
 from provisioner.stores import consul_acl as acl
 from provisioner.stores import consul_security as security
+from provisioner.stores.consul_client import client, manager
 from provisioner.stores.rotating import Renewal
 from provisioner.stores.secrets import certificate_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from provisioner.stores.protocols import Cluster
+    from provisioner.stores.rotating import Turns
     from provisioner.transport import Connection
 
-    # From a connection and a token to a client of Consul's.
-    Client = Callable[[Connection, str], Any]
     Now = Callable[[], Cluster]
 
 _SWITCH = {"gossip-key": "gossip", "certificates": "tls", "tokens": "acls"}  # what -> the key of store.security
 ROTATES = tuple(_SWITCH)
 
 
-def renewal(cluster: Cluster, what: str, client: Client, others: Collection[str], *, authority: bool) -> Renewal:
-    """As `Rotates.renewal`. others: the agents that are alive, and that this run does not reach."""
+def renewal(cluster: Cluster, what: str, *, authority: bool) -> Renewal:
+    """As `Rotates.renewal`."""
     if not getattr(cluster.inventory.the_store.security, _SWITCH[what]):
         why = f"there are no {what} to rotate: store.security.{_SWITCH[what]} is off"
         raise StepFailed(why, cure="switch it on and run `provisioner up`")
@@ -39,21 +39,23 @@ def renewal(cluster: Cluster, what: str, client: Client, others: Collection[str]
         why = "Consul does not stand as the inventory wants it secured"
         raise StepFailed(why, cure="run `provisioner up` first")
     revokes = authority or what != "certificates"
-    turns = {
-        "gossip-key": partial(gossip_key, client=client),
+    turns: Mapping[str, Turns] = {
+        "gossip-key": gossip_key,
         "certificates": partial(certificates, authority=authority),
-        "tokens": partial(tokens, client=client),
+        "tokens": tokens,
     }
-    return Renewal(turns[what], frozenset({*cluster.inventory.hosts, *others} if revokes else ()))
+    holders = {*cluster.inventory.hosts, *security.agents_missed(cluster)} if revokes else ()
+    return Renewal(turns[what], frozenset(holders))
 
 
-def gossip_key(now: Now, connections: Mapping[str, Connection], *, client: Client) -> Iterator[None]:
+def gossip_key(now: Now, connections: Mapping[str, Connection]) -> Iterator[None]:
     """Root has both keys on every host before agents change theirs: so a run that is broken off goes on with either."""
     vault, new = now().vault, security.new_gossip_key(now())
     vault.keys = (new,)
     yield
     server = _server(now())
-    acl.rotate_gossip_key(client(connections[server], _present_token(now())), server, new)
+    token = security.present_management_token(now()) if now().inventory.the_store.security.acls else ""
+    acl.rotate_gossip_key(client(connections[server], token), server, new)
     vault.renewed.add("gossip key")
     vault.keys = ()
     yield
@@ -74,9 +76,9 @@ def certificates(now: Now, _: Mapping[str, Connection], *, authority: bool) -> I
     yield
 
 
-def tokens(now: Now, connections: Mapping[str, Connection], *, client: Client) -> Iterator[None]:
+def tokens(now: Now, connections: Mapping[str, Connection]) -> Iterator[None]:
     server = _server(now())
-    api = client(connections[server], _present_token(now()))
+    api = manager(now(), connections[server])
     now().vault.renewed |= {"token agent", "token default", "token management"}
     management = security.management_token(now())
     acl.manage(api, server, management)
@@ -93,7 +95,3 @@ def _server(cluster: Cluster) -> str:
     if not able:
         raise StepFailed("no server of the store is left", cure="bring a host of store.servers back")
     return able[0]
-
-
-def _present_token(cluster: Cluster) -> str:
-    return security.present_management_token(cluster) if cluster.inventory.the_store.security.acls else ""

@@ -48,6 +48,7 @@ FILES = (KEYRING, GOSSIP, TOKENS, MANAGEMENT, AUTHORITY, AUTHORITY_KEY, CERTIFIC
 
 _READ: dict[str, str] = {"mode": "0640", "owner": "root:consul"}  # by the agent, which may not change it
 _FULL = 3
+ALIVE = 1  # serf's status of a member
 
 
 class Levels(NamedTuple):
@@ -65,6 +66,13 @@ def wanted(security: Security) -> Levels:
 def standing(cluster: Cluster) -> list[str]:
     """The hosts whose agents are in a cluster that has a leader."""
     return [name for name, facts in cluster.facts.items() if facts.http("leader").body]
+
+
+def agents_missed(cluster: Cluster) -> list[str]:
+    """The agents that Consul holds for alive and that this run does not reach."""
+    told = [cluster.facts[name].http("members").body or () for name in standing(cluster)]
+    alive = {member["Name"] for of_host in told for member in of_host if member.get("Status") == ALIVE}
+    return sorted(alive - {*cluster.live})
 
 
 def found(facts: Facts) -> Levels:

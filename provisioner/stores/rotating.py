@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from provisioner.stores.protocols import Cluster
     from provisioner.transport import Connection
 
+    Turns = Callable[[Callable[[], Cluster], Mapping[str, Connection]], Iterator[None]]
+
 
 @dataclass(frozen=True)
 class Renewal:
@@ -23,7 +25,7 @@ class Renewal:
     engines: whether the engines must take up the new secret in the end.
     """
 
-    turns: Callable[[Callable[[], Cluster], Mapping[str, Connection]], Iterator[None]]
+    turns: Turns
     holders: frozenset[str] = frozenset()
     settled: bool = False
     engines: bool = False

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from provisioner.lab import image
-from provisioner.stores.consul import UPLOADED
+from provisioner.stores.consul_program import UPLOADED
 from provisioner.system.reading import DAEMON_JSON
 from tests.e2e.befalling import befalling
 from tests.e2e.cluster import Cluster

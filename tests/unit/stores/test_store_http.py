@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from provisioner.errors import Locked
-from provisioner.stores.consul import HTTP_PORT, client
+from provisioner.stores.consul_client import HTTP_PORT, client
 from provisioner.transport import Reader
 
 

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from provisioner.errors import ProvisionerError
-from provisioner.stores.consul import UPLOADED, Consul, program
+from provisioner.stores.consul import Consul
+from provisioner.stores.consul_program import UPLOADED, program
 
 
 @pytest.fixture

@@ -1,0 +1,46 @@
+"""Consul from a file of the controller's, for hosts without a way out."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import shutil
+import tempfile
+import zipfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provisioner.errors import ProvisionerError
+
+if TYPE_CHECKING:
+    from provisioner.inventory import Store
+
+UPLOADED = "/usr/local/bin/consul"
+
+
+@cache
+def program(store: Store) -> tuple[Path, str]:
+    """The program to upload and its SHA-256 sum, taken out of the zip where it is one. Raises ProvisionerError."""
+    source = store.binary
+    if source is None:
+        raise ProvisionerError("no store.binary in the inventory")
+    if store.sha256 and (found := _sum(source)) != store.sha256.lower():
+        raise ProvisionerError(
+            f"{source} has the SHA-256 sum {found}, not {store.sha256}", cure="fetch it again, or mend store.sha256"
+        )
+    if not zipfile.is_zipfile(source):
+        return source, _sum(source)
+    folder = Path(tempfile.mkdtemp(prefix="provisioner-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with zipfile.ZipFile(source) as archive:
+        if "consul" not in archive.namelist():
+            raise ProvisionerError(f"{source} has no file `consul`", cure="use the zip of HashiCorp's releases")
+        with archive.open("consul") as packed, (folder / "consul").open("wb") as plain:
+            shutil.copyfileobj(packed, plain)
+    return folder / "consul", _sum(folder / "consul")
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
