@@ -96,7 +96,7 @@ def _any(patterns: Iterable[str], unit: Unit) -> bool:
 def _known(option: str, patterns: Iterable[str], units: Sequence[Unit]) -> None:
     for pattern in patterns:
         if not any(unit.matches(pattern) for unit in units):
-            names = [name for unit in units for name in (unit.name, unit.kind)]
+            names = [name for unit in units for name in (unit.name, unit.kind, f"*/{unit.network}")]
             raise UsageError(
                 f"{option} {code(pattern)}: no proof of this inventory has such a name{nearest(pattern, names)}",
                 cure="`provisioner verify --list` shows the proofs",

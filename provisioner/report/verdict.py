@@ -79,12 +79,12 @@ def verdict(report: Report) -> str:
     if proven(report):
         return f"{_gone(report)}proven: {_hosts(report)}, {_evidence(report)}"
     if _passed(report):
-        return f"passed: {_as_chosen(report)}, on {_hosts(report)}: {_evidence(report)}; {_not_run(report)}"
+        return f"passed: {_number(report)}, as chosen, on {_hosts(report)}: {_evidence(report)}; {_not_run(report)}"
     troubles = _troubles(report)
     if not troubles and not report.exit_code:
         return _unproven(report)
     why = "; ".join(troubles) or _failed(report)
-    return f"not proven: {why}" + (f"; {_as_chosen(report)}" if left_out(report) else "")
+    return f"not proven: {why}" + (f"; {_number(report)} chosen" if left_out(report) else "")
 
 
 def _failed(report: Report) -> str:
@@ -93,9 +93,9 @@ def _failed(report: Report) -> str:
     return f"the run failed (exit code {report.exit_code})"
 
 
-def _as_chosen(report: Report) -> str:
+def _number(report: Report) -> str:
     number = len(report.proofs) - len(left_out(report))
-    return f"{number} of {words.count(len(report.proofs), 'proof')}, as chosen"
+    return f"{number} of {words.count(len(report.proofs), 'proof')}"
 
 
 def _not_run(report: Report) -> str:

@@ -82,6 +82,7 @@ def test_patterns(rich, choice, expected):
         (Choice(only=("dns", "overlay/dmo")), "--only `overlay/dmo`: no proof .* did you mean `overlay/demo`?"),
         (Choice(skip=("encrypted",)), "--skip `encrypted`: no proof of this inventory has such a name"),
         (Choice(only=("Overlay",)), "did you mean `overlay`?"),
+        (Choice(only=("quiet",)), r"did you mean '\*/quiet'?"),
         (Choice(only=("",)), "--only .*: no proof"),
         (Choice(only=("\x1b[2J",)), r"--only '\\x1b\[2J'"),
         (Choice(only=("dns",), skip=("*/demo",)), "no proof to run"),

@@ -276,11 +276,11 @@ LEFT_OUT = (
         ),
         (
             up(command="verify", proofs=(ProofResult("internal", "demo", State.FAILED), *LEFT_OUT), exit_code=1),
-            "not proven: internal on demo failed; 1 of 3 proofs, as chosen",
+            "not proven: internal on demo failed; 1 of 3 proofs chosen",
         ),
         (
             up(command="verify", proofs=(ProofResult("internal", "demo", State.SKIPPED), *LEFT_OUT), exit_code=1),
-            "not proven: none of the chosen proofs could run; 1 of 3 proofs, as chosen",
+            "not proven: none of the chosen proofs could run; 1 of 3 proofs chosen",
         ),
         (up(command="verify", outcomes=(daemon("node1", "x"),)), "not proven: 1 host has drifted (1 thing)"),
         (plan(number=1), "1 host: 1 not looked at"),
