@@ -16,6 +16,14 @@ FAMILY = Family(
             "log in as root, or let {user} use sudo without a password: `{user} ALL=(ALL) NOPASSWD: ALL` in sudoers",
         ),
         Cause(
+            "newer-version",
+            "a newer version set the hosts up",
+            Severity.STOP,
+            "An older version does not know all that a newer one writes. It would report that as drift, and undo it on hosts"
+            " that work.",
+            "update provisioner on this machine: {version}",
+        ),
+        Cause(
             "no-systemd",
             "no systemd",
             Severity.STOP,

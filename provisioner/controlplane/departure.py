@@ -52,9 +52,13 @@ class Departure:
 
     @property
     def joint(self) -> Site:
-        """The cluster while its new servers join: the leaving server still counts, and is not worked on."""
+        """The cluster while its new servers join: the leaving server still counts.
+
+        It is not worked on, unless it is the only one: then nobody else can take the new ones in.
+        """
         servers = tuple(name for name in self.whole.hosts if name in {*self.staying.servers, self.host})
-        return replace(self.everyone, servers=servers, live=self.staying.live)
+        alone = self.servers == {self.staying.leaving}
+        return replace(self.everyone, servers=servers, live=self.everyone.live if alone else self.staying.live)
 
     @property
     def is_swarm(self) -> bool:

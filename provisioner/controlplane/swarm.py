@@ -289,7 +289,7 @@ class View:
         if cluster(facts):
             return Member.SECOND if [host] in self._ours and len(nodes(facts)) == 1 else Member.OTHER
         addresses = set(managers(facts))
-        near = not addresses or not addresses.isdisjoint(self.site.advertise.values())
+        near = not addresses or not addresses.isdisjoint({*self.site.advertise.values(), self.site.leaving})
         return Member.UNKNOWN if near and not (ours and addresses) else Member.OTHER
 
     @cached_property

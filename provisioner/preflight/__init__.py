@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CHECKS: tuple[Callable[[Site], Iterable[Problem]], ...] = (
     machine.no_root,
+    machine.newer_version,
     machine.programs_missing,
     machine.clock_skew,
     machine.disk_full,

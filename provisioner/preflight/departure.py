@@ -24,6 +24,7 @@ def findings(
     answers: whether it is up all the same.
     """
     yield from machine.no_root(leaving.leaver)
+    yield from machine.newer_version(leaving.leaver)
     if leaving.staying.leaving is None:
         what = f"{leaving.host} is not in the inventory, and the store knows no host of that name"
         yield Problem("unknown-host", "", what)

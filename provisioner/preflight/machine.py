@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from provisioner import __version__
 from provisioner.model import Problem
-from provisioner.system import packages
+from provisioner.system import packages, version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +25,21 @@ def no_root(site: Site) -> Iterator[Problem]:
             user = site.inventory.target(name).user
             what = f"{user} is not root and can't use sudo without a password"
             yield Problem("no-root", name, what, {"user": user})
+
+
+def newer_version(site: Site) -> Iterator[Problem]:
+    """An older version would take for drift what a newer one has written, and undo it: on no host anything is changed."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name in site.live:
+        if newer := version.newer(site.facts[name].files.get(version.PATH, "")):
+            found.setdefault(newer, []).append(name)
+    for (number, since), names in found.items():
+        of = f"format {number}, which provisioner {since} and later versions know" if since else "an unknown format"
+        what = (
+            f"the files of provisioner on {', '.join(names)} have {of}; this is provisioner {__version__},"
+            f" which knows format {version.FORMAT}"
+        )
+        yield Problem("newer-version", "", what, {"version": f"{since} or later" if since else "to the newest version"})
 
 
 def programs_missing(site: Site) -> Iterator[Problem]:

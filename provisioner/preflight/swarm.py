@@ -127,9 +127,9 @@ def leaderless(site: Site) -> Iterator[Problem]:
         if view.member(name) is Member.UNKNOWN and state(site.facts[name]) in {"active", "pending"}
     ]
     name = min(cut, key=lambda name: not told(site.facts[name]).get("ControlAvailable"), default="")
-    if not name:
+    known = [str(address) for address in managers(site.facts[name])] if name else []
+    if not name or str(site.leaving) in known:  # its leader may be the host that leaves
         return
-    known = [str(address) for address in managers(site.facts[name])]
     away = sorted(names.get(address, address) for address in known if names.get(address) not in cut)
     what = f"its swarm has no leader; of its managers ({len(known)}) these do not take part: {', '.join(away) or 'none is known'}"
     anew = "docker swarm leave --force on all hosts"

@@ -14,6 +14,7 @@ from provisioner.steps.plugins import Plugins
 from provisioner.steps.recreate import Recreate
 from provisioner.steps.store import Store
 from provisioner.steps.swarm import Swarm
+from provisioner.steps.version import Version
 from provisioner.system.owned import together
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 STEPS: tuple[Built, ...] = (
     Engines(),  # only where they are to decide for a control plane: the engines are installed
     Packages(),  # the engine and the store's program are installed
+    Version(),  # the host says which format our files have
     Firewall(),  # the cluster's ports are open to its hosts, and to them only
     Store(),  # the store runs where it belongs, and has a leader
     Daemon(),  # daemon.json names the store, and the running engine has joined it

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from provisioner import render
-from provisioner.system import firewall, gossip, packages, swarm
+from provisioner.system import firewall, gossip, packages, swarm, version
 from provisioner.system.owned import Owned, probe
 from provisioner.system.request import ENGINE, Request
 
@@ -92,6 +92,7 @@ _FILES = (
     *firewall.FILES,
     *gossip.FILES,
     *swarm.OURS,
+    version.PATH,
 )
 _UNITS = ("docker.service", firewall.UNIT, gossip.UNIT, swarm.UNIT)
 _UNIT_KEYS = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,FragmentPath,ExecStart"

@@ -205,7 +205,7 @@ class Removal:
         last = next(at for at, step in enumerate(steps) if step.name == _LAST_OF_PROMOTION[run.site.control])
         done = go(run, [converge(steps[: last + 1], JOINT)])
         joint = run.sites.pop(JOINT)
-        run.site = replace(run.site, facts=joint.facts, live=joint.live)
+        run.site = replace(run.site, facts=joint.facts, live=tuple(name for name in joint.live if name != self.host))
         if not done or not joint.managed:
             return done
         try:

@@ -226,6 +226,13 @@ def test_a_host_without_an_address_can_be_removed(cluster, monkeypatch):
     assert "node2" in {o.host for o in run.outcomes}
 
 
+def test_the_only_manager_can_be_removed(cluster, monkeypatch):
+    """Those that stay know no manager but the host that leaves: their swarm is not a foreign one for that."""
+    run = looked(cluster("swarm-manager"), "swarm-manager", printed(said("swarm-manager")), monkeypatch, "node1")
+    assert not {"other-swarm", "swarm-leaderless"} & {f.id for f in run.findings}
+    assert set(HOSTS) == {o.host for o in run.outcomes}
+
+
 def test_no_host_is_told_to_leave_a_swarm_whose_manager_may_be_a_host_that_is_away(inventory, monkeypatch):
     """Its address can't be known: the inventory tells an interface."""
     swarm = inventory(kind="", more="control_plane: swarm\nadvertise: eth0")

@@ -23,6 +23,7 @@ from provisioner import causes, preflight
 from provisioner.controlplane import resolve
 from provisioner.model import Severity
 from provisioner.stores.consul import JSON as CONSUL_JSON
+from provisioner.system import version
 from provisioner.system.reading import DAEMON_JSON, ENGINE_OPTIONS
 
 SETTLED = {name: capture(f"settled-{name}") for name in HOSTS}
@@ -38,6 +39,13 @@ def found(site):
 @pytest.mark.parametrize("state", ["settled", "installed"])
 def test_sound_hosts_have_no_finding(site, state):
     assert found(site(state)) == []
+
+
+@pytest.mark.parametrize("text", ["format 2, since provisioner 9.9\n", "2\n"])
+def test_a_newer_version_stops_the_run(site, text):
+    """Also of a host that this version can't understand any more."""
+    assert found(site(node2=with_file(NODE2, version.PATH, text))) == [("newer-version", "", STOP)]
+    assert found(site(node2=with_file(NODE2, version.PATH, "format 0, since provisioner 0.0.1\n"))) == []
 
 
 def test_a_bare_host_has_no_finding(inventory):

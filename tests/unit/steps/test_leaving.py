@@ -15,7 +15,7 @@ from provisioner import stores, wording
 from provisioner.controlplane import resolve
 from provisioner.errors import StepFailed
 from provisioner.steps.leaving import Drain, Endpoints, Leave, LeaveEngine, Members
-from provisioner.system import firewall, gossip
+from provisioner.system import firewall, gossip, version
 from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN
 
 NODE1, NODE2, NODE3 = (capture(f"settled-node{n}") for n in (1, 2, 3))
@@ -150,7 +150,7 @@ class TestLeave:
     def test_a_store_of_others_is_left_alone(self, site):
         """Its units run, and no file of ours is there: nothing is stopped or moved."""
         sought = stores.of(site().inventory.store).sought
-        facts = without(NODE3, *sought.files, *firewall.FILES)
+        facts = without(NODE3, *sought.files, *firewall.FILES, version.PATH)
         facts = with_unit(
             with_raw(facts, iptables="", ip6tables="", nftables=""), firewall.UNIT, UnitFileState="disabled"
         )

@@ -101,6 +101,14 @@ def test_another_becomes_a_server(inventory, hosts, answering, peers, expected):
     assert told(removal(inventory(hosts), consul(*answering, peers=peers), "node1")) == expected
 
 
+@pytest.mark.parametrize(("hosts", "peers", "works"), [(2, 1, True), (4, 3, False)])
+def test_the_only_server_takes_the_new_one_in_and_one_of_several_does_not(inventory, hosts, peers, works):
+    made = removal(inventory(hosts), consul(*range(1, hosts + 1), peers=peers), "node1")
+    joint = made.removal.departure(made.run).joint
+    assert joint.has_quorum
+    assert ("node1" in joint.live) is works
+
+
 def etcd():
     """Three servers, which say so to everyone."""
     return {f"node{n}": capture(f"etcd-node{n}") for n in (1, 2, 3)}

@@ -1,0 +1,123 @@
+"""Hosts that an earlier version set up keep running under this one, which also removes all that the earlier one wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from provisioner.lab import enter_switch
+from provisioner.system import version
+from tests.e2e.cluster import Cluster
+from tests.e2e.watch import watching
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+
+EARLIER = "f482ccd2df2cbecc313d4f275812c22a33c4ad50"
+PROJECT = Path(__file__).parents[2]
+STORES = {"consul": "{kind: consul}", "etcd": "{kind: etcd}", "zookeeper": "{kind: zookeeper}", "swarm": ""}
+# The host that leaves is the only server, or manager, where another one can take its place.
+LEAVERS = {"zookeeper": "node2"}  # its servers can't be left by one
+HOSTS = {"etcd": 3}  # of which each is a server
+
+# Files with type, mode, owner and sum; units; chains and tables. Without what packages, the engine and systemd keep for themselves.
+SEEN = r"""
+known=$(mktemp); cat /var/lib/dpkg/info/*.list | sort -u >"$known"
+find /etc /run/provisioner* /usr/local /var/lib -xdev \
+    \( -path /var/lib/docker -o -path /var/lib/containerd -o -path /var/lib/apt -o -path /var/lib/dpkg -o -path /var/lib/systemd \) -prune -o -print |
+    sort | comm -23 - "$known" | while read -r path; do
+        printf 'path %s %s %s\n' "$path" "$(stat -c '%F %a %U:%G' "$path")" "$([ -f "$path" ] && ! [ -L "$path" ] && sha256sum <"$path" | cut -c1-12)"
+    done
+rm "$known"
+systemctl list-unit-files --state=enabled --no-legend 'provisioner*' | awk '{print "enabled " $1}'
+systemctl list-units --all --no-legend --plain 'provisioner*' | awk '{print "loaded " $1}'
+for of in iptables ip6tables; do $of-save | grep PROVISIONER; done
+nft list tables | grep provisioner
+true
+"""
+KEPT = (  # what stays on a host that was removed, and why
+    r"/var/lib/provisioner(/record)? ",  # what was there before; `down` reads it
+    r"/run/provisioner(/\S+\.lock)? ",  # a lock on a removed file would lock nothing; /run ends with the boot
+    r"\S+\.bak(/\S*)? ",  # the store's data, and daemon.json as it was
+    r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-? ",  # users of packages
+    r"/etc/docker ",  # the engine's own folder
+    r"/etc/rc\S+ ",  # links of packages
+    r"/etc/(ld.so.cache|mailcap|\.pwd\.lock|\.updated|resolv.conf\S*) ",
+)
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory) -> Path:
+    """The code of the earlier version."""
+    git = ["git", "-C", str(PROJECT)]
+    if subprocess.run([*git, "cat-file", "-e", f"{EARLIER}^{{commit}}"], capture_output=True, check=False).returncode:
+        pytest.skip(f"this clone has no history: the revision {EARLIER[:7]} is missing")
+    folder: Path = tmp_path_factory.mktemp("earlier")
+    code = subprocess.run([*git, "archive", EARLIER, "provisioner", "templates"], capture_output=True, check=True)
+    subprocess.run(["tar", "x", "-C", str(folder)], input=code.stdout, check=True)
+    return folder
+
+
+def of_earlier(cluster: Cluster, code: Path, command: str) -> None:
+    """A command of the earlier version that ends well."""
+    done = subprocess.run(
+        [sys.executable, "-m", "provisioner", command, str(cluster.inventory)],
+        cwd=code, env={**os.environ, "PYTHONPATH": str(code)}, capture_output=True, text=True, timeout=400,
+        preexec_fn=partial(enter_switch, cluster.lab.name), check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def seen(cluster: Cluster, host: str) -> set[str]:
+    return set(cluster.sh(host, SEEN, timeout=120).splitlines())
+
+
+def processes(cluster: Cluster) -> dict[str, str]:
+    """The processes of stores, engines and containers."""
+    units = "docker consul etcd zookeeper provisioner-zookeeper"
+    ask = f"for u in {units}; do systemctl show -p MainPID $u; done; docker inspect -f '{{{{.State.Pid}}}}' $(docker ps -q)"
+    return {host: cluster.sh(host, ask) for host in cluster.lab.hosts}
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_its_hosts_go_on_and_are_left_clean(kind, earlier, make_lab, tmp_path, record_property):
+    extra = "" if STORES[kind] else "control_plane: swarm\n"
+    cluster = Cluster(make_lab(hosts=HOSTS.get(kind, 2)), tmp_path, store=STORES[kind], extra=extra)
+    leaver = LEAVERS.get(kind, "node1")
+    fresh = seen(cluster, leaver)
+    of_earlier(cluster, earlier, "up")
+    assert any("/etc/provisioner/firewall.sh" in line for line in seen(cluster, leaver) - fresh)
+
+    with watching(cluster, ("node1", "node2"), record_property, f"up on hosts of {EARLIER[:7]}, {kind}", makers=(), attaching=False):  # fmt: skip
+        before = processes(cluster)
+        assert cluster.run("plan").code == 2
+        cluster.up()
+        assert processes(cluster) == before, "no store, engine or container was restarted"
+        again = cluster.run("plan")
+        assert (again.code, again.report["writes"]) == (0, 0), again.err
+
+    refuses_a_newer_one(cluster)
+    removed = cluster.run(f"remove {leaver}", "--drain")
+    assert removed.code == 0, removed.err
+    left = {line for line in seen(cluster, leaver) - fresh if not re.match(rf"path ({'|'.join(KEPT)})", line)}
+    assert left == set(), "\n".join(sorted(left))
+
+
+def refuses_a_newer_one(cluster: Cluster) -> None:
+    """Where a newer version has been, this one changes nothing, and names both."""
+    cluster.sh("node2", f"echo 'format 9, since provisioner 8.7.6' >{version.PATH}; iptables -F PROVISIONER")
+    refused = cluster.run("up")
+    assert (refused.code, refused.report["writes"]) == (1, 0)
+    (finding,) = [f for f in refused.report["findings"] if f["check"] == "newer-version"]
+    assert {"node2", "format 9", "8.7.6", f"format {version.FORMAT}"} <= {
+        word for word in ("node1", "node2", "format 9", "8.7.6", f"format {version.FORMAT}") if word in json.dumps(finding)
+    }  # fmt: skip
+    assert "node1" not in finding["what"]
+    cluster.sh("node2", f"printf '{version.TEXT}' >{version.PATH}")
+    cluster.up()
