@@ -1,19 +1,19 @@
 # shellcheck shell=sh
-# What scripts/demo and scripts/test share: stages with their seconds, packages, Python and the virtual environment.
-# It is sourced by them, with these set: the checkout, and a file for long output.
+# Shared by scripts/demo and scripts/test: stages with timing, packages, Python and the virtual environment.
+# The scripts set these before they source it: the checkout, and a file for long output.
 : "${root:?}" "${log:?}"
 
-# Whatever is set here: without compiled files every `provisioner` would compile all that it imports, which takes longer than
-# its work. They are kept in .venv, so that none of root's are left in somebody's checkout.
+# Override the user's settings: without compiled files, every `provisioner` would compile all its imports, which takes longer
+# than its work. The files are in .venv, so root leaves none in the checkout.
 unset PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX="$root/.venv/pycache"
 
-die() { # LINE: what is missing, and what to do about it
+die() { # LINE: what is missing and what to do
     printf '%s\n' "$1" >&2
     exit 1
 }
 
-# One line: its text while it runs, its seconds when it has ended. Its output goes to the log; on failure its end is shown.
+# Run a stage: print its text, then its seconds. Its output goes to the log; on failure, the last lines are shown.
 stage() { # TEXT COMMAND...
     text=$1
     shift
@@ -28,45 +28,45 @@ stage() { # TEXT COMMAND...
     printf 'failed after %d s\n' $(($(date +%s) - began))
     tail -c +$((before + 1)) "$log" | tail -n 20 | sed 's/^/    /' >&2
     if tail -c +$((before + 1)) "$log" | grep -q -i -E "$no_network"; then
-        printf 'No network: this stage needs one (%s). When it is there, run this again.\n' "$(no_network_for "$text")" >&2
+        printf 'No network: this stage needs one (%s). Connect to a network and run this again.\n' "$(no_network_for "$text")" >&2
     fi
-    die "All it said: $log"
+    die "Full output: $log"
 }
 
 no_network='could not resolve|temporary failure (in name )?resol|name or service not known|network is unreachable|no route to host|could not connect to|newconnectionerror|failed to establish a new connection|connection timed out|unable to connect to'
 
 no_network_for() { # TEXT of a stage
     case $1 in
-    python*) echo "pip downloads what pyproject.toml names" ;;
+    python*) echo "pip downloads the dependencies in pyproject.toml" ;;
     *) echo "apt downloads packages" ;;
     esac
 }
 
 need_debian() {
-    # A system that is neither may still have such a file, or none.
+    # Other systems may have this file, too, or none.
     like=$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${ID_LIKE:-}") || like=
     case " $like " in
     *" debian "* | *" ubuntu "*) ;;
-    *) die "This needs Debian or Ubuntu; here is ${like:-an unknown system}." ;;
+    *) die "This needs Debian or Ubuntu; this system is ${like:-unknown}." ;;
     esac
-    command -v apt-get >/dev/null || die "This needs apt-get, which is not here."
+    command -v apt-get >/dev/null || die "This needs apt-get, which is not installed."
 }
 
-missing_packages() { # PACKAGE...: those that are not installed
+missing_packages() { # PACKAGE...: print those that are not installed
     for package; do
         [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || printf '%s\n' "$package"
     done
 }
 
-# Debian starts a service as soon as its package is installed, unless this file says no. It is there for that moment only,
-# and only where the machine has none of its own.
+# Debian starts a service as soon as its package is installed, unless this file forbids it. The file exists only during the
+# installation, and only if the machine has none of its own.
 policy=/usr/sbin/policy-rc.d
 policy_text='#!/bin/sh
-# Made by scripts/test or scripts/demo of provisioner while it installs packages: no service is started. Remove it freely.
+# Created by scripts/test or scripts/demo of provisioner while it installs packages, so that no service starts. You may remove it.
 exit 101'
 
 forbid_starts() {
-    allow_starts # what a killed run has left
+    allow_starts # left by a killed run
     [ -e "$policy" ] || { printf '%s\n' "$policy_text" >"$policy" && chmod 755 "$policy"; }
 }
 
@@ -74,7 +74,7 @@ allow_starts() {
     [ ! -e "$policy" ] || [ "$(cat "$policy")" != "$policy_text" ] || rm -f "$policy"
 }
 
-apt_install() { # PACKAGE...: without what they only recommend, and without starting a service
+apt_install() { # PACKAGE...: without recommended packages, and without starting services
     forbid_starts
     trap allow_starts EXIT
     trap 'exit 130' INT TERM HUP
@@ -92,7 +92,7 @@ apt_get() {
 
 new_enough='import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))'
 
-# Sets $python to a Python 3.11 or later that can make virtual environments.
+# Set $python to Python 3.11 or later that can create virtual environments.
 find_python() {
     for python in python3 python3.14 python3.13 python3.12 python3.11; do
         python=$(command -v "$python") && "$python" -c "$new_enough" 2>/dev/null && return
@@ -100,23 +100,23 @@ find_python() {
     return 1
 }
 
-# The same, or one line that says what to do.
+# The same, or exit with one line that says what to do.
 need_python() {
     find_python && return
     version=$(python3 -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null) || version=
     case $version in
-    "") die "There is no python3 here: apt-get install python3-venv" ;;
+    "") die "python3 is not installed: apt-get install python3-venv" ;;
     3.[0-9].* | 3.10.*)
-        die "python3 is $version here, and provisioner needs 3.11 or later: install one beside it (where the system has it: apt-get install python3.11-venv) and run this again." ;;
-    *) die "python3 $version can't make virtual environments: apt-get install python3-venv" ;;
+        die "python3 is $version, but provisioner needs 3.11 or later: install one (if the system offers it: apt-get install python3.11-venv) and run this again." ;;
+    *) die "python3 $version can't create virtual environments: apt-get install python3-venv" ;;
     esac
 }
 
-# Makes .venv in the checkout, or brings it up to date. Does nothing when it was made from the pyproject.toml of today.
-make_venv() { # KIND: demo (what provisioner needs), or dev (also what the tests need)
+# Create or update .venv in the checkout. Do nothing if it matches the current pyproject.toml.
+make_venv() { # KIND: demo (dependencies of provisioner) or dev (also those of the tests)
     venv=$root/.venv
     if [ -e "$venv/bin/python" ]; then
-        # Made with a Python that is gone or too old, or for a checkout that was elsewhere.
+        # Its Python is gone or too old, or the checkout has moved.
         "$venv/bin/python" -c "$new_enough" && [ "$(cat "$venv/checkout" 2>/dev/null || echo "$root")" = "$root" ] || rm -rf "$venv"
     fi
     [ -e "$venv/bin/python" ] || "$python" -m venv "$venv" || return
@@ -124,7 +124,7 @@ make_venv() { # KIND: demo (what provisioner needs), or dev (also what the tests
     wanted=
     [ "$1" = demo ] || wanted=$("$venv/bin/python" -c \
         'import sys, tomllib; print(*tomllib.load(open(sys.argv[1], "rb"))["dependency-groups"]["dev"], sep="\n")' "$root/pyproject.toml") || return
-    # Each line is one word for pip.
+    # Each line is one argument of pip.
     printf '%s' "$wanted" | tr '\n' '\0' | xargs -0 env PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
         "$venv/bin/python" -m pip install --progress-bar off --no-compile --editable "$root" || return
     cp "$root/pyproject.toml" "$venv/made-for-$1" || return
@@ -139,7 +139,7 @@ venv_is_current() { # KIND
     return 1
 }
 
-# What root makes in somebody's checkout belongs to them.
+# Files that root creates in a checkout belong to its owner.
 give_back() { # PATH...
     [ "$(id -u)" != 0 ] || for path; do
         [ ! -e "$path" ] || chown -R -h --reference="$root" "$path" || return

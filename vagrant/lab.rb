@@ -1,4 +1,4 @@
-# What inventories/vagrant.yml says of the machines, and `provisioner up` on those that are there.
+# Reads the machines from inventories/vagrant.yml, and runs `provisioner up` on those that exist.
 
 require "ipaddr"
 require "rbconfig"
@@ -13,7 +13,7 @@ module Lab
 
   Machine = Struct.new(:name, :address, :memory, :cpus, :autostart)
 
-  @lock = Mutex.new # libvirt's machines come up side by side
+  @lock = Mutex.new # libvirt's machines start in parallel
   @asked = false
 
   class << self
@@ -21,8 +21,8 @@ module Lab
       settings.fetch("box")
     end
 
-    # All hosts of the inventory; the first so many start by themselves. None is made up beyond those: it would be no
-    # machine of Vagrant's any more when the number is lowered, and `vagrant destroy` would leave it running.
+    # All hosts of the inventory; the first `machines` of them start by default. No others are invented: Vagrant would forget
+    # them when the number is lowered, and `vagrant destroy` would leave them running.
     def machines
       check_number
       inventory.fetch("hosts").each_with_index.map do |(name, host), index|
@@ -31,7 +31,7 @@ module Lab
       end
     end
 
-    # A machine that is made anew has a new SSH key: the one on record is another's.
+    # A recreated machine has a new SSH host key, so the recorded one is obsolete.
     def forget_key(address)
       file = inventory.dig("ssh", "known_hosts") or return
       file = File.expand_path(file, File.dirname(INVENTORY))
@@ -42,9 +42,9 @@ module Lab
       end
     end
 
-    # Once for all machines that come up, when the last of them is there. Not by counting them: Vagrant runs this for one
-    # after the other or for several at once, and what it was asked for may be names, patterns or IDs. So it is done
-    # when Vagrant is, and only if all went well.
+    # Runs once for all machines, after the last one. Counting them does not work: Vagrant calls this for one machine after
+    # the other or for several at once, and its arguments may be names, patterns or IDs. So it runs when Vagrant exits,
+    # and only if Vagrant succeeded.
     def up_when_all_are_there(env)
       @lock.synchronize do
         at_exit { finish(env) if $!.nil? || ($!.is_a?(SystemExit) && $!.success?) } unless @asked
@@ -65,19 +65,19 @@ module Lab
     def check_number
       number, hosts = settings["machines"], inventory.fetch("hosts")
       unless number.is_a?(Integer) && number.positive?
-        abort "#{INVENTORY}: `machines` must be a whole number from 1 on, not #{number.inspect}"
+        abort "#{INVENTORY}: `machines` must be a whole number of at least 1, not #{number.inspect}"
       end
       return if number <= hosts.size
       last, host = hosts.to_a.last
       another = "#{last.sub(/\d+\z/, "")}#{last[/\d+\z/].to_i + 1}: {address: #{IPAddr.new(checked(last, host.fetch("address"))).succ}}"
-      abort "#{INVENTORY}: `machines` is #{number}, and `hosts` has #{hosts.size}: add a line there for each of the " \
-            "#{number - hosts.size} more, such as `#{another}`"
+      abort "#{INVENTORY}: `machines` is #{number}, but `hosts` has only #{hosts.size}: add #{number - hosts.size} more lines there, " \
+            "such as `#{another}`"
     end
 
     def checked(name, address)
       IPAddr.new(address) && address
     rescue IPAddr::Error
-      abort "#{INVENTORY}: the address of #{name} must be an IPv4 address, since Vagrant gives it to the machine"
+      abort "#{INVENTORY}: the address of #{name} must be an IPv4 address, because Vagrant assigns it to the machine"
     end
 
     def finish(env)
@@ -86,15 +86,15 @@ module Lab
       program = provisioner or abort not_found
       puts "==> provisioner up #{WRITTEN}"
       $stdout.flush
-      # Vagrant's own libraries are not for others.
+      # Other programs must not use Vagrant's own libraries.
       Vagrant::Util::Env.with_original_env { system(program, "up", WRITTEN) }
       return if $?.success?
-      abort "==> The machines are there, but `provisioner up` ended with exit code #{$?.exitstatus}: see above.\n" \
-            "    Once that is put right, `vagrant up` does it again."
+      abort "==> The machines exist, but `provisioner up` ended with exit code #{$?.exitstatus}: see above.\n" \
+            "    Fix the reported problem, then run `vagrant up` again."
     end
 
-    # The inventory with those machines that are there, halted ones too. Nodes of YAML are left out, so that the rest stays
-    # what it is, with `!env` and the like.
+    # Write the inventory with the machines that exist, including halted ones. Only YAML nodes are removed, so the rest stays
+    # unchanged, including `!env` and the like.
     def write(env)
       made = env.active_machines.map { |name, _| name.to_s }
       stream = YAML.parse_stream(File.read(INVENTORY))
@@ -103,14 +103,14 @@ module Lab
       hosts.children.replace(hosts.children.each_slice(2).select { |key, _| made.include?(key.value) }.flatten)
       key = top["ssh"] && pairs(top["ssh"])["key"]
       key.value = key.value.sub(%r{\A~/\.vagrant\.d(?=/)}, env.home_path.to_s) if key && ENV["VAGRANT_HOME"]
-      File.write(WRITTEN, "# Made by `vagrant up` of ../inventories/vagrant.yml: the machines that are there.\n" + stream.to_yaml)
+      File.write(WRITTEN, "# Written by `vagrant up` from ../inventories/vagrant.yml: the machines that exist.\n" + stream.to_yaml)
     end
 
     def pairs(mapping)
       mapping.children.each_slice(2).to_h { |key, value| [key.value, value] }
     end
 
-    # The checkout's own, else the one on the PATH.
+    # The one in the checkout, otherwise the one on the PATH.
     def provisioner
       folders = [File.join(CHECKOUT, ".venv/bin"), *ENV.fetch("PATH", "").split(File::PATH_SEPARATOR)]
       folders.map { |folder| File.join(folder, "provisioner") }.find { |file| File.file?(file) && File.executable?(file) }
@@ -118,13 +118,13 @@ module Lab
 
     def not_found
       how = if RbConfig::CONFIG["host_os"] =~ /mswin|mingw|cygwin/
-              "It does not run on Windows itself; vagrant/README.md says how it does beside it."
+              "It does not run on Windows; vagrant/README.md explains how to use WSL."
             else
-              "Install it and do `vagrant up` again:\n" \
+              "Install it, then run `vagrant up` again:\n" \
               "    cd #{CHECKOUT} && python3 -m venv .venv && .venv/bin/pip install ."
             end
-      "==> The machines are there, but `provisioner` is neither in #{CHECKOUT}/.venv/bin nor on the PATH.\n" \
-      "    #{how}\n    `vagrant up --no-provision` makes machines without it."
+      "==> The machines exist, but `provisioner` is neither in #{CHECKOUT}/.venv/bin nor on the PATH.\n" \
+      "    #{how}\n    `vagrant up --no-provision` creates machines without it."
     end
   end
 end

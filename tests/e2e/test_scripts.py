@@ -188,21 +188,21 @@ def test_the_demo_says_in_a_line_that_it_needs_root(debian):
     ended = debian.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"{CLONE}/scripts/demo")
     assert (ended.returncode, ended.stdout) == (
         1,
-        "This makes real hosts on this machine and needs root: sudo scripts/demo\n",
+        "This creates real hosts on this machine and needs root: sudo scripts/demo\n",
     )
 
 
 def test_the_demo_says_in_a_line_that_the_system_is_another(debian):
     debian.write("etc/os-release", 'ID=fedora\nID_LIKE="rhel"\n')
     ended = debian.run("scripts/demo")
-    assert (ended.returncode, ended.stdout) == (1, "This needs Debian or Ubuntu; here is fedora rhel.\n")
+    assert (ended.returncode, ended.stdout) == (1, "This needs Debian or Ubuntu; this system is fedora rhel.\n")
 
 
 def test_the_demo_says_in_a_line_that_there_is_no_network(debian):
     ended = debian.run("scripts/demo", unshare=("--net",), timeout=200)
     assert ended.returncode == 1
     assert re.search(r"^packages .* failed after \d+ s$", ended.stdout, re.MULTILINE)
-    line = "No network: this stage needs one (apt downloads packages). When it is there, run this again."
+    line = "No network: this stage needs one (apt downloads packages). Connect to a network and run this again."
     assert line in ended.stdout.splitlines()
 
 
@@ -211,7 +211,7 @@ def test_the_demo_says_in_a_line_that_python_is_too_old(debian):
     debian.write("usr/local/bin/python3", "#!/bin/sh\ncase $2 in *print*) echo 3.10.12 ;; *) exit 1 ;; esac\n", 0o755)
     ended = debian.run("scripts/demo", PATH="/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
     assert ended.returncode == 1
-    assert ended.stdout.startswith("python3 is 3.10.12 here, and provisioner needs 3.11 or later: ")
+    assert ended.stdout.startswith("python3 is 3.10.12, but provisioner needs 3.11 or later: ")
     assert len(ended.stdout.splitlines()) == 1
 
 

@@ -145,7 +145,7 @@ def demo() -> Report:
 
 
 def test_the_output_that_is_shown_is_that_of_today(tmp_path):
-    shown = re.search(r"```text\n.*?\n\n(.*?\n)\nThe hosts stay up", LAB, re.DOTALL)[1]
+    shown = re.search(r"```text\n.*?\n\n(.*?\n)\nThe hosts keep running", LAB, re.DOTALL)[1]
     extract = re.search(r"```text\n(.*?)```", README, re.DOTALL)[1]
     with (tmp_path / "out").open("w+", encoding="utf-8") as stream:
         show_people(demo(), stream, color=False, verbose=False)

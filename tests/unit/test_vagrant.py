@@ -144,10 +144,10 @@ def test_one_number_says_how_many_there_are_from_the_start_and_a_host_may_be_lar
     for number, problem in (
         (
             8,
-            "`machines` is 8, and `hosts` has 6: add a line there for each of the 2 more, such as `node7: {address: 192.168.56.17}`",
+            "`machines` is 8, but `hosts` has only 6: add 2 more lines there, such as `node7: {address: 192.168.56.17}`",
         ),
-        ("many", '`machines` must be a whole number from 1 on, not "many"'),
-        (0, "`machines` must be a whole number from 1 on, not 0"),
+        ("many", '`machines` must be a whole number of at least 1, not "many"'),
+        (0, "`machines` must be a whole number of at least 1, not 0"),
     ):
         inventory.write_text(text.replace("machines: 3", f"machines: {number}"))
         with pytest.raises(subprocess.CalledProcessError) as caught:
