@@ -94,7 +94,7 @@ def _error_row(row: str, look: Look) -> list[Text]:
     indent = " " * (4 + len(row) - len(text))
     if text.startswith("|"):
         return [Text(indent + text, QUIET)]
-    return look.prose(Text(indent), text, QUIET if text.startswith("tried:") else "")
+    return look.prose(Text(indent), text, QUIET if text.startswith(("tried:", "cause:")) else "")
 
 
 def _all_errors(report: Report) -> Iterator[tuple[str, str, str]]:
@@ -106,6 +106,8 @@ def _all_errors(report: Report) -> Iterator[tuple[str, str, str]]:
         yield host, "dropped out", why
     for proof in report.proofs:
         if proof.error:
-            yield "", " on ".join(words.line(part) for part in (proof.proof, proof.network) if part), proof.error
+            where = " on ".join(words.line(part) for part in (proof.proof, proof.network) if part)
+            ids = ", ".join(dict.fromkeys(problem.id for problem in proof.problems))
+            yield "", where, f"{proof.error}\n  cause: {ids}" if ids else proof.error
     for error in report.errors:
         yield "", "", error

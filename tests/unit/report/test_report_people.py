@@ -469,3 +469,11 @@ def test_a_reader_that_stops_reading_changes_no_exit_code():
 def test_importing_the_package_leaves_rich_alone():
     code = "import sys, provisioner.report as r; print(any(m.startswith('rich') for m in sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
+
+
+def test_a_proof_that_failed_names_its_causes():
+    found = tuple(
+        Problem(name, "node1", "lost", network="demo") for name in ("probe-failed", "path-mtu", "probe-failed")
+    )
+    proof = ProofResult("overlay", "demo", State.FAILED, error="not proven\n  next:  look", problems=found)
+    assert "      next:  look\n      cause: probe-failed, path-mtu\n" in shown(up(proofs=(proof,), exit_code=1))
