@@ -157,3 +157,37 @@ def test_files_of_an_earlier_release_are_given_to_root_without_a_restart(cluster
     assert {(host, path): cluster.file(host, path) for host, path in kept} == kept
     assert {host: cluster.sh(host, "systemctl show -p MainPID consul docker") for host in NODES} == before
     assert cluster.run("plan").code == 0
+
+
+TRAP = "/etc/trap"  # a folder of root's, whose files have the names that root writes below Consul's own folder
+OF_TRAP = f"find {TRAP} -printf '%p %y %m %u:%g\\n' | sort; cat {TRAP}/*"
+AS_CONSUL = "setpriv --reuid consul --regid consul --init-groups sh -ec"
+
+
+def test_links_of_consul_s_user_lead_neither_a_rotation_nor_a_removal_elsewhere(cluster):
+    """Root writes, moves and removes in the folders of that user, and follows no link there."""
+    data, keyring = "/var/lib/consul", security.KEYRING
+    serf, name = keyring.rsplit("/", 1)
+    cluster.sh(
+        "node2",
+        f"mkdir -m 700 {TRAP}; for f in {name} local.snapshot; do echo kept >{TRAP}/$f; done; chmod 600 {TRAP}/*",
+    )
+    before = cluster.sh("node2", OF_TRAP)
+    cluster.sh(
+        "node2",
+        f"{AS_CONSUL} 'cd {serf}; for n in abcdefghijkl aB3dE6gH; do ln -s {TRAP}/{name} .provisioner.$n; done'",
+    )
+    rotated = cluster.run("rotate gossip-key")
+    assert rotated.code == 0, rotated.err
+    assert cluster.sh("node2", OF_TRAP) == before
+
+    cluster.sh("node2", f"{AS_CONSUL} 'cd {data}; mv serf moved; ln -s {TRAP} serf; ln -s {TRAP} raft/trap'")
+    rotated = cluster.run("rotate gossip-key")
+    assert rotated.code != 0
+    assert serf in json.dumps(rotated.report)
+    assert cluster.sh("node2", OF_TRAP) == before
+
+    removed = cluster.run("remove node2")
+    assert removed.code == 0, removed.err
+    assert cluster.sh("node2", OF_TRAP) == before
+    assert cluster.sh("node2", f"readlink {data}.*.bak/serf; ls {data}") == TRAP, "all of it was moved away as it was"
