@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import signal
 import sys
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from provisioner.inventory import Inventory
+    from provisioner.model import Report
     from provisioner.proofs import Choice
     from provisioner.workflows import Phase
 
@@ -258,6 +260,73 @@ def list_causes(
         show_causes(CAUSES[cause] if cause is not None else None, json=json)
 
 
+@app.command()
+def down(
+    inventory: _Inventory,
+    *,
+    plan: Annotated[bool, typer.Option("--plan", help="Show what would be done, and do nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needed where there is no terminal.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Disconnect containers, which go on running; leave a swarm with services, or not ours."
+        ),
+    ] = False,
+    data: Annotated[bool, typer.Option("--data", help="Delete the store's data too.")] = False,
+    packages: Annotated[bool, typer.Option("--packages", help="Remove the packages that were installed too.")] = False,
+    unrecorded: Annotated[
+        bool, typer.Option("--unrecorded", help="Remove also what an earlier version may have made: it kept no record.")
+    ] = False,
+    json: _Json = False,
+    verbose: _Verbose = False,
+    ignore: _Ignore = None,
+) -> None:
+    """Put all hosts back as they were found: no networks, no store or swarm, no files or rules of ours.
+
+    Shows what it will do, and asks. Exit code 0: done, or nothing to do. 1: something failed, a host was not reached, or the
+    answer was no. 64: the inventory, or no terminal to ask on. With --plan 2: something would be done.
+    """
+
+    def workflow(_: Inventory, *, look: bool = plan) -> Iterable[Phase]:
+        from provisioner.workflows import down as of_down
+
+        asked = of_down.Down(force=force, data=data, packages=packages, unrecorded=unrecorded)
+        return of_down.plan(asked) if look else of_down.phases(asked)
+
+    if not plan and not yes:
+        with _told("down" if json else ""):
+            _ask(inventory, functools.partial(workflow, look=True), json=json, verbose=verbose, ignore=ignore)
+    _run(inventory, "plan" if plan else "down", workflow, json=json, verbose=verbose, ignore=ignore)
+
+
+def _ask(
+    path: Path,
+    workflow: Callable[[Inventory], Iterable[Phase]],
+    *,
+    json: bool,
+    verbose: bool,
+    ignore: list[str] | None,
+) -> None:
+    """Shows what would be done, and asks. Raises ProvisionerError unless a person on a terminal agrees.
+
+    Where nothing differs, or nothing can be done, nobody is asked: the run that follows tells it.
+    """
+    from provisioner import report
+    from provisioner.errors import ProvisionerError, UsageError
+    from provisioner.model import State
+
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        what = "down asks before it removes anything, and there is no terminal to ask on; nothing was changed"
+        raise UsageError(what, cure="see what it would do with --plan, and run it with --yes")
+    planned = _report(path, "plan", workflow, json=json, verbose=verbose, ignore=ignore)
+    if all(outcome.state is not State.DRIFTED for outcome in planned.outcomes):
+        return
+    report.show(planned, out=sys.stderr if json else sys.stdout, verbose=verbose)
+    print("Do all this? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise ProvisionerError("not confirmed; nothing was changed")
+
+
 def _version(*, wanted: bool) -> None:
     if wanted:
         typer.echo(f"provisioner {__version__}")
@@ -288,23 +357,39 @@ def _run(
     recreate: list[str] | None = None,
 ) -> None:
     from provisioner import report
+
+    with _told(command if json else ""):
+        result = _report(path, command, workflow, json=json, verbose=verbose, ignore=ignore, recreate=recreate)
+        report.show(result, json=json, verbose=verbose)
+        raise typer.Exit(result.exit_code)
+
+
+def _report(
+    path: Path,
+    command: str,
+    workflow: Callable[[Inventory], Iterable[Phase]],
+    *,
+    json: bool,
+    verbose: bool,
+    ignore: list[str] | None,
+    recreate: list[str] | None = None,
+) -> Report:
+    """Runs a workflow over an inventory."""
+    from provisioner import report
     from provisioner.inventory import load
     from provisioner.runner.run import Run
     from provisioner.workflows import go
 
-    with _told(command if json else ""):
-        _ignorable(ignore or ())
-        inventory = load(path)
-        _known(inventory, recreate or ())
-        phases = workflow(inventory)
-        with (
-            report.observer(json=json, verbose=verbose) as observer,
-            Run(inventory, observer, owner=_owner(), ignore=ignore or (), recreate=recreate or ()) as run,
-        ):
-            go(run, phases)
-            result = run.report(command, drift_code=_DIFFERS if command == "plan" else 1)
-        report.show(result, json=json, verbose=verbose)
-        raise typer.Exit(result.exit_code)
+    _ignorable(ignore or ())
+    inventory = load(path)
+    _known(inventory, recreate or ())
+    phases = workflow(inventory)
+    with (
+        report.observer(json=json, verbose=verbose) as observer,
+        Run(inventory, observer, owner=_owner(), ignore=ignore or (), recreate=recreate or ()) as run,
+    ):
+        go(run, phases)
+        return run.report(command, drift_code=_DIFFERS if command == "plan" else 1)
 
 
 def _known(inventory: Inventory, networks: Iterable[str]) -> None:

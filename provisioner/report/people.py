@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def lines(report: Report, look: Look) -> list[Text]:
     """Return the whole report. Sections that have nothing to say are not there."""
     sections = [findings(report, look), status(report, look), plan(report, look)]
-    if report.command in ("up", "remove"):
+    if report.command in ("up", "remove", "down"):
         sections.append(changes(report, look))
     sections += [skipped(report, look), errors(report, look), proofs(report, look)]
     sections.append([Text(), *look.prose(Text(), verdict(report), f"bold {_style(report)}")])

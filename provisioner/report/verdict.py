@@ -76,6 +76,8 @@ def verdict(report: Report) -> str:
             return _planned(report)
         case "status":
             return _reached(report)
+        case "down":
+            return _ended(report)
     if proven(report):
         return f"{_gone(report)}proven: {_hosts(report)}, {_evidence(report)}"
     if _passed(report):
@@ -85,6 +87,12 @@ def verdict(report: Report) -> str:
         return _unproven(report)
     why = "; ".join(troubles) or _failed(report)
     return f"not proven: {why}" + (f"; {_number(report)} chosen" if left_out(report) else "")
+
+
+def _ended(report: Report) -> str:
+    if report.exit_code:
+        return f"not done: {'; '.join(_troubles(report)) or f'the run failed (exit code {report.exit_code})'}"
+    return f"{'done' if report.writes else 'nothing to do'}: nothing of the cluster is on {_hosts(report)}"
 
 
 def _failed(report: Report) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from provisioner.inventory import Network
     from provisioner.system.owned import Found
 
+_IN_USE = 15  # seconds in which a network may still count containers that were just taken off it
 _MADE_BY_PACKAGES = ("package-user", "package-group")
 
 
@@ -25,10 +26,12 @@ _MADE_BY_PACKAGES = ("package-user", "package-group")
 class EndNetworks(OfHosts):
     """The networks of the inventory are removed, but for those that were there before the first run.
 
-    free: whether endpoints that containers of other hosts have left are freed first.
+    free: whether endpoints that containers of other hosts have left are freed first. shared: whether shared networks are removed
+    at all; those of a swarm with services can only end with it.
     """
 
     free: bool = False
+    shared: bool = True
     name = "networks"
     title = "Networks removed"
     reads = ("http", "owned")
@@ -42,14 +45,16 @@ class EndNetworks(OfHosts):
         names = self._mine(site, host)
         if not names:
             return None
-        script = render.script("networks-end.sh.j2", networks=names, free="yes" if self.free else "no")
+        script = render.script(
+            "networks-end.sh.j2", networks=names, free="yes" if self.free else "no", patience=_IN_USE
+        )
         return Work(script, f"removing {', '.join(names)}", deadline=60.0 + 60.0 * len(names))
 
     def _mine(self, site: Site, host: str) -> list[str]:
         """Those that this host removes: its own, and on one host the shared ones."""
         wanted = [network for network in site.inventory.networks.values() if network.on(host)]
         there = [n for n in wanted if n.name in site.facts[host].networks and is_ours(site, n, host)]
-        return [n.name for n in there if not n.is_global or host == _remover(site, n.name)]
+        return [n.name for n in there if not n.is_global or (self.shared and host == _remover(site, n.name))]
 
 
 def is_ours(site: Site, network: Network, host: str) -> bool:
@@ -94,10 +99,10 @@ class EndSwarm(OfHosts):
 class EndPackages(OfHosts):
     """The packages that runs installed, and the users that these made, are removed.
 
-    candidates: whether packages are removed too that no record tells of, on hosts that an earlier version set up.
+    unrecorded: whether packages are removed too that no record tells of, on hosts that an earlier version set up.
     """
 
-    candidates: bool = False
+    unrecorded: bool = False
     name = "packages"
     title = "Packages removed"
     reads = ("system", "files", "units", "http", "firewall", "owned")
@@ -124,7 +129,7 @@ class EndPackages(OfHosts):
         return Work(script, "removing packages", deadline=600.0)
 
     def _packages(self, there: Found) -> list[str]:
-        wanted = set(there.noted("package")) | (candidates(there) if self.candidates else set())
+        wanted = set(there.noted("package")) | (candidates(there) if self.unrecorded else set())
         return sorted(there.of("installed") & wanted)
 
 

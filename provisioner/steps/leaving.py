@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from provisioner import render
+from provisioner import render, stores
 from provisioner.model import Action, Drift, Kind
 from provisioner.steps import OWNED, remains, resolvers
 from provisioner.steps.base import OfHosts, Work
@@ -198,9 +198,11 @@ class Leave(OfHosts):
     """What else is ours on the host goes: the store's server or agent, rules, files, users, folders.
 
     data: whether the store's data go too; without it they are kept beside their place.
+    unrecorded: whether users and programs go that an earlier version, which kept no record, may have made.
     """
 
     data: bool = False
+    unrecorded: bool = False
     name = "leave"
     title = "Host without what was ours"
     reads = ("system", "files", "units", "http", "firewall", "owned")
@@ -214,10 +216,10 @@ class Leave(OfHosts):
         drift += [Drift(Kind.DATA, data.folder, "the store's data", kept) for data in _data(there)]
         old = sorted(there.of("kept")) if self.data else []
         drift += [Drift(Kind.DATA, path, "the store's data, kept", "gone", Action.REMOVE) for path in old]
-        drift += [Drift(Kind.FILE, path, "there", "gone", Action.REMOVE) for path in _paths(site, host, there)]
+        drift += [Drift(Kind.FILE, path, "there", "gone", Action.REMOVE) for path in self._paths(site, host, there)]
         drift += _stopping(there, firewall.UNIT)
         drift += [Drift(Kind.RULES, name, "ours", "none", Action.REMOVE) for name in firewall.ours(facts, site.ports)]
-        drift += [Drift(Kind.USER, user, "there", "gone", Action.REMOVE) for user in _users(there)]
+        drift += [Drift(Kind.USER, user, "there", "gone", Action.REMOVE) for user in self._users(there)]
         drift += [Drift(Kind.FOLDER, path, "empty", "gone", Action.REMOVE) for path in _folders(there)]
         drift += [Drift(Kind.FILE, path, "kept", "back in its place") for path in sorted(there.of("old"))]
         if _undone(there):
@@ -233,9 +235,9 @@ class Leave(OfHosts):
             kept=sorted(there.of("kept")) if self.data else [],
             delete=self.data,
             removals=firewall.REMOVALS,
-            files=_paths(site, host, there),
+            files=self._paths(site, host, there),
             plugins=_plugins(there),
-            users=_users(there),
+            users=self._users(there),
             folders=_folders(there, even_full=True),
             modes=_modes(there),
             states={unit: how.split() for unit, how in there.noted("unit").items()},
@@ -244,6 +246,33 @@ class Leave(OfHosts):
             done=[kind for kind in there.notes if kind not in LATER],
         )
         return Work(script, "taking away what was ours", deadline=120.0)
+
+    def _paths(self, site: Site, host: str, there: Found) -> list[str]:
+        """The files. The store's configuration is the last, since it tells that the data are ours."""
+        files = set(there.of("file") - set(_ENGINE.files)) | {f"{UNITS}/{unit}" for unit in _other_units(there)}
+        files |= there.of("program") & there.noted("program").keys()
+        files |= _unrecorded(there, "program") if self.unrecorded else set()
+        files |= set(_specs(site, host, there))
+        configs = {data.config for data in OWNED.data}
+        return sorted(files, key=lambda path: (path in configs, path))
+
+    def _users(self, there: Found) -> list[str]:
+        noted = there.of("user") & there.noted("user").keys() & set(OWNED.users)
+        return sorted(noted | (_unrecorded(there, "user") if self.unrecorded else set()))
+
+
+def _unrecorded(there: Found, kind: str) -> set[str]:
+    """Users or programs that an earlier version may have made; a user that a package has made goes with that."""
+    if there.complete or kind in there.notes:
+        return set()
+    return {
+        name for name in there.of(kind) if kind != "user" or stores.PACKAGE_OF.get(name) not in there.of("installed")
+    }
+
+
+def unrecorded_of(there: Found) -> list[str]:
+    """For people: users and programs that no record tells of."""
+    return [f"{kind} {name}" for kind in ("user", "program") for name in sorted(_unrecorded(there, kind))]
 
 
 LATER = frozenset({"begun", "package", "package-user", "package-group"})  # kinds of notes that packages need
@@ -275,15 +304,6 @@ def _is_packages(there: Found, folder: str) -> bool:
     return folder in OWNED.folders and folder not in there.noted("folder")
 
 
-def _paths(site: Site, host: str, there: Found) -> list[str]:
-    """The files. The store's configuration is the last, since it tells that the data are ours."""
-    files = set(there.of("file") - set(_ENGINE.files)) | {f"{UNITS}/{unit}" for unit in _other_units(there)}
-    files |= {path for path in there.of("program") if path in there.noted("program")}
-    files |= set(_specs(site, host, there))
-    configs = {data.config for data in OWNED.data}
-    return sorted(files, key=lambda path: (path in configs, path))
-
-
 def _specs(site: Site, host: str, there: Found) -> list[str]:
     """What tells the engine of plugins that run by themselves, as the inventory has it, and nobody had it before."""
     facts = site.facts[host]
@@ -298,10 +318,6 @@ def _specs(site: Site, host: str, there: Found) -> list[str]:
 def _plugins(there: Found) -> list[str]:
     """The names of those that the engine manages, and that we installed."""
     return [path.rpartition("/")[2] for path in sorted(there.of("file")) if path.startswith(f"{plugins.ORIGINS}/")]
-
-
-def _users(there: Found) -> list[str]:
-    return sorted(there.of("user") & there.noted("user").keys() & set(OWNED.users))
 
 
 def _folders(there: Found, *, even_full: bool = False) -> list[str]:

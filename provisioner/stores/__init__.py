@@ -33,6 +33,10 @@ def rotating(what: str) -> list[str]:
 OWNED = together(module.OWNED for module in (authority, base, consul, etcd, proxy, zookeeper))
 
 
+# The user of a store -> the package that makes it as well.
+PACKAGE_OF = {module.OWNED.users[0]: module.OWNED.packages[0] for module in (consul, etcd, zookeeper)}
+
+
 def of(store: Store) -> StoreReader:
     """An inventory's store."""
     return managed(store) or EXTERNAL[store.kind](store)

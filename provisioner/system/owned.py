@@ -77,6 +77,7 @@ def together(parts: Iterable[Owned]) -> Owned:
 
 RECORD = "/var/lib/provisioner/record"
 _PATH = re.compile(r"(/[A-Za-z0-9._-]+)+", re.ASCII)
+SAFE = re.compile(r"[A-Za-z0-9/._*@ -]*", re.ASCII)  # what stands in the probe without quotes
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+:-]*", re.ASCII)
 _PATHS = ("file", "empty", "data", "kept", "program", "old")  # kinds of lines whose value is a path
 _WORDS = ("unit", "enabled", "active", "user", "installed", "group")

@@ -49,8 +49,8 @@ def test_the_commands_are_there(path):
 
 def test_commands_are_found_at_all():
     assert {"provisioner up cluster.yml", "provisioner plan cluster.yml"} <= set(commands(README))
-    with pytest.raises(AssertionError, match="no command down"):
-        refuse_unknown(["down"])
+    with pytest.raises(AssertionError, match="no command undo"):
+        refuse_unknown(["undo"])
     with pytest.raises(AssertionError, match="no option --host"):
         refuse_unknown(["lab", "up", "--host", "3"])
 

@@ -1,0 +1,76 @@
+"""What stands in the way of taking a whole cluster down: containers, services, a swarm that is not ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provisioner.controlplane.swarm import View, label, state
+from provisioner.model import Problem
+from provisioner.steps import ending, remains
+from provisioner.steps.leaving import unrecorded_of
+from provisioner.system import attached
+from provisioner.system.request import ENGINE, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provisioner.controlplane.site import Site
+
+SERVICES = Request("services", ENGINE, "/services")  # what to ask the engines for services()
+
+
+def findings(site: Site, *, force: bool, packages: bool, unrecorded: bool) -> Iterator[Problem]:
+    """force, packages, unrecorded: as the command has them."""
+    if not force:
+        yield from _containers(site)
+        yield from _swarm(site)
+        yield from _running(site) if packages else ()
+    if not unrecorded:
+        yield from _unrecorded(site, packages=packages)
+
+
+def services(site: Site) -> tuple[str, ...]:
+    """The names of the swarm's services, as its managers tell them."""
+    bodies = (site.facts[name].http("services").body for name in site.live)
+    entries = (entry for body in bodies if isinstance(body, list) for entry in body if isinstance(entry, dict))
+    specs = (entry.get("Spec") for entry in entries)
+    return tuple(sorted({str(spec.get("Name", "?")) for spec in specs if isinstance(spec, dict)}))
+
+
+def _containers(site: Site) -> Iterator[Problem]:
+    networks = site.inventory.networks.values()
+    for name in site.live:
+        local = [n.name for n in networks if not n.is_global and n.on(name) and ending.is_ours(site, n, name)]
+        if on := attached.on_shared(site.facts[name], also=local):
+            told = ", ".join(f"{container} ({', '.join(of)})" for container, of in on.items())
+            yield Problem(
+                "containers-attached", "", f"containers of {name} are on networks that would go: {told}", variant="down"
+            )
+
+
+def _swarm(site: Site) -> Iterator[Problem]:
+    view = View(site)
+    ours = view.hosts if view.acting and label(site.facts[view.acting]) == site.inventory.cluster else ()
+    for name in site.live:
+        if state(site.facts[name]) not in {"", "inactive"} and name not in ours:
+            what = f"{name} is in a swarm that is not known to be this cluster's: it has another label or none, or no leader"
+            yield Problem("swarm-not-ours", "", what)
+    if ours and (found := services(site)):
+        yield Problem("swarm-services", "", f"the swarm has services: {', '.join(found)}")
+
+
+def _running(site: Site) -> Iterator[Problem]:
+    """The engine's package must not go with containers that run."""
+    for name in site.live:
+        there = remains.found(site.facts[name])
+        if site.facts[name].engine.get("ContainersRunning") and "docker.io" in there.noted("package"):
+            yield Problem("containers-run", "", f"containers run on {name}, and its engine would be removed")
+
+
+def _unrecorded(site: Site, *, packages: bool) -> Iterator[Problem]:
+    for name in site.live:
+        there = remains.found(site.facts[name])
+        found = [*unrecorded_of(there), *(f"package {p}" for p in sorted(ending.candidates(there)) if packages)]
+        if found:
+            what = f"an earlier version kept no record here; these stay, although it may have made them: {', '.join(found)}"
+            yield Problem("unrecorded", name, what)

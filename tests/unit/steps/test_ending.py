@@ -1,0 +1,110 @@
+"""What ends a cluster: which networks, swarms and packages go, and what stops it before anything is changed."""
+
+from __future__ import annotations
+
+from captured import capture, container, with_http, with_raw
+from swarms import FOUND, another, labelled, out
+
+from provisioner.controlplane import resolve
+from provisioner.steps.ending import EndNetworks, EndPackages, EndSwarm
+from provisioner.workflows import obstacles as checks
+
+FRESH, EARLIER = "note\tbegun\t-\tfresh\n", "note\tbegun\t-\tearlier\n"
+BRIDGE = {"Name": "own", "Id": "b1", "Driver": "bridge", "Scope": "local"}
+
+
+def targets(step, site, host="node1"):
+    return [d.target for d in step.drift(site, host)]
+
+
+def found(site, *, force=False, packages=False, unrecorded=False):
+    return [problem.id for problem in checks.findings(site, force=force, packages=packages, unrecorded=unrecorded)]
+
+
+class TestNetworks:
+    def site(self, site, inventory, record="", more=""):
+        networks = [*capture("settled-node1").networks.values(), BRIDGE]
+        facts = with_raw(with_http(capture("settled-node1"), "networks", networks), owned=record)
+        return site(found=inventory(more=f"  own: {{driver: bridge}}\n{more}"), node1=facts)
+
+    def test_a_shared_one_by_one_host_and_a_local_one_where_it_is(self, site, inventory):
+        here = self.site(site, inventory)
+        assert [targets(EndNetworks(), here, name) for name in ("node1", "node2")] == [["demo", "own"], []]
+
+    def test_one_that_was_there_before_the_first_run_stays(self, site, inventory):
+        assert targets(EndNetworks(), self.site(site, inventory, FRESH)) == ["demo"]
+        assert targets(EndNetworks(), self.site(site, inventory, f"{FRESH}note\tnetwork\town\t\n")) == ["demo", "own"]
+        assert targets(EndNetworks(), self.site(site, inventory, EARLIER)) == ["demo", "own"]
+
+    def test_those_of_a_swarm_with_services_end_with_it(self, site):
+        assert targets(EndNetworks(shared=False), site()) == []
+
+
+class TestStops:
+    def test_nothing_stands_in_the_way(self, site):
+        assert found(site()) == []
+
+    def test_containers_on_networks_that_would_go(self, site):
+        here = site(
+            node2=with_http(
+                capture("settled-node2"), "containers", [container("web", "demo"), container("x", "bridge")]
+            )
+        )
+        (problem,) = checks.findings(here, force=False, packages=False, unrecorded=False)
+        assert (problem.id, "web (demo)" in problem.evidence, "x" in problem.evidence.split()) == (
+            "containers-attached",
+            True,
+            False,
+        )
+        assert found(here, force=True) == []
+
+    def test_a_swarm_of_others(self, inventory):
+        site = lambda facts: resolve(inventory(kind=""), facts)[0]  # noqa: E731
+        assert found(site(FOUND)) == []
+        assert found(site({**FOUND, "node1": labelled(FOUND["node1"], "")}))[:1] == ["swarm-not-ours"]
+        assert found(site({**FOUND, "node3": another("node3")})) == ["swarm-not-ours"]
+        assert found(site({**FOUND, "node3": another("node3")}), force=True) == []
+        assert found(site({name: out(name) for name in FOUND})) == []
+
+    def test_services(self, inventory):
+        with_service = with_http(FOUND["node1"], "services", [{"Spec": {"Name": "shop"}}, "odd"])
+        here = resolve(inventory(kind=""), {**FOUND, "node1": with_service})[0]
+        assert found(here) == ["swarm-services"]
+        assert checks.services(here) == ("shop",)
+
+    def test_what_no_record_tells_of_is_listed(self, site):
+        told = "user\tconsul\ninstalled\tdocker.io\n"
+        here = site(
+            node1=with_raw(capture("settled-node1"), owned=told + EARLIER),
+            node2=with_raw(capture("settled-node2"), owned=told + FRESH),
+        )
+        problems = list(checks.findings(here, force=False, packages=True, unrecorded=False))
+        assert [(p.id, p.host) for p in problems] == [("unrecorded", "node1")]
+        assert "user consul" in problems[0].evidence
+        assert "package docker.io" in problems[0].evidence
+        assert found(here, packages=True, unrecorded=True) == []
+
+
+class TestSwarm:
+    def test_every_engine_leaves_and_managers_one_after_the_other(self, inventory):
+        site = resolve(inventory(kind=""), FOUND)[0]
+        works = {name: EndSwarm().work(site, name, EndSwarm().drift(site, name)) for name in FOUND}
+        assert {name: work.alone for name, work in works.items()} == {"node1": True, "node2": False, "node3": False}
+        assert all("docker swarm leave --force" in work.script for work in works.values())
+        assert EndSwarm().drift(resolve(inventory(kind=""), {"node1": out("node1")})[0], "node1") == ()
+
+
+class TestPackages:
+    def drift(self, site, record, **words):
+        told = f"{record}installed\tconsul\ninstalled\tdocker.io\ninstalled\tperl-base\nuser\tconsul\n"
+        return targets(EndPackages(**words), site(node1=with_raw(capture("settled-node1"), owned=told)))
+
+    def test_only_those_of_the_record(self, site):
+        record = f"{FRESH}note\tpackage\tconsul\t\nnote\tpackage-user\tconsul\t\n"
+        assert self.drift(site, record) == ["consul", "consul", "/var/lib/provisioner/record"]
+        assert self.drift(site, FRESH) == []
+
+    def test_more_where_an_earlier_version_kept_none_and_somebody_asks(self, site):
+        assert self.drift(site, EARLIER) == []
+        assert self.drift(site, EARLIER, unrecorded=True) == ["consul", "docker.io"]
+        assert self.drift(site, FRESH, unrecorded=True) == []

@@ -1,0 +1,102 @@
+"""`provisioner down` asks a person on a terminal, and nobody else; without an answer nothing is changed."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from provisioner import cli
+from provisioner.model import Action, Drift, Kind, Outcome, Report, State
+
+DRIFT = Drift(Kind.FILE, "/etc/provisioner/firewall.sh", "there", "gone", Action.REMOVE)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def path(tmp_path):
+    file = tmp_path / "cluster.yml"
+    file.write_text("cluster: lab\nhosts:\n  node1: {address: 192.168.56.11}\nstore: {kind: consul}\n")
+    return str(file)
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """The commands that were run, instead of running them. state: that of the one host."""
+    commands: list[str] = []
+    states = [State.DRIFTED]
+
+    def run(_path, command, _workflow, **_):
+        commands.append(command)
+        state = states[0] if command == "plan" else State.CONVERGED
+        drifts = (DRIFT,) if state is not State.SETTLED else ()
+        outcomes = (Outcome("node1", "leave", state, drifts),)
+        return Report(
+            command=command, cluster="lab", hosts=("node1",), exit_code=0, seconds=0.0, writes=1, outcomes=outcomes
+        )
+
+    monkeypatch.setattr(cli, "_report", run)
+    return commands, states
+
+
+def down(monkeypatch, path, *options, answer: str | None):
+    """As typed on a terminal; with None there is no terminal."""
+    for name, text in (("stdin", answer or ""), ("stderr", "")):
+        monkeypatch.setattr(cli.sys, name, io.StringIO(text) if answer is None else Terminal(text))
+    out = io.StringIO()
+    monkeypatch.setattr(cli.sys, "stdout", out)
+    code = cli.app(["down", path, *options], standalone_mode=False)
+    return code, out.getvalue(), cli.sys.stderr.getvalue()
+
+
+def test_without_a_terminal_it_refuses_and_says_what_to_add(path, ran):
+    done = CliRunner().invoke(cli.app, ["down", path])
+    assert done.exit_code == 64
+    assert "--yes" in done.stderr
+    assert ran[0] == []
+
+
+def test_without_a_terminal_it_owes_a_document_with_json(path, ran):
+    done = CliRunner().invoke(cli.app, ["down", path, "--json"])
+    assert json.loads(done.stdout)["exit_code"] == 64
+    assert ran[0] == []
+
+
+@pytest.mark.parametrize("options", [["--yes"], ["--plan"]])
+def test_nobody_is_asked(path, ran, options):
+    CliRunner().invoke(cli.app, ["down", path, *options])
+    assert ran[0] == ["plan" if options == ["--plan"] else "down"]
+
+
+@pytest.mark.parametrize("answer", ["y\n", "YES\n"])
+def test_a_person_agrees(monkeypatch, path, ran, answer):
+    code, out, err = down(monkeypatch, path, answer=answer)
+    assert (code, ran[0]) == (0, ["plan", "down"])
+    assert "firewall.sh" in out
+    assert "[y/N]" in err
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", "", "maybe\n"])
+def test_a_person_does_not_agree(monkeypatch, path, ran, answer):
+    code, _, err = down(monkeypatch, path, answer=answer)
+    assert (code, ran[0]) == (1, ["plan"])
+    assert "nothing was changed" in err
+
+
+def test_nobody_is_asked_where_nothing_is_left_to_do(monkeypatch, path, ran):
+    ran[1][0] = State.SETTLED
+    _, _, err = down(monkeypatch, path, answer="n\n")
+    assert ran[0] == ["plan", "down"]
+    assert "[y/N]" not in err
+
+
+def test_with_json_the_plan_is_shown_beside_the_document(monkeypatch, path, ran):
+    _, out, err = down(monkeypatch, path, "--json", answer="y\n")
+    assert json.loads(out)["command"] == "down"
+    assert "firewall.sh" in err
