@@ -10,18 +10,23 @@ from provisioner.preflight import machine
 from provisioner.system import attached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from provisioner.controlplane.departure import Departure
 
 
 def findings(
-    leaving: Departure, *, drain: bool = False, why: str = "no answer", answers: bool = False
+    leaving: Departure,
+    *,
+    drain: bool = False,
+    why: str = "no answer",
+    answers: bool = False,
+    local: Collection[str] = (),
 ) -> Iterator[Problem]:
     """What stands in the way, and what is worth a warning.
 
     drain: whether its containers may be taken off the networks. why: of a host that is not reached, what came back.
-    answers: whether it is up all the same.
+    answers: whether it is up all the same. local: networks of the host alone that go with it.
     """
     yield from machine.no_root(leaving.leaver)
     yield from machine.newer_version(leaving.leaver)
@@ -29,13 +34,15 @@ def findings(
         what = f"{leaving.host} is not in the inventory, and the store knows no host of that name"
         yield Problem("unknown-host", "", what)
         return
-    yield from _of_the_host(leaving, drain=drain, why=why, answers=answers)
+    yield from _of_the_host(leaving, drain=drain, why=why, answers=answers, local=local)
     yield from of_the_quorum(leaving)
 
 
-def _of_the_host(leaving: Departure, *, drain: bool, why: str, answers: bool) -> Iterator[Problem]:
+def _of_the_host(
+    leaving: Departure, *, drain: bool, why: str, answers: bool, local: Collection[str]
+) -> Iterator[Problem]:
     if leaving.lives:
-        on = attached.on_shared(leaving.leaver.facts[leaving.host])
+        on = attached.on_shared(leaving.leaver.facts[leaving.host], also=local)
         if on and not drain:
             told = ", ".join(f"{name} ({', '.join(networks)})" for name, networks in on.items())
             what = f"containers of {leaving.host} are on the cluster's networks: {told}"

@@ -70,6 +70,12 @@ def is_ours(site: Site, network: Network, host: str) -> bool:
     return noted or not all(found.complete for found in there)
 
 
+def local(site: Site, host: str) -> list[str]:
+    """The networks of one host that runs have made there."""
+    wanted = (n for n in site.inventory.networks.values() if n.on(host) and not n.is_global)
+    return [n.name for n in wanted if n.name in site.facts[host].networks and is_ours(site, n, host)]
+
+
 def _remover(site: Site, network: str) -> str:
     have = [name for name in site.live if network in site.facts[name].networks and site.plane.lists(site.facts[name])]
     creator = site.plane.creator(site)

@@ -38,10 +38,8 @@ def services(site: Site) -> tuple[str, ...]:
 
 
 def _containers(site: Site) -> Iterator[Problem]:
-    networks = site.inventory.networks.values()
     for name in site.live:
-        local = [n.name for n in networks if not n.is_global and n.on(name) and ending.is_ours(site, n, name)]
-        if on := attached.on_shared(site.facts[name], also=local):
+        if on := attached.on_shared(site.facts[name], also=ending.local(site, name)):
             told = ", ".join(f"{container} ({', '.join(of)})" for container, of in on.items())
             yield Problem(
                 "containers-attached", "", f"containers of {name} are on networks that would go: {told}", variant="down"

@@ -21,7 +21,8 @@ from provisioner.preflight import departure
 from provisioner.runner import look
 from provisioner.runner.prove import prove
 from provisioner.runner.run import CLUSTER, HOST
-from provisioner.steps import OWNED, STEPS, leaving_swarm
+from provisioner.steps import OWNED, STEPS, ending, leaving_swarm
+from provisioner.steps.ending import EndNetworks
 from provisioner.steps.leaving import Drain, Endpoints, Leave, LeaveEngine, Members
 from provisioner.system import attached
 from provisioner.system.strict import literal
@@ -46,6 +47,11 @@ def _members(leaving: Departure) -> Members:
     return Members(leaving.host, leaving.address, runs)
 
 
+def _local(leaving: Departure) -> frozenset[str]:
+    """The networks of its own that runs have made."""
+    return frozenset(ending.local(leaving.leaver, leaving.host) if leaving.lives else ())
+
+
 def _endpoints(leaving: Departure) -> Endpoints:
     drained = attached.on_shared(leaving.leaver.facts[leaving.host]) if leaving.lives else ()
     return Endpoints(leaving.host, leaving.address, frozenset(drained))
@@ -53,7 +59,8 @@ def _endpoints(leaving: Departure) -> Endpoints:
 
 # The steps of a removal in their order, each with the hosts that it runs on: the host's own, and those of the rest.
 KV: tuple[tuple[str, Callable[[Departure], Step]], ...] = (
-    (HOST, lambda _: Drain()),  # its containers leave the shared networks
+    (HOST, lambda leaving: Drain(_local(leaving))),  # its containers leave the networks
+    (HOST, lambda _: EndNetworks(shared=False)),  # its own networks go
     (HOST, lambda _: LeaveEngine()),  # its engine lets go of the store
     (CLUSTER, _members),  # the store counts on it no more
     (HOST, lambda _: Leave()),  # what else is ours goes
@@ -61,7 +68,8 @@ KV: tuple[tuple[str, Callable[[Departure], Step]], ...] = (
 )
 SWARM: tuple[tuple[str, Callable[[Departure], Step]], ...] = (
     (CLUSTER, lambda leaving: leaving_swarm.Rest(leaving.host)),  # no service runs there, and it has no say
-    (HOST, lambda _: Drain()),
+    (HOST, lambda leaving: Drain(_local(leaving))),
+    (HOST, lambda _: EndNetworks(shared=False)),
     (HOST, lambda _: leaving_swarm.LeaveSwarm()),
     (HOST, lambda _: LeaveEngine()),  # its daemon.json is as it was before
     (CLUSTER, lambda leaving: leaving_swarm.Forget(leaving.host)),  # the managers forget it
@@ -191,7 +199,8 @@ class Removal:
     def _of_the_host(self, run: Run) -> dict[str, Any]:
         """What of it is no fact that it told itself."""
         why = run.session.lost.get(self.host, "no answer").splitlines()[0].removeprefix(f"{self.host}: ")
-        return {"drain": self.drain, "why": why, "answers": self.host in run.session.answering}
+        local = _local(self.departure(run))
+        return {"drain": self.drain, "why": why, "answers": self.host in run.session.answering, "local": local}
 
     # -- acting --------------------------------------------------------------------------------------------------------
 

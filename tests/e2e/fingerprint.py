@@ -105,6 +105,10 @@ def _without_empty_chains(found: dict[tuple[str, str], str]) -> dict[tuple[str, 
     for (kind, thing), how in found.items():
         if kind == "rule":
             chains.setdefault(thing.rpartition(" ")[0], []).append(how.strip())
+    for name, rules in chains.items():  # the engine writes its rules in another order at each start
+        if any(re.search("docker|br-", rule, re.IGNORECASE) for rule in (name, *rules)):
+            found |= {("rule", f"{name} {n}"): rule for n, rule in enumerate(sorted(rules))}
+            found.pop(("rule", f"{name} {len(rules)}"), None)
     silent = {
         name
         for name, rules in chains.items()
