@@ -10,6 +10,7 @@ from provisioner.controlplane.swarm import state, told
 from provisioner.model import Action, Drift, Kind
 from provisioner.steps import OWNED, remains
 from provisioner.steps.base import OfHosts, Work
+from provisioner.steps.leaving import OF_PACKAGES
 from provisioner.system import swarm as on_host
 from provisioner.system.owned import RECORD
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from provisioner.system.owned import Found
 
 _IN_USE = 15  # seconds in which a network may still count containers that were just taken off it
-_MADE_BY_PACKAGES = ("package-user", "package-group")
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class EndPackages(OfHosts):
         drift = [Drift(Kind.PACKAGE, name, "installed", "gone", Action.REMOVE) for name in self._packages(there)]
         drift += [Drift(Kind.USER, name, "there", "gone", Action.REMOVE) for name in made_by_packages(there, "user")]
         drift += [Drift(Kind.GROUP, name, "there", "gone", Action.REMOVE) for name in made_by_packages(there, "group")]
-        if {"package", *_MADE_BY_PACKAGES} & there.notes.keys():
+        if OF_PACKAGES & there.notes.keys():
             drift.append(Drift(Kind.RECORD, RECORD, "packages", "done with", Action.REMOVE))
         return tuple(drift)
 
@@ -131,6 +131,9 @@ class EndPackages(OfHosts):
             packages=self._packages(there),
             users=made_by_packages(there, "user"),
             groups=made_by_packages(there, "group"),
+            folders=sorted(there.noted("package-folder"), reverse=True),
+            record=RECORD,
+            kinds=sorted(OF_PACKAGES),
         )
         return Work(script, "removing packages", deadline=600.0)
 

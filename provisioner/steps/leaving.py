@@ -275,7 +275,8 @@ def unrecorded_of(there: Found) -> list[str]:
     return [f"{kind} {name}" for kind in ("user", "program") for name in sorted(_unrecorded(there, kind))]
 
 
-LATER = frozenset({"begun", "package", "package-user", "package-group"})  # kinds of notes that packages need
+OF_PACKAGES = frozenset({"package", "package-user", "package-group", "package-folder"})  # kinds of notes
+LATER = OF_PACKAGES | {"begun"}
 _ALWAYS = "/etc/systemd/system/docker.service.d"  # made by every earlier version, which kept no record
 
 

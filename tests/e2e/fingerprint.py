@@ -58,6 +58,10 @@ ALLOWED: Mapping[tuple[str, str], str] = {
         r"/(etc|var)/.*/?(passwd|group|shadow|gshadow|subuid|subgid)-",
     ): "the backups that useradd and userdel keep",
     ("file|content", r"/etc/(passwd|group|shadow|gshadow)\.lock|/etc/\.pwd\.lock"): "the lock of useradd and userdel",
+    (
+        "route",
+        r".*(fe80|ff00)::.* dev (br-|docker).*",
+    ): "link-local addresses, which a bridge gets with its first container",
     ("file", r"/run/provisioner"): "the lock of the last run itself; gone with a reboot",
     ("file|content", r"/etc/docker/key\.json"): "the engine's own identity, made at its first start",
     ("file|content", r"/root/\.(ssh|bash_history).*"): "of those who log in",

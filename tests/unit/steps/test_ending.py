@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from captured import capture, container, with_http, with_raw
+from captured import capture, container, with_http, with_info, with_raw
 from swarms import FOUND, another, labelled, out
 
 from provisioner.controlplane import resolve
@@ -71,6 +71,12 @@ class TestStops:
         here = resolve(inventory(kind=""), {**FOUND, "node1": with_service})[0]
         assert found(here) == ["swarm-services"]
         assert checks.services(here) == ("shop",)
+
+    def test_containers_on_an_engine_that_would_go(self, site):
+        told = f"{FRESH}note\tpackage\tdocker.io\t\n"
+        here = site(node1=with_raw(with_info(capture("settled-node1"), ContainersRunning=1), owned=told))
+        assert found(here, packages=True) == ["containers-run"]
+        assert found(here) == found(here, packages=True, force=True) == []
 
     def test_what_no_record_tells_of_is_listed(self, site):
         told = "user\tconsul\ninstalled\tdocker.io\n"
