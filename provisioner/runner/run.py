@@ -176,14 +176,18 @@ class Run:
 
     # -- whether there is a going on -----------------------------------------------------------------------------------
 
-    def drop_unfit(self) -> bool:
+    def drop_stopped(self) -> bool:
         """Hosts with a finding that stops them drop out; a finding about the whole cluster stops all."""
         stops = [f for f in self.findings if causes.severity(f) is Severity.STOP]
         for finding in stops:
             if finding.host:
                 self.session.lost.setdefault(finding.host, f"{finding.evidence} ({finding.id})")
         self.drop_lost()
-        return not any(not finding.host for finding in stops) and self.may_go_on()
+        return not any(not finding.host for finding in stops)
+
+    def drop_unfit(self) -> bool:
+        """The same, and whether the cluster can go on with those that are left."""
+        return self.drop_stopped() and self.may_go_on()
 
     def may_go_on(self, scope: str = CLUSTER) -> bool:
         """Whether a scope can go on. Where it can't, `errors` says why."""

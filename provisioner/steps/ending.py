@@ -27,7 +27,7 @@ class EndNetworks(OfHosts):
     """The networks of the inventory are removed, but for those that were there before the first run.
 
     free: whether endpoints that containers of other hosts have left are freed first. shared: whether shared networks are removed
-    at all; those of a swarm with services can only end with it.
+    at all: those of a swarm with services, or of a store without a leader, can only end with it.
     """
 
     free: bool = False

@@ -61,7 +61,9 @@ def steps(run: Run, asked: Down) -> Iterable[Step]:
     local = frozenset(name for name, network in run.inventory.networks.items() if not network.is_global)
     if asked.force:
         yield Drain(local)  # containers leave the networks, and go on
-    yield EndNetworks(free=asked.force or bool(run.session.lost), shared=not obstacles.services(run.site))
+    yield EndNetworks(
+        free=asked.force or bool(run.session.lost), shared=not obstacles.networks_end_by_themselves(run.site)
+    )
     yield EndSwarm()  # engines leave the swarm
     yield LeaveEngine()  # engines leave the store, and daemon.json is as it was
     yield Leave(data=asked.data, unrecorded=asked.unrecorded)  # the store, rules, files, users, folders
@@ -79,7 +81,10 @@ def _look(run: Run, asked: Down) -> bool:
     look.note(run, run.of_all(machine.no_root, "checking the hosts"))
     asks = {"force": asked.force, "packages": asked.packages, "unrecorded": asked.unrecorded}
     look.note(run, run.of_all(lambda site: list(obstacles.findings(site, **asks)), "checking the hosts"))
-    return run.drop_unfit()
+    fit = run.drop_stopped()
+    if not run.site.live:
+        run.errors.append("nothing is done: no host is left\n  next:  fix what is reported about them, and run again")
+    return fit and not run.errors
 
 
 def _compare(run: Run, asked: Down) -> bool:

@@ -37,6 +37,12 @@ def services(site: Site) -> tuple[str, ...]:
     return tuple(sorted({str(spec.get("Name", "?")) for spec in specs if isinstance(spec, dict)}))
 
 
+def networks_end_by_themselves(site: Site) -> bool:
+    """Whether the shared networks can only end with what they are in: a store without a leader, or a swarm with services."""
+    store = site.managed
+    return bool(services(site)) or bool(store and not any(store.led(site.facts[name]) for name in site.live))
+
+
 def _containers(site: Site) -> Iterator[Problem]:
     for name in site.live:
         if on := attached.on_shared(site.facts[name], also=ending.local(site, name)):

@@ -72,6 +72,11 @@ class TestStops:
         assert found(here) == ["swarm-services"]
         assert checks.services(here) == ("shop",)
 
+    def test_a_store_without_a_leader_removes_no_network(self, site):
+        assert not checks.networks_end_by_themselves(site())
+        silent = {name: with_http(capture(f"settled-{name}"), "leader", "") for name in ("node1", "node2", "node3")}
+        assert checks.networks_end_by_themselves(site(**silent))
+
     def test_containers_on_an_engine_that_would_go(self, site):
         told = f"{FRESH}note\tpackage\tdocker.io\t\n"
         here = site(node1=with_raw(with_info(capture("settled-node1"), ContainersRunning=1), owned=told))
