@@ -438,10 +438,10 @@ def test_a_bug_in_what_is_evaluated_of_all_hosts_is_that_of_one(cluster, where, 
     module, name = {"preflight.run": (look.preflight, "run"), "resolve": (look, "resolve")}.get(where, (status, where))
     real = getattr(module, name)
 
-    def buggy(first: Any, *rest: Any) -> Any:
+    def buggy(first: Any, *rest: Any, **more: Any) -> Any:
         if "node2" in (rest[0] if where == "resolve" else first.facts):
             raise AttributeError("an odd thing")
-        return real(first, *rest)
+        return real(first, *rest, **more)
 
     monkeypatch.setattr(module, name, buggy)
     run = looked(cluster("settled"), "settled", printed(said("settled")), monkeypatch)
@@ -492,11 +492,11 @@ def test_a_bug_in_what_a_removal_evaluates_is_that_of_one_host(cluster, where, l
     module = {"preflight.run": look.preflight, "resolve": look, "attached.on_shared": attached}[where]
     real, bad = getattr(module, name), "node2"
 
-    def buggy(first: Any, *rest: Any) -> Any:
+    def buggy(first: Any, *rest: Any, **more: Any) -> Any:
         among = rest[0] if where == "resolve" else first.facts if where == "preflight.run" else [hostname(first)]
         if bad in among:
             raise AttributeError("an odd thing")
-        return real(first, *rest)
+        return real(first, *rest, **more)
 
     def hostname(facts: Any) -> str:
         return str(facts.hostname)
