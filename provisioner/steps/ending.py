@@ -67,7 +67,7 @@ def is_ours(site: Site, network: Network, host: str) -> bool:
     asked = site.live if network.is_global else (host,)
     there = [remains.found(site.facts[name]) for name in asked]
     noted = any(network.name in found.noted("network") for found in there)
-    return noted or not all(found.complete for found in there)
+    return noted or any(found.incomplete for found in there)
 
 
 def local(site: Site, host: str) -> list[str]:
@@ -149,4 +149,4 @@ def made_by_packages(there: Found, kind: str) -> list[str]:
 
 def candidates(there: Found) -> set[str]:
     """Packages that an earlier version may have installed: it kept no record. The system itself needs perl-base."""
-    return set() if there.complete else set(there.of("installed") & set(OWNED.packages)) - {"perl-base"}
+    return set(there.of("installed") & set(OWNED.packages)) - {"perl-base"} if there.incomplete else set()

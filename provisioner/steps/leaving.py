@@ -263,7 +263,7 @@ class Leave(OfHosts):
 
 def _unrecorded(there: Found, kind: str) -> set[str]:
     """Users or programs that an earlier version may have made; a user that a package has made goes with that."""
-    if there.complete or kind in there.notes:
+    if not there.incomplete or kind in there.notes:
         return set()
     return {
         name for name in there.of(kind) if kind != "user" or stores.PACKAGE_OF.get(name) not in there.of("installed")
@@ -312,7 +312,7 @@ def _specs(site: Site, host: str, there: Found) -> list[str]:
     return [
         path
         for path, text in specs
-        if facts.files.get(path) == text and (path in there.noted("file") or not there.complete)
+        if facts.files.get(path) == text and (path in there.noted("file") or there.incomplete)
     ]
 
 
@@ -324,7 +324,7 @@ def _plugins(there: Found) -> list[str]:
 def _folders(there: Found, *, even_full: bool = False) -> list[str]:
     """Those to be removed once they are empty, what lies in others first. even_full: they will be."""
     made = {path for path in OWNED.folders if "provisioner" in path or path in there.noted("folder")}
-    made |= set() if there.complete else {_ALWAYS}
+    made |= {_ALWAYS} if there.incomplete else set()
     return sorted(made if even_full else made & there.of("empty"), reverse=True)
 
 

@@ -117,9 +117,12 @@ class Found:
         return self.notes.get(kind, {})
 
     @property
-    def complete(self) -> bool:
-        """Whether the record was begun before anything of ours was on the host: what is not on it is not ours."""
-        return "fresh" in self.noted("begun").values()
+    def incomplete(self) -> bool:
+        """Whether an earlier version, which kept no record, has been here: what is not on the record may be ours all the same.
+
+        On a host without anything of ours nothing is.
+        """
+        return "fresh" not in self.noted("begun").values() and bool(self.notes or self.of("file") or self.of("unit"))
 
 
 def probe(owned: Owned, daemon_json: str) -> str:

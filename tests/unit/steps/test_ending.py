@@ -36,6 +36,12 @@ class TestNetworks:
         assert targets(EndNetworks(), self.site(site, inventory, f"{FRESH}note\tnetwork\town\t\n")) == ["demo", "own"]
         assert targets(EndNetworks(), self.site(site, inventory, EARLIER)) == ["demo", "own"]
 
+    def test_one_on_a_host_without_anything_of_ours_is_of_others(self, inventory):
+        networks = [*capture("installed-node1").networks.values(), BRIDGE]
+        facts = {"node1": with_http(capture("installed-node1"), "networks", networks)}
+        here = resolve(inventory(1, more="  own: {driver: bridge}\n"), facts)[0]
+        assert targets(EndNetworks(), here) == []
+
     def test_those_of_a_swarm_with_services_end_with_it(self, site):
         assert targets(EndNetworks(shared=False), site()) == []
 

@@ -96,15 +96,16 @@ class TestParse:
         found = parse(text, self.OWN)
         assert found.of("file") == {"/etc/own/a.conf"}
         assert found.of("kept") == {"/var/lib/own.20260101T000000Z.bak"}
-        assert found.complete
+        assert not found.incomplete
         assert set(found.noted("user")) == {"x"}
 
     def test_a_note_with_an_odd_name_is_none(self):
         assert parse("note\tuser\tx; reboot\t\n", self.OWN).noted("user") == {}
 
-    def test_without_a_record_nothing_is_complete(self):
-        assert not parse("note\tbegun\t-\tearlier\n", self.OWN).complete
-        assert not parse("", self.OWN).complete
+    def test_an_earlier_version_kept_no_record_and_on_a_host_of_others_nothing_is_ours(self):
+        assert parse("note\tbegun\t-\tearlier\n", self.OWN).incomplete
+        assert parse("file\t/etc/own/a.conf\n", self.OWN).incomplete
+        assert not parse("user\tx\ninstalled\tdocker.io\n", self.OWN).incomplete
 
     @pytest.mark.parametrize("shell", [s for s in ("dash", "bash") if shutil.which(s)])
     def test_the_probe_runs_through_and_tells_what_is_there(self, tmp_path, shell):
