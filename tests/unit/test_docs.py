@@ -13,6 +13,7 @@ from provisioner.cli import app
 from provisioner.inventory import load
 from provisioner.model import Action, Check, Drift, Kind, Outcome, Pair, ProofResult, Report, State
 from provisioner.report.people import show_people
+from provisioner.steps import STEPS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -94,6 +95,7 @@ def demo() -> Report:
     """The demo's run, as far as it is shown: what was changed, and what was proven. A real one: tests/e2e/test_scripts.py."""
     hosts = ("node1", "node2", "node3")
     changed = {
+        "version": [Drift(Kind.FILE, "/etc/provisioner/version")],
         "firewall": [
             Drift(Kind.RULES, "iptables", is_file=True),
             Drift(Kind.RULES, "ip6tables", is_file=True),
@@ -158,3 +160,8 @@ def test_every_decision_is_listed():
     folder = ROOT / "docs/decisions"
     listed = set(re.findall(r"\]\(([a-z-]+\.md)\)", (folder / "README.md").read_text()))
     assert listed == {path.name for path in folder.glob("*.md")} - {"README.md"}
+
+
+def test_the_steps_of_up_are_listed_in_their_order():
+    table = (ROOT / "docs/commands.md").read_text().partition("| step | ")[2].partition("\n\n")[0]
+    assert re.findall(r"^ *\| ([a-z]+) \|", table, re.MULTILINE) == [step.name for step in STEPS]
