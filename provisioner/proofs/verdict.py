@@ -211,20 +211,17 @@ def _between(
 
 
 def _on(pairs: Sequence[Pair], problem: Problem) -> Problem:
-    """With its place, if that is one host or one path, and with what was seen."""
-    source, target = _one(pair.source for pair in pairs), _one(pair.target for pair in pairs)
+    """With its place, and with what was seen."""
+    host, target = _place(pairs)
     ways = ", ".join(f"{pair.source} > {pair.target}" for pair in pairs[:_SHOWN])
     more = f" and {len(pairs) - _SHOWN} more" if len(pairs) > _SHOWN else ""
     why = f": {pairs[0].detail}" if pairs else ""
-    return replace(
-        problem,
-        host=source or target,
-        target=target if source else "",
-        evidence=f"{ways}{more}{why}",
-    )
+    return replace(problem, host=host, target=target, evidence=f"{ways}{more}{why}")
 
 
-def _one(hosts: Iterable[str]) -> str:
-    """The host, if all are the same."""
-    found = set(hosts)
-    return found.pop() if len(found) == 1 else ""
+def _place(pairs: Sequence[Pair]) -> tuple[str, str]:
+    """The two ends, if all are of one path; the one host that all have in common; or nothing."""
+    common = set.intersection(*({pair.source, pair.target} for pair in pairs)) if pairs else set()
+    if len(common) > 1:
+        return pairs[0].source, pairs[0].target
+    return next(iter(common), ""), ""

@@ -61,6 +61,10 @@ def result(run: Run, proof: str, network: str) -> dict[str, object]:
     return next(p for p in run.report["proofs"] if (p["proof"], p["network"]) == (proof, network))
 
 
+def causes(proof: dict[str, object]) -> set[tuple[str, str]]:
+    return {(problem["check"], problem["host"]) for problem in proof["problems"]}
+
+
 def test_names_outside_and_networks_kept_apart(make_lab, tmp_path):
     cluster, log = Example(make_lab(hosts=3), tmp_path), tmp_path / "dnsmasq.log"
     cluster.adapt((EXAMPLES / "dns.yml").read_text())
@@ -105,27 +109,37 @@ def test_names_outside_and_networks_kept_apart(make_lab, tmp_path):
     assert {(c["host"], c["detail"]) for c in apart["checks"] if not c["proven"]} == {
         ("node1", "its name is resolved"), ("node2", "its name is resolved, its address answers"),
     }  # fmt: skip
+    assert causes(apart) == {("networks-joined", "node1"), ("networks-joined", "node2")}
     cluster.sh("node2", "ip link del leg")
+    resolvers_that_fail(cluster, log)
 
-    # Nobody there; then one that knows the name no more; then one that refuses what no resolver knows.
+
+def resolvers_that_fail(cluster: Example, log: Path) -> None:
+    """Nobody there; then one that knows the name no more; then one that refuses what no resolver knows."""
     del cluster.given["networks"]["frontend"]
     run = cluster.run("verify")
-    assert run.code == 1
     assert [p["state"] for p in run.overlays] == ["settled"], run.err
+    silent = {("resolver-silent", name) for name in cluster.lab.hosts}
+    assert (run.code, causes(result(run, "dns", "backend"))) == (1, silent)
     assert (
         f"see that 53/udp passes from node1, node2, node3 to {SWITCH_ADDRESS}" in result(run, "dns", "backend")["error"]
     )
     assert "connection refused" in result(run, "dns", "backend")["error"]
     with resolver(cluster, log, "--local=/gone.example.net/"):
         cluster.given["dns"]["check"] = "gone.example.net"
-        error = result(cluster.run("verify"), "dns", "backend")["error"]
-        assert "name in dns.check a name that the resolvers know; they know no address of gone.example.net" in error
+        unknown = result(cluster.run("verify"), "dns", "backend")
+        assert (
+            "name in dns.check a name that the resolvers know; they know no address of gone.example.net"
+            in unknown["error"]
+        )
+        assert causes(unknown) == {("name-unknown", name) for name in cluster.lab.hosts}
         del cluster.given["dns"]["check"]
         run = cluster.run("verify", "--only", "dns")
         assert [p["name"] for p in run.report["proofs"] if p["chosen"]] == ["dns/backend"]
-        error = result(run, "dns", "backend")["error"]
-        assert f"have {SWITCH_ADDRESS} answer the addresses of the hosts" in error
-        assert "REFUSED" in error
+        refused = result(run, "dns", "backend")
+        assert causes(refused) == {("resolver-refuses", name) for name in cluster.lab.hosts}
+        assert f"have {SWITCH_ADDRESS} answer the addresses of the hosts" in refused["error"]
+        assert "REFUSED" in refused["error"]
 
 
 def test_in_a_swarm(make_lab, tmp_path):

@@ -208,6 +208,7 @@ def test_data_lost_one_way_is_found_with_its_direction(hosts):
     detail = pair(result, "node1", "node2").detail
     assert "the way node2 to node1 is open, the way node1 to node2 is not" in detail
     assert "4789/udp" in result.error
+    assert [(p.id, p.host, p.target) for p in result.problems] == [("overlay-blocked", "node1", "node2")]
     assert 5 <= result.seconds < 7
     assert not hosts.left()
 
@@ -234,6 +235,7 @@ def test_a_smaller_underlay_is_told_with_the_largest_size(hosts):
         assert "packets of 1450 bytes don't pass" in one.detail
     assert "the largest that did has 1350" in result.error
     assert "mtu: 1400" in result.error
+    assert [(p.id, p.host, p.target) for p in result.problems] == [("path-mtu", "node3", "")]
     assert result.seconds < 20  # it does not wait for the deadline: time would not mend it
 
 

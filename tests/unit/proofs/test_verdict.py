@@ -102,10 +102,18 @@ def test_the_place_of_what_many_pairs_have_in_common(found):
     lack(found["node3"], 2, **ALL)
     assert causes("demo", found, pairs(found), {}, "") == [("overlay-blocked", "node2", "")]
     lack(found["node2"], 1, **ALL)
-    assert causes("demo", found, pairs(found), {}, "") == [("overlay-blocked", "", "")]
+    assert causes("demo", found, pairs(found), {}, "") == [("overlay-blocked", "node2", "")]
     (problem,) = verdict.trouble("demo", found, pairs(found), {}, "")[1]
     assert problem.evidence.startswith("node1 > node2, node2 > node1, node3 > node2: 10.99.0.253: no answer")
     assert problem.network == "demo"
+    lack(found["node1"], 3, **ALL)
+    assert causes("demo", found, pairs(found), {}, "") == [("overlay-blocked", "", "")]
+
+
+def test_the_two_directions_of_one_path(found):
+    lack(found["node1"], 2, **ALL)
+    lack(found["node2"], 1, **ALL)
+    assert causes("demo", found, pairs(found), {}, "") == [("overlay-blocked", "node1", "node2")]
 
 
 def test_a_name(found):
