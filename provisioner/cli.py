@@ -264,27 +264,33 @@ def list_causes(
 def down(
     inventory: _Inventory,
     *,
-    plan: Annotated[bool, typer.Option("--plan", help="Show what would be done, and do nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needed where there is no terminal.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Show the changes; make none.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; required without a terminal.")] = False,
     force: Annotated[
         bool,
         typer.Option(
-            "--force", help="Disconnect containers, which go on running; leave a swarm with services, or not ours."
+            "--force",
+            help="Disconnect containers, which keep running; leave a swarm with services, or of another cluster.",
         ),
     ] = False,
-    data: Annotated[bool, typer.Option("--data", help="Delete the store's data too.")] = False,
-    packages: Annotated[bool, typer.Option("--packages", help="Remove the packages that were installed too.")] = False,
+    data: Annotated[bool, typer.Option("--data", help="Also delete the store's data.")] = False,
+    packages: Annotated[
+        bool, typer.Option("--packages", help="Also remove the packages that a run installed.")
+    ] = False,
     unrecorded: Annotated[
-        bool, typer.Option("--unrecorded", help="Remove also what an earlier version may have made: it kept no record.")
+        bool,
+        typer.Option("--unrecorded", help="Also remove what an earlier version may have created without a record."),
     ] = False,
     json: _Json = False,
     verbose: _Verbose = False,
     ignore: _Ignore = None,
 ) -> None:
-    """Put all hosts back as they were found: no networks, no store or swarm, no files or rules of ours.
+    """Put all hosts back as they were found, without the networks, the store or swarm, and all files and rules.
 
-    Shows what it will do, and asks. Exit code 0: done, or nothing to do. 1: something failed, a host was not reached, or the
-    answer was no. 64: the inventory, or no terminal to ask on. With --plan 2: something would be done.
+    It shows the changes and asks first.
+
+    Exit code 0: done, or nothing to do. 1: something failed, a host was unreachable, or the answer was no. 64: invalid
+    inventory, or no terminal to ask on. With --plan, 2: there are changes to make.
     """
 
     def workflow(_: Inventory, *, look: bool = plan) -> Iterable[Phase]:
@@ -307,22 +313,22 @@ def _ask(
     verbose: bool,
     ignore: list[str] | None,
 ) -> None:
-    """Shows what would be done, and asks. Raises ProvisionerError unless a person on a terminal agrees.
+    """Show the changes and ask. Raises ProvisionerError unless a person on a terminal agrees.
 
-    Where nothing differs, or nothing can be done, nobody is asked: the run that follows tells it.
+    If there is nothing to change, nobody is asked; the run that follows reports it.
     """
     from provisioner import report
     from provisioner.errors import ProvisionerError, UsageError
     from provisioner.model import State
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        what = "down asks before it removes anything, and there is no terminal to ask on; nothing was changed"
-        raise UsageError(what, cure="see what it would do with --plan, and run it with --yes")
+        what = "down asks before it removes anything, but there is no terminal; nothing was changed"
+        raise UsageError(what, cure="look at the changes with --plan, then run it with --yes")
     planned = _report(path, "plan", workflow, json=json, verbose=verbose, ignore=ignore)
     if all(outcome.state is not State.DRIFTED for outcome in planned.outcomes):
         return
     report.show(planned, out=sys.stderr if json else sys.stdout, verbose=verbose)
-    print("Do all this? [y/N] ", end="", file=sys.stderr, flush=True)
+    print("Make these changes? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
         raise ProvisionerError("not confirmed; nothing was changed")
 

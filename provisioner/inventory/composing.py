@@ -89,7 +89,7 @@ def _syntax(error: MarkedYAMLError, text: str) -> Problem:
         hint = "; between brackets a text that begins with `:` needs quotes"
     if not mark:
         return Problem(0, 0, escaped(told))
-    last = _at(len(text), text)  # to libyaml the end of a text is on a line of its own, also where no line has ended
+    last = _at(len(text), text)  # libyaml puts the end of a text on its own line, even without a final newline
     return Problem(*min(at(mark), last), escaped(told) + hint)
 
 
@@ -135,7 +135,7 @@ class _InPython(_Nodes, Reader, Scanner, Parser):
     def get_single_node(self) -> Any:
         try:
             return super().get_single_node()
-        except (ValueError, OverflowError):  # where libyaml has words of its own
+        except (ValueError, OverflowError):  # libyaml has its own message
             text = "not YAML: an escape without a character, or a number that is too large"
             raise Stop(Problem(*at(self.get_mark()), text)) from None
 

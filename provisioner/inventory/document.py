@@ -43,7 +43,7 @@ class Document:
     value: Any = None
     places: dict[Location, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    spoilt: set[Location] = field(default_factory=set)  # already told of: no second problem for these
+    spoilt: set[Location] = field(default_factory=set)  # already reported: no second problem for these
     secrets: dict[Location, str] = field(default_factory=dict)  # values from outside, and where each comes from
 
     def place(self, location: Location) -> Place:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-_FORMS = {  # how a part is written, for whoever wrote it otherwise
+_FORMS = {  # the form of a part, for errors
     "hosts": "`hosts:` and under it one line for each: `node1: {address: 192.168.56.11}`",
     "networks": "`networks:` and under it one line for each: `demo: {subnet: 10.99.0.0/24}`",
     "ssh": "`ssh: {user: root}`",
@@ -229,6 +229,6 @@ def _form(location: Location, value: object) -> str:
     ):
         return f"must be a mapping, not {shown(value)}: write {_FORMS[str(location[-1])]}"
     key, example, check = _ENTRIES[word]
-    with suppress(PydanticCustomError):  # what is wrong with it is told when it stands in the right form
+    with suppress(PydanticCustomError):  # its error is reported once it has the right form
         example = str(check(value))
     return f"must be a mapping, not {shown(value)}: write `{{{key}: {example}}}`"

@@ -107,7 +107,9 @@ def _asked(
 def _sound(terminal: Terminal, path: Path, draft: writing.Draft) -> bool:
     faults = problems(writing.text(draft), path)
     for fault in faults:
-        terminal.say("  " + re.sub(r" \(line [0-9]+\)", "", fault.text))  # nobody sees the text that has these lines
+        terminal.say(
+            "  " + re.sub(r" \(line [0-9]+\)", "", fault.text)
+        )  # the user never sees the text with these lines
     return not faults
 
 
@@ -139,7 +141,7 @@ def _host(word: str, others: tuple[writing.Entry, ...]) -> writing.Entry:
     if word.count(":") > 1:  # IPv6 has no port here
         name, user, address, port = None, None, word, None
     values: dict[str, writing.Value] = {"address": address}
-    if port and len(port) < 6:  # noqa: PLR2004  a longer one is no port: it is told as part of the address
+    if port and len(port) < 6:  # noqa: PLR2004  a longer one is not a port, but part of the address
         values["port"] = int(port)
     elif port:
         values["address"] = f"{address}:{port}"

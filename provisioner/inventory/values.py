@@ -106,7 +106,7 @@ def seconds(value: object) -> float:
     value = typed(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise refusal(f"must be a number of seconds, not {shown(value)}")
-    if not 1 <= value <= 600:  # noqa: PLR2004  told in the text
+    if not 1 <= value <= 600:  # noqa: PLR2004  explained in the text
         raise refusal(f"{value} seconds are not allowed: must be from 1 to 600")
     return float(value)
 
@@ -332,7 +332,7 @@ def _endpoint(value: object, example: str) -> str:
     if match := re.fullmatch(r"[a-z]+://(.+?)/?", word):
         raise refusal(f"{shown(word)} is not allowed: write it without the scheme: {code(match[1])}")
     match = _WITH_PORT.fullmatch(word)
-    if not match or not 1 <= int(match[2]) <= 65535:  # noqa: PLR2004  told in the text
+    if not match or not 1 <= int(match[2]) <= 65535:  # noqa: PLR2004  explained in the text
         raise refusal(f"{shown(word)} is not an address with a port from 1 to 65535: write {example}")
     host = match[1]
     if not (HOSTNAME.fullmatch(host) if not _NUMBERS.fullmatch(host) else ipv4(host)):

@@ -89,7 +89,7 @@ def _make(hierarchy: Hierarchy, place: str) -> Path:
                 folder.mkdir(exist_ok=True)
                 _pass_on(hierarchy, parent, folder)
         except FileNotFoundError:
-            # Another lab that goes down may remove the common parent between two of our steps.
+            # Another lab that is removed at this moment may remove the common parent.
             if last_try:
                 raise
         else:

@@ -286,7 +286,7 @@ def spawn_joined(
     So whoever removes these cgroups finds the process, even if we are killed right after this line.
     """
     with (log or Path(os.devnull)).open("ab") as output:
-        # setsid forks, so the process is nobody's child: a lab outlives the command that made it.
+        # setsid forks, so the process has no parent here: a lab outlives the command that created it.
         subprocess.run(
             ["setsid", "--fork", "sh", str(BOOT_SCRIPT), "join", *(str(file) for file in joins), "--", *argv],
             env=environment,

@@ -13,7 +13,7 @@ from provisioner.lab.shell import run
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Within the new root, so that its own apt decides what is missing. mmdebstrap gives $1, the root, itself.
+# Runs inside the new root, so its own apt decides what is missing. mmdebstrap passes $1, the root.
 APT_GET = 'env -u TMPDIR chroot "$1" apt-get --quiet --yes --no-install-recommends'
 
 

@@ -64,7 +64,7 @@ class Channels:
         try:
             spare = self.transport.open_channel("session", window_size=WINDOW, timeout=deadline.left)
         except (paramiko.SSHException, EOFError, OSError):
-            return  # it is tried again, and the error told, when it is needed
+            return  # it is retried when it is needed, and reports the error then
         with self._lock:
             self._spare, spare = spare, self._spare
         if spare is not None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from provisioner.model import SshTarget
 
-_PATIENCE = 30.0  # seconds for a server that is there but turns us away
+_PATIENCE = 30.0  # seconds to retry a server that rejects the connection because it is busy
 _IDLE = 1.0  # seconds between the looks that paramiko's thread takes at a silent socket (0.1 is its default)
 _MOMENT = 1.0  # seconds for a port that is closed: sshd may be restarting
 
@@ -135,7 +135,7 @@ def _loaded(
     target: SshTarget, known: dict[Path, KnownHosts], identities: dict[Path | None, tuple[keys.Identity, ...]]
 ) -> tuple[KnownHosts, tuple[keys.Identity, ...]]:
     """Load what is not loaded yet. Everything that is wrong with a key file shows here, before any connection."""
-    # paramiko writes its errors to stderr where nobody listens to its logger.
+    # Without a handler for its logger, paramiko writes errors to stderr.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     path = target.known_hosts.expanduser()
     try:

@@ -27,7 +27,7 @@ _NO_LOGIN = "logging in"
 def shake_hands(transport: paramiko.Transport, target: SshTarget, known: KnownHosts) -> None:
     """Negotiate. Raises Unreachable (Busy if the server hung up) and Refused (nothing in common, as with SHA-1)."""
     options = transport.get_security_options()
-    # No CBC, MD5 or short digests: whoever offers nothing better is too old to be trusted with root.
+    # No CBC, MD5 or short digests: a server with nothing better is too old to be trusted with root.
     options.ciphers = (*_CIPHERS, *(name for name in options.ciphers if name.endswith("-ctr")))
     options.digests = tuple(name for name in options.digests if "md5" not in name and "-96" not in name)
     options.key_types = _ordered(known.kinds(host_name(target.address, target.port)), tuple(options.key_types))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OUTPUT_LIMIT = 16 << 20  # bytes of output, per stream
 _CHUNK = 32_000  # bytes; a little less than SSH's largest packet. One sendall() of much is quadratic in paramiko
-_SLICE = 0.25  # seconds between looks at what wakes nobody: the exit status and a dead transport
+_SLICE = 0.25  # seconds between checks of what causes no wake-up: the exit status and a dead transport
 _LINGER = 0.5  # seconds that output may stay open after the exit: a daemon may have inherited it
 _LAST = 0.2  # seconds that a dying transport gets to say that it died
 
@@ -96,7 +96,7 @@ class Process:
         try:
             self._channel.shutdown_write()
         except (OSError, EOFError, paramiko.SSHException):
-            return  # how the connection ended is told by whoever reads
+            return  # the reader reports how the connection ended
 
     def pump(self, seconds: float) -> bool:
         """Wait for output, so long at most, and take all that is there. True when no more will come."""

@@ -45,7 +45,7 @@ class Word(StrEnum):
     RUN = "run"  # everything after this line is the script's own
     ROOT = "root"  # it needs root, and the user is not root and may not become it without a password
     TOOL = "tool"  # something that it needs is missing on the host: named after the word
-    ODD = "odd"  # what the host says instead is none of these
+    ODD = "odd"  # the host sent something else
     BUSY = "busy"  # a lock is held: who holds it, and since when, after the word
 
 
@@ -153,7 +153,7 @@ def _begin(nonce: str) -> str:
 
 
 def _need_root(nonce: str) -> str:
-    # /run belongs to root, so nobody else can have made the folder, and -m gives it its mode as it is made.
+    # /run belongs to root, so no other user can have created the folder, and -m sets its mode at creation.
     return (
         f'test "$(id -u)" -eq 0 || {{ echo {nonce} {Word.ROOT}; exit 96; }}\n'
         f"command -v flock >/dev/null || {{ echo {nonce} {Word.TOOL} flock; exit 96; }}\n"
@@ -177,7 +177,7 @@ def _take_lock(nonce: str, name: str, owner: str, seconds: float) -> str:
 
 
 def _collect(nonce: str) -> str:
-    # Output goes to unlinked files in memory: they can't block, as a pipe would, and nothing is left behind.
+    # Output goes to unlinked files in memory. Unlike a pipe, they can't block, and they leave nothing behind.
     return (
         f'o=$(mktemp {FOLDER}/out.XXXXXXXXXX) && exec 5>"$o" 6<"$o" && rm -f "$o" && '
         f'o=$(mktemp {FOLDER}/out.XXXXXXXXXX) && exec 7>"$o" 8<"$o" && rm -f "$o" || '

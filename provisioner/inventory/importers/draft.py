@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from provisioner.inventory.importers.found import Found, Machine
 
 _SSH_PORT = 22
-_FEW = 5  # renamed hosts that are told one by one
+_FEW = 5  # renamed hosts that are reported one by one
 _OF_HOST = ("address", "port", "user", "key", "jump", "advertise")
 _OF_ALL = ("host_keys", "known_hosts")  # an inventory has one of each, under `ssh`
 
