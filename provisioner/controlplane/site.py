@@ -9,6 +9,7 @@ from provisioner import stores
 from provisioner.controlplane.choice import undecided
 from provisioner.controlplane.planes import PLANES
 from provisioner.stores.vault import Vault
+from provisioner.system import firewall
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -104,7 +105,7 @@ class Site:
     def needs(self, host: str) -> tuple[str, ...]:
         """The programs that a host must have."""
         command = ("docker",) if self.facts[host].says("no-docker") else ()
-        return ("dockerd", *command, *self.plane.programs(self, host), "iptables", "perl")
+        return ("dockerd", *command, *self.plane.programs(self, host), firewall.OF_ENGINE, "perl")
 
     @property
     def quorum(self) -> int:

@@ -15,7 +15,10 @@ from provisioner.steps.base import OfHosts, Work
 from provisioner.system import firewall
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from provisioner.controlplane import Site
+    from provisioner.system.packages.base import PackageManager
 
 
 class Firewall(OfHosts):
@@ -64,6 +67,7 @@ class Firewall(OfHosts):
             closed=site.ports.tcp,
             users=_missing(site, host),
             programs=plan.programs,
+            install=_install(site.facts[host].package_manager, plan.programs),
             script_path=firewall.SCRIPT,
             script=files[firewall.SCRIPT],
             unit=firewall.UNIT,
@@ -71,6 +75,14 @@ class Firewall(OfHosts):
             unit_text=files[firewall.UNIT_FILE],
         )
         return Work(script, "setting the firewall's rules", deadline=120.0)
+
+
+def _install(manager: PackageManager | None, programs: Sequence[str]) -> str:
+    """What to do on a host that lacks the programs of its packet filter."""
+    if not manager:
+        return f"install the packet filter's programs by hand ({', '.join(programs)}) and run again"
+    names = dict.fromkeys(manager.package(program) for program in programs)
+    return f"install the package {' and '.join(names)} ({manager.command(programs)}) and run again"
 
 
 def _plan(site: Site, host: str) -> firewall.Plan:

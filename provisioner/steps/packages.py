@@ -13,7 +13,7 @@ from provisioner import stores
 from provisioner.errors import StepFailed
 from provisioner.model import Action, Drift, Kind
 from provisioner.steps.base import OfHosts, Upload, Work
-from provisioner.system import reading
+from provisioner.system import firewall, packages, reading
 from provisioner.system.owned import Owned
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ _ENGINE = "dockerd"
 
 class Packages(OfHosts):
     name = "packages"
-    owns = Owned(packages=("docker.io", "docker-cli", "iptables", "perl-base"))  # those of stores: stores.OWNED
+    # Those of stores: stores.OWNED.
+    owns = Owned(packages=packages.names(_ENGINE, "docker", firewall.OF_ENGINE, "perl"))
     title = "Engine and store installed"
     reads = reading.ALL  # an engine that was just installed has changed rules, units and routes
     patience = 0.0

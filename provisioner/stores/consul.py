@@ -29,7 +29,7 @@ from provisioner.stores.engine_keys import Endpoint, endpoint, endpoints_path, n
 from provisioner.stores.started import at_its_start, loaded_otherwise
 from provisioner.stores.values import File, Service, Uploaded, Waiting
 from provisioner.stores.waiting import until_leader
-from provisioner.system import answers, firewall
+from provisioner.system import answers, firewall, packages
 from provisioner.system.owned import Data, Owned
 from provisioner.system.reading import Sought
 from provisioner.system.request import Request
@@ -54,7 +54,7 @@ OWNED = Owned(
     folders=(*security.FOLDERS, DATA),
     units=("consul.service",),
     users=("consul",),
-    packages=("consul",),
+    packages=packages.names("consul"),
     programs=(UPLOADED,),
     data=(Data(DATA, JSON),),
 )

@@ -30,7 +30,7 @@ from provisioner.stores.secrets import certificate_of
 from provisioner.stores.started import loaded_otherwise
 from provisioner.stores.values import File, Service, Uploaded, Waiting
 from provisioner.stores.waiting import until_leader
-from provisioner.system import firewall
+from provisioner.system import firewall, packages
 from provisioner.system.owned import Data, Owned
 from provisioner.system.reading import Sought
 from provisioner.system.request import Request
@@ -58,7 +58,7 @@ OWNED = Owned(
     folders=("/etc/etcd", "/var/lib/etcd", "/run/provisioner-etcd"),
     units=(UNIT,),
     users=("etcd",),
-    packages=("etcd-server",),
+    packages=packages.names("etcd"),
     data=(Data(DATA, JSON),),
 )
 

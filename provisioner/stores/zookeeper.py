@@ -25,7 +25,7 @@ from provisioner.stores.started import as_run
 from provisioner.stores.values import File, Service, Uploaded, Waiting
 from provisioner.stores.waiting import until_leader
 from provisioner.stores.zookeeper_keys import ZooKeeperKeys
-from provisioner.system import firewall
+from provisioner.system import firewall, packages
 from provisioner.system.owned import Data, Owned
 from provisioner.system.reading import Sought
 from provisioner.system.request import Request
@@ -48,12 +48,13 @@ UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 LOADED = "/run/provisioner-zookeeper.loaded"  # unit, configuration and number as the running server found them
 DATA = "/var/lib/zookeeper/provisioner"
 MYID = f"{DATA}/myid"
+_PROGRAM = "/usr/share/zookeeper/bin/zkServer.sh"
 OWNED = Owned(
     files=(CFG, LOADED),
     folders=("/etc/zookeeper", "/var/lib/zookeeper"),
     units=(UNIT,),
     users=("zookeeper",),
-    packages=("zookeeper",),
+    packages=packages.names(_PROGRAM),
     data=(Data(DATA, CFG),),
 )
 _SERVER = re.compile(r"^server\.([0-9]{1,3})=([0-9.]+):", re.MULTILINE)
@@ -66,7 +67,7 @@ class ZooKeeper(Unstaged, SetUpHere):
     store: Store
     kind = "zookeeper"
     title = "ZooKeeper"
-    program = "/usr/share/zookeeper/bin/zkServer.sh"
+    program = _PROGRAM
     grows = shrinks = False
     ports = firewall.with_store(
         tcp=(PORT, LEADER_PORT, ELECTION_PORT), local=(proxy.PORT,), users=("zookeeper", firewall.DYNAMIC)

@@ -48,6 +48,7 @@ __all__ = [
     "FILES",
     "FILTERS",
     "LOADERS",
+    "OF_ENGINE",
     "OWNED",
     "PROBE",
     "PROGRAMS",
@@ -75,6 +76,7 @@ FILTERS: tuple[Filter, ...] = (Iptables(), Nftables())
 PROGRAMS = tuple(each.programs[0] for each in FILTERS)
 REMOVALS = tuple(each.removal for each in FILTERS)
 
+OF_ENGINE = "iptables"  # with this program the engine sets rules of its own, whatever filter its host uses
 UNIT = "provisioner-firewall.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 SCRIPT = "/etc/provisioner/firewall.sh"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from provisioner.system.packages.base import PackageManager
 
-__all__ = ["MANAGERS", "PROGRAMS", "of", "others"]
+__all__ = ["MANAGERS", "PROGRAMS", "names", "of", "others"]
 
 MANAGERS: tuple[PackageManager, ...] = (Apt(),)
 # Looked for only to name them in an error.
@@ -25,6 +25,11 @@ PROGRAMS = (*(manager.program for manager in MANAGERS), *_OTHERS)
 def of(programs: Container[str]) -> PackageManager | None:
     """The package manager of a host that has these programs; None if it has none that is supported."""
     return next((manager for manager in MANAGERS if manager.program in programs), None)
+
+
+def names(*programs: str) -> tuple[str, ...]:
+    """The packages that bring these programs, as any of the managers names them."""
+    return tuple(dict.fromkeys(manager.package(program) for manager in MANAGERS for program in programs))
 
 
 def others(programs: Container[str]) -> tuple[str, ...]:

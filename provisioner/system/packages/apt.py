@@ -17,6 +17,8 @@ _PACKAGES = {
     _ENGINE: "docker.io",
     "docker": "docker-cli",  # a package of its own since Debian 13
     "etcd": "etcd-server",
+    "ip6tables": "iptables",
+    "nft": "nftables",
     "perl": "perl-base",
     "/usr/share/zookeeper/bin/zkServer.sh": "zookeeper",
 }
@@ -30,7 +32,7 @@ class Apt:
         return _PACKAGES.get(program, program)
 
     def command(self, programs: Sequence[str]) -> str:
-        return shlex.join(["apt-get", "install", *map(self.package, programs)])
+        return shlex.join(["apt-get", "install", *dict.fromkeys(map(self.package, programs))])
 
     def script(self, programs: Sequence[str], units: Sequence[str], users: Sequence[str]) -> str:
         return render.script(
