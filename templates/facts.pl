@@ -185,7 +185,14 @@ sub gossip {
   section("gossip", unpack "H*", $known);
 }
 
-files() if @{ $asked{file} };
+# Some systems have Perl without modules that programs of ours use.
+my @needed = qw(strict warnings Config Errno Fcntl IO::Handle IO::Socket IPC::Open2 Socket);
+sub modules {
+  my @lacks = grep { my $file = s{::}{/}gr . ".pm"; !grep { -e "$_/$file" } @INC } @needed;
+  section("perl", "@lacks") if @lacks;
+}
+
+if (@{ $asked{file} }) { files(); modules() }
 if (@{ $asked{port} }) { addresses(); ports() }
 my $units = "/run/systemd/units";
 my @engine = -d $units && !-l "$units/invocation:docker.service" ? () : @{ $asked{engine} };

@@ -14,7 +14,7 @@ fail_all() { # WHAT CURE: no host must go on
 has() { command -v "$1" >/dev/null 2>&1; }
 files() { # WHAT PATH ...: changes a file or a folder where other users may write, too; FILES is files.pl, which tells what
     perl -e "$FILES" "$@" || {
-        [ $? = 70 ] || fail "can't change files: perl does not run as it should" "install perl-base, and run again"
+        [ $? = 70 ] || fail "can't change files: perl does not run as it should" "look at what \`perl -v\` says there, and run again"
         exit 70
     }
 }

@@ -23,7 +23,8 @@ if [ -f RECORD ]; then
   while IFS= read -r l; do say note "$l"; done <RECORD
   noted=$(sed -n "s/^package$t\([a-z0-9][a-z0-9.+:-]*\)$t.*/\1/p" RECORD)
 fi
-dpkg-query -W -f '${db:Status-Status}\t${Package}\n' $noted PACKAGES 2>/dev/null | grep '^installed'
+set -- $noted PACKAGES
+LISTS
 j=$(readlink -f JSON) && for b in "$j".????????.bak; do
   if [ -f "$b" ] && [ ! -L "$b" ]; then printf 'backup\t%s\t%s\t%s\n' "$b" "$(stat -c '%a %u:%g %Y' "$b")" "$(head -c 1000000 "$b" | base64 | tr -d '\n')"; fi
 done

@@ -24,6 +24,14 @@ FAMILY = Family(
             "update provisioner on this machine: {version}",
         ),
         Cause(
+            "no-perl",
+            "no Perl",
+            Severity.STOP,
+            "Hosts are read and probed by Perl programs. Without Perl, a run can't ask the engine and the store, so nothing on the"
+            " host is judged or changed. Perl is part of every Debian and Ubuntu, but not of every small installation of others.",
+            "install it on the host ({command}) and run again",
+        ),
+        Cause(
             "no-systemd",
             "no systemd",
             Severity.STOP,

@@ -105,7 +105,7 @@ class Site:
     def needs(self, host: str) -> tuple[str, ...]:
         """The programs that a host must have."""
         command = ("docker",) if self.facts[host].says("no-docker") else ()
-        return ("dockerd", *command, *self.plane.programs(self, host), firewall.OF_ENGINE, "perl")
+        return ("dockerd", *command, *self.plane.programs(self, host), firewall.OF_ENGINE)
 
     @property
     def quorum(self) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CHECKS: tuple[Callable[[Site], Iterable[Problem]], ...] = (
     machine.no_root,
     machine.newer_version,
+    machine.no_perl,
     machine.programs_missing,
     machine.clock_skew,
     machine.disk_full,
@@ -76,11 +77,14 @@ OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Problem]], ...]] = {  # t
 }
 
 
+_UNREADABLE = frozenset({"no-root", "no-perl"})  # what is read of such a host is not all that there is
+
+
 def run(site: Site) -> list[Problem]:
-    """Every finding of every check, on the hosts that answered; of one without root that alone: it tells nothing for certain."""
+    """Every finding of every check, on the hosts that answered. Of a host that tells nothing for certain, no more than that."""
     advertise = {name: address for name, address in site.advertise.items() if name not in site.misplaced}
     placed = site.without(site.misplaced)  # the others have a finding of their own
     found = [finding for check in CHECKS for finding in check(replace(site, advertise=advertise))]
     found += [finding for check in OF_PLANE[site.control] for finding in check(placed)]
-    unsure = {finding.host for finding in found if finding.id == "no-root"}
-    return [finding for finding in found if finding.host not in unsure or finding.id == "no-root"]
+    unsure = {finding.host for finding in found if finding.id in _UNREADABLE}
+    return [finding for finding in found if finding.host not in unsure or finding.id in _UNREADABLE]

@@ -42,6 +42,21 @@ def newer_version(site: Site) -> Iterator[Problem]:
         yield Problem("newer-version", "", what, {"version": f"{since} or later" if since else "to the newest version"})
 
 
+def no_perl(site: Site) -> Iterator[Problem]:
+    """Before anything is changed: without Perl, a swarm or a store on the host would not be seen."""
+    for name in site.live:
+        facts = site.facts[name]
+        if "perl" not in facts.programs:
+            what = "it has no Perl"
+        elif facts.perl_lacks:
+            what = f"its Perl lacks the modules {', '.join(facts.perl_lacks)}"
+        else:
+            continue
+        system = f" ({facts.system_name})" if facts.system_name else ""
+        command = packages.to_install_perl(facts.programs) or "by its own package manager"
+        yield Problem("no-perl", name, what + system, {"command": command})
+
+
 def programs_missing(site: Site) -> Iterator[Problem]:
     """What can't be installed: a host without systemd, or with programs missing and no supported package manager."""
     for name in site.live:

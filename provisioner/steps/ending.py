@@ -113,7 +113,7 @@ class EndPackages(OfHosts):
     title = "Packages removed"
     reads = ("system", "files", "units", "http", "firewall", "owned")
     patience = 0.0
-    cure = "look at what apt says of these packages on the host, and run again"
+    cure = "look at what the host's package manager says of these packages, and run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         there = remains.found(site.facts[host])
@@ -126,9 +126,10 @@ class EndPackages(OfHosts):
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
         there = remains.found(site.facts[host])
-        script = render.script(
+        names, manager = self._packages(there), site.facts[host].package_manager
+        removal = manager.removal(names) if names and manager else ""
+        script = removal + render.script(
             "packages-end.sh.j2",
-            packages=self._packages(there),
             users=made_by_packages(there, "user"),
             groups=made_by_packages(there, "group"),
             folders=sorted(there.noted("package-folder"), reverse=True),
@@ -148,5 +149,5 @@ def made_by_packages(there: Found, kind: str) -> list[str]:
 
 
 def candidates(there: Found) -> set[str]:
-    """Packages that an earlier version may have installed: it kept no record. The system itself needs perl-base."""
-    return set(there.of("installed") & set(OWNED.packages)) - {"perl-base"} if there.incomplete else set()
+    """Packages that an earlier version may have installed: it kept no record."""
+    return set(there.of("installed") & set(OWNED.packages)) if there.incomplete else set()

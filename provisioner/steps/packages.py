@@ -28,7 +28,7 @@ _ENGINE = "dockerd"
 class Packages(OfHosts):
     name = "packages"
     # Those of stores: stores.OWNED.
-    owns = Owned(packages=packages.names(_ENGINE, "docker", firewall.OF_ENGINE, "perl"))
+    owns = Owned(packages=packages.names(_ENGINE, "docker", firewall.OF_ENGINE))
     title = "Engine and store installed"
     reads = reading.ALL  # an engine that was just installed has changed rules, units and routes
     patience = 0.0

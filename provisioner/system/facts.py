@@ -196,6 +196,11 @@ class Facts:
         return packages.of(self.programs)
 
     @cached_property
+    def perl_lacks(self) -> tuple[str, ...]:
+        """The modules that its Perl does not have, of those that programs of ours use."""
+        return tuple(re.findall(r"[A-Za-z:]{1,30}", self.raw.get("perl", "")))
+
+    @cached_property
     def kernel_lacks(self) -> frozenset[str]:
         """Of what was asked for, by the names of modprobe, what its kernel does not have."""
         return frozenset(self._system.get("lacks", ()))

@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from provisioner import render
+from provisioner.system import packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -134,6 +135,7 @@ def probe(owned: Owned, daemon_json: str) -> str:
         "USERS": "|".join(owned.users),
         "DATA": " ".join(f"{data.folder}={data.config}" for data in owned.data),
         "PACKAGES": shlex.join(owned.packages),
+        "LISTS": packages.LISTS,
         "PROGRAMS": shlex.join(owned.programs),
         "MARK": MARK,
         "WHERE": UNITS,

@@ -14,11 +14,23 @@ if TYPE_CHECKING:
 
     from provisioner.system.packages.base import PackageManager
 
-__all__ = ["MANAGERS", "PROGRAMS", "names", "of", "others"]
+__all__ = ["LISTS", "MANAGERS", "PROGRAMS", "names", "of", "others", "to_install_perl"]
 
 MANAGERS: tuple[PackageManager, ...] = (Apt(),)
-# Looked for only to name them in an error.
-_OTHERS = ("apk", "dnf", "emerge", "microdnf", "pacman", "rpm-ostree", "tdnf", "xbps-install", "yum", "zypper")
+# Not supported: program -> how it is told to install a package. For errors alone.
+_OTHERS = {
+    "apk": "apk add",
+    "dnf": "dnf install",
+    "emerge": "emerge",
+    "microdnf": "microdnf install",
+    "pacman": "pacman -S",
+    "rpm-ostree": "rpm-ostree install",
+    "tdnf": "tdnf install",
+    "xbps-install": "xbps-install",
+    "yum": "yum install",
+    "zypper": "zypper install",
+}
+LISTS = "\n".join(manager.lists for manager in MANAGERS)
 PROGRAMS = (*(manager.program for manager in MANAGERS), *_OTHERS)
 
 
@@ -35,3 +47,12 @@ def names(*programs: str) -> tuple[str, ...]:
 def others(programs: Container[str]) -> tuple[str, ...]:
     """The package managers of such a host that are not supported."""
     return tuple(name for name in _OTHERS if name in programs)
+
+
+def to_install_perl(programs: Container[str]) -> str:
+    """The command by which a person installs Perl on such a host; "" if none is known. All others name its package "perl"."""
+    if manager := of(programs):
+        return manager.command(["perl"])
+    return next((f"{_OTHERS[name]} perl" for name in others(programs)), "").replace(
+        "emerge perl", "emerge dev-lang/perl"
+    )

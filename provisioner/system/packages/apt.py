@@ -27,12 +27,14 @@ _PACKAGES = {
 class Apt:
     name = "apt"
     program = "apt-get"
+    lists = r"""dpkg-query -W -f '${db:Status-Status}\t${Package}\n' "$@" 2>/dev/null | grep '^installed'"""
 
     def package(self, program: str) -> str:
         return _PACKAGES.get(program, program)
 
     def command(self, programs: Sequence[str]) -> str:
-        return shlex.join(["apt-get", "install", *dict.fromkeys(map(self.package, programs))])
+        # A program may be missing although its package counts as installed.
+        return shlex.join(["apt-get", "install", "--reinstall", *dict.fromkeys(map(self.package, programs))])
 
     def script(self, programs: Sequence[str], units: Sequence[str], users: Sequence[str]) -> str:
         return render.script(
@@ -43,3 +45,6 @@ class Apt:
             units=units,
             users=users,
         )
+
+    def removal(self, packages: Sequence[str]) -> str:
+        return render.script("packages-apt-end.sh.j2", packages=packages)

@@ -12,12 +12,15 @@ class PackageManager(Protocol):
     """One kind of package manager.
 
     name: what people call it. program: a host that has this program is managed by it.
+    lists: POSIX sh that prints "installed", a tab and the name for each package of "$@" that is installed; nothing elsewhere.
     """
 
     @property
     def name(self) -> str: ...
     @property
     def program(self) -> str: ...
+    @property
+    def lists(self) -> str: ...
 
     def package(self, program: str) -> str:
         """The name of the package that brings a program (as facts name it)."""
@@ -34,4 +37,8 @@ class PackageManager(Protocol):
 
         units: the services that a package must not start. users: those that the packages may make. The script ends as `Work.script` has to.
         """
+        ...
+
+    def removal(self, packages: Sequence[str]) -> str:
+        """The script that removes these packages with their configuration, and no other; it fails if others need them."""
         ...

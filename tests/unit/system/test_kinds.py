@@ -36,7 +36,9 @@ OUTSIDE = [
 ]
 OWN = {"firewall-iptables", "firewall-nftables", "packages-apt"}
 TEMPLATES = [
-    path for path in sorted(render.folder().iterdir()) if path.name.split(".")[0].removesuffix("-leave") not in OWN
+    path
+    for path in sorted(render.folder().iterdir())
+    if path.name.split(".")[0].removesuffix("-leave").removesuffix("-end") not in OWN
 ]
 
 
