@@ -47,6 +47,11 @@ def test_bare_hosts_become_a_proven_network(make_lab, tmp_path):
     cluster = Cluster(make_lab(hosts=3, images={"node1": "bare", "node2": "bare"}), tmp_path)
     for host in NODES[:2]:
         assert cluster.sh(host, "command -v dockerd consul iptables", check=False) == ""
+    cluster.sh("node1", "mv /usr/bin/perl /usr/bin/perl.away")
+    refused = cluster.run("plan").report
+    assert [(found["check"], found["host"]) for found in refused["findings"]] == [("no-perl", "node1")]
+    assert "apt-get install --reinstall perl-base" in refused["findings"][0]["cure"]
+    cluster.sh("node1", "mv /usr/bin/perl.away /usr/bin/perl")
     run = cluster.up()
     assert [run.state("packages", host) for host in NODES] == ["converged", "converged", "settled"]
     assert len(run.report["proofs"][0]["pairs"]) == 6
