@@ -9,6 +9,7 @@ from provisioner.model import Problem
 from provisioner.steps import ending, remains
 from provisioner.steps.leaving import unrecorded_of
 from provisioner.system import attached
+from provisioner.system.packages import names as packages_of
 from provisioner.system.request import ENGINE, Request
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from provisioner.controlplane.site import Site
 
 SERVICES = Request("services", ENGINE, "/services")  # what to ask the engines for services()
+
+_ENGINE = frozenset(packages_of("dockerd"))
 
 
 def findings(site: Site, *, force: bool, packages: bool, unrecorded: bool) -> Iterator[Problem]:
@@ -67,7 +70,7 @@ def _running(site: Site) -> Iterator[Problem]:
     """The engine's package must not go with containers that run."""
     for name in site.live:
         there = remains.found(site.facts[name])
-        if site.facts[name].engine.get("ContainersRunning") and "docker.io" in there.noted("package"):
+        if site.facts[name].engine.get("ContainersRunning") and _ENGINE & there.noted("package").keys():
             yield Problem("containers-run", "", f"containers run on {name}, and its engine would be removed")
 
 
