@@ -7,13 +7,16 @@ import os
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from provisioner.lab import enter_switch
+from provisioner.steps import OWNED
 from provisioner.system import version
+from provisioner.system.reading import DAEMON_JSON
 from tests.e2e.cluster import Cluster
 from tests.e2e.watch import watching
 
@@ -47,9 +50,13 @@ KEPT = (  # what stays on a host that was removed, and why
     r"\S+\.bak(/\S*)? ",  # the store's data, and daemon.json as it was
     r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-? ",  # users of packages
     r"/etc/docker ",  # the engine's own folder
-    r"/etc/rc\S+ ",  # links of packages
+    r"/etc/(rc\S+|\.java|alternatives|ca-certificates|ssl|zookeeper/conf)(/\S*)? ",  # made by packages as they are installed
+    r"/etc/default/(cacerts|etcd) |/var/lib/etcd |/var/lib/zookeeper/myid ",  # likewise
+    r"/etc/etcd ",  # empty: the earlier version kept no record of the folders that it made
     r"/etc/(ld.so.cache|mailcap|\.pwd\.lock|\.updated|resolv.conf\S*) ",
 )
+
+ALLOWED = rf"path ({'|'.join(KEPT)})"
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +85,17 @@ def seen(cluster: Cluster, host: str) -> set[str]:
     return set(cluster.sh(host, SEEN, timeout=120).splitlines())
 
 
+def unknown(lines: set[str]) -> list[str]:
+    """The paths that this version does not declare as its own, of those that the earlier one made on a fresh host."""
+    ours = (*OWNED.files, *OWNED.unit_files, *OWNED.folders, *OWNED.programs, DAEMON_JSON)
+    ours += tuple(f"/etc/systemd/system/*.wants/{unit}" for unit in OWNED.units)
+    ours += tuple(f"{data.folder}{below}" for data in OWNED.data for below in ("", "/*"))
+    made = sorted(line.split()[1] for line in lines if line.startswith("path ") and not re.match(ALLOWED, line))
+    return [
+        path for path in made if not any(fnmatch(path, pattern) for pattern in ours) and not path.endswith(".wants")
+    ]
+
+
 def processes(cluster: Cluster) -> dict[str, str]:
     """The processes of stores, engines and containers."""
     units = "docker consul etcd zookeeper provisioner-zookeeper"
@@ -93,8 +111,9 @@ def test_its_hosts_go_on_and_are_left_clean(kind, earlier, make_lab, tmp_path, r
     fresh = seen(cluster, leaver)
     of_earlier(cluster, earlier, "up")
     assert any("/etc/provisioner/firewall.sh" in line for line in seen(cluster, leaver) - fresh)
+    assert [(host, path) for host in cluster.lab.hosts for path in unknown(seen(cluster, host) - fresh)] == []
 
-    with watching(cluster, ("node1", "node2"), record_property, f"up on hosts of {EARLIER[:7]}, {kind}", makers=(), attaching=False):  # fmt: skip
+    with watching(cluster, cluster.lab.hosts, record_property, f"up on hosts of {EARLIER[:7]}, {kind}", makers=(), attaching=False):  # fmt: skip
         before = processes(cluster)
         assert cluster.run("plan").code == 2
         cluster.up()
@@ -105,7 +124,7 @@ def test_its_hosts_go_on_and_are_left_clean(kind, earlier, make_lab, tmp_path, r
     refuses_a_newer_one(cluster)
     removed = cluster.run(f"remove {leaver}", "--drain")
     assert removed.code == 0, removed.err
-    left = {line for line in seen(cluster, leaver) - fresh if not re.match(rf"path ({'|'.join(KEPT)})", line)}
+    left = {line for line in seen(cluster, leaver) - fresh if not re.match(ALLOWED, line)}
     assert left == set(), "\n".join(sorted(left))
 
 
