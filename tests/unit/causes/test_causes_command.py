@@ -66,7 +66,9 @@ def test_an_unknown_id_is_answered_with_the_nearest():
     assert "\x1b" not in run("causes", "\x1b[31m")[2]
 
 
-@pytest.mark.parametrize("command", [("up",), ("plan",), ("verify",), ("rotate", "tokens"), ("remove", "node1")])
+@pytest.mark.parametrize(
+    "command", [("up",), ("plan",), ("verify",), ("rotate", "tokens"), ("remove", "node1"), ("down", "--yes")]
+)
 @pytest.mark.parametrize(
     ("name", "told"),
     [
