@@ -56,6 +56,8 @@ KEPT = (  # what stays on a host that was removed, and why
     r"/etc/(ld.so.cache|mailcap|\.pwd\.lock|\.updated|resolv.conf\S*) ",
 )
 
+# Where the earlier version wrote. Packages that it installed made files in other places, too.
+PLACES = "path (/etc/(provisioner|systemd|docker|consul.d|etcd|zookeeper)|/run/provisioner|/usr/local/s?bin|/var/lib/(consul|etcd|zookeeper))"
 ALLOWED = rf"path ({'|'.join(KEPT)})"
 
 
@@ -90,7 +92,7 @@ def unknown(lines: set[str]) -> list[str]:
     ours = (*OWNED.files, *OWNED.unit_files, *OWNED.folders, *OWNED.programs, DAEMON_JSON)
     ours += tuple(f"/etc/systemd/system/*.wants/{unit}" for unit in OWNED.units)
     ours += tuple(f"{data.folder}{below}" for data in OWNED.data for below in ("", "/*"))
-    made = sorted(line.split()[1] for line in lines if line.startswith("path ") and not re.match(ALLOWED, line))
+    made = sorted(line.split()[1] for line in lines if re.match(PLACES, line) and not re.match(ALLOWED, line))
     return [
         path for path in made if not any(fnmatch(path, pattern) for pattern in ours) and not path.endswith(".wants")
     ]
