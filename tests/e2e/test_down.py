@@ -77,6 +77,7 @@ def test_consul_with_files_rules_and_containers_of_others(make_lab, tmp_path: Pa
     assert (planned.code, planned.report["writes"]) == (2, 0)
     assert planned.drifts("drain")
 
+    assert cluster.killed(4, "answered", "--yes", "--force", "--data", command="down").code == -9
     forced = cluster.run("down", "--yes", "--force", "--data")
     assert forced.code == 0, forced.err
     assert cluster.started("node2", "web") == started, "it was disconnected, and has run on"
