@@ -138,6 +138,9 @@ def _taken_up(site: Site, host: str) -> tuple[str, str]:
     facts = site.facts[host]
     if store := facts.engine.get("ClusterStore"):
         return "store", str(store)
+    settings = parse(host, facts.files.get(DAEMON_JSON, ""))
+    if not facts.engine and facts.unit("docker.service").up and "cluster-store" in settings:
+        return "store", str(settings["cluster-store"])  # it does not answer, as engines do whose store has no leader
     asked, started = resolvers.settings(site.inventory.dns), json_object(facts.files.get(ENGINE_STARTED, ""))
     ours = [key for key, words in asked.items() if started.get(key) == words]
     return "DNS", ", ".join(ours) if facts.engine else ""

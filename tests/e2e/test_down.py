@@ -150,29 +150,3 @@ def test_a_swarm_with_services_one_of_others_and_a_host_that_is_gone(make_lab, t
     assert (foreign.code, foreign.report["writes"]) == (1, 0)
     assert [f["check"] for f in foreign.report["findings"]] == ["swarm-not-ours"]
     assert json.loads(cluster.sh("node1", "docker info --format '{{json .Swarm.ControlAvailable}}'")) is True
-
-
-TRACES = (
-    "find /etc /run -name 'provisioner*' ! -path /run/provisioner ! -path '/run/provisioner/*'; ls -d /var/lib/provisioner /etc/docker/daemon.json*;"
-    "iptables-save | grep PROVISIONER; docker network ls -q --filter driver=overlay; systemctl is-active etcd | grep -x active"
-)
-
-
-def test_a_store_that_has_lost_its_majority_and_hosts_that_come_back(settled):
-    cluster = settled("etcd")
-    cluster.lab.stop("node2", "node3")
-    cluster.ssh = ", connect_timeout: 3"
-    alone = cluster.run("down", "--yes")
-    assert alone.code == 1, alone.err
-    assert set(alone.report["lost"]) == {"node2", "node3"}
-    assert cluster.sh("node1", f"({TRACES}) 2>/dev/null", check=False) == "", alone.err
-    assert cluster.engine("node1", "ClusterStore") == ""
-
-    cluster.lab.start("node2", "node3")
-    cluster.ssh = ""
-    all_of_them = cluster.run("down", "--yes", "--data")
-    assert all_of_them.code == 0, all_of_them.err
-    for host in ("node1", "node2", "node3"):
-        assert (
-            cluster.sh(host, f"({TRACES}) 2>/dev/null; ls -d /var/lib/etcd/provisioner* 2>/dev/null", check=False) == ""
-        )

@@ -88,6 +88,13 @@ class TestLeaveEngine:
             == "yes"
         )
 
+    def test_an_engine_that_does_not_answer_is_restarted_too(self, site):
+        """It may wait for a store without a leader."""
+        silent = with_http(NODE3, "info", "000 timed out")
+        assert differs(LeaveEngine(), site(node3=silent))[-1] == "the running engine's store"
+        stopped = with_unit(silent, "docker.service", ActiveState="inactive")
+        assert "the running engine's store" not in differs(LeaveEngine(), site(node3=stopped))
+
     def test_a_broken_file_is_not_touched(self, site):
         with pytest.raises(StepFailed, match="not valid JSON"):
             LeaveEngine().drift(site(node3=with_file(NODE3, DAEMON_JSON, "{")), "node3")
@@ -95,7 +102,7 @@ class TestLeaveEngine:
     def words(self, site):
         """What the script decides by."""
         script = LeaveEngine().work(site, "node3", ()).script
-        found = {"write": "if [ %s = yes ] ||", "restart": "if [ %s = yes ]", "stays": "if [ %s = no ]"}
+        found = {"write": "if [ %s = yes ] ||", "restart": "if [ %s = yes ];", "stays": "if [ %s = no ]"}
         return {name: next(word for word in ("yes", "no") if form % word in script) for name, form in found.items()}
 
     def texts(self, site):
