@@ -49,7 +49,7 @@ KEPT = (  # what stays on a host that was removed, and why
     r"/run/provisioner(/\S+\.lock)? ",  # a lock on a removed file would lock nothing; /run ends with the boot
     r"\S+\.bak(/\S*)? ",  # the store's data, and daemon.json as it was
     r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-? ",  # users of packages
-    r"/etc/docker ",  # the engine's own folder
+    r"/etc/docker(/key\.json)? ",  # the engine's own folder and its ID
     r"/etc/(rc\S+|\.java|alternatives|ca-certificates|ssl|zookeeper/conf)(/\S*)? ",  # made by packages as they are installed
     r"/etc/default/(cacerts|etcd) |/var/lib/etcd |/var/lib/zookeeper/myid ",  # likewise
     r"/etc/etcd ",  # empty: the earlier version kept no record of the folders that it made
