@@ -92,10 +92,14 @@ def library() -> str:
     return f"FILES={shlex.quote(program)}\n{functions}"
 
 
-def receiving(remote: str, size: int, sha256: str, mode: int) -> str:
-    """The script that reads a file of so many bytes from stdin and puts it at `remote`, whole or not at all."""
+def receiving(remote: str, size: int, sha256: str, mode: int, *, recorded: bool = False) -> str:
+    """The script that reads a file of so many bytes from stdin and puts it at `remote`, whole or not at all.
+
+    recorded: whether the host's record gets a line about the program first (`note` in templates/lib.sh).
+    """
     if not remote.startswith("/") or remote.endswith("/"):
         raise ValueError(f"{remote}: an absolute path of a file is needed")
     title = shlex.quote(remote).replace("\n", " ")
     words = shlex.join([remote, f"{mode:04o}", str(size), sha256.lower()])
-    return f"# uploading {title}\n{library()}files receive {words}\n"
+    note = f"note program {shlex.quote(remote)} '' </dev/null\n" if recorded else ""
+    return f"# uploading {title}\n{library()}{note}files receive {words}\n"

@@ -142,8 +142,6 @@ class Convergence:
         """Uploads, then one script that repairs and reads again: one round trip."""
         connection = self.session.connections[name]
         self.session.tell(HostChanged(name, self.step.name, work.text))
-        if work.before:
-            connection.write(f"# {work.text}\n" + render.library() + work.before, deadline=work.deadline)
         script = f"# {work.text}\n" + render.library() + work.script + "\n" + self.session.script(self.step.reads)
         try:
             for upload in work.uploads:

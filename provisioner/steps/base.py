@@ -44,7 +44,7 @@ def differing_secrets(facts: Facts, files: Iterable[File], title: str = "") -> l
 
 @dataclass(frozen=True)
 class Upload:
-    """A file of the controller's that goes to the host before the script runs."""
+    """A program of the controller's that goes to the host, and onto its record, before the script runs."""
 
     local: Path
     remote: str
@@ -53,7 +53,7 @@ class Upload:
 
     def script(self) -> str:
         """What takes it in on the host. Raises OSError where it can't be read."""
-        return render.receiving(self.remote, self.local.stat().st_size, self.sha256, self.mode)
+        return render.receiving(self.remote, self.local.stat().st_size, self.sha256, self.mode, recorded=True)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,6 @@ class Work:
     rank: of those, the lowest comes first.
     at_once: at most so many hosts are worked on side by side; 0: all of them.
     told: what the script is to read from its standard input.
-    before: a script of its own that runs ahead of the uploads, or "".
     """
 
     script: str
@@ -86,7 +85,6 @@ class Work:
     rank: int = 0
     at_once: int = 0
     told: Told | None = None
-    before: str = ""
 
 
 class OfHosts:

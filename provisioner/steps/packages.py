@@ -6,7 +6,6 @@ known: the sources that have a later engine often have no Consul.
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from provisioner import stores
@@ -45,8 +44,7 @@ class Packages(OfHosts):
         labels = [_package(site, host, program) for program in from_packages]
         labels += [f"{program} (uploaded)" for program in missing if program in uploaded]
         script = _script(site, host, from_packages) if from_packages else ""
-        before = "".join(f"note program {shlex.quote(upload.remote)} ''\n" for upload in uploads)
-        return Work(script, f"installing {', '.join(labels)}", deadline=900.0, uploads=uploads, before=before)
+        return Work(script, f"installing {', '.join(labels)}", deadline=900.0, uploads=uploads)
 
     def _missing(self, site: Site, host: str) -> list[str]:
         """The programs that this step installs. The engine is not among them where the step before installs it."""

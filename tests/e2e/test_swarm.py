@@ -91,8 +91,9 @@ def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power
         make_lab(hosts=3, image="engine-26"), tmp_path, hosts=NODES[:2], store="", extra="swarm: {managers: [node1]}"
     )
 
-    # A controller that is killed when the swarm is made and nobody has joined it (six writes before: firewall, unit and founder of each).
-    assert cluster.killed(7).code == -9
+    # A controller that is killed when the swarm is made and nobody has joined it (eight writes before: version, firewall, unit and founder
+    # of each).
+    assert cluster.killed(9).code == -9
     assert cluster.engine("node1", "Swarm.LocalNodeState") == "active"
     assert cluster.engine("node2", "Swarm.LocalNodeState") == "inactive"
     with execs() as started:
