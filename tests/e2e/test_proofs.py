@@ -254,7 +254,8 @@ def test_an_engine_that_is_down_does_not_hold_up_the_others(hosts):
 
 
 def test_a_network_that_is_missing(hosts):
-    lost = hosts.inventory.model_copy(update={"networks": {"gone": hosts.inventory.networks["demo"]}})
+    gone = hosts.inventory.networks["demo"].model_copy(update={"name": "gone"})
+    lost = hosts.inventory.model_copy(update={"networks": {"gone": gone}})
     with hosts.connected() as connections:
         (result,) = overlay.prove(
             Site(lost, {}, {}, (), tuple(lost.hosts)), connections, {"gone": "0a0a0a"}, observer=lambda *_: None
