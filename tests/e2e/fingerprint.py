@@ -39,6 +39,8 @@ systemctl list-unit-files --no-legend --plain | awk '{ print "unit file\t" $1 "\
 systemctl list-units --all --no-legend --plain --type service,socket,timer,path | awk '{ print "unit\t" $1 "\t" $3 }'
 cd /proc/sys && grep -rs . net kernel/core_pattern vm/overcommit_memory fs/file-max | sed 's/^\([^:]*\):\(.*\)/sysctl\t\1\t\2/'
 for i in /sys/class/net/*; do printf 'link\t%s\t%s\n' "${i##*/}" "$(cat "$i/mtu") $(readlink -f "$i" | grep -o virtual) $(cat "$i/operstate")"; done
+n=0 # an address that the kernel still checks (duplicate address detection) has no route yet
+while command -v ip >/dev/null && [ -n "$(ip -6 address show tentative)" ] && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
 command -v ip >/dev/null && { ip -o route show table all; ip -o -6 route show table all; } | sed 's/ expires [^ ]*//' | while read -r route; do printf 'route\t%s\tthere\n' "$route"; done
 command -v docker >/dev/null && docker network ls --format "docker network${t}{{.Name}}${t}{{.Driver}} {{.Scope}}"
 command -v docker >/dev/null && docker plugin ls --format "docker plugin${t}{{.Name}}${t}{{.Enabled}}"

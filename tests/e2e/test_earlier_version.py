@@ -91,6 +91,7 @@ def unknown(lines: set[str]) -> list[str]:
     """The paths that this version does not declare as its own, of those that the earlier one made on a fresh host."""
     ours = (*OWNED.files, *OWNED.unit_files, *OWNED.folders, *OWNED.programs, DAEMON_JSON)
     ours += tuple(f"/etc/systemd/system/*.wants/{unit}" for unit in OWNED.units)
+    ours += ("/run/provisioner-*",)  # runtime directories, which systemd removes with the units
     ours += tuple(f"{data.folder}{below}" for data in OWNED.data for below in ("", "/*"))
     made = sorted(line.split()[1] for line in lines if re.match(PLACES, line) and not re.match(ALLOWED, line))
     return [

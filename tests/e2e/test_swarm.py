@@ -56,6 +56,12 @@ def locked_and_drained(cluster: Cluster) -> None:
         "node3",
         f"echo {key} | docker swarm unlock; docker swarm update --autolock=false; docker node update --availability drain node1",
     )
+    ready = "docker node ls --format '{{.Status}}' | grep -c Ready"
+    cluster.sh(
+        "node3",
+        f'for n in $(seq 120); do [ "$({ready})" = 3 ] && exit; sleep 0.5; done; docker node ls; exit 1',
+        timeout=90,
+    )
     # The others had other managers when they started, and look for no one else.
     run = cluster.run("verify")
     assert (run.code, checks(run)) == (1, {("node-resting", "node1"), ("engines-apart", "node3")}), run.err
