@@ -13,11 +13,11 @@ from provisioner.causes.base import Cause, Family, Kind
 from provisioner.model import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from provisioner.model import Problem
 
-__all__ = ["CAUSES", "FAMILIES", "Cause", "Family", "Kind", "cure", "of", "severity", "template"]
+__all__ = ["CAUSES", "FAMILIES", "Cause", "Family", "Kind", "cure", "of", "severity", "template", "unexplained"]
 
 FAMILIES: tuple[Family, ...] = (
     system.FAMILY,
@@ -54,6 +54,13 @@ def cure(problem: Problem) -> str:
     """Return what to do next about a problem."""
     cause = of(problem)
     return template(cause.variants[problem.variant] if problem.variant else cause.cure, problem.values)
+
+
+def unexplained(problems: Iterable[Problem]) -> list[Problem]:
+    """Return the problems without those that only follow from another one of them."""
+    found = list(problems)
+    consequences = {name for problem in found for name in of(problem).explains}
+    return [problem for problem in found if problem.id not in consequences]
 
 
 def template(text: str, values: Mapping[str, object] = MappingProxyType({})) -> str:

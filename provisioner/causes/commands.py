@@ -109,6 +109,7 @@ FAMILY = Family(
             Severity.STOP,
             "The networks exist only in the data of this host. If it left, they would be lost.",
             "take the networks away first, or keep the host",
+            explains=("other-store",),
             kind=Kind.REFUSAL,
         ),
         Cause(

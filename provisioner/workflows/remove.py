@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from provisioner import stores
+from provisioner import causes, stores
 from provisioner.controlplane.departure import Departure
 from provisioner.errors import ProvisionerError
 from provisioner.inventory.checks import SERVER_COUNTS
@@ -136,6 +136,7 @@ class Removal:
         self._await_silence(run)
         look.check(run)
         look.note(run, self._of_everyone(run, partial(departure.findings, **self._of_the_host(run))))
+        run.findings = causes.unexplained(run.findings)
         run.checks.append(lambda run: self._of_everyone(run, departure.of_the_quorum))
         if not self.lived and self.host not in run.session.answering:
             run.session.lost.pop(self.host, None)

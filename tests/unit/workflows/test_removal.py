@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import pytest
-from captured import HOSTS, capture, with_file, with_http
+from captured import HOSTS, capture, with_file, with_http, with_info
 from swarms import with_managers
 
 from provisioner import causes
@@ -165,6 +165,19 @@ def test_etcd_can_t_be_left_by_its_last_server_and_zookeeper_by_none(inventory):
     assert told(removal(inventory(2, kind="etcd"), facts, "node1")) == [("last-server", "stop")]
     zookeeper = {f"node{n}": capture(f"zookeeper-node{n}") for n in (1, 2, 3)}
     assert told(removal(inventory(3, kind="zookeeper"), zookeeper, "node2")) == [("server-leaves", "stop")]
+
+
+def test_engines_on_the_last_server_are_not_on_another_store(inventory):
+    """Their store is that of the host that leaves: a cause of its own, and the only one that is told."""
+    members = capture("etcd-node1").http("members").body["members"]
+    alone = {"members": [member for member in members if member["name"] == "node1"]}
+    node2 = with_info(capture("settled-node2"), ClusterStore="etcd://192.168.56.11:2379")
+    facts = {"node1": with_http(capture("etcd-node1"), "members", alone), "node2": node2}
+    made = removal(inventory(2, kind="etcd"), facts, "node1")
+    made.removal._read = lambda _: None
+    assert not made.removal.look(made.run)
+    stops = [f.id for f in made.run.findings if causes.severity(f) is Severity.STOP]
+    assert stops == ["last-server"]
 
 
 def test_containers_on_the_networks_need_a_word(inventory):
