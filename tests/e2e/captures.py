@@ -1,4 +1,4 @@
-"""Whether hosts of today answer as the committed captures do, so that captures that have become stale are noticed."""
+"""Compares the answers of real hosts with the committed captures, so that stale captures are noticed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def look_as_today(cluster: Cluster, host: str, name: str, store: Sought = Consul.sought) -> None:
-    """Compare the sections that a host answers with those of a capture: what they are made of, not their values."""
+    """Compare the sections of a host's answer with those of a capture: their shape, not their values."""
     answer = cluster.lab.exec(host, reading.script(store)).stdout.encode()
-    told = differences(capture(name).raw, facts.parse(answer).raw)
-    assert not told, f"{name}: take it again (python -m tests.unit.system.capture): {told}"
+    changed = differences(capture(name).raw, facts.parse(answer).raw)
+    assert not changed, f"{name}: stale, capture it again (python -m tests.unit.system.capture): {changed}"

@@ -1,4 +1,4 @@
-"""Debian's minimal tree, without a line of ours. Only Python's own library is needed here: it can be made before there is a .venv."""
+"""Debian's minimal file tree, without any changes of ours. It needs only the standard library, so that no .venv is required."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ if TYPE_CHECKING:
 
 
 def build_clean_tree() -> Path:
-    """The tree's folder; made once, and kept beside the lab's images."""
+    """Build the tree once, next to the lab's images, and return its folder."""
     tree = image.images_dir() / "clean-trixie"
     tree.parent.mkdir(parents=True, exist_ok=True)
-    with held(tree.parent, timeout=image.BUILD_DEADLINE) as ours:  # two workers may want it at once
+    with held(tree.parent, timeout=image.BUILD_DEADLINE) as ours:  # two workers may build it at the same time
         assert ours, f"another process has been building an image for {image.BUILD_DEADLINE} s"
         if not tree.exists():
-            building = tree.with_name(
-                f"building-clean-{os.getpid()}"
-            )  # what a killed one leaves goes with the next build
+            building = tree.with_name(f"building-clean-{os.getpid()}")  # the next image build removes leftovers
             subprocess.run(
                 [
                     *image.APART,

@@ -1,4 +1,4 @@
-"""A lab with an inventory, and `provisioner` run against it as a user would: another process, in the lab's network."""
+"""A lab with an inventory, and `provisioner` run against it as a user would: in a separate process, in the lab's network."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ PROBE_IMAGE = "tests/box"
 
 
 def primary(old: str, new: str) -> str:
-    """A script that gives a host another primary address; the old one stays, behind it."""
+    """A script that gives a host a new primary address; the old one stays as its secondary address."""
     return f"ip address del {old}/24 dev eth0; ip address add {new}/24 dev eth0; ip address add {old}/24 dev eth0"
 
 
 @dataclass
 class Run:
-    """How a command ended. `report` is its JSON document, where it printed one."""
+    """The result of a command. `report` is its JSON document, empty if it printed none."""
 
     code: int
     out: str
@@ -40,7 +40,7 @@ class Run:
         return str(self.outcome(step, host)["state"])
 
     def drifts(self, step: str) -> list[str]:
-        """What differs in a step, on all hosts."""
+        """The drifts of a step on all hosts."""
         return [d["what"] for o in self.report["outcomes"] if o["step"] == step for d in o["drifts"]]
 
     @property
@@ -51,19 +51,23 @@ class Run:
 
     @property
     def overlays(self) -> list[dict[str, Any]]:
-        """The proofs of overlay networks; there are others beside them."""
+        """The proofs of overlay networks, without the proofs of other kinds."""
         return [proof for proof in self.report["proofs"] if proof["proof"] == "overlay"]
 
 
 @dataclass
 class Cluster:
-    """`hosts`: those of the lab that the inventory names; `extra`: more of it, YAML at top level. No `store`: a swarm."""
+    """A lab and the values that its inventory is written from.
+
+    hosts: the lab's hosts that the inventory names, by default all. called: their names in the inventory, where these differ
+    from the lab's. extra: more YAML at top level. store: empty for a swarm.
+    """
 
     lab: Lab
     folder: Path
     hosts: tuple[str, ...] = ()
     per_host: dict[str, str] = field(default_factory=dict)
-    called: dict[str, str] = field(default_factory=dict)  # in the inventory otherwise than in the lab
+    called: dict[str, str] = field(default_factory=dict)
     ssh: str = ""
     store: str = "{kind: consul}"
     networks: str = "{demo: {subnet: 10.99.0.0/24}}"
@@ -71,7 +75,7 @@ class Cluster:
 
     @property
     def inventory(self) -> Path:
-        """Written anew at each call, so that a test may change what it is made of."""
+        """The inventory's path. Each access writes the file again, so that a test can change the values."""
         path = self.folder / "inventory.yml"
         known = self.folder / "known_hosts"
         names = self.hosts or self.lab.hosts
@@ -89,12 +93,12 @@ class Cluster:
         return self.ended(self.begin(command, *options), timeout)
 
     def begin(self, command: str, *options: str, before: Iterable[Callable[[], object]] = ()) -> Provisioner:
-        """A command that goes on, for tests that do something meanwhile; how it ended: `ended`."""
+        """Start a command and return at once, for tests that act while it runs. `ended` waits for its result."""
         argv = [*command.split(), str(self.inventory), "--json", *options]
         return Provisioner(argv, [partial(enter_switch, self.lab.name), *before])
 
     def killed(self, after: int, when: str = "answered", *options: str, command: str = "up") -> Run:
-        """A command whose controller is killed (SIGKILL) after so many writes, or when a step begins; code -9 then."""
+        """Run a command that kills itself (SIGKILL, code -9); see `killed.dies` for `after` and `when`."""
         return self.ended(self.begin(command, *options, before=[partial(killed.dies, after, when)]))
 
     def ended(self, process: Provisioner, timeout: float = 240) -> Run:
@@ -111,13 +115,13 @@ class Cluster:
         return Run(process.returncode, out, err, report)
 
     def up(self) -> Run:
-        """`up` that must end settled and proven."""
+        """Run `up`, which must succeed and prove its networks."""
         run = self.run("up")
         assert run.code == 0, run.err
         assert run.proven, run.err
         return run
 
-    # -- the hosts, from inside -----------------------------------------------------------------------------------
+    # -- inside the hosts -----------------------------------------------------------------------------------------
 
     def sh(self, host: str, script: str, *, check: bool = True, timeout: float = 60) -> str:
         return self.lab.exec(host, ["sh", "-c", script], check=check, timeout=timeout).stdout.strip()
@@ -132,7 +136,7 @@ class Cluster:
         return self.sh(host, f"docker inspect -f '{{{{.State.Running}}}} {{{{.State.StartedAt}}}}' {container}")
 
     def box(self, host: str, name: str, network: str = "bridge", options: str = "") -> None:
-        """A container that does nothing for long, made of the host's own programs."""
+        """Start a container that sleeps for an hour. It uses the host's programs, so no image is pulled."""
         self.sh(
             host,
             f"docker image inspect {PROBE_IMAGE} >/dev/null 2>&1 || tar c -T /dev/null | docker import - {PROBE_IMAGE} >/dev/null;"

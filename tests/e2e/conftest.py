@@ -1,12 +1,12 @@
-"""Labs for tests: real hosts, made for one test and removed after it, since hosts that only run cost a busy machine a lot.
+"""Labs for tests. Each lab is created for one test and removed after it, because even idle hosts load the machine.
 
     def test_something(make_lab):
-        lab = make_lab(hosts=3)          # node1 to node3, as new; see provisioner.lab.Lab
+        lab = make_lab(hosts=3)          # new hosts node1 to node3; see provisioner.lab.Lab
 
     def test_something_else(settled):
         cluster = settled("consul")      # node1 to node3 as `up` leaves them, in seconds; any kind of snapshot.SETTLED
 
-PROVISIONER_NO_LAB=1 skips these tests; otherwise a machine that can't run a lab is a failure, not a skip.
+PROVISIONER_NO_LAB=1 skips these tests. Without it, a machine that can't run a lab fails the tests.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.e2e.watch import NOTICED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-_FULL = 200  # seconds to wait where labs of other workers have all that the kernel allows
+_FULL = 200  # seconds to wait while labs of other workers use all inotify instances that the kernel allows
 _numbers = itertools.count(1)
 
 
@@ -99,23 +99,23 @@ def make_lab(machine_for_labs) -> Iterator[MakeLab]:
 
 @pytest.fixture(scope="module")
 def make_lab_for_all(machine_for_labs) -> Iterator[MakeLab]:
-    """The same, for what all tests of a file share."""
+    """Like `make_lab`, but the labs are shared by all tests of a file."""
     with _labs() as make:
         yield make
 
 
 @pytest.fixture(scope="session")
 def workers_lab(machine_for_labs) -> Iterator[Callable[[], Lab]]:
-    """The one lab of this worker that is reset to snapshots; made when it is first asked for."""
+    """The one lab of this worker that is reset to snapshots; created at its first use."""
     with _labs() as make:
         yield functools.cache(lambda: make(hosts=1))
 
 
 @pytest.fixture
 def settled(workers_lab, tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
-    """`settled("consul")` gives the three hosts of the snapshot "settled-consul", and the inventory that settled them.
+    """`settled("consul")` returns the three hosts of the snapshot "settled-consul" with the inventory that settled them.
 
-    Call it once in a test. The hosts are off between tests, so that they cost nothing then.
+    Call it once per test. The hosts are stopped between tests, so that they use no CPU.
     """
     used: list[Lab] = []
 
@@ -131,7 +131,7 @@ def settled(workers_lab, tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What tests/e2e/watch.py has measured."""
+    """List what tests/e2e/watch.py has measured."""
     reports = [report for state in ("passed", "failed") for report in terminalreporter.getreports(state)]
     gaps = [
         text for report in reports if report.when == "call" for name, text in report.user_properties if name == NOTICED

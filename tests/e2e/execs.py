@@ -1,9 +1,9 @@
-"""The arguments of every program that this machine and the lab's hosts start, as the kernel's process events report them.
+"""Records the arguments of every program that this machine and the lab's hosts start, from the kernel's process events.
 
 Polling /proc misses programs that live for a few milliseconds. The kernel reports each exec (Documentation/driver-api/connector.rst,
-include/uapi/linux/cn_proc.h) before the new program runs its first instruction. One watcher for each processor, bound to it and
-with real-time priority, is then run before that program, and reads /proc/PID/cmdline. Reads that came too late are counted all the
-same, and so are events that the kernel dropped.
+include/uapi/linux/cn_proc.h) before the new program runs its first instruction. Each processor has a watcher, bound to it with
+real-time priority. The scheduler runs the watcher before the new program, so it can read /proc/PID/cmdline in time. Late reads
+are counted, and so are events that the kernel dropped.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ _LONGEST = 4 << 20  # bytes of arguments, well above what execve(2) takes by def
 
 @dataclass
 class Execs:
-    """What was started. `missed`: programs that had ended before their arguments were read; `lost`: events that the kernel dropped."""
+    """The programs that were started.
+
+    missed: programs that ended before their arguments were read. lost: events that the kernel dropped.
+    """
 
     arguments: set[str] = field(default_factory=set)
     count: int = 0
@@ -40,17 +43,17 @@ class Execs:
     lost: int = 0
 
     def holding(self, words: set[str]) -> list[str]:
-        """The first characters of those words that were in an argument. Fails if the watch was not complete."""
+        """The first characters of each of `words` that appeared in an argument. Fails if the watch was incomplete."""
         assert self.count > 0
         assert (self.missed, self.lost) == (0, 0), (
-            f"of {self.count} programs {self.missed} were missed; {self.lost} events were lost"
+            f"{self.missed} of {self.count} programs were missed; {self.lost} events were lost"
         )
         return sorted(word[:8] for word in words if any(word in arguments for arguments in self.arguments))
 
 
 @contextmanager
 def execs() -> Iterator[Execs]:
-    """Watch all programs that are started while the block runs; the result is filled in when it ends."""
+    """Watch all programs that start while the block runs. The result is filled in when the block ends."""
     found = Execs()
     with ExitStack() as stack:
         watchers = []
@@ -77,7 +80,7 @@ def _listen() -> socket.socket:
     events = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _CONNECTOR)
     events.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, _BUFFER)
     events.bind((0, _PROC))
-    # The second message, with a filter, is ignored by Linux before 6.6.
+    # Linux before 6.6 ignores the second message, which has a filter.
     for body in (struct.pack("=I", _LISTEN), struct.pack("=II", _LISTEN, _EXEC)):
         events.send(
             _HEADERS.pack(_HEADERS.size + len(body), _DONE, 0, 0, os.getpid(), _PROC, _PROC, 0, 0, len(body), 0) + body
@@ -86,7 +89,7 @@ def _listen() -> socket.socket:
 
 
 def _watch(events: socket.socket, until: int, processor: int) -> Execs:
-    """Take the events of one processor until `until` is closed. Speed counts: a program such as `true` lives for 0.4 ms."""
+    """Read the events of one processor until `until` is closed. This must be fast: a program such as `true` lives for 0.4 ms."""
     seen, read = Execs(), set[bytes]()
     ready = select.poll()
     ready.register(events, select.POLLIN)

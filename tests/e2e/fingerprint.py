@@ -1,10 +1,10 @@
-"""What a host is like, so that two moments can be compared: every file, rule, unit, user, setting, link and network.
+"""Records the state of a host, so that two moments can be compared: files, rules, units, users, settings, links and networks.
 
     before = fingerprint.take(cluster, "node1")
     ...
     assert fingerprint.differences(before, fingerprint.take(cluster, "node1")) == {}
 
-Differences that are no trace of a run are listed in ALLOWED, each with its reason, and nowhere else.
+ALLOWED is the only list of differences that are not traces of a run, each with its reason.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.e2e.cluster import Cluster
 
-# Lines are KIND<tab>THING<tab>HOW IT IS. Large folders of programs are compared by size and time, all else by content.
+# Lines are KIND<tab>THING<tab>STATE. Files below /usr are compared by size and time, all other files by content.
 _TAKE = r"""
 export LC_ALL=C
 t=$(printf '\t')
@@ -39,7 +39,7 @@ systemctl list-unit-files --no-legend --plain | awk '{ print "unit file\t" $1 "\
 systemctl list-units --all --no-legend --plain --type service,socket,timer,path | awk '{ print "unit\t" $1 "\t" $3 }'
 cd /proc/sys && grep -rs . net kernel/core_pattern vm/overcommit_memory fs/file-max | sed 's/^\([^:]*\):\(.*\)/sysctl\t\1\t\2/'
 for i in /sys/class/net/*; do printf 'link\t%s\t%s\n' "${i##*/}" "$(cat "$i/mtu") $(readlink -f "$i" | grep -o virtual) $(cat "$i/operstate")"; done
-n=0 # an address that the kernel still checks (duplicate address detection) has no route yet
+n=0 # an address has no route while the kernel checks it (duplicate address detection)
 while command -v ip >/dev/null && [ -n "$(ip -6 address show tentative)" ] && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
 command -v ip >/dev/null && { ip -o route show table all; ip -o -6 route show table all; } | sed 's/ expires [^ ]*//' | while read -r route; do printf 'route\t%s\tthere\n' "$route"; done
 command -v docker >/dev/null && docker network ls --format "docker network${t}{{.Name}}${t}{{.Driver}} {{.Scope}}"
@@ -48,25 +48,25 @@ command -v docker >/dev/null && docker info --format "engine${t}state${t}{{.Swar
 true
 """
 
-# (kind, thing) patterns -> why such a difference is no trace of what was done.
+# (kind, thing) patterns -> the reason why such a difference is not a trace of a run.
 ALLOWED: Mapping[tuple[str, str], str] = {
     ("file|content", r"/var/log/.*"): "logs",
     (
         "file|content",
         r"/var/lib/systemd/(timers|random-seed|catalog|timesync).*",
-    ): "systemd's own, changes as time passes",
+    ): "systemd changes these as time passes",
     (
         "file|content",
         r"/(etc|var)/.*/?(passwd|group|shadow|gshadow|subuid|subgid)-",
-    ): "the backups that useradd and userdel keep",
-    ("file|content", r"/etc/(passwd|group|shadow|gshadow)\.lock|/etc/\.pwd\.lock"): "the lock of useradd and userdel",
+    ): "backups of useradd and userdel",
+    ("file|content", r"/etc/(passwd|group|shadow|gshadow)\.lock|/etc/\.pwd\.lock"): "locks of useradd and userdel",
     (
         "route",
         r".*(fe80|ff00)::.* dev (br-|docker).*",
-    ): "link-local addresses, which a bridge gets with its first container",
-    ("file", r"/run/provisioner"): "the lock of the last run itself; gone with a reboot",
-    ("file|content", r"/etc/docker/key\.json"): "the engine's own identity, made at its first start",
-    ("file|content", r"/root/\.(ssh|bash_history).*"): "of those who log in",
+    ): "a bridge gets a link-local address with its first container",
+    ("file", r"/run/provisioner"): "holds the lock of the last run; a reboot removes it",
+    ("file|content", r"/etc/docker/key\.json"): "the engine creates its identity at its first start",
+    ("file|content", r"/root/\.(ssh|bash_history).*"): "written by logins",
     (
         "sysctl",
         r"net/netfilter/.*|net/.*(_count|gc_.*|random.*|mem)|net/ipv[46]/(conf|neigh)/(veth|docker|br-).*",
@@ -74,25 +74,25 @@ ALLOWED: Mapping[tuple[str, str], str] = {
     (
         "unit",
         r"(run-docker|systemd-|apt-|user@|session|dpkg-|man-db|logrotate|getty|e2scrub|fstrim|docker-|var-lib-docker).*",
-    ): "comes and goes by itself",
+    ): "started and stopped by the system itself",
 }
 
 
 def take(cluster: Cluster, host: str) -> dict[tuple[str, str], str]:
-    """Everything that is compared, (kind, thing) -> how it is."""
-    told = cluster.sh(host, _TAKE, check=False, timeout=120)
+    """Record the host's state as (kind, thing) -> state."""
+    output = cluster.sh(host, _TAKE, check=False, timeout=120)
     found = {}
-    for line in told.splitlines():
+    for line in output.splitlines():
         kind, thing, how = (*line.split("\t", 2), "", "")[:3]
         found[kind, thing] = how
-    assert len([kind for kind, _ in found if kind == "content"]) > 100, told[-500:]
+    assert len([kind for kind, _ in found if kind == "content"]) > 100, output[-500:]
     return _without_empty_chains(found)
 
 
 def differences(
     before: Mapping[tuple[str, str], str], after: Mapping[tuple[str, str], str], also: Iterable[tuple[str, str]] = ()
 ) -> dict[str, str]:
-    """What differs and is not allowed. also: more (kind, thing) patterns of what a caller knows to stay."""
+    """The differences that are not allowed. also: more (kind, thing) patterns that the caller expects to differ."""
     found = {}
     for key in sorted({*before, *after}):
         old, new = before.get(key, "absent"), after.get(key, "absent")
@@ -106,12 +106,12 @@ def _fits(key: tuple[str, str], pattern: tuple[str, str]) -> bool:
 
 
 def _without_empty_chains(found: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
-    """iptables makes a table as soon as it is asked for it. A built-in chain that accepts, and has no rule, says nothing."""
+    """Drop built-in chains that accept and have no rule: iptables creates a table whenever somebody lists it."""
     chains: dict[str, list[str]] = {}
     for (kind, thing), how in found.items():
         if kind == "rule":
             chains.setdefault(thing.rpartition(" ")[0], []).append(how.strip())
-    for name, rules in chains.items():  # the engine writes its rules in another order at each start
+    for name, rules in chains.items():  # the engine writes its rules in a different order at each start
         if any(re.search("docker|br-", rule, re.IGNORECASE) for rule in (name, *rules)):
             found |= {("rule", f"{name} {n}"): rule for n, rule in enumerate(sorted(rules))}
             found.pop(("rule", f"{name} {len(rules)}"), None)

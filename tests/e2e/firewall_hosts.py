@@ -1,4 +1,4 @@
-"""Hosts of a lab that get the firewall step and nothing else; packets and logins to try it with."""
+"""Hosts of a lab that get only the firewall step, and packets and logins to test it with."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 OURS = {("tcp", port) for port in Consul.ports.tcp} | {("udp", port) for port in Consul.ports.udp}
 OTHER = {("tcp", 7000), ("udp", 7000)}
 SECTIONS = ("system", "files", "units", "firewall")
-# What a host that drops the answers to its own datagrams sees of others. The engines' and Consul's own datagrams come
-# from the very ports that they go to.
+# The ports that a host can use on others if it drops the answers to its own datagrams. This does not hurt engines and Consul:
+# they send datagrams from the same ports that they listen on.
 TCP = {("tcp", port) for port in Consul.ports.tcp}
 
 ECHO = """
@@ -94,7 +94,7 @@ def words(ports: set[tuple[str, int]]) -> list[str]:
 
 @dataclass
 class Hosts:
-    """A lab whose hosts get the firewall step and nothing else, over SSH as in a run."""
+    """A lab whose hosts get only the firewall step, over SSH as in a run."""
 
     lab: Lab
     folder: Path
@@ -126,7 +126,7 @@ class Hosts:
         return Firewall().drift(self.site(), host)
 
     def apply(self, *hosts: str) -> None:
-        """Bring hosts to their wanted state; once more would change nothing."""
+        """Apply the firewall step to hosts (by default all) and check that no drift is left."""
         site, step = self.site(), Firewall()
         for host in hosts or tuple(site.facts):
             work = step.work(site, host, step.drift(site, host))
@@ -136,7 +136,7 @@ class Hosts:
         assert not any(left.values()), left
 
     def echo(self, host: str, ports: set[tuple[str, int]] = OURS | OTHER) -> None:
-        """Answer on the ports, from now on."""
+        """Start a program on the host that answers on the ports."""
         command = self.lab.enter_command(host, ["python3", "-c", ECHO, *words(ports)])
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self._echoes.append(process)
@@ -144,7 +144,7 @@ class Hosts:
         assert process.stdout.readline() == "ready\n"
 
     def reaches(self, source: str, address: str, ports: set[tuple[str, int]] = OURS | OTHER) -> set[tuple[str, int]]:
-        """Which ports answer a host; source "" is the controller, which is nobody's peer."""
+        """The ports that answer a host. Source "" is the controller, which is no peer of the hosts."""
         asked = ["python3", "-c", ASK, address, *words(ports)]
         if source:
             said = self.lab.exec(source, asked).stdout
@@ -153,24 +153,24 @@ class Hosts:
                 said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
         return {(word.split("/")[0], int(word.split("/")[1])) for word in said.split()}
 
-    def container(self, host: str, *, beside: str = "") -> None:
-        """A place behind a bridge with a name as Docker gives them, whose packets leave as a container's do.
+    def container(self, host: str, *, rules: str = "") -> None:
+        """Create a network namespace behind a bridge with a name like Docker's, as a stand-in for a container.
 
-        beside: more of what makes it one, in the host's shell.
+        rules: shell commands that add the firewall rules of a container network.
         """
-        self.sh(host, INSIDE + beside)
+        self.sh(host, INSIDE + rules)
 
     def reaches_from_inside(
         self, host: str, address: str, ports: set[tuple[str, int]] = OURS | OTHER
     ) -> set[tuple[str, int]]:
-        """As `reaches`, from the place that `container` made."""
+        """Like `reaches`, from the namespace that `container` created."""
         said = self.lab.exec(
             host, ["ip", "netns", "exec", "inside", "python3", "-c", ASK, address, *words(ports)]
         ).stdout
         return {(word.split("/")[0], int(word.split("/")[1])) for word in said.split()}
 
     def reboot(self, host: str) -> None:
-        """Until all that it starts by itself is there: sshd is long before."""
+        """Reboot the host and wait until it has started all its units; sshd starts much earlier."""
         self.lab.stop(host)
         self.lab.start(host)
         self.sh(host, "systemctl is-system-running --wait", check=False)
@@ -183,7 +183,7 @@ class Hosts:
 
 @contextlib.contextmanager
 def ssh_all_along(hosts: Hosts, host: str) -> Iterator[None]:
-    """An open session that speaks ten times a second, and new logins one after the other, with no gap of a second."""
+    """Assert that SSH works during the block: an open session prints ten lines a second, and new logins succeed."""
     target = hosts.site().inventory.target(host)
     command = hosts.lab.ssh_command(host, ["while :; do echo x; sleep 0.1; done"])
     with hosts.lab.enter():
@@ -220,14 +220,13 @@ def ssh_all_along(hosts: Hosts, host: str) -> Iterator[None]:
         session.wait()
     assert not failures
     assert len(gaps) > 3
-    assert (
-        max(gaps) < 3.0
-    )  # seconds: one lost packet is tried again after one, on a busy machine it takes as long by itself
+    # In seconds. TCP sends a lost packet again after up to one second, and a busy machine can delay it by another one.
+    assert max(gaps) < 3.0
 
 
 @contextlib.contextmanager
 def without_loss(hosts: Hosts, source: str, address: str) -> Iterator[None]:
-    """500 datagrams a second to 4789 meanwhile, each of which must be answered."""
+    """Send 500 datagrams a second to port 4789 during the block, and assert that each one is answered."""
     script = (
         "import socket, sys, threading, time\n"
         "k = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); k.connect((sys.argv[1], 4789)); k.settimeout(1)\n"
@@ -254,7 +253,7 @@ def without_loss(hosts: Hosts, source: str, address: str) -> Iterator[None]:
 
 
 def eventually(true: Callable[[], bool]) -> None:
-    """Within ten seconds: systemctl waits for the unit it was told, and not for ours that follows it."""
+    """Wait up to ten seconds: systemctl waits for the unit it was given, but not for our unit that follows it."""
     end = time.monotonic() + 10
     while not true():
         assert time.monotonic() < end

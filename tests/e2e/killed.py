@@ -1,4 +1,4 @@
-"""A process of `provisioner` that is killed (SIGKILL) at a moment."""
+"""Makes a process of `provisioner` kill itself (SIGKILL) at a chosen moment."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from provisioner.transport import Connection
 
 
 def dies(count: int, when: str) -> None:
-    """This process is going to be killed.
+    """Arrange that this process is killed at the event number `count` of the kind `when`.
 
-    when: "answered": right after a host has answered the n-th write. "sent": when the n-th write is about to go out, a moment
-    later, so that the host may or may not have begun with it. "requested": right after a store has answered the n-th request
-    that changes it, locks included. Or a step's name: when that step begins for the n-th time, whatever was written before.
+    when: one of
+        "answered": right after a host has answered the n-th write.
+        "sent": 30 ms after the n-th write is about to be sent, so that the host may or may not have started it.
+        "requested": right after a store has answered the n-th request that changes it, locks included.
+        a step's name: when that step begins for the n-th time.
     """
     numbers = itertools.count(1)
     connect_all, tell, requested = session.connect_all, session.Session.tell, Connection.changing
@@ -32,10 +34,10 @@ def dies(count: int, when: str) -> None:
                 kill()
             threading.Timer(0.03, kill).start()
 
-    def told(own: session.Session, event: Event) -> None:
+    def report(run: session.Session, event: Event) -> None:
         if isinstance(event, PhaseBegan) and event.name == when and next(numbers) == count:
             kill()
-        tell(own, event)
+        tell(run, event)
 
     def connect(targets, **keywords):
         hook = "on_write" if when == "answered" else "before_write"
@@ -53,4 +55,4 @@ def dies(count: int, when: str) -> None:
     elif when == "requested":
         Connection.changing = changing
     else:
-        session.Session.tell = told
+        session.Session.tell = report

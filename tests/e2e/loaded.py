@@ -1,7 +1,7 @@
-"""`provisioner` in a process of its own that need not load it: a fork of one that has (multiprocessing's forkserver).
+"""Runs `provisioner` in a fork of a process that has already imported it (multiprocessing's forkserver).
 
-Python and all that a command imports cost 0.4 s of CPU, which a run of the tests would pay some 250 times. The command of its
-own is run by what people start: scripts/demo, the lab's commands, Vagrant's trigger.
+Starting Python and importing everything costs 0.4 s of CPU, and the tests run some 250 commands. The installed command itself
+is tested by what people start: scripts/demo, the lab's commands, Vagrant's trigger.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _context.set_forkserver_preload(["tests.e2e.preloaded"])
 
 
 class Provisioner:
-    """What of subprocess.Popen the tests use. `before` is called in the new process, and must be picklable."""
+    """The part of subprocess.Popen that the tests use. The new process calls each of `before`; they must be picklable."""
 
     def __init__(self, arguments: Sequence[str], before: Sequence[Callable[[], object]] = ()) -> None:
         self.arguments = list(arguments)
@@ -43,11 +43,11 @@ class Provisioner:
         return self._process.exitcode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """What it has written, to stdout and to stderr. Raises subprocess.TimeoutExpired if it goes on; timeout in seconds."""
+        """Wait for the end and return stdout and stderr. Raises subprocess.TimeoutExpired after `timeout` seconds."""
         self._process.join(timeout)
         if self._process.exitcode is None:
             raise subprocess.TimeoutExpired(self.arguments, timeout or 0)
-        out, err = (Path(self._folder.name, name) for name in ("1", "2"))  # not there: it was killed before
+        out, err = (Path(self._folder.name, name) for name in ("1", "2"))  # absent if it was killed before opening them
         return (out.read_text() if out.exists() else "", err.read_text() if err.exists() else "")
 
     def send_signal(self, number: int) -> None:
@@ -58,7 +58,7 @@ class Provisioner:
 
 
 def _run(arguments: list[str], folder: str, environment: dict[str, str], before: list[Callable[[], object]]) -> None:
-    """As if `provisioner ARGUMENTS` were begun anew, its output in files named as their numbers."""
+    """Behave like a new process `provisioner ARGUMENTS`. stdout goes to the file "1" in `folder`, stderr to "2"."""
     from provisioner import cli
 
     for number in range(3):

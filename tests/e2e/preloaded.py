@@ -1,4 +1,4 @@
-"""What each command of provisioner imports; kept where the collector of garbage does not touch it, so that forks share it."""
+"""Imports what every command of provisioner imports. gc.freeze() keeps the memory pages shared between forks."""
 
 import gc
 

@@ -1,6 +1,6 @@
-"""Proves the network `demo` of an inventory, saying what goes on, one line each: a controller for tests to kill.
+"""A controller for tests to kill. It proves the network `demo` of an inventory and prints a line for each event.
 
-Arguments: the inventory, the run, the deadline in seconds. Last line: the result's state.
+Arguments: the inventory, the run's id, the deadline in seconds. The last line is the result's state.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from provisioner.transport import Connection, connect_all
 
 
 def main(path: str, run: str, deadline: str) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # CI may start us with Ctrl-C ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # CI may start this process with SIGINT ignored
     inventory = load(Path(path))
     found = connect_all([inventory.target(name) for name in inventory.hosts])
     connections = {name: each for name, each in found.items() if isinstance(each, Connection)}

@@ -1,7 +1,7 @@
-"""A registry that has one plugin, read only: as much of the distribution API as an engine asks when it pulls.
+"""A read-only registry with one plugin. It implements the part of the distribution API that an engine uses to pull.
 
-Arguments: ADDRESS PORT LOGIN, and tars with config.json and rootfs/. LOGIN: NAME:PASSWORD that it wants, or "". The first tar is
-there under every name and tag, and each time that somebody has fetched a configuration, all tags are moved to the next one.
+Arguments: ADDRESS PORT LOGIN, and tar files with config.json and rootfs/. LOGIN: the required NAME:PASSWORD, or "". Every name
+and tag refers to the first tar file. Each time a client fetches a configuration, all tags move to the next file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def digest(data: bytes) -> str:
 
 
 def parts(path: str) -> tuple[bytes, dict[str, bytes]]:
-    """The manifest, and what it is made of by digest."""
+    """The manifest, and its blobs by digest."""
     layer = io.BytesIO()
     with tarfile.open(path) as archive, tarfile.open(fileobj=layer, mode="w") as rootfs:
         config = json.load(archive.extractfile("config.json"))
@@ -36,8 +36,8 @@ def parts(path: str) -> tuple[bytes, dict[str, bytes]]:
                 rootfs.addfile(member, data)
     config["rootfs"] = {"type": "layers", "diff_ids": [digest(layer.getvalue())]}
     blobs = {_CONFIG: json.dumps(config).encode(), _LAYER: gzip.compress(layer.getvalue(), 1, mtime=0)}
-    told = [{"mediaType": kind, "size": len(data), "digest": digest(data)} for kind, data in blobs.items()]
-    manifest = {"schemaVersion": 2, "mediaType": _MANIFEST, "config": told[0], "layers": told[1:]}
+    entries = [{"mediaType": kind, "size": len(data), "digest": digest(data)} for kind, data in blobs.items()]
+    manifest = {"schemaVersion": 2, "mediaType": _MANIFEST, "config": entries[0], "layers": entries[1:]}
     return json.dumps(manifest).encode(), {digest(data): data for data in blobs.values()}
 
 

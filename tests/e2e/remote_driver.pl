@@ -1,10 +1,11 @@
-# A network driver for Docker, as small as one can be that works: a bridge for each network, a veth pair for each container.
+# A minimal network driver for Docker: a bridge for each network, a veth pair for each container.
 #
-# It speaks libnetwork's remote driver protocol (docs/remote.md): HTTP with JSON on a socket, which the engine finds by a spec
-# file, or which a managed plugin's config.json names. Containers of one network on one host reach one another.
-# Arguments: the socket's path, or PORT for TCP on 127.0.0.1. It runs where the bridges are to be: in the host's own network.
-# With addresses of hosts behind that, its own first, the networks are those of all hosts (scope global): VXLAN joins the
-# bridges. The engine tells only the host where such a network is made, so that each bridge is made with its first container.
+# It speaks libnetwork's remote driver protocol (docs/remote.md): HTTP with JSON on a socket. The engine finds the socket by a spec
+# file or by a managed plugin's config.json. Containers of one network on one host reach one another.
+# It runs in the host's network namespace, where it creates the bridges.
+# First argument: the socket's path, or PORT for TCP on 127.0.0.1. More arguments: addresses of hosts, its own first. With them
+# the scope is global, and VXLAN joins the bridges of a network. The engine announces a global network only to the driver of the
+# host that creates it, so each host creates its bridge with its first container.
 use strict;
 use warnings;
 use Socket;
@@ -23,14 +24,14 @@ if ($where =~ /^\d+$/) {
 }
 listen $listener, 64 or die "listen: $!";
 $SIG{PIPE} = "IGNORE";
-$SIG{TERM} = sub { exit };    # as the first process of a container it would not hear it otherwise
+$SIG{TERM} = sub { exit };    # process 1 of a container ignores signals that it has no handler for
 
 sub run { system("ip", @_) == 0 or die "ip @_ failed\n" }
 sub bridge { my ($network) = @_; return "rd-" . substr $network, 0, 12 }
 sub wire { my ($network) = @_; return "rv-" . substr $network, 0, 12 }
 sub veth { my ($endpoint) = @_; return map { $_ . substr $endpoint, 0, 11 } "rdh", "rdc" }
 
-# What is asked for is flat enough for patterns.
+# The requests are flat enough to be parsed with patterns.
 sub text { my ($body, $key) = @_; return $body =~ /"$key":"((?:[^"\\]|\\.)*)"/ ? $1 : "" }
 
 sub join_hosts {

@@ -1,8 +1,8 @@
-"""A slow path in the lab: delays all that one host sends and receives. Kernels of small machines have no netem.
+"""A slow path in the lab: delays all packets of one host. This needs no netem, which kernels of small machines lack.
 
-A program carries the frames between the host's port and the switch. It runs in the switch's network namespace. Frames keep the
-headers of what the sender left to its network card (packet(7), PACKET_VNET_HDR): checksums, segmentation.
-Arguments: the host's port, the port beside it on the switch, seconds for each direction.
+This program runs in the switch's network namespace and carries frames between the host's port and the switch. Frames keep their
+offload headers (packet(7), PACKET_VNET_HDR), because the sender leaves checksums and segmentation to its network card.
+Arguments: the host's port, the port next to it on the switch, the delay of each direction in seconds.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 _EVERY_PROTOCOL = 3  # linux/if_ether.h: ETH_P_ALL
 _SOL_PACKET, _VNET_HDR, _IGNORE_OUTGOING = 263, 15, 23  # linux/if_packet.h
-_LONGEST = 70_000  # bytes of a frame that is still to be cut
+_LONGEST = 70_000  # bytes of a frame before segmentation
 
 
 @contextmanager
 def slow(lab: Lab, host: str, seconds: float) -> Iterator[None]:
-    """Each packet from and to the host takes so many seconds longer."""
+    """Delay each packet from and to the host by this many seconds."""
     inside = ["nsenter", f"--net={lab.folder / 'switch'}"]
 
     def links(*commands: str) -> None:

@@ -1,4 +1,4 @@
-"""Hosts of a lab on which a store is set up by its steps alone: no engine takes part."""
+"""Sets up a store on hosts of a lab with the store's steps only, without engines."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Quiet:
 
 @contextlib.contextmanager
 def set_up(lab: Lab, folder: Path, store: str, *, packages: bool = True) -> Iterator[Run]:
-    """A run that has set the store up, with its connections open; this thread is in the lab's network meanwhile.
+    """Set the store up and yield the run with its connections open. The thread stays in the lab's network in the block.
 
-    packages: whether any are to be installed first.
+    packages: whether to run the packages step first.
     """
     cluster = Cluster(lab, folder, store=store, extra="control_plane: kv\n")
     with lab.enter(), Run(inventory.load(cluster.inventory), Quiet()) as run:

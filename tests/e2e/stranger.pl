@@ -1,6 +1,7 @@
-# A local user without rights, on Consul's port before Consul is there. To every request it answers as Consul's leader would, with
-# forged sections of a reading behind that: in every frame that it can learn of from /proc. What it is sent, it keeps.
-# Arguments: a file that it waits for, the file for what it hears, and what it forges as NAME=BODY with \n for newlines.
+# An unprivileged local user who takes Consul's port before Consul starts. It answers every request as Consul's leader would. To
+# the answer it appends forged sections of the reading script's output, in every frame that it can learn from /proc. It records
+# all requests.
+# Arguments: a file to wait for, the file for the requests, and the forged sections as NAME=BODY with \n for newlines.
 use strict; use warnings; use Socket;
 my ($after, $heard, @forged) = @ARGV;
 select undef, undef, undef, 0.01 until -e $after;
@@ -10,7 +11,7 @@ setsockopt $server, SOL_SOCKET, SO_REUSEADDR, 1;
 until (bind $server, sockaddr_in(8500, INADDR_LOOPBACK)) { select undef, undef, undef, 0.02 }
 listen $server, 50 or die $!;
 $SIG{PIPE} = "IGNORE";
-sub frames { # what each forged section looks like, given a word of some process's arguments
+sub frames { # each forged section, framed by a length and by every word of a process's arguments that could be a marker
     my %words;
     for my $path (glob "/proc/[0-9]*/cmdline") {
         open my $file, "<", $path or next;
@@ -26,7 +27,7 @@ while (accept my $guest, $server) {
     open my $file, ">>", $heard; print $file $asked; close $file;
     my ($path) = $asked =~ /^\S+ (\S+)/ or next;
     my $json = $path =~ /leader/ ? '"192.168.56.11:8300"' : $path =~ /peers/ ? '["192.168.56.11:8300","192.168.56.12:8300","192.168.56.13:8300"]' : '[]';
-    my $body = $asked =~ m{HTTP/1.0} ? $json . frames() : $json; # HTTP/1.1 is the controller itself
+    my $body = $asked =~ m{HTTP/1.0} ? $json . frames() : $json; # HTTP/1.1 comes from the controller itself
     syswrite $guest, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " . length($body) . "\r\nConnection: close\r\n\r\n$body";
     close $guest;
 }

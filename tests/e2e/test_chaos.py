@@ -1,4 +1,4 @@
-"""Some rounds of scripts/chaos: what a seed draws stays the same, and a round is judged by what is on the hosts."""
+"""Some rounds of scripts/chaos: a seed always draws the same round, and a round is judged by the state of the hosts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.chaos.scenario import HOSTS, KINDS, Round, draw
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
-# Short rounds on fresh hosts: what was interrupted is ended without a settled cluster before it.
+# Short rounds on fresh hosts, where `up` is interrupted before the cluster has ever settled.
 SEEDS = {"consul": 4718, "etcd": 4711, "zookeeper": 4735, "swarm": 4774}
 
 
@@ -25,7 +25,7 @@ def test_a_round(make_lab, tmp_path, kind):
 
 
 def faults_are_seen(player: Player) -> None:
-    """Each that is made is told, and nothing else."""
+    """The judge reports exactly the faults that were created."""
     cluster = player._cluster
     made = {
         "node1": "systemd-run -q --unit=broken false; sleep 1",
@@ -43,8 +43,8 @@ def faults_are_seen(player: Player) -> None:
     ]
 
 
-def test_a_seed_draws_the_same_for_ever():
-    """Of many seeds no two are alike, and all that can happen does."""
+def test_a_seed_always_draws_the_same_round():
+    """Different seeds draw different rounds, and together they cover everything that can happen."""
     for kind in KINDS.values():
         rounds = [draw(kind, seed) for seed in range(400)]
         assert rounds == [draw(kind, seed) for seed in range(400)]
@@ -59,5 +59,5 @@ def test_a_seed_draws_the_same_for_ever():
 
 
 def heals(drawn: Round) -> bool:
-    """It ends with an `up`, but where the host that was removed stays out."""
+    """Whether the round ends with `up`, or with a removed host that stays out."""
     return drawn.healing[-1].startswith("up") or (drawn.removes and not KINDS[drawn.kind].returns)

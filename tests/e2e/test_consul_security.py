@@ -1,4 +1,4 @@
-"""Consul's security on real hosts: on from the first run, brought to a cluster that stands, its secrets nowhere, rotated."""
+"""Consul's security on real hosts: from the first run, added to a running cluster, without leaked secrets, and rotated."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 NODES = ("node1", "node2", "node3")
 ROTATED = (["gossip-key"], ["certificates", "--ca"], ["tokens"])
 KEEP = f"cp -a /etc/consul.d/provisioner-tls /root/old; cp -a /var/lib/consul/serf/local.keyring /root/old/keyring; cp -a {security.TOKENS} /root/old"
-ELECTION = 30.0  # seconds that Consul may take at most for another leader, on a busy machine
+ELECTION = 30.0  # the most seconds that Consul may take to elect a leader on a busy machine
 PLAIN = "{kind: consul, security: {gossip: false, tls: false, acls: false}}"
 ASK = "curl -s -o /dev/null -w '%{http_code}' "
 KV = "127.0.0.1:8500/v1/kv"
 
 
 def secrets(cluster: Cluster) -> set[str]:
-    """Every secret on the hosts, as a text that could be found somewhere."""
+    """Every secret on the hosts, as a string to search for."""
     found = set[str]()
     for host in NODES:
         for path in (security.KEYRING, security.TOKENS, security.MANAGEMENT):
-            told = cluster.file(host, path)
-            found |= set(re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[A-Za-z0-9+/]{42,}=", told))
+            text = cluster.file(host, path)
+            found |= set(re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[A-Za-z0-9+/]{42,}=", text))
         for path in (security.KEY, security.AUTHORITY_KEY):
             found |= {line for line in cluster.file(host, path).splitlines() if len(line) == 64}
     return found
@@ -44,26 +44,26 @@ def secrets(cluster: Cluster) -> set[str]:
 
 @contextlib.contextmanager
 def traffic(cluster: Cluster) -> Iterator[None]:
-    """Packets between containers on two hosts, five a second: none is lost."""
+    """Assert that no packet is lost between containers on two hosts during the block; five are sent each second."""
     cluster.sh(
         "node1", "docker exec app-node1 sh -c 'echo $$; exec ping -i 0.2 app-node3' >/tmp/ping 2>&1 </dev/null &"
     )
     try:
         yield
     finally:
-        told = cluster.sh(
+        summary = cluster.sh(
             "node1", 'docker exec app-node1 sh -c "kill -INT $(head -n 1 /tmp/ping)"; sleep 1; tail -n 3 /tmp/ping'
         )
-    sent, received = map(int, re.search(r"(\d+) packets transmitted, (\d+) received", told).groups())
+    sent, received = map(int, re.search(r"(\d+) packets transmitted, (\d+) received", summary).groups())
     assert sent > 20
-    assert received >= sent - 1, told  # the last one may be under way
+    assert received >= sent - 1, summary  # the last one may still be in transit
 
 
 def code(cluster: Cluster, host: str, words: str) -> str:
     return cluster.sh(host, ASK + words)
 
 
-def test_from_the_first_run_on(make_lab, tmp_path):
+def test_a_new_cluster_is_secured_by_its_first_run(make_lab, tmp_path):
     cluster = Cluster(make_lab(hosts=3), tmp_path)
     with execs() as started:
         first = cluster.up()
@@ -72,16 +72,16 @@ def test_from_the_first_run_on(make_lab, tmp_path):
     assert len(known) == 1 + 3 + 4 * 2, "a key, three tokens, two lines of each of four private keys"
 
     assert started.holding(known) == []
-    told = [first.out, first.err]
+    outputs = [first.out, first.err]
     for command in ("plan", "verify", "status"):
         run = cluster.run(command, "-v") if command != "status" else cluster.run(command)
         assert run.code == 0
-        told += [run.out, run.err]
+        outputs += [run.out, run.err]
     places = (
         "/etc/docker /etc/systemd/system/docker.service.d /etc/provisioner /run/provisioner* /run/log /var/log /tmp"
     )
     for host in NODES:
-        told += [
+        outputs += [
             cluster.sh(host, "journalctl -q --no-pager"),
             cluster.sh(
                 host,
@@ -89,24 +89,24 @@ def test_from_the_first_run_on(make_lab, tmp_path):
                 check=False,
             ),
         ]
-    assert not [secret[:8] for secret in known if any(secret in text for text in told)]
+    assert not [secret[:8] for secret in known if any(secret in text for text in outputs)]
     for host in NODES:
         modes = cluster.sh(host, f"stat -c '%a %U' {' '.join(security.FILES)}")
         assert set(modes.splitlines()) == {"600 consul", "600 root", "640 root"}
 
-    # An engine's rights: those of whoever asks the agent without a token.
+    # An engine sends no token, so its rights are those of the agent's default token.
     assert code(cluster, "node2", f"-X PUT -d x {KV}/docker/mine") == "200"
     assert code(cluster, "node2", f"-X PUT -d x {KV}/mine") == "403"
     assert code(cluster, "node2", f"{KV}/mine") == "403"
     assert code(cluster, "node2", "127.0.0.1:8500/v1/acl/tokens") == "403"
     assert "denied by ACLs" in cluster.sh("node2", "curl -s 127.0.0.1:8500/v1/operator/keyring")
 
-    # An agent without key and certificate does not come in, though the firewall lets it.
+    # An agent without key and certificate can't join, although the firewall allows it.
     cluster.sh("node3", "mkdir /tmp/o; consul agent -node outsider -data-dir /tmp/o -bind 192.168.56.13 -serf-lan-port 18301 -http-port 18500"
         " -dns-port -1 -retry-join 192.168.56.11:8301 -retry-interval 1s >/tmp/o/log 2>&1 & sleep 4; kill $!; cat /tmp/o/log", timeout=30)  # fmt: skip
     assert "outsider" not in cluster.sh("node1", "consul members")
 
-    # A token that Consul does not know is told, and mended without a restart.
+    # A token that Consul does not know is reported, and replaced without a restart.
     other = json.dumps({"acl": {"tokens": {"agent": str(uuid.uuid4()), "default": str(uuid.uuid4())}}})
     cluster.sh(
         "node2",
@@ -117,9 +117,8 @@ def test_from_the_first_run_on(make_lab, tmp_path):
     assert ("acl-denied", "node2") in {(f["check"], f["host"]) for f in run.report["findings"]}
     assert run.code == 1
     assert code(cluster, "node1", f"{KV}/hosts") == "403"
-    cluster.store = (
-        "{kind: consul, discovery: {path: hosts}}"  # where the engines are to show themselves, and may not write
-    )
+    # The engines must register at this path, where they have no right to write yet.
+    cluster.store = "{kind: consul, discovery: {path: hosts}}"
     cluster.up()
     assert code(cluster, "node2", f"{KV}/hosts") != "403"
     shown = set(json.loads(cluster.sh("node2", f"curl -s '{KV}/hosts/?keys'")))
@@ -128,7 +127,7 @@ def test_from_the_first_run_on(make_lab, tmp_path):
     assert cluster.run("plan").code == 0
 
 
-def test_a_cluster_that_stands_without_is_secured_and_its_secrets_are_rotated(make_lab, tmp_path, record_property):
+def test_a_running_cluster_is_secured_and_its_secrets_are_rotated(make_lab, tmp_path, record_property):
     cluster = Cluster(make_lab(hosts=3), tmp_path, store=PLAIN)
     cluster.up()
     assert secrets(cluster) == set()
@@ -136,7 +135,7 @@ def test_a_cluster_that_stands_without_is_secured_and_its_secrets_are_rotated(ma
         cluster.box(host, f"app-{host}", network="demo")
     engines = {host: cluster.sh(host, "systemctl show -p MainPID docker") for host in NODES}
     cluster.store = "{kind: consul}"
-    # Its agents are restarted stage by stage, host by host; what engines ask them for meanwhile is refused.
+    # The agents restart stage by stage and host by host. Meanwhile they refuse requests of engines.
     with traffic(cluster), watching(cluster, NODES, record_property, "securing Consul", attaching=False, makers=()):
         cluster.up()
     assert cluster.run("plan").code == 0
@@ -145,13 +144,11 @@ def test_a_cluster_that_stands_without_is_secured_and_its_secrets_are_rotated(ma
     assert code(cluster, "node2", f"-X PUT -d x {KV}/mine") == "403"
 
     with traffic(cluster):
-        # Killed when one host of three has a certificate of the new authority: it is trusted until the next rotation is over.
+        # Killed when one of three hosts has a certificate of the new authority, which stays trusted until the next rotation ends.
         assert cluster.killed(4, "answered", "--ca", command="rotate certificates").code == -9
         cluster.up()
         for what, *options in ROTATED:
-            patience = (
-                ELECTION if what == "tokens" else PATIENCE
-            )  # servers take the one that may do everything with a restart
+            patience = ELECTION if what == "tokens" else PATIENCE  # servers restart to load the new management token
             with watching(cluster, NODES, record_property, f"rotate {what}", patience=patience), execs() as started:
                 run = cluster.run(f"rotate {what}", *options)
             assert run.code == 0, run.err
@@ -164,19 +161,19 @@ def test_a_cluster_that_stands_without_is_secured_and_its_secrets_are_rotated(ma
     assert cluster.run("plan").code == 0
     assert {host: cluster.sh(host, "systemctl show -p MainPID docker") for host in NODES} == engines
 
-    # What was rotated away is good for nothing.
+    # Old secrets are revoked.
     tokens = {secret for secret in old if secret.count("-") == 4}
     assert {
         code(cluster, "node1", f"-H 'X-Consul-Token: {token}' 127.0.0.1:8500/v1/acl/token/self") for token in tokens
     } == {"403"}
     now, old = "/var/lib/consul/serf/local.keyring", "/root/old"
-    told = stranger(cluster, now, "/etc/consul.d/provisioner-tls")
-    assert "(LAN) joined" in told
-    assert "tls" not in told
+    log = stranger(cluster, now, "/etc/consul.d/provisioner-tls")
+    assert "(LAN) joined" in log
+    assert "tls" not in log
     assert "(LAN) joined" not in stranger(cluster, f"{old}/keyring", "/etc/consul.d/provisioner-tls")
-    told = stranger(cluster, now, old)
-    assert "(LAN) joined" in told
-    assert "tls: bad certificate" in told
+    log = stranger(cluster, now, old)
+    assert "(LAN) joined" in log
+    assert "tls: bad certificate" in log
 
 
 def test_a_host_that_is_away_while_secrets_are_rotated_or_has_old_ones(settled):
@@ -185,11 +182,11 @@ def test_a_host_that_is_away_while_secrets_are_rotated_or_has_old_ones(settled):
     cluster.sh("node3", KEEP)
     for what, *options in ROTATED:
         assert cluster.run(f"rotate {what}", *options).code == 0
-    a_host_with_old_secrets_is_told_why_and_repaired(cluster)
+    a_host_with_old_secrets_is_reported_and_repaired(cluster)
 
 
 def nothing_is_rotated_while_a_host_is_away(cluster: Cluster) -> None:
-    """It would be shut out when it is back."""
+    """A host with old secrets would be shut out when it is back."""
     before = secrets(cluster)
     cluster.lab.stop("node3")
     cluster.ssh = ", connect_timeout: 3"
@@ -209,15 +206,15 @@ def nothing_is_rotated_while_a_host_is_away(cluster: Cluster) -> None:
     assert secrets(cluster) == before
 
 
-BACK = {  # what a host with old secrets gets, and what is said of it
+BACK = {  # path -> the old file that is restored there, and the reason that is reported
     security.TOKENS: ("provisioner-tokens.json", "Consul refuses this host's token"),
     security.CERTIFICATE: ("agent.pem", "its certificate is signed by an authority that the other agents do not trust"),
     security.KEYRING: ("keyring", "its gossip key is not that of the other agents"),
 }
 
 
-def a_host_with_old_secrets_is_told_why_and_repaired(cluster: Cluster) -> None:
-    """As of a backup from before the rotation; in the end it has all of them."""
+def a_host_with_old_secrets_is_reported_and_repaired(cluster: Cluster) -> None:
+    """One file after the other is restored from before the rotation. In the end the host has all old secrets."""
     for path, (old, why) in BACK.items():
         more = (
             f"cp -a /root/old/*.pem {security.CERTIFICATE.rpartition('/')[0]};" if path == security.CERTIFICATE else ""
@@ -228,17 +225,17 @@ def a_host_with_old_secrets_is_told_why_and_repaired(cluster: Cluster) -> None:
         run = cluster.run("verify")
         assert (run.code, run.report["writes"]) == (1, 0)
         assert f"no probe on node3: its engine can't ask the store: {why}" in run.report["proofs"][0]["error"], run.err
-        assert "node3  starts its probe" not in run.err, "nobody waits for an engine that can't ask its store"
+        assert "node3  starts its probe" not in run.err, "no probe is started on an engine that can't query its store"
         assert {f["host"] for f in run.report["findings"] if f["check"] in {"acl-denied", "agent-shut-out"}} == {
             "node3"
         }
         assert "provisioner up" in run.err
-    assert cluster.up().report["findings"] == [], "what it has repaired is nothing to advise"
+    assert cluster.up().report["findings"] == [], "a repaired problem is not reported"
     assert cluster.run("plan").code == 0
 
 
 def certificates_that_end_soon_are_renewed(cluster: Cluster, record_property) -> None:
-    """By the next `up`; containers notice nothing."""
+    """The next `up` renews the certificates; containers notice nothing."""
     signer = certificates.Pair(
         cluster.file("node1", security.AUTHORITY) + "\n", cluster.file("node1", security.AUTHORITY_KEY) + "\n"
     )
@@ -249,7 +246,7 @@ def certificates_that_end_soon_are_renewed(cluster: Cluster, record_property) ->
             signer, host, names=now.names, addresses=now.addresses, days=certificates.RENEW_DAYS - 1
         )
         for path, text in ((security.CERTIFICATE, pair.certificate), (security.KEY, pair.key)):
-            cluster.lab.exec(host, f"cat >{path}", stdin=text)  # its owner and mode stay
+            cluster.lab.exec(host, f"cat >{path}", stdin=text)  # keeps the file's owner and mode
         cluster.sh(host, "systemctl reload consul")
         soon[host] = cluster.file(host, security.CERTIFICATE)
     with watching(cluster, NODES, record_property, "certificates renewed by up"):
@@ -261,7 +258,10 @@ def certificates_that_end_soon_are_renewed(cluster: Cluster, record_property) ->
 
 
 def stranger(cluster: Cluster, keyring: str, certificate: str) -> str:
-    """What an agent with this gossip key, the present authority, and this certificate says: on joining, and on asking a server."""
+    """Start an agent with this gossip key and certificate, which joins and queries a server. Returns its log lines about both.
+
+    Its authority is the present one.
+    """
     return cluster.sh("node3", f"""key=$(tr -d '[]" \n' <{keyring}); mkdir /tmp/o
         printf '{{"encrypt": "%s", "verify_outgoing": true, "ca_file": "{security.AUTHORITY}",
             "cert_file": "{certificate}/agent.pem", "key_file": "{certificate}/agent-key.pem"}}' "$key" >/tmp/o/o.json

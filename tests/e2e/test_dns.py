@@ -1,4 +1,4 @@
-"""Resolvers of the engines, names and aliases, networks kept apart: the example inventory with dnsmasq as its resolver."""
+"""Resolvers of engines, names, aliases and isolated networks: the example inventory with dnsmasq as its resolver."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.lab
 
 NODES = ("node1", "node2", "node3")
 NAME, FOUND = "www.shop.example.net", "203.0.113.80"
-# A host with a leg in the overlay: what a container of any network sends there is routed into it.
+# Connects a host to the overlay: packets that any container sends to the overlay's subnet are routed into it.
 LEG = """set -e
 ns=$(echo /run/docker/netns/*-"$(docker network inspect -f '{{{{.Id}}}}' {network} | cut -c1-10)")
 ip link add leg type veth peer name leg-in
@@ -35,7 +35,7 @@ ip link set leg up"""
 
 @contextmanager
 def resolver(cluster: Cluster, log: Path, *options: str) -> Iterator[None]:
-    """dnsmasq on the controller's address of the lab's network; it knows NAME, and refuses what it does not know."""
+    """Run dnsmasq on the controller's address in the lab. It knows NAME, and refuses other names."""
     with log.open("w") as out:
         process = subprocess.Popen(
             [
@@ -65,7 +65,7 @@ def causes(proof: dict[str, object]) -> set[tuple[str, str]]:
     return {(problem["check"], problem["host"]) for problem in proof["problems"]}
 
 
-def test_names_outside_and_networks_kept_apart(make_lab, tmp_path):
+def test_external_names_and_isolated_networks(make_lab, tmp_path):
     cluster, log = Example(make_lab(hosts=3), tmp_path), tmp_path / "dnsmasq.log"
     cluster.adapt((EXAMPLES / "dns.yml").read_text())
     cluster.given["dns"]["servers"] = [SWITCH_ADDRESS]
@@ -78,7 +78,8 @@ def test_names_outside_and_networks_kept_apart(make_lab, tmp_path):
         run = cluster.run("up")
         proven(run, hosts=3, networks=2)
         kinds = {(p["proof"], p["network"]): len(p["checks"]) for p in run.report["proofs"] if p["proof"] != "overlay"}
-        # Names outside, domains, options; two probes of the other network for each; from one network the cluster's ports.
+        # dns: external names, search domains and options on each host. isolation: two probes of the other network on each
+        # host; for one network also the cluster's ports.
         assert kinds == {
             ("dns", "frontend"): 9, ("dns", "backend"): 9, ("isolation", "frontend"): 6, ("isolation", "backend"): 9,
         }  # fmt: skip
@@ -95,11 +96,11 @@ def test_names_outside_and_networks_kept_apart(make_lab, tmp_path):
             cluster.sh("node3", found + "shop").split()[0]
             == cluster.sh("node1", "docker exec web hostname -i").split()[0]
         )
-        assert cluster.sh("node3", found + "www").split()[0] == FOUND  # by the domain to search
+        assert cluster.sh("node3", found + "www").split()[0] == FOUND  # by the search domain
         assert cluster.sh("node3", found + "nowhere", check=False) == ""
         assert "timeout:2" in cluster.sh("node3", "docker exec asks cat /etc/resolv.conf")
 
-    # A way from one network into the other, on one host; and a resolver that knows where node2's probe of the other is.
+    # A route from one network into the other on node2, and a resolver that knows the address of node2's probe of the other.
     cluster.box("node2", "leg", "backend")
     cluster.sh("node2", LEG.format(network="backend", address="10.99.1.200"))
     with resolver(cluster, log, "--address=/#/10.99.1.253"):
@@ -115,7 +116,7 @@ def test_names_outside_and_networks_kept_apart(make_lab, tmp_path):
 
 
 def resolvers_that_fail(cluster: Example, log: Path) -> None:
-    """Nobody there; then one that knows the name no more; then one that refuses what no resolver knows."""
+    """Three faults: no resolver, a resolver that does not know the name, and one that refuses reverse lookups."""
     del cluster.given["networks"]["frontend"]
     run = cluster.run("verify")
     assert [p["state"] for p in run.overlays] == ["settled"], run.err

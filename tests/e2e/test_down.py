@@ -1,4 +1,4 @@
-"""`down`: hosts are as they were found, whatever set them up, and nothing of others goes."""
+"""`down` restores hosts to their earlier state, with every control plane, and removes nothing that belongs to others."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ FILTER = (
     "add rule inet mine input ct state established,related accept; add rule inet mine input iif lo accept;"
     "add rule inet mine input tcp dport 22 accept; add rule inet mine input meta l4proto icmp accept"
 )
-DAEMON_JSON = '{"debug" : true}'  # not as we would write it
-# What stays of packages that came and went, each with its reason.
+DAEMON_JSON = '{"debug" : true}'  # not in the form that we would write
+# Differences that remain after packages were installed and removed, each with its reason.
 OF_PACKAGES = {
     (
         "file|content",
         r"/var/(cache/(apt|debconf|ldconfig|man|fontconfig)|lib/(apt|dpkg|ucf|systemd))(/.*)?",
-    ): "of apt, dpkg and their helpers",
-    ("file|content", r"/etc/ld\.so\.cache"): "made anew by each package with a library",
-    ("sysctl", r"net/ipv4/(ip_forward|conf/\w+/(forwarding|accept_redirects))"): "the engine's, until the next boot",
+    ): "files of apt, dpkg and their helpers",
+    ("file|content", r"/etc/ld\.so\.cache"): "rewritten by each package with a library",
+    (
+        "sysctl",
+        r"net/ipv4/(ip_forward|conf/\w+/(forwarding|accept_redirects))",
+    ): "set by the engine, until the next boot",
     ("link|route|sysctl", r".*docker0.*"): "the engine's bridge, until the next boot",
     ("rule", r".*(filter|nat) .*"): "the engine's rules, until the next boot",
 }
-# Made by the Java runtime that ZooKeeper's package needs.
+# Created by the Java runtime that ZooKeeper's package needs.
 OF_JAVA = {
     (
         "file|content",
@@ -47,11 +50,11 @@ def prints(cluster: Cluster) -> dict[str, dict[tuple[str, str], str]]:
 
 def as_found(cluster: Cluster, before: dict[str, dict[tuple[str, str], str]], also=()) -> None:
     found = {host: fingerprint.differences(old, fingerprint.take(cluster, host), also) for host, old in before.items()}
-    assert {host: told for host, told in found.items() if told} == {}
+    assert {host: differences for host, differences in found.items() if differences} == {}
 
 
 def test_consul_with_files_rules_and_containers_of_others(make_lab, tmp_path: Path):
-    """node1 has a daemon.json of its own and iptables, node2 an nftables filter and a unit for Consul that is not ours."""
+    """node1 has its own daemon.json and iptables. node2 has an nftables filter and a unit for Consul that is not ours."""
     cluster = Cluster(make_lab(hosts=2), tmp_path, networks="{demo: {subnet: 10.99.0.0/24}, own: {driver: bridge}}")
     cluster.sh("node1", f"umask 027; printf '%s' '{DAEMON_JSON}' >/etc/docker/daemon.json; systemctl restart docker")
     cluster.sh(
@@ -80,7 +83,7 @@ def test_consul_with_files_rules_and_containers_of_others(make_lab, tmp_path: Pa
     assert cluster.killed(4, "answered", "--yes", "--force", "--data", command="down").code == -9
     forced = cluster.run("down", "--yes", "--force", "--data")
     assert forced.code == 0, forced.err
-    assert cluster.started("node2", "web") == started, "it was disconnected, and has run on"
+    assert cluster.started("node2", "web") == started, "it was disconnected, and kept running"
     cluster.sh("node2", "docker rm -f web; docker rmi tests/box")
     as_found(cluster, before)
     again = cluster.run("down", "--yes")
@@ -119,7 +122,7 @@ def test_bare_hosts_after_an_interrupted_up(make_lab, tmp_path: Path):
     as_found(cluster, before, OF_PACKAGES)
 
 
-def test_a_swarm_with_services_one_of_others_and_a_host_that_is_gone(make_lab, tmp_path: Path):
+def test_a_swarm_with_services_a_host_that_is_gone_and_a_foreign_swarm(make_lab, tmp_path: Path):
     cluster = Cluster(make_lab(hosts=3, image="engine-26"), tmp_path, store="")
     before = prints(cluster)
     cluster.up()

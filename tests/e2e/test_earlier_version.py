@@ -1,4 +1,4 @@
-"""Hosts that an earlier version set up keep running under this one, which also removes all that the earlier one wrote."""
+"""Hosts that an earlier version set up keep running under this version, which also removes everything the earlier one wrote."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 EARLIER = "f482ccd2df2cbecc313d4f275812c22a33c4ad50"
 PROJECT = Path(__file__).parents[2]
 STORES = {"consul": "{kind: consul}", "etcd": "{kind: etcd}", "zookeeper": "{kind: zookeeper}", "swarm": ""}
-# The host that leaves is the only server, or manager, where another one can take its place.
-LEAVERS = {"zookeeper": "node2"}  # its servers can't be left by one
-HOSTS = {"etcd": 3}  # of which each is a server
+# The host that is removed is the only server or manager, except for ZooKeeper, where no other host can take its place.
+LEAVERS = {"zookeeper": "node2"}
+HOSTS = {"etcd": 3}  # each is a server
 
-# Files with type, mode, owner and sum; units; chains and tables. Without what packages, the engine and systemd keep for themselves.
+# Files with type, mode, owner and checksum; units; chains and tables. Without files of packages, the engine and systemd.
 SEEN = r"""
 known=$(mktemp); cat /var/lib/dpkg/info/*.list | sort -u >"$known"
 find /etc /run/provisioner* /usr/local /var/lib -xdev \
@@ -44,19 +44,19 @@ for of in iptables ip6tables; do $of-save | grep PROVISIONER; done
 nft list tables | grep provisioner
 true
 """
-KEPT = (  # what stays on a host that was removed, and why
-    r"/var/lib/provisioner(/record)? ",  # what was there before; `down` reads it
-    r"/run/provisioner(/\S+\.lock)? ",  # a lock on a removed file would lock nothing; /run ends with the boot
-    r"\S+\.bak(/\S*)? ",  # the store's data, and daemon.json as it was
+KEPT = (  # paths that stay on a removed host, and why
+    r"/var/lib/provisioner(/record)? ",  # the record of the earlier state, which `down` reads
+    r"/run/provisioner(/\S+\.lock)? ",  # a lock on a removed file would lock nothing; a reboot empties /run
+    r"\S+\.bak(/\S*)? ",  # the store's data, and the earlier daemon.json
     r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-? ",  # users of packages
     r"/etc/docker(/key\.json)? ",  # the engine's own folder and its ID
-    r"/etc/(rc\S+|\.java|alternatives|ca-certificates|ssl|zookeeper/conf)(/\S*)? ",  # made by packages as they are installed
+    r"/etc/(rc\S+|\.java|alternatives|ca-certificates|ssl|zookeeper/conf)(/\S*)? ",  # created when packages are installed
     r"/etc/default/(cacerts|etcd) |/var/lib/etcd |/var/lib/zookeeper/myid ",  # likewise
-    r"/etc/etcd ",  # empty: the earlier version kept no record of the folders that it made
+    r"/etc/etcd ",  # empty: the earlier version did not record the folders that it created
     r"/etc/(ld.so.cache|mailcap|\.pwd\.lock|\.updated|resolv.conf\S*) ",
 )
 
-# Where the earlier version wrote. Packages that it installed made files in other places, too.
+# The places where the earlier version wrote. Packages that it installed also created files elsewhere.
 PLACES = "path (/etc/(provisioner|systemd|docker|consul.d|etcd|zookeeper)|/run/provisioner|/usr/local/s?bin|/var/lib/(consul|etcd|zookeeper))"
 ALLOWED = rf"path ({'|'.join(KEPT)})"
 
@@ -73,8 +73,8 @@ def earlier(tmp_path_factory) -> Path:
     return folder
 
 
-def of_earlier(cluster: Cluster, code: Path, command: str) -> None:
-    """A command of the earlier version that ends well."""
+def run_earlier(cluster: Cluster, code: Path, command: str) -> None:
+    """Run a command of the earlier version, which must succeed."""
     done = subprocess.run(
         [sys.executable, "-m", "provisioner", command, str(cluster.inventory)],
         cwd=code, env={**os.environ, "PYTHONPATH": str(code)}, capture_output=True, text=True, timeout=400,
@@ -88,7 +88,7 @@ def seen(cluster: Cluster, host: str) -> set[str]:
 
 
 def unknown(lines: set[str]) -> list[str]:
-    """The paths that this version does not declare as its own, of those that the earlier one made on a fresh host."""
+    """The paths that the earlier version created on a fresh host and that this version does not declare as its own."""
     ours = (*OWNED.files, *OWNED.unit_files, *OWNED.folders, *OWNED.programs, DAEMON_JSON)
     ours += tuple(f"/etc/systemd/system/*.wants/{unit}" for unit in OWNED.units)
     ours += ("/run/provisioner-*",)  # runtime directories, which systemd removes with the units
@@ -107,12 +107,12 @@ def processes(cluster: Cluster) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", STORES)
-def test_its_hosts_go_on_and_are_left_clean(kind, earlier, make_lab, tmp_path, record_property):
+def test_its_hosts_keep_running_and_are_left_clean(kind, earlier, make_lab, tmp_path, record_property):
     extra = "" if STORES[kind] else "control_plane: swarm\n"
     cluster = Cluster(make_lab(hosts=HOSTS.get(kind, 2)), tmp_path, store=STORES[kind], extra=extra)
     leaver = LEAVERS.get(kind, "node1")
     fresh = seen(cluster, leaver)
-    of_earlier(cluster, earlier, "up")
+    run_earlier(cluster, earlier, "up")
     assert any("/etc/provisioner/firewall.sh" in line for line in seen(cluster, leaver) - fresh)
     assert [(host, path) for host in cluster.lab.hosts for path in unknown(seen(cluster, host) - fresh)] == []
 
@@ -132,7 +132,7 @@ def test_its_hosts_go_on_and_are_left_clean(kind, earlier, make_lab, tmp_path, r
 
 
 def refuses_a_newer_one(cluster: Cluster) -> None:
-    """Where a newer version has been, this one changes nothing, and names both."""
+    """On hosts that a newer version has changed, this version changes nothing and names both versions."""
     cluster.sh("node2", f"echo 'format 9, since provisioner 8.7.6' >{version.PATH}; iptables -F PROVISIONER")
     refused = cluster.run("up")
     assert (refused.code, refused.report["writes"]) == (1, 0)

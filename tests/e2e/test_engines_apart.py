@@ -1,4 +1,4 @@
-"""Engines that do not find one another: each lists the networks, and no packet passes between them."""
+"""Engines that do not find one another by gossip: each lists the networks, but no packet passes between them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.e2e.cluster import Cluster
 pytestmark = pytest.mark.lab
 
 NODES = ("node1", "node2", "node3")
-# Before the filter's own tables, where no drift is seen.
+# In the raw table, where the firewall step looks for no drift.
 BLOCK = "iptables -t raw -A {chain} -p {protocol} --dport 7946 -{way} eth0 -j DROP"
 
 
@@ -33,7 +33,7 @@ def test_engines_that_stayed_apart_are_found_named_and_brought_together_without_
     assert run.code == 2
     assert [d["found"] for d in run.outcome("gossip", "node1")["drifts"]] == ["without node2, node3"]
     before = {host: cluster.sh(host, "systemctl show -p MainPID docker") for host in NODES}
-    cluster.sh("node1", "iptables -t raw -F")  # from here on they may, now and then, find one another by themselves
+    cluster.sh("node1", "iptables -t raw -F")  # from now on they may sometimes find one another by themselves
     cluster.up()
     assert {host: cluster.sh(host, "systemctl show -p MainPID docker") for host in NODES} == before
     assert cluster.run("plan").code == 0

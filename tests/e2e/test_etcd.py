@@ -1,4 +1,4 @@
-"""etcd under the engines: from what there is to a proven network, a server's loss and return, and the order at boot."""
+"""etcd as the engines' store: to a proven network from used or bare hosts, lost and returning servers, the order at boot."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def health(cluster: Cluster, host: str) -> str:
 
 
 def asked(cluster: Cluster, host: str, path: str) -> str:
-    """As root on a server may ask without a certificate."""
+    """The answer to a request of root on a server, who needs no certificate."""
     return cluster.sh(host, f"curl -s --unix-socket /run/provisioner-etcd/localhost:2379 http://etcd{path}")
 
 
@@ -74,7 +74,7 @@ def test_hosts_with_and_without_an_engine_become_a_proven_network_on_etcd(make_l
     assert "PRIVATE" not in run.out + run.err
     assert cluster.run("plan").code == 0
     engines_start_after_the_store_has_a_leader(cluster)
-    a_server_that_is_set_up_anew_comes_back_by_the_commands_that_are_told(cluster)
+    reported_commands_restore_a_server_that_was_reinstalled(cluster)
 
 
 def engines_start_after_the_store_has_a_leader(cluster: Cluster) -> None:
@@ -95,7 +95,7 @@ def engines_start_after_the_store_has_a_leader(cluster: Cluster) -> None:
     assert cluster.up().report["writes"] == 0
 
 
-def a_server_that_is_set_up_anew_comes_back_by_the_commands_that_are_told(cluster: Cluster) -> None:
+def reported_commands_restore_a_server_that_was_reinstalled(cluster: Cluster) -> None:
     cluster.box("node3", "app", "demo")
     cluster.lab.reset(["node3"])
     (cluster.folder / "known_hosts").unlink()
@@ -118,8 +118,8 @@ def a_server_that_is_set_up_anew_comes_back_by_the_commands_that_are_told(cluste
     assert (plan.code, plan.report["findings"]) == (0, [])
 
 
-def closed_to_those_without_a_certificate(cluster: Cluster) -> None:
-    """And to those with another than this cluster's authority has signed."""
+def closed_to_clients_without_a_certificate(cluster: Cluster) -> None:
+    """Clients with a certificate of a different authority are refused, too."""
     own = "/etc/provisioner/tls"
     ask = "curl -s --cacert {0}/ca.pem {1} {2}://192.168.56.12:2379/v2/keys || echo refused"
     other = certificates.issue(certificates.authority("another"), "engines", names=[], addresses=["192.168.56.11"])
@@ -129,13 +129,13 @@ def closed_to_those_without_a_certificate(cluster: Cluster) -> None:
         "none": "",
         "another's": "--cert /root/cert.pem --key /root/key.pem",
     }
-    told = {who: cluster.sh("node1", ask.format(own, words, "https")) for who, words in by.items()}
-    assert '"nodes"' in told.pop("its own")
-    assert told == {"none": "refused", "another's": "refused"}
+    answers = {who: cluster.sh("node1", ask.format(own, words, "https")) for who, words in by.items()}
+    assert '"nodes"' in answers.pop("its own")
+    assert answers == {"none": "refused", "another's": "refused"}
     assert cluster.sh("node1", ask.format(own, "-f", "http")) == "refused"
 
 
-def test_the_package_s_own_cluster_is_replaced_where_it_is_empty_and_nowhere_else(make_lab, tmp_path):
+def test_the_package_s_own_cluster_is_replaced_only_if_it_is_empty(make_lab, tmp_path):
     cluster = etcd(make_lab(hosts=3), tmp_path)
     for host in NODES[:2]:
         cluster.sh(host, INSTALL, timeout=120)
@@ -152,9 +152,9 @@ def test_the_package_s_own_cluster_is_replaced_where_it_is_empty_and_nowhere_els
 
     cluster.sh("node2", "systemctl disable -q --now etcd")
     cluster.up()
-    assert cluster.sh("node2", "ls /var/lib/etcd").split() == ["default", "provisioner"]  # nobody's data are destroyed
+    assert cluster.sh("node2", "ls /var/lib/etcd").split() == ["default", "provisioner"]  # data of others stay
     assert "theirs" not in asked(cluster, "node2", "/v2/keys/mine")
-    closed_to_those_without_a_certificate(cluster)
+    closed_to_clients_without_a_certificate(cluster)
     assert cluster.run("plan").code == 0
 
 
@@ -180,7 +180,7 @@ def test_two_servers_of_five_are_lost_and_come_back(make_lab, tmp_path):
     assert cluster.up().report["writes"] == 0
 
 
-def test_a_host_that_is_added_gets_no_server_and_the_servers_stay(make_lab, tmp_path):
+def test_an_added_host_gets_no_server_and_the_servers_stay(make_lab, tmp_path):
     cluster = etcd(make_lab(hosts=4), tmp_path, hosts=("node1", "node2"))
     cluster.up()
     assert cluster.engine("node2", "ClusterStore") == "etcd://192.168.56.11:2379"

@@ -1,4 +1,4 @@
-"""A store that others look after, on a host of its own: seen from every host before any change, used, and left alone."""
+"""A store that others manage, on a separate host: checked from every host before any change, used, and not changed itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from provisioner.system import certificates
 from tests.e2e.cluster import Cluster
 from tests.e2e.test_inventories import EXAMPLES, Example
-from tests.e2e.their_store import SERVER, certified, theirs
+from tests.e2e.their_store import SERVER, certified, start_etcd
 
 pytestmark = pytest.mark.lab
 
@@ -26,7 +26,7 @@ CONSUL = RUN.format(
     "localhost:8500/v1/status/leader | grep 8300",
 )
 CLOSED = """-hcl 'acl { enabled = true, default_policy = "deny", tokens { master = "all" } }'"""
-# Whoever has no token may read all keys, or write them, and nothing else.
+# Clients without a token may only read all keys, or only write them.
 ALLOWED = r"""ask() {{ curl -sf -X PUT -H 'X-Consul-Token: all' -d "$2" localhost:8500/v1/acl/$1; }}
 ask policy '{{"Name": "{0}", "Rules": "{{\"key_prefix\": {{\"\": {{\"policy\": \"{0}\"}}}}}}"}}' &&
     ask token/00000000-0000-0000-0000-000000000002 '{{"Policies": [{{"Name": "{0}"}}]}}'"""
@@ -45,7 +45,7 @@ def checks(run) -> set[tuple[str, str]]:
 
 
 def refused(cluster: Cluster, check: str) -> str:
-    """Every host says so, and no host was changed. What was told to people."""
+    """Run `up`: every host reports this finding, and no host is changed. Returns the output for people."""
     run = cluster.run("up")
     assert run.code == 1
     assert {(f["check"], f["host"]) for f in run.report["findings"]} == {(check, host) for host in cluster.hosts}, (
@@ -56,14 +56,14 @@ def refused(cluster: Cluster, check: str) -> str:
 
 
 def locked(cluster: Cluster) -> None:
-    """Somebody else's run holds the store's lock."""
+    """`up` stops, because somebody else's run holds the store's lock."""
     run = cluster.run("up")
     assert (run.code, run.report["writes"]) == (1, 0)
     assert "another run changes what is in the same store: her" in run.report["errors"][0]
 
 
 def killed_with_the_lock(cluster: Cluster, shown: str, requests: int) -> None:
-    """The run is killed at each of the requests with which it takes the store's lock; the next run takes that over."""
+    """Kill the run at each request with which it takes the store's lock. The next run takes the lock over."""
     for request in range(1, requests + 1):
         assert cluster.killed(request, "requested").code == -9
     assert "hosts" in cluster.sh("node4", shown)
@@ -93,7 +93,7 @@ def test_etcd(lab, tmp_path):
     cluster.store = f"{{kind: etcd, endpoints: ['{STORE}:2379', '{STORE}:2399'], prefix: ours, discovery: {{heartbeat: 5, ttl: 15}}}}"
     killed_with_the_lock(cluster, "curl -s localhost:2379/v2/keys/ours/docker/provisioner/lock", 1)
     run = cluster.run("up")
-    assert run.code == 0, run.err  # one endpoint answers: the other is told of
+    assert run.code == 0, run.err  # one endpoint answers, the other one is reported
     assert checks(run) == {("store-unreachable", "warning")}
     cluster.store = cluster.store.replace(f", '{STORE}:2399'", "")
     proven_and_settled(cluster, f"etcd://{STORE}:2379/ours")
@@ -117,14 +117,14 @@ def test_etcd(lab, tmp_path):
 
 
 def test_etcd_over_tls(make_lab, tmp_path):
-    """First with files of another authority; then engines without TLS are taken to it, one after the other."""
+    """Files of a wrong authority are refused. With the right ones, engines move from plain etcd to TLS, one after the other."""
     cluster = Cluster(make_lab(hosts=4, images={"node4": "etcd-3.5"}), tmp_path, hosts=NODES[:2])
     cluster.sh("node4", "systemctl stop etcd")
     cluster.sh("node4", ETCD.format("true"))
     cluster.store = f"{{kind: etcd, endpoints: ['{STORE}:2379']}}"
     proven_and_settled(cluster, f"etcd://{STORE}:2379")
     other, files = certificates.authority("nobody's"), tmp_path / "files"
-    theirs(cluster, "node4", files)
+    start_etcd(cluster, "node4", files)
     right = (files / "ca.pem").read_text()
     (files / "ca.pem").write_text(other.certificate)
     tls = "{" + ", ".join(f"{name}: {files}/{name}.pem" for name in ("ca", "cert", "key")) + "}"

@@ -1,4 +1,4 @@
-"""What can go wrong on a host: a clear message, exit code 1, nothing half-written, and the rest done where it can be."""
+"""Failures of hosts: each gives a clear message and exit code 1, leaves nothing half-written, and does not stop the other hosts."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def pairs(run) -> set[tuple[str, str]]:
 
 
 def rest_is_done(run, bad: str) -> None:
-    """The two other hosts are a proven network; the bad one is told."""
+    """The two other hosts form a proven network, and the bad one is reported."""
     good = [name for name in NODES if name != bad]
     assert run.code == 1, run.err
     assert bad in run.report["lost"], run.err
     assert pairs(run) == {(good[0], good[1]), (good[1], good[0])}, run.err
 
 
-def test_six_hosts_with_something_wrong_are_told_and_two_become_a_network(make_lab, tmp_path):
-    """Their shells are chatty, and one is reached by sudo. Nothing is changed on the six; what is mended joins."""
+def test_six_faulty_hosts_are_reported_and_two_become_a_network(make_lab, tmp_path):
+    """The two have shells that print noise, and one needs sudo. The six are not changed; repaired hosts join later."""
     cluster = Cluster(make_lab(hosts=8, images={"node8": "engine-26"}), tmp_path, ssh=", connect_timeout: 3")
     cluster.store, cluster.extra = "{kind: consul, servers: [node1]}", "control_plane: kv\n"
     cluster.sh("node1", "printf 'echo welcome to node1; echo noise >&2\\n' | tee /root/.profile >/root/.bashrc")
@@ -73,19 +73,17 @@ def test_six_hosts_with_something_wrong_are_told_and_two_become_a_network(make_l
     run = cluster.run("up")
     assert time.monotonic() - began < 60
     assert (run.code, pairs(run)) == (1, {("node1", "node2"), ("node2", "node1")}), run.err
-    told = {
+    reasons = {
         "node3": "key", "node4": "192.168.56.14", "node5": "/etc/docker/daemon.json is not valid JSON", "node6": "/var/lib/consul has 1 MB free",
         "node7": "ops is not root and can't use sudo without a password", "node8": "engine 26.1.5",
     }  # fmt: skip
-    assert run.report["lost"].keys() == told.keys()
-    assert {host: words in run.report["lost"][host] for host, words in told.items()} == dict.fromkeys(told, True), (
-        run.err
-    )
+    assert run.report["lost"].keys() == reasons.keys()
+    found = {host: words in run.report["lost"][host] for host, words in reasons.items()}
+    assert found == dict.fromkeys(reasons, True), run.err
     assert "line 1 column 16" in run.err or "char 15" in run.err
     assert cluster.file("node5", "/etc/docker/daemon.json") == '{"debug": true,}'
-    assert {host: cluster.sh(host, OURS) for host in told} == dict.fromkeys(told, "") | {
-        "node5": "/etc/docker/daemon.json"
-    }
+    ours = {host: cluster.sh(host, OURS) for host in reasons}
+    assert ours == dict.fromkeys(reasons, "") | {"node5": "/etc/docker/daemon.json"}
     assert cluster.sh("node8", "systemctl is-active docker") == "active"
 
     cluster.sh("node3", "mv /root/.ssh/away /root/.ssh/authorized_keys")
@@ -105,7 +103,7 @@ def test_without_a_quorum_nothing_is_changed(cluster):
 
 
 def test_a_full_disk(cluster):
-    """Seen before any change; and when it fills up only then, nothing is half-written."""
+    """A disk that fills up during a write leaves nothing half-written."""
     cluster.sh(
         "node3",
         "cp /etc/docker/key.json /run; mount -t tmpfs -o size=64k none /etc/docker; cp /run/key.json /etc/docker",
@@ -127,7 +125,7 @@ def test_a_full_disk(cluster):
     says_nonsense(cluster, "node3")
 
 
-# Listens where the engine does: PATH, and what it says of the networks.
+# Listens in place of the engine. Arguments: the socket's path, the answer to a request for the networks.
 LIAR = r"""
 use Socket; my ($path, $networks) = @ARGV; socket S, PF_UNIX, SOCK_STREAM, 0; bind S, sockaddr_un $path or die; listen S, 9;
 while (accept C, S) { sysread C, my $asked, 4096; syswrite C, $asked =~ m{^GET /networks } ? $networks : "HTTP/1.0 200 OK\r\n\r\n{}"; close C }
@@ -135,7 +133,7 @@ while (accept C, S) { sysread C, my $asked, 4096; syswrite C, $asked =~ m{^GET /
 
 
 def says_nonsense(cluster: Cluster, odd: str) -> None:
-    """Something else answers in the place of an engine: its host alone fails, named, and the others are settled and proven."""
+    """An engine gives malformed answers. Only its host fails and is reported; the others are settled and proven."""
     arabic = '[{"Name":"bridge","Id":"1","Driver":"bridge","IPAM":{"Config":[{"Subnet":"\u0661\u0660.0.0.0/24"}]}}]'
     networks = {
         "SSH-2.0-OpenSSH_9.2\r\n": "it is no HTTP",
@@ -188,7 +186,7 @@ def test_apt_is_locked_by_another_program(make_lab, tmp_path):
 
 
 def test_a_host_that_is_cut_off_in_the_middle_of_a_command(cluster):
-    """Its network goes away while it starts Consul: it drops out, the others go on, and nothing on it is half-written."""
+    """A host loses its network while it starts Consul. It drops out, the others continue, and it has no half-written file."""
     cluster.sh(
         "node3",
         "mkdir -p /etc/systemd/system/consul.service.d; printf '[Service]\\nExecStartPre=/bin/sleep 600\\nTimeoutStartSec=900\\n' >/etc/systemd/system/consul.service.d/slow.conf; systemctl daemon-reload",
@@ -215,17 +213,17 @@ def test_a_host_that_is_cut_off_in_the_middle_of_a_command(cluster):
     )
     cluster.lab.uncut("node3")
     assert len(pairs(cluster.up())) == 6
-    assert cut_off.items() <= digests(cluster, "node3").items(), "each was whole: none is written again"
+    assert cut_off.items() <= digests(cluster, "node3").items(), "each file was complete, so none is written again"
 
 
 def digests(cluster: Cluster, host: str) -> dict[str, str]:
-    """Each file of ours on a host, with the sum of its content."""
+    """Our files on a host, with their checksums."""
     lines = cluster.sh(host, f"{OURS} -exec sha256sum {{}} +").splitlines()
     return {path: digest for digest, path in (line.split("  ") for line in lines)}
 
 
 def test_sshd_refuses_bursts(cluster):
-    """Every sshd has as many visitors as it lets in until it has turned us away: each host is tried again, and none is lost."""
+    """Each sshd has its maximum of visitors until it has refused a connection of ours. Each host is retried, and none is lost."""
     visitors = []
     for host in NODES:
         cluster.sh(host, "echo 'MaxStartups 1' >>/etc/ssh/sshd_config; systemctl restart ssh")
@@ -248,7 +246,7 @@ def test_sshd_refuses_bursts(cluster):
     assert sorted(again) == sorted(NODES), run.err
 
 
-def test_all_findings_are_told_together_before_any_change(cluster):
+def test_all_findings_are_reported_together_before_any_change(cluster):
     """Equal hostnames, cloned engines, addresses, subnets and ports."""
     cluster.sh("node3", "hostname node1; cat /proc/sys/kernel/hostname")
     key = cluster.sh("node1", "systemctl start docker; cat /etc/docker/key.json")
@@ -275,7 +273,7 @@ def test_all_findings_are_told_together_before_any_change(cluster):
 
 
 def test_two_operators_at_once(make_lab, tmp_path):
-    """One of them wins; the other is told who it is, or finds the work done. There is one network."""
+    """One operator wins. The other one is told who holds the lock, or finds the work done. One network exists."""
     cluster = Cluster(make_lab(hosts=2), tmp_path)
     first, second = cluster.begin("up"), cluster.begin("up")
     ended = [(p.communicate(timeout=240), p.returncode) for p in (first, second)]

@@ -1,6 +1,6 @@
-"""Every packet filter keeps what the Protocol promises, in network namespaces of real hosts: each test begins without rules.
+"""The contract of the packet filters, in network namespaces of real hosts. Each test starts without rules.
 
-A filter that is added to `FILTERS` needs an entry in `OTHERS`, and passes the same tests.
+A new filter in `FILTERS` needs an entry in `OTHERS`, and must pass the same tests.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ POLICY = Policy(PORTS, (IPv4Address("192.0.2.2"), IPv4Address("192.0.2.3")), ("e
 
 @dataclass(frozen=True)
 class Others:
-    """Rules of others that drop all but SSH, a rule of theirs that drops before ours, and all rules as text."""
+    """Commands: `drop` adds rules of others that allow only SSH, `first` adds one before ours, `listing` prints all rules."""
 
     drop: str
     first: str
@@ -75,12 +75,12 @@ class Host:
         return self.filter.found(raw, PORTS)
 
     def part(self, policy: Policy = POLICY) -> Part:
-        """What it needs; the numbers of users are the host's."""
+        """What the policy needs from this filter. User IDs are the host's."""
         raw = self.raw()
         return self.filter.found(raw, PORTS).part(replace(policy, uids=firewall.uids(Facts(raw))))
 
     def apply(self, policy: Policy = POLICY) -> None:
-        """Run the script as it would be on the host."""
+        """Run the script that the firewall step would install on the host."""
         users = tuple(user[1:] for user in policy.owners if user.startswith("@"))
         script = _files(Plan((self.part(policy),), users=users))[firewall.SCRIPT]
         self.sh(f"( {script.removeprefix('#!/bin/sh')}\n) || exit 1")
@@ -117,7 +117,7 @@ def host(namespace, request) -> Host:
     return Host(namespace, request.param)
 
 
-def test_without_rules_it_is_there_and_not_used(host):
+def test_without_rules_it_is_installed_but_not_used(host):
     found = host.found()
     assert found.there
     assert not found.used
@@ -125,7 +125,7 @@ def test_without_rules_it_is_there_and_not_used(host):
     assert not host.settled()
 
 
-def test_what_it_sets_is_what_it_finds(host):
+def test_it_finds_the_rules_that_it_sets(host):
     host.apply()
     assert host.settled()
     found = host.found()
@@ -136,7 +136,7 @@ def test_what_it_sets_is_what_it_finds(host):
     assert host.listing() == before
 
 
-def test_other_peers_are_drift_and_are_set(host):
+def test_changed_peers_are_drift_and_are_applied(host):
     host.apply()
     fewer = replace(POLICY, peers=POLICY.peers[:1])
     assert not host.settled(fewer)
@@ -163,13 +163,13 @@ def test_rules_of_others_stay_and_ours_come_before_them(host):
     assert set(before.splitlines()) <= set(host.listing().splitlines())
 
 
-def test_removed_nothing_of_ours_is_left(host):
+def test_removal_leaves_nothing_of_ours(host):
     host.sh(host.others.drop)
     before = host.listing()
     host.apply()
     host.remove()
     assert host.listing() == before
-    host.remove()  # again, and where nothing is
+    host.remove()  # nothing is left to remove
     assert host.listing() == before
 
 

@@ -1,4 +1,4 @@
-"""The firewall step on real hosts: real packets from peers and strangers, other people's rules, reboots, and SSH all along."""
+"""The firewall step on real hosts: packets from peers and strangers, rules of others, reboots, and SSH that must keep working."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def hosts_of(make_lab, tmp_path) -> Iterator:
 
 
 def without_ours(saved: str) -> list[str]:
-    """The rules of others, as iptables-save prints them; without a table in which there are none, such as one that ours are in."""
+    """The rules of others in the output of iptables-save, without tables in which others have no rules."""
     lines = [
         re.sub(r" \[\d+:\d+\]", "", line) for line in saved.splitlines() if "PROVISIONER" not in line and line[0] != "#"
     ]
@@ -104,7 +104,7 @@ iptables -A INPUT -p tcp --dport 22 -m comment --comment 'only SSH' -j ACCEPT
 
 
 @pytest.mark.parametrize("kind", ["nft", "legacy"])
-def test_a_host_that_lets_in_ssh_only_becomes_usable(hosts_of, kind):
+def test_a_host_that_allows_only_ssh_becomes_usable(hosts_of, kind):
     hosts = hosts_of(3)
     for host in ("node1", "node2"):
         hosts.sh(host, f"for p in iptables ip6tables; do update-alternatives --set $p /usr/sbin/$p-{kind}; done")
@@ -117,7 +117,7 @@ def test_a_host_that_lets_in_ssh_only_becomes_usable(hosts_of, kind):
     with ssh_all_along(hosts, "node1"):
         hosts.apply()
     assert hosts.reaches("node3", one) == OURS
-    assert hosts.reaches("node1", two) == TCP  # the answers come back in, with no rule for established connections
+    assert hosts.reaches("node1", two) == TCP  # answers get in, although no rule accepts established connections
     assert hosts.reaches("node1", "127.0.0.1", {("tcp", 8500)}) == {("tcp", 8500)}
     assert hosts.reaches("", one) == set()
     assert without_ours(hosts.sh("node1", "iptables-save")) == without_ours(before)
@@ -141,17 +141,17 @@ except OSError: print("nothing")
 
 @pytest.mark.parametrize("native", [False, True], ids=["iptables", "nftables"])
 def test_containers_do_not_get_past_their_hosts_rules(hosts_of, native):
-    """What they send leaves with the host's address, which is a peer's to the other host."""
+    """Packets of containers leave with their host's address, so other hosts take them for a peer's."""
     hosts = hosts_of(3, images={"node1": "bare"} if native else None)
     one, two, three = map(hosts.lab.address, hosts.lab.hosts)
     if native:
         install = "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y nftables python3-minimal iproute2"
         hosts.sh("node1", f"{install} >/dev/null 2>&1")
-    hosts.container("node1", beside=MASQUERADE_NFT if native else MASQUERADE)
+    hosts.container("node1", rules=MASQUERADE_NFT if native else MASQUERADE)
     ours = OURS - {("udp", 4789)}
     for host in ("node1", "node2"):
         hosts.echo(host, ours | OTHER)
-    # To 4789: what a container sends as itself, and as if a peer had sent it; to another host and to its own.
+    # Datagrams to port 4789 (at, source, target): with the container's address, and with a peer's; to another host and its own.
     sent = [("node2", "10.77.0.2", two), ("node2", three, two), ("node1", two, one)]
 
     def heard() -> list[str]:
@@ -168,7 +168,7 @@ def test_containers_do_not_get_past_their_hosts_rules(hosts_of, native):
 
     def kept() -> None:
         assert passes(OTHER)
-        assert hosts.reaches_from_inside("node1", "10.77.0.1", ours | OTHER) == OTHER  # its own host's
+        assert hosts.reaches_from_inside("node1", "10.77.0.1", ours | OTHER) == OTHER  # its own host
         assert hosts.reaches_from_inside("node1", one, ours) == set()
         assert hosts.reaches("node1", two, ours) == hosts.reaches("node2", one, ours) == ours
         assert hosts.drift("node1") == ()
@@ -201,7 +201,7 @@ def test_containers_do_not_get_past_their_hosts_rules(hosts_of, native):
 
 
 def _heard(hosts: Hosts, at: str, source: str, target: str) -> str:
-    """Which sender a datagram to 4789 has that node1's container sends in the name of `source`."""
+    """Send a datagram to port 4789 from node1's container with the address `source`. Returns the sender that `at` sees."""
     listen = hosts.lab.enter_command(at, ["python3", "-c", HEARD])
     with subprocess.Popen(listen, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n"
@@ -277,7 +277,7 @@ def test_only_root_and_the_stores_users_open_its_ports(hosts_of, native):
     )
 
 
-def test_who_uses_the_store_is_named_before(hosts_of):
+def test_local_users_of_the_store_are_reported_before_they_are_locked_out(hosts_of):
     hosts = hosts_of(1)
     listen = hosts.lab.enter_command("node1", ["python3", "-c", LASTING, *words({("tcp", 8500)})])
     hosts._echoes.append(subprocess.Popen(listen, stdout=subprocess.PIPE, text=True))
@@ -294,11 +294,11 @@ def test_who_uses_the_store_is_named_before(hosts_of):
     assert list(locked_out(hosts.site())) == []
 
 
-def test_what_peers_send_one_another_through_a_host_and_published_ports(hosts_of):
-    """node1 is the router between node2 and node3, as a VPN's hub is; and has a container that publishes one of our ports."""
+def test_traffic_of_peers_through_a_router_and_published_ports(hosts_of):
+    """node1 routes between node2 and node3, like the hub of a VPN. Its container publishes one of our ports."""
     hosts = hosts_of(3)
     one, two, three = map(hosts.lab.address, hosts.lab.hosts)
-    hosts.container("node1", beside=MASQUERADE)
+    hosts.container("node1", rules=MASQUERADE)
     hosts.sh(
         "node1",
         f"iptables -t nat -A PREROUTING -d {one} -p tcp --dport 7000 -j DNAT --to 10.77.0.2:7946; for f in all eth0; do echo 0 >/proc/sys/net/ipv4/conf/$f/send_redirects; done; iptables -I FORWARD -i eth0 -o eth0 -j ACCEPT",
@@ -313,7 +313,7 @@ def test_what_peers_send_one_another_through_a_host_and_published_ports(hosts_of
     hosts._echoes.append(process)
     assert process.stdout.readline() == "ready\n"
     assert hosts.reaches("node2", one, {("tcp", 7000)}) == {("tcp", 7000)}
-    # A peer may ask from any port, one of ours too: the answer is none of what we drop.
+    # A peer may connect from any port, even one of ours: the answer is not dropped.
     ask = "import socket; k = socket.create_connection(('{}', 7000), 2, ('', 7946)); print(k.recv(9))"
     assert "hello" in hosts.sh("node2", f'python3 -c "{ask.format(one)}"')
 
@@ -388,7 +388,7 @@ def test_rules_that_others_put_first(hosts_of):
     hosts = hosts_of(2)
     hosts.apply()
     hosts.sh("node1", "iptables -N f2b-sshd; iptables -I INPUT -p tcp -m multiport --dports 22 -j f2b-sshd")
-    assert hosts.drift("node1") == ()  # it judges SSH only
+    assert hosts.drift("node1") == ()  # that rule matches only SSH
     hosts.sh(
         "node1",
         "iptables -I INPUT -s 192.168.0.0/16 -p tcp -j ACCEPT; iptables -I INPUT -j PROVISIONER -m comment --comment not-ours",
@@ -403,7 +403,7 @@ def test_rules_that_others_put_first(hosts_of):
 
 
 @pytest.mark.parametrize("native", [False, True], ids=["iptables", "nftables"])
-def test_hosts_come_and_go_and_traffic_goes_on(hosts_of, native):
+def test_traffic_continues_while_hosts_are_added_and_removed(hosts_of, native):
     hosts = hosts_of(3)
     hosts.members = ("node1", "node2")
     if native:
@@ -443,7 +443,7 @@ def test_nothing_is_opened_over_ipv6(hosts_of):
 
 
 def test_firewalld_and_its_restart(hosts_of):
-    """Its start stops nftables.service: a unit that followed both could not be restarted together with it."""
+    """The start of firewalld stops nftables.service. A unit bound to both could not restart together with firewalld."""
     hosts = hosts_of(2, images={"node1": "bare"})
     install = "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y firewalld nftables iptables python3-minimal"
     hosts.sh("node1", install + " >/dev/null 2>&1 && systemctl enable -q --now firewalld && firewall-cmd -q --state")
@@ -482,7 +482,7 @@ def test_ufw(hosts_of):
 
 
 def test_ssh_on_a_port_of_the_cluster_is_not_cut(hosts_of):
-    """The inventory's port may be a router's: what counts is the one that sshd has the connection on."""
+    """The inventory's port may be a router's. What counts is the port on which sshd has the connection."""
     hosts = hosts_of(1)
     hosts.sh("node1", "printf 'Port 22\\nPort 7946\\n' >>/etc/ssh/sshd_config; systemctl restart ssh")
     target = replace(hosts.site().inventory.target("node1"), port=7946)
@@ -491,10 +491,10 @@ def test_ssh_on_a_port_of_the_cluster_is_not_cut(hosts_of):
         answer = connection.write(render.library() + work.script, deadline=work.deadline, accept=(70,))
     assert "sshd listens on port 7946, which belongs to the cluster and would be closed to you" in answer.stderr
     assert hosts.sh("node1", f"iptables-save | grep PROVISIONER; ls {firewall.SCRIPT}", check=False) == ""
-    hosts.apply()  # over port 22: then it is nobody's way in
+    hosts.apply()  # over port 22, so that nobody is using port 7946
 
 
-def test_a_host_without_any_filter_is_told_what_to_install(hosts_of):
+def test_without_a_filter_the_error_says_what_to_install(hosts_of):
     hosts = hosts_of(1, "bare")
     site = hosts.site()
     script = Firewall().work(site, "node1", ()).script
@@ -504,7 +504,7 @@ def test_a_host_without_any_filter_is_told_what_to_install(hosts_of):
     assert hosts.sh("node1", "ls /etc/provisioner", check=False) == ""
 
 
-def test_what_the_kernel_refuses_is_told(hosts_of):
+def test_rules_that_the_kernel_refuses_are_reported(hosts_of):
     hosts = hosts_of(1)
     hosts.sh(
         "node1",

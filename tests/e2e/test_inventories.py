@@ -1,4 +1,4 @@
-"""Each example inventory is run: its hosts are made in the lab as it describes them, only addresses and keys are the lab's."""
+"""Runs each example inventory on lab hosts that are set up as the inventory describes. Only addresses and keys differ."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import yaml
 from provisioner.stores.zookeeper import ZooKeeper
 from tests.e2e.captures import look_as_today
 from tests.e2e.cluster import Cluster, Run, primary
-from tests.e2e.their_store import theirs
+from tests.e2e.their_store import start_etcd
 
 if TYPE_CHECKING:
     from provisioner.lab import Lab
@@ -30,10 +30,10 @@ class Example(Cluster):
     """An example inventory on a lab's hosts."""
 
     def adapt(self, text: str) -> None:
-        """Gives the lab's hosts the users, ports and interfaces that the inventory tells of; takes it over otherwise."""
+        """Load the inventory, and give the lab's hosts the users, ports and interfaces that it names."""
         self.given: dict[str, Any] = yaml.safe_load(text)
         ssh = self.given.setdefault("ssh", {})
-        if own := self.given.get("x-vagrant"):  # the hosts that Vagrant makes of itself
+        if own := self.given.get("x-vagrant"):  # the hosts that Vagrant creates by default
             self.given["hosts"] = dict(list(self.given["hosts"].items())[: own["machines"]])
         known = self.folder / "known_hosts"
         keys = self.lab.known_hosts.read_text()
@@ -88,7 +88,7 @@ def test_three_hosts(make_lab, tmp_path, name):
 
 
 def test_airgapped(make_lab, tmp_path):
-    """Consul comes as a zip from the controller; the packages' source has none."""
+    """Consul is uploaded as a zip file, because the package source has none."""
     example = Example(make_lab(hosts=3), tmp_path)
     example.adapt((EXAMPLES / "airgapped.yml").read_text())
     consul = base64.b64decode(example.lab.exec("node1", ["base64", "-w0", "/usr/bin/consul"]).stdout)
@@ -109,11 +109,11 @@ def test_airgapped(make_lab, tmp_path):
 
 
 def test_etcd(make_lab, tmp_path):
-    """On Debian 12, whose package has started an empty etcd 3.4 of its own, without v2, on every host."""
+    """On Debian 12, whose package has already started an empty etcd 3.4 without v2 on every host."""
     example = Example(make_lab(hosts=4, image="engine-20.10.24"), tmp_path)
     example.adapt((EXAMPLES / "etcd.yml").read_text())
     asked, example.given["store"], example.given["control_plane"] = example.given["store"], {"kind": "consul"}, "kv"
-    refused = example.run("up")  # its engines are built without Consul's driver
+    refused = example.run("up")  # the engines of Debian 12 are built without Consul's driver
     assert (refused.code, refused.report["writes"]) == (1, 0)
     assert {(f["check"], f["severity"]) for f in refused.report["findings"]} == {("driver-not-built", "stop")}
     example.given["store"] = asked
@@ -130,13 +130,13 @@ RESOLVE = "docker exec {} getent hosts {}"
 
 
 def at_once(example: Example, script: str) -> None:
-    """On all three hosts, side by side; each must end well."""
+    """Run a script on all three hosts in parallel; each must succeed."""
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda node: example.sh(node, script.replace("NODE", node), timeout=120), NODES))
 
 
 def test_zookeeper(make_lab, tmp_path):
-    """Engines work on it as on the other stores, though they misread it: nothing of what they do there fails, at once or alone."""
+    """Engines work on ZooKeeper as on the other stores, although they misread it. No operation fails, in parallel or alone."""
     example = Example(make_lab(hosts=3), tmp_path)
     example.adapt((EXAMPLES / "zookeeper.yml").read_text())
     proven(example.run("up"), hosts=3, networks=1)
@@ -147,13 +147,12 @@ def test_zookeeper(make_lab, tmp_path):
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda node: [example.box(node, f"{node}-{n}", "demo") for n in range(3)], NODES))
     at_once(example, "docker rm -f NODE-0 NODE-1 && docker network create -d overlay of-NODE")
-    at_once(
-        example, "docker rm -f NODE-2 && docker network rm of-$(echo NODE | tr 123 231)"
-    )  # each removes what another has made
+    # Each host removes a network that another one has created.
+    at_once(example, "docker rm -f NODE-2 && docker network rm of-$(echo NODE | tr 123 231)")
     assert example.sh("node3", "docker network ls -qf driver=overlay | wc -l") == "1"
     addresses = {node: example.sh(node, RESOLVE.format(node, node)).split()[0] for node in NODES}
     assert len(set(addresses.values())) == len(NODES)
-    (leader,) = {told["leader"] for told in example.run("status").report["summaries"]} - {""}
+    (leader,) = {summary["leader"] for summary in example.run("status").report["summaries"]} - {""}
     example.sh(leader, "systemctl stop zookeeper")
     example.box("node1", "late", "demo")
     assert example.sh("node2", f"for n in $(seq 20); do {RESOLVE.format('node2', 'late')} && exit; sleep 0.5; done")
@@ -164,35 +163,38 @@ def test_zookeeper(make_lab, tmp_path):
         "for n in $(seq 60); do docker exec NODE getent hosts node1 node2 node3 && exit; sleep 0.5; done; exit 1",
     )
     servers = [f"{example.lab.address(node)}:2181" for node in NODES]
-    example.given["store"] = {"kind": "zookeeper", "endpoints": servers}  # the same one, as if others looked after it
-    assert example.killed(1, "requested").code == -9, "as soon as it has the store's lock"
+    example.given["store"] = {"kind": "zookeeper", "endpoints": servers}  # the same store, as an external one
+    assert example.killed(1, "requested").code == -9, "killed as soon as it holds the store's lock"
     proven(example.run("up"), hosts=3, networks=1)
     assert example.run("plan").code == 0
     closed = "(echo 'setAcl / world:anyone:r'; sleep 1; echo quit) | /usr/share/zookeeper/bin/zkCli.sh -server 127.0.0.1:2181"
     example.sh("node1", closed)
-    example.given["store"]["prefix"] = "other"  # of which nothing is there yet, so that the right is the root's to give
-    told = {(f["check"], f["host"]) for f in example.run("plan").report["findings"]}
-    assert told >= {("store-forbidden", node) for node in NODES}
+    example.given["store"]["prefix"] = "other"  # nothing exists below this prefix, so the rights of the root node count
+    found = {(f["check"], f["host"]) for f in example.run("plan").report["findings"]}
+    assert found >= {("store-forbidden", node) for node in NODES}
     del example.given["store"]["prefix"]
     example.lab.stop("node3")
     gone = example.run("remove node3")
     assert (gone.code, gone.drifts("endpoints")) == (0, ["node3 on demo"]), gone.err
-    example.box("node1", "node3", "demo")  # its name is free again
+    example.box("node1", "node3", "demo")  # the name is free again
 
 
 def test_external(make_lab, tmp_path):
-    """A fourth host has their etcd 3.5, which lets nobody in without a certificate."""
+    """A fourth host has an external etcd 3.5, which refuses clients without a certificate."""
     example = Example(make_lab(hosts=4, images={"node4": "etcd-3.5"}), tmp_path)
     example.adapt((EXAMPLES / "external.yml").read_text())
     assert [word.rpartition(":")[2] for word in example.given["store"]["endpoints"]] == ["2379"]
     example.given["store"]["endpoints"] = [f"{example.lab.address('node4')}:2379"]
-    theirs(example, "node4", tmp_path / "files")
+    start_etcd(example, "node4", tmp_path / "files")
     proven(example.run("up"), hosts=3, networks=1)
     assert example.run("plan").code == 0
 
 
-def without_what_the_kernel_lacks(example: Example) -> set[str]:
-    """Told of each host before anything is changed, and taken out. tests/vagrant has these networks on kernels that can. Those that stay."""
+def without_unsupported_networks(example: Example) -> set[str]:
+    """Remove the networks that this kernel does not support, after `up` has reported them without changes. Returns the others.
+
+    tests/vagrant covers these networks on kernels that support them.
+    """
     needed = {"sealed": "esp4", "vlan": "ipvlan"}
     has = {
         name
@@ -203,10 +205,10 @@ def without_what_the_kernel_lacks(example: Example) -> set[str]:
     if lacking:
         run = example.run("up")
         assert (run.code, run.report["writes"]) == (1, 0)
-        told = [
+        found = [
             (f["check"], f["host"], f["what"].split()[2]) for f in run.report["findings"] if f["severity"] == "stop"
         ]
-        assert sorted(told) == sorted(("kernel-without", host, name) for host in example.lab.hosts for name in lacking)
+        assert sorted(found) == sorted(("kernel-without", host, name) for host in example.lab.hosts for name in lacking)
     for name in lacking:
         del example.given["networks"][name]
     return has
@@ -215,7 +217,7 @@ def without_what_the_kernel_lacks(example: Example) -> set[str]:
 def test_swarm(make_lab, tmp_path):
     example = Example(make_lab(hosts=5, image="engine-26"), tmp_path)
     example.adapt((EXAMPLES / "swarm.yml").read_text().replace("192.0.2.", "192.168.56."))
-    has = without_what_the_kernel_lacks(example)
+    has = without_unsupported_networks(example)
     run = example.run("up")
     proven(run, hosts=5, networks=1 + ("sealed" in has))
     assert [p["network"] for p in run.report["proofs"] if p["proof"] == "local"] == ["vlan"] * ("vlan" in has)
@@ -229,7 +231,7 @@ def test_swarm(make_lab, tmp_path):
 
 
 def jumbo(lab: Lab, hosts: dict[str, str]) -> None:
-    """Frames of 9000 bytes on the lab's network, as the inventory says of its own."""
+    """Set an MTU of 9000 bytes on the lab's network, as the inventory assumes."""
     with lab.enter():
         for node in hosts:
             subprocess.run(["ip", "link", "set", node, "mtu", "9000"], check=True)

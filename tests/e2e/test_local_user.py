@@ -1,4 +1,4 @@
-"""A user of a host without rights there wants to hand the cluster secrets of their own, or to get the cluster's."""
+"""An unprivileged local user of a host tries to plant secrets in the cluster, or to get the cluster's secrets."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ FORGED = {
     "ports": "tcp 22 1\n",
 }
 PROGRAM = (Path(__file__).parent / "stranger.pl").read_text()
-HEARD = "/tmp/heard"
+HEARD = "/tmp/heard"  # the requests that the stranger got
 
 
 @contextlib.contextmanager
 def stranger(cluster: Cluster, host: str, after: str = "/") -> Iterator[None]:
-    """A process of the user nobody that takes Consul's port as soon as it is free, and a file is there."""
+    """Run a process as nobody that takes Consul's port as soon as the port is free and the file `after` exists."""
     forged = " ".join(f"'{name}={body}'" for name, body in FORGED.items()).replace("\n", "\\n")
     cluster.sh(host, f"rm -f {HEARD}; cat >/tmp/stranger.pl <<'END'\n{PROGRAM}\nEND\n"
                f"setpriv --reuid nobody --regid nogroup --clear-groups perl /tmp/stranger.pl {after} {HEARD} {forged} >/dev/null 2>&1 & echo $! >/tmp/stranger.pid")  # fmt: skip
@@ -49,8 +49,8 @@ def stranger(cluster: Cluster, host: str, after: str = "/") -> Iterator[None]:
         cluster.sh(host, "kill $(cat /tmp/stranger.pid)", check=False)
 
 
-def theirs(cluster: Cluster) -> list[str]:
-    """The hosts that have something of the stranger's."""
+def deceived(cluster: Cluster) -> list[str]:
+    """The hosts that have accepted a secret of the stranger."""
     return [
         host
         for host in NODES
@@ -63,8 +63,8 @@ def cluster(make_lab_for_all, tmp_path_factory):
     return Cluster(make_lab_for_all(hosts=3), tmp_path_factory.mktemp("local"))
 
 
-def test_on_consul_s_port_before_consul_is_there(cluster):
-    """Named with the port, and left out; the others go on with secrets of their own."""
+def test_on_consul_s_port_before_consul_starts(cluster):
+    """The finding names the port and the program. That host is left out, and the others create their own secrets."""
     with stranger(cluster, "node1"):
         cluster.sh("node1", "until ss -ltn | grep -q 127.0.0.1:8500; do sleep 0.1; done")
         for command in ("plan", "up"):
@@ -74,16 +74,16 @@ def test_on_consul_s_port_before_consul_is_there(cluster):
             assert taken["host"] == "node1"
             assert "8500/tcp" in taken["what"]
             assert "perl" in taken["what"]
-            assert theirs(cluster) == []
+            assert deceived(cluster) == []
     look_as_today(cluster, "node2", "secured-node2")
     assert json.loads(cluster.file("node2", security.GOSSIP)) == json.loads(cluster.file("node3", security.GOSSIP))
     assert cluster.file("node1", "/etc/consul.d/provisioner.json") == ""
     cluster.up()
-    assert theirs(cluster) == []
+    assert deceived(cluster) == []
 
 
 def test_while_consul_is_down(cluster):
-    """The host fails by itself, and the stranger is named."""
+    """Only this host fails, and the finding names the stranger's program."""
     before = {host: cluster.file(host, security.MANAGEMENT) for host in NODES}
     with stranger(cluster, "node1"):
         cluster.sh(
@@ -95,12 +95,12 @@ def test_while_consul_is_down(cluster):
             assert [
                 f["host"] for f in run.report["findings"] if f["check"] == "port-taken" and "perl" in f["what"]
             ] == ["node1"]
-    assert theirs(cluster) == []
+    assert deceived(cluster) == []
     assert {host: cluster.file(host, security.MANAGEMENT) for host in ("node1",)} == {"node1": before["node1"]}
 
 
 def test_between_the_reading_and_consul_s_start(cluster):
-    """Consul fails on that host, and its token goes to nobody."""
+    """Consul fails on that host, and its token is sent to nobody."""
     cluster.sh("node1", f"rm {security.TOKENS}; systemctl stop consul")
     with stranger(cluster, "node1", after=security.TOKENS):
         run = cluster.run("up")
@@ -109,15 +109,15 @@ def test_between_the_reading_and_consul_s_start(cluster):
         heard = cluster.file("node1", HEARD)
         assert "GET /v1/status/leader HTTP/1.1" in heard
         assert "x-consul-token" not in heard.lower()
-    assert theirs(cluster) == []
+    assert deceived(cluster) == []
     cluster.up()
 
 
 def test_consul_s_own_user(cluster):
-    """It can change its keyring, and no other host follows; nothing is read through its links, and its pipe holds nobody up."""
+    """Consul's user can change its keyring, but no other host adopts it. Its links are not followed, its pipe blocks nobody."""
     denied = 'setpriv --reuid consul --regid consul --init-groups sh -c \'for f in "$@"; do echo x >>"$f" || touch "${f%/*}/x" || mv "$f" "$f.x" || echo no; done\' x'
-    mine = " ".join(path for path in security.FILES if path != security.KEYRING)
-    assert cluster.sh("node2", f"{denied} {mine} 2>/dev/null").split() == ["no"] * (len(security.FILES) - 1)
+    paths = " ".join(path for path in security.FILES if path != security.KEYRING)
+    assert cluster.sh("node2", f"{denied} {paths} 2>/dev/null").split() == ["no"] * (len(security.FILES) - 1)
     for link in ("ln -s /etc/shadow", "mkfifo"):
         name = security.KEYRING.rpartition("/")[2]
         cluster.sh(
@@ -159,13 +159,13 @@ def test_files_of_an_earlier_release_are_given_to_root_without_a_restart(cluster
     assert cluster.run("plan").code == 0
 
 
-TRAP = "/etc/trap"  # a folder of root's, whose files have the names that root writes below Consul's own folder
+TRAP = "/etc/trap"  # a folder of root; its files have the names of those that root writes below Consul's folder
 OF_TRAP = f"find {TRAP} -printf '%p %y %m %u:%g\\n' | sort; cat {TRAP}/*"
 AS_CONSUL = "setpriv --reuid consul --regid consul --init-groups sh -ec"
 
 
-def test_links_of_consul_s_user_lead_neither_a_rotation_nor_a_removal_elsewhere(cluster):
-    """Root writes, moves and removes in the folders of that user, and follows no link there."""
+def test_rotation_and_removal_follow_no_links_of_consul_s_user(cluster):
+    """Root writes, moves and removes files in folders of that user without following links there."""
     data, keyring = "/var/lib/consul", security.KEYRING
     serf, name = keyring.rsplit("/", 1)
     cluster.sh(
@@ -190,4 +190,4 @@ def test_links_of_consul_s_user_lead_neither_a_rotation_nor_a_removal_elsewhere(
     removed = cluster.run("remove node2")
     assert removed.code == 0, removed.err
     assert cluster.sh("node2", OF_TRAP) == before
-    assert cluster.sh("node2", f"readlink {data}.*.bak/serf; ls {data}") == TRAP, "all of it was moved away as it was"
+    assert cluster.sh("node2", f"readlink {data}.*.bak/serf; ls {data}") == TRAP, "the links were moved away unchanged"

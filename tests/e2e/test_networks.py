@@ -1,4 +1,4 @@
-"""inventories/networks.yml on real hosts: each kind of network is made, proven, shown, broken, and made anew."""
+"""inventories/networks.yml on real hosts: each kind of network is created, proven, shown, broken and recreated."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ def claims(run, network: str) -> dict[tuple[str, str, str], bool]:
 def test_networks_of_every_kind(make_lab, tmp_path, record_property):
     example = Example(make_lab(hosts=3), tmp_path)
     example.adapt((EXAMPLES / "networks.yml").read_text().replace("172.31.10.", "192.168.56."))
-    asked = example.given["networks"]
+    networks = example.given["networks"]
 
-    theirs = made(example)
-    for name in ("backend", "lan"):  # proven; from here on they would only be proven again
-        del asked[name]
-    the_built_in_ones(example)
-    del asked["jobs"]
-    asked["quiet"]["subnet"], asked["web"]["mtu"] = "10.99.2.0/24", 1300
+    theirs = created(example)
+    for name in ("backend", "lan"):  # these are proven; keeping them would only repeat their proofs
+        del networks[name]
+    builtin_networks(example)
+    del networks["jobs"]
+    networks["quiet"]["subnet"], networks["web"]["mtu"] = "10.99.2.0/24", 1300
     shown_and_left_alone(example)
     refused_while_in_use(example)
-    told_of_a_count_that_is_wrong(example)
+    wrong_count_is_reported(example)
     example.sh("node1", "docker network create -d overlay --subnet 10.76.0.0/24 another")
     with watching(example, NODES, record_property, "up --recreate of another network", network="another"):
-        made_anew(example)
+        recreated(example)
     assert example.sh("node2", "docker network inspect -f '{{.Id}}' theirs") == theirs
 
 
-def made(example: Example) -> str:
-    """Proven, and shown with the built-in ones; another network of a host is left alone: its ID."""
+def created(example: Example) -> str:
+    """The networks are proven, and listed with the built-in ones. Returns the ID of an unmanaged network, which stays."""
     theirs = example.sh("node2", "docker network create theirs")
     run = example.run("up")
     assert run.code == 0, run.err
@@ -93,8 +93,8 @@ def made(example: Example) -> str:
     return theirs
 
 
-def the_built_in_ones(example: Example) -> None:
-    """Proven, one of them broken; nothing stays behind."""
+def builtin_networks(example: Example) -> None:
+    """The built-in networks are tested with one of them broken. The proofs leave nothing behind."""
     example.sh(
         "node2",
         "iptables -I FORWARD -i docker0 ! -o docker0 -j DROP; for way in i o; do iptables -I DOCKER-USER -$way br-web -j ACCEPT; done",
@@ -106,7 +106,7 @@ def the_built_in_ones(example: Example) -> None:
     assert "node2: the probe of jobs on node2: its address answers" in failed["isolation", "web"]["error"]
     bridge = claims(run, "bridge")
     closed = {(host, target) for (host, target, _), is_proven in bridge.items() if not is_proven}
-    assert {("node2", "node1"), ("node2", "node3")} <= closed  # it does not come out; nor do its answers
+    assert {("node2", "node1"), ("node2", "node3")} <= closed  # neither requests nor answers leave the bridge
     assert {("node1", "node3", "acontainer"), ("node2", "", "containerson")} <= {
         key for key, is_proven in bridge.items() if is_proven
     }
@@ -138,15 +138,16 @@ def refused_while_in_use(example: Example) -> None:
     example.box("node2", "app", network="web")
     example.box("node1", "old", network="web")
     example.sh("node1", "docker stop -t 0 old")
-    # Never started: with a container that was the last on a host, an engine may lose its call that counts it out of the store.
+    # This container is never started. When the last container on a host ends, the engine's call that decreases the endpoint
+    # count in the store may get lost.
     example.sh(
         "node3",
         f"tar c -T /dev/null | docker import - {PROBE_IMAGE} >/dev/null; docker create --name db --network quiet {PROBE_IMAGE} db",
     )
     run = example.run("up", "--recreate", "quiet", "--recreate", "web")
-    told = [f["what"] for f in run.report["findings"] if f["check"] == "network-in-use"]
+    reported = [f["what"] for f in run.report["findings"] if f["check"] == "network-in-use"]
     assert run.code == 1
-    assert [what.rpartition(": ")[2] for what in told] == [
+    assert [what.rpartition(": ")[2] for what in reported] == [
         "db (created) on node3",
         "old (exited) on node1, app on node2",
     ]
@@ -155,8 +156,8 @@ def refused_while_in_use(example: Example) -> None:
         example.sh(node, f"docker rm -f {name}")
 
 
-def told_of_a_count_that_is_wrong(example: Example) -> None:
-    """As an engine leaves it whose call to the store was lost; the command that is told puts it right."""
+def wrong_count_is_reported(example: Example) -> None:
+    """The endpoint count in the store is wrong, as after a lost call of an engine. The reported command corrects it."""
     (quiet,) = inspected(example, "node1", "quiet")
     count = f"docker/network/v1.0/endpoint_count/{quiet['Id']}/"
     assert example.sh("node1", f"consul kv get {count}") == '{"Count":0}'
@@ -169,8 +170,8 @@ def told_of_a_count_that_is_wrong(example: Example) -> None:
     assert example.sh("node1", f"consul kv get {count}") == '{"Count":0}'
 
 
-def made_anew(example: Example) -> None:
-    """Interrupted when they are removed and not made yet, it is healed by the next run."""
+def recreated(example: Example) -> None:
+    """A run is killed after it has removed the networks and before it creates them. The next run completes the work."""
     run = example.killed(1, "networks", "--recreate", "quiet", "--recreate", "web")
     assert run.code == -9, run.err
     assert inspected(example, "node2", "web") == inspected(example, "node1", "quiet") == []

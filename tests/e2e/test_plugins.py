@@ -1,5 +1,7 @@
-"""Network plugins: the example inventory with a real remote driver on every host, once by itself and once run by the engine;
-and one that is reached over TLS, whose network all hosts share.
+"""Network plugins: the example inventory with a real remote driver on every host.
+
+The driver runs once as a separate process and once as a managed plugin of the engine. Another driver is reached over TLS, and
+its network is shared by all hosts.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ TLS_FRONT = Path(__file__).with_name("tls_front.py")
 PORT, LOGIN = 5000, "someone:pa:ß'\""
 DRIVER = Path(__file__).with_name("remote_driver.pl").read_text()
 SOCKET = "/run/overnet/overnet.sock"
-PLAIN, SECURE = 6001, 6002  # the driver's port on loopback, and that of TLS in front of it
-# The engine's rules drop what bridges of others forward.
+PLAIN, SECURE = 6001, 6002  # the driver's port on loopback, and the port of the TLS proxy in front of it
+# The ACCEPT rule is needed because the engine's rules drop packets that other bridges forward.
 RUNS = f"""mkdir -p {SOCKET.rpartition("/")[0]}; printf %s {base64.b64encode(DRIVER.encode()).decode()} | base64 -d >/root/driver.pl
 iptables -I FORWARD -i rd-+ -o rd-+ -j ACCEPT
 systemd-run -q --unit overnet perl /root/driver.pl """
@@ -46,7 +48,7 @@ CONFIG = {
     "Env": [{"Name": "LEVEL", "Description": "", "Settable": ["value"], "Value": "none"}],
     "Args": {"Name": "", "Description": "", "Settable": None, "Value": None}, "IpcHost": False, "PidHost": False,
 }  # fmt: skip
-# A root file system of the host's own programs: perl with what the driver uses, ip, and their libraries.
+# A root file system from the host's programs: perl with the driver's modules, ip, and their libraries.
 ARCHIVE = f"""set -e
 cd "$(mktemp -d)"; mkdir -p rootfs/run/docker/plugins rootfs/proc rootfs/sys rootfs/dev rootfs/etc rootfs/tmp
 take() {{ while read -r file; do mkdir -p "rootfs${{file%/*}}"; cp -L "$file" "rootfs$file"; done; }}
@@ -59,7 +61,7 @@ tar -c config.json rootfs | base64 -w0"""
 
 @contextmanager
 def serving(net: object, *argv: object) -> Iterator[None]:
-    """A Python program in a network namespace, from when it says that it serves."""
+    """Run a Python program in a network namespace, and wait until it prints "serving"."""
     command = ["nsenter", f"--net={net}", sys.executable, *map(str, argv)]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -74,7 +76,7 @@ def listed(cluster: Example, node: str) -> str:
 
 
 def variant(archive: Path, name: str, **config: object) -> Path:
-    """The archive of a plugin whose configuration has something else."""
+    """Write an archive of the plugin with a changed configuration."""
     made = archive.with_name(name)
     with tarfile.open(archive) as old, tarfile.open(made, "w") as new:
         for member in old:
@@ -93,9 +95,9 @@ def level(cluster: Example, node: str) -> str:
 def test_networks_of_plugins(make_lab, tmp_path):
     cluster = Example(make_lab(hosts=3), tmp_path)
     cluster.adapt((EXAMPLES / "plugins.yml").read_text())
-    asked, networks = cluster.given["plugins"], cluster.given["networks"]
-    del asked["widenet"], networks["wide"]  # the next test's
-    branchnet, branch = asked.pop("branchnet"), networks.pop("branch")  # later
+    plugins, networks = cluster.given["plugins"], cluster.given["networks"]
+    del plugins["widenet"], networks["wide"]  # for the next test
+    branchnet, branch = plugins.pop("branchnet"), networks.pop("branch")  # added below
     for node in NODES:
         cluster.sh(node, RUNS + SOCKET)
     insecure = f'{{"insecure-registries": ["{SWITCH_ADDRESS}:{PORT}"]}}'
@@ -119,10 +121,10 @@ def test_networks_of_plugins(make_lab, tmp_path):
     for node, network in (("node2", "house"), ("node3", "house")):
         cluster.sh(node, f"docker rm -f one-{network} two-{network}")
 
-    # Drift: what somebody has changed, and what can't be changed while networks use it.
-    del networks["over"]  # proven; from here on it would only be proven again
+    # Drift: a changed spec file, and a setting that can't be changed while networks use the plugin.
+    del networks["over"]  # it is proven; keeping it would only repeat its proof
     cluster.sh("node1", "echo unix:///elsewhere >/etc/docker/plugins/overnet.spec")
-    asked["housenet"]["settings"] = {"LEVEL": SECRET}
+    plugins["housenet"]["settings"] = {"LEVEL": SECRET}
     drifts = {d["what"]: d for d in cluster.run("plan").outcome("plugins", "node1")["drifts"]}
     assert drifts.keys() == {"/etc/docker/plugins/overnet.spec", "plugin housenet"}
     assert (drifts["plugin housenet"]["note"], drifts["plugin housenet"]["wanted"]) == (
@@ -140,12 +142,12 @@ def test_networks_of_plugins(make_lab, tmp_path):
     assert started.holding({SECRET}) == []
     assert {level(cluster, node) for node in NODES} == {f"[LEVEL={SECRET}]"}
     assert cluster.file("node1", "/etc/docker/plugins/overnet.spec") == f"unix://{SOCKET}"
-    cluster.sh("node3", "docker exec two-over ping -c 1 -W 5 one-over")  # nothing of the other plugin was touched
+    cluster.sh("node3", "docker exec two-over ping -c 1 -W 5 one-over")  # the other plugin was not touched
     assert cluster.run("plan").code == 0
 
-    # From a registry: what a plugin asks for and is not granted keeps it away.
+    # From a registry: a plugin that requests a privilege that is not granted is not installed.
     branchnet["image"] = branchnet["image"].replace("registry.example.net", f"{SWITCH_ADDRESS}:{PORT}")
-    asked["branchnet"], networks["branch"] = branchnet, branch
+    plugins["branchnet"], networks["branch"] = branchnet, branch
     del networks["house"]
     house = tmp_path / "files/housenet.tar"
     refused_by_registry(cluster, house)
@@ -157,7 +159,7 @@ def test_networks_of_plugins(make_lab, tmp_path):
 
 
 def refused_by_registry(cluster: Example, house: Path) -> None:
-    """A plugin of a registry that wants a login: with a privilege of two lines, and with a tag that is moved meanwhile."""
+    """The registry requires a login. A plugin is refused for a privilege with a line break, a moved tag, or a missing grant."""
     login = base64.b64encode(LOGIN.encode()).decode()
     kept = json.dumps({"auths": {f"{SWITCH_ADDRESS}:{PORT}": {"auth": login}}})
     cluster.sh("node1", f"mkdir -p /root/.docker; echo '{kept}' >/root/.docker/config.json")
@@ -167,26 +169,27 @@ def refused_by_registry(cluster: Example, house: Path) -> None:
     later = variant(house, "later.tar", Description="another")
     for archives, error in {
         (odd,): "the plugin branchnet asks for what it is not granted: mount /\\x0ax",
+        # The tag moves after the engine has reported the plugin's privileges.
         (
             house,
             house,
             later,
-        ): "is not the plugin that was asked about, sha256:",  # moved when the engine had said what it asks for
+        ): "is not the plugin that was asked about, sha256:",
     }.items():
         with serving(cluster.lab.folder / "switch", REGISTRY, SWITCH_ADDRESS, PORT, LOGIN, *archives):
             assert error in cluster.run("up").outcome("plugins", "node1")["error"]
         assert "branchnet" not in listed(cluster, "node1")
-    asked, grant = cluster.given["plugins"]["branchnet"], cluster.given["plugins"]["branchnet"]["grant"]
+    branchnet, grant = cluster.given["plugins"]["branchnet"], cluster.given["plugins"]["branchnet"]["grant"]
     with serving(cluster.lab.folder / "switch", REGISTRY, SWITCH_ADDRESS, PORT, LOGIN, house):
-        asked["grant"] = grant[:1]
+        branchnet["grant"] = grant[:1]
         error = cluster.run("up").outcome("plugins", "node1")["error"]
     assert "the plugin branchnet asks for what it is not granted: capabilities CAP_NET_ADMIN" in error
     assert "branchnet" not in listed(cluster, "node1")
-    asked["grant"] = grant
+    branchnet["grant"] = grant
 
 
 def test_a_network_of_a_plugin_that_all_hosts_share(make_lab, tmp_path):
-    """Made once, and proven across hosts as the engine's own overlay is. Engines without their certificate are let in nowhere."""
+    """The network is created once and proven across hosts, like an overlay. The driver accepts only engines with a certificate."""
     cluster = Example(make_lab(hosts=3), tmp_path)
     cluster.adapt((EXAMPLES / "plugins.yml").read_text())
     widenet = cluster.given["plugins"]["widenet"]
@@ -200,14 +203,14 @@ def test_a_network_of_a_plugin_that_all_hosts_share(make_lab, tmp_path):
     )
     for name, text in (("ca", authority.certificate), ("cert", server.certificate), ("key", server.key)):
         (tmp_path / name).write_text(text)
-    theirs = {"ca": authority.certificate, "cert": engine.certificate, "key": engine.key}
+    files = {"ca": authority.certificate, "cert": engine.certificate, "key": engine.key}
     addresses = {node: str(cluster.lab.address(node)) for node in NODES}
     with ExitStack() as fronts:
         for node in NODES:
             cluster.sh(
                 node, RUNS + " ".join([str(PLAIN), addresses[node], *(addresses[n] for n in NODES if n != node)])
             )
-            put(cluster, node, tuple(widenet["tls"][name] for name in theirs), tuple(theirs.values()))
+            put(cluster, node, tuple(widenet["tls"][name] for name in files), tuple(files.values()))
             loopback = f"/proc/{cluster.lab._host(node).init}/ns/net"
             fronts.enter_context(
                 serving(loopback, TLS_FRONT, SECURE, PLAIN, *(tmp_path / name for name in ("ca", "cert", "key")))

@@ -1,6 +1,6 @@
-"""The proof of an overlay on real engines: it passes where all is well, and fails for each thing that it is there for.
+"""The proof of an overlay on real engines: it passes on a working network, and fails for each fault that it must find.
 
-The cluster is set up by hand, so that what is broken here is broken by the test alone.
+The cluster is set up by hand, so that only the test breaks anything.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ AGENT = """systemd-run --quiet --unit store consul agent {role} -node={name} -da
     -client=127.0.0.1 -retry-interval=1s
 for i in $(seq 300); do curl -sf http://127.0.0.1:8500/v1/status/leader | grep -q : && break; sleep 0.1; done
 """
-# One after the other: engines that start at the same moment find one another's gossip port closed, and try only once.
+# One engine after the other: engines that start together find one another's gossip port closed, and try only once.
 ENGINE = "systemctl start docker.socket docker; for i in $(seq 300); do ss -lnt | grep -q :7946 && exit; sleep 0.1; done; exit 1"
-# Asked again and again, so without starting `docker`.
+# This runs often, so it uses curl instead of starting `docker`.
 LEFT = """ask() { curl -s --unix-socket /var/run/docker.sock "http://docker$1"; }
 ask '/containers/json?all=1' | grep -o '"Id":"[0-9a-f]*"'; ask /images/json | grep -o 'provisioner/probe:[^"]*'
 ask /networks/demo | grep -o '"EndpointID":"[^"]*"'
 ps -eo args | grep -E '^(timeout .*)?docker (run|rm|import)'; true"""
-# docs/decisions/lost-threads.md: without containers no thread of the engine has anything to do in another namespace.
+# docs/decisions/lost-threads.md: without containers, no thread of the engine may be in another network namespace.
 LOST = """for thread in /proc/$(cat /run/docker.pid)/task/*; do
     [ "$(readlink "$thread/ns/net")" = "$(readlink /proc/1/ns/net)" ] || echo "$thread"
 done
@@ -95,7 +95,7 @@ class Hosts:
             return result
 
     def left(self) -> dict[str, str]:
-        """What there is of probes: containers, images, endpoints, commands."""
+        """Host -> traces of probes: containers, images, endpoints, running commands."""
         found = {name: self.sh(name, LEFT) for name in self.lab.hosts}
         return {name: text for name, text in found.items() if text}
 
@@ -110,7 +110,7 @@ class Hosts:
 
     @contextmanager
     def controller(self, deadline: float = 60) -> Iterator[subprocess.Popen[str]]:
-        """A proof in a process of its own, for killing."""
+        """Run a proof in a separate process, so that a test can kill it."""
         argv = [sys.executable, str(PROVER), str(self.path), secrets.token_hex(3), str(deadline)]
         process = subprocess.Popen(
             ["nsenter", f"--net={self.lab.folder / 'switch'}", *argv],
@@ -126,12 +126,12 @@ class Hosts:
             process.communicate()
 
     @contextmanager
-    def broken(self, host: str, break_it: str, mend: str) -> Iterator[None]:
+    def broken(self, host: str, break_it: str, repair: str) -> Iterator[None]:
         self.lab.exec(host, break_it)
         try:
             yield
         finally:
-            self.lab.exec(host, mend)
+            self.lab.exec(host, repair)
 
 
 @pytest.fixture(scope="module")
@@ -176,13 +176,13 @@ def test_every_pair_is_proven_and_soon(hosts):
     assert len(result.pairs) == 6
     assert not failed(result)
     assert result.mtu == 1450
-    assert 0 < result.seconds < 15  # usually 0.3; a container that missed the names is replaced after 3
+    assert 0 < result.seconds < 15  # usually 0.3 s; a container that missed the names is replaced after 3 s
     assert [hosts.sh(name, LOST) for name in hosts.lab.hosts] == ["", "", ""]
     assert not hosts.left()
 
 
 def test_the_round_trips_of_a_slow_path_are_in_its_cells(hosts):
-    """The other pairs go on as fast as before; the time since the proof began is in no cell."""
+    """A slow host does not slow down the other pairs. The cells show round trips, not the time since the proof began."""
     with slow(hosts.lab, "node3", 0.03):
         result = hosts.prove()
     assert result.error == ""
@@ -224,7 +224,7 @@ def test_gossip_blocked_before_the_start(hosts):
     assert "7946" in result.error
 
 
-def test_a_smaller_underlay_is_told_with_the_largest_size(hosts):
+def test_a_smaller_underlay_is_reported_with_the_largest_size(hosts):
     with hosts.broken("node3", "ip link set eth0 mtu 1400", "ip link set eth0 mtu 1500"):
         result = hosts.prove()
     assert failed(result) == {(a, b) for a, b in ((p.source, p.target) for p in result.pairs) if "node3" in (a, b)}
@@ -236,7 +236,7 @@ def test_a_smaller_underlay_is_told_with_the_largest_size(hosts):
     assert "the largest that did has 1350" in result.error
     assert "mtu: 1400" in result.error
     assert [(p.id, p.host, p.target) for p in result.problems] == [("path-mtu", "node3", "")]
-    assert result.seconds < 20  # it does not wait for the deadline: time would not mend it
+    assert result.seconds < 20  # it does not wait for the deadline, because waiting would not help
 
 
 def test_an_engine_that_is_down_does_not_hold_up_the_others(hosts):
@@ -270,7 +270,7 @@ def test_two_proofs_at_the_same_time(hosts):
     assert [(each.state, each.error) for each in results] == [(State.SETTLED, "")] * 2
 
 
-def test_an_address_that_an_engine_forgot_to_give_back_is_used_again(hosts):
+def test_an_address_that_an_engine_did_not_release_is_used_again(hosts):
     hosts.sh("node2", "head -c 10240 /dev/zero | docker import - provisioner/probe:0b0b0b-1-0")
     hosts.sh(
         "node2", "docker create --name provisioner-probe-0b0b0b-node2 --network demo provisioner/probe:0b0b0b-1-0 x"
@@ -289,7 +289,7 @@ def test_an_address_that_an_engine_forgot_to_give_back_is_used_again(hosts):
     assert not hosts.left()
 
 
-# -- nothing stays behind, whatever happens to the controller ------------------------------------------------------
+# -- nothing is left behind, whatever happens to the controller ----------------------------------------------------
 
 
 def wait_for(process: subprocess.Popen[str], text: str, count: int) -> None:
@@ -298,12 +298,12 @@ def wait_for(process: subprocess.Popen[str], text: str, count: int) -> None:
         seen += text in line
         if seen == count:
             return
-    raise AssertionError(f"{count} times {text!r} was not said: {process.stderr.read()}")
+    raise AssertionError(f"{text!r} was printed {seen} times instead of {count}: {process.stderr.read()}")
 
 
 @pytest.fixture
 def endless(hosts) -> Iterator[None]:
-    """Proofs that go on until their deadline."""
+    """A fault that makes proofs run until their deadline."""
     with hosts.broken(
         "node2", "iptables -I INPUT -p udp --dport 4789 -j DROP", "iptables -D INPUT -p udp --dport 4789 -j DROP"
     ):
@@ -326,7 +326,7 @@ def test_the_controller_is_killed(hosts, stage, how):
 def test_ssh_is_killed_on_the_host(hosts):
     with hosts.controller(deadline=8) as process:
         wait_for(process, "reached", 5)
-        assert set(hosts.left()) == {"node1", "node2", "node3"}  # else nothing below could fail
+        assert set(hosts.left()) == {"node1", "node2", "node3"}  # without probes, the checks below would prove nothing
         hosts.sh("node1", "pkill -KILL -f 'sshd: root@notty'")
         out, _ = process.communicate(timeout=60)
     assert "failed" in out
@@ -341,7 +341,7 @@ def test_the_network_to_the_controller_is_cut(hosts):
             "node1", "iptables -I INPUT -p tcp --dport 22 -j DROP; iptables -I OUTPUT -p tcp --sport 22 -j DROP"
         )
         try:
-            hosts.clean_within(60)  # by itself: 5 seconds and what a probe lives longer
+            hosts.clean_within(60)  # the probes end by themselves, some time after the deadline of 5 s
         finally:
             hosts.lab.exec(
                 "node1", "iptables -D INPUT -p tcp --dport 22 -j DROP; iptables -D OUTPUT -p tcp --sport 22 -j DROP"
@@ -362,11 +362,11 @@ def test_the_engine_is_restarted_meanwhile(hosts):
     hosts.clean_within(60)
 
 
-def test_what_a_power_cut_left_is_taken_away_by_the_next_proof(hosts):
-    """All processes at once, as with a power cut: the container is there when the engine comes back, and the image."""
+def test_the_next_proof_removes_what_a_power_cut_left(hosts):
+    """All processes of a host are killed at once. When its engine is back, the probe's container and image still exist."""
     with hosts.controller() as process:
         wait_for(process, "has a probe", 3)
-        os.kill(hosts.lab._host("node3").init, signal.SIGKILL)  # process 1 of the host: all others end with it
+        os.kill(hosts.lab._host("node3").init, signal.SIGKILL)  # process 1 of the host: all its processes end with it
         while hosts.lab._host("node3").init:
             time.sleep(0.05)
         process.kill()
@@ -376,7 +376,7 @@ def test_what_a_power_cut_left_is_taken_away_by_the_next_proof(hosts):
     hosts.lab.exec("node3", AGENT.format(role=role, name="node3", address=address), timeout=120)
     hosts.lab.exec("node3", ENGINE, timeout=120)
     result = hosts.prove()
-    if result.error:  # the engine has not got over it by itself; then the proof knows what to do
+    if result.error:  # the engine has not recovered by itself; then the proof's error names the cure
         assert failed(result) == {p for p in ((q.source, q.target) for q in result.pairs) if "node3" in p}
         assert "on node3: systemctl restart docker" in result.error
         hosts.clean_within(20)

@@ -1,4 +1,4 @@
-"""Hosts leave a cluster that goes on without them: alive with containers, or gone with their endpoints left behind."""
+"""Hosts leave a cluster that keeps running: reachable hosts with containers, and dead hosts that leave endpoints behind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.lab
 
-# What a host has that could be ours; only data and daemon.json are kept, as .bak.
+# Everything on a host that could be ours. Only the store's data and daemon.json are kept, as .bak files.
 TRACES = (
     "find /etc -path '*provisioner*' -o -path '/etc/consul.d/*' -o -name daemon.json; ls -A /etc/systemd/system/docker.service.d;"
     "iptables-save | grep PROVISIONER; ip6tables-save | grep PROVISIONER; systemctl list-unit-files --state=enabled | grep -e consul -e etcd -e provisioner;"
@@ -47,25 +47,25 @@ def test_a_server_with_containers_then_one_that_is_gone(settled, record_property
         assert planned.drifts(step), step
     assert refused.report["writes"] == planned.report["writes"] == 0
 
-    # node4's agent is restarted, as a server.
+    # node4's agent restarts, because it becomes a server.
     with watching(cluster, ("node2", "node3", "node4"), record_property, "remove a server of Consul", patience=30):
         removed = cluster.run("remove node1", "--drain")
     assert removed.code == 0, removed.err
     assert removed.proven
     assert "node1 is removed; proven: 3 hosts" in removed.report["verdict"]
-    # A container of the watch may have ended between the reading of the store and that of its host.
+    # A container of the watch may end after the store was read and before its host is.
     assert [f["check"] for f in removed.report["findings"] if NEW not in f["what"]] == ["still-named"]
-    assert voters(cluster, "node2") == {"node2", "node3", "node4"}, "another has become a server in its place"
-    assert (cluster.started("node1", "plain"), cluster.started("node1", "web")) == before, "its containers have run on"
+    assert voters(cluster, "node2") == {"node2", "node3", "node4"}, "node4 has become a server in place of node1"
+    assert (cluster.started("node1", "plain"), cluster.started("node1", "web")) == before, "its containers kept running"
     assert traces(cluster, "node1") == fresh
     assert cluster.engine("node1", "LiveRestoreEnabled") == "false"
-    status_tells_it_apart(cluster)
+    status_leaves_it_out(cluster)
     assert cluster.sh("node1", "ls -d /var/lib/consul.*.bak/raft | wc -l") == "1"
     assert cluster.sh("node1", "ls /etc/docker/*.bak /var/lib/provisioner 2>/dev/null", check=False) == ""
     for host in ("node2", "node3", "node4"):
         assert "192.168.56.11" not in cluster.sh(host, "iptables-save | grep PROVISIONER-PEERS")
 
-    # Its power is cut: its containers' names and addresses stay behind in the store.
+    # The power of node4 is cut. The names and addresses of its containers stay in the store.
     cluster.hosts = ("node2", "node3", "node4")
     cluster.box("node4", "mine", "demo", "--ip 10.99.0.77")
     cluster.lab.stop("node4")
@@ -74,18 +74,18 @@ def test_a_server_with_containers_then_one_that_is_gone(settled, record_property
     again = cluster.sh(
         "node2", f"docker run -d --name mine --network demo --ip 10.99.0.77 {PROBE_IMAGE} true 2>&1", check=False
     )
-    assert "already" in again, "the name is taken, which also leaves a container of that name on node2"
-    told_by_a_plan_without_it(cluster)
+    assert "already" in again, "the name is taken; the failed command leaves a container of that name on node2"
+    plan_reports_its_endpoint(cluster)
     gone = cluster.run("remove 192.168.56.14")
     assert gone.code == 0, gone.err
     assert gone.proven
     assert sorted(f["check"] for f in gone.report["findings"]) == ["even-servers", "host-gone", "still-named"]
-    assert gone.state("endpoints", "node3") == "converged", "by a host that has no container of that name"
+    assert gone.state("endpoints", "node3") == "converged", "repaired by a host without a container of that name"
     assert voters(cluster, "node2") == {"node2", "node3"}
     cluster.sh("node2", "docker rm -f mine")
     cluster.box("node2", "mine", "demo", "--ip 10.99.0.77")
 
-    # A host that was removed is as any other: it can come back.
+    # A removed host can be added again.
     cluster.hosts = ("node1", "node2", "node3")
     cluster.up()
     cluster.hosts = ("node1", "node2")
@@ -94,8 +94,8 @@ def test_a_server_with_containers_then_one_that_is_gone(settled, record_property
     assert [f["check"] for f in last.report["findings"] if f["severity"] == "stop"] == ["unknown-host"]
 
 
-def status_tells_it_apart(cluster: Cluster) -> None:
-    """It has neither store nor networks, so that these are not everywhere."""
+def status_leaves_it_out(cluster: Cluster) -> None:
+    """node1 has neither store nor networks, so status does not list these as common to all hosts."""
     status = cluster.run("status")
     assert (status.code, status.report["verdict"]) == (0, "4 hosts: all reached"), status.err
     left = next(s for s in status.report["summaries"] if s["host"] == "node1")
@@ -103,7 +103,8 @@ def status_tells_it_apart(cluster: Cluster) -> None:
     assert not {"store", "leader", "networks"} & set(status.err.partition("everywhere  ")[2].split())
 
 
-def told_by_a_plan_without_it(cluster: Cluster) -> None:
+def plan_reports_its_endpoint(cluster: Cluster) -> None:
+    """A plan without node4 in the inventory reports the endpoint that node4 left, and the cure."""
     hosts, cluster.hosts = cluster.hosts, ("node2", "node3")
     (left,) = [f for f in cluster.run("plan").report["findings"] if f["check"] == "endpoint-left"]
     assert "mine on demo" in left["what"]
@@ -117,7 +118,7 @@ def test_a_manager_of_a_swarm(make_lab, tmp_path: Path):
     fresh = traces(cluster, "node1")
     cluster.up()
 
-    # A worker whose power is cut is forgotten.
+    # A worker whose power was cut is removed from the swarm.
     cluster.lab.stop("node4")
     cluster.ssh = ", connect_timeout: 3"
     gone = cluster.run("remove node4")
@@ -152,28 +153,24 @@ def traces(cluster: Cluster, host: str) -> str:
 
 
 def voters(cluster: Cluster, host: str) -> set[str]:
-    token = "$(grep -o '[0-9a-f-]\\{36\\}' /etc/consul.d/provisioner-management.json)"  # as docs/hosts.md says
-    told = cluster.sh(host, f"CONSUL_HTTP_TOKEN={token} consul operator raft list-peers")
-    return {line.split()[0] for line in told.splitlines()[1:] if line.split()[4] == "true"}
+    token = "$(grep -o '[0-9a-f-]\\{36\\}' /etc/consul.d/provisioner-management.json)"  # the path is in docs/hosts.md
+    peers = cluster.sh(host, f"CONSUL_HTTP_TOKEN={token} consul operator raft list-peers")
+    return {line.split()[0] for line in peers.splitlines()[1:] if line.split()[4] == "true"}
 
 
 def members(cluster: Cluster) -> set[str]:
-    """The names of etcd's."""
+    """The names of etcd's members."""
     socket = "/run/provisioner-etcd/localhost:2379"
-    told = cluster.sh("node2", f"curl -s --unix-socket {socket} http://localhost/v2/members")
-    return {member["name"] for member in json.loads(told)["members"]}
+    answer = cluster.sh("node2", f"curl -s --unix-socket {socket} http://localhost/v2/members")
+    return {member["name"] for member in json.loads(answer)["members"]}
 
 
 def test_a_member_of_etcd(settled):
     cluster = settled("etcd")
     fresh = traces(cluster, cluster.lab.add())
     cluster.hosts = ("node2", "node3")
-    command = "remove 192.168.56.11"  # in the inventory no more, so by what the servers know
-    while members(cluster) == {
-        "node1",
-        "node2",
-        "node3",
-    }:  # killed at each write, up to the one that takes it out of etcd
+    command = "remove 192.168.56.11"  # node1 is no longer in the inventory, so it is named by the address that the servers know
+    while len(members(cluster)) == 3:  # kill the run at each write, until the one that removes node1 from etcd
         assert cluster.killed(1, command=command).code == -9
     assert members(cluster) == {"node2", "node3"}
     removed = cluster.run(command)
@@ -184,8 +181,8 @@ def test_a_member_of_etcd(settled):
     assert cluster.sh("node1", "ls -d /var/lib/etcd/provisioner.*.bak/member | wc -l") == "1"
 
 
-def test_a_server_of_consul_that_is_called_otherwise(settled):
-    """It stays as it is, since Consul would throw it out of the quorum; removed and added it gets its new name."""
+def test_a_server_of_consul_that_has_a_new_name_in_the_inventory(settled):
+    """The server keeps its name, because Consul would drop a renamed server from the quorum. To rename it, remove and add it."""
     cluster = settled("consul")
     cluster.called = {"node3": "db"}
     run = cluster.run("up")

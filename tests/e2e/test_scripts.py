@@ -1,7 +1,7 @@
-"""scripts/demo as somebody meets it: a clean clone on a machine with nothing but Debian's base system.
+"""scripts/demo as a new user runs it: a clean clone on a machine with only Debian's base system.
 
-That machine is a minimal Debian tree, kept beside the lab's images, under an overlay that is thrown away; what runs in
-it has its own mounts and process ids, so nothing of it outlives the test.
+The machine is a minimal Debian tree next to the lab's images, below an overlay that the test removes. Its processes have their
+own mount and PID namespaces, so none of them outlives the test.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CLONE = "/root/clone"
 LAB = f"clean-{os.getpid()}"
 MATRIX = re.compile(r" +node1 +node2 +node3\n +node1 +· +✓ .*\n +node2 +✓ .* +· +✓ .*\n +node3 +✓ .* +✓ .* +·")
 
-# What the tree's one process at a time sees; the arguments are the tree's parts, then what to run in it.
+# Enters the tree and runs a command in it. Arguments: the tree, the work folder, the lab's folder, the command.
 ENTER = """\
 set -eu
 tree=$1 work=$2 lab=$3; shift 3
@@ -61,7 +61,7 @@ class Machine:
         home = self.disk / "root"
         home.mkdir(mode=0o700)
         self.write("etc/resolv.conf", Path("/etc/resolv.conf").read_text())
-        # Where this machine reaches the world through somebody who signs for it, the other does as well.
+        # If this machine uses a proxy with its own certificate authority, the new one must trust it, too.
         for path in (Path("/usr/local/share/ca-certificates"), Path("/etc/pip.conf")):
             if path.exists():
                 target = self.disk / path.relative_to("/")
@@ -84,7 +84,7 @@ class Machine:
     def run(
         self, *argv: str, unshare: Sequence[str] = (), timeout: float = 60, **variables: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as the machine's root, in the clone. It and all it started end with this call."""
+        """Run a command as the machine's root, in the clone. All its processes end with this call."""
         kept = {k: v for k, v in os.environ.items() if k.lower() in {"http_proxy", "https_proxy", "no_proxy"}}
         variables = {**kept, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8", **variables}
         spaces = ("--mount", "--pid", "--fork", "--kill-child", *unshare)
@@ -113,7 +113,7 @@ def base() -> Path:
 
 @pytest.fixture
 def debian(base: Path) -> Iterator[Machine]:
-    # Beside the lab's own things, because hosts' disks can't lie just anywhere.
+    # In the lab's folder, because overlay file systems do not support every location as a host's disk.
     folder = machine.lab_dir() / LAB
     remove_tree(folder)
     yield Machine(base, folder)
@@ -121,12 +121,12 @@ def debian(base: Path) -> Iterator[Machine]:
     remove_tree(folder)
 
 
-# Seconds by the clock from `scripts/demo` to its end: with nothing there, and with its image and .venv.
+# The most seconds that scripts/demo may take: on a new machine, and with its image and .venv.
 FROM_NOTHING, FROM_THE_IMAGE = 240, 40
 
 
 @pytest.mark.timeout(900)
-def test_the_demo_runs_on_a_machine_with_the_base_system_alone(debian):
+def test_the_demo_runs_on_a_machine_with_only_the_base_system(debian):
     script = f"""
         lab="--name {LAB}"
         now() {{ echo; echo "-- at $(cut -d ' ' -f 1 /proc/uptime)"; }}
@@ -150,7 +150,7 @@ def test_the_demo_runs_on_a_machine_with_the_base_system_alone(debian):
     assert [text.split()[0] for text in stages(first)] == ["packages", "python", "lab"]
     assert stages(again) == [], "a second run has nothing to prepare"
     assert stages(anew) == [f"lab {LAB} of 3 hosts"]
-    # Other labs have the same processors: beside them, at a load of 16 on two, 213 and 22 s were seen.
+    # Other labs use the same processors. At a load of 16 on two processors, 213 and 22 s were measured.
     beside = 1.5 if others else 1
     assert times[1] - times[0] < FROM_NOTHING * beside
     assert times[4] - times[3] < FROM_THE_IMAGE * beside
@@ -164,13 +164,14 @@ def test_the_demo_runs_on_a_machine_with_the_base_system_alone(debian):
 
 
 def stages(output: str) -> list[str]:
-    """What was prepared, as the lines say that end with their seconds."""
+    """The stages of the preparation: the lines that end with a number of seconds."""
     return re.findall(r"^(\S.*?) +\d+ s$", output, re.MULTILINE)
 
 
 def shape(output: str) -> list[str]:
-    """The demo's output without what differs from run to run: figures, what goes on meanwhile (a terminal shows it and takes it
-    away), and which engines found one another without help.
+    """The demo's output without what differs between runs.
+
+    These are figures, progress lines (a terminal removes them), and which engines found one another without help.
     """
     output = re.sub(r"\n\n.*?(?=^changed on )", "\n", output, count=1, flags=re.DOTALL | re.MULTILINE)
     output = (
@@ -192,7 +193,7 @@ def test_the_demo_says_in_a_line_that_it_needs_root(debian):
     )
 
 
-def test_the_demo_says_in_a_line_that_the_system_is_another(debian):
+def test_the_demo_says_in_a_line_that_the_system_is_not_supported(debian):
     debian.write("etc/os-release", 'ID=fedora\nID_LIKE="rhel"\n')
     ended = debian.run("scripts/demo")
     assert (ended.returncode, ended.stdout) == (1, "This needs Debian or Ubuntu; this system is fedora rhel.\n")
@@ -217,7 +218,7 @@ def test_the_demo_says_in_a_line_that_python_is_too_old(debian):
 
 # -- docs/hosts.md -----------------------------------------------------------------------------------------------------
 
-# Everything of ours on a host, by its name; docs/hosts.md is to leave none of it.
+# Everything of ours on a host, by its name. The commands of docs/hosts.md must remove all of it.
 TRACES = """
 find /etc /run /usr/local /var/lib -xdev -path /var/lib/docker -prune -o -name '*provisioner*' -print
 iptables-save | grep -i provisioner
@@ -231,7 +232,7 @@ systemctl list-units --failed --no-legend
 """
 
 
-def test_hosts_are_as_before_after_what_the_docs_say(make_lab, tmp_path):
+def test_the_commands_of_the_docs_restore_hosts(make_lab, tmp_path):
     lab = make_lab(hosts=3)
     cluster = Cluster(lab, tmp_path)
     undo = re.search(r"```sh\n(.*?)```", (ROOT / "docs/hosts.md").read_text(), re.DOTALL)
@@ -250,6 +251,6 @@ def test_hosts_are_as_before_after_what_the_docs_say(make_lab, tmp_path):
 
 
 def drift(cluster: Cluster) -> list[tuple[str, str, str]]:
-    """What `plan` finds on each host."""
+    """The drifts that `plan` reports on each host."""
     outcomes = cluster.run("plan").report["outcomes"]
     return [(o["step"], o["host"], each["what"]) for o in outcomes for each in o["drifts"]]

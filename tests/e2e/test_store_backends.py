@@ -1,6 +1,6 @@
-"""The contract of every backend, on the real thing: three servers on three hosts, that lose one, then two, and come back.
+"""The contract of every backend, on real servers: three servers on three hosts lose one, then two, and recover.
 
-Here and not beside the other contracts, because of its labs.
+It is not next to the other contracts, because it needs labs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ STEP = Store()
 
 @pytest.fixture(scope="module", params=["consul", "etcd", "zookeeper"])
 def run(request, make_lab_for_all, tmp_path_factory) -> Iterator[Run]:
-    """etcd is 3.5 here, which hosts have beside engines that can be in a swarm only; 3.3 and 3.4 have tests with engines."""
+    """A run that has set the store up. etcd is 3.5, because the tests with engines use 3.3 and 3.4."""
     lab = make_lab_for_all(hosts=3, image="etcd-3.5" if request.param == "etcd" else "engine-20.10")
     with set_up(
         lab, tmp_path_factory.mktemp("store"), f"{{kind: {request.param}}}", packages=request.param != "etcd"
@@ -66,7 +66,7 @@ def unit(run: Run) -> str:
 
 
 def waits(run: Run, host: str) -> bool:
-    """Whether the command before the engine's start says that there is a leader."""
+    """Whether the command that runs before the engine's start finds a leader."""
     waiting = run.site.backend.waiting(run.site, host)
     for path, text in waiting.files.items():
         sh(run, host, f"mkdir -p {path.rpartition('/')[0]}; cat >{path} <<'END'\n{text}END\n")
@@ -83,7 +83,7 @@ def settled(run: Run) -> Site:
     raise AssertionError([STEP.drift(site, name) for name in NODES])
 
 
-def test_set_up_it_differs_nowhere(run):
+def test_a_store_that_was_set_up_has_no_drift(run):
     site = settled(run)
     assert {name: STEP.drift(site, name) for name in NODES} == dict.fromkeys(NODES, ())
     assert list(site.backend.findings(site)) == []
@@ -105,8 +105,8 @@ def test_engines_wait_for_its_leader(run):
     assert all(waits(run, name) for name in NODES)
 
 
-def as_theirs(run: Run) -> Path:
-    """An inventory of the same hosts to which this store is one that others look after; with a certificate that all may show."""
+def as_external(run: Run) -> Path:
+    """An inventory of the same hosts that treats this store as an external one, with a client certificate for all hosts."""
     kind, site, path = run.inventory.the_store.kind, run.site, run.inventory.path.with_name("theirs.yml")
     port = {"etcd": 2379, "zookeeper": 2181}.get(kind)
     store: dict[str, Any] = {
@@ -115,8 +115,8 @@ def as_theirs(run: Run) -> Path:
     }
     if site.backend.credentials(site, "node1"):
         signer = authority.of(site, founded=True)
-        guest = certificates.issue(signer, "guest", names=[], addresses=site.advertise.values())
-        for name, text in {"ca": signer.certificate, "cert": guest.certificate, "key": guest.key}.items():
+        client = certificates.issue(signer, "guest", names=[], addresses=site.advertise.values())
+        for name, text in {"ca": signer.certificate, "cert": client.certificate, "key": client.key}.items():
             path.with_name(f"{name}.pem").write_text(text)
             store.setdefault("tls", {})[name] = f"{name}.pem"
     path.write_text(yaml.safe_dump(yaml.safe_load(run.inventory.path.read_text()) | {"store": store}))
@@ -124,15 +124,15 @@ def as_theirs(run: Run) -> Path:
 
 
 def keys(run: Run, host: str, by: Run | None = None) -> Keys:
-    """The same store as one of others, seen from a host, by another run too."""
-    found = stores.of(inventory.load(as_theirs(run)).the_store).keys((by or run).session.connections[host])
+    """The keys of the store from a host's view, as an external store; over the connections of the run `by`, if given."""
+    found = stores.of(inventory.load(as_external(run)).the_store).keys((by or run).session.connections[host])
     assert found is not None
     return found
 
 
 def stops(run: Run) -> set[tuple[str, str]]:
-    """Why no run over these hosts would go on with this store, if it were one of others: check and host."""
-    with Run(inventory.load(as_theirs(run)), Quiet()) as other:
+    """The findings that would stop a run with this store as an external one: (check, host)."""
+    with Run(inventory.load(as_external(run)), Quiet()) as other:
         look.look(other)
         assert isinstance(other.site.backend, External)
         return {
@@ -140,7 +140,7 @@ def stops(run: Run) -> set[tuple[str, str]]:
         }
 
 
-def test_of_two_one_holds_what_both_want_and_everyone_sees_it(run):
+def test_only_one_of_two_holds_a_key_and_everyone_sees_it(run):
     settled(run)
     mine, other = keys(run, "node1"), keys(run, "node2")
     assert mine.hold("docker/lock", "me", seconds=60) == ""
@@ -154,10 +154,10 @@ def test_of_two_one_holds_what_both_want_and_everyone_sees_it(run):
     assert keys(run, "node3").under("docker") == {}
 
 
-def test_a_key_is_set_by_the_command_that_is_told(run):
+def test_the_command_of_a_cure_sets_a_key(run):
     site = settled(run)
     key = "docker/count"
-    stored = f"{key}/" if run.inventory.the_store.kind == "consul" else key  # as engines name it there
+    stored = f"{key}/" if run.inventory.the_store.kind == "consul" else key  # engines name keys like this in Consul
     mine, text = keys(run, "node1"), '{"Count":0}'
     assert mine.hold(stored, "me", seconds=60) == ""
     (command,) = re.findall("`(.*)`", site.backend.setting(site, key, text))
@@ -166,7 +166,7 @@ def test_a_key_is_set_by_the_command_that_is_told(run):
     mine.drop(stored, text)
 
 
-def test_the_lock_is_one_run_s_alone_and_that_of_the_next_one_on_its_hosts(run):
+def test_one_run_holds_the_lock_and_a_run_on_the_same_hosts_takes_it_over(run):
     settled(run)
     mine, other, after = (
         StoreLock(keys(run, node), lock_path(None), owner, hosts)
@@ -186,22 +186,22 @@ def test_the_lock_is_one_run_s_alone_and_that_of_the_next_one_on_its_hosts(run):
     other.give_back()
 
 
-def test_what_a_run_held_that_is_gone_is_free_after_its_time(run):
+def test_a_key_of_a_dead_run_expires(run):
     settled(run)
-    with Run(inventory.load(as_theirs(run)), Quiet()) as gone:
+    with Run(inventory.load(as_external(run)), Quiet()) as gone:
         look.read(gone)
         held = keys(run, "node1", by=gone)
         assert held.hold("docker/lock", "gone", seconds=3) == ""
     mine = keys(run, "node2")
     assert mine.hold("docker/lock", "me", seconds=60) == "gone"
-    # Consul takes its time: ten seconds at least, twice.
+    # Consul needs longer: the shortest TTL of a session is ten seconds, and it may take twice the TTL.
     assert any(mine.hold("docker/lock", "me", seconds=60) == "" or time.sleep(0.5) for _ in range(80))
     mine.drop("docker/lock", "me")
     if isinstance(held, ZooKeeperKeys):
-        held.close()  # its threads
+        held.close()  # ends its threads
 
 
-def test_another_configuration_is_seen_and_takes_a_restart_alone(run):
+def test_a_changed_configuration_is_seen_and_restarts_one_host_at_a_time(run):
     (loaded,) = (path for path in run.site.backend.sought.files if path.startswith("/run/"))
     sh(run, "node2", f"cp {loaded} /run/kept; echo other >{loaded}")
     drift = STEP.drift(read(run), "node2")
@@ -211,7 +211,7 @@ def test_another_configuration_is_seen_and_takes_a_restart_alone(run):
 
 
 TRAP = "/etc/provisioner-trap"
-THEIRS = {  # what the store's user can make links of, and whether the step writes there and says that it is a link
+REPLACEABLE = {  # paths that the store's user can replace with links, and whether the step writes there and reports the link
     "consul": {KEYRING.rpartition("/")[0]: True, KEYRING: True, consul.JSON: False},
     "etcd": {etcd.DATA: False},
     "zookeeper": {zookeeper.DATA: True, zookeeper.MYID: True},
@@ -219,7 +219,7 @@ THEIRS = {  # what the store's user can make links of, and whether the step writ
 
 
 def written(run: Run, host: str) -> str:
-    """What is said where the store's files are written although the unit alone differs; "" where all went well."""
+    """Make the store step write all its files again, with a changed unit. Returns its error output, "" if it succeeds."""
     sh(run, host, f"echo '# other' >>/etc/systemd/system/{unit(run)}")
     site = read(run)
     work = STEP.work(site, host, STEP.drift(site, host))
@@ -231,7 +231,7 @@ def written(run: Run, host: str) -> str:
     return ""
 
 
-def test_links_that_its_user_makes_are_not_followed_and_are_told(run):
+def test_links_that_the_stores_user_creates_are_reported_and_not_followed(run):
     settled(run)
     user = run.site.backend.service(run.site, "node3").user
     sh(
@@ -246,15 +246,15 @@ def test_links_that_its_user_makes_are_not_followed_and_are_told(run):
 
     before = trap()
     assert before.count("root-s") == 3
-    for path, refused in THEIRS[run.site.backend.kind].items():
+    for path, refused in REPLACEABLE[run.site.backend.kind].items():
         if path == consul.JSON:
-            sh(run, "node3", "chown consul:consul /etc/consul.d")  # as HashiCorp's package has it, and not Debian's
+            sh(run, "node3", "chown consul:consul /etc/consul.d")  # HashiCorp's package does this, Debian's does not
         as_user = f"setpriv --reuid={user} --regid={user} --clear-groups sh -c"
         to = f"to={TRAP}; [ -d {path} ] || to=$to/${{0##*/}}"
         sh(run, "node3", f"systemctl stop {unit(run)}; {as_user} '{to}; mv $0 $0.own && ln -s $to $0' {path}")
         sh(run, "node3", f"systemctl restart {unit(run)}; sleep 0.5", accept=range(256))
         assert sh(run, "node3", "grep -qs root-s /run/provisioner-*.loaded", accept=(0, 1, 2)) != 0, (
-            "its unit shows root's file to all"
+            "its unit copied root's file to a place that everybody can read"
         )
         said = written(run, "node3")
         sh(
@@ -268,9 +268,8 @@ def test_links_that_its_user_makes_are_not_followed_and_are_told(run):
             assert f"{path} is a symbolic link in a folder that the user {user} can write" in said
             assert "\tsee who made it, remove it" in said
         sh(run, "node3", f"systemctl start {unit(run)}")
-        run.site.backend.wait_for_leader(
-            run.session.connections["node3"], servers=3
-        )  # stopped while it starts, Consul may take a minute
+        # Consul may take a minute, if it was stopped while it started.
+        run.site.backend.wait_for_leader(run.session.connections["node3"], servers=3)
     sh(run, "node3", f"rm -r {TRAP}")
     assert written(run, "node3") == ""
     settled(run)
@@ -282,7 +281,7 @@ def test_one_server_lost_leaves_a_leader(run):
     assert run.site.backend.wait_for_leader(run.session.connections["node1"], servers=2)
     site = read(run)
     assert [wording.note(d) for d in STEP.drift(site, "node3")] == ["start"]
-    # Where it was the leader, the others still name it for some seconds; the engine's start asks once a second too.
+    # If node3 was the leader, the others name it for some more seconds. The engine's start also retries once a second.
     assert any(site.backend.formed(read(run)) or time.sleep(1) for _ in range(30))
     assert any(waits(run, "node1") or time.sleep(1) for _ in range(30))
     sh(run, "node3", f"systemctl start {unit(run)}")

@@ -1,4 +1,4 @@
-"""Swarm mode on real engines: made, joined, grown, its roles changed, all hosts cut off at once; and what is found before."""
+"""Swarm mode on real engines: a swarm is created and grows, roles change, all hosts lose power; and findings before changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PEER = "for n in $(seq 120); do docker exec app-node1 ping -c 1 -W 1 app-{} >/de
 
 
 def roles(cluster: Cluster) -> dict[str, str]:
-    """As the status tells them."""
+    """The roles of the hosts as `status` reports them."""
     return {s["host"]: s["store_role"] for s in cluster.run("status").report["summaries"]}
 
 
@@ -62,7 +62,7 @@ def locked_and_drained(cluster: Cluster) -> None:
         f'for n in $(seq 120); do [ "$({ready})" = 3 ] && exit; sleep 0.5; done; docker node ls; exit 1',
         timeout=90,
     )
-    # The others had other managers when they started, and look for no one else.
+    # The engines of the others started with other managers, so they do not look for node3's gossip.
     run = cluster.run("verify")
     assert (run.code, checks(run)) == (1, {("node-resting", "node1"), ("engines-apart", "node3")}), run.err
     assert "the engine of node3 does not know node1, node2 from gossip" in run.report["proofs"][0]["error"]
@@ -75,8 +75,8 @@ def locked_and_drained(cluster: Cluster) -> None:
     cluster.sh("node3", "systemctl restart docker")
 
 
-def made_anew_where_no_container_is_on_it(cluster: Cluster) -> None:
-    """A network that differs from the inventory; no container may be on it, on any host."""
+def recreated_without_containers(cluster: Cluster) -> None:
+    """A network that differs from the inventory is recreated only if no host has a container on it."""
     cluster.networks = "{demo: {subnet: 10.98.0.0/24}}"
     plan = cluster.run("plan")
     assert (plan.code, set(plan.drifts("networks"))) == (2, {"network demo: subnet"})
@@ -97,8 +97,8 @@ def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power
         make_lab(hosts=3, image="engine-26"), tmp_path, hosts=NODES[:2], store="", extra="swarm: {managers: [node1]}"
     )
 
-    # A controller that is killed when the swarm is made and nobody has joined it (eight writes before: version, firewall, unit and founder
-    # of each).
+    # The controller is killed when the swarm exists and no host has joined it. Eight writes come first: version, firewall,
+    # unit and founder on each host.
     assert cluster.killed(9).code == -9
     assert cluster.engine("node1", "Swarm.LocalNodeState") == "active"
     assert cluster.engine("node2", "Swarm.LocalNodeState") == "inactive"
@@ -107,16 +107,16 @@ def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power
     assert run.state("swarm", "node1") == "settled"
     assert "the inventory names no store" in run.report["control_plane_reason"]
     tokens = [cluster.sh("node1", f"docker swarm join-token -q {role}") for role in ("worker", "manager")]
-    told = (
+    output = (
         run.out
         + run.err
         + cluster.sh("node2", "journalctl -q -o cat")
         + cluster.sh("node2", "grep -rhs SWMTKN /etc /tmp /run || true")
     )
-    assert not [token for token in tokens if token in told]
+    assert not [token for token in tokens if token in output]
     assert started.holding(set(tokens)) == []
     settled(cluster)
-    # A worker without a container lists it no longer, as soon as it is told.
+    # A worker without a container on the network stops listing it, as soon as the manager has updated it.
     cluster.sh(
         "node2",
         "for n in $(seq 40); do docker network ls --format '{{.Name}}' | grep -qx demo || exit 0; sleep 0.5; done; exit 1",
@@ -130,10 +130,12 @@ def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power
     look_as_today(cluster, "node1", "swarm-node1", SOUGHT)
     assert roles(cluster) == {"node1": "manager", "node2": "worker", "node3": "worker"}
 
-    cluster.extra = ""  # three hosts: three managers, the one among them that is one already
+    cluster.extra = ""  # three hosts become three managers, including the present one
     run = cluster.up()
     assert set(roles(cluster).values()) == {"manager"}
-    cluster.box("node2", "squatter", network="demo", options="--ip 10.99.0.254")  # where node1's probe would be
+    cluster.box(
+        "node2", "squatter", network="demo", options="--ip 10.99.0.254"
+    )  # the address that node1's probe would get
     settled(cluster)
     cluster.sh("node2", "docker rm -f squatter")
     without_a_majority(cluster)
@@ -141,7 +143,7 @@ def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power
     cluster.up()
     assert roles(cluster) == {"node1": "worker", "node2": "worker", "node3": "manager"}
     locked_and_drained(cluster)
-    settled(cluster)  # the others find their only manager, whose engine was restarted just now, within a minute
+    settled(cluster)  # the only manager has just restarted; the others find it within a minute
 
     for host in NODES:
         cluster.box(host, f"app-{host}", network="demo", options="--restart always")
@@ -149,7 +151,7 @@ def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power
         cluster.lab.stop(host)
     for host in NODES[:2]:
         cluster.lab.start(host)
-    for host in NODES[:2]:  # its start lets a container wait for the manager for 20 s, and gives it up then
+    for host in NODES[:2]:  # a starting engine lets a container wait 20 s for the manager, then gives up
         cluster.sh(
             host,
             "systemctl start docker; docker inspect -f '{{.State.Error}}' app-" + host + " | grep 'attach to network'",
@@ -160,7 +162,7 @@ def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power
         cluster.sh("node1", PEER.format(host), timeout=150)
     settled(cluster)
 
-    made_anew_where_no_container_is_on_it(cluster)
+    recreated_without_containers(cluster)
     cluster.extra = "swarm: {managers: [node3], data_path_port: 4790}"
     run = cluster.run("up")
     assert (run.code, run.report["writes"], checks(run)) == (1, 0, {("swarm-fixed", "")})
@@ -190,7 +192,7 @@ def test_engines_of_two_ages_and_what_excludes_a_swarm(make_lab, tmp_path):
 
 
 def test_bare_hosts_whose_sources_have_a_later_engine_become_a_swarm(make_lab, tmp_path):
-    """The smallest inventory names a store. Which engine there will be shows only when it is installed."""
+    """The smallest inventory names a store. The engine's version is known only after its installation."""
     cluster = Cluster(make_lab(hosts=2, image="bare-13"), tmp_path)
     plan = cluster.run("plan")
     assert (plan.code, plan.report["control_plane"], plan.drifts("engines")) == (2, "kv", ["package docker.io"] * 2)
@@ -208,22 +210,22 @@ ASK = "curl -sf --unix-socket /var/run/docker.sock http://docker/swarm"
 
 
 def swarms(cluster: Cluster) -> dict[str, str]:
-    """Host -> the swarm that its engine is in, as its managers tell it."""
+    """Host -> the ID of the swarm that its engine is in."""
     return {host: cluster.engine(host, "Swarm.Cluster.ID") for host in NODES}
 
 
 def begun(cluster: Cluster) -> None:
-    """The controller is killed while node1 makes the swarm. No other host makes one while node1 does not answer."""
+    """Kill the controller while node1 creates the swarm. No other host may create one while node1 does not answer."""
     cluster.sh("node1", "echo '{\"debug\": true}' >/etc/docker/daemon.json; systemctl reload docker")
     process = cluster.begin("up")
     cluster.sh("node1", FREEZE)
     process.kill()
     assert cluster.ended(process).code == -9
-    run = cluster.run("up")  # its engine hangs
+    run = cluster.run("up")  # node1's engine hangs
     assert run.code == 1
     assert "node1: it was chosen to make the swarm, and its engine does not answer" in run.report["errors"][0]
     cluster.lab.cut("node1")
-    run = cluster.run("up")  # and now the host is away
+    run = cluster.run("up")  # now node1 itself can't be reached
     assert (run.code, run.report["writes"]) == (1, 0)
     assert "node1: it was chosen to make the swarm, and can't be reached" in run.report["errors"][0]
     assert {cluster.engine(host, "Swarm.LocalNodeState") for host in NODES[1:]} == {"inactive"}
@@ -232,7 +234,7 @@ def begun(cluster: Cluster) -> None:
 
 
 def unlabelled(cluster: Cluster) -> None:
-    """As after a power cut between the making of the swarm and of its label. (By hand, since the moment is short.)"""
+    """Repeat a power cut between the creation of the swarm and of its label. (By hand, because the moment is short.)"""
     record = cluster.file("node2", FOUNDER)
     cluster.sh(
         "node1",
@@ -241,8 +243,8 @@ def unlabelled(cluster: Cluster) -> None:
     cluster.lab.stop("node1")
     cluster.lab.start("node1")
     cluster.up()
-    asked = cluster.sh("node1", "journalctl -q -b -u docker -o cat | grep -c 'Calling GET /swarm\"'")
-    assert asked == "1", "two hosts of one role have joined, for whom the token is read once"
+    requests = cluster.sh("node1", "journalctl -q -b -u docker -o cat | grep -c 'Calling GET /swarm\"'")
+    assert requests == "1", "the two joining hosts have the same role, so the token is read once"
     assert cluster.sh("node1", ASK + ' | grep -o \'provisioner.cluster":"test"\'')
     assert len(set(swarms(cluster).values())) == 1
     assert [cluster.file(host, FOUNDER) for host in NODES] == [""] * 3
@@ -250,7 +252,7 @@ def unlabelled(cluster: Cluster) -> None:
 
 
 def second(cluster: Cluster) -> None:
-    """node3 has a swarm of this cluster to itself: it is left when nothing is in it."""
+    """node3 is alone in a second swarm of this cluster. It leaves that swarm only when the swarm is empty."""
     body = {
         "ListenAddr": "0.0.0.0:2377",
         "AdvertiseAddr": "192.168.56.13",
@@ -272,7 +274,7 @@ def second(cluster: Cluster) -> None:
     cluster.sh("node3", "docker rm -f app")
     run = cluster.up()
     assert run.state("swarm", "node3") == "converged"
-    assert checks(run) == set(), "what was found is healed"
+    assert checks(run) == set(), "the findings are repaired"
     assert len(set(swarms(cluster).values())) == 1
     settled(cluster)
 

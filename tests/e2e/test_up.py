@@ -1,4 +1,4 @@
-"""The main job on real hosts: from what there is to a proven network, again, with more hosts, and after a power cut."""
+"""`up` on real hosts: to a proven network from bare or used hosts, a second time, with more hosts, and after a power cut."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cluster(make_lab, tmp_path: Path) -> Cluster:
     return Cluster(make_lab(hosts=3), tmp_path)
 
 
-# A path on which larger packets are lost, and nobody says so. TCP is left alone: ssh is to come through.
+# A path that silently drops larger packets. TCP is not affected, so that ssh works.
 NARROW = """for what in "icmp" "udp --dport 4789"; do
     iptables -t mangle -A PREROUTING -p $what -m length --length 1401:65535 -j DROP
 done"""
@@ -59,8 +59,8 @@ def test_bare_hosts_become_a_proven_network(make_lab, tmp_path):
 
 
 def test_installed_hosts_become_a_proven_network_and_the_second_time_nothing_is_written(cluster):
-    """Containers that ran before still run, since the same moment; the other keys of daemon.json stay. What is stopped with
-    Ctrl-C in its proof leaves nothing of it.
+    """Earlier containers keep running without a restart, and other keys of daemon.json stay. A proof that is interrupted with
+    Ctrl-C leaves nothing behind.
     """
     other = {
         "log-level": "warn",
@@ -100,7 +100,7 @@ def test_installed_hosts_become_a_proven_network_and_the_second_time_nothing_is_
 
 
 def containers_get_past_the_rules(cluster: Cluster) -> None:
-    """By a rule of somebody else's, for one peer; rules that are there and wrong are drift besides, see test_firewall_on_hosts.py."""
+    """A rule of somebody else lets packets of containers pass to one peer. (test_firewall_on_hosts.py has wrong rules of ours.)"""
     cluster.sh("node2", f"iptables -t mangle -I FORWARD -d {cluster.lab.address('node3')} -j ACCEPT")
     run = cluster.run("verify", "--only", "isolation")
     apart, left_out = run.report["proofs"]
@@ -121,7 +121,7 @@ def containers_get_past_the_rules(cluster: Cluster) -> None:
     assert run.report["verdict"].endswith("; not run: isolation/demo")
 
 
-# Of a probe's container: what it has been given, its rights as root in it, and what a write to each of its mounts ends with.
+# Prints a probe container's options, its effective capabilities, and the result of root's write to each of its mounts.
 CONFINED = """id=$(docker ps -q --filter name=provisioner-probe | head -n 1)
 docker inspect -f '{{.HostConfig.CapDrop}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.SecurityOpt}} {{range .Mounts}}{{.RW}} {{end}}' $id
 grep CapEff /proc/$(docker inspect -f '{{.State.Pid}}' $id)/status
@@ -141,17 +141,18 @@ def probes_may_nothing(cluster: Cluster) -> None:
 
 
 def stopped_in_its_proof(cluster: Cluster) -> None:
-    while "provisioner-probe" in str(
-        before := everywhere(cluster, PROBES)
-    ):  # the proof before gives back its endpoints behind itself
+    # The earlier proof may still be releasing its endpoints in the background.
+    while "provisioner-probe" in str(before := everywhere(cluster, PROBES)):
         time.sleep(0.3)
-    cluster.sh("node2", "iptables -t mangle -I PREROUTING -p udp --dport 4789 -j DROP")  # so that it lasts
+    cluster.sh("node2", "iptables -t mangle -I PREROUTING -p udp --dport 4789 -j DROP")  # so that the proof takes long
     process = cluster.begin("up")
     everywhere(
         cluster,
         "for n in $(seq 300); do docker ps --filter name=provisioner-probe -q | grep -q . && exit; sleep 0.1; done; exit 1",
     )
-    assert not everywhere(cluster, PROBES).items() & before.items()  # else nothing below could fail
+    assert (
+        not everywhere(cluster, PROBES).items() & before.items()
+    )  # without probes, the checks below would prove nothing
     probes_may_nothing(cluster)
     process.send_signal(signal.SIGINT)
     run = cluster.ended(process, 20)
@@ -198,7 +199,7 @@ def test_plan_shows_the_real_files_and_changes_nothing(cluster):
     assert run.report["writes"] == 0
 
 
-def test_verify_and_status_tell_what_is_and_change_nothing(settled):
+def test_verify_and_status_report_the_state_and_change_nothing(settled):
     cluster = settled("consul")
     cluster.sh("node3", "systemctl stop docker docker.socket")
     run = cluster.run("verify")
@@ -215,7 +216,7 @@ def test_verify_and_status_tell_what_is_and_change_nothing(settled):
     assert by_host["node3"]["engine"].endswith("(stopped)")
     assert "everywhere" not in status.err or "networks demo" not in status.err.partition("everywhere")[2]
 
-    # Frozen, it lives and gives no answer; a host that is off says nothing.
+    # A frozen engine lives and does not answer. A host that is cut off is not reached at all.
     cluster.sh("node3", "systemctl start docker; kill -STOP $(systemctl show -p MainPID --value docker)")
     status = cluster.run("status")
     assert (status.code, status.report["verdict"]) == (1, "3 hosts: all reached; no answer from the engine on node3"), (
@@ -225,7 +226,7 @@ def test_verify_and_status_tell_what_is_and_change_nothing(settled):
     cluster.sh("node3", "kill -CONT $(systemctl show -p MainPID --value docker)")
     cluster.lab.cut("node2")
     cluster.ssh = ", connect_timeout: 3"
-    for _ in range(5):  # if node2 led the store, the engines answer once there is another leader
+    for _ in range(5):  # if node2 led the store, the engines answer only after a new leader is elected
         status = cluster.run("status")
         if "no answer" not in status.report["verdict"]:
             break
@@ -242,7 +243,7 @@ def test_verify_and_status_tell_what_is_and_change_nothing(settled):
     )
     cluster.sh("node2", "systemctl stop consul")
     run = cluster.run("verify")
-    assert run.report["seconds"] < 60, "nobody waits for networks that no engine can find"
+    assert run.report["seconds"] < 60, "the proofs do not wait for networks that no engine can find"
     error = run.report["proofs"][0]["error"]
     assert (
         "no probe on node1: Consul has no leader, so that no engine can ask it; it does not run on node2, node3"
@@ -252,11 +253,11 @@ def test_verify_and_status_tell_what_is_and_change_nothing(settled):
     cluster.up()
 
 
-def test_from_two_hosts_to_three_and_four_without_disturbing_those_that_are_there(make_lab, tmp_path, record_property):
-    """With three hosts the store grows from one server to three."""
+def test_from_two_hosts_to_three_and_four_without_disturbing_the_present_ones(make_lab, tmp_path, record_property):
+    """With the third host the store grows from one server to three."""
     cluster = Cluster(make_lab(hosts=4), tmp_path, hosts=NODES[:2])
     cluster.sh("node2", NARROW)
-    assert cluster.up().report["proofs"][0]["mtu"] == 1350  # bytes: measured, though every interface takes 1500
+    assert cluster.up().report["proofs"][0]["mtu"] == 1350  # bytes; measured, although every interface has 1500
     assert len(json.loads(cluster.sh("node1", "curl -s 127.0.0.1:8500/v1/status/peers"))) == 1
     assert cluster.sh("node1", "curl -s -X PUT -d kept 127.0.0.1:8500/v1/kv/docker/mine") == "true"
     cluster.hosts = NODES
@@ -269,7 +270,7 @@ def test_from_two_hosts_to_three_and_four_without_disturbing_those_that_are_ther
         cluster.box(host, f"app-{host}", network="demo")
     running = everywhere(cluster, RUNNING)
     started = {host: cluster.started(host, f"app-{host}") for host in NODES}
-    cluster.hosts = ("node4", *NODES)  # first in the file: it must not become a server in the place of another
+    cluster.hosts = ("node4", *NODES)  # first in the file, but it must not replace a present server
     with watching(cluster, NODES, record_property, "a host joins a cluster on Consul"):
         run = cluster.up()
     assert len(run.report["proofs"][0]["pairs"]) == 12
@@ -284,7 +285,7 @@ REACHED = "for n in $(seq 90); do docker exec app-{0} ping -c 1 -W 1 app-{1} 2>/
 AGAIN = "for n in $(seq 300); do [ -e /run/provisioner-engine-again ] && systemctl is-active docker && exit; sleep 0.1; done; exit 1"
 
 
-def test_after_a_power_cut_of_all_hosts_everything_comes_back_by_itself(settled):
+def test_after_a_power_cut_of_all_hosts_everything_recovers_by_itself(settled):
     cluster = settled("consul")
     for host in NODES:
         cluster.box(host, f"app-{host}", network="demo", options="--restart always")
@@ -297,7 +298,7 @@ def test_after_a_power_cut_of_all_hosts_everything_comes_back_by_itself(settled)
         cluster.sh(host, AGAIN)
     assert cluster.up().report["writes"] == 0
 
-    # The second start after a power cut leaves the operator the three a minute that Debian's unit allows.
+    # The engine's second start after a power cut does not count: the operator keeps the three starts a minute of Debian's unit.
     cluster.lab.stop("node1")
     cluster.lab.start("node1")
     cluster.sh("node1", AGAIN)
@@ -305,8 +306,8 @@ def test_after_a_power_cut_of_all_hosts_everything_comes_back_by_itself(settled)
     assert "1 received" in cluster.sh("node1", REACHED.format("node1", "node2"), timeout=200)
 
 
-def test_what_needs_a_restart_is_restarted_one_host_at_a_time(settled):
-    """The engines run with another advertised port than `up` wants: they take up a change at a start only."""
+def test_engines_are_restarted_one_host_at_a_time(settled):
+    """The engines advertise a different port than `up` wants, and they read a changed port only at their start."""
     cluster = settled("consul")
     everywhere(cluster, "sed -i s/:2376/:2399/ /etc/docker/daemon.json && systemctl restart docker")
     run = cluster.run("plan")
@@ -323,7 +324,7 @@ def test_what_needs_a_restart_is_restarted_one_host_at_a_time(settled):
 
 
 def stops_at_an_engine_that_does_not_come_back(cluster: Cluster) -> None:
-    """It gets its old file."""
+    """The first engine fails to restart. Its old file is restored, and the other engines are not restarted."""
     old = {host: cluster.file(host, "/etc/docker/daemon.json") for host in NODES}
     refuse, place = (
         '[Service]\\nExecStartPre=/bin/sh -c "! grep 2376 /etc/docker/daemon.json"\\n',

@@ -1,4 +1,4 @@
-"""The programs that watch what leaves a host see what the probes send, and nothing else, on a busy host too."""
+"""The programs that watch packets leaving a host report the probes' packets and nothing else, even on a busy host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from provisioner import render
 pytestmark = pytest.mark.lab
 
 TRIES = 60
-# In a network of its own: connections that never stop, and over and over a watcher that looks for those of another port.
+# Runs in a network namespace. Connections never stop, while watchers, one after the other, look for those of another port.
 BUSY = """
 import socket, subprocess, sys, threading
 
@@ -45,7 +45,7 @@ over.set()
 
 
 @pytest.mark.parametrize(("whose", "seen"), [("others", set()), ("ours", {"leaks 127.0.0.1 2379/tcp"})])
-def test_a_connection_of_the_hosts_own_is_no_leak(whose, seen):
+def test_a_connection_of_the_host_itself_is_no_leak(whose, seen):
     words = [
         "unshare",
         "--net",

@@ -1,4 +1,4 @@
-"""A store that others look after, on a host of the lab: over TLS, by certificates of an authority of theirs."""
+"""A store that somebody else manages, on a host of the lab: etcd over TLS, with certificates of their own authority."""
 
 from __future__ import annotations
 
@@ -22,24 +22,22 @@ exit 1
 """
 
 
-def theirs(cluster: Cluster, host: str, files: Path) -> None:
-    """Starts etcd there, for those who have certificates."""
+def start_etcd(cluster: Cluster, host: str, files: Path) -> None:
+    """Start etcd on the host, for clients with certificates only."""
     certified(cluster, host, files)
     cluster.sh(host, START.format(*SERVER, address=cluster.lab.address(host)), timeout=60)
 
 
 def certified(cluster: Cluster, host: str, files: Path) -> str:
-    """The server's files are on the host, those of its guests in the folder `files`; gives them as an inventory names them."""
+    """Write the server's certificate on the host and the clients' in the folder `files`. Returns the inventory's `tls` value."""
     address = cluster.lab.address(host)
     ca = certificates.authority("their authority")
     server = certificates.issue(ca, "theirs", names=["theirs"], addresses=[address])
     put(cluster, host, SERVER, (ca.certificate, server.certificate, server.key))
-    guests = [
-        cluster.lab.address(name) for name in cluster.lab.hosts
-    ]  # etcd compares them with where a guest comes from
-    guest = certificates.issue(ca, "engines", names=[], addresses=guests)
+    clients = [cluster.lab.address(name) for name in cluster.lab.hosts]  # etcd compares them with a client's address
+    client = certificates.issue(ca, "engines", names=[], addresses=clients)
     files.mkdir(exist_ok=True)
-    for name, text in (("ca", ca.certificate), ("cert", guest.certificate), ("key", guest.key)):
+    for name, text in (("ca", ca.certificate), ("cert", client.certificate), ("key", client.key)):
         (files / f"{name}.pem").write_text(text)
     return "{" + ", ".join(f"{name}: {files}/{name}.pem" for name in ("ca", "cert", "key")) + "}"
 

@@ -1,6 +1,6 @@
-"""TLS in front of a port of loopback, for those with a certificate of the same authority only.
+"""A TLS proxy on a loopback port. It accepts only clients with a certificate of the same authority.
 
-Arguments: the port, the port behind it, and the files of the authority, the certificate and its key. Says "serving" first.
+Arguments: its port, the port behind it, and the files of the authority, the certificate and the key. Prints "serving" when ready.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What containers notice while `provisioner` changes the cluster below them.
+"""Measures what containers notice while `provisioner` changes the cluster below them.
 
-On each watched host a container keeps one TCP connection to the next host's, and sends and receives a byte every 20 ms. Beside it,
-over and over: the other containers' names are looked up, a new container is started and attached, and a network is made and removed.
-A connection that breaks fails the test, and so does any of these that goes on failing. The longest gap of a connection, and the
-longest time until one of these succeeded again, are listed in pytest's last lines.
+A container on each watched host keeps a TCP connection to the next host's container. It sends and receives a byte every 20 ms.
+Meanwhile three operations are repeated: look up the other containers' names, start and attach a new container, create and
+remove a network. A broken connection fails the test, and so does an operation that keeps failing. pytest's last lines list the
+longest gap of a connection and the longest time until an operation succeeded again.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     from tests.e2e.cluster import Cluster
 
-NOTICED = "noticed"  # the property of a test that its last lines list
-NEW = "watch-new"  # the names of containers and networks that are gone again at once begin so
+NOTICED = "noticed"  # the test property that pytest's last lines list
+NEW = "watch-new"  # prefix of the names of short-lived containers and networks
 LOOK_UP, ATTACH, MAKE = "look up the others", "attach a new container", "make and remove a network"
 PORT = 7000
 PAUSE = 0.3  # seconds between two rounds on a host; each starts several programs
-# An engine's request to the store may fail by itself (docs/decisions/lost-threads.md), and then says "network demo not found" or
-# "connection refused". So what fails is tried again for some seconds.
+# A single request of an engine to its store may fail (docs/decisions/lost-threads.md) with "network demo not found" or
+# "connection refused". So a failed operation is retried for this many seconds.
 PATIENCE = 3.0
 MOUNTS = "-v /usr:/usr:ro -v /bin:/bin:ro -v /lib:/lib:ro -v /lib64:/lib64:ro"
 
@@ -43,11 +43,11 @@ with socket.create_server(("", {PORT})) as server:
     while True:
         threading.Thread(target=echo, args=(server.accept()[0],), daemon=True).start()
 """
-# It ends with a line: how many bytes came back, the longest time between two of them, and when that was; or what broke it.
+# It writes one line at the end: the number of bytes received, the longest gap and its time; or the error that broke the connection.
 CLIENT = f"""
 import os, socket, sys, time
 def connected():
-    for _ in range(300):  # its peer may have begun just now, and names take a moment to get around
+    for _ in range(300):  # the peer may have just started, and its name takes a moment to spread
         try:
             return socket.create_connection((sys.argv[1], {PORT}), timeout=120)
         except OSError:
@@ -80,7 +80,7 @@ os.rename("/run/said.new", "/run/said")
 
 @dataclass(frozen=True)
 class Gap:
-    """The longest time, in seconds, in which nothing came back on a connection that did not break."""
+    """The longest gap of a connection that did not break, in seconds, and the bytes that it received."""
 
     source: str
     target: str
@@ -90,7 +90,11 @@ class Gap:
 
 @dataclass
 class Watched:
-    """What was done, by host and kind; what failed; in how many seconds what did not succeed at once; how the connections fared."""
+    """The results of a watch.
+
+    done: successful operations by host and kind. failed: errors. again: operations that succeeded after a retry, with the
+    seconds it took. gaps: one for each connection that did not break.
+    """
 
     done: dict[tuple[str, str], int] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
@@ -139,7 +143,7 @@ class Watch:
         self._threads = [self._pool.submit(self._rounds, host) for host in self.hosts]
 
     def end(self) -> None:
-        """After this, what was found is complete."""
+        """Stop the operations and collect the results, so that `found` is complete."""
         self._over.set()
         for thread in self._threads:
             thread.result()
@@ -173,12 +177,12 @@ class Watch:
         self.cluster.lab.exec(host, ["docker", "exec", "-d", f"watch-{host}", "python3", "-c", program, *words])
 
     def _said(self, host: str, path: str) -> str:
-        """What is in a file of its container, once it is there; or an error."""
+        """Wait for a file in the host's container and return its content, or an error."""
         ask = f"for n in $(seq 300); do docker exec watch-{host} cat {path} 2>/dev/null && exit; sleep 0.1; done; echo no {path} in its container"
         return self.cluster.sh(host, ask, check=False, timeout=120)
 
     def _rounds(self, host: str) -> None:
-        """Each try has a name and a subnet of its own: of a request that the store did not finish, something may stay behind."""
+        """Repeat the operations. Each attempt uses a new name and subnet, because a failed request may leave something behind."""
         others = " ".join(name for name in self.hosts if name != host)
         second = 77 + self.hosts.index(host)
         kinds = {
@@ -219,10 +223,11 @@ def watching(
     cluster: Cluster, hosts: Sequence[str], report: Callable[[str, object], None], what: str, *,
     network: str = "demo", makers: Sequence[str] | None = None, attaching: bool = True, patience: float = PATIENCE,
 ) -> Iterator[None]:  # fmt: skip
-    """Containers on `hosts` notice nothing of what happens in the block, which is called `what` in the last lines.
+    """Assert that containers on `hosts` work without interruption during the block.
 
-    report: pytest's `record_property`. makers: the hosts that make networks, by default all; in a swarm only managers can.
-    attaching: whether new containers are attached. patience: for how many seconds what fails may go on failing.
+    report: pytest's `record_property`. what: the block's title in pytest's last lines. makers: the hosts that create networks,
+    by default all; in a swarm only managers can. attaching: whether new containers are attached. patience: the seconds for
+    which an operation may keep failing.
     """
     watch = Watch(
         cluster, hosts, network, makers=hosts if makers is None else makers, attaching=attaching, patience=patience
@@ -244,5 +249,5 @@ def watching(
     said = f"{what}: TCP {gap.seconds:.2f} s, {gap.source} to {gap.target}; {sum(found.done.values())} operations"
     if found.again:
         seconds, longest = max(found.again)
-        said += f", {len(found.again)} not at once, the longest after {seconds:.1f} s: {longest}"
+        said += f", {len(found.again)} retried, the longest for {seconds:.1f} s: {longest}"
     report(NOTICED, said)

@@ -1,4 +1,4 @@
-"""The lab itself, on the real thing."""
+"""The lab itself, with real hosts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from provisioner.lab.shell import mounts_under
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
-# A container without a registry: an empty image that borrows the host's own programs.
+# A container without a registry: an empty image that uses the host's programs.
 RUN_CONTAINER = """
 tar --create --files-from /dev/null | docker import - empty > /dev/null
 docker run --rm -v /usr:/usr:ro -v /bin:/bin:ro -v /lib:/lib:ro -v /lib64:/lib64:ro empty /bin/echo from a container
@@ -33,10 +33,10 @@ def ssh(lab, host, *command):
 
 
 def traces(name):
-    """All that a lab of this name has on the machine, outside the images."""
+    """Everything that a lab of this name has on the machine, except images."""
     folder = machine.lab_dir() / "labs" / name
     mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"/labs/{name}/" in line]
-    # Not "**": other labs' cgroups come and go while one looks.
+    # Not "**", because cgroups of other labs may vanish during the search.
     places = [path for place in ("", "*/") for path in Path("/sys/fs/cgroup").glob(f"{place}provisioner-lab/{name}")]
     processes = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -56,7 +56,7 @@ def cli(*words, **options):
 
 
 def as_typed(*words, timeout=60):
-    """How `provisioner lab` ends and what it prints, with these words behind it."""
+    """Run `provisioner lab` with these arguments. Returns its exit code and output."""
     argv = [sys.executable, "-m", "provisioner", "lab", *words]
     ended = subprocess.run(
         argv, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=timeout
@@ -72,13 +72,13 @@ class TestEngineImage:
         yield lab
         lab.down()
 
-    def test_answers_over_ssh_as_the_host_that_it_is(self, lab):
+    def test_each_host_answers_over_ssh(self, lab):
         assert ssh(lab, "node1", "hostname") == "node1"
         assert as_typed("ssh", "--name", lab.name, "node2", "hostname; exit 3") == (3, "node2\n")
         assert as_typed("exec", "--name", lab.name, "node2", "--", "sh", "-c", "hostname; exit 4") == (4, "node2\n")
         assert lab.key.stat().st_mode & 0o777 == 0o600
 
-    def test_hosts_differ_in_all_that_identifies_them(self, lab):
+    def test_hosts_differ_in_everything_that_identifies_them(self, lab):
         for command in (
             "cat /etc/machine-id",
             "cat /etc/ssh/ssh_host_ed25519_key.pub",
@@ -104,7 +104,7 @@ class TestEngineImage:
         lab.exec("node1", "tar --create --files-from /dev/null | docker import - empty")
         began = time.monotonic()
         lab.reset(["node1"])
-        assert time.monotonic() - began < 10  # usually 0.7; beside other labs a few
+        assert time.monotonic() - began < 10  # usually 0.7 s; a few seconds while other labs run
         left = lab.exec(
             "node1", "ls /etc/used; iptables -S | grep 10.1.1.1; ip link show x0; docker images -q", check=False
         )
@@ -139,7 +139,7 @@ class TestEngineImage:
             lab.exec("node1", "sleep 9753 & wait", timeout=1)
         assert time.monotonic() - began < 5
         gone = "for n in $(seq 40); do pgrep -f '[s]leep 9753' >/dev/null || exit 0; sleep 0.25; done; exit 1"
-        lab.exec("node1", gone)  # they are killed; on a busy machine they take a moment to be gone
+        lab.exec("node1", gone)  # on a busy machine, killed processes take a moment to vanish
 
     def test_a_command_that_fails_says_where_and_what(self, lab):
         with pytest.raises(LabError) as caught:
@@ -147,7 +147,7 @@ class TestEngineImage:
         assert "node2: exit code 3" in str(caught.value)
         assert "oh no" in str(caught.value)
 
-    def test_the_machine_is_out_of_reach_of_its_hosts(self, lab):
+    def test_hosts_can_t_change_the_machine_s_settings(self, lab):
         setting = Path("/proc/sys/kernel/pid_max")
         before = setting.read_text()
         assert lab.exec("node1", "echo 99999 > /proc/sys/kernel/pid_max", check=False).returncode != 0
@@ -193,7 +193,7 @@ class TestSideBySide:
             Lab.up(lab.name)
         assert ssh(lab, "node1", "hostname") == "node1"
 
-    def test_the_lab_is_entered_by_one_thread_alone_and_left_again(self, make_lab):
+    def test_only_the_calling_thread_enters_the_lab_and_leaves_it_again(self, make_lab):
         lab = make_lab(hosts=1)
         here = Path("/proc/thread-self/ns/net").readlink()
         with lab.enter():
@@ -213,8 +213,8 @@ print(socket.create_connection(({lab.address("node1")!r}, 22), timeout=5).recv(4
 
 
 class TestCgroupVersion2:
-    def test_hosts_run_where_the_machine_has_version_2_alone(self):
-        """Here, by hiding version 1 in a mount namespace; on a machine of version 2 this is the ordinary case."""
+    def test_hosts_run_on_a_machine_with_version_2_only(self):
+        """A mount namespace hides version 1. On a machine with version 2 only, this is the ordinary case."""
         name = f"test-{os.getpid()}-v2"
         code = f"""
 from provisioner.lab import Lab, cgroups
@@ -235,7 +235,7 @@ finally:
 
 
 class TestInterrupted:
-    def test_a_reset_that_was_killed_is_mended_by_another(self, make_lab):
+    def test_another_reset_repairs_one_that_was_killed(self, make_lab):
         lab = make_lab(hosts=2)
         for after in (0.3, 0.45, 0.6):
             process = cli("reset", "--name", lab.name)
@@ -244,9 +244,9 @@ class TestInterrupted:
             process.wait()
             lab.reset()
             assert [ssh(lab, host, "hostname") for host in lab.hosts] == ["node1", "node2"]
-        disks = str(lab.folder / "hosts")  # there where they are in memory
+        disks = str(lab.folder / "hosts")  # a mount, if disks are in memory
         assert [point for point in mounts_under(lab.folder) if point != disks] == [str(lab.folder / "switch")], (
-            "no host's namespace"
+            "a namespace of a host is left"
         )
 
 
@@ -275,7 +275,7 @@ class TestNothingIsLeft:
         with pytest.raises(LabError) as caught:
             Lab.up(name, hosts=1)
         assert "node1: the host ended while it was starting" in str(caught.value)
-        assert "no-such-hierarchy" in str(caught.value), "the console's last lines are told"
+        assert "no-such-hierarchy" in str(caught.value), "the error contains the console's last lines"
         assert traces(name) == []
 
     @pytest.mark.parametrize("after", [0.25, 0.35, 0.45, 0.6, 0.9])
@@ -304,7 +304,7 @@ class TestNothingIsLeft:
         assert traces("lab") == []
 
 
-# Neither when rules were listed nor what they have counted; of a Docker engine of the machine what is there, not what it does.
+# Without dates and counters of firewall rules. Of the machine's Docker engine only the existing files, not their content.
 STATE = """
 ip -br link; ip -br address; ip netns list
 for tables in iptables-save ip6tables-save; do $tables | sed '/^#/d; s/ \\[[0-9:]*\\]//'; done
@@ -318,7 +318,7 @@ find /var/lib/docker/containers /var/lib/docker/image -maxdepth 2 | sort
 
 
 def machine_state():
-    """What a lab must not touch."""
+    """The state of the machine that a lab must not change."""
     said = subprocess.run(STATE, shell=True, check=False, capture_output=True, text=True).stdout
     moving = ("fs.dentry-state", "fs.file-nr", "fs.inode", "kernel.random", "kernel.ns_last_pid", "pty.nr", "fs.quota")
     return [line for line in said.splitlines() if not line.startswith(moving) and ".nr " not in line]

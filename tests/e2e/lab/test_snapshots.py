@@ -1,4 +1,4 @@
-"""Snapshots of settled hosts, on the real thing: each comes back as a cluster that works, and nothing of its last use with it."""
+"""Snapshots of settled hosts, with real hosts: each restores a working cluster, without anything from its last use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.e2e.lab.test_lab import as_typed, ssh, traces
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
-# A line for each file: what it is, whose, how many links and blocks, its extended attributes and content.
+# A line for each file: type, owner, time, device, size, number of links, extended attributes and content.
 EVERYTHING = """
 import os, sys, hashlib
 for folder, folders, files in os.walk(sys.argv[1]):
@@ -52,7 +52,7 @@ def test_settled_hosts_are_a_proven_network_at_once(settled, kind):
 
 class TestUse:
     @pytest.mark.parametrize("memory", ["0", "1"], ids=["on disk", "in memory"])
-    def test_nothing_of_the_last_use_comes_back(self, make_lab, monkeypatch, tmp_path, memory):
+    def test_a_reset_restores_nothing_of_the_last_use(self, make_lab, monkeypatch, tmp_path, memory):
         monkeypatch.setenv("PROVISIONER_LAB_IN_MEMORY", memory)
         lab = make_lab(hosts=1)
         lab.reset(to="settled-consul")
@@ -68,14 +68,14 @@ class TestUse:
         lab.cut("node2")
         began = time.monotonic()
         lab.reset(to="settled-consul")
-        assert time.monotonic() - began < 60  # usually 4; beside other labs more
+        assert time.monotonic() - began < 60  # usually 4 s; more while other labs run
         assert lab.hosts == ("node1", "node2", "node3")
         assert cluster.sh("node1", "docker ps -aq") == ""
         assert cluster.sh("node2", "ls /root; ip link show left; iptables -S | grep 10.1.1.1", check=False) == ""
         assert cluster.sh("node2", "cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub") == before
         proven(cluster)
 
-        # One host as new beside two settled ones; then all as new.
+        # First one new host with two settled ones, then only new hosts.
         lab.reset(["node3"])
         assert ssh(lab, "node3", "ls /etc/provisioner /etc/consul.d/provisioner.json 2>/dev/null; hostname") == "node3"
         assert cluster.run("plan").code == 2
@@ -84,7 +84,7 @@ class TestUse:
         assert cluster.sh("node1", "ls /etc/provisioner", check=False) == ""
         assert f"cluster: {lab.name}\n" in lab.inventory()
 
-    def test_as_learners_type_it(self, make_lab, tmp_path):
+    def test_the_commands_that_users_type(self, make_lab, tmp_path):
         lab = make_lab(hosts=1)
         assert as_typed("reset", "--name", lab.name, "--to", "settled-etcd", timeout=600) == (0, "")
         inventory = tmp_path / "lab.yml"
@@ -98,11 +98,11 @@ class TestUse:
         assert as_typed("reset", "--name", lab.name, "--to", "settled-etcd", "node1")[0] == 64
         with pytest.raises(LabError, match="there is no snapshot 'settled-redis'"):
             lab.reset(to="settled-redis")
-        assert ssh(lab, "node3", "hostname") == "node3", "refused before anything is removed"
+        assert ssh(lab, "node3", "hostname") == "node3", "the reset was refused before it removed anything"
 
 
 class TestMaking:
-    def test_what_a_killed_one_left_is_removed_and_the_next_makes_it(self, monkeypatch, tmp_path):
+    def test_leftovers_of_a_killed_reset_are_removed(self, monkeypatch, tmp_path):
         monkeypatch.setenv("PROVISIONER_LAB_DIR", str(tmp_path))
         (tmp_path / "images").symlink_to(Path(machine.DEFAULT_DIR, "images"))
         name = f"test-{os.getpid()}-kept"
@@ -118,13 +118,13 @@ class TestMaking:
             process.send_signal(signal.SIGKILL)
             process.wait()
             assert traces(maker)
-            assert ssh(lab, "node1", "hostname") == "node1", "the lab is as it was"
+            assert ssh(lab, "node1", "hostname") == "node1", "the lab is unchanged"
         finally:
             lab.down()
         assert traces(maker) == []
         assert list(tmp_path.glob("snapshots/*/*")) == []
 
-    def test_files_are_kept_with_all_that_they_have(self, tmp_path):
+    def test_files_keep_all_their_attributes(self, tmp_path):
         lab, image = tmp_path / "lab", tmp_path / "image"
         host = Host(lab, 1, image)
         upper = host.folder / "upper"
@@ -150,7 +150,9 @@ class TestMaking:
         restored = Host(tmp_path / "other", 1, image)
         restored.restore(kept)
         assert everything(restored.folder / "docker") == before["docker"]
-        assert (restored.folder / "docker/log").stat().st_blocks < 100, "the journals of stores are mostly zeros"
+        assert (restored.folder / "docker/log").stat().st_blocks < 100, (
+            "zeros take no blocks; the journals of stores are mostly zeros"
+        )
         assert (restored.folder / "docker").stat().st_mode & 0o777 == 0o710
         assert restored._lower == f"{kept}/upper:{image}/root"
         restored.wipe()

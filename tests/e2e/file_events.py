@@ -1,4 +1,4 @@
-"""What befalls a file on hosts of a lab, as the kernel tells it, see inotify(7): nothing is missed, as it is between two looks."""
+"""Records what happens to a file on hosts of a lab, by inotify(7). Unlike polling, this misses no change."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 
     from provisioner.lab import Lab
 
-_TOLD = {0x002: "written in place", 0x040: "moved away", 0x080: "put whole", 0x100: "made empty", 0x200: "removed"}
-_EVENT = struct.Struct("iIII")  # and a name of as many bytes as the last number says
+REPLACED = "replaced by a whole file"
+_KINDS = {0x002: "written in place", 0x040: "moved away", 0x080: REPLACED, 0x100: "created empty", 0x200: "removed"}
+_EVENT = struct.Struct("iIII")  # followed by a name, whose length in bytes is the last number
 
 
 @contextmanager
-def befalling(lab: Lab, path: str) -> Iterator[dict[str, set[str]]]:
-    """By host, what has befallen the file; filled in where the block ends. Its folder is made where there is none."""
+def file_events(lab: Lab, path: str) -> Iterator[dict[str, set[str]]]:
+    """Yield a dict of host -> kinds of events of the file, filled in when the block ends. Creates the file's folder."""
     folder, _, name = path.rpartition("/")
-    befell: dict[str, set[str]] = {host: set() for host in lab.hosts}
+    events: dict[str, set[str]] = {host: set() for host in lab.hosts}
     libc = ctypes.CDLL(None, use_errno=True)
     queue = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
     assert queue >= 0, os.strerror(ctypes.get_errno())
@@ -30,19 +31,19 @@ def befalling(lab: Lab, path: str) -> Iterator[dict[str, set[str]]]:
         for host in lab.hosts:
             lab.exec(host, ["mkdir", "-p", folder])
             seen = f"/proc/{lab._host(host).init}/root{folder}"
-            watches[libc.inotify_add_watch(queue, seen.encode(), sum(_TOLD))] = host
+            watches[libc.inotify_add_watch(queue, seen.encode(), sum(_KINDS))] = host
         assert min(watches) > 0, os.strerror(ctypes.get_errno())
-        yield befell
-        with suppress(BlockingIOError):  # all are read
+        yield events
+        with suppress(BlockingIOError):  # the queue is empty
             while True:
-                for watch, mask, what in _events(os.read(queue, 1 << 16)):
+                for watch, mask, what in _parse(os.read(queue, 1 << 16)):
                     if what == name:
-                        befell[watches[watch]] |= {told for bit, told in _TOLD.items() if mask & bit}
+                        events[watches[watch]] |= {kind for bit, kind in _KINDS.items() if mask & bit}
     finally:
         os.close(queue)
 
 
-def _events(data: bytes) -> Iterator[tuple[int, int, str]]:
+def _parse(data: bytes) -> Iterator[tuple[int, int, str]]:
     at = 0
     while at < len(data):
         watch, mask, _, size = _EVENT.unpack_from(data, at)
