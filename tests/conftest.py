@@ -1,4 +1,4 @@
-"""For all tests."""
+"""Settings for all tests, and the order in which pytest-xdist's workers run them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _SHARING = frozenset(
     {"tests/e2e/test_local_user.py", "tests/e2e/test_proofs.py", "tests/e2e/test_store_backends.py"}
 )  # files whose tests share hosts
 _WAITING = ("tests/unit/proofs/test_probe_pl.py", "tests/contract/transport/")  # files whose tests mostly wait
-_LONG = (  # begun first, in this order: nobody waits for them at the end
+_LONG = (  # started first, in this order, so that they do not run alone at the end
     "tests/e2e/test_inventories.py::test_zookeeper",
     "tests/e2e/test_scripts.py::test_the_demo_runs",
     "tests/e2e/test_proofs.py",
     "tests/e2e/lab/test_snapshots.py",
     "tests/e2e/test_swarm.py::test_a_swarm_is_made",
-    "tests/e2e/test_consul_security.py::test_a_cluster_that_stands",
+    "tests/e2e/test_consul_security.py::test_a_running_cluster",
     "tests/e2e/test_interrupted.py",
     "tests/e2e/test_networks.py",
     "tests/e2e/test_store_backends.py",
@@ -34,24 +34,26 @@ _LONG = (  # begun first, in this order: nobody waits for them at the end
     "tests/e2e/test_up.py",
     *(f"tests/e2e/test_firewall_on_hosts.py::{test}" for test in ("test_nftables_with", "test_firewalld", "test_ufw")),
 )
-# Begun last of those with labs: whoever has nothing left to do does not wait long for the others.
-_LAB = "tests/e2e/lab/"  # whose classes may share hosts
+# Short tests with labs are started last, so that no worker waits long for the others at the end.
+_LAB = "tests/e2e/lab/"  # classes of these files may share hosts
 _SHORT = ("tests/e2e/test_firewall_on_hosts.py", _LAB)
-# Emulated processors take what there is: beside them two workers have labs, the others what is quick.
+# Emulated processors use much CPU. While they run, two workers run tests with labs, and the others run quick tests.
 _MACHINES, _BESIDE = "tests/vagrant/", 2
 
-# What is imported and collected stays: looking through it for garbage is a tenth of what the quick tests cost.
+# Imported modules and collected tests are never freed. Scanning them for garbage would take a tenth of the quick tests' time.
 gc.set_threshold(50_000)
 
-# CI may start us with Ctrl-C ignored, which every process that we start would inherit.
+# CI may start this process with SIGINT ignored, which all its child processes would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """File by file, those with labs first and each of their tests by itself. The last worker begins with the virtual machines;
-    as long as these are there, the first ones have labs and the others what is quick. Tests that wait are by themselves too,
-    and every second worker begins with them: they wait beside those that compute, and nobody waits for them at the end.
+    """Distribute whole files, but single tests of files with labs, which come first.
+
+    The last worker starts with the virtual machines. While these run, the first workers run tests with labs and the others
+    quick tests. Tests that mostly wait are distributed singly, too. Every second worker starts with them, so that they run in
+    parallel with tests that compute.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -64,14 +66,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
             return nodeid if alone else file
 
         def _assign_work_unit(self, node: WorkerController) -> None:
-            """The first that this worker may have; where only others are left, it has done its part."""
+            """Assign the first unit that this worker may run. Without one, the worker ends."""
             number, last = int(node.gateway.id.removeprefix("gw")), len(self.nodes) - 1
-            emulated = self._emulated() and last > _BESIDE  # with fewer workers everyone has everything
+            emulated = self._emulated() and last > _BESIDE  # with few workers, every worker may run every test
 
             def may(scope: str) -> bool:
                 if scope.startswith(_MACHINES):
                     return number == last or not emulated
-                # The last one too: it does not run its last test before it is given another, and has the machines before all else.
+                # The last worker may run labs, too. It has the machines' tests first, and it starts its last assigned test only
+                # when it has got another one.
                 return number < _BESIDE or number == last or not (emulated and _with_labs(scope))
 
             def place(scope: str) -> tuple[int, ...]:
@@ -93,7 +96,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
                     self._reschedule(waiting)
 
         def _emulated(self) -> bool:
-            """Whether there are virtual machines, or are to be."""
+            """Whether tests with virtual machines are running or not yet started."""
             units = [*self.workqueue.items(), *(unit for work in self.assigned_work.values() for unit in work.items())]
             return any(scope.startswith(_MACHINES) and not all(tests.values()) for scope, tests in units)
 

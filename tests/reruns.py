@@ -1,7 +1,7 @@
-"""Tests with labs that fail are run once more, alone: what passes then is listed as flaky in the closing lines.
+"""Failed tests with labs are run once more, alone. If they pass then, the closing lines list them as flaky.
 
-Many labs on a busy machine now and then make a test miss a deadline. Such a test must not fail the run, nor may it be
-forgotten. `--rerun-labs` (scripts/test) asks for this; other tests are never run twice.
+Many labs on a busy machine sometimes make a test miss a deadline. Such a test must not fail the run, but it must not be hidden
+either. `--rerun-labs` (used by scripts/test) enables this. Other tests are never run twice.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
 LABS = "tests/e2e/"
-_MOST = 5  # where more fail, the reason is not the load
+_MOST = 5  # load does not explain more failures than this
 _FAILED = ("failed", "error")
-_DEADLINE = 1800  # seconds for one test; its own time-out is shorter
+_DEADLINE = 1800  # seconds for one test; the test's own timeout is shorter
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
-    """After all tests: in this process, where no worker and no lab of theirs is left."""
+    """Rerun failed tests after all tests, in this process, when all workers and their labs are gone."""
     result = yield
     config = session.config
     reporter = config.pluginmanager.get_plugin("terminalreporter")
@@ -39,13 +39,13 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
 
 
 def _rerun(reporter: TerminalReporter) -> int:
-    """How many failures are taken back."""
+    """Rerun the failed tests with labs. Returns the number of failures that no longer count."""
     failed = dict.fromkeys(
         report.nodeid for kind in _FAILED for report in reporter.stats.get(kind, []) if report.nodeid.startswith(LABS)
     )
     if len(failed) > _MOST:
         reporter.write_line(
-            f"\n{len(failed)} tests with labs failed: none is run again, since load does not explain so many"
+            f"\n{len(failed)} tests with labs failed: none is run again, because load does not explain so many"
         )
         return 0
     return sum(_taken_back(reporter, nodeid) for nodeid in failed if _passes_alone(reporter, nodeid))
@@ -66,7 +66,7 @@ def _passes_alone(reporter: TerminalReporter, nodeid: str) -> bool:
 
 
 def _taken_back(reporter: TerminalReporter, nodeid: str) -> int:
-    """Count the test as flaky; answer how many failures it had: its setup, itself and its teardown may each have failed."""
+    """Count the test as flaky. Returns its number of failures: setup, call and teardown may each have failed."""
     reports = []
     for kind in _FAILED:
         kept = [report for report in reporter.stats.pop(kind, []) if report.nodeid != nodeid or reports.append(report)]
@@ -78,14 +78,14 @@ def _taken_back(reporter: TerminalReporter, nodeid: str) -> int:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> Iterator[None]:
-    """The last section before the closing line. Each first failure is shown whole, for whoever looks for its reason."""
+    """Print the full first failure of each flaky test, and the list of flaky tests as the last section."""
     flaky = terminalreporter.stats.get("flaky", [])
     for report in flaky:
         terminalreporter.section(f"first failure of {report.nodeid}")
         terminalreporter.write_line(report.longreprtext)
     result = yield
     if flaky:
-        terminalreporter.section("flaky: failed beside others, passed alone")
+        terminalreporter.section("flaky: failed with other tests running, passed alone")
     for report in flaky:
         terminalreporter.write_line(f"FLAKY {report.nodeid} - {_error(report)}")
     return result

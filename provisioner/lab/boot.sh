@@ -1,9 +1,9 @@
 #!/bin/sh
-# Boots one host of the lab. Three stages:
-#   join     joins cgroups of the machine, then execs a command (arguments: cgroup.procs files, --, the command)
-#   enter    moves into the host's network and makes its other namespaces
-#   inside   process 1 of the host: mounts its file systems, leaves the machine's behind, starts systemd
-# All values come in the environment, set by host.py; none is ever evaluated:
+# Boots one host of the lab, in three stages:
+#   join     joins cgroups of the machine, then executes a command (arguments: cgroup.procs files, --, the command)
+#   enter    enters the host's network namespace and creates its other namespaces
+#   inside   process 1 of the host: mounts its file systems, detaches those of the machine, starts systemd
+# host.py passes all values in the environment. None of them is evaluated:
 #   LAB_SCRIPT this file   LAB_HOST the host's folder   LAB_LOWER the disk's read-only layers, the top one first   LAB_FRESH 1 on a first boot
 #   LAB_CGROUPS "v2", or the cgroup v1 hierarchies as MOUNTPOINT:OPTIONS   LAB_INIT_ARGS arguments of systemd
 set -eu
@@ -23,7 +23,7 @@ mount_cgroups() {
     done
 }
 
-# The machine's own settings stay as they are: of /proc/sys, only the host's own network can be written.
+# Protects the machine's settings: in /proc/sys, only those of the host's network namespace can be written.
 protect_machine() {
     mount --bind proc/sys proc/sys
     mount -o remount,bind,ro proc/sys
@@ -35,7 +35,7 @@ protect_machine() {
     fi
 }
 
-# Device nodes: name, mode, major, minor. The last two only where the machine has them.
+# Device nodes: name, mode, major, minor. Only those that the machine has.
 make_devices() {
     mount -t tmpfs -o mode=755,nosuid tmpfs dev
     mkdir dev/pts dev/shm dev/net
@@ -63,14 +63,14 @@ NODES
     mount --bind "$(readlink /proc/self/fd/2)" dev/console
 }
 
-# The engine's data lies on a real file system: its overlay2 driver does not nest on overlayfs.
+# The engine's data is on a real file system, because its overlay2 driver does not work on overlayfs.
 bind_engine_data() {
     mkdir -p var/lib/docker var/lib/containerd
     mount --bind "$LAB_HOST/docker" var/lib/docker
     mount --bind "$LAB_HOST/containerd" var/lib/containerd
 }
 
-# Process id and start time as the machine sees them: together they name this process for ever.
+# Records the machine's process ID and start time. Together they identify this process uniquely.
 record_init() {
     read -r stat < /proc/self/stat
     # shellcheck disable=SC2086 # split on purpose

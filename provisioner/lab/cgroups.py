@@ -1,7 +1,7 @@
-"""The hosts' places in the machine's cgroups, version 1 (also the hybrid of both) and version 2.
+"""The hosts' cgroups on the machine, in cgroup version 1, version 2, and the hybrid of both.
 
-A host gets the cgroup `provisioner-lab/<lab>/<host>` in every hierarchy of the machine and becomes the
-root of a cgroup namespace there, so its systemd sees and manages only what is its own.
+A host gets the cgroup `provisioner-lab/<lab>/<host>` in every hierarchy of the machine. This cgroup becomes the root of the
+host's cgroup namespace, so that the host's systemd sees and manages only its own cgroups.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FLAGS = frozenset({"rw", "ro", "xattr", "noprefix", "clone_children", "cpuset_v
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """One mounted hierarchy: where, and the options that mount it again (`cgroup2` for version 2)."""
+    """A mounted hierarchy: its mount point, and the options that mount it again (`cgroup2` for version 2)."""
 
     mount: Path
     options: str
@@ -36,20 +36,20 @@ class Cgroups:
 
     @property
     def unified(self) -> bool:
-        """Whether the machine has cgroup version 2 alone."""
+        """Whether the machine has only cgroup version 2."""
         return len(self.hierarchies) == 1 and self.hierarchies[0].options == "cgroup2"
 
     @property
     def spec(self) -> str:
-        """The hierarchies in the words of boot.sh."""
+        """The hierarchies in the format of boot.sh's LAB_CGROUPS."""
         return "v2" if self.unified else " ".join(f"{each.mount.name}:{each.options}" for each in self.hierarchies)
 
     def make(self, place: str) -> list[Path]:
-        """Make the cgroup `place` (`<lab>/<host>`) in every hierarchy; answer the files that a process joins by."""
+        """Create the cgroup `place` (`<lab>/<host>`) in every hierarchy. Returns the files by which a process joins it."""
         return [_make(hierarchy, place) / "cgroup.procs" for hierarchy in self.hierarchies]
 
     def processes(self, place: str) -> set[int]:
-        """Every process in the cgroup `place` and below it."""
+        """The IDs of all processes in the cgroup `place` and below it."""
         found: set[int] = set()
         for hierarchy in self.hierarchies:
             for procs in _folders(hierarchy.mount / TOP / place):
@@ -58,7 +58,7 @@ class Cgroups:
         return found - {0}
 
     def remove(self, place: str, *, timeout: float = 30) -> None:
-        """Kill all that runs in the cgroup `place` and remove it. Raises LabError after `timeout` seconds."""
+        """Kill all processes in the cgroup `place` and remove it. Raises LabError after `timeout` seconds."""
 
         def gone() -> bool:
             for pid in self.processes(place):
@@ -74,7 +74,7 @@ class Cgroups:
             )
         for hierarchy in self.hierarchies:
             for folder in ((hierarchy.mount / TOP / place).parent, hierarchy.mount / TOP):
-                # Not empty: another host or lab lives there.
+                # This fails if the cgroup has another host or lab.
                 if folder != hierarchy.mount:
                     with contextlib.suppress(OSError):
                         folder.rmdir()
@@ -89,7 +89,7 @@ def _make(hierarchy: Hierarchy, place: str) -> Path:
                 folder.mkdir(exist_ok=True)
                 _pass_on(hierarchy, parent, folder)
         except FileNotFoundError:
-            # Another lab that is removed at this moment may remove the common parent.
+            # The removal of another lab may have removed the common parent at this moment.
             if last_try:
                 raise
         else:
@@ -98,9 +98,9 @@ def _make(hierarchy: Hierarchy, place: str) -> Path:
 
 
 def _pass_on(hierarchy: Hierarchy, parent: Path, folder: Path) -> None:
-    """Let a new cgroup use what its parent has: the kernel gives version 2 no controllers and cpuset no CPUs."""
+    """Give a new cgroup its parent's resources. By default it has no controllers in version 2, and no CPUs in cpuset."""
     if hierarchy.options == "cgroup2":
-        # Only within the lab's own tree: the controllers of the machine's root are the machine's business.
+        # Only within the lab's tree: which controllers the machine's root enables is not the lab's decision.
         if parent != hierarchy.mount:
             offered = (parent / "cgroup.controllers").read_text().split()
             for controller in offered:
@@ -113,12 +113,12 @@ def _pass_on(hierarchy: Hierarchy, parent: Path, folder: Path) -> None:
 
 
 def _folders(top: Path) -> list[Path]:
-    """`top` and all cgroups in it, the innermost first; nothing when it is not there."""
+    """`top` and all cgroups in it, the innermost first; empty if `top` does not exist."""
     return [Path(folder) for folder, _, _ in os.walk(top, topdown=False)]
 
 
 def _prune(top: Path) -> list[Path]:
-    """Remove a tree of cgroups; answer those that are still in use."""
+    """Remove a tree of cgroups. Returns the cgroups that are still in use."""
     for folder in _folders(top):
         with contextlib.suppress(OSError):
             folder.rmdir()
@@ -126,12 +126,12 @@ def _prune(top: Path) -> list[Path]:
 
 
 def find() -> Cgroups:
-    """The machine's mounted hierarchies. Raises LabError when systemd could not run in them."""
+    """The machine's mounted hierarchies. Raises LabError if systemd could not run in them."""
     return parse(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape"))
 
 
 def parse(mountinfo: str) -> Cgroups:
-    """The hierarchies that a table of mounts shows, see proc_pid_mountinfo(5). Raises LabError."""
+    """Parse the hierarchies from a table of mounts, see proc_pid_mountinfo(5). Raises LabError."""
     found: dict[str, Hierarchy] = {}
     for line in mountinfo.splitlines():
         fields = line.split()
@@ -140,7 +140,7 @@ def parse(mountinfo: str) -> Cgroups:
             own = [word for word in options.split(",") if word not in _FLAGS and not word.startswith("release_agent=")]
             found[fields[4]] = Hierarchy(Path(fields[4]), "cgroup2" if kind == "cgroup2" else ",".join(own))
     if _ROOT in found:
-        # Version 2 at the root is what systemd uses; what else somebody has mounted beneath does not matter.
+        # If version 2 is mounted at the root, systemd uses it. Other hierarchies below do not matter.
         return Cgroups((found[_ROOT],))
     if not any("name=systemd" in each.options for each in found.values()):
         raise LabError(

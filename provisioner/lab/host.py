@@ -1,13 +1,13 @@
 """One host of a lab: its folder, its disk, its processes.
 
-hosts/<name>/image        the image's folder (text)
-hosts/<name>/seed/        files that make this host itself: name, machine id, SSH keys; laid on a fresh disk
-hosts/<name>/upper, work  the disk: what differs from the image
+hosts/<name>/image        the path of the image's folder
+hosts/<name>/seed/        the host's identity: name, machine ID, SSH keys; copied to a fresh disk
+hosts/<name>/upper, work  the disk: differences from the image
 hosts/<name>/docker, containerd   the engine's data
-hosts/<name>/base         the host of a snapshot (a path) whose disk lies below this one; see snapshot.py
-hosts/<name>/root, netns  mount points; used while booting only
-hosts/<name>/init         process id and start time of the running host's process 1
-hosts/<name>/console.log  what the host's console showed since it was started
+hosts/<name>/base         the path of the snapshot's host whose disk is a layer below this one; see snapshot.py
+hosts/<name>/root, netns  mount points, used only at boot
+hosts/<name>/init         process ID and start time of the running host's process 1
+hosts/<name>/console.log  the console's output since the last start
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ class Host:
 
     @property
     def place(self) -> str:
-        """Its cgroup, below that of all labs."""
+        """Its cgroup, below the cgroup of all labs."""
         return f"{self.lab_folder.name}/{self.name}"
 
     @property
     def init(self) -> int | None:
-        """Process id, on the machine, of the host's process 1; None when the host is off."""
+        """The machine's process ID of the host's process 1; None if the host is off."""
         try:
             pid, started = (self.folder / "init").read_text().split()
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -79,7 +79,7 @@ class Host:
         return int(pid) if fields[19] == started and fields[0] not in "ZX" else None
 
     def create(self, authorized_key: str) -> None:
-        """Make the host's folder and what makes it itself. Raises LabError."""
+        """Create the host's folder and its identity. Raises LabError."""
         remove_tree(self.folder)
         self.folder.mkdir(parents=True)
         (self.folder / "root").mkdir()
@@ -94,12 +94,12 @@ class Host:
         (seed / "root/.ssh/authorized_keys").write_text(authorized_key)
         (seed / "root/.ssh/authorized_keys").chmod(0o600)
         make_key(seed / "etc/ssh/ssh_host_ed25519_key", f"root@{self.name}")
-        # The last one: a host without it is half made, and counts for nothing.
+        # This file is the last one: a host without it is incomplete and ignored.
         (self.folder / "image").write_text(f"{self.image}\n")
 
     @property
     def host_key(self) -> str:
-        """Its public SSH key, as a line of known_hosts."""
+        """Its public SSH key as a line of known_hosts."""
         kind, key, *_ = (self.folder / "seed/etc/ssh/ssh_host_ed25519_key.pub").read_text().split()
         return f"{self.address} {kind} {key}\n"
 
@@ -114,13 +114,13 @@ class Host:
         _copy([self.folder / part for part in (*_KEPT, "upper")], kept)
 
     def restore(self, kept: Path) -> None:
-        """Make the host's folder from the folder `kept` of a snapshot. Raises LabError."""
+        """Create the host's folder from the folder `kept` of a snapshot. Raises LabError."""
         remove_tree(self.folder)
         for part in ("root", "upper", "work"):
             (self.folder / part).mkdir(parents=True)
         _copy([kept / part for part in _KEPT], self.folder)
         (self.folder / "base").write_text(f"{kept}\n")
-        (self.folder / "image").write_text(f"{self.image}\n")  # the last one, as in `create`
+        (self.folder / "image").write_text(f"{self.image}\n")  # the last file, as in `create`
 
     @property
     def _lower(self) -> str:
@@ -131,9 +131,9 @@ class Host:
         return ":".join(map(str, layers))
 
     def boot(self, cgroups: Cgroups, switch_namespace: Path) -> bool:
-        """Start the host, with the disk that it has; answer whether that is fresh. Raises LabError.
+        """Start the host with its present disk. Returns whether the disk is fresh. Raises LabError.
 
-        The host answers later: see `wait_ssh`.
+        The host does not answer yet: see `wait_ssh`.
         """
         fresh = not (self.folder / "upper").exists()
         for part in _DISK:
@@ -148,7 +148,7 @@ class Host:
             if not wait_for((self.folder / "init").exists, timeout=INIT_DEADLINE):
                 raise self._error(f"the host's first process did not start within {INIT_DEADLINE} s")
         finally:
-            # From here on the host's processes keep its network alive, and it ends with them.
+            # From now on, the host's processes keep its network namespace alive.
             switch.drop_namespace(namespace)
         return fresh
 
@@ -161,7 +161,7 @@ class Host:
             "LAB_LOWER": self._lower,
             "LAB_FRESH": "1" if fresh else "0",
             "LAB_CGROUPS": cgroups.spec,
-            # Without these words systemd 256 and later refuse cgroup version 1; older ones don't mind.
+            # Without these arguments, systemd 256 and later refuse cgroup version 1. Earlier versions ignore them.
             "LAB_INIT_ARGS": ""
             if cgroups.unified
             else "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1",
@@ -174,25 +174,24 @@ class Host:
         if not wait_for(lambda: self._ssh_listens() or not self.init, timeout=timeout):
             raise self._error(f"no SSH server within {timeout:.0f} s", tried="looking for its /run/sshd.pid")
         if not self.init:
-            wait_for(lambda: self.console.stat().st_size > 0, timeout=1)  # what it said last may still be under way
+            wait_for(lambda: self.console.stat().st_size > 0, timeout=1)  # its last output may still be on its way
             raise self._error("the host ended while it was starting")
 
     def _ssh_listens(self) -> bool:
-        """Whether its SSH server has written its process id, as it does once it listens (OpenSSH's sshd.c).
+        """Whether its SSH server listens: it writes its process ID then (OpenSSH's sshd.c).
 
-        A connection would leave a trace in its log; and the kernel looks through all of the machine's connections for each
-        reading of a host's /proc/net/tcp: 3 ms, on a machine of 24 GiB, and as much for tcp6.
+        A connection would leave a trace in the server's log. Reading the host's /proc/net/tcp is slow: the kernel searches all
+        connections of the machine, which takes 3 ms on a machine with 24 GiB, and as long for tcp6.
         """
         root = Path(f"/proc/{self.init}/root")
         with contextlib.suppress(OSError):
-            return (
-                not root.samefile("/") and (root / "run/sshd.pid").exists()
-            )  # the machine's own, until it has a root itself
+            # Until the host has its own root, this path shows the machine's.
+            return not root.samefile("/") and (root / "run/sshd.pid").exists()
         return False
 
     def wait_booted(self, *, timeout: float) -> None:
-        """Wait until its systemd has started all it starts at boot. Raises LabError after `timeout` seconds."""
-        # The answer is "running", or "degraded" when something failed, which is the host's own affair.
+        """Wait until its systemd has started all units of the boot. Raises LabError after `timeout` seconds."""
+        # The answer is "running", or "degraded" if a unit has failed, which the lab accepts.
         answer = self.exec(["systemctl", "is-system-running", "--wait"], timeout=timeout, stdin=None)
         if answer.stdout.strip() not in {"running", "degraded"}:
             raise self._error(
@@ -216,13 +215,16 @@ class Host:
             raise LabError(f"the host did not settle within {timeout:.0f} s", host=self.name, tried=ready, answer=said)
 
     def wait_alone(self, *, timeout: float) -> None:
-        """Wait until nothing runs that came over SSH: after a proof, its clean-up. Raises LabError after `timeout` seconds."""
+        """Wait until no command of an SSH session runs, such as the clean-up of a proof.
+
+        Raises LabError after `timeout` seconds.
+        """
         tasks = ["systemctl", "show", "--property=TasksCurrent", "--value", "ssh.service"]
         if not wait_for(lambda: self.exec(tasks, timeout=timeout, stdin=None).stdout.strip() == "1", timeout=timeout):
             raise self._error(f"commands from SSH sessions still run after {timeout:.0f} s", tried=" ".join(tasks))
 
     def kill(self, cgroups: Cgroups, switch_namespace: Path) -> None:
-        """End the host as a power cut does; nothing happens to one that is off. Raises LabError."""
+        """End the host like a power cut. Does nothing if the host is off. Raises LabError."""
         if pid := self.init:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -242,7 +244,7 @@ class Host:
                 )
 
     def enter_command(self, argv: Sequence[str]) -> list[str]:
-        """The command that runs `argv` inside the host, as its root user. Raises LabError if it is off."""
+        """The command that runs `argv` inside the host as root. Raises LabError if the host is off."""
         pid = self.init
         if pid is None:
             raise LabError("the host is off", host=self.name, cure="start it, or `provisioner lab reset`")
@@ -268,13 +270,13 @@ class Host:
 
 
 def _copy(parts: Sequence[Path], into: Path) -> None:
-    """Copy files with all that they have: owners, times, extended attributes (those of overlayfs too), links, holes."""
+    """Copy files with owners, times, extended attributes (overlayfs needs them), links and holes."""
     argv = ["cp", "--archive", "--preserve=xattr", "--sparse=always", "--reflink=auto", "--"]
     run([*argv, *map(str, parts), str(into)], timeout=300)
 
 
 def make_key(file: Path, comment: str) -> None:
-    """Make an ed25519 SSH key pair, `file` (mode 0600) and `file`.pub. Raises LabError."""
+    """Create an ed25519 SSH key pair, `file` (mode 0600) and `file`.pub. Raises LabError."""
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(file)])
 
 
@@ -283,10 +285,10 @@ def spawn_joined(
 ) -> None:
     """Start `argv` in the background, in cgroups of the machine from its first moment on.
 
-    So whoever removes these cgroups finds the process, even if we are killed right after this line.
+    So the removal of these cgroups finds the process, even if this program is killed right after this line.
     """
     with (log or Path(os.devnull)).open("ab") as output:
-        # setsid forks, so the process has no parent here: a lab outlives the command that created it.
+        # setsid forks, so the process is no child of this one: a lab outlives the command that created it.
         subprocess.run(
             ["setsid", "--fork", "sh", str(BOOT_SCRIPT), "join", *(str(file) for file in joins), "--", *argv],
             env=environment,

@@ -1,8 +1,8 @@
-"""Images: root file systems built once by mmdebstrap, kept, and rebuilt when their recipe changes.
+"""Images: root file systems that mmdebstrap builds once. They are kept until their recipe changes.
 
 images/<name>-<digest>/root/       the file system; the lower layer of every host's disk
-images/<name>-<digest>/packages/   the repository of what the recipe offers, if it offers anything
-images/building-<name>/            a build that has not ended; removed by the next build and by `lab down`
+images/<name>-<digest>/packages/   the repository of the packages that the recipe offers, if any
+images/building-<name>/            an unfinished build; removed by the next build and by `lab down`
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from provisioner.lab.recipes import Recipe
 
-BUILD_DEADLINE = 1200  # seconds; half a minute on a good line
-# A build must not outlive the process that asked for it, however that one ends:
-# setpriv kills unshare with us, unshare kills process 1 of the build, and the kernel all the rest.
+BUILD_DEADLINE = 1200  # seconds; half a minute with a fast network
+# A build must end with the process that started it, however that process ends: setpriv kills unshare with it, unshare kills
+# process 1 of the build, and the kernel kills the rest.
 APART = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
@@ -40,7 +40,7 @@ def path_of(recipe: Recipe) -> Path:
 
 
 def ensure(name: str, say: Callable[[str], None]) -> Path:
-    """Answer the image's folder; build it, and the one that it begins with, if they are not there yet.
+    """Return the image's folder. The image and its base are built if they do not exist.
 
     `say` gets one line for each stage of a build. Raises LabError.
     """
@@ -76,7 +76,7 @@ def _ensure_one(recipe: Recipe, say: Callable[[str], None]) -> None:
 
 
 def clean() -> None:
-    """Remove what a killed build has left, unless another process builds right now."""
+    """Remove leftovers of a killed build, unless another process is building right now."""
     if images_dir().exists():
         with held(images_dir(), timeout=0) as ours:
             if ours:
@@ -89,11 +89,11 @@ def _remove_unfinished() -> None:
 
 
 def _remove_outdated(recipe: Recipe) -> None:
-    """Remove images of older recipes, but none that a lab still stands on, or installs packages from."""
+    """Remove images of older recipes, except those that a lab still uses as a disk layer or as a package repository."""
     labs = machine.lab_dir() / "labs"
     used = set()
     for file in machine.matching(labs, "*/hosts/*/image"):
-        with contextlib.suppress(FileNotFoundError):  # that lab is going down
+        with contextlib.suppress(FileNotFoundError):  # that lab is being removed
             used.add(file.read_text().strip())
     for link in machine.matching(labs, "*/www/debian"):
         with contextlib.suppress(FileNotFoundError):
@@ -126,7 +126,7 @@ def _bootstrap(recipe: Recipe, building: Path) -> None:
     mirror = os.environ.get("PROVISIONER_LAB_MIRROR") or find_mirror()
     argv = [
         *APART,
-        # What is set here for Python would be heeded by the image's own, when its packages compile their modules.
+        # Python in the image would obey these variables when its packages compile their modules.
         *("env", "-u", "PYTHONPYCACHEPREFIX", "-u", "PYTHONDONTWRITEBYTECODE", f"TMPDIR={building / 'tmp'}"),
         *("mmdebstrap", "--quiet", "--mode=root", "--format=directory"),
         f"--keyring={machine.keyring()}",
@@ -150,15 +150,15 @@ def _bootstrap(recipe: Recipe, building: Path) -> None:
 
 
 def _beginning(recipe: Recipe) -> list[str]:
-    """What the tree begins with, and how the image's packages get into it."""
+    """Options of mmdebstrap for the base of the tree and for the image's packages."""
     if not recipe.base:
         return ["--variant=minbase", f"--include={','.join(recipe.packages)}"]
     base = shlex.quote(str(path_of(recipes.recipe(recipe.base))))
-    ours = "etc/apt/sources.list etc/resolv.conf"  # of the build; the base has those of the lab's hosts
+    ours = "etc/apt/sources.list etc/resolv.conf"  # keep the build's files; the base has those of the lab's hosts
     return [
         "--variant=custom",
         f'--setup-hook=cd "$1" && tar cf ../tmp/ours.tar {ours} && cp -a --reflink=auto {base}/root/. . && tar xf ../tmp/ours.tar',
-        # What the base has downloaded for its hosts need not be downloaded again.
+        # Packages that the base offers to its hosts need not be downloaded again.
         f'--setup-hook=! [ -d {base}/packages ] || ln {base}/packages/*.deb "$1/var/cache/apt/archives/"',
         f"--customize-hook={repository.APT_GET} install {' '.join(recipe.packages)}",
     ]
@@ -193,7 +193,7 @@ def _settle(recipe: Recipe, root: Path) -> None:
 
 
 def find_mirror() -> str:
-    """The Debian mirror that this machine's apt uses; "" where it uses none, and mmdebstrap then takes its default."""
+    """The Debian mirror that this machine's apt uses; "" if there is none, so that mmdebstrap uses its default."""
     columns = "$(ORIGIN)|$(LABEL)|$(REPO_URI)"
     listing = run(["apt-get", "indextargets", "--format", columns, "Created-By: Packages"])
     for line in listing.splitlines():
@@ -204,7 +204,7 @@ def find_mirror() -> str:
 
 
 def _proxy_options() -> list[str]:
-    """The machine's apt may reach its mirror through a proxy only; mmdebstrap does not read its settings."""
+    """Options of mmdebstrap for the proxies of the machine's apt, because it does not read apt's settings."""
     options = []
     for scheme in ("http", "https"):
         name = f"Acquire::{scheme}::Proxy"

@@ -73,7 +73,7 @@ class Lab:
         self.folder = machine.lab_dir() / "labs" / name
         self._switch = self.folder / "switch"
 
-    # -- making and finding ------------------------------------------------------------------------------------
+    # -- creating and finding ----------------------------------------------------------------------------------
 
     @classmethod
     def up(
@@ -85,10 +85,10 @@ class Lab:
         images: Mapping[str, str] | None = None,
         say: Callable[[str], None] = _silent,
     ) -> Self:
-        """Make a lab of node1 to node<hosts> and wait until all answer on SSH.
+        """Create a lab of node1 to node<hosts>, and wait until all hosts answer on SSH.
 
-        `images` names other images for single hosts; `say` gets a line for each stage of an image build.
-        What fails is cleaned up before the error is raised.
+        `images` names different images for single hosts. `say` gets a line for each stage of an image build.
+        A lab that can't be created is removed before the error is raised.
         """
         machine.check()
         lab = cls(name)
@@ -169,11 +169,11 @@ class Lab:
         spawn_joined(joins, switch.server_command(self._switch, self.folder / "www"), log=log)
         switch.wait_served(self._switch, log)
 
-    # -- what it is --------------------------------------------------------------------------------------------
+    # -- properties --------------------------------------------------------------------------------------------
 
     @property
     def key(self) -> Path:
-        """The private SSH key of every host's root user."""
+        """The private SSH key that root of every host accepts."""
         return self.folder / "key"
 
     @property
@@ -201,7 +201,7 @@ class Lab:
         return LabStatus(self.name, self.folder, (self.folder / "ready").exists(), hosts)
 
     def inventory(self) -> str:
-        """Return the lab's inventory in YAML; after a reset to a snapshot, the one that was used to settle the hosts."""
+        """Return the lab's inventory in YAML. After a reset to a snapshot, it is the inventory that settled the hosts."""
         cluster, store = self.name, "{kind: consul}"
         with contextlib.suppress(FileNotFoundError):
             cluster, store = snapshot.CLUSTER, snapshot.settled((self.folder / "settled").read_text()).store
@@ -234,7 +234,7 @@ class Lab:
 
     @contextlib.contextmanager
     def enter(self) -> Iterator[None]:
-        """Put the calling thread, and what it starts, into the lab's network for the `with` block."""
+        """Put the calling thread, and everything that it starts, into the lab's network for the `with` block."""
         with switch.entered(self._switch):
             yield
 
@@ -247,9 +247,9 @@ class Lab:
         timeout: float = 60,
         stdin: str | None = None,
     ) -> Answer:
-        """Run a list of arguments, or a text as a script of sh, as root on a host; without SSH.
+        """Run a command as root on a host, without SSH. A list is a command's arguments; a string is a script for sh.
 
-        With `check` any exit code but 0 raises LabError, as does running for more than `timeout` seconds.
+        With `check`, any exit code but 0 raises LabError. Running for more than `timeout` seconds always does.
         """
         argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
         answer = self._host(host).exec(argv, timeout=timeout, stdin=stdin)
@@ -264,7 +264,7 @@ class Lab:
         return self._host(host).enter_command(argv)
 
     def ssh_command(self, host: str, argv: Sequence[str] = ()) -> list[str]:
-        """The command line of ssh to a host; to be started in the lab's network."""
+        """The command line of ssh to a host. It must be started in the lab's network."""
         options = ("-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "IdentitiesOnly=yes", "-F", "none")
         return ["ssh", "-i", str(self.key), *options, f"root@{self.address(host)}", *argv]
 
@@ -278,7 +278,7 @@ class Lab:
     # -- changing it -------------------------------------------------------------------------------------------
 
     def stop(self, *hosts: str) -> None:
-        """End hosts together, as a power cut does. Their disks are kept."""
+        """End hosts together, like a power cut. Their disks are kept."""
         with self._locked():
             found = cgroups.find()
             _side_by_side(lambda host: host.kill(found, self._switch), [self._host(name) for name in hosts])
@@ -295,7 +295,7 @@ class Lab:
             _side_by_side(shut_down, [self._host(name) for name in hosts])
 
     def start(self, *hosts: str) -> None:
-        """Boot hosts that are off, all together, with their disks as they were, and wait for their SSH servers."""
+        """Boot hosts that are off, together and with their present disks, and wait for their SSH servers."""
         with self._locked():
             off = [host for host in map(self._host, hosts) if host.init is None]
             for host in off:
@@ -303,10 +303,10 @@ class Lab:
             self._boot(off)
 
     def reset(self, hosts: Iterable[str] | None = None, *, to: str = "", say: Callable[[str], None] = _silent) -> None:
-        """Put hosts back to fresh, all by default: new disk, new network, booted again, answering on SSH.
+        """Give hosts (by default all) a fresh disk and network, boot them, and wait until they answer on SSH.
 
-        With `to`, the name of a snapshot such as "settled-consul", the lab's hosts become those of the snapshot, settled
-        and with their cluster up. `say` gets a line when the snapshot must be made first.
+        With `to`, the name of a snapshot such as "settled-consul", all hosts are replaced by those of the snapshot, with their
+        cluster running. `say` gets a line if the snapshot must be created first.
         """
         if to:
             recipe = snapshot.settled(to)
@@ -344,7 +344,7 @@ class Lab:
 
     @classmethod
     def _make_snapshot(cls, lab_name: str, name: str, folder: Path, say: Callable[[str], None]) -> None:
-        """Make a lab, settle its hosts with `provisioner up`, keep them in `folder`, and take the lab down."""
+        """Create a lab, settle its hosts with `provisioner up`, save them in `folder`, and remove the lab."""
         say(f"snapshot {name}: creating it with `provisioner up`; kept for later")
         lab = cls(lab_name)
         recipe = snapshot.settled(name)
@@ -353,7 +353,7 @@ class Lab:
             (lab.folder / "settled").write_text(name)
             inventory = lab.folder / "inventory.yml"
             inventory.write_text(lab.inventory())
-            # It ends with us, however we end.
+            # setpriv ends it with this process, however this process ends.
             up = [
                 "setpriv",
                 "--pdeathsig",
@@ -384,7 +384,7 @@ class Lab:
         _side_by_side(remove, self._hosts())
 
     def add(self, host: str | None = None, image: str = "engine-20.10", *, say: Callable[[str], None] = _silent) -> str:
-        """Add one host (by default the next number) to the running lab; answer its name."""
+        """Add a host (by default with the next number) to the running lab. Returns its name."""
         machine.check_room(1)
         paths = _ensure_images([image], say)
         with self._locked():
@@ -407,9 +407,9 @@ class Lab:
             return made.name
 
     def down(self) -> bool:
-        """Remove the lab: processes, cgroups, network, files. Also one that is half made, or was killed.
+        """Remove the lab: processes, cgroups, network, files. An incomplete or killed lab is removed, too.
 
-        Answers whether there was one.
+        Returns whether the lab existed.
         """
         image.clean()
         snapshot.clean(self._remove_named)
@@ -426,7 +426,8 @@ class Lab:
             with self._locked():
                 cgroups.find().remove(self.name)
                 self._free_switch()
-                for host in self._hosts():  # a namespace of others may still hold what they have in memory
+                # Another mount namespace may keep a disk in memory alive after it is unmounted, so its files are removed first.
+                for host in self._hosts():
                     remove_tree(host.folder)
                 remove_tree(self.folder)
         with contextlib.suppress(OSError):
@@ -434,7 +435,7 @@ class Lab:
         return found
 
     def _free_switch(self) -> None:
-        """Remove the hosts' ports now; the kernel would remove them some time after the last process."""
+        """Remove the hosts' ports at once. The kernel would remove them some time after the last process."""
         if mounts_under(self._switch):
             for host in self._hosts():
                 switch.unplug(self._switch, host.name)
@@ -446,7 +447,7 @@ class Lab:
         fresh = host.boot(cgroups.find(), self._switch)
         deadline = BOOT_DEADLINE + 2 * crowd
         host.wait_ssh(timeout=deadline)
-        # What a used disk does at boot may take long and may fail: that is for its user to look at.
+        # The boot of a used disk may take long or fail, depending on its use.
         if fresh:
             host.wait_booted(timeout=deadline)
 

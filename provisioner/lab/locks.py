@@ -1,4 +1,4 @@
-"""Locks on folders. A lock ends with its process, however that ends, and leaves no file behind."""
+"""Locks on folders. A lock ends with its process, however the process ends, and leaves no file behind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def held(folder: Path, *, timeout: float) -> Iterator[bool]:
     """Hold the lock of `folder`; yield false if another process holds it for `timeout` seconds."""
-    # Closed on exec, so that hosts and servers that we start do not hold it on.
+    # Closed on exec, so that hosts and servers that this process starts do not hold the lock.
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield wait_for(lambda: _try_lock(descriptor), timeout=timeout)

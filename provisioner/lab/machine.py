@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DIR = "/var/lib/provisioner-lab"
 
-# Command -> the Debian package that brings it.
+# Command -> the Debian package that provides it.
 COMMANDS = {
     "mmdebstrap": "mmdebstrap",
     "ip": "iproute2",
@@ -31,7 +31,7 @@ COMMANDS = {
     "ssh": "openssh-client",
     "dpkg-deb": "dpkg",
 }
-# Measured: systemd holds three, containerd one.
+# Measured: systemd uses three, containerd one.
 INOTIFY_PER_HOST = 4
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
@@ -42,7 +42,7 @@ KEYRINGS = (
 def lab_dir() -> Path:
     """The folder of all images and labs: $PROVISIONER_LAB_DIR, else /var/lib/provisioner-lab. Raises LabError."""
     folder = os.environ.get("PROVISIONER_LAB_DIR") or DEFAULT_DIR
-    # It becomes part of mount options, where a comma or a colon would end the value.
+    # The path becomes part of mount options, where a comma or a colon would end the value.
     if not re.fullmatch(r"/[A-Za-z0-9._/+@-]+", folder):
         raise LabError(
             f"{folder!r} can't be the lab's folder",
@@ -52,7 +52,7 @@ def lab_dir() -> Path:
 
 
 def in_memory() -> bool:
-    """Whether the hosts' disks are to be in memory: $PROVISIONER_LAB_IN_MEMORY is 1. Nothing there waits for a disk."""
+    """Whether the hosts' disks should be in memory, which is faster: $PROVISIONER_LAB_IN_MEMORY is 1."""
     return os.environ.get("PROVISIONER_LAB_IN_MEMORY") == "1"
 
 
@@ -71,7 +71,7 @@ def require_root() -> None:
 
 
 def check() -> None:
-    """Raise LabError with a cure unless this machine can run a lab."""
+    """Raise LabError with a cure if this machine can't run a lab."""
     require_root()
     missing = sorted({package for command, package in COMMANDS.items() if not shutil.which(command)})
     if not any(path.exists() for path in KEYRINGS):
@@ -82,7 +82,7 @@ def check() -> None:
 
 
 def check_room(hosts: int) -> None:
-    """Raise LabError unless the kernel's limits leave room for so many more hosts."""
+    """Raise LabError if the kernel's limits do not allow this number of additional hosts."""
     limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
     used = _inotify_in_use()
     if used + hosts * INOTIFY_PER_HOST > limit:
@@ -113,7 +113,7 @@ def _inotify_in_use() -> int:
 
 
 def matching(folder: Path, pattern: str) -> Iterator[Path]:
-    """The paths that match, where folders may go away meanwhile; pathlib's own glob raises then, up to Python 3.12."""
+    """The paths in `folder` that match. Folders may vanish meanwhile; pathlib's glob raises then, up to Python 3.12."""
     return map(Path, glob.iglob(f"{glob.escape(str(folder))}/{pattern}"))  # noqa: PTH207
 
 
@@ -125,7 +125,7 @@ def _check_file_system(folder: Path) -> None:
         for line in table:
             fields = line.split()
             point = fields[4].rstrip("/")
-            # A later line of the same mount point lies over an earlier one.
+            # A later line hides an earlier one with the same mount point.
             if len(point) >= len(best) and (folder == Path(point or "/") or Path(point or "/") in folder.parents):
                 best, kind = point, fields[fields.index("-") + 1]
     if kind in {"overlay", "aufs", "nfs", "nfs4", "9p", "virtiofs", "vboxsf"}:

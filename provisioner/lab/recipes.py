@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from provisioner.errors import LabError
 
-# Goes up with changes in how images are made that the data below does not show.
+# Increase this when images are built differently and the data below does not show it.
 LAYOUT = 4
 
 SWITCH_ADDRESS = "192.168.56.1"
@@ -17,7 +17,7 @@ REPOSITORY_PORT = 80
 _BASE = ("systemd", "systemd-sysv", "openssh-server")
 _TOOLS = ("iptables", "nftables", "iproute2", "iputils-ping", "procps", "curl", "python3-minimal", "sudo", "less")
 
-# What a host of the lab can install from the lab's own repository; their dependencies come along.
+# The packages that hosts can install from the lab's repository, which also has their dependencies.
 OFFERED = (
     "docker.io", "consul", "etcd-server", "etcd-client", "zookeeper", "default-jre-headless",
     "iptables", "nftables", "ufw", "firewalld", "iproute2", "iputils-ping", "procps", "curl", "ca-certificates",
@@ -27,9 +27,9 @@ OFFERED = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """One image. It begins with the tree of `base`, another image, or with Debian's essential packages.
+    """One image. It starts from the image `base`, or from Debian's essential packages.
 
-    `offered` packages are downloaded into a repository that is kept beside the image.
+    The `offered` packages are downloaded into a repository next to the image.
     """
 
     name: str
@@ -47,12 +47,11 @@ class Recipe:
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 
 
-# Files of every image. udev is silenced because it would trigger events on the machine's own devices,
-# the console login because the console is a log, the password prompts because each takes one of the few
-# inotify instances that all hosts share. The journal leaves the machine's kernel log alone. What Go does for memory that
-# hosts of the lab need not save was a third of each start of the engine's program, of which a probe takes six. containerd 1.4
-# looks for garbage again after fifty times what the last look took (pause_threshold, in its gc/scheduler/scheduler.go): where its
-# files are in memory that is every few milliseconds, and 10 to 30 ms of each second.
+# Files of every image.
+# - containerd 1.4 collects garbage again after fifty times the duration of the last collection (pause_threshold in its
+#   gc/scheduler/scheduler.go). With files in memory that is every few milliseconds, and takes 10 to 30 ms of each second.
+# - GOGC: Go's garbage collection took a third of each start of the engine's programs. A probe starts six of them.
+# - The journal ignores the machine's kernel log.
 FILES = {
     "etc/containerd/lab.toml": 'version = 2\n[plugins."io.containerd.gc.v1.scheduler"]\npause_threshold = 0.0001\n',
     "etc/systemd/system/containerd.service.d/lab.conf": "[Service]\nExecStart=\nExecStart=/usr/bin/containerd --config /etc/containerd/lab.toml\n",
@@ -62,19 +61,21 @@ FILES = {
     "etc/hostname": "fresh\n",
     "etc/machine-id": "",
 }
+# udev would trigger events on the machine's devices. The console needs no login, because it is a log. Each password prompt takes
+# one of the few inotify instances that all hosts share.
 MASKED = (
     "systemd-udevd.service", "systemd-udevd-control.socket", "systemd-udevd-kernel.socket", "systemd-udev-trigger.service",
     "systemd-ask-password-console.path", "systemd-ask-password-wall.path", "console-getty.service", "getty@tty1.service", "getty.target", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "systemd-firstboot.service",
     "systemd-timesyncd.service", "apt-daily.timer", "apt-daily-upgrade.timer",
 )  # fmt: skip
-# What systemd runs whenever its units are loaded, for disks, consoles and vendors' images that hosts of the lab have not:
-# half of the work of a reload.
+# Generators, which systemd runs at each reload, for disks, consoles and vendors' images that hosts of the lab do not have. They
+# took half of the time of a reload.
 GENERATORS = (
     "systemd-bless-boot-generator", "systemd-cryptsetup-generator", "systemd-debug-generator", "systemd-fstab-generator",
     "systemd-getty-generator", "systemd-gpt-auto-generator", "systemd-hibernate-resume-generator", "systemd-rc-local-generator",
     "systemd-ssh-generator", "systemd-system-update-generator", "systemd-tpm2-generator", "systemd-veritysetup-generator",
 )  # fmt: skip
-# Made by package scripts, and equal on every host if they stayed.
+# Created by package scripts. They would be equal on every host.
 REMOVED = ("etc/ssh/ssh_host_*_key*", "etc/docker/key.json", "var/lib/dbus/machine-id", "var/log/*.log")
 
 

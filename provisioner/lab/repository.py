@@ -13,14 +13,14 @@ from provisioner.lab.shell import run
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Runs inside the new root, so its own apt decides what is missing. mmdebstrap passes $1, the root.
+# Runs inside the new root, so that its apt decides which packages are missing. mmdebstrap passes the root as $1.
 APT_GET = 'env -u TMPDIR chroot "$1" apt-get --quiet --yes --no-install-recommends'
 
 
 def download_hooks(packages: tuple[str, ...], folder: Path) -> list[str]:
-    """Options of mmdebstrap that fetch `packages`, and all that the new root lacks for them, into `folder`.
+    """Options of mmdebstrap that download `packages`, and dependencies that the new root lacks, into `folder`.
 
-    One request for all: packages that exclude one another would need one each, so that hosts can choose.
+    A single request downloads all of them, so `packages` must not conflict with one another.
     """
     if not packages:
         return []
@@ -35,7 +35,7 @@ def download_hooks(packages: tuple[str, ...], folder: Path) -> list[str]:
 
 
 def index(folder: Path) -> None:
-    """Write the index of all packages in `folder`, as `deb [trusted=yes] URL ./` reads it. Raises LabError."""
+    """Write the index of all packages in `folder`, for apt's `deb [trusted=yes] URL ./`. Raises LabError."""
     packages = sorted(folder.glob("*.deb"))
     with ThreadPoolExecutor(4) as pool:
         text = "\n".join(pool.map(_entry, packages))

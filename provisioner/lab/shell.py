@@ -1,4 +1,4 @@
-"""Commands on the machine, each with a deadline and errors that say what was tried."""
+"""Runs commands on the machine, each with a deadline, and with errors that say what was tried."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Answer = subprocess.CompletedProcess[str]
 
 
 def communicate(argv: Sequence[str], *, timeout: float, stdin: str | None = None) -> Answer:
-    """Run `argv` and gather its output; after `timeout` seconds it and its children are killed.
+    """Run `argv` and collect its output. After `timeout` seconds, the command and its children are killed.
 
     Raises subprocess.TimeoutExpired and OSError.
     """
@@ -36,7 +36,7 @@ def communicate(argv: Sequence[str], *, timeout: float, stdin: str | None = None
         try:
             out, err = process.communicate(stdin, timeout=timeout)
         except BaseException:
-            # The group, not the process: nsenter's child lives in other namespaces and would survive it.
+            # The group, not only the process: nsenter's child is in other namespaces and would survive.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             raise
@@ -44,9 +44,9 @@ def communicate(argv: Sequence[str], *, timeout: float, stdin: str | None = None
 
 
 def run(argv: Sequence[str], *, timeout: float = 20, stdin: str | None = None, host: str = "", what: str = "") -> str:
-    """Run a command of the machine that must succeed; answer its stdout.
+    """Run a command on the machine and return its stdout.
 
-    Raises LabError, with `what` as its first line, when it fails or takes more than `timeout` seconds.
+    Raises LabError, with `what` as its first line, if the command fails or takes more than `timeout` seconds.
     """
     tried = shlex.join(argv)
     try:
@@ -62,7 +62,7 @@ def run(argv: Sequence[str], *, timeout: float = 20, stdin: str | None = None, h
 
 
 def wait_for(ready: Callable[[], bool], *, timeout: float) -> bool:
-    """Ask `ready` at short, growing intervals (10 to 100 ms) for `timeout` seconds; whether it came true."""
+    """Call `ready` at short, growing intervals (10 to 100 ms) for `timeout` seconds. Returns whether it became true."""
     deadline = time.monotonic() + timeout
     pause = 0.01
     while not ready():
@@ -81,14 +81,14 @@ def mounts_under(folder: Path) -> list[str]:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder of the lab's; whatever is still mounted in it is unmounted first, never emptied."""
+    """Remove a folder of the lab. Mounts in it are unmounted first, so that their content is not removed."""
     for last_try in (False, False, True):
         for point in mounts_under(folder):
             run(["umount", "--lazy", point])
         try:
             run(["rm", "-rf", "--one-file-system", "--", str(folder)], timeout=120)
         except LabError:
-            # The last commands of a process that was killed may still have been at work in there.
+            # The last commands of a killed process may still have been writing there.
             if last_try:
                 raise
             time.sleep(0.1)

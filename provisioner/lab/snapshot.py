@@ -1,10 +1,10 @@
-"""Snapshots: hosts that `provisioner up` has set up, kept so that a lab can start from them in seconds.
+"""Snapshots: saved hosts that `provisioner up` has set up. A lab can start from them in seconds.
 
 snapshots/<name>/<digest>/key, key.pub   the SSH key that these hosts accept
-snapshots/<name>/<digest>/hosts/<host>/  what host.py keeps of each host: seed, upper, docker, containerd
-snapshots/<name>/building-<pid>/         an unfinished snapshot; its hosts are those of the lab <name>-<pid>
+snapshots/<name>/<digest>/hosts/<host>/  the saved parts of each host: seed, upper, docker, containerd
+snapshots/<name>/building-<pid>/         an unfinished snapshot of the lab <name>-<pid>
 
-Hosts of a lab use `upper` in place, as a read-only layer below their own disk, and get copies of the engine's data.
+Hosts of a lab use `upper` in place, as a read-only layer below their own disk. They get copies of the engine's data.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ from provisioner.lab.shell import remove_tree
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BUILD_DEADLINE = 600  # seconds; up to a minute on an idle machine, and longer where images are built first
-_UNUSED = 3600  # seconds without use, after which a snapshot of other sources is removed
-CLUSTER = "test"  # the cluster of the inventory that settled the hosts
-# What reads arguments or prints cannot change a host.
+BUILD_DEADLINE = 600  # seconds; up to a minute on an idle machine, longer if images must be built first
+_UNUSED = 3600  # seconds without use after which a snapshot of other sources is removed
+CLUSTER = "test"  # the cluster's name in the inventory that settled the hosts
+# Code that only reads arguments or prints can't change a host.
 _WITHOUT_INFLUENCE = ("report/", "cli")
 
-_STORE_READY = "docker network inspect demo"  # the engine asks the store
+_STORE_READY = "docker network inspect demo"  # the engine queries the store for it
 _SWARM_READY = 'test "$(docker node ls --format {{.Status}} | grep -c Ready)" = 3 && docker network inspect demo'
 
 
 @dataclass(frozen=True)
 class Settled:
-    """Three hosts that `up` has settled. `store`: the inventory's; empty for swarm mode.
+    """Three hosts that `up` has settled.
 
-    `ready`: a command that succeeds on a host once the restored cluster serves it.
+    store: the `store` of the inventory; empty for swarm mode. ready: a command that succeeds on a host as soon as the restored
+    cluster works there.
     """
 
     image: str
@@ -60,16 +61,16 @@ SETTLED = {
 
 
 def settled(name: str) -> Settled:
-    """The recipe of that snapshot. Raises LabError."""
+    """The recipe of the snapshot with this name. Raises LabError."""
     if name not in SETTLED:
         raise LabError(f"there is no snapshot {name!r}", cure=f"choose one of {', '.join(SETTLED)}")
     return SETTLED[name]
 
 
 def digest(recipe: Settled, image: Path) -> str:
-    """Changes whenever the hosts could be different: with the image, the sources, and each month for the certificates.
+    """A digest that changes whenever the hosts could differ: with the image, the sources, and each month for the certificates.
 
-    An image that was built again has other packages, so its time counts too.
+    The image's time is included, because a rebuilt image may have newer packages.
     """
     package = Path(render.__file__).parent
     files = {
@@ -85,9 +86,9 @@ def digest(recipe: Settled, image: Path) -> str:
 
 
 def ensure(name: str, image: Path, make: Callable[[Path, str], None]) -> Path:
-    """The folder of a current snapshot on `image`. If there is none, `make(folder, lab)` fills one, with the lab of that name.
+    """The folder of a current snapshot on `image`. If there is none, `make(folder, lab)` fills it, using a lab of that name.
 
-    One process builds; the others wait for it. Raises LabError.
+    One process builds the snapshot, and others wait for it. Raises LabError.
     """
     kept = machine.lab_dir() / "snapshots" / name
     target = kept / digest(settled(name), image)
@@ -95,7 +96,7 @@ def ensure(name: str, image: Path, make: Callable[[Path, str], None]) -> Path:
         kept.mkdir(parents=True, exist_ok=True)
         with held(kept, timeout=BUILD_DEADLINE) as ours:
             if not ours:
-                raise LabError(f"another process has been making {name} for {BUILD_DEADLINE} s", tried=f"lock {kept}")
+                raise LabError(f"another process has been building {name} for {BUILD_DEADLINE} s", tried=f"lock {kept}")
             if not target.exists():
                 _build(target, make)
                 _remove_outdated(target)
@@ -104,7 +105,10 @@ def ensure(name: str, image: Path, make: Callable[[Path, str], None]) -> Path:
 
 
 def clean(remove_lab: Callable[[str], None]) -> None:
-    """Remove what a killed build has left, unless another process builds right now; `remove_lab` removes a lab by name."""
+    """Remove leftovers of a killed build, unless another process is building right now.
+
+    `remove_lab` removes the lab of that name.
+    """
     for folder in machine.matching(machine.lab_dir() / "snapshots", "*/building-*"):
         with contextlib.suppress(FileNotFoundError), held(folder.parent, timeout=0) as ours:
             if ours:
@@ -128,13 +132,13 @@ def _build(target: Path, make: Callable[[Path, str], None]) -> None:
 
 
 def _remove_outdated(target: Path) -> None:
-    """Remove snapshots made from other sources, unless a lab stands on one or somebody used it within the hour.
+    """Remove snapshots of other sources, except those that a lab uses or that were used within the last hour.
 
-    Checkouts that differ share the lab's folder. The hour also covers a lab that is about to stand on one.
+    Different checkouts share the lab's folder. The hour also protects a lab that is just being restored from a snapshot.
     """
     used = set[Path]()
     for file in machine.matching(machine.lab_dir() / "labs", "*/hosts/*/base"):
-        with contextlib.suppress(FileNotFoundError):  # that lab is going down
+        with contextlib.suppress(FileNotFoundError):  # that lab is being removed
             used.add(Path(file.read_text().strip()).parents[1])
     for folder in target.parent.iterdir():
         with contextlib.suppress(FileNotFoundError):

@@ -1,6 +1,6 @@
-"""The switch of a lab: a bridge in a network namespace of its own, in which the controller also runs.
+"""The switch of a lab: a bridge in a separate network namespace, in which the controller also runs.
 
-The namespace is held by a bind mount on `<lab>/switch`; nothing of it shows on the machine's own network.
+A bind mount on `<lab>/switch` keeps the namespace alive. The machine's own network does not change.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CLONE_NEWNET = 0x40000000
 
 
 def make_namespace(file: Path) -> None:
-    """Make a network namespace that lives as long as `file` is mounted. Raises LabError."""
+    """Create a network namespace that lives as long as `file` is mounted. Raises LabError."""
     file.touch()
     run(["unshare", f"--net={file}", "true"])
 
@@ -35,7 +35,7 @@ def drop_namespace(file: Path) -> None:
 
 
 def ip(namespace: Path, *commands: str) -> None:
-    """Change links and addresses of a namespace with the machine's ip command, up to the first that fails. Raises LabError."""
+    """Run commands of `ip` in a namespace; the first failure ends the batch. Raises LabError."""
     run(
         ["nsenter", f"--net={namespace}", "ip", "-batch", "-"],
         stdin="\n".join(commands) + "\n",
@@ -44,7 +44,7 @@ def ip(namespace: Path, *commands: str) -> None:
 
 
 def make(namespace: Path) -> None:
-    """Make the switch, with the controller's address on it. Raises LabError."""
+    """Create the switch with the controller's address. Raises LabError."""
     make_namespace(namespace)
     ip(
         namespace,
@@ -56,10 +56,10 @@ def make(namespace: Path) -> None:
 
 
 def plug(namespace: Path, host_namespace: Path, name: str, number: int) -> None:
-    """Connect a host: its eth0 to a port of the switch that has the host's name. Raises LabError."""
+    """Connect a host's eth0 to a port of the switch, which gets the host's name. Raises LabError."""
     ip(
         namespace,
-        # A fixed MAC: after a reboot its neighbours would look for the old one for up to a minute.
+        # The MAC address is fixed, because neighbours would use the old one for up to a minute after a reboot.
         f"link add {name} type veth peer name eth0 address 02:00:c0:a8:38:{10 + number:02x} netns {host_namespace}",
         f"link set {name} master {BRIDGE} up",
     )
@@ -72,7 +72,7 @@ def plug(namespace: Path, host_namespace: Path, name: str, number: int) -> None:
 
 
 def unplug(namespace: Path, name: str) -> None:
-    """Take a host's port away, if it is there; its eth0 goes at the same time."""
+    """Remove a host's port, if it exists. This also removes the host's eth0."""
     with contextlib.suppress(LabError):
         ip(namespace, f"link del {name}")
 
@@ -96,7 +96,7 @@ def enter(namespace: Path) -> None:
 
 @contextlib.contextmanager
 def entered(namespace: Path) -> Iterator[None]:
-    """Be in `namespace` for a while, with the calling thread only. Raises LabError."""
+    """Move the calling thread, and no other, into `namespace` for the block. Raises LabError."""
     with open("/proc/thread-self/ns/net", "rb") as before:  # noqa: PTH123
         enter(namespace)
         try:
@@ -106,7 +106,7 @@ def entered(namespace: Path) -> Iterator[None]:
 
 
 def _setns(descriptor: int) -> None:
-    # os.setns came with Python 3.12.
+    # os.setns exists only since Python 3.12.
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(descriptor, _CLONE_NEWNET) != 0:
         number = ctypes.get_errno()

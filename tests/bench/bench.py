@@ -1,7 +1,7 @@
-"""How long the job takes: ours, a raw script over ssh, pyinfra and ansible-core, one after the other in the same lab.
+"""Compare the duration of the same job with provisioner, a raw ssh script, pyinfra and ansible-core, in the same lab.
 
-Times are wall clock, from the start of a command to its end, started in the lab's network. Each round runs every
-contender once on fresh hosts, so that what else the machine does meets them alike.
+Times are wall-clock times from the start of a command to its end, in the lab's network. Each round runs every contender once
+on fresh hosts, so that other load of the machine affects all of them alike.
 """
 
 from __future__ import annotations
@@ -31,39 +31,40 @@ from provisioner.lab import Lab
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-SETTLE = 7  # seconds between jobs: engines tidy up for a while after a network's last container has gone
+SETTLE = 7  # seconds between jobs: engines clean up for a while after a network's last container has ended
 PATIENCE = 600  # seconds for one command
-TRIES = 3  # for a command that fails; that it failed is told
+TRIES = 3  # of a command that fails; each failure is reported
 
 
 @dataclass
 class Figures:
-    """Seconds of each (contender, job), and what else was found."""
+    """The seconds of each (contender, job), and other results.
+
+    busy: the machine's load average before the run. If it is close to the number of cores, the figures are useless.
+    """
 
     seconds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     memory: dict[tuple[str, str], float] = field(default_factory=dict)
     phases: dict[tuple[str, str], list[dict[str, float]]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
-    busy: float = (
-        0.0  # the machine's load average before the run: from about its number of cores on, no figure is of use
-    )
+    busy: float = 0.0
 
     def median(self, who: str, job: str) -> float | None:
         found = self.seconds.get((who, job))
         return statistics.median(found) if found else None
 
     def ratio(self, one: tuple[str, str], other: tuple[str, str]) -> float | None:
-        """The median of the rounds' own ratios: what slows the machine down in one round slows both."""
+        """The median of the ratios of each round, because other load in a round slows down both contenders."""
         ours, theirs = self.seconds.get(one, []), self.seconds.get(other, [])
         if not ours or not theirs:
             return None
-        if len(ours) != len(theirs):  # a round in which one of them never succeeded
+        if len(ours) != len(theirs):  # one of them never succeeded in some round
             return statistics.median(ours) / statistics.median(theirs)
         return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 class Bench:
-    """One lab and what is measured in it."""
+    """The measurements in one lab."""
 
     def __init__(self, lab: Lab, names: Sequence[str], folder: Path, figures: Figures) -> None:
         self.lab = lab
@@ -72,7 +73,7 @@ class Bench:
         self.figures = figures
 
     def round_of_jobs(self) -> None:
-        """First and second up, and plan on what they settled: every contender on fresh hosts."""
+        """Measure a first `up`, a second `up` and `plan`, for every contender on fresh hosts."""
         for contender in self.contenders:
             if self._first(contender):
                 time.sleep(SETTLE)
@@ -83,7 +84,7 @@ class Bench:
                 self.peaks([contender], ["second", "plan"])
 
     def _first(self, contender: Contender) -> bool:
-        for _ in range(TRIES):  # half a job is no start for the next
+        for _ in range(TRIES):  # each try starts on fresh hosts, not on those of a failed try
             self.lab.reset()
             self.prepare(contender)
             if self._timed(contender, "first", contender.up):
@@ -96,14 +97,14 @@ class Bench:
                 list(pool.map(lambda host: self.lab.exec(host, contender.prepare, timeout=PATIENCE), self.lab.hosts))
 
     def plans(self) -> None:
-        """Plan on hosts that are settled, beside as many bare connections."""
+        """Measure `plan` on settled hosts, and the same number of bare connections."""
         self.connections()
         for contender in self.contenders:
             if contender.plan:
                 self._timed(contender, "plan", contender.plan)
 
     def connections(self) -> None:
-        """`ssh HOST true` to every host side by side, with new connections."""
+        """Measure `ssh HOST true` to all hosts in parallel, with new connections."""
         commands = [[*self.lab.ssh_command(host, ["true"])] for host in self.lab.hosts]
         with self.lab.enter():
             began = time.monotonic()
@@ -114,7 +115,7 @@ class Bench:
             raise SystemExit(f"ssh to the lab's hosts failed: exit codes {codes}")
 
     def peaks(self, contenders: Sequence[Contender], jobs: Sequence[str]) -> None:
-        """The largest resident size of a command, once for each, in runs of their own on what it has settled."""
+        """Measure the largest resident size of each command, in separate runs on settled hosts."""
         for contender in contenders:
             for job in jobs:
                 command = contender.plan if job == "plan" else contender.up
@@ -126,7 +127,7 @@ class Bench:
                     self.figures.memory[contender.name, job] = int(found.read_text()) / 1024
 
     def settle(self) -> None:
-        """Our own up, until plan has nothing to say. A proof that fails on a crowded machine is told, and no hindrance."""
+        """Run our `up` until `plan` reports no drift. A proof that fails on a busy machine is reported and ignored."""
         ours = ALL["ours"](self.lab, self.folder)
         for _ in range(TRIES):
             self._timed(ours, "first", ours.up)
@@ -135,7 +136,7 @@ class Bench:
         raise SystemExit("the hosts could not be settled:\n" + self.figures.failures[-1])
 
     def _timed(self, contender: Contender, job: str, command: list[str]) -> bool:
-        """Time a command. One that fails on settled hosts is tried again; half a first `up` is left to the caller."""
+        """Time a command, and retry it if it fails. A failed first `up` is not retried: the caller resets the hosts."""
         for _ in range(1 if job == "first" else TRIES):
             seconds = self._run(contender, job, command, counted=True)
             if seconds is not None:
@@ -143,7 +144,7 @@ class Bench:
                 return True
             if job != "first":
                 time.sleep(SETTLE)
-                self._run(contender, job, command)  # takes away what the one that failed has left
+                self._run(contender, job, command)  # cleans up after the failed run
                 time.sleep(SETTLE)
         return False
 
@@ -162,7 +163,7 @@ class Bench:
             )
             listener = threading.Thread(target=lines.listen, args=(process.stdout,), daemon=True)
             listener.start()
-            # Not wait(timeout=...): that looks only every 50 ms whether the process has ended.
+            # Not wait(timeout=...), because that checks only every 50 ms whether the process has ended.
             watchdog = threading.Timer(PATIENCE, process.kill)
             watchdog.start()
             try:
@@ -170,14 +171,14 @@ class Bench:
             finally:
                 watchdog.cancel()
             seconds = time.monotonic() - lines.began
-        listener.join(1)  # what a command leaves behind, as ansible its connections, may hold the pipe open
+        listener.join(1)  # processes that outlive the command, such as ansible's connections, may hold the pipe open
         if code == 0:
             if counted and (found := lines.phases(seconds)):
                 self.figures.phases.setdefault((contender.name, job), []).append(found)
             return seconds
-        end = "".join(line for _, line in lines.told[-25:])
+        end = "".join(line for _, line in lines.read[-25:])
         self.figures.failures.append(f"{contender.name}, {job}: exit code {code} after {seconds:.1f} s\n{end}")
-        say(f"  {contender.name} {job}: failed after {seconds:.1f} s (exit code {code}); counted, and tried again")
+        say(f"  {contender.name} {job}: failed after {seconds:.1f} s (exit code {code}); the failure is reported")
         return None
 
     def _add(self, who: str, job: str, seconds: float) -> None:
@@ -204,7 +205,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-# -- what is wanted ---------------------------------------------------------------------------------------------------
+# -- targets ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ class Target:
 
 
 def targets(hosts: int, figures: Figures) -> list[Target]:
-    """Those of which there is a figure."""
+    """The targets for which there is a measurement."""
     plan = figures.median("ours", "plan")
     wanted: list[tuple[str, float | None, float, str]] = [
         ("--help", figures.median("ours", "--help"), 0.25, "s"),
@@ -250,7 +251,7 @@ def targets(hosts: int, figures: Figures) -> list[Target]:
     return [Target(text, found, limit, unit) for text, found, limit, unit in wanted if found is not None]
 
 
-# -- telling ------------------------------------------------------------------------------------------------------------
+# -- output -----------------------------------------------------------------------------------------------------------
 
 
 def document(hosts: int, rounds: int, figures: Figures) -> dict[str, object]:
@@ -283,7 +284,7 @@ def document(hosts: int, rounds: int, figures: Figures) -> dict[str, object]:
 
 
 def table(hosts: int, figures: Figures) -> str:
-    """A Markdown table: jobs across, median with the least, and the ratio to the raw script (else to bare ssh)."""
+    """A Markdown table with a column for each job: median, minimum, and the ratio to the raw script or else to bare ssh."""
     jobs = list(dict.fromkeys(job for _, job in figures.seconds if job not in {"--help", "connections"}))
     names = list(dict.fromkeys(who for who, _ in figures.seconds if who != "ssh"))
     lines = [
@@ -325,7 +326,7 @@ def cell(figures: Figures, who: str, job: str) -> str:
 def measure(options: argparse.Namespace, hosts: int, folder: Path) -> Figures:
     figures = Figures(busy=os.getloadavg()[0])
     if figures.busy > 1.5:
-        say(f"this machine is busy (load average {figures.busy:.1f}): times will be too long, and ratios unsteady")
+        say(f"this machine is busy (load average {figures.busy:.1f}): times will be too long, and ratios unreliable")
     with lab_of(hosts) as lab:
         names = [name for name in options.only if hosts < 20 or name not in OWN]
         bench = Bench(lab, names, folder, figures)
@@ -349,10 +350,12 @@ def measure(options: argparse.Namespace, hosts: int, folder: Path) -> Figures:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.splitlines()[0])
-    parser.add_argument("--hosts", type=int, action="append", help="3: the whole job; 20 and more: plan. Default: both")
+    parser.add_argument(
+        "--hosts", type=int, action="append", help="3: the whole job; 20 or more: plan only (default: both)"
+    )
     parser.add_argument("--only", default=DEFAULT, help=f"of {','.join(ALL)}, or all (default: {DEFAULT})")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each runs (default: 3)")
-    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--rounds", type=int, default=3, help="the number of rounds (default: 3)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     parser.add_argument("--check", action="store_true", help="exit code 1 when a target is missed")
     options = parser.parse_args()
     options.only = list(ALL) if options.only == "all" else options.only.split(",")
@@ -364,7 +367,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of an exception: the lab is removed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # raises an exception, so that the lab is removed
     missed = False
     documents = []
     for hosts in options.hosts:

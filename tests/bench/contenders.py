@@ -1,4 +1,4 @@
-"""Who does the job, and how each is started. Paths of theirs lie in a folder of the run's own."""
+"""The contenders of the benchmark and their commands. Their files are in a temporary folder of the run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXTRA = ROOT / ".venv-bench" / "bin"
 
 @dataclass(frozen=True)
 class Contender:
-    """Command lines of the jobs, and what it needs on the hosts beforehand (a script of sh; its time is not counted)."""
+    """The command lines of the jobs. prepare: a shell script that runs on the hosts before them; its time is not counted."""
 
     name: str
     up: list[str]
@@ -36,13 +36,13 @@ def ours(lab: Lab, folder: Path) -> Contender:
 
 
 def plain(lab: Lab, folder: Path) -> Contender:
-    """The raw script's own job: Consul without gossip key, TLS and ACLs, which it does not set up."""
+    """The same job as the raw script's: Consul without gossip key, TLS and ACLs."""
     off = "store: {kind: consul, security: {gossip: false, tls: false, acls: false}}"
     return _ours("plain", _with(lab, off), folder)
 
 
 def etcd(lab: Lab, folder: Path) -> Contender:
-    """The same on etcd, which is installed and has never been started."""
+    """On etcd, which is already installed and has never been started."""
     return _ours("etcd", _with(lab, "store: {kind: etcd}"), folder, prepare=_installed("etcd-server", "etcd"))
 
 
@@ -53,13 +53,13 @@ def zookeeper(lab: Lab, folder: Path) -> Contender:
 
 
 def _installed(package: str, unit: str) -> str:
-    """From the lab's own repository, where it is not there, and not started."""
+    """A script that installs a missing package without starting its unit."""
     install = f"apt-get -qq update && apt-get -qq install --no-install-recommends {package}"
     return f"dpkg -s {package} >/dev/null 2>&1 || {{ systemctl mask {unit} && {install}; systemctl unmask {unit}; }} >/dev/null 2>&1"
 
 
 def external(lab: Lab, folder: Path) -> Contender:
-    """On one Consul that is there already, on the first host, in plain text."""
+    """On an external Consul without TLS, on the first host."""
     first, address = lab.hosts[0], lab.address(lab.hosts[0])
     start = (
         f'[ "$(hostname)" != {first} ] || systemd-run -q consul agent -server -bootstrap-expect=1 -data-dir=/var/lib/theirs'
@@ -82,7 +82,7 @@ def _ours(name: str, inventory: str, folder: Path, prepare: str = "") -> Contend
 
 
 def _with(lab: Lab, instead: str) -> str:
-    """The lab's own inventory with this line in the place of its store."""
+    """The lab's inventory with this line instead of its store."""
     return re.sub(r"(?m)^store: .*$", instead, lab.inventory())
 
 
@@ -135,11 +135,11 @@ ALL: dict[str, Callable[[Lab, Path], Contender]] = {
     "ours": ours, "plain": plain, "raw": raw, "etcd": etcd, "zookeeper": zookeeper, "external": external, "swarm": swarm,
     "pyinfra": pyinfra, "ansible": ansible,
 }  # fmt: skip
-OWN = ("plain", "etcd", "zookeeper", "external", "swarm")  # ours too, on other stores and control planes
-DEFAULT = "ours,plain,raw,etcd,zookeeper,external,swarm"  # nothing has to be installed on this machine for these
+OWN = ("plain", "etcd", "zookeeper", "external", "swarm")  # provisioner on other stores and control planes
+DEFAULT = "ours,plain,raw,etcd,zookeeper,external,swarm"  # these need no other tools on this machine
 
 
 def environment(contender: Contender) -> dict[str, str]:
-    """What the command is started with: nothing that would have it work for a terminal or through a proxy."""
+    """The environment of a command, without variables for terminals or proxies."""
     kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "PROVISIONER_LAB_DIR") if key in os.environ}
     return {"LC_ALL": "C.UTF-8", **kept, **contender.environment}

@@ -1,6 +1,6 @@
-"""Runs a command and writes the largest resident size that it or a child of it had, in KiB, to a file.
+"""Run a command, and write the largest resident size of it and its children, in KiB, to a file.
 
-usage: python -I -S peak.py FILE COMMAND...    Started with -I -S because a child's peak begins with that of its parent.
+usage: python -I -S peak.py FILE COMMAND...    -I -S keep this process small, because a child's peak includes its parent's size.
 """
 
 import os

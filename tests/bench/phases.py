@@ -1,6 +1,6 @@
-"""Where a run is, by what it says: the moment of each line that tells the end of a phase.
+"""Measures the phases of a run by the time of the output line that ends each phase.
 
-Our `up --verbose` says it for people, tests/bench/raw.sh in the same form. Where several hosts say it, the last one counts.
+`up --verbose` prints these lines for people, and tests/bench/raw.sh prints the same form. The last host's line counts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# The beginning of a line -> the phase that is over. Of the packages there is nothing to do: they are told after all is read.
+# The start of a line -> the phase that it ends. Packages need no change, so their line ends the reading.
 _ENDS = {
     r"connect  begins": "start",
     r"connect  ": "connect",
@@ -33,19 +33,19 @@ _END = "end"
 
 @dataclass
 class Lines:
-    """What a command says, and when: seconds since `began`."""
+    """The output lines of a command. `read` has each line with its time in seconds since `began`."""
 
     began: float
-    told: list[tuple[float, str]] = field(default_factory=list)
+    read: list[tuple[float, str]] = field(default_factory=list)
 
     def listen(self, stream: IO[str]) -> None:
         for line in stream:
-            self.told.append((time.monotonic() - self.began, line))
+            self.read.append((time.monotonic() - self.began, line))
 
     def phases(self, whole: float) -> dict[str, float]:
-        """Phase -> its seconds, which add up to the `whole`. Of a command that says nothing of them there are none."""
+        """Phase -> seconds, which add up to `whole`. Empty for a command that does not print phases."""
         ends: dict[str, float] = {}
-        for at, line in self.told:
+        for at, line in self.read:
             name = next((name for begin, name in _ENDS.items() if re.match(begin, line)), None)
             if name:
                 ends[name] = at
@@ -58,11 +58,11 @@ class Lines:
 
 
 def table(job: str, found: Mapping[str, Sequence[Mapping[str, float]]]) -> list[str]:
-    """A Markdown table, contenders across: the mean of each phase, so that they add up to the mean of the whole."""
-    told = {name for runs in found.values() for run in runs for name in run}
+    """A Markdown table with a column for each contender: the mean of each phase. Means add up to the mean of the whole."""
+    present = {name for runs in found.values() for run in runs for name in run}
     lines = ["", "| " + " | ".join([f"{job}: phases, mean s", *found]) + " |", "|---" * (len(found) + 1) + "|"]
     for name in dict.fromkeys((*_ENDS.values(), _END)):
-        if name in told:
+        if name in present:
             means = [statistics.mean(run.get(name, 0.0) for run in runs) for runs in found.values()]
             lines.append("| " + " | ".join([name, *(f"{mean:.2f}" if mean else "" for mean in means)]) + " |")
     wholes = [statistics.mean(sum(run.values()) for run in runs) for runs in found.values()]

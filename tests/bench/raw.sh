@@ -1,7 +1,7 @@
 #!/bin/bash
-# The raw script that scripts/bench compares with: the whole job over ssh, one connection for each host, hosts side by
-# side, for hosts with Docker and Consul installed. It checks nothing, keeps nothing and mends nothing. On stderr it says
-# which phase is over, for tests/bench/phases.py.
+# The raw script that scripts/bench compares with. It does the whole job over ssh, with one connection per host and all hosts in
+# parallel. Docker and Consul must be installed. It checks nothing, keeps no existing state and repairs nothing. At the end of
+# each phase it prints a line on stderr, for tests/bench/phases.py.
 #
 # usage: raw.sh KEY KNOWN_HOSTS NAME=ADDRESS...    (the first three are Consul's servers)
 set -eu
@@ -27,7 +27,7 @@ finish() {
 }
 trap finish EXIT
 
-# One phase: a function's script goes to a host, with the hosts side by side; the first that fails ends the run.
+# A phase: each host runs the script that a function prints, all hosts in parallel. The first failure ends the run.
 on() { # NUMBER FUNCTION
     ssh "${options[@]}" "root@${addresses[$1]}" sh -s < <("$2" "$1") >"$folder/answer.$1"
 }
@@ -46,7 +46,7 @@ json_list() { # WORD...
     printf '[%s]' "${text%, }"
 }
 
-set_up() { # NUMBER: firewall, Consul, its leader, the engine on it
+set_up() { # NUMBER: set up the firewall and Consul, wait for its leader, reload the engine
     local address=${addresses[$1]} peers='' server=false expect='' other
     for other in "${addresses[@]}"; do
         [ "$other" = "$address" ] || peers+="-A PROVISIONER-PEERS -s $other/32 -j ACCEPT"$'\n'
@@ -174,7 +174,7 @@ docker network inspect $network >/dev/null 2>&1 || docker network create -d over
 END
 }
 
-start_probe() { # NUMBER: a container of the host's own programs; its address is the answer
+start_probe() { # NUMBER: start a container that uses the host's programs, and print its address
     cat <<END
 set -eu
 until docker network inspect $network >/dev/null 2>&1; do sleep 0.05; done
@@ -183,7 +183,7 @@ start() {
     docker run -d --rm --name probe-${names[$1]} --network $network --log-driver none \
         -v /usr:/usr:ro -v /bin:/bin:ro -v /sbin:/sbin:ro -v /lib:/lib:ro -v /lib64:/lib64:ro raw/probe sleep 600 >/dev/null
 }
-# Now and then the engine's call to the store fails for no lasting reason, and leaves an endpoint of that name there.
+# Sometimes a call of the engine to the store fails temporarily, and leaves an endpoint of that name in the store.
 n=0
 until start 2>/dev/null; do
     [ \$((n += 1)) -lt 20 ]
@@ -194,7 +194,7 @@ docker inspect -f '{{.NetworkSettings.Networks.$network.IPAddress}}' probe-${nam
 END
 }
 
-reach_others() { # NUMBER: by name until it is known everywhere, by address, and with one full packet
+reach_others() { # NUMBER: ping the others by name until the name is known, by address, and with a packet of full size
     local number
     cat <<END
 docker exec -i probe-${names[$1]} sh -e <<'PINGS'

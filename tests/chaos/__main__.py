@@ -1,7 +1,7 @@
-"""Crashes at any time: commands are killed, beside others, with hosts that lose power; then `up` must bring all to a good end.
+"""Random crashes: commands are killed, run concurrently and lose hosts. Afterwards `up` must repair everything.
 
-scripts/chaos consul 10 4711        ten rounds, of the seeds 4711 to 4720
-scripts/chaos consul 1 4713         one of them again
+scripts/chaos consul 10 4711        play ten rounds, with the seeds 4711 to 4720
+scripts/chaos consul 1 4713         repeat one of them
 """
 
 from __future__ import annotations
@@ -22,19 +22,17 @@ def main() -> int:
         prog="scripts/chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("kind", choices=KINDS)
-    parser.add_argument("rounds", type=int, help="how many")
-    parser.add_argument("seed", type=int, help="of the first round; each further one has the next")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, for each round")
+    parser.add_argument("rounds", type=int, help="the number of rounds")
+    parser.add_argument("seed", type=int, help="the seed of the first round; each further round uses the next seed")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line, for each round")
     parser.add_argument(
         "--logs",
         type=Path,
         metavar="DIR",
-        help="where the logs of failed rounds go (default: the folder for temporary files)",
+        help="the folder for logs of failed rounds (default: the folder for temporary files)",
     )
-    parser.add_argument("--drawn", action="store_true", help="tell what the rounds would be, and play none")
-    parser.add_argument(
-        "--stop", action="store_true", help="end with the first round that fails, and leave its lab as it is"
-    )
+    parser.add_argument("--drawn", action="store_true", help="print the rounds without playing them")
+    parser.add_argument("--stop", action="store_true", help="stop after the first failed round, and keep its lab")
     words = parser.parse_args()
     kind, seeds = KINDS[words.kind], range(words.seed, words.seed + words.rounds)
     if words.drawn:
@@ -60,7 +58,7 @@ def main() -> int:
             failed += bool(result.wrong)
             if failed and words.stop:
                 print(
-                    f"the lab stays: provisioner lab ssh --name {lab.name} {HOSTS[0]}; away with it: provisioner lab down --name {lab.name}",
+                    f"the lab is kept: provisioner lab ssh --name {lab.name} {HOSTS[0]}; to remove it: provisioner lab down --name {lab.name}",
                     file=sys.stderr,
                 )
                 return 1

@@ -1,6 +1,6 @@
-"""The moments of a controller: it ticks at each exchange with a host, and whoever listens acts on a tick, or some time after it.
+"""The clock of a round: the controller ticks at each exchange with a host. Events happen at a tick, or some time after it.
 
-Seconds since its start are no moments: on a busy machine a run takes three times as long, and a seed would mean another one.
+Seconds since the start would not do: a busy machine takes three times as long, and a seed would no longer repeat a round.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Moment:
-    """So many seconds after the n-th exchange with a host has begun; 1 is the first."""
+    """A number of seconds after the start of an exchange with a host. The first exchange is number 1."""
 
     exchange: int
     seconds: float
@@ -28,25 +28,25 @@ class Moment:
 
 
 def ticks(path: str) -> None:
-    """This process tells each exchange with a host by one byte into a named pipe. It is the first of its process group."""
+    """Make this process write a byte to a named pipe at each exchange with a host, and lead its own process group."""
     from provisioner.transport.channels import Channels
 
     os.setpgid(0, 0)
     pipe = os.open(path, os.O_WRONLY)
     session, forward = Channels.session, Channels.forward
 
-    def told(method: Callable[..., object]) -> Callable[..., object]:
+    def ticking(method: Callable[..., object]) -> Callable[..., object]:
         def called(*words: object, **named: object) -> object:
             os.write(pipe, b".")
             return method(*words, **named)
 
         return called
 
-    Channels.session, Channels.forward = told(session), told(forward)  # type: ignore[method-assign]
+    Channels.session, Channels.forward = ticking(session), ticking(forward)  # type: ignore[method-assign]
 
 
 class Clock:
-    """Listens to a process that `ticks`, from before its start to its end."""
+    """Counts the ticks of a process that calls `ticks`. Create it before the process starts."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
@@ -58,11 +58,11 @@ class Clock:
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
     def start(self) -> None:
-        """Once the process is being started."""
+        """Start counting. Call this when the process has been started."""
         self._thread.start()
 
     def end(self) -> None:
-        """The process is over: nobody waits any more."""
+        """Stop counting, and wake up all waiters. Call this when the process has ended."""
         with self._changed:
             self._over = True
             self._changed.notify_all()
@@ -71,8 +71,8 @@ class Clock:
         os.close(self._pipe)
         self._path.unlink()
 
-    def comes(self, moment: Moment) -> bool:
-        """Waits for it. False: the process has ended before."""
+    def wait_for(self, moment: Moment) -> bool:
+        """Wait for a moment. Returns False if the process ends before it."""
         with self._changed:
             self._changed.wait_for(lambda: self._over or self.exchanges >= moment.exchange)
             until = time.monotonic() + moment.seconds

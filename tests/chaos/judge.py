@@ -1,4 +1,4 @@
-"""What must hold when a round is over, read from the hosts themselves, and what is kept where it does not."""
+"""Checks the state of the hosts at the end of a round, and keeps their logs if a check fails."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ _LOGS = {
 
 
 def unproven(run: Run) -> list[str]:
-    """What a command that was run to its end lacks."""
+    """The problems of a command that should have succeeded and proven its networks."""
     if "Traceback" in run.err:
         return ["a traceback"]
     if run.code != 0:
-        return [f"exit code {run.code}: {' / '.join(_said(run))}"]
-    return [] if run.proven else ["exit code 0, and not proven"]
+        return [f"exit code {run.code}: {' / '.join(_errors(run))}"]
+    return [] if run.proven else ["exit code 0, but not proven"]
 
 
-def _said(run: Run) -> list[str]:
+def _errors(run: Run) -> list[str]:
     report = run.report
-    said = [*report.get("errors", ()), *report.get("lost", {}).values()]
-    said += [f["what"] for f in report.get("findings", ()) if f["severity"] == "stop"]
-    said += [proof["error"] for proof in report.get("proofs", ()) if proof["error"]]
-    return [" ".join(text.split())[:300] for text in dict.fromkeys(said)] or run.err.splitlines()[-3:]
+    errors = [*report.get("errors", ()), *report.get("lost", {}).values()]
+    errors += [f["what"] for f in report.get("findings", ()) if f["severity"] == "stop"]
+    errors += [proof["error"] for proof in report.get("proofs", ()) if proof["error"]]
+    return [" ".join(text.split())[:300] for text in dict.fromkeys(errors)] or run.err.splitlines()[-3:]
 
 
 def asks_for_another(run: Run) -> bool:
-    """Whether the report says to run the same once more."""
+    """Whether the report says to run the same command again."""
     return bool(re.search(r"run (it |the same (command )?|`?provisioner [a-z-]+`? )?again", run.err))
 
 
 def unsettled(run: Run) -> list[str]:
-    """What another `up` on a settled cluster must not do."""
+    """The problems of another `up` on a settled cluster, which must not write anything."""
     writes = run.report.get("writes", 0)
     did = [
         f"{o['host']} {o['step']}: {', '.join(d['what'] for d in o['drifts'])}"
@@ -59,7 +59,7 @@ def unsettled(run: Run) -> list[str]:
 
 
 def faults(cluster: Cluster, *, swarm: bool) -> list[str]:
-    """What is wrong on the hosts."""
+    """The faults on the hosts."""
     hosts = cluster.hosts or HOSTS
     found = [fault for host in hosts for fault in _of_host(cluster, host)]
     for network in ("demo", "other"):
@@ -67,10 +67,10 @@ def faults(cluster: Cluster, *, swarm: bool) -> list[str]:
             host: cluster.sh(host, f"docker network inspect -f '{{{{.Id}}}}' {network} 2>/dev/null", check=False)
             for host in hosts
         }
-        if swarm:  # a worker lists those that it uses
+        if swarm:  # a worker lists only networks that it uses
             ids = {host: number for host, number in ids.items() if number}
         if len(set(ids.values())) != 1 or "" in ids.values():
-            found.append(f"the network {network} is not one: {ids}")
+            found.append(f"the hosts do not share one network {network}: {ids}")
         for host in hosts:
             names = cluster.sh(host, "docker network ls --format '{{.Name}}'").split()
             found += [f"{host} has {network} twice"] if names.count(network) > 1 else []
@@ -101,18 +101,18 @@ def _of_swarm(cluster: Cluster, hosts: tuple[str, ...]) -> Iterator[str]:
         host: cluster.sh(host, "docker node ls --format '{{.Hostname}} {{.Status}}' 2>/dev/null", check=False)
         for host in hosts
     }
-    clusters = {cluster.engine(host, "Swarm.Cluster.ID") for host, told in lines.items() if told}
+    clusters = {cluster.engine(host, "Swarm.Cluster.ID") for host, nodes in lines.items() if nodes}
     if len(clusters) != 1:
         yield f"{len(clusters)} swarms"
-    for host, told in lines.items():
-        if told and sorted(told.splitlines()) != [f"{name} Ready" for name in sorted(hosts)]:
-            yield f"{host}: the swarm's nodes are {told.splitlines()}"
+    for host, nodes in lines.items():
+        if nodes and sorted(nodes.splitlines()) != [f"{name} Ready" for name in sorted(hosts)]:
+            yield f"{host}: the swarm's nodes are {nodes.splitlines()}"
 
 
 def keep_logs(cluster: Cluster, folder: Path) -> None:
-    """What the hosts can tell, beside what the commands printed."""
+    """Save logs of the hosts in the folder that has the output of the commands."""
     for host in HOSTS:
         for name, script in _LOGS.items():
             with suppress(LabError, OSError):
-                told = cluster.sh(host, f"({script}) 2>&1", check=False, timeout=60)
-                (folder / f"{host}-{name}").write_text(told)
+                output = cluster.sh(host, f"({script}) 2>&1", check=False, timeout=60)
+                (folder / f"{host}-{name}").write_text(output)

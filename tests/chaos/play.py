@@ -1,4 +1,4 @@
-"""A round, played on a lab: commands that are killed and disturbed, then what heals, then what must hold."""
+"""Plays a round on a lab: commands that are killed and disturbed, then commands that repair, then checks."""
 
 from __future__ import annotations
 
@@ -27,21 +27,24 @@ if TYPE_CHECKING:
     from tests.e2e.loaded import Provisioner
 
 _PATIENCE = 400  # seconds for one command, on a busy machine
-_SUBNETS = ("10.98.0.0/24", "10.97.0.0/24")  # of the network that is made anew: one, then the other
+_SUBNETS = ("10.98.0.0/24", "10.97.0.0/24")  # of the network that is recreated, in turn
 
 
 @dataclass
 class Result:
-    """How a round ended: `wrong` is empty where all is as it must be. told: what each command did, in its order."""
+    """The result of a round.
+
+    wrong: the failed checks; empty if the round succeeded. commands: what each command did, in order. logs: their folder.
+    """
 
     round: Round
     seconds: float = 0.0
     wrong: list[str] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
     logs: str = ""
 
     def __str__(self) -> str:
-        acts = "; ".join(self.told)
+        acts = "; ".join(self.commands)
         end = "settled" if not self.wrong else f"FAILED: {'; '.join(self.wrong)}; logs: {self.logs}"
         return f"{self.round.kind} {self.round.seed}: {self.round.start} hosts: {acts} | {end} | {self.seconds:.0f} s"
 
@@ -52,7 +55,7 @@ class Result:
             "start": self.round.start,
             "drawn": [str(act) for act in self.round.acts],
             "healing": list(self.round.healing),
-            "commands": self.told,
+            "commands": self.commands,
             "result": "failed" if self.wrong else "settled",
             "wrong": self.wrong,
             "logs": self.logs,
@@ -61,7 +64,7 @@ class Result:
 
 
 class Player:
-    """Plays rounds of one kind on one lab, whose hosts are as the last round has left them."""
+    """Plays rounds of one kind on one lab. A round continues with the hosts that the last one has left."""
 
     def __init__(self, kind: Kind, lab: Lab, logs: Path | None = None) -> None:
         self.kind = kind
@@ -73,7 +76,7 @@ class Player:
         self._cluster = Cluster(lab, Path(), store=kind.store, ssh=", connect_timeout: 4")
 
     def play(self, seed: int) -> Result:
-        """One round. What it finds wrong is in the result; logs are kept then."""
+        """Play one round. Failed checks are in the result, and logs are kept if there are any."""
         result = Result(draw(self.kind, seed))
         began = time.monotonic()
         folder = Path(tempfile.mkdtemp(prefix=f"chaos-{self.kind.name}-{seed}-", dir=self._logs))
@@ -126,7 +129,7 @@ class Player:
         self._fresh, self._cluster.hosts = False, ()
 
     def _containers(self) -> None:
-        """On each host one that is to live, on a shared network, and one that has nothing to do with us; made where they are not."""
+        """Create missing containers: on each host one on a shared network, and one that is independent of the cluster."""
         for host in self._cluster.hosts or HOSTS:
             has = self._cluster.sh(host, "docker ps -a --format '{{.Names}} {{.Networks}}'").splitlines()
             if f"app-{host} demo" not in has:
@@ -135,12 +138,12 @@ class Player:
             if "plain bridge" not in has:
                 self._cluster.box(host, "plain", options="--restart always")
 
-    # -- what is killed and disturbed --------------------------------------------------------------------------------
+    # -- commands that are killed and disturbed ----------------------------------------------------------------------
 
     def _act(self, act: Act) -> None:
         for host, what in act.drift:
             script = DRIFTS[what].replace("STORE", self.kind.name)
-            with suppress(LabError):  # there may be nothing of it yet
+            with suppress(LabError):  # the unit or file may not exist yet
                 self._cluster.sh(host, f"{script}; systemctl reset-failed docker", check=False, timeout=150)
         if "--recreate" in act.command:
             self._subnet = 1 - self._subnet
@@ -166,15 +169,15 @@ class Player:
         if killed := act.killed:
 
             def kill() -> None:
-                if clock.comes(killed):
+                if clock.wait_for(killed):
                     with suppress(ProcessLookupError):
                         os.killpg(process.pid, signal.SIGKILL)
 
             doing.append(kill)
-        if beside := act.beside:
+        if concurrent := act.concurrent:
 
             def second() -> None:
-                if clock.comes(beside):
+                if clock.wait_for(concurrent):
                     self._note(self._cluster.run("up", timeout=_PATIENCE), "up beside", "")
 
             doing.append(second)
@@ -183,8 +186,8 @@ class Player:
         return doing
 
     def _lose(self, loss: Loss, clock: Clock) -> None:
-        """A moment that the command does not come to is its end."""
-        clock.comes(loss.when)
+        """If the command ends before the moment, the loss happens at its end."""
+        clock.wait_for(loss.when)
         if loss.what == "power":
             self.lab.stop(*loss.hosts)
             time.sleep(loss.seconds)
@@ -199,13 +202,13 @@ class Player:
         for host in HOSTS:
             self.lab.uncut(host)
 
-    # -- what heals --------------------------------------------------------------------------------------------------
+    # -- commands that repair ----------------------------------------------------------------------------------------
 
     def _heal(self, command: str, when: str = "") -> None:
-        """Run to its end, and once more where its report says so."""
+        """Run a command to its end, and once more if its report says so."""
         run = self._run(command)
         if run.code != 0 and judge.asks_for_another(run):
-            self._result.told[-1] += ", which says to run it again"
+            self._result.commands[-1] += ", which says to run it again"
             run = self._run(command)
         if found := judge.unproven(run):
             self._result.wrong += [f"{command}{when and f' {when}'}: {each}" for each in found]
@@ -220,11 +223,11 @@ class Player:
         self._cluster = replace(self._cluster, networks=networks)
         return self._cluster.begin(command, before=before)
 
-    def _note(self, run: Run, name: str, told: str) -> None:
-        """What a command printed is in numbered files."""
+    def _note(self, run: Run, name: str, text: str) -> None:
+        """Save the output of a command in numbered files, and add `text` to the result."""
         self._runs += 1
         place = self._folder / f"{self._runs:02}-{name.replace(' ', '-')}"
         place.with_suffix(".out").write_text(run.out)
         place.with_suffix(".err").write_text(run.err)
-        if told:
-            self._result.told.append(told)
+        if text:
+            self._result.commands.append(text)

@@ -1,4 +1,4 @@
-"""What a seed means: the commands of a round, when each is killed, and what else happens. Pure."""
+"""Draws a round from a seed: its commands, when each is killed, and what else happens. Pure."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from tests.chaos.clock import Moment
 
-RECREATED = "other"  # the network that is made anew, no container is on it
+RECREATED = "other"  # the network that is recreated; it has no containers
 LEAVER = "node3"
 HOSTS = ("node1", "node2", "node3")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One control plane as it is tried.
+    """A control plane to test.
 
-    image: of the lab's hosts. rotations: what `rotate` can make anew. leaves: whether `remove` is tried; returns: whether the
-    host can come back with an `up`, to a store that stands.
+    image: the image of the lab's hosts. rotations: arguments of `rotate`. leaves: whether `remove` is tested. returns: whether
+    `up` can add the removed host again.
     """
 
     name: str
@@ -39,7 +39,7 @@ KINDS = {
     )
 }
 
-# What is done to one host before a command, so that it has something to do there. STORE: the unit of the store.
+# Scripts that change a host before a command, so that the command has work to do there. STORE: the store's unit.
 DRIFTS = {
     "nothing": ":",
     "engine stopped": "systemctl stop docker.socket docker",
@@ -50,13 +50,13 @@ DRIFTS = {
 }
 _OF_STORES = ("store restarted with another configuration", "store stopped", "engine with another configuration")
 
-# How many exchanges with hosts a command had, run to its end: on fresh hosts, and on settled ones.
+# The measured number of exchanges with hosts of a complete command: of `up` on fresh hosts, and on settled hosts.
 _LENGTH = {"fresh": 40, "up": 24, "remove": 44, "rotate": 32, "recreate": 28}
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Hosts that lose power, or a cable, for some seconds."""
+    """Hosts that lose power or their network cable for some seconds."""
 
     what: str  # "power" | "cable"
     hosts: tuple[str, ...]
@@ -69,26 +69,26 @@ class Loss:
 
 @dataclass(frozen=True)
 class Act:
-    """One command, and what befalls it. drift: host -> key of DRIFTS. beside: when a second controller begins an `up`."""
+    """A command and what happens to it. drift: pairs of host and key of DRIFTS. concurrent: when a second `up` starts."""
 
     command: str
     killed: Moment | None = None
     drift: tuple[tuple[str, str], ...] = ()
-    beside: Moment | None = None
+    concurrent: Moment | None = None
     loss: Loss | None = None
 
     def __str__(self) -> str:
-        told = [self.command]
-        told += [f"({host}: {what})" for host, what in self.drift]
-        told += [f"killed at {self.killed}"] if self.killed else ["not killed"]
-        told += [f"beside another `up` from {self.beside}"] if self.beside else []
-        told += [str(self.loss)] if self.loss else []
-        return ", ".join(told).replace(", (", " (")
+        parts = [self.command]
+        parts += [f"({host}: {what})" for host, what in self.drift]
+        parts += [f"killed at {self.killed}"] if self.killed else ["not killed"]
+        parts += [f"with another `up` from {self.concurrent}"] if self.concurrent else []
+        parts += [str(self.loss)] if self.loss else []
+        return ", ".join(parts).replace(", (", " (")
 
 
 @dataclass(frozen=True)
 class Round:
-    """start: "fresh" hosts, or a "settled" cluster. healing: the commands that must end well, the last of them an `up`."""
+    """A round. start: "fresh" hosts or a "settled" cluster. healing: the commands that must succeed; see `_healing`."""
 
     kind: str
     seed: int
@@ -102,14 +102,14 @@ class Round:
 
 
 def draw(kind: Kind, seed: int) -> Round:
-    """The round of a seed; the same for ever, as long as nothing above changes."""
+    """Draw the round of a seed. A seed always gives the same round, as long as the values above do not change."""
     dice = random.Random(f"{kind.name} {seed}")
     start = dice.choices(("fresh", "settled"), (1, 2))[0]
     count = dice.choices((1, 2, 3), (6, 3, 1))[0]
     first = "up" if start == "fresh" else _command(kind, dice)
     commands = [first]
     while len(commands) < count:
-        # What was begun is begun again, or something else is; of a store that lets nobody back in the leaver stays out.
+        # Repeat the first command or draw another one. If the store can't add the removed host again, only repeat the removal.
         stuck = first.startswith("remove") and not kind.returns
         commands.append(
             first if stuck or dice.random() < 0.5 else _command(kind, dice, removes=first.startswith("remove"))
@@ -135,7 +135,7 @@ def _act(kind: Kind, dice: random.Random, command: str, start: str) -> Act:
         return Moment(dice.randint(1, length), round(3 * dice.random() ** 4, 2))
 
     killed = moment() if dice.random() < 0.85 else None
-    beside = moment() if dice.random() < 0.2 else None
+    concurrent = moment() if dice.random() < 0.2 else None
     loss = None
     if killed is None or dice.random() < 0.25:
         hosts = HOSTS if dice.random() < 0.2 else (dice.choice(HOSTS),)
@@ -144,14 +144,17 @@ def _act(kind: Kind, dice: random.Random, command: str, start: str) -> Act:
     if start != "fresh" and command == "up":
         known = [what for what in DRIFTS if kind.store or what not in _OF_STORES]
         drift = tuple((host, dice.choice(known)) for host in HOSTS)
-    return Act(command, killed, drift, beside, loss)
+    return Act(command, killed, drift, concurrent, loss)
 
 
 def _healing(kind: Kind, dice: random.Random, commands: list[str]) -> tuple[str, ...]:
-    """What was begun last is run again, or is not; `up` brings all to an end."""
+    """The commands that repair: sometimes the interrupted removal or rotation again, then `up`.
+
+    If the removed host can't be added again, the removal is repeated alone.
+    """
     last, again = commands[-1], dice.random() < 0.5
     removal = next((command for command in commands if command.startswith("remove")), "")
-    anew = next((command for command in commands if "--recreate" in command), "up")
+    up = next((command for command in commands if "--recreate" in command), "up")
     if removal and (again or not kind.returns):
-        return (removal, anew) if kind.returns else (removal,)
-    return (last, anew) if again and last.startswith("rotate") else (anew,)
+        return (removal, up) if kind.returns else (removal,)
+    return (last, up) if again and last.startswith("rotate") else (up,)

@@ -19,7 +19,7 @@ def test_a_round(make_lab, tmp_path, kind):
     player = Player(kind, make_lab(hosts=len(HOSTS), image=kind.image), tmp_path)
     result = player.play(SEEDS[kind.name])
     assert not result.wrong, result
-    assert any("killed after" in told for told in result.told), result
+    assert any("killed after" in command for command in result.commands), result
     if kind.name == "consul":
         faults_are_seen(player)
 
@@ -53,7 +53,7 @@ def test_a_seed_always_draws_the_same_round():
         commands = {act.command.split()[0] for each in rounds for act in each.acts}
         assert commands == {"up"} | ({"rotate"} if kind.rotations else set()) | ({"remove"} if kind.leaves else set())
         acts = [act for each in rounds for act in each.acts]
-        assert all(any(getattr(act, what) for act in acts) for what in ("killed", "drift", "beside", "loss"))
+        assert all(any(getattr(act, what) for act in acts) for what in ("killed", "drift", "concurrent", "loss"))
         assert all(act.killed or act.loss for act in acts)
         assert all(heals(each) for each in rounds)
 

@@ -78,8 +78,8 @@ def test_six_faulty_hosts_are_reported_and_two_become_a_network(make_lab, tmp_pa
         "node7": "ops is not root and can't use sudo without a password", "node8": "engine 26.1.5",
     }  # fmt: skip
     assert run.report["lost"].keys() == reasons.keys()
-    found = {host: words in run.report["lost"][host] for host, words in reasons.items()}
-    assert found == dict.fromkeys(reasons, True), run.err
+    matches = {host: words in run.report["lost"][host] for host, words in reasons.items()}
+    assert matches == dict.fromkeys(reasons, True), run.err
     assert "line 1 column 16" in run.err or "char 15" in run.err
     assert cluster.file("node5", "/etc/docker/daemon.json") == '{"debug": true,}'
     ours = {host: cluster.sh(host, OURS) for host in reasons}

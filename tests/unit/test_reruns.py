@@ -1,4 +1,4 @@
-"""tests/reruns.py itself: pytest is run over tests that fail, in a checkout that has nothing else."""
+"""tests/reruns.py itself: pytest runs failing tests in a checkout with nothing else."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def checkout(tmp_path) -> Checkout:
     return Checkout(tmp_path)
 
 
-def test_what_fails_beside_others_and_passes_alone_is_listed_as_flaky(checkout):
+def test_a_test_that_fails_once_and_passes_alone_is_listed_as_flaky(checkout):
     checkout.file("e2e/test_once.py", FAILS_ONCE)
     checkout.file("e2e/test_both.py", TEST_AND_TEARDOWN)
     checkout.file("e2e/test_well.py", "def test_passes():\n    pass\n")
@@ -72,11 +72,11 @@ def test_what_fails_beside_others_and_passes_alone_is_listed_as_flaky(checkout):
         "FLAKY tests/e2e/test_once.py::test_fails_once - ValueError: too busy",
     ]
     assert re.fullmatch(r"=+ 1 passed, 2 flaky in [0-9.]+s =+", lines[-1])
-    assert "ValueError: too busy" in "\n".join(lines), "the first failure is shown whole"
+    assert "ValueError: too busy" in "\n".join(lines), "the first failure is printed in full"
     assert not [line for line in lines if line.startswith(("FAILED", "ERROR"))]
 
 
-def test_what_fails_alone_too_and_what_needs_no_lab_fails_the_run(checkout):
+def test_a_test_that_fails_twice_or_needs_no_lab_fails_the_run(checkout):
     checkout.file("e2e/test_once.py", FAILS_ONCE)
     checkout.file("e2e/test_twice.py", FAILS_TWICE)
     checkout.file("unit/lab/test_quick.py", FAILS_ONCE)
@@ -96,11 +96,11 @@ def test_what_fails_alone_too_and_what_needs_no_lab_fails_the_run(checkout):
     ]
 
 
-def test_many_that_fail_are_no_matter_of_load(checkout):
+def test_many_failures_are_not_explained_by_load(checkout):
     checkout.file(
         "e2e/test_many.py", "import pytest\n@pytest.mark.parametrize('n', range(6))\ndef test_it(n):\n    assert 0\n"
     )
     code, lines = checkout.run()
     assert code == 1
     assert re.fullmatch(r"=+ 6 failed in [0-9.]+s =+", lines[-1])
-    assert "6 tests with labs failed: none is run again, since load does not explain so many" in lines
+    assert "6 tests with labs failed: none is run again, because load does not explain so many" in lines

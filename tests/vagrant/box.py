@@ -1,4 +1,4 @@
-"""The box of Vagrant's machines. Only Python's own library is needed here, so that it can be made before there is a .venv."""
+"""The box of Vagrant's machines. This module needs only the standard library, so that no .venv is required."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from provisioner.lab import machine
 from provisioner.lab.locks import held
 
 BUILD = Path(__file__).parents[2] / "vagrant/box/build"
-DEADLINE = 1200  # seconds, at most; half a minute on a good line
+DEADLINE = 1200  # seconds; half a minute with a fast network
 
 
 def build_box() -> Path:
-    """The box's file; built once for each recipe, and kept beside the lab's images."""
+    """Build the box once for each recipe, next to the lab's images, and return its file."""
     boxes = machine.lab_dir() / "boxes"
     boxes.mkdir(parents=True, exist_ok=True)
     recipe = subprocess.run([BUILD, "--recipe"], check=True, capture_output=True, text=True).stdout.strip()

@@ -1,4 +1,4 @@
-"""libvirt, its machines and Vagrant in namespaces of their own (libvirt.sh): killing one process ends all of it."""
+"""libvirt, its machines and Vagrant in separate namespaces (libvirt.sh). Killing one process ends all of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ START = 60  # seconds
 
 
 class Hypervisor:
-    """Ends with `close`, and at the latest with this process."""
+    """A running libvirtd. It ends with `close`, or with this process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,7 +44,7 @@ class Hypervisor:
         raise AssertionError(f"libvirtd did not start within {START} s:\n{(self.folder / 'libvirtd.log').read_text()}")
 
     def _first(self) -> str:
-        """Process 1 of the namespaces, as the machine counts; empty before it is there."""
+        """The machine's PID of process 1 of the namespaces; empty before it exists."""
         pid = self._process.pid
         return Path(f"/proc/{pid}/task/{pid}/children").read_text().strip()
 
@@ -52,7 +52,10 @@ class Hypervisor:
         return ["nsenter", "--target", self._first(), "--net", "--mount", "--pid", "--ipc", f"--wdns={folder}", *argv]
 
     def run(self, *argv: str, cwd: Path = Path("/"), check: bool = True, timeout: float = 120, **keywords: Any) -> Any:
-        """A command inside; what it says is in `stdout`, errors among it. CalledProcessError shows it, TimeoutExpired too."""
+        """Run a command in the namespaces. stdout and stderr are both in `stdout`.
+
+        Raises AssertionError if `check` is set and the command fails, TimeoutExpired after `timeout` seconds.
+        """
         ended = subprocess.run(
             self.inside(cwd, *argv),
             check=False,

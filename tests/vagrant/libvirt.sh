@@ -1,17 +1,17 @@
 #!/bin/sh
-# libvirtd in namespaces of its own: its networks, rules, sockets, settings and machines are seen by nobody else and end
-# with this process. Started by hypervisor.py as process 1 of its namespaces; the only argument is a folder for all of it.
+# Runs libvirtd in separate namespaces: its networks, rules, sockets, settings and machines are not visible outside, and end
+# with this process. hypervisor.py starts it as process 1 of the namespaces. Argument: a folder for all its files.
 set -eu
 dir=$1
 
 ip link set lo up
-mount -t sysfs sysfs /sys # libvirt looks for its bridges there: those of this network namespace
-mount -t tmpfs tmpfs /run # nor does it meet the machine's D-Bus, firewalld or systemd
+mount -t sysfs sysfs /sys # shows the bridges of this network namespace to libvirt
+mount -t tmpfs tmpfs /run # hides the machine's D-Bus, firewalld and systemd
 mkdir -p /run/lock "$dir/etc" "$dir/lib/images" "$dir/cache" "$dir/log"
 cat >"$dir/etc/libvirtd.conf" <<END
 auth_unix_rw = "none"
 END
-# Nobody's user and no cgroups: what is inside is root's, and ends with the namespaces.
+# No separate user and no cgroups are needed: all processes run as root and end with the namespaces.
 cat >"$dir/etc/qemu.conf" <<END
 user = "root"
 group = "root"

@@ -1,7 +1,7 @@
-"""`vagrant up` as a user does it, on real virtual machines: the project's own Vagrantfile, with a box that `build` makes.
+"""`vagrant up` as a user runs it, on real virtual machines: the project's Vagrantfile, with a box from vagrant/box/build.
 
-Without hardware virtualisation too; then it takes some minutes. PROVISIONER_NO_VAGRANT=1 leaves it out; where something
-is missing otherwise, it fails.
+Hardware virtualisation is not required; without it, the tests take some minutes. PROVISIONER_NO_VAGRANT=1 skips them. Without
+that, a missing program is a failure.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 BOX = "test/bullseye64"
-VAGRANT_UP = 1200  # seconds, at most; under three minutes on two quiet cores
+VAGRANT_UP = 1200  # the most seconds; less than three minutes on two idle cores
 
 PAIR = ("node1", "node2")
-# The networks of inventories/swarm.yml that kernels of the lab's hosts may lack something for.
+# The networks of inventories/swarm.yml that kernels of the lab's hosts may not support.
 EXAMPLE = yaml.safe_load(
     (ROOT / "inventories/swarm.yml").read_text().replace("192.0.2.", "192.168.56.").replace("eth0", "eth1")
 )
 SWARM = {"control_plane": "swarm", "networks": {name: EXAMPLE["networks"][name] for name in ("sealed", "vlan")}}
 SWARM["networks"]["vlan"]["ip_range"] = {name: EXAMPLE["networks"]["vlan"]["ip_range"][name] for name in PAIR}
-# Such an engine makes no rule that marks what is to be encrypted, and none that drops what is not.
+# After this, the engine creates no rule that marks packets for encryption, and none that drops plain packets.
 NO_MARKS = """iptables -t mangle -F OUTPUT; iptables -S INPUT | sed -n '/4789.*DROP/s/^-A/iptables -D/p' | sh; rm /usr/sbin/iptables; cat >/usr/sbin/iptables <<'END'; chmod 755 /usr/sbin/iptables
 #!/bin/sh
 case "$*" in *"-t mangle"*MARK* | *"--dport 4789"*DROP*) exit 0 ;; esac
@@ -55,7 +55,7 @@ def box() -> Path:
     needed = ("vagrant", "libvirtd", "virsh", "qemu-system-x86_64", "dnsmasq")
     missing = [program for program in needed if not shutil.which(program)]
     assert not missing, (
-        f"not here: {missing}; `sudo scripts/test` installs them, PROVISIONER_NO_VAGRANT=1 leaves this out"
+        f"missing programs: {missing}; `sudo scripts/test` installs them, PROVISIONER_NO_VAGRANT=1 skips these tests"
     )
     return build_box()
 
@@ -70,7 +70,7 @@ class Training:
         (folder / "inventories").mkdir()
         inventory = (ROOT / "inventories/vagrant.yml").read_text()
         changed = re.sub(r"(?m)^  box: \S+", f"  box: {BOX}", inventory)
-        # Emulated, each machine more takes a minute, and a store that grows half a one; the lab has both.
+        # With emulation, each further machine takes a minute, and a growing store half a minute. Tests with labs cover both.
         changed = re.sub(r"(?m)^  machines: 3", f"  machines: {len(PAIR)}", changed)
         changed = changed.replace("store: {kind: consul}", "store: {kind: consul, servers: [node1]}")
         assert all(words in changed for words in (BOX, f"machines: {len(PAIR)}", "servers: [node1]"))
@@ -99,7 +99,7 @@ class Training:
         return str(self.run("vagrant", "ssh", name, "-c", f"sudo sh -c {shlex.quote(script)}").stdout)
 
     def link(self, name: str, state: str) -> None:
-        """The cable of a machine's second interface, on which the machines see one another."""
+        """Set the link of a machine's second interface, which connects the machines, to "up" or "down"."""
         domain = f"vagrant_{name}"
         rows = [line.split() for line in self.hypervisor.virsh("domiflist", domain).splitlines()]
         addresses = [
@@ -110,12 +110,12 @@ class Training:
 
 @pytest.fixture(scope="module")
 def folder(box) -> Iterator[Path]:
-    """A gigabyte or two; what a killed run has left is removed by the next one."""
-    beside = machine.lab_dir() / "machines"
-    for left in beside.glob("*"):
+    """A folder for one or two gigabytes. Leftovers of killed runs are removed first."""
+    parent = machine.lab_dir() / "machines"
+    for left in parent.glob("*"):
         if not Path(f"/proc/{left.name}").exists():
             shutil.rmtree(left)
-    ours = beside / str(os.getpid())
+    ours = parent / str(os.getpid())
     ours.mkdir(parents=True)
     try:
         yield ours
@@ -137,7 +137,7 @@ def test_the_first_machine_alone(training):
     assert re.search(r"(?m)^proven: 1 host, ", said), said
 
 
-def test_a_run_that_fails_is_a_vagrant_up_that_fails(training):
+def test_a_run_that_fails_makes_vagrant_up_fail(training):
     inventory = training.folder / "../inventories/vagrant.yml"
     text = inventory.read_text()
     inventory.write_text(text.replace("10.99.0.0/24", "10.99.0.1/24"))
@@ -156,7 +156,7 @@ def test_without_provisioner_it_says_what_to_do(training):
 
 
 def test_another_machine_makes_it_a_proven_network(training):
-    said = training.up().stdout  # of all that there are to be: one is there, one joins it
+    said = training.up().stdout  # starts all machines: one is already running, the other one joins it
     assert "proven: 2 hosts, 2 of 2 pairs on demo" in said, said
     assert said.count("==> provisioner up") == 1
     for name in PAIR:
@@ -182,7 +182,7 @@ def on_both(training: Training, script: str) -> None:
 
 
 def test_a_swarm_whose_kernels_encrypt_and_have_ipvlan(training):
-    """What hosts of the lab may lack. And an engine whose kernel can't tell which packets to encrypt is found out."""
+    """Networks that hosts of the lab may not support. An engine that does not mark packets for encryption is detected."""
     lab = yaml.safe_load((training.folder / "lab.yml").read_text())
     del lab["store"]
     (training.folder / "swarm.yml").write_text(yaml.safe_dump(lab | SWARM))
@@ -201,6 +201,6 @@ def test_a_swarm_whose_kernels_encrypt_and_have_ipvlan(training):
     assert "node1: packets to 192.168.56.12 can be read on their way" in ended.stdout, ended.stdout
 
 
-def test_what_was_destroyed_leaves_nothing(training):
+def test_destroyed_machines_leave_nothing(training):
     training.run("vagrant", "destroy", "-f")
     assert training.hypervisor.virsh("list", "--all", "--name").strip() == ""

@@ -1,5 +1,5 @@
 #!/bin/sh
-# usage: reach.sh NAME PEER[=ADDRESS]...: from the host's probe every peer by name, by address, and with one full packet.
+# usage: reach.sh NAME PEER[=ADDRESS]...: ping every peer from the host's probe, by name, by address, and with a full packet.
 set -eu
 from=$1
 shift

@@ -1,4 +1,4 @@
-"""What the lab reads of the machine: pure parsers and checks, without root."""
+"""The lab's parsers and checks of the machine, without root."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ V2 = """\
 22 27 0:21 / /proc rw,relatime shared:12 - proc proc rw
 30 23 0:26 / /sys/fs/cgroup rw,nosuid,nodev,noexec,relatime shared:4 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot
 """
-# A version 2 machine on which somebody has mounted one hierarchy of version 1 as well.
+# A machine with version 2 on which somebody has also mounted a hierarchy of version 1.
 V2_AND_ONE = V2 + "99 30 0:40 / /sys/fs/cgroup/net_cls rw,relatime - cgroup cgroup rw,net_cls\n"
 HYBRID = """\
 31 23 0:28 / /sys/fs/cgroup ro,nosuid,nodev,noexec shared:8 - tmpfs tmpfs ro,mode=755
@@ -37,13 +37,13 @@ def test_version_2_is_one_hierarchy(table):
     assert found.spec == "v2"
 
 
-def test_a_hybrid_is_mounted_again_as_the_machine_has_it():
+def test_a_hybrid_is_mounted_like_on_the_machine():
     found = cgroups.parse(HYBRID)
     assert not found.unified
     assert found.spec == ("unified:cgroup2 systemd:name=systemd cpu,cpuacct:cpu,cpuacct cpuset:cpuset old:pids")
 
 
-def test_a_machine_without_a_place_for_systemd_is_told_the_cure():
+def test_without_a_hierarchy_for_systemd_the_error_has_the_cure():
     with pytest.raises(LabError) as caught:
         cgroups.parse(HYBRID.replace("name=systemd", "name=elogind"))
     assert "mount -t cgroup -o none,name=systemd" in caught.value.cure
@@ -78,12 +78,12 @@ def test_folders_that_mount_options_can_not_hold_are_refused(monkeypatch, folder
 
 
 @pytest.mark.parametrize("name", ["", "-x", "A", "a/b", "..", "a b", "a" * 32, "lab\n"])
-def test_names_that_are_no_plain_folder_are_refused(name):
+def test_names_that_are_not_valid_as_a_folder_are_refused(name):
     with pytest.raises(LabError, match="can't be the name of a lab"):
         Lab(name)
 
 
-def test_a_machine_that_lacks_commands_is_told_one_line_that_cures_it(monkeypatch):
+def test_missing_commands_have_one_command_as_their_cure(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(LabError) as caught:
@@ -98,26 +98,26 @@ def test_only_root_has_labs(monkeypatch):
         machine.check()
 
 
-def test_a_lab_that_the_kernel_has_no_room_for_is_refused_with_the_cure():
+def test_a_lab_over_the_kernel_s_limits_is_refused_with_the_cure():
     with pytest.raises(LabError) as caught:
         machine.check_room(100_000)
     assert caught.value.cure.startswith("sysctl -w fs.inotify.max_user_instances=")
 
 
-def test_an_image_is_another_one_when_anything_in_its_recipe_changes(monkeypatch):
+def test_every_change_of_a_recipe_changes_its_digest(monkeypatch):
     recipe = recipes.recipe("bare")
     digests = {recipe.digest, replace(recipe, packages=("systemd",)).digest, replace(recipe, offered=()).digest}
-    upon = recipes.recipe("engine-20.10")
-    digests.add(upon.digest)
+    derived = recipes.recipe("engine-20.10")
+    digests.add(derived.digest)
     monkeypatch.setitem(recipes.RECIPES, "bare", replace(recipe, packages=("systemd",)))
-    digests.add(upon.digest)
+    digests.add(derived.digest)
     monkeypatch.setattr(recipes, "FILES", {"etc/hostname": "other\n"})
     digests.add(recipe.digest)
     assert len(digests) == 6
     assert set(IMAGES) == {"engine-20.10", "engine-20.10.24", "bare", "bare-13", "engine-26", "etcd-3.5"}
 
 
-def test_an_outdated_image_is_removed_and_none_whose_name_begins_alike(monkeypatch, tmp_path):
+def test_an_outdated_image_is_removed_and_one_with_a_similar_name_is_not(monkeypatch, tmp_path):
     monkeypatch.setenv("PROVISIONER_LAB_DIR", str(tmp_path))
     current, outdated = image.path_of(recipes.recipe("bare")), tmp_path / "images/bare-0123456789ab"
     other = image.path_of(recipes.recipe("bare-13"))
@@ -161,7 +161,7 @@ def test_the_repository_has_an_index_that_apt_can_check(tmp_path):
     assert f"{len(text)} Packages" in (folder / "Release").read_text()
 
 
-def test_the_boot_script_is_posix_sh_and_comes_with_the_package():
+def test_the_boot_script_is_posix_sh_and_part_of_the_package():
     assert BOOT_SCRIPT.parent == Path(image.__file__).parent
     assert stat.S_ISREG(BOOT_SCRIPT.stat().st_mode)
     subprocess.run(["sh", "-n", BOOT_SCRIPT], check=True)

@@ -1,4 +1,4 @@
-"""Which snapshots are current, who makes them, and when they are removed; without hosts."""
+"""Snapshots without hosts: which one is current, who builds it, and when it is removed."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def never(folder, lab):
     raise AssertionError("made again")
 
 
-def test_it_is_made_once(image):
+def test_a_snapshot_is_built_once(image):
     first = snapshot.ensure(NAME, image, make)
     assert snapshot.ensure(NAME, image, never) == first
     assert (first / "lab").read_text() == f"{NAME}-{os.getpid()}"
     assert [path.name for path in first.parent.iterdir()] == [first.name]
 
 
-def test_others_wait_for_the_one_that_makes_it(image):
+def test_only_one_thread_builds_and_the_others_wait(image):
     made = []
 
     def slowly(folder, lab):
@@ -62,13 +62,13 @@ def test_others_wait_for_the_one_that_makes_it(image):
     assert len(made) == 1
 
 
-def test_what_fails_leaves_nothing(image):
+def test_a_failed_build_leaves_nothing(image):
     with pytest.raises(LabError, match="no"):
         snapshot.ensure(NAME, image, fail)
     assert list(image.parents[1].glob("snapshots/*/*")) == []
 
 
-def test_what_a_killed_build_left_is_removed_with_its_lab_unless_somebody_builds(image):
+def test_leftovers_of_a_killed_build_are_removed_unless_somebody_builds(image):
     building = image.parents[1] / "snapshots" / NAME / "building-17"
     building.mkdir(parents=True)
     removed = []
@@ -79,7 +79,7 @@ def test_what_a_killed_build_left_is_removed_with_its_lab_unless_somebody_builds
     assert (removed, building.exists()) == ([f"{NAME}-17"], False)
 
 
-def test_another_image_and_other_sources_make_another_one(image, monkeypatch, tmp_path):
+def test_a_changed_image_or_changed_sources_change_the_digest(image, monkeypatch, tmp_path):
     recipe = SETTLED[NAME]
     before = snapshot.digest(recipe, image)
     assert snapshot.digest(recipe, image) == before
@@ -103,21 +103,21 @@ def test_another_image_and_other_sources_make_another_one(image, monkeypatch, tm
     assert snapshot.digest(recipe, image) in seen
 
 
-def test_outdated_ones_are_removed_once_nobody_uses_them(image):
+def test_outdated_snapshots_are_removed_if_nobody_uses_them(image):
     root = image.parents[1]
-    standing, unused, recent = (root / "snapshots" / NAME / name for name in ("standing", "unused", "recent"))
-    for folder in (standing, unused, recent):
+    used, unused, recent = (root / "snapshots" / NAME / name for name in ("used", "unused", "recent"))
+    for folder in (used, unused, recent):
         (folder / "hosts/node1").mkdir(parents=True)
-    for folder in (standing, unused):
+    for folder in (used, unused):
         os.utime(folder, (1, 1))
     host = root / "labs/mine/hosts/node1"
     host.mkdir(parents=True)
-    (host / "base").write_text(f"{standing}/hosts/node1\n")
+    (host / "base").write_text(f"{used}/hosts/node1\n")
     made = snapshot.ensure(NAME, image, make)
-    assert set(made.parent.iterdir()) == {made, standing, recent}
+    assert set(made.parent.iterdir()) == {made, used, recent}
 
 
-def test_an_unknown_name_is_told_the_known_ones():
+def test_the_error_of_an_unknown_name_lists_the_known_ones():
     with pytest.raises(LabError) as caught:
         snapshot.settled("settled-redis")
     assert "settled-consul" in caught.value.cure

@@ -26,7 +26,7 @@ def hashed(name, salt=b"s" * 20):
         ("fe80::1", 2222, "[fe80::1]:2222"),
     ],
 )
-def test_names_as_openssh_writes_them(address, port, name):
+def test_names_have_openssh_s_form(address, port, name):
     assert host_name(address, port) == name
 
 
@@ -53,17 +53,17 @@ def test_names_as_openssh_writes_them(address, port, name):
         ("|1|###|###", "web", False),
     ],
 )
-def test_which_hosts_a_line_is_about(patterns, name, found):
+def test_which_hosts_a_line_matches(patterns, name, found):
     (entry,) = parse(f"{patterns} ssh-ed25519 {KEY} a comment")
     assert entry.matches(name) is found
 
 
-def test_lines_that_say_nothing_are_skipped_and_counted():
+def test_lines_without_a_usable_key_are_skipped_but_counted():
     text = f"\n# comment\nweb\nweb ssh-rsa ###\n@cert-authority * ssh-rsa {KEY}\n  web\tssh-rsa {KEY}\n"
     assert [(entry.kind, entry.line, entry.revoked) for entry in parse(text)] == [("ssh-rsa", 6, False)]
 
 
-def test_a_revoked_key_is_marked_and_asked_for_by_nobody(tmp_path):
+def test_a_revoked_key_is_marked_and_never_requested(tmp_path):
     file = tmp_path / "known_hosts"
     file.write_text(f"@revoked * ssh-rsa {KEY}\nweb ssh-ed25519 {OTHER}\n")
     known = KnownHosts(file)
@@ -71,7 +71,7 @@ def test_a_revoked_key_is_marked_and_asked_for_by_nobody(tmp_path):
     assert known.kinds("web") == ("ssh-ed25519",)
 
 
-def test_a_fingerprint_as_ssh_keygen_shows_it():
+def test_a_fingerprint_has_ssh_keygen_s_form():
     # printf 'a key' | openssl dgst -sha256 -binary | base64
     assert fingerprint(b"a key") == "SHA256:j6Oqsvqpt54KA5jaW1q9B4AUJEKlvoC5pkYI1xjLH80"
 
@@ -87,7 +87,7 @@ def test_a_new_host_is_appended_once(tmp_path):
     assert oct(file.parent.stat().st_mode) == "0o40700"
 
 
-def test_what_another_process_recorded_meanwhile_counts(tmp_path):
+def test_a_key_that_another_process_has_recorded_meanwhile_counts(tmp_path):
     file = tmp_path / "known_hosts"
     known = KnownHosts(file)
     file.write_text(f"web ssh-ed25519 {OTHER}\n")
@@ -95,14 +95,14 @@ def test_what_another_process_recorded_meanwhile_counts(tmp_path):
     assert file.read_text() == f"web ssh-ed25519 {OTHER}\n"
 
 
-def test_a_last_line_without_an_end_stays_whole(tmp_path):
+def test_a_last_line_without_a_newline_stays_intact(tmp_path):
     file = tmp_path / "known_hosts"
     file.write_text(f"db ssh-rsa {OTHER}")
     KnownHosts(file).add("web", "ssh-ed25519", b"a key")
     assert file.read_text() == f"db ssh-rsa {OTHER}\nweb ssh-ed25519 {KEY}\n"
 
 
-def test_many_threads_with_files_of_their_own_lose_nothing(tmp_path):
+def test_many_threads_lose_no_entries(tmp_path):
     file = tmp_path / "known_hosts"
     tables = [KnownHosts(file) for _ in range(4)]
     threads = [

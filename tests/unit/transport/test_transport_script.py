@@ -1,4 +1,4 @@
-"""The framing of scripts, run through the /bin/sh of this machine: what no shell is needed for is pure."""
+"""The framing of scripts, with the /bin/sh of this machine where a shell is needed."""
 
 import os
 import shutil
@@ -15,16 +15,16 @@ def run(data, path=None):
     return subprocess.run(["/bin/sh", "-c", COMMAND], input=data, capture_output=True, env=env, check=False)
 
 
-def test_the_command_holds_nothing_that_login_shells_read_differently():
+def test_the_command_has_no_characters_that_login_shells_treat_differently():
     assert not set("\\!\n`") & set(COMMAND)
     assert COMMAND.count("'") == 4
 
 
-def test_output_begins_after_our_own_line():
+def test_output_starts_after_the_opening_line():
     payload = scripts.reading("echo out; echo err >&2; exit 3")
     done = run(payload.data)
     assert done.returncode == 3
-    merged = done.stderr.replace(b"err\n", b"") + done.stdout  # by a login shell that sends stderr to stdout
+    merged = done.stderr.replace(b"err\n", b"") + done.stdout  # from a login shell that sends stderr to stdout
     streams = (done.stdout, payload.nonce, b"out\n"), (done.stderr, scripts.on_stderr(payload.nonce), b"err\n")
     for stream, nonce, said in (*streams, (merged, payload.nonce, b"out\n")):
         start = opening(b"noise\nhalf" + stream, nonce)
@@ -47,18 +47,18 @@ def test_a_write_that_is_cut_off_runs_nothing(tmp_path):
         assert run(payload.data[:length]).returncode == INCOMPLETE
 
 
-def test_what_follows_the_script_is_its_stdin():
+def test_data_after_the_script_is_its_stdin():
     payload = scripts.reading("read -r first; echo got $first; cat")
     assert run(payload.data + b"one\ntwo\n").stdout.endswith(b"got one\ntwo\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "dash", "busybox"])
-def test_shells_that_may_be_sh(shell, tmp_path):
+def test_shells_that_can_be_bin_sh(shell, tmp_path):
     if not shutil.which(shell):
         pytest.skip(f"{shell} is not installed")
     words = [shell, "sh"] if shell == "busybox" else [shell]
     payload = scripts.reading("echo žluť; cat")
-    # The receiving half alone, as /bin/sh can't be changed.
+    # Only the receiving part, because the test can't change /bin/sh.
     done = subprocess.run(
         [*words, "-c", scripts._RECEIVE], input=payload.data + b"rest", capture_output=True, check=True
     )
@@ -67,7 +67,7 @@ def test_shells_that_may_be_sh(shell, tmp_path):
 
 @pytest.fixture
 def someone(tmp_path):
-    """A PATH on which the user is not root; `sudo` can be put there too."""
+    """A folder for PATH in which `id` reports an ordinary user, and a function that adds programs to it."""
 
     def tool(name, text):
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
@@ -78,14 +78,14 @@ def someone(tmp_path):
     return tmp_path, tool
 
 
-def test_sudo_is_used_where_it_needs_no_password(someone):
+def test_sudo_is_used_if_it_needs_no_password(someone):
     path, tool = someone
     tool("sudo", 'test "$1" = -n || exit 9; shift; SUDO=yes exec "$@"')
     payload = scripts.reading("echo sudo=$SUDO; cat")
     assert run(payload.data + b"rest", path).stdout.endswith(b"sudo=yes\nrest")
 
 
-def test_without_sudo_a_script_runs_as_the_user_is(someone):
+def test_without_sudo_a_script_runs_as_the_user(someone):
     path, _ = someone
     payload = scripts.reading("echo sudo=$SUDO; cat")
     assert run(payload.data + b"rest", path).stdout.endswith(b"sudo=\nrest")
@@ -113,12 +113,12 @@ def test_a_first_comment_names_a_script(script, name):
     assert name_of(script) == name
 
 
-def test_an_empty_script_is_one():
+def test_an_empty_script_succeeds():
     assert run(scripts.reading("").data).returncode == 0
     assert run(scripts.reading("# only a comment").data).returncode == 0
 
 
-def test_what_cannot_be_sent_is_a_mistake_of_the_caller():
+def test_data_that_can_t_be_sent_raises_value_error():
     with pytest.raises(ValueError, match="NUL"):
         scripts.reading("echo \0")
     with pytest.raises(ValueError, match=r"upload\(\) is for files"):
