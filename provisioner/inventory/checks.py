@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from provisioner.inventory.document import Document
 
 SERVER_COUNTS = (1, 3, 5)
-_SECURED = {
+_SECURED = {  # kind of store -> the security settings that it supports
     "consul": ("tls", "gossip", "acls"),
     "etcd": ("tls",),
     "zookeeper": (),
-}  # what a store of each kind can have
+}
 _LONGEST_PATH = 200  # characters of a path that a message shows
 
 
@@ -43,9 +43,9 @@ def check(document: Document) -> None:
     network_checks.check(document)
     plugins.check(document)
     _servers(document)
-    asked = _part(document, "dns")
-    if asked.get("check") is not None and asked.get("servers") is None:
-        document.refuse(("dns", "check"), "dns.check: no resolver is set to ask: name the resolvers in dns.servers")
+    dns = _part(document, "dns")
+    if dns.get("check") is not None and dns.get("servers") is None:
+        document.refuse(("dns", "check"), "dns.check: there is no resolver to query: name the resolvers in dns.servers")
     planes.check(document)
 
 
@@ -57,7 +57,7 @@ def check_files(document: Document, folder: Path) -> None:
         path = _sound(lambda value: values.resolved(value, folder), _value(document, location))
         if path is None:
             continue
-        word = document.told(location, shown(str(path), _LONGEST_PATH))
+        word = document.masked(location, shown(str(path), _LONGEST_PATH))
         if fault := unusable(path):
             document.refuse(location, f"{_dots(location)}: {word} {fault}")
         elif location in keys and path.suffix == ".pub":
@@ -78,7 +78,7 @@ def _check_archives(document: Document, folder: Path) -> None:
         fault = unusable(path) or plugins.unfit(path, granted, digest)
         if fault:
             document.refuse(
-                location, f"{_dots(location)}: {document.told(location, shown(str(path), _LONGEST_PATH))} {fault}"
+                location, f"{_dots(location)}: {document.masked(location, shown(str(path), _LONGEST_PATH))} {fault}"
             )
 
 
@@ -112,9 +112,9 @@ def _addresses(document: Document, hosts: dict[str, dict[str, Any]]) -> None:
         key = (address.lower(), _sound(port, entry.get("port")) or usual)
         if (other := first.setdefault(key, name)) != name:
             line = _line(document, ("hosts", other, "address"))
-            told = document.told(("hosts", name, "address"), address)
-            number = document.told(("hosts", name, "port") if "port" in entry else ("ssh", "port"), key[1])
-            text = f"hosts.{name}.address: {told}, port {number}, is {code(other)} already (line {line})"
+            masked = document.masked(("hosts", name, "address"), address)
+            number = document.masked(("hosts", name, "port") if "port" in entry else ("ssh", "port"), key[1])
+            text = f"hosts.{name}.address: {masked}, port {number}, is {code(other)} already (line {line})"
             document.refuse(("hosts", name, "address"), text)
 
 
@@ -122,22 +122,22 @@ def _advertised(document: Document, hosts: dict[str, dict[str, Any]]) -> None:
     """Refuse an advertised address for several hosts."""
     word = _sound(values.advertise, document.value.get("advertise"))
     if word and values.is_literal(word) and len(_part(document, "hosts")) > 1:
-        told = document.told(("advertise",), word)
-        text = f"advertise: {told} can belong to one host only; name an interface, or set `advertise` in that host"
+        masked = document.masked(("advertise",), word)
+        text = f"advertise: {masked} can belong to one host only; name an interface, or set `advertise` in that host"
         document.refuse(("advertise",), text)
     owners = {_sound(values.address, entry.get("address")): name for name, entry in reversed(hosts.items())}
     first: dict[str, str] = {}
     for name, word in _literals(hosts):
         location: Location = ("hosts", name, "advertise")
-        owner, told = owners.get(word, name), document.told(location, word)
+        owner, masked = owners.get(word, name), document.masked(location, word)
         if (other := first.setdefault(word, name)) != name:
             line = _line(document, ("hosts", other, "advertise"))
             document.refuse(
-                location, f"hosts.{name}.advertise: {told} is advertised by {code(other)} already (line {line})"
+                location, f"hosts.{name}.advertise: {masked} is advertised by {code(other)} already (line {line})"
             )
         elif owner != name and hosts[name].get("address") != word:
             line = _line(document, ("hosts", owner, "address"))
-            document.refuse(location, f"hosts.{name}.advertise: {told} is the address of {code(owner)} (line {line})")
+            document.refuse(location, f"hosts.{name}.advertise: {masked} is the address of {code(owner)} (line {line})")
 
 
 def _servers(document: Document) -> None:
@@ -154,24 +154,24 @@ def _majority(document: Document, location: Location, what: str) -> None:
     hosts = list(_part(document, "hosts"))
     for index, name in enumerate(servers):
         at: Location = (*location, index)
-        told = document.told(at, shown(name))
+        masked = document.masked(at, shown(name))
         if name in servers[:index]:
-            document.refuse(at, f"{key}: {told} is named twice")
+            document.refuse(at, f"{key}: {masked} is named twice")
         elif hosts and name not in hosts:
             hint = "" if at in document.secrets else nearest(name, hosts)
-            document.refuse(at, f"{key}: {told} is not one of the hosts{hint}")
+            document.refuse(at, f"{key}: {masked} is not one of the hosts{hint}")
     if len(servers) > len(hosts) > 0:
         document.refuse(location, f"{key}: {len(servers)} {what} are more than the {len(hosts)} hosts")
     elif len(servers) not in SERVER_COUNTS:
         document.refuse(
             location,
-            f"{key}: {len(servers)} {what} are named; it must be 1, 3 or 5 (an odd number, so that a majority is left when one is lost);"
-            f" without the key those that are {what} already stay so",
+            f"{key}: names {len(servers)} {what}; there must be 1, 3 or 5 (an odd number, so that a majority is left if one is lost);"
+            f" without this key, the present {what} stay",
         )
 
 
 def _of_one_kind(document: Document) -> None:
-    """Refuse settings of another kind of store, and those that do not fit an external store."""
+    """Refuse settings of a different kind of store, and settings that do not fit an external store."""
     store = _part(document, "store")
     kind = store.get("kind")
     if "binary" in store and kind in ("etcd", "zookeeper"):
@@ -204,18 +204,18 @@ def _of_one_kind(document: Document) -> None:
     for index, word in enumerate(endpoints):
         if word in endpoints[:index]:
             at: Location = ("store", "endpoints", index)
-            document.refuse(at, f"store.endpoints: {document.told(at, shown(word))} is named twice")
+            document.refuse(at, f"store.endpoints: {document.masked(at, shown(word))} is named twice")
     discovery.check(document, str(kind))
 
 
 def _security(document: Document, kind: str) -> None:
     """Refuse security settings that a store does not support: it would be open, although the inventory says otherwise."""
-    asked = _value(document, ("store", "security"))
-    for key in sorted(set(_SECURED["consul"]) & set(asked if isinstance(asked, dict) else ())):
+    given = _value(document, ("store", "security"))
+    for key in sorted(set(_SECURED["consul"]) & set(given if isinstance(given, dict) else ())):
         if key not in _SECURED[kind]:
-            who = (
+            why = (
                 "engines have no TLS for ZooKeeper: remove it, or use etcd or Consul"
                 if key == "tls"
                 else "only Consul has this setting: remove it"
             )
-            document.refuse(("store", "security", key), f"store.security.{key}: {who}", at_key=True)
+            document.refuse(("store", "security", key), f"store.security.{key}: {why}", at_key=True)

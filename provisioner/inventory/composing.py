@@ -1,6 +1,6 @@
-"""The nodes of a YAML text and their positions. Their number and depth are limited before anything recurses.
+"""Composes a YAML text into nodes with positions. Number and depth of the nodes are limited before anything recurses.
 
-libyaml parses if PyYAML was built with it, which is many times faster. The nodes are composed here in any case. Plain
+libyaml parses the text if PyYAML was built with it, which is many times faster. The nodes are always composed here. Plain
 scalars follow YAML 1.2's core schema, which no `%YAML` directive changes: `no`, `on` and `1:30` are strings.
 """
 
@@ -29,10 +29,8 @@ MOST_VALUES = 20_000  # after aliases are expanded; a hundred hosts need about a
 TAG = "tag:yaml.org,2002:"
 
 _NOT_ALLOWED = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_BREAKS = re.compile("[\x85\u2028\u2029]")  # to YAML 1.2 characters like others, to PyYAML and libyaml ends of lines
-_HALVES = re.compile(
-    r"\\(?:u|U0000)[dD][89a-fA-F]"
-)  # escapes as JSON's, of half a character each: libyaml refuses them
+_BREAKS = re.compile("[\x85\u2028\u2029]")  # ordinary characters in YAML 1.2, but line breaks to PyYAML and libyaml
+_HALVES = re.compile(r"\\(?:u|U0000)[dD][89a-fA-F]")  # escapes of surrogates, as in JSON; libyaml refuses them
 _TYPES = (
     (f"{TAG}null", re.compile(r"(?:~|null|Null|NULL)?")),
     (f"{TAG}bool", re.compile(r"true|True|TRUE|false|False|FALSE")),
@@ -65,8 +63,8 @@ def compose(text: str, deepest: int) -> Any:
         raise Stop(_syntax(error, text)) from None
 
 
-def _character(found: re.Match[str], text: str, told: str) -> Problem:
-    return Problem(*_at(found.start(), text), f"the character U+{ord(found[0]):04X} {told}")
+def _character(found: re.Match[str], text: str, message: str) -> Problem:
+    return Problem(*_at(found.start(), text), f"the character U+{ord(found[0]):04X} {message}")
 
 
 def _at(position: int, text: str) -> tuple[int, int]:
@@ -80,17 +78,19 @@ def at(mark: Any) -> tuple[int, int]:
 
 def _syntax(error: MarkedYAMLError, text: str) -> Problem:
     mark = error.problem_mark or error.context_mark
-    told = "not YAML: " + ", ".join(part for part in (error.context, error.problem) if part)
+    message = "not YAML: " + ", ".join(part for part in (error.context, error.problem) if part)
     found = text[mark.index : mark.index + 1] if mark else ""
-    told = re.sub(r"\b(alias|anchor|tag handle) '[^']*'", r"\1", told)  # words of a file that may be no inventory
-    told = told.replace("found character that", f"found character {found!r} that")  # libyaml does not show it
+    message = re.sub(
+        r"\b(alias|anchor|tag handle) '[^']*'", r"\1", message
+    )  # do not show words of a file that may not be an inventory
+    message = message.replace("found character that", f"found character {found!r} that")  # libyaml does not show it
     hint = "; indent with spaces, not tabs" if found == "\t" else ""
-    if found == ":" and "node content" in told:
+    if found == ":" and "node content" in message:
         hint = "; between brackets a text that begins with `:` needs quotes"
     if not mark:
-        return Problem(0, 0, escaped(told))
-    last = _at(len(text), text)  # libyaml puts the end of a text on its own line, even without a final newline
-    return Problem(*min(at(mark), last), escaped(told) + hint)
+        return Problem(0, 0, escaped(message))
+    last = _at(len(text), text)  # libyaml puts the end of a text on a separate line, even without a final newline
+    return Problem(*min(at(mark), last), escaped(message) + hint)
 
 
 class _Nodes(Composer, BaseResolver):

@@ -1,4 +1,4 @@
-"""How soon a missing engine is noticed: which times fit together, in the inventory and with a host's daemon.json.
+"""How soon a missing engine is noticed: checks of the times in the inventory and in a host's daemon.json.
 
 The rules are the engine's (moby v20.10, daemon/discovery) and Consul's, whose sessions last ttl/2, but at least 10 s.
 """
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from provisioner.inventory.document import Document
     from provisioner.inventory.problems import Location
 
-_HEARTBEAT = 20  # seconds; the engine's own
-_TTL_FACTOR = 3  # of the engine's, where only one of heartbeat and ttl is given
+_HEARTBEAT = 20  # seconds; the engine's default
+_TTL_FACTOR = 3  # the engine's ttl divided by its heartbeat, if only one of them is given
 _CONSUL_TTL = 20  # seconds
 
 
@@ -25,15 +25,15 @@ def times(heartbeat: int | None, ttl: int | None) -> tuple[int, int]:
     return beat, ttl or _TTL_FACTOR * beat
 
 
-def fault(heartbeat: int | None, ttl: int | None, kind: str, told: tuple[str, str] = ("", "")) -> str:
-    """Return what is wrong with the times on this kind of store, or "". told: heartbeat and ttl as they may be shown."""
+def fault(heartbeat: int | None, ttl: int | None, kind: str, masked: tuple[str, str] = ("", "")) -> str:
+    """Return what is wrong with the times on this kind of store, or "". masked: heartbeat and ttl for messages."""
     beat, life = times(heartbeat, ttl)
-    told_beat, told_life = told[0] or f"{beat} s", told[1] or f"{life} s"
+    masked_beat, masked_life = masked[0] or f"{beat} s", masked[1] or f"{life} s"
     if life <= beat or beat < 1:
-        return f"{told_life} is not greater than the heartbeat of {told_beat}: every engine would count as gone; three times the heartbeat is usual"
+        return f"{masked_life} is not greater than the heartbeat of {masked_beat}: every engine would count as gone; three times the heartbeat is usual"
     if kind == "consul" and life < _CONSUL_TTL:
         what = "ttl" if ttl else "the ttl, three times the heartbeat,"
-        return f"{what} is {told_life}; Consul needs {_CONSUL_TTL} at least (its sessions live half of it, and 10 s)"
+        return f"{what} is {masked_life}; Consul needs at least {_CONSUL_TTL} s (its sessions last half of it, but at least 10 s)"
     return ""
 
 
@@ -46,9 +46,9 @@ def check(document: Document, kind: str) -> None:
         return
     key = "ttl" if ttl else "heartbeat"
     beat, life = times(heartbeat, ttl)
-    told = (
-        document.told((*location, "heartbeat" if heartbeat else key), f"{beat} s"),
-        document.told((*location, key), f"{life} s"),
+    masked = (
+        document.masked((*location, "heartbeat" if heartbeat else key), f"{beat} s"),
+        document.masked((*location, key), f"{life} s"),
     )
-    if text := fault(heartbeat, ttl, kind, told):
+    if text := fault(heartbeat, ttl, kind, masked):
         document.refuse((*location, key), f"store.discovery.{key}: {text}")

@@ -14,12 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
-MOST_SERVERS = (
-    3  # that an engine forwards to (libnetwork v20.10, resolver.go: maxExtDNS), and that programs ask (resolv.conf(5))
-)
+MOST_SERVERS = 3  # the limit of engines (libnetwork v20.10, resolver.go: maxExtDNS) and of programs (resolv.conf(5))
 MOST_DOMAINS = 6  # resolv.conf(5), of glibc before 2.26
 _IPV4 = 4
-# resolv.conf(5): those that take a number, and how large it may be, and those that don't.
+# The options of resolv.conf(5): with a number and its maximum, and without.
 _NUMBERED = {"ndots": 15, "timeout": 30, "attempts": 5}
 _PLAIN = (
     "debug", "rotate", "no-check-names", "inet6", "edns0", "single-request", "single-request-reopen", "no-tld-query",
@@ -28,7 +26,7 @@ _PLAIN = (
 
 
 def servers(value: object) -> tuple[IPv4Address | IPv6Address, ...]:
-    """`dns.servers`: addresses that containers reach, the first one first."""
+    """`dns.servers`: addresses that containers can reach, in order of preference."""
     found = _listed(value, _server, "addresses", "`[192.0.2.53]`", MOST_SERVERS)
     if not any(server.version == _IPV4 for server in found):
         raise refusal("has only IPv6 addresses: the engine forwards only to IPv4 resolvers, so at least one is needed")
@@ -56,12 +54,12 @@ def _server(value: object) -> IPv4Address | IPv6Address:
 
 
 def search(value: object) -> tuple[str, ...]:
-    """`dns.search`: domains."""
+    """`dns.search`: a list of domains."""
     return _listed(value, domain, "domains", "`[example.net]`", MOST_DOMAINS)
 
 
 def domain(value: object) -> str:
-    """A domain's or a host's name, without a dot at its end."""
+    """The name of a domain or host, without a final dot."""
     word = text(value)
     if not HOSTNAME.fullmatch(word) or re.fullmatch(r"[0-9.]+", word):
         raise refusal(
@@ -71,7 +69,7 @@ def domain(value: object) -> str:
 
 
 def options(value: object) -> tuple[str, ...]:
-    """`dns.options`: those of resolv.conf(5)."""
+    """`dns.options`: options of resolv.conf(5)."""
     return _listed(value, _option, "options", "`[timeout:2]`", len(_PLAIN) + len(_NUMBERED))
 
 

@@ -57,7 +57,7 @@ class Document:
         place = self.place(location)
         self.problems.append(Problem(*(place.key if at_key else place.value), text))
 
-    def told(self, location: Location, word: object) -> str:
+    def masked(self, location: Location, word: object) -> str:
         """Return a value for messages: `word`, or its source if it must not be shown."""
         return f"the value of {self.secrets[location]}" if location in self.secrets else str(word)
 

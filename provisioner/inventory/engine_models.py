@@ -28,7 +28,7 @@ from provisioner.inventory.fields import (
 )
 from provisioner.inventory.part import Part
 
-DATA_PORT: Final = 4789  # udp: of VXLAN, where no other is chosen
+DATA_PORT: Final = 4789  # the default UDP port of VXLAN
 
 
 class Dns(Part):
@@ -123,7 +123,7 @@ class PluginEntry(Part):
     )
 
     def on(self, host: str) -> bool:
-        """Whether this host should have it."""
+        """Whether this host should have the plugin."""
         return self.hosts is None or host in self.hosts
 
 
@@ -140,7 +140,7 @@ class AddressPool(Part):
 
 
 ENGINES_POOL: Final = AddressPool.model_construct(pools=(IPv4Network("10.0.0.0/8"),), size=24)
-"""Of a swarm whose pools nobody has chosen."""
+"""The default pool of a swarm."""
 
 
 class SwarmPart(Part):

@@ -197,7 +197,7 @@ Hosts = Annotated[
 
 
 def _each(schema: dict[str, Any]) -> WithJsonSchema:
-    """One value, or a mapping of host names to one each."""
+    """The schema of one value for all hosts, or of a mapping with one value for each host."""
     by_host = {
         "type": "object",
         "description": "One for each host.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_SECRET = (  # nothing of these is ever read further; at the start of a line, where neither an inventory nor its sources have them
+_SECRET = (  # patterns at the start of a line, where no inventory has them; such a file is not read further
     (r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY", "a private key"),
     (r"PuTTY-User-Key-File-", "a private key"),
     (r"AGE-SECRET-KEY-", "a private key"),

@@ -104,7 +104,7 @@ def load(path: Path, *, check_files: bool = True) -> Inventory:
     inventory = _checked(path, document, check_files=check_files)
     if document.problems or inventory is None:
         name = escaped(str(path))
-        raise InventoryError(name, tuple(problem.told(name) for problem in sorted(set(document.problems))))
+        raise InventoryError(name, tuple(problem.located(name) for problem in sorted(set(document.problems))))
     return inventory
 
 
@@ -139,7 +139,7 @@ def _validated(path: Path, document: yaml.Document, folder: Path) -> Inventory |
     try:
         file = InventoryFile.model_validate(document.value, context={"folder": folder})
     except ValidationError as error:
-        errors = _unseeing(document, error.errors(include_url=False), folder)
+        errors = _blinded_errors(document, error.errors(include_url=False), folder)
         meant = {(*e["loc"][:-1], _meant(e["loc"])) for e in errors if e["type"] == "extra_forbidden"}
         for details in errors:
             if details["loc"] not in meant:
@@ -149,7 +149,7 @@ def _validated(path: Path, document: yaml.Document, folder: Path) -> Inventory |
     return Inventory(**_fields(file) | {"networks": networks, "path": path})
 
 
-def _unseeing(document: yaml.Document, errors: list[ErrorDetails], folder: Path) -> list[ErrorDetails]:
+def _blinded_errors(document: yaml.Document, errors: list[ErrorDetails], folder: Path) -> list[ErrorDetails]:
     """Return the same errors; those of hidden values come from a placeholder, so no message contains the value."""
     if not document.secrets:
         return errors
@@ -191,7 +191,7 @@ def _named(document: yaml.Document, location: Location, text: str) -> str:
     """Name the source of a hidden value in its error."""
     if location not in document.secrets:
         return text
-    return text.replace(shown(STAND_IN), document.told(location, ""))
+    return text.replace(shown(STAND_IN), document.masked(location, ""))
 
 
 def _shape(location: Location) -> str:

@@ -177,7 +177,7 @@ class Inventory(InventoryFile):
         return (self.swarm and self.swarm.default_addr_pool) or ENGINES_POOL
 
     def target(self, host: str) -> SshTarget:
-        """Return how to reach this host, with defaults from `ssh`. Raises KeyError for an unknown host."""
+        """Return the SSH target of this host, with defaults from `ssh`. Raises KeyError for an unknown host."""
         entry, ssh = self.hosts[host], self.ssh
         target = SshTarget(
             name=host,
@@ -221,14 +221,14 @@ class Inventory(InventoryFile):
         return next(((key, len(names) - 1) for key, names in named.items() if names and host in names), ("", 0))
 
     def with_host(self, name: str, address: str) -> "Inventory":
-        """Return the inventory with one more host, reached as `ssh` says."""
+        """Return the inventory with one more host, which uses the settings of `ssh`."""
         return self.model_copy(update={"hosts": {**self.hosts, name: Host(address=address)}})
 
     def advertise_for(self, host: str) -> str | None:
-        """Return the interface or IPv4 address that this host advertises; None: to be detected. Raises KeyError."""
+        """Return the interface or IPv4 address that this host advertises, or None to detect it. Raises KeyError."""
         return self.hosts[host].advertise or self.advertise
 
 
 def default_servers(hosts: int) -> int:
-    """The default number of servers of a store: odd, so half of them are never a majority."""
+    """The default number of servers of a store. It is odd, because an additional even server would not tolerate more failures."""
     return 5 if hosts >= _FIVE else 3 if hosts >= _THREE else 1

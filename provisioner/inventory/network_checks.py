@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from provisioner.inventory.document import Document
 
-_OVERHEAD = 3  # addresses of a subnet that no container gets: the network's, the gateway's, the last
-_NAMED = 3  # hosts that a message names before it says how many more there are
-_PROBES = 2  # containers that a local network must have room for on each host, so that it can be proven
+_OVERHEAD = 3  # addresses of a subnet that no container gets: the network address, the gateway, the broadcast address
+_NAMED = 3  # hosts that a message lists before "and N more"
+_PROBES = 2  # containers for which a local network needs room on each host, so that it can be proven
 _V4, _V6 = ("subnet", "gateway", "ip_range"), ("subnet6", "gateway6", "ip_range6")
 _CHECKS = {
     "subnet": values.subnet,
@@ -31,7 +31,7 @@ _CHECKS = {
     "ip_range6": network_values.per_host(network_values.cidr6),
 }
 _ONLY_PARENT = "is only for `macvlan` and `ipvlan`"
-_NO_IPV6 = (  # tried with engines 20.10.5 and 26.1.5, see docs/decisions/overlay-addresses.md
+_NO_IPV6 = (  # tested with engines 20.10.5 and 26.1.5, see docs/decisions/overlay-addresses.md
     "an overlay has no working IPv6: on an external store, its IPv6 addresses don't answer on other hosts although names"
     " resolve to them first; in swarm mode, no container starts on it"
 )
@@ -43,7 +43,7 @@ _DOCKER_CHOICE = (
 
 @dataclass(frozen=True)
 class _Net:
-    """One network of the file. on: its hosts, in the order of the inventory."""
+    """One network in the file. on: its hosts, in the order of the inventory."""
 
     document: Document
     name: str
@@ -62,8 +62,8 @@ class _Net:
     def sound(self, key: str) -> Any:
         return raw.sound(_CHECKS[key], self.entry.get(key))
 
-    def told(self, key: str) -> str:
-        return self.document.told(self.at(key), self.entry.get(key))
+    def masked(self, key: str) -> str:
+        return self.document.masked(self.at(key), self.entry.get(key))
 
     def at(self, key: str) -> Location:
         return ("networks", self.name, key)
@@ -95,8 +95,8 @@ def check(document: Document) -> None:
 
 def _net(document: Document, name: str, entry: dict[str, Any], hosts: tuple[str, ...]) -> _Net:
     driver = raw.sound(network_values.driver, entry.get("driver", "overlay")) or ""
-    asked = raw.sound(values.listed, entry.get("hosts"))
-    return _Net(document, name, entry, driver, tuple(host for host in hosts if asked is None or host in asked))
+    wanted = raw.sound(values.listed, entry.get("hosts"))
+    return _Net(document, name, entry, driver, tuple(host for host in hosts if wanted is None or host in wanted))
 
 
 def _kind(net: _Net) -> None:
@@ -105,7 +105,7 @@ def _kind(net: _Net) -> None:
         return
     if net.driver not in SCOPES:
         if "scope" not in net.entry:
-            word = net.document.told(net.at("driver"), code(net.driver))
+            word = net.document.masked(net.at("driver"), code(net.driver))
             hint = "" if net.at("driver") in net.document.secrets else nearest(net.driver, SCOPES)
             net.refuse(
                 "driver",
@@ -134,7 +134,7 @@ def _kind(net: _Net) -> None:
 
 
 def _of_swarms(net: _Net) -> None:
-    """Refuse settings that only networks of a swarm have. Other drivers ignore or misuse them."""
+    """Refuse settings that only networks of a swarm have. Other networks would ignore or misuse them."""
     if raw.sound(values.truth, net.entry.get("encrypted")) and net.driver != "overlay":
         cure = "remove it" if net.driver in SCOPES else "a plugin has its own `options`: remove it"
         net.refuse(
@@ -147,23 +147,23 @@ def _of_swarms(net: _Net) -> None:
 
 
 def _hosts(net: _Net, hosts: tuple[str, ...]) -> None:
-    asked = raw.sound(values.listed, net.entry.get("hosts"))
-    if asked is None or net.is_global:
+    wanted = raw.sound(values.listed, net.entry.get("hosts"))
+    if wanted is None or net.is_global:
         return
-    if not asked:
+    if not wanted:
         net.refuse("hosts", "names no host; remove it for all hosts")
-    for index, name in enumerate(asked):
+    for index, name in enumerate(wanted):
         at: Location = (*net.at("hosts"), index)
-        told = net.document.told(at, shown(name))
-        if name in asked[:index]:
-            net.document.refuse(at, f"networks.{net.name}.hosts: {told} is named twice")
+        masked = net.document.masked(at, shown(name))
+        if name in wanted[:index]:
+            net.document.refuse(at, f"networks.{net.name}.hosts: {masked} is named twice")
         elif hosts and name not in hosts:
             hint = "" if at in net.document.secrets else nearest(name, hosts)
-            net.document.refuse(at, f"networks.{net.name}.hosts: {told} is not one of the hosts{hint}")
+            net.document.refuse(at, f"networks.{net.name}.hosts: {masked} is not one of the hosts{hint}")
 
 
 def _ranges(net: _Net) -> None:
-    """Per-host values must name exactly the hosts of the network."""
+    """Check that per-host values name exactly the hosts of the network."""
     for key in ("ip_range", "ip_range6", "parent"):
         value = net.entry.get(key)
         if not isinstance(value, dict) or not value:
@@ -181,7 +181,7 @@ def _ranges(net: _Net) -> None:
 
 
 def _apart(net: _Net) -> None:
-    """Engines assign addresses independently, so each host needs its own range on a shared network."""
+    """Require a separate range for each host on a shared network, because engines assign addresses independently."""
     if not net.on_parent or len(net.on) < 2:  # noqa: PLR2004
         return
     for key, subnet in (("ip_range", "subnet"), ("ip_range6", "subnet6")):
@@ -220,13 +220,13 @@ def _aux(net: _Net) -> None:
         if key not in net.entry:
             text = f"needs `{key}`, whose address it is"
         elif subnet and (address not in subnet or address in _ends(subnet)):
-            text = f"is not an address of the subnet {net.told(key)}"
+            text = f"is not an address of the subnet {net.masked(key)}"
         elif address == gateway:
             text = "is the gateway's address, which no container gets anyway"
         elif (other := seen.setdefault(address, name)) != name:
             text = f"is {code(other)} already"
         if text:
-            net.document.refuse(at, f"networks.{net.name}.aux_addresses.{name}: {net.document.told(at, word)} {text}")
+            net.document.refuse(at, f"networks.{net.name}.aux_addresses.{name}: {net.document.masked(at, word)} {text}")
 
 
 def _ends(subnet: IPv4Network | IPv6Network) -> tuple[object, ...]:
@@ -249,7 +249,7 @@ def _parent(net: _Net) -> None:
 
 
 def _inside(net: _Net, keys: tuple[str, str, str]) -> None:
-    """The gateway and the containers' ranges must be in the subnet."""
+    """Check that the gateway and the containers' ranges are in the subnet."""
     subnet_key, gateway_key, range_key = keys
     for key in (gateway_key, range_key):
         if key in net.entry and subnet_key not in net.entry:
@@ -258,28 +258,28 @@ def _inside(net: _Net, keys: tuple[str, str, str]) -> None:
     if subnet is None:
         return
     if gateway and gateway not in subnet:
-        net.refuse(gateway_key, f"{net.told(gateway_key)} is outside the subnet {net.told(subnet_key)}")
+        net.refuse(gateway_key, f"{net.masked(gateway_key)} is outside the subnet {net.masked(subnet_key)}")
     elif gateway in _ends(subnet):
         net.refuse(
-            gateway_key, f"{net.told(gateway_key)} is the subnet's first or last address, which no interface can use"
+            gateway_key, f"{net.masked(gateway_key)} is the subnet's first or last address, which no interface can use"
         )
     for host, pool in (net.sound(range_key) or {}).items():
         whose = f" of {code(host)}" if host else ""
-        told = _shown(net, range_key, pool) if host else net.told(range_key)
+        masked = _shown(net, range_key, pool) if host else net.masked(range_key)
         if not pool.subnet_of(subnet):
-            net.refuse(range_key, f"{told}{whose} is outside the subnet {net.told(subnet_key)}")
+            net.refuse(range_key, f"{masked}{whose} is outside the subnet {net.masked(subnet_key)}")
         elif isinstance(pool, IPv4Network) and pool != subnet:
-            _enough(net, pool, subnet, gateway, f"{told}{whose}")
+            _enough(net, pool, subnet, gateway, f"{masked}{whose}")
 
 
-def _enough(net: _Net, pool: IPv4Network, subnet: IPv4Network, gateway: IPv4Address | None, told: str) -> None:
+def _enough(net: _Net, pool: IPv4Network, subnet: IPv4Network, gateway: IPv4Address | None, masked: str) -> None:
     taken = {subnet.network_address, subnet.broadcast_address} | ({gateway} if gateway else set())
-    # a gateway that is not chosen is taken from the range too
+    # If the gateway is not set, Docker takes its address from the range, too.
     room = pool.num_addresses - sum(address in pool for address in taken) - (gateway is None)
     need = len(net.on) if net.is_global else _PROBES
     if room < need:
         whose = f"{need} hosts need {need}" if net.is_global else f"a local network needs {need}, to be proven"
-        net.refuse("ip_range", f"{told} has {room} addresses for containers, and {whose}")
+        net.refuse("ip_range", f"{masked} has {room} addresses for containers, and {whose}")
 
 
 def _room(net: _Net, subnet: IPv4Network) -> None:
@@ -293,13 +293,16 @@ def _room(net: _Net, subnet: IPv4Network) -> None:
         )
         net.refuse(
             "subnet",
-            f"{net.told('subnet')} has {subnet.num_addresses} addresses, and {whose}"
+            f"{net.masked('subnet')} has {subnet.num_addresses} addresses, and {whose}"
             f" the gateway's, the network's and the last): take a /{32 - (need - 1).bit_length()} or larger",
         )
 
 
 def _overlaps(document: Document, nets: dict[str, _Net], key: str) -> None:
-    """CIDR ranges are disjoint or nested. So, sorted by address, each is compared only with those still open."""
+    """Refuse overlapping subnets of networks that share a host.
+
+    CIDR ranges are either disjoint or nested. So, sorted by address, each is compared only with the ranges around it.
+    """
     subnets = {name: net.sound(key) for name, net in nets.items()}
     order = [name for name, subnet in subnets.items() if subnet]
     around: list[str] = []
@@ -314,13 +317,16 @@ def _overlaps(document: Document, nets: dict[str, _Net], key: str) -> None:
         if clash is not None:
             earlier, later = sorted((clash, name), key=order.index)
             line = raw.line(document, ("networks", earlier, key))
-            one, two = (document.told(("networks", each, key), subnets[each]) for each in (later, earlier))
+            one, two = (document.masked(("networks", each, key), subnets[each]) for each in (later, earlier))
             text = f"networks.{later}.{key}: {one} overlaps {two} of {code(earlier)} (line {line})"
             document.refuse(("networks", later, key), text)
 
 
 def _underlay(document: Document, nets: list[_Net]) -> None:
-    """A host inside a network's subnet would lose its route to the others. macvlan and ipvlan share the hosts' network."""
+    """Refuse subnets that contain a host's address: the host would lose its route to the other hosts.
+
+    macvlan and ipvlan share the hosts' network, so only their `ip_range` is checked.
+    """
     hosts = raw.entries(document, "hosts")
     literals = dict(raw.literals(hosts))
     known = dict(literals)
@@ -336,9 +342,10 @@ def _underlay(document: Document, nets: list[_Net]) -> None:
             held = [name for _, name in owned[bisect_left(numbers, first) : bisect_right(numbers, last)]]
             if held:
                 own = {
-                    n: document.told(("hosts", n, "advertise" if n in literals else "address"), known[n]) for n in held
+                    n: document.masked(("hosts", n, "advertise" if n in literals else "address"), known[n])
+                    for n in held
                 }
-                word = _shown(net, key, pool) if host else net.told(key)
+                word = _shown(net, key, pool) if host else net.masked(key)
                 net.refuse(key, f"{word} contains the hosts' own addresses: {_some([f'{n} ({own[n]})' for n in held])}")
 
 

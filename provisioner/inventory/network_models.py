@@ -141,11 +141,11 @@ class Network(NetworkEntry):
 
     @property
     def is_global(self) -> bool:
-        """Whether it is created once for all hosts."""
+        """Whether the network is created once for all hosts."""
         return SCOPES.get(self.driver, self.scope) == "global"
 
     def on(self, host: str) -> bool:
-        """Whether this host should have it."""
+        """Whether this host should have the network."""
         return self.hosts is None or host in self.hosts
 
     def range_on(self, host: str) -> IPv4Network | None:

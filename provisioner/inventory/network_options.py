@@ -1,6 +1,6 @@
-"""The driver options of a network: those with their own key, and those of the bridge driver.
+"""Checks of a network's driver options: options that have their own key, and options of the bridge driver.
 
-Source: moby v20.10, libnetwork/drivers/bridge/labels.go and netlabel: truths as Go's strconv.ParseBool reads them.
+Source: moby v20.10, libnetwork/drivers/bridge/labels.go and netlabel.
 """
 
 from __future__ import annotations
@@ -87,17 +87,17 @@ def check_options(document: Document, name: str, entry: dict[str, Any], driver: 
         word = raw.sound(network_values.option_value, value)
         if word is None or not isinstance(option, str):
             continue
-        if text := _wrong(driver, option, word, document.told(at, code(word))):
+        if text := _wrong(driver, option, word, document.masked(at, code(word))):
             document.refuse(at, f"networks.{name}.options.{option}: {text}")
 
 
-def _wrong(driver: str, option: str, value: str, told: str) -> str:
+def _wrong(driver: str, option: str, value: str, masked: str) -> str:
     if driver not in network_values.SCOPES:
-        return ""  # it is the plugin's own
+        return ""  # an option of a plugin
     if (owners := _owners(option)) and driver not in owners:
         return f"is for {' and '.join(map(code, owners))} only; `{driver}` would accept and ignore it: remove it"
     if option in _KEYS:
-        return f"has its own key: write `{_KEYS[option]}` beside `driver`"
+        return f"has its own key: write `{_KEYS[option]}` next to `driver`"
     if driver != "bridge":
         return ""
     if option == f"{_BRIDGE}default_bridge":
@@ -107,4 +107,4 @@ def _wrong(driver: str, option: str, value: str, told: str) -> str:
         known = nearest(option, _OF_BRIDGES)
         return f"the bridge driver does not have it{known}" if option.startswith(_BRIDGE) else ""
     wrong = check(value)
-    return f"{told} {wrong}" if wrong else ""
+    return f"{masked} {wrong}" if wrong else ""

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SCOPES: Final = MappingProxyType({"overlay": "global", "bridge": "local", "macvlan": "local", "ipvlan": "local"})
-"""The engine's own drivers of which networks are made, and where: `global` ones once, `local` ones on each host."""
+"""The engine's built-in drivers and where their networks are created: `global` ones once, `local` ones on each host."""
 MODES_OF: Final = MappingProxyType(
     {"macvlan": ("bridge", "private", "vepa", "passthru"), "ipvlan": ("l2", "l3", "l3s")}
 )
 MODES: Final = (*MODES_OF["macvlan"], *MODES_OF["ipvlan"])
 EVERY_HOST: Final = ""
-"""The name under which a value for each host is kept that is the same on all."""
+"""The key of a value that is the same on all hosts, in a mapping of per-host values."""
 DRIVER = re.compile(r"(?=.{1,128}\Z)[a-zA-Z0-9][a-zA-Z0-9_.-]*(?:[:/][a-zA-Z0-9_][a-zA-Z0-9_.-]*)*")
 OPTION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_./-]{0,127}")
 _MADE_BY_DOCKER = ("host", "none", "null")
@@ -34,7 +34,7 @@ _SPECIAL = {
     IPv6Network("fe80::/10"): "link-local",
     IPv6Network("ff00::/8"): "multicast",
 }
-_FEWEST = 126  # bits: the gateway's address and two containers'
+_FEWEST = 126  # bits of a prefix that leave addresses for the gateway and two containers
 
 
 def driver(value: object) -> str:
@@ -58,7 +58,7 @@ def per_host(check: Callable[[object], T]) -> Callable[[object], Mapping[str, T]
     """Return a check for one value for all hosts, or a mapping with one per host."""
 
     def checked(value: object) -> Mapping[str, T]:
-        if isinstance(value, MappingProxyType):  # checked already
+        if isinstance(value, MappingProxyType):  # already checked
             return value
         if not isinstance(value, dict):
             return MappingProxyType({EVERY_HOST: check(value)})
@@ -71,8 +71,8 @@ def per_host(check: Callable[[object], T]) -> Callable[[object], Mapping[str, T]
             try:
                 found[name] = check(item)
             except PydanticCustomError as error:
-                told = "the external value is not allowed here" if isinstance(item, Outside) else error.message()
-                raise refusal(f"for {code(name)}: {told}") from None
+                reason = "the external value is not allowed here" if isinstance(item, Outside) else error.message()
+                raise refusal(f"for {code(name)}: {reason}") from None
         return MappingProxyType(found)
 
     return checked
@@ -130,7 +130,7 @@ def ipv6(value: object) -> IPv6Address:
 
 
 def either(value: object) -> IPv4Address | IPv6Address:
-    """An address of either kind."""
+    """An IPv4 or IPv6 address."""
     if isinstance(value, IPv4Address | IPv6Address):
         return value
     return ipv6(value) if ":" in values.text(value) else values.ipv4(value)

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 TAGS: Final = ("!env", "!file")
 LARGEST: Final = 64 * 1024  # bytes of a file that holds one value
 STAND_IN: Final = "?/?\n"
-"""A text that every check of a single value refuses: what it says of this is told of a value that must not be shown."""
+"""A text that every check of a single value refuses. Its error is reported in place of a hidden value's error."""
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # POSIX: what a shell can export
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # the names that a POSIX shell can export
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,8})")
 _BROKEN = re.compile(r"-?[0-9]{1,9}\.[0-9]{1,9}")
 
 
 class Outside(str):
-    """An external string. It converts to a number or boolean where one is expected."""
+    """An external string. Checks of numbers and booleans convert it with `typed`."""
 
     __slots__ = ()
 
@@ -36,15 +36,15 @@ class NoValue(Exception):
 
 
 def source(tag: str, word: str) -> str:
-    """Where a value comes from, as messages name it."""
+    """The source of a value, for messages."""
     name = code(word)
     return f"`{tag} {word}`" if name == f"`{word}`" else f"{tag} {name}"
 
 
 def fetch(tag: str, word: str, folder: Path, environ: Mapping[str, str]) -> Outside:
-    """The value of `!env NAME` or `!file PATH`; a relative path starts at `folder`, ~ is the user's home.
+    """Return the value of `!env NAME` or `!file PATH`. A relative path starts at `folder`, and ~ is the user's home.
 
-    Raises NoValue. One newline at the end of a file is not part of the value: editors and `echo` write it.
+    Raises NoValue. A newline at the end of a file is not part of the value, because editors and `echo` add it.
     """
     value = _variable(word, environ) if tag == "!env" else _contents(word, folder)
     if not value:

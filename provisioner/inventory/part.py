@@ -9,4 +9,4 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-# Other tools' keys: left out where the file is read, so that only the schema need know of them.
+# Keys of other tools (`x-...`) are dropped when the file is read. So only the schema must allow them, not the models.

@@ -1,4 +1,4 @@
-"""Check what fits the control plane: a store with kv; the swarm's keys and encryption with swarm."""
+"""Check that settings fit the control plane: a store with kv; the swarm's settings and encryption with swarm."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 def check(document: Document) -> None:
     """Add an error for each setting that the control plane does not support."""
-    asked = document.value.get("control_plane", "auto")
+    plane = document.value.get("control_plane", "auto")
     store, swarm = "store" in document.value, "swarm" in document.value
-    if asked == "kv" and not store:
+    if plane == "kv" and not store:
         document.refuse(
             ("control_plane",), "control_plane: `kv` needs a store: add `store: {kind: consul}`, or use `swarm`"
         )
-    if asked == "kv" and swarm:
+    if plane == "kv" and swarm:
         text = "swarm: is for swarm mode, but control_plane is `kv`: remove one of the two"
         document.refuse(("swarm",), text, at_key=True)
     elif swarm and store:
         text = "swarm: engines use either a store or a swarm: remove one of the two"
         document.refuse(("swarm",), text, at_key=True)
-    elif asked == "swarm" and store:
+    elif plane == "swarm" and store:
         text = "store: is not used with control_plane `swarm`: remove one of the two"
         document.refuse(("store",), text, at_key=True)
-    if asked == "kv":
-        _of_swarm_alone(document)
-    elif asked == "swarm" or not store:
+    if plane == "kv":
+        _only_in_swarm(document)
+    elif plane == "swarm" or not store:
         _pools(document)
 
 
-def _of_swarm_alone(document: Document) -> None:
+def _only_in_swarm(document: Document) -> None:
     for name, entry in entries(document, "networks").items():
         if SCOPES.get(entry.get("driver", "overlay"), entry.get("scope")) != "global":
             continue  # see network_checks.py
@@ -55,38 +55,38 @@ def _of_swarm_alone(document: Document) -> None:
 
 
 def _pools(document: Document) -> None:
-    """A pool must not contain a network or a host, and its subnets must fit into it."""
+    """Check that pools contain no network and no host, and have room for a subnet."""
     location: Location = ("swarm", "default_addr_pool")
-    asked = part(document, "swarm").get("default_addr_pool")
+    given = part(document, "swarm").get("default_addr_pool")
     pools = sound(values.pools, value(document, (*location, "pools"))) or ()
     size = sound(values.whole("prefix length", 8, 29), value(document, (*location, "size"))) or 24
     for index, pool in enumerate(pools):
         at: Location = (*location, "pools", index)
-        told = document.told(at, pool)
+        masked = document.masked(at, pool)
         if pool.prefixlen > size:
-            document.refuse(at, f"swarm.default_addr_pool.pools: {told} is smaller than its subnets, /{size}")
+            document.refuse(at, f"swarm.default_addr_pool.pools: {masked} is smaller than its subnets, /{size}")
         if clash := next((other for other in pools[:index] if other.overlaps(pool)), None):
-            document.refuse(at, f"swarm.default_addr_pool.pools: {told} overlaps {clash}")
+            document.refuse(at, f"swarm.default_addr_pool.pools: {masked} overlaps {clash}")
         held = [name for name, address in _addresses(document).items() if address in pool]
         if held:
             document.refuse(
-                at, f"swarm.default_addr_pool.pools: {told} contains the hosts' own addresses: {', '.join(held[:3])}"
+                at, f"swarm.default_addr_pool.pools: {masked} contains the hosts' own addresses: {', '.join(held[:3])}"
             )
-    _apart(document, pools, asked)
+    _apart(document, pools, given)
 
 
-def _apart(document: Document, pools: tuple[IPv4Network, ...], asked: object) -> None:
+def _apart(document: Document, pools: tuple[IPv4Network, ...], given: object) -> None:
     for name, entry in entries(document, "networks").items():
         subnet = sound(values.subnet, entry.get("subnet"))
         location: Location = ("networks", name, "subnet")
         if subnet is None:
             continue
-        told = document.told(location, subnet)
+        masked = document.masked(location, subnet)
         if clash := next((pool for pool in pools if pool.overlaps(subnet)), None):
-            text = f"{told} overlaps {clash} of swarm.default_addr_pool, from which other networks get their subnets"
+            text = f"{masked} overlaps {clash} of swarm.default_addr_pool, from which other networks get their subnets"
             document.refuse(location, f"networks.{name}.subnet: {text}")
-        elif asked is None and subnet.overlaps(ENGINES_POOL.first):
-            text = f"{told} overlaps {ENGINES_POOL.first}, which a swarm uses for its network {code('ingress')}"
+        elif given is None and subnet.overlaps(ENGINES_POOL.first):
+            text = f"{masked} overlaps {ENGINES_POOL.first}, which a swarm uses for its network {code('ingress')}"
             document.refuse(
                 location, f"networks.{name}.subnet: {text}; choose another one, or set swarm.default_addr_pool"
             )

@@ -23,11 +23,11 @@ REFERENCE: Final = re.compile(  # as in docker/distribution's reference, without
 )
 ALL: Final = "all"
 TAG: Final = "latest"
-"""With it engines know the plugins that they run, whatever that of the image is."""
+"""Engines use this tag for all plugins that they run, whatever the image's tag is."""
 _SOCKET = re.compile(r"unix:///[a-zA-Z0-9_.@/-]{1,100}")
 _TCP = re.compile(r"tcp://([a-zA-Z0-9.-]{1,253}):([0-9]{1,5})")
 _HOST_PATH = re.compile(r"/[a-zA-Z0-9_.@/-]{1,250}")
-_NAMESPACES = ("host ipc namespace", "host pid namespace", "allow-all-devices")  # of these there is nothing to name
+_NAMESPACES = ("host ipc namespace", "host pid namespace", "allow-all-devices")  # permissions without an argument
 _NAMED = ("network", "mount", "device", "capabilities")
 _SOURCES = ("address", "image", "archive")
 _MANAGED = ("grant", "settings", "enabled", "sha256")
@@ -84,7 +84,7 @@ def setting(value: object) -> str:
 
 
 def check(document: Document) -> None:
-    """Each plugin needs one source, the keys that fit it, and known hosts."""
+    """Check that each plugin has one source, keys that fit it, and known hosts."""
     hosts = raw.part(document, "hosts")
     for name, entry in raw.entries(document, "plugins").items():
         sources = [key for key in _SOURCES if key in entry]
@@ -119,34 +119,34 @@ def check(document: Document) -> None:
 
 
 def _network(document: Document, name: str, entry: Mapping[str, Any]) -> None:
-    """A network of a plugin must use the engines' name for it, and the plugin must run on all its hosts."""
+    """Check that a plugin's network uses the engines' name of the plugin, and that the plugin runs on all its hosts."""
     driver = raw.sound(network_values.driver, entry.get("driver")) or ""
     base, at = driver.partition(":")[0], ("networks", name, "driver")
     plugin = raw.entries(document, "plugins").get(base)
     if plugin is None or base in network_values.SCOPES:
         return
-    told, key = document.told(at, code(driver)), f"networks.{name}.driver"
+    masked, key = document.masked(at, code(driver)), f"networks.{name}.driver"
     known = "NAME" if at in document.secrets else base
     if "address" in plugin and driver != base:
-        document.refuse(at, f"{key}: {told} is a plugin with an `address`, so it has no tag: write `{known}`")
+        document.refuse(at, f"{key}: {masked} is a plugin with an `address`, so it has no tag: write `{known}`")
     elif "address" not in plugin and driver != f"{base}:{TAG}":
         document.refuse(
             at,
-            f"{key}: {told} is a plugin that the engine runs under its name and tag, `{TAG}`: write `{known}:{TAG}`",
+            f"{key}: {masked} is a plugin that the engine runs under its name and tag, `{TAG}`: write `{known}:{TAG}`",
         )
     if raw.sound(values.truth, plugin.get("enabled")) is False:
-        text = f"the plugin {told} has `enabled: false`, so no engine can create a network with it: enable it, or remove the network"
+        text = f"the plugin {masked} has `enabled: false`, so no engine can create a network with it: enable it, or remove the network"
         document.refuse(at, f"{key}: {text}")
-    there = raw.sound(values.listed, plugin.get("hosts"))
+    present = raw.sound(values.listed, plugin.get("hosts"))
     on = raw.sound(values.listed, entry.get("hosts")) or tuple(raw.part(document, "hosts"))
-    if there is not None and (
-        missing := [host for host in on if host not in there and host in raw.part(document, "hosts")]
+    if present is not None and (
+        missing := [host for host in on if host not in present and host in raw.part(document, "hosts")]
     ):
         others = " and others" if len(missing) > _FEW else ""
         cure = "add them to the plugin's `hosts`"
-        if entry.get("scope") != "global" and (both := [host for host in there if host in on]):
+        if entry.get("scope") != "global" and (both := [host for host in present if host in on]):
             cure += f", or give the network `hosts: [{', '.join(both)}]`"
-        text = f"the plugin {told} is not on {', '.join(missing[:_FEW])}{others}, where the network should be: {cure}"
+        text = f"the plugin {masked} is not on {', '.join(missing[:_FEW])}{others}, where the network should be: {cure}"
         document.refuse(at, f"{key}: {text}")
 
 
@@ -159,7 +159,7 @@ def unfit(archive: Path, granted: tuple[str, ...], digest: str = "") -> str:
 
     try:
         if digest and (found := sum_of(archive)) != digest.lower():
-            return f"has the SHA-256 sum {found}, which is not its `sha256`; download it again, or correct the checksum"
+            return f"has the SHA-256 checksum {found}, which is not its `sha256`; download it again, or correct the checksum"
         config = _config(archive)
     except (OSError, TarError, ValueError, KeyError) as error:
         return f"is not a plugin's archive (a tar file with config.json and rootfs/): {error}"
@@ -173,20 +173,20 @@ def unfit(archive: Path, granted: tuple[str, ...], digest: str = "") -> str:
 
 
 def sum_of(path: Path) -> str:
-    """A file's SHA-256 sum in hexadecimal digits. Raises OSError."""
+    """A file's SHA-256 checksum in hexadecimal digits. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _config(archive: Path) -> dict[str, Any]:
-    import tarfile  # of no use where there is no archive, and not quick to load
+    import tarfile  # slow to import, and needed only for archives
 
     config, rootfs = None, False
     with tarfile.open(archive) as tar:
         for member in tar:
             name = member.name.removeprefix("./")
             if name.startswith(("/", "../")) or "/../" in name:
-                raise ValueError(f"{shown(member.name)} leads out of it")
+                raise ValueError(f"{shown(member.name)} points outside of the archive")
             rootfs = rootfs or name.startswith("rootfs/")
             if name == "config.json" and member.size <= _LARGEST_CONFIG and (file := tar.extractfile(member)):
                 config = json.load(file)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Location = tuple[str | int, ...]
-"""The way from the top of the file to a value: ("hosts", "node1", "port")."""
+"""The path from the top of the file to a value: ("hosts", "node1", "port")."""
 
 _LONGEST = 60  # characters of a value that a message shows
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@~-]+(?: [A-Za-z0-9_./:@~-]+)*")
@@ -26,7 +26,7 @@ class Problem:
     column: int
     text: str
 
-    def told(self, path: str) -> str:
+    def located(self, path: str) -> str:
         """Return `path:line:column: text`, the form of compilers and editors."""
         return f"{path}:{self.line}:{self.column}: {self.text}" if self.line else f"{path}: {self.text}"
 

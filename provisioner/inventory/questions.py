@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HOST = re.compile(r"(?:([^=]*)=)?(?:([^@]*)@)?(.*?)(?::([0-9]+))?")
-_NOBODY = writing.Entry("node1", {"address": "192.0.2.1"})  # while no host is named: an address of documents (RFC 5737)
+_NOBODY = writing.Entry("node1", {"address": "192.0.2.1"})  # stands for the hosts until one is named (RFC 5737)
 _HEADING = (
     "Made by `provisioner inventory init`. All keys are in docs/inventory.md;",
     "`provisioner inventory schema >schema.json` creates the schema for editors.",
@@ -29,7 +29,7 @@ _HEADING = (
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """ask: a question and its default ("" is none) to an answer. say: one line to the user."""
+    """The user's terminal. ask: shows a question and its default ("" is none), returns the answer. say: prints a line."""
 
     ask: Callable[[str, str], str]
     say: Callable[[str], None]
@@ -107,9 +107,8 @@ def _asked(
 def _sound(terminal: Terminal, path: Path, draft: writing.Draft) -> bool:
     faults = problems(writing.text(draft), path)
     for fault in faults:
-        terminal.say(
-            "  " + re.sub(r" \(line [0-9]+\)", "", fault.text)
-        )  # the user never sees the text with these lines
+        # Line numbers are removed, because the user does not see the text.
+        terminal.say("  " + re.sub(r" \(line [0-9]+\)", "", fault.text))
     return not faults
 
 
@@ -135,10 +134,10 @@ def _hosts(terminal: Terminal, path: Path, draft: writing.Draft) -> writing.Draf
 
 
 def _host(word: str, others: tuple[writing.Entry, ...]) -> writing.Entry:
-    """Parse one typed host. Without a name, it is named after its host name, or numbered."""
+    """Parse one typed host. A host without a name gets the first part of its host name, or a number."""
     found = _HOST.fullmatch(word)
     name, user, address, port = found.groups() if found else (None, None, word, None)
-    if word.count(":") > 1:  # IPv6 has no port here
+    if word.count(":") > 1:  # an IPv6 address can't have a port here
         name, user, address, port = None, None, word, None
     values: dict[str, writing.Value] = {"address": address}
     if port and len(port) < 6:  # noqa: PLR2004  a longer one is not a port, but part of the address

@@ -34,7 +34,7 @@ SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _NUMBERS = re.compile(r"[0-9.]+")
 _IPV6 = re.compile(r"[0-9a-fA-F]{0,4}:[0-9a-fA-F:.]*:[0-9a-fA-F:.%]*")
 _WITH_PORT = re.compile(r"(.+):([0-9]{1,5})")
-_TARGET = re.compile(  # what others write as one: ssh://user@host:22/
+_TARGET = re.compile(  # the form of other tools: ssh://user@host:22/
     r"(?:[a-z]+://)?(?:(?P<user>[^@/]+)@)?(?P<host>[^@:/]+|\[[0-9a-fA-F:]+\])(?::(?P<port>[0-9]+))?/?"
 )
 _BROADCAST = "255.255.255.255"
@@ -44,7 +44,7 @@ _UNREACHABLE = "no other host can reach it, and the engine accepts it silently"
 RESERVED_NETWORKS: Final = ("bridge", "host", "none", "ingress", "docker_gwbridge")
 _DOCKER_BRIDGES = ("docker0", "docker_gwbridge")
 LONGEST_LABEL = 256  # characters
-_SPECIAL = {  # what no network of containers can use, and how it is called
+_SPECIAL = {  # ranges that no network of containers can use, and their names
     IPv4Network("127.0.0.0/8"): "loopback",
     IPv4Network("224.0.0.0/4"): "multicast",
     IPv4Network("169.254.0.0/16"): "link-local",
@@ -56,7 +56,7 @@ _SPECIAL = {  # what no network of containers can use, and how it is called
 def text(value: object) -> str:
     """Check for a string. Errors ask for quotes around numbers, and for one value instead of mappings and lists."""
     if isinstance(value, str):
-        return str(value)  # also of a text from outside
+        return str(value)  # also converts an external string
     if isinstance(value, bool | int | float):
         raise refusal(f'must be text; write it in quotes: `"{shown(value)}"`')
     raise refusal(f"must be text, not {shown(value)}")
@@ -79,7 +79,7 @@ def _tidied(word: str, pattern: re.Pattern[str]) -> str:
     """Return the string with case, separators and ends adapted to the pattern, or "" if that does not help."""
     bare = word.strip(" /")
     for better in (bare, bare.lower(), re.sub(r"[_. ]+", "-", bare.lower())):
-        if pattern.fullmatch(better) and (pattern is not USER or better == bare):  # a user is not ours to name
+        if pattern.fullmatch(better) and (pattern is not USER or better == bare):  # no other user is suggested
             return better
     return ""
 
@@ -145,7 +145,7 @@ def network_name(value: object) -> str:
 
 
 def address(value: object) -> str:
-    """Where SSH goes: an IP (as `ipaddress` writes it) or a host name of RFC 1123."""
+    """An address for SSH: an IP address (in the form of `ipaddress`) or a host name (RFC 1123)."""
     word = text(value)
     try:
         ip = ipaddress.ip_address(word)
@@ -285,12 +285,12 @@ def ipv4(value: object) -> IPv4Address:
 
 
 def path(value: object, info: ValidationInfo) -> Path:
-    """An absolute path; a relative one starts at the folder of the inventory, which is the context `folder`."""
+    """An absolute path. A relative path starts at the inventory's folder, which is `folder` in pydantic's context."""
     return resolved(value, (info.context or {}).get("folder", Path()))
 
 
 def resolved(value: object, folder: Path) -> Path:
-    """A path of the file as an absolute one: ~ is the user's home, a relative path starts at `folder`."""
+    """Make a path of the inventory absolute: ~ is the user's home, and a relative path starts at `folder`."""
     word = str(value) if isinstance(value, Path) else text(value)
     if not word or not word.isprintable():
         raise refusal(f"{shown(word)} is not a path")
@@ -320,7 +320,7 @@ _MOST_ENDPOINTS = 9
 
 
 def endpoints(value: object) -> tuple[str, ...]:
-    """`store.endpoints`: ADDRESS:PORT in a list."""
+    """`store.endpoints`: a list of ADDRESS:PORT."""
     example = "`[192.0.2.21:2379, 192.0.2.22:2379]`"
     if not isinstance(value, list | tuple) or not value or len(value) > _MOST_ENDPOINTS:
         raise refusal(f"must be a list of 1 to {_MOST_ENDPOINTS} addresses with ports: {example}, not {shown(value)}")
@@ -345,7 +345,7 @@ _MOST_POOLS = 16
 
 
 def data_port(value: object) -> int:
-    """The port of VXLAN, as a swarm takes it."""
+    """The port of VXLAN, as a swarm accepts it."""
     port = whole("data path port", 1024, 49151)(value)
     if port == _GOSSIP:
         raise refusal(f"{port} is the port of the engines' gossip; choose another one")
@@ -353,7 +353,7 @@ def data_port(value: object) -> int:
 
 
 def pools(value: object) -> tuple[IPv4Network, ...]:
-    """`swarm.default_addr_pool.pools`: CIDR ranges in a list."""
+    """`swarm.default_addr_pool.pools`: a list of CIDR ranges."""
     if not isinstance(value, list | tuple) or not value or len(value) > _MOST_POOLS:
         raise refusal(f"must be a list of 1 to {_MOST_POOLS} ranges: `[10.20.0.0/16]`, not {shown(value)}")
     return tuple(subnet(word) for word in value)
@@ -371,13 +371,13 @@ def local_users(value: object) -> tuple[str, ...]:
     for user, written in zip(found, value, strict=True):
         if not LOCAL_USER.fullmatch(user):
             raise refusal(
-                f"{rule}; {shown(written)} is not a user: a name has lower-case letters, digits, `_` and `-`; give other users by number"
+                f"{rule}; {shown(written)} is not a user: a name has lower-case letters, digits, `_` and `-`; write other users as numbers"
             )
     return tuple(dict.fromkeys(found))
 
 
 def listed(value: object) -> tuple[str, ...]:
-    """Check `store.servers`, a list of host names. Number and names are checked where the hosts are known."""
+    """Check a list of host names, such as `store.servers`. checks.py checks their number and whether the hosts exist."""
     if not isinstance(value, list | tuple):
         raise refusal(f"must be a list of host names: `[node1, node2, node3]`, not {shown(value)}")
     if not all(isinstance(name, str) for name in value):

@@ -1,6 +1,7 @@
-"""Channels on one connection. One is always opened ahead: a script costs two round trips instead of three.
+"""Channels on one connection. One channel is always opened in advance, so a script takes two round trips instead of three.
 
-It can't be one: OpenSSH opens a session with a window of 0 and lets no stdin come before it has started the command.
+One round trip is not possible: OpenSSH opens a session with a window of 0, and accepts no stdin before it has started the
+command.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _FORBIDDEN = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, RFC 4254 section 5.1
 
 
 class Channels:
-    """Opens channels for one host. Safe among threads."""
+    """Opens channels for one host. Thread-safe."""
 
     def __init__(self, transport: paramiko.Transport, host: str) -> None:
         self.transport = transport
@@ -30,7 +31,7 @@ class Channels:
         self._spare: paramiko.Channel | None = None
 
     def session(self, tried: str, deadline: Deadline) -> paramiko.Channel:
-        """Give a channel for one command: the spare one, or a new one. Raises Refused, Unreachable, TimedOut."""
+        """Return a channel for one command: the spare one or a new one. Raises Refused, Unreachable, TimedOut."""
         with self._lock:
             spare, self._spare = self._spare, None
         if spare is not None and not spare.closed:
@@ -49,7 +50,7 @@ class Channels:
             raise self._failed(tried, deadline) from error
 
     def _open(self, deadline: Deadline) -> paramiko.Channel:
-        # Where MaxSessions is tight, the server may still be clearing away the channel that was closed before.
+        # With a low MaxSessions, the server may still count the channel that was closed before.
         for pause in (0.02, 0.1, 0.5):
             try:
                 return self.transport.open_channel("session", window_size=WINDOW, timeout=deadline.left)
@@ -58,20 +59,20 @@ class Channels:
         return self.transport.open_channel("session", window_size=WINDOW, timeout=deadline.left)
 
     def prepare(self, deadline: Deadline) -> None:
-        """Open the next channel while a command runs on another: that takes no time that is not waited anyway."""
+        """Open the next channel while a command runs on another one, so that nobody waits for it."""
         if self._spare is not None:
             return
         try:
             spare = self.transport.open_channel("session", window_size=WINDOW, timeout=deadline.left)
         except (paramiko.SSHException, EOFError, OSError):
-            return  # it is retried when it is needed, and reports the error then
+            return  # `session` opens a channel later, and reports the error
         with self._lock:
             self._spare, spare = spare, self._spare
         if spare is not None:
             spare.close()
 
     def forward(self, address: tuple[str, int], deadline: Deadline) -> paramiko.Channel:
-        """Open a channel to an address as the host sees it. Raises Refused (forbidden), Unreachable, TimedOut."""
+        """Open a channel to an address from the host's point of view. Raises Refused (forbidden), Unreachable, TimedOut."""
         where = f"{address[0]}:{address[1]}"
         tried = f"reaching {where} on the host through SSH"
         try:

@@ -1,4 +1,4 @@
-"""From a target to a live connection: dial, check the host's key, log in; again if the server was only busy."""
+"""Connects to hosts: opens TCP, checks the host's key, logs in. Retries if the server was only busy."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from provisioner.model import SshTarget
 
 _PATIENCE = 30.0  # seconds to retry a server that rejects the connection because it is busy
-_IDLE = 1.0  # seconds between the looks that paramiko's thread takes at a silent socket (0.1 is its default)
-_MOMENT = 1.0  # seconds for a port that is closed: sshd may be restarting
+_IDLE = 1.0  # seconds between checks of a silent socket by paramiko's thread (its default is 0.1)
+_MOMENT = 1.0  # seconds to retry a closed port, because sshd may be restarting
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What is told about writes: the host's name, before a write goes out and after it was answered."""
+    """Functions that are called with the host's name before a write is sent, and after it was answered."""
 
     before_write: Callable[[str], None] | None = None
     on_write: Callable[[str], None] | None = None
@@ -40,7 +40,7 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class _Login:
-    """What is loaded once for all hosts that share it, and what is told about this one's writes."""
+    """The data for one login. Most of it is loaded once and shared by all hosts."""
 
     known: KnownHosts
     identities: tuple[keys.Identity, ...]
@@ -55,10 +55,10 @@ def connect(
     before_write: Callable[[str], None] | None = None,
     on_write: Callable[[str], None] | None = None,
 ) -> Connection:
-    """Connect to one host. `on_retry` is told, in a few words, why another try follows.
+    """Connect to one host. `on_retry` gets a short reason before each retry.
 
-    Raises Unreachable (a dead host within connect_timeout; a busy server after 30 seconds of tries), Refused (user,
-    key) and HostKeyRefused, neither of which is tried again.
+    Raises Unreachable (a dead host within connect_timeout; a busy server after 30 seconds of retries), Refused (user, key) and
+    HostKeyRefused. The last two are not retried.
     """
     crowd = _Crowd(None, Hooks(before_write, on_write))
     return _persist(target, crowd.login(target), on_retry)
@@ -71,16 +71,16 @@ def connect_all(
     before_write: Callable[[str], None] | None = None,
     on_write: Callable[[str], None] | None = None,
 ) -> dict[str, Connection | TransportError]:
-    """Connect to all hosts at once, a thread for each; keys and known_hosts are loaded once.
+    """Connect to all hosts at once, with a thread for each. Keys and known_hosts are loaded once.
 
-    Gives, for each name in the order of `targets`, a connection or the error. `on_change` is told a host's name and
-    how it stands, from several threads. Raises only what is a bug.
+    Returns a connection or an error for each name, in the order of `targets`. `on_change` gets a host's name and its progress,
+    from several threads. Only bugs raise exceptions.
     """
     return _Crowd(on_change, Hooks(before_write, on_write)).connect(list(targets))
 
 
 class _Crowd:
-    """Many connections being made."""
+    """Connects to many hosts."""
 
     def __init__(self, on_change: Callable[[str, str], None] | None, hooks: Hooks) -> None:
         self._say = on_change or (lambda _name, _text: None)
@@ -134,7 +134,7 @@ class _Crowd:
 def _loaded(
     target: SshTarget, known: dict[Path, KnownHosts], identities: dict[Path | None, tuple[keys.Identity, ...]]
 ) -> tuple[KnownHosts, tuple[keys.Identity, ...]]:
-    """Load what is not loaded yet. Everything that is wrong with a key file shows here, before any connection."""
+    """Load keys and known_hosts that are not loaded yet. All errors of key files are raised here, before any connection."""
     # Without a handler for its logger, paramiko writes errors to stderr.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     path = target.known_hosts.expanduser()
@@ -156,7 +156,7 @@ def _loaded(
 
 
 def _persist(target: SshTarget, login: _Login, on_retry: Callable[[str], None] | None) -> Connection:
-    """Try until it works or trying is in vain. Only a server that rejected the connection before the handshake is retried."""
+    """Connect with retries. Only a server that rejected the connection before the handshake is retried."""
 
     def again(state: tenacity.RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None

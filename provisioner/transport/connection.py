@@ -1,4 +1,4 @@
-"""One live connection to one host, and what can be done over it."""
+"""One live connection to one host: scripts, uploads, forwarded ports and the session lock."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ if TYPE_CHECKING:
 
     from provisioner.model import Result, SshTarget
 
-_OPEN = 30.0  # seconds for a script to begin
-_LOCK = 3.0  # seconds that a held lock is tried
+_OPEN = 30.0  # seconds for a script to start
+_LOCK = 3.0  # seconds to retry a lock that is held
 _CHUNK = 64 * 1024  # bytes
 _GOES_ON = "it continues on the host; run the same command again when it has ended"
-_SPARE = 10.0  # seconds of a write's deadline (but at most half of it) that are not spent waiting for another write
+_SPARE = 10.0  # seconds of a write's deadline, at most half of it, that are reserved for the write itself
 
 
 class Connection:
-    """One live SSH connection to one host, made by `connect`.
+    """One live SSH connection to one host, created by `connect`.
 
-    Scripts are POSIX sh and run as root where the user is root or may become it without a password (sudo -n). They
-    begin in / with LC_ALL=C, umask 022 and a PATH with the sbin folders. A first line that is a comment names the
-    script in errors; nothing else of it is ever shown, since it may hold secrets. One thread at a time may call; what
-    `stream` and `socket` give may be used beside it.
+    Scripts are POSIX sh. They run as root if the user is root or may become root without a password (sudo -n). They start in /
+    with LC_ALL=C, umask 022 and a PATH with the sbin folders. If a script's first line is a comment, errors use it as the
+    script's name. Nothing else of a script is ever shown, because it may contain secrets.
+
+    Only one thread at a time may call methods. The results of `stream` and `socket` may be used in parallel.
     """
 
     def __init__(
@@ -58,18 +59,18 @@ class Connection:
 
     @property
     def lost(self) -> bool:
-        """Whether it is known to be broken: then nothing comes over it any more."""
+        """Whether the connection is known to be broken."""
         return not self._channels.transport.is_active()
 
     @property
     def writes(self) -> int:
-        """How many write() and upload() calls went out, and requests in `changing`."""
+        """The number of write() and upload() calls that were sent, and of requests in `changing`."""
         return self._writes
 
     def read(self, script: str, *, deadline: float = 30.0, accept: Container[int] = (0,)) -> Result:
-        """Run a script that changes nothing. `deadline` in seconds; `accept`: the exit codes that are no failure.
+        """Run a script that changes nothing. `deadline` in seconds; `accept`: the exit codes that are not a failure.
 
-        Raises CommandFailed, TimedOut (the script is ended on the host, as far as sshd can), Unreachable, Refused.
+        Raises CommandFailed, TimedOut (the script is then killed on the host, if sshd can do this), Unreachable, Refused.
         """
         until = Deadline(deadline)
         process = self._begin(script, scripts.reading(script), until)
@@ -79,12 +80,13 @@ class Connection:
     def write(
         self, script: str, *, deadline: float = 60.0, accept: Container[int] = (0,), stdin: bytes = b""
     ) -> Result:
-        """Run a script that changes the host: as root, alone among the writes there, and to its end.
+        """Run a script that changes the host: as root, one at a time on the host, and always to its end.
 
-        Once it has begun it goes on without us, if the connection breaks or the deadline is over; a script that still
-        waits for another's write does not begin any more then. `stdin` (at most 4 MiB) is the script's standard input,
-        descriptor 0; it is part of what is sent before anything runs, so it is never read in half, and it is in no
-        argv and no file. `deadline` in seconds, waiting for other writes included.
+        A script that has started continues if the connection breaks or the deadline is over. A script that is still waiting for
+        another write does not start then. `deadline` in seconds includes the wait for other writes.
+
+        `stdin` (at most 4 MiB) is the script's standard input, descriptor 0. It is sent before anything runs, so it is never
+        incomplete. It appears in no argv and no file.
 
         Raises CommandFailed, TimedOut, Unreachable, Refused (not root, flock missing) and Locked.
         """
@@ -103,18 +105,18 @@ class Connection:
         return self._accepted(result, script, accept)
 
     def stream(self, script: str) -> Stream:
-        """Start a script to talk with, line by line; it ends with the `with` block. For probes: it is no write.
+        """Start a script and exchange lines with it. It ends with the `with` block. It must change nothing, like a probe.
 
         Raises Unreachable, Refused, TimedOut.
         """
         return Stream(self._begin(script, scripts.reading(script), Deadline(_OPEN), last=False), self.name)
 
     def upload(self, local: Path, script: str, *, deadline: float = 600.0) -> None:
-        """Send a large file to a script that puts it in its place; `deadline` in seconds. Counted as a write.
+        """Send a large file to a script that installs it; `deadline` in seconds. This counts as a write.
 
-        The script reads the file from its standard input and checks its size. Small files and secrets go through write().
+        The script reads the file from its standard input and checks its size. Use write() for small files and secrets.
 
-        Raises CommandFailed (the script refused it), TimedOut, Unreachable, Refused; OSError for the local file.
+        Raises CommandFailed (the script refused the file), TimedOut, Unreachable, Refused; OSError for the local file.
         """
         with local.open("rb") as file:
             self._before()
@@ -132,9 +134,9 @@ class Connection:
 
     @contextmanager
     def changing(self, *, lock: bool = False) -> Iterator[None]:
-        """Surround one request over `socket` that changes a store: it is checked and counted as write() is.
+        """A context for one request over `socket` that changes a store. The request is checked and counted like write().
 
-        lock: the request takes or returns a lock, which is no write. It needs no lock of ours on the host either.
+        lock: the request takes or releases a lock of the store. It is no write, and needs no lock of this run on the host.
         Raises Locked.
         """
         self._before(checked=not lock)
@@ -142,9 +144,9 @@ class Connection:
         self._after()
 
     def socket(self, port: int, host: str = "127.0.0.1", *, timeout: float = 10.0) -> ForwardedSocket:
-        """Connect to a port as the host sees it: what listens on its loopback, above all. `timeout` in seconds.
+        """Connect to a port from the host's point of view, usually on its loopback. `timeout` in seconds.
 
-        It is root who connects there, where the user may become root.
+        The connection on the host belongs to root, if the user may become root.
 
         Raises Refused (sshd forbids forwarding), Unreachable (nothing listens there, or the connection is lost) and
         TimedOut.
@@ -178,15 +180,15 @@ class Connection:
         return ForwardedSocket(channel, first)
 
     def forward(self, host: str, port: int, deadline: Deadline) -> paramiko.Channel:
-        """A channel to an address as the host sees it. Raises what `socket` raises."""
+        """Open a channel to an address from the host's point of view. Raises the same errors as `socket`."""
         return self._channels.forward((host, port), deadline)
 
     def lock(self, owner: str) -> None:
-        """Hold the host's session lock for as long as this connection lives. `owner` tells others who we are.
+        """Take the host's session lock and hold it as long as this connection lives. `owner` identifies this run to others.
 
-        The lock is the host's kernel's, held by a process that ends with the connection: there are no stale locks. A
-        lock that is held is tried for 3 seconds, as its holder may just be ending. Raises Locked (who, and for how
-        long by the host's own uptime), Refused (not root), Unreachable.
+        The lock is a kernel lock of a process that ends with the connection, so there are no stale locks. A lock that is held
+        is retried for 3 seconds, because its holder may just be ending. Raises Locked (with its holder, and the seconds by the
+        host's uptime), Refused (not root), Unreachable.
         """
         until = Deadline(_OPEN)
         script = "# taking the lock of this host\ncat >/dev/null 9>&-"
@@ -203,7 +205,7 @@ class Connection:
         self._lock = process
 
     def close(self) -> None:
-        """Close everything. What write() left running goes on; locks are released."""
+        """Close everything and release locks. Scripts of write() that are still running continue."""
         hang_up(self._sock, self._channels.transport)
 
     def _begin(self, script: str, payload: scripts.Payload, until: Deadline, *, last: bool = True) -> Process:
@@ -219,7 +221,7 @@ class Connection:
                 "this run's lock on the host is lost",
                 host=self.name,
                 tried="checking that no other run writes there",
-                cure="another run may have begun: find out who runs it, then run the same command again",
+                cure="another run may have started: find out who runs it, then run the same command again",
             )
         if self._before_write:
             self._before_write(self.name)

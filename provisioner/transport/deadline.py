@@ -1,4 +1,4 @@
-"""How long something may still take."""
+"""Deadlines: the time that is left for an operation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 class Deadline:
-    """A moment so many seconds from now, on the monotonic clock."""
+    """A moment a number of seconds from now, on the monotonic clock."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -14,5 +14,5 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Seconds left, 0 when there are none."""
+        """Seconds left, never negative."""
         return max(0.0, self._end - time.monotonic())

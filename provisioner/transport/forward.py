@@ -1,7 +1,7 @@
-"""A channel that can stand in for a connected TCP socket, for HTTP clients.
+"""A channel that replaces a connected TCP socket, for HTTP clients.
 
-The socket on the host belongs to the user who logged in, where sshd opens it (port forwarding). The hosts' own rules let only
-root at the store (system/firewall), so for another user root opens it, by a program that carries bytes (`relaying`).
+If sshd opens the socket on the host (port forwarding), it belongs to the login user. But the hosts' firewall allows only root to
+access the store (system/firewall). So for a user other than root, a program that root runs opens it (`relaying`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import paramiko
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-_CHUNK = 32_000  # bytes; one sendall() of much is quadratic in paramiko
-# Arguments: ADDRESS PORT. Says "ok" or "no REASON" in a line of its own; then carries what comes in and what is answered. Its
-# input ends with the channel, or when no more is to be sent: then the answer has ten seconds.
+_CHUNK = 32_000  # bytes; a large sendall() takes quadratic time in paramiko
+# Arguments: ADDRESS PORT. Prints a line "ok" or "no REASON", then relays bytes in both directions. At the end of its input, which
+# is the end of the channel or of the request, the rest of the answer has ten seconds.
 _RELAY = """
 use Socket;
 my ($host, $port) = @ARGV; my $address = inet_aton($host);
@@ -45,13 +45,13 @@ while (1) {
 
 
 def relaying(host: str, port: int) -> str:
-    """The script that opens a port as whoever runs it, and carries bytes between it and its own standard streams."""
+    """The script that connects to a port as the user who runs it, and relays bytes between the port and its standard streams."""
     return f"# reaching {host}:{port} on the host through SSH\nexec perl -e {shlex.quote(_RELAY)} {shlex.quote(host)} {port}"
 
 
 @contextmanager
-def _as_sockets_do() -> Iterator[None]:
-    """While a connection is being lost any call of paramiko's may raise EOFError, which a socket never does."""
+def _socket_errors() -> Iterator[None]:
+    """Convert EOFError, which paramiko may raise while a connection is being lost, to an error that a socket raises."""
     try:
         yield
     except EOFError:
@@ -59,13 +59,13 @@ def _as_sockets_do() -> Iterator[None]:
 
 
 class ForwardedSocket:
-    """A connection to a port as the host sees it. Behaves as socket.socket where http.client and urllib3 look.
+    """A connection to a port from the host's point of view. It behaves like socket.socket as far as http.client and urllib3 use it.
 
-    As with a socket, files from makefile() keep it open until they are closed too. Times out with TimeoutError.
+    As with a socket, files from makefile() keep it open until they are closed, too. Timeouts raise TimeoutError.
     """
 
     def __init__(self, channel: paramiko.Channel, first: bytes = b"") -> None:
-        """`first`: what has come over the channel already."""
+        """`first`: data that was already received over the channel."""
         self._channel = channel
         self._first = first
         self._files = 0
@@ -75,7 +75,7 @@ class ForwardedSocket:
         if self._first:
             data, self._first = self._first[:size], self._first[size:]
             return data
-        with _as_sockets_do():
+        with _socket_errors():
             return self._channel.recv(size)
 
     def recv_into(self, buffer: WriteableBuffer, size: int = 0, flags: int = 0) -> int:  # noqa: ARG002
@@ -85,7 +85,7 @@ class ForwardedSocket:
         return len(data)
 
     def send(self, data: ReadableBuffer, flags: int = 0) -> int:  # noqa: ARG002
-        with _as_sockets_do():
+        with _socket_errors():
             sent = self._channel.send(bytes(memoryview(data)[:_CHUNK]))
         if not sent and memoryview(data):
             raise BrokenPipeError("the other side has closed the connection")
@@ -106,17 +106,17 @@ class ForwardedSocket:
         self._channel.settimeout(None if flag else 0.0)
 
     def setsockopt(self, *_: object) -> None:
-        """Do nothing: the options of the connection below are not this one's to set."""
+        """Do nothing, because options would belong to the SSH connection, which others share."""
 
     def fileno(self) -> int:
-        """Give a descriptor to wait on (select, poll); it can't be read or written."""
+        """Return a descriptor to wait on (select, poll). It can't be read or written."""
         return self._channel.fileno()
 
     def getpeername(self) -> Any:
         return self._channel.getpeername()
 
     def shutdown(self, how: int) -> None:
-        with _as_sockets_do():
+        with _socket_errors():
             self._channel.shutdown(how)
 
     def makefile(
@@ -128,7 +128,7 @@ class ForwardedSocket:
         errors: str | None = None,
         newline: str | None = None,
     ) -> io.BufferedIOBase | io.RawIOBase | io.TextIOWrapper:
-        """Give a file over the connection, as socket.makefile() does."""
+        """Return a file over the connection, like socket.makefile()."""
         size = io.DEFAULT_BUFFER_SIZE if buffering is None or buffering < 0 else buffering
         raw = _Raw(self, reads="r" in mode or "w" not in mode, writes="w" in mode)
         self._files += 1
@@ -148,7 +148,7 @@ class ForwardedSocket:
     def close(self) -> None:
         self._closing = True
         if not self._files:
-            with _as_sockets_do():
+            with _socket_errors():
                 self._channel.close()
 
     def file_closed(self) -> None:

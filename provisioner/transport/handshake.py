@@ -1,4 +1,4 @@
-"""Who is the host, and who are we: key exchange, the host's key, our login."""
+"""Key exchange, check of the host's key, and login."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from provisioner.model import SshTarget
 
 _AUTH_TIMEOUT = 30.0  # seconds; PAM and reverse DNS make some servers slow here
-_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")  # the fastest, which paramiko has last
-_RSA = ("rsa-sha2-512", "rsa-sha2-256")  # signatures with a key of type ssh-rsa
+_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")  # the fastest ones; paramiko prefers them least
+_RSA = ("rsa-sha2-512", "rsa-sha2-256")  # signature algorithms of keys of type ssh-rsa
 _NO_LOGIN = "logging in"
 
 
 def shake_hands(transport: paramiko.Transport, target: SshTarget, known: KnownHosts) -> None:
-    """Negotiate. Raises Unreachable (Busy if the server hung up) and Refused (nothing in common, as with SHA-1)."""
+    """Exchange keys. Raises Unreachable (Busy if the server hung up) and Refused (no algorithm in common, e.g. only SHA-1)."""
     options = transport.get_security_options()
     # No CBC, MD5 or short digests: a server with nothing better is too old to be trusted with root.
     options.ciphers = (*_CIPHERS, *(name for name in options.ciphers if name.endswith("-ctr")))
@@ -35,7 +35,7 @@ def shake_hands(transport: paramiko.Transport, target: SshTarget, known: KnownHo
     transport.auth_timeout = max(_AUTH_TIMEOUT, target.connect_timeout)
     try:
         transport.start_client(timeout=target.connect_timeout)
-        transport.get_remote_server_key()  # start_client() just returns when its time is over
+        transport.get_remote_server_key()  # raises after a timeout, when start_client() just returns
     except paramiko.ssh_exception.IncompatiblePeer as error:
         raise _too_old(target, str(error)) from error
     except (paramiko.SSHException, EOFError, OSError) as error:
@@ -52,14 +52,16 @@ def shake_hands(transport: paramiko.Transport, target: SshTarget, known: KnownHo
 
 
 def check_host_key(transport: paramiko.Transport, target: SshTarget, known: KnownHosts) -> None:
-    """Compare the host's key with the record. Raises HostKeyRefused: unknown (strict), changed, or revoked."""
+    """Compare the host's key with known_hosts. Raises HostKeyRefused: the key is unknown (strict), changed, or revoked."""
     name = host_name(target.address, target.port)
     key = transport.get_remote_server_key()
     blob = key.asbytes()
     record = known.lookup(name)
     if not record and target.host_keys == "accept-new":
         try:
-            record = known.add(name, key.get_name(), blob)  # what another thread or process recorded meanwhile
+            record = known.add(
+                name, key.get_name(), blob
+            )  # not empty if another thread or process has added one meanwhile
         except OSError as error:
             raise HostKeyRefused(
                 f"its key can't be recorded in {known.path} ({error.strerror})",
@@ -72,7 +74,7 @@ def check_host_key(transport: paramiko.Transport, target: SshTarget, known: Know
     if not record:
         raise _unknown(target, key, known)
     revoked = [entry for entry in record if entry.revoked and entry.key == blob]
-    # A key of another type than those on record is a changed key too: we asked for the recorded types first.
+    # A key of a type that is not recorded is a changed key, too, because the recorded types were requested first.
     if revoked or not any(entry.key == blob and not entry.revoked for entry in record):
         raise _changed(target, key, known, (revoked or list(record))[0])
 
@@ -82,7 +84,7 @@ def authenticate(transport: paramiko.Transport, target: SshTarget, identities: t
     answers: list[str] = []
     with _agent_keys(target, identities) as held:
         for identity in keys.offers(identities, held, named=target.key is not None):
-            assert identity.key is not None  # noqa: S101  offers() gives nothing else
+            assert identity.key is not None  # noqa: S101  offers() yields nothing else
             try:
                 left = transport.auth_publickey(target.user, identity.key)
             except paramiko.BadAuthenticationType as error:
@@ -106,7 +108,7 @@ def authenticate(transport: paramiko.Transport, target: SshTarget, identities: t
 
 @contextlib.contextmanager
 def _agent_keys(target: SshTarget, identities: tuple[keys.Identity, ...]) -> Iterator[tuple[paramiko.PKey, ...]]:
-    """Give the keys of the agent, if it is needed. One for each login: its socket must not be shared among threads."""
+    """Yield the agent's keys, if they are needed. Each login opens the agent, because threads must not share its socket."""
     if target.key is not None and all(identity.key for identity in identities):
         yield ()
         return
@@ -122,7 +124,7 @@ def _agent_keys(target: SshTarget, identities: tuple[keys.Identity, ...]) -> Ite
 
 
 def _ordered(kinds: tuple[str, ...], offered: tuple[str, ...]) -> tuple[str, ...]:
-    """Put the types on record first, so that a host's other keys are not taken for an unknown host."""
+    """Put the recorded types first, so that the host does not present a key of a type that is not recorded."""
     wanted = [name for kind in kinds for name in (_RSA if kind == "ssh-rsa" else (kind,)) if name in offered]
     return (*wanted, *(name for name in offered if name not in wanted))
 

@@ -1,4 +1,4 @@
-"""Jump hosts: machines that SSH goes through to reach others. One connection to each, shared by all behind it."""
+"""Jump hosts: machines through which SSH reaches other hosts. All hosts behind a jump host share one connection to it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class JumpedSocket(ForwardedSocket):
-    """A connection to a host, made by a jump host; `left` is called once when it is closed."""
+    """A connection to a host through a jump host. `left` is called once, when it is closed."""
 
     def __init__(self, channel: paramiko.Channel, left: Callable[[], None]) -> None:
         super().__init__(channel)
@@ -29,7 +29,7 @@ class JumpedSocket(ForwardedSocket):
 
     @property
     def _closed(self) -> bool:
-        """What paramiko asks a socket that it is given."""
+        """Whether the channel is closed; paramiko reads this attribute of its socket."""
         return bool(self._channel.closed)
 
     def shutdown(self, how: int) -> None:
@@ -46,7 +46,7 @@ class JumpedSocket(ForwardedSocket):
 
 @dataclass
 class _Jump:
-    """One jump host: its connection while somebody uses it, or why there is none."""
+    """One jump host: its connection while a host uses it, or the error of the connection."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     connection: Connection | None = None
@@ -55,7 +55,7 @@ class _Jump:
 
 
 class Jumps:
-    """The jump hosts of a run. Safe among threads; a jump host that can't be used is tried once."""
+    """The jump hosts of a run. Thread-safe. A jump host that can't be used is tried only once."""
 
     def __init__(self, connect: Callable[[SshTarget], Connection]) -> None:
         self._connect = connect
@@ -63,7 +63,7 @@ class Jumps:
         self._jumps: dict[SshTarget, _Jump] = {}
 
     def dial(self, target: SshTarget) -> JumpedSocket:
-        """Reach a target through its jump host. Raises what connecting to that raises, Unreachable and Refused."""
+        """Connect to a target through its jump host. Raises the jump host's own error, Unreachable or Refused."""
         assert target.jump is not None  # noqa: S101  the caller's condition
         with self._guard:
             jump = self._jumps.setdefault(target.jump, _Jump())
@@ -102,7 +102,7 @@ def _where(target: SshTarget) -> str:
 
 
 def _not_usable(target: SshTarget, error: TransportError | None) -> TransportError:
-    """The jump host's own error, told of a host behind it, and of the same kind."""
+    """The jump host's error as an error of a host behind it, with the same type."""
     assert error is not None  # noqa: S101
     kind = next(kind for kind in (HostKeyRefused, Refused, Unreachable) if isinstance(error, kind))
     what = f"its jump host {target.jump.name if target.jump else ''} can't be used: {error.what}"

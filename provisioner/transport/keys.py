@@ -1,4 +1,4 @@
-"""Which private keys we log in with: the named file, or else the agent's keys and the default files."""
+"""The private keys for the login: the named file, or else the agent's keys and the default files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DEFAULTS = ("id_ed25519", "id_ecdsa", "id_rsa")  # below ~/.ssh
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A private key, or the public half of one that only the agent can use; `label` names it to people."""
+    """A private key, or the public half of one that only the agent can use. `label` names it in messages."""
 
     label: str
     key: paramiko.PKey | None = None
@@ -28,7 +28,7 @@ class Identity:
 
 
 def load(path: Path | None) -> tuple[Identity, ...]:
-    """Load the named key, or the default ones where none is named (the agent's come on top, see `offers`).
+    """Load the named key, or the default keys if none is named. (`offers` adds the agent's keys.)
 
     Raises Refused, before anything is sent, if the named key can't be used.
     """
@@ -40,12 +40,12 @@ def load(path: Path | None) -> tuple[Identity, ...]:
         try:
             found.append(Identity(str(file), paramiko.PKey.from_path(file)))
         except (OSError, ValueError, TypeError, paramiko.SSHException, UnknownKeyType):
-            continue  # a default that is absent, encrypted or strange is no mistake of the user's
+            continue  # a default key that is absent, encrypted or invalid is not an error
     return tuple(found)
 
 
 def offers(identities: tuple[Identity, ...], agent: tuple[paramiko.PKey, ...], *, named: bool) -> Iterator[Identity]:
-    """Give the keys to try, in order. Without a named key, the agent's come first, as with ssh."""
+    """Yield the keys to try, in order. Without a named key, the agent's keys are first, as with ssh."""
     held = {key.asbytes(): key for key in agent}
     if not named:
         for key in held.values():
@@ -67,7 +67,7 @@ def _named(path: Path) -> Identity:
         raise _refuse(path, "does not exist", "name the private key that the hosts accept") from error
     except OSError as error:
         raise _refuse(path, f"can't be read ({error.strerror})", "make it readable for your user") from error
-    except (paramiko.PasswordRequiredException, TypeError) as error:  # TypeError is cryptography's, without password
+    except (paramiko.PasswordRequiredException, TypeError) as error:  # cryptography raises TypeError without a password
         return Identity(str(path), agent_only=_public_half(path, error))
     except (ValueError, paramiko.SSHException, UnknownKeyType) as error:
         if b"ENCRYPTED" in text:
@@ -76,7 +76,7 @@ def _named(path: Path) -> Identity:
 
 
 def _public_half(path: Path, error: Exception) -> bytes:
-    """Read the public key beside an encrypted private one: with it, the same key is found in the agent."""
+    """Read the public key file of an encrypted private key, to find the same key in the agent."""
     try:
         return binascii.a2b_base64(Path(f"{path}.pub").read_text("utf-8").split()[1])
     except (OSError, IndexError, ValueError):

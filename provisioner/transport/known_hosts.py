@@ -1,4 +1,4 @@
-"""Host keys on record, in OpenSSH's known_hosts format (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT)."""
+"""Recorded host keys, in OpenSSH's known_hosts format (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REVOKED = "@revoked"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line: which hosts, their key, and where it stands."""
+    """One line: patterns of host names, their key, and the line's number."""
 
     patterns: tuple[str, ...]
     kind: str
@@ -30,33 +30,33 @@ class Entry:
     revoked: bool = False
 
     def matches(self, name: str) -> bool:
-        """Tell whether the line is about a host, by its name as `host_name` writes it."""
+        """Whether the line matches a host's name in the form of `host_name`."""
         wanted = [pattern for pattern in self.patterns if not pattern.startswith("!")]
         barred = [pattern[1:] for pattern in self.patterns if pattern.startswith("!")]
         return any(_match(p, name) for p in wanted) and not any(_match(p, name) for p in barred)
 
 
 def host_name(address: str, port: int) -> str:
-    """Write a host as known_hosts does: the port only where it is not 22."""
+    """A host's name in known_hosts: with its port if that is not 22."""
     return address.lower() if port == 22 else f"[{address.lower()}]:{port}"  # noqa: PLR2004
 
 
 def fingerprint(key: bytes) -> str:
-    """Give the fingerprint of a public key as ssh-keygen -l shows it."""
+    """The fingerprint of a public key in the form of ssh-keygen -l."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
 
 
 def parse(text: str) -> tuple[Entry, ...]:
-    """Read a known_hosts file. Lines that can't be read are skipped, as OpenSSH does; so are @cert-authority lines."""
+    """Parse a known_hosts file. Invalid lines are skipped, as by OpenSSH, and so are @cert-authority lines."""
     entries = (_entry(line, number) for number, line in enumerate(text.splitlines(), 1))
     return tuple(entry for entry in entries if entry)
 
 
 class KnownHosts:
-    """One known_hosts file, read once and appended to. Safe among threads, and among processes that append."""
+    """One known_hosts file, read once and appended to. Safe for threads, and for processes that append."""
 
     def __init__(self, path: Path) -> None:
-        """Read the file; one that does not exist holds nothing. Raises OSError if it can't be read."""
+        """Read the file. A missing file counts as empty. Raises OSError if the file can't be read."""
         self.path = path
         self._lock = threading.Lock()
         self._entries = self._load()
@@ -65,11 +65,11 @@ class KnownHosts:
         return tuple(entry for entry in self._entries if entry.matches(name))
 
     def kinds(self, name: str) -> tuple[str, ...]:
-        """Give the types of the keys on record for a host, without repeats, in the order of the file."""
+        """The types of a host's recorded keys, without duplicates, in the order of the file."""
         return tuple(dict.fromkeys(entry.kind for entry in self.lookup(name) if not entry.revoked))
 
     def add(self, name: str, kind: str, key: bytes) -> tuple[Entry, ...]:
-        """Record a key unless something is on record by now. Gives what was on record before. Raises OSError."""
+        """Record a key, unless the host has a recorded key by now. Returns the keys that were recorded before. Raises OSError."""
         line = f"{name} {kind} {base64.b64encode(key).decode()}\n"
         with self._lock:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

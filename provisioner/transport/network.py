@@ -1,4 +1,4 @@
-"""A TCP connection to an SSH server, with the options that paramiko does not set, and the server's first words."""
+"""Opens TCP connections to SSH servers, with options that paramiko does not set, and checks the server's banner."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _OPTIONS = (
     (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPIDLE", 0), 15),  # seconds
     (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPINTVL", 0), 5),
     (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPCNT", 0), 4),
-    # Keepalive is silent while data waits to be sent: this one (milliseconds) declares the peer dead then.
+    # Keepalive sends nothing while data waits for an acknowledgement. Then this timeout (milliseconds) detects a dead peer.
     (socket.IPPROTO_TCP, getattr(socket, "TCP_USER_TIMEOUT", 0), 30_000),
 )
-_BANNER = 1024  # bytes looked at
+_BANNER = 1024  # bytes to look at
 _BURST = (b"Exceeded MaxStartups", b"Not allowed at this time")  # OpenSSH's srclimit and startups, 9.8 and later
 
 
 class Busy(Unreachable):
-    """An SSH server is there but has no time for us now: worth another try."""
+    """The SSH server rejects connections at the moment. A retry may help."""
 
 
 class Closed(Unreachable):
-    """The port is closed: worth a short moment, for a server that is being restarted."""
+    """The port is closed. A retry may help for a short time, because the server may be restarting."""
 
 
 def dial(target: SshTarget) -> socket.socket:
-    """Connect within the target's connect_timeout, and wait for the first words of an SSH server.
+    """Connect within the target's connect_timeout, and wait for the banner of an SSH server.
 
-    Raises Unreachable, and its kinds Busy and Closed, for which another try may help.
+    Raises Unreachable, or its subclasses Busy and Closed, for which a retry may help.
     """
     deadline = Deadline(target.connect_timeout)
     sock = _connect(target, deadline)
@@ -54,7 +54,7 @@ def dial(target: SshTarget) -> socket.socket:
 
 
 def hang_up(sock: socket.socket | ForwardedSocket, transport: paramiko.Transport | None) -> None:
-    """Close a connection without waiting for its thread's next look at the socket."""
+    """Close a connection without waiting until its thread checks the socket again."""
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
     if transport is not None:
@@ -74,7 +74,7 @@ def _connect(target: SshTarget, deadline: Deadline) -> socket.socket:
             for level, option, value in _OPTIONS:
                 if option:
                     sock.setsockopt(level, option, value)
-            # An address that swallows everything must leave time for the others.
+            # An address that does not answer must leave time for the other ones.
             sock.settimeout(max(deadline.left / (len(addresses) - number), 0.01))
             sock.connect(address)
         except OSError as error:
@@ -97,14 +97,14 @@ def _connect(target: SshTarget, deadline: Deadline) -> socket.socket:
 
 
 def _listen(sock: socket.socket, target: SshTarget, deadline: Deadline) -> None:
-    """Look at the server's first words and leave them in the socket: paramiko would hide why a server turned us away."""
+    """Look at the server's banner and leave it in the socket. paramiko would hide why a server rejects the connection."""
     said = b""
     try:
         while b"SSH-" not in said:
             if not select.select([sock], [], [], deadline.left)[0]:
                 raise _unreachable(target, f"{_where(target)} accepts connections but says nothing", said=said)
             now = sock.recv(_BANNER, socket.MSG_PEEK)
-            if any(word in now for word in _BURST) or now == said:  # the same again, though readable: it hung up
+            if any(word in now for word in _BURST) or now == said:  # readable without new data: the server hung up
                 raise _busy(target, now)
             if len(now) == _BANNER or (b"\n" in now and now.startswith((b"HTTP/", b"220 "))):
                 raise _unreachable(target, f"what answers on {_where(target)} is not an SSH server", said=now)

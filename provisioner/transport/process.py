@@ -1,4 +1,4 @@
-"""One command on one channel: everything that waits for the network does it here, under a deadline."""
+"""One command on one channel. All waiting for the network happens here, with a deadline."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from provisioner.transport.deadline import Deadline
 
 OUTPUT_LIMIT = 16 << 20  # bytes of output, per stream
-_CHUNK = 32_000  # bytes; a little less than SSH's largest packet. One sendall() of much is quadratic in paramiko
-_SLICE = 0.25  # seconds between checks of what causes no wake-up: the exit status and a dead transport
-_LINGER = 0.5  # seconds that output may stay open after the exit: a daemon may have inherited it
-_LAST = 0.2  # seconds that a dying transport gets to say that it died
+_CHUNK = 32_000  # bytes; slightly less than SSH's largest packet. A large sendall() takes quadratic time in paramiko
+_SLICE = 0.25  # seconds between checks of the exit status and the transport, which wake up nobody
+_LINGER = 0.5  # seconds that output may stay open after the exit, because a daemon may have inherited it
+_LAST = 0.2  # seconds until a dying transport reports that it is dead
 
 
 class _Wake:
-    """What paramiko's two buffers set when data comes. They clear it when one of them is empty, we when both are."""
+    """An event that paramiko's two buffers set when they get data.
+
+    A buffer would clear it when that buffer alone is empty. So clear() does nothing, and wait() clears the event.
+    """
 
     def __init__(self) -> None:
         self._event = Event()
@@ -52,7 +55,7 @@ class Process:
         self._began = time.monotonic()
         self._nonce = ""
         self._err_started = False
-        self.started: Opening | None = None  # how it began; None while the host has not said so
+        self.started: Opening | None = None  # the opening line; None until the host has sent it
         self.out = bytearray()
         self.err = bytearray()
         self._wake = _Wake()
@@ -61,10 +64,10 @@ class Process:
         self._exited = 0.0
 
     def start(self, payload: Payload, deadline: Deadline, *, last: bool) -> None:
-        """Send command and script without waiting for an answer in between; `last`: nothing follows on stdin."""
+        """Send command and script without waiting for an answer between them. `last`: nothing follows on stdin."""
         self._nonce = payload.nonce
-        # exec_command() would wait here for one more round trip. The answer comes in its own time: a refusal closes
-        # the channel, and that is seen.
+        # exec_command() would wait for one more round trip. That is not necessary: a refusal closes the channel, which `pump`
+        # notices.
         request = paramiko.Message()
         request.add_byte(b"\x62")  # SSH_MSG_CHANNEL_REQUEST, RFC 4254 section 5.4
         request.add_int(self._channel.remote_chanid)
@@ -77,7 +80,7 @@ class Process:
             self.close_stdin()
 
     def send(self, data: bytes, deadline: Deadline) -> bool:
-        """Send to the script's stdin. False when the other side no longer takes it."""
+        """Send data to the script's stdin. Returns False if the other side no longer accepts it."""
         view = memoryview(data)
         while view:
             self._channel.settimeout(max(deadline.left, 0.001))
@@ -99,12 +102,12 @@ class Process:
             return  # the reader reports how the connection ended
 
     def pump(self, seconds: float) -> bool:
-        """Wait for output, so long at most, and take all that is there. True when no more will come."""
+        """Wait for output, at most this many seconds, and read all that is available. Returns True if no more will come."""
         self._wake.wait(min(seconds, _SLICE))
         over = self._over()
         try:
             self._take()
-        except EOFError:  # the window could not be widened any more: the connection is being lost
+        except EOFError:  # paramiko could not enlarge the window, because the connection is being lost
             over = True
         self._strip()
         if len(self.out) > OUTPUT_LIMIT or len(self.err) > OUTPUT_LIMIT:
@@ -123,7 +126,7 @@ class Process:
 
     @property
     def code(self) -> int:
-        """The exit code; -1 while there is none."""
+        """The exit code; -1 until there is one."""
         return self._channel.exit_status
 
     @property
@@ -140,13 +143,13 @@ class Process:
         return bool(self._channel.eof_received) or time.monotonic() - self._exited > _LINGER
 
     def wait(self, deadline: Deadline) -> None:
-        """Wait until the script has ended and all its output is here."""
+        """Wait until the script has ended and all its output is read. Raises TimedOut."""
         while not self.pump(deadline.left):
             if deadline.left == 0:
                 raise self.timed_out(deadline)
 
     def result(self) -> Result:
-        """Give what the ended script came to. Raises what kept it from running, or the loss of the connection."""
+        """Return the result of the ended script. Raises the reason why it did not run, or Unreachable."""
         code = self.code
         if code < 0 and self.dead():
             raise self.lost()
@@ -162,7 +165,7 @@ class Process:
         return result
 
     def _strip(self) -> None:
-        """Drop what came before our own shell's first line, and that line, from both streams."""
+        """Drop the opening line and everything before it from both streams."""
         if self.started is None:
             self.started = opening(self.out, self._nonce)
             if self.started:
@@ -174,13 +177,13 @@ class Process:
                 del self.err[: start.end]
 
     def hand_over(self) -> tuple[paramiko.Channel, bytes]:
-        """The channel of a script that speaks a protocol of its own from here on, and what of it has come already."""
+        """Return the channel, for a script that continues with its own protocol, and the data that was already received."""
         came = bytes(self.out)
         self.out.clear()
         return self._channel, came
 
     def kill(self) -> None:
-        """End the script on the host, as far as sshd can (OpenSSH 7.9 and later), and give the channel up."""
+        """Kill the script on the host, if sshd supports this (OpenSSH 7.9 and later), and close the channel."""
         request = paramiko.Message()
         request.add_byte(b"\x62")
         request.add_int(self._channel.remote_chanid)
@@ -198,12 +201,12 @@ class Process:
 
     def _tell(self, request: paramiko.Message) -> None:
         try:
-            cast("Any", self._transport)._send_user_message(request)  # noqa: SLF001  no public way without waiting
+            cast("Any", self._transport)._send_user_message(request)  # noqa: SLF001  all public methods wait
         except (OSError, EOFError, paramiko.SSHException):
             return
 
     def dead(self) -> bool:
-        # The transport's thread closes channels first and says that it is dead a moment later.
+        # The transport's thread closes the channels first, and reports a moment later that it is dead.
         end = time.monotonic() + _LAST
         while self._transport.is_active() and time.monotonic() < end:
             time.sleep(0.01)
@@ -261,7 +264,7 @@ class Process:
 
 
 def locked(host: str, tried: str, note: str) -> Locked:
-    """Tell who holds a lock. `note`: uptime now, then what the holder wrote: its pid, uptime then, and name."""
+    """The error that names a lock's holder. `note`: uptime now, then the holder's line: its PID, uptime then, and name."""
     now, pid, since, owner = (*note.split(" ", 3), "", "", "", "")[:4]
     try:
         age = f" for {float(now) - float(since):.0f} seconds"

@@ -1,4 +1,4 @@
-"""A connection for what only reads: nothing that goes over it changes a host or a store."""
+"""A connection that can only read, so that its users can't change a host or a store."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class Reader:
-    """The reading half of a connection, for whoever waits or looks. It has no `write` and no `upload`.
+    """The read-only part of a connection, for code that waits or looks. It has no `write` and no `upload`.
 
-    A client that surrounds its requests with `changing` can read over it, and fails before a request that changes a store.
+    A store's client can read over it. A request that changes the store fails in `changing`, before it is sent.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -28,18 +28,18 @@ class Reader:
 
     @property
     def lost(self) -> bool:
-        """As `Connection.lost`."""
+        """See `Connection.lost`."""
         return self._connection.lost
 
     def read(self, script: str, *, deadline: float = 30.0, accept: Container[int] = (0,)) -> Result:
-        """As `Connection.read`."""
+        """See `Connection.read`."""
         return self._connection.read(script, deadline=deadline, accept=accept)
 
     def socket(self, port: int, host: str = "127.0.0.1", *, timeout: float = 10.0) -> ForwardedSocket:
-        """As `Connection.socket`."""
+        """See `Connection.socket`."""
         return self._connection.socket(port, host, timeout=timeout)
 
     def changing(self, *, lock: bool = False) -> AbstractContextManager[None]:
-        """Refuse: a request that changes a store has no place here. Raises AssertionError."""
+        """Refuse a request that changes a store. Raises AssertionError."""
         del lock
-        raise AssertionError(f"{self.name}: a request that changes the store, where it is only read")
+        raise AssertionError(f"{self.name}: a request that changes the store over a connection that only reads")

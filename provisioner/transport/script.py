@@ -1,12 +1,12 @@
-"""How a script reaches a host and runs there. Pure: texts in, texts out.
+"""How a script is sent to a host and runs there. Pure: strings in, strings out.
 
-The command that sshd executes is one constant. It holds nothing of the inventory and nothing that bash, dash, fish or
-csh read differently: no backslash, no exclamation mark, no newline, no single quote within its single quotes. The
-script follows on stdin, after a line with its length, and runs only once all of it has arrived.
+sshd executes a constant command. It contains nothing of the inventory, and nothing that bash, dash, fish and csh interpret
+differently: no backslash, exclamation mark, newline, or single quote within its single quotes. The script follows on stdin,
+after a line with its length. It runs only after all of it has arrived.
 
-The first line that our own shell prints, on both streams, begins with a random word. What login shells print before
-it is dropped. That line also tells how the script began (`Word`). On stderr it comes first, and with another word, so
-that a login shell that sends stderr to stdout changes nothing in what is read from stdout.
+On both streams, the script's shell first prints an opening line that begins with a random word. Everything that login shells
+print before it is dropped. The opening line also says whether the script runs (`Word`). On stderr it is printed earlier and with
+a different word. So a login shell that redirects stderr to stdout does not change what is read from stdout.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 
-# `head -c` reads no byte too many, so what follows the script stays on stdin for the script itself.
+# `head -c` reads exactly this many bytes, so that the data after the script stays on stdin for the script.
 _RECEIVE = (
     "LC_ALL=C; export LC_ALL; read -r n && s=$(head -c $n) && test ${#s} -eq $n || exit 97; "
-    # shellcheck reads this as code, and it is: all of the script, parsed before any of it runs
+    # eval parses the whole script before any of it runs
     'eval "$s"'
 )
 _BECOME_ROOT = (
@@ -31,8 +31,8 @@ _BECOME_ROOT = (
 COMMAND = f"exec /bin/sh -c '{_BECOME_ROOT}' '{_RECEIVE}'"
 
 INCOMPLETE = 97  # exit code of _RECEIVE when the script was cut off
-FOLDER = "/run/provisioner"  # root's own, 0700, and gone with the next boot like the locks in it
-STDIN_LIMIT = 4 << 20  # bytes; more than this is a file, and upload() is for files
+FOLDER = "/run/provisioner"  # belongs to root, mode 0700; a reboot removes it and its locks
+STDIN_LIMIT = 4 << 20  # bytes; use upload() for more
 
 _PRELUDE = """\
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH; unset s n CDPATH; umask 022; cd /
@@ -40,18 +40,18 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH; 
 
 
 class Word(StrEnum):
-    """How a script began on the host."""
+    """The start of a script on the host: it runs, or why it does not."""
 
-    RUN = "run"  # everything after this line is the script's own
-    ROOT = "root"  # it needs root, and the user is not root and may not become it without a password
-    TOOL = "tool"  # something that it needs is missing on the host: named after the word
+    RUN = "run"  # everything after this line is the script's output
+    ROOT = "root"  # the script needs root, and the user can't become root without a password
+    TOOL = "tool"  # the host lacks something that the script needs; its name follows
     ODD = "odd"  # the host sent something else
-    BUSY = "busy"  # a lock is held: who holds it, and since when, after the word
+    BUSY = "busy"  # a lock is held; its holder and the time follow
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Where a script's own output begins in a stream, and what its first line said."""
+    """A parsed opening line. rest: the text after the word. end: where the script's output begins in the stream."""
 
     word: Word
     rest: str
@@ -60,7 +60,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What is sent: `data` to stdin; the host answers with a line that begins with `nonce`."""
+    """The data to send to stdin. The host's opening line begins with `nonce`."""
 
     nonce: str
     data: bytes
@@ -72,7 +72,7 @@ def quote(value: str) -> str:
 
 
 def reading(script: str) -> Payload:
-    """Wrap a script that changes nothing. It dies with the connection."""
+    """Wrap a script that changes nothing. It ends with the connection."""
     nonce = secrets.token_hex(16)
     return _payload(nonce, f"{_PRELUDE}{_begin(nonce)}\n{_block(script)}")
 
@@ -84,7 +84,7 @@ def rooted(script: str) -> Payload:
 
 
 def locking(script: str, owner: str, seconds: float) -> Payload:
-    """Wrap a script that runs under the session lock (on descriptor 9), waiting for it up to so many seconds."""
+    """Wrap a script that holds the session lock (on descriptor 9), and waits for it up to this many seconds."""
     nonce = secrets.token_hex(16)
     return _payload(
         nonce,
@@ -93,11 +93,11 @@ def locking(script: str, owner: str, seconds: float) -> Payload:
 
 
 def writing(script: str, stdin: bytes, lock_seconds: float) -> Payload:
-    """Wrap a script that changes the host: one at a time on a host, and to its end once it has begun.
+    """Wrap a script that changes the host: one at a time on a host, and to its end once it has started.
 
-    A broken connection is noticed by nothing in it: its output goes to an unlinked file, and hangups are ignored.
-    But while it still waits for the lock, a broken connection ends it: the opening line is printed after the lock was
-    taken, and a shell that can't print it dies of SIGPIPE or stops.
+    A broken connection does not affect it: its output goes to an unlinked file, and SIGHUP is ignored. But while it still waits
+    for the lock, a broken connection ends it: the shell prints the opening line after it has taken the lock, and if it can't,
+    it stops or dies of SIGPIPE.
     """
     if len(stdin) > STDIN_LIMIT:
         raise ValueError(f"stdin of {len(stdin)} bytes: upload() is for files")
@@ -115,7 +115,7 @@ def writing(script: str, stdin: bytes, lock_seconds: float) -> Payload:
 
 
 def opening(stream: bytes | bytearray, nonce: str) -> Opening | None:
-    """Find the line with which our own output begins; None while it has not come (whole)."""
+    """Find the opening line in a stream; None if it has not arrived completely."""
     mark = f"{nonce} ".encode()
     start = stream.find(mark)
     end = stream.find(b"\n", start + len(mark)) if start >= 0 else -1
@@ -126,12 +126,12 @@ def opening(stream: bytes | bytearray, nonce: str) -> Opening | None:
 
 
 def on_stderr(nonce: str) -> str:
-    """The word that begins our own output on stderr."""
+    """The word that begins the opening line on stderr."""
     return f"{nonce}-err"
 
 
 def name_of(script: str) -> str:
-    """Name a script in errors: by its first line if that is a comment, as its contents may hold secrets."""
+    """A script's name for errors: its first line if that is a comment. The rest may contain secrets."""
     first = script.lstrip().partition("\n")[0]
     return first.lstrip("# ").strip() if first.startswith("#") and not first.startswith("#!") else ""
 
@@ -139,12 +139,12 @@ def name_of(script: str) -> str:
 def _payload(nonce: str, text: str) -> Payload:
     body = text.encode()
     if b"\0" in body:
-        raise ValueError("a script can't hold NUL bytes")
+        raise ValueError("a script can't contain NUL bytes")
     return Payload(nonce, b"%d\n%s" % (len(body), body))
 
 
 def _block(script: str) -> str:
-    # In braces, all of it is parsed before any of it runs.
+    # In braces, the whole script is parsed before any of it runs.
     return f"{{\n:\n{script}\n}}"
 
 
@@ -163,8 +163,8 @@ def _need_root(nonce: str) -> str:
 
 
 def _take_lock(nonce: str, name: str, owner: str, seconds: float) -> str:
-    # The file tells who holds the lock: pid, uptime in seconds when it was taken, owner. It is never removed, since
-    # a lock on a removed file locks nothing. Times are the host's own uptime; /run does not outlive a boot.
+    # The file identifies the lock's holder: PID, uptime in seconds when the lock was taken, owner. It is never removed, because
+    # a lock on a removed file locks nothing. Times are the host's uptime, because /run does not survive a reboot.
     path = f"{FOLDER}/{name}.lock"
     who = quote(" ".join(owner.split()))
     busy = f'"{nonce} {Word.BUSY} $up $(cat {path})"'

@@ -1,4 +1,4 @@
-"""A script that is talked with while it runs: text lines both ways."""
+"""Exchanges lines of text with a running script."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from provisioner.model import Result
     from provisioner.transport.process import Process
 
-_SEND = 30.0  # seconds for a line to be taken
+_SEND = 30.0  # seconds for sending a line
 
 
 class Stream:
@@ -35,9 +35,9 @@ class Stream:
             self._process.kill()
 
     def readline(self, timeout: float) -> str | None:
-        """Give the next line of stdout without its end, or None when there are no more.
+        """Return the next line of stdout without its newline, or None at the end.
 
-        `timeout` in seconds. Raises TimedOut (the script goes on, and so may the caller), Unreachable, Refused.
+        `timeout` in seconds. Raises TimedOut (the script continues, and the caller may call again), Unreachable, Refused.
         """
         deadline = Deadline(timeout)
         process = self._process
@@ -53,7 +53,7 @@ class Stream:
             self._over = process.pump(deadline.left)
 
     def lines(self, timeout: float) -> Iterator[str]:
-        """Give the lines of stdout until there are no more, each within `timeout` seconds. Raises as readline()."""
+        """Yield the lines of stdout until the end, each within `timeout` seconds. Raises the same errors as readline()."""
         while (line := self.readline(timeout)) is not None:
             yield line
 
@@ -66,13 +66,13 @@ class Stream:
         raise TransportError("the script has ended and takes no more lines", host=self._host)
 
     def close_stdin(self) -> None:
-        """Tell the script that no more lines come."""
+        """Close the script's stdin: no more lines follow."""
         self._process.close_stdin()
 
     def finish(self, timeout: float) -> Result:
-        """Close stdin, wait for the end, and give the exit code with what was not read yet of both streams.
+        """Close stdin, wait for the end, and return the exit code with the unread rest of both streams.
 
-        `timeout` in seconds. No exit code is an error here. Raises TimedOut, Unreachable, Refused.
+        `timeout` in seconds. Any exit code is accepted. Raises TimedOut, Unreachable, Refused.
         """
         self._process.close_stdin()
         self._process.wait(Deadline(timeout))

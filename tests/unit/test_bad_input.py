@@ -27,7 +27,7 @@ OFFLINE = {
     "ZooKeeper with TLS": (f"kind: zookeeper, {THEIRS}, {TLS}", "have no TLS for ZooKeeper", "remove it, or use etcd or Consul"),
     "ttl not above heartbeat": ("kind: etcd, discovery: {heartbeat: 20, ttl: 20}", "every engine would count as gone", "three times the heartbeat"),
     "ttl below heartbeat": ("kind: consul, discovery: {heartbeat: 40, ttl: 30}", "every engine would count as gone", "three times the heartbeat"),
-    "ttl too short for Consul": ("kind: consul, discovery: {heartbeat: 5, ttl: 15}", "its sessions live half of it", "needs 20 at least"),
+    "ttl too short for Consul": ("kind: consul, discovery: {heartbeat: 5, ttl: 15}", "its sessions last half of it", "needs at least 20 s"),
     "ZooKeeper that is secured": ("kind: zookeeper, security: {tls: true}", "have no TLS for ZooKeeper", "remove it, or use etcd or Consul"),
     "gossip of ZooKeeper": ("kind: zookeeper, security: {gossip: true}", "only Consul has this setting", "remove it"),
     "two servers": ("kind: etcd, servers: [node1, node2]", "a majority is left", "must be 1, 3 or 5"),
@@ -98,7 +98,7 @@ BEFORE_ANY_CHANGE = {
         "kind: etcd, security: {tls: false}, discovery: {ttl: 30}", with_times("etcd", heartbeat="30"), "store-options",
         "every engine would count as gone", "take discovery.heartbeat out"),
     "a ttl in daemon.json too short for Consul": (
-        f"kind: consul, {OPEN}", with_times("consul", ttl="15"), "store-options", "ttl is 15 s; Consul needs 20 at least", "take discovery.ttl out"),
+        f"kind: consul, {OPEN}", with_times("consul", ttl="15"), "store-options", "ttl is 15 s; Consul needs at least 20 s", "take discovery.ttl out"),
     "a ttl in daemon.json of 5000 digits": (
         "kind: etcd, security: {tls: false}", with_times("etcd", ttl="9" * 5000), "store-options", "whole seconds there, as a text", "take discovery.ttl out"),
     "a ttl in daemon.json that no engine reads": (

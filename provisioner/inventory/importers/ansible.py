@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provisioner.errors import InventoryError
-from provisioner.inventory.importers import ansible_ini, ansible_yaml, told
+from provisioner.inventory.importers import ansible_ini, ansible_yaml, unsupported
 from provisioner.inventory.importers.ansible_groups import Groups
 from provisioner.inventory.importers.ansible_tree import Tree, Variables, Vaulted
 from provisioner.inventory.importers.found import Found, Machine, cant, is_folder, text_of
@@ -58,7 +58,7 @@ class Defaults:
 
 
 def configured(text: str, file: Path, login: str) -> Defaults:
-    """The defaults in the text of an ansible.cfg. Raises InventoryError."""
+    """Parse the defaults of an ansible.cfg. Raises InventoryError."""
     parser = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=(";",))
     try:
         parser.read_string(text)
@@ -203,7 +203,7 @@ def machine(name: str, variables: Variables, defaults: Defaults) -> Machine:
 
 
 def _plain(variables: Mapping[str, str], names: tuple[str, ...], notes: list[str]) -> str:
-    """The value of the first of the variables that is set; one that can't be known without Ansible is noted, and is ""."""
+    """The value of the first variable that is set. A value that only Ansible can evaluate is noted and skipped."""
     for name in names:
         value = variables.get(name, "")
         if isinstance(value, Vaulted):
@@ -229,7 +229,7 @@ def _host_keys(variables: Variables) -> str:
 
 
 def _arguments(variables: Variables) -> tuple[str, str, list[str]]:
-    """`host_keys`, `jump` and notes from the arguments that Ansible gives to ssh."""
+    """Return `host_keys`, `jump` and notes from Ansible's arguments for ssh."""
     names = [
         name
         for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args")
@@ -240,7 +240,7 @@ def _arguments(variables: Variables) -> tuple[str, str, list[str]]:
     notes = []
     jump = re.search(r"(?:ProxyJump[= ]+|(?:^|\s)-J\s*)[\"']?([^\s\"']+)", words, re.IGNORECASE)
     if not jump and re.search("ProxyCommand", words, re.IGNORECASE):
-        notes.append(told.command("ProxyCommand"))
+        notes.append(unsupported.command("ProxyCommand"))
     elif words and not (strict or jump):
         notes.append(f"{', '.join(names)}: {shown(words)} is not carried over")
     return "accept-new" if strict else "", jump[1].removeprefix("ssh://").rstrip("/") if jump else "", notes
@@ -248,9 +248,9 @@ def _arguments(variables: Variables) -> tuple[str, str, list[str]]:
 
 def _not_carried(variables: Variables) -> Iterator[str]:
     if any(name in variables for name in ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")):
-        yield told.KEYS_ONLY
+        yield unsupported.KEYS_ONLY
     if any(re.fullmatch(r"ansible_(become|sudo)_pass(word)?", name) for name in variables):
-        yield told.SUDO_ASKS
+        yield unsupported.SUDO_ASKS
     method = variables.get("ansible_become_method", "sudo")
     if method not in ("sudo", "ansible.builtin.sudo"):
         yield f"ansible_become_method={shown(method)}: provisioner uses sudo, or logs in as root"

@@ -20,7 +20,7 @@ _ENDINGS = ("", ".yml", ".yaml", ".json")
 
 
 class Groups:
-    """The groups of a tree and its variable files. folders: where group_vars and host_vars may be."""
+    """The groups of a tree and its variable files. folders: folders that may contain group_vars and host_vars."""
 
     def __init__(self, tree: Tree, folders: tuple[Path, ...]) -> None:
         """Raises InventoryError if groups are children of one another."""
@@ -59,7 +59,7 @@ class Groups:
         return result | self._tree.hosts[host] | self._beside("host_vars", host)
 
     def _ancestors(self) -> dict[str, set[str]]:
-        """Host -> the groups that it is in, directly or by their children."""
+        """Host -> the groups that contain it, directly or through child groups."""
         around: dict[str, set[str]] = {host: {_ALL} for host in self._tree.hosts}
         for name, group in self._tree.groups.items():
             above, todo = set[str](), [name]
@@ -73,7 +73,7 @@ class Groups:
         return around
 
     def _depth(self, name: str, below: tuple[str, ...]) -> int:
-        """The longest way from `all`; a group without parents is a child of it."""
+        """The longest path from `all`. A group without parents is a child of `all`."""
         if name in below or len(below) > _DEEPEST:
             raise cant(
                 "ansible",
@@ -92,7 +92,7 @@ class Groups:
         """The variables of `group_vars/NAME` or `host_vars/NAME`: a file, or a folder of files."""
         if (kind, name) not in self._files:
             found: Variables = {}
-            if "/" not in name and "\0" not in name and not name.startswith("."):  # a name is no path
+            if "/" not in name and "\0" not in name and not name.startswith("."):  # a name must not be a path
                 for folder in self._folders:
                     for file in _files(folder / kind, name):
                         found |= self._read(file)
@@ -120,6 +120,6 @@ def _files(folder: Path, name: str) -> list[Path]:
                 return sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
             if path.is_file():
                 return [path]
-        except OSError:  # too long a name
+        except OSError:  # the name is too long
             return []
     return []

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from provisioner.inventory.importers.ansible_tree import Tree, Variables
 
 _SECTION = re.compile(r"\[([^:\]\s]+)(?::(\w+))?\]\s*(?:[#;].*)?")
-_HOST = re.compile(r"[\w.:\[\]%@-]+")  # names, addresses with ports, ranges as web[01:50]
+_HOST = re.compile(r"[\w.:\[\]%@-]+")  # names, addresses with ports, ranges like web[01:50]
 _KINDS = ("hosts", "children", "vars")
 
 

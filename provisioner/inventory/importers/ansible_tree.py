@@ -9,12 +9,12 @@ from itertools import product
 
 from provisioner.inventory.problems import shown
 
-MOST_HOSTS = 2000  # of one source; a range like [0:999999999] is a slip, or worse
+MOST_HOSTS = 2000  # of one source; a range like [0:999999999] is a mistake or an attack
 _RANGE = re.compile(r"\[([0-9]+|[A-Za-z])?:([0-9]+|[A-Za-z])(?::([0-9]+))?\]")
 _WITH_PORT = re.compile(r"((?:[^:\[\]]|\[[^\]]*\])+?)(?::([0-9]+))?")
 
 Variables = dict[str, str]
-"""Texts by name: lists and mappings are of no use here."""
+"""Strings by name; lists and mappings are not needed."""
 
 
 class Vaulted(str):
@@ -34,7 +34,7 @@ class Group:
 
 @dataclass(slots=True)
 class Tree:
-    """All groups and hosts of the sources. hosts: the variables at each host's own line."""
+    """All groups and hosts of the sources. hosts: the variables on each host's own line."""
 
     groups: dict[str, Group] = field(default_factory=lambda: {"all": Group()})
     hosts: dict[str, Variables] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Tree:
 
 def expanded(pattern: str) -> tuple[list[str], str]:
     """The hosts of `web[01:03].example.com:2222`, and the port or "". Raises ValueError."""
-    found = _WITH_PORT.fullmatch(pattern)  # an IPv6 address without brackets does not match: it has no port
+    found = _WITH_PORT.fullmatch(pattern)  # an IPv6 address without brackets does not match, and has no port
     base, port = (found[1], found[2] or "") if found else (pattern, "")
     if re.fullmatch(r"\[[0-9A-Fa-f:.]+\]", base) and not _RANGE.fullmatch(base):
         return [base[1:-1]], port  # [2001:db8::1]

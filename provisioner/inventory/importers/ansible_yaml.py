@@ -19,7 +19,7 @@ _KEYS = ("hosts", "vars", "children")
 
 
 def read(text: str, file: str, tree: Tree) -> None:
-    """Add a YAML inventory to the tree. Raises InventoryError if it is no YAML, or not of this form."""
+    """Add a YAML inventory to the tree. Raises InventoryError if the text is not YAML, or not an inventory."""
     top = values(text, file)
     if not isinstance(top, dict):
         raise cant(file, "is not an Ansible inventory: the top level must be groups")
@@ -32,7 +32,7 @@ def read(text: str, file: str, tree: Tree) -> None:
     meta = top.pop("_meta", None)
     for name, group in top.items():
         _group(name, group, file, tree)
-    for name, variables in _mapping(_mapping(meta).get("hostvars")).items():  # what scripts print
+    for name, variables in _mapping(_mapping(meta).get("hostvars")).items():  # the form of inventory scripts
         if name in tree.hosts:
             tree.hosts[name] |= texts(variables)
 

@@ -11,7 +11,7 @@ from provisioner.errors import InventoryError
 from provisioner.inventory.importers.found import EngineStore, Found, Machine, cant, is_folder, is_there, text_of
 from provisioner.inventory.problems import code, shown
 
-_LOCAL_FORWARD = ("virtualbox",)  # drivers whose SSHPort is a port of this machine; at IPAddress it is 22
+_LOCAL_FORWARD = ("virtualbox",)  # drivers whose SSHPort is a forwarded port of this machine; IPAddress has port 22
 
 
 def default_store() -> Path:
@@ -52,7 +52,7 @@ def _read(file: Path) -> Machine:
 
 
 def machine(config: Any, folder: Path) -> Machine:
-    """One machine by its config.json. folder: where that stands, for the key beside it."""
+    """Return one machine from its config.json. folder: the folder of that file, which may also contain the key."""
     driver = _part(config, "Driver")
     kind = _text(config, "DriverName")
     name = _text(config, "Name") or _text(driver, "MachineName") or folder.name
@@ -82,17 +82,17 @@ def _why(kind: str, name: str) -> str:
 
 
 def _key(driver: dict[str, Any], folder: Path) -> tuple[str, list[str]]:
-    """Return the key path from the store. In a store that was moved, the key is beside config.json."""
-    named, beside = _text(driver, "SSHKeyPath"), folder / "id_rsa"
+    """Return the key path from the store. In a store that was moved, the key is next to config.json."""
+    named, moved = _text(driver, "SSHKeyPath"), folder / "id_rsa"
     if named and is_there(named):
         return str(Path(named).absolute()), []
-    if is_there(str(beside)):
-        return str(beside), []
+    if is_there(str(moved)):
+        return str(moved), []
     return "", [f"its key {shown(named)} does not exist and is left out"] if named else []
 
 
 def _flags(options: dict[str, Any]) -> list[tuple[str, str]]:
-    """The engine's flags that were given with --engine-opt: name and value."""
+    """The engine's flags from --engine-opt: pairs of name and value."""
     flags = _part(options, "EngineOptions").get("ArbitraryFlags")
     pairs = (
         (flag.lstrip("-").partition("=") for flag in flags or () if isinstance(flag, str))
@@ -103,7 +103,7 @@ def _flags(options: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _advertised(flags: list[tuple[str, str]]) -> str:
-    """`cluster-advertise=eth1:2376` names what provisioner calls `advertise`, without the port."""
+    """The value of `advertise`: that of `cluster-advertise=eth1:2376` without the port."""
     return dict(flags).get("cluster-advertise", "").rpartition(":")[0]
 
 
@@ -128,6 +128,6 @@ def _part(value: Any, key: str) -> dict[str, Any]:
 
 
 def _text(value: Any, key: str) -> str:
-    """A text or whole number of a mapping, as a text; "" for anything else."""
+    """A string or whole number of a mapping, as a string; "" for anything else."""
     found = value.get(key) if isinstance(value, dict) else None
     return str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""

@@ -29,7 +29,7 @@ _OF_ALL = ("host_keys", "known_hosts")  # an inventory has one of each, under `s
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the user overrides. "": as found, or the default."""
+    """The user's choices. "" means the imported or default value."""
 
     cluster: str
     subnet: str = ""
@@ -38,7 +38,7 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The inventory's text, the notes about it, one line each, and how many hosts it has."""
+    """The inventory's text, notes about it (one line each), and its number of hosts."""
 
     text: str
     notes: tuple[str, ...]
@@ -50,9 +50,9 @@ class _Sound:
     """A machine with valid values."""
 
     name: str
-    values: dict[str, writing.Value]  # as under `hosts`
-    ssh: dict[str, writing.Value]  # what an inventory has for all hosts only
-    was: str  # its name before
+    values: dict[str, writing.Value]  # settings of the host
+    ssh: dict[str, writing.Value]  # settings that an inventory has only once, for all hosts
+    was: str  # its name in the source
 
 
 def imported(found: Found, wishes: Wishes, kind: str) -> Imported:
@@ -79,10 +79,10 @@ def imported(found: Found, wishes: Wishes, kind: str) -> Imported:
         store=store.text,
         left_out=tuple(f"{name} is left out: {why}" for name, why in lost.items()),
     )
-    told = [f"{code(machine.name)}: {note}" for machine in machines for note in machine.notes]
-    told += [f"{code(name)}: left out: {why}" for name, why in lost.items()]
-    told += _renamed(sound)
-    return Imported(writing.text(draft), (*told, *notes, *store.notes, *found.notes), len(sound))
+    reported = [f"{code(machine.name)}: {note}" for machine in machines for note in machine.notes]
+    reported += [f"{code(name)}: left out: {why}" for name, why in lost.items()]
+    reported += _renamed(sound)
+    return Imported(writing.text(draft), (*reported, *notes, *store.notes, *found.notes), len(sound))
 
 
 def refuse_unsound(text: str) -> None:
@@ -137,7 +137,7 @@ def _distinct(machines: list[Machine]) -> list[Machine]:
         if machine.left_out or place not in first:
             result.append(machine)
         else:
-            why = f"is {code(first[place])}, under another name (same address and port)"
+            why = f"is {code(first[place])} under a different name (same address and port)"
             result.append(replace(machine, left_out=why, notes=()))
         if not machine.left_out:
             first.setdefault(place, machine.name)
@@ -155,9 +155,9 @@ def _named(machines: list[Machine]) -> list[_Sound]:
 
 
 def _usual(hosts: list[_Sound]) -> dict[str, writing.Value]:
-    """What goes under `ssh`: the user, key, port and jump hosts that most hosts have, where two or more (or the only one) have it.
+    """The settings for `ssh`: the most frequent user, key, port and jump hosts, if at least two hosts (or the only host) have them.
 
-    What some hosts have not stays with those that have it.
+    A setting that some hosts do not have at all stays with the hosts that have it.
     """
     usual: dict[str, writing.Value] = {}
     for key in ("user", "key", "port", "jump"):
@@ -184,7 +184,7 @@ def _for_all(hosts: list[_Sound]) -> tuple[dict[str, writing.Value], list[str]]:
 def _renamed(hosts: list[_Sound]) -> list[str]:
     renamed = [host for host in hosts if host.name != host.was]
     if len(renamed) > _FEW:
-        return [f"{len(renamed)} hosts have another name in the inventory; a comment gives each original name"]
+        return [f"{len(renamed)} hosts have a different name in the inventory; a comment gives each original name"]
     return [f"{code(host.was)}: is called {code(host.name)} in the inventory" for host in renamed]
 
 

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from provisioner.inventory.importers.found import EngineStore, Machine
 
-_KINDS = {"consul": "consul", "etcd": "etcd", "zk": "zookeeper"}  # the engine's word -> the inventory's
+_KINDS = {"consul": "consul", "etcd": "etcd", "zk": "zookeeper"}  # the engine's scheme -> the inventory's kind
 _OPTIONS = {"discovery.heartbeat": "heartbeat", "discovery.ttl": "ttl", "kv.path": "path"}
 _FILES = {"kv.cacertfile": "ca", "kv.certfile": "cert", "kv.keyfile": "key"}
-_FEW = 3  # machines that a note names
+_FEW = 3  # machines that a note lists
 _OWN = "otherwise provisioner sets up its own Consul on the hosts"
 _HOST = writing.Entry("host", {"address": "host.invalid"})
 
@@ -40,10 +40,10 @@ def taken(machines: Sequence[Machine]) -> Taken:
     if not engines:
         return Taken()
     if len(engines) > 1:
-        told = ", ".join(f"{shown(store.url)} ({_some(names)})" for store, names in engines.items())
+        listing = ", ".join(f"{shown(store.url)} ({_some(names)})" for store, names in engines.items())
         return Taken(
             notes=(
-                f"the engines have {len(engines)} stores or sets of options, and an inventory has one: {told}; import each one's machines by themselves (--only); {_OWN}",
+                f"the engines have {len(engines)} stores or sets of options, and an inventory has one: {listing}; import the machines of each store separately (--only); {_OWN}",
             )
         )
     ((store, names),) = engines.items()
@@ -70,7 +70,7 @@ def taken(machines: Sequence[Machine]) -> Taken:
 
 
 def _value(store: EngineStore) -> dict[str, Any] | None:
-    """As under `store`; None: no store of engines has such a URL."""
+    """The value of `store` for an engine's store; None if engines do not support such a URL."""
     scheme, _, rest = store.url.partition("://")
     servers, _, prefix = rest.partition("/")
     if scheme not in _KINDS or not servers:
@@ -93,7 +93,7 @@ def _fault(text: str) -> str:
 
 
 def _on(machines: Sequence[Machine], endpoints: list[str]) -> list[str]:
-    """The machines that one of the endpoints is on; the loopback's is an agent beside every engine."""
+    """The machines that run one of the endpoints. A loopback address means an agent on every machine, so it does not count."""
     servers = {endpoint.rpartition(":")[0].lower() for endpoint in endpoints}
     return [
         m.name for m in machines if servers & {word.lower() for word in (m.name, m.address, m.advertise, *m.addresses)}

@@ -1,4 +1,4 @@
-"""What an importer finds in another tool's files: texts as they stand there, and what has no place in an inventory."""
+"""The findings of an importer in another tool's files: unchecked strings, and notes on what an inventory can't express."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from provisioner.inventory.problems import escaped
 
 @dataclass(frozen=True, slots=True)
 class EngineStore:
-    """The external store of an engine, as its flags say: cluster-store, and the pairs of cluster-store-opt."""
+    """The external store of an engine, from its flags: cluster-store, and the pairs of cluster-store-opt."""
 
     url: str
     options: tuple[tuple[str, str], ...] = ()
@@ -22,11 +22,11 @@ class EngineStore:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One machine. "" is what its tool does not say; no text is checked yet.
+    """One machine. "" means that the tool does not name a value. The strings are not checked yet.
 
-    key, known_hosts: paths, absolute or from `~`. host_keys: as an inventory has it. left_out: why this can be no host.
-    addresses: others that it is known to have. store: that of its engine.
-    notes: what could not be carried over, each with its reason and what to do.
+    key, known_hosts: paths, absolute or starting with `~`. host_keys: the inventory's value. left_out: why the machine can't be
+    a host. addresses: its other known addresses. store: the store of its engine.
+    notes: what could not be imported, each with its reason and what to do.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """All that a tool's files tell. notes: about the files, not one machine. advertise: for all, where it is known."""
+    """Everything found in a tool's files. notes: about the files, not single machines. advertise: for all machines, if known."""
 
     machines: tuple[Machine, ...]
     notes: tuple[str, ...] = ()
@@ -68,12 +68,12 @@ def text_of(path: Path) -> str:
     text = yaml.text_of(path, document)
     if text is None:
         name = escaped(str(path))
-        raise InventoryError(name, tuple(problem.told(name) for problem in document.problems))
+        raise InventoryError(name, tuple(problem.located(name) for problem in document.problems))
     return text
 
 
 def decoded(stream: IO[bytes], name: str) -> str:
-    """All that a stream has, at most 1 MiB of UTF-8. Raises InventoryError."""
+    """The content of a stream, at most 1 MiB of UTF-8. Raises InventoryError."""
     data = stream.read(yaml.LARGEST_FILE + 1)
     if len(data) > yaml.LARGEST_FILE:
         raise cant(name, "is larger than 1 MiB")
@@ -87,12 +87,12 @@ def decoded(stream: IO[bytes], name: str) -> str:
 
 
 def stopped(path: Path | str, text: str, line: int, why: str) -> InventoryError:
-    """An error about a line that is not what it must be. Its content may be a secret, so it is not shown."""
+    """An error about an invalid line. Its content is not shown, because it may be a secret."""
     return cant(path, f"{why}; the import stops here{foreign.looks_like(text)}", line)
 
 
 def is_there(path: str) -> bool:
-    """Whether an ordinary file is at a path that another tool names; `~` is the user's home."""
+    """Whether a path of another tool is an ordinary file; `~` is the user's home."""
     try:
         return Path(path).expanduser().is_file()
     except (OSError, RuntimeError, ValueError):  # too long, no such home, NUL
@@ -107,7 +107,7 @@ def is_folder(path: Path) -> bool:
 
 
 def only(found: Found, patterns: tuple[str, ...]) -> Found:
-    """The machines whose name matches one of the patterns (`*`, `?`, `[...]`); all where there is no pattern."""
+    """The machines whose name matches one of the patterns (`*`, `?`, `[...]`); without patterns, all."""
     from fnmatch import fnmatchcase
 
     if not patterns:

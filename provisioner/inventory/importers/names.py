@@ -1,4 +1,4 @@
-"""Host names for an inventory, made of what other tools call their machines."""
+"""Host names for an inventory, derived from the names in other tools."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _LONGEST = 63
 
 
 def tidied(names: list[str]) -> list[str]:
-    """A name for each: lower-case letters, digits and `-`, no two alike, in the same order.
+    """Return a valid, unique name for each: lower-case letters, digits and `-`, in the same order.
 
-    A name that is good stays. Of a full domain name the first label is taken where no other has the same.
+    Valid names stay. Of a full domain name, only the first label is used if it is unique.
     """
     labels = [_label(name.split(".")[0]) if _is_domain(name) else _label(name) for name in names]
     plain = [label if labels.count(label) == 1 else _label(name) for label, name in zip(labels, names, strict=True)]
@@ -38,7 +38,7 @@ def _is_address(name: str) -> bool:
 
 
 def _label(name: str) -> str:
-    """The nearest label; an address gets a word in front, so that nobody takes it for a number."""
+    """The nearest valid label. An address gets a prefix, so that it is not taken for a number."""
     bare = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LONGEST].strip("-")
     return f"host-{bare}"[:_LONGEST] if _is_address(name) or not bare else bare
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provisioner.errors import InventoryError
-from provisioner.inventory.importers import ssh_lines, told
+from provisioner.inventory.importers import ssh_lines, unsupported
 from provisioner.inventory.importers.found import Found, Machine, is_there, text_of
 from provisioner.inventory.problems import shown
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _HOST_KEYS = {"no": "accept-new", "off": "accept-new", "accept-new": "accept-new", "yes": "strict", "ask": "strict"}
 _HOP = re.compile(r"(?:ssh://)?(?:(?P<user>[^@]*)@)?(?P<host>\[[^\]]+\]|[^@:/]+)(?::(?P<port>[0-9]+))?/?")
-_DEEPEST = 4  # jump hosts that have jump hosts, which may be a circle
-_NOT_CARRIED = {  # what changes how a host is reached or known, and has no place in an inventory
+_DEEPEST = 4  # levels of jump hosts that have jump hosts; a configuration may have a loop
+_NOT_CARRIED = {  # options that affect connections or host keys, and that an inventory can't express
     "certificatefile": "uses a certificate (CertificateFile), which is not supported: the host must accept the plain key",
     "hostkeyalias": "HostKeyAlias is ignored: known_hosts must list the host by its address",
     "bindaddress": "BindAddress is not used",
@@ -35,7 +35,7 @@ _NOT_CARRIED = {  # what changes how a host is reached or known, and has no plac
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """The machine on which the configuration is used. ssh: the folder that relative Includes start at."""
+    """The machine on which the configuration is used. ssh: the folder where relative paths of Include start."""
 
     login: str
     ssh: Path
@@ -53,7 +53,7 @@ def machines(path: Path) -> Found:
 
 
 def parsed(text: str, file: str, here: Here) -> Found:
-    """The hosts that a text names: each `Host` without wildcards, in the order of the text, with what ssh would use."""
+    """The hosts that a text names: each `Host` without wildcards, in order, with the values that ssh would use."""
     config = ssh_lines.parse(text, file, lambda argument: _included(argument, here.ssh))
     found = tuple(_machine(name, config, here) for name in config.names)
     through = {hop for name in config.names for hop in _hops(_options(name, config))}
@@ -70,7 +70,7 @@ def _included(argument: str, folder: Path) -> Iterable[tuple[str, str]]:
 
 
 def _options(name: str, config: ssh_lines.Config) -> dict[str, list[list[str]]]:
-    """Keyword -> its arguments, once for each line that holds for the name. ssh takes the first, but all keys."""
+    """Keyword -> the arguments of each line that applies to the name. ssh uses the first line, but the keys of all lines."""
     options: dict[str, list[list[str]]] = {}
     for block in config.blocks:
         if block.holds_for(name):
@@ -103,7 +103,7 @@ def _machine(name: str, config: ssh_lines.Config, here: Here) -> Machine:
 
 
 def _key(options: dict[str, list[list[str]]], address: str, user: str, here: Here) -> tuple[str, list[str]]:
-    """The first key file that is there. ssh tries them all, an inventory names one."""
+    """The first key file that exists. ssh tries all of them, but an inventory names only one."""
     usable, notes = [], []
     for arguments in options.get("identityfile", ()):
         word = arguments[0]
@@ -123,7 +123,7 @@ def _key(options: dict[str, list[list[str]]], address: str, user: str, here: Her
 
 
 def _path(word: str, tokens: dict[str, str], folder: Path) -> str | None:
-    """A path with its tokens (ssh_config(5), TOKENS) put in; None where one is not known. Relative ones start at `folder`."""
+    """Replace the tokens (ssh_config(5), TOKENS) in a path; None if one is unknown. A relative path starts at `folder`."""
     if re.search(r"\$\{", word) or set(re.findall(r"%(.)", word.replace("%%", ""))) - set(tokens):
         return None
     text = re.sub(r"%(.)", lambda found: "%" if found[1] == "%" else tokens[found[1]], word)
@@ -131,13 +131,13 @@ def _path(word: str, tokens: dict[str, str], folder: Path) -> str | None:
 
 
 def _known_hosts(options: dict[str, list[list[str]]], folder: Path) -> str:
-    """The first file of UserKnownHostsFile; /dev/null is how others say that they check nothing."""
+    """The first file of UserKnownHostsFile. /dev/null is ignored: it means that host keys are not checked."""
     word = _first(options, "userknownhostsfile")
     return "" if word in ("", "/dev/null", "none") else _path(word, {"d": "~"}, folder) or ""
 
 
 def _hops(options: dict[str, list[list[str]]]) -> list[str]:
-    """The hosts of ProxyJump, by the names they have in the configuration."""
+    """The names of ProxyJump's hosts in the configuration."""
     return [match["host"].strip("[]") for match in _jumps(options)]
 
 
@@ -148,7 +148,7 @@ def _jumps(options: dict[str, list[list[str]]]) -> list[re.Match[str]]:
 
 
 def _jump(options: dict[str, list[list[str]]], config: ssh_lines.Config, here: Here, depth: int = 0) -> str:
-    """ProxyJump with what the configuration says of the jump hosts themselves; the first may have jump hosts too."""
+    """ProxyJump with the configuration's values for the jump hosts. The first one may have jump hosts, too."""
     hops: list[str] = []
     for match in _jumps(options):
         name = match["host"].strip("[]")
@@ -163,10 +163,10 @@ def _jump(options: dict[str, list[list[str]]], config: ssh_lines.Config, here: H
 
 def _not_carried(options: dict[str, list[list[str]]]) -> Iterator[str]:
     if not _hops(options) and _first(options, "proxycommand").lower() not in ("", "none"):
-        yield told.command("ProxyCommand")
+        yield unsupported.command("ProxyCommand")
     password = _first(options, "preferredauthentications").lower().startswith(("password", "keyboard"))
     if password or _first(options, "pubkeyauthentication").lower() == "no":
-        yield told.KEYS_ONLY
+        yield unsupported.KEYS_ONLY
     for keyword, note in _NOT_CARRIED.items():
         if _first(options, keyword).lower() not in ("", "none", "any"):
             yield note

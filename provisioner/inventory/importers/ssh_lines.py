@@ -1,4 +1,4 @@
-"""OpenSSH's client configuration as blocks of options (ssh_config(5)). Nothing is decided here."""
+"""Parses OpenSSH's client configuration (ssh_config(5)) into blocks of options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
-DEEPEST = 16  # levels of Include, as ssh has it
+DEEPEST = 16  # levels of Include, as in ssh
 MOST_FILES = 200
 _LINE = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+|$)(.*)", re.DOTALL)
 _QUOTES = "\"'"
@@ -32,7 +32,7 @@ class Block:
 
 @dataclass(slots=True)
 class Config:
-    """All blocks in the order in which ssh reads them, the names that `Host` lines have, and what was not understood."""
+    """All blocks in the order in which ssh reads them, the names in `Host` lines, and notes on unsupported lines."""
 
     blocks: list[Block] = field(default_factory=list)
     names: dict[str, None] = field(default_factory=dict)
@@ -52,9 +52,9 @@ def _match(pattern: str, name: str) -> bool:
 
 
 def words(text: str) -> list[str]:
-    """The arguments of a line: words, in quotes where they have spaces; `#` in front of a word ends them.
+    """The arguments of a line: words, with quotes around spaces, up to a word that starts with `#`.
 
-    Raises ValueError if a quote is not closed; its text says so, and not what the line is.
+    Raises ValueError if a quote is not closed. Its text does not contain the line.
     """
     result: list[str] = []
     rest = text.lstrip()
@@ -87,7 +87,7 @@ def _split(line: str) -> tuple[str, list[str]]:
 
 
 def parse(text: str, file: str, include: Callable[[str], Iterable[tuple[str, str]]]) -> Config:
-    """The configuration in a text. include: from an argument of `Include` to the files' names and texts. Raises InventoryError."""
+    """Parse a configuration. include: converts an argument of `Include` to names and texts of files. Raises InventoryError."""
     config = Config()
     _Reader(config, include).read(text, file, (), 0)
     return config
@@ -99,7 +99,7 @@ class _Reader:
         self._include = include
 
     def read(self, text: str, file: str, outer: tuple[tuple[str, ...], ...], depth: int) -> None:
-        """Add a file's blocks. outer: what must hold where it is included. Raises InventoryError at a line that ssh refuses, too."""
+        """Add a file's blocks. outer: the conditions around its Include. Raises InventoryError at a line that ssh also refuses."""
         here = outer
         self._open(here)
         for number, line in enumerate(text.split("\n"), 1):
@@ -123,7 +123,7 @@ class _Reader:
         self._config.blocks.append(Block(conditions))
 
     def _condition(self, keyword: str, arguments: list[str], where: str) -> tuple[str, ...]:
-        """The patterns of `Host`; of `Match` only `all` is decided by names alone, so any other holds for nobody."""
+        """The patterns of `Host`. Only `Match all` depends on nothing but names, so any other Match applies to no host."""
         if keyword == "host":
             for pattern in arguments:
                 if not re.search(r"[*?!]", pattern):
@@ -140,7 +140,7 @@ class _Reader:
                 self._config.notes.append(f"{where}: Include is nested too deep or includes itself; it is ignored")
                 return
             found = list(self._include(argument))
-            if not found and not re.search(r"[*?\[]", argument):  # a pattern may well match nothing
+            if not found and not re.search(r"[*?\[]", argument):  # a pattern may match nothing
                 self._config.notes.append(f"{where}: Include names no file that can be read")
             for name, text in found:
                 self._config.files += 1

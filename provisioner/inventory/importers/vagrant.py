@@ -1,4 +1,4 @@
-"""Machines from what `vagrant ssh-config` prints."""
+"""Machines from the output of `vagrant ssh-config`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from provisioner.inventory.importers import ssh_config
 from provisioner.inventory.importers.found import Found, Machine, cant
 
 INNER = "eth1"
-"""The interface of a machine's first private network where the box keeps the kernel's old names; eth0 is Vagrant's NAT."""
+"""The interface of a machine's first private network, if the box uses the kernel's old names. eth0 is Vagrant's NAT."""
 
-_PATIENCE = 120.0  # seconds: Vagrant starts slowly, and asks its provider about each machine
+_PATIENCE = 120.0  # seconds; Vagrant starts slowly, and queries its provider for each machine
 _STATE = re.compile(r"(.*/\.vagrant)/machines/")
 
 
@@ -35,7 +35,7 @@ def machines(text: str, file: str, here: ssh_config.Here | None = None) -> Found
 
 
 def printed() -> str:
-    """What `vagrant ssh-config` prints in this folder. Raises InventoryError."""
+    """The output of `vagrant ssh-config` in this folder. Raises InventoryError."""
     try:
         done = subprocess.run(
             ["vagrant", "ssh-config"], capture_output=True, text=True, errors="replace", check=False, timeout=_PATIENCE
@@ -62,7 +62,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def _kept_apart(machine: Machine) -> Machine:
-    """Machines are thrown away and made again: their host keys are kept beside Vagrant's own state, where it is known."""
+    """Keep the host keys of machines that are often recreated in Vagrant's own folder, if it is known."""
     state = _STATE.match(machine.key)
     if machine.known_hosts or not state or machine.host_keys != "accept-new":
         return machine

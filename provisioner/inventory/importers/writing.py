@@ -1,4 +1,4 @@
-"""An inventory as YAML text. Whatever is put in, it is quoted: the text has the form of an inventory in any case."""
+"""Writes an inventory as YAML text. All values are quoted if necessary, so the text always has the form of an inventory."""
 
 from __future__ import annotations
 
@@ -18,17 +18,15 @@ Value = str | int
 OWN_STORE: Final = "{kind: consul}"
 
 _PLAIN = re.compile(r"(?:[A-Za-z]|~?/)[A-Za-z0-9_./-]*|[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:/[0-9]{1,2})?")
-_WORDS = frozenset(
-    ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
-)  # the last six: for readers of YAML 1.1
+_WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))  # the last six are for YAML 1.1
 _OVERHEAD = 3  # addresses of a subnet that no container gets
 _USUAL = 24  # prefix length
-_SECOND = (99, *range(98, 63, -1), *range(100, 256))  # 10.N.0.0: the documents' first, then its neighbours
+_SECOND = (99, *range(98, 63, -1), *range(100, 256))  # N of 10.N.0.0: first the one in the docs, then its neighbours
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A host's line. comment: what a reader should know of it."""
+    """A host's line, with a comment."""
 
     name: str
     values: Mapping[str, Value]
@@ -37,7 +35,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What goes into the text. heading, left_out: comments, one line each. store: what stands behind its key, from flow()."""
+    """The content of the text. heading, left_out: lines of comments. store: the value of `store`, from flow()."""
 
     cluster: str
     hosts: tuple[Entry, ...]
@@ -86,7 +84,7 @@ def scalar(value: Value) -> str:
         return str(value)
     if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
         return value
-    return json.dumps(value)  # JSON's strings are YAML's; ASCII, so that nothing in them is a control character
+    return json.dumps(value)  # JSON strings are valid YAML; they are ASCII, so they contain no control characters
 
 
 def free_subnet(addresses: Iterable[str], hosts: int) -> str:

@@ -18,12 +18,12 @@ SOUND = {
     "store": "store: {kind: consul}",
     "networks": "networks:\n  demo: {subnet: 10.99.0.0/24}",
 }
-"""A sound inventory of ten lines: cluster 1, ssh 2, hosts 3-6, store 7, networks 8-9."""
+"""A valid inventory. Line numbers of its parts: cluster 1, ssh 2, hosts 3-6, store 7, networks 8-9."""
 
 
 @pytest.fixture
 def loaded(tmp_path: Path) -> Callable[..., Inventory]:
-    """Load a text, or the sound inventory with some of its parts put otherwise (`more` is put at its end)."""
+    """Load a text, or the valid inventory with some of its parts replaced (`more` is added at its end)."""
 
     def run(text: str = "", *, check_files: bool = True, **parts: str) -> Inventory:
         file = tmp_path / "lab.yml"
@@ -35,7 +35,7 @@ def loaded(tmp_path: Path) -> Callable[..., Inventory]:
 
 @pytest.fixture
 def problems(tmp_path: Path, loaded: Callable[..., Inventory]) -> Callable[..., list[str]]:
-    """What is wrong with it, as `line:column: text`."""
+    """The problems of an invalid inventory, as `line:column: text`. Arguments are those of `loaded`."""
 
     def run(text: str = "", **parts: str) -> list[str]:
         with pytest.raises(InventoryError) as caught:

@@ -1,4 +1,4 @@
-"""What the tests of importers share: importing a text must end in a sound inventory."""
+"""Shared by the tests of importers: an import must result in a valid inventory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HERE = Here("me", Path("/nowhere/.ssh"), Path("/srv"), lambda path: "missing" no
 
 
 def sound(found: Found, folder: Path, kind: str = "tool") -> tuple[Inventory, str]:
-    """The inventory that is made of what was found, as `inventory check` reads it, and all notes."""
+    """Convert the findings to an inventory and load it. Returns it with all notes."""
     done = imported(found, Wishes(kind), kind)
     file = folder / "made.yml"
     file.write_text(done.text, encoding="utf-8")
@@ -35,7 +35,7 @@ def sound(found: Found, folder: Path, kind: str = "tool") -> tuple[Inventory, st
 
 
 def machines_of(parse: Callable[[], Found]) -> tuple[Machine, ...]:
-    """The machines, or none where the import stops at a line, which its error does not show."""
+    """The machines, or none if the import stops at a line. The error must not show the line's content."""
     try:
         return parse().machines
     except InventoryError as error:

@@ -1,6 +1,6 @@
-"""What is generated from the inventory's schema: inventories/schema.json and the tables of docs/inventory.md.
+"""Generates inventories/schema.json and the tables of docs/inventory.md from the inventory's schema.
 
-`python tests/unit/inventory/reference.py` writes both anew; a test fails while they are stale.
+`python tests/unit/inventory/reference.py` writes both. A test fails if they are stale.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def tables() -> str:
 
 
 def _table(title: str, part: dict[str, Any]) -> str:
-    lines = [f"## {title}\n", f"{part['description']}\n", "| key | | what it is |", "|---|---|---|"]
+    lines = [f"## {title}\n", f"{part['description']}\n", "| key | default | description |", "|---|---|---|"]
     for key, entry in part["properties"].items():
         state = "required" if key in part.get("required", ()) else _default(entry)
         lines.append(f"| `{key}` | {state} | {entry['description']}{_example(entry)} |")
@@ -66,7 +66,7 @@ def _example(entry: dict[str, Any]) -> str:
 
 
 def documentation(text: str) -> str:
-    """The text of docs/inventory.md with its tables as they should be."""
+    """The text of docs/inventory.md with current tables."""
     head, rest = text.split(BEGIN)
     _, tail = rest.split(END)
     return f"{head}{BEGIN}\n{tables()}\n{END}{tail}"

@@ -51,7 +51,7 @@ def wrong(tmp_path: Path) -> str:
     return str(file)
 
 
-def test_every_problem_on_a_line_of_its_own(wrong: str) -> None:
+def test_each_problem_is_on_a_separate_line(wrong: str) -> None:
     code, output = run("check", wrong)
     assert code == 64
     assert [line.split(": ")[0] for line in output.splitlines()] == [f"{wrong}:1:10", f"{wrong}:2:8", f"{wrong}:4:27"]
@@ -82,7 +82,7 @@ def test_importing_the_commands_imports_nothing_heavy() -> None:
 
 
 def test_loading_is_quick() -> None:
-    """Import and load in a new process, beside the two libraries that it is made of: a busy machine slows down both."""
+    """Compare with importing the two libraries that loading uses, because a busy machine slows down both."""
 
     def seconds(text: str) -> float:
         timed = f"import time; began = time.process_time()\n{text}\nprint(time.process_time() - began)"

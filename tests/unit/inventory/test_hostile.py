@@ -1,4 +1,4 @@
-"""Hostile texts in every field that holds text: refused, or harmless by its own rule; shown escaped in any case."""
+"""Hostile strings in every text field are refused or harmless. Messages show them escaped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOSTILE = [
     "%s", "%n", "{0}", "{{ x }}", "{% x %}", "a=b", "a@b", "a:b", "a,b", "\uff10", "\u0430dmin", "a" * 300, "9" * 5000, "é", "\U0001f600", "\ud83d",
 ]  # fmt: skip
 
-PLACES: dict[str, tuple[str, str]] = {  # the part, and where the text goes in it
+PLACES: dict[str, tuple[str, str]] = {  # name -> the part, and the part's text with %s for the string
     "cluster": ("cluster", "cluster: %s"),
     "user": ("ssh", "ssh: {user: %s}"),
     "host_keys": ("ssh", "ssh: {host_keys: %s}"),
@@ -49,13 +49,13 @@ PLACES: dict[str, tuple[str, str]] = {  # the part, and where the text goes in i
 
 
 def quoted(text: str) -> str:
-    """A YAML string in double quotes; JSON's escapes are YAML's."""
+    """A YAML string in double quotes; JSON's escapes are valid in YAML."""
     return json.dumps(text)
 
 
 @pytest.mark.parametrize(("part", "form"), PLACES.values(), ids=PLACES)
 def test_refused_and_shown_escaped(problems: Callable[..., list[str]], part: str, form: str) -> None:
-    for text in HOSTILE:  # not a test each: a thousand tests cost more than what they try
+    for text in HOSTILE:  # no separate tests: the overhead of a thousand tests is larger than their work
         found = problems(**{part: form.replace("%s", quoted(text))})
         assert found, ascii(text)
         for line in found:

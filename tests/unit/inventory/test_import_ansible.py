@@ -163,7 +163,7 @@ def test_patterns(pattern: str, expected: tuple[list[str], str]) -> None:
     "pattern",
     ["a[3:1]", "a[1:c]", "a[c:1]", "a[01:100]", "a[1:3:0]", "a[0:999999999]", "a[0:9999999999999]", "a[1:99][1:99]", "a[1:9][1:9][1:9][1:9]"],
 )  # fmt: skip
-def test_ranges_that_are_none(pattern: str) -> None:
+def test_invalid_ranges(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"range|hosts|width|begins"):
         expanded(pattern)
     with pytest.raises(
@@ -239,13 +239,13 @@ def test_jump_hosts(text: str, jump: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "expected"), NOTES.values(), ids=NOTES)
-def test_what_is_not_carried_over_is_told_of_the_host(text: str, expected: str) -> None:
+def test_settings_that_are_not_imported_are_noted(text: str, expected: str) -> None:
     (note,) = only(f"h {text}").notes
     assert note.startswith(expected)
     assert "hunter2" not in note
 
 
-def test_a_vaulted_value_is_told() -> None:
+def test_a_vaulted_value_is_noted() -> None:
     text = "all:\n  hosts:\n    h:\n      ansible_user: !vault |\n        $ANSIBLE_VAULT;1.1;AES256\n        6162\n"
     assert only(text).notes == ("ansible_user is encrypted with ansible-vault, and not read",)
     printed = (
@@ -254,7 +254,7 @@ def test_a_vaulted_value_is_told() -> None:
     assert only(printed).notes == ("ansible_user is encrypted with ansible-vault, and not read",)
 
 
-def test_who_is_logged_in_is_told() -> None:
+def test_the_local_user_as_default_is_noted() -> None:
     assert parsed("a\nb\nc\nd\n", "hosts", defaults=ME).notes == (
         "no user is named for `a`, `b`, `c` and others: `me`, your local user, is written, as with ssh",
     )
@@ -272,7 +272,7 @@ LINES = {
 
 
 @pytest.mark.parametrize(("text", "expected"), LINES.items())
-def test_lines_that_are_none(text: str, expected: str) -> None:
+def test_invalid_lines(text: str, expected: str) -> None:
     with pytest.raises(InventoryError) as told:
         parsed(text, "hosts", defaults=ME)
     assert told.value.problems == (expected,)
@@ -340,7 +340,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("source", ["inv", "inv/hosts"])
-def test_variables_beside_it_win_in_ansibles_order(folder: Path, source: str) -> None:
+def test_variable_files_win_in_ansibles_order(folder: Path, source: str) -> None:
     found = machines((folder / source,), defaults=ME)
     assert reached(found) == {
         "w1": ("w1", "30", "web", ""),
@@ -350,7 +350,7 @@ def test_variables_beside_it_win_in_ansibles_order(folder: Path, source: str) ->
     assert found.notes == (f"{folder}/inv/group_vars/web/vault.yml: is encrypted with ansible-vault, and not read",)
 
 
-def test_bad_files_of_variables_are_told(folder: Path) -> None:
+def test_unreadable_variable_files_are_noted(folder: Path) -> None:
     (folder / "inv" / "group_vars" / "prod").write_text("a: [")
     (folder / "inv" / "host_vars" / "w2.yaml").write_bytes(b"\xff")
     notes = machines((folder / "inv",), defaults=ME).notes
@@ -364,7 +364,7 @@ def test_a_name_is_no_path(folder: Path) -> None:
     assert {m.user for m in machines((folder / "inv",), defaults=ME).machines} == {"all"}
 
 
-def test_a_folder_of_several(folder: Path) -> None:
+def test_a_folder_with_several_files(folder: Path) -> None:
     (folder / "inv" / "more.yml").write_text("all: {hosts: {m1: }}\n")
     (folder / "inv" / "ec2.ini").write_text("[ec2]\nregions = all\n")
     (folder / "inv" / "script").write_text("#!/bin/sh\nrm -rf /\n")
@@ -408,7 +408,7 @@ def test_the_default_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert default_sources() == (Path("/c"),)
 
 
-def test_becomes_a_sound_inventory(tmp_path: Path) -> None:
+def test_results_in_a_valid_inventory(tmp_path: Path) -> None:
     (tmp_path / "production").touch()
     text = INI.replace("/keys/production", str(tmp_path / "production"))
     inventory, notes = sound(parsed(text, "hosts", group="production", defaults=ME), tmp_path)
@@ -423,7 +423,7 @@ def test_becomes_a_sound_inventory(tmp_path: Path) -> None:
     assert "`web01.example.com`: is called `web01` in the inventory" in notes
 
 
-def test_the_output_that_the_documentation_shows_is_that_of_today(tmp_path: Path) -> None:
+def test_the_output_in_the_documentation_is_current(tmp_path: Path) -> None:
     text = (Path(__file__).parents[3] / "docs" / "inventory.md").read_text()
     part = text.split("## Create an inventory")[1].split("## Check an inventory")[0]
     source = re.search(r"( {4}\[web\]\n(?: {4}.*\n|\n)+)", part)
@@ -438,14 +438,14 @@ def test_the_output_that_the_documentation_shows_is_that_of_today(tmp_path: Path
     assert "".join(f"note: {note}\n" for note in done.notes) == shown[2]
 
 
-def test_many_new_names_are_told_in_one_line(tmp_path: Path) -> None:
+def test_many_new_names_are_noted_in_one_line(tmp_path: Path) -> None:
     inventory, notes = sound(parsed("WEB[1:9]\n", "hosts", defaults=ME), tmp_path)
     assert list(inventory.hosts)[-1] == "web9"
-    assert "9 hosts have another name in the inventory" in notes
+    assert "9 hosts have a different name in the inventory" in notes
     assert "is called" not in notes
 
 
-def test_a_key_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_key_that_does_not_exist_is_noted(tmp_path: Path) -> None:
     inventory, notes = sound(parsed(INI, "hosts", group="db", defaults=ME), tmp_path)
     assert inventory.target("db-a").key is None
     assert "`db-a`: key: '/keys/production' does not exist; not carried over" in notes
@@ -456,7 +456,7 @@ FORMS = ["%s", "h ansible_host=%s", "h ansible_user=%s", "h ansible_port=%s", "[
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:20]))
 def test_hostile_values_never_reach_the_inventory(tmp_path: Path, text: str) -> None:
-    """Each form is an inventory of its own; what is found in all goes into one."""
+    """Each form is a separate source. All findings are imported into one inventory."""
     found: list[Machine] = []
     for number, form in enumerate(FORMS):
         source = f"ok{number}\n{form.replace('h ', f'h{number} ').replace('%s', text)}\n"

@@ -1,4 +1,4 @@
-"""The commands of `inventory import`: YAML on stdout, notes on stderr, and all that can be asked for."""
+"""The commands of `inventory import`: YAML on stdout, notes on stderr, and all options."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_inventory_is_on_stdout_and_notes_are_on_stderr(tmp_path: Path) -> N
     assert "jump: deploy@web-1.example.net:22" in text.replace('"', "")
 
 
-def test_the_default_subnet_holds_no_host_and_has_room(tmp_path: Path) -> None:
+def test_the_default_subnet_contains_no_host_and_has_room(tmp_path: Path) -> None:
     _, text, _ = run("ssh-config")
     assert str(made(tmp_path, text).networks["demo"].subnet) == "10.98.0.0/24"
     _, text, _ = run("ansible", "-", stdin="n[1:300]\n")
@@ -148,7 +148,7 @@ Host 12
 """
 
 
-def test_names_are_made_fit_and_told(tmp_path: Path) -> None:
+def test_names_are_adapted_and_noted(tmp_path: Path) -> None:
     _, text, notes = run("ssh-config", "-", stdin=NAMES)
     inventory = made(tmp_path, text)
     assert {name: host.address for name, host in inventory.hosts.items()} == {
@@ -163,12 +163,12 @@ def test_names_are_made_fit_and_told(tmp_path: Path) -> None:
         "12": "192.0.2.9",
     } or set(inventory.hosts) == set()
     assert "# Web_1 in the source" in text
-    assert "note: 7 hosts have another name in the inventory; a comment gives each original name" in notes
-    assert "note: `web-1`: left out: is `Web_1`, under another name (same address and port)" in notes
+    assert "note: 7 hosts have a different name in the inventory; a comment gives each original name" in notes
+    assert "note: `web-1`: left out: is `Web_1` under a different name (same address and port)" in notes
 
 
 BODY = base64.b64encode(bytes(range(200))).decode()
-WRONG = {  # files that are given by mistake, and what is said of them
+WRONG = {  # files that are passed by mistake, and the words of their errors
     "a key of OpenSSH": (
         f"-----BEGIN OPENSSH PRIVATE KEY-----\n{BODY[:70]}\n{BODY[70:]}\n-----END OPENSSH PRIVATE KEY-----\n",
         "a private key",
@@ -202,7 +202,7 @@ READERS = (
     "words", [*([*reader, "wrong"] for reader in READERS), *([*reader, "-"] for reader in READERS[:3])], ids=" ".join
 )
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_file_of_secrets_is_not_read_and_nothing_of_it_is_shown(tmp_path: Path, wrong: str, words: list[str]) -> None:
+def test_a_file_with_secrets_is_not_read_and_not_shown(tmp_path: Path, wrong: str, words: list[str]) -> None:
     text, what = WRONG[wrong]
     (tmp_path / "wrong").write_text(text)
     done = CliRunner().invoke(app, words, input=text)
@@ -213,7 +213,7 @@ def test_a_file_of_secrets_is_not_read_and_nothing_of_it_is_shown(tmp_path: Path
     assert not [at for at in range(len(BODY) - 8) if BODY[at : at + 8] in said]
 
 
-UNKNOWN = {  # nothing tells what it is; the first line that is none ends it
+UNKNOWN = {  # files of no known kind; the import stops at the first invalid line
     "words of base64": f"{BODY[:40]}+/=\n{BODY}\n",
     "settings": f"API_TOKEN={BODY[:40]}\n",
     "a word": f"{BODY[:20]}=\n",
@@ -222,14 +222,14 @@ UNKNOWN = {  # nothing tells what it is; the first line that is none ends it
 
 @pytest.mark.parametrize("words", READERS, ids=" ".join)
 @pytest.mark.parametrize("unknown", UNKNOWN)
-def test_a_line_that_is_none_is_not_shown(tmp_path: Path, unknown: str, words: list[str]) -> None:
+def test_an_invalid_line_is_not_shown(tmp_path: Path, unknown: str, words: list[str]) -> None:
     (tmp_path / "wrong").write_text(UNKNOWN[unknown])
     done = CliRunner().invoke(app, [*words, str(tmp_path / "wrong")])
     assert done.exit_code == 64
     assert not [at for at in range(len(BODY) - 8) if BODY[at : at + 8] in done.stdout + done.stderr]
 
 
-def test_a_configuration_of_ansible_that_is_none_is_not_shown(tmp_path: Path) -> None:
+def test_an_invalid_configuration_of_ansible_is_not_shown(tmp_path: Path) -> None:
     (tmp_path / "ansible.cfg").write_text(f"{BODY[:30]}\n")
     (tmp_path / "hosts").write_text("a\n")
     code, text, notes = run("ansible", str(tmp_path / "hosts"))
@@ -242,7 +242,7 @@ def test_a_configuration_of_ansible_that_is_none_is_not_shown(tmp_path: Path) ->
 
 @pytest.fixture
 def as_nobody(tmp_path: Path) -> Iterator[None]:
-    """Root may read everything."""
+    """Run the test as an ordinary user, because root may read everything."""
     user = os.geteuid()
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_uid == user and folder != Path("/tmp"):
@@ -254,7 +254,7 @@ def as_nobody(tmp_path: Path) -> Iterator[None]:
 
 
 def test_folders_that_can_not_be_read(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """As a whole, and inside another one."""
+    """The folder itself, and a folder inside it."""
     for name in ("inv", "inv/closed", "group"):
         (tmp_path / name).mkdir()
     (tmp_path / "inv" / "hosts").write_text("a\n")

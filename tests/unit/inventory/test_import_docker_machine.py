@@ -14,7 +14,7 @@ from provisioner.inventory.importers.docker_machine import default_store, machin
 
 
 def config(name: str, kind: str = "generic", flags: list[str] | None = None, **driver: Any) -> dict[str, Any]:
-    """As docker-machine 0.16 writes it, less what has to do with TLS."""
+    """A config.json like that of docker-machine 0.16, without its TLS settings."""
     usual = {
         "IPAddress": "203.0.113.11",
         "MachineName": name,
@@ -66,7 +66,7 @@ def test_machines(found: dict[str, Any], expected: dict[str, Any]) -> None:
     assert {key: getattr(result, key) for key in expected} == expected
 
 
-def test_what_is_not_carried_over_is_told() -> None:
+def test_settings_that_are_not_imported_are_noted() -> None:
     found = config("s", Boot2DockerURL="", SSHKeyPath="/nowhere/id_rsa")
     found["HostOptions"]["SwarmOptions"]["IsSwarm"] = True
     assert machine(found, Path("/nowhere")).notes == (
@@ -111,7 +111,10 @@ def store(tmp_path: Path) -> Path:
 
 
 def with_engines(folder: Path, *flags: str, keystore: bool = False, other: tuple[str, ...] = ()) -> Path:
-    """Two machines whose engines have these flags, the second `other` where given; and one beside them, known by two addresses."""
+    """Two machines whose engines have these flags; the second one has `other`, if given.
+
+    keystore: adds a third machine without these flags, with two known addresses.
+    """
     for number in (1, 2, *([3] if keystore else [])):
         own = [] if number == 3 else list(other if number == 2 and other else flags)
         name = "keystore" if number == 3 else f"node{number}"
@@ -137,7 +140,7 @@ TAKEN = {
 
 
 @pytest.mark.parametrize(("flags", "expected"), TAKEN.values(), ids=TAKEN)
-def test_the_store_of_the_engines_is_taken_over(tmp_path: Path, flags: list[str], expected: dict[str, Any]) -> None:
+def test_the_store_of_the_engines_is_imported(tmp_path: Path, flags: list[str], expected: dict[str, Any]) -> None:
     inventory, notes = sound(machines(with_engines(tmp_path, ADVERTISED, *flags)), tmp_path)
     assert inventory.store
     assert {key: getattr(inventory.store, key) for key in expected} == expected
@@ -157,7 +160,7 @@ NOT_TAKEN = {
     ),
     "different ones": (
         [AT], ("cluster-store=etcd://192.0.2.9:2379",),
-        "2 stores or sets of options, and an inventory has one: 'consul://192.0.2.9:8500' ('node1'), 'etcd://192.0.2.9:2379' ('node2'); import each one's machines",
+        "2 stores or sets of options, and an inventory has one: 'consul://192.0.2.9:8500' ('node1'), 'etcd://192.0.2.9:2379' ('node2'); import the machines of each store separately",
     ),
     "two addresses of Consul": (
         ["cluster-store=consul://192.0.2.9:8500,192.0.2.8:8500"], (),
@@ -169,7 +172,7 @@ NOT_TAKEN = {
 
 
 @pytest.mark.parametrize(("flags", "other", "note"), NOT_TAKEN.values(), ids=NOT_TAKEN)
-def test_a_store_that_can_not_be_taken_over_is_told_with_what_to_write(
+def test_the_note_on_a_store_that_can_not_be_imported_says_what_to_write(
     tmp_path: Path, flags: list[str], other: tuple[str, ...], note: str
 ) -> None:
     inventory, notes = sound(machines(with_engines(tmp_path, *flags, other=other)), tmp_path)
@@ -179,7 +182,7 @@ def test_a_store_that_can_not_be_taken_over_is_told_with_what_to_write(
     assert notes.endswith(OWN)
 
 
-def test_a_store_on_one_of_the_machines_is_told_and_taken_over_without_that_machine(tmp_path: Path) -> None:
+def test_a_store_on_one_of_the_machines_is_noted_and_imported_without_that_machine(tmp_path: Path) -> None:
     found = machines(with_engines(tmp_path, "cluster-store=consul://10.0.0.3:8500", keystore=True))
     inventory, notes = sound(found, tmp_path)
     assert inventory.store
@@ -216,7 +219,7 @@ def test_every_level_of_a_store(store: Path, part: str, names: list[str]) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\xff", '{"a": 1', "null", "NaN"], ids=lambda t: ascii(t[:9]))
-def test_one_bad_file_leaves_the_others(store: Path, text: str) -> None:
+def test_a_bad_file_does_not_affect_the_others(store: Path, text: str) -> None:
     (store / "machines" / "node1" / "config.json").write_text(text, encoding="latin-1")
     one, two = machines(store).machines
     assert one.name == "node1"

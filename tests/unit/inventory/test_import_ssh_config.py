@@ -82,12 +82,12 @@ JUMPS = {
 
 
 @pytest.mark.parametrize(("text", "jump"), JUMPS.values(), ids=JUMPS)
-def test_jump_hosts_with_what_is_said_of_them(text: str, jump: str) -> None:
+def test_jump_hosts_with_their_own_settings(text: str, jump: str) -> None:
     found = parsed(f"Host h\n  HostName 192.0.2.1\n  {text}\n", "config", HERE)
     assert next(m for m in found.machines if m.name == "h").jump == jump
 
 
-def test_jump_hosts_in_a_circle_come_to_an_end() -> None:
+def test_a_loop_of_jump_hosts_ends() -> None:
     found = parsed("Host a\n  ProxyJump b\nHost b\n  ProxyJump a\n", "config", HERE)
     assert all(m.jump.count(",") < 9 for m in found.machines)
 
@@ -151,7 +151,7 @@ NOTES: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("lines", "expected"), NOTES.values(), ids=NOTES)
-def test_what_is_not_carried_over_is_told_of_the_host(lines: str, expected: str) -> None:
+def test_settings_that_are_not_imported_are_noted(lines: str, expected: str) -> None:
     (note,) = only(f"Host h\n{lines}\n").notes
     assert note.startswith(expected)
 
@@ -159,7 +159,7 @@ def test_what_is_not_carried_over_is_told_of_the_host(lines: str, expected: str)
 @pytest.mark.parametrize(
     "lines", ["ProxyJump none", "ProxyCommand none", "ForwardAgent yes", "ProxyJump none\nProxyJump x"]
 )
-def test_what_needs_no_note(lines: str) -> None:
+def test_lines_without_a_note(lines: str) -> None:
     assert only(f"Host h\n{lines}\n").notes == ()
 
 
@@ -174,7 +174,7 @@ def test_what_needs_no_note(lines: str) -> None:
         ("Include ~nobody-has-this/x\n", "config:1: Include names no file that can be read"),
     ],
 )
-def test_what_is_not_understood_is_told_with_its_line(text: str, expected: str) -> None:
+def test_unsupported_lines_are_noted(text: str, expected: str) -> None:
     assert parsed(text, "config", HERE).notes == (expected,)
 
 
@@ -188,21 +188,21 @@ def test_what_is_not_understood_is_told_with_its_line(text: str, expected: str) 
         ("{\n  Secret\n", "config:1: is not an option with a value; the import stops here; the file looks like JSON"),
     ],
 )
-def test_it_stops_at_the_first_line_that_is_none_and_does_not_show_it(text: str, expected: str) -> None:
+def test_it_stops_at_the_first_invalid_line_and_does_not_show_it(text: str, expected: str) -> None:
     with pytest.raises(InventoryError) as told:
         parsed(text, "config", HERE)
     assert told.value.problems == (expected,)
     assert "secret" not in str(told.value).lower()
 
 
-def test_a_line_of_a_file_that_is_included_is_told_with_its_file(tmp_path: Path) -> None:
+def test_an_error_in_an_included_file_names_that_file(tmp_path: Path) -> None:
     (tmp_path / "more").write_text("Host b\nSecret\n")
     with pytest.raises(InventoryError) as told:
         parsed("Include more\n", "config", replace(HERE, ssh=tmp_path))
     assert told.value.problems == (f"{tmp_path}/more:2: is not an option with a value; the import stops here",)
 
 
-def test_include_holds_where_its_host_does(tmp_path: Path) -> None:
+def test_include_applies_like_the_host_around_it(tmp_path: Path) -> None:
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "conf.d" / "b").write_text("Host b\nUser two\nHost *\nPort 3\n")
     (tmp_path / "conf.d" / "a").write_text("User one\n")
@@ -211,19 +211,19 @@ def test_include_holds_where_its_host_does(tmp_path: Path) -> None:
     assert [(m.name, m.user, m.port) for m in found.machines] == [("a", "one", "3"), ("b", "one", "3")]
 
 
-def test_include_in_a_circle_ends(tmp_path: Path) -> None:
+def test_a_loop_of_includes_ends(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("Include a a\nHost x\n")
     found = parsed("Include a\n", "config", replace(HERE, ssh=tmp_path))
     assert [m.name for m in found.machines] == ["x"]
     assert any("is nested too deep or includes itself" in note for note in found.notes)
 
 
-def test_a_pattern_of_many_stars_is_quick() -> None:
+def test_a_pattern_with_many_stars_is_fast() -> None:
     assert not ssh_lines.matches(("*" * 5000 + "b",), "a" * 100)
     assert ssh_lines.matches(("a*b*c",), "axxbxxc")
 
 
-def test_becomes_a_sound_inventory(tmp_path: Path) -> None:
+def test_results_in_a_valid_inventory(tmp_path: Path) -> None:
     inventory, _ = sound(parsed(SAMPLE, "config", replace(HERE, exists=lambda _: False)), tmp_path)
     assert targets(inventory) == {
         "bastion": ("bastion.example.net", 2200, "admin", ""),
@@ -243,7 +243,7 @@ FORMS = ["HostName 192.0.2.1\nHost %s", "HostName 192.0.2.2\nHost h\nHostName %s
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:20]))
 def test_hostile_values_never_reach_the_inventory(tmp_path: Path, text: str) -> None:
-    """Each form is a configuration of its own; what is found in all goes into one inventory."""
+    """Each form is a separate source. All findings are imported into one inventory."""
     found: list[Machine] = []
     for number, form in enumerate(FORMS):
         found += machines_of(partial(parsed, f"Host ok{number}\n{form.replace('%s', text)}\n", "config", HERE))

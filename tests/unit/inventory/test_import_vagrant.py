@@ -39,7 +39,7 @@ LIBVIRT = """Host default
 """
 
 
-def test_virtualbox_goes_by_forwarded_ports() -> None:
+def test_virtualbox_uses_forwarded_ports() -> None:
     found = vagrant.machines(VIRTUALBOX, "vagrant ssh-config", HERE)
     assert [(m.name, m.address, m.port, m.user, m.key) for m in found.machines] == [
         ("node1", "127.0.0.1", "2222", "vagrant", KEY.format("node1")),
@@ -53,7 +53,7 @@ def test_virtualbox_goes_by_forwarded_ports() -> None:
     assert note.startswith("3 of the machines are reached through a forwarded port")
 
 
-def test_libvirt_goes_by_addresses() -> None:
+def test_libvirt_uses_addresses() -> None:
     found = vagrant.machines(LIBVIRT, "-", HERE)
     assert [(m.address, m.port, m.key) for m in found.machines] == [
         ("192.168.121.87", "22", "/home/me/my lab/.vagrant/machines/default/libvirt/private_key")
@@ -65,7 +65,7 @@ def test_nothing() -> None:
     assert vagrant.machines("", "-", HERE) == Found(())
 
 
-def test_becomes_a_sound_inventory(tmp_path: Path) -> None:
+def test_results_in_a_valid_inventory(tmp_path: Path) -> None:
     for name in ("node1", "node2", "node3"):
         key = tmp_path / ".vagrant" / "machines" / name / "virtualbox" / "private_key"
         key.parent.mkdir(parents=True)
@@ -84,7 +84,7 @@ def program(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin" if text else str(folder))
 
 
-def test_vagrant_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vagrant_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path, '[ "$*" = ssh-config ] && echo Host a', monkeypatch)
     assert vagrant.printed() == "Host a\n"
 

@@ -1,4 +1,4 @@
-"""What a sound inventory says: defaults, overrides, paths."""
+"""A valid inventory: defaults, overrides, paths."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_defaults(loaded: Callable[..., Inventory], monkeypatch: pytest.MonkeyPa
     }  # fmt: skip
 
 
-def test_a_host_overrides_what_holds_for_all(
+def test_a_host_overrides_common_settings(
     loaded: Callable[..., Inventory], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", "/home/me")

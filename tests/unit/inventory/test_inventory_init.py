@@ -24,7 +24,7 @@ ENDS = "end of answers"
 
 
 def answered(folder: Path, *answers: str) -> tuple[str, list[str]]:
-    """The text that the answers make, and what was said. Fails if they do not fit the questions exactly."""
+    """Run the interview. Returns the text and the questions. Fails if the number of answers does not fit the questions."""
     left, said = list(answers), []
 
     def ask(question: str, default: str) -> str:
@@ -98,7 +98,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("answers", "expected"), WRONG.values(), ids=WRONG)
-def test_a_wrong_answer_is_told_at_once_and_asked_for_again(tmp_path: Path, answers: list[str], expected: str) -> None:
+def test_a_wrong_answer_is_reported_at_once_and_the_question_repeated(
+    tmp_path: Path, answers: list[str], expected: str
+) -> None:
     (tmp_path / "x.pub").touch()
     said: list[str] = []
     left = list(answers)
@@ -118,7 +120,7 @@ def test_a_wrong_answer_is_told_at_once_and_asked_for_again(tmp_path: Path, answ
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:20]))
-def test_hostile_answers_are_told_escaped_or_harmless(tmp_path: Path, text: str) -> None:
+def test_hostile_answers_are_escaped_or_harmless(tmp_path: Path, text: str) -> None:
     for before, after in ((0, 5), (1, 4), (3, 2), (4, 1), (5, 0)):
         said: list[str] = []
         sound = ["lab", "192.0.2.1", "", "", "", ""]
@@ -139,7 +141,7 @@ def test_hostile_answers_are_told_escaped_or_harmless(tmp_path: Path, text: str)
             load(tmp_path / "cluster.yml")
 
 
-def test_a_file_is_not_written_over(tmp_path: Path) -> None:
+def test_a_file_is_not_overwritten(tmp_path: Path) -> None:
     file = tmp_path / "cluster.yml"
     write(file, "one\n", force=False)
     with pytest.raises(InventoryError) as caught:
@@ -153,7 +155,7 @@ def test_a_file_is_not_written_over(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["cluster.yml"]
 
 
-def test_what_can_not_be_written(tmp_path: Path) -> None:
+def test_a_file_that_can_not_be_written(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere" / "x.yml", tmp_path / ("a" * 250), tmp_path / ("a" * 300)):
         with pytest.raises(InventoryError):
             write(path, "x", force=True)
@@ -166,7 +168,7 @@ def test_without_a_terminal(tmp_path: Path) -> None:
     assert "standard input is not a terminal" in done.output
 
 
-def test_a_file_that_is_there_is_told_before_any_question(tmp_path: Path) -> None:
+def test_an_existing_file_is_reported_before_any_question(tmp_path: Path) -> None:
     (tmp_path / "x.yml").touch()
     done = CliRunner().invoke(app, ["init", str(tmp_path / "x.yml")])
     assert done.exit_code == 64
@@ -174,9 +176,9 @@ def test_a_file_that_is_there_is_told_before_any_question(tmp_path: Path) -> Non
 
 
 def typed(folder: Path, keys: list[bytes]) -> tuple[int, str]:
-    """Run `inventory init` on a terminal of its own; each of the keys goes in after the next question.
+    """Run `inventory init` on a pseudo-terminal. After each question the next of `keys` is typed.
 
-    Where nothing is said for long, the last goes in again: CPython's input() loses a Ctrl-C that comes just before it waits.
+    If there is no output for long, the last keys are typed again: CPython's input() loses a Ctrl-C just before it waits.
     """
     process, terminal = pty.fork()
     if process == 0:
@@ -201,7 +203,7 @@ def typed(folder: Path, keys: list[bytes]) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(("keys", "code"), [([b"a\n", b"\x03"], 130), ([b"a\n", b"192.0.2.1\n", b"\x04"], 130)])
-def test_stopped_nothing_is_left(tmp_path: Path, keys: list[bytes], code: int) -> None:
+def test_a_stopped_interview_leaves_nothing(tmp_path: Path, keys: list[bytes], code: int) -> None:
     exit_code, shown = typed(tmp_path, keys)
     assert (exit_code, "stopped; nothing is written" in shown) == (code, True)
     assert "Traceback" not in shown

@@ -1,4 +1,4 @@
-"""`!env NAME` and `!file PATH`: read like what stands in the file, and never shown."""
+"""`!env NAME` and `!file PATH`: treated like values in the file, and never shown."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_every_kind_of_value_may_come_from_the_environment(loaded: Callable[...,
     assert {type(text) for text in (inventory.cluster, target.user, network.labels["a"])} == {str}
 
 
-def test_a_server_may_come_from_outside(loaded: Callable[..., Inventory], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_may_be_an_external_value(loaded: Callable[..., Inventory], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVER", "node2")
     assert loaded(store="store: {kind: consul, servers: [!env SERVER]}").servers == ("node2",)
 
@@ -68,7 +68,7 @@ def test_a_file_loses_one_newline(tmp_path: Path, loaded: Callable[..., Inventor
     assert loaded(ssh="ssh: {user: !file user}").ssh.user == user
 
 
-def test_a_file_is_beside_the_inventory_or_at_home(
+def test_a_file_path_starts_at_the_inventory_or_at_home(
     tmp_path: Path, loaded: Callable[..., Inventory], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "secrets").mkdir()
@@ -79,7 +79,7 @@ def test_a_file_is_beside_the_inventory_or_at_home(
         assert loaded(ssh=f"ssh: {{user: !file {form}}}").ssh.user == "one"
 
 
-def test_an_alias_and_a_merge_carry_it_on(loaded: Callable[..., Inventory]) -> None:
+def test_an_alias_and_a_merge_copy_it(loaded: Callable[..., Inventory]) -> None:
     hosts = "hosts:\n  a: &a {address: 192.0.2.1, user: &u !env A_USER}\n  b: {<<: *a, address: 192.0.2.2}\n  c: {address: 192.0.2.3, user: *u}"
     inventory = loaded(hosts=hosts)
     assert [inventory.target(name).user for name in "abc"] == ["deploy"] * 3
@@ -128,7 +128,7 @@ def test_no_value_is_one_problem_with_its_line(problems: Callable[..., list[str]
     assert problem.isprintable()
 
 
-def test_no_leave_to_read(tmp_path: Path, problems: Callable[..., list[str]]) -> None:
+def test_no_permission_to_read(tmp_path: Path, problems: Callable[..., list[str]]) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may read everything")
     (tmp_path / "user").touch(mode=0)
@@ -136,17 +136,17 @@ def test_no_leave_to_read(tmp_path: Path, problems: Callable[..., list[str]]) ->
 
 
 @pytest.mark.parametrize("place", ["cluster: !env UNSET", "store: !env UNSET", "networks: !file nowhere"])
-def test_a_required_value_that_is_not_there_is_told_once(problems: Callable[..., list[str]], place: str) -> None:
+def test_a_missing_required_value_is_reported_once(problems: Callable[..., list[str]], place: str) -> None:
     part = place.split(":", maxsplit=1)[0]
     assert len(problems(**{part: place})) == 1
 
 
-def test_a_server_that_is_not_there_is_told_once(problems: Callable[..., list[str]]) -> None:
+def test_a_missing_server_is_reported_once(problems: Callable[..., list[str]]) -> None:
     (problem,) = problems(store="store: {kind: consul, servers: [node1, !env UNSET, node3]}")
     assert problem.startswith("7:40: store.servers.1: `!env UNSET`: the environment variable is not set")
 
 
-def test_all_is_told_together(problems: Callable[..., list[str]]) -> None:
+def test_all_problems_are_reported_together(problems: Callable[..., list[str]]) -> None:
     found = problems(
         cluster="cluster: Lab", ssh="ssh: {user: !env UNSET, port: !file nowhere}", store="store: {kind: redis}"
     )
@@ -167,11 +167,11 @@ def test_all_is_told_together(problems: Callable[..., list[str]]) -> None:
         ("<<: !env A_NAME", "2:5: `<<` merges mappings only: `<<: *name`"),
     ],
 )
-def test_where_it_can_not_stand(problems: Callable[..., list[str]], text: str, expected: str) -> None:
+def test_places_where_it_is_not_allowed(problems: Callable[..., list[str]], text: str, expected: str) -> None:
     assert expected in problems(f"# x\n{text}\n")
 
 
-def test_the_file_as_a_whole_can_not_come_from_outside(problems: Callable[..., list[str]]) -> None:
+def test_the_whole_file_can_not_be_an_external_value(problems: Callable[..., list[str]]) -> None:
     (problem,) = problems("!env A_NAME\n")
     assert problem.startswith("1:1: the file must be a mapping")
 
@@ -189,8 +189,8 @@ HERE["one network"] = ("networks", "networks: {demo: %s}")
 
 
 @pytest.mark.parametrize("text", [text for text in HOSTILE if text != "\ud83d"], ids=lambda text: ascii(text[:20]))
-def test_hostile_values_are_refused_as_ever_and_not_shown(tmp_path: Path, text: str) -> None:
-    """Each in a file, in every place at once: one problem for each place, and all of them without the value."""
+def test_hostile_values_are_refused_and_not_shown(tmp_path: Path, text: str) -> None:
+    """Put each value into a file that is used in every place. The problems must not contain the value."""
     (tmp_path / "value").write_text(text + "\n", encoding="utf-8", newline="")
     for name, (part, form) in HERE.items():
         parts = {"cluster": "cluster: lab", "hosts": "hosts: {node1: {address: 192.0.2.1}}"}
@@ -209,11 +209,11 @@ def test_hostile_values_are_refused_as_ever_and_not_shown(tmp_path: Path, text: 
             assert len(text) < 4 or text not in rest
 
 
-SECRET = "zx9-q7"  # a word that no message has by itself
+SECRET = "zx9-q7"  # a string that no message contains otherwise
 
 
 @pytest.mark.parametrize("name", [name for name in HERE if name != "label"])  # a label may be almost any text
-def test_no_message_shows_a_value_or_what_it_was_tidied_to(
+def test_no_message_shows_a_value_or_a_suggestion_made_of_it(
     problems: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     part, form = HERE[name]
@@ -226,7 +226,7 @@ def test_no_message_shows_a_value_or_what_it_was_tidied_to(
 
 
 ONE, TWO = "192.168.77.1", "10.77.0.0/16"
-TOGETHER = {  # what is wrong between values, told without those that come from outside
+TOGETHER = {  # problems between values; external values are not shown
     "same address": (
         {"hosts": "hosts: {a: {address: !env ONE}, b: {address: !env ONE, port: !env PORT}}", "ssh": "ssh: {port: !env PORT}"},
         "hosts.b.address: the value of `!env ONE`, port the value of `!env PORT`, is `a` already (line 3)",
@@ -286,7 +286,7 @@ TOGETHER = {  # what is wrong between values, told without those that come from 
 
 
 @pytest.mark.parametrize(("parts", "expected"), TOGETHER.values(), ids=TOGETHER)
-def test_what_is_wrong_between_values_is_told_without_them(
+def test_problems_between_values_do_not_show_external_ones(
     problems: Callable[..., list[str]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

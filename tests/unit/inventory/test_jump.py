@@ -1,4 +1,4 @@
-"""Jump hosts in an inventory: how they are written, and what becomes of them."""
+"""Jump hosts in an inventory: their syntax and the resulting targets."""
 
 from __future__ import annotations
 

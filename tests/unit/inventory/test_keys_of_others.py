@@ -1,4 +1,4 @@
-"""Keys that begin with `x-`, at the top and of a host, are not for us."""
+"""Keys that begin with `x-`, at the top level and in hosts, belong to other tools."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def test_they_are_not_read(loaded):
     assert inventory == loaded(hosts="hosts:\n  node1: {address: 192.168.56.11}")
 
 
-def test_their_anchors_are_of_use(loaded):
+def test_their_anchors_can_be_used(loaded):
     inventory = loaded(
         cluster="x-common: &common {user: admin, x-mine: 1}\ncluster: lab",
         hosts="hosts:\n  node1: {address: 192.168.56.11, <<: *common}",
@@ -21,7 +21,7 @@ def test_their_anchors_are_of_use(loaded):
     assert inventory.target("node1").user == "admin"
 
 
-def test_names_may_begin_so(loaded):
+def test_names_may_begin_with_x(loaded):
     inventory = loaded(
         hosts="hosts:\n  x-ray: {address: 192.168.56.11}",
         networks="networks:\n  x-net: {subnet: 10.99.0.0/24, labels: {x-tier: front}}",

@@ -1,4 +1,4 @@
-"""Where a file names a host."""
+"""The lines of a file that name a host."""
 
 from __future__ import annotations
 

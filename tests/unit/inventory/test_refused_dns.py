@@ -1,4 +1,4 @@
-"""What `dns:` may say."""
+"""Values of `dns:` that are refused and accepted."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ networks:
 
 
 @pytest.mark.parametrize(("value", "problem"), ROWS.values(), ids=ROWS)
-def test_what_is_refused(problems: Callable[[str], list[str]], value, problem):
+def test_refused(problems: Callable[[str], list[str]], value, problem):
     key = value.partition(":")[0]
     (told,) = problems(f"{HEAD}dns: {{{value}}}\n")
     assert told.partition(" ")[2] == f"dns.{key}: {problem}"
 
 
-def test_a_name_to_check_needs_somebody_to_ask(problems):
+def test_a_name_to_check_needs_a_resolver(problems):
     (told,) = problems(f"{HEAD}dns: {{check: www.example.net}}\n")
-    assert told == "7:14: dns.check: no resolver is set to ask: name the resolvers in dns.servers"
+    assert told == "7:14: dns.check: there is no resolver to query: name the resolvers in dns.servers"
 
 
-def test_what_is_taken(inventory: Callable[..., Inventory]):
+def test_accepted(inventory: Callable[..., Inventory]):
     found = inventory(
         more="dns: {servers: ['2001:db8::53', 192.0.2.53], search: [Example.Net], options: [rotate, 'ndots:2']}"
     ).dns

@@ -1,4 +1,4 @@
-"""Wrong keys and forms: the part of a sound inventory that is put otherwise, and every line that comes of it."""
+"""Wrong keys and forms: a replaced part of a valid inventory, and all error lines."""
 
 from __future__ import annotations
 

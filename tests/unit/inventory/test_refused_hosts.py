@@ -1,4 +1,4 @@
-"""Wrong names, hosts and ways to them: the part of a sound inventory that is put otherwise, and every line that comes of it."""
+"""Wrong names, hosts and SSH settings: a replaced part of a valid inventory, and all error lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks whose keys don't go together: what is put under `networks:` in a sound inventory, and every line that comes of it."""
+"""Networks whose keys do not fit together: the `networks:` of an otherwise valid inventory, and all error lines."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
             f"10:112: networks.b.options.ipvlan_mode: is for `ipvlan` only; `bridge` {NOTHING}",
             f"11:191: networks.c.options.com.docker.network.driver.mtu: is for `overlay` and `bridge` only; `macvlan` {NOTHING}",
             f"11:210: networks.c.options.ipvlan_mode: is for `ipvlan` only; `macvlan` {NOTHING}",
-            "11:228: networks.c.options.macvlan_mode: has its own key: write `mode` beside `driver`",
+            "11:228: networks.c.options.macvlan_mode: has its own key: write `mode` next to `driver`",
         ],
     ),
     "bridges that overlap on one host": (
@@ -179,8 +179,8 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "options with keys of their own": (
         "a: {subnet: 10.99.0.0/24, options: {com.docker.network.driver.mtu: 1400, encrypted: true}}",
         [
-            "9:70: networks.a.options.com.docker.network.driver.mtu: has its own key: write `mtu` beside `driver`",
-            "9:87: networks.a.options.encrypted: has its own key: write `encrypted` beside `driver`",
+            "9:70: networks.a.options.com.docker.network.driver.mtu: has its own key: write `mtu` next to `driver`",
+            "9:87: networks.a.options.encrypted: has its own key: write `encrypted` next to `driver`",
         ],
     ),
     "options of bridges": (
@@ -219,7 +219,7 @@ def test_refused_with_its_line_and_its_cure(
         loaded(networks=text)
 
 
-def test_all_that_can_be_said(loaded: Callable[..., object]) -> None:
+def test_all_keys_are_accepted_together(loaded: Callable[..., object]) -> None:
     found = loaded(
         networks=f"""networks:
   a: {{{LAN}, gateway: 192.168.56.1, subnet6: 'fd56::/64', gateway6: 'fd56::1', mode: private, {RANGES}, ip_range6: {{node1: 'fd56::100/120', node2: 'fd56::200/120', node3: 'fd56::300/120'}}}}

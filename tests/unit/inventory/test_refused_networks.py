@@ -1,4 +1,4 @@
-"""Wrong networks and stores: the part of a sound inventory that is put otherwise, and every line that comes of it."""
+"""Wrong networks and stores: a replaced part of a valid inventory, and all error lines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MANY = " (an odd number, so that a majority is left when one is lost); without the key those that are servers already stay so"
+MANY = " (an odd number, so that a majority is left if one is lost); without this key, the present servers stay"
 ROWS: dict[str, tuple[str, str, list[str]]] = {
     "network reserved": (
         "networks",
@@ -224,12 +224,12 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
     "servers two": (
         "store",
         "store: {kind: consul, servers: [node1, node2]}",
-        [f"7:32: store.servers: 2 servers are named; it must be 1, 3 or 5{MANY}"],
+        [f"7:32: store.servers: names 2 servers; there must be 1, 3 or 5{MANY}"],
     ),
     "servers none": (
         "store",
         "store: {kind: consul, servers: []}",
-        [f"7:32: store.servers: 0 servers are named; it must be 1, 3 or 5{MANY}"],
+        [f"7:32: store.servers: names 0 servers; there must be 1, 3 or 5{MANY}"],
     ),
     "servers more than hosts": (
         "store",

@@ -1,4 +1,4 @@
-"""What goes together with which control plane: store, swarm and what only a swarm's networks can be."""
+"""Settings that fit the control plane: store, swarm, and settings of a swarm's networks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 KV, SWARM, NONE = "store: {kind: consul}", "# no store", "# no store"
 SAFE = "networks: {demo: {subnet: 10.99.0.0/24, encrypted: true}}"
-MANY = " (an odd number, so that a majority is left when one is lost); without the key those that are managers already stay so"
+MANY = " (an odd number, so that a majority is left if one is lost); without this key, the present managers stay"
 
 ROWS: dict[str, tuple[dict[str, str], list[str]]] = {
     "kv without a store": (
@@ -51,7 +51,7 @@ ROWS: dict[str, tuple[dict[str, str], list[str]]] = {
     ),
     "an even number of managers": (
         {"store": NONE, "more": "swarm: {managers: [node1, node2]}"},
-        [f"swarm.managers: 2 managers are named; it must be 1, 3 or 5{MANY}"],
+        [f"swarm.managers: names 2 managers; there must be 1, 3 or 5{MANY}"],
     ),
     "a manager that is no host": (
         {"store": NONE, "more": "swarm: {managers: [node9]}"},
@@ -118,7 +118,7 @@ def test_no_store_is_needed_in_a_swarm(loaded: Callable[..., Inventory], more: s
         assert found.swarm.default_addr_pool.pools == (IPv4Network("10.20.0.0/16"),)
 
 
-def test_a_truth_from_outside_counts_as_one_in_the_file(
+def test_an_external_boolean_counts_like_one_in_the_file(
     problems: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SAFE", "true")

@@ -1,4 +1,4 @@
-"""What does not go together in a store: its kind, who looks after it, and how engines that are gone are noticed."""
+"""Settings of a store that do not fit together: its kind, who manages it, and the times of discovery."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MANY = " (an odd number, so that a majority is left when one is lost); without the key those that are servers already stay so"
+MANY = " (an odd number, so that a majority is left if one is lost); without this key, the present servers stay"
 ROWS: dict[str, tuple[str, list[str]]] = {
     "two endpoints of consul": (
         "kind: consul, endpoints: ['192.0.2.1:8500', '192.0.2.2:8500']",
@@ -57,7 +57,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     ),
     "even servers of etcd": (
         "kind: etcd, servers: [node1, node2]",
-        [f"7:30: store.servers: 2 servers are named; it must be 1, 3 or 5{MANY}"],
+        [f"7:30: store.servers: names 2 servers; there must be 1, 3 or 5{MANY}"],
     ),
     "ttl not above heartbeat": (
         "kind: etcd, discovery: {heartbeat: 20, ttl: 20}",
@@ -73,12 +73,14 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     ),
     "ttl too short for consul": (
         "kind: consul, discovery: {heartbeat: 5, ttl: 19}",
-        ["7:54: store.discovery.ttl: ttl is 19 s; Consul needs 20 at least (its sessions live half of it, and 10 s)"],
+        [
+            "7:54: store.discovery.ttl: ttl is 19 s; Consul needs at least 20 s (its sessions last half of it, but at least 10 s)"
+        ],
     ),
     "heartbeat too short for consul": (
         "kind: consul, discovery: {heartbeat: 6}",
         [
-            "7:46: store.discovery.heartbeat: the ttl, three times the heartbeat, is 18 s; Consul needs 20 at least (its sessions live half of it, and 10 s)"
+            "7:46: store.discovery.heartbeat: the ttl, three times the heartbeat, is 18 s; Consul needs at least 20 s (its sessions last half of it, but at least 10 s)"
         ],
     ),
     "two TLS files of three": (
@@ -116,7 +118,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     "a local user that can't be one": (
         "kind: consul, local_users: [prometheus, 'x; reboot']",
         [
-            "7:36: store.local_users: must be a list of users of the hosts: `[prometheus]`; 'x; reboot' is not a user: a name has lower-case letters, digits, `_` and `-`; give other users by number"
+            "7:36: store.local_users: must be a list of users of the hosts: `[prometheus]`; 'x; reboot' is not a user: a name has lower-case letters, digits, `_` and `-`; write other users as numbers"
         ],
     ),
     "half seconds": (
@@ -159,7 +161,7 @@ def test_accepted(loaded: Callable[..., object], words: str) -> None:
     loaded(store=f"store: {{{words}}}")
 
 
-def test_a_tls_file_that_is_not_there(problems: Callable[..., list[str]]) -> None:
+def test_a_tls_file_that_does_not_exist(problems: Callable[..., list[str]]) -> None:
     (found,) = problems(
         store="store: {kind: etcd, endpoints: ['192.0.2.1:2379'], tls: {ca: lab.yml, cert: gone.pem, key: lab.yml}}"
     )
@@ -167,7 +169,7 @@ def test_a_tls_file_that_is_not_there(problems: Callable[..., list[str]]) -> Non
     assert found.endswith("gone.pem' does not exist")
 
 
-def test_values_from_outside_are_not_shown(problems: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_external_values_are_not_shown(problems: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WHERE", "192.0.2.7:2379")
     monkeypatch.setenv("TTL", "17")
     store = "store: {kind: etcd, endpoints: [!env WHERE, !env WHERE], discovery: {heartbeat: 18, ttl: !env TTL}}"

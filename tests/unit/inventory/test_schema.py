@@ -1,4 +1,4 @@
-"""The schema that editors use: it is current, takes every example, and refuses what it can."""
+"""The schema for editors: it is current, accepts every example, and refuses what a schema can refuse."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SILENT = {"title", "description", "examples", "default", "$schema", "$defs", "re
 
 
 def faults(value: Any, form: dict[str, Any], at: str = "") -> Iterator[str]:
-    """What the schema has against a value. Knows the keywords that we use, and fails on all others."""
+    """The errors of a value by the schema. Supports the keywords that the schema uses, and fails on all others."""
     for keyword, rule in form.items():
         if keyword == "$ref":
             yield from faults(value, schema()["$defs"][rule.rsplit("/", 1)[1]], at)
@@ -67,7 +67,7 @@ HOLDS: dict[str, Any] = {
     "items": lambda _value, _rule: True,
 }
 
-schema = functools.cache(inventory.schema)  # it takes longer than all that is looked at in it
+schema = functools.cache(inventory.schema)  # generating it takes longer than all checks of it
 
 
 def objects(part: Any) -> Iterator[dict[str, Any]]:
@@ -84,7 +84,7 @@ def read(text: str) -> Any:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
-def test_takes_every_example(path: Path) -> None:
+def test_accepts_every_example(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# yaml-language-server: $schema=schema.json\n")
     assert list(faults(read(text), schema())) == []
@@ -131,7 +131,7 @@ def test_refuses_what_it_can(change: dict[str, Any]) -> None:
     assert list(faults(sound | change, schema()))
 
 
-def test_is_of_the_draft_it_names_and_open_nowhere() -> None:
+def test_has_its_draft_and_allows_no_unknown_keys() -> None:
     assert schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     for part in objects(schema()):
         assert part["additionalProperties"] is False

@@ -1,4 +1,4 @@
-"""The file as YAML: what can't be read, what is read otherwise than some expect, and what must not blow up."""
+"""The file as YAML: unreadable files, surprising YAML 1.2 values, and attacks that must not exhaust memory."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {
     ),
 }
 
-IN_PYTHON = {  # where PyYAML's own parser has other words than libyaml
+IN_PYTHON = {  # messages of PyYAML's own parser that differ from libyaml's
     "did not find expected ',' or ']'": "expected ',' or ']', but got ':'",
     "did not find expected node content": "expected the node content, but found ':'",
     "are not allowed in this context": "are not allowed here",
@@ -131,7 +131,7 @@ def test_an_empty_file(tmp_path: Path) -> None:
     )
 
 
-def test_no_leave_to_read(tmp_path: Path) -> None:
+def test_no_permission_to_read(tmp_path: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may read everything")
     (tmp_path / "lab.yml").touch(mode=0)
@@ -158,14 +158,14 @@ def test_too_many_values_are_not_read_to_the_end(problems: Callable[..., list[st
     assert problems("- x\n" * 200_000) == ["40000:3: the file has more than 20000 values"]
 
 
-def test_aliases_that_multiply_are_stopped_soon(problems: Callable[..., list[str]]) -> None:
+def test_aliases_that_multiply_are_stopped_early(problems: Callable[..., list[str]]) -> None:
     levels = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
     began = time.process_time()
     assert problems("a0: &a0 [x, x]\n" + levels) == ["1:13: with its aliases, the file has more than 20000 values"]
     assert time.process_time() - began < 5
 
 
-def test_merges_that_multiply_are_stopped_soon(problems: Callable[..., list[str]]) -> None:
+def test_merges_that_multiply_are_stopped_early(problems: Callable[..., list[str]]) -> None:
     levels = "".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 12))
     began = time.process_time()
     (problem,) = problems("a0: &a0 {x: y}\n" + levels)
@@ -174,7 +174,7 @@ def test_merges_that_multiply_are_stopped_soon(problems: Callable[..., list[str]
 
 
 @pytest.mark.parametrize("text", ["a: &a [*a]\n", "a: &a {b: *a}\n", "a: &a {<<: *a}\n", "&a a: *a\n? &b [*b]\n: x\n"])
-def test_an_alias_that_holds_itself_ends(problems: Callable[..., list[str]], text: str) -> None:
+def test_an_alias_that_contains_itself_ends(problems: Callable[..., list[str]], text: str) -> None:
     assert problems(text)
 
 
@@ -212,7 +212,7 @@ networks: {demo: {subnet: 10.99.0.0/24}}
 
 @pytest.mark.parametrize("parser", ["_quick", "_InPython"])
 @pytest.mark.parametrize("version", ["", "%YAML 1.1\n---\n", "%YAML 1.2\n---\n"])
-def test_plain_words_are_what_yaml_1_2_says(version: str, parser: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_words_follow_yaml_1_2(version: str, parser: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(composing, "_quick", getattr(composing, parser))
     words = [
         "no",
@@ -250,7 +250,7 @@ def test_plain_words_are_what_yaml_1_2_says(version: str, parser: str, monkeypat
     ]
 
 
-def test_an_anchor_may_be_given_anew() -> None:
+def test_an_anchor_may_be_redefined() -> None:
     assert parse("a: &x 1\nb: &x 2\nc: *x\n", Path()).value == {"a": 1, "b": 2, "c": 2}
 
 
@@ -274,7 +274,7 @@ def test_a_byte_order_mark_and_windows_lines_are_understood(loaded: Callable[...
     assert loaded(text + "networks: {demo: {subnet: 10.99.0.0/24}}\r\n").cluster == "lab"
 
 
-def test_everything_is_told_at_once_and_in_the_order_of_the_file(problems: Callable[..., list[str]]) -> None:
+def test_all_problems_are_reported_at_once_in_the_order_of_the_file(problems: Callable[..., list[str]]) -> None:
     text = """
 cluster: Lab
 ssh: {usr: root, port: "22"}

@@ -585,7 +585,7 @@ class TestStopping:
         assert "request node1" not in cluster.told
 
     def test_what_waits_can_only_read(self, run, cluster):
-        with pytest.raises(AssertionError, match="a request that changes the store, where it is only read"):
+        with pytest.raises(AssertionError, match="a request that changes the store over a connection that only reads"):
             run(Acting("a", cluster, hasty=True))
         assert "request node1" not in cluster.told
 

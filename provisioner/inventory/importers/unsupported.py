@@ -1,10 +1,10 @@
-"""Notes about hosts that are reached in a way that provisioner does not support. Several importers share them."""
+"""Notes about ways to reach hosts that provisioner does not support. Several importers share them."""
 
 from __future__ import annotations
 
 
 def command(keyword: str) -> str:
-    """A host behind a program."""
+    """The note about a host that is reached through a program."""
     return (
         f"is reached by a {keyword}, but provisioner opens TCP connections itself:"
         " run it on a machine that reaches the host directly"
