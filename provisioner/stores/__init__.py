@@ -1,4 +1,4 @@
-"""The stores that engines share: one backend for each kind, behind the Protocols in protocols.py."""
+"""The stores that engines share. Each kind has a backend that implements the Protocols in protocols.py."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _MANAGED: Mapping[str, type[Consul | Etcd | ZooKeeper]] = {
 
 
 def rotating(what: str) -> list[str]:
-    """The titles of the stores whose secrets of this name can be renewed."""
+    """Return the titles of the stores that can renew this kind of secret."""
     return [kind.title for kind in _MANAGED.values() if what in getattr(kind, "rotates", ())]
 
 
-# Of every kind, whatever the inventory has now: a host may have been set up with another one.
+# All kinds, not only the inventory's: an earlier inventory may have set up another store on the host.
 OWNED = together(module.OWNED for module in (authority, base, consul, etcd, proxy, zookeeper))
 
 
-# The user of a store -> the package that makes it as well.
+# The user that a store runs as -> the package that creates this user too.
 PACKAGE_OF = {module.OWNED.users[0]: module.OWNED.packages[0] for module in (consul, etcd, zookeeper)}
 
 
 def of(store: Store) -> StoreReader:
-    """An inventory's store."""
+    """Return the reader of the inventory's store."""
     return managed(store) or EXTERNAL[store.kind](store)
 
 
 def managed(store: Store) -> ManagedStore | None:
-    """The same, where it is set up on the hosts; None of an external one."""
+    """Return the store if it is set up on the hosts; None if it is external."""
     return None if store.endpoints else _MANAGED[store.kind](store)

@@ -1,7 +1,8 @@
-"""HTTP to a store as a host sees it, with TLS where it is wanted: for what the host can't ask by itself, since its Perl has no TLS.
+"""HTTP requests from the controller to a store, over a host's network path, optionally with TLS.
 
-The request travels in a channel of the SSH connection, and TLS is the controller's: nothing is installed on the host, the
-key does not leave the controller for it, and what is tried is the host's own way to the store.
+Hosts can't send TLS requests themselves, because a minimal Perl has no TLS. Each request travels in a channel of the
+SSH connection, and the controller does the TLS. So nothing is installed on the host, the key stays on the controller,
+and the request tests the host's own path to the store.
 """
 
 from __future__ import annotations
@@ -26,34 +27,34 @@ _PIECE = 65536  # bytes
 
 
 def context(files: Tls) -> ssl.SSLContext:
-    """TLS as engines will have it. Raises ProvisionerError on files that can't be used for it."""
+    """Return a TLS context with the files that engines will use. Raises ProvisionerError if they are unusable."""
 
     def no_password() -> str:
-        raise ProvisionerError(f"{files.key} is locked with a password, which an engine can't be given")
+        raise ProvisionerError(f"{files.key} is encrypted; engines can't use a key with a passphrase")
 
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         made.load_verify_locations(files.ca)
     except OSError as error:
-        raise ProvisionerError(f"{files.ca} holds no certificate that can be used: {_said(error)}") from None
+        raise ProvisionerError(f"{files.ca} contains no usable certificate: {_said(error)}") from None
     try:
         made.load_cert_chain(files.cert, files.key, password=no_password)
     except OSError as error:
-        what = f"{files.cert} and {files.key} are no certificate with its key: {_said(error)}"
+        what = f"{files.cert} and {files.key} are not a certificate and its key: {_said(error)}"
         raise ProvisionerError(what) from None
     return made
 
 
 @dataclass(frozen=True)
 class Asked:
-    """An endpoint ADDRESS:PORT through one host; with a context over TLS."""
+    """A client of the endpoint `where` (ADDRESS:PORT), through one host. It uses TLS if `tls` is given."""
 
     connection: Connection | Reader
     where: str
     tls: ssl.SSLContext | None = None
 
     def __call__(self, path: str, method: str = "GET", body: str = "") -> tuple[int, str]:
-        """The code and text of the answer. Raises OSError, ProvisionerError."""
+        """Send one request; return the status code and the body. Raises OSError, ProvisionerError."""
         host, _, port = self.where.rpartition(":")
         head = f"{method} {path} HTTP/1.0\r\nHost: {self.where}\r\n"
         if body:
@@ -63,13 +64,11 @@ class Asked:
         first, _, rest = text.partition("\r\n\r\n")
         words = first.split(maxsplit=2)
         if len(words) < 2 or not re.fullmatch("[0-9]{3}", words[1]):  # noqa: PLR2004
-            raise OSError(
-                "it does not answer as a web server does" + ("; is it TLS that it speaks?" if not self.tls else "")
-            )
+            raise OSError("the answer is not HTTP" + ("; the server may expect TLS" if not self.tls else ""))
         return int(words[1]), rest
 
     def told(self, request: Request) -> str:
-        """The answer as a host's own reading has it: "200 text", or "000 why there is none"."""
+        """Return the answer in the form of a host's own reading: "200 BODY", or "000 REASON" if there is none."""
         try:
             code, text = self(request.what, request.method, request.body)
         except OSError as error:
@@ -80,7 +79,7 @@ class Asked:
 
 
 def _talked(sock: ForwardedSocket, request: bytes, tls: ssl.SSLContext | None, name: str) -> bytes:
-    """Sends all, and gives what comes until the other side has ended."""
+    """Send the request, and return everything that arrives until the server closes the connection."""
     send, receive = (sock.sendall, sock.recv) if tls is None else _secured(sock, tls, name)
     send(request)
     answer = b""
@@ -92,7 +91,7 @@ def _talked(sock: ForwardedSocket, request: bytes, tls: ssl.SSLContext | None, n
 def _secured(
     sock: ForwardedSocket, tls: ssl.SSLContext, name: str
 ) -> tuple[Callable[[bytes], Any], Callable[[int], bytes]]:
-    """Sending and receiving over TLS; the handshake is done. A channel is no socket that `ssl` would take."""
+    """Do the TLS handshake; return functions that send and receive. `ssl` can't wrap an SSH channel as a socket."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     talk = tls.wrap_bio(incoming, outgoing, server_hostname=name)
 
@@ -118,9 +117,9 @@ def _secured(
 
 
 def _said(error: OSError) -> str:
-    """What went wrong, without the place in OpenSSL's source."""
+    """Return the reason, without the position in OpenSSL's source."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is refused: {error.verify_message}"
+        return f"its certificate is rejected: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return str(error.reason or error).replace("_", " ").lower()
     return error.strerror or str(error) or type(error).__name__

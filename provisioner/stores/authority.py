@@ -1,7 +1,7 @@
-"""The certificates of a store that is set up here: an authority of the cluster's own, and one certificate for each host.
+"""The certificates of a managed store: the cluster's own certificate authority, and one certificate per host.
 
-The authority is made by the first run. Its key lives on the store's servers, for root alone; a certificate and its key on
-the host that they are for. All are read back from there, and kept as long as they fit.
+The first run creates the authority. Its key is stored on the store's servers, readable by root only. Each certificate
+and its key are stored on the host that uses them. Later runs read them back, and keep those that are still valid.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OWNED = Owned(files=(KEY,))
 
 
 def of(cluster: Cluster, *, founded: bool) -> Pair:
-    """The authority that most servers have, or a new one where the store is not founded yet. Raises StepFailed."""
+    """Return the authority that most servers have, or a new one if the store has no data yet. Raises StepFailed."""
 
     def held(facts: Facts) -> Pair | None:
         pair = Pair(facts.files.get(TLS_FILES[0], ""), facts.secrets.get(KEY, ""))
@@ -36,19 +36,19 @@ def of(cluster: Cluster, *, founded: bool) -> Pair:
     if found := agreed(cluster, held, TLS_FILES[0]):
         return found
     if founded:
-        what = "the key of the authority of the store's certificates is on none of the hosts that answer"
-        raise StepFailed(what, cure=f"bring back a server of the store that has {KEY}, and run again")
+        what = "no reachable host has the key of the authority that signs the store's certificates"
+        raise StepFailed(what, cure=f"bring back a server of the store that has {KEY}, then run again")
     name = f"{cluster.inventory.cluster}: authority of the store"
     return cluster.vault.made("authority", lambda: certificates.authority(name))
 
 
 def kept(cluster: Cluster, *, founded: bool) -> tuple[File, ...]:
-    """What each server keeps of it beside its certificate."""
+    """Return the files of the authority that each server keeps besides its certificate."""
     return (File(KEY, of(cluster, founded=founded).key, "0600"),)
 
 
 def credentials(cluster: Cluster, host: str, owner: str, *, founded: bool) -> tuple[File, ...]:
-    """A host's certificate with its key, and the authority that it is judged by: what it has, or a new one."""
+    """Return the authority's certificate, and the host's certificate and key. A valid pair on the host is kept."""
     signer, facts = of(cluster, founded=founded), cluster.facts[host]
     address = cluster.advertise[host]
     pair = Pair(facts.files.get(TLS_FILES[1], ""), facts.secrets.get(TLS_FILES[2], ""))

@@ -1,4 +1,4 @@
-"""What the backends of stores have in common. What a store is to the layers above is in protocols.py."""
+"""Code that the backends share. protocols.py defines what the layers above see of a store."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ if TYPE_CHECKING:
     from provisioner.transport import Connection, Reader
 
 
-TLS = "/etc/provisioner/tls"  # on hosts: the folder of the three files with which an engine reaches its store
+TLS = "/etc/provisioner/tls"  # on hosts: the folder of the three TLS files of the engine
 TLS_OPTIONS = ("kv.cacertfile", "kv.certfile", "kv.keyfile")  # of cluster-store-opts
 TLS_FILES = tuple(f"{TLS}/{name}.pem" for name in ("ca", "cert", "key"))
-WAITER = "/etc/provisioner/store-wait.pl"  # on hosts: asks the servers whether they have a leader
+WAITER = "/etc/provisioner/store-wait.pl"  # on hosts: exits with 0 if the store has a leader
 OWNED = Owned(files=(*TLS_FILES, WAITER), folders=(TLS,))  # what engines need to reach a store
 
 
 def endpoints(cluster: Cluster, port: int) -> list[str]:
-    """ADDRESS:PORT of each server whose address is known."""
+    """Return ADDRESS:PORT of each server whose address is known."""
     return [f"{cluster.advertise[name]}:{port}" for name in cluster.servers if name in cluster.advertise]
 
 
 def url(scheme: str, servers: Iterable[str], store: Store) -> str:
-    """cluster-store, as libkv reads it: a prefix moves all that engines keep there."""
+    """Return the value of `cluster-store` in libkv's form. The prefix applies to all keys of the engines."""
     return f"{scheme}://{','.join(servers)}" + (f"/{store.prefix}" if store.prefix else "")
 
 
 def asking(kind: str, servers: Iterable[str], unit: str) -> Waiting:
-    """Waiting by asking the servers themselves; with no unit of the host's own, for the network alone."""
+    """Wait by querying the servers. Without a `unit` on the host, start after network-online.target only."""
     command = " ".join(["/usr/bin/perl", WAITER, kind, *servers])
     return Waiting(command, {WAITER: render.text("store-wait.pl")}, unit or "network-online.target")
 
 
 def credentials(ca: str, cert: str, key: str) -> tuple[File, ...]:
-    """The three files, in the order of TLS_OPTIONS; only root can read the key."""
+    """Return the three files in the order of TLS_OPTIONS. Only root can read the key."""
     modes = ("0644", "0644", "0600")
     return tuple(File(path, text, mode) for path, text, mode in zip(TLS_FILES, (ca, cert, key), modes, strict=True))
 
 
 class Unstaged:
-    """A store that comes to what is wanted in one stage, is told nothing once it runs, and tells nobody apart."""
+    """Defaults for a store that converges in one stage, has no ACLs, and needs no setup over its API."""
 
     def shut_out(self, cluster: Cluster, host: str) -> str:
         return ""
@@ -61,7 +61,7 @@ class Unstaged:
 
 
 class SetUpHere:
-    """What every store has in common that a run sets up: hosts ask it by themselves, and nobody else changes it meanwhile."""
+    """Defaults for a managed store: hosts query it themselves, and only runs on these hosts change it."""
 
     takes_tls = False
 
@@ -72,4 +72,4 @@ class SetUpHere:
         return {}
 
     def keys(self, connection: Connection) -> Keys | None:
-        return None  # the hosts' own locks do
+        return None  # the locks on the hosts are enough

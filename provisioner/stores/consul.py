@@ -1,9 +1,10 @@
-"""Consul: an agent on every host, some of them servers; the engine asks its own host's agent.
+"""Consul: an agent on every host, some of them servers. Each engine uses the agent on its own host.
 
-Its HTTP port stays on the host's loopback: the controller's requests travel in a channel of the SSH connection that is
-there anyway, so nothing listens on the controller either. Used through py-consul, the maintained continuation of
-python-consul. Which configuration the running agent was started with is observed: its unit copies both files to /run at
-every start. So an interrupted run is seen, and a change that needs no restart makes none.
+The HTTP port is bound to loopback. The controller's requests travel in a channel of the SSH connection, so nothing
+listens on the controller either. They use py-consul, the maintained fork of python-consul.
+
+The unit copies itself and the configuration to /run at every start. So a run knows what the running agent was started
+with: it detects an interrupted run, and restarts the agent only if a change requires it.
 """
 
 from __future__ import annotations
@@ -59,12 +60,12 @@ OWNED = Owned(
     data=(Data(DATA, JSON),),
 )
 
-# Consul reads these only to find its cluster; an agent that is in it needs no restart for them.
+# An agent uses these keys only to find its cluster. A member needs no restart when they change.
 _TO_FIND_THE_CLUSTER = {"retry_join", "bootstrap_expect"}
-_STATUS = {1: "alive", 2: "leaving", 4: "failed"}  # those of a member that is still counted on
+_STATUS = {1: "alive", 2: "leaving", 4: "failed"}  # of members that Consul still counts on
 _OK, _FORBIDDEN = 200, 403
-KEYS = list[shapes.ConsulKey] | None  # the form of what a folder of keys is answered with
-_TOKEN = f"with ACLs it takes the token in a server's {security.MANAGEMENT}, as CONSUL_HTTP_TOKEN"
+KEYS = list[shapes.ConsulKey] | None  # the shape of the answer to a listing of keys
+_TOKEN = f"with ACLs, set CONSUL_HTTP_TOKEN to the token in {security.MANAGEMENT} on a server"
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Consul(SetUpHere):
         return Uploaded(store.binary, UPLOADED, lambda: program(store)) if store.binary else None
 
     def url(self, cluster: Cluster) -> str:
-        """Always the host's own agent: Consul's way to high availability, and libkv takes one endpoint only."""
+        """Always the host's own agent. Consul recommends this for availability, and libkv takes only one endpoint."""
         return url("consul", [f"127.0.0.1:{HTTP_PORT}"], self.store)
 
     def credentials(self, cluster: Cluster, host: str) -> tuple[File, ...]:
@@ -155,9 +156,10 @@ class Consul(SetUpHere):
         )
 
     def _expect(self, cluster: Cluster, host: str) -> int:
-        """How many servers to wait for before the first election. It means nothing afterwards, so what is there stays.
+        """Return how many servers wait for each other before the first election.
 
-        While there never was a leader it is the number of servers that live: one that is down must not hold up the rest.
+        Before that election it is the number of live servers, because a server that is down must not block the others.
+        Consul ignores the value afterwards, so the existing one is kept.
         """
         if not self.formed(cluster):
             return sum(name in cluster.live for name in cluster.servers)
@@ -165,12 +167,15 @@ class Consul(SetUpHere):
         return found if type(found) is int and found > 0 else len(cluster.servers)
 
     def formed(self, cluster: Cluster) -> bool:
-        """Raft's list of peers is empty before, and kept without a leader."""
+        """Raft's list of peers is empty before the first election, and survives the loss of the leader."""
         known = (cluster.facts[name] for name in cluster.servers if name in cluster.facts)
         return any(facts.http(what).body for facts in known for what in ("peers", "leader"))
 
     def _program(self, facts: Facts) -> str:
-        """Where Consul is on a host, or will be. What a host tells goes into units only where it is a plain path."""
+        """Return the path of Consul on a host, now or once installed.
+
+        A path that the host reports is written into a unit only if it has no special characters.
+        """
         found = facts.programs.get("consul", "")
         if re.fullmatch(r"(/[A-Za-z0-9._-]+)+", found):
             return found
@@ -181,7 +186,7 @@ class Consul(SetUpHere):
         return loaded_otherwise(cluster.facts[host].files.get(LOADED, ""), service, unread)
 
     def membership(self, cluster: Cluster, host: str) -> list[Drift]:
-        """It answers, knows a leader, and sees every live host alive."""
+        """Differences unless the agent answers, knows a leader, and sees every live host as alive."""
         facts = cluster.facts[host]
         members = facts.http("members")
         if (
@@ -190,19 +195,19 @@ class Consul(SetUpHere):
             and at.acls <= 1
             and facts.http("leader").body
         ):
-            return []  # until all servers have ACLs, and a leader among them has set them up, nobody is known to any
+            return []  # the tokens are unknown until all servers have ACLs and the leader has set them up
         if members.code != _OK:
             return [Drift(Kind.STORE, "HTTP interface", members.error, "an answer", Action.WAIT, self.title)]
         drift = []
         if not facts.http("leader").body:
             drift.append(Drift(Kind.STORE, "leader", "none", "one", Action.WAIT, self.title))
         if cluster.inventory.the_store.security.acls and facts.http("rights").code == _FORBIDDEN:
-            # Where all are refused it is the policy, which `equip` sets.
+            # If all hosts are refused, the policy is wrong, and `equip` corrects it.
             all_ = all(cluster.facts[name].http("rights").code == _FORBIDDEN for name in cluster.live)
             error = facts.http("rights").error
             drift.append(Drift(Kind.RIGHTS, "", error, "to write", Action.WAIT, self.title, later=all_))
         alive = {member["Name"] for member in members.body or () if member.get("Status") == security.ALIVE}
-        # One that is shut out by its secrets comes when it has got those of the others; until then nobody waits for it.
+        # Don't wait for a host that is shut out: it joins once it has the secrets of the others.
         if missing := [
             name
             for name in cluster.live
@@ -234,11 +239,11 @@ class Consul(SetUpHere):
         return facts.says("raft")
 
     def idle(self, facts: Facts) -> bool:
-        return False  # the package starts none by itself
+        return False  # the package does not start Consul
 
     def leaving(self, cluster: Cluster, addresses: Iterable[IPv4Address]) -> str:
-        where = "where it is gone for good, `consul operator raft remove-peer -address IP:8300` on another"
-        return f"take one after the other out of the store first: `consul leave` on it; {where} ({_TOKEN})"
+        gone = "for a server that is gone for good, `consul operator raft remove-peer -address IP:8300` on another"
+        return f"remove them from the store first, one at a time: run `consul leave` on each; {gone} ({_TOKEN})"
 
     def setting(self, cluster: Cluster, key: str, text: str) -> str:
         return f"`{shlex.join(['consul', 'kv', 'put', key + '/', text])}` on any host"
@@ -257,7 +262,7 @@ class Consul(SetUpHere):
         return next((_STATUS[member["Status"]] for member in told if member["Status"] in _STATUS), "")
 
     def leave(self, own: Connection | None, other: Connection, cluster: Cluster, host: str) -> None:
-        """Itself it says farewell and ends; of one that is gone the others say it, and give up its vote."""
+        """A host that runs Consul leaves by itself. For a host that is gone, the others remove it and its vote."""
         import consul
         import requests
 
@@ -268,15 +273,15 @@ class Consul(SetUpHere):
                 return
             api.agent.force_leave(host)
             if any(peer.rpartition(":")[0] == str(cluster.leaving) for peer in _peers(api)):
-                with contextlib.suppress(consul.ConsulException):  # its leader gives the vote up by itself, too
+                with contextlib.suppress(consul.ConsulException):  # the leader may have removed the vote already
                     api.operator.raft_remove_peer(address=f"{cluster.leaving}:8300")
         except (consul.ConsulException, requests.RequestException, *UNFIT) as error:
-            cure = "see what Consul says (journalctl -u consul), and run again"
-            what = f"Consul does not let go of {host}"
+            cure = "check Consul's log (journalctl -u consul), then run again"
+            what = f"Consul failed to remove {host}"
             raise StoreError(what, host=(own or other).name, answer=shown(str(error)), cure=cure) from None
 
     def wait_for_server(self, connection: Reader, cluster: Cluster, address: IPv4Address) -> None:
-        """A new server has no vote before it was healthy for ten seconds (autopilot)."""
+        """Autopilot gives a new server its vote once it has been healthy for ten seconds."""
         import consul
         import requests
 
@@ -287,35 +292,43 @@ class Consul(SetUpHere):
             seen += [f"{server['Node']}: {'a vote' if server['Voter'] else 'no vote yet'}" for server in servers]
             return next((str(s["Node"]) for s in servers if s["Voter"] and s["Address"] == f"{address}:8300"), "")
 
-        cure = "see what its servers say (journalctl -u consul), and run again"
+        cure = "check the log of Consul's servers (journalctl -u consul), then run again"
         errors = (consul.ConsulException, requests.RequestException)
-        title = f"the server {address} of Consul"
+        title = f"Consul's server {address}"
         until_leader(voter, title=title, connection=connection, cure=cure, errors=errors, what="no vote")
 
     def findings(self, cluster: Cluster) -> Iterator[Problem]:
-        """Agents of another name; engines that may not write; agents that would be shut out by a run that does not reach them.
+        """Renamed agents, engines without write access, agents that are shut out or would be, and gossip key problems.
 
-        Under another name an agent keeps its ID, and Consul's leader takes that from the quorum for the old name's sake.
+        A renamed agent keeps its ID. Consul's leader then removes that ID from the quorum because of the old name.
         """
         for name in cluster.live:
             if (called := _called(cluster.facts[name])) not in {"", name}:
-                what = f"its Consul agent is called {called}; under a new name Consul would throw it out of the quorum again and again"
+                what = (
+                    f"its Consul agent is called {called}; under a new name,"
+                    " Consul would repeatedly remove it from the quorum"
+                )
                 yield Problem("renamed-host", name, what, {"called": called, "name": name})
             answer = cluster.facts[name].http("rights")
             if answer.code == _FORBIDDEN:
-                what = f"Consul does not let this host's engine write under its keys: {answer.error.strip()}"
+                what = f"Consul denies this host's engine write access to its keys: {answer.error.strip()}"
                 yield Problem("acl-denied", name, what)
             if why := security.shut_out(cluster, name):
-                what = f"the cluster's Consul does not let this host's agent in: {why}; it was away when they were rotated, or comes from a backup"
+                what = (
+                    f"the cluster's Consul rejects this host's agent: {why};"
+                    " the host missed a rotation, or was restored from a backup"
+                )
                 yield Problem("agent-shut-out", name, what)
             if len(security.keys(cluster.facts[name])) > 1 and cluster.inventory.the_store.security.gossip:
-                what = "its agent takes gossip keys beside the one that it sends with: a rotation was broken off"
+                what = (
+                    "its agent accepts other gossip keys besides the one that it sends with: a rotation was interrupted"
+                )
                 yield Problem("gossip-keys-left", name, what)
         if foreign := security.foreign_key(cluster):
-            what = f"the agents of {', '.join(foreign)} send with a gossip key that {security.GOSSIP} has on no host"
+            what = f"the agents of {', '.join(foreign)} send with a gossip key that no host has in {security.GOSSIP}"
             yield Problem("gossip-key-unknown", "", what, {"path": security.GOSSIP})
         if security.way(cluster) and (others := ", ".join(security.agents_missed(cluster))):
-            what = f"agents of Consul that this run does not reach would be shut out of it: {others}"
+            what = f"this run does not reach these agents of Consul, and would shut them out: {others}"
             yield Problem("consul-agents-missed", "", what, {"token": _TOKEN})
 
     def shut_out(self, cluster: Cluster, host: str) -> str:
@@ -344,26 +357,26 @@ class Consul(SetUpHere):
             seen += [f"leader: {found or 'none'}", f"servers in the quorum: {', '.join(peers) or 'none'}"]
             return str(found) if len(peers) >= servers else ""
 
-        cure = "see what its servers say (journalctl -u consul) and that 8300 and 8301 are open between the hosts"
+        cure = "check the servers' log (journalctl -u consul), and that ports 8300 and 8301 are open between the hosts"
         errors = (consul.ConsulException, requests.RequestException)
         what = f"no leader with all {servers} servers" if servers > 1 else "no leader"
         return until_leader(leader, title=self.title, connection=connection, cure=cure, errors=errors, what=what)
 
 
 def _peers(api: Any) -> list[str]:
-    """The servers in the quorum. Raises ValueError on an answer of another form."""
+    """Return the servers in the quorum. Raises ValueError if the answer has another shape."""
     found: list[str] | None = answers.checked(list[str] | None, api.status.peers())
     return found or []
 
 
 def _called(facts: Facts) -> str:
-    """What a host's agent calls itself: the running one, else the one that would be started. "" where there is none."""
+    """Return the name of a host's agent: the running one, or else the configured one. "" if there is none."""
     _, running = at_its_start(facts.files.get(LOADED, ""))
     return str((running or json_object(facts.files.get(JSON, ""))).get("node_name", ""))
 
 
 def kv_endpoints(entries: list[dict[str, str]] | None) -> tuple[Endpoint, ...]:
-    """The endpoints among Consul's keys and values."""
+    """Return the endpoints among Consul's keys and values."""
     texts = (
         (entry["Key"], base64.b64decode(entry.get("Value") or "").decode(errors="replace")) for entry in entries or ()
     )

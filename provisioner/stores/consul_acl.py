@@ -1,6 +1,6 @@
-"""What Consul itself is told, over the connection to a server: its policies, its tokens, its keyring.
+"""Changes through Consul's API, over the connection to a server: policies, tokens, and the keyring.
 
-The token that allows it travels in a header, in a channel of the SSH connection. Answers that hold secrets go nowhere.
+The management token travels in a header, in a channel of the SSH connection. Answers with secrets are never passed on.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from provisioner.stores.protocols import Cluster
 
 ENGINES, AGENTS = "provisioner-engines", "provisioner-agents"
-_PATIENCE = 30.0  # seconds; a server takes its ACLs up a moment after it has become the leader
-MANAGEMENT = "global-management"  # Consul's own policy
+_PATIENCE = 30.0  # seconds; a new leader needs a moment to set up its ACLs
+MANAGEMENT = "global-management"  # a policy that Consul provides
 
 
 def rules(cluster: Cluster) -> dict[str, Any]:
-    """The least that engines need: keys under Docker's prefixes, sessions, and to see which hosts there are.
+    """Return the minimal rights of engines: keys under Docker's prefixes, sessions, and reading the list of nodes.
 
-    With store.prefix all of theirs lies under it; kv.path moves what shows that they are there (libkv, moby's daemon/discovery):
-    they write below it, and the key itself, as a folder.
+    With store.prefix, all keys are below it. kv.path moves the keys for discovery (libkv, moby's daemon/discovery):
+    engines write the keys below it, and create the key itself as a folder.
     """
     store = cluster.inventory.the_store
     front = f"{store.prefix}/" if store.prefix else ""
@@ -41,7 +41,7 @@ def rules(cluster: Cluster) -> dict[str, Any]:
 
 
 def _moved(cluster: Cluster) -> list[str]:
-    """kv.path of the engines; where the inventory has none, theirs stays as it is in their files."""
+    """Return kv.path: from the inventory, or else from the engines' configuration files, which keep theirs."""
     if path := cluster.inventory.the_store.discovery.path:
         return [path]
     found = (
@@ -52,10 +52,11 @@ def _moved(cluster: Cluster) -> list[str]:
 
 
 def equip(api: Any, cluster: Cluster, host: str) -> None:
-    """Both policies and both tokens are there. The engines' comes last: that it is there tells that all is.
+    """Create or update both policies and both tokens. Raises StoreError.
 
-    What fails is tried again for some time: a leader makes the management token a moment after its election, and a server
-    that is lost takes the request that it was to answer with it.
+    The engines' token is created last, so its existence proves that the rest exists too. Failures are retried for
+    `_PATIENCE`: a new leader creates the management token only after its election, and a request is lost with the
+    server that was to answer it.
     """
     _ask(host, lambda: _patiently(lambda: _equip(api, cluster)))
 
@@ -74,13 +75,13 @@ def _equip(api: Any, cluster: Cluster) -> None:
 
 
 def add(api: Any, secret: str, policy: str) -> None:
-    """A token of this policy, unless it is there."""
+    """Create a token with this policy, unless it exists."""
     if not accessor(api, secret):
         api.acl.token.create(secret_id=secret, policies_name=[policy], description="made by provisioner")
 
 
 def accessor(api: Any, secret: str) -> str:
-    """The name by which Consul knows a token; "" where there is none."""
+    """Return the accessor ID of a token; "" if Consul does not know the token."""
     import consul
 
     try:
@@ -90,7 +91,10 @@ def accessor(api: Any, secret: str) -> str:
 
 
 def forget(api: Any, host: str, kept: Mapping[str, str]) -> None:
-    """Every other token of these policies goes. kept: policy -> the secret of the one that stays; ours alone are looked at."""
+    """Delete our other tokens with these policies. kept: policy -> the secret of the token to keep.
+
+    Tokens that somebody else created are left alone. Raises StoreError.
+    """
 
     def forgot() -> None:
         stays = {accessor(api, secret) for secret in kept.values()}
@@ -104,12 +108,12 @@ def forget(api: Any, host: str, kept: Mapping[str, str]) -> None:
 
 
 def manage(api: Any, host: str, secret: str) -> None:
-    """Another token that may do everything."""
+    """Create another management token. Raises StoreError."""
     _ask(host, lambda: add(api, secret, MANAGEMENT))
 
 
 def _patiently(question: Callable[[], None]) -> None:
-    """Asks until Consul has answered well; after a while what it said last is raised."""
+    """Retry until Consul answers without an error. Raises the last error after `_PATIENCE`."""
     import tenacity
 
     waits = tenacity.Retrying(
@@ -122,7 +126,7 @@ def _patiently(question: Callable[[], None]) -> None:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What a request may raise whose answer is none, or bad."""
+    """Return the exceptions of a request without a valid answer."""
     import consul
     import requests
 
@@ -130,7 +134,10 @@ def _failures() -> tuple[type[Exception], ...]:
 
 
 def rotate_gossip_key(api: Any, host: str, key: str) -> None:
-    """Every agent takes the new key, then sends with it, then takes no other; each has to confirm before the next step."""
+    """Make every agent accept the new key, then send with it, then reject all others. Raises StoreError.
+
+    All agents confirm each step before the next one.
+    """
 
     def rotated() -> None:
         api.operator.keyring_install(key)
@@ -144,18 +151,16 @@ def rotate_gossip_key(api: Any, host: str, key: str) -> None:
 
 
 def _ask(host: str, question: Callable[[], None]) -> None:
-    """Raises StoreError, with Consul's own words: none of our requests has a secret in what it would repeat."""
+    """Run a request; raise StoreError with Consul's message, which repeats none of our secrets."""
     try:
         question()
     except _failures() as error:
-        cure = "see what its servers say (journalctl -u consul), and run again"
-        raise StoreError(
-            "Consul does not take up its keys and tokens", host=host, answer=_said(error), cure=cure
-        ) from None
+        cure = "check the log of Consul's servers (journalctl -u consul), then run again"
+        raise StoreError("changing Consul's keys or tokens failed", host=host, answer=_said(error), cure=cure) from None
 
 
 def _said(error: Exception) -> str:
-    """Its kind and Consul's answer, without anything that looks like a key or a token."""
+    """Return the type of the error and Consul's answer, without anything that looks like a key or a token."""
     import re
 
     text = re.sub(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[A-Za-z0-9+/]{40,}={0,2}", "...", str(error))

@@ -1,4 +1,4 @@
-"""Consul from a file of the controller's, for hosts without a way out."""
+"""Consul's program from a file on the controller, for hosts without internet access."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ UPLOADED = "/usr/local/bin/consul"
 
 @cache
 def program(store: Store) -> tuple[Path, str]:
-    """The program to upload and its SHA-256 sum, taken out of the zip where it is one. Raises ProvisionerError."""
+    """Return the program to upload and its SHA-256 sum. A zip is unpacked first. Raises ProvisionerError."""
     source = store.binary
     if source is None:
         raise ProvisionerError("no store.binary in the inventory")
     if store.sha256 and (found := _sum(source)) != store.sha256.lower():
         raise ProvisionerError(
-            f"{source} has the SHA-256 sum {found}, not {store.sha256}", cure="fetch it again, or mend store.sha256"
+            f"{source} has the SHA-256 sum {found}, not {store.sha256}",
+            cure="download it again, or correct store.sha256",
         )
     if not zipfile.is_zipfile(source):
         return source, _sum(source)
@@ -35,7 +36,7 @@ def program(store: Store) -> tuple[Path, str]:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with zipfile.ZipFile(source) as archive:
         if "consul" not in archive.namelist():
-            raise ProvisionerError(f"{source} has no file `consul`", cure="use the zip of HashiCorp's releases")
+            raise ProvisionerError(f"{source} contains no file `consul`", cure="use the zip of a HashiCorp release")
         with archive.open("consul") as packed, (folder / "consul").open("wb") as plain:
             shutil.copyfileobj(packed, plain)
     return folder / "consul", _sum(folder / "consul")

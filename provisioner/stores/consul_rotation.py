@@ -1,8 +1,8 @@
-"""New secrets for a Consul that stands. The networks work throughout.
+"""Rotation of the secrets of a running Consul. The networks keep working.
 
-gossip-key      all agents take the new key, then send with it, then take no other (Consul's own way, at runtime)
-certificates    each agent gets a new one and reads it at runtime; with a new authority both are trusted meanwhile
-tokens          Consul knows new ones, agents get them at runtime (servers with a restart), then the old ones go
+gossip-key      All agents accept the new key, then send with it, then reject the old one (Consul's API, at runtime).
+certificates    Each agent gets a new one and reloads it at runtime. During a change of the authority, both are trusted.
+tokens          Consul gets new ones, agents load them at runtime (servers restart), then the old ones are deleted.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ ROTATES = tuple(_SWITCH)
 def renewal(cluster: Cluster, what: str, *, authority: bool) -> Renewal:
     """As `Rotates.renewal`."""
     if not getattr(cluster.inventory.the_store.security, _SWITCH[what]):
-        why = f"there are no {what} to rotate: store.security.{_SWITCH[what]} is off"
+        why = f"{what} can't be rotated: store.security.{_SWITCH[what]} is off"
         raise StepFailed(why, cure="switch it on and run `provisioner up`")
     if not security.standing(cluster) or security.way(cluster):
-        why = "Consul does not stand as the inventory wants it secured"
+        why = "Consul does not run with the security that the inventory asks for"
         raise StepFailed(why, cure="run `provisioner up` first")
     revokes = authority or what != "certificates"
     turns: Mapping[str, Turns] = {
@@ -49,7 +49,7 @@ def renewal(cluster: Cluster, what: str, *, authority: bool) -> Renewal:
 
 
 def gossip_key(now: Now, connections: Mapping[str, Connection]) -> Iterator[None]:
-    """Root has both keys on every host before agents change theirs: so a run that is broken off goes on with either."""
+    """Record both keys on every host before agents change theirs, so an interrupted run can continue with either."""
     vault, new = now().vault, security.new_gossip_key(now())
     vault.keys = (new,)
     yield
@@ -64,12 +64,12 @@ def gossip_key(now: Now, connections: Mapping[str, Connection]) -> Iterator[None
 def certificates(now: Now, _: Mapping[str, Connection], *, authority: bool) -> Iterator[None]:
     vault = now().vault
     renewed = {certificate_of(name) for name in now().live}
-    before = security.all_trusted(now())  # more than one where an earlier rotation was broken off
+    before = security.all_trusted(now())  # more than one if an earlier rotation was interrupted
     if authority:
         vault.trusted = (*before, security.new_authority(now()).certificate)
         yield
         vault.renewed.add("authority")
-    vault.trusted = before  # until nobody's certificate is signed by them
+    vault.trusted = before  # as long as they have signed a certificate that is in use
     vault.renewed |= renewed
     yield
     vault.trusted = ()
@@ -90,8 +90,8 @@ def tokens(now: Now, connections: Mapping[str, Connection]) -> Iterator[None]:
 
 
 def _server(cluster: Cluster) -> str:
-    """A server that stands."""
+    """Return a live server that has a leader. Raises StepFailed."""
     able = [name for name in cluster.servers if name in cluster.live and name in security.standing(cluster)]
     if not able:
-        raise StepFailed("no server of the store is left", cure="bring a host of store.servers back")
+        raise StepFailed("no server of the store is left", cure="bring back a host of store.servers")
     return able[0]

@@ -1,12 +1,13 @@
-"""How Consul is secured: gossip encrypted, agents known by certificates, requests allowed by ACLs. What is wanted on a host.
+"""The security of Consul: encrypted gossip, TLS between agents, and ACLs. Computes the desired secrets of each host.
 
-Each of the three is brought in by levels, because agents that are on one level understand those one above and below:
-    gossip  1 has the key, sends and takes plain text   2 sends encrypted   3 takes nothing else
-    tls     1 has a certificate                         2 asks servers for theirs   3 takes nobody without one
-    acls    1 on, and all is allowed                    2 agents have their tokens  3 what is not allowed is refused
-A new cluster starts with the last level, one that stands goes from level to level, all agents one after the other
-(HashiCorp: "Enable gossip encryption", "Secure existing agents with TLS", "Troubleshoot and manage ACLs"). The words of
-the configuration are those of Consul 1.8, which later versions take as well.
+Each feature has levels. An agent can talk to agents one level above or below its own:
+    gossip  1 has the key, sends plain text, accepts both   2 sends encrypted            3 rejects plain text
+    tls     1 has a certificate                             2 verifies servers           3 rejects peers without one
+    acls    1 on, everything is allowed                     2 agents have their tokens   3 denied by default
+A new cluster starts on the last level. A running cluster goes from level to level, one agent after the other.
+
+Sources: HashiCorp's "Enable gossip encryption", "Secure existing agents with TLS", "Troubleshoot and manage ACLs". The
+configuration uses the keys of Consul 1.8, which later versions accept too.
 """
 
 from __future__ import annotations
@@ -34,25 +35,28 @@ if TYPE_CHECKING:
     from provisioner.stores.protocols import Cluster
     from provisioner.system.facts import Facts
 
-LOADED = "/run/provisioner-consul.loaded"  # unit and configuration as the running agent found them at its start
-KEYRING = "/var/lib/consul/serf/local.keyring"  # Consul's own: it changes the file when a key is rotated
+LOADED = "/run/provisioner-consul.loaded"  # unit and configuration that the running agent was started with
+KEYRING = "/var/lib/consul/serf/local.keyring"  # Consul rewrites it when a key is rotated
 GOSSIP = "/etc/provisioner/consul-gossip.json"  # the keys that agents may send with; Consul does not read it
 TOKENS = "/etc/consul.d/provisioner-tokens.json"
 MANAGEMENT = "/etc/consul.d/provisioner-management.json"
-AUTHORITY = "/etc/consul.d/provisioner-tls/authority.pem"  # the present one first, then others that are still trusted
+AUTHORITY = "/etc/consul.d/provisioner-tls/authority.pem"  # the current one first, then others that are still trusted
 AUTHORITY_KEY = "/etc/consul.d/provisioner-tls/authority-key.pem"
 CERTIFICATE = "/etc/consul.d/provisioner-tls/agent.pem"
 KEY = "/etc/consul.d/provisioner-tls/agent-key.pem"
-FOLDERS = ("/etc/consul.d", "/etc/consul.d/provisioner-tls")  # with what hosts agree on: root alone may write there
+FOLDERS = (
+    "/etc/consul.d",
+    "/etc/consul.d/provisioner-tls",
+)  # their files decide for all hosts, so only root may write there
 FILES = (KEYRING, GOSSIP, TOKENS, MANAGEMENT, AUTHORITY, AUTHORITY_KEY, CERTIFICATE, KEY)
 
-_READ: dict[str, str] = {"mode": "0640", "owner": "root:consul"}  # by the agent, which may not change it
+_READ: dict[str, str] = {"mode": "0640", "owner": "root:consul"}  # the agent reads it, but can't change it
 _FULL = 3
-ALIVE = 1  # serf's status of a member
+ALIVE = 1  # Serf's status of a member
 
 
 class Levels(NamedTuple):
-    """How far each of the three is."""
+    """The level of each feature; 0 is off."""
 
     gossip: int = 0
     tls: int = 0
@@ -64,19 +68,19 @@ def wanted(security: Security) -> Levels:
 
 
 def standing(cluster: Cluster) -> list[str]:
-    """The hosts whose agents are in a cluster that has a leader."""
+    """Return the hosts whose agents are in a cluster with a leader: the running cluster."""
     return [name for name, facts in cluster.facts.items() if facts.http("leader").body]
 
 
 def agents_missed(cluster: Cluster) -> list[str]:
-    """The agents that Consul holds for alive and that this run does not reach."""
+    """Return the agents that Consul considers alive and that this run does not reach."""
     told = [cluster.facts[name].http("members").body or () for name in standing(cluster)]
     alive = {member["Name"] for of_host in told for member in of_host if member.get("Status") == ALIVE}
     return sorted(alive - {*cluster.live})
 
 
 def found(facts: Facts) -> Levels:
-    """How far the running agent of a host is."""
+    """Return the levels of a host's running agent."""
     _, config = at_its_start(facts.files.get(LOADED, ""))
     return Levels(
         _level(config, "encrypt_verify_outgoing", "encrypt_verify_outgoing", "encrypt_verify_incoming"),
@@ -96,7 +100,7 @@ def _acls(config: dict[str, Any], facts: Facts) -> int:
 
 
 def way(cluster: Cluster) -> tuple[Levels, ...]:
-    """The levels to go through, from those of the cluster that stands; nothing where it is there, or none stands."""
+    """Return the levels from those of the running cluster to the target. () if it is there, or no cluster runs."""
     target = wanted(cluster.inventory.the_store.security)
     there = [found(cluster.facts[name]) for name in standing(cluster) if LOADED in cluster.facts[name].files]
     if not there:
@@ -110,12 +114,12 @@ def way(cluster: Cluster) -> tuple[Levels, ...]:
 
 
 def stage(cluster: Cluster) -> Levels | None:
-    """The levels that the cluster is brought to now; None: all the way."""
+    """Return the levels that the cluster converges to in this stage. None means the target."""
     return cluster.stage if isinstance(cluster.stage, Levels) else None
 
 
 def levels(cluster: Cluster, host: str) -> Levels:
-    """Those that are wanted on a host now: on the way nobody goes back."""
+    """Return the levels that are wanted on a host in this stage. A host that is ahead stays there."""
     target = wanted(cluster.inventory.the_store.security)
     if (now := stage(cluster)) is None:
         return target
@@ -128,7 +132,7 @@ def levels(cluster: Cluster, host: str) -> Levels:
 
 
 def settings(at: Levels) -> dict[str, Any]:
-    """What the agent's configuration says of it."""
+    """Return the keys for these levels in the agent's configuration."""
     told: dict[str, Any] = {}
     if at.gossip:
         told |= {"encrypt_verify_outgoing": at.gossip >= 2, "encrypt_verify_incoming": at.gossip >= _FULL}  # noqa: PLR2004
@@ -137,14 +141,14 @@ def settings(at: Levels) -> dict[str, Any]:
         verify = dict.fromkeys(("verify_outgoing", "verify_server_hostname"), at.tls >= 2)  # noqa: PLR2004
         told |= verify | {"verify_incoming": at.tls >= _FULL}
     if at.acls:
-        # An agent that is no server remembers what a token may do, and that there is none, for so long.
+        # token_ttl: how long an agent that is no server caches a token's rights, or its absence.
         policy = "deny" if at.acls >= _FULL else "allow"
         told["acl"] = {"enabled": True, "default_policy": policy, "down_policy": "extend-cache", "token_ttl": "1s"}
     return told
 
 
 def files(cluster: Cluster, host: str) -> tuple[File, ...]:
-    """The secret files of a host. Raises StepFailed where a certificate is needed and nobody can sign it."""
+    """Return the secret files of a host. Raises StepFailed if it needs a certificate that no host can sign."""
     at, server = levels(cluster, host), host in cluster.servers
     made: list[File] = []
     if at.gossip:
@@ -166,9 +170,9 @@ def files(cluster: Cluster, host: str) -> tuple[File, ...]:
 
 
 def gone(cluster: Cluster, host: str) -> tuple[str, ...]:
-    """The secret files that a host has and is not to have: what is switched off.
+    """Return the secret files to remove from a host: those of features that are switched off.
 
-    On the way to TLS its files stay where no agent has read them yet: the authority's key may be nowhere else.
+    If TLS is wanted, its files stay even before agents use them: no other host may have the authority's key.
     """
     at, there = levels(cluster, host), cluster.facts[host].secrets
     tls = (
@@ -181,15 +185,15 @@ def gone(cluster: Cluster, host: str) -> tuple[str, ...]:
 
 
 def _agreed(cluster: Cluster, of: Callable[[Facts], str], path: str) -> str:
-    """What the hosts of the cluster that stands agree on, or without one all hosts."""
+    """Return the value that the hosts of the running cluster agree on; without a cluster, all hosts count."""
     return agreed(cluster, of, path, standing(cluster), earlier=True) or ""
 
 
-# -- the key of the gossip --------------------------------------------------------------------------------------------
+# -- the gossip key ---------------------------------------------------------------------------------------------------
 
 
 def keys(facts: Facts) -> list[str]:
-    """The keys that a host's agent takes; the first is the one that it sends with."""
+    """Return the gossip keys that a host's agent accepts. It sends with the first one."""
     return _keys(facts.secrets.get(KEYRING, ""))
 
 
@@ -210,13 +214,19 @@ def _recorded(facts: Facts) -> list[str]:
 
 
 def recorded_keys(cluster: Cluster) -> set[str]:
-    """The keys that root has on any host of the cluster that stands, or without one on any host; none: it is of an earlier release."""
+    """Return the recorded gossip keys: of the running cluster's hosts, or else of any host.
+
+    The record belongs to root. It is empty after a setup by an earlier release.
+    """
     of_standing = {key for name in standing(cluster) for key in _recorded(cluster.facts[name])}
     return of_standing or {key for facts in cluster.facts.values() for key in _recorded(facts)}
 
 
 def gossip_key(cluster: Cluster) -> str:
-    """The one that all are to send with. An agent's own user can change its keyring, so that chooses among root's keys only."""
+    """Return the key that all agents are to send with.
+
+    Consul's user can change a keyring, so a keyring only selects among the keys that root has recorded.
+    """
     known = recorded_keys(cluster)
     if known:
         sent = Counter(_sent(cluster.facts[name]) for name in standing(cluster) or cluster.facts)
@@ -228,7 +238,7 @@ def gossip_key(cluster: Cluster) -> str:
 
 
 def new_gossip_key(cluster: Cluster) -> str:
-    """The one that `gossip_key` gives once it is to be renewed."""
+    """Return the key that `gossip_key` returns once it is marked as renewed."""
     return cluster.vault.made("gossip key", _gossip_key)
 
 
@@ -237,14 +247,14 @@ def _gossip_key() -> str:
 
 
 def foreign_key(cluster: Cluster) -> tuple[str, ...]:
-    """The hosts whose agents send with a key that root has on no host, where they are more than half of those that stand."""
+    """Return the hosts whose agents send with an unrecorded key, if they are a majority of the running cluster."""
     known, there = recorded_keys(cluster), standing(cluster)
     others = tuple(name for name in there if (key := _sent(cluster.facts[name])) and key not in known)
     return others if known and 2 * len(others) > len(there) else ()
 
 
 def _keyring(cluster: Cluster, host: str) -> str:
-    """What is there stays where it sends with the right key; others that a member still takes stay behind it."""
+    """Return the keyring: the existing one if its first key is right. A member's other keys are kept behind it."""
     key, has = gossip_key(cluster), keys(cluster.facts[host])
     if has[:1] == [key]:
         return cluster.facts[host].secrets[KEYRING]
@@ -256,9 +266,10 @@ def _keyring(cluster: Cluster, host: str) -> str:
 
 
 def authority(cluster: Cluster) -> Pair:
-    """The one that signs. Its key is on servers only, and may be on none that was reached: "" then.
+    """Return the authority that signs. Only servers have its key; it is "" if no reachable server has it.
 
-    Of a run that was broken off before it came to a server, other hosts may have the certificate, and nobody has the key.
+    A run that was interrupted before it reached a server leaves hosts with a certificate whose key nobody has. Such an
+    authority is replaced.
     """
 
     def own(facts: Facts) -> Pair:
@@ -278,13 +289,13 @@ def _signs(pair: Pair) -> bool:
 
 
 def _founded(cluster: Cluster) -> bool:
-    """Whether there is a Consul already, or may be, on a server that is not reached."""
+    """Whether a Consul cluster exists. A server that is not reached may belong to one, so it counts."""
     data = any(facts.says("raft") for facts in cluster.facts.values())
     return data or bool(standing(cluster)) or not set(cluster.servers) <= set(cluster.live)
 
 
 def new_authority(cluster: Cluster) -> Pair:
-    """The one that `authority` gives once it is to be renewed."""
+    """Return the authority that `authority` returns once it is marked as renewed."""
     return cluster.vault.made("authority", lambda: _authority(cluster))
 
 
@@ -293,9 +304,10 @@ def _authority(cluster: Cluster) -> Pair:
 
 
 def all_trusted(cluster: Cluster) -> tuple[str, ...]:
-    """The certificates of all authorities that root has any host trust; where an earlier release set all up, more than half of them.
+    """Return the certificates of all trusted authorities, according to the files that only root can write.
 
-    Where a cluster stands, its hosts alone count: one that was away may come back with an authority that was revoked.
+    After a setup by an earlier release, an authority counts if a majority of the hosts trust it. If a cluster is running,
+    only its hosts count: a host that was away may return with a revoked authority.
     """
     counted = [cluster.facts[name] for name in standing(cluster)] or list(cluster.facts.values())
     told = [set(certificates.each(facts.secrets.get(AUTHORITY, ""))) for facts in counted if AUTHORITY in facts.guarded]
@@ -307,7 +319,7 @@ def all_trusted(cluster: Cluster) -> tuple[str, ...]:
 
 
 def _trusted(cluster: Cluster) -> str:
-    """The present authority, and those of the others that some agent's certificate is still signed by."""
+    """Return the current authority, and the other trusted ones that have signed a certificate in use."""
     first = authority(cluster).certificate
     told = set(all_trusted(cluster)) - {first}
     shown = [facts.secrets.get(CERTIFICATE, "") for facts in cluster.facts.values()]
@@ -327,9 +339,9 @@ def _certificate(cluster: Cluster, host: str) -> Pair:
     def issued() -> Pair:
         if not signer.key:
             raise StepFailed(
-                "it needs a certificate, and no server that was reached has the key of the authority that signs it",
+                "it needs a certificate, but no reachable server has the key of the authority that signs it",
                 host=host,
-                cure="bring a server of the store back, or make a new authority: provisioner rotate certificates --ca",
+                cure="bring back a server of the store, or make a new authority: provisioner rotate certificates --ca",
             )
         return certificates.issue(signer, host, names=names, addresses=addresses)
 
@@ -337,15 +349,15 @@ def _certificate(cluster: Cluster, host: str) -> Pair:
 
 
 def shut_out(cluster: Cluster, host: str) -> str:
-    """Why the agents of the cluster that stands do not let this host's in, by its secrets; "" if they give no reason.
+    """Return why the running cluster's agents reject this host's agent, judged by its secrets; "" if they would not.
 
-    So it is with a host that was away while its secrets were rotated, or that was restored from a backup.
+    This happens to a host that missed a rotation, or that was restored from a backup.
     """
     facts, there = cluster.facts[host], standing(cluster)
     if host in there or not there:
         return ""
     if keys(facts) and gossip_key(cluster) not in keys(facts):
-        return "its gossip key is not that of the other agents"
+        return "its gossip key differs from that of the other agents"
     own, trusted = facts.secrets.get(CERTIFICATE, ""), all_trusted(cluster)
     if own and trusted and not certificates.signed_by(own, trusted):
         return "its certificate is signed by an authority that the other agents do not trust"
@@ -360,18 +372,18 @@ def _token(text: str, name: str) -> str:
 
 
 def token(cluster: Cluster, name: str) -> str:
-    """agent: with which agents register their hosts. default: what the engines may do, who have none of their own."""
+    """Return a token. agent: agents register their hosts with it. default: applies to engines, which send no token."""
     there = _agreed(cluster, lambda facts: _token(facts.secrets.get(TOKENS, ""), name), TOKENS)
     return cluster.vault.value(f"token {name}", there, lambda: str(uuid.uuid4()))
 
 
 def present_management_token(cluster: Cluster) -> str:
-    """The one that servers have now."""
+    """Return the management token that the servers have now."""
     return _agreed(cluster, lambda facts: _token(facts.secrets.get(MANAGEMENT, ""), "master"), MANAGEMENT)
 
 
 def management_token(cluster: Cluster) -> str:
-    """May do everything; Consul's servers are told it at their start, and nobody else has it."""
+    """Return the token with all rights. Only Consul's servers have it, in their configuration."""
     return cluster.vault.value("token management", present_management_token(cluster), lambda: str(uuid.uuid4()))
 
 

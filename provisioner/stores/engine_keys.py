@@ -1,4 +1,4 @@
-"""The keys that engines keep in a store, as libkv and libnetwork write them."""
+"""The keys that engines write into a store, in the format of libkv and libnetwork."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, order=True)
 class Endpoint:
-    """A container's place on a network, as the engines keep it in the store. host: the address that its engine advertises."""
+    """A container's endpoint on a network, as stored by its engine. host: the address that the engine advertises."""
 
     network: str  # ID
     name: str
@@ -24,22 +24,22 @@ class Endpoint:
 
 
 def endpoints_path(store: Store) -> str:
-    """The folder in the store in which libnetwork keeps them: NETWORK'S ID/ENDPOINT'S ID under it."""
+    """Return the folder in which libnetwork keeps the endpoints, as NETWORK ID/ENDPOINT ID."""
     return (f"{store.prefix}/" if store.prefix else "") + "docker/network/v1.0/endpoint"
 
 
 def count_key(store: Store, network: str) -> str:
-    """Where libnetwork counts the endpoints of a network, by its ID: as {"Count":NUMBER}."""
+    """Return the key in which libnetwork counts a network's endpoints, as {"Count":NUMBER}. network: its ID."""
     return endpoints_path(store) + f"_count/{network}"
 
 
 def nodes_path(store: Store) -> str:
-    """Where in the store the engines say that they are there: below it each its address."""
+    """Return the folder for discovery: each engine writes its address below it."""
     return (f"{store.prefix}/" if store.prefix else "") + (store.discovery.path or "docker/nodes")
 
 
 def endpoint(key: str, text: str) -> Endpoint | None:
-    """What a key and its value tell; None for a key that is no endpoint's."""
+    """Parse a key and its value. Returns None if the key is not an endpoint's."""
     network = re.search(r"\bdocker/network/v1.0/endpoint/([0-9a-f]+)/[0-9a-f]+/?$", key)
     value = json_object(text)
     address = literal(str(value.get("locator", "")))

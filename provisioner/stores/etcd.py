@@ -1,13 +1,14 @@
-"""etcd: servers on 1, 3 or 5 hosts, whose endpoints every engine knows. Engines speak its v2 API, over HTTPS.
+"""etcd: servers on 1, 3 or 5 hosts. Every engine knows all endpoints, and uses the v2 API over HTTPS.
 
-Servers take clients and one another by certificates of an authority of the cluster's own (stores/authority.py). What a
-host's Perl, which has no TLS, must know it asks at two other places: a socket for root alone, and for whether there is a
-leader 2381, which serves metrics and health and nothing else. A cluster that was formed without TLS stays so, since its
-members know one another by http: `security` of the inventory counts when a cluster is founded.
+Clients and servers authenticate with certificates of the cluster's own authority (stores/authority.py). The hosts' Perl
+has no TLS, so it uses two other listeners: a socket for root only, and port 2381, which serves only metrics and health.
+A cluster that was formed without TLS stays without it, because its members know one another by http URLs. So the
+inventory's `security` has an effect only when a cluster is founded.
 
-The data lie in a folder of their own: what a package's default cluster has written stays beside it, and never comes into
-ours. Sources: etcd's documentation; v2 is off by default from 3.4 on and gone in 3.6; etcd reads `initial-*` only while
-it has no data.
+The data has a folder of its own, apart from the data of the package's default cluster.
+
+Sources: etcd's documentation. v2 is off by default since 3.4, and removed in 3.6. etcd reads `initial-*` only while it
+has no data.
 """
 
 from __future__ import annotations
@@ -47,11 +48,11 @@ if TYPE_CHECKING:
     from provisioner.transport import Connection, Reader
 
 PORT, PEER_PORT, HEALTH_PORT = 2379, 2380, 2381
-SOCKET = "/run/provisioner-etcd/localhost:2379"  # etcd takes nothing for a socket's name but host and port
+SOCKET = "/run/provisioner-etcd/localhost:2379"  # etcd accepts only HOST:PORT as the name of a socket
 UNIT = "etcd.service"
 JSON = "/etc/etcd/provisioner.json"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
-LOADED = "/run/provisioner-etcd.loaded"  # unit and configuration as the running server found them at its start
+LOADED = "/run/provisioner-etcd.loaded"  # unit and configuration that the running server was started with
 DATA = "/var/lib/etcd/provisioner"
 OWNED = Owned(
     files=(JSON, LOADED),
@@ -68,7 +69,7 @@ _ONLY_WITHOUT_DATA = {
     "initial-cluster-token",
     "initial-advertise-peer-urls",
 }
-_FIT = ((3, 3), (3, 5))  # versions; 3.6 has no v2 API, and before 3.3 health was served to the clients alone
+_FIT = ((3, 3), (3, 5))  # versions; 3.6 has no v2 API, and before 3.3 only the client port served health
 _ASKED = {"version": "/version", "health": "/health", "members": "/v2/members", "self": "/v2/stats/self"}
 _SAYS = {"JSON": JSON, "UNIT": UNIT, "PORT": str(PORT), "DATA": DATA}
 
@@ -121,12 +122,12 @@ class Etcd(Unstaged, SetUpHere):
         )
 
     def _founded(self, cluster: Cluster) -> list[str]:
-        """The configurations of the servers that have data."""
+        """Return the configurations of the servers that have data."""
         known = (cluster.facts[name] for name in cluster.servers if name in cluster.facts)
         return [facts.files[JSON] for facts in known if self.has_data(facts) and JSON in facts.files]
 
     def _secured(self, cluster: Cluster) -> bool:
-        """Whether it speaks TLS: as servers with data were set up, or as the inventory has it where there are none."""
+        """Whether etcd uses TLS: as servers with data do. If no server has data, the inventory decides."""
         founded = self._founded(cluster)
         return any('"https://' in text for text in founded) if founded else self.store.security.tls
 
@@ -134,11 +135,11 @@ class Etcd(Unstaged, SetUpHere):
         return "https" if self._secured(cluster) else "http"
 
     def url(self, cluster: Cluster) -> str:
-        """All servers: an engine goes on with the next when one is lost."""
+        """All servers: an engine switches to the next one when it loses a server."""
         return url("etcd", endpoints(cluster, PORT), self.store)
 
     def credentials(self, cluster: Cluster, host: str) -> tuple[File, ...]:
-        """On servers etcd reads them too."""
+        """On servers, etcd reads the same files."""
         if not self._secured(cluster):
             return ()
         owner = "root:etcd" if self.runs_on(cluster, host) else "root:root"
@@ -153,7 +154,7 @@ class Etcd(Unstaged, SetUpHere):
 
     def service(self, cluster: Cluster, host: str) -> Service:
         if why := self._unfit_version(cluster.facts[host]):
-            raise StepFailed(why, host=host, tried="looking at its version; nothing was written", cure=_CURE_VERSION)
+            raise StepFailed(why, host=host, tried="checking its version; nothing was written", cure=_CURE_VERSION)
         secured, scheme = self._secured(cluster), self._scheme(cluster)
         known = [(name, cluster.advertise[name]) for name in cluster.servers if name in cluster.advertise]
         config = render.text(
@@ -174,16 +175,14 @@ class Etcd(Unstaged, SetUpHere):
         return Service(UNIT, "etcd", "/var/lib/etcd", files, {"/var/lib/etcd": "0700"}, secrets)
 
     def _unfit_version(self, facts: Facts) -> str:
-        """Why this host's etcd can't be a server, as long as it does not run as one."""
+        """Return why this host's version of etcd can't be a server; "" if it can, or if no version is known."""
         found = re.match(r"([0-9]{1,6})\.([0-9]{1,6})", facts.line("etcd-version"))
         if not found or _FIT[0] <= (int(found[1]), int(found[2])) <= _FIT[1]:
             return ""
-        return (
-            f"its etcd {found[0]} does not serve what is needed: engines speak the v2 API, which 3.3, 3.4 and 3.5 have"
-        )
+        return f"its etcd {found[0]} is not supported: engines need the v2 API, which etcd 3.3, 3.4 and 3.5 can serve"
 
     def _state(self, cluster: Cluster, host: str) -> str:
-        """Whether it founds a cluster with the others or joins one. It means nothing later, so what is there stays."""
+        """Return whether the server founds a cluster or joins one. etcd ignores it later, so a written value stays."""
         facts = cluster.facts[host]
         if self.formed(cluster) and not self.has_data(facts):
             return "existing"
@@ -198,7 +197,7 @@ class Etcd(Unstaged, SetUpHere):
         return loaded_otherwise(cluster.facts[host].files.get(LOADED, ""), service, unread)
 
     def membership(self, cluster: Cluster, host: str) -> list[Drift]:
-        """It answers, has a leader, and every live server has taken part once."""
+        """Differences unless the server answers, has a leader, and every live server has joined once."""
         facts = cluster.facts[host]
         health = _answer(facts, "health")
         if health.code == 0:
@@ -242,7 +241,8 @@ class Etcd(Unstaged, SetUpHere):
         names = {address: name for name, address in cluster.advertise.items()}
         out = {at: names.get(at, "") for at in addresses}
         removing = [self._command(cluster, out.values(), f"member remove {ids[at]}") for at in out]
-        return f"take one after the other out of the store first, on another server (package etcd-client): {', then '.join(removing)}"
+        commands = ", then ".join(removing)
+        return f"remove them from the store first, one at a time, on another server (package etcd-client): {commands}"
 
     def setting(self, cluster: Cluster, key: str, text: str) -> str:
         where = (
@@ -264,7 +264,7 @@ class Etcd(Unstaged, SetUpHere):
         return "a member" if any(_is(member, host, address) for member in _members(facts)) else ""
 
     def leave(self, own: Connection | None, other: Connection, cluster: Cluster, host: str) -> None:
-        """Another server has the member removed: the host's own would go down before it could tell."""
+        """Remove the member through another server: its own server would stop before it could report success."""
         facts = cluster.facts[other.name]
         where = SOCKET if facts.http("members@socket").code else str(PORT)
         ids = [member["id"] for member in _members(facts) if _is(member, host, cluster.leaving)]
@@ -276,7 +276,7 @@ class Etcd(Unstaged, SetUpHere):
         other.write(script)
 
     def wait_for_server(self, connection: Reader, cluster: Cluster, address: IPv4Address) -> None:
-        pass  # none is added: grows
+        pass  # `grows` is False, so no server is ever added
 
     def findings(self, cluster: Cluster) -> Iterator[Problem]:
         for name in cluster.servers:
@@ -287,19 +287,24 @@ class Etcd(Unstaged, SetUpHere):
         for name in cluster.servers:
             address = cluster.advertise.get(name)
             if peers and address and address not in peers:
-                what = f"{name} is to be a server of an etcd that has its servers already, without it"
+                what = f"{name} is to be a server of an etcd cluster that already runs and does not have it as a member"
                 yield Problem("server-added", "", what, {"adding": self._adding(cluster, name)})
         told = (member for name in cluster.live for member in _members(cluster.facts[name]))
         started = {member["name"]: member["id"] for member in told if member.get("clientURLs")}
         for name in cluster.servers:
             if name in cluster.live and name in started and not self.has_data(cluster.facts[name]):
-                what = f"its etcd has lost its data ({DATA} is not there), and the other servers still count on it"
+                what = (
+                    f"its etcd has lost its data ({DATA} is missing), and the other servers still count it as a member"
+                )
                 removing = self._command(cluster, (name,), f"member remove {started[name]}")
                 values = {"removing": removing, "adding": self._adding(cluster, name)}
                 yield Problem("etcd-data-lost", name, what, values)
 
     def _command(self, cluster: Cluster, about: Collection[str], words: str) -> str:
-        """For people: what they type on a server to have something done about others. etcdctl 3.3 speaks v2 unless it is told."""
+        """Return an etcdctl command for people, to run on a server about other members.
+
+        etcdctl 3.3 uses the v2 API unless ETCDCTL_API is set.
+        """
         peers = self.peers({name: cluster.facts[name] for name in cluster.live})
         others = [
             cluster.advertise[name]
@@ -318,25 +323,29 @@ class Etcd(Unstaged, SetUpHere):
         secured = self._secured(cluster)
         if secured == self.store.security.tls:
             return
-        what = f"etcd was founded {'with' if secured else 'without'} TLS and stays so: its servers know one another by {self._scheme(cluster)}"
+        how = f"{'with' if secured else 'without'} TLS"
+        what = (
+            f"etcd was founded {how}, which can't change: its servers know one another by {self._scheme(cluster)} URLs"
+        )
         yield Problem("store-tls-kept", "", what, {"data": DATA})
 
     def renewal(self, cluster: Cluster, what: str, *, authority: bool) -> Renewal:
-        """New certificates: servers read theirs at runtime, engines with a restart, in which their containers stop unless
-        they have live-restore.
+        """As `Rotates.renewal`. Servers reload new certificates at runtime; engines need a restart.
+
+        The restart stops their containers, unless live-restore is on.
         """
         if not any(self.credentials(cluster, name) for name in cluster.live):
             why = "there are no certificates to rotate: this etcd was founded without TLS"
             raise StepFailed(why, cure="see docs/decisions/store-tls.md")
         if authority:
-            why = "etcd reads an authority at its start only: all servers and engines would have to change at once"
+            why = "etcd reads its authority only at start: all servers and engines would have to change at once"
             raise StepFailed(why, cure="leave out --ca")
         if not self.formed(cluster):
-            raise StepFailed("etcd is not as the inventory wants it", cure="run `provisioner up` first")
+            raise StepFailed("etcd has no leader", cure="run `provisioner up` first")
         return Renewal(_renewed, settled=True, engines=True)
 
     def wait_for_leader(self, connection: Reader, *, servers: int) -> str:
-        """Whose health is asked where it is served without TLS. Who takes part each server's membership tells."""
+        """Query the health where it is served without TLS. `membership` checks which servers have joined."""
 
         def leader(seen: list[str]) -> str:
             for port in (HEALTH_PORT, PORT):
@@ -346,29 +355,29 @@ class Etcd(Unstaged, SetUpHere):
                     return "one" if str(json_object(told).get("health")).lower() == "true" else ""
             raise Unreachable(f"nothing answers on {HEALTH_PORT} or {PORT}", host=connection.name)
 
-        cure = "see what its servers say (journalctl -u etcd) and that 2379 and 2380 are open between the hosts"
+        cure = "check the servers' log (journalctl -u etcd), and that ports 2379 and 2380 are open between the hosts"
         return until_leader(leader, title=self.title, connection=connection, cure=cure)
 
 
 def _renewed(now: Callable[[], Cluster], _: Mapping[str, Connection]) -> Iterator[None]:
-    """All hosts get a new certificate."""
+    """Renew the certificates of all live hosts."""
     now().vault.renewed |= {certificate_of(name) for name in now().live}
     yield
 
 
 def _ours(facts: Facts) -> bool:
-    """Whether the server that answers there was started with our configuration."""
+    """Whether the host's running server was started with our configuration."""
     return LOADED in facts.files
 
 
 def _answer(facts: Facts, what: str) -> Answer:
-    """As its socket for root tells it, or its port where it has no TLS."""
+    """Return the answer from root's socket, or from the port of a server without TLS."""
     found = facts.http(f"{what}@socket")
     return found if found.code else facts.http(what)
 
 
 def _members(facts: Facts) -> list[dict[str, Any]]:
-    """The members as this host's server tells them; one that has never started has no clientURLs."""
+    """Return the members that this host's server reports. A member that has never started has no clientURLs."""
     told = _answer(facts, "members").body if _ours(facts) else None
     return list(told["members"]) if isinstance(told, dict) else []
 
@@ -378,7 +387,7 @@ def _is(member: Mapping[str, Any], host: str, address: IPv4Address | None) -> bo
 
 
 def tree_endpoints(answer: Mapping[str, Any] | None) -> tuple[Endpoint, ...]:
-    """The endpoints in a folder of etcd's v2 keys."""
+    """Return the endpoints in a folder of etcd's v2 keys."""
     nodes: list[Mapping[str, Any]] = [(answer or {}).get("node") or {}]
     found = []
     while nodes:

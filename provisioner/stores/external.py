@@ -1,12 +1,15 @@
-"""A store that is there already. Nothing of it is installed; each host tells what it reaches, before anything is changed.
+"""External stores. Nothing is installed; every host checks its access to the store before anything is changed.
 
-Sources: Consul's and etcd's HTTP APIs, ZooKeeper's four-letter words. etcd answers /v2/keys only where its v2 API is on.
-The right to write shows in a compare-and-swap that can't succeed, since no key has such an index, and that to sessions in
-one whose behaviour there is not: both are refused before anything is compared, or change nothing. In ZooKeeper it shows in a
-transaction whose second half can't succeed; Perl has no client, so the controller tries it through each host's connection.
+Rights are tested with requests that change nothing:
+- keys: a compare-and-swap with an index that no key has. It fails for lack of rights, or else in the comparison.
+- Consul's sessions: a session with an invalid behaviour. It fails for lack of rights, or else as invalid.
+- ZooKeeper: a transaction whose second half can't succeed. Perl has no client for ZooKeeper, so the controller sends it
+  through each host's connection.
 
-Over TLS a host can't ask, since its Perl has none: the controller does, through the host's connection, for as long as the
-host's engine does not use the store. An engine that does has shown that it reaches it, and costs no round trip more.
+The hosts' Perl has no TLS. So the controller queries a store with TLS through each host's connection, until the host's
+engine uses the store. From then on the engine itself proves the access, without another round trip.
+
+Sources: Consul's and etcd's HTTP APIs, ZooKeeper's four-letter words. etcd serves /v2/keys only if its v2 API is on.
 """
 
 from __future__ import annotations
@@ -37,14 +40,18 @@ if TYPE_CHECKING:
     from provisioner.system.firewall import Ports
     from provisioner.transport import Connection, Reader
 
-NEVER = 2**64 - 1  # an index of a key that no store has come to
+NEVER = 2**64 - 1  # an index that no key has ever reached
 _FORBIDDEN = {401, 403}
-_NAMED = 3  # engines that a message names
+_NAMED = 3  # how many engines a message names
 
 
 @dataclass(frozen=True)
 class Versions:
-    """Those that are meant, from the first to all of the last, and how one is told: the answer, and what it looks like there."""
+    """The tested versions, and where a store reports its own.
+
+    answer: the name of the answer with the version. form: a regular expression whose first group is the version.
+    first, last: the tested range; `last` includes all versions that begin with it.
+    """
 
     answer: str
     form: str
@@ -54,21 +61,21 @@ class Versions:
 
 @dataclass(frozen=True)
 class External:
-    """The backend of any kind of store that others look after; what the kinds differ in is in external_kinds.py."""
+    """The backend of an external store. external_kinds.py has what differs between the kinds."""
 
     store: Store
     takes_tls: ClassVar[bool] = True
     title: ClassVar[str]
     scheme: ClassVar[str]
     asked: ClassVar[Mapping[str, tuple[str, ...]]]
-    """What -> path, method and body, or word. NODES and NETWORKS stand for the folders of these keys."""
+    """Name -> path, method and body of a request, or a four-letter word. NODES and NETWORKS stand for these folders."""
     versions: ClassVar[Versions]
     engines_in: ClassVar[str] = "keys"
-    """The answer that tells which engines say in the store that they are there."""
+    """The name of the answer that lists the engines that have announced themselves in the store."""
     shapes: ClassVar[Mapping[str, Any]]
     """As in `Sought`."""
     tree: ClassVar[str]
-    """The path of all keys in a folder, which stands for {}."""
+    """The path that lists all keys in the folder {}."""
 
     @property
     def kind(self) -> str:
@@ -98,7 +105,7 @@ class External:
 
     @property
     def _requests(self) -> tuple[Request, ...]:
-        """All that is asked."""
+        """Return all requests to all endpoints."""
         folders = {"NODES": nodes_path(self.store), "NETWORKS": endpoints_path(self.store)}
         return tuple(
             self._request(
@@ -109,7 +116,7 @@ class External:
         )
 
     def _request(self, name: str, where: str, what: str, method: str = "GET", body: str = "") -> Request:
-        """Hosts have no TLS, see above."""
+        """With TLS the controller sends the request, see the module's docstring."""
         return Request(name, where, what, method, body, through=bool(self.store.tls))
 
     def credentials(self, cluster: Cluster, host: str) -> tuple[File, ...]:
@@ -121,13 +128,13 @@ class External:
         try:
             return credentials(*(path.read_text() for path in (files.ca, files.cert, files.key))) if files else ()
         except (OSError, ValueError):
-            return ()  # told by its finding
+            return ()  # `findings` reports it
 
     def asks(self, cluster: Cluster, host: str) -> bool:
         return bool(self.store.tls) and not self._used(cluster, host)
 
     def _used(self, cluster: Cluster, host: str) -> bool:
-        """Whether the host's engine uses the store as it is wanted."""
+        """Whether the host's engine already uses the store with the desired URL and TLS files."""
         facts = cluster.facts[host]
         return facts.engine.get("ClusterStore") == self.url(cluster) and facts.files.get(ENGINE_TLS, "") == sums(
             self._credentials
@@ -137,7 +144,7 @@ class External:
         try:
             tls = asking.context(self.store.tls) if self.store.tls else None
         except ProvisionerError:
-            return {}  # told by its finding
+            return {}  # `findings` reports it
         some, answers = tuple(requests), dict[str, str]()
         for request in some or self._requests:
             answers[request.name] = asking.Asked(connection, request.where, tls).told(request)
@@ -153,15 +160,15 @@ class External:
         return url(self.scheme, self.endpoints, self.store)
 
     def waiting(self, cluster: Cluster, host: str) -> Waiting:
-        """Over TLS only whether somebody listens: Perl has no more."""
+        """With TLS, only wait until something listens: Perl can't do more."""
         return waiting_for("any" if self.store.tls else self.kind, self.endpoints, "")
 
     def leader(self, facts: Facts) -> str:
-        """As far as the store tells who it is."""
+        """Unknown, unless the kind of store reports its leader."""
         return ""
 
     def setting(self, cluster: Cluster, key: str, text: str) -> str:
-        return f"have {key} in the store set to {text}"
+        return f"set {key} in the store to {text}"
 
     @property
     def asks_attached(self) -> tuple[Request, ...]:
@@ -169,12 +176,15 @@ class External:
         return tuple(self._request(f"endpoints@{where}", where, path) for where in self.endpoints)
 
     def _endpoints(self, facts: Facts) -> Any:
-        """As the first of its servers that answers tells them."""
+        """Return the body of the first server that answered."""
         bodies = (facts.http(f"endpoints@{where}").body for where in self.endpoints)
         return next((body for body in bodies if body), None)
 
     def findings(self, cluster: Cluster) -> Iterator[Problem]:
-        """TLS files that are of no use. Of each host that sees no endpoint it can use; of the others a warning for each endpoint that it can't."""
+        """Unusable TLS files, faults of the endpoints as each host sees them, foreign engines, and untested versions.
+
+        A fault is only a warning if the host can use another endpoint.
+        """
         if self.store.tls:
             try:
                 asking.context(self.store.tls)
@@ -192,7 +202,7 @@ class External:
         yield from self._untried(cluster)
 
     def _untried(self, cluster: Cluster) -> Iterator[Problem]:
-        """Other versions than those that are meant. What engines need was asked for and answered, so nothing is stopped."""
+        """Versions outside the tested range. Only a warning, because the store answered all that engines need."""
         first, last = self.versions.first, self.versions.last
         seen: dict[tuple[str, str], list[str]] = {}
         for name in cluster.live:
@@ -204,20 +214,18 @@ class External:
         meant = f"{'.'.join(map(str, first))} to {'.'.join(map(str, last))}.x"
         for (where, version), names in seen.items():
             at = f"{where} of {', '.join(names)}" if where.startswith("127.") else where
-            what = (
-                f"{self.title} at {at} is {version}, a version of which nobody has tried whether engines work with it"
-            )
+            what = f"{self.title} at {at} has version {version}, which has not been tested with engines"
             yield Problem("store-version", "", what, {"versions": f"{self.title} {meant}"})
 
     def _version(self, facts: Facts, where: str) -> str:
-        """As "3.5.16"; "" where it is not told."""
+        """Return the version, for example "3.5.16"; "" if it is not reported."""
         found = re.search(self.versions.form, facts.said(f"{self.versions.answer}@{where}"), re.MULTILINE)
         return found[1] if found else ""
 
     def _shared(self, cluster: Cluster) -> Iterator[Problem]:
-        """Engines of nobody's inventory: a prefix was forgotten, or they have left and run on."""
+        """Engines outside the inventory: a prefix is missing, or a removed host's engine still runs."""
         if len(cluster.advertise) < len(cluster.inventory.hosts):
-            return  # which engine is that of a host that is down can't be told
+            return  # the address of a host that is down is unknown, so its engine would look foreign
         ours = {str(address) for address in cluster.advertise.values()}
         told = (
             cluster.facts[name].http(f"{self.engines_in}@{where}").body
@@ -230,18 +238,18 @@ class External:
                 f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
             )
             text = (
-                f"engines that are not in the inventory use the same store: {which}; their networks are one with these"
+                f"engines that are not in the inventory use the same store: {which}; all of them share their networks"
             )
             yield Problem("store-shared", "", text)
 
     def _nodes(self, body: object) -> list[str]:
-        """The engines, as ADDRESS:PORT, that say in the store that they are there."""
+        """Return the engines that have announced themselves in the store, as ADDRESS:PORT."""
         return []
 
     def _fault(self, facts: Facts, where: str) -> Problem | None:
-        """What is wrong with an endpoint as this host sees it; the caller knows which host that is."""
+        """Return the fault of an endpoint as this host sees it. The caller adds the host."""
         if self.store.tls and f"http:leader@{where}" not in facts.raw:
-            return None  # its engine uses it
+            return None  # the host's engine uses the store, so nothing was requested
         answers = {what: facts.http(f"{what}@{where}") for what in (*self.asked, "rights")}
         if self._silent(facts, where):
             what = f"it does not reach {self.title} at {where}: {answers['leader'].error}"
@@ -253,13 +261,13 @@ class External:
             "keys": f"read {nodes}",
             "rights": f"write under {nodes}",
             "networks": f"write under {networks}",
-            "sessions": "make sessions",
+            "sessions": "create sessions",
         }
         for right, words in rights.items():
             if right in answers and answers[right].code in _FORBIDDEN:
                 docker = networks.partition("docker/")[0] + "docker/"
                 folders = docker if nodes.startswith(docker) else f"{docker} and {nodes}"
-                what = f"{self.title} at {where} does not let this host {words}"
+                what = f"{self.title} at {where} does not allow this host to {words}"
                 return Problem("store-forbidden", "", what, {"allowing": self._allowing(where, folders)})
         if not self._has_leader(facts, where):
             return Problem("store-no-leader", "", f"{self.title} at {where} has no leader", {"title": self.title})
@@ -269,12 +277,12 @@ class External:
         return facts.http(f"leader@{where}").code == 0
 
     def _unfit(self, facts: Facts, where: str) -> Problem | None:
-        """As `_fault`: what engines would need that it lacks."""
+        """Return the fault that the store lacks something that engines need, as `_fault` does."""
         return None
 
     def _allowing(self, where: str, folders: str) -> str:
-        """What gives a host the rights that engines need."""
-        return f"give its guests read and write under {folders}"
+        """Return the cure that gives a host the rights that engines need."""
+        return f"give its guests read and write access under {folders}"
 
     def _has_leader(self, facts: Facts, where: str) -> bool:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""The kinds of stores that others look after, each by what it is asked and what its answers mean. See external.py."""
+"""The kinds of external stores: the requests to each, and what the answers mean. See external.py."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MISSING = 404
 
 
 class ExternalConsul(External):
-    """Of a key that may not be read it says so, of a list of such keys that there are none."""
+    """Without read access, Consul refuses a single key with 403, but lists a folder as empty."""
 
     title, scheme = "Consul", "consul"
     asked: ClassVar = {
@@ -43,11 +43,11 @@ class ExternalConsul(External):
         "rights": (f"/v1/kv/NODES/provisioner?cas={NEVER}", "PUT"),
         "networks": (f"/v1/kv/NETWORKS/provisioner?cas={NEVER}", "PUT"),
         "sessions": ("/v1/session/create", "PUT", '{"Behavior":"none"}'),
-        "version": ("/v1/agent/self",),  # which only those may ask who may read of agents
+        "version": ("/v1/agent/self",),  # needs the right to read agents
     }
     versions = Versions(
         "version", r'"Version": ?"([\d.]+)', (1, 4), (1,)
-    )  # 1.4: tokens with policies, which the cures speak of
+    )  # 1.4 has tokens with policies, which the cures name
     engines_in = "engines"
     shapes: ClassVar = {"leader": str, "engines": KEYS, "endpoints": KEYS}
     tree = "/v1/kv/{}?recurse"
@@ -67,18 +67,18 @@ class ExternalConsul(External):
 
     def _allowing(self, where: str, folders: str) -> str:
         whom = (
-            "the token of this host's agent, or the anonymous one where it has none,"
+            "the token of this host's agent (or the anonymous token if it has none)"
             if where.startswith("127.")
             else "its anonymous token"
         )
-        return f"give {whom} write on key_prefix {folders}, and on session_prefix"
+        return f"give {whom} write access to key_prefix {folders} and to session_prefix"
 
     def _has_leader(self, facts: Facts, where: str) -> bool:
         return bool(re.fullmatch(r".+:\d+", str(facts.http(f"leader@{where}").body or "")))
 
 
 class ExternalEtcd(External):
-    """Its health says only that there is a leader."""
+    """etcd's health only shows whether there is a leader, not which server it is."""
 
     title, scheme = "etcd", "etcd"
     asked: ClassVar = {
@@ -90,7 +90,7 @@ class ExternalEtcd(External):
     }
     versions = Versions(
         "version", r'(?:"etcdserver": ?"|^200 etcd )([\d.]+)', (3, 3), (3, 5)
-    )  # as of one that is set up here
+    )  # the same as for a managed etcd
     shapes: ClassVar = {"leader": shapes.EtcdHealth, "keys": shapes.EtcdKeys, "endpoints": shapes.EtcdKeys}
     tree = "/v2/keys/{}?recursive=true"
 
@@ -107,9 +107,7 @@ class ExternalEtcd(External):
         keys = facts.http(f"keys@{where}")
         if keys.code != _MISSING or "errorCode" in keys.error:
             return None
-        what = (
-            f"etcd {self._version(facts, where)} at {where} does not serve its v2 API, the only one that engines speak"
-        )
+        what = f"etcd {self._version(facts, where)} at {where} does not serve the v2 API, the only one that engines use"
         return Problem("store-without-v2", "", what)
 
     def _has_leader(self, facts: Facts, where: str) -> bool:
@@ -118,7 +116,10 @@ class ExternalEtcd(External):
 
 
 class ExternalZooKeeper(External):
-    """Reached through the hosts' proxies, as one that is set up here; asked by the controller through each host's connection."""
+    """Engines use the proxies on their hosts, as with a managed ZooKeeper.
+
+    The controller queries the store through each host's connection.
+    """
 
     title, scheme = "ZooKeeper", "zk"
     takes_tls = False
@@ -137,7 +138,7 @@ class ExternalZooKeeper(External):
     def ask(self, connection: Reader, requests: Iterable[Request] = ()) -> dict[str, str]:
         if requests:
             return zookeeper.ask(connection, requests)
-        # Of all its servers alike: each has the same access lists.
+        # One answer for all servers: their access control lists are the same.
         answer = zookeeper.rights(self._servers(connection), (nodes_path(self.store), endpoints_path(self.store)))
         return {f"rights@{where}": answer for where in self.endpoints}
 

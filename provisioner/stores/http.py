@@ -1,4 +1,4 @@
-"""HTTP to a port of a host's own, through the SSH connection: nothing listens on the controller, and no proxy has a part."""
+"""HTTP to a loopback port of a host, through the SSH connection. Nothing listens on the controller."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def mount(session: Session, connection: Connection | Reader, port: int) -> None:
-    """Have all that a session asks by http:// asked of this port, as the host sees it."""
+    """Make a session send all http:// requests to this loopback port of the host.
+
+    Every request except GET is checked and counted as a write.
+    """
     import requests.adapters
     import urllib3
 
@@ -32,5 +35,5 @@ def mount(session: Session, connection: Connection | Reader, port: int) -> None:
             with nullcontext() if request.method == "GET" else connection.changing():
                 return super().send(request, *args, **keywords)
 
-    session.trust_env = False  # a proxy of the controller's has no part in this
+    session.trust_env = False  # ignore the controller's proxy settings
     session.mount("http://", Adapter())

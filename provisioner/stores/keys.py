@@ -1,8 +1,8 @@
-"""What an external store itself is asked and told by the controller, through one host's way to it. ZooKeeper's beside it.
+"""The controller's access to the keys of an external store, over one host's path. ZooKeeper's is in zookeeper_keys.py.
 
-Its one use is the store's lock. The locks of hosts keep two runs over one inventory apart; two inventories may share an
-external store and a prefix, and would make one network twice. And who can take it may write there, which is what the
-engines need: so that is known before anything is changed.
+It is used only for the store's lock. The locks on hosts keep runs over the same inventory apart. Two inventories may
+share an external store and a prefix, though, and could create the same network twice. Taking the lock also proves
+that engines may write to the store, before anything is changed.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _OK, _CREATED, _UNAUTHORIZED, _FORBIDDEN, _MISSING, _FAILED = 200, 201, 401, 403
 
 
 class Keys(Protocol):
-    """Paths are without a slash in front. Everything raises StoreError where no server answers as it should."""
+    """Keys of a store. Paths have no leading slash. All methods raise StoreError if no server gives a valid answer."""
 
     def under(self, folder: str) -> dict[str, str]:
-        """Path -> text of all that is below a folder, at any depth."""
+        """Return path -> text of all keys below a folder, at any depth."""
         ...
 
     def hold(self, path: str, text: str, *, seconds: int, instead: str = "") -> str:
-        """Have `path` hold this text if it is not there, or holds `instead`: compared and swapped by the store itself.
+        """Set `path` to this text if it does not exist or contains `instead`. The store compares and swaps atomically.
 
-        It vanishes after so many seconds. "" where that is done; otherwise what it holds.
+        The key expires after `seconds`. Returns "" on success, otherwise the text that the key contains.
         """
         ...
 
     def drop(self, path: str, text: str) -> None:
-        """Remove it where it holds this text."""
+        """Remove the key if it contains this text."""
         ...
 
 
@@ -70,13 +70,15 @@ class EtcdKeys:
         query = f"?{urlencode(words)}" if words else ""
         code, text = _answer(self.servers, f"/v2/keys/{quote(path)}{query}", method, urlencode(body or {}))
         if code not in {_OK, _CREATED, _MISSING, _FAILED}:
-            raise _refused(self.servers, code, text, "give the engines' certificate read and write under docker/ there")
+            raise _refused(
+                self.servers, code, text, "give the engines' certificate read and write access under docker/"
+            )
         return code, _understood(self.servers, shapes.EtcdKeys, text) if code in {_OK, _CREATED} else {}
 
 
 @dataclass(frozen=True)
 class ConsulKeys:
-    """Consul's HTTP API; what vanishes belongs to a session, and a session takes a key that no other has."""
+    """Consul's HTTP API. A key that expires is bound to a session; one key belongs to at most one session."""
 
     servers: tuple[Asked, ...]
 
@@ -97,7 +99,7 @@ class ConsulKeys:
         if self._asked("PUT", f"/v1/kv/{quote(path)}?acquire={session}", text)[1].strip() == "true":
             return ""
         self._asked("PUT", f"/v1/session/destroy/{session}")
-        return self.under(path).get(path, "another's")
+        return self.under(path).get(path, "unknown")
 
     def drop(self, path: str, text: str) -> None:
         code, found = self._asked("GET", f"/v1/kv/{quote(path)}")
@@ -109,7 +111,7 @@ class ConsulKeys:
         return _understood(self.servers, list[shapes.ConsulKey] | None, text) or []
 
     def _removed(self, entry: dict[str, Any]) -> None:
-        """With its session. One without was put back from a backup (`consul kv import`)."""
+        """Remove the key with its session. A key without one was restored from a backup (`consul kv import`)."""
         if session := entry.get("Session"):
             self._asked("PUT", f"/v1/session/destroy/{session}")
         else:
@@ -119,13 +121,16 @@ class ConsulKeys:
         code, text = _answer(self.servers, path, method, body)
         if code not in {_OK, _MISSING}:
             raise _refused(
-                self.servers, code, text, "give its anonymous token write on key_prefix docker/ and session_prefix"
+                self.servers,
+                code,
+                text,
+                "give its anonymous token write access to key_prefix docker/ and session_prefix",
             )
         return code, text
 
 
 def _answer(servers: Iterable[Asked], path: str, method: str, body: str) -> tuple[int, str]:
-    """Of the first server that answers."""
+    """Return the answer of the first server that gives one. Raises StoreError."""
     errors = []
     for server in servers:
         try:
@@ -133,18 +138,16 @@ def _answer(servers: Iterable[Asked], path: str, method: str, body: str) -> tupl
                 return server(path, method, body)
         except (OSError, ProvisionerError) as error:
             errors.append(f"{server.where}: {error}")
-    raise StoreError(
-        "no server of the store answers", answer="\n".join(errors), cure="look at the store, and run again"
-    )
+    raise StoreError("no server of the store answers", answer="\n".join(errors), cure="check the store, then run again")
 
 
 def _understood(servers: tuple[Asked, ...], shape: Any, text: str) -> Any:
-    """What an answer of this shape holds. Raises StoreError."""
+    """Parse an answer of this shape. Raises StoreError."""
     try:
         return answers.parsed(shape, text)
     except ValueError as error:
-        what = f"what the store answers can't be understood: {error}"
-        cure = "see what listens at store.endpoints, and run again"
+        what = f"the store's answer can't be parsed: {error}"
+        cure = "check what listens at store.endpoints, then run again"
         raise StoreError(what, host=servers[0].connection.name, answer=shown(text), cure=cure) from None
 
 
@@ -152,15 +155,15 @@ def _refused(servers: tuple[Asked, ...], code: int, text: str, cure: str) -> Sto
     host, said = servers[0].connection.name, shown(text.strip(), 300)
     if code in {_UNAUTHORIZED, _FORBIDDEN}:
         return StoreError(
-            "the store lets this host's engine write nothing under docker/", host=host, answer=said, cure=cure
+            "the store denies this host's engine write access under docker/", host=host, answer=said, cure=cure
         )
     return StoreError(
-        f"the store answers with code {code}", host=host, answer=said, cure="look at the store, and run again"
+        f"the store answers with HTTP status {code}", host=host, answer=said, cure="check the store, then run again"
     )
 
 
 def leaves(node: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    """(path, text) of all below a node, as etcd tells them."""
+    """Yield (path, text) of all keys below a node of etcd's v2 API."""
     if "value" in node:
         yield node.get("key", "").strip("/"), node["value"]
     for child in node.get("nodes") or ():
@@ -168,7 +171,7 @@ def leaves(node: dict[str, Any]) -> Iterable[tuple[str, str]]:
 
 
 def plain(value: str | None) -> str:
-    """A value as Consul tells it."""
+    """Decode a value from Consul."""
     import base64
 
-    return base64.b64decode(value or "").decode(errors="replace")  # of a shape that has been looked at
+    return base64.b64decode(value or "").decode(errors="replace")  # checked by its shape before

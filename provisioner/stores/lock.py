@@ -1,4 +1,4 @@
-"""The lock of an external store: one run at a time changes what several inventories share."""
+"""The lock of an external store: only one run at a time changes what several inventories share."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from provisioner.stores.keys import Keys
 
-_SECONDS = 900  # then the lock of a run that was broken off is gone; more than any run takes that goes well
+_SECONDS = 900  # the lifetime of the lock; longer than any successful run
 
 
 @dataclass(frozen=True)
 class StoreLock:
-    """owner: for whoever meets it. hosts: the machine ids of those whose own locks this run holds."""
+    """owner: shown to other runs. hosts: the machine IDs of the hosts whose locks this run holds."""
 
     keys: Keys
     path: str
@@ -32,18 +32,19 @@ class StoreLock:
         return json.dumps({"owner": self.owner, "hosts": sorted(self.hosts)})
 
     def take(self) -> None:
-        """Raises Locked, or StoreError where the store lets nobody write.
+        """Take the lock. Raises Locked, or StoreError if the store denies write access.
 
-        Of a run that held the lock of a host which is ours now it is known that it has ended.
+        A holder that lists a host whose lock this run has must have ended, so its lock is replaced.
         """
         holder = self.keys.hold(self.path, self.text, seconds=_SECONDS)
         if holder and _hosts(holder) & set(self.hosts):
             holder = self.keys.hold(self.path, self.text, seconds=_SECONDS, instead=holder)
         if holder:
             raise Locked(
-                f"another run changes what is in the same store: {shown(str(json_object(holder).get('owner') or holder), 60)}",
+                f"another run is changing the same store: {shown(str(json_object(holder).get('owner') or holder), 60)}",
                 tried=f"taking the store's lock, {self.path}",
-                cure=f"wait until it has ended, and run again; of a run that was broken off the lock is gone after {_SECONDS // 60} minutes",
+                cure="wait until it ends, then run again;"
+                f" the lock of an interrupted run expires after {_SECONDS // 60} minutes",
             )
 
     def give_back(self) -> None:
@@ -51,11 +52,11 @@ class StoreLock:
 
 
 def _hosts(text: str) -> set[str]:
-    """The hosts that a lock's text names; whatever else somebody has written there names none."""
+    """Return the hosts that a lock's text names; none if the text has another form."""
     found = json_object(text).get("hosts")
     return {host for host in found if isinstance(host, str)} if isinstance(found, list) else set()
 
 
 def path(prefix: str | None) -> str:
-    """Under what engines may write."""
+    """Return the path of the lock, in the folder that engines may write to."""
     return f"{prefix}/{LOCK}" if prefix else LOCK

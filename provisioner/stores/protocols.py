@@ -1,7 +1,7 @@
-"""What a store is to the layers above. It describes what belongs on hosts, and interprets what hosts report.
+"""The interface of stores to the layers above. A store describes what belongs on hosts, and interprets their reports.
 
-A `ManagedStore` is set up on the hosts of the inventory. Of an external store nothing is installed: it is a `StoreReader` alone.
-Only the methods that take a connection talk to the store.
+A `ManagedStore` is set up on the hosts of the inventory. An external store is only a `StoreReader`: nothing of it is
+installed. Only methods that take a connection talk to the store.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from provisioner.system.request import Request
     from provisioner.transport import Connection, Reader
 
-Stage: TypeAlias = object  # how far a store has come on the way to what is wanted; only its backend looks into it
+Stage: TypeAlias = object  # how far a change of security has come; opaque to all but the backend
 
 
 class Cluster(Protocol):
-    """What a backend sees of a site; controlplane.Site tells what each is."""
+    """The part of a site that backends see. controlplane.Site documents the attributes."""
 
     @property
     def inventory(self) -> Inventory: ...
@@ -49,11 +49,11 @@ class Cluster(Protocol):
 
 
 class Reachable(Protocol):
-    """A store as engines reach it.
+    """How engines reach a store.
 
-    kind: its name in inventories. title: for people. sought: what is read of it on every host.
-    ports: those that pass between the hosts.
-    takes_tls: whether the inventory may name the files with which it is reached over TLS (store.tls).
+    kind: its name in inventories. title: its name for people. sought: what to read about it on every host.
+    ports: the ports that the firewalls open between the hosts.
+    takes_tls: whether the inventory may name TLS files for it (store.tls).
     """
 
     @property
@@ -68,71 +68,72 @@ class Reachable(Protocol):
     def takes_tls(self) -> bool: ...
 
     def url(self, cluster: Cluster) -> str:
-        """What every engine puts into cluster-store."""
+        """Return the value of `cluster-store` in the engines' configuration."""
         ...
 
     def credentials(self, cluster: Cluster, host: str) -> tuple[File, ...]:
-        """The files with which a host's engine reaches it over TLS, ca, cert and key; none without TLS."""
+        """Return the TLS files of a host's engine: CA, certificate and key. () without TLS."""
         ...
 
     def waiting(self, cluster: Cluster, host: str) -> Waiting:
-        """What an engine's start waits for."""
+        """Return what the host waits for before its engine starts."""
         ...
 
     def leader(self, facts: Facts) -> str:
-        """The leader's address as this host knows it, or ""."""
+        """Return the leader's address as this host reports it, or ""."""
         ...
 
     def findings(self, cluster: Cluster) -> Iterable[Problem]:
-        """What stands in the way of this store alone."""
+        """Return the problems that concern only this kind of store."""
         ...
 
 
 class Askable(Protocol):
-    """A store as the controller asks it, through the connection to a host."""
+    """How the controller queries a store, through the connection to a host."""
 
     def asks(self, cluster: Cluster, host: str) -> bool:
-        """Whether it must be asked through this host's connection, because the host itself can't."""
+        """Whether the controller must query the store through this host's connection, because the host can't."""
         ...
 
     def ask(self, connection: Reader, requests: Iterable[Request] = ()) -> dict[str, str]:
-        """The answers that the host could not get: by their name in `Sought.requests`, as its reading would have them.
+        """Return the answers that the host can't get itself: name of the request -> text, as in the host's reading.
 
-        requests: what is to be asked, of one server after the other until one answers; without them all that `Sought` would have
-        of a store that hosts can ask.
+        requests: sent to one server after the other until one answers. Without them, all requests are sent that a host
+        would send if it could.
         """
         ...
 
     def keys(self, connection: Connection) -> Keys | None:
-        """What is in it, through a host's way to it, where other inventories may use it too."""
+        """Return the store's keys over a host's path. None if other inventories can't use the store."""
         ...
 
 
 class NetworkKeys(Protocol):
-    """What engines keep in a store of the networks that they share."""
+    """What engines keep in a store about the networks that they share."""
 
     @property
     def asks_attached(self) -> tuple[Request, ...]:
-        """What is asked to learn of every endpoint in the store; () where nothing tells it."""
+        """The requests that list all endpoints in the store. () if none can."""
         ...
 
     def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
-        """Every endpoint in the store, as a host that has asked was told."""
+        """Return all endpoints in the store, from the answers to `asks_attached`."""
         ...
 
     def setting(self, cluster: Cluster, key: str, text: str) -> str:
-        """How a key of the engines' is set in the store by hand, as a cure says it."""
+        """Return the text for a cure: how to set one of the engines' keys by hand."""
         ...
 
 
 class StoreReader(Reachable, Askable, NetworkKeys, Protocol):
-    """Any store: one that is set up on the hosts, or an external one."""
+    """Any store, managed or external."""
 
 
 class Installable(Protocol):
     """What a store needs on a host.
 
-    program: its server's, as facts name it. uploaded: the file of the controller's that is installed instead of the package.
+    program: the name of its server's program in the facts.
+    uploaded: the file on the controller that is installed instead of the package.
     """
 
     @property
@@ -141,63 +142,66 @@ class Installable(Protocol):
     def uploaded(self) -> Uploaded | None: ...
 
     def runs_on(self, cluster: Cluster, host: str) -> bool:
-        """Whether this host has a server or agent of the store."""
+        """Whether a server or agent of the store runs on this host."""
         ...
 
     def service(self, cluster: Cluster, host: str) -> Service:
-        """What is wanted on a host that the store runs on."""
+        """Return the desired service on a host that the store runs on."""
         ...
 
     def outdated(self, cluster: Cluster, host: str, service: Service) -> bool:
-        """Whether the running server was started with something else than is wanted, and can't take it up."""
+        """Whether the running server was started with another configuration, and needs a restart for this one."""
         ...
 
     def has_data(self, facts: Facts) -> bool:
-        """Whether there is a server's data where ours would put its own."""
+        """Whether the data folder of our server contains data."""
         ...
 
     def idle(self, facts: Facts) -> bool:
-        """Whether a server that somebody else started is one that no one uses: the package's own, and empty."""
+        """Whether a running server that is not ours is unused: started by the package, and empty."""
         ...
 
 
 class Members(Protocol):
-    """The servers of a store, as they know one another."""
+    """The servers of a store, and what they report about one another."""
 
     def formed(self, cluster: Cluster) -> bool:
-        """Whether its servers have formed a cluster: then they are restarted one at a time."""
+        """Whether the servers have formed a cluster. If so, they are restarted one at a time."""
         ...
 
     def membership(self, cluster: Cluster, host: str) -> list[Drift]:
-        """What the server itself says of its cluster that only time can mend."""
+        """Return the differences in the server's view of its cluster. They can only be waited for."""
         ...
 
     def peers(self, facts: Mapping[str, Facts]) -> frozenset[IPv4Address]:
-        """The servers as the store itself knows them, those included that are down or in no inventory."""
+        """Return the servers that the store lists, including those that are down or in no inventory."""
         ...
 
     def remembered(self, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
-        """Host -> its address as the store on the other hosts remembers it."""
+        """Return host -> address, as reported by the store on other hosts."""
         ...
 
     def was_server(self, facts: Facts) -> bool:
-        """Whether an earlier run made this host a server."""
+        """Whether an earlier run configured this host as a server."""
         ...
 
     def led(self, facts: Facts) -> bool:
-        """Whether there is a leader, as this host, a server, knows it."""
+        """Whether there is a leader according to this host, which is a server."""
         ...
 
     def wait_for_leader(self, connection: Reader, *, servers: int) -> str:
-        """The leader's address, once there is one and `servers` servers take part. Raises StoreError after a minute."""
+        """Wait for a leader and `servers` servers in the quorum; return the leader, or another text that is not "".
+
+        Raises StoreError after a minute.
+        """
         ...
 
 
 class Resizable(Protocol):
-    """How servers are added and taken out.
+    """How servers are added and removed.
 
-    grows: whether servers may be added to a cluster that stands, by writing their configuration alone.
-    shrinks: whether a server may be taken out of a cluster that stands.
+    grows: whether a server joins a running cluster as soon as its configuration is written.
+    shrinks: whether a server can be removed from a running cluster.
     """
 
     @property
@@ -206,40 +210,41 @@ class Resizable(Protocol):
     def shrinks(self) -> bool: ...
 
     def leaving(self, cluster: Cluster, addresses: Iterable[IPv4Address]) -> str:
-        """How these servers are taken out of the store by hand, as a cure says it."""
+        """Return the text for a cure: how to remove these servers from the store by hand."""
         ...
 
     def knows(self, facts: Facts, host: str, address: IPv4Address) -> str:
-        """What the store on one host says of another, in a word; "" where it counts on it no more."""
+        """Return the state of `host` according to the store on another host; "" if it is no longer a member."""
         ...
 
     def leave(self, own: Connection | None, other: Connection, cluster: Cluster, host: str) -> None:
-        """Has the store count on a host no more, that is not of the cluster but `leaving`. Raises ProvisionerError.
+        """Remove a host from the store. It is not in the cluster any more; its address is `cluster.leaving`.
 
-        own: the connection to the host, where the store runs on it. other: to one that stays.
+        own: the connection to the host, if the store runs on it. other: the connection to a host that stays.
+        Raises ProvisionerError.
         """
         ...
 
     def wait_for_server(self, connection: Reader, cluster: Cluster, address: IPv4Address) -> None:
-        """Until a server that was added has a vote. Raises StoreError after a minute."""
+        """Wait until a server that was added has a vote. Raises StoreError after a minute."""
         ...
 
 
 class Secured(Protocol):
-    """How a store that stands comes to its security."""
+    """How a running store gets its desired security."""
 
     def shut_out(self, cluster: Cluster, host: str) -> str:
-        """Why the store refuses this host although it runs, as far as that is certain; else ""."""
+        """Return why the running store rejects this host; "" if that is not certain."""
         ...
 
     def stages(self, cluster: Cluster) -> tuple[Stage, ...]:
-        """What a cluster that stands goes through, one after the other; None: what the inventory wants, at once."""
+        """Return the stages of a running cluster, in order. The stage None is the inventory's target."""
         ...
 
     def equip(self, cluster: Cluster, connection: Connection) -> None:
-        """Tells the store itself, over a server's connection, what no file tells it. Raises StoreError."""
+        """Set up through the store's API what files can't, over a server's connection. Raises StoreError."""
         ...
 
 
 class ManagedStore(StoreReader, Installable, Members, Resizable, Secured, Protocol):
-    """A store that is set up on the hosts of the inventory."""
+    """A store that is set up on the inventory's hosts."""

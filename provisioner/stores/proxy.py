@@ -1,6 +1,6 @@
-"""The way of an engine to ZooKeeper: a program on its own host that mends what engines get wrong there.
+"""The proxy between an engine and ZooKeeper, on the engine's host. It works around bugs of engines with ZooKeeper.
 
-What that is, and how it is mended: templates/zookeeper-proxy.pl, docs/decisions/zookeeper.md.
+templates/zookeeper-proxy.pl and docs/decisions/zookeeper.md describe them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ OWNED = Owned(files=(PROGRAM,), units=(UNIT,))
 
 
 def through(waiting: Waiting, host: str, servers: Sequence[str], *, own: str = "") -> Waiting:
-    """The same waiting, of an engine that comes to these servers through the proxy. It tries `own` first, others spread."""
+    """Return the waiting of an engine that uses the proxy to these servers.
+
+    The proxy tries `own` first. Without it, hosts start with different servers, to spread the load.
+    """
     first = servers.index(own) if own in servers else zlib.crc32(host.encode()) % max(len(servers), 1)
     ordered = (*servers[first:], *servers[:first])
     unit = render.text("zookeeper-proxy.service.j2", program=PROGRAM, port=PORT, servers=ordered, after=waiting.unit)
@@ -37,6 +40,6 @@ def through(waiting: Waiting, host: str, servers: Sequence[str], *, own: str = "
 
 
 def behind(url: str, unit_file: str) -> str:
-    """A cluster-store with the servers themselves in it, where it leads to a proxy with such a unit file."""
+    """Replace the proxy in a `cluster-store` by the servers that the proxy's unit file names."""
     found = re.search(rf"^ExecStart=\S+ {re.escape(PROGRAM)} {PORT} (.+)$", unit_file, re.MULTILINE)
     return url.replace(f"//{ADDRESS}", f"//{','.join(sorted(found[1].split()))}", 1) if found else url

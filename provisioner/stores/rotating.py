@@ -1,4 +1,4 @@
-"""How a store that stands gets new secrets. Each backend that can renew some says which, and how."""
+"""How a running store gets new secrets. Each backend that supports this defines which secrets, and how."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Renewal:
-    """How one kind of secret is renewed, now that nothing stands against it.
+    """How one kind of secret is renewed, after all checks have passed.
 
-    turns: renews it, given the present cluster and the connections to its hosts. At each `yield` the caller brings every
-    host to what is wanted by then, and ends the renewal if a host is missed.
+    turns: renews it, given a function that returns the current cluster, and the connections to its hosts. At each
+    `yield` the caller converges every host, and ends the renewal if a host is missed.
     holders: hosts, and other members of the store, that would be shut out if the renewal missed them.
-    settled: whether the store must be as wanted on every host before.
-    engines: whether the engines must take up the new secret in the end.
+    settled: whether the store must have converged on every host before.
+    engines: whether the engines must load the new secret at the end.
     """
 
     turns: Turns
@@ -33,13 +33,13 @@ class Renewal:
 
 @runtime_checkable
 class Rotates(Protocol):
-    """A store with secrets that can be renewed. rotates: their names, as on the command line."""
+    """A store whose secrets can be renewed. rotates: their names on the command line."""
 
     rotates: ClassVar[tuple[str, ...]]
 
     def renewal(self, cluster: Cluster, what: str, *, authority: bool) -> Renewal:
-        """How one of `rotates` is renewed. authority: with certificates, a new authority too.
+        """Return how one of `rotates` is renewed. authority: renew the authority of the certificates too.
 
-        Reads the cluster only. Raises StepFailed, with the cure, if the store is not fit for it.
+        Changes nothing. Raises StepFailed, with the cure, if the store's state does not allow it.
         """
         ...

@@ -1,7 +1,7 @@
-"""Secrets that live on the hosts: read from there, agreed on where hosts differ, and made new where there are none.
+"""Secrets are stored on the hosts only. A run reads them, resolves differences between hosts, and creates missing ones.
 
-Nothing of them is kept on the controller after a run. A host that is added gets what the others have. A host decides for
-others only through files that root alone can write there (`Facts.guarded`): neither a user of the host nor the store's can.
+The controller keeps none of them after a run. A host that is added gets the secrets of the others. A host's value
+counts for other hosts only if it is from a file that only root can write there (`Facts.guarded`).
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ T = TypeVar("T")
 
 
 def certificate_of(host: str) -> str:
-    """Its name in the vault."""
+    """Return the name of a host's certificate in the vault."""
     return f"certificate of {host}"
 
 
 def agreed(
     cluster: Cluster, of: Callable[[Facts], T | None], path: str, first: Collection[str] = (), *, earlier: bool = False
 ) -> T | None:
-    """The value that most hosts have; where as many have another, that of the first server, or host; None where none has any.
+    """Return the value that most hosts have; None if no host has one. In a tie, the first server or host decides.
 
-    path: the file that it is from; only hosts count on which root alone can write it.
-    first: the hosts whose word counts alone, where they have one: those that are in the cluster that stands.
-    earlier: earlier releases gave the file to the store's user. Where no host has it otherwise, the value of more than half of
-    the hosts counts.
+    path: the file with the value. A host counts only if nobody but root can write the file there.
+    first: the hosts of the running cluster. If they have a value, no other hosts count.
+    earlier: earlier releases gave the file to the store's user. If the file is writable by others on every host, the
+    value of a majority counts.
 
-    Raises StepFailed where more than half are needed and do not agree.
+    Raises StepFailed if a majority is needed and there is none.
     """
     order = [*(name for name in cluster.servers if name in cluster.facts), *cluster.facts]
     values = {name: found for name in order if (found := of(cluster.facts[name]))}
@@ -50,6 +50,6 @@ def agreed(
 def _of_more_than_half(values: Mapping[str, T], path: str) -> T:
     value, times = Counter(values.values()).most_common(1)[0]
     if 2 * times <= len(values):
-        what = f"{path} differs between {', '.join(values)}, and no more than half of them agree"
-        raise StepFailed(what, cure="copy the right file over the others, with its mode and owner, and run again")
+        what = f"{path} differs between {', '.join(values)}, and no version has a majority"
+        raise StepFailed(what, cure="copy the right file to the other hosts, with its mode and owner, then run again")
     return value

@@ -1,6 +1,6 @@
-"""The form of what stores answer in JSON: all of it that anything here reads. See system/answers.py.
+"""The shapes of the stores' JSON answers, as far as the code uses them. See system/answers.py.
 
-Sources: the references of Consul's HTTP API and etcd's v2 API; compared with the captures of real hosts.
+Sources: the references of Consul's HTTP API and etcd's v2 API. Tests compare them with captures of real hosts.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ConsulPolicy(Answer):
 
 
 class ConsulLink(Answer):
-    """A token's link to a policy."""
+    """The link from a token to a policy."""
 
     Name: str
 
@@ -89,7 +89,7 @@ class EtcdSelf(Answer):
 
 
 class EtcdNode(Answer):
-    key: NotRequired[str]  # the root has none
+    key: NotRequired[str]  # the root has no key
     value: NotRequired[str]
     nodes: NotRequired[list[EtcdNode] | None]
 

@@ -1,4 +1,4 @@
-"""With what a running server was started: its unit and configuration, as the unit has copied them at its start."""
+"""What a running server was started with: its unit and configuration, which the unit copies at every start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def loaded_otherwise(loaded: str, service: Service, unread: Collection[str]) -> bool:
     """Whether a server was started with another unit or JSON configuration than its service has.
 
-    loaded: unit and configuration as they were at its start. unread: keys that it does not read any more.
+    loaded: unit and configuration at its start. unread: keys that the running server ignores.
     """
     config, unit = (file.text for file in service.files)
     old_unit, old = at_its_start(loaded)
@@ -25,11 +25,11 @@ def loaded_otherwise(loaded: str, service: Service, unread: Collection[str]) -> 
 
 
 def as_run(unit: str) -> str:
-    """What a running server can differ by: neither comments nor how the copy is made of what it was started with."""
+    """Remove the lines that don't affect a running server: comments, and the commands that make the copy."""
     return re.sub(r"^(?:#|ExecStartPre=).*\n", "", unit, flags=re.MULTILINE)
 
 
 def at_its_start(loaded: str) -> tuple[str, dict[str, Any]]:
-    """A server's unit and JSON configuration as they were then; ("", {}) where that is not known."""
-    unit, brace, config = loaded.partition("\n{")  # however the file goes on: it may have been another's
+    """Split the copy into the server's unit and JSON configuration; ("", {}) if it is not such a copy."""
+    unit, brace, config = loaded.partition("\n{")  # the JSON may have any layout: somebody else may have written it
     return (unit + "\n", json_object("{" + config)) if brace else ("", {})

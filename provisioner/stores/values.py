@@ -1,4 +1,4 @@
-"""What backends give to the layers above: files, a server's service, what an engine waits for, an uploaded program."""
+"""The values that backends return: files, services, what an engine waits for, uploaded programs."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 def digest(text: str) -> str:
-    """The SHA-256 sum of a file's text; "" of none."""
+    """Return the SHA-256 sum of a file's text; "" if it is empty."""
     return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
 
 def sums(files: Iterable[File]) -> str:
-    """As sha256sum tells of them."""
+    """Return the sums of files in the format of sha256sum."""
     return "".join(f"{digest(file.text)}  {file.path}\n" for file in files)
 
 
 @dataclass(frozen=True)
 class File:
-    """A file on a host. `owner` as chown takes it.
+    """A file on a host. owner: USER:GROUP, as for chown.
 
-    takes: how the running server takes it up, of a secret file: RESTART, RELOAD, or WRITE where it needs nothing.
+    takes: what makes the running server use a changed secret file: RESTART, RELOAD, or WRITE if nothing is needed.
     """
 
     path: str
@@ -39,10 +39,11 @@ class File:
 
 @dataclass(frozen=True)
 class Service:
-    """A store's server (or agent) on one host: its unit, its files, the folders that it keeps its data in.
+    """A store's server (or agent) on one host: its unit, files and data folders.
 
-    folders: path -> mode; they belong to `user`. home: that of the user. secrets: files whose contents are never shown.
-    gone: files that are there and must go. guarded: folders that `user` may read and root alone may write, parents first.
+    home: the home of `user`. folders: path -> mode; they belong to `user`.
+    secrets: files whose contents are never shown. gone: existing files to remove.
+    guarded: folders that `user` may read and only root may write, parents first.
     """
 
     unit: str
@@ -57,9 +58,10 @@ class Service:
 
 @dataclass(frozen=True)
 class Uploaded:
-    """A program that comes from the controller: `source` there (it may be an archive), `remote` on hosts.
+    """A program that is uploaded from the controller.
 
-    program: gives the program itself, taken out of its archive, and its SHA-256 sum. Raises ProvisionerError.
+    source: its path on the controller; may be an archive. remote: its path on hosts.
+    program: unpacks it if needed; returns its path and SHA-256 sum. Raises ProvisionerError.
     """
 
     source: Path
@@ -71,8 +73,9 @@ class Uploaded:
 class Waiting:
     """How a host waits for the store's leader before its engine starts.
 
-    command: exits with 0 when there is one; plain words, tried once a second. files: path -> text of what it needs. unit: to be started first.
-    through: unit -> its files, of what runs on the host for the engine to reach the store through.
+    command: exits with 0 if there is a leader; without shell syntax, run once a second.
+    files: path -> text of the files that it needs. unit: the unit to start before.
+    through: unit -> its files, of a proxy to the store that runs on the host.
     """
 
     command: str

@@ -1,4 +1,4 @@
-"""The secrets that a run makes."""
+"""The secrets that a run creates."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 @dataclass
 class Vault:
-    """What one run makes new: each thing once, so that all hosts get the same, and it is the same at every look.
+    """The new secrets of one run. Each is created only once, so all hosts get the same one.
 
-    renewed: names of what is made new although hosts have it. trusted: certificates of authorities that hosts are to
-    trust beside the present one. keys: gossip keys that agents may come to send with, beside the present one.
+    renewed: names of secrets that are created although hosts have them. trusted: certificates of authorities that hosts
+    are to trust besides the current one. keys: gossip keys that agents may soon send with, besides the current one.
     """
 
     renewed: set[str] = field(default_factory=set)
@@ -25,7 +25,7 @@ class Vault:
     _made: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def value(self, name: str, found: T | None, make: Callable[[], T]) -> T:
-        """What hosts have, or where they have nothing (or it is to be renewed) what this run has made."""
+        """Return the value that hosts have. If they have none, or it is to be renewed, return this run's new one."""
         return found if found and name not in self.renewed else self.made(name, make)
 
     def made(self, name: str, make: Callable[[], T]) -> T:

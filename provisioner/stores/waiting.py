@@ -1,4 +1,4 @@
-"""Waiting for a store's leader: asked again and again, in growing intervals, until there is one."""
+"""Wait for a store's leader: poll with growing intervals, up to a deadline."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ def until_leader(
     errors: tuple[type[Exception], ...] = (),
     what: str = "no leader",
 ) -> str:
-    """What `look` answers as soon as it is not "": the leader. It notes what it sees in the list that it is given.
+    """Call `look` until it returns a text other than "", and return that text: the leader.
 
-    connection: what `look` asks over; once that is broken nothing is waited for.
-    what: what TITLE has while there is none.
-    errors: what it may raise beside the transport's while there is no answer. Raises StoreError after a minute.
+    look: queries the store, and adds what it saw to the list that it gets, for the error message.
+    connection: the connection that `look` uses. Once it is lost, the wait ends.
+    what: the end of the error "TITLE has ...". errors: exceptions of `look` to retry, besides the transport's.
+
+    Raises StoreError after a minute.
     """
     import time
 

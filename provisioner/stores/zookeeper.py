@@ -1,8 +1,9 @@
-"""ZooKeeper: servers on 1, 3 or 5 hosts, which every engine reaches through a proxy on its own host (proxy.py).
+"""ZooKeeper: servers on 1, 3 or 5 hosts. Every engine uses a proxy on its own host (proxy.py).
 
-A server has a number from 1 to 255 that must never change, since sessions are named after it: it is kept in a file beside
-its data, and what is there is kept. Version 3.4 can't change its servers while it runs, so they stay. It has no TLS in
-3.4, and the engine's client has none at all. Its four-letter words answer without a session.
+Each server has a number from 1 to 255. It must never change, because session IDs contain it. The number is stored in a
+file next to the data, and an existing one is kept. Version 3.4 can't change its servers at runtime, so the set of
+servers is fixed. There is no TLS: neither ZooKeeper 3.4 nor the engine's client supports it. The four-letter words
+need no session.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ PORT, LEADER_PORT, ELECTION_PORT = 2181, 2888, 3888
 UNIT = "zookeeper.service"
 CFG = "/etc/zookeeper/provisioner.cfg"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
-LOADED = "/run/provisioner-zookeeper.loaded"  # unit, configuration and number as the running server found them
+LOADED = "/run/provisioner-zookeeper.loaded"  # unit, configuration and number that the running server was started with
 DATA = "/var/lib/zookeeper/provisioner"
 MYID = f"{DATA}/myid"
 _PROGRAM = "/usr/share/zookeeper/bin/zkServer.sh"
@@ -100,7 +101,7 @@ class ZooKeeper(Unstaged, SetUpHere):
         return host in cluster.servers
 
     def waiting(self, cluster: Cluster, host: str) -> Waiting:
-        """A server's own engine asks it first."""
+        """On a server, the proxy tries the host's own server first."""
         servers, own = endpoints(cluster, PORT), f"{cluster.advertise[host]}:{PORT}"
         found = asking(self.kind, servers, UNIT if self.runs_on(cluster, host) else "")
         return proxy.through(found, host, servers, own=own)
@@ -124,26 +125,26 @@ class ZooKeeper(Unstaged, SetUpHere):
         return as_run(cluster.facts[host].files.get(LOADED, "")) != as_run(unit + config + number)
 
     def membership(self, cluster: Cluster, host: str) -> list[Drift]:
-        """It answers, and takes part under a leader."""
+        """Differences unless the server answers, and belongs to a quorum with a leader."""
         facts = cluster.facts[host]
         if not facts.said("srvr"):
             return [Drift(Kind.STORE, "answer", facts.http("srvr").error, "one", Action.WAIT, self.title)]
         return [] if _mode(facts) else [Drift(Kind.STORE, "leader", "none", "one", Action.WAIT, self.title)]
 
     def peers(self, facts: Mapping[str, Facts]) -> frozenset[IPv4Address]:
-        """As the running servers were told at their start; they never learn of others."""
+        """The servers in the configuration that the running servers were started with. That set never changes."""
         running = (of_host for of_host in facts.values() if _mode(of_host))
         told = (address for of_host in running for _, address in _SERVER.findall(of_host.files[LOADED]))
         return frozenset(found for address in told if (found := literal(address)))
 
     def remembered(self, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
-        return {}  # it knows its servers by number only
+        return {}  # ZooKeeper knows its servers by number only
 
     def was_server(self, facts: Facts) -> bool:
         return CFG in facts.files
 
     def leader(self, facts: Facts) -> str:
-        """Only the leader itself tells."""
+        """Only the leader itself reports who it is."""
         number = facts.files.get(MYID, "").strip()
         own = dict(_SERVER.findall(facts.files.get(LOADED, "")))
         return own.get(number, "") if _mode(facts) == "leader" else ""
@@ -155,10 +156,10 @@ class ZooKeeper(Unstaged, SetUpHere):
         return facts.says("zookeeper-data")
 
     def idle(self, facts: Facts) -> bool:
-        return False  # the package starts none by itself
+        return False  # the package does not start ZooKeeper
 
     def leaving(self, cluster: Cluster, addresses: Iterable[IPv4Address]) -> str:
-        return "build the store anew with other servers when no container needs its networks"
+        return "rebuild the store with other servers once no container needs its networks"
 
     def setting(self, cluster: Cluster, key: str, text: str) -> str:
         told = ["/usr/share/zookeeper/bin/zkCli.sh", "-server", f"127.0.0.1:{PORT}", "set", f"/{key}", text]
@@ -175,7 +176,7 @@ class ZooKeeper(Unstaged, SetUpHere):
         return attached(facts)
 
     def knows(self, facts: Facts, host: str, address: IPv4Address) -> str:
-        return ""  # it never learns of others
+        return ""  # the set of servers never changes
 
     def leave(self, own: Connection | None, other: Connection, cluster: Cluster, host: str) -> None:
         pass
@@ -193,28 +194,33 @@ class ZooKeeper(Unstaged, SetUpHere):
             or (alone and name in live and _mode(live[name]) != "standalone")
         ]
         if added:
-            what = f"{', '.join(added)} would be added to a ZooKeeper that has its servers already, which it can't"
+            what = f"{', '.join(added)} would be added to a running ZooKeeper cluster, whose servers can't change"
             yield Problem("server-added", "", what, variant="fixed")
 
     def wait_for_leader(self, connection: Reader, *, servers: int) -> str:
-        """Its mode. How many take part each server's own membership tells."""
+        """Return the server's mode. `membership` checks every single server."""
 
         def leader(seen: list[str]) -> str:
             found = mode(word(connection, "srvr"))
             seen.append(f"mode: {found or 'not serving requests'}")
             return found
 
-        cure = "see what its servers say (journalctl -u zookeeper) and that 2888 and 3888 are open between the hosts"
+        cure = (
+            "check the servers' log (journalctl -u zookeeper), and that ports 2888 and 3888 are open between the hosts"
+        )
         return until_leader(leader, title=self.title, connection=connection, cure=cure)
 
 
 def endpoints_asked(store: Store) -> tuple[Request, ...]:
-    """Of the proxy, through the host's connection: no four-letter word tells them, and Perl has no client."""
+    """Return the request for all endpoints. The controller sends it to the proxy, through the host's connection.
+
+    No four-letter word lists them, and Perl has no client for ZooKeeper.
+    """
     return (Request("endpoints", proxy.ADDRESS, endpoints_path(store), through=True),)
 
 
 def ask(connection: Reader, requests: Iterable[Request]) -> dict[str, str]:
-    """The keys below a folder, by their whole paths, as a host's own reading would have them."""
+    """Return the keys below a folder, by full path, in the form of a host's own reading."""
     answers = {}
     for request in requests:
         keys = ZooKeeperKeys((Asked(connection, request.where),))
@@ -228,7 +234,7 @@ def ask(connection: Reader, requests: Iterable[Request]) -> dict[str, str]:
 
 
 def rights(servers: Sequence[Asked], folders: Iterable[str]) -> str:
-    """As an HTTP server would say whether all of them may be written to."""
+    """Return, in the form of an HTTP answer, whether all these folders are writable."""
     keys = ZooKeeperKeys(servers)
     try:
         lacking = [folder for folder in folders if not keys.may_make(folder)]
@@ -240,13 +246,13 @@ def rights(servers: Sequence[Asked], folders: Iterable[str]) -> str:
 
 
 def attached(facts: Facts) -> tuple[Endpoint, ...]:
-    """The endpoints among them."""
+    """Return the endpoints in the answer to `endpoints_asked`."""
     told = facts.http("endpoints").body or {}
     return tuple(found for key, text in told.items() if (found := endpoint(key, text)))
 
 
 def word(connection: Reader, name: str) -> str:
-    """The answer to a four-letter word. Raises Unreachable, TimedOut, OSError."""
+    """Return the answer to a four-letter word. Raises Unreachable, TimedOut, OSError."""
     with connection.socket(PORT) as sock:
         sock.sendall(name.encode())
         answer = b""
@@ -256,18 +262,18 @@ def word(connection: Reader, name: str) -> str:
 
 
 def mode(srvr: str) -> str:
-    """leader, follower or standalone, as the word srvr tells it; "" while there is no leader."""
+    """Return leader, follower or standalone, from the answer to `srvr`; "" while there is no leader."""
     found = re.search(r"^Mode: (leader|follower|standalone)$", srvr, re.MULTILINE)
     return found[1] if found else ""
 
 
 def _mode(facts: Facts) -> str:
-    """The mode of a server that was started with our configuration."""
+    """Return the mode of a server that was started with our configuration."""
     return mode(facts.said("srvr")) if LOADED in facts.files else ""
 
 
 def _numbers(cluster: Cluster) -> dict[str, int]:
-    """Server -> its number: the one that it has, that the others know it by, or the lowest that is free."""
+    """Return server -> number: the one it has, the one in the others' configuration, or the lowest free one."""
     by_address = {
         address: int(number)
         for facts in cluster.facts.values()

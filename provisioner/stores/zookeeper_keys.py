@@ -1,4 +1,4 @@
-"""ZooKeeper's keys, through kazoo; its connection travels in a channel of the SSH connection to one host."""
+"""ZooKeeper's keys, with kazoo, whose connection travels in a channel of the SSH connection to a host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PATIENCE = 10.0  # seconds
 
 @dataclass
 class ZooKeeperKeys:
-    """As `keys.Keys`. What is held vanishes with the session, some seconds after the controller is gone."""
+    """As `keys.Keys`. Held keys vanish with the session, some seconds after the controller has gone."""
 
     servers: Sequence[Asked]
     _client: Any = field(default=None, repr=False)
@@ -60,8 +60,9 @@ class ZooKeeperKeys:
         self.close()
 
     def may_make(self, folder: str) -> bool:
-        """Whether a node may be made in the folder, or in the nearest one above it that is there. None is made: the second half of
-        the transaction can't succeed, and is judged after the first.
+        """Whether a node may be created in the folder, or in its nearest existing parent.
+
+        No node is created: the second half of the transaction can't succeed. ZooKeeper checks the rights first.
         """
         from kazoo.exceptions import NoAuthError
 
@@ -77,7 +78,7 @@ class ZooKeeperKeys:
         return bool(self._done(tried))
 
     def close(self) -> None:
-        """Ends the session, and with it what it holds."""
+        """End the session, which removes the keys that it holds."""
         if self._client is not None:
             self._client.stop()
             self._client.close()
@@ -97,19 +98,21 @@ class ZooKeeperKeys:
             return what(self._client)
         except NoAuthError as error:
             raise StoreError(
-                "the store lets nobody write under docker/", answer=str(error), cure="mend its access lists"
+                "the store denies write access under docker/",
+                answer=str(error),
+                cure="correct its access control lists",
             ) from None
         except (KazooException, KazooTimeoutError) as error:
             said = f"{type(error).__name__}: {error}"
             raise StoreError(
-                "no server of the store answers", answer=said, cure="look at the store, and run again"
+                "no server of the store answers", answer=said, cure="check the store, then run again"
             ) from None
 
 
 def _client(servers: Sequence[Asked]) -> Any:
-    """Kazoo's client. It is told numbers in the place of ports: names are the host's to know, not the controller's.
+    """Return kazoo's client. Its ports are indexes of `servers`, because only the host can resolve their names.
 
-    What it logs goes nowhere: of an answer that it can't read it would print a traceback for each try.
+    Kazoo's log is discarded: it would print a traceback for each answer that it can't parse.
     """
     from kazoo.client import KazooClient
     from kazoo.handlers.threading import SequentialThreadingHandler
@@ -128,7 +131,7 @@ def _client(servers: Sequence[Asked]) -> Any:
                 raise OSError(error.what) from None
 
         def select(self, read: Any, write: Any, *rest: Any) -> Any:
-            """A channel's descriptor tells only when there is something to read; it takes what is sent."""
+            """A channel's descriptor only shows when data can be read, so writing is always possible."""
             return ([], write, []) if write else super().select(read, write, *rest)
 
     places = ",".join(f"127.0.0.1:{number}" for number in range(1, len(servers) + 1))

@@ -209,7 +209,7 @@ def nothing_is_rotated_while_a_host_is_away(cluster: Cluster) -> None:
 BACK = {  # path -> the old file that is restored there, and the reason that is reported
     security.TOKENS: ("provisioner-tokens.json", "Consul refuses this host's token"),
     security.CERTIFICATE: ("agent.pem", "its certificate is signed by an authority that the other agents do not trust"),
-    security.KEYRING: ("keyring", "its gossip key is not that of the other agents"),
+    security.KEYRING: ("keyring", "its gossip key differs from that of the other agents"),
 }
 
 

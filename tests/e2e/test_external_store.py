@@ -59,7 +59,7 @@ def locked(cluster: Cluster) -> None:
     """`up` stops, because somebody else's run holds the store's lock."""
     run = cluster.run("up")
     assert (run.code, run.report["writes"]) == (1, 0)
-    assert "another run changes what is in the same store: her" in run.report["errors"][0]
+    assert "another run is changing the same store: her" in run.report["errors"][0]
 
 
 def killed_with_the_lock(cluster: Cluster, shown: str, requests: int) -> None:
@@ -151,9 +151,9 @@ def test_etcd_over_tls(make_lab, tmp_path):
 def test_consul(lab, tmp_path):
     cluster = Cluster(lab, tmp_path, hosts=NODES, store=f"{{kind: consul, endpoints: ['{STORE}:8500']}}")
     cluster.sh("node4", CONSUL.format(CLOSED))
-    for allowed, wanted in (("read", "write under docker/nodes"), ("write", "make sessions")):
+    for allowed, wanted in (("read", "write under docker/nodes"), ("write", "create sessions")):
         cluster.sh("node4", ALLOWED.format(allowed))
-        assert f"does not let this host {wanted}" in refused(cluster, "store-forbidden")
+        assert f"does not allow this host to {wanted}" in refused(cluster, "store-forbidden")
     assert cluster.sh("node4", "curl -s -H 'X-Consul-Token: all' localhost:8500/v1/session/list") == "[]"
     cluster.sh("node4", "systemctl stop theirs; rm -rf /var/lib/theirs")
     cluster.sh("node4", CONSUL.format(""))

@@ -83,11 +83,11 @@ def with_times(kind, **times):
 # what is written under `store:`, node2 as it is found -> the check, why, and what to do
 BEFORE_ANY_CHANGE = {
     "their etcd serves no v2": (
-        f"kind: etcd, {THEIRS}", their_etcd(capture("etcd-node2")), "store-without-v2", "the only one that engines speak", "--enable-v2=true"),
+        f"kind: etcd, {THEIRS}", their_etcd(capture("etcd-node2")), "store-without-v2", "the only one that engines use", "--enable-v2=true"),
     "their etcd is down": (
         f"kind: etcd, {THEIRS}", their_etcd(capture("etcd-node2"), leader="000 Connection refused"), "store-unreachable", "Connection refused", "open 192.0.2.1:2379"),
     "its etcd has no v2 any more": (
-        "kind: etcd", bare_with_etcd("3.6.1"), "store-without-v2", "engines speak the v2 API", "use etcd 3.3, 3.4 or 3.5"),
+        "kind: etcd", bare_with_etcd("3.6.1"), "store-without-v2", "engines need the v2 API", "use etcd 3.3, 3.4 or 3.5"),
     "two TLS files in daemon.json": (
         "kind: etcd, security: {tls: false}", with_options("kv.cacertfile", "kv.keyfile"), "store-tls", "silently go without TLS", "all three files, or none"),
     "a ttl in daemon.json below the heartbeat": (

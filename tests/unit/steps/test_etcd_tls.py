@@ -158,7 +158,7 @@ def test_a_host_that_is_added_gets_one_and_no_key_of_the_authority(site, founded
 
 def test_without_the_authority_s_key_nothing_is_made_up(site, founded):
     lost = {name: with_raw(facts, secrets="") for name, facts in founded.items()}
-    with pytest.raises(StepFailed, match="is on none of the hosts that answer"):
+    with pytest.raises(StepFailed, match="no reachable host has the key of the authority"):
         STORE.drift(site(**lost), "node2")
 
 

@@ -435,7 +435,8 @@ class TestExternal:
         found = [f for f in preflight.run(self.whole(site, version={"etcdserver": version})) if f.id == "store-version"]
         assert [(f.host, causes.severity(f).value) for f in found] == ([("", "warning")] if told else [])
         assert all(
-            f"at {self.WHERE} is {told}," in f.evidence and "use etcd 3.3 to 3.5.x" in causes.cure(f) for f in found
+            f"at {self.WHERE} has version {told}," in f.evidence and "use etcd 3.3 to 3.5.x" in causes.cure(f)
+            for f in found
         )
 
     def test_the_first_etcd_says_its_version_otherwise(self, site):
@@ -447,13 +448,13 @@ class TestExternal:
             ({}, []),
             (
                 {"version": '200 {"Config":{"Version":"1.3.1"},"DebugConfig":{"Version":"9"}}'},
-                ["127.0.0.1:8500 of node2 is 1.3.1"],
+                ["127.0.0.1:8500 of node2 has version 1.3.1"],
             ),
             ({"version": "403 Permission denied"}, []),
             ({"sessions": "500 Invalid Behavior setting 'none'"}, []),
-            ({"sessions": "403 Permission denied"}, ["make sessions"]),
-            ({"keys": "403 Permission denied"}, ["let this host read lab/hosts"]),
-            ({"rights": "403 Permission denied"}, ["let this host write under lab/hosts"]),
+            ({"sessions": "403 Permission denied"}, ["create sessions"]),
+            ({"keys": "403 Permission denied"}, ["allow this host to read lab/hosts"]),
+            ({"rights": "403 Permission denied"}, ["allow this host to write under lab/hosts"]),
             ({"networks": "403 Permission denied"}, ["write under lab/docker/network/v1.0/endpoint"]),
         ],
     )
@@ -468,7 +469,7 @@ class TestExternal:
         assert len(found) == len(told)
         assert all(words in f.evidence for words, f in zip(told, found, strict=True))
         assert all(
-            "key_prefix lab/docker/ and lab/hosts, and on session_prefix" in causes.cure(f) for f in found if f.host
+            "key_prefix lab/docker/ and lab/hosts and to session_prefix" in causes.cure(f) for f in found if f.host
         )
         assert {f.host for f in found} <= {"node2", ""}
 

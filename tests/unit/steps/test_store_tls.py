@@ -122,7 +122,7 @@ def test_a_store_that_has_no_tls_any_more(site):
 @pytest.mark.parametrize(
     ("answers", "check"),
     [
-        ({"leader": "000 its certificate is refused: certificate has expired"}, "store-unreachable"),
+        ({"leader": "000 its certificate is rejected: certificate has expired"}, "store-unreachable"),
         ({"leader": '503 {"health":"false"}'}, "store-no-leader"),
         ({"keys": "404 404 page not found"}, "store-without-v2"),
         ({"keys": "401 insufficient credentials"}, "store-forbidden"),
@@ -200,5 +200,5 @@ class Connection:
 def test_files_that_are_of_no_use(site, tls):
     found = [f for f in preflight.run(site()) if f.id == "store-tls"]
     assert [(f.host, causes.severity(f).value) for f in found] == [("", "stop")]
-    assert "ca.pem holds no certificate" in found[0].evidence
+    assert "ca.pem contains no usable certificate" in found[0].evidence
     assert "hushed" not in found[0].evidence

@@ -82,7 +82,7 @@ def test_with_the_right_files(where, guest):
 def test_another_authority_s_certificate(where, guest, tmp_path):
     other = certificates.authority("other")
     (tmp_path / "ca.pem").write_text(other.certificate)
-    assert Asked(Connection(), where, context(guest)).told(HEALTH).startswith("000 its certificate is refused: ")
+    assert Asked(Connection(), where, context(guest)).told(HEALTH).startswith("000 its certificate is rejected: ")
 
 
 def test_a_guest_that_the_server_does_not_know(where, ca, tmp_path):
@@ -101,10 +101,10 @@ def test_nobody_listens():
 
 def test_files_that_are_of_no_use(guest, ca, tmp_path):
     (tmp_path / "key.pem").write_text(certificates.issue(ca, "x", names=["x"], addresses=[]).key)
-    with pytest.raises(ProvisionerError, match="no certificate with its key: key values mismatch"):
+    with pytest.raises(ProvisionerError, match="are not a certificate and its key: key values mismatch"):
         context(guest)
     (tmp_path / "ca.pem").write_text("nonsense")
-    with pytest.raises(ProvisionerError, match=r"ca\.pem holds no certificate"):
+    with pytest.raises(ProvisionerError, match=r"ca\.pem contains no usable certificate"):
         context(guest)
 
 
@@ -114,5 +114,5 @@ def test_a_key_with_a_password(guest, tmp_path):
         ["openssl", "pkcs8", "-topk8", "-in", guest.key, "-out", locked, "-passout", "pass:word"], check=True
     )
     guest.key.write_text(locked.read_text())
-    with pytest.raises(ProvisionerError, match="is locked with a password"):
+    with pytest.raises(ProvisionerError, match="is encrypted; engines can't use"):
         context(guest)

@@ -578,7 +578,7 @@ class TestRotated:
         [
             (", security: {gossip: false}", "gossip-key", r"store\.security\.gossip is off"),
             (", security: {tls: false}", "certificates", r"store\.security\.tls is off"),
-            (", security: {}", "tokens", "does not stand as the inventory wants it"),
+            (", security: {}", "tokens", "does not run with the security that the inventory asks for"),
         ],
     )
     def test_what_can_not_be_rotated(self, inventory, store, what, why):
@@ -632,7 +632,7 @@ class TestRotated:
             ("zookeeper", "", "certificates", "no certificates to rotate: only a Consul or etcd that is set up here"),
             ("consul", ", endpoints: ['192.0.2.1:8500']", "tokens", "only a Consul that is set up here"),
             ("etcd", ", security: {tls: false}", "certificates", "this etcd was founded without TLS"),
-            ("etcd", "", "certificates", "etcd is not as the inventory wants it"),
+            ("etcd", "", "certificates", "etcd has no leader"),
         ],
     )
     def test_another_store(self, inventory, kind, store, what, why):
@@ -641,7 +641,7 @@ class TestRotated:
 
     def test_an_etcd_keeps_its_authority(self, inventory):
         site = resolve(inventory(kind="etcd"), {name: capture(f"settled-{name}") for name in HOSTS})[0]
-        assert "etcd reads an authority at its start only" in self.away(site, "certificates", authority=True)
+        assert "etcd reads its authority only at start" in self.away(site, "certificates", authority=True)
 
 
 class Tokens:

@@ -54,7 +54,7 @@ class Server:
 
 @pytest.mark.parametrize(("kind", "text"), [*((EtcdKeys, t) for t in IN_ETCD), *((ConsulKeys, t) for t in IN_CONSUL)])
 def test_keys(kind, text):
-    with pytest.raises(StoreError, match="what the store answers can't be understood: ") as caught:
+    with pytest.raises(StoreError, match="the store's answer can't be parsed: ") as caught:
         kind((Server(text),)).under("docker")
     assert caught.value.host == "node1"
     assert len(str(caught.value)) < 1000
@@ -74,7 +74,7 @@ def test_a_session_without_an_id():
 )
 def test_a_lock_that_somebody_else_has_written(holder):
     lock = StoreLock(SimpleNamespace(hold=lambda *_, **__: holder), "lock", "me", ["a", "b"])
-    with pytest.raises(Exception, match="another run changes") as caught:
+    with pytest.raises(Exception, match="another run is changing") as caught:
         lock.take()
     assert len(str(caught.value)) < 600
 
@@ -106,7 +106,7 @@ def test_a_leader_of_consul(api, monkeypatch):
 @pytest.mark.parametrize("rings", [{}, [1], [{"Keys": ["a"]}], [{"Keys": {"a": True}}]])
 def test_a_keyring_of_consul(rings):
     operator = SimpleNamespace(keyring_install=str, keyring_use=str, keyring_list=lambda: rings)
-    with pytest.raises(StoreError, match="does not take up"):
+    with pytest.raises(StoreError, match="changing Consul's keys or tokens failed"):
         consul_acl.rotate_gossip_key(SimpleNamespace(operator=operator), "node1", "key")
 
 

@@ -159,7 +159,7 @@ def test_what_is_below_a_folder(kind):
 
 
 def test_no_right_to_write(kind):
-    with pytest.raises(StoreError, match="nothing under docker/"):
+    with pytest.raises(StoreError, match="denies this host's engine write access under docker/"):
         lock(kind[0](forbidden=True), kind[1]).take()
 
 

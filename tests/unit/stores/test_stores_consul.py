@@ -59,7 +59,7 @@ class TestProgram:
     def test_a_zip_without_it(self, store, tmp_path):
         with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
             archive.writestr("../consul", self.content)
-        with pytest.raises(ProvisionerError, match="has no file `consul`"):
+        with pytest.raises(ProvisionerError, match="contains no file `consul`"):
             program(store(", binary: other.zip"))
 
     def test_another_sum(self, store, tmp_path):
