@@ -36,17 +36,17 @@ def context(files: Tls) -> ssl.SSLContext:
     try:
         made.load_verify_locations(files.ca)
     except OSError as error:
-        raise ProvisionerError(f"{files.ca} contains no usable certificate: {_said(error)}") from None
+        raise ProvisionerError(f"{files.ca} contains no usable certificate: {_reason(error)}") from None
     try:
         made.load_cert_chain(files.cert, files.key, password=no_password)
     except OSError as error:
-        what = f"{files.cert} and {files.key} are not a certificate and its key: {_said(error)}"
+        what = f"{files.cert} and {files.key} are not a certificate and its key: {_reason(error)}"
         raise ProvisionerError(what) from None
     return made
 
 
 @dataclass(frozen=True)
-class Asked:
+class HttpClient:
     """A client of the endpoint `where` (ADDRESS:PORT), through one host. It uses TLS if `tls` is given."""
 
     connection: Connection | Reader
@@ -60,27 +60,27 @@ class Asked:
         if body:
             head += f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body.encode())}\r\n"
         with self.connection.socket(int(port), host, timeout=_PATIENCE) as sock:
-            text = _talked(sock, (head + "\r\n" + body).encode(), self.tls, host).decode(errors="replace")
+            text = _exchange(sock, (head + "\r\n" + body).encode(), self.tls, host).decode(errors="replace")
         first, _, rest = text.partition("\r\n\r\n")
-        words = first.split(maxsplit=2)
-        if len(words) < 2 or not re.fullmatch("[0-9]{3}", words[1]):  # noqa: PLR2004
+        parts = first.split(maxsplit=2)
+        if len(parts) < 2 or not re.fullmatch("[0-9]{3}", parts[1]):  # noqa: PLR2004
             raise OSError("the answer is not HTTP" + ("; the server may expect TLS" if not self.tls else ""))
-        return int(words[1]), rest
+        return int(parts[1]), rest
 
-    def told(self, request: Request) -> str:
+    def report(self, request: Request) -> str:
         """Return the answer in the form of a host's own reading: "200 BODY", or "000 REASON" if there is none."""
         try:
             code, text = self(request.what, request.method, request.body)
         except OSError as error:
-            return f"000 {_said(error)}"
+            return f"000 {_reason(error)}"
         except ProvisionerError as error:
             return f"000 {error.what}"
         return f"{code} {text}"
 
 
-def _talked(sock: ForwardedSocket, request: bytes, tls: ssl.SSLContext | None, name: str) -> bytes:
+def _exchange(sock: ForwardedSocket, request: bytes, tls: ssl.SSLContext | None, name: str) -> bytes:
     """Send the request, and return everything that arrives until the server closes the connection."""
-    send, receive = (sock.sendall, sock.recv) if tls is None else _secured(sock, tls, name)
+    send, receive = (sock.sendall, sock.recv) if tls is None else _tls_channel(sock, tls, name)
     send(request)
     answer = b""
     while part := receive(_PIECE):
@@ -88,17 +88,17 @@ def _talked(sock: ForwardedSocket, request: bytes, tls: ssl.SSLContext | None, n
     return answer
 
 
-def _secured(
+def _tls_channel(
     sock: ForwardedSocket, tls: ssl.SSLContext, name: str
 ) -> tuple[Callable[[bytes], Any], Callable[[int], bytes]]:
     """Do the TLS handshake; return functions that send and receive. `ssl` can't wrap an SSH channel as a socket."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    talk = tls.wrap_bio(incoming, outgoing, server_hostname=name)
+    session = tls.wrap_bio(incoming, outgoing, server_hostname=name)
 
-    def done(action: Callable[..., Any], *words: Any) -> Any:
+    def done(action: Callable[..., Any], *parts: Any) -> Any:
         while True:
             try:
-                return action(*words)
+                return action(*parts)
             except ssl.SSLWantReadError:
                 sock.sendall(outgoing.read())
                 part = sock.recv(_PIECE)
@@ -108,15 +108,15 @@ def _secured(
 
     def receive(size: int) -> bytes:
         try:
-            return bytes(done(talk.read, size))
+            return bytes(done(session.read, size))
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
 
-    done(talk.do_handshake)
-    return lambda data: done(talk.write, data), receive
+    done(session.do_handshake)
+    return lambda data: done(session.write, data), receive
 
 
-def _said(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     """Return the reason, without the position in OpenSSL's source."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is rejected: {error.verify_message}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import StepFailed
 from provisioner.stores.base import TLS_FILES
-from provisioner.stores.base import credentials as three
+from provisioner.stores.base import credentials as tls_files
 from provisioner.stores.secrets import agreed, certificate_of
 from provisioner.stores.values import File
 from provisioner.system import certificates
@@ -29,11 +29,11 @@ OWNED = Owned(files=(KEY,))
 def of(cluster: Cluster, *, founded: bool) -> Pair:
     """Return the authority that most servers have, or a new one if the store has no data yet. Raises StepFailed."""
 
-    def held(facts: Facts) -> Pair | None:
+    def pair_of(facts: Facts) -> Pair | None:
         pair = Pair(facts.files.get(TLS_FILES[0], ""), facts.secrets.get(KEY, ""))
         return pair if KEY in facts.guarded and pair.key and certificates.belongs(pair.certificate, pair.key) else None
 
-    if found := agreed(cluster, held, TLS_FILES[0]):
+    if found := agreed(cluster, pair_of, TLS_FILES[0]):
         return found
     if founded:
         what = "no reachable host has the key of the authority that signs the store's certificates"
@@ -52,10 +52,10 @@ def credentials(cluster: Cluster, host: str, owner: str, *, founded: bool) -> tu
     signer, facts = of(cluster, founded=founded), cluster.facts[host]
     address = cluster.advertise[host]
     pair = Pair(facts.files.get(TLS_FILES[1], ""), facts.secrets.get(TLS_FILES[2], ""))
-    asked: dict[str, Any] = {"names": [host], "addresses": [address, "127.0.0.1"]}
-    fits = not certificates.fault(pair, [signer.certificate], now=facts.now, **asked)
+    subject: dict[str, Any] = {"names": [host], "addresses": [address, "127.0.0.1"]}
+    fits = not certificates.fault(pair, [signer.certificate], now=facts.now, **subject)
     pair = cluster.vault.value(
-        certificate_of(host), pair if fits else None, lambda: certificates.issue(signer, host, **asked)
+        certificate_of(host), pair if fits else None, lambda: certificates.issue(signer, host, **subject)
     )
-    ca, cert, key = three(signer.certificate, pair.certificate, pair.key)
+    ca, cert, key = tls_files(signer.certificate, pair.certificate, pair.key)
     return ca, cert, key if owner == "root:root" else replace(key, mode="0640", owner=owner)

@@ -35,7 +35,7 @@ def url(scheme: str, servers: Iterable[str], store: Store) -> str:
     return f"{scheme}://{','.join(servers)}" + (f"/{store.prefix}" if store.prefix else "")
 
 
-def asking(kind: str, servers: Iterable[str], unit: str) -> Waiting:
+def waiting_for(kind: str, servers: Iterable[str], unit: str) -> Waiting:
     """Wait by querying the servers. Without a `unit` on the host, start after network-online.target only."""
     command = " ".join(["/usr/bin/perl", WAITER, kind, *servers])
     return Waiting(command, {WAITER: render.text("store-wait.pl")}, unit or "network-online.target")
@@ -60,7 +60,7 @@ class Unstaged:
         pass
 
 
-class SetUpHere:
+class Managed:
     """Defaults for a managed store: hosts query it themselves, and only runs on these hosts change it."""
 
     takes_tls = False

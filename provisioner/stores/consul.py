@@ -22,12 +22,12 @@ from provisioner.model import Action, Drift, Kind, Problem
 from provisioner.stores import consul_acl as acl
 from provisioner.stores import consul_rotation, shapes
 from provisioner.stores import consul_security as security
-from provisioner.stores.base import SetUpHere, url
+from provisioner.stores.base import Managed, url
 from provisioner.stores.consul_client import HTTP_PORT, LEADER, client, manager
 from provisioner.stores.consul_program import UPLOADED, program
 from provisioner.stores.consul_security import LOADED
 from provisioner.stores.engine_keys import Endpoint, endpoint, endpoints_path, nodes_path
-from provisioner.stores.started import at_its_start, loaded_otherwise
+from provisioner.stores.started import needs_restart, split_copy
 from provisioner.stores.values import File, Service, Uploaded, Waiting
 from provisioner.stores.waiting import until_leader
 from provisioner.system import answers, firewall, packages
@@ -61,7 +61,7 @@ OWNED = Owned(
 )
 
 # An agent uses these keys only to find its cluster. A member needs no restart when they change.
-_TO_FIND_THE_CLUSTER = {"retry_join", "bootstrap_expect"}
+_JOIN_KEYS = {"retry_join", "bootstrap_expect"}
 _STATUS = {1: "alive", 2: "leaving", 4: "failed"}  # of members that Consul still counts on
 _OK, _FORBIDDEN = 200, 403
 KEYS = list[shapes.ConsulKey] | None  # the shape of the answer to a listing of keys
@@ -69,7 +69,7 @@ _TOKEN = f"with ACLs, set CONSUL_HTTP_TOKEN to the token in {security.MANAGEMENT
 
 
 @dataclass(frozen=True)
-class Consul(SetUpHere):
+class Consul(Managed):
     """The backend. Ports: Consul's documentation (8300 server, 8301 gossip, 8500 HTTP)."""
 
     store: Store
@@ -182,8 +182,8 @@ class Consul(SetUpHere):
         return UPLOADED if self.store.binary else "/usr/bin/consul"
 
     def outdated(self, cluster: Cluster, host: str, service: Service) -> bool:
-        unread: set[str] = _TO_FIND_THE_CLUSTER if self.formed(cluster) else {"retry_join"}
-        return loaded_otherwise(cluster.facts[host].files.get(LOADED, ""), service, unread)
+        unread: set[str] = _JOIN_KEYS if self.formed(cluster) else {"retry_join"}
+        return needs_restart(cluster.facts[host].files.get(LOADED, ""), service, unread)
 
     def membership(self, cluster: Cluster, host: str) -> list[Drift]:
         """Differences unless the agent answers, knows a leader, and sees every live host as alive."""
@@ -219,12 +219,12 @@ class Consul(SetUpHere):
         return drift
 
     def peers(self, facts: Mapping[str, Facts]) -> frozenset[IPv4Address]:
-        told = (peer for of_host in facts.values() for peer in of_host.http("peers").body or ())
-        return frozenset(found for peer in told if (found := literal(peer.rpartition(":")[0])))
+        peers = (peer for of_host in facts.values() for peer in of_host.http("peers").body or ())
+        return frozenset(found for peer in peers if (found := literal(peer.rpartition(":")[0])))
 
     def remembered(self, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
-        told = (member for of_host in facts.values() for member in of_host.http("members").body or ())
-        return {member["Name"]: found for member in told if (found := literal(member["Addr"]))}
+        members = (member for of_host in facts.values() for member in of_host.http("members").body or ())
+        return {member["Name"]: found for member in members if (found := literal(member["Addr"]))}
 
     def was_server(self, facts: Facts) -> bool:
         return '"server": true' in facts.files.get(JSON, "")
@@ -258,8 +258,8 @@ class Consul(SetUpHere):
     def knows(self, facts: Facts, host: str, address: IPv4Address) -> str:
         if address in self.peers({host: facts}):
             return "a server"
-        told = (member for member in facts.http("members").body or () if member["Name"] == host)
-        return next((_STATUS[member["Status"]] for member in told if member["Status"] in _STATUS), "")
+        members = (member for member in facts.http("members").body or () if member["Name"] == host)
+        return next((_STATUS[member["Status"]] for member in members if member["Status"] in _STATUS), "")
 
     def leave(self, own: Connection | None, other: Connection, cluster: Cluster, host: str) -> None:
         """A host that runs Consul leaves by itself. For a host that is gone, the others remove it and its vote."""
@@ -303,7 +303,7 @@ class Consul(SetUpHere):
         A renamed agent keeps its ID. Consul's leader then removes that ID from the quorum because of the old name.
         """
         for name in cluster.live:
-            if (called := _called(cluster.facts[name])) not in {"", name}:
+            if (called := _agent_name(cluster.facts[name])) not in {"", name}:
                 what = (
                     f"its Consul agent is called {called}; under a new name,"
                     " Consul would repeatedly remove it from the quorum"
@@ -324,10 +324,10 @@ class Consul(SetUpHere):
                     "its agent accepts other gossip keys besides the one that it sends with: a rotation was interrupted"
                 )
                 yield Problem("gossip-keys-left", name, what)
-        if foreign := security.foreign_key(cluster):
+        if foreign := security.senders_of_unknown_key(cluster):
             what = f"the agents of {', '.join(foreign)} send with a gossip key that no host has in {security.GOSSIP}"
             yield Problem("gossip-key-unknown", "", what, {"path": security.GOSSIP})
-        if security.way(cluster) and (others := ", ".join(security.agents_missed(cluster))):
+        if security.transition(cluster) and (others := ", ".join(security.unreached_agents(cluster))):
             what = f"this run does not reach these agents of Consul, and would shut them out: {others}"
             yield Problem("consul-agents-missed", "", what, {"token": _TOKEN})
 
@@ -337,7 +337,7 @@ class Consul(SetUpHere):
         return refused or security.shut_out(cluster, host)
 
     def stages(self, cluster: Cluster) -> tuple[Levels | None, ...]:
-        return security.way(cluster) or (None,)
+        return security.transition(cluster) or (None,)
 
     def equip(self, cluster: Cluster, connection: Connection) -> None:
         if (security.stage(cluster) or security.wanted(self.store.security)).acls:
@@ -369,9 +369,9 @@ def _peers(api: Any) -> list[str]:
     return found or []
 
 
-def _called(facts: Facts) -> str:
+def _agent_name(facts: Facts) -> str:
     """Return the name of a host's agent: the running one, or else the configured one. "" if there is none."""
-    _, running = at_its_start(facts.files.get(LOADED, ""))
+    _, running = split_copy(facts.files.get(LOADED, ""))
     return str((running or json_object(facts.files.get(JSON, ""))).get("node_name", ""))
 
 

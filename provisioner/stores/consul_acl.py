@@ -58,7 +58,7 @@ def equip(api: Any, cluster: Cluster, host: str) -> None:
     `_PATIENCE`: a new leader creates the management token only after its election, and a request is lost with the
     server that was to answer it.
     """
-    _ask(host, lambda: _patiently(lambda: _equip(api, cluster)))
+    _run(host, lambda: _retry(lambda: _equip(api, cluster)))
 
 
 def _equip(api: Any, cluster: Cluster) -> None:
@@ -98,21 +98,21 @@ def forget(api: Any, host: str, kept: Mapping[str, str]) -> None:
 
     def forgot() -> None:
         stays = {accessor(api, secret) for secret in kept.values()}
-        for told in answers.checked(list[shapes.ConsulAccessor], api.acl.token.list()):
-            policies = {link["Name"] for link in told.get("Policies") or ()}
-            made = told.get("Description") in {"made by provisioner", "Master Token", "Initial Management Token"}
-            if made and policies & set(kept) and told["AccessorID"] not in stays:
-                api.acl.token.delete(told["AccessorID"])
+        for token in answers.checked(list[shapes.ConsulAccessor], api.acl.token.list()):
+            policies = {link["Name"] for link in token.get("Policies") or ()}
+            made = token.get("Description") in {"made by provisioner", "Master Token", "Initial Management Token"}
+            if made and policies & set(kept) and token["AccessorID"] not in stays:
+                api.acl.token.delete(token["AccessorID"])
 
-    _ask(host, forgot)
+    _run(host, forgot)
 
 
 def manage(api: Any, host: str, secret: str) -> None:
     """Create another management token. Raises StoreError."""
-    _ask(host, lambda: add(api, secret, MANAGEMENT))
+    _run(host, lambda: add(api, secret, MANAGEMENT))
 
 
-def _patiently(question: Callable[[], None]) -> None:
+def _retry(request: Callable[[], None]) -> None:
     """Retry until Consul answers without an error. Raises the last error after `_PATIENCE`."""
     import tenacity
 
@@ -122,7 +122,7 @@ def _patiently(question: Callable[[], None]) -> None:
         retry=tenacity.retry_if_exception_type(_failures()),
         reraise=True,
     )
-    waits(question)
+    waits(request)
 
 
 def _failures() -> tuple[type[Exception], ...]:
@@ -143,23 +143,25 @@ def rotate_gossip_key(api: Any, host: str, key: str) -> None:
         api.operator.keyring_install(key)
         api.operator.keyring_use(key)
         rings = answers.checked(list[shapes.ConsulRing], api.operator.keyring_list())
-        told = [ring for ring in rings if not ring.get("WAN")]
-        for old in {old for ring in told for old in ring["Keys"]} - {key}:
+        lan = [ring for ring in rings if not ring.get("WAN")]
+        for old in {old for ring in lan for old in ring["Keys"]} - {key}:
             api.operator.keyring_remove(old)
 
-    _ask(host, rotated)
+    _run(host, rotated)
 
 
-def _ask(host: str, question: Callable[[], None]) -> None:
+def _run(host: str, request: Callable[[], None]) -> None:
     """Run a request; raise StoreError with Consul's message, which repeats none of our secrets."""
     try:
-        question()
+        request()
     except _failures() as error:
         cure = "check the log of Consul's servers (journalctl -u consul), then run again"
-        raise StoreError("changing Consul's keys or tokens failed", host=host, answer=_said(error), cure=cure) from None
+        raise StoreError(
+            "changing Consul's keys or tokens failed", host=host, answer=_redacted(error), cure=cure
+        ) from None
 
 
-def _said(error: Exception) -> str:
+def _redacted(error: Exception) -> str:
     """Return the type of the error and Consul's answer, without anything that looks like a key or a token."""
     import re
 

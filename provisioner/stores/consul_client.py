@@ -20,7 +20,7 @@ HTTP_PORT = 8500
 LEADER = Request("leader", str(HTTP_PORT), "/v1/status/leader")
 
 
-def _sure(connection: Connection | Reader) -> None:
+def _verify_listener(connection: Connection | Reader) -> None:
     """Raise StoreError unless the process behind Consul's port is Consul: no other process may get a token."""
     about = Sought("none", "none", user="consul")
     script = "# checking which process listens on Consul's port\n" + reading.script(about, reading.ASKED, [LEADER])
@@ -45,6 +45,6 @@ def client(connection: Connection | Reader, token: str = "") -> Any:
     api = consul.Consul(host="127.0.0.1", port=HTTP_PORT, connections_timeout=10)
     http.mount(api.http.session, connection, HTTP_PORT)
     if token:  # as a header: with its own `token` argument, the client omits it from some requests
-        _sure(connection)
+        _verify_listener(connection)
         api.http.session.headers["X-Consul-Token"] = token
     return api

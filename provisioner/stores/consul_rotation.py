@@ -35,7 +35,7 @@ def renewal(cluster: Cluster, what: str, *, authority: bool) -> Renewal:
     if not getattr(cluster.inventory.the_store.security, _SWITCH[what]):
         why = f"{what} can't be rotated: store.security.{_SWITCH[what]} is off"
         raise StepFailed(why, cure="switch it on and run `provisioner up`")
-    if not security.standing(cluster) or security.way(cluster):
+    if not security.in_cluster(cluster) or security.transition(cluster):
         why = "Consul does not run with the security that the inventory asks for"
         raise StepFailed(why, cure="run `provisioner up` first")
     revokes = authority or what != "certificates"
@@ -44,7 +44,7 @@ def renewal(cluster: Cluster, what: str, *, authority: bool) -> Renewal:
         "certificates": partial(certificates, authority=authority),
         "tokens": tokens,
     }
-    holders = {*cluster.inventory.hosts, *security.agents_missed(cluster)} if revokes else ()
+    holders = {*cluster.inventory.hosts, *security.unreached_agents(cluster)} if revokes else ()
     return Renewal(turns[what], frozenset(holders))
 
 
@@ -91,7 +91,7 @@ def tokens(now: Now, connections: Mapping[str, Connection]) -> Iterator[None]:
 
 def _server(cluster: Cluster) -> str:
     """Return a live server that has a leader. Raises StepFailed."""
-    able = [name for name in cluster.servers if name in cluster.live and name in security.standing(cluster)]
+    able = [name for name in cluster.servers if name in cluster.live and name in security.in_cluster(cluster)]
     if not able:
         raise StepFailed("no server of the store is left", cure="bring back a host of store.servers")
     return able[0]

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from provisioner.errors import StepFailed
 from provisioner.model import Action
 from provisioner.stores.secrets import agreed, certificate_of
-from provisioner.stores.started import at_its_start
+from provisioner.stores.started import split_copy
 from provisioner.stores.values import File
 from provisioner.system import certificates
 from provisioner.system.certificates import Pair
@@ -67,21 +67,21 @@ def wanted(security: Security) -> Levels:
     return Levels(*(_FULL * on for on in (security.gossip, security.tls, security.acls)))
 
 
-def standing(cluster: Cluster) -> list[str]:
+def in_cluster(cluster: Cluster) -> list[str]:
     """Return the hosts whose agents are in a cluster with a leader: the running cluster."""
     return [name for name, facts in cluster.facts.items() if facts.http("leader").body]
 
 
-def agents_missed(cluster: Cluster) -> list[str]:
+def unreached_agents(cluster: Cluster) -> list[str]:
     """Return the agents that Consul considers alive and that this run does not reach."""
-    told = [cluster.facts[name].http("members").body or () for name in standing(cluster)]
-    alive = {member["Name"] for of_host in told for member in of_host if member.get("Status") == ALIVE}
+    members = [cluster.facts[name].http("members").body or () for name in in_cluster(cluster)]
+    alive = {member["Name"] for of_host in members for member in of_host if member.get("Status") == ALIVE}
     return sorted(alive - {*cluster.live})
 
 
 def found(facts: Facts) -> Levels:
     """Return the levels of a host's running agent."""
-    _, config = at_its_start(facts.files.get(LOADED, ""))
+    _, config = split_copy(facts.files.get(LOADED, ""))
     return Levels(
         _level(config, "encrypt_verify_outgoing", "encrypt_verify_outgoing", "encrypt_verify_incoming"),
         _level(config, "ca_file", "verify_outgoing", "verify_incoming"),
@@ -99,10 +99,10 @@ def _acls(config: dict[str, Any], facts: Facts) -> int:
     return _FULL if config.get("default_policy") == "deny" else 2 if TOKENS in facts.secrets else 1
 
 
-def way(cluster: Cluster) -> tuple[Levels, ...]:
+def transition(cluster: Cluster) -> tuple[Levels, ...]:
     """Return the levels from those of the running cluster to the target. () if it is there, or no cluster runs."""
     target = wanted(cluster.inventory.the_store.security)
-    there = [found(cluster.facts[name]) for name in standing(cluster) if LOADED in cluster.facts[name].files]
+    there = [found(cluster.facts[name]) for name in in_cluster(cluster) if LOADED in cluster.facts[name].files]
     if not there:
         return ()
     now = Levels(*(min(one) if goal else max(one) for one, goal in zip(zip(*there, strict=True), target, strict=True)))
@@ -124,7 +124,7 @@ def levels(cluster: Cluster, host: str) -> Levels:
     if (now := stage(cluster)) is None:
         return target
     facts = cluster.facts[host]
-    if host not in standing(cluster) and LOADED not in facts.files:
+    if host not in in_cluster(cluster) and LOADED not in facts.files:
         return now  # a host that joins
     own = found(facts)
     three = zip(now, own, target, strict=True)
@@ -133,18 +133,18 @@ def levels(cluster: Cluster, host: str) -> Levels:
 
 def settings(at: Levels) -> dict[str, Any]:
     """Return the keys for these levels in the agent's configuration."""
-    told: dict[str, Any] = {}
+    config: dict[str, Any] = {}
     if at.gossip:
-        told |= {"encrypt_verify_outgoing": at.gossip >= 2, "encrypt_verify_incoming": at.gossip >= _FULL}  # noqa: PLR2004
+        config |= {"encrypt_verify_outgoing": at.gossip >= 2, "encrypt_verify_incoming": at.gossip >= _FULL}  # noqa: PLR2004
     if at.tls:
-        told |= {"ca_file": AUTHORITY, "cert_file": CERTIFICATE, "key_file": KEY}
+        config |= {"ca_file": AUTHORITY, "cert_file": CERTIFICATE, "key_file": KEY}
         verify = dict.fromkeys(("verify_outgoing", "verify_server_hostname"), at.tls >= 2)  # noqa: PLR2004
-        told |= verify | {"verify_incoming": at.tls >= _FULL}
+        config |= verify | {"verify_incoming": at.tls >= _FULL}
     if at.acls:
         # token_ttl: how long an agent that is no server caches a token's rights, or its absence.
         policy = "deny" if at.acls >= _FULL else "allow"
-        told["acl"] = {"enabled": True, "default_policy": policy, "down_policy": "extend-cache", "token_ttl": "1s"}
-    return told
+        config["acl"] = {"enabled": True, "default_policy": policy, "down_policy": "extend-cache", "token_ttl": "1s"}
+    return config
 
 
 def files(cluster: Cluster, host: str) -> tuple[File, ...]:
@@ -164,8 +164,8 @@ def files(cluster: Cluster, host: str) -> tuple[File, ...]:
     if at.acls and server:
         made.append(File(MANAGEMENT, _tokens({"master": management_token(cluster)}), **_READ, takes=Action.RESTART))
     if at.acls >= 2:  # noqa: PLR2004
-        told = {"agent": token(cluster, "agent"), "default": token(cluster, "default")}
-        made.append(File(TOKENS, _tokens(told), **_READ, takes=Action.RELOAD))
+        tokens = {"agent": token(cluster, "agent"), "default": token(cluster, "default")}
+        made.append(File(TOKENS, _tokens(tokens), **_READ, takes=Action.RELOAD))
     return tuple(made)
 
 
@@ -186,7 +186,7 @@ def gone(cluster: Cluster, host: str) -> tuple[str, ...]:
 
 def _agreed(cluster: Cluster, of: Callable[[Facts], str], path: str) -> str:
     """Return the value that the hosts of the running cluster agree on; without a cluster, all hosts count."""
-    return agreed(cluster, of, path, standing(cluster), earlier=True) or ""
+    return agreed(cluster, of, path, in_cluster(cluster), earlier=True) or ""
 
 
 # -- the gossip key ---------------------------------------------------------------------------------------------------
@@ -199,10 +199,10 @@ def keys(facts: Facts) -> list[str]:
 
 def _keys(text: str) -> list[str]:
     try:
-        told = value(text or "[]")
+        parsed = value(text or "[]")
     except ValueError:
         return []
-    return [str(key) for key in told] if isinstance(told, list) else []
+    return [str(key) for key in parsed] if isinstance(parsed, list) else []
 
 
 def _sent(facts: Facts) -> str:
@@ -218,7 +218,7 @@ def recorded_keys(cluster: Cluster) -> set[str]:
 
     The record belongs to root. It is empty after a setup by an earlier release.
     """
-    of_standing = {key for name in standing(cluster) for key in _recorded(cluster.facts[name])}
+    of_standing = {key for name in in_cluster(cluster) for key in _recorded(cluster.facts[name])}
     return of_standing or {key for facts in cluster.facts.values() for key in _recorded(facts)}
 
 
@@ -229,7 +229,7 @@ def gossip_key(cluster: Cluster) -> str:
     """
     known = recorded_keys(cluster)
     if known:
-        sent = Counter(_sent(cluster.facts[name]) for name in standing(cluster) or cluster.facts)
+        sent = Counter(_sent(cluster.facts[name]) for name in in_cluster(cluster) or cluster.facts)
         there = next((key for key, _ in sent.most_common() if key in known), "")
         there = there or _agreed(cluster, lambda facts: next(iter(_recorded(facts)), ""), GOSSIP)
     else:
@@ -246,9 +246,9 @@ def _gossip_key() -> str:
     return base64.b64encode(random.token_bytes(32)).decode()
 
 
-def foreign_key(cluster: Cluster) -> tuple[str, ...]:
+def senders_of_unknown_key(cluster: Cluster) -> tuple[str, ...]:
     """Return the hosts whose agents send with an unrecorded key, if they are a majority of the running cluster."""
-    known, there = recorded_keys(cluster), standing(cluster)
+    known, there = recorded_keys(cluster), in_cluster(cluster)
     others = tuple(name for name in there if (key := _sent(cluster.facts[name])) and key not in known)
     return others if known and 2 * len(others) > len(there) else ()
 
@@ -258,7 +258,7 @@ def _keyring(cluster: Cluster, host: str) -> str:
     key, has = gossip_key(cluster), keys(cluster.facts[host])
     if has[:1] == [key]:
         return cluster.facts[host].secrets[KEYRING]
-    others = [other for other in has if other != key] if host in standing(cluster) else []
+    others = [other for other in has if other != key] if host in in_cluster(cluster) else []
     return json.dumps([key, *others], indent=2) + "\n"
 
 
@@ -291,7 +291,7 @@ def _signs(pair: Pair) -> bool:
 def _founded(cluster: Cluster) -> bool:
     """Whether a Consul cluster exists. A server that is not reached may belong to one, so it counts."""
     data = any(facts.says("raft") for facts in cluster.facts.values())
-    return data or bool(standing(cluster)) or not set(cluster.servers) <= set(cluster.live)
+    return data or bool(in_cluster(cluster)) or not set(cluster.servers) <= set(cluster.live)
 
 
 def new_authority(cluster: Cluster) -> Pair:
@@ -309,10 +309,12 @@ def all_trusted(cluster: Cluster) -> tuple[str, ...]:
     After a setup by an earlier release, an authority counts if a majority of the hosts trust it. If a cluster is running,
     only its hosts count: a host that was away may return with a revoked authority.
     """
-    counted = [cluster.facts[name] for name in standing(cluster)] or list(cluster.facts.values())
-    told = [set(certificates.each(facts.secrets.get(AUTHORITY, ""))) for facts in counted if AUTHORITY in facts.guarded]
-    if told:
-        return tuple(sorted(set().union(*told)))
+    counted = [cluster.facts[name] for name in in_cluster(cluster)] or list(cluster.facts.values())
+    guarded = [
+        set(certificates.each(facts.secrets.get(AUTHORITY, ""))) for facts in counted if AUTHORITY in facts.guarded
+    ]
+    if guarded:
+        return tuple(sorted(set().union(*guarded)))
     every = [set(certificates.each(text)) for facts in counted if (text := facts.secrets.get(AUTHORITY))]
     times = Counter(pem for of_host in every for pem in of_host)
     return tuple(sorted(pem for pem, count in times.items() if 2 * count > len(every)))
@@ -321,9 +323,9 @@ def all_trusted(cluster: Cluster) -> tuple[str, ...]:
 def _trusted(cluster: Cluster) -> str:
     """Return the current authority, and the other trusted ones that have signed a certificate in use."""
     first = authority(cluster).certificate
-    told = set(all_trusted(cluster)) - {first}
+    others = set(all_trusted(cluster)) - {first}
     shown = [facts.secrets.get(CERTIFICATE, "") for facts in cluster.facts.values()]
-    used = {pem for pem in told if any(certificates.signed_by(own, (pem,)) for own in shown if own)}
+    used = {pem for pem in others if any(certificates.signed_by(own, (pem,)) for own in shown if own)}
     return first + "".join(sorted((used | set(cluster.vault.trusted)) - {first}))
 
 
@@ -353,7 +355,7 @@ def shut_out(cluster: Cluster, host: str) -> str:
 
     This happens to a host that missed a rotation, or that was restored from a backup.
     """
-    facts, there = cluster.facts[host], standing(cluster)
+    facts, there = cluster.facts[host], in_cluster(cluster)
     if host in there or not there:
         return ""
     if keys(facts) and gossip_key(cluster) not in keys(facts):
@@ -387,5 +389,5 @@ def management_token(cluster: Cluster) -> str:
     return cluster.vault.value("token management", present_management_token(cluster), lambda: str(uuid.uuid4()))
 
 
-def _tokens(told: dict[str, str]) -> str:
-    return json.dumps({"acl": {"tokens": told}}, indent=4) + "\n"
+def _tokens(tokens: dict[str, str]) -> str:
+    return json.dumps({"acl": {"tokens": tokens}}, indent=4) + "\n"

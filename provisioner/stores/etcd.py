@@ -23,12 +23,11 @@ from provisioner import render
 from provisioner.errors import StepFailed, Unreachable
 from provisioner.model import Action, Drift, Kind, Problem
 from provisioner.stores import asking, authority, shapes
-from provisioner.stores.base import TLS_FILES, WAITER, SetUpHere, Unstaged, endpoints, url
-from provisioner.stores.base import asking as waiting_for
+from provisioner.stores.base import TLS_FILES, WAITER, Managed, Unstaged, endpoints, url, waiting_for
 from provisioner.stores.engine_keys import Endpoint, endpoint, endpoints_path
 from provisioner.stores.rotating import Renewal
 from provisioner.stores.secrets import certificate_of
-from provisioner.stores.started import loaded_otherwise
+from provisioner.stores.started import needs_restart
 from provisioner.stores.values import File, Service, Uploaded, Waiting
 from provisioner.stores.waiting import until_leader
 from provisioner.system import firewall, packages
@@ -63,7 +62,7 @@ OWNED = Owned(
     data=(Data(DATA, JSON),),
 )
 
-_ONLY_WITHOUT_DATA = {
+_READ_WITHOUT_DATA = {
     "initial-cluster",
     "initial-cluster-state",
     "initial-cluster-token",
@@ -78,7 +77,7 @@ _CURE_VERSION = "use etcd 3.3, 3.4 or 3.5, as Debian 11, 12 and 13 have it"
 
 
 @dataclass(frozen=True)
-class Etcd(Unstaged, SetUpHere):
+class Etcd(Unstaged, Managed):
     """The backend. Ports: etcd's documentation (2379 clients, 2380 servers)."""
 
     store: Store
@@ -153,7 +152,7 @@ class Etcd(Unstaged, SetUpHere):
         return waiting_for(self.kind, endpoints(cluster, port), UNIT if self.runs_on(cluster, host) else "")
 
     def service(self, cluster: Cluster, host: str) -> Service:
-        if why := self._unfit_version(cluster.facts[host]):
+        if why := self._unsupported_version(cluster.facts[host]):
             raise StepFailed(why, host=host, tried="checking its version; nothing was written", cure=_CURE_VERSION)
         secured, scheme = self._secured(cluster), self._scheme(cluster)
         known = [(name, cluster.advertise[name]) for name in cluster.servers if name in cluster.advertise]
@@ -174,7 +173,7 @@ class Etcd(Unstaged, SetUpHere):
         secrets = (*self.credentials(cluster, host), *kept)
         return Service(UNIT, "etcd", "/var/lib/etcd", files, {"/var/lib/etcd": "0700"}, secrets)
 
-    def _unfit_version(self, facts: Facts) -> str:
+    def _unsupported_version(self, facts: Facts) -> str:
         """Return why this host's version of etcd can't be a server; "" if it can, or if no version is known."""
         found = re.match(r"([0-9]{1,6})\.([0-9]{1,6})", facts.line("etcd-version"))
         if not found or _FIT[0] <= (int(found[1]), int(found[2])) <= _FIT[1]:
@@ -193,8 +192,8 @@ class Etcd(Unstaged, SetUpHere):
         return any(self._leader_id(cluster.facts[name]) for name in cluster.servers if name in cluster.facts)
 
     def outdated(self, cluster: Cluster, host: str, service: Service) -> bool:
-        unread: set[str] = _ONLY_WITHOUT_DATA if self.formed(cluster) else set()
-        return loaded_otherwise(cluster.facts[host].files.get(LOADED, ""), service, unread)
+        unread: set[str] = _READ_WITHOUT_DATA if self.formed(cluster) else set()
+        return needs_restart(cluster.facts[host].files.get(LOADED, ""), service, unread)
 
     def membership(self, cluster: Cluster, host: str) -> list[Drift]:
         """Differences unless the server answers, has a leader, and every live server has joined once."""
@@ -213,15 +212,15 @@ class Etcd(Unstaged, SetUpHere):
         return frozenset(found for of_host in facts.values() for m in _members(of_host) if (found := _address(m)))
 
     def remembered(self, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
-        told = (member for of_host in facts.values() for member in _members(of_host) if member["name"])
-        return {member["name"]: found for member in told if (found := _address(member))}
+        members = (member for of_host in facts.values() for member in _members(of_host) if member["name"])
+        return {member["name"]: found for member in members if (found := _address(member))}
 
     def was_server(self, facts: Facts) -> bool:
         return JSON in facts.files
 
     def _leader_id(self, facts: Facts) -> str:
-        told = _answer(facts, "self").body if _ours(facts) else None
-        return str(((told or {}).get("leaderInfo") or {}).get("leader") or "").strip("0")
+        stats = _answer(facts, "self").body if _ours(facts) else None
+        return str(((stats or {}).get("leaderInfo") or {}).get("leader") or "").strip("0")
 
     def leader(self, facts: Facts) -> str:
         found = self._leader_id(facts)
@@ -280,17 +279,17 @@ class Etcd(Unstaged, SetUpHere):
 
     def findings(self, cluster: Cluster) -> Iterator[Problem]:
         for name in cluster.servers:
-            if name in cluster.live and (why := self._unfit_version(cluster.facts[name])):
+            if name in cluster.live and (why := self._unsupported_version(cluster.facts[name])):
                 yield Problem("store-without-v2", name, why, variant="package")
-        yield from self._otherwise_formed(cluster)
+        yield from self._tls_mismatch(cluster)
         peers = self.peers({name: cluster.facts[name] for name in cluster.live})
         for name in cluster.servers:
             address = cluster.advertise.get(name)
             if peers and address and address not in peers:
                 what = f"{name} is to be a server of an etcd cluster that already runs and does not have it as a member"
                 yield Problem("server-added", "", what, {"adding": self._adding(cluster, name)})
-        told = (member for name in cluster.live for member in _members(cluster.facts[name]))
-        started = {member["name"]: member["id"] for member in told if member.get("clientURLs")}
+        members = (member for name in cluster.live for member in _members(cluster.facts[name]))
+        started = {member["name"]: member["id"] for member in members if member.get("clientURLs")}
         for name in cluster.servers:
             if name in cluster.live and name in started and not self.has_data(cluster.facts[name]):
                 what = (
@@ -319,7 +318,7 @@ class Etcd(Unstaged, SetUpHere):
         url = f"{self._scheme(cluster)}://{cluster.advertise[name]}:{PEER_PORT}"
         return self._command(cluster, (name,), f"member add {name} --peer-urls={url}")
 
-    def _otherwise_formed(self, cluster: Cluster) -> Iterator[Problem]:
+    def _tls_mismatch(self, cluster: Cluster) -> Iterator[Problem]:
         secured = self._secured(cluster)
         if secured == self.store.security.tls:
             return
@@ -350,9 +349,9 @@ class Etcd(Unstaged, SetUpHere):
         def leader(seen: list[str]) -> str:
             for port in (HEALTH_PORT, PORT):
                 with suppress(Unreachable):
-                    told = asking.Asked(connection, f"127.0.0.1:{port}")("/health")[1]
-                    seen.append(f"health: {told.strip()}")
-                    return "one" if str(json_object(told).get("health")).lower() == "true" else ""
+                    health = asking.HttpClient(connection, f"127.0.0.1:{port}")("/health")[1]
+                    seen.append(f"health: {health.strip()}")
+                    return "one" if str(json_object(health).get("health")).lower() == "true" else ""
             raise Unreachable(f"nothing answers on {HEALTH_PORT} or {PORT}", host=connection.name)
 
         cure = "check the servers' log (journalctl -u etcd), and that ports 2379 and 2380 are open between the hosts"
@@ -378,8 +377,8 @@ def _answer(facts: Facts, what: str) -> Answer:
 
 def _members(facts: Facts) -> list[dict[str, Any]]:
     """Return the members that this host's server reports. A member that has never started has no clientURLs."""
-    told = _answer(facts, "members").body if _ours(facts) else None
-    return list(told["members"]) if isinstance(told, dict) else []
+    answer = _answer(facts, "members").body if _ours(facts) else None
+    return list(answer["members"]) if isinstance(answer, dict) else []
 
 
 def _is(member: Mapping[str, Any], host: str, address: IPv4Address | None) -> bool:

@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from provisioner.errors import ProvisionerError
 from provisioner.model import Problem
 from provisioner.stores import asking
-from provisioner.stores.base import TLS_FILES, WAITER, credentials, url
-from provisioner.stores.base import asking as waiting_for
+from provisioner.stores.base import TLS_FILES, WAITER, credentials, url, waiting_for
 from provisioner.stores.engine_keys import endpoints_path, nodes_path
 from provisioner.stores.values import Waiting, sums
 from provisioner.system import firewall
@@ -147,14 +146,14 @@ class External:
             return {}  # `findings` reports it
         some, answers = tuple(requests), dict[str, str]()
         for request in some or self._requests:
-            answers[request.name] = asking.Asked(connection, request.where, tls).told(request)
+            answers[request.name] = asking.HttpClient(connection, request.where, tls).report(request)
             if some and answers[request.name].startswith("200 "):
                 break
         return answers
 
-    def _servers(self, connection: Connection | Reader) -> tuple[asking.Asked, ...]:
+    def _servers(self, connection: Connection | Reader) -> tuple[asking.HttpClient, ...]:
         tls = asking.context(self.store.tls) if self.store.tls else None
-        return tuple(asking.Asked(connection, where, tls) for where in self.endpoints)
+        return tuple(asking.HttpClient(connection, where, tls) for where in self.endpoints)
 
     def url(self, cluster: Cluster) -> str:
         return url(self.scheme, self.endpoints, self.store)
@@ -199,9 +198,9 @@ class External:
                 yield replace(fault, host=name, warns=usable)
 
         yield from self._shared(cluster)
-        yield from self._untried(cluster)
+        yield from self._untested(cluster)
 
-    def _untried(self, cluster: Cluster) -> Iterator[Problem]:
+    def _untested(self, cluster: Cluster) -> Iterator[Problem]:
         """Versions outside the tested range. Only a warning, because the store answered all that engines need."""
         first, last = self.versions.first, self.versions.last
         seen: dict[tuple[str, str], list[str]] = {}
@@ -227,12 +226,12 @@ class External:
         if len(cluster.advertise) < len(cluster.inventory.hosts):
             return  # the address of a host that is down is unknown, so its engine would look foreign
         ours = {str(address) for address in cluster.advertise.values()}
-        told = (
+        bodies = (
             cluster.facts[name].http(f"{self.engines_in}@{where}").body
             for name in cluster.live
             for where in self.endpoints
         )
-        others = {where for body in told for where in self._nodes(body) if where.rpartition(":")[0] not in ours}
+        others = {where for body in bodies for where in self._nodes(body) if where.rpartition(":")[0] not in ours}
         if others:
             which = ", ".join(sorted(others)[:_NAMED]) + (
                 f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""

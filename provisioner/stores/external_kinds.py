@@ -56,8 +56,8 @@ class ExternalConsul(External):
         return ConsulKeys(self._servers(connection))
 
     def leader(self, facts: Facts) -> str:
-        told = (facts.http(f"leader@{where}").body for where in self.endpoints)
-        return next((str(body).rpartition(":")[0] for body in told if body), "")
+        leaders = (facts.http(f"leader@{where}").body for where in self.endpoints)
+        return next((str(body).rpartition(":")[0] for body in leaders if body), "")
 
     def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
         return kv_endpoints(self._endpoints(facts))
@@ -153,7 +153,7 @@ class ExternalZooKeeper(External):
 
     @property
     def asks_attached(self) -> tuple[Request, ...]:
-        return zookeeper.endpoints_asked(self.store)
+        return zookeeper.list_endpoints(self.store)
 
     def attached(self, facts: Facts) -> tuple[Endpoint, ...]:
         return zookeeper.attached(facts)

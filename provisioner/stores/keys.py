@@ -21,7 +21,7 @@ from provisioner.system.strict import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from provisioner.stores.asking import Asked
+    from provisioner.stores.asking import HttpClient
 
 LOCK = "docker/provisioner/lock"
 _OK, _CREATED, _UNAUTHORIZED, _FORBIDDEN, _MISSING, _FAILED = 200, 201, 401, 403, 404, 412
@@ -50,21 +50,21 @@ class Keys(Protocol):
 class EtcdKeys:
     """etcd's v2 API; its compare-and-swap is `prevExist` and `prevValue`."""
 
-    servers: tuple[Asked, ...]
+    servers: tuple[HttpClient, ...]
 
     def under(self, folder: str) -> dict[str, str]:
-        code, told = self._asked("GET", folder, recursive="true")
-        return dict(leaves(told.get("node") or {})) if code == _OK else {}
+        code, answer = self._request("GET", folder, recursive="true")
+        return dict(leaves(answer.get("node") or {})) if code == _OK else {}
 
     def hold(self, path: str, text: str, *, seconds: int, instead: str = "") -> str:
         before = {"prevValue": instead} if instead else {"prevExist": "false"}
-        code, _ = self._asked("PUT", path, body={"value": text, "ttl": str(seconds)}, **before)
+        code, _ = self._request("PUT", path, body={"value": text, "ttl": str(seconds)}, **before)
         return "" if code in {_OK, _CREATED} else self.under(path).get(path, "")
 
     def drop(self, path: str, text: str) -> None:
-        self._asked("DELETE", path, prevValue=text)
+        self._request("DELETE", path, prevValue=text)
 
-    def _asked(
+    def _request(
         self, method: str, path: str, body: dict[str, str] | None = None, **words: str
     ) -> tuple[int, dict[str, Any]]:
         query = f"?{urlencode(words)}" if words else ""
@@ -73,51 +73,51 @@ class EtcdKeys:
             raise _refused(
                 self.servers, code, text, "give the engines' certificate read and write access under docker/"
             )
-        return code, _understood(self.servers, shapes.EtcdKeys, text) if code in {_OK, _CREATED} else {}
+        return code, _parsed(self.servers, shapes.EtcdKeys, text) if code in {_OK, _CREATED} else {}
 
 
 @dataclass(frozen=True)
 class ConsulKeys:
     """Consul's HTTP API. A key that expires is bound to a session; one key belongs to at most one session."""
 
-    servers: tuple[Asked, ...]
+    servers: tuple[HttpClient, ...]
 
     def under(self, folder: str) -> dict[str, str]:
-        code, text = self._asked("GET", f"/v1/kv/{quote(folder)}?recurse")
+        code, text = self._request("GET", f"/v1/kv/{quote(folder)}?recurse")
         return {entry["Key"]: plain(entry.get("Value")) for entry in self._entries(text)} if code == _OK else {}
 
     def hold(self, path: str, text: str, *, seconds: int, instead: str = "") -> str:
-        code, found = self._asked("GET", f"/v1/kv/{quote(path)}")
+        code, found = self._request("GET", f"/v1/kv/{quote(path)}")
         there = next(iter(self._entries(found)), {}) if code == _OK else {}
         if there and plain(there.get("Value")) != instead:
             return plain(there.get("Value"))
         if there:
-            self._removed(there)
+            self._remove(there)
         wanted = {"TTL": f"{max(10, seconds)}s", "Behavior": "delete", "LockDelay": "0s", "Name": "provisioner"}
-        made = self._asked("PUT", "/v1/session/create", json.dumps(wanted))[1]
-        session = _understood(self.servers, shapes.ConsulSession, made)["ID"]
-        if self._asked("PUT", f"/v1/kv/{quote(path)}?acquire={session}", text)[1].strip() == "true":
+        made = self._request("PUT", "/v1/session/create", json.dumps(wanted))[1]
+        session = _parsed(self.servers, shapes.ConsulSession, made)["ID"]
+        if self._request("PUT", f"/v1/kv/{quote(path)}?acquire={session}", text)[1].strip() == "true":
             return ""
-        self._asked("PUT", f"/v1/session/destroy/{session}")
+        self._request("PUT", f"/v1/session/destroy/{session}")
         return self.under(path).get(path, "unknown")
 
     def drop(self, path: str, text: str) -> None:
-        code, found = self._asked("GET", f"/v1/kv/{quote(path)}")
+        code, found = self._request("GET", f"/v1/kv/{quote(path)}")
         for entry in self._entries(found) if code == _OK else ():
             if plain(entry.get("Value")) == text:
-                self._removed(entry)
+                self._remove(entry)
 
     def _entries(self, text: str) -> list[dict[str, Any]]:
-        return _understood(self.servers, list[shapes.ConsulKey] | None, text) or []
+        return _parsed(self.servers, list[shapes.ConsulKey] | None, text) or []
 
-    def _removed(self, entry: dict[str, Any]) -> None:
+    def _remove(self, entry: dict[str, Any]) -> None:
         """Remove the key with its session. A key without one was restored from a backup (`consul kv import`)."""
         if session := entry.get("Session"):
-            self._asked("PUT", f"/v1/session/destroy/{session}")
+            self._request("PUT", f"/v1/session/destroy/{session}")
         else:
-            self._asked("DELETE", f"/v1/kv/{quote(entry['Key'])}?cas={entry.get('ModifyIndex', 0)}")
+            self._request("DELETE", f"/v1/kv/{quote(entry['Key'])}?cas={entry.get('ModifyIndex', 0)}")
 
-    def _asked(self, method: str, path: str, body: str = "") -> tuple[int, str]:
+    def _request(self, method: str, path: str, body: str = "") -> tuple[int, str]:
         code, text = _answer(self.servers, path, method, body)
         if code not in {_OK, _MISSING}:
             raise _refused(
@@ -129,7 +129,7 @@ class ConsulKeys:
         return code, text
 
 
-def _answer(servers: Iterable[Asked], path: str, method: str, body: str) -> tuple[int, str]:
+def _answer(servers: Iterable[HttpClient], path: str, method: str, body: str) -> tuple[int, str]:
     """Return the answer of the first server that gives one. Raises StoreError."""
     errors = []
     for server in servers:
@@ -141,7 +141,7 @@ def _answer(servers: Iterable[Asked], path: str, method: str, body: str) -> tupl
     raise StoreError("no server of the store answers", answer="\n".join(errors), cure="check the store, then run again")
 
 
-def _understood(servers: tuple[Asked, ...], shape: Any, text: str) -> Any:
+def _parsed(servers: tuple[HttpClient, ...], shape: Any, text: str) -> Any:
     """Parse an answer of this shape. Raises StoreError."""
     try:
         return answers.parsed(shape, text)
@@ -151,7 +151,7 @@ def _understood(servers: tuple[Asked, ...], shape: Any, text: str) -> Any:
         raise StoreError(what, host=servers[0].connection.name, answer=shown(text), cure=cure) from None
 
 
-def _refused(servers: tuple[Asked, ...], code: int, text: str, cure: str) -> StoreError:
+def _refused(servers: tuple[HttpClient, ...], code: int, text: str, cure: str) -> StoreError:
     host, said = servers[0].connection.name, shown(text.strip(), 300)
     if code in {_UNAUTHORIZED, _FORBIDDEN}:
         return StoreError(

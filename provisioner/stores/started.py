@@ -13,23 +13,25 @@ if TYPE_CHECKING:
     from provisioner.stores.values import Service
 
 
-def loaded_otherwise(loaded: str, service: Service, unread: Collection[str]) -> bool:
+def needs_restart(loaded: str, service: Service, unread: Collection[str]) -> bool:
     """Whether a server was started with another unit or JSON configuration than its service has.
 
     loaded: unit and configuration at its start. unread: keys that the running server ignores.
     """
     config, unit = (file.text for file in service.files)
-    old_unit, old = at_its_start(loaded)
+    old_unit, old = split_copy(loaded)
     new = json_object(config)
-    return as_run(old_unit) != as_run(unit) or any(old.get(key) != new.get(key) for key in {*old, *new} - set(unread))
+    return effective(old_unit) != effective(unit) or any(
+        old.get(key) != new.get(key) for key in {*old, *new} - set(unread)
+    )
 
 
-def as_run(unit: str) -> str:
+def effective(unit: str) -> str:
     """Remove the lines that don't affect a running server: comments, and the commands that make the copy."""
     return re.sub(r"^(?:#|ExecStartPre=).*\n", "", unit, flags=re.MULTILINE)
 
 
-def at_its_start(loaded: str) -> tuple[str, dict[str, Any]]:
+def split_copy(loaded: str) -> tuple[str, dict[str, Any]]:
     """Split the copy into the server's unit and JSON configuration; ("", {}) if it is not such a copy."""
     unit, brace, config = loaded.partition("\n{")  # the JSON may have any layout: somebody else may have written it
     return (unit + "\n", json_object("{" + config)) if brace else ("", {})

@@ -19,10 +19,10 @@ from provisioner import render
 from provisioner.errors import StoreError
 from provisioner.model import Action, Drift, Kind, Problem
 from provisioner.stores import proxy, shapes
-from provisioner.stores.asking import Asked
-from provisioner.stores.base import WAITER, SetUpHere, Unstaged, asking, endpoints, url
+from provisioner.stores.asking import HttpClient
+from provisioner.stores.base import WAITER, Managed, Unstaged, endpoints, url, waiting_for
 from provisioner.stores.engine_keys import endpoint, endpoints_path
-from provisioner.stores.started import as_run
+from provisioner.stores.started import effective
 from provisioner.stores.values import File, Service, Uploaded, Waiting
 from provisioner.stores.waiting import until_leader
 from provisioner.stores.zookeeper_keys import ZooKeeperKeys
@@ -62,7 +62,7 @@ _SERVER = re.compile(r"^server\.([0-9]{1,3})=([0-9.]+):", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class ZooKeeper(Unstaged, SetUpHere):
+class ZooKeeper(Unstaged, Managed):
     """The backend. Ports: ZooKeeper's documentation (2181 clients, 2888 leader, 3888 election)."""
 
     store: Store
@@ -103,7 +103,7 @@ class ZooKeeper(Unstaged, SetUpHere):
     def waiting(self, cluster: Cluster, host: str) -> Waiting:
         """On a server, the proxy tries the host's own server first."""
         servers, own = endpoints(cluster, PORT), f"{cluster.advertise[host]}:{PORT}"
-        found = asking(self.kind, servers, UNIT if self.runs_on(cluster, host) else "")
+        found = waiting_for(self.kind, servers, UNIT if self.runs_on(cluster, host) else "")
         return proxy.through(found, host, servers, own=own)
 
     def service(self, cluster: Cluster, host: str) -> Service:
@@ -122,7 +122,7 @@ class ZooKeeper(Unstaged, SetUpHere):
 
     def outdated(self, cluster: Cluster, host: str, service: Service) -> bool:
         config, number, unit = (file.text for file in service.files)
-        return as_run(cluster.facts[host].files.get(LOADED, "")) != as_run(unit + config + number)
+        return effective(cluster.facts[host].files.get(LOADED, "")) != effective(unit + config + number)
 
     def membership(self, cluster: Cluster, host: str) -> list[Drift]:
         """Differences unless the server answers, and belongs to a quorum with a leader."""
@@ -134,8 +134,8 @@ class ZooKeeper(Unstaged, SetUpHere):
     def peers(self, facts: Mapping[str, Facts]) -> frozenset[IPv4Address]:
         """The servers in the configuration that the running servers were started with. That set never changes."""
         running = (of_host for of_host in facts.values() if _mode(of_host))
-        told = (address for of_host in running for _, address in _SERVER.findall(of_host.files[LOADED]))
-        return frozenset(found for address in told if (found := literal(address)))
+        addresses = (address for of_host in running for _, address in _SERVER.findall(of_host.files[LOADED]))
+        return frozenset(found for address in addresses if (found := literal(address)))
 
     def remembered(self, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
         return {}  # ZooKeeper knows its servers by number only
@@ -162,12 +162,12 @@ class ZooKeeper(Unstaged, SetUpHere):
         return "rebuild the store with other servers once no container needs its networks"
 
     def setting(self, cluster: Cluster, key: str, text: str) -> str:
-        told = ["/usr/share/zookeeper/bin/zkCli.sh", "-server", f"127.0.0.1:{PORT}", "set", f"/{key}", text]
-        return f"`{shlex.join(told)}` on a server"
+        command = ["/usr/share/zookeeper/bin/zkCli.sh", "-server", f"127.0.0.1:{PORT}", "set", f"/{key}", text]
+        return f"`{shlex.join(command)}` on a server"
 
     @property
     def asks_attached(self) -> tuple[Request, ...]:
-        return endpoints_asked(self.store)
+        return list_endpoints(self.store)
 
     def ask(self, connection: Reader, requests: Iterable[Request] = ()) -> dict[str, str]:
         return ask(connection, requests)
@@ -211,7 +211,7 @@ class ZooKeeper(Unstaged, SetUpHere):
         return until_leader(leader, title=self.title, connection=connection, cure=cure)
 
 
-def endpoints_asked(store: Store) -> tuple[Request, ...]:
+def list_endpoints(store: Store) -> tuple[Request, ...]:
     """Return the request for all endpoints. The controller sends it to the proxy, through the host's connection.
 
     No four-letter word lists them, and Perl has no client for ZooKeeper.
@@ -223,7 +223,7 @@ def ask(connection: Reader, requests: Iterable[Request]) -> dict[str, str]:
     """Return the keys below a folder, by full path, in the form of a host's own reading."""
     answers = {}
     for request in requests:
-        keys = ZooKeeperKeys((Asked(connection, request.where),))
+        keys = ZooKeeperKeys((HttpClient(connection, request.where),))
         try:
             answers[request.name] = f"200 {json.dumps(keys.under(request.what))}"
         except StoreError as error:
@@ -233,7 +233,7 @@ def ask(connection: Reader, requests: Iterable[Request]) -> dict[str, str]:
     return answers
 
 
-def rights(servers: Sequence[Asked], folders: Iterable[str]) -> str:
+def rights(servers: Sequence[HttpClient], folders: Iterable[str]) -> str:
     """Return, in the form of an HTTP answer, whether all these folders are writable."""
     keys = ZooKeeperKeys(servers)
     try:
@@ -246,9 +246,9 @@ def rights(servers: Sequence[Asked], folders: Iterable[str]) -> str:
 
 
 def attached(facts: Facts) -> tuple[Endpoint, ...]:
-    """Return the endpoints in the answer to `endpoints_asked`."""
-    told = facts.http("endpoints").body or {}
-    return tuple(found for key, text in told.items() if (found := endpoint(key, text)))
+    """Return the endpoints in the answer to `list_endpoints`."""
+    keys = facts.http("endpoints").body or {}
+    return tuple(found for key, text in keys.items() if (found := endpoint(key, text)))
 
 
 def word(connection: Reader, name: str) -> str:

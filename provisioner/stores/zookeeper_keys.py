@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from provisioner.stores.asking import Asked
+    from provisioner.stores.asking import HttpClient
 
 _PATIENCE = 10.0  # seconds
 
@@ -22,11 +22,11 @@ _PATIENCE = 10.0  # seconds
 class ZooKeeperKeys:
     """As `keys.Keys`. Held keys vanish with the session, some seconds after the controller has gone."""
 
-    servers: Sequence[Asked]
+    servers: Sequence[HttpClient]
     _client: Any = field(default=None, repr=False)
 
     def under(self, folder: str) -> dict[str, str]:
-        return dict(self._done(lambda client: _leaves(client, f"/{folder}")))
+        return dict(self._call(lambda client: _leaves(client, f"/{folder}")))
 
     def hold(self, path: str, text: str, *, seconds: int, instead: str = "") -> str:
         from kazoo.exceptions import BadVersionError, NodeExistsError, NoNodeError
@@ -44,7 +44,7 @@ class ZooKeeperKeys:
                 return str(client.get(f"/{path}")[0].decode(errors="replace"))
             return ""
 
-        return str(self._done(held))
+        return str(self._call(held))
 
     def drop(self, path: str, text: str) -> None:
         from kazoo.exceptions import BadVersionError, NoNodeError
@@ -56,7 +56,7 @@ class ZooKeeperKeys:
                     with self._changing():
                         client.delete(f"/{path}", version=stat.version)
 
-        self._done(dropped)
+        self._call(dropped)
         self.close()
 
     def may_make(self, folder: str) -> bool:
@@ -75,7 +75,7 @@ class ZooKeeperKeys:
             made.check("/provisioner-rights/is-nowhere", 1)
             return not any(isinstance(result, NoAuthError) for result in made.commit())
 
-        return bool(self._done(tried))
+        return bool(self._call(tried))
 
     def close(self) -> None:
         """End the session, which removes the keys that it holds."""
@@ -87,7 +87,7 @@ class ZooKeeperKeys:
     def _changing(self) -> AbstractContextManager[None]:
         return self.servers[0].connection.changing(lock=True)
 
-    def _done(self, what: Any) -> Any:
+    def _call(self, what: Any) -> Any:
         from kazoo.exceptions import KazooException, NoAuthError
         from kazoo.handlers.threading import KazooTimeoutError
 
@@ -109,7 +109,7 @@ class ZooKeeperKeys:
             ) from None
 
 
-def _client(servers: Sequence[Asked]) -> Any:
+def _client(servers: Sequence[HttpClient]) -> Any:
     """Return kazoo's client. Its ports are indexes of `servers`, because only the host can resolve their names.
 
     Kazoo's log is discarded: it would print a traceback for each answer that it can't parse.

@@ -154,7 +154,7 @@ class TestEndpoints:
         whole, asked, scripts = site(), [], []
         monkeypatch.setattr("provisioner.stores.asking.context", lambda _: "tls")
         monkeypatch.setattr(
-            "provisioner.stores.asking.Asked",
+            "provisioner.stores.asking.HttpClient",
             lambda connection, where, tls: asked.append((connection.name, where, tls)) or Told,
         )
         monkeypatch.setattr("provisioner.runner.session.Session.parsed", lambda _, name, text, before, between: before)
@@ -174,7 +174,7 @@ class TestEndpoints:
         said = {"a:1": "000 timeout", "b:1": "200 {}", "c:1": "200 {}"}
         monkeypatch.setattr("provisioner.stores.asking.context", lambda _: None)
         monkeypatch.setattr(
-            "provisioner.stores.asking.Asked", lambda _, where, tls: SimpleNamespace(told=lambda _: said[where])
+            "provisioner.stores.asking.HttpClient", lambda _, where, tls: SimpleNamespace(report=lambda _: said[where])
         )
         store = ExternalEtcd(Store.model_construct(kind="etcd", endpoints=tuple(said), tls=tls))
         assert store.ask(None, store.asks_attached) == {"endpoints@a:1": "000 timeout", "endpoints@b:1": "200 {}"}
@@ -182,7 +182,7 @@ class TestEndpoints:
 
 class Told:
     @staticmethod
-    def told(request):
+    def report(request):
         assert request.what == "/v2/keys/docker/network/v1.0/endpoint?recursive=true"
         return '200 {"asked": true}'
 

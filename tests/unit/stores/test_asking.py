@@ -12,7 +12,7 @@ import pytest
 
 from provisioner.errors import ProvisionerError
 from provisioner.inventory import Tls
-from provisioner.stores.asking import Asked, context
+from provisioner.stores.asking import HttpClient, context
 from provisioner.system import certificates
 from provisioner.system.request import Request
 
@@ -73,30 +73,32 @@ def guest(ca, tmp_path):
 
 
 def test_with_the_right_files(where, guest):
-    asked = Asked(Connection(), where, context(guest))
-    assert asked("/health") == (200, '{"health": "true"}')
-    assert len(asked("/much")[1]) == 100_000
-    assert asked.told(HEALTH) == '200 {"health": "true"}'
+    client = HttpClient(Connection(), where, context(guest))
+    assert client("/health") == (200, '{"health": "true"}')
+    assert len(client("/much")[1]) == 100_000
+    assert client.report(HEALTH) == '200 {"health": "true"}'
 
 
 def test_another_authority_s_certificate(where, guest, tmp_path):
     other = certificates.authority("other")
     (tmp_path / "ca.pem").write_text(other.certificate)
-    assert Asked(Connection(), where, context(guest)).told(HEALTH).startswith("000 its certificate is rejected: ")
+    assert (
+        HttpClient(Connection(), where, context(guest)).report(HEALTH).startswith("000 its certificate is rejected: ")
+    )
 
 
 def test_a_guest_that_the_server_does_not_know(where, ca, tmp_path):
     other = certificates.authority("other")
     stranger = files(tmp_path, ca, certificates.issue(other, "guest", names=["guest"], addresses=[]))
-    assert Asked(Connection(), where, context(stranger)).told(HEALTH).startswith("000 ")
+    assert HttpClient(Connection(), where, context(stranger)).report(HEALTH).startswith("000 ")
 
 
 def test_without_tls_it_is_no_web_server(where):
-    assert Asked(Connection(), where).told(HEALTH).startswith("000 ")
+    assert HttpClient(Connection(), where).report(HEALTH).startswith("000 ")
 
 
 def test_nobody_listens():
-    assert Asked(Connection(), "127.0.0.1:9").told(HEALTH) == "000 Connection refused"
+    assert HttpClient(Connection(), "127.0.0.1:9").report(HEALTH) == "000 Connection refused"
 
 
 def test_files_that_are_of_no_use(guest, ca, tmp_path):

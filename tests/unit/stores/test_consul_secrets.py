@@ -700,7 +700,7 @@ def test_a_path_that_only_an_engine_s_own_file_has_stays_open_to_it(inventory, s
 
 
 def test_what_consul_says_is_told_without_keys_and_tokens():
-    said = acl._said(
+    said = acl._redacted(
         ValueError(
             "token 5c0e2c4a-3a0e-4f0e-9a44-0f5a7c1f6d0b with key cg8StVXbQJ0gPvMd9o7yrg== or uDBV4e+LbFW3019YKPxIrLYFyPjaBFJlm1nA+rAYF1U="
         )

@@ -12,7 +12,7 @@ import pytest
 
 from provisioner.errors import StoreError
 from provisioner.stores import consul, consul_acl, waiting, zookeeper, zookeeper_keys
-from provisioner.stores.asking import Asked
+from provisioner.stores.asking import HttpClient
 from provisioner.stores.keys import ConsulKeys, EtcdKeys
 from provisioner.stores.lock import StoreLock
 
@@ -125,6 +125,6 @@ def test_what_is_no_zookeeper(answer, monkeypatch, capfd):
         return ours
 
     connection = SimpleNamespace(name="node1", socket=connected)
-    told = zookeeper.rights((Asked(connection, "192.0.2.1:2181"),), ["docker/nodes"])
+    told = zookeeper.rights((HttpClient(connection, "192.0.2.1:2181"),), ["docker/nodes"])
     assert told.startswith("000 no server of the store answers")
     assert capfd.readouterr() == ("", "")
