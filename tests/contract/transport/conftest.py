@@ -1,8 +1,8 @@
-"""A real OpenSSH server on loopback, one for each test; nothing of it reaches /etc or survives the test.
+"""A real OpenSSH server on loopback for each test. It changes nothing in /etc, and does not outlive the test.
 
-As root it lives in a mount namespace of its own, with its own /run (so its locks are its own) and with users that
-have other login shells and other rights. Otherwise it serves the user who runs the tests, and what needs root is
-skipped.
+If root runs the tests, the server has its own mount namespace. There it has a private /run (so its locks are separate)
+and users with different login shells and rights. Otherwise it serves the user who runs the tests, and tests that need
+root are skipped.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ ROOT = os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], check=Fal
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """Without sshd these tests fail, unless they are to be left out; then they are counted, with the reason."""
+    """Fail without sshd. With PROVISIONER_NO_SSHD=1, skip these tests instead, so that pytest reports the reason."""
     if SSHD is None and os.environ.get("PROVISIONER_NO_SSHD") == "1":
-        pytest.skip("there is no sshd here, and PROVISIONER_NO_SSHD=1")
+        pytest.skip("sshd is not installed, and PROVISIONER_NO_SSHD=1")
     if SSHD is None:
         pytest.fail(
-            "there is no sshd here: install openssh-server, or leave these tests out with PROVISIONER_NO_SSHD=1",
+            "sshd is not installed: install openssh-server, or skip these tests with PROVISIONER_NO_SSHD=1",
             pytrace=False,
         )
 
 
-# Private /run, an empty home for root, and users u-bash, u-dash ... with that login shell, noisy start-up files and, but for u-dash, sudo.
+# Private /run, an empty home for root, and users u-bash, u-dash ... Each has the login shell of its name and noisy
+# start-up files. All but u-dash and u-nologin have sudo.
 NAMESPACE = """\
 set -e
 mount --make-rprivate /
@@ -79,7 +80,7 @@ def keygen(path: Path, kind: str = "ed25519", password: str = "") -> Path:
 
 
 class Sshd:
-    """One server in one folder. `start` may be called again with other options, on the same port."""
+    """One server with its own folder. `start` restarts it with other options on the same port."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -128,7 +129,7 @@ class Sshd:
                 time.sleep(0.02)
             else:
                 return
-        pytest.fail(f"sshd does not start: {self.log()}")
+        pytest.fail(f"sshd did not start: {self.log()}")
 
     def log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")
@@ -153,14 +154,14 @@ class Sshd:
         return connection
 
     def cut(self) -> None:
-        """Kill the server's end of every connection, and nothing that runs in them."""
+        """Kill the server's process of every connection, but none of the scripts that run in them."""
         for pid in self._sessions(self.process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def _sessions(self, parent: int) -> list[int]:
         found = []
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it may end while we look
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a process may end meanwhile
             for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
                 if Path(f"/proc/{child}/comm").read_text().startswith("sshd"):
                     found += [*self._sessions(int(child)), int(child)]
@@ -178,7 +179,7 @@ class Sshd:
 
 @pytest.fixture
 def sshd(tmp_path: Path):
-    # Users of the namespace must be able to reach their homes.
+    # The users of the namespace need access to their homes below these folders.
     for folder in (tmp_path, *list(tmp_path.parents)[:3]):
         if ROOT and folder.owner() == getpass.getuser() and folder != Path("/tmp"):
             folder.chmod(folder.stat().st_mode | 0o011)
@@ -201,12 +202,12 @@ def root() -> None:
 
 @pytest.fixture
 def wait_for():
-    """Wait until a condition holds, looking often; fail after so many seconds."""
+    """Poll until a condition is true; fail after `seconds`."""
 
     def wait(condition, seconds: float = 20.0) -> None:
         end = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < end, "it did not happen in time"
+            assert time.monotonic() < end, "the condition is still false"
             time.sleep(0.01)
 
     return wait
@@ -214,7 +215,7 @@ def wait_for():
 
 @pytest.fixture
 def controller(sshd: Sshd, tmp_path: Path):
-    """Run code with a connection `c` in a process of its own, which a test may kill."""
+    """Run code with a connection `c` in a separate process, which the test may kill."""
     started = []
 
     def run(code: str) -> subprocess.Popen[str]:

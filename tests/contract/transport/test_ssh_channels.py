@@ -1,4 +1,4 @@
-"""Streams, forwarded sockets, and what a script costs in round trips."""
+"""Streams, forwarded sockets, and the number of round trips of a script."""
 
 import contextlib
 import http.client
@@ -31,7 +31,7 @@ def test_a_stream_talks_both_ways(connection):
     assert (result.code, result.stdout, result.stderr) == (4, "", "err a\nerr b\n")
 
 
-def test_a_line_that_does_not_come_is_told_and_can_be_waited_for_again(connection):
+def test_a_missing_line_times_out_and_can_be_read_later(connection):
     with connection.stream("sleep 0.6; echo late") as stream:
         with pytest.raises(TimedOut):
             stream.readline(0.2)
@@ -39,14 +39,14 @@ def test_a_line_that_does_not_come_is_told_and_can_be_waited_for_again(connectio
         assert stream.readline(5) is None
 
 
-def test_an_error_tells_nothing_of_a_host_s_facts(connection):
-    """They hold its secrets."""
-    with pytest.raises(TimedOut) as told:
+def test_an_error_shows_nothing_of_a_host_s_facts(connection):
+    """The facts contain secrets."""
+    with pytest.raises(TimedOut) as caught:
         connection.read(
             "echo before; echo provisioner-facts 0123456789abcdef; echo secret-word; sleep 30", deadline=1.0
         )
-    assert "before" in str(told.value)
-    assert "secret-word" not in str(told.value)
+    assert "before" in str(caught.value)
+    assert "secret-word" not in str(caught.value)
 
 
 def test_the_last_line_needs_no_end(connection):
@@ -110,16 +110,16 @@ def port():
 
 @pytest.fixture(params=["root", "u-bash", "u-fish"])
 def connection_of(request, sshd):
-    """Of the one who runs the tests, and of users who become root with sudo: for them root opens the socket."""
+    """A connection of the user who runs the tests, or of a user with sudo, for whom root opens the sockets."""
     if request.param == "root":
         return sshd.connect()
     if not ROOT or not shutil.which("sudo"):
-        pytest.skip("needs root, for users of its own, and sudo")
+        pytest.skip("needs root, to create users, and sudo")
     return sshd.connect(request.param)
 
 
 def test_who_opens_a_forwarded_socket(connection_of):
-    """The hosts' own rules let only root at the store."""
+    """Root opens it, because the hosts' firewall rules give only root access to the store."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         sock = connection_of.socket(listener.getsockname()[1])
         peer, (_, port) = listener.accept()
@@ -131,11 +131,11 @@ def test_who_opens_a_forwarded_socket(connection_of):
         assert owners == [str(os.geteuid())]
         sock.close()
         peer.settimeout(15)
-        assert peer.recv(1) == b""  # nobody is left there
+        assert peer.recv(1) == b""  # the other end is closed
         peer.close()
 
 
-def test_what_was_sent_arrives_when_no_more_is_to_come(connection_of):
+def test_sent_data_arrives_after_a_shutdown(connection_of):
     with socket.create_server(("127.0.0.1", 0)) as listener, connection_of.socket(listener.getsockname()[1]) as sock:
         peer, _ = listener.accept()
         sock.sendall(b"x" * 200_000)
@@ -176,7 +176,7 @@ def test_a_forwarded_socket_times_out_polls_and_ends_as_a_socket(connection_of):
 
 
 def test_a_forwarded_socket_fails_as_a_socket_while_the_connection_is_being_lost(connection, monkeypatch):
-    """paramiko raises EOFError then, which click takes for the end of a terminal's input."""
+    """paramiko raises EOFError in this case, and click would treat that as the end of terminal input."""
 
     def lost(_):
         raise EOFError
@@ -189,7 +189,7 @@ def test_a_forwarded_socket_fails_as_a_socket_while_the_connection_is_being_lost
         monkeypatch.setattr(connection._channels.transport.packetizer, "write_all", lost)
         with pytest.raises(ConnectionResetError):
             sock.send(b"x")
-        with pytest.raises(ConnectionResetError):  # what was taken is not told the other side any more
+        with pytest.raises(ConnectionResetError):  # paramiko can't acknowledge the received data any more
             b"".join(iter(lambda: sock.recv(65536), b""))
         with pytest.raises(ConnectionResetError):
             sock.shutdown(socket.SHUT_RDWR)
@@ -208,7 +208,7 @@ def test_a_name_that_leads_nowhere(connection_of):
         connection_of.socket(1, "nowhere.invalid")
 
 
-def test_forbidden_forwarding_is_told_with_its_cure(sshd, port):
+def test_forbidden_forwarding_is_reported_with_its_cure(sshd, port):
     sshd.start("AllowTcpForwarding no")
     with pytest.raises(Refused, match="forbids forwarding") as caught:
         sshd.connect().socket(port)
@@ -216,7 +216,7 @@ def test_forbidden_forwarding_is_told_with_its_cure(sshd, port):
 
 
 def delayed(port: int, seconds: float) -> int:
-    """Stand between, and deliver everything so much later each way."""
+    """Start a proxy that delays all data in both directions by `seconds`. Returns its port."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def deliver(late, drain):
@@ -251,6 +251,6 @@ def test_a_script_costs_two_round_trips(sshd):
     began = time.monotonic()
     connection.read("true")
     connection.read("true")
-    # 0.4 seconds for a round trip: 1.6 for these four; with a channel that is opened only then it would be 2.4.
+    # A round trip takes 0.4 s: these four take 1.6 s. Opening each channel on demand would add two more: 2.4 s.
     assert time.monotonic() - began < 2.2
     connection.close()

@@ -1,4 +1,4 @@
-"""Jump hosts: the same server is the machine to go through and the one behind it, under two names."""
+"""Jump hosts. The same server, under two names, is the jump host and the host behind it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_hosts_behind_one_share_its_connection_and_the_last_one_closes_it(behind
     wait_for(lambda: sum(sshd.log().count(end) for end in ("Disconnected from user", "Connection closed by")) >= 4)
 
 
-def test_one_that_is_down_is_told_of_every_host_behind_it(behind):
+def test_a_jump_host_that_is_down_is_reported_for_every_host_behind_it(behind):
     gone = replace(behind.jump, port=free_port())
     found = connect_all([replace(behind, name=name, jump=gone) for name in ("node1", "node2")])
     for name, error in found.items():
@@ -88,7 +88,7 @@ def test_a_host_that_its_jump_host_does_not_reach(behind):
 
 
 def test_the_key_of_the_host_behind_is_checked_too(behind, tmp_path, sshd):
-    connect(replace(behind, jump=None)).close()  # it is on record now
+    connect(replace(behind, jump=None)).close()  # its key is in known_hosts now
     known = tmp_path / "known_hosts"
     other = known.read_text().split()
     other[-1] = other[-1][:-6] + "AAAAAA"

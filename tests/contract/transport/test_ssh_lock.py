@@ -1,4 +1,4 @@
-"""The lock of a host lives exactly as long as the connection that holds it."""
+"""A host's lock exists exactly as long as the connection that holds it."""
 
 import os
 import time
@@ -50,9 +50,9 @@ def test_a_write_without_the_lock_that_was_taken_is_refused(sshd, connection, wa
     with pytest.raises(Locked, match="this run's lock on the host is lost"):
         connection.write("touch /never")
     with pytest.raises(Locked, match="this run's lock on the host is lost"), connection.changing():
-        pytest.fail("the store is changed by a run that has lost its lock")
+        pytest.fail("a run without its lock changes the store")
     with connection.changing(lock=True):
-        pass  # what this run holds elsewhere is returned all the same
+        pass  # the run may still release its other locks
     sshd.connect().lock("bob")
 
 

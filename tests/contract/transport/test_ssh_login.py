@@ -1,4 +1,4 @@
-"""How a connection comes about, and how it does not."""
+"""How a connection is established, and how it fails."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ def test_every_login_shell_and_its_noise(sshd, shell):
         pytest.skip(f"{shell} is not installed")
     connection = sshd.connect(f"u-{shell}")
     result = connection.read("id -un; echo err >&2; exit 5", accept=(5,))
-    # u-dash has no sudo and stays what it is.
+    # u-dash has no sudo, so its scripts don't run as root.
     user = "u-dash" if shell == "dash" or not shutil.which("sudo") else "root"
     assert (result.code, result.stdout, result.stderr) == (5, f"{user}\n", "err\n")
 
@@ -63,7 +63,7 @@ def test_every_kind_of_key(sshd, tmp_path, kind):
         (lambda path: keygen(path, password="secret"), "is encrypted"),
     ],
 )
-def test_a_key_that_cannot_be_used_is_told_before_any_connection(sshd, tmp_path, make, words, monkeypatch):
+def test_an_unusable_key_is_reported_before_any_connection(sshd, tmp_path, make, words, monkeypatch):
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     make(tmp_path / "bad")
     with pytest.raises(Refused, match=words):
@@ -182,7 +182,7 @@ def test_a_hashed_record_is_read(sshd):
     connect(sshd.target(host_keys="strict")).close()
 
 
-def test_a_server_that_knows_only_sha1_is_told_as_too_old(sshd):
+def test_a_server_with_sha1_only_is_reported_as_too_old(sshd):
     sshd.start("HostKeyAlgorithms ssh-rsa", f"HostKey {keygen(sshd.folder / 'rsa', 'rsa')}")
     with pytest.raises(Refused, match="no algorithm in common") as caught:
         connect(sshd.target())
@@ -191,15 +191,15 @@ def test_a_server_that_knows_only_sha1_is_told_as_too_old(sshd):
 
 def test_a_burst_that_the_server_rejects_gets_through_by_waiting(sshd):
     sshd.start("MaxStartups 1:100:1")
-    told = []
-    ends = connect_all([sshd.target(name=f"h{n}") for n in range(20)], on_change=lambda *words: told.append(words))
+    changes = []
+    ends = connect_all([sshd.target(name=f"h{n}") for n in range(20)], on_change=lambda *words: changes.append(words))
     assert [end for end in ends.values() if not isinstance(end, Connection)] == []
-    assert any("trying again" in text for _, text in told)
+    assert any("trying again" in text for _, text in changes)
     for end in ends.values():
         end.close()
 
 
-def test_a_closed_port_is_told_within_seconds(sshd):
+def test_a_closed_port_is_reported_within_seconds(sshd):
     sshd.stop()
     began = time.monotonic()
     with pytest.raises(Unreachable, match="nothing listens on"):
@@ -208,7 +208,7 @@ def test_a_closed_port_is_told_within_seconds(sshd):
 
 
 def test_a_server_that_is_being_restarted_is_waited_for(sshd, monkeypatch):
-    monkeypatch.setattr(sys.modules[connect.__module__], "_MOMENT", 10.0)  # on a busy machine it starts slowly
+    monkeypatch.setattr(sys.modules[connect.__module__], "_MOMENT", 10.0)  # sshd starts slowly on a busy machine
     sshd.stop()
     threading.Timer(0.3, sshd.start).start()
     connect(sshd.target()).close()
@@ -239,7 +239,7 @@ def serve(answer: bytes, *, hold: bool) -> int:
         (b"SSH-2.0-stuck\r\n", True, "did not finish"),
     ],
 )
-def test_what_is_no_ssh_server_is_told_in_time(sshd, answer, hold, words):
+def test_a_server_without_ssh_is_reported_in_time(sshd, answer, hold, words):
     began = time.monotonic()
     with pytest.raises(Unreachable, match=words):
         connect(sshd.target(port=serve(answer, hold=hold), connect_timeout=0.5))

@@ -1,4 +1,4 @@
-"""How scripts run on a host, against a real sshd."""
+"""How scripts run on a host, tested with a real sshd."""
 
 import threading
 import time
@@ -21,10 +21,10 @@ def test_a_code_that_is_not_accepted_is_an_error_that_names_host_and_script(conn
 
 
 def test_scripts_begin_alike_everywhere(connection):
-    told = connection.read('umask; pwd; echo "$LC_ALL"; echo "$PATH"; cat; echo end').stdout.splitlines()
-    assert told[:3] == ["0022", "/", "C"]
-    assert "/usr/sbin" in told[3].split(":")
-    assert told[4] == "end"
+    lines = connection.read('umask; pwd; echo "$LC_ALL"; echo "$PATH"; cat; echo end').stdout.splitlines()
+    assert lines[:3] == ["0022", "/", "C"]
+    assert "/usr/sbin" in lines[3].split(":")
+    assert lines[4] == "end"
 
 
 def test_a_syntax_error_runs_nothing_of_the_script(connection):
@@ -43,7 +43,7 @@ def test_endless_output_is_stopped(connection):
         connection.read("yes")
 
 
-def test_a_script_that_hangs_is_given_up_on_time_and_ended(connection, tmp_path):
+def test_a_script_that_hangs_times_out_and_is_killed(connection, tmp_path):
     began = time.monotonic()
     with pytest.raises(TimedOut) as caught:
         connection.read(
@@ -70,7 +70,7 @@ def test_a_script_that_is_killed_is_an_error_of_its_own(connection):
         connection.read("kill -9 $$", accept=range(-1, 256))
 
 
-def test_a_server_that_dies_is_told_as_a_lost_connection(sshd, connection):
+def test_a_server_that_dies_is_reported_as_a_lost_connection(sshd, connection):
     threading.Timer(0.3, sshd.cut).start()
     began = time.monotonic()
     with pytest.raises(Unreachable, match=r"connection lost after \d\.\d seconds"):
@@ -102,7 +102,7 @@ def test_a_host_that_runs_no_commands_says_so(sshd):
     assert 'Please login as the user "admin"' in str(caught.value)
 
 
-def test_too_few_sessions_are_told_with_the_option_that_rules_them(sshd):
+def test_too_few_sessions_are_reported_with_the_option_that_limits_them(sshd):
     sshd.start("MaxSessions 1")
     connection = sshd.connect()
     assert connection.read("echo one").stdout == "one\n"

@@ -1,4 +1,4 @@
-"""Writes run as root, alone, and to their end; uploads come whole or not at all."""
+"""Writes run as root, one at a time, and to their end. Uploads arrive completely or not at all."""
 
 import hashlib
 import os
@@ -34,10 +34,12 @@ def test_stdin_of_a_write_is_byte_exact(connection):
 
 
 def test_stdin_is_in_no_argv_and_leaves_no_file(connection):
-    told = connection.write("cat /proc/*/cmdline 2>/dev/null | tr '\\0' ' '; ls -A /run/provisioner", stdin=b"hunter2")
-    assert "aHVudGVyMg" not in told.stdout
-    assert "hunter2" not in told.stdout
-    assert told.stdout.endswith("\nwrite.lock\n") or told.stdout.endswith(" write.lock\n")
+    result = connection.write(
+        "cat /proc/*/cmdline 2>/dev/null | tr '\\0' ' '; ls -A /run/provisioner", stdin=b"hunter2"
+    )
+    assert "aHVudGVyMg" not in result.stdout
+    assert "hunter2" not in result.stdout
+    assert result.stdout.endswith("\nwrite.lock\n") or result.stdout.endswith(" write.lock\n")
 
 
 def test_the_folder_of_the_locks_is_roots_alone(connection):
@@ -45,7 +47,7 @@ def test_the_folder_of_the_locks_is_roots_alone(connection):
 
 
 def test_children_of_a_write_may_be_hung_up_and_piped_as_usual(connection):
-    # SIGPIPE must have its usual meaning in the script, or `yes | head` complains.
+    # SIGPIPE must have its default action in the script. Otherwise `yes | head` prints an error.
     result = connection.write("yes | head -n 1")
     assert (result.stdout, result.stderr) == ("y\n", "")
 
@@ -117,18 +119,18 @@ def test_a_write_that_still_waits_never_begins_after_the_controller_died(sshd, t
     assert process.stdout.readline() == "go\n"
     time.sleep(0.4)
     process.kill()
-    time.sleep(1)  # until sshd knows that it is gone
+    time.sleep(1)  # until sshd notices that the client has gone
     (tmp_path / "end").touch()
     slow.join()
-    sshd.connect().write("true")  # comes after whatever waited before it
+    sshd.connect().write("true")  # runs after all writes that waited before it
     time.sleep(0.3)
     assert not (tmp_path / "late").exists()
 
 
-def test_writes_are_counted_and_told(sshd):
-    told = []
+def test_writes_are_counted_and_call_their_hooks(sshd):
+    calls = []
     connection = sshd.connect(
-        before_write=lambda name: told.append(f"before {name}"), on_write=lambda name: told.append(f"after {name}")
+        before_write=lambda name: calls.append(f"before {name}"), on_write=lambda name: calls.append(f"after {name}")
     )
     connection.read("true")
     assert connection.writes == 0
@@ -136,13 +138,13 @@ def test_writes_are_counted_and_told(sshd):
     with pytest.raises(CommandFailed):
         connection.write("false")
     assert connection.writes == 2
-    assert told == ["before one", "after one", "before one", "after one"]
+    assert calls == ["before one", "after one", "before one", "after one"]
     with connection.changing():
-        told.append("the request")
+        calls.append("the request")
     with connection.changing(lock=True):
         pass
     assert connection.writes == 3
-    assert told[4:] == ["before one", "the request", "after one", "before one", "after one"]
+    assert calls[4:] == ["before one", "the request", "after one", "before one", "after one"]
 
 
 def test_without_root_reads_run_and_writes_say_what_to_do(sshd):

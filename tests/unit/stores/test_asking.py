@@ -1,4 +1,4 @@
-"""Asking a store over TLS: against a real server that lets in who has a certificate, and files that are of no use."""
+"""Requests to a store over TLS: to a real server that requires a client certificate, and with unusable files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def ca():
 
 @pytest.fixture(scope="module")
 def where(ca, tmp_path_factory):
-    """ADDRESS:PORT of a server."""
+    """A server's ADDRESS:PORT."""
     own = files(
         tmp_path_factory.mktemp("server"), ca, certificates.issue(ca, "s", names=["s"], addresses=["127.0.0.1"])
     )
@@ -93,7 +93,7 @@ def test_a_guest_that_the_server_does_not_know(where, ca, tmp_path):
     assert HttpClient(Connection(), where, context(stranger)).report(HEALTH).startswith("000 ")
 
 
-def test_without_tls_it_is_no_web_server(where):
+def test_without_tls_the_answer_is_not_http(where):
     assert HttpClient(Connection(), where).report(HEALTH).startswith("000 ")
 
 
@@ -101,7 +101,7 @@ def test_nobody_listens():
     assert HttpClient(Connection(), "127.0.0.1:9").report(HEALTH) == "000 Connection refused"
 
 
-def test_files_that_are_of_no_use(guest, ca, tmp_path):
+def test_unusable_files(guest, ca, tmp_path):
     (tmp_path / "key.pem").write_text(certificates.issue(ca, "x", names=["x"], addresses=[]).key)
     with pytest.raises(ProvisionerError, match="are not a certificate and its key: key values mismatch"):
         context(guest)

@@ -1,4 +1,4 @@
-"""How Consul is secured, on hosts as captured (without security): new, on the way, there, half-done; where hosts differ."""
+"""Consul's security, on captured hosts without it: new, in transition, done, interrupted, and with differing hosts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TLS = (security.AUTHORITY, security.CERTIFICATE, security.KEY)
 
 
 def with_secrets(facts, files):
-    """With these secret files, as their service has them."""
+    """Add the secret files of a service to the facts."""
     lines = [f"{file.path}:{line}" for file in files for line in file.text.splitlines()]
     modes = [f"={file.mode.lstrip('0')} {file.owner} {file.path}" for file in files]
     guarded = [file.path for file in files if file.owner.startswith("root:")]
@@ -42,7 +42,7 @@ def new(inventory):
 
 
 def brought(site, stage=None):
-    """Every host as its step leaves it: files, and an agent that was started with them."""
+    """Return the site after the step: each host has the files, and an agent that was started with them."""
     site = replace(site, stage=stage)
     found = {}
     for name in HOSTS:
@@ -100,8 +100,8 @@ class TestNew:
         assert not {security.MANAGEMENT, security.AUTHORITY_KEY} & has
         assert "server.dc1.consul" not in certificates.told(secret(four, "node4", security.CERTIFICATE)).names
 
-    def test_a_run_that_was_broken_off_before_it_came_to_a_server(self, inventory):
-        """Others have the certificate of an authority whose key nobody has: there is a new one, and both are trusted."""
+    def test_a_run_that_was_interrupted_before_it_reached_a_server(self, inventory):
+        """A host has the certificate of an authority whose key is lost. A new one is created, and both are trusted."""
         facts = {f"node{n}": capture("installed-node1") for n in (1, 2, 3, 4)}
         four = resolve(inventory(4, each=", advertise: 192.168.56.1{}", store=ON), facts)[0]
         facts["node4"] = with_secrets(facts["node4"], four.backend.service(four, "node4").secrets)
@@ -136,7 +136,7 @@ class TestNew:
         assert {key for key in missing.values() if key not in config} == {missing[off]}
 
 
-class TestThere:
+class TestSettled:
     def test_nothing_differs(self, secured):
         assert [differs(secured, name) for name in HOSTS] == [[], [], []]
         assert secured.backend.stages(secured) == (None,)
@@ -182,7 +182,7 @@ class TestThere:
         assert work.rank == 2 - (site.backend.leader(site.facts["node2"]) != "192.168.56.12")
 
     def test_a_certificate_that_ends_soon_is_made_anew(self, secured):
-        later = secured.facts["node2"].raw["system"].replace("now=", "now=1", 1)  # some centuries on
+        later = secured.facts["node2"].raw["system"].replace("now=", "now=1", 1)  # centuries later
         facts = {**secured.facts, "node2": with_raw(secured.facts["node2"], system=later)}
         assert [what for what, _ in differs(resolve(secured.inventory, facts)[0])] == [
             security.CERTIFICATE,
@@ -197,7 +197,7 @@ class TestThere:
             ]) for name, of_host in secured.facts.items()
         }  # fmt: skip
         lost = resolve(secured.inventory, facts)[0]
-        assert differs(lost, "node1") == []  # nothing needs it there
+        assert differs(lost, "node1") == []  # nothing on node1 needs the key
         with pytest.raises(StepFailed, match="has the key of the authority"):
             STEP.drift(lost, "node2")
 
@@ -210,7 +210,7 @@ class TestThere:
         assert answer[4:] in finding.evidence
 
     def old(self, secured, **others):
-        """node2 with secrets from before a rotation; its agent knows no leader."""
+        """Return the site with node2's secrets from before a rotation. Its agent knows no leader."""
         files = [
             replace(file, text=others.get(file.path, file.text))
             for file in secured.backend.service(secured, "node2").secrets
@@ -218,7 +218,7 @@ class TestThere:
         return secured.known("node2", with_http(with_secrets(secured.facts["node2"], files), "leader", ""))
 
     @pytest.mark.parametrize("what", ["gossip key", "certificate", ""])
-    def test_an_agent_that_the_others_do_not_let_in(self, secured, what):
+    def test_an_agent_that_the_others_reject(self, secured, what):
         stranger = certificates.issue(
             certificates.authority("x"), "node2", names=["node2"], addresses=["192.168.56.12"]
         )
@@ -238,10 +238,10 @@ class TestThere:
             else closed is None
         )
         member = secured.known("node2", with_http(site.facts["node2"], "leader", '200 "192.168.56.11:8300"'))
-        assert not member.backend.shut_out(member, "node2"), "it takes part"
+        assert not member.backend.shut_out(member, "node2"), "it is a member"
 
     def test_others_neither_wait_for_a_host_that_is_shut_out_nor_trust_its_authority(self, secured):
-        """Else none of them could be repaired before it, and what was revoked would be trusted again."""
+        """Otherwise no host could be repaired before it, and a revoked authority would be trusted again."""
         revoked = certificates.authority("revoked")
         own = certificates.issue(revoked, "node2", names=["node2"], addresses=["192.168.56.12"])
         site = self.old(
@@ -257,7 +257,7 @@ class TestThere:
         assert differs(site, "node2") != []
         reached = secured.known("node1", site.facts["node1"])
         assert differs(reached, "node1") == [("Consul's members", "waits")], (
-            "it is not shut out, so that it is waited for"
+            "it is not shut out, so the others wait for it"
         )
 
     def test_no_container_is_started_where_the_token_is_refused(self, secured):
@@ -269,8 +269,8 @@ class TestThere:
         assert "provisioner up" in causes.cure(closed.problem)
         assert site.plane.closed(site, "node1") is None
 
-    def test_where_no_engine_may_write_the_policy_is_to_be_mended(self, secured):
-        """That is the barrier's to do, and no reason to stop before the next host; of one host alone it is."""
+    def test_if_no_engine_may_write_the_policy_is_wrong(self, secured):
+        """`Step.act` corrects it, so the step continues with the next host. If only one host is refused, it stops."""
         refused = {name: with_http(facts, "rights", "403 Permission denied") for name, facts in secured.facts.items()}
         (every,), (one,) = (
             STEP.drift(site, "node2")
@@ -280,7 +280,7 @@ class TestThere:
 
     @pytest.mark.parametrize("runs", [True, False])
     def test_an_agent_of_another_name(self, secured, runs):
-        """The file may have been changed since by hand: what runs counts."""
+        """The running agent counts, because somebody may have edited the file since."""
         facts = secured.facts["node2"]
         files = {JSON: facts.files[JSON], security.LOADED: facts.files[security.LOADED]}
         other = {path: text.replace('"node_name": "node2"', '"node_name": "db"') for path, text in files.items()}
@@ -308,12 +308,12 @@ class TestThere:
 
 
 def without_guard(facts, *paths):
-    """As others than root could have written these files."""
+    """Return facts in which users other than root can write these files."""
     return with_raw(facts, guarded="".join(f"{path}\n" for path in facts.guarded - set(paths)))
 
 
 def of_an_earlier_release(facts, **other):
-    """Files as the agent's own user has them; other: of a path's last word, another text."""
+    """Return facts with files owned by the agent's user. other: part of a path -> another text."""
     text = facts.raw["secrets"].replace("=640 root:consul", "=600 consul:consul")
     kept = [line for line in text.split("\n") if security.GOSSIP not in line]
     facts = with_raw(facts, secrets="\n".join(kept), guarded=f"{security.AUTHORITY_KEY}\n")
@@ -333,14 +333,14 @@ def changed(facts, **other):
 TOKEN = '{"acl": {"tokens": {"master": "evil", "agent": "evil", "default": "evil"}}}'
 
 
-class TestWhatAHostDecidesForOthers:
-    """Only what root alone can write there; the agent's own user decides for no other host."""
+class TestTrustBetweenHosts:
+    """A host's files count for other hosts only if nobody but root can write them, not even the agent's user."""
 
     def known(self, site, **facts):
         return resolve(site.inventory, {**site.facts, **facts})[0]
 
     def test_a_file_that_others_can_write_decides_nothing(self, secured):
-        """On two hosts of three, and on all three with one that another user has in part."""
+        """Users other than root can write it on two of three hosts."""
         evil = {name: without_guard(changed(secured.facts[name], tokens=TOKEN, management=TOKEN), security.TOKENS, security.MANAGEMENT)
                 for name in ("node1", "node2")}  # fmt: skip
         site = self.known(secured, **evil)
@@ -361,14 +361,14 @@ class TestWhatAHostDecidesForOthers:
 
     @pytest.mark.parametrize("odd", [("node2",), ("node1", "node2")])
     def test_a_keyring_chooses_among_root_s_keys_only(self, secured, odd):
-        """It is the agent's own, and changes nothing for others; where more than half differ, a person has to look."""
+        """The agent's user can write a keyring, so it decides for no other host. If a majority differs, the run stops."""
         site = self.known(secured, **{name: changed(secured.facts[name], keyring='["evil"]') for name in odd})
         assert security.gossip_key(site) == security.gossip_key(secured)
         assert differs(site, "node3") == []
         found = [(f.id, causes.severity(f)) for f in site.backend.findings(site)]
         assert found == ([("gossip-key-unknown", Severity.STOP)] if len(odd) > 1 else [])
 
-    def test_a_rotation_that_is_broken_off_goes_on_with_the_key_that_agents_have(self, secured):
+    def test_an_interrupted_rotation_continues_with_the_agents_key(self, secured):
         begun = self.known(secured)
         old, new = security.gossip_key(begun), security.new_gossip_key(begun)
         assert old != new
@@ -403,7 +403,7 @@ class TestWhatAHostDecidesForOthers:
                 secret(secured, name, path) for path in security.FILES
             ]
 
-    def test_there_one_host_decides_nothing_either(self, secured):
+    def test_after_an_earlier_release_one_host_decides_nothing_either(self, secured):
         evil = {"tokens": TOKEN, "management": TOKEN, "keyring": '["evil"]'}
         facts = {
             name: of_an_earlier_release(secured.facts[name], **(evil if name == "node1" else {})) for name in HOSTS
@@ -436,8 +436,8 @@ class TestWhatAHostDecidesForOthers:
         assert "chown root /etc/consul.d &&" in STEP.work(site, "node2", (drift,)).script
 
 
-class TestOnTheWay:
-    """A cluster that stands without security: level by level, and no agent two levels from another."""
+class TestTransition:
+    """A running cluster without security goes level by level. No two agents are more than one level apart."""
 
     @pytest.fixture
     def plain(self, inventory):
@@ -456,11 +456,11 @@ class TestOnTheWay:
             assert differs(replace(site, stage=stage)) == []
         assert site.backend.stages(site) == (None,)
 
-    def test_an_interrupted_way_goes_on_where_the_last_host_is(self, plain):
+    def test_an_interrupted_transition_continues_at_the_last_host(self, plain):
         ahead = brought(plain, Levels(1, 1, 1))
         mixed = resolve(plain.inventory, {**plain.facts, "node2": ahead.facts["node2"]})[0]
         assert mixed.backend.stages(mixed)[0] == Levels()
-        assert security.levels(replace(mixed, stage=Levels()), "node2") == Levels(1, 1, 1)  # nobody goes back
+        assert security.levels(replace(mixed, stage=Levels()), "node2") == Levels(1, 1, 1)  # a host never goes back
         assert security.levels(replace(mixed, stage=Levels()), "node1") == Levels()
         unread = with_raw(plain.facts["node1"], secrets=ahead.facts["node1"].raw["secrets"])
         gone = mixed.backend.service(replace(mixed.known("node1", unread), stage=Levels()), "node1").gone
@@ -468,9 +468,9 @@ class TestOnTheWay:
             security.KEYRING,
             security.GOSSIP,
             security.MANAGEMENT,
-        )  # what the others trust is signed with the authority's key
+        )  # the TLS files stay: the authority's key may be nowhere else
 
-    def test_tokens_come_to_hosts_only_once_consul_knows_them(self, plain):
+    def test_hosts_get_tokens_only_once_consul_knows_them(self, plain):
         first = replace(plain, stage=Levels(1, 1, 1))
         assert security.TOKENS not in {file.path for file in first.backend.service(first, "node2").secrets}
         config = json.loads(first.backend.service(first, "node2").files[0].text)
@@ -504,11 +504,11 @@ def test_a_host_that_joins_a_secured_cluster_gets_what_the_others_have(secured, 
 
 
 class TestRotated:
-    """What a rotation asks of each host; that Consul takes it up at runtime is tried on real ones."""
+    """The differences that a rotation makes on each host. The e2e tests prove that Consul reloads at runtime."""
 
     @pytest.fixture
     def secured(self, secured):
-        """As a run of its own finds it."""
+        """Return the site as a new run resolves it."""
         return resolve(secured.inventory, secured.facts)[0]
 
     def brought(self, site):
@@ -551,7 +551,7 @@ class TestRotated:
         assert [certificates.signed_by(pem, [new]) for pem in kept] == [False, True, False]
 
     @pytest.mark.parametrize("authority", [True, False])
-    def test_after_one_that_was_broken_off_each_host_is_as_wanted_when_its_turn_is_over(self, secured, authority):
+    def test_after_an_interrupted_rotation_each_host_converges_in_its_turn(self, secured, authority):
         other = security.new_authority(secured)
         secured.vault.trusted = (other.certificate,)
         first = self.brought(secured)
@@ -588,7 +588,7 @@ class TestRotated:
         assert re.search(why, run.errors[0])
 
     def away(self, site, what, *, authority=False):
-        """Why it is not rotated."""
+        """Return why the rotation is refused; "" if it is not."""
         run = SimpleNamespace(inventory=site.inventory, site=site, errors=[])
         assert (rotation._fit(run, what, authority=authority) is None) is bool(run.errors)
         return "".join(run.errors)
@@ -616,7 +616,7 @@ class TestRotated:
         assert self.away(secured.without(frozenset({"node3"})), "certificates") == ""
 
     def test_nothing_is_revoked_once_a_host_has_dropped_out(self, secured):
-        """Whatever made it drop out: the step has not failed on the others."""
+        """This holds for any reason: the step succeeded on the others."""
         run = SimpleNamespace(site=secured, errors=[])
         run.read_again = lambda: None
         run.converge = lambda _: setattr(run, "site", secured.without(frozenset({"node3"})))
@@ -645,23 +645,23 @@ class TestRotated:
 
 
 class Tokens:
-    """Consul's tokens, as far as they are asked for here."""
+    """A fake of Consul's API for tokens, with the calls of these tests."""
 
-    def __init__(self, *told):
-        self.told = {accessor: {"AccessorID": accessor, **rest} for accessor, rest in told}
+    def __init__(self, *tokens):
+        self.tokens = {accessor: {"AccessorID": accessor, **rest} for accessor, rest in tokens}
         self.acl = SimpleNamespace(token=self)
 
     def read_self(self, token):
-        return next(t for t in self.told.values() if t["SecretID"] == token)
+        return next(t for t in self.tokens.values() if t["SecretID"] == token)
 
     def list(self):
-        return [{key: value for key, value in t.items() if key != "SecretID"} for t in self.told.values()]
+        return [{key: value for key, value in t.items() if key != "SecretID"} for t in self.tokens.values()]
 
     def delete(self, accessor_id):
-        del self.told[accessor_id]
+        del self.tokens[accessor_id]
 
 
-def test_only_our_own_old_tokens_are_forgotten():
+def test_only_our_own_old_tokens_are_deleted():
     def made(secret, policy, by="made by provisioner"):
         return {"SecretID": secret, "Description": by, "Policies": [{"Name": policy}]}
 
@@ -675,7 +675,7 @@ def test_only_our_own_old_tokens_are_forgotten():
         ("job", made("job", "their-policy")),
     )
     acl.forget(api, "node1", {acl.ENGINES: "new", acl.MANAGEMENT: "manager"})
-    assert set(api.told) == {"anonymous", "new", "manager", "theirs", "job"}
+    assert set(api.tokens) == {"anonymous", "new", "manager", "theirs", "job"}
 
 
 @pytest.mark.parametrize(("store", "prefixes", "key"), [
@@ -684,7 +684,7 @@ def test_only_our_own_old_tokens_are_forgotten():
     (", prefix: lab", ["lab/docker/"], "lab/docker/nodes"),
     (", prefix: lab, discovery: {path: hosts}", ["lab/docker/", "lab/hosts/"], "lab/hosts"),
 ])  # fmt: skip
-def test_what_engines_may_and_where_it_is_asked(inventory, store, prefixes, key):
+def test_the_rights_of_engines_and_the_key_that_tests_them(inventory, store, prefixes, key):
     site = resolve(inventory(store=store + ON), {})[0]
     rules = acl.rules(site)
     assert list(rules["key_prefix"]) == prefixes
@@ -699,7 +699,7 @@ def test_a_path_that_only_an_engine_s_own_file_has_stays_open_to_it(inventory, s
     assert list(acl.rules(named)["key"]) == ["hosts"]
 
 
-def test_what_consul_says_is_told_without_keys_and_tokens():
+def test_errors_of_consul_are_shown_without_keys_and_tokens():
     said = acl._redacted(
         ValueError(
             "token 5c0e2c4a-3a0e-4f0e-9a44-0f5a7c1f6d0b with key cg8StVXbQJ0gPvMd9o7yrg== or uDBV4e+LbFW3019YKPxIrLYFyPjaBFJlm1nA+rAYF1U="

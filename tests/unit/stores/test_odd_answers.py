@@ -1,4 +1,4 @@
-"""A store that answers nonsense is the store's error, in words: no traceback, also none that a library would print."""
+"""A malformed answer of a store becomes a StoreError. No traceback appears, not even from a library."""
 
 from __future__ import annotations
 
@@ -111,20 +111,18 @@ def test_a_keyring_of_consul(rings):
 
 
 @pytest.mark.parametrize(
-    "answer", [b"HTTP/1.0 200 OK\r\n\r\n", b"\0\0\0\0", b"\0\0\0\4abcd", b"\x7f\xff\xff\xff" + b"x" * 99], ids=repr
+    "reply", [b"HTTP/1.0 200 OK\r\n\r\n", b"\0\0\0\0", b"\0\0\0\4abcd", b"\x7f\xff\xff\xff" + b"x" * 99], ids=repr
 )
-def test_what_is_no_zookeeper(answer, monkeypatch, capfd):
+def test_what_is_no_zookeeper(reply, monkeypatch, capfd):
     monkeypatch.setattr(zookeeper_keys, "_PATIENCE", 0.5)
 
     def connected(*_, **__):
         ours, theirs = socket.socketpair()
         ours.settimeout(1)
-        threading.Thread(
-            target=lambda: (theirs.recv(4096), theirs.sendall(answer), theirs.close()), daemon=True
-        ).start()
+        threading.Thread(target=lambda: (theirs.recv(4096), theirs.sendall(reply), theirs.close()), daemon=True).start()
         return ours
 
     connection = SimpleNamespace(name="node1", socket=connected)
-    told = zookeeper.rights((HttpClient(connection, "192.0.2.1:2181"),), ["docker/nodes"])
-    assert told.startswith("000 no server of the store answers")
+    answer = zookeeper.rights((HttpClient(connection, "192.0.2.1:2181"),), ["docker/nodes"])
+    assert answer.startswith("000 no server of the store answers")
     assert capfd.readouterr() == ("", "")

@@ -1,4 +1,4 @@
-"""Requests that py-consul makes over a connection: those that change the store pass as writes, the others do not."""
+"""py-consul's requests over a connection: requests that change the store count as writes, others do not."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Answering(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"[]")
 
-    do_GET = do_PUT = do_POST = do_DELETE = answer  # noqa: N815  http.server names them
+    do_GET = do_PUT = do_POST = do_DELETE = answer  # noqa: N815  names from http.server
 
     def log_message(self, *_):
         pass
 
 
 class Connection:
-    """To a host whose agent is a server of ours."""
+    """A connection to a host whose agent is this module's server."""
 
     def __init__(self, port, *, locked=True):
         self.port, self.locked, self.changes = port, locked, 0
@@ -71,7 +71,7 @@ def test_a_request_that_changes_the_store_is_a_write(server):
     assert set(server.asked[1:]) == {"PUT", "POST", "DELETE"}
 
 
-def test_what_only_reads_can_not_send_one(server):
+def test_a_reader_can_not_change_the_store(server):
     connection = Connection(server.server_port)
     api = client(Reader(connection))
     api.status.peers()
@@ -81,7 +81,7 @@ def test_what_only_reads_can_not_send_one(server):
     assert (server.asked, connection.changes) == (["GET"], 0)
 
 
-def test_it_does_not_go_out_once_the_lock_is_lost(server):
+def test_no_change_is_sent_once_the_lock_is_lost(server):
     with pytest.raises(Locked):
         client(Connection(server.server_port, locked=False)).agent.leave()
     assert server.asked == []

@@ -1,4 +1,4 @@
-"""The lock of an external store, and the keys of etcd and Consul as those speak: a server that knows these requests alone."""
+"""The lock of an external store, and the keys of etcd and Consul. The fake servers know only the requests used here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Connection:
 
     @contextlib.contextmanager
     def changing(self, *, lock):
-        assert lock, "a lock is counted as no write"
+        assert lock, "a lock does not count as a write"
         self.changes += 1
         yield
 
@@ -89,7 +89,7 @@ class Consul(Server):
             return 200, "true"
         found = [k for k in self.there if k == key or ("recurse" in words and k.startswith(key))]
         holders = {held: {"Session": session} for session, held in self.sessions.items()}
-        told = [
+        entries = [
             {
                 "Key": k,
                 "Value": base64.b64encode(self.there[k].encode()).decode(),
@@ -98,7 +98,7 @@ class Consul(Server):
             }
             for k in found
         ]
-        return (200, json.dumps(told)) if told else (404, "")
+        return (200, json.dumps(entries)) if entries else (404, "")
 
 
 KINDS = [(Etcd, EtcdKeys), (Consul, ConsulKeys)]
@@ -129,7 +129,7 @@ def test_one_at_a_time(kind):
     other.take()
 
 
-def test_of_a_run_on_the_same_hosts_it_is_known_that_it_has_ended(kind):
+def test_a_lock_of_a_run_on_the_same_hosts_is_known_to_be_stale(kind):
     server = kind[0]()
     lock(server, kind[1], "killed", ("b", "x")).take()
     mine = lock(server, kind[1])
@@ -137,8 +137,8 @@ def test_of_a_run_on_the_same_hosts_it_is_known_that_it_has_ended(kind):
     assert list(server.there.values()) == [mine.text]
 
 
-def test_one_that_a_backup_has_brought_back_is_taken_over_and_given_back(kind):
-    """With Consul it has no session."""
+def test_a_lock_restored_from_a_backup_is_taken_over_and_given_back(kind):
+    """In Consul, a restored key has no session."""
     server = kind[0]()
     mine = lock(server, kind[1])
     server.there[mine.path] = lock(server, kind[1], "of yesterday").text

@@ -1,4 +1,4 @@
-"""templates/store-wait.pl, run by this machine's perl against servers that answer as stores do."""
+"""templates/store-wait.pl, run with this machine's Perl against servers that answer as the stores do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HTTP = "HTTP/1.0 {} X\r\nContent-Type: text/plain\r\n\r\n{}"
 
 @contextmanager
 def server(answer: str):
-    """A server that takes one line and answers; gives its ADDRESS:PORT."""
+    """Start a server that reads one request and answers. Yields its ADDRESS:PORT."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -71,5 +71,5 @@ def test_one_of_several_is_enough():
         assert code("etcd", "127.0.0.1:1", where) == 0
 
 
-def test_nobody_is_there():
+def test_no_server_answers():
     assert code("etcd", "127.0.0.1:1", "no-such-host.invalid:2379") == 1

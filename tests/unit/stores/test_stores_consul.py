@@ -1,4 +1,4 @@
-"""What of Consul needs no running Consul: its address, its program, and where it is on a host."""
+"""The parts of Consul's backend that need no running Consul: its URL, its program, and the program's path."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def host(programs):
 
 
 @pytest.mark.parametrize("path", ["/usr/bin/consul", "/opt/consul-1.8.7/bin/consul_1"])
-def test_where_a_host_has_it(store, path):
+def test_an_installed_program_is_used(store, path):
     assert Consul(store())._program(host({"consul": path})) == path
 
 
 @pytest.mark.parametrize(
     "path", ["", "consul", "alias consul='rm'", "/usr/bin/con sul", "/a'b", "/a%b", "/a\nb", "/$(id)"]
 )
-def test_where_it_will_be(store, path):
+def test_an_odd_path_is_ignored(store, path):
     assert Consul(store())._program(host({"consul": path})) == "/usr/bin/consul"
     assert Consul(store(", binary: consul"))._program(host({"consul": path})) == UPLOADED
 

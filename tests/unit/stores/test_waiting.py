@@ -1,4 +1,4 @@
-"""Waiting for a leader ends with an answer, with the connection, or after a minute."""
+"""Waiting for a leader ends with an answer, with a lost connection, or after a minute."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def test_the_leader_that_comes():
     assert wait(lambda seen: next(answers)) == "192.0.2.1"
 
 
-def test_what_was_seen_last_is_told(monkeypatch):
+def test_the_last_state_is_reported(monkeypatch):
     monkeypatch.setattr(waiting, "_PATIENCE", 0.3)
     with pytest.raises(StoreError) as caught:
         wait(lambda seen: seen.append("leader: none") or "")
     assert (caught.value.host, caught.value.answer) == ("node1", "leader: none")
 
 
-def test_over_a_connection_that_is_lost_nothing_is_waited_for():
-    connection, asked = Connection(), []
+def test_a_lost_connection_ends_the_wait():
+    connection, calls = Connection(), []
 
     def look(_):
-        asked.append("")
-        connection.lost = len(asked) == 3
+        calls.append("")
+        connection.lost = len(calls) == 3
         raise Unreachable("the connection is lost", host="node1")
 
     with pytest.raises(StoreError, match="no leader after 0 s") as caught:
         wait(look, connection)
-    assert len(asked) == 3
+    assert len(calls) == 3
     assert "the connection is lost" in caught.value.answer

@@ -1,6 +1,6 @@
-"""templates/zookeeper-proxy.pl, run by this machine's perl between an engine and a server that this test speaks for.
+"""templates/zookeeper-proxy.pl, run with this machine's Perl. The test plays both the engine and the server.
 
-Frames are as in ZooKeeper's zookeeper.jute: what the real ones make of them, the e2e tests show.
+Frames have the format of ZooKeeper's zookeeper.jute. The e2e tests use real engines and servers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def stat(version: int) -> bytes:
 
 
 class Ways:
-    """Both ends: what the engine sends and gets, what the server gets and answers."""
+    """Both ends of the proxy: the engine's connection and the server's."""
 
     def __init__(self, engine: socket.socket, server: socket.socket) -> None:
         self.engine, self.server, self.xid = engine, server, 0
@@ -48,7 +48,7 @@ class Ways:
         return exactly(*struct.unpack(">i", exactly(4)))
 
     def ask(self, kind: int, path: str, rest: bytes = b"\0") -> tuple[str, bytes]:
-        """What the server sees of it: path and what follows."""
+        """Send a request as the engine. Returns the path and the rest, as the server receives them."""
         self.xid += 1
         self.engine.sendall(text(struct.pack(">ii", self.xid, kind) + text(path.encode()) + rest))
         frame = self.take(self.server)
@@ -57,7 +57,7 @@ class Ways:
         return frame[12 : 12 + length].decode(), frame[12 + length :]
 
     def tell(self, body: bytes, error: int = 0) -> bytes:
-        """What the engine sees of the server's answer to the last request."""
+        """Answer the last request as the server. Returns the body that the engine receives."""
         self.server.sendall(text(struct.pack(">iqi", self.xid, 77, error) + body))
         frame = self.take(self.engine)
         assert struct.unpack(">iqi", frame[:16]) == (self.xid, 77, error)
@@ -71,7 +71,7 @@ class Ways:
         return seen
 
     def list(self, path: str, *names: str, watch: bool = False) -> tuple[list[str], int]:
-        """The names and the version of the folder, as the engine gets them."""
+        """List a folder. Returns the names and the folder's version, as the engine receives them."""
         assert self.ask(LIST, path, bytes([watch])) == (path, bytes([watch]))
         body = self.tell(struct.pack(">i", len(names)) + b"".join(text(name.encode()) for name in names) + stat(0))
         (count,), body, found = struct.unpack(">i", body[:4]), body[4:], []
@@ -83,7 +83,7 @@ class Ways:
         return found, struct.unpack(">i", body[32:36])[0]
 
     def change(self, kind: int, path: str, version: int) -> int:
-        """The version with which it comes to the server."""
+        """Send a change as the engine. Returns the version that the server receives."""
         data = text(b"{}") if kind == SET else b""
         seen, rest = self.ask(kind, path, data + struct.pack(">i", version))
         assert (seen, rest[:-4]) == (path, data)
@@ -91,7 +91,7 @@ class Ways:
         return int(struct.unpack(">i", rest[-4:])[0])
 
     def event(self, within: float = 3.0) -> tuple[int, str] | None:
-        """What the engine is told without having asked, if anything."""
+        """Return the next event that the engine receives; None if there is none within so many seconds."""
         self.engine.settimeout(within)
         try:
             frame = self.take(self.engine)
@@ -135,7 +135,7 @@ def _met(port: int, listener: socket.socket):
         met = Ways(engine, server)
         session = (
             struct.pack(">ii", 1, LIST) + text(COUNTS.encode()) + b"\1"
-        )  # of whatever bytes, the first are the session's
+        )  # the proxy forwards the first frames unchanged, because they set up the session
         engine.sendall(text(session))
         assert met.take(server) == session
         server.sendall(text(session))
@@ -143,14 +143,14 @@ def _met(port: int, listener: socket.socket):
         yield met
 
 
-def test_children_of_endpoint_count_are_told_with_their_paths_and_asked_for_where_they_are(ways):
+def test_children_of_endpoint_count_are_listed_with_their_paths_and_read_at_their_place(ways):
     found, _ = ways.list(COUNTS, "ab", "cd")
     assert found == [f"{COUNTS[1:]}/ab", f"{COUNTS[1:]}/cd"]
     assert ways.get(f"{COUNTS}{COUNTS}/ab", 0) == f"{COUNTS}/ab"
     assert ways.get(f"/pre{COUNTS}/pre{COUNTS}/ab", 0) == f"/pre{COUNTS}/ab"
 
 
-def test_other_children_are_told_as_they_are(ways):
+def test_other_children_are_listed_unchanged(ways):
     assert ways.list(NETWORKS, "ab", "cd")[0] == ["ab", "cd"]
     assert ways.get(f"{NETWORKS}/ab", 0) == f"{NETWORKS}/ab"
 
@@ -165,8 +165,8 @@ def test_a_change_after_a_listing_is_made_with_the_version_of_the_key(ways, kind
     assert [ways.change(kind, f"{NETWORKS}/ab", version) for version in (7, -1)] == [7, -1]
 
 
-def test_what_was_changed_since_the_listing_is_not_changed(ways):
-    """Another listing has read a newer version meanwhile: the older ticket stands for the older one."""
+def test_an_older_ticket_stands_for_the_older_version(ways):
+    """A second listing has read a newer version, but the first ticket still stands for the older one."""
     _, ticket = ways.list(NETWORKS, "ab")
     ways.get(f"{NETWORKS}/ab", 3)
     _, later = ways.list(NETWORKS, "ab")
@@ -181,7 +181,7 @@ def test_a_ticket_of_a_version_that_is_forgotten_changes_nothing(ways):
         ways.get(f"{NETWORKS}/ab", version)
     assert [ways.change(SET, f"{NETWORKS}/ab", ticket) for ticket in tickets] == [NEVER] * 5 + list(range(5, 12))
     assert ways.change(SET, f"{NETWORKS}/never-read", tickets[-1]) == NEVER
-    assert ways.change(SET, f"{NETWORKS}/ab", tickets[0] - 1) == NEVER  # of an earlier connection
+    assert ways.change(SET, f"{NETWORKS}/ab", tickets[0] - 1) == NEVER  # a ticket from an earlier connection
 
 
 def test_a_key_that_has_changed_before_it_was_watched(ways):
@@ -194,7 +194,7 @@ def test_a_key_that_has_changed_before_it_was_watched(ways):
 
 
 def test_a_key_of_which_two_states_were_read_before_it_was_watched(ways):
-    """Which of them the one that watches has read can't be told."""
+    """The proxy can't know which of the two states the watcher has read."""
     ways.get(f"{COUNTS}/ab", 1)
     ways.get(f"{COUNTS}/ab", 2)
     ways.get(f"{COUNTS}/ab", 2, watch=True)
@@ -211,7 +211,7 @@ def test_a_folder_that_has_changed_before_it_was_watched(ways):
 
 
 @pytest.mark.parametrize("empty", [b"", b"\1"])
-def test_a_key_that_is_not_filled_yet_is_told_of_again(ways, empty):
+def test_a_key_that_is_still_empty_is_reported_again(ways, empty):
     ways.list("/docker/nodes", "a")
     ways.get("/docker/nodes/a", 0, empty)
     ways.list("/docker/nodes", "a", watch=True)
