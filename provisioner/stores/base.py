@@ -48,7 +48,7 @@ def credentials(ca: str, cert: str, key: str) -> tuple[File, ...]:
 
 
 class Unstaged:
-    """Defaults for a store that converges in one stage, has no ACLs, and needs no setup over its API."""
+    """Defaults for a store that converges in one stage, needs no setup over its API, and never rejects a host."""
 
     def shut_out(self, cluster: Cluster, host: str) -> str:
         return ""

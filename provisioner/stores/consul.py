@@ -186,7 +186,7 @@ class Consul(Managed):
         return needs_restart(cluster.facts[host].files.get(LOADED, ""), service, unread)
 
     def membership(self, cluster: Cluster, host: str) -> list[Drift]:
-        """Differences unless the agent answers, knows a leader, and sees every live host as alive."""
+        """Return differences unless the agent answers, knows a leader, and sees every live host as alive."""
         facts = cluster.facts[host]
         members = facts.http("members")
         if (
@@ -195,7 +195,7 @@ class Consul(Managed):
             and at.acls <= 1
             and facts.http("leader").body
         ):
-            return []  # the tokens are unknown until all servers have ACLs and the leader has set them up
+            return []  # no token is valid until all servers have ACLs and the leader has set them up
         if members.code != _OK:
             return [Drift(Kind.STORE, "HTTP interface", members.error, "an answer", Action.WAIT, self.title)]
         drift = []
@@ -298,7 +298,7 @@ class Consul(Managed):
         until_leader(voter, title=title, connection=connection, cure=cure, errors=errors, what="no vote")
 
     def findings(self, cluster: Cluster) -> Iterator[Problem]:
-        """Renamed agents, engines without write access, agents that are shut out or would be, and gossip key problems.
+        """Find renamed agents, engines without write access, agents that are shut out or would be, and gossip key problems.
 
         A renamed agent keeps its ID. Consul's leader then removes that ID from the quorum because of the old name.
         """

@@ -44,10 +44,8 @@ AUTHORITY = "/etc/consul.d/provisioner-tls/authority.pem"  # the current one fir
 AUTHORITY_KEY = "/etc/consul.d/provisioner-tls/authority-key.pem"
 CERTIFICATE = "/etc/consul.d/provisioner-tls/agent.pem"
 KEY = "/etc/consul.d/provisioner-tls/agent-key.pem"
-FOLDERS = (
-    "/etc/consul.d",
-    "/etc/consul.d/provisioner-tls",
-)  # their files decide for all hosts, so only root may write there
+# Files in these folders count for other hosts too, so only root may write there.
+FOLDERS = ("/etc/consul.d", "/etc/consul.d/provisioner-tls")
 FILES = (KEYRING, GOSSIP, TOKENS, MANAGEMENT, AUTHORITY, AUTHORITY_KEY, CERTIFICATE, KEY)
 
 _READ: dict[str, str] = {"mode": "0640", "owner": "root:consul"}  # the agent reads it, but can't change it
@@ -141,7 +139,7 @@ def settings(at: Levels) -> dict[str, Any]:
         verify = dict.fromkeys(("verify_outgoing", "verify_server_hostname"), at.tls >= 2)  # noqa: PLR2004
         config |= verify | {"verify_incoming": at.tls >= _FULL}
     if at.acls:
-        # token_ttl: how long an agent that is no server caches a token's rights, or its absence.
+        # token_ttl: how long a client agent caches a token's rights, or that there is no such token.
         policy = "deny" if at.acls >= _FULL else "allow"
         config["acl"] = {"enabled": True, "default_policy": policy, "down_policy": "extend-cache", "token_ttl": "1s"}
     return config
@@ -172,7 +170,7 @@ def files(cluster: Cluster, host: str) -> tuple[File, ...]:
 def gone(cluster: Cluster, host: str) -> tuple[str, ...]:
     """Return the secret files to remove from a host: those of features that are switched off.
 
-    If TLS is wanted, its files stay even before agents use them: no other host may have the authority's key.
+    If TLS is wanted, its files stay even before agents use them: they may include the only copy of the authority's key.
     """
     at, there = levels(cluster, host), cluster.facts[host].secrets
     tls = (
@@ -218,8 +216,8 @@ def recorded_keys(cluster: Cluster) -> set[str]:
 
     The record belongs to root. It is empty after a setup by an earlier release.
     """
-    of_standing = {key for name in in_cluster(cluster) for key in _recorded(cluster.facts[name])}
-    return of_standing or {key for facts in cluster.facts.values() for key in _recorded(facts)}
+    of_members = {key for name in in_cluster(cluster) for key in _recorded(cluster.facts[name])}
+    return of_members or {key for facts in cluster.facts.values() for key in _recorded(facts)}
 
 
 def gossip_key(cluster: Cluster) -> str:
@@ -306,8 +304,8 @@ def _authority(cluster: Cluster) -> Pair:
 def all_trusted(cluster: Cluster) -> tuple[str, ...]:
     """Return the certificates of all trusted authorities, according to the files that only root can write.
 
-    After a setup by an earlier release, an authority counts if a majority of the hosts trust it. If a cluster is running,
-    only its hosts count: a host that was away may return with a revoked authority.
+    After a setup by an earlier release, an authority counts if a majority of the hosts trust it. If a cluster is
+    running, only its hosts count: a host that was away may return with a revoked authority.
     """
     counted = [cluster.facts[name] for name in in_cluster(cluster)] or list(cluster.facts.values())
     guarded = [
@@ -321,7 +319,7 @@ def all_trusted(cluster: Cluster) -> tuple[str, ...]:
 
 
 def _trusted(cluster: Cluster) -> str:
-    """Return the current authority, and the other trusted ones that have signed a certificate in use."""
+    """Return the current authority, the other trusted ones that have signed a certificate in use, and the vault's."""
     first = authority(cluster).certificate
     others = set(all_trusted(cluster)) - {first}
     shown = [facts.secrets.get(CERTIFICATE, "") for facts in cluster.facts.values()]
@@ -351,7 +349,7 @@ def _certificate(cluster: Cluster, host: str) -> Pair:
 
 
 def shut_out(cluster: Cluster, host: str) -> str:
-    """Return why the running cluster's agents reject this host's agent, judged by its secrets; "" if they would not.
+    """Return why the running cluster's agents reject this host's agent, judged by its secrets; "" without a reason.
 
     This happens to a host that missed a rotation, or that was restored from a backup.
     """

@@ -196,7 +196,7 @@ class Etcd(Unstaged, Managed):
         return needs_restart(cluster.facts[host].files.get(LOADED, ""), service, unread)
 
     def membership(self, cluster: Cluster, host: str) -> list[Drift]:
-        """Differences unless the server answers, has a leader, and every live server has joined once."""
+        """Return differences unless the server answers, has a leader, and every live server has joined once."""
         facts = cluster.facts[host]
         health = _answer(facts, "health")
         if health.code == 0:
@@ -300,7 +300,7 @@ class Etcd(Unstaged, Managed):
                 yield Problem("etcd-data-lost", name, what, values)
 
     def _command(self, cluster: Cluster, about: Collection[str], words: str) -> str:
-        """Return an etcdctl command for people, to run on a server about other members.
+        """Return an etcdctl command for people. about: the hosts that it must not be sent to.
 
         etcdctl 3.3 uses the v2 API unless ETCDCTL_API is set.
         """

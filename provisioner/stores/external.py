@@ -66,7 +66,7 @@ class External:
     takes_tls: ClassVar[bool] = True
     title: ClassVar[str]
     scheme: ClassVar[str]
-    asked: ClassVar[Mapping[str, tuple[str, ...]]]
+    queries: ClassVar[Mapping[str, tuple[str, ...]]]
     """Name -> path, method and body of a request, or a four-letter word. NODES and NETWORKS stand for these folders."""
     versions: ClassVar[Versions]
     engines_in: ClassVar[str] = "keys"
@@ -111,7 +111,7 @@ class External:
                 f"{what}@{where}", where, re.sub("NODES|NETWORKS", lambda found: folders[found[0]], path), *how
             )
             for where in self.endpoints
-            for what, (path, *how) in self.asked.items()
+            for what, (path, *how) in self.queries.items()
         )
 
     def _request(self, name: str, where: str, what: str, method: str = "GET", body: str = "") -> Request:
@@ -180,7 +180,7 @@ class External:
         return next((body for body in bodies if body), None)
 
     def findings(self, cluster: Cluster) -> Iterator[Problem]:
-        """Unusable TLS files, faults of the endpoints as each host sees them, foreign engines, and untested versions.
+        """Find unusable TLS files, faults of endpoints as each host sees them, foreign engines, and untested versions.
 
         A fault is only a warning if the host can use another endpoint.
         """
@@ -201,7 +201,7 @@ class External:
         yield from self._untested(cluster)
 
     def _untested(self, cluster: Cluster) -> Iterator[Problem]:
-        """Versions outside the tested range. Only a warning, because the store answered all that engines need."""
+        """Find versions outside the tested range. Only a warning, because the store answered all that engines need."""
         first, last = self.versions.first, self.versions.last
         seen: dict[tuple[str, str], list[str]] = {}
         for name in cluster.live:
@@ -222,7 +222,7 @@ class External:
         return found[1] if found else ""
 
     def _shared(self, cluster: Cluster) -> Iterator[Problem]:
-        """Engines outside the inventory: a prefix is missing, or a removed host's engine still runs."""
+        """Find engines outside the inventory: a prefix is missing, or a removed host's engine still runs."""
         if len(cluster.advertise) < len(cluster.inventory.hosts):
             return  # the address of a host that is down is unknown, so its engine would look foreign
         ours = {str(address) for address in cluster.advertise.values()}
@@ -249,7 +249,7 @@ class External:
         """Return the fault of an endpoint as this host sees it. The caller adds the host."""
         if self.store.tls and f"http:leader@{where}" not in facts.raw:
             return None  # the host's engine uses the store, so nothing was requested
-        answers = {what: facts.http(f"{what}@{where}") for what in (*self.asked, "rights")}
+        answers = {what: facts.http(f"{what}@{where}") for what in (*self.queries, "rights")}
         if self._silent(facts, where):
             what = f"it does not reach {self.title} at {where}: {answers['leader'].error}"
             return Problem("store-unreachable", "", what, {"where": where})
@@ -276,7 +276,7 @@ class External:
         return facts.http(f"leader@{where}").code == 0
 
     def _unfit(self, facts: Facts, where: str) -> Problem | None:
-        """Return the fault that the store lacks something that engines need, as `_fault` does."""
+        """Return the fault if the store lacks a feature that engines need. The caller adds the host."""
         return None
 
     def _allowing(self, where: str, folders: str) -> str:

@@ -36,7 +36,7 @@ class ExternalConsul(External):
     """Without read access, Consul refuses a single key with 403, but lists a folder as empty."""
 
     title, scheme = "Consul", "consul"
-    asked: ClassVar = {
+    queries: ClassVar = {
         "leader": ("/v1/status/leader",),
         "keys": ("/v1/kv/NODES",),
         "engines": ("/v1/kv/NODES?recurse",),
@@ -81,7 +81,7 @@ class ExternalEtcd(External):
     """etcd's health only shows whether there is a leader, not which server it is."""
 
     title, scheme = "etcd", "etcd"
-    asked: ClassVar = {
+    queries: ClassVar = {
         "version": ("/version",),
         "leader": ("/health",),
         "keys": ("/v2/keys/NODES?recursive=true",),
@@ -123,7 +123,7 @@ class ExternalZooKeeper(External):
 
     title, scheme = "ZooKeeper", "zk"
     takes_tls = False
-    asked: ClassVar = {"leader": ("srvr",)}
+    queries: ClassVar = {"leader": ("srvr",)}
     shapes: ClassVar = {"endpoints": shapes.Texts}
     versions = Versions("leader", r"^Zookeeper version: ([\d.]+)", (3, 4), (3,))
 

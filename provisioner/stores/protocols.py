@@ -190,9 +190,9 @@ class Members(Protocol):
         ...
 
     def wait_for_leader(self, connection: Reader, *, servers: int) -> str:
-        """Wait for a leader and `servers` servers in the quorum; return the leader, or another text that is not "".
+        """Wait until there is a leader and `servers` servers are in the quorum.
 
-        Raises StoreError after a minute.
+        Returns the leader, or other text if it is unknown. Raises StoreError after a minute.
         """
         ...
 
@@ -218,7 +218,7 @@ class Resizable(Protocol):
         ...
 
     def leave(self, own: Connection | None, other: Connection, cluster: Cluster, host: str) -> None:
-        """Remove a host from the store. It is not in the cluster any more; its address is `cluster.leaving`.
+        """Remove a host from the store. `cluster` no longer contains it; its address is `cluster.leaving`.
 
         own: the connection to the host, if the store runs on it. other: the connection to a host that stays.
         Raises ProvisionerError.

@@ -125,14 +125,14 @@ class ZooKeeper(Unstaged, Managed):
         return effective(cluster.facts[host].files.get(LOADED, "")) != effective(unit + config + number)
 
     def membership(self, cluster: Cluster, host: str) -> list[Drift]:
-        """Differences unless the server answers, and belongs to a quorum with a leader."""
+        """Return differences unless the server answers, and belongs to a quorum with a leader."""
         facts = cluster.facts[host]
         if not facts.said("srvr"):
             return [Drift(Kind.STORE, "answer", facts.http("srvr").error, "one", Action.WAIT, self.title)]
         return [] if _mode(facts) else [Drift(Kind.STORE, "leader", "none", "one", Action.WAIT, self.title)]
 
     def peers(self, facts: Mapping[str, Facts]) -> frozenset[IPv4Address]:
-        """The servers in the configuration that the running servers were started with. That set never changes."""
+        """Return the servers in the configuration that the running servers were started with. It never changes."""
         running = (of_host for of_host in facts.values() if _mode(of_host))
         addresses = (address for of_host in running for _, address in _SERVER.findall(of_host.files[LOADED]))
         return frozenset(found for address in addresses if (found := literal(address)))
@@ -198,7 +198,7 @@ class ZooKeeper(Unstaged, Managed):
             yield Problem("server-added", "", what, variant="fixed")
 
     def wait_for_leader(self, connection: Reader, *, servers: int) -> str:
-        """Return the server's mode. `membership` checks every single server."""
+        """Return the server's mode. `membership` checks each server."""
 
         def leader(seen: list[str]) -> str:
             found = mode(word(connection, "srvr"))
