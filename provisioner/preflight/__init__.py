@@ -1,7 +1,7 @@
-"""Named checks, all reported together before anything is changed. This list is the table of contents.
+"""Named checks that run before anything is changed, and are all reported together. This list is the table of contents.
 
-A finding that names a host makes this host drop out; one that names none stops the run. A check that only warns can be
-left out by its id (`--ignore ID`); one that stops can't: what it finds would break a network.
+A finding with a host makes this host drop out; a finding without a host stops the run. A warning can be left out by its id
+(`--ignore ID`). A finding that stops can't be left out, since it would break a network.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CHECKS: tuple[Callable[[Site], Iterable[Problem]], ...] = (
     network.port_taken,
     network.other_firewall,
 )
-OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Problem]], ...]] = {  # those of one control plane alone
+OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Problem]], ...]] = {  # checks of one control plane only
     "kv": (
         software.engine_too_new,
         software.driver_not_built,
@@ -77,13 +77,16 @@ OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Problem]], ...]] = {  # t
 }
 
 
-_UNREADABLE = frozenset({"no-root", "no-perl"})  # what is read of such a host is not all that there is
+_UNREADABLE = frozenset({"no-root", "no-perl"})  # the facts of such a host are incomplete
 
 
 def run(site: Site) -> list[Problem]:
-    """Every finding of every check, on the hosts that answered. Of a host that tells nothing for certain, no more than that."""
+    """Return all findings of all checks, on the hosts that answered.
+
+    A host whose facts are incomplete gets only the finding that says so.
+    """
     advertise = {name: address for name, address in site.advertise.items() if name not in site.misplaced}
-    placed = site.without(site.misplaced)  # the others have a finding of their own
+    placed = site.without(site.misplaced)  # misplaced hosts have a finding of their own
     found = [finding for check in CHECKS for finding in check(replace(site, advertise=advertise))]
     found += [finding for check in OF_PLANE[site.control] for finding in check(placed)]
     unsure = {finding.host for finding in found if finding.id in _UNREADABLE}

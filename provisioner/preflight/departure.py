@@ -1,4 +1,4 @@
-"""What stands in the way of taking a host out: of the host itself, and of the majority that must live on."""
+"""Checks before a host is removed: of the host itself, and of the majority that must survive."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def findings(
     answers: bool = False,
     local: Collection[str] = (),
 ) -> Iterator[Problem]:
-    """What stands in the way, and what is worth a warning.
+    """Yield what prevents the removal, and warnings.
 
-    drain: whether its containers may be taken off the networks. why: of a host that is not reached, what came back.
-    answers: whether it is up all the same. local: networks of the host alone that go with it.
+    drain: whether the host's containers may be disconnected from the networks. why: why the host can't be reached.
+    answers: whether it is up nevertheless. local: the host's local networks that are removed with it.
     """
     yield from machine.no_root(leaving.leaver)
     yield from machine.newer_version(leaving.leaver)
     if leaving.staying.leaving is None:
-        what = f"{leaving.host} is not in the inventory, and the store knows no host of that name"
+        what = f"{leaving.host} is not in the inventory, and the store has no host of that name"
         yield Problem("unknown-host", "", what)
         return
     yield from _of_the_host(leaving, drain=drain, why=why, answers=answers, local=local)
@@ -44,24 +44,24 @@ def _of_the_host(
     if leaving.lives:
         on = attached.on_shared(leaving.leaver.facts[leaving.host], also=local)
         if on and not drain:
-            told = ", ".join(f"{name} ({', '.join(networks)})" for name, networks in on.items())
-            what = f"containers of {leaving.host} are on the cluster's networks: {told}"
+            listed = ", ".join(f"{name} ({', '.join(networks)})" for name, networks in on.items())
+            what = f"containers of {leaving.host} are attached to the cluster's networks: {listed}"
             yield Problem("containers-attached", "", what)
         return
     hearing = ", ".join(leaving.hearing)
     if hearing or answers:
-        heard = f"its engine is heard by {hearing}" if hearing else "it answers"
-        what = f"{leaving.host} can't be managed ({why}), but it lives: {heard}"
+        evidence = f"gossip with its engine reaches {hearing}" if hearing else "it answers"
+        what = f"{leaving.host} can't be managed ({why}), but it is alive: {evidence}"
         yield Problem("host-lives", "", what)
         return
-    what = f"it can't be reached ({why}), and is taken for gone: what is on it stays as it is"
+    what = f"it can't be reached ({why}) and is assumed to be gone; nothing on it is changed"
     yield Problem("host-gone", leaving.host, what, {"address": leaving.staying.leaving})
 
 
 def of_the_quorum(leaving: Departure) -> Iterator[Problem]:
-    """A majority of the store's servers must live before, and of those that are left afterwards."""
+    """Yield a problem if the store or swarm has no majority before the removal, or would have none afterwards."""
     if leaving.is_swarm and not View(leaving.everyone).acting:
-        what = "the swarm has no leader, or no manager that answers"
+        what = "the swarm has no leader, or no manager answers"
         yield Problem("no-quorum", "", what, {"missing": "managers"})
         return
     servers, address, title = leaving.servers, leaving.staying.leaving, leaving.title
@@ -69,7 +69,7 @@ def of_the_quorum(leaving: Departure) -> Iterator[Problem]:
         yield from _even(leaving, len(servers | {leaving.staying.advertise[name] for name in leaving.new_servers}))
         return
     if (store := leaving.staying.managed) and not store.shrinks:
-        what = f"{leaving.host} is a server of {title}, which can't be left by one while it runs"
+        what = f"{leaving.host} is a server of {title}, whose set of servers is fixed while it runs"
         yield Problem("server-leaves", "", what, {"leaving": store.leaving(leaving.staying, [address])})
         return
     living = {leaving.staying.advertise[name] for name in leaving.staying.live if name in leaving.staying.advertise}
@@ -78,23 +78,29 @@ def of_the_quorum(leaving: Departure) -> Iterator[Problem]:
     after = servers - {address} | (new if leaving.lives else set())
     then = len(after & living)
     if now <= len(servers) // 2:
-        what = f"{title} has no leader: {now} of its {len(servers)} {leaving.role}s live, and {len(servers) // 2 + 1} are needed"
+        what = (
+            f"{title} has no leader: {now} of its {len(servers)} {leaving.role}s are alive,"
+            f" and {len(servers) // 2 + 1} are needed"
+        )
         yield Problem("no-quorum", "", what, {"missing": "them"})
     elif not after:
-        what = f"{leaving.host} is the only {leaving.role} of {title}, and the networks are in its data"
+        what = f"{leaving.host} is the only {leaving.role} of {title}, and the networks exist only in its data"
         yield Problem("last-server", "", what)
     elif then <= len(after) // 2:
-        what = f"without {leaving.host} {title} would have {len(after)} {leaving.role}s, of which {then} live; {len(after) // 2 + 1} are needed"
+        what = (
+            f"without {leaving.host}, {title} would have {len(after)} {leaving.role}s, {then} of them alive;"
+            f" {len(after) // 2 + 1} are needed"
+        )
         yield Problem("no-quorum", "", what, variant="afterwards")
     else:
         yield from _even(leaving, len(after | new))
 
 
 def _even(leaving: Departure, count: int) -> Iterator[Problem]:
-    """Of two, or four, servers no more may be lost than of one less."""
+    """Warn about an even number of servers: it tolerates no more failures than one server less."""
     if count and count % 2 == 0:
         what = (
-            f"{leaving.title} goes on with {count} {leaving.role}s, of which {(count - 1) // 2 or 'none'} may be lost"
+            f"{leaving.title} will have {count} {leaving.role}s, and tolerates the loss of {(count - 1) // 2 or 'none'}"
         )
         values, variant = {"count": count + 1, "role": leaving.role}, ""
         key, _ = leaving.whole.key_naming(leaving.host)

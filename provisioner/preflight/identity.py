@@ -1,4 +1,4 @@
-"""Checks that hosts are who they say: equal names and equal keys make gossip and discovery take two hosts for one."""
+"""Checks of the hosts' identity: gossip and discovery treat two hosts with one name or one key as one host."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def _shared(site: Site, value: Callable[[Facts], str]) -> Iterator[tuple[str, li
 
 
 def duplicate_hostname(site: Site) -> Iterator[Problem]:
-    """Gossip names its members after the hostname; of two with one name it throws out one (moby#19301)."""
+    """Gossip names its members after the hostname, and evicts one of two members with the same name (moby#19301)."""
     for hostname, names in _shared(site, lambda facts: facts.hostname):
-        what = f"{', '.join(names)} have the same hostname, {hostname}: they would throw each other out of the gossip"
+        what = f"{', '.join(names)} have the same hostname, {hostname}: they would evict each other from the gossip"
         yield Problem("duplicate-hostname", "", what)
 
 
 def cloned_engine_id(site: Site) -> Iterator[Problem]:
-    """Cloned machines share /etc/docker/key.json, and with it the engine's ID (classicswarm#362)."""
+    """Cloned machines share /etc/docker/key.json and thereby the engine's ID (classicswarm#362)."""
     for _, names in _shared(site, lambda facts: facts.engine_id):
         what = f"the engines of {', '.join(names)} have the same ID: they were cloned from one machine"
         yield Problem("cloned-engine-id", "", what)

@@ -28,22 +28,22 @@ def no_root(site: Site) -> Iterator[Problem]:
 
 
 def newer_version(site: Site) -> Iterator[Problem]:
-    """An older version would take for drift what a newer one has written, and undo it: on no host anything is changed."""
+    """An older version would treat the changes of a newer one as drift and undo them, so the run stops on all hosts."""
     found: dict[tuple[str, str], list[str]] = {}
     for name in site.live:
         if newer := version.newer(site.facts[name].files.get(version.PATH, "")):
             found.setdefault(newer, []).append(name)
     for (number, since), names in found.items():
-        of = f"format {number}, which provisioner {since} and later versions know" if since else "an unknown format"
+        of = f"format {number}, known to provisioner {since} and later" if since else "an unknown format"
         what = (
             f"the files of provisioner on {', '.join(names)} have {of}; this is provisioner {__version__},"
             f" which knows format {version.FORMAT}"
         )
-        yield Problem("newer-version", "", what, {"version": f"{since} or later" if since else "to the newest version"})
+        yield Problem("newer-version", "", what, {"version": f"{since} or later" if since else "the newest version"})
 
 
 def no_perl(site: Site) -> Iterator[Problem]:
-    """Before anything is changed: without Perl, a swarm or a store on the host would not be seen."""
+    """Without Perl, a swarm or a store on the host would not be noticed."""
     for name in site.live:
         facts = site.facts[name]
         if "perl" not in facts.programs:
@@ -53,12 +53,12 @@ def no_perl(site: Site) -> Iterator[Problem]:
         else:
             continue
         system = f" ({facts.system_name})" if facts.system_name else ""
-        command = packages.to_install_perl(facts.programs) or "by its own package manager"
+        command = packages.to_install_perl(facts.programs) or "with its own package manager"
         yield Problem("no-perl", name, what + system, {"command": command})
 
 
 def programs_missing(site: Site) -> Iterator[Problem]:
-    """What can't be installed: a host without systemd, or with programs missing and no supported package manager."""
+    """A host needs systemd, and a supported package manager if programs are missing."""
     for name in site.live:
         programs = site.facts[name].programs
         if "systemctl" not in programs:
@@ -72,22 +72,22 @@ def programs_missing(site: Site) -> Iterator[Problem]:
 
 def _no_package_manager(host: str, facts: Facts, missing: Sequence[str]) -> Problem:
     programs, system = ", ".join(missing), facts.system_name or "this system"
-    found = ", ".join(packages.others(facts.programs)) or "no package manager that is known"
+    found = ", ".join(packages.others(facts.programs)) or "no known package manager"
     supported = " or ".join(manager.name for manager in packages.MANAGERS)
-    what = f"{programs} missing; only {supported} can install it, and {system} has {found}"
+    what = f"{programs} missing; missing programs are installed with {supported} only, and {system} has {found}"
     return Problem("no-packages", host, what, {"programs": programs})
 
 
 def clock_skew(site: Site) -> Iterator[Problem]:
-    """Two hosts whose clocks differ for certain: what each reading took is given the benefit of the doubt."""
+    """Two clocks that certainly differ: the time that each reading took is subtracted as its uncertainty."""
     for one, other in combinations(site.live, 2):
         low_one, high_one = site.facts[one].ahead
         low_other, high_other = site.facts[other].ahead
         apart = max(low_one - high_other, low_other - high_one)
         if apart > _SKEW:
-            what = f"the clocks of {one} and {other} are {apart:.0f} s apart"
+            what = f"the clocks of {one} and {other} differ by {apart:.0f} s"
             yield Problem("clock-skew", "", what)
-            return  # one pair tells it; the rest of the pairs would tell it again
+            return  # one pair is enough
 
 
 def disk_full(site: Site) -> Iterator[Problem]:

@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from provisioner.controlplane import Site
     from provisioner.system.facts import Facts
 
-_GOSSIP_HOSTS = 25  # beyond about this many, serf in kv mode flaps (moby#35807)
+_GOSSIP_HOSTS = 25  # with more hosts than about this, serf in kv mode flaps (moby#35807)
 _GOSSIP, _VXLAN = 7946, "VXLAN"
 _DOWN = {"", "inactive", "failed"}  # systemd's ActiveState of a unit that has no process
 
 
 def wrong_interface(site: Site) -> Iterator[Problem]:
-    """A foreign address is accepted by the engine with a warning only; peers then can't reach it."""
+    """The engine accepts an address that its host does not have, and only logs a warning. Peers can't reach it."""
     for name in site.live:
         address = site.advertise.get(name)
         own = [str(found.ip) for _, found in site.facts[name].addresses]
         if address and not address.is_loopback and str(address) not in own:
-            what = f"the advertised address {address} is not one of this host's ({', '.join(own) or 'it has none'})"
+            what = f"this host does not have the advertised address {address} (it has {', '.join(own) or 'none'})"
             yield Problem("wrong-interface", name, what)
 
 
 def secondary_advertise(site: Site) -> Iterator[Problem]:
-    """The kernel sends VXLAN from the network's primary address, and peers drop what comes from another than they know.
+    """The kernel sends VXLAN from the network's primary address. Peers drop packets from an address that they don't know.
 
     Source: Linux, drivers/net/vxlan, vxlan_snoop(): a frame that contradicts a permanent forwarding entry is dropped.
     """
@@ -41,12 +41,15 @@ def secondary_advertise(site: Site) -> Iterator[Problem]:
         address = site.advertise.get(name)
         primary = site.facts[name].primary(address) if address else None
         if address and primary != address:
-            what = f"the advertised address {address} is a secondary one: the host sends VXLAN from {primary}, which peers drop"
+            what = (
+                f"the advertised address {address} is a secondary one: the host sends VXLAN packets from {primary},"
+                " and peers drop them"
+            )
             yield Problem("secondary-advertise", name, what, {"primary": primary})
 
 
 def loopback_advertise(site: Site) -> Iterator[Problem]:
-    """Accepted silently by the engine, and no peer ever finds it."""
+    """The engine silently accepts a loopback address, but no peer can reach it."""
     for name in site.live:
         if name in site.advertise and site.advertise[name].is_loopback:
             what = f"the advertised address {site.advertise[name]} is loopback: no other host can reach it"
@@ -65,9 +68,9 @@ def duplicate_advertise(site: Site) -> Iterator[Problem]:
 
 
 def subnet_overlap(site: Site) -> Iterator[Problem]:
-    """A network over a host's route, address or resolver takes that away from the host (moby#26912).
+    """A network that overlaps with a host's route or resolver makes it unreachable for the host (moby#26912).
 
-    Those of macvlan and ipvlan are of the host's own network.
+    Networks of macvlan and ipvlan are exempt: they are part of the host's own network.
     """
     for name in site.live:
         facts = site.facts[name]
@@ -76,14 +79,14 @@ def subnet_overlap(site: Site) -> Iterator[Problem]:
             if network.subnet is None or network.driver in MODES_OF or kept or not network.on(name):
                 continue
             if not network.is_global and facts.http("networks").body is None:
-                continue  # the engine is down or too busy, and the route may be that of the network itself
+                continue  # the engine is down or too busy, and the route may belong to the network itself
             for there in _reached(facts, network.name, network.subnet):
-                what = f"the subnet {network.subnet} of the network {network.name} overlaps {there}"
+                what = f"the subnet {network.subnet} of the network {network.name} overlaps with {there}"
                 yield Problem("subnet-overlap", name, what)
 
 
 def _reached(facts: Facts, network: str, subnet: IPv4Network) -> Iterator[str]:
-    """What the host reaches inside the subnet, but for what is there of the network itself, which is to be made anew."""
+    """Yield what the host reaches inside the subnet. The network itself, if it is to be recreated, does not count."""
     own = {pool.get("Subnet") for pool in pools(facts.networks.get(network, {}))}
     for interface, route in facts.routes:
         if route.overlaps(subnet) and str(route) not in own:
@@ -99,7 +102,7 @@ def _reached(facts: Facts, network: str, subnet: IPv4Network) -> Iterator[str]:
 
 
 def port_taken(site: Site) -> Iterator[Problem]:
-    """A port of ours that something else listens on: an agent or engine that is not there can't be its owner."""
+    """Another program listens on one of our ports: the store or engine that needs the port does not run, or has no process."""
     for name in site.live:
         facts = site.facts[name]
         sought = site.plane.sought(site.inventory)
@@ -107,11 +110,13 @@ def port_taken(site: Site) -> Iterator[Problem]:
         needs = {**sought.ports, _GOSSIP: "gossip", site.inventory.data_path_port: _VXLAN}
         engine = facts.unit("docker.service")
         swarm = (facts.engine.get("Swarm") or {}).get("LocalNodeState", "inactive") != "inactive"
-        # An engine that runs and does not answer may well be the one that listens.
+        # An engine that runs but does not answer may be the one that listens.
         gossips = facts.engine.get("ClusterStore") or swarm if facts.engine else engine.active not in _DOWN
         for protocol, port, inode in [entry for entry in facts.ports if entry[1] in needs]:
             if needs[port] == _VXLAN:
-                theirs = bool(facts.owner(inode))  # no process: the kernel's socket, of the overlay's devices
+                theirs = bool(
+                    facts.owner(inode)
+                )  # without a process it is the kernel's socket for the overlays' devices
             elif port in {_GOSSIP, swarm_on_host.MANAGERS}:
                 theirs = not gossips
             else:
@@ -122,7 +127,7 @@ def port_taken(site: Site) -> Iterator[Problem]:
 
 
 def other_firewall(site: Site) -> Iterator[Problem]:
-    """A manager of rules that may drop ours when it reloads; the next run puts them back."""
+    """Another manager of firewall rules may drop ours when it reloads; the next run restores them."""
     for name in site.live:
         for manager in firewall.other_managers(site.facts[name], site.ports):
             what = f"{manager} manages the firewall: reloading it may drop the cluster's rules"
@@ -135,5 +140,5 @@ def other_firewall(site: Site) -> Iterator[Problem]:
 def gossip_overload(site: Site) -> Iterator[Problem]:
     count = len(site.inventory.hosts)
     if count > _GOSSIP_HOSTS:
-        what = f"{count} hosts: beyond about {_GOSSIP_HOSTS} the engines' gossip on an external store is known to flap"
+        what = f"{count} hosts: with more than about {_GOSSIP_HOSTS}, the engines' gossip on an external store flaps"
         yield Problem("gossip-overload", "", what)

@@ -1,4 +1,4 @@
-"""Checks of the engine and the store as they are installed."""
+"""Checks of the engine's version and configuration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def engine_too_new(site: Site) -> Iterator[Problem]:
     for name in site.live:
         version = site.facts[name].engine_version
         if has_no_store(version):
-            what = f"its engine {version} has no external store any more (removed in 23.0): it would not start"
+            what = f"its engine {version} no longer supports external stores (removed in 23.0) and would not start with one"
             yield Problem("engine-too-new", name, what)
 
 
@@ -35,12 +35,12 @@ def no_engine_unit(site: Site) -> Iterator[Problem]:
         facts = site.facts[name]
         load = facts.unit("docker.service").load
         if "dockerd" in facts.programs and load != "loaded":
-            what = f"it has an engine, but its docker.service is {load}"
+            what = f"it has an engine, but the unit docker.service is {load}"
             yield Problem("no-engine-unit", name, what, variant="masked" if load == "masked" else "")
 
 
 def other_store(site: Site) -> Iterator[Problem]:
-    """Taking an engine to another store takes its overlay networks from under their containers."""
+    """An engine that moves to another store loses its overlay networks, also while containers use them."""
     for name in site.live:
         facts = site.facts[name]
         store, way = (
@@ -53,19 +53,19 @@ def other_store(site: Site) -> Iterator[Problem]:
         )
         overlays = [n for n, network in facts.networks.items() if network["Driver"] == "overlay"]
         if found and not _same(found, wanted) and overlays:
-            what = f"its engine has the networks {', '.join(overlays)} on another store, {found}; they would be lost"
+            what = f"its engine has the networks {', '.join(overlays)} in another store, {found}; they would be lost"
             yield Problem("other-store", name, what)
 
 
 def _same(found: str, wanted: str) -> bool:
-    """Whether two URLs lead into one store: they share a server, and keep their keys in the same place."""
+    """Whether two URLs mean one store: they share a server, and have the same prefix for keys."""
     (scheme, _, rest), (scheme2, _, rest2) = found.partition("://"), wanted.partition("://")
     (servers, _, prefix), (servers2, _, prefix2) = rest.partition("/"), rest2.partition("/")
     return (scheme, prefix) == (scheme2, prefix2) and not set(servers.split(",")).isdisjoint(servers2.split(","))
 
 
 def driver_not_built(site: Site) -> Iterator[Problem]:
-    """Debian 12's docker.io is built without Consul: a reload says nothing, the next start fails."""
+    """Debian 12's docker.io is built without Consul: a reload reports nothing, and the next start fails."""
     for name in site.live:
         facts = site.facts[name]
         if "dockerd" in facts.programs and not facts.store_driver and not has_no_store(facts.engine_version):
@@ -81,20 +81,24 @@ def swarm_active(site: Site) -> Iterator[Problem]:
 
 
 def swarm_network(site: Site) -> Iterator[Problem]:
-    """What only a swarm's networks can be. The engine makes an encrypted one all the same, and no container can join it."""
+    """Some options work in a swarm only. On an external store, the engine creates an encrypted network that nobody can join."""
     for network in site.inventory.networks.values():
         if network.is_global and not network.attachable:
-            what = f"the network {network.name} is not to be attachable: on an external store any container may join"
+            what = (
+                f"the inventory says that the network {network.name} is not attachable, but on an external store any"
+                " container may join"
+            )
             yield Problem("swarm-network", "", what, {"option": "attachable"})
         if network.encrypted:
             what = (
-                f"the network {network.name} is to be encrypted: engines on an external store hand out no keys for that"
+                f"the inventory says that the network {network.name} is encrypted, but engines on an external store"
+                " distribute no keys"
             )
             yield Problem("swarm-network", "", what, {"option": "encrypted"})
 
 
 def daemon_json_broken(site: Site) -> Iterator[Problem]:
-    """No JSON, or a key or value that the engine does not take: a reload does nothing then, and the next start fails."""
+    """With invalid JSON, or a key or value that the engine rejects, a reload does nothing and the next start fails."""
     for name in site.live:
         facts = site.facts[name]
         try:
@@ -102,37 +106,37 @@ def daemon_json_broken(site: Site) -> Iterator[Problem]:
         except StepFailed as error:
             yield Problem("daemon-json-broken", name, error.what, {"path": DAEMON_JSON})
             continue
-        if (why := facts.refuses) and _STORE not in why:  # a store's keys are told by store_keys_left
-            what = f"its engine refuses {DAEMON_JSON} as it is, and would not start with it again: {why}"
+        if (why := facts.refuses) and _STORE not in why:  # store_keys_left reports a store's keys
+            what = f"its engine rejects {DAEMON_JSON} and would not start with it again: {why}"
             yield Problem("daemon-json-refused", name, what)
 
 
 def store_tls(site: Site) -> Iterator[Problem]:
-    """With one or two of the three files the engine goes without TLS and says nothing (libnetwork v20.10, config)."""
+    """With only one or two of the three files, the engine silently does not use TLS (libnetwork v20.10, config)."""
     for name in site.live:
         try:
             found = daemon_json.parse(name, site.facts[name].files.get(DAEMON_JSON, "")).get("cluster-store-opts", {})
         except StepFailed:
             continue
-        mine = (
+        managed = (
             {key for key, path in found.items() if str(path).startswith(f"{TLS}/")}
             if isinstance(found, dict)
             else set()
         )
-        there = sorted(_TLS_FILES & set(found if isinstance(found, dict) else ()) - mine)
-        if not there:
+        present = sorted(_TLS_FILES & set(found if isinstance(found, dict) else ()) - managed)
+        if not present:
             continue
-        if missing := sorted(_TLS_FILES - set(there)):
-            what = f"cluster-store-opts in {DAEMON_JSON} has {', '.join(there)} without {', '.join(missing)}"
-            yield Problem("store-tls", name, f"{what}: the engine would silently go without TLS", variant="incomplete")
+        if missing := sorted(_TLS_FILES - set(present)):
+            what = f"cluster-store-opts in {DAEMON_JSON} has {', '.join(present)} without {', '.join(missing)}"
+            yield Problem("store-tls", name, f"{what}: the engine would silently not use TLS", variant="incomplete")
         elif not site.backend.credentials(site, name):
-            what = f"cluster-store-opts in {DAEMON_JSON} asks for TLS, and the store of the inventory has none"
+            what = f"cluster-store-opts in {DAEMON_JSON} enables TLS, which the inventory's store does not use"
             variant = "unwanted-external" if site.backend.takes_tls else "unwanted"
-            yield Problem("store-tls", name, what, {"keys": ", ".join(there)}, variant)
+            yield Problem("store-tls", name, what, {"keys": ", ".join(present)}, variant)
 
 
 def flag_conflict(site: Site) -> Iterator[Problem]:
-    """A key in the file and on the command line keeps the engine from starting (moby#25471)."""
+    """The engine does not start with one option both in daemon.json and on its command line (moby#25471)."""
     ours = r"--cluster-(?:store|advertise)(?:-opt)?"
     dns = site.inventory.dns
     for flag, wanted in (("dns", dns.servers), ("dns-search", dns.search), ("dns-opt", dns.options)):
@@ -144,12 +148,15 @@ def flag_conflict(site: Site) -> Iterator[Problem]:
         for place, text in places.items():
             active = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
             if flags := sorted(set(re.findall(ours, active))):
-                what = f"docker.service starts the engine with {', '.join(flags)}; with the same in daemon.json it would not start"
+                what = (
+                    f"docker.service starts the engine with {', '.join(flags)}; with the same option in daemon.json too,"
+                    " it would not start"
+                )
                 yield Problem("flag-conflict", name, what, {"place": place})
 
 
 def engine_open(site: Site) -> Iterator[Problem]:
-    """Whoever reaches a plain TCP port of an engine is root on its host."""
+    """Whoever reaches an engine's TCP port without TLS is root on its host."""
     for name in site.live:
         try:
             hosts = daemon_json.parse(name, site.facts[name].files.get(DAEMON_JSON, "")).get("hosts", [])
@@ -157,5 +164,5 @@ def engine_open(site: Site) -> Iterator[Problem]:
             continue
         for host in hosts if isinstance(hosts, list) else []:
             if str(host).startswith("tcp://") and not re.match(r"tcp://(127\.|localhost|\[::1\])", str(host)):
-                what = f"its engine listens to {host}: unless tlsverify is set, whoever reaches that port owns the host"
+                what = f"its engine listens on {host}: unless tlsverify is set, whoever reaches that port is root on the host"
                 yield Problem("engine-open", name, what, {"path": DAEMON_JSON})

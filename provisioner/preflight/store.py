@@ -1,4 +1,4 @@
-"""Checks of the store on its hosts: nobody else's is taken over, and no majority is lost."""
+"""Checks of the store on its hosts: somebody else's store is not taken over, and no majority is lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TIMES = ("discovery.heartbeat", "discovery.ttl")  # of cluster-store-opts
 
 
 def foreign_store(site: Site) -> Iterator[Problem]:
-    """A server that somebody else set up is not taken over: its data and its cluster are not ours."""
+    """A server that somebody else set up is not taken over, since its data and its cluster are not ours."""
     backend = site.managed
     if not backend:
         return
@@ -36,7 +36,7 @@ def foreign_store(site: Site) -> Iterator[Problem]:
 
 
 def foreign_data(site: Site) -> Iterator[Problem]:
-    """A server that finds another cluster's members in its data waits for them, and never for ours."""
+    """A server with another cluster's data would wait for that cluster's members, and never join ours."""
     backend = site.managed
     if not backend:
         return
@@ -49,20 +49,20 @@ def foreign_data(site: Site) -> Iterator[Problem]:
 
 
 def server_left_out(site: Site) -> Iterator[Problem]:
-    """Servers in place can't be left out by half or more: without a majority of its servers the store is lost."""
+    """If the inventory leaves out half of the store's servers or more, the store loses its majority."""
     backend = site.managed
     if not backend:
         return
     peers = backend.peers({name: site.facts[name] for name in site.live}) - {site.leaving}
     staying = peers & {site.advertise[name] for name in site.servers if name in site.advertise}
-    for name in site.servers:  # a server that is to advertise another of its addresses is none that leaves
+    for name in site.servers:  # a server that will advertise another of its addresses stays
         if name in site.live:
             staying |= peers & {address.ip for _, address in site.facts[name].addresses}
     names = {address: name for name, address in site.advertise.items()}
     left_out = sorted(peers - staying)
     if left_out:
-        told = ", ".join(names.get(address, str(address)) for address in left_out)
-        what = f"the store has servers that would be none any more: {told}"
+        listed = ", ".join(names.get(address, str(address)) for address in left_out)
+        what = f"the store has servers that would no longer be servers: {listed}"
         removable = backend.shrinks and names.keys().isdisjoint(left_out)
         leaving = {} if removable else {"leaving": backend.leaving(site, left_out)}
         kept = 2 * len(staying) > len(peers)
@@ -70,7 +70,7 @@ def server_left_out(site: Site) -> Iterator[Problem]:
 
 
 def times_that_clash(site: Site) -> Iterator[Problem]:
-    """What the inventory leaves out of the store's options stays as a host's file has it: an engine takes both together."""
+    """Options of the store that the inventory omits keep their values in a host's file. Both together must be valid."""
     store = site.inventory.the_store
     discovery = store.discovery
     ours = {key for key, value in zip(_TIMES, (discovery.heartbeat, discovery.ttl), strict=True) if value}
@@ -78,15 +78,15 @@ def times_that_clash(site: Site) -> Iterator[Problem]:
         try:
             options = merged_options(site, name)
         except StepFailed:
-            continue  # it is told by a check of its own
+            continue  # software.daemon_json_broken reports it
         given = {key: options[key] for key in _TIMES if key in options}
         theirs = [key for key in given if key not in ours]
         if not theirs:
-            continue  # seen to with the inventory
+            continue  # already checked with the inventory
         whole = [
             bool(re.fullmatch("[0-9]{1,9}", word)) and int(word) for word in given.values() if isinstance(word, str)
         ]
-        why = "an engine takes whole seconds there, as a text"
+        why = "an engine expects whole seconds there, as a string"
         if len(whole) == len(given) and all(whole):
             heartbeat, ttl = (int(given[key]) if key in given else None for key in _TIMES)
             why = store.times_fault(heartbeat, ttl)
@@ -95,19 +95,19 @@ def times_that_clash(site: Site) -> Iterator[Problem]:
                 f"{key} {shown(repr(word), 40)} of {'the inventory' if key in ours else DAEMON_JSON}"
                 for key, word in given.items()
             )
-            what = f"its engine would not take up the store with {whose}: {why}"
+            what = f"its engine would not use the store with {whose}: {why}"
             yield Problem("store-options", name, what, {"keys": ", ".join(theirs), "path": DAEMON_JSON})
 
 
 def of_its_own(site: Site) -> Iterator[Problem]:
-    """What this kind of store alone must not meet; its backend tells."""
+    """The backend's own checks for this kind of store."""
     yield from site.backend.findings(site)
 
 
 def locked_out(site: Site) -> Iterator[Problem]:
-    """Programs that use the store on their host, and would be refused there once only root and the store's own user may.
+    """Programs that use the store on their host, and that the firewall would reject: only root and the store's user may.
 
-    It stops: what they do with the store is not ours to end unseen, and a warning would come in the same run as the end.
+    This stops the run, because a warning would come too late: the same run would cut these programs off.
     """
     ports = site.ports
     for name in site.live:
@@ -125,7 +125,7 @@ def locked_out(site: Site) -> Iterator[Problem]:
                 continue
             user = names.get(client.uid, str(client.uid))
             what = (
-                f"{client.program or 'a program'} of the user {user} uses the store, {client.address}:{client.port}; the firewall"
-                " would refuse it, since only root and the store's own user may do that"
+                f"{client.program or 'a program'} of the user {user} uses the store at {client.address}:{client.port};"
+                " the firewall would reject it, since only root and the store's user may connect"
             )
             yield Problem("store-users", name, what, {"user": user})

@@ -1,8 +1,9 @@
-"""The form of what engines answer in JSON: all of it that anything here reads. The rest is passed over. Stores' are in stores/shapes.py.
+"""The shapes of the engine's JSON answers, as far as the code reads them. Other fields are ignored.
 
-A field that is wanted is there and of its type, or the answer is refused as a whole: see `Facts.http`. Go writes null for
-a list or an object that was never made, hence `| None`. Source: moby's API reference (v1.24 to v1.47),
-compared with the captures of real hosts.
+A required field must be present and of its type; otherwise the whole answer is rejected (see `Facts.http`). Go writes null
+for a nil slice or map, hence `| None`. The shapes of the stores' answers are in stores/shapes.py.
+
+Source: moby's API reference (v1.24 to v1.47), compared with captures from real hosts.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _subnet(text: str) -> str:
-    if text:  # an IPAM driver of a plugin may have none
+    if text:  # a plugin's IPAM driver may give no subnet
         ip_network(text, strict=False)
     return text
 
@@ -38,10 +39,7 @@ def base64_text(text: str) -> str:
 
 
 class Answer(TypedDict):
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # pydantic's own way, and no field
-
-
-# -- the engine's -----------------------------------------------------------------------------------------------------
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # pydantic's configuration, not a field
 
 
 class Manager(Answer):
@@ -108,11 +106,11 @@ class Attached(Answer):
 
 
 class Network(Answer):
-    """One of GET /networks."""
+    """An item of GET /networks."""
 
     Name: str
     Id: str
-    Driver: str  # "" while a swarm's manager makes it
+    Driver: str  # "" while a swarm manager is still creating the network
     Scope: NotRequired[str]
     Internal: NotRequired[bool]
     Attachable: NotRequired[bool]
@@ -122,7 +120,7 @@ class Network(Answer):
 
 
 class Members(Answer):
-    """GET /networks/NAME, of which no more is read than who is on it."""
+    """GET /networks/NAME: only the peers and containers are read."""
 
     Peers: NotRequired[list[Peer] | None]
     Containers: NotRequired[dict[str, Attached] | None]
@@ -148,7 +146,7 @@ class ManagerStatus(Answer):
 
 
 class Node(Answer):
-    """One of GET /nodes."""
+    """An item of GET /nodes."""
 
     ID: str
     Spec: NodeSpec
@@ -162,7 +160,7 @@ class ContainerNetworks(Answer):
 
 
 class Container(Answer):
-    """One of GET /containers/json."""
+    """An item of GET /containers/json."""
 
     Id: str
     Names: NotRequired[list[str] | None]
@@ -176,14 +174,15 @@ class PluginSettings(Answer):
 
 
 class Plugin(Answer):
-    """One of GET /plugins."""
+    """An item of GET /plugins."""
 
     Name: str
     Enabled: NotRequired[bool]
     Settings: NotRequired[PluginSettings | None]
 
 
-# By the name of the request; behind ":" is that of a network. See `reading` and `attached`.
+# Name of the request -> shape of the answer. A name that ends with ":" is followed by the name of a network.
+# See `reading` and `attached`.
 ENGINE: Mapping[str, Any] = {
     "info": Info,
     "networks": list[Network] | None,
@@ -202,7 +201,7 @@ def _adapter(shape: Any) -> TypeAdapter[Any]:
 
 
 def checked(shape: Any, found: Any) -> Any:
-    """The value, which has this shape. Raises ValueError with the first place where it has not."""
+    """Return the value if it has this shape. Raises ValueError that names the first place that does not fit."""
     try:
         return _adapter(shape).validate_python(found, strict=True)
     except ValidationError as error:
@@ -213,5 +212,5 @@ def checked(shape: Any, found: Any) -> Any:
 
 
 def parsed(shape: Any, text: str) -> Any:
-    """What a JSON text of this shape holds. Raises ValueError."""
+    """Parse a JSON text of this shape. Raises ValueError."""
     return checked(shape, strict.value(text))

@@ -1,7 +1,7 @@
-"""Which containers are on a network: what an engine is asked for it, and what it answers. Pure.
+"""Which containers are attached to a network: the requests to the engine, and how its answers are read. Pure.
 
-What requests() asks is asked only where a network is to be removed: an engine that lists the endpoints of all hosts reads
-them from the store. CONTAINERS is asked where a host is to be removed, and where the store has endpoints.
+requests() is used only before a network is removed: to list the endpoints of all hosts, the engine reads them from the
+store. CONTAINERS is requested before a host is removed, and when the store lists endpoints.
 """
 
 from __future__ import annotations
@@ -17,29 +17,30 @@ if TYPE_CHECKING:
 
     from provisioner.system.facts import Facts
 
-CONTAINERS = Request(
-    "containers", ENGINE, "/containers/json?all=1"
-)  # what to ask the engine for on_shared() and names()
-_STOPPED = frozenset({"created", "exited", "dead"})  # then the engine keeps no endpoint of it
+CONTAINERS = Request("containers", ENGINE, "/containers/json?all=1")  # on_shared() and names() read its answer
+_STOPPED = frozenset({"created", "exited", "dead"})  # states in which a container has no endpoint
 _SERVICE = "com.docker.swarm.service.id"  # a label
-PROBE = "provisioner-probe-"  # the names of the containers of proofs begin so
-_BALANCER = "lb-"  # swarm's own endpoint on a network
+PROBE = "provisioner-probe-"  # prefix of the names of the proofs' containers
+_BALANCER = "lb-"  # prefix of the key of swarm's own endpoint on a network
 
 
 def requests(names: Iterable[str]) -> tuple[Request, ...]:
-    """What to ask the engine: the containers, stopped ones too, and the endpoints."""
-    asked = []
+    """Return the requests to the engine for these networks: their containers, also stopped ones, and their endpoints."""
+    found = []
     for name in sorted(names):
         filters = quote(json.dumps({"network": [name]}, separators=(",", ":")))
-        asked += [
+        found += [
             Request(f"containers:{name}", ENGINE, f"/containers/json?all=1&filters={filters}"),
             Request(f"endpoints:{name}", ENGINE, f"/networks/{quote(name)}"),
         ]
-    return tuple(asked)
+    return tuple(found)
 
 
 def containers(facts: Facts, network: str) -> dict[str, str]:
-    """This host's, by name: its state, "" of one that runs. A stopped one would not find the network again after it was made anew."""
+    """Return this host's containers on the network: name -> state, "" if it is running.
+
+    Stopped containers count: they could not find the network again after it was recreated.
+    """
     found = {}
     for container in facts.http(f"containers:{network}").body or ():
         name, state = _name(container), container.get("State") or "in an unknown state"
@@ -48,7 +49,7 @@ def containers(facts: Facts, network: str) -> dict[str, str]:
 
 
 def endpoints(facts: Facts, network: str) -> tuple[str, ...]:
-    """The names of all that this host's engine knows on it, those of other hosts among them."""
+    """Return the names of all endpoints on the network that this host's engine knows, including those of other hosts."""
     body = facts.http(f"endpoints:{network}").body or {}
     return tuple(
         found["Name"] for key, found in (body.get("Containers") or {}).items() if not key.startswith(_BALANCER)
@@ -56,15 +57,15 @@ def endpoints(facts: Facts, network: str) -> tuple[str, ...]:
 
 
 def on_shared(facts: Facts, *, started: bool = False, also: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
-    """Container -> the cluster's networks that it is on, running or not. started: only those that run.
+    """Return container -> the cluster's networks that it is attached to.
 
-    also: more networks, by name, whatever their scope.
+    started: leave out stopped containers. also: names of more networks to include, of any scope.
     """
     shared = {name for name, network in facts.networks.items() if network.get("Scope", "local") != "local"} | set(also)
     found = {}
     for container in facts.http("containers").body or ():
         if _SERVICE in (container.get("Labels") or {}):
-            continue  # the swarm's own to move
+            continue  # a task of a service: the swarm moves it
         if started and container.get("State") in _STOPPED:
             continue
         networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
@@ -74,11 +75,11 @@ def on_shared(facts: Facts, *, started: bool = False, also: Collection[str] = ()
 
 
 def names(facts: Facts) -> set[str]:
-    """Of all containers of the host."""
+    """Return the names of all containers of the host."""
     return {_name(container) for container in facts.http("containers").body or ()}
 
 
 def _name(container: Mapping[str, Any]) -> str:
-    """Its own name, not those that links give it."""
+    """Return the container's own name, not an alias that a link gave it."""
     found = [name.removeprefix("/") for name in container.get("Names") or ()]
     return next((name for name in found if "/" not in name), str(container["Id"]))

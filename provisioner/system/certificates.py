@@ -1,7 +1,8 @@
-"""Certificates for the cluster's own servers: an authority of its own, and one certificate for each host. Pure: PEM texts.
+"""Certificates for the cluster's own servers: a certificate authority, and one certificate per host. Pure: PEM texts.
 
-What is on hosts and still fits is kept: `fault` says why something does not. Keys are EC P-256; a host's certificate is
-good for servers and clients alike, since the members of a store are both. `cryptography` is loaded when it is needed.
+A certificate on a host is kept while it fits; `fault` says why one must be replaced. Keys are EC P-256. A host's
+certificate serves as server and client certificate, since the members of a store are both. `cryptography` is imported
+only when it is needed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 AUTHORITY_DAYS, DAYS, RENEW_DAYS = 3650, 730, 60
-_BEFORE = timedelta(days=1)  # a new certificate is good on hosts whose clock is a little behind
+_BEFORE = timedelta(days=1)  # a new certificate is already valid on hosts whose clock is a little behind
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 
 
@@ -34,7 +35,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Told:
-    """What a certificate says. names: DNS names. ends: when it is no longer valid. fingerprint: SHA-256, hexadecimal."""
+    """The contents of a certificate. names: DNS names. ends: when it expires. fingerprint: SHA-256, hexadecimal."""
 
     subject: str
     issuer: str
@@ -46,7 +47,7 @@ class Told:
 
 
 def authority(name: str, *, days: int = AUTHORITY_DAYS) -> Pair:
-    """A new authority that signs the certificates of hosts, and nothing below them."""
+    """Return a new authority. It can sign host certificates, but no further authorities."""
     from cryptography import x509
 
     key = _new_key()
@@ -61,7 +62,7 @@ def authority(name: str, *, days: int = AUTHORITY_DAYS) -> Pair:
 def issue(
     signer: Pair, name: str, *, names: Iterable[str], addresses: Iterable[str | IPv4Address], days: int = DAYS
 ) -> Pair:
-    """A new certificate for a host, with these DNS names and IP addresses. Raises ValueError on a signer that is none."""
+    """Return a new host certificate with these DNS names and IP addresses. Raises ValueError if the signer is invalid."""
     from cryptography import x509
 
     above, above_key = x509.load_pem_x509_certificate(signer.certificate.encode()), _key(signer.key)
@@ -84,7 +85,7 @@ def issue(
 
 @cache
 def told(certificate: str) -> Told | None:
-    """What the first certificate in a PEM text says; None where there is none that can be read."""
+    """Return the contents of the first certificate in a PEM text; None if there is no readable one."""
     found = _certificate(certificate)
     try:
         return None if found is None else _told(found)
@@ -93,13 +94,13 @@ def told(certificate: str) -> Told | None:
 
 
 def each(bundle: str) -> list[str]:
-    """The certificates of a text with several, one after the other."""
+    """Return the certificates in a PEM bundle, in order."""
     return [pem.rstrip("\n") + "\n" for pem in _PEM.findall(bundle)]
 
 
 @cache
 def belongs(certificate: str, key: str) -> bool:
-    """Whether a private key is that of the certificate."""
+    """Whether the private key matches the certificate."""
     found = _certificate(certificate)
     try:
         return found is not None and found.public_key() == _key(key).public_key()
@@ -108,7 +109,7 @@ def belongs(certificate: str, key: str) -> bool:
 
 
 def signed_by(certificate: str, authorities: Sequence[str]) -> bool:
-    """Whether one of these authorities' certificates has signed it."""
+    """Whether one of these authorities has signed the certificate."""
     return any(_directly(certificate, above) for above in authorities)
 
 
@@ -121,16 +122,16 @@ def fault(
     addresses: Iterable[str | IPv4Address] = (),
     renew_days: int = RENEW_DAYS,
 ) -> str:
-    """Why what a host has must be made anew; "" where it still fits, which also is where it has more names than asked.
+    """Return why a host's certificate must be replaced; "" if it still fits. It may have more names than requested.
 
-    now: the host's clock, as a time or in seconds since 1970.
+    now: the host's clock, as a datetime or in seconds since 1970.
     """
     moment = now if isinstance(now, datetime) else datetime.fromtimestamp(now, UTC)
     says = told(pair.certificate)
     if says is None:
         return "no certificate"
     if not belongs(pair.certificate, pair.key):
-        return "its key is another's"
+        return "the key does not match"
     if not signed_by(pair.certificate, authorities):
         return "signed by another authority"
     missing = (set(names) - says.names) | ({str(address) for address in addresses} - says.addresses)
@@ -140,12 +141,12 @@ def fault(
 
 
 def authority_fault(pair: Pair, *, now: datetime | float, renew_days: int = RENEW_DAYS) -> str:
-    """The same of an authority: why it can't sign what is needed."""
+    """Return why an authority must be replaced; "" if it can still sign."""
     moment = now if isinstance(now, datetime) else datetime.fromtimestamp(now, UTC)
     says = told(pair.certificate)
     if says is None or not says.authority:
-        return "no authority's certificate"
-    return _ending(says, moment, renew_days) if belongs(pair.certificate, pair.key) else "its key is another's"
+        return "not an authority's certificate"
+    return _ending(says, moment, renew_days) if belongs(pair.certificate, pair.key) else "the key does not match"
 
 
 def _ending(says: Told, moment: datetime, renew_days: int) -> str:
@@ -162,7 +163,7 @@ def _certificate(pem: str) -> x509.Certificate | None:
 
 
 def _unreadable() -> tuple[type[Exception], ...]:
-    """What `cryptography` raises on a certificate, or a part of one, that is none, or of a kind that it does not know."""
+    """Return the exceptions that `cryptography` raises for a malformed or unsupported certificate or key."""
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
 
@@ -199,7 +200,7 @@ def _told(found: x509.Certificate) -> Told:
     )
 
 
-@cache  # looked at again and again in one run
+@cache  # checked many times in one run
 def _directly(certificate: str, authority: str) -> bool:
     from cryptography.exceptions import InvalidSignature
 
@@ -221,7 +222,7 @@ def _new_key() -> ec.EllipticCurvePrivateKey:
 
 
 def _key(pem: str) -> ec.EllipticCurvePrivateKey:
-    """A private key. Raises ValueError, which never holds any of it."""
+    """Load a private key. Raises ValueError, whose text never contains any part of the key."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -229,9 +230,9 @@ def _key(pem: str) -> ec.EllipticCurvePrivateKey:
     try:
         key = serialization.load_pem_private_key(pem.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ValueError("it is no private key that can be read") from None
+        raise ValueError("it is not a readable private key") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError("it is no EC key")  # noqa: TRY004  of a text's content, as above
+        raise ValueError("it is not an EC key")  # noqa: TRY004  the text's content is wrong, not its type
     return key
 
 

@@ -1,4 +1,4 @@
-"""The engine's configuration file, read the way the engine reads it."""
+"""The engine's configuration file, parsed as the engine parses it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from provisioner.system.reading import DAEMON_JSON
 
 
 def parse(host: str, text: str) -> dict[str, Any]:
-    """daemon.json as an object; an absent or empty file is {}. Raises StepFailed on what the engine could not read."""
+    """Parse daemon.json; an absent or empty file is {}. Raises StepFailed if the engine could not parse it."""
     if not text.strip():
         return {}
     try:
@@ -19,8 +19,10 @@ def parse(host: str, text: str) -> dict[str, Any]:
         raise StepFailed(
             f"{DAEMON_JSON} is not valid JSON: {error}",
             host=host,
-            cure=f"mend it by hand (python3 -m json.tool {DAEMON_JSON}); it was not touched",
+            cure=f"repair it by hand (python3 -m json.tool {DAEMON_JSON}); the run did not touch it",
         ) from None
     if not isinstance(value, dict):
-        raise StepFailed(f"{DAEMON_JSON} is not an object", host=host, cure="mend it by hand; it was not touched")
+        raise StepFailed(
+            f"{DAEMON_JSON} is not a JSON object", host=host, cure="repair it by hand; the run did not touch it"
+        )
     return value

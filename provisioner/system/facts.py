@@ -1,4 +1,4 @@
-"""What a host tells about itself: the answer of the program in reading.py, taken apart and understood. Pure."""
+"""One host's facts: parses the output of the program that reading.py composes. Pure."""
 
 from __future__ import annotations
 
@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 _REFUSES = "refuses="
 _LAST = 253402300800.0  # seconds since 1970 at the end of the year 9999, where Python's calendar ends
 _CUT_OFF = "the answer was cut off"
-_LATE = "timeout"  # as facts.pl says it
-_ENGINE = "see what `docker info` and `docker network ls` say on the host, and what listens at /var/run/docker.sock; run again"
-_STORE = "see what the store on this host answers, and run again"
-_SECRET = frozenset({"plugins"})  # whose answers may hold passwords
-_UNKNOWN = (-math.inf, math.inf)  # how far a clock is ahead that could not be read
+_LATE = "timeout"  # the word that facts.pl prints
+_ENGINE = (
+    "check on the host what `docker info` and `docker network ls` print, and what listens on /var/run/docker.sock;"
+    " then run again"
+)
+_STORE = "check what the store on this host answers, and run again"
+_SECRET = frozenset({"plugins"})  # requests whose answers may contain passwords
+_UNKNOWN = (-math.inf, math.inf)  # `ahead` of a clock that could not be read
 
 
 _SECTION = re.compile(rb"([!-~]+) ([0-9]+)\n")
@@ -36,11 +39,11 @@ _END = re.compile(rb"^end ([0-9]+)\n\Z", re.MULTILINE)
 
 
 def parse(stdout: bytes, before: Facts | None = None, between: tuple[float, float] | None = None) -> Facts:
-    """The sections of `script()`'s answer, over those of an earlier reading.
+    """Parse the output of `reading.script()`. Its sections replace those of an earlier reading (`before`).
 
-    between: the controller's clock when it asked and when it had the answer; tells how far the host's is ahead.
+    between: the controller's clock at the start and at the end of the reading, to tell how far the host's clock is ahead.
 
-    Raises ValueError on an answer that is cut, and on one in which a section comes twice.
+    Raises ValueError if the output is cut off, or contains a section twice.
     """
     raw = {**(before.raw if before else {}), **_sections(stdout)}
     facts = Facts(raw, before.ahead if before else (0.0, 0.0))
@@ -50,33 +53,33 @@ def parse(stdout: bytes, before: Facts | None = None, between: tuple[float, floa
 
 
 def _sections(stdout: bytes) -> dict[str, str]:
-    """Name -> body. The last line has the length of all of them, so nothing that was printed before them counts."""
+    """Return name -> body. The last line gives the length of all sections, so any output before them is ignored."""
     end = _END.search(stdout)
     at = end.start() - int(end[1]) if end else 0
     if not end or at < 0 or not stdout[:at].endswith(b"provisioner-facts\n"):
-        raise ValueError("the answer is incomplete")
+        raise ValueError("the output is incomplete")
     found: dict[str, str] = {}
     while at < end.start():
         head = _SECTION.match(stdout, at)
         after = head.end() + int(head[2]) if head else 0
         if not head or after >= end.start() or stdout[after : after + 1] != b"\n":
-            raise ValueError("the lengths of its sections do not fit")
+            raise ValueError("the lengths of its sections are wrong")
         name = head[1].decode()
         if name in found:
-            raise ValueError(f"the section {name} comes twice")
+            raise ValueError(f"the section {name} appears twice")
         found[name] = clean(stdout[head.end() : after])
         at = after + 1
     return found
 
 
 def _lines(text: str) -> list[str]:
-    """Its lines. Not str.splitlines(): that also splits at characters that file contents and process names can have."""
+    """Split at newlines only. str.splitlines() also splits at characters that files and process names can contain."""
     return [line for line in text.split("\n") if line]
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A systemd unit as `systemctl show` tells it."""
+    """A systemd unit, from `systemctl show`."""
 
     load: str = "not-found"
     active: str = "inactive"
@@ -87,16 +90,16 @@ class Unit:
 
     @property
     def up(self) -> bool:
-        """Whether it runs, or is on its way."""
+        """Whether it is running or starting."""
         return self.active in {"active", "activating"}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer: `code` 0 means that nobody answered as was to be expected, and `error` says why.
+    """An HTTP answer. `code` is 0 without a usable answer; `error` then says why.
 
-    malformed: somebody answered, and it is nothing that an engine or a store would say.
-    late: somebody was there, and did not answer in time.
+    malformed: there was an answer that no engine or store would give.
+    late: the connection was accepted, but no answer came in time.
     """
 
     code: int = 0
@@ -108,10 +111,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Facts:
-    """One host as it was found. `raw` has the sections as they came; the properties understand them, or raise Malformed.
+    """The facts of one host. `raw` has the unparsed sections; the properties parse them, or raise Malformed.
 
-    ahead: how far the host's clock is before the controller's, in seconds: at least, at most.
-    shapes: name of a request to the store -> the form of its answer. foreign: whether others look after that store.
+    ahead: how far the host's clock is ahead of the controller's, in seconds: (at least, at most).
+    shapes: name of a request to the store -> shape of its answer. foreign: whether somebody else manages that store.
     """
 
     raw: Mapping[str, str] = field(repr=False)
@@ -120,7 +123,7 @@ class Facts:
     foreign: bool = False
 
     def understood(self) -> Facts:
-        """The same, once each value is known to have its form: whoever uses it later meets no surprise. Raises Malformed."""
+        """Return the same facts after parsing all of them, so that no later use raises. Raises Malformed."""
         for name in _TYPED:
             getattr(self, name)
         for section in self.raw:
@@ -144,16 +147,16 @@ class Facts:
         return self._one("hostname")
 
     def says(self, key: str) -> bool:
-        """Whether the section's lines, the store's own (`Sought.says`) among them, tell yes to it."""
+        """Whether the section "system" has the line KEY=yes. `Sought.says` adds lines about the store."""
         return self._one(key) == "yes"
 
     def line(self, key: str) -> str:
-        """What the store's own lines tell of something; "" where they don't."""
+        """Return the value of a KEY=value line of the section "system"; "" if there is none."""
         return self._one(key)
 
     @cached_property
     def secrets(self) -> dict[str, str]:
-        """Path -> text, of `Sought.secrets` that are there. Never to be shown."""
+        """Path -> text of the files in `Sought.secrets` that exist. Never show these."""
         return _by_path("\n".join(line for line in self._secret_lines if not line.startswith("=")))
 
     @cached_property
@@ -173,7 +176,7 @@ class Facts:
 
     @cached_property
     def guarded(self) -> frozenset[str]:
-        """The paths of the files that were read which root alone can write: they and every folder above them are root's own."""
+        """Paths of the read files that only root can change: root owns the file and every folder above it."""
         return frozenset(_lines(self.raw.get("guarded", "")))
 
     @property
@@ -182,7 +185,7 @@ class Facts:
 
     @property
     def now(self) -> float:
-        """The host's clock, seconds since 1970; 0 where it can't be read."""
+        """The host's clock, in seconds since 1970; 0 if it could not be read."""
         found = re.match(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", self._one("now"))  # busybox's date knows no %N
         return moment if found and (moment := float(found[0])) < _LAST else 0.0
 
@@ -192,41 +195,41 @@ class Facts:
 
     @property
     def package_manager(self) -> PackageManager | None:
-        """None if it has none that is supported."""
+        """The host's package manager; None if it has no supported one."""
         return packages.of(self.programs)
 
     @cached_property
     def perl_lacks(self) -> tuple[str, ...]:
-        """The modules that its Perl does not have, of those that programs of ours use."""
+        """The modules that our programs need and this host's Perl does not have."""
         return tuple(re.findall(r"[A-Za-z:]{1,30}", self.raw.get("perl", "")))
 
     @cached_property
     def kernel_lacks(self) -> frozenset[str]:
-        """Of what was asked for, by the names of modprobe, what its kernel does not have."""
+        """The kernel modules (modprobe's names) that were looked for and that the kernel does not have."""
         return frozenset(self._system.get("lacks", ()))
 
     @cached_property
     def free_disk(self) -> dict[str, int]:
-        """Mount point -> free bytes, for the file systems of /etc, the engine's and the store's data, and /usr."""
+        """Mount point -> free bytes, for the file systems of /etc, /usr, and the data of the engine and the store."""
         found = (re.fullmatch(r"([0-9]{1,15}) \S* (.+)", line) for line in self._system.get("disk", []))
         return {words[2]: int(words[1]) * 1024 for words in found if words}
 
     @cached_property
     def files(self) -> dict[str, str]:
-        """Path -> text, of the files that are there and not empty."""
+        """Path -> text of the files that exist and are not empty."""
         return _by_path(self.raw.get("files", ""))
 
     def sum(self, path: str) -> str:
-        """The SHA-256 sum of one of `Sought.sums`; "" where it is not there."""
+        """Return the SHA-256 sum of a file in `Sought.sums`; "" if it does not exist."""
         return self._sums.get(path, "")
 
     @cached_property
     def _sums(self) -> dict[str, str]:
-        told = (line.partition("  ") for line in _lines(self.raw.get("sums", "")))  # as sha256sum prints them
-        return {path: found for found, _, path in told}
+        entries = (line.partition("  ") for line in _lines(self.raw.get("sums", "")))  # sha256sum's format
+        return {path: found for found, _, path in entries}
 
     def answered(self, answers: Mapping[str, str]) -> Facts:
-        """With answers to the store's requests that the host could not ask by itself."""
+        """Return the facts with the answers to those requests to the store that the controller had to send."""
         return replace(self, raw={**self.raw, **{f"http:{name}": text for name, text in answers.items()}})
 
     @cached_property
@@ -235,12 +238,12 @@ class Facts:
 
     @cached_property
     def routes(self) -> tuple[tuple[str, IPv4Network], ...]:
-        """(interface, destination) of the main table, without the default routes."""
+        """(interface, destination) of the main routing table, without default routes."""
         return tuple((name, network) for name, network, _ in self._routes if network.prefixlen)
 
     @cached_property
     def _routes(self) -> tuple[tuple[str, IPv4Network, bool], ...]:
-        """(interface, destination, whether it is reached without a gateway) of the main table."""
+        """(interface, destination, whether it is directly connected) of the main routing table."""
         found = []
         for line in self.files.get("/proc/net/route", "").splitlines()[1:]:
             with understood("its routes (/proc/net/route)", line):
@@ -251,19 +254,19 @@ class Facts:
 
     @cached_property
     def addresses(self) -> tuple[tuple[str, IPv4Interface], ...]:
-        """(interface, address with prefix) without loopback, an interface's primary address first.
+        """(interface, address with prefix) without loopback; an interface's primary address comes first.
 
-        Where the host has no perl they come from the routing tables, which don't tell the interface of a /32 address.
+        On a host without Perl they are derived from the routing tables, which lack the interface of a /32 address.
         """
-        told = []
+        listed = []
         for line in _lines(self.raw.get("addresses", "")):
             with understood(
                 "its addresses (SIOCGIFCONF)", line, "compare with `ip address` on the host, and run again"
             ):
                 name, ip, mask = line.split()
-                told.append((name.partition(":")[0], IPv4Interface(f"{ip}/{mask}")))
-        if told:
-            return tuple((name, address) for name, address in told if not address.is_loopback)
+                listed.append((name.partition(":")[0], IPv4Interface(f"{ip}/{mask}")))
+        if listed:
+            return tuple((name, address) for name, address in listed if not address.is_loopback)
         connected = [(name, network) for name, network, direct in self._routes if direct and network.prefixlen]
         return _addresses(self.files.get("/proc/net/fib_trie", ""), connected)
 
@@ -279,20 +282,21 @@ class Facts:
 
     @cached_property
     def resolvers(self) -> tuple[IPv4Address, ...]:
-        """The IPv4 name servers the host asks, those behind systemd-resolved included."""
+        """The host's IPv4 name servers, including those that systemd-resolved forwards to."""
         text = self.files.get("/etc/resolv.conf", "") + self.files.get("/run/systemd/resolve/resolv.conf", "")
         found = []
         for line in text.splitlines():
             words = line.split()
             if len(words) > 1 and words[0] == "nameserver":
-                with suppress(ValueError):  # IPv6, which may have dots too
+                with suppress(ValueError):  # an IPv6 address
                     found.append(IPv4Address(words[1]))
         return tuple(dict.fromkeys(found))
 
     @cached_property
     def ports(self) -> tuple[tuple[str, int, int], ...]:
-        """(protocol, port, inode) of the listening sockets on the overlay's and store's ports. The kernel's own have one too,
-        from Linux 6 on, but no process.
+        """(protocol, port, inode) of the sockets that listen on the overlay's and the store's ports.
+
+        From Linux 6 on, the kernel's own sockets (VXLAN) have an inode as well, but no process.
         """
         found = set()
         for line in _lines(self.raw.get("ports", "")):
@@ -304,7 +308,10 @@ class Facts:
         return tuple(sorted(found))
 
     def owner(self, inode: int) -> str:
-        """Whose socket that is, as "nginx (process 812)"; told while the store is not set up yet. Empty: nobody's we know."""
+        """Return the socket's process, as "nginx (process 812)"; "" if unknown.
+
+        Processes are read only while the store is not set up, or when another user holds a port that is queried.
+        """
         return self._owners.get(inode, "")
 
     @cached_property
@@ -318,9 +325,9 @@ class Facts:
         return found
 
     def primary(self, address: IPv4Address) -> IPv4Address:
-        """The address that the host sends from on the network of one of its addresses: the interface's first there."""
+        """Return the source address that the host uses on the network of `address`: the interface's first one there."""
         on = next(((name, a.network) for name, a in self.addresses if a.ip == address), None)
-        if on is None or "addresses" not in self.raw:  # not its own; or told in no order
+        if on is None or "addresses" not in self.raw:  # not the host's own; or read in unknown order
             return address
         return next(a.ip for name, a in self.addresses if (name, a.network) == on)
 
@@ -343,9 +350,9 @@ class Facts:
         return self.units.get(name, Unit())
 
     def http(self, name: str) -> Answer:
-        """The answer to one of the requests: "info" and "networks" (engine), or one of the store's (`Sought.requests`).
+        """Return the answer to a request: "info" and "networks" (engine), or one of the store's (`Sought.requests`).
 
-        A foreign store may be wrong at one endpoint and right at another: there a malformed answer is as good as none.
+        Raises Malformed, except for a foreign store: another of its endpoints may work, so a malformed answer counts as none.
         """
         if name not in self._answers:
             self._answers[name] = self._answer(name)
@@ -357,7 +364,7 @@ class Facts:
         if answer.malformed and (of_engine or not self.foreign):
             whose, cure = ("engine", _ENGINE) if of_engine else ("store", _STORE)
             said = "" if name in _SECRET else text
-            raise malformed(f"what its {whose} answers ({name})", answer.error, said, cure)
+            raise malformed(f"the {whose}'s answer ({name})", answer.error, said, cure)
         return answer
 
     @cached_property
@@ -365,34 +372,34 @@ class Facts:
         return {}
 
     def _shape(self, name: str) -> Any:
-        """The form that an answer of code 200 has; Any where nothing in it is looked at."""
+        """Return the shape of an answer with code 200; Any if its content is not read."""
         if self._of_engine(name):
             return answers.ENGINE[name if ":" not in name else name[: name.index(":") + 1]]
         return self.shapes.get(name.partition("@")[0], Any)
 
     def _of_engine(self, name: str) -> bool:
-        """Whether the engine is asked. `endpoints:NAME` are a network's on the engine, `endpoints` those in the store."""
+        """Whether the request goes to the engine. The engine lists `endpoints:NETWORK`, the store `endpoints`."""
         kind, colon, _ = name.partition(":")
         return "@" not in name and kind + colon in answers.ENGINE
 
     @cached_property
     def engine(self) -> dict[str, Any]:
-        """The running engine's /info, or nothing."""
+        """The running engine's /info; {} if there is none."""
         return self.http("info").body or {}
 
     @cached_property
     def gossip(self) -> frozenset[IPv4Address] | None:
-        """The advertised addresses of the engines that this one knows, its own among them; None: it takes no part.
+        """Advertised addresses of the engines that this one knows from gossip, its own included; None if it takes no part.
 
-        A swarm's is encrypted; there the network `ingress`, which every node is on, tells its peers.
+        A swarm encrypts its gossip. There, the peers of the network `ingress` are used: every node is attached to it.
         """
-        with understood("what its engine says of the gossip", self.raw.get("gossip", "")):
+        with understood("the engine's answer about the gossip", self.raw.get("gossip", "")):
             members = gossip.members(bytes.fromhex(self.raw.get("gossip", "").strip()))
         return members or gossip.peers(self.http("ingress").body) or None
 
     @cached_property
     def engine_version(self) -> str:
-        """As "20.10.5"; empty when there is no engine."""
+        """For example "20.10.5"; "" without an engine."""
         if version := self.engine.get("ServerVersion"):
             return str(version).partition("+")[0]
         words = self.raw.get("engine", "").split()  # Docker version 20.10.5+dfsg1, build 55c4c88
@@ -400,7 +407,7 @@ class Facts:
 
     @cached_property
     def engine_id(self) -> str:
-        """The engine's ID, or the checksum of its key where it does not run; equal on cloned machines."""
+        """The engine's ID, or the checksum of its key while it is stopped. Equal on cloned machines."""
         return str(self.engine.get("ID") or self._one("key"))
 
     @property
@@ -410,24 +417,27 @@ class Facts:
 
     @property
     def refuses(self) -> str:
-        """What an engine that has not joined yet has against its daemon.json; "" where it would take it, or only root may read it."""
+        """Why the engine rejects its daemon.json; "" if it accepts it, or if only root can read the file.
+
+        It is checked only for an engine that has not joined a store or a swarm.
+        """
         lines = _lines(self.raw.get("driver", ""))
-        told = next((line.removeprefix(_REFUSES) for line in lines if line.startswith(_REFUSES)), "")
-        return "" if "permission denied" in told else told
+        error = next((line.removeprefix(_REFUSES) for line in lines if line.startswith(_REFUSES)), "")
+        return "" if "permission denied" in error else error
 
     def said(self, name: str) -> str:
-        """The whole answer to a request that is no HTTP; "" where nobody answered."""
+        """Return the answer to a request in another protocol than HTTP; "" if there was none."""
         text = self.raw.get(f"http:{name}", "000 not asked")
         return "" if text.startswith("000 ") else text
 
     @cached_property
     def swarm_nodes(self) -> tuple[Mapping[str, Any], ...]:
-        """The swarm's nodes, as its engine lists them where it is a manager; none elsewhere."""
+        """The swarm's nodes, as listed by a manager's engine; empty on other hosts."""
         return tuple(self.http("nodes").body or ())
 
     @cached_property
     def networks(self) -> dict[str, dict[str, Any]]:
-        """Name -> what the engine's /networks tells of it. Two networks of one name: the ID has both."""
+        """Name -> the engine's entry in /networks. If two networks have the same name, `Id` contains both IDs."""
         found: dict[str, dict[str, Any]] = {}
         for network in self.http("networks").body or ():
             name = network["Name"]
@@ -436,7 +446,7 @@ class Facts:
         return found
 
 
-# What `Facts.understood` looks at.
+# The properties that `Facts.understood` parses.
 _TYPED = (
     "modes",
     "routes",
@@ -453,7 +463,7 @@ _TYPED = (
 
 
 def _by_path(text: str) -> dict[str, str]:
-    """Files as `grep` tells them: PATH:LINE."""
+    """Parse files in grep's output format, PATH:LINE."""
     lines: dict[str, list[str]] = {}
     for line in text.rstrip("\n").split("\n"):
         path, colon, rest = line.partition(":")
@@ -463,13 +473,13 @@ def _by_path(text: str) -> dict[str, str]:
 
 
 def _settings(text: str) -> dict[str, str]:
-    """KEY=value lines, as in os-release."""
+    """Parse KEY=value lines, as in os-release."""
     pairs = (line.partition("=")[::2] for line in text.splitlines() if "=" in line)
     return {key: value.strip("\"'") for key, value in pairs}
 
 
 def _address(word: str) -> IPv4Address:
-    """An address of /proc/net/route: hexadecimal in the host's byte order, little-endian here. Raises ValueError."""
+    """Parse an address of /proc/net/route: hexadecimal, little-endian on all supported hosts. Raises ValueError."""
     return IPv4Address(int.from_bytes(bytes.fromhex(word), "little"))
 
 
@@ -479,7 +489,7 @@ def _pid(keys: Mapping[str, str]) -> int:
 
 
 def _answer(text: str, shape: Any) -> Answer:
-    """What came back for one request: "CODE BODY", or "000 WHY" where nobody answered."""
+    """Parse the answer to one request: "CODE BODY", or "000 WHY" if there was none."""
     if not text.strip() or text.startswith("000"):
         why = text[3:].strip()
         return Answer(error=why or "no answer", late=why == _LATE)
@@ -487,7 +497,7 @@ def _answer(text: str, shape: Any) -> Answer:
     if not head:
         if text.startswith("HTTP/"):
             return Answer(error=_CUT_OFF)
-        return Answer(error="no answer") if shape is Any else Answer(error="it is no HTTP", malformed=True)
+        return Answer(error="no answer") if shape is Any else Answer(error="it is not HTTP", malformed=True)
     code, body = int(head[1]), text[head.end() :]
     if code != 200:  # noqa: PLR2004
         return Answer(code, None, body)
@@ -499,7 +509,7 @@ def _answer(text: str, shape: Any) -> Answer:
 
 
 def _is_cut(error: ValueError, text: str) -> bool:
-    """Whether JSON ends too early, as it does where an engine is stopped while it answers."""
+    """Whether the JSON is truncated, as it is when an engine is stopped while it answers."""
     if not text.strip():
         return True
     if not isinstance(error, JSONDecodeError) or text.lstrip()[0] not in '{["':
@@ -508,7 +518,7 @@ def _is_cut(error: ValueError, text: str) -> bool:
 
 
 def _addresses(trie: str, routes: Iterable[tuple[str, IPv4Network]]) -> tuple[tuple[str, IPv4Interface], ...]:
-    """Local addresses from /proc/net/fib_trie; the interface and prefix come from the connected route."""
+    """Parse local addresses from /proc/net/fib_trie. The interface and the prefix come from the connected route."""
     local: dict[IPv4Address, None] = {}
     lines = trie.splitlines()
     for line, following in pairwise(lines):
@@ -519,7 +529,7 @@ def _addresses(trie: str, routes: Iterable[tuple[str, IPv4Network]]) -> tuple[tu
     for address in local:
         if address.is_loopback:
             continue
-        near = [(name, network) for name, network in routes if address in network]
-        name, network = max(near, key=lambda item: item[1].prefixlen, default=("", IPv4Network((address, 32))))
+        containing = [(name, network) for name, network in routes if address in network]
+        name, network = max(containing, key=lambda item: item[1].prefixlen, default=("", IPv4Network((address, 32))))
         found.append((name, IPv4Interface((address, network.prefixlen))))
     return tuple(found)

@@ -1,4 +1,4 @@
-"""Networks as the engine has them: how one is made, and how one that is there differs from what is wanted. Pure.
+"""The engine's networks: arguments to create one, and how an existing one differs from the inventory. Pure.
 
 Options and keys are those of the engine's API (docker network inspect, 20.10 and 26).
 """
@@ -20,10 +20,10 @@ MTU = "com.docker.network.driver.mtu"
 ICC = "com.docker.network.bridge.enable_icc"
 ENCRYPTED = "encrypted"
 MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
-ESP = "esp4"  # the kernel's part that encrypts
+ESP = "esp4"  # the kernel module that encrypts
 BUILT_IN = ("bridge", "host", "none")
 VNI = "com.docker.network.driver.overlay.vxlanid_list"
-_OF_THE_ENGINE = (  # options that an engine adds by itself
+_OF_THE_ENGINE = (  # options that the engine adds by itself
     VNI,
     "com.docker.network.enable_ipv4",
     "com.docker.network.enable_ipv6",
@@ -31,32 +31,32 @@ _OF_THE_ENGINE = (  # options that an engine adds by itself
 
 
 def vni(found: Mapping[str, Any] | None) -> int | None:
-    """The number of an overlay network in VXLAN, where the engine tells it: of a swarm's network a manager does."""
+    """Return an overlay network's VXLAN number (VNI); None if the engine does not report it. In a swarm, managers do."""
     words = str(((found or {}).get("Options") or {}).get(VNI, "")).split(",")
     return int(words[0]) if re.fullmatch("[0-9]{1,8}", words[0]) else None
 
 
 def of_kernel(network: Network) -> set[str]:
-    """What it needs of the kernel beside what every engine does, by the names of modprobe."""
+    """Return the kernel modules (modprobe's names) that this network needs and that not every engine needs."""
     return ({network.driver} & MODES_OF.keys()) | ({ESP} if network.encrypted else set())
 
 
 def options(network: Network, host: str) -> dict[str, str]:
-    """All options of the driver that the inventory asks for on this host, by the engine's names."""
-    asked = dict(network.options)
+    """Return the driver options that the inventory sets on this host, by the engine's names."""
+    wanted = dict(network.options)
     if network.mtu:
-        asked[MTU] = str(network.mtu)
+        wanted[MTU] = str(network.mtu)
     if parent := network.parent_on(host):
-        asked["parent"] = parent
+        wanted["parent"] = parent
     if network.mode:
-        asked[f"{network.driver}_mode"] = network.mode
-    return asked
+        wanted[f"{network.driver}_mode"] = network.mode
+    return wanted
 
 
 def arguments(network: Network, host: str, scope: str) -> list[str]:
-    """The words of `docker network create` before the name.
+    """Return the arguments of `docker network create` without the name.
 
-    scope: that of the control plane's networks.
+    scope: the scope of the control plane's networks ("global" or "swarm").
     """
     words = ["--driver", network.driver]
     for subnet, gateway, ip_range in (
@@ -83,17 +83,20 @@ def arguments(network: Network, host: str, scope: str) -> list[str]:
 
 
 def is_being_made(found: Mapping[str, Any]) -> bool:
-    """A swarm's managers list a network at once, and fill in what it is when one of them has given it its addresses."""
+    """Whether a swarm is still creating the network: managers list it at once, but without its driver and addresses."""
     return not found.get("Driver")
 
 
 def differences(network: Network, host: str, found: Mapping[str, Any], scope: str) -> Iterator[tuple[str, str, str]]:
-    """(what, found, wanted) of all that can't be changed while the network is there. scope: as the API names it."""
+    """Yield (what, found, wanted) for each difference that can't be changed while the network exists.
+
+    scope: the wanted scope, as the API names it.
+    """
     if is_being_made(found):
         return
     six, four = _pools(found, six=True), _pools(found, six=False)
     wanted = _wanted(network, host)
-    for what, is_, asked in (
+    for what, actual, desired in (
         ("driver", found["Driver"], network.driver),
         ("scope", found.get("Scope", scope), scope),
         ("subnet", _joined(four, "Subnet"), wanted["subnet"]),
@@ -107,8 +110,8 @@ def differences(network: Network, host: str, found: Mapping[str, Any], scope: st
         ("encrypted", _yes(ENCRYPTED in (found.get("Options") or {})), _yes(network.encrypted)),
         ("attachable", _yes(found.get("Attachable")), _yes(network.attachable) if _in_swarm(network, scope) else None),
     ):
-        if asked is not None and is_ != asked:
-            yield what, is_, asked
+        if desired is not None and actual != desired:
+            yield what, actual, desired
     yield from _other_options(network, host, found.get("Options") or {})
     labels = found.get("Labels") or {}
     for name, value in network.labels.items():
@@ -121,7 +124,7 @@ def _in_swarm(network: Network, scope: str) -> bool:
 
 
 def _wanted(network: Network, host: str) -> dict[str, str | None]:
-    """What is asked for; None: the engine's own choice, or a plugin's, is right."""
+    """Return the wanted values; None: any value is right, because the engine or a plugin chooses it."""
     plugin = bool(network.scope)
 
     def text(value: object, *, chosen: bool = False) -> str | None:
@@ -139,22 +142,22 @@ def _wanted(network: Network, host: str) -> dict[str, str | None]:
 
 
 def _other_options(network: Network, host: str, found: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Of a plugin only what is asked for is compared: what else its driver writes there is its own."""
-    asked = options(network, host)
+    """Compare the driver options. A plugin may add options of its own, so of a plugin only the inventory's are compared."""
+    desired = options(network, host)
     free = {*_OF_THE_ENGINE, *([MTU] if network.driver == "overlay" else [])}
-    for name in sorted({*asked, *(() if network.scope else found)}):
-        is_, wanted = found.get(name, ""), asked.get(name, "")
-        if is_ != wanted and not (name in free and not wanted):
-            yield f"option {name}", is_, wanted
+    for name in sorted({*desired, *(() if network.scope else found)}):
+        actual, wanted = found.get(name, ""), desired.get(name, "")
+        if actual != wanted and not (name in free and not wanted):
+            yield f"option {name}", actual, wanted
 
 
 def pools(found: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    """The address pools of a network of the engine's."""
+    """Return the address pools of one of the engine's networks."""
     return tuple((found.get("IPAM") or {}).get("Config") or ())
 
 
 def subnet4(pool: Mapping[str, Any]) -> IPv4Network | None:
-    """The IPv4 subnet of a pool; None where it has another, or none. An engine keeps host bits in it as they were given."""
+    """Return the IPv4 subnet of a pool; None if there is none. An engine stores subnets as given, host bits included."""
     found = ip_network(pool.get("Subnet") or "::", strict=False)
     return found if isinstance(found, IPv4Network) else None
 
@@ -164,7 +167,7 @@ def _pools(found: Mapping[str, Any], *, six: bool) -> list[Mapping[str, Any]]:
 
 
 def _joined(found: list[Mapping[str, Any]], key: str) -> str:
-    """The pools' values of a key; IPv6 gateways may come with the prefix length."""
+    """Join the pools' values of a key. An IPv6 gateway may have a prefix length, which is cut off."""
     return ", ".join(pool.get(key, "").partition("/")[0] if key == "Gateway" else pool.get(key, "") for pool in found)
 
 

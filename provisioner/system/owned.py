@@ -1,7 +1,7 @@
-"""What provisioner puts on hosts. Each step and each store declares its part as an `Owned`; steps.OWNED is all of it.
+"""What provisioner creates on hosts. Each step and each store declares its part as an `Owned`; steps.OWNED joins all parts.
 
-`remove`, `down` and the table in docs/hosts.md follow from these declarations. They include what earlier versions wrote:
-a path that no longer is written stays declared.
+`remove`, `down` and the table in docs/hosts.md are derived from these declarations. A path that only earlier versions wrote
+stays declared.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 UNITS = "/etc/systemd/system"
-MARK = "# Written by provisioner"  # how each unit file of ours begins; another file of that name is not ours
+MARK = "# Written by provisioner"  # the beginning of each of our unit files; a file without it is not ours
 
 
 @dataclass(frozen=True, order=True)
 class Data:
-    """A store's data. They are ours only on a host that has `config`, the store's configuration that we write."""
+    """A store's data folder. It is ours only on a host that has `config`, the store's configuration that we write."""
 
     folder: str
     config: str
@@ -34,16 +34,16 @@ class Data:
 
 @dataclass(frozen=True)
 class Owned:
-    """What one step or store puts on hosts. Paths are absolute.
+    """What one step or store creates on hosts. Paths are absolute.
 
     Attributes:
-        files: paths, or patterns as the shell has them.
-        folders: removed once they are empty, if we made them.
+        files: paths, or shell patterns.
+        folders: removed if they are empty and we created them.
         units: systemd units, whose files are in UNITS. Such a file is ours only if it begins with MARK.
-        users: system users that are made unless they exist.
+        users: system users that are created unless they exist.
         packages: packages that are installed unless their program exists.
-        programs: files of programs that are uploaded unless the program exists.
-        data: the stores' data.
+        programs: paths of programs that are uploaded unless the program exists.
+        data: the stores' data folders.
         keys: keys of daemon.json.
         chains: prefixes of iptables chains.
         tables: "FAMILY NAME" of nftables tables.
@@ -69,7 +69,7 @@ NOTHING = Owned()
 
 
 def together(parts: Iterable[Owned]) -> Owned:
-    """All that the parts own; each thing once, sorted."""
+    """Return the union of the parts: each entry once, sorted."""
     every = tuple(parts)
     return Owned(
         **{f.name: tuple(sorted({one for part in every for one in getattr(part, f.name)})) for f in fields(Owned)}
@@ -78,15 +78,15 @@ def together(parts: Iterable[Owned]) -> Owned:
 
 RECORD = "/var/lib/provisioner/record"
 _PATH = re.compile(r"(/[A-Za-z0-9._-]+)+", re.ASCII)
-SAFE = re.compile(r"[A-Za-z0-9/._*@ -]*", re.ASCII)  # what stands in the probe without quotes
+SAFE = re.compile(r"[A-Za-z0-9/._*@ -]*", re.ASCII)  # text that the probe contains unquoted
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+:-]*", re.ASCII)
-_PATHS = ("file", "empty", "data", "kept", "program", "old")  # kinds of lines whose value is a path
+_PATHS = ("file", "empty", "data", "kept", "program", "old")  # kinds of lines with a path
 _WORDS = ("unit", "enabled", "active", "user", "installed", "group")
 
 
 @dataclass(frozen=True)
 class Backup:
-    """A copy that was made of a file before its first change. owner: USER:GROUP, in numbers."""
+    """A copy of a file from before its first change. owner: USER:GROUP as numbers. time: seconds since 1970."""
 
     path: str
     mode: str
@@ -97,14 +97,14 @@ class Backup:
 
 @dataclass(frozen=True)
 class Found:
-    """What of an `Owned` is on a host.
+    """The part of an `Owned` that exists on a host.
 
     Attributes:
-        there: kind -> names: "file", "empty" (a folder with nothing in it), "unit" (with a file of ours), "enabled" and "active"
-            (such units), "user", "group", "data", "kept" (data that were moved aside), "program", "old" (files of others that ours
-            replaced), "installed" (packages of the record, or declared).
-        backups: copies of daemon.json, the oldest first.
-        notes: kind -> name -> how it was: the record, as `files.pl note` writes it.
+        there: kind -> names. Kinds: "file", "empty" (empty folders), "unit" (units with a file of ours), "enabled" and "active"
+            (such units), "user", "group", "data", "kept" (data folders that were moved aside), "program", "old" (files of others
+            that ours replaced), "installed" (packages from the record, or declared).
+        backups: copies of daemon.json, oldest first.
+        notes: the record, as `files.pl note` writes it: kind -> name -> earlier state.
     """
 
     there: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -119,17 +119,17 @@ class Found:
 
     @property
     def incomplete(self) -> bool:
-        """Whether an earlier version, which kept no record, has been here: what is not on the record may be ours all the same.
+        """Whether the record is incomplete: an earlier version, which kept no record, set this host up.
 
-        On a host without anything of ours nothing is.
+        Then what the record lacks may still be ours. A host without any trace of ours is complete.
         """
         return "fresh" not in self.noted("begun").values() and bool(self.notes or self.of("file") or self.of("unit"))
 
 
 def probe(owned: Owned, daemon_json: str) -> str:
-    """POSIX sh that prints what of it is on a host, as `parse` takes it. It changes nothing."""
+    """Return the read-only POSIX sh script whose output `parse` reads."""
     words = {
-        "FILES": " ".join((*owned.files, *owned.programs)),  # patterns: not quoted, and no value but our own
+        "FILES": " ".join((*owned.files, *owned.programs)),  # shell patterns, so unquoted; all values are our own
         "FOLDERS": shlex.join(owned.folders),
         "UNITS": shlex.join(owned.units),
         "USERS": "|".join(owned.users),
@@ -146,8 +146,9 @@ def probe(owned: Owned, daemon_json: str) -> str:
 
 
 def parse(text: str, owned: Owned) -> Found:
-    """What a host told. A name that is not one of `owned`, or that no record can have, is passed over: others can write in
-    some of the folders.
+    """Parse the output of `probe`.
+
+    Names that `owned` does not declare, or that no record can have, are ignored: other users can write in some of the folders.
     """
     there: dict[str, set[str]] = {}
     notes: dict[str, dict[str, str]] = {}

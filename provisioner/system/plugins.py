@@ -1,7 +1,7 @@
-"""Plugins of the engine: files of ours that tell of them, and what the engine says of those that it manages. Pure.
+"""The engine's plugins: the spec files that we write, and the engine's answers about managed plugins. Pure.
 
-Sources: Docker's documentation of legacy plugins (spec files in /etc/docker/plugins) and of managed ones; tried with 20.10.5:
-networks name a managed plugin with its tag, `overnet:latest`, also where it is known as `overnet` otherwise.
+Sources: Docker's documentation of legacy plugins (spec files in /etc/docker/plugins) and of managed plugins. Tested with
+20.10.5: networks name a managed plugin with its tag (`overnet:latest`), even if it is called `overnet` elsewhere.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ if TYPE_CHECKING:
 _FOLDER = "/etc/docker/plugins"
 ORIGINS = "/etc/provisioner/plugins"
 _ARCHIVES = "/var/lib/provisioner-plugin-"
-OWNED = Owned(
-    files=(f"{ORIGINS}/*", f"{_ARCHIVES}*.tar"), folders=(_FOLDER, ORIGINS)
-)  # and the specs of an inventory's plugins
+# The spec files of an inventory's plugins are owned too; their names are not known here.
+OWNED = Owned(files=(f"{ORIGINS}/*", f"{_ARCHIVES}*.tar"), folders=(_FOLDER, ORIGINS))
 
 
 def spec(name: str, plugin: PluginEntry) -> dict[str, str]:
-    """Path -> text of what tells the engine where a plugin listens; nothing for one that it runs itself.
+    """Return path -> text of the file that tells the engine where a plugin listens; {} for a managed plugin.
 
-    With `tcp://` the engine would leave TLS out, without a word (moby's pkg/plugins/client.go; seen with 20.10.5).
+    With `tcp://` the engine would silently not use TLS (moby's pkg/plugins/client.go; seen with 20.10.5).
     """
     if not plugin.address:
         return {}
@@ -38,17 +37,17 @@ def spec(name: str, plugin: PluginEntry) -> dict[str, str]:
 
 
 def other_spec(name: str, plugin: PluginEntry) -> str:
-    """The path of the other kind of file: the engine takes the first that it finds of the two."""
+    """Return the path of the other kind of spec file. The engine uses the first of the two that it finds."""
     return f"{_FOLDER}/{name}.{'spec' if plugin.tls else 'json'}"
 
 
 def origin(name: str) -> str:
-    """The file of ours that says which archive or image a plugin was made of."""
+    """Return the path of our file that records from which archive or image a plugin was created."""
     return f"{ORIGINS}/{name}"
 
 
 def files(inventory: Inventory) -> tuple[str, ...]:
-    """What is read of plugins; nothing where there are none."""
+    """Return the files to read about the inventory's plugins."""
     found: dict[str, None] = {}
     for name, plugin in inventory.plugins.items():
         found |= dict.fromkeys([*spec(name, plugin), other_spec(name, plugin)] if plugin.address else [origin(name)])
@@ -56,7 +55,7 @@ def files(inventory: Inventory) -> tuple[str, ...]:
 
 
 def managed(facts: Facts) -> dict[str, dict[str, Any]] | None:
-    """Name with tag -> what the engine says of it; None where it does not answer."""
+    """Return name with tag -> the engine's entry for the plugin; None if the engine does not answer."""
     body = facts.http("plugins").body
     return {plugin["Name"]: plugin for plugin in body} if isinstance(body, list) else None
 

@@ -1,8 +1,8 @@
-"""The one program that reads a host, in one round trip.
+"""The program that reads everything about a host in one round trip.
 
-`script()` is POSIX sh and only reads. It prints sections, each after a line with its name and length, so that nothing in a
-file or an answer can pass for a section; `facts.parse` takes them apart. What a minimal Debian has is enough for it: /proc
-instead of iproute2, and perl-base (an essential package) to read files and to ask the engine and the store.
+`script()` returns a read-only POSIX sh script. It prints sections, each after a line with its name and length, so that no
+file and no answer can imitate a section. `facts.parse` parses them. The script works on a minimal Debian: it uses /proc
+instead of iproute2, and perl-base (an essential package) to read files and to query the engine and the store.
 """
 
 from __future__ import annotations
@@ -21,36 +21,38 @@ if TYPE_CHECKING:
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 ENGINE_DROPIN = "/etc/systemd/system/docker.service.d/provisioner.conf"
-ENGINE_LOADED = "/run/provisioner-engine.loaded"  # daemon.json as the running engine has read it; where options need it
-ENGINE_TLS = "/run/provisioner-engine-tls.loaded"  # the sums of the TLS files that the running engine has read
+ENGINE_LOADED = "/run/provisioner-engine.loaded"  # daemon.json as the running engine has read it, if an option needs it
+ENGINE_TLS = "/run/provisioner-engine-tls.loaded"  # checksums of the TLS files that the running engine has read
 ENGINE_DNS_DROPIN = "/etc/systemd/system/docker.service.d/provisioner-dns.conf"
 ENGINE_STARTED = "/run/provisioner-engine.started"  # daemon.json as it was when the running engine started; for `dns:`
-ENGINE_AGAIN = "/run/provisioner-engine-again"  # a folder: the drop-in has started the engine twice since the boot
+ENGINE_AGAIN = (
+    "/run/provisioner-engine-again"  # a folder that exists if the drop-in restarted the engine since the boot
+)
 OWNED = Owned(
     files=(ENGINE_DROPIN, ENGINE_DNS_DROPIN, ENGINE_LOADED, ENGINE_TLS, ENGINE_STARTED),
     folders=("/etc/docker", "/etc/systemd/system/docker.service.d", "/etc/provisioner", ENGINE_AGAIN),
     keys=("cluster-store", "cluster-advertise", "cluster-store-opts", "dns", "dns-search", "dns-opts"),
 )
-ENGINE_OPTIONS = ("/etc/default/docker", "/etc/sysconfig/docker")  # DOCKER_OPTS, as its unit takes them in
+ENGINE_OPTIONS = ("/etc/default/docker", "/etc/sysconfig/docker")  # DOCKER_OPTS, which the engine's unit reads
 
 
 @dataclass(frozen=True)
 class Sought:
-    """What is read of the store that the engines share, or of their swarm, beside all that is read anyway.
+    """What to read about the engines' store or swarm, in addition to what is always read.
 
-    driver: the store's name in the engine's program (libkv/store/NAME). scheme: that of its URL.
-    user: who runs its servers. Answers on a host's own port are taken from processes of this user and of root alone.
-    programs, files, units: names and paths. data: the folder on whose disk it keeps what it knows.
-    config: the file of ours without which the store is not set up here.
-    settled: the file of ours that is there where all is set up; until then the owners of ports are told.
-    sums: files of which no more than their SHA-256 sum is read, because they are secret.
-    secrets: files that are read back from where they live, and never shown.
-    says: POSIX sh that prints KEY=value lines about its data.
-    engine: what the engine is asked, beside all that it is asked anyway.
-    through: units of ours by which the engine reaches the store.
-    requests: what the store is asked. whole: more of that, asked only where all is read: no step changes the answers.
-    ports: those that its servers listen on, and what for.
-    shapes: NAME, up to "@", -> the form of a JSON answer that is looked into. foreign: whether others look after the store.
+    driver: the store's name in the engine's binary (libkv/store/NAME). scheme: the scheme of its URL.
+    user: the user of its servers. Only servers of this user or of root are trusted on a host's own ports.
+    programs, files, units: names and paths to read. data: the store's data folder; the free space of its disk is read.
+    config: our configuration file; without it, we have not set up the store on this host.
+    settled: our file that exists once everything is set up. Until then, the processes that own ports are read.
+    sums: secret files of which only the SHA-256 sum is read.
+    secrets: secret files whose content is read; it is never shown.
+    says: POSIX sh that prints KEY=value lines about the store's data.
+    engine: additional requests to the engine.
+    through: our units through which the engine reaches the store.
+    requests: requests to the store. whole: more of them, sent only by a full reading, since no step changes the answers.
+    ports: the ports on which its servers listen, and their purpose.
+    shapes: name of a request (up to "@") -> shape of its JSON answer. foreign: whether somebody else manages the store.
     """
 
     driver: str
@@ -98,11 +100,11 @@ _UNITS = ("docker.service", firewall.UNIT, gossip.UNIT, swarm.UNIT)
 _UNIT_KEYS = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,FragmentPath,ExecStart"
 _PORTS = (7946, 4789)  # gossip, VXLAN
 
-# An engine that is stopped is not asked: its socket is systemd's, which would start it.
+# These are not sent to a stopped engine: systemd holds its socket, and would start it.
 _ENGINE = (Request("info", ENGINE, "/info"), Request("networks", ENGINE, "/networks"))
 _PLUGINS = (Request("plugins", ENGINE, "/plugins"),)
 
-# What the shell reads by itself: section -> name -> commands whose output it is. In `driver`, $w is what perl found of the engine.
+# Read by the shell: section -> name -> commands that print it. $w has Perl's findings about the engine.
 _SHELL: dict[str, dict[str, str]] = {
     "system": {
         "system": render.program("read-system.sh"),
@@ -110,14 +112,14 @@ _SHELL: dict[str, dict[str, str]] = {
     "files": {"sums": 'set -- SUMS; [ $# = 0 ] || sha256sum -- "$@"'},
     "units": {"units": "systemctl show -p UNITKEYS UNITS"},
     "http": {"engine": 'case $w in *" answers"*) ;; *) command -v dockerd >/dev/null && dockerd --version ;; esac'},
-    # Looking through the engine's program takes a tenth of a second; in the other sections it would at every reading.
+    # A section of its own, because searching the engine's binary takes a tenth of a second.
     "driver": {
         "driver": render.program("read-driver.sh"),
     },
     "firewall": firewall.PROBE,
     "owned": {"owned": "OWNED"},
 }
-# What perl reads. Before it is installed, the files that lie in folders of root's own are read without it.
+# Read by Perl. On a host without Perl, the shell reads the files of _FILES, which are in folders that only root can write.
 _PERL = r"""
 h=$(perl -e "$ASK" ARGUMENTS; echo .)
 h=${h%.}; w=${h%%"$n"*}; out=$out${h#*"$n"}
@@ -139,11 +141,12 @@ def script(
     *,
     everything: Owned | None = None,
 ) -> str:
-    """The program that reads the named sections: of ALL, or only some of it; ASKED: the answers to `requests`, and nothing else.
+    """Return the script that reads the named sections.
 
-    requests: more of them, as in Sought. kernel: what its kernel is to have, by the names of modprobe.
-    plugins: the files of the engine's plugins; where there are some, it is asked for those that it manages.
-    everything: what the section "owned" tells of; without it there is no such section.
+    only: sections of ALL, or ASKED to send nothing but `requests`. requests: additional requests, as in Sought.
+    kernel: kernel modules to look for, by modprobe's names.
+    plugins: files about the engine's plugins to read; if there are any, the engine is queried for its managed plugins too.
+    everything: what the section "owned" looks for.
     """
     only, plugins, requests = tuple(only), tuple(plugins), tuple(requests)
     arguments = _arguments(store, only, requests, plugins)
@@ -181,17 +184,17 @@ def script(
 def _arguments(
     store: Sought, only: tuple[str, ...], requests: tuple[Request, ...], plugins: tuple[str, ...]
 ) -> list[str]:
-    """What facts.pl is to read for these sections, as its arguments."""
-    told: list[tuple[str, Iterable[str]]] = []
+    """Return the arguments that make facts.pl read these sections."""
+    wanted: list[tuple[str, Iterable[str]]] = []
     if "files" in only:
-        told += [
+        wanted += [
             ("file", (*_FILES, *store.files, *plugins)),
             ("glob", ["/sys/class/net/*/mtu"]),
             ("secret", store.secrets),
         ]
     if "http" in only:
         engine = (*_ENGINE, *store.engine, *(_PLUGINS if plugins else ()))
-        told += [
+        wanted += [
             ("port", map(str, (*_PORTS, *store.ports))),
             ("settled", filter(None, [store.settled])),
             ("scheme", [store.scheme]),
@@ -199,5 +202,5 @@ def _arguments(
             ("ask", map(str, (*store.requests, *(store.whole if set(ALL) <= set(only) else ())))),
         ]
     if {"http", *ASKED} & set(only):
-        told += [("user", filter(None, [store.user])), ("ask", map(str, requests))]
-    return [f"{kind} {value}" for kind, values in told for value in dict.fromkeys(values)]
+        wanted += [("user", filter(None, [store.user])), ("ask", map(str, requests))]
+    return [f"{kind} {value}" for kind, values in wanted for value in dict.fromkeys(values)]

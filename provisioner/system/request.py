@@ -1,19 +1,19 @@
-"""What engines and stores are asked."""
+"""Requests to engines and stores."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-ENGINE = "/var/run/docker.sock"  # where an engine is asked
+ENGINE = "/var/run/docker.sock"  # the engine's socket
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request, by a host itself or through its connection.
+    """One request, sent by a host, or by the controller through the host's connection.
 
-    name: that of its answer. where: a socket, a port of the host, or ADDRESS:PORT.
-    what: a path to ask for by HTTP, or a word that is sent as it is. None of the parts has a blank.
-    through: whether the controller asks, through the host's connection, because the host can't.
+    name: the name of the answer. where: a socket, a port of the host, or ADDRESS:PORT.
+    what: an HTTP path, or a word of another protocol that is sent unchanged. No part contains a blank.
+    through: whether the controller sends it through the host's connection, because the host can't.
     """
 
     name: str
@@ -24,6 +24,6 @@ class Request:
     through: bool = False
 
     def __str__(self) -> str:
-        """As facts.pl takes it."""
+        """Return the request as an argument of facts.pl."""
         words = (self.name, self.where, self.what, self.method, self.body)
         return " ".join(words[:3] if words[3:] == ("GET", "") else words).rstrip()

@@ -1,7 +1,7 @@
-"""Values taken out of a host's words. Whatever has not its form is refused with the host's own error. Pure.
+"""Strict parsers for the output of hosts. A malformed value is an error of the host that sent it. Pure.
 
-Python is lenient where hosts are not to be trusted: `int` and `isdigit` take digits of every script, `json` takes NaN,
-integers of any length, half of a surrogate pair and the same key twice, and nests until the stack is full.
+Python's own parsers are too lenient for untrusted hosts: `int` and `isdigit` accept the digits of every script. `json`
+accepts NaN, integers of any length, lone surrogates, duplicate keys, and nesting until the stack overflows.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from provisioner.transport.text import clean
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-UNFIT = (ValueError, RecursionError)  # what other JSON readers raise on such a text
-_DIGITS = 20  # those of the largest integer of 64 bits
-_DEEPEST = 100  # an engine's /info nests to 7
+UNFIT = (ValueError, RecursionError)  # the exceptions of other JSON parsers for such a text
+_DIGITS = 20  # of the largest 64-bit integer
+_DEEPEST = 100  # levels; an engine's /info has 7
 _SHOWN = 200  # characters of an answer that an error shows
 
 
 def number(text: str) -> int:
-    """A whole number of at most 64 bits, in ASCII digits. Raises ValueError."""
+    """Parse a whole number of at most 20 ASCII digits. Raises ValueError."""
     if not re.fullmatch(rf"[0-9]{{1,{_DIGITS}}}", text):
         raise ValueError(f"{shown(text, 40)!r} is not a whole number")
     return int(text)
 
 
 def decimal(text: str) -> float:
-    """A number of seconds such as "12" or "0.25", in ASCII digits. Raises ValueError."""
+    """Parse a number of seconds such as "12" or "0.25", in ASCII digits. Raises ValueError."""
     if not re.fullmatch(rf"[0-9]{{1,{_DIGITS}}}(?:\.[0-9]{{0,{_DIGITS}}})?", text):
         raise ValueError(f"{shown(text, 40)!r} is not a number of seconds")
     return float(text)
 
 
 def value(text: str) -> Any:
-    """What a JSON text holds. Raises ValueError on all that engines and stores never write."""
+    """Parse a JSON text. Raises ValueError, also for valid JSON that no engine or store writes."""
     try:
         found = json.loads(
             text, parse_constant=_constant, parse_int=_integer, parse_float=_float, object_pairs_hook=_unique
@@ -53,12 +53,12 @@ def value(text: str) -> Any:
     if level:
         raise ValueError(f"it nests deeper than {_DEEPEST} levels")
     if "\\u" in text and re.search("[\ud800-\udfff]", json.dumps(found, ensure_ascii=False)):
-        raise ValueError("it has half of a surrogate pair")
+        raise ValueError("it has a lone surrogate")
     return found
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """The object in a JSON file; {} where it is none."""
+    """Parse a JSON object; {} if the text is anything else."""
     try:
         found = value(text)
     except ValueError:
@@ -67,33 +67,33 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def inside(found: object, *keys: str) -> dict[str, Any]:
-    """The object under these keys, one inside the other; {} where one of them holds something else, or is not there."""
+    """Return the object under these nested keys; {} if one of them is missing or holds something else."""
     for key in keys:
         found = found.get(key) if isinstance(found, dict) else None
     return found if isinstance(found, dict) else {}
 
 
 def shown(text: str, most: int = _SHOWN) -> str:
-    """The beginning of what a host says, harmless for a terminal."""
+    """Return the beginning of a host's output, without characters that could control a terminal."""
     harmless = clean(text[: 4 * most].encode(errors="replace"))
     return harmless if len(harmless) <= most else harmless[:most] + "..."
 
 
 @contextmanager
 def understood(what: str, said: str, cure: str = "") -> Iterator[None]:
-    """What a host says is turned into values in here; what can't be raises Malformed.
+    """Turn a parser's error inside the block into Malformed.
 
-    what: what was read, as the subject of a sentence. said: the words themselves, or "" where they may be secret.
+    what: what was read, as the subject of a sentence. said: the host's output, or "" if it may be secret.
     """
     try:
         yield
     except (ValueError, IndexError) as error:
         words = isinstance(error, IndexError) or "to unpack" in str(error)
-        raise malformed(what, "it has not as many words as it should" if words else str(error), said, cure) from None
+        raise malformed(what, "it has the wrong number of words" if words else str(error), said, cure) from None
 
 
 def malformed(what: str, why: str, said: str = "", cure: str = "") -> Malformed:
-    cure = cure or "look at what the host says there, repair it, and run again"
+    cure = cure or "check this on the host, repair it, and run again"
     return Malformed(f"{what} can't be understood: {shown(why)}", answer=shown(said), cure=cure)
 
 
@@ -104,7 +104,7 @@ def _inside(found: object) -> Iterator[object] | list[object]:
 
 
 def _constant(word: str) -> None:
-    raise ValueError(f"{word} is no number in JSON")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def _integer(text: str) -> int:
@@ -124,12 +124,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"{shown(twice, 40)} is there twice")
+        raise ValueError(f"the key {shown(twice, 40)} appears twice")
     return found
 
 
 def literal(text: str) -> IPv4Address | None:
-    """An IPv4 address, or None for a name, an IPv6 address and anything else."""
+    """Parse an IPv4 address; None for a name, an IPv6 address or anything else."""
     try:
         return IPv4Address(text)
     except ValueError:

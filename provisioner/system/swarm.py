@@ -1,6 +1,7 @@
-"""Swarm mode on one host, as its files tell it: what was said when it joined, and until when its certificate holds.
+"""Swarm mode on one host, read from its files: the settings from when it joined, and the validity of its certificate.
 
-Sources: moby's daemon/cluster (docker-state.json, without any token), swarmkit's certificates; tried with 20.10.5 and 26.1.5.
+Sources: moby's daemon/cluster (docker-state.json, which has no token) and swarmkit's certificates. Tested with 20.10.5 and
+26.1.5.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ FILES = (STATE, CERTIFICATE)
 UNIT = "provisioner-containers.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 PROGRAM = "/etc/provisioner/containers.sh"
-FOUNDER = "/etc/provisioner/swarm-founder"  # who makes the cluster's swarm, on every host that is not in it yet
+FOUNDER = (
+    "/etc/provisioner/swarm-founder"  # names the host that creates the swarm; on every host that has not joined it
+)
 OURS = (PROGRAM, UNIT_FILE, FOUNDER)
 OWNED = Owned(files=(PROGRAM, FOUNDER), units=(UNIT,))
 
@@ -33,23 +36,23 @@ _VALIDITY = re.compile(rb"\x30\x1e\x17\x0d(\d{12})Z\x17\x0d(\d{12})Z")  # X.509:
 
 
 def record(cluster: str, host: str, address: str) -> str:
-    """The text of FOUNDER: the host, by its name in the inventory and by its address, makes the swarm of that cluster."""
+    """Return the text of FOUNDER: the cluster, and the name (in the inventory) and address of the host that creates its swarm."""
     return f"{cluster} {host} {address}\n"
 
 
 def recorded(text: str, cluster: str) -> tuple[str, str] | None:
-    """The founder's name and address; None where nothing is recorded for that cluster."""
+    """Return the founder's name and address; None if none is recorded for that cluster."""
     found = _RECORD.fullmatch(text)
     return (found[2], found[3]) if found and found[1] == cluster else None
 
 
 def is_elsewhere(daemon_json: str, options: Iterable[str]) -> bool:
-    """Whether the engine may keep its data elsewhere than in /var/lib/docker. options: command lines, or files with such."""
+    """Whether the engine may keep its data outside /var/lib/docker. options: command lines, or files that contain them."""
     return bool(_ELSEWHERE.search(daemon_json)) or any(map(_OPTION.search, options))
 
 
 def validity(certificate: str) -> tuple[float, float] | None:
-    """From and until when a certificate (PEM, the first of the file) holds, in seconds since 1970; None: not to be read."""
+    """Return the start and end of the first PEM certificate's validity, in seconds since 1970; None if unreadable."""
     body = re.search(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", certificate, re.DOTALL)
     try:
         found = _VALIDITY.search(base64.b64decode(body[1] if body else ""))

@@ -1,7 +1,7 @@
-"""The format of what provisioner writes on hosts, so that an older version stops where a newer one has been.
+"""The format of the files that provisioner writes on hosts. An older version stops at hosts with a newer format.
 
-Raise FORMAT and SINCE when an older version would misread, or undo, what this one writes. Adding a file that older
-versions ignore takes no new format.
+Raise FORMAT and SINCE when an older version would misread or undo what this one writes. A new file that older versions
+ignore needs no new format.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _FORM = re.compile(r"format ([0-9]{1,6}), since provisioner ([0-9A-Za-z.+-]{1,40
 
 
 def newer(text: str) -> tuple[str, str] | None:
-    """The format that a host's file names and the first version that knows it, if this version does not; else None.
+    """Return the format in a host's file and the first version that knows it; None if this version knows the format.
 
-    What can't be understood was written by a version that writes this file in another way: ("unknown", "").
+    A file that can't be parsed was written by a version that writes it differently: ("unknown", "").
     """
     if not text.strip():
         return None

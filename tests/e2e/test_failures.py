@@ -136,7 +136,7 @@ def says_nonsense(cluster: Cluster, odd: str) -> None:
     """An engine gives malformed answers. Only its host fails and is reported; the others are settled and proven."""
     arabic = '[{"Name":"bridge","Id":"1","Driver":"bridge","IPAM":{"Config":[{"Subnet":"\u0661\u0660.0.0.0/24"}]}}]'
     networks = {
-        "SSH-2.0-OpenSSH_9.2\r\n": "it is no HTTP",
+        "SSH-2.0-OpenSSH_9.2\r\n": "it is not HTTP",
         "HTTP/1.0 200 OK\r\n\r\n[{'Name'": "Expecting property name",
         f"HTTP/1.0 200 OK\r\n\r\n{arabic}": "[0].IPAM.Config[0].Subnet: ",
     }
@@ -150,7 +150,7 @@ def says_nonsense(cluster: Cluster, odd: str) -> None:
         run = cluster.run("up" if at == 0 else "status")
         cluster.sh(odd, "systemctl stop liar; rm /run/docker.sock")
         assert (run.code, [*run.report["lost"]], run.report["writes"]) == (1, [odd], 0), run.err
-        assert run.report["lost"][odd].startswith(f"{odd}: what its engine answers (networks) can't be understood: "), (
+        assert run.report["lost"][odd].startswith(f"{odd}: the engine's answer (networks) can't be understood: "), (
             run.err
         )
         assert why in run.report["lost"][odd], run.err

@@ -289,7 +289,7 @@ def test_local_users_of_the_store_are_reported_before_they_are_locked_out(hosts_
     hosts._echoes.append(subprocess.Popen(uses, stdout=subprocess.PIPE, text=True))
     assert hosts._echoes[-1].stdout.readline() == "on\n"
     (finding,) = locked_out(hosts.site())
-    assert finding.evidence.startswith("python3 of the user exporter uses the store, 127.0.0.1:8500; ")
+    assert finding.evidence.startswith("python3 of the user exporter uses the store at 127.0.0.1:8500; ")
     hosts.store = "{kind: consul, local_users: [exporter]}"
     assert list(locked_out(hosts.site())) == []
 

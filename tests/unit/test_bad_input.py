@@ -89,7 +89,7 @@ BEFORE_ANY_CHANGE = {
     "its etcd has no v2 any more": (
         "kind: etcd", bare_with_etcd("3.6.1"), "store-without-v2", "engines need the v2 API", "use etcd 3.3, 3.4 or 3.5"),
     "two TLS files in daemon.json": (
-        "kind: etcd, security: {tls: false}", with_options("kv.cacertfile", "kv.keyfile"), "store-tls", "silently go without TLS", "all three files, or none"),
+        "kind: etcd, security: {tls: false}", with_options("kv.cacertfile", "kv.keyfile"), "store-tls", "silently not use TLS", "all three files, or none"),
     "a ttl in daemon.json below the heartbeat": (
         "kind: etcd, security: {tls: false}, discovery: {heartbeat: 40}", with_times("etcd", ttl="30"), "store-options",
         "discovery.heartbeat '40' of the inventory, discovery.ttl '30' of /etc/docker/daemon.json: 30 s is not greater than the heartbeat of 40 s",
@@ -100,9 +100,9 @@ BEFORE_ANY_CHANGE = {
     "a ttl in daemon.json too short for Consul": (
         f"kind: consul, {OPEN}", with_times("consul", ttl="15"), "store-options", "ttl is 15 s; Consul needs at least 20 s", "take discovery.ttl out"),
     "a ttl in daemon.json of 5000 digits": (
-        "kind: etcd, security: {tls: false}", with_times("etcd", ttl="9" * 5000), "store-options", "whole seconds there, as a text", "take discovery.ttl out"),
+        "kind: etcd, security: {tls: false}", with_times("etcd", ttl="9" * 5000), "store-options", "whole seconds there, as a string", "take discovery.ttl out"),
     "a ttl in daemon.json that no engine reads": (
-        "kind: etcd, security: {tls: false}", with_times("etcd", ttl=60), "store-options", "whole seconds there, as a text", "take discovery.ttl out"),
+        "kind: etcd, security: {tls: false}", with_times("etcd", ttl=60), "store-options", "whole seconds there, as a string", "take discovery.ttl out"),
 }  # fmt: skip
 
 

@@ -1,22 +1,21 @@
 """The host's packet filter: our ports are open to the cluster's other hosts and closed to everyone else.
 
-VXLAN has no authentication and gossip is plaintext here: whoever reaches 4789/udp is inside the overlay.
-What is not about our ports is never judged, so SSH can't be cut. Rules of others stay as they are.
+VXLAN has no authentication, and gossip is plaintext here: whoever reaches 4789/udp is inside the overlay.
+Our rules match our ports only, so SSH can't be cut off. Rules of others are left unchanged.
 
-Filters (`FILTERS`): iptables where its INPUT is in use or nothing is; nftables where native chains judge input or its service
-is enabled; both, each for its own, where both are in use. A filter that has our rules keeps them up to date for good:
-rules left behind would shut out the hosts that come later. `_chosen` decides that; nobody else asks which filter a host has.
-A host that filters its OUTPUT must let our ports out itself.
-What is forwarded to the peers' ports is dropped: see `Policy`.
+Which filter gets the rules (`FILTERS`): iptables if its INPUT is in use, or if no filter is; nftables if native chains filter
+input, or if its service is enabled; both if both are in use. A filter that already has our rules keeps getting updates:
+outdated rules would shut out hosts that are added later. Only `_chosen` decides this.
+On a host that filters its OUTPUT, that filter must accept our ports.
+Packets that are forwarded to the peers' ports are dropped: see `Policy`.
 
-IPv6: the hosts' own network is IPv4 for now, so over IPv6 nobody is a peer and our ports are simply closed, except on lo:
-nftables' table is of family inet, and ip6tables gets two rules, because a socket bound to all addresses (swarm's gossip)
-listens on IPv6 as well.
+IPv6: the hosts' underlay is IPv4, so no peer uses IPv6, and our ports are closed there except on lo. A socket that is bound
+to all addresses (swarm's gossip) listens on IPv6 too. nftables' table is of family inet, and ip6tables gets its own rules.
 
-A peer is every address that a host of the inventory has on the network of its advertised one.
+Peers are all addresses that the inventory's hosts have on the network of their advertised address.
 
-ufw and firewalld: our rules stand in front of theirs. Restarts of both and reloads of ufw keep or renew ours; after
-`firewall-cmd --reload` the peers are shut out until the next run, since firewalld makes its table anew (tried).
+ufw and firewalld: our rules come before theirs. Our rules survive restarts of both, and reloads of ufw. After
+`firewall-cmd --reload` the peers are shut out until the next run, since firewalld recreates its table (tested).
 See `others.MANAGERS`.
 """
 
@@ -71,12 +70,12 @@ __all__ = [
     "with_store",
 ]
 
-# The first is for hosts that use none of them: the engine's package brings it along.
+# The first one is for hosts that use no filter: it is installed with the engine's package.
 FILTERS: tuple[Filter, ...] = (Iptables(), Nftables())
 PROGRAMS = tuple(each.programs[0] for each in FILTERS)
 REMOVALS = tuple(each.removal for each in FILTERS)
 
-OF_ENGINE = "iptables"  # with this program the engine sets rules of its own, whatever filter its host uses
+OF_ENGINE = "iptables"  # the program with which the engine sets its own rules, whichever filter the host uses
 UNIT = "provisioner-firewall.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 SCRIPT = "/etc/provisioner/firewall.sh"
@@ -101,9 +100,9 @@ PROBE = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What one host's firewall needs: of each filter its part of the script that sets the rules.
+    """One host's firewall: for each chosen filter, its part of the script that sets the rules.
 
-    loaders: the units after whose restart our rules must be renewed. users: the names that stand in the parts behind "@".
+    loaders: the units after whose restart our rules must be set again. users: the names that the parts contain as "@NAME".
     """
 
     parts: tuple[Part, ...]
@@ -116,12 +115,12 @@ class Plan:
 
     @property
     def programs(self) -> tuple[str, ...]:
-        """Those that the script runs."""
+        """The programs that the script runs."""
         return tuple(program for part in self.parts for program in part.programs)
 
 
 def understood(facts: Facts) -> Facts:
-    """The same. Raises Malformed if a filter can't parse what the host says of it."""
+    """Return the same facts. Raises Malformed if a filter can't parse its sections."""
     for each in FILTERS:
         each.understood(facts.raw)
     return facts
@@ -132,13 +131,13 @@ def _found(facts: Facts, ports: Ports) -> tuple[Found, ...]:
 
 
 def _chosen(found: Sequence[Found]) -> tuple[Found, ...]:
-    """All that are in use; else the first whose program is there; else the first."""
+    """Return all filters in use; else the first one whose program is installed; else the first one."""
     used = tuple(each for each in found if each.used)
     return used or (next((each for each in found if each.there), found[0]),)
 
 
 def plan(facts: Facts, peers: Sequence[IPv4Address], ports: Ports, own: IPv4Address | None = None) -> Plan:
-    """What this host needs so that the peers, and nobody else, reach our ports. own: the address that the peers know it by."""
+    """Return the plan that lets only the peers reach our ports. own: the address that this host advertises."""
     policy = Policy(ports, tuple(peers), underlay(facts.addresses, peers, own), uids(facts))
     users = tuple(user[1:] for user in policy.owners if user.startswith("@"))
     parts = tuple(each.part(policy) for each in _chosen(_found(facts, ports)))
@@ -146,10 +145,10 @@ def plan(facts: Facts, peers: Sequence[IPv4Address], ports: Ports, own: IPv4Addr
 
 
 def ours(facts: Facts, ports: Ports) -> tuple[str, ...]:
-    """The names of the rules on this host that have some of ours."""
+    """Return the names of the rule sets on this host that contain rules of ours."""
     return tuple(name for each in _found(facts, ports) for name in each.ours)
 
 
 def other_managers(facts: Facts, ports: Ports) -> tuple[str, ...]:
-    """Who else manages this host's rules: a change through them may drop ours for a while."""
+    """Return the other managers of this host's rules. A change through them may drop our rules for a while."""
     return others.managers(says(facts.raw), _found(facts, ports))

@@ -1,4 +1,4 @@
-"""What one kind of packet filter is to the rest: a Protocol that each implements in a file of its own."""
+"""The Protocol of a packet filter. Each filter implements it in a file of its own."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules of one name on one host, found and wanted, in one form; equal texts are equal rules."""
+    """One rule set of one host, found and wanted, in a normalized form: equal texts mean equal rules."""
 
-    name: str  # as people know them: "iptables", "ip6tables", "nftables"
+    name: str  # for people: "iptables", "ip6tables", "nftables"
     found: str
     wanted: str
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one filter adds to the plan of a host.
+    """One filter's part of a host's plan.
 
-    template: its part of the script that sets the rules; `words` are what it is rendered with, as `part`.
-    programs: those that it runs on the host.
+    template: its part of the script that sets the rules, rendered with this object as `part`. words: values for the template.
+    programs: the programs that it runs on the host.
     """
 
     rules: tuple[Rules, ...]
@@ -36,38 +36,39 @@ class Part:
 
 
 class Found(Protocol):
-    """What a filter found on one host."""
+    """The state of a filter on one host."""
 
     @property
     def there(self) -> bool:
-        """Whether its program is on the host."""
+        """Whether its program is installed."""
         ...
 
     @property
     def used(self) -> bool:
-        """Whether it must have our rules: it has some, or those of others may judge our ports."""
+        """Whether it needs our rules: it has some already, or rules of others may apply to our ports."""
         ...
 
     @property
     def ours(self) -> tuple[str, ...]:
-        """The names (as in `Rules`) under which it has rules of ours."""
+        """The names (as in `Rules`) of the rule sets that contain rules of ours."""
         ...
 
     def managed(self, mark: str) -> bool:
-        """Whether its rules on input show a manager that names its chains or tables so. See `others.Manager`."""
+        """Whether its input rules have a chain or table that a manager created. See `others.Manager.marks`."""
         ...
 
     def part(self, policy: Policy) -> Part:
-        """What it needs to enforce the policy."""
+        """Return the filter's part of the plan that enforces the policy."""
         ...
 
 
 class Filter(Protocol):
     """One kind of packet filter.
 
-    programs: those that the facts look for; the first shows whether a host has it. reads: section of the facts -> the command whose output it is.
-    removal: the template of the commands that remove all rules of ours, whichever there are.
-    chains, tables: what it makes on hosts, as `Owned` has them.
+    programs: programs that a reading looks for; the first one shows whether the host has this filter.
+    reads: section of the facts -> the command that prints it.
+    removal: the template of the script that removes all our rules.
+    chains, tables: what it creates on hosts, as in `Owned`.
     """
 
     @property
@@ -82,14 +83,14 @@ class Filter(Protocol):
     def tables(self) -> tuple[str, ...]: ...
 
     def understood(self, raw: Mapping[str, str]) -> None:
-        """Raises Malformed if these sections of the facts can't be parsed; `found` then raises nothing."""
+        """Raise Malformed if the filter's sections can't be parsed. After that, `found` never raises."""
         ...
 
     def found(self, raw: Mapping[str, str], ports: Ports) -> Found:
-        """What the sections of the facts say of it."""
+        """Parse the filter's sections."""
         ...
 
 
 def says(raw: Mapping[str, str]) -> frozenset[str]:
-    """The words of the section "firewall": program=NAME, active=UNIT, enabled=UNIT, ipv6=yes."""
+    """Return the words of the section "firewall": program=NAME, active=UNIT, enabled=UNIT, ipv6=yes."""
     return frozenset(raw.get("firewall", "").split())

@@ -1,16 +1,16 @@
-"""The filter iptables (with ip6tables): what is wanted, and what `iptables-save` tells.
+"""The filter iptables (with ip6tables): the wanted rules, and the parser for `iptables-save`.
 
-Rules are written in exactly the words in which iptables-save prints them (tried: 1.8.7 and 1.8.11, nf_tables and
-legacy), so wanted and found are compared as texts. The first rule of INPUT jumps to PROVISIONER;
-what is not about our ports comes back from there unjudged, SSH with it. PROVISIONER-PEERS is a list of the other hosts
-and nothing else: it is all that changes when a host comes or goes.
+Rules are written exactly as iptables-save prints them (tested: 1.8.7 and 1.8.11, nf_tables and legacy), so wanted and found
+rules are compared as texts. The first rule of INPUT jumps to PROVISIONER. Packets to other ports than ours, SSH included,
+return from there without a verdict. PROVISIONER-PEERS only lists the other hosts: when a host is added or removed, nothing
+else changes.
 
-Forwarded packets are judged in the table mangle, which they pass before the table filter. Docker puts its own rules on top of
-filter's FORWARD whenever it starts, and others flush that chain; nobody does either to mangle's.
+Forwarded packets are filtered in the table mangle, which they traverse before the table filter. Docker inserts its rules at
+the top of filter's FORWARD whenever it starts, and other programs flush that chain; mangle's FORWARD is left alone.
 
-A host whose policy is DROP with only SSH let in would drop the answers to its own connections, and its engine's
-questions to the store over lo: hence the rules for lo and for answers from the other hosts.
-Hosts are told apart by their source address, which a machine on the same wire can forge.
+A host with policy DROP that only accepts SSH would drop the replies to its own connections, and its engine's requests to the
+store over lo. Hence the rules for lo and for replies from the other hosts.
+Hosts are identified by their source address, which a machine on the same link can forge.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _PASSIVE = frozenset(
 
 @dataclass(frozen=True)
 class Hook:
-    """A built-in chain of a table, and the chain of ours that its first rule jumps to."""
+    """A built-in chain of a table, and our chain to which its first rule jumps."""
 
     table: str
     builtin: str
@@ -76,7 +76,7 @@ FORWARDED = Hook("mangle", "FORWARD", FORWARD)
 SENT = Hook("filter", "OUTPUT", OUTPUT)
 HOOKS = (INPUT, SENT, FORWARDED)
 JUMP = INPUT.jump
-# Our chains of each table, in the order in which `Table.found` and `wanted` have them.
+# Our chains of each table, in the order of `Table.found` and `wanted`.
 CHAINS: Mapping[str, tuple[str, ...]] = {
     "filter": (CHAIN, PEERS, OUTPUT, STORE, OWNER, REFUSED),
     "mangle": (FORWARD, AWAY, PEERS),
@@ -85,7 +85,7 @@ CHAINS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Part:
-    """What one table is to have. chains: ours, as iptables-restore takes them. jumps: to be the first rule of their chains."""
+    """The wanted rules of one table. chains: our chains, as input of iptables-restore. jumps: first rules of built-in chains."""
 
     table: str
     jumps: tuple[str, ...]
@@ -94,9 +94,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Table:
-    """The tables filter and mangle. `rules`: filter's, chain -> its rules as they are printed; `policy` is INPUT's.
+    """The tables filter and mangle, as found.
 
-    mangle: that table's rules. native: nft made filter, with rules that iptables can't read. ports: those that are ours to judge.
+    policy: the policy of INPUT. rules: the rules of the table filter, chain -> lines of iptables-save. ports: our ports.
+    native: whether nft created the table filter, with rules that iptables can't read. mangle: the rules of that table.
     """
 
     policy: str
@@ -110,23 +111,23 @@ class Table:
 
     @property
     def ours(self) -> bool:
-        """Whether we have been here: then our chains judge, whatever else the host uses by now."""
+        """Whether our chains exist. They filter packets, whichever filter the host uses by now."""
         return any(hook.chain in self._of(hook.table) for hook in HOOKS)
 
     @property
     def in_use(self) -> bool:
-        """Whether others' rules may stand between the hosts."""
+        """Whether rules of others may block packets between the hosts."""
         return self.policy != "ACCEPT" or any(self._judges(rule, self.rules) for rule in self._others())
 
     def _others(self) -> tuple[str, ...]:
         return tuple(rule for rule in self.rules.get("INPUT", ()) if rule != JUMP)
 
     def uses(self, prefix: str) -> bool:
-        """Whether INPUT jumps to a chain whose name begins so."""
+        """Whether INPUT jumps to a chain with this prefix."""
         return any(_option(shlex.split(rule), "-j").startswith(prefix) for rule in self._others())
 
     def found(self) -> str:
-        """Our rules; above each jump stand those of others that judge our ports before us."""
+        """Return our rules. Before each jump come the rules of others that decide about our ports first."""
         return _text(line for table in CHAINS for line in self._found_in(table))
 
     def _found_in(self, table: str) -> Iterator[str]:
@@ -147,9 +148,9 @@ class Table:
     def _judges(
         self, rule: str, rules: Mapping[str, tuple[str, ...]], ports: Ports | None = None, depth: int = 0
     ) -> bool:
-        """Whether a rule may decide about a packet to our ports: true unless it can be seen that it does not.
+        """Whether a rule may decide about a packet to our ports. True unless the rule certainly does not.
 
-        Others put rules first too, like fail2ban's for SSH; those are left where they are.
+        Other programs, such as fail2ban for SSH, insert rules at the top too. Those that don't affect our ports may stay there.
         """
         ports = ports or self.ports
         words = shlex.split(rule)
@@ -170,7 +171,7 @@ class Table:
 
 
 def _option(words: list[str], name: str) -> str:
-    """The value of an option that is there and not negated, or ""."""
+    """Return the value of an option; "" if it is absent or negated."""
     if name not in words[:-1]:
         return ""
     at = words.index(name)
@@ -178,12 +179,12 @@ def _option(words: list[str], name: str) -> str:
 
 
 def native(saved: str) -> bool:
-    """Whether nft made the table filter, with rules that iptables can't read."""
+    """Whether nft created the table filter, with rules that iptables can't read."""
     return "# Table `filter' is incompatible" in saved
 
 
 def parse(saved: str, ports: Ports) -> Table:
-    """What iptables-save (or ip6tables-save) printed; other tables than filter and mangle are passed over."""
+    """Parse the output of iptables-save or ip6tables-save. Tables other than filter and mangle are ignored."""
     table, policy = "", "ACCEPT"
     rules: dict[str, dict[str, list[str]]] = {name: {} for name in CHAINS}
     for line in saved.splitlines():
@@ -201,13 +202,13 @@ def parse(saved: str, ports: Ports) -> Table:
 
 
 def parts(policy: Policy) -> tuple[Part, ...]:
-    """What IPv4 is to have."""
+    """Return the wanted rules for IPv4."""
     kept = {**_input(policy), **_output(policy, [f"-d {peer}/32" for peer in policy.peers])}
     return _part("filter", (INPUT, SENT), kept), _part("mangle", (FORWARDED,), _forward(policy))
 
 
 def parts6(policy: Policy) -> tuple[Part, ...]:
-    """What IPv6 is to have: the hosts' own network is IPv4, so nobody there is a peer. See the package's docstring."""
+    """Return the wanted rules for IPv6. The underlay is IPv4, so there are no peers; see the package's docstring."""
     tcp, udp = _numbers(policy.ports.tcp), _numbers(policy.ports.udp)
     rules = (
         f"! -i lo -p udp -m multiport --dports {udp} -j DROP",
@@ -233,7 +234,7 @@ def _input(policy: Policy) -> dict[str, tuple[str, ...]]:
 
 
 def _forward(policy: Policy) -> dict[str, tuple[str, ...]]:
-    """See `Policy`: which packets go through this host to the peers' ports."""
+    """Return the chains for forwarded packets; see `Policy`."""
     rules = tuple(
         f"-p {protocol} -m multiport --dports {_numbers(ports)} -j {AWAY}"
         for protocol, ports in (("udp", policy.ports.udp), ("tcp", policy.ports.tcp))
@@ -247,7 +248,10 @@ def _forward(policy: Policy) -> dict[str, tuple[str, ...]]:
 
 
 def _output(policy: Policy, peers: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """See `Policy`: who sends to our ports. What is refused fails at once: connections by a reset, datagrams by an error (EPERM)."""
+    """Return the chains for sent packets; see `Policy`.
+
+    Rejected packets fail at once for their sender: connections with a reset, datagrams with an error (EPERM).
+    """
     ports, roots = policy.ports, policy.ports.roots
     ways = (
         ("tcp", ports.store, STORE),
@@ -277,7 +281,7 @@ def _from_peers(policy: Policy) -> tuple[str, ...]:
 
 
 def _part(table: str, hooks: Iterable[Hook], chains: Mapping[str, tuple[str, ...]]) -> Part:
-    """A chain that is declared is emptied first."""
+    """Return one table's part. iptables-restore empties each declared chain first."""
     names = [name for name in CHAINS[table] if name in chains]
     declared = [f":{name} - [0:0]" for name in names]
     rules = [f"-A {name} {rule}" for name in names for rule in chains[name]]
@@ -285,7 +289,7 @@ def _part(table: str, hooks: Iterable[Hook], chains: Mapping[str, tuple[str, ...
 
 
 def wanted(policy: Policy, parts: Iterable[Part]) -> str:
-    """What `Table.found` tells once these parts are in force."""
+    """Return what `Table.found` returns once these parts are applied."""
     rules = ((*part.jumps, *(line for line in part.chains.splitlines() if line.startswith("-A "))) for part in parts)
     return _text(policy.numbered(line for lines in rules for line in lines))
 
@@ -300,7 +304,7 @@ def _text(lines: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class _OnHost:
-    """IPv4's tables and IPv6's, of one host. says: see `base.says`."""
+    """The tables of one host, for IPv4 and IPv6. says: see `base.says`."""
 
     says: frozenset[str]
     v4: Table
@@ -324,7 +328,7 @@ class _OnHost:
 
     def part(self, policy: Policy) -> base.Part:
         tables = {"iptables": (self.v4, parts(policy))}
-        # One package has both programs. Where neither is there yet, both come with Docker before this is applied.
+        # One package contains both programs. If neither is installed yet, Docker's package brings both before this is applied.
         if "ipv6=yes" in self.says and ("program=ip6tables" in self.says or not self.there):
             tables["ip6tables"] = (self.v6, parts6(policy))
         rules = tuple(base.Rules(name, table.found(), wanted(policy, of)) for name, (table, of) in tables.items())
@@ -334,7 +338,7 @@ class _OnHost:
 
 class Iptables:
     programs = ("iptables", "ip6tables")
-    # Without -t, which would load the table that it names.
+    # Without -t, which would load the named table's kernel module.
     reads: Mapping[str, str] = {
         "iptables": "iptables-save",
         "ip6tables": "[ -e /proc/net/if_inet6 ] && ip6tables-save",
@@ -344,13 +348,12 @@ class Iptables:
     tables: tuple[str, ...] = ()
 
     def understood(self, raw: Mapping[str, str]) -> None:
-        """Each rule can be split into words."""
+        """Raise Malformed if a rule can't be split into words."""
         for program in self.programs:
             for rule in raw.get(program, "").splitlines():
-                if rule.startswith("-A ") and (
-                    re.search(r"[\"'\\]", rule) or not rule[3:].strip()
-                ):  # all others can be
-                    with strict.understood(f"a rule that {program}-save prints", rule):
+                # Only quotes and backslashes, or a rule without words, can make the split fail.
+                if rule.startswith("-A ") and (re.search(r"[\"'\\]", rule) or not rule[3:].strip()):
+                    with strict.understood(f"a rule from {program}-save", rule):
                         _, _chain, *_ = shlex.split(rule)
 
     def found(self, raw: Mapping[str, str], ports: Ports) -> base.Found:

@@ -1,8 +1,8 @@
-"""The filter nftables: what is wanted, and what `nft -t list ruleset` tells (tried: 0.9.8 and 1.1.3).
+"""The filter nftables: the wanted rules, and the parser for `nft -t list ruleset` (tested: 0.9.8 and 1.1.3).
 
-In nftables a drop is final, an accept is not: every other chain on the same hook still judges. So strangers are kept out
-by a table of our own, and peers are let in by a jump at the head of each chain of others that could drop them.
-Such a chain is called a gate here. Rules of others are never rewritten, and neither is /etc/nftables.conf.
+In nftables, a drop is final, but an accept is not: the other chains on the same hook still decide. So our own table drops
+packets from strangers. To accept the peers, each chain of others that could drop their packets gets a jump to our chains as
+its first rule; such a chain is called a gate here. Rules of others and /etc/nftables.conf are never changed.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ PEERS = "provisioner-peers"
 JUMP = f'jump {CHAIN} comment "provisioner"'
 
 AWAY = "provisioner-away"
-# The chains of our own table, in the order in which `Ruleset.found` and `wanted` have them. A drop is final, whatever its priority.
-_HOOK = "type filter hook {} priority -10; policy accept;"
+_HOOK = "type filter hook {} priority -10; policy accept;"  # any priority would do, since a drop is final
 STORE, OWNER, REFUSED = "provisioner-store", "provisioner-owner", "provisioner-refused"
+# The chains of our own table, in the order of `Ruleset.found` and `wanted`.
 _OWN = (PEERS, "input", AWAY, "forward", REFUSED, OWNER, STORE, "output")
 _PROTOCOLS = {"6": "tcp", "50": "esp"}
-# iptables-nft keeps its rules in tables of these names, in chains with names in capitals: the other filter's.
+# iptables-nft keeps its rules in tables with these names, in chains with names in capitals. They belong to the other filter.
 IPTABLES = frozenset({"filter", "mangle", "raw", "security", "nat"})
 
-# Both load their rules at boot, firewalld some time after it counts as started.
+# Both load their rules at boot; firewalld only some time after its unit is active.
 _AT_BOOT = frozenset({"enabled=nftables.service", f"enabled={FIREWALLD}"})
 
 
 @dataclass(frozen=True)
 class Chain:
-    """A chain. `hook` is its line "type ... hook ..." where it is a base chain, else ""."""
+    """A chain. hook: its line "type ... hook ..." if it is a base chain, else ""."""
 
     family: str
     table: str
@@ -56,10 +56,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Ruleset:
-    """All chains, in the order in which nft prints them.
-
-    ports: those that are ours to judge. iptables: the tables that iptables-nft looks after.
-    """
+    """All chains, in the order of nft's output. ports: our ports. iptables: the tables that iptables-nft manages."""
 
     chains: tuple[Chain, ...]
     ports: Ports
@@ -70,12 +67,12 @@ class Ruleset:
 
     @property
     def ours(self) -> bool:
-        """Whether our own table is there."""
+        """Whether our own table exists."""
         return bool(self._of("inet", TABLE))
 
     @property
     def gates(self) -> tuple[Chain, ...]:
-        """The chains of others that may drop what comes from the peers, and those that have our jump already."""
+        """The chains of others that may drop the peers' packets, or that have our jump already."""
         inputs = (c for c in self.chains if re.match(r"type filter hook input\b", c.hook) and self._foreign(c))
         return tuple(chain for chain in inputs if JUMP in chain.rules or self._may_drop_in(chain))
 
@@ -83,7 +80,7 @@ class Ruleset:
         return any(chain.table == table for chain in self.chains)
 
     def _foreign(self, chain: Chain) -> bool:
-        """Whether it is a chain of others, that IPv4 packets pass, and none of iptables'."""
+        """Whether the chain handles IPv4 packets and belongs neither to us nor to iptables."""
         if chain.family not in {"ip", "inet"} or (chain.family, chain.table) == ("inet", TABLE):
             return False
         return not (chain.family == "ip" and chain.table in self.iptables and chain.name.isupper())
@@ -92,7 +89,7 @@ class Ruleset:
         return "policy drop" in chain.hook or any(self._may_drop(rule, chain) for rule in chain.rules)
 
     def _may_drop(self, rule: str, chain: Chain, depth: int = 0) -> bool:
-        """Whether a rule may drop a packet to our ports: true unless it can be seen that it does not."""
+        """Whether a rule may drop a packet to our ports. True unless the rule certainly does not."""
         text = re.sub(r'"[^"]*"', '""', rule)
         if text.startswith(f"jump {CHAIN} "):
             return False
@@ -109,7 +106,7 @@ class Ruleset:
         )
 
     def found(self) -> str:
-        """Our table; then of each gate what may drop before our jump, the jump, and our chains in that table."""
+        """Return our table, and for each gate: the rules before our jump that may drop packets, the jump, and our chains."""
         own = self._of("inet", TABLE)
         parts = [(own[name].label, _own_lines(own[name])) for name in _OWN if name in own]
         for gate in self.gates:
@@ -124,22 +121,22 @@ class Ruleset:
 
 
 def _own_lines(chain: Chain) -> list[str]:
-    """A chain of ours in one form, whichever way this nft prints priorities and sets."""
+    """Return the lines of a chain of ours, normalized: versions of nft print priorities and sets differently."""
     return [line for rule in ([chain.hook] if chain.hook else []) + list(chain.rules) for line in _in_one_form(rule)]
 
 
 def _in_one_form(rule: str) -> list[str]:
-    """Sets of hosts and interfaces are taken apart: those with one element are printed without braces, or with them."""
+    """Normalize a rule. Sets of hosts and interfaces are split, since nft may print a set of one element without braces."""
     names = re.fullmatch(r"(ip [sd]addr|iifname) (?:\{ ([^}]*) \}|(\S+)) (.*)", rule)
     if names:
         return [f"{names[1]} {name} {names[4]}" for name in (names[2] or names[3]).split(", ")]
     rule = re.sub(r" priority [^;]*", "", rule) if rule.startswith("type ") else rule
-    # As it is printed where there is no /etc/protocols.
+    # On a host without /etc/protocols, nft prints numbers.
     return [re.sub(r"^meta l4proto (6|50)\b", lambda number: f"meta l4proto {_PROTOCOLS[number[1]]}", rule)]
 
 
 def parse(listed: str, ports: Ports, iptables: frozenset[str] = IPTABLES) -> Ruleset:
-    """What `nft -t list ruleset` printed. Sets, maps and flags are passed over. `iptables`: see Ruleset."""
+    """Parse the output of `nft -t list ruleset`. Sets, maps and flags are ignored. iptables: see `Ruleset`."""
     chains: list[Chain] = []
     family = table = name = hook = ""
     rules: list[str] = []
@@ -160,19 +157,19 @@ def parse(listed: str, ports: Ports, iptables: frozenset[str] = IPTABLES) -> Rul
 
 
 def own(policy: Policy) -> str:
-    """The table that keeps strangers out, renewed as a whole in one transaction."""
+    """Return the script that replaces our own table, which drops strangers' packets, in one transaction."""
     body = "".join(_block(name, lines) for name, lines in _own(policy).items())
-    head = f"table inet {TABLE}\ndelete table inet {TABLE}\n"  # the first line makes the second never fail
+    head = f"table inet {TABLE}\ndelete table inet {TABLE}\n"  # the first line creates the table, so that the second can't fail
     return f"{head}table inet {TABLE} {{\n{body}}}\n"
 
 
 def gate(policy: Policy) -> str:
-    """The chains that go into a gate's table: they let peers in and judge nothing else."""
+    """Return our chains in a gate's table: they accept the peers, and decide nothing else."""
     return _block(PEERS, _from_peers(policy)) + _block(CHAIN, _gate(policy.ports))
 
 
 def wanted(policy: Policy, gates: Iterable[Chain]) -> str:
-    """What `Ruleset.found` tells once all is in force."""
+    """Return what `Ruleset.found` returns once everything is applied."""
     parts = [(f"inet {TABLE} {name}", lines) for name, lines in _own(policy).items()]
     for each in gates:
         place = f"{each.family} {each.table}"
@@ -187,7 +184,7 @@ def wanted(policy: Policy, gates: Iterable[Chain]) -> str:
 
 
 def _own(policy: Policy) -> dict[str, tuple[str, ...]]:
-    """Chain -> its lines."""
+    """Return our own table: chain -> lines."""
     chains = {
         PEERS: _from_peers(policy),
         "input": _input(policy.ports),
@@ -211,7 +208,7 @@ def _input(ports: Ports) -> tuple[str, ...]:
 
 
 def _forward(ports: Ports) -> tuple[str, ...]:
-    """See `Policy`: which packets go through this host to the peers' ports."""
+    """Return the chain for forwarded packets; see `Policy`."""
     tcp, udp = _set(ports.tcp), _set(ports.udp)
     return (
         _HOOK.format("forward"),
@@ -230,7 +227,7 @@ def _away(policy: Policy) -> tuple[str, ...]:
 
 
 def _output(policy: Policy) -> dict[str, tuple[str, ...]]:
-    """See `Policy`: who sends to our ports. A packet without an owner matches no `meta skuid`, not even a negated one."""
+    """Return the chains for sent packets; see `Policy`. A packet without an owner matches no `meta skuid`, negated or not."""
     ports, roots = policy.ports, policy.ports.roots
     ways = (
         ("tcp", ports.store, STORE),
@@ -269,13 +266,13 @@ def _gate(ports: Ports) -> tuple[str, ...]:
 
 
 def _set(numbers: Iterable[int]) -> str:
-    """As nft prints it."""
+    """Format port numbers as nft prints them."""
     words = [str(number) for number in sorted(numbers)]
     return "{ " + ", ".join(words) + " }" if len(words) > 1 else words[0]
 
 
 def _named(names: Iterable[str]) -> str:
-    """A set of names; "" where there is none."""
+    """Format a set of names or addresses; "" if it is empty."""
     words = ", ".join(names)
     return f"{{ {words} }}" if words else ""
 
@@ -297,7 +294,7 @@ def _text(parts: Iterable[tuple[str, Iterable[str]]]) -> str:
 
 @dataclass(frozen=True)
 class _OnHost:
-    """says: see `base.says`."""
+    """The ruleset of one host. says: see `base.says`."""
 
     says: frozenset[str]
     ruleset: Ruleset
@@ -327,15 +324,14 @@ class _OnHost:
 
 class Nftables:
     programs = ("nft",)
-    reads: Mapping[str, str] = {
-        "nftables": "nft -t list ruleset"
-    }  # -t: without the elements of named sets, which may be many
+    # -t leaves out the elements of named sets, which may be many.
+    reads: Mapping[str, str] = {"nftables": "nft -t list ruleset"}
     removal = "firewall-nftables-leave.sh.j2"
     chains: tuple[str, ...] = ()
     tables = (f"inet {TABLE}",)
 
     def understood(self, raw: Mapping[str, str]) -> None:
-        """Nothing to check: a line that is not understood is taken for a rule, or passed over."""
+        """Raise nothing: the parser treats an unknown line as a rule, or ignores it."""
 
     def found(self, raw: Mapping[str, str], ports: Ports) -> base.Found:
         managed = IPTABLES - ({"filter"} if native(raw.get("iptables", "")) else set())

@@ -1,4 +1,4 @@
-"""Other programs that set or load rules on a host, and the units after which ours must be set again."""
+"""Other programs that set or load rules on a host, and the units after whose start ours must be set again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from provisioner.system.firewall.base import Found
 
-# Units that load rules when they start. Ours comes after them, and again whenever they are restarted or reloaded.
+# Units that load rules when they start. Our unit starts after them, and runs again whenever they are restarted or reloaded.
 _NATIVE = ("nftables.service", "iptables.service", "ip6tables.service")
 FIREWALLD = "firewalld.service"
 LOADERS = (*_NATIVE, "netfilter-persistent.service", "ufw.service", FIREWALLD)
@@ -20,7 +20,8 @@ LOADERS = (*_NATIVE, "netfilter-persistent.service", "ufw.service", FIREWALLD)
 class Manager:
     """A program that manages a host's rules.
 
-    units: it manages them while one of these is active. marks: so begin the chains (iptables) or is named the table (nftables) of its rules.
+    units: it manages them while one of these units is active.
+    marks: prefixes of its iptables chains, or names of its nftables tables.
     """
 
     name: str
@@ -29,13 +30,13 @@ class Manager:
 
 
 MANAGERS = (
-    Manager("ufw", marks=("ufw-",)),  # its unit is active even where it is off
+    Manager("ufw", marks=("ufw-",)),  # its unit is active even while ufw is disabled
     Manager("firewalld", (FIREWALLD,), ("firewalld", "INPUT_direct")),
 )
 
 
 def managers(says: frozenset[str], found: Iterable[Found]) -> tuple[str, ...]:
-    """The names of those that manage rules on a host. says: see `base.says`."""
+    """Return the names of the managers on a host. says: see `base.says`."""
     filters = tuple(found)
     return tuple(
         manager.name
@@ -46,10 +47,10 @@ def managers(says: frozenset[str], found: Iterable[Found]) -> tuple[str, ...]:
 
 
 def loaders(says: frozenset[str]) -> tuple[str, ...]:
-    """The loaders that a host uses, never two that exclude each other.
+    """Return the loaders that a host uses, never two that conflict.
 
-    firewalld's start stops the native units. Were ours part of both, a restart of firewalld would have to stop and to
-    restart ours in one go, and systemd would refuse it (tried).
+    firewalld's unit conflicts with the native units and stops them. If ours were PartOf both, a restart of firewalld would
+    have to stop and restart ours in one transaction, which systemd refuses (tested).
     """
     used = [unit for unit in LOADERS if {f"active={unit}", f"enabled={unit}"} & says]
     if FIREWALLD in used and f"active={FIREWALLD}" in says:

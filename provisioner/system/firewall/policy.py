@@ -1,4 +1,4 @@
-"""What one host's packet filter decides, in a form that both backends render."""
+"""The policy that one host's packet filter enforces. Each filter renders it as rules."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
 
     from provisioner.system.firewall.ports import Ports
 
-# What may stand in a rule as it is. A "+" at the end would be a wildcard of iptables'.
+# Interface names that may appear in a rule unchanged. To iptables, a "+" at the end would be a wildcard.
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,15}")
-# Interfaces that engines make: what comes in there is a container's, whatever source address it has.
+# Interfaces that engines create: a packet from there is a container's, whatever its source address.
 _ENGINE = re.compile(r"docker.*|br-[0-9a-f]{12}|veth.*|lo")
-_BRIDGES = ("docker", "br-")  # how the names of engines' bridges begin
+_BRIDGES = ("docker", "br-")  # prefixes of the names of engines' bridges
 
 
 @dataclass(frozen=True)
 class Policy:
-    """One host's rules.
+    """One host's policy.
 
-    - Input: the peers reach our ports, nobody else does. What comes in on an engine's bridge is no peer's, whatever source
-      address it has: a container with CAP_NET_RAW, which is the default, may write any.
-    - Forward: nothing goes through this host to our ports on the peers. What a container sends leaves with the host's address,
-      so the peers could not tell it from the host itself. Two kinds of packets pass: answers over TCP, and what one peer sends to
-      another through this host (a VPN's hub, a router). There are no answers over UDP: a peer would have to ask from our ports.
+    - Input: only the peers reach our ports. A packet from an engine's bridge is never a peer's, whatever its source address:
+      containers have CAP_NET_RAW by default, and can forge it.
+    - Forward: packets to our ports on the peers are not forwarded. A container's packet leaves with the host's address, so a
+      peer could not distinguish it from the host's own. Two kinds of packets pass: TCP replies, and packets from one peer to
+      another through this host (a VPN's hub, a router). UDP replies need no exception: no peer sends requests from our ports.
+    - Output: only root's processes may send to our ports, on this host (over lo) or on a peer. To the store's ports, the
+      store's users may send too. Otherwise every process would have the engines' rights in the store, and could inject frames
+      into overlays. The kernel's own packets (VXLAN) have no owner and pass, and so do replies.
 
-    - Output: what a process of this host sends to our ports, on this host (over lo) or on a peer, must be root's; to the store's
-      ports also that of the users who may. Else every process had the engines' rights in the store, and could put frames
-      into overlays. The kernel's own packets (VXLAN) have no owner and pass, and so do answers.
-
-    peers: the other hosts' addresses. underlay: the interfaces on which packets of peers come in. uids: user -> number there.
+    peers: the other hosts' addresses. underlay: the interfaces on which the peers' packets arrive.
+    uids: user name -> number on this host.
     """
 
     ports: Ports
@@ -43,11 +43,11 @@ class Policy:
 
     @property
     def owners(self) -> tuple[str, ...]:
-        """Who may open the store's ports, as rules have it: a user's name is behind "@" until the host has its number."""
+        """The users who may connect to the store's ports, as in rules: "@NAME" until the host replaces it with a number."""
         return tuple(user if user[0].isdecimal() else f"@{user}" for user in self.ports.users)
 
     def numbered(self, rules: Iterable[str]) -> list[str]:
-        """Rules as they are in force on the host: with numbers for names, and without those of users that it does not have."""
+        """Return the rules as the host applies them: with users' numbers, and without rules of users that it does not have."""
         found = []
         for rule in rules:
             named = re.search(r" @(\S+) ", rule)
@@ -59,14 +59,14 @@ class Policy:
 
     @property
     def bridges(self) -> tuple[str, ...]:
-        """How the names of interfaces begin on which no peer's packets come in."""
+        """Prefixes of the names of interfaces on which no peer's packets arrive."""
         return tuple(prefix for prefix in _BRIDGES if not any(name.startswith(prefix) for name in self.underlay))
 
 
 def underlay(
     addresses: Iterable[tuple[str, IPv4Interface]], peers: Iterable[IPv4Address], own: IPv4Address | None
 ) -> tuple[str, ...]:
-    """The interfaces on whose networks hosts of the cluster are, this one included."""
+    """Return the interfaces that are connected to a network of the cluster's hosts, this one included."""
     hosts = [*peers, *([own] if own else [])]
     names = {name.partition(":")[0] for name, address in addresses if any(host in address.network for host in hosts)}
     return tuple(sorted(name for name in names if _NAME.fullmatch(name) and not _ENGINE.fullmatch(name)))

@@ -1,6 +1,6 @@
-"""Which ports are opened to the cluster's hosts and closed to everyone else, and which rules of others speak of them.
+"""The ports that are open to the cluster's hosts and closed to everyone else.
 
-Source for the overlay's: libnetwork (VXLAN 4789/udp; gossip 7946, which can't be moved). The store's come from its backend.
+Source for the overlay's ports: libnetwork (VXLAN 4789/udp; gossip 7946, which is fixed). The store's backend has its ports.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ _OVERLAY_TCP, _OVERLAY_UDP = (_GOSSIP,), (_VXLAN, _GOSSIP)
 
 @dataclass(frozen=True)
 class Ports:
-    """What passes between the hosts of a cluster. `local`: over lo, where a host's own engine asks the store.
+    """The ports between the hosts of a cluster.
 
-    store, store_udp: those of them that the store's users may open too; all others are root's alone. users: their names, numbers
-    or ranges of numbers. Of a store that others look after these are empty.
-    esp: whether IP protocol 50 does too, in which the packets of encrypted networks travel. Nobody else is kept from it: the
-    kernel drops what it has no key for, and a host may have a VPN.
+    local: TCP ports on lo, where an engine connects to the store on its own host.
+    store, store_udp: the ports that the store's users may send to as well; all others are for root only.
+    users: the store's users, as names, numbers or ranges of numbers. These three are empty for a store that somebody else manages.
+    esp: whether to accept IP protocol 50, which carries encrypted networks, from the peers. It is not closed to others: the
+    kernel drops packets that it has no key for, and a host may have a VPN.
     """
 
     tcp: tuple[int, ...]
@@ -36,12 +37,12 @@ class Ports:
 
     @property
     def roots(self) -> Ports:
-        """Those that only root opens."""
+        """The ports that only root may send to."""
         tcp = tuple(port for port in self.tcp if port not in self.store)
         return Ports(tcp, tuple(port for port in self.udp if port not in self.store_udp), tcp)
 
     def touches(self, protocols: Iterable[str], named: str) -> bool:
-        """Whether "22", "22,80", "8000:9000" or "8000-9000" may hold a port of ours; what is not understood may."""
+        """Whether "22", "22,80", "8000:9000" or "8000-9000" may include a port of ours. True for text that can't be parsed."""
         by_protocol = {"tcp": self.tcp, "udp": self.udp}
         ours = {port for protocol in protocols for port in by_protocol.get(protocol, ())}
         for part in named.split(","):
@@ -56,13 +57,13 @@ class Ports:
 def with_store(
     *, tcp: tuple[int, ...] = (), udp: tuple[int, ...] = (), local: tuple[int, ...] = (), users: tuple[str, ...] = ()
 ) -> Ports:
-    """The overlay's ports and those of a store: between hosts, and `local` (TCP) on each host alone. users: see `Ports`."""
+    """Return the ports of the overlay and of a store. local: the store's TCP ports within each host. users: see `Ports`."""
     between = (*_OVERLAY_TCP, *tcp)
     store, store_udp = ((*tcp, *local), udp) if users else ((), ())
     return Ports(between, (*_OVERLAY_UDP, *udp), (*between, *local), store=store, store_udp=store_udp, users=users)
 
 
 def of_swarm(*, managers: int, data: int, esp: bool) -> Ports:
-    """A swarm's: the port of its managers (TCP), the gossip's, and that of the data path (UDP)."""
+    """Return a swarm's ports: the managers' (TCP), the gossip's, and the data path's (UDP)."""
     tcp = (managers, _GOSSIP)
     return Ports(tcp, tuple(sorted((data, _GOSSIP))), tcp, esp)

@@ -1,6 +1,6 @@
-"""Package managers: which one a host has, and what it is asked to do.
+"""Package managers: which one a host has, and how to install packages with it.
 
-Each is one file here and one entry in `MANAGERS`. All others ask the Protocol, by way of `Facts.package_manager`.
+Each supported one has a file here and an entry in `MANAGERS`. Other code uses the Protocol, through `Facts.package_manager`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["LISTS", "MANAGERS", "PROGRAMS", "names", "of", "others", "to_install_perl"]
 
 MANAGERS: tuple[PackageManager, ...] = (Apt(),)
-# Not supported: program -> how it is told to install a package. For errors alone.
+# Unsupported package managers: program -> its install command. Used in error messages only.
 _OTHERS = {
     "apk": "apk add",
     "dnf": "dnf install",
@@ -35,22 +35,22 @@ PROGRAMS = (*(manager.program for manager in MANAGERS), *_OTHERS)
 
 
 def of(programs: Container[str]) -> PackageManager | None:
-    """The package manager of a host that has these programs; None if it has none that is supported."""
+    """Return the package manager of a host that has these programs; None if none is supported."""
     return next((manager for manager in MANAGERS if manager.program in programs), None)
 
 
 def names(*programs: str) -> tuple[str, ...]:
-    """The packages that bring these programs, as any of the managers names them."""
+    """Return the packages that contain these programs, by the names of all supported package managers."""
     return tuple(dict.fromkeys(manager.package(program) for manager in MANAGERS for program in programs))
 
 
 def others(programs: Container[str]) -> tuple[str, ...]:
-    """The package managers of such a host that are not supported."""
+    """Return the unsupported package managers of a host that has these programs."""
     return tuple(name for name in _OTHERS if name in programs)
 
 
 def to_install_perl(programs: Container[str]) -> str:
-    """The command by which a person installs Perl on such a host; "" if none is known. All others name its package "perl"."""
+    """Return the command to install Perl by hand on such a host; "" if unknown. Unsupported managers call the package "perl"."""
     if manager := of(programs):
         return manager.command(["perl"])
     return next((f"{_OTHERS[name]} perl" for name in others(programs)), "").replace(

@@ -10,12 +10,12 @@ from provisioner import render
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_PATIENCE = 60  # seconds that another program may hold apt's lock
+_PATIENCE = 60  # seconds to wait while another program holds apt's lock
 _ENGINE = "dockerd"
 # Program -> package, where the names differ.
 _PACKAGES = {
     _ENGINE: "docker.io",
-    "docker": "docker-cli",  # a package of its own since Debian 13
+    "docker": "docker-cli",  # a separate package since Debian 13
     "etcd": "etcd-server",
     "ip6tables": "iptables",
     "nft": "nftables",
@@ -33,7 +33,7 @@ class Apt:
         return _PACKAGES.get(program, program)
 
     def command(self, programs: Sequence[str]) -> str:
-        # A program may be missing although its package counts as installed.
+        # --reinstall: a program may be missing although its package is marked as installed.
         return shlex.join(["apt-get", "install", "--reinstall", *dict.fromkeys(map(self.package, programs))])
 
     def script(self, programs: Sequence[str], units: Sequence[str], users: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What a package manager is to the steps and checks."""
+"""The Protocol of a package manager, as steps and checks use it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 class PackageManager(Protocol):
     """One kind of package manager.
 
-    name: what people call it. program: a host that has this program is managed by it.
-    lists: POSIX sh that prints "installed", a tab and the name for each package of "$@" that is installed; nothing elsewhere.
+    name: for people. program: a host that has this program uses this package manager.
+    lists: POSIX sh that prints a line "installed<tab>NAME" for each package of "$@" that is installed. It prints nothing on a
+    host with another package manager.
     """
 
     @property
@@ -23,22 +24,23 @@ class PackageManager(Protocol):
     def lists(self) -> str: ...
 
     def package(self, program: str) -> str:
-        """The name of the package that brings a program (as facts name it)."""
+        """Return the name of the package that contains a program (as facts name it)."""
         ...
 
     def command(self, programs: Sequence[str]) -> str:
-        """The command by which a person installs these programs."""
+        """Return the command to install these programs by hand."""
         ...
 
     def script(self, programs: Sequence[str], units: Sequence[str], users: Sequence[str]) -> str:
-        """The script that installs these programs, without questions and without a restart of other services.
+        """Return the script that installs these programs, without questions and without restarting other services.
 
-        It notes on the host's record what comes with the packages, before it installs them.
+        Before the installation it records on the host what the packages will add.
 
-        units: the services that a package must not start. users: those that the packages may make. The script ends as `Work.script` has to.
+        units: services that a package must not start. users: users that the packages may create. The script reports errors as
+        `Work.script` must.
         """
         ...
 
     def removal(self, packages: Sequence[str]) -> str:
-        """The script that removes these packages with their configuration, and no other; it fails if others need them."""
+        """Return the script that removes exactly these packages, with their configuration. It fails if others need them."""
         ...

@@ -47,7 +47,7 @@ def test_it_is_the_only_problem_and_names_the_host_and_the_command(inventory, st
         ("apk", "apk add perl"),
         ("zypper", "zypper install perl"),
         ("emerge", "emerge dev-lang/perl"),
-        ("pkg", "by its own package manager"),
+        ("pkg", "with its own package manager"),
     ],
 )
 def test_the_command_is_that_of_the_hosts_own_package_manager(inventory, manager, command):

@@ -87,13 +87,13 @@ def test_4789_may_be_taken_where_another_port_is_chosen(inventory):
 
 def test_a_manager_whose_address_has_changed_gives_up_its_vote_first(inventory):
     """The engine refuses `docker swarm leave` there, and forced it would cost the others a vote."""
-    assert "join anew: docker swarm leave, on it" in told(
+    assert "join anew: docker swarm leave, on this host" in told(
         inventory, {**FOUND, "node2": put("node2", NodeAddr="192.168.56.99")}
     )
     managers = with_managers(*HOSTS)
     changed = with_info(managers["node2"], Swarm={**managers["node2"].engine["Swarm"], "NodeAddr": "192.168.56.99"})
     words = told(inventory, {**managers, "node2": changed}, "")
-    assert f"docker node demote {IDS['node2']}, on another manager, then docker swarm leave --force, on it" in words
+    assert f"docker node demote {IDS['node2']}, on another manager, then docker swarm leave --force, on this host" in words
 
 
 def test_certificates_of_a_real_swarm_hold_for_90_days_and_before_half_of_them_nothing_is_said(inventory):
@@ -124,8 +124,8 @@ class TestLostMajority:
     def test_it_is_told_with_those_that_are_away(self, inventory):
         assert found(inventory, self.lost("node1"), "") == [("swarm-leaderless", "node1", WARNING)]
         words = told(inventory, self.lost("node1"), "")
-        assert "of its managers (3) these do not take part: node2, node3 |" in words
-        assert "--force-new-cluster --advertise-addr 192.168.56.11, on this host alone" in words
+        assert "of its 3 managers, these do not take part: node2, node3 |" in words
+        assert "--force-new-cluster --advertise-addr 192.168.56.11, on this host only" in words
 
     def test_no_container_can_join(self, inventory):
         site, _ = resolve(inventory(kind=""), self.lost("node1"))
@@ -183,7 +183,7 @@ class TestFixed:
             ("data_path_port: 4790", "data_path_port 4789; wanted: 4790"),
             (
                 "default_addr_pool: {pools: [10.20.0.0/16]}",
-                "default_addr_pool 10.0.0.0/8 in /24; wanted: 10.20.0.0/16 in /24",
+                "default_addr_pool 10.0.0.0/8 (subnets of /24); wanted: 10.20.0.0/16 (subnets of /24)",
             ),
         ],
     )
@@ -199,12 +199,12 @@ class TestFixed:
             (
                 {"DataPathPort": 4790},
                 "data_path_port: 4790",
-                "data_path_port 4790; wanted: 4789, since swarm.data_path_port is not given",
+                "data_path_port 4790; wanted: 4789 (the default, since the inventory has no swarm.data_path_port)",
             ),
             (
                 {"DefaultAddrPool": ["10.20.0.0/16"], "SubnetSize": 26},
                 "default_addr_pool: {pools: [10.20.0.0/16], size: 26}",
-                "default_addr_pool 10.20.0.0/16 in /26; wanted: 10.0.0.0/8 in /24, since swarm.default_addr_pool is not given",
+                "default_addr_pool 10.20.0.0/16 (subnets of /26); wanted: 10.0.0.0/8 (subnets of /24) (the default, since the inventory has no swarm.default_addr_pool)",
             ),
         ],
     )
@@ -262,7 +262,7 @@ def test_the_network_ingress_over_one_of_the_inventory_where_a_store_is_named_an
         "",
         STOP,
     )
-    assert "10.0.0.0/24 for its network ingress, and 10.0.0.0/23 is to be the network wide's" in finding.evidence
+    assert "10.0.0.0/24 for its network ingress, which overlaps with the subnet 10.0.0.0/23 of the network wide" in finding.evidence
     assert (
         "choose another subnet for the network; or set swarm.default_addr_pool, and control_plane to swarm, in place of `store`"
         in causes.cure(finding)

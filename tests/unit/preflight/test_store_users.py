@@ -24,10 +24,10 @@ def found(site, clients, passwd=PASSWD, users=()):
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("998 0100007F 8500 consul_exporter", "consul_exporter of the user prometheus uses the store, 127.0.0.1:8500"),
-        ("998 0C38A8C0 8301 curl", "curl of the user prometheus uses the store, 192.168.56.12:8301"),  # its own address
-        ("998 0B38A8C0 8300 curl", "curl of the user prometheus uses the store, 192.168.56.11:8300"),  # a peer's
-        ("1007 0100007F 8500 ", "a program of the user 1007 uses the store, 127.0.0.1:8500"),
+        ("998 0100007F 8500 consul_exporter", "consul_exporter of the user prometheus uses the store at 127.0.0.1:8500"),
+        ("998 0C38A8C0 8301 curl", "curl of the user prometheus uses the store at 192.168.56.12:8301"),  # its own address
+        ("998 0B38A8C0 8300 curl", "curl of the user prometheus uses the store at 192.168.56.11:8300"),  # a peer's
+        ("1007 0100007F 8500 ", "a program of the user 1007 uses the store at 127.0.0.1:8500"),
     ],
 )
 def test_who_uses_it_is_named_before_it_is_locked_out(site, line, told):

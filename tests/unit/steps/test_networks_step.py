@@ -256,13 +256,13 @@ class TestPreflight:
         assert self.found(whole(), "parent-missing") == []  # eth0.5 is made of eth0
         node2 = with_file(capture("settled-node2"), "/sys/class/net/eth0/mtu", "")
         assert self.found(whole(node2=node2), "parent-missing") == [
-            ("node2", "the network lan is to be on eth0, and there is no such interface")
+            ("node2", "the network lan needs the interface eth0, which does not exist")
         ]
 
     def test_a_kernel_without(self, whole):
         lacking = with_system(capture("settled-node3"), "lacks=", "macvlan")
         assert self.found(whole(node3=lacking), "kernel-without") == [
-            ("node3", "the network lan needs macvlan, which this host's kernel does not have")
+            ("node3", "the network lan needs macvlan, which this host's kernel lacks")
         ]
 
     def test_a_bridge_over_a_route(self, whole):
@@ -270,5 +270,5 @@ class TestPreflight:
         route = "Iface\tDestination\nwg0\t0000610A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
         taken = {name: with_file(capture(f"settled-{name}"), "/proc/net/route", route) for name in ("node2", "node3")}
         assert self.found(whole(**taken), "subnet-overlap") == [
-            ("node2", "the subnet 10.97.0.0/24 of the network web overlaps its route 10.97.0.0/24 on wg0")
+            ("node2", "the subnet 10.97.0.0/24 of the network web overlaps with its route 10.97.0.0/24 on wg0")
         ]

@@ -339,9 +339,9 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("names", "told"),
         [
-            (["kv.certfile"], "silently go without TLS"),
+            (["kv.certfile"], "silently not use TLS"),
             (["kv.cacertfile", "kv.keyfile"], "without kv.certfile"),
-            (["kv.cacertfile", "kv.certfile", "kv.keyfile"], "the inventory has none"),
+            (["kv.cacertfile", "kv.certfile", "kv.keyfile"], "the inventory's store does not use"),
         ],
     )
     def test_tls_files_that_somebody_else_named(self, site, names, told):

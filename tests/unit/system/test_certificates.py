@@ -52,7 +52,7 @@ def test_what_does_not_fit(ca, pair):
         return fault(pair, [above.certificate], now=now, **words)
 
     assert judged(Pair("", "")) == judged(Pair("nonsense", pair.key)) == "no certificate"
-    assert judged(Pair(pair.certificate, twin.key)) == judged(Pair(pair.certificate, "")) == "its key is another's"
+    assert judged(Pair(pair.certificate, twin.key)) == judged(Pair(pair.certificate, "")) == "the key does not match"
     assert judged(pair, other) == "signed by another authority"
     assert fault(pair, [other.certificate, ca.certificate], now=NOW) == ""
     assert judged(pair, names=["node1", "node9"], addresses=["192.0.2.99"]) == "without 192.0.2.99, node9"
@@ -63,8 +63,8 @@ def test_what_does_not_fit(ca, pair):
         == judged(pair, now=ends + timedelta(days=9))
         == f"ends on {ends:%Y-%m-%d}"
     )
-    assert authority_fault(pair, now=NOW) == "no authority's certificate"
-    assert authority_fault(Pair(ca.certificate, other.key), now=NOW) == "its key is another's"
+    assert authority_fault(pair, now=NOW) == "not an authority's certificate"
+    assert authority_fault(Pair(ca.certificate, other.key), now=NOW) == "the key does not match"
     assert authority_fault(ca, now=NOW + timedelta(days=3600)).startswith("ends on ")
 
 
@@ -75,7 +75,7 @@ def test_a_bundle_is_taken_apart(ca):
 
 
 def test_an_error_holds_nothing_of_a_key(pair):
-    with pytest.raises(ValueError, match="no private key") as caught:
+    with pytest.raises(ValueError, match="not a readable private key") as caught:
         issue(Pair(pair.certificate, pair.key[:100]), "node1", names=(), addresses=())
     assert pair.key[40:80] not in repr(caught.value)
     assert caught.value.__suppress_context__

@@ -13,8 +13,8 @@ from provisioner.system.strict import inside, json_object, malformed, shown, und
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("NaN", "no number"),
-        ("[-Infinity]", "no number"),
+        ("NaN", "not a JSON number"),
+        ("[-Infinity]", "not a JSON number"),
         ("1e999", "too large"),
         ("1" * 100_000, "100000 digits"),
         ("[" * 100_000, "100 levels"),
@@ -22,7 +22,7 @@ from provisioner.system.strict import inside, json_object, malformed, shown, und
         ('{"a":' * 101 + "1" + "}" * 101, "100 levels"),
         ('"\\ud800"', "surrogate"),
         ('{"\\udfff": 1}', "surrogate"),
-        ('{"a": 1, "b": 2, "a": 3}', "a is there twice"),
+        ('{"a": 1, "b": 2, "a": 3}', "the key a appears twice"),
         ("{", "Expecting"),
         ("", "Expecting"),
     ],

@@ -154,7 +154,7 @@ def test_what_is_to_be_done_with_the_key_that_names_it(inventory, named, told):
 
 def test_the_numbers_are_told(inventory):
     finding = next(f for f in removal(inventory(3), consul(1, 3)).findings() if causes.severity(f) is Severity.STOP)
-    assert finding.evidence == "without node3 Consul would have 2 servers, of which 1 live; 2 are needed"
+    assert finding.evidence == "without node3, Consul would have 2 servers, 1 of them alive; 2 are needed"
 
 
 def test_etcd_can_t_be_left_by_its_last_server_and_zookeeper_by_none(inventory):
@@ -198,7 +198,7 @@ def test_a_host_that_answers_and_lets_nobody_in_is_not_gone_either(inventory):
     made.run.session.answering.add("node3")
     finding = next(iter(made.findings()))
     assert finding.id == "host-lives"
-    assert finding.evidence == "node3 can't be managed (it refuses the key), but it lives: it answers"
+    assert finding.evidence == "node3 can't be managed (it refuses the key), but it is alive: it answers"
 
 
 def test_a_host_that_nobody_knows(inventory):
