@@ -216,7 +216,7 @@ def fixed(site: Site) -> Iterator[Problem]:
         ),
     ):
         if actual != desired:
-            default = "" if setting else f" (the default, since the inventory has no swarm.{key})"
+            default = "" if setting else f", the engine's default, since the inventory has no swarm.{key}"
             what = (
                 f"the swarm was created with {key} {actual}; wanted: {desired}{default}. It can't be changed afterwards"
             )

@@ -1,4 +1,4 @@
-"""A host without Perl is refused before anything is changed: what it would hide is not seen without it."""
+"""A host without Perl stops before anything is changed, since its swarm or store can't be seen without Perl."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from provisioner.controlplane import resolve
 from provisioner.system import packages
 from provisioner.system.facts import Facts
 
-# What facts.pl prints.
+# The sections that facts.pl prints.
 OF_PERL = ("files", "secrets", "guarded", "addresses", "ports", "gossip")
 
 
 def without_perl(facts: Facts, manager: str = "apt-get") -> Facts:
-    """As the shell alone reads it: files in root's folders stay, the rest of Perl's sections is not there."""
+    """Return the facts as read without Perl: the section "files" remains, the other sections of facts.pl are missing."""
     kept = {
         name: text
         for name, text in facts.raw.items()

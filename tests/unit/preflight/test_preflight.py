@@ -1,4 +1,4 @@
-"""Every check, with what it is about and without: settled, installed and bare hosts have no finding at all."""
+"""Every check, on facts with and without its cause. Settled, installed and bare hosts have no finding."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_sound_hosts_have_no_finding(site, state):
 
 @pytest.mark.parametrize("text", ["format 2, since provisioner 9.9\n", "2\n"])
 def test_a_newer_version_stops_the_run(site, text):
-    """Also of a host that this version can't understand any more."""
+    """Also if this version can't parse the host's file."""
     assert found(site(node2=with_file(NODE2, version.PATH, text))) == [("newer-version", "", STOP)]
     assert found(site(node2=with_file(NODE2, version.PATH, "format 0, since provisioner 0.0.1\n"))) == []
 
@@ -154,7 +154,7 @@ def test_an_advertised_address_that_the_host_does_not_send_from(inventory):
     two = with_raw(NODE2, addresses="eth0 192.168.56.2 255.255.255.0\neth0 192.168.56.12 255.255.255.0\n")
     whole, _ = resolve(inventory(each=", advertise: 192.168.56.1{}"), {**SETTLED, "node2": two})
     assert ("secondary-advertise", "node2", STOP) in found(whole)
-    whole, _ = resolve(inventory(), {**SETTLED, "node2": two})  # not asked for: the primary one is taken
+    whole, _ = resolve(inventory(), {**SETTLED, "node2": two})  # without `advertise`, the primary address is used
     assert str(whole.advertise["node2"]) == "192.168.56.2"
 
 
@@ -191,9 +191,9 @@ def test_what_only_looks_like_it(site, case):
 
 def test_strangers_are_named(inventory):
     whole = resolve(inventory(1), {"node1": capture("taken")})[0]
-    told = {finding.evidence for finding in preflight.run(whole)}
-    assert len(told) == 3
-    assert all("squatter (process" in what for what in told)
+    evidence = {finding.evidence for finding in preflight.run(whole)}
+    assert len(evidence) == 3
+    assert all("squatter (process" in what for what in evidence)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ class TestAddresses:
     def test_an_address_that_the_host_does_not_have(self, site, inventory):
         assert set(found(site(found=inventory(each=", advertise: 192.168.56.9{}")))) == {
             ("wrong-interface", host, STOP) for host in HOSTS
-        }  # and no word of servers that leave: they are the same hosts
+        }  # and no finding about servers that are left out: they are the same hosts
 
     def test_loopback(self, site):
         whole = site()
@@ -275,14 +275,14 @@ def test_a_local_networks_own_route_is_none_of_others_while_the_engine_does_not_
     route = capture("settled-node2").routes[0][1]
     found = inventory(more=f"  over: {{driver: bridge, subnet: {route}}}")
     silent = with_raw(capture("settled-node2"), **{"http:networks": "000 timeout"})
-    for node, told in ((silent, []), (capture("settled-node2"), ["node2"])):
+    for node, hosts in ((silent, []), (capture("settled-node2"), ["node2"])):
         assert [
             f.host for f in preflight.network.subnet_overlap(site(found=found, node2=node)) if f.host == "node2"
-        ] == told
+        ] == hosts
 
 
 class TestEndpointLeft:
-    """Of containers that are on no host any more, or never came up there."""
+    """Endpoints of containers that no longer exist, or never started."""
 
     ON3 = "192.168.56.13"
 

@@ -1,4 +1,4 @@
-"""What stands in the way of swarm mode, each on facts that differ from settled ones in that alone."""
+"""The checks of swarm mode, each on facts that differ from a settled host's in its cause only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def found(inventory, facts, more=ONE, hosts=3):
     return [(f.id, f.host, causes.severity(f).value) for f in (*findings, *preflight.run(site))]
 
 
-def told(inventory, facts, more=ONE):
+def texts(inventory, facts, more=ONE):
     site, _ = resolve(inventory(kind="", more=more), facts)
     return " ".join(f"{f.evidence} | {causes.cure(f)}" for f in preflight.run(site))
 
@@ -86,14 +86,16 @@ def test_4789_may_be_taken_where_another_port_is_chosen(inventory):
 
 
 def test_a_manager_whose_address_has_changed_gives_up_its_vote_first(inventory):
-    """The engine refuses `docker swarm leave` there, and forced it would cost the others a vote."""
-    assert "join anew: docker swarm leave, on this host" in told(
+    """A manager's engine rejects `docker swarm leave`; with --force, the others would lose a vote."""
+    assert "join anew: docker swarm leave, on this host" in texts(
         inventory, {**FOUND, "node2": put("node2", NodeAddr="192.168.56.99")}
     )
     managers = with_managers(*HOSTS)
     changed = with_info(managers["node2"], Swarm={**managers["node2"].engine["Swarm"], "NodeAddr": "192.168.56.99"})
-    words = told(inventory, {**managers, "node2": changed}, "")
-    assert f"docker node demote {IDS['node2']}, on another manager, then docker swarm leave --force, on this host" in words
+    words = texts(inventory, {**managers, "node2": changed}, "")
+    assert (
+        f"docker node demote {IDS['node2']}, on another manager, then docker swarm leave --force, on this host" in words
+    )
 
 
 def test_certificates_of_a_real_swarm_hold_for_90_days_and_before_half_of_them_nothing_is_said(inventory):
@@ -104,13 +106,13 @@ def test_certificates_of_a_real_swarm_hold_for_90_days_and_before_half_of_them_n
 
 def test_a_locked_host_is_told_where_the_key_is(inventory):
     locked = {name: put(name, LocalNodeState="locked", NodeID="", RemoteManagers=None, Cluster=None) for name in HOSTS}
-    assert "docker swarm unlock-key on node1 shows it" in told(inventory, {**FOUND, "node2": locked["node2"]})
-    assert "enough managers for a majority" in told(inventory, locked)
+    assert "docker swarm unlock-key on node1 shows it" in texts(inventory, {**FOUND, "node2": locked["node2"]})
+    assert "enough managers for a majority" in texts(inventory, locked)
     assert {check for check, _, _ in found(inventory, locked)} == {"swarm-locked"}
 
 
 class TestLostMajority:
-    """What engine 26.1.5 says then: a swarm of zeros, and no nodes."""
+    """Answers of engine 26.1.5 without a majority: a swarm of zeros, and no nodes."""
 
     def lost(self, *running):
         facts = with_managers(*HOSTS, down=[name for name in HOSTS if name not in running])
@@ -123,7 +125,7 @@ class TestLostMajority:
 
     def test_it_is_told_with_those_that_are_away(self, inventory):
         assert found(inventory, self.lost("node1"), "") == [("swarm-leaderless", "node1", WARNING)]
-        words = told(inventory, self.lost("node1"), "")
+        words = texts(inventory, self.lost("node1"), "")
         assert "of its 3 managers, these do not take part: node2, node3 |" in words
         assert "--force-new-cluster --advertise-addr 192.168.56.11, on this host only" in words
 
@@ -144,15 +146,15 @@ def test_a_node_that_takes_no_container(inventory, availability, word):
     next(node for node in nodes if node["ID"] == IDS["node2"])["Spec"]["Availability"] = availability
     facts = {**FOUND, "node1": with_http(FOUND["node1"], "nodes", nodes)}
     assert found(inventory, facts) == [("node-resting", "node2", WARNING)]
-    assert f"is {word}, so that no container" in told(inventory, facts)
-    assert f"docker node update --availability active {IDS['node2']}" in told(inventory, facts)
+    assert f"is {word}, so that no container" in texts(inventory, facts)
+    assert f"docker node update --availability active {IDS['node2']}" in texts(inventory, facts)
     site, _ = resolve(inventory(kind="", more=ONE), facts)
     assert {s.host: s.store_role for s in summaries(site, {})}["node2"] == f"worker, {word}"
     assert (Swarm().drift(site, "node2"), site.plane.closed(site, "node3")) == ((), None)
 
 
 def knows(name, *peers):
-    """A host whose engine knows these from gossip."""
+    """Return a host whose engine knows these peers from gossip."""
     return with_http(
         FOUND[name], "ingress", {"Name": "ingress", "Peers": [{"Name": "x", "IP": ADDRESSES[peer]} for peer in peers]}
     )
@@ -165,11 +167,13 @@ def test_engines_that_do_not_know_one_another(inventory):
         "node3": knows("node3", "node2", "node3"),
     }
     assert found(inventory, facts) == [("engines-apart", "node1", WARNING)]
-    words = told(inventory, facts)
+    words = texts(inventory, facts)
     assert "does not know node2, node3 from gossip" in words
-    assert "systemctl restart docker, on node2, node3, one after the other" in words  # only those who lack the manager
+    assert (
+        "systemctl restart docker, on node2, node3, one after the other" in words
+    )  # only the hosts that don't know the manager
     assert found(inventory, {name: knows(name, *HOSTS) for name in HOSTS}) == []
-    # Its own address it has changed, and nobody has told it of that.
+    # An engine whose gossip does not list itself, since its own address has changed.
     others = {name: knows(name, *HOSTS) for name in HOSTS[1:]}
     assert found(inventory, {"node1": knows("node1", "node2", "node3"), **others}) == []
     joins = {**facts, "node2": out("node2"), "node3": out("node3")}
@@ -190,7 +194,7 @@ class TestFixed:
     def test_what_is_chosen_when_a_swarm_is_made_is_told_and_not_passed_over(self, inventory, keys, what):
         more = f"swarm: {{managers: [node1], {keys}}}"
         assert found(inventory, FOUND, more) == [("swarm-fixed", "", STOP)]
-        assert what in told(inventory, FOUND, more)
+        assert what in texts(inventory, FOUND, more)
         assert found(inventory, fresh(), more) == []
 
     @pytest.mark.parametrize(
@@ -199,22 +203,24 @@ class TestFixed:
             (
                 {"DataPathPort": 4790},
                 "data_path_port: 4790",
-                "data_path_port 4790; wanted: 4789 (the default, since the inventory has no swarm.data_path_port)",
+                "data_path_port 4790; wanted: 4789, the engine's default, since the inventory has no swarm.data_path_port",
             ),
             (
                 {"DefaultAddrPool": ["10.20.0.0/16"], "SubnetSize": 26},
                 "default_addr_pool: {pools: [10.20.0.0/16], size: 26}",
-                "default_addr_pool 10.20.0.0/16 (subnets of /26); wanted: 10.0.0.0/8 (subnets of /24) (the default, since the inventory has no swarm.default_addr_pool)",
+                "default_addr_pool 10.20.0.0/16 (subnets of /26); wanted: 10.0.0.0/8 (subnets of /24), the engine's default, since the inventory has no swarm.default_addr_pool",
             ),
         ],
     )
     def test_what_is_not_said_is_the_engines_own_choice(self, inventory, made, words, what):
         facts = {**FOUND, "node1": put("node1", Cluster={**FOUND["node1"].engine["Swarm"]["Cluster"], **made})}
         assert found(inventory, facts) == [("swarm-fixed", "", STOP)]
-        assert what in (text := told(inventory, facts))
+        assert what in (text := texts(inventory, facts))
         assert f"write what it was made with: `{words}` under `swarm`; or" in text
         assert found(inventory, facts, f"swarm: {{managers: [node1], {words}}}") == []
-        site, _ = resolve(inventory(more="control_plane: auto"), facts)  # in a swarm already, and a store is named
+        site, _ = resolve(
+            inventory(more="control_plane: auto"), facts
+        )  # in a swarm already, while the inventory names a store
         (fixed,) = [f for f in preflight.run(site) if f.id == "swarm-fixed"]
         assert "under `swarm`, in place of `store`;" in causes.cure(fixed)
 
@@ -248,8 +254,8 @@ def test_the_network_ingress_over_a_route_of_a_host(inventory):
     }
     assert found(inventory, facts) == [("subnet-overlap", "node2", STOP)]
     assert found(inventory, facts, "swarm: {default_addr_pool: {pools: [10.20.0.0/16]}}") == []
-    assert found(inventory, {**FOUND, "node3": out("node3")}) == []  # made already
-    assert "a range that no host reaches" in told(inventory, facts)
+    assert found(inventory, {**FOUND, "node3": out("node3")}) == []  # the swarm exists already
+    assert "a range that no host reaches" in texts(inventory, facts)
 
 
 def test_the_network_ingress_over_one_of_the_inventory_where_a_store_is_named_and_the_engines_are_too_new(inventory):
@@ -262,7 +268,10 @@ def test_the_network_ingress_over_one_of_the_inventory_where_a_store_is_named_an
         "",
         STOP,
     )
-    assert "10.0.0.0/24 for its network ingress, which overlaps with the subnet 10.0.0.0/23 of the network wide" in finding.evidence
+    assert (
+        "10.0.0.0/24 for its network ingress, which overlaps with the subnet 10.0.0.0/23 of the network wide"
+        in finding.evidence
+    )
     assert (
         "choose another subnet for the network; or set swarm.default_addr_pool, and control_plane to swarm, in place of `store`"
         in causes.cure(finding)
@@ -282,5 +291,5 @@ def test_encrypted_where_the_kernel_can_not(inventory):
     safe = "  safe: {subnet: 10.98.0.0/24, encrypted: true}\n" + ONE
     assert found(inventory, FOUND, safe) == []
     assert found(inventory, lacking, safe) == [("kernel-without", "node2", STOP)]
-    assert "the network safe needs esp4" in (text := told(inventory, lacking, safe))
+    assert "the network safe needs esp4" in (text := texts(inventory, lacking, safe))
     assert "take another kernel, or take `encrypted` out of it" in text

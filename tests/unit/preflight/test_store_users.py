@@ -1,4 +1,4 @@
-"""Programs that use the store on their host, and would be refused there. Real ones: tests/e2e/test_firewall_on_hosts.py."""
+"""Programs that use the store on their host, and that the firewall would reject. See also tests/e2e/test_firewall_on_hosts.py."""
 
 from __future__ import annotations
 
@@ -22,18 +22,24 @@ def found(site, clients, passwd=PASSWD, users=()):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "words"),
     [
-        ("998 0100007F 8500 consul_exporter", "consul_exporter of the user prometheus uses the store at 127.0.0.1:8500"),
-        ("998 0C38A8C0 8301 curl", "curl of the user prometheus uses the store at 192.168.56.12:8301"),  # its own address
+        (
+            "998 0100007F 8500 consul_exporter",
+            "consul_exporter of the user prometheus uses the store at 127.0.0.1:8500",
+        ),
+        (
+            "998 0C38A8C0 8301 curl",
+            "curl of the user prometheus uses the store at 192.168.56.12:8301",
+        ),  # its own address
         ("998 0B38A8C0 8300 curl", "curl of the user prometheus uses the store at 192.168.56.11:8300"),  # a peer's
         ("1007 0100007F 8500 ", "a program of the user 1007 uses the store at 127.0.0.1:8500"),
     ],
 )
-def test_who_uses_it_is_named_before_it_is_locked_out(site, line, told):
+def test_who_uses_it_is_named_before_it_is_locked_out(site, line, words):
     (finding,) = found(site, f"{line}\n")
     assert (finding.host, causes.severity(finding)) == ("node2", Severity.STOP)
-    assert finding.evidence.startswith(told)
+    assert finding.evidence.startswith(words)
     user = "1007" if "1007" in line else "prometheus"
     assert f"local_users: [{user}]" in causes.cure(finding)
 
@@ -45,12 +51,12 @@ def test_who_uses_it_is_named_before_it_is_locked_out(site, line, told):
         ("998 0100007F 8500 consul_exporter", ("998",)),
         ("104 0B38A8C0 8300 consul", ()),
         ("998 0900A8C0 8500 curl", ()),  # somebody else's Consul: 192.168.0.9
-        ("998 0100007F 7946 odd", ()),  # nobody but the engines uses that
-        ("998 0100007F 8500", ()),  # no line of ours
+        ("998 0100007F 7946 odd", ()),  # only engines use this port
+        ("998 0100007F 8500", ()),  # malformed
         ("x; reboot", ()),
     ],
 )
-def test_who_goes_on(site, line, users):
+def test_programs_that_are_not_rejected(site, line, users):
     assert found(site, f"{line}\n", users=users) == []
 
 

@@ -1,9 +1,9 @@
-"""Takes the captures of real hosts again: `python -m tests.unit.system.capture [GROUP...]`, as root, from the project's folder.
+"""Renews the captures of real hosts: `python -m tests.unit.system.capture [GROUP...]`, as root, from the project's folder.
 
-Groups: consul, etcd, zookeeper, swarm, bare; without one, all. Each makes a lab of its own and removes it at the end. Stores are
-captured as they are set up by default and without security.
+Groups: consul, etcd, zookeeper, swarm, bare; the default is all. Each group creates a lab and removes it at the end. Stores are
+captured with their default security, and Consul and etcd also without security.
 
-What is in captures/ is what `reading.script()` printed on a host; only secrets are taken out (`redacted`).
+The files in captures/ contain the output of `reading.script()` on a host, without secrets (`redacted`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent / "captures"
 NODES = ("node1", "node2", "node3")
 CONSUL = "store: {kind: consul, security: {gossip: false, tls: false, acls: false}}"
-NETWORKS = ("files",)  # sections enough for addresses, routes and resolvers
+NETWORKS = ("files",)  # the sections that have addresses, routes and resolvers
 
 _TOKEN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _KEY = re.compile(r"\"[A-Za-z0-9+/]{40,}=*\"")
@@ -37,7 +37,7 @@ _SECRET = re.compile(r"BEGIN [A-Z ]*PRIVATE KEY-----\n[^\n:]*:(?!redacted\n)|SWM
 
 
 def redacted(raw: Mapping[str, str]) -> dict[str, str]:
-    """Without private keys, tokens and gossip keys. Raises ValueError where one would be left in what holds secrets."""
+    """Return the sections without private keys, tokens and gossip keys. Raises ValueError if a secret would remain."""
     without = _by_line(raw.get("secrets", ""))
     if _SECRET.search(without) or any("SWMTKN-" in text for text in raw.values()):
         raise ValueError("a secret would be left in a capture")
@@ -45,7 +45,7 @@ def redacted(raw: Mapping[str, str]) -> dict[str, str]:
 
 
 def _by_line(text: str) -> str:
-    """Each line there begins with the path of its file."""
+    """Redact the section "secrets", where each line begins with the path of its file."""
     inside, lines = False, []
     for line in text.split("\n"):
         path, colon, rest = line.partition(":")
@@ -86,7 +86,7 @@ sleep 0.5"""
 
 
 def provisioner(*words: str) -> bytes:
-    """Its output. What it says meanwhile goes to the terminal."""
+    """Run the program and return its standard output. Its progress goes to the terminal."""
     memory = {"PROVISIONER_LAB_IN_MEMORY": "1"}
     return subprocess.run(
         [sys.executable, "-m", "provisioner", *words], check=True, stdout=subprocess.PIPE, env={**memory, **os.environ}
@@ -94,13 +94,13 @@ def provisioner(*words: str) -> bytes:
 
 
 class Lab:
-    """A lab that is there inside a `with` block."""
+    """A lab that exists inside a `with` block."""
 
     def __init__(self, name: str, hosts: int, image: str) -> None:
         self.name, self.hosts, self.image = name, hosts, image
 
     def __enter__(self) -> Self:
-        provisioner("lab", "down", "--name", self.name)  # of a run that was broken off
+        provisioner("lab", "down", "--name", self.name)  # of an interrupted run
         provisioner("lab", "up", "--name", self.name, "--hosts", str(self.hosts), "--image", self.image)
         return self
 
@@ -122,13 +122,13 @@ class Lab:
             self.take(host, f"{name}-{host}", store=store)
 
     def up(self, control: str) -> None:
-        """control: what is said of store or swarm in the inventory."""
+        """Set up the lab's hosts. control: the inventory's `store` or `swarm`."""
         with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
             text = provisioner("lab", "inventory", "--name", self.name).decode()
             known = text.replace("store: {kind: consul}", control)
             if known == text and control != "store: {kind: consul}":
-                raise ValueError(f"no store to be put otherwise in:\n{text}")
-            # its name is in certificates and in etcd's token, and the tests know it
+                raise ValueError(f"the inventory has no store to replace:\n{text}")
+            # certificates and etcd's token contain the cluster's name, and the tests rely on it
             file.write(known.replace(f"cluster: {self.name}\n", f"cluster: {self.name.removesuffix('-secured')}\n"))
             file.flush()
             provisioner("lab", "run", "--name", self.name, "--", sys.executable, "-m", "provisioner", "up", file.name)
@@ -151,7 +151,7 @@ def zookeeper() -> None:
 
 
 def swarm() -> None:
-    """One manager and two workers; only on the second host is a container on the network."""
+    """One manager and two workers. Only the second host has a container on the network."""
     with Lab("capture-swarm", 3, "engine-26") as lab:
         lab.up("swarm: {managers: [node1]}")
         lab.sh("node2", BOX)

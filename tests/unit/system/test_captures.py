@@ -1,4 +1,4 @@
-"""The captures themselves: no secret is in them, and a change of shape is noticed."""
+"""The captures themselves: they contain no secret, and a change of their shape is detected."""
 
 from __future__ import annotations
 

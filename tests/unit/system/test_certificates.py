@@ -1,4 +1,4 @@
-"""Certificates of the cluster's own: made, told, and judged; OpenSSL judges them too."""
+"""The cluster's own certificates: issued, read and checked. OpenSSL verifies them too."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_host_s_certificate(ca, pair):
     assert fault(pair, [ca.certificate], now=NOW.timestamp(), names=["node1"]) == ""
 
 
-def test_what_does_not_fit(ca, pair):
+def test_faults(ca, pair):
     other, twin = authority("lab: authority of the store"), issue(ca, "node1", names=NAMES, addresses=ADDRESSES)
 
     def judged(pair: Pair, above: Pair = ca, now: datetime = NOW, **words) -> str:

@@ -1,4 +1,4 @@
-"""What is understood of a host's answer: every property, on answers of real hosts."""
+"""The facts parser: every property, on captures of real hosts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class TestBare:
 
 
 class TestInstalled:
-    """Engine and store are installed, and nothing is set up."""
+    """Engine and store are installed, but not set up."""
 
     host = capture("installed-node1")
 
@@ -128,9 +128,9 @@ class TestStates:
         assert host.unit("docker.service").active == "inactive"
         assert "http:info" not in host.raw
         assert host.http("info").error == "not asked"
-        assert host.engine_version == "20.10.5"  # told by the program
+        assert host.engine_version == "20.10.5"  # from the program itself
         assert host.store_driver
-        assert host.engine_id  # the key's sum
+        assert host.engine_id  # the key's checksum
         assert host.http("leader").code == 200
 
     def test_all_stopped(self):
@@ -197,7 +197,7 @@ class TestNetworks:
 
 
 class TestPartial:
-    """What is missing or odd is told as missing; it ends no run with a traceback."""
+    """Missing or odd facts count as missing; none of them ends a run with a traceback."""
 
     def test_nothing_at_all(self):
         host = Facts({})
@@ -269,17 +269,17 @@ class TestPartial:
 def test_the_script_is_sound_and_reads_this_machine(shell, only):
     script = reading.script(Consul.sought, only)
     subprocess.run([*shell, "-n"], input=script, text=True, check=True)
-    if "firewall" in only:  # it may not be run as just anybody
+    if "firewall" in only:  # needs root
         return
-    told = subprocess.run([*shell, "-s"], input=script, text=True, check=True, capture_output=True, timeout=60)
-    assert told.stderr == ""
-    assert set(parse(told.stdout.encode()).raw) >= set(only) - {"http"}
+    output = subprocess.run([*shell, "-s"], input=script, text=True, check=True, capture_output=True, timeout=60)
+    assert output.stderr == ""
+    assert set(parse(output.stdout.encode()).raw) >= set(only) - {"http"}
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["ipv4", "ipv6"])
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["tcp", "udp"])
 def test_listening_sockets_are_found_by_either_way_of_the_kernel(family, kind):
-    """sock_diag, and /proc/net where a kernel has it not."""
+    """By sock_diag, and by /proc/net on a kernel without sock_diag."""
     program = render.text("facts.pl")
     without = program.replace("socket my $s, $netlink", "socket my $s, 9999")
     assert without != program
@@ -292,17 +292,17 @@ def test_listening_sockets_are_found_by_either_way_of_the_kernel(family, kind):
         wanted = f"{name} {ours.getsockname()[1]} {os.fstat(ours.fileno()).st_ino}"
         for text in (program, without):
             argv = ["perl", "-e", text, f"port {ours.getsockname()[1]}", "settled /no/such/file"]
-            told = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout
-            section = told.split("\nports ")[1].split("\n\n")[0].splitlines()[1:]
+            output = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout
+            section = output.split("\nports ")[1].split("\n\n")[0].splitlines()[1:]
             owners = [line for line in section if line.startswith("owner ")]
             assert [line for line in section if line not in owners] == [wanted]
             assert any(line.split()[1:3] == [wanted.split()[2], str(os.getpid())] for line in owners)
 
 
 def test_addresses_in_the_kernels_order_with_those_of_no_connected_route():
-    """As a cloud gives them: /32 on the interface; a virtual address behind the primary one."""
-    told = "lo 127.0.0.1 255.0.0.0\nens4 10.128.0.7 255.255.255.255\neth1 10.9.2.30 255.255.255.0\neth1:vip 10.9.2.4 255.255.255.0\n"
-    found = Facts({"addresses": told}).addresses
+    """As in a cloud: a /32 address on one interface, and a secondary address after the primary one on another."""
+    output = "lo 127.0.0.1 255.0.0.0\nens4 10.128.0.7 255.255.255.255\neth1 10.9.2.30 255.255.255.0\neth1:vip 10.9.2.4 255.255.255.0\n"
+    found = Facts({"addresses": output}).addresses
     assert [(name, str(address)) for name, address in found] == [
         ("ens4", "10.128.0.7/32"),
         ("eth1", "10.9.2.30/24"),
@@ -311,19 +311,19 @@ def test_addresses_in_the_kernels_order_with_those_of_no_connected_route():
 
 
 @pytest.mark.parametrize(
-    ("sought", "program", "told"),
+    ("sought", "program", "found"),
     [
         (Consul.sought, "libkv/store/consul", True),
         (Consul.sought, "libkv/store/etcd", False),
         (SOUGHT, "libkv/store/consul", False),
     ],
 )
-def test_the_driver_that_the_engine_is_looked_through_for(tmp_path, sought, program, told):
-    """In a swarm none is sought, and none is found."""
+def test_the_store_driver_is_searched_in_the_engines_binary(tmp_path, sought, program, found):
+    """In a swarm, no driver is searched, and none is found."""
     (tmp_path / "dockerd").write_text(f"#!/bin/sh\n# {program}\n")
     (tmp_path / "dockerd").chmod(0o755)
     script = reading.script(sought, ("driver",))
     done = subprocess.run(
         ["sh", "-c", script], check=True, capture_output=True, text=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}
     )
-    assert parse(done.stdout.encode()).store_driver is told
+    assert parse(done.stdout.encode()).store_driver is found

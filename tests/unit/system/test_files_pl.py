@@ -1,7 +1,7 @@
-"""templates/files.pl, run for real as root: where another user can write, nothing of root's is changed, whatever is there.
+"""templates/files.pl, run as root: in a folder that another user can write, it never changes root's files.
 
-`theirs` is the folder of a user who may put anything into it, at any moment; `roots` is a folder that is root's alone.
-Below /run and not in pytest's folder, since /tmp is everybody's: there no link would be followed at all.
+`theirs` is the folder of a user who may put anything there at any time; `roots` is a folder that only root can write.
+Both are below /run instead of pytest's folder: every user can write in /tmp, so no link there would be followed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="acts as root and as another user")
 
-USER = 12345  # nobody on this machine
+USER = 12345  # does not exist on this machine
 OWNER = f"{USER}:{USER}"
 SECRET = "root's own\n"
 
@@ -51,7 +51,7 @@ def theirs(roots) -> Path:
 
 @pytest.fixture
 def trap(roots) -> Path:
-    """A folder like /etc: root's, with a file that is a secret, and a folder."""
+    """A folder of root's like /etc, with a secret file and a folder."""
     folder = roots / "trap"
     (folder / "sub").mkdir(parents=True, mode=0o755)
     (folder / "file").write_text(SECRET)
@@ -60,7 +60,7 @@ def trap(roots) -> Path:
 
 
 def tree(folder: Path) -> list[tuple[str, int, int, str]]:
-    """Everything in it, with owner and mode, and what files have."""
+    """Return all entries with owner and mode, and the content of files."""
     found = [folder, *sorted(folder.rglob("*"))]
     return [(str(p), p.lstat().st_uid, p.lstat().st_mode, p.read_text() if p.is_file() else "") for p in found]
 
@@ -106,7 +106,7 @@ class TestFolders:
     def test_where_root_alone_can_write_it_is_given_to_its_user(self, roots):
         assert folder(roots / "data", "0750").returncode == 0
         assert ((roots / "data").stat().st_uid, stat.S_IMODE((roots / "data").stat().st_mode)) == (USER, 0o750)
-        os.chown(roots / "data", 0, 0)  # as another package has left it
+        os.chown(roots / "data", 0, 0)  # as if another package had created it
         assert folder(roots / "data", "0750").returncode == 0
         assert (roots / "data").stat().st_uid == USER
 
@@ -182,8 +182,8 @@ class TestFiles:
 
     @pytest.mark.parametrize("what", ["file", *EVERY])
     def test_what_a_script_left_that_was_killed_is_removed(self, theirs, trap, what):
-        """Files of that name alone, and nothing that they lead to."""
-        for name in (".provisioner.ab12cd34ef56", ".provisioner.aB3dE6gH"):  # the second as mktemp calls them
+        """Only files of that name are removed, not what they link to."""
+        for name in (".provisioner.ab12cd34ef56", ".provisioner.aB3dE6gH"):  # the second as named by mktemp
             plant(theirs / name, what, trap)
             if what == "file":
                 (theirs / name).write_text("half of")
@@ -247,7 +247,7 @@ class TestFiles:
 
 
 class TestCopies:
-    """What is kept of files before they are written, and put back."""
+    """Copies of files from before they are written, and how they are restored."""
 
     def test_there_and_back_with_owner_and_mode(self, roots, theirs):
         (theirs / "file").write_text("old\n")
@@ -288,7 +288,7 @@ class TestCopies:
         (theirs / "file").unlink()
         (theirs / "file").symlink_to(trap / "sub" / "new")
         assert sh('files copy "$2" "$1"', theirs / "file", roots / "kept").returncode == 0
-        assert (theirs / "file").lstat().st_mode == stat.S_IFREG | 0o700  # its own, and root's still
+        assert (theirs / "file").lstat().st_mode == stat.S_IFREG | 0o700  # a file of its own, still owned by root
         assert (theirs / "file").lstat().st_uid == 0
         assert tree(trap) == before
 
@@ -301,7 +301,7 @@ class TestCopies:
 
 
 def test_whoever_swaps_folders_and_links_all_the_time_gains_nothing(theirs, trap):
-    """A name is a folder and a link by turns, as fast as the folder's owner can: root's files stay as they are."""
+    """Another thread exchanges a folder and a link as fast as it can; root's files remain unchanged."""
     before, over = tree(trap), threading.Event()
     (theirs / "serf").mkdir()
     os.chown(theirs / "serf", USER, USER)
@@ -334,7 +334,7 @@ def test_whoever_swaps_folders_and_links_all_the_time_gains_nothing(theirs, trap
 
 
 class TestUploads:
-    """Large files on standard input, as `Connection.upload` sends them."""
+    """Large files on standard input, as sent by `Connection.upload`."""
 
     DATA = bytes(range(256)) * 9000
 
@@ -377,7 +377,7 @@ class TestUploads:
             render.receiving("relative", 1, "00", 0o600)
 
     def test_a_name_is_made_anew_while_its_owner_swaps_it(self, theirs, trap):
-        """The temporary file is opened once: a link that takes its place meanwhile is not written through."""
+        """The temporary file is opened once, so a link that replaces it later is not written through."""
         before, over = tree(trap), threading.Event()
 
         def swap() -> None:
@@ -400,7 +400,7 @@ class TestUploads:
 
 
 class TestNote:
-    """The record of what was on a host before."""
+    """The record of a host's earlier state."""
 
     def note(self, roots: Path, *words: object) -> subprocess.CompletedProcess[str]:
         return sh('files note "$@"', roots / "kept/record", *words)

@@ -1,4 +1,4 @@
-"""What a local user of a host can have the reading program see, and that none of it passes for anything else."""
+"""Framing: whatever a local user of a host lets the reading program see, it can't imitate another section or file."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ PROGRAM = render.text("facts.pl")
 
 
 def read(*arguments, program=PROGRAM):
-    """The sections that facts.pl prints."""
-    told = subprocess.run(["perl", "-e", program, *arguments], check=True, capture_output=True, timeout=60).stdout
-    _, _, sections = told.partition(b"\n")
+    """Run facts.pl and return its sections."""
+    output = subprocess.run(["perl", "-e", program, *arguments], check=True, capture_output=True, timeout=60).stdout
+    _, _, sections = output.partition(b"\n")
     return parse(b"provisioner-facts\n%send %d\n" % (sections, len(sections))).raw
 
 
@@ -71,7 +71,7 @@ class TestParse:
         printed(FORGED),
         printed(FORGED).partition(b"\n")[2],
         b"\nsecrets 5\n/k:x\n\nend 0\n",
-        b"\x1b]0;" + printed(FORGED),  # a terminal's title, which goes on to a BEL
+        b"\x1b]0;" + printed(FORGED),  # a terminal title, which ends with a BEL
         b"\xff\xfe\x85\xe2\x80\xa8" + printed(FORGED),
     ], ids=["an answer", "sections", "an end", "an escape sequence", "other ends of lines"])  # fmt: skip
     def test_a_body_makes_no_section(self, body):
@@ -100,7 +100,7 @@ class TestFiles:
         found = Facts(read(f"file {own}", "file /etc/passwd", f"secret {own}", "file /no/such"))
         assert found.files[str(own)] == found.secrets[str(own)] == "a\n\nsecrets 3\nbc\n"
         assert found.modes[str(own)].startswith("640 ")
-        assert found.guarded == {"/etc/passwd"}  # /tmp is everybody's
+        assert found.guarded == {"/etc/passwd"}  # every user can write in /tmp
 
     def test_a_link_is_followed_only_where_root_alone_could_have_made_it(self, tmp_path):
         theirs = tmp_path / "link"
@@ -131,7 +131,7 @@ class TestFiles:
 
 @contextmanager
 def listening(*, user, answer=b"", name=None, address="127.0.0.1"):
-    """A server of that user's, with that answer to every request and that process name; gives its port."""
+    """Run a server as this user, with this answer to every request and this process name. Yields its port."""
     program = """if True:
         import os, socket, sys
         if sys.argv[3] != "None": open("/proc/self/comm", "wb").write(bytes.fromhex(sys.argv[3]))
@@ -160,14 +160,14 @@ class TestAsked:
             words = ["perl", "-e", PROGRAM, me, f'ask a {where} /x PUT {{"b":1}}']
             asking = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
             with server.accept()[0] as guest:
-                told = guest.recv(4096).decode()
+                output = guest.recv(4096).decode()
                 guest.sendall(b"HTTP/1.0 500 No\r\n\r\nso be it")
-            assert told.startswith("PUT /x HTTP/1.0\r\n")
-            assert told.endswith('Content-Length: 7\r\n\r\n{"b":1}')
+            assert output.startswith("PUT /x HTTP/1.0\r\n")
+            assert output.endswith('Content-Length: 7\r\n\r\n{"b":1}')
             assert "\nhttp:a 12\n500 so be it\n" in asking.communicate(timeout=60)[0]
 
     def test_an_answer_makes_no_section(self):
-        """Of a server that is believed: on an address that is not this host's own port."""
+        """The answer of a trusted server: one that is queried by an address, not on a port of this host."""
         body = printed(FORGED) + b"\0\nsecrets 1\nx\nend 9\n"
         with listening(user=NOBODY, answer=b"HTTP/1.0 200 OK\r\n\r\n" + body) as port:
             found = read(f"ask leader 127.0.0.1:{port} /v1/status/leader", f"ask srvr 127.0.0.1:{port} srvr")
@@ -176,12 +176,12 @@ class TestAsked:
 
     def test_a_port_of_this_host_that_another_user_holds_is_not_asked(self):
         with listening(user=NOBODY, answer=b'HTTP/1.0 200 OK\r\n\r\n"10.0.0.1:8300"') as port:
-            (told,) = read("user root", f"ask leader {port} /v1/status/leader").values()
-            assert told.startswith(f"000 port {port} is held by the user ")
+            (output,) = read("user root", f"ask leader {port} /v1/status/leader").values()
+            assert output.startswith(f"000 port {port} is held by the user ")
             kinds = "socket my $s, $netlink", "socket my $s, 9999"  # /proc/net/tcp, where a kernel has no sock_diag
             program = PROGRAM.replace(*kinds)
             (also,) = read("user root", f"ask leader {port} /v1/status/leader", program=program).values()
-            assert also == told
+            assert also == output
             name = subprocess.run(["id", "-un", str(NOBODY)], check=True, capture_output=True, text=True).stdout.strip()
             (believed,) = read(f"user {name}", f"ask leader {port} /v1/status/leader").values()
             assert believed == '200 "10.0.0.1:8300"'
@@ -190,8 +190,8 @@ class TestAsked:
 
     def test_another_address_of_the_port_shuts_nobody_out(self):
         with listening(user=NOBODY, address="127.0.0.2") as port:
-            (told,) = read(f"ask leader {port} /").values()
-        assert told == "000 Connection refused\n"
+            (output,) = read(f"ask leader {port} /").values()
+        assert output == "000 Connection refused\n"
 
     def test_a_process_s_name_makes_no_line(self):
         with listening(user=NOBODY, name=b"a\ntcp 8500 1\n\x85\xff") as port:
@@ -202,14 +202,14 @@ class TestAsked:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_every_shell_measures_in_bytes(shell, tmp_path):
-    """Of characters that are more than one, in any locale; and a section may end in empty lines, or be empty."""
+    """In any locale, also with characters of several bytes. A section may end with empty lines, or be empty."""
     (tmp_path / "file").write_text("é\n\n")
     sought = Sought("none", "none", files=(str(tmp_path / "file"),), says="printf 'etcd-version=\\303\\251\\n\\n'")
     words = [shell, *(["sh"] if shell == "busybox" else []), "-c", reading.script(sought, ("system", "files"))]
-    told = subprocess.run(
+    output = subprocess.run(
         words, check=True, capture_output=True, timeout=60, env={**os.environ, "LC_ALL": "C.UTF-8"}
     ).stdout
-    facts = parse(told)
+    facts = parse(output)
     assert facts.line("etcd-version") == "é"
     assert facts.files[str(tmp_path / "file")] == "é\n\n"
 
@@ -218,15 +218,15 @@ def test_without_perl_the_files_of_root_s_own_folders_are_read(tmp_path):
     for tool in ("sh", "grep", "id", "date"):
         (tmp_path / tool).symlink_to(shutil.which(tool))
     script = reading.script(Sought("none", "none", files=("/etc/passwd",), secrets=("/etc/passwd",)), ("files",))
-    told = subprocess.run(
+    output = subprocess.run(
         [str(tmp_path / "sh"), "-c", script], check=True, capture_output=True, timeout=60, env={"PATH": str(tmp_path)}
     ).stdout
-    found = parse(told)
+    found = parse(output)
     assert "/etc/os-release" in found.files
     assert "/etc/passwd" not in found.files
     assert (found.secrets, found.guarded) == ({}, frozenset())
 
 
-def test_nothing_that_separates_is_in_the_script():
-    """What tells sections apart is their length: the script is the same each time, and no argument of a program in it is special."""
+def test_the_script_has_no_random_separator():
+    """Sections are separated by their length, so the script is the same each time."""
     assert reading.script(Sought("none", "none")) == reading.script(Sought("none", "none"))

@@ -1,4 +1,4 @@
-"""Who an engine knows, from answers of real engines; and the decompression, against an encoder of the same format."""
+"""The gossip parser, on answers of real engines, and its decompression, against an encoder for the same format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def answer(name: str) -> bytes:
 
 
 def member(address: str, state: int, name: bytes = b"node1") -> bytes:
-    """As go-msgpack writes a pushNodeState of memberlist."""
+    """Encode a pushNodeState of memberlist as go-msgpack does."""
     packed = IPv4Address(address).packed
     return (
         b"\x87\xa4Addr\xa4" + packed + b"\xabIncarnation\x01\xa4Meta\xa2\xff\x80\xa4Name"
@@ -26,7 +26,7 @@ def member(address: str, state: int, name: bytes = b"node1") -> bytes:
 
 
 def compressed(data: bytes) -> bytes:
-    """LZW as Go's compress/lzw writes it, least significant bit first: a clear code first, and whenever the table is full."""
+    """Compress as Go's compress/lzw does: LZW, least significant bit first, with a clear code first and for each full table."""
     codes: list[tuple[int, int]] = []
     table: dict[bytes, int] = {}
     width, following, held = 9, 0, b""
@@ -79,7 +79,7 @@ def test_the_first_part_of_an_answer_is_enough():
     assert members(whole[:20]) == frozenset()
 
 
-@pytest.mark.timeout(60)  # without bounds it is minutes of processor time
+@pytest.mark.timeout(60)  # without the parser's limits, it would take minutes of CPU time
 @pytest.mark.parametrize(
     "part", [b"\x87\xa4Addr\xa4aaaa\xabIncarnation\x01\xa4Meta\xa4Name", b"\xa4Meta", b"\xa4Name", b"x"]
 )
@@ -124,7 +124,7 @@ def test_expanding(data):
 @pytest.mark.parametrize(
     ("network", "wanted"),
     [
-        (None, []),  # not asked, or not there
+        (None, []),  # not requested, or absent
         ({"Name": "ingress"}, []),
         ({"Peers": None}, []),
         (

@@ -1,6 +1,6 @@
-"""No kind of packet filter or package manager is named outside its own package, so one more is one file there.
+"""No code outside system/firewall and system/packages names a packet filter or package manager: a new one needs no other change.
 
-In Python each text counts that is such a name; in a template each line that has one.
+In Python modules, each string that is such a name counts; in templates, each line that contains one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NAMES = {
     *("dpkg", "rpm"),
 }
 PACKAGES = {name for name in packages.names("dockerd", "docker", "etcd", "perl", "nft") if name not in NAMES}
-# The lab's images are made of packages.
+# Excluded: the two packages, and the lab, whose images consist of packages.
 OUTSIDE = [
     path
     for path in sorted(ROOT.rglob("*.py"))
@@ -43,13 +43,13 @@ TEMPLATES = [
 
 
 def named(text: str) -> list[str]:
-    """The texts of a module that are a name of one kind."""
+    """Return the strings of a module that are such a name."""
     nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
     return [f"{node.lineno}: {node.value}" for node in nodes if node.value in NAMES | PACKAGES]
 
 
 def in_lines(text: str) -> list[str]:
-    """The lines of a script that run a program of one kind, or look for it. Comments and messages don't count."""
+    """Return the lines of a script that run such a program, or look for it. Comments and messages don't count."""
     word = re.compile(
         rf"(?:^|[|;&(`] ?|\bhas |\bexec |command -v )\s*(?:{'|'.join(map(re.escape, NAMES))})(?:-save|-restore)?\b"
     )

@@ -1,4 +1,4 @@
-"""templates/lib.sh, run for real in each shell that a host's /bin/sh may be."""
+"""templates/lib.sh, run in each shell that may be /bin/sh on a host."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOSTILE = "a b$(id)'\"`id`;*"
 @pytest.fixture(params=SHELLS, ids=lambda words: words[0])
 def sh(request, tmp_path):
     def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-        # In a subshell with its own output, as the transport runs it.
+        # In a subshell, as the transport runs it.
         whole = f"(\n{render.library()}{script}\n)"
         command = [*request.param, "-c", whole, "sh", *map(str, arguments)]
         return subprocess.run(command, text=True, capture_output=True, cwd=tmp_path, timeout=20, check=False)
@@ -55,16 +55,16 @@ def names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 
 
-# A module of perl that tells of each sync and rename, in their order, and does it.
+# A Perl module that logs each sync and rename, in order, and then performs it.
 WATCHED = r"""
 package Watched;
 use IO::Handle;
 use IO::File;
-sub told { open my $calls, ">>", $ENV{CALLS}; print $calls "@_\n" }
+sub log_call { open my $calls, ">>", $ENV{CALLS}; print $calls "@_\n" }
 my $sync = \&IO::Handle::sync;
 no warnings "redefine";
-*IO::Handle::sync = sub { told("sync", readlink "/proc/self/fd/" . fileno $_[0]); goto &$sync };
-*CORE::GLOBAL::rename = sub { told("rename", @_); CORE::rename($_[0], $_[1]) };
+*IO::Handle::sync = sub { log_call("sync", readlink "/proc/self/fd/" . fileno $_[0]); goto &$sync };
+*CORE::GLOBAL::rename = sub { log_call("rename", @_); CORE::rename($_[0], $_[1]) };
 1;
 """
 PUT = 'put "$1" "$2" "$3" "$4"'
@@ -84,13 +84,13 @@ class TestPut:
         path.write_text("old")
         with path.open() as reader:
             assert sh(PUT, path, "0600", SELF, b64("new")).returncode == 0
-            assert reader.read() == "old"  # whoever reads it meanwhile has the whole old one
+            assert reader.read() == "old"  # a concurrent reader gets the whole old file
         assert path.read_text() == "new"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert names(tmp_path) == ["file"]
 
     def test_the_text_is_on_the_disk_before_it_has_its_name(self, sh, tmp_path, monkeypatch):
-        """Else a power cut could leave an empty file in the place of the old one."""
+        """Otherwise a power cut could replace the old file with an empty one."""
         calls, folder = tmp_path / "calls", tmp_path / "folder"
         folder.mkdir()
         (tmp_path / "Watched.pm").write_text(WATCHED)

@@ -1,4 +1,4 @@
-"""Values taken out of a host's words: what JSON readers and `int` let through elsewhere is refused here."""
+"""The strict parsers reject what Python's `json` and `int` accept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Output of iptables-save and nft, captured on hosts of the lab."""
+"""Output of iptables-save and nft, captured on lab hosts."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def capture():
 
 @pytest.fixture
 def probed(capture):
-    """The facts of a host from what the probe printed there; its sections begin with "== NAME"."""
+    """Return a function that reads a host's facts from a capture whose sections begin with "== NAME"."""
 
     def read(name):
         parts = ("\n" + capture(name)).split("\n== ")[1:]

@@ -1,4 +1,4 @@
-"""Which filters a host gets, and who else looks after its rules."""
+"""Which filters a host uses, and which other programs manage its rules."""
 
 from ipaddress import IPv4Address
 
@@ -32,7 +32,7 @@ def filters(**raw: str) -> list[str]:
         ({"firewall": BOTH, "nftables": GATE}, ["nftables"]),
         ({"firewall": BOTH + "enabled=nftables.service\n"}, ["nftables"]),
         ({"firewall": BOTH, "nftables": GATE, "iptables": DROP}, ["iptables", "ip6tables", "nftables"]),
-        # Where our rules are, they are kept right: old ones would shut out the hosts that come later.
+        # A filter with our rules keeps getting updates: outdated rules would shut out hosts that are added later.
         ({"firewall": BOTH, "nftables": GATE, "iptables": OURS}, ["iptables", "ip6tables", "nftables"]),
     ],
 )

@@ -1,4 +1,4 @@
-"""IP protocol 50, in which packets of a swarm's encrypted networks travel: let in from the peers, judged no further."""
+"""IP protocol 50, which carries a swarm's encrypted networks, is accepted from the peers, and is not closed to others."""
 
 from __future__ import annotations
 

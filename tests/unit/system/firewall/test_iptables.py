@@ -23,7 +23,7 @@ def wanted(of, *, six=False):
 
 
 def content(parts):
-    """As iptables-restore takes it, and iptables-save prints it."""
+    """Return the parts as input of iptables-restore, which is also the output of iptables-save."""
     return "".join(f"*{part.table}\n{part.chains}" + "\n".join(part.jumps) + "\n" for part in parts)
 
 
@@ -119,14 +119,14 @@ CHAINS = (
 
 
 @pytest.mark.parametrize("rule", HARMLESS)
-def test_what_does_not_judge_our_ports_may_stand_above_our_jump(rule):
+def test_rules_that_can_not_affect_our_ports_may_precede_our_jump(rule):
     found = table(rule, iptables.JUMP, chains=CHAINS + "\n:PROVISIONER - [0:0]")
     assert found.found() == f"{iptables.JUMP}\n"
     assert not found.in_use
 
 
 @pytest.mark.parametrize("rule", JUDGING)
-def test_what_may_judge_our_ports_may_not(rule):
+def test_rules_that_may_affect_our_ports_may_not_precede_our_jump(rule):
     found = table(rule, iptables.JUMP, chains=CHAINS)
     assert found.found() == f"{rule}\n{iptables.JUMP}\n"
     assert found.in_use
@@ -155,12 +155,12 @@ def test_a_host_alone_closes_its_ports():
 def test_what_is_wanted_is_found_once_it_is_in_force():
     parts = iptables.parts(policy(*PEERS, ports=of_swarm(managers=2377, data=4789, esp=False)))
     assert parse(content(parts)).found() == iptables.wanted(policy(), parts)
-    assert parse(content(parts[1:])).ours  # a part of it, too, is ours to take away
+    assert parse(content(parts[1:])).ours  # also a part of our rules is ours to remove
     assert not parse("*mangle\n:FORWARD ACCEPT [0:0]\n-A FORWARD -j TCPMSS --clamp-mss-to-pmtu\n").ours
 
 
 @pytest.mark.parametrize(
-    ("rule", "judges"),
+    ("rule", "matters"),
     [
         ("-A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu", False),
         ("-A FORWARD -p tcp -m tcp --dport 443 -j ACCEPT", False),
@@ -168,13 +168,13 @@ def test_what_is_wanted_is_found_once_it_is_in_force():
         ("-A FORWARD -p udp -m udp --dport 4789 -j ACCEPT", True),
     ],
 )
-def test_what_judges_forwarded_packets_before_us(rule, judges):
+def test_rules_for_forwarded_packets_before_our_jump(rule, matters):
     saved = content(iptables.parts(policy(*PEERS))).replace("-A FORWARD", f"{rule}\n-A FORWARD")
-    assert (f"{rule}\n-A FORWARD -j PROVISIONER-FORWARD" in parse(saved).found()) is judges
+    assert (f"{rule}\n-A FORWARD -j PROVISIONER-FORWARD" in parse(saved).found()) is matters
 
 
 def test_where_no_packet_of_a_peer_comes_in():
-    """A bridge of the hosts' own network may be called as Docker's are."""
+    """A bridge of the underlay may have a name like Docker's bridges."""
     assert [r for r in wanted(policy(underlay=("br-lan",))).splitlines() if " -i " in r and "lo" not in r.split()] == [
         "-A PROVISIONER-PEERS -i docker+ -j RETURN",
         "-A PROVISIONER-AWAY -i br-lan -j PROVISIONER-PEERS",
@@ -187,7 +187,7 @@ def owners(of):
 
 
 def test_who_may_open_the_stores_ports():
-    """Users are named; the host's own numbers are in its rules, and whom it does not have is not."""
+    """The wanted rules name users; a host's rules have its own numbers, and omit users that it does not have."""
     ports = with_store(tcp=(2181,), users=("zookeeper", "61184-65519", "prometheus", "1001"))
     of = policy(ports=ports, uids=(("zookeeper", 107), ("other", 5)))
     assert owners(of) == [
@@ -208,13 +208,13 @@ def test_a_store_of_others_is_open_to_all_processes():
 
 
 @pytest.mark.parametrize(
-    ("rule", "judges"),
+    ("rule", "matters"),
     [
         ("-A OUTPUT -o lo -j ACCEPT", True),
         ("-A OUTPUT -p tcp -m tcp --dport 8500 -j ACCEPT", True),
         ("-A OUTPUT -p tcp -m tcp --dport 443 -j ACCEPT", False),
     ],
 )
-def test_what_judges_before_us_who_sends(rule, judges):
+def test_rules_for_sent_packets_before_our_jump(rule, matters):
     saved = content(iptables.parts(policy(*PEERS))).replace("-A OUTPUT", f"{rule}\n-A OUTPUT")
-    assert (f"{rule}\n-A OUTPUT -j PROVISIONER-OUTPUT" in parse(saved).found()) is judges
+    assert (f"{rule}\n-A OUTPUT -j PROVISIONER-OUTPUT" in parse(saved).found()) is matters

@@ -128,7 +128,7 @@ def test_rules_that_may_drop_it_make_a_gate_and_may_not_stand_before_our_jump(ru
         "table ip filter {\n\tchain INPUT {\n\t\ttype filter hook input priority 0; policy drop;\n\t}\n}\n",
     ],
 )
-def test_what_peers_do_not_pass_is_no_gate(listed):
+def test_a_chain_that_the_peers_do_not_traverse_is_no_gate(listed):
     assert labels(parse(listed)) == []
 
 

@@ -1,4 +1,4 @@
-"""Every package manager keeps what the Protocol promises, and one more is one file and one entry."""
+"""Every package manager fulfils the Protocol's contract, and a new one needs one file and one entry only."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NEEDED = ("dockerd", "docker", "iptables", "perl", Consul.program, Etcd.program,
 
 
 class Other:
-    """A package manager that nothing but this test knows."""
+    """A package manager that only this test knows."""
 
     name = "other"
     program = "other-install"
@@ -67,7 +67,7 @@ class TestContract:
         assert manager.package(program) in script.split()
 
     def test_values_reach_the_package_manager_as_one_word(self, manager, tmp_path):
-        """The shell finds `touch`, so a value that is run leaves a file."""
+        """The shell finds `touch`, so a value that is executed leaves a file."""
         programs = tmp_path / "programs"
         programs.mkdir()
         (programs / "touch").symlink_to(shutil.which("touch"))
