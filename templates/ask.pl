@@ -1,5 +1,5 @@
-# What the engine of this host is asked over its socket, for the programs that begin with this: it costs a host a tenth of
-# what the `docker` command does. Gives the answer's code and what was said; dies where there is none, within so many seconds.
+# A request to this host's engine over its socket, for programs that include this file. It costs a tenth of a `docker` command.
+# Returns the code and the body of the answer. Dies without an answer within the given seconds.
 use strict; use warnings;
 sub ask { # METHOD PATH BODY SECONDS HEADERS
     my ($method, $path, $body, $seconds, @headers) = @_;
@@ -12,7 +12,7 @@ sub ask { # METHOD PATH BODY SECONDS HEADERS
         . length($body) . join("", map { "\r\n$_" } @headers) . "\r\n\r\n$body";
     1 while sysread $engine, $answer, 65536, length $answer;
     alarm 0;
-    my ($code, $said) = $answer =~ m{^HTTP/\S+ (\d+).*?\r\n\r\n(.*)}s or die "it gave no answer\n";
+    my ($code, $said) = $answer =~ m{^HTTP/\S+ (\d+).*?\r\n\r\n(.*)}s or die "no valid answer\n";
     $said = $1 if $code >= 300 && $said =~ /"message":"((?:[^"\\]|\\.)*)"/;
     return ($code, $said);
 }

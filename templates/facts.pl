@@ -1,17 +1,17 @@
 # Reads what the shell can't read safely: files, addresses, listening sockets, and the answers of the engine and the store.
-# It only reads. It works without perl's modules Socket and Fcntl, which take as long to load as the rest: Linux's own numbers instead.
+# It changes nothing. It uses Linux's numbers instead of Perl's modules Socket and Fcntl, whose loading would double its time.
 # Each argument is a kind and a value:
 #   file PATH, glob PATTERN, secret PATH   files to read; of a secret, its mode and owner too
-#   port NUMBER, settled PATH              list listening sockets on these ports; their processes as long as PATH is absent, or
-#                                          if another user holds a port that is to be asked
-#   user NAME                              a user, beside root, whose servers on this host are believed
+#   port NUMBER, settled PATH              list listening sockets on these ports; also their processes while PATH is absent, or
+#                                          if another user holds a port that a request goes to
+#   user NAME                              a user whose servers on this host are trusted, in addition to root's
 #   scheme NAME                            the scheme of the store's URL
-#   engine NAME SOCKET PATH                a request to the engine, which is not sent to a stopped engine: that would start it
+#   engine NAME SOCKET PATH                a request to the engine; not sent to a stopped engine, since it would start it
 #   ask NAME WHERE WHAT METHOD BODY        a request. WHERE is a socket, a port of this host or ADDRESS:PORT. WHAT is a path, sent
-#                                          with HTTP/1.0 so that the answer is not chunked, or a word that is sent as it is.
+#                                          with HTTP/1.0 so that the answer is not chunked, or a word that is sent unchanged.
 #                                          METHOD defaults to GET, and BODY has no blanks.
-# The first line of the output tells the shell about the engine. Sections follow: "NAME LENGTH", the body, and a newline. No
-# byte of a body can be taken for a section, whoever wrote it.
+# The first line of the output has the findings about the engine for the shell. Sections follow: "NAME LENGTH", the body, and a
+# newline. So no body can imitate a section, whoever wrote it.
 my %asked = map { $_ => [] } qw(file glob secret port settled user scheme engine ask);
 for (@ARGV) { my ($kind, $value) = split / /, $_, 2; push @{ $asked{$kind} }, $value }
 my ($unix, $inet, $inet6, $netlink, $stream, $datagram, $raw) = (1, 2, 10, 16, 1, 2, 3);
@@ -19,8 +19,8 @@ my $most = 1 << 25;                                                            #
 my ($out, %answers) = ("");
 sub section { my ($name, $body) = @_; $body =~ tr/\0//d; $out .= "$name " . length($body) . "\n$body\n" }
 
-# Opens a regular file. A symbolic link is followed only in a folder that root alone can write: elsewhere another user may have
-# put it there. Also tells whether root alone can write the file and every folder on the way to it.
+# Opens a regular file. A symbolic link is followed only in a folder that only root can write: elsewhere another user may have
+# created it. Returns the handle, whether only root can write the file and every folder on its path, and its stat.
 sub roots { my ($mode, $uid, $gid) = @_[2, 4, 5]; return $uid == 0 && !($mode & ($gid ? 022 : 02)) }
 sub reach {
   my ($path) = @_;
@@ -40,7 +40,7 @@ sub reach {
     if (@names) { -d _ && chdir $name or return }
     else { -f _ && sysopen $file, $name, 04000 or return }                     # O_NONBLOCK: it may be a pipe by now
     my @opened = $file ? stat $file : stat ".";
-    return unless "@opened[0, 1]" eq "@seen[0, 1]";                            # exchanged meanwhile
+    return unless "@opened[0, 1]" eq "@seen[0, 1]";                            # replaced in the meantime
     $ours &&= roots(@opened);
     return ($file, $ours, @opened) if $file;
   }
@@ -66,7 +66,7 @@ sub files {
 }
 
 sub addresses {
-  my $told = "";
+  my $lines = "";
   if (socket my $s, $inet, $datagram, 0) {
     my $wide = length pack("P", 0) == 8; my $buffer = "\0" x 65520;             # netdevice(7)
     my $all = pack $wide ? "i x4 P" : "i P", length $buffer, $buffer;
@@ -75,13 +75,14 @@ sub addresses {
       my $asked = substr $buffer, $at, $wide ? 40 : 32;
       my ($name, $address) = unpack "Z16 x4 a4", $asked;
       my $mask = ioctl($s, 0x891b, $asked) ? substr $asked, 20, 4 : "\377" x 4; # SIOCGIFNETMASK
-      $told .= "$name " . join(".", unpack "C4", $address) . " " . join(".", unpack "C4", $mask) . "\n";
+      $lines .= "$name " . join(".", unpack "C4", $address) . " " . join(".", unpack "C4", $mask) . "\n";
     }
   }
-  section("addresses", $told);
+  section("addresses", $lines);
 }
 
-# sock_diag(7): [port, address, inode, uid] of each. In /proc/net/tcp all connections are searched for the few sockets that listen.
+# Listening sockets by sock_diag(7): [port, address, inode, uid] of each. In /proc/net/tcp, they would have to be searched among
+# all connections.
 sub listening {
   my ($family, $protocol, $states) = @_; my @found;
   socket my $s, $netlink, $raw, 4 or return;
@@ -116,13 +117,13 @@ my %believed = map { $_ => 1 } 0, grep defined, map { scalar getpwnam $_ } @{ $a
 sub ports {
   my %ours = map { $_ => 1 } @{ $asked{port} };
   my %local = map { (split)[1] => 1 } @{ $asked{ask} };
-  my ($told, $look, %inode) = ("", !grep { -e } @{ $asked{settled} });
+  my ($lines, $look, %inode) = ("", !grep { -e } @{ $asked{settled} });
   for my $name (qw(tcp tcp6 udp udp6)) {
     my $kind = substr $name, 0, 3;
     for (sockets($name)) {
       my ($port, $address, $inode, $uid) = @$_;
       next unless $ours{$port};
-      $inode{$inode} = 1; $told .= "$kind $port $inode\n";
+      $inode{$inode} = 1; $lines .= "$kind $port $inode\n";
       $look ||= $local{$port} && !$believed{$uid};
     }
   }
@@ -130,14 +131,15 @@ sub ports {
     my ($inode) = (readlink($fd) // "") =~ /^socket:\[(\d+)\]/ or next;
     next unless $inode{$inode};
     my ($pid) = $fd =~ m{^/proc/(\d+)}; open my $file, "<", "/proc/$pid/comm" or next;
-    my $name = do { local $/; <$file> } // next;                               # any user's to choose, newlines included
+    my $name = do { local $/; <$file> } // next;                               # any user can choose it, newlines included
     $name =~ s/\n\z//; $name =~ s/[^\x20-\x7e]/?/g;
-    $told .= "owner $inode $pid $name\n";
+    $lines .= "owner $inode $pid $name\n";
   }
-  section("ports", $told);
+  section("ports", $lines);
 }
 
-# Who listens on a port of this host, seen from itself: [uid, address]. Any user may be there first, or while a server is down.
+# Returns (uid, address) of the socket that gets this host's own connections to a port. Any user may take the port before the
+# server does, or while it is down.
 my %here = map { $_ => 1 } "\0" x 4, "\x7f\0\0\1", "\0" x 16, "\0" x 10 . "\xff\xff\x7f\0\0\1";
 sub listener {
   my ($port) = @_;
@@ -159,7 +161,7 @@ sub ask {
     local $SIG{ALRM} = sub { die "timeout\n" }; alarm 5;
     my $local = $where =~ m{^/};
     believe($where) if $where =~ /^\d+$/;
-    my ($address, $port) = $where =~ m{^([^/].*):(\d+)$} ? (scalar gethostbyname $1 || die("its name is not known\n"), $2) : ("\x7f\0\0\1", $where);
+    my ($address, $port) = $where =~ m{^([^/].*):(\d+)$} ? (scalar gethostbyname $1 || die("the name can't be resolved\n"), $2) : ("\x7f\0\0\1", $where);
     my $to = $local ? pack("S a108", $unix, $where) : pack("S n a4 x8", $inet, $port, $address);
     my $s; socket($s, $local ? $unix : $inet, $stream, 0) && connect($s, $to) or die "$!\n";
     syswrite $s, $path =~ m{^/} ? "$method $path HTTP/1.0\r\nHost: localhost\r\nContent-Length: " . length($sent) . "\r\n\r\n$sent" : $path;
@@ -171,21 +173,21 @@ sub ask {
   section("http:$name", $body);
 }
 
-# An engine's own sockets listen for all addresses or for the one that it advertises; others than root's are no engine's.
+# An engine's gossip listens on all addresses or on the advertised one, and as root.
 sub gossip {
   my $known = "";
   my ($own) = grep { $_->[0] == 7946 && $_->[3] == 0 } sockets("tcp");
-  eval {                                                                       # what is asked: see gossip.pl
+  eval {                                                                       # for the request, see gossip.pl
     local $SIG{ALRM} = sub { die }; alarm 2;
     my $s; socket($s, $inet, $stream, 0) && connect($s, pack "S n a4 x8", $inet, 7946, $own->[1]) or die;
     syswrite $s, "\x06\x83\xa5Nodes\0\xacUserStateLen\0\xa4Join\xc2";
     1 while length $known < 16384 && sysread $s, $known, 16384, length $known;
-  } if $own && ($answers{info} // "") !~ /"LocalNodeState":"(?!inactive)/;      # a swarm's is encrypted
+  } if $own && ($answers{info} // "") !~ /"LocalNodeState":"(?!inactive)/;      # a swarm's gossip is encrypted
   alarm 0;
   section("gossip", unpack "H*", $known);
 }
 
-# Some systems have Perl without modules that programs of ours use.
+# On some systems, Perl lacks modules that our programs use.
 my @needed = qw(strict warnings Config Errno Fcntl IO::Handle IO::Socket IPC::Open2 Socket);
 sub modules {
   my @lacks = grep { my $file = s{::}{/}gr . ".pm"; !grep { -e "$_/$file" } @INC } @needed;

@@ -1,10 +1,10 @@
-# One change of a file or a folder that is safe where other users can write, too: no symbolic link of theirs is followed, and
-# nothing that they can put in its place meanwhile is written to, or gets another owner or mode.
-# A path is walked name by name, each folder opened without following a link and entered by its handle. Links count only as
-# long as root alone can write every folder on the way ($shared is 0): nobody else can have made or can change them.
-# Files are made under a new name, get owner and mode by their handle, and are renamed. In a shared folder a folder is made,
-# or gets its mode, with the rights of the user that it is for; one that belongs to another is refused.
-# Arguments: WHAT PATH and more. Exit code 70: it was not done, and standard error tells why and what to do, as `fail` does.
+# Changes one file or folder, safely also where other users can write: it follows no symbolic link of theirs. It never writes to,
+# or changes the owner or mode of, anything that they put in its place meanwhile.
+# It walks a path name by name, opens each folder without following a link, and enters it by its handle. It follows links only
+# while only root can write every folder on the way ($shared is 0): nobody else can have created them, or can change them.
+# A file is created under a new name, gets owner and mode by its handle, and is renamed. In a shared folder, a folder is created,
+# or gets its mode, with the rights of the user that it is for; a folder of another user is refused.
+# Arguments: WHAT PATH and more. Exit code 70: nothing was done, and standard error has the reason and the cure, as with `fail`.
 use strict; use warnings;
 use Fcntl;
 use IO::Handle;
@@ -12,7 +12,7 @@ use Errno qw(ENOENT ENOTDIR EEXIST);
 
 my ($what, $path, @more) = @ARGV;
 my $largest = 4 << 20; # bytes of a file that is copied
-my ($here, $shared, $writer); # the present folder, whether anybody but root can write on the way to it, and who
+my ($here, $shared, $writer); # the current folder, whether another user can write on the way to it, and which one
 $SIG{XFSZ} = "IGNORE";
 umask 0;
 
@@ -21,15 +21,15 @@ sub stop { # WHAT CURE
     exit 70;
 }
 sub room { "look at the free space and the mount options: df " . ($here || "/") }
-sub refuse { # NAME WHAT: what is there can't be right
+sub refuse { # NAME WHAT: stops, since NAME is something unexpected
     my ($name, $is) = @_;
-    my $where = $shared ? "in a folder that $writer can write" : "there";
-    stop("$here/$name is $is $where: it is left alone", "see who made it, remove it (rm $here/$name), and run again" .
-        ($shared ? "; to keep files elsewhere, make the link in a folder that only root can write" : ""));
+    my $where = $shared ? " in a folder that $writer can write" : "";
+    stop("$here/$name is $is$where; it was left unchanged", "find out who created it, remove it (rm $here/$name), and run again" .
+        ($shared ? "; to keep files elsewhere, create the link in a folder that only root can write" : ""));
 }
 sub linked { refuse($_[0], "a symbolic link") if -l $_[0] }
 
-sub folder { # NAME: opens a folder that is no link
+sub folder { # NAME: opens a folder, but no symbolic link
     sysopen my $found, $_[0], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK or return;
     return $found;
 }
@@ -45,8 +45,8 @@ sub enter {
 }
 sub root { ($here, $shared) = ("", 0); enter(folder("/"), "") }
 
-# Enters the folder of the path's last name, and gives that name; missing folders are made, or without $make undef is given.
-# whole: the last name is followed as well where it is a link.
+# Enters the folder of the path's last name, and returns that name. Creates missing folders, or without $make returns undef.
+# whole: if the last name is a link, it is followed as well.
 sub walk {
     my ($to, $make, $whole) = @_;
     my @names = grep { $_ ne "" && $_ ne "." } split m{/}, $to;
@@ -55,24 +55,24 @@ sub walk {
     while (defined(my $name = shift @names)) {
         my $link = !$shared && (@names || $whole) ? readlink $name : undef;
         if (defined $link) {
-            stop("$to leads through too many links", "mend the links") if ++$links > 40;
+            stop("$to leads through too many links", "fix the links") if ++$links > 40;
             unshift @names, grep { $_ ne "" && $_ ne "." } split m{/}, $link;
             root() if $link =~ m{^/};
             next;
         }
         return $name unless @names;
-        refuse($name, "the way back") if $name eq ".." && $shared;
+        refuse($name, "the parent folder") if $name eq ".." && $shared;
         my $next = folder($name);
         return if !$next && !$make && $!{ENOENT};
         $next ||= folder($name) if !$next && $!{ENOENT} && (mkdir($name, 0755) || $!{EEXIST});
         if (!$next) {
             my $why = "$!";
             linked($name);
-            stop("can't make the folder $here/$name: $why", "look at its file system");
+            stop("can't create the folder $here/$name: $why", "look at its file system");
         }
         enter($next, $name);
     }
-    stop("$to is no path of a file", "mend the path");
+    stop("$to is not the path of a file", "fix the path");
 }
 
 sub ids { # "USER:GROUP", names or numbers
@@ -83,12 +83,12 @@ sub ids { # "USER:GROUP", names or numbers
 }
 sub octal { $_[0] =~ /^[0-7]{3,4}$/ ? oct $_[0] : undef }
 
-my ($new, $wrong); # the file that is being made, and what is wrong with what goes into it
+my ($new, $wrong); # the temporary file, and what is wrong with its content
 
-sub put { # NAME TEXT MODE USER GROUP TIME: whole, or not at all. TEXT may be what writes it to a handle, and says whether it did.
+sub put { # NAME TEXT MODE USER GROUP TIME: writes all or nothing. TEXT may be a function that writes to a handle; true: it did
     my ($name, $text, $mode, $user, $group, $time) = @_;
     my $file;
-    # One script at a time writes on a host. So these were left by one that was killed, or whose host lost its power.
+    # Only one script at a time writes on a host, so these are from one that was killed, or that a power cut interrupted.
     if (opendir my $names, ".") { unlink grep { /^\.provisioner\.(?:[a-z0-9]{12}|[A-Za-z0-9]{8})\z/ } readdir $names }
     for (1 .. 9) {
         $new = ".provisioner." . join "", map { ("a" .. "z", 0 .. 9)[rand 36] } 1 .. 12;
@@ -101,14 +101,14 @@ sub put { # NAME TEXT MODE USER GROUP TIME: whole, or not at all. TEXT may be wh
         && (ref $text ? $text->($file) : print {$file} $text) && $file->flush && chown($user, $group, $file) && chmod($mode, $file)
         && (!$time || utime $time, $time, $file) && $file->sync && close($file) && rename $new, $name;
     if (!$done) {
-        my $why = $wrong // ($! ? "$!" : "its owner or mode is none");
+        my $why = $wrong // ($! ? "$!" : "its owner or mode is invalid");
         if ($file) { close $file; unlink $new }
-        stop("can't write $here/$name: $why; the old one is untouched", room());
+        stop("can't write $here/$name: $why; the old file is unchanged", room());
     }
     if (my $folder = folder(".")) { $folder->sync }
 }
 
-sub taken { # NAME: what is in a file, its mode, user, group and time; nothing where there is none
+sub taken { # NAME: a file's content, mode, user, group and time; nothing if it does not exist
     my ($name) = @_;
     my $file;
     if (!sysopen $file, $name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK) {
@@ -118,23 +118,23 @@ sub taken { # NAME: what is in a file, its mode, user, group and time; nothing w
         stop("can't read $here/$name: $why", "look at its file system");
     }
     my @is = stat $file;
-    refuse($name, "no regular file") unless -f _;
+    refuse($name, "not a regular file") unless -f _;
     my $read = read $file, my $text, $largest + 1;
     stop("can't read $here/$name: $!", "look at its file system") unless defined $read;
     refuse($name, "a file of more than 4 MiB") if $read > $largest;
     return ($text, $is[2] & 0777, @is[4, 5, 9]);
 }
 
-sub sent { # standard input: base64, and a dot so that nothing is taken for the whole that is cut off
+sub sent { # decodes standard input: base64, and a dot that shows that it is complete
     local $/;
     my ($text, $whole) = (<STDIN> // "") =~ m{^((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)(\.)$};
-    stop("can't write $path: its text did not arrive whole; the old one is untouched", "run again") unless $whole;
+    stop("can't write $path: its text arrived incomplete; the old file is unchanged", "run again") unless $whole;
     $text =~ tr{=}{}d;
-    $text =~ tr{A-Za-z0-9+/}{ -_}; # to uuencode, which perl knows by itself
+    $text =~ tr{A-Za-z0-9+/}{ -_}; # to uuencode, which perl decodes without a module
     return join "", map { unpack "u", chr(32 + int(length($_) * 3 / 4)) . $_ } $text =~ /(.{1,60})/g;
 }
 
-sub received { # FILE SIZE SUM: so many bytes of standard input, if this is their SHA-256 sum
+sub received { # FILE SIZE SUM: copies SIZE bytes of standard input; true if their SHA-256 sum is SUM
     my ($file, $size, $sum) = @_;
     while ($size > 0) {
         my $read = sysread STDIN, my $part, $size < 1 << 20 ? $size : 1 << 20;
@@ -145,28 +145,28 @@ sub received { # FILE SIZE SUM: so many bytes of standard input, if this is thei
     }
     $file->flush && open(STDIN, "<&", $file) && sysseek(STDIN, 0, 0) or return;
     my ($found) = qx(sha256sum) =~ /^([0-9a-f]+)/;
-    $wrong = "the checksum of what arrived is " . ($found // "not known") if ($found // "") ne lc $sum;
+    $wrong = "the checksum of the received data is " . ($found // "unknown") if ($found // "") ne lc $sum;
     return !defined $wrong;
 }
 
-sub become { # USER GROUP, for good: from then on nothing is done that this user could not do
+sub become { # USER GROUP: drops all other rights for good
     my ($user, $group) = @_;
-    return if $>; # tried by one who is not root
+    return if $>; # not root: a test
     $( = $group; $) = "$group $group";
     $< = $user; $> = $user;
     $< == $user && $> == $user && $) =~ /^$group( $group)*$/ or stop("can't act as the user $user", "run it as root");
 }
-sub owned { # NAME MODE USER GROUP: a folder that is there
+sub owned { # NAME MODE USER GROUP: gives an existing folder its owner and mode
     my ($name, $mode, $user, $group) = @_;
     my ($found, $why) = (scalar folder($name), "$!");
     linked($name) unless $found;
-    my @is = $found ? stat $found : lstat $name or stop("can't make the folder $here/$name: $why", "look at its file system");
+    my @is = $found ? stat $found : lstat $name or stop("can't create the folder $here/$name: $why", "look at its file system");
     my $same = $is[4] == $user && $is[5] == $group;
     return if $found && $same && ($is[2] & 07777) == $mode;
     if ($shared && !($user && $same)) {
         my $other = (getpwuid $is[4] // $is[4]) . ":" . (getgrgid $is[5] // $is[5]);
-        stop("$here/$name belongs to $other, in a folder that $writer can write: it is left alone",
-            "see what it is; move it away, or give it to $more[1] (chown -h), and run again");
+        stop("$here/$name belongs to $other, in a folder that $writer can write; it was left unchanged",
+            "find out what it is; move it away, or give it to $more[1] (chown -h), and run again");
     }
     $found && ($same || chown $user, $group, $found) && chmod $mode, $found
         or stop("can't give the folder $here/$name its owner and mode: " . ($found ? $! : $why), "look at its file system");
@@ -177,20 +177,20 @@ sub gone { # PATH
 }
 
 my %do = (
-    # PATH MODE OWNER, and the text in base64 on standard input
+    # PATH MODE OWNER; standard input has the text, in base64
     put => sub {
         my ($mode, $owner) = @more;
         my $text = sent();
         put(scalar walk($path, 1), $text, octal($mode), ids($owner));
     },
-    # PATH MODE SIZE SUM, and a large file on standard input; it becomes root's. Nothing is left of it when it breaks off.
+    # PATH MODE SIZE SUM; standard input has a large file. Its owner becomes root. An interrupted transfer leaves nothing.
     receive => sub {
         my ($mode, $size, $sum) = @more;
-        my $name = walk($path) // stop("can't write $path: its folder is not there", "make the folder, and run again");
+        my $name = walk($path) // stop("can't write $path: its folder does not exist", "create the folder, and run again");
         $SIG{$_} = sub { unlink $new if defined $new; exit 1 } for qw(HUP INT PIPE TERM);
         put($name, sub { received($_[0], $size, $sum) }, octal($mode), $>, $) + 0);
     },
-    # FROM TO ...: with owner, mode and time. Where there is no FROM, there is no TO afterwards.
+    # FROM TO ...: copies with owner, mode and time. If FROM does not exist, TO is removed.
     copy => sub {
         my @pairs = ($path, @more);
         while (my ($from, $to) = splice @pairs, 0, 2) {
@@ -201,20 +201,20 @@ my %do = (
     },
     # PATH ...
     remove => sub { gone($_) for grep { defined } $path, @more },
-    # PATH NAME, which nothing else has in its folder
+    # PATH NAME: renames within the folder, where NAME must not exist
     rename => sub {
         my ($to, $name) = ($more[0], walk($path) // return);
-        stop("can't move $here/$name away: $to is there", "remove it, and run again") if lstat $to;
+        stop("can't move $here/$name away: $to exists", "remove it, and run again") if lstat $to;
         rename $name, $to or stop("can't move $here/$name away: $!", "look at its file system");
     },
-    # RECORD KIND NAME HOW ...: a line for each thing that has none yet. "folder" is noted if the folder is absent, "mode" with
-    # its mode and owner if it is there. The record is for root alone, and its first line says whether an earlier version,
-    # which kept none, has been here.
+    # RECORD KIND NAME HOW ...: adds a line for each thing that has none yet. "folder" is recorded if the folder is missing,
+    # "mode" with its mode and owner if it exists. Only root can read the record. Its first line says whether an earlier
+    # version, which kept no record, set this host up.
     note => sub {
         my ($dir) = $path =~ m{^(/.+)/} or die "files: $path";
-        mkdir $dir, 0700 or $!{EEXIST} or stop("can't make $dir: $!", "look at its file system");
+        mkdir $dir, 0700 or $!{EEXIST} or stop("can't create $dir: $!", "look at its file system");
         my $name = walk($path);
-        refuse($name, "a record") if $shared; # it could be anybody's
+        refuse($name, "a record") if $shared; # another user could have written it
         my ($text) = taken($name);
         $text = "begun\t-\t" . (-e "/etc/provisioner" ? "earlier" : "fresh") . "\n" unless length($text // "");
         my $before = $text;
@@ -222,12 +222,12 @@ my %do = (
         while (my ($kind, $thing, $how) = splice @more, 0, 3) {
             next if $kind eq "folder" && -e $thing || $kind eq "mode" && !-d $thing;
             $how = sprintf "%o %d:%d", (stat _)[2] & 07777, (stat _)[4, 5] if $kind eq "mode";
-            stop("can't note '$thing' in $path", "mend the name") if "$kind$thing$how" =~ /[\t\n]/;
+            stop("can't record '$thing' in $path: it has a tab or a newline", "change the name") if "$kind$thing$how" =~ /[\t\n]/;
             $text .= "$kind\t$thing\t$how\n" unless $known{"$kind\t$thing"}++;
         }
         put($name, $text, 0600, 0, 0) if $text ne $before || !lstat $name;
     },
-    # RECORD KIND ...: without the lines of these kinds. A record that says nothing more is removed.
+    # RECORD KIND ...: removes the lines of these kinds, and then an empty record.
     forget => sub {
         my $name = walk($path) // return;
         my %done = map { $_ => 1 } @more;
@@ -241,7 +241,7 @@ my %do = (
     folder => sub {
         my ($mode, $user, $group) = (octal($more[0]), ids($more[1]));
         defined $mode && defined $user && defined $group
-            or stop("can't make the folder $path: its owner or mode is none ($more[1])", "make that user and its group");
+            or stop("can't create the folder $path: its owner or mode is invalid ($more[1])", "create that user and its group");
         my $name = walk($path, 1, 1);
         become($user, $group) if $shared;
         mkdir $name, $shared ? $mode : 0700 unless lstat $name;

@@ -1,5 +1,5 @@
-# Tells the interfaces and the IPv4 addresses of where it runs, in one line, and ends with its input.
-# Arguments as probe.pl's: RUN, number, seconds to live.
+# Prints the interfaces and IPv4 addresses of its network namespace in one line, and ends with its input.
+# Arguments as of probe.pl: RUN, number, seconds to live.
 use strict;
 use warnings;
 

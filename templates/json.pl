@@ -1,6 +1,6 @@
-# JSON to perl's own values, without a module that perl-base has not. Texts are bytes of UTF-8; true and false are 1 and 0.
+# Parses JSON without modules, since perl-base has none for it. Strings are bytes of UTF-8; true and false are 1 and 0.
 my %escaped = (n => "\n", t => "\t", r => "\r", b => "\b", f => "\f", '"' => '"', "\\" => "\\", "/" => "/");
-sub text { # what stands between the quotes
+sub text { # decodes the text between the quotes of a string
     my ($text) = @_;
     $text =~ s{\\(?:u([Dd][89ABab]..)\\u([Dd][C-Fc-f]..)|u([0-9A-Fa-f]{4})|(.))}{
         my $char = defined $4 ? $escaped{$4} // die "no JSON\n" : chr(defined $3 ? hex $3 : 0x10000 + ((hex($1) & 0x3ff) << 10) + (hex($2) & 0x3ff));
@@ -9,7 +9,7 @@ sub text { # what stands between the quotes
     }ges;
     return $text;
 }
-sub value { # of $_[0], from where it was read up to
+sub value { # parses a value of $_[0], at its current position
     for ($_[0]) {
         return text($1) if /\G\s*"((?:[^"\\]|\\.)*)"/gcs;
         return 0 + $1 if /\G\s*(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)/gc;

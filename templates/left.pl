@@ -1,7 +1,7 @@
 {% include "ask.pl" %}
-# What earlier probes may have left, for probe.sh.j2: "endpoint RUN" of those on the network whose run has no image any more,
-# and "image TAG" of every probe's image.
-# Arguments: the network, and how this host's probes are called behind their run.
+# Lists for probe.sh.j2 what earlier probes may have left: "endpoint RUN" for endpoints on the network whose run has no image
+# any more, and "image TAG" for every probe image.
+# Arguments: the network, and the part of this host's probe names that follows the run.
 sub look { # PATH
     my ($code, $said) = ask("GET", $_[0], "", 30);
     $code == 200 or exit 1;

@@ -1,35 +1,35 @@
-# What every repairing script begins with. Messages for people: "provisioner: WHAT<tab>WHAT TO DO NEXT" on stderr.
+# The beginning of every script that changes a host. Messages for people: "provisioner: WHAT<tab>WHAT TO DO NEXT" on stderr.
 set -u
-# Of a unit that has an init script too, systemctl has update-rc.d keep links that systemd does not use, and that loads all
-# units anew two times more.
+# For a unit that has an init script too, systemctl would call update-rc.d for links that systemd does not use, and reload
+# all units two more times.
 export SYSTEMCTL_SKIP_SYSV=1
-fail() { # WHAT CURE: this host can't go on
+fail() { # WHAT CURE: this host can't continue
     printf 'provisioner: %s\t%s\n' "$1" "${2:-}" >&2
     exit 70
 }
-fail_all() { # WHAT CURE: no host must go on
+fail_all() { # WHAT CURE: no host may continue
     printf 'provisioner: %s\t%s\n' "$1" "${2:-}" >&2
     exit 71
 }
 has() { command -v "$1" >/dev/null 2>&1; }
-files() { # WHAT PATH ...: changes a file or a folder where other users may write, too; FILES is files.pl, which tells what
+files() { # WHAT PATH ...: changes a file or folder, safely also where other users can write; FILES is files.pl, see there
     perl -e "$FILES" "$@" || {
-        [ $? = 70 ] || fail "can't change files: perl does not run as it should" "look at what \`perl -v\` says there, and run again"
+        [ $? = 70 ] || fail "can't change files: perl does not work" "check what \`perl -v\` prints on this host, and run again"
         exit 70
     }
 }
-keep() { # PATH: a copy beside it, named after its content: made once, and never overwritten
+keep() { # PATH: makes a copy in the same folder, named after its content; an existing copy is never overwritten
     [ -e "$1" ] || return 0
     sum=$(sha256sum <"$1") || fail "can't keep a copy of $1" "look at its file system"
     copy="$1.${sum%"${sum#????????}"}.bak"
     [ -e "$copy" ] || files copy "$1" "$copy"
 }
-note() { # KIND NAME HOW ...: what is about to be made or changed, and how it was: the first note on a thing stays
+note() { # KIND NAME HOW ...: records what is about to change, and its earlier state; the first note on a thing is kept
     files note /var/lib/provisioner/record "$@" || exit 70
 }
-unit_before() { # UNIT: notes whether it is enabled and active, before ours takes its place
+unit_before() { # UNIT: records whether it is enabled and active, before ours replaces it
     note unit "$1" "$(systemctl is-enabled "$1" 2>/dev/null) $(systemctl is-active "$1" 2>/dev/null)"
 }
-put() { # PATH MODE OWNER BASE64: the whole file or nothing. printf is the shell's own: the text stands in no argument
+put() { # PATH MODE OWNER BASE64: writes the whole file or nothing. printf is a builtin, so the text is in no process's argv
     printf %s. "$4" | files put "$1" "$2" "$3" || exit 70
 }

@@ -1,18 +1,18 @@
-# The largest packet that reaches every one of some hosts unfragmented, and comes back: one line, bytes with the IP header.
-# ICMP echoes with DF (icmp(7), ip(7): IP_PMTUDISC_PROBE sends past what the kernel believes of a path), to all hosts at
-# once. A host that answers not even a small one does not tell: echoes may be filtered, and what uses the path will show.
-# Arguments: the MTU of the own interface, then the addresses.
+# Measures the largest packet that reaches each of some hosts unfragmented, and returns. Prints one line: bytes with IP header.
+# Sends ICMP echo requests with DF to all hosts at once (icmp(7); ip(7): IP_PMTUDISC_PROBE ignores the kernel's own path MTU).
+# A host that does not even answer a small packet is ignored, since echo requests may be filtered.
+# Arguments: the MTU of this host's interface, then the addresses.
 use strict; use warnings; use Socket;
 my ($most, @hosts) = @ARGV;
-my ($least, $patience, $echo) = (576, 0.4, 0); # bytes: what every IPv4 host has to take; seconds
+my ($least, $patience, $echo) = (576, 0.4, 0); # bytes that every IPv4 host must accept; seconds
 socket my $socket, PF_INET, SOCK_RAW, 1 or do { print "$most\n"; exit };
 setsockopt $socket, 0, 10, pack "i", 3;
-# Of many hosts that measure at once: answers alone (raw(7): ICMP_FILTER), and room for all of them (socket(7): SO_RCVBUFFORCE);
-# what is lost here would be taken for a narrow path.
+# Many hosts may measure at once. So receive replies only (raw(7): ICMP_FILTER), with a large buffer (socket(7): SO_RCVBUFFORCE):
+# a reply that is lost here would look like a small MTU.
 setsockopt $socket, 255, 1, pack "L", 0xffff_fffe;
 setsockopt $socket, SOL_SOCKET, 33, pack "i", 1 << 23;
 sub sum { my $sum = unpack "%32n*", $_[0]; $sum = ($sum >> 16) + ($sum & 0xffff) while $sum >> 16; return ~$sum & 0xffff }
-sub answering { # BYTES -> ADDRESSES: those of them that answer; asked three times, for hosts may be busy
+sub answering { # BYTES ADDRESS ...: the addresses that answer; tries three times, since hosts may be busy
     my ($bytes, @asked) = @_;
     my %waits = map { (inet_aton($_) => $_) } @asked;
     my ($id, %found) = ($$ & 0xffff);
@@ -28,7 +28,7 @@ sub answering { # BYTES -> ADDRESSES: those of them that answer; asked three tim
             vec(my $ready = "", fileno $socket, 1) = 1;
             (my $n, $left) = select $ready, undef, undef, $left;
             last if $n < 1;
-            my $from = recv($socket, my $packet, 65536, 0) or next; # an error on the queue: a router that says "too big"
+            my $from = recv($socket, my $packet, 65536, 0) or next; # a queued error: a router's "packet too big"
             my ($type, undef, undef, $theirs) = unpack "C2 n2", substr $packet, 4 * (ord($packet) & 15), 8;
             my $to = (sockaddr_in($from))[1];
             next unless $type == 0 && $theirs == $id && length $packet == $bytes && $waits{$to};
@@ -42,7 +42,7 @@ my %whole = map { ($_ => 1) } answering($most, @hosts);
 my @rest = grep { !$whole{$_} } @hosts;
 @rest = answering($least, @rest) if @rest;
 my $too_much = $most;
-while (@rest && $too_much - $least > 1) { # the smallest of all paths is what counts
+while (@rest && $too_much - $least > 1) { # the smallest MTU of all paths counts
     my $middle = int(($least + $too_much) / 2);
     if (answering($middle, @rest) == @rest) { $least = $middle } else { $too_much = $middle }
 }

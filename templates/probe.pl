@@ -1,23 +1,25 @@
-# One probe of the proofs of networks: runs as the only process of a container, on the modules of perl-base alone.
+# A probe of the network proofs. It is the only process of a container, and uses modules of perl-base only.
 #
 # Arguments: RUN (hex), own number, seconds to wait for "go", then addresses within the network's subnet.
-# Reads:  peer NUMBER NAME ALIAS ADDRESS[,ADDRESS-IN-IPV6] [PORT FACT,...]    another probe of this network, and what to see of it
-#         stranger NUMBER NAME ADDRESS RUN ITS-NUMBER   a probe of another network, which must not be met
-#         outside NAME address|answer RESOLVER ...  a name that only a resolver outside knows, and what it is to say of it
-#         beyond ADDRESS PORT           a TCP port outside, to which there is to be no way
-#         wall ADDRESS PORT/tcp|udp ... a host's ports, to which no packet is to leave this host; leaks.pl looks whether one does
-#         go SECONDS    again, to end with exit code 75    and ends with its input
-# Writes: ready ADDRESS MTU [ADDRESS-IN-IPV6]    then, each as soon as it is known, with seconds since "go":
-#         see NUMBER name|address|by_name|full|alias|six SECONDS
-#         met NUMBER name|address SECONDS   a stranger
-#         outside SERVER SECONDS ANSWER     what the engine's server, or a resolver asked directly, says of the name outside
-#         nameless SECONDS              when addresses have answered for a while, and not one name is known
-#         rtt NUMBER SECONDS            the shortest of some round trips, to a peer of which no certain facts were asked for
+# Reads:  peer NUMBER NAME ALIAS ADDRESS[,ADDRESS-IN-IPV6] [PORT FACT,...]    another probe of this network, and the facts to prove
+#         stranger NUMBER NAME ADDRESS RUN ITS-NUMBER   a probe of another network, which must be unreachable
+#         outside NAME address|answer RESOLVER ...  a name that only external resolvers know, and the kind of the expected answer
+#         beyond ADDRESS PORT           an external TCP port, which must be unreachable
+#         wall ADDRESS PORT/tcp|udp ... a host's ports; no packet to them may leave this host, which leaks.pl watches
+#         go SECONDS
+#         again                         end with exit code 75
+#         The end of the input ends the probe.
+# Writes: ready ADDRESS MTU [ADDRESS-IN-IPV6]    then each as soon as it is known, with seconds since "go":
+#         see NUMBER name|address|by_name|full|alias|six SECONDS    a fact about a peer is proven
+#         met NUMBER name|address SECONDS   a stranger was reached
+#         outside SERVER SECONDS ANSWER     the answer of the engine's server, or of a resolver, about the name outside
+#         nameless SECONDS              addresses have answered for a while, but not a single name is known
+#         rtt NUMBER SECONDS            the shortest of some round trips, to a peer for which no FACT was given
 #         and when all is proven, or time is over: lack NUMBER FACT REASON, largest NUMBER BYTES, heard NUMBER ...,
-#         way ADDRESS:PORT ... (those beyond that were reached all the same), tried NUMBER TIMES (strangers),
+#         way ADDRESS:PORT ... (those "beyond" that were reached), tried NUMBER TIMES (strangers),
 #         walls NUMBER (hosts whose ports were tried),
 #         silent SERVER REASON, conf SETTING WORD ... (resolv.conf),
-#         done SECONDS CPU-SECONDS      after which it goes on answering the others
+#         done SECONDS CPU-SECONDS      after which it continues to answer other probes
 use strict;
 use warnings;
 use Config;
@@ -25,27 +27,27 @@ use Errno qw(EAGAIN EINPROGRESS EMSGSIZE);
 use Socket qw(:DEFAULT IPPROTO_IP inet_ntop inet_pton pack_sockaddr_in6 unpack_sockaddr_in6);
 
 my ($run, $me, $patience, @inside) = @ARGV;
-my ($PORT, $SMALL, $HEADERS) = (7777, 64, 28);  # a free choice; bytes of payload; bytes of IPv4 and UDP
+my ($PORT, $SMALL, $HEADERS) = (7777, 64, 28);  # arbitrary; bytes of payload; bytes of the IPv4 and UDP headers
 my ($FIRST, $GROWTH, $SLOWEST) = (0.05, 1.5, 1);  # seconds between tries
-# An engine in kv mode that does not know a peer yet, when a packet for it comes, asks for it, and keeps the answer for
-# ever. So gossip gets the time of one round and a half; it would have the same answer, and forget it in time.
+# When a packet for an unknown peer arrives, an engine in kv mode queries for the peer, and caches the answer for ever. So first
+# wait for one and a half rounds of gossip, which delivers the same answer, and lets it expire.
 my $GOSSIP = 0.3;
-my ($GRACE, $FLUSH) = (15, 0.05);  # seconds: of life after the deadline; that facts are gathered for one write
-my ($ENOUGH, $BETWEEN) = (3, 0.09);  # tries to meet a stranger; seconds between, and that the last is given
-my ($FORWARDS, $DIRECT) = (4.5, 2);  # seconds for each resolver that the engine's server may try; for one asked directly
-my @FACTS = qw(name address by_name full alias);  # where no others are asked for; there is also six: address, over IPv6
-my ($NAMELESS, $FOR_EACH) = (2, 0.3);  # seconds until no name at all is strange, and how many more for each peer
+my ($GRACE, $FLUSH) = (15, 0.05);  # seconds to live after the deadline; seconds to collect facts for one write
+my ($ENOUGH, $BETWEEN) = (3, 0.09);  # tries to reach a stranger; seconds between them, and after the last one
+my ($FORWARDS, $DIRECT) = (4.5, 2);  # seconds for each resolver that the engine's server may try; for a direct query
+my @FACTS = qw(name address by_name full alias);  # the default facts; there is also six: address, over IPv6
+my ($NAMELESS, $FOR_EACH) = (2, 0.3);  # seconds after which knowing no name is suspicious; additional seconds per peer
 my ($PUZZLED, $ROUND, $RESEND, $STEPS) = (3, 0.4, 0.13, 16);  # the sweep: see sweep()
-# Round trips: how many, seconds between two, and how long an answer is waited for if none has come. What keeps a packet waiting
-# on a busy host only makes a round trip longer, so the shortest one is nearest to the network's own time.
+# Round trips: how many, the seconds between two, and the seconds to wait for a first answer. A busy host can only delay a packet,
+# so the shortest round trip is closest to the network's own latency.
 my ($SAMPLES, $APART, $LOST) = (5, 0.01, 2);
 my ($MTU_DISCOVER, $DO, $IP_MTU) = (10, 2, 14);  # linux/in.h: IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU
 my $NONBLOCK = 2048;  # socket(2): SOCK_NONBLOCK
 my $CLOCK = {x86_64 => 228, aarch64 => 113}->{$Config{archname} =~ /^([^-]+)/ ? $1 : ""};  # clock_gettime(2)
 
-# As process 1 of a container, we get only those signals that we ask for.
+# Process 1 of a container gets only those signals for which it has a handler.
 $SIG{$_} = sub { exit(0) } for qw(TERM INT HUP PIPE ALRM);
-alarm $patience + $GRACE;  # also when a write blocks for ever, because nobody reads any more
+alarm $patience + $GRACE;  # ends a write that blocks because nobody reads the output any more
 
 # perl-base has no Time::HiRes.
 sub now {
@@ -68,10 +70,10 @@ sub flush_lines {
 sub give_up { say_line("error", @_); flush_lines(); exit(3) }
 sub since { sprintf "%.4f", now() - $began }
 
-# --- where we are ------------------------------------------------------------------------------------------------
+# --- our own address -----------------------------------------------------------------------------------------------
 
-# The container has a second interface, to its own host. A socket that is connected to an address of the subnet has
-# the address and the MTU of the right one; nothing is sent. Our own address would lead to the loopback interface.
+# The container has a second interface, to its own host. A socket that is connected to an address of the subnet has the
+# address and the MTU of the right interface; nothing is sent. Our own address would lead to the loopback interface.
 sub whereabouts {
     for my $inside (@inside) {
         socket my $socket, PF_INET, SOCK_DGRAM, 0 or give_up("no socket: $!");
@@ -79,7 +81,7 @@ sub whereabouts {
         my $address = inet_ntoa((sockaddr_in(getsockname $socket))[1]);
         return ($address, unpack "i", getsockopt $socket, IPPROTO_IP, $IP_MTU) if $address ne $inside;
     }
-    give_up("there is no way to the subnet from here");
+    give_up("this container has no route to the network's subnet");
 }
 
 my ($address, $mtu) = whereabouts();
@@ -88,7 +90,7 @@ socket my $echo, PF_INET, SOCK_DGRAM, 0 or give_up("no socket: $!");
 setsockopt $echo, IPPROTO_IP, $MTU_DISCOVER, pack("i", $DO) or give_up("can't set DF: $!");
 setsockopt $echo, SOL_SOCKET, SO_RCVBUF, pack("i", 1 << 20);
 bind $echo, sockaddr_in($PORT, inet_aton($address)) or give_up("can't listen on $address: $!");
-# The network's own, where it has IPv6: that of global scope (proc(5)). What leads to the host has none.
+# The address on the network, if it has IPv6: the one of global scope (proc(5)). The interface to the host has none.
 my ($address6) = do {
     my $there = open my $file, "<", "/proc/net/if_inet6";
     map { /^(\w{32}) \w+ \w+ 00 / ? inet_ntop(PF_INET6, pack "H*", $1) : () } $there ? <$file> : ();
@@ -98,15 +100,15 @@ my @echoes = ($echo, $address6 ? $echo6 : ());
 !$address6 or bind $echo6, pack_sockaddr_in6($PORT, inet_pton(PF_INET6, $address6)) or give_up("can't listen on $address6: $!");
 open my $random, "<:raw", "/dev/urandom" or give_up("no randomness: $!");
 
-# That we ask the engine's server proves nothing if the container's programs ask another.
+# Queries to the engine's server prove nothing if the container's programs use another server.
 my @conf = do { open my $file, "<", "/etc/resolv.conf"; map { [split] } <$file> };
 my @servers = map { ($_->[0] // "") eq "nameserver" ? $_->[1] : () } @conf;
-# The engine leaves resolvers with IPv6 addresses to the containers themselves, behind its own server.
+# The engine lists resolvers with IPv6 addresses in the containers' resolv.conf, after its own server.
 my $other_server = "@servers" =~ /^127\.0\.0\.11(?: \S*:\S*)*$/ ? "" : "resolv.conf names " . (join(",", @servers) || "no server");
 
 # --- datagrams: KIND RUN FROM TO NONCE, padded; KIND is ask or answer ---------------------------------------------
 
-# A nonce belongs to one peer and one fact, so a late answer counts, and a foreign or forged one does not.
+# A nonce belongs to one peer and one fact, so a late answer counts, but a foreign or forged one does not.
 sub nonce { sysread $random, my $bytes, 8; return unpack "H*", $bytes }
 
 sub datagram {
@@ -121,7 +123,7 @@ sub ask {
         ? ($echo6, pack_sockaddr_in6($peer->{port}, inet_pton(PF_INET6, $where)))
         : ($echo, pack_sockaddr_in($peer->{port}, inet_aton($where)));
     my $sent = send $socket, datagram("ask", $peer->{id}, $peer->{nonce}{$fact}, $size), 0, $to;
-    $peer->{why}{$fact} = $sent ? "no answer" : $!{EMSGSIZE} ? "too long for the way there" : lc "$!";
+    $peer->{why}{$fact} = $sent ? "no answer" : $!{EMSGSIZE} ? "too large for the path" : lc "$!";
     return $sent;
 }
 
@@ -130,7 +132,7 @@ sub take_datagrams {
     while (defined(my $from = recv $socket, my $data, 65535, MSG_DONTWAIT)) {
         my ($kind, $of_run, $by, $to, $nonce) = split / /, $data, 6;
         next unless defined $nonce && $of_run eq $run && $to eq $me;
-        $heard{$by} = 1 if $by =~ /^\d+$/;    # strangers call themselves otherwise
+        $heard{$by} = 1 if $by =~ /^\d+$/;    # strangers send a word instead of a number
         if ($kind eq "ask") {
             send $socket, datagram("answer", $by, $nonce, length $data), 0, $from;
         } elsif ($kind eq "answer" && $peer{$by}) {
@@ -153,7 +155,7 @@ sub answered {
     }
 }
 
-# --- round trips, when a peer is proven. Each has a nonce of its own, so a late answer is never taken for one to a later packet. --
+# --- round trips, after a peer is proven. Each has its own nonce, so a late answer never counts for a later packet. --------
 
 sub sample {
     my ($peer) = @_;
@@ -170,7 +172,7 @@ sub sampled {
     $peer->{rtt} = $took if !defined $peer->{rtt} || $took < $peer->{rtt};
 }
 
-# When to look at it again; nothing if all is known.
+# Returns when to continue; nothing if the peer's round trips are done.
 sub time_peer {
     my ($peer) = @_;
     return if $peer->{timed};
@@ -198,7 +200,7 @@ sub see {
 
 sub question { my ($name) = @_; return join("", map { pack "C/a", $_ } split /\./, $name) . "\0" . pack "nn", 1, 1 }
 
-# What was asked, by the number in the question: the name, and what to do with the answer.
+# DNS queries by their ID: the question, and the function that handles the answer.
 my ($IS_ALIAS, $IS_STRANGER, $IS_OUTSIDE) = (0x4000, 0x8000, 0xc000);
 my %asked;
 sub send_question {
@@ -214,8 +216,8 @@ sub to_server {
     return;
 }
 
-# A socket of its own every second, as programs that look a name up have one: the first may have been opened before the
-# engine's address translation for it was there, and would be without it for ever.
+# A new socket every second, as a program has one for each lookup. A socket from before the engine set up its address
+# translation would never use it.
 my ($dns, $dns_since) = (undef, 0);
 sub dns_socket {
     return if now() < $dns_since + 1;
@@ -300,14 +302,14 @@ sub try_found {
     return 0;
 }
 
-# --- trying until all is proven -----------------------------------------------------------------------------------
+# --- try until all is proven --------------------------------------------------------------------------------------
 
 sub try_peer {
     my ($peer) = @_;
     $peer->{due} = now() + $peer->{pause};
     $peer->{due} = $began + $GOSSIP if now() < $began + $GOSSIP && $peer->{due} > $began + $GOSSIP;
     $peer->{pause} = $peer->{pause} * $GROWTH < $SLOWEST ? $peer->{pause} * $GROWTH : $SLOWEST;
-    # What DNS says may be of an endpoint that is gone, and change.
+    # DNS may still have the address of an endpoint that is gone, so ask again.
     resolve($peer) if $peer->{wants}{name} && !($peer->{seen}{name} && $peer->{seen}{alias} && try_found($peer));
     return if now() < $began + $GOSSIP;
     my %missing = map { $_ => 1 } missing($peer);
@@ -318,8 +320,8 @@ sub try_peer {
     else { $peer->{why}{six} = ($address6 ? "the other" : "this") . " container has no address in IPv6" }
 }
 
-# Small datagrams pass and full ones don't, for some seconds: look for the largest that does. Each round sends some
-# sizes between the largest that passed and the smallest that didn't, and repeats them against loss.
+# If small datagrams pass and full ones don't for some seconds, search the largest that passes. Each round sends some sizes
+# between the largest that passed and the smallest that did not, and repeats them in case of loss.
 sub sweep {
     my ($peer) = @_;
     my $small = $peer->{seen}{address};
@@ -341,18 +343,18 @@ sub sweep {
 
 sub missing { my ($peer) = @_; return grep { $peer->{wants}{$_} && !$peer->{seen}{$_} } @FACTS, "six" }
 sub proven { my ($peer) = @_; return !missing($peer) }
-# A full packet that does not pass where others do is no matter of time.
+# Waiting does not help if only full packets don't pass.
 sub over { my ($peer) = @_; return proven($peer) || $peer->{largest} && 1 == missing($peer) }
 
-# --- strangers: probes of other networks, whose names and addresses must lead nowhere from here --------------------
+# --- strangers: probes of other networks, whose names and addresses must be unreachable -----------------------------
 
-# From a socket of its own, as a program has one: from our own address nothing outside would answer in any case.
+# An unbound socket, like that of an ordinary program: with our own source address, nothing outside would ever answer.
 socket my $abroad, PF_INET, SOCK_DGRAM, 0 or give_up("no socket: $!");
 
 sub try_stranger {
     my ($stranger) = @_;
     return $stranger->{due} if now() < $stranger->{due};
-    # When the last of the first tries has had its time, there is one more: then enough has been tried.
+    # There is one more try after the last one had its time; then it was tried often enough.
     $stranger->{due} = now() + (++$stranger->{tried} <= $ENOUGH ? $BETWEEN : $SLOWEST);
     dns_socket();
     send_question($dns, $IS_STRANGER + $stranger->{id}, $stranger->{name}, sub {
@@ -378,7 +380,7 @@ sub met {
 
 sub tried { my ($stranger) = @_; return $stranger->{tried} > $ENOUGH }
 
-# --- a name that only a resolver outside knows: asked of the engine's server, which forwards, and of each resolver -----
+# --- a name that only external resolvers know: queries to the engine's server, which forwards, and to each resolver ----
 
 sub try_outside {
     my ($server) = @_;
@@ -393,7 +395,7 @@ sub try_outside {
         $server->{answered} = @found || $server->{kind} eq "answer" && ($code == 0 || $code == 3);
         say_line("outside", $server->{address}, since(), $server->{why}) if $server->{answered};
     });
-    # All are kept, for an answer may take its time: the engine gives each resolver four seconds.
+    # All sockets stay open, since an answer may take long: the engine waits four seconds for each resolver.
     if ($sent) { push @{$server->{sockets}}, $socket } else { $server->{why} = lc "$!" }
     return $server->{due};
 }
@@ -407,7 +409,7 @@ sub take_outside {
 
 sub outside_over { my ($server) = @_; return $server->{answered} || now() >= $server->{until} }
 
-# --- what lies beyond an internal network: a connection that comes about. A refusal may be of the host's own firewall. --
+# --- beyond an internal network: only an established connection counts, since the host's own firewall may refuse one. ---
 
 sub try_beyond {
     my ($it) = @_;
@@ -422,7 +424,7 @@ sub try_beyond {
 
 sub beyond_over { my ($it) = @_; return $it->{way} || $it->{until} && now() >= $it->{until} }
 
-# --- the cluster's ports of other hosts: one packet to each is enough, for where it ends shows when it is sent -------------
+# --- the cluster's ports of other hosts: one packet to each is enough, since leaks.pl sees it as soon as it leaves ---------
 
 my $walls = 0;
 sub try_wall {
@@ -490,7 +492,7 @@ sub order {
     }
 }
 
-# An engine can lose sight of its store for one container; then that container never learns a name.
+# An engine may fail to reach its store for one container; that container then never learns a name.
 sub complain {
     return if $nameless || !grep { $_->{wants}{name} } values %peer;
     return if now() < $began + $NAMELESS + $FOR_EACH * keys %peer || grep { $_->{seen}{name} } values %peer;

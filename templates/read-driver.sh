@@ -1,6 +1,6 @@
 # Part of the program that reads a host (system/reading.py). Words in capitals are replaced.
-# $w is what facts.pl found of the engine. Looking through the engine's program takes a tenth of a second.
-# What it has against its file the engine says to anybody, before it says that it must be started by root (moby, cmd/dockerd).
+# $w has the findings of facts.pl about the engine. Searching the engine's binary takes a tenth of a second.
+# The engine checks its file before it checks that it runs as root (moby, cmd/dockerd), so another user can start the check.
 case $w in
 *" on-store"*) echo DRIVER ;;
 *) e=$(command -v dockerd) && {

@@ -1,6 +1,6 @@
 # Part of the program that reads a host (system/reading.py). Words in capitals are replaced.
-# A package's own server that nobody has written to: one member at localhost, no key of either API. From 3.4 on it does
-# not serve v2, and tells of other members in its metrics only.
+# Detects a package's own server that nobody has written to: one member at localhost, and no key in either API. From 3.4 on,
+# etcd does not serve v2, and only its metrics show other members.
 [ -e JSON ] || ! [ -L /run/systemd/units/invocation:UNIT ] || {
   v=$(perl -e "$ASK" "user etcd" "ask members PORT /v2/members" "ask keys PORT /v2/keys" "ask metrics PORT /metrics")
   case $v in *'"peerURLs":["http://localhost:2380"]'*'"node":{"dir":true}}'*'

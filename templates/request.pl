@@ -1,6 +1,6 @@
 {% include "ask.pl" %}
-# One request to the engine: what it says goes to standard output, and the exit code tells how it went.
-# Arguments: SECONDS METHOD PATH, and what else is to be sent; "-": what standard input has.
+# Sends one request to the engine. Prints the answer; exit code 4 means "not found", and 1 another error.
+# Arguments: SECONDS METHOD PATH BODY. BODY is optional; "-": standard input.
 my ($seconds, $method, $path, $body) = (@ARGV, "");
 $body = do { local $/; <STDIN> } if $body eq "-";
 my ($code, $said) = eval { ask($method, $path, $body, $seconds) } or print("the engine: $@"), exit 1;

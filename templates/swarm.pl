@@ -1,11 +1,11 @@
 {% include "ask.pl" %}
-# Asks the engine for its swarm. What has a token in it never stands in an argument: a token is read from standard input
-# into the request, or printed from the answer to the one who asked.
+# Sends a request about the swarm to the engine. A token never appears in an argument: it is read from standard input into the
+# request, or printed from the answer.
 # Arguments: METHOD PATH BODY, or GET /swarm ROLE for the token of that role.
 my ($method, $path, $body) = @ARGV;
 sub stop { print STDERR "@_\n"; exit 1 }
 if ($path eq "/swarm/join") {
-    my ($token) = (<STDIN> // "") =~ /^(SWMTKN-[\w-]+)$/ or stop("no token to join with was given");
+    my ($token) = (<STDIN> // "") =~ /^(SWMTKN-[\w-]+)$/ or stop("standard input has no join token");
     $body =~ s/\}\s*$/,"JoinToken":"$token"}/;
 }
 my ($code, $said) = eval { ask($method, $path, $method eq "GET" ? "" : $body, 60) } or stop("the engine: $@");
@@ -14,6 +14,6 @@ if ($code >= 300) {
     stop($said);
 }
 if ($method eq "GET") {
-    my ($token) = $said =~ /"$body":"(SWMTKN-[\w-]+)"/ or stop("it has no token for that");
+    my ($token) = $said =~ /"$body":"(SWMTKN-[\w-]+)"/ or stop("the engine has no token for the role $body");
     print "$token\n";
 }

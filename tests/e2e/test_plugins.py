@@ -133,7 +133,7 @@ def test_networks_of_plugins(make_lab, tmp_path):
     )  # values may be secrets
     run = cluster.run("up")
     assert run.code == 1
-    assert "can't turn the plugin housenet off: networks of it are in use" in run.outcome("plugins", "node2")["error"]
+    assert "can't disable the plugin housenet: its networks are in use" in run.outcome("plugins", "node2")["error"]
     assert {level(cluster, node) for node in NODES} == {"[LEVEL=info]"}
     for node in NODES:
         cluster.sh(node, "docker network rm house")
@@ -168,13 +168,13 @@ def refused_by_registry(cluster: Example, house: Path) -> None:
     )
     later = variant(house, "later.tar", Description="another")
     for archives, error in {
-        (odd,): "the plugin branchnet asks for what it is not granted: mount /\\x0ax",
+        (odd,): "the plugin branchnet requests more than it is granted: mount /\\x0ax",
         # The tag moves after the engine has reported the plugin's privileges.
         (
             house,
             house,
             later,
-        ): "is not the plugin that was asked about, sha256:",
+        ): "is no longer the plugin whose privileges were checked, sha256:",
     }.items():
         with serving(cluster.lab.folder / "switch", REGISTRY, SWITCH_ADDRESS, PORT, LOGIN, *archives):
             assert error in cluster.run("up").outcome("plugins", "node1")["error"]
@@ -183,7 +183,7 @@ def refused_by_registry(cluster: Example, house: Path) -> None:
     with serving(cluster.lab.folder / "switch", REGISTRY, SWITCH_ADDRESS, PORT, LOGIN, house):
         branchnet["grant"] = grant[:1]
         error = cluster.run("up").outcome("plugins", "node1")["error"]
-    assert "the plugin branchnet asks for what it is not granted: capabilities CAP_NET_ADMIN" in error
+    assert "the plugin branchnet requests more than it is granted: capabilities CAP_NET_ADMIN" in error
     assert "branchnet" not in listed(cluster, "node1")
     branchnet["grant"] = grant
 

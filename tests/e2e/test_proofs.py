@@ -246,7 +246,7 @@ def test_an_engine_that_is_down_does_not_hold_up_the_others(hosts):
         took = time.monotonic() - began
     assert failed(result) == {("node1", "node3"), ("node3", "node1"), ("node2", "node3"), ("node3", "node2")}
     assert (
-        "the engine takes no image (the engine: can't connect to /var/run/docker.sock: "
+        "the engine can't import the probe's image (the engine: can't connect to /var/run/docker.sock: "
         in pair(result, "node1", "node3").detail
     )
     assert "node3" in result.error

@@ -334,7 +334,7 @@ def stops_at_an_engine_that_does_not_come_back(cluster: Cluster) -> None:
     before = {host: cluster.sh(host, "systemctl show -p MainPID docker") for host in NODES[1:]}
     run = cluster.run("up")
     assert run.code == 1
-    assert "the old file is back and the engine runs with it" in run.err
+    assert "the old file is restored and the engine runs with it" in run.err
     assert "192.168.56.11:2376" in run.err  # the last lines of its log
     assert cluster.file("node1", "/etc/docker/daemon.json") == old["node1"]
     assert cluster.sh("node1", "systemctl is-active docker") == "active"

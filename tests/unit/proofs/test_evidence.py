@@ -20,7 +20,7 @@ def test_every_line_of_a_probe():
         "see 2 name 0.0021",
         "see 2 address 0.3001",
         "see 2 by_name 0.3002",
-        "lack 2 full too long for the way there",
+        "lack 2 full too large for the path",
         "largest 2 1350",
         "nameless 3.1",
         "met 0 name 0.1",
@@ -33,7 +33,7 @@ def test_every_line_of_a_probe():
     )
     assert (evidence.address, evidence.mtu) == (IPv4Address("10.99.0.254"), 1450)
     assert evidence.seen == {(2, "name"): 0.0021, (2, "address"): 0.3001, (2, "by_name"): 0.3002}
-    assert evidence.lacks == {(2, "full"): "too long for the way there"}
+    assert evidence.lacks == {(2, "full"): "too large for the path"}
     assert evidence.largest == {2: 1350}
     assert evidence.heard == {2, 3}
     assert evidence.nameless

@@ -465,7 +465,7 @@ def test_it_ends_by_itself_when_nothing_is_heard_from_the_controller(spaces):
 def test_it_says_when_there_is_no_way_to_the_subnet(spaces):
     spaces[0].run("ip address flush dev eth0")
     evidence = told(spaces[0].probe(1))
-    assert evidence.error == "there is no way to the subnet from here"
+    assert evidence.error == "this container has no route to the network's subnet"
 
 
 def test_its_own_address_does_not_mislead_it(spaces):
@@ -477,7 +477,7 @@ def test_its_own_address_does_not_mislead_it(spaces):
 
 def test_it_is_rendered_as_it_is():
     template = render.text("probe.pl")
-    assert template.startswith("# One probe")
+    assert template.startswith("# A probe")
     assert all(fact in template for fact in FACTS)
 
 

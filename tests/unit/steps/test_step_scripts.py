@@ -342,7 +342,7 @@ class TestFailures:
         ran = failing(Daemon().work(whole, "node2", Daemon().drift(whole, "node2")).script, "systemctl", "enable*")
         assert ran.code == 70
         assert "daemon.json" not in ran.files
-        assert "can't have the engine start at boot" in ran.stderr
+        assert "can't enable the engine at boot" in ran.stderr
 
     @pytest.mark.parametrize(("formed", "code"), [(True, 71), (False, 70)])
     def test_consul_that_does_not_start(self, failing, site, formed, code):

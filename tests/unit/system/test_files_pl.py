@@ -117,7 +117,7 @@ class TestFolders:
         done = folder(theirs / "serf")
         assert done.returncode == 70
         assert str(theirs / "serf") in done.stderr
-        assert "\tsee " in done.stderr or "\tlook " in done.stderr
+        assert "\tfind " in done.stderr or "\tlook " in done.stderr
         assert tree(trap) == before
 
     def test_a_folder_of_root_that_another_user_has_moved_there_is_left_alone(self, theirs):
@@ -125,7 +125,7 @@ class TestFolders:
         done = folder(theirs / "serf")
         assert done.returncode == 70
         assert (
-            f"provisioner: {theirs}/serf belongs to root:root, in a folder that the user {USER} can write: it is left alone\t"
+            f"provisioner: {theirs}/serf belongs to root:root, in a folder that the user {USER} can write; it was left unchanged\t"
             in done.stderr
         )
         assert ((theirs / "serf").stat().st_uid, stat.S_IMODE((theirs / "serf").stat().st_mode)) == (0, 0o755)
@@ -166,7 +166,7 @@ class TestFolders:
     def test_an_owner_that_there_is_not(self, roots):
         done = folder(roots / "data", owner="no-such-user:root")
         assert (done.returncode, (roots / "data").exists()) == (70, False)
-        assert "its owner or mode is none (no-such-user:root)\tmake that user" in done.stderr
+        assert "its owner or mode is invalid (no-such-user:root)\tcreate that user" in done.stderr
 
 
 class TestFiles:
@@ -210,7 +210,7 @@ class TestFiles:
         done = put(theirs / name)
         assert done.returncode == 70
         assert (
-            f"provisioner: {theirs}/{name.partition('/')[0]} is a symbolic link in a folder that the user {USER} can write: it is left alone\tsee who"
+            f"provisioner: {theirs}/{name.partition('/')[0]} is a symbolic link in a folder that the user {USER} can write; it was left unchanged\tfind out who"
             in done.stderr
         )
         assert tree(trap) == before
@@ -239,7 +239,7 @@ class TestFiles:
         plant(theirs / "data", what, trap)
         before = tree(trap)
         (theirs / "there.bak").symlink_to(trap)
-        assert "there.bak is there" in sh('files rename "$1" there.bak', theirs / "data").stderr
+        assert "there.bak exists" in sh('files rename "$1" there.bak', theirs / "data").stderr
         assert sh('files rename "$1" data.bak', theirs / "data").returncode == 0
         assert not (theirs / "data").is_symlink()
         assert (theirs / "data.bak").is_symlink() is ("link" in what and what != "hard link")
@@ -369,7 +369,7 @@ class TestUploads:
         (theirs / "program").write_text("old")
         done = self.receive(theirs / "program", data)
         assert done.returncode == 70
-        assert b"the checksum of what arrived is " in done.stderr
+        assert b"the checksum of the received data is " in done.stderr
         assert [(path.name, path.read_text()) for path in theirs.iterdir()] == [("program", "old")]
 
     def test_a_path_that_is_none(self):
@@ -433,7 +433,7 @@ class TestNote:
     @pytest.mark.parametrize("odd", ["a\nuser\troot\t", "a\tb"])
     def test_a_value_can_t_make_another_line(self, roots, odd):
         done = self.note(roots, "network", odd, "")
-        assert (done.returncode, "can't note" in done.stderr) == (70, True)
+        assert (done.returncode, "can't record" in done.stderr) == (70, True)
         assert not (roots / "kept/record").exists()
 
     def test_a_link_in_place_of_the_record_is_not_followed(self, roots, trap):

@@ -114,9 +114,9 @@ class TestPut:
     @pytest.mark.parametrize(
         ("words", "why"),
         [
-            (("0644", SELF, "!no base64!"), "its text did not arrive whole"),
-            (("0644", "no-such-user-here:root", b64("x")), "its owner or mode is none"),
-            (("rubbish", SELF, b64("x")), "its owner or mode is none"),
+            (("0644", SELF, "!no base64!"), "its text arrived incomplete"),
+            (("0644", "no-such-user-here:root", b64("x")), "its owner or mode is invalid"),
+            (("rubbish", SELF, b64("x")), "its owner or mode is invalid"),
         ],
     )
     def test_a_failure_leaves_the_old_file_and_nothing_else(self, sh, tmp_path, words, why):
@@ -124,7 +124,7 @@ class TestPut:
         done = sh(f"{PUT}; echo went on", tmp_path / "file", *words)
         assert done.returncode == 70
         assert done.stdout == ""
-        assert f"provisioner: can't write {tmp_path}/file: {why}; the old one is untouched\t" in done.stderr
+        assert f"provisioner: can't write {tmp_path}/file: {why}; the old file is unchanged\t" in done.stderr
         assert (tmp_path / "file").read_text() == "old"
         assert names(tmp_path) == ["file"]
 
@@ -148,7 +148,7 @@ class TestPut:
         (tmp_path / "plain").write_text("a file")
         done = sh(PUT, tmp_path / "plain" / "file", "0644", SELF, b64("x"))
         assert done.returncode == 70
-        assert f"provisioner: can't make the folder {tmp_path}/plain: Not a directory\t" in done.stderr
+        assert f"provisioner: can't create the folder {tmp_path}/plain: Not a directory\t" in done.stderr
 
 
 class TestKeep:
