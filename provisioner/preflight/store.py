@@ -69,7 +69,7 @@ def server_left_out(site: Site) -> Iterator[Problem]:
         yield Problem("server-left-out", "", what, leaving, "removable" if removable else "", warns=kept)
 
 
-def times_that_clash(site: Site) -> Iterator[Problem]:
+def invalid_times(site: Site) -> Iterator[Problem]:
     """Options of the store that the inventory omits keep their values in a host's file. Both together must be valid."""
     store = site.inventory.the_store
     discovery = store.discovery
@@ -99,7 +99,7 @@ def times_that_clash(site: Site) -> Iterator[Problem]:
             yield Problem("store-options", name, what, {"keys": ", ".join(theirs), "path": DAEMON_JSON})
 
 
-def of_its_own(site: Site) -> Iterator[Problem]:
+def backend_findings(site: Site) -> Iterator[Problem]:
     """The backend's own checks for this kind of store."""
     yield from site.backend.findings(site)
 

@@ -108,7 +108,7 @@ def second_swarm(site: Site) -> Iterator[Problem]:
             yield Problem("second-swarm", name, what)
 
 
-def not_well(site: Site) -> Iterator[Problem]:
+def locked_or_failed(site: Site) -> Iterator[Problem]:
     manager = View(site).acting
     for name in site.live:
         facts = site.facts[name]
@@ -142,7 +142,7 @@ def leaderless(site: Site) -> Iterator[Problem]:
     yield Problem("swarm-leaderless", name, what, {"anew": anew})
 
 
-def resting(site: Site) -> Iterator[Problem]:
+def node_resting(site: Site) -> Iterator[Problem]:
     """Somebody drained or paused the node on purpose, so a run leaves it alone."""
     view = View(site)
     for name in view.hosts:
@@ -151,7 +151,7 @@ def resting(site: Site) -> Iterator[Problem]:
             yield Problem("node-resting", name, what, {"node": view.node(name).get("ID")})
 
 
-def apart(site: Site) -> Iterator[Problem]:
+def engines_apart(site: Site) -> Iterator[Problem]:
     """No packet passes between engines that do not know each other from gossip."""
     ours = View(site).hosts
     for name in ours:
@@ -160,7 +160,7 @@ def apart(site: Site) -> Iterator[Problem]:
             yield Problem("engines-apart", name, what, {"reunion": site.plane.reunion(site)})
 
 
-def certificates(site: Site) -> Iterator[Problem]:
+def certificate_validity(site: Site) -> Iterator[Problem]:
     """Managers reject a node whose certificate expired while it was off, or was not renewed in time (moby#42660)."""
     for name in site.live:
         facts = site.facts[name]
@@ -192,7 +192,7 @@ def address_changed(site: Site) -> Iterator[Problem]:
             yield Problem("address-changed", name, what, {"known": known, "leave": leave})
 
 
-def fixed(site: Site) -> Iterator[Problem]:
+def fixed_settings(site: Site) -> Iterator[Problem]:
     """Settings that are fixed when a swarm is created. For those that the inventory omits, the engine's defaults are wanted.
 
     They are not read from the swarm: the firewall's port would then depend on whether a manager answers.
@@ -227,7 +227,7 @@ def _pools(pools: list[IPv4Network], size: int) -> str:
     return f"{', '.join(map(str, pools))} (subnets of /{size})"
 
 
-def left_out(site: Site) -> Iterator[Problem]:
+def nodes_left_out(site: Site) -> Iterator[Problem]:
     """The hosts' firewalls shut out nodes that the inventory does not name. A majority of the managers must not be among them."""
     view = View(site)
     # A host that is being removed is known, too.

@@ -34,7 +34,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Told:
+class Contents:
     """The contents of a certificate. names: DNS names. ends: when it expires. fingerprint: SHA-256, hexadecimal."""
 
     subject: str
@@ -84,11 +84,11 @@ def issue(
 
 
 @cache
-def told(certificate: str) -> Told | None:
+def contents(certificate: str) -> Contents | None:
     """Return the contents of the first certificate in a PEM text; None if there is no readable one."""
     found = _certificate(certificate)
     try:
-        return None if found is None else _told(found)
+        return None if found is None else _contents(found)
     except _unreadable():
         return None
 
@@ -127,30 +127,30 @@ def fault(
     now: the host's clock, as a datetime or in seconds since 1970.
     """
     moment = now if isinstance(now, datetime) else datetime.fromtimestamp(now, UTC)
-    says = told(pair.certificate)
-    if says is None:
+    cert = contents(pair.certificate)
+    if cert is None:
         return "no certificate"
     if not belongs(pair.certificate, pair.key):
         return "the key does not match"
     if not signed_by(pair.certificate, authorities):
         return "signed by another authority"
-    missing = (set(names) - says.names) | ({str(address) for address in addresses} - says.addresses)
+    missing = (set(names) - cert.names) | ({str(address) for address in addresses} - cert.addresses)
     if missing:
         return "without " + ", ".join(sorted(missing))
-    return _ending(says, moment, renew_days)
+    return _ending(cert, moment, renew_days)
 
 
 def authority_fault(pair: Pair, *, now: datetime | float, renew_days: int = RENEW_DAYS) -> str:
     """Return why an authority must be replaced; "" if it can still sign."""
     moment = now if isinstance(now, datetime) else datetime.fromtimestamp(now, UTC)
-    says = told(pair.certificate)
-    if says is None or not says.authority:
+    cert = contents(pair.certificate)
+    if cert is None or not cert.authority:
         return "not an authority's certificate"
-    return _ending(says, moment, renew_days) if belongs(pair.certificate, pair.key) else "the key does not match"
+    return _ending(cert, moment, renew_days) if belongs(pair.certificate, pair.key) else "the key does not match"
 
 
-def _ending(says: Told, moment: datetime, renew_days: int) -> str:
-    return f"ends on {says.ends:%Y-%m-%d}" if says.ends - moment < timedelta(days=renew_days) else ""
+def _ending(cert: Contents, moment: datetime, renew_days: int) -> str:
+    return f"ends on {cert.ends:%Y-%m-%d}" if cert.ends - moment < timedelta(days=renew_days) else ""
 
 
 def _certificate(pem: str) -> x509.Certificate | None:
@@ -177,7 +177,7 @@ def _unreadable() -> tuple[type[Exception], ...]:
     )
 
 
-def _told(found: x509.Certificate) -> Told:
+def _contents(found: x509.Certificate) -> Contents:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
 
@@ -189,7 +189,7 @@ def _told(found: x509.Certificate) -> Told:
 
     names, constraints = extension(x509.SubjectAlternativeName), extension(x509.BasicConstraints)
     alternative = names if isinstance(names, x509.SubjectAlternativeName) else None
-    return Told(
+    return Contents(
         subject=found.subject.rfc4514_string(),
         issuer=found.issuer.rfc4514_string(),
         names=frozenset(alternative.get_values_for_type(x509.DNSName) if alternative else ()),

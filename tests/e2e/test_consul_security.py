@@ -241,7 +241,7 @@ def certificates_that_end_soon_are_renewed(cluster: Cluster, record_property) ->
     )
     soon = {}
     for host in NODES:
-        now = certificates.told(cluster.file(host, security.CERTIFICATE) + "\n")
+        now = certificates.contents(cluster.file(host, security.CERTIFICATE) + "\n")
         pair = certificates.issue(
             signer, host, names=now.names, addresses=now.addresses, days=certificates.RENEW_DAYS - 1
         )
@@ -254,7 +254,7 @@ def certificates_that_end_soon_are_renewed(cluster: Cluster, record_property) ->
     assert run.drifts("store").count(security.CERTIFICATE) == len(NODES), run.drifts("store")
     for host, before in soon.items():
         after = cluster.file(host, security.CERTIFICATE)
-        assert certificates.told(after + "\n").ends > certificates.told(before + "\n").ends
+        assert certificates.contents(after + "\n").ends > certificates.contents(before + "\n").ends
 
 
 def stranger(cluster: Cluster, keyring: str, certificate: str) -> str:

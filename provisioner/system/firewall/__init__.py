@@ -133,7 +133,7 @@ def _found(facts: Facts, ports: Ports) -> tuple[Found, ...]:
 def _chosen(found: Sequence[Found]) -> tuple[Found, ...]:
     """Return all filters in use; else the first one whose program is installed; else the first one."""
     used = tuple(each for each in found if each.used)
-    return used or (next((each for each in found if each.there), found[0]),)
+    return used or (next((each for each in found if each.installed), found[0]),)
 
 
 def plan(facts: Facts, peers: Sequence[IPv4Address], ports: Ports, own: IPv4Address | None = None) -> Plan:

@@ -39,7 +39,7 @@ class Found(Protocol):
     """The state of a filter on one host."""
 
     @property
-    def there(self) -> bool:
+    def installed(self) -> bool:
         """Whether its program is installed."""
         ...
 

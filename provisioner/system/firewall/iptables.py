@@ -311,7 +311,7 @@ class _OnHost:
     v6: Table
 
     @property
-    def there(self) -> bool:
+    def installed(self) -> bool:
         return "program=iptables" in self.says
 
     @property
@@ -329,7 +329,7 @@ class _OnHost:
     def part(self, policy: Policy) -> base.Part:
         tables = {"iptables": (self.v4, parts(policy))}
         # One package contains both programs. If neither is installed yet, Docker's package brings both before this is applied.
-        if "ipv6=yes" in self.says and ("program=ip6tables" in self.says or not self.there):
+        if "ipv6=yes" in self.says and ("program=ip6tables" in self.says or not self.installed):
             tables["ip6tables"] = (self.v6, parts6(policy))
         rules = tuple(base.Rules(name, table.found(), wanted(policy, of)) for name, (table, of) in tables.items())
         words = {"restored": {program: of for program, (_, of) in tables.items()}}

@@ -300,12 +300,12 @@ class _OnHost:
     ruleset: Ruleset
 
     @property
-    def there(self) -> bool:
+    def installed(self) -> bool:
         return "program=nft" in self.says
 
     @property
     def used(self) -> bool:
-        return self.ruleset.ours or bool(self.ruleset.gates) or (self.there and bool(_AT_BOOT & self.says))
+        return self.ruleset.ours or bool(self.ruleset.gates) or (self.installed and bool(_AT_BOOT & self.says))
 
     @property
     def ours(self) -> tuple[str, ...]:

@@ -277,7 +277,7 @@ class TestSecondSwarm:
         with pytest.raises(StepFailed, match="in another swarm"):
             SWARM.drift(whole, "node3")
         (finding,) = checks.other_swarm(whole)
-        assert "made for this cluster too" in finding.evidence
+        assert "created for this cluster too" in finding.evidence
         assert "keep the swarm of node1, node2" in causes.cure(finding)
 
     def test_of_two_that_are_alone_the_one_with_networks_is_kept(self, site):

@@ -97,7 +97,7 @@ def test_new_hosts_get_certificates_of_one_authority(site):
     authorities = {service.secrets[0].text for service in services.values()}
     assert len(authorities) == 1
     assert {file.path for file in services["node2"].secrets} == {*TLS_FILES, authority.KEY}
-    says = certificates.told(services["node2"].secrets[1].text)
+    says = certificates.contents(services["node2"].secrets[1].text)
     assert (says.names, says.addresses) == ({"node2"}, {"192.168.56.12", "127.0.0.1"})
     modes = {file.path: (file.mode, file.owner) for file in services["node2"].secrets}
     assert modes[TLS_FILES[2]] == ("0640", "root:etcd")

@@ -89,7 +89,7 @@ class TestNew:
         ):
             assert len({secret(new, name, path) for name in HOSTS}) == 1, path
         assert len({secret(new, name, security.KEY) for name in HOSTS}) == 3
-        says = certificates.told(secret(new, "node2", security.CERTIFICATE))
+        says = certificates.contents(secret(new, "node2", security.CERTIFICATE))
         assert says.names == {"node2", "localhost", "server.dc1.consul"}
         assert says.addresses == {"127.0.0.1", "192.168.56.12"}
 
@@ -98,7 +98,7 @@ class TestNew:
         four = resolve(inventory(4, each=", advertise: 192.168.56.1{}", store=ON), facts)[0]
         has = {file.path for file in four.backend.service(four, "node4").secrets}
         assert not {security.MANAGEMENT, security.AUTHORITY_KEY} & has
-        assert "server.dc1.consul" not in certificates.told(secret(four, "node4", security.CERTIFICATE)).names
+        assert "server.dc1.consul" not in certificates.contents(secret(four, "node4", security.CERTIFICATE)).names
 
     def test_a_run_that_was_interrupted_before_it_reached_a_server(self, inventory):
         """A host has the certificate of an authority whose key is lost. A new one is created, and both are trusted."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from provisioner.system import certificates
-from provisioner.system.certificates import Pair, authority, authority_fault, belongs, fault, issue, signed_by, told
+from provisioner.system.certificates import Pair, authority, authority_fault, belongs, contents, fault, issue, signed_by
 
 NAMES, ADDRESSES = ("node1", "localhost"), ("127.0.0.1", "192.0.2.11")
 NOW = datetime.now(UTC)
@@ -26,7 +26,7 @@ def pair(ca) -> Pair:
 
 
 def test_an_authority(ca):
-    says = told(ca.certificate)
+    says = contents(ca.certificate)
     assert says.authority
     assert says.issuer == says.subject == "CN=lab: authority of the store"
     assert timedelta(days=3649) < says.ends - NOW < timedelta(days=3651)
@@ -35,7 +35,7 @@ def test_an_authority(ca):
 
 
 def test_a_host_s_certificate(ca, pair):
-    says = told(pair.certificate)
+    says = contents(pair.certificate)
     assert (says.subject, says.issuer) == ("CN=node1", "CN=lab: authority of the store")
     assert (says.names, says.addresses) == (frozenset(NAMES), frozenset(ADDRESSES))
     assert not says.authority
@@ -56,7 +56,7 @@ def test_faults(ca, pair):
     assert judged(pair, other) == "signed by another authority"
     assert fault(pair, [other.certificate, ca.certificate], now=NOW) == ""
     assert judged(pair, names=["node1", "node9"], addresses=["192.0.2.99"]) == "without 192.0.2.99, node9"
-    ends = told(pair.certificate).ends
+    ends = contents(pair.certificate).ends
     assert judged(pair, now=ends - timedelta(days=61)) == ""
     assert (
         judged(pair, now=ends - timedelta(days=59))
