@@ -1,6 +1,8 @@
-"""`down`: hosts as they were found. Networks go, then engines leave the store or the swarm, then all that is ours.
+"""`down`: puts the hosts back as they were found.
 
-What is left to do is seen from the hosts and their records: interrupted, it is run again, and a second run does nothing.
+It removes the networks, takes the engines off the store or the swarm, and then removes everything else that runs installed.
+The remaining work is derived from the hosts and their records. So an interrupted run can be repeated, and a run on clean
+hosts changes nothing.
 """
 
 from __future__ import annotations
@@ -27,11 +29,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Down:
-    """What goes beside what always goes.
+    """The options of `down`: what it removes in addition.
 
-    force: containers are taken off the networks, and a swarm is left that has services or is not ours. data: the store's data.
-    packages: those that runs installed. unrecorded: packages, users and programs that no record tells of, because an earlier
-    version installed them.
+    force: disconnect containers from the networks, and leave a swarm that has services or is not this cluster's.
+    data: remove the store's data. packages: remove the packages that runs installed.
+    unrecorded: remove packages, users and programs without a record, because an earlier version may have installed them.
     """
 
     force: bool = False
@@ -41,7 +43,7 @@ class Down:
 
 
 def phases(asked: Down) -> tuple[Phase, ...]:
-    """All of it. Where nothing differs, nothing is locked or written."""
+    """The phases of `down`. If nothing differs, it takes no lock and writes nothing."""
     return (
         lambda run: _look(run, asked),
         lambda run: _compare(run, asked) or True,
@@ -52,27 +54,27 @@ def phases(asked: Down) -> tuple[Phase, ...]:
 
 
 def plan(asked: Down) -> tuple[Phase, ...]:
-    """What would be done."""
+    """The phases of `down --plan`, which change nothing."""
     return anyway(lambda run: _look(run, asked)), lambda run: _compare(run, asked)
 
 
 def steps(run: Run, asked: Down) -> Iterable[Step]:
-    """In their order."""
+    """The steps of `down`, in order."""
     local = frozenset(name for name, network in run.inventory.networks.items() if not network.is_global)
     if asked.force:
-        yield Drain(local)  # containers leave the networks, and go on
+        yield Drain(local)  # disconnects containers, which keep running
     yield EndNetworks(
         free=asked.force or bool(run.session.lost), shared=not obstacles.networks_end_by_themselves(run.site)
     )
-    yield EndSwarm()  # engines leave the swarm
-    yield LeaveEngine()  # engines leave the store, and daemon.json is as it was
-    yield Leave(data=asked.data, unrecorded=asked.unrecorded)  # the store, rules, files, users, folders
+    yield EndSwarm()  # takes the engines out of the swarm
+    yield LeaveEngine()  # takes the engines off the store, and restores daemon.json
+    yield Leave(data=asked.data, unrecorded=asked.unrecorded)  # removes the store, rules, files, users, folders
     if asked.packages:
         yield EndPackages(unrecorded=asked.unrecorded)
 
 
 def _look(run: Run, asked: Down) -> bool:
-    """Connects and reads. No majority is needed: everything goes."""
+    """Connects, reads and checks the hosts. No quorum is needed, because the whole cluster is removed."""
     run.session.everything = OWNED
     run.session.requests += (attached.CONTAINERS, obstacles.SERVICES)
     look.read(run)
@@ -83,7 +85,7 @@ def _look(run: Run, asked: Down) -> bool:
     look.note(run, run.of_all(lambda site: list(obstacles.findings(site, **asks)), "checking the hosts"))
     fit = run.drop_stopped()
     if not run.site.live:
-        run.errors.append("nothing is done: no host is left\n  next:  fix what is reported about them, and run again")
+        run.errors.append("nothing was changed: no host is left\n  next:  fix the problems of the hosts, and run again")
     return fit and not run.errors
 
 
@@ -94,7 +96,7 @@ def _compare(run: Run, asked: Down) -> bool:
 
 
 def _differs(run: Run) -> bool:
-    """Whether anything is left to do; what was compared is not kept then, since the steps tell it themselves."""
+    """Whether anything is left to do. If so, drops the outcomes: each step reports its own when it runs."""
     if not any(outcome.drifts or outcome.state is State.FAILED for outcome in run.outcomes):
         return False
     run.outcomes = []
