@@ -1,1 +1,1 @@
-"""What every workflow runs on: the connections, one step on the hosts of a scope, and the record of what a run has come to."""
+"""What every workflow uses: the connections, one step on the hosts of a scope, and the results of a run."""

@@ -1,4 +1,4 @@
-"""One step is brought about on all hosts: wanted and found are compared, repaired, read again, and compared again."""
+"""Runs one step on all hosts: compares desired and actual state, repairs, reads again, and compares again."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from provisioner.steps.base import Step, Told, Work
     from provisioner.system.facts import Facts
 
-_TELLING = 30.0  # seconds for what is read on other hosts before work begins on one
+_INPUT = 30.0  # seconds to read from other hosts what a host's work gets as input
 _FAILED_HERE, _FAILED_ALL = 70, 71  # exit codes of templates/lib.sh: fail, fail_all
 
 
 def outcome(step: Step, site: Site, name: str, done: State = State.SETTLED) -> Outcome:
-    """How a host stands in a step, as it was last read; `done` is said where nothing differs."""
+    """The outcome of a step on a host, from the facts that were last read. done: the state if there is no drift."""
     try:
-        drift = bounded(f"comparing what is found with what is wanted: {step.title}", partial(step.drift, site))(name)
+        drift = bounded(f"comparing desired and actual state: {step.title}", partial(step.drift, site))(name)
     except StepFailed as error:
         return Outcome(name, step.name, State.FAILED, error=str(error))
     if not drift:
@@ -42,7 +42,7 @@ def outcome(step: Step, site: Site, name: str, done: State = State.SETTLED) -> O
 
 @dataclass
 class Convergence:
-    """One step on the live hosts of a site. Afterwards `site` has what was read, `errors` what stops the whole run."""
+    """One step on the live hosts of a site. `run` updates `site`, and adds what stops the whole run to `errors`."""
 
     session: Session
     step: Step
@@ -50,43 +50,48 @@ class Convergence:
     errors: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     untouched: set[str] = field(default_factory=set)
-    standing: set[str] = field(default_factory=set)  # hosts that go on although something on them stays as it is
-    heard: list[tuple[Told, bytes | ProvisionerError]] = field(default_factory=list, repr=False)
-    held_up: bool = False  # what all hosts wait for has failed
+    held: set[str] = field(default_factory=set)  # hosts that stay in the run with drift that needs a person's decision
+    inputs: list[tuple[Told, bytes | ProvisionerError]] = field(default_factory=list, repr=False)
+    blocked: bool = False  # `wait` or `act` failed, or the quorum is lost: hosts can't converge
 
     def run(self, before: dict[str, Outcome]) -> list[Outcome]:
-        """Repairs; `before` is how each live host stood. Hosts that fail have dropped out of `site` at the end."""
+        """Repairs the hosts, and returns their outcomes. Hosts that fail are not live in `site` afterwards.
+
+        before: the outcome of each live host before the repair.
+        """
         began = time.monotonic()
         self.failures = {name: o.error for name, o in before.items() if o.state is State.FAILED}
         worked: set[str] = set()
-        work = self._wanted_work()
+        work = self._plan_work()
         while work and not self.errors:
             failed = set(self.failures)
             self._work(work)
             worked |= set(work)
-            work = self._wanted_work()
-            if set(self.failures) == failed:  # a host that drops out may change what is wanted of those worked on, too
+            work = self._plan_work()
+            if (
+                set(self.failures) == failed
+            ):  # if a host drops out, the desired state of completed hosts may change, too
                 work = {name: w for name, w in work.items() if name not in worked}
-        self._together()
-        self._settle(self._going())
+        self._wait_and_act()
+        self._settle(self._active())
         ends = [replace(self._end(before[name]), seconds=time.monotonic() - began) for name in before]
         for end in ends:
-            if end.state is State.FAILED and end.host not in self.standing:
+            if end.state is State.FAILED and end.host not in self.held:
                 self.session.lost.setdefault(end.host, end.error.splitlines()[0])
         self.site = self.site.without(frozenset(self.session.lost))
         return ends
 
-    def _going(self) -> list[str]:
+    def _active(self) -> list[str]:
         return [name for name in self.site.live if name not in self.failures and name not in self.session.lost]
 
-    def _now(self) -> Site:
-        """The site without the hosts that have failed."""
-        return self.site.without(frozenset(self.site.live) - frozenset(self._going()))
+    def _active_site(self) -> Site:
+        """The site without the failed hosts."""
+        return self.site.without(frozenset(self.site.live) - frozenset(self._active()))
 
-    def _wanted_work(self) -> dict[str, Work]:
-        site = self._now()
+    def _plan_work(self) -> dict[str, Work]:
+        site = self._active_site()
         outcomes = [outcome(self.step, site, name) for name in site.live]
-        drifts = {o.host: mine for o in outcomes if (mine := _free(o.drifts))}
+        drifts = {o.host: repairable for o in outcomes if (repairable := _repairable(o.drifts))}
         plan = bounded(f"planning: {self.step.title}", lambda name: self.step.work(site, name, drifts[name]))
         work: dict[str, Work] = {}
         for name in drifts:
@@ -99,108 +104,106 @@ class Convergence:
         return work
 
     def _work(self, work: dict[str, Work]) -> None:
-        """Side by side, and one host after the other where no other may be worked on meanwhile."""
+        """Works on hosts in parallel, except for work that must be alone: that runs one host at a time."""
         self.untouched = set(work)
         self._batch([name for name in work if not work[name].alone], work)
         for name in sorted((name for name in work if work[name].alone), key=lambda name: work[name].rank):
             if not self.errors:
                 self._batch([name], work)
-                self._back_again(name)
+                self._check_converged(name)
 
     def _batch(self, names: list[str], work: dict[str, Work]) -> None:
         self.untouched -= set(names)
         at_once = min((work[name].at_once for name in names if work[name].at_once), default=0)
         for name in names[at_once:] if at_once else ():
-            self.session.tell(HostChanged(name, self.step.name, f"waiting for its turn ({at_once} hosts at once)"))
-        for told in [work[name].told for name in names]:
-            self._hear(told)
+            self.session.emit(HostChanged(name, self.step.name, f"waiting for its turn ({at_once} hosts at once)"))
+        for source in [work[name].told for name in names]:
+            self._read_input(source)
         for name, answer in each(names, lambda name: self._repair(name, work[name]), at_once).items():
             if not isinstance(answer, ProvisionerError):
                 self.site = self.site.known(name, answer)
                 continue
             self.failures[name] = str(answer)
-            # Of a restart whose end is not known it is to be feared that it went wrong.
+            # Assume that a restart with unknown outcome failed.
             unknown = work[name].alone and isinstance(answer, TransportError)
             if unknown or (isinstance(answer, StepFailed) and answer.fatal):
                 self._stop(str(answer))
 
     def _stop(self, why: str) -> None:
-        self.errors.append(f"the run stops here, so that no other host follows\n{why}")
+        self.errors.append(f"the run stops here, before the same happens on another host\n{why}")
 
-    def _back_again(self, name: str) -> None:
-        """The next host is restarted only when this one is as wanted again."""
+    def _check_converged(self, name: str) -> None:
+        """Stops the run if this host did not converge: only then may the next one be restarted."""
         if name in self.failures:
             return
-        self._settle([name], _own)
+        self._settle([name], _by_own_work)
         now = outcome(self.step, self.site, name)
-        if now.drifts and not _own(now.drifts):
+        if now.drifts and not _by_own_work(now.drifts):
             return
         if (end := self._end(now)).state is State.FAILED:
             self._stop(end.error)
 
     def _repair(self, name: str, work: Work) -> Facts:
-        """Uploads, then one script that repairs and reads again: one round trip."""
+        """Uploads files, then runs one script that repairs and reads again in one round trip."""
         connection = self.session.connections[name]
-        self.session.tell(HostChanged(name, self.step.name, work.text))
+        self.session.emit(HostChanged(name, self.step.name, work.text))
         script = f"# {work.text}\n" + render.library() + work.script + "\n" + self.session.script(self.step.reads)
         try:
             for upload in work.uploads:
                 connection.upload(upload.local, upload.script())
-            given = self._given(work)
-            result = connection.write(script, deadline=work.deadline, **given)
+            stdin = self._stdin(work)
+            result = connection.write(script, deadline=work.deadline, **stdin)
         except CommandFailed as error:
-            raise _told(error, self.step, name) from error
+            raise _step_failure(error, self.step, name) from error
         return self.session.parsed(name, result, self.site.facts[name])
 
-    def _given(self, work: Work) -> dict[str, bytes]:
-        """The standard input of a script that is to have one."""
-        heard = next((heard for told, heard in self.heard if told == work.told), None)
-        if isinstance(heard, ProvisionerError):
-            raise heard
-        return {} if heard is None else {"stdin": heard}
+    def _stdin(self, work: Work) -> dict[str, bytes]:
+        """The script's standard input, as keyword arguments of `write`. Raises what reading it raised."""
+        found = next((text for source, text in self.inputs if source == work.told), None)
+        if isinstance(found, ProvisionerError):
+            raise found
+        return {} if found is None else {"stdin": found}
 
-    def _hear(self, told: Told | None) -> None:
-        """Reads what other hosts are to tell, once for all that are to have it: a host serves few sessions at a time."""
-        if told is None or any(told == known for known, _ in self.heard):
+    def _read_input(self, source: Told | None) -> None:
+        """Reads the input from other hosts, once for all hosts that need it: an SSH server allows few sessions."""
+        if source is None or any(source == known for known, _ in self.inputs):
             return
-        scripts = told.scripts
-        answers = each(
-            scripts, lambda name: self.session.connections[name].read(scripts[name], deadline=_TELLING).stdout
-        )
+        scripts = source.scripts
+        answers = each(scripts, lambda name: self.session.connections[name].read(scripts[name], deadline=_INPUT).stdout)
         texts = [answer for answer in answers.values() if not isinstance(answer, ProvisionerError)]
         errors = [answer for answer in answers.values() if isinstance(answer, ProvisionerError)]
-        self.heard.append((told, "".join(texts).encode() if texts else errors[0]))
+        self.inputs.append((source, "".join(texts).encode() if texts else errors[0]))
 
-    def _together(self) -> None:
-        """Waits, then acts, for all hosts at once. Does so again if it failed because hosts stopped answering; these drop out."""
-        site = self._now()
-        self.held_up = (
+    def _wait_and_act(self) -> None:
+        """Runs the step's `wait` and `act`, once for all hosts. If hosts stop answering, drops them and tries again."""
+        site = self._active_site()
+        self.blocked = (
             self.site.has_quorum and not site.has_quorum
-        )  # a host that leaves is by itself from the beginning
+        )  # a leaving host's scope can lack a quorum from the beginning
         if self.errors or not site.live or not site.has_quorum:
             return
         try:
             self.step.wait(site, {name: Reader(of) for name, of in self.session.connections.items()})
             self.step.act(site, self.session.connections)
         except ProvisionerError as error:
-            self._read(self._going())
-            if len(self._going()) < len(site.live):
-                self._together()
+            self._read(self._active())
+            if len(self._active()) < len(site.live):
+                self._wait_and_act()
             else:
                 self.errors.append(str(error))
-                self.held_up = True
+                self.blocked = True
 
     def _settle(
         self, names: Iterable[str], judged: Callable[[tuple[Drift, ...]], tuple[Drift, ...]] | None = None
     ) -> None:
-        """Reads again until nothing differs, or the step's patience is over. judged: what of it is awaited."""
-        judged = judged or _free
+        """Reads again until there is no drift, or the step's patience is over. judged: selects drifts to wait for."""
+        judged = judged or _repairable
         names = list(names)
-        if self.errors or self.held_up:
+        if self.errors or self.blocked:
             return
 
         def differing() -> list[str]:
-            site = self._now()
+            site = self._active_site()
             return [n for n in names if n in site.live and judged(outcome(self.step, site, n).drifts)]
 
         def still() -> list[str]:
@@ -215,51 +218,51 @@ class Convergence:
         )(still)
 
     def _read(self, names: Iterable[str]) -> None:
-        """What tells the step's state, again."""
+        """Reads the sections of the facts that the step needs."""
         for name, facts in self.session.read(names, self.step.reads, self.site.facts).items():
             self.site = self.site.known(name, facts)
 
     def _end(self, before: Outcome) -> Outcome:
-        """How a host ends, given how it stood before."""
+        """The final outcome of a host. before: its outcome before the repair."""
         name = before.host
         if name in self.untouched:
-            return replace(before, state=State.SKIPPED, reason="not touched: the run stopped before its turn")
+            return replace(before, state=State.SKIPPED, reason="not changed: the run stopped before this host's turn")
         failure = self.failures.get(name) or self.session.lost.get(name)
         if failure:
             return replace(before, state=State.FAILED, error=failure)
-        now = outcome(self.step, self._now(), name, State.CONVERGED if before.drifts else State.SETTLED)
+        now = outcome(self.step, self._active_site(), name, State.CONVERGED if before.drifts else State.SETTLED)
         if now.state in {State.SETTLED, State.CONVERGED}:
             return replace(before, state=now.state)
-        if self.held_up and now.drifts and all(d.action is Action.WAIT for d in now.drifts):
-            return replace(now, state=State.SKIPPED, reason="it waits for what failed: see the error of the run")
-        if now.drifts and not _free(now.drifts):
-            self.standing.add(name)
+        if self.blocked and now.drifts and all(d.action is Action.WAIT for d in now.drifts):
+            return replace(now, state=State.SKIPPED, reason="can't converge until the error of the run is fixed")
+        if now.drifts and not _repairable(now.drifts):
+            self.held.add(name)
             return replace(now, state=State.FAILED, error=str(_held(name, now.drifts)))
         return replace(now, state=State.FAILED, error=now.error or str(_unsettled(self.step, name, now.drifts)))
 
 
-def _free(drift: tuple[Drift, ...]) -> tuple[Drift, ...]:
-    """What a run repairs without being asked."""
+def _repairable(drift: tuple[Drift, ...]) -> tuple[Drift, ...]:
+    """The drifts that a run repairs without a person's decision."""
     return tuple(d for d in drift if not d.held)
 
 
-def _own(drift: tuple[Drift, ...]) -> tuple[Drift, ...]:
-    """What work on the host itself repairs."""
-    return tuple(d for d in _free(drift) if not d.later)
+def _by_own_work(drift: tuple[Drift, ...]) -> tuple[Drift, ...]:
+    """The drifts that work on this host repairs, without the step's `act`."""
+    return tuple(d for d in _repairable(drift) if not d.later)
 
 
 def _held(name: str, drift: tuple[Drift, ...]) -> StepFailed:
-    """Told on its own, with the cure that each note names."""
+    """The error of drifts that need a person's decision, with the options of `up` that allow the change."""
     lines = [f"{wording.what(d)}: {d.found or 'none'}, wanted: {d.wanted or 'none'}" for d in drift]
     asks = " and ".join(f"`provisioner {note}`" for note in dict.fromkeys(map(wording.note, drift)))
-    cure = f"change the inventory, or run {asks}, which is done only while no container needs what is there"
+    cure = f"change the inventory, or run {asks}, which works only while no container uses the network"
     return StepFailed(
-        "what is there is otherwise than wanted, and is left as it is", host=name, answer="\n".join(lines), cure=cure
+        "the existing state differs from the inventory; left unchanged", host=name, answer="\n".join(lines), cure=cure
     )
 
 
-def _told(error: CommandFailed, step: Step, name: str) -> ProvisionerError:
-    """What a repairing script said through `fail` or `fail_all`; anything else is told as it is."""
+def _step_failure(error: CommandFailed, step: Step, name: str) -> ProvisionerError:
+    """The error that a script reported with `fail` or `fail_all` (templates/lib.sh); other errors unchanged."""
     said = [line for line in error.result.stderr.splitlines() if line.startswith("provisioner: ")]
     if error.result.code not in {_FAILED_HERE, _FAILED_ALL} or not said:
         return error
@@ -275,7 +278,7 @@ def _unsettled(step: Step, name: str, drift: tuple[Drift, ...]) -> StepFailed:
         for d in drift
     ]
     return StepFailed(
-        "it does not come to the wanted state",
+        "did not converge",
         host=name,
         tried=step.title,
         answer="\n".join(lines),

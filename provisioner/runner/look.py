@@ -1,4 +1,4 @@
-"""Looking at a cluster: connect, read, ask what facts alone do not have, and check. Changes nothing."""
+"""Looks at a cluster: connects, reads the facts, queries the store, and runs the checks. Changes nothing."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
     from provisioner.system.request import Request
 
-_PROBES_GO = 20.0  # seconds in which hosts take away the probes of a run that was killed
+_PROBES_GO = 20.0  # seconds in which hosts remove the probe containers of a killed run
 
 
 def look(run: Run) -> bool:
-    """Connects, reads and checks. False: there is no going on (the report says why)."""
+    """Connects, reads and checks. Returns False if the run can't continue; the report says why."""
     read(run)
-    ask_beside(run)
-    # Those of a run that was killed a moment ago, on a network that is to be made anew.
+    query_more(run)
+    # A run that was just killed may have probe containers on a network that is to be recreated.
     await_end(lambda: networks.held_by_probes(run.site), lambda: _read_all(run), _PROBES_GO)
     check(run)
     return run.drop_unfit()
 
 
 def read(run: Run) -> bool:
-    """Connects, and reads what each host tells about itself."""
+    """Connects to the hosts, and reads their facts."""
     run.session.connect()
     site, run.findings = resolved(run, run.inventory, run.session.read(run.session.connections))
     run.site = replace(site, recreate=frozenset(run.recreate))
     if run.site.why and run.site.facts:
-        run.session.tell(Notice(f"control plane: {run.site.control} ({run.site.why})"))
+        run.session.emit(Notice(f"control plane: {run.site.control} ({run.site.why})"))
     return True
 
 
 def resolved(run: Run, inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[Site, list[Problem]]:
-    """What the cluster of an inventory is to be. A host whose data bring out a bug in that is lost."""
+    """The site of an inventory and these facts, and problems found. A host whose facts trigger a bug is dropped."""
     found, bug = blamed(
         tuple(facts),
         lambda names: resolve(inventory, {n: facts[n] for n in names}),
-        "looking at the cluster as a whole",
+        "evaluating the cluster as a whole",
     )
     if bug:
         run.session.lose(bug.host, bug)
@@ -60,33 +60,37 @@ def resolved(run: Run, inventory: Inventory, facts: Mapping[str, Facts]) -> tupl
 
 
 def choose_again(run: Run) -> bool:
-    """Engines that were just installed may be unfit, or lead to another control plane: they are checked before more is changed."""
+    """Chooses the control plane again and runs the checks, after engines were installed.
+
+    A new engine can be unsuitable, or need the other control plane. Returns False if the run can't continue.
+    """
     site, _ = resolved(run, run.site.inventory, {name: run.site.facts[name] for name in run.site.live})
     if site.control != run.site.control:
         run.site = replace(site, recreate=run.site.recreate)
-        run.session.tell(Notice(f"control plane: {site.control} after all ({site.why})"))
+        run.session.emit(Notice(f"control plane changed to {site.control} ({site.why})"))
     check(run)
     return run.drop_unfit()
 
 
 def check(run: Run) -> None:
-    """What stands in the way, and what is worth a warning."""
+    """Runs the checks, and records what stops hosts or deserves a warning."""
     note(run, run.of_all(preflight.run, "checking the hosts"))
     for each_ in run.checks:
         note(run, each_(run))
 
 
 def note(run: Run, found: Iterable[Problem]) -> None:
-    """Findings of checks, which `judge_again` replaces by those that hold then. Warnings may be left out by their ids."""
+    """Records findings of checks, without ignored warnings. `judge_again` replaces them later."""
     found = [f for f in found if f not in run.findings]
     run.checked += found
     run.findings += [f for f in found if causes.severity(f) is Severity.STOP or f.id not in run.ignore]
 
 
 def judge_again(run: Run) -> bool:
-    """What the checks find at the end: what they found at first may be over by now, and more may have shown.
+    """Runs the checks again at the end, because early findings may be fixed by then, and new ones may have appeared.
 
-    Hosts that have dropped out are not read any more: what was found of them stays. Nothing is read where all is well.
+    Hosts that dropped out are not read again, so their findings stay. Without findings and failed proofs, nothing is
+    read.
     """
     if run.findings or any(proof.state is State.FAILED for proof in run.proofs):
         _read_all(run)
@@ -98,17 +102,17 @@ def judge_again(run: Run) -> bool:
 
 def _read_all(run: Run) -> None:
     run.read_again()
-    ask_beside(run)
+    query_more(run)
 
 
-def ask_beside(run: Run) -> None:
-    """What the facts of hosts alone do not have: each reading of them needs it anew."""
-    ask_store(run)
-    _ask_endpoints(run)
+def query_more(run: Run) -> None:
+    """Queries what the facts do not include. Needed after each reading of the facts."""
+    query_store(run)
+    _query_endpoints(run)
 
 
-def ask_store(run: Run) -> None:
-    """What hosts can't ask their store by themselves is asked through their connections."""
+def query_store(run: Run) -> None:
+    """Queries the store through the hosts' connections, where the hosts can't query it themselves."""
     if run.site.control != "kv":
         return
     backend = run.site.backend
@@ -118,8 +122,8 @@ def ask_store(run: Run) -> None:
             run.site = run.site.known(name, run.site.facts[name].answered(answers))
 
 
-def _ask_endpoints(run: Run) -> None:
-    """One host tells the endpoints that the store has, and where it has some, all tell their containers: some may be gone."""
+def _query_endpoints(run: Run) -> None:
+    """Queries one host for the store's endpoints; if there are any, all hosts for containers, to find stale ones."""
     if run.site.control == "kv" and (asker := networks.asker(run.site)):
         _read_more(run, [asker], run.site.backend.asks_attached)
         if networks.endpoints(run.site):
@@ -133,7 +137,7 @@ def _read_more(run: Run, names: Iterable[str], requests: tuple[Request, ...]) ->
 
 
 def await_end(still: Callable[[], object], again: Callable[[], None], seconds: float) -> None:
-    """Reads again, once a second, until it is over or the time is."""
+    """Calls `again` once a second while `still()` is true, for at most this many seconds."""
     if still():
         tenacity.Retrying(
             stop=tenacity.stop_after_delay(seconds),

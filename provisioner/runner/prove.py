@@ -1,4 +1,4 @@
-"""The proofs, on the hosts that live."""
+"""Runs the proofs on the live hosts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def prove(run: Run, chosen: Choice | None = None) -> bool:
-    """Runs the proofs. chosen: which; by default those of all networks of the inventory."""
+    """Runs the proofs. chosen: which proofs; the default is all proofs of the inventory's networks."""
     from provisioner import proofs
 
     run.proofs += proofs.prove(

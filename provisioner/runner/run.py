@@ -1,7 +1,7 @@
-"""One run: what it works on, and what it has come to. The workflows say what it does.
+"""One run: its hosts, its connections and its results. The workflows define what it does.
 
-A host that fails drops out and is reported; the others go on as long as the store keeps its quorum. There is no state
-but the hosts' own.
+A host that fails drops out and is reported; the others continue while the store has its quorum. The hosts are the only
+state.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from provisioner.steps.base import Step
 
 T = TypeVar("T")
-CLUSTER = "cluster"  # the scope of all hosts that the inventory has, or keeps
-HOST = "host"  # the scope of the one host that leaves
+CLUSTER = "cluster"  # the scope of all hosts of the inventory; for `remove`, of the remaining hosts
+HOST = "host"  # the scope of the leaving host
 
 
 def _none_of_chosen(results: Iterable[ProofResult]) -> bool:
-    """Whether a person chose some proofs, and none of these could run."""
+    """Whether the user selected proofs, and none of them could run."""
     return any(not result.chosen for result in results) and all(result.state is State.SKIPPED for result in results)
 
 
@@ -46,11 +46,11 @@ def _none_of_chosen(results: Iterable[ProofResult]) -> bool:
 class Run:
     """One run over one inventory.
 
-    owner: who runs it, for whoever meets its locks. ignore: the ids of warnings to leave out.
-    recreate: the networks that are made anew where they are not as wanted.
-    sites: each scope's hosts, as they were last read. A step runs on the live hosts of one scope.
-    removed: the host that is taken out of the cluster, if one is.
-    Use as a context manager: leaving it closes the connections, which also gives the hosts' locks back.
+    owner: who runs it; shown to other runs that find its locks. ignore: the ids of warnings to omit.
+    recreate: the networks to recreate if they differ from the inventory.
+    sites: scope -> its hosts, as last read. A step runs on the live hosts of one scope.
+    removed: the host that is removed from the cluster, or "".
+    Use it as a context manager. Its exit closes the connections, which also releases the hosts' locks.
     """
 
     inventory: Inventory
@@ -59,8 +59,8 @@ class Run:
     ignore: Collection[str] = ()
     recreate: Collection[str] = ()
     findings: list[Problem] = field(default_factory=list)
-    checked: list[Problem] = field(default_factory=list)  # what the checks found, of all that was found
-    checks: list[Callable[[Run], Iterable[Problem]]] = field(default_factory=list)  # those of a workflow alone
+    checked: list[Problem] = field(default_factory=list)  # the findings that came from checks
+    checks: list[Callable[[Run], Iterable[Problem]]] = field(default_factory=list)  # a workflow's additional checks
     outcomes: list[Outcome] = field(default_factory=list)
     proofs: list[ProofResult] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -78,14 +78,14 @@ class Run:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(ProvisionerError):  # it ends by itself
+        with suppress(ProvisionerError):  # the lock expires by itself
             if self.store_lock:
                 self.store_lock.give_back()
         self.session.close()
 
     @property
     def site(self) -> Site:
-        """The cluster's."""
+        """The site of the scope CLUSTER."""
         return self.sites[CLUSTER]
 
     @site.setter
@@ -95,7 +95,7 @@ class Run:
     # -- reading -------------------------------------------------------------------------------------------------------
 
     def read_again(self) -> Site:
-        """Reads all live hosts of every scope again. Hosts that do not answer are lost."""
+        """Reads all live hosts of every scope again. Hosts that do not answer drop out."""
         scopes = {name: scope for scope, site in self.sites.items() for name in site.live}
         for name, facts in self.session.read(scopes).items():
             self.sites[scopes[name]] = self.sites[scopes[name]].known(name, facts)
@@ -107,7 +107,7 @@ class Run:
         self.sites = {scope: site.without(lost) for scope, site in self.sites.items()}
 
     def of_all(self, evaluate: Callable[[Site], T], tried: str) -> T:
-        """What is evaluated of all hosts together; a host whose data bring out a bug in it is lost."""
+        """Evaluates all hosts together. A host whose facts trigger a bug drops out; the others are evaluated again."""
         site = self.site
         found, bug = blamed(tuple(site.facts), lambda names: evaluate(site.only(names)), tried)
         if not bug:
@@ -119,14 +119,14 @@ class Run:
     # -- steps ---------------------------------------------------------------------------------------------------------
 
     def due(self, steps: Iterable[Step], scope: str = CLUSTER) -> Iterator[Step]:
-        """Those of the steps that there is a use for, each as it stands when its turn comes."""
+        """The steps that apply to the control plane, decided at each step's turn, since earlier steps can change it."""
         for step in steps:
             site = self.sites[scope]
             if step.name not in site.plane.unused and (step.name != Engines.name or site.undecided):
                 yield step
 
     def differs(self, steps: Iterable[Step]) -> bool:
-        """Whether anything is otherwise than wanted on any live host."""
+        """Whether any live host has drift."""
         return any(outcome(step, self.site, name).drifts for step in self.due(steps) for name in self.site.live)
 
     def without_engine(self, scope: str = CLUSTER) -> set[str]:
@@ -135,12 +135,12 @@ class Run:
         return {name for name in site.live if "dockerd" not in site.facts[name].programs}
 
     def compare(self, step: Step, scope: str = CLUSTER) -> None:
-        """How one step stands on the live hosts of a scope. Changes nothing."""
+        """Records the outcomes of one step on the live hosts of a scope. Changes nothing."""
         began, site = time.monotonic(), self.sites[scope]
         self.end(step, [outcome(step, site, name) for name in site.live], began)
 
     def converge(self, step: Step, scope: str = CLUSTER) -> None:
-        """Brings one step about. A store that stands comes to its security in stages, each of which ends as a step does."""
+        """Converges one step. A running store is secured in stages, each of which is converged like a step."""
         began, ends = time.monotonic(), dict[str, Outcome]()
         site = self.sites[scope]
         store = site.managed if isinstance(step, Store) else None
@@ -161,7 +161,7 @@ class Run:
         before = {name: outcome(step, site, name) for name in site.live}
         if site.stage is None and all(o.state is State.SETTLED for o in before.values()):
             return site, list(before.values())
-        self.session.tell(PhaseBegan(step.name, step.title, site.live))
+        self.session.emit(PhaseBegan(step.name, step.title, site.live))
         convergence = Convergence(self.session, step, site)
         outcomes = convergence.run(before)
         self.errors += convergence.errors
@@ -170,14 +170,14 @@ class Run:
     def end(self, step: Step, outcomes: list[Outcome], began: float) -> None:
         """Records how a step ended."""
         seconds = time.monotonic() - began
-        told = [replace(o, seconds=o.seconds or seconds) for o in outcomes]
-        self.outcomes += told
-        self.session.tell(PhaseEnded(step.name, tuple(told), seconds))
+        timed = [replace(o, seconds=o.seconds or seconds) for o in outcomes]
+        self.outcomes += timed
+        self.session.emit(PhaseEnded(step.name, tuple(timed), seconds))
 
-    # -- whether there is a going on -----------------------------------------------------------------------------------
+    # -- whether the run can continue ----------------------------------------------------------------------------------
 
     def drop_stopped(self) -> bool:
-        """Hosts with a finding that stops them drop out; a finding about the whole cluster stops all."""
+        """Drops hosts with a finding that stops them. Returns False if a finding stops the whole cluster."""
         stops = [f for f in self.findings if causes.severity(f) is Severity.STOP]
         for finding in stops:
             if finding.host:
@@ -186,11 +186,11 @@ class Run:
         return not any(not finding.host for finding in stops)
 
     def drop_unfit(self) -> bool:
-        """The same, and whether the cluster can go on with those that are left."""
+        """Like `drop_stopped`. Also returns False if the cluster can't continue with the remaining hosts."""
         return self.drop_stopped() and self.may_go_on()
 
     def may_go_on(self, scope: str = CLUSTER) -> bool:
-        """Whether a scope can go on. Where it can't, `errors` says why."""
+        """Whether a scope can continue. If not, adds the reason to `errors`."""
         site = self.sites[scope]
         if not self.errors:
             self.errors += filter(None, [self._lone(site) if scope == HOST else _hindrance(site)])
@@ -199,11 +199,13 @@ class Run:
     def _lone(self, site: Site) -> str:
         if site.live:
             return ""
-        why = f"nothing more is done, since {self.removed} has failed"
-        return f"{why}\n  next:  mend what is said about it, and run again"
+        return f"the run stops, because {self.removed} has failed\n  next:  fix its errors, and run again"
 
     def lock(self) -> bool:
-        """Every live host's lock, or none; then all is read again, since another run may just have ended."""
+        """Takes the lock of every live host and of the store, and reads again, since another run may just have ended.
+
+        If it fails, no host is live any more, and `errors` has the reason.
+        """
         names = [name for site in self.sites.values() for name in site.live]
         self.errors += self.session.lock(names, self.owner)
         self.errors += [] if self.errors else self._lock_store()
@@ -214,7 +216,7 @@ class Run:
         return True
 
     def _lock_store(self) -> list[str]:
-        """The lock of a store that other inventories may use too; it also shows that this one may write there."""
+        """Takes the lock of a store that other inventories may use, too. This also checks the permission to write."""
         if self.site.control != "kv":
             return []
         try:
@@ -232,7 +234,7 @@ class Run:
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def exit_code(self, drift_code: int = 1) -> int:
-        """0 only where everything is as wanted and nothing is missing."""
+        """0 if nothing failed and nothing drifted; `drift_code` if there is only drift; else 1."""
         states = {outcome.state for outcome in self.outcomes}
         stopped = any(causes.severity(f) is Severity.STOP for f in self.findings)
         failed = bool(self.errors or self.session.lost or stopped or State.FAILED in states)
@@ -242,7 +244,7 @@ class Run:
         return 1 if failed else drift_code if drifted else 0
 
     def report(self, command: str, *, drift_code: int = 1) -> Report:
-        """All of it."""
+        """The report of the whole run."""
         self.outcomes = merged(self.outcomes)
         return Report(
             command=command,
@@ -264,22 +266,27 @@ class Run:
 
 
 def _hindrance(site: Site) -> str:
-    """Why a cluster can't go on with the hosts that live, or ""."""
+    """Why a cluster can't continue with its live hosts, or ""."""
     if site.live and site.has_quorum:
         return founding.hindrance(site)
     if not site.servers:
-        return "nothing more is done: no host is left\n  next:  mend what is said about them, and run again"
+        return "the run stops: no host is left\n  next:  fix the errors of the hosts, and run again"
     of, what, key = site.plane.majority
     missing = ", ".join(name for name in site.servers if name not in site.live) or "all hosts"
     return (
-        f"nothing more is done: too many of the {of}'s {what} have dropped out\n"
+        f"the run stops: too many {what} of the {of} have dropped out\n"
         f"  missing: {missing} ({site.quorum} of {len(site.servers)} {what} are needed)\n"
-        f"  next:  mend what is said about these hosts, or, where the {of} was never made, name other {what} in {key}; then run again"
+        "  next:  fix the errors of these hosts, and run again; "
+        f"if the {of} does not exist yet, you can name other {what} in {key}"
     )
 
 
 def merged(outcomes: list[Outcome]) -> list[Outcome]:
-    """One for each step and host: a step that ran twice tells what it did first, unless it ended otherwise."""
+    """Merges outcomes to one per step and host.
+
+    If a step repaired a host and ran again without failure, the result has the drifts of both runs. Otherwise the last
+    outcome counts.
+    """
     found: dict[tuple[str, str], Outcome] = {}
     for now in outcomes:
         before = found.get((now.step, now.host))

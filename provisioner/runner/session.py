@@ -1,4 +1,4 @@
-"""The hosts that answer: connected, read, locked; those that stop answering drop out with the reason."""
+"""The connections to the hosts: connects, reads facts, takes locks. A host that stops answering drops out."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from provisioner.system.request import Request
     from provisioner.transport import Connection
 
-_READING = 60.0  # seconds for one reading of a host
+_READING = 60.0  # seconds to read one host's facts
 
 
 @dataclass
 class Session:
-    """One connection to each host for a whole run. `lost`: the hosts that dropped out, and why.
+    """One connection to each host for a whole run.
 
-    answering: those of them that are up all the same: they refused the login, or what they say is of no use.
-    requests: what the engines and the store are asked beside all that they are asked anyway.
-    everything: what each reading tells of; for runs that take it away.
+    lost: host -> why it dropped out. answering: the lost hosts that are up: they refused the login, or sent malformed
+    answers. requests: additional requests to the engines and the store, sent with each reading.
+    everything: what runs may have left on hosts, to be read with the facts; for `remove` and `down`.
     """
 
     inventory: Inventory
@@ -47,10 +47,10 @@ class Session:
     answering: set[str] = field(default_factory=set)
 
     def connect(self, names: Iterable[str] = ()) -> None:
-        """Connects to every host of the inventory, or to those named; those that can't be reached are lost."""
+        """Connects to these hosts, by default all of the inventory. Unreachable ones drop out."""
         names = tuple(names) or tuple(self.inventory.hosts)
         began = time.monotonic()
-        self.tell(PhaseBegan("connect", "Connect", names))
+        self.emit(PhaseBegan("connect", "Connect", names))
         found = connect_all(
             [self.inventory.target(name) for name in names], on_change=partial(self.progress, "connect")
         )
@@ -65,7 +65,7 @@ class Session:
             )
             for name in names
         )
-        self.tell(PhaseEnded("connect", outcomes, time.monotonic() - began))
+        self.emit(PhaseEnded("connect", outcomes, time.monotonic() - began))
 
     def read(
         self,
@@ -74,14 +74,14 @@ class Session:
         known: Mapping[str, Facts] | None = None,
         requests: tuple[Request, ...] = (),
     ) -> dict[str, Facts]:
-        """The facts of each host, one round trip each; over what is `known`. Who does not answer is lost.
+        """Reads the facts of each host in one round trip. Hosts that do not answer drop out.
 
-        requests: what the hosts are asked this time, instead of `self.requests`.
+        only: the sections to read. known: earlier facts, which the new ones update. requests: replaces `self.requests`.
         """
         known = known or {}
-        asked = requests or self.requests
-        own, through = (tuple(each for each in asked if each.through is there) for there in (False, True))
-        script = self.script(only, own) if own or only != reading.ASKED else ""
+        all_ = requests or self.requests
+        direct, through = (tuple(each for each in all_ if each.through is value) for value in (False, True))
+        script = self.script(only, direct) if direct or only != reading.ASKED else ""
         through = through if {"http", *reading.ASKED} & set(only) else ()
         answers = each(names, lambda name: self._read(name, script, known.get(name), through))
         facts = {}
@@ -93,10 +93,10 @@ class Session:
         return facts
 
     def _read(self, name: str, script: str, before: Facts | None, through: tuple[Request, ...]) -> Facts:
-        facts, asked = before, time.time()
+        facts, began = before, time.time()
         if script or not facts:
             result = self.connections[name].read(script, deadline=_READING)
-            facts = self.parsed(name, result, before, None if before else (asked, time.time()))
+            facts = self.parsed(name, result, before, None if before else (began, time.time()))
         if not through:
             return facts
         answers = stores.of(self.inventory.the_store).ask(Reader(self.connections[name]), through)
@@ -105,7 +105,10 @@ class Session:
     def parsed(
         self, name: str, result: Result, before: Facts | None, between: tuple[float, float] | None = None
     ) -> Facts:
-        """The facts in a script's answer; `between`: the controller's clock around it. Raises StepFailed, Malformed."""
+        """Parses the facts in a script's answer. Raises StepFailed, Malformed.
+
+        before: earlier facts, which the new ones update. between: the controller's time before and after the script.
+        """
         try:
             facts = system_facts.parse(result.raw, before, between)
         except ValueError as error:
@@ -113,19 +116,19 @@ class Session:
                 f"the facts can't be read: {error}",
                 host=name,
                 answer=public(result.stdout)[-300:],
-                cure="look whether the host's /bin/sh works and its disk and memory are not full",
+                cure="check that the host's /bin/sh works, and that its disk and memory are not full",
             ) from error
         sought = controlplane.sought(self.inventory)
         return _understood(name, replace(facts, shapes=sought.shapes, foreign=sought.foreign))
 
     def script(self, only: tuple[str, ...], requests: tuple[Request, ...] = ()) -> str:
-        """What reads these sections of the facts."""
-        own = [request for request in requests or self.requests if not request.through]
+        """The script that reads these sections of the facts, and sends requests that the host itself can send."""
+        direct = [request for request in requests or self.requests if not request.through]
         sections = (*only, "owned") if self.everything and set(reading.ALL) <= set(only) else only
         return reading.script(
             controlplane.sought(self.inventory),
             sections,
-            own,
+            direct,
             self._kernel,
             plugins.files(self.inventory),
             everything=self.everything,
@@ -138,10 +141,10 @@ class Session:
         )
 
     def lock(self, names: Iterable[str], owner: str) -> list[str]:
-        """Takes the lock of every host; the errors of those that can't be had.
+        """Takes the lock of every host. Returns the errors of those that are not available.
 
-        One host's before all others', the same for everyone: of two runs that begin together each could otherwise have
-        some of the locks, and neither go on.
+        Every run takes the same host's lock first. Otherwise two runs that start together could each hold some of the
+        locks, and neither could continue.
         """
         first, *others = sorted(names, key=lambda name: self.inventory.hosts[name].address)
         for batch in ([first], others):
@@ -151,7 +154,7 @@ class Session:
         return []
 
     def close(self) -> None:
-        """Closes the connections, which gives the locks back too."""
+        """Closes the connections, which also releases the locks."""
         each(self.connections, lambda name: self.connections[name].close())
 
     @property
@@ -161,13 +164,13 @@ class Session:
     def lose(self, name: str, error: ProvisionerError) -> None:
         self.lost[name] = str(error)
         self.answering |= set() if isinstance(error, Unreachable) else {name}
-        self.tell(HostChanged(name, "", error.what, State.FAILED))
+        self.emit(HostChanged(name, "", error.what, State.FAILED))
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         self.observer.event(event)
 
     def progress(self, phase: str, host: str, text: str) -> None:
-        self.tell(HostChanged(host, phase, text))
+        self.emit(HostChanged(host, phase, text))
 
 
 def _understood(name: str, facts: Facts) -> Facts:

@@ -1,4 +1,4 @@
-"""What each command does: a list of phases, run in order until one of them says that the run can't go on."""
+"""What each command does: a list of phases, run in order until one of them ends the run."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
     from provisioner.steps.base import Step
 
-Phase: TypeAlias = "Callable[[Run], bool]"  # False: there is no going on
+Phase: TypeAlias = "Callable[[Run], bool]"  # False: the run can't continue
 
 
 def go(run: Run, phases: Iterable[Phase]) -> bool:
-    """Runs the phases. False: one of them ended the run early."""
+    """Runs the phases in order. Returns False if one of them ended the run early."""
     return all(phase(run) for phase in phases)
 
 
 def anyway(phase: Phase) -> Phase:
-    """A phase after which the run goes on, whatever it found: for commands that only look."""
+    """The same phase, but the run always continues after it: for commands that change nothing."""
 
     def look(run: Run) -> bool:
         phase(run)
@@ -31,7 +31,7 @@ def anyway(phase: Phase) -> Phase:
 
 
 def compare(steps: Iterable[Step], scope: str = CLUSTER) -> Phase:
-    """What differs, step by step, on the live hosts of a scope."""
+    """A phase that compares desired and actual state, step by step, on the live hosts of a scope."""
 
     def phase(run: Run) -> bool:
         for step in run.due(steps, scope):
@@ -42,17 +42,17 @@ def compare(steps: Iterable[Step], scope: str = CLUSTER) -> Phase:
 
 
 def lock(run: Run) -> bool:
-    """Takes every host's lock, and reads again."""
+    """Takes the lock of every host, then reads all hosts again."""
     return run.lock()
 
 
 def lock_if_any_differs(steps: Iterable[Step]) -> Phase:
-    """Where nothing differs nothing is locked, or written."""
+    """A phase that takes the locks only if some step has drift."""
     return lambda run: not run.differs(steps) or run.lock()
 
 
 def converge(steps: Iterable[Step], scope: str = CLUSTER) -> Phase:
-    """Repairs what differs, step by step, as long as the scope can go on. Engines that a step installed are checked."""
+    """A phase that repairs drift, step by step, until the scope can't continue. It checks newly installed engines."""
 
     def phase(run: Run) -> bool:
         for step in run.due(steps, scope):

@@ -1,4 +1,4 @@
-"""What stands in the way of taking a whole cluster down: containers, services, a swarm that is not ours."""
+"""What prevents `down`: attached containers, swarm services, a swarm of another cluster."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane.site import Site
 
-SERVICES = Request("services", ENGINE, "/services")  # what to ask the engines for services()
+SERVICES = Request("services", ENGINE, "/services")  # the request that services() needs
 
 _ENGINE = frozenset(packages_of("dockerd"))
 
 
 def findings(site: Site, *, force: bool, packages: bool, unrecorded: bool) -> Iterator[Problem]:
-    """force, packages, unrecorded: as the command has them."""
+    """The problems that stop `down`, or that a person should know before it. The arguments are options of `down`."""
     if not force:
         yield from _containers(site)
         yield from _swarm(site)
@@ -33,7 +33,7 @@ def findings(site: Site, *, force: bool, packages: bool, unrecorded: bool) -> It
 
 
 def services(site: Site) -> tuple[str, ...]:
-    """The names of the swarm's services, as its managers tell them."""
+    """The names of the swarm's services, from its managers' answers."""
     bodies = (site.facts[name].http("services").body for name in site.live)
     entries = (entry for body in bodies if isinstance(body, list) for entry in body if isinstance(entry, dict))
     specs = (entry.get("Spec") for entry in entries)
@@ -41,7 +41,10 @@ def services(site: Site) -> tuple[str, ...]:
 
 
 def networks_end_by_themselves(site: Site) -> bool:
-    """Whether the shared networks can only end with what they are in: a store without a leader, or a swarm with services."""
+    """Whether shared networks are removed only together with their store or swarm.
+
+    This is so if the store has no leader, or if the swarm has services.
+    """
     store = site.managed
     return bool(services(site)) or bool(store and not any(store.led(site.facts[name]) for name in site.live))
 
@@ -49,10 +52,9 @@ def networks_end_by_themselves(site: Site) -> bool:
 def _containers(site: Site) -> Iterator[Problem]:
     for name in site.live:
         if on := attached.on_shared(site.facts[name], also=ending.local(site, name)):
-            told = ", ".join(f"{container} ({', '.join(of)})" for container, of in on.items())
-            yield Problem(
-                "containers-attached", "", f"containers of {name} are on networks that would go: {told}", variant="down"
-            )
+            listed = ", ".join(f"{container} ({', '.join(of)})" for container, of in on.items())
+            what = f"containers of {name} are on networks that would be removed: {listed}"
+            yield Problem("containers-attached", "", what, variant="down")
 
 
 def _swarm(site: Site) -> Iterator[Problem]:
@@ -60,14 +62,15 @@ def _swarm(site: Site) -> Iterator[Problem]:
     ours = view.hosts if view.acting and label(site.facts[view.acting]) == site.inventory.cluster else ()
     for name in site.live:
         if state(site.facts[name]) not in {"", "inactive"} and name not in ours:
-            what = f"{name} is in a swarm that is not known to be this cluster's: it has another label or none, or no leader"
+            why = "its label is missing or another cluster's, or it has no leader"
+            what = f"{name} is in a swarm that may belong to another cluster: {why}"
             yield Problem("swarm-not-ours", "", what)
     if ours and (found := services(site)):
         yield Problem("swarm-services", "", f"the swarm has services: {', '.join(found)}")
 
 
 def _running(site: Site) -> Iterator[Problem]:
-    """The engine's package must not go with containers that run."""
+    """The engine's package must not be removed while containers run."""
     for name in site.live:
         there = remains.found(site.facts[name])
         if site.facts[name].engine.get("ContainersRunning") and _ENGINE & there.noted("package").keys():
@@ -79,5 +82,6 @@ def _unrecorded(site: Site, *, packages: bool) -> Iterator[Problem]:
         there = remains.found(site.facts[name])
         found = [*unrecorded_of(there), *(f"package {p}" for p in sorted(ending.candidates(there)) if packages)]
         if found:
-            what = f"an earlier version kept no record here; these stay, although it may have made them: {', '.join(found)}"
+            why = "an earlier version kept no record here; these stay, although it may have created them"
+            what = f"{why}: {', '.join(found)}"
             yield Problem("unrecorded", name, what)

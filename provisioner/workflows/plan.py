@@ -1,4 +1,4 @@
-"""`plan`: what `up` would change. Changes nothing."""
+"""`plan`: reports what `up` would change. It changes nothing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`remove`: takes one host out of a cluster that goes on without it.
+"""`remove`: takes one host out of a cluster that keeps running.
 
-What closes the firewalls to it is what opened them: the last steps are those of `up`, over the inventory without the
-host. What is left to do is seen from the hosts: interrupted, it is run again.
+Its last steps are those of `up`, for the inventory without the host. These also close the firewalls to it. The
+remaining work is derived from the hosts, so an interrupted run can be repeated.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _members(leaving: Departure) -> Members:
 
 
 def _local(leaving: Departure) -> frozenset[str]:
-    """The networks of its own that runs have made."""
+    """The leaving host's local networks that runs created."""
     return frozenset(ending.local(leaving.leaver, leaving.host) if leaving.lives else ())
 
 
@@ -57,37 +57,37 @@ def _endpoints(leaving: Departure) -> Endpoints:
     return Endpoints(leaving.host, leaving.address, frozenset(drained))
 
 
-# The steps of a removal in their order, each with the hosts that it runs on: the host's own, and those of the rest.
+# The steps of a removal, in order. HOST: runs on the leaving host; CLUSTER: runs on the remaining hosts.
 KV: tuple[tuple[str, Callable[[Departure], Step]], ...] = (
-    (HOST, lambda leaving: Drain(_local(leaving))),  # its containers leave the networks
-    (HOST, lambda _: EndNetworks(shared=False)),  # its own networks go
-    (HOST, lambda _: LeaveEngine()),  # its engine lets go of the store
-    (CLUSTER, _members),  # the store counts on it no more
-    (HOST, lambda _: Leave()),  # what else is ours goes
-    (CLUSTER, _endpoints),  # names and addresses of its containers are free again
+    (HOST, lambda leaving: Drain(_local(leaving))),  # disconnects its containers from the networks
+    (HOST, lambda _: EndNetworks(shared=False)),  # removes its local networks
+    (HOST, lambda _: LeaveEngine()),  # takes its engine off the store
+    (CLUSTER, _members),  # removes it from the store's members
+    (HOST, lambda _: Leave()),  # removes everything else that runs installed
+    (CLUSTER, _endpoints),  # releases names and addresses of its containers
 )
 SWARM: tuple[tuple[str, Callable[[Departure], Step]], ...] = (
-    (CLUSTER, lambda leaving: leaving_swarm.Rest(leaving.host)),  # no service runs there, and it has no say
+    (CLUSTER, lambda leaving: leaving_swarm.Rest(leaving.host)),  # moves services away from it, and demotes it
     (HOST, lambda leaving: Drain(_local(leaving))),
     (HOST, lambda _: EndNetworks(shared=False)),
     (HOST, lambda _: leaving_swarm.LeaveSwarm()),
-    (HOST, lambda _: LeaveEngine()),  # its daemon.json is as it was before
-    (CLUSTER, lambda leaving: leaving_swarm.Forget(leaving.host)),  # the managers forget it
+    (HOST, lambda _: LeaveEngine()),  # restores its daemon.json
+    (CLUSTER, lambda leaving: leaving_swarm.Forget(leaving.host)),  # removes its node from the swarm
     (HOST, lambda _: Leave()),
 )
 ORDER = {"kv": KV, "swarm": SWARM}
 T = TypeVar("T")
-JOINT = "joint"  # the scope of the hosts that stay, while the one that leaves still counts
-_SILENT = 40.0  # seconds in which the others notice that a host's power was cut
-_LAST_OF_PROMOTION = {"kv": "store", "swarm": "swarm"}  # the last step that a new server, or manager, needs
+JOINT = "joint"  # the scope of the remaining hosts while the leaving host is still a member
+_SILENT = 40.0  # seconds until the other hosts notice that a host has lost power
+_LAST_OF_PROMOTION = {"kv": "store", "swarm": "swarm"}  # the last step that a new server or manager needs
 
 
 def phases(removal: Removal) -> tuple[Phase, ...]:
-    """All of it."""
+    """The phases of `remove`."""
     return (
         removal.look,
         lock,
-        removal.promote,  # a server more, before one leaves
+        removal.promote,  # adds a server before one leaves
         removal.part,
         converge(STEPS),
         prove,
@@ -97,42 +97,42 @@ def phases(removal: Removal) -> tuple[Phase, ...]:
 
 
 def plan(removal: Removal) -> tuple[Phase, ...]:
-    """What would be done."""
+    """The phases of `remove --plan`, which change nothing."""
     return anyway(removal.look), removal.compare, compare(STEPS), removal.still_named
 
 
 @dataclass
 class Removal:
-    """Which host leaves. host: its name in the inventory or in the store, or its address.
+    """The removal of one host. host: its name in the inventory or in the store, or its address.
 
-    drain: whether its containers may be taken off the cluster's networks.
-    Raises ProvisionerError where there is nothing to take it from.
+    drain: whether its containers may be disconnected from the cluster's networks.
+    Raises ProvisionerError if the cluster has no other host.
     """
 
     whole: Inventory
     host: str
     drain: bool = False
     inventory: Inventory = field(init=False)  # without the host
-    lived: bool = False  # whether it answered when it was looked at
+    lived: bool = False  # whether the host answered at the beginning
 
     def __post_init__(self) -> None:
         by_address = (name for name, entry in self.whole.hosts.items() if entry.address == self.host)
         self.host = next(by_address, self.host)
         self.inventory = self.whole.without(self.host)
         if not self.inventory.hosts:
-            what = f"{self.host} is the only host of {self.whole.path}: there is no cluster to take it out of"
-            raise ProvisionerError(what, cure="docs/hosts.md tells how to take away by hand what is on it")
+            what = f"{self.host} is the only host of {self.whole.path}: there is no cluster to remove it from"
+            raise ProvisionerError(what, cure="to clean up this host, run `provisioner down INVENTORY`")
 
     def departure(self, run: Run) -> Departure:
-        """The host and the rest, as they were last read."""
+        """The leaving host and the remaining cluster, as last read."""
         return Departure(self.host, self.whole, run.site, run.sites[HOST])
 
-    # -- looking -------------------------------------------------------------------------------------------------------
+    # -- reading -------------------------------------------------------------------------------------------------------
 
     def look(self, run: Run) -> bool:
-        """Connects, reads and checks. False: there is no going on."""
+        """Connects, reads and checks. Returns False if the run can't continue."""
         self._read(run)
-        look.ask_store(run)
+        look.query_store(run)
         self._await_silence(run)
         look.check(run)
         look.note(run, self._of_everyone(run, partial(departure.findings, **self._of_the_host(run))))
@@ -143,7 +143,10 @@ class Removal:
         return run.drop_unfit() and (not self.lived or run.may_go_on(HOST))
 
     def _read(self, run: Run) -> None:
-        """Connects to the cluster and to the host, wherever that is known from, and reads all that a removal needs."""
+        """Connects to the cluster and to the leaving host, and reads all that a removal needs.
+
+        The host's address comes from the inventory, or from the store or swarm if the inventory does not name the host.
+        """
         store = self.inventory.store
         run.session.everything = OWNED
         run.session.requests += (attached.CONTAINERS, *(stores.of(store).asks_attached if store else ()))
@@ -163,7 +166,7 @@ class Removal:
         run.removed, self.lived = self.host, bool(run.sites[HOST].live)
 
     def _remembered(self, site: Site) -> IPv4Address | None:
-        """The address of a host that the inventory does not name, and its name as the store has it."""
+        """The address of a host that is not in the inventory. Sets `host` to the name in the store or swarm."""
         remembered = site.plane.remembered(site.inventory, site.facts)
         address = literal(self.host)
         if address:
@@ -171,10 +174,10 @@ class Removal:
         return address or remembered.get(self.host)
 
     def _of_everyone(self, run: Run, evaluate: Callable[[Departure], Iterable[T]]) -> tuple[T, ...]:
-        """Evaluates the facts of all hosts together, the leaving one's too; a host whose facts cause a bug is lost."""
+        """Evaluates the facts of all hosts, including the leaving one. A host whose facts trigger a bug is dropped."""
         leaving = self.departure(run)
         names = tuple(dict.fromkeys((*leaving.staying.facts, *leaving.leaver.facts)))
-        tried = "looking at the host and the cluster that it leaves"
+        tried = "evaluating the host and the cluster that it leaves"
         found, bug = blamed(names, lambda names: tuple(evaluate(leaving.only(names))), tried)
         if not bug:
             return found
@@ -184,7 +187,7 @@ class Removal:
         return tuple(evaluate(rest))
 
     def _await_silence(self, run: Run) -> None:
-        """A host that was just switched off is heard of for some seconds more."""
+        """Waits until the others know that the host is down: for some seconds they list a dead host as alive."""
         if self.lived or self.host in run.session.answering:
             return
 
@@ -198,15 +201,15 @@ class Removal:
         look.await_end(hearing, again, _SILENT)
 
     def _of_the_host(self, run: Run) -> dict[str, Any]:
-        """What of it is no fact that it told itself."""
+        """What the run knows about the leaving host besides its facts."""
         why = run.session.lost.get(self.host, "no answer").splitlines()[0].removeprefix(f"{self.host}: ")
         local = _local(self.departure(run))
         return {"drain": self.drain, "why": why, "answers": self.host in run.session.answering, "local": local}
 
-    # -- acting --------------------------------------------------------------------------------------------------------
+    # -- changing ------------------------------------------------------------------------------------------------------
 
     def promote(self, run: Run) -> bool:
-        """Before a server leaves another one joins, while the leaving one is still counted on and let in."""
+        """Lets another server join before a server leaves, while the leaving one is still a member."""
         leaving = self.departure(run)
         if not (new := leaving.replaced):
             return True
@@ -227,9 +230,9 @@ class Removal:
         return not run.errors
 
     def part(self, run: Run) -> bool:
-        """The host lets go of the rest, and the rest of it. Stops where the host, or one that the store needs, fails."""
+        """Separates the host from the cluster. Stops if the host fails, or if the cluster loses its quorum."""
         for at, (scope, _) in enumerate(ORDER[run.site.control]):
-            # What is done already must not be done again: a new container may have the name.
+            # Completed work must not be repeated: a new container may have the same name by now.
             if not self._read_again(run):
                 return False
             if scope == CLUSTER or self.lived:
@@ -238,12 +241,15 @@ class Removal:
                     return False
         run.sites[HOST] = run.sites[HOST].without(
             frozenset({self.host})
-        )  # it is out: from here on the others alone count
+        )  # the host has left: from here on only the others matter
         run.read_again()
         return run.may_go_on()
 
     def _read_again(self, run: Run) -> bool:
-        """False: there is no going on. A host that lived before is never taken for gone because it stops answering now."""
+        """Reads all hosts again. Returns False if the run can't continue.
+
+        A host that answered at the beginning and stops answering now is a failure; it is not treated as gone.
+        """
         run.read_again()
         self._steps(run)
         run.drop_lost()
@@ -253,14 +259,14 @@ class Removal:
         return self._of_everyone(run, lambda leaving: [make(leaving) for _, make in ORDER[leaving.staying.control]])
 
     def compare(self, run: Run) -> bool:
-        """What differs on the host, and on the rest because of it."""
+        """Compares the steps of the removal on the host and on the remaining cluster."""
         scopes = [scope for scope, _ in ORDER[run.site.control]]
         for scope, step in zip(scopes, self._steps(run), strict=True) if run.site.leaving else ():
             run.compare(step, scope)
         return True
 
     def still_named(self, run: Run) -> bool:
-        """Warns where the inventory would bring the host back."""
+        """Warns if the inventory still names the host, since `up` would add it again."""
         if run.exit_code() or "still-named" in run.ignore or not (where := lines_about(self.whole.path, self.host)):
             return True
         what = f"{self.whole.path} still names it: {', '.join(where)}"

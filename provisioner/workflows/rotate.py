@@ -1,8 +1,8 @@
-"""New secrets for a store that stands: one host after the other. What is done for each is its backend's to say.
+"""`rotate`: gives a running store new secrets, one host after the other. The backend defines the work on each host.
 
-What is interrupted is finished by running it again. What revokes the old secrets needs every host that has them: one that is
-away would be shut out when it is back. If one drops out on the way, the old secrets stay valid. A host that is shut out all
-the same gets the present ones from `up`.
+Running it again completes an interrupted rotation. Old secrets are revoked only while every host that has them takes
+part, since a host that is away would be shut out when it returns. If a host drops out during the rotation, the old
+secrets stay valid. A host that was shut out nevertheless gets the current secrets from `up`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 
 def phases(what: str, *, authority: bool = False) -> tuple[Phase, ...]:
-    """What is rotated, as the command line names it. authority: with certificates, a new one too."""
+    """The phases of `rotate`. what: the secrets' name on the command line. authority: also renew the authority."""
     return look, Rotation(what, authority=authority), prove, judge_again
 
 
 @dataclass(frozen=True)
 class Rotation:
-    """Checks whether it can be done, takes the locks, and renews the secrets."""
+    """A phase: checks whether the rotation is possible, takes the locks, and renews the secrets."""
 
     what: str
     authority: bool = False
@@ -47,7 +47,7 @@ class Rotation:
 def _rotate(run: Run, what: str, renewal: Renewal) -> bool:
     began, title = time.monotonic(), run.site.backend.title
     drift = Drift(Kind.STORE, what.replace("-", " "), action=Action.ROTATE, of=title, secret=True, is_file=True)
-    run.session.tell(PhaseBegan("rotate", f"New {what}", run.site.live))
+    run.session.emit(PhaseBegan("rotate", f"New {what}", run.site.live))
     try:
         _renew(run, renewal)
     except ProvisionerError as error:
@@ -56,12 +56,12 @@ def _rotate(run: Run, what: str, renewal: Renewal) -> bool:
     why = run.errors[-1] if run.errors else ""
     outcomes = tuple(Outcome(name, "rotate", state, (drift,), error=why) for name in run.site.live)
     run.outcomes = [o for o in run.outcomes if o.state is State.FAILED] + list(outcomes)
-    run.session.tell(PhaseEnded("rotate", outcomes, time.monotonic() - began))
+    run.session.emit(PhaseEnded("rotate", outcomes, time.monotonic() - began))
     return bool(run.site.live) and not run.errors
 
 
 def _fit(run: Run, what: str, *, authority: bool = False) -> Renewal | None:
-    """How it is rotated; None: it can't be, and the run's report says why."""
+    """How to rotate the secrets. Returns None if that is impossible, with the reason in `run.errors`."""
     try:
         return _renewal(run, what, authority=authority)
     except StepFailed as error:
@@ -73,11 +73,11 @@ def _renewal(run: Run, what: str, *, authority: bool) -> Renewal:
     backend = run.site.managed
     if not isinstance(backend, Rotates) or what not in backend.rotates:
         able = " or ".join(stores.rotating(what))
-        why = f"there are no {what} to rotate: only a {able} that is set up here has them"
+        why = f"there are no {what} to rotate: only a {able} that provisioner set up has them"
         raise StepFailed(why, cure="see the documentation of your store")
     found = backend.renewal(run.site, what, authority=authority)
     if found.settled and any(outcome(Store(), run.site, name).drifts for name in run.site.live):
-        raise StepFailed(f"{backend.title} is not as the inventory wants it", cure="run `provisioner up` first")
+        raise StepFailed(f"{backend.title} differs from the inventory", cure="run `provisioner up` first")
     if away := sorted(found.holders - set(run.site.live)):
         why = f"not rotated, and nothing was changed: {', '.join(away)} would keep the old {what}, and be shut out of {backend.title} when it is back"
         cure = f"bring {away[0]} back and run it again; or take it out of the cluster: provisioner remove {away[0]} INVENTORY"
@@ -87,22 +87,20 @@ def _renewal(run: Run, what: str, *, authority: bool) -> Renewal:
 
 def _renew(run: Run, renewal: Renewal) -> None:
     for _ in renewal.turns(lambda: run.site, run.session.connections):
-        _brought(run)
+        _bring_up_to_date(run)
     if renewal.engines:
         run.converge(Daemon())
         if run.errors:
-            raise StepFailed(
-                "not all engines were reached by the rotation", cure="mend what is said above, and run it again"
-            )
+            raise StepFailed("the rotation did not reach all engines", cure="fix the errors above, and run it again")
 
 
-def _brought(run: Run) -> None:
-    """All hosts that took part have what is wanted now. Raises StepFailed, so that nothing is revoked that one still needs."""
+def _bring_up_to_date(run: Run) -> None:
+    """Gives all hosts the current secrets. Raises StepFailed if one lacks them, so that nothing is revoked."""
     before = run.site.live
     run.read_again()
     run.converge(Store())
     lacking = [name for name in before if name not in run.site.live]
     if run.errors or lacking:
-        told = f": {', '.join(lacking)} dropped out" if lacking else ""
-        cure = "fix what is said about it and bring it back, then run `provisioner up`, and the rotation again"
-        raise StepFailed(f"not all hosts were reached by the rotation{told}", cure=cure)
+        which = f": {', '.join(lacking)} dropped out" if lacking else ""
+        cure = "fix the reported errors, run `provisioner up`, and then run the rotation again"
+        raise StepFailed(f"the rotation did not reach all hosts{which}", cure=cure)

@@ -1,4 +1,4 @@
-"""`status`: the hosts at a glance. Reads, and compares nothing."""
+"""`status`: one summary per host. It reads the hosts, and compares nothing."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def summarize(run: Run) -> bool:
-    """One summary for each host, also of those that did not answer."""
-    run.summaries = run.of_all(lambda site: summaries(site, run.session.lost), "summing up")
+    """Makes one summary for each host, including unreachable ones."""
+    run.summaries = run.of_all(lambda site: summaries(site, run.session.lost), "summarizing the hosts")
     return True
 
 

@@ -1,4 +1,4 @@
-"""`up`: brings the hosts to what the inventory wants, and proves it."""
+"""`up`: brings the hosts to the desired state, and proves the networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`verify`: looks at every step, and proves the networks. Repairs nothing."""
+"""`verify`: compares every step, and proves the networks. It repairs nothing."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ if TYPE_CHECKING:
 
 
 def phases(chosen: Choice) -> tuple[Phase, ...]:
-    """chosen: which proofs to run."""
+    """The phases of `verify`. chosen: which proofs to run."""
     return anyway(look), compare(STEPS), partial(prove, chosen=chosen), judge_again

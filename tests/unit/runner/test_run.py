@@ -422,7 +422,7 @@ class TestConverging:
         assert states(made, "a") == {**dict.fromkeys(HOSTS, "converged"), "node2": "failed"}
         assert set(states(made, "b")) == {"node1", "node3"}
         (told,) = [o.error for o in made.outcomes if o.state is State.FAILED]
-        assert "does not come to the wanted state" in told
+        assert "did not converge" in told
         assert "a: no, wanted: yes" in told
 
     def test_what_becomes_possible_by_another_host_s_repair_is_done_in_the_same_run(self, run, cluster):

@@ -621,16 +621,21 @@ class TestRotated:
         run.read_again = lambda: None
         run.converge = lambda _: setattr(run, "site", secured.without(frozenset({"node3"})))
         with pytest.raises(StepFailed, match="node3 dropped out"):
-            rotation._brought(run)
+            rotation._bring_up_to_date(run)
         run.site, run.converge = secured, lambda _: None
-        rotation._brought(run)
+        rotation._bring_up_to_date(run)
 
     @pytest.mark.parametrize(
         ("kind", "store", "what", "why"),
         [
-            ("etcd", "", "tokens", "no tokens to rotate: only a Consul that is set up here"),
-            ("zookeeper", "", "certificates", "no certificates to rotate: only a Consul or etcd that is set up here"),
-            ("consul", ", endpoints: ['192.0.2.1:8500']", "tokens", "only a Consul that is set up here"),
+            ("etcd", "", "tokens", "no tokens to rotate: only a Consul that provisioner set up"),
+            (
+                "zookeeper",
+                "",
+                "certificates",
+                "no certificates to rotate: only a Consul or etcd that provisioner set up has",
+            ),
+            ("consul", ", endpoints: ['192.0.2.1:8500']", "tokens", "only a Consul that provisioner set up"),
             ("etcd", ", security: {tls: false}", "certificates", "this etcd was founded without TLS"),
             ("etcd", "", "certificates", "etcd has no leader"),
         ],
