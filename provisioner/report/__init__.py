@@ -1,4 +1,4 @@
-"""What people and programs see of a run: while it goes on (`observer`) and at its end (`show`, `to_json`)."""
+"""Output of a run for people and programs: its progress (`observer`) and its report (`show`, `to_json`)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = ["observer", "show", "to_json"]
 def observer(
     *, json: bool = False, stream: TextIO | None = None, color: bool | None = None, verbose: bool = False
 ) -> Iterator[Observer]:
-    """Show what goes on while the block runs: a row for each host on a terminal, plain lines elsewhere.
+    """Show progress while the block runs: a row for each host on a terminal, plain lines elsewhere.
 
-    stream: standard error unless told otherwise; with `json` standard output is left to the document.
-    color: None decides by the terminal and NO_COLOR. An exception passes through; the terminal is left clean.
+    stream: standard error by default. With `json`, progress never goes to standard output, which gets the document.
+    color: None decides by the terminal and NO_COLOR. An exception propagates, after the terminal is restored.
     """
     shown_on = sys.stderr if stream is None or (json and stream is sys.stdout) else stream
     watcher = _watcher(shown_on, color=color, verbose=verbose)
@@ -42,7 +42,7 @@ def _watcher(stream: TextIO, *, color: bool | None, verbose: bool) -> LiveObserv
         from provisioner.report import live  # rich takes a while to import
 
         return live.LiveObserver(stream, color=color, verbose=verbose)
-    from provisioner.report import plain  # only where it is used
+    from provisioner.report import plain  # imported only if used
 
     return plain.PlainObserver(SafeStream(stream), verbose=verbose)
 
@@ -56,7 +56,7 @@ def show(
     color: bool | None = None,
     verbose: bool = False,
 ) -> None:
-    """Show the end of a run on `out`. With `json`: one document on `out`, and the text for people on `err`."""
+    """Show the report on `out`. With `json`: one document on `out`, and the text for people on `err`."""
     out, err = out or sys.stdout, err or sys.stderr
     from provisioner.report.people import show_people  # rich takes a while to import
 
@@ -68,7 +68,7 @@ def show(
 
 
 def to_json(report: Report) -> str:
-    """Return the report as one JSON document; docs/json.md tells its shape."""
-    from provisioner.report import document  # only where it is asked for
+    """Return the report as one JSON document; docs/json.md describes it."""
+    from provisioner.report import document  # imported only if used
 
     return document.to_json(report)

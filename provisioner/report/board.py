@@ -1,4 +1,4 @@
-"""Where every host stands right now: what the live view shows. Knows nothing of terminals."""
+"""The current state of every host, which the live view draws. Independent of terminals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Row:
-    """A host. `began`: when it entered its phase; `took`: how long it was in there, once it is through."""
+    """A host in its phase. began: when it entered the phase. took: seconds in the phase; None while it is in it."""
 
     host: str
     phase: str = ""
@@ -29,7 +29,7 @@ class Row:
 
 @dataclass(slots=True)
 class Phase:
-    """A phase that runs. `number` counts from 1 in the order in which they began."""
+    """A running phase. number: counts phases from 1, in the order in which they began."""
 
     name: str
     title: str
@@ -41,7 +41,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A phase that is over, with the state each host came to and the first line of what failed."""
+    """A phase that has ended, with the final state of each host and the first line of each error."""
 
     name: str
     hosts: tuple[str, ...]
@@ -51,7 +51,7 @@ class Closed:
 
 
 class Board:
-    """Takes events from any thread. Never calls out while it holds its lock."""
+    """Collects events from any thread. Never calls other code while it holds its lock."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -61,7 +61,7 @@ class Board:
         self._begun = 0
 
     def take(self, event: Event) -> Closed | None:
-        """Take an event in; return the phase that it closed."""
+        """Record an event. Return the phase that it closed, if any."""
         with self._lock:
             match event:
                 case PhaseBegan():
@@ -75,7 +75,7 @@ class Board:
         return None
 
     def look(self) -> tuple[float, list[Phase], list[Row]]:
-        """Return the time, the phases that run and all rows, as they are at this moment."""
+        """Return the time, the running phases and all rows, as a consistent copy."""
         with self._lock:
             rows = [replace(row) for row in self._rows.values()]
             return self._clock(), [replace(phase, states=dict(phase.states)) for phase in self._open.values()], rows
@@ -107,14 +107,14 @@ class Board:
             if outcome.state is State.FAILED:
                 errors[outcome.host] = words.first_line(outcome.error, outcome.host)
         hosts = phase.hosts if phase else tuple(states)
-        untold = State.SKIPPED if event.outcomes else State.SETTLED  # no outcome: the host dropped out on the way
+        default = State.SKIPPED if event.outcomes else State.SETTLED  # a host without outcome dropped out in the phase
         for host in dict.fromkeys((*hosts, *states)):
-            self._close(host, event.name, states.get(host, untold), errors.get(host, ""))
+            self._close(host, event.name, states.get(host, default), errors.get(host, ""))
         return Closed(event.name, hosts, states, errors, event.seconds)
 
     def _close(self, host: str, phase: str, state: State, error: str) -> None:
         row = self._rows.setdefault(host, Row(host, phase, began=self._clock()))
-        if row.phase != phase:  # the host is in a later phase already
+        if row.phase != phase:  # the host has entered a later phase
             return
         row.took = self._clock() - row.began if row.took is None else row.took
         row.state = state

@@ -1,6 +1,6 @@
-"""The catalogue of causes for people and programs: what `provisioner causes` shows, and docs/causes.md.
+"""The catalogue of causes for people and programs: the output of `provisioner causes`, and docs/causes.md.
 
-`python -m provisioner.report.catalogue >docs/causes.md` writes the page anew.
+`python -m provisioner.report.catalogue >docs/causes.md` generates the page.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from provisioner.causes import Cause
 
-_EFFECTS = {  # in a list, and in a sentence
-    Severity.STOP: ("stops", "It stops the host, or the whole run."),
+_EFFECTS = {  # as a word for lists, and as a sentence
+    Severity.STOP: ("stops", "It stops the host or the whole run."),
     Severity.ERROR: ("fails", "A proof that finds it fails."),
     Severity.WARNING: ("warns", "It is a warning."),
 }
@@ -33,13 +33,13 @@ _HEAD = """\
 Networks fail for known reasons. This page lists those that `provisioner` recognises, and is generated from its catalogue
 (`provisioner/causes/`). `provisioner causes` lists them on a terminal, and `provisioner causes ID` explains one.
 
-A cause that *stops* keeps a host, or the whole run, from being changed. One that *fails* was seen by a proof. One that *warns*
-changes nothing, and `--ignore ID` leaves it out. Words in capitals stand for what a run fills in.
+A cause that *stops* prevents changes to a host, or stops the whole run. One that *fails* is found by a proof, which then
+fails. One that *warns* does not stop a run; `--ignore ID` hides it. Words in capitals stand for values that a run fills in.
 """
 
 
 def lines(only: Cause | None = None) -> Iterable[str]:
-    """Return every cause on one line, by family; or all about one."""
+    """Return one line for every cause, by family, or the full entry of `only`."""
     return _explained(only) if only else _listed()
 
 
@@ -50,7 +50,7 @@ def _listed() -> Iterable[str]:
         for cause in family.causes:
             yield f"  {cause.id:<{width}}  {_EFFECTS[cause.severity][0]}  {cause.title}"
         yield ""
-    yield "`provisioner causes ID` explains one; --ignore ID leaves a warning out"
+    yield "`provisioner causes ID` explains one; --ignore ID hides a warning"
 
 
 def _explained(cause: Cause) -> Iterable[str]:
@@ -72,12 +72,12 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _effect(cause: Cause) -> str:
-    """What it does to a run, in sentences."""
+    """Return how the cause affects a run, in sentences."""
     parts = [_EFFECTS[cause.severity][1]]
     if cause.warns:
         parts.append(f"It is only a warning if {cause.warns}.")
     if cause.kind is causes.Kind.REFUSAL:
-        parts.append("No network fails from it: it concerns a command.")
+        parts.append("It concerns a command, not the network.")
     if cause.fixable:
         parts.append("`provisioner up` fixes it.")
     return " ".join(parts)
@@ -107,7 +107,7 @@ def to_json(only: Cause | None = None) -> str:
 
 
 def show_causes(only: Cause | None = None, *, json: bool = False, out: TextIO | None = None) -> None:
-    """Show the catalogue, or one entry, on `out`, standard output by default."""
+    """Show the catalogue or one entry on `out`, by default standard output."""
     stream = streams.SafeStream(out or sys.stdout)
     stream.write(f"{to_json(only)}\n" if json else "".join(f"{line}\n" for line in lines(only)))
     stream.flush()

@@ -1,4 +1,4 @@
-"""What a run changed, and what went wrong: hosts with the same story share it."""
+"""What a run changed, skipped and failed to do. Hosts with the same result share their lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from provisioner.model import Outcome, Report
     from provisioner.report.paper import Look
 
-_Story = tuple[tuple[str, str], ...]  # (step, what was changed in it) in the order of the steps
+_Story = tuple[tuple[str, str], ...]  # (step, what it changed), in the order of the steps
 
 
 def changes(report: Report, look: Look) -> list[Text]:
@@ -29,21 +29,21 @@ def changes(report: Report, look: Look) -> list[Text]:
     for host, story in stories.items():
         alike.setdefault(tuple(story), []).append(host)
     lines: list[Text] = []
-    for told, hosts in alike.items():
+    for shared, hosts in alike.items():
         lines += heading(f"changed on {words.hosts(hosts, report.hosts)}")
-        width = widest(step for step, _ in told)
-        for step, what in told:
+        width = widest(step for step, _ in shared)
+        for step, what in shared:
             lines += look.prose(Text.assemble("  ", (step.ljust(width), GOOD), "  "), what)
     return lines or _nothing(report)
 
 
 def _nothing(report: Report) -> list[Text]:
-    """Say that nothing had to be changed, where that is known of every step."""
+    """Say that nothing had to change, if that is known for every step."""
     states = {outcome.state for outcome in report.outcomes}
     if not states or states - {State.SETTLED, State.SKIPPED} or report.lost:
         return []
     if report.writes:
-        said = f"nothing to change; {words.count(report.writes, 'script')} that may write ran (locks, proofs)"
+        said = f"nothing to change; ran {words.count(report.writes, 'script')} that may write (locks, proofs)"
     else:
         said = "nothing to change: no writes"
     return [Text(), Text(said, GOOD)]
@@ -58,12 +58,12 @@ def _changed(outcome: Outcome) -> str:
 
 
 def skipped(report: Report, look: Look) -> list[Text]:
-    """Return what was not looked at, and why."""
+    """Return the skipped steps, and why."""
     alike: dict[tuple[str, str], list[str]] = {}
     for outcome in report.outcomes:
         if outcome.state is State.SKIPPED and (outcome.reason or look.verbose):
             alike.setdefault((words.line(outcome.step), words.line(outcome.reason)), []).append(outcome.host)
-    lines = heading("not looked at") if alike else []
+    lines = heading("skipped") if alike else []
     for (step, reason), hosts in alike.items():
         why = f": {reason}" if reason else ""
         lines += look.prose(Text(f"  {step}  ", CARE), f"{words.hosts(hosts, report.hosts)}{why}")
@@ -71,13 +71,13 @@ def skipped(report: Report, look: Look) -> list[Text]:
 
 
 def errors(report: Report, look: Look) -> list[Text]:
-    """Return every error in full. What a failed step and a dropped host say alike is told once."""
+    """Return every error in full. An error that both a failed step and a lost host report is shown once."""
     alike: dict[tuple[str, str], list[str]] = {}
-    told: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str]] = set()
     for host, where, text in _all_errors(report):
         body = words.block(words.without_host(text, host)).strip()
-        if (host, body) not in told:
-            told.add((host, body))
+        if (host, body) not in seen:
+            seen.add((host, body))
             alike.setdefault((where, body), []).append(host)
     lines = heading("errors") if alike else []
     for (where, body), hosts in alike.items():
@@ -89,7 +89,7 @@ def errors(report: Report, look: Look) -> list[Text]:
 
 
 def _error_row(row: str, look: Look) -> list[Text]:
-    """Return a line of an error: what a host answered stands as it came, the rest is prose."""
+    """Return a line of an error: a host's answer is kept verbatim, the rest is wrapped as prose."""
     text = row.lstrip()
     indent = " " * (4 + len(row) - len(text))
     if text.startswith("|"):
@@ -98,10 +98,10 @@ def _error_row(row: str, look: Look) -> list[Text]:
 
 
 def _all_errors(report: Report) -> Iterator[tuple[str, str, str]]:
-    """Yield (host, where, text); the host is empty where it is the whole run's."""
+    """Yield (host, where, text). The host is empty if the error concerns the whole run."""
     for outcome in report.outcomes:
         if outcome.state is State.FAILED:
-            yield outcome.host, words.line(outcome.step), outcome.error or outcome.reason or "no reason was given"
+            yield outcome.host, words.line(outcome.step), outcome.error or outcome.reason or "no reason given"
     for host, why in report.lost.items():
         yield host, "dropped out", why
     for proof in report.proofs:

@@ -1,4 +1,4 @@
-"""The run as one JSON document, for programs. Its shape is told in docs/json.md."""
+"""The report as one JSON document, for programs. docs/json.md describes it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from provisioner.report.verdict import proven, verdict
 if TYPE_CHECKING:
     from provisioner.model import Report
 
-VERSION = 1  # goes up when a field is renamed, removed or changes its meaning; not when one is added
+VERSION = 1  # increased if a field is renamed, removed or changes its meaning; not if one is added
 
 
 def to_json(report: Report) -> str:
-    """Return the report as one JSON document: sorted keys, ASCII only, secrets left out."""
+    """Return the report as one JSON document: sorted keys, ASCII only, without secrets."""
     document = {**_fields(report), "version": VERSION, "proven": proven(report), "verdict": verdict(report)}
     return json.dumps(document, sort_keys=True, indent=2, allow_nan=False)
 
@@ -28,7 +28,7 @@ def _fields(value: object) -> dict[str, object]:
     if isinstance(value, Problem):
         return _of_problem(value)
     if not dataclasses.is_dataclass(value):
-        raise TypeError(f"{type(value).__name__} has no place in a report")
+        raise TypeError(f"{type(value).__name__} can't be part of a report")
     plain = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Drift):
         plain |= {"what": words.block(wording.what(value)), "note": words.block(wording.note(value))}
@@ -44,7 +44,7 @@ def _fields(value: object) -> dict[str, object]:
 
 
 def _of_problem(problem: Problem) -> dict[str, object]:
-    """A problem as programs read it: what was seen, with what the catalogue tells of its cause."""
+    """Return a problem with its evidence and the catalogue's entry of its cause."""
     cause = causes.of(problem)
     return {
         "check": problem.id,

@@ -1,4 +1,4 @@
-"""Findings: what stands in the way first, then warnings; the same finding on many hosts is told once."""
+"""Findings: those that stop the run first, then warnings. The same finding on many hosts is shown once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def findings(report: Report, look: Look) -> list[Text]:
         lines += look.prose(sign, f"{names}: {what}")
         if cure:
             lines += look.prose(Text("           next:  ", QUIET), cure)
-        way = f"{check} (to leave it out: --ignore {check})" if severity is Severity.WARNING else check
+        way = f"{check} (to hide it: --ignore {check})" if severity is Severity.WARNING else check
         lines += look.prose(Text("           check: ", QUIET), way, QUIET)
     return lines
 

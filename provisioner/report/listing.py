@@ -1,4 +1,4 @@
-"""What `verify --list` shows: every proof of an inventory, and whether it would run."""
+"""The output of `verify --list`: every proof of an inventory, and whether it would run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Listing:
     chosen: Sequence[Unit]
 
     def to_json(self) -> str:
-        """Return one JSON document; docs/json.md tells its shape."""
+        """Return one JSON document; docs/json.md describes it."""
         entries = [
             {
                 "name": unit.name,
@@ -50,7 +50,7 @@ class Listing:
 
 
 def show_list(listing: Listing, *, json: bool = False, out: TextIO | None = None) -> None:
-    """Show it on `out`, standard output by default: as a table, or with `json` as one document."""
+    """Show the list on `out`, by default standard output: as a table, or with `json` as one document."""
     out = out or sys.stdout
     stream = streams.SafeStream(out)
     stream.write(

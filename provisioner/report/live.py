@@ -1,4 +1,4 @@
-"""The run on a terminal: a row for each host, rewritten in place; what is over becomes a printed line above."""
+"""Progress on a terminal: a row for each host, redrawn in place. Each ended phase is printed above as one line."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from provisioner.report.board import Closed, Phase, Row
 
 _PER_SECOND = 6
-_HEADERS = 3  # phases that are named at once
-_LOWEST = 6  # lines that are used even where they are most of the terminal
-_NARROW = 50  # columns below which the phase of a host is left out
+_HEADERS = 3  # running phases that are shown
+_LOWEST = 6  # lines that are used even if they fill most of the terminal
+_NARROW = 50  # columns below which a host's phase is omitted
 _STYLES = {
     State.SETTLED: GOOD,
     State.CONVERGED: GOOD,
@@ -43,9 +43,9 @@ _COUNTED = {
 
 
 class LiveObserver:
-    """rich redraws from a thread of its own, which asks the board; `event` only prints what is over.
+    """Draws the board with rich, whose own thread redraws it. `event` only prints ended phases.
 
-    The board's lock is never held while rich's is taken, so the two threads can't wait for each other.
+    No code takes rich's lock while it holds the board's, so the two threads can't deadlock.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class LiveObserver:
             refresh_per_second=_PER_SECOND,
             transient=True,
             vertical_overflow="crop",
-            redirect_stdout=False,  # a program may read it
+            redirect_stdout=False,  # a program may read standard output
             redirect_stderr=stream is sys.stderr,
         )
         self._live.start()
 
     def event(self, event: Event) -> None:
-        if self._closed:  # a worker that outlived an interrupted run
+        if self._closed:  # from a thread that outlived an interrupted run
             return
         closed = self._board.take(event)
         if isinstance(event, Notice):
@@ -82,7 +82,7 @@ class LiveObserver:
             self._print(*self._over(closed))
 
     def close(self, *, stopped: bool) -> None:
-        """Erase the rows. A run that was stopped says what was still going on."""
+        """Erase the rows. stopped: print what was still running."""
         if self._closed:
             return
         self._closed = True
@@ -110,19 +110,19 @@ class LiveObserver:
         for state, (word, style) in _COUNTED.items():
             if states.count(state):
                 line.append("   ").append(f"{states.count(state)} {word}", style)
-        told = [(host, error) for host, error in closed.errors.items()]
-        shown = told if self._verbose else told[:5]
+        errors = [(host, error) for host, error in closed.errors.items()]
+        shown = errors if self._verbose else errors[:5]
         lines = [line, *(Text(f"  {words.line(host)}: {error}", BAD) for host, error in shown)]
-        if len(told) > len(shown):
-            lines.append(Text(f"  {self._marks.dots} and {len(told) - len(shown)} more", BAD))
+        if len(errors) > len(shown):
+            lines.append(Text(f"  {self._marks.dots} and {len(errors) - len(shown)} more", BAD))
         return lines
 
     def _draw(self) -> Text:
         now, phases, rows = self._board.look()
         width, height = self._console.size
         heads = [self._head(phase, now, width) for phase in phases[-_HEADERS:]]
-        room = max(height * 2 // 3, min(height - 1, _LOWEST))  # what was printed last stays in sight above
-        shown, left_out = _most_telling(rows, max(room - len(heads) - 1, 1))
+        room = max(height * 2 // 3, min(height - 1, _LOWEST))  # keeps the last printed lines visible above
+        shown, left_out = _by_relevance(rows, max(room - len(heads) - 1, 1))
         lines = [*heads, *self._table(shown, now, width)]
         if left_out:
             lines.append(
@@ -131,9 +131,9 @@ class LiveObserver:
         return Text("\n", no_wrap=True, overflow="crop").join(lines[:room])
 
     def _head(self, phase: Phase, now: float, width: int) -> Text:
-        told = f"{phase.number}. {words.line(phase.name)}: {words.line(phase.title)}"
+        title = f"{phase.number}. {words.line(phase.name)}: {words.line(phase.title)}"
         done = f"  {len(phase.states)}/{len(phase.hosts)}  {words.seconds(now - phase.began, 1)}"
-        return Text(fit(told, min(widest([told]), width - len(done) - 1), self._marks) + done, HEAD)
+        return Text(fit(title, min(widest([title]), width - len(done) - 1), self._marks) + done, HEAD)
 
     def _table(self, rows: list[Row], now: float, width: int) -> list[Text]:
         name = widest((words.line(row.host) for row in rows), max(width // 4, 8))
@@ -160,8 +160,8 @@ class LiveObserver:
         return self._marks.none if row.state in (State.SKIPPED, State.PENDING) else self._marks.ok
 
 
-def _most_telling(rows: list[Row], most: int) -> tuple[list[Row], list[Row]]:
-    """Return the rows to show and those left out. All in their order where they fit; else busy and failed first."""
+def _by_relevance(rows: list[Row], most: int) -> tuple[list[Row], list[Row]]:
+    """Return the rows to show and those left out. If not all fit, busy and failed hosts come first."""
     if len(rows) <= most:
         return rows, []
     order = sorted(range(len(rows)), key=lambda at: (_rank(rows[at]), at))
@@ -179,5 +179,5 @@ def _summed(rows: list[Row]) -> str:
     busy = sum(row.state is None for row in rows)
     failed = sum(row.state is State.FAILED for row in rows)
     parts = ((busy, "busy"), (failed, "failed"), (len(rows) - busy - failed, "settled"))
-    told = ", ".join(f"{number} {word}" for number, word in parts if number)
-    return f"{len(rows)} more: {told}" if busy or failed else told
+    summary = ", ".join(f"{number} {word}" for number, word in parts if number)
+    return f"{len(rows)} more: {summary}" if busy or failed else summary

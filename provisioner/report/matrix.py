@@ -1,6 +1,6 @@
-"""Who reached whom: the pairs of a proof as a table, rows from, columns to.
+"""The pairs of a proof as a table: rows are sources, columns are targets.
 
-Names over the columns while they fit, then numbers; beyond a dozen hosts one character a pair.
+Columns have names if these fit, else numbers. With more than a dozen hosts, a pair is one character.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from provisioner.report.verdict import Tally
 
 _MOST_WITH_TIMES = 12
-_MOST_TOLD = 20
-_NAME = 20  # cells of a host's name in front of a row
-_BUNCH = 10  # columns of the compact matrix between two gaps
+_MOST_LISTED = 20
+_NAME = 20  # cells for a host's name in front of a row
+_BUNCH = 10  # columns between two gaps of the compact matrix
 _FAILURES = {
     "n": "name not resolved",
     "a": "address not reached",
@@ -36,7 +36,7 @@ _FAILURES = {
 
 
 def failures(pair: Pair | None) -> str:
-    """Return a letter for each thing that failed, without what follows from another: by name needs name and address."""
+    """Return a letter for each failure, except by_name if it follows from a missing name or address."""
     if pair is None:
         return "?"
     name = "n" if pair.name is None else "b" if pair.by_name is None and pair.address is not None else ""
@@ -60,7 +60,7 @@ class _Grid:
     look: Look
 
     def with_times(self) -> list[Text] | None:
-        """Return the table with times, or None where it is too wide."""
+        """Return the table with times, or None if it is too wide."""
         hosts = [words.line(host) for host in self.seen.hosts]
         numbers = [str(number) for number in range(1, len(hosts) + 1)]
         numbered = [f"{number:>2} {host}" for number, host in zip(numbers, hosts, strict=True)]
@@ -96,7 +96,7 @@ class _Grid:
         return Text(f"{self.look.marks.ok}{time}", GOOD)
 
     def compact(self) -> Iterator[Text]:
-        """Yield one character a pair, in as many blocks of columns as the width takes."""
+        """Yield a table with one character per pair, split into blocks of columns that fit the width."""
         hosts = self.seen.hosts
         digits = len(str(len(hosts)))
         labels = [f"{number:>{digits}} {words.line(host)}" for number, host in enumerate(hosts, 1)]
@@ -135,13 +135,13 @@ def _legend(seen: Tally, look: Look, *, compact: bool) -> list[Text]:
     letters = [f"{letter} {meaning}" for letter, meaning in _FAILURES.items() if letter in used]
     several = f"{look.marks.bad.upper()} several" if compact and any(len(each) > 1 for each in failed) else ""
     signs = [sign for sign in (several, *letters) if sign]
-    told = f"rows: from, columns: to; {look.marks.ok} reached by name, by address and at full size"
-    lines = ("; ".join((told, ", ".join(signs))) if signs else told, _round_trips(seen, compact=compact))
+    base = f"rows: from, columns: to; {look.marks.ok} reached by name, by address and at full size"
+    lines = ("; ".join((base, ", ".join(signs))) if signs else base, _round_trips(seen, compact=compact))
     return [row for line in lines if line for row in look.prose(Text("    "), line, QUIET)]
 
 
 def _round_trips(seen: Tally, *, compact: bool) -> str:
-    """Return what the times are; where the table has no room for them, the shortest and the longest."""
+    """Explain the times. The compact table shows none, so return the shortest and the longest."""
     times = {pair: found.rtt for pair, found in seen.pairs.items() if found.rtt is not None}
     if not times or not compact:
         return "times: shortest of 5 round trips" if times else ""
@@ -152,23 +152,23 @@ def _round_trips(seen: Tally, *, compact: bool) -> str:
 
 
 def _unproven(seen: Tally) -> list[tuple[str, str]]:
-    wanted = [(source, target) for source in seen.hosts for target in seen.hosts if source != target]
-    return [pair for pair in wanted if pair not in seen.pairs or not seen.pairs[pair].proven]
+    all_ = [(source, target) for source in seen.hosts for target in seen.hosts if source != target]
+    return [pair for pair in all_ if pair not in seen.pairs or not seen.pairs[pair].proven]
 
 
 def _failing(seen: Tally, look: Look) -> list[Text]:
-    told = _in_words(seen)
-    most = len(told) if look.verbose else _MOST_TOLD
-    lines = [line for text in told[:most] for line in look.prose(Text(f"    {look.marks.bad} ", BAD), text)]
-    if len(told) > most:
-        lines.append(Text(f"    {look.marks.dots} and {len(told) - most} more", QUIET))
+    texts = _in_words(seen)
+    most = len(texts) if look.verbose else _MOST_LISTED
+    lines = [line for text in texts[:most] for line in look.prose(Text(f"    {look.marks.bad} ", BAD), text)]
+    if len(texts) > most:
+        lines.append(Text(f"    {look.marks.dots} and {len(texts) - most} more", QUIET))
     return lines
 
 
 def _in_words(seen: Tally) -> list[str]:
-    """Return what failed in words. A host that fails alike with all others is told in one line, not in many."""
+    """Describe the failures. A host that fails in the same way with all others gets one line."""
     left = dict.fromkeys(_unproven(seen))
-    told = []
+    texts = []
     for host in seen.hosts:
         others = [other for other in seen.hosts if other != host]
         for pairs, text in (
@@ -177,9 +177,9 @@ def _in_words(seen: Tally) -> list[str]:
         ):
             ways = {_way(seen, pair) if pair in left else "" for pair in pairs}
             if len(pairs) > 1 and len(ways) == 1 and ways != {""}:
-                told.append(f"{text}: {ways.pop()}")
+                texts.append(f"{text}: {ways.pop()}")
                 left = {pair: None for pair in left if pair not in set(pairs)}
-    return told + [
+    return texts + [
         f"{words.line(source)} -> {words.line(target)}: {_way(seen, (source, target))}" for source, target in left
     ]
 

@@ -1,6 +1,6 @@
-"""A console that fits the stream, and the few ways in which the sections of a report put lines on it.
+"""A console for the output stream, and helpers that lay out the lines of a report.
 
-Data never meets rich's markup: every line is a `Text`, put together from pieces and their styles.
+rich never parses data as markup: every line is a `Text`, assembled from pieces and their styles.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from provisioner.report.words import Marks
 
 GOOD, BAD, CARE, QUIET, HEAD = "green", "red", "yellow", "dim", "bold"
-_WIDE = 120  # columns of what is no terminal: a file, a pipe
+_WIDE = 120  # columns if the output is not a terminal
 _NARROWEST = 20
 
 
 class Terminal(Console):
-    """rich's console, which asks for the size of its own stream and not of whatever stdin is."""
+    """rich's console, but with the size of its own stream, not of stdin."""
 
-    @property  # type: ignore[misc]  # rich lets it be set; nobody here does
+    @property  # type: ignore[misc]  # writable in rich; nothing here sets it
     def size(self) -> ConsoleDimensions:
         columns, lines = 0, 0
         try:
             columns, lines = os.get_terminal_size(self.file.fileno())
         except (OSError, ValueError, AttributeError):
-            told = os.environ.get("COLUMNS", "")
-            columns = int(told) if told.isdigit() else 0
+            given = os.environ.get("COLUMNS", "")
+            columns = int(given) if given.isdigit() else 0
         fallback = 80 if self.is_terminal else _WIDE
         return ConsoleDimensions(columns or fallback, lines or 25)
 
@@ -48,7 +48,7 @@ def console(stream: TextIO, *, color: bool | None = None) -> Terminal:
         file=cast("TextIO", streams.SafeStream(stream)),
         force_terminal=terminal,
         force_interactive=terminal,
-        color_system="standard" if colourful else None,  # the sixteen that follow the reader's own theme
+        color_system="standard" if colourful else None,  # the sixteen colours of the user's own theme
         no_color=not colourful,
         markup=False,
         highlight=False,
@@ -59,7 +59,7 @@ def console(stream: TextIO, *, color: bool | None = None) -> Terminal:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a section must know about where it is shown. `wrap`: prose is broken at `width`; files and pipes get it whole."""
+    """How to lay out text on the output. wrap: break prose at `width`; false for files and pipes."""
 
     marks: Marks
     width: int = 80
@@ -67,7 +67,7 @@ class Look:
     verbose: bool = False
 
     def prose(self, first: Text, body: str, style: str = "") -> list[Text]:
-        """Return `first` followed by the words of `body`, broken so that they hang under their beginning."""
+        """Return `first` followed by `body`, wrapped with a hanging indent as wide as `first`."""
         room = self.width - first.cell_len
         if not self.wrap or room < _NARROWEST:
             return [first + Text(body, style)]
@@ -87,7 +87,7 @@ def _broken(pieces: Iterable[str], room: int) -> list[str]:
 
 
 def fit(text: str, width: int, marks: Marks) -> str:
-    """Return the text in exactly so many cells: padded, or cut with dots."""
+    """Return the text in exactly `width` cells: padded, or cut with dots."""
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     dots = marks.dots if width > len(marks.dots) else ""

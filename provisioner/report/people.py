@@ -1,4 +1,4 @@
-"""The end of a run for people: the sections in their order, the verdict last."""
+"""The report for people: its sections in order, the verdict last."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def lines(report: Report, look: Look) -> list[Text]:
-    """Return the whole report. Sections that have nothing to say are not there."""
+    """Return the lines of the report, without empty sections."""
     sections = [findings(report, look), status(report, look), plan(report, look)]
     if report.command in ("up", "remove", "down"):
         sections.append(changes(report, look))
     sections += [skipped(report, look), errors(report, look), proofs(report, look)]
     sections.append([Text(), *look.prose(Text(), verdict(report), f"bold {_style(report)}")])
-    told = [line for section in sections for line in section]
-    return told if told[0].plain else told[1:]
+    all_ = [line for section in sections for line in section]
+    return all_ if all_[0].plain else all_[1:]
 
 
 def _style(report: Report) -> str:

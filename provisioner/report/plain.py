@@ -1,4 +1,4 @@
-"""The run as plain lines: for logs, pipes and terminals that can't do more. No control characters, no rich."""
+"""Progress as plain lines: for logs, pipes and simple terminals. No control characters, no rich."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class PlainObserver:
-    """One line per change of state. Settled hosts share a line at the end of their phase, unless `verbose`."""
+    """Prints one line per change of state. Without `verbose`, settled hosts share a line at the end of their phase."""
 
     def __init__(
         self, stream: SafeStream, *, verbose: bool = False, clock: Callable[[], float] = time.monotonic
@@ -37,11 +37,11 @@ class PlainObserver:
                 self._stream.flush()
 
     def close(self, *, stopped: bool) -> None:
-        """Tell what was still going on when a run was stopped."""
+        """End the output. stopped: print what was still running."""
         with self._lock:
             for name, phase in self._open.items() if stopped else ():
                 took = words.seconds(self._clock() - phase.began)
-                busy = [host for host in phase.hosts if host not in phase.told]
+                busy = [host for host in phase.hosts if host not in phase.reported]
                 self._stream.write(f"{words.line(name)}  stopped after {took}  busy: {words.some(busy) or 'none'}\n")
             self._open.clear()
             self._stream.flush()
@@ -71,7 +71,7 @@ class PlainObserver:
             return [f"{words.line(event.phase)}  {phase.pad(event.host)}  {text}"]
         if event.state is State.SETTLED and not self._verbose:
             return []
-        return phase.tell(event.phase, event.host, event.state, self._clock() - phase.began, text)
+        return phase.report(event.phase, event.host, event.state, self._clock() - phase.began, text)
 
     def _ended(self, event: PhaseEnded) -> list[str]:
         hosts = tuple(outcome.host for outcome in event.outcomes)
@@ -83,7 +83,7 @@ class PlainObserver:
                 settled.append(outcome.host)
             else:
                 why = _why(outcome)
-                lines += phase.tell(event.name, outcome.host, outcome.state, outcome.seconds, why)
+                lines += phase.report(event.name, outcome.host, outcome.state, outcome.seconds, why)
         if settled:
             names = words.hosts(settled, phase.hosts)
             lines.append(f"{words.line(event.name)}  {names}  settled  {words.seconds(event.seconds)}")
@@ -95,21 +95,21 @@ def _why(outcome: Outcome) -> str:
 
 
 class _Phase:
-    """What was already said about a phase that runs."""
+    """A running phase, with what was already printed about it."""
 
     def __init__(self, hosts: tuple[str, ...], began: float) -> None:
         self.hosts = hosts
         self.began = began
         self.texts: dict[str, str] = {}
-        self.told: dict[str, State] = {}
+        self.reported: dict[str, State] = {}
         self._width = max((len(words.line(host)) for host in hosts), default=0)
 
     def pad(self, host: str) -> str:
         return words.line(host).ljust(self._width)
 
-    def tell(self, name: str, host: str, state: State, took: float, why: str) -> list[str]:
-        if self.told.get(host) is state:
+    def report(self, name: str, host: str, state: State, took: float, why: str) -> list[str]:
+        if self.reported.get(host) is state:
             return []
-        self.told[host] = state
+        self.reported[host] = state
         line = f"{words.line(name)}  {self.pad(host)}  {state.value:<9}  {words.seconds(took)}"
         return [f"{line}  {why}".rstrip()]

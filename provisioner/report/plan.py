@@ -1,4 +1,4 @@
-"""What would change: step by step in their order, each difference once with all the hosts that have it."""
+"""What would change, by step in order. Each difference is shown once, with all hosts that have it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CONTEXT = 3
 
 
 def plan(report: Report, look: Look) -> list[Text]:
-    """Return the drift of every step; nothing for a step that is settled everywhere."""
+    """Return the drift of every step. A step that is settled on all hosts has no lines."""
     lines: list[Text] = []
     for step in dict.fromkeys(outcome.step for outcome in report.outcomes):
         drifted = [o for o in report.outcomes if o.step == step and o.state in (State.DRIFTED, State.PENDING)]
@@ -37,7 +37,7 @@ def plan(report: Report, look: Look) -> list[Text]:
 
 
 def _folded(outcomes: list[Outcome], look: Look) -> list[tuple[tuple[str, ...], list[tuple[Drift, str]]]]:
-    """Return groups of hosts with what they have in common: a difference of many hosts is shown once."""
+    """Return groups of hosts with the differences that they share."""
     alike: dict[tuple[str, ...], tuple[list[str], Drift, str]] = {}
     for outcome in outcomes:
         for drift in outcome.drifts or (Drift(Kind.UNKNOWN, pending=outcome.state is State.PENDING),):
@@ -66,7 +66,7 @@ def _shown(drift: Drift, reason: str, hosts: tuple[str, ...], look: Look) -> lis
 def _line(drift: Drift, detail: str) -> Text:
     sign, style = ("+", GOOD) if not drift.found else ("-", BAD) if not drift.wanted else ("~", CARE)
     details = ", ".join(part for part in (detail, _takes(drift)) if part)
-    what = words.line(wording.what(drift)) or "found otherwise than wanted"
+    what = words.line(wording.what(drift)) or "differs from the inventory"
     return Text.assemble(_INDENT, (f"{sign} {what}", style), (f"  ({details})" if details else "", QUIET))
 
 
@@ -79,25 +79,25 @@ def _from_to(drift: Drift) -> str:
 
 def _takes(drift: Drift) -> str:
     note = words.line(wording.note(drift))
-    return f"takes: {note}" if note else ""
+    return f"needs: {note}" if note else ""
 
 
 def _difference(drift: Drift, hosts: tuple[str, ...]) -> Iterator[Text]:
-    """Yield a unified diff. Contents are shown exactly: neither wrapped nor with their control characters left out."""
+    """Yield a unified diff. Contents are shown exactly: not wrapped, and with visible control characters."""
     whose = words.line(hosts[0]) if len(hosts) == 1 else words.count(len(hosts), "host")
     what = words.line(wording.what(drift))
     yield Text.assemble(_INDENT, (f"--- {what} ({whose}, {'found' if drift.found else 'nothing found'})", BAD))
     yield Text.assemble(_INDENT, (f"+++ {what} ({'wanted' if drift.wanted else 'not wanted'})", GOOD))
     found, wanted = _rows(drift.found), _rows(drift.wanted)
     for row in list(difflib.unified_diff(found, wanted, n=_CONTEXT, lineterm=""))[2:]:
-        for part in row.split("\n"):  # a row without a line end at the end of its file has a second part
+        for part in row.split("\n"):  # the last row has a second part if its file has no final line end
             yield Text.assemble(_INDENT, (part, _STYLES.get(part[:1], "")))
     if takes := _takes(drift):
         yield Text.assemble(_INDENT, (f"({takes})", QUIET))
 
 
 def _rows(text: str) -> list[str]:
-    """Return the lines, made visible. Only a line feed ends one, and a last line without it is another line."""
+    """Split into lines with visible control characters. Only a line feed ends a line; a missing last one is marked."""
     rows = [words.exact(row) for row in text.split("\n")]
     last = rows.pop()
     return [*rows, f"{last}\n\\ no line end at the end of the file"] if last else rows

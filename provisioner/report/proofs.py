@@ -1,4 +1,4 @@
-"""The evidence: each proof with its matrix, or in one line."""
+"""The results of the proofs: each one in one line, with its matrix if it has pairs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from provisioner.model import ProofResult, Report
     from provisioner.report.paper import Look
 
-_WAYS = 6  # that failed alike, and are named
+_WAYS = 6  # host pairs that are named if more failed in the same way
 
 
 def proofs(report: Report, look: Look) -> list[Text]:
@@ -35,7 +35,7 @@ def _left_out(report: Report, look: Look) -> list[Text]:
 
 
 def _local(proof: ProofResult, look: Look) -> list[Text]:
-    """Each kind of check with its number, and those that failed, alike ones once."""
+    """Return each kind of check with its counts, and each different failure once."""
     lines = []
     for what in dict.fromkeys(check.what for check in proof.checks):
         alike = [check for check in proof.checks if check.what == what]

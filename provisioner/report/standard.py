@@ -1,4 +1,4 @@
-"""Standard input, output and error of the process: none of their numbers stays free, and no failed write goes unnoticed."""
+"""Standard input, output and error of the process: keeps their file descriptors taken, and reports failed writes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_HOLDERS = {0: os.O_RDONLY, 1: os.O_RDONLY, 2: os.O_WRONLY}  # a write to 1 fails as if it were closed; one to 2 is lost
+_HOLDERS = {
+    0: os.O_RDONLY,
+    1: os.O_RDONLY,
+    2: os.O_WRONLY,
+}  # a write to 1 fails as if closed; one to 2 is lost
 
 
 class _Raw(io.FileIO):
-    """The end of a stream. `failed` is the first error of a write; the run goes on, and what follows is dropped."""
+    """A stream that survives a failed write. `failed` is the first error; later writes are discarded."""
 
     failed: OSError | None = None
 
     def write(self, data: Buffer, /) -> int:
         try:
             return len(memoryview(data)) if self.failed else super().write(data)
-        except BrokenPipeError:  # the reader has seen enough, as `head` does
+        except BrokenPipeError:  # the reader has closed the pipe, as `head` does
             raise
         except OSError as error:
             self.failed = error
@@ -30,7 +34,7 @@ class _Raw(io.FileIO):
 
 
 class Standard:
-    """Replaces `sys.stdout` and `sys.stderr` by streams that remember a failed write. Use once, when the process starts."""
+    """Replaces `sys.stdout` and `sys.stderr` with streams that record a failed write. Use once, at process start."""
 
     def __init__(self) -> None:
         _hold_closed()
@@ -39,7 +43,7 @@ class Standard:
         sys.stderr = _text(self._err, sys.stderr, "backslashreplace", line_buffering=True)
 
     def exit_code(self, code: int) -> int:
-        """Flush both. A run whose output is not whole is no success, and says so on standard error."""
+        """Flush both streams. If output was lost, report it on standard error, and return 1 instead of 0."""
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()
@@ -52,17 +56,17 @@ class Standard:
 
 
 def _text(raw: _Raw, like: TextIO | None, errors: str, *, line_buffering: bool) -> TextIO:
-    """A text stream with the encoding of the one before, which is None if its number was closed."""
+    """Return a text stream with the encoding of the previous one. like: None if its descriptor was closed."""
     encoding = getattr(like, "encoding", None) or "utf-8"
     errors = getattr(like, "errors", None) or errors
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors, line_buffering=line_buffering)
 
 
 def _hold_closed() -> None:
-    """Else a file or a connection would be opened under the number, and get what is printed."""
+    """Open closed descriptors 0 to 2: else the next file or connection would get one, and receive the output."""
     for number, flags in _HOLDERS.items():
         try:
             os.fstat(number)
         except OSError:
-            opened = os.open(os.devnull, flags)  # the lowest number that is free is this one
+            opened = os.open(os.devnull, flags)  # the system returns the lowest free number, which is this one
             os.set_inheritable(opened, True)  # noqa: FBT003

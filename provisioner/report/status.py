@@ -1,4 +1,4 @@
-"""The hosts at a glance: a table where it fits, else a few lines for each host."""
+"""One summary per host: a table if it fits, else a few lines for each host."""
 
 from __future__ import annotations
 
@@ -46,29 +46,29 @@ def status(report: Report, look: Look) -> list[Text]:
 
 
 def _said(report: Report, rows: list[tuple[str, ...]], at: int) -> set[str]:
-    """Return what a column says of the hosts that were reached."""
+    """Return the different values of a column on the reached hosts."""
     return {row[at] for row, summary in zip(rows, report.summaries, strict=True) if summary.reached}
 
 
 def _same(report: Report, rows: list[tuple[str, ...]], at: int) -> str:
-    """Return what a column says of every host that was reached, or "" where they differ or one of them is not known."""
+    """Return the value that a column has on all reached hosts, or "" if values differ or one is unknown."""
     said = _said(report, rows, at)
     return said.pop() if len(said) == 1 and _UNKNOWN not in said else ""
 
 
 def _common(report: Report, common: list[str], look: Look) -> list[Text]:
-    where = "everywhere" if all(summary.reached for summary in report.summaries) else "on all hosts that were reached"
+    where = "on all hosts" if all(summary.reached for summary in report.summaries) else "on all reached hosts"
     return [Text(), *look.prose(Text(f"{where}  ", QUIET), "; ".join(common))] if common else []
 
 
 def _legend(report: Report, look: Look) -> list[Text]:
-    """What the mark of the unknown means, where a host has it that was reached; the others have their errors."""
+    """Explain the mark for unknown values, if a reached host has one. Unreached hosts have their errors instead."""
     unknown = any(summary.unknown for summary in report.summaries if summary.reached)
-    return look.prose(Text(f"{_UNKNOWN}  ", QUIET), "not known: nobody answered on this host", QUIET) if unknown else []
+    return look.prose(Text(f"{_UNKNOWN}  ", QUIET), "unknown: no answer on this host", QUIET) if unknown else []
 
 
 def _row(summary: HostSummary, look: Look) -> tuple[str, ...]:
-    told = {
+    texts = {
         "networks": ", ".join(summary.networks),
         "all_networks": _local(summary),
         "containers": str(summary.containers),
@@ -77,12 +77,12 @@ def _row(summary: HostSummary, look: Look) -> tuple[str, ...]:
     return (
         words.line(summary.host),
         f"{look.marks.ok} {words.line(summary.address)}" if summary.reached else f"{look.marks.bad} no",
-        *(_cell(summary, field, told.get(field, getattr(summary, field)), look) for field in fields),
+        *(_cell(summary, field, texts.get(field, getattr(summary, field)), look) for field in fields),
     )
 
 
 def _cell(summary: HostSummary, field: str, text: str, look: Look) -> str:
-    """A value; or that it is not known; or that there is none; or that there is nothing to say."""
+    """Return a cell: the value, or a mark for an unknown, absent or empty one."""
     if not summary.reached or field in summary.unknown:
         text = _UNKNOWN
     elif field in summary.absent:
@@ -93,13 +93,13 @@ def _cell(summary: HostSummary, field: str, text: str, look: Look) -> str:
 
 
 def _local(summary: HostSummary) -> str:
-    """The networks that this host has by itself; the built-in ones have the name of their driver, or none."""
-    told = []
+    """List the host's local networks, with the driver where the name does not imply it."""
+    found = []
     for network in summary.all_networks:
         if network.scope == "local":
             driver = network.driver if network.driver not in (network.name, "null") else ""
-            told.append(" ".join(word for word in (network.name, driver, *network.subnets) if word))
-    return ", ".join(told)
+            found.append(" ".join(word for word in (network.name, driver, *network.subnets) if word))
+    return ", ".join(found)
 
 
 def _table(rows: list[tuple[str, ...]], shown: tuple[int, ...], widths: list[int], look: Look) -> list[Text]:

@@ -1,4 +1,4 @@
-"""What an output stream can show, and a way to write to it that never ends a run."""
+"""What an output stream supports, and a writer whose errors never end a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class SafeStream:
-    """A stream whose reader may go away, and whose encoding may lack a character: neither stops the run."""
+    """A stream that tolerates a closed reader and characters that its encoding lacks."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -47,7 +47,7 @@ class SafeStream:
             self._gone = True
 
     def _point_nowhere(self) -> None:
-        """Let what is still buffered go to /dev/null: else Python complains at its end and changes the exit code."""
+        """Redirect buffered output to /dev/null: else Python reports an error at exit and changes the exit code."""
         try:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
@@ -68,12 +68,12 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def is_lively(stream: TextIO) -> bool:
-    """Tell whether lines can be rewritten in place."""
+    """Whether lines can be redrawn in place."""
     return is_terminal(stream) and os.environ.get("TERM", "") not in {"", "dumb", "unknown"}
 
 
 def is_colourful(stream: TextIO, *, color: bool | None) -> bool:
-    """Tell whether to use colour: as asked, else on a capable terminal unless NO_COLOR says no (no-color.org)."""
+    """Whether to use colour: `color` if given, else on a capable terminal unless NO_COLOR is set (no-color.org)."""
     if color is not None:
         return color
     return is_lively(stream) and not os.environ.get("NO_COLOR")

@@ -1,4 +1,4 @@
-"""The last line: one sentence that says what a run came to. Pure; it never says more than was seen."""
+"""The last line of a report: the result of the run in one sentence. Pure; it claims nothing that was not observed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from provisioner.report import words
 if TYPE_CHECKING:
     from provisioner.model import Pair, ProofResult, Report
 
-_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+_INTERRUPTED = 130  # 128 + SIGINT, as in shells
 _UNUSABLE = 64
 _GOOD = (State.SETTLED, State.CONVERGED)
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The ordered pairs of one proof, without a host's pair with itself. A pair that nobody measured is not proven."""
+    """The ordered pairs of one proof, without pairs of a host with itself. An unmeasured pair is not proven."""
 
     hosts: tuple[str, ...]
     pairs: dict[tuple[str, str], Pair]
@@ -34,7 +34,7 @@ class Tally:
 
 
 def tally(proof: ProofResult, order: tuple[str, ...] = ()) -> Tally:
-    """Return the proof's pairs, its hosts in the inventory's order."""
+    """Return the proof's pairs, with hosts in the inventory's order."""
     pairs = {(pair.source, pair.target): pair for pair in proof.pairs if pair.source != pair.target}
     seen = dict.fromkeys(host for pair in proof.pairs for host in (pair.source, pair.target))
     known = [host for host in order if host in seen]
@@ -42,35 +42,35 @@ def tally(proof: ProofResult, order: tuple[str, ...] = ()) -> Tally:
 
 
 def stops(report: Report) -> int:
-    """Return how many findings stand in the way; one that many hosts share counts once."""
+    """Return the number of findings that stop the run. A finding on many hosts counts once."""
     stopping = [finding for finding in report.findings if causes.severity(finding) is Severity.STOP]
     return len({(finding.id, finding.evidence, causes.cure(finding)) for finding in stopping})
 
 
 def proven(report: Report) -> bool:
-    """Tell whether the run ended with evidence: all proofs ran, none failed, every pair was proven, no host is missing."""
+    """Whether the run ended with evidence: all proofs ran, none failed, every pair was proven, no host is missing."""
     return _passed(report) and not left_out(report)
 
 
 def _passed(report: Report) -> bool:
-    """Tell the same of the proofs that were to run."""
+    """Like `proven`, but only for the proofs that were chosen."""
     ran = [proof for proof in report.proofs if proof.state is not State.SKIPPED]
     return bool(ran) and not report.exit_code and not _troubles(report)
 
 
 def left_out(report: Report) -> list[ProofResult]:
-    """Return the proofs that a person chose not to run: these show nothing."""
+    """Return the proofs that the user did not choose; they have no result."""
     return [proof for proof in report.proofs if not proof.chosen]
 
 
 def verdict(report: Report) -> str:
     if report.exit_code == _INTERRUPTED:
-        return "interrupted: run it again to go on where it stopped"
+        return "interrupted: run it again to continue"
     if report.exit_code == _UNUSABLE:
-        return "not begun: what was asked for can't be used; nothing was changed"
+        return "not started: invalid command line or inventory; nothing was changed"
     if report.command != "status" and stops(report):
         untouched = "; nothing was changed" if not report.writes else ""
-        return f"stopped: {words.count(stops(report), 'finding')} to be cured first{untouched}"
+        return f"stopped: {words.count(stops(report), 'finding')} to fix first{untouched}"
     match report.command:
         case "plan":
             return _planned(report)
@@ -92,7 +92,7 @@ def verdict(report: Report) -> str:
 def _ended(report: Report) -> str:
     if report.exit_code:
         return f"not done: {'; '.join(_troubles(report)) or f'the run failed (exit code {report.exit_code})'}"
-    return f"{'done' if report.writes else 'nothing to do'}: nothing of the cluster is on {_hosts(report)}"
+    return f"{'done' if report.writes else 'nothing to do'}: nothing of the cluster is left on {_hosts(report)}"
 
 
 def _failed(report: Report) -> str:
@@ -121,7 +121,7 @@ def _gone(report: Report) -> str:
 
 
 def _hosts(report: Report) -> str:
-    """How many there are; without one that was removed."""
+    """Count the hosts, without a removed one."""
     removed = report.command == "remove" and report.removed in report.hosts
     return words.count(len(report.hosts) - removed, "host")
 
@@ -129,7 +129,7 @@ def _hosts(report: Report) -> str:
 def _evidence(report: Report) -> str:
     parts = [_pairs_proven(report, proof) for proof in report.proofs if proof.pairs]
     alone = [words.line(proof.network) for proof in report.proofs if proof.proof == "overlay" and proof.checks]
-    parts += [f"a container joins {', '.join(alone)}, where no other host is to be reached"] if alone else []
+    parts += [f"a container joins {', '.join(alone)}, which has no other host"] if alone else []
     ran = [words.line(proof.name) for proof in report.proofs if proof.state in _GOOD] if left_out(report) else []
     return "; ".join(parts) or words.some(ran) or "no pairs to prove"
 
@@ -146,7 +146,7 @@ def _pairs_proven(report: Report, proof: ProofResult) -> str:
 def _troubles(report: Report) -> list[str]:
     failed = {outcome.host for outcome in report.outcomes if outcome.state is State.FAILED} - set(report.lost)
     drifted = hosts_that_drifted(report)
-    told = [
+    texts = [
         f"{words.count(len(report.lost), 'host')} dropped out ({words.hosts(sorted(report.lost))})"
         if report.lost
         else "",
@@ -154,9 +154,9 @@ def _troubles(report: Report) -> list[str]:
         f"{words.count(len(drifted), 'host has', 'hosts have')} drifted ({_things(report)})" if drifted else "",
         *(_trouble(report, proof) for proof in report.proofs),
         *(words.first_line(error) for error in report.errors),
-        f"{words.count(stops(report), 'finding')} to be cured" if stops(report) else "",
+        f"{words.count(stops(report), 'finding')} to fix" if stops(report) else "",
     ]
-    return [text for text in told if text]
+    return [text for text in texts if text]
 
 
 def _trouble(report: Report, proof: ProofResult) -> str:
@@ -184,12 +184,12 @@ def _things(report: Report) -> str:
 def _planned(report: Report) -> str:
     states = {host: _stands(report, host) for host in report.hosts}
     parts = []
-    for state in dict.fromkeys(("would change", "can't be known yet", "settled", "failed", "not looked at")):
+    for state in dict.fromkeys(("would change", "can't be known yet", "settled", "failed", "not checked")):
         number = sum(stands == state for stands in states.values())
         if number:
             things = f" ({_things(report)})" if state == "would change" else ""
             parts.append(f"{number} {state}{things}")
-    return f"{_hosts(report)}: {', '.join(parts) or 'nothing was looked at'}"
+    return f"{_hosts(report)}: {', '.join(parts) or 'nothing was checked'}"
 
 
 def _stands(report: Report, host: str) -> str:
@@ -200,7 +200,7 @@ def _stands(report: Report, host: str) -> str:
         return "would change"
     if State.PENDING in states:
         return "can't be known yet"
-    return "settled" if states & set(_GOOD) else "not looked at"
+    return "settled" if states & set(_GOOD) else "not checked"
 
 
 def _reached(report: Report) -> str:
@@ -213,7 +213,7 @@ def _reached(report: Report) -> str:
 
 
 def _not_running(report: Report) -> list[str]:
-    """The engines that do not run, by their state."""
+    """List the engines that do not run, by state."""
     found: dict[str, list[str]] = {}
     for summary in report.summaries:
         if summary.engine_state in {"stopped", "starting", "stopping", "absent"}:
@@ -225,7 +225,7 @@ def _not_running(report: Report) -> list[str]:
 
 
 def _silent(report: Report) -> list[str]:
-    """What runs and gave no answer."""
+    """List what runs but did not answer."""
     found: dict[str, list[str]] = {}
     for summary in report.summaries:
         for what in summary.silent:

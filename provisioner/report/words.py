@@ -1,4 +1,4 @@
-"""Texts for people: what hosts said made harmless, numbers made readable. Pure, and without rich."""
+"""Formatting for people: removes harmful characters from hosts' texts, and formats numbers. Pure, without rich."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 _ESCAPE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor, erase
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # OSC, DCS ...: titles, links, clipboard
-    r"|\x1b[ -/]*[0-~]?"  # all other escapes, and a lone one
+    r"|\x1b[ -/]*[0-~]?"  # all other escapes, and a single ESC
 )
 _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f"
-# Invisible characters that reorder, hide or break what stands around them (CVE-2021-42574 and its kin).
+# Invisible characters that reorder, hide or break the text around them (CVE-2021-42574 and similar).
 _INVISIBLE = "\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
 _HARMFUL = re.compile(f"[{_CONTROLS}{_INVISIBLE}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -25,7 +25,7 @@ _FEW_HOSTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The signs that an output can show."""
+    """The symbols that an output supports."""
 
     ok: str
     bad: str
@@ -39,17 +39,17 @@ ASCII = Marks(ok="+", bad="x", none="-", dots="...", spinner="|/-\\")
 
 
 def block(text: str) -> str:
-    """Return the text without escapes and control characters; line ends and tabs stay."""
+    """Return the text without escapes and control characters, but with its line ends and tabs."""
     return _SURROGATE.sub("\ufffd", _HARMFUL.sub("", _ESCAPE.sub("", text.replace("\r\n", "\n"))))
 
 
 def line(text: str) -> str:
-    """Return the text as one harmless line."""
+    """Return the text as one line, without escapes and control characters."""
     return " ".join(block(text).split())
 
 
 def exact(text: str) -> str:
-    """Return a line of a file with its control characters made visible: a difference in them must not be hidden."""
+    """Return a line of a file with visible control characters, so that a diff shows differences in them."""
     return _SURROGATE.sub("\ufffd", _HARMFUL.sub(_caret, text))
 
 
@@ -64,7 +64,7 @@ def count(number: int, thing: str, things: str = "") -> str:
 
 def seconds(value: float, digits: int = 2) -> str:
     """Return "0.42 s", "12.3 s", "2 min 03 s"."""
-    if value < 10:  # noqa: PLR2004 - from here on hundredths tell nothing
+    if value < 10:  # noqa: PLR2004 - above, hundredths do not matter
         return f"{value:.{digits}f} s"
     if value < 60:  # noqa: PLR2004 - a minute
         return f"{value:.1f} s"
@@ -77,13 +77,13 @@ def moment(value: float) -> str:
 
 
 def round_trip(value: float) -> str:
-    """Return "0.31 ms", "4.2 ms", "120 ms", and seconds from one on."""
+    """Return "0.31 ms", "4.2 ms", "120 ms"; seconds from 1 s on."""
     ms = value * 1000
     return f"{ms:.2f} ms" if ms < 0.995 else f"{ms:.1f} ms" if ms < 9.95 else moment(value)  # noqa: PLR2004 - two digits
 
 
 def hosts(names: Sequence[str], everyone: Collection[str] = ()) -> str:
-    """Return the names in a row, or "all 50 hosts" or "all but node2" where that says the same and is shorter."""
+    """Return the names as a list, or "all 50 hosts" or "48 hosts (all but node2, node7)" if there are many."""
     if len(names) > _MANY_HOSTS and set(names) <= set(everyone):
         others = [name for name in everyone if name not in set(names)]
         if not others:
@@ -94,13 +94,13 @@ def hosts(names: Sequence[str], everyone: Collection[str] = ()) -> str:
 
 
 def some(texts: Sequence[str], most: int = 5) -> str:
-    """Return the first texts in a row and how many more there are."""
+    """Return the first texts as a list, and the number of the others."""
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(line(text) for text in texts[:most]) + more
 
 
 def without_host(text: str, host: str) -> str:
-    """Return an error's text without the host's name in front, which the heading tells."""
+    """Return an error's text without the host's name in front, which the heading shows."""
     return text.removeprefix(f"{host}: ")
 
 

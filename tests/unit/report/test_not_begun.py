@@ -26,7 +26,7 @@ def test_an_inventory_that_can_t_be_used(tmp_path, words):
     )
     assert "none.yml: there is no such file" in document["errors"][0]
     assert "none.yml: there is no such file" in done.stderr
-    assert document["verdict"].startswith("not begun")
+    assert document["verdict"].startswith("not started")
     assert not document["proven"]
 
 

@@ -24,7 +24,7 @@ def test_a_proven_run():
     assert (
         shown(up())
         == """\
-nothing to change; 2 scripts that may write ran (locks, proofs)
+nothing to change; ran 2 scripts that may write (locks, proofs)
 
 proofs
   ✓ reach on demo: 6 of 6 pairs, MTU 1450 bytes, converged in 1.2 s
@@ -95,7 +95,7 @@ daemon
     +  "cluster-advertise": "10.0.0.1:2376",
        "debug": true
      }
-    (takes: reload)
+    (needs: reload)
 
 3 hosts: 2 would change (5 things), 1 settled
 """
@@ -133,7 +133,7 @@ def test_what_is_not_known_yet_is_said():
     text = shown(plan(unknown, bare))
     assert "    ? network demo: can't be known before an earlier step has run (no engine yet)\n" in text
     assert "    ? can't be known before an earlier step has run\n" in text
-    assert text.endswith("3 hosts: 2 can't be known yet, 1 not looked at\n")
+    assert text.endswith("3 hosts: 2 can't be known yet, 1 not checked\n")
 
 
 def test_secrets_are_never_shown():
@@ -165,7 +165,7 @@ def test_secrets_are_never_shown():
         ("a\r\n", "a\n", ["--- f (node1, found)", "+++ f (wanted)", "@@ -1 +1 @@", "-a^M", "+a"]),
         ("a\x0cb\n", "a\n", ["--- f (node1, found)", "+++ f (wanted)", "@@ -1 +1 @@", "-a^Lb", "+a"]),
         ("-- x\n", "++ y\n", ["--- f (node1, found)", "+++ f (wanted)", "@@ -1 +1 @@", "--- x", "+++ y"]),
-        ("same\n", "same\n", ["~ f  (takes: reload)"]),
+        ("same\n", "same\n", ["~ f  (needs: reload)"]),
     ],
 )
 def test_diffs_show_exactly_what_differs(found, wanted, rows):
@@ -202,9 +202,9 @@ findings
            check: driver-not-built
   warning  the whole cluster: many hosts in kv mode
            next:  watch it with `provisioner verify`
-           check: gossip-overload (to leave it out: --ignore gossip-overload)
+           check: gossip-overload (to hide it: --ignore gossip-overload)
 
-stopped: 1 finding to be cured first; nothing was changed
+stopped: 1 finding to fix first; nothing was changed
 """
     )
 
@@ -256,7 +256,7 @@ LEFT_OUT = (
             "not proven: only 5 of 6 pairs on demo",
         ),
         (up(exit_code=1), "not proven: the run failed (exit code 1)"),
-        (up(exit_code=130), "interrupted: run it again to go on where it stopped"),
+        (up(exit_code=130), "interrupted: run it again to continue"),
         (up(lost={"node3": "gone"}), "not proven: 1 host dropped out (node3)"),
         (up(proofs=(ProofResult("dns", "demo", State.FAILED),)), "not proven: dns on demo failed"),
         (
@@ -283,7 +283,7 @@ LEFT_OUT = (
             "not proven: none of the chosen proofs could run; 1 of 3 proofs chosen",
         ),
         (up(command="verify", outcomes=(daemon("node1", "x"),)), "not proven: 1 host has drifted (1 thing)"),
-        (plan(number=1), "1 host: 1 not looked at"),
+        (plan(number=1), "1 host: 1 not checked"),
         (plan(*settled(names(3))), "3 hosts: 3 settled"),
         (plan(*settled(names(2)), lost={"node3": "x"}), "3 hosts: 2 settled, 1 failed"),
         (status(), "3 hosts: 2 reached, not reached: node3"),
@@ -324,7 +324,7 @@ def test_a_narrower_status_says_once_what_is_the_same_on_all_hosts(monkeypatch):
     text = shown(status(13))
     assert text.startswith("host    reached          advertise           containers\nnode1   ✓ 192.168.56.10")
     assert (
-        "on all hosts that were reached  system Debian 11; engine 20.10.5; store consul server; leader 192.168.56.10:8300; networks"
+        "on all reached hosts  system Debian 11; engine 20.10.5; store consul server; leader 192.168.56.10:8300; networks"
         in text
     )
 
@@ -378,7 +378,7 @@ def test_a_status_says_of_all_hosts_only_what_is_so_on_each(monkeypatch, what, w
     fields, store, verdict = STRANGE[what]
     strange = summary(3, **fields)
     text = glance(summary(1), summary(2), strange, width=width, monkeypatch=monkeypatch)
-    _, _, common = text.partition("everywhere  ")
+    _, _, common = text.partition("on all hosts  ")
     same = common.partition("\n\n")[0].split(" ")
     differ = {
         "store": store != "consul server",
@@ -387,7 +387,7 @@ def test_a_status_says_of_all_hosts_only_what_is_so_on_each(monkeypatch, what, w
     }
     assert not {name for name, differs in differ.items() if differs} & set(same)
     assert store in text
-    assert ("?" in text) == bool(strange.unknown) == ("not known: nobody answered on this host" in text)
+    assert ("?" in text) == bool(strange.unknown) == ("unknown: no answer on this host" in text)
     assert text.splitlines()[-1] == f"3 hosts: all reached{'; ' * bool(verdict)}{verdict}"
 
 
@@ -411,7 +411,7 @@ def test_nothing_is_everywhere_while_a_host_is_away(monkeypatch, away):
     ]
     for width in (40, 70, 200):
         text = glance(*hosts, width=width, monkeypatch=monkeypatch)
-        assert "everywhere" not in text
+        assert "on all hosts" not in text
         assert text.splitlines()[-1].startswith(f"3 hosts: {3 - len(away)} reached, not reached: node")
 
 
