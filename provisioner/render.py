@@ -1,4 +1,4 @@
-"""Templates to texts: strict about what is undefined, deterministic, and quoting by default for the shell."""
+"""Renders templates: strict about undefined values, deterministic, and with shell quoting by default."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 def folder() -> Path:
-    """Where the templates are: inside an installed package, or beside the package in a checkout."""
+    """The folder with the templates: inside an installed package, or beside the package in a checkout."""
     here = Path(__file__).parent
     shipped = here / "templates"
     return shipped if shipped.is_dir() else here.parent / "templates"
 
 
 def _quoted(value: object) -> str:
-    """Every value that a script template prints becomes exactly one word of the shell's."""
+    """Quotes a printed value of a script template as exactly one shell word."""
     if isinstance(value, jinja2.Undefined):
         return str(value)  # raises: StrictUndefined
     return shlex.quote(str(value))
 
 
 def _words(values: Iterable[object]) -> str:
-    """Several values as several words; the only filter whose result is not quoted again."""
+    """Quotes each value as one shell word."""
     return " ".join(_quoted(value) for value in values)
 
 
@@ -44,7 +44,7 @@ def _json(value: object, indent: int | None = None) -> str:
 
 
 class _Words(str):
-    """Text that is already shell words."""
+    """Quoted shell words, which are not quoted again."""
 
     __slots__ = ()
 
@@ -65,37 +65,38 @@ def _environment(*, quoting: bool) -> jinja2.Environment:
 
 
 def text(template: str, **values: object) -> str:
-    """A file's content. Raises jinja2.UndefinedError where a value is missing."""
+    """Renders a file's content. Raises jinja2.UndefinedError if a value is missing."""
     return _environment(quoting=False).get_template(template).render(values)
 
 
 def script(template: str, **values: object) -> str:
-    """A POSIX sh script in which every printed value is one quoted word (`| words`: one word for each item)."""
+    """Renders a POSIX sh script. Every printed value is one quoted word; with `| words`, one word for each item."""
     return _environment(quoting=True).get_template(template).render(values)
 
 
 @cache
 def program(name: str) -> str:
-    """A program as it is in its file, without the comments at its beginning."""
+    """Returns the text of a program in `templates/`, without the comments at its beginning."""
     return re.sub(r"\A(#.*\n)+", "", (folder() / name).read_text(encoding="utf-8"))
 
 
 def filled(program: str, words: Mapping[str, str]) -> str:
-    """A program with each of these words replaced, all at once. Nothing is quoted: whoever gives a value does that."""
+    """Replaces these words in a program, all at once. Does not quote: the caller quotes the values."""
     return re.sub(rf"\b({'|'.join(words)})\b", lambda found: words[found[0]], program)
 
 
 @cache
 def library() -> str:
-    """The shell functions that every repairing script begins with."""
+    """Returns the shell functions at the beginning of every repairing script."""
     functions, program = ((folder() / name).read_text(encoding="utf-8") for name in ("lib.sh", "files.pl"))
     return f"FILES={shlex.quote(program)}\n{functions}"
 
 
 def receiving(remote: str, size: int, sha256: str, mode: int, *, recorded: bool = False) -> str:
-    """The script that reads a file of so many bytes from stdin and puts it at `remote`, whole or not at all.
+    """Returns the script that reads a file from stdin and creates `remote` atomically.
 
-    recorded: whether the host's record gets a line about the program first (`note` in templates/lib.sh).
+    size: in bytes. sha256: checksum, in hexadecimal. recorded: first note the program in the host's record (`note` in
+    templates/lib.sh). Raises ValueError if `remote` is not an absolute path of a file.
     """
     if not remote.startswith("/") or remote.endswith("/"):
         raise ValueError(f"{remote}: an absolute path of a file is needed")

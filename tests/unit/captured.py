@@ -1,4 +1,4 @@
-"""Facts of real hosts, as system/capture.py took them, and ways to alter them: each test says only what is special."""
+"""Facts of real hosts, captured by system/capture.py, and functions that change them for a test."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def capture(name: str) -> Facts:
 def printed(raw: Mapping[str, str]) -> bytes:
     """Sections as `reading.script()` prints them."""
     bodies = ((name.encode(), text.encode()) for name, text in raw.items())
-    told = b"".join(b"%s %d\n%s\n" % (name, len(body), body) for name, body in bodies)
-    return b"provisioner-facts\n%send %d\n" % (told, len(told))
+    sections = b"".join(b"%s %d\n%s\n" % (name, len(body), body) for name, body in bodies)
+    return b"provisioner-facts\n%send %d\n" % (sections, len(sections))
 
 
 def with_file(facts: Facts, path: str, text: str) -> Facts:
-    """With another text in a file; without the file when the text is empty."""
+    """Facts with another text in a file; without the file if the text is empty."""
     kept = [line for line in facts.raw["files"].split("\n") if line and not line.startswith(f"{path}:")]
     added = [f"{path}:{line}" for line in text.removesuffix("\n").split("\n")] if text else []
     return with_raw(facts, files="\n".join([*kept, *added]) + "\n")
@@ -43,24 +43,24 @@ def with_raw(facts: Facts, **sections: str) -> Facts:
 
 
 def with_sum(facts: Facts, path: str, digest: str) -> Facts:
-    """With another SHA-256 sum of a file."""
+    """Facts with another SHA-256 sum of a file."""
     kept = [line for line in facts.raw.get("sums", "").split("\n") if line and not line.endswith(f"  {path}")]
     return with_raw(facts, sums="\n".join([*kept, f"{digest}  {path}"]) + "\n")
 
 
 def with_http(facts: Facts, name: str, answer: object) -> Facts:
-    """With another answer of the engine or Consul: JSON with code 200, or a text as it came."""
+    """Facts with another answer of the engine or Consul. answer: a raw text, or a value for JSON with code 200."""
     text = answer if isinstance(answer, str) else f"200 {json.dumps(answer)}"
     return replace(facts, raw={**facts.raw, f"http:{name}": text})
 
 
 def container(name: str, *networks: str, **more: object) -> dict[str, object]:
-    """As an engine lists one that is on these networks."""
+    """A container on these networks, as an engine lists it."""
     return {"Id": name * 3, "Names": [f"/{name}"], "NetworkSettings": {"Networks": {n: {} for n in networks}}, **more}
 
 
 def endpoint(name: str, host: str, network: str = "") -> dict[str, str]:
-    """As Consul answers it: a container's of the host that advertises this address, on a network's ID; else on demo's."""
+    """An endpoint, as in Consul. host: the address that its host advertises. network: an ID, by default demo's."""
     value = json.dumps({"name": name, "locator": host, "id": "e1"})
     key = f"docker/network/v1.0/endpoint/{network or capture('settled-node1').networks['demo']['Id']}/e1/"
     return {"Key": key, "Value": base64.b64encode(value.encode()).decode()}
@@ -71,14 +71,14 @@ def with_info(facts: Facts, **keys: object) -> Facts:
 
 
 def with_system(facts: Facts, key: str, value: str | None) -> Facts:
-    """With another value in the section `system`; without the line when it is None."""
+    """Facts with another value in the section `system`; without the line if the value is None."""
     lines = facts.raw["system"].split("\n")
     kept = [line for line in lines if not line.startswith(key)]
     return with_raw(facts, system="\n".join([*([] if value is None else [key + value]), *kept]))
 
 
 def with_unit(facts: Facts, unit: str, **keys: str) -> Facts:
-    """With other properties of a unit, named as systemctl names them."""
+    """Facts with other properties of a unit. keys: systemctl's names."""
     blocks = facts.raw["units"].split("\n\n")
     at = next(
         number for number, block in enumerate(blocks) if re.search(rf"^Id={re.escape(unit)}$", block, re.MULTILINE)

@@ -21,7 +21,7 @@ PLAIN = "{gossip: false, tls: false, acls: false}"
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_text_decides() -> Iterator[None]:
-    """Every work that any test has any step plan is planned again from a drift of other texts."""
+    """Each call of a step's `work` in any test is repeated with other texts in the drift, and must return the same."""
     others = [found for module in (ending, leaving, leaving_swarm) for found in vars(module).values()]
     classes = {type(step) for step in STEPS} | {found for found in others if isinstance(found, type)}
     with pytest.MonkeyPatch.context() as patch:
@@ -33,7 +33,10 @@ def _no_text_decides() -> Iterator[None]:
 
 @pytest.fixture
 def inventory(tmp_path: Path) -> Callable[..., Inventory]:
-    """An inventory of node1 to node<hosts>, with lines put behind a host's address and behind everything; no store without a kind."""
+    """An inventory of node1 to node<hosts>. each: appended to each host's entry. more: appended to the file.
+
+    kind: the store's kind; without it, the inventory has no store. store: appended to the store's entry.
+    """
 
     def make(
         hosts: int = 3,
@@ -46,7 +49,7 @@ def inventory(tmp_path: Path) -> Callable[..., Inventory]:
     ) -> Inventory:
         lines = [f"  node{n}: {{address: {address.format(n)}{each.format(n)}}}" for n in range(1, hosts + 1)]
         if kind == "consul" and "endpoints" not in store and "security" not in store:
-            store += f", security: {PLAIN}"  # as the captured hosts have it
+            store += f", security: {PLAIN}"  # the setting of the captured hosts
         text = "\n".join(
             [
                 "cluster: lab",
@@ -66,7 +69,7 @@ def inventory(tmp_path: Path) -> Callable[..., Inventory]:
 
 @pytest.fixture
 def site(inventory: Callable[..., Inventory]) -> Callable[..., Site]:
-    """The three hosts as captured ("settled", "installed"), some of them put otherwise; an inventory of three."""
+    """A site of three captured hosts. state: the captures, "settled" or "installed". hosts: other facts for some."""
 
     def make(state: str = "settled", found: Inventory | None = None, **hosts: Facts) -> Site:
         facts = {name: hosts.get(name) or capture(f"{state}-{name}") for name in HOSTS}

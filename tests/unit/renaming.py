@@ -1,4 +1,4 @@
-"""The same differences in other words: nothing that is done may depend on them."""
+"""Replaces the texts of drifts: no action may depend on them."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 
 def other_words(patch: pytest.MonkeyPatch) -> None:
-    """From here on every thing, and what it takes, is called nonsense."""
+    """Replaces all texts of wording.py with nonsense."""
     for table in ("_THINGS", "_TAKES", "_TAKES_THERE"):
         patch.setattr(wording, table, defaultdict(lambda: "nonsense"))
 
 
 def renamed(drift: tuple[Drift, ...]) -> tuple[Drift, ...]:
-    """The same differences in other words."""
+    """The same drifts with other texts."""
     return tuple(replace(d, found=f"nonsense {at}", wanted="more nonsense") for at, d in enumerate(drift))
 
 
 def tried_with_other_texts(work: Callable[..., Work | None]) -> Callable[..., Work | None]:
-    """A step's `work` that fails where it is another when all texts of the drift are."""
+    """A step's `work` that fails if its result changes with the texts of the drift."""
 
     @wraps(work)
     def tried(step: Step, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
         made = work(step, site, host, drift)
         with pytest.MonkeyPatch.context() as patch:
             other_words(patch)
-            assert work(step, site, host, renamed(drift)) == made, "a text of the drift has decided what is done"
+            assert work(step, site, host, renamed(drift)) == made, "the result of `work` depends on a text of the drift"
         return made
 
     return tried

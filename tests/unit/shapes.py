@@ -1,4 +1,4 @@
-"""The shape of what a host tells: which sections there are and what they are made of, without the values that differ between hosts."""
+"""The shape of a host's facts: sections and kinds of entries, without the values that differ between hosts."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Shape = dict[str, set[str]]
 
 
 def shape(raw: Mapping[str, str]) -> Shape:
-    """Section -> the kinds of entries in it."""
+    """Section -> its kinds of entries."""
     return {name: _kinds(name, body) for name, body in raw.items()}
 
 
 def differences(committed: Mapping[str, str], today: Mapping[str, str]) -> list[str]:
-    """Where the shapes differ, in words."""
+    """Describes where the shapes differ."""
     old, new = shape(committed), shape(today)
-    told = [f"{name}: {kind} is {'new' if kind in new.get(name, ()) else 'gone'}"
+    kinds = [f"{name}: {kind} is {'new' if kind in new.get(name, ()) else 'gone'}"
             for name in sorted({*old, *new}) for kind in sorted(old.get(name, set()) ^ new.get(name, set()))]  # fmt: skip
-    return told + [f"the section {name} is {'new' if name in new else 'gone'}" for name in sorted({*old} ^ {*new})]
+    return kinds + [f"the section {name} is {'new' if name in new else 'gone'}" for name in sorted({*old} ^ {*new})]
 
 
 def _kinds(section: str, body: str) -> set[str]:
@@ -46,7 +46,7 @@ def _units(body: str) -> dict[str, list[str]]:
 
 
 def _keys(value: Any, at: str = "") -> set[str]:
-    """Where there are values in JSON. Keys with a digit, a dot or a slash are names of something: IDs, addresses, options."""
+    """The paths of values in JSON. A key with a digit, dot or slash is a name (ID, address, option): `*` replaces it."""
     if isinstance(value, dict):
         lasting = {key: each for key, each in value.items() if not _PASSING.fullmatch(key)}
         return {
@@ -59,7 +59,7 @@ def _keys(value: Any, at: str = "") -> set[str]:
     return {at} if at else set()
 
 
-# etcd leaves a rate of exactly zero out (omitempty), so that it depends on the last seconds' traffic whether the key is there.
+# etcd omits a rate of exactly zero (omitempty), so the key's presence depends on the traffic of the last seconds.
 _PASSING = re.compile("(send|recv)(Pkg|Bandwidth)Rate")
 
 

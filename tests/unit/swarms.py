@@ -1,4 +1,4 @@
-"""Swarms made of what real hosts told (captures swarm-node*: node1 a manager, the others workers), and put otherwise."""
+"""Swarms from captures of real hosts (swarm-node*: node1 is a manager, the others are workers), and variants."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from captured import HOSTS, capture, with_http, with_info, with_raw
 
 
 def labelled(facts, label):
-    """A manager whose swarm has another label; "" for none."""
+    """A manager whose swarm has this label; "" for none."""
     swarm = facts.engine["Swarm"]
     spec = {**swarm["Cluster"]["Spec"], "Labels": {"provisioner.cluster": label} if label else {}}
     return with_info(facts, Swarm={**swarm, "Cluster": {**swarm["Cluster"], "Spec": spec}})
 
 
 FOUND = {name: capture(f"swarm-{name}") for name in HOSTS}
-FOUND["node1"] = labelled(FOUND["node1"], "lab")  # it was made for a cluster of another name
+FOUND["node1"] = labelled(FOUND["node1"], "lab")  # the captured cluster has another name
 IDS = {name: facts.engine["Swarm"]["NodeID"] for name, facts in FOUND.items()}
 ADDRESSES = {name: facts.engine["Swarm"]["NodeAddr"] for name, facts in FOUND.items()}
 _NONE = {
@@ -29,7 +29,7 @@ _NONE = {
 
 
 def put(name, **keys):
-    """A host whose engine says otherwise of its swarm."""
+    """A host whose engine reports these other values for its swarm."""
     return with_info(FOUND[name], Swarm={**FOUND[name].engine["Swarm"], **keys})
 
 
@@ -44,7 +44,7 @@ def fresh():
 
 
 def with_managers(*managers, down=()):
-    """The three hosts with these managers; `down` are not reached by the others, and told nothing of."""
+    """The three hosts with these managers. down: unreachable hosts, which have no facts."""
     remote = [{"NodeID": IDS[name], "Addr": f"{ADDRESSES[name]}:2377"} for name in managers]
     listed = json.loads(json.dumps(FOUND["node1"].http("nodes").body))
     for node in listed:
@@ -69,7 +69,7 @@ def with_managers(*managers, down=()):
 
 
 def another(name):
-    """A host that is the only manager of a swarm that others made."""
+    """A host that is the only manager of a swarm that provisioner did not make."""
     cluster = {**FOUND["node1"].engine["Swarm"]["Cluster"], "ID": "another", "Spec": {"Labels": {}}}
     remote = [{"NodeID": "theirs", "Addr": f"{ADDRESSES[name]}:2377"}]
     facts = put(name, NodeID="theirs", ControlAvailable=True, RemoteManagers=remote, Cluster=cluster)

@@ -1,4 +1,4 @@
-"""What does not go together is refused with its reason and its remedy: offline where it can be, before any change otherwise."""
+"""Incompatible settings are refused with a reason and a remedy: offline if possible, else before any change."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from provisioner.system.reading import DAEMON_JSON
 THEIRS = "endpoints: ['192.0.2.1:2379']"
 TLS = "tls: {ca: lab.yml, cert: lab.yml, key: lab.yml}"
 OPEN = "security: {gossip: false, tls: false, acls: false}"  # of Consul, as the captured hosts have it
-CAPTURED = {"consul": "settled"}  # kind of store -> its captured hosts, where they are called otherwise
+CAPTURED = {"consul": "settled"}  # kind of store -> name of its captures, if it is another one
 
-# what is written under `store:` -> why it is refused, and what to do
+# the text under `store:`, the reason of the refusal, and the remedy
 OFFLINE = {
     "two TLS files": (f"kind: etcd, {THEIRS}, tls: {{ca: lab.yml, key: lab.yml}}", "would silently connect without TLS", "write `cert: files/cert.pem`"),
     "one TLS file": (f"kind: etcd, {THEIRS}, tls: {{ca: lab.yml}}", "would silently connect without TLS", "write `key: files/key.pem`"),
@@ -48,13 +48,13 @@ def test_offline(tmp_path, words, reason, remedy):
 
 
 def their_etcd(facts, **answers):
-    told = {
+    replies = {
         "version": {"etcdserver": "3.6.1"},
         "leader": {"health": "true"},
         "keys": "404 404 page not found",
         **answers,
     }
-    for what, answer in told.items():
+    for what, answer in replies.items():
         facts = with_http(facts, f"{what}@192.0.2.1:2379", answer)
     return facts
 
@@ -73,14 +73,14 @@ def with_options(*names):
 
 
 def with_times(kind, **times):
-    """A host whose engine's file has these times."""
+    """A host with these discovery times in its daemon.json."""
     options = {f"discovery.{key}": word for key, word in times.items()}
     return with_file(
         capture(f"{CAPTURED.get(kind, kind)}-node2"), DAEMON_JSON, json.dumps({"cluster-store-opts": options}) + "\n"
     )
 
 
-# what is written under `store:`, node2 as it is found -> the check, why, and what to do
+# the text under `store:`, node2's facts, the cause, its evidence, and its cure
 BEFORE_ANY_CHANGE = {
     "their etcd serves no v2": (
         f"kind: etcd, {THEIRS}", their_etcd(capture("etcd-node2")), "store-without-v2", "the only one that engines use", "--enable-v2=true"),
@@ -118,7 +118,7 @@ def test_before_any_change(inventory, row):
     assert remedy in causes.cure(found[0])
 
 
-def test_times_of_daemon_json_that_go_with_those_of_the_inventory(inventory):
+def test_times_of_daemon_json_that_are_compatible_with_the_inventory(inventory):
     found = {name: capture(f"etcd-{name}") for name in HOSTS}
     for words, facts in (
         ("heartbeat: 10", with_times("etcd", ttl="30")),

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING, the hooks and the dev container name exists, and is what scripts/test runs."""
+"""CONTRIBUTING, the hooks and the dev container name existing files, and match scripts/test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documents name is there: commands, options, scripts, links; and the output that README shows is today's."""
+"""Commands, options, scripts and links in the documents exist, and the output that they show is current."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def commands(text: str) -> list[str]:
 
 
 def refuse_unknown(words: list[str]) -> None:
-    """Walk down the commands as typer has them, and look for each option that is named."""
+    """Check the words of a command line against typer's commands and options."""
     command = typer.main.get_command(app)
     while words:
         word = words.pop(0)
@@ -42,7 +42,7 @@ def refuse_unknown(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_commands_are_there(path):
+def test_the_commands_exist(path):
     for line in commands(path.read_text()):
         words = shlex.split(re.sub(r"[\[\]|>()]", " ", line))[1:]
         refuse_unknown([word for word in words if word != "..."])
@@ -67,7 +67,7 @@ def test_the_links_lead_somewhere(path):
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors of a page's headings, as the hosts of repositories derive them."""
+    """The anchors of a page's headings, as GitHub derives them."""
     headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -78,21 +78,21 @@ def test_the_readme_fits_three_screens():
     assert max(map(len, lines)) <= 140
 
 
-def test_the_scripts_are_there_and_can_be_run():
+def test_the_scripts_exist_and_are_executable():
     named = set(re.findall(r"scripts/[a-z]+\b", README))
     assert {"scripts/demo", "scripts/test"} <= named
     for name in named:
         assert (ROOT / name).stat().st_mode & 0o111
 
 
-def test_the_inventory_that_is_shown_can_be_used(tmp_path):
+def test_the_inventory_in_the_readme_is_valid(tmp_path):
     text = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)[1]
     (tmp_path / "cluster.yml").write_text(text)
     assert len(load(tmp_path / "cluster.yml").hosts) == 3
 
 
 def demo() -> Report:
-    """The demo's run, as far as it is shown: what was changed, and what was proven. A real one: tests/e2e/test_scripts.py."""
+    """The demo's report, as far as it is shown. tests/e2e/test_scripts.py compares a real one."""
     hosts = ("node1", "node2", "node3")
     changed = {
         "version": [Drift(Kind.FILE, "/etc/provisioner/version")],
@@ -146,7 +146,7 @@ def demo() -> Report:
     return Report("up", "demo", hosts, 0, 9.0, writes=10, outcomes=outcomes, proofs=(proof, apart))
 
 
-def test_the_output_that_is_shown_is_that_of_today(tmp_path):
+def test_the_shown_output_is_current(tmp_path):
     shown = re.search(r"```text\n.*?\n\n(.*?\n)\nThe hosts keep running", LAB, re.DOTALL)[1]
     extract = re.search(r"```text\n(.*?)```", README, re.DOTALL)[1]
     with (tmp_path / "out").open("w+", encoding="utf-8") as stream:

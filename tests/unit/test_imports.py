@@ -1,4 +1,4 @@
-"""How the modules of the package depend on one another. Layers and circles of packages are import-linter's (pyproject.toml)."""
+"""Dependencies between the modules. import-linter checks layers, and cycles between packages (pyproject.toml)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from provisioner.inventory.store_models import Store
 
 ROOT = Path(provisioner.__file__).parent
 KINDS = tuple(Store.model_json_schema()["properties"]["kind"]["enum"])
-# The inventory defines the kinds; the lab's images and the package managers know their packages; some causes are of one kind.
+# The inventory defines the kinds. The lab's images and package managers name packages. Some causes concern one kind.
 EXCEPTED = ("stores", "inventory", "lab", "system/packages", "causes")
 OUTSIDE = [
     path for path in sorted(ROOT.rglob("*.py")) if not any(path.is_relative_to(ROOT / folder) for folder in EXCEPTED)
@@ -23,17 +23,17 @@ OUTSIDE = [
 
 @pytest.fixture(scope="module")
 def graph():
-    """Type imports are in it too."""
+    """The graph of imports, including type imports."""
     return grimp.build_graph("provisioner", cache_dir=None)
 
 
 def test_no_module_imports_itself_through_others(graph):
-    """A circle means that no module in it can be understood, or tested, without the others."""
+    """In an import cycle, no module can be understood or tested without the others."""
     TopologicalSorter({name: graph.find_modules_directly_imported_by(name) for name in graph.modules}).prepare()
 
 
-def asked(text: str) -> list[str]:
-    """Where a module tells the kinds of stores apart: by name, or by a comparison of a store's kind."""
+def distinguishing(text: str) -> list[str]:
+    """The places where a module distinguishes kinds of stores, by name or by comparing a store's kind."""
     found = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Constant) and str(node.value).lower() in KINDS:
@@ -54,9 +54,9 @@ def is_store(node: ast.expr) -> bool:
     return name in {"store", "the_store", "backend"}
 
 
-def test_no_kind_of_store_is_told_apart_outside_stores():
-    """What differs by kind is a member of a backend."""
-    found = {str(path.relative_to(ROOT)): asked(path.read_text()) for path in OUTSIDE}
+def test_kinds_of_stores_are_only_distinguished_in_stores():
+    """Differences between kinds belong into the backends."""
+    found = {str(path.relative_to(ROOT)): distinguishing(path.read_text()) for path in OUTSIDE}
     assert {name: places for name, places in found.items() if places} == {}
 
 
@@ -82,10 +82,10 @@ def test_the_modules_of_one_kind_of_store_are_imported_by_stores_alone(graph):
         "title != 'ZooKeeper'",
     ],
 )
-def test_what_counts_as_telling_apart(text):
-    assert asked(text)
+def test_what_counts_as_distinguishing(text):
+    assert distinguishing(text)
 
 
 @pytest.mark.parametrize("text", ["entry.kind == 'ssh-rsa'", "f'foreign-{backend.kind}'", "'the log of etcd'"])
 def test_what_does_not(text):
-    assert not asked(text)
+    assert not distinguishing(text)

@@ -1,8 +1,7 @@
-"""One odd host ends the run for nobody else: whatever it says, it fails by itself, named, or goes on.
+"""A host with malformed answers fails alone, with an error that names it, and does not affect the other hosts.
 
-The whole chain from a reading to the report runs over what real hosts said (the captures), two healthy ones and one whose
-words were altered: any bit, any line, any value of its JSON. PROVISIONER_EXAMPLES=N tries N random ones of each kind; without
-it the same few are tried each time.
+Whole runs, from reading to report, use captures of three real hosts. One host's answers are altered: a bit, a line, a
+word, a section or a JSON value. PROVISIONER_EXAMPLES=N tries N random changes of each kind; the default is a few fixed ones.
 """
 
 from __future__ import annotations
@@ -41,17 +40,17 @@ _tried = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-ODD = {"swarm-manager": "node1"}  # kind -> the odd host, where it is not node2
+ODD = {"swarm-manager": "node1"}  # kind -> the odd host, if it is not node2
 KINDS = ("settled", "installed", "etcd", "zookeeper", "swarm", "swarm-manager")
 
 
 @dataclass
 class Host:
-    """A connection to a host that says the same whenever its facts are read."""
+    """A connection to a host that always returns the same facts."""
 
     name: str
     said: bytes
-    asked: bytes  # what it says when only a few requests are made
+    asked: bytes  # the answer to a reading of single requests
     writes: int = 0
 
     def read(self, script: str, **_: object) -> Result:
@@ -72,7 +71,7 @@ def odd_of(kind: str) -> str:
 
 @cache
 def said(kind: str, name: str = "") -> dict[str, str]:
-    """What a host of the captured cluster said, by section; the odd one where none is named."""
+    """The sections of a captured host's facts, by default of the odd host."""
     raw = capture(f"{kind.partition('-')[0]}-{name or odd_of(kind)}").raw
     return {s: re.sub(r'"provisioner.cluster":"[^"]*"', '"provisioner.cluster":"lab"', text) for s, text in raw.items()}
 
@@ -94,7 +93,7 @@ def cluster(inventory) -> Callable[[str], Inventory]:
 
 
 def looked(inventory: Inventory, kind: str, odd: bytes | None, monkeypatch, leaver: str = "") -> Run:
-    """A run that looks at three hosts and changes nothing; None: one of them is not reached. leaver: the host to remove."""
+    """A run of `plan` over three hosts. odd: the odd host's facts; None: unreachable. leaver: the host to remove."""
     name = odd_of(kind)
     whole = {name: printed(said(kind, name)) for name in HOSTS} | ({name: odd} if odd is not None else {})
     asked = printed(
@@ -112,16 +111,16 @@ def looked(inventory: Inventory, kind: str, odd: bytes | None, monkeypatch, leav
     return run
 
 
-def told(run: Run) -> dict[str, Any]:
-    """The run as text and as JSON, and the hosts at a glance; the document."""
+def document_of(run: Run) -> dict[str, Any]:
+    """Renders the reports of `plan` and `status` as text and JSON. Returns the JSON document of `plan`."""
     status.summarize(run)
     for command in ("plan", "status"):
         found = run.report(command)
         report.show(found, out=io.StringIO(), color=False, verbose=True)
         document: dict[str, Any] = json.loads(report.to_json(found))
         if command == "plan":
-            told = document
-    return told
+            planned = document
+    return planned
 
 
 def outcomes(document: dict[str, Any], host: str) -> list[tuple[str, str]]:
@@ -130,24 +129,24 @@ def outcomes(document: dict[str, Any], host: str) -> list[tuple[str, str]]:
 
 def judged(inventory: Inventory, kind: str, odd: bytes, monkeypatch) -> dict[str, Any]:
     run, name = looked(inventory, kind, odd, monkeypatch), odd_of(kind)
-    document = told(run)
+    document = document_of(run)
     text = json.dumps(document)
     assert "internal error" not in text, text[max(0, text.index("internal error") - 300) :][:900]
     failed = {o.host: o.error for o in run.outcomes if o.state is State.FAILED} | run.session.lost
     assert all(
         error.partition("\n")[0].startswith((f"{host}: ", host)) or "(" in error for host, error in failed.items()
     ), failed
-    if name not in run.site.facts:  # what it said is not understood: all is as if it had not answered
+    if name not in run.site.facts:  # its facts were rejected: the others must be treated as if it had not answered
         assert name in run.session.lost
         assert document["exit_code"] == 1
-        without = told(looked(inventory, kind, None, monkeypatch))
+        without = document_of(looked(inventory, kind, None, monkeypatch))
         for other in set(HOSTS) - {name}:
             assert outcomes(document, other) == outcomes(without, other)
     return document
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_real_hosts_say_is_understood(cluster, kind, monkeypatch):
+def test_the_facts_of_real_hosts_are_valid(cluster, kind, monkeypatch):
     document = judged(cluster(kind), kind, printed(said(kind)), monkeypatch)
     assert not document["lost"]
     assert "can't be understood" not in json.dumps(document)
@@ -158,7 +157,7 @@ def test_what_real_hosts_say_is_understood(cluster, kind, monkeypatch):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_bit(cluster, kind, monkeypatch):
-    """In a section, whose length then fits again, or in the answer as a whole."""
+    """Flips a bit in a section, whose length is then updated, or in the whole answer."""
     whole, sections = printed(said(kind)), sorted(said(kind))
 
     def bit(of: bytes, at: int) -> bytes:
@@ -209,9 +208,9 @@ def without_address(kind: str) -> bytes:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_host_without_an_address(cluster, kind, monkeypatch):
-    """The others go on, and none of them shuts it out or takes what it manages for somebody else's."""
+    """The others continue. They do not close the firewall to it, or treat what it manages as foreign."""
     run = looked(cluster(kind), kind, without_address(kind), monkeypatch)
-    document = told(run)
+    document = document_of(run)
     assert [*document["lost"]] == [odd_of(kind)]
     assert "no address on 192.168.56.0/24, the network that the other hosts share" in document["lost"][odd_of(kind)]
     whole = looked(cluster(kind), kind, printed(said(kind)), monkeypatch)
@@ -227,14 +226,14 @@ def test_a_host_without_an_address_can_be_removed(cluster, monkeypatch):
 
 
 def test_the_only_manager_can_be_removed(cluster, monkeypatch):
-    """Those that stay know no manager but the host that leaves: their swarm is not a foreign one for that."""
+    """The remaining hosts know only the leaving manager. Their swarm must not count as foreign."""
     run = looked(cluster("swarm-manager"), "swarm-manager", printed(said("swarm-manager")), monkeypatch, "node1")
     assert not {"other-swarm", "swarm-leaderless"} & {f.id for f in run.findings}
     assert set(HOSTS) == {o.host for o in run.outcomes}
 
 
-def test_no_host_is_told_to_leave_a_swarm_whose_manager_may_be_a_host_that_is_away(inventory, monkeypatch):
-    """Its address can't be known: the inventory tells an interface."""
+def test_no_cure_is_to_leave_a_swarm_whose_manager_may_be_an_unreachable_host(inventory, monkeypatch):
+    """Its address is unknown, because the inventory names an interface."""
     swarm = inventory(kind="", more="control_plane: swarm\nadvertise: eth0")
     run = looked(swarm, "swarm-manager", None, monkeypatch)
     cures = [causes.cure(f) for f in run.findings if f.id == "other-swarm"]
@@ -291,8 +290,8 @@ def places(found: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def put(found: Any, path: tuple[Any, ...], text: str) -> str:
-    """The JSON with this text in the place of a value."""
-    mark = "a value that stands nowhere else"
+    """The JSON with this text instead of a value."""
+    mark = "a value that occurs nowhere else"
     if path:
         holder = found
         for key in path[:-1]:
@@ -304,7 +303,7 @@ def put(found: Any, path: tuple[Any, ...], text: str) -> str:
 
 
 def answers(kind: str) -> dict[str, Any]:
-    """Section -> the JSON of an answer of code 200."""
+    """Section -> its JSON, for answers with code 200."""
     found = {name: text.removeprefix("200 ") for name, text in said(kind).items() if text.startswith("200 ")}
     return {name: json.loads(text) for name, text in found.items()}
 
@@ -322,9 +321,9 @@ def test_any_value(cluster, kind, monkeypatch):
     another()
 
 
-# -- what is known to have gone wrong, or nearly: each is told of the host, with what was read -------------------------
+# -- malformed facts that caused a bug or could have: the error names the host and the fact ----------------------------
 
-# section, what stands there, what stands there instead, what is named
+# section, pattern, replacement, expected words of the error
 _ODD_FACTS = {
     "a route without its mask": ("files", r"eth0\t0038A8C0\t.*", "eth0\t0038A8C0\t00000000", "its routes"),
     "a route in other digits": ("files", "0038A8C0", "\u0660\u066038A8C0", "its routes"),
@@ -359,7 +358,7 @@ _ODD_FACTS = {
 
 
 @pytest.mark.parametrize(("section", "pattern", "other", "what"), _ODD_FACTS.values(), ids=_ODD_FACTS)
-def test_what_was_read_is_named(cluster, section, pattern, other, what, monkeypatch):  # noqa: PLR0917
+def test_the_error_names_the_malformed_fact(cluster, section, pattern, other, what, monkeypatch):  # noqa: PLR0917
     odd, count = re.subn(pattern, other, said("settled")[section], count=1)
     assert count, "the capture has no such line"
     run = looked(cluster("settled"), "settled", altered("settled", section, odd), monkeypatch)
@@ -378,7 +377,7 @@ def test_what_was_read_is_named(cluster, section, pattern, other, what, monkeypa
 
 
 def _states(run: Run) -> dict[str, list[tuple[str, str]]]:
-    document = told(run)
+    document = document_of(run)
     return {name: outcomes(document, name) for name in ("node1", "node3")}
 
 
@@ -399,8 +398,8 @@ def test_terminal_escapes_are_stripped(cluster, monkeypatch):
         "",
     ],
 )
-def test_an_answer_that_is_cut_off_is_no_answer_yet(cluster, body, monkeypatch):
-    """As of an engine that is stopped while it answers: the host is not given up for it."""
+def test_a_truncated_answer_counts_as_no_answer(cluster, body, monkeypatch):
+    """An engine that is stopped while it answers sends one. The host must not drop out for it."""
     run = looked(cluster("settled"), "settled", altered("settled", "http:info", body), monkeypatch)
     assert not run.session.lost
     assert {wording.what(o) for o in _drifts(run, "daemon")} == {"the engine"}
@@ -410,8 +409,8 @@ def _drifts(run: Run, step: str) -> list[Any]:
     return [drift for o in run.outcomes if o.host == "node2" and o.step == step for drift in o.drifts]
 
 
-def test_a_bug_that_one_host_brings_out_is_told_as_one(cluster, monkeypatch):
-    """Its type and its place are told, the exit code is 1, and the others are looked at as ever."""
+def test_a_bug_that_one_host_triggers_is_reported_as_such(cluster, monkeypatch):
+    """The error has its type and place, the exit code is 1, and the other hosts are compared as usual."""
     from provisioner.steps.firewall import Firewall
 
     drift = Firewall.drift
@@ -433,8 +432,8 @@ def test_a_bug_that_one_host_brings_out_is_told_as_one(cluster, monkeypatch):
 
 
 @pytest.mark.parametrize("where", ["preflight.run", "resolve", "summaries"])
-def test_a_bug_in_what_is_evaluated_of_all_hosts_is_that_of_one(cluster, where, monkeypatch):
-    """The others are evaluated without it."""
+def test_a_bug_in_an_evaluation_of_all_hosts_costs_one_host(cluster, where, monkeypatch):
+    """The others are evaluated without the host that triggers it."""
     module, name = {"preflight.run": (look.preflight, "run"), "resolve": (look, "resolve")}.get(where, (status, where))
     real = getattr(module, name)
 
@@ -454,7 +453,7 @@ def test_a_bug_in_what_is_evaluated_of_all_hosts_is_that_of_one(cluster, where, 
     assert {state for name in ("node1", "node3") for _, state in outcomes(document, name)} == {"settled"}
 
 
-# -- the same in a removal: of the odd host, and of another one --------------------------------------------------------
+# -- removals of the odd host and of other hosts -----------------------------------------------------------------------
 
 
 def stops(run: Run) -> list[str]:
@@ -470,24 +469,24 @@ def test_a_removal_where_any_value_is_odd(cluster, kind, monkeypatch):
     def another(place: tuple[str, tuple[Any, ...]], value: str, leaver: str) -> None:
         name, path = place
         odd = altered(kind, name, "200 " + put(answers(kind)[name], path, value))
-        document = told(looked(cluster(kind), kind, odd, monkeypatch, leaver))
+        document = document_of(looked(cluster(kind), kind, odd, monkeypatch, leaver))
         assert "internal error" not in json.dumps(document)
 
     another()
 
 
-def test_a_removed_host_that_makes_no_sense_is_not_taken_for_gone(cluster, monkeypatch):
-    """Else what it has would be taken from the cluster while it goes on using it."""
+def test_a_host_with_malformed_facts_does_not_count_as_gone(cluster, monkeypatch):
+    """Else a removal would release its endpoints while its containers still use them."""
     odd = altered("settled", "ports", "tcp x 1")
     run = looked(cluster("settled"), "settled", odd, monkeypatch, "node2")
     assert "host-lives" in stops(run)
     assert "host-gone" not in {f.id for f in run.findings}
-    assert "its listening sockets can't be understood" in json.dumps(told(run)["lost"]["node2"])
+    assert "its listening sockets can't be understood" in json.dumps(document_of(run)["lost"]["node2"])
 
 
 @pytest.mark.parametrize("leaver", ["node2", "node3"])
 @pytest.mark.parametrize("where", ["preflight.run", "resolve", "attached.on_shared"])
-def test_a_bug_in_what_a_removal_evaluates_is_that_of_one_host(cluster, where, leaver, monkeypatch):
+def test_a_bug_in_a_removal_costs_one_host(cluster, where, leaver, monkeypatch):
     name = where.rpartition(".")[2]
     module = {"preflight.run": look.preflight, "resolve": look, "attached.on_shared": attached}[where]
     real, bad = getattr(module, name), "node2"
@@ -506,12 +505,12 @@ def test_a_bug_in_what_a_removal_evaluates_is_that_of_one_host(cluster, where, l
     hit = leaver == bad if where == "attached.on_shared" else where == "resolve" or leaver != bad
     assert [*run.session.lost] == ([bad] if hit else [])
     assert all("internal error: AttributeError at " in why for why in run.session.lost.values())
-    assert ("host-lives" in stops(run)) == (hit and leaver == bad), "it is never taken for gone"
+    assert ("host-lives" in stops(run)) == (hit and leaver == bad), "it never counts as gone"
     assert not any(f.id == "host-gone" for f in run.findings)
     assert {o.host for o in run.outcomes} >= {"node1"}
 
 
-def test_a_bug_that_is_no_hosts_is_not_hidden(cluster, monkeypatch):
+def test_a_bug_without_a_host_is_not_hidden(cluster, monkeypatch):
     def buggy(_: Any) -> Any:
         raise AttributeError("an odd thing")
 

@@ -1,5 +1,7 @@
-"""Every change of a host, a store or a swarm goes over a connection by `write` or `upload`, or within its `changing`: there the lock
-is checked, the change is counted, and a test can kill the controller (tests/e2e/killed.py). Here is listed who may do so.
+"""Lists the files that may change a host, a store or a swarm.
+
+Every change uses a connection's `write` or `upload`, or runs within its `changing`. There the lock is checked, the
+change is counted, and a test can kill the controller (tests/e2e/killed.py).
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ CALLS = {
     "write": {"runner/converge.py", "stores/etcd.py"},
     "upload": {"runner/converge.py"},
     "changing": {"stores/http.py", "stores/keys.py", "stores/zookeeper_keys.py"},
-    # Whoever talks to a store by itself must put what changes it into `changing`; the four-letter words change nothing.
+    # Code with its own connection to a store must make changes within `changing`. The four-letter words change nothing.
     "socket": {"stores/http.py", "stores/asking.py", "stores/zookeeper.py", "stores/zookeeper_keys.py"},
     "stream": {"proofs/probe.py"},
 }
-BESIDE = {"incoming"}  # a buffer of TLS has a `write` too
+OTHERS = {"incoming"}  # TLS buffers, which also have a `write`
 
 
 def calls(path: Path) -> set[str]:
@@ -29,7 +31,7 @@ def calls(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CALLS:
             of = node.func.value
-            if not (isinstance(of, ast.Name) and of.id in BESIDE):
+            if not (isinstance(of, ast.Name) and of.id in OTHERS):
                 found.add(node.func.attr)
     return found
 
@@ -41,7 +43,7 @@ def test_who_changes_hosts_and_stores():
     assert {method: {path for path, found in files.items() if method in found} for method in CALLS} == CALLS
 
 
-def test_what_reads_has_no_way_to_write():
+def test_a_reader_can_not_write():
     changes = {"write", "upload", "lock", "stream", "forward"}
     assert changes <= set(dir(Connection))
     assert not changes & set(dir(Reader))

@@ -1,4 +1,4 @@
-"""Templates to texts: strict, deterministic, and one shell word for each value."""
+"""Templates are rendered strictly and deterministically, with one shell word for each value."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_contents_travel_as_base64(folder, value):
 @pytest.mark.parametrize(
     "template", ["{{ missing }}", "{{ missing | b64 }}", "{{ value.missing }}", "{{ missing | words }}"]
 )
-def test_what_is_missing_is_an_error(folder, make, template):
+def test_a_missing_value_is_an_error(folder, make, template):
     (folder / "a").write_text(template)
     with pytest.raises((jinja2.UndefinedError, AttributeError, TypeError)):
         make("a", value="x")
@@ -81,6 +81,6 @@ def test_a_program_is_filled_at_once_and_by_whole_words():
     )
 
 
-def test_the_comments_at_the_beginning_of_a_program_stay_here():
+def test_the_comments_at_the_beginning_of_a_program_are_not_sent():
     assert (render.folder() / "read-system.sh").read_text().startswith("# Part of the program")
     assert render.program("read-system.sh").startswith("read -r v </proc/sys/kernel/hostname")

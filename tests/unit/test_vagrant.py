@@ -1,6 +1,6 @@
-"""vagrant/Vagrantfile, judged by Vagrant itself; no machine is made.
+"""vagrant/Vagrantfile, validated by Vagrant itself, without creating a machine.
 
-scripts/test installs Debian's vagrant and then sets PROVISIONER_TEST_VAGRANT=1: its absence is a failure there.
+scripts/test installs Debian's vagrant and then sets PROVISIONER_TEST_VAGRANT=1, so that its absence is a failure.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def vagrant(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Vagrant in a copy of its folder, beside a copy of the inventory: both may be changed."""
+    """Runs Vagrant in a copy of its folder, beside a copy of the inventory. A test may change both."""
     shutil.copytree(ROOT / "vagrant", tmp_path / "vagrant", ignore=shutil.ignore_patterns(".vagrant"))
     (tmp_path / "inventories").mkdir()
     shutil.copy(ROOT / "inventories/vagrant.yml", tmp_path / "inventories")
@@ -56,8 +56,8 @@ def vagrant(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture
 def libvirt(vagrant) -> bool:
-    """Whether a provider is there whose settings can be judged too."""
-    installed = (  # Vagrant itself takes long to answer: it is asked last
+    """Whether a provider is installed, so that its settings can be validated, too."""
+    installed = (  # Vagrant itself answers slowly, so it is queried last
         any(Path("/usr/share/rubygems-integration/all/specifications").glob("vagrant-libvirt-*"))
         or "vagrant-libvirt" in vagrant("plugin", "list").stdout
     )
@@ -65,7 +65,7 @@ def libvirt(vagrant) -> bool:
     return installed
 
 
-def test_vagrant_finds_it_valid(vagrant, libvirt):
+def test_the_vagrantfile_is_valid(vagrant, libvirt):
     ended = vagrant("validate", *([] if libvirt else ["--ignore-provider"]))
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "Vagrantfile validated successfully." in ended.stdout
@@ -85,7 +85,7 @@ def test_its_machines_are_the_hosts_of_the_inventory(vagrant, libvirt, tmp_path)
     assert sorted(machines) == sorted(["another", *load(ROOT / "inventories/vagrant.yml", check_files=False).hosts])
 
 
-def test_an_address_that_vagrant_can_not_give_is_told(vagrant, tmp_path):
+def test_an_unsuitable_address_is_reported(vagrant, tmp_path):
     inventory = tmp_path / "inventories/vagrant.yml"
     inventory.write_text(inventory.read_text().replace("192.168.56.12", "node2.example.net"))
     ended = vagrant("validate", "--ignore-provider")
@@ -95,7 +95,7 @@ def test_an_address_that_vagrant_can_not_give_is_told(vagrant, tmp_path):
 
 @pytest.fixture
 def lab(vagrant, tmp_path) -> Callable[[str], str]:
-    """Ruby in the copy of the folder, with lab.rb and an environment of Vagrant in which node1 and node4 were made."""
+    """Runs Ruby with lab.rb in the copy of the folder. In its Vagrant environment, node1 and node4 exist."""
 
     def run(script: str) -> str:
         made = (
@@ -114,7 +114,7 @@ def lab(vagrant, tmp_path) -> Callable[[str], str]:
     return run
 
 
-def test_lab_yml_has_the_machines_that_are_there_and_the_rest_as_it_was(lab, tmp_path, monkeypatch):
+def test_lab_yml_has_the_existing_machines_and_the_inventory_s_other_settings(lab, tmp_path, monkeypatch):
     inventory = tmp_path / "inventories/vagrant.yml"
     inventory.write_text(inventory.read_text().replace("user: vagrant", "user: !env LAB_USER"))
     monkeypatch.setenv("LAB_USER", "admin")
@@ -128,19 +128,19 @@ def test_lab_yml_has_the_machines_that_are_there_and_the_rest_as_it_was(lab, tmp
     assert (written.networks, written.store, written.advertise) == (given.networks, given.store, given.advertise)
 
 
-def test_one_number_says_how_many_there_are_from_the_start_and_a_host_may_be_larger(lab, tmp_path):
+def test_the_number_of_machines_and_the_memory_of_one(lab, tmp_path):
     inventory = tmp_path / "inventories/vagrant.yml"
     text = inventory.read_text()
     larger = text.replace("192.168.56.12}", "192.168.56.12, x-vagrant: {memory: 4096}}")
     inventory.write_text(larger.replace("machines: 3", "machines: 4"))
-    told = lab(
+    machines = lab(
         "Lab.machines.each { |m| puts [m.name, m.address, m.memory, m.cpus, m.autostart].join(' ') }"
     ).splitlines()
-    assert told[:2] == ["node1 192.168.56.11 1024 1 true", "node2 192.168.56.12 4096 1 true"]
-    assert [line.endswith("true") for line in told] == [True] * 4 + [False] * (len(told) - 4)
-    assert len(told) > 4
-    inventory.write_text(text.replace("machines: 3", f"machines: {len(told)}"))
-    assert lab("puts Lab.machines.count(&:autostart)") == f"{len(told)}\n"
+    assert machines[:2] == ["node1 192.168.56.11 1024 1 true", "node2 192.168.56.12 4096 1 true"]
+    assert [line.endswith("true") for line in machines] == [True] * 4 + [False] * (len(machines) - 4)
+    assert len(machines) > 4
+    inventory.write_text(text.replace("machines: 3", f"machines: {len(machines)}"))
+    assert lab("puts Lab.machines.count(&:autostart)") == f"{len(machines)}\n"
     for number, problem in (
         (
             8,
@@ -155,7 +155,7 @@ def test_one_number_says_how_many_there_are_from_the_start_and_a_host_may_be_lar
         assert problem in caught.value.stderr
 
 
-def test_the_key_of_a_machine_that_is_made_anew_is_forgotten(lab, tmp_path):
+def test_the_key_of_a_recreated_machine_is_removed(lab, tmp_path):
     known = tmp_path / "vagrant/.vagrant/known_hosts"
     lab("Lab.forget_key('192.168.56.11')")  # no file yet
     known.parent.mkdir()

@@ -1,4 +1,4 @@
-"""The wheel has all that the package needs at work, and works by itself."""
+"""The wheel has all files that the package needs at run time, and works without the checkout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_wheel_has_every_file_and_works_without_the_checkout(tmp_path):
         assert {name for name in packed.namelist() if name.startswith("provisioner/")} == wanted
         packed.extractall(tmp_path / "site")
     code = "from provisioner import render; print(render.folder(), len(render.library()))"
-    said = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-c", code],
         check=True,
         capture_output=True,
@@ -34,4 +34,4 @@ def test_the_wheel_has_every_file_and_works_without_the_checkout(tmp_path):
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
     )
-    assert said.stdout.split() == [str(tmp_path / "site/provisioner/templates"), str(len(render.library()))]
+    assert ended.stdout.split() == [str(tmp_path / "site/provisioner/templates"), str(len(render.library()))]

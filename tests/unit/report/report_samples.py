@@ -1,4 +1,4 @@
-"""Runs to be shown: built here, so that each test says only what is special about its own."""
+"""Sample reports: each test states only what is special about its own."""
 
 import io
 from dataclasses import replace
@@ -83,7 +83,7 @@ def status(number=3):
 
 
 def everything():
-    """Return a report in which every field that can hold a text of a host holds a hostile one."""
+    """Return a report with a hostile text in every field that can hold a text from a host."""
     drift = Drift(Kind.NETWORK, HOSTILE, f"{HOSTILE}\n", "x\n", Action.RECREATE, is_file=True)
     line = Drift(Kind.CONFIDENTIAL, HOSTILE, HOSTILE, "x", Action.RESTART, HOSTILE)
     secret = Drift(Kind.FILE, "/etc/token", "old-secret", "new-secret", is_file=True, secret=True)

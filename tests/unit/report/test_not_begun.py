@@ -1,4 +1,4 @@
-"""A run that could not begin, or was stopped, owes a program its document all the same."""
+"""A run that could not start, or was interrupted, still writes its JSON document."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_stopped_with_ctrl_c(tmp_path, monkeypatch, json_):
 
 
 def test_a_bug_is_not_taken_for_the_end_of_a_terminal_s_input(tmp_path, monkeypatch):
-    """click would end with code 130 and no document."""
+    """For an EOFError, click would exit with code 130, without a document."""
 
     def ended(_):
         raise EOFError

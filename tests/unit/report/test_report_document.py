@@ -1,4 +1,4 @@
-"""The document for programs. docs/json.md shows it: `WRITE_DOCS=1 pytest` on this file writes its example anew."""
+"""The JSON document. `WRITE_DOCS=1 pytest` on this file updates the example in docs/json.md."""
 
 import io
 import json

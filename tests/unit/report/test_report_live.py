@@ -1,4 +1,4 @@
-"""The live view on a real pseudo terminal, read back as a terminal would show it."""
+"""The live view on a real pseudo terminal, whose output is interpreted like a terminal does."""
 
 import contextlib
 import fcntl
@@ -47,7 +47,7 @@ CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|([\r\n])|([^\x1b\r\n]+)")
 
 
 class Screen:
-    """As much of a terminal as the live view uses; it fails on what it does not know. Has no height: nothing scrolls."""
+    """The part of a terminal that the live view uses. It fails on unknown sequences, and never scrolls."""
 
     def __init__(self):
         self.lines = [""]
@@ -90,7 +90,7 @@ class Screen:
 
 
 class Session:
-    """A program on a terminal of its own: standard error is the terminal, standard output a pipe."""
+    """A program with its own terminal: standard error is the terminal, standard output a pipe."""
 
     def __init__(self, rest, *, hosts=3, size=(24, 80), **environment):
         self.master, terminal = pty.openpty()
@@ -115,7 +115,7 @@ class Session:
         self.raw = b""
 
     def until_ready(self):
-        """Read until the program says that it is, and on until a whole frame is there (they come 6 a second)."""
+        """Read until the program is ready, and then until a whole frame has arrived (there are 6 per second)."""
         assert self.process.stdout.read(5) == b"ready"
         quiet_since = time.monotonic()
         while time.monotonic() - quiet_since < 0.08:
@@ -124,7 +124,7 @@ class Session:
         return self.raw.decode()
 
     def to_the_end(self):
-        """Let the program go on, and read until it ends."""
+        """Let the program continue, and read until it ends."""
         end = time.monotonic() + 20
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
@@ -139,14 +139,14 @@ class Session:
 
     def _read(self):
         before = len(self.raw)
-        with contextlib.suppress(BlockingIOError, OSError):  # an error is how Linux tells the end of a terminal
+        with contextlib.suppress(BlockingIOError, OSError):  # Linux reports a terminal's end as an error
             while data := os.read(self.master, 65536):
                 self.raw += data
         return len(self.raw) > before
 
 
 def drawn(rest, **options):
-    """Return what is on the screen in the middle of a run and at its end."""
+    """Return the screen in the middle of a run and at its end."""
     session = Session(rest, **options)
     return Screen().feed(session.until_ready()), Screen().feed(session.to_the_end())
 
@@ -205,7 +205,7 @@ def test_a_dumb_terminal_gets_plain_lines():
     assert "docker  node1  installing [red]docker.io\r\n" in text
 
 
-def test_an_encoding_without_the_signs_gets_others():
+def test_an_encoding_without_the_symbols_gets_others():
     during, after = drawn(FAIL, hosts=60, PYTHONIOENCODING="ascii")
     assert after.text().splitlines()[0] == "+ connect        60 hosts    0.3 s"
     assert "  ... and " in during.text()
@@ -218,7 +218,7 @@ def test_what_goes_to_standard_output_stays_out_of_the_view():
     assert "{}" not in session.to_the_end()
 
 
-def test_events_after_the_end_are_left_alone():
+def test_events_after_the_end_are_ignored():
     master, terminal = pty.openpty()
     with os.fdopen(terminal, "w", encoding="utf-8") as stream:
         observer = LiveObserver(stream)
@@ -250,13 +250,13 @@ def test_a_host_without_an_outcome_is_not_called_settled():
     assert [row.state for row in board.look()[2]] == [State.SETTLED, State.SKIPPED]
 
 
-def test_a_board_takes_hosts_that_nobody_announced():
+def test_a_board_accepts_unannounced_hosts():
     board = Board(lambda: 7.0)
     board.take(HostChanged("node9", "late", "looking"))
     assert [(row.host, row.text) for row in board.look()[2]] == [("node9", "looking")]
 
 
-def test_many_threads_may_tell_at_once():
+def test_many_threads_may_send_events_at_once():
     master, terminal = pty.openpty()
     os.set_blocking(master, False)
     with os.fdopen(terminal, "w", encoding="utf-8") as stream:

@@ -82,7 +82,7 @@ def test_a_cell_has_the_round_trip_and_not_the_time_since_the_proof_began(rtt, c
     assert "round trip" not in shown(up(2, proofs=(replace(proof, pairs=untimed),)))
 
 
-def test_beyond_a_dozen_hosts_the_shortest_and_the_longest_are_told():
+def test_beyond_a_dozen_hosts_the_shortest_and_the_longest_time_are_shown():
     proof = up(13).proofs[0]
     times = {("node3", "node7"): 0.9, ("node1", "node2"): 0.00021}
     pairs = tuple(replace(each, rtt=times.get((each.source, each.target), 0.004)) for each in proof.pairs)
@@ -90,7 +90,7 @@ def test_beyond_a_dozen_hosts_the_shortest_and_the_longest_are_told():
     assert "    shortest of 5 round trips: 0.21 ms to 900 ms (node3 to node7)\n" in text
 
 
-def test_a_host_that_fails_with_all_others_is_told_once():
+def test_a_host_that_fails_with_all_others_has_one_line():
     text = shown(up(fails=lambda _s, t: "full" if t == "node2" else ""))
     assert "    ✗ every other host -> node2: no packet of full size\n" in text
     assert "node1 -> node2" not in text
@@ -148,7 +148,7 @@ def test_a_hundred_hosts_have_three_digits():
     assert any(row.startswith("    100 node100  ") for row in rows)
 
 
-def test_only_so_many_failures_are_told_in_words():
+def test_only_twenty_failures_are_described():
     lost = {(f"node{number}", f"node{number + 1}") for number in range(1, 31)}
     report = up(40, fails=lambda s, t: "full" if (s, t) in lost else "")
     assert "    … and 10 more\n" in shown(report)

@@ -108,7 +108,7 @@ def test_the_same_diff_is_shown_once():
     assert "--- /etc/docker/daemon.json (3 hosts, found)" in text
 
 
-def test_of_one_step_only_what_differs_is_shown_apart():
+def test_hosts_share_the_differences_that_they_have_in_common():
     same = Drift(Kind.PACKAGE, "consul")
     outcomes = [
         Outcome(host, "store", State.DRIFTED, (same, Drift(Kind.UNIT, "address", "", address)))
@@ -209,7 +209,7 @@ stopped: 1 finding to fix first; nothing was changed
     )
 
 
-def test_errors_are_told_in_full_and_once():
+def test_errors_are_shown_in_full_and_once():
     error = (
         "dpkg ended with code 100\n  tried: apt-get install docker.io\n  | E: no space\n  |   left\n  next:  free some"
     )
@@ -290,7 +290,7 @@ LEFT_OUT = (
         (Report("doctor", "demo", (), 0, 1.0), "done in 1.0 s"),
     ],
 )
-def test_the_last_line_says_what_the_run_came_to(report, sentence):
+def test_the_last_line_is_the_result_of_the_run(report, sentence):
     assert shown(report).splitlines()[-1] == sentence
 
 
@@ -329,13 +329,13 @@ def test_a_narrower_status_says_once_what_is_the_same_on_all_hosts(monkeypatch):
     )
 
 
-def test_a_narrow_status_is_told_host_by_host(monkeypatch):
+def test_a_narrow_status_is_listed_host_by_host(monkeypatch):
     monkeypatch.setenv("COLUMNS", "50")
     assert shown(status()).startswith("node1  ✓ 192.168.56.10\n  system      Debian 11\n  engine      20.10.5\n")
 
 
 def summary(number, **fields):
-    """A host on which all is well; `fields` says what is not."""
+    """Return a healthy host's summary, changed by `fields`."""
     return replace(status().summaries[0], **{"host": f"node{number}", "engine_state": "running", **fields})
 
 
@@ -373,8 +373,8 @@ STRANGE = {
 
 @pytest.mark.parametrize("width", [60, 100, 200])
 @pytest.mark.parametrize("what", STRANGE)
-def test_a_status_says_of_all_hosts_only_what_is_so_on_each(monkeypatch, what, width):
-    """In a table, with what is common left out, and host by host."""
+def test_a_status_says_of_all_hosts_only_what_is_true_on_each(monkeypatch, what, width):
+    """The widths select the layouts: a full table, a table without common values, and a list."""
     fields, store, verdict = STRANGE[what]
     strange = summary(3, **fields)
     text = glance(summary(1), summary(2), strange, width=width, monkeypatch=monkeypatch)
@@ -431,7 +431,7 @@ def test_nothing_harmful_comes_out(command):
     assert HARMLESS in text
 
 
-def test_colour_is_asked_for_or_left_out():
+def test_colour_is_an_option():
     text = shown(plan(daemon("node1", "x")), color=True)
     assert "\x1b[32m" in text
     assert "\x1b" not in shown(plan(daemon("node1", "x")))
@@ -444,7 +444,7 @@ def test_the_document_goes_out_and_the_text_for_people_elsewhere():
     assert err.getvalue() == shown(up())
 
 
-def test_an_encoding_without_the_signs_gets_others():
+def test_an_encoding_without_the_symbols_gets_others():
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding="ascii")
     reports.show(up(), out=out)

@@ -21,14 +21,14 @@ class Clock:
 
 
 class Run:
-    """A plain observer, the clock it reads and what it wrote."""
+    """A plain observer, with its clock and its output."""
 
     def __init__(self, *, verbose=False):
         self.out = io.StringIO()
         self.clock = Clock()
         self.observer = PlainObserver(SafeStream(self.out), verbose=verbose, clock=self.clock)
 
-    def tell(self, *events):
+    def feed(self, *events):
         for event in events:
             self.observer.event(event)
         return self.out.getvalue()
@@ -39,21 +39,21 @@ FIREWALL = PhaseBegan("firewall", "Open the ports", names(3))
 
 def test_a_change_of_state_is_a_line():
     run = Run()
-    run.tell(FIREWALL)
+    run.feed(FIREWALL)
     run.clock.now = 0.42
-    assert run.tell(HostChanged("node1", "firewall", "", State.CONVERGED)) == "firewall  node1  converged  0.42 s\n"
+    assert run.feed(HostChanged("node1", "firewall", "", State.CONVERGED)) == "firewall  node1  converged  0.42 s\n"
 
 
-def test_a_state_is_told_once_though_the_end_tells_it_again():
+def test_a_state_is_printed_once_although_the_phase_end_repeats_it():
     run = Run()
-    run.tell(FIREWALL, HostChanged("node1", "firewall", "", State.CONVERGED))
-    text = run.tell(PhaseEnded("firewall", (Outcome("node1", "firewall", State.CONVERGED, seconds=0.4),), 0.5))
+    run.feed(FIREWALL, HostChanged("node1", "firewall", "", State.CONVERGED))
+    text = run.feed(PhaseEnded("firewall", (Outcome("node1", "firewall", State.CONVERGED, seconds=0.4),), 0.5))
     assert text.count("converged") == 1
 
 
-def test_progress_is_told_when_its_text_changes():
+def test_progress_is_printed_when_its_text_changes():
     run = Run()
-    text = run.tell(
+    text = run.feed(
         PhaseBegan("docker", "Install", ("node1", "node10")),
         HostChanged("node1", "docker", "installing docker.io"),
         HostChanged("node1", "docker", "installing docker.io"),
@@ -70,17 +70,17 @@ def test_progress_is_told_when_its_text_changes():
 def test_settled_hosts_share_a_line():
     outcomes = tuple(Outcome(host, "firewall", State.SETTLED, seconds=0.1) for host in names(3))
     changed = [HostChanged(host, "firewall", "", State.SETTLED) for host in names(3)]
-    assert Run().tell(FIREWALL, *changed, PhaseEnded("firewall", outcomes, 0.2)) == (
+    assert Run().feed(FIREWALL, *changed, PhaseEnded("firewall", outcomes, 0.2)) == (
         "firewall  node1, node2, node3  settled  0.20 s\n"
     )
     fifty = tuple(Outcome(host, "firewall", State.SETTLED) for host in names(50))
-    text = Run().tell(PhaseBegan("firewall", "", names(50)), PhaseEnded("firewall", fifty, 0.2))
+    text = Run().feed(PhaseBegan("firewall", "", names(50)), PhaseEnded("firewall", fifty, 0.2))
     assert text == "firewall  all 50 hosts  settled  0.20 s\n"
 
 
-def test_verbose_tells_of_every_host_and_of_the_beginning():
+def test_verbose_prints_every_host_and_the_beginning():
     outcomes = tuple(Outcome(host, "firewall", State.SETTLED, seconds=0.1) for host in names(3))
-    assert Run(verbose=True).tell(FIREWALL, PhaseEnded("firewall", outcomes, 0.2)).splitlines() == [
+    assert Run(verbose=True).feed(FIREWALL, PhaseEnded("firewall", outcomes, 0.2)).splitlines() == [
         "firewall  begins  Open the ports  (3 hosts)",
         *(f"firewall  {host}  settled    0.10 s" for host in names(3)),
     ]
@@ -89,20 +89,20 @@ def test_verbose_tells_of_every_host_and_of_the_beginning():
 def test_failed_and_skipped_hosts_say_why():
     failed = Outcome("node1", "firewall", State.FAILED, error="node1: no nft\n  next: install it", seconds=1)
     skipped = Outcome("node2", "firewall", State.SKIPPED, reason="the store has no leader")
-    assert Run().tell(FIREWALL, PhaseEnded("firewall", (failed, skipped), 1)).splitlines() == [
+    assert Run().feed(FIREWALL, PhaseEnded("firewall", (failed, skipped), 1)).splitlines() == [
         "firewall  node1  failed     1.00 s  no nft",
         "firewall  node2  skipped    0.00 s  the store has no leader",
     ]
 
 
-def test_an_end_without_a_beginning_is_told_too():
-    text = Run().tell(PhaseEnded("late", (Outcome("node1", "late", State.FAILED, error="x"),), 1))
+def test_an_end_without_a_beginning_is_printed_too():
+    text = Run().feed(PhaseEnded("late", (Outcome("node1", "late", State.FAILED, error="x"),), 1))
     assert text == "late  node1  failed     0.00 s  x\n"
 
 
 def test_no_control_character_comes_out():
     run = Run(verbose=True)
-    text = run.tell(
+    text = run.feed(
         PhaseBegan(HOSTILE, HOSTILE, (HOSTILE,)),
         HostChanged(HOSTILE, HOSTILE, HOSTILE),
         Notice(HOSTILE),
@@ -129,7 +129,7 @@ def test_a_run_that_is_stopped_says_where():
 def test_many_threads_never_mix_their_lines():
     run = Run()
     hosts = names(30)
-    run.tell(PhaseBegan("docker", "", hosts))
+    run.feed(PhaseBegan("docker", "", hosts))
 
     def work(host):
         for number in range(50):
@@ -145,7 +145,7 @@ def test_many_threads_never_mix_their_lines():
     assert all(line.startswith("docker  node") and " text " in line for line in lines)
 
 
-def test_a_reader_that_went_away_ends_nothing():
+def test_a_closed_reader_does_not_end_the_run():
     out = io.StringIO()
     with reports.observer(stream=out) as observer:
         observer.event(Notice("one"))

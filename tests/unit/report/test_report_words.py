@@ -5,7 +5,7 @@ from provisioner.report import words
 
 
 @pytest.mark.parametrize(
-    ("told", "harmless"),
+    ("raw", "harmless"),
     [
         ("plain text, even with [markup]", "plain text, even with [markup]"),
         ("\x1b[31mred\x1b[0m", "red"),
@@ -25,8 +25,8 @@ from provisioner.report import words
         (HOSTILE, HARMLESS),
     ],
 )
-def test_texts_are_made_harmless(told, harmless):
-    assert words.block(told) == harmless
+def test_texts_are_made_harmless(raw, harmless):
+    assert words.block(raw) == harmless
 
 
 def test_a_line_is_one_line():

@@ -1,5 +1,6 @@
-"""The loop's own logic: order, who drops out, what stops, what is locked and written. The hosts are scripted: they know
-the readings and the repairs of the steps below, and whatever else they are asked is an error.
+"""The logic of the runner: order, hosts that drop out, what stops the run, locks and writes.
+
+The hosts are fakes. They support only the readings and repairs of the steps below, and fail on everything else.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Host:
-    """A connection to a host that keeps which steps are done on it."""
+    """A connection to a host that records which steps are done."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
         self.cluster, self.name, self.writes = cluster, name, 0
@@ -39,7 +40,7 @@ class Host:
         self.closed = False
 
     def _facts(self, script: str = "") -> Result:
-        """All that a reading asks; after a repair, for which nothing is asked here, no more than which steps are done."""
+        """The facts of a reading. After a repair, which reads no section here, only the completed steps."""
         raw = dict(capture(f"settled-{self.name}").raw)
         if self.cluster.bare and "engine" not in self.done:
             raw["system"] = re.sub(r"(?m)^program=dockerd .*\n", "", raw["system"])
@@ -64,7 +65,7 @@ class Host:
         return self._facts(script)
 
     def _answers(self, script: str) -> dict[str, str]:
-        """To what a whole reading does not ask."""
+        """The answers to the additional requests in a script."""
         asked = {"endpoints": self.cluster.endpoints, "containers": []}
         return {f"http:{k}": f"200 {json.dumps(v)}" for k, v in asked.items() if re.search(rf"'ask {k} \S+ /", script)}
 
@@ -72,7 +73,7 @@ class Host:
         self._known(script)
         self.cluster.given[self.name] = stdin
         name, _, rest = script.partition("\n")
-        assert name.startswith("# ")  # what errors call it
+        assert name.startswith("# ")  # the script's name in errors
         assert rest.startswith(render.library())
         (step,) = re.findall(r"^repair (\w+)$", script, re.MULTILINE)
         if self.cluster.read_only:
@@ -102,16 +103,16 @@ class Host:
 
 @dataclass
 class Cluster:
-    """What happens where: `fails` has (what, host) -> the error to raise."""
+    """Records the calls on all hosts, and raises errors. fails: (call, host) -> the error to raise."""
 
     done: set[str] = field(default_factory=set)
     fails: dict[tuple[str, str], Exception] = field(default_factory=dict)
-    in_vain: set[tuple[str, str]] = field(default_factory=set)  # repairs that repair nothing
+    in_vain: set[tuple[str, str]] = field(default_factory=set)  # (step, host): repairs without effect
     read_only: bool = False
     bare: bool = False  # without an engine, until the step `engine` is done
     endpoints: list[dict[str, str]] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
-    given: dict[str, bytes] = field(default_factory=dict)  # to the standard input of a host's last repair
+    calls: list[str] = field(default_factory=list)
+    given: dict[str, bytes] = field(default_factory=dict)  # host -> standard input of its last repair
     takes: float = 0.0  # seconds for each repair
     together: int = 0
     most: int = 0
@@ -120,7 +121,7 @@ class Cluster:
 
     def log(self, line: str) -> None:
         with self.mutex:
-            self.told.append(line)
+            self.calls.append(line)
 
     def raise_for(self, what: str, host: str) -> None:
         if error := self.fails.get((what, host)):
@@ -141,31 +142,31 @@ class Cluster:
 
     @property
     def repairs(self) -> list[str]:
-        return [line for line in self.told if line.split()[0] not in ("read", "lock")]
+        return [line for line in self.calls if line.split()[0] not in ("read", "lock")]
 
     @property
     def locks(self) -> list[str]:
-        return [line for line in self.told if line.startswith("lock")]
+        return [line for line in self.calls if line.startswith("lock")]
 
 
 @dataclass
 class Step:
-    """A step whose state is whether its name is among what is done on the host."""
+    """A step that is settled on a host once its name is among the host's completed steps."""
 
     name: str
     cluster: Cluster
     alone: bool = False
     at_once: int = 0
     waits: bool = False
-    refuses: str = ""  # the host that it refuses
+    refuses: str = ""  # the host for which `drift` raises
     held: bool = False
     action: Action = Action.RECREATE
     barrier_fails: bool = False
-    barrier_mends: bool = False
+    barrier_repairs: bool = False
     title: str = "A step"
     reads: tuple[str, ...] = ("units",)
     patience: float = 0.0
-    cure: str = "mend it"
+    cure: str = "fix it"
 
     def drift(self, site, host):
         if host == self.refuses:
@@ -186,12 +187,12 @@ class Step:
             raise StepFailed("no leader", fatal=True)
 
     def act(self, site, connections):
-        for host in self.cluster.hosts.values() if self.barrier_mends else ():
+        for host in self.cluster.hosts.values() if self.barrier_repairs else ():
             host.done.add(self.name)
 
 
 class Joining(Step):
-    """One host begins, and the others follow with what it tells them."""
+    """One host begins. The others follow with input that is read from it."""
 
     def work(self, site, host, drift):
         if host == "node1":
@@ -203,7 +204,7 @@ class Joining(Step):
 
 @dataclass
 class Late(Step):
-    """It comes by itself, after some looks."""
+    """A step that settles by itself, after some comparisons."""
 
     looks: int = 0
 
@@ -214,7 +215,7 @@ class Late(Step):
 
 @dataclass
 class Gone(Step):
-    """Hosts stop answering before its barrier, which fails as long as they are counted on."""
+    """Hosts stop answering before `wait`, which fails until the hosts have dropped out."""
 
     gone: tuple[str, ...] = ("node2",)
 
@@ -225,13 +226,13 @@ class Gone(Step):
             raise StepFailed("no leader")
 
 
-class Telling(Step):
-    """What it does for all at once is what ends one of the differences."""
+class Granting(Step):
+    """A step whose `act` resolves one of the drifts on all hosts."""
 
-    told = False
+    granted = False
 
     def drift(self, site, host):
-        rights = () if self.told else (Drift(Kind.RIGHTS, "", "none", "some", Action.WAIT, later=True),)
+        rights = () if self.granted else (Drift(Kind.RIGHTS, "", "none", "some", Action.WAIT, later=True),)
         return (*super().drift(site, host), *rights)
 
     def work(self, site, host, drift):
@@ -239,12 +240,12 @@ class Telling(Step):
 
     def act(self, site, connections):
         super().act(site, connections)
-        self.told = True
+        self.granted = True
 
 
 @dataclass
 class Acting(Step):
-    """It changes the store over the connection to node1. hasty: it does so while it should wait."""
+    """A step that changes the store through node1's connection. hasty: it already does so in `wait`."""
 
     hasty: bool = False
 
@@ -276,7 +277,7 @@ def cluster() -> Cluster:
 
 @pytest.fixture
 def run(monkeypatch, inventory, cluster):
-    """`up` as the command does it, without proofs. findings: those of the checks, or what gives them."""
+    """Runs `up` or `plan` without proofs. findings: what the checks return, or a function that returns it."""
 
     def perform(
         *steps: Step,
@@ -313,20 +314,20 @@ ALL = dict.fromkeys(HOSTS, "settled")
 
 
 @pytest.mark.parametrize("steps", [
-    lambda c: [Step("a", c), Step("b", c)], lambda c: [Step("a", c, held=True), Step("b", c)], lambda c: [Telling("a", c, alone=True)],
+    lambda c: [Step("a", c), Step("b", c)], lambda c: [Step("a", c, held=True), Step("b", c)], lambda c: [Granting("a", c, alone=True)],
     lambda c: [Step("a", c, waits=True, action=Action.WAIT, barrier_fails=True), Step("b", c)], lambda c: [Late("a", c, waits=True, patience=9.0)],
     lambda c: [Step("a", c, waits=True, action=Action.WRITE, barrier_fails=True)], lambda c: [Step("a", c, alone=True, refuses="node2")],
 ])  # fmt: skip
 @pytest.mark.parametrize("command", ["up", "plan"])
 def test_no_text_decides_how_a_run_goes(run, cluster, monkeypatch, steps, command):
-    """The same with every text of every drift renamed: the same is read and written in each phase, and each host ends as before."""
+    """With every text of every drift replaced, the run makes the same calls and has the same outcomes."""
 
-    def gone() -> tuple[object, ...]:
-        cluster.told, cluster.hosts = [], {}
+    def result() -> tuple[object, ...]:
+        cluster.calls, cluster.hosts = [], {}
         made = run(*steps(cluster), command=command)
         report = made.report(command)
         return (
-            sorted(cluster.told),
+            sorted(cluster.calls),
             states(made, "a"),
             states(made, "b"),
             len(made.errors),
@@ -334,29 +335,31 @@ def test_no_text_decides_how_a_run_goes(run, cluster, monkeypatch, steps, comman
             report.exit_code,
         )
 
-    before = gone()
+    before = result()
     other_words(monkeypatch)
     plain = Step.drift
     monkeypatch.setattr(Step, "drift", lambda *words: renamed(plain(*words)))
-    assert gone() == before
+    assert result() == before
 
 
 class TestSettled:
     def test_nothing_is_locked_or_written(self, run, cluster):
         cluster.done, cluster.read_only = {"a", "b"}, True
         made = run(Step("a", cluster), Step("b", cluster))
-        assert sorted(cluster.told) == [f"read {name}" for name in ("node1", *HOSTS)], "one is asked for endpoints"
+        assert sorted(cluster.calls) == [f"read {name}" for name in ("node1", *HOSTS)], (
+            "one host is queried for endpoints"
+        )
         assert states(made, "a") == states(made, "b") == ALL
         report = made.report("up")
         assert (report.exit_code, report.writes) == (0, 0)
 
-    def test_where_the_store_has_endpoints_all_are_asked_for_their_containers(self, run, cluster):
+    def test_if_the_store_has_endpoints_all_hosts_are_queried_for_containers(self, run, cluster):
         cluster.done, cluster.endpoints = {"a"}, [endpoint("web", "192.168.56.12")]
         made = run(Step("a", cluster))
-        assert sorted(cluster.told) == sorted(f"read {name}" for name in ("node1", *HOSTS, *HOSTS))
+        assert sorted(cluster.calls) == sorted(f"read {name}" for name in ("node1", *HOSTS, *HOSTS))
         assert [made.site.facts[name].http("containers").body for name in HOSTS] == [[], [], []]
 
-    def test_the_fake_would_have_told_of_a_write(self, run, cluster):
+    def test_the_fake_fails_on_a_write(self, run, cluster):
         cluster.read_only = True
         with pytest.raises(AssertionError, match="was written to"):
             run(Step("a", cluster))
@@ -387,7 +390,7 @@ class TestEnginesThatAreInstalled:
 class TestConverging:
     def test_step_by_step_under_locks(self, run, cluster):
         made = run(Step("a", cluster), Step("b", cluster))
-        assert [line.split()[0] for line in cluster.told] == [
+        assert [line.split()[0] for line in cluster.calls] == [
             *["read"] * 4, *["lock"] * 3, *["read"] * 3, *["a"] * 3, "barrier", *["b"] * 3, "barrier",
         ]  # fmt: skip
         assert set(states(made, "a").values()) == {"converged"}
@@ -410,10 +413,10 @@ class TestConverging:
         assert set(states(made, "a").values()) == {"failed"}
         assert made.report("up").exit_code == 1
 
-    def test_what_is_found_as_wanted_is_not_waited_for(self, run, cluster, monkeypatch):
+    def test_a_settled_host_is_not_waited_for(self, run, cluster, monkeypatch):
         slept: list[float] = []
         monkeypatch.setattr("time.sleep", slept.append)
-        made = run(Step("a", cluster, waits=True, barrier_mends=True, patience=60.0))
+        made = run(Step("a", cluster, waits=True, barrier_repairs=True, patience=60.0))
         assert (states(made, "a"), slept) == (dict.fromkeys(HOSTS, "converged"), [])
 
     def test_what_still_differs_afterwards_has_failed(self, run, cluster):
@@ -421,9 +424,9 @@ class TestConverging:
         made = run(Step("a", cluster), Step("b", cluster))
         assert states(made, "a") == {**dict.fromkeys(HOSTS, "converged"), "node2": "failed"}
         assert set(states(made, "b")) == {"node1", "node3"}
-        (told,) = [o.error for o in made.outcomes if o.state is State.FAILED]
-        assert "did not converge" in told
-        assert "a: no, wanted: yes" in told
+        (error,) = [o.error for o in made.outcomes if o.state is State.FAILED]
+        assert "did not converge" in error
+        assert "a: no, wanted: yes" in error
 
     def test_what_becomes_possible_by_another_host_s_repair_is_done_in_the_same_run(self, run, cluster):
         made = run(Joining("a", cluster))
@@ -433,7 +436,7 @@ class TestConverging:
         assert set(states(made, "a").values()) == {"converged"}
         assert "a secret" not in str(made.report("up"))
 
-    def test_a_secret_that_can_not_be_had_fails_the_host_that_needs_it(self, run, cluster):
+    def test_a_secret_that_can_not_be_read_fails_the_hosts_that_need_it(self, run, cluster):
         cluster.fails = {("token", "node1"): failed(1)}
         made = run(Joining("a", cluster))
         assert states(made, "a") == {"node1": "converged", "node2": "failed", "node3": "failed"}
@@ -488,22 +491,22 @@ class TestDroppingOut:
         made = run(Step("a", cluster), Step("b", cluster))
         assert states(made, "a") == {"node1": "converged", "node2": "failed", "node3": "converged"}
         assert set(states(made, "b")) == {"node1", "node3"}
-        (told,) = [o.error for o in made.outcomes if o.state is State.FAILED]
-        assert told.splitlines() == ["node2: it broke", "  tried: A step", "  | detail", "  next:  do this"]
+        (error,) = [o.error for o in made.outcomes if o.state is State.FAILED]
+        assert error.splitlines() == ["node2: it broke", "  tried: A step", "  | detail", "  next:  do this"]
         assert made.errors == []
 
-    def test_a_script_that_dies_without_a_word_is_told_as_it_is(self, run, cluster):
+    def test_an_error_that_the_script_did_not_report_is_unchanged(self, run, cluster):
         cluster.fails = {("a", "node2"): CommandFailed("exit code 2", Result(2, "", "sh: syntax error"), host="node2")}
-        (told,) = [o.error for o in run(Step("a", cluster)).outcomes if o.state is State.FAILED]
-        assert "exit code 2" in told
-        assert "syntax error" in told
+        (error,) = [o.error for o in run(Step("a", cluster)).outcomes if o.state is State.FAILED]
+        assert "exit code 2" in error
+        assert "syntax error" in error
 
     def test_a_host_that_the_step_refuses_is_not_written_to(self, run, cluster):
         made = run(Step("a", cluster, refuses="node2"))
         assert "a node2" not in cluster.repairs
         assert states(made, "a") == {"node1": "converged", "node2": "failed", "node3": "converged"}
 
-    def test_one_that_is_refused_where_all_else_is_settled_writes_and_locks_nothing(self, run, cluster):
+    def test_a_refused_host_among_settled_ones_writes_and_locks_nothing(self, run, cluster):
         cluster.done, cluster.read_only = {"a"}, True
         made = run(Step("a", cluster, refuses="node2"))
         assert cluster.locks == []
@@ -530,7 +533,7 @@ class TestDroppingOut:
 
 
 class TestStopping:
-    def test_fatal_touches_no_following_host(self, run, cluster):
+    def test_a_fatal_error_changes_no_following_host(self, run, cluster):
         cluster.fails = {("a", "node1"): failed(71)}
         made = run(Step("a", cluster, alone=True), Step("b", cluster))
         assert cluster.repairs == ["a node1"]
@@ -557,8 +560,8 @@ class TestStopping:
         assert cluster.repairs == ["a node1"]
         assert states(made, "a") == {"node1": "failed", "node2": "skipped", "node3": "skipped"}
 
-    def test_what_the_barrier_mends_for_all_holds_up_no_host(self, run, cluster):
-        made = run(Telling("a", cluster, alone=True))
+    def test_what_act_repairs_for_all_blocks_no_host(self, run, cluster):
+        made = run(Granting("a", cluster, alone=True))
         assert cluster.repairs == ["a node1", "a node2", "a node3", "barrier a"]
         assert (states(made, "a"), made.errors) == (dict.fromkeys(HOSTS, "converged"), [])
 
@@ -568,26 +571,26 @@ class TestStopping:
         assert cluster.repairs == ["a node1", "a node2", "a node3", "barrier a"]
         assert states(made, "a") == {"node1": "failed", "node2": "converged", "node3": "converged"}
 
-    def test_what_is_done_for_all_is_counted_and_comes_after_the_wait(self, run, cluster):
+    def test_an_act_is_counted_and_follows_the_wait(self, run, cluster):
         made = run(Acting("a", cluster, alone=True))
         assert cluster.repairs == ["a node1", "a node2", "a node3", "barrier a", "request node1"]
         assert (made.errors, made.report("up").writes) == ([], 4)
 
-    def test_what_is_done_for_all_needs_the_lock(self, run, cluster):
+    def test_an_act_needs_the_lock(self, run, cluster):
         cluster.fails = {("changing", "node1"): Locked("our lock on this host is lost", host="node1")}
         made = run(Acting("a", cluster, alone=True), Step("b", cluster))
         assert "our lock on this host is lost" in made.errors[0]
         assert cluster.repairs == ["a node1", "a node2", "a node3", "barrier a"]
 
-    def test_nothing_is_done_where_the_wait_has_failed(self, run, cluster):
+    def test_an_act_is_omitted_if_the_wait_failed(self, run, cluster):
         made = run(Acting("a", cluster, barrier_fails=True))
         assert "no leader" in made.errors[0]
-        assert "request node1" not in cluster.told
+        assert "request node1" not in cluster.calls
 
-    def test_what_waits_can_only_read(self, run, cluster):
+    def test_a_wait_can_only_read(self, run, cluster):
         with pytest.raises(AssertionError, match="a request that changes the store over a connection that only reads"):
             run(Acting("a", cluster, hasty=True))
-        assert "request node1" not in cluster.told
+        assert "request node1" not in cluster.calls
 
     def test_a_barrier_that_fails_ends_the_run(self, run, cluster):
         made = run(Step("a", cluster, barrier_fails=True), Step("b", cluster))
@@ -609,7 +612,7 @@ class TestStopping:
         assert made.report("up").exit_code == 1
 
     def test_a_host_that_leaves_is_waited_for_though_it_is_no_majority(self, run, cluster):
-        """Its own steps run on a site of which it alone is live."""
+        """The site of its steps has no other live host."""
 
         def leaves(made: Run) -> None:
             made.site = replace(made.site, live=("node1",))
@@ -622,7 +625,7 @@ class TestStopping:
         assert states(made, "a") == {"node1": "skipped", "node2": "failed", "node3": "failed"}
         assert "missing: node2, node3" in made.errors[0]
 
-    def test_of_two_runs_that_begin_together_one_has_the_first_lock_and_the_other_none(self, run, cluster):
+    def test_without_the_first_lock_no_other_is_taken(self, run, cluster):
         cluster.fails = {("lock", "node1"): Locked("held by you", host="node1")}
         assert run(Step("a", cluster)).errors == ["node1: held by you"]
         assert cluster.locks == ["lock node1"]
@@ -669,22 +672,22 @@ class TestFindings:
 
 
 class TestJudgedAgain:
-    """At the end the checks are asked once more: a report must not contradict what the run itself has seen last."""
+    """The checks run again at the end, so that the report matches the last readings."""
 
     NOW = Problem("endpoint-left", "node1", "seen late")
     OLD = Problem("engine-open", "node2", "seen early")
     OUT = Problem("disk-full", "node3", "bad")
 
-    def test_what_is_over_goes_what_has_come_up_is_told_and_who_dropped_out_stays_so(self, run, cluster):
+    def test_fixed_findings_go_new_ones_appear_and_those_of_lost_hosts_stay(self, run, cluster):
         cluster.done = {"a"}
         found = iter([[self.OLD, self.OUT], [self.NOW]])
         made = run(Step("a", cluster), findings=lambda _: next(found), then=look.judge_again)
         assert made.findings == [self.OUT, self.NOW]
-        assert [line for line in cluster.told if line.startswith("read node1")] == ["read node1"] * 4, (
-            "read, endpoints, both again"
+        assert [line for line in cluster.calls if line.startswith("read node1")] == ["read node1"] * 4, (
+            "facts and endpoints, each twice"
         )
 
-    def test_what_is_left_out_is_left_out_again(self, run, cluster):
+    def test_an_ignored_warning_stays_ignored(self, run, cluster):
         cluster.done = {"a"}
         found = iter([[self.OLD], [self.OLD, self.NOW]])
         made = run(
@@ -695,8 +698,8 @@ class TestJudgedAgain:
         )
         assert made.findings == [self.OLD]
 
-    @pytest.mark.parametrize(("state", "told"), [(State.SETTLED, []), (State.FAILED, [NOW])])
-    def test_without_findings_only_a_proof_that_failed_is_a_reason_to_look(self, run, cluster, state, told):
+    @pytest.mark.parametrize(("state", "expected"), [(State.SETTLED, []), (State.FAILED, [NOW])])
+    def test_without_findings_only_a_failed_proof_makes_the_checks_run_again(self, run, cluster, state, expected):
         cluster.done = {"a"}
         found = iter([[], [self.NOW]])
 
@@ -704,14 +707,14 @@ class TestJudgedAgain:
             made.proofs.append(ProofResult("overlay", "demo", state))
             look.judge_again(made)
 
-        assert run(Step("a", cluster), findings=lambda _: next(found), then=proven).findings == told
+        assert run(Step("a", cluster), findings=lambda _: next(found), then=proven).findings == expected
 
 
 class TestPlan:
     def test_it_looks_and_never_writes(self, run, cluster):
         cluster.read_only = True
         made = run(Step("a", cluster), Step("b", cluster, refuses="node2"), command="plan")
-        assert sorted(cluster.told) == [f"read {name}" for name in ("node1", *HOSTS)]
+        assert sorted(cluster.calls) == [f"read {name}" for name in ("node1", *HOSTS)]
         assert set(states(made, "a").values()) == {"drifted"}
         assert states(made, "b")["node2"] == "failed"
 
@@ -731,7 +734,7 @@ class TestPlan:
         assert made.report("verify").exit_code == 0
 
     @pytest.mark.parametrize(("state", "code"), [(State.SETTLED, 0), (State.SKIPPED, 1), (State.FAILED, 1)])
-    def test_a_choice_of_proofs_of_which_none_could_run_is_no_success(self, run, cluster, state, code):
+    def test_it_fails_if_none_of_the_chosen_proofs_could_run(self, run, cluster, state, code):
         cluster.done = {"a"}
         made = run(Step("a", cluster), command="plan")
         made.proofs += [
@@ -741,7 +744,7 @@ class TestPlan:
         assert made.report("verify").exit_code == code
 
 
-def test_events_are_told_in_order_and_each_phase_ends(run, cluster):
+def test_events_are_in_order_and_each_phase_ends(run, cluster):
     made = run(Step("a", cluster))
     kinds = [(type(e).__name__, getattr(e, "name", "")) for e in made.observer.events]
     assert kinds[0] == ("PhaseBegan", "connect")

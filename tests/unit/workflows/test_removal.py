@@ -1,4 +1,4 @@
-"""What stands in the way of a removal, and what it counts on: the store's majority before and afterwards."""
+"""What prevents a removal: the store's quorum before and after it, attached containers, a host that is still alive."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Quiet:
 
 @dataclass
 class Made:
-    """A removal as it is after reading."""
+    """A removal after the hosts were read."""
 
     removal: Removal
     run: Run
@@ -37,7 +37,7 @@ class Made:
 
 
 def removal(inventory, facts, host="node3", **words):
-    """`facts` of the hosts that answered."""
+    """A removal. facts: those of the hosts that answered."""
     made = Made(Removal(inventory, host, **words), Run(inventory, Quiet()))
     host = made.removal.host
     staying, _ = resolve(made.removal.inventory, {name: f for name, f in facts.items() if name != host})
@@ -45,18 +45,18 @@ def removal(inventory, facts, host="node3", **words):
     return made
 
 
-def told(made):
+def ids(made):
     return [(f.id, causes.severity(f).value) for f in made.findings()]
 
 
 def named_still(made):
-    """What the end of a removal says about an inventory that still has the host."""
+    """The findings about an inventory that still names the removed host."""
     made.removal.still_named(made.run)
     return made.run.findings
 
 
 def consul(*answering, peers=3, hear=()):
-    """Hosts that answer; `peers`: how many servers there are, node1 and following."""
+    """Hosts that answer. peers: the number of servers, from node1 on. hear: hosts that have node3 in their gossip."""
     servers = [f"192.168.56.1{n}:8300" for n in range(1, peers + 1)]
     found = {}
     for n in answering:
@@ -74,35 +74,35 @@ def consul(*answering, peers=3, hear=()):
 
 @pytest.mark.parametrize(
     ("hosts", "answering", "peers", "expected"),
-    [  # the last one leaves; `answering`: those that live, of the hosts of which the first `peers` are servers
+    [  # the last host leaves. answering: the live hosts. peers: the first hosts, which are servers
         (3, (1, 2, 3), 3, [("even-servers", "warning")]),
-        (3, (1, 2, 3), 2, [("even-servers", "warning")]),  # a client, of two servers
+        (3, (1, 2, 3), 2, [("even-servers", "warning")]),  # a client leaves two servers
         (3, (1, 2, 3), 1, []),
         (3, (1, 2), 3, [("host-gone", "warning"), ("even-servers", "warning")]),
-        (3, (1, 3), 3, [("no-quorum", "stop")]),  # two would be left, and one of them lives
+        (3, (1, 3), 3, [("no-quorum", "stop")]),  # two servers would be left, one of them alive
         (3, (1,), 3, [("host-gone", "warning"), ("no-quorum", "stop")]),
         (2, (1, 2), 2, []),
         (2, (1,), 2, [("host-gone", "warning"), ("no-quorum", "stop")]),
     ],
 )
 def test_the_majority(inventory, hosts, answering, peers, expected):
-    assert told(removal(inventory(hosts), consul(*answering, peers=peers), f"node{hosts}")) == expected
+    assert ids(removal(inventory(hosts), consul(*answering, peers=peers), f"node{hosts}")) == expected
 
 
 @pytest.mark.parametrize(
     ("hosts", "answering", "peers", "expected"),
-    [  # the first one leaves
+    [  # the first host leaves
         (2, (2,), 1, [("host-gone", "warning"), ("no-quorum", "stop")]),
         (2, (1, 2), 1, []),  # the other becomes the server first
         (4, (1, 2, 3, 4), 3, []),  # the fourth becomes the third server
     ],
 )
 def test_another_becomes_a_server(inventory, hosts, answering, peers, expected):
-    assert told(removal(inventory(hosts), consul(*answering, peers=peers), "node1")) == expected
+    assert ids(removal(inventory(hosts), consul(*answering, peers=peers), "node1")) == expected
 
 
 @pytest.mark.parametrize(("hosts", "peers", "works"), [(2, 1, True), (4, 3, False)])
-def test_the_only_server_takes_the_new_one_in_and_one_of_several_does_not(inventory, hosts, peers, works):
+def test_only_a_leaving_server_without_others_takes_part_in_the_promotion(inventory, hosts, peers, works):
     made = removal(inventory(hosts), consul(*range(1, hosts + 1), peers=peers), "node1")
     joint = made.removal.departure(made.run).joint
     assert joint.has_quorum
@@ -110,16 +110,21 @@ def test_the_only_server_takes_the_new_one_in_and_one_of_several_does_not(invent
 
 
 def etcd():
-    """Three servers, which say so to everyone."""
+    """Three etcd servers."""
     return {f"node{n}": capture(f"etcd-node{n}") for n in (1, 2, 3)}
 
 
 @pytest.mark.parametrize(
     ("store", "facts", "expected", "servers"),
-    [  # the first one leaves, which is named as a server
+    [  # the first host leaves, which store.servers names
         ("consul 3 node1,node2,node3", consul(1, 2, 3), [("even-servers", "warning")], ("node2", "node3")),
         ("consul 4 node1,node2,node3", consul(1, 2, 3, 4), [("even-servers", "warning")], ("node2", "node3")),
-        ("consul 3 node1", consul(1, 2, 3, peers=1), [], ("node2",)),  # nobody else is named: as without the key
+        (
+            "consul 3 node1",
+            consul(1, 2, 3, peers=1),
+            [],
+            ("node2",),
+        ),  # like without store.servers
         ("consul 3 node1,node2,node3", consul(1, 2), [("no-quorum", "stop")], ("node2", "node3")),
         ("etcd 3 node1,node2,node3", etcd(), [("even-servers", "warning")], ("node2", "node3")),
     ],
@@ -127,7 +132,7 @@ def etcd():
 def test_a_server_that_is_named_leaves(inventory, store, facts, expected, servers):
     kind, hosts, named = store.split()
     made = removal(inventory(int(hosts), kind=kind, store=f", servers: [{named}]"), facts, "node1")
-    assert (told(made), made.run.site.servers) == (expected, servers)
+    assert (ids(made), made.run.site.servers) == (expected, servers)
     spare = [causes.cure(f) for f in made.findings() if f.id == "even-servers"]
     assert [("name another one in its place in store.servers first (node4)" in cure) for cure in spare] == [
         hosts == "4"
@@ -138,21 +143,21 @@ def test_a_server_that_is_named_leaves(inventory, store, facts, expected, server
 def test_a_manager_that_is_named_leaves(inventory, managers, expected):
     named = inventory(3, kind="", more=f"swarm: {{managers: [{', '.join(managers)}]}}")
     made = removal(named, with_managers(*managers), "node1")
-    assert told(made) == expected
+    assert ids(made) == expected
     assert made.run.site.servers == (managers[1:] or ("node2",))
 
 
 @pytest.mark.parametrize(
-    ("named", "told"), [("node1, node2, node3", "of store.servers all of it, since 2 can't"), ("node2", "")]
+    ("named", "text"), [("node1, node2, node3", "of store.servers all of it, since 2 can't"), ("node2", "")]
 )
-def test_what_is_to_be_done_with_the_key_that_names_it(inventory, named, told):
+def test_the_cure_names_the_key_to_change(inventory, named, text):
     made = removal(inventory(3, store=f", servers: [{named}]"), consul(1, 2, 3), "node1")
     (finding,) = [f for f in named_still(made) if f.id == "still-named"]
-    assert told in causes.cure(finding)
-    assert ("store.servers" in causes.cure(finding)) == bool(told)
+    assert text in causes.cure(finding)
+    assert ("store.servers" in causes.cure(finding)) == bool(text)
 
 
-def test_the_numbers_are_told(inventory):
+def test_the_evidence_has_the_numbers(inventory):
     finding = next(f for f in removal(inventory(3), consul(1, 3)).findings() if causes.severity(f) is Severity.STOP)
     assert finding.evidence == "without node3, Consul would have 2 servers, 1 of them alive; 2 are needed"
 
@@ -162,13 +167,13 @@ def test_etcd_can_t_be_left_by_its_last_server_and_zookeeper_by_none(inventory):
     body = facts["node1"].http("members").body
     alone = {"members": [member for member in body["members"] if member["name"] == "node1"]}
     facts["node1"] = with_http(facts["node1"], "members", alone)
-    assert told(removal(inventory(2, kind="etcd"), facts, "node1")) == [("last-server", "stop")]
+    assert ids(removal(inventory(2, kind="etcd"), facts, "node1")) == [("last-server", "stop")]
     zookeeper = {f"node{n}": capture(f"zookeeper-node{n}") for n in (1, 2, 3)}
-    assert told(removal(inventory(3, kind="zookeeper"), zookeeper, "node2")) == [("server-leaves", "stop")]
+    assert ids(removal(inventory(3, kind="zookeeper"), zookeeper, "node2")) == [("server-leaves", "stop")]
 
 
 def test_engines_on_the_last_server_are_not_on_another_store(inventory):
-    """Their store is that of the host that leaves: a cause of its own, and the only one that is told."""
+    """Their store runs on the leaving host. Only the cause for that is reported."""
     members = capture("etcd-node1").http("members").body["members"]
     alone = {"members": [member for member in members if member["name"] == "node1"]}
     node2 = with_info(capture("settled-node2"), ClusterStore="etcd://192.168.56.11:2379")
@@ -180,16 +185,16 @@ def test_engines_on_the_last_server_are_not_on_another_store(inventory):
     assert stops == ["last-server"]
 
 
-def test_containers_on_the_networks_need_a_word(inventory):
+def test_containers_on_the_networks_need_the_option_drain(inventory):
     facts = consul(1, 2, 3)
     web = {"Id": "1", "Names": ["/web"], "NetworkSettings": {"Networks": {"demo": {}}}}
     facts["node3"] = with_http(facts["node3"], "containers", [web])
-    assert told(removal(inventory(3), facts))[0] == ("containers-attached", "stop")
-    assert ("containers-attached", "stop") not in told(removal(inventory(3), facts, drain=True))
+    assert ids(removal(inventory(3), facts))[0] == ("containers-attached", "stop")
+    assert ("containers-attached", "stop") not in ids(removal(inventory(3), facts, drain=True))
 
 
 def test_a_host_that_others_hear_is_not_taken_for_gone(inventory):
-    assert told(removal(inventory(3), consul(1, 2, hear=(1,))))[0] == ("host-lives", "stop")
+    assert ids(removal(inventory(3), consul(1, 2, hear=(1,))))[0] == ("host-lives", "stop")
 
 
 def test_a_host_that_answers_and_lets_nobody_in_is_not_gone_either(inventory):
@@ -202,14 +207,14 @@ def test_a_host_that_answers_and_lets_nobody_in_is_not_gone_either(inventory):
 
 
 def test_a_host_that_nobody_knows(inventory):
-    assert told(removal(inventory(3), consul(1, 2, 3), "node9")) == [("unknown-host", "stop")]
+    assert ids(removal(inventory(3), consul(1, 2, 3), "node9")) == [("unknown-host", "stop")]
 
 
 def test_an_address_of_the_inventory_is_its_host(inventory):
     assert removal(inventory(3), consul(1, 2, 3), "192.168.56.12").removal.host == "node2"
 
 
-def test_what_the_inventory_alone_forbids(inventory):
+def test_the_only_host_of_an_inventory_can_t_be_removed(inventory):
     with pytest.raises(ProvisionerError, match="the only host"):
         Removal(inventory(1), "node1")
 
@@ -220,8 +225,8 @@ def test_a_new_server_counts(inventory):
     assert made.run.site.servers == ("node2", "node3", "node4")
 
 
-def test_what_is_found_is_what_holds_at_the_end(inventory, monkeypatch):
-    """The servers are counted again, and what was found of the gone host stays."""
+def test_the_final_findings_are_those_of_the_end(inventory, monkeypatch):
+    """The servers are counted again, and findings about the gone host stay."""
     early = Problem("engine-open", "node1", "seen early")
     made = removal(inventory(3), consul(1, 2), "node3")
     monkeypatch.setattr(Removal, "_read", lambda *_: None)
@@ -234,7 +239,7 @@ def test_what_is_found_is_what_holds_at_the_end(inventory, monkeypatch):
     assert [f.id for f in made.run.findings] == ["host-gone", "even-servers"]
 
 
-def test_a_step_that_ran_twice_is_told_once():
+def test_a_step_that_ran_twice_has_one_outcome():
     first = Outcome("node1", "store", State.CONVERGED, (Drift(Kind.FILE, "a"),))
     second = Outcome("node1", "store", State.SETTLED)
     other = Outcome("node1", "daemon", State.SETTLED)
