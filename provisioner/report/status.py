@@ -32,7 +32,7 @@ def status(report: Report, look: Look) -> list[Text]:
     if not report.summaries:
         return []
     rows = [_row(summary, look) for summary in report.summaries]
-    columns = tuple(at for at in range(len(_HEADS)) if at <= 1 or _said(report, rows, at) - {look.marks.none})
+    columns = tuple(at for at in range(len(_HEADS)) if at <= 1 or _values(report, rows, at) - {look.marks.none})
     varying = tuple(at for at in columns if at <= 1 or not _same(report, rows, at))
     for shown in (columns, varying):
         widths = [widest((_HEADS[at], *(row[at] for row in rows))) for at in shown]
@@ -45,15 +45,15 @@ def status(report: Report, look: Look) -> list[Text]:
     return [*lines, *_legend(report, look), *_errors(report, look)]
 
 
-def _said(report: Report, rows: list[tuple[str, ...]], at: int) -> set[str]:
+def _values(report: Report, rows: list[tuple[str, ...]], at: int) -> set[str]:
     """Return the different values of a column on the reached hosts."""
     return {row[at] for row, summary in zip(rows, report.summaries, strict=True) if summary.reached}
 
 
 def _same(report: Report, rows: list[tuple[str, ...]], at: int) -> str:
     """Return the value that a column has on all reached hosts, or "" if values differ or one is unknown."""
-    said = _said(report, rows, at)
-    return said.pop() if len(said) == 1 and _UNKNOWN not in said else ""
+    values = _values(report, rows, at)
+    return values.pop() if len(values) == 1 and _UNKNOWN not in values else ""
 
 
 def _common(report: Report, common: list[str], look: Look) -> list[Text]:

@@ -204,7 +204,7 @@ class Run:
     def lock(self) -> bool:
         """Takes the lock of every live host and of the store, and reads again, since another run may just have ended.
 
-        If it fails, no host is live any more, and `errors` has the reason.
+        Returns False if it fails. Then the cluster has no live host, and `errors` has the reason.
         """
         names = [name for site in self.sites.values() for name in site.live]
         self.errors += self.session.lock(names, self.owner)
