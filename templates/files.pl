@@ -1,5 +1,5 @@
-# Changes one file or folder, safely also where other users can write: it follows no symbolic link of theirs. It never writes to,
-# or changes the owner or mode of, anything that they put in its place meanwhile.
+# Changes one file or folder, safely also where other users can write: it follows no symbolic link of theirs. Whatever they put in
+# its place meanwhile is never written to, and keeps its owner and mode.
 # It walks a path name by name, opens each folder without following a link, and enters it by its handle. It follows links only
 # while only root can write every folder on the way ($shared is 0): nobody else can have created them, or can change them.
 # A file is created under a new name, gets owner and mode by its handle, and is renamed. In a shared folder, a folder is created,

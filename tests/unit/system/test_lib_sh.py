@@ -79,7 +79,7 @@ class TestPut:
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
         assert names(path.parent) == [HOSTILE]
 
-    def test_instead_of_an_old_one_and_never_in_place(self, sh, tmp_path):
+    def test_an_old_file_is_replaced_and_never_overwritten_in_place(self, sh, tmp_path):
         path = tmp_path / "file"
         path.write_text("old")
         with path.open() as reader:
@@ -186,7 +186,7 @@ class TestKeep:
         assert sh('keep "$1"', tmp_path / "file").returncode == 0
         assert names(tmp_path) == ["file", "file.e3b0c442.bak"]
 
-    def test_no_going_on_without_a_copy(self, sh, tiny):
+    def test_a_failed_copy_ends_the_script(self, sh, tiny):
         (tiny / "file").write_text("x" * 40_000)
         done = sh('keep "$1"; echo went on', tiny / "file")
         assert (done.returncode, done.stdout) == (70, "")
@@ -196,7 +196,7 @@ class TestKeep:
         )
         assert names(tiny) == ["file"]
 
-    def test_no_going_on_where_it_can_not_be_read(self, sh, tmp_path):
+    def test_an_unreadable_file_ends_the_script(self, sh, tmp_path):
         (tmp_path / "file").write_text("x")
         done = sh('sha256sum() { return 1; }; keep "$1"; echo went on', tmp_path / "file")
         assert (done.returncode, done.stdout) == (70, "")
