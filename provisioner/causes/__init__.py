@@ -8,7 +8,19 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from provisioner.causes import addresses, commands, engine, firewall, networks, proofs, store, swarm, system
+from provisioner.causes import (
+    addresses,
+    commands,
+    connections,
+    engine,
+    failures,
+    firewall,
+    networks,
+    proofs,
+    store,
+    swarm,
+    system,
+)
 from provisioner.causes.base import Cause, Family, Kind
 from provisioner.model import Severity
 
@@ -28,6 +40,8 @@ FAMILIES: tuple[Family, ...] = (
     swarm.FAMILY,
     networks.FAMILY,
     proofs.FAMILY,
+    connections.FAMILY,
+    failures.FAMILY,
     commands.FAMILY,
 )
 CAUSES: Mapping[str, Cause] = MappingProxyType({cause.id: cause for family in FAMILIES for cause in family.causes})

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane.swarm import Member, View, founder
+from provisioner.model import Failure
 from provisioner.system import swarm as on_host
 from provisioner.system.reading import DAEMON_JSON, ENGINE_OPTIONS
 
@@ -94,15 +95,16 @@ def on_disk(facts: Facts) -> str:
     return ""
 
 
-def hindrance(site: Site) -> str:
-    """Why the run must not go on: hosts that take no part may have the swarm. "": nothing forbids it."""
+def hindrance(site: Site) -> Failure | None:
+    """Why the run must not go on: hosts that take no part may have the swarm. None: nothing forbids it."""
     if site.control != "swarm":
-        return ""
+        return None
     away = {name: why for name, why in Founding(site).hindrances.items() if name not in site.live}
     if not away:
-        return ""
+        return None
     told = "".join(f"\n  {name}: {why}" for name, why in away.items())
-    return (
+    return Failure(
         f"no swarm is made: no host that takes part is in one, but another may be, and a cluster must not get two{told}\n"
-        "  next:  get these hosts and their engines to answer, and run again; a host that is gone for good: take it out of the inventory first"
+        "  next:  get these hosts and their engines to answer, and run again; a host that is gone for good: take it out of the inventory first",
+        "swarm-may-exist",
     )

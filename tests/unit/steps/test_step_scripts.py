@@ -134,7 +134,7 @@ def test_the_harness_sees_what_it_is_to_see(run, tmp_path):
     assert "unknown-program" in ran.stderr
     with pytest.raises(AssertionError):
         harmless(ran, tmp_path)
-    assert run("fail oops").code == 70
+    assert run("fail some-id oops").code == 70
 
 
 def renamed(inventory: Inventory, **network: object) -> Inventory:

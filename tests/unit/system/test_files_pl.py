@@ -125,7 +125,7 @@ class TestFolders:
         done = folder(theirs / "serf")
         assert done.returncode == 70
         assert (
-            f"provisioner: {theirs}/serf belongs to root:root, in a folder that the user {USER} can write; it was left unchanged\t"
+            f"provisioner: path-unsafe\t{theirs}/serf belongs to root:root, in a folder that the user {USER} can write; it was left unchanged\t"
             in done.stderr
         )
         assert ((theirs / "serf").stat().st_uid, stat.S_IMODE((theirs / "serf").stat().st_mode)) == (0, 0o755)
@@ -210,7 +210,7 @@ class TestFiles:
         done = put(theirs / name)
         assert done.returncode == 70
         assert (
-            f"provisioner: {theirs}/{name.partition('/')[0]} is a symbolic link in a folder that the user {USER} can write; it was left unchanged\tfind out who"
+            f"provisioner: path-unsafe\t{theirs}/{name.partition('/')[0]} is a symbolic link in a folder that the user {USER} can write; it was left unchanged\tfind out who"
             in done.stderr
         )
         assert tree(trap) == before
