@@ -218,7 +218,7 @@ def test_a_network_of_a_plugin_that_all_hosts_share(make_lab, tmp_path):
         run = cluster.run("up")
         assert run.code == 1
         assert 'legacy plugin: Post "http://127.0.0.1' in run.err
-        assert "the engine takes it up only when it is restarted: systemctl restart docker" in run.err
+        assert "and after a restart: systemctl restart docker" in run.err
         for node in NODES:
             cluster.sh(node, "systemctl restart docker")
         cluster.given["plugins"]["widenet"] = widenet

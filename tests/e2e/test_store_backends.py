@@ -173,12 +173,12 @@ def test_one_run_holds_the_lock_and_a_run_on_the_same_hosts_takes_it_over(run):
         for node, owner, hosts in (("node1", "me", "ab"), ("node2", "her", "c"), ("node3", "the next", "bd"))
     )
     mine.take()
-    with pytest.raises(Locked, match="in the same store: me"):
+    with pytest.raises(Locked, match="changing the same store: me"):
         other.take()
     after.take()
     for dropped in (other, mine):
         dropped.give_back()
-        with pytest.raises(Locked, match="in the same store: the next"):
+        with pytest.raises(Locked, match="changing the same store: the next"):
             other.take()
     after.give_back()
     other.take()
@@ -266,7 +266,7 @@ def test_links_that_the_stores_user_creates_are_reported_and_not_followed(run):
         assert trap() == before, path
         if refused:
             assert f"{path} is a symbolic link in a folder that the user {user} can write" in said
-            assert "\tsee who made it, remove it" in said
+            assert "\tfind out who created it, remove it" in said
         sh(run, "node3", f"systemctl start {unit(run)}")
         # Consul may take a minute, if it was stopped while it started.
         run.site.backend.wait_for_leader(run.session.connections["node3"], servers=3)

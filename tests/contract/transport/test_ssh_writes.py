@@ -176,7 +176,7 @@ def test_an_upload_with_another_checksum_leaves_nothing(connection, tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "it").write_text("old")
-    with pytest.raises(CommandFailed, match="checksum of what arrived"):
+    with pytest.raises(CommandFailed, match="checksum of the received data"):
         connection.upload(local, receiving(f"{folder}/it", 100_000, "0" * 64, 0o600))
     assert names(folder) == ["it"]
     assert (folder / "it").read_text() == "old"
