@@ -142,6 +142,34 @@ def verify(
     _run(inventory, "verify", workflow, json=json, verbose=verbose, ignore=ignore)
 
 
+@app.command()
+def doctor(
+    inventory: _Inventory,
+    *,
+    all_: _All = False,
+    only: _Only = None,
+    skip: _Skip = None,
+    json: _Json = False,
+    verbose: _Verbose = False,
+    ignore: _Ignore = None,
+) -> None:
+    """Find out why the networks do not work: observe hosts and paths, prove the networks, and name the causes. Change nothing.
+
+    Exit code 0: no cause was found, or only warnings. 1: a cause was found. 64: invalid inventory or pattern.
+    """
+    from provisioner import proofs
+
+    choice = proofs.Choice(tuple(only or ()), tuple(skip or ()), builtin=all_)
+
+    def workflow(found: Inventory) -> Iterable[Phase]:
+        from provisioner.workflows.doctor import phases
+
+        choice.of(proofs.units(found))
+        return phases(choice)
+
+    _run(inventory, "doctor", workflow, json=json, verbose=verbose, ignore=ignore)
+
+
 def _list(path: Path, choice: Choice, *, json: bool) -> None:
     from provisioner import proofs
     from provisioner.inventory import load
@@ -330,7 +358,7 @@ def _ask(
     report.show(planned, out=sys.stderr if json else sys.stdout, verbose=verbose)
     print("Make these changes? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise ProvisionerError("not confirmed; nothing was changed", cause="not-confirmed")
+        raise ProvisionerError("not confirmed; nothing was changed")
 
 
 def _version(*, wanted: bool) -> None:
@@ -444,25 +472,28 @@ def _owner() -> str:
 def _told(command: str) -> Iterator[None]:
     """Report errors that a user can fix as text, and handle Ctrl-C. command: the command that owes a JSON document, or ""."""
     from provisioner.errors import ProvisionerError
-    from provisioner.model import Failure, Report
 
     try:
         yield
     except ProvisionerError as error:
-        failure, code = Failure.of(error), error.exit_code
+        text, code = str(error), error.exit_code
     except KeyboardInterrupt:
-        text = "stopped; scripts that already run on hosts will finish. Run the command again to continue."
-        failure, code = Failure(text, "interrupted"), _INTERRUPTED
+        text, code = (
+            "stopped; scripts that already run on hosts will finish. Run the command again to continue.",
+            _INTERRUPTED,
+        )
     except EOFError as error:  # a bug; click would mistake it for the end of a terminal's input and exit silently
         raise RuntimeError("the input of a command that reads none has ended") from error
     else:
         return
-    print(failure.whole, file=sys.stderr)
+    print(text, file=sys.stderr)
     if command:
         from provisioner import report
+        from provisioner.model import Report
 
-        told = Report(command=command, cluster="", hosts=(), exit_code=code, seconds=0.0, errors=(failure,))
-        print(report.to_json(told))
+        print(
+            report.to_json(Report(command=command, cluster="", hosts=(), exit_code=code, seconds=0.0, errors=(text,)))
+        )
     raise typer.Exit(code)
 
 

@@ -139,6 +139,56 @@ def reset(
 
 
 @app.command()
+def faults(*, json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """List the faults that `lab break` can make, and the cause that `doctor` finds for each."""
+    from provisioner.lab import FAULTS
+
+    if json:
+        _print_json(
+            [
+                {"id": f.id, "cause": f.cause, "title": f.title, "place": f.place.value, "stores": f.stores}
+                for f in FAULTS.values()
+            ]
+        )
+        return
+    width = max(map(len, FAULTS))
+    for fault in FAULTS.values():
+        cause = "" if fault.cause == fault.id else f" ({fault.cause})"
+        print(f"{fault.id:<{width}}  {fault.title}{cause}")
+
+
+@app.command("break")
+def break_(
+    fault: Annotated[str, typer.Argument(help="A fault of `lab faults`.", show_default=False)],
+    host: Annotated[str, typer.Option("--host", help="Where to make it.")] = "node2",
+    to: Annotated[str, typer.Option("--to", help="The other end of the path, for faults between two hosts.")] = "",
+    name: Name = "lab",
+) -> None:
+    """Break something in the lab, to see what happens and to find it with `doctor`. `lab heal` takes it back."""
+    from provisioner.errors import LabError
+    from provisioner.inventory.problems import code, nearest
+    from provisioner.lab import FAULTS, Lab
+
+    with _told():
+        if fault not in FAULTS:
+            raise LabError(
+                f"there is no fault {code(fault)}{nearest(fault, FAULTS)}", cure="provisioner lab faults lists them"
+            )
+        Lab.open(name).break_(FAULTS[fault], host, to)
+        print(f"{FAULTS[fault].title}: {host}{f', {to}' if to else ''}")
+
+
+@app.command()
+def heal(name: Name = "lab") -> None:
+    """Take back all faults that `lab break` has made."""
+    from provisioner.lab import Lab
+
+    with _told():
+        for line in Lab.open(name).heal() or ["nothing is broken"]:
+            print(line)
+
+
+@app.command()
 def stop(hosts: Hosts, name: Name = "lab") -> None:
     """Cut the power of hosts. Disks are kept."""
     from provisioner.lab import Lab

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from provisioner.errors import ProvisionerError
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,26 +150,6 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """An error as a run keeps it: its whole text, and the id of its entry in the catalogue of causes."""
-
-    text: str
-    check: str
-
-    @classmethod
-    def of(cls, error: ProvisionerError) -> Failure:
-        return cls(str(error), error.cause)
-
-    @property
-    def whole(self) -> str:
-        """The text with the id, as findings are shown with theirs."""
-        return f"{self.text}\n  check: {self.check}" if self.check else self.text
-
-    def __str__(self) -> str:
-        return self.text
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """How one step ended on one host."""
 
@@ -182,14 +160,6 @@ class Outcome:
     error: str = ""  # the whole text of the error, when FAILED
     reason: str = ""  # why, when SKIPPED or PENDING
     seconds: float = 0.0
-    check: str = ""  # the id of what `error` tells, in the catalogue of causes
-
-    @property
-    def failure(self) -> Failure:
-        return Failure(self.error, self.check)
-
-    def failed(self, why: Failure) -> Outcome:
-        return replace(self, state=State.FAILED, error=why.text, check=why.check)
 
 
 class Severity(StrEnum):
@@ -207,6 +177,7 @@ class Problem:
     id: the cause's, as in `--ignore ID`. host: where it was found; "" means the whole cluster.
     target: the host at the other end, if it was found on the path to one. network: the one on which it was found, or "".
     evidence: what was seen, one sentence without a full stop. values: what the cure's template names.
+    where: the part of the host or path at fault: a rule, an interface, a file; "" if nothing is known beyond the host.
     variant: which of the cause's cures applies, "" for the usual one. warns: it is a warning here, although the cause can stop a run.
     """
 
@@ -218,6 +189,50 @@ class Problem:
     warns: bool = False
     target: str = ""
     network: str = ""
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One cause at its place, after its consequences were put behind it: what `doctor` reports.
+
+    problems: the same cause, found once or on several hosts. evidence: what was seen, one sentence each.
+    explained: the problems that follow from it. pairs: how many failed pairs of hosts and other failed checks follow from it.
+    """
+
+    problems: tuple[Problem, ...]
+    explained: tuple[Problem, ...] = ()
+    pairs: int = 0
+
+    @property
+    def id(self) -> str:
+        return self.problems[0].id
+
+    @property
+    def path(self) -> tuple[str, str] | None:
+        """From and to, if the cause lies on one path."""
+        first = self.problems[0]
+        return (first.host, first.target) if len(self.problems) == 1 and first.host and first.target else None
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts at which it was found; of a path both ends; () for the whole cluster."""
+        ends = (name for problem in self.problems for name in (problem.host, problem.target))
+        return tuple(dict.fromkeys(filter(None, ends)))
+
+    @property
+    def network(self) -> str:
+        """The network, if all of it is on one."""
+        names = {problem.network for problem in self.problems}
+        return names.pop() if len(names) == 1 else ""
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(problem.evidence for problem in self.problems))
+
+    @property
+    def where(self) -> str:
+        return "; ".join(dict.fromkeys(filter(None, (problem.where for problem in self.problems))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +344,6 @@ class HostSummary:
     unknown: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
-    check: str = ""  # the id of what `error` tells, in the catalogue of causes
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,8 +360,10 @@ class Report:
     outcomes: tuple[Outcome, ...] = ()
     proofs: tuple[ProofResult, ...] = ()
     summaries: tuple[HostSummary, ...] = ()
-    errors: tuple[Failure, ...] = ()  # of the run as a whole
-    lost: Mapping[str, Failure] = field(default_factory=dict)  # host -> why it dropped out
+    errors: tuple[str, ...] = ()  # of the run as a whole
+    lost: Mapping[str, str] = field(default_factory=dict)  # host -> why it dropped out
+    causes: tuple[Diagnosis, ...] = ()  # the most fundamental first
+    looked_at: tuple[str, ...] = ()  # what was observed and is well, one line each
     removed: str = ""  # the host that was, or with `plan` would be, taken out of the cluster
     control_plane: str = ""  # "kv" | "swarm"
     control_plane_reason: str = ""  # why it is this one; empty where the inventory says it

@@ -7,6 +7,7 @@
 #         beyond ADDRESS PORT           an external TCP port, which must be unreachable
 #         wall ADDRESS PORT/tcp|udp ... a host's ports; no packet to them may leave this host, which leaks.pl watches
 #         go SECONDS
+#         enough                        the time is over now
 #         again                         end with exit code 75
 #         The end of the input ends the probe.
 # Writes: ready ADDRESS MTU [ADDRESS-IN-IPV6]    then each as soon as it is known, with seconds since "go":
@@ -482,6 +483,8 @@ sub order {
         push @beyond, {name => join(":", @words), to => pack_sockaddr_in($words[1], inet_aton($words[0]))};
     } elsif ($word eq "wall") {
         try_wall(@words);
+    } elsif ($word eq "enough") {
+        $until = now() if $until;
     } elsif ($word eq "again") {
         exit(75);
     } elsif ($word eq "go") {

@@ -5,17 +5,18 @@ This list is the table of contents. `provisioner causes` and docs/causes.md are 
 
 from __future__ import annotations
 
+import shlex
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from provisioner.causes import (
     addresses,
     commands,
-    connections,
     engine,
-    failures,
     firewall,
+    kernel,
     networks,
+    paths,
     proofs,
     store,
     swarm,
@@ -29,19 +30,31 @@ if TYPE_CHECKING:
 
     from provisioner.model import Problem
 
-__all__ = ["CAUSES", "FAMILIES", "Cause", "Family", "Kind", "cure", "of", "severity", "template", "unexplained"]
+__all__ = [
+    "CAUSES",
+    "FAMILIES",
+    "Cause",
+    "Family",
+    "Kind",
+    "cure",
+    "of",
+    "severity",
+    "template",
+    "to_run",
+    "unexplained",
+]
 
 FAMILIES: tuple[Family, ...] = (
     system.FAMILY,
     addresses.FAMILY,
     firewall.FAMILY,
+    paths.FAMILY,
+    kernel.FAMILY,
     engine.FAMILY,
     store.FAMILY,
     swarm.FAMILY,
     networks.FAMILY,
     proofs.FAMILY,
-    connections.FAMILY,
-    failures.FAMILY,
     commands.FAMILY,
 )
 CAUSES: Mapping[str, Cause] = MappingProxyType({cause.id: cause for family in FAMILIES for cause in family.causes})
@@ -75,6 +88,15 @@ def unexplained(problems: Iterable[Problem]) -> list[Problem]:
     found = list(problems)
     consequences = {name for problem in found for name in of(problem).explains}
     return [problem for problem in found if problem.id not in consequences]
+
+
+def to_run(problem: Problem) -> tuple[str, ...]:
+    """Return the cure of a problem as shell commands; () if there are none. Values are quoted; a tuple becomes several words."""
+    values = {
+        name: shlex.join(map(str, value)) if isinstance(value, tuple) else shlex.quote(str(value))
+        for name, value in problem.values.items()
+    }
+    return tuple(template(text, values) for text in of(problem).commands.get(problem.variant, ()))
 
 
 def template(text: str, values: Mapping[str, object] = MappingProxyType({})) -> str:

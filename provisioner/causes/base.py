@@ -16,7 +16,6 @@ class Kind(StrEnum):
     """What an id stands for."""
 
     CAUSE = "cause"  # a known reason why a network fails
-    FAILURE = "failure"  # a reason why a run could not do its work: on a host, on a store, or at all
     REFUSAL = "refusal"  # a reason why a command declines what was asked of it, or does it with a remark
 
 
@@ -29,6 +28,8 @@ class Cause:
     cure: what to do next, a template over the values of a problem. variants: other cures, by name, for problems that name one.
     severity: what a problem of this cause does to a run. warns: when it only warns although the severity is higher; "" if never.
     explains: the ids of causes that follow from this one. fixable: whether a step of `provisioner up` removes it.
+    commands: the cure as shell commands to paste, templates like `cure`, by variant ("": the usual one). fixes: the variants whose
+    commands `doctor --fix` may run on the host of the problem.
     """
 
     id: str
@@ -41,6 +42,8 @@ class Cause:
     explains: tuple[str, ...] = ()
     fixable: bool = False
     kind: Kind = Kind.CAUSE
+    commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fixes: frozenset[str] = frozenset()
 
     @property
     def ignorable(self) -> bool:

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane.swarm import Member, View, founder
-from provisioner.model import Failure
 from provisioner.system import swarm as on_host
 from provisioner.system.reading import DAEMON_JSON, ENGINE_OPTIONS
 
@@ -95,16 +94,15 @@ def on_disk(facts: Facts) -> str:
     return ""
 
 
-def hindrance(site: Site) -> Failure | None:
-    """Why the run must not go on: hosts that take no part may have the swarm. None: nothing forbids it."""
+def hindrance(site: Site) -> str:
+    """Why the run must not go on: hosts that take no part may have the swarm. "": nothing forbids it."""
     if site.control != "swarm":
-        return None
+        return ""
     away = {name: why for name, why in Founding(site).hindrances.items() if name not in site.live}
     if not away:
-        return None
+        return ""
     told = "".join(f"\n  {name}: {why}" for name, why in away.items())
-    return Failure(
+    return (
         f"no swarm is made: no host that takes part is in one, but another may be, and a cluster must not get two{told}\n"
-        "  next:  get these hosts and their engines to answer, and run again; a host that is gone for good: take it out of the inventory first",
-        "swarm-may-exist",
+        "  next:  get these hosts and their engines to answer, and run again; a host that is gone for good: take it out of the inventory first"
     )

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from provisioner.controlplane.site import Site
-    from provisioner.model import Failure
     from provisioner.system.facts import Facts
 
 # What a unit without an answer means, by systemd's ActiveState; in any other state the engine is stopped.
@@ -29,18 +28,16 @@ _OF_THE_SWARM = ("store_role", "leader")
 _FIELDS = ("system", "engine", "store_role", "leader", *_OF_THE_ENGINE)
 
 
-def summaries(site: Site, lost: Mapping[str, Failure]) -> tuple[HostSummary, ...]:
+def summaries(site: Site, lost: Mapping[str, str]) -> tuple[HostSummary, ...]:
     """One for each host of the inventory; `lost` says why some were not reached."""
     return tuple(
-        _summary(site, name) if name in site.facts else _unreached(site, name, lost.get(name))
+        _summary(site, name) if name in site.facts else _unreached(site, name, lost.get(name, ""))
         for name in site.inventory.hosts
     )
 
 
-def _unreached(site: Site, name: str, why: Failure | None) -> HostSummary:
-    address = site.inventory.hosts[name].address
-    found = HostSummary(name, address, reached=False, unknown=_FIELDS)
-    return replace(found, error=why.text, check=why.check) if why else found
+def _unreached(site: Site, name: str, why: str) -> HostSummary:
+    return HostSummary(name, site.inventory.hosts[name].address, reached=False, error=why, unknown=_FIELDS)
 
 
 def _summary(site: Site, name: str) -> HostSummary:

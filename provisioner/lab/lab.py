@@ -7,7 +7,9 @@ a process that was killed at any moment.
 from __future__ import annotations
 
 import contextlib
+import json
 import re
+import shlex
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +19,10 @@ from typing import TYPE_CHECKING, Self
 
 from provisioner.errors import LabError
 from provisioner.lab import cgroups, image, machine, snapshot, switch
+from provisioner.lab.faults import FAULTS, Fault, Place
 from provisioner.lab.host import Host, make_key, spawn_joined
 from provisioner.lab.locks import held
-from provisioner.lab.shell import mounts_under, remove_tree, run
+from provisioner.lab.shell import communicate, mounts_under, remove_tree, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 MOST_HOSTS = 200
 BOOT_DEADLINE = 60  # seconds for one host on an idle machine
 UP_DEADLINE = 400  # seconds for `provisioner up`; up to half a minute on an idle machine
+_FAULT = 120  # seconds for a script that makes or heals a fault
 SETTLE_DEADLINE = 120  # seconds; a swarm takes up to 20 to elect a manager
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
@@ -277,6 +281,78 @@ class Lab:
 
     # -- changing it -------------------------------------------------------------------------------------------
 
+    # -- faults ------------------------------------------------------------------------------------------------
+
+    def break_(self, fault: Fault, host: str, to: str = "") -> None:
+        """Make a fault on a host, or on its path to another. It is recorded before it is made, so that `heal` finds it."""
+        if (fault.place is Place.PATH) != bool(to):
+            what = "is made between two hosts" if not to else "is made on one host"
+            raise LabError(
+                f"the fault {fault.id} {what}", cure="name the other host with --to" if not to else "leave --to out"
+            )
+        if host == to:
+            raise LabError(f"the fault {fault.id} is made between two hosts, and {host} is named twice")
+        self._host(host)
+        if to:
+            self._host(to)
+        folder = self.folder / "faults"
+        folder.mkdir(exist_ok=True)
+        with self._locked():
+            record = folder / f"{len(list(folder.iterdir())):04}-{fault.id}"
+            record.write_text(json.dumps({"fault": fault.id, "host": host, "to": to}))
+        answer = self._run_fault(fault, fault.make, host, to)
+        if answer.returncode:
+            raise LabError(
+                f"the fault {fault.id} could not be made on {host}", answer=answer.stderr, cure="provisioner lab heal"
+            )
+
+    def broken(self) -> list[tuple[str, str, str]]:
+        """(fault, host, other host or "") of each fault that was made and not healed, in the order in which they were made."""
+        found = [json.loads(path.read_text()) for path in sorted((self.folder / "faults").glob("*"))]
+        return [(each["fault"], each["host"], each["to"]) for each in found]
+
+    def heal(self) -> list[str]:
+        """Take all faults back, the last one first; what could not be taken back stays recorded. Returns what was healed."""
+        healed, failed = [], []
+        for path in sorted((self.folder / "faults").glob("*"), reverse=True):
+            each = json.loads(path.read_text())
+            answer = self._run_fault(FAULTS[each["fault"]], FAULTS[each["fault"]].heal, each["host"], each["to"])
+            if answer.returncode:
+                failed.append(f"{each['fault']} on {each['host']}: {answer.stderr.strip()[-300:]}")
+            else:
+                path.unlink()
+                healed.append(f"{each['fault']} on {each['host']}")
+        if failed:
+            raise LabError(
+                "some faults could not be taken back",
+                answer="\n".join(failed),
+                cure=f"provisioner lab reset --name {self.name}",
+            )
+        return healed
+
+    def _forget(self, hosts: Iterable[str]) -> None:
+        """Faults of hosts that are reset are gone with them; those on the switch are taken back."""
+        for path in sorted((self.folder / "faults").glob("*"), reverse=True):
+            each = json.loads(path.read_text())
+            fault = FAULTS[each["fault"]]
+            if each["host"] in hosts:
+                if fault.place is Place.SWITCH:
+                    self._run_fault(fault, fault.heal, each["host"], each["to"])
+                path.unlink()
+
+    def _run_fault(self, fault: Fault, script: str, host: str, to: str) -> Answer:
+        words = {"HOST": host, "SELF": self.address(host), "TO": to, "PEER": self.address(to) if to else ""}
+        text = "".join(f"{name}={shlex.quote(value)}\n" for name, value in words.items()) + script
+        argv = ["sh", "-c", text]
+        if fault.place is Place.SWITCH:
+            # With the programs of a host: the machine itself may have none of them.
+            pid = self._host(host).init
+            if pid is None:
+                raise LabError("the host is off", host=host, cure=f"provisioner lab start --name {self.name} {host}")
+            spaces = (f"--net={self._switch}", f"--mount=/proc/{pid}/ns/mnt")
+            return communicate(["nsenter", *spaces, *argv], timeout=_FAULT)
+        return self.exec(host, argv, check=False, timeout=_FAULT)
+
     def stop(self, *hosts: str) -> None:
         """End hosts together, like a power cut. Their disks are kept."""
         with self._locked():
@@ -308,6 +384,8 @@ class Lab:
         With `to`, the name of a snapshot such as "settled-consul", all hosts are replaced by those of the snapshot, with their
         cluster running. `say` gets a line if the snapshot must be created first.
         """
+        hosts = None if hosts is None else tuple(hosts)
+        self._forget(self.hosts if hosts is None else hosts)
         if to:
             recipe = snapshot.settled(to)
             path = _ensure_images([recipe.image], say)[recipe.image]

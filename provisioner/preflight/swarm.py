@@ -157,7 +157,8 @@ def engines_apart(site: Site) -> Iterator[Problem]:
     for name in ours:
         if strangers := [other for other in lacking(site, name) if other in ours]:
             what = f"its engine does not know {', '.join(strangers)} from gossip, so no packet passes between them"
-            yield Problem("engines-apart", name, what, {"reunion": site.plane.reunion(site)})
+            only = strangers[0] if len(strangers) == 1 else ""
+            yield Problem("engines-apart", name, what, {"reunion": site.plane.reunion(site)}, target=only)
 
 
 def certificate_validity(site: Site) -> Iterator[Problem]:

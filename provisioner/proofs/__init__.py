@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from provisioner.controlplane import Site
     from provisioner.inventory import Inventory
     from provisioner.model import Observer, ProofResult
-    from provisioner.proofs.base import Again, Connections, Proof
+    from provisioner.proofs.base import Again, Connections, Judge, Proof
 
 __all__ = ["PROOFS", "Choice", "Unit", "prove", "units"]
 
@@ -51,14 +51,20 @@ def units(inventory: Inventory) -> tuple[Unit, ...]:
 
 
 def prove(
-    site: Callable[[], Site], connections: Connections, observer: Observer, *, again: Again, chosen: Choice
+    site: Callable[[], Site],
+    connections: Connections,
+    observer: Observer,
+    *,
+    again: Again,
+    chosen: Choice,
+    judge: Judge | None = None,
 ) -> tuple[ProofResult, ...]:
     """Run the chosen proofs on the live hosts. Those that the choice leaves out are results too, which say so.
 
-    site: the cluster as last read. again: reads it once more. Raises UsageError if the choice is none.
+    site: the cluster as last read. again: reads it once more. judge: see `base.Judge`. Raises UsageError if the choice is none.
     """
     every = units(site().inventory)
     return (
-        *running.run(_ROUNDS, chosen.of(every), site, connections, observer, again=again),
+        *running.run(_ROUNDS, chosen.of(every), site, connections, observer, again=again, judge=judge),
         *(running.left_out(unit) for unit in chosen.left_out(every)),
     )

@@ -68,6 +68,11 @@ class Proof(Protocol):
 Asked = Mapping[str, Sequence[Proof]]  # network -> what is asked of it
 
 
+Judge = Callable[[frozenset[tuple[str, str]], float], bool]
+"""Is told, again and again, the pairs of hosts that have not reached each other and for how many seconds; answers whether waiting
+longer can't help."""
+
+
 class Again(Protocol):
     """Reads the live hosts once more."""
 
@@ -75,10 +80,10 @@ class Again(Protocol):
 
 
 class Probing(Protocol):
-    """Runs the probes of one round. `again` is for naming the cause of a failure."""
+    """Runs the probes of one round. `again` is for naming the cause of a failure; `judge` may end the waiting early."""
 
     def __call__(
-        self, site: Site, connections: Connections, *, observer: Say, again: Again
+        self, site: Site, connections: Connections, *, observer: Say, again: Again, judge: Judge | None = None
     ) -> tuple[ProofResult, ...]: ...
 
 

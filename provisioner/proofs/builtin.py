@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from provisioner import render
-from provisioner.errors import ProvisionerError, error_text
+from provisioner.errors import ProvisionerError
 from provisioner.model import Check, Problem, ProofResult, State
 from provisioner.proofs import local
 from provisioner.proofs.advice import of_probes
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane import Site
     from provisioner.inventory import Inventory
-    from provisioner.proofs.base import Again, Asked, Proof, Say
+    from provisioner.proofs.base import Again, Asked, Judge, Proof, Say
     from provisioner.transport import Connection
 
 BRIDGE = "bridge"
@@ -75,6 +75,7 @@ def prove(
     run: str,
     observer: Say,
     again: Again | None = None,  # noqa: ARG001  the causes of its failures need no second reading
+    judge: Judge | None = None,  # noqa: ARG001  no path between hosts is in it
 ) -> tuple[ProofResult, ...]:
     """Prove `none` or `host` on every live host; nothing is left there."""
     began = time.monotonic()
@@ -135,4 +136,4 @@ def _error(network: str, claims: tuple[Check, ...]) -> str:
         return ""
     answer = "\n".join(f"{claim.host}: {claim.detail}" for claim in failed)
     what = f"the network {network} is not proven: {len(failed)} of {len(claims)} checks failed"
-    return error_text(what, answer=answer, cure="look at: journalctl -u docker, docker network ls")
+    return str(ProvisionerError(what, answer=answer, cure="look at: journalctl -u docker, docker network ls"))

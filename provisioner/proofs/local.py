@@ -17,7 +17,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane import networks as state
-from provisioner.errors import error_text
+from provisioner.errors import ProvisionerError
 from provisioner.model import Check, Problem, ProofResult, State
 from provisioner.proofs.advice import both, of_probes
 from provisioner.proofs.base import Round, Seen, asked_of, prepared, results, skipped
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane import Site
     from provisioner.inventory import Inventory, Network
-    from provisioner.proofs.base import Again, Asked, Connections, Proof, Say
+    from provisioner.proofs.base import Again, Asked, Connections, Judge, Proof, Say
 
 NAME = "local"
 _DEADLINE, _START = 30.0, 120.0  # seconds: until all is reached, and for a container to start
@@ -163,6 +163,7 @@ def prove(
     *,
     observer: Say,
     again: Again | None = None,  # noqa: ARG001  the causes of its failures need no second reading
+    judge: Judge | None = None,  # noqa: ARG001  no path between hosts is in it
     deadline: float = _DEADLINE,
     asked: Asked | None = None,
 ) -> tuple[ProofResult, ...]:
@@ -337,4 +338,4 @@ def _error(shape: Shape, failed: Sequence[tuple[Reach, Check]], total: int, cure
         return ""
     answer = "\n".join(f"{check.way}: {check.what}: {check.detail}" for _, check in failed[:6])
     what = f"the network {shape.name} is not proven: {len(failed)} of {total} checks failed"
-    return error_text(what, answer=answer, cure=cure)
+    return str(ProvisionerError(what, answer=answer, cure=cure))

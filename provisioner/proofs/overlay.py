@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import secrets
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise, permutations
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane import networks as state
@@ -30,16 +32,18 @@ from provisioner.proofs.probe import Crew, Probe, Task
 from provisioner.proofs.verdict import of_checks, pairs, trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from provisioner.controlplane import Site
     from provisioner.inventory import Inventory
-    from provisioner.proofs.base import Asked, Proof, Say
+    from provisioner.proofs.base import Asked, Judge, Proof, Say
     from provisioner.transport import Connection
 
 NAME = "overlay"
 _PER_HOST = 3.0  # seconds; twenty hosts on two cores have taken one minute
 _START = 120.0  # seconds for a container to start; many at once on slow machines take long
+_GLANCE = 1.0  # seconds between two questions to the judge
+_JUDGING = 10.0  # seconds that a judgement which comes too late may still take
 _BESIDE = 4  # networks side by side: each is a channel of the host's connection, and sshd allows ten (MaxSessions)
 _AGAIN = "look at the log of its engine (journalctl -u docker), and run again"
 _PROBES = 24  # at once, beyond which no more networks are taken in than isolation needs
@@ -104,13 +108,14 @@ def prove(
     deadline: float | None = None,
     start: float = _START,
     asked: Asked | None = None,
+    judge: Judge | None = None,
 ) -> tuple[ProofResult, ...]:
     """Prove side by side that all live hosts reach one another over some networks; each result has every ordered pair.
 
     networks: name -> a few hexadecimal digits that are this proof's alone. observer: is told a host and how it stands,
     from several threads. again: reads the hosts once more, to tell why a pair failed. deadline: seconds from the moment when
     all probes run (default: the control plane's patience, and 3 for each host). start: seconds for a probe to start; a host
-    whose probe does not start fails with all its pairs, and the others go on. asked: what is asked of each network; default: all.
+    whose probe does not start fails with all its pairs, and the others go on. asked: what is asked of each network; default: all. judge: see `base.Judge`.
     Of one host alone the result has no pair, but that a probe has joined the network.
     Nothing is left on the hosts, whatever becomes of the controller. What a host does wrong is part of the result.
     """
@@ -135,7 +140,8 @@ def prove(
     with Crew(probes) as crew:
         crew.all(Probe.begin)
         ready = [probe for probe in probes if not probe.evidence.error]
-        crew.all(lambda probe: probe.go(ready))
+        with _judged(ready, judge):
+            crew.all(lambda probe: probe.go(ready))
         crew.all(Probe.end)
     by_network = {task.network: [probe for probe in probes if probe.network == task.network] for task in tasks}
     if again and not all(_reached(of) for of in by_network.values()):
@@ -144,6 +150,37 @@ def prove(
     return (
         *(result for name, why in found.items() if isinstance(why, str) for result in skipped(asked[name], name, why)),
         *(result for each in seen for result in results(asked[each.network], each)),
+    )
+
+
+@contextmanager
+def _judged(probes: Sequence[Probe], judge: Judge | None) -> Iterator[None]:
+    """Once a second, the judge is told the pairs that have not reached each other; where waiting can't help, the probes end."""
+    over, began = Event(), time.monotonic()
+
+    def watch() -> None:
+        while judge and not over.wait(_GLANCE):
+            missing = _missing(probes)
+            if missing and judge(missing, time.monotonic() - began) and not over.is_set():
+                for probe in probes:
+                    probe.enough.set()
+                return
+
+    thread = Thread(target=watch, name="judge", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(_JUDGING)
+
+
+def _missing(probes: Sequence[Probe]) -> frozenset[tuple[str, str]]:
+    """The pairs of hosts of which not all is seen."""
+    return frozenset(
+        (one.name, other.name)
+        for one, other in permutations(probes, 2)
+        if one.network == other.network and not one.evidence.proven(other.number, one.task.facts)
     )
 
 

@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from threading import Event
 from typing import TYPE_CHECKING, Self
 
 from provisioner import render
@@ -29,6 +30,7 @@ _ASKED = 40.0  # seconds for the engine to tell a port
 _LATE = 10.0  # seconds that a probe may be late with its last words
 _WATCHER = 3.0  # seconds that what a host has seen of its packets may come behind the probe's own word
 _SHORTEST = 10.0  # seconds that a second probe in one place gets at least
+_GLANCE = 0.5  # seconds between two looks whether it is enough
 _END = 20.0  # seconds for a container and its image to be removed
 _INTERRUPTED = 5.0  # seconds that Ctrl-C waits for that
 _BEYOND = 2  # other hosts that a probe tries to reach from an internal network
@@ -139,6 +141,7 @@ class Probe:
         self._released = False
         self.network = task.network
         self.strangers: list[Probe] = []
+        self.enough = Event()  # set: it is not to wait any longer for what it has not seen yet
 
     @property
     def _suffix(self) -> str:
@@ -205,9 +208,7 @@ class Probe:
         said = self._connection.read(script, deadline=_ASKED).stdout.split()
         number = said[0].rpartition(":")[2] if said else ""
         if not re.fullmatch("[0-9]{1,5}", number):
-            raise ProvisionerError(
-                "the engine published no port of its probe", cause="probe-failed", cure="look at: journalctl -u docker"
-            )
+            raise ProvisionerError("the engine published no port of its probe", cure="look at: journalctl -u docker")
         return int(number)
 
     def go(self, ready: Sequence[Probe]) -> None:
@@ -249,9 +250,12 @@ class Probe:
             else []
         )
         stream.send("\n".join([*orders, f"go {left:.1f}"]))
-        told = -1
+        told, hurried = -1, False
         while self.evidence.seconds is None and not self.evidence.error:
-            self._read(began + self.task.deadline + _SHORTEST + _LATE)
+            if self.enough.is_set() and not hurried:
+                hurried = True
+                stream.send("enough")
+            self._read_some(began + self.task.deadline + _SHORTEST + _LATE)
             reached = sum(self.evidence.proven(peer.probe.number, peer.facts) for peer in others)
             if others and reached != told:
                 self._say(f"reached {reached} of {len(others)} {self._others}")
@@ -264,6 +268,15 @@ class Probe:
                 until = time.monotonic() + _WATCHER
                 while not (wanted <= self.evidence.esp or self.evidence.error):
                     self._read(until)
+
+    def _read_some(self, until: float) -> None:
+        """Take a line if one comes soon, so that `enough` is seen in time. Raises TimedOut at the moment `until`."""
+        soon = min(until, time.monotonic() + _GLANCE)
+        try:
+            self._read(soon)
+        except TimedOut:
+            if time.monotonic() >= until:
+                raise
 
     def _strangers(self, probes: Sequence[Probe]) -> list[Probe]:
         """Of each other network the probe on this host, and the one on the next host."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane import Site
     from provisioner.model import Observer
-    from provisioner.proofs.base import Again, Asked, Connections, Round
+    from provisioner.proofs.base import Again, Asked, Connections, Judge, Round
     from provisioner.proofs.choice import Unit
 
     Rounds = Callable[[Site, Asked], list[Round]]
@@ -28,16 +28,18 @@ def run(
     observer: Observer,
     *,
     again: Again,
+    judge: Judge | None = None,
 ) -> list[ProofResult]:
     """Run the rounds one after the other. `site` is asked before each, because `again` may have changed it.
 
-    kinds: each plans the rounds for the networks of one kind. Each unit has a result, also one that could not be tried.
+    judge: see `base.Judge`; None: all waits last until their deadlines. kinds: each plans the rounds for the networks of one kind.
+    Each unit has a result, also one that could not be tried.
     """
     results: list[ProofResult] = []
     wanted = accompanied(site().inventory, asked(units))
     for rounds in kinds:
         for each in rounds(site(), wanted):
-            results += _round(each, site, connections, observer, again)
+            results += _round(each, site, connections, observer, again=again, judge=judge)
     tried = {result.name for result in results}
     return results + [_untried(unit) for unit in units if unit.name not in tried]
 
@@ -53,7 +55,13 @@ def left_out(unit: Unit) -> ProofResult:
 
 
 def _round(
-    each: Round, site: Callable[[], Site], connections: Connections, observer: Observer, again: Again
+    each: Round,
+    site: Callable[[], Site],
+    connections: Connections,
+    observer: Observer,
+    *,
+    again: Again,
+    judge: Judge | None,
 ) -> tuple[ProofResult, ...]:
     networks = ", ".join(each.networks)
     name, began = f"proof {networks}", time.monotonic()
@@ -62,7 +70,7 @@ def _round(
         observer.event(HostChanged(host, name, text))
 
     observer.event(PhaseBegan(name, f"Proof of {networks}", site().live))
-    results = each.probing(site(), connections, observer=progress, again=again)
+    results = each.probing(site(), connections, observer=progress, again=again, judge=judge)
     states = {result.state for result in results}
     state = next((bad for bad in (State.FAILED, State.SKIPPED) if bad in states), State.SETTLED)
     outcomes = tuple(Outcome(host, name, state) for host in site().live)

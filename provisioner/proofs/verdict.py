@@ -7,7 +7,7 @@ from itertools import permutations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from provisioner.errors import error_text
+from provisioner.errors import ProvisionerError
 from provisioner.inventory.engine_models import DATA_PORT
 from provisioner.model import Pair, Problem, ProofResult, State
 from provisioner.proofs.advice import advice, both
@@ -41,10 +41,12 @@ def of_checks(
     failed = [check for check in checks if not check.proven]
     error, found = "", tuple(problems) if failed else ()
     if failed:
-        error = error_text(
-            f"the network {network} is not proven to be {proof}: {len(failed)} of {len(checks)} checks failed",
-            answer="\n".join(f"{check.host}: {check.detail}" for check in failed),
-            cure=advice(found) or otherwise,
+        error = str(
+            ProvisionerError(
+                f"the network {network} is not proven to be {proof}: {len(failed)} of {len(checks)} checks failed",
+                answer="\n".join(f"{check.host}: {check.detail}" for check in failed),
+                cure=advice(found) or otherwise,
+            )
         )
     return ProofResult(
         proof=proof,
@@ -154,7 +156,7 @@ def trouble(
     what = f"the network {network} is not proven: {len(failed)} of {len(result)} pairs failed"
     of_hosts = tuple(_of_hosts(network, found, closed))
     between = tuple(_between(network, found, failed, {name: (apart[name], reunion) for name in apart}, data))
-    text = error_text(what, answer="\n".join(answer), cure=both(of_hosts, between))
+    text = str(ProvisionerError(what, answer="\n".join(answer), cure=both(of_hosts, between)))
     return text, (*of_hosts, *between)
 
 
@@ -194,7 +196,16 @@ def _between(
     if lost and apart:
         for name, (strangers, reunion) in apart.items():
             what = f"its engine does not know {', '.join(strangers)} from gossip"
-            problems.append(Problem("engines-apart", name, what, {"reunion": reunion}, network=network))
+            problems.append(
+                Problem(
+                    "engines-apart",
+                    name,
+                    what,
+                    {"reunion": reunion},
+                    target=strangers[0] if len(strangers) == 1 else "",
+                    network=network,
+                )
+            )
     elif lost:
         problems.append(_on(lost, Problem("overlay-blocked", "", "", {"port": data}, network=network)))
     elif nameless:

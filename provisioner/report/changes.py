@@ -9,7 +9,6 @@ from rich.text import Text
 from provisioner import wording
 from provisioner.model import State
 from provisioner.report import words
-from provisioner.report.failures import failures
 from provisioner.report.paper import BAD, CARE, GOOD, QUIET, heading, widest
 
 if TYPE_CHECKING:
@@ -71,11 +70,11 @@ def skipped(report: Report, look: Look) -> list[Text]:
     return lines
 
 
-def errors(report: Report, look: Look) -> list[Text]:
-    """Return every error in full. An error that both a failed step and a lost host report is shown once."""
+def errors(report: Report, look: Look, *, causes_known: bool = False) -> list[Text]:
+    """Return every error in full; if the causes are known, only those that no cause covers. An error that both a failed step and a lost host report is shown once."""
     alike: dict[tuple[str, str], list[str]] = {}
     seen: set[tuple[str, str]] = set()
-    for host, where, text in _all_errors(report):
+    for host, where, text in _all_errors(report, causes_known=causes_known):
         body = words.block(words.without_host(text, host)).strip()
         if (host, body) not in seen:
             seen.add((host, body))
@@ -95,19 +94,20 @@ def _error_row(row: str, look: Look) -> list[Text]:
     indent = " " * (4 + len(row) - len(text))
     if text.startswith("|"):
         return [Text(indent + text, QUIET)]
-    return look.prose(Text(indent), text, QUIET if text.startswith(("tried:", "cause:", "check:")) else "")
+    return look.prose(Text(indent), text, QUIET if text.startswith(("tried:", "cause:")) else "")
 
 
-def _all_errors(report: Report) -> Iterator[tuple[str, str, str]]:
+def _all_errors(report: Report, *, causes_known: bool) -> Iterator[tuple[str, str, str]]:
     """Yield (host, where, text). The host is empty if the error concerns the whole run."""
-    own = [each for each in failures(report) if each.host]
-    whole = [each for each in failures(report) if not each.host]
-    for each in own:
-        yield each.host, "dropped out" if each.lost else words.line(each.step), each.why.whole
+    for outcome in report.outcomes:
+        if outcome.state is State.FAILED:
+            yield outcome.host, words.line(outcome.step), outcome.error or outcome.reason or "no reason given"
+    for host, why in report.lost.items() if not causes_known else ():
+        yield host, "dropped out", why
     for proof in report.proofs:
-        if proof.error:
+        if proof.error and not causes_known:
             where = " on ".join(words.line(part) for part in (proof.proof, proof.network) if part)
             ids = ", ".join(dict.fromkeys(problem.id for problem in proof.problems))
             yield "", where, f"{proof.error}\n  cause: {ids}" if ids else proof.error
-    for each in whole:
-        yield "", "", each.why.whole
+    for error in report.errors:
+        yield "", "", error

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from provisioner import causes, wording
-from provisioner.model import Check, Drift, Failure, Pair, Problem, ProofResult
-from provisioner.report import failures, words
+from provisioner.model import Check, Diagnosis, Drift, Pair, Problem, ProofResult, Severity
+from provisioner.report import words
 from provisioner.report.verdict import proven, verdict
 
 if TYPE_CHECKING:
@@ -21,13 +21,14 @@ VERSION = 1  # increased if a field is renamed, removed or changes its meaning; 
 def to_json(report: Report) -> str:
     """Return the report as one JSON document: sorted keys, ASCII only, without secrets."""
     document = {**_fields(report), "version": VERSION, "proven": proven(report), "verdict": verdict(report)}
-    document["failures"] = failures.document(report)
     return json.dumps(document, sort_keys=True, indent=2, allow_nan=False)
 
 
 def _fields(value: object) -> dict[str, object]:
     if isinstance(value, Problem):
         return _of_problem(value)
+    if isinstance(value, Diagnosis):
+        return of_diagnosis(value)
     if not dataclasses.is_dataclass(value):
         raise TypeError(f"{type(value).__name__} can't be part of a report")
     plain = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
@@ -62,6 +63,34 @@ def _of_problem(problem: Problem) -> dict[str, object]:
     }
 
 
+def of_diagnosis(found: Diagnosis) -> dict[str, object]:
+    """A cause as programs read it. This form is a contract: see docs/json.md."""
+    cause = causes.CAUSES[found.id]
+    warns = all(causes.severity(problem) is Severity.WARNING for problem in found.problems)
+    path = found.path
+    fixable = cause.fixable or any(problem.variant in cause.fixes for problem in found.problems)
+    return {
+        "id": found.id,
+        "severity": "warning" if warns else "error",
+        "title": cause.title,
+        "hosts": [words.block(name) for name in found.hosts],
+        "path": {"from": words.block(path[0]), "to": words.block(path[1])} if path else None,
+        "network": words.block(found.network) or None,
+        "where": words.block(found.where),
+        "evidence": [words.block(text) for text in found.evidence],
+        "why": cause.why,
+        "cure": [words.block(text) for text in cures(found)],
+        "fixable": fixable,
+        "explains": found.pairs or len(found.explained),
+    }
+
+
+def cures(found: Diagnosis) -> list[str]:
+    """The cure of a cause: commands to paste where there are some, else what to do in words."""
+    commands = [command for problem in found.problems for command in causes.to_run(problem)]
+    return list(dict.fromkeys(commands or [causes.cure(problem) for problem in found.problems]))
+
+
 def _plain(value: object) -> object:
     match value:
         case bool() | int() | None:
@@ -70,8 +99,6 @@ def _plain(value: object) -> object:
             return round(value, 3)
         case str():
             return words.block(value)
-        case Failure():
-            return words.block(value.text)
         case Mapping():
             return {words.line(str(key)): _plain(item) for key, item in value.items()}
         case tuple() | list():

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from provisioner.report import stream as streams
 from provisioner.report.changes import changes, errors, skipped
+from provisioner.report.diagnoses import diagnoses, well
 from provisioner.report.findings import findings
 from provisioner.report.paper import BAD, CARE, GOOD, Look, console
 from provisioner.report.plan import plan
@@ -21,13 +22,28 @@ if TYPE_CHECKING:
 
 def lines(report: Report, look: Look) -> list[Text]:
     """Return the lines of the report, without empty sections."""
+    if report.command == "doctor":
+        return _doctor(report, look)
     sections = [findings(report, look), status(report, look), plan(report, look)]
     if report.command in ("up", "remove", "down"):
         sections.append(changes(report, look))
-    sections += [skipped(report, look), errors(report, look), proofs(report, look)]
+    sections += [skipped(report, look), errors(report, look), proofs(report, look), diagnoses(report, look)]
     sections.append([Text(), *look.prose(Text(), verdict(report), f"bold {_style(report)}")])
     all_ = [line for section in sections for line in section]
     return all_ if all_[0].plain else all_[1:]
+
+
+def _doctor(report: Report, look: Look) -> list[Text]:
+    """The causes first; then, what was looked at and is well. Details of failed proofs and drift only with -v."""
+    sections = [diagnoses(report, look), skipped(report, look), well(report, look)]
+    if look.verbose:
+        sections += [findings(report, look), plan(report, look), proofs(report, look)]
+    sections += [
+        errors(report, look, causes_known=not look.verbose),
+        [Text(), *look.prose(Text(), verdict(report), f"bold {_style(report)}")],
+    ]
+    told = [line for section in sections for line in section]
+    return told if told[0].plain else told[1:]
 
 
 def _style(report: Report) -> str:

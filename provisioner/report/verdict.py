@@ -68,7 +68,7 @@ def verdict(report: Report) -> str:
         return "interrupted: run it again to continue"
     if report.exit_code == _UNUSABLE:
         return "not started: invalid command line or inventory; nothing was changed"
-    if report.command != "status" and stops(report):
+    if report.command not in ("status", "doctor") and stops(report):
         untouched = "; nothing was changed" if not report.writes else ""
         return f"stopped: {words.count(stops(report), 'finding')} to fix first{untouched}"
     match report.command:
@@ -78,6 +78,8 @@ def verdict(report: Report) -> str:
             return _reached(report)
         case "down":
             return _ended(report)
+        case "doctor":
+            return _diagnosed(report)
     if proven(report):
         return f"{_gone(report)}proven: {_hosts(report)}, {_evidence(report)}"
     if _passed(report):
@@ -87,6 +89,17 @@ def verdict(report: Report) -> str:
         return _unproven(report)
     why = "; ".join(troubles) or _failed(report)
     return f"not proven: {why}" + (f"; {_number(report)} chosen" if left_out(report) else "")
+
+
+def _diagnosed(report: Report) -> str:
+    bad = [found for found in report.causes if any(causes.severity(p) is not Severity.WARNING for p in found.problems)]
+    warnings = len(report.causes) - len(bad)
+    more = f", {words.count(warnings, 'warning')}" if warnings else ""
+    if bad:
+        return f"{words.count(len(bad), 'cause')} found{more}: {words.some(list(dict.fromkeys(found.id for found in bad)))}"
+    if proven(report):
+        return f"no cause found{more}; proven: {_hosts(report)}, {_evidence(report)}"
+    return f"no cause found{more}; not proven: {'; '.join(_troubles(report)) or 'no proof could be run'}"
 
 
 def _ended(report: Report) -> str:
@@ -153,7 +166,7 @@ def _troubles(report: Report) -> list[str]:
         f"a step failed on {words.hosts(sorted(failed))}" if failed else "",
         f"{words.count(len(drifted), 'host has', 'hosts have')} drifted ({_things(report)})" if drifted else "",
         *(_trouble(report, proof) for proof in report.proofs),
-        *(words.first_line(error.text) for error in report.errors),
+        *(words.first_line(error) for error in report.errors),
         f"{words.count(stops(report), 'finding')} to fix" if stops(report) else "",
     ]
     return [text for text in texts if text]

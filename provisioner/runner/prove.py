@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from provisioner.runner.diagnose import Hopeless
+
 if TYPE_CHECKING:
     from provisioner.proofs import Choice
     from provisioner.runner.run import Run
@@ -19,5 +21,6 @@ def prove(run: Run, chosen: Choice | None = None) -> bool:
         run.observer,
         again=run.read_again,
         chosen=chosen or proofs.Choice(),
+        judge=Hopeless(run),
     )
     return True

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from provisioner import causes
 from provisioner.controlplane import founding
-from provisioner.errors import ProvisionerError, error_text
-from provisioner.model import Failure, Outcome, PhaseBegan, PhaseEnded, Report, Severity, State
+from provisioner.errors import ProvisionerError
+from provisioner.model import Outcome, PhaseBegan, PhaseEnded, Report, Severity, State
 from provisioner.parallel import blamed
 from provisioner.runner.converge import Convergence, outcome
 from provisioner.runner.session import Session
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane.site import Site
     from provisioner.inventory import Inventory
-    from provisioner.model import HostSummary, Observer, Problem, ProofResult
+    from provisioner.model import Diagnosis, HostSummary, Observer, Problem, ProofResult
+    from provisioner.observe import Observed
     from provisioner.steps.base import Step
 
 T = TypeVar("T")
@@ -63,12 +64,15 @@ class Run:
     checks: list[Callable[[Run], Iterable[Problem]]] = field(default_factory=list)  # a workflow's additional checks
     outcomes: list[Outcome] = field(default_factory=list)
     proofs: list[ProofResult] = field(default_factory=list)
-    errors: list[Failure] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     summaries: tuple[HostSummary, ...] = ()
     removed: str = ""
     began: float = field(default_factory=time.monotonic)
     session: Session = field(init=False)
     store_lock: StoreLock | None = None
+    observed: Observed | None = None  # None: nothing was observed yet
+    causes: tuple[Diagnosis, ...] = ()
+    looked_at: tuple[str, ...] = ()
     sites: dict[str, Site] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -181,7 +185,7 @@ class Run:
         stops = [f for f in self.findings if causes.severity(f) is Severity.STOP]
         for finding in stops:
             if finding.host:
-                self.session.lost.setdefault(finding.host, Failure(finding.evidence, finding.id))
+                self.session.lost.setdefault(finding.host, f"{finding.evidence} ({finding.id})")
         self.drop_lost()
         return not any(not finding.host for finding in stops)
 
@@ -196,11 +200,10 @@ class Run:
             self.errors += filter(None, [self._lone(site) if scope == HOST else _hindrance(site)])
         return not self.errors
 
-    def _lone(self, site: Site) -> Failure | None:
+    def _lone(self, site: Site) -> str:
         if site.live:
-            return None
-        what = f"the run stops, because {self.removed} has failed"
-        return Failure(error_text(what, cure="fix its errors, and run again"), "no-host-left")
+            return ""
+        return f"the run stops, because {self.removed} has failed\n  next:  fix its errors, and run again"
 
     def lock(self) -> bool:
         """Takes the lock of every live host and of the store, and reads again, since another run may just have ended.
@@ -216,7 +219,7 @@ class Run:
         self.read_again()
         return True
 
-    def _lock_store(self) -> list[Failure]:
+    def _lock_store(self) -> list[str]:
         """Takes the lock of a store that other inventories may use, too. This also checks the permission to write."""
         if self.site.control != "kv":
             return []
@@ -229,13 +232,15 @@ class Run:
                 lock.take()
                 self.store_lock = lock
         except ProvisionerError as error:
-            return [Failure.of(error)]
+            return [str(error)]
         return []
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def exit_code(self, drift_code: int = 1) -> int:
         """0 if nothing failed and nothing drifted; `drift_code` if there is only drift; else 1."""
+        if any(causes.severity(problem) is not Severity.WARNING for found in self.causes for problem in found.problems):
+            return 1
         states = {outcome.state for outcome in self.outcomes}
         stopped = any(causes.severity(f) is Severity.STOP for f in self.findings)
         failed = bool(self.errors or self.session.lost or stopped or State.FAILED in states)
@@ -262,25 +267,25 @@ class Run:
             summaries=self.summaries,
             errors=tuple(self.errors),
             lost=dict(self.session.lost),
+            causes=self.causes,
+            looked_at=self.looked_at,
             removed=self.removed,
         )
 
 
-def _hindrance(site: Site) -> Failure | None:
-    """Why a cluster can't continue with its live hosts."""
+def _hindrance(site: Site) -> str:
+    """Why a cluster can't continue with its live hosts, or ""."""
     if site.live and site.has_quorum:
         return founding.hindrance(site)
     if not site.servers:
-        text = error_text("the run stops: no host is left", cure="fix the errors of the hosts, and run again")
-        return Failure(text, "no-host-left")
+        return "the run stops: no host is left\n  next:  fix the errors of the hosts, and run again"
     of, what, key = site.plane.majority
     missing = ", ".join(name for name in site.servers if name not in site.live) or "all hosts"
-    return Failure(
+    return (
         f"the run stops: too many {what} of the {of} have dropped out\n"
         f"  missing: {missing} ({site.quorum} of {len(site.servers)} {what} are needed)\n"
         "  next:  fix the errors of these hosts, and run again; "
-        f"if the {of} does not exist yet, you can name other {what} in {key}",
-        "quorum-lost",
+        f"if the {of} does not exist yet, you can name other {what} in {key}"
     )
 
 

@@ -105,10 +105,7 @@ def _told_twice(facts: Facts, host: str, name: str, plugin: PluginEntry) -> list
     if facts.files[other].strip() == plugin.address:
         return [Drift(Kind.FILE, other, facts.files[other], action=Action.REMOVE, is_file=True)]
     raise StepFailed(
-        f"the plugin {name} is told of in {other} already",
-        cause="plugin-failed",
-        host=host,
-        cure=f"remove {other}, or take it over",
+        f"the plugin {name} is told of in {other} already", host=host, cure=f"remove {other}, or take it over"
     )
 
 

@@ -34,9 +34,7 @@ class Recreate(OfHosts):
         for network in _asked(site, host):
             if used := state.in_use(site, network):
                 what = f"the network {network.name} has containers on it: {', '.join(map(str, used))}"
-                raise StepFailed(
-                    what, cause="network-in-use", host=host, cure="remove them, and run again with --recreate"
-                )
+                raise StepFailed(what, host=host, cure="remove them, and run again with --recreate")
             drift.append(Drift(Kind.NETWORK, network.name, _told(site, host, network), "", Action.REMOVE))
         return tuple(drift)
 

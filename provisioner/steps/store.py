@@ -101,12 +101,7 @@ class Store:
             return
         alive = _alive(site)
         if not alive:
-            raise StepFailed(
-                "no server of the store is left",
-                cause="no-server-left",
-                cure="bring a host of store.servers back",
-                fatal=True,
-            )
+            raise StepFailed("no server of the store is left", cure="bring a host of store.servers back", fatal=True)
         try:
             backend.wait_for_leader(connections[alive[0]], servers=len(alive))
         except StoreError as error:
@@ -146,10 +141,5 @@ def _naming(error: StoreError, backend: ManagedStore, servers: Mapping[str, Read
         return error
     lines = [f"{name}: {text}" for name, text in down.items()]
     return StoreError(
-        error.what,
-        cause=error.cause,
-        host=", ".join(down),
-        tried=error.tried,
-        answer="\n".join([error.answer, *lines]),
-        cure=error.cure,
+        error.what, host=", ".join(down), tried=error.tried, answer="\n".join([error.answer, *lines]), cure=error.cure
     )

@@ -49,7 +49,6 @@ class Swarm(OfHosts):
         if member is Member.OTHER:
             raise StepFailed(
                 "its engine is in another swarm",
-                cause="other-swarm",
                 host=host,
                 tried="looking whose swarm it is in; nothing was done to it",
                 cure="if nothing needs that swarm: docker swarm leave --force, on this host",

@@ -45,15 +45,18 @@ def parse(stdout: bytes, before: Facts | None = None, between: tuple[float, floa
 
     Raises ValueError if the output is cut off, or contains a section twice.
     """
-    raw = {**(before.raw if before else {}), **_sections(stdout)}
+    raw = {**(before.raw if before else {}), **sections(stdout)}
     facts = Facts(raw, before.ahead if before else (0.0, 0.0))
     if not between:
         return facts
     return replace(facts, ahead=(facts.now - between[1], facts.now - between[0]) if facts.now else _UNKNOWN)
 
 
-def _sections(stdout: bytes) -> dict[str, str]:
-    """Return name -> body. The last line gives the length of all sections, so any output before them is ignored."""
+def sections(stdout: bytes) -> dict[str, str]:
+    """Return name -> body. Raises ValueError if the output is cut off, or contains a section twice.
+
+    The last line gives the length of all sections, so any output before them is ignored.
+    """
     end = _END.search(stdout)
     at = end.start() - int(end[1]) if end else 0
     if not end or at < 0 or not stdout[:at].endswith(b"provisioner-facts\n"):
@@ -359,7 +362,7 @@ class Facts:
         return self._answers[name]
 
     def _answer(self, name: str) -> Answer:
-        text, of_engine = self.raw.get(f"http:{name}", "000 not queried"), self._of_engine(name)
+        text, of_engine = self.raw.get(f"http:{name}", "000 not asked"), self._of_engine(name)
         answer = _answer(text, self._shape(name))
         if answer.malformed and (of_engine or not self.foreign):
             whose, cure = ("engine", _ENGINE) if of_engine else ("store", _STORE)
@@ -427,7 +430,7 @@ class Facts:
 
     def said(self, name: str) -> str:
         """Return the answer to a request in another protocol than HTTP; "" if there was none."""
-        text = self.raw.get(f"http:{name}", "000 not queried")
+        text = self.raw.get(f"http:{name}", "000 not asked")
         return "" if text.startswith("000 ") else text
 
     @cached_property

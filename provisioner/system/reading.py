@@ -171,8 +171,13 @@ def script(
     )
     text = (_PERL if arguments else "") + (_WITHOUT_PERL if "files" in only else "") + shell
     body = render.filled(text, words)
+    return framed(body, f"ASK={shlex.quote(render.text('facts.pl'))}\n")
+
+
+def framed(body: str, before: str = "") -> str:
+    """A program whose `f NAME TEXT` are the sections that `facts.sections` takes apart. before: what it begins with."""
     return (
-        f"LC_ALL=C; export LC_ALL; ASK={shlex.quote(render.text('facts.pl'))}\n"
+        f"LC_ALL=C; export LC_ALL; {before}"
         "out= w= h= n='\n'\n"
         'f() { [ -z "$2" ] || set -- "$1" "$2$n"; out="$out$1 ${#2}$n$2$n"; }\n'
         f"facts() {{\n{body}\n}}\n"

@@ -184,6 +184,9 @@ class Process:
 
     def kill(self) -> None:
         """Kill the script on the host, if sshd supports this (OpenSSH 7.9 and later), and close the channel."""
+        if self._channel.exit_status_ready() or self._channel.closed:
+            self.close()  # sshd ends the connection if it gets a signal for a channel that is gone
+            return
         request = paramiko.Message()
         request.add_byte(b"\x62")
         request.add_int(self._channel.remote_chanid)
@@ -226,7 +229,6 @@ class Process:
     def lost(self) -> Unreachable:
         return Unreachable(
             f"connection lost after {time.monotonic() - self._began:.1f} seconds",
-            cause="connection-lost",
             host=self._host,
             tried=self._tried,
             answer=self._said(),
@@ -238,7 +240,6 @@ class Process:
             return self._failed("the script arrived incomplete, so none of it was run")
         return Refused(
             "the login succeeds, but the host runs no commands" + (f" (exit code {code})" if code >= 0 else ""),
-            cause="no-shell",
             host=self._host,
             tried=self._tried,
             answer=self._said(),
@@ -253,14 +254,12 @@ class Process:
         if start.word is Word.TOOL:
             return Refused(
                 f"{start.rest} is missing on the host",
-                cause="tool-missing",
                 host=self._host,
                 tried=self._tried,
                 cure="install the package util-linux" if start.rest == "flock" else "look at /run: is it full?",
             )
         return Refused(
             "the user is not root and has no passwordless sudo",
-            cause="no-root",
             host=self._host,
             tried=self._tried,
             cure="log in as root, or allow it with a line 'USER ALL=(ALL) NOPASSWD: ALL' in /etc/sudoers.d",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from provisioner.runner.diagnose import explain_failure
 from provisioner.runner.look import judge_again, look
 from provisioner.runner.prove import prove
 from provisioner.steps import STEPS
@@ -17,4 +18,4 @@ if TYPE_CHECKING:
 
 def phases(chosen: Choice) -> tuple[Phase, ...]:
     """The phases of `verify`. chosen: which proofs to run."""
-    return anyway(look), compare(STEPS), partial(prove, chosen=chosen), judge_again
+    return anyway(look), compare(STEPS), partial(prove, chosen=chosen), judge_again, explain_failure

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from provisioner import render
 from provisioner.system.firewall import others
 from provisioner.system.firewall.base import Rules, says
+from provisioner.system.firewall.counted import COUNTED, Rule
 from provisioner.system.firewall.iptables import Iptables
 from provisioner.system.firewall.nftables import Nftables
 from provisioner.system.firewall.others import LOADERS
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from provisioner.system.firewall.base import Filter, Found, Part
 
 __all__ = [
+    "COUNTED",
     "DYNAMIC",
     "FILES",
     "FILTERS",
@@ -59,6 +61,7 @@ __all__ = [
     "Plan",
     "Policy",
     "Ports",
+    "Rule",
     "Rules",
     "clients",
     "of_swarm",

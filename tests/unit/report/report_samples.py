@@ -8,7 +8,6 @@ from provisioner.model import (
     Action,
     Check,
     Drift,
-    Failure,
     HostSummary,
     Kind,
     Outcome,
@@ -108,14 +107,14 @@ def everything():
         outcomes=(
             Outcome(HOSTILE, HOSTILE, State.DRIFTED, (drift, line, secret)),
             Outcome(HOSTILE, "two", State.CONVERGED, (drift, line, secret)),
-            Outcome(HOSTILE, "three", State.FAILED, error=f"{HOSTILE}\n  | {HOSTILE}", check=HOSTILE),
+            Outcome(HOSTILE, "three", State.FAILED, error=f"{HOSTILE}\n  | {HOSTILE}"),
             Outcome(HOSTILE, "four", State.SKIPPED, reason=HOSTILE),
             Outcome("b", "five", State.PENDING, reason=HOSTILE),
         ),
         proofs=(proof,),
         summaries=(HostSummary(HOSTILE, HOSTILE, True, HOSTILE, *[HOSTILE] * 6, (HOSTILE,)),),  # noqa: FBT003
-        errors=(Failure(HOSTILE, "internal-error"),),
-        lost={HOSTILE: Failure(HOSTILE, "host-unreachable")},
+        errors=(HOSTILE,),
+        lost={HOSTILE: HOSTILE},
     )
 
 

@@ -134,7 +134,7 @@ def test_the_harness_sees_what_it_is_to_see(run, tmp_path):
     assert "unknown-program" in ran.stderr
     with pytest.raises(AssertionError):
         harmless(ran, tmp_path)
-    assert run("fail some-id oops").code == 70
+    assert run("fail oops").code == 70
 
 
 def renamed(inventory: Inventory, **network: object) -> Inventory:
@@ -304,7 +304,7 @@ class TestFailures:
             "reload": site("installed"),
             "restart": site(node2=with_info(node2, ClusterAdvertise="10.0.2.15:2376")),
             "start": site(
-                node2=with_unit(with_http(node2, "info", "000 not queried"), "docker.service", ActiveState="failed")
+                node2=with_unit(with_http(node2, "info", "000 not asked"), "docker.service", ActiveState="failed")
             ),
         }[action]
         return Daemon().work(whole, "node2", Daemon().drift(whole, "node2")).script
@@ -324,7 +324,7 @@ class TestFailures:
         assert "neither with the new" in ran.stderr
 
     def test_an_engine_that_does_not_start_with_its_unchanged_file(self, failing, site):
-        node2 = with_http(capture("settled-node2"), "info", "000 not queried")
+        node2 = with_http(capture("settled-node2"), "info", "000 not asked")
         whole = site(node2=with_unit(node2, "docker.service", ActiveState="failed"))
         ran = failing(Daemon().work(whole, "node2", Daemon().drift(whole, "node2")).script, "systemctl", "start\\ *")
         assert ran.code == 70

@@ -1,0 +1,283 @@
+"""What the kernels of the hosts have: routes, forwarding entries, VXLAN devices, the engine's rules and bridges."""
+
+from provisioner.causes.base import Cause, Family
+from provisioner.model import Severity
+
+_RESTART = "systemctl restart docker  # on {host}; its containers stop meanwhile unless it has live-restore"
+
+_NEIGHBOURS = (
+    "sysctl -w net.ipv4.neigh.default.gc_thresh1=8192 net.ipv4.neigh.default.gc_thresh2=12288"
+    " net.ipv4.neigh.default.gc_thresh3=16384  # on {host}"
+)
+_ENTRY = (
+    "nsenter --net=/var/run/docker/netns/{space} bridge fdb replace {mac} dev {device} dst {right} self permanent"
+    "  # on {host}"
+)
+
+FAMILY = Family(
+    "kernel",
+    "Kernels of the hosts",
+    (
+        Cause(
+            "same-machine",
+            "two entries of the inventory reach one machine",
+            Severity.ERROR,
+            "Both hosts have the same boot ID and machine ID. What is done on one is done on the other, so findings contradict"
+            " one another.",
+            "remove one of the entries from the inventory, or correct its address",
+            explains=("duplicate-hostname", "cloned-engine-id", "overlay-blocked", "probe-failed", "port-taken"),
+        ),
+        Cause(
+            "ip-forward",
+            "the host does not forward packets",
+            Severity.ERROR,
+            "With net.ipv4.ip_forward at 0, containers do not leave their host, and published ports are not reached. The engine turns"
+            " it on when it starts; something turned it off since. Overlay traffic between hosts may go on.",
+            "turn it on, and look for what turns it off: grep -rs ip_forward /etc/sysctl.conf /etc/sysctl.d",
+            commands={"": ("sysctl -w net.ipv4.ip_forward=1  # on {host}",)},
+            fixes=frozenset({""}),
+            explains=("forward-blocked", "resolver-silent"),
+        ),
+        Cause(
+            "route-shadow",
+            "a route of the host covers an overlay's subnet",
+            Severity.ERROR,
+            "Packets that the host itself, or NAT on it, sends to these addresses take the route and never reach the containers. The"
+            " route appeared after the network was made: a VPN often brings one.",
+            "remove the route, or make the network with another subnet (change `subnet` in the inventory, then `provisioner up"
+            " --recreate {network}`)",
+            commands={"": ("ip route del {route} dev {device}  # on {host}",)},
+            explains=("overlay-blocked", "subnet-overlap"),
+        ),
+        Cause(
+            "firewall-reload",
+            "the engine's firewall rules are gone",
+            Severity.ERROR,
+            "The engine sets its rules when it starts. A reload of a firewall, or a flush, removed them: containers have no way out,"
+            " published ports are closed, and networks are no longer kept apart.",
+            "restart the engine, which sets its rules anew; make whatever flushed the rules leave the engine's chains alone",
+            commands={"": (_RESTART,)},
+            fixes=frozenset({""}),
+            explains=("forward-blocked", "networks-joined", "resolver-silent", "overlay-blocked"),
+        ),
+        Cause(
+            "iptables-split",
+            "both backends of iptables have rules",
+            Severity.WARNING,
+            "iptables-legacy and iptables-nft are separate sets of rules, and packets pass both. Rules that a person or a tool sets in"
+            " one do not show in the other, and may drop what the other lets pass.",
+            "keep to one backend (update-alternatives --config iptables), and remove the rules from the other",
+            explains=("forward-blocked",),
+        ),
+        Cause(
+            "br-netfilter",
+            "bridged packets pass the host's firewall",
+            Severity.ERROR,
+            "The module br_netfilter sends packets between containers of one bridge through iptables. With the policy DROP in FORWARD they"
+            " are dropped there. Engines from 27 on do not load the module, and set no rules for it.",
+            "turn it off, or unload the module, unless something else on the host needs it",
+            commands={"": ("sysctl -w net.bridge.bridge-nf-call-iptables=0  # on {host}",)},
+            explains=("forward-blocked",),
+        ),
+        Cause(
+            "gwbridge",
+            "the bridge through which overlay containers leave their host is broken",
+            Severity.ERROR,
+            "Containers on overlay networks reach the outside, and publish ports, through the bridge docker_gwbridge. It is missing or"
+            " down on this host.",
+            "set it up again, or restart the engine, which makes it anew",
+            variants={"down": "set it up again"},
+            commands={"": (_RESTART,), "down": ("ip link set docker_gwbridge up  # on {host}",)},
+            fixes=frozenset({"", "down"}),
+            explains=("forward-blocked", "probe-failed", "resolver-silent"),
+        ),
+        Cause(
+            "neigh-overflow",
+            "the kernel's neighbour table is full",
+            Severity.ERROR,
+            "Each container that a host reaches takes an entry. Beyond net.ipv4.neigh.default.gc_thresh3, packets to others are lost"
+            " at random.",
+            "raise the limits on {host}",
+            commands={"": (_NEIGHBOURS,)},
+            fixes=frozenset({""}),
+            explains=("overlay-blocked", "packet-loss"),
+        ),
+        Cause(
+            "conntrack-full",
+            "the kernel's connection table is full",
+            Severity.ERROR,
+            "The host drops packets of new connections once net.netfilter.nf_conntrack_max entries are in use.",
+            "find what opens so many connections, or raise the limit on {host}",
+            commands={"": ("sysctl -w net.netfilter.nf_conntrack_max={twice}  # on {host}",)},
+            explains=("overlay-blocked", "packet-loss", "vxlan-blocked"),
+        ),
+        Cause(
+            "vni-mismatch",
+            "a host has another VXLAN number than the others",
+            Severity.ERROR,
+            "The VXLAN device of this network has another number (VNI) on this host. It hears nobody, and nobody hears it.",
+            "make the network's namespace anew on {host}: stop its containers on the network, and restart the engine",
+            commands={"": (_RESTART,)},
+            explains=("overlay-blocked",),
+        ),
+        Cause(
+            "vxlan-exists",
+            "an orphaned VXLAN device holds a network's number",
+            Severity.ERROR,
+            "The kernel allows one VXLAN device for each number and port. This one was left behind by an engine that crashed, so the engine"
+            " can't make its own: containers do not start on the network, or hear nobody.",
+            "delete the device",
+            variants={
+                "space": "delete the device in its namespace",
+                "journal": "look for VXLAN devices that nobody uses: ip -d link show type vxlan",
+            },
+            commands={
+                "": ("ip link del {device}  # on {host}",),
+                "space": ("nsenter --net=/var/run/docker/netns/{space} ip link del {device}  # on {host}",),
+            },
+            fixes=frozenset({""}),
+            explains=("probe-failed", "overlay-blocked"),
+        ),
+        Cause(
+            "vxlan-lost",
+            "the VXLAN device of a network is missing or down",
+            Severity.ERROR,
+            "A network's namespace on this host has containers, but no VXLAN device that is up. Packets to and from other hosts end"
+            " there.",
+            "set the device up again, or restart the engine, which makes it anew",
+            variants={"down": "set the device up again"},
+            commands={
+                "": (_RESTART,),
+                "down": ("nsenter --net=/var/run/docker/netns/{space} ip link set {device} up  # on {host}",),
+            },
+            fixes=frozenset({"down"}),
+            explains=("overlay-blocked",),
+        ),
+        Cause(
+            "fdb-stale",
+            "a forwarding entry points to the wrong host",
+            Severity.ERROR,
+            "The kernel sends packets for a container to a host on which it no longer runs. Engines keep such entries after"
+            " containers moved or gossip was lost.",
+            "replace the entry, so that packets for {mac} go to {right}",
+            commands={"": (_ENTRY,)},
+            fixes=frozenset({""}),
+            explains=("overlay-blocked",),
+        ),
+        Cause(
+            "fdb-lost",
+            "a forwarding entry is missing",
+            Severity.ERROR,
+            "The host knows a container's MAC address, but not the host on which it runs, so packets for it go nowhere. Engines 29"
+            " lose entries of nodes that were away for a moment.",
+            "add the entry",
+            commands={"": (_ENTRY,)},
+            fixes=frozenset({""}),
+            explains=("overlay-blocked",),
+        ),
+        Cause(
+            "duplicate-ip",
+            "two containers have one address",
+            Severity.ERROR,
+            "Two containers on one network have the same address, and answer by turns. The store gave it twice.",
+            "disconnect one of them and connect it again: {both}",
+            commands={
+                "": (
+                    "docker network disconnect {network} {name}  # on {host}",
+                    "docker network connect {network} {name}  # on {host}",
+                )
+            },
+            explains=("overlay-blocked", "name-stale"),
+        ),
+        Cause(
+            "gateway-given",
+            "a container has the address of the network's gateway",
+            Severity.ERROR,
+            "The container and the network's gateway have one address, so nobody reaches the container.",
+            "disconnect {name} and connect it again",
+            commands={
+                "": (
+                    "docker network disconnect {network} {name}  # on {host}",
+                    "docker network connect {network} {name}  # on {host}",
+                )
+            },
+            explains=("overlay-blocked",),
+        ),
+        Cause(
+            "proxy",
+            "the engine's calls to the store go through a proxy",
+            Severity.ERROR,
+            "The engine has a proxy in its environment, and the store's address is not exempt. Calls to the store fail or hang.",
+            "add {address} to NO_PROXY in the engine's unit, and restart it",
+            commands={"": (_RESTART,)},
+            explains=("store-down", "store-unreachable", "probe-failed"),
+        ),
+        Cause(
+            "lxc-host",
+            "the host is an LXC container",
+            Severity.WARNING,
+            "In an LXC container, the kernel hides what swarm services need: their names are not resolved.",
+            "use a virtual machine or a real one",
+            explains=("names-unresolved",),
+        ),
+        Cause(
+            "bridge-full",
+            "a network's bridge is full",
+            Severity.ERROR,
+            "A bridge of the kernel has at most 1023 ports. Each container on the network takes one on its host, and interfaces that were left"
+            " behind do too.",
+            "delete interfaces that no container uses, or spread the containers over more networks",
+            explains=("probe-failed",),
+        ),
+        Cause(
+            "subnet-full",
+            "the network has no free address",
+            Severity.ERROR,
+            "Every container takes an address, and in a swarm each node one more. New containers do not start, or wait for a long"
+            " time.",
+            "make a second network, or make {network} with a larger subnet",
+            explains=("probe-failed",),
+        ),
+        Cause(
+            "engine-down",
+            "the engine does not run",
+            Severity.ERROR,
+            "No container runs or starts on this host, and the other engines do not reach it.",
+            "start it; `provisioner up` does so too",
+            variants={
+                "hangs": "the engine runs and does not answer: look at journalctl -u docker, at the disk, and at rules that drop loopback"
+            },
+            commands={"": ("systemctl start docker  # on {host}",)},
+            fixes=frozenset({""}),
+            explains=("probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"),
+        ),
+        Cause(
+            "engine-hangs",
+            "the engine runs and does not answer",
+            Severity.ERROR,
+            "The engine accepts questions and gives no answer in five seconds. A store without a leader, a firewall that drops loopback, or"
+            " a full disk are the usual reasons.",
+            "look at: journalctl -u docker, df -h, iptables -S INPUT; then restart the engine",
+            commands={"": (_RESTART,)},
+            explains=("probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"),
+        ),
+        Cause(
+            "loopback-dropped",
+            "the firewall drops packets on loopback",
+            Severity.ERROR,
+            "Engine and store talk to each other over the loopback interface of their host. With a policy DROP and no rule for loopback, every"
+            " call hangs.",
+            "let loopback pass before everything else",
+            commands={"": ("iptables -I INPUT 1 -i lo -j ACCEPT  # on {host}",)},
+            fixes=frozenset({""}),
+            explains=(
+                "engine-hangs",
+                "store-down",
+                "probe-failed",
+                "store-no-leader",
+                "engines-apart",
+                "overlay-blocked",
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,110 @@
+"""Causes on the engines: one that does not run or does not answer, and what keeps it from its store."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from provisioner.model import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provisioner.explain.base import Seen
+    from provisioner.observe.kernel import Kernel
+
+_LOOPBACK = "127.0.0.1"
+
+
+def engines(seen: Seen) -> Iterator[Problem]:
+    """Engines that are stopped, or that run and do not answer."""
+    for name in seen.site.live:
+        facts = seen.site.facts[name]
+        unit = facts.unit("docker.service")
+        if "dockerd" not in facts.programs or facts.engine:
+            continue
+        if not unit.up:
+            evidence = f"docker.service is {unit.active}"
+            yield Problem("engine-down", name, evidence, {"host": name}, where="docker.service")
+        elif facts.http("info").late:
+            evidence = "docker.service is active, and the engine gave no answer in time"
+            yield Problem("engine-hangs", name, evidence, {"host": name}, where="docker.service")
+
+
+def loopback(seen: Seen) -> Iterator[Problem]:
+    """Rules that drop what a host sends to itself."""
+    for name, kernel in seen.observed.kernels.items():
+        for tool in ("iptables-legacy-save", "iptables-nft-save"):
+            if evidence := _drops_loopback(kernel.rules(tool)):
+                yield Problem(
+                    "loopback-dropped",
+                    name,
+                    evidence,
+                    {"host": name},
+                    where=f"{name}: chain INPUT ({tool.removesuffix('-save')})",
+                )
+                break
+
+
+def _drops_loopback(lines: list[str]) -> str:
+    """Why the filter's INPUT drops all of loopback; "" if it does not."""
+    table, policy = "", "ACCEPT"
+    for line in lines:
+        words = line.split()
+        if line.startswith("*"):
+            table = line[1:].strip()
+        elif table != "filter":
+            continue
+        elif line.startswith(":INPUT "):
+            policy = words[1]
+        elif line.startswith("-A INPUT "):
+            if words[2:] == ["-i", "lo", "-j", "ACCEPT"] or words[2:] == ["-j", "ACCEPT"]:
+                return ""
+            if words[2:] in (["-i", "lo", "-j", "DROP"], ["-j", "DROP"], ["-j", "REJECT"]) or (
+                words[2:4] == ["-i", "lo"] and words[-1] in {"DROP", "REJECT"} and len(words) == 6  # noqa: PLR2004
+            ):
+                return f"the rule `{line[:200]}` drops it"
+    return "" if policy == "ACCEPT" else f"the policy of INPUT is {policy}, and no rule lets loopback pass"
+
+
+def proxies(seen: Seen) -> Iterator[Problem]:
+    """A proxy in the engine's environment that the store's address is not exempt from."""
+    if seen.site.control != "kv":
+        return
+    store = seen.site.inventory.the_store
+    addresses = [str(endpoint).partition(":")[0] for endpoint in store.endpoints or ()] or [_LOOPBACK]
+    for name, kernel in seen.observed.kernels.items():
+        if _has_proxy(kernel):
+            caught = [address for address in addresses if not _exempt(address, kernel.proxies.get("NO_PROXY", ""))]
+            if caught:
+                evidence = f"the engine runs with a proxy, and NO_PROXY does not have {caught[0]}"
+                yield Problem(
+                    "proxy", name, evidence, {"host": name, "address": caught[0]}, where="environment of docker.service"
+                )
+
+
+def _has_proxy(kernel: Kernel) -> bool:
+    return bool({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"} & kernel.proxies.keys())
+
+
+def _exempt(address: str, no_proxy: str) -> bool:
+    """As Go's httpproxy decides: loopback is always exempt; an address, a CIDR, a name or *."""
+    try:
+        literal = ip_address(address)
+    except ValueError:
+        literal = None
+    if address == "localhost" or (literal and literal.is_loopback):
+        return True
+    for entry in filter(None, (part.strip() for part in no_proxy.split(","))):
+        if entry in {"*", address} or (not literal and address.endswith(f".{entry.lstrip('.')}")):
+            return True
+        if literal and "/" in entry:
+            try:
+                if literal in ip_network(entry, strict=False):
+                    return True
+            except ValueError:
+                continue
+    return False
+
+
+DETECTORS = (engines, loopback, proxies)

@@ -1,0 +1,59 @@
+"""Causes about whole hosts: those that dropped out, and those that differ from the inventory."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from provisioner import causes, wording
+from provisioner.model import Problem, Severity, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provisioner.explain.base import Seen
+
+_SHOWN = 3  # things that differ in one step on one host
+
+
+def lost(seen: Seen) -> Iterator[Problem]:
+    """Hosts that dropped out, unless a finding says why."""
+    stopped = {problem.host for problem in seen.findings if causes.severity(problem) is Severity.STOP}
+    for name, why in seen.lost.items():
+        if name not in stopped:
+            first, _, rest = why.partition("\n")
+            cure = next((line.partition("next:")[2].strip() for line in rest.split("\n") if "next:" in line), "")
+            yield Problem("host-lost", name, first.removeprefix(f"{name}: "), {"cure": cure}, "told" if cure else "")
+
+
+def drift(seen: Seen) -> Iterator[Problem]:
+    """What differs from the inventory, by step and host."""
+    for outcome in seen.outcomes:
+        if outcome.state is not State.DRIFTED:
+            continue
+        things: dict[str, None] = {}
+        for each in outcome.drifts:
+            things[wording.what(each)] = None
+        names = list(things)
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        evidence = f"{outcome.host}: {outcome.step}: {', '.join(names[:_SHOWN])}{more}"
+        yield Problem("drift", outcome.host, evidence, where=f"step {outcome.step}")
+
+
+def unexplained(seen: Seen) -> Iterator[Problem]:
+    """Proofs that failed without any cause that is known."""
+    for result in seen.proofs:
+        if result.state is State.FAILED and not result.problems:
+            hosts: dict[str, list[str]] = defaultdict(list)
+            for pair in result.pairs:
+                if not pair.proven:
+                    hosts[pair.source].append(f"{pair.source} > {pair.target}: {pair.detail}")
+            for check in result.checks:
+                if not check.proven:
+                    hosts[check.host].append(f"{check.way}: {check.detail}")
+            told = [text for texts in hosts.values() for text in texts]
+            evidence = f"{result.proof} on {result.network} failed: {'; '.join(told[:_SHOWN]) or result.error[:300]}"
+            yield Problem("unexplained", next(iter(hosts)) if len(hosts) == 1 else "", evidence, network=result.network)
+
+
+DETECTORS = (lost, drift, unexplained)

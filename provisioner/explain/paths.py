@@ -1,0 +1,296 @@
+"""Causes on the underlay: where packets between two hosts get lost, and what else is wrong with the paths."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provisioner.model import Problem
+from provisioner.observe.kernel import kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from provisioner.explain.base import Seen
+    from provisioner.observe.underlay import Attempt, Datagrams, Path
+    from provisioner.system.firewall import Rule
+
+_GOSSIP = 7946
+_NOISE = 3  # datagrams that may get lost: fewer say nothing
+_MANY = 10  # of so many tried at least, a share is told
+HEADERS = 50  # bytes that VXLAN adds
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Packets that got lost on one path and port. at: the host that drops them, "" if they die between the two.
+
+    stage: in words. share: of the packets, in per cent; 100: none passed.
+    """
+
+    source: str
+    target: str
+    protocol: str
+    port: int
+    at: str
+    stage: str
+    share: int = 100
+
+    @property
+    def what(self) -> str:
+        return f"{self.port}/{self.protocol}"
+
+
+def lost(path: Path) -> Iterator[Lost]:
+    """All that got lost on one path."""
+    for port, seen in path.udp.items():
+        if found := _datagrams(path, port, seen):
+            yield found
+    for port, attempt in path.tcp.items():
+        if found := _attempt(path, port, attempt):
+            yield found
+
+
+def _datagrams(path: Path, port: int, seen: Datagrams) -> Lost | None:
+    if not seen.tried or seen.lost < (_NOISE if seen.tried >= _MANY else seen.tried):
+        return None
+    share = round(100 * seen.lost / seen.tried)
+    steps = ((seen.tried - seen.left, path.source), (seen.left - seen.came, ""), (seen.came - seen.took, path.target))
+    at = max(steps, key=lambda step: step[0])[1]
+    refused = f" ({seen.refused})" if seen.refused and at == path.source else ""
+    counts = f"{seen.tried} sent, {seen.left} left {path.source}, {seen.came} arrived at {path.target}, {seen.took} passed its rules{refused}"
+    return Lost(path.source, path.target, "udp", port, at, counts, share)
+
+
+def _attempt(path: Path, port: int, seen: Attempt) -> Lost | None:
+    """A connection that got no answer, or one that a rule refused."""
+    if not seen.state or seen.state == "open" or (seen.state == "refused" and seen.took):
+        return None
+    stages = (
+        (seen.left, path.source, f"no SYN left {path.source}"),
+        (seen.came, "", f"SYN left {path.source} and did not arrive at {path.target}"),
+        (seen.took, path.target, f"SYN arrived at {path.target} and did not pass its rules"),
+        (seen.answered, path.target, f"SYN passed the rules of {path.target}, and no answer left it"),
+        (seen.returned, "", f"the answer left {path.target} and did not arrive at {path.source}"),
+        (0, path.source, f"the answer arrived at {path.source} and did not pass its rules"),
+    )
+    _, at, stage = next(stage for stage in stages if not stage[0])
+    why = f" ({seen.why})" if seen.why else ""
+    return Lost(path.source, path.target, "tcp", port, at, f"{stage}{why}")
+
+
+# -- from lost packets to problems ---------------------------------------------------------------------------------------
+
+
+def blocked(seen: Seen) -> Iterator[Problem]:
+    """Ports that are blocked, one problem for each place; a host or path on which all is blocked is one problem."""
+    found = [each for path in seen.observed.underlay.paths.values() for each in lost(path)]
+    whole = [each for each in found if each.share >= 100 - 100 // _MANY]
+    apart = {way for way in {(e.source, e.target) for e in whole} if _all_lost(seen, way, whole)}
+    for source, target in _unordered(apart):
+        at = next((e.at for e in whole if (e.source, e.target) == (source, target)), "")
+        evidence = f"{source} > {target}: nothing passes on {', '.join(e.what for e in whole if (e.source, e.target) == (source, target))}"
+        values = _values("the cluster's ports", source, target, at)
+        yield Problem(
+            "underlay-blocked",
+            source,
+            evidence,
+            values,
+            "here" if at else "between",
+            target=target,
+            where=at and f"firewall of {at}",
+        )
+    rest = [each for each in whole if (each.source, each.target) not in apart]
+    yield from _ports(seen, rest)
+    partial = [each for each in found if each not in whole]
+    for place, of_it in _by_place(partial).items():
+        yield _problem(seen, "packet-loss", place, of_it)
+
+
+def _all_lost(seen: Seen, way: tuple[str, str], whole: Iterable[Lost]) -> bool:
+    path = seen.observed.underlay.paths[way]
+    on_it = [each for each in whole if (each.source, each.target) == way]
+    tried = len([d for d in path.udp.values() if d.tried]) + len([a for a in path.tcp.values() if a.state])
+    return len(on_it) == tried > 1
+
+
+def _unordered(ways: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Each pair once, in the order of the names."""
+    found: dict[frozenset[str], tuple[str, str]] = {}
+    for way in sorted(ways):
+        found.setdefault(frozenset(way), way)
+    return list(found.values())
+
+
+Place = tuple[str, str, str]  # the id's kind, the host that drops, and for "between" the path
+
+
+def _by_place(found: Iterable[Lost], kind: str = "") -> dict[Place, list[Lost]]:
+    """What was lost, by the host that drops it; between two hosts, by the path."""
+    places: dict[Place, list[Lost]] = defaultdict(list)
+    for each in found:
+        places[kind, each.at, "" if each.at else f"{each.source} {each.target}"].append(each)
+    return dict(places)
+
+
+def _ports(seen: Seen, whole: list[Lost]) -> Iterator[Problem]:
+    data = seen.site.inventory.data_path_port
+    kinds: dict[str, list[Lost]] = defaultdict(list)
+    for each in whole:
+        kinds[_kind(each, data, seen.site.control)].append(each)
+    for kind, found in kinds.items():
+        for place, of_it in _by_place(found, kind).items():
+            udp_only = kind == "gossip-blocked" and {each.protocol for each in of_it} == {"udp"}
+            yield _problem(seen, "gossip-udp" if udp_only else kind, place, of_it)
+
+
+def _kind(each: Lost, data: int, control: str) -> str:
+    if each.protocol == "udp" and each.port == data:
+        return "vxlan-blocked"
+    if each.port == _GOSSIP:
+        return "gossip-blocked"
+    return "manager-blocked" if control == "swarm" else "store-blocked"
+
+
+def _problem(seen: Seen, name: str, place: Place, found: list[Lost]) -> Problem:
+    """One problem for all that is lost at one place."""
+    at = place[1]
+    ways = sorted({(each.source, each.target) for each in found})
+    what = ", ".join(dict.fromkeys(each.what for each in found))
+    single = len(ways) == 1
+    source, target = ways[0]
+    rule = _rule(seen.observed.underlay.rules.get(at, ()), found) if at else None
+    values = _values(what, source, target, at) | (rule.values if rule else {})
+    shares = {each.share for each in found}
+    share = f"{max(shares)} % of " if max(shares) < 100 else ""  # noqa: PLR2004
+    paths = ", ".join(f"{a} > {b}" for a, b in ways[:3]) + (f" and {len(ways) - 3} more" if len(ways) > 3 else "")  # noqa: PLR2004
+    evidence = f"{paths}: {share}{what} is lost: {found[0].stage}"
+    where = (f"{at}: {rule.where}" if rule else f"firewall of {at}") if at else f"between {source} and {target}"
+    if rule:
+        evidence += f"; the counter of `{rule.text}` rose by {rule.packets}"
+    host, end = (source, target) if single else (at, "")
+    return Problem(name, host, evidence, values, _variant(rule, at, name), target=end, where=where)
+
+
+def _values(what: str, source: str, target: str, at: str) -> dict[str, object]:
+    return {"protocols": what, "source": source, "to": target, "at": at, "host": at or source}
+
+
+def _variant(rule: Rule | None, at: str, name: str) -> str:
+    if rule and rule.variant and (name != "packet-loss" or not rule.is_policy):
+        return rule.variant
+    if name == "packet-loss":
+        return ""
+    return "here" if at else "between"
+
+
+def _rule(rules: Iterable[Rule], found: Iterable[Lost]) -> Rule | None:
+    """The rule that dropped these packets: one that drops, and whose counter rose; one that names their port before others."""
+    dropping = [rule for rule in rules if rule.drops]
+    ports = {str(each.port) for each in found}
+    named = [rule for rule in dropping if ports & rule.ports]
+    candidates = named or [rule for rule in dropping if not rule.is_policy] or dropping
+    return max(candidates, key=lambda rule: rule.packets, default=None)
+
+
+# -- sizes, sources, addresses ---------------------------------------------------------------------------------------
+
+
+def sizes(seen: Seen) -> Iterator[Problem]:
+    """Paths through which packets of an overlay's full size do not fit."""
+    needs = {network: mtu + HEADERS for network, mtu in _mtus(seen).items()}
+    for network, needed in needs.items():
+        narrow = {
+            way: path.size
+            for way, path in seen.observed.underlay.paths.items()
+            if path.size is not None and path.size < needed and _data_passes(seen, path)
+        }
+        if not narrow:
+            continue
+        size = min(narrow.values())
+        ways = sorted(narrow)
+        common = set.intersection(*(set(way) for way in ways))
+        host = ways[0][0] if len(common) > 1 else next(iter(common), "")
+        target = ways[0][1] if len(common) > 1 else ""
+        shown = ", ".join(f"{a} > {b}: {narrow[a, b]} bytes" for a, b in ways[:3])
+        evidence = f"the network {network} sends packets of {needed} bytes; the largest that arrived: {shown}"
+        values = {"network": network, "needed": needed, "size": size}
+        yield Problem(
+            "mtu",
+            host,
+            evidence,
+            values,
+            target=target,
+            network=network,
+            where=f"the path between {host} and {target or 'the others'}",
+        )
+
+
+def _data_passes(seen: Seen, path: Path) -> bool:
+    """Whether small datagrams to the data port pass: otherwise nothing is known of sizes."""
+    found = path.udp.get(seen.site.inventory.data_path_port)
+    return bool(found and found.took)
+
+
+def _mtus(seen: Seen) -> dict[str, int]:
+    """Network -> MTU of its containers, where a proof has found it or the inventory says it."""
+    found = {result.network: result.mtu for result in seen.proofs if result.mtu and result.proof == "overlay"}
+    for name, network in seen.site.inventory.networks.items():
+        if network.is_global and name not in found and (mtu := getattr(network, "mtu", None)):
+            found[name] = int(mtu) - HEADERS
+    return found
+
+
+def sources(seen: Seen) -> Iterator[Problem]:
+    """Hosts whose packets arrive from another address than the one they advertise."""
+    told: set[str] = set()
+    for (source, target), path in sorted(seen.observed.underlay.paths.items()):
+        advertised = str(seen.site.advertise[source])
+        for datagrams in path.udp.values():
+            others = datagrams.sources - {advertised}
+            if datagrams.came and others and advertised not in datagrams.sources and source not in told:
+                told.add(source)
+                yield _mismatch(seen, source, target, advertised, datagrams)
+
+
+def _mismatch(seen: Seen, source: str, target: str, advertised: str, datagrams: Datagrams) -> Problem:
+    came = ", ".join(sorted(datagrams.sources))
+    left = datagrams.sent_from - {advertised}
+    on_path = not left
+    evidence = f"packets from {source} arrive at {target} from {came}, and {source} advertises {advertised}"
+    kernel = seen.observed.kernels.get(source)
+    to = str(seen.site.advertise[target])
+    _, device = kernel.sources.get(to, ("", "")) if kernel else ("", "")
+    values = {"host": source, "advertised": advertised, "to": f"{to}/32", "device": device}
+    variant = "route" if not on_path and device else ""
+    where = f"NAT between {source} and {target}" if on_path else f"{source}: source address of its route to {to}"
+    return Problem("source-mismatch", source, evidence, values, variant, target=target if on_path else "", where=where)
+
+
+def conflicts(seen: Seen) -> Iterator[Problem]:
+    """Addresses to which two machines answer."""
+    told: set[str] = set()
+    for (asker, answerer), macs in sorted(seen.observed.underlay.macs.items()):
+        owner = answerer or asker
+        own = _macs(seen, owner)
+        others = [mac for mac in macs if mac not in own] if own else list(macs) if len(macs) > 1 or not answerer else []
+        if others and owner not in told:
+            told.add(owner)
+            address = seen.site.advertise[owner]
+            evidence = (
+                f"{', '.join(sorted({*macs, *(own & set(macs))}))} answer for {address} ({owner}), asked from {asker}"
+            )
+            yield Problem(
+                "address-conflict", owner, evidence, {"other": ", ".join(others)}, where=f"the address {address}"
+            )
+
+
+def _macs(seen: Seen, host: str) -> set[str]:
+    """All MAC addresses of a host: several interfaces on one segment answer for one another."""
+    kernel = seen.observed.kernels.get(host)
+    links: Iterable[Mapping[str, object]] = kernel.links if kernel else ()
+    return {str(link.get("address", "")) for link in links if kind_of(link) != "veth" or link.get("ifname")}
+
+
+DETECTORS = (conflicts, blocked, sizes, sources)

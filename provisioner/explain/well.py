@@ -1,0 +1,81 @@
+"""What was looked at and is well, one line for each subject. Only what was really seen is claimed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from provisioner.explain.paths import lost
+from provisioner.model import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provisioner.explain.base import Seen
+
+
+def well(seen: Seen, ill: frozenset[str]) -> tuple[str, ...]:
+    """The lines. ill: the ids of the causes that were found."""
+    return (*_paths(seen, ill), *_kernels(seen, ill), *_engines(seen), *_steps(seen), *_proofs(seen))
+
+
+def _paths(seen: Seen, ill: frozenset[str]) -> Iterator[str]:
+    """By port: how many paths it passes; round trips and sizes."""
+    passes: dict[str, list[bool]] = defaultdict(list)
+    trips: list[float] = []
+    sizes: list[int] = []
+    for path in seen.observed.underlay.paths.values():
+        bad = {each.what for each in lost(path)}
+        for port, datagrams in path.udp.items():
+            if datagrams.tried:
+                passes[f"{port}/udp"].append(f"{port}/udp" not in bad)
+        for port, attempt in path.tcp.items():
+            if attempt.state:
+                passes[f"{port}/tcp"].append(f"{port}/tcp" not in bad)
+                trips += [attempt.seconds] if attempt.state == "open" else []
+        sizes += [path.size] if path.size else []
+    if passes:
+        good = [f"{port} {sum(found)} of {len(found)}" for port, found in sorted(passes.items()) if any(found)]
+        times = f", connected in {1000 * min(trips):.1f} to {1000 * max(trips):.1f} ms" if trips else ""
+        size = f", packets of up to {min(sizes)} bytes" if sizes and "mtu" not in ill else ""
+        yield f"paths between hosts: {', '.join(good)}{size}{times}"
+
+
+def _kernels(seen: Seen, ill: frozenset[str]) -> Iterator[str]:
+    names = [name for name, kernel in seen.observed.kernels.items() if kernel.iproute]
+    spaces = sum(bool(space.network) for name in names for space in seen.observed.kernels[name].spaces.values())
+    looked = [
+        ("routes", {"route-shadow", "source-mismatch"}),
+        ("settings", {"ip-forward", "br-netfilter", "conntrack-full", "neigh-overflow"}),
+        ("rules of the engine", {"firewall-reload", "iptables-split"}),
+        ("bridges", {"gwbridge", "bridge-full"}),
+        (f"{spaces} namespaces of overlays", {"vxlan-exists", "vxlan-lost", "vni-mismatch", "fdb-lost", "fdb-stale"}),
+    ]
+    good = [what for what, bad in looked if not bad & ill]
+    if names and good:
+        yield f"kernels of {', '.join(names)}: {', '.join(good)}"
+
+
+def _engines(seen: Seen) -> Iterator[str]:
+    versions: dict[str, list[str]] = defaultdict(list)
+    for name in seen.site.live:
+        if seen.site.facts[name].engine:
+            versions[seen.site.facts[name].engine_version].append(name)
+    for version, names in versions.items():
+        yield f"engines of {', '.join(names)}: {version}, answer"
+
+
+def _steps(seen: Seen) -> Iterator[str]:
+    states: dict[str, set[State]] = defaultdict(set)
+    for outcome in seen.outcomes:
+        states[outcome.step].add(outcome.state)
+    good = [step for step, found in states.items() if found == {State.SETTLED}]
+    if good:
+        yield f"as the inventory wants it: {', '.join(good)}"
+
+
+def _proofs(seen: Seen) -> Iterator[str]:
+    good = [result for result in seen.proofs if result.state is State.SETTLED]
+    for result in good:
+        pairs = f", {len(result.pairs)} pairs" if result.pairs else ""
+        yield f"proof {result.name}{pairs}"

@@ -1,0 +1,16 @@
+"""Faults: causes that are made on purpose, to learn from and to test `doctor` with. One file for each family."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from provisioner.lab.faults import filters, kernels
+from provisioner.lab.faults.base import Fault, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["FAULTS", "Fault", "Place"]
+
+FAULTS: Mapping[str, Fault] = MappingProxyType({fault.id: fault for fault in (*filters.FAULTS, *kernels.FAULTS)})

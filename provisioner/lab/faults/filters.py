@@ -1,0 +1,90 @@
+"""Faults of packet filters: ports that are blocked, on one side or on both, whole or in part."""
+
+from provisioner.lab.faults.base import Fault, Place
+
+
+def _rule(
+    name: str, cause: str, title: str, *rules: str, place: Place = Place.HOST, stores: tuple[str, ...] = ()
+) -> Fault:
+    """Rules at the top of chains of iptables: CHAIN ARGUMENTS."""
+    made, healed = [], []
+    for rule in rules:
+        chain, _, words = rule.partition(" ")
+        made.append(f"iptables -w -C {chain} {words} 2>/dev/null || iptables -w -I {chain} {words}")
+        healed.append(f"while iptables -w -D {chain} {words} 2>/dev/null; do :; done")
+    return Fault(name, cause, title, "\n".join(made), "\n".join(healed), place, stores)
+
+
+def _table(name: str, cause: str, title: str, hook: str, rule: str) -> Fault:
+    """A table of nftables with one chain and one rule."""
+    table = f"fault-{name}"
+    made = f"nft 'table inet {table} {{ chain c {{ type filter hook {hook} priority -10; {rule}; }}; }}'"
+    heal = f"nft delete table inet {table} 2>/dev/null || :"
+    return Fault(name, cause, title, f"{heal}; {made}", heal)
+
+
+FAULTS = (
+    _rule(
+        "vxlan-blocked",
+        "vxlan-blocked",
+        "the host drops the overlay's data that comes in",
+        "INPUT -p udp --dport 4789 -j DROP",
+    ),
+    _rule(
+        "vxlan-blocked-out",
+        "vxlan-blocked",
+        "the host drops the overlay's data that goes out",
+        "OUTPUT -p udp --dport 4789 -j DROP",
+    ),
+    _rule(
+        "vxlan-blocked-from",
+        "vxlan-blocked",
+        "the host drops the overlay's data from one other host",
+        'INPUT -s "$PEER" -p udp --dport 4789 -j DROP',
+        place=Place.PATH,
+    ),
+    _table(
+        "vxlan-blocked-nft",
+        "vxlan-blocked",
+        "a rule of nftables without a counter drops the overlay's data",
+        "input",
+        "udp dport 4789 drop",
+    ),
+    _rule(
+        "gossip-blocked",
+        "gossip-blocked",
+        "the host drops gossip that comes in, TCP and UDP",
+        "INPUT -p tcp --dport 7946 -j DROP",
+        "INPUT -p udp --dport 7946 -j DROP",
+    ),
+    _rule("gossip-udp", "gossip-udp", "the host drops gossip over UDP only", "INPUT -p udp --dport 7946 -j DROP"),
+    _rule(
+        "store-blocked",
+        "store-blocked",
+        "the host refuses connections to its Consul server",
+        "INPUT -p tcp --dport 8300 -j REJECT --reject-with tcp-reset",
+        stores=("consul",),
+    ),
+    _rule(
+        "packet-loss",
+        "packet-loss",
+        "the host drops half of the overlay's data that comes in",
+        "INPUT -p udp --dport 4789 -m statistic --mode random --probability 0.5 -j DROP",
+    ),
+    _rule("loopback-dropped", "loopback-dropped", "the host drops what it sends to itself", "INPUT -i lo -j DROP"),
+    _rule(
+        "cut-off",
+        "underlay-blocked",
+        "the host drops all UDP and TCP of one other host but SSH",
+        'INPUT -s "$PEER" -p udp -j DROP',
+        'INPUT -s "$PEER" -p tcp ! --dport 22 -j DROP',
+        place=Place.PATH,
+    ),
+    Fault(
+        "firewall-reload",
+        "firewall-reload",
+        "the tables filter and nat are flushed, as some firewalls do when they reload",
+        "iptables -w -F FORWARD; iptables -w -t nat -F PREROUTING; iptables -w -t nat -F POSTROUTING; iptables -w -t nat -F OUTPUT",
+        "systemctl restart docker",
+    ),
+)

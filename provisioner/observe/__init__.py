@@ -1,0 +1,45 @@
+"""What is really there, between the hosts and on them: read-only observations, from which causes are found (provisioner.explain).
+
+underlay: every ordered pair of hosts, on the cluster's ports: what left, what arrived, what passed the receiver's rules.
+kernel: each host's links, routes, neighbours, forwarding entries and settings, also inside the overlays' namespaces.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from provisioner.observe import kernel, underlay
+from provisioner.observe.underlay import Underlay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from provisioner.controlplane import Site
+    from provisioner.observe.kernel import Kernel
+    from provisioner.transport import Connection
+
+__all__ = ["Observed", "observe"]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """All observations of one run. unread: observation and host -> why it could not be made there."""
+
+    underlay: Underlay = field(default_factory=Underlay)
+    kernels: Mapping[str, Kernel] = field(default_factory=dict)
+    unread: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+
+def observe(site: Site, connections: Mapping[str, Connection], say: Callable[[str, str], None]) -> Observed:
+    """Make all observations on the live hosts, side by side. Changes nothing; takes a few seconds.
+
+    say: is told a host and what is observed there, from several threads.
+    """
+    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="observe") as pool:
+        paths = pool.submit(underlay.observe, site, connections, say)
+        read = pool.submit(kernel.observe, site, connections)
+    found, (kernels, unread) = paths.result(), read.result()
+    silent = {("underlay", host): why for host, why in found.silent.items()}
+    return Observed(found, kernels, {**silent, **{("kernel", host): why for host, why in unread.items()}})

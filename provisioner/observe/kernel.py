@@ -1,0 +1,276 @@
+"""What the kernel of each host has: links, routes, neighbours, forwarding entries, settings, rules; one round trip each.
+
+The network namespaces of overlays and containers are read too. Every value is typed and bounded here; what has not its form
+makes this observation fail for its host alone.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass, field
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING, Any
+
+from provisioner import render
+from provisioner.errors import Malformed, ProvisionerError
+from provisioner.parallel import bounded, each
+from provisioner.system import facts as system_facts
+from provisioner.system import reading
+from provisioner.system.strict import malformed, value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from provisioner.controlplane import Site
+    from provisioner.transport import Connection
+
+_DEADLINE = 15.0  # seconds
+# /proc/sys files that change what becomes of packets.
+SYSCTLS = (
+    "net/ipv4/ip_forward",
+    "net/ipv4/conf/all/rp_filter",
+    "net/ipv4/tcp_keepalive_time",
+    "net/bridge/bridge-nf-call-iptables",
+    "net/ipv4/neigh/default/gc_thresh3",
+    "net/netfilter/nf_conntrack_count",
+    "net/netfilter/nf_conntrack_max",
+)
+# Lines of the engine's journal that name a cause; matched as extended regular expressions of grep.
+JOURNAL: Mapping[str, str] = {
+    "vxlan-exists": "vxlan interface.*file exists|error creating vxlan interface",
+    "gossip-state": "larger than limit|message.*too (large|long)",
+    "encrypted-u32": "could not install mangle rule|[Cc]ouldn't load match .u32",
+    "name-conflict": "minority in name conflict resolution",
+    "duplicate-ip": "[Aa]ddress already in use.*(endpoint|ipam)|duplicate address",
+    "bridge-full": "exchange full",
+    "subnet-full": "no available IPv4 addresses|could not find an available.*address",
+}
+
+
+def json_list(raw: Mapping[str, str], section: str) -> list[dict[str, Any]]:
+    """The objects that `ip -j` or `bridge -j` printed; [] if the section is not there. Raises Malformed."""
+    text = raw.get(section, "").strip()
+    if not text:
+        return []
+    try:
+        found = [item for line in text.split("\n") if line.strip() for item in value(line)]
+        if all(isinstance(item, dict) for item in found):
+            return [item for item in found if item]
+    except (ValueError, TypeError) as error:
+        raise malformed(f"what `ip -j` says ({section})", str(error), text) from error
+    raise malformed(f"what `ip -j` says ({section})", "it is no list of objects", text)
+
+
+@dataclass(frozen=True)
+class Space:
+    """One network namespace of the engine's: an overlay's ("1-0123456789"), or a container's."""
+
+    name: str
+    raw: Mapping[str, str] = field(repr=False)
+
+    @property
+    def network(self) -> str:
+        """The beginning of the ID of the overlay to which it belongs; "" for a container's."""
+        return self.name.partition("-")[2] if "-" in self.name and self.name[0].isdigit() else ""
+
+    def _list(self, kind: str) -> list[dict[str, Any]]:
+        return json_list(self.raw, f"space:{self.name}:{kind}")
+
+    @cached_property
+    def links(self) -> list[dict[str, Any]]:
+        return self._list("links")
+
+    @cached_property
+    def addresses(self) -> list[dict[str, Any]]:
+        return self._list("addresses")
+
+    @cached_property
+    def inner(self) -> list[tuple[str, str]]:
+        """(IPv4 address, MAC) of its interfaces; without loopback and addresses of a single host, which are virtual ones."""
+        macs = {link.get("ifname"): str(link.get("address", "")) for link in self.links}
+        return [
+            (str(IPv4Address(str(info["local"]))), macs.get(entry.get("ifname"), ""))
+            for entry in self.addresses
+            if entry.get("ifname") != "lo"
+            for info in entry.get("addr_info") or ()
+            if info.get("family") == "inet" and info.get("prefixlen") != 32  # noqa: PLR2004
+        ]
+
+    @cached_property
+    def vxlans(self) -> list[dict[str, Any]]:
+        """Its VXLAN devices."""
+        return [link for link in self.links if _kind(link) == "vxlan"]
+
+    @cached_property
+    def neighbours(self) -> dict[str, str]:
+        """Address -> MAC, of entries that are in use."""
+        return {
+            str(entry.get("dst")): str(entry["lladdr"])
+            for entry in self._list("neighbours")
+            if "lladdr" in entry and not {"FAILED", "INCOMPLETE"} & set(entry.get("state") or ())
+        }
+
+    @cached_property
+    def forwarding(self) -> dict[str, str]:
+        """MAC -> underlay address of the host to which packets for it are sent."""
+        return {str(e.get("mac")): str(e["dst"]) for e in self._list("forwarding") if e.get("dst")}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One host's. `raw` has the sections as they came."""
+
+    raw: Mapping[str, str] = field(repr=False)
+
+    @property
+    def iproute(self) -> bool:
+        """Whether the host has iproute2; without it there are no links, routes or namespaces."""
+        return "links" in self.raw
+
+    @cached_property
+    def boot_id(self) -> str:
+        return (self.raw.get("ids", "").split("\n") or [""])[0].strip()
+
+    @cached_property
+    def machine_id(self) -> str:
+        return (*self.raw.get("ids", "").split("\n"), "", "")[1].strip()
+
+    @cached_property
+    def virtualisation(self) -> str:
+        """As systemd-detect-virt names it; "" if unknown."""
+        return (*self.raw.get("ids", "").split("\n"), "", "", "")[2].strip()
+
+    @cached_property
+    def sysctls(self) -> dict[str, str]:
+        lines = (line.partition("=") for line in self.raw.get("sysctl", "").split("\n"))
+        return {name.replace("/", "."): found for name, _, found in lines if name}
+
+    def setting(self, name: str) -> int | None:
+        """The number that a sysctl has; None if it is not there."""
+        found = self.sysctls.get(name, "")
+        return int(found) if re.fullmatch("-?[0-9]{1,12}", found) else None
+
+    @cached_property
+    def modules(self) -> frozenset[str]:
+        return frozenset(self.raw.get("modules", "").split())
+
+    @cached_property
+    def proxies(self) -> dict[str, str]:
+        """Of the engine's environment: HTTP_PROXY and the like -> "set"; NO_PROXY -> its value."""
+        lines = (line.partition("=") for line in self.raw.get("proxies", "").split("\n"))
+        return {name.upper(): found for name, _, found in lines if name}
+
+    @cached_property
+    def journal(self) -> dict[str, str]:
+        """Name in JOURNAL -> the last line of the engine's that matches."""
+        lines = self.raw.get("journal", "").split("\n")
+        found = {}
+        for name, pattern in JOURNAL.items():
+            if match := [line for line in lines if re.search(pattern, line[:2000])]:
+                found[name] = match[-1][:300]
+        return found
+
+    @cached_property
+    def links(self) -> list[dict[str, Any]]:
+        return json_list(self.raw, "links")
+
+    def link(self, name: str) -> dict[str, Any]:
+        return next((link for link in self.links if link.get("ifname") == name), {})
+
+    @cached_property
+    def addresses(self) -> list[dict[str, Any]]:
+        return json_list(self.raw, "addresses")
+
+    @cached_property
+    def routes(self) -> list[dict[str, Any]]:
+        return json_list(self.raw, "routes")
+
+    @cached_property
+    def neighbours(self) -> list[dict[str, Any]]:
+        return json_list(self.raw, "neighbours")
+
+    @cached_property
+    def sources(self) -> dict[str, tuple[str, str]]:
+        """Peer's address -> (source address, interface) that the kernel would use."""
+        found = json_list(self.raw, "gets")
+        return {str(g.get("dst")): (str(g.get("prefsrc", "")), str(g.get("dev", ""))) for g in found}
+
+    @cached_property
+    def spaces(self) -> dict[str, Space]:
+        names = (key.split(":")[1] for key in self.raw if key.startswith("space:") and key.endswith(":links"))
+        return {name: Space(name, self.raw) for name in names}
+
+    def space_of(self, network_id: str) -> Space | None:
+        """The namespace of an overlay, by the network's whole ID."""
+        if not network_id:
+            return None
+        return next((s for s in self.spaces.values() if s.network and network_id.startswith(s.network)), None)
+
+    def rules(self, tool: str) -> list[str]:
+        """The lines of iptables-legacy-save or iptables-nft-save: "*TABLE", ":CHAIN POLICY", "-A ..."."""
+        return [line for line in self.raw.get(tool, "").split("\n") if line]
+
+    def networks_routed(self) -> Iterator[tuple[IPv4Network, str]]:
+        """(destination, interface) of the routes of all tables, without the default routes and the local ones."""
+        for route in self.routes:
+            if route.get("type") in {"local", "broadcast", "multicast"} or route.get("dst") in {None, "default"}:
+                continue
+            yield IPv4Network(str(route["dst"]), strict=False), str(route.get("dev", ""))
+
+
+def _kind(link: Mapping[str, Any]) -> str:
+    info = link.get("linkinfo")
+    return str(info.get("info_kind", "")) if isinstance(info, dict) else ""
+
+
+kind_of = _kind
+
+
+def script(peers: list[str]) -> str:
+    """The program that reads one host. peers: the other hosts' addresses on the underlay."""
+    words = {
+        "SYSCTLS": shlex.join(SYSCTLS),
+        "PEERS": shlex.join(peers),
+        "JOURNAL": "|".join(JOURNAL.values()).replace("'", ".").replace("\\", ""),
+    }
+    return reading.framed(render.filled(render.program("read-kernel.sh"), words))
+
+
+def observe(site: Site, connections: Mapping[str, Connection]) -> tuple[dict[str, Kernel], dict[str, str]]:
+    """Read all live hosts, and host -> why it could not be read."""
+
+    def one(name: str) -> Kernel:
+        peers = [str(address) for other, address in site.advertise.items() if other != name]
+        result = connections[name].read(script(peers), deadline=_DEADLINE)
+        return understood(name, result.raw)
+
+    answers = each((name for name in site.live if name in connections), one)
+    kernels = {name: answer for name, answer in answers.items() if isinstance(answer, Kernel)}
+    return kernels, {name: e.what for name, e in answers.items() if isinstance(e, ProvisionerError)}
+
+
+def understood(name: str, raw: bytes) -> Kernel:
+    """One host's answer, with every value known to have its form. Raises ProvisionerError."""
+    try:
+        found = Kernel(system_facts.sections(raw))
+    except ValueError as error:
+        raise ProvisionerError(f"what it says of its kernel can't be read: {error}", host=name) from error
+    try:
+        bounded("reading its kernel", lambda _: _touch(found))(name)
+    except Malformed as error:
+        error.host = name
+        raise
+    return found
+
+
+def _touch(found: Kernel) -> None:
+    """Parse all of it now, so that whoever uses it later meets no surprise."""
+    for space in found.spaces.values():
+        for name in ("links", "vxlans", "inner", "neighbours", "forwarding"):
+            getattr(space, name)
+    for name in ("links", "addresses", "routes", "neighbours", "sources"):
+        getattr(found, name)
+    for network, _ in found.networks_routed():
+        str(network)

@@ -1,0 +1,67 @@
+"""The causes that were found: each with its place, what was seen, why networks fail from it, and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from provisioner import causes
+from provisioner.report import words
+from provisioner.report.document import cures, of_diagnosis
+from provisioner.report.paper import BAD, CARE, QUIET, heading
+
+if TYPE_CHECKING:
+    from provisioner.model import Diagnosis, Report
+    from provisioner.report.paper import Look
+
+
+def diagnoses(report: Report, look: Look) -> list[Text]:
+    """Return the section of causes; [] if there are none."""
+    lines = heading("causes") if report.causes else []
+    for number, found in enumerate(report.causes, start=1):
+        lines += ([Text()] if number > 1 else []) + _one(found, report, look, number)
+    return lines
+
+
+def well(report: Report, look: Look) -> list[Text]:
+    """Return what was looked at and is well, one line each."""
+    lines = heading("looked at, and well") if report.looked_at else []
+    for text in report.looked_at:
+        lines += look.prose(Text(f"  {look.marks.ok} "), words.line(text))
+    return lines
+
+
+def _one(found: Diagnosis, report: Report, look: Look, number: int) -> list[Text]:
+    told = of_diagnosis(found)
+    style = CARE if told["severity"] == "warning" else BAD
+    lines = look.prose(
+        Text(f"  {number}. ", f"bold {style}"), f"{causes.CAUSES[found.id].title}: {_place(found, report)}", "bold"
+    )
+    rows = [("seen", text) for text in found.evidence[:3]]
+    rows += [("where", found.where)] if found.where else []
+    rows.append(("why", causes.CAUSES[found.id].why))
+    rows += [("cure", text) for text in dict.fromkeys(causes.cure(problem) for problem in found.problems)]
+    rows += [("run", text) for text in cures(found) if any(causes.to_run(problem) for problem in found.problems)]
+    if told["explains"]:
+        rows.append(("explains", _explains(found)))
+    rows.append(("id", found.id))
+    before = ""
+    for label, text in rows:
+        shown = f"     {label if label != before else '':<9}"
+        lines += look.prose(Text(shown, QUIET), words.line(text), QUIET if label == "id" else "")
+        before = label
+    return lines
+
+
+def _place(found: Diagnosis, report: Report) -> str:
+    network = f" (network {words.line(found.network)})" if found.network else ""
+    if found.path:
+        return f"{words.line(found.path[0])} > {words.line(found.path[1])}{network}"
+    return f"{words.hosts(list(found.hosts), report.hosts) or 'the whole cluster'}{network}"
+
+
+def _explains(found: Diagnosis) -> str:
+    ids = ", ".join(dict.fromkeys(problem.id for problem in found.explained))
+    pairs = words.count(found.pairs, "failed pair or check", "failed pairs and checks") if found.pairs else ""
+    return "; ".join(filter(None, (pairs, ids)))

@@ -1,0 +1,29 @@
+"""`doctor`: looks at everything, observes the paths and the kernels, proves the networks, and names the causes. Repairs nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from provisioner.runner.diagnose import explain, observe
+from provisioner.runner.look import judge_again, look
+from provisioner.runner.prove import prove
+from provisioner.steps import STEPS
+from provisioner.system import attached
+from provisioner.workflows import anyway, compare
+
+if TYPE_CHECKING:
+    from provisioner.proofs import Choice
+    from provisioner.runner.run import Run
+    from provisioner.workflows import Phase
+
+
+def phases(chosen: Choice) -> tuple[Phase, ...]:
+    """chosen: which proofs to run."""
+    return _containers, anyway(look), compare(STEPS), observe, partial(prove, chosen=chosen), judge_again, explain
+
+
+def _containers(run: Run) -> bool:
+    """Engines are asked for their containers too: forwarding entries are compared with them."""
+    run.session.requests += (attached.CONTAINERS,)
+    return True

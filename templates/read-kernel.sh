@@ -1,0 +1,28 @@
+# Part of the program that observes a host's kernel (observe/kernel.py). Words in capitals are replaced. Only reads.
+# Each `f NAME TEXT` is one section. What needs iproute2 is left out on hosts without it.
+f ids "$(cat /proc/sys/kernel/random/boot_id /etc/machine-id; systemd-detect-virt 2>/dev/null)"
+f sysctl "$(for k in SYSCTLS; do v=$(cat "/proc/sys/$k") && echo "$k=$v"; done)"
+f modules "$(cut -d' ' -f1 /proc/modules)"
+# Of the last ten minutes. Files of /proc/sys are read with cat: the shell reads them byte by byte, and gets the first one only.
+f kernel-log "$(read -r up _ </proc/uptime; dmesg 2>/dev/null | awk -v from="$((${up%.*} - 600))" -F '[][ ]+' '$2 > from' | grep -E 'eighbou?r.* table overflow|nf_conntrack: table full' | tail -n 5)"
+f proxies "$(p=$(systemctl show -p MainPID docker.service 2>/dev/null); p=${p#MainPID=}
+  [ "${p:-0}" = 0 ] || tr '\0' '\n' <"/proc/$p/environ" | sed -nE 's/^(https?_proxy|HTTPS?_PROXY|all_proxy|ALL_PROXY)=.+/\1=set/p; s/^(no_proxy|NO_PROXY)=/\1=/p')"
+f journal "$(timeout 3 journalctl -q -o cat -u docker.service --since -30min -n 2000 2>/dev/null | grep -E 'JOURNAL' | tail -n 40)"
+for t in iptables-legacy-save iptables-nft-save; do
+  command -v "$t" >/dev/null && f "$t" "$("$t" 2>/dev/null | grep -E '^[*:-]' | head -c 400000)"
+done
+command -v ip >/dev/null || return 0
+f links "$(ip -d -j link)"
+f addresses "$(ip -j -4 address)"
+f routes "$(ip -j -4 route show table all)"
+f neighbours "$(ip -j -4 neigh)"
+f gets "$(for a in PEERS; do ip -j -4 route get "$a" || echo '[]'; done)"
+for s in /var/run/docker/netns/*; do
+  name=${s##*/}
+  case $name in default | *[!a-zA-Z0-9_-]*) continue ;; esac
+  g="nsenter --net=$s"
+  f "space:$name:links" "$($g ip -d -j link)" || continue
+  f "space:$name:addresses" "$($g ip -j -4 address)"
+  f "space:$name:neighbours" "$($g ip -j -4 neigh)"
+  case $name in *-*) f "space:$name:forwarding" "$($g bridge -j fdb show)" ;; esac
+done

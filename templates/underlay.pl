@@ -1,0 +1,310 @@
+# What one host sees of its paths to the other hosts, on the underlay: needs root, and the modules of perl-base alone.
+#
+# Ports that engines and stores hold can be tried all the same. Every datagram is seen at three places: where it leaves the
+# sender (packet(7), after all rules of the sender's), where it arrives at the receiver (packet(7), before any rule of the
+# receiver's), and where it has passed the receiver's rules (raw(7) gets a copy whoever holds the port). An engine drops what
+# is sent: VXLAN of a number that no network has, and to other UDP ports an empty compound message of memberlist.
+#
+# Arguments: the commands that print all rules of the host's firewall with their counters.
+# Reads:  run TOKEN SOURCE    16 hexadecimal digits that mark our datagrams; the source port of our TCP connections
+#         me NUMBER ADDRESS DATA-PORT
+#         peer NUMBER ADDRESS UDP-PORT,... TCP-PORT,...    "-": no port
+#         prepare    when all of these are told
+#         go SECONDS NUMBER ...    the peers that send, too. Ends with its input.
+# Writes: ready    then, at the end, for each peer and what was seen of it:
+#         sent PEER PORT COUNT REASON...        how many datagrams were given to the kernel, and why some were refused
+#         left PEER PORT COUNT SOURCE,...       how many left this host, and from which addresses
+#         came PEER PORT COUNT SOURCE,...       how many arrived from this peer, and from which addresses
+#         took PEER PORT COUNT                  how many of these passed the rules of this host
+#         size PEER BYTES                       the largest packet that arrived from this peer, with DF set
+#         tcp PEER PORT open|refused|silent|error SECONDS SYN-LEFT ANSWER-CAME REASON...
+#         syn PEER PORT CAME TOOK ANSWERED      connections that this peer tried: whether its SYN came, passed the rules, was answered
+#         mac PEER MAC ...                      who answers to the peer's address on the segment; peer 0: to our own
+#         rule TOOL TABLE PACKETS HEX           a rule or policy whose counter rose
+#         done SECONDS
+use strict;
+use warnings;
+use Config;
+use Errno qw(EINPROGRESS);
+use Socket;
+
+my ($SMALL, $EVERY, $FEW) = (20, 0.025, 3);  # datagrams to the data port, seconds between; datagrams to other ports
+my @SIZES = (576, 1280, 1300, 1350, 1380, 1400, 1420, 1430, 1440, 1450, 1460, 1472, 1476, 1480, 1492, 1500, 4000, 8000, 8950, 9000);
+my $SETTLE = 0.15;  # seconds after the last thing that was awaited
+my $VNI = 0xfffffe;
+my $CLOCK = {x86_64 => 228, aarch64 => 113}->{$Config{archname} =~ /^([^-]+)/ ? $1 : ""};  # clock_gettime(2)
+$SIG{$_} = sub { exit 0 } for qw(TERM INT HUP PIPE ALRM);
+alarm 60;
+$| = 1;
+
+sub now {
+    if ($CLOCK) {
+        syscall $CLOCK, 1, my $time = "\0" x 16;
+        my ($seconds, $nano) = unpack "qq", $time;
+        return $seconds + $nano / 1e9;
+    }
+    open my $uptime, "<", "/proc/uptime" or return time;
+    return (split " ", <$uptime>)[0];
+}
+
+my ($token, $source, $me, $own, $data, %peers, %number, @order);
+my ($seconds, %sender);
+
+# Counters of rules, as the commands in our arguments print them: iptables-save -c, nft -a list ruleset, and their like. A rule without
+# a counter can't be seen here.
+sub counters {
+    my %found;
+    for my $command (@ARGV) {
+        my ($tool) = split " ", $command;
+        my ($table, $chain, $at) = ("", "", 0);
+        for (split /\n/, `$command 2>/dev/null`) {
+            if (/^\*(\S+)/) { ($table, $at) = ($1, 0) }
+            elsif (/^table (\S+) (\S+)/) { $table = "$1,$2" }
+            elsif (/^\s+chain (\S+)/) { $chain = $1 }
+            elsif (/^\[(\d+):\d+\] (.+)/) { $found{"$tool $table " . $at++ . " $2"} = $1 }
+            elsif (/^:(\S+) (DROP|ACCEPT) \[(\d+):/) { $found{"$tool $table 0 :$1 $2"} = $3 }
+            elsif (/counter packets (\d+) bytes \d+/) {
+                my $packets = $1;
+                s/counter packets \d+ bytes \d+/counter/;
+                s/^\s+//;
+                $found{"$tool $table,$chain 0 $_"} = $packets;
+            }
+        }
+    }
+    return \%found;
+}
+
+sub filtered { # a socket that gets only what the filter of bpf(4) lets pass, from the first packet on
+    my ($socket, @filter) = @_;
+    my $code = join "", map { pack "SCCL", @$_ } @filter;
+    setsockopt $socket, 1, 26, pack "S x![P] P", scalar @filter, $code or die "SO_ATTACH_FILTER: $!\n";
+    setsockopt $socket, 1, 33, pack "i", 4 << 20;  # SO_RCVBUFFORCE
+    return $socket;
+}
+
+# Our datagrams carry the token after eight bytes; our TCP connections have the source port. Offsets as in linux/filter.h.
+sub ours {
+    my @first = unpack "N", pack "H8", $token;
+    return (
+        [0xb1, 0, 0, 0], [0x30, 0, 0, 9], [0x15, 3, 0, 6], [0x15, 0, 7, 17],
+        [0x40, 0, 0, 16], [0x15, 4, 5, $first[0]],
+        [0x48, 0, 0, 0], [0x15, 2, 0, $source], [0x48, 0, 0, 2], [0x15, 0, 1, $source],
+        [0x06, 0, 0, 128], [0x06, 0, 0, 0],
+    );
+}
+
+while (<STDIN>) {
+    my ($word, @rest) = split;
+    if ($word eq "run") { ($token, $source) = @rest }
+    elsif ($word eq "me") { ($me, $own, $data) = @rest }
+    elsif ($word eq "peer") {
+        my ($number, $address, $udp, $tcp) = @rest;
+        push @order, $number;
+        $peers{$number} = {address => $address, udp => [grep { $_ ne "-" } split /,/, $udp], tcp => [grep { $_ ne "-" } split /,/, $tcp]};
+        $number{$address} = $number;
+    }
+    last if $word eq "prepare";
+}
+exit unless $token;
+
+my $before = counters();
+socket my $wire, 17, 2, 0 or die "packet(7): $!\n";  # AF_PACKET, SOCK_DGRAM
+filtered($wire, [0x20, 0, 0, 0xffff_f000], [0x15, 1, 0, 0x0800], [0x06, 0, 0, 0], ours());
+bind $wire, pack "S n x16", 17, 3 or die "packet(7): $!\n";  # ETH_P_ALL, every interface
+socket my $arp, 17, 2, 0 or die "packet(7): $!\n";
+bind $arp, pack "S n x16", 17, 0x0806 or die "packet(7): $!\n";
+socket my $udp_taken, PF_INET, SOCK_RAW, 17 or die "raw(7): $!\n";
+socket my $tcp_taken, PF_INET, SOCK_RAW, 6 or die "raw(7): $!\n";
+filtered($_, ours()) for $udp_taken, $tcp_taken;
+socket my $out, PF_INET, SOCK_DGRAM, 17 or die "udp(7): $!\n";
+setsockopt $out, 0, 10, pack "i", 3;  # IP_MTU_DISCOVER, IP_PMTUDISC_PROBE: DF, and what the path was once found to bear does not count
+print "ready\n";
+while (<STDIN>) {
+    my ($word, @rest) = split;
+    next unless $word eq "go";
+    $seconds = shift @rest;
+    %sender = map { $_ => 1 } @rest;
+    last;
+}
+exit unless defined $seconds;
+
+my (%sent, %refused, %left, %from, %came, %origin, %took, %size, %tcp, %syn, %mac, %seen);
+my ($interface, $hardware);
+my $began = now();
+
+sub datagram { # PEER PORT KIND SIZE
+    my ($peer, $port, $kind, $size) = @_;
+    my $lead = $port == $data ? pack "N N", 0x0800_0000, $VNI << 8 : pack "C2 x6", 7, 0;
+    my $number = $sent{$peer}{$port} || 0;
+    my $body = $lead . pack("H16", $token) . pack "n n n a", $me, $peer, $number, $kind;
+    $body .= "\0" x ($size - 28 - length $body) if $size;
+    if (defined send $out, $body, 0, sockaddr_in($port, inet_aton($peers{$peer}{address}))) {
+        $sent{$peer}{$port} = $number + 1;
+    } elsif (!$size) {
+        $sent{$peer}{$port} = $number + 1;
+        $refused{$peer}{$port} = "$!";
+    }
+}
+
+sub of_wire { # what leaves or arrives
+    my ($packet, $link) = @_;
+    my ($index, $type) = (unpack "S n i S C", $link)[2, 4];
+    my $header = 4 * (15 & ord $packet);
+    my ($protocol, $source_address, $target) = (ord(substr $packet, 9, 1), map { inet_ntoa(substr $packet, $_, 4) } 12, 16);
+    my ($sport, $dport) = unpack "n n", substr $packet, $header, 4;
+    if ($protocol == 17) {
+        my ($sender, $receiver, $count, $kind) = unpack "n n n a", substr $packet, $header + 24;
+        return unless defined $kind && substr($packet, $header + 16, 8) eq pack "H16", $token;
+        if ($type == 4 && $sender == $me) {
+            $left{$receiver}{$dport}{$count} = 1 if $kind eq "s";
+            $from{$receiver}{$dport}{$source_address} = 1;
+            ($interface, $hardware) = ($index, substr $link, 12, 6) unless defined $interface;
+        } elsif ($type != 4 && $receiver == $me && $sender != $me) {
+            $came{$sender}{$dport}{$count} = 1 if $kind eq "s";
+            $origin{$sender}{$dport}{$source_address} = 1;
+            my $size = unpack "n", substr $packet, 2, 2;
+            $size{$sender} = $size if $kind eq "m" && $size > ($size{$sender} || 0);
+        }
+        return;
+    }
+    my $flags = 63 & ord substr $packet, $header + 13, 1;
+    if ($sport == $source && $type == 4) { $tcp{$number{$target} || 0}{$dport}{left}++ if $flags == 2 }
+    elsif ($dport == $source && $type != 4) { $tcp{$number{$source_address} || 0}{$sport}{answer}++ }
+    elsif ($sport == $source) { $syn{$number{$source_address} || 0}{$dport}{came}++ if $flags == 2 }
+    elsif ($dport == $source) { $syn{$number{$target} || 0}{$sport}{answered}++ }
+}
+
+sub taken {
+    my ($packet) = @_;
+    my $header = 4 * (15 & ord $packet);
+    my ($sport, $dport) = unpack "n n", substr $packet, $header, 4;
+    if (17 == ord substr $packet, 9, 1) {
+        my ($sender, $receiver, $count, $kind) = unpack "n n n a", substr $packet, $header + 24;
+        $took{$sender}{$dport}{$count} = 1
+            if defined $kind && $kind eq "s" && $receiver == $me && substr($packet, $header + 16, 8) eq pack "H16", $token;
+    } elsif ($sport == $source && 2 == (63 & ord substr $packet, $header + 13, 1)) {
+        $syn{$number{inet_ntoa(substr $packet, 12, 4)} || 0}{$dport}{took}++;
+    }
+}
+
+sub of_arp {
+    my ($packet) = @_;
+    my ($operation, $mac, $address) = (unpack "n n C C n a6 a4", $packet)[4, 5, 6];
+    return unless $operation == 2;
+    $address = inet_ntoa($address);
+    my $peer = $address eq $own ? 0 : $number{$address};
+    $mac{$peer}{join ":", map { sprintf "%02x", $_ } unpack "C6", $mac} = 1 if defined $peer;
+}
+
+sub ask_who { # an ARP question for an address; of our own as somebody who has none
+    my ($address) = @_;
+    my $asker = $address eq $own ? "\0" x 4 : inet_aton($own);
+    my $question = pack "n n C C n a6 a4 a6 a4", 1, 0x0800, 6, 4, 1, $hardware, $asker, "\0" x 6, inet_aton($address);
+    send $arp, $question, 0, pack "S n i S C C a8", 17, 0x0806, $interface, 1, 0, 6, "\xff" x 6;
+}
+
+my %trying;
+sub connect_all {
+    for my $peer (@order) {
+        for my $port (@{$peers{$peer}{tcp}}) {
+            my $try = $tcp{$peer}{$port} ||= {};
+            socket my $socket, PF_INET, SOCK_STREAM | 2048, 6 or next;  # SOCK_NONBLOCK
+            setsockopt $socket, SOL_SOCKET, SO_REUSEADDR, pack "i", 1;
+            bind $socket, sockaddr_in($source, INADDR_ANY);
+            $try->{began} = now();
+            if (connect $socket, sockaddr_in($port, inet_aton($peers{$peer}{address}))) { ended($socket, $try, 0) }
+            elsif ($! == EINPROGRESS) { $trying{fileno $socket} = [$socket, $try] }
+            else { ended($socket, $try, $! + 0) }
+        }
+    }
+}
+
+sub ended {
+    my ($socket, $try, $error) = @_;
+    $try->{seconds} = now() - $try->{began};
+    local $! = $error;
+    ($try->{state}, $try->{why}) = $error == 0 ? ("open", "") : $error == 111 ? ("refused", "$!") : ("error", "$!");
+    setsockopt $socket, SOL_SOCKET, SO_LINGER, pack "i i", 1, 0;  # an end without a state that lingers on either host
+    close $socket;
+}
+
+sub listen_until {
+    my ($until) = @_;
+    while (1) {
+        my $wait = $until - now();
+        $wait = 0 if $wait < 0;
+        my ($in, $ready, $writable) = ("", "", "");
+        vec($in, fileno $_, 1) = 1 for $wire, $arp, $udp_taken, $tcp_taken;
+        my $trial = "";
+        vec($trial, $_, 1) = 1 for keys %trying;
+        my $some = select $ready = $in, $writable = $trial, undef, $wait;
+        while (defined(my $link = recv $wire, my $packet, 128, 64)) { of_wire($packet, $link) }
+        while (defined recv $udp_taken, my $packet, 128, 64) { taken($packet) }
+        while (defined recv $tcp_taken, my $packet, 128, 64) { taken($packet) }
+        while (defined recv $arp, my $packet, 128, 64) { of_arp($packet) }
+        for my $fd (keys %trying) {
+            next unless vec $writable, $fd, 1;
+            my ($socket, $try) = @{delete $trying{$fd}};
+            ended($socket, $try, unpack "i", getsockopt $socket, SOL_SOCKET, SO_ERROR);
+        }
+        return if $wait == 0;
+    }
+}
+
+sub complete { # whether all has come that can
+    return if %trying;
+    for my $peer (keys %sender) {
+        next unless $peers{$peer};
+        for my $port (@{$peers{$peer}{udp}}) {
+            return if ($port == $data ? $SMALL : $FEW) > keys %{$took{$peer}{$port} || {}};
+        }
+    }
+    return 1;
+}
+
+connect_all();
+my @sizes = @SIZES;
+for my $round (1 .. $SMALL) {
+    for my $peer (@order) {
+        for my $port (@{$peers{$peer}{udp}}) {
+            next if $port != $data && $round > $FEW;
+            datagram($peer, $port, "s", 0);
+            if ($port == $data) { datagram($peer, $port, "m", $_) for @sizes[$round - 1 .. $round - 1], $round > 1 ? $sizes[$round - 2] : () }
+        }
+    }
+    listen_until(now() + $EVERY);
+    if ($round == 2 && defined $interface) { ask_who($_) for $own, map { $peers{$_}{address} } @order }
+}
+listen_until(now() + 0.05) while now() < $began + $seconds && !complete();
+listen_until(now() + $SETTLE);
+
+my $after = counters();
+sub sum { scalar keys %{$_[0] || {}} }
+sub words { join ",", sort keys %{$_[0] || {}} }
+for my $peer (@order) {
+    for my $port (@{$peers{$peer}{udp}}) {
+        my $tried = $port == $data ? $SMALL : $FEW;
+        print join(" ", "sent", $peer, $port, $tried, $refused{$peer}{$port} // ()), "\n";
+        print join(" ", "left", $peer, $port, sum($left{$peer}{$port}), words($from{$peer}{$port})), "\n";
+        print join(" ", "came", $peer, $port, sum($came{$peer}{$port}), words($origin{$peer}{$port})), "\n";
+        print join(" ", "took", $peer, $port, sum($took{$peer}{$port})), "\n";
+    }
+    print "size $peer $size{$peer}\n" if $size{$peer};
+    for my $port (@{$peers{$peer}{tcp}}) {
+        my $try = $tcp{$peer}{$port};
+        my $state = $try->{state} || "silent";
+        printf "tcp %s %s %s %.6f %d %d %s\n", $peer, $port, $state, $try->{seconds} || 0, $try->{left} || 0, $try->{answer} || 0, $try->{why} || "-";
+    }
+    for my $port (sort keys %{$syn{$peer} || {}}) {
+        my $syn = $syn{$peer}{$port};
+        print join(" ", "syn", $peer, $port, map { $syn->{$_} || 0 } qw(came took answered)), "\n";
+    }
+}
+print join(" ", "mac", $_, sort keys %{$mac{$_}}), "\n" for sort keys %mac;
+for my $key (sort keys %$after) {
+    my $rose = $after->{$key} - ($before->{$key} // $after->{$key});
+    next unless $rose > 0;
+    my ($tool, $table, undef, $rule) = split / /, $key, 4;
+    print "rule $tool $table $rose ", unpack("H*", $rule), "\n";
+}
+printf "done %.3f\n", now() - $began;

@@ -1,0 +1,400 @@
+"""Scenes: three settled hosts whose observations were captured, each altered in one thing that a cause alters."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+from itertools import permutations
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from captured import HOSTS, capture, with_http, with_unit
+
+from provisioner.explain import Seen
+from provisioner.model import Drift, Kind, Outcome, Pair, Problem, ProofResult, State
+from provisioner.observe import Observed
+from provisioner.observe.kernel import Kernel
+from provisioner.observe.underlay import Attempt, Datagrams, Underlay
+from provisioner.observe.underlay import Path as Way
+from provisioner.system.facts import sections
+from provisioner.system.firewall import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from provisioner.controlplane import Site
+    from provisioner.system.facts import Facts
+
+NETWORK = "774f09dcd7" + "0" * 54  # the ID that the network demo had where the kernels were captured
+SPACE = "6-774f09dcd7"  # its namespace there
+DATA, GOSSIP, SERVER = 4789, 7946, 8300
+CAPTURES = Path(__file__).parent / "captures"
+
+
+@cache
+def kernel(name: str) -> Kernel:
+    """As observe/kernel.py read a lab's host with one container on demo."""
+    return Kernel(sections((CAPTURES / f"kernel-{name}.txt").read_bytes()))
+
+
+def altered(found: Kernel, section: str, change: Callable[[Any], Any]) -> Kernel:
+    """With another text in a section, or other JSON in one that holds JSON."""
+    text = found.raw.get(section, "")
+    is_json = text[:1] in "[{" and bool(text)
+    new = json.dumps(change(json.loads(text))) if is_json else change(text)
+    return Kernel({**found.raw, section: new})
+
+
+def facts(name: str) -> Facts:
+    """Of a settled host; the network demo has the ID under which its kernel knows it."""
+    found = capture(f"settled-{name}")
+    networks = [{**each, "Id": NETWORK} if each["Name"] == "demo" else each for each in found.networks.values()]
+    return with_http(found, "networks", networks)
+
+
+GOOD = Way(
+    "",
+    "",
+    {DATA: Datagrams(20, 20, 20, 20), GOSSIP: Datagrams(3, 3, 3, 3)},
+    {port: Attempt("open", 0.0004, "", 1, 1, 1, 1, 1) for port in (GOSSIP, SERVER)},
+    1500,
+)
+
+
+def ways(site: Site, change: Callable[[Way], Way] = lambda way: way) -> dict[tuple[str, str], Way]:
+    """All paths, each as good as can be, and then changed."""
+    found = {}
+    for source, target in permutations(HOSTS, 2):
+        own = frozenset({str(site.advertise[source])})
+        udp = {port: replace(seen, sources=own, sent_from=own) for port, seen in GOOD.udp.items()}
+        found[source, target] = change(replace(GOOD, source=source, target=target, udp=udp))
+    return found
+
+
+def into(host: str, *, source: str = "", **of_path: Any) -> Callable[[Way], Way]:
+    """A change of the paths that lead to a host: udp and tcp by port, or size."""
+
+    def change(way: Way) -> Way:
+        if way.target != host or source not in {"", way.source}:
+            return way
+        udp = {**way.udp, **{port: replace(way.udp[port], **new) for port, new in of_path.get("udp", {}).items()}}
+        tcp = {**way.tcp, **of_path.get("tcp", {})}
+        return replace(way, udp=udp, tcp=tcp, size=of_path.get("size", way.size))
+
+    return change
+
+
+def healthy(site: Callable[..., Site], **hosts: Facts) -> Seen:
+    """Nothing is wrong; `hosts`: other facts for some."""
+    found = site(**{name: hosts.get(name) or facts(name) for name in HOSTS})
+    pairs = tuple(Pair(a, b, 0.1, 0.1, 0.1, 0.1, 0.1) for a, b in permutations(HOSTS, 2))
+    proof = ProofResult("overlay", "demo", State.SETTLED, pairs, mtu=1450)
+    return Seen(found, Observed(Underlay(ways(found)), {name: kernel(name) for name in HOSTS}), (proof,))
+
+
+def with_ways(seen: Seen, *changes: Callable[[Way], Way], **more: Any) -> Seen:
+    """With other paths; more: of the underlay."""
+    paths = ways(seen.site)
+    for change in changes:
+        paths = {way: change(path) for way, path in paths.items()}
+    return replace(seen, observed=replace(seen.observed, underlay=Underlay(paths, **more)))
+
+
+def with_kernel(seen: Seen, name: str, section: str, change: Callable[[Any], Any]) -> Seen:
+    kernels = {**seen.observed.kernels, name: altered(seen.observed.kernels[name], section, change)}
+    return replace(seen, observed=replace(seen.observed, kernels=kernels))
+
+
+def failed(seen: Seen, *ways: tuple[str, str], problem: Problem | None = None) -> Seen:
+    """With a proof in which these pairs failed."""
+    (proof,) = seen.proofs
+    pairs = tuple(
+        Pair(p.source, p.target, detail="no answer") if (p.source, p.target) in ways else p for p in proof.pairs
+    )
+    problems = (problem,) if problem else ()
+    return replace(
+        seen, proofs=(replace(proof, state=State.FAILED, pairs=pairs, problems=problems, error="not proven"),)
+    )
+
+
+# -- one scene for each cause -------------------------------------------------------------------------------------------
+
+
+def _rule(text: str, tool: str = "iptables-nft-save", table: str = "filter") -> Mapping[str, tuple[Rule, ...]]:
+    return MappingProxyType(
+        {"node2": (Rule("iptables-nft-save", "filter", 900, ":INPUT ACCEPT"), Rule(tool, table, 40, text))}
+    )
+
+
+DROPPED = {"took": 0}
+SILENT = Attempt("silent", 0.0, "", 2, 2, 0)
+
+
+def blocked(seen: Seen) -> Seen:
+    rules = _rule("-A INPUT -p udp -m udp --dport 4789 -j DROP")
+    return with_ways(seen, into("node2", udp={DATA: DROPPED}), rules=rules)
+
+
+def _not_answering(seen: Seen, name: str) -> Seen:
+    facts = with_http(seen.site.facts[name], "info", "000 timeout")
+    return replace(seen, site=seen.site.known(name, facts))
+
+
+def _stopped(seen: Seen, name: str) -> Seen:
+    facts = with_http(seen.site.facts[name], "info", "000 no answer")
+    return replace(seen, site=seen.site.known(name, with_unit(facts, "docker.service", ActiveState="inactive")))
+
+
+def _addresses(old: str, new: str) -> Callable[[str], str]:
+    return lambda text: text.replace(old, new)
+
+
+def _of_container(name: str) -> str:
+    """The section with the addresses of the container on a captured host."""
+    (space,) = (space for space in kernel(name).spaces.values() if not space.network and space.inner)
+    return f"space:{space.name}:addresses"
+
+
+def _json(section: str, old: str, new: str) -> Callable[[Any], Any]:
+    return lambda value: json.loads(json.dumps(value).replace(old, new))
+
+
+def _without(text: str) -> Callable[[str], str]:
+    return lambda lines: "\n".join(line for line in lines.split("\n") if text not in line)
+
+
+def _full(seen: Seen) -> Seen:
+    subnet = {"Config": [{"Subnet": "10.99.0.0/29", "Gateway": "10.99.0.1"}]}
+    for name in HOSTS:
+        host = seen.site.facts[name]
+        networks = [{**each, "IPAM": subnet} if each["Name"] == "demo" else each for each in host.networks.values()]
+        seen = replace(seen, site=seen.site.known(name, with_http(host, "networks", networks)))
+    section = _of_container("node1")
+    extra = [{"family": "inet", "local": f"10.99.0.{last}", "prefixlen": 29} for last in range(5, 7)]
+    return with_kernel(seen, "node1", section, lambda links: [*links, {"ifname": "eth0", "addr_info": extra}])
+
+
+# id -> (scene, the hosts that the diagnosis names)
+SCENES: Mapping[str, tuple[Callable[[Seen], Seen], tuple[str, ...]]] = MappingProxyType(
+    {
+        "vxlan-blocked": (blocked, ("node2",)),
+        "gossip-blocked": (
+            lambda seen: with_ways(seen, into("node2", udp={GOSSIP: DROPPED}, tcp={GOSSIP: SILENT})),
+            ("node2",),
+        ),
+        "gossip-udp": (lambda seen: with_ways(seen, into("node2", udp={GOSSIP: DROPPED})), ("node2",)),
+        "store-blocked": (
+            lambda seen: with_ways(seen, into("node2", source="node1", tcp={SERVER: SILENT})),
+            ("node1", "node2"),
+        ),
+        "underlay-blocked": (
+            lambda seen: with_ways(
+                seen,
+                into(
+                    "node2",
+                    source="node1",
+                    udp={DATA: {"came": 0, "took": 0}, GOSSIP: {"came": 0, "took": 0}},
+                    tcp={GOSSIP: Attempt("silent", left=3), SERVER: Attempt("silent", left=3)},
+                ),
+            ),
+            ("node1", "node2"),
+        ),
+        "packet-loss": (lambda seen: with_ways(seen, into("node2", udp={DATA: {"took": 11}})), ("node2",)),
+        "mtu": (lambda seen: with_ways(seen, into("node2", size=1400)), ("node2",)),
+        "source-mismatch": (
+            lambda seen: with_ways(
+                seen,
+                lambda way: (
+                    replace(
+                        way,
+                        udp={
+                            port: replace(d, sources=frozenset({"192.0.2.7"}), sent_from=frozenset({"192.0.2.7"}))
+                            for port, d in way.udp.items()
+                        },
+                    )
+                    if way.source == "node2"
+                    else way
+                ),
+            ),
+            ("node2",),
+        ),
+        "address-conflict": (
+            lambda seen: with_ways(seen, macs={("node2", ""): ("02:00:00:00:00:99",)}),
+            ("node2",),
+        ),
+        "ip-forward": (
+            lambda seen: with_kernel(seen, "node2", "sysctl", _addresses("ip_forward=1", "ip_forward=0")),
+            ("node2",),
+        ),
+        "conntrack-full": (
+            lambda seen: with_kernel(
+                seen,
+                "node2",
+                "sysctl",
+                lambda text: f"{_without('conntrack_count')(text)}net/netfilter/nf_conntrack_count=262144\n",
+            ),
+            ("node2",),
+        ),
+        "neigh-overflow": (
+            lambda seen: with_kernel(
+                seen, "node2", "kernel-log", lambda _: "[12.0] neighbour: arp_cache: neighbor table overflow!\n"
+            ),
+            ("node2",),
+        ),
+        "lxc-host": (
+            lambda seen: replace(
+                with_kernel(seen, "node2", "ids", _addresses("container-other", "lxc")),
+                site=replace(seen.site, control="swarm"),
+            ),
+            ("node2",),
+        ),
+        "same-machine": (
+            lambda seen: with_kernel(seen, "node2", "ids", lambda _: seen.observed.kernels["node1"].raw["ids"]),
+            ("node1", "node2"),
+        ),
+        "route-shadow": (
+            lambda seen: with_kernel(
+                seen, "node2", "routes", lambda routes: [*routes, {"dst": "10.99.0.0/16", "dev": "tun0"}]
+            ),
+            ("node2",),
+        ),
+        "firewall-reload": (
+            lambda seen: with_kernel(seen, "node2", "iptables-nft-save", _without("-j DOCKER")),
+            ("node2",),
+        ),
+        "iptables-split": (
+            lambda seen: with_kernel(
+                seen,
+                "node2",
+                "iptables-legacy-save",
+                lambda _: "*filter\n:INPUT ACCEPT\n-A INPUT -s 192.0.2.1/32 -j DROP\n",
+            ),
+            ("node2",),
+        ),
+        "gwbridge": (
+            lambda seen: with_kernel(
+                seen, "node2", "links", lambda links: [each for each in links if each["ifname"] != "docker_gwbridge"]
+            ),
+            ("node2",),
+        ),
+        "bridge-full": (
+            lambda seen: with_kernel(
+                seen,
+                "node2",
+                "links",
+                lambda links: [*links, *({"ifname": f"v{n}", "master": "docker0"} for n in range(1023))],
+            ),
+            ("node2",),
+        ),
+        "vni-mismatch": (
+            lambda seen: with_kernel(seen, "node2", f"space:{SPACE}:links", _json("", '"id": 256', '"id": 300')),
+            ("node2",),
+        ),
+        "vxlan-lost": (
+            lambda seen: with_kernel(
+                seen,
+                "node2",
+                f"space:{SPACE}:links",
+                lambda links: [each for each in links if "vxlan" not in json.dumps(each)],
+            ),
+            ("node2",),
+        ),
+        "vxlan-exists": (
+            lambda seen: with_kernel(
+                seen,
+                "node2",
+                "links",
+                lambda links: [
+                    *links,
+                    {"ifname": "vx-old", "linkinfo": {"info_kind": "vxlan", "info_data": {"id": 256, "port": DATA}}},
+                ],
+            ),
+            ("node2",),
+        ),
+        "fdb-stale": (
+            lambda seen: with_kernel(
+                seen, "node2", f"space:{SPACE}:forwarding", _json("", '"192.168.56.11"', '"192.168.56.13"')
+            ),
+            ("node2", "node1"),
+        ),
+        "fdb-lost": (
+            lambda seen: with_kernel(
+                seen,
+                "node2",
+                f"space:{SPACE}:forwarding",
+                lambda entries: [e for e in entries if e.get("dst") != "192.168.56.11"],
+            ),
+            ("node2", "node1"),
+        ),
+        "duplicate-ip": (
+            lambda seen: with_kernel(seen, "node2", _of_container("node2"), _json("", '"10.99.0.3"', '"10.99.0.2"')),
+            ("node1", "node2"),
+        ),
+        "gateway-given": (
+            lambda seen: with_kernel(seen, "node2", _of_container("node2"), _json("", '"10.99.0.3"', '"10.99.0.1"')),
+            ("node2",),
+        ),
+        "subnet-full": (_full, ()),
+        "engine-down": (lambda seen: _stopped(seen, "node2"), ("node2",)),
+        "engine-hangs": (lambda seen: _not_answering(seen, "node2"), ("node2",)),
+        "loopback-dropped": (
+            lambda seen: with_kernel(
+                seen,
+                "node2",
+                "iptables-nft-save",
+                lambda text: text.replace("*filter\n", "*filter\n", 1).replace(
+                    "-A INPUT", "-A INPUT -i lo -j DROP\n-A INPUT", 1
+                ),
+            ),
+            ("node2",),
+        ),
+        "proxy": (
+            lambda seen: with_kernel(
+                replace(seen, site=_external(seen.site)),
+                "node2",
+                "proxies",
+                lambda _: "HTTP_PROXY=set\nNO_PROXY=10.0.0.0/8\n",
+            ),
+            ("node2",),
+        ),
+        "br-netfilter": (
+            lambda seen: failed(
+                replace(
+                    seen,
+                    site=seen.site.known(
+                        "node2",
+                        with_http(
+                            seen.site.facts["node2"],
+                            "info",
+                            {**seen.site.facts["node2"].engine, "ServerVersion": "28.5.2"},
+                        ),
+                    ),
+                ),
+                problem=Problem("forward-blocked", "node2", "nothing passes"),
+            ),
+            ("node2",),
+        ),
+        "host-lost": (lambda seen: replace(seen, lost={"node2": "no answer\n  next:  look at it"}), ("node2",)),
+        "drift": (
+            lambda seen: replace(
+                seen, outcomes=(Outcome("node2", "daemon", State.DRIFTED, (Drift(Kind.FILE, "/etc/x"),)),)
+            ),
+            ("node2",),
+        ),
+        "unexplained": (lambda seen: failed(seen, ("node1", "node2")), ("node1",)),
+        "manager-blocked": (
+            lambda seen: replace(
+                with_ways(seen, into("node2", tcp={2377: SILENT})), site=replace(seen.site, control="swarm")
+            ),
+            ("node2",),
+        ),
+    }
+)
+
+
+def _external(site: Site) -> Site:
+    """With a store of others at an address."""
+    store = site.inventory.the_store.model_copy(update={"endpoints": ("192.0.2.9:8500",)})
+    return replace(site, inventory=site.inventory.model_copy(update={"store": store}))

@@ -1,0 +1,126 @@
+"""Each cause is found in its scene, at its place, and nowhere in a healthy one; consequences stand behind their causes."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import replace
+
+import pytest
+from scenes import DATA, DROPPED, GOSSIP, SCENES, blocked, failed, healthy, into, with_kernel, with_ways
+
+from provisioner import causes
+from provisioner.explain import explain, explained, problems, well
+from provisioner.model import Problem
+from provisioner.report.document import of_diagnosis
+from provisioner.system.firewall import Rule
+
+
+def named(template):
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+
+
+def test_where_all_is_well_nothing_is_found(site):
+    seen = healthy(site)
+    assert not problems(seen)
+    lines = well(seen, frozenset())
+    assert any("4789/udp 6 of 6" in line and "1500 bytes" in line for line in lines)
+    assert any("3 namespaces of overlays" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_each_cause_is_found_alone_and_at_its_place(site, name):
+    scene, hosts = SCENES[name]
+    found = explain(scene(healthy(site)))
+    assert [(each.id, each.hosts) for each in found] == [(name, hosts)]
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_its_cure_gets_all_values_that_it_names(site, name):
+    for problem in problems(SCENES[name][0](healthy(site))):
+        cause = causes.of(problem)
+        text = cause.variants[problem.variant] if problem.variant else cause.cure
+        wanted = named(text).union(*map(named, cause.commands.get(problem.variant, ())))
+        assert wanted <= problem.values.keys()
+        assert problem.evidence[-1] != "."
+
+
+def test_what_is_quoted_in_a_command_stays_one_word(site):
+    rules = {
+        "node2": (
+            Rule(
+                "iptables-save", "filter", 40, '-A INPUT -p udp --dport 4789 -m comment --comment "a; rm -rf /" -j DROP'
+            ),
+        )
+    }
+    seen = with_ways(healthy(site), into("node2", udp={DATA: DROPPED}), rules=rules)
+    (found,) = explain(seen)
+    (command,) = causes.to_run(found.problems[0])
+    assert command.startswith(
+        "iptables -t filter -D INPUT -p udp --dport 4789 -m comment --comment 'a; rm -rf /' -j DROP"
+    )
+
+
+def test_one_blocked_port_explains_all_pairs_that_failed(site):
+    ways = [("node1", "node2"), ("node2", "node1"), ("node2", "node3"), ("node3", "node2")]
+    proof = Problem("overlay-blocked", "node2", "4 pairs failed", {"port": DATA}, network="demo")
+    (found,) = explain(failed(blocked(healthy(site)), *ways, problem=proof))
+    assert (found.id, found.pairs, [each.id for each in found.explained]) == ("vxlan-blocked", 4, ["overlay-blocked"])
+
+
+def test_the_document_of_a_cause_has_the_form_that_programs_read(site):
+    (found,) = explain(blocked(healthy(site)))
+    document = of_diagnosis(found)
+    rule = "-A INPUT -p udp -m udp --dport 4789 -j DROP"
+    assert document["cure"] == [f"iptables-nft -t filter -D {rule.removeprefix('-A ')}  # on node2"]
+    assert rule in document["where"]
+    assert {key: document[key] for key in ("id", "severity", "hosts", "path", "network", "fixable")} == {
+        "id": "vxlan-blocked",
+        "severity": "error",
+        "hosts": ["node2"],
+        "path": None,
+        "network": None,
+        "fixable": True,
+    }
+
+
+def test_a_path_names_both_its_ends(site):
+    (found,) = explain(with_ways(healthy(site), into("node2", source="node3", udp={DATA: {"came": 0, "took": 0}})))
+    document = of_diagnosis(found)
+    assert (document["hosts"], document["path"]) == (["node3", "node2"], {"from": "node3", "to": "node2"})
+    assert document["where"] == "between node3 and node2"
+
+
+def test_two_faults_at_once_are_both_named(site):
+    seen = with_kernel(
+        blocked(healthy(site)), "node3", "sysctl", lambda text: text.replace("ip_forward=1", "ip_forward=0")
+    )
+    assert {found.id for found in explain(seen)} == {"vxlan-blocked", "ip-forward"}
+    both = with_ways(healthy(site), into("node2", udp={DATA: DROPPED}), into("node3", udp={GOSSIP: DROPPED}))
+    assert {(found.id, found.hosts) for found in explain(both)} == {
+        ("vxlan-blocked", ("node2",)),
+        ("gossip-udp", ("node3",)),
+    }
+
+
+def test_a_consequence_elsewhere_is_a_cause_of_its_own(site):
+    proof = Problem("overlay-blocked", "node1", "2 pairs failed", {"port": DATA}, network="demo", target="node3")
+    found = explain(failed(blocked(healthy(site)), ("node1", "node3"), problem=proof))
+    assert {each.id for each in found} == {"overlay-blocked", "vxlan-blocked"}
+
+
+def test_a_lost_datagram_or_two_are_no_loss(site):
+    assert not problems(with_ways(healthy(site), into("node2", udp={DATA: {"took": 18}})))
+
+
+def test_waiting_is_given_up_only_where_all_that_is_missing_is_explained(site):
+    found = problems(blocked(healthy(site)))
+    assert explained(found, {("node1", "node2"), ("node2", "node3")})
+    assert not explained(found, {("node1", "node2"), ("node1", "node3")})
+    assert not explained([], {("node1", "node2")})
+    assert not explained(problems(SCENES["ip-forward"][0](healthy(site))), {("node1", "node2")})
+
+
+def test_where_the_receiver_said_nothing_no_loss_is_claimed(site):
+    seen = healthy(site)
+    seen = with_ways(seen, lambda way: replace(way, udp={}) if way.target == "node2" else way)
+    assert not problems(seen)
