@@ -173,7 +173,7 @@ class Connection:
         said, _, first = came.partition(b"\n")
         if said != b"ok":
             process.close()
-            reason = said.decode(errors="replace").removeprefix("no ") or "perl does not start there"
+            reason = said.decode(errors="replace").removeprefix("no ") or "perl does not start on the host"
             raise Unreachable(
                 f"nothing answers on {host}:{port} of the host", host=self.name, tried=_tried(script), answer=reason
             )

@@ -157,7 +157,7 @@ def _changed(target: SshTarget, key: paramiko.PKey, known: KnownHosts, entry: En
         f"its key {how} ({known.path}:{entry.line}), and is {_shown(key)}",
         host=target.name,
         tried="checking the host's key",
-        cure="find out why: was the host installed anew, or does another machine answer in its place? Only if the new "
+        cure="find out why: was the host reinstalled, or does another machine answer in its place? Only if the new "
         f"key is right: ssh-keygen -f {known.path} -R '{host_name(target.address, target.port)}'",
     )
 

@@ -50,31 +50,33 @@ dropin = files.put(
     mode="644",
 )
 systemd.daemon_reload(
-    name="Units are read", _if=lambda: rules_unit.did_change() or unit.did_change() or dropin.did_change()
+    name="Reload systemd", _if=lambda: rules_unit.did_change() or unit.did_change() or dropin.did_change()
 )
-systemd.service(name="Firewall runs", service="provisioner-firewall", running=True, enabled=True)
-systemd.service(name="Firewall anew", service="provisioner-firewall", restarted=True, _if=rules.did_change)
-systemd.service(name="Consul runs", service="consul", running=True, enabled=True)
+systemd.service(name="Start the firewall", service="provisioner-firewall", running=True, enabled=True)
+systemd.service(name="Restart the firewall", service="provisioner-firewall", restarted=True, _if=rules.did_change)
+systemd.service(name="Start Consul", service="consul", running=True, enabled=True)
 server.shell(
-    name="Consul has a leader",
+    name="Wait for a leader of Consul",
     commands="until curl -s 127.0.0.1:8500/v1/status/leader | grep -q :; do sleep 0.05; done",
     _timeout=60,
 )
 settings = files.template(
     name="daemon.json", src=str(TEXTS / "daemon.json.j2"), dest="/etc/docker/daemon.json", mode="644", **values
 )
-systemd.service(name="Engine takes it up", service="docker", reloaded=True, _if=settings.did_change)
-server.shell(name="Engine gossips", commands="until ss -lnt | grep -q :7946; do sleep 0.05; done", _timeout=60)
+systemd.service(name="Reload the engine", service="docker", reloaded=True, _if=settings.did_change)
 server.shell(
-    name="Network, made once",
+    name="Wait for the engine's gossip", commands="until ss -lnt | grep -q :7946; do sleep 0.05; done", _timeout=60
+)
+server.shell(
+    name="Create the network",
     commands=f"docker network inspect {NETWORK} >/dev/null 2>&1 || "
     f"docker network create --driver overlay --subnet {SUBNET} {NETWORK}",
     _run_once=True,
 )
-server.script(name="Probe", src=str(TEXTS / "start-probe.sh"), args=(host.name, NETWORK))
+server.script(name="Start a probe", src=str(TEXTS / "start-probe.sh"), args=(host.name, NETWORK))
 server.script(
-    name="Every probe reaches every other",
+    name="Reach every other probe",
     src=str(TEXTS / "reach.sh"),
     args=(host.name, *(name for name, _ in everyone if name != host.name)),
 )
-server.shell(name="Probes are removed", commands=f"docker rm -f probe-{host.name} && docker rmi bench/probe")
+server.shell(name="Remove the probe", commands=f"docker rm -f probe-{host.name} && docker rmi bench/probe")

@@ -145,12 +145,12 @@ class Hosts:
 
     def reaches(self, source: str, address: str, ports: set[tuple[str, int]] = OURS | OTHER) -> set[tuple[str, int]]:
         """The ports that answer a host. Source "" is the controller, which is no peer of the hosts."""
-        asked = ["python3", "-c", ASK, address, *words(ports)]
+        command = ["python3", "-c", ASK, address, *words(ports)]
         if source:
-            said = self.lab.exec(source, asked).stdout
+            said = self.lab.exec(source, command).stdout
         else:
             with self.lab.enter():
-                said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+                said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         return {(word.split("/")[0], int(word.split("/")[1])) for word in said.split()}
 
     def container(self, host: str, *, rules: str = "") -> None:

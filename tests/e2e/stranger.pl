@@ -22,12 +22,12 @@ sub frames { # each forged section, framed by a length and by every word of a pr
     return join "", map { my ($name, $body) = split /=/, $_, 2; ((map { "\n$_ $name\n$body" } @marks), "\n$name " . length($body) . "\n$body\n") } @forged;
 }
 while (accept my $guest, $server) {
-    my $asked = "";
-    1 while $asked !~ /\r\n\r\n/ && sysread $guest, $asked, 4096, length $asked;
-    open my $file, ">>", $heard; print $file $asked; close $file;
-    my ($path) = $asked =~ /^\S+ (\S+)/ or next;
+    my $request = "";
+    1 while $request !~ /\r\n\r\n/ && sysread $guest, $request, 4096, length $request;
+    open my $file, ">>", $heard; print $file $request; close $file;
+    my ($path) = $request =~ /^\S+ (\S+)/ or next;
     my $json = $path =~ /leader/ ? '"192.168.56.11:8300"' : $path =~ /peers/ ? '["192.168.56.11:8300","192.168.56.12:8300","192.168.56.13:8300"]' : '[]';
-    my $body = $asked =~ m{HTTP/1.0} ? $json . frames() : $json; # HTTP/1.1 comes from the controller itself
+    my $body = $request =~ m{HTTP/1.0} ? $json . frames() : $json; # HTTP/1.1 comes from the controller itself
     syswrite $guest, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " . length($body) . "\r\nConnection: close\r\n\r\n$body";
     close $guest;
 }

@@ -33,7 +33,7 @@ def health(cluster: Cluster, host: str) -> str:
     return cluster.sh(host, ask % "health", check=False)
 
 
-def asked(cluster: Cluster, host: str, path: str) -> str:
+def fetch(cluster: Cluster, host: str, path: str) -> str:
     """The answer to a request of root on a server, who needs no certificate."""
     return cluster.sh(host, f"curl -s --unix-socket /run/provisioner-etcd/localhost:2379 http://etcd{path}")
 
@@ -153,7 +153,7 @@ def test_the_package_s_own_cluster_is_replaced_only_if_it_is_empty(make_lab, tmp
     cluster.sh("node2", "systemctl disable -q --now etcd")
     cluster.up()
     assert cluster.sh("node2", "ls /var/lib/etcd").split() == ["default", "provisioner"]  # data of others stay
-    assert "theirs" not in asked(cluster, "node2", "/v2/keys/mine")
+    assert "theirs" not in fetch(cluster, "node2", "/v2/keys/mine")
     closed_to_clients_without_a_certificate(cluster)
     assert cluster.run("plan").code == 0
 
@@ -196,4 +196,4 @@ def test_an_added_host_gets_no_server_and_the_servers_stay(make_lab, tmp_path):
     assert run.code == 1
     assert {f["check"] for f in run.report["findings"]} == {"server-added"}
     assert run.report["writes"] == 0
-    assert json.loads(asked(cluster, "node1", "/v2/members"))["members"][0]["name"] == "node1"
+    assert json.loads(fetch(cluster, "node1", "/v2/members"))["members"][0]["name"] == "node1"

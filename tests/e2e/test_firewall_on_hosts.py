@@ -250,7 +250,7 @@ def test_only_root_and_the_stores_users_open_its_ports(hosts_of, native):
     overlay = ["tcp/127.0.0.1/7946", f"tcp/{two}/7946", f"udp/{two}/7946", f"udp/{one}/7946", f"udp/{two}/4789"]
     free = ["tcp/127.0.0.1/7000", f"tcp/{two}/7000", f"udp/{two}/7000"]
 
-    def asked(user: str) -> dict[str, str]:
+    def answers(user: str) -> dict[str, str]:
         said = hosts.sh(
             "node1",
             f"setpriv --reuid={user} --regid=65534 --clear-groups python3 - {' '.join([*store, *overlay, *free])}",
@@ -262,14 +262,14 @@ def test_only_root_and_the_stores_users_open_its_ports(hosts_of, native):
         return {word: "ConnectionRefusedError" if word.startswith("tcp") else "PermissionError" for word in words}
 
     open_ = dict.fromkeys([*store, *overlay, *free], "answers")
-    assert asked("nobody") == open_
+    assert answers("nobody") == open_
     hosts.apply()
-    assert asked("nobody") == asked("exporter") == open_ | refused([*store, *overlay])
-    assert asked("consul") == open_ | refused(overlay)
-    assert asked("root") == open_
+    assert answers("nobody") == answers("exporter") == open_ | refused([*store, *overlay])
+    assert answers("consul") == open_ | refused(overlay)
+    assert answers("root") == open_
     hosts.store = "{kind: consul, local_users: [exporter, 65534]}"
     hosts.apply()
-    assert asked("nobody") == asked("exporter") == open_ | refused(overlay)
+    assert answers("nobody") == answers("exporter") == open_ | refused(overlay)
     hosts.reboot("node1")
     assert hosts.drift("node1") == ()
     assert "uid-owner" in hosts.sh(

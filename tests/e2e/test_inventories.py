@@ -47,12 +47,12 @@ class Example(Cluster):
                     if line.startswith(address)
                 )
             self._user(node, host.get("user") or ssh.get("user", "root"))
-            asked = host.get("advertise") or self.given.get("advertise")
-            if asked and asked[0].isdigit():
+            advertised = host.get("advertise") or self.given.get("advertise")
+            if advertised and advertised[0].isdigit():
                 host["advertise"] = address.replace(".56.", ".56.1")
                 self.sh(node, primary(address, host["advertise"]))
-            elif asked:
-                self.sh(node, f"ip link set eth0 down; ip link set eth0 name {asked}; ip link set {asked} up")
+            elif advertised:
+                self.sh(node, f"ip link set eth0 down; ip link set eth0 name {advertised}; ip link set {advertised} up")
         known.write_text(keys)
         ssh |= {"key": str(self.lab.key), "known_hosts": str(known)}
 
@@ -112,11 +112,11 @@ def test_etcd(make_lab, tmp_path):
     """On Debian 12, whose package has already started an empty etcd 3.4 without v2 on every host."""
     example = Example(make_lab(hosts=4, image="engine-20.10.24"), tmp_path)
     example.adapt((EXAMPLES / "etcd.yml").read_text())
-    asked, example.given["store"], example.given["control_plane"] = example.given["store"], {"kind": "consul"}, "kv"
+    store, example.given["store"], example.given["control_plane"] = example.given["store"], {"kind": "consul"}, "kv"
     refused = example.run("up")  # the engines of Debian 12 are built without Consul's driver
     assert (refused.code, refused.report["writes"]) == (1, 0)
     assert {(f["check"], f["severity"]) for f in refused.report["findings"]} == {("driver-not-built", "stop")}
-    example.given["store"] = asked
+    example.given["store"] = store
     del example.given["control_plane"]
     proven(example.run("up"), hosts=4, networks=1)
     ask = "curl -s --unix-socket /run/provisioner-etcd/localhost:2379 http://etcd/version"

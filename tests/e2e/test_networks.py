@@ -31,7 +31,7 @@ def test_networks_of_every_kind(make_lab, tmp_path, record_property):
     example.adapt((EXAMPLES / "networks.yml").read_text().replace("172.31.10.", "192.168.56."))
     networks = example.given["networks"]
 
-    theirs = created(example)
+    unmanaged = created(example)
     for name in ("backend", "lan"):  # these are proven; keeping them would only repeat their proofs
         del networks[name]
     builtin_networks(example)
@@ -43,12 +43,12 @@ def test_networks_of_every_kind(make_lab, tmp_path, record_property):
     example.sh("node1", "docker network create -d overlay --subnet 10.76.0.0/24 another")
     with watching(example, NODES, record_property, "up --recreate of another network", network="another"):
         recreated(example)
-    assert example.sh("node2", "docker network inspect -f '{{.Id}}' theirs") == theirs
+    assert example.sh("node2", "docker network inspect -f '{{.Id}}' theirs") == unmanaged
 
 
 def created(example: Example) -> str:
     """The networks are proven, and listed with the built-in ones. Returns the ID of an unmanaged network, which stays."""
-    theirs = example.sh("node2", "docker network create theirs")
+    unmanaged = example.sh("node2", "docker network create theirs")
     run = example.run("up")
     assert run.code == 0, run.err
     proofs = [p for p in run.report["proofs"] if p["proof"] in ("overlay", "local")]
@@ -66,7 +66,7 @@ def created(example: Example) -> str:
     assert {(p["network"], p["state"], len(p["checks"])) for p in apart} == {
         ("backend", "settled", 9), ("quiet", "settled", 6), ("web", "settled", 2), ("jobs", "settled", 2),
     }  # fmt: skip
-    assert example.sh("node2", "docker network inspect -f '{{.Id}}' theirs") == theirs
+    assert example.sh("node2", "docker network inspect -f '{{.Id}}' theirs") == unmanaged
     assert "br-web" in example.sh("node1", "ip -o link show type bridge")
     assert inspected(example, "node3", "web") == []
     (lan,) = inspected(example, "node2", "lan")
@@ -90,7 +90,7 @@ def created(example: Example) -> str:
             "lan": ("macvlan", True),
         }.items()
     )
-    return theirs
+    return unmanaged
 
 
 def builtin_networks(example: Example) -> None:

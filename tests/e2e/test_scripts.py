@@ -143,13 +143,13 @@ def test_the_demo_runs_on_a_machine_with_only_the_base_system(debian):
 
     print(ended.stdout)
     _, *parts = re.split(r"^-- at (.*)\n", ended.stdout, flags=re.MULTILINE)
-    times, (first, again, down, anew, _) = list(map(float, parts[::2])), parts[1::2]
-    for part in (first, again, anew):
+    times, (first, again, down, fresh, _) = list(map(float, parts[::2])), parts[1::2]
+    for part in (first, again, fresh):
         assert MATRIX.search(part)
         assert re.search(r"\nproven: 3 hosts, 6 of 6 pairs on demo ", part)
     assert [text.split()[0] for text in stages(first)] == ["packages", "python", "lab"]
     assert stages(again) == [], "a second run has nothing to prepare"
-    assert stages(anew) == [f"lab {LAB} of 3 hosts"]
+    assert stages(fresh) == [f"lab {LAB} of 3 hosts"]
     # Other labs use the same processors. At a load of 16 on two processors, 213 and 22 s were measured.
     beside = 1.5 if others else 1
     assert times[1] - times[0] < FROM_NOTHING * beside

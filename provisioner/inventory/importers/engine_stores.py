@@ -78,12 +78,12 @@ def _value(store: EngineStore) -> dict[str, Any] | None:
     value: dict[str, Any] = {"kind": _KINDS[scheme], "endpoints": [word.strip() for word in servers.split(",")]}
     if prefix.strip("/"):
         value["prefix"] = prefix.strip("/")
-    asked = {
+    times = {
         _OPTIONS[key]: int(word) if word.isdecimal() else word
         for key, word in store.options
         if key in _OPTIONS and word
     }
-    return value | ({"discovery": asked} if asked else {})
+    return value | ({"discovery": times} if times else {})
 
 
 def _fault(text: str) -> str:

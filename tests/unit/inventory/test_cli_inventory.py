@@ -89,10 +89,10 @@ def test_loading_is_quick() -> None:
         return float(subprocess.run([sys.executable, "-c", timed], capture_output=True, text=True, check=True).stdout)
 
     ours = f"from pathlib import Path; from provisioner.inventory import load; load(Path({LAB!r}), check_files=False)"
-    theirs = "import pydantic, pydantic.fields, pydantic.main, yaml"
+    libraries = "import pydantic, pydantic.fields, pydantic.main, yaml"
     pairs: list[tuple[float, float]] = []
     while len(pairs) < 5:
-        pairs.append((seconds(ours), seconds(theirs)))
+        pairs.append((seconds(ours), seconds(libraries)))
         if min(one for one, _ in pairs) < 2 * min(other for _, other in pairs):
             return
     pytest.fail(f"import and load take twice as long as the libraries: {pairs}")

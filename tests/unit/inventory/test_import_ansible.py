@@ -273,10 +273,10 @@ LINES = {
 
 @pytest.mark.parametrize(("text", "expected"), LINES.items())
 def test_invalid_lines(text: str, expected: str) -> None:
-    with pytest.raises(InventoryError) as told:
+    with pytest.raises(InventoryError) as caught:
         parsed(text, "hosts", defaults=ME)
-    assert told.value.problems == (expected,)
-    assert "secret" not in str(told.value)
+    assert caught.value.problems == (expected,)
+    assert "secret" not in str(caught.value)
 
 
 REFUSED = {

@@ -88,20 +88,20 @@ REFUSED = {
 
 @pytest.mark.parametrize(("words", "expected"), REFUSED.values(), ids=REFUSED)
 def test_refused(words: list[str], expected: str) -> None:
-    code, text, told = run(*words)
+    code, text, notes = run(*words)
     assert (code, text) == (64, "")
-    assert expected in told
+    assert expected in notes
 
 
 def test_standard_input(tmp_path: Path) -> None:
     for words in (["ssh-config", "-"], ["vagrant", "-"]):
         code, text, _ = run(*words, stdin="Host a\nHostName 192.0.2.1\n")
         assert (code, list(made(tmp_path, text).hosts)) == (0, ["a"])
-    code, text, told = run("ansible", "-", stdin="[web]\na\n")
+    code, text, notes = run("ansible", "-", stdin="[web]\na\n")
     assert (code, list(made(tmp_path, text).hosts)) == (0, ["a"])
-    code, _, told = run("ansible", "-", stdin="[web]\n\x1b[2J\n")
+    code, _, notes = run("ansible", "-", stdin="[web]\n\x1b[2J\n")
     assert code == 64
-    assert told.replace("\n", "").isprintable()
+    assert notes.replace("\n", "").isprintable()
 
 
 def test_input_that_is_no_text() -> None:

@@ -189,17 +189,17 @@ def test_unsupported_lines_are_noted(text: str, expected: str) -> None:
     ],
 )
 def test_it_stops_at_the_first_invalid_line_and_does_not_show_it(text: str, expected: str) -> None:
-    with pytest.raises(InventoryError) as told:
+    with pytest.raises(InventoryError) as caught:
         parsed(text, "config", HERE)
-    assert told.value.problems == (expected,)
-    assert "secret" not in str(told.value).lower()
+    assert caught.value.problems == (expected,)
+    assert "secret" not in str(caught.value).lower()
 
 
 def test_an_error_in_an_included_file_names_that_file(tmp_path: Path) -> None:
     (tmp_path / "more").write_text("Host b\nSecret\n")
-    with pytest.raises(InventoryError) as told:
+    with pytest.raises(InventoryError) as caught:
         parsed("Include more\n", "config", replace(HERE, ssh=tmp_path))
-    assert told.value.problems == (f"{tmp_path}/more:2: is not an option with a value; the import stops here",)
+    assert caught.value.problems == (f"{tmp_path}/more:2: is not an option with a value; the import stops here",)
 
 
 def test_include_applies_like_the_host_around_it(tmp_path: Path) -> None:

@@ -44,13 +44,13 @@ networks:
 @pytest.mark.parametrize(("value", "problem"), ROWS.values(), ids=ROWS)
 def test_refused(problems: Callable[[str], list[str]], value, problem):
     key = value.partition(":")[0]
-    (told,) = problems(f"{HEAD}dns: {{{value}}}\n")
-    assert told.partition(" ")[2] == f"dns.{key}: {problem}"
+    (found,) = problems(f"{HEAD}dns: {{{value}}}\n")
+    assert found.partition(" ")[2] == f"dns.{key}: {problem}"
 
 
 def test_a_name_to_check_needs_a_resolver(problems):
-    (told,) = problems(f"{HEAD}dns: {{check: www.example.net}}\n")
-    assert told == "7:14: dns.check: there is no resolver to query: name the resolvers in dns.servers"
+    (found,) = problems(f"{HEAD}dns: {{check: www.example.net}}\n")
+    assert found == "7:14: dns.check: there is no resolver to query: name the resolvers in dns.servers"
 
 
 def test_accepted(inventory: Callable[..., Inventory]):
