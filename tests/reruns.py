@@ -59,7 +59,7 @@ def _passes_alone(reporter: TerminalReporter, nodeid: str) -> bool:
             argv, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_DEADLINE
         )
     except subprocess.TimeoutExpired:
-        reporter.write_line(f"no end after {_DEADLINE} s")
+        reporter.write_line(f"did not end within {_DEADLINE} s")
         return False
     reporter.write_line("passed" if ended.returncode == 0 else ended.stdout)
     return ended.returncode == 0

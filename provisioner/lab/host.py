@@ -256,7 +256,7 @@ class Host:
         try:
             return communicate(self.enter_command(argv), timeout=timeout, stdin=stdin)
         except subprocess.TimeoutExpired:
-            raise self._error(f"no end after {timeout:.0f} s", tried=" ".join(argv)) from None
+            raise self._error(f"the command did not end within {timeout:.0f} s", tried=" ".join(argv)) from None
 
     def _error(self, what: str, *, tried: str = "") -> LabError:
         with contextlib.suppress(OSError):

@@ -144,7 +144,7 @@ def _bootstrap(recipe: Recipe, building: Path) -> None:
     try:
         answer = communicate(argv, timeout=BUILD_DEADLINE)
     except subprocess.TimeoutExpired:
-        raise _failed(recipe, mirror, f"no end after {BUILD_DEADLINE} s") from None
+        raise _failed(recipe, mirror, f"mmdebstrap did not end within {BUILD_DEADLINE} s") from None
     if answer.returncode != 0:
         raise _failed(recipe, mirror, answer.stderr)
 

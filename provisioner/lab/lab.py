@@ -140,7 +140,7 @@ class Lab:
 
     def _exists(self) -> LabError:
         cures = f"`provisioner lab reset --name {self.name}` for fresh hosts, `provisioner lab down --name {self.name}`, or another --name"
-        return LabError(f"there is a lab {self.name!r} already", cure=cures)
+        return LabError(f"the lab {self.name!r} already exists", cure=cures)
 
     def _make(self, hosts: Mapping[str, Path]) -> None:
         self.folder.mkdir(parents=True)
@@ -471,7 +471,7 @@ class Lab:
                 number = int(host.removeprefix("node")) if re.fullmatch(r"node[1-9][0-9]{0,2}", host) else 0
             if not 1 <= number <= MOST_HOSTS or f"node{number}" in self.hosts:
                 raise LabError(
-                    f"the lab can't get a host {host or f'node{number}'}", cure="use node1 to node200, once each"
+                    f"the lab can't add a host {host or f'node{number}'}", cure="use node1 to node200, once each"
                 )
             made = self._create(number, paths[image])
             try:

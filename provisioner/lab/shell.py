@@ -52,7 +52,7 @@ def run(argv: Sequence[str], *, timeout: float = 20, stdin: str | None = None, h
     try:
         answer = communicate(argv, timeout=timeout, stdin=stdin)
     except subprocess.TimeoutExpired:
-        raise LabError(what or f"no end after {timeout:.0f} s", host=host, tried=tried) from None
+        raise LabError(what or f"the command did not end within {timeout:.0f} s", host=host, tried=tried) from None
     except OSError as error:
         raise LabError(what or "the command can't be started", host=host, tried=tried, answer=str(error)) from error
     if answer.returncode != 0:

@@ -97,7 +97,7 @@ def authenticate(transport: paramiko.Transport, target: SshTarget, identities: t
             if not left:
                 return
             raise _refused(
-                target, f"it takes the key and wants {', '.join(left)} as well, which provisioner can't provide"
+                target, f"it accepts the key but also requires {', '.join(left)}, which provisioner can't provide"
             )
     if not answers and target.key is not None:
         raise keys.encrypted(target.key)
@@ -168,7 +168,7 @@ def _shown(key: paramiko.PKey) -> str:
 
 def _refused(target: SshTarget, answer: str) -> Refused:
     return Refused(
-        f"it does not let {target.user} in",
+        f"the login as {target.user} is refused",
         host=target.name,
         tried=_NO_LOGIN,
         answer=answer,

@@ -93,7 +93,7 @@ def _connect(target: SshTarget, deadline: Deadline) -> socket.socket:
         raise _unreachable(
             target, f"no answer from {_where(target)} in {target.connect_timeout:g} seconds"
         ) from problem
-    raise _unreachable(target, f"no way to {_where(target)}", problem) from problem
+    raise _unreachable(target, f"can't connect to {_where(target)}", problem) from problem
 
 
 def _listen(sock: socket.socket, target: SshTarget, deadline: Deadline) -> None:
@@ -129,7 +129,7 @@ def _unreachable(target: SshTarget, what: str, problem: OSError | None = None, s
 
 def _busy(target: SshTarget, said: bytes) -> Busy:
     return Busy(
-        f"the SSH server at {_where(target)} hangs up at once",
+        f"the SSH server at {_where(target)} closes the connection at once",
         host=target.name,
         tried="connecting with SSH",
         answer=tail(clean(said)),

@@ -223,7 +223,10 @@ class Process:
 
     def timed_out(self, deadline: Deadline) -> TimedOut:
         return TimedOut(
-            f"no end within {deadline.seconds:g} seconds", host=self._host, tried=self._tried, answer=self._said()
+            f"the script did not end within {deadline.seconds:g} seconds",
+            host=self._host,
+            tried=self._tried,
+            answer=self._said(),
         )
 
     def lost(self) -> Unreachable:

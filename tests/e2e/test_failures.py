@@ -241,7 +241,9 @@ def test_sshd_refuses_bursts(cluster):
     run = cluster.ended(process)
     assert (run.code, run.proven) == (0, True), run.err
     again = re.findall(
-        r"^connect +(node[123]) +the SSH server at \S+ hangs up at once; trying again$", run.err, re.MULTILINE
+        r"^connect +(node[123]) +the SSH server at \S+ closes the connection at once; trying again$",
+        run.err,
+        re.MULTILINE,
     )
     assert sorted(again) == sorted(NODES), run.err
 

@@ -63,7 +63,7 @@ def test_leaving_a_stream_ends_its_script(connection, tmp_path, wait_for):
 def test_a_stream_that_ended_takes_no_lines(connection):
     with connection.stream("exec <&-; echo over") as stream:
         assert list(stream.lines(5)) == ["over"]
-        with pytest.raises(TransportError, match="takes no more lines"):
+        with pytest.raises(TransportError, match="accepts no more lines"):
             stream.send("x")
 
 

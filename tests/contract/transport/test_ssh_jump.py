@@ -64,7 +64,7 @@ def test_a_jump_host_that_is_down_is_reported_for_every_host_behind_it(behind):
 
 
 def test_one_that_refuses_the_user(behind):
-    with pytest.raises(Refused, match="jump host bastion can't be used: it does not let no-such-user in"):
+    with pytest.raises(Refused, match="jump host bastion can't be used: the login as no-such-user is refused"):
         connect(replace(behind, jump=replace(behind.jump, user="no-such-user")))
 
 

@@ -50,7 +50,7 @@ def test_a_script_that_hangs_times_out_and_is_killed(connection, tmp_path):
             f"# sleeping\ntrap 'echo ended >{tmp_path}/ended; exit' TERM\necho so far\nsleep 30 & wait", deadline=0.5
         )
     assert 0.5 <= time.monotonic() - began < 5
-    assert str(caught.value) == "one: no end within 0.5 seconds\n  tried: sleeping\n  | so far"
+    assert str(caught.value) == "one: the script did not end within 0.5 seconds\n  tried: sleeping\n  | so far"
     assert connection.read(f"sleep 1; cat {tmp_path}/ended").stdout == "ended\n"
 
 

@@ -135,7 +135,7 @@ class TestEngineImage:
 
     def test_a_command_that_hangs_is_ended_with_its_children(self, lab):
         began = time.monotonic()
-        with pytest.raises(LabError, match="no end after 1 s"):
+        with pytest.raises(LabError, match="did not end within 1 s"):
             lab.exec("node1", "sleep 9753 & wait", timeout=1)
         assert time.monotonic() - began < 5
         gone = "for n in $(seq 40); do pgrep -f '[s]leep 9753' >/dev/null || exit 0; sleep 0.25; done; exit 1"
