@@ -1,4 +1,4 @@
-"""How the engines of a cluster share their networks, and the site: the cluster as one value that all layers above use."""
+"""The control plane, by which engines share their networks, and the site: the cluster as one value for all layers above."""
 
 from provisioner.controlplane.addresses import advertised
 from provisioner.controlplane.planes import sought

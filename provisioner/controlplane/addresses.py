@@ -1,4 +1,4 @@
-"""Each host's address on the network that the hosts share."""
+"""Choose each host's address on the network that the hosts share."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     from provisioner.inventory import Inventory
     from provisioner.system.facts import Facts
 
-# Interfaces that the engine or libvirt makes for itself: never part of the underlay. A br-lan or br-ex may be.
+# Interfaces of the engine or libvirt are never part of the underlay. A br-lan or br-ex may be.
 _ENGINE_INTERFACE = re.compile(r"(docker|veth|virbr).*|br-[0-9a-f]{12}|lo")
 
 
 def advertised(
     inventory: Inventory, facts: Mapping[str, Facts], plane: ControlPlane
 ) -> tuple[dict[str, IPv4Address], list[Problem]]:
-    """Each host's address on the network that the hosts share, always a literal.
+    """Return each host's address on the network that the hosts share, and the problems.
 
-    A host that answered and has no such address has a finding. Like one that did not answer, it keeps the address by which
-    the others know it: their firewalls must not shut it out, and its swarm or store must not be taken for a foreign one.
+    A host that answered and has no such address is a problem. Like a host that did not answer, it keeps the address by which
+    the others know it. Otherwise their firewalls would exclude it, and its swarm or store would look foreign.
     """
     shared, remembered = _shared_network(facts), plane.remembered(inventory, facts)
     found: dict[str, IPv4Address] = {}
     findings = []
     for name in inventory.hosts:
-        asked, listed = inventory.advertise_for(name), literal(inventory.hosts[name].address)
-        address, why = _advertised(asked, listed, facts.get(name), shared)
+        chosen, listed = inventory.advertise_for(name), literal(inventory.hosts[name].address)
+        address, why = _advertised(chosen, listed, facts.get(name), shared)
         if why:
             findings.append(Problem("advertise", name, why))
-            address, _ = _advertised(asked, listed, None, shared)
-        if (why or name not in facts) and not literal(asked or ""):
+            address, _ = _advertised(chosen, listed, None, shared)
+        if (why or name not in facts) and not literal(chosen or ""):
             address = remembered.get(name, address)
         if address is not None:
             found[name] = address
@@ -45,17 +45,21 @@ def advertised(
 
 
 def _advertised(
-    asked: str | None, address: IPv4Address | None, facts: Facts | None, shared: IPv4Network | None
+    chosen: str | None, address: IPv4Address | None, facts: Facts | None, shared: IPv4Network | None
 ) -> tuple[IPv4Address | None, str]:
-    if asked and (told := literal(asked)):
-        return told, ""
-    if facts is None:  # it did not answer: the inventory's address is the best that is known
-        return (None if asked or (address and address.is_loopback) else address), ""
-    if asked:
-        on_it = [str(a.ip) for interface, a in facts.addresses if interface == asked]
-        return (IPv4Address(on_it[0]), "") if on_it else (None, f"there is no interface {asked} with an IPv4 address")
+    """Return a host's address, or why it has none.
+
+    chosen: the inventory's `advertise`, an address or an interface. address: the inventory's address of the host.
+    """
+    if chosen and (fixed := literal(chosen)):
+        return fixed, ""
+    if facts is None:  # the host did not answer: the inventory's address is the best guess
+        return (None if chosen or (address and address.is_loopback) else address), ""
+    if chosen:
+        on_it = [str(a.ip) for interface, a in facts.addresses if interface == chosen]
+        return (IPv4Address(on_it[0]), "") if on_it else (None, f"it has no interface {chosen} with an IPv4 address")
     if address and any(address == a.ip for _, a in facts.addresses):
-        return facts.primary(address), ""  # SSH may come in by a virtual address
+        return facts.primary(address), ""  # SSH may use a virtual address
     if shared is None:
         return None, "it has no address on a network that all hosts share"
     found = next((a.ip for _, a in facts.addresses if a.ip in shared), None)
@@ -63,10 +67,10 @@ def _advertised(
 
 
 def _shared_network(facts: Mapping[str, Facts]) -> IPv4Network | None:
-    """The one network on which every host has an address of its own; equal addresses (a VM's NAT) don't count.
+    """Return the network on which most hosts have an address, if these are a majority and no other network has as many.
 
-    Without one it is the network on which the most hosts have one, if these are a majority: then it is the others that
-    are odd, and they do not take this majority with them.
+    A network on which two hosts have the same address (a VM's NAT) does not count. The remaining hosts are reported, and do
+    not stop this majority.
     """
     by_network: dict[IPv4Network, dict[str, IPv4Address]] = {}
     for name, of_host in facts.items():

@@ -1,4 +1,4 @@
-"""Engines that do not know one another from their gossip: which of them lack which. Pure."""
+"""Engines that do not know one another from their gossip. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 def lacking(site: Site, host: str) -> list[str]:
-    """The hosts that this one's engine does not know, of those it should.
+    """Return the hosts that this host's engine should know and does not.
 
-    Where the engines are apart, it is the smaller part that lacks the others: of a host that is cut off nobody else is
-    to blame, and nobody else is to drop out.
+    If the engines form several groups, only the smaller groups lack others. So if one host is cut off, no other host is
+    blamed or dropped.
     """
     strangers = site.strangers(host)
     main = _largest_part(site) if strangers else set()
@@ -20,7 +20,7 @@ def lacking(site: Site, host: str) -> list[str]:
 
 
 def _largest_part(site: Site) -> set[str]:
-    """The largest group of live hosts that know one another, through others too; the first of several."""
+    """Return the largest group of live hosts that know one another, directly or through others. The first group wins a tie."""
     strangers = {name: set(site.strangers(name)) for name in site.live}
     parts: list[set[str]] = []
     left = set(site.live)

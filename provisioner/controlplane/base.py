@@ -1,7 +1,7 @@
-"""What a control plane is: the way in which the engines of a cluster come to share their overlay networks.
+"""The Protocol of a control plane, by which the engines of a cluster share their overlay networks.
 
-It says what is read, opened, installed and put into the engine's files; it runs nothing. Which steps there are, and their
-order, is told in steps/__init__.py: all of them run, but for those that a control plane has no use for.
+A control plane says what to read, which ports to open, what to install and what the engine's files contain. It runs nothing.
+All steps of steps/__init__.py run, in that order, except those that the control plane does not use.
 """
 
 from __future__ import annotations
@@ -26,11 +26,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EngineFiles:
-    """What a control plane wants of the engine on one host.
+    """What a control plane requires of the engine's files on one host.
 
-    settings: keys of daemon.json. files: path -> text of what is beside it. units: those to be enabled at boot.
-    secrets: files whose contents are never shown. gone: files of ours that are not to be there.
-    through: unit -> its files, of what runs beside the engine for it to reach the others through.
+    Attributes:
+        settings: keys of daemon.json.
+        files: path -> text of other files.
+        units: units to enable at boot.
+        secrets: files whose contents are never shown.
+        gone: files of ours to remove.
+        through: unit -> its files, for the proxy through which the engine reaches the store.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -41,12 +45,12 @@ class EngineFiles:
     through: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-ELECTION = 10.0  # seconds in which a majority of servers elects another leader
+ELECTION = 10.0  # seconds within which a majority of servers elects another leader
 
 
 @dataclass(frozen=True)
 class Closed:
-    """What keeps containers of a host off the shared networks. heals: seconds within which it may pass by itself."""
+    """Why containers of a host can't join the shared networks. heals: seconds within which this may end by itself."""
 
     problem: Problem
     heals: float = field(default=0.0, compare=False)
@@ -57,7 +61,7 @@ class Closed:
 
 
 class SiteView(Cluster, Protocol):
-    """What a control plane sees of a site. `Site` documents the members."""
+    """The part of a site that a control plane uses. `Site` documents the members."""
 
     @property
     def backend(self) -> StoreReader: ...
@@ -68,12 +72,12 @@ class SiteView(Cluster, Protocol):
 
 
 class ControlPlane(Protocol):
-    """One control plane; without a state of its own.
+    """One control plane. It has no state.
 
-    name: as in inventories. unused: the names of the steps that it has no use for.
-    scope: that of its overlay networks, as the engine's API names it.
-    majority: what needs one, of what, and the inventory's key for these.
-    patience: seconds within which the gossip of a few engines comes together by itself.
+    name: as in inventories. unused: names of the steps that it does not use.
+    scope: the scope of its overlay networks, as in the engine's API.
+    majority: three words for messages: what needs a majority, its members, and the inventory's key for these.
+    patience: seconds within which engines may find one another by themselves.
     """
 
     @property
@@ -88,59 +92,59 @@ class ControlPlane(Protocol):
     def patience(self) -> float: ...
 
     def sought(self, inventory: Inventory) -> Sought:
-        """What is read for it on every host, beside all that is read anyway."""
+        """Return what to read on every host in addition to the common facts."""
         ...
 
     def ports(self, inventory: Inventory) -> Ports:
-        """What passes between the hosts."""
+        """Return the ports that are open between the hosts."""
         ...
 
     def programs(self, site: SiteView, host: str) -> tuple[str, ...]:
-        """The programs that it needs beside the engine."""
+        """Return the programs that a host needs in addition to the engine."""
         ...
 
     def servers(
         self, inventory: Inventory, facts: Mapping[str, Facts], advertise: Mapping[str, IPv4Address]
     ) -> tuple[str, ...]:
-        """The hosts whose majority it needs; none where others look after them."""
+        """Return the hosts of which a majority must live; none if the store is external."""
         ...
 
     def remembered(self, inventory: Inventory, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
-        """Host -> its address as the other hosts remember it."""
+        """Return the hosts' addresses as the store or the swarm knows them."""
         ...
 
     def engine(self, site: SiteView, host: str) -> EngineFiles:
-        """What is wanted of the engine's files. Raises StepFailed where this engine must not get them."""
+        """Return what the engine's files must contain. Raises StepFailed if they must not be written on this host."""
         ...
 
     def running(self, site: SiteView, host: str) -> list[Drift]:
-        """What the running engine, one that answers, is still to take up of that: by RELOAD or RESTART, or it is to WAIT."""
+        """Return what the running engine has not loaded yet. The actions are RELOAD, RESTART or WAIT. The engine must answer."""
         ...
 
     def joined(self, facts: Facts) -> bool:
-        """Whether this host's engine takes part, so that it knows which networks there are."""
+        """Return whether this host's engine has joined the store or a swarm, so that it knows the shared networks."""
         ...
 
     def advertised(self, facts: Facts) -> str:
-        """The address that the running engine advertises, or ""."""
+        """Return the address that the running engine advertises, or ""."""
         ...
 
     def standing(self, site: SiteView, host: str) -> tuple[str, str, str]:
-        """For people: what the running engine shares with the others, the host's role in it, and the address of its leader."""
+        """Return texts for `status`: the engine's store or swarm, the host's role in it, and the address of the leader."""
         ...
 
     def creator(self, site: SiteView) -> str:
-        """The live host on which networks are made; "" where there is none yet."""
+        """Return the live host that creates the shared networks, or "" if there is none yet."""
         ...
 
     def reunion(self, site: SiteView) -> str:
-        """For people: what brings engines together that do not know one another from gossip."""
+        """Return the cure for engines that do not know one another from gossip."""
         ...
 
     def closed(self, site: SiteView, host: str) -> Closed | None:
-        """Why no container on this host can join a shared network; None: it can, or nothing is known of the host."""
+        """Return why no container on this host can join a shared network. None: it can, or there are no facts of the host."""
         ...
 
     def lists(self, facts: Facts) -> bool:
-        """Whether this host's engine lists every overlay network, used on it or not."""
+        """Return whether this host's engine lists all overlay networks, and not only those that its containers use."""
         ...

@@ -1,4 +1,4 @@
-"""Which control plane: the inventory's, or with `auto` the one that all hosts' engines can take part in, and why."""
+"""Choose the control plane: the inventory's, or with `auto` the one that all hosts' engines support."""
 
 from __future__ import annotations
 
@@ -15,32 +15,29 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
 
 _LAST_WITH_STORE = 20  # 20.10 is the last with cluster-store; 23.0 removed it (moby PR 42247)
-_NAMED = 3  # hosts that are named before "and N more"
+_NAMED = 3  # number of hosts that a message names before "and N more"
 
 
 def has_no_store(engine: str) -> bool:
-    """Whether an engine of this version knows no external store any more; what is not known may."""
+    """Return whether an engine of this version does not support external stores. An unknown version counts as one that does."""
     major = re.match("[0-9]{1,6}", engine)
     return major is not None and int(major[0]) > _LAST_WITH_STORE
 
 
 def choose(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[str, str]:
-    """The control plane's name, and why it is this one; "" where the inventory says it.
+    """Return the control plane's name, and the reason; "" if the inventory sets it.
 
-    What is in use already stays: engines that are on the store, else those in a swarm, decide for the others.
+    An existing control plane stays: engines that use an external store decide for the others, then engines in a swarm.
     """
     if decided := _decided(inventory, facts):
         return decided
     if to_come := _without_engine(inventory, facts):
-        return (
-            "kv",
-            f"no engine that is there speaks against it; one that is still to be installed may, on {_some(to_come)}",
-        )
-    return "kv", f"no engine is later than 20.10, and each has the driver for {stores.of(inventory.the_store).title}"
+        return "kv", f"all installed engines support it; no engine is installed yet on {_some(to_come)}"
+    return "kv", f"no engine is later than 20.10, and all have the driver for {stores.of(inventory.the_store).title}"
 
 
 def undecided(inventory: Inventory, facts: Mapping[str, Facts]) -> bool:
-    """Whether engines that are still to be installed may lead to another control plane than the one that is chosen."""
+    """Return whether engines that are not installed yet may change the choice."""
     return bool(_without_engine(inventory, facts)) and not _decided(inventory, facts)
 
 
@@ -49,7 +46,10 @@ def _without_engine(inventory: Inventory, facts: Mapping[str, Facts]) -> list[st
 
 
 def _decided(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[str, str] | None:
-    """What the inventory or an engine that is there decides, and why; None: nothing speaks against an external store."""
+    """Return the control plane that the inventory or an installed engine determines, and the reason.
+
+    None: nothing rules out an external store.
+    """
     if inventory.control_plane != "auto":
         return inventory.control_plane, ""
     if not inventory.store:
@@ -57,14 +57,14 @@ def _decided(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[str, str
     names = [name for name in inventory.hosts if name in facts]
     title = stores.of(inventory.store).title
     if there := [name for name in names if facts[name].engine.get("ClusterStore")]:
-        return "kv", f"on an external store already: {_some(there)}"
+        return "kv", f"engines already use an external store: {_some(there)}"
     if there := [name for name in names if state(facts[name]) not in {"", "inactive"}]:
-        return "swarm", f"in a swarm already: {_some(there)}"
+        return "swarm", f"engines are already in a swarm: {_some(there)}"
     if new := [name for name in names if has_no_store(facts[name].engine_version)]:
         versions = ", ".join(sorted({facts[name].engine_version for name in new}))
-        return "swarm", f"engines from 23.0 on have no external store: {versions} on {_some(new)}"
+        return "swarm", f"engines 23.0 and later have no external store: {versions} on {_some(new)}"
     if lacking := [name for name in names if "dockerd" in facts[name].programs and not facts[name].store_driver]:
-        return "swarm", f"built without the driver for {title}: the engine of {_some(lacking)}"
+        return "swarm", f"engines are built without the driver for {title}: {_some(lacking)}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""A host that is to leave its cluster, and the cluster that goes on without it."""
+"""A host that is to leave its cluster, and the cluster without it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Departure:
-    """Both as they were last read.
+    """The leaving host and the remaining cluster, as they were last read.
 
-    host: the name of the host that leaves. whole: the inventory with it. staying: the cluster without it.
-    leaver: all of the cluster; its live hosts are the host alone, if it answers.
+    Attributes:
+        host: the name of the host that leaves.
+        whole: the inventory with the host.
+        staying: the cluster without the host.
+        leaver: the whole cluster. Its only live host is the leaving one, if that answers.
     """
 
     host: str
@@ -30,7 +33,7 @@ class Departure:
     leaver: Site
 
     def only(self, names: Collection[str]) -> Departure:
-        """The same as if these hosts alone had answered."""
+        """Return the departure as if only these hosts had answered."""
         return replace(self, staying=self.staying.only(names), leaver=self.leaver.only(names))
 
     @property
@@ -39,22 +42,22 @@ class Departure:
 
     @property
     def address(self) -> IPv4Address:
-        """That which the host advertises. Raises AssertionError where nobody knows one: no check lets such a host pass."""
+        """The address that the host advertises. Raises AssertionError if it is unknown: checks refuse such a host earlier."""
         if self.staying.leaving is None:
-            raise AssertionError(f"{self.host} was let pass, and nobody knows its address")
+            raise AssertionError(f"{self.host} passed the checks, but its address is unknown")
         return self.staying.leaving
 
     @property
     def everyone(self) -> Site:
-        """All that live: those that stay, and the host."""
+        """The cluster with all live hosts: the remaining ones and the leaving one."""
         facts = {**self.leaver.facts, **self.staying.facts}
         return replace(self.leaver, facts=facts, live=(*self.staying.live, *self.leaver.live))
 
     @property
     def joint(self) -> Site:
-        """The cluster while its new servers join: the leaving server still counts.
+        """The cluster while new servers join: the leaving server still counts.
 
-        It is not worked on, unless it is the only one: then nobody else can take the new ones in.
+        The leaving host is changed only if it is the only server: then no other can admit the new ones.
         """
         servers = tuple(name for name in self.whole.hosts if name in {*self.staying.servers, self.host})
         alone = self.servers == {self.staying.leaving}
@@ -74,7 +77,7 @@ class Departure:
 
     @property
     def hearing(self) -> list[str]:
-        """The hosts whose engines know that of the host alive."""
+        """The remaining hosts whose engines receive gossip from the leaving host's engine."""
         if self.is_swarm:
             view, address = View(self.staying), str(self.staying.leaving)
             mine = [node for node in view.nodes.values() if address_of(node) == address]
@@ -84,17 +87,17 @@ class Departure:
 
     @property
     def servers(self) -> frozenset[IPv4Address]:
-        """Those that the store counts on, or the swarm's managers, as any living host tells them."""
+        """The addresses of the store's servers or the swarm's managers, as any live host reports them."""
         if self.is_swarm:
-            told = (address_of(node) for node in View(self.everyone).nodes.values() if node.get("ManagerStatus"))
-            return frozenset(found for text in told if (found := literal(text)))
+            texts = (address_of(node) for node in View(self.everyone).nodes.values() if node.get("ManagerStatus"))
+            return frozenset(found for text in texts if (found := literal(text)))
         facts = {name: self.staying.facts[name] for name in self.staying.live}
         store = self.staying.managed
         return store.peers(facts | {n: self.leaver.facts[n] for n in self.leaver.live}) if store else frozenset()
 
     @property
     def grows(self) -> bool:
-        """Whether another host can become a manager, or server."""
+        """Whether another host can become a server or manager."""
         return self.is_swarm or (self.staying.managed is not None and self.staying.managed.grows)
 
     @property
@@ -107,5 +110,5 @@ class Departure:
 
     @property
     def replaced(self) -> list[str]:
-        """The hosts that become servers before this one leaves, while it still counts and is let in."""
+        """The hosts that become servers before this one leaves, while it is still a server that the others admit."""
         return self.new_servers if self.lives and self.staying.leaving in self.servers else []

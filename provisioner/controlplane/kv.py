@@ -1,7 +1,7 @@
-"""kv: the engines share an external store (cluster-store), which engines up to 20.10 can.
+"""kv: the engines share an external store (cluster-store). Engines up to 20.10 support this.
 
-Sources: moby v20.10 daemon/reload.go and libnetwork's controller: an engine without a store takes one up on SIGHUP, so no
-container stops; a changed store or address needs a restart, although `docker info` shows the new value after SIGHUP too.
+An engine without a store loads one on SIGHUP, so no container stops. Another store or address requires a restart, although
+`docker info` shows the new value after SIGHUP, too. Sources: moby v20.10 daemon/reload.go and libnetwork's controller.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from provisioner.system.firewall import Ports
     from provisioner.system.reading import Sought
 
-_OF_THE_HOST = "//127.0.0.1:"  # in an engine's cluster-store: its own host's agent
+_OF_THE_HOST = "//127.0.0.1:"  # in the engine's cluster-store: the store's agent on the same host
 _ADVERTISED_PORT = 2376  # a placeholder: only the address matters to the overlay (libnetwork)
 
 
@@ -40,7 +40,7 @@ class Kv:
     unused = frozenset({"founding", "swarm"})
     scope = "global"
     majority = ("store", "servers", "store.servers")
-    patience = 30.0  # what is apart is mended, see steps/gossip.py
+    patience = 30.0  # the step gossip connects engines that do not know one another
 
     def sought(self, inventory: Inventory) -> Sought:
         return stores.of(inventory.the_store).sought
@@ -56,10 +56,10 @@ class Kv:
     def servers(
         self, inventory: Inventory, facts: Mapping[str, Facts], advertise: Mapping[str, IPv4Address]
     ) -> tuple[str, ...]:
-        """The store's. 1 for up to 2 hosts, 3 for 3 or 4, else 5; hosts that are servers already stay so, all of them.
+        """Return the store's servers: 1 for up to 2 hosts, 3 for 3 or 4, otherwise 5. All existing servers stay servers.
 
-        Without the second rule a host written above the others would move a server, and with it the store's data; and
-        after a third host was taken out of the inventory, one server of the other two would go too, and the quorum with it.
+        Otherwise a host that is inserted above the others would move a server and the store's data. And if one of three hosts
+        were removed from the inventory, one of the two remaining servers would go as well, and with it the quorum.
         """
         backend = stores.managed(inventory.the_store)
         if backend is None:
@@ -84,7 +84,7 @@ class Kv:
         return backend.remembered(facts) if backend else {}
 
     def engine(self, site: SiteView, host: str) -> EngineFiles:
-        """How the engine starts, and how it meets the others then."""
+        """Return the files by which the engine starts and finds the other engines."""
         own = site.advertise[host]
         others = sorted(address for name, address in site.advertise.items() if name != host)
         waiting = site.backend.waiting(site, host)
@@ -103,7 +103,7 @@ class Kv:
         )
 
     def running(self, site: SiteView, host: str) -> list[Drift]:
-        """What the running engine is to do about its store."""
+        """Return which of the store's settings the running engine has not loaded."""
         facts, wanted = site.facts[host], _settings(site, host)
         info = facts.engine
         found = {"cluster-store": info.get("ClusterStore", ""), "cluster-advertise": info.get("ClusterAdvertise", "")}
@@ -117,7 +117,7 @@ class Kv:
             return [Drift(Kind.ENGINE_USES, "TLS", was, is_, Action.RESTART)]
         options, loaded = wanted.get("cluster-store-opts"), facts.files.get(ENGINE_LOADED, "")
         if options and json_object(loaded).get("cluster-store-opts") != options:
-            return [Drift(Kind.ENGINE_USES, "store options", "not these", _told(options), Action.RELOAD)]
+            return [Drift(Kind.ENGINE_USES, "store options", "others", _text(options), Action.RELOAD)]
         if ("tcp", gossip.PORT) not in {(protocol, port) for protocol, port, _ in facts.ports}:
             return [Drift(Kind.PORT, str(gossip.PORT), "not listening", "listening", Action.WAIT, "gossip")]
         return []
@@ -138,16 +138,16 @@ class Kv:
         return next(iter(site.live), "")
 
     def reunion(self, site: SiteView) -> str:
-        passes = "something keeps 7946/tcp or 7946/udp from passing between these hosts"
-        return f"run `provisioner up`, which brings the engines together again; if they stay apart, {passes}"
+        blocked = "7946/tcp or 7946/udp is blocked between these hosts"
+        return f"run `provisioner up`, which connects the engines again; if that does not help, {blocked}"
 
     def closed(self, site: SiteView, host: str) -> Closed | None:
-        """An engine that can't ask its store finds no network there; without a leader it looks for it for two minutes."""
+        """An engine that can't use its store finds no network. Without a leader, it tries for two minutes."""
         if host not in site.facts:
             return None
         own, through = _store_of(site.facts[host]), site.backend.sought.through
         if own and (lacking := [unit for unit in through if not site.facts[host].unit(unit).up]):
-            what = f"its engine can't ask the store: {lacking[0]} does not run here"
+            what = f"its engine can't use the store: {lacking[0]} does not run on this host"
             return Closed(Problem("store-down", host, what))
         return _closed(site, site.managed, host, own) if own and site.managed else None
 
@@ -156,35 +156,36 @@ class Kv:
 
 
 def _store_of(facts: Facts) -> str:
-    """Where the engine's store is; as its file tells where it gives no answer, which it does not while it looks for its store."""
+    """Return the URL of the engine's store, from its file if it does not answer. It never answers while it tries its store."""
     file = json_object(facts.files.get(DAEMON_JSON, ""))
     return str(facts.engine.get("ClusterStore", "") if facts.engine else file.get("cluster-store", ""))
 
 
 def _closed(site: SiteView, backend: ManagedStore, host: str, own: str) -> Closed | None:
-    """As `Kv.closed`. own: where the engine's store is."""
+    """Return the result of `Kv.closed` for a managed store. own: URL of the engine's store."""
     down = _down(site, backend)
     if host in down and _OF_THE_HOST in own and not backend.sought.through:
-        return Closed(Problem("store-down", host, f"its engine can't ask the store: {backend.title} does not run here"))
+        what = f"its engine can't use the store: {backend.title} does not run on this host"
+        return Closed(Problem("store-down", host, what))
     if why := backend.shut_out(site, host):
-        return Closed(Problem("agent-shut-out", host, f"its engine can't ask the store: {why}"))
+        return Closed(Problem("agent-shut-out", host, f"its engine can't use the store: {why}"))
     voters = [site.facts[name] for name in site.servers if name in site.live]
-    lost = len(set(site.servers) - set(down)) < site.quorum  # for some seconds the others don't know it
+    lost = len(set(site.servers) - set(down)) < site.quorum  # the others notice it only after some seconds
     if lost or (voters and not any(map(backend.led, voters))):
-        told = f"; it does not run on {', '.join(down)}" if down else ""
-        what = f"{backend.title} has no leader, so that no engine can ask it{told}"
+        where = f"; it does not run on {', '.join(down)}" if down else ""
+        what = f"{backend.title} has no leader, so engines can't use it{where}"
         return Closed(Problem("store-no-leader", host, what, variant="managed"), heals=0.0 if lost else ELECTION)
     return None
 
 
 def _down(site: SiteView, backend: ManagedStore) -> list[str]:
-    """The live hosts on which the store should run and does not."""
+    """Return the live hosts on which the store should run and does not."""
     here = [name for name in site.live if backend.runs_on(site, name)]
     return [name for name in here if not any(site.facts[name].unit(unit).up for unit in backend.sought.units)]
 
 
 def _settings(site: SiteView, host: str) -> dict[str, Any]:
-    """The keys of daemon.json that are ours (dockerd's reference, 20.10). Of the store's options only those we name are."""
+    """Return our keys of daemon.json (source: dockerd's reference, 20.10). Store options that we do not set are kept."""
     ours = {
         "cluster-store": site.backend.url(site),
         "cluster-advertise": f"{site.advertise[host]}:{_ADVERTISED_PORT}",
@@ -194,30 +195,33 @@ def _settings(site: SiteView, host: str) -> dict[str, Any]:
 
 
 def options_in_file(site: SiteView, host: str) -> Any:
-    """cluster-store-opts as the engine's file has them. Raises StepFailed where it can't be read."""
+    """Return cluster-store-opts from the engine's file. Raises StepFailed if the file can't be parsed."""
     return parse(host, site.facts[host].files.get(DAEMON_JSON, "")).get("cluster-store-opts")
 
 
 def merged_options(site: SiteView, host: str) -> dict[str, Any]:
-    """cluster-store-opts as the engine is to have them: what others have put into its file, and what is ours. Raises StepFailed."""
+    """Return cluster-store-opts for the engine: the options of others in its file, and ours.
+
+    Raises StepFailed if the file can't be parsed.
+    """
     found = options_in_file(site, host)
     return (_without_our_tls(found) if isinstance(found, dict) else {}) | _options(site, host)
 
 
 def _without_our_tls(options: dict[str, Any]) -> dict[str, Any]:
-    """The store may have had TLS, and have none any more."""
+    """Return the options without our TLS files: the store may no longer use TLS."""
     return {
         name: value for name, value in options.items() if not (name in TLS_OPTIONS and str(value).startswith(f"{TLS}/"))
     }
 
 
 def _options(site: SiteView, host: str) -> dict[str, str]:
-    """cluster-store-opts: texts by name. Those that the inventory leaves out are the engine's own to choose."""
-    asked = site.inventory.the_store.discovery
-    found = {"kv.path": asked.path, "discovery.heartbeat": asked.heartbeat, "discovery.ttl": asked.ttl}
+    """Return our options in cluster-store-opts. The engine chooses those that the inventory leaves out."""
+    discovery = site.inventory.the_store.discovery
+    found = {"kv.path": discovery.path, "discovery.heartbeat": discovery.heartbeat, "discovery.ttl": discovery.ttl}
     tls = zip(TLS_OPTIONS, (file.path for file in site.backend.credentials(site, host)), strict=False)
     return dict(tls) | {name: str(value) for name, value in found.items() if value}
 
 
-def _told(options: Mapping[str, str]) -> str:
+def _text(options: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in options.items())

@@ -1,4 +1,4 @@
-"""The networks of the inventory on the hosts: where they are otherwise than wanted, and whether containers are on them."""
+"""The inventory's networks on the hosts: where they differ, and which containers use them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class Holder(Enum):
-    """What keeps a network from being removed, as a message says it."""
+    """What prevents the removal of a network, as texts for messages."""
 
     CONTAINER = "{name}{state} on {host}"
-    ENDPOINT = "{name}, which no host of the inventory has"  # of a container that is gone
+    ENDPOINT = "{name}, which is on no host of the inventory"  # the endpoint of a container that no longer exists
     SILENT = "those of {host}, which did not answer"
 
 
 @dataclass(frozen=True)
 class Held:
-    """One container on a network, or a host whose containers are not known. state: how it stands, where it does not run."""
+    """A container on a network, or a host whose containers are unknown. state: the container's state unless it runs."""
 
     by: Holder
     name: str = ""
@@ -42,52 +42,52 @@ class Held:
 
 
 def scope(site: Site, network: Network) -> str:
-    """As the engine's API names it."""
+    """Return the network's scope, as in the engine's API."""
     return site.plane.scope if network.is_global else "local"
 
 
 def differences(site: Site, host: str, network: Network) -> tuple[tuple[str, str, str], ...]:
-    """(what, found, wanted) of a network that is there on this host; nothing where it is not."""
+    """Return (what, found, wanted) of each difference of a network on this host; nothing if the network is absent."""
     found = site.facts[host].networks.get(network.name)
     return tuple(networks.differences(network, host, found, scope(site, network))) if found else ()
 
 
 def subnet(site: Site, host: str, network: Network) -> IPv4Network | None:
-    """Its IPv4 range as it is on this host, or as it is wanted where it is not known to be there."""
+    """Return the network's IPv4 range on this host, or the inventory's if the network is not known to exist there."""
     return found_subnet(site, host, network.name) or network.subnet
 
 
 def found_subnet(site: Site, host: str, name: str) -> IPv4Network | None:
-    """The IPv4 range of the network of that name as it is on this host; None where it has none that is known."""
+    """Return the IPv4 range of the existing network of this name on this host, or None if it is unknown."""
     found = site.facts[host].networks.get(name) if host in site.facts else None
     return next(filter(None, map(networks.subnet4, networks.pools(found))), None) if found else None
 
 
 def otherwise(site: Site, network: Network) -> tuple[str, ...]:
-    """The live hosts that have it otherwise than wanted."""
+    """Return the live hosts on which the network differs from the inventory."""
     return tuple(host for host in site.live if network.on(host) and differences(site, host, network))
 
 
 def asker(site: Site) -> str:
-    """The live host that is to ask the store for all endpoints; "" where none can, or no engine uses it yet."""
+    """Return the live host that queries the store for all endpoints; "" if none can, or if no engine uses the store yet."""
     if not site.backend.asks_attached or not any(site.plane.joined(site.facts[name]) for name in site.live):
         return ""
     return next((name for name in site.servers if name in site.live), next(iter(site.live), ""))
 
 
 def endpoints(site: Site) -> dict[IPv4Address, list[tuple[str, str]]]:
-    """Address that an engine advertises -> (network, container) of its endpoints in the store, as live hosts were told."""
+    """Return the endpoints in the store, as live hosts have read them: engine's address -> (network, container) of each."""
     names = {str(found["Id"]): name for host in site.live for name, found in site.facts[host].networks.items()}
-    told = {found for host in site.live for found in site.backend.attached(site.facts[host])}
+    read = {found for host in site.live for found in site.backend.attached(site.facts[host])}
     placed: dict[IPv4Address, list[tuple[str, str]]] = {}
-    for found in sorted(told):
+    for found in sorted(read):
         if found.network in names:
             placed.setdefault(found.host, []).append((names[found.network], found.name))
     return placed
 
 
 def held_by_probes(site: Site) -> bool:
-    """Whether nothing but probes keeps a network from being made anew. Those of a run that was killed go by themselves, in seconds."""
+    """Return whether only probes prevent that networks are recreated. Probes of a killed run end by themselves in seconds."""
     used = [
         held
         for each in site.recreate
@@ -98,7 +98,7 @@ def held_by_probes(site: Site) -> bool:
 
 
 def in_use(site: Site, network: Network) -> tuple[Held, ...]:
-    """The containers that keep it from being removed, with their hosts; also why that can't be known."""
+    """Return the containers that prevent the network's removal, and the hosts whose containers are unknown."""
     hosts = tuple(site.inventory.hosts) if network.is_global else otherwise(site, network)
     own = {host: attached.containers(site.facts[host], network.name) for host in hosts if host in site.live}
     held = [Held(Holder.CONTAINER, name, host, state) for host, of in own.items() for name, state in of.items()]

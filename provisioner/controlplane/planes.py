@@ -1,4 +1,4 @@
-"""The control planes that there are, and what is read on every host for them."""
+"""The table of control planes, and what is read on every host for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLANES: Mapping[str, ControlPlane] = {"kv": Kv(), "swarm": Swarm()}
 
 
 def sought(inventory: Inventory) -> Sought:
-    """What is read on every host for the control plane; for both where the hosts' engines are to decide."""
+    """Return what to read on every host for the control plane. If the engines decide it, this includes both."""
     if inventory.control_plane != "auto" or not inventory.store:
         return PLANES["kv" if inventory.control_plane == "kv" else "swarm"].sought(inventory)
     found = PLANES["kv"].sought(inventory)

@@ -1,4 +1,4 @@
-"""From the inventory and the hosts' facts to the site: decided once, before any change."""
+"""Resolve the inventory and the hosts' facts to the site, once, before any change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def resolve(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[Site, list[Problem]]:
-    """The site, and what stands in its way: each host without an address on the shared network has a finding."""
+    """Return the site and the problems: one for each host without an address on the shared network."""
     name, why = choose(inventory, facts)
     plane = PLANES[name]
     advertise, findings = advertised(inventory, facts, plane)

@@ -1,4 +1,4 @@
-"""The cluster as one value: what is wanted of it, and what its hosts were last found to be."""
+"""The cluster as one value: its desired state, and the last known state of its hosts."""
 
 from __future__ import annotations
 
@@ -24,15 +24,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Site:
-    """The cluster: what is wanted of it, and what its hosts were last found to be.
+    """The cluster: its desired state, and the last known state of its hosts.
 
-    advertise: host -> its address on the underlay; also of hosts that did not answer, where the inventory tells it.
-    servers: the hosts whose majority the control plane needs: the store's servers, or the swarm's managers.
-    live: the hosts that answered and have not dropped out. control: the name of the control plane, and why it is this one.
-    recreate: the networks that are made anew where they are not as wanted.
-    leaving: the address of the host that is being taken out of the cluster, where one is.
-    misplaced: the hosts that have no address on the shared network; their `advertise` is what the others know them by.
-    vault: the secrets that this run makes. stage: how far the store's security is to be brought now; None: all the way.
+    Attributes:
+        inventory: the desired state.
+        facts: host -> its actual state, as last read.
+        advertise: host -> its address on the underlay. Hosts that did not answer have one if it is known.
+        servers: the hosts of which the control plane needs a majority: the store's servers, or the swarm's managers.
+        live: the hosts that answered and have not dropped out.
+        control: the name of the control plane.
+        recreate: names of the networks to recreate if they differ.
+        leaving: the address of the host that is being removed from the cluster, or None.
+        vault: the secrets that this run creates.
+        stage: the level to which the store's security is raised now; None: the final one.
+        why: the reason for the control plane, "" if the inventory sets it.
+        misplaced: the hosts without an address on the shared network. Their `advertise` is the address that others know.
     """
 
     inventory: Inventory
@@ -54,13 +60,13 @@ class Site:
 
     @property
     def ports(self) -> Ports:
-        """What passes between the hosts."""
+        """The ports that are open between the hosts."""
         return self.plane.ports(self.inventory)
 
     def peers(self, host: str) -> tuple[IPv4Address, ...]:
-        """The underlay addresses of all other hosts, sorted.
+        """Return the underlay addresses of all other hosts, sorted.
 
-        Of a host with several on the shared network all count: it sends from the primary one, whichever it advertises.
+        They include all addresses of a host on the shared network: it sends from its primary one, whichever it advertises.
         """
         found = {address for name, address in self.advertise.items() if name != host}
         for name, facts in self.facts.items():
@@ -75,41 +81,41 @@ class Site:
         return replace(self, live=tuple(name for name in self.live if name not in hosts))
 
     def only(self, names: Collection[str]) -> Site:
-        """The site as if these hosts alone had answered."""
+        """Return the site as if only these hosts had answered."""
         facts = {name: facts for name, facts in self.facts.items() if name in names}
         return replace(self, facts=facts, live=tuple(name for name in self.live if name in names))
 
     def strangers(self, host: str) -> tuple[str, ...]:
-        """The live hosts whose engines take part and this one's does not know from gossip; none where that can't be told."""
+        """Return the live hosts whose engines have joined, but are unknown to this host's engine. Empty if it did not answer."""
         known = self.facts[host].gossip if host in self.facts else None
         if known is None:
             return ()
-        there = (name for name in self.live if name != host and self.plane.joined(self.facts[name]))
-        return tuple(name for name in there if self.advertise.get(name) not in known)
+        joined = (name for name in self.live if name != host and self.plane.joined(self.facts[name]))
+        return tuple(name for name in joined if self.advertise.get(name) not in known)
 
     @property
     def backend(self) -> StoreReader:
-        """The store. Only in kv: a swarm has none."""
+        """The store. Use it with kv only: a swarm has none."""
         return stores.of(self.inventory.the_store)
 
     @property
     def managed(self) -> ManagedStore | None:
-        """The store, where it is set up on these hosts; None in a swarm, and of an external store."""
+        """The store if we set it up on these hosts; None for an external store and in a swarm."""
         return stores.managed(self.inventory.the_store) if self.control == "kv" else None
 
     @property
     def undecided(self) -> bool:
-        """Whether engines that are still to be installed may lead to another control plane."""
+        """Whether engines that are not installed yet may change the control plane."""
         return undecided(self.inventory, {name: self.facts[name] for name in self.live})
 
     def needs(self, host: str) -> tuple[str, ...]:
-        """The programs that a host must have."""
+        """Return the programs that a host must have."""
         command = ("docker",) if self.facts[host].says("no-docker") else ()
         return ("dockerd", *command, *self.plane.programs(self, host), firewall.OF_ENGINE)
 
     @property
     def quorum(self) -> int:
-        """How many servers must live for there to be a leader; none where others look after it."""
+        """The number of servers that a leader needs; 0 with an external store."""
         return len(self.servers) // 2 + 1 if self.servers else 0
 
     @property

@@ -1,4 +1,4 @@
-"""Engines, stores and networks at a glance, from one reading of each host."""
+"""The summary of engines, stores and networks for `status`, from one reading of each host."""
 
 from __future__ import annotations
 
@@ -15,21 +15,15 @@ if TYPE_CHECKING:
     from provisioner.controlplane.site import Site
     from provisioner.system.facts import Facts
 
-# What a unit without an answer means, by systemd's ActiveState; in any other state the engine is stopped.
+# ActiveState of an engine that does not answer -> its state. In all other states it is stopped.
 _UNANSWERED = {"active": "no answer", "reloading": "no answer", "activating": "starting", "deactivating": "stopping"}
-_OF_THE_ENGINE = (
-    "advertise",
-    "store",
-    "networks",
-    "containers",
-    "all_networks",
-)  # fields that only the engine can tell
+_OF_THE_ENGINE = ("advertise", "store", "networks", "containers", "all_networks")  # fields that only the engine knows
 _OF_THE_SWARM = ("store_role", "leader")
 _FIELDS = ("system", "engine", "store_role", "leader", *_OF_THE_ENGINE)
 
 
 def summaries(site: Site, lost: Mapping[str, str]) -> tuple[HostSummary, ...]:
-    """One for each host of the inventory; `lost` says why some were not reached."""
+    """Return one summary per host of the inventory. lost: host -> why it was not reached."""
     return tuple(
         _summary(site, name) if name in site.facts else _unreached(site, name, lost.get(name, ""))
         for name in site.inventory.hosts
@@ -65,7 +59,7 @@ def _summary(site: Site, name: str) -> HostSummary:
 
 
 def _qualified(site: Site, facts: Facts, found: HostSummary) -> HostSummary:
-    """With the reason for each field that is empty."""
+    """Return the summary with the reason for each empty field."""
     store = _silent_store(site, facts, found)
     unknown = _unknown(site, facts, found) | ({"leader"} if store else set())
     absent = {field for field in _FIELDS if field not in {"leader", "containers"} and not getattr(found, field)}
@@ -87,7 +81,7 @@ def _engine_state(facts: Facts) -> str:
 
 
 def _unknown(site: Site, facts: Facts, found: HostSummary) -> set[str]:
-    """The fields that nobody answered for, as far as they are the engine's to tell."""
+    """Return the empty fields that an engine without an answer would have filled."""
     if found.engine_state == "absent":
         return set()
     if found.engine_state != "running":
@@ -97,15 +91,15 @@ def _unknown(site: Site, facts: Facts, found: HostSummary) -> set[str]:
 
 
 def _silent_store(site: Site, facts: Facts, found: HostSummary) -> str:
-    """The name of a store that runs on this host and answers nothing, or ""."""
+    """Return the name of a store that runs on this host but answers no request, or ""."""
     if site.control != "kv" or not found.store_role:
         return ""
-    asked = [request.name for request in site.backend.sought.requests]
-    return "" if any(facts.http(name).code or facts.said(name) for name in asked) else site.backend.title
+    requests = [request.name for request in site.backend.sought.requests]
+    return "" if any(facts.http(name).code or facts.said(name) for name in requests) else site.backend.title
 
 
 def _leaderless(site: Site, facts: Facts, found: HostSummary) -> bool:
-    """Whether it is certain that this host has no leader. A member may know one and not say which (ZooKeeper)."""
+    """Return whether this host certainly has no leader. A member of ZooKeeper may have one and not report which."""
     if found.leader:
         return False
     if not found.store_role:
@@ -114,11 +108,11 @@ def _leaderless(site: Site, facts: Facts, found: HostSummary) -> bool:
 
 
 def _network(site: Site, host: str, found: Mapping[str, Any]) -> NetworkSummary:
-    asked = site.inventory.networks.get(found["Name"])
+    listed = site.inventory.networks.get(found["Name"])
     return NetworkSummary(
         name=found["Name"],
         driver=found["Driver"],
         scope=found.get("Scope", ""),
         subnets=tuple(pool["Subnet"] for pool in pools(found) if pool.get("Subnet")),
-        wanted=asked is not None and asked.on(host),
+        wanted=listed is not None and listed.on(host),
     )

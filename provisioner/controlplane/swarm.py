@@ -1,10 +1,11 @@
-"""swarm: the engines form a swarm. Those from 23.0 on must, earlier ones can.
+"""swarm: the engines form a swarm. Engines 23.0 and later require this; earlier ones support it.
 
-A swarm that `provisioner` makes has a label with the cluster's name: by it an interrupted run knows its own, and takes no
-swarm of others for it. One without a label is taken over where most hosts of the inventory are in it.
+A swarm that `provisioner` creates has a label with the cluster's name. By the label, a later run recognises the swarm of an
+interrupted one, and takes no foreign swarm for it. A swarm without the label is taken over if most hosts of the inventory are
+in it.
 
-Sources: moby's API reference (/info, /nodes, /swarm/init, /swarm/join); tried with 20.10.5 and 26.1.5. A worker lists an
-overlay network only while a container of its own is on it; networks are made on a manager.
+A worker lists an overlay network only while one of its containers uses it, so networks are created on a manager. Sources:
+moby's API reference (/info, /nodes, /swarm/init, /swarm/join); tested with 20.10.5 and 26.1.5.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from provisioner.system.firewall import Ports
 
 LABEL = "provisioner.cluster"
-RESTS = {"drain": "drained", "pause": "paused"}  # availability -> what a node is that gets no task: see Swarm.closed
+RESTS = {"drain": "drained", "pause": "paused"}  # availability of nodes that get no tasks -> text; see Swarm.closed
 SOUGHT = Sought(
     driver="none",
     scheme="none",
@@ -50,8 +51,8 @@ class Swarm:
     unused = frozenset({"store", "gossip"})
     scope = "swarm"
     majority = ("swarm", "managers", "swarm.managers")
-    # A manager that is the only one has nobody to join when it is back from a restart: the others look for it once a minute
-    # (libnetwork, networkdb's rejoinClusterInterval) and then take up to ten seconds. Measured: 57 s.
+    # A single manager joins no other after its restart. The other engines look for it once a minute (libnetwork, networkdb's
+    # rejoinClusterInterval), and then need up to ten seconds. Measured: 57 s.
     patience = 75.0
 
     def sought(self, inventory: Inventory) -> Sought:
@@ -67,7 +68,7 @@ class Swarm:
     def servers(
         self, inventory: Inventory, facts: Mapping[str, Facts], advertise: Mapping[str, IPv4Address]
     ) -> tuple[str, ...]:
-        """Its managers. 1 for up to 2 hosts, 3 for 3 or 4, else 5; hosts that are managers already stay so, all of them."""
+        """Return the managers: 1 for up to 2 hosts, 3 for 3 or 4, otherwise 5. All existing managers stay managers."""
         if inventory.swarm and inventory.swarm.managers:
             return inventory.swarm.managers
         names = list(inventory.hosts)
@@ -78,14 +79,15 @@ class Swarm:
         return tuple(name for name in names if name in chosen)
 
     def remembered(self, inventory: Inventory, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:
-        """By hostname, the only name that a swarm keeps of its nodes."""
-        told = [node for of_host in facts.values() for node in nodes(of_host)]
-        found = {hostname(node): literal(address_of(node)) for node in told}
+        """Return the hosts' addresses by hostname, which is the only name of a node in a swarm."""
+        listed = [node for of_host in facts.values() for node in nodes(of_host)]
+        found = {hostname(node): literal(address_of(node)) for node in listed}
         return {name: address for name, address in found.items() if name in inventory.hosts and address}
 
     def engine(self, site: SiteView, host: str) -> EngineFiles:
-        """What starts containers that the engine gave up; what a host had for an external store goes, or its engine would
-        wait for that at every boot.
+        """Return the unit that starts containers which the engine gave up.
+
+        Files for an external store are removed: otherwise the engine would wait for the store at every boot.
         """
         files = {
             on_host.PROGRAM: render.text("containers.sh.j2"),
@@ -118,34 +120,35 @@ class Swarm:
         return View(site).acting
 
     def reunion(self, site: SiteView) -> str:
-        """An engine joins the managers that there are when it starts, and looks once a minute whether one of these is there;
-        it knows of no other (networkdb's rejoinClusterBootStrap). Seen with 26.1.5: the only manager was moved to another
-        host, and its engine restarted; the others would have stayed without it for ever.
+        """Return the cure for engines that do not know one another.
+
+        An engine knows only the managers that exist when it starts, and looks for these once a minute (networkdb's
+        rejoinClusterBootStrap). Seen with 26.1.5: the manager's role moved to another host, whose engine restarted. The
+        other engines would never have found it.
         """
         managers = {site.advertise.get(name) for name in site.servers if name in site.live}
         known = {name: site.facts[name].gossip or frozenset() for name in View(site).hosts}
         lost = [name for name, engines in known.items() if name not in site.servers and managers.isdisjoint(engines)]
         where = f"on {', '.join(lost)}, one after the other" if lost else "on one side"
         return (
-            "see that 7946/tcp and 7946/udp pass between these hosts, both ways; if they do, and it is the same in a minute:"
-            f" systemctl restart docker, {where}; an engine that starts finds the managers (its containers stop meanwhile)"
+            "make sure that 7946/tcp and 7946/udp pass between these hosts in both directions; if they do and this persists for"
+            f" a minute, run {where}: systemctl restart docker; an engine finds the managers when it starts (its containers"
+            " stop during the restart)"
         )
 
     def closed(self, site: SiteView, host: str) -> Closed | None:
-        """A container that joins a network is a task as well, and waits 20 s for it in vain (tried with 26.1.5)."""
+        """A container joins a network through a task. If the node gets no tasks, it fails after 20 s (tested with 26.1.5)."""
         view = View(site)
         if host not in site.facts:
             return None
         if view.member(host) is Member.UNKNOWN and state(site.facts[host]) in {"active", "pending"}:
-            what = "its swarm has no leader, who would bring containers onto its networks"
+            what = "its swarm has no leader, so containers can't join the swarm's networks"
             return Closed(Problem("swarm-leaderless", host, what, variant="start"), heals=ELECTION)
         node = view.node(host)
         rest = RESTS.get(availability(node))
         if not rest:
             return None
-        what = (
-            f"its node of the swarm is {rest}, so that no container that starts there comes onto the swarm's networks"
-        )
+        what = f"its swarm node is {rest}, so containers that start there can't join the swarm's networks"
         return Closed(Problem("node-resting", host, what, {"node": node["ID"]}))
 
     def lists(self, facts: Facts) -> bool:
@@ -153,44 +156,44 @@ class Swarm:
 
 
 def told(facts: Facts) -> Mapping[str, Any]:
-    """What the engine says of its swarm; {}: it does not answer."""
+    """Return the part of /info about the swarm; {} if the engine does not answer."""
     found = facts.engine.get("Swarm")
     return found if isinstance(found, dict) else {}
 
 
 def state(facts: Facts) -> str:
-    """inactive, pending, active, error or locked; "" where the engine does not answer."""
+    """Return inactive, pending, active, error or locked; "" if the engine does not answer."""
     return str(told(facts).get("LocalNodeState", "inactive")) if facts.engine else ""
 
 
 def cluster(facts: Facts) -> Mapping[str, Any]:
-    """What a manager says of the swarm as a whole; {} on workers, and while it has no leader (then it says nothing but zeros)."""
+    """Return a manager's description of the swarm; {} on workers, and without a leader (managers then report zeros)."""
     found = told(facts).get("Cluster")
     return found if isinstance(found, dict) and found.get("ID") else {}
 
 
 def remote(facts: Facts) -> tuple[Mapping[str, Any], ...]:
-    """The managers that this node knows: NodeID and Addr, ADDRESS:PORT."""
+    """Return the managers that this node knows: NodeID, and Addr as ADDRESS:PORT."""
     return tuple(told(facts).get("RemoteManagers") or ())
 
 
 def managers(facts: Facts) -> list[IPv4Address | None]:
-    """The addresses of the managers that this node knows; None of one that is not IPv4's."""
+    """Return the addresses of the managers that this node knows; None for each that is not IPv4."""
     return [literal(str(manager.get("Addr", "")).rpartition(":")[0]) for manager in remote(facts)]
 
 
 def nodes(facts: Facts) -> tuple[Mapping[str, Any], ...]:
-    """The swarm's nodes, as a manager lists them; none on others."""
+    """Return the swarm's nodes as a manager lists them; nothing on other hosts."""
     return facts.swarm_nodes
 
 
 def label(facts: Facts) -> str:
-    """The name of the cluster that this manager's swarm was made for; "" of one that others made."""
+    """Return the cluster's name from the label of this manager's swarm; "" without our label."""
     return str(((cluster(facts).get("Spec") or {}).get("Labels") or {}).get(LABEL, ""))
 
 
 def founder(site: SiteView, host: str) -> str:
-    """The host of the inventory that makes the cluster's swarm, as this host has it on record; "": none is recorded."""
+    """Return the host of the inventory that this host has recorded as the founder of the swarm, or ""."""
     found = on_host.recorded(site.facts[host].files.get(on_host.FOUNDER, ""), site.inventory.cluster)
     if not found or found[0] in site.inventory.hosts:
         return found[0] if found else ""
@@ -198,31 +201,31 @@ def founder(site: SiteView, host: str) -> str:
 
 
 def _may_be_ours(inventory: Inventory, facts: Mapping[str, Facts], name: str) -> bool:
-    """Whether this manager's swarm, as far as it tells, is not another cluster's."""
+    """Return whether this manager's swarm is ours or has no label. A host that did not answer counts as ours."""
     return name not in facts or label(facts[name]) in {"", inventory.cluster}
 
 
 class Member(StrEnum):
-    """How a host stands to the cluster's swarm."""
+    """Whether a host is in the cluster's swarm."""
 
     NONE = "in no swarm"
     OURS = "in the cluster's swarm"
     OTHER = "in another swarm"
-    SECOND = "in a second swarm of this cluster"  # alone
+    SECOND = "in a second swarm of this cluster"  # and alone in it
     UNKNOWN = "in a swarm that has no leader"  # it may be ours
 
 
 @dataclass(frozen=True)
 class View:
-    """The cluster's swarm as its live hosts tell it. Made where it is needed, of one site."""
+    """The cluster's swarm, as the live hosts of one site report it."""
 
     site: SiteView
 
     @cached_property
     def _clusters(self) -> dict[str, list[str]]:
-        """ID of a swarm -> the live hosts that are in it for certain, its managers first.
+        """ID of a swarm -> the live hosts that are certainly in it, managers first.
 
-        A worker knows managers, but for some seconds not those that have just become it; managers know every node.
+        A worker knows the managers, but new ones only after some seconds. Managers know every node.
         """
         facts = {name: self.site.facts[name] for name in self.site.live}
         found: dict[str, list[str]] = {}
@@ -247,7 +250,7 @@ class View:
 
     @cached_property
     def _ours(self) -> list[list[str]]:
-        """The swarms that were made for the cluster, the one to keep first: of each its live hosts, its managers first."""
+        """The live hosts of each swarm that has the cluster's label, managers first. The swarm to keep is the first."""
         found = [
             hosts
             for hosts in self._clusters.values()
@@ -256,9 +259,10 @@ class View:
         return sorted(found, key=self._size, reverse=True)
 
     def _size(self, hosts: list[str]) -> tuple[int, int, int]:
-        """More live hosts first, then more nodes, then more networks."""
-        told = self.site.facts[hosts[0]]
-        return len(hosts), len(nodes(told)), sum(network.get("Scope") == "swarm" for network in told.networks.values())
+        """Return the sort key of a swarm: its live hosts, then its nodes, then its networks."""
+        facts = self.site.facts[hosts[0]]
+        networks = sum(network.get("Scope") == "swarm" for network in facts.networks.values())
+        return len(hosts), len(nodes(facts)), networks
 
     @cached_property
     def _unlabelled(self) -> list[list[str]]:
@@ -266,18 +270,18 @@ class View:
 
     @cached_property
     def _founded(self) -> list[list[str]]:
-        """Those of a recorded founder: it had no time to label its swarm yet, or lost its power before it could."""
+        """The unlabelled swarms of a recorded founder, which has not labelled its swarm yet or lost power before it could."""
         return [hosts for hosts in self._unlabelled if any(founder(self.site, name) == name for name in hosts)]
 
     @cached_property
     def hosts(self) -> tuple[str, ...]:
-        """The live hosts that are in the cluster's swarm for certain; none: there is none, or it has no leader."""
+        """The live hosts that are certainly in the cluster's swarm. Empty if there is none, or if it has no leader."""
         taken_over = [hosts for hosts in self._unlabelled if 2 * len(hosts) > len(self.site.live)]
         return tuple(next(iter(self._ours or self._founded or taken_over), ()))
 
     @cached_property
     def lacks_label(self) -> bool:
-        """Whether the cluster's swarm is still to be labelled: one that a recorded founder has made."""
+        """Whether a recorded founder has created the cluster's swarm and not labelled it yet."""
         return not self._ours and bool(self._founded)
 
     def member(self, host: str) -> Member:
@@ -294,42 +298,42 @@ class View:
 
     @cached_property
     def exists(self) -> bool:
-        """Whether there is a swarm already that may be ours: then no other is made."""
+        """Whether a swarm exists that may be the cluster's. Then no other one is created."""
         return any(self.member(name) in {Member.OURS, Member.UNKNOWN} for name in self.site.live)
 
     @cached_property
     def acting(self) -> str:
-        """The live manager that is asked and told; one that is to stay a manager, where there is one. "": none."""
+        """The live manager that answers and acts for the swarm, or "". One that is to stay a manager is preferred."""
         able = [name for name in self.hosts if nodes(self.site.facts[name])]
         return next((name for name in able if name in self.site.servers), next(iter(able), ""))
 
     @cached_property
     def nodes(self) -> dict[str, Mapping[str, Any]]:
-        """ID -> node of the cluster's swarm, as the acting manager lists them."""
+        """ID -> node of the cluster's swarm, as the acting manager lists it."""
         found = nodes(self.site.facts[self.acting]) if self.acting else ()
         return {str(node["ID"]): node for node in found}
 
     def node(self, host: str) -> Mapping[str, Any]:
-        """The node that a host is; one that does not answer is known by its address. {}: none."""
+        """Return a host's node, or {}. A host that does not answer is identified by its address."""
         if host in self.site.facts:
             return self.nodes.get(str(told(self.site.facts[host]).get("NodeID")), {})
         return next(iter(self._at(host)), {})
 
     def stale(self, host: str) -> list[Mapping[str, Any]]:
-        """The nodes that a host was before it left the swarm without a word; one that does not answer has none for certain."""
+        """Return the nodes that a host left behind when it left the swarm. A host that does not answer has none for certain."""
         if host not in self.site.live:
             return []
         own = str(told(self.site.facts[host]).get("NodeID", ""))
         return [node for node in self._at(host) if node["ID"] != own and (own or is_down(node))]
 
     def _at(self, host: str) -> list[Mapping[str, Any]]:
-        """The nodes with a host's address, those that are well first."""
+        """Return the nodes with a host's address, those that are not down first."""
         address = str(self.site.advertise.get(host, "?"))
         return sorted((node for node in self.nodes.values() if address_of(node) == address), key=is_down)
 
     @cached_property
     def leader(self) -> str:
-        """Its address; "": it has none, or no manager answers."""
+        """The address of the swarm's leader; "" if there is none or no manager answers."""
         return next((address_of(n) for n in self.nodes.values() if (n.get("ManagerStatus") or {}).get("Leader")), "")
 
 
@@ -338,7 +342,7 @@ def hostname(node: Mapping[str, Any]) -> str:
 
 
 def availability(node: Mapping[str, Any]) -> str:
-    """active, pause or drain, as somebody has chosen; "" of no node."""
+    """Return a node's availability: active, pause or drain; "" without a node."""
     return str((node.get("Spec") or {}).get("Availability", ""))
 
 
@@ -347,6 +351,6 @@ def is_down(node: Mapping[str, Any]) -> bool:
 
 
 def address_of(node: Mapping[str, Any]) -> str:
-    """What a node advertises: a manager's is that of its ManagerStatus, since its Status may say 0.0.0.0."""
+    """Return the address that a node advertises. A manager's is in its ManagerStatus, because its Status may have 0.0.0.0."""
     of_manager = str((node.get("ManagerStatus") or {}).get("Addr", "")).rpartition(":")[0]
     return of_manager or str((node.get("Status") or {}).get("Addr", ""))

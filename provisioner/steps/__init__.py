@@ -1,4 +1,4 @@
-"""Every step, in the order in which they run. This is the table of contents."""
+"""All steps of `up`, in the order in which they run."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from provisioner.steps.base import Built
 
 STEPS: tuple[Built, ...] = (
-    Engines(),  # only where they are to decide for a control plane: the engines are installed
+    Engines(),  # the engines are installed; only if their version decides the control plane
     Packages(),  # the engine and the store's program are installed
-    Version(),  # the host says which format our files have
-    Firewall(),  # the cluster's ports are open to its hosts, and to them only
-    Store(),  # the store runs where it belongs, and has a leader
+    Version(),  # a file on the host names the format of our files
+    Firewall(),  # the cluster's ports are open to its hosts only
+    Store(),  # the store runs on its hosts and has a leader
     Daemon(),  # daemon.json names the store, and the running engine has joined it
     Gossip(),  # the engines know one another
-    Plugins(),  # the engine knows its plugins, or has them installed and on
-    Recreate(),  # networks that a person asked to have made anew are gone
-    Founding(),  # every host has on record which one makes the swarm
+    Plugins(),  # network plugins are installed and enabled, or known to the engine
+    Recreate(),  # networks that `up --recreate` names are removed
+    Founding(),  # every host has a record of which host creates the swarm
     Swarm(),  # the engines are in one swarm, each in its role
-    Networks(),  # one network of each name, the same on every host
+    Networks(),  # each network exists once and is the same on every host
 )
 
 OWNED = together(step.owns for step in STEPS)

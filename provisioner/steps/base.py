@@ -1,4 +1,7 @@
-"""What a step is. A step says what is wanted, sees what differs, and writes the script that repairs it; it runs nothing."""
+"""The Protocol of a step, and the values that steps return.
+
+A step compares the desired state with the actual state and writes the script that repairs the difference. It runs nothing.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def differing(facts: Facts, wanted: Mapping[str, str]) -> list[Drift]:
-    """The files (path -> text) that are otherwise on the host, or not there."""
+    """Return a drift for each file (path -> text) that is missing on the host or has another text."""
     found = {path: facts.files.get(path, "") for path in wanted}
     return [
         Drift(Kind.FILE, path, found[path], text, is_file=True) for path, text in wanted.items() if found[path] != text
@@ -29,7 +32,10 @@ def differing(facts: Facts, wanted: Mapping[str, str]) -> list[Drift]:
 
 
 def differing_secrets(facts: Facts, files: Iterable[File], title: str = "") -> list[Drift]:
-    """The files that are otherwise on the host, or that others may read; of these no more is told than that."""
+    """Return a drift for each secret file that is missing, has another content, or another mode or owner.
+
+    The drifts never contain the content. title: the store to which the files belong.
+    """
     drift = []
     for file in files:
         found = facts.sum(file.path) or digest(facts.secrets.get(file.path, ""))
@@ -44,7 +50,7 @@ def differing_secrets(facts: Facts, files: Iterable[File], title: str = "") -> l
 
 @dataclass(frozen=True)
 class Upload:
-    """A program of the controller's that goes to the host, and onto its record, before the script runs."""
+    """A file of the controller that is copied to the host, and added to its record, before the script runs."""
 
     local: Path
     remote: str
@@ -52,15 +58,16 @@ class Upload:
     mode: int = 0o600
 
     def script(self) -> str:
-        """What takes it in on the host. Raises OSError where it can't be read."""
+        """Return the script that receives the file on the host. Raises OSError if the local file can't be read."""
         return render.receiving(self.remote, self.local.stat().st_size, self.sha256, self.mode, recorded=True)
 
 
 @dataclass(frozen=True)
 class Told:
-    """What reading scripts print (host -> script), handed to the work of another host on its standard input; kept nowhere.
+    """Reading scripts (host -> script) whose output becomes the standard input of another host's script.
 
-    Of several hosts those that answer are enough. Read once a step, however many hosts are to have it.
+    The output is stored nowhere. Each script runs once per step, however many hosts get the output. The output of the
+    hosts that answer is enough.
     """
 
     scripts: Mapping[str, str]
@@ -68,13 +75,17 @@ class Told:
 
 @dataclass(frozen=True)
 class Work:
-    """What repairs one host: a POSIX sh script (one round trip) and how long it may take, in seconds.
+    """The work that repairs one host in one round trip.
 
-    The script ends with 0, or through `fail` / `fail_all` of templates/lib.sh.
-    alone: no other host may be worked on meanwhile (a server or an engine with containers is restarted).
-    rank: of those, the lowest comes first.
-    at_once: at most so many hosts are worked on side by side; 0: all of them.
-    told: what the script is to read from its standard input.
+    Attributes:
+        script: POSIX sh. It ends with exit code 0, or through `fail` or `fail_all` of templates/lib.sh.
+        text: what the script does, for people ("restarting the engine").
+        deadline: seconds that the script may take.
+        uploads: files to copy to the host first.
+        alone: no other host may be changed meanwhile, because a server, or an engine with containers, restarts.
+        rank: the order of hosts with `alone`; the lowest is first.
+        at_once: the number of hosts that are changed in parallel; 0 means all.
+        told: the source of the script's standard input.
     """
 
     script: str
@@ -88,7 +99,7 @@ class Work:
 
 
 class OfHosts:
-    """A step that each host's own work completes: there is nothing to wait for, and nothing else to change."""
+    """Base of the steps that are complete when each host's own work is done: `wait` and `act` do nothing."""
 
     def wait(self, site: Site, connections: Mapping[str, Reader]) -> None:
         pass
@@ -98,11 +109,11 @@ class OfHosts:
 
 
 class Step(Protocol):
-    """One concern that is brought to its wanted state on every host.
+    """One concern that is brought to its desired state on every host.
 
-    reads: the sections of the facts that tell its state; they are read again after a repair.
-    patience: seconds in which hosts may still come to the wanted state by themselves after the repair.
-    cure: what to do about a host that does not.
+    reads: the sections of the facts that show the actual state. They are read again after the work.
+    patience: seconds after the work during which a host may still reach the desired state by itself.
+    cure: what the user can do about a host that does not reach it.
     """
 
     @property
@@ -117,27 +128,31 @@ class Step(Protocol):
     def cure(self) -> str: ...
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
-        """What differs between wanted and found. Pure. Raises StepFailed where the found state must not be touched."""
+        """Return the differences between desired and actual state. Pure.
+
+        Raises StepFailed if the actual state must not be changed.
+        """
         ...
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
-        """What repairs it; None where another host's work repairs this one too (a network). Pure."""
+        """Return the work that repairs the drift, or None if another host's work repairs it (a shared network). Pure."""
         ...
 
     def wait(self, site: Site, connections: Mapping[str, Reader]) -> None:
-        """Called once after the repairs: waits for what the cluster needs before the next step. Raises ProvisionerError."""
+        """Wait for what the cluster needs before the next step. Called once after the work. Raises ProvisionerError."""
         ...
 
     def act(self, site: Site, connections: Mapping[str, Connection]) -> None:
-        """Called once after the wait: changes what no host's own work does, the store as a whole. Raises ProvisionerError.
+        """Change what belongs to the cluster and not to one host, such as the store. Called once, after `wait`.
 
-        Each change goes out by `write` or within `changing` of its connection: the lock is checked, and it is counted.
+        Each change uses `write` or `changing` of a connection, which check the lock and count the change.
+        Raises ProvisionerError.
         """
         ...
 
 
 class Built(Step, Protocol):
-    """A step of `up`: it declares what it puts on hosts, all versions so far included."""
+    """A step of `up`. It declares what this version and all earlier ones put on hosts."""
 
     @property
     def owns(self) -> Owned: ...

@@ -1,6 +1,6 @@
-"""The engine runs, now and after a boot, with the files and the keys of daemon.json that the control plane wants.
+"""The engine runs, now and after a boot, with the files and the keys of daemon.json that the control plane needs.
 
-What they are, and whether a running engine has taken them up, is the control plane's to say.
+The control plane also decides whether a running engine has loaded them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from provisioner.controlplane import Site
     from provisioner.controlplane.base import EngineFiles
 
-_TEXTS: Mapping[Action, str] = {  # what the engine is made to do, the most urgent first
+_TEXTS: Mapping[Action, str] = {  # the most urgent first
     Action.RESTART: "restarting the engine",
     Action.START: "starting the engine",
     Action.RELOAD: "reloading the engine",
@@ -37,7 +37,7 @@ class Daemon(OfHosts):
     title = "Engine"
     reads = ("files", "units", "http")
     patience = 30.0
-    cure = "look at its log (journalctl -u docker), and run again"
+    cure = "check its log (journalctl -u docker), then run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         facts = site.facts[host]
@@ -92,7 +92,7 @@ class Daemon(OfHosts):
 
 
 def _wanted(site: Site, host: str) -> EngineFiles:
-    """The control plane's, and what goes with every one."""
+    """Return the files and keys of the control plane, and those of the resolvers."""
     plane, dns = site.plane.engine(site, host), site.inventory.dns
     return replace(
         plane, settings={**plane.settings, **resolvers.settings(dns)}, files={**plane.files, **resolvers.files(dns)}
@@ -100,18 +100,18 @@ def _wanted(site: Site, host: str) -> EngineFiles:
 
 
 def _in_use(site: Site, host: str) -> bool:
-    """Whether more than the engine itself is at stake: containers, or the networks that it shares with others."""
+    """Return whether a restart of the engine affects containers or shared networks."""
     facts = site.facts[host]
     return bool(facts.engine.get("ContainersRunning")) or site.plane.joined(facts) or not facts.engine
 
 
 def _wanted_json(host: str, old: str, settings: Mapping[str, Any]) -> str:
-    """What is there, with our keys in it. The other keys keep their values and their order."""
+    """Return the existing daemon.json with our keys. All other keys keep their values and order."""
     return render.text("daemon.json.j2", settings={**parse(host, old), **settings})
 
 
 def _running(site: Site, host: str) -> list[Drift]:
-    """What the engine's process is to do."""
+    """Return what the running engine has not loaded yet, or why it does not answer."""
     facts = site.facts[host]
     unit = facts.unit("docker.service")
     if unit.active != "active":

@@ -1,4 +1,7 @@
-"""What ends a whole cluster, beside what takes out one host (leaving.py): its networks go, its swarm, and packages."""
+"""The steps that end a whole cluster: remove networks, leave the swarm, remove packages.
+
+`down` also runs the steps of leaving.py, which take out a single host. `remove` uses EndNetworks for local networks.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,16 @@ if TYPE_CHECKING:
     from provisioner.inventory import Network
     from provisioner.system.owned import Found
 
-_IN_USE = 15  # seconds in which a network may still count containers that were just taken off it
+_IN_USE = 15  # seconds during which a network may still count containers that were just disconnected
 
 
 @dataclass(frozen=True)
 class EndNetworks(OfHosts):
-    """The networks of the inventory are removed, but for those that were there before the first run.
+    """Remove the inventory's networks, except those that existed before the first run.
 
-    free: whether endpoints that containers of other hosts have left are freed first. shared: whether shared networks are removed
-    at all: those of a swarm with services, or of a store without a leader, can only end with it.
+    free: before that, free the endpoints that containers of other hosts left behind.
+    shared: also remove the shared networks. The engine can't remove those of a swarm with services or of a store without a
+    leader: they end with the swarm or the store.
     """
 
     free: bool = False
@@ -36,13 +40,14 @@ class EndNetworks(OfHosts):
     title = "Networks removed"
     reads = ("http", "owned")
     patience = 20.0
-    cure = "look at the engine's log (journalctl -u docker), and run again"
+    cure = "check the engine's log (journalctl -u docker), then run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
-        return tuple(Drift(Kind.NETWORK, name, "there", "gone", Action.REMOVE) for name in self._mine(site, host))
+        names = self._removed_by(site, host)
+        return tuple(Drift(Kind.NETWORK, name, "present", "absent", Action.REMOVE) for name in names)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
-        names = self._mine(site, host)
+        names = self._removed_by(site, host)
         if not names:
             return None
         script = render.script(
@@ -50,28 +55,29 @@ class EndNetworks(OfHosts):
         )
         return Work(script, f"removing {', '.join(names)}", deadline=60.0 + 60.0 * len(names))
 
-    def _mine(self, site: Site, host: str) -> list[str]:
-        """Those that this host removes: its own, and on one host the shared ones."""
+    def _removed_by(self, site: Site, host: str) -> list[str]:
+        """Return the networks that this host removes: its local ones. A single host also removes the shared ones."""
         wanted = [network for network in site.inventory.networks.values() if network.on(host)]
         there = [n for n in wanted if n.name in site.facts[host].networks and is_ours(site, n, host)]
         return [n.name for n in there if not n.is_global or (self.shared and host == _remover(site, n.name))]
 
 
 def is_ours(site: Site, network: Network, host: str) -> bool:
-    """Whether runs made it. In a store or a swarm that ends, every network of the inventory is ours.
+    """Return whether a run created this network.
 
-    Where an earlier version kept no record, a network that the inventory names counts as ours.
+    If the store or the swarm ends as well, this is true for every shared network of the inventory. It is also true if an
+    earlier version has set up the host and kept no record.
     """
     if network.is_global and not (site.control == "kv" and site.inventory.the_store.endpoints):
         return True
-    asked = site.live if network.is_global else (host,)
-    there = [remains.found(site.facts[name]) for name in asked]
-    noted = any(network.name in found.noted("network") for found in there)
-    return noted or any(found.incomplete for found in there)
+    names = site.live if network.is_global else (host,)
+    hosts = [remains.found(site.facts[name]) for name in names]
+    noted = any(network.name in found.noted("network") for found in hosts)
+    return noted or any(found.incomplete for found in hosts)
 
 
 def local(site: Site, host: str) -> list[str]:
-    """The networks of one host that runs have made there."""
+    """Return the names of the local networks that runs created on a host."""
     wanted = (n for n in site.inventory.networks.values() if n.on(host) and not n.is_global)
     return [n.name for n in wanted if n.name in site.facts[host].networks and is_ours(site, n, host)]
 
@@ -83,17 +89,17 @@ def _remover(site: Site, network: str) -> str:
 
 
 class EndSwarm(OfHosts):
-    """Every engine leaves the swarm, the workers first. Its services end with it; other containers go on."""
+    """Every engine leaves the swarm, workers first. The swarm's services end; other containers keep running."""
 
     name = "leave-swarm"
-    title = "Engines out of the swarm"
+    title = "Engines outside the swarm"
     reads = ("http", "files")
     patience = 20.0
-    cure = "on this host: docker swarm leave --force; and run again"
+    cure = "on this host, run: docker swarm leave --force; then run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         found = state(site.facts[host])
-        return () if found in {"", "inactive"} else (Drift(Kind.SWARM, "", found, "left", Action.LEAVE),)
+        return () if found in {"", "inactive"} else (Drift(Kind.SWARM, "", found, "inactive", Action.LEAVE),)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
         unit, manager = on_host.UNIT, bool(told(site.facts[host]).get("ControlAvailable"))
@@ -103,9 +109,9 @@ class EndSwarm(OfHosts):
 
 @dataclass(frozen=True)
 class EndPackages(OfHosts):
-    """The packages that runs installed, and the users that these made, are removed.
+    """Remove the packages that runs installed, and the users that these packages created.
 
-    unrecorded: whether packages are removed too that no record tells of, on hosts that an earlier version set up.
+    unrecorded: on hosts that an earlier version set up, also remove packages that are in no record.
     """
 
     unrecorded: bool = False
@@ -113,15 +119,16 @@ class EndPackages(OfHosts):
     title = "Packages removed"
     reads = ("system", "files", "units", "http", "firewall", "owned")
     patience = 0.0
-    cure = "look at what the host's package manager says of these packages, and run again"
+    cure = "check these packages with the host's package manager, then run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         there = remains.found(site.facts[host])
-        drift = [Drift(Kind.PACKAGE, name, "installed", "gone", Action.REMOVE) for name in self._packages(there)]
-        drift += [Drift(Kind.USER, name, "there", "gone", Action.REMOVE) for name in made_by_packages(there, "user")]
-        drift += [Drift(Kind.GROUP, name, "there", "gone", Action.REMOVE) for name in made_by_packages(there, "group")]
+        drift = [Drift(Kind.PACKAGE, name, "installed", "absent", Action.REMOVE) for name in self._packages(there)]
+        for kind in (Kind.USER, Kind.GROUP):
+            names = made_by_packages(there, kind)
+            drift += [Drift(kind, name, "present", "absent", Action.REMOVE) for name in names]
         if OF_PACKAGES & there.notes.keys():
-            drift.append(Drift(Kind.RECORD, RECORD, "packages", "done with", Action.REMOVE))
+            drift.append(Drift(Kind.RECORD, RECORD, "lists packages", "lists no packages", Action.REMOVE))
         return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
@@ -144,10 +151,10 @@ class EndPackages(OfHosts):
 
 
 def made_by_packages(there: Found, kind: str) -> list[str]:
-    """Users or groups that packages made which we installed."""
+    """Return the users or groups that were created by packages that we installed. kind: "user" or "group"."""
     return sorted(there.of(kind) & there.noted(f"package-{kind}").keys())
 
 
 def candidates(there: Found) -> set[str]:
-    """Packages that an earlier version may have installed: it kept no record."""
+    """Return the packages that an earlier version may have installed without a record."""
     return set(there.of("installed") & set(OWNED.packages)) if there.incomplete else set()

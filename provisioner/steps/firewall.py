@@ -1,7 +1,7 @@
 """The overlay's and the store's ports are open to the cluster's other hosts and closed to everyone else.
 
-The rules are read as they are in force, so a flush by others shows. They are applied by one script on the host, which is
-run by this step and, at boot and after others have loaded their rules, by a unit.
+The step compares the rules in force, so it notices if another program has flushed them. One script on the host applies the
+rules. This step runs it; a unit runs it at boot, and after other programs have loaded their rules.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class Firewall(OfHosts):
     title = "Firewall"
     reads = ("firewall", "files", "units")
     patience = 0.0
-    cure = "look at: systemctl status provisioner-firewall, and who else sets rules there"
+    cure = "check the unit (systemctl status provisioner-firewall), and which other programs set rules there"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         port = site.inventory.target(host).port
         if port in site.ports.tcp:
             raise StepFailed(
-                f"SSH is reached on port {port}, which belongs to the cluster and would be closed to you",
+                f"SSH uses port {port}, which belongs to the cluster and would be closed to you",
                 host=host,
                 tried="planning the firewall",
                 cure="let sshd listen on another port and set `port` of this host",
@@ -45,10 +45,11 @@ class Firewall(OfHosts):
             for rules in plan.rules
             if rules.found != rules.wanted
         ]
-        drift = [*(Drift(Kind.USER, name, "absent", "there", Action.CREATE) for name in _missing(site, host)), *drift]
+        users = _missing(site, host)
+        drift = [*(Drift(Kind.USER, name, "absent", "present", Action.CREATE) for name in users), *drift]
         for path, text in _files(plan).items():
             found = facts.files.get(path, "")
-            if found != text:  # next to a diff of the rules, one of the script that sets them would only repeat it
+            if found != text:  # a diff of the script would only repeat the diff of the rules
                 changed = "for other rules" if found else "absent"
                 short = Drift(Kind.FILE, path, changed, "for these rules")
                 drift.append(short if drift else Drift(Kind.FILE, path, found, text, is_file=True))
@@ -78,11 +79,11 @@ class Firewall(OfHosts):
 
 
 def _install(manager: PackageManager | None, programs: Sequence[str]) -> str:
-    """What to do on a host that lacks the programs of its packet filter."""
+    """Return the cure for a host that lacks the programs of its packet filter."""
     if not manager:
-        return f"install the packet filter's programs by hand ({', '.join(programs)}) and run again"
+        return f"install the packet filter's programs by hand ({', '.join(programs)}), then run again"
     names = dict.fromkeys(manager.package(program) for program in programs)
-    return f"install the package {' and '.join(names)} ({manager.command(programs)}) and run again"
+    return f"install the package {' and '.join(names)} ({manager.command(programs)}), then run again"
 
 
 def _plan(site: Site, host: str) -> firewall.Plan:
@@ -90,7 +91,10 @@ def _plan(site: Site, host: str) -> firewall.Plan:
 
 
 def _missing(site: Site, host: str) -> tuple[str, ...]:
-    """The store's own user where its server or agent is to run: the rules name it, and they come before the store."""
+    """Return the store's user if it does not exist on a host that runs the store's server or agent.
+
+    The rules name this user, and they are applied before the store is installed.
+    """
     store = site.managed
     if not store or not store.runs_on(site, host) or "passwd" not in site.facts[host].raw:
         return ()
@@ -99,7 +103,7 @@ def _missing(site: Site, host: str) -> tuple[str, ...]:
 
 
 def _files(plan: firewall.Plan) -> dict[str, str]:
-    """Path -> text of what is on the host for its next boot."""
+    """Return the files (path -> text) that apply the rules at boot."""
     return {
         firewall.SCRIPT: render.script("firewall.sh.j2", plan=plan),
         firewall.UNIT_FILE: render.text(

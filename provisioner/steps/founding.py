@@ -1,7 +1,7 @@
-"""Before a swarm is made, every host has on record which host makes it: see controlplane/founding.py.
+"""Before a swarm is created, every host has a record of which host creates it: see controlplane/founding.py.
 
-A record goes once its host is in the swarm. To replace one takes the lock of the host's writes. So what an earlier run began
-there has ended then, and is seen when the state is read again.
+The record is removed when its host has joined the swarm. A write to the record waits for the lock of the host's writes. So an
+earlier run's work on that host has ended by then, and its result is read afterwards.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Founding(OfHosts):
     title = "Founder of the swarm"
     reads = ("http", "files")
     patience = 0.0
-    cure = "look at the file system of /etc, and run again"
+    cure = "check the file system of /etc, then run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         found, choice = site.facts[host].files.get(FOUNDER, ""), Choice(site)
@@ -42,7 +42,7 @@ class Founding(OfHosts):
         script = render.script("founder.sh.j2", path=FOUNDER, text=choice.record() if choice.initiator else "")
         return Work(
             script,
-            f"recording that {choice.initiator} makes the swarm"
+            f"recording that {choice.initiator} creates the swarm"
             if choice.initiator
-            else "forgetting who made the swarm",
+            else "removing the record of the swarm's founder",
         )

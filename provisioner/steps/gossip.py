@@ -1,8 +1,8 @@
-"""The engines of all hosts know one another: without it the overlay is on every host, and no packet passes.
+"""The engines of all hosts know one another. Otherwise every host lists the overlay, but no packet passes.
 
-An engine tries a neighbour once. Engines that start or join the store at the same moment may stay apart for ever, each
-with the same networks listed; so may one whose 7946 was blocked for a moment. A unit brings them together at every start
-of an engine, and this step does where it finds them apart.
+An engine tries to reach a neighbour only once. Engines that start or join the store at the same moment may never find one
+another, nor an engine whose port 7946 was blocked for a moment. A unit connects them at every start of an engine. This step
+connects those that do not know one another now.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ class Gossip(OfHosts):
     title = "Engines that know one another"
     reads = ("http",)
     patience = 6.0
-    cure = "see that 7946/tcp and 7946/udp pass between this host and the others, both ways, and run again"
+    cure = (
+        "make sure that 7946/tcp and 7946/udp pass between this host and the others in both directions, then run again"
+    )
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         if site.facts[host].gossip is None:
@@ -35,4 +37,4 @@ class Gossip(OfHosts):
         return (Drift(Kind.GOSSIP, "", without, "with all hosts"),) if strangers else ()
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
-        return Work(render.script("gossip.sh.j2", unit=gossip.UNIT), "bringing the engines together", deadline=180.0)
+        return Work(render.script("gossip.sh.j2", unit=gossip.UNIT), "connecting the engines", deadline=180.0)

@@ -1,4 +1,7 @@
-"""What takes one host out of a swarm: two steps of a manager that stays, around one of the host itself."""
+"""The steps that take one host out of a swarm.
+
+A remaining manager drains and demotes the host. The host then leaves, and the manager removes its node.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def nodes(site: Site) -> list[Mapping[str, Any]]:
-    """Those that the leaving host is, or was, as the acting manager lists them."""
+    """Return the nodes that the leaving host is, or was, as the acting manager lists them."""
     return [node for node in View(site).nodes.values() if address_of(node) == str(site.leaving)]
 
 
@@ -29,14 +32,14 @@ def _id(node: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Rest(OfHosts):
-    """No task of a service runs there any more, and it has no say."""
+    """Move the host's service tasks to other hosts, and demote it to a worker."""
 
     host: str
     name = "members"
-    title = "Swarm that does without the host"
+    title = "Host drained and demoted"
     reads = ("http",)
     patience = 30.0
-    cure = "look at it on a manager: docker node ls, docker node ps NODE; and run again"
+    cure = "check the node on a manager (docker node ls, docker node ps NODE), then run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         drift = []
@@ -54,23 +57,26 @@ class Rest(OfHosts):
             rest=[_id(node) for node in there if not is_down(node)],
             demote=[_id(node) for node in there if node["Spec"]["Role"] == "manager"],
         )
-        return Work(script, f"moving what runs on {self.host}", deadline=300.0)
+        return Work(script, f"moving the services of {self.host}", deadline=300.0)
 
 
 class LeaveSwarm(OfHosts):
-    """The engine leaves; its containers that are no service's go on."""
+    """The engine leaves the swarm. Containers that belong to no service keep running."""
 
     name = "leave-engine"
-    title = "Engine out of the swarm"
+    title = "Engine outside the swarm"
     reads = ("http", "files")
     patience = 20.0
-    cure = "on this host: docker swarm leave; and run again"
+    cure = "on this host, run: docker swarm leave; then run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         facts = site.facts[host]
         left = state(facts) in {"", "inactive"}
-        ours = [Drift(Kind.FILE, path, "there", "gone", Action.REMOVE) for path in on_host.OURS if path in facts.files]
-        return (*(() if left else (Drift(Kind.SWARM, "", state(facts), "left", Action.LEAVE),)), *ours)
+        ours = [path for path in on_host.OURS if path in facts.files]
+        return (
+            *(() if left else (Drift(Kind.SWARM, "", state(facts), "inactive", Action.LEAVE),)),
+            *(Drift(Kind.FILE, path, "present", "absent", Action.REMOVE) for path in ours),
+        )
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
         script = render.script("swarm-leave.sh.j2", unit=on_host.UNIT, files=on_host.OURS, force="no")
@@ -79,19 +85,19 @@ class LeaveSwarm(OfHosts):
 
 @dataclass(frozen=True)
 class Forget(OfHosts):
-    """The swarm has no node of the host's."""
+    """Remove the host's nodes from the swarm."""
 
     host: str
     name = "endpoints"
-    title = "Node of the host out of the swarm"
+    title = "Node of the host removed"
     reads = ("http",)
     patience = 20.0
-    cure = "on a manager: docker node rm --force NODE; and run again"
+    cure = "on a manager, run: docker node rm --force NODE; then run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         there = nodes(site) if host == View(site).acting else ()
-        return tuple(Drift(Kind.NODE, _id(node)[:12], "in the swarm", "gone", of=self.host) for node in there)
+        return tuple(Drift(Kind.NODE, _id(node)[:12], "in the swarm", "removed", of=self.host) for node in there)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
         script = of_nodes(remove=[_id(node) for node in nodes(site)])
-        return Work(script, f"taking the node of {self.host} out", deadline=60.0)
+        return Work(script, f"removing the node of {self.host}", deadline=60.0)

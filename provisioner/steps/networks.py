@@ -1,8 +1,8 @@
-"""The networks, as the inventory wants them. Global ones are made once, by one engine, and seen by all through the control
-plane; local ones by each engine for itself. Networks that the inventory does not know are left alone.
+"""Each network of the inventory exists once and is the same on every host. Other networks are left alone.
 
-Two engines that create one name at the same time make two networks (moby#20648): so one creator, under the hosts' locks,
-and the IDs are compared afterwards. A network that is there can't be changed, only made anew: see recreate.py.
+One engine creates a shared network, and the control plane shows it to all. Each engine creates its local networks itself. Two
+engines that create the same name at the same time make two networks (moby#20648). So there is one creator, under the hosts'
+locks, and the IDs are compared afterwards. An existing network can't be changed, only recreated: see recreate.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from provisioner.controlplane import Site
     from provisioner.inventory import Network
 
-_DEFAULT_MTU = 1500  # bytes; what the engine assumes of the underlay
+_DEFAULT_MTU = 1500  # bytes; the engine assumes this MTU of the underlay
 
 
 class Networks(OfHosts):
@@ -30,7 +30,7 @@ class Networks(OfHosts):
     title = "Networks"
     reads = ("http",)
     patience = 20.0
-    cure = "look at the logs of this engine and of the store (journalctl -u docker -u consul -u etcd -u zookeeper), and run again"
+    cure = "check the logs of this engine and of the store (journalctl -u docker -u consul -u etcd -u zookeeper), then run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         return tuple(
@@ -52,7 +52,7 @@ class Networks(OfHosts):
 
 
 def _missing(site: Site, host: str, network: Network) -> bool:
-    """Whether it is for this host to make it."""
+    """Return whether this host is to create the network."""
     if not network.is_global:
         return network.name not in site.facts[host].networks
     return host == site.plane.creator(site) and not any(network.name in site.facts[name].networks for name in site.live)
@@ -63,13 +63,13 @@ def _drift(site: Site, host: str, network: Network) -> list[Drift]:
     name, found = network.name, facts.networks.get(network.name)
     wanted = " ".join(str(word) for word in (network.driver, network.subnet, network.subnet6) if word)
     if found is not None and is_being_made(found):
-        return [Drift(Kind.NETWORK, name, "being made", wanted, Action.WAIT)]
+        return [Drift(Kind.NETWORK, name, "being created", wanted, Action.WAIT)]
     if found is None:
         known = site.plane.joined(facts) if network.is_global else bool(facts.engine)
         if known and network.is_global and not site.plane.lists(facts):
             return []
         if network.is_global and (others := state.otherwise(site, network)):
-            is_ = f"absent, and another of this name on {', '.join(others)}"
+            is_ = f"absent, and different from the inventory on {', '.join(others)}"
             return [Drift(Kind.NETWORK, name, is_, wanted, Action.RECREATE, held=True)]
         return [Drift(Kind.NETWORK, name, "absent" if known else "", wanted, Action.CREATE, pending=not known)]
     if different := state.differences(site, host, network):
@@ -87,7 +87,7 @@ def _refuse_twins(site: Site, host: str, network: Network) -> None:
     ids = {found["Id"] for found in all_of_it}
     if len(ids) > 1 or "+" in own["Id"]:
         raise StepFailed(
-            f"there are {max(2, len(ids))} networks of the name {network.name}",
+            f"{max(2, len(ids))} networks have the name {network.name}",
             host=host,
             answer="\n".join(sorted(ids)),
             cure=f"remove the one that no container uses: docker network rm ID (docker network inspect {network.name})",
@@ -95,12 +95,18 @@ def _refuse_twins(site: Site, host: str, network: Network) -> None:
 
 
 def _is_measured(network: Network) -> bool:
-    """Whether the underlay's MTU is told to the engine (which takes 50 off): the inventory tells none."""
+    """Return whether the underlay's MTU is measured and passed to the engine: the inventory sets none.
+
+    The engine subtracts 50 bytes.
+    """
     return network.driver == "overlay" and not network.mtu
 
 
 def _paths(site: Site) -> Told:
-    """What measures, on each live host, the paths to the others; not more than its own interface takes."""
+    """Return scripts that measure the MTU of the paths from each live host to the others.
+
+    The MTU of the host's own interface is the upper limit.
+    """
     program = render.text("path-mtu.pl")
     scripts = {}
     for host in site.live:

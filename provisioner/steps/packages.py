@@ -1,7 +1,7 @@
-"""The engine and the store are installed: from the host's package sources, or Consul from a file of the controller's.
+"""The engine and the store are installed, from the host's package sources. Consul can be a file of the controller instead.
 
-Where the engines that are installed may decide for another control plane, they come first, and the store only when they are
-known: the sources that have a later engine often have no Consul.
+If the engines decide the control plane, they are installed first. The store follows when their versions are known: package
+sources with a later engine often have no Consul.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _ENGINE = "dockerd"
 
 class Packages(OfHosts):
     name = "packages"
-    # Those of stores: stores.OWNED.
+    # The stores' packages are in stores.OWNED.
     owns = Owned(packages=packages.names(_ENGINE, "docker", firewall.OF_ENGINE))
     title = "Engine and store installed"
-    reads = reading.ALL  # an engine that was just installed has changed rules, units and routes
+    reads = reading.ALL  # the installation of an engine changes rules, units and routes
     patience = 0.0
-    cure = "look at what the host's package manager says of these packages, and run again"
+    cure = "check these packages with the host's package manager, then run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         return tuple(_absent(site, host, program) for program in self._missing(site, host))
@@ -47,7 +47,7 @@ class Packages(OfHosts):
         return Work(script, f"installing {', '.join(labels)}", deadline=900.0, uploads=uploads)
 
     def _missing(self, site: Site, host: str) -> list[str]:
-        """The programs that this step installs. The engine is not among them where the step before installs it."""
+        """Return the programs that this step installs. The engine is excluded if the step `engines` installs it."""
         wanted = [program for program in site.needs(host) if program != _ENGINE or not site.undecided]
         return [program for program in wanted if program not in site.facts[host].programs]
 
@@ -61,7 +61,7 @@ class Engines(Packages):
 
 
 def _uploaded(site: Site) -> dict[str, Uploaded]:
-    """Program -> the file of the controller's that is installed instead of its package."""
+    """Return the programs that are uploaded: program -> the controller's file that replaces its package."""
     store = site.managed
     return {store.program: store.uploaded} if store and store.uploaded else {}
 
@@ -93,6 +93,6 @@ def _script(site: Site, host: str, programs: Sequence[str]) -> str:
             f"the host has no supported package manager to install {', '.join(programs)}",
             host=host,
             tried="installing programs",
-            cure="install them by hand and run again",
+            cure="install them by hand, then run again",
         )
     return manager.script(programs, units, stores.OWNED.users)

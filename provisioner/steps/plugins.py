@@ -1,7 +1,8 @@
-"""The engine's plugins: those that run by themselves are made known to it, those that it manages are installed, set and on.
+"""The engine's network plugins. Managed ones are installed, configured and enabled; the engine gets the addresses of others.
 
-Docker asks a person what a managed plugin may do to the host. Here the inventory's `grant` answers, and nobody else: one
-that wants more is not installed. A plugin that networks use can't be changed; the engine says so, and it is left alone.
+Docker asks which privileges on the host a managed plugin gets. The inventory's `grant` is the answer: a plugin that requests
+more is not installed. A plugin that networks use can't be changed. The engine then returns an error, and the plugin is left
+unchanged.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Plugins(OfHosts):
     title = "Network plugins"
     reads = ("files", "http")
     patience = 10.0
-    cure = "look at the engine's log (journalctl -u docker), and run again"
+    cure = "check the engine's log (journalctl -u docker), then run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         return tuple(
@@ -40,7 +41,7 @@ class Plugins(OfHosts):
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
         if all(d.pending for d in drift):
             return None
-        actions: dict[str, set[Action]] = {}  # by the plugin, or the path of its file
+        actions: dict[str, set[Action]] = {}  # key: the plugin's name, or the path of its file
         for d in drift:
             actions.setdefault(d.target, set()).add(d.action)
         wanted = _wanted(site, host)
@@ -63,7 +64,7 @@ class Plugins(OfHosts):
         return Work(script, "plugins: " + ", ".join(actions), deadline=60.0 + 600.0 * len(jobs), uploads=uploads)
 
 
-_sum = cache(sum_of)  # of one file for all hosts
+_sum = cache(sum_of)  # one file is the same for all hosts
 
 
 def _wanted(site: Site, host: str) -> dict[str, PluginEntry]:
@@ -72,20 +73,21 @@ def _wanted(site: Site, host: str) -> dict[str, PluginEntry]:
 
 def _drift(facts: Facts, host: str, name: str, plugin: PluginEntry) -> list[Drift]:
     if plugin.address:
-        return differing(facts, plugins.spec(name, plugin)) + _told_twice(facts, host, name, plugin)
+        return differing(facts, plugins.spec(name, plugin)) + _duplicate_spec(facts, host, name, plugin)
     source = _source(plugin)
-    there = plugins.managed(facts)
-    if there is None:
+    installed = plugins.managed(facts)
+    if installed is None:
         return [Drift(Kind.PLUGIN, name, "", source, pending=True)]
-    found = there.get(f"{name}:{TAG}")
+    found = installed.get(f"{name}:{TAG}")
     if found is None:
         return [Drift(Kind.PLUGIN, name, "absent", source, Action.INSTALL)]
     made_of = facts.files.get(plugins.origin(name), "").strip()
-    other = Drift(Kind.PLUGIN, name, made_of or "of an unknown origin", source, Action.REPLACE)
+    other = Drift(Kind.PLUGIN, name, made_of or "unknown origin", source, Action.REPLACE)
     drift = [] if made_of == source else [other]
     settings = plugins.settings(found)
-    told = [{key: values.get(key, "not there") for key in plugin.settings} for values in (settings, plugin.settings)]
-    if told[0] != told[1]:  # what a plugin is set to may be a secret
+    if any(
+        settings.get(key, "not there") != value for key, value in plugin.settings.items()
+    ):  # the values may be secrets
         keys = ", ".join(plugin.settings)
         drift.append(Drift(Kind.PLUGIN, name, keys, "other values", Action.CONFIGURE, secret=True))
     if bool(found.get("Enabled")) != plugin.enabled:
@@ -94,10 +96,10 @@ def _drift(facts: Facts, host: str, name: str, plugin: PluginEntry) -> list[Drif
     return drift
 
 
-def _told_twice(facts: Facts, host: str, name: str, plugin: PluginEntry) -> list[Drift]:
-    """A file that tells of the same address, and of that alone, goes: it is from before `tls` was set.
+def _duplicate_spec(facts: Facts, host: str, name: str, plugin: PluginEntry) -> list[Drift]:
+    """Return the removal of the plugin's other spec file, if it holds only the same address: it is from before `tls` was set.
 
-    Any other stays: which one is right is nobody's to guess, least of all where one would take TLS away.
+    Raises StepFailed for any other content, because the right one can't be guessed and one of them may disable TLS.
     """
     other = plugins.other_spec(name, plugin)
     if other not in facts.files:
@@ -105,7 +107,9 @@ def _told_twice(facts: Facts, host: str, name: str, plugin: PluginEntry) -> list
     if facts.files[other].strip() == plugin.address:
         return [Drift(Kind.FILE, other, facts.files[other], action=Action.REMOVE, is_file=True)]
     raise StepFailed(
-        f"the plugin {name} is told of in {other} already", host=host, cure=f"remove {other}, or take it over"
+        f"the plugin {name} has another file already: {other}",
+        host=host,
+        cure=f"remove {other}, or give the plugin its settings in the inventory",
     )
 
 

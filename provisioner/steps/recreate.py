@@ -1,7 +1,7 @@
-"""Networks that are there otherwise than wanted, and that `up --recreate NAME` names, are removed; the next step makes them.
+"""Networks that differ from the inventory and that `up --recreate NAME` names are removed. The step `networks` creates them.
 
-Only with no container on them, on any host: the check network-in-use sees to that before anything is changed, this step
-once more under the hosts' locks, and the engine has the last word.
+This happens only if no container on any host uses them. The check network-in-use makes sure of it before anything is changed.
+This step checks again under the hosts' locks, and the engine refuses as well.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 class Recreate(OfHosts):
     name = "recreate"
     owns = NOTHING
-    title = "Networks that are made anew are removed"
+    title = "Networks to recreate removed"
     reads = ("http",)
     patience = 20.0
-    cure = "look at the engine's log (journalctl -u docker), and run again with --recreate"
+    cure = "check the engine's log (journalctl -u docker), then run again with --recreate"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         drift = []
-        for network in _asked(site, host):
+        for network in _chosen(site, host):
             if used := state.in_use(site, network):
-                what = f"the network {network.name} has containers on it: {', '.join(map(str, used))}"
-                raise StepFailed(what, host=host, cure="remove them, and run again with --recreate")
-            drift.append(Drift(Kind.NETWORK, network.name, _told(site, host, network), "", Action.REMOVE))
+                what = f"containers are on the network {network.name}: {', '.join(map(str, used))}"
+                raise StepFailed(what, host=host, cure="remove them, then run again with --recreate")
+            drift.append(Drift(Kind.NETWORK, network.name, _summary(site, host, network), "", Action.REMOVE))
         return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
         own = {
             network.name: _counted(site, host, network)
-            for network in _asked(site, host)
+            for network in _chosen(site, host)
             if _removes(site, host, network)
         }
         if not own:
@@ -53,17 +53,18 @@ class Recreate(OfHosts):
         )
 
 
-def _asked(site: Site, host: str) -> list[Network]:
+def _chosen(site: Site, host: str) -> list[Network]:
+    """Return the networks that the user chose and that differ on this host."""
     networks = [site.inventory.networks[name] for name in sorted(site.recreate)]
     return [network for network in networks if network.on(host) and state.differences(site, host, network)]
 
 
-def _told(site: Site, host: str, network: Network) -> str:
+def _summary(site: Site, host: str, network: Network) -> str:
     return ", ".join(f"{what} {found or 'none'}" for what, found, _ in state.differences(site, host, network))
 
 
 def _removes(site: Site, host: str, network: Network) -> bool:
-    """What the control plane knows is removed on one host, and goes everywhere; anything else where it is."""
+    """Return whether this host removes the network. One host removes a shared network for all; each host its local ones."""
     return host == _remover(site, network) if _shared(site, host, network) else True
 
 
@@ -72,10 +73,10 @@ def _shared(site: Site, host: str, network: Network) -> bool:
 
 
 def _counted(site: Site, host: str, network: Network) -> str:
-    """What to do where the engine has counted endpoints that are not there; "" where it does not count them in the store.
+    """Return the command that resets the network's endpoint count in the store; "" if the engine keeps no count there.
 
-    It takes an endpoint out of the store, then counts it out; that call can be lost (docs/decisions/lost-threads.md), and is
-    only warned of in the engine's log. Its next start does not mend the count: seen with 20.10.5.
+    The engine removes an endpoint from the store, then decrements the count. The second call can be lost
+    (docs/decisions/lost-threads.md); the engine only logs a warning. Its next start does not repair the count: seen with 20.10.5.
     """
     if site.control != "kv" or not _shared(site, host, network):
         return ""

@@ -1,7 +1,7 @@
-"""The resolvers that the engine forwards its containers' questions to (`dns:`), whichever control plane there is.
+"""The resolvers to which the engine forwards its containers' queries (`dns:`), with any control plane.
 
-Source: moby v20.10 daemon/reload.go: an engine reads them at its start only. It tells nobody what it has read, so a copy of
-the file as it was then does (docs/decisions/loaded-copy.md); where there is none, the engine was started before all this.
+An engine reads them only at its start (source: moby v20.10 daemon/reload.go) and does not report what it has read. A copy of
+the file from that moment shows it (docs/decisions/loaded-copy.md). Without a copy, the engine has not loaded the resolvers.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
 
 
-def settings(asked: Dns) -> dict[str, list[str]]:
-    """The keys of daemon.json. Those that the inventory leaves out keep what they have."""
-    found = {"dns": list(map(str, asked.servers)), "dns-search": list(asked.search), "dns-opts": list(asked.options)}
+def settings(dns: Dns) -> dict[str, list[str]]:
+    """Return the keys of daemon.json that the inventory sets. The other keys keep their values."""
+    found = {"dns": list(map(str, dns.servers)), "dns-search": list(dns.search), "dns-opts": list(dns.options)}
     return {key: words for key, words in found.items() if words}
 
 
-def files(asked: Dns) -> dict[str, str]:
-    """Path -> text of what keeps that copy."""
-    return {ENGINE_DNS_DROPIN: render.text("docker-dns.conf.j2", started=ENGINE_STARTED)} if settings(asked) else {}
+def files(dns: Dns) -> dict[str, str]:
+    """Return the files (path -> text) that save this copy at the engine's start."""
+    return {ENGINE_DNS_DROPIN: render.text("docker-dns.conf.j2", started=ENGINE_STARTED)} if settings(dns) else {}
 
 
-def running(asked: Dns, facts: Facts) -> list[Drift]:
-    """What an engine that runs has not read yet."""
-    wanted, started = settings(asked), json_object(facts.files.get(ENGINE_STARTED, ""))
+def running(dns: Dns, facts: Facts) -> list[Drift]:
+    """Return a drift if the running engine has not loaded these resolvers."""
+    wanted, started = settings(dns), json_object(facts.files.get(ENGINE_STARTED, ""))
     if all(started.get(key) == words for key, words in wanted.items()):
         return []
     found = {key: started[key] for key in wanted if isinstance(started.get(key), list)}
-    told = [", ".join(f"{key} {' '.join(map(str, words))}" for key, words in of.items()) for of in (found, wanted)]
-    return [Drift(Kind.ENGINE_USES, "DNS", told[0] or "not these", told[1], Action.RESTART)]
+    was, is_ = (", ".join(f"{key} {' '.join(map(str, words))}" for key, words in of.items()) for of in (found, wanted))
+    return [Drift(Kind.ENGINE_USES, "DNS", was or "others", is_, Action.RESTART)]

@@ -1,6 +1,6 @@
-"""The store runs where it belongs, and has a leader before the engines use it. How it is set up is its backend's to say.
+"""The store runs on its hosts, and has a leader before the engines use it. Its backend decides how it is set up.
 
-An external store is not set up: this step has nothing to do with it.
+The step does nothing for an external store.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
     from provisioner.transport import Connection, Reader
 
-_LOOK = 20.0  # seconds for one look at a server
-_TEXTS: Mapping[Action, str] = {  # what the server is made to do, the most urgent first
+_LOOK = 20.0  # seconds to read whether a server runs
+_TEXTS: Mapping[Action, str] = {  # the most urgent first
     Action.START: "starting",
     Action.RESTART: "restarting",
     Action.RELOAD: "reloading",
@@ -36,10 +36,12 @@ _TEXTS: Mapping[Action, str] = {  # what the server is made to do, the most urge
 class Store:
     name = "store"
     owns = stores.OWNED
-    title = "Store, with a leader"
+    title = "Store with a leader"
     reads = ("system", "files", "units", "http")
-    patience = 60.0  # an agent that others held for dead, on a busy machine, is tried again after half a minute (serf)
-    cure = "look at the log of its store (journalctl -u consul -u etcd -u zookeeper), and run again"
+    patience = (
+        60.0  # serf tries again after 30 s to reach an agent that it considers dead, for example on a busy machine
+    )
+    cure = "check the log of its store (journalctl -u consul -u etcd -u zookeeper), then run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         backend = site.managed
@@ -49,16 +51,16 @@ class Store:
         drift = differing(facts, {file.path: file.text for file in service.files})
         drift += differing_secrets(facts, service.secrets, backend.title)
         drift += [
-            Drift(Kind.FOLDER, folder, "others than root can write in it", "root alone")
-            for folder in _open(facts, service)
+            Drift(Kind.FOLDER, folder, "writable by other users", "writable by root only")
+            for folder in _writable_by_others(facts, service)
         ]
-        drift += [Drift(Kind.FILE, path, "there", "gone", Action.REMOVE) for path in service.gone]
+        drift += [Drift(Kind.FILE, path, "present", "absent", Action.REMOVE) for path in service.gone]
         unit = facts.unit(service.unit)
         if not unit.up:
             drift.append(Drift(Kind.UNIT, service.unit, unit.active, "active", Action.START))
         elif backend.outdated(site, host, service):
             was = "an earlier configuration"
-            drift.append(Drift(Kind.SERVER, service.unit, was, "this one", Action.RESTART, backend.title))
+            drift.append(Drift(Kind.SERVER, service.unit, was, "the current one", Action.RESTART, backend.title))
         elif not drift:
             drift += backend.membership(site, host)
         if not unit.enabled:
@@ -81,10 +83,10 @@ class Store:
         return Work(script, f"{_TEXTS[action]} {backend.title}", deadline=90.0, alone=alone, rank=rank)
 
     def engines_return(self, site: Site, outcomes: Iterable[Outcome]) -> float:
-        """Seconds until engines that were on a store find it again after it was away; 0 where none was on it.
+        """Return the seconds that engines need to find the store again after it was away; 0 if none had joined it.
 
-        An engine that has lost its store asks again after its heartbeat, and until then learns of no new container
-        (moby v20.10, daemon/discovery and pkg/discovery/kv; tried: proofs before that fail, though all traffic goes on).
+        An engine that has lost its store asks again after its heartbeat. Until then it learns of no new container, and
+        proofs fail although all traffic passes (source: moby v20.10, daemon/discovery and pkg/discovery/kv; also seen).
         """
         worked = [
             o
@@ -92,8 +94,8 @@ class Store:
             if o.state is State.CONVERGED and any(d.action in {Action.RESTART, Action.START} for d in o.drifts)
         ]
         on_it = any(site.facts[o.host].engine.get("ClusterStore") for o in worked if o.host in site.facts)
-        asked = site.inventory.the_store.discovery
-        return (asked.heartbeat or (asked.ttl or 60) // 3) + 5.0 if on_it else 0.0
+        discovery = site.inventory.the_store.discovery
+        return (discovery.heartbeat or (discovery.ttl or 60) // 3) + 5.0 if on_it else 0.0
 
     def wait(self, site: Site, connections: Mapping[str, Reader]) -> None:
         backend = site.managed
@@ -101,7 +103,9 @@ class Store:
             return
         alive = _alive(site)
         if not alive:
-            raise StepFailed("no server of the store is left", cure="bring a host of store.servers back", fatal=True)
+            raise StepFailed(
+                "all servers of the store have dropped out", cure="fix their errors, then run again", fatal=True
+            )
         try:
             backend.wait_for_leader(connections[alive[0]], servers=len(alive))
         except StoreError as error:
@@ -114,12 +118,15 @@ class Store:
 
 
 def _alive(site: Site) -> list[str]:
-    """The servers of the store that are left."""
+    """Return the store's servers that have not dropped out."""
     return [name for name in site.servers if name in site.live]
 
 
-def _open(facts: Facts, service: Service) -> list[str]:
-    """The folders with files that are root's and yet not guarded. It may be a folder above in which others can write."""
+def _writable_by_others(facts: Facts, service: Service) -> list[str]:
+    """Return the folders with files of root that users other than root can replace.
+
+    The folder itself, or one above it, is writable by others.
+    """
     owned = {
         file.path for file in service.secrets if facts.modes.get(file.path, "").partition(" ")[2].startswith("root:")
     }
@@ -129,14 +136,14 @@ def _open(facts: Facts, service: Service) -> list[str]:
 
 
 def _naming(error: StoreError, backend: ManagedStore, servers: Mapping[str, Reader]) -> StoreError:
-    """The same error, of the servers that do not run or do not answer, where there are such."""
+    """Return the error, with the names of the servers that do not run or do not answer, if there are any."""
     unit = backend.sought.units[0]
-    script = f"# looking whether {unit} runs\nsystemctl is-active {unit} || :"
+    script = f"# reading whether {unit} runs\nsystemctl is-active {unit} || :"
     answers = each(servers, lambda name: servers[name].read(script, deadline=_LOOK))
-    told = {
+    states = {
         n: a.what if isinstance(a, ProvisionerError) else f"{unit} is {a.stdout.strip()}" for n, a in answers.items()
     }
-    down = {name: text for name, text in told.items() if text != f"{unit} is active"}
+    down = {name: text for name, text in states.items() if text != f"{unit} is active"}
     if not down:
         return error
     lines = [f"{name}: {text}" for name, text in down.items()]

@@ -1,8 +1,8 @@
-"""Every engine is in the cluster's swarm, with the role that is wanted of it.
+"""Every engine is in the cluster's swarm, with its role.
 
-The founder makes the swarm (see founding.py), and the others join it. Its token goes from a manager's answer to the joining host's
-standard input: it is in no argument, file, log or report. Managers are promoted first and demoted afterwards, one at a
-time, and the swarm itself refuses what would lose its majority.
+The founder creates the swarm (see founding.py), and the others join it. The join token passes from a manager's answer to the
+standard input of the joining host: it is in no argument, file, log or report. Managers are first promoted, then demoted, one
+at a time. The swarm itself refuses a change that would cost its majority.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from provisioner.controlplane import Site
 
 _ROLES = {True: "manager", False: "worker"}
-_OF_MANAGER = frozenset({Action.PROMOTE, Action.DEMOTE, Action.FORGET, Action.NAME})  # what a manager does to others
-_AT_ONCE = 8  # hosts that join side by side: each has its certificate signed, and a manager changes the members of raft
+_OF_MANAGER = frozenset({Action.PROMOTE, Action.DEMOTE, Action.FORGET, Action.NAME})  # actions of the acting manager
+_AT_ONCE = 8  # hosts that join in parallel: each needs a signed certificate, and a new manager changes raft's members
 
 
 class Swarm(OfHosts):
@@ -36,22 +36,23 @@ class Swarm(OfHosts):
     title = "Swarm"
     reads = ("http", "files")
     patience = (
-        120.0  # an election takes 10 to 20 s, and until there is a leader a node has no new role and /info no answer
+        120.0  # an election takes 10 to 20 s; without a leader, no node gets a new role and /info does not answer
     )
-    cure = "look at its log (journalctl -u docker), see that 2377/tcp and 7946 pass between the hosts, and run again"
+    cure = "check its log (journalctl -u docker) and that 2377/tcp and 7946 pass between the hosts, then run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         facts, view = site.facts[host], View(site)
         role = _ROLES[host in site.servers]
         if not facts.engine:
-            return (Drift(Kind.SWARM, "", f"the engine says nothing ({facts.http('info').error})", role, pending=True),)
+            error = facts.http("info").error
+            return (Drift(Kind.SWARM, "", f"the engine does not answer ({error})", role, pending=True),)
         member = view.member(host)
         if member is Member.OTHER:
             raise StepFailed(
                 "its engine is in another swarm",
                 host=host,
-                tried="looking whose swarm it is in; nothing was done to it",
-                cure="if nothing needs that swarm: docker swarm leave --force, on this host",
+                tried="reading which swarm it is in; nothing was changed",
+                cure="if nothing needs that swarm, run on this host: docker swarm leave --force",
             )
         if member is Member.NONE:
             action = Action.FOUND if host == Founding(site).initiator else Action.JOIN
@@ -74,7 +75,7 @@ class Swarm(OfHosts):
                 if name != host
             ]
             drift += [
-                Drift(Kind.STALE_NODE, name, "in the swarm, down", "gone", Action.FORGET)
+                Drift(Kind.STALE_NODE, name, "in the swarm, down", "removed", Action.FORGET)
                 for name in site.live
                 for _ in view.stale(name)
             ]
@@ -84,7 +85,7 @@ class Swarm(OfHosts):
         view, actions = View(site), {d.action for d in drift}
         if Action.FOUND in actions:
             return _founding(site, host)
-        if actions & {Action.JOIN, Action.REJOIN}:  # without a manager: it is being made
+        if actions & {Action.JOIN, Action.REJOIN}:  # without a manager, the swarm is being created
             return _joining(site, view, host, second=Action.REJOIN in actions) if view.acting else None
         if host != view.acting or not actions & _OF_MANAGER:
             return None
@@ -100,12 +101,15 @@ class Swarm(OfHosts):
             itself=[_id(view, host)] if host in changes else [],
         )
         texts = [f"{name} becomes {wanted}" for name, wanted in changes.items()]
-        texts += ["taking out what is gone"] * bool(stale) + ["labelling the swarm"] * (Action.NAME in actions)
+        texts += ["removing stale nodes"] * bool(stale) + ["labelling the swarm"] * (Action.NAME in actions)
         return Work(script, ", ".join(texts), deadline=60.0 + 60.0 * (len(changes) + len(stale)))
 
 
 def of_nodes(**lists: list[str]) -> str:
-    """What a manager does to nodes, by ID, in this order: drain, rest (waited for), promote, demote, remove; itself is demoted last."""
+    """Return the script of a manager that changes nodes, given by ID.
+
+    The order is: drain, rest (wait until no task runs), promote, demote, remove, itself (demote the manager).
+    """
     none: dict[str, list[str]] = {name: [] for name in ("drain", "rest", "promote", "demote", "remove", "itself")}
     return render.script("swarm-nodes.sh.j2", **none | lists)
 
@@ -115,9 +119,9 @@ def _change(role: str) -> Action:
 
 
 def _changes(site: Site, view: View) -> dict[str, str]:
-    """Host of the inventory -> the role that its node is to get; the acting manager itself comes last.
+    """Return the hosts whose nodes are to change their role: host -> role. The acting manager is the last.
 
-    A host that is down is not promoted: a manager that does not answer only makes a majority harder to reach.
+    A host that is down is not promoted: a manager that does not answer makes a majority harder to reach.
     """
     found: dict[str, str] = {}
     for name in sorted(site.inventory.hosts, key=lambda name: name == view.acting):
@@ -131,10 +135,10 @@ def _id(view: View, host: str) -> str:
     return str(view.node(host)["ID"])
 
 
-def _asking(action: str, body: Mapping[str, Any], what: str = "", founder: str = "") -> str:
-    """Has the engine do something with its swarm; afterwards the host is in it, and has no founder on record.
+def _requesting(action: str, body: Mapping[str, Any], what: str = "", founder: str = "") -> str:
+    """Return the script that sends a request about the swarm to the engine, and removes the founder's record.
 
-    what: the same for people. founder: the record with which alone it may be done.
+    action: as in the API's path. what: the action in words. founder: if given, the script runs only if the host has this record.
     """
     program = render.text("swarm.pl")
     values = {"program": program, "action": action, "what": what or action, "body": json.dumps(body)}
@@ -145,58 +149,60 @@ def _founding(site: Site, host: str) -> Work | None:
     founding = Founding(site)
     if not founding.agreed:
         return None
-    # Alone: where it is not known how it ended, nothing else is done.
-    script = _asking("init", _init(site, host), founder=founding.record())
-    return Work(script, "making the swarm", deadline=90.0, alone=True)
+    # alone: if the outcome is unknown, the run stops.
+    script = _requesting("init", _init(site, host), founder=founding.record())
+    return Work(script, "creating the swarm", deadline=90.0, alone=True)
 
 
 def _joining(site: Site, view: View, host: str, *, second: bool) -> Work:
     role = _ROLES[host in site.servers]
     leave = _leaving(site, host) if second else ""
-    script, token = leave + _asking("join", _join(site, view, host)), _token(view.acting, role)
-    text = f"{'leaving a second swarm, and ' if second else ''}joining the swarm as {role}"
+    script, token = leave + _requesting("join", _join(site, view, host)), _token(view.acting, role)
+    text = f"{'leaving a second swarm and ' if second else ''}joining the swarm as {role}"
     return Work(script, text, deadline=90.0 + 60.0 * second, at_once=_AT_ONCE, told=token)
 
 
 def _leaving(site: Site, host: str) -> str:
-    """Has a host leave a swarm in which it is alone, if the swarm is this cluster's and nothing is in it."""
+    """Return the script by which a host leaves a second, unused swarm of this cluster in which it is alone."""
     networks = [name for name, network in site.inventory.networks.items() if network.is_global]
     identity = f"{cluster(site.facts[host])['ID']} {site.inventory.cluster} 1"
     return render.script("swarm-second.sh.j2", identity=identity, label=LABEL, networks=["ingress", *networks])
 
 
 def _labelling(site: Site, host: str) -> str:
-    """Also of a swarm whose founder lost its power between making and labelling it."""
+    """Return the script that labels the swarm. Its founder may have lost power before it could do that."""
     found = cluster(site.facts[host])
     spec = inside(found, "Spec")
     labels = {**inside(spec, "Labels"), LABEL: site.inventory.cluster}
-    return _asking(f"update?version={inside(found, 'Version').get('Index', 0)}", {**spec, "Labels": labels}, "label")
+    return _requesting(
+        f"update?version={inside(found, 'Version').get('Index', 0)}", {**spec, "Labels": labels}, "label"
+    )
 
 
 def _token(manager: str, role: str) -> Told:
     script = render.script("swarm-token.sh.j2", program=render.text("swarm.pl"), role=role.capitalize())
-    return Told({manager: f"# reading how to join the swarm\n{script}"})
+    return Told({manager: f"# reading the join token\n{script}"})
 
 
 def _init(site: Site, host: str) -> dict[str, Any]:
-    """The request's body. Port and pools can be chosen here and never again."""
-    asked = site.inventory.swarm
-    body: dict[str, Any] = _own(site, host) | {"Spec": {"Labels": {LABEL: site.inventory.cluster}}}
-    if asked and asked.data_path_port:
-        body["DataPathPort"] = asked.data_path_port
-    if asked and asked.default_addr_pool:
-        body["DefaultAddrPool"] = [str(pool) for pool in asked.default_addr_pool.pools]
-        body["SubnetSize"] = asked.default_addr_pool.size
+    """Return the request's body. Port and pools can't be changed later."""
+    settings = site.inventory.swarm
+    body: dict[str, Any] = _addresses(site, host) | {"Spec": {"Labels": {LABEL: site.inventory.cluster}}}
+    if settings and settings.data_path_port:
+        body["DataPathPort"] = settings.data_path_port
+    if settings and settings.default_addr_pool:
+        body["DefaultAddrPool"] = [str(pool) for pool in settings.default_addr_pool.pools]
+        body["SubnetSize"] = settings.default_addr_pool.size
     return body
 
 
 def _join(site: Site, view: View, host: str) -> dict[str, Any]:
-    """The request's body, but for the token."""
+    """Return the request's body without the token."""
     managers = [address_of(node) for node in view.nodes.values() if node.get("ManagerStatus")]
-    return {**_own(site, host), "RemoteAddrs": [f"{address}:{MANAGERS}" for address in sorted(managers)]}
+    return {**_addresses(site, host), "RemoteAddrs": [f"{address}:{MANAGERS}" for address in sorted(managers)]}
 
 
-def _own(site: Site, host: str) -> dict[str, str]:
-    """With several addresses on a host neither is found out well by the engine (moby#30972)."""
+def _addresses(site: Site, host: str) -> dict[str, str]:
+    """Return the host's addresses. Without them, an engine may choose wrong ones on a host with several (moby#30972)."""
     address = str(site.advertise[host])
     return {"ListenAddr": f"0.0.0.0:{MANAGERS}", "AdvertiseAddr": address, "DataPathAddr": address}

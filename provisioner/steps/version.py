@@ -1,4 +1,4 @@
-"""The host says which format our files have, before the first of them is written: older versions then leave it alone."""
+"""A file on the host names the format of our files. It is written first, so that older versions leave the host alone."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Version(OfHosts):
     title = "Format of the files"
     reads = ("files",)
     patience = 0.0
-    cure = f"look at {version.PATH}, and run again"
+    cure = f"check {version.PATH}, then run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         return tuple(differing(site.facts[host], {version.PATH: version.TEXT}))
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
         script = render.script("version.sh.j2", path=version.PATH, text=version.TEXT)
-        return Work(script, "writing the format of its files", deadline=60.0)
+        return Work(script, "recording the format of the files", deadline=60.0)

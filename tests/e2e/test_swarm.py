@@ -66,7 +66,7 @@ def locked_and_drained(cluster: Cluster) -> None:
     run = cluster.run("verify")
     assert (run.code, checks(run)) == (1, {("node-resting", "node1"), ("engines-apart", "node3")}), run.err
     assert "the engine of node3 does not know node1, node2 from gossip" in run.report["proofs"][0]["error"]
-    assert "its node of the swarm is drained" in run.report["proofs"][0]["error"]
+    assert "its swarm node is drained" in run.report["proofs"][0]["error"]
     assert roles(cluster)["node1"] == "worker, drained"
     cluster.sh("node3", "docker node update --availability active node1")
     for host in NODES[:2]:
@@ -223,11 +223,11 @@ def begun(cluster: Cluster) -> None:
     assert cluster.ended(process).code == -9
     run = cluster.run("up")  # node1's engine hangs
     assert run.code == 1
-    assert "node1: it was chosen to make the swarm, and its engine does not answer" in run.report["errors"][0]
+    assert "node1: it was chosen to create the swarm, and its engine does not answer" in run.report["errors"][0]
     cluster.lab.cut("node1")
     run = cluster.run("up")  # now node1 itself can't be reached
     assert (run.code, run.report["writes"]) == (1, 0)
-    assert "node1: it was chosen to make the swarm, and can't be reached" in run.report["errors"][0]
+    assert "node1: it was chosen to create the swarm, and can't be reached" in run.report["errors"][0]
     assert {cluster.engine(host, "Swarm.LocalNodeState") for host in NODES[1:]} == {"inactive"}
     cluster.lab.uncut("node1")
     cluster.sh("node1", "kill -CONT $(pidof dockerd)")

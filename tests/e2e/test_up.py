@@ -238,17 +238,14 @@ def test_verify_and_status_report_the_state_and_change_nothing(settled):
     run = cluster.run("verify")
     assert (run.code, run.report["writes"]) == (1, 0)
     assert (
-        "no probe on node3: its engine can't ask the store: Consul does not run here"
+        "no probe on node3: its engine can't use the store: Consul does not run on this host"
         in run.report["proofs"][0]["error"]
     )
     cluster.sh("node2", "systemctl stop consul")
     run = cluster.run("verify")
     assert run.report["seconds"] < 60, "the proofs do not wait for networks that no engine can find"
     error = run.report["proofs"][0]["error"]
-    assert (
-        "no probe on node1: Consul has no leader, so that no engine can ask it; it does not run on node2, node3"
-        in error
-    )
+    assert "no probe on node1: Consul has no leader, so engines can't use it; it does not run on node2, node3" in error
     assert "on node1, node2, node3: bring the store back first: provisioner up INVENTORY" in error
     cluster.up()
 

@@ -1,4 +1,4 @@
-"""Which control plane `auto` takes, and why it says so."""
+"""The control plane that `auto` chooses, and the reason that it gives."""
 
 from __future__ import annotations
 
@@ -16,32 +16,36 @@ NEW = fresh()["node3"]
 NO_DRIVER = with_raw(OLD["node2"], driver="\n")
 
 ROWS = {
-    "old engines with the driver": (OLD, "kv", "no engine is later than 20.10, and each has the driver for Consul"),
-    "one new engine": ({**OLD, "node3": NEW}, "swarm", "engines from 23.0 on have no external store: 26.1.5 on node3"),
+    "old engines with the driver": (OLD, "kv", "no engine is later than 20.10, and all have the driver for Consul"),
+    "one new engine": (
+        {**OLD, "node3": NEW},
+        "swarm",
+        "engines 23.0 and later have no external store: 26.1.5 on node3",
+    ),
     "an engine without the driver": (
         {**OLD, "node2": NO_DRIVER},
         "swarm",
-        "built without the driver for Consul: the engine of node2",
+        "engines are built without the driver for Consul: node2",
     ),
     "no engine yet": (
         {**OLD, "node1": capture("bare")},
         "kv",
-        "no engine that is there speaks against it; one that is still to be installed may, on node1",
+        "all installed engines support it; no engine is installed yet on node1",
     ),
     "a new engine beside a store in use": (
         {**ON_STORE, "node3": NEW},
         "kv",
-        "on an external store already: node1, node2",
+        "engines already use an external store: node1, node2",
     ),
     "old engines in a swarm": (
         {**OLD, "node1": with_info(OLD["node1"], Swarm={"NodeID": "", "LocalNodeState": "active"})},
         "swarm",
-        "in a swarm already: node1",
+        "engines are already in a swarm: node1",
     ),
     "upgraded with the store's keys left": (
         {name: with_file(NEW, DAEMON_JSON, '{"cluster-store": "consul://127.0.0.1:8500"}\n') for name in OLD},
         "swarm",
-        "engines from 23.0 on have no external store: 26.1.5 on node1, node2, node3",
+        "engines 23.0 and later have no external store: 26.1.5 on node1, node2, node3",
     ),
 }
 
@@ -59,6 +63,6 @@ def test_without_a_store_it_is_a_swarm_whatever_the_engines(inventory):
     assert choose(inventory(kind=""), OLD) == ("swarm", "the inventory names no store")
 
 
-def test_what_the_inventory_says_is_not_reasoned_about(inventory):
+def test_the_inventory_s_choice_needs_no_reason(inventory):
     assert choose(inventory(more="control_plane: kv"), FOUND) == ("kv", "")
     assert choose(inventory(kind="", more="control_plane: swarm"), ON_STORE) == ("swarm", "")

@@ -1,4 +1,4 @@
-"""What is decided once about the cluster: addresses, servers, quorum."""
+"""The decisions about the cluster: addresses, servers and quorum; and the summaries of hosts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INSTALLED = {name: capture(f"installed-{name}") for name in HOSTS}
 SETTLED = {name: capture(f"settled-{name}") for name in HOSTS}
 
 
-def told(inventory, facts):
+def chosen(inventory, facts):
     found, findings = advertised(inventory, facts, Kv())
     return [str(address) for address in found.values()], [(f.id, f.host, f.evidence) for f in findings]
 
@@ -31,37 +31,37 @@ SSH_BY_NAME = "node{}.example.com"
 
 class TestAdvertised:
     def test_the_inventory_address_where_the_host_has_it(self, inventory):
-        assert told(inventory(), INSTALLED) == (REAL, [])
-        assert told(inventory(), TWO) == (REAL, [])  # whatever other networks there are
+        assert chosen(inventory(), INSTALLED) == (REAL, [])
+        assert chosen(inventory(), TWO) == (REAL, [])  # other networks do not matter
 
-    def test_the_other_network_where_ssh_goes_over_it(self, inventory):
-        found, _ = told(inventory(address="192.168.121.{}0"), TWO)
+    def test_the_network_that_ssh_uses(self, inventory):
+        found, _ = chosen(inventory(address="192.168.121.{}0"), TWO)
         assert found == ["192.168.121.10", "192.168.121.20", "192.168.121.30"]
 
     @pytest.mark.parametrize("address", [SSH_BY_NAT, SSH_BY_NAME])
     def test_the_one_network_that_all_share_and_not_the_nat_with_equal_addresses(self, inventory, address):
-        assert told(inventory(address=address), NAT) == (REAL, [])
+        assert chosen(inventory(address=address), NAT) == (REAL, [])
 
-    def test_a_literal_of_one_host_counts_unseen(self, inventory):
+    def test_an_address_in_the_inventory_is_not_checked_on_the_host(self, inventory):
         wanted = inventory(2, each=", advertise: 10.1.1.{}")
-        assert told(wanted, {"node1": NAT["node1"]})[0] == ["10.1.1.1", "10.1.1.2"]
+        assert chosen(wanted, {"node1": NAT["node1"]})[0] == ["10.1.1.1", "10.1.1.2"]
 
     def test_an_interface_for_all_hosts(self, inventory):
         wanted = inventory(address=SSH_BY_NAT, more="advertise: eth1")
-        assert told(wanted, TWO)[0] == ["192.168.121.10", "192.168.121.20", "192.168.121.30"]
+        assert chosen(wanted, TWO)[0] == ["192.168.121.10", "192.168.121.20", "192.168.121.30"]
 
-    def test_an_interface_of_one_host_goes_before_that_of_all(self, inventory):
+    def test_an_interface_of_one_host_takes_precedence(self, inventory):
         wanted = inventory(each=", advertise: eth0", more="advertise: eth1")
-        assert told(wanted, TWO) == (REAL, [])
+        assert chosen(wanted, TWO) == (REAL, [])
 
     def test_an_interface_that_is_not_there(self, inventory):
-        found, findings = told(inventory(more="advertise: eth7"), INSTALLED)
+        found, findings = chosen(inventory(more="advertise: eth7"), INSTALLED)
         assert found == []
         assert [f[:2] for f in findings] == [("advertise", name) for name in HOSTS]
         assert "no interface eth7" in findings[0][2]
 
-    def test_two_shared_networks_are_not_guessed_between(self, inventory):
-        found, findings = told(inventory(address=SSH_BY_NAT), TWO)
+    def test_with_two_shared_networks_none_is_guessed(self, inventory):
+        found, findings = chosen(inventory(address=SSH_BY_NAT), TWO)
         assert found == []
         assert [f[:2] for f in findings] == [("advertise", name) for name in HOSTS]
 
@@ -70,7 +70,7 @@ class TestAdvertised:
             "node1": capture("bare"),
             "node2": with_raw(capture("installed-node2"), addresses="lo 127.0.0.1 255.0.0.0\n"),
         }
-        found, findings = told(inventory(2, address=SSH_BY_NAME), facts)
+        found, findings = chosen(inventory(2, address=SSH_BY_NAME), facts)
         assert found == []
         assert [f[1] for f in findings] == ["node1", "node2"]
 
@@ -82,15 +82,15 @@ class TestAdvertised:
             }
 
         wanted = inventory(address=SSH_BY_NAME)
-        assert told(wanted, renamed("eth0", "br-lan"))[0] == REAL
-        assert told(wanted, renamed("eth0", "br-0123456789ab"))[0] == []
-        assert told(wanted, renamed("eth0", "lo1"))[0] == REAL
+        assert chosen(wanted, renamed("eth0", "br-lan"))[0] == REAL
+        assert chosen(wanted, renamed("eth0", "br-0123456789ab"))[0] == []
+        assert chosen(wanted, renamed("eth0", "lo1"))[0] == REAL
 
 
 def test_a_peer_is_known_by_all_its_addresses_on_the_shared_network(inventory):
-    """It advertises one, and sends from the primary one."""
-    told_of = "eth0 192.168.56.12 255.255.255.0\neth0 192.168.56.112 255.255.255.0\neth1 10.0.2.15 255.255.255.0\n"
-    facts = {**INSTALLED, "node2": with_raw(INSTALLED["node2"], addresses=told_of)}
+    """The host advertises one address, and sends from its primary one."""
+    addresses = "eth0 192.168.56.12 255.255.255.0\neth0 192.168.56.112 255.255.255.0\neth1 10.0.2.15 255.255.255.0\n"
+    facts = {**INSTALLED, "node2": with_raw(INSTALLED["node2"], addresses=addresses)}
     site, _ = resolve(inventory(each=", advertise: 192.168.56.11{}"), facts)
     assert [str(a) for a in site.peers("node1")] == [f"192.168.56.{n}" for n in (12, 13, 112, 113)]
 
@@ -99,12 +99,12 @@ class TestUnreached:
     def without(self, facts, name):
         return {host: of_host for host, of_host in facts.items() if host != name}
 
-    def test_its_inventory_address_is_the_best_that_is_known(self, inventory):
-        assert told(inventory(), self.without(INSTALLED, "node3")) == (REAL, [])
+    def test_its_inventory_address_is_the_best_guess(self, inventory):
+        assert chosen(inventory(), self.without(INSTALLED, "node3")) == (REAL, [])
 
     @pytest.mark.parametrize("address", [SSH_BY_NAT, SSH_BY_NAME])
     def test_loopback_and_names_are_no_addresses_for_peers(self, inventory, address):
-        found, findings = told(inventory(address=address), self.without(NAT, "node3"))
+        found, findings = chosen(inventory(address=address), self.without(NAT, "node3"))
         assert (found, findings) == (REAL[:2], [])
 
     @pytest.mark.parametrize(
@@ -112,11 +112,11 @@ class TestUnreached:
         [{"address": SSH_BY_NAT}, {"address": SSH_BY_NAME}, {"more": "advertise: eth0"}, {"address": "203.0.113.{}"}],
     )
     def test_the_store_remembers_it_so_that_the_firewalls_do_not_shut_it_out(self, inventory, words):
-        assert told(inventory(**words), self.without(SETTLED, "node3"))[0] == REAL
+        assert chosen(inventory(**words), self.without(SETTLED, "node3"))[0] == REAL
 
-    def test_a_literal_goes_before_what_the_store_remembers(self, inventory):
+    def test_an_address_in_the_inventory_takes_precedence_over_the_store_s(self, inventory):
         wanted = inventory(each=", advertise: 10.1.1.{}")
-        assert told(wanted, self.without(SETTLED, "node3"))[0][2] == "10.1.1.3"
+        assert chosen(wanted, self.without(SETTLED, "node3"))[0][2] == "10.1.1.3"
 
 
 def answering(state, *numbers):
@@ -132,24 +132,24 @@ def server(facts, *, is_server):
 
 class TestServers:
     @pytest.mark.parametrize(("hosts", "servers"), [(1, 1), (2, 1), (3, 3), (4, 3), (5, 5), (9, 5)])
-    def test_how_many_of_new_hosts(self, inventory, hosts, servers):
+    def test_the_number_of_servers_on_new_hosts(self, inventory, hosts, servers):
         found, _ = resolve(inventory(hosts), {})
         assert found.servers == tuple(f"node{n}" for n in range(1, servers + 1))
 
-    def test_those_that_are_named(self, inventory):
+    def test_servers_that_the_inventory_names(self, inventory):
         found, _ = resolve(inventory(store=", servers: [node3]"), SETTLED)
         assert found.servers == ("node3",)
 
-    def test_a_third_host_is_taken_away_and_its_servers_stay(self, inventory):
+    def test_without_its_third_host_the_cluster_keeps_its_other_servers(self, inventory):
         found, _ = resolve(inventory(2), answering("settled", 1, 2))
         assert found.servers == ("node1", "node2")
         assert resolve(inventory(2), answering("installed", 1, 2))[0].servers == ("node1",)
 
-    def test_a_third_host_comes(self, inventory):
+    def test_a_third_host_is_added(self, inventory):
         one = {"node1": server(SETTLED["node1"], is_server=True), "node2": server(SETTLED["node2"], is_server=False)}
         assert resolve(inventory(), {**one, "node3": INSTALLED["node3"]})[0].servers == HOSTS
 
-    def test_servers_in_place_are_found_in_their_files_while_the_store_is_down(self, inventory):
+    def test_existing_servers_are_known_from_their_files_while_the_store_is_down(self, inventory):
         facts = {name: server(SETTLED[name], is_server=name != "node1") for name in HOSTS}
         assert resolve(inventory(2), {name: facts[name] for name in ("node1", "node2")})[0].servers == ("node2",)
 
@@ -186,7 +186,7 @@ class TestSite:
         assert found.live == ("node1", "node3")
         assert found.without(frozenset({"node1"})).live == ("node3",)
 
-    def test_peers_are_the_others_those_included_that_are_down(self, inventory):
+    def test_peers_include_hosts_that_are_down(self, inventory):
         found, _ = resolve(inventory(), answering("installed", 1))
         assert [str(peer) for peer in found.peers("node1")] == REAL[1:]
 
@@ -218,7 +218,7 @@ def gives_no_answer(facts):
 
 OF_THE_ENGINE = ("advertise", "store", "networks", "containers", "all_networks")
 NO_STORE = ("advertise", "store_role", "leader", "store", "networks")
-STANDINGS = {  # how a host stands: engine, engine_state, unknown, absent, silent
+STANDINGS = {  # state of a host -> a function that makes it, engine, engine_state, unknown, absent, silent
     "as it should": (lambda facts: facts, "20.10.5", "running", (), (), ()),
     "engine without answer": (gives_no_answer, "20.10.5 (no answer)", "no answer", OF_THE_ENGINE, (), ("engine",)),
     "engine that starts": (
@@ -252,7 +252,7 @@ STANDINGS = {  # how a host stands: engine, engine_state, unknown, absent, silen
 
 
 @pytest.mark.parametrize("standing", STANDINGS)
-def test_a_summary_tells_what_is_not_known_from_what_is_not_there(site, standing):
+def test_a_summary_distinguishes_unknown_from_absent(site, standing):
     made, engine, state, unknown, absent, silent = STANDINGS[standing]
     first, other, _ = summaries(site(node1=made(SETTLED["node1"])), {})
     assert (first.engine, first.engine_state, first.silent) == (engine, state, silent)
@@ -269,10 +269,10 @@ def test_nothing_is_known_of_a_host_that_is_away_or_bare(inventory):
 
 
 class TestClosed:
-    """Where no container can join, since its engine can't ask the store."""
+    """Hosts on which no container can join a network, because the engine can't use the store."""
 
     def closed(self, site, *down, leaderless=(), silent=""):
-        """silent: whose engine gives no answer."""
+        """Return the reason of each host. silent: the host whose engine does not answer."""
         facts = dict(SETTLED)
         facts |= {name: with_http(facts[name], "info", "000 timeout") for name in HOSTS if name == silent}
         facts |= {name: with_unit(facts[name], "consul.service", ActiveState="failed") for name in down}
@@ -287,7 +287,7 @@ class TestClosed:
     def test_its_own_agent_is_down(self, site):
         assert self.closed(site, "node2") == {
             "node1": "",
-            "node2": "its engine can't ask the store: Consul does not run here",
+            "node2": "its engine can't use the store: Consul does not run on this host",
             "node3": "",
         }
 
@@ -297,10 +297,10 @@ class TestClosed:
 
     def test_there_is_no_leader(self, site):
         found = self.closed(site, "node2", "node3", leaderless=("node1",), silent="node1")
-        assert found["node1"] == "Consul has no leader, so that no engine can ask it; it does not run on node2, node3"
-        assert "Consul does not run here" in found["node3"]
+        assert found["node1"] == "Consul has no leader, so engines can't use it; it does not run on node2, node3"
+        assert "Consul does not run on this host" in found["node3"]
 
-    def test_without_a_majority_the_others_may_still_believe_in_a_leader(self, site):
+    def test_without_a_majority_others_may_still_report_a_leader(self, site):
         assert self.closed(site, "node2", "node3")["node1"].startswith("Consul has no leader")
 
     def test_an_engine_that_has_not_joined_is_not_held_up(self, site):

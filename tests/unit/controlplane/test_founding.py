@@ -1,4 +1,4 @@
-"""Who makes a cluster's swarm, and what forbids it: hosts that are away, silent, dropped out, or in a second swarm of the cluster."""
+"""Which host creates the cluster's swarm, and which hosts prevent it: unreachable, silent, dropped out, in a second swarm."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def site(inventory):
 
 
 def recorded(facts, **records):
-    """The hosts with these founders on record; by default all with node1."""
+    """Return hosts with records of these founders. By default, all have recorded node1."""
     return {name: with_file(of, FOUNDER, records.get(name, "" if records else FIRST)) for name, of in facts.items()}
 
 
 def silent(facts, *, state=False):
-    """A host whose engine does not answer; state: whether its disk says that it is in a swarm."""
+    """Return a host whose engine does not answer. state: whether its disk has the state of a swarm."""
     quiet = with_http(facts, "info", "000 timeout")
     return with_file(quiet, on_host.STATE, '{"AdvertiseAddr":"192.168.56.11"}\n' if state else "")
 
@@ -52,7 +52,7 @@ def drifts(whole):
 
 
 class TestRecord:
-    def test_every_host_gets_it_before_the_swarm_is_made(self, site):
+    def test_every_host_gets_it_before_the_swarm_is_created(self, site):
         whole = site(fresh())
         assert drifts(whole) == {key: [("", FIRST)] for key in HOSTS}
         assert not Founding(whole).agreed
@@ -88,48 +88,48 @@ class TestRecord:
     @pytest.mark.parametrize(
         "text", ["", "lab\n", "other node2 192.168.56.12\n", "lab node2 192.168.56.12 more\n", "lab node2 $(id)\n"]
     )
-    def test_what_is_no_record_of_this_cluster_counts_for_nothing(self, site, text):
+    def test_an_invalid_record_or_one_of_another_cluster_is_ignored(self, site, text):
         whole = site(recorded(fresh(), node2=text, node3=text))
         assert Founding(whole).records == {}
         assert Founding(whole).initiator == "node1"
 
-    def test_the_founder_on_record_makes_it_although_another_manager_comes_first(self, site):
+    def test_the_recorded_founder_creates_it_although_it_is_not_the_first_manager(self, site):
         assert Founding(site(recorded(fresh(), node2=SECOND, node3=SECOND))).initiator == "node2"
 
-    def test_where_two_are_on_record_more_hosts_decide(self, site):
-        """The first was recorded by a run that reached no majority, so it has made no swarm."""
+    def test_with_two_recorded_founders_the_more_frequent_one_counts(self, site):
+        """The other one was recorded by a run that reached no majority, so it has created no swarm."""
         whole = site(recorded(fresh(), node1=FIRST, node2=SECOND, node3=SECOND))
         assert Founding(whole).initiator == "node2"
         assert drifts(whole)["node1"] == [(FIRST, SECOND)]
 
     def test_an_engine_that_does_not_answer_is_not_chosen(self, site):
-        """It would be waited for from then on. Where none answers, they are still to be started."""
+        """All later runs would wait for it. If no engine answers, they have not been started yet."""
         assert Founding(site({**fresh(), "node1": silent(out("node1"))})).initiator == "node2"
         assert Founding(site({name: silent(of) for name, of in fresh().items()})).initiator == "node1"
 
-    def test_a_founder_that_has_another_name_by_now_is_known_by_its_address(self, site):
+    def test_a_renamed_founder_is_known_by_its_address(self, site):
         whole = site(recorded(fresh(), node3="lab old 192.168.56.12\n"))
         assert Founding(whole).records == {"node3": "node2"}
 
-    def test_one_that_was_taken_out_of_the_inventory_is_forgotten(self, site):
+    def test_a_founder_that_is_no_longer_in_the_inventory_is_ignored(self, site):
         whole = site(recorded(fresh(), **dict.fromkeys(HOSTS, "lab node9 192.168.56.19\n")))
         assert Founding(whole).records == {}
         assert Founding(whole).initiator == "node1"
 
 
 class TestHindrances:
-    """No live host is in a swarm; whether one may be made hangs on a host that tells nothing now."""
+    """No live host is in a swarm. Whether one may be created depends on a host that does not answer now."""
 
     @pytest.mark.parametrize(
         ("node1", "live", "why"),
         [
-            (None, HOSTS[1:], "it was chosen to make the swarm, and can't be reached"),
-            (out("node1"), HOSTS[1:], "it was chosen to make the swarm, and has dropped out"),
-            (silent(out("node1")), HOSTS[1:], "it was chosen to make the swarm, and its engine does not answer"),
-            (silent(out("node1")), HOSTS, "it was chosen to make the swarm, and its engine does not answer"),
+            (None, HOSTS[1:], "it was chosen to create the swarm, and can't be reached"),
+            (out("node1"), HOSTS[1:], "it was chosen to create the swarm, and has dropped out"),
+            (silent(out("node1")), HOSTS[1:], "it was chosen to create the swarm, and its engine does not answer"),
+            (silent(out("node1")), HOSTS, "it was chosen to create the swarm, and its engine does not answer"),
         ],
     )
-    def test_the_founder_on_record_is_waited_for(self, site, node1, live, why):
+    def test_the_recorded_founder_is_waited_for(self, site, node1, live, why):
         facts = recorded({name: of for name, of in {**fresh(), "node1": node1}.items() if of})
         whole = site(facts, live)
         assert Founding(whole).hindrances == {"node1": why}
@@ -153,13 +153,13 @@ class TestHindrances:
         ],
     )
     def test_a_host_that_dropped_out_with_a_swarm(self, site, node1, why):
-        """It may be the cluster's only one: a finding of another kind keeps it out of this run."""
+        """It may be the cluster's only swarm; the host dropped out for another reason."""
         whole = site({**fresh(), "node1": node1}, HOSTS[1:])
         assert Founding(whole).hindrances == {"node1": why}
         assert Founding(whole).initiator == ""
-        told = hindrance(whole)
-        assert f"\n  node1: {why}\n" in told
-        assert "run again" in told
+        message = hindrance(whole)
+        assert f"\n  node1: {why}\n" in message
+        assert "run again" in message
 
     def test_a_silent_engine_that_is_in_no_swarm_is_not_waited_for(self, site):
         whole = site({**fresh(), "node1": silent(out("node1"))}, HOSTS[1:])
@@ -174,17 +174,17 @@ class TestHindrances:
             lambda facts: with_unit(facts, "docker.service", ExecStart="{ argv[]=/usr/sbin/dockerd --data-root /srv }"),
         ],
     )
-    def test_where_its_data_are_elsewhere_nobody_knows(self, site, elsewhere):
+    def test_an_engine_with_its_data_elsewhere_may_be_in_a_swarm(self, site, elsewhere):
         whole = site({**fresh(), "node1": elsewhere(silent(out("node1")))}, HOSTS[1:])
-        assert "does not keep its data in /var/lib/docker" in hindrance(whole)
+        assert "its data are not in /var/lib/docker" in hindrance(whole)
 
     @pytest.mark.parametrize("text", ['{"data-root": "/var/lib/docker"}\n', '{"log-level": "warn"}\n'])
-    def test_in_their_usual_place_they_are_read(self, site, text):
+    def test_an_engine_with_its_data_in_the_usual_place_is_in_no_swarm(self, site, text):
         whole = site({**fresh(), "node1": with_file(silent(out("node1")), DAEMON_JSON, text)}, HOSTS[1:])
         assert hindrance(whole) == ""
 
     @pytest.mark.parametrize("node1", [another("node1"), labelled(FOUND["node1"], "other")])
-    def test_another_cluster_s_swarm_is_none_of_ours(self, site, node1):
+    def test_another_cluster_s_swarm_prevents_nothing(self, site, node1):
         whole = site({**fresh(), "node1": node1}, HOSTS[1:])
         assert Founding(whole).initiator == "node2"
         assert hindrance(whole) == ""
@@ -194,7 +194,7 @@ class TestHindrances:
         assert Founding(whole).initiator == "node2"
         assert hindrance(whole) == ""
 
-    def test_where_there_is_a_swarm_nothing_is_asked(self, site):
+    def test_an_existing_swarm_needs_no_founder(self, site):
         whole = site(
             recorded({name: of for name, of in FOUND.items() if name != "node3"}, node2="lab node3 192.168.56.13\n")
         )
@@ -207,14 +207,14 @@ class TestHindrances:
 
 
 class TestUnlabelled:
-    """The founder has made the swarm, and was cut off before it could label it."""
+    """The founder has created the swarm, and was cut off before it could label it."""
 
-    def test_it_is_the_cluster_s_and_gets_its_label(self, site):
+    def test_it_is_the_cluster_s_swarm_and_gets_the_label(self, site):
         facts = {**fresh(), "node1": labelled(_alone("node1", FOUND["node1"]), "")}
-        assert View(site(facts)).member("node1") is Member.OTHER, "without a record it may be anybody's"
+        assert View(site(facts)).member("node1") is Member.OTHER, "without a record it may be a foreign swarm"
         whole = site(recorded(facts))
         assert View(whole).hosts == ("node1",)
-        assert drifts(whole)["node1"] == [], "the record stays until the label is there"
+        assert drifts(whole)["node1"] == [], "the record stays until the swarm has its label"
         drift = SWARM.drift(whole, "node1")
         assert [(wording.what(d), d.wanted, wording.note(d)) for d in drift] == [
             ("the label of the swarm", "lab", "label")
@@ -226,7 +226,7 @@ class TestUnlabelled:
         )
         body = json.loads(work.script.split("update?version=")[1].split("'")[2])
         assert body["Labels"] == {"provisioner.cluster": "lab"}
-        assert body["Raft"] == facts["node1"].engine["Swarm"]["Cluster"]["Spec"]["Raft"], "all else stays as it is"
+        assert body["Raft"] == facts["node1"].engine["Swarm"]["Cluster"]["Spec"]["Raft"], "all other settings stay"
         assert {name: SWARM.work(whole, name, SWARM.drift(whole, name)) is not None for name in HOSTS[1:]} == {
             "node2": True,
             "node3": True,
@@ -238,7 +238,7 @@ class TestUnlabelled:
 
 
 def _alone(name, facts, ident="second"):
-    """A host that is the only node of a swarm with the cluster's label."""
+    """Return a host that is the only node of a swarm with the cluster's label."""
     swarm = facts.engine["Swarm"]
     node = next(
         node for node in FOUND["node1"].swarm_nodes if node["Status"]["Addr"] == FOUND[name].engine["Swarm"]["NodeAddr"]
@@ -254,20 +254,20 @@ class TestSecondSwarm:
     def _site(self, site, **more):
         return site({**FOUND, "node3": _alone("node3", FOUND["node3"]), **more})
 
-    def test_the_smaller_one_is_left_if_its_only_host_has_nothing_in_it(self, site):
+    def test_the_host_leaves_the_smaller_swarm_if_that_is_unused(self, site):
         whole = self._site(site)
         assert [View(whole).member(name) for name in HOSTS] == [Member.OURS, Member.OURS, Member.SECOND]
         (drift,) = SWARM.drift(whole, "node3")
         assert (drift.found, wording.note(drift)) == ("in a second swarm of this cluster", "leave and join")
         work = SWARM.work(whole, "node3", (drift,))
         assert work.script.index("docker swarm leave --force >/dev/null") < work.script.index("/swarm/join")
-        assert "' ingress demo '" in work.script, "its own networks and the inventory's may be there"
+        assert "' ingress demo '" in work.script, "networks of the engine and of the inventory may exist"
         assert work.told is not None
         (finding,) = checks.second_swarm(whole)
         assert (finding.id, finding.host, causes.severity(finding)) == ("second-swarm", "node3", Severity.WARNING)
         assert list(checks.other_swarm(whole)) == []
 
-    def test_one_with_more_nodes_is_left_to_people(self, site):
+    def test_a_swarm_with_more_nodes_is_reported_and_not_changed(self, site):
         two = json.loads(FOUND["node1"].raw["http:nodes"].partition(" ")[2])
         third = _alone("node3", FOUND["node3"])
         node = {**third.swarm_nodes[0], "ID": "gone", "Status": {"State": "down", "Addr": "192.168.56.19"}}
@@ -280,13 +280,13 @@ class TestSecondSwarm:
         assert "created for this cluster too" in finding.evidence
         assert "keep the swarm of node1, node2" in causes.cure(finding)
 
-    def test_of_two_that_are_alone_the_one_with_networks_is_kept(self, site):
+    def test_of_two_swarms_with_one_node_the_one_with_networks_is_kept(self, site):
         bare = with_http(_alone("node1", FOUND["node1"], "first"), "networks", [])
         kept = with_http(_alone("node3", FOUND["node3"]), "networks", list(FOUND["node1"].networks.values()))
         whole = site({"node1": bare, "node2": out("node2"), "node3": kept})
         assert [View(whole).member(name) for name in HOSTS] == [Member.SECOND, Member.NONE, Member.OURS]
 
-    def test_without_a_leader_of_the_other_one_nobody_leaves(self, site):
+    def test_no_host_leaves_while_the_other_swarm_has_no_leader(self, site):
         lost = with_raw(put("node1", Cluster=None), **{"http:nodes": "500 no leader"})
         whole = site({"node1": lost, "node2": FOUND["node2"], "node3": _alone("node3", FOUND["node3"])})
         assert View(whole).member("node3") is not Member.SECOND

@@ -146,7 +146,7 @@ def test_a_node_that_takes_no_container(inventory, availability, word):
     next(node for node in nodes if node["ID"] == IDS["node2"])["Spec"]["Availability"] = availability
     facts = {**FOUND, "node1": with_http(FOUND["node1"], "nodes", nodes)}
     assert found(inventory, facts) == [("node-resting", "node2", WARNING)]
-    assert f"is {word}, so that no container" in texts(inventory, facts)
+    assert f"is {word}, so containers that start there can't join" in texts(inventory, facts)
     assert f"docker node update --availability active {IDS['node2']}" in texts(inventory, facts)
     site, _ = resolve(inventory(kind="", more=ONE), facts)
     assert {s.host: s.store_role for s in summaries(site, {})}["node2"] == f"worker, {word}"
@@ -169,9 +169,8 @@ def test_engines_that_do_not_know_one_another(inventory):
     assert found(inventory, facts) == [("engines-apart", "node1", WARNING)]
     words = texts(inventory, facts)
     assert "does not know node2, node3 from gossip" in words
-    assert (
-        "systemctl restart docker, on node2, node3, one after the other" in words
-    )  # only the hosts that don't know the manager
+    # only the hosts that don't know the manager
+    assert "on node2, node3, one after the other: systemctl restart docker" in words
     assert found(inventory, {name: knows(name, *HOSTS) for name in HOSTS}) == []
     # An engine whose gossip does not list itself, since its own address has changed.
     others = {name: knows(name, *HOSTS) for name in HOSTS[1:]}

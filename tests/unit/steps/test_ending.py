@@ -1,4 +1,4 @@
-"""What ends a cluster: which networks, swarms and packages go, and what stops it before anything is changed."""
+"""`down`: which networks, swarms and packages are removed, and what stops it before it changes anything."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ class TestNetworks:
         facts = with_raw(with_http(capture("settled-node1"), "networks", networks), owned=record)
         return site(found=inventory(more=f"  own: {{driver: bridge}}\n{more}"), node1=facts)
 
-    def test_a_shared_one_by_one_host_and_a_local_one_where_it_is(self, site, inventory):
+    def test_one_host_removes_shared_networks_and_each_host_its_local_ones(self, site, inventory):
         here = self.site(site, inventory)
         assert [targets(EndNetworks(), here, name) for name in ("node1", "node2")] == [["demo", "own"], []]
 
-    def test_one_that_was_there_before_the_first_run_stays(self, site, inventory):
+    def test_networks_from_before_the_first_run_stay(self, site, inventory):
         assert targets(EndNetworks(), self.site(site, inventory, FRESH)) == ["demo"]
         assert targets(EndNetworks(), self.site(site, inventory, f"{FRESH}note\tnetwork\town\t\n")) == ["demo", "own"]
         assert targets(EndNetworks(), self.site(site, inventory, EARLIER)) == ["demo", "own"]
 
-    def test_one_on_a_host_without_anything_of_ours_is_of_others(self, inventory):
+    def test_networks_stay_on_a_host_without_our_files(self, inventory):
         networks = [*capture("installed-node1").networks.values(), BRIDGE]
         facts = {"node1": with_http(capture("installed-node1"), "networks", networks)}
         here = resolve(inventory(1, more="  own: {driver: bridge}\n"), facts)[0]
         assert targets(EndNetworks(), here) == []
 
-    def test_those_of_a_swarm_with_services_end_with_it(self, site):
+    def test_networks_of_a_swarm_with_services_end_with_it(self, site):
         assert targets(EndNetworks(shared=False), site()) == []
 
 
 class TestStops:
-    def test_nothing_stands_in_the_way(self, site):
+    def test_no_obstacle(self, site):
         assert found(site()) == []
 
-    def test_containers_on_networks_that_would_go(self, site):
+    def test_containers_on_networks_to_be_removed(self, site):
         here = site(
             node2=with_http(
                 capture("settled-node2"), "containers", [container("web", "demo"), container("x", "bridge")]
@@ -83,17 +83,17 @@ class TestStops:
         silent = {name: with_http(capture(f"settled-{name}"), "leader", "") for name in ("node1", "node2", "node3")}
         assert checks.networks_end_by_themselves(site(**silent))
 
-    def test_containers_on_an_engine_that_would_go(self, site):
-        told = f"{FRESH}note\tpackage\tdocker.io\t\n"
-        here = site(node1=with_raw(with_info(capture("settled-node1"), ContainersRunning=1), owned=told))
+    def test_containers_on_an_engine_to_be_removed(self, site):
+        record = f"{FRESH}note\tpackage\tdocker.io\t\n"
+        here = site(node1=with_raw(with_info(capture("settled-node1"), ContainersRunning=1), owned=record))
         assert found(here, packages=True) == ["containers-run"]
         assert found(here) == found(here, packages=True, force=True) == []
 
-    def test_what_no_record_tells_of_is_listed(self, site):
-        told = "user\tconsul\ninstalled\tdocker.io\n"
+    def test_users_and_packages_without_a_record_are_listed(self, site):
+        present = "user\tconsul\ninstalled\tdocker.io\n"
         here = site(
-            node1=with_raw(capture("settled-node1"), owned=told + EARLIER),
-            node2=with_raw(capture("settled-node2"), owned=told + FRESH),
+            node1=with_raw(capture("settled-node1"), owned=present + EARLIER),
+            node2=with_raw(capture("settled-node2"), owned=present + FRESH),
         )
         problems = list(checks.findings(here, force=False, packages=True, unrecorded=False))
         assert [(p.id, p.host) for p in problems] == [("unrecorded", "node1")]
@@ -103,7 +103,7 @@ class TestStops:
 
 
 class TestSwarm:
-    def test_every_engine_leaves_and_managers_one_after_the_other(self, inventory):
+    def test_every_engine_leaves_and_managers_leave_one_at_a_time(self, inventory):
         site = resolve(inventory(kind=""), FOUND)[0]
         works = {name: EndSwarm().work(site, name, EndSwarm().drift(site, name)) for name in FOUND}
         assert {name: work.alone for name, work in works.items()} == {"node1": True, "node2": False, "node3": False}
@@ -113,15 +113,15 @@ class TestSwarm:
 
 class TestPackages:
     def drift(self, site, record, **words):
-        told = f"{record}installed\tconsul\ninstalled\tdocker.io\ninstalled\tperl-base\nuser\tconsul\n"
-        return targets(EndPackages(**words), site(node1=with_raw(capture("settled-node1"), owned=told)))
+        text = f"{record}installed\tconsul\ninstalled\tdocker.io\ninstalled\tperl-base\nuser\tconsul\n"
+        return targets(EndPackages(**words), site(node1=with_raw(capture("settled-node1"), owned=text)))
 
-    def test_only_those_of_the_record(self, site):
+    def test_only_recorded_packages(self, site):
         record = f"{FRESH}note\tpackage\tconsul\t\nnote\tpackage-user\tconsul\t\n"
         assert self.drift(site, record) == ["consul", "consul", "/var/lib/provisioner/record"]
         assert self.drift(site, FRESH) == []
 
-    def test_more_where_an_earlier_version_kept_none_and_somebody_asks(self, site):
+    def test_unrecorded_packages_only_on_hosts_of_an_earlier_version_and_on_request(self, site):
         assert self.drift(site, EARLIER) == []
         assert self.drift(site, EARLIER, unrecorded=True) == ["consul", "docker.io"]
         assert self.drift(site, FRESH, unrecorded=True) == []

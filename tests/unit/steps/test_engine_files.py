@@ -1,4 +1,4 @@
-"""The engine's script on real files: what is kept of a daemon.json that others wrote. Only systemctl is not there."""
+"""The engine's script on real files: what it keeps of a daemon.json that others wrote. Only systemctl is a stub."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_temporary_ones(etc, befor
     assert [name for name in names(etc) if not name.endswith(".bak")] == ["daemon.json"]
 
 
-def test_the_old_file_comes_back_where_the_engine_does_not_start_with_the_new_one(etc):
+def test_the_old_file_is_restored_if_the_engine_does_not_start_with_the_new_one(etc):
     (etc / "daemon.json").write_text("{}\n")
     done = write(etc, action="restart")
     assert done.returncode == 71

@@ -1,4 +1,4 @@
-"""etcd over TLS: what new hosts get, what is kept, what is renewed, and what a cluster without TLS stays."""
+"""etcd over TLS: what new hosts get, what is kept and renewed, and that a cluster without TLS stays without it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ STORE, DAEMON = Store(), Daemon()
 
 @pytest.fixture
 def site(inventory):
-    """Three hosts, some of them put otherwise, of an inventory that wants TLS; `words`: more of its store."""
+    """Return a function that makes a site of three hosts whose inventory has TLS.
+
+    words: more keys of the inventory's store. hosts: facts that replace those of single hosts.
+    """
 
     def make(words="", **hosts):
         facts = {name: hosts.get(name) or capture(f"etcd-{name}") for name in HOSTS}
@@ -37,7 +40,7 @@ def site(inventory):
 
 
 def new(name):
-    """A host that has the program and nothing else of etcd."""
+    """Return a host on which etcd is installed but not set up."""
     facts = with_unit(capture(f"etcd-{name}"), etcd.UNIT, ActiveState="inactive", UnitFileState="disabled")
     for path in (etcd.JSON, etcd.LOADED, etcd.UNIT_FILE):
         facts = with_file(facts, path, "")
@@ -46,7 +49,7 @@ def new(name):
 
 
 def with_files(facts, files):
-    """A host on which these were written."""
+    """Return a host on which these files were written."""
     secret = ""
     for file in files:
         if file.path in (TLS_FILES[2], authority.KEY):
@@ -63,7 +66,7 @@ def with_files(facts, files):
 
 @pytest.fixture
 def founded(site):
-    """Hosts as they are when a first run has set up etcd on them."""
+    """Return the hosts after a first run has set up etcd."""
     whole = site(**{name: new(name) for name in HOSTS})
     hosts = {}
     for name in HOSTS:
@@ -131,7 +134,7 @@ def test_settled(site, founded):
     assert list(whole.backend.findings(whole)) == []
 
 
-def test_engines_use_what_is_there(site, founded):
+def test_engines_use_the_existing_certificates(site, founded):
     whole = site(**founded)
     drift = {wording.what(d): d for d in DAEMON.drift(whole, "node2")}
     assert json.loads(drift[DAEMON_JSON].wanted)["cluster-store-opts"] == dict(zip(TLS_OPTIONS, TLS_FILES, strict=True))
@@ -148,7 +151,7 @@ def test_a_certificate_that_does_not_fit_is_renewed_by_the_same_authority(site, 
     assert differs(whole, "node1") == {}
 
 
-def test_a_host_that_is_added_gets_one_and_no_key_of_the_authority(site, founded):
+def test_an_added_host_gets_a_certificate_and_not_the_authority_s_key(site, founded):
     whole = site(", servers: [node1]", **{**founded, "node2": new("node2"), "node3": new("node3")})
     assert [file.path for file in whole.backend.credentials(whole, "node2")] == list(TLS_FILES)
     assert whole.backend.credentials(whole, "node2")[2].owner == "root:root"
@@ -156,13 +159,13 @@ def test_a_host_that_is_added_gets_one_and_no_key_of_the_authority(site, founded
     assert STORE.drift(whole, "node2") == ()
 
 
-def test_without_the_authority_s_key_nothing_is_made_up(site, founded):
+def test_without_the_authority_s_key_no_new_authority_is_created(site, founded):
     lost = {name: with_raw(facts, secrets="") for name, facts in founded.items()}
     with pytest.raises(StepFailed, match="no reachable host has the key of the authority"):
         STORE.drift(site(**lost), "node2")
 
 
-def test_a_cluster_that_was_founded_without_tls_stays_so_and_it_is_told(site):
+def test_a_cluster_that_was_founded_without_tls_keeps_it_off_and_a_warning_says_so(site):
     whole = site()
     assert all(STORE.drift(whole, name) == () for name in HOSTS)
     assert whole.backend.credentials(whole, "node2") == ()
@@ -170,7 +173,7 @@ def test_a_cluster_that_was_founded_without_tls_stays_so_and_it_is_told(site):
     assert ("store-tls-kept", "warning") in found
 
 
-def test_and_the_other_way_round(site, founded):
+def test_a_cluster_that_was_founded_with_tls_keeps_it(site, founded):
     whole = site(", security: {tls: false}", **founded)
     assert all(STORE.drift(whole, name) == () for name in HOSTS)
     assert "store-tls-kept" in {f.id for f in preflight.run(whole)}

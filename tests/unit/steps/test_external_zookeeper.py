@@ -1,4 +1,4 @@
-"""A ZooKeeper that others look after, as hosts see it, and the way of their engines to it."""
+"""An external ZooKeeper as hosts see it, and how their engines reach it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NONE = "This ZooKeeper instance is not currently serving requests\n"
 
 @pytest.fixture
 def found(inventory):
-    """What the checks say where node2 has this answer of the first server; all else is well."""
+    """Return a function that runs the checks. node2 gets the given answers from the first server; all others are healthy."""
 
     def make(answer: str = GOOD, rights: str = "200 {}"):
         facts = {}
@@ -40,7 +40,7 @@ def test_all_is_well(found):
     assert site.backend.url(site) == "zk://127.0.0.1:2182"
 
 
-def test_engines_come_to_its_servers_through_their_proxies(found):
+def test_engines_reach_its_servers_through_their_proxies(found):
     site, _ = found()
     for name in HOSTS:
         waiting = site.backend.waiting(site, name)
@@ -49,8 +49,7 @@ def test_engines_come_to_its_servers_through_their_proxies(found):
         assert proxy.behind("zk://127.0.0.1:2182", waiting.files[proxy.UNIT_FILE]) == f"zk://{','.join(WHERE)}"
 
 
-def test_who_tries_its_rights(found):
-    """Those whose engine does not use it yet."""
+def test_hosts_whose_engine_does_not_use_the_store_yet_check_their_permissions(found):
     site, _ = found()
     assert site.backend.asks(site, "node1")
     facts = with_info(site.facts["node1"], ClusterStore=site.backend.url(site))

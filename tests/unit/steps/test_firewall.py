@@ -1,4 +1,4 @@
-"""The firewall step against facts: drifted, settled and half-done hosts, and hosts that must not be touched."""
+"""The step firewall on drifted, settled and half-done hosts, and on hosts that must not be changed."""
 
 import subprocess
 from ipaddress import IPv4Address
@@ -35,7 +35,7 @@ def site(tmp_path):
 
 
 def settled(made, host="node1", *, active="active", state="enabled", **changed):
-    """What node1 tells once everything is in place, with parts replaced."""
+    """Return the site with node1 as it is after the step. changed: facts to replace."""
     plan = _plan(made, host)
     files = {path: text for path, text in _files(plan).items() if path not in changed}
     lines = [f"{path}:{line}" for path, text in files.items() for line in text.splitlines()]
@@ -112,7 +112,7 @@ def test_a_new_host_changes_only_rules_of_its_own(site):
     assert set(drift[0].found.splitlines()) < set(drift[0].wanted.splitlines())
 
 
-def test_a_bare_host_is_known_beforehand_to_get_iptables(site):
+def test_a_bare_host_is_planned_with_iptables(site):
     drift = Firewall().drift(site({}), "node1")
     assert whats(drift)[0] == "rules of iptables"
     assert drift[0].found == ""
@@ -134,7 +134,7 @@ def test_every_script_is_understood_by_sh(site, raw):
 
 
 def test_the_stores_own_user_is_made_before_rules_that_name_it(site):
-    """It comes with the store's package, but not with a program that is uploaded."""
+    """The store's package creates the user; an uploaded program does not."""
     without, with_it = (site({"firewall": SAYS, "passwd": text}) for text in ("root:0\n", "root:0\nconsul:104\n"))
     drift = Firewall().drift(without, "node1")
     assert whats(drift)[:2] == ["user consul", "rules of iptables"]
@@ -143,10 +143,10 @@ def test_the_stores_own_user_is_made_before_rules_that_name_it(site):
     assert "user consul" not in whats(Firewall().drift(with_it, "node1"))
     assert "uid-owner 104 -j RETURN" in Firewall().drift(with_it, "node1")[0].wanted
     assert Firewall().drift(settled(with_it), "node1") == ()
-    assert _files(_plan(without, "node1")) == _files(_plan(with_it, "node1"))  # the host's numbers are not in them
+    assert _files(_plan(without, "node1")) == _files(_plan(with_it, "node1"))  # they do not contain the host's UIDs
 
 
-def test_the_unit_follows_what_loads_rules_here(site):
+def test_the_unit_follows_the_units_that_load_rules(site):
     made = site({"firewall": SAYS + "active=nftables.service\n"})
     unit = _files(firewall.plan(made.facts["node1"], (), PORTS))[firewall.UNIT_FILE]
     assert "\nPartOf=nftables.service\n" in unit

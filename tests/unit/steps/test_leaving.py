@@ -1,4 +1,4 @@
-"""The steps of a removal: on hosts as captured, half-done, settled (no drift), and what they must not do."""
+"""The steps of a removal on captured hosts: drifted, half-done and settled, and what they must not do."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def without(facts, *paths):
 class TestDrain:
     def test_containers_on_the_cluster_s_networks_and_no_others(self, site):
         containers = [container("web", "demo", "bridge"), container("plain", "bridge"), container("off", "demo")]
-        containers[0]["Names"] = ["/friend/web", "/web"]  # a link gives it another name
+        containers[0]["Names"] = ["/friend/web", "/web"]  # a link adds another name
         found = site(node3=with_http(NODE3, "containers", containers))
         assert differs(Drain(), found) == ["container off", "container web"]
         script = Drain().work(found, "node3", ()).script
@@ -63,7 +63,7 @@ class TestLeaveEngine:
     def test_settled(self, site):
         assert differs(LeaveEngine(), site(node3=with_info(self.CLEAN, ClusterStore="", ClusterAdvertise=""))) == []
 
-    def test_an_engine_that_still_runs_with_the_store_is_restarted_and_nothing_is_written_for_good(self, site):
+    def test_an_engine_that_still_runs_with_the_store_is_only_restarted(self, site):
         found = site(node3=self.CLEAN)
         assert differs(LeaveEngine(), found) == ["the running engine's store"]
         assert self.words(found)["write"] == "no"
@@ -77,10 +77,10 @@ class TestLeaveEngine:
         assert last == {"debug": True, "dns": ["192.0.2.1"]}
         assert restart == {**last, "live-restore": True}
         assert back == {**last, "live-restore": False}
-        # A reload that changes the store's settings can block the engine: they are those that it runs with.
+        # A reload that changes the store's settings can block the engine, so the reload keeps the running ones.
         assert reload == {**restart, **settings, "cluster-store-opts": {"kv.path": "a"}}
 
-    def test_live_restore_is_left_alone_where_it_is_on(self, site):
+    def test_live_restore_is_left_unchanged_if_it_is_on(self, site):
         assert self.words(site())["stays"] == "no"
         assert self.words(site(node3=with_info(NODE3, LiveRestoreEnabled=True)))["stays"] == "yes"
         assert (
@@ -100,13 +100,13 @@ class TestLeaveEngine:
             LeaveEngine().drift(site(node3=with_file(NODE3, DAEMON_JSON, "{")), "node3")
 
     def words(self, site):
-        """What the script decides by."""
+        """Return the conditions of the script: name -> "yes" or "no"."""
         script = LeaveEngine().work(site, "node3", ()).script
         found = {"write": "if [ %s = yes ] ||", "restart": "if [ %s = yes ];", "stays": "if [ %s = no ]"}
         return {name: next(word for word in ("yes", "no") if form % word in script) for name, form in found.items()}
 
     def texts(self, site):
-        """The files that its script writes, one after the other."""
+        """Return the contents of daemon.json that the script writes, in order."""
         script = LeaveEngine().work(site, "node3", ()).script
         last, reload, restart, back = re.findall(r"write '?([A-Za-z0-9+/=]{20,})'?$", script, re.MULTILINE)
         return [json.loads(base64.b64decode(text)) for text in (reload, restart, back, last)]
@@ -116,13 +116,13 @@ class TestMembers:
     def step(self, *, lives=True):
         return Members("node3", ADDRESS3, lives)
 
-    def test_one_host_speaks_for_all(self, site):
+    def test_one_host_acts_for_all(self, site):
         found = site()
         assert [differs(self.step(), found, host) for host in ("node1", "node2")] == [["Consul on node3"], []]
         assert [d.found for d in self.step().drift(found, "node1")] == ["a server"]
 
     @pytest.mark.parametrize(("status", "known"), [(1, "alive"), (2, "leaving"), (3, ""), (4, "failed")])
-    def test_what_consul_says_of_a_member(self, site, status, known):
+    def test_consul_s_status_of_a_member(self, site, status, known):
         members = [{**m, "Status": status if m["Name"] == "node3" else 1} for m in NODE1.http("members").body]
         peers = ["192.168.56.11:8300"]
         node1 = with_http(with_http(NODE1, "members", members), "peers", peers)
@@ -136,7 +136,7 @@ class TestMembers:
         left = {"members": [m for m in body["members"] if m["name"] != "node3"]}
         assert differs(self.step(), found.known("node1", with_http(facts["node1"], "members", left)), "node1") == []
 
-    def test_nobody_writes_a_script_for_it(self, site):
+    def test_no_script_is_run(self, site):
         assert self.step().work(site(), "node1", ()) is None
 
 
@@ -148,14 +148,14 @@ class TestLeave:
             found
         )
 
-    def test_the_store_s_configuration_goes_last(self, site):
+    def test_the_store_s_configuration_is_removed_last(self, site):
         found = site()
         lines = Leave().work(found, "node3", ()).script.splitlines()
         (removed,) = [line for line in lines if line.startswith("files remove")]
         assert removed.split()[-1] == "/etc/consul.d/provisioner.json"
 
     def test_a_store_of_others_is_left_alone(self, site):
-        """Its units run, and no file of ours is there: nothing is stopped or moved."""
+        """Its units run, and the host has no file of ours: nothing is stopped or moved."""
         sought = stores.of(site().inventory.store).sought
         facts = without(NODE3, *sought.files, *firewall.FILES, version.PATH)
         facts = with_unit(
@@ -180,7 +180,7 @@ class TestEndpoints:
             both[name] = with_http(with_http(facts, "endpoints", list(records)), "containers", containers.get(name, []))
         return site(**both).without(frozenset({"node3"}))
 
-    def test_only_those_of_the_host(self, site):
+    def test_only_endpoints_of_the_host(self, site):
         found = self.site(site)
         assert [differs(self.STEP, found, host) for host in ("node1", "node2")] == [["web on demo"], []]
         script = self.STEP.work(found, "node1", ()).script
@@ -191,15 +191,15 @@ class TestEndpoints:
         found = self.site(site, node1=[container("web", "demo")])
         assert [differs(self.STEP, found, host) for host in ("node1", "node2")] == [[], ["web on demo"]]
 
-    def test_where_every_host_has_one_it_is_told(self, site):
+    def test_if_every_host_has_a_container_of_that_name_one_reports_it(self, site):
         found = self.site(site, node1=[container("web")], node2=[container("web")])
         assert [differs(self.STEP, found, host) for host in ("node1", "node2")] == [["web on demo"], []]
 
     def test_settled(self, site):
         assert differs(self.STEP, self.site(site, records=self.STALE[1:]), "node1") == []
         assert differs(self.STEP, self.site(site, records=[endpoint("web", "192.168.56.13", "abc")]), "node1") == []
-        assert differs(self.STEP, site(), "node1") == [], "nobody was asked"
+        assert differs(self.STEP, site(), "node1") == [], "no host was queried"
 
-    def test_those_that_are_drained_first(self, site):
+    def test_drained_containers_are_excluded(self, site):
         step = Endpoints("node3", ADDRESS3, frozenset({"web"}))
         assert differs(step, self.site(site), "node1") == []

@@ -1,4 +1,4 @@
-"""A host leaves a swarm, as captured: what a manager does before and afterwards, and what the host does itself."""
+"""A host leaves a captured swarm: what a manager does before and after, and what the host does itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from provisioner.system.swarm import OURS, PROGRAM, UNIT_FILE
 
 @pytest.fixture
 def swarm(inventory):
-    """The site without node3, and who acts: node1."""
+    """Return the site without node3, the leaving host, and the acting manager (node1)."""
     whole, _ = resolve(inventory(3, kind="", more="swarm: {managers: [node1]}"), FOUND)
     staying = replace(whole.without(frozenset({"node3"})), leaving=IPv4Address(ADDRESSES["node3"]))
     return staying, "node3", View(staying).acting
@@ -28,7 +28,7 @@ def differs(step, site, host):
     return [wording.what(d) for d in step.drift(site, host)]
 
 
-def test_a_manager_speaks_and_the_others_are_silent(swarm):
+def test_only_one_manager_acts(swarm):
     site, leaving, acting = swarm
     assert f"services on {leaving}" in differs(Rest(leaving), site, acting)
     (gone,) = differs(Forget(leaving), site, acting)

@@ -1,4 +1,4 @@
-"""Local networks, and networks that are made anew: on hosts as captured, with what the inventory says beside the overlay."""
+"""Local networks, shared networks of plugins, and recreated networks on captured hosts."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def script(site, host):
     return NETWORKS.work(site, host, NETWORKS.drift(site, host)).script
 
 
-def test_local_networks_are_made_by_each_host_and_global_ones_by_one(whole):
+def test_each_host_creates_local_networks_and_one_host_creates_global_ones(whole):
     one, two, three = (script(whole(), host) for host in HOSTS)
     web = (
         "docker network create --driver bridge --subnet 10.97.0.0/24 --subnet fd97::/64 --ipv6 --aux-address router=10.97.0.5"
@@ -128,19 +128,19 @@ def test_what_differs_of_a_bridge(whole, change, what):
     ]
 
 
-def test_one_that_a_swarm_is_still_making_is_waited_for(whole):
+def test_a_network_that_a_swarm_is_still_creating_is_waited_for(whole):
     facts = having("node1", {**WEB, "Driver": "", "IPAM": {"Driver": "", "Config": None}}, LAN, ODD, FAR)
     (drift,) = NETWORKS.drift(whole(node1=facts), "node1")
     assert (wording.what(drift), drift.found, wording.note(drift), drift.held) == (
         "network web",
-        "being made",
+        "being created",
         "waits",
         False,
     )
     assert NETWORKS.work(whole(node1=facts), "node1", (drift,)) is None
 
 
-def test_an_address_range_is_that_of_the_host(whole):
+def test_each_host_has_its_own_address_range(whole):
     facts = having("node2", WEB, LAN, ODD, FAR)
     (drift,) = NETWORKS.drift(whole(node2=facts), "node2")
     assert (wording.what(drift), drift.found, drift.wanted) == (
@@ -164,7 +164,7 @@ def containers(facts, network, answer=(), endpoints=None):
 
 
 def other(name, **more):
-    """A host whose demo has another subnet."""
+    """Return a host on which demo has another subnet."""
     facts = capture(f"settled-{name}")
     demo = {**facts.networks["demo"], "IPAM": {"Config": [{"Subnet": "10.98.0.0/24"}]}}
     networks = [n for n in facts.networks.values() if n["Name"] != "demo"]
@@ -172,10 +172,10 @@ def other(name, **more):
 
 
 class TestRecreate:
-    def test_nothing_is_removed_that_is_as_wanted(self, site):
+    def test_a_network_that_matches_the_inventory_stays(self, site):
         assert RECREATE.drift(asked(site(), "demo"), "node1") == ()
 
-    def test_nothing_is_removed_that_was_not_asked_for(self, site):
+    def test_a_network_that_was_not_named_stays(self, site):
         assert RECREATE.drift(site(**{name: other(name) for name in HOSTS}), "node1") == ()
 
     def test_a_global_one_is_removed_by_one_host(self, site):
@@ -191,7 +191,7 @@ class TestRecreate:
         )
         assert works["node2"] is works["node3"] is None
 
-    def test_a_local_one_that_stands_in_the_way_is_removed_where_it_is(self, site):
+    def test_a_conflicting_local_network_is_removed_on_its_host(self, site):
         facts = capture("settled-node2")
         others = [n for n in facts.networks.values() if n["Name"] != "demo"]
         bridge = with_http(
@@ -202,7 +202,7 @@ class TestRecreate:
         assert RECREATE.drift(whole, "node1") == ()
         script = RECREATE.work(whole, "node2", RECREATE.drift(whole, "node2")).script
         assert "docker network rm demo" in script
-        assert "endpoint_count" not in script, "that of a local network is in no store"
+        assert "endpoint_count" not in script, "a local network has no count in the store"
 
     def test_refused_with_the_containers_and_their_hosts(self, site):
         hosts = {name: other(name) for name in HOSTS}
@@ -219,7 +219,7 @@ class TestRecreate:
         (finding,) = [f for f in preflight.run(whole) if f.id == "network-in-use"]
         assert finding.host == ""
         assert finding.evidence.endswith(
-            ": web on node2, old (exited) on node2, ghost, which no host of the inventory has"
+            ": web on node2, old (exited) on node2, ghost, which is on no host of the inventory"
         )
         with pytest.raises(StepFailed, match="web on node2"):
             RECREATE.drift(whole, "node1")
@@ -236,12 +236,12 @@ class TestRecreate:
         hosts["node2"] = other("node2", answer=[probe, {"Id": "2", "Names": ["/old"], "State": "exited"}])
         assert not networks.held_by_probes(asked(site(**hosts), "demo"))
 
-    def test_refused_where_a_host_can_not_be_asked(self, site):
+    def test_refused_if_a_host_does_not_answer(self, site):
         whole = asked(site(**{name: other(name) for name in HOSTS}), "demo").without(frozenset({"node3"}))
         (finding,) = [f for f in preflight.run(whole) if f.id == "network-in-use"]
         assert "those of node3, which did not answer" in finding.evidence
 
-    def test_what_the_engine_is_asked(self):
+    def test_the_requests_to_the_engine(self):
         assert tuple(map(str, attached.requests(["b.c", "a"])[::2])) == (
             "containers:a /var/run/docker.sock /containers/json?all=1&filters=%7B%22network%22%3A%5B%22a%22%5D%7D",
             "containers:b.c /var/run/docker.sock /containers/json?all=1&filters=%7B%22network%22%3A%5B%22b.c%22%5D%7D",
@@ -253,13 +253,13 @@ class TestPreflight:
         return [(f.host, f.evidence) for f in preflight.run(whole) if f.id == check]
 
     def test_a_parent_that_is_not_there(self, whole):
-        assert self.found(whole(), "parent-missing") == []  # eth0.5 is made of eth0
+        assert self.found(whole(), "parent-missing") == []  # eth0.5 is created on eth0
         node2 = with_file(capture("settled-node2"), "/sys/class/net/eth0/mtu", "")
         assert self.found(whole(node2=node2), "parent-missing") == [
             ("node2", "the network lan needs the interface eth0, which does not exist")
         ]
 
-    def test_a_kernel_without(self, whole):
+    def test_a_kernel_without_macvlan(self, whole):
         lacking = with_system(capture("settled-node3"), "lacks=", "macvlan")
         assert self.found(whole(node3=lacking), "kernel-without") == [
             ("node3", "the network lan needs macvlan, which this host's kernel lacks")

@@ -1,4 +1,4 @@
-"""etcd, ZooKeeper and external stores on hosts as captured: drifted, settled, half-done, and what is refused."""
+"""etcd, ZooKeeper and external stores on captured hosts: drifted, settled, half-done, and what is refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ KINDS = tuple(CONFIGS)
 
 @pytest.fixture
 def site(inventory):
-    """Three hosts on which a store of that kind is set up, some of them put otherwise; `words`: more of the store."""
+    """Return a function that makes a site of three hosts with a store of a kind.
+
+    words: more keys of the inventory's store. hosts: facts that replace those of single hosts.
+    """
 
     def make(kind, words="", count=3, **hosts):
         facts = {name: hosts.get(name) or capture(f"{kind}-{name}") for name in HOSTS}
@@ -45,7 +48,7 @@ def site(inventory):
 
 
 def fresh(kind, name):
-    """A host that has the program and nothing else of the store: nothing answers there."""
+    """Return a host on which the store is installed but not set up: nothing answers there."""
     facts = with_unit(capture(f"{kind}-{name}"), UNITS[kind], ActiveState="inactive", UnitFileState="disabled")
     for path in (CONFIGS[kind], LOADED[kind], zookeeper.MYID, f"/etc/systemd/system/{UNITS[kind]}"):
         facts = with_file(facts, path, "")
@@ -62,7 +65,7 @@ def differs(site, host="node2", step=STORE):
 
 
 def _started_after(site, host):
-    """Of the store itself, or of the network, where the engine comes to it through a proxy."""
+    """Return the unit after which the engine starts, or, if it reaches the store through a proxy, after which the proxy starts."""
     waiting = site.backend.waiting(site, host)
     return (
         waiting.unit
@@ -77,7 +80,7 @@ def checks(site):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_server_that_an_earlier_release_has_started_is_not_restarted(site, kind):
-    """Its unit copied what it was started with by another command, and said so in another comment."""
+    """The earlier unit copied the loaded configuration with another command, and had another comment."""
     path = f"/etc/systemd/system/{UNITS[kind]}"
     facts = capture(f"{kind}-node2")
     for each in (path, LOADED[kind]):
@@ -101,7 +104,7 @@ def test_settled_hosts_have_no_drift(site, step, host, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 class TestAnyKind:
-    def test_new_hosts_start_side_by_side(self, site, kind):
+    def test_new_hosts_start_in_parallel(self, site, kind):
         whole = site(kind, **{name: fresh(kind, name) for name in HOSTS})
         drift = STORE.drift(whole, "node2")
         assert {"start", ""} == {wording.note(d) for d in drift}
@@ -134,7 +137,7 @@ class TestAnyKind:
         turned = named.model_copy(update={"hosts": dict(reversed(named.hosts.items()))})
         assert set(resolve(turned, facts)[0].servers) == set(HOSTS)
 
-    def test_a_host_without_a_server_has_nothing_of_it(self, site, kind):
+    def test_a_host_without_a_server_has_no_part_of_the_store(self, site, kind):
         whole = site(
             kind,
             ", servers: [node1]",
@@ -154,7 +157,7 @@ class TestAnyKind:
     def test_half_of_the_servers_left_out_is_refused(self, site, kind):
         assert ("server-left-out", "", "stop") in checks(site(kind, ", servers: [node1]"))
 
-    def test_one_that_somebody_else_set_up(self, site, kind):
+    def test_a_store_that_somebody_else_set_up(self, site, kind):
         facts = with_file(capture(f"{kind}-node2"), CONFIGS[kind], "")
         assert (f"foreign-{kind}", "node2", "stop") in checks(site(kind, node2=facts))
 
@@ -166,14 +169,14 @@ class TestAnyKind:
 
 
 class TestEtcd:
-    def test_of_servers_left_out_it_says_what_is_to_be_typed(self, site):
+    def test_the_cure_for_servers_left_out_has_the_commands(self, site):
         (found,) = [f for f in preflight.run(site("etcd", ", servers: [node1]")) if f.id == "server-left-out"]
         for number in (2, 3):
             (told,) = [m for m in capture("etcd-node1").http("members").body["members"] if m["name"] == f"node{number}"]
             assert f"member remove {told['id']}`" in causes.cure(found)
         assert causes.cure(found).count("--endpoints http") == 2
 
-    def test_of_several_that_leave_a_server_that_stays_is_asked(self, site):
+    def test_the_commands_use_a_server_that_stays(self, site):
         (found,) = [f for f in preflight.run(site("etcd", ", servers: [node3]")) if f.id == "server-left-out"]
         assert causes.cure(found).count("//192.168.56.13:2379") == causes.cure(found).count("--endpoints") == 2
 
@@ -187,10 +190,10 @@ class TestEtcd:
         assert config["enable-v2"] is True
         assert config["initial-cluster-state"] == "new"
 
-    def test_a_server_that_comes_late_joins(self, site):
+    def test_a_late_server_joins(self, site):
         assert self.config(site("etcd", node2=fresh("etcd", "node2")))["initial-cluster-state"] == "existing"
 
-    def test_a_server_that_comes_late_has_not_lost_its_data(self, site):
+    def test_a_late_server_has_not_lost_its_data(self, site):
         others = {}
         for name in ("node1", "node3"):
             facts = capture(f"etcd-{name}")
@@ -247,12 +250,12 @@ class TestZooKeeper:
         whole = resolve(turned, facts)[0]
         assert all(STORE.drift(whole, name) == () for name in HOSTS)
 
-    def test_a_number_that_is_gone_is_given_again(self, site):
+    def test_a_lost_number_is_written_again(self, site):
         whole = site("zookeeper", node2=with_file(capture("zookeeper-node2"), zookeeper.MYID, ""))
         (drift,) = STORE.drift(whole, "node2")
         assert (wording.what(drift), drift.wanted) == (zookeeper.MYID, "2\n")
 
-    def test_one_tells_that_it_leads(self, site):
+    def test_one_server_reports_that_it_is_the_leader(self, site):
         whole = site("zookeeper")
         assert sorted(bool(whole.backend.leader(facts)) for facts in whole.facts.values()) == [False, False, True]
 
@@ -263,7 +266,7 @@ class TestZooKeeper:
             str(whole.advertise[name]) for name in HOSTS
         ]
 
-    def test_the_way_is_started_and_started_anew_alone(self, site):
+    def test_the_proxy_is_started_and_restarted_without_the_engine(self, site):
         facts = with_unit(capture("zookeeper-node2"), proxy.UNIT, ActiveState="failed")
         whole = site("zookeeper", node2=facts)
         drift = DAEMON.drift(whole, "node2")
@@ -278,19 +281,19 @@ class TestZooKeeper:
             not in DAEMON.work(whole, "node2", DAEMON.drift(whole, "node2")).script.partition("back()")[0]
         )
 
-    def test_without_it_no_container_can_join(self, site):
+    def test_without_the_proxy_no_container_can_join(self, site):
         whole = site("zookeeper", node2=with_unit(capture("zookeeper-node2"), proxy.UNIT, ActiveState="failed"))
         assert proxy.UNIT in whole.plane.closed(whole, "node2").what
         assert whole.plane.closed(whole, "node1") is None
 
-    def test_one_that_lost_its_leader_is_led_by_another(self, site):
-        """Only the leader itself tells who leads, and it may be the host that has dropped out."""
+    def test_a_leader_that_dropped_out_closes_no_other_host(self, site):
+        """Only the leader itself reports that it leads, and it may be the host that has dropped out."""
         whole = site("zookeeper")
         (leader,) = (name for name in HOSTS if whole.backend.leader(whole.facts[name]))
         rest = whole.without(frozenset({leader}))
         assert [rest.plane.closed(rest, name) for name in rest.live] == [None, None]
 
-    def test_the_endpoints_that_it_has(self, site):
+    def test_the_endpoints_in_the_store(self, site):
         network = capture("zookeeper-node2").networks["demo"]["Id"]
         told = {
             f"docker/network/v1.0/endpoint/{network}/e1": '{"name": "web", "locator": "192.168.56.13"}',
@@ -329,7 +332,7 @@ class TestOptions:
         whole = site("etcd", ", discovery: {ttl: 30}", node2=with_file(capture("etcd-node2"), DAEMON_JSON, text))
         assert self.wanted(whole)["cluster-store-opts"] == {"discovery.ttl": "30", "theirs": "x"}
 
-    def test_those_of_others_stay_where_the_inventory_has_none(self, site):
+    def test_options_of_others_stay_if_the_inventory_has_none(self, site):
         text = json.loads(capture("etcd-node2").files[DAEMON_JSON])
         mine = with_file(
             capture("etcd-node2"), DAEMON_JSON, json.dumps({**text, "cluster-store-opts": {"kv.path": "x"}}) + "\n"
@@ -408,10 +411,10 @@ class TestExternal:
             ({"networks": "403 no"}, "store-forbidden"),
         ],
     )
-    def test_one_endpoint_that_is_of_no_use_is_told(self, site, answers, check):
+    def test_one_unusable_endpoint_is_reported(self, site, answers, check):
         assert (check, "node2", "warning") in checks(self.whole(site, **answers))
 
-    def test_no_endpoint_that_is_of_use_stops_the_host(self, site):
+    def test_a_host_without_a_usable_endpoint_is_stopped(self, site):
         facts = capture("etcd-node2")
         for where in (self.WHERE, "192.168.56.98:2379"):
             facts = self.answered(facts, where, leader="000 timeout")
@@ -431,7 +434,7 @@ class TestExternal:
             ("", ""),
         ],
     )
-    def test_a_version_that_nobody_has_tried(self, site, version, told):
+    def test_an_untested_version(self, site, version, told):
         found = [f for f in preflight.run(self.whole(site, version={"etcdserver": version})) if f.id == "store-version"]
         assert [(f.host, causes.severity(f).value) for f in found] == ([("", "warning")] if told else [])
         assert all(
@@ -439,7 +442,7 @@ class TestExternal:
             for f in found
         )
 
-    def test_the_first_etcd_says_its_version_otherwise(self, site):
+    def test_etcd_2_0_reports_its_version_in_another_format(self, site):
         assert ("store-version", "", "warning") in checks(self.whole(site, version="200 etcd 2.0.13"))
 
     @pytest.mark.parametrize(
@@ -458,7 +461,7 @@ class TestExternal:
             ({"networks": "403 Permission denied"}, ["write under lab/docker/network/v1.0/endpoint"]),
         ],
     )
-    def test_what_each_host_finds_at_its_own_agent(self, inventory, answers, told):
+    def test_each_host_checks_its_own_agent(self, inventory, answers, told):
         where = "127.0.0.1:8500"
         facts = {name: capture(f"settled-{name}") for name in HOSTS}
         for name in HOSTS:
@@ -473,13 +476,13 @@ class TestExternal:
         )
         assert {f.host for f in found} <= {"node2", ""}
 
-    def test_what_changes_by_no_step_is_asked_only_where_all_is_read(self, site):
+    def test_what_no_step_changes_is_queried_only_in_a_full_reading(self, site):
         sought = self.whole(site).backend.sought
         probe = f"networks@{self.WHERE} {self.WHERE} /v2/keys/docker/network/v1.0/endpoint/provisioner?prevIndex="
         assert probe in reading.script(sought)
         assert probe not in reading.script(sought, ("http",))
 
-    def test_engines_of_nobody_in_the_same_store_are_told(self, site):
+    def test_unknown_engines_in_the_same_store_are_reported(self, site):
         nodes = [
             {"key": f"/docker/nodes/{where}", "value": where} for where in ("192.168.56.11:2376", "192.0.2.9:2376")
         ]

@@ -1,4 +1,4 @@
-"""What steps and stores declare as theirs: complete, also of earlier versions, and as docs/hosts.md tells it."""
+"""What steps and stores declare as theirs is complete, includes earlier versions, and agrees with docs/hosts.md."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TABLES = [
     line for line in DOCUMENT.partition("## Files\n")[2].partition("\n## ")[0].splitlines() if line.startswith("|")
 ]
 PLACES = (*OWNED.files, *OWNED.unit_files, *OWNED.folders, *OWNED.programs, *(data.folder for data in OWNED.data))
-# Not declared: what belongs to the engine, to a run, or to a store's data, and files whose names an inventory gives.
+# Not declared: paths of the engine, of a run or of a store's data, and files whose names come from an inventory.
 BESIDE = (
     "/etc/docker/daemon.json*",
     "/etc/docker/plugins/NAME.spec",
@@ -27,7 +27,7 @@ BESIDE = (
     "/var/lib/provisioner/record",
     "/var/lib/consul/*",
 )
-# Everything that revision f482ccd wrote, by its docs/hosts.md and its constants.
+# All paths that revision f482ccd wrote, from its docs/hosts.md and its constants.
 EARLIER = [
     "/etc/systemd/system/docker.service.d/provisioner.conf",
     "/etc/systemd/system/docker.service.d/provisioner-dns.conf",
@@ -77,7 +77,7 @@ def owned(path: str) -> bool:
 
 
 @pytest.mark.parametrize("path", EARLIER)
-def test_what_an_earlier_version_wrote(path):
+def test_paths_of_an_earlier_version_are_declared(path):
     assert owned(path)
 
 
@@ -87,8 +87,8 @@ def test_earlier_chains_and_users():
     assert set(OWNED.users) == {"consul", "etcd", "zookeeper"}
 
 
-def told() -> set[str]:
-    """The paths of the first column, and those that the text beside names within a folder."""
+def documented() -> set[str]:
+    """Return the paths in the first column, and the files of a folder that the second column names."""
     found = set()
     for line in TABLES:
         first, text = line.strip("|").split("|", 1)
@@ -100,17 +100,17 @@ def told() -> set[str]:
 
 
 def test_the_document_names_every_place():
-    """A folder in the table stands for what lies in it."""
-    paths = told()
+    """A folder in the table includes its contents."""
+    paths = documented()
     for place in PLACES:
         upwards = [str(parent) for parent in Path(place).parents]
         named = any(fnmatch(place, path) for path in paths) or paths & {place, *upwards}
-        below = any(path.startswith(f"{place}/") for path in paths)  # a folder that is made for what lies in it
+        below = any(path.startswith(f"{place}/") for path in paths)  # a folder that is created for its contents
         assert named or below, place
 
 
 def test_every_place_in_the_document_is_declared():
-    for path in told():
+    for path in documented():
         declared = (
             owned(path) or any(fnmatch(path, beside) for beside in BESIDE) or any(fnmatch(p, path) for p in PLACES)
         )
@@ -125,7 +125,7 @@ def test_the_document_names_every_key_user_and_package():
 
 
 def test_literals_in_the_code_are_declared():
-    """A path that is new in the code, and has our name in it, is declared as well."""
+    """Every path in the code with our name in it is declared."""
     for file in (ROOT / "provisioner").rglob("*.py"):
         if "lab" in file.parts:
             continue

@@ -1,4 +1,4 @@
-"""Plugins: facts in, drift and script out. Real ones: tests/e2e/test_plugins.py."""
+"""The step plugins: its drift and scripts for given facts. tests/e2e/test_plugins.py uses real plugins."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def archive(path, config=CONFIG, *names):
 
 
 def known(*found, node=NODE2, **origins):
-    """A host whose engine manages these: (name, enabled, settings)."""
+    """Return a host with managed plugins. found: (name, enabled, settings) of each; origins: name -> its source."""
     node = with_http(node, "plugins", [{"Name": n, "Enabled": on, "Settings": {"Env": env}} for n, on, env in found])
     for name, origin in origins.items():
         node = with_file(node, plugins.origin(name), origin + "\n")
@@ -58,13 +58,13 @@ def script(site):
     return STEP.work(site, "node2", drift).script
 
 
-def test_no_plugins_are_no_question(inventory, site):
+def test_without_plugins_the_engine_is_not_queried(inventory, site):
     assert plugins.files(inventory()) == ()
     assert "/plugins" not in reading.script(reading.Sought("", ""), plugins=())
     assert STEP.drift(site(), "node2") == ()
 
 
-class TestOnesThatRunByThemselves:
+class TestWithAnAddress:
     MORE = "plugins: {overnet: {address: 'unix:///run/overnet.sock', hosts: [node2]}, far: {address: 'tcp://127.0.0.1:8080', tls: {ca: /c, cert: /d, key: /k}}}"
 
     def test_absent(self, inventory, site):
@@ -76,7 +76,7 @@ class TestOnesThatRunByThemselves:
         ]
         assert json.loads(STEP.drift(whole, "node1")[0].wanted) == {
             "Name": "far",
-            "Addr": "https://127.0.0.1:8080",  # tcp:// would leave TLS out
+            "Addr": "https://127.0.0.1:8080",  # with tcp://, the engine would not use TLS
             "TLSConfig": {"InsecureSkipVerify": False, "CAFile": "/c", "CertFile": "/d", "KeyFile": "/k"},
         }
         assert "put /etc/docker/plugins/overnet.spec 0644 root:root" in script(whole)
@@ -92,23 +92,23 @@ class TestOnesThatRunByThemselves:
 
     def test_another_file_of_it(self, inventory, site):
         node = with_file(NODE2, "/etc/docker/plugins/overnet.json", "{}\n")
-        with pytest.raises(StepFailed, match=r"told of in /etc/docker/plugins/overnet\.json already"):
+        with pytest.raises(StepFailed, match=r"has another file already: /etc/docker/plugins/overnet\.json"):
             STEP.drift(site(found=inventory(more=self.MORE), node2=node), "node2")
 
-    def test_the_file_from_before_tls_was_set_goes(self, inventory, site):
+    def test_the_file_from_before_tls_was_set_is_removed(self, inventory, site):
         before = with_file(NODE2, "/etc/docker/plugins/far.spec", "tcp://127.0.0.1:8080\n")
         whole = site(found=inventory(more=self.MORE), node2=before)
         assert ("/etc/docker/plugins/far.spec", "tcp://127.0.0.1:8080\n", "", "") in differs(STEP, whole)
         assert "rm -f /etc/docker/plugins/far.spec ||" in script(whole)
 
-    def test_a_file_with_tls_stays_where_the_inventory_has_none(self, inventory, site):
+    def test_a_file_with_tls_stays_if_the_inventory_has_no_tls(self, inventory, site):
         without = inventory(more=self.MORE.replace(", tls: {ca: /c, cert: /d, key: /k}", ""))
         node = with_file(NODE2, "/etc/docker/plugins/far.json", '{"Addr": "https://127.0.0.1:8080"}')
-        with pytest.raises(StepFailed, match=r"told of in /etc/docker/plugins/far\.json already"):
+        with pytest.raises(StepFailed, match=r"has another file already: /etc/docker/plugins/far\.json"):
             STEP.drift(site(found=without, node2=node), "node2")
 
 
-class TestOnesOfAnImage:
+class TestFromAnImage:
     MORE = "plugins: {net: {image: 'registry.example.net/net:1.2', grant: [network host, mount /run], settings: {LEVEL: '3'}}}"
     SOURCE = "image registry.example.net/net:1.2"
 
@@ -117,12 +117,12 @@ class TestOnesOfAnImage:
         assert differs(STEP, whole) == [("plugin net", "absent", self.SOURCE, "to be installed")]
         done = script(whole)
         assert """ "$name" "$image" 'network host' 'mount /run' ||""" in done
-        assert """printf %s '["LEVEL=3"]' | perl -e """ in done  # to the engine's socket; no argument has it
+        assert """printf %s '["LEVEL=3"]' | perl -e """ in done  # sent to the engine's socket, never an argument
         assert "60 POST /plugins/net:latest/set -" in done
         assert done.count("LEVEL=3") == 1
         assert 'disable "$name"' not in done
 
-    def test_whatever_it_wants(self, inventory, site):
+    def test_all_privileges(self, inventory, site):
         found = inventory(more=self.MORE.replace("[network host, mount /run]", "all"))
         assert ' "$name" "$image" all ||' in script(site(found=found, node2=known()))
 
@@ -130,14 +130,14 @@ class TestOnesOfAnImage:
         node = known(("net:latest", True, ["LEVEL=3", "OTHER=x"]), net=self.SOURCE)
         assert STEP.drift(site(found=inventory(more=self.MORE), node2=node), "node2") == ()
 
-    def test_set_otherwise_and_off(self, inventory, site):
+    def test_with_other_settings_and_disabled(self, inventory, site):
         whole = site(found=inventory(more=self.MORE), node2=known(("net:latest", False, ["LEVEL=2"]), net=self.SOURCE))
         assert [d[3] for d in differs(STEP, whole)] == ["set", "on or off"]
         assert STEP.drift(whole, "node2")[0].secret
         assert 'rm "$name"' not in script(whole)
         assert "/plugins/pull" not in script(whole).split("# net", 1)[1]
 
-    def test_one_of_another_origin_is_made_anew(self, inventory, site):
+    def test_a_plugin_of_another_origin_is_replaced(self, inventory, site):
         whole = site(
             found=inventory(more=self.MORE), node2=known(("net:latest", True, ["LEVEL=3"]), net="image other:1")
         )
@@ -145,14 +145,14 @@ class TestOnesOfAnImage:
         done = script(whole)
         assert done.index('disable "$name"') < done.index('rm "$name"') < done.index('"$name" "$image"')
 
-    def test_before_there_is_an_engine(self, inventory, site):
+    def test_pending_without_an_engine(self, inventory, site):
         whole = site(found=inventory(more=self.MORE))
         (drift,) = STEP.drift(whole, "node2")
         assert drift.pending
         assert STEP.work(whole, "node2", (drift,)) is None
 
 
-def test_of_an_archive(inventory, site, tmp_path):
+def test_from_an_archive(inventory, site, tmp_path):
     digest = archive(tmp_path / "net.tar")
     found = inventory(more=f"plugins: {{net: {{archive: net.tar, {GRANT}, enabled: false}}}}")
     whole = site(found=found, node2=known())
@@ -166,7 +166,7 @@ def test_of_an_archive(inventory, site, tmp_path):
     assert STEP.drift(site(found=found, node2=settled), "node2") == ()
 
 
-JSON = {  # as engines write it -> texts in it, in the order in which they stand there
+JSON = {  # JSON as engines write it -> the texts in it, in order
     r'[{"Name":"mount","Value":["/\nx", "a\"b\\c\u003c\u00e9\ud83d\ude00"]}]': ["Name", "mount", "Value", "/\nx", 'a"b\\c<é😀'],
     "null": [],
     ' {"a" : [ true, false , null, -1.5e3 ], "b": {}} \n': ["a", "b"],
@@ -192,7 +192,7 @@ def test_json_in_perl(text):
 
 
 @pytest.mark.parametrize("text", NO_JSON)
-def test_what_is_no_json_is_not_read_as_some(text):
+def test_invalid_json_is_refused(text):
     assert _json(text).returncode != 0
 
 
@@ -213,7 +213,7 @@ def test_archives_that_are_refused(inventory, tmp_path, words, config, problem):
     assert [line for line in caught.value.problems if problem in line]
 
 
-def test_what_is_no_archive(inventory, tmp_path):
+def test_a_file_that_is_no_archive(inventory, tmp_path):
     (tmp_path / "net.tar").write_text("hello")
     inventory(more=f"plugins: {{net: {{archive: net.tar, {GRANT}}}}}")
     with pytest.raises(InventoryError) as caught:
@@ -242,7 +242,7 @@ def test_what_is_refused(inventory, words, problem):
     assert any(problem in line for line in caught.value.problems), caught.value.problems
 
 
-def test_the_name_of_one_of_the_engines_own_drivers(inventory):
+def test_the_name_of_a_builtin_driver(inventory):
     with pytest.raises(InventoryError) as caught:
         inventory(more="plugins: {bridge: {address: 'unix:///x'}}")
     assert [line.partition(": ")[2] for line in caught.value.problems] == [
@@ -251,7 +251,7 @@ def test_the_name_of_one_of_the_engines_own_drivers(inventory):
 
 
 MANAGED, ALONE = "image: 'a/b:1'", "address: 'unix:///x'"
-UNFIT = {  # network, plugin `net` -> what is wrong with the network's driver; "" where nothing is
+UNFIT = {  # the network, the plugin `net`, and the problem with the network's driver ("": none)
     "no tag": (
         "driver: net, scope: local",
         MANAGED,

@@ -1,4 +1,4 @@
-"""What of ours is on a host, as its probe and its record tell it, and which daemon.json returns."""
+"""What we have put on a host, from its probe and its record, and which daemon.json is restored."""
 
 from __future__ import annotations
 
@@ -33,38 +33,38 @@ def before(text: str, *backups: str, dns: str = "") -> remains.Before:
 
 
 class TestDaemonJson:
-    OLD = '{"debug" : true}'  # not as we would write it
+    OLD = '{"debug" : true}'  # we would format it differently
 
-    def test_bytes_return_where_a_copy_says_the_same(self):
+    def test_bytes_are_restored_if_a_copy_has_the_same_settings(self):
         found = before(json.dumps({"debug": True, **CLUSTER}), backup(self.OLD))
         assert found.text == self.OLD
         assert found.backup in found.copies
 
-    def test_the_oldest_of_several_and_copies_of_our_own_time_go(self):
+    def test_the_oldest_copy_is_restored_and_copies_with_our_keys_are_removed(self):
         ours = backup(json.dumps({"debug": True, **CLUSTER}), time=3)
         found = before(json.dumps({"debug": True, **CLUSTER}), ours, backup('{"debug":true}', time=2), backup(self.OLD))
         assert found.text == self.OLD
         assert len(found.copies) == 2
 
-    def test_what_somebody_changed_since_stays_and_so_does_the_copy(self):
+    def test_later_changes_of_others_stay_and_so_does_the_copy(self):
         found = before(json.dumps({"debug": False, **CLUSTER}), backup(self.OLD))
         assert json.loads(found.text) == {"debug": False}
         assert (found.backup, found.copies) == ("", ())
 
-    def test_a_file_of_ours_alone_goes(self):
+    def test_a_file_with_our_keys_only_is_removed(self):
         assert before(json.dumps(CLUSTER)) == remains.Before("")
 
-    def test_an_empty_file_comes_back(self):
+    def test_an_empty_file_is_restored(self):
         found = before(json.dumps(CLUSTER), backup(""))
         assert (found.text, found.backup) == ("", f"{DAEMON_JSON}.e3b0c442.bak")
 
-    def test_resolvers_of_the_inventory_are_ours_and_those_before_return(self):
+    def test_the_inventory_s_resolvers_are_replaced_by_the_earlier_ones(self):
         old = '{"dns": ["192.0.2.1"]}'
         found = before(json.dumps({"dns": ["192.0.2.9"], **CLUSTER}), backup(old), dns="192.0.2.9")
         assert found.text == old
         assert json.loads(before(json.dumps({"dns": ["192.0.2.9"]})).text) == {"dns": ["192.0.2.9"]}
 
-    def test_interrupted_before_the_bytes_returned(self, site):
+    def test_interrupted_before_the_bytes_were_restored(self, site):
         halfway = LeaveEngine().drift(
             site(node3=with_raw(with_file(NODE3, DAEMON_JSON, '{\n    "debug": true\n}\n'), owned=backup(self.OLD))),
             "node3",
@@ -75,7 +75,7 @@ class TestDaemonJson:
         found = before(json.dumps({"debug": True, **CLUSTER}), backup(self.OLD, name="12345678"))
         assert f"{DAEMON_JSON}.12345678.bak" not in found.copies
 
-    def test_a_copy_that_is_no_json_says_nothing(self):
+    def test_a_copy_with_invalid_json_is_not_restored(self):
         assert before(json.dumps(CLUSTER), backup("{")).backup == ""
 
 
@@ -86,12 +86,12 @@ class TestParse:
         "line", ["kept\t/etc", "kept\t/var/lib/own.x/../../etc.bak", "data\t/etc", "file\t/etc/passwd", "file\t/etc/own/a/b.conf",
                  "kept\t/var/lib/own.1.bak/sub", "empty\t/etc", "file\t/etc/own/a b.conf", "old\t/etc/own/a.conf", "user\troot x"],
     )  # fmt: skip
-    def test_what_was_not_declared_is_passed_over(self, line):
-        """Others can write in some folders: a name with a line break in it could say anything."""
+    def test_what_was_not_declared_is_ignored(self, line):
+        """Others can write to some folders: a file name with a line break could contain any line."""
         found = parse(f"{line}\n", self.OWN)
         assert not [name for names in found.there.values() for name in names]
 
-    def test_what_was(self):
+    def test_what_was_declared(self):
         text = "file\t/etc/own/a.conf\nkept\t/var/lib/own.20260101T000000Z.bak\nempty\t/etc/own\nnote\tbegun\t-\tfresh\nnote\tuser\tx\t\n"
         found = parse(text, self.OWN)
         assert found.of("file") == {"/etc/own/a.conf"}
@@ -99,16 +99,16 @@ class TestParse:
         assert not found.incomplete
         assert set(found.noted("user")) == {"x"}
 
-    def test_a_note_with_an_odd_name_is_none(self):
+    def test_a_note_with_an_invalid_name_is_ignored(self):
         assert parse("note\tuser\tx; reboot\t\n", self.OWN).noted("user") == {}
 
-    def test_an_earlier_version_kept_no_record_and_on_a_host_of_others_nothing_is_ours(self):
+    def test_a_record_is_incomplete_only_on_hosts_of_an_earlier_version(self):
         assert parse("note\tbegun\t-\tearlier\n", self.OWN).incomplete
         assert parse("file\t/etc/own/a.conf\n", self.OWN).incomplete
         assert not parse("user\tx\ninstalled\tdocker.io\n", self.OWN).incomplete
 
     @pytest.mark.parametrize("shell", [s for s in ("dash", "bash") if shutil.which(s)])
-    def test_the_probe_runs_through_and_tells_what_is_there(self, tmp_path, shell):
+    def test_the_probe_reports_what_exists(self, tmp_path, shell):
         (tmp_path / "a.conf").write_text("text")
         (tmp_path / "empty").mkdir()
         own = Owned(
@@ -140,26 +140,26 @@ class TestLeaveByTheRecord:
             site(node3=facts), "node3", ()
         ).script
 
-    def test_only_users_that_a_run_made_go(self, site):
+    def test_only_users_that_a_run_created_are_removed(self, site):
         known = ("note\tbegun\t-\tfresh", "user\tconsul", "user\tetcd", "note\tuser\tconsul\t")
         drift, script = self.leave(site, *known)
         assert ("user", "consul") in drift
         assert ("user", "etcd") not in drift
         assert "userdel consul" in script
-        assert "chown -h root:root" in script, "its data are kept, and nobody gets them with its number"
+        assert "chown -h root:root" in script, "its data are kept, and no later user with its UID owns them"
 
-    def test_without_a_record_they_stay_until_they_are_asked_for(self, site):
+    def test_without_a_record_users_are_removed_only_on_request(self, site):
         assert ("user", "consul") not in self.leave(site, "user\tconsul")[0]
         assert ("user", "consul") in self.leave(site, "user\tconsul", unrecorded=True)[0]
         packaged = self.leave(site, "user\tconsul", "installed\tconsul", unrecorded=True)[0]
-        assert ("user", "consul") not in packaged, "it goes with its package"
+        assert ("user", "consul") not in packaged, "it is removed with its package"
 
-    def test_a_program_goes_if_it_was_uploaded(self, site):
+    def test_a_program_is_removed_if_it_was_uploaded(self, site):
         path = "/usr/local/bin/consul"
         assert path not in self.leave(site, f"file\t{path}", "note\tbegun\t-\tfresh")[1]
         assert path in self.leave(site, f"file\t{path}", f"note\tprogram\t{path}\t")[1]
 
-    def test_units_and_modes_are_as_before(self, site):
+    def test_units_and_modes_are_restored(self, site):
         notes = (
             "note\tunit\tetcd.service\tenabled active",
             "note\tmode\t/var/lib/etcd\t750 104:105",
@@ -171,7 +171,7 @@ class TestLeaveByTheRecord:
         assert "files folder /var/lib/etcd 750 104:105" in script
         assert "/etc 777" not in script
 
-    def test_data_are_deleted_only_when_asked_for(self, site):
+    def test_data_are_deleted_only_on_request(self, site):
         kept = "kept\t/var/lib/consul.20260101T000000Z.bak"
         assert "rm -rf" not in self.leave(site, kept)[1]
         drift, script = self.leave(site, kept, data=True)

@@ -1,6 +1,6 @@
-"""The scripts that steps write: sound, and every value from an inventory or a host arrives as one word and runs nothing.
+"""The scripts of steps are valid, and each value of an inventory or a host stays one word that the shell does not run.
 
-A script runs in a shell whose PATH has nothing but recorders; a command that they do not know is an error.
+A script runs in a shell whose PATH contains only recorders of calls. Any other command is an error.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ SHELLS = [shell for shell in (["dash"], ["bash", "--posix"]) if shutil.which(she
 _RECORD = """#!/bin/sh
 printf '%s\\0' "${0##*/}" "$@" "$END" >>"$RECORD"
 """
-# What a recorder does besides. Anything that is not here is not there: "not found", and the test fails.
+# What a recorder does after it has recorded the call. A program that is missing here is "not found", and the test fails.
 _ACTS = {
     "mktemp": 'n=$(/bin/cat "$RECORD.n" 2>/dev/null || echo 0); echo $((n + 1)) >"$RECORD.n"; : >"$RECORD.new$n"; echo "$RECORD.new$n"',
-    # of templates/files.pl: what is put
+    # templates/files.pl: records the text of each file that is written
     "perl": '[ "$3" != put ] || { t=$(/bin/cat); printf %s "${t%.}" | /usr/bin/base64 -d >"$RECORD.to.${4##*/}"; }',
     "timeout": 'shift; exec "$@"',
     "id": "exit 1",
@@ -107,7 +107,7 @@ def run(tmp_path) -> Callable[[str], Ran]:
     return call
 
 
-# `:>canary` needs no program: if any of these is ever read by the shell, the file is there.
+# `:>canary` needs no program: if the shell ever evaluates one of these values, it creates the file.
 HOSTILE = {
     "substitutions": "$(:>canary)`:>canary`${HOME}$((canary))<(:>canary)",
     "quotes": "a';:>canary;'b\";:>canary;\"",
@@ -128,7 +128,7 @@ def harmless(ran: Ran, tmp_path: Path) -> None:
     assert (ran.code, ran.stderr) == (0, "")
 
 
-def test_the_harness_sees_what_it_is_to_see(run, tmp_path):
+def test_the_harness_detects_what_it_should(run, tmp_path):
     ran = run("docker one 'two three'; systemctl; unknown-program; :>canary")
     assert ran.calls == [["docker", "one", "two three"], ["systemctl"]]
     assert "unknown-program" in ran.stderr
@@ -138,7 +138,7 @@ def test_the_harness_sees_what_it_is_to_see(run, tmp_path):
 
 
 def renamed(inventory: Inventory, **network: object) -> Inventory:
-    """With values that no inventory would be let through with."""
+    """Return an inventory with values that validation would refuse."""
     demo = inventory.networks["demo"].model_copy(update=network)
     return inventory.model_copy(update={"networks": {demo.name: demo}})
 
@@ -164,7 +164,7 @@ def test_network_labels(run, site, inventory, tmp_path, value):
     ("paths", "mtu"),
     [("1500\n1420\n1500\n", "1420"), ("1500\n9000\n", ""), ("", ""), ("1450\nnothing\n$(id)\n", "1450")],
 )
-def test_the_smallest_path_between_the_hosts_is_told_to_the_engine(run, site, inventory, paths, mtu):
+def test_the_engine_gets_the_smallest_mtu_between_the_hosts(run, site, inventory, paths, mtu):
     whole = site(found=renamed(inventory(), name="new"))
     ran = run(Networks().work(whole, "node1", ()).script, paths)
     assert ran.code == 0
@@ -233,7 +233,7 @@ def test_a_plain_path_of_consul_is_taken(site):
 
 
 class TestOrder:
-    """What is called, in which order."""
+    """Which programs a script calls, and in which order."""
 
     def calls(self, ran: Ran) -> list[str]:
         return [" ".join(call) for call in ran.calls if call[0] in ("systemctl", "journalctl", "docker", "apt-get")]
@@ -279,7 +279,9 @@ class TestOrder:
         simulated, call = ran.of("apt-get")
         assert "-s" in simulated
         order = [words[0] for words in ran.calls if words[0] in ("perl", "apt-get")]
-        assert order == ["apt-get", "perl", "apt-get"], "what comes with the packages is on record before it does"
+        assert order == ["apt-get", "perl", "apt-get"], (
+            "users of packages are recorded before their packages are installed"
+        )
         (note,) = ran.of("perl")
         assert note[2:5] == ["note", "/var/lib/provisioner/record", "package-user"]
         assert call[call.index("install") + 1 :][:2] == ["docker.io", "consul"]
@@ -287,7 +289,7 @@ class TestOrder:
 
 
 class TestFailures:
-    """The recorder of one program fails: what is told, and what is put back."""
+    """The recorder of one program fails: which message appears, and what is restored."""
 
     @pytest.fixture
     def failing(self, run, tmp_path):
@@ -312,7 +314,7 @@ class TestFailures:
     @pytest.mark.parametrize("action", ["reload", "restart", "start"])
     def test_an_engine_that_starts_with_the_old_file_only_stops_the_run(self, failing, site, action):
         ran = failing(self.daemon(site, action), "systemctl", f"'{action} docker.service'")
-        if action == "restart":  # the way back is a restart too
+        if action == "restart":  # the recorder fails the restart with the old file, too
             assert (ran.code, "neither" in ran.stderr) == (71, True)
         else:
             assert (ran.code, "the engine runs with it\t" in ran.stderr) == (71, True)
@@ -357,13 +359,13 @@ class TestFailures:
         ("said", "code"),
         [
             ("Error: No such network: demo", 0),
-            ("Error response from daemon: network demo not found", 0),  # another manager of the swarm has removed it
+            ("Error response from daemon: network demo not found", 0),  # another swarm manager has removed it
             ("Error response from daemon: network other not found", 70),
             ("Error response from daemon: network demo is in use by task 1", 70),
         ],
     )
     def test_a_network_that_is_removed_already_is_no_failure(self, run, tmp_path, site, said, code):
-        whole = otherwise(site)
+        whole = differing(site)
         script = Recreate().work(whole, "node1", Recreate().drift(whole, "node1")).script
         (tmp_path / "programs/docker").write_text(f"{_RECORD}echo '{said}' >&2; exit 1\n")
         ran = run(script)
@@ -377,8 +379,8 @@ class TestFailures:
         assert "can't create the network new\t" in ran.stderr
 
 
-def otherwise(made: Callable[..., Site]) -> Site:
-    """The network is there with another subnet, empty, and is to be made anew."""
+def differing(made: Callable[..., Site]) -> Site:
+    """Return a site whose network has another subnet and no containers, and is to be recreated."""
     hosts = {}
     for name in HOSTS:
         facts = capture(f"settled-{name}")
@@ -392,7 +394,7 @@ PLUGINS = "plugins: {a: {image: 'x/a:1', grant: [network host], settings: {A: $(
 
 
 def works(made: Callable[..., Site], one: Site, plugged: Inventory):
-    """Every step's work, in every state that has some."""
+    """Yield the script of every step, for every state in which it has work."""
     node2 = capture("settled-node2")
     old = [{"Name": f"{name}:latest", "Enabled": True, "Settings": {"Env": []}} for name in "ac"]
     sites = [
@@ -404,7 +406,7 @@ def works(made: Callable[..., Site], one: Site, plugged: Inventory):
         (made(node2=with_file(node2, CONSUL_JSON, "")), "node2"),
         (made(node2=capture("all-stopped")), "node2"),
         (made(**{name: with_http(capture(f"settled-{name}"), "networks", []) for name in HOSTS}), "node1"),
-        (otherwise(made), "node1"),
+        (differing(made), "node1"),
     ]
     for whole, host in sites:
         for step in [step for step in STEPS if step.name not in whole.plane.unused]:

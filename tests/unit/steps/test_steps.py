@@ -1,4 +1,4 @@
-"""Each step on hosts as captured: drifted, settled (no work at all), half-done, and what it refuses."""
+"""Each step on captured hosts: drifted, settled (no work), half-done, and what it refuses."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def work(step, site, host="node2"):
 
 
 def action(step, site, host="node2"):
-    """What is done to the service: the word in its script."""
+    """Return the action on the service, which is a word in the script."""
     script = work(step, site, host).script
     (found,) = {line.split("=")[1] for line in script.splitlines() if line.startswith("action=")} or {
         line.split()[1] for line in script.splitlines() if line.startswith("case ") and line.endswith(" in")
@@ -74,7 +74,7 @@ class TestPackages:
         assert "\ninstall docker.io consul" in done.script
         assert done.uploads == ()
 
-    def test_where_the_engine_is_to_decide_it_comes_first(self, inventory):
+    def test_an_engine_that_decides_the_control_plane_is_installed_first(self, inventory):
         whole = bare(inventory)
         assert [wording.what(d) for d in ENGINES.drift(whole, "node1")] == ["package docker.io"]
         assert "\ninstall docker.io\nhas docker || install docker-cli" in work(ENGINES, whole, "node1").script
@@ -132,7 +132,7 @@ class TestConsul:
         facts = {name: capture(f"installed-{name}") for name in ("node1", "node2")}
         assert self.wanted(resolve(inventory(), facts)[0], "node1")["bootstrap_expect"] == 2
 
-    def test_what_was_expected_once_stays_when_a_server_comes(self, site):
+    def test_bootstrap_expect_stays_when_a_server_is_added(self, site):
         one = with_file(NODE1, CONSUL_JSON, NODE1.files[CONSUL_JSON].replace('expect": 3', 'expect": 1'))
         whole = site(node1=one)
         assert CONSUL.drift(whole, "node1") == ()  # not worth a restart
@@ -165,9 +165,9 @@ class TestConsul:
         whole = site(node2=with_file(NODE2, CONSUL_LOADED, loaded))
         assert differs(CONSUL, whole) == [("the running Consul", "restart of Consul")]
         assert action(CONSUL, whole) == "restart"
-        assert work(CONSUL, whole).alone  # of a cluster that stands, one after the other
+        assert work(CONSUL, whole).alone  # in an existing cluster, agents restart one after the other
 
-    def test_an_agent_that_nobody_knows_how_it_was_started(self, site):
+    def test_an_agent_with_an_unknown_loaded_configuration(self, site):
         assert differs(CONSUL, site(node2=with_file(NODE2, CONSUL_LOADED, ""))) == [
             ("the running Consul", "restart of Consul")
         ]
@@ -237,7 +237,7 @@ class TestDaemon:
 
     def test_the_keys_of_others_stay_as_they_are(self, site):
         odd = capture("odd-keys")
-        assert DAEMON.drift(site(node1=odd), "node1") == ()  # ours are in it: form and order are its writer's
+        assert DAEMON.drift(site(node1=odd), "node1") == ()  # it has our keys; format and order do not matter
         (drift,) = DAEMON.drift(
             site(node1=with_file(odd, DAEMON_JSON, odd.files[DAEMON_JSON].replace("56.11", "56.99"))), "node1"
         )
@@ -251,7 +251,7 @@ class TestDaemon:
     KEYS = {"dns": ["192.0.2.53", "2001:db8::53"], "dns-search": ["example.net"], "dns-opts": ["timeout:2"]}  # noqa: RUF012
 
     def with_dns(self, site, inventory, started, node=NODE2, **more):
-        """A settled host in whose file and drop-in the keys of `dns:` are; `started`: those of the running engine."""
+        """Return a settled host with the keys of `dns:` in its files. started: the keys that the running engine has loaded."""
         whole = site(found=inventory(more=self.DNS))
         drop_in = next(d.wanted for d in DAEMON.drift(whole, "node2") if wording.what(d) == ENGINE_DNS_DROPIN)
         file = json.dumps(json.loads(NODE2.files[DAEMON_JSON]) | self.KEYS)
@@ -274,7 +274,7 @@ class TestDaemon:
     @pytest.mark.parametrize(
         ("running", "alone"), [({"ContainersRunning": 1}, True), ({"ContainersRunning": 0, "ClusterStore": ""}, False)]
     )
-    def test_engines_without_anything_are_restarted_side_by_side(self, site, inventory, running, alone):
+    def test_engines_without_containers_and_store_restart_in_parallel(self, site, inventory, running, alone):
         whole = self.with_dns(site, inventory, {}, **running)
         assert action(DAEMON, whole) == "restart"
         assert work(DAEMON, whole).alone is alone
@@ -284,7 +284,7 @@ class TestDaemon:
 
     @pytest.mark.parametrize("started", [None, {}, KEYS | {"dns": ["192.0.2.1"]}])
     def test_resolvers_that_were_written_and_not_read(self, site, inventory, started):
-        """Interrupted before the restart, or reloaded, which is not enough."""
+        """The run was interrupted before the restart, or the engine was only reloaded, which is not enough."""
         assert differs(DAEMON, self.with_dns(site, inventory, started)) == [("the running engine's DNS", "restart")]
 
     def test_what_the_inventory_leaves_out_stays(self, site, inventory):
@@ -337,7 +337,7 @@ class TestDaemon:
         assert differs(DAEMON, whole) == [(path, "")]
         assert action(DAEMON, whole) == "enable"
 
-    def test_a_host_more_changes_whom_the_others_meet(self, inventory):
+    def test_an_added_host_changes_the_gossip_unit_of_the_others(self, inventory):
         facts = {name: capture(f"settled-{name}") for name in HOSTS}
         (drift,) = DAEMON.drift(resolve(inventory(4), facts)[0], "node1")
         assert wording.what(drift) == gossip.UNIT_FILE
@@ -411,17 +411,17 @@ class TestNetworks:
             ({"Options": {"x": "1"}}, [("option x", "1", "")]),
         ],
     )
-    def test_another_network_of_that_name_is_told_and_not_touched(self, site, keys, what):
+    def test_a_different_network_of_that_name_is_reported_and_not_changed(self, site, keys, what):
         whole = site(node2=demo(NODE2, **keys))
         drift = NETWORKS.drift(whole, "node2")
         assert [(wording.what(d).removeprefix("network demo: "), d.found, d.wanted) for d in drift] == what
         assert {(wording.note(d), d.held) for d in drift} == {("up --recreate demo", True)}
         assert NETWORKS.work(whole, "node2", drift) is None
 
-    def test_none_is_made_beside_another_of_that_name(self, site):
+    def test_no_network_is_created_if_another_host_has_a_different_one(self, site):
         whole = site(**{name: absent(name) for name in HOSTS} | {"node2": demo(NODE2, Driver="bridge", Scope="local")})
         (drift,) = NETWORKS.drift(whole, "node1")
-        assert (drift.found, drift.held) == ("absent, and another of this name on node2", True)
+        assert (drift.found, drift.held) == ("absent, and different from the inventory on node2", True)
         assert NETWORKS.work(whole, "node1", (drift,)) is None
 
     def test_another_mtu(self, site, inventory):
@@ -430,7 +430,7 @@ class TestNetworks:
         options = {"com.docker.network.driver.mtu": "1400"}
         hosts = {name: demo(capture(f"settled-{name}"), Options=options) for name in HOSTS}
         assert NETWORKS.drift(site(found=small, **hosts), "node2") == ()
-        assert NETWORKS.drift(site(found=found, **hosts), "node2") == ()  # found out once, it stays
+        assert NETWORKS.drift(site(found=found, **hosts), "node2") == ()  # a measured MTU stays
         assert [wording.what(d) for d in NETWORKS.drift(site(found=small), "node2")] == [
             "network demo: option com.docker.network.driver.mtu"
         ]
@@ -459,7 +459,7 @@ class TestNetworks:
         told.networks.pop("demo")
         assert work(NETWORKS, site(found=told, **hosts), "node1").told is None
 
-    def test_all_that_the_inventory_says_of_it(self, site, inventory):
+    def test_all_keys_of_the_inventory(self, site, inventory):
         more = """
   full: {subnet: 10.98.0.0/24, gateway: 10.98.0.254, ip_range: 10.98.0.128/25, mtu: 1400, internal: true, labels: {b: x y, a: z}}"""
         found = inventory(more=more.strip("\n"))
@@ -472,6 +472,6 @@ class TestNetworks:
 
 
 def test_a_host_that_is_not_root_or_slow_changes_no_step(site):
-    """Steps judge what they look after, and nothing else."""
+    """Steps ignore facts of other concerns."""
     odd = with_system(with_system(NODE2, "uid=", "1000"), "now=", "0")
     assert all(step.drift(site(node2=odd), "node2") == () for step in STEPS)

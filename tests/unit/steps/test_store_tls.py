@@ -1,4 +1,4 @@
-"""An external store over TLS: the three files on hosts, what the engine is told, and what it was started with."""
+"""An external store over TLS: the three files on hosts, the engine's settings, and what the engine has loaded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GOOD = {"version": '200 {"etcdserver": "3.5.16"}', "leader": '200 {"health": "tr
 
 @pytest.fixture
 def tls(tmp_path):
-    """Three files that are none to speak TLS with: here only what becomes of them is looked at."""
+    """Return three files without valid certificates: the tests only check where their contents go."""
     paths = {name: tmp_path / f"{name}.pem" for name in ("ca", "cert", "key")}
     for name, path in paths.items():
         path.write_text(f"hushed {name}\n")
@@ -55,7 +55,7 @@ def asked(facts, **answers):
 
 
 def written(site, *, loaded=True):
-    """node2 as it is when everything that is wanted of it was written; loaded: and its engine was started with it."""
+    """Return node2 with all files written. loaded: whether its engine was started with them."""
     whole = site()
     facts = with_info(capture("etcd-node2"), ClusterStore=f"etcd://{WHERE}")
     wanted = {wording.what(d): d.wanted for d in DAEMON.drift(whole, "node2")}
@@ -95,7 +95,7 @@ def test_settled(site):
     assert whole.backend.asks(whole, "node1")
 
 
-def test_files_were_written_and_the_engine_was_not_started_anew(site):
+def test_files_were_written_and_the_engine_was_not_restarted(site):
     assert differs(site(node2=written(site, loaded=False))) == {"the running engine's TLS": "restart"}
 
 
@@ -129,7 +129,7 @@ def test_a_store_that_has_no_tls_any_more(site):
         ({"rights": "401 insufficient credentials"}, "store-forbidden"),
     ],
 )
-def test_what_was_found_through_the_connection(site, monkeypatch, answers, check):
+def test_problems_that_the_controller_finds_through_the_connection(site, monkeypatch, answers, check):
     monkeypatch.setattr("provisioner.stores.asking.context", lambda _: None)
     whole = site(node1=asked(capture("etcd-node1")), node2=asked(capture("etcd-node2"), **answers), node3=written(site))
     found = {(f.id, f.host) for f in preflight.run(whole) if f.id.startswith("store-")}
@@ -137,9 +137,9 @@ def test_what_was_found_through_the_connection(site, monkeypatch, answers, check
 
 
 class TestEndpoints:
-    """Hosts can't ask for them: whoever runs this does, through their connections, at every reading that asks."""
+    """Hosts can't query a store over TLS. The controller does, through their connections, whenever a reading queries it."""
 
-    def test_those_of_a_host_that_is_gone_are_freed(self, site):
+    def test_endpoints_of_a_lost_host_are_freed(self, site):
         value = json.dumps({"name": "web", "locator": "192.168.56.13"})
         facts = {name: capture(f"etcd-{name}") for name in ("node1", "node2")}
         network = facts["node1"].networks["demo"]["Id"]
@@ -150,7 +150,7 @@ class TestEndpoints:
         assert networks.asker(whole) == "node1"
 
     @pytest.mark.parametrize("only", [("http",), ("asked",), ("units",)])
-    def test_who_asks(self, site, monkeypatch, only):
+    def test_the_controller_queries_the_store(self, site, monkeypatch, only):
         whole, asked, scripts = site(), [], []
         monkeypatch.setattr("provisioner.stores.asking.context", lambda _: "tls")
         monkeypatch.setattr(
@@ -168,7 +168,7 @@ class TestEndpoints:
         assert len(scripts) == 1
         assert [str(request) in scripts[0] for request in requests] == [by_me, False]
         session.read(["node1"], ("asked",), whole.facts, whole.backend.asks_attached)
-        assert len(scripts) == 1, "of the host itself nothing is asked then"
+        assert len(scripts) == 1, "the host itself is not read again"
 
     def test_one_server_that_answers_is_enough(self, tls, monkeypatch):
         said = {"a:1": "000 timeout", "b:1": "200 {}", "c:1": "200 {}"}
@@ -197,7 +197,7 @@ class Connection:
         return Result(0, "", "")
 
 
-def test_files_that_are_of_no_use(site, tls):
+def test_unusable_files(site, tls):
     found = [f for f in preflight.run(site()) if f.id == "store-tls"]
     assert [(f.host, causes.severity(f).value) for f in found] == [("", "stop")]
     assert "ca.pem contains no usable certificate" in found[0].evidence

@@ -1,4 +1,4 @@
-"""The step swarm on hosts as captured: fresh, settled (no work at all), half-done, other roles, and what it refuses."""
+"""The step swarm on captured hosts: fresh, settled (no work), half-done, with other roles, and what it refuses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from provisioner.system.swarm import FOUNDER
 
 SWARM, NETWORKS = Swarm(), Networks()
 ONE = "swarm: {managers: [node1]}"
-MEASURED = '${mtu:+--opt com.docker.network.driver.mtu="$mtu"}'  # what the hosts found, where that is less than usual
+MEASURED = '${mtu:+--opt com.docker.network.driver.mtu="$mtu"}'  # the measured MTU, if it is below the default
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def body(work):
 
 
 def loops(work):
-    """What is done to which nodes, in order."""
+    """Return the changes of the script in order: (command, IDs of nodes)."""
     found = re.findall(r"^for id in ([a-z0-9 ]*); do.*\n    change ('rm --force'|\w+)", work.script, re.MULTILINE)
     return [(what, ids.split()) for ids, what in found if ids]
 
@@ -61,13 +61,13 @@ def loops(work):
 @pytest.mark.parametrize("step", [s for s in STEPS if s.name not in {"store", "gossip"}], ids=lambda step: step.name)
 @pytest.mark.parametrize("host", HOSTS)
 def test_settled_hosts_have_no_drift(site, step, host):
-    """Although a worker without a container on it does not list the network."""
+    """A worker without a container on the network does not list it; this is no drift."""
     whole = site(FOUND)
     assert "demo" not in FOUND["node3"].networks
     assert step.drift(whole, host) == ()
 
 
-def test_fresh_hosts_the_first_makes_it_alone_and_the_others_wait_for_it(site):
+def test_on_fresh_hosts_the_first_manager_creates_the_swarm_and_the_others_wait(site):
     whole = site(
         fresh(), "swarm: {managers: [node2], data_path_port: 4790, default_addr_pool: {pools: [10.20.0.0/16]}}"
     )
@@ -76,7 +76,7 @@ def test_fresh_hosts_the_first_makes_it_alone_and_the_others_wait_for_it(site):
         "node2": [("the swarm", "none", "manager", "init")],
         "node3": [("the swarm", "none", "worker", "join")],
     }
-    assert works(whole) == {}, "before it is on record who makes it"
+    assert works(whole) == {}, "the founder is not recorded yet"
     for name in HOSTS:
         whole = whole.known(name, with_file(whole.facts[name], FOUNDER, "lab node2 192.168.56.12\n"))
     (done,) = works(whole).items()
@@ -92,8 +92,8 @@ def test_fresh_hosts_the_first_makes_it_alone_and_the_others_wait_for_it(site):
     }
 
 
-def test_made_and_nobody_joined_yet(site):
-    """An interrupted run is known by its label, although one of three hosts is in a swarm only."""
+def test_created_and_no_other_host_has_joined_yet(site):
+    """The label identifies the swarm of an interrupted run, although only one of three hosts is in it."""
     done = works(
         site(
             {"node1": FOUND["node1"], "node2": out("node2"), "node3": out("node3")},
@@ -108,7 +108,7 @@ def test_made_and_nobody_joined_yet(site):
     assert body(done["node3"])["RemoteAddrs"] == ["192.168.56.11:2377"]
 
 
-def test_a_worker_joins_with_a_worker_s_token_and_is_told_all_managers(site):
+def test_a_worker_joins_with_a_worker_s_token_and_the_addresses_of_all_managers(site):
     facts = {**with_managers("node1", "node2"), "node3": out("node3")}
     done = works(
         site(facts, "swarm: {managers: [node1, node2, node3]}".replace(", node3", "").replace("node1, node2", "node1"))
@@ -117,7 +117,7 @@ def test_a_worker_joins_with_a_worker_s_token_and_is_told_all_managers(site):
     assert body(done["node3"])["RemoteAddrs"] == ["192.168.56.11:2377", "192.168.56.12:2377"]
 
 
-def test_hosts_join_side_by_side_but_not_all_at_once_and_each_role_has_one_token_to_read(site):
+def test_a_limited_number_of_hosts_joins_in_parallel_and_each_role_s_token_is_read_once(site):
     done = works(
         site({"node1": FOUND["node1"], "node2": out("node2"), "node3": out("node3")}, "swarm: {managers: [node1]}")
     )
@@ -126,14 +126,14 @@ def test_hosts_join_side_by_side_but_not_all_at_once_and_each_role_has_one_token
 
 
 @pytest.mark.parametrize("state", ["pending", "error"])
-def test_a_node_that_is_on_its_way_is_waited_for(site, state):
+def test_a_node_that_is_still_joining_is_waited_for(site, state):
     whole = site({**FOUND, "node2": put("node2", LocalNodeState=state, Error="")})
     assert differs(whole)["node2"] == [("the swarm", state, "worker", "waits")]
     assert works(whole) == {}
 
 
-def test_without_a_leader_nothing_is_made_and_nobody_joins(site):
-    """Its hosts may be about to have one again: a second swarm would be the end of the first."""
+def test_without_a_leader_no_swarm_is_created_and_no_host_joins(site):
+    """The swarm may elect a leader again: a second swarm would make the first one useless."""
     lost = with_http(put("node1", Cluster=None), "nodes", "500 no leader")
     whole = site({"node1": lost, "node2": FOUND["node2"], "node3": out("node3")})
     assert [drift[0][3] for drift in differs(whole).values()] == ["waits", "waits", "join"]
@@ -145,7 +145,7 @@ def test_an_engine_that_does_not_run_yet_is_pending(site):
     whole = site({**FOUND, "node2": with_http(FOUND["node2"], "info", "000 refused")})
     (drift,) = SWARM.drift(whole, "node2")
     assert drift.pending
-    assert drift.found == "the engine says nothing (refused)"  # the cause, where it is waited for in vain
+    assert drift.found == "the engine does not answer (refused)"  # the reason, if the wait is in vain
 
 
 class TestRoles:
@@ -168,14 +168,14 @@ class TestRoles:
         assert [work.text for work in works(whole).values()] == ["node1 becomes worker, node2 becomes worker"]
         assert list(works(whole)) == ["node3"]
 
-    def test_the_node_that_a_host_was_is_taken_out_when_the_host_is_another_one(self, site):
+    def test_a_host_s_stale_node_is_removed(self, site):
         nodes = json.loads(json.dumps(FOUND["node1"].swarm_nodes))
         next(n for n in nodes if n["ID"] == IDS["node3"])["Status"]["State"] = "down"
         whole = site({**FOUND, "node1": with_http(FOUND["node1"], "nodes", nodes), "node3": out("node3")})
         done = works(whole)
         assert set(done) == {"node1", "node3"}
         assert loops(done["node1"]) == [("'rm --force'", [IDS["node3"]])]
-        lost = site({k: f for k, f in whole.facts.items() if k != "node3"})  # it may be that node still
+        lost = site({k: f for k, f in whole.facts.items() if k != "node3"})  # it may still be that node
         assert works(lost) == {}
 
     def test_a_host_that_is_down_is_demoted_and_not_promoted(self, site):
@@ -201,7 +201,7 @@ class TestRoles:
         assert site(facts, "", hosts=hosts).servers == wanted
 
 
-class TestWhose:
+class TestOtherSwarms:
     @pytest.mark.parametrize("host", ["node1", "node3"])
     def test_another_swarm_is_left_alone_and_not_joined(self, site, host):
         whole = site({**fresh(), host: another(host)})
@@ -217,7 +217,7 @@ class TestWhose:
             with pytest.raises(StepFailed, match="in another swarm"):
                 SWARM.drift(whole, "node3")
 
-    def test_a_worker_that_knows_only_who_was_a_manager_is_known_to_those_who_are(self, site):
+    def test_managers_know_a_worker_that_knows_only_a_former_manager(self, site):
         before = [{"NodeID": IDS["node1"], "Addr": f"{ADDRESSES['node1']}:2377"}]
         whole = site(
             {**with_managers("node3"), "node2": put("node2", RemoteManagers=before)}, "swarm: {managers: [node3]}"
@@ -225,12 +225,12 @@ class TestWhose:
         assert View(whole).member("node2") is Member.OURS
         assert SWARM.drift(whole, "node2") == ()
 
-    def test_one_that_was_made_by_hand_is_taken_over_where_most_hosts_are_in_it(self, site):
+    def test_a_swarm_made_by_hand_is_taken_over_if_most_hosts_are_in_it(self, site):
         by_hand = labelled(FOUND["node1"], "")
         assert View(site({**FOUND, "node1": by_hand})).hosts == HOSTS
         assert View(site({"node1": by_hand, "node2": out("node2"), "node3": out("node3")})).hosts == ()
 
-    def test_that_of_another_cluster_is_not(self, site):
+    def test_the_swarm_of_another_cluster_is_not_taken_over(self, site):
         whole = site({**FOUND, "node1": labelled(FOUND["node1"], "other")})
         assert View(whole).hosts == ()
         with pytest.raises(StepFailed, match="in another swarm"):
@@ -253,7 +253,7 @@ class TestOthers:
         assert host == "node1"
         assert f"--driver overlay --subnet 10.99.0.0/24 --attachable {MEASURED} demo" in work.script
 
-    def test_before_there_is_a_swarm_no_network_can_be_told(self, site):
+    def test_without_a_swarm_networks_are_pending(self, site):
         assert all(d.pending for name in HOSTS for d in NETWORKS.drift(site(fresh()), name))
 
     def test_encrypted(self, site):
@@ -267,7 +267,7 @@ class TestOthers:
         whole = site(FOUND, "swarm: {managers: [node1], data_path_port: 4790}")
         assert (whole.ports.tcp, whole.ports.udp) == ((2377, 7946), (4790, 7946))
 
-    def test_what_an_external_store_needed_goes(self, site):
+    def test_files_for_an_external_store_are_removed(self, site):
         whole = site({**FOUND, "node2": with_file(FOUND["node2"], ENGINE_DROPIN, "[Unit]\nAfter=consul.service\n")})
         assert [(wording.what(d), d.wanted) for d in Daemon().drift(whole, "node2")] == [(ENGINE_DROPIN, "")]
         ((_, work),) = works(whole, Daemon()).items()
@@ -294,7 +294,7 @@ class TestOthers:
 
 
 @pytest.mark.parametrize(("said", "calls", "code"), [("update out of sequence", 3, 0), ("not a swarm manager", 1, 70)])
-def test_what_the_swarm_changes_at_the_same_moment_is_changed_again(tmp_path, said, calls, code):
+def test_a_change_that_collides_with_the_swarm_s_own_is_retried(tmp_path, said, calls, code):
     docker, log = tmp_path / "docker", tmp_path / "log"
     docker.write_text(
         f'#!/bin/sh\necho "$2" >>{log}\n[ "$2" = inspect ] || [ $(wc -l <{log}) = 3 ] || '

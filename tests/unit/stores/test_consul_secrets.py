@@ -264,7 +264,7 @@ class TestSettled:
         site = secured.known("node2", with_http(secured.facts["node2"], "rights", "403 rpc error: ACL not found"))
         closed = site.plane.closed(site, "node2")
         assert (
-            closed.what == "its engine can't ask the store: Consul refuses this host's token (rpc error: ACL not found)"
+            closed.what == "its engine can't use the store: Consul refuses this host's token (rpc error: ACL not found)"
         )
         assert "provisioner up" in causes.cure(closed.problem)
         assert site.plane.closed(site, "node1") is None
@@ -430,7 +430,7 @@ class TestTrustBetweenHosts:
         (drift,) = STEP.drift(site, "node2")
         assert (wording.what(drift), drift.wanted, wording.note(drift)) == (
             "the folder /etc/consul.d",
-            "root alone",
+            "writable by root only",
             "",
         )
         assert "chown root /etc/consul.d &&" in STEP.work(site, "node2", (drift,)).script
