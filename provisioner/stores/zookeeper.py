@@ -132,9 +132,13 @@ class ZooKeeper(Unstaged, Managed):
         return [] if _mode(facts) else [Drift(Kind.STORE, "leader", "none", "one", Action.WAIT, self.title)]
 
     def peers(self, facts: Mapping[str, Facts]) -> frozenset[IPv4Address]:
-        """Return the servers in the configuration that the running servers were started with. It never changes."""
-        running = (of_host for of_host in facts.values() if _mode(of_host))
-        addresses = (address for of_host in running for _, address in _SERVER.findall(of_host.files[LOADED]))
+        """Return the servers in the configuration that the running servers were started with. It never changes.
+
+        If none runs, the configuration files decide: a run that was killed may have written them on some of the hosts only.
+        """
+        running = [of_host.files[LOADED] for of_host in facts.values() if _mode(of_host)]
+        texts = running or [of_host.files.get(CFG, "") for of_host in facts.values()]
+        addresses = (address for text in texts for _, address in _SERVER.findall(text))
         return frozenset(found for address in addresses if (found := literal(address)))
 
     def remembered(self, facts: Mapping[str, Facts]) -> dict[str, IPv4Address]:

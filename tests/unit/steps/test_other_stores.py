@@ -243,6 +243,15 @@ class TestZooKeeper:
         )
         assert differs(site("zookeeper", node2=silent)) == [("ZooKeeper's leader", "waits")]
 
+    def test_a_server_that_has_no_files_yet_stays_one_of_those_that_were_named(self, inventory):
+        """A run was killed when two of three hosts had their configuration: no server runs, and the third one is not left out."""
+        down = "000 Connection refused"
+        facts = {name: with_http(capture(f"zookeeper-{name}"), "srvr", down) for name in HOSTS}
+        facts["node3"] = with_file(with_file(facts["node3"], zookeeper.CFG, ""), zookeeper.MYID, "")
+        whole = resolve(inventory(kind="zookeeper"), facts)[0]
+        assert whole.servers == HOSTS
+        assert all(drift.target != zookeeper.CFG for drift in STORE.drift(whole, "node1"))
+
     def test_numbers_stay(self, inventory):
         facts = {name: capture(f"zookeeper-{name}") for name in HOSTS}
         named = inventory(kind="zookeeper")
