@@ -46,6 +46,11 @@ def asks_for_another(run: Run) -> bool:
     return bool(re.search(r"run (it |the same (command )?|`?provisioner [a-z-]+`? )?again", run.err))
 
 
+def asks_for_up(run: Run) -> bool:
+    """Whether a rotation refused because the store differs from the inventory."""
+    return run.code == 1 and "run `provisioner up` first" in run.err
+
+
 def unsettled(run: Run) -> list[str]:
     """The problems of another `up` on a settled cluster, which must not write anything."""
     writes = run.report.get("writes", 0)

@@ -210,6 +210,9 @@ class Player:
         if run.code != 0 and judge.asks_for_another(run):
             self._result.commands[-1] += ", which says to run it again"
             run = self._run(command)
+        if command.startswith("rotate") and judge.asks_for_up(run):
+            self._result.commands[-1] += ", which says to run `up` first"
+            return  # the store was not set up yet when the rotation was interrupted; `up` comes next
         if found := judge.unproven(run):
             self._result.wrong += [f"{command}{when and f' {when}'}: {each}" for each in found]
 
