@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MOST_HOSTS = 200
 BOOT_DEADLINE = 60  # seconds for one host on an idle machine
 UP_DEADLINE = 400  # seconds for `provisioner up`; up to half a minute on an idle machine
-_FAULT = 120  # seconds for a script that makes or heals a fault
+_FAULT_DEADLINE = 120  # seconds for a script that makes or heals a fault
 SETTLE_DEADLINE = 120  # seconds; a swarm takes up to 20 to elect a manager
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
@@ -279,19 +279,17 @@ class Lab:
     def uncut(self, host: str) -> None:
         switch.set_port(self._switch, self._host(host).name, up=True)
 
-    # -- changing it -------------------------------------------------------------------------------------------
-
     # -- faults ------------------------------------------------------------------------------------------------
 
     def break_(self, fault: Fault, host: str, to: str = "") -> None:
-        """Make a fault on a host, or on its path to another. It is recorded before it is made, so that `heal` finds it."""
+        """Make a fault on a host, or, with `to`, between two hosts. The fault is recorded first, so that `heal` always finds it."""
         if (fault.place is Place.PATH) != bool(to):
-            what = "is made between two hosts" if not to else "is made on one host"
+            what = "needs two hosts" if not to else "needs only one host"
             raise LabError(
-                f"the fault {fault.id} {what}", cure="name the other host with --to" if not to else "leave --to out"
+                f"the fault {fault.id} {what}", cure="name the other host with --to" if not to else "omit --to"
             )
         if host == to:
-            raise LabError(f"the fault {fault.id} is made between two hosts, and {host} is named twice")
+            raise LabError(f"the fault {fault.id} needs two hosts, but {host} is named twice")
         self._host(host)
         if to:
             self._host(to)
@@ -303,16 +301,18 @@ class Lab:
         answer = self._run_fault(fault, fault.make, host, to)
         if answer.returncode:
             raise LabError(
-                f"the fault {fault.id} could not be made on {host}", answer=answer.stderr, cure="provisioner lab heal"
+                f"can't make the fault {fault.id} on {host}",
+                answer=answer.stderr,
+                cure=f"provisioner lab heal --name {self.name}",
             )
 
     def broken(self) -> list[tuple[str, str, str]]:
-        """(fault, host, other host or "") of each fault that was made and not healed, in the order in which they were made."""
+        """(fault, host, other host or "") of each fault that is not healed yet, oldest first."""
         found = [json.loads(path.read_text()) for path in sorted((self.folder / "faults").glob("*"))]
         return [(each["fault"], each["host"], each["to"]) for each in found]
 
     def heal(self) -> list[str]:
-        """Take all faults back, the last one first; what could not be taken back stays recorded. Returns what was healed."""
+        """Heal all faults, the newest first, and return "FAULT on HOST" for each. A fault that can't be healed stays recorded."""
         healed, failed = [], []
         for path in sorted((self.folder / "faults").glob("*"), reverse=True):
             each = json.loads(path.read_text())
@@ -324,14 +324,14 @@ class Lab:
                 healed.append(f"{each['fault']} on {each['host']}")
         if failed:
             raise LabError(
-                "some faults could not be taken back",
+                "can't heal some faults",
                 answer="\n".join(failed),
                 cure=f"provisioner lab reset --name {self.name}",
             )
         return healed
 
-    def _forget(self, hosts: Iterable[str]) -> None:
-        """Faults of hosts that are reset are gone with them; those on the switch are taken back."""
+    def _forget_faults(self, hosts: Iterable[str]) -> None:
+        """Forget the faults of hosts that are about to be reset. The switch isn't reset, so its faults are healed first."""
         for path in sorted((self.folder / "faults").glob("*"), reverse=True):
             each = json.loads(path.read_text())
             fault = FAULTS[each["fault"]]
@@ -341,17 +341,19 @@ class Lab:
                 path.unlink()
 
     def _run_fault(self, fault: Fault, script: str, host: str, to: str) -> Answer:
-        words = {"HOST": host, "SELF": self.address(host), "TO": to, "PEER": self.address(to) if to else ""}
-        text = "".join(f"{name}={shlex.quote(value)}\n" for name, value in words.items()) + script
+        variables = {"HOST": host, "SELF": self.address(host), "TO": to, "PEER": self.address(to) if to else ""}
+        text = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items()) + script
         argv = ["sh", "-c", text]
         if fault.place is Place.SWITCH:
-            # With the programs of a host: the machine itself may have none of them.
+            # The host's mount namespace provides the programs, such as nft, that this machine may lack.
             pid = self._host(host).init
             if pid is None:
                 raise LabError("the host is off", host=host, cure=f"provisioner lab start --name {self.name} {host}")
             spaces = (f"--net={self._switch}", f"--mount=/proc/{pid}/ns/mnt")
-            return communicate(["nsenter", *spaces, *argv], timeout=_FAULT)
-        return self.exec(host, argv, check=False, timeout=_FAULT)
+            return communicate(["nsenter", *spaces, *argv], timeout=_FAULT_DEADLINE)
+        return self.exec(host, argv, check=False, timeout=_FAULT_DEADLINE)
+
+    # -- changing it -------------------------------------------------------------------------------------------
 
     def stop(self, *hosts: str) -> None:
         """End hosts together, like a power cut. Their disks are kept."""
@@ -385,7 +387,7 @@ class Lab:
         cluster running. `say` gets a line if the snapshot must be created first.
         """
         hosts = None if hosts is None else tuple(hosts)
-        self._forget(self.hosts if hosts is None else hosts)
+        self._forget_faults(self.hosts if hosts is None else hosts)
         if to:
             recipe = snapshot.settled(to)
             path = _ensure_images([recipe.image], say)[recipe.image]

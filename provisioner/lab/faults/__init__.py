@@ -1,4 +1,4 @@
-"""Faults: causes that are made on purpose, to learn from and to test `doctor` with. One file for each family."""
+"""Faults that the lab makes on purpose, for learning and to test `doctor`. Each family of faults has a file."""
 
 from __future__ import annotations
 

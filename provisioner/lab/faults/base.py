@@ -10,19 +10,19 @@ class Place(StrEnum):
     """Where a fault is made."""
 
     HOST = "host"  # on one host
-    PATH = "path"  # on one host, against another
+    PATH = "path"  # on one host, for packets from another host
     SWITCH = "switch"  # on the switch, at the port of one host
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One cause, made on purpose.
+    """One cause that the lab makes on purpose.
 
-    id: its name; one cause can have several faults ("vxlan-blocked", "vxlan-blocked-out"). cause: the id that `doctor` should name.
-    title: what is done, for people. make, heal: POSIX sh that makes it and takes it back; both can be run twice. They have the
-    variables HOST, SELF (the host's address), and for a path TO and PEER (the other host's name and address). On the switch, the port of the
-    host is named as the host.
-    stores: the kinds of clusters in which it can be made; () means all.
+    id: several faults can have the same cause ("vxlan-blocked", "vxlan-blocked-out"). cause: the ID of the cause that `doctor`
+    should report. title: what the fault does, for users.
+    make, heal: POSIX sh that makes and heals the fault; both can be run twice. Their variables are HOST and SELF (the host's name
+    and address) and, for a path, TO and PEER (the other host's name and address). The switch's port to a host has the host's name.
+    stores: the kinds of clusters that can have the fault; () means all.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Faults of packet filters: ports that are blocked, on one side or on both, whole or in part."""
+"""Faults of packet filters: ports blocked on one or both sides, for all packets or for some."""
 
 from provisioner.lab.faults.base import Fault, Place
 
@@ -6,7 +6,7 @@ from provisioner.lab.faults.base import Fault, Place
 def _rule(
     name: str, cause: str, title: str, *rules: str, place: Place = Place.HOST, stores: tuple[str, ...] = ()
 ) -> Fault:
-    """Rules at the top of chains of iptables: CHAIN ARGUMENTS."""
+    """A fault of iptables rules, each inserted at the top of its chain. A rule is written as "CHAIN ARGUMENTS"."""
     made, healed = [], []
     for rule in rules:
         chain, _, words = rule.partition(" ")
@@ -16,7 +16,7 @@ def _rule(
 
 
 def _table(name: str, cause: str, title: str, hook: str, rule: str) -> Fault:
-    """A table of nftables with one chain and one rule."""
+    """A fault of one nftables rule, in a chain and table of its own."""
     table = f"fault-{name}"
     made = f"nft 'table inet {table} {{ chain c {{ type filter hook {hook} priority -10; {rule}; }}; }}'"
     heal = f"nft delete table inet {table} 2>/dev/null || :"
@@ -27,37 +27,37 @@ FAULTS = (
     _rule(
         "vxlan-blocked",
         "vxlan-blocked",
-        "the host drops the overlay's data that comes in",
+        "the host drops incoming overlay packets",
         "INPUT -p udp --dport 4789 -j DROP",
     ),
     _rule(
         "vxlan-blocked-out",
         "vxlan-blocked",
-        "the host drops the overlay's data that goes out",
+        "the host drops outgoing overlay packets",
         "OUTPUT -p udp --dport 4789 -j DROP",
     ),
     _rule(
         "vxlan-blocked-from",
         "vxlan-blocked",
-        "the host drops the overlay's data from one other host",
+        "the host drops overlay packets from one other host",
         'INPUT -s "$PEER" -p udp --dport 4789 -j DROP',
         place=Place.PATH,
     ),
     _table(
         "vxlan-blocked-nft",
         "vxlan-blocked",
-        "a rule of nftables without a counter drops the overlay's data",
+        "an nftables rule without a counter drops incoming overlay packets",
         "input",
         "udp dport 4789 drop",
     ),
     _rule(
         "gossip-blocked",
         "gossip-blocked",
-        "the host drops gossip that comes in, TCP and UDP",
+        "the host drops incoming gossip over TCP and UDP",
         "INPUT -p tcp --dport 7946 -j DROP",
         "INPUT -p udp --dport 7946 -j DROP",
     ),
-    _rule("gossip-udp", "gossip-udp", "the host drops gossip over UDP only", "INPUT -p udp --dport 7946 -j DROP"),
+    _rule("gossip-udp", "gossip-udp", "the host drops incoming gossip over UDP", "INPUT -p udp --dport 7946 -j DROP"),
     _rule(
         "store-blocked",
         "store-blocked",
@@ -68,14 +68,16 @@ FAULTS = (
     _rule(
         "packet-loss",
         "packet-loss",
-        "the host drops half of the overlay's data that comes in",
+        "the host drops half of the incoming overlay packets",
         "INPUT -p udp --dport 4789 -m statistic --mode random --probability 0.5 -j DROP",
     ),
-    _rule("loopback-dropped", "loopback-dropped", "the host drops what it sends to itself", "INPUT -i lo -j DROP"),
+    _rule(
+        "loopback-dropped", "loopback-dropped", "the host drops packets that it sends to itself", "INPUT -i lo -j DROP"
+    ),
     _rule(
         "cut-off",
         "underlay-blocked",
-        "the host drops all UDP and TCP of one other host but SSH",
+        "the host drops all TCP and UDP from one other host, except SSH",
         'INPUT -s "$PEER" -p udp -j DROP',
         'INPUT -s "$PEER" -p tcp ! --dport 22 -j DROP',
         place=Place.PATH,
@@ -83,7 +85,7 @@ FAULTS = (
     Fault(
         "firewall-reload",
         "firewall-reload",
-        "the tables filter and nat are flushed, as some firewalls do when they reload",
+        "chains of the tables filter and nat are flushed, as some firewalls do when they reload",
         "iptables -w -F FORWARD; iptables -w -t nat -F PREROUTING; iptables -w -t nat -F POSTROUTING; iptables -w -t nat -F OUTPUT",
         "systemctl restart docker",
     ),

@@ -28,7 +28,7 @@ FAULTS = (
     Fault(
         "mtu",
         "mtu",
-        "the host's interface carries packets of 1400 bytes only",
+        "the MTU of the host's interface is 1400 bytes",
         "ip link set eth0 mtu 1400",
         "ip link set eth0 mtu 1500",
     ),
@@ -57,7 +57,7 @@ FAULTS = (
     Fault(
         "between",
         "vxlan-blocked",
-        "the switch drops the overlay's data to the host",
+        "the switch drops overlay packets to the host",
         "nft delete table bridge fault-$HOST 2>/dev/null;"
         ' nft "table bridge fault-$HOST { chain c { type filter hook forward priority 0; oifname $HOST udp dport 4789 drop; }; }"',
         "nft delete table bridge fault-$HOST 2>/dev/null || :",
