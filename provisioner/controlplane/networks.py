@@ -63,7 +63,7 @@ def found_subnet(site: Site, host: str, name: str) -> IPv4Network | None:
     return next(filter(None, map(networks.subnet4, networks.pools(found))), None) if found else None
 
 
-def otherwise(site: Site, network: Network) -> tuple[str, ...]:
+def differing_hosts(site: Site, network: Network) -> tuple[str, ...]:
     """Return the live hosts on which the network differs from the inventory."""
     return tuple(host for host in site.live if network.on(host) and differences(site, host, network))
 
@@ -92,14 +92,14 @@ def held_by_probes(site: Site) -> bool:
         held
         for each in site.recreate
         for held in in_use(site, site.inventory.networks[each])
-        if otherwise(site, site.inventory.networks[each])
+        if differing_hosts(site, site.inventory.networks[each])
     ]
     return bool(used) and all(held.is_probe for held in used)
 
 
 def in_use(site: Site, network: Network) -> tuple[Held, ...]:
     """Return the containers that prevent the network's removal, and the hosts whose containers are unknown."""
-    hosts = tuple(site.inventory.hosts) if network.is_global else otherwise(site, network)
+    hosts = tuple(site.inventory.hosts) if network.is_global else differing_hosts(site, network)
     own = {host: attached.containers(site.facts[host], network.name) for host in hosts if host in site.live}
     held = [Held(Holder.CONTAINER, name, host, state) for host, of in own.items() for name, state in of.items()]
     known = {name for names in own.values() for name in names}

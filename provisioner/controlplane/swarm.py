@@ -100,10 +100,10 @@ class Swarm:
         return []
 
     def joined(self, facts: Facts) -> bool:
-        return told(facts).get("LocalNodeState") == "active"
+        return swarm_info(facts).get("LocalNodeState") == "active"
 
     def advertised(self, facts: Facts) -> str:
-        return str(told(facts).get("NodeAddr", ""))
+        return str(swarm_info(facts).get("NodeAddr", ""))
 
     def standing(self, site: SiteView, host: str) -> tuple[str, str, str]:
         facts, view = site.facts[host], View(site)
@@ -111,7 +111,7 @@ class Swarm:
             return "", "", ""
         if state(facts) == "locked":
             return "swarm", "locked, waits for its key", ""
-        role = "manager" if told(facts).get("ControlAvailable") else "worker"
+        role = "manager" if swarm_info(facts).get("ControlAvailable") else "worker"
         well = view.member(host) is Member.OURS and state(facts) == "active"
         rests = f", {rest}" if (rest := RESTS.get(availability(view.node(host)))) else ""
         return "swarm", role + rests if well else f"{view.member(host)}, {state(facts)}", view.leader
@@ -152,10 +152,10 @@ class Swarm:
         return Closed(Problem("node-resting", host, what, {"node": node["ID"]}))
 
     def lists(self, facts: Facts) -> bool:
-        return bool(told(facts).get("ControlAvailable"))
+        return bool(swarm_info(facts).get("ControlAvailable"))
 
 
-def told(facts: Facts) -> Mapping[str, Any]:
+def swarm_info(facts: Facts) -> Mapping[str, Any]:
     """Return the part of /info about the swarm; {} if the engine does not answer."""
     found = facts.engine.get("Swarm")
     return found if isinstance(found, dict) else {}
@@ -163,18 +163,18 @@ def told(facts: Facts) -> Mapping[str, Any]:
 
 def state(facts: Facts) -> str:
     """Return inactive, pending, active, error or locked; "" if the engine does not answer."""
-    return str(told(facts).get("LocalNodeState", "inactive")) if facts.engine else ""
+    return str(swarm_info(facts).get("LocalNodeState", "inactive")) if facts.engine else ""
 
 
 def cluster(facts: Facts) -> Mapping[str, Any]:
     """Return a manager's description of the swarm; {} on workers, and without a leader (managers then report zeros)."""
-    found = told(facts).get("Cluster")
+    found = swarm_info(facts).get("Cluster")
     return found if isinstance(found, dict) and found.get("ID") else {}
 
 
 def remote(facts: Facts) -> tuple[Mapping[str, Any], ...]:
     """Return the managers that this node knows: NodeID, and Addr as ADDRESS:PORT."""
-    return tuple(told(facts).get("RemoteManagers") or ())
+    return tuple(swarm_info(facts).get("RemoteManagers") or ())
 
 
 def managers(facts: Facts) -> list[IPv4Address | None]:
@@ -234,7 +234,7 @@ class View:
             if number := str(cluster(of_host).get("ID", "")):
                 found.setdefault(number, []).append(name)
                 own = (
-                    told(of_host)["NodeID"],
+                    swarm_info(of_host)["NodeID"],
                     *(m["NodeID"] for m in remote(of_host)),
                     *(node["ID"] for node in nodes(of_host)),
                 )
@@ -244,7 +244,7 @@ class View:
                 name
                 for name, of_host in facts.items()
                 if name not in found[number]
-                and ids & {told(of_host).get("NodeID"), *(m["NodeID"] for m in remote(of_host))}
+                and ids & {swarm_info(of_host).get("NodeID"), *(m["NodeID"] for m in remote(of_host))}
             ]
         return found
 
@@ -316,14 +316,14 @@ class View:
     def node(self, host: str) -> Mapping[str, Any]:
         """Return a host's node, or {}. A host that does not answer is identified by its address."""
         if host in self.site.facts:
-            return self.nodes.get(str(told(self.site.facts[host]).get("NodeID")), {})
+            return self.nodes.get(str(swarm_info(self.site.facts[host]).get("NodeID")), {})
         return next(iter(self._at(host)), {})
 
     def stale(self, host: str) -> list[Mapping[str, Any]]:
         """Return the nodes that a host left behind when it left the swarm. A host that does not answer has none for certain."""
         if host not in self.site.live:
             return []
-        own = str(told(self.site.facts[host]).get("NodeID", ""))
+        own = str(swarm_info(self.site.facts[host]).get("NodeID", ""))
         return [node for node in self._at(host) if node["ID"] != own and (own or is_down(node))]
 
     def _at(self, host: str) -> list[Mapping[str, Any]]:

@@ -20,7 +20,7 @@ def network_in_use(site: Site) -> Iterator[Problem]:
     """A container that is attached to a network loses it when it is recreated; a stopped one could not start again."""
     for name in sorted(site.recreate):
         network = site.inventory.networks[name]
-        if state.otherwise(site, network) and (used := state.in_use(site, network)):
+        if state.differing_hosts(site, network) and (used := state.in_use(site, network)):
             what = f"the network {name} can't be recreated while containers are attached: {', '.join(map(str, used))}"
             left = any(held.by is state.Holder.ENDPOINT for held in used)
             variant = "probes" if state.held_by_probes(site) else "left" if left else ""

@@ -17,7 +17,7 @@ from provisioner.controlplane.swarm import (
     managers,
     nodes,
     state,
-    told,
+    swarm_info,
 )
 from provisioner.errors import StepFailed
 from provisioner.inventory.engine_models import DATA_PORT, ENGINES_POOL
@@ -87,7 +87,7 @@ def other_swarm(site: Site) -> Iterator[Problem]:
         if view.member(name) is not Member.OTHER:
             continue
         facts = site.facts[name]
-        managers = ", ".join(sorted(str(entry.get("Addr")) for entry in told(facts).get("RemoteManagers") or ()))
+        managers = ", ".join(sorted(str(entry.get("Addr")) for entry in swarm_info(facts).get("RemoteManagers") or ()))
         what = f"its engine is in another swarm{f' (managers: {managers})' if managers else ''}"
         unknown = ", ".join(host for host in site.inventory.hosts if host not in site.advertise)
         variant = "unreached" if managers and unknown else ""  # an unreached host may be the manager
@@ -116,7 +116,7 @@ def locked_or_failed(site: Site) -> Iterator[Problem]:
             what = "its engine is locked: it was restarted in a swarm with autolock, and waits for the swarm's key"
             yield Problem("swarm-locked", name, what, {"manager": manager}, "" if manager else "no-leader")
         elif state(facts) == "error" and View(site).member(name) is not Member.OTHER:
-            what = f"its engine can't join its swarm: {told(facts).get('Error') or 'it gives no reason'}"
+            what = f"its engine can't join its swarm: {swarm_info(facts).get('Error') or 'it gives no reason'}"
             yield Problem("swarm-error", name, what)
 
 
@@ -128,7 +128,7 @@ def leaderless(site: Site) -> Iterator[Problem]:
         for name in site.live
         if view.member(name) is Member.UNKNOWN and state(site.facts[name]) in {"active", "pending"}
     ]
-    name = min(cut, key=lambda name: not told(site.facts[name]).get("ControlAvailable"), default="")
+    name = min(cut, key=lambda name: not swarm_info(site.facts[name]).get("ControlAvailable"), default="")
     known = [str(address) for address in managers(site.facts[name])] if name else []
     if not name or str(site.leaving) in known:  # the leader may be the host that is being removed
         return
@@ -137,7 +137,7 @@ def leaderless(site: Site) -> Iterator[Problem]:
         f"its swarm has no leader; of its {len(known)} managers, these do not take part: {', '.join(away) or 'unknown'}"
     )
     anew = "docker swarm leave --force on all hosts"
-    if told(site.facts[name]).get("ControlAvailable"):
+    if swarm_info(site.facts[name]).get("ControlAvailable"):
         anew = f"docker swarm init --force-new-cluster --advertise-addr {site.advertise.get(name)}, on this host only"
     yield Problem("swarm-leaderless", name, what, {"anew": anew})
 
@@ -182,13 +182,13 @@ def address_changed(site: Site) -> Iterator[Problem]:
     view = View(site)
     for name in view.hosts:
         facts, wanted = site.facts[name], str(site.advertise.get(name, ""))
-        known = str(told(facts).get("NodeAddr") or wanted)
+        known = str(swarm_info(facts).get("NodeAddr") or wanted)
         data = str(json_object(facts.files.get(on_host.STATE, "")).get("DataPathAddr") or wanted)
         if wanted and {known, data} != {wanted}:
             what = f"the swarm knows it by the address {known}, and its data path by {data}; wanted: {wanted}"
             leave = "docker swarm leave, on this host"
-            if told(facts).get("ControlAvailable"):
-                node = told(facts).get("NodeID")
+            if swarm_info(facts).get("ControlAvailable"):
+                node = swarm_info(facts).get("NodeID")
                 leave = f"docker node demote {node}, on another manager, then docker swarm leave --force, on this host"
             yield Problem("address-changed", name, what, {"known": known, "leave": leave})
 
@@ -233,7 +233,7 @@ def nodes_left_out(site: Site) -> Iterator[Problem]:
     view = View(site)
     # A host that is being removed is known, too.
     known = {str(address) for address in (*site.advertise.values(), site.leaving)}
-    ours = {str(told(site.facts[name]).get("NodeID")) for name in view.hosts}
+    ours = {str(swarm_info(site.facts[name]).get("NodeID")) for name in view.hosts}
     strangers = {key: node for key, node in view.nodes.items() if key not in ours and address_of(node) not in known}
     if not strangers:
         return

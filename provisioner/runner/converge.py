@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from provisioner.controlplane.site import Site
     from provisioner.model import Drift
     from provisioner.runner.session import Session
-    from provisioner.steps.base import Step, Told, Work
+    from provisioner.steps.base import PeerOutput, Step, Work
     from provisioner.system.facts import Facts
 
 _INPUT = 30.0  # seconds to read from other hosts what a host's work gets as input
@@ -51,7 +51,7 @@ class Convergence:
     failures: dict[str, str] = field(default_factory=dict)
     untouched: set[str] = field(default_factory=set)
     held: set[str] = field(default_factory=set)  # hosts that stay in the run with drift that needs a person's decision
-    inputs: list[tuple[Told, bytes | ProvisionerError]] = field(default_factory=list, repr=False)
+    inputs: list[tuple[PeerOutput, bytes | ProvisionerError]] = field(default_factory=list, repr=False)
     blocked: bool = False  # `wait` or `act` failed, or the quorum is lost: hosts can't converge
 
     def run(self, before: dict[str, Outcome]) -> list[Outcome]:
@@ -117,7 +117,7 @@ class Convergence:
         at_once = min((work[name].at_once for name in names if work[name].at_once), default=0)
         for name in names[at_once:] if at_once else ():
             self.session.emit(HostChanged(name, self.step.name, f"waiting for its turn ({at_once} hosts at once)"))
-        for source in [work[name].told for name in names]:
+        for source in [work[name].stdin for name in names]:
             self._read_input(source)
         for name, answer in each(names, lambda name: self._repair(name, work[name]), at_once).items():
             if not isinstance(answer, ProvisionerError):
@@ -159,12 +159,12 @@ class Convergence:
 
     def _stdin(self, work: Work) -> dict[str, bytes]:
         """The script's standard input, as keyword arguments of `write`. Raises what reading it raised."""
-        found = next((text for source, text in self.inputs if source == work.told), None)
+        found = next((text for source, text in self.inputs if source == work.stdin), None)
         if isinstance(found, ProvisionerError):
             raise found
         return {} if found is None else {"stdin": found}
 
-    def _read_input(self, source: Told | None) -> None:
+    def _read_input(self, source: PeerOutput | None) -> None:
         """Reads the input from other hosts, once for all hosts that need it: an SSH server allows few sessions."""
         if source is None or any(source == known for known, _ in self.inputs):
             return

@@ -63,7 +63,7 @@ class Upload:
 
 
 @dataclass(frozen=True)
-class Told:
+class PeerOutput:
     """Reading scripts (host -> script) whose output becomes the standard input of another host's script.
 
     The output is stored nowhere. Each script runs once per step, however many hosts get the output. The output of the
@@ -85,7 +85,7 @@ class Work:
         alone: no other host may be changed meanwhile, because a server, or an engine with containers, restarts.
         rank: the order of hosts with `alone`; the lowest is first.
         at_once: the number of hosts that are changed in parallel; 0 means all.
-        told: the source of the script's standard input.
+        stdin: the source of the script's standard input.
     """
 
     script: str
@@ -95,7 +95,7 @@ class Work:
     alone: bool = False
     rank: int = 0
     at_once: int = 0
-    told: Told | None = None
+    stdin: PeerOutput | None = None
 
 
 class OfHosts:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provisioner import render
-from provisioner.controlplane.swarm import state, told
+from provisioner.controlplane.swarm import state, swarm_info
 from provisioner.model import Action, Drift, Kind
 from provisioner.steps import OWNED, remains
 from provisioner.steps.base import OfHosts, Work
@@ -102,7 +102,7 @@ class EndSwarm(OfHosts):
         return () if found in {"", "inactive"} else (Drift(Kind.SWARM, "", found, "inactive", Action.LEAVE),)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
-        unit, manager = on_host.UNIT, bool(told(site.facts[host]).get("ControlAvailable"))
+        unit, manager = on_host.UNIT, bool(swarm_info(site.facts[host]).get("ControlAvailable"))
         script = render.script("swarm-leave.sh.j2", unit=unit, files=on_host.OURS, force="yes")
         return Work(script, "leaving the swarm", deadline=120.0, alone=manager)
 

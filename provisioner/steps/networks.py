@@ -13,7 +13,7 @@ from provisioner import render
 from provisioner.controlplane import networks as state
 from provisioner.errors import StepFailed
 from provisioner.model import Action, Drift, Kind
-from provisioner.steps.base import OfHosts, Told, Work
+from provisioner.steps.base import OfHosts, PeerOutput, Work
 from provisioner.system.networks import MTU, arguments, is_being_made
 from provisioner.system.owned import NOTHING
 
@@ -47,8 +47,8 @@ class Networks(OfHosts):
         ]
         script = render.script("network.sh.j2", networks=networks, option=MTU, assumed=_DEFAULT_MTU)
         text = "creating " + ", ".join(network.name for network in missing)
-        told = _paths(site) if any(map(_is_measured, missing)) else None
-        return Work(script, text, deadline=60.0 + 60.0 * len(networks), told=told)
+        stdin = _paths(site) if any(map(_is_measured, missing)) else None
+        return Work(script, text, deadline=60.0 + 60.0 * len(networks), stdin=stdin)
 
 
 def _missing(site: Site, host: str, network: Network) -> bool:
@@ -68,7 +68,7 @@ def _drift(site: Site, host: str, network: Network) -> list[Drift]:
         known = site.plane.joined(facts) if network.is_global else bool(facts.engine)
         if known and network.is_global and not site.plane.lists(facts):
             return []
-        if network.is_global and (others := state.otherwise(site, network)):
+        if network.is_global and (others := state.differing_hosts(site, network)):
             is_ = f"absent, and different from the inventory on {', '.join(others)}"
             return [Drift(Kind.NETWORK, name, is_, wanted, Action.RECREATE, held=True)]
         return [Drift(Kind.NETWORK, name, "absent" if known else "", wanted, Action.CREATE, pending=not known)]
@@ -102,7 +102,7 @@ def _is_measured(network: Network) -> bool:
     return network.driver == "overlay" and not network.mtu
 
 
-def _paths(site: Site) -> Told:
+def _paths(site: Site) -> PeerOutput:
     """Return scripts that measure the MTU of the paths from each live host to the others.
 
     The MTU of the host's own interface is the upper limit.
@@ -115,4 +115,4 @@ def _paths(site: Site) -> Told:
         most = min([facts.mtus.get(name, _DEFAULT_MTU) for name in own], default=_DEFAULT_MTU)
         others = [str(site.advertise[name]) for name in site.live if name != host and name in site.advertise]
         scripts[host] = render.script("path-mtu.sh.j2", program=program, arguments=[str(most), *others])
-    return Told(scripts)
+    return PeerOutput(scripts)

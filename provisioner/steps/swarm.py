@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner import render
 from provisioner.controlplane.founding import Founding
-from provisioner.controlplane.swarm import LABEL, Member, View, address_of, cluster, state, told
+from provisioner.controlplane.swarm import LABEL, Member, View, address_of, cluster, state, swarm_info
 from provisioner.errors import StepFailed
 from provisioner.model import Action, Drift, Kind
-from provisioner.steps.base import OfHosts, Told, Work
+from provisioner.steps.base import OfHosts, PeerOutput, Work
 from provisioner.system.owned import NOTHING
 from provisioner.system.strict import inside
 from provisioner.system.swarm import FOUNDER, MANAGERS
@@ -62,8 +62,8 @@ class Swarm(OfHosts):
         if member is Member.UNKNOWN:
             return (Drift(Kind.SWARM, "", f"{state(facts)}, without a leader", role, Action.WAIT),)
         if state(facts) != "active":
-            return (Drift(Kind.SWARM, "", str(told(facts).get("Error") or state(facts)), role, Action.WAIT),)
-        own = _ROLES[bool(told(facts).get("ControlAvailable"))]
+            return (Drift(Kind.SWARM, "", str(swarm_info(facts).get("Error") or state(facts)), role, Action.WAIT),)
+        own = _ROLES[bool(swarm_info(facts).get("ControlAvailable"))]
         drift = [Drift(Kind.OWN_ROLE, host, own, role, _change(role))] if own != role else []
         if host == view.acting:
             if view.lacks_label:
@@ -159,7 +159,7 @@ def _joining(site: Site, view: View, host: str, *, second: bool) -> Work:
     leave = _leaving(site, host) if second else ""
     script, token = leave + _requesting("join", _join(site, view, host)), _token(view.acting, role)
     text = f"{'leaving a second swarm and ' if second else ''}joining the swarm as {role}"
-    return Work(script, text, deadline=90.0 + 60.0 * second, at_once=_AT_ONCE, told=token)
+    return Work(script, text, deadline=90.0 + 60.0 * second, at_once=_AT_ONCE, stdin=token)
 
 
 def _leaving(site: Site, host: str) -> str:
@@ -179,9 +179,9 @@ def _labelling(site: Site, host: str) -> str:
     )
 
 
-def _token(manager: str, role: str) -> Told:
+def _token(manager: str, role: str) -> PeerOutput:
     script = render.script("swarm-token.sh.j2", program=render.text("swarm.pl"), role=role.capitalize())
-    return Told({manager: f"# reading the join token\n{script}"})
+    return PeerOutput({manager: f"# reading the join token\n{script}"})
 
 
 def _init(site: Site, host: str) -> dict[str, Any]:

@@ -262,7 +262,7 @@ class TestSecondSwarm:
         work = SWARM.work(whole, "node3", (drift,))
         assert work.script.index("docker swarm leave --force >/dev/null") < work.script.index("/swarm/join")
         assert "' ingress demo '" in work.script, "networks of the engine and of the inventory may exist"
-        assert work.told is not None
+        assert work.stdin is not None
         (finding,) = checks.second_swarm(whole)
         assert (finding.id, finding.host, causes.severity(finding)) == ("second-swarm", "node3", Severity.WARNING)
         assert list(checks.other_swarm(whole)) == []

@@ -22,7 +22,7 @@ from provisioner.errors import CommandFailed, Locked, StepFailed, TimedOut, Unre
 from provisioner.model import Action, Drift, HostChanged, Kind, Problem, ProofResult, Result, State
 from provisioner.runner import look, session
 from provisioner.runner.run import Run
-from provisioner.steps.base import Told, Work
+from provisioner.steps.base import PeerOutput, Work
 from provisioner.workflows import anyway, compare, converge, go, lock_if_any_differs
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class Joining(Step):
             return Work(f"repair {self.name}", "beginning", alone=True)
         if self.drift(site, "node1"):
             return None
-        return Work(f"repair {self.name}", "joining", told=Told({"node1": "tell the token"}))
+        return Work(f"repair {self.name}", "joining", stdin=PeerOutput({"node1": "tell the token"}))
 
 
 @dataclass

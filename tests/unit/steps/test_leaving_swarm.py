@@ -11,7 +11,7 @@ from swarms import ADDRESSES, FOUND
 
 from provisioner import wording
 from provisioner.controlplane import resolve
-from provisioner.controlplane.swarm import View, address_of, told
+from provisioner.controlplane.swarm import View, address_of, swarm_info
 from provisioner.steps.leaving_swarm import Forget, LeaveSwarm, Rest
 from provisioner.system.swarm import OURS, PROGRAM, UNIT_FILE
 
@@ -56,7 +56,7 @@ def test_settled(swarm):
     gone = site.known(acting, with_http(site.facts[acting], "nodes", nodes))
     assert differs(Rest(leaving), gone, acting) == differs(Forget(leaving), gone, acting) == []
     facts = site.facts[acting]
-    out = with_info(facts, Swarm={**told(facts), "LocalNodeState": "inactive"})
+    out = with_info(facts, Swarm={**swarm_info(facts), "LocalNodeState": "inactive"})
     assert differs(LeaveSwarm(), site, acting) == ["the swarm", PROGRAM, UNIT_FILE]
     assert differs(LeaveSwarm(), site.known(acting, out), acting) == [PROGRAM, UNIT_FILE]
     for path in OURS:

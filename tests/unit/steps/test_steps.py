@@ -449,7 +449,7 @@ class TestNetworks:
     def test_every_host_measures_its_paths_to_the_others(self, site, inventory):
         hosts = {name: absent(name) for name in HOSTS}
         hosts["node3"] = with_file(hosts["node3"], "/sys/class/net/eth0/mtu", "1400\n")
-        scripts = work(NETWORKS, site(**hosts), "node1").told.scripts
+        scripts = work(NETWORKS, site(**hosts), "node1").stdin.scripts
         assert {name: script.splitlines()[-1] for name, script in scripts.items()} == {
             "node1": "' 1500 192.168.56.12 192.168.56.13",
             "node2": "' 1500 192.168.56.11 192.168.56.13",
@@ -457,7 +457,7 @@ class TestNetworks:
         }
         told = inventory(more="  one: {subnet: 10.98.0.0/24, mtu: 1400}")
         told.networks.pop("demo")
-        assert work(NETWORKS, site(found=told, **hosts), "node1").told is None
+        assert work(NETWORKS, site(found=told, **hosts), "node1").stdin is None
 
     def test_all_keys_of_the_inventory(self, site, inventory):
         more = """

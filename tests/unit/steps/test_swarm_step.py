@@ -80,7 +80,7 @@ def test_on_fresh_hosts_the_first_manager_creates_the_swarm_and_the_others_wait(
     for name in HOSTS:
         whole = whole.known(name, with_file(whole.facts[name], FOUNDER, "lab node2 192.168.56.12\n"))
     (done,) = works(whole).items()
-    assert (done[0], done[1].alone, done[1].told) == ("node2", True, None)
+    assert (done[0], done[1].alone, done[1].stdin) == ("node2", True, None)
     assert body(done[1]) == {
         "ListenAddr": "0.0.0.0:2377",
         "AdvertiseAddr": "192.168.56.12",
@@ -102,8 +102,8 @@ def test_created_and_no_other_host_has_joined_yet(site):
     )
     assert set(done) == {"node2", "node3"}
     for work in done.values():
-        assert set(work.told.scripts) == {"node1"}
-        assert work.told.scripts["node1"].rstrip().endswith("GET /swarm Manager")
+        assert set(work.stdin.scripts) == {"node1"}
+        assert work.stdin.scripts["node1"].rstrip().endswith("GET /swarm Manager")
         assert "SWMTKN-1" not in work.script + work.text
     assert body(done["node3"])["RemoteAddrs"] == ["192.168.56.11:2377"]
 
@@ -113,7 +113,7 @@ def test_a_worker_joins_with_a_worker_s_token_and_the_addresses_of_all_managers(
     done = works(
         site(facts, "swarm: {managers: [node1, node2, node3]}".replace(", node3", "").replace("node1, node2", "node1"))
     )
-    assert done["node3"].told.scripts["node1"].rstrip().endswith("GET /swarm Worker")
+    assert done["node3"].stdin.scripts["node1"].rstrip().endswith("GET /swarm Worker")
     assert body(done["node3"])["RemoteAddrs"] == ["192.168.56.11:2377", "192.168.56.12:2377"]
 
 
@@ -122,7 +122,7 @@ def test_a_limited_number_of_hosts_joins_in_parallel_and_each_role_s_token_is_re
         site({"node1": FOUND["node1"], "node2": out("node2"), "node3": out("node3")}, "swarm: {managers: [node1]}")
     )
     assert {name: 0 < work.at_once < 20 for name, work in done.items()} == {"node2": True, "node3": True}
-    assert done["node2"].told == done["node3"].told
+    assert done["node2"].stdin == done["node3"].stdin
 
 
 @pytest.mark.parametrize("state", ["pending", "error"])
