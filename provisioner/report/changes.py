@@ -71,7 +71,10 @@ def skipped(report: Report, look: Look) -> list[Text]:
 
 
 def errors(report: Report, look: Look, *, causes_known: bool = False) -> list[Text]:
-    """Return every error in full; if the causes are known, only those that no cause covers. An error that both a failed step and a lost host report is shown once."""
+    """Return every error in full. An error that both a failed step and a lost host report is shown once.
+
+    causes_known: omit errors of lost hosts and proofs, which the causes cover.
+    """
     alike: dict[tuple[str, str], list[str]] = {}
     seen: set[tuple[str, str]] = set()
     for host, where, text in _all_errors(report, causes_known=causes_known):

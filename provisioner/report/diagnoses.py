@@ -1,4 +1,4 @@
-"""The causes that were found: each with its place, what was seen, why networks fail from it, and what to do."""
+"""The causes found: each with its place, the evidence, why networks fail from it, and the cure."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def diagnoses(report: Report, look: Look) -> list[Text]:
 
 
 def well(report: Report, look: Look) -> list[Text]:
-    """Return what was looked at and is well, one line each."""
-    lines = heading("looked at, and well") if report.looked_at else []
+    """Return the checks that found no problem, one line each."""
+    lines = heading("checked, no problem found") if report.looked_at else []
     for text in report.looked_at:
         lines += look.prose(Text(f"  {look.marks.ok} "), words.line(text))
     return lines
 
 
 def _one(found: Diagnosis, report: Report, look: Look, number: int) -> list[Text]:
-    told = of_diagnosis(found)
-    style = CARE if told["severity"] == "warning" else BAD
+    entry = of_diagnosis(found)
+    style = CARE if entry["severity"] == "warning" else BAD
     lines = look.prose(
         Text(f"  {number}. ", f"bold {style}"), f"{causes.CAUSES[found.id].title}: {_place(found, report)}", "bold"
     )
@@ -43,7 +43,7 @@ def _one(found: Diagnosis, report: Report, look: Look, number: int) -> list[Text
     rows.append(("why", causes.CAUSES[found.id].why))
     rows += [("cure", text) for text in dict.fromkeys(causes.cure(problem) for problem in found.problems)]
     rows += [("run", text) for text in cures(found) if any(causes.to_run(problem) for problem in found.problems)]
-    if told["explains"]:
+    if entry["explains"]:
         rows.append(("explains", _explains(found)))
     rows.append(("id", found.id))
     before = ""

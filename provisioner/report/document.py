@@ -64,7 +64,7 @@ def _of_problem(problem: Problem) -> dict[str, object]:
 
 
 def of_diagnosis(found: Diagnosis) -> dict[str, object]:
-    """A cause as programs read it. This form is a contract: see docs/json.md."""
+    """Return a found cause. Its fields are a contract: see docs/json.md."""
     cause = causes.CAUSES[found.id]
     warns = all(causes.severity(problem) is Severity.WARNING for problem in found.problems)
     path = found.path
@@ -86,7 +86,7 @@ def of_diagnosis(found: Diagnosis) -> dict[str, object]:
 
 
 def cures(found: Diagnosis) -> list[str]:
-    """The cure of a cause: commands to paste where there are some, else what to do in words."""
+    """Return the cure of a found cause: commands if there are any, else texts."""
     commands = [command for problem in found.problems for command in causes.to_run(problem)]
     return list(dict.fromkeys(commands or [causes.cure(problem) for problem in found.problems]))
 

@@ -34,7 +34,7 @@ def lines(report: Report, look: Look) -> list[Text]:
 
 
 def _doctor(report: Report, look: Look) -> list[Text]:
-    """The causes first; then, what was looked at and is well. Details of failed proofs and drift only with -v."""
+    """Return the causes, then the checks without problems. Failed proofs and drift need `verbose`."""
     sections = [diagnoses(report, look), skipped(report, look), well(report, look)]
     if look.verbose:
         sections += [findings(report, look), plan(report, look), proofs(report, look)]
@@ -42,8 +42,8 @@ def _doctor(report: Report, look: Look) -> list[Text]:
         errors(report, look, causes_known=not look.verbose),
         [Text(), *look.prose(Text(), verdict(report), f"bold {_style(report)}")],
     ]
-    told = [line for section in sections for line in section]
-    return told if told[0].plain else told[1:]
+    all_ = [line for section in sections for line in section]
+    return all_ if all_[0].plain else all_[1:]
 
 
 def _style(report: Report) -> str:

@@ -99,7 +99,7 @@ def _diagnosed(report: Report) -> str:
         return f"{words.count(len(bad), 'cause')} found{more}: {words.some(list(dict.fromkeys(found.id for found in bad)))}"
     if proven(report):
         return f"no cause found{more}; proven: {_hosts(report)}, {_evidence(report)}"
-    return f"no cause found{more}; not proven: {'; '.join(_troubles(report)) or 'no proof could be run'}"
+    return f"no cause found{more}; not proven: {'; '.join(_troubles(report)) or 'no proof could run'}"
 
 
 def _ended(report: Report) -> str:

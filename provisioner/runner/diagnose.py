@@ -1,4 +1,4 @@
-"""Observations between the hosts, and the causes that follow from all that a run has seen."""
+"""Observes the paths between the hosts, and finds the causes from everything that a run has seen."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from provisioner.runner.run import Run
 
 
-_SUSPECT, _SUSPECT_PER_HOST = 3.0, 0.5  # seconds after which pairs that do not reach each other are looked into
+_SUSPECT, _SUSPECT_PER_HOST = 3.0, 0.5  # seconds until pairs that do not reach each other are investigated
 
 
 def observe(run: Run) -> bool:
-    """Observes the live hosts, and the paths between all hosts. Always goes on."""
+    """Observes the live hosts, and the paths between all hosts. The run always continues."""
     from provisioner import observe as observing
 
     began, hosts = time.monotonic(), run.site.live
@@ -33,12 +33,12 @@ def observe(run: Run) -> bool:
 
 
 def explain_failure(run: Run) -> bool:
-    """Finds the causes where a run has failed. Always goes on."""
+    """Finds the causes if the run has failed. The run always continues."""
     return explain(run) if run.exit_code() else True
 
 
 def explain(run: Run) -> bool:
-    """Finds the causes. Always goes on."""
+    """Finds the causes. The run always continues."""
     from provisioner import explain as explaining
 
     seen = explaining.Seen(
@@ -55,10 +55,10 @@ def explain(run: Run) -> bool:
 
 
 class Hopeless:
-    """Judges while probes wait for each other: where observations explain what is missing, waiting can't help.
+    """Decides whether waiting probes can stop: waiting can't help if observations explain the missing pairs.
 
-    What was observed before is enough if it explains all. Else the hosts are observed once more after a while, with the
-    probes in their place: then the namespaces of the overlays are there to be seen.
+    Earlier observations are enough if they explain all pairs. Otherwise, the hosts are observed once more after some
+    seconds. Only then do the probes run, and the namespaces of the overlays exist.
     """
 
     def __init__(self, run: Run) -> None:
@@ -66,7 +66,7 @@ class Hopeless:
         self.looked = False
 
     def __call__(self, missing: frozenset[tuple[str, str]], waited: float) -> bool:
-        """Whether waiting longer can't help. waited: seconds."""
+        """Whether waiting longer can't help. missing: pairs that are not proven yet. waited: seconds so far."""
         from provisioner import explain as explaining
 
         run = self.run

@@ -70,7 +70,7 @@ class Run:
     began: float = field(default_factory=time.monotonic)
     session: Session = field(init=False)
     store_lock: StoreLock | None = None
-    observed: Observed | None = None  # None: nothing was observed yet
+    observed: Observed | None = None  # None: not observed yet
     causes: tuple[Diagnosis, ...] = ()
     looked_at: tuple[str, ...] = ()
     sites: dict[str, Site] = field(default_factory=dict)

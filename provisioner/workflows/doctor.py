@@ -1,4 +1,4 @@
-"""`doctor`: looks at everything, observes the paths and the kernels, proves the networks, and names the causes. Repairs nothing."""
+"""`doctor`: compares all steps, observes the hosts, proves the networks, and names the causes. It repairs nothing."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def phases(chosen: Choice) -> tuple[Phase, ...]:
-    """chosen: which proofs to run."""
+    """The phases of `doctor`. chosen: which proofs to run."""
     return _containers, anyway(look), compare(STEPS), observe, partial(prove, chosen=chosen), judge_again, explain
 
 
 def _containers(run: Run) -> bool:
-    """Engines are asked for their containers too: forwarding entries are compared with them."""
+    """Also reads the engines' containers, which forwarding entries are compared with."""
     run.session.requests += (attached.CONTAINERS,)
     return True
