@@ -358,7 +358,7 @@ def _ask(
     report.show(planned, out=sys.stderr if json else sys.stdout, verbose=verbose)
     print("Make these changes? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise ProvisionerError("not confirmed; nothing was changed")
+        raise ProvisionerError("not confirmed; nothing was changed", cause="not-confirmed")
 
 
 def _version(*, wanted: bool) -> None:
@@ -472,28 +472,25 @@ def _owner() -> str:
 def _told(command: str) -> Iterator[None]:
     """Report errors that a user can fix as text, and handle Ctrl-C. command: the command that owes a JSON document, or ""."""
     from provisioner.errors import ProvisionerError
+    from provisioner.model import Failure, Report
 
     try:
         yield
     except ProvisionerError as error:
-        text, code = str(error), error.exit_code
+        failure, code = Failure.of(error), error.exit_code
     except KeyboardInterrupt:
-        text, code = (
-            "stopped; scripts that already run on hosts will finish. Run the command again to continue.",
-            _INTERRUPTED,
-        )
+        text = "stopped; scripts that already run on hosts will finish. Run the command again to continue."
+        failure, code = Failure(text, "interrupted"), _INTERRUPTED
     except EOFError as error:  # a bug; click would mistake it for the end of a terminal's input and exit silently
         raise RuntimeError("the input of a command that reads none has ended") from error
     else:
         return
-    print(text, file=sys.stderr)
+    print(failure.whole, file=sys.stderr)
     if command:
         from provisioner import report
-        from provisioner.model import Report
 
-        print(
-            report.to_json(Report(command=command, cluster="", hosts=(), exit_code=code, seconds=0.0, errors=(text,)))
-        )
+        told = Report(command=command, cluster="", hosts=(), exit_code=code, seconds=0.0, errors=(failure,))
+        print(report.to_json(told))
     raise typer.Exit(code)
 
 

@@ -24,43 +24,56 @@ import traceback
 from typing import Protocol
 
 
+def error_text(what: str, *, tried: str = "", answer: str = "", cure: str = "") -> str:
+    """What went wrong, as people read it: what happened, what was tried, the last lines of what came back, what to do next."""
+    lines = [what]
+    if tried:
+        lines.append(f"  tried: {tried}")
+    if answer:
+        lines += [f"  | {line}" for line in answer.strip().splitlines()[-12:]]
+    if cure:
+        lines.append(f"  next:  {cure}")
+    return "\n".join(lines)
+
+
 class ProvisionerError(Exception):
     """Something that a user can cause or mend: told in words, never as a traceback.
 
     what: what happened, one sentence without a full stop. host: the inventory name of the host.
+    cause: the id of its entry in the catalogue of causes.
     tried: what was being done. answer: what came back, at most a few lines. cure: what to do next.
     """
 
     exit_code = 1
+    cause: str  # what a class stands for where its errors do not say; one without must be given it
 
-    def __init__(self, what: str, *, host: str = "", tried: str = "", answer: str = "", cure: str = "") -> None:
+    def __init__(
+        self, what: str, *, cause: str = "", host: str = "", tried: str = "", answer: str = "", cure: str = ""
+    ) -> None:
         super().__init__(what)
         self.what = what
+        self.cause = cause or self.cause
         self.host = host
         self.tried = tried
         self.answer = answer.strip()
         self.cure = cure
 
     def __str__(self) -> str:
-        lines = [f"{self.host}: {self.what}" if self.host else self.what]
-        if self.tried:
-            lines.append(f"  tried: {self.tried}")
-        if self.answer:
-            lines += [f"  | {line}" for line in self.answer.splitlines()[-12:]]
-        if self.cure:
-            lines.append(f"  next:  {self.cure}")
-        return "\n".join(lines)
+        what = f"{self.host}: {self.what}" if self.host else self.what
+        return error_text(what, tried=self.tried, answer=self.answer, cure=self.cure)
 
 
 class UsageError(ProvisionerError):
     """Words on the command line that don't go with the inventory."""
 
+    cause = "usage"
     exit_code = 64
 
 
 class InventoryError(ProvisionerError):
     """Everything that is wrong with an inventory; `problems` has one line for each."""
 
+    cause = "inventory-invalid"
     exit_code = 64
 
     def __init__(self, path: str, problems: tuple[str, ...]) -> None:
@@ -76,21 +89,31 @@ class InventoryError(ProvisionerError):
 class TransportError(ProvisionerError):
     """Talking to a host failed."""
 
+    cause = "connection-lost"
+
 
 class Unreachable(TransportError):
     """No SSH server answered, or the connection broke."""
+
+    cause = "host-unreachable"
 
 
 class Refused(TransportError):
     """The host answered and would not let us in."""
 
+    cause = "login-refused"
+
 
 class HostKeyRefused(Refused):
     """The host's own key is unknown (`strict`) or not the one that is on record."""
 
+    cause = "host-key-changed"
+
 
 class TimedOut(TransportError):
     """A command was still running at its deadline; it may still be running on the host."""
+
+    cause = "timed-out"
 
 
 class Ended(Protocol):
@@ -107,27 +130,43 @@ class Ended(Protocol):
 class CommandFailed(TransportError):
     """A command ended with a code that its caller does not accept; `result` has all it said."""
 
-    def __init__(self, what: str, result: Ended, *, host: str, tried: str = "", cure: str = "") -> None:
-        super().__init__(what, host=host, tried=tried, answer=result.stderr or result.stdout, cure=cure)
+    cause = "command-failed"
+
+    def __init__(
+        self, what: str, result: Ended, *, host: str, cause: str = "", tried: str = "", cure: str = ""
+    ) -> None:
+        super().__init__(what, cause=cause, host=host, tried=tried, answer=result.stderr or result.stdout, cure=cure)
         self.result = result
 
 
 class Locked(ProvisionerError):
     """Another run holds the lock of a host."""
 
+    cause = "host-locked"
+
 
 class StepFailed(ProvisionerError):
     """A step could not bring a host to its wanted state. `fatal`: the others must not go on either."""
 
     def __init__(
-        self, what: str, *, host: str = "", tried: str = "", answer: str = "", cure: str = "", fatal: bool = False
+        self,
+        what: str,
+        *,
+        cause: str = "",
+        host: str = "",
+        tried: str = "",
+        answer: str = "",
+        cure: str = "",
+        fatal: bool = False,
     ) -> None:
-        super().__init__(what, host=host, tried=tried, answer=answer, cure=cure)
+        super().__init__(what, cause=cause, host=host, tried=tried, answer=answer, cure=cure)
         self.fatal = fatal
 
 
 class Malformed(StepFailed):
     """A host's answer has not the form that it must have: nothing on this host is judged or changed by it."""
+
+    cause = "malformed-answer"
 
 
 class InternalError(StepFailed):
@@ -136,6 +175,8 @@ class InternalError(StepFailed):
     It names the type, the place and the text of the exception, so that it can be reported and is never taken for a
     fault of the host.
     """
+
+    cause = "internal-error"
 
     def __init__(self, error: Exception, *, host: str, tried: str) -> None:
         frames = traceback.extract_tb(error.__traceback__)
@@ -158,3 +199,5 @@ class StoreError(ProvisionerError):
 
 class LabError(ProvisionerError):
     """The lab on this machine can't do what was asked."""
+
+    cause = "lab"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from provisioner.errors import ProvisionerError
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,26 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as a run keeps it: its whole text, and the id of its entry in the catalogue of causes."""
+
+    text: str
+    check: str
+
+    @classmethod
+    def of(cls, error: ProvisionerError) -> Failure:
+        return cls(str(error), error.cause)
+
+    @property
+    def whole(self) -> str:
+        """The text with the id, as findings are shown with theirs."""
+        return f"{self.text}\n  check: {self.check}" if self.check else self.text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How one step ended on one host."""
 
@@ -160,6 +182,14 @@ class Outcome:
     error: str = ""  # the whole text of the error, when FAILED
     reason: str = ""  # why, when SKIPPED or PENDING
     seconds: float = 0.0
+    check: str = ""  # the id of what `error` tells, in the catalogue of causes
+
+    @property
+    def failure(self) -> Failure:
+        return Failure(self.error, self.check)
+
+    def failed(self, why: Failure) -> Outcome:
+        return replace(self, state=State.FAILED, error=why.text, check=why.check)
 
 
 class Severity(StrEnum):
@@ -344,6 +374,7 @@ class HostSummary:
     unknown: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
+    check: str = ""  # the id of what `error` tells, in the catalogue of causes
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,8 +391,8 @@ class Report:
     outcomes: tuple[Outcome, ...] = ()
     proofs: tuple[ProofResult, ...] = ()
     summaries: tuple[HostSummary, ...] = ()
-    errors: tuple[str, ...] = ()  # of the run as a whole
-    lost: Mapping[str, str] = field(default_factory=dict)  # host -> why it dropped out
+    errors: tuple[Failure, ...] = ()  # of the run as a whole
+    lost: Mapping[str, Failure] = field(default_factory=dict)  # host -> why it dropped out
     causes: tuple[Diagnosis, ...] = ()  # the most fundamental first
     looked_at: tuple[str, ...] = ()  # what was observed and is well, one line each
     removed: str = ""  # the host that was, or with `plan` would be, taken out of the cluster

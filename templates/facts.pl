@@ -12,8 +12,8 @@
 #                                          METHOD defaults to GET, and BODY has no blanks.
 # The first line of the output has the findings about the engine for the shell. Sections follow: "NAME LENGTH", the body, and a
 # newline. So no body can imitate a section, whoever wrote it.
-my %asked = map { $_ => [] } qw(file glob secret port settled user scheme engine ask);
-for (@ARGV) { my ($kind, $value) = split / /, $_, 2; push @{ $asked{$kind} }, $value }
+my %wanted = map { $_ => [] } qw(file glob secret port settled user scheme engine ask);
+for (@ARGV) { my ($kind, $value) = split / /, $_, 2; push @{ $wanted{$kind} }, $value }
 my ($unix, $inet, $inet6, $netlink, $stream, $datagram, $raw) = (1, 2, 10, 16, 1, 2, 3);
 my $most = 1 << 25;                                                            # bytes of one file, or of one answer
 my ($out, %answers) = ("");
@@ -48,7 +48,7 @@ sub reach {
 }
 sub files {
   my ($lines, $secret, $guarded) = ("", "", "");
-  for ([\$lines, @{ $asked{file} }, map { glob } @{ $asked{glob} }], [\$secret, @{ $asked{secret} }]) {
+  for ([\$lines, @{ $wanted{file} }, map { glob } @{ $wanted{glob} }], [\$secret, @{ $wanted{secret} }]) {
     my ($to, @paths) = @$_;
     for my $path (@paths) {
       my ($file, $ours, @stat) = reach($path) or next;
@@ -72,9 +72,9 @@ sub addresses {
     my $all = pack $wide ? "i x4 P" : "i P", length $buffer, $buffer;
     ioctl $s, 0x8912, $all;                                                    # SIOCGIFCONF: in the kernel's order
     for (my $at = 0; $at < unpack "i", $all; $at += $wide ? 40 : 32) {
-      my $asked = substr $buffer, $at, $wide ? 40 : 32;
-      my ($name, $address) = unpack "Z16 x4 a4", $asked;
-      my $mask = ioctl($s, 0x891b, $asked) ? substr $asked, 20, 4 : "\377" x 4; # SIOCGIFNETMASK
+      my $entry = substr $buffer, $at, $wide ? 40 : 32;
+      my ($name, $address) = unpack "Z16 x4 a4", $entry;
+      my $mask = ioctl($s, 0x891b, $entry) ? substr $entry, 20, 4 : "\377" x 4; # SIOCGIFNETMASK
       $lines .= "$name " . join(".", unpack "C4", $address) . " " . join(".", unpack "C4", $mask) . "\n";
     }
   }
@@ -113,18 +113,18 @@ my (%sockets, %kinds);
 @kinds{qw(tcp tcp6 udp udp6)} = ([$inet, 6, 10], [$inet6, 6, 10], [$inet, 17, 7], [$inet6, 17, 7]);
 sub sockets { my ($kind) = @_; return @{ $sockets{$kind} //= listening(@{ $kinds{$kind} }) || listening_in_proc($kind) } }
 
-my %believed = map { $_ => 1 } 0, grep defined, map { scalar getpwnam $_ } @{ $asked{user} };
+my %trusted = map { $_ => 1 } 0, grep defined, map { scalar getpwnam $_ } @{ $wanted{user} };
 sub ports {
-  my %ours = map { $_ => 1 } @{ $asked{port} };
-  my %local = map { (split)[1] => 1 } @{ $asked{ask} };
-  my ($lines, $look, %inode) = ("", !grep { -e } @{ $asked{settled} });
+  my %ours = map { $_ => 1 } @{ $wanted{port} };
+  my %local = map { (split)[1] => 1 } @{ $wanted{ask} };
+  my ($lines, $look, %inode) = ("", !grep { -e } @{ $wanted{settled} });
   for my $name (qw(tcp tcp6 udp udp6)) {
     my $kind = substr $name, 0, 3;
     for (sockets($name)) {
       my ($port, $address, $inode, $uid) = @$_;
       next unless $ours{$port};
       $inode{$inode} = 1; $lines .= "$kind $port $inode\n";
-      $look ||= $local{$port} && !$believed{$uid};
+      $look ||= $local{$port} && !$trusted{$uid};
     }
   }
   for my $fd (%inode && $look ? glob "/proc/[0-9]*/fd/*" : ()) {
@@ -146,10 +146,10 @@ sub listener {
   my ($found) = grep { $_->[0] == $port && $here{ $_->[1] } } sockets("tcp"), sockets("tcp6");
   return $found ? @$found[3, 1] : ();
 }
-sub believe {
+sub check_server {
   my ($port) = @_;
   my ($uid) = listener($port) or die "Connection refused\n";
-  die "port $port is held by the user " . (getpwuid($uid) // $uid) . ", not by the server that belongs there\n" unless $believed{$uid};
+  die "port $port is held by the user " . (getpwuid($uid) // $uid) . ", not by the server that belongs there\n" unless $trusted{$uid};
 }
 
 my %silent;
@@ -160,7 +160,7 @@ sub ask {
     die "timeout\n" if $silent{$where};
     local $SIG{ALRM} = sub { die "timeout\n" }; alarm 5;
     my $local = $where =~ m{^/};
-    believe($where) if $where =~ /^\d+$/;
+    check_server($where) if $where =~ /^\d+$/;
     my ($address, $port) = $where =~ m{^([^/].*):(\d+)$} ? (scalar gethostbyname $1 || die("the name can't be resolved\n"), $2) : ("\x7f\0\0\1", $where);
     my $to = $local ? pack("S a108", $unix, $where) : pack("S n a4 x8", $inet, $port, $address);
     my $s; socket($s, $local ? $unix : $inet, $stream, 0) && connect($s, $to) or die "$!\n";
@@ -194,13 +194,13 @@ sub modules {
   section("perl", "@lacks") if @lacks;
 }
 
-if (@{ $asked{file} }) { files(); modules() }
-if (@{ $asked{port} }) { addresses(); ports() }
+if (@{ $wanted{file} }) { files(); modules() }
+if (@{ $wanted{port} }) { addresses(); ports() }
 my $units = "/run/systemd/units";
-my @engine = -d $units && !-l "$units/invocation:docker.service" ? () : @{ $asked{engine} };
-ask($_) for @engine, @{ $asked{ask} };
-gossip() if @{ $asked{port} };
+my @engine = -d $units && !-l "$units/invocation:docker.service" ? () : @{ $wanted{engine} };
+ask($_) for @engine, @{ $wanted{ask} };
+gossip() if @{ $wanted{port} };
 my ($info, $networks) = map { $answers{$_} // "" } qw(info networks);
-my ($scheme) = @{ $asked{scheme} };
+my ($scheme) = @{ $wanted{scheme} };
 print "engine:", $info =~ /"ServerVersion"/ ? " answers" : "", $info =~ /"LocalNodeState":"active"/ ? " in-swarm" : "",
   defined $scheme && $info =~ /"ClusterStore":"\Q$scheme\E:/ && $networks =~ /"Driver":"overlay"/ ? " on-store" : "", "\n$out";

@@ -1,5 +1,5 @@
-# Changes one file or folder, safely also where other users can write: it follows no symbolic link of theirs. It never writes to,
-# or changes the owner or mode of, anything that they put in its place meanwhile.
+# Changes one file or folder, safely also where other users can write: it follows no symbolic link of theirs. Whatever they put in
+# its place meanwhile is never written to, and keeps its owner and mode.
 # It walks a path name by name, opens each folder without following a link, and enters it by its handle. It follows links only
 # while only root can write every folder on the way ($shared is 0): nobody else can have created them, or can change them.
 # A file is created under a new name, gets owner and mode by its handle, and is renamed. In a shared folder, a folder is created,
@@ -16,8 +16,8 @@ my ($here, $shared, $writer); # the current folder, whether another user can wri
 $SIG{XFSZ} = "IGNORE";
 umask 0;
 
-sub stop { # WHAT CURE
-    print STDERR "provisioner: $_[0]\t$_[1]\n";
+sub stop { # WHAT CURE ID
+    print STDERR "provisioner: " . ($_[2] // "file-failed") . "\t$_[0]\t$_[1]\n";
     exit 70;
 }
 sub room { "look at the free space and the mount options: df " . ($here || "/") }
@@ -25,7 +25,7 @@ sub refuse { # NAME WHAT: stops, since NAME is something unexpected
     my ($name, $is) = @_;
     my $where = $shared ? " in a folder that $writer can write" : "";
     stop("$here/$name is $is$where; it was left unchanged", "find out who created it, remove it (rm $here/$name), and run again" .
-        ($shared ? "; to keep files elsewhere, create the link in a folder that only root can write" : ""));
+        ($shared ? "; to keep files elsewhere, create the link in a folder that only root can write" : ""), "path-unsafe");
 }
 sub linked { refuse($_[0], "a symbolic link") if -l $_[0] }
 
@@ -166,7 +166,7 @@ sub owned { # NAME MODE USER GROUP: gives an existing folder its owner and mode
     if ($shared && !($user && $same)) {
         my $other = (getpwuid $is[4] // $is[4]) . ":" . (getgrgid $is[5] // $is[5]);
         stop("$here/$name belongs to $other, in a folder that $writer can write; it was left unchanged",
-            "find out what it is; move it away, or give it to $more[1] (chown -h), and run again");
+            "find out what it is; move it away, or give it to $more[1] (chown -h), and run again", "path-unsafe");
     }
     $found && ($same || chown $user, $group, $found) && chmod $mode, $found
         or stop("can't give the folder $here/$name its owner and mode: " . ($found ? $! : $why), "look at its file system");

@@ -47,8 +47,8 @@ for (my $rounds = 0; $rounds < 40;) {
         wake($_) for @lost;
         my $busy = $rounds++ > 3;                                # busy: the engine's threads serve other requests
         select undef, undef, undef, $busy ? 0.1 : 0.01;
-        my @asked = grep { defined } map { ask($_) } 1 .. ($busy ? 32 : 8); # at once, so that each idle thread gets one, the last first
-        for my $socket (@asked) { 1 while sysread $socket, my $answer, 65536 }
+        my @sockets = grep { defined } map { ask($_) } 1 .. ($busy ? 32 : 8); # at once, so that each idle thread gets one, the last first
+        for my $socket (@sockets) { 1 while sysread $socket, my $answer, 65536 }
     }
     elsif (time >= $until) { last }
     else { select undef, undef, undef, 0.3 }

@@ -1,26 +1,27 @@
-# The beginning of every script that changes a host. Messages for people: "provisioner: WHAT<tab>WHAT TO DO NEXT" on stderr.
+# The beginning of every script that changes a host. Messages for people:
+# "provisioner: ID<tab>WHAT<tab>WHAT TO DO NEXT" on stderr, with an ID of the catalogue of causes.
 set -u
 # For a unit that has an init script too, systemctl would call update-rc.d for links that systemd does not use, and reload
 # all units two more times.
 export SYSTEMCTL_SKIP_SYSV=1
-fail() { # WHAT CURE: this host can't continue
-    printf 'provisioner: %s\t%s\n' "$1" "${2:-}" >&2
+fail() { # ID WHAT CURE: this host can't continue
+    printf 'provisioner: %s\t%s\t%s\n' "$1" "$2" "${3:-}" >&2
     exit 70
 }
-fail_all() { # WHAT CURE: no host may continue
-    printf 'provisioner: %s\t%s\n' "$1" "${2:-}" >&2
+fail_all() { # ID WHAT CURE: no host may continue
+    printf 'provisioner: %s\t%s\t%s\n' "$1" "$2" "${3:-}" >&2
     exit 71
 }
 has() { command -v "$1" >/dev/null 2>&1; }
 files() { # WHAT PATH ...: changes a file or folder, safely also where other users can write; FILES is files.pl, see there
     perl -e "$FILES" "$@" || {
-        [ $? = 70 ] || fail "can't change files: perl does not work" "check what \`perl -v\` prints on this host, and run again"
+        [ $? = 70 ] || fail no-perl "can't change files: perl does not work" "check what \`perl -v\` prints on this host, and run again"
         exit 70
     }
 }
 keep() { # PATH: makes a copy in the same folder, named after its content; an existing copy is never overwritten
     [ -e "$1" ] || return 0
-    sum=$(sha256sum <"$1") || fail "can't keep a copy of $1" "look at its file system"
+    sum=$(sha256sum <"$1") || fail file-failed "can't keep a copy of $1" "look at its file system"
     copy="$1.${sum%"${sum#????????}"}.bak"
     [ -e "$copy" ] || files copy "$1" "$copy"
 }

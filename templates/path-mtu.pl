@@ -13,8 +13,8 @@ setsockopt $socket, 255, 1, pack "L", 0xffff_fffe;
 setsockopt $socket, SOL_SOCKET, 33, pack "i", 1 << 23;
 sub sum { my $sum = unpack "%32n*", $_[0]; $sum = ($sum >> 16) + ($sum & 0xffff) while $sum >> 16; return ~$sum & 0xffff }
 sub answering { # BYTES ADDRESS ...: the addresses that answer; tries three times, since hosts may be busy
-    my ($bytes, @asked) = @_;
-    my %waits = map { (inet_aton($_) => $_) } @asked;
+    my ($bytes, @addresses) = @_;
+    my %waits = map { (inet_aton($_) => $_) } @addresses;
     my ($id, %found) = ($$ & 0xffff);
     for (1 .. 3) {
         $echo++;
@@ -36,7 +36,7 @@ sub answering { # BYTES ADDRESS ...: the addresses that answer; tries three time
         }
         last unless %waits;
     }
-    return grep { $found{$_} } @asked;
+    return grep { $found{$_} } @addresses;
 }
 my %whole = map { ($_ => 1) } answering($most, @hosts);
 my @rest = grep { !$whole{$_} } @hosts;

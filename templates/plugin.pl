@@ -11,7 +11,7 @@ my ($name, $image, @granted) = @ARGV;
 sub stop { # WHAT CURE
     my @shown = @_;
     s/([^ -~])/sprintf "\\x%02x", ord $1/ge for @shown;
-    print STDERR "provisioner: $shown[0]\t$shown[1]\n";
+    print STDERR "provisioner: plugin-failed\t$shown[0]\t$shown[1]\n";
     exit 70;
 }
 sub engine { # METHOD PATH BODY SECONDS HEADERS

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.produced import pytest_sessionfinish, pytest_testnodedown  # noqa: F401 - hooks of pytest
 from tests.reruns import LABS, pytest_addoption, pytest_runtestloop, pytest_terminal_summary  # noqa: F401 - hooks of pytest
 
 if TYPE_CHECKING:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from provisioner.causes import (
     addresses,
     commands,
+    connections,
     engine,
+    failures,
     firewall,
     kernel,
     networks,
@@ -55,6 +57,8 @@ FAMILIES: tuple[Family, ...] = (
     swarm.FAMILY,
     networks.FAMILY,
     proofs.FAMILY,
+    connections.FAMILY,
+    failures.FAMILY,
     commands.FAMILY,
 )
 CAUSES: Mapping[str, Cause] = MappingProxyType({cause.id: cause for family in FAMILIES for cause in family.causes})

@@ -16,6 +16,7 @@ class Kind(StrEnum):
     """What an id stands for."""
 
     CAUSE = "cause"  # a known reason why a network fails
+    FAILURE = "failure"  # a reason why a run could not do its work: on a host, on a store, or at all
     REFUSAL = "refusal"  # a reason why a command declines what was asked of it, or does it with a remark
 
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane.swarm import Member, View, founder
+from provisioner.model import Failure
 from provisioner.system import swarm as on_host
 from provisioner.system.reading import DAEMON_JSON, ENGINE_OPTIONS
 
@@ -97,16 +98,17 @@ def on_disk(facts: Facts) -> str:
     return ""
 
 
-def hindrance(site: Site) -> str:
-    """Return why the run must stop: hosts that do not take part may be in a swarm. "": the run can continue."""
+def hindrance(site: Site) -> Failure | None:
+    """Return why the run must stop: hosts that do not take part may be in a swarm. None: the run can continue."""
     if site.control != "swarm":
-        return ""
+        return None
     away = {name: why for name, why in Founding(site).hindrances.items() if name not in site.live}
     if not away:
-        return ""
+        return None
     reasons = "".join(f"\n  {name}: {why}" for name, why in away.items())
-    return (
+    return Failure(
         "no swarm is created: these hosts do not take part and may already be in a swarm; a cluster must not get two"
         f"{reasons}\n"
-        "  next:  make these hosts and their engines answer, then run again; if a host is lost for good, remove it from the inventory first"
+        "  next:  make these hosts and their engines answer, then run again; if a host is lost for good, remove it from the inventory first",
+        "swarm-may-exist",
     )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from provisioner.controlplane.site import Site
+    from provisioner.model import Failure
     from provisioner.system.facts import Facts
 
 # ActiveState of an engine that does not answer -> its state. In all other states it is stopped.
@@ -22,16 +23,17 @@ _OF_THE_SWARM = ("store_role", "leader")
 _FIELDS = ("system", "engine", "store_role", "leader", *_OF_THE_ENGINE)
 
 
-def summaries(site: Site, lost: Mapping[str, str]) -> tuple[HostSummary, ...]:
+def summaries(site: Site, lost: Mapping[str, Failure]) -> tuple[HostSummary, ...]:
     """Return one summary per host of the inventory. lost: host -> why it was not reached."""
     return tuple(
-        _summary(site, name) if name in site.facts else _unreached(site, name, lost.get(name, ""))
+        _summary(site, name) if name in site.facts else _unreached(site, name, lost.get(name))
         for name in site.inventory.hosts
     )
 
 
-def _unreached(site: Site, name: str, why: str) -> HostSummary:
-    return HostSummary(name, site.inventory.hosts[name].address, reached=False, error=why, unknown=_FIELDS)
+def _unreached(site: Site, name: str, why: Failure | None) -> HostSummary:
+    found = HostSummary(name, site.inventory.hosts[name].address, reached=False, unknown=_FIELDS)
+    return replace(found, error=why.text, check=why.check) if why else found
 
 
 def _summary(site: Site, name: str) -> HostSummary:

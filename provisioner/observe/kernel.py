@@ -256,7 +256,7 @@ def understood(name: str, raw: bytes) -> Kernel:
     try:
         found = Kernel(system_facts.sections(raw))
     except ValueError as error:
-        raise ProvisionerError(f"what it says of its kernel can't be read: {error}", host=name) from error
+        raise Malformed(f"what it says of its kernel can't be read: {error}", host=name) from error
     try:
         bounded("reading its kernel", lambda _: _touch(found))(name)
     except Malformed as error:

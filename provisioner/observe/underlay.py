@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from provisioner import render
-from provisioner.errors import ProvisionerError, TimedOut
+from provisioner.errors import Malformed, ProvisionerError, TimedOut
 from provisioner.parallel import each
 from provisioner.system.firewall import COUNTED, Rule
 from provisioner.system.strict import decimal, number
@@ -152,7 +152,7 @@ def observe(site: Site, connections: Mapping[str, Connection], say: Callable[[st
         streams[name] = connections[name].stream(_script())
         streams[name].send(orders[name])
         if streams[name].readline(_READY) != "ready":
-            raise ProvisionerError(_last_words(streams[name]), host=name)
+            raise ProvisionerError(_last_words(streams[name]), cause="command-failed", host=name)
 
     def go(name: str) -> Said:
         said, until = Said(), time.monotonic() + _TRYING + _LATE
@@ -161,7 +161,7 @@ def observe(site: Site, connections: Mapping[str, Connection], say: Callable[[st
         while said.seconds is None:
             line = streams[name].readline(max(until - time.monotonic(), 0.0))
             if line is None:
-                raise ProvisionerError(_last_words(streams[name]), host=name)
+                raise ProvisionerError(_last_words(streams[name]), cause="command-failed", host=name)
             said.take(line)
         streams[name].finish(_LATE)
         return said
@@ -189,9 +189,10 @@ def _understood(do: Callable[[str], Said | None]) -> Callable[[str], Said | None
     def guarded(name: str) -> Said | None:
         try:
             return do(name)
-        except (ValueError, TimedOut) as error:
-            what = error.what if isinstance(error, TimedOut) else str(error)
-            raise ProvisionerError(what, host=name) from error
+        except TimedOut as error:
+            raise ProvisionerError(error.what, cause=error.cause, host=name) from error
+        except ValueError as error:
+            raise Malformed(str(error), host=name) from error
 
     return guarded
 

@@ -50,7 +50,7 @@ def _of_the_host(
         return
     hearing = ", ".join(leaving.hearing)
     if hearing or answers:
-        evidence = f"gossip with its engine reaches {hearing}" if hearing else "it answers"
+        evidence = f"its engine takes part in the gossip of {hearing}" if hearing else "it answers"
         what = f"{leaving.host} can't be managed ({why}), but it is alive: {evidence}"
         yield Problem("host-lives", "", what)
         return

@@ -74,7 +74,7 @@ def _no_package_manager(host: str, facts: Facts, missing: Sequence[str]) -> Prob
     programs, system = ", ".join(missing), facts.system_name or "this system"
     found = ", ".join(packages.others(facts.programs)) or "no known package manager"
     supported = " or ".join(manager.name for manager in packages.MANAGERS)
-    what = f"{programs} missing; missing programs are installed with {supported} only, and {system} has {found}"
+    what = f"{programs} missing; provisioner installs packages with {supported} only, and {system} has {found}"
     return Problem("no-packages", host, what, {"programs": programs})
 
 

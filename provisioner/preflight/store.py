@@ -62,7 +62,7 @@ def server_left_out(site: Site) -> Iterator[Problem]:
     left_out = sorted(peers - staying)
     if left_out:
         listed = ", ".join(names.get(address, str(address)) for address in left_out)
-        what = f"the store has servers that would no longer be servers: {listed}"
+        what = f"the store has servers that the inventory leaves out: {listed}"
         removable = backend.shrinks and names.keys().isdisjoint(left_out)
         leaving = {} if removable else {"leaving": backend.leaving(site, left_out)}
         kept = 2 * len(staying) > len(peers)

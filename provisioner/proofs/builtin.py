@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from provisioner import render
-from provisioner.errors import ProvisionerError
+from provisioner.errors import ProvisionerError, error_text
 from provisioner.model import Check, Problem, ProofResult, State
 from provisioner.proofs import local
 from provisioner.proofs.advice import of_probes
@@ -136,4 +136,4 @@ def _error(network: str, claims: tuple[Check, ...]) -> str:
         return ""
     answer = "\n".join(f"{claim.host}: {claim.detail}" for claim in failed)
     what = f"the network {network} is not proven: {len(failed)} of {len(claims)} checks failed"
-    return str(ProvisionerError(what, answer=answer, cure="look at: journalctl -u docker, docker network ls"))
+    return error_text(what, answer=answer, cure="look at: journalctl -u docker, docker network ls")

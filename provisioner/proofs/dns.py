@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provisioner.errors import ProvisionerError
+from provisioner.errors import error_text
 from provisioner.model import Check, Problem, ProofResult, State
 from provisioner.proofs.advice import advice
 from provisioner.proofs.base import joinable
@@ -117,7 +117,7 @@ def _trouble(
         direct = [f"{server} itself: {_said(server, evidence)}" for server in question.resolvers if evidence.address]
         answer.append("; ".join([f"{problem.host}: {what}", *direct]))
     what = f"the engines' DNS on {network} is not proven: it fails on {len(problems)} of {len(found)} hosts"
-    text = str(ProvisionerError(what, answer="\n".join(answer[:6]), cure=advice(problems)))
+    text = error_text(what, answer="\n".join(answer[:6]), cure=advice(problems))
     told = (replace(problem, evidence=line) for problem, line in zip(problems, answer, strict=True))
     return text, tuple(told)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provisioner.errors import ProvisionerError
+from provisioner.errors import error_text
 from provisioner.model import Check, Problem, ProofResult, State
 from provisioner.proofs.advice import advice, of_probes
 from provisioner.proofs.base import joinable
@@ -143,12 +143,10 @@ def _error(network: str, problems: Sequence[Problem], checks: Sequence[Check]) -
     failed = [check for check in checks if not check.proven]
     if not failed:
         return ""
-    return str(
-        ProvisionerError(
-            f"the network {network} is not proven to be kept from others: {len(failed)} of {len(checks)} tries failed",
-            answer="\n".join(f"{check.host}: {check.what}: {check.detail}" for check in failed[:_TOLD]),
-            cure=advice(problems) or "see what is said of the probes in the networks' own proofs",
-        )
+    return error_text(
+        f"the network {network} is not proven to be kept from others: {len(failed)} of {len(checks)} tries failed",
+        answer="\n".join(f"{check.host}: {check.what}: {check.detail}" for check in failed[:_TOLD]),
+        cure=advice(problems) or "see what is said of the probes in the networks' own proofs",
     )
 
 

@@ -17,7 +17,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane import networks as state
-from provisioner.errors import ProvisionerError
+from provisioner.errors import error_text
 from provisioner.model import Check, Problem, ProofResult, State
 from provisioner.proofs.advice import both, of_probes
 from provisioner.proofs.base import Round, Seen, asked_of, prepared, results, skipped
@@ -338,4 +338,4 @@ def _error(shape: Shape, failed: Sequence[tuple[Reach, Check]], total: int, cure
         return ""
     answer = "\n".join(f"{check.way}: {check.what}: {check.detail}" for _, check in failed[:6])
     what = f"the network {shape.name} is not proven: {len(failed)} of {total} checks failed"
-    return str(ProvisionerError(what, answer=answer, cure=cure))
+    return error_text(what, answer=answer, cure=cure)

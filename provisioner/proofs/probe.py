@@ -208,7 +208,9 @@ class Probe:
         said = self._connection.read(script, deadline=_ASKED).stdout.split()
         number = said[0].rpartition(":")[2] if said else ""
         if not re.fullmatch("[0-9]{1,5}", number):
-            raise ProvisionerError("the engine published no port of its probe", cure="look at: journalctl -u docker")
+            raise ProvisionerError(
+                "the engine published no port of its probe", cause="probe-failed", cure="look at: journalctl -u docker"
+            )
         return int(number)
 
     def go(self, ready: Sequence[Probe]) -> None:

@@ -7,7 +7,7 @@ from itertools import permutations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from provisioner.errors import ProvisionerError
+from provisioner.errors import error_text
 from provisioner.inventory.engine_models import DATA_PORT
 from provisioner.model import Pair, Problem, ProofResult, State
 from provisioner.proofs.advice import advice, both
@@ -41,12 +41,10 @@ def of_checks(
     failed = [check for check in checks if not check.proven]
     error, found = "", tuple(problems) if failed else ()
     if failed:
-        error = str(
-            ProvisionerError(
-                f"the network {network} is not proven to be {proof}: {len(failed)} of {len(checks)} checks failed",
-                answer="\n".join(f"{check.host}: {check.detail}" for check in failed),
-                cure=advice(found) or otherwise,
-            )
+        error = error_text(
+            f"the network {network} is not proven to be {proof}: {len(failed)} of {len(checks)} checks failed",
+            answer="\n".join(f"{check.host}: {check.detail}" for check in failed),
+            cure=advice(found) or otherwise,
         )
     return ProofResult(
         proof=proof,
@@ -156,7 +154,7 @@ def trouble(
     what = f"the network {network} is not proven: {len(failed)} of {len(result)} pairs failed"
     of_hosts = tuple(_of_hosts(network, found, closed))
     between = tuple(_between(network, found, failed, {name: (apart[name], reunion) for name in apart}, data))
-    text = str(ProvisionerError(what, answer="\n".join(answer), cure=both(of_hosts, between)))
+    text = error_text(what, answer="\n".join(answer), cure=both(of_hosts, between))
     return text, (*of_hosts, *between)
 
 

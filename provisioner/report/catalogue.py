@@ -78,6 +78,8 @@ def _effect(cause: Cause) -> str:
         parts.append(f"It is only a warning if {cause.warns}.")
     if cause.kind is causes.Kind.REFUSAL:
         parts.append("It concerns a command, not the network.")
+    if cause.kind is causes.Kind.FAILURE:
+        parts.append("It is an error of a run, not a cause that checks find.")
     if cause.fixable:
         parts.append("`provisioner up` fixes it.")
     return " ".join(parts)

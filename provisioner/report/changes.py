@@ -9,6 +9,7 @@ from rich.text import Text
 from provisioner import wording
 from provisioner.model import State
 from provisioner.report import words
+from provisioner.report.failures import failures
 from provisioner.report.paper import BAD, CARE, GOOD, QUIET, heading, widest
 
 if TYPE_CHECKING:
@@ -97,20 +98,19 @@ def _error_row(row: str, look: Look) -> list[Text]:
     indent = " " * (4 + len(row) - len(text))
     if text.startswith("|"):
         return [Text(indent + text, QUIET)]
-    return look.prose(Text(indent), text, QUIET if text.startswith(("tried:", "cause:")) else "")
+    return look.prose(Text(indent), text, QUIET if text.startswith(("tried:", "cause:", "check:")) else "")
 
 
 def _all_errors(report: Report, *, causes_known: bool) -> Iterator[tuple[str, str, str]]:
     """Yield (host, where, text). The host is empty if the error concerns the whole run."""
-    for outcome in report.outcomes:
-        if outcome.state is State.FAILED:
-            yield outcome.host, words.line(outcome.step), outcome.error or outcome.reason or "no reason given"
-    for host, why in report.lost.items() if not causes_known else ():
-        yield host, "dropped out", why
+    own = [each for each in failures(report) if each.host and not (each.lost and causes_known)]
+    whole = [each for each in failures(report) if not each.host]
+    for each in own:
+        yield each.host, "dropped out" if each.lost else words.line(each.step), each.why.whole
     for proof in report.proofs:
         if proof.error and not causes_known:
             where = " on ".join(words.line(part) for part in (proof.proof, proof.network) if part)
             ids = ", ".join(dict.fromkeys(problem.id for problem in proof.problems))
             yield "", where, f"{proof.error}\n  cause: {ids}" if ids else proof.error
-    for error in report.errors:
-        yield "", "", error
+    for each in whole:
+        yield "", "", each.why.whole

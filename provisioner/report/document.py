@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from provisioner import causes, wording
-from provisioner.model import Check, Diagnosis, Drift, Pair, Problem, ProofResult, Severity
-from provisioner.report import words
+from provisioner.model import Check, Diagnosis, Drift, Failure, Pair, Problem, ProofResult, Severity
+from provisioner.report import failures, words
 from provisioner.report.verdict import proven, verdict
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ VERSION = 1  # increased if a field is renamed, removed or changes its meaning; 
 def to_json(report: Report) -> str:
     """Return the report as one JSON document: sorted keys, ASCII only, without secrets."""
     document = {**_fields(report), "version": VERSION, "proven": proven(report), "verdict": verdict(report)}
+    document["failures"] = failures.document(report)
     return json.dumps(document, sort_keys=True, indent=2, allow_nan=False)
 
 
@@ -99,6 +100,8 @@ def _plain(value: object) -> object:
             return round(value, 3)
         case str():
             return words.block(value)
+        case Failure():
+            return words.block(value.text)
         case Mapping():
             return {words.line(str(key)): _plain(item) for key, item in value.items()}
         case tuple() | list():

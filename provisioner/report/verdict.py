@@ -166,7 +166,7 @@ def _troubles(report: Report) -> list[str]:
         f"a step failed on {words.hosts(sorted(failed))}" if failed else "",
         f"{words.count(len(drifted), 'host has', 'hosts have')} drifted ({_things(report)})" if drifted else "",
         *(_trouble(report, proof) for proof in report.proofs),
-        *(words.first_line(error) for error in report.errors),
+        *(words.first_line(error.text) for error in report.errors),
         f"{words.count(stops(report), 'finding')} to fix" if stops(report) else "",
     ]
     return [text for text in texts if text]

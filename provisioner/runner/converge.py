@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import tenacity
 
-from provisioner import render, wording
+from provisioner import causes, render, wording
 from provisioner.errors import CommandFailed, ProvisionerError, StepFailed, TransportError
-from provisioner.model import Action, HostChanged, Outcome, State
+from provisioner.model import Action, Failure, HostChanged, Outcome, State
 from provisioner.parallel import bounded, each
 from provisioner.transport import Reader
 
@@ -33,7 +33,7 @@ def outcome(step: Step, site: Site, name: str, done: State = State.SETTLED) -> O
     try:
         drift = bounded(f"comparing desired and actual state: {step.title}", partial(step.drift, site))(name)
     except StepFailed as error:
-        return Outcome(name, step.name, State.FAILED, error=str(error))
+        return Outcome(name, step.name, State.FAILED).failed(Failure.of(error))
     if not drift:
         return Outcome(name, step.name, done)
     state = State.PENDING if all(d.pending for d in drift) else State.DRIFTED
@@ -47,8 +47,8 @@ class Convergence:
     session: Session
     step: Step
     site: Site
-    errors: list[str] = field(default_factory=list)
-    failures: dict[str, str] = field(default_factory=dict)
+    errors: list[Failure] = field(default_factory=list)
+    failures: dict[str, Failure] = field(default_factory=dict)
     untouched: set[str] = field(default_factory=set)
     held: set[str] = field(default_factory=set)  # hosts that stay in the run with drift that needs a person's decision
     inputs: list[tuple[PeerOutput, bytes | ProvisionerError]] = field(default_factory=list, repr=False)
@@ -60,7 +60,7 @@ class Convergence:
         before: the outcome of each live host before the repair.
         """
         began = time.monotonic()
-        self.failures = {name: o.error for name, o in before.items() if o.state is State.FAILED}
+        self.failures = {name: o.failure for name, o in before.items() if o.state is State.FAILED}
         worked: set[str] = set()
         work = self._plan_work()
         while work and not self.errors:
@@ -77,7 +77,7 @@ class Convergence:
         ends = [replace(self._end(before[name]), seconds=time.monotonic() - began) for name in before]
         for end in ends:
             if end.state is State.FAILED and end.host not in self.held:
-                self.session.lost.setdefault(end.host, end.error.splitlines()[0])
+                self.session.lost.setdefault(end.host, Failure(end.error.splitlines()[0], end.check))
         self.site = self.site.without(frozenset(self.session.lost))
         return ends
 
@@ -98,7 +98,7 @@ class Convergence:
             try:
                 wanted = plan(name)
             except StepFailed as error:
-                self.failures[name] = str(error)
+                self.failures[name] = Failure.of(error)
             else:
                 work |= {name: wanted} if wanted else {}
         return work
@@ -123,14 +123,15 @@ class Convergence:
             if not isinstance(answer, ProvisionerError):
                 self.site = self.site.known(name, answer)
                 continue
-            self.failures[name] = str(answer)
+            self.failures[name] = Failure.of(answer)
             # Assume that a restart with unknown outcome failed.
             unknown = work[name].alone and isinstance(answer, TransportError)
             if unknown or (isinstance(answer, StepFailed) and answer.fatal):
-                self._stop(str(answer))
+                self._stop(Failure.of(answer))
 
-    def _stop(self, why: str) -> None:
-        self.errors.append(f"the run stops here, before the same happens on another host\n{why}")
+    def _stop(self, why: Failure) -> None:
+        text = f"the run stops here, before the same happens on another host\n{why.text}"
+        self.errors.append(replace(why, text=text))
 
     def _check_converged(self, name: str) -> None:
         """Stops the run if this host did not converge: only then may the next one be restarted."""
@@ -141,7 +142,7 @@ class Convergence:
         if now.drifts and not _by_own_work(now.drifts):
             return
         if (end := self._end(now)).state is State.FAILED:
-            self._stop(end.error)
+            self._stop(end.failure)
 
     def _repair(self, name: str, work: Work) -> Facts:
         """Uploads files, then runs one script that repairs and reads again in one round trip."""
@@ -190,7 +191,7 @@ class Convergence:
             if len(self._active()) < len(site.live):
                 self._wait_and_act()
             else:
-                self.errors.append(str(error))
+                self.errors.append(Failure.of(error))
                 self.blocked = True
 
     def _settle(
@@ -229,7 +230,7 @@ class Convergence:
             return replace(before, state=State.SKIPPED, reason="not changed: the run stopped before this host's turn")
         failure = self.failures.get(name) or self.session.lost.get(name)
         if failure:
-            return replace(before, state=State.FAILED, error=failure)
+            return before.failed(failure)
         now = outcome(self.step, self._active_site(), name, State.CONVERGED if before.drifts else State.SETTLED)
         if now.state in {State.SETTLED, State.CONVERGED}:
             return replace(before, state=now.state)
@@ -237,8 +238,8 @@ class Convergence:
             return replace(now, state=State.SKIPPED, reason="can't converge until the error of the run is fixed")
         if now.drifts and not _repairable(now.drifts):
             self.held.add(name)
-            return replace(now, state=State.FAILED, error=str(_held(name, now.drifts)))
-        return replace(now, state=State.FAILED, error=now.error or str(_unsettled(self.step, name, now.drifts)))
+            return now.failed(Failure.of(_held(name, now.drifts)))
+        return now if now.error else now.failed(Failure.of(_unsettled(self.step, name, now.drifts)))
 
 
 def _repairable(drift: tuple[Drift, ...]) -> tuple[Drift, ...]:
@@ -257,19 +258,25 @@ def _held(name: str, drift: tuple[Drift, ...]) -> StepFailed:
     asks = " and ".join(f"`provisioner {note}`" for note in dict.fromkeys(map(wording.note, drift)))
     cure = f"change the inventory, or run {asks}, which works only while no container uses the network"
     return StepFailed(
-        "the existing state differs from the inventory; left unchanged", host=name, answer="\n".join(lines), cure=cure
+        "the existing state differs from the inventory; left unchanged",
+        cause="change-held",
+        host=name,
+        answer="\n".join(lines),
+        cure=cure,
     )
 
 
 def _step_failure(error: CommandFailed, step: Step, name: str) -> ProvisionerError:
     """The error that a script reported with `fail` or `fail_all` (templates/lib.sh); other errors unchanged."""
     said = [line for line in error.result.stderr.splitlines() if line.startswith("provisioner: ")]
-    if error.result.code not in {_FAILED_HERE, _FAILED_ALL} or not said:
+    fields = said[-1].removeprefix("provisioner: ").split("\t", 2) if said else []
+    if error.result.code not in {_FAILED_HERE, _FAILED_ALL} or len(fields) != 3:  # noqa: PLR2004 - as lib.sh writes them
         return error
-    what, _, cure = said[-1].removeprefix("provisioner: ").partition("\t")
+    cause, what, cure = fields
     answer = "\n".join(line for line in error.result.stderr.splitlines() if line not in said)
     fatal = error.result.code == _FAILED_ALL
-    return StepFailed(what, host=name, tried=step.title, answer=answer, cure=cure, fatal=fatal)
+    cause = cause if cause in causes.CAUSES else error.cause  # it comes from a host
+    return StepFailed(what, cause=cause, host=name, tried=step.title, answer=answer, cure=cure, fatal=fatal)
 
 
 def _unsettled(step: Step, name: str, drift: tuple[Drift, ...]) -> StepFailed:
@@ -279,6 +286,7 @@ def _unsettled(step: Step, name: str, drift: tuple[Drift, ...]) -> StepFailed:
     ]
     return StepFailed(
         "did not converge",
+        cause="not-converged",
         host=name,
         tried=step.title,
         answer="\n".join(lines),

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from provisioner import causes
 from provisioner.controlplane import founding
-from provisioner.errors import ProvisionerError
-from provisioner.model import Outcome, PhaseBegan, PhaseEnded, Report, Severity, State
+from provisioner.errors import ProvisionerError, error_text
+from provisioner.model import Failure, Outcome, PhaseBegan, PhaseEnded, Report, Severity, State
 from provisioner.parallel import blamed
 from provisioner.runner.converge import Convergence, outcome
 from provisioner.runner.session import Session
@@ -64,7 +64,7 @@ class Run:
     checks: list[Callable[[Run], Iterable[Problem]]] = field(default_factory=list)  # a workflow's additional checks
     outcomes: list[Outcome] = field(default_factory=list)
     proofs: list[ProofResult] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
+    errors: list[Failure] = field(default_factory=list)
     summaries: tuple[HostSummary, ...] = ()
     removed: str = ""
     began: float = field(default_factory=time.monotonic)
@@ -185,7 +185,7 @@ class Run:
         stops = [f for f in self.findings if causes.severity(f) is Severity.STOP]
         for finding in stops:
             if finding.host:
-                self.session.lost.setdefault(finding.host, f"{finding.evidence} ({finding.id})")
+                self.session.lost.setdefault(finding.host, Failure(finding.evidence, finding.id))
         self.drop_lost()
         return not any(not finding.host for finding in stops)
 
@@ -200,10 +200,11 @@ class Run:
             self.errors += filter(None, [self._lone(site) if scope == HOST else _hindrance(site)])
         return not self.errors
 
-    def _lone(self, site: Site) -> str:
+    def _lone(self, site: Site) -> Failure | None:
         if site.live:
-            return ""
-        return f"the run stops, because {self.removed} has failed\n  next:  fix its errors, and run again"
+            return None
+        what = f"the run stops, because {self.removed} has failed"
+        return Failure(error_text(what, cure="fix its errors, and run again"), "no-host-left")
 
     def lock(self) -> bool:
         """Takes the lock of every live host and of the store, and reads again, since another run may just have ended.
@@ -219,7 +220,7 @@ class Run:
         self.read_again()
         return True
 
-    def _lock_store(self) -> list[str]:
+    def _lock_store(self) -> list[Failure]:
         """Takes the lock of a store that other inventories may use, too. This also checks the permission to write."""
         if self.site.control != "kv":
             return []
@@ -232,7 +233,7 @@ class Run:
                 lock.take()
                 self.store_lock = lock
         except ProvisionerError as error:
-            return [str(error)]
+            return [Failure.of(error)]
         return []
 
     # -- the end -------------------------------------------------------------------------------------------------------
@@ -273,19 +274,21 @@ class Run:
         )
 
 
-def _hindrance(site: Site) -> str:
-    """Why a cluster can't continue with its live hosts, or ""."""
+def _hindrance(site: Site) -> Failure | None:
+    """Why a cluster can't continue with its live hosts."""
     if site.live and site.has_quorum:
         return founding.hindrance(site)
     if not site.servers:
-        return "the run stops: no host is left\n  next:  fix the errors of the hosts, and run again"
+        text = error_text("the run stops: no host is left", cure="fix the errors of the hosts, and run again")
+        return Failure(text, "no-host-left")
     of, what, key = site.plane.majority
     missing = ", ".join(name for name in site.servers if name not in site.live) or "all hosts"
-    return (
+    return Failure(
         f"the run stops: too many {what} of the {of} have dropped out\n"
         f"  missing: {missing} ({site.quorum} of {len(site.servers)} {what} are needed)\n"
         "  next:  fix the errors of these hosts, and run again; "
-        f"if the {of} does not exist yet, you can name other {what} in {key}"
+        f"if the {of} does not exist yet, you can name other {what} in {key}",
+        "quorum-lost",
     )
 
 

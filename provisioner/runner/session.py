@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import controlplane, stores
 from provisioner.errors import Malformed, ProvisionerError, StepFailed, Unreachable
-from provisioner.model import HostChanged, Outcome, PhaseBegan, PhaseEnded, State
+from provisioner.model import Failure, HostChanged, Outcome, PhaseBegan, PhaseEnded, State
 from provisioner.parallel import bounded, each
 from provisioner.system import facts as system_facts
 from provisioner.system import firewall, networks, plugins, reading
@@ -43,7 +43,7 @@ class Session:
     requests: tuple[Request, ...] = ()
     everything: Owned | None = None
     connections: dict[str, Connection] = field(default_factory=dict)
-    lost: dict[str, str] = field(default_factory=dict)
+    lost: dict[str, Failure] = field(default_factory=dict)
     answering: set[str] = field(default_factory=set)
 
     def connect(self, names: Iterable[str] = ()) -> None:
@@ -59,13 +59,9 @@ class Session:
                 self.lose(name, connection)
             else:
                 self.connections[name] = connection
-        outcomes = tuple(
-            Outcome(
-                name, "connect", State.FAILED if name in self.lost else State.SETTLED, error=self.lost.get(name, "")
-            )
-            for name in names
-        )
-        self.emit(PhaseEnded("connect", outcomes, time.monotonic() - began))
+        outcomes = [Outcome(name, "connect", State.SETTLED) for name in names]
+        outcomes = [o.failed(self.lost[o.host]) if o.host in self.lost else o for o in outcomes]
+        self.emit(PhaseEnded("connect", tuple(outcomes), time.monotonic() - began))
 
     def read(
         self,
@@ -114,6 +110,7 @@ class Session:
         except ValueError as error:
             raise StepFailed(
                 f"the facts can't be read: {error}",
+                cause="malformed-answer",
                 host=name,
                 answer=public(result.stdout)[-300:],
                 cure="check that the host's /bin/sh works, and that its disk and memory are not full",
@@ -140,7 +137,7 @@ class Session:
             {needed for network in self.inventory.networks.values() for needed in networks.of_kernel(network)}
         )
 
-    def lock(self, names: Iterable[str], owner: str) -> list[str]:
+    def lock(self, names: Iterable[str], owner: str) -> list[Failure]:
         """Takes the lock of every host. Returns the errors of those that are not available.
 
         Every run takes the same host's lock first. Otherwise two runs that start together could each hold some of the
@@ -149,7 +146,7 @@ class Session:
         first, *others = sorted(names, key=lambda name: self.inventory.hosts[name].address)
         for batch in ([first], others):
             answers = each(batch, lambda name: self.connections[name].lock(owner))
-            if errors := [str(answer) for answer in answers.values() if isinstance(answer, ProvisionerError)]:
+            if errors := [Failure.of(answer) for answer in answers.values() if isinstance(answer, ProvisionerError)]:
                 return errors
         return []
 
@@ -162,7 +159,7 @@ class Session:
         return sum(connection.writes for connection in self.connections.values())
 
     def lose(self, name: str, error: ProvisionerError) -> None:
-        self.lost[name] = str(error)
+        self.lost[name] = Failure.of(error)
         self.answering |= set() if isinstance(error, Unreachable) else {name}
         self.emit(HostChanged(name, "", error.what, State.FAILED))
 

@@ -34,6 +34,7 @@ class Firewall(OfHosts):
         if port in site.ports.tcp:
             raise StepFailed(
                 f"SSH uses port {port}, which belongs to the cluster and would be closed to you",
+                cause="ssh-port-taken",
                 host=host,
                 tried="planning the firewall",
                 cure="let sshd listen on another port and set `port` of this host",

@@ -88,6 +88,7 @@ def _refuse_twins(site: Site, host: str, network: Network) -> None:
     if len(ids) > 1 or "+" in own["Id"]:
         raise StepFailed(
             f"{max(2, len(ids))} networks have the name {network.name}",
+            cause="duplicate-network",
             host=host,
             answer="\n".join(sorted(ids)),
             cure=f"remove the one that no container uses: docker network rm ID (docker network inspect {network.name})",

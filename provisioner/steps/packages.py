@@ -91,6 +91,7 @@ def _script(site: Site, host: str, programs: Sequence[str]) -> str:
     if not manager:
         raise StepFailed(
             f"the host has no supported package manager to install {', '.join(programs)}",
+            cause="no-packages",
             host=host,
             tried="installing programs",
             cure="install them by hand, then run again",

@@ -108,6 +108,7 @@ def _duplicate_spec(facts: Facts, host: str, name: str, plugin: PluginEntry) -> 
         return [Drift(Kind.FILE, other, facts.files[other], action=Action.REMOVE, is_file=True)]
     raise StepFailed(
         f"the plugin {name} has another file already: {other}",
+        cause="plugin-failed",
         host=host,
         cure=f"remove {other}, or give the plugin its settings in the inventory",
     )

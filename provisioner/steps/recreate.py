@@ -34,7 +34,9 @@ class Recreate(OfHosts):
         for network in _chosen(site, host):
             if used := state.in_use(site, network):
                 what = f"containers are on the network {network.name}: {', '.join(map(str, used))}"
-                raise StepFailed(what, host=host, cure="remove them, then run again with --recreate")
+                raise StepFailed(
+                    what, cause="network-in-use", host=host, cure="remove them, then run again with --recreate"
+                )
             drift.append(Drift(Kind.NETWORK, network.name, _summary(site, host, network), "", Action.REMOVE))
         return tuple(drift)
 

@@ -104,7 +104,10 @@ class Store:
         alive = _alive(site)
         if not alive:
             raise StepFailed(
-                "all servers of the store have dropped out", cure="fix their errors, then run again", fatal=True
+                "all servers of the store have dropped out",
+                cause="no-server-left",
+                cure="fix their errors, then run again",
+                fatal=True,
             )
         try:
             backend.wait_for_leader(connections[alive[0]], servers=len(alive))
@@ -148,5 +151,10 @@ def _naming(error: StoreError, backend: ManagedStore, servers: Mapping[str, Read
         return error
     lines = [f"{name}: {text}" for name, text in down.items()]
     return StoreError(
-        error.what, host=", ".join(down), tried=error.tried, answer="\n".join([error.answer, *lines]), cure=error.cure
+        error.what,
+        cause=error.cause,
+        host=", ".join(down),
+        tried=error.tried,
+        answer="\n".join([error.answer, *lines]),
+        cure=error.cure,
     )

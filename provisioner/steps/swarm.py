@@ -50,6 +50,7 @@ class Swarm(OfHosts):
         if member is Member.OTHER:
             raise StepFailed(
                 "its engine is in another swarm",
+                cause="other-swarm",
                 host=host,
                 tried="reading which swarm it is in; nothing was changed",
                 cure="if nothing needs that swarm, run on this host: docker swarm leave --force",

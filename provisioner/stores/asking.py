@@ -30,18 +30,22 @@ def context(files: Tls) -> ssl.SSLContext:
     """Return a TLS context with the files that engines will use. Raises ProvisionerError if they are unusable."""
 
     def no_password() -> str:
-        raise ProvisionerError(f"{files.key} is encrypted; engines can't use a key with a passphrase")
+        raise ProvisionerError(
+            f"{files.key} is encrypted; engines can't use a key with a passphrase", cause="store-tls"
+        )
 
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         made.load_verify_locations(files.ca)
     except OSError as error:
-        raise ProvisionerError(f"{files.ca} contains no usable certificate: {_reason(error)}") from None
+        raise ProvisionerError(
+            f"{files.ca} contains no usable certificate: {_reason(error)}", cause="store-tls"
+        ) from None
     try:
         made.load_cert_chain(files.cert, files.key, password=no_password)
     except OSError as error:
         what = f"{files.cert} and {files.key} are not a certificate and its key: {_reason(error)}"
-        raise ProvisionerError(what) from None
+        raise ProvisionerError(what, cause="store-tls") from None
     return made
 
 

@@ -37,7 +37,9 @@ def of(cluster: Cluster, *, founded: bool) -> Pair:
         return found
     if founded:
         what = "no reachable host has the key of the authority that signs the store's certificates"
-        raise StepFailed(what, cure=f"bring back a server of the store that has {KEY}, then run again")
+        raise StepFailed(
+            what, cause="authority-key-lost", cure=f"bring back a server of the store that has {KEY}, then run again"
+        )
     name = f"{cluster.inventory.cluster}: authority of the store"
     return cluster.vault.made("authority", lambda: certificates.authority(name))
 

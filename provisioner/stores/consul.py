@@ -278,7 +278,9 @@ class Consul(Managed):
         except (consul.ConsulException, requests.RequestException, *UNFIT) as error:
             cure = "check Consul's log (journalctl -u consul), then run again"
             what = f"Consul failed to remove {host}"
-            raise StoreError(what, host=(own or other).name, answer=shown(str(error)), cure=cure) from None
+            raise StoreError(
+                what, cause="member-stays", host=(own or other).name, answer=shown(str(error)), cure=cure
+            ) from None
 
     def wait_for_server(self, connection: Reader, cluster: Cluster, address: IPv4Address) -> None:
         """Autopilot gives a new server its vote once it has been healthy for ten seconds."""

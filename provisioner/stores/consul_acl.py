@@ -157,7 +157,11 @@ def _run(host: str, request: Callable[[], None]) -> None:
     except _failures() as error:
         cure = "check the log of Consul's servers (journalctl -u consul), then run again"
         raise StoreError(
-            "changing Consul's keys or tokens failed", host=host, answer=_redacted(error), cure=cure
+            "changing Consul's keys or tokens failed",
+            cause="secrets-refused",
+            host=host,
+            answer=_redacted(error),
+            cure=cure,
         ) from None
 
 

@@ -30,7 +30,12 @@ def _verify_listener(connection: Connection | Reader) -> None:
         answer = system_facts.Answer(error=f"the host's answer can't be parsed: {error}")
     if not answer.code and not answer.late:  # a late answer passed the check of the process
         cure = f"check what listens on {HTTP_PORT} (ss -ltnp) and Consul's log (journalctl -u consul), then run again"
-        raise StoreError(f"no token is sent to 127.0.0.1:{HTTP_PORT}: {answer.error}", host=connection.name, cure=cure)
+        raise StoreError(
+            f"no token is sent to 127.0.0.1:{HTTP_PORT}: {answer.error}",
+            cause="store-port-foreign",
+            host=connection.name,
+            cure=cure,
+        )
 
 
 def manager(cluster: Cluster, connection: Connection | Reader) -> Any:

@@ -34,10 +34,10 @@ def renewal(cluster: Cluster, what: str, *, authority: bool) -> Renewal:
     """As `Rotates.renewal`."""
     if not getattr(cluster.inventory.the_store.security, _SWITCH[what]):
         why = f"{what} can't be rotated: store.security.{_SWITCH[what]} is off"
-        raise StepFailed(why, cure="switch it on and run `provisioner up`")
+        raise StepFailed(why, cause="nothing-to-rotate", cure="switch it on and run `provisioner up`")
     if not security.in_cluster(cluster) or security.transition(cluster):
         why = "Consul does not run with the security that the inventory asks for"
-        raise StepFailed(why, cure="run `provisioner up` first")
+        raise StepFailed(why, cause="rotation-unready", cure="run `provisioner up` first")
     revokes = authority or what != "certificates"
     turns: Mapping[str, Turns] = {
         "gossip-key": gossip_key,
@@ -93,5 +93,7 @@ def _server(cluster: Cluster) -> str:
     """Return a live server that has a leader. Raises StepFailed."""
     able = [name for name in cluster.servers if name in cluster.live and name in security.in_cluster(cluster)]
     if not able:
-        raise StepFailed("no server of the store is left", cure="bring back a host of store.servers")
+        raise StepFailed(
+            "no server of the store is left", cause="no-server-left", cure="bring back a host of store.servers"
+        )
     return able[0]

@@ -153,7 +153,13 @@ class Etcd(Unstaged, Managed):
 
     def service(self, cluster: Cluster, host: str) -> Service:
         if why := self._unsupported_version(cluster.facts[host]):
-            raise StepFailed(why, host=host, tried="checking its version; nothing was written", cure=_CURE_VERSION)
+            raise StepFailed(
+                why,
+                cause="store-without-v2",
+                host=host,
+                tried="checking its version; nothing was written",
+                cure=_CURE_VERSION,
+            )
         secured, scheme = self._secured(cluster), self._scheme(cluster)
         known = [(name, cluster.advertise[name]) for name in cluster.servers if name in cluster.advertise]
         config = render.text(
@@ -335,12 +341,12 @@ class Etcd(Unstaged, Managed):
         """
         if not any(self.credentials(cluster, name) for name in cluster.live):
             why = "there are no certificates to rotate: this etcd was founded without TLS"
-            raise StepFailed(why, cure="see docs/decisions/store-tls.md")
+            raise StepFailed(why, cause="nothing-to-rotate", cure="see docs/decisions/store-tls.md")
         if authority:
             why = "etcd reads its authority only at start: all servers and engines would have to change at once"
-            raise StepFailed(why, cure="leave out --ca")
+            raise StepFailed(why, cause="nothing-to-rotate", cure="leave out --ca")
         if not self.formed(cluster):
-            raise StepFailed("etcd has no leader", cure="run `provisioner up` first")
+            raise StepFailed("etcd has no leader", cause="rotation-unready", cure="run `provisioner up` first")
         return Renewal(_renewed, settled=True, engines=True)
 
     def wait_for_leader(self, connection: Reader, *, servers: int) -> str:
@@ -352,7 +358,9 @@ class Etcd(Unstaged, Managed):
                     health = asking.HttpClient(connection, f"127.0.0.1:{port}")("/health")[1]
                     seen.append(f"health: {health.strip()}")
                     return "one" if str(json_object(health).get("health")).lower() == "true" else ""
-            raise Unreachable(f"nothing answers on {HEALTH_PORT} or {PORT}", host=connection.name)
+            raise Unreachable(
+                f"nothing answers on {HEALTH_PORT} or {PORT}", cause="port-unanswered", host=connection.name
+            )
 
         cure = "check the servers' log (journalctl -u etcd), and that ports 2379 and 2380 are open between the hosts"
         return until_leader(leader, title=self.title, connection=connection, cure=cure)

@@ -138,7 +138,12 @@ def _answer(servers: Iterable[HttpClient], path: str, method: str, body: str) ->
                 return server(path, method, body)
         except (OSError, ProvisionerError) as error:
             errors.append(f"{server.where}: {error}")
-    raise StoreError("no server of the store answers", answer="\n".join(errors), cure="check the store, then run again")
+    raise StoreError(
+        "no server of the store answers",
+        cause="store-unreachable",
+        answer="\n".join(errors),
+        cure="check the store, then run again",
+    )
 
 
 def _parsed(servers: tuple[HttpClient, ...], shape: Any, text: str) -> Any:
@@ -148,17 +153,27 @@ def _parsed(servers: tuple[HttpClient, ...], shape: Any, text: str) -> Any:
     except ValueError as error:
         what = f"the store's answer can't be parsed: {error}"
         cure = "check what listens at store.endpoints, then run again"
-        raise StoreError(what, host=servers[0].connection.name, answer=shown(text), cure=cure) from None
+        raise StoreError(
+            what, cause="malformed-answer", host=servers[0].connection.name, answer=shown(text), cure=cure
+        ) from None
 
 
 def _refused(servers: tuple[HttpClient, ...], code: int, text: str, cure: str) -> StoreError:
     host, said = servers[0].connection.name, shown(text.strip(), 300)
     if code in {_UNAUTHORIZED, _FORBIDDEN}:
         return StoreError(
-            "the store denies this host's engine write access under docker/", host=host, answer=said, cure=cure
+            "the store denies this host's engine write access under docker/",
+            cause="store-forbidden",
+            host=host,
+            answer=said,
+            cure=cure,
         )
     return StoreError(
-        f"the store answers with HTTP status {code}", host=host, answer=said, cure="check the store, then run again"
+        f"the store answers with HTTP status {code}",
+        cause="store-refuses",
+        host=host,
+        answer=said,
+        cure="check the store, then run again",
     )
 
 

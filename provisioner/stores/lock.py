@@ -42,6 +42,7 @@ class StoreLock:
         if holder:
             raise Locked(
                 f"another run is changing the same store: {shown(str(json_object(holder).get('owner') or holder), 60)}",
+                cause="store-locked",
                 tried=f"taking the store's lock, {self.path}",
                 cure="wait until it ends, then run again;"
                 f" the lock of an interrupted run expires after {_SECONDS // 60} minutes",

@@ -51,5 +51,9 @@ def _of_more_than_half(values: Mapping[str, T], path: str) -> T:
     value, times = Counter(values.values()).most_common(1)[0]
     if 2 * times <= len(values):
         what = f"{path} differs between {', '.join(values)}, and no version has a majority"
-        raise StepFailed(what, cure="copy the right file to the other hosts, with its mode and owner, then run again")
+        raise StepFailed(
+            what,
+            cause="secrets-differ",
+            cure="copy the right file to the other hosts, with its mode and owner, then run again",
+        )
     return value

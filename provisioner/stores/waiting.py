@@ -56,6 +56,7 @@ def until_leader(
         last = error.last_attempt.exception()
         raise StoreError(
             f"{title} has {what} after {time.monotonic() - began:.0f} s",
+            cause="store-no-leader",
             host=connection.name,
             answer=shown("\n".join(seen) if last is None else f"{type(last).__name__}: {last}", 600),
             cure=cure,

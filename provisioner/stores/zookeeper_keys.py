@@ -99,13 +99,17 @@ class ZooKeeperKeys:
         except NoAuthError as error:
             raise StoreError(
                 "the store denies write access under docker/",
+                cause="store-forbidden",
                 answer=str(error),
                 cure="correct its access control lists",
             ) from None
         except (KazooException, KazooTimeoutError) as error:
             said = f"{type(error).__name__}: {error}"
             raise StoreError(
-                "no server of the store answers", answer=said, cure="check the store, then run again"
+                "no server of the store answers",
+                cause="store-unreachable",
+                answer=said,
+                cure="check the store, then run again",
             ) from None
 
 

@@ -18,11 +18,15 @@ def parse(host: str, text: str) -> dict[str, Any]:
     except ValueError as error:
         raise StepFailed(
             f"{DAEMON_JSON} is not valid JSON: {error}",
+            cause="daemon-json-broken",
             host=host,
             cure=f"repair it by hand (python3 -m json.tool {DAEMON_JSON}); the run did not touch it",
         ) from None
     if not isinstance(value, dict):
         raise StepFailed(
-            f"{DAEMON_JSON} is not a JSON object", host=host, cure="repair it by hand; the run did not touch it"
+            f"{DAEMON_JSON} is not a JSON object",
+            cause="daemon-json-broken",
+            host=host,
+            cure="repair it by hand; the run did not touch it",
         )
     return value

@@ -362,7 +362,7 @@ class Facts:
         return self._answers[name]
 
     def _answer(self, name: str) -> Answer:
-        text, of_engine = self.raw.get(f"http:{name}", "000 not asked"), self._of_engine(name)
+        text, of_engine = self.raw.get(f"http:{name}", "000 not queried"), self._of_engine(name)
         answer = _answer(text, self._shape(name))
         if answer.malformed and (of_engine or not self.foreign):
             whose, cure = ("engine", _ENGINE) if of_engine else ("store", _STORE)
@@ -430,7 +430,7 @@ class Facts:
 
     def said(self, name: str) -> str:
         """Return the answer to a request in another protocol than HTTP; "" if there was none."""
-        text = self.raw.get(f"http:{name}", "000 not asked")
+        text = self.raw.get(f"http:{name}", "000 not queried")
         return "" if text.startswith("000 ") else text
 
     @cached_property

@@ -41,6 +41,7 @@ class Channels:
         except paramiko.ChannelException as error:
             raise Refused(
                 "the host refuses another session on the connection",
+                cause="sessions-refused",
                 host=self._host,
                 tried=tried,
                 answer=str(error),
@@ -83,6 +84,7 @@ class Channels:
             if error.code == _FORBIDDEN:
                 raise Refused(
                     "its SSH server forbids forwarding",
+                    cause="forwarding-forbidden",
                     host=self._host,
                     tried=tried,
                     answer=str(error),
@@ -90,7 +92,11 @@ class Channels:
                     "there, and reload sshd",
                 ) from error
             raise Unreachable(
-                f"nothing answers on {where} of the host", host=self._host, tried=tried, answer=str(error)
+                f"nothing answers on {where} of the host",
+                cause="port-unanswered",
+                host=self._host,
+                tried=tried,
+                answer=str(error),
             ) from error
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise self._failed(tried, deadline) from error
@@ -100,6 +106,7 @@ class Channels:
             return TimedOut(f"no answer within {deadline.seconds:g} seconds", host=self._host, tried=tried)
         return Unreachable(
             "the connection is lost",
+            cause="connection-lost",
             host=self._host,
             tried=tried,
             cure="check the host and the network in between, then run the same command again",

@@ -143,6 +143,7 @@ def _loaded(
     except OSError as error:
         raise HostKeyRefused(
             f"{path} can't be read ({error.strerror})",
+            cause="known-hosts-unusable",
             host=target.name,
             tried="reading the host keys on record",
             cure="make it readable for your user",
@@ -151,7 +152,7 @@ def _loaded(
         if target.key not in identities:
             identities[target.key] = keys.load(target.key)
     except Refused as error:
-        raise Refused(error.what, host=target.name, tried=error.tried, cure=error.cure) from error
+        raise Refused(error.what, cause=error.cause, host=target.name, tried=error.tried, cure=error.cure) from error
     return known[path], identities[target.key]
 
 

@@ -175,7 +175,11 @@ class Connection:
             process.close()
             reason = said.decode(errors="replace").removeprefix("no ") or "perl does not start on the host"
             raise Unreachable(
-                f"nothing answers on {host}:{port} of the host", host=self.name, tried=_tried(script), answer=reason
+                f"nothing answers on {host}:{port} of the host",
+                cause="port-unanswered",
+                host=self.name,
+                tried=_tried(script),
+                answer=reason,
             )
         return ForwardedSocket(channel, first)
 
@@ -219,6 +223,7 @@ class Connection:
         if checked and self._lock and self._lock.over and not self._lock.dead():
             raise Locked(
                 "this run's lock on the host is lost",
+                cause="lock-lost",
                 host=self.name,
                 tried="checking that no other run writes there",
                 cure="another run may have started: find out who runs it, then run the same command again",

@@ -44,6 +44,7 @@ def shake_hands(transport: paramiko.Transport, target: SshTarget, known: KnownHo
             "the SSH server did not finish the key exchange"
             if transport.is_active()
             else "the SSH server aborted the key exchange",
+            cause="handshake-failed",
             host=target.name,
             tried="connecting with SSH",
             answer=str(error),
@@ -65,6 +66,7 @@ def check_host_key(transport: paramiko.Transport, target: SshTarget, known: Know
         except OSError as error:
             raise HostKeyRefused(
                 f"its key can't be recorded in {known.path} ({error.strerror})",
+                cause="known-hosts-unusable",
                 host=target.name,
                 tried="checking the host's key",
                 cure="name a file that can be written",
@@ -132,6 +134,7 @@ def _ordered(kinds: tuple[str, ...], offered: tuple[str, ...]) -> tuple[str, ...
 def _too_old(target: SshTarget, answer: str) -> Refused:
     return Refused(
         "its SSH server and provisioner have no algorithm in common",
+        cause="ssh-too-old",
         host=target.name,
         tried="connecting with SSH",
         answer=answer,
@@ -143,6 +146,7 @@ def _too_old(target: SshTarget, answer: str) -> Refused:
 def _unknown(target: SshTarget, key: paramiko.PKey, known: KnownHosts) -> HostKeyRefused:
     return HostKeyRefused(
         f"its key is not in {known.path}: {_shown(key)}",
+        cause="host-key-unknown",
         host=target.name,
         tried="checking the host's key",
         cure=f"compare the fingerprint with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub), then record "
@@ -185,6 +189,7 @@ def _hung_up(target: SshTarget, answers: list[str]) -> Unreachable | Refused:
         )
     return Unreachable(
         "the connection broke during the login",
+        cause="connection-lost",
         host=target.name,
         tried=_NO_LOGIN,
         answer="\n".join(answers),

@@ -106,14 +106,16 @@ def _not_usable(target: SshTarget, error: TransportError | None) -> TransportErr
     assert error is not None  # noqa: S101
     kind = next(kind for kind in (HostKeyRefused, Refused, Unreachable) if isinstance(error, kind))
     what = f"its jump host {target.jump.name if target.jump else ''} can't be used: {error.what}"
-    return kind(what, host=target.name, tried=error.tried, answer=error.answer, cure=error.cure)
+    return kind(what, cause=error.cause, host=target.name, tried=error.tried, answer=error.answer, cure=error.cure)
 
 
 def _behind(target: SshTarget, error: TransportError) -> TransportError:
     name = target.jump.name if target.jump else ""
     if isinstance(error, Refused):
         what = f"its jump host {name} forbids forwarding"
-        return Refused(what, host=target.name, tried=error.tried, answer=error.answer, cure=error.cure)
+        return Refused(
+            what, cause=error.cause, host=target.name, tried=error.tried, answer=error.answer, cure=error.cure
+        )
     return Unreachable(
         f"its jump host {name} gets no answer from {_where(target)}",
         host=target.name,

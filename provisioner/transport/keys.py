@@ -88,4 +88,4 @@ def encrypted(path: Path | str) -> Refused:
 
 
 def _refuse(path: Path | str, what: str, cure: str) -> Refused:
-    return Refused(f"the key {path} {what}", tried="loading the key for SSH", cure=cure)
+    return Refused(f"the key {path} {what}", cause="key-unusable", tried="loading the key for SSH", cure=cure)

@@ -66,7 +66,9 @@ def _connect(target: SshTarget, deadline: Deadline) -> socket.socket:
     try:
         addresses = socket.getaddrinfo(target.address, target.port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise _unreachable(target, f"the name {target.address} does not resolve", error) from error
+        raise _unreachable(
+            target, f"the name {target.address} does not resolve", error, cause="address-unresolved"
+        ) from error
     problem: OSError = OSError("no address")
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
         sock = socket.socket(family, kind, protocol)
@@ -85,6 +87,7 @@ def _connect(target: SshTarget, deadline: Deadline) -> socket.socket:
     if isinstance(problem, ConnectionRefusedError):
         raise Closed(
             f"nothing listens on {_where(target)}",
+            cause="ssh-closed",
             host=target.name,
             tried="connecting with SSH",
             cure="start sshd on the host, or correct its address and port in the inventory",
@@ -102,12 +105,16 @@ def _listen(sock: socket.socket, target: SshTarget, deadline: Deadline) -> None:
     try:
         while b"SSH-" not in said:
             if not select.select([sock], [], [], deadline.left)[0]:
-                raise _unreachable(target, f"{_where(target)} accepts connections but says nothing", said=said)
+                raise _unreachable(
+                    target, f"{_where(target)} accepts connections but says nothing", cause="not-ssh", said=said
+                )
             now = sock.recv(_BANNER, socket.MSG_PEEK)
             if any(word in now for word in _BURST) or now == said:  # readable without new data: the server hung up
                 raise _busy(target, now)
             if len(now) == _BANNER or (b"\n" in now and now.startswith((b"HTTP/", b"220 "))):
-                raise _unreachable(target, f"what answers on {_where(target)} is not an SSH server", said=now)
+                raise _unreachable(
+                    target, f"what answers on {_where(target)} is not an SSH server", cause="not-ssh", said=now
+                )
             said = now
     except OSError as error:
         raise _busy(target, said) from error
@@ -117,9 +124,12 @@ def _where(target: SshTarget) -> str:
     return f"[{target.address}]:{target.port}" if ":" in target.address else f"{target.address}:{target.port}"
 
 
-def _unreachable(target: SshTarget, what: str, problem: OSError | None = None, said: bytes = b"") -> Unreachable:
+def _unreachable(
+    target: SshTarget, what: str, problem: OSError | None = None, said: bytes = b"", cause: str = ""
+) -> Unreachable:
     return Unreachable(
         what,
+        cause=cause,
         host=target.name,
         tried="connecting with SSH",
         answer=(problem.strerror or str(problem)) if problem else tail(clean(said)),
@@ -130,6 +140,7 @@ def _unreachable(target: SshTarget, what: str, problem: OSError | None = None, s
 def _busy(target: SshTarget, said: bytes) -> Busy:
     return Busy(
         f"the SSH server at {_where(target)} closes the connection at once",
+        cause="ssh-busy",
         host=target.name,
         tried="connecting with SSH",
         answer=tail(clean(said)),

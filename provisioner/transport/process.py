@@ -232,6 +232,7 @@ class Process:
     def lost(self) -> Unreachable:
         return Unreachable(
             f"connection lost after {time.monotonic() - self._began:.1f} seconds",
+            cause="connection-lost",
             host=self._host,
             tried=self._tried,
             answer=self._said(),
@@ -243,6 +244,7 @@ class Process:
             return self._failed("the script arrived incomplete, so none of it was run")
         return Refused(
             "the login succeeds, but the host runs no commands" + (f" (exit code {code})" if code >= 0 else ""),
+            cause="no-shell",
             host=self._host,
             tried=self._tried,
             answer=self._said(),
@@ -257,12 +259,14 @@ class Process:
         if start.word is Word.TOOL:
             return Refused(
                 f"{start.rest} is missing on the host",
+                cause="tool-missing",
                 host=self._host,
                 tried=self._tried,
                 cure="install the package util-linux" if start.rest == "flock" else "look at /run: is it full?",
             )
         return Refused(
             "the user is not root and has no passwordless sudo",
+            cause="no-root",
             host=self._host,
             tried=self._tried,
             cure="log in as root, or allow it with a line 'USER ALL=(ALL) NOPASSWD: ALL' in /etc/sudoers.d",

@@ -63,7 +63,7 @@ class Stream:
             return
         if self._process.dead():
             raise self._process.lost()
-        raise TransportError("the script has ended and accepts no more lines", host=self._host)
+        raise TransportError("the script has ended and accepts no more lines", cause="command-failed", host=self._host)
 
     def close_stdin(self) -> None:
         """Close the script's stdin: no more lines follow."""

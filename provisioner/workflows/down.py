@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from provisioner.model import State
+from provisioner.errors import error_text
+from provisioner.model import Failure, State
 from provisioner.preflight import machine
 from provisioner.runner import look
 from provisioner.steps import OWNED
@@ -85,7 +86,8 @@ def _look(run: Run, asked: Down) -> bool:
     look.note(run, run.of_all(lambda site: list(obstacles.findings(site, **asks)), "checking the hosts"))
     fit = run.drop_stopped()
     if not run.site.live:
-        run.errors.append("nothing was changed: no host is left\n  next:  fix the problems of the hosts, and run again")
+        text = error_text("nothing was changed: no host is left", cure="fix the problems of the hosts, and run again")
+        run.errors.append(Failure(text, "no-host-left"))
     return fit and not run.errors
 
 

@@ -15,7 +15,7 @@ from provisioner.controlplane.departure import Departure
 from provisioner.errors import ProvisionerError
 from provisioner.inventory.checks import SERVER_COUNTS
 from provisioner.inventory.mentions import lines_about
-from provisioner.model import Problem
+from provisioner.model import Failure, Problem
 from provisioner.parallel import blamed
 from provisioner.preflight import departure
 from provisioner.runner import look
@@ -121,7 +121,9 @@ class Removal:
         self.inventory = self.whole.without(self.host)
         if not self.inventory.hosts:
             what = f"{self.host} is the only host of {self.whole.path}: there is no cluster to remove it from"
-            raise ProvisionerError(what, cure="to clean up this host, run `provisioner down INVENTORY`")
+            raise ProvisionerError(
+                what, cause="last-host", cure="to clean up this host, run `provisioner down INVENTORY`"
+            )
 
     def departure(self, run: Run) -> Departure:
         """The leaving host and the remaining cluster, as last read."""
@@ -202,7 +204,7 @@ class Removal:
 
     def _of_the_host(self, run: Run) -> dict[str, Any]:
         """What the run knows about the leaving host besides its facts."""
-        why = run.session.lost.get(self.host, "no answer").splitlines()[0].removeprefix(f"{self.host}: ")
+        why = str(run.session.lost.get(self.host, "no answer")).splitlines()[0].removeprefix(f"{self.host}: ")
         local = _local(self.departure(run))
         return {"drain": self.drain, "why": why, "answers": self.host in run.session.answering, "local": local}
 
@@ -226,7 +228,7 @@ class Removal:
                 reader = Reader(run.session.connections[self.host])
                 joint.managed.wait_for_server(reader, joint, joint.advertise[name])
         except ProvisionerError as error:
-            run.errors.append(str(error))
+            run.errors.append(Failure.of(error))
         return not run.errors
 
     def part(self, run: Run) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import stores
 from provisioner.errors import ProvisionerError, StepFailed
-from provisioner.model import Action, Drift, Kind, Outcome, PhaseBegan, PhaseEnded, State
+from provisioner.model import Action, Drift, Failure, Kind, Outcome, PhaseBegan, PhaseEnded, State
 from provisioner.runner.converge import outcome
 from provisioner.runner.look import judge_again, look
 from provisioner.runner.prove import prove
@@ -51,10 +51,10 @@ def _rotate(run: Run, what: str, renewal: Renewal) -> bool:
     try:
         _renew(run, renewal)
     except ProvisionerError as error:
-        run.errors.append(str(error))
-    state = State.FAILED if run.errors else State.CONVERGED
-    why = run.errors[-1] if run.errors else ""
-    outcomes = tuple(Outcome(name, "rotate", state, (drift,), error=why) for name in run.site.live)
+        run.errors.append(Failure.of(error))
+    outcomes = tuple(Outcome(name, "rotate", State.CONVERGED, (drift,)) for name in run.site.live)
+    if run.errors:
+        outcomes = tuple(end.failed(run.errors[-1]) for end in outcomes)
     run.outcomes = [o for o in run.outcomes if o.state is State.FAILED] + list(outcomes)
     run.session.emit(PhaseEnded("rotate", outcomes, time.monotonic() - began))
     return bool(run.site.live) and not run.errors
@@ -65,7 +65,7 @@ def _fit(run: Run, what: str, *, authority: bool = False) -> Renewal | None:
     try:
         return _renewal(run, what, authority=authority)
     except StepFailed as error:
-        run.errors.append(str(error))
+        run.errors.append(Failure.of(error))
         return None
 
 
@@ -74,14 +74,16 @@ def _renewal(run: Run, what: str, *, authority: bool) -> Renewal:
     if not isinstance(backend, Rotates) or what not in backend.rotates:
         able = " or ".join(stores.rotating(what))
         why = f"there are no {what} to rotate: only a {able} that provisioner set up has them"
-        raise StepFailed(why, cure="see the documentation of your store")
+        raise StepFailed(why, cause="nothing-to-rotate", cure="see the documentation of your store")
     found = backend.renewal(run.site, what, authority=authority)
     if found.settled and any(outcome(Store(), run.site, name).drifts for name in run.site.live):
-        raise StepFailed(f"{backend.title} differs from the inventory", cure="run `provisioner up` first")
+        raise StepFailed(
+            f"{backend.title} differs from the inventory", cause="rotation-unready", cure="run `provisioner up` first"
+        )
     if away := sorted(found.holders - set(run.site.live)):
         why = f"not rotated, and nothing was changed: {', '.join(away)} would keep the old {what}, and be shut out of {backend.title} when it is back"
         cure = f"bring {away[0]} back and run it again; or take it out of the cluster: provisioner remove {away[0]} INVENTORY"
-        raise StepFailed(why, cure=cure)
+        raise StepFailed(why, cause="rotation-misses", cure=cure)
     return found
 
 
@@ -91,7 +93,11 @@ def _renew(run: Run, renewal: Renewal) -> None:
     if renewal.engines:
         run.converge(Daemon())
         if run.errors:
-            raise StepFailed("the rotation did not reach all engines", cure="fix the errors above, and run it again")
+            raise StepFailed(
+                "the rotation did not reach all engines",
+                cause="rotation-incomplete",
+                cure="fix the errors above, and run it again",
+            )
 
 
 def _bring_up_to_date(run: Run) -> None:
@@ -103,4 +109,4 @@ def _bring_up_to_date(run: Run) -> None:
     if run.errors or lacking:
         which = f": {', '.join(lacking)} dropped out" if lacking else ""
         cure = "fix the reported errors, run `provisioner up`, and then run the rotation again"
-        raise StepFailed(f"the rotation did not reach all hosts{which}", cure=cure)
+        raise StepFailed(f"the rotation did not reach all hosts{which}", cause="rotation-incomplete", cure=cure)

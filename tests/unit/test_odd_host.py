@@ -132,7 +132,9 @@ def judged(inventory: Inventory, kind: str, odd: bytes, monkeypatch) -> dict[str
     document = document_of(run)
     text = json.dumps(document)
     assert "internal error" not in text, text[max(0, text.index("internal error") - 300) :][:900]
-    failed = {o.host: o.error for o in run.outcomes if o.state is State.FAILED} | run.session.lost
+    failed = {o.host: o.error for o in run.outcomes if o.state is State.FAILED}
+    found = {f.host for f in run.findings}
+    failed |= {host: why.text for host, why in run.session.lost.items() if host not in found}
     assert all(
         error.partition("\n")[0].startswith((f"{host}: ", host)) or "(" in error for host, error in failed.items()
     ), failed
@@ -362,7 +364,7 @@ def test_the_error_names_the_malformed_fact(cluster, section, pattern, other, wh
     odd, count = re.subn(pattern, other, said("settled")[section], count=1)
     assert count, "the capture has no such line"
     run = looked(cluster("settled"), "settled", altered("settled", section, odd), monkeypatch)
-    why = run.session.lost.pop("node2")
+    why = run.session.lost.pop("node2").text
     assert not run.session.lost
     assert why.startswith("node2: ")
     assert what in why.partition("\n")[0]
@@ -383,7 +385,7 @@ def _states(run: Run) -> dict[str, list[tuple[str, str]]]:
 
 def test_terminal_escapes_are_stripped(cluster, monkeypatch):
     odd = altered("settled", "http:networks", r'200 [{"Name": "\u001b]0;owned\u0007"}]')
-    why = looked(cluster("settled"), "settled", odd, monkeypatch).session.lost["node2"]
+    why = looked(cluster("settled"), "settled", odd, monkeypatch).session.lost["node2"].text
     assert "\x1b" not in why
 
 
@@ -504,7 +506,7 @@ def test_a_bug_in_a_removal_costs_one_host(cluster, where, leaver, monkeypatch):
     run = looked(cluster("settled"), "settled", printed(said("settled")), monkeypatch, leaver)
     hit = leaver == bad if where == "attached.on_shared" else where == "resolve" or leaver != bad
     assert [*run.session.lost] == ([bad] if hit else [])
-    assert all("internal error: AttributeError at " in why for why in run.session.lost.values())
+    assert all("internal error: AttributeError at " in why.text for why in run.session.lost.values())
     assert ("host-lives" in stops(run)) == (hit and leaver == bad), "it never counts as gone"
     assert not any(f.id == "host-gone" for f in run.findings)
     assert {o.host for o in run.outcomes} >= {"node1"}

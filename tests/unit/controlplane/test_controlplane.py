@@ -10,6 +10,7 @@ from captured import HOSTS, capture, with_file, with_http, with_raw, with_unit
 from provisioner.controlplane import advertised, resolve
 from provisioner.controlplane.kv import Kv
 from provisioner.controlplane.summary import summaries
+from provisioner.model import Failure
 from provisioner.stores.consul import JSON as CONSUL_JSON
 from provisioner.stores.consul import Consul
 
@@ -205,7 +206,7 @@ class TestSummaries:
 
     def test_stopped_and_unreached(self, inventory):
         facts = {"node1": capture("bare"), "node2": capture("all-stopped")}
-        found = summaries(resolve(inventory(), facts)[0], {"node3": "no answer"})
+        found = summaries(resolve(inventory(), facts)[0], {"node3": Failure("no answer", "host-unreachable")})
         assert [(s.engine, s.reached, s.error) for s in found] == [
             ("", True, ""), ("20.10.5 (stopped)", True, ""), ("", False, "no answer"),
         ]  # fmt: skip
@@ -262,7 +263,9 @@ def test_a_summary_distinguishes_unknown_from_absent(site, standing):
 
 
 def test_nothing_is_known_of_a_host_that_is_away_or_bare(inventory):
-    bare, away = summaries(resolve(inventory(2), {"node1": capture("bare")})[0], {"node2": "no answer"})
+    bare, away = summaries(
+        resolve(inventory(2), {"node1": capture("bare")})[0], {"node2": Failure("no answer", "host-unreachable")}
+    )
     assert (bare.engine_state, bare.unknown, set(bare.absent)) == ("absent", (), {"engine", "all_networks", *NO_STORE})
     assert (away.engine_state, away.absent, away.silent) == ("", (), ())
     assert {"system", "engine", "leader", *OF_THE_ENGINE} <= set(away.unknown)

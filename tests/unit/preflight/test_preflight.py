@@ -255,7 +255,7 @@ class TestServersLeftOut:
         assert finding.evidence.endswith("node2, node3")
         assert "`consul leave`" in causes.cure(finding)  # they stay in the cluster
 
-    def test_all_that_there_are_may_stay(self, site, inventory):
+    def test_all_servers_may_stay(self, site, inventory):
         assert found(site(found=inventory(store=", servers: [node1, node2, node3]"))) == []
 
 
@@ -271,7 +271,7 @@ def test_another_manager_of_the_firewall(site):
     assert found(site(node2=with_ufw)) == [("other-firewall", "node2", WARNING)]
 
 
-def test_a_local_networks_own_route_is_none_of_others_while_the_engine_does_not_answer(site, inventory):
+def test_a_local_networks_own_route_is_not_reported_while_the_engine_does_not_answer(site, inventory):
     route = capture("settled-node2").routes[0][1]
     found = inventory(more=f"  over: {{driver: bridge, subnet: {route}}}")
     silent = with_raw(capture("settled-node2"), **{"http:networks": "000 timeout"})
@@ -300,7 +300,7 @@ class TestEndpointLeft:
     @pytest.mark.parametrize(
         "there", [[], [container("web", "other", State="running")], [container("web", "demo", State="created")]]
     )
-    def test_told_with_the_command_that_frees_it_elsewhere(self, site, there):
+    def test_the_cure_is_the_command_that_frees_it(self, site, there):
         (finding,) = self.found(site, endpoint("web", self.ON3), node3=there)
         assert (finding.host, causes.severity(finding)) == ("node3", WARNING)
         assert "web on demo" in finding.evidence
@@ -331,7 +331,7 @@ class TestEndpointLeft:
         (finding,) = self.found(site, endpoint("web", self.ON3), changed=changed)
         assert "(on node1)" in causes.cure(finding) or "(on node2)" in causes.cure(finding)
 
-    def test_nothing_is_said_of_what_is_not_known(self, site):
+    def test_unknown_containers_are_not_reported(self, site):
         unknown = {"node3": with_raw(SETTLED["node3"], **{"http:containers": "000 no answer"})}
         assert self.found(site, endpoint("web", self.ON3), changed=unknown) == []
         assert self.found(site, endpoint("web", self.ON3, "gone")) == [], "its network is gone: nobody can free it"

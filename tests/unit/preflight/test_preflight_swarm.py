@@ -98,13 +98,13 @@ def test_a_manager_whose_address_has_changed_gives_up_its_vote_first(inventory):
     )
 
 
-def test_certificates_of_a_real_swarm_hold_for_90_days_and_before_half_of_them_nothing_is_said(inventory):
+def test_a_swarm_certificate_is_valid_for_90_days_and_not_reported_in_the_first_half(inventory):
     assert 90 * 86400 <= END - BEGIN <= 91 * 86400
     assert found(inventory, {**FOUND, "node2": with_system(NODE2, "now=", str(END - 86400 * 44))}) == []
     assert validity("no certificate") is validity("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----") is None
 
 
-def test_a_locked_host_is_told_where_the_key_is(inventory):
+def test_the_cure_of_a_locked_host_says_where_the_key_is(inventory):
     locked = {name: put(name, LocalNodeState="locked", NodeID="", RemoteManagers=None, Cluster=None) for name in HOSTS}
     assert "docker swarm unlock-key on node1 shows it" in texts(inventory, {**FOUND, "node2": locked["node2"]})
     assert "enough managers for a majority" in texts(inventory, locked)
@@ -123,7 +123,7 @@ class TestLostMajority:
             for name, of_host in swarms.items()
         }
 
-    def test_it_is_told_with_those_that_are_away(self, inventory):
+    def test_the_finding_names_the_missing_managers(self, inventory):
         assert found(inventory, self.lost("node1"), "") == [("swarm-leaderless", "node1", WARNING)]
         words = texts(inventory, self.lost("node1"), "")
         assert "of its 3 managers, these do not take part: node2, node3 |" in words
@@ -190,7 +190,7 @@ class TestFixed:
             ),
         ],
     )
-    def test_what_is_chosen_when_a_swarm_is_made_is_told_and_not_passed_over(self, inventory, keys, what):
+    def test_settings_that_are_fixed_at_creation_are_reported(self, inventory, keys, what):
         more = f"swarm: {{managers: [node1], {keys}}}"
         assert found(inventory, FOUND, more) == [("swarm-fixed", "", STOP)]
         assert what in texts(inventory, FOUND, more)
@@ -211,7 +211,7 @@ class TestFixed:
             ),
         ],
     )
-    def test_what_is_not_said_is_the_engines_own_choice(self, inventory, made, words, what):
+    def test_settings_that_the_inventory_omits_have_the_engines_default(self, inventory, made, words, what):
         facts = {**FOUND, "node1": put("node1", Cluster={**FOUND["node1"].engine["Swarm"]["Cluster"], **made})}
         assert found(inventory, facts) == [("swarm-fixed", "", STOP)]
         assert what in (text := texts(inventory, facts))
@@ -223,7 +223,7 @@ class TestFixed:
         (fixed,) = [f for f in preflight.run(site) if f.id == "swarm-fixed"]
         assert "under `swarm`, in place of `store`;" in causes.cure(fixed)
 
-    def test_what_engines_do_not_tell_or_the_inventory_says_too(self, inventory):
+    def test_settings_that_engines_do_not_report_have_their_default(self, inventory):
         assert found(inventory, FOUND, "swarm: {managers: [node1], data_path_port: 4789}") == []
         old = {"DataPathPort": 0, "DefaultAddrPool": None, "SubnetSize": 0}
         facts = {**FOUND, "node1": put("node1", Cluster={**FOUND["node1"].engine["Swarm"]["Cluster"], **old})}
@@ -240,7 +240,7 @@ class TestLeftOut:
         facts = with_managers("node1", "node2", "node3")
         assert found(inventory, {"node1": facts["node1"]}, "", hosts=1) == [("node-left-out", "", STOP)]
 
-    def test_a_host_of_the_inventory_that_is_down_is_none(self, inventory):
+    def test_a_host_of_the_inventory_that_is_down_is_not_left_out(self, inventory):
         facts = with_managers("node1", "node2", "node3", down=("node3",))
         assert found(inventory, facts, "") == []
 
@@ -279,7 +279,7 @@ def test_the_network_ingress_over_one_of_the_inventory_where_a_store_is_named_an
 
 
 @pytest.mark.parametrize("words", ["encrypted: true", "attachable: false"])
-def test_what_a_swarms_network_is_where_auto_takes_the_store(inventory, words):
+def test_options_of_swarm_networks_where_auto_chooses_the_store(inventory, words):
     facts = {name: capture(f"installed-{name}") for name in HOSTS}
     site, _ = resolve(inventory(more=f"  safe: {{subnet: 10.98.0.0/24, {words}}}"), facts)
     assert [(f.id, f.host) for f in preflight.run(site)] == [("swarm-network", "")]

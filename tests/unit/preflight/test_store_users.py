@@ -36,7 +36,7 @@ def found(site, clients, passwd=PASSWD, users=()):
         ("1007 0100007F 8500 ", "a program of the user 1007 uses the store at 127.0.0.1:8500"),
     ],
 )
-def test_who_uses_it_is_named_before_it_is_locked_out(site, line, words):
+def test_programs_that_would_be_rejected_are_named(site, line, words):
     (finding,) = found(site, f"{line}\n")
     assert (finding.host, causes.severity(finding)) == ("node2", Severity.STOP)
     assert finding.evidence.startswith(words)

@@ -8,6 +8,7 @@ from provisioner.model import (
     Action,
     Check,
     Drift,
+    Failure,
     HostSummary,
     Kind,
     Outcome,
@@ -107,14 +108,14 @@ def everything():
         outcomes=(
             Outcome(HOSTILE, HOSTILE, State.DRIFTED, (drift, line, secret)),
             Outcome(HOSTILE, "two", State.CONVERGED, (drift, line, secret)),
-            Outcome(HOSTILE, "three", State.FAILED, error=f"{HOSTILE}\n  | {HOSTILE}"),
+            Outcome(HOSTILE, "three", State.FAILED, error=f"{HOSTILE}\n  | {HOSTILE}", check=HOSTILE),
             Outcome(HOSTILE, "four", State.SKIPPED, reason=HOSTILE),
             Outcome("b", "five", State.PENDING, reason=HOSTILE),
         ),
         proofs=(proof,),
         summaries=(HostSummary(HOSTILE, HOSTILE, True, HOSTILE, *[HOSTILE] * 6, (HOSTILE,)),),  # noqa: FBT003
-        errors=(HOSTILE,),
-        lost={HOSTILE: HOSTILE},
+        errors=(Failure(HOSTILE, "internal-error"),),
+        lost={HOSTILE: Failure(HOSTILE, "host-unreachable")},
     )
 
 

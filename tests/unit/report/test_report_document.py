@@ -14,6 +14,7 @@ from provisioner.model import (
     Action,
     Check,
     Drift,
+    Failure,
     HostSummary,
     Kind,
     Outcome,
@@ -74,7 +75,7 @@ def example():
             ),
         ),
         summaries=(HostSummary("node1", "192.168.56.11", reached=True, engine="20.10.5", networks=("demo",)),),
-        lost={"node2": "no answer"},
+        lost={"node2": Failure("no answer", "host-unreachable")},
     )
 
 
@@ -88,7 +89,7 @@ def test_the_page_shows_what_is_written_today():
 
 def test_every_field_of_the_model_is_in_the_document():
     document = json.loads(reports.to_json(example()))
-    assert set(document) == {field.name for field in fields(Report)} | {"version", "proven", "verdict"}
+    assert set(document) == {field.name for field in fields(Report)} | {"version", "proven", "verdict", "failures"}
     for name, kind, extra in (
         ("outcomes", Outcome, set()),
         ("proofs", ProofResult, {"name"}),
@@ -108,6 +109,7 @@ def test_every_field_of_the_model_is_in_the_document():
         "target",
         "network",
     }
+    assert set(document["failures"][0]) == {"check", "host", "step", "what", "title", "why", "cure", "kind"}
     assert set(document["proofs"][1]["checks"][0]) == {"host", "what", "seconds", "detail", "target", "proven"}
     assert [check["proven"] for check in document["proofs"][1]["checks"]] == [True, False]
     assert set(document["outcomes"][0]["drifts"][0]) == {field.name for field in fields(Drift)} | {"what", "note"}

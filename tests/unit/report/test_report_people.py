@@ -11,7 +11,7 @@ from report_samples import HARMLESS, daemon, everything, names, plan, settled, s
 from rich.cells import cell_len
 
 from provisioner import report as reports
-from provisioner.model import Action, Drift, HostSummary, Kind, Outcome, Problem, ProofResult, Report, State
+from provisioner.model import Action, Drift, Failure, HostSummary, Kind, Outcome, Problem, ProofResult, Report, State
 
 
 @pytest.fixture(autouse=True)
@@ -215,10 +215,11 @@ def test_errors_are_shown_in_full_and_once():
     )
     report = up(
         outcomes=tuple(
-            Outcome(host, "packages", State.FAILED, error=f"{host}: {error}") for host in ("node2", "node3")
+            Outcome(host, "packages", State.FAILED, error=f"{host}: {error}", check="packages-failed")
+            for host in ("node2", "node3")
         ),
-        lost={"node2": f"node2: {error}"},
-        errors=("the store has no leader",),
+        lost={"node2": Failure(f"node2: {error}", "packages-failed")},
+        errors=(Failure("the store has no leader", "store-no-leader"),),
         proofs=(),
         exit_code=1,
     )
@@ -232,8 +233,10 @@ errors
       | E: no space
       |   left
       next:  free some
+      check: packages-failed
   ✗ the run
     the store has no leader
+      check: store-no-leader
 
 not proven: 1 host dropped out (node2); a step failed on node3; the store has no leader
 """
@@ -257,7 +260,7 @@ LEFT_OUT = (
         ),
         (up(exit_code=1), "not proven: the run failed (exit code 1)"),
         (up(exit_code=130), "interrupted: run it again to continue"),
-        (up(lost={"node3": "gone"}), "not proven: 1 host dropped out (node3)"),
+        (up(lost={"node3": Failure("gone", "host-unreachable")}), "not proven: 1 host dropped out (node3)"),
         (up(proofs=(ProofResult("dns", "demo", State.FAILED),)), "not proven: dns on demo failed"),
         (
             up(proofs=(ProofResult("dns", "demo", State.SKIPPED),)),
@@ -285,7 +288,7 @@ LEFT_OUT = (
         (up(command="verify", outcomes=(daemon("node1", "x"),)), "not proven: 1 host has drifted (1 thing)"),
         (plan(number=1), "1 host: 1 not checked"),
         (plan(*settled(names(3))), "3 hosts: 3 settled"),
-        (plan(*settled(names(2)), lost={"node3": "x"}), "3 hosts: 2 settled, 1 failed"),
+        (plan(*settled(names(2)), lost={"node3": Failure("x", "host-unreachable")}), "3 hosts: 2 settled, 1 failed"),
         (status(), "3 hosts: 2 reached, not reached: node3"),
         (Report("other", "demo", (), 0, 1.0), "done in 1.0 s"),
     ],
@@ -455,8 +458,8 @@ def test_an_encoding_without_the_symbols_gets_others():
 
 def test_a_reader_that_stops_reading_changes_no_exit_code():
     code = (
-        "import sys; from provisioner.model import Report; from provisioner import report as r\n"
-        "r.show(Report('status', 'x' * 99, tuple(map(str, range(50000))), 0, 1.0, errors=('e' * 500000,)))\n"
+        "import sys; from provisioner.model import Failure, Report; from provisioner import report as r\n"
+        "r.show(Report('status', 'x' * 99, tuple(map(str, range(50000))), 0, 1.0, errors=(Failure('e' * 500000, 'lab'),)))\n"
         "sys.exit(7)"
     )
     read, write = os.pipe()

@@ -19,7 +19,7 @@ from renaming import other_words, renamed
 
 from provisioner import render
 from provisioner.errors import CommandFailed, Locked, StepFailed, TimedOut, Unreachable
-from provisioner.model import Action, Drift, HostChanged, Kind, Problem, ProofResult, Result, State
+from provisioner.model import Action, Drift, Failure, HostChanged, Kind, Problem, ProofResult, Result, State
 from provisioner.runner import look, session
 from provisioner.runner.run import Run
 from provisioner.steps.base import PeerOutput, Work
@@ -170,7 +170,7 @@ class Step:
 
     def drift(self, site, host):
         if host == self.refuses:
-            raise StepFailed("refused", host=host)
+            raise StepFailed("refused", cause="not-converged", host=host)
         return (
             ()
             if self.name in site.facts[host].raw["done"].split()
@@ -184,7 +184,7 @@ class Step:
     def wait(self, site, connections):
         self.cluster.log(f"barrier {self.name}")
         if self.barrier_fails:
-            raise StepFailed("no leader", fatal=True)
+            raise StepFailed("no leader", cause="store-no-leader", fatal=True)
 
     def act(self, site, connections):
         for host in self.cluster.hosts.values() if self.barrier_repairs else ():
@@ -223,7 +223,7 @@ class Gone(Step):
         super().wait(site, connections)
         self.cluster.fails |= {("read", name): Unreachable("the connection is lost", host=name) for name in self.gone}
         if set(self.gone) & set(site.live):
-            raise StepFailed("no leader")
+            raise StepFailed("no leader", cause="store-no-leader")
 
 
 class Granting(Step):
@@ -307,7 +307,9 @@ def states(made: Run, step: str) -> dict[str, str]:
 
 
 def failed(code: int, what: str = "it broke") -> CommandFailed:
-    return CommandFailed(f"exit code {code}", Result(code, "", f"detail\nprovisioner: {what}\tdo this\n"), host="x")
+    return CommandFailed(
+        f"exit code {code}", Result(code, "", f"detail\nprovisioner: engine-failed\t{what}\tdo this\n"), host="x"
+    )
 
 
 ALL = dict.fromkeys(HOSTS, "settled")
@@ -383,7 +385,7 @@ class TestEnginesThatAreInstalled:
             "barrier engine",
             *[f"engine {name}" for name in HOSTS],
         ]
-        assert made.session.lost == {"node2": "its engine is too new (engine-too-new)"}
+        assert made.session.lost == {"node2": Failure("its engine is too new", "engine-too-new")}
         assert made.report("up").exit_code == 1
 
 
@@ -518,7 +520,8 @@ class TestDroppingOut:
         made = run(Step("a", cluster), Step("b", cluster))
         assert states(made, "b") == {}
         assert len(made.errors) == 1
-        assert "missing: node1, node2 (2 of 3 servers are needed)" in made.errors[0]
+        assert "missing: node1, node2 (2 of 3 servers are needed)" in made.errors[0].text
+        assert made.errors[0].check == "quorum-lost"
 
     def test_the_quorum_is_not_there_from_the_start(self, run, cluster):
         cluster.fails = {("connect", name): Unreachable("no answer", host=name) for name in ("node1", "node2")}
@@ -526,6 +529,12 @@ class TestDroppingOut:
         made = run(Step("a", cluster))
         assert states(made, "a") == {}
         assert made.report("up").exit_code == 1
+
+    def test_no_host_is_left_of_those_on_a_store_of_others(self, run, cluster):
+        cluster.fails = {("connect", name): Unreachable("no answer", host=name) for name in HOSTS}
+        made = run(Step("a", cluster), servers=", endpoints: ['192.0.2.1:8500']")
+        assert [error.check for error in made.errors] == ["no-host-left"]
+        assert made.session.lost == {name: Failure(f"{name}: no answer", "host-unreachable") for name in HOSTS}
 
     def test_hosts_that_are_no_servers_are_not_needed(self, run, cluster):
         cluster.fails = {("connect", name): Unreachable("no answer", host=name) for name in ("node2", "node3")}
@@ -540,7 +549,7 @@ class TestStopping:
         assert states(made, "a") == {"node1": "failed", "node2": "skipped", "node3": "skipped"}
         assert states(made, "b") == {}
         assert set(made.session.lost) == {"node1"}
-        assert "the run stops here" in made.errors[0]
+        assert "the run stops here" in made.errors[0].text
         assert made.report("up").exit_code == 1
 
     def test_a_restart_whose_end_is_not_known_stops_too(self, run, cluster):
@@ -579,12 +588,12 @@ class TestStopping:
     def test_an_act_needs_the_lock(self, run, cluster):
         cluster.fails = {("changing", "node1"): Locked("our lock on this host is lost", host="node1")}
         made = run(Acting("a", cluster, alone=True), Step("b", cluster))
-        assert "our lock on this host is lost" in made.errors[0]
+        assert "our lock on this host is lost" in made.errors[0].text
         assert cluster.repairs == ["a node1", "a node2", "a node3", "barrier a"]
 
     def test_an_act_is_omitted_if_the_wait_failed(self, run, cluster):
         made = run(Acting("a", cluster, barrier_fails=True))
-        assert "no leader" in made.errors[0]
+        assert "no leader" in made.errors[0].text
         assert "request node1" not in cluster.calls
 
     def test_a_wait_can_only_read(self, run, cluster):
@@ -595,7 +604,7 @@ class TestStopping:
     def test_a_barrier_that_fails_ends_the_run(self, run, cluster):
         made = run(Step("a", cluster, barrier_fails=True), Step("b", cluster))
         assert "b node1" not in cluster.repairs
-        assert "no leader" in made.errors[0]
+        assert "no leader" in made.errors[0].text
 
     def test_a_barrier_that_fails_blames_no_host_that_only_waits(self, run, cluster):
         made = run(Step("a", cluster, waits=True, action=Action.WAIT, barrier_fails=True))
@@ -623,11 +632,11 @@ class TestStopping:
     def test_without_a_majority_nobody_waits_for_what_can_not_come(self, run, cluster):
         made = run(Gone("a", cluster, waits=True, action=Action.WAIT, gone=("node2", "node3"), patience=60.0))
         assert states(made, "a") == {"node1": "skipped", "node2": "failed", "node3": "failed"}
-        assert "missing: node2, node3" in made.errors[0]
+        assert "missing: node2, node3" in made.errors[0].text
 
     def test_without_the_first_lock_no_other_is_taken(self, run, cluster):
         cluster.fails = {("lock", "node1"): Locked("held by you", host="node1")}
-        assert run(Step("a", cluster)).errors == ["node1: held by you"]
+        assert run(Step("a", cluster)).errors == [Failure("node1: held by you", "host-locked")]
         assert cluster.locks == ["lock node1"]
 
     def test_locked_by_another(self, run, cluster):
@@ -636,7 +645,7 @@ class TestStopping:
         made = run(Step("a", cluster))
         assert sorted(cluster.locks) == [f"lock {name}" for name in HOSTS]
         assert cluster.repairs == []
-        assert made.errors == ["node3: held by you"]
+        assert made.errors == [Failure("node3: held by you", "host-locked")]
         assert made.report("up").exit_code == 1
 
     def test_bugs_are_not_swallowed(self, run, cluster):
@@ -649,7 +658,7 @@ class TestFindings:
     def test_of_a_host(self, run, cluster):
         made = run(Step("a", cluster), findings=(Problem("disk-full", "node2", "bad"),))
         assert set(states(made, "a")) == {"node1", "node3"}
-        assert made.session.lost["node2"] == "bad (disk-full)"
+        assert made.session.lost["node2"] == Failure("bad", "disk-full")
         assert made.report("up").exit_code == 1
 
     def test_of_the_whole_cluster(self, run, cluster):

@@ -134,7 +134,7 @@ def test_the_harness_detects_what_it_should(run, tmp_path):
     assert "unknown-program" in ran.stderr
     with pytest.raises(AssertionError):
         harmless(ran, tmp_path)
-    assert run("fail oops").code == 70
+    assert run("fail some-id oops").code == 70
 
 
 def renamed(inventory: Inventory, **network: object) -> Inventory:
@@ -306,7 +306,7 @@ class TestFailures:
             "reload": site("installed"),
             "restart": site(node2=with_info(node2, ClusterAdvertise="10.0.2.15:2376")),
             "start": site(
-                node2=with_unit(with_http(node2, "info", "000 not asked"), "docker.service", ActiveState="failed")
+                node2=with_unit(with_http(node2, "info", "000 not queried"), "docker.service", ActiveState="failed")
             ),
         }[action]
         return Daemon().work(whole, "node2", Daemon().drift(whole, "node2")).script
@@ -326,7 +326,7 @@ class TestFailures:
         assert "neither with the new" in ran.stderr
 
     def test_an_engine_that_does_not_start_with_its_unchanged_file(self, failing, site):
-        node2 = with_http(capture("settled-node2"), "info", "000 not asked")
+        node2 = with_http(capture("settled-node2"), "info", "000 not queried")
         whole = site(node2=with_unit(node2, "docker.service", ActiveState="failed"))
         ran = failing(Daemon().work(whole, "node2", Daemon().drift(whole, "node2")).script, "systemctl", "start\\ *")
         assert ran.code == 70

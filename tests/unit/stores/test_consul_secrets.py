@@ -585,13 +585,13 @@ class TestRotated:
         site = resolve(inventory(store=store), {name: capture(f"settled-{name}") for name in HOSTS})[0]
         run = SimpleNamespace(inventory=site.inventory, site=site, errors=[])
         assert not rotation._fit(run, what, authority=False)
-        assert re.search(why, run.errors[0])
+        assert re.search(why, run.errors[0].text)
 
     def away(self, site, what, *, authority=False):
         """Return why the rotation is refused; "" if it is not."""
         run = SimpleNamespace(inventory=site.inventory, site=site, errors=[])
         assert (rotation._fit(run, what, authority=authority) is None) is bool(run.errors)
-        return "".join(run.errors)
+        return "".join(map(str, run.errors))
 
     @pytest.mark.parametrize(("what", "authority"), [("gossip-key", False), ("tokens", False), ("certificates", True)])
     def test_a_host_that_is_away_would_be_shut_out(self, secured, what, authority):

@@ -118,8 +118,9 @@ def test_one_at_a_time(kind):
     mine, other = lock(server, kind[1]), lock(server, kind[1], "her", ("c",))
     mine.take()
     assert set(server.there) == {"lab/docker/provisioner/lock"}
-    with pytest.raises(Locked, match="me"):
+    with pytest.raises(Locked, match="me") as caught:
         other.take()
+    assert caught.value.cause == "store-locked"
     other.give_back()
     assert server.there
     before = server.connection.changes
@@ -159,8 +160,19 @@ def test_what_is_below_a_folder(kind):
 
 
 def test_no_right_to_write(kind):
-    with pytest.raises(StoreError, match="denies this host's engine write access under docker/"):
+    with pytest.raises(StoreError, match="denies this host's engine write access under docker/") as caught:
         lock(kind[0](forbidden=True), kind[1]).take()
+    assert caught.value.cause == "store-forbidden"
+
+
+def test_an_answer_of_another_kind(kind):
+    class Broken(kind[0]):
+        def answer(self, *_):
+            return 500, "no cluster leader"
+
+    with pytest.raises(StoreError, match="the store answers with HTTP status 500") as caught:
+        lock(Broken(), kind[1]).take()
+    assert caught.value.cause == "store-refuses"
 
 
 def test_no_server_answers(kind):

@@ -127,7 +127,7 @@ class TestStates:
         host = capture("stopped")
         assert host.unit("docker.service").active == "inactive"
         assert "http:info" not in host.raw
-        assert host.http("info").error == "not asked"
+        assert host.http("info").error == "not queried"
         assert host.engine_version == "20.10.5"  # from the program itself
         assert host.store_driver
         assert host.engine_id  # the key's checksum

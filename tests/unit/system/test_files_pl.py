@@ -125,13 +125,13 @@ class TestFolders:
         done = folder(theirs / "serf")
         assert done.returncode == 70
         assert (
-            f"provisioner: {theirs}/serf belongs to root:root, in a folder that the user {USER} can write; it was left unchanged\t"
+            f"provisioner: path-unsafe\t{theirs}/serf belongs to root:root, in a folder that the user {USER} can write; it was left unchanged\t"
             in done.stderr
         )
         assert ((theirs / "serf").stat().st_uid, stat.S_IMODE((theirs / "serf").stat().st_mode)) == (0, 0o755)
 
     @pytest.mark.parametrize("mode", [0o775, 0o757, 0o1777])
-    def test_a_folder_of_root_s_that_others_may_write_is_theirs_too(self, roots, trap, mode):
+    def test_a_folder_of_root_that_others_can_write_is_shared(self, roots, trap, mode):
         (roots / "common").mkdir()
         (roots / "common").chmod(mode)
         (roots / "common" / "serf").symlink_to(trap)
@@ -151,19 +151,19 @@ class TestFolders:
         assert put(roots / "data" / "serf" / "keyring").returncode == 0
         assert (roots / "disk" / "consul" / "serf" / "keyring").read_text() == "new\n"
 
-    def test_links_that_go_round_end(self, roots):
+    def test_circular_links_are_refused(self, roots):
         (roots / "a").symlink_to("b")
         (roots / "b").symlink_to("a")
         assert "too many links" in folder(roots / "a").stderr
         assert "too many links" in folder(roots / "a" / "c").stderr
 
-    def test_a_way_back_out_of_a_folder_of_others_is_none(self, roots, theirs, trap):
+    def test_dotdot_is_refused_in_a_shared_folder(self, roots, theirs, trap):
         (roots / "data").symlink_to("theirs/../trap/sub")
         before = tree(trap)
         assert put(roots / "data" / "new").returncode == 70
         assert tree(trap) == before
 
-    def test_an_owner_that_there_is_not(self, roots):
+    def test_an_owner_that_does_not_exist(self, roots):
         done = folder(roots / "data", owner="no-such-user:root")
         assert (done.returncode, (roots / "data").exists()) == (70, False)
         assert "its owner or mode is invalid (no-such-user:root)\tcreate that user" in done.stderr
@@ -210,12 +210,12 @@ class TestFiles:
         done = put(theirs / name)
         assert done.returncode == 70
         assert (
-            f"provisioner: {theirs}/{name.partition('/')[0]} is a symbolic link in a folder that the user {USER} can write; it was left unchanged\tfind out who"
+            f"provisioner: path-unsafe\t{theirs}/{name.partition('/')[0]} is a symbolic link in a folder that the user {USER} can write; it was left unchanged\tfind out who"
             in done.stderr
         )
         assert tree(trap) == before
 
-    def test_a_file_of_root_s_in_a_folder_of_others_is_root_s_from_its_first_byte(self, theirs):
+    def test_a_file_for_root_in_another_users_folder_belongs_to_root_from_the_start(self, theirs):
         assert put(theirs / "key", "secret", "0600", "root:root").returncode == 0
         assert ((theirs / "key").stat().st_uid, stat.S_IMODE((theirs / "key").stat().st_mode)) == (0, 0o600)
 
@@ -372,7 +372,7 @@ class TestUploads:
         assert b"the checksum of the received data is " in done.stderr
         assert [(path.name, path.read_text()) for path in theirs.iterdir()] == [("program", "old")]
 
-    def test_a_path_that_is_none(self):
+    def test_a_path_that_is_not_absolute(self):
         with pytest.raises(ValueError, match="absolute"):
             render.receiving("relative", 1, "00", 0o600)
 
@@ -408,7 +408,7 @@ class TestNote:
     def lines(self, roots: Path) -> list[str]:
         return (roots / "kept/record").read_text().splitlines()[1:]
 
-    def test_one_line_a_thing_for_root_alone_and_the_first_stays(self, roots):
+    def test_each_thing_has_one_line_that_only_root_can_read_and_the_first_is_kept(self, roots):
         assert self.note(roots, "user", "consul", "").returncode == 0
         assert self.note(roots, "unit", "etcd.service", "enabled active", "user", "consul", "other").returncode == 0
         assert self.note(roots, "unit", "etcd.service", "disabled inactive").returncode == 0
@@ -448,7 +448,7 @@ class TestNote:
         assert done.returncode == 70
         assert not (theirs / "kept/record").exists()
 
-    def test_half_written_ones_of_a_killed_run_go(self, roots):
+    def test_half_written_records_of_a_killed_run_are_removed(self, roots):
         self.note(roots, "user", "consul", "")
         (roots / "kept/.provisioner.abcdefghijkl").write_text("half")
         self.note(roots, "user", "etcd", "")

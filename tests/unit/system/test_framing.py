@@ -39,7 +39,7 @@ class TestParse:
         raw = {"system": "hostname=é\n", "http:a": "200 {}", "ports": "", "end": "end 3\n"}
         assert parse(printed(raw)).raw == raw
 
-    def test_a_later_reading_goes_over_an_earlier_one(self):
+    def test_a_later_reading_replaces_sections_of_an_earlier_one(self):
         before = Facts({"units": "old", "system": "kept"}, (1.0, 2.0))
         again = parse(printed({"units": "new\n"}), before)
         assert (again.raw, again.ahead) == ({"units": "new\n", "system": "kept"}, (1.0, 2.0))
@@ -93,7 +93,7 @@ class TestParse:
 
 
 class TestFiles:
-    def test_their_text_and_what_root_alone_can_write(self, tmp_path):
+    def test_text_and_whether_only_root_can_write(self, tmp_path):
         own = tmp_path / "file"
         own.write_bytes(b"a\n\nsecrets 3\nb\0c")
         own.chmod(0o640)
@@ -174,7 +174,7 @@ class TestAsked:
         assert set(found) == {"http:leader", "http:srvr"}
         assert found["http:leader"].startswith("200 provisioner-facts\nsecrets ")
 
-    def test_a_port_of_this_host_that_another_user_holds_is_not_asked(self):
+    def test_a_port_that_another_user_holds_gets_no_request(self):
         with listening(user=NOBODY, answer=b'HTTP/1.0 200 OK\r\n\r\n"10.0.0.1:8300"') as port:
             (output,) = read("user root", f"ask leader {port} /v1/status/leader").values()
             assert output.startswith(f"000 port {port} is held by the user ")

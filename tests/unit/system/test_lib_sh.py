@@ -79,7 +79,7 @@ class TestPut:
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
         assert names(path.parent) == [HOSTILE]
 
-    def test_instead_of_an_old_one_and_never_in_place(self, sh, tmp_path):
+    def test_an_old_file_is_replaced_and_never_overwritten_in_place(self, sh, tmp_path):
         path = tmp_path / "file"
         path.write_text("old")
         with path.open() as reader:
@@ -124,7 +124,9 @@ class TestPut:
         done = sh(f"{PUT}; echo went on", tmp_path / "file", *words)
         assert done.returncode == 70
         assert done.stdout == ""
-        assert f"provisioner: can't write {tmp_path}/file: {why}; the old file is unchanged\t" in done.stderr
+        assert (
+            f"provisioner: file-failed\tcan't write {tmp_path}/file: {why}; the old file is unchanged\t" in done.stderr
+        )
         assert (tmp_path / "file").read_text() == "old"
         assert names(tmp_path) == ["file"]
 
@@ -148,7 +150,7 @@ class TestPut:
         (tmp_path / "plain").write_text("a file")
         done = sh(PUT, tmp_path / "plain" / "file", "0644", SELF, b64("x"))
         assert done.returncode == 70
-        assert f"provisioner: can't create the folder {tmp_path}/plain: Not a directory\t" in done.stderr
+        assert f"provisioner: file-failed\tcan't create the folder {tmp_path}/plain: Not a directory\t" in done.stderr
 
 
 class TestKeep:
@@ -186,17 +188,17 @@ class TestKeep:
         assert sh('keep "$1"', tmp_path / "file").returncode == 0
         assert names(tmp_path) == ["file", "file.e3b0c442.bak"]
 
-    def test_no_going_on_without_a_copy(self, sh, tiny):
+    def test_a_failed_copy_ends_the_script(self, sh, tiny):
         (tiny / "file").write_text("x" * 40_000)
         done = sh('keep "$1"; echo went on', tiny / "file")
         assert (done.returncode, done.stdout) == (70, "")
         assert re.fullmatch(
-            f"provisioner: can't write {tiny}/file[.]........[.]bak: No space left on device; .*\tlook at .*: df {tiny}\n",
+            f"provisioner: file-failed\tcan't write {tiny}/file[.]........[.]bak: No space left on device; .*\tlook at .*: df {tiny}\n",
             done.stderr,
         )
         assert names(tiny) == ["file"]
 
-    def test_no_going_on_where_it_can_not_be_read(self, sh, tmp_path):
+    def test_an_unreadable_file_ends_the_script(self, sh, tmp_path):
         (tmp_path / "file").write_text("x")
         done = sh('sha256sum() { return 1; }; keep "$1"; echo went on', tmp_path / "file")
         assert (done.returncode, done.stdout) == (70, "")
@@ -206,11 +208,11 @@ class TestKeep:
 class TestWords:
     @pytest.mark.parametrize(("word", "code"), [("fail", 70), ("fail_all", 71)])
     def test_the_message_has_what_and_what_next(self, sh, word, code):
-        done = sh(f'{word} "$1" "$2"; echo went on', HOSTILE, "do this")
-        assert (done.returncode, done.stdout, done.stderr) == (code, "", f"provisioner: {HOSTILE}\tdo this\n")
+        done = sh(f'{word} some-id "$1" "$2"; echo went on', HOSTILE, "do this")
+        assert (done.returncode, done.stdout, done.stderr) == (code, "", f"provisioner: some-id\t{HOSTILE}\tdo this\n")
 
     def test_what_next_may_be_missing(self, sh):
-        assert sh("fail oops").stderr == "provisioner: oops\t\n"
+        assert sh("fail some-id oops").stderr == "provisioner: some-id\toops\t\n"
 
     def test_has(self, sh):
         assert sh("has cat && ! has no-such-program-here").returncode == 0

@@ -15,5 +15,5 @@ from provisioner.system.request import ENGINE, Request
         (Request("through", "a:1", "folder", through=True), "through a:1 folder"),
     ],
 )
-def test_as_the_program_on_the_host_takes_it(request_, argument):
+def test_a_request_as_an_argument_of_facts_pl(request_, argument):
     assert str(request_) == argument

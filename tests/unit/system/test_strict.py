@@ -27,13 +27,13 @@ from provisioner.system.strict import inside, json_object, malformed, shown, und
         ("", "Expecting"),
     ],
 )
-def test_no_json_of_an_engine(text, why):
+def test_invalid_json(text, why):
     with pytest.raises(ValueError, match=why):
         strict.value(text)
     assert json_object(text) == {}
 
 
-def test_what_engines_write():
+def test_valid_json():
     assert strict.value('{"a": [1, 18446744073709551615, -0.5, null, "\\u00e9\\ud83d\\ude00"]}') == {
         "a": [1, 2**64 - 1, -0.5, None, "\u00e9\U0001f600"]
     }
@@ -41,13 +41,13 @@ def test_what_engines_write():
 
 
 @pytest.mark.parametrize("text", ["", "-1", "+1", " 1", "1 ", "1_0", "\u0661", "\u00b2", "1.0", "9" * 21, "0x1"])
-def test_no_number(text):
+def test_invalid_numbers(text):
     with pytest.raises(ValueError, match="is not a whole number"):
         strict.number(text)
 
 
 @pytest.mark.parametrize("text", ["", "nan", "inf", "1e5", "-1", "\u0661.0", "1_0.0", ".5", "9" * 5000])
-def test_no_seconds(text):
+def test_invalid_seconds(text):
     with pytest.raises(ValueError, match="is not a number of seconds"):
         strict.decimal(text)
 
@@ -57,7 +57,7 @@ def test_numbers():
     assert (strict.decimal("12"), strict.decimal("0.25"), strict.decimal("3.")) == (12.0, 0.25, 3.0)
 
 
-def test_one_object_in_another():
+def test_nested_objects():
     found = {"acl": {"tokens": {"agent": "x"}}, "list": [1]}
     assert inside(found, "acl", "tokens") == {"agent": "x"}
     assert inside(found, "list", "tokens") == inside(found, "acl", "none", "tokens") == inside(None) == {}
@@ -90,12 +90,12 @@ def test_the_error_names_what_was_read():
         (str, "1", "the whole: "),
     ],
 )
-def test_the_place_that_has_another_form(shape, text, where):
+def test_the_error_names_the_place_of_the_wrong_shape(shape, text, where):
     with pytest.raises(ValueError, match=f"^{where}"):
         answers.parsed(shape, text)
 
 
 @pytest.mark.parametrize("body", ["\u0661", "!", "MB4XDTk5OTk5OTk5OTk5OVoXDTk5OTk5OTk5OTk5OVo="])
-def test_a_certificate_of_no_time(body):
+def test_a_certificate_without_a_valid_time(body):
     """The last one has month 99."""
     assert swarm.validity(f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----") is None

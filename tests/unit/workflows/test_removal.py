@@ -11,7 +11,7 @@ from swarms import with_managers
 from provisioner import causes
 from provisioner.controlplane import resolve
 from provisioner.errors import ProvisionerError
-from provisioner.model import Drift, Kind, Outcome, Problem, Severity, State
+from provisioner.model import Drift, Failure, Kind, Outcome, Problem, Severity, State
 from provisioner.preflight import departure
 from provisioner.runner import look
 from provisioner.runner.run import Run, merged
@@ -199,7 +199,7 @@ def test_a_host_that_others_hear_is_not_taken_for_gone(inventory):
 
 def test_a_host_that_answers_and_lets_nobody_in_is_not_gone_either(inventory):
     made = removal(inventory(3), consul(1, 2))
-    made.run.session.lost["node3"] = "node3: it refuses the key\n  tried: a key"
+    made.run.session.lost["node3"] = Failure("node3: it refuses the key\n  tried: a key", "login-refused")
     made.run.session.answering.add("node3")
     finding = next(iter(made.findings()))
     assert finding.id == "host-lives"

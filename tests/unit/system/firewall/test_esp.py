@@ -23,12 +23,12 @@ def test_iptables():
     assert extra == {"-A PROVISIONER -p esp -j PROVISIONER-PEERS"}
 
 
-def test_a_rule_of_others_that_drops_it_counts_where_it_is_needed():
+def test_a_rule_that_drops_esp_matters_only_where_esp_is_needed():
     assert not iptables.parse(OTHERS, PLAIN).in_use
     assert iptables.parse(OTHERS, SAFE).in_use
 
 
-def test_nftables_it_is_let_in_where_others_may_drop_it_and_nobody_is_shut_out():
+def test_nftables_accepts_esp_from_peers_and_drops_it_from_nobody():
     assert nftables.own(ON_SAFE) == nftables.own(ON_PLAIN)
     extra = set(nftables.gate(ON_SAFE).splitlines()) - set(nftables.gate(ON_PLAIN).splitlines())
     assert extra == {"\t\tmeta l4proto esp jump provisioner-peers"}

@@ -134,7 +134,7 @@ def test_rules_that_may_affect_our_ports_may_not_precede_our_jump(rule):
     assert below.found() == f"{iptables.JUMP}\n"
 
 
-def test_a_new_peer_is_some_rules_that_name_nobody_else():
+def test_a_new_peer_only_adds_rules():
     before, after = (wanted(policy(*peers)).splitlines() for peers in (PEERS[:1], PEERS))
     assert [line for line in after if line not in before] == [
         "-A PROVISIONER-PEERS -s 192.168.56.13/32 -j ACCEPT",
@@ -173,7 +173,7 @@ def test_rules_for_forwarded_packets_before_our_jump(rule, matters):
     assert (f"{rule}\n-A FORWARD -j PROVISIONER-FORWARD" in parse(saved).found()) is matters
 
 
-def test_where_no_packet_of_a_peer_comes_in():
+def test_interfaces_without_peers():
     """A bridge of the underlay may have a name like Docker's bridges."""
     assert [r for r in wanted(policy(underlay=("br-lan",))).splitlines() if " -i " in r and "lo" not in r.split()] == [
         "-A PROVISIONER-PEERS -i docker+ -j RETURN",

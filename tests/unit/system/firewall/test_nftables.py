@@ -88,7 +88,7 @@ LOOP = "\tchain loop {\n\t\tjump loop\n\t}\n"
         'jump provisioner comment "provisioner"',
     ],
 )
-def test_rules_that_cannot_drop_what_comes_to_our_ports(rule):
+def test_rules_that_cannot_drop_packets_to_our_ports(rule):
     found = ruleset(rule, extra=CALM + STRICT)
     assert not any(found._may_drop(rule, gate) for gate in found.chains)
 
@@ -113,7 +113,7 @@ def test_rules_that_cannot_drop_what_comes_to_our_ports(rule):
         "iifname vmap { lo : accept, eth0 : jump strict }",
     ],
 )
-def test_rules_that_may_drop_it_make_a_gate_and_may_not_stand_before_our_jump(rule):
+def test_rules_that_may_drop_our_packets_make_a_gate_and_may_not_precede_our_jump(rule):
     found = ruleset(rule, extra=STRICT + LOOP)
     assert labels(found) == ["inet filter input"]
     after = ruleset(rule, nftables.JUMP, extra=STRICT + LOOP)

@@ -110,7 +110,7 @@ class TestUnsupported:
         assert finding.evidence.endswith("Debian GNU/Linux 11 (bullseye) has dnf")
         assert "install by hand: dockerd, consul, iptables" in causes.cure(finding)
 
-    def test_a_host_with_none_that_is_known(self, inventory):
+    def test_a_host_without_a_known_package_manager(self, inventory):
         site = one_host(inventory, without_manager(capture("bare")))
         (finding,) = [f for f in preflight.run(site) if f.id == "no-packages"]
         assert finding.evidence.endswith("has no known package manager")

@@ -1,0 +1,59 @@
+"""Every error of a run, with its place and the id of its entry in the catalogue of causes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provisioner import causes
+from provisioner.model import Failure, State
+from provisioner.report import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provisioner.model import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """One error. host: "" if it concerns the whole run. step: "" if it is not that of a step."""
+
+    host: str
+    step: str
+    why: Failure
+    lost: bool = False
+
+
+def failures(report: Report) -> Iterator[Failed]:
+    """Yield those of steps, of hosts that dropped out, and of the whole run. Proofs have problems instead."""
+    for outcome in report.outcomes:
+        if outcome.state is State.FAILED:
+            text = outcome.error or outcome.reason or "no reason given"
+            yield Failed(outcome.host, outcome.step, Failure(text, outcome.check))
+    for host, why in report.lost.items():
+        yield Failed(host, "", why, lost=True)
+    for why in report.errors:
+        yield Failed("", "", why)
+
+
+def document(report: Report) -> list[dict[str, object]]:
+    """Return each error once, as programs read it. A host that dropped out because a step failed has that step's only."""
+    distinct: dict[tuple[str, ...], Failed] = {}
+    for each in failures(report):
+        distinct.setdefault((each.host, each.why.check) if each.host else ("", each.why.text), each)
+    return [_entry(each) for each in distinct.values()]
+
+
+def _entry(failed: Failed) -> dict[str, object]:
+    cause = causes.CAUSES.get(failed.why.check)
+    return {
+        "check": words.line(failed.why.check),
+        "host": words.block(failed.host),
+        "step": words.block(failed.step),
+        "what": words.block(failed.why.text),
+        "title": cause.title if cause else "",
+        "why": cause.why if cause else "",
+        "cure": causes.template(cause.cure) if cause else "",
+        "kind": cause.kind.value if cause else "",
+    }
