@@ -1,19 +1,19 @@
-"""Every error of the project, as one tree.
+"""The tree of the project's errors.
 
 ProvisionerError
-├── InventoryError            all that is wrong with an inventory, at once (exit 64)
-├── UsageError                words on the command line that the inventory does not know (exit 64)
+├── InventoryError            all problems of an inventory at once (exit 64)
+├── UsageError                the command line does not match the inventory (exit 64)
 ├── TransportError
 │   ├── Unreachable           no answer on the network; the only one that is retried
-│   ├── Refused               the host said no to us (user, key)
-│   │   └── HostKeyRefused    the host's own key is unknown or has changed
+│   ├── Refused               the host refused the login (user, key)
+│   │   └── HostKeyRefused    the host's key is unknown or has changed
 │   ├── TimedOut              a command did not end within its deadline
-│   └── CommandFailed         a command ended with a code that the caller does not accept
+│   └── CommandFailed         a command ended with an exit code that the caller does not accept
 ├── Locked                    another run holds a host's lock
-├── StepFailed                a step could not bring a host to its wanted state
-│   ├── Malformed             what a host says can't be understood
-│   └── InternalError         a bug of ours, met with one host's data
-├── StoreError                the store answers wrongly, or not at all
+├── StepFailed                a host did not converge to its desired state
+│   ├── Malformed             a host's answer could not be parsed
+│   └── InternalError         a bug of provisioner, triggered by one host's data
+├── StoreError                the store gives a wrong answer, or none
 └── LabError                  the lab on this machine
 """
 
@@ -37,11 +37,11 @@ def error_text(what: str, *, tried: str = "", answer: str = "", cure: str = "") 
 
 
 class ProvisionerError(Exception):
-    """Something that a user can cause or mend: told in words, never as a traceback.
+    """An error that a user can cause or fix. It is shown as text, never as a traceback.
 
-    what: what happened, one sentence without a full stop. host: the inventory name of the host.
+    what: what happened, one sentence without a full stop. host: the host's name in the inventory.
     cause: the id of its entry in the catalogue of causes.
-    tried: what was being done. answer: what came back, at most a few lines. cure: what to do next.
+    tried: the operation that failed. answer: what came back, a few lines at most. cure: what to do next.
     """
 
     exit_code = 1
@@ -64,14 +64,14 @@ class ProvisionerError(Exception):
 
 
 class UsageError(ProvisionerError):
-    """Words on the command line that don't go with the inventory."""
+    """The command line does not match the inventory."""
 
     cause = "usage"
     exit_code = 64
 
 
 class InventoryError(ProvisionerError):
-    """Everything that is wrong with an inventory; `problems` has one line for each."""
+    """An inventory is invalid. `problems` has one line for each problem."""
 
     cause = "inventory-invalid"
     exit_code = 64
@@ -87,7 +87,7 @@ class InventoryError(ProvisionerError):
 
 
 class TransportError(ProvisionerError):
-    """Talking to a host failed."""
+    """Communication with a host failed."""
 
     cause = "connection-lost"
 
@@ -99,25 +99,25 @@ class Unreachable(TransportError):
 
 
 class Refused(TransportError):
-    """The host answered and would not let us in."""
+    """The host answered and refused the login."""
 
     cause = "login-refused"
 
 
 class HostKeyRefused(Refused):
-    """The host's own key is unknown (`strict`) or not the one that is on record."""
+    """The host's key is unknown (`strict`) or differs from the recorded one."""
 
     cause = "host-key-changed"
 
 
 class TimedOut(TransportError):
-    """A command was still running at its deadline; it may still be running on the host."""
+    """A command exceeded its deadline. It may still be running on the host."""
 
     cause = "timed-out"
 
 
 class Ended(Protocol):
-    """How a command ended: `model.Result`, which this module can't import."""
+    """The result of a command: `model.Result`, which this module can't import."""
 
     @property
     def code(self) -> int: ...
@@ -128,7 +128,7 @@ class Ended(Protocol):
 
 
 class CommandFailed(TransportError):
-    """A command ended with a code that its caller does not accept; `result` has all it said."""
+    """A command ended with an exit code that its caller does not accept. `result` has its complete output."""
 
     cause = "command-failed"
 
@@ -146,7 +146,7 @@ class Locked(ProvisionerError):
 
 
 class StepFailed(ProvisionerError):
-    """A step could not bring a host to its wanted state. `fatal`: the others must not go on either."""
+    """A host did not converge to its desired state. `fatal`: the other hosts must not continue either."""
 
     def __init__(
         self,
@@ -164,37 +164,37 @@ class StepFailed(ProvisionerError):
 
 
 class Malformed(StepFailed):
-    """A host's answer has not the form that it must have: nothing on this host is judged or changed by it."""
+    """A host's answer is malformed. The run does not use it to check or change anything on this host."""
 
     cause = "malformed-answer"
 
 
 class InternalError(StepFailed):
-    """A bug of provisioner, met while one host's data were evaluated: that host fails, and the others go on.
+    """A bug of provisioner, triggered by one host's data. That host fails, and the others continue.
 
-    It names the type, the place and the text of the exception, so that it can be reported and is never taken for a
-    fault of the host.
+    The message has the exception's type, location and text, so that users report it and do not look for a fault of the
+    host.
     """
 
     cause = "internal-error"
 
     def __init__(self, error: Exception, *, host: str, tried: str) -> None:
         frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if f"{os.sep}provisioner{os.sep}" in frame.filename] or frames
+        ours = [frame for frame in frames if f"{os.sep}provisioner{os.sep}" in frame.filename] or frames
         places = [
-            f"{frame.filename.rpartition(f'{os.sep}provisioner{os.sep}')[2]}:{frame.lineno}" for frame in own[-3:]
+            f"{frame.filename.rpartition(f'{os.sep}provisioner{os.sep}')[2]}:{frame.lineno}" for frame in ours[-3:]
         ]
         super().__init__(
             f"internal error: {type(error).__name__} at {' > '.join(places) or 'an unknown place'}",
             host=host,
             tried=tried,
             answer=f"{error}"[:300],
-            cure="this is a bug of provisioner, not of the host: please report it with these lines",
+            cure="this is a bug of provisioner, not a fault of the host: please report it with these lines",
         )
 
 
 class StoreError(ProvisionerError):
-    """The store answers wrongly, or not at all."""
+    """The store gave a wrong answer, or none."""
 
 
 class LabError(ProvisionerError):

@@ -1,6 +1,6 @@
-"""The catalogue of causes: one small table for each family. A detector yields a `Problem`; what it means is told here.
+"""The catalogue of causes: one table for each family. Detectors yield a `Problem`; the catalogue explains it.
 
-This list is the table of contents. `provisioner causes` and docs/causes.md are made from it.
+`FAMILIES` sets the order of `provisioner causes` and docs/causes.md, which are generated from the catalogue.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ CAUSES: Mapping[str, Cause] = MappingProxyType({cause.id: cause for family in FA
 
 
 class _Values(dict[str, object]):
-    """The values of a problem; one that is not known is shown as its name, in capitals."""
+    """The values of a problem. A missing value is shown as its name in capitals."""
 
     def __missing__(self, key: str) -> str:
         return key.upper()
@@ -104,5 +104,5 @@ def to_run(problem: Problem) -> tuple[str, ...]:
 
 
 def template(text: str, values: Mapping[str, object] = MappingProxyType({})) -> str:
-    """Fill a cure's template. Values are inserted as they are: braces in them mean nothing."""
+    """Fill a cure's template. Values are inserted verbatim: braces in them have no meaning."""
     return text.format_map(_Values(values))

@@ -1,4 +1,4 @@
-"""What one entry of the catalogue is."""
+"""The types of the catalogue: `Cause`, `Family` and `Kind`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ class Kind(StrEnum):
 
     CAUSE = "cause"  # a known reason why a network fails
     FAILURE = "failure"  # a reason why a run could not do its work: on a host, on a store, or at all
-    REFUSAL = "refusal"  # a reason why a command declines what was asked of it, or does it with a remark
+    REFUSAL = "refusal"  # a reason why a command refuses a request, or warns about it
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
     """One known cause, described for people.
 
-    id: as in `--ignore ID` and in the JSON; a contract, never renamed.
-    title: a few words. why: what happens, and why networks fail from it.
-    cure: what to do next, a template over the values of a problem. variants: other cures, by name, for problems that name one.
-    severity: what a problem of this cause does to a run. warns: when it only warns although the severity is higher; "" if never.
+    id: used by `--ignore ID` and the JSON; a contract, never renamed.
+    title: a few words. why: what happens, and why networks fail because of it.
+    cure: what to do next; a template over the problem's values. variants: alternative cures by name; a problem selects one.
+    severity: the effect of the problem on a run. warns: when it is a warning despite a higher severity; "" if never.
     explains: the ids of causes that follow from this one. fixable: whether a step of `provisioner up` removes it.
     commands: the cure as shell commands to paste, templates like `cure`, by variant ("": the usual one). fixes: the variants whose
     commands `doctor --fix` may run on the host of the problem.
@@ -48,13 +48,13 @@ class Cause:
 
     @property
     def ignorable(self) -> bool:
-        """Whether `--ignore` may leave it out: only warnings may be."""
+        """Whether `--ignore` may hide it. Only warnings can be hidden."""
         return self.severity is Severity.WARNING or bool(self.warns)
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The causes that belong together, in the order in which they are listed."""
+    """Related causes, in the order in which they are listed."""
 
     name: str
     title: str

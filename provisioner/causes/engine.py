@@ -19,8 +19,8 @@ FAMILY = Family(
             "cloned-engine-id",
             "two engines with one ID",
             Severity.STOP,
-            "Machines cloned from one image share /etc/docker/key.json, and with it the engine's ID. Discovery takes such"
-            " engines for one (classicswarm#362).",
+            "Machines cloned from one image share /etc/docker/key.json, and with it the engine's ID. Discovery treats such"
+            " engines as one (classicswarm#362).",
             "on all but one: systemctl stop docker; rm /etc/docker/key.json; systemctl start docker",
             explains=("engines-apart",),
         ),
@@ -29,7 +29,7 @@ FAMILY = Family(
             "the engine no longer supports external stores",
             Severity.STOP,
             "Docker 23.0 removed external stores. A newer engine does not start with the configuration that a store needs.",
-            "use an engine up to 20.10, such as Debian 11's docker.io; or all hosts in a swarm: control_plane: swarm",
+            "use an engine up to 20.10, such as Debian 11's docker.io; or put all hosts into a swarm: control_plane: swarm",
         ),
         Cause(
             "driver-not-built",
@@ -43,9 +43,9 @@ FAMILY = Family(
             "daemon-json-broken",
             "daemon.json is not valid",
             Severity.STOP,
-            "The engine ignores a reload when it can't read daemon.json, and does not start the next time. The file is left as"
-            " it is, since its author's intent can't be known.",
-            "repair it by hand; `python3 -m json.tool {path}` shows where it is invalid. The run did not touch it",
+            "The engine ignores a reload when it can't read daemon.json, and does not start the next time. The file is left"
+            " unchanged, since its author's intent is unknown.",
+            "fix the file by hand; `python3 -m json.tool {path}` shows where it is invalid. The run did not change it",
         ),
         Cause(
             "daemon-json-refused",
@@ -53,14 +53,14 @@ FAMILY = Family(
             Severity.STOP,
             "daemon.json has a key or a value that this version of the engine does not accept. The engine ignores a reload, and"
             " does not start the next time.",
-            "correct or remove what it names",
+            "correct or remove the key that the engine names",
         ),
         Cause(
             "flag-conflict",
             "an option is set in daemon.json and on the command line",
             Severity.STOP,
             "An engine does not start when one option is set both in daemon.json and on its command line (moby#25471).",
-            "take the flags out of {place}",
+            "remove these flags from {place}",
         ),
         Cause(
             "store-keys-left",
@@ -68,21 +68,21 @@ FAMILY = Family(
             Severity.STOP,
             "From Docker 23.0 on, an engine that finds keys of an external store in daemon.json does not start. This happens"
             " after an upgrade.",
-            "take them out of {path}, then: systemctl restart docker",
+            "remove these keys from {path}, then: systemctl restart docker",
         ),
         Cause(
             "live-restore",
             "live-restore is enabled in a swarm",
             Severity.STOP,
             "Live-restore and swarm mode exclude each other: the engine refuses to join, or does not start.",
-            "take live-restore out of {path}, then: systemctl reload docker",
+            "remove live-restore from {path}, then: systemctl reload docker",
         ),
         Cause(
             "engine-open",
             "the engine listens on the network",
             Severity.WARNING,
             "Whoever reaches a plain TCP port of an engine is root on its host. It is safe only with tlsverify.",
-            "take it out of hosts in {path}, or set tlsverify",
+            "remove this address from `hosts` in {path}, or set tlsverify",
         ),
     ),
 )

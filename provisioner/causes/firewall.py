@@ -13,7 +13,7 @@ FAMILY = Family(
             Severity.STOP,
             "The engine or the store can't listen on a port that another program holds. It fails to start, or starts without"
             " gossip or VXLAN, and the other hosts do not reach it.",
-            "stop or move it: ss -lnp 'sport = :{port}'",
+            "stop that program or give it another port; this shows it: ss -lnp 'sport = :{port}'",
             explains=(
                 "engines-apart",
                 "overlay-blocked",
@@ -25,15 +25,15 @@ FAMILY = Family(
             Severity.WARNING,
             "A firewall manager such as ufw or firewalld may drop the cluster's rules when it reloads. The cluster's ports are"
             " then closed until the next run puts the rules back.",
-            "open {ports} between the hosts there too, or run `provisioner up` after a reload",
+            "open {ports} between the hosts in that firewall too, or run `provisioner up` after each of its reloads",
         ),
         Cause(
             "store-users",
             "the firewall would shut out a local user of the store",
             Severity.STOP,
-            "Only root and the store's own user may reach the store on its host. A program of another user that uses the store"
-            " would be refused as soon as the rules are in place.",
-            "write local_users: [{user}] into `store` of the inventory if it may go on, or stop it",
+            "Only root and the store's own user may reach the store on its host. The rules would block a program of another"
+            " user that uses the store.",
+            "set local_users: [{user}] under `store` in the inventory if the program may continue; otherwise stop it",
         ),
     ),
 )

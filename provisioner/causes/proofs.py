@@ -1,4 +1,4 @@
-"""What a proof shows: containers that do not reach each other, names that are not found, networks that leak."""
+"""What proofs find: containers that do not reach each other, names that do not resolve, networks that leak."""
 
 from provisioner.causes.base import Cause, Family
 from provisioner.model import Severity
@@ -11,13 +11,13 @@ FAMILY = Family(
             "probe-failed",
             "a host's probe did not start or ended early",
             Severity.ERROR,
-            "The proof starts a container on the network of each host. On this host it did not start or ended early, so nothing"
+            "The proof starts a container on the network on each host. On this host it did not start or ended early, so nothing"
             " is known about the host's paths.",
-            "look at: journalctl -u docker",
+            "see the engine's log: journalctl -u docker",
             variants={
                 "told": "{cure}",
-                "lost": "look at the host and at the network between; the probe ends by itself",
-                "load": "look at the load of the host",
+                "lost": "check the host and the network path to it; the probe ends by itself",
+                "load": "check the load of the host",
                 "again": "run it again",
                 "first": "fix the probe of {hosts} first",
             },
@@ -26,9 +26,9 @@ FAMILY = Family(
             "sandbox-lost",
             "the engine remembers a network namespace that is gone",
             Severity.ERROR,
-            "Engine 20.10 went down hard (power cut, SIGKILL) with a container on the network. It still looks for the network's"
-            " old namespace, so no container starts there.",
-            "systemctl restart docker: it went down hard, and forgets the network's old namespace only when started again",
+            "An engine 20.10 was killed (power cut, SIGKILL) while a container was on the network. It still looks for the"
+            " network's old namespace, so no container starts there.",
+            "systemctl restart docker: the engine was killed, and forgets the network's old namespace only when it restarts",
             explains=("probe-failed",),
         ),
         Cause(
@@ -37,8 +37,8 @@ FAMILY = Family(
             Severity.ERROR,
             "Packets between two hosts' containers get lost, although both engines run. A firewall between the hosts that blocks"
             " VXLAN or gossip is the most frequent reason. An engine can also hold outdated forwarding entries.",
-            "see that {port}/udp (data), 7946/tcp and 7946/udp (gossip) pass between these hosts, both ways; if they do,"
-            " an engine may remember what is no longer true, and forgets it when it is restarted",
+            "check that {port}/udp (data), 7946/tcp and 7946/udp (gossip) pass between these hosts in both directions; if they"
+            " do, restart the engines: one may hold outdated forwarding entries",
         ),
         Cause(
             "names-unresolved",
@@ -46,14 +46,14 @@ FAMILY = Family(
             Severity.ERROR,
             "Containers reach each other by address, but the engine's DNS server does not know their names. Engines learn names"
             " by gossip, and only from engines that share their store or swarm.",
-            "see that 7946/tcp and 7946/udp pass, and that these engines use one store",
+            "check that 7946/tcp and 7946/udp pass between these hosts, and that their engines use the same store",
         ),
         Cause(
             "name-stale",
-            "a name resolves to an address that nobody has",
+            "a name resolves to an address that no container has",
             Severity.ERROR,
             "The engine's DNS server answers with the address of a container that is gone. Its endpoint was never removed.",
-            "look for endpoints of containers that are gone: docker network inspect {network}",
+            "look for endpoints of deleted containers: docker network inspect {network}",
         ),
         Cause(
             "path-mtu",
@@ -61,15 +61,15 @@ FAMILY = Family(
             Severity.ERROR,
             "Small packets pass, and packets of the network's full size are lost: the path between the hosts has a smaller MTU"
             " than their interfaces. Connections open, and then hang as soon as data flows.",
-            "raise the MTU of the path, or make the network {network} with mtu: {mtu}",
+            "raise the MTU of the path, or set mtu: {mtu} for the network {network} and recreate it",
         ),
         Cause(
             "forward-blocked",
             "forwarded packets are dropped",
             Severity.ERROR,
-            "Containers on a bridge do not reach each other, or do not get out and back in through a published port. A rule of"
-            " the host's firewall drops forwarded packets.",
-            "see that nothing of the hosts' firewalls drops what is forwarded to and from containers (chain FORWARD)",
+            "Containers on a bridge do not reach each other, or do not reach a published port of another host. A rule of a"
+            " host's firewall drops forwarded packets.",
+            "check that no rule of the hosts' firewalls drops packets forwarded to or from containers (chain FORWARD)",
         ),
         Cause(
             "mac-filtered",
@@ -77,8 +77,8 @@ FAMILY = Family(
             Severity.ERROR,
             "Containers on macvlan have MAC addresses of their own. Switches of virtual machines and of clouds drop frames from"
             " addresses that they did not assign.",
-            "the network between the hosts must let the containers' own MAC addresses pass (virtual machines: promiscuous mode,"
-            " forged transmits); if it can't, use ipvlan or an overlay",
+            "allow the containers' MAC addresses on the network between the hosts (virtual machines: promiscuous mode, forged"
+            " transmits); if that is not possible, use ipvlan or an overlay",
         ),
         Cause(
             "networks-joined",
@@ -86,9 +86,8 @@ FAMILY = Family(
             Severity.ERROR,
             "Something carries packets or names between two networks that the engine keeps apart, so their separation protects"
             " nothing.",
-            "look for what carries packets or names between the networks: `ip route` on the hosts, rules of the firewall"
-            " that others have put before the engine's (or that it makes none: `iptables: false`), containers that are on both,"
-            " resolvers that know their names",
+            "find what connects the networks: routes (`ip route`), firewall rules that somebody inserted before the engine's,"
+            " an engine that sets no rules (`iptables: false`), containers on both networks, resolvers that know their names",
         ),
         Cause(
             "cluster-ports-open",
@@ -97,7 +96,7 @@ FAMILY = Family(
             "Packets of a container leave with its host's address, so other hosts take them for the engine's. A container could"
             " send frames into any overlay and read the store.",
             "`provisioner up` sets the rules that drop these packets (chain PROVISIONER-FORWARD in iptables' table mangle, chain"
-            " forward of nftables' table inet provisioner); if they are gone again, look for what flushes them there",
+            " forward of nftables' table inet provisioner); if they disappear again, find out what flushes them",
             fixable=True,
         ),
         Cause(
@@ -106,8 +105,8 @@ FAMILY = Family(
             Severity.ERROR,
             "Containers on a network that is meant to be internal reach other hosts. The engine made the network without"
             " `internal`, or something else forwards its packets.",
-            "`docker network inspect {network}` there should say that it is internal; look for what else carries packets"
-            " out of it: chain FORWARD of the host, and `ip route` in a container",
+            "on the host, `docker network inspect {network}` should show that the network is internal; if it does, find what"
+            " forwards its packets: the host's chain FORWARD, `ip route` in a container",
         ),
         Cause(
             "packets-readable",
@@ -115,8 +114,8 @@ FAMILY = Family(
             Severity.ERROR,
             "The host sends no encrypted packet to another one, or sends VXLAN in the clear. If the kernel lacks what encryption"
             " needs, the engine goes on without it and only logs a line.",
-            "look there at: journalctl -u docker; an engine needs esp4 and xt_policy of its kernel for it, and xt_u32 or"
-            " xt_bpf (modprobe esp4 xt_policy xt_u32 xt_bpf), and protocol 50 has to pass between the hosts",
+            "see the engine's log: journalctl -u docker; encryption needs the kernel modules esp4, xt_policy, and xt_u32 or"
+            " xt_bpf (modprobe -a esp4 xt_policy xt_u32 xt_bpf), and IP protocol 50 must pass between the hosts",
         ),
         Cause(
             "builtin-network",
@@ -124,7 +123,7 @@ FAMILY = Family(
             Severity.ERROR,
             "A container on `none` has more than the loopback interface, or one on `host` does not have the host's addresses."
             " The engine's networks were changed, or the engine is broken.",
-            "look at: journalctl -u docker, docker network ls",
+            "see the engine's log and its networks: journalctl -u docker, docker network ls",
         ),
         Cause(
             "resolvers-outdated",
@@ -132,30 +131,30 @@ FAMILY = Family(
             Severity.ERROR,
             "The resolvers of the inventory answer, but containers do not use them, or lack the search domains or options of the"
             " inventory. The engine was started with other settings.",
-            "run `provisioner up`, which starts engines again that were started with other resolvers",
+            "run `provisioner up`, which restarts the engines that were started with other DNS settings",
             fixable=True,
         ),
         Cause(
             "resolver-silent",
             "resolvers do not answer containers",
             Severity.ERROR,
-            "The resolvers of the inventory give no answer to containers of this host. Names outside are not resolved there.",
-            "see that 53/udp passes from {hosts} to {resolvers}, and that a resolver runs there",
+            "The resolvers of the inventory give no answer to containers of this host. External names are not resolved there.",
+            "check that 53/udp passes from {hosts} to {resolvers}, and that a resolver runs there",
         ),
         Cause(
             "resolver-refuses",
             "resolvers refuse to answer containers",
             Severity.ERROR,
-            "The resolvers receive the question and refuse it. Many answer only addresses that they are configured for.",
-            "have {resolvers} answer the addresses of the hosts, or name in dns.check a name that it knows",
-            variants={"name": "see what {resolvers} knows of {name} (dns.check)"},
+            "The resolvers receive the query and refuse it. Many resolvers answer only the clients that they are configured for.",
+            "configure {resolvers} to answer queries of the hosts, or set dns.check to a name that it knows",
+            variants={"name": "check what {resolvers} knows about {name} (dns.check)"},
         ),
         Cause(
             "name-unknown",
             "resolvers do not know the name in dns.check",
             Severity.ERROR,
-            "The resolvers answer, and say that the name which the inventory gives for the check has no address.",
-            "name in dns.check a name that the resolvers know; they know no address of {name}",
+            "The resolvers answer that the name in dns.check of the inventory has no address.",
+            "set dns.check to a name that the resolvers know; they know no address of {name}",
         ),
     ),
 )

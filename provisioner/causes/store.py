@@ -1,4 +1,4 @@
-"""The store: Consul, etcd or ZooKeeper, set up by us or by somebody else."""
+"""The store: Consul, etcd or ZooKeeper, whether `provisioner` manages it or not."""
 
 from provisioner.causes.base import Cause, Family
 from provisioner.model import Severity
@@ -7,23 +7,23 @@ _KINDS = {"consul": "Consul", "etcd": "etcd", "zookeeper": "ZooKeeper"}  # as in
 
 
 def _foreign(kind: str, title: str) -> tuple[Cause, Cause]:
-    """Of each kind of store: a server, and the data of one, that somebody else set up."""
+    """Return the two causes about a store of this kind that somebody else set up: its server, and its data."""
     return (
         Cause(
             f"foreign-{kind}",
             f"{title} was set up by somebody else",
             Severity.STOP,
-            f"{title} runs on a host without our configuration. Its data and its cluster belong to somebody else, so it is"
-            " neither reconfigured nor used.",
+            f"{title} runs on a host with a configuration that provisioner did not write. Its data and its cluster belong to"
+            " somebody else, so it is neither reconfigured nor used.",
             "stop and disable it if it is not needed: systemctl disable --now {unit}",
         ),
         Cause(
             f"foreign-{kind}-data",
             f"data of another {title} cluster",
             Severity.STOP,
-            f"A {title} server that finds another cluster's members in its data waits for them, and never forms a cluster with"
-            " ours.",
-            "move it away if nothing needs it: mv {folder} {folder}.old",
+            f"{title} waits for the members of another cluster that it finds in its data. It never forms a cluster with the"
+            " hosts of the inventory.",
+            "move the data away if nothing needs it: mv {folder} {folder}.old",
         ),
     )
 
@@ -39,22 +39,22 @@ FAMILY = Family(
             Severity.STOP,
             "An engine finds its overlay networks in its store. Pointing it to another store takes the networks away from"
             " running containers.",
-            "remove them when no container needs them (docker network rm), or keep to that store",
+            "remove these networks when no container needs them (docker network rm), or set that store in the inventory",
         ),
         Cause(
             "swarm-active",
             "the engine is in swarm mode",
             Severity.STOP,
             "Swarm mode and an external store exclude each other: the engine refuses to start with both.",
-            "take it out, if nothing needs it: docker swarm leave --force; or have all hosts in one: control_plane: swarm",
+            "if nothing needs that swarm: docker swarm leave --force; or put all hosts into one swarm: control_plane: swarm",
         ),
         Cause(
             "store-options",
-            "the engine rejects the store's times",
+            "the engine rejects the heartbeat and TTL for the store",
             Severity.STOP,
-            "An engine takes heartbeat and TTL from the inventory and from daemon.json together. If they contradict each other,"
-            " it does not use the store.",
-            "take {keys} out of cluster-store-opts in {path}, or write both into store.discovery of the inventory",
+            "If the inventory omits the heartbeat or the TTL, the value in daemon.json remains in effect. An engine does not"
+            " use the store if a value is invalid, or if the two contradict each other.",
+            "remove {keys} from cluster-store-opts in {path}, or set both in store.discovery of the inventory",
         ),
         Cause(
             "store-tls",
@@ -62,11 +62,11 @@ FAMILY = Family(
             Severity.STOP,
             "With one or two of its three TLS files, an engine silently connects to the store without TLS (libnetwork v20.10)."
             " The store then refuses it, or everybody on the path can read what they exchange.",
-            "name the files of the store's authority in store.tls",
+            "set store.tls to files that the store's certificate authority issued",
             variants={
-                "incomplete": "name all three files, or none",
-                "unwanted": "take {keys} out of it",
-                "unwanted-external": "take {keys} out of it, or name the files in store.tls",
+                "incomplete": "set all three files, or none",
+                "unwanted": "remove {keys} from cluster-store-opts",
+                "unwanted-external": "remove {keys} from cluster-store-opts, or set the files in store.tls",
             },
         ),
         Cause(
@@ -77,7 +77,7 @@ FAMILY = Family(
             " engine could change a network.",
             "keep them in the inventory (store.servers), or {leaving}",
             variants={
-                "removable": "keep them in the inventory (store.servers), or take each of them out of the cluster:"
+                "removable": "keep them in the inventory (store.servers), or remove each of them from the cluster:"
                 " provisioner remove ADDRESS INVENTORY"
             },
             warns="a majority of the servers stays",
@@ -86,9 +86,9 @@ FAMILY = Family(
             "server-added",
             "a server can't join the store by itself",
             Severity.STOP,
-            "This store has its set of servers already. A server that it does not know waits for ever, or forms a second store.",
-            "add it first, on a server (package etcd-client): {adding}; or leave it out of store.servers",
-            variants={"fixed": "leave them out of store.servers"},
+            "The running store has a fixed set of servers. A server outside that set waits forever, or forms a second store.",
+            "first add it on one of the servers (package etcd-client): {adding}; or remove it from store.servers",
+            variants={"fixed": "remove them from store.servers"},
         ),
         Cause(
             "etcd-data-lost",
@@ -100,20 +100,20 @@ FAMILY = Family(
         ),
         Cause(
             "store-tls-kept",
-            "etcd was founded with another TLS setting",
+            "etcd was created with another TLS setting",
             Severity.WARNING,
-            "The servers of an etcd know one another by URLs that begin with http or https. This is fixed when etcd is founded,"
-            " so the inventory's setting has no effect.",
-            "set store.security.tls accordingly; or found it anew when no container needs its networks: on every server"
-            " `systemctl stop etcd; rm -rf {data}`, and run again",
+            "The servers of an etcd cluster know each other by URLs that begin with http or https. This is fixed when the"
+            " cluster is created, so the inventory's setting has no effect.",
+            "set store.security.tls to match; or, when no container needs the networks, create the cluster again: on every"
+            " server `systemctl stop etcd; rm -rf {data}`, then run again",
         ),
         Cause(
             "store-without-v2",
             "etcd does not serve its v2 API",
             Severity.STOP,
-            "Engines speak etcd's v2 API only. etcd 3.4 and 3.5 disable it unless configured otherwise, and 3.6 removed it.",
-            "start it with --enable-v2=true (etcd up to 3.5; 3.6 has no v2 any more)",
-            variants={"package": "use etcd 3.3, 3.4 or 3.5, as Debian 11, 12 and 13 have it"},
+            "Engines speak only the v2 API of etcd. etcd 3.4 and 3.5 disable it by default, and 3.6 removed it.",
+            "start etcd with --enable-v2=true (etcd up to 3.5; 3.6 has no v2 API)",
+            variants={"package": "use etcd 3.3, 3.4 or 3.5, as packaged in Debian 11, 12 and 13"},
             warns="the host can use another endpoint",
         ),
         Cause(
@@ -122,23 +122,23 @@ FAMILY = Family(
             Severity.STOP,
             "A Consul agent keeps its ID when it is renamed. The leader then removes the ID from the quorum because of the old"
             " name, again and again.",
-            "call the host {called} in the inventory; or take it out (provisioner remove {called}) and add it as {name}",
+            "call the host {called} in the inventory; or remove it (provisioner remove {called}) and add it as {name}",
         ),
         Cause(
             "acl-denied",
             "Consul denies the engine write access",
             Severity.WARNING,
             "An engine that may not write under its keys can neither announce itself nor create networks or endpoints.",
-            "provisioner up gives its agent the token again, and the token its rights",
+            "run `provisioner up`, which restores the agent's token and the token's rights",
             fixable=True,
         ),
         Cause(
             "agent-shut-out",
             "the cluster's Consul rejects a host's agent",
             Severity.WARNING,
-            "The host's gossip key, certificate or token is not the one that the others have: it was away while they were"
-            " rotated, or was restored from a backup. Its engine can't reach the store.",
-            "provisioner up gives it those of the others, and restarts it",
+            "The host's gossip key, certificate or token differs from the others': the host was unreachable during a rotation,"
+            " or was restored from a backup. Its engine can't reach the store.",
+            "run `provisioner up`, which gives the agent the present key, certificate and token, and restarts it",
             fixable=True,
             explains=("probe-failed",),
         ),
@@ -146,9 +146,9 @@ FAMILY = Family(
             "gossip-keys-left",
             "a rotation of Consul's gossip key was interrupted",
             Severity.WARNING,
-            "An agent still accepts gossip keys beside the one that it sends with. The network works, but old keys are not"
+            "An agent still accepts gossip keys other than the one that it sends with. The network works, but old keys are not"
             " revoked.",
-            "provisioner rotate gossip-key, which revokes all others",
+            "run `provisioner rotate gossip-key`, which revokes all other keys",
         ),
         Cause(
             "gossip-key-unknown",
@@ -156,19 +156,19 @@ FAMILY = Family(
             Severity.STOP,
             "Most agents send with a gossip key that no host has on record: somebody changed it by hand. A run that wrote the"
             " recorded key would split the agents into two groups.",
-            "where you changed the key by hand, remove {path} on every host and run again; else find out who changed it",
+            "if you changed the key by hand, remove {path} on every host and run again; otherwise find out who changed it",
         ),
         Cause(
             "consul-agents-missed",
-            "a change of security would shut out agents",
+            "a change of security settings would shut out agents",
             Severity.STOP,
-            "The run changes how Consul's agents authenticate, and does not reach all agents. The others could not connect"
+            "The run changes how Consul's agents authenticate, but does not reach all agents. Those agents could not connect"
             " afterwards.",
-            "repair these hosts, or take them out (consul force-leave NAME; {token}); or leave store.security as it was",
+            "repair these hosts, or remove them (consul force-leave NAME; {token}); or keep store.security as it was",
         ),
         Cause(
             "store-down",
-            "the store does not run on a host that needs it there",
+            "the store's service is down on a host",
             Severity.ERROR,
             "The engine reaches the store through a service on its own host. While that service is down, no container on the"
             " host can join a network.",
@@ -198,7 +198,7 @@ FAMILY = Family(
             "the store has no leader",
             Severity.STOP,
             "A store without a leader accepts no change. No network or container can be added, and leases expire.",
-            "repair that {title} first",
+            "repair {title} first",
             variants={"managed": "bring the store back first: provisioner up INVENTORY"},
             warns="the host can use another endpoint",
             explains=("probe-failed",),
@@ -207,24 +207,24 @@ FAMILY = Family(
             "store-version",
             "an untested version of the external store",
             Severity.WARNING,
-            "Nobody has tested whether engines work with this version of the store. What engines need did get an answer.",
-            "use {versions}; or try it, and leave this warning out: --ignore store-version",
+            "Engines have not been tested with this version of the store. The store did answer the requests that engines make.",
+            "use {versions}; or try this version, and hide the warning with --ignore store-version",
         ),
         Cause(
             "store-shared",
-            "engines of somebody else use the same store",
+            "engines outside the inventory use the same store",
             Severity.WARNING,
             "Engines that keep their keys in one place of a store share their networks. Engines outside the inventory join these"
             " networks, and their hosts are not in the firewall's rules.",
-            "give this cluster a `store.prefix` of its own, or take those out of the store if they are to be gone",
+            "give this cluster its own `store.prefix`; or, if those engines should be gone, remove them from the store",
         ),
         Cause(
             "gossip-overload",
             "many hosts on an external store",
             Severity.WARNING,
-            "In engines on an external store, gossip among more than about 25 hosts declares members dead that are not"
-            " (moby#35807). Names then disappear for a while.",
-            "watch it with `provisioner verify`",
+            "With an external store and more than about 25 hosts, the engines' gossip declares live members dead (moby#35807)."
+            " Names then disappear for a while.",
+            "check the network regularly with `provisioner verify`",
             explains=("names-unresolved",),
         ),
     ),

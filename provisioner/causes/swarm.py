@@ -12,23 +12,23 @@ FAMILY = Family(
             "the engine uses an external store",
             Severity.STOP,
             "An external store and swarm mode exclude each other: the engine can't join a swarm (moby v20.10).",
-            "take {keys} out of {path} and restart docker; or keep to it: control_plane: kv",
+            "remove {keys} from {path} and restart docker; or keep the external store: control_plane: kv",
             variants={
-                "networks": "remove its networks (docker network rm {networks}), take {keys} out of {path} and restart docker;"
-                " or keep to it: control_plane: kv"
+                "networks": "remove the store's networks (docker network rm {networks}), remove {keys} from {path} and restart"
+                " docker; or keep the external store: control_plane: kv"
             },
         ),
         Cause(
             "other-swarm",
             "the engine is in another swarm",
             Severity.STOP,
-            "An engine is in one swarm at a time. Services may run in the other swarm, so the engine is not taken out of it.",
+            "An engine is in one swarm at a time. Services may run in the other swarm, so the engine stays in it.",
             "if nothing needs that swarm: docker swarm leave --force, on this host",
             variants={
-                "unreached": "let {unknown} be reached first, and run again; if this is not the cluster's swarm and nothing"
-                " needs that swarm: docker swarm leave --force, on this host",
-                "same-label": "keep the swarm of {hosts}: move what is needed there; then, on each of those nodes:"
-                " docker swarm leave --force; and run again",
+                "unreached": "make {unknown} reachable first, and run again; or, if that swarm is not this cluster's and nothing"
+                " needs it: docker swarm leave --force, on this host",
+                "same-label": "keep the swarm of {hosts}: move what you need into it; then run docker swarm leave --force on"
+                " each node of the other swarm, and run again",
             },
         ),
         Cause(
@@ -37,7 +37,7 @@ FAMILY = Family(
             Severity.WARNING,
             "Two swarms were created for one cluster, for example by two runs at the same time. The host shares no network with"
             " the others.",
-            "run `provisioner up`: if nothing is in that swarm, the host leaves it and joins the others",
+            "run `provisioner up`: if that swarm is empty, the host leaves it and joins the others",
             fixable=True,
             explains=("engines-apart",),
         ),
@@ -45,8 +45,8 @@ FAMILY = Family(
             "swarm-locked",
             "the engine is locked",
             Severity.STOP,
-            "In a swarm with autolock, an engine that was restarted waits for the swarm's key. Until then it takes part in"
-            " nothing.",
+            "In a swarm with autolock, a restarted engine waits for the swarm's key. Until it has the key, it does not take part"
+            " in the swarm.",
             "docker swarm unlock, on this host, with the key; docker swarm unlock-key on {manager} shows it",
             variants={
                 "no-leader": "docker swarm unlock, on this host, with the key; at the same time unlock enough managers for a"
@@ -60,18 +60,18 @@ FAMILY = Family(
             Severity.STOP,
             "The engine belongs to a swarm and fails to take part in it. It starts no task, and its containers lose the swarm's"
             " networks.",
-            "fix that; or, if no container needs it: docker swarm leave, on this host, and run again",
+            "fix the error; or, if no container needs the swarm: docker swarm leave, on this host, and run again",
         ),
         Cause(
             "swarm-leaderless",
             "the swarm has no leader",
             Severity.WARNING,
-            "A majority of the managers does not take part. Running containers go on, but nothing in the swarm can change, and"
-            " no container can join its networks.",
-            "have their hosts and engines run; only if a majority is gone for good: {anew}; then run again, without those hosts"
-            " or with new ones",
+            "A swarm without a majority of its managers has no leader. Running containers continue, but nothing in the swarm"
+            " can change, and no container can join its networks.",
+            "start the managers' hosts and engines; only if a majority of the managers is gone for good: {anew}; then run again,"
+            " without those hosts or with new ones",
             variants={
-                "start": "have the swarm's managers run first: provisioner up INVENTORY starts their engines, and tells who does"
+                "start": "start the swarm's managers first: provisioner up INVENTORY starts their engines, and reports which do"
                 " not take part"
             },
             explains=("probe-failed",),
@@ -80,17 +80,17 @@ FAMILY = Family(
             "node-resting",
             "a node is drained or paused",
             Severity.WARNING,
-            "Somebody took the node out of scheduling. A container that starts there can't join the swarm's networks. A run"
-            " leaves this decision alone.",
-            "when it is to take part again: docker node update --availability active {node}, on a manager",
+            "Somebody took the node out of scheduling. A container that starts there can't join the swarm's networks. A run does"
+            " not change the node's availability.",
+            "when it should take part again: docker node update --availability active {node}, on a manager",
             explains=("probe-failed",),
         ),
         Cause(
             "engines-apart",
             "engines do not know each other from gossip",
             Severity.WARNING,
-            "Engines exchange over gossip where containers are. Two engines that do not know each other answer no name and"
-            " forward no packet of the other's containers.",
+            "Engines announce by gossip where containers run. Two engines that do not know each other neither resolve names of"
+            " the other's containers nor forward packets to them.",
             "{reunion}",
             explains=(
                 "overlay-blocked",
@@ -113,7 +113,7 @@ FAMILY = Family(
             Severity.STOP,
             "A node can't change the address that it advertises while it is in the swarm (moby#41043). The others send to the"
             " old address, and reach nobody.",
-            "set `advertise` of this host to {known}; or let it join anew: {leave}, and run again",
+            "set `advertise` of this host to {known}; or let it join the swarm again: {leave}, then run again",
         ),
         Cause(
             "swarm-fixed",
@@ -121,11 +121,11 @@ FAMILY = Family(
             Severity.STOP,
             "The port for VXLAN and the address pools are fixed when a swarm is created. With another port in the inventory, the"
             " hosts' firewalls would block the data path.",
-            "write what it was made with: `{key}: {value}` under `swarm`; or make it anew: docker swarm leave --force on"
-            " every host",
+            "set what the swarm was created with: `{key}: {value}` under `swarm`; or create it again, after docker swarm leave"
+            " --force on every host",
             variants={
-                "store": "write what it was made with: `{key}: {value}` under `swarm`, in place of `store`; or make it anew:"
-                " docker swarm leave --force on every host"
+                "store": "set what the swarm was created with: `{key}: {value}` under `swarm`, in place of `store`; or create it"
+                " again, after docker swarm leave --force on every host"
             },
         ),
         Cause(
@@ -134,7 +134,7 @@ FAMILY = Family(
             Severity.STOP,
             "The hosts' firewalls shut out nodes that the inventory does not name. If a majority of the managers were among them,"
             " the swarm would lose its leader.",
-            "add them to the inventory; or take them out of the swarm: docker node demote and docker node rm, on a manager",
+            "add them to the inventory; or remove them from the swarm: docker node demote and docker node rm, on a manager",
             warns="a majority of the managers stays",
         ),
     ),

@@ -11,32 +11,33 @@ FAMILY = Family(
             "no-root",
             "no root access",
             Severity.STOP,
-            "Reading the firewall, the sockets and the engine's files takes root. Without root, a run can't tell whether the"
-            " host is sound, so nothing on it is judged or changed.",
+            "Reading the firewall, the sockets and the engine's files requires root. Without root, a run can't tell whether the"
+            " host is sound, so it checks and changes nothing there.",
             "log in as root, or let {user} use sudo without a password: `{user} ALL=(ALL) NOPASSWD: ALL` in sudoers",
         ),
         Cause(
             "newer-version",
             "a newer version set the hosts up",
             Severity.STOP,
-            "An older version does not know all that a newer one writes. It would report that as drift, and undo it on hosts"
-            " that work.",
+            "An older version does not know everything that a newer one writes. It would report the difference as drift, and"
+            " revert it on hosts that work.",
             "update provisioner on this machine: {version}",
         ),
         Cause(
             "no-perl",
             "no Perl",
             Severity.STOP,
-            "Hosts are read and probed by Perl programs. Without Perl, a run can't ask the engine and the store, so nothing on the"
-            " host is judged or changed. Perl is part of every Debian and Ubuntu, but not of every small installation of others.",
-            "install it on the host ({command}) and run again",
+            "Perl programs read and probe the hosts. Without Perl, a run can't query the engine and the store, so it checks and"
+            " changes nothing there. Perl is part of every Debian and Ubuntu, but not of every minimal installation of other"
+            " distributions.",
+            "install Perl on the host ({command}) and run again",
         ),
         Cause(
             "no-systemd",
             "no systemd",
             Severity.STOP,
-            "The engine, the store and the firewall rules are started by systemd units. Without systemd, none of them would"
-            " return after a reboot.",
+            "systemd units start the engine, the store and the firewall rules. Without systemd, none of them would return after"
+            " a reboot.",
             "use a host with systemd",
         ),
         Cause(
@@ -44,14 +45,14 @@ FAMILY = Family(
             "missing programs can't be installed",
             Severity.STOP,
             "Programs that the cluster needs are missing, and the host has no package manager that can install them.",
-            "install by hand: {programs}; then run again. Consul can be uploaded: store.binary in the inventory",
+            "install {programs} by hand and run again. Consul can be uploaded: store.binary in the inventory",
         ),
         Cause(
             "clock-skew",
             "clocks differ",
             Severity.STOP,
             "Certificates are rejected before they are valid and after they expire. Leases and locks in a store expire too"
-            " early when clocks differ. The engines then lose one another, although each looks healthy by itself.",
+            " early when clocks differ. The engines then lose each other, although each looks healthy by itself.",
             "set the clocks by NTP: timedatectl set-ntp true (or install systemd-timesyncd or chrony)",
             explains=("swarm-certificate",),
         ),
@@ -61,15 +62,15 @@ FAMILY = Family(
             Severity.STOP,
             "An engine or a store that can't write stops, or starts with half of its files. An installation that runs out of"
             " space leaves packages half configured.",
-            "make room on it: du -xh {mount} | sort -h | tail",
+            "free space on {mount}; its largest folders: du -xh {mount} | sort -h | tail",
         ),
         Cause(
             "duplicate-hostname",
             "two hosts with one hostname",
             Severity.STOP,
             "The engines' gossip identifies its members by hostname. Two engines with one name evict each other again and"
-            " again, and each of them loses its neighbours' containers (moby#19301).",
-            "give each its own: hostnamectl set-hostname NAME; restart the engine",
+            " again, and each of them loses the containers of the other hosts (moby#19301).",
+            "give each host its own name (hostnamectl set-hostname NAME), then restart its engine",
             explains=("engines-apart",),
         ),
         Cause(

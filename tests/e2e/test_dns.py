@@ -123,14 +123,15 @@ def resolvers_that_fail(cluster: Example, log: Path) -> None:
     silent = {("resolver-silent", name) for name in cluster.lab.hosts}
     assert (run.code, causes(result(run, "dns", "backend"))) == (1, silent)
     assert (
-        f"see that 53/udp passes from node1, node2, node3 to {SWITCH_ADDRESS}" in result(run, "dns", "backend")["error"]
+        f"check that 53/udp passes from node1, node2, node3 to {SWITCH_ADDRESS}"
+        in result(run, "dns", "backend")["error"]
     )
     assert "connection refused" in result(run, "dns", "backend")["error"]
     with resolver(cluster, log, "--local=/gone.example.net/"):
         cluster.given["dns"]["check"] = "gone.example.net"
         unknown = result(cluster.run("verify"), "dns", "backend")
         assert (
-            "name in dns.check a name that the resolvers know; they know no address of gone.example.net"
+            "set dns.check to a name that the resolvers know; they know no address of gone.example.net"
             in unknown["error"]
         )
         assert causes(unknown) == {("name-unknown", name) for name in cluster.lab.hosts}
@@ -139,7 +140,7 @@ def resolvers_that_fail(cluster: Example, log: Path) -> None:
         assert [p["name"] for p in run.report["proofs"] if p["chosen"]] == ["dns/backend"]
         refused = result(run, "dns", "backend")
         assert causes(refused) == {("resolver-refuses", name) for name in cluster.lab.hosts}
-        assert f"have {SWITCH_ADDRESS} answer the addresses of the hosts" in refused["error"]
+        assert f"configure {SWITCH_ADDRESS} to answer queries of the hosts" in refused["error"]
         assert "REFUSED" in refused["error"]
 
 

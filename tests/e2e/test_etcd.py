@@ -111,7 +111,7 @@ def reported_commands_restore_a_server_that_was_reinstalled(cluster: Cluster) ->
     with pytest.raises(LabError, match="endpoint with name app already exists"):
         cluster.box("node3", "app", "demo")
     (left,) = cluster.run("verify").report["findings"]
-    command, host = re.fullmatch("free them: `(.*)` \\(on (node[12])\\)", left["cure"]).groups()
+    command, host = re.fullmatch("remove the endpoints: `(.*)` \\(on (node[12])\\)", left["cure"]).groups()
     cluster.sh(host, command)
     cluster.sh("node3", "docker start app")
     plan = cluster.run("plan")

@@ -93,16 +93,16 @@ BEFORE_ANY_CHANGE = {
     "a ttl in daemon.json below the heartbeat": (
         "kind: etcd, security: {tls: false}, discovery: {heartbeat: 40}", with_times("etcd", ttl="30"), "store-options",
         "discovery.heartbeat '40' of the inventory, discovery.ttl '30' of /etc/docker/daemon.json: 30 s is not greater than the heartbeat of 40 s",
-        "take discovery.ttl out of cluster-store-opts in /etc/docker/daemon.json, or write both into store.discovery"),
+        "remove discovery.ttl from cluster-store-opts in /etc/docker/daemon.json, or set both in store.discovery"),
     "a heartbeat in daemon.json above the ttl": (
         "kind: etcd, security: {tls: false}, discovery: {ttl: 30}", with_times("etcd", heartbeat="30"), "store-options",
-        "every engine would count as gone", "take discovery.heartbeat out"),
+        "every engine would count as gone", "remove discovery.heartbeat from"),
     "a ttl in daemon.json too short for Consul": (
-        f"kind: consul, {OPEN}", with_times("consul", ttl="15"), "store-options", "ttl is 15 s; Consul needs at least 20 s", "take discovery.ttl out"),
+        f"kind: consul, {OPEN}", with_times("consul", ttl="15"), "store-options", "ttl is 15 s; Consul needs at least 20 s", "remove discovery.ttl from"),
     "a ttl in daemon.json of 5000 digits": (
-        "kind: etcd, security: {tls: false}", with_times("etcd", ttl="9" * 5000), "store-options", "whole seconds there, as a string", "take discovery.ttl out"),
+        "kind: etcd, security: {tls: false}", with_times("etcd", ttl="9" * 5000), "store-options", "whole seconds there, as a string", "remove discovery.ttl from"),
     "a ttl in daemon.json that no engine reads": (
-        "kind: etcd, security: {tls: false}", with_times("etcd", ttl=60), "store-options", "whole seconds there, as a string", "take discovery.ttl out"),
+        "kind: etcd, security: {tls: false}", with_times("etcd", ttl=60), "store-options", "whole seconds there, as a string", "remove discovery.ttl from"),
 }  # fmt: skip
 
 

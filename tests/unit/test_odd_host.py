@@ -240,7 +240,7 @@ def test_no_cure_is_to_leave_a_swarm_whose_manager_may_be_an_unreachable_host(in
     run = looked(swarm, "swarm-manager", None, monkeypatch)
     cures = [causes.cure(f) for f in run.findings if f.id == "other-swarm"]
     assert cures
-    assert all(cure.startswith("let node1 be reached first, and run again") for cure in cures)
+    assert all(cure.startswith("make node1 reachable first, and run again") for cure in cures)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -247,7 +247,7 @@ def test_refusals_of_commands_are_told_apart():
 
 def test_a_cure_names_the_values_of_its_problem():
     problem = Problem("disk-full", "node1", "/var is full", {"mount": "/var"})
-    assert causes.cure(problem) == "make room on it: du -xh /var | sort -h | tail"
+    assert causes.cure(problem) == "free space on /var; its largest folders: du -xh /var | sort -h | tail"
     assert causes.severity(problem) is Severity.STOP
 
 

@@ -246,7 +246,7 @@ class TestServersLeftOut:
         assert (finding.id, causes.severity(finding)) == ("server-left-out", WARNING)
         assert "192.168.56.13" in finding.evidence
         assert causes.cure(finding).endswith(
-            "or take each of them out of the cluster: provisioner remove ADDRESS INVENTORY"
+            "or remove each of them from the cluster: provisioner remove ADDRESS INVENTORY"
         )
 
     def test_a_majority_stops(self, site, inventory):

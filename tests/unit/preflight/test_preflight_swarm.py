@@ -87,7 +87,7 @@ def test_4789_may_be_taken_where_another_port_is_chosen(inventory):
 
 def test_a_manager_whose_address_has_changed_gives_up_its_vote_first(inventory):
     """A manager's engine rejects `docker swarm leave`; with --force, the others would lose a vote."""
-    assert "join anew: docker swarm leave, on this host" in texts(
+    assert "join the swarm again: docker swarm leave, on this host" in texts(
         inventory, {**FOUND, "node2": put("node2", NodeAddr="192.168.56.99")}
     )
     managers = with_managers(*HOSTS)
@@ -215,7 +215,7 @@ class TestFixed:
         facts = {**FOUND, "node1": put("node1", Cluster={**FOUND["node1"].engine["Swarm"]["Cluster"], **made})}
         assert found(inventory, facts) == [("swarm-fixed", "", STOP)]
         assert what in (text := texts(inventory, facts))
-        assert f"write what it was made with: `{words}` under `swarm`; or" in text
+        assert f"set what the swarm was created with: `{words}` under `swarm`; or" in text
         assert found(inventory, facts, f"swarm: {{managers: [node1], {words}}}") == []
         site, _ = resolve(
             inventory(more="control_plane: auto"), facts
@@ -254,7 +254,7 @@ def test_the_network_ingress_over_a_route_of_a_host(inventory):
     assert found(inventory, facts) == [("subnet-overlap", "node2", STOP)]
     assert found(inventory, facts, "swarm: {default_addr_pool: {pools: [10.20.0.0/16]}}") == []
     assert found(inventory, {**FOUND, "node3": out("node3")}) == []  # the swarm exists already
-    assert "a range that no host reaches" in texts(inventory, facts)
+    assert "address pools that no host has a route to" in texts(inventory, facts)
 
 
 def test_the_network_ingress_over_one_of_the_inventory_where_a_store_is_named_and_the_engines_are_too_new(inventory):
@@ -291,4 +291,4 @@ def test_encrypted_where_the_kernel_can_not(inventory):
     assert found(inventory, FOUND, safe) == []
     assert found(inventory, lacking, safe) == [("kernel-without", "node2", STOP)]
     assert "the network safe needs esp4" in (text := texts(inventory, lacking, safe))
-    assert "take another kernel, or take `encrypted` out of it" in text
+    assert "use another kernel, or remove `encrypted` from the network" in text

@@ -77,13 +77,13 @@ def test_one_of_two_resolvers_does_not_answer(demo):
             f"127.0.0.11=silence {ONE}=silence {TWO}=silence",
             "",
             None,
-            ("see that 53/udp passes from node2", "resolver-silent"),
+            ("check that 53/udp passes from node2", "resolver-silent"),
         ),
         (
             f"127.0.0.11=REFUSED {ONE}=REFUSED {TWO}=SERVFAIL",
             "",
             None,
-            (f"have {ONE}, {TWO} answer the addresses of the hosts", "resolver-refuses"),
+            (f"configure {ONE}, {TWO} to answer queries of the hosts", "resolver-refuses"),
         ),
         (f"127.0.0.11=silence {ONE}=silence", f"{TWO}=NXDOMAIN", None, ("run `provisioner up`", "resolvers-outdated")),
         (
@@ -96,7 +96,7 @@ def test_one_of_two_resolvers_does_not_answer(demo):
             f"127.0.0.11=SERVFAIL {ONE}=SERVFAIL {TWO}=SERVFAIL",
             "",
             "www.example.net",
-            ("knows of www.example.net", "resolver-refuses"),
+            ("knows about www.example.net", "resolver-refuses"),
         ),
     ],
 )

@@ -186,7 +186,7 @@ def test_a_host_on_which_nothing_can_join_is_told_and_no_probe_waits_there(prove
     result = prove(*hosts)
     assert {(p.source, p.target) for p in result.pairs if p.proven} == {("node1", "node3"), ("node3", "node1")}
     assert "no probe on node2: drained" in result.error
-    assert "on node2: when it is to take part again" in result.error
+    assert "on node2: when it should take part again" in result.error
     assert [(found.id, found.host) for found in result.problems] == [("node-resting", "node2")]
     assert hosts[1].script == ""
 

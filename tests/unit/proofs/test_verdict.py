@@ -119,7 +119,7 @@ def test_the_two_directions_of_one_path(found):
 def test_a_name(found):
     lack(found["node1"], 2, name="NXDOMAIN", by_name="not tried")
     assert detail(found) == "the name of node2 is not resolved: NXDOMAIN"
-    assert "one store" in trouble("demo", found, pairs(found), {}, "")
+    assert "the same store" in trouble("demo", found, pairs(found), {}, "")
     assert causes("demo", found, pairs(found), {}, "") == [("names-unresolved", "node1", "node2")]
 
 

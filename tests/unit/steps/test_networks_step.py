@@ -231,7 +231,7 @@ class TestRecreate:
         hosts["node2"] = other("node2", answer=[probe])
         whole = asked(site(**hosts), "demo")
         (finding,) = [f for f in preflight.run(whole) if f.id == "network-in-use"]
-        assert "run it again" in causes.cure(finding)
+        assert "run again when it has ended" in causes.cure(finding)
         assert networks.held_by_probes(whole)
         hosts["node2"] = other("node2", answer=[probe, {"Id": "2", "Names": ["/old"], "State": "exited"}])
         assert not networks.held_by_probes(asked(site(**hosts), "demo"))

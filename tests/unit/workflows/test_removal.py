@@ -134,7 +134,7 @@ def test_a_server_that_is_named_leaves(inventory, store, facts, expected, server
     made = removal(inventory(int(hosts), kind=kind, store=f", servers: [{named}]"), facts, "node1")
     assert (ids(made), made.run.site.servers) == (expected, servers)
     spare = [causes.cure(f) for f in made.findings() if f.id == "even-servers"]
-    assert [("name another one in its place in store.servers first (node4)" in cure) for cure in spare] == [
+    assert [("name another host in its place in store.servers (node4)" in cure) for cure in spare] == [
         hosts == "4"
     ] * len(spare)
 
@@ -148,7 +148,11 @@ def test_a_manager_that_is_named_leaves(inventory, managers, expected):
 
 
 @pytest.mark.parametrize(
-    ("named", "text"), [("node1, node2, node3", "of store.servers all of it, since 2 can't"), ("node2", "")]
+    ("named", "text"),
+    [
+        ("node1, node2, node3", "store.servers completely, since it does not allow the number of names left (2)"),
+        ("node2", ""),
+    ],
 )
 def test_the_cure_names_the_key_to_change(inventory, named, text):
     made = removal(inventory(3, store=f", servers: [{named}]"), consul(1, 2, 3), "node1")

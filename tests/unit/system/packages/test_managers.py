@@ -108,7 +108,7 @@ class TestUnsupported:
         assert finding.host == "node1"
         assert "dockerd, consul, iptables" in finding.evidence
         assert finding.evidence.endswith("Debian GNU/Linux 11 (bullseye) has dnf")
-        assert "install by hand: dockerd, consul, iptables" in causes.cure(finding)
+        assert "install dockerd, consul, iptables by hand" in causes.cure(finding)
 
     def test_a_host_without_a_known_package_manager(self, inventory):
         site = one_host(inventory, without_manager(capture("bare")))
