@@ -60,7 +60,7 @@ _Skip = Annotated[
     list[str] | None,
     typer.Option("--skip", metavar="PATTERN", help="Leave out the proofs whose names match; repeatable."),
 ]
-_List = Annotated[bool, typer.Option("--list", help="List the proofs, and run none: no host is connected to.")]
+_List = Annotated[bool, typer.Option("--list", help="List the proofs without running them or connecting to a host.")]
 _Recreate = Annotated[
     list[str] | None,
     typer.Option(
@@ -136,7 +136,7 @@ def verify(
     def workflow(found: Inventory) -> Iterable[Phase]:
         from provisioner.workflows.verify import phases
 
-        choice.of(proofs.units(found))  # a pattern that matches nothing is refused before any host is connected to
+        choice.of(proofs.units(found))  # refuses a pattern without a match, before the run connects to hosts
         return phases(choice)
 
     _run(inventory, "verify", workflow, json=json, verbose=verbose, ignore=ignore)
@@ -175,7 +175,7 @@ def _list(path: Path, choice: Choice, *, json: bool) -> None:
     from provisioner.inventory import load
     from provisioner.report.listing import Listing, show_list
 
-    with _told("verify" if json else ""):
+    with _reported("verify" if json else ""):
         inventory = load(path, check_files=False)
         units = proofs.units(inventory)
         show_list(Listing(inventory, units, choice.of(units)), json=json)
@@ -274,7 +274,7 @@ def list_causes(
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
 ) -> None:
-    """List the causes that provisioner recognises, or explain one: why networks fail from it, and what to do.
+    """List the causes that provisioner recognises, or explain one: why networks fail because of it, and what to do.
 
     Exit code 0, or 64: there is no cause with this id.
     """
@@ -282,7 +282,7 @@ def list_causes(
     from provisioner.errors import UsageError
     from provisioner.report.catalogue import show_causes
 
-    with _told(""):
+    with _reported(""):
         if cause is not None and (unknown := _unknown_cause(cause)):
             raise UsageError(unknown, cure="provisioner causes lists all of them")
         show_causes(CAUSES[cause] if cause is not None else None, json=json)
@@ -328,7 +328,7 @@ def down(
         return of_down.plan(asked) if look else of_down.phases(asked)
 
     if not plan and not yes:
-        with _told("down" if json else ""):
+        with _reported("down" if json else ""):
             _ask(inventory, functools.partial(workflow, look=True), json=json, verbose=verbose, ignore=ignore)
     _run(inventory, "plan" if plan else "down", workflow, json=json, verbose=verbose, ignore=ignore)
 
@@ -392,7 +392,7 @@ def _run(
 ) -> None:
     from provisioner import report
 
-    with _told(command if json else ""):
+    with _reported(command if json else ""):
         result = _report(path, command, workflow, json=json, verbose=verbose, ignore=ignore, recreate=recreate)
         report.show(result, json=json, verbose=verbose)
         raise typer.Exit(result.exit_code)
@@ -408,7 +408,7 @@ def _report(
     ignore: list[str] | None,
     recreate: list[str] | None = None,
 ) -> Report:
-    """Runs a workflow over an inventory."""
+    """Run a workflow over an inventory and return its report. Raises ProvisionerError."""
     from provisioner import report
     from provisioner.inventory import load
     from provisioner.runner.run import Run
@@ -427,7 +427,7 @@ def _report(
 
 
 def _known(inventory: Inventory, networks: Iterable[str]) -> None:
-    """Refuse names on the command line that the inventory does not have."""
+    """Raise UsageError for a network that the inventory does not have."""
     from provisioner.errors import UsageError
     from provisioner.inventory.problems import code, nearest
 
@@ -439,7 +439,7 @@ def _known(inventory: Inventory, networks: Iterable[str]) -> None:
 
 
 def _unknown_cause(name: str) -> str:
-    """What is wrong with the id of a cause on the command line; "" if there is one."""
+    """Say what is wrong with the id of a cause on the command line; "" if the id is known."""
     from provisioner.causes import CAUSES
     from provisioner.inventory.problems import code, nearest
 
@@ -447,7 +447,7 @@ def _unknown_cause(name: str) -> str:
 
 
 def _ignorable(ignore: Iterable[str]) -> None:
-    """Only warnings that there are can be left out."""
+    """Raise UsageError for an id that is unknown or never a warning."""
     from provisioner.causes import CAUSES
     from provisioner.errors import UsageError
 
@@ -455,12 +455,12 @@ def _ignorable(ignore: Iterable[str]) -> None:
         if unknown := _unknown_cause(name):
             raise UsageError(f"--ignore: {unknown}", cure="provisioner causes lists all of them")
         if not CAUSES[name].ignorable:
-            what = f"--ignore {name}: this cause stops a run, and only warnings can be left out"
-            raise UsageError(what, cure=f"provisioner causes {name} says what to do about it")
+            what = f"--ignore {name}: this cause stops a run, and only warnings can be hidden"
+            raise UsageError(what, cure=f"provisioner causes {name} explains what to do about it")
 
 
 def _owner() -> str:
-    """The user and process of this run, shown to other runs that find its locks on a host."""
+    """Identify the user and process of this run. Other runs that find its lock on a host show this text."""
     import getpass
     import os
     import socket
@@ -469,8 +469,8 @@ def _owner() -> str:
 
 
 @contextlib.contextmanager
-def _told(command: str) -> Iterator[None]:
-    """Report errors that a user can fix as text, and handle Ctrl-C. command: the command that owes a JSON document, or ""."""
+def _reported(command: str) -> Iterator[None]:
+    """Report errors that a user can fix as text, and handle Ctrl-C. command: for which to print a JSON document, or ""."""
     from provisioner.errors import ProvisionerError
     from provisioner.model import Failure, Report
 
@@ -506,10 +506,10 @@ def main() -> None:
     except typer.Abort:
         code = 130
     except Exception as error:
-        show = getattr(error, "show", None)  # click's errors; which module they are of depends on typer's version
+        show = getattr(error, "show", None)  # click's errors; their module depends on typer's version
         if show is None:
             raise
         show()
         code = _USAGE
-    gc.freeze()  # otherwise Python collects garbage among all imports at its end, which takes 0.1 s
+    gc.freeze()  # otherwise Python collects all imported objects at exit, which takes 0.1 s
     sys.exit(standard.exit_code(code or 0))

@@ -32,7 +32,7 @@ PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_inte
 
 
 @contextlib.contextmanager
-def _told(*, root: bool = True) -> Iterator[None]:
+def _reported(*, root: bool = True) -> Iterator[None]:
     """Print errors that a user can fix on stderr, and exit."""
     from provisioner.lab.machine import require_root
 
@@ -68,7 +68,7 @@ def up(
 
     if image not in IMAGES:
         raise typer.BadParameter(f"there is no image {image!r}; choose one of {', '.join(IMAGES)}")
-    with _told():
+    with _reported():
         lab = Lab.up(name, hosts, image, say=_say)
         shown = "" if name == "lab" else f" --name {name}"
         for host in lab.status().hosts:
@@ -82,7 +82,7 @@ def down(name: Name = "lab") -> None:
     """Remove a lab, and whatever a killed `up` left behind. Images stay."""
     from provisioner.lab import Lab
 
-    with _told():
+    with _reported():
         if not Lab(name).down():
             _say(f"there is no lab {name!r}")
 
@@ -92,7 +92,7 @@ def list_labs(*, json: Annotated[bool, typer.Option("--json", help="As JSON.")] 
     """List all labs of this machine and their hosts."""
     from provisioner.lab import Lab
 
-    with _told(root=False):
+    with _reported(root=False):
         labs = Lab.all()
         if json:
             _print_json([lab.as_dict() for lab in labs])
@@ -114,7 +114,7 @@ def inventory(name: Name = "lab") -> None:
     """Print the lab as an inventory (YAML)."""
     from provisioner.lab import Lab
 
-    with _told():
+    with _reported():
         print(Lab.open(name).inventory(), end="")
 
 
@@ -134,7 +134,7 @@ def reset(
 
     if to and hosts:
         raise typer.BadParameter("resets all hosts; remove their names", param_hint="--to")
-    with _told():
+    with _reported():
         Lab.open(name).reset(hosts or None, to=to, say=_say)
 
 
@@ -169,7 +169,7 @@ def break_(
     from provisioner.inventory.problems import code, nearest
     from provisioner.lab import FAULTS, Lab
 
-    with _told():
+    with _reported():
         if fault not in FAULTS:
             raise LabError(
                 f"there is no fault {code(fault)}{nearest(fault, FAULTS)}", cure="provisioner lab faults lists them"
@@ -183,7 +183,7 @@ def heal(name: Name = "lab") -> None:
     """Take back all faults that `lab break` has made."""
     from provisioner.lab import Lab
 
-    with _told():
+    with _reported():
         for line in Lab.open(name).heal() or ["nothing is broken"]:
             print(line)
 
@@ -193,7 +193,7 @@ def stop(hosts: Hosts, name: Name = "lab") -> None:
     """Cut the power of hosts. Disks are kept."""
     from provisioner.lab import Lab
 
-    with _told():
+    with _reported():
         Lab.open(name).stop(*hosts)
 
 
@@ -202,7 +202,7 @@ def start(hosts: Hosts, name: Name = "lab") -> None:
     """Boot hosts that are off, with the disks that they had."""
     from provisioner.lab import Lab
 
-    with _told():
+    with _reported():
         Lab.open(name).start(*hosts)
 
 
@@ -211,7 +211,7 @@ def ssh(context: typer.Context, host: Host, name: Name = "lab") -> None:
     """Log in to a host over SSH, or run a command on it. Put options before the host."""
     from provisioner.lab import Lab, enter_switch
 
-    with _told():
+    with _reported():
         command = Lab.open(name).ssh_command(host, _words(context))
         enter_switch(name)
         _become(command)
@@ -222,7 +222,7 @@ def execute(context: typer.Context, host: Host, name: Name = "lab") -> None:
     """Run a command on a host without SSH, as in `lab exec node1 -- docker ps`. Put options before the host."""
     from provisioner.lab import Lab
 
-    with _told():
+    with _reported():
         _become(Lab.open(name).enter_command(host, _words(context) or ["bash", "-l"]))
 
 
@@ -235,7 +235,7 @@ def run(context: typer.Context, name: Name = "lab") -> None:
     if not words:
         print("a command is missing, for example: provisioner lab run -- ping -c 1 192.168.56.11", file=sys.stderr)
         raise typer.Exit(64)
-    with _told():
+    with _reported():
         enter_switch(name)
         _become(words)
 

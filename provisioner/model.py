@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SshTarget:
-    """How one host is reached. `connect_timeout` in seconds; `known_hosts` is read, and written with accept-new.
+    """How to reach one host. `connect_timeout` is in seconds. With accept-new, unknown keys are added to `known_hosts`.
 
-    jump: the machine to go through, which may have one of its own.
+    jump: the jump host, which may itself have a jump host.
     """
 
     name: str
@@ -33,9 +33,9 @@ class SshTarget:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a script on a host came to. `code` is its exit code; terminal escapes are stripped from both texts.
+    """The result of a script on a host. `code` is the exit code; `stdout` and `stderr` have no terminal escapes.
 
-    raw: standard output as it came, for what is framed by length.
+    raw: the unmodified standard output, for answers that are framed by length.
     """
 
     code: int
@@ -45,41 +45,41 @@ class Result:
 
 
 class State(StrEnum):
-    """How one step (or proof) stands on one host."""
+    """The state of one step or proof on one host."""
 
-    SETTLED = "settled"  # found as wanted
-    DRIFTED = "drifted"  # found otherwise (plan, verify)
-    CONVERGED = "converged"  # repaired by this run, and found as wanted afterwards
-    PENDING = "pending"  # can't be known before an earlier step has run
+    SETTLED = "settled"  # in its desired state
+    DRIFTED = "drifted"  # differs from its desired state (plan, verify)
+    CONVERGED = "converged"  # repaired by this run, and verified afterwards
+    PENDING = "pending"  # unknown until an earlier step has run
     FAILED = "failed"
-    SKIPPED = "skipped"  # not looked at; the reason is told
+    SKIPPED = "skipped"  # not checked; `reason` says why
 
 
 class Kind(StrEnum):
-    """The sort of thing that differs. wording.py has the words for each."""
+    """The kind of thing that differs. wording.py has a text for each."""
 
     FILE = "file"
     CONFIDENTIAL = "confidential"  # a file whose contents are never shown
-    MODE = "mode"  # and owner of a file
+    MODE = "mode"  # mode and owner of a file
     FOLDER = "folder"
     DATA = "data"  # a folder with a store's data
     PACKAGE = "package"
-    UPLOAD = "upload"  # a program that comes from the controller
+    UPLOAD = "upload"  # a program that the controller uploads
     USER = "user"
     GROUP = "group"
-    RECORD = "record"  # of what was on a host before
+    RECORD = "record"  # of a host's state before the first run
     RULES = "rules"  # of a firewall
     UNIT = "unit"
     BOOT = "boot"  # whether a unit starts at boot
     PORT = "port"
     ENGINE = "engine"
-    ENGINE_USES = "engine-uses"  # what the running engine has taken up
-    ENGINE_LEAVES = "engine-leaves"  # what the running engine is to let go of
+    ENGINE_USES = "engine-uses"  # a setting that the running engine must use
+    ENGINE_LEAVES = "engine-leaves"  # a setting that the running engine must stop using
     GOSSIP = "gossip"
     SERVER = "server"  # a running server or agent of the store
-    STORE = "store"  # something that the store says of itself
+    STORE = "store"  # something that the store reports about itself
     RIGHTS = "rights"  # of the engine in the store
-    MEMBER = "member"  # a host, as the store counts it
+    MEMBER = "member"  # a host's membership in the store
     NETWORK = "network"
     NETWORK_OPTION = "network-option"
     PLUGIN = "plugin"
@@ -91,51 +91,51 @@ class Kind(StrEnum):
     ROLE = "role"  # of another host in the swarm
     SERVICES = "services"  # tasks of swarm services on a host
     NODE = "node"  # of the swarm
-    STALE_NODE = "stale-node"  # the node that a host was before
+    STALE_NODE = "stale-node"  # the former node of a host that has joined again
     UNKNOWN = "unknown"
 
 
 class Action(StrEnum):
-    """What ends a difference. Steps and the runner decide by it; wording.py has the words for people."""
+    """What resolves a drift. Steps and the runner decide by it; wording.py has the texts for people."""
 
-    WRITE = "write"  # it is set as wanted, which disturbs nothing that runs
+    WRITE = "write"  # set the desired value, which disturbs nothing that runs
     REMOVE = "remove"
     INSTALL = "install"
-    ENABLE = "enable"  # a unit is to start at boot, or to run beside the engine
+    ENABLE = "enable"  # make a unit start at boot, or together with the engine
     DISABLE = "disable"
     START = "start"
     STOP = "stop"
     RELOAD = "reload"
     RESTART = "restart"
-    WAIT = "wait"  # it ends by itself
+    WAIT = "wait"  # the drift resolves itself
     CREATE = "create"
-    RECREATE = "recreate"  # removed and made again, once a person asks for it
-    REPLACE = "replace"  # removed and installed again
-    CONFIGURE = "configure"  # given other settings
-    SWITCH = "switch"  # turned on or off
-    FOUND = "found"  # the swarm is made
+    RECREATE = "recreate"  # remove and create again, only at a user's request
+    REPLACE = "replace"  # remove and install again
+    CONFIGURE = "configure"  # change settings
+    SWITCH = "switch"  # enable or disable
+    FOUND = "found"  # create the swarm
     JOIN = "join"
-    REJOIN = "rejoin"  # another swarm is left first
-    NAME = "name"  # the swarm gets its label
+    REJOIN = "rejoin"  # leave another swarm first
+    NAME = "name"  # set the swarm's label
     PROMOTE = "promote"
     DEMOTE = "demote"
-    FORGET = "forget"  # a node or a member is taken out
+    FORGET = "forget"  # remove a node or a member
     LEAVE = "leave"
     ROTATE = "rotate"
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One difference between wanted and found.
+    """One difference between the desired and the actual state.
 
-    kind, target: the thing, as values: (Kind.FILE, "/etc/docker/daemon.json"), (Kind.PACKAGE, "docker.io").
-    found, wanted: texts for people; whole files where the thing is a file, so that they can be shown as a diff.
-    action: what ends it. Nothing is decided by a text.
-    of: what `target` belongs to where its name does not say that: the network of an option, the store of a secret file.
-    pending: the found side can't be known before an earlier step has run.
+    kind, target: what differs: (Kind.FILE, "/etc/docker/daemon.json"), (Kind.PACKAGE, "docker.io").
+    found, wanted: texts for people. For a file they are its whole contents, so that reports can show a diff.
+    action: what resolves the drift. Code decides by it, never by a text.
+    of: what `target` belongs to if its name does not say so: the network of an option, the store of a secret file.
+    pending: the actual state is unknown until an earlier step has run.
     secret: contents must not be shown.
-    held: it stays so until a person asks for the change; the step fails, and the host goes on.
-    later: no host's own work ends it, but what the step does for all once each was worked on (`Step.act`).
+    held: the drift stays until a user requests the change; the step fails, and the host continues.
+    later: `Step.act` resolves the drift after the step has worked on all hosts; no host's own script can.
     """
 
     kind: Kind
@@ -173,14 +173,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one step ended on one host."""
+    """The outcome of one step on one host."""
 
     host: str
     step: str
     state: State
     drifts: tuple[Drift, ...] = ()
-    error: str = ""  # the whole text of the error, when FAILED
-    reason: str = ""  # why, when SKIPPED or PENDING
+    error: str = ""  # the complete text of the error, if FAILED
+    reason: str = ""  # why, if SKIPPED or PENDING
     seconds: float = 0.0
     check: str = ""  # the id of what `error` tells, in the catalogue of causes
 
@@ -193,22 +193,22 @@ class Outcome:
 
 
 class Severity(StrEnum):
-    """What a problem does to a run."""
+    """The effect of a problem on a run."""
 
-    STOP = "stop"  # nothing is changed while it stands
-    ERROR = "error"  # seen by a proof, which fails
+    STOP = "stop"  # the run changes nothing until the problem is solved
+    ERROR = "error"  # a proof found it, and fails
     WARNING = "warning"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A known cause, found at a place. What it means and what to do about it are in the catalogue (provisioner.causes).
+    """A known cause that was found at a place. The catalogue (provisioner.causes) has its explanation and its cure.
 
-    id: the cause's, as in `--ignore ID`. host: where it was found; "" means the whole cluster.
-    target: the host at the other end, if it was found on the path to one. network: the one on which it was found, or "".
-    evidence: what was seen, one sentence without a full stop. values: what the cure's template names.
+    id: the id of the cause, as in `--ignore ID`. host: where it was found; "" means the whole cluster.
+    target: the host at the other end, if it was found on the path between two. network: where it was found, or "".
+    evidence: what was seen, one sentence without a full stop. values: the values in the cure's template.
     where: the part of the host or path at fault: a rule, an interface, a file; "" if nothing is known beyond the host.
-    variant: which of the cause's cures applies, "" for the usual one. warns: it is a warning here, although the cause can stop a run.
+    variant: which of the cause's cures applies; "" is the default. warns: only a warning, although the cause can stop a run.
     """
 
     id: str
@@ -267,7 +267,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What one host saw of another through the overlay. Times in seconds since the proof began; None: never.
+    """What one host reached on another through the overlay. Times are in seconds since the start of the proof; None: never.
 
     rtt: seconds, the shortest of five round trips of a small datagram between the two containers; None: not measured.
     """
@@ -276,8 +276,8 @@ class Pair:
     target: str
     name: float | None = None  # the target's name was resolved by the embedded DNS server
     address: float | None = None  # the target's overlay address echoed a small datagram
-    by_name: float | None = None  # the address that DNS gave echoed too
-    full: float | None = None  # a datagram of full size with DF set came back
+    by_name: float | None = None  # the address from DNS echoed too
+    full: float | None = None  # a full-size datagram with DF set was echoed
     alias: float | None = None  # the target's alias on the network was resolved to its address
     detail: str = ""
     rtt: float | None = None
@@ -289,9 +289,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a proof saw on one host, of what is no matter of pairs. `seconds` since it began; None: never, `detail` says why.
+    """One check of a proof on one host, for what pairs do not cover.
 
-    target: the host that was to be reached, "" where there is no other in it.
+    seconds: from the start of the proof to success; None: never, and `detail` says why.
+    target: the other host that the check must reach; "" if it involves none.
     """
 
     host: str
@@ -309,17 +310,17 @@ class Check:
         return f"{self.host} > {self.target}" if self.target else self.host
 
 
-BUILTIN_NETWORKS = ("bridge", "host", "none")  # those that every engine has; no network of an inventory is called so
+BUILTIN_NETWORKS = ("bridge", "host", "none")  # every engine has these; an inventory can't use the names
 
 
 def proof_name(proof: str, network: str) -> str:
-    """The name by which a proof of a network is chosen."""
+    """Return the name that selects the proof of a network: "overlay/demo"."""
     return f"{'builtin' if network in BUILTIN_NETWORKS else proof}/{network}"
 
 
 @dataclass(frozen=True, slots=True)
 class ProofResult:
-    """One proof on one network. `seconds` until the last pair was proven (or the deadline)."""
+    """The result of one proof on one network. `seconds`: until the last pair was proven, or until the deadline."""
 
     proof: str
     network: str
@@ -327,11 +328,11 @@ class ProofResult:
     pairs: tuple[Pair, ...] = ()
     reason: str = ""
     error: str = ""
-    mtu: int = 0  # bytes, as the containers see it
+    mtu: int = 0  # bytes, as seen by the containers
     seconds: float = 0.0
     checks: tuple[Check, ...] = ()
-    problems: tuple[Problem, ...] = ()  # the causes that `error` tells
-    chosen: bool = True  # False: a person chose not to run it
+    problems: tuple[Problem, ...] = ()  # the causes that `error` describes
+    chosen: bool = True  # False: the user excluded it
 
     @property
     def name(self) -> str:
@@ -340,7 +341,7 @@ class ProofResult:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSummary:
-    """One network of an engine's. wanted: whether the inventory has one of this name for the host."""
+    """One network of an engine. wanted: whether the inventory has a network of this name for the host."""
 
     name: str
     driver: str
@@ -351,10 +352,11 @@ class NetworkSummary:
 
 @dataclass(frozen=True, slots=True)
 class HostSummary:
-    """One host at a glance, for `status`. `unknown` and `absent` name the fields that are empty, and say why.
+    """Summary of one host for `status`. `unknown` and `absent` name the empty fields, by the reason why they are empty.
 
-    engine_state: "running", "stopped", "starting", "stopping", "no answer", "absent"; "" on a host that is not reached.
-    unknown: nobody answered. absent: the answer is that there is none. silent: what runs on the host and gave no answer.
+    engine_state: "running", "stopped", "starting", "stopping", "no answer", "absent"; "" if the host is unreachable.
+    unknown: fields without an answer. absent: fields of which the host has none. silent: what runs on the host but did
+    not answer.
     """
 
     host: str
@@ -379,14 +381,14 @@ class HostSummary:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The end of a run: all that any output format needs."""
+    """The result of a run: everything that the output formats need."""
 
     command: str
     cluster: str
     hosts: tuple[str, ...]
     exit_code: int
     seconds: float
-    writes: int = 0  # scripts that could change a host and requests that change a store, counted at the transport
+    writes: int = 0  # scripts that may change a host, and requests that change a store; counted by the transport
     findings: tuple[Problem, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     proofs: tuple[ProofResult, ...] = ()
@@ -394,10 +396,10 @@ class Report:
     errors: tuple[Failure, ...] = ()  # of the run as a whole
     lost: Mapping[str, Failure] = field(default_factory=dict)  # host -> why it dropped out
     causes: tuple[Diagnosis, ...] = ()  # the most fundamental first
-    looked_at: tuple[str, ...] = ()  # what was observed and is well, one line each
-    removed: str = ""  # the host that was, or with `plan` would be, taken out of the cluster
+    looked_at: tuple[str, ...] = ()  # what was observed without a finding, one line each
+    removed: str = ""  # the host that was removed from the cluster, or with `plan` would be
     control_plane: str = ""  # "kv" | "swarm"
-    control_plane_reason: str = ""  # why it is this one; empty where the inventory says it
+    control_plane_reason: str = ""  # why this one was chosen; "" if the inventory sets it
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,7 +413,7 @@ class PhaseBegan:
 
 @dataclass(frozen=True, slots=True)
 class HostChanged:
-    """Where one host stands in the phase that runs: `text` in a few words ("installing docker.io")."""
+    """The progress of one host in the current phase. `text`: a few words ("installing docker.io")."""
 
     host: str
     phase: str
@@ -421,7 +423,7 @@ class HostChanged:
 
 @dataclass(frozen=True, slots=True)
 class PhaseEnded:
-    """A phase is over; `outcomes` has one for each host that took part."""
+    """A phase has ended. `outcomes` has one for each host that took part."""
 
     name: str
     outcomes: tuple[Outcome, ...] = ()
@@ -439,6 +441,6 @@ Event = PhaseBegan | HostChanged | PhaseEnded | Notice
 
 
 class Observer(Protocol):
-    """Whoever wants to know what goes on. Called from several threads; must not raise."""
+    """Receives the events of a run. Called from several threads; must not raise."""
 
     def event(self, event: Event) -> None: ...

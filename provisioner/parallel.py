@@ -1,4 +1,4 @@
-"""Hosts side by side: one thread for each, as measured best for SSH up to a hundred hosts."""
+"""Work on hosts in parallel, one thread for each host: measured as the fastest way for SSH up to a hundred hosts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 def bounded(tried: str, do: Callable[[str], T]) -> Callable[[str], T]:
-    """`do`, which only evaluates what one host says, with a bug that it meets as this host's InternalError.
+    """Wrap `do`, so that a bug in it becomes the host's InternalError and the other hosts continue.
 
-    Only where the errors of a host are reported, and nothing is read or written: a bug in the middle of that stops the run.
-    tried: what is done, for people.
+    Use it only if `do` evaluates a host's data without reading or writing, and if the caller reports errors for each host.
+    A bug during reading or writing must stop the run. tried: the name of the operation, for people.
     """
 
     def guarded(name: str) -> T:
@@ -35,9 +35,10 @@ def bounded(tried: str, do: Callable[[str], T]) -> Callable[[str], T]:
 def blamed(
     names: Collection[str], evaluate: Callable[[Collection[str]], T], tried: str
 ) -> tuple[T, InternalError | None]:
-    """What is evaluated of many hosts together; without the one host whose data bring out a bug, which is its InternalError.
+    """Evaluate the data of many hosts together. If one host's data trigger a bug, evaluate without that host.
 
-    A bug that no host's absence avoids propagates.
+    Return the result, and that host's InternalError or None. Raises the bug's own exception if leaving out a single host
+    does not avoid it. tried: the name of the operation, for people.
     """
     try:
         return evaluate(names), None
@@ -45,7 +46,7 @@ def blamed(
         raise
     except Exception as error:
         for name in names:
-            with suppress(Exception):  # then it is not this host's alone
+            with suppress(Exception):  # this host is not the only trigger
                 return evaluate([other for other in names if other != name]), InternalError(
                     error, host=name, tried=tried
                 )
@@ -53,9 +54,9 @@ def blamed(
 
 
 def each(names: Iterable[str], do: Callable[[str], T], at_once: int = 0) -> dict[str, T | ProvisionerError]:
-    """What `do` gave for each name, or the project's own error that it raised; anything else is a bug and propagates.
+    """Return the result of `do` for each name, or the ProvisionerError that it raised. Other exceptions propagate.
 
-    at_once: at most so many run side by side, in the order of `names`; 0: all of them.
+    at_once: how many run at the same time at most, in the order of `names`; 0: all of them.
     """
     names = list(names)
 

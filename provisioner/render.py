@@ -57,7 +57,7 @@ def _environment(*, quoting: bool) -> jinja2.Environment:
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
-        autoescape=False,  # noqa: S701 - no HTML here; the shell's quoting is in finalize
+        autoescape=False,  # noqa: S701 - no HTML here; `finalize` quotes for the shell
         finalize=(lambda value: value if isinstance(value, _Words) else _quoted(value)) if quoting else None,
     )
     environment.filters |= {"b64": _b64, "json": _json, "words": lambda values: _Words(_words(values))}

@@ -1,4 +1,4 @@
-"""The words for a difference between wanted and found. Nothing is decided by them: see `Drift.kind` and `Drift.action`."""
+"""Texts about a drift, for people only. Code decides by `Drift.kind` and `Drift.action`."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ _THINGS: Mapping[Kind, str] = {
     Kind.ROLE: "the role of {target} in the swarm",
     Kind.SERVICES: "services on {target}",
     Kind.NODE: "node {target} of {of}",
-    Kind.STALE_NODE: "the node that {target} was before",
+    Kind.STALE_NODE: "the former node of {target}",
     Kind.UNKNOWN: "",
 }
 _TAKES: Mapping[Action, str] = {
     Action.START: "start",
     Action.RELOAD: "reload",
     Action.RESTART: "restart",
-    Action.WAIT: "waits",
+    Action.WAIT: "wait",
     Action.FOUND: "init",
     Action.JOIN: "join",
     Action.REJOIN: "leave and join",
@@ -60,31 +60,31 @@ _TAKES: Mapping[Action, str] = {
     Action.PROMOTE: "promotion",
     Action.DEMOTE: "demotion",
     Action.FORGET: "removal",
-    Action.ROTATE: "rotated",
+    Action.ROTATE: "rotation",
 }
-_TAKES_THERE: Mapping[tuple[Kind, Action], str] = {
+_TAKES_FOR: Mapping[tuple[Kind, Action], str] = {  # has precedence over _TAKES
     (Kind.CONFIDENTIAL, Action.RELOAD): "reload of {of}",
     (Kind.CONFIDENTIAL, Action.RESTART): "restart of {of}",
     (Kind.SERVER, Action.RESTART): "restart of {of}",
-    (Kind.ENGINE_LEAVES, Action.RESTART): "restart of the engine; containers go on",
+    (Kind.ENGINE_LEAVES, Action.RESTART): "restart of the engine; containers keep running",
     (Kind.NETWORK, Action.REMOVE): "removal",
     (Kind.NETWORK, Action.RECREATE): "up --recreate {target}",
     (Kind.NETWORK_OPTION, Action.RECREATE): "up --recreate {of}",
-    (Kind.PLUGIN, Action.INSTALL): "to be installed",
-    (Kind.PLUGIN, Action.REPLACE): "made anew",
-    (Kind.PLUGIN, Action.CONFIGURE): "set",
-    (Kind.PLUGIN, Action.SWITCH): "on or off",
+    (Kind.PLUGIN, Action.INSTALL): "install",
+    (Kind.PLUGIN, Action.REPLACE): "reinstall",
+    (Kind.PLUGIN, Action.CONFIGURE): "new settings",
+    (Kind.PLUGIN, Action.SWITCH): "enable or disable",
 }
 
 
 def what(drift: Drift) -> str:
-    """Name the thing in a few words ("/etc/docker/daemon.json", "package docker.io")."""
+    """Name the thing that differs ("/etc/docker/daemon.json", "package docker.io")."""
     return _filled(_THINGS[drift.kind], drift)
 
 
 def note(drift: Drift) -> str:
-    """Say what ending the difference takes ("reload", "restart of Consul"); "" where it disturbs nothing."""
-    words = _TAKES_THERE.get((drift.kind, drift.action), _TAKES.get(drift.action, ""))
+    """Say what resolving the drift takes ("reload", "restart of Consul"); "" if it disturbs nothing."""
+    words = _TAKES_FOR.get((drift.kind, drift.action), _TAKES.get(drift.action, ""))
     return _filled(words, drift)
 
 

@@ -128,7 +128,7 @@ def test_networks_of_plugins(make_lab, tmp_path):
     drifts = {d["what"]: d for d in cluster.run("plan").outcome("plugins", "node1")["drifts"]}
     assert drifts.keys() == {"/etc/docker/plugins/overnet.spec", "plugin housenet"}
     assert (drifts["plugin housenet"]["note"], drifts["plugin housenet"]["wanted"]) == (
-        "set",
+        "new settings",
         "",
     )  # values may be secrets
     run = cluster.run("up")

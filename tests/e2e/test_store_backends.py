@@ -296,7 +296,7 @@ def test_without_a_majority_there_is_no_leader_and_it_comes_back_with_its_data(r
         drift = STEP.drift(read(run), "node1")
         if drift and not waits(run, "node1"):
             break
-    assert {wording.note(d) for d in drift} == {"waits"}
+    assert {wording.note(d) for d in drift} == {"wait"}
     assert not waits(run, "node1")
     assert {host for _, host in stops(run)} == set(NODES)
     for name in NODES[1:]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def other_words(patch: pytest.MonkeyPatch) -> None:
     """Replaces all texts of wording.py with nonsense."""
-    for table in ("_THINGS", "_TAKES", "_TAKES_THERE"):
+    for table in ("_THINGS", "_TAKES", "_TAKES_FOR"):
         patch.setattr(wording, table, defaultdict(lambda: "nonsense"))
 
 

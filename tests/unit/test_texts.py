@@ -53,7 +53,7 @@ def test_no_text_is_compared():
 
 
 @pytest.mark.parametrize("source", [
-    'd.note == "waits"', 'x = {d.note for d in drift} == {"waits"}', 'd.what.startswith("package ")', "wording.note(d) in texts",
+    'd.note == "wait"', 'x = {d.note for d in drift} == {"wait"}', 'd.what.startswith("package ")', "wording.note(d) in texts",
     'error.what.partition(":")',
 ])  # fmt: skip
 def test_a_comparison_of_a_text_is_found(source):
@@ -62,7 +62,7 @@ def test_a_comparison_of_a_text_is_found(source):
 
 def test_every_kind_has_a_text():
     assert set(wording._THINGS) == set(Kind)
-    for kind, action in wording._TAKES_THERE:
+    for kind, action in wording._TAKES_FOR:
         assert (kind in Kind, action in Action) == (True, True)
 
 

@@ -74,8 +74,8 @@ def test_an_unknown_id_is_answered_with_the_nearest():
     [
         ("engine-opne", "did you mean `engine-open`?"),
         ("nothing like it at all", "there is no cause"),
-        ("disk-full", "only warnings can be left out"),
-        ("host-lives", "only warnings can be left out"),
+        ("disk-full", "only warnings can be hidden"),
+        ("host-lives", "only warnings can be hidden"),
     ],
 )
 def test_what_can_not_be_ignored_is_refused_before_a_host_is_connected_to(command, name, told, tmp_path, monkeypatch):
@@ -92,7 +92,7 @@ def test_a_refused_id_is_told_in_the_document_too(tmp_path):
     file.write_text(INVENTORY)
     code, out, _ = run("up", str(file), "--json", "--ignore", "disk-full")
     assert code == 64
-    assert "only warnings can be left out" in json.loads(out)["errors"][0]
+    assert "only warnings can be hidden" in json.loads(out)["errors"][0]
 
 
 @pytest.mark.parametrize("name", [name for name, cause in CAUSES.items() if cause.ignorable])

@@ -134,7 +134,7 @@ def test_a_network_that_a_swarm_is_still_creating_is_waited_for(whole):
     assert (wording.what(drift), drift.found, wording.note(drift), drift.held) == (
         "network web",
         "being created",
-        "waits",
+        "wait",
         False,
     )
     assert NETWORKS.work(whole(node1=facts), "node1", (drift,)) is None

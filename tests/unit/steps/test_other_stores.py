@@ -165,7 +165,7 @@ class TestAnyKind:
         asked = "health" if kind == "etcd" else "srvr"
         whole = site(kind, node2=with_http(capture(f"{kind}-node2"), asked, "000 Connection refused"))
         (drift,) = STORE.drift(whole, "node2")
-        assert (wording.note(drift), drift.found) == ("waits", "Connection refused")
+        assert (wording.note(drift), drift.found) == ("wait", "Connection refused")
 
 
 class TestEtcd:
@@ -207,13 +207,13 @@ class TestEtcd:
 
     def test_no_leader(self, site):
         whole = site("etcd", node2=with_http(capture("etcd-node2"), "health", '503 {"health":"false"}'))
-        assert differs(whole) == [("etcd's leader", "waits")]
+        assert differs(whole) == [("etcd's leader", "wait")]
 
     def test_a_server_that_never_took_part(self, site):
         facts = capture("etcd-node2")
         told = [{**m, "clientURLs": []} if m["name"] == "node3" else m for m in facts.http("members").body["members"]]
         whole = site("etcd", node2=with_http(facts, "members", {"members": told}))
-        assert differs(whole) == [("etcd's members", "waits")]
+        assert differs(whole) == [("etcd's members", "wait")]
 
     def test_the_empty_cluster_of_a_package_is_taken_over(self, site):
         facts = with_system(fresh("etcd", "node2"), "etcd-idle=", "yes")
@@ -241,7 +241,7 @@ class TestZooKeeper:
         silent = with_http(
             capture("zookeeper-node2"), "srvr", "This ZooKeeper instance is not currently serving requests\n"
         )
-        assert differs(site("zookeeper", node2=silent)) == [("ZooKeeper's leader", "waits")]
+        assert differs(site("zookeeper", node2=silent)) == [("ZooKeeper's leader", "wait")]
 
     def test_a_server_that_has_no_files_yet_stays_one_of_those_that_were_named(self, inventory):
         """A run was killed when two of three hosts had their configuration: no server runs, and the third one is not left out."""

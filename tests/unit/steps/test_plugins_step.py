@@ -114,7 +114,7 @@ class TestFromAnImage:
 
     def test_absent(self, inventory, site):
         whole = site(found=inventory(more=self.MORE), node2=known())
-        assert differs(STEP, whole) == [("plugin net", "absent", self.SOURCE, "to be installed")]
+        assert differs(STEP, whole) == [("plugin net", "absent", self.SOURCE, "install")]
         done = script(whole)
         assert """ "$name" "$image" 'network host' 'mount /run' ||""" in done
         assert """printf %s '["LEVEL=3"]' | perl -e """ in done  # sent to the engine's socket, never an argument
@@ -132,7 +132,7 @@ class TestFromAnImage:
 
     def test_with_other_settings_and_disabled(self, inventory, site):
         whole = site(found=inventory(more=self.MORE), node2=known(("net:latest", False, ["LEVEL=2"]), net=self.SOURCE))
-        assert [d[3] for d in differs(STEP, whole)] == ["set", "on or off"]
+        assert [d[3] for d in differs(STEP, whole)] == ["new settings", "enable or disable"]
         assert STEP.drift(whole, "node2")[0].secret
         assert 'rm "$name"' not in script(whole)
         assert "/plugins/pull" not in script(whole).split("# net", 1)[1]
@@ -141,7 +141,7 @@ class TestFromAnImage:
         whole = site(
             found=inventory(more=self.MORE), node2=known(("net:latest", True, ["LEVEL=3"]), net="image other:1")
         )
-        assert differs(STEP, whole) == [("plugin net", "image other:1", self.SOURCE, "made anew")]
+        assert differs(STEP, whole) == [("plugin net", "image other:1", self.SOURCE, "reinstall")]
         done = script(whole)
         assert done.index('disable "$name"') < done.index('rm "$name"') < done.index('"$name" "$image"')
 
@@ -156,7 +156,7 @@ def test_from_an_archive(inventory, site, tmp_path):
     digest = archive(tmp_path / "net.tar")
     found = inventory(more=f"plugins: {{net: {{archive: net.tar, {GRANT}, enabled: false}}}}")
     whole = site(found=found, node2=known())
-    assert differs(STEP, whole) == [("plugin net", "absent", f"archive {digest}", "to be installed")]
+    assert differs(STEP, whole) == [("plugin net", "absent", f"archive {digest}", "install")]
     work = STEP.work(whole, "node2", STEP.drift(whole, "node2"))
     assert [(u.local, u.remote, u.sha256) for u in work.uploads] == [
         (tmp_path / "net.tar", "/var/lib/provisioner-plugin-net.tar", digest)

@@ -201,12 +201,12 @@ class TestConsul:
     )
     def test_what_only_time_can_mend(self, site, facts, what):
         whole = site(node2=facts)
-        assert differs(CONSUL, whole) == [(what, "waits")]
+        assert differs(CONSUL, whole) == [(what, "wait")]
         assert work(CONSUL, whole) is None
 
     def test_a_host_that_dropped_out_is_not_waited_for(self, site):
         facts = with_http(NODE2, "members", [m for m in NODE2.http("members").body if m["Name"] != "node3"])
-        assert differs(CONSUL, site(node2=facts)) == [("Consul's members", "waits")]
+        assert differs(CONSUL, site(node2=facts)) == [("Consul's members", "wait")]
         assert differs(CONSUL, site(node2=facts).without(frozenset({"node3"}))) == []
 
     def test_no_server_is_left(self, site):
@@ -346,12 +346,12 @@ class TestDaemon:
     def test_gossip_that_does_not_listen_yet(self, site):
         lines = [line for line in NODE2.raw["ports"].split("\n") if not line.startswith("tcp 7946 ")]
         whole = site(node2=with_raw(NODE2, ports="\n".join(lines)))
-        assert differs(DAEMON, whole) == [("gossip on 7946", "waits")]
+        assert differs(DAEMON, whole) == [("gossip on 7946", "wait")]
         assert work(DAEMON, whole) is None
 
     def test_hanging(self, site):
         whole = site(node3=capture("hanging"))
-        assert differs(DAEMON, whole, "node3") == [("the engine", "waits")]
+        assert differs(DAEMON, whole, "node3") == [("the engine", "wait")]
         assert work(DAEMON, whole, "node3") is None
 
     def test_invalid_json_is_not_touched(self, site):

@@ -128,7 +128,7 @@ def test_a_limited_number_of_hosts_joins_in_parallel_and_each_role_s_token_is_re
 @pytest.mark.parametrize("state", ["pending", "error"])
 def test_a_node_that_is_still_joining_is_waited_for(site, state):
     whole = site({**FOUND, "node2": put("node2", LocalNodeState=state, Error="")})
-    assert differs(whole)["node2"] == [("the swarm", state, "worker", "waits")]
+    assert differs(whole)["node2"] == [("the swarm", state, "worker", "wait")]
     assert works(whole) == {}
 
 
@@ -136,7 +136,7 @@ def test_without_a_leader_no_swarm_is_created_and_no_host_joins(site):
     """The swarm may elect a leader again: a second swarm would make the first one useless."""
     lost = with_http(put("node1", Cluster=None), "nodes", "500 no leader")
     whole = site({"node1": lost, "node2": FOUND["node2"], "node3": out("node3")})
-    assert [drift[0][3] for drift in differs(whole).values()] == ["waits", "waits", "join"]
+    assert [drift[0][3] for drift in differs(whole).values()] == ["wait", "wait", "join"]
     assert Founding(whole).initiator == ""
     assert works(whole) == {}
 

@@ -204,7 +204,7 @@ class TestSettled:
     @pytest.mark.parametrize("answer", ["403 Permission denied", "403 ACL not found"])
     def test_an_engine_that_may_not_write(self, secured, answer):
         site = secured.known("node2", with_http(secured.facts["node2"], "rights", answer))
-        assert differs(site) == [("the engine's rights in Consul", "waits")]
+        assert differs(site) == [("the engine's rights in Consul", "wait")]
         (finding,) = site.backend.findings(site)
         assert (finding.id, finding.host) == ("acl-denied", "node2")
         assert answer[4:] in finding.evidence
@@ -256,7 +256,7 @@ class TestSettled:
         assert differs(site, "node1") == []
         assert differs(site, "node2") != []
         reached = secured.known("node1", site.facts["node1"])
-        assert differs(reached, "node1") == [("Consul's members", "waits")], (
+        assert differs(reached, "node1") == [("Consul's members", "wait")], (
             "it is not shut out, so the others wait for it"
         )
 
