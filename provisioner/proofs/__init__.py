@@ -1,11 +1,11 @@
-"""What is proven, in this order: behaviour that a host's configuration can't show. One file per proof.
+"""The proofs, in the order of the report. They check behaviour that no configuration can show. One file per proof.
 
 overlay: every host reaches every other one over an overlay network, by name and by address, at full packet size.
-dns: names outside are forwarded to the resolvers of the inventory.
+dns: external names are forwarded to the resolvers of the inventory.
 encrypted: packets between hosts can't be read.
-internal: from a container on a network that is to have no way out no other host is reached.
-isolation: a container on one network finds none of another, neither by name nor by address, nor the cluster's ports.
-local: containers on a network that each host has by itself reach one another, come out, and are reached where they publish.
+internal: a container on an internal network reaches no other host.
+isolation: a container reaches no container of another network, by name or by address, and no cluster port of another host.
+local: containers on a host-local network reach each other, have outbound access, and their published ports are reachable.
 builtin: a container on `none` has only loopback, one on `host` the host's addresses; `bridge` works like a local network.
 """
 
@@ -42,11 +42,11 @@ PROOFS: tuple[Proof, ...] = (
     LocalIsolationProof(),
     *builtin.PROOFS,
 )
-_ROUNDS = (overlay.rounds, local.rounds, builtin.rounds)  # in this order; each takes the networks that are its own
+_ROUNDS = (overlay.rounds, local.rounds, builtin.rounds)  # in this order; each handles its own kind of network
 
 
 def units(inventory: Inventory) -> tuple[Unit, ...]:
-    """Every proof of every network: what there is to choose from."""
+    """Return every proof of every network, for the user to choose from."""
     return choice.units(PROOFS, inventory)
 
 
@@ -59,9 +59,10 @@ def prove(
     chosen: Choice,
     judge: Judge | None = None,
 ) -> tuple[ProofResult, ...]:
-    """Run the chosen proofs on the live hosts. Those that the choice leaves out are results too, which say so.
+    """Run the chosen proofs on the live hosts. Excluded proofs have a result that says so.
 
-    site: the cluster as last read. again: reads it once more. judge: see `base.Judge`. Raises UsageError if the choice is none.
+    site: the cluster as last read. again: reads it once more. judge: see `base.Judge`. Raises UsageError if a pattern
+    matches nothing.
     """
     every = units(site().inventory)
     return (

@@ -1,4 +1,4 @@
-"""From the problems that a proof has found to what it says to do next."""
+"""What a proof advises, from the problems that it found."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ if TYPE_CHECKING:
 
 
 def of_probes(probes: Iterable[Probe]) -> Iterator[Problem]:
-    """Why probes failed, once for each host: nothing else is known about such a host."""
-    told = {probe.name: replace(probe.evidence.problem, host=probe.name) for probe in probes if probe.evidence.problem}
-    return iter(told.values())
+    """Yield why probes failed, once for each host. Nothing else is known about such a host."""
+    failed = {
+        probe.name: replace(probe.evidence.problem, host=probe.name) for probe in probes if probe.evidence.problem
+    }
+    return iter(failed.values())
 
 
 def advice(problems: Iterable[Problem], *, where: bool = False) -> str:
-    """Return their cures, each once. where: with the hosts."""
+    """Return the cures of these problems, each once. where: also name the hosts."""
     hosts: dict[str, dict[str, None]] = {}
     for problem in problems:
         hosts.setdefault(causes.cure(problem), {})[problem.host] = None
-    told = {cure: ", ".join(filter(None, names)) for cure, names in hosts.items()}
-    return "; ".join(f"on {names}: {cure}" if where and names else cure for cure, names in told.items())
+    places = {cure: ", ".join(filter(None, names)) for cure, names in hosts.items()}
+    return "; ".join(f"on {names}: {cure}" if where and names else cure for cure, names in places.items())
 
 
 def both(of_hosts: Iterable[Problem], between: Iterable[Problem]) -> str:
-    """Return what to do about hosts, which are named, and then about the paths between them."""
+    """Return the cures for hosts, with their names, then the cures for the paths between them."""
     return "; ".join(filter(None, (advice(of_hosts, where=True), advice(between)))) or "run it again"

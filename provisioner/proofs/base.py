@@ -1,4 +1,4 @@
-"""What a proof is, and what a round of probes is."""
+"""The interfaces of proofs and of rounds of probes."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from provisioner.proofs.evidence import Evidence
     from provisioner.proofs.probe import Peer, Probe, Task
 
-Say = Callable[[str, str], None]  # is told a host and what its probe does, from several threads
+Say = Callable[[str, str], None]  # receives a host and the progress of its probe; called from several threads
 Connections = Mapping[str, Connection]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """The probes of one network, after they have ended.
+    """The probes of one network after they have ended.
 
-    probes: at least one. peers: whom each was to reach, where that is not every other probe. hosts: what each host itself
-    says of its interfaces, where a proof compares them. seconds: how long the probes took.
+    probes: at least one. peers: whom each probe had to reach, unless it is every other one. hosts: what each host reports
+    about its own interfaces, for proofs that compare them. seconds: how long the probes took.
     """
 
     site: Site
@@ -42,9 +42,9 @@ class Seen:
 
 
 class Proof(Protocol):
-    """One question about networks. All proofs of one network share its probes.
+    """One check of the behaviour of networks. All proofs of a network share its probes.
 
-    name: as `proof` in reports. title: what it shows, in a few words.
+    name: `proof` in reports. title: what the proof shows, in a few words.
     """
 
     @property
@@ -53,24 +53,26 @@ class Proof(Protocol):
     def title(self) -> str: ...
 
     def networks(self, inventory: Inventory) -> tuple[str, ...]:
-        """The networks of which the question is asked."""
+        """Return the networks to which the proof applies."""
         ...
 
     def needs(self, site: Site, task: Task) -> Task:
-        """The task, with what the probes have to do for this proof."""
+        """Return the task with the probes' work for this proof added."""
         ...
 
     def result(self, seen: Seen) -> ProofResult | None:
-        """The answer. None: nothing could be tried. Pure."""
+        """Return the result, or None if nothing could be tried. Pure."""
         ...
 
 
-Asked = Mapping[str, Sequence[Proof]]  # network -> what is asked of it
+Asked = Mapping[str, Sequence[Proof]]  # network -> the proofs to run on it
 
 
 Judge = Callable[[frozenset[tuple[str, str]], float], bool]
-"""Is told, again and again, the pairs of hosts that have not reached each other and for how many seconds; answers whether waiting
-longer can't help."""
+"""Called repeatedly with the pairs of hosts that have not reached each other, and the seconds since the start.
+
+Returns whether waiting longer can't help.
+"""
 
 
 class Again(Protocol):
@@ -80,7 +82,7 @@ class Again(Protocol):
 
 
 class Probing(Protocol):
-    """Runs the probes of one round. `again` is for naming the cause of a failure; `judge` may end the waiting early."""
+    """Runs the probes of one round. It uses `again` to find the cause of a failure. `judge` may end the wait early."""
 
     def __call__(
         self, site: Site, connections: Connections, *, observer: Say, again: Again, judge: Judge | None = None
@@ -96,7 +98,7 @@ class Round:
 
 
 def prepared(proofs: Iterable[Proof], site: Site, task: Task) -> Task:
-    """The task, with what all these proofs need."""
+    """Return the task with the work for all these proofs added."""
     for proof in proofs:
         task = proof.needs(site, task)
     return task
@@ -111,11 +113,11 @@ def skipped(proofs: Iterable[Proof], network: str, reason: str) -> list[ProofRes
 
 
 def asked_of(proofs: Sequence[Proof], inventory: Inventory) -> Asked:
-    """All that these proofs ask of the inventory's networks."""
+    """Return the proofs that apply to each network of the inventory."""
     found = {proof: proof.networks(inventory) for proof in proofs}
     return {name: [proof for proof in proofs if name in found[proof]] for name in inventory.networks}
 
 
 def joinable(inventory: Inventory) -> list[Network]:
-    """The networks of all hosts that a probe can join."""
+    """Return the networks that span all hosts and that a probe can join."""
     return [network for network in inventory.networks.values() if network.is_global and network.attachable]

@@ -1,6 +1,7 @@
-"""The proof of the networks that every engine has. `bridge` is proven like a local network of the inventory. The two others are
-no networks: a container on `none` has the loopback interface and nothing else, and one on
-`host` has the host's own addresses.
+"""The proof of the networks that every engine has.
+
+`bridge` is proven like a local network of the inventory. A container on `none` must have only the loopback interface. A
+container on `host` must have the host's addresses.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ _CLAIMS = {
     "none": "a container has only the loopback interface",
     "host": "a container has the host's addresses",
 }
-_START, _ASKED = 120.0, 30.0  # seconds for a container to start, for the host to tell its own
+_START, _ASKED = 120.0, 30.0  # seconds: for a container to start; for the host to report its own addresses
 
 
 @dataclass(frozen=True)
 class BuiltinProof:
-    """One of the networks that every engine has."""
+    """The proof of one built-in network."""
 
     network: str
     title: str
@@ -56,7 +57,7 @@ class BuiltinProof:
 
 
 PROOFS: tuple[Proof, ...] = (
-    BuiltinProof(BRIDGE, "containers on one host reach one another, and come out"),
+    BuiltinProof(BRIDGE, "containers on one host reach each other, and have outbound access"),
     *(BuiltinProof(network, claim) for network, claim in _CLAIMS.items()),
 )
 
@@ -74,23 +75,23 @@ def prove(
     *,
     run: str,
     observer: Say,
-    again: Again | None = None,  # noqa: ARG001  the causes of its failures need no second reading
-    judge: Judge | None = None,  # noqa: ARG001  no path between hosts is in it
+    again: Again | None = None,  # noqa: ARG001  its causes are known without reading the hosts again
+    judge: Judge | None = None,  # noqa: ARG001  this proof tries no path between hosts
 ) -> tuple[ProofResult, ...]:
-    """Prove `none` or `host` on every live host; nothing is left there."""
+    """Prove `none` or `host` on every live host. Nothing is left on the hosts."""
     began = time.monotonic()
     task = Task(run, network, None, 0.0, _START, chosen=False, names=False)
     names = [name for name in site.live if name in connections]
     probes = [Probe(connections[name], number, number, task, observer) for number, name in enumerate(names, 1)]
-    own: dict[str, Evidence] = {}
+    hosts: dict[str, Evidence] = {}
     if not probes:
         return (ProofResult(local.NAME, network, State.SKIPPED, reason="no host is left"),)
     with Crew(probes) as crew:
         crew.all(Probe.begin)
         if network == "host":
-            crew.all(lambda probe: own.update({probe.name: _of_the_host(connections[probe.name])}))
+            crew.all(lambda probe: hosts.update({probe.name: _of_the_host(connections[probe.name])}))
         crew.all(Probe.end)
-    return (_result(Seen(site, network, probes, hosts=own, seconds=time.monotonic() - began)),)
+    return (_result(Seen(site, network, probes, hosts=hosts, seconds=time.monotonic() - began)),)
 
 
 def _result(seen: Seen) -> ProofResult:
@@ -110,7 +111,7 @@ def _problems(seen: Seen, claims: Sequence[Check]) -> Iterator[Problem]:
 
 
 def _of_the_host(connection: Connection) -> Evidence:
-    """What the same program says beside the container."""
+    """Run the container's program on the host itself, and return what it reports."""
     found = Evidence()
     try:
         script = f"perl -e {shlex.quote(render.text('interfaces.pl'))} own 0 {_ASKED:.0f} </dev/null"
@@ -120,13 +121,13 @@ def _of_the_host(connection: Connection) -> Evidence:
     return found
 
 
-def _claim(network: str, probe: Probe, own: Evidence, seconds: float) -> Check:
+def _claim(network: str, probe: Probe, host: Evidence, seconds: float) -> Check:
     inside = probe.evidence
-    error, found, wanted = inside.error or own.error, inside.addresses, own.addresses
+    error, found, wanted = inside.error or host.error, inside.addresses, host.addresses
     if network == "none":
         found, wanted = inside.interfaces or (), ("lo",)
     if not error and found != wanted:
-        error = f"it has {', '.join(found)}, and not {', '.join(wanted)}"
+        error = f"it has {', '.join(found)} instead of {', '.join(wanted)}"
     return Check(probe.name, _CLAIMS[network], None if error else seconds, error)
 
 
@@ -136,4 +137,5 @@ def _error(network: str, claims: tuple[Check, ...]) -> str:
         return ""
     answer = "\n".join(f"{claim.host}: {claim.detail}" for claim in failed)
     what = f"the network {network} is not proven: {len(failed)} of {len(claims)} checks failed"
-    return error_text(what, answer=answer, cure="look at: journalctl -u docker, docker network ls")
+    cure = "see the engine's log and its networks: journalctl -u docker, docker network ls"
+    return error_text(what, answer=answer, cure=cure)

@@ -1,4 +1,4 @@
-"""Which proofs run: all of them, or those that a person chose by patterns over their names. Pure."""
+"""Which proofs run: all, or those whose names match the user's patterns. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Unit:
-    """One proof of one network: what can be chosen. hosts: on which it runs. usual: it runs where nothing is chosen."""
+    """One proof of one network, which users can choose. hosts: where it runs. usual: whether it runs by default."""
 
     proof: Proof
     network: str
@@ -32,7 +32,7 @@ class Unit:
 
     @property
     def kind(self) -> str:
-        """The first part of its name, which chooses it as well."""
+        """The first part of the name, which patterns match too."""
         return self.name.partition("/")[0]
 
     def matches(self, pattern: str) -> bool:
@@ -41,14 +41,14 @@ class Unit:
 
 @dataclass(frozen=True)
 class Choice:
-    """Shell-style patterns over the names of proofs. builtin: also the networks that every engine has."""
+    """Shell-style patterns for the names of proofs. builtin: also prove the networks that every engine has."""
 
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     builtin: bool = False
 
     def of(self, units: Sequence[Unit]) -> tuple[Unit, ...]:
-        """The chosen ones. Raises UsageError if a pattern matches nothing, or if nothing is left."""
+        """Return the chosen units. Raises UsageError if a pattern matches nothing, or if no unit is left."""
         _known("--only", self.only, units)
         _known("--skip", self.skip, units)
         found = [unit for unit in units if _any(self.only, unit)] if self.only else self.usual(units)
@@ -58,17 +58,17 @@ class Choice:
         return chosen
 
     def usual(self, units: Iterable[Unit]) -> list[Unit]:
-        """What would run without patterns."""
+        """Return the units that run without patterns."""
         return [unit for unit in units if unit.usual or self.builtin]
 
     def left_out(self, units: Sequence[Unit]) -> tuple[Unit, ...]:
-        """What the patterns keep from running."""
+        """Return the units that the patterns exclude."""
         chosen = self.of(units)
         return tuple(unit for unit in self.usual(units) if unit not in chosen)
 
 
 def units(proofs: Iterable[Proof], inventory: Inventory) -> tuple[Unit, ...]:
-    """All that can be proven with an inventory, in the order in which it is reported."""
+    """Return everything that can be proven for an inventory, in the order of the report."""
     return tuple(
         Unit(proof, network, _hosts(inventory, network), usual=network in inventory.networks)
         for proof in proofs
@@ -77,7 +77,7 @@ def units(proofs: Iterable[Proof], inventory: Inventory) -> tuple[Unit, ...]:
 
 
 def asked(chosen: Iterable[Unit]) -> Asked:
-    """Network -> what is asked of it."""
+    """Return the proofs to run on each network."""
     found: dict[str, list[Proof]] = {}
     for unit in chosen:
         found.setdefault(unit.network, []).append(unit.proof)
@@ -98,6 +98,6 @@ def _known(option: str, patterns: Iterable[str], units: Sequence[Unit]) -> None:
         if not any(unit.matches(pattern) for unit in units):
             names = [name for unit in units for name in (unit.name, unit.kind, f"*/{unit.network}")]
             raise UsageError(
-                f"{option} {code(pattern)}: no proof of this inventory has such a name{nearest(pattern, names)}",
+                f"{option} {code(pattern)}: no proof of this inventory has a matching name{nearest(pattern, names)}",
                 cure="`provisioner verify --list` shows the proofs",
             )

@@ -1,8 +1,8 @@
-"""The proof of the engine's embedded DNS server, as far as names outside go: it forwards them to the resolvers of `dns:`.
+"""The proof that the engine's embedded DNS server forwards external names to the resolvers of `dns`.
 
-Names and aliases of containers are the overlay's proof. The containers of the probes ask 127.0.0.11 for a name that only a
-resolver outside can know, and each resolver directly: so it is told which of them a host's containers don't reach.
-Tried with 20.10.5: where no resolver answers, 127.0.0.11 says nothing at all; it gives each four seconds, in their order.
+The overlay's proof covers the names and aliases of containers. Here, the probes query 127.0.0.11 for a name that only an
+external resolver can know. They also query each resolver directly, so the result says which of them they do not reach.
+Tested with 20.10.5: if no resolver answers, 127.0.0.11 does not answer at all. It gives each resolver four seconds, in order.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from provisioner.proofs.probe import Task
 
 NAME = "dns"
-FORWARDS, SEARCH, OPTIONS = "names outside", "search", "options"
+FORWARDS, SEARCH, OPTIONS = "external names", "search", "options"
 _REFUSALS = {"SERVFAIL", "REFUSED"}
 
 
 class DnsProof:
     name = NAME
-    title = "names outside are resolved through the engine by the resolvers of `dns`"
+    title = "the engine resolves external names with the resolvers of `dns`"
 
     def networks(self, inventory: Inventory) -> tuple[str, ...]:
         forwarded = [network.name for network in joinable(inventory) if not network.internal]
@@ -49,17 +49,17 @@ class DnsProof:
 
 
 def outside(asked: Dns, network: Network, run: str) -> Outside | None:
-    """What to ask on a network; None where nothing is forwarded. Resolvers with IPv6 addresses are not the engine's."""
-    if not asked.servers or network.internal:  # of an internal network nothing is forwarded: tried
+    """Return what to query on a network; None if nothing is forwarded. The engine forwards nothing to IPv6 resolvers."""
+    if not asked.servers or network.internal:  # tested: the engine forwards no queries of an internal network
         return None
     resolvers = tuple(str(server) for server in asked.servers if server.version == 4)  # noqa: PLR2004
-    # RFC 6761: resolvers know that there is no such domain, so the question goes no further.
+    # RFC 6761: resolvers know that this domain does not exist, so they do not forward the query.
     name, kind = (asked.check, "address") if asked.check else (f"provisioner-{run}.invalid", "answer")
     return Outside(name, kind, resolvers)
 
 
 def result(asked: Dns, network: str, question: Outside, found: Mapping[str, Evidence]) -> ProofResult:
-    """From what the probes of a network saw. Pure."""
+    """Return the result from the evidence of a network's probes. Pure."""
     checks = tuple(check for host, evidence in found.items() for check in _checks(asked, question, host, evidence))
     error, problems = _trouble(network, question, found, checks)
     return ProofResult(
@@ -67,7 +67,7 @@ def result(asked: Dns, network: str, question: Outside, found: Mapping[str, Evid
         network=network,
         state=State.FAILED if error else State.SETTLED,
         checks=checks,
-        reason=f"names outside are asked of {', '.join(question.resolvers)}{_deaf(question, found)}",
+        reason=f"external names are forwarded to {', '.join(question.resolvers)}{_deaf(question, found)}",
         error=error,
         problems=problems,
         seconds=max((check.seconds for check in checks if check.seconds), default=0.0),
@@ -90,9 +90,9 @@ def _no_probe(evidence: Evidence) -> str:
 
 
 def _deaf(question: Outside, found: Mapping[str, Evidence]) -> str:
-    """Resolvers that don't answer on some host, though another does in their place."""
+    """Name the resolvers that do not answer on a host where another resolver does."""
     silent = [
-        f"{server} does not answer {host}'s containers ({evidence.silent[server]})"
+        f"{server} does not answer containers of {host} ({evidence.silent[server]})"
         for host, evidence in found.items()
         for server in question.resolvers
         if server in evidence.silent and EMBEDDED in evidence.outside
@@ -103,7 +103,7 @@ def _deaf(question: Outside, found: Mapping[str, Evidence]) -> str:
 def _trouble(
     network: str, question: Outside, found: Mapping[str, Evidence], checks: Sequence[Check]
 ) -> tuple[str, tuple[Problem, ...]]:
-    """The text of an error, and its causes: one for each host that fails."""
+    """Return the error's text and its causes, one for each failed host; ("", ()) if none failed."""
     failed = [check for check in checks if not check.proven]
     if not failed:
         return "", ()
@@ -118,16 +118,15 @@ def _trouble(
         answer.append("; ".join([f"{problem.host}: {what}", *direct]))
     what = f"the engines' DNS on {network} is not proven: it fails on {len(problems)} of {len(found)} hosts"
     text = error_text(what, answer="\n".join(answer[:6]), cure=advice(problems))
-    told = (replace(problem, evidence=line) for problem, line in zip(problems, answer, strict=True))
-    return text, tuple(told)
+    return text, tuple(replace(problem, evidence=line) for problem, line in zip(problems, answer, strict=True))
 
 
 def _said(server: str, evidence: Evidence) -> str:
-    return evidence.outside[server][1] if server in evidence.outside else evidence.silent.get(server, "not asked")
+    return evidence.outside[server][1] if server in evidence.outside else evidence.silent.get(server, "not queried")
 
 
 def _problem(network: str, question: Outside, host: str, evidence: Evidence) -> Problem:
-    """The cause on one host, as far as its own probe can tell."""
+    """Return the cause on one host, according to its own probe."""
     if not evidence.address:
         return Problem("probe-failed", host, "", {"hosts": host}, "first", network=network)
     resolvers = ", ".join(question.resolvers)
@@ -144,7 +143,7 @@ def _problem(network: str, question: Outside, host: str, evidence: Evidence) -> 
 
 
 def _together(problems: Sequence[Problem]) -> list[Problem]:
-    """The same, where a cure names hosts with all of them of which the same is true."""
+    """Return these problems with the names of all hosts that share a cause in its values."""
     hosts: dict[tuple[str, str], list[str]] = {}
     for problem in problems:
         hosts.setdefault((problem.id, problem.variant), []).append(problem.host)

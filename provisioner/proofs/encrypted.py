@@ -1,8 +1,8 @@
 """The proof that an encrypted network's packets can't be read between hosts.
 
-While the probes are at work, each host watches what it gives to its interfaces (templates/esp.pl): packets of IP protocol 50
-(ESP) must go to every host with a probe, and none of this network's in plain VXLAN. That its containers reach one another
-would prove nothing: see docs/decisions/encryption.md.
+While the probes run, each host watches its outgoing packets (templates/esp.pl). It must send packets of IP protocol 50 (ESP)
+to every host with a probe, and no plain VXLAN packet of this network. Containers that reach each other would prove nothing:
+see docs/decisions/encryption.md.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class EncryptedProof:
         return tuple(each.name for each in joinable(inventory) if each.encrypted and len(inventory.hosts) > 1)
 
     def needs(self, site: Site, task: Task) -> Task:
-        """Packets to look at: whatever else is asked, each probe calls every other one."""
+        """Return the task with packets to watch: each probe contacts every other one, even if no other proof needs it."""
         return replace(task, encrypted=carried(site, task.network), facts=task.facts or ("address",))
 
     def result(self, seen: Seen) -> ProofResult | None:
@@ -45,7 +45,7 @@ class EncryptedProof:
 
 
 def carried(site: Site, network: str) -> Carried | None:
-    """None: no host tells the network's number."""
+    """Return how to recognise the network's packets; None if no host reports the network's VNI."""
     found = (networks.vni(site.facts[host].networks.get(network)) for host in site.live)
     vni = next((number for number in found if number), None)
     addresses = {host: str(site.advertise[host]) for host in site.live if host in site.advertise}
@@ -53,9 +53,9 @@ def carried(site: Site, network: str) -> Carried | None:
 
 
 def result(network: str, probes: Sequence[Probe], where: Carried | None) -> ProofResult:
-    """From what the hosts have seen while the probes of one network were at work. Pure."""
+    """Return the result from what the hosts saw while the probes of one network ran. Pure."""
     if where is None:
-        return ProofResult(NAME, network, State.SKIPPED, reason="no host tells the network's number (VNI)")
+        return ProofResult(NAME, network, State.SKIPPED, reason="no host reports the network's VNI")
     ready = [probe.name for probe in probes if not probe.evidence.error]
     checks = tuple(_check(probe, where, [name for name in ready if name != probe.name]) for probe in probes)
     return verdict.of_checks(NAME, network, checks, _WHAT, _problems(network, probes, checks))
@@ -73,11 +73,9 @@ def _check(probe: Probe, where: Carried, others: Sequence[str]) -> Check:
     evidence = probe.evidence
     silent = sorted(where.of(others) - evidence.esp)
     if evidence.clear:
-        return Check(
-            probe.name, _WHAT, None, f"packets to {', '.join(sorted(evidence.clear))} can be read on their way"
-        )
+        return Check(probe.name, _WHAT, None, f"packets to {', '.join(sorted(evidence.clear))} are not encrypted")
     if evidence.error or evidence.seconds is None:
-        return Check(probe.name, _WHAT, None, evidence.error or "its probe did not end")
+        return Check(probe.name, _WHAT, None, evidence.error or "its probe did not finish")
     if silent:
-        return Check(probe.name, _WHAT, None, f"no encrypted packet has gone to {', '.join(silent)}")
+        return Check(probe.name, _WHAT, None, f"no encrypted packet was sent to {', '.join(silent)}")
     return Check(probe.name, _WHAT, evidence.seconds)

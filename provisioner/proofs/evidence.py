@@ -1,4 +1,4 @@
-"""What one probe said, line by line. Pure: the other side of templates/probe.pl."""
+"""Parses the output of one probe (templates/probe.pl), line by line. Pure."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ if TYPE_CHECKING:
     from provisioner.model import Problem
 
 FACTS = ("name", "address", "by_name", "full", "alias")
-SIX = "six"  # the address in IPv6, where the network has one
+SIX = "six"  # the IPv6 address answered, if the network has IPv6
 EMBEDDED = "127.0.0.11"  # the engine's own DNS server, as containers see it
 _PORT = re.compile(r"[0-9]{1,5}/(?:tcp|udp)")
 
 
 @dataclass
 class Evidence:
-    """What one host's probe has told so far. Peers are numbers: the hosts' places in the proof.
+    """What one host's probe has reported so far. A peer is a number: the position of its host in the proof.
 
-    six: its address in IPv6, where it has one.
-    seen: (peer, fact) -> seconds since "go". lacks: (peer, fact) -> why not. largest: peer -> bytes of the largest
-    packet that came back where full ones don't. heard: the peers of which any datagram arrived, None: not told.
-    outside: DNS server -> seconds, and what it said of the name outside. silent: server -> why it said nothing of use.
-    conf: what resolv.conf sets: "search" and "options" -> words. met: (stranger, "name" or "address") -> seconds.
-    tried: stranger -> how often the probe tried to meet it.
-    esp, clear: the addresses to which its host has sent encrypted packets, and this network's as they are.
-    way: what it reached beyond an internal network, ADDRESS:PORT; None: not told.
-    walls: of how many hosts it tried the cluster's ports. watching: whether its host looked what became of that; leaks: address ->
-    the ports to which its host let packets out.
-    rtt: peer -> seconds of the shortest round trip of some.
-    nameless: it reaches others, and has not learnt a single name for a while.
-    seconds: until all was known; None while the probe is at work. cpu: seconds. error: why there is no (more) evidence.
-    problem: the same as a problem.
-    closed: what kept its container off the network before the proof began.
-    interfaces, addresses: those of a container of which nothing else is wanted.
-    offset: seconds that an earlier probe in this one's place had been at work.
+    address, six: the probe's IPv4 address, and its IPv6 address if it has one. mtu: bytes.
+    interfaces, addresses: reported by a container that does nothing else.
+    seen: (peer, fact) -> seconds since "go". lacks: (peer, fact) -> why it was not seen.
+    largest: peer -> bytes of the largest packet that came back, if full-size packets do not.
+    rtt: peer -> seconds of the shortest round trip. heard: the peers that sent any datagram; None: not reported.
+    outside: DNS server -> seconds, and its answer about the external name. silent: server -> why it gave no usable answer.
+    conf: "search" and "options" of resolv.conf -> words.
+    met: (stranger, "name" or "address") -> seconds. tried: stranger -> how often the probe tried to reach it.
+    esp, clear: the addresses to which the host sent encrypted packets, and this network's packets in the clear.
+    way: what the probe reached from an internal network, as ADDRESS:PORT; None: not reported.
+    walls: the number of hosts whose cluster ports the probe tried. watching: whether its host watched these packets.
+    leaks: address -> the ports for which packets left the host.
+    nameless: the probe reaches others, but has resolved no name for a while.
+    seconds: until everything was known; None while the probe runs. cpu: seconds.
+    error: why there is no further evidence. problem: the same as a `Problem`.
+    closed: what kept the container off the network before the proof began.
+    offset: seconds for which an earlier probe ran in this one's place.
     """
 
     address: IPv4Address | None = None
@@ -72,7 +72,7 @@ class Evidence:
     offset: float = 0.0
 
     def take(self, line: str) -> None:
-        """Take one line of the probe's. Raises ValueError if it is none."""
+        """Parse one line from the probe. Raises ValueError if the line is unknown or malformed."""
         word, _, rest = line.partition(" ")
         words = rest.split()
         match word, words:
@@ -94,7 +94,7 @@ class Evidence:
                 | ("esp" | "clear" | "walls" | "watching" | "leaks"),
                 [_, *_],
             ):
-                self._take_beside(word, words)
+                self._take_other(word, words)
             case "way", addresses:
                 self.way = tuple(addresses)
             case "heard", peers:
@@ -104,10 +104,10 @@ class Evidence:
             case "error", [_, *_]:
                 self.error = rest
             case _:
-                raise ValueError(f"a probe does not say {line[:80]!r}")
+                raise ValueError(f"unexpected line from the probe: {line[:80]!r}")
 
-    def _take_beside(self, word: str, words: list[str]) -> None:
-        """What is not about one peer: the resolvers outside, probes of other networks, and what their hosts see of the packets."""
+    def _take_other(self, word: str, words: list[str]) -> None:
+        """Parse what is not about a peer: external resolvers, probes of other networks, packets that the host watched."""
         match word, words:
             case "esp", [address]:
                 self.esp.add(address)
@@ -133,8 +133,8 @@ class Evidence:
             case "tried", [stranger, times]:
                 self.tried[number(stranger)] = number(times)
             case _:
-                raise ValueError(f"a probe does not say {' '.join((word, *words))[:80]!r}")
+                raise ValueError(f"unexpected line from the probe: {' '.join((word, *words))[:80]!r}")
 
     def proven(self, peer: int, facts: tuple[str, ...] = FACTS) -> bool:
-        """Whether every one of these facts about a peer has been seen."""
+        """Whether all these facts about a peer were seen."""
         return all((peer, fact) in self.seen for fact in facts)

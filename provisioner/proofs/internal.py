@@ -1,8 +1,8 @@
-"""The proof that an internal network is one: from its containers no other host is reached.
+"""The proof that containers of an internal network reach no other host.
 
-Each probe tries to connect to the SSH ports of two other hosts, at the addresses by which hosts know one another: somebody is
-there to answer. That a container has no default route would prove nothing: engine 20.10 gives those of an internal bridge
-one, and drops what they send.
+Each probe tries to connect to the SSH ports of two other hosts, at their advertised addresses: a server is known to listen
+there. A missing default route would be no proof: engine 20.10 gives containers of an internal bridge a default route, and
+drops their packets.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class InternalProof:
 
 
 def beyond(site: Site) -> dict[str, tuple[str, int]]:
-    """Live host -> its address among the hosts, and its SSH port."""
+    """Return live host -> its advertised address and its SSH port."""
     found = {name: site.advertise.get(name) for name in site.live}
     return {name: (str(address), site.inventory.target(name).port) for name, address in found.items() if address}
 
 
 def result(network: str, probes: Sequence[Probe], hosts: int) -> ProofResult:
-    """From what the probes of one network told of themselves. hosts: that are live. Pure."""
+    """Return the result from the evidence of one network's probes. hosts: the number of live hosts. Pure."""
     if hosts < 2:  # noqa: PLR2004
-        return ProofResult(NAME, network, State.SKIPPED, reason="there is no other host to try it with")
+        return ProofResult(NAME, network, State.SKIPPED, reason="there is no other host to try")
     checks = tuple(_check(probe) for probe in {probe.name: probe for probe in probes}.values())
     return verdict.of_checks(NAME, network, checks, _WHAT, _problems(network, probes))
 
@@ -59,14 +59,14 @@ def _problems(network: str, probes: Sequence[Probe]) -> Iterator[Problem]:
     yield from of_probes(probes)
     for probe in probes:
         if probe.evidence.way and not probe.evidence.error:
-            what = f"there is a way to {', '.join(probe.evidence.way)}"
+            what = f"its container reaches {', '.join(probe.evidence.way)}"
             yield Problem("internal-open", probe.name, what, {"network": network}, network=network)
 
 
 def _check(probe: Probe) -> Check:
     evidence = probe.evidence
     if evidence.way is None or evidence.error:
-        return Check(probe.name, _WHAT, None, evidence.error or "its probe did not tell")
+        return Check(probe.name, _WHAT, None, evidence.error or "its probe did not report")
     if evidence.way:
-        return Check(probe.name, _WHAT, None, f"there is a way to {', '.join(evidence.way)}")
+        return Check(probe.name, _WHAT, None, f"its container reaches {', '.join(evidence.way)}")
     return Check(probe.name, _WHAT, evidence.seconds)

@@ -1,14 +1,14 @@
-"""The proof that networks are kept apart: a container on one finds no container of another by name, nor by its address; and no
-container reaches the cluster's ports of other hosts.
+"""The proof of isolation: a container reaches no container of another network, and no cluster port of another host.
 
-The probes of networks that are proven side by side try the first: each asks the engine's DNS server for the probe of the other
-network on its own host and on the next one (of bridges: on its own alone), and sends them what a probe of its own network would answer. Both live and
-answer their own at that moment. That nothing comes is seen within the time that the overlay's proof takes anyway.
+Networks that are proven at the same time test each other. Each probe queries the engine's DNS server for two probes of the
+other network: on its own host and on the next one (for bridges, on its own host only). It also sends them a datagram that a
+probe of its own network would answer. Both probes are alive and answer their own network meanwhile. Waiting for an answer
+takes no extra time, because the overlay's proof runs anyway.
 
-The second is tried by the probes of one of these networks, since all containers go out the same way. What a container sends to
-another host leaves with its host's address, so the other host takes it for its peer's: frames in VXLAN get into any overlay, and
-the store is open. Each probe sends one packet to each port, and its host looks whether one leaves it (templates/leaks.pl). That
-takes no time, and needs nobody who listens there.
+The probes of one network try the ports, since the packets of all containers leave a host the same way. They have the host's
+source address, so another host takes them for packets of a peer. A container could thus send VXLAN frames into any overlay,
+and read the store. Each probe sends one packet to each port, and its host watches whether the packet leaves
+(templates/leaks.pl). This takes no time, and no server needs to listen there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from provisioner.proofs.probe import Probe, Task
 
 NAME = "isolation"
-_TOLD = 6  # failures that an error lists
+_LISTED = 6  # failures that an error lists
 _WORDS = {"name": "its name is resolved", "address": "its address answers"}
 _WALLS = "no packet leaves for the cluster's ports of other hosts"
 
@@ -45,12 +45,12 @@ class _Apart:
 
 
 class IsolationProof(_Apart):
-    """Of networks of all hosts."""
+    """Isolation of networks that span all hosts."""
 
     title = "containers find no container of another network, and reach no cluster port of another host"
 
     def networks(self, inventory: Inventory) -> tuple[str, ...]:
-        """Those with another network to be kept from, or with a way to the ports of another host."""
+        """Return the networks that have another network to be isolated from, or a route to the ports of other hosts."""
         several = len(inventory.hosts) > 1
         shared = joinable(inventory)
         return tuple(each.name for each in shared if len(shared) > 1 or (several and not each.internal))
@@ -61,12 +61,12 @@ class IsolationProof(_Apart):
 
 
 class LocalIsolationProof(_Apart):
-    """Of bridges."""
+    """Isolation of bridges."""
 
     title = "containers find no container of another bridge on their host"
 
     def networks(self, inventory: Inventory) -> tuple[str, ...]:
-        """Those with another one on one of their hosts."""
+        """Return the bridges that share a host with another bridge."""
         local = [each.name for each in inventory.networks.values() if not each.is_global]
         return tuple(name for name in local if kept_from(inventory, name))
 
@@ -75,12 +75,12 @@ class LocalIsolationProof(_Apart):
 
 
 def separable(network: Network) -> bool:
-    """Whether the engine keeps containers of this local network from those of others of its kind."""
+    """Whether the engine isolates this local network from others of its kind."""
     return network.driver == "bridge" and not any("gateway_mode" in option for option in network.options)
 
 
 def kept_from(inventory: Inventory, name: str) -> list[str]:
-    """The networks from which containers of this one can be seen to be kept: of the same scope, on the same hosts."""
+    """Return the networks with which this one's isolation can be tested: of the same scope, on a shared host."""
     network = inventory.networks[name]
     if network.is_global:
         found = joinable(inventory)
@@ -91,23 +91,23 @@ def kept_from(inventory: Inventory, name: str) -> list[str]:
 
 
 def accompanied(inventory: Inventory, asked: Asked) -> dict[str, Sequence[Proof]]:
-    """What is asked, with one more network, of which nothing is asked, where isolation has nothing else to be tried with."""
+    """Add a network without proofs of its own for each isolation proof that has no other chosen network to test with."""
     apart = [name for name, proofs in asked.items() if any(proof.name == NAME for proof in proofs)]
     alone = [found for name in apart if (found := kept_from(inventory, name)) and not set(found) & set(asked)]
     return {**asked, **{found[0]: () for found in alone}}
 
 
 def walls(site: Site) -> Walls | None:
-    """None: there is no other host."""
+    """Return the cluster's ports that containers must not reach; None if there is no other host."""
     addresses = {name: str(address) for name, address in site.advertise.items()}
     return Walls(site.ports.tcp, site.ports.udp, addresses) if len(addresses) > 1 else None
 
 
 def result(network: str, probes: Sequence[Probe]) -> ProofResult:
-    """From what the probes of one network saw. Pure."""
+    """Return the result from the evidence of one network's probes. Pure."""
     checks = tuple(check for probe in probes for check in (*_walled(probe), *_checks(probe)))
     others = dict.fromkeys(stranger.network for probe in probes for stranger in probe.strangers)
-    claims = [f"kept from {', '.join(others)}, by name and by address"] if others else []
+    claims = [f"isolated from {', '.join(others)}, by name and by address"] if others else []
     claims += [_WALLS] if any(probe.walls for probe in probes) else []
     problems = tuple(_problems(network, probes)) if any(not check.proven for check in checks) else ()
     error = _error(network, problems, checks)
@@ -128,15 +128,16 @@ def _problems(network: str, probes: Sequence[Probe]) -> Iterator[Problem]:
     for probe in probes:
         if probe.evidence.met:
             met = dict.fromkeys(f"{probe.strangers[number].network}" for number, _ in probe.evidence.met)
-            what = f"its container meets containers of {', '.join(met)}"
+            what = f"its container finds containers of {', '.join(met)}"
             yield Problem("networks-joined", probe.name, what, network=network)
         if probe.evidence.leaks:
-            what = f"what its containers send leaves it, with its own address, for {_leaked(probe)}"
-            yield Problem("cluster-ports-open", probe.name, what, network=network)
+            yield Problem("cluster-ports-open", probe.name, _leak(probe), network=network)
 
 
-def _leaked(probe: Probe) -> str:
-    return "; ".join(f"{address} {', '.join(ports)}" for address, ports in sorted(probe.evidence.leaks.items()))
+def _leak(probe: Probe) -> str:
+    leaks = sorted(probe.evidence.leaks.items())
+    where = "; ".join(f"{address} {', '.join(ports)}" for address, ports in leaks)
+    return f"packets of its containers leave the host, with its address, for {where}" if where else ""
 
 
 def _error(network: str, problems: Sequence[Problem], checks: Sequence[Check]) -> str:
@@ -144,9 +145,9 @@ def _error(network: str, problems: Sequence[Problem], checks: Sequence[Check]) -
     if not failed:
         return ""
     return error_text(
-        f"the network {network} is not proven to be kept from others: {len(failed)} of {len(checks)} tries failed",
-        answer="\n".join(f"{check.host}: {check.what}: {check.detail}" for check in failed[:_TOLD]),
-        cure=advice(problems) or "see what is said of the probes in the networks' own proofs",
+        f"the network {network} is not proven to be isolated: {len(failed)} of {len(checks)} checks failed",
+        answer="\n".join(f"{check.host}: {check.what}: {check.detail}" for check in failed[:_LISTED]),
+        cure=advice(problems) or "see the errors of the probes in the other proofs of these networks",
     )
 
 
@@ -154,11 +155,10 @@ def _walled(probe: Probe) -> Iterator[Check]:
     evidence = probe.evidence
     if not probe.walls:
         return
-    where = _leaked(probe)
-    untold = "" if evidence.watching else "its host could not watch what leaves it (perl, packet(7))"
-    if where or evidence.error or untold or not evidence.walls:
-        detail = f"what its containers send leaves it, with its own address, for {where}" if where else ""
-        yield Check(probe.name, _WALLS, None, detail or evidence.error or untold or "not tried")
+    leak = _leak(probe)
+    unwatched = "" if evidence.watching else "its host could not watch outgoing packets (perl, packet(7))"
+    if leak or evidence.error or unwatched or not evidence.walls:
+        yield Check(probe.name, _WALLS, None, leak or evidence.error or unwatched or "not tried")
     else:
         yield Check(probe.name, _WALLS, evidence.seconds)
 

@@ -1,10 +1,10 @@
-"""The proof of networks that each host has by itself: bridges, the built-in one too, macvlan and ipvlan, plugins' local ones.
+"""The proof of host-local networks: bridges, including the built-in one, macvlan, ipvlan, and local networks of plugins.
 
-On each host two containers reach one another, by name where the network has names, and with packets of full size. Of a
-bridge that is not internal a container reaches, from every host, the port that another publishes on every other one: so it
-comes out, and the published port is reached from another host. Containers on a macvlan or ipvlan reach those of the other
-hosts by address, where the hosts' own interfaces are on one network. Where a network has IPv6, addresses of both answer.
-What the same containers tell beside it: internal.py, and isolation.py of bridges that are on one host.
+On each host, two containers reach each other: by name if the network has names, and with full-size packets. On a bridge that
+is not internal, a container on every host reaches a port that a container on every other host publishes. This proves both
+outbound access and the published port. Containers on macvlan or ipvlan reach those of other hosts by address, if the parent
+interfaces are on one network. If the network has IPv6, its IPv6 addresses answer too.
+The same containers serve internal.py, and isolation.py for bridges on one host.
 """
 
 from __future__ import annotations
@@ -36,29 +36,29 @@ if TYPE_CHECKING:
     from provisioner.proofs.base import Again, Asked, Connections, Judge, Proof, Say
 
 NAME = "local"
-_DEADLINE, _START = 30.0, 120.0  # seconds: until all is reached, and for a container to start
-_BESIDE = (
-    2  # networks side by side: each is up to three channels of a host's connection, and sshd allows ten (MaxSessions)
-)
-_ON_ONE_HOST = frozenset({"", "bridge", "l2", "l3", "l3s"})  # modes in which a host's own containers reach one another
-_ACROSS = frozenset({"", "bridge", "private", "vepa", "l2"})  # modes in which they are on the parent's network
-_NO_ROOM = "passthru"  # the parent is one container's alone
+_DEADLINE, _START = 30.0, 120.0  # seconds: until everything is reached; for a container to start
+_AT_ONCE = 2  # networks: each uses up to three channels of a host's connection, and sshd allows ten (MaxSessions)
+_ON_ONE_HOST = frozenset({"", "bridge", "l2", "l3", "l3s"})  # modes in which containers on one host reach each other
+_ACROSS = frozenset({"", "bridge", "private", "vepa", "l2"})  # modes that put containers on the parent's network
+_EXCLUSIVE = "passthru"  # a single container uses the parent
 
 
 class Reach(Enum):
-    """What a container is to reach, as a report calls it."""
+    """What a container must reach, in the words of a report."""
 
-    SAME_HOST = "containers on one host reach one another"
-    OUT = "a container comes out and reaches a published port of another host"
-    OTHER_HOST = "a container reaches one on another host"
+    SAME_HOST = "containers on one host reach each other"
+    OUT = "a container reaches a published port of another host"
+    OTHER_HOST = "a container reaches a container on another host"
     NOTHING = "a container starts"
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What is to be shown of a network. names: by name too. pairs: of two containers on one host. six: over IPv6 too.
+    """What to prove of a network on its hosts.
 
-    apart: that containers on others of its kind are kept from it.
+    pairs: two containers on one host reach each other. names: also by name. six: also over IPv6.
+    published: containers reach the published ports of other hosts. across: hosts whose containers reach each other.
+    apart: it is isolated from other networks of its kind. note: why nothing can be tried.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Shape:
 
 
 def of_bridge(site: Site) -> Shape:
-    """The built-in bridge, on the hosts that have it; it has no names."""
+    """Return the shape of the built-in bridge, on the hosts that have it. It has no names."""
     hosts = tuple(name for name in site.live if "bridge" in site.facts[name].networks)
     options = [site.facts[name].networks["bridge"].get("Options") or {} for name in hosts]
     return Shape(
@@ -88,10 +88,10 @@ def of_bridge(site: Site) -> Shape:
 
 
 def of(site: Site, network: Network) -> Shape:
-    """A local network of the inventory."""
+    """Return the shape of a local network of the inventory."""
     hosts = tuple(name for name in site.live if network.on(name))
     mode = network.mode or ""
-    note = "its parent is one container's alone, so nothing is tried" if mode == _NO_ROOM else ""
+    note = "only one container can use its parent, so nothing is tried" if mode == _EXCLUSIVE else ""
     return Shape(
         network.name,
         () if note else hosts,
@@ -108,7 +108,7 @@ def of(site: Site, network: Network) -> Shape:
 
 
 def _sharing(site: Site, network: Network, hosts: tuple[str, ...]) -> tuple[str, ...]:
-    """The hosts whose parents are on one network, as far as their own addresses tell."""
+    """Return the hosts whose parent interfaces are on one network, judging by their addresses."""
     on: dict[object, list[str]] = {}
     for host in hosts:
         for name, address in site.facts[host].addresses:
@@ -119,15 +119,15 @@ def _sharing(site: Site, network: Network, hosts: tuple[str, ...]) -> tuple[str,
 
 
 def batches(shapes: Sequence[Shape]) -> list[tuple[Shape, ...]]:
-    """Networks to prove side by side: two at least of those that are kept apart, where there are two; all others alone."""
+    """Return the networks to prove at the same time: isolated ones in groups of at least two if possible, others alone."""
     apart = {shape.name: shape for shape in shapes if shape.apart and shape.hosts}
-    together = [tuple(apart[name] for name in names) for names in side_by_side(apart, _BESIDE)]
+    together = [tuple(apart[name] for name in names) for names in side_by_side(apart, _AT_ONCE)]
     return [*together, *((shape,) for shape in shapes if shape.name not in apart)]
 
 
 class LocalProof:
     name = NAME
-    title = "containers on one host reach one another, and come out as far as the network lets them"
+    title = "containers on one host reach each other, and other hosts as far as the network allows"
 
     def networks(self, inventory: Inventory) -> tuple[str, ...]:
         return tuple(network.name for network in inventory.networks.values() if not network.is_global)
@@ -144,13 +144,13 @@ PROOFS: tuple[Proof, ...] = (LocalProof(), InternalProof(), LocalIsolationProof(
 
 
 def rounds(site: Site, asked: Asked) -> list[Round]:
-    """The rounds in which the inventory's local networks are proven, each on the hosts that have it."""
+    """Return the rounds that prove the inventory's local networks, each on the hosts that have it."""
     shapes = [of(site, each) for each in site.inventory.networks.values() if each.name in asked and not each.is_global]
     return [round_of(batch, asked) for batch in batches(shapes)]
 
 
 def round_of(shapes: Iterable[Shape], asked: Asked) -> Round:
-    """Proves these networks side by side."""
+    """Return a round that proves these networks at the same time."""
     runs = {shape: secrets.token_hex(3) for shape in shapes}
     names = tuple(shape.name for shape in runs if asked[shape.name])
     return Round(names, partial(prove, shapes=runs, asked=asked))
@@ -162,14 +162,15 @@ def prove(
     shapes: Mapping[Shape, str],
     *,
     observer: Say,
-    again: Again | None = None,  # noqa: ARG001  the causes of its failures need no second reading
-    judge: Judge | None = None,  # noqa: ARG001  no path between hosts is in it
+    again: Again | None = None,  # noqa: ARG001  its causes are known without reading the hosts again
+    judge: Judge | None = None,  # noqa: ARG001  only paths of overlays are judged
     deadline: float = _DEADLINE,
     asked: Asked | None = None,
 ) -> tuple[ProofResult, ...]:
-    """Prove local networks side by side, each on the hosts that have it. As of overlays, nothing is left on the hosts.
+    """Prove local networks at the same time, each on the hosts that have it. Nothing is left on the hosts.
 
-    shapes: each with a few hexadecimal digits that are its proof's alone. asked: what is asked of each; default: all.
+    shapes: shape -> hexadecimal digits that are unique to its proof. deadline: seconds until everything must be reached.
+    asked: the proofs of each network (default: all that apply).
     """
     asked = asked if asked is not None else asked_of(PROOFS, site.inventory)
     tasks = {
@@ -194,26 +195,29 @@ def prove(
 
 
 def _of_shape(site: Site, connections: Connections, shape: Shape, task: Task, observer: Say) -> dict[str, list[Probe]]:
-    """Host -> its probes on a network. task: what they have in common."""
+    """Return host -> its probes on a network. task: what the probes have in common."""
     hosts = [name for name in shape.hosts if name in connections]
     crossing = _crossing(shape, hosts) if task.facts else ()
 
     def probe(host: str, number: int, tag: str) -> Probe:
-        own = replace(task, subnet=state.found_subnet(site, host, shape.name))
+        on_host = replace(task, subnet=state.found_subnet(site, host, shape.name))
         publish = str(site.advertise.get(host, "")) if host in crossing and not tag else ""
-        return Probe(connections[host], number, number, own, observer, tag=tag, publish=publish)
+        return Probe(connections[host], number, number, on_host, observer, tag=tag, publish=publish)
 
     return _probes(hosts, ("", "-b") if shape.pairs and task.facts else ("",), probe)
 
 
 def _crossing(shape: Shape, hosts: Iterable[str]) -> list[str]:
-    """The hosts between which published ports are tried."""
+    """Return the hosts between which published ports are tried."""
     found = list(hosts)
     return found if shape.published and len(found) > 1 else []
 
 
 def _introduce(networks: Sequence[Mapping[str, list[Probe]]]) -> None:
-    """On each host the first probe of a network is told the last one of each other, which publishes no port where there are two."""
+    """On each host, make the last probe of every other network a stranger of a network's first probe.
+
+    If a network has two probes on a host, the last one publishes no port.
+    """
     for of in networks:
         for host, (first, *_) in of.items():
             others = [other[host][-1] for other in networks if first.task.apart and other is not of and host in other]
@@ -233,7 +237,7 @@ def _results(
 
 
 def _probes(hosts: list[str], tags: tuple[str, ...], probe: Callable[[str, int, str], Probe]) -> dict[str, list[Probe]]:
-    """Host -> its probes: two where they are to reach one another."""
+    """Return host -> its probes, one for each tag. Numbers are unique among all of them."""
     numbers = count(1)
     return {host: [probe(host, next(numbers), tag) for tag in tags] for host in hosts}
 
@@ -258,14 +262,14 @@ def _peers(probe: Probe, probes: Mapping[str, list[Probe]], shape: Shape, crossi
 
 def _left_out(shape: Shape, crossing: list[str]) -> str:
     notes = [
-        "its containers are kept from one another (icc)" if not shape.pairs and not shape.across else "",
-        "no other host has it, so the way out was not tried" if shape.published and not crossing else "",
+        "its containers are isolated from each other (icc)" if not shape.pairs and not shape.across else "",
+        "no other host has it, so outbound access was not tried" if shape.published and not crossing else "",
     ]
     return "; ".join(note for note in notes if note)
 
 
 def judged(shape: Shape, seen: Seen) -> ProofResult:
-    """What the probes of a network have shown, of all that was to be shown of it."""
+    """Return the result for a network from the evidence of its probes."""
     wanted = seen.peers
     note = _left_out(shape, _crossing(shape, dict.fromkeys(probe.name for probe in wanted)))
     claims = [_claim(probe, peer) for probe, peers in wanted.items() for peer in peers]
@@ -288,7 +292,7 @@ def judged(shape: Shape, seen: Seen) -> ProofResult:
 
 
 def _started(probe: Probe) -> tuple[Reach, Check]:
-    """What is shown by a container that has no peer."""
+    """Return what a container without a peer proves."""
     error = probe.evidence.error
     return Reach.NOTHING, Check(probe.name, Reach.NOTHING.value, None if error else 0.0, error)
 
@@ -318,12 +322,15 @@ def _why(probe: Probe, peer: Peer) -> str:
     ]
     if peer.published and peer.probe.evidence.heard is not None:
         heard = probe.number in peer.probe.evidence.heard
-        words.append("it came there, and no answer came back" if heard else "nothing came there")
+        words.append("the packet arrived, but no answer came back" if heard else "no packet arrived")
     return "; ".join(words)
 
 
 def _between(shape: Shape, failed: Sequence[tuple[Reach, Check]], silent: Collection[str]) -> Iterator[Problem]:
-    """What is wrong with paths. silent: hosts whose probes failed: their paths tell nothing about firewalls and switches."""
+    """Yield the problems of paths between containers.
+
+    silent: hosts whose probes failed; their paths say nothing about firewalls and switches.
+    """
     for reach, check in failed:
         if check.host in silent or check.target in silent:
             continue

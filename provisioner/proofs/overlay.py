@@ -1,11 +1,12 @@
-"""The proof of overlay networks: a probe on every host and network, and every one of them reaches every other of its own.
+"""The proof of overlay networks: each probe of a network, one on every host, reaches every other probe.
 
-By name and by alias (the engine's embedded DNS server), by address, by the address that the name gave, and with one packet
-of the network's full size that must not be fragmented; each answered by the other probe, which proves the way back too.
-Gossip takes its time on many hosts, so a pair fails only at the deadline; how long it took is part of the result.
+A probe resolves the other's name and alias with the engine's embedded DNS server. It reaches the other by address, by the
+address that the name resolved to, and with a full-size packet that must not be fragmented. The other probe answers, which
+proves the opposite direction too. Gossip takes time on many hosts, so a pair fails only at the deadline. The result says how
+long it took.
 
-What the same probes tell beside it: dns.py (names outside), encrypted.py (packets that nobody can read), internal.py (networks
-with no way out), isolation.py (networks that are proven side by side).
+The same probes serve dns.py (external names), encrypted.py (unreadable packets), internal.py (no outbound access) and
+isolation.py (networks that are proven at the same time).
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ if TYPE_CHECKING:
     from provisioner.transport import Connection
 
 NAME = "overlay"
-_PER_HOST = 3.0  # seconds; twenty hosts on two cores have taken one minute
-_START = 120.0  # seconds for a container to start; many at once on slow machines take long
-_GLANCE = 1.0  # seconds between two questions to the judge
-_JUDGING = 10.0  # seconds that a judgement which comes too late may still take
-_BESIDE = 4  # networks side by side: each is a channel of the host's connection, and sshd allows ten (MaxSessions)
-_AGAIN = "look at the log of its engine (journalctl -u docker), and run again"
-_PROBES = 24  # at once, beyond which no more networks are taken in than isolation needs
+_PER_HOST = 3.0  # seconds; measured: twenty hosts on two cores took one minute
+_START = 120.0  # seconds for a container to start; many at once take long on slow machines
+_GLANCE = 1.0  # seconds between two calls of the judge
+_JUDGING = 10.0  # seconds to wait for a judge that is still at work when the probes have ended
+_AT_ONCE = 4  # networks: each uses a channel of the host's connection, and sshd allows ten (MaxSessions)
+_AGAIN = "see the log of its engine (journalctl -u docker), and run again"
+_PROBES = 24  # at once; above this, a round has only the networks that isolation needs
 
 
 def _shared(site: Site, name: str) -> bool:
@@ -55,8 +56,11 @@ def _shared(site: Site, name: str) -> bool:
 
 
 def batches(networks: Iterable[str], hosts: int) -> list[tuple[str, ...]]:
-    """Networks to prove side by side, in the order of `networks`: two at least where there are two, to be told apart."""
-    return side_by_side(networks, max(2, min(_BESIDE, _PROBES // max(hosts, 1))))
+    """Return the networks to prove at the same time, in the order of `networks`.
+
+    Each batch has at least two networks if there are two, because isolation needs a second one.
+    """
+    return side_by_side(networks, max(2, min(_AT_ONCE, _PROBES // max(hosts, 1))))
 
 
 class OverlayProof:
@@ -77,7 +81,7 @@ PROOFS: tuple[Proof, ...] = (OverlayProof(), DnsProof(), EncryptedProof(), Inter
 
 
 def rounds(site: Site, asked: Asked) -> list[Round]:
-    """The rounds in which the networks of all hosts are proven."""
+    """Return the rounds that prove the networks that span all hosts."""
     wanted = {name: proofs for name, proofs in asked.items() if _shared(site, name)}
     return [
         Round(
@@ -89,10 +93,13 @@ def rounds(site: Site, asked: Asked) -> list[Round]:
 
 
 def side_by_side(networks: Iterable[str], most: int) -> list[tuple[str, ...]]:
-    """At most so many at once; but no one alone where there are two."""
+    """Split the networks into batches of at most `most`. No batch has a single network unless it is the only one.
+
+    To avoid a single one, a batch can have one network more than `most`.
+    """
     names = tuple(networks)
     count = -(-len(names) // most)
-    if count > 1 and len(names) // count < 2:  # noqa: PLR2004  three networks, two by two: all three at once
+    if count > 1 and len(names) // count < 2:  # noqa: PLR2004  three networks in batches of two: all three at once
         count -= 1
     ends = [len(names) * number // count for number in range(count + 1)] if count else []
     return [names[begin:end] for begin, end in pairwise(ends)]
@@ -110,19 +117,20 @@ def prove(
     asked: Asked | None = None,
     judge: Judge | None = None,
 ) -> tuple[ProofResult, ...]:
-    """Prove side by side that all live hosts reach one another over some networks; each result has every ordered pair.
+    """Prove that all live hosts reach each other over some networks, at the same time. A result has every ordered pair.
 
-    networks: name -> a few hexadecimal digits that are this proof's alone. observer: is told a host and how it stands,
-    from several threads. again: reads the hosts once more, to tell why a pair failed. deadline: seconds from the moment when
-    all probes run (default: the control plane's patience, and 3 for each host). start: seconds for a probe to start; a host
-    whose probe does not start fails with all its pairs, and the others go on. asked: what is asked of each network; default: all. judge: see `base.Judge`.
-    Of one host alone the result has no pair, but that a probe has joined the network.
-    Nothing is left on the hosts, whatever becomes of the controller. What a host does wrong is part of the result.
+    networks: name -> hexadecimal digits that are unique to this proof. observer: receives a host and its progress; called
+    from several threads. again: reads the hosts once more, to find out why a pair failed. deadline: seconds from the start of
+    all probes (default: the control plane's patience, plus 3 for each host and network). start: seconds for a probe to start;
+    if one does not, all pairs of its host fail, and the others continue. asked: the proofs of each network (default: all that
+    apply). judge: see `base.Judge`.
+    With a single host, the result has no pairs; it says that a probe joined the network.
+    Nothing is left on the hosts, even if the controller dies. Failures of hosts are part of the result, not exceptions.
     """
     names = [name for name in site.live if name in connections]
     asked = asked if asked is not None else asked_of(PROOFS, site.inventory)
     if not names:
-        return tuple(result for network in networks for result in skipped(asked[network], network, "no host lives"))
+        return tuple(result for network in networks for result in skipped(asked[network], network, "no host is live"))
     limit = deadline or site.plane.patience + _PER_HOST * len(names) * len(networks)
     places = list(site.inventory.hosts)
     found = {name: _task(site, names[0], name, run, limit=limit, start=start) for name, run in networks.items()}
@@ -155,7 +163,7 @@ def prove(
 
 @contextmanager
 def _judged(probes: Sequence[Probe], judge: Judge | None) -> Iterator[None]:
-    """Once a second, the judge is told the pairs that have not reached each other; where waiting can't help, the probes end."""
+    """Call the judge once a second with the pairs that have not reached each other. If waiting can't help, end the probes."""
     over, began = Event(), time.monotonic()
 
     def watch() -> None:
@@ -176,7 +184,7 @@ def _judged(probes: Sequence[Probe], judge: Judge | None) -> Iterator[None]:
 
 
 def _missing(probes: Sequence[Probe]) -> frozenset[tuple[str, str]]:
-    """The pairs of hosts of which not all is seen."""
+    """Return the pairs of hosts that are not proven yet."""
     return frozenset(
         (one.name, other.name)
         for one, other in permutations(probes, 2)
@@ -185,12 +193,12 @@ def _missing(probes: Sequence[Probe]) -> frozenset[tuple[str, str]]:
 
 
 def _reached(probes: Sequence[Probe]) -> bool:
-    """Whether each probe has seen of every other one what it was to see."""
+    """Whether each probe saw everything it had to see of every other one."""
     return all(one.evidence.proven(other.number, one.task.facts) for one, other in permutations(probes, 2))
 
 
 def _opened(site: Site, names: Sequence[str], again: Callable[[], Site] | None) -> Site:
-    """The cluster as it is when no host is closed to containers, or does not open by itself."""
+    """Wait for hosts that are closed to containers but heal by themselves. Return the site as it is then."""
     began = time.monotonic()
     while again and time.monotonic() - began < max(
         (c.heals for name in names if (c := site.plane.closed(site, name))), default=0.0
@@ -201,22 +209,22 @@ def _opened(site: Site, names: Sequence[str], again: Callable[[], Site] | None) 
 
 
 def _task(site: Site, host: str, network: str, run: str, *, limit: float, start: float) -> Task | str:
-    """What all its probes have in common; or why there are none."""
+    """Return what all probes of a network have in common, or the reason why it can't have probes."""
     entry = site.inventory.networks[network]
     if not entry.attachable:
         return "not attachable: only containers of services may join it"
     subnet = state.subnet(site, host, entry)
-    return Task(run, network, subnet, limit, start) if subnet else "it has no IPv4 subnet that is known"
+    return Task(run, network, subnet, limit, start) if subnet else "its IPv4 subnet is unknown"
 
 
 def _walled(tasks: list[Task]) -> list[Task]:
-    """One of them tries to get at the cluster's ports: the first that may. All containers go out the same way."""
+    """Keep the test of the cluster's ports in the first task that has it: all containers leave a host the same way."""
     first = next((task for task in tasks if task.walls), None)
     return [task if task is first else replace(task, walls=None) for task in tasks]
 
 
 def _alone(probe: Probe) -> ProofResult:
-    """What one host alone can show: a container on the network, whose probe has had its say."""
+    """Return the result for a single host: whether a container with a probe joined the network."""
     seen = probe.evidence
     check = Check(
         probe.name, "a container joins it", None if seen.error else seen.seconds, seen.error or str(seen.address)

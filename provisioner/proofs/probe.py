@@ -1,4 +1,4 @@
-"""One probe, from its start to its end, as the controller sees it; and all of them side by side."""
+"""The controller's side of a probe, from its start to its end, and of all probes in parallel."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
     from provisioner.proofs.watched import Carried, Walls
     from provisioner.transport import Connection, Stream
 
-PORT = 7777  # probe.pl's
-_ASKED = 40.0  # seconds for the engine to tell a port
-_LATE = 10.0  # seconds that a probe may be late with its last words
-_WATCHER = 3.0  # seconds that what a host has seen of its packets may come behind the probe's own word
-_SHORTEST = 10.0  # seconds that a second probe in one place gets at least
-_GLANCE = 0.5  # seconds between two looks whether it is enough
+PORT = 7777  # as in probe.pl
+_ASKED = 40.0  # seconds for the engine to report a published port
+_LATE = 10.0  # seconds after the deadline in which a probe may still report
+_WATCHER = 3.0  # seconds after a probe's end in which its host may still report watched packets
+_SHORTEST = 10.0  # seconds: the minimum for a replacement probe
+_GLANCE = 0.5  # seconds between two checks of `enough`
 _END = 20.0  # seconds for a container and its image to be removed
-_INTERRUPTED = 5.0  # seconds that Ctrl-C waits for that
+_INTERRUPTED = 5.0  # seconds that Ctrl-C waits for this removal
 _BEYOND = 2  # other hosts that a probe tries to reach from an internal network
-_LABEL = 63  # characters: the longest name in DNS
-# Engine 20.10 that went down hard (power cut, SIGKILL) with a container on the network: when it starts, it looks for the
-# namespace of that time, and remembers that there is none. Seen; it is mended by one more start without the container.
+_LABEL = 63  # characters: the longest label in DNS
+# Observed: an engine 20.10 was killed (power cut, SIGKILL) with a container on the network. At its next start, it looks for the
+# old namespace, and remembers that it is missing. One more start without the container fixes it.
 _LOST_SANDBOX = "could not get network sandbox"
-# What the docker client itself logs beside, before or after what it was refused (docker/cli#5043): never the cause.
-_BESIDE = ("WARNING", "See '", "time=")
+# Lines that the docker client logs before or after an error (docker/cli#5043). They are never the cause.
+_NOISE = ("WARNING", "See '", "time=")
 
 
 @dataclass(frozen=True)
 class Outside:
-    """A name that only a resolver outside knows, and the resolvers to which the engine is to forward it.
+    """A name that only an external resolver knows, and the resolvers to which the engine must forward the query.
 
-    kind: what they are to say of it: an "address", or any "answer" (that it does not exist is one).
+    kind: the expected answer: an "address", or any "answer", including that the name does not exist.
     """
 
     name: str
@@ -56,14 +56,16 @@ class Outside:
 
 @dataclass(frozen=True)
 class Task:
-    """What all probes of a network have in common. Times in seconds, see `overlay.prove`.
+    """What all probes of a network have in common.
 
-    subnet: None where the container is to tell its interfaces and nothing else. beyond: host -> what is to be out of reach
-    there, address and port; each probe tries those of other hosts. encrypted: by what its packets are known, where they must be.
-    walls: what no packet of a container is to leave its host for; None: it is not tried.
-    chosen: whether we choose the probes' addresses, and not the engine. names: whether the network has a DNS server.
-    facts: what each probe is to see of every other one of its network; () where it is to reach none.
-    apart: whether it tries to meet the probes of other networks.
+    run: hexadecimal digits that are unique to this proof. deadline, start: seconds, see `overlay.prove`.
+    subnet: None if the container only reports its interfaces. outside: the external name to query, if any.
+    chosen: the controller chooses the probes' addresses, not the engine. names: the network has a DNS server.
+    beyond: host -> address and port that must be out of reach; each probe tries those of other hosts.
+    encrypted: how to recognise the network's packets, if they must be encrypted.
+    walls: ports for which no packet of a container may leave its host; None: not tried.
+    facts: what each probe must see of every other one of its network; (): it contacts none.
+    apart: the probe tries to reach probes of other networks, which must fail.
     """
 
     run: str
@@ -82,13 +84,13 @@ class Task:
 
     @property
     def life(self) -> int:
-        """Seconds after which not even a hanging docker command is left."""
+        """Seconds after which even a hanging docker command has ended."""
         return int(2 * self.start + self.deadline) + 60
 
 
 @dataclass(frozen=True)
 class Peer:
-    """Whom a probe is to reach: another probe, at its own address or at one where its port is published."""
+    """Another probe that a probe must reach, at its own address or through its published port."""
 
     probe: Probe
     facts: tuple[str, ...] = FACTS
@@ -97,19 +99,19 @@ class Peer:
     @property
     def order(self) -> str:
         probe = self.probe
-        own = ",".join(str(each) for each in (probe.address, probe.six) if each)
-        where = f"{probe.publish} {probe.port}" if self.published else f"{own} {PORT}"
+        addresses = ",".join(str(each) for each in (probe.address, probe.six) if each)
+        where = f"{probe.publish} {probe.port}" if self.published else f"{addresses} {PORT}"
         facts = f" {','.join(self.facts)}" if self.facts != FACTS or self.published else ""
         where = where if facts else str(probe.address)
         return f"peer {probe.number} {probe.container} {probe.alias or '-'} {where}{facts}"
 
 
 class Probe:
-    """The probe on one host. `evidence` holds all that it said, or why there is none; `remark` is for the report.
+    """The probe on one host. `evidence` has what it reported, or why it did not; `remark` is for the report.
 
-    number: its place among the probes of this proof, from 1. place: that among all hosts of the inventory, from 0.
-    tag: tells it from another on the same host. publish: the host's address at which its port is to be published;
-    `port` is the one that the engine chose. address, six: its own, once it has begun; one that takes its place has the same.
+    number: its position among the probes of this proof, from 1. place: the host's position in the inventory, from 0.
+    tag: distinguishes two probes on one host. publish: the host's address at which to publish the probe's port; the engine
+    chooses `port`. address, six: the probe's addresses once it has started; a replacement has the same.
     """
 
     def __init__(
@@ -141,18 +143,18 @@ class Probe:
         self._released = False
         self.network = task.network
         self.strangers: list[Probe] = []
-        self.enough = Event()  # set: it is not to wait any longer for what it has not seen yet
+        self.enough = Event()  # set: the probe must stop waiting for what it has not seen yet
 
     @property
     def _suffix(self) -> str:
-        # Long host names are cut, and told apart by their number.
+        # Long host names are cut; the number keeps them unique.
         room = _LABEL - len(f"{PROBE}{self.task.run}-")
         whole = self.name + self._tag
         return whole if len(whole) <= room else f"{self.name[: room - 5].rstrip('-')}-{self.number}"
 
     @property
     def container(self) -> str:
-        """Its name in DNS, on this network."""
+        """The container's name, which DNS on this network resolves."""
         return f"{PROBE}{self.task.run}-{self._suffix}"
 
     @property
@@ -161,16 +163,16 @@ class Probe:
 
     @property
     def alias(self) -> str:
-        """Another name of it, which is no container's name anywhere."""
+        """A second DNS name of the container, which is no container's own name."""
         return f"provisioner-alias-{self.task.run}-{self._suffix}" if self.task.names else ""
 
     @property
     def _address(self) -> str:
-        """The same address for the same host in every proof, from the subnet's upper end, as long as it is free.
+        """A fixed address for each host from the subnet's upper end, or "" if the engine must choose one.
 
-        An engine in kv mode that asks its peers for an address keeps the answer, also after the address has moved to
-        another host, and then sends there until it is restarted: seen with 20.10 after some proofs in a row. It also
-        keeps two containers from getting one address, should an engine give back twice what it failed to use.
+        An engine in kv mode that asks its peers for an address keeps the answer. It keeps sending there after the address
+        has moved to another host, until it restarts: observed with 20.10 after several proofs in a row. A fixed address
+        also prevents two containers with one address, if an engine releases an unused address twice.
         """
         subnet = self.task.subnet
         if subnet is None or not self.task.chosen:
@@ -178,13 +180,13 @@ class Probe:
         spare = subnet.num_addresses // 2
         return str(subnet[-2 - self._place]) if self._place < spare - 1 else ""
 
-    # -- the three stages; each is called in a thread of its own, and keeps what goes wrong -----------------------
+    # -- the three stages; each runs in its own thread, and records failures in `evidence` ------------------------
 
     def begin(self) -> None:
-        """Start it, and wait until it says where it is; one that has failed already is not started."""
+        """Start the probe, and wait until it reports its address. Does nothing if the probe has already failed."""
         if self.evidence.error:
             return
-        self._say("starts its probe")
+        self._say("starting its probe")
         until = time.monotonic() + self.task.start
         try:
             self._stream = self._connection.stream(self._script())
@@ -203,24 +205,26 @@ class Probe:
             self._say(f"has a probe at {self.evidence.address}, MTU {self.evidence.mtu}")
 
     def _published(self) -> int:
-        """The port of the host's that the engine chose. Raises ProvisionerError."""
+        """Return the host's port that the engine chose. Raises ProvisionerError."""
         script = f"timeout -k 5 30 docker port {shlex.quote(self.container)} {PORT}/udp"
         said = self._connection.read(script, deadline=_ASKED).stdout.split()
         number = said[0].rpartition(":")[2] if said else ""
         if not re.fullmatch("[0-9]{1,5}", number):
             raise ProvisionerError(
-                "the engine published no port of its probe", cause="probe-failed", cure="look at: journalctl -u docker"
+                "the engine published no port of its probe",
+                cause="probe-failed",
+                cure="see the engine's log: journalctl -u docker",
             )
         return int(number)
 
     def go(self, ready: Sequence[Probe]) -> None:
-        """Tell it all others that are ready, and wait until it has reached those of its network, or its time is over."""
+        """Send the probe all others that are ready. Wait until it has reached those of its network, or the deadline."""
         facts = self.task.facts
         self.strangers = self._strangers([probe for probe in ready if probe.network != self.network])
         self.reach([Peer(peer, facts) for peer in ready if facts and peer is not self and peer.network == self.network])
 
     def reach(self, others: Sequence[Peer]) -> None:
-        """Tell it these, and wait until it has reached them, or its time is over."""
+        """Send the probe these peers. Wait until it has reached them, or the deadline."""
         if self.evidence.error or not self._stream:
             return
         began = time.monotonic()
@@ -230,12 +234,12 @@ class Probe:
                 self._replace(self._stream, began)
                 self._send_out(self._stream, others, began)
         except TimedOut:
-            self.fail(Problem("probe-failed", self.name, "it has fallen silent", variant="load"))
+            self.fail(Problem("probe-failed", self.name, "it no longer reports", variant="load"))
         except ProvisionerError as error:
             self._lose(error)
 
     def _send_out(self, stream: Stream, others: Sequence[Peer], began: float) -> None:
-        """Give the orders, and read until all is known, or until it says that names are unknown to its container."""
+        """Send the orders. Read until everything is known, or until the probe reports that its container knows no names."""
         if self.evidence.error:
             return
         left, offset = self.task.deadline, self.evidence.offset
@@ -252,16 +256,16 @@ class Probe:
             else []
         )
         stream.send("\n".join([*orders, f"go {left:.1f}"]))
-        told, hurried = -1, False
+        shown, hurried = -1, False
         while self.evidence.seconds is None and not self.evidence.error:
             if self.enough.is_set() and not hurried:
                 hurried = True
                 stream.send("enough")
             self._read_some(began + self.task.deadline + _SHORTEST + _LATE)
             reached = sum(self.evidence.proven(peer.probe.number, peer.facts) for peer in others)
-            if others and reached != told:
+            if others and reached != shown:
                 self._say(f"reached {reached} of {len(others)} {self._others}")
-            told = reached
+            shown = reached
             if self.evidence.nameless and not self.evidence.offset:
                 return
         if carried := self.task.encrypted:
@@ -272,7 +276,7 @@ class Probe:
                     self._read(until)
 
     def _read_some(self, until: float) -> None:
-        """Take a line if one comes soon, so that `enough` is seen in time. Raises TimedOut at the moment `until`."""
+        """Read a line if one arrives soon, so that `enough` is noticed in time. Raises TimedOut at the time `until`."""
         soon = min(until, time.monotonic() + _GLANCE)
         try:
             self._read(soon)
@@ -281,7 +285,7 @@ class Probe:
                 raise
 
     def _strangers(self, probes: Sequence[Probe]) -> list[Probe]:
-        """Of each other network the probe on this host, and the one on the next host."""
+        """Return, for each other network, the probe on this host and the one on the next host."""
         found = []
         for network in dict.fromkeys(probe.network for probe in probes if self.task.apart):
             of_it = sorted((probe for probe in probes if probe.network == network), key=lambda probe: probe.number)
@@ -291,46 +295,44 @@ class Probe:
         return found
 
     def as_stranger(self, number: int) -> str:
-        """How a probe of another network is told of this one; `number`: among that one's strangers."""
+        """Return the order that introduces this probe to one of another network. number: its index in `strangers` there."""
         return f"stranger {number} {self.container} {self.address} {self.task.run} {self.number}"
 
     def _replace(self, stream: Stream, began: float) -> None:
-        """Put another container in its place: an engine can lose its store for one, and for that one only.
+        """Replace the container. An engine can lose the store for a single container.
 
-        Seen with engine 20.10 in kv mode: now and then one of its calls to the store is refused although the store
-        answers. What it was for stays undone: names are never learnt, or the container does not start at all.
+        Observed with engine 20.10 in kv mode: occasionally one of its calls to the store fails although the store answers.
+        The engine does not repeat the call. The container then never learns names, or does not start.
         """
-        self._say("knows no names: another probe takes its place")
+        self._say("knows no names: replacing its probe")
         seen = self.evidence
         self.evidence = Evidence(esp=seen.esp, clear=seen.clear, watching=seen.watching, leaks=seen.leaks)
         stream.send("again")
         while not (self.evidence.address or self.evidence.error):
             self._read(time.monotonic() + self.task.start)
         self.evidence.offset = time.monotonic() - began
-        self.remark = (
-            f"its first container learnt no names, another did in its place after {self.evidence.offset:.0f} s"
-        )
+        self.remark = f"its first container learned no names; a replacement did after {self.evidence.offset:.0f} s"
         if not self.evidence.error and self.evidence.address != self.address:
-            what = "the other probe in its place has another address"
+            what = "the replacement of its probe has another address"
             self.fail(Problem("probe-failed", self.name, what, variant="again"))
 
     def end(self) -> None:
-        """End it, and wait until nothing of it is left."""
+        """End the probe, and wait until its container and image are removed."""
         if self._stream is None:
             return
         try:
             with self._stream as stream:
                 result = stream.finish(_END)
         except TransportError as error:
-            self.remark = f"its probe may still be there for some minutes ({error.what})"
+            self.remark = f"its probe may remain on the host for some minutes ({error.what})"
         else:
             self._last_leaks(result.stdout)
-            told = _told(result.stderr)
-            if result.code and told and self.evidence.seconds is not None:
-                self.remark = told[0]
+            message = _message(result.stderr)
+            if result.code and message and self.evidence.seconds is not None:
+                self.remark = message[0]
 
     def _last_leaks(self, said: str) -> None:
-        """What its host has told of packets that left it, when the container had ended."""
+        """Parse what the host reported about leaked packets after the container had ended."""
         try:
             for line in said.split("\n"):
                 if line.startswith("leaks "):
@@ -339,12 +341,12 @@ class Probe:
             self._fail(str(error))
 
     def release(self) -> None:
-        """Close its standard input, from any thread: it ends, and its container and image are removed."""
+        """Close the probe's standard input, from any thread. The probe ends, and removes its container and image."""
         self._released = True
         if self._stream:
             self._stream.close_stdin()
 
-    # -- what they are made of ------------------------------------------------------------------------------------
+    # -- helpers of the stages ------------------------------------------------------------------------------------
 
     def _script(self) -> str:
         task = self.task
@@ -369,7 +371,7 @@ class Probe:
         )
 
     def _watchers(self) -> list[tuple[str, list[str]]]:
-        """Programs that look on the host itself at what the container's packets become, and their arguments."""
+        """Return the programs that watch the container's packets on the host itself, with their arguments."""
         task, found = self.task, []
         if carried := task.encrypted:
             found.append((render.text("esp.pl"), [str(carried.port), str(carried.vni), str(task.life)]))
@@ -380,8 +382,8 @@ class Probe:
         return found
 
     def _read(self, until: float) -> None:
-        """Take one line. Raises TimedOut at the moment `until`; the end of the script is an error of the evidence."""
-        assert self._stream is not None  # noqa: S101  only the two stages above call it
+        """Read one line. Raises TimedOut at the monotonic time `until`. The end of the script is an error in `evidence`."""
+        assert self._stream is not None  # noqa: S101  only the stages above call it
         line = self._stream.readline(max(until - time.monotonic(), 0.0))
         if line is None:
             self._ended(self._stream)
@@ -393,22 +395,22 @@ class Probe:
 
     def _ended(self, stream: Stream) -> None:
         result = stream.finish(_END)
-        what, cure = _told(result.stderr) or (_last_words(result.stderr) or f"exit code {result.code}", "")
+        what, cure = _message(result.stderr) or (_last_words(result.stderr) or f"exit code {result.code}", "")
         if not cure and _LOST_SANDBOX in what:
             self.fail(Problem("sandbox-lost", self.name, what))
         else:
             self._fail(what, cure)
 
     def _fail(self, what: str, cure: str = "") -> None:
-        """For a reason that is not known any better. cure: what the host itself said to do."""
+        """Fail for a reason without a specific cause. cure: the host's own advice."""
         self.fail(Problem("probe-failed", self.name, what, {"cure": cure}, "told" if cure else ""))
 
     def _lose(self, error: ProvisionerError) -> None:
-        told, variant = {"cure": error.cure}, "told" if error.cure else "lost"
-        self.fail(Problem("probe-failed", self.name, error.what, told, variant))
+        values, variant = {"cure": error.cure}, "told" if error.cure else "lost"
+        self.fail(Problem("probe-failed", self.name, error.what, values, variant))
 
     def fail(self, problem: Problem) -> None:
-        """Why there is no more evidence; of one that is not begun yet: why it is not to be."""
+        """Record why there is no more evidence. A probe that has not started yet will not start."""
         self.evidence.error, self.evidence.problem = problem.evidence, replace(problem, network=self.network)
         self._say(f"its probe failed: {problem.evidence}")
 
@@ -416,8 +418,8 @@ class Probe:
         self._observer(self.name, text)
 
 
-def _told(stderr: str) -> tuple[str, str] | None:
-    """The first message of probe.sh.j2's own: what, and what to do next; with what docker said before."""
+def _message(stderr: str) -> tuple[str, str] | None:
+    """Return the first message of probe.sh.j2: what happened, with docker's preceding output, and what to do next."""
     before, found, rest = stderr.partition("provisioner: ")
     if not found:
         return None
@@ -427,13 +429,13 @@ def _told(stderr: str) -> tuple[str, str] | None:
 
 
 def _last_words(stderr: str) -> str:
-    """The last thing that docker said that is no warning, on one line."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith(_BESIDE)]
+    """Return docker's last line that is not a warning."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip() and not line.startswith(_NOISE)]
     return lines[-1].removeprefix("docker: ")[:300] if lines else ""
 
 
 class Crew:
-    """All probes, a thread for each. However the `with` block is left: no probe is left behind."""
+    """All probes, with a thread for each. No probe remains after the `with` block, however it ends."""
 
     def __init__(self, probes: Sequence[Probe]) -> None:
         self._probes = probes
@@ -441,7 +443,7 @@ class Crew:
         self._work: list[Future[None]] = []
 
     def all(self, stage: Callable[[Probe], None]) -> None:
-        """Do one stage of all probes, and wait for all. Raises what is a bug."""
+        """Run one stage of all probes, and wait for them. An exception is a bug and propagates."""
         self._work = [self._pool.submit(stage, probe) for probe in self._probes]
         for work in self._work:
             work.result()

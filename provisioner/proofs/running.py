@@ -1,4 +1,4 @@
-"""Runs proofs, round by round, and reports their progress."""
+"""Runs proofs round by round, and reports their progress."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def run(
     again: Again,
     judge: Judge | None = None,
 ) -> list[ProofResult]:
-    """Run the rounds one after the other. `site` is asked before each, because `again` may have changed it.
+    """Run the rounds one after the other. `site` is called before each round, because `again` may have changed its value.
 
-    judge: see `base.Judge`; None: all waits last until their deadlines. kinds: each plans the rounds for the networks of one kind.
-    Each unit has a result, also one that could not be tried.
+    judge: see `base.Judge`; None: every wait lasts until its deadline. kinds: functions that plan the rounds for one kind of
+    network. Each unit has a result, even if it could not be tried.
     """
     results: list[ProofResult] = []
     wanted = accompanied(site().inventory, asked(units))
@@ -45,12 +45,12 @@ def run(
 
 
 def _untried(unit: Unit) -> ProofResult:
-    reason = "the hosts that are left have nothing to try it with"
+    reason = "it can't be tried on the remaining hosts"
     return ProofResult(unit.proof.name, unit.network, State.SKIPPED, reason=reason)
 
 
 def left_out(unit: Unit) -> ProofResult:
-    """The result of a proof that a person chose not to run."""
+    """Return the result of a proof that the user excluded."""
     return ProofResult(unit.proof.name, unit.network, State.SKIPPED, reason="not chosen", chosen=False)
 
 

@@ -1,4 +1,4 @@
-"""From what the probes saw to what it means: pairs, and words that name hosts and causes. Pure."""
+"""Evaluates what the probes saw: pairs, and texts that name hosts and causes. Pure."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from provisioner.model import Check
     from provisioner.proofs.evidence import Evidence
 
-VXLAN_HEADERS = 50  # bytes that the engine takes off the underlay's MTU
-_SHOWN = 3  # of the pairs of one problem
-_WAYS = 6  # failed pairs that an error lists; the matrix of the report has them all
+VXLAN_HEADERS = 50  # bytes that the engine subtracts from the underlay's MTU
+_SHOWN = 3  # pairs that a problem's evidence lists
+_LISTED = 6  # failed pairs that an error lists; the matrix of the report has all of them
 
 
 def of_checks(
@@ -32,11 +32,12 @@ def of_checks(
     what: str,
     problems: Iterable[Problem],
     *,
-    otherwise: str = "look at what is said of the probes",
+    otherwise: str = "see the errors of the probes",
 ) -> ProofResult:
-    """The proof that a network is what its name says (internal, encrypted, an overlay), from one check on each host.
+    """Return the result of a proof (internal, encrypted, a single host's overlay) from one check on each host.
 
-    what: is told where all went well. problems: why not. otherwise: what to do next where no cause is known.
+    what: the reason in the result if all checks passed. problems: why checks failed. otherwise: what to do next if no cause
+    is known.
     """
     failed = [check for check in checks if not check.proven]
     error, found = "", tuple(problems) if failed else ()
@@ -59,7 +60,7 @@ def of_checks(
 
 
 def pairs(found: Mapping[str, Evidence]) -> tuple[Pair, ...]:
-    """Every ordered pair of hosts, in the order of `found`, whose places are the numbers in the evidence."""
+    """Return every ordered pair of hosts. A host's position in `found` is its number in the evidence."""
     numbers = {name: number for number, name in enumerate(found, start=1)}
     result = []
     for source, target in permutations(found, 2):
@@ -80,7 +81,7 @@ def _why(source: str, target: str, found: Mapping[str, Evidence], numbers: Mappi
     if here.address == there.address:
         return f"{source} and {target} have the same address {here.address}"
     if here.seconds is None:
-        return f"the probe on {source} ended early: {here.error or 'without a word'}"
+        return f"the probe on {source} ended early: {here.error or 'without a message'}"
     peer = numbers[target]
     lacks = {fact: reason for (of, fact), reason in here.lacks.items() if of == peer}
     return "; ".join(_words(source, target, found, numbers, lacks)) or "not proven in time"
@@ -96,30 +97,30 @@ def _words(
     if "address" in lacks:
         words.append(f"{there.address}: {lacks['address']}, {_direction(source, target, found, numbers)}")
         if there.seconds is None:
-            words.append(f"the probe on {target} ended early: {there.error or 'without a word'}")
+            words.append(f"the probe on {target} ended early: {there.error or 'without a message'}")
     elif "by_name" in lacks and "name" not in lacks:
-        words.append(f"by name: {lacks['by_name']}, and {target} has {there.address}")
+        words.append(f"by name: {lacks['by_name']}, but {target} has {there.address}")
     if "full" in lacks and "address" not in lacks:
-        largest = f"the largest that did has {here.largest[peer]}" if peer in here.largest else lacks["full"]
+        largest = f"the largest that passed has {here.largest[peer]}" if peer in here.largest else lacks["full"]
         words.append(f"MTU: packets of {here.mtu} bytes don't pass, {largest}")
     return words
 
 
 def _direction(source: str, target: str, found: Mapping[str, Evidence], numbers: Mapping[str, int]) -> str:
-    """Which way datagrams get lost: an echo needs both, and each probe tells whom it heard."""
+    """Say in which direction datagrams get lost. An echo needs both, and each probe reports whom it heard."""
     came, went = found[source].heard, found[target].heard
     if came is None or went is None:
-        return "and the other side could not be asked"
+        return "and one of the probes did not report what it received"
     back, there = numbers[target] in came, numbers[source] in went
     match there, back:
         case True, False:
-            return f"the way {source} to {target} is open, the way {target} to {source} is not"
+            return f"packets pass from {source} to {target}, but not from {target} to {source}"
         case False, True:
-            return f"the way {target} to {source} is open, the way {source} to {target} is not"
+            return f"packets pass from {target} to {source}, but not from {source} to {target}"
         case False, False:
             return "nothing passes in either direction"
         case _:
-            return "though datagrams pass in both directions"
+            return "although packets pass in both directions"
 
 
 def trouble(
@@ -132,10 +133,10 @@ def trouble(
     closed: Mapping[str, Closed] = MappingProxyType({}),
     data: int = DATA_PORT,
 ) -> tuple[str, tuple[Problem, ...]]:
-    """The text of an error for the pairs that are not proven, and its causes; ("", ()) when all are.
+    """Return the error for the pairs that are not proven, and its causes; ("", ()) if all are proven.
 
-    apart: host -> the hosts that its engine does not know from gossip; reunion: what brings them together.
-    closed: host -> what keeps its containers off the network, as was seen afterwards. data: the UDP port of VXLAN.
+    apart: host -> the hosts that its engine does not know from gossip. reunion: how to reconnect these engines.
+    closed: host -> what keeps its containers off the network, as seen after the proof. data: the UDP port of VXLAN.
     """
     failed = [pair for pair in result if not pair.proven]
     if not failed:
@@ -144,8 +145,8 @@ def trouble(
     for pair in failed:
         details.setdefault(pair.detail, []).append(f"{pair.source} > {pair.target}")
     answer = [f"{', '.join(ways[:3])}{' ...' if len(ways) > 3 else ''}: {why}" for why, ways in details.items()]  # noqa: PLR2004
-    if len(answer) > _WAYS:
-        answer[_WAYS:] = [f"and {len(failed) - _WAYS} more"]
+    if len(answer) > _LISTED:
+        answer[_LISTED:] = [f"and {len(failed) - _LISTED} more"]
     answer += [
         f"the engine of {name} does not know {', '.join(strangers)} from gossip" for name, strangers in apart.items()
     ]
@@ -158,16 +159,16 @@ def trouble(
     return text, (*of_hosts, *between)
 
 
-def _together(told: Mapping[str, str]) -> dict[str, list[str]]:
-    """What is told of hosts -> those of which it is."""
+def _together(texts: Mapping[str, str]) -> dict[str, list[str]]:
+    """Turn host -> text into text -> hosts."""
     hosts: dict[str, list[str]] = {}
-    for name, text in told.items():
+    for name, text in texts.items():
         hosts.setdefault(text, []).append(name)
     return hosts
 
 
 def _of_hosts(network: str, found: Mapping[str, Evidence], closed: Mapping[str, Closed]) -> Iterator[Problem]:
-    """What is wrong with hosts themselves: no path from or to them is known."""
+    """Yield the problems of hosts themselves. Nothing is known about their paths."""
     for name, evidence in found.items():
         problem = closed[name].problem if name in closed else evidence.problem
         if problem:
@@ -181,9 +182,9 @@ def _between(
     apart: Mapping[str, tuple[Sequence[str], str]],
     data: int,
 ) -> Iterator[Problem]:
-    """What is wrong between hosts whose probes were at work; of what follows from one another only the first.
+    """Yield the problems between hosts whose probes ran. Of problems that follow from each other, only the first counts.
 
-    apart: host -> whom its engine does not know, and what brings them together.
+    apart: host -> the hosts that its engine does not know, and how to reconnect the engines.
     """
     reached = [pair for pair in failed if all(found[name].address for name in (pair.source, pair.target))]
     lost = [pair for pair in reached if pair.address is None]
@@ -218,7 +219,7 @@ def _between(
 
 
 def _on(pairs: Sequence[Pair], problem: Problem) -> Problem:
-    """With its place, and with what was seen."""
+    """Return the problem with its place and its evidence filled in from these pairs."""
     host, target = _place(pairs)
     ways = ", ".join(f"{pair.source} > {pair.target}" for pair in pairs[:_SHOWN])
     more = f" and {len(pairs) - _SHOWN} more" if len(pairs) > _SHOWN else ""
@@ -227,7 +228,7 @@ def _on(pairs: Sequence[Pair], problem: Problem) -> Problem:
 
 
 def _place(pairs: Sequence[Pair]) -> tuple[str, str]:
-    """The two ends, if all are of one path; the one host that all have in common; or nothing."""
+    """Return both ends if all pairs are of one path, otherwise the one host that all have in common, if any."""
     common = set.intersection(*({pair.source, pair.target} for pair in pairs)) if pairs else set()
     if len(common) > 1:
         return pairs[0].source, pairs[0].target

@@ -1,4 +1,4 @@
-"""What each host looks for among the packets that leave it, while the probes of a network are at work."""
+"""What each host looks for in its outgoing packets while the probes of a network run."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-_MOST = 16  # hosts whose ports a probe tries
+_MOST = 16  # hosts whose ports one probe tries
 
 
 @dataclass(frozen=True)
 class Carried:
-    """By what one network's packets are known outside.
+    """How to recognise one network's packets on the underlay.
 
-    port: of VXLAN, on UDP. vni: the network's number there. addresses: host -> where the others send what is for it.
+    port: the UDP port of VXLAN. vni: the network's VXLAN number. addresses: host -> the address that it advertises.
     """
 
     port: int
@@ -29,7 +29,7 @@ class Carried:
 
 @dataclass(frozen=True)
 class Walls:
-    """The cluster's ports, and host -> its address there."""
+    """The cluster's ports, which containers must not reach. addresses: host -> the address that it advertises."""
 
     tcp: tuple[int, ...]
     udp: tuple[int, ...]
@@ -40,7 +40,7 @@ class Walls:
         return (*(f"{port}/tcp" for port in self.tcp), *(f"{port}/udp" for port in self.udp))
 
     def beyond(self, host: str) -> tuple[str, ...]:
-        """The addresses of other hosts, from the next one on. On large clusters not all: each is the next of some."""
+        """Return the addresses of the next hosts after this one, at most 16. Together the hosts cover every address."""
         names = list(self.addresses)
         at = names.index(host) + 1 if host in names else 0
         others = (name for name in [*names[at:], *names[:at]] if name != host)

@@ -225,7 +225,7 @@ def a_host_with_old_secrets_is_reported_and_repaired(cluster: Cluster) -> None:
         run = cluster.run("verify")
         assert (run.code, run.report["writes"]) == (1, 0)
         assert f"no probe on node3: its engine can't use the store: {why}" in run.report["proofs"][0]["error"], run.err
-        assert "node3  starts its probe" not in run.err, "no probe is started on an engine that can't query its store"
+        assert "node3  starting its probe" not in run.err, "no probe is started on an engine that can't query its store"
         assert {f["host"] for f in run.report["findings"] if f["check"] in {"acl-denied", "agent-shut-out"}} == {
             "node3"
         }

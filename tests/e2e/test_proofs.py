@@ -206,7 +206,7 @@ def test_data_lost_one_way_is_found_with_its_direction(hosts):
     assert result.state is State.FAILED
     assert failed(result) == {("node1", "node2"), ("node2", "node1")}
     detail = pair(result, "node1", "node2").detail
-    assert "the way node2 to node1 is open, the way node1 to node2 is not" in detail
+    assert "packets pass from node2 to node1, but not from node1 to node2" in detail
     assert "4789/udp" in result.error
     assert [(p.id, p.host, p.target) for p in result.problems] == [("overlay-blocked", "node1", "node2")]
     assert 5 <= result.seconds < 7
@@ -233,7 +233,7 @@ def test_a_smaller_underlay_is_reported_with_the_largest_size(hosts):
         assert None not in (one.name, one.address, one.by_name)
         assert one.full is None
         assert "packets of 1450 bytes don't pass" in one.detail
-    assert "the largest that did has 1350" in result.error
+    assert "the largest that passed has 1350" in result.error
     assert "mtu: 1400" in result.error
     assert [(p.id, p.host, p.target) for p in result.problems] == [("path-mtu", "node3", "")]
     assert result.seconds < 20  # it does not wait for the deadline, because waiting would not help
@@ -310,7 +310,7 @@ def endless(hosts) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("stage", [("starts its probe", 3), ("has a probe", 1), ("reached", 5)], ids=lambda s: s[0])
+@pytest.mark.parametrize("stage", [("starting its probe", 3), ("has a probe", 1), ("reached", 5)], ids=lambda s: s[0])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.usefixtures("endless")
 def test_the_controller_is_killed(hosts, stage, how):

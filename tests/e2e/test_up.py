@@ -109,7 +109,7 @@ def containers_get_past_the_rules(cluster: Cluster) -> None:
     assert [check["host"] for check in apart["checks"] if not check["proven"]] == ["node2"]
     leaks = "192.168.56.13 7946/tcp, 8300/tcp, 8301/tcp, 4789/udp, 7946/udp, 8301/udp"
     assert (
-        f"node2: no packet leaves for the cluster's ports of other hosts: what its containers send leaves it, with its own address, for {leaks}"
+        f"node2: no packet leaves for the cluster's ports of other hosts: packets of its containers leave the host, with its address, for {leaks}"
         in apart["error"]
     )
     assert [(p["check"], p["host"]) for p in apart["problems"]] == [("cluster-ports-open", "node2")]

@@ -80,7 +80,7 @@ def test_patterns(rich, choice, expected):
     [
         (Choice(only=("isolaton",)), "--only `isolaton`: no proof .* did you mean `isolation`?"),
         (Choice(only=("dns", "overlay/dmo")), "--only `overlay/dmo`: no proof .* did you mean `overlay/demo`?"),
-        (Choice(skip=("encrypted",)), "--skip `encrypted`: no proof of this inventory has such a name"),
+        (Choice(skip=("encrypted",)), "--skip `encrypted`: no proof of this inventory has a matching name"),
         (Choice(only=("Overlay",)), "did you mean `overlay`?"),
         (Choice(only=("quiet",)), r"did you mean '\*/quiet'?"),
         (Choice(only=("",)), "--only .*: no proof"),
@@ -175,7 +175,7 @@ def test_the_list(rich):
     lines = out.getvalue().splitlines()
     assert len(lines) == len(units) + 1
     assert (
-        "+ local/web         containers on one host reach one another, and come out as far as the network lets them"
+        "+ local/web         containers on one host reach each other, and other hosts as far as the network allows"
         " (on node1, node2)"
     ) in [line.replace("✓", "+") for line in lines]
     assert lines[-1].startswith(f"2 of {len(units)} proofs run")

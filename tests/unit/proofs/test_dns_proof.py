@@ -58,16 +58,16 @@ def test_nothing_is_asked_where_nothing_is_forwarded(demo):
 def test_all_is_proven(demo):
     found = result(demo, GOOD, GOOD)
     assert (found.state, found.error, found.seconds) == (State.SETTLED, "", 0.01)
-    assert found.reason == f"names outside are asked of {ONE}, {TWO}"
+    assert found.reason == f"external names are forwarded to {ONE}, {TWO}"
     assert [(check.host, check.what, check.proven) for check in found.checks] == [
-        ("node1", "names outside", True), ("node2", "names outside", True),
+        ("node1", "external names", True), ("node2", "external names", True),
     ]  # fmt: skip
 
 
 def test_one_of_two_resolvers_does_not_answer(demo):
     found = result(demo, GOOD, seen(outside=f"127.0.0.11=NXDOMAIN {TWO}=NXDOMAIN", silent=f"{ONE}=timeout"))
     assert found.state is State.SETTLED
-    assert f"{ONE} does not answer node2's containers (timeout)" in found.reason
+    assert f"{ONE} does not answer containers of node2 (timeout)" in found.reason
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_causes_and_cures(demo, silent, outside, check, told):
     found = result(demo, GOOD, seen(outside=outside, silent=silent), asked=asked)
     assert found.state is State.FAILED
     assert "it fails on 1 of 2 hosts" in found.error
-    assert "node2: names outside: " in found.error
+    assert "node2: external names: " in found.error
     assert f"{ONE} itself: " in found.error
     assert cure in found.error
     assert [(problem.id, problem.host, problem.network) for problem in found.problems] == [(cause, "node2", "demo")]
@@ -122,7 +122,7 @@ def test_one_cure_for_all_hosts_of_one_cause(demo):
 
 def test_a_probe_that_is_not_there(demo):
     found = result(demo, GOOD, Evidence(error="no engine"))
-    assert "node2: names outside: provisioner-abcdef.invalid: no probe: no engine" in found.error
+    assert "node2: external names: provisioner-abcdef.invalid: no probe: no engine" in found.error
     assert "fix the probe of node2 first" in found.error
 
 

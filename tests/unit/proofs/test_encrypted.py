@@ -43,9 +43,9 @@ def test_what_can_be_read_what_has_not_gone_and_a_probe_that_failed():
     result = encrypted.result("demo", probes, CARRIED)
     assert result.state is State.FAILED
     assert [(check.host, check.detail) for check in result.checks if not check.proven] == [
-        ("node1", "packets to 192.0.2.2 can be read on their way"),
-        ("node2", "packets to 192.0.2.1 can be read on their way"),
-        ("node3", "no encrypted packet has gone to 192.0.2.2"),
+        ("node1", "packets to 192.0.2.2 are not encrypted"),
+        ("node2", "packets to 192.0.2.1 are not encrypted"),
+        ("node3", "no encrypted packet was sent to 192.0.2.2"),
         ("node4", "no such network"),
     ]
     assert "4 of 4 checks failed" in result.error

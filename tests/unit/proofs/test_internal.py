@@ -29,8 +29,8 @@ def test_a_way_out_and_a_probe_that_did_not_tell():
     )
     assert result.state is State.FAILED
     assert [(check.host, check.detail) for check in result.checks if not check.proven] == [
-        ("node2", "there is a way to 192.168.56.11:22"),
-        ("node3", "its probe did not tell"),
+        ("node2", "its container reaches 192.168.56.11:22"),
+        ("node3", "its probe did not report"),
         ("node4", "no such network"),
     ]
     assert "3 of 4 checks failed" in result.error

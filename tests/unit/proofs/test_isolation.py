@@ -57,7 +57,7 @@ def test_whom_a_probe_tries_to_meet():
 def test_networks_that_are_kept_apart():
     made = probes("a", "b")
     found = isolation.result("a", made["a"])
-    assert (found.state, found.error, found.reason) == (State.SETTLED, "", "kept from b, by name and by address")
+    assert (found.state, found.error, found.reason) == (State.SETTLED, "", "isolated from b, by name and by address")
     assert len(found.checks) == 6
     assert found.checks[0].what == "the probe of b on node1"
     assert all(check.proven for check in found.checks)
@@ -68,7 +68,7 @@ def test_networks_that_are_not():
     made["a"][1].evidence.met = {(0, "name"): 0.1, (0, "address"): 0.1}
     found = isolation.result("a", made["a"])
     assert found.state is State.FAILED
-    assert "1 of 6 tries failed" in found.error
+    assert "1 of 6 checks failed" in found.error
     assert "node2: the probe of b on node2: its name is resolved, its address answers" in found.error
     assert "ip route" in found.error
     assert [(problem.id, problem.host) for problem in found.problems] == [("networks-joined", "node2")]
@@ -85,7 +85,7 @@ def test_a_try_that_was_none_proves_nothing():
         ("node1", "the probe of b on node2", "it ended early"),
         ("node2", "the probe of b on node2", "it ended early"),
     ]
-    assert "what is said of the probes" in found.error
+    assert "see the errors of the probes" in found.error
 
 
 def test_whose_ports_a_probe_tries():
@@ -108,7 +108,7 @@ def test_no_packet_leaves():
     [
         (
             {"leaks": {"192.0.2.3": ("8300/tcp", "4789/udp")}},
-            "leaves it, with its own address, for 192.0.2.3 8300/tcp, 4789/udp",
+            "leave the host, with its address, for 192.0.2.3 8300/tcp, 4789/udp",
         ),
         ({"watching": False}, "could not watch"),
         ({"walls": 0}, "not tried"),

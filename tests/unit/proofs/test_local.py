@@ -115,12 +115,12 @@ def test_each_probe_is_told_whom_to_reach_and_how(whole):
     result = proven(whole, hosts)
     assert (result.state, result.error, result.reason, result.mtu) == (State.SETTLED, "", "", 1400)
     assert sorted((c.way, c.what) for c in result.checks) == [
-        ("node1", "containers on one host reach one another"),
-        ("node1", "containers on one host reach one another"),
-        ("node1 > node2", "a container comes out and reaches a published port of another host"),
-        ("node2", "containers on one host reach one another"),
-        ("node2", "containers on one host reach one another"),
-        ("node2 > node1", "a container comes out and reaches a published port of another host"),
+        ("node1", "containers on one host reach each other"),
+        ("node1", "containers on one host reach each other"),
+        ("node1 > node2", "a container reaches a published port of another host"),
+        ("node2", "containers on one host reach each other"),
+        ("node2", "containers on one host reach each other"),
+        ("node2 > node1", "a container reaches a published port of another host"),
     ]
     sent = {line for host in hosts for text in host.sent for line in text.splitlines()}
     assert "peer 3 provisioner-probe-abcdef-node2 provisioner-alias-abcdef-node2 192.168.56.12 32762 address" in sent
@@ -172,7 +172,7 @@ def test_a_way_that_is_closed_is_told_with_its_cause_and_cure(whole):
     result = proven(whole, hosts)
     assert result.state is State.FAILED
     assert [(c.way, c.detail) for c in result.checks if not c.proven] == [
-        ("node1 > node2", "address: no answer; nothing came there")
+        ("node1 > node2", "address: no answer; no packet arrived")
     ]
     assert "1 of 6 checks failed" in result.error
     assert "chain FORWARD" in result.error
@@ -204,7 +204,7 @@ def test_a_probe_that_does_not_start_fails_what_it_was_to_show(whole):
 
 def test_nothing_to_show(whole):
     assert proven(whole, [Pair(1)], "one").state is State.SKIPPED
-    assert "the way out was not tried" in proven(whole, [Pair(1)]).reason
+    assert "outbound access was not tried" in proven(whole, [Pair(1)]).reason
 
 
 class Inside(Host):
@@ -233,7 +233,7 @@ def test_none_has_only_loopback(whole):
     assert result.state is State.FAILED
     assert [(c.host, c.proven, c.detail) for c in result.checks] == [
         ("node1", True, ""),
-        ("node2", False, "it has eth0, lo, and not lo"),
+        ("node2", False, "it has eth0, lo instead of lo"),
     ]
 
 
@@ -242,7 +242,7 @@ def test_host_has_the_addresses_of_the_host(whole):
     assert shown(whole, "host", [good]).state is State.SETTLED
     bad = Inside(2, "lo 127.0.0.1", "eth0,lo 127.0.0.1,192.168.56.12")
     result = shown(whole, "host", [good, bad])
-    assert "node2: it has 127.0.0.1, and not 127.0.0.1, 192.168.56.12" in result.error
+    assert "node2: it has 127.0.0.1 instead of 127.0.0.1, 192.168.56.12" in result.error
     assert [(found.id, found.host, found.network) for found in result.problems] == [
         ("builtin-network", "node2", "host")
     ]

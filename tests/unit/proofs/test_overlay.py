@@ -255,7 +255,7 @@ def test_a_host_that_is_lost_meanwhile(prove):
 
 def test_what_is_no_probe(prove):
     result = prove(Host(1), Host(2, lines=["Welcome to node2!"]))
-    assert "a probe does not say 'Welcome to node2!'" in result.pairs[0].detail
+    assert "unexpected line from the probe: 'Welcome to node2!'" in result.pairs[0].detail
 
 
 def test_a_container_that_learns_no_names_is_replaced_once(prove):
@@ -267,7 +267,7 @@ def test_a_container_that_learns_no_names_is_replaced_once(prove):
     result = prove(Host(1), host)
     assert result.state is State.SETTLED
     assert [text.splitlines()[-1].split()[0] for text in host.sent] == ["go", "again", "go"]
-    assert "node2: its first container learnt no names" in result.reason
+    assert "node2: its first container learned no names" in result.reason
 
 
 def test_two_that_are_replaced_at_once_know_where_the_other_is(prove):

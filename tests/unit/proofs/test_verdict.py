@@ -80,11 +80,11 @@ ALL = dict.fromkeys(("address", "by_name", "full"), "no answer")
 @pytest.mark.parametrize(
     ("here", "there", "words"),
     [
-        ({2}, set(), "the way node2 to node1 is open, the way node1 to node2 is not"),
-        (set(), {1}, "the way node1 to node2 is open, the way node2 to node1 is not"),
+        ({2}, set(), "packets pass from node2 to node1, but not from node1 to node2"),
+        (set(), {1}, "packets pass from node1 to node2, but not from node2 to node1"),
         (set(), set(), "nothing passes in either direction"),
-        ({2}, {1}, "though datagrams pass in both directions"),
-        ({2}, None, "and the other side could not be asked"),
+        ({2}, {1}, "although packets pass in both directions"),
+        ({2}, None, "and one of the probes did not report what it received"),
     ],
 )
 def test_the_direction_in_which_datagrams_are_lost(found, here, there, words):
@@ -125,7 +125,7 @@ def test_a_name(found):
 
 def test_a_name_that_leads_elsewhere(found):
     lack(found["node1"], 2, by_name="DNS says 10.99.0.9")
-    assert detail(found) == "by name: DNS says 10.99.0.9, and node2 has 10.99.0.253"
+    assert detail(found) == "by name: DNS says 10.99.0.9, but node2 has 10.99.0.253"
     assert "docker network inspect demo" in trouble("demo", found, pairs(found), {}, "")
     assert causes("demo", found, pairs(found), {}, "") == [("name-stale", "node1", "node2")]
 
@@ -134,7 +134,7 @@ def test_the_mtu_and_its_cure(found):
     lack(found["node1"], 2, full="no answer")
     assert detail(found) == "MTU: packets of 1450 bytes don't pass, no answer"
     found["node1"].largest[2] = 1350
-    assert detail(found) == "MTU: packets of 1450 bytes don't pass, the largest that did has 1350"
+    assert detail(found) == "MTU: packets of 1450 bytes don't pass, the largest that passed has 1350"
     assert "mtu: 1400" in trouble("demo", found, pairs(found), {}, "")
     assert causes("demo", found, pairs(found), {}, "") == [("path-mtu", "node1", "node2")]
 

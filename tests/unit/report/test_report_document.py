@@ -69,8 +69,8 @@ def example():
                 error="not proven",
                 seconds=0.02,
                 checks=(
-                    Check("node1", "names outside", 0.02, "www.example.net: 192.0.2.80"),
-                    Check("node2", "names outside", None, "www.example.net: no answer"),
+                    Check("node1", "external names", 0.02, "www.example.net: 192.0.2.80"),
+                    Check("node2", "external names", None, "www.example.net: no answer"),
                 ),
             ),
         ),
