@@ -1,4 +1,4 @@
-"""What the command line has beside its commands: its version, and what a shell completes."""
+"""The command line: its version, shell completion, and output to closed or full streams."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from provisioner import __version__
 
 PROVISIONER = Path(sys.executable).with_name("provisioner")
-# As bash does it at a Tab, with what `provisioner --show-completion` prints.
+# What bash does when the user presses Tab, with the function that `provisioner --show-completion` prints.
 COMPLETE = """
 eval "$(_PROVISIONER_COMPLETE=source_bash provisioner)"
 COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
@@ -39,7 +39,7 @@ def test_bash_completes_commands_and_options(words, wanted):
 
 
 def run_in_shell(command: str) -> subprocess.CompletedProcess[str]:
-    """With redirections as a shell makes them; the shell's own exit code is the command's."""
+    """Run a command with a shell's redirections. The shell's exit code is the command's."""
     return subprocess.run(
         ["bash", "-c", f"'{PROVISIONER}' {command}"],
         check=False,
@@ -86,7 +86,7 @@ def test_an_error_that_nobody_can_read_keeps_its_exit_code(to, code):
 
 
 def test_a_program_that_is_started_finds_its_streams_as_they_were():
-    """`lab run` becomes another program; without a lab this is how it does so."""
+    """`lab run` replaces its process by another program. This does the same without a lab."""
     become = "from provisioner.report.standard import Standard; from provisioner.cli_lab import _become; Standard(); _become(['sh', '-c', 'echo x'])"
     ended = subprocess.run(
         ["bash", "-c", f'"{sys.executable}" -c "{become}" >&-'], check=False, capture_output=True, text=True
@@ -96,7 +96,7 @@ def test_a_program_that_is_started_finds_its_streams_as_they_were():
 
 
 def test_no_file_is_opened_under_the_number_of_a_closed_stream(tmp_path):
-    """Else a connection would get what is printed."""
+    """Otherwise, a connection would receive printed text."""
     code = f"from provisioner.report.standard import Standard; Standard(); file = open('{tmp_path}/x', 'w'); file.write(str(file.fileno()))"
     subprocess.run(["bash", "-c", f'"{sys.executable}" -c "{code}" <&- >&- 2>&-'], check=True)
     assert int((tmp_path / "x").read_text()) > 2

@@ -1,4 +1,4 @@
-"""`provisioner down` asks a person on a terminal, and nobody else; without an answer nothing is changed."""
+"""`provisioner down` asks for confirmation, on a terminal only. Without a yes, it changes nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def ran(monkeypatch):
-    """The commands that were run, instead of running them. state: that of the one host."""
+    """Record commands instead of running them. Return the commands, and a list whose only item is the host's state."""
     commands: list[str] = []
     states = [State.DRIFTED]
 
@@ -46,7 +46,7 @@ def ran(monkeypatch):
 
 
 def down(monkeypatch, path, *options, answer: str | None):
-    """As typed on a terminal; with None there is no terminal."""
+    """Run `down` with this answer on a terminal. None: without a terminal."""
     for name, text in (("stdin", answer or ""), ("stderr", "")):
         monkeypatch.setattr(cli.sys, name, io.StringIO(text) if answer is None else Terminal(text))
     out = io.StringIO()

@@ -1,4 +1,4 @@
-"""The catalogue and the code agree in both directions: every problem that the code can make is described, and no more."""
+"""The catalogue describes every problem that the code can create, and no other."""
 
 import ast
 import re
@@ -26,12 +26,12 @@ KINDS = {
 FIELDS = ("id", "host", "evidence", "values", "variant", "warns")
 
 
-# a host may have another endpoint of the store; External.findings knows, and says so of each of these
+# External.findings sets `warns` for these if a host can use another endpoint of the store.
 OF_AN_ENDPOINT = {"store-unreachable", "store-forbidden", "store-no-leader", "store-without-v2"}
 
 
 class Made:
-    """One place in the code that makes a problem: what each argument may be, as far as the source tells."""
+    """One place in the code that creates a problem, with the possible values of its arguments according to the source."""
 
     def __init__(self, path, call, function):
         self.where = f"{path.relative_to(SOURCE)}:{call.lineno}"
@@ -39,7 +39,7 @@ class Made:
         self.function = function
 
     def nodes(self, field):
-        """The argument and, if it is a variable, all that the function assigns to it."""
+        """Return the argument or, if it is a variable, everything that the function assigns to it."""
         node = self.arguments.get(field)
         if not isinstance(node, ast.Name):
             return [node] if node else []
@@ -89,7 +89,7 @@ def made():
             continue  # one function makes several of them there; tests/unit/explain looks at what it made
         tree = ast.parse(path.read_text(encoding="utf-8"))
         if not any(isinstance(node, ast.ImportFrom) and _has_problem(node) for node in ast.walk(tree)):
-            continue  # an inventory has problems of its own
+            continue  # inventory/ has another class of this name
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
         for call in ast.walk(tree):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Problem":
@@ -194,7 +194,7 @@ def test_ids_are_unique_and_spelled_alike():
 
 @pytest.mark.parametrize("cause", CAUSES.values(), ids=CAUSES)
 def test_an_entry_is_whole(cause):
-    """Each of its cures is used, gets exactly the values that it names, and only what may warn does."""
+    """Code uses each of its cures and sets exactly the values in the cure. Only causes that may warn do."""
     of = [one for one in made() if cause.id in one.ids]
     if not of and cause.id in observed():
         return  # test_explain.py looks at it

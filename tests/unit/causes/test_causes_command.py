@@ -1,4 +1,4 @@
-"""`provisioner causes`, docs/causes.md, and what `--ignore` takes."""
+"""`provisioner causes`, docs/causes.md, and the ids that `--ignore` accepts."""
 
 import json
 from pathlib import Path

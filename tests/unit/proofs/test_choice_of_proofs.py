@@ -1,4 +1,4 @@
-"""Which proofs there are, which of them a person chooses, and that no more than these is tried."""
+"""The list of proofs, patterns that choose among them, and that only chosen proofs run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def names(found) -> set[str]:
 def test_what_can_be_proven(rich, inventory):
     units = proofs.units(rich)
     assert names(units) == USUAL | BUILTIN
-    assert len(units) == len(names(units)), "a name stands for one proof"
+    assert len(units) == len(names(units)), "names are unique"
     assert {unit.name: unit.hosts for unit in units if "web" in unit.name or "none" in unit.name} == {
         "local/web": ("node1", "node2"),
         "isolation/web": ("node1", "node2"),
@@ -104,7 +104,7 @@ class Quiet:
 
 
 class Answering(Host):
-    """Its probe has met no stranger, and its resolvers answer."""
+    """A host whose probe reaches no stranger, and whose resolvers answer."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -122,7 +122,7 @@ class Answering(Host):
 
 
 def ran(found, *only: str):
-    """The results of these proofs, the orders that the probes got, and the hosts with what began there."""
+    """Run these proofs. Return the results, the orders to the probes, the hosts, and the titles of the phases."""
     hosts = [Answering(number) for number in (1, 2, 3)]
     site, observer = Site(found, {}, {}, (), tuple(host.name for host in hosts)), Quiet()
     results = proofs.prove(
@@ -142,14 +142,14 @@ def test_only_what_is_chosen_is_tried(rich):
     assert began == ["Proof of demo"]
 
 
-def test_reaching_every_host_asks_nothing_beside(rich):
+def test_the_overlay_proof_alone_tries_nothing_else(rich):
     results, orders, _, _ = ran(rich, "overlay/demo")
     assert [result.name for result in results if result.chosen] == ["overlay/demo"]
     assert {line.split()[0] for line in orders.splitlines()} == {"peer", "go"}
 
 
 def test_isolation_of_one_network_takes_another_one_along(rich):
-    """Of the other one nothing is reported."""
+    """The report has no result for the other network."""
     results, orders, hosts, began = ran(rich, "isolation/demo")
     assert {result.name: result.state for result in results if result.chosen} == {"isolation/demo": State.SETTLED}
     assert {line.split()[0] for line in orders.splitlines()} == {"stranger", "go"}

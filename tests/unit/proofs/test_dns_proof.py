@@ -1,4 +1,4 @@
-"""Names outside: from what the probes tell to a result with its causes. Real ones: tests/e2e/test_dns.py."""
+"""The DNS proof: from the probes' evidence to a result with causes. With real resolvers: tests/e2e/test_dns.py."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def demo(inventory):
 
 
 def seen(*, outside: str = "", silent: str = "", **more: object) -> Evidence:
-    """What a probe told; "SERVER=ANSWER ..." for each."""
+    """Return the evidence of a probe. outside, silent: "SERVER=ANSWER ..."."""
     said, lacks = ([word.partition("=")[::2] for word in text.split()] for text in (outside, silent))
     return Evidence(
         address=IPv4Address("10.99.0.254"),

@@ -1,4 +1,4 @@
-"""What is made of what hosts have seen of an encrypted network's packets; and how they see it, on a real interface."""
+"""The encryption proof: the result from what hosts saw of a network's packets, and templates/esp.pl on a real interface."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_what_can_be_read_what_has_not_gone_and_a_probe_that_failed():
     assert "4 of 4 checks failed" in result.error
     assert [(problem.id, problem.host) for problem in result.problems] == [
         ("packets-readable", name) for name in ("node1", "node2", "node3")
-    ], "of one whose probe failed nothing is known"
+    ], "nothing is known about a host whose probe failed"
 
 
 def test_a_network_whose_number_nobody_tells_is_not_called_proven():

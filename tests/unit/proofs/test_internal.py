@@ -1,4 +1,4 @@
-"""What is made of the word of probes on an internal network."""
+"""The proof of internal networks: the result from the evidence of probes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Networks side by side: who tries to meet whom, and what it means. Real ones: tests/e2e/test_dns.py."""
+"""Networks that are proven at the same time: which probes try to reach each other, and the result.
+
+With real containers: tests/e2e/test_dns.py.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def walled(**evidence: object) -> Probe:
 
 
 def probes(*networks: str, hosts: int = 3) -> dict[str, list[Probe]]:
-    """Probes of which each has tried to meet its strangers, and met none."""
+    """Return probes that have tried to reach their strangers, and reached none."""
     made = {}
     for place, network in enumerate(networks):
         task = Task(f"{place:06}", network, IPv4Network(f"10.{place}.0.0/24"), 30, 120, apart=True)
@@ -41,7 +44,7 @@ def probes(*networks: str, hosts: int = 3) -> dict[str, list[Probe]]:
             )
     everyone = [probe for each in made.values() for probe in each]
     for probe in everyone:
-        probe.go(everyone)  # without a stream nothing is sent
+        probe.go(everyone)  # without a stream, this sends nothing
     return made
 
 
@@ -75,7 +78,7 @@ def test_networks_that_are_not():
 
 
 def test_a_try_that_was_none_proves_nothing():
-    """Neither is one at a probe that was not there any more."""
+    """A try counts neither if it was not made, nor if the other probe had ended."""
     made = probes("a", "b")
     made["a"][0].evidence.tried = {1: 4}
     made["b"][1].evidence.seconds = None

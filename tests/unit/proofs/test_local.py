@@ -1,4 +1,4 @@
-"""What is to be shown of a network that each host has by itself, and what is said where it is not. Real ones: tests/e2e/test_networks.py."""
+"""The proof of host-local networks: what is tried, and what failures say. With real networks: tests/e2e/test_networks.py."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def whole(inventory):
     ],
 )
 def test_what_is_tried(whole, name, expected):
-    """(hosts, two containers on one host, published ports, hosts across which it goes)"""
+    """expected: (hosts, two containers on one host, published ports, hosts whose containers reach each other)"""
     shape = local.of(whole, whole.inventory.networks[name])
     assert (shape.hosts, shape.pairs, shape.published, shape.across) == expected
     assert shape.names
@@ -70,7 +70,7 @@ def test_the_built_in_bridge_has_no_names_and_may_be_missing(whole):
 
 
 class Pair(Host):
-    """A host whose probes tell one address after the other, and answer what they are asked as far as `lacks` allows."""
+    """A host whose probes report increasing addresses, and prove every fact for which `lacks` is false."""
 
     def __init__(self, number: int, lacks: Callable[[str, str], bool] = lambda *_: False, **put: object) -> None:
         super().__init__(number, **put)
@@ -135,7 +135,7 @@ def test_each_probe_is_told_whom_to_reach_and_how(whole):
 
 
 def test_bridges_are_proven_side_by_side_and_kept_apart(whole):
-    """`own` lets no two containers meet, so its only one is the stranger; node3 has `own` alone."""
+    """`own` allows no traffic between containers, so its only probe is the stranger. node3 has no network but `own`."""
     shapes = [local.of(whole, whole.inventory.networks[name]) for name in ("web", "lan", "own", "out")]
     assert [[shape.name for shape in batch] for batch in local.batches(shapes)] == [["web", "own", "out"], ["lan"]]
     assert [len(batch) for batch in local.batches([*shapes[:1], local.of_bridge(whole)])] == [1, 1]
@@ -155,7 +155,7 @@ def test_bridges_are_proven_side_by_side_and_kept_apart(whole):
     told = [line for host in hosts for text in host.sent for line in text.splitlines() if line.startswith("stranger")]
     assert len(told) == 4
     assert sum("stranger 0 provisioner-probe-abcdef-node1-b " in line for line in told) == 1, (
-        "the one that publishes no port"
+        "the stranger is the probe that publishes no port"
     )
 
 
@@ -192,7 +192,7 @@ def test_a_macvlan_across_hosts(whole):
 def test_a_probe_that_does_not_start_fails_what_it_was_to_show(whole):
     ends = Result(70, "", "provisioner: the engine takes no image\tlook at docker\n")
     broken = Pair(2, ended=True, result=ends)
-    broken.stream = lambda script: Host.stream(broken, script)  # says nothing
+    broken.stream = lambda script: Host.stream(broken, script)  # reports no address
     broken.lines = []
     result = proven(whole, [Pair(1), broken])
     failed = {c.way for c in result.checks if not c.proven}
@@ -208,7 +208,7 @@ def test_nothing_to_show(whole):
 
 
 class Inside(Host):
-    """A host whose container tells its interfaces."""
+    """A host whose container reports its interfaces. own: what the host itself reports."""
 
     def __init__(self, number: int, inside: str, own: str = "") -> None:
         super().__init__(number)

@@ -1,4 +1,4 @@
-"""The proof's course, with hosts whose probes say what a test wants. Real ones: tests/e2e/test_proofs.py."""
+"""The course of the overlay's proof, with scripted probes. With real hosts: tests/e2e/test_proofs.py."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Stream:
-    """What a host's script says: `lines` at once, `answer` to every "go" (None: nothing), then `result`."""
+    """The output of a host's script: first `lines`, then `answer` to each "go", and `result` at the end."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -70,7 +70,7 @@ class Stream:
 
 
 class Host:
-    """A connection that knows nothing but stream()."""
+    """A connection that supports only stream()."""
 
     def __init__(self, number: int, **put: object) -> None:
         self.name = f"node{number}"
@@ -129,7 +129,7 @@ def test_every_ordered_pair(prove):
 
 
 def test_one_host_alone(prove):
-    """It has no other to reach, and shows that a container can join."""
+    """The result has no pairs, but shows that a container can join."""
     host = Host(1)
     result = prove(host)
     assert (result.state, result.pairs, result.mtu) == (State.SETTLED, (), 1450)
@@ -171,7 +171,7 @@ def test_a_probe_that_does_not_start(prove):
     assert {(p.source, p.target) for p in result.pairs if p.proven} == {("node1", "node3"), ("node3", "node1")}
     assert "the engine takes no image (Cannot connect to the Docker daemon" in result.pairs[0].detail
     assert "on node2: look at it" in result.error
-    assert result.seconds < 39.0  # what the others took, not what they would have been given
+    assert result.seconds < 39.0  # what the others took, not their deadline
     assert "peer 2" not in hosts[0].sent[0]
 
 
@@ -271,7 +271,7 @@ def test_a_container_that_learns_no_names_is_replaced_once(prove):
 
 
 def test_two_that_are_replaced_at_once_know_where_the_other_is(prove):
-    """The first one's new container is told its peers while the second one's has not started."""
+    """The first host's new container gets its peers before the second host's has started."""
 
     def answer(host: Host, orders: str) -> list[str]:
         if "again" not in host.sent:

@@ -1,4 +1,4 @@
-"""templates/probe.pl as it is, in two network namespaces with a DNS server that says what a test wants."""
+"""templates/probe.pl, unmodified, in two network namespaces with a scripted DNS server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = [
 RUN = "abcdef"
 NAMES = {"here": "10.9.0.2", "there": "10.9.0.3"}
 
-# Answers A queries for the names in its arguments (NAME=ADDRESS or NAME=rcode), anything else with NXDOMAIN.
+# Answers A queries for the names in its arguments (NAME=ADDRESS or NAME=rcode), and other names with NXDOMAIN.
 DNS = r"""
 import socket, sys
 said = dict(word.split("=") for word in sys.argv[1:])
@@ -67,7 +67,7 @@ class Space:
         subprocess.run(["nsenter", "-n", "-m", "-t", str(self.pid), "sh", "-ec", command], check=True)
 
     def dns(self, **said: str) -> None:
-        """A name and the alias `alias-NAME` lead to one address; what is told of an alias itself goes before that."""
+        """Start a DNS server. `alias-NAME` resolves like NAME, unless `said` has an answer for the alias itself."""
         said = {f"alias-{name}": answer for name, answer in said.items()} | said
         process = self.start(sys.executable, "-c", DNS, *(f"{name}={answer}" for name, answer in said.items()))
         assert process.stdout.readline() == "serving\n"
@@ -100,7 +100,7 @@ def spaces(tmp_path: Path) -> Iterator[tuple[Space, Space]]:
 
 @pytest.mark.parametrize("answers", [True, False])
 def test_both_kinds_of_addresses(spaces, answers):
-    """Over IPv6 too, where that is asked for; a container without such an address says so."""
+    """A probe also answers over IPv6 if requested. A container without an IPv6 address reports that."""
     for number, space in enumerate(spaces, start=2):
         space.run("echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad")
         if answers or number == 2:
@@ -118,7 +118,7 @@ def test_both_kinds_of_addresses(spaces, answers):
 
 
 def told(process: subprocess.Popen[str]) -> Evidence:
-    """What a probe says up to the end of its work."""
+    """Return what a probe reports until it is done or fails."""
     evidence = Evidence()
     for line in process.stdout:
         evidence.take(line.rstrip("\n"))
@@ -134,14 +134,14 @@ def both(spaces: tuple[Space, Space], seconds: float = 2) -> list[Evidence]:
     return [told(probe) for probe in probes]
 
 
-# A probe that answers late: each packet after the seconds that its argument says of it; "-" is lost. Round trips come last.
+# A probe that answers late. Its argument has the delay of each round trip in seconds; "-" means that the answer is lost.
 LATE = r"""
 import select, socket, sys, time
 delays = sys.argv[1].split(",")
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server.bind(("10.9.0.3", 7777))
 print("serving", flush=True)
-nonces, waiting = {}, []  # the first three nonces are of the facts; each of the others is of one round trip
+nonces, waiting = {}, []  # the first three nonces belong to the facts, each later one to a round trip
 while True:
     rest = max(min(due for due, *_ in waiting) - time.monotonic(), 0) if waiting else None
     if select.select([server], [], [], rest)[0]:
@@ -161,10 +161,10 @@ while True:
 @pytest.mark.parametrize(
     ("delays", "least", "most"),
     [
-        ("0.4,0.3,0.1,0.5,0.6", 0.1, 0.2),  # the shortest, though others were asked before and after
-        ("-,-,-,-,0.2", 0.2, 0.3),  # the lost ones are no round trips
-        ("1.2,1.2,1.2,1.2,1.2", 1.2, 1.3),  # longer than any pause between two questions
-        ("-,-,-,-,-", None, None),  # not measured, and proven all the same
+        ("0.4,0.3,0.1,0.5,0.6", 0.1, 0.2),  # the shortest, although it is neither the first nor the last
+        ("-,-,-,-,0.2", 0.2, 0.3),  # lost answers do not count
+        ("1.2,1.2,1.2,1.2,1.2", 1.2, 1.3),  # longer than any pause between two datagrams
+        ("-,-,-,-,-", None, None),  # not measured, but still proven
     ],
 )
 def test_round_trips(spaces, delays, least, most):
@@ -220,7 +220,7 @@ def test_it_complains_when_no_name_is_known_for_a_while(spaces):
     assert both(spaces, seconds=4)[0].nameless is True
 
 
-# Answers what is asked of 10.9.0.3, from the address in its argument.
+# Answers datagrams to 10.9.0.3 from the address in its argument.
 ANSWERING = r"""
 import socket, sys
 asked, other = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
@@ -237,7 +237,7 @@ while True:
 
 @pytest.mark.parametrize(("source", "counts"), [("10.9.0.3", True), ("10.9.0.77", False)])
 def test_an_answer_counts_from_its_peer_alone(spaces, source, counts):
-    """Another sender may have read the nonce on its way."""
+    """Another sender may have read the nonce on the wire."""
     spaces[1].run("ip address add 10.9.0.77/24 dev eth0")
     assert spaces[1].start(sys.executable, "-c", ANSWERING, source).stdout.readline() == "serving\n"
     probe = spaces[0].probe(1)
@@ -286,7 +286,7 @@ def test_nothing_passes(spaces):
 
 @pytest.mark.parametrize("mtu", [1400, 1200])
 def test_the_largest_packet_that_passes(spaces, mtu):
-    """A way that drops what is too long, and says nothing: the far end's device is smaller."""
+    """The path silently drops packets that are too long, because the other end's device has a smaller MTU."""
     for space in spaces:
         space.dns(**NAMES)
     probes = [space.probe(number) for number, space in enumerate(spaces, start=1)]
@@ -295,20 +295,20 @@ def test_the_largest_packet_that_passes(spaces, mtu):
     for probe, number, name in ((probes[0], 2, "there"), (probes[1], 1, "here")):
         probe.stdin.write(f"peer {number} {name} alias-{name} {NAMES[name]}\ngo 30\n")
     here, there = (told(probe) for probe in probes)
-    # A veth takes what is up to four bytes (a VLAN tag) longer than its MTU; its own answers are not.
+    # A veth accepts packets up to four bytes (a VLAN tag) longer than its MTU. Answers that it sends are not longer.
     assert here.largest == {2: mtu}
     assert {fact for _, fact in here.lacks} == {"full"}
     assert there.largest == {1: mtu}
-    assert here.seconds < 15  # not the deadline: time would not mend it
+    assert here.seconds < 15  # well before the deadline: waiting longer would not help
 
 
-# -- beside the pairs: strangers, and names outside ----------------------------------------------------------------
+# -- strangers and external names ----------------------------------------------------------------------------------
 
 STRANGER = f"stranger 0 there {NAMES['there']} 123456 7"
 
 
 def beside(spaces: tuple[Space, Space], orders: str, *, seconds: float = 2) -> Evidence:
-    """What the first probe tells that has no peer, and these orders."""
+    """Return what the first probe reports for these orders, without a peer."""
     probe = spaces[0].probe(1)
     probe.stdin.write(f"{orders}\ngo {seconds}\n")
     return told(probe)
@@ -329,11 +329,11 @@ def test_a_stranger_that_is_met(spaces):
     evidence = beside(spaces, STRANGER)
     assert set(evidence.met) == {(0, "name"), (0, "address")}
     other.stdin.write("go 0\n")
-    assert told(other).heard == frozenset()  # a stranger is none of its peers
+    assert told(other).heard == frozenset()  # a stranger is not a peer
 
 
 def test_a_name_that_leads_a_stranger_elsewhere_is_no_meeting(spaces):
-    """As resolvers do that have an answer for every name."""
+    """Some resolvers have an answer for every name."""
     spaces[0].dns(there="203.0.113.9")
     assert beside(spaces, STRANGER).met == {}
 
@@ -342,7 +342,7 @@ OUTSIDE = "outside provisioner-abcdef.invalid answer 10.9.0.3"
 
 
 def resolver(space: Space, **said: str) -> None:
-    """One that listens on the second space's address."""
+    """Start a resolver on the second space's address."""
     code = DNS.replace("127.0.0.11", "10.9.0.3")
     assert (
         space.start(sys.executable, "-c", code, *(f"{k}={v}" for k, v in said.items())).stdout.readline() == "serving\n"
@@ -387,14 +387,12 @@ def test_the_resolv_conf_of_the_container(spaces, tmp_path):
     resolver(spaces[1])
     evidence = beside(spaces, f"peer 2 there alias-there {NAMES['there']}\n{OUTSIDE}")
     assert evidence.conf == {"search": ("a.test", "b.test"), "options": ("ndots:0",)}
-    assert (
-        2,
-        "name",
-    ) in evidence.seen  # a resolver with an IPv6 address behind the engine's server is none in its place
+    # A second nameserver with an IPv6 address does not replace the engine's server.
+    assert (2, "name") in evidence.seen
 
 
 def test_foreign_and_stale_answers_prove_nothing(spaces):
-    """Who answers has another run, another name, or does not know the nonce."""
+    """The answers have another run, another name, a wrong nonce or a wrong size."""
     for space in spaces:
         space.dns(**NAMES)
     liar = r"""
@@ -469,7 +467,7 @@ def test_it_says_when_there_is_no_way_to_the_subnet(spaces):
 
 
 def test_its_own_address_does_not_mislead_it(spaces):
-    """It has the first address that it looks for itself: the way to that is the loopback interface."""
+    """The probe has the first address that it looks for. The route to this address is the loopback interface."""
     spaces[0].run("ip address flush dev eth0; ip address add 10.9.0.1/24 dev eth0")
     line = spaces[0].probe(1).stdout.readline()
     assert line == "ready 10.9.0.1 1500\n"
@@ -499,7 +497,7 @@ def test_what_lies_beyond_is_told_where_it_is_reached(spaces):
     assert 0.9 < evidence.seconds < 2.5, "one that does not answer at once gets a second"
     probe.stdin.close()
     probe.wait(5)
-    there.run("ip route add blackhole 10.9.0.2/32")  # its answers are lost
+    there.run("ip route add blackhole 10.9.0.2/32")  # from now on, answers of the other space are lost
     probe = here.probe(1)
     probe.stdin.write("beyond 10.9.0.3 22\ngo 3\n")
     assert told(probe).way == ()

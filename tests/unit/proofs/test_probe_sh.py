@@ -12,7 +12,7 @@ from provisioner import render
 
 TEXT = (render.folder() / "probe.sh.j2").read_text()
 SHELLS = [shell for shell in (["dash"], ["bash", "--posix"]) if shutil.which(shell[0])]
-# The clean-up that goes on after the proof gets these signals once it has begun.
+# The clean-up continues after the proof. It gets these signals once it has begun.
 CLEAN_UP = """
 { aside; : >begun; exec sleep 30; } &
 until [ -e begun ]; do sleep 0.01; done
@@ -26,7 +26,7 @@ kill -s KILL $! 2>/dev/null
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
 @pytest.mark.parametrize(("signals", "then"), [("HUP INT PIPE", "goes on"), ("TERM", "ended")])
 def test_the_clean_up_outlives_the_controller_and_not_the_host(tmp_path, shell, signals, then):
-    """A host that shuts down sends SIGTERM, and waits 90 s for a process that ignores it."""
+    """A shutdown sends SIGTERM, and waits 90 s for a process that ignores it."""
     (trap,) = re.findall("^trap .*$", TEXT, re.MULTILINE)
     (aside,) = re.findall(r"^aside\(\) \{.*?^\}$", TEXT, re.MULTILINE | re.DOTALL)
     script = f"{trap}\n{aside}\n{CLEAN_UP % signals}"

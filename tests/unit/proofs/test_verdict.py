@@ -18,13 +18,13 @@ def trouble(*about, **more) -> str:
 
 
 def causes(*about, **more) -> list[tuple[str, str, str]]:
-    """The id, the host and the other end of each."""
+    """Return the id, the host and the other end of each cause."""
     return [(found.id, found.host, found.target) for found in verdict.trouble(*about, **more)[1]]
 
 
 @pytest.fixture
 def found() -> dict[str, Evidence]:
-    """Three hosts between which all is proven."""
+    """The evidence of three hosts with all pairs proven."""
     return {
         name: Evidence(
             address=IPv4Address(f"10.99.0.{255 - number}"),
@@ -70,7 +70,7 @@ def test_a_probe_that_did_not_start_fails_both_directions(found):
     assert detail(found) == detail(found, "node2", "node3") == "no probe on node2: Cannot connect to the Docker daemon"
     assert "the network demo is not proven: 4 of 6 pairs failed" in text
     assert "on node2: start it" in text
-    assert causes("demo", found, result, {}, "") == [("probe-failed", "node2", "")], "nothing is known of its paths"
+    assert causes("demo", found, result, {}, "") == [("probe-failed", "node2", "")], "its paths are unknown"
     assert "4789" not in text
 
 
