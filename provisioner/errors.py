@@ -25,7 +25,7 @@ from typing import Protocol
 
 
 def error_text(what: str, *, tried: str = "", answer: str = "", cure: str = "") -> str:
-    """What went wrong, as people read it: what happened, what was tried, the last lines of what came back, what to do next."""
+    """Return an error's text: what happened, what was tried, the last lines of the answer, and what to do next."""
     lines = [what]
     if tried:
         lines.append(f"  tried: {tried}")
@@ -45,7 +45,7 @@ class ProvisionerError(Exception):
     """
 
     exit_code = 1
-    cause: str  # what a class stands for where its errors do not say; one without must be given it
+    cause: str  # the class's default; if a class has none, each of its errors must set `cause`
 
     def __init__(
         self, what: str, *, cause: str = "", host: str = "", tried: str = "", answer: str = "", cure: str = ""

@@ -153,7 +153,7 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error as a run keeps it: its whole text, and the id of its entry in the catalogue of causes."""
+    """An error as a run records it. text: its complete text. check: the id of its entry in the catalogue of causes."""
 
     text: str
     check: str
@@ -164,7 +164,7 @@ class Failure:
 
     @property
     def whole(self) -> str:
-        """The text with the id, as findings are shown with theirs."""
+        """The text with the id, in the form of findings."""
         return f"{self.text}\n  check: {self.check}" if self.check else self.text
 
     def __str__(self) -> str:
@@ -182,7 +182,7 @@ class Outcome:
     error: str = ""  # the complete text of the error, if FAILED
     reason: str = ""  # why, if SKIPPED or PENDING
     seconds: float = 0.0
-    check: str = ""  # the id of what `error` tells, in the catalogue of causes
+    check: str = ""  # the id of the error in the catalogue of causes
 
     @property
     def failure(self) -> Failure:
@@ -376,7 +376,7 @@ class HostSummary:
     unknown: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
-    check: str = ""  # the id of what `error` tells, in the catalogue of causes
+    check: str = ""  # the id of the error in the catalogue of causes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Why a host is not reached over SSH, or does not let a run work on it."""
+"""Why a host can't be reached over SSH, or does not allow a run to work on it."""
 
 from provisioner.causes.base import Cause, Family, Kind
 from provisioner.model import Severity
@@ -16,7 +16,7 @@ FAMILY = Family(
             "host-unreachable",
             "the host does not answer",
             "No packet came back from the host's address, or no route leads there. The host is off, its address in the"
-            " inventory is wrong, or a firewall on the way drops the packets.",
+            " inventory is wrong, or a firewall on the path drops the packets.",
             "check that the host is up, that its address in the inventory is right, and that a firewall lets SSH pass",
         ),
         _failure(
@@ -33,48 +33,48 @@ FAMILY = Family(
         ),
         _failure(
             "ssh-busy",
-            "the SSH server hangs up at once",
-            "The server closed the connection before it named itself. It limits how many connections may log in at the same"
-            " time, or punishes the address for failed logins. The run tried again for 30 seconds.",
+            "the SSH server closes the connection at once",
+            "The server closed the connection before it sent its version. It limits how many connections may log in at the"
+            " same time, or blocks the address after failed logins. The run retried for 30 seconds.",
             "check MaxStartups and PerSourcePenalties in sshd_config on the host, and its log: journalctl -u ssh",
         ),
         _failure(
             "not-ssh",
-            "what listens on the port is not an SSH server",
-            "Another program answers on the port, or one that accepts connections and says nothing.",
-            "correct `address` and `port` in the inventory; `ss -ltnp` on the host shows who listens",
+            "no SSH server listens on the port",
+            "The program on the port does not speak SSH, or accepts connections and sends nothing.",
+            "correct `address` and `port` in the inventory; `ss -ltnp` on the host shows which program listens",
         ),
         _failure(
             "handshake-failed",
-            "the key exchange did not end",
-            "An SSH server answered, and stopped answering or closed the connection while keys were exchanged.",
+            "the key exchange did not finish",
+            "An SSH server answered, but stopped answering or closed the connection during the key exchange.",
             "see sshd's log on the host (journalctl -u ssh), then run the command again",
         ),
         _failure(
             "ssh-too-old",
             "the SSH server offers only outdated algorithms",
-            "No algorithm is used that is known to be weak, such as SHA-1 signatures, CBC ciphers or MD5.",
+            "A run uses no algorithm that is known to be weak, such as SHA-1 signatures, CBC ciphers or MD5.",
             "install OpenSSH 7.2 or later on the host, or give it an ed25519 host key: ssh-keygen -A",
         ),
         _failure(
             "host-key-unknown",
             "the host's key is not on record",
-            "With `host_keys: strict`, a host whose key is not in known_hosts gets no connection. Any machine on the path could"
-            " otherwise answer in its place.",
+            "With `host_keys: strict`, a run does not connect to a host whose key is not in known_hosts. Otherwise, any machine"
+            " on the path could answer in its place.",
             "compare the fingerprint with the host's own (ssh-keygen -lf on the host), then record the key with ssh-keyscan; or"
             " set `host_keys: accept-new`",
         ),
         _failure(
             "host-key-changed",
             "the host's key is not the one on record",
-            "The host showed another key than the one in known_hosts, or one that is revoked there. It was installed anew, or"
-            " another machine answers in its place.",
+            "The host's key differs from the one in known_hosts, or is revoked there. The host was reinstalled, or another"
+            " machine answers in its place.",
             "find out which; only if the new key is right, remove the old one: ssh-keygen -R ADDRESS",
         ),
         _failure(
             "known-hosts-unusable",
             "the file of host keys can't be read or written",
-            "Without the record of host keys, no host can be told from a machine that answers in its place.",
+            "Without the recorded host keys, a run can't distinguish a host from a machine that answers in its place.",
             "give your user access to the file that `known_hosts` names, or name another one",
         ),
         _failure(
@@ -87,7 +87,7 @@ FAMILY = Family(
         _failure(
             "login-refused",
             "the host refuses the login",
-            "The SSH server answered, and accepts none of the keys for this user.",
+            "The SSH server answered, but accepts none of the keys for this user.",
             "try it with ssh; the public key belongs in ~/.ssh/authorized_keys of the user, and for root PermitRootLogin must"
             " not be `no`",
         ),
@@ -100,7 +100,7 @@ FAMILY = Family(
         _failure(
             "tool-missing",
             "a program that every run needs is missing",
-            "Each write is done under a lock, which takes `flock` and a folder in /run.",
+            "Each write holds a lock, which requires `flock` and a folder in /run.",
             "install the package util-linux, and check whether /run is full",
         ),
         _failure(
@@ -118,27 +118,27 @@ FAMILY = Family(
         _failure(
             "port-unanswered",
             "nothing answers on a port of the host",
-            "The engine or the store that the run has to ask does not listen there.",
-            "see whether the service runs (systemctl status), and read its log",
+            "The engine or the store that the run has to query does not listen there.",
+            "check whether the service runs (systemctl status), and read its log",
         ),
         _failure(
             "connection-lost",
             "the connection to the host is lost",
-            "The connection broke during the run: the host, its sshd or a network on the way failed. A script that changes the"
-            " host goes on to its end without the connection.",
-            "check the host and the network in between, then run the same command again",
+            "The connection broke during the run: the host, its sshd or a network on the path failed. A script that changes the"
+            " host finishes without the connection.",
+            "check the host and the network path to it, then run the same command again",
         ),
         _failure(
             "timed-out",
             "the host did not answer in time",
-            "A script or a request did not end within its deadline. A script that changes the host may go on.",
-            "look at the load and the disks of the host, then run the same command again",
+            "A script or a request did not end within its deadline. A script that changes the host may still run.",
+            "check the load and the disks of the host, then run the same command again",
         ),
         _failure(
             "command-failed",
             "a script failed on the host",
             "A script ended with an unexpected exit code, was killed, or arrived incomplete. The error has its last lines.",
-            "fix what these lines say, and run again",
+            "fix what these lines report, and run again",
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Why a step, a run or the lab failed, where no cause of a failing network was recognised."""
+"""Why a step, a run or the lab failed, if no cause of a failing network was recognised."""
 
 from provisioner.causes.base import Cause, Family, Kind
 from provisioner.model import Severity
@@ -15,7 +15,7 @@ FAMILY = Family(
         _failure(
             "not-converged",
             "a step did not reach the desired state",
-            "The step's work is done, and the host still differs from the inventory. The error lists what differs.",
+            "The step has done its work, but the host still differs from the inventory. The error lists what differs.",
             "read the log of the service that the error names, then run again",
         ),
         _failure(
@@ -27,20 +27,20 @@ FAMILY = Family(
         ),
         _failure(
             "malformed-answer",
-            "an answer of a host or a store can't be understood",
-            "What came back does not have the form that it must have. Nothing is concluded from it, so nothing is changed.",
-            "look at what the host or the store answers there, repair it, and run again",
+            "an answer of a host or a store is malformed",
+            "The answer does not have the expected form. The run concludes nothing from it, so it changes nothing.",
+            "check what the host or the store answers, repair it, and run again",
         ),
         _failure(
             "internal-error",
             "a bug of provisioner",
-            "The data of one host led to an exception in provisioner. This host drops out, and the others go on.",
+            "The data of one host caused an exception in provisioner. This host drops out, and the others continue.",
             "report it with the lines of the error; the host is not at fault",
         ),
         _failure(
             "interrupted",
             "the run was stopped with Ctrl-C",
-            "Scripts that already run on hosts go on to their end. The hosts keep the state, so nothing has to be cleaned up.",
+            "Scripts that already run on hosts will finish. The hosts keep the state, so no clean-up is needed.",
             "run the command again; it continues where it stopped",
         ),
         _failure(
@@ -71,14 +71,14 @@ FAMILY = Family(
         _failure(
             "no-host-left",
             "no host is left to work on",
-            "Every host that the run needs has dropped out, each for a reason of its own.",
+            "Every host that the run needs has dropped out, each for its own reason.",
             "fix what is reported about these hosts, and run again",
         ),
         _failure(
             "swarm-may-exist",
-            "a host that takes no part may have the cluster's swarm",
-            "Two swarms never become one. No second swarm is created while a host that can't be asked may be in the first.",
-            "get the hosts and engines that the error names to answer; take a host that is gone for good out of the inventory",
+            "a host that does not answer may have the cluster's swarm",
+            "Two swarms can't be merged. No second swarm is created while a host that does not answer may be in the first.",
+            "make the hosts and engines that the error names answer; remove a host that is gone for good from the inventory",
         ),
         _failure(
             "founder-changed",
@@ -101,20 +101,20 @@ FAMILY = Family(
         _failure(
             "duplicate-network",
             "several networks have one name",
-            "An engine may have several networks with one name, and a container then joins any of them.",
+            "An engine may have several networks with one name. A container then joins an arbitrary one of them.",
             "remove the one that no container uses, by its ID: docker network rm ID",
         ),
         _failure(
             "network-failed",
             "the engine can't create or remove a network",
-            "The engine refused the request. The error has its words.",
-            "fix what the engine says, and run again",
+            "The engine refused the request. The error has its message.",
+            "fix what the engine reports, and run again",
         ),
         _failure(
             "container-stays",
             "a container can't be disconnected from a network",
             "The engine refused to disconnect the container, so the network can't be removed.",
-            "fix what the engine says, or remove the container, and run again",
+            "fix what the engine reports, or remove the container, and run again",
         ),
         _failure(
             "engine-failed",
@@ -138,13 +138,13 @@ FAMILY = Family(
             "store-refuses",
             "the store answers with an error",
             "The store answered a request for its lock with an unexpected code.",
-            "look at the store's log, and run again",
+            "see the store's log, and run again",
         ),
         _failure(
             "store-port-foreign",
             "Consul's port does not belong to Consul",
             "A token is sent only to Consul's own process. Another program, or none, listens on the port.",
-            "see who listens there (ss -ltnp) and what Consul says (journalctl -u consul), and run again",
+            "check what listens there (ss -ltnp), see Consul's log (journalctl -u consul), and run again",
         ),
         _failure(
             "store-binary",
@@ -156,7 +156,7 @@ FAMILY = Family(
             "secrets-refused",
             "Consul does not accept its keys and tokens",
             "Consul's servers refused a change of keys, policies or tokens.",
-            "see what the servers say (journalctl -u consul), and run again",
+            "see the servers' log (journalctl -u consul), and run again",
         ),
         _failure(
             "secrets-differ",
@@ -186,20 +186,20 @@ FAMILY = Family(
         _failure(
             "swarm-stays",
             "the engine does not leave its swarm",
-            "The engine refused to leave. The error has its words.",
-            "fix what the engine says; or on the host: docker swarm leave --force",
+            "The engine refused to leave. The error has its message.",
+            "fix what the engine reports; or, on the host: docker swarm leave --force",
         ),
         _failure(
             "node-failed",
             "a manager can't change a node",
-            "The swarm did not accept a change of a node's role or availability, or the node did not follow it in time.",
+            "The swarm did not accept a change of a node's role or availability, or the node did not apply it in time.",
             "check that 2377/tcp passes between the hosts, and run again",
         ),
         _failure(
             "packages-failed",
             "the package manager failed",
             "apt could not install or remove a package. The error has its last lines.",
-            "fix what apt says, and run again",
+            "fix what apt reports, and run again",
         ),
         _failure(
             "packages-locked",
@@ -223,32 +223,32 @@ FAMILY = Family(
             "file-failed",
             "a file can't be read or written",
             "A change of a file failed. The old file is untouched.",
-            "look at the free space and the mount options of its file system: df FOLDER",
+            "check the free space and the mount options of its file system: df FOLDER",
         ),
         _failure(
             "path-unsafe",
-            "something else is in the place of a file or folder",
-            "A symbolic link, or something that another user owns, is where a file belongs. Nothing that another user controls"
-            " is followed or changed.",
-            "see who made it, remove it, and run again",
+            "something unexpected is in the place of a file or folder",
+            "There is a symbolic link, or something that another user owns, in the place of a file. A run never follows or"
+            " changes what another user controls.",
+            "find out who created it, remove it, and run again",
         ),
         _failure(
             "account-failed",
             "a system user or group can't be created or removed",
-            "Services run as users of their own. useradd, userdel or groupdel failed.",
+            "Services run as their own users. useradd, userdel or groupdel failed.",
             "run the command that the error names by hand, and run again",
         ),
         _failure(
             "unit-failed",
             "a systemd unit can't be started, stopped or enabled",
-            "systemctl failed for a unit that the cluster needs or that has to go.",
-            "look at the unit: systemctl status UNIT, journalctl -u UNIT",
+            "systemctl failed for a unit that the cluster needs, or that must be removed.",
+            "check the unit: systemctl status UNIT, journalctl -u UNIT",
         ),
         _failure(
             "rules-failed",
             "the firewall rules can't be set or removed",
-            "iptables or nftables refused the rules. The error has its words.",
-            "fix what the program says, and run again",
+            "iptables or nftables refused the rules. The error has its message.",
+            "fix what the program reports, and run again",
         ),
         _failure(
             "lab",
