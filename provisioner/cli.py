@@ -321,16 +321,19 @@ def down(
     inventory, or no terminal to ask on. With --plan, 2: there are changes to make.
     """
 
-    def workflow(_: Inventory, *, look: bool = plan) -> Iterable[Phase]:
+    def workflow(_: Inventory, *, look: bool = plan, also: bool = unrecorded) -> Iterable[Phase]:
         from provisioner.workflows import down as of_down
 
-        asked = of_down.Down(force=force, data=data, packages=packages, unrecorded=unrecorded)
+        asked = of_down.Down(force=force, data=data, packages=packages, unrecorded=also)
         return of_down.plan(asked) if look else of_down.phases(asked)
 
+    also = unrecorded
     if not plan and not yes:
         with _reported("down" if json else ""):
-            _ask(inventory, functools.partial(workflow, look=True), json=json, verbose=verbose, ignore=ignore)
-    _run(inventory, "plan" if plan else "down", workflow, json=json, verbose=verbose, ignore=ignore)
+            planned = functools.partial(workflow, look=True)
+            also |= _ask(inventory, planned, json=json, verbose=verbose, ignore=ignore)
+    final = functools.partial(workflow, also=also)
+    _run(inventory, "plan" if plan else "down", final, json=json, verbose=verbose, ignore=ignore)
 
 
 def _ask(
@@ -340,10 +343,13 @@ def _ask(
     json: bool,
     verbose: bool,
     ignore: list[str] | None,
-) -> None:
+) -> bool:
     """Show the changes and ask. Raises ProvisionerError unless a person on a terminal agrees.
 
+    Where an earlier version left no record, what it may have created is asked for separately.
     If there is nothing to change, nobody is asked; the run that follows reports it.
+
+    Returns: whether what no record tells of is to be removed too.
     """
     from provisioner import report
     from provisioner.errors import ProvisionerError, UsageError
@@ -353,12 +359,18 @@ def _ask(
         what = "down asks before it removes anything, but there is no terminal; nothing was changed"
         raise UsageError(what, cure="look at the changes with --plan, then run it with --yes")
     planned = _report(path, "plan", workflow, json=json, verbose=verbose, ignore=ignore)
-    if all(outcome.state is not State.DRIFTED for outcome in planned.outcomes):
-        return
-    report.show(planned, out=sys.stderr if json else sys.stdout, verbose=verbose)
-    print("Make these changes? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+    candidates = [f"{found.host}: {found.evidence}\n" for found in planned.findings if found.id == "unrecorded"]
+    changes = any(outcome.state is State.DRIFTED for outcome in planned.outcomes)
+    if changes or candidates:
+        report.show(planned, out=sys.stderr if json else sys.stdout, verbose=verbose)
+    if changes and not _agreed("Make these changes?"):
         raise ProvisionerError("not confirmed; nothing was changed", cause="not-confirmed")
+    return bool(candidates) and _agreed(f"{''.join(candidates)}Remove these too?")
+
+
+def _agreed(question: str) -> bool:
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _version(*, wanted: bool) -> None:

@@ -12,7 +12,7 @@
 #                                          METHOD defaults to GET, and BODY has no blanks.
 # The first line of the output has the findings about the engine for the shell. Sections follow: "NAME LENGTH", the body, and a
 # newline. So no body can imitate a section, whoever wrote it.
-my %wanted = map { $_ => [] } qw(file glob secret port settled user scheme engine ask);
+my %wanted = map { $_ => [] } qw(file glob secret port settled user scheme first engine ask);
 for (@ARGV) { my ($kind, $value) = split / /, $_, 2; push @{ $wanted{$kind} }, $value }
 my ($unix, $inet, $inet6, $netlink, $stream, $datagram, $raw) = (1, 2, 10, 16, 1, 2, 3);
 my $most = 1 << 25;                                                            # bytes of one file, or of one answer
@@ -198,7 +198,7 @@ if (@{ $wanted{file} }) { files(); modules() }
 if (@{ $wanted{port} }) { addresses(); ports() }
 my $units = "/run/systemd/units";
 my @engine = -d $units && !-l "$units/invocation:docker.service" ? () : @{ $wanted{engine} };
-ask($_) for @engine, @{ $wanted{ask} };
+ask($_) for @{ $wanted{first} }, @engine, @{ $wanted{ask} };
 gossip() if @{ $wanted{port} };
 my ($info, $networks) = map { $answers{$_} // "" } qw(info networks);
 my ($scheme) = @{ $wanted{scheme} };

@@ -66,10 +66,10 @@ FAMILY = Family(
         ),
         Cause(
             "unrecorded",
-            "packages or users that an earlier version may have added",
+            "networks, packages or users that an earlier version may have added",
             Severity.WARNING,
             "Earlier versions kept no record of what they installed. Without a record, it is unknown what was there before.",
-            "if provisioner added them, remove them too: --unrecorded",
+            "if provisioner added them, remove them in the same run: --unrecorded; later, they can only be removed by hand",
             kind=Kind.REFUSAL,
         ),
         Cause(

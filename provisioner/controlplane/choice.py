@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from provisioner import stores
-from provisioner.controlplane.swarm import state
+from provisioner.controlplane.swarm import in_swarm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +58,7 @@ def _decided(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[str, str
     title = stores.of(inventory.store).title
     if there := [name for name in names if facts[name].engine.get("ClusterStore")]:
         return "kv", f"engines already use an external store: {_some(there)}"
-    if there := [name for name in names if state(facts[name]) not in {"", "inactive"}]:
+    if there := [name for name in names if in_swarm(facts[name])]:
         return "swarm", f"engines are already in a swarm: {_some(there)}"
     if new := [name for name in names if has_no_store(facts[name].engine_version)]:
         versions = ", ".join(sorted({facts[name].engine_version for name in new}))

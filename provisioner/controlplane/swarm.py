@@ -166,6 +166,11 @@ def state(facts: Facts) -> str:
     return str(swarm_info(facts).get("LocalNodeState", "inactive")) if facts.engine else ""
 
 
+def in_swarm(facts: Facts) -> bool:
+    """Return whether the engine is in a swarm, in whatever state. False also if it does not answer."""
+    return state(facts) not in {"", "inactive"}
+
+
 def cluster(facts: Facts) -> Mapping[str, Any]:
     """Return a manager's description of the swarm; {} on workers, and without a leader (managers then report zeros)."""
     found = swarm_info(facts).get("Cluster")
@@ -286,7 +291,7 @@ class View:
 
     def member(self, host: str) -> Member:
         facts, ours = self.site.facts[host], self.hosts
-        if state(facts) in {"", "inactive"}:
+        if not in_swarm(facts):
             return Member.NONE
         if host in ours:
             return Member.OURS

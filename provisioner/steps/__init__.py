@@ -15,7 +15,8 @@ from provisioner.steps.recreate import Recreate
 from provisioner.steps.store import Store
 from provisioner.steps.swarm import Swarm
 from provisioner.steps.version import Version
-from provisioner.system.owned import together
+from provisioner.system.owned import together, unwritten
+from provisioner.system.reading import DAEMON_JSON
 
 if TYPE_CHECKING:
     from provisioner.steps.base import Built
@@ -35,4 +36,5 @@ STEPS: tuple[Built, ...] = (
     Networks(),  # each network exists once and is the same on every host
 )
 
-OWNED = together(step.owns for step in STEPS)
+_OWNED = together(step.owns for step in STEPS)
+OWNED = together([_OWNED, unwritten(_OWNED, DAEMON_JSON)])

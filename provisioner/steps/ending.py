@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provisioner import render
-from provisioner.controlplane.swarm import state, swarm_info
 from provisioner.model import Action, Drift, Kind
-from provisioner.steps import OWNED, remains
+from provisioner.steps import leaving_swarm, remains
 from provisioner.steps.base import OfHosts, Work
 from provisioner.steps.leaving import OF_PACKAGES
-from provisioner.system import swarm as on_host
 from provisioner.system.owned import RECORD
 
 if TYPE_CHECKING:
@@ -32,10 +30,12 @@ class EndNetworks(OfHosts):
     free: before that, free the endpoints that containers of other hosts left behind.
     shared: also remove the shared networks. The engine can't remove those of a swarm with services or of a store without a
     leader: they end with the swarm or the store.
+    unrecorded: also remove those that an earlier version may have created without a record.
     """
 
     free: bool = False
     shared: bool = True
+    unrecorded: bool = False
     name = "networks"
     title = "Networks removed"
     reads = ("http", "owned")
@@ -43,11 +43,11 @@ class EndNetworks(OfHosts):
     cure = "check the engine's log (journalctl -u docker), then run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
-        names = self._removed_by(site, host)
+        names = self._names(site, host)
         return tuple(Drift(Kind.NETWORK, name, "present", "absent", Action.REMOVE) for name in names)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work | None:
-        names = self._removed_by(site, host)
+        names = self._names(site, host)
         if not names:
             return None
         script = render.script(
@@ -55,31 +55,28 @@ class EndNetworks(OfHosts):
         )
         return Work(script, f"removing {', '.join(names)}", deadline=60.0 + 60.0 * len(names))
 
-    def _removed_by(self, site: Site, host: str) -> list[str]:
-        """Return the networks that this host removes: its local ones. A single host also removes the shared ones."""
-        wanted = [network for network in site.inventory.networks.values() if network.on(host)]
-        there = [n for n in wanted if n.name in site.facts[host].networks and is_ours(site, n, host)]
-        return [n.name for n in there if not n.is_global or (self.shared and host == _remover(site, n.name))]
+    def _names(self, site: Site, host: str) -> list[str]:
+        return removable(site, host, shared=self.shared, unrecorded=self.unrecorded)
 
 
-def is_ours(site: Site, network: Network, host: str) -> bool:
-    """Return whether a run created this network.
+def removable(site: Site, host: str, *, shared: bool = False, unrecorded: bool = False) -> list[str]:
+    """Return the names of the networks that this host removes: its local ones that runs created.
 
-    If the store or the swarm ends as well, this is true for every shared network of the inventory. It is also true if an
-    earlier version has set up the host and kept no record.
+    shared: a single host also removes the shared ones. unrecorded: as EndNetworks has it.
     """
+    wanted = [network for network in site.inventory.networks.values() if network.on(host)]
+    there = [n for n in wanted if n.name in site.facts[host].networks and (not n.is_global or shared)]
+    ours = [n for n in there if _is_ours(site, n, host, unrecorded=unrecorded)]
+    return [n.name for n in ours if not n.is_global or host == _remover(site, n.name)]
+
+
+def _is_ours(site: Site, network: Network, host: str, *, unrecorded: bool) -> bool:
+    """Return whether a run created this network. If the store or the swarm ends as well, every shared network counts."""
     if network.is_global and not (site.control == "kv" and site.inventory.the_store.endpoints):
         return True
     names = site.live if network.is_global else (host,)
     hosts = [remains.found(site.facts[name]) for name in names]
-    noted = any(network.name in found.noted("network") for found in hosts)
-    return noted or any(found.incomplete for found in hosts)
-
-
-def local(site: Site, host: str) -> list[str]:
-    """Return the names of the local networks that runs created on a host."""
-    wanted = (n for n in site.inventory.networks.values() if n.on(host) and not n.is_global)
-    return [n.name for n in wanted if n.name in site.facts[host].networks and is_ours(site, n, host)]
+    return any(network.name in found.noted("network") or (unrecorded and found.incomplete) for found in hosts)
 
 
 def _remover(site: Site, network: str) -> str:
@@ -98,23 +95,15 @@ class EndSwarm(OfHosts):
     cure = "on this host, run: docker swarm leave --force; then run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
-        found = state(site.facts[host])
-        return () if found in {"", "inactive"} else (Drift(Kind.SWARM, "", found, "inactive", Action.LEAVE),)
+        return leaving_swarm.to_leave(site.facts[host])
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
-        unit, manager = on_host.UNIT, bool(swarm_info(site.facts[host]).get("ControlAvailable"))
-        script = render.script("swarm-leave.sh.j2", unit=unit, files=on_host.OURS, force="yes")
-        return Work(script, "leaving the swarm", deadline=120.0, alone=manager)
+        return leaving_swarm.leave(force=True, alone=site.plane.lists(site.facts[host]))
 
 
-@dataclass(frozen=True)
 class EndPackages(OfHosts):
-    """Remove the packages that runs installed, and the users that these packages created.
+    """Remove the packages that runs installed, and the users that these packages created."""
 
-    unrecorded: on hosts that an earlier version set up, also remove packages that are in no record.
-    """
-
-    unrecorded: bool = False
     name = "packages"
     title = "Packages removed"
     reads = ("system", "files", "units", "http", "firewall", "owned")
@@ -123,7 +112,7 @@ class EndPackages(OfHosts):
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         there = remains.found(site.facts[host])
-        drift = [Drift(Kind.PACKAGE, name, "installed", "absent", Action.REMOVE) for name in self._packages(there)]
+        drift = [Drift(Kind.PACKAGE, name, "installed", "absent", Action.REMOVE) for name in _packages(there)]
         for kind in (Kind.USER, Kind.GROUP):
             names = made_by_packages(there, kind)
             drift += [Drift(kind, name, "present", "absent", Action.REMOVE) for name in names]
@@ -133,28 +122,24 @@ class EndPackages(OfHosts):
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
         there = remains.found(site.facts[host])
-        names, manager = self._packages(there), site.facts[host].package_manager
-        removal = manager.removal(names) if names and manager else ""
+        names, manager = _packages(there), site.facts[host].package_manager
+        removal = manager.removal(names, dependencies=there.incomplete) if names and manager else ""
         script = removal + render.script(
             "packages-end.sh.j2",
             users=made_by_packages(there, "user"),
             groups=made_by_packages(there, "group"),
             folders=sorted(there.noted("package-folder"), reverse=True),
+            kept=sorted(there.of("kept")),
             record=RECORD,
             kinds=sorted(OF_PACKAGES),
         )
         return Work(script, "removing packages", deadline=600.0)
 
-    def _packages(self, there: Found) -> list[str]:
-        wanted = set(there.noted("package")) | (candidates(there) if self.unrecorded else set())
-        return sorted(there.of("installed") & wanted)
+
+def _packages(there: Found) -> list[str]:
+    return sorted(there.of("installed") & there.noted("package").keys())
 
 
 def made_by_packages(there: Found, kind: str) -> list[str]:
     """Return the users or groups that were created by packages that we installed. kind: "user" or "group"."""
     return sorted(there.of(kind) & there.noted(f"package-{kind}").keys())
-
-
-def candidates(there: Found) -> set[str]:
-    """Return the packages that an earlier version may have installed without a record."""
-    return set(there.of("installed") & set(OWNED.packages)) if there.incomplete else set()

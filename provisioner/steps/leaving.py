@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from provisioner import render, stores
+from provisioner import render
 from provisioner.model import Action, Drift, Kind
 from provisioner.steps import OWNED, remains, resolvers
 from provisioner.steps.base import OfHosts, Work
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from provisioner.system.owned import Data, Found
     from provisioner.transport import Connection
 
+_CLUSTER = ("cluster-store", "cluster-advertise", "cluster-store-opts")
 _OF_THE_BOOT = (ENGINE_LOADED, ENGINE_TLS, ENGINE_STARTED)
 _ENGINE = together([Daemon.owns, proxy.OWNED, Owned(files=(WAITER,))])
 
@@ -65,8 +66,9 @@ class Drain(OfHosts):
         )
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
+        listed = site.facts[host].networks
         pairs = [
-            (network, name)
+            (network, name, network in listed)
             for name, networks in attached.on_shared(site.facts[host], also=self.also).items()
             for network in networks
         ]
@@ -157,8 +159,12 @@ def _transitional(host: str, facts: Facts, last: str) -> tuple[dict[str, Any], .
     restart without the store. The third turns live-restore off again.
     """
     left, found, info = parse(host, last), parse(host, facts.files.get(DAEMON_JSON, "")), facts.engine
-    running = {"cluster-store": info.get("ClusterStore", ""), "cluster-advertise": info.get("ClusterAdvertise", "")}
-    running |= {key: found[key] for key in ("cluster-store-opts",) if key in found}
+    running = {key: found[key] for key in _CLUSTER if key in found}
+    if info:  # the engine's own answer counts; an engine whose store has no leader may give none
+        running |= {
+            "cluster-store": info.get("ClusterStore", ""),
+            "cluster-advertise": info.get("ClusterAdvertise", ""),
+        }
     stay = {"live-restore": True}
     return (
         {**left, **{key: value for key, value in running.items() if value}, **stay},
@@ -212,11 +218,9 @@ class Leave(OfHosts):
     """Remove everything else that we put on the host: the store's server or agent, rules, files, users, folders.
 
     data: delete the store's data. Otherwise they are renamed and kept.
-    unrecorded: also remove users and programs that an earlier version may have created without a record.
     """
 
     data: bool = False
-    unrecorded: bool = False
     name = "leave"
     title = "Host cleaned up"
     reads = ("system", "files", "units", "http", "firewall", "owned")
@@ -233,7 +237,7 @@ class Leave(OfHosts):
         drift += [Drift(Kind.FILE, path, "present", "absent", Action.REMOVE) for path in self._paths(site, host, there)]
         drift += _stopping(there, firewall.UNIT)
         drift += [Drift(Kind.RULES, name, "ours", "none", Action.REMOVE) for name in firewall.ours(facts, site.ports)]
-        drift += [Drift(Kind.USER, user, "present", "absent", Action.REMOVE) for user in self._users(there)]
+        drift += [Drift(Kind.USER, user, "present", "absent", Action.REMOVE) for user in _users(there)]
         drift += [Drift(Kind.FOLDER, path, "empty", "absent", Action.REMOVE) for path in _folders(there)]
         drift += [Drift(Kind.FILE, path, "saved copy", "restored") for path in sorted(there.of("old"))]
         if _is_unfinished(there):
@@ -251,7 +255,7 @@ class Leave(OfHosts):
             removals=firewall.REMOVALS,
             files=self._paths(site, host, there),
             plugins=_plugins(there),
-            users=self._users(there),
+            users=_users(there),
             folders=_folders(there, even_full=True),
             modes=_modes(there),
             states={unit: how.split() for unit, how in there.noted("unit").items()},
@@ -265,31 +269,13 @@ class Leave(OfHosts):
         """Return the files to remove. The store's configuration is the last: it marks the store's data as ours."""
         files = set(there.of("file") - set(_ENGINE.files)) | {f"{UNITS}/{unit}" for unit in _other_units(there)}
         files |= there.of("program") & there.noted("program").keys()
-        files |= _unrecorded(there, "program") if self.unrecorded else set()
         files |= set(_specs(site, host, there))
         configs = {data.config for data in OWNED.data}
         return sorted(files, key=lambda path: (path in configs, path))
 
-    def _users(self, there: Found) -> list[str]:
-        noted = there.of("user") & there.noted("user").keys() & set(OWNED.users)
-        return sorted(noted | (_unrecorded(there, "user") if self.unrecorded else set()))
 
-
-def _unrecorded(there: Found, kind: str) -> set[str]:
-    """Return users or programs that an earlier version may have created.
-
-    Users of installed packages are excluded: they are removed with their package. kind: "user" or "program".
-    """
-    if not there.incomplete or kind in there.notes:
-        return set()
-    return {
-        name for name in there.of(kind) if kind != "user" or stores.PACKAGE_OF.get(name) not in there.of("installed")
-    }
-
-
-def unrecorded_of(there: Found) -> list[str]:
-    """Return texts that name the users and programs of an earlier version, which are in no record."""
-    return [f"{kind} {name}" for kind in ("user", "program") for name in sorted(_unrecorded(there, kind))]
+def _users(there: Found) -> list[str]:
+    return sorted(there.of("user") & there.noted("user").keys() & set(OWNED.users))
 
 
 OF_PACKAGES = frozenset({"package", "package-user", "package-group", "package-folder"})  # kinds of notes

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provisioner import render
-from provisioner.controlplane.swarm import View, address_of, is_down, state
+from provisioner.controlplane.swarm import View, address_of, in_swarm, is_down, state
 from provisioner.model import Action, Drift, Kind
 from provisioner.steps.base import OfHosts, Work
 from provisioner.steps.swarm import of_nodes
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provisioner.controlplane import Site
+    from provisioner.system.facts import Facts
 
 
 def nodes(site: Site) -> list[Mapping[str, Any]]:
@@ -60,6 +61,18 @@ class Rest(OfHosts):
         return Work(script, f"moving the services of {self.host}", deadline=300.0)
 
 
+def to_leave(facts: Facts) -> tuple[Drift, ...]:
+    """Return the drift of an engine that is to be in no swarm."""
+    return (Drift(Kind.SWARM, "", state(facts), "inactive", Action.LEAVE),) if in_swarm(facts) else ()
+
+
+def leave(*, force: bool, alone: bool = False) -> Work:
+    """Return the work of an engine that leaves its swarm. force: also as a manager. alone: no other host does so meanwhile."""
+    yes = "yes" if force else "no"
+    script = render.script("swarm-leave.sh.j2", unit=on_host.UNIT, files=on_host.OURS, force=yes)
+    return Work(script, "leaving the swarm", deadline=120.0, alone=alone)
+
+
 class LeaveSwarm(OfHosts):
     """The engine leaves the swarm. Containers that belong to no service keep running."""
 
@@ -71,16 +84,14 @@ class LeaveSwarm(OfHosts):
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         facts = site.facts[host]
-        left = state(facts) in {"", "inactive"}
         ours = [path for path in on_host.OURS if path in facts.files]
         return (
-            *(() if left else (Drift(Kind.SWARM, "", state(facts), "inactive", Action.LEAVE),)),
+            *to_leave(facts),
             *(Drift(Kind.FILE, path, "present", "absent", Action.REMOVE) for path in ours),
         )
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
-        script = render.script("swarm-leave.sh.j2", unit=on_host.UNIT, files=on_host.OURS, force="no")
-        return Work(script, "leaving the swarm", deadline=120.0)
+        return leave(force=False)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from provisioner.system.facts import Facts
 
-CONTAINERS = Request("containers", ENGINE, "/containers/json?all=1")  # on_shared() and names() read its answer
+CONTAINERS = Request(
+    "containers", ENGINE, "/containers/json?all=1", quick=True
+)  # on_shared() and names() read its answer
 _STOPPED = frozenset({"created", "exited", "dead"})  # states in which a container has no endpoint
 _SERVICE = "com.docker.swarm.service.id"  # a label
 PROBE = "provisioner-probe-"  # prefix of the names of the proofs' containers
@@ -59,9 +61,11 @@ def endpoints(facts: Facts, network: str) -> tuple[str, ...]:
 def on_shared(facts: Facts, *, started: bool = False, also: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
     """Return container -> the cluster's networks that it is attached to.
 
+    A network that the engine does not list is none of its local ones: it is a swarm's, or of a store that the engine has left.
+
     started: leave out stopped containers. also: names of more networks to include, of any scope.
     """
-    shared = {name for name, network in facts.networks.items() if network.get("Scope", "local") != "local"} | set(also)
+    local = {name for name, network in facts.networks.items() if network.get("Scope", "local") == "local"} - set(also)
     found = {}
     for container in facts.http("containers").body or ():
         if _SERVICE in (container.get("Labels") or {}):
@@ -69,8 +73,9 @@ def on_shared(facts: Facts, *, started: bool = False, also: Collection[str] = ()
         if started and container.get("State") in _STOPPED:
             continue
         networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
-        if on := sorted(shared & set(networks)):
-            found[_name(container)] = tuple(on)
+        on = set(networks) - local if facts.networks else set(networks) & set(also)
+        if on:
+            found[_name(container)] = tuple(sorted(on))
     return dict(sorted(found.items()))
 
 

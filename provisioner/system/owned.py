@@ -77,6 +77,9 @@ def together(parts: Iterable[Owned]) -> Owned:
 
 
 RECORD = "/var/lib/provisioner/record"
+PARTIAL = (
+    ".provisioner.*"  # how files.pl names a file while it writes it; a host that loses its power meanwhile keeps it
+)
 _PATH = re.compile(r"(/[A-Za-z0-9._-]+)+", re.ASCII)
 SAFE = re.compile(r"[A-Za-z0-9/._*@ -]*", re.ASCII)  # text that the probe contains unquoted
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+:-]*", re.ASCII)
@@ -123,7 +126,15 @@ class Found:
 
         Then what the record lacks may still be ours. A host without any trace of ours is complete.
         """
-        return "fresh" not in self.noted("begun").values() and bool(self.notes or self.of("file") or self.of("unit"))
+        written = {path for path in self.of("file") if not fnmatchcase(path, f"*/{PARTIAL}")}
+        return "fresh" not in self.noted("begun").values() and bool(self.notes or written or self.of("unit"))
+
+
+def unwritten(owned: Owned, *paths: str) -> Owned:
+    """Return what a host has if it lost its power while one of these files, of `paths` or the record was written."""
+    every = (*owned.files, *owned.unit_files, *owned.programs, *paths, RECORD)
+    folders = {path.rpartition("/")[0] for path in every} - {"/run"}
+    return Owned(files=tuple(f"{folder}/{PARTIAL}" for folder in folders), folders=(RECORD.rpartition("/")[0],))
 
 
 def probe(owned: Owned, daemon_json: str) -> str:

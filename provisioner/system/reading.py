@@ -207,5 +207,7 @@ def _arguments(
             ("ask", map(str, (*store.requests, *(store.whole if set(ALL) <= set(only) else ())))),
         ]
     if {"http", *ASKED} & set(only):
-        wanted += [("user", filter(None, [store.user])), ("ask", map(str, requests))]
+        quick = [request for request in requests if request.quick]
+        others = [request for request in requests if not request.quick]
+        wanted += [("user", filter(None, [store.user])), ("first", map(str, quick)), ("ask", map(str, others))]
     return [f"{kind} {value}" for kind, values in wanted for value in dict.fromkeys(values)]

@@ -14,6 +14,7 @@ class Request:
     name: the name of the answer. where: a socket, a port of the host, or ADDRESS:PORT.
     what: an HTTP path, or a word of another protocol that is sent unchanged. No part contains a blank.
     through: whether the controller sends it through the host's connection, because the host can't.
+    quick: whether it is sent before all others: a server that has kept one of those waiting is asked nothing more.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Request:
     method: str = "GET"
     body: str = ""
     through: bool = False
+    quick: bool = False
 
     def __str__(self) -> str:
         """Return the request as an argument of facts.pl."""

@@ -17,12 +17,14 @@ from provisioner.runner import look
 from provisioner.steps import OWNED
 from provisioner.steps.ending import EndNetworks, EndPackages, EndSwarm
 from provisioner.steps.leaving import Drain, Leave, LeaveEngine
+from provisioner.steps.unrecorded import Adopt
 from provisioner.system import attached
 from provisioner.workflows import anyway, lock, obstacles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from provisioner.controlplane.site import Site
     from provisioner.runner.run import Run
     from provisioner.steps.base import Step
     from provisioner.workflows import Phase
@@ -34,7 +36,7 @@ class Down:
 
     force: disconnect containers from the networks, and leave a swarm that has services or is not this cluster's.
     data: remove the store's data. packages: remove the packages that runs installed.
-    unrecorded: remove packages, users and programs without a record, because an earlier version may have installed them.
+    unrecorded: remove networks, users, programs and packages without a record, because an earlier version may have added them.
     """
 
     force: bool = False
@@ -61,17 +63,24 @@ def plan(asked: Down) -> tuple[Phase, ...]:
 
 def steps(run: Run, asked: Down) -> Iterable[Step]:
     """The steps of `down`, in order."""
+    if asked.unrecorded:
+        yield Adopt(asked.packages)  # from here on, the record is complete
+    leaderless = obstacles.leaderless(run.site)
+    if leaderless:
+        yield LeaveEngine()  # first: an engine whose store has no leader can't disconnect containers
     local = frozenset(name for name, network in run.inventory.networks.items() if not network.is_global)
     if asked.force:
         yield Drain(local)  # disconnects containers, which keep running
-    yield EndNetworks(
-        free=asked.force or bool(run.session.lost), shared=not obstacles.networks_end_by_themselves(run.site)
-    )
+    # Shared networks that can't be removed end with their swarm or their store.
+    shared = not leaderless and not obstacles.services(run.site)
+    gone = run.session.lost or any(not run.site.plane.joined(run.site.facts[name]) for name in run.site.live)
+    yield EndNetworks(free=asked.force or bool(gone), shared=shared)  # engines that are gone have left endpoints
     yield EndSwarm()  # takes the engines out of the swarm
-    yield LeaveEngine()  # takes the engines off the store, and restores daemon.json
-    yield Leave(data=asked.data, unrecorded=asked.unrecorded)  # removes the store, rules, files, users, folders
+    if not leaderless:
+        yield LeaveEngine()  # takes the engines off the store, and restores daemon.json
+    yield Leave(data=asked.data)  # removes the store, rules, files, users, folders
     if asked.packages:
-        yield EndPackages(unrecorded=asked.unrecorded)
+        yield EndPackages()
 
 
 def _look(run: Run, asked: Down) -> bool:
@@ -82,8 +91,10 @@ def _look(run: Run, asked: Down) -> bool:
     run.site = replace(run.site, servers=())
     run.findings = []
     look.note(run, run.of_all(machine.no_root, "checking the hosts"))
-    asks = {"force": asked.force, "packages": asked.packages, "unrecorded": asked.unrecorded}
-    look.note(run, run.of_all(lambda site: list(obstacles.findings(site, **asks)), "checking the hosts"))
+    what = {"force": asked.force, "packages": asked.packages}
+    look.note(
+        run, run.of_all(lambda site: list(obstacles.findings(_adopted(site, asked), **what)), "checking the hosts")
+    )
     fit = run.drop_stopped()
     if not run.site.live:
         text = error_text("nothing was changed: no host is left", cure="fix the problems of the hosts, and run again")
@@ -91,9 +102,16 @@ def _look(run: Run, asked: Down) -> bool:
     return fit and not run.errors
 
 
+def _adopted(site: Site, asked: Down) -> Site:
+    return Adopt(asked.packages).done(site) if asked.unrecorded else site
+
+
 def _compare(run: Run, asked: Down) -> bool:
+    found = run.site
+    run.site = _adopted(found, asked)
     for step in steps(run, asked):
         run.compare(step)
+    run.site = found
     return True
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provisioner.controlplane.swarm import View, label, state
+from provisioner.controlplane.swarm import View, in_swarm, label
 from provisioner.model import Problem
-from provisioner.steps import ending, remains
-from provisioner.steps.leaving import unrecorded_of
+from provisioner.steps import ending, remains, unrecorded
 from provisioner.system import attached
-from provisioner.system.packages import names as packages_of
+from provisioner.system import packages as of_packages
 from provisioner.system.request import ENGINE, Request
 
 if TYPE_CHECKING:
@@ -19,17 +18,14 @@ if TYPE_CHECKING:
 
 SERVICES = Request("services", ENGINE, "/services")  # the request that services() needs
 
-_ENGINE = frozenset(packages_of("dockerd"))
 
-
-def findings(site: Site, *, force: bool, packages: bool, unrecorded: bool) -> Iterator[Problem]:
+def findings(site: Site, *, force: bool, packages: bool) -> Iterator[Problem]:
     """The problems that stop `down`, or that a person should know before it. The arguments are options of `down`."""
     if not force:
         yield from _containers(site)
         yield from _swarm(site)
         yield from _running(site) if packages else ()
-    if not unrecorded:
-        yield from _unrecorded(site, packages=packages)
+    yield from _unrecorded(site, packages=packages)
 
 
 def services(site: Site) -> tuple[str, ...]:
@@ -40,18 +36,17 @@ def services(site: Site) -> tuple[str, ...]:
     return tuple(sorted({str(spec.get("Name", "?")) for spec in specs if isinstance(spec, dict)}))
 
 
-def networks_end_by_themselves(site: Site) -> bool:
-    """Whether shared networks are removed only together with their store or swarm.
-
-    This is so if the store has no leader, or if the swarm has services.
-    """
+def leaderless(site: Site) -> bool:
+    """Whether the store has no leader. Engines then answer late, and can't change shared networks."""
     store = site.managed
-    return bool(services(site)) or bool(store and not any(store.led(site.facts[name]) for name in site.live))
+    return bool(store and not any(store.led(site.facts[name]) for name in site.live))
 
 
 def _containers(site: Site) -> Iterator[Problem]:
+    shared = {name for name, network in site.inventory.networks.items() if network.is_global}
     for name in site.live:
-        if on := attached.on_shared(site.facts[name], also=ending.local(site, name)):
+        ours = {*shared, *ending.removable(site, name)}
+        if on := attached.on_shared(site.facts[name], also=ours):
             listed = ", ".join(f"{container} ({', '.join(of)})" for container, of in on.items())
             what = f"containers of {name} are on networks that would be removed: {listed}"
             yield Problem("containers-attached", "", what, variant="down")
@@ -61,7 +56,7 @@ def _swarm(site: Site) -> Iterator[Problem]:
     view = View(site)
     ours = view.hosts if view.acting and label(site.facts[view.acting]) == site.inventory.cluster else ()
     for name in site.live:
-        if state(site.facts[name]) not in {"", "inactive"} and name not in ours:
+        if in_swarm(site.facts[name]) and name not in ours:
             why = "its label is missing or another cluster's, or it has no leader"
             what = f"{name} is in a swarm that may belong to another cluster: {why}"
             yield Problem("swarm-not-ours", "", what)
@@ -73,15 +68,12 @@ def _running(site: Site) -> Iterator[Problem]:
     """The engine's package must not be removed while containers run."""
     for name in site.live:
         there = remains.found(site.facts[name])
-        if site.facts[name].engine.get("ContainersRunning") and _ENGINE & there.noted("package").keys():
+        if site.facts[name].engine.get("ContainersRunning") and of_packages.ENGINE & there.noted("package").keys():
             yield Problem("containers-run", "", f"containers run on {name}, and its engine would be removed")
 
 
 def _unrecorded(site: Site, *, packages: bool) -> Iterator[Problem]:
     for name in site.live:
-        there = remains.found(site.facts[name])
-        found = [*unrecorded_of(there), *(f"package {p}" for p in sorted(ending.candidates(there)) if packages)]
-        if found:
-            why = "an earlier version kept no record here; these stay, although it may have created them"
-            what = f"{why}: {', '.join(found)}"
-            yield Problem("unrecorded", name, what)
+        if found := unrecorded.candidates(site, name, packages=packages):
+            listed = ", ".join(f"{kind} {of}" for kind, of in found)
+            yield Problem("unrecorded", name, f"an earlier version kept no record here, and may have added {listed}")

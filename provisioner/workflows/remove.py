@@ -49,7 +49,7 @@ def _members(leaving: Departure) -> Members:
 
 def _local(leaving: Departure) -> frozenset[str]:
     """The leaving host's local networks that runs created."""
-    return frozenset(ending.local(leaving.leaver, leaving.host) if leaving.lives else ())
+    return frozenset(ending.removable(leaving.leaver, leaving.host, unrecorded=True) if leaving.lives else ())
 
 
 def _endpoints(leaving: Departure) -> Endpoints:
@@ -60,7 +60,7 @@ def _endpoints(leaving: Departure) -> Endpoints:
 # The steps of a removal, in order. HOST: runs on the leaving host; CLUSTER: runs on the remaining hosts.
 KV: tuple[tuple[str, Callable[[Departure], Step]], ...] = (
     (HOST, lambda leaving: Drain(_local(leaving))),  # disconnects its containers from the networks
-    (HOST, lambda _: EndNetworks(shared=False)),  # removes its local networks
+    (HOST, lambda _: EndNetworks(shared=False, unrecorded=True)),  # removes its local networks
     (HOST, lambda _: LeaveEngine()),  # takes its engine off the store
     (CLUSTER, _members),  # removes it from the store's members
     (HOST, lambda _: Leave()),  # removes everything else that runs installed
@@ -69,7 +69,7 @@ KV: tuple[tuple[str, Callable[[Departure], Step]], ...] = (
 SWARM: tuple[tuple[str, Callable[[Departure], Step]], ...] = (
     (CLUSTER, lambda leaving: leaving_swarm.Rest(leaving.host)),  # moves services away from it, and demotes it
     (HOST, lambda leaving: Drain(_local(leaving))),
-    (HOST, lambda _: EndNetworks(shared=False)),
+    (HOST, lambda _: EndNetworks(shared=False, unrecorded=True)),
     (HOST, lambda _: leaving_swarm.LeaveSwarm()),
     (HOST, lambda _: LeaveEngine()),  # restores its daemon.json
     (CLUSTER, lambda leaving: leaving_swarm.Forget(leaving.host)),  # removes its node from the swarm

@@ -23,7 +23,7 @@ def dies(count: int, when: str) -> None:
         a step's name: when that step begins for the n-th time.
     """
     numbers = itertools.count(1)
-    connect_all, tell, requested = session.connect_all, session.Session.tell, Connection.changing
+    connect_all, emit, requested = session.connect_all, session.Session.emit, Connection.changing
 
     def kill() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -37,7 +37,7 @@ def dies(count: int, when: str) -> None:
     def report(run: session.Session, event: Event) -> None:
         if isinstance(event, PhaseBegan) and event.name == when and next(numbers) == count:
             kill()
-        tell(run, event)
+        emit(run, event)
 
     def connect(targets, **keywords):
         hook = "on_write" if when == "answered" else "before_write"
@@ -55,4 +55,4 @@ def dies(count: int, when: str) -> None:
     elif when == "requested":
         Connection.changing = changing
     else:
-        session.Session.tell = report
+        session.Session.emit = report

@@ -153,3 +153,31 @@ def test_a_swarm_with_services_a_host_that_is_gone_and_a_foreign_swarm(make_lab,
     assert (foreign.code, foreign.report["writes"]) == (1, 0)
     assert [f["check"] for f in foreign.report["findings"]] == ["swarm-not-ours"]
     assert json.loads(cluster.sh("node1", "docker info --format '{{json .Swarm.ControlAvailable}}'")) is True
+
+
+def test_a_store_without_a_majority_and_hosts_that_return_later(make_lab, tmp_path: Path):
+    cluster = Cluster(make_lab(hosts=3), tmp_path, ssh=", connect_timeout: 3")
+    before = prints(cluster)
+    cluster.up()
+    cluster.box("node1", "web", "demo")
+    started = cluster.started("node1", "web")
+    cluster.lab.stop("node2", "node3")
+    refused = cluster.run("down", "--yes")
+    assert [f["check"] for f in refused.report["findings"]] == ["containers-attached"], refused.err
+    assert (refused.code, refused.report["writes"], "web (demo)" in refused.err) == (1, 0, True)
+
+    forced = cluster.run("down", "--yes", "--force", "--data")
+    assert (forced.code, sorted(forced.report["lost"])) == (1, ["node2", "node3"]), forced.err
+    assert forced.report["errors"] == []
+    assert forced.drifts("drain") == ["container web"]
+    assert cluster.started("node1", "web") == started, "it was disconnected, and kept running"
+    assert cluster.sh("node1", "docker restart -t 1 web && docker rm -f web && docker rmi tests/box"), "it can start"
+    as_found(cluster, {"node1": before["node1"]})
+
+    cluster.lab.start("node2", "node3")
+    # Hosts that lost their power during a write: the first note of a run, and a file of the store.
+    cluster.sh("node1", "mkdir -m 700 /var/lib/provisioner")
+    cluster.sh("node2", "touch /etc/consul.d/.provisioner.a1b2c3d4e5f6")
+    returned = cluster.run("down", "--yes", "--data")
+    assert returned.code == 0, returned.err
+    as_found(cluster, before)

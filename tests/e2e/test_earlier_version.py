@@ -18,6 +18,7 @@ from provisioner.steps import OWNED
 from provisioner.system import version
 from provisioner.system.reading import DAEMON_JSON
 from tests.e2e.cluster import Cluster
+from tests.e2e.test_down import OF_PACKAGES, as_found, prints
 from tests.e2e.watch import watching
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
@@ -111,7 +112,8 @@ def test_its_hosts_keep_running_and_are_left_clean(kind, earlier, make_lab, tmp_
     extra = "" if STORES[kind] else "control_plane: swarm\n"
     cluster = Cluster(make_lab(hosts=HOSTS.get(kind, 2)), tmp_path, store=STORES[kind], extra=extra)
     leaver = LEAVERS.get(kind, "node1")
-    fresh = seen(cluster, leaver)
+    before_it = {host: seen(cluster, host) for host in cluster.lab.hosts}
+    fresh = before_it[leaver]
     run_earlier(cluster, earlier, "up")
     assert any("/etc/provisioner/firewall.sh" in line for line in seen(cluster, leaver) - fresh)
     assert [(host, path) for host in cluster.lab.hosts for path in unknown(seen(cluster, host) - fresh)] == []
@@ -129,6 +131,32 @@ def test_its_hosts_keep_running_and_are_left_clean(kind, earlier, make_lab, tmp_
     assert removed.code == 0, removed.err
     left = {line for line in seen(cluster, leaver) - fresh if not re.match(ALLOWED, line)}
     assert left == set(), "\n".join(sorted(left))
+
+    down = cluster.run("down", "--yes")
+    assert down.code == 0, down.err
+    for host in cluster.lab.hosts:
+        left = {line for line in seen(cluster, host) - before_it[host] if not re.match(ALLOWED, line)}
+        assert left == set(), "\n".join(sorted(left))
+
+
+@pytest.mark.parametrize("kind", ["consul", "swarm"])
+def test_down_asks_for_what_it_kept_no_record_of(kind, earlier, make_lab, tmp_path):
+    """On a bare host it installed everything, and created a network of this host alone."""
+    extra = "" if STORES[kind] else "control_plane: swarm\n"
+    networks = "{demo: {subnet: 10.99.0.0/24}, own: {driver: bridge}}"
+    cluster = Cluster(make_lab(hosts=1, image="bare"), tmp_path, store=STORES[kind], networks=networks, extra=extra)
+    before = prints(cluster)
+    run_earlier(cluster, earlier, "up")
+    planned = cluster.run("down", "--plan", "--packages")
+    (finding,) = [f for f in planned.report["findings"] if f["check"] == "unrecorded"]
+    assert {"network own", "package docker.io", "package iptables"} <= set(
+        re.split(r", |may have added ", finding["what"])
+    )
+    assert planned.drifts("networks") == ["network demo"]
+    assert cluster.killed(3, "answered", "--yes", "--packages", "--data", "--unrecorded", command="down").code == -9
+    down = cluster.run("down", "--yes", "--packages", "--data", "--unrecorded")
+    assert down.code == 0, down.err
+    as_found(cluster, before, OF_PACKAGES)
 
 
 def refuses_a_newer_one(cluster: Cluster) -> None:

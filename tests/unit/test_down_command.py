@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner
 
 from provisioner import cli
-from provisioner.model import Action, Drift, Kind, Outcome, Report, State
+from provisioner.model import Action, Drift, Kind, Outcome, Problem, Report, State
+
+if TYPE_CHECKING:
+    from provisioner.workflows.down import Down
 
 DRIFT = Drift(Kind.FILE, "/etc/provisioner/firewall.sh", "there", "gone", Action.REMOVE)
 
@@ -43,6 +47,24 @@ def ran(monkeypatch):
 
     monkeypatch.setattr(cli, "_report", run)
     return commands, states
+
+
+@pytest.fixture
+def candidates(monkeypatch):
+    """A host of an earlier version, which left no record. What the last run was to do."""
+    asked: list[Down] = []
+
+    def run(_path, command, workflow, **_):
+        workflow(None)
+        left = Problem("unrecorded", "node1", "an earlier version may have created the package consul")
+        findings = () if asked[-1].unrecorded else (left,)
+        outcomes = (Outcome("node1", "leave", State.DRIFTED, (DRIFT,)),)
+        return Report(command=command, cluster="lab", hosts=("node1",), exit_code=0, seconds=0.0, outcomes=outcomes, findings=findings)  # fmt: skip
+
+    monkeypatch.setattr(cli, "_report", run)
+    for name in ("plan", "phases"):
+        monkeypatch.setattr(f"provisioner.workflows.down.{name}", asked.append)
+    return asked
 
 
 def down(monkeypatch, path, *options, answer: str | None):
@@ -100,3 +122,21 @@ def test_with_json_the_plan_is_shown_beside_the_document(monkeypatch, path, ran)
     _, out, err = down(monkeypatch, path, "--json", answer="y\n")
     assert json.loads(out)["command"] == "down"
     assert "firewall.sh" in err
+
+
+@pytest.mark.parametrize(
+    ("typed", "ends"),
+    [("y\ny\n", (2, True)), ("y\nn\n", (2, False)), ("y\n", (2, False)), ("--unrecorded y\n", (1, True)),
+     ("--yes ", (0, False)), ("--yes --unrecorded ", (0, True))],
+)  # fmt: skip
+def test_what_no_record_tells_of_is_asked_for_separately(monkeypatch, path, candidates, typed, ends):
+    """ends: how many questions there were, and whether it is removed."""
+    *options, answer = typed.split(" ")
+    code, _, err = down(monkeypatch, path, *options, answer=answer)
+    assert (code, (err.count("[y/N]"), candidates[-1].unrecorded)) == (0, ends)
+    assert ("node1: an earlier version may have created the package consul" in err) == (ends[0] > 1)
+
+
+def test_who_does_not_agree_is_not_asked_for_more(monkeypatch, path, candidates):
+    code, _, err = down(monkeypatch, path, answer="n\ny\n")
+    assert (code, err.count("[y/N]"), len(candidates)) == (1, 1, 1)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from provisioner.system.packages.base import PackageManager
 
-__all__ = ["LISTS", "MANAGERS", "PROGRAMS", "names", "of", "others", "to_install_perl"]
+__all__ = ["ENGINE", "LISTS", "MANAGERS", "PROGRAMS", "names", "of", "others", "to_install_perl"]
 
 MANAGERS: tuple[PackageManager, ...] = (Apt(),)
 # Unsupported package managers: program -> its install command. Used in error messages only.
@@ -42,6 +42,9 @@ def of(programs: Container[str]) -> PackageManager | None:
 def names(*programs: str) -> tuple[str, ...]:
     """Return the packages that contain these programs, by the names of all supported package managers."""
     return tuple(dict.fromkeys(manager.package(program) for manager in MANAGERS for program in programs))
+
+
+ENGINE = frozenset(names("dockerd"))
 
 
 def others(programs: Container[str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from provisioner import render
+from provisioner.system.packages.base import ENGINE_FOLDERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,8 @@ class Apt:
             patience=_PATIENCE,
             units=units,
             users=users,
+            folders=ENGINE_FOLDERS,
         )
 
-    def removal(self, packages: Sequence[str]) -> str:
-        return render.script("packages-apt-end.sh.j2", packages=packages)
+    def removal(self, packages: Sequence[str], *, dependencies: bool) -> str:
+        return render.script("packages-apt-end.sh.j2", packages=packages, dependencies=dependencies)

@@ -8,6 +8,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+# Folders that the engine and containerd create at their first start.
+ENGINE_FOLDERS = (
+    "/etc/docker",
+    "/etc/cni",
+    "/etc/cni/net.d",
+    "/opt/containerd",
+    "/opt/containerd/bin",
+    "/opt/containerd/lib",
+)
+
+
 class PackageManager(Protocol):
     """One kind of package manager.
 
@@ -41,6 +52,9 @@ class PackageManager(Protocol):
         """
         ...
 
-    def removal(self, packages: Sequence[str]) -> str:
-        """Return the script that removes exactly these packages, with their configuration. It fails if others need them."""
+    def removal(self, packages: Sequence[str], *, dependencies: bool) -> str:
+        """Return the script that removes exactly these packages, with their configuration. It fails if others need them.
+
+        dependencies: also remove the packages that were installed for these only.
+        """
         ...

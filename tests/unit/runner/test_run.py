@@ -67,7 +67,11 @@ class Host:
     def _answers(self, script: str) -> dict[str, str]:
         """The answers to the additional requests in a script."""
         asked = {"endpoints": self.cluster.endpoints, "containers": []}
-        return {f"http:{k}": f"200 {json.dumps(v)}" for k, v in asked.items() if re.search(rf"'ask {k} \S+ /", script)}
+        return {
+            f"http:{k}": f"200 {json.dumps(v)}"
+            for k, v in asked.items()
+            if re.search(rf"'(?:ask|first) {k} \S+ /", script)
+        }
 
     def write(self, script: str, *, deadline: float, stdin: bytes = b"") -> Result:
         self._known(script)

@@ -7,6 +7,7 @@ from swarms import FOUND, another, labelled, out
 
 from provisioner.controlplane import resolve
 from provisioner.steps.ending import EndNetworks, EndPackages, EndSwarm
+from provisioner.steps.unrecorded import Adopt
 from provisioner.workflows import obstacles as checks
 
 FRESH, EARLIER = "note\tbegun\t-\tfresh\n", "note\tbegun\t-\tearlier\n"
@@ -17,8 +18,8 @@ def targets(step, site, host="node1"):
     return [d.target for d in step.drift(site, host)]
 
 
-def found(site, *, force=False, packages=False, unrecorded=False):
-    return [problem.id for problem in checks.findings(site, force=force, packages=packages, unrecorded=unrecorded)]
+def found(site, *, force=False, packages=False):
+    return [problem.id for problem in checks.findings(site, force=force, packages=packages)]
 
 
 class TestNetworks:
@@ -28,13 +29,20 @@ class TestNetworks:
         return site(found=inventory(more=f"  own: {{driver: bridge}}\n{more}"), node1=facts)
 
     def test_one_host_removes_shared_networks_and_each_host_its_local_ones(self, site, inventory):
-        here = self.site(site, inventory)
+        here = self.site(site, inventory, f"{FRESH}note\tnetwork\town\t\n")
         assert [targets(EndNetworks(), here, name) for name in ("node1", "node2")] == [["demo", "own"], []]
 
     def test_networks_from_before_the_first_run_stay(self, site, inventory):
         assert targets(EndNetworks(), self.site(site, inventory, FRESH)) == ["demo"]
         assert targets(EndNetworks(), self.site(site, inventory, f"{FRESH}note\tnetwork\town\t\n")) == ["demo", "own"]
-        assert targets(EndNetworks(), self.site(site, inventory, EARLIER)) == ["demo", "own"]
+
+    def test_networks_without_a_record_only_if_somebody_says_that_they_are_ours(self, site, inventory):
+        here = self.site(site, inventory, EARLIER)
+        assert targets(EndNetworks(), here) == ["demo"]
+        assert targets(EndNetworks(unrecorded=True), here) == ["demo", "own"]
+        assert targets(EndNetworks(), Adopt().done(here)) == ["demo", "own"]
+        (problem,) = checks.findings(here, force=False, packages=False)
+        assert (problem.id, "network own" in problem.evidence) == ("unrecorded", True)
 
     def test_networks_stay_on_a_host_without_our_files(self, inventory):
         networks = [*capture("installed-node1").networks.values(), BRIDGE]
@@ -56,7 +64,7 @@ class TestStops:
                 capture("settled-node2"), "containers", [container("web", "demo"), container("x", "bridge")]
             )
         )
-        (problem,) = checks.findings(here, force=False, packages=False, unrecorded=False)
+        (problem,) = checks.findings(here, force=False, packages=False)
         assert (problem.id, "web (demo)" in problem.evidence, "x" in problem.evidence.split()) == (
             "containers-attached",
             True,
@@ -79,9 +87,16 @@ class TestStops:
         assert checks.services(here) == ("shop",)
 
     def test_a_store_without_a_leader_removes_no_network(self, site):
-        assert not checks.networks_end_by_themselves(site())
+        assert not checks.leaderless(site())
         silent = {name: with_http(capture(f"settled-{name}"), "leader", "") for name in ("node1", "node2", "node3")}
-        assert checks.networks_end_by_themselves(site(**silent))
+        assert checks.leaderless(site(**silent))
+
+    def test_containers_of_an_engine_that_lists_no_networks(self, site):
+        """Without a leader of its store it answers too late."""
+        silent = with_http(with_http(capture("settled-node2"), "networks", "000 timeout"), "info", "000 timeout")
+        here = site(node2=with_http(silent, "containers", [container("web", "demo"), container("x", "bridge")]))
+        (problem,) = checks.findings(here, force=False, packages=False)
+        assert (problem.id, problem.evidence.endswith(": web (demo)")) == ("containers-attached", True)
 
     def test_containers_on_an_engine_to_be_removed(self, site):
         record = f"{FRESH}note\tpackage\tdocker.io\t\n"
@@ -95,11 +110,11 @@ class TestStops:
             node1=with_raw(capture("settled-node1"), owned=present + EARLIER),
             node2=with_raw(capture("settled-node2"), owned=present + FRESH),
         )
-        problems = list(checks.findings(here, force=False, packages=True, unrecorded=False))
+        problems = list(checks.findings(here, force=False, packages=True))
         assert [(p.id, p.host) for p in problems] == [("unrecorded", "node1")]
         assert "user consul" in problems[0].evidence
         assert "package docker.io" in problems[0].evidence
-        assert found(here, packages=True, unrecorded=True) == []
+        assert found(Adopt(packages=True).done(here), packages=True) == []
 
 
 class TestSwarm:
@@ -112,9 +127,13 @@ class TestSwarm:
 
 
 class TestPackages:
-    def drift(self, site, record, **words):
-        text = f"{record}installed\tconsul\ninstalled\tdocker.io\ninstalled\tperl-base\nuser\tconsul\n"
-        return targets(EndPackages(**words), site(node1=with_raw(capture("settled-node1"), owned=text)))
+    TEXT = "installed\tconsul\ninstalled\tdocker.io\ninstalled\tperl-base\nuser\tconsul\ngroup\tdocker\n"
+
+    def site(self, site, record):
+        return site(node1=with_raw(capture("settled-node1"), owned=record + self.TEXT))
+
+    def drift(self, site, record):
+        return targets(EndPackages(), self.site(site, record))
 
     def test_only_recorded_packages(self, site):
         record = f"{FRESH}note\tpackage\tconsul\t\nnote\tpackage-user\tconsul\t\n"
@@ -123,5 +142,25 @@ class TestPackages:
 
     def test_unrecorded_packages_only_on_hosts_of_an_earlier_version_and_on_request(self, site):
         assert self.drift(site, EARLIER) == []
-        assert self.drift(site, EARLIER, unrecorded=True) == ["consul", "docker.io"]
-        assert self.drift(site, FRESH, unrecorded=True) == []
+        ours = ["consul", "docker.io", "consul", "docker", "/var/lib/provisioner/record"]
+        assert targets(EndPackages(), Adopt(packages=True).done(self.site(site, EARLIER))) == ours
+        assert targets(EndPackages(), Adopt(packages=True).done(self.site(site, FRESH))) == []
+
+    def test_the_record_gets_them_before_anything_is_removed(self, site):
+        """Afterwards nothing tells any more that an earlier version has been there."""
+        here, step = self.site(site, EARLIER), Adopt(packages=True)
+        script = step.work(here, "node1", step.drift(here, "node1")).script
+        for note in ("package docker.io", "package-group docker", "package-user consul", "package-folder /etc/cni"):
+            assert f'"$@" {note} ' in script
+        assert step.drift(step.done(here), "node1") == ()
+
+    def test_what_they_alone_need_is_removed_with_packages_of_no_record(self, site):
+        here = Adopt(packages=True).done(self.site(site, EARLIER))
+        assert "--auto-remove" in EndPackages().work(here, "node1", ()).script
+        recorded = self.site(site, f"{FRESH}note\tpackage\tconsul\t\n")
+        assert "--auto-remove" not in EndPackages().work(recorded, "node1", ()).script
+
+    def test_kept_data_of_a_removed_user_are_root_s(self, site):
+        kept = f"{FRESH}note\tpackage-user\tconsul\t\nkept\t/var/lib/consul.20260101T000000Z.bak\n"
+        script = EndPackages().work(self.site(site, kept), "node1", ()).script
+        assert script.index("chown -h root:root /var/lib/consul.20260101T000000Z.bak") < script.index("userdel consul")

@@ -15,7 +15,7 @@ from provisioner import stores, wording
 from provisioner.controlplane import resolve
 from provisioner.errors import StepFailed
 from provisioner.steps.leaving import Drain, Endpoints, Leave, LeaveEngine, Members
-from provisioner.system import firewall, gossip, version
+from provisioner.system import attached, firewall, gossip, version
 from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN
 
 NODE1, NODE2, NODE3 = (capture(f"settled-node{n}") for n in (1, 2, 3))
@@ -46,6 +46,14 @@ class TestDrain:
     def test_settled(self, site):
         assert differs(Drain(), site()) == []
         assert differs(Drain(), site(node3=with_http(NODE3, "containers", [container("plain", "bridge")]))) == []
+
+    def test_a_network_of_a_store_that_the_engine_has_left(self, site):
+        """It is not listed any more, so it is none of the engine's own."""
+        on = with_http(NODE3, "containers", [container("web", "lost", "bridge")])
+        assert attached.on_shared(on) == {"web": ("lost",)}
+        assert "docker network disconnect -f lost web" in Drain().work(site(node3=on), "node3", ()).script
+        silent = with_http(on, "networks", "000 timeout")
+        assert (attached.on_shared(silent), attached.on_shared(silent, also=["lost"])) == ({}, {"web": ("lost",)})
 
     def test_a_name_can_t_leave_its_quotes(self, site):
         found = site(node3=with_http(NODE3, "containers", [container("a'; reboot '", "demo")]))
@@ -92,6 +100,9 @@ class TestLeaveEngine:
         """It may wait for a store without a leader."""
         silent = with_http(NODE3, "info", "000 timed out")
         assert differs(LeaveEngine(), site(node3=silent))[-1] == "the running engine's store"
+        text = json.dumps({"debug": True, **json.loads(NODE3.files[DAEMON_JSON])})
+        reload = self.texts(site(node3=with_file(silent, DAEMON_JSON, text)))[0]
+        assert reload == {**json.loads(text), "live-restore": True}, "a reload with other settings of the store fails"
         stopped = with_unit(silent, "docker.service", ActiveState="inactive")
         assert "the running engine's store" not in differs(LeaveEngine(), site(node3=stopped))
 

@@ -11,7 +11,7 @@ import pytest
 from provisioner.steps import OWNED
 from provisioner.steps.daemon import _wanted
 from provisioner.system import firewall
-from provisioner.system.owned import RECORD, Owned, together
+from provisioner.system.owned import PARTIAL, RECORD, Owned, together
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = (ROOT / "docs/hosts.md").read_text()
@@ -100,9 +100,9 @@ def documented() -> set[str]:
 
 
 def test_the_document_names_every_place():
-    """A folder in the table includes its contents."""
+    """A folder in the table includes its contents. Unfinished files have one name in all folders."""
     paths = documented()
-    for place in PLACES:
+    for place in (place for place in PLACES if Path(place).name != PARTIAL):
         upwards = [str(parent) for parent in Path(place).parents]
         named = any(fnmatch(place, path) for path in paths) or paths & {place, *upwards}
         below = any(path.startswith(f"{place}/") for path in paths)  # a folder that is created for its contents

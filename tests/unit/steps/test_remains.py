@@ -12,7 +12,7 @@ import pytest
 from captured import capture, with_file, with_raw
 
 from provisioner.inventory import Dns
-from provisioner.steps import OWNED, remains
+from provisioner.steps import OWNED, remains, unrecorded
 from provisioner.steps.leaving import Leave, LeaveEngine
 from provisioner.system import owned
 from provisioner.system.owned import Data, Owned, parse, probe
@@ -150,9 +150,21 @@ class TestLeaveByTheRecord:
 
     def test_without_a_record_users_are_removed_only_on_request(self, site):
         assert ("user", "consul") not in self.leave(site, "user\tconsul")[0]
-        assert ("user", "consul") in self.leave(site, "user\tconsul", unrecorded=True)[0]
-        packaged = self.leave(site, "user\tconsul", "installed\tconsul", unrecorded=True)[0]
-        assert ("user", "consul") not in packaged, "it is removed with its package"
+        facts = {
+            lines: with_raw(NODE3, owned=lines) for lines in ("user\tconsul\n", "user\tconsul\ninstalled\tconsul\n")
+        }
+        found = [unrecorded.candidates(site(node3=of), "node3", packages=False) for of in facts.values()]
+        assert found == [[("user", "consul")], []], "it is removed with its package"
+        adopted = unrecorded.Adopt().done(site(node3=facts["user\tconsul\n"]))
+        assert ("user", "consul") in [(d.kind, d.target) for d in Leave().drift(adopted, "node3")]
+
+    def test_a_host_that_lost_its_power_during_a_write_keeps_neither_file_nor_folder(self, site):
+        """The first note on a host may have made the record's folder, and nothing else."""
+        lines = ("empty\t/var/lib/provisioner", "file\t/etc/provisioner/.provisioner.a1b2c3d4e5f6")
+        drift, script = self.leave(site, *lines, "note\tbegun\t-\tfresh")
+        assert ("folder", "/var/lib/provisioner") in drift
+        assert ("file", "/etc/provisioner/.provisioner.a1b2c3d4e5f6") in drift
+        assert script.index("/.provisioner.a1b2c3d4e5f6") < script.index("rmdir")
 
     def test_a_program_is_removed_if_it_was_uploaded(self, site):
         path = "/usr/local/bin/consul"

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from provisioner import render
+from provisioner.stores.consul import Consul
+from provisioner.system import attached, reading
 from provisioner.system.request import ENGINE, Request
 
 
@@ -17,3 +20,13 @@ from provisioner.system.request import ENGINE, Request
 )
 def test_a_request_as_an_argument_of_facts_pl(request_, argument):
     assert str(request_) == argument
+
+
+def test_what_an_engine_answers_without_its_store_is_requested_first():
+    """A server that has kept one request waiting is sent nothing more in this reading."""
+    requests = [Request("late", ENGINE, "/late"), attached.CONTAINERS]
+    script = reading.script(Consul.sought, ("http",), requests)
+    assert {"'first containers ", "'ask late "} == {
+        words for words in ("'first containers ", "'ask late ") if words in script
+    }
+    assert "@{ $wanted{first} }, @engine, @{ $wanted{ask} }" in render.text("facts.pl")
