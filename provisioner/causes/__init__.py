@@ -24,7 +24,7 @@ from provisioner.causes import (
     swarm,
     system,
 )
-from provisioner.causes.base import Cause, Family, Kind
+from provisioner.causes.base import RESTART, Cause, Family, Kind
 from provisioner.model import Severity
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ __all__ = [
     "Kind",
     "cure",
     "of",
+    "place",
     "severity",
+    "shell_commands",
     "template",
     "to_run",
     "unexplained",
@@ -62,6 +64,9 @@ FAMILIES: tuple[Family, ...] = (
     commands.FAMILY,
 )
 CAUSES: Mapping[str, Cause] = MappingProxyType({cause.id: cause for family in FAMILIES for cause in family.causes})
+
+
+_RESTARTS = "; its containers stop meanwhile unless it has live-restore"
 
 
 class _Values(dict[str, object]):
@@ -94,13 +99,26 @@ def unexplained(problems: Iterable[Problem]) -> list[Problem]:
     return [problem for problem in found if problem.id not in consequences]
 
 
-def to_run(problem: Problem) -> tuple[str, ...]:
+def place(problem: Problem) -> str:
+    """Return the host on which the commands of a cure run: the value `host` of the problem, or else the problem's host."""
+    return str(problem.values.get("host", problem.host))
+
+
+def shell_commands(problem: Problem) -> tuple[str, ...]:
     """Return the cure of a problem as shell commands; () if there are none. Values are quoted; a tuple becomes several words."""
     values = {
         name: shlex.join(map(str, value)) if isinstance(value, tuple) else shlex.quote(str(value))
         for name, value in problem.values.items()
     }
     return tuple(template(text, values) for text in of(problem).commands.get(problem.variant, ()))
+
+
+def to_run(problem: Problem) -> tuple[str, ...]:
+    """Return the commands of a cure for people: each names the host on which it runs, in a comment."""
+    return tuple(
+        f"{command}  # on {place(problem)}{_RESTARTS if command == RESTART else ''}"
+        for command in shell_commands(problem)
+    )
 
 
 def template(text: str, values: Mapping[str, object] = MappingProxyType({})) -> str:

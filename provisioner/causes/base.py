@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+RESTART = "systemctl restart docker"  # containers stop meanwhile
+
+
 class Kind(StrEnum):
     """What an id stands for."""
 
@@ -29,8 +32,9 @@ class Cause:
     cure: what to do next; a template over the problem's values. variants: alternative cures by name; a problem selects one.
     severity: the effect of the problem on a run. warns: when it is a warning despite a higher severity; "" if never.
     explains: the ids of causes that follow from this one. fixable: whether a step of `provisioner up` removes it.
-    commands: the cure as shell commands to paste, templates like `cure`, by variant ("": the usual one). fixes: the variants whose
-    commands `doctor --fix` may run on the host of the problem.
+    commands: the cure as shell commands, templates like `cure`, by variant ("": the usual one). They run on the host that the value
+    `host` of the problem names, and contain no comments. fixes: the variants whose commands `doctor --fix` may run: those that
+    disturb nothing beyond what is broken, except for restarts of an engine.
     """
 
     id: str

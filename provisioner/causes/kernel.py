@@ -1,18 +1,13 @@
 """What the kernels of the hosts have: routes, forwarding entries, VXLAN devices, the engine's rules and bridges."""
 
-from provisioner.causes.base import Cause, Family
+from provisioner.causes.base import RESTART, Cause, Family
 from provisioner.model import Severity
-
-_RESTART = "systemctl restart docker  # on {host}; its containers stop meanwhile unless it has live-restore"
 
 _NEIGHBOURS = (
     "sysctl -w net.ipv4.neigh.default.gc_thresh1=8192 net.ipv4.neigh.default.gc_thresh2=12288"
-    " net.ipv4.neigh.default.gc_thresh3=16384  # on {host}"
+    " net.ipv4.neigh.default.gc_thresh3=16384"
 )
-_ENTRY = (
-    "nsenter --net=/var/run/docker/netns/{space} bridge fdb replace {mac} dev {device} dst {right} self permanent"
-    "  # on {host}"
-)
+_ENTRY = "nsenter --net=/var/run/docker/netns/{space} bridge fdb replace {mac} dev {device} dst {right} self permanent"
 
 FAMILY = Family(
     "kernel",
@@ -34,7 +29,7 @@ FAMILY = Family(
             "With net.ipv4.ip_forward at 0, containers do not leave their host, and published ports are not reached. The engine turns"
             " it on when it starts; something turned it off since. Overlay traffic between hosts may go on.",
             "turn it on, and look for what turns it off: grep -rs ip_forward /etc/sysctl.conf /etc/sysctl.d",
-            commands={"": ("sysctl -w net.ipv4.ip_forward=1  # on {host}",)},
+            commands={"": ("sysctl -w net.ipv4.ip_forward=1",)},
             fixes=frozenset({""}),
             explains=("forward-blocked", "resolver-silent"),
         ),
@@ -46,7 +41,7 @@ FAMILY = Family(
             " route appeared after the network was made: a VPN often brings one.",
             "remove the route, or make the network with another subnet (change `subnet` in the inventory, then `provisioner up"
             " --recreate {network}`)",
-            commands={"": ("ip route del {route} dev {device}  # on {host}",)},
+            commands={"": ("ip route del {route} dev {device}",)},
             explains=("overlay-blocked", "subnet-overlap"),
         ),
         Cause(
@@ -56,7 +51,7 @@ FAMILY = Family(
             "The engine sets its rules when it starts. A reload of a firewall, or a flush, removed them: containers have no way out,"
             " published ports are closed, and networks are no longer kept apart.",
             "restart the engine, which sets its rules anew; make whatever flushed the rules leave the engine's chains alone",
-            commands={"": (_RESTART,)},
+            commands={"": (RESTART,)},
             fixes=frozenset({""}),
             explains=("forward-blocked", "networks-joined", "resolver-silent", "overlay-blocked"),
         ),
@@ -76,7 +71,7 @@ FAMILY = Family(
             "The module br_netfilter sends packets between containers of one bridge through iptables. With the policy DROP in FORWARD they"
             " are dropped there. Engines from 27 on do not load the module, and set no rules for it.",
             "turn it off, or unload the module, unless something else on the host needs it",
-            commands={"": ("sysctl -w net.bridge.bridge-nf-call-iptables=0  # on {host}",)},
+            commands={"": ("sysctl -w net.bridge.bridge-nf-call-iptables=0",)},
             explains=("forward-blocked",),
         ),
         Cause(
@@ -87,7 +82,7 @@ FAMILY = Family(
             " down on this host.",
             "set it up again, or restart the engine, which makes it anew",
             variants={"down": "set it up again"},
-            commands={"": (_RESTART,), "down": ("ip link set docker_gwbridge up  # on {host}",)},
+            commands={"": (RESTART,), "down": ("ip link set docker_gwbridge up",)},
             fixes=frozenset({"", "down"}),
             explains=("forward-blocked", "probe-failed", "resolver-silent"),
         ),
@@ -108,7 +103,7 @@ FAMILY = Family(
             Severity.ERROR,
             "The host drops packets of new connections once net.netfilter.nf_conntrack_max entries are in use.",
             "find what opens so many connections, or raise the limit on {host}",
-            commands={"": ("sysctl -w net.netfilter.nf_conntrack_max={twice}  # on {host}",)},
+            commands={"": ("sysctl -w net.netfilter.nf_conntrack_max={twice}",)},
             explains=("overlay-blocked", "packet-loss", "vxlan-blocked"),
         ),
         Cause(
@@ -117,7 +112,7 @@ FAMILY = Family(
             Severity.ERROR,
             "The VXLAN device of this network has another number (VNI) on this host. It hears nobody, and nobody hears it.",
             "make the network's namespace anew on {host}: stop its containers on the network, and restart the engine",
-            commands={"": (_RESTART,)},
+            commands={"": (RESTART,)},
             explains=("overlay-blocked",),
         ),
         Cause(
@@ -132,8 +127,8 @@ FAMILY = Family(
                 "journal": "look for VXLAN devices that nobody uses: ip -d link show type vxlan",
             },
             commands={
-                "": ("ip link del {device}  # on {host}",),
-                "space": ("nsenter --net=/var/run/docker/netns/{space} ip link del {device}  # on {host}",),
+                "": ("ip link del {device}",),
+                "space": ("nsenter --net=/var/run/docker/netns/{space} ip link del {device}",),
             },
             fixes=frozenset({""}),
             explains=("probe-failed", "overlay-blocked"),
@@ -147,8 +142,8 @@ FAMILY = Family(
             "set the device up again, or restart the engine, which makes it anew",
             variants={"down": "set the device up again"},
             commands={
-                "": (_RESTART,),
-                "down": ("nsenter --net=/var/run/docker/netns/{space} ip link set {device} up  # on {host}",),
+                "": (RESTART,),
+                "down": ("nsenter --net=/var/run/docker/netns/{space} ip link set {device} up",),
             },
             fixes=frozenset({"down"}),
             explains=("overlay-blocked",),
@@ -183,8 +178,8 @@ FAMILY = Family(
             "disconnect one of them and connect it again: {both}",
             commands={
                 "": (
-                    "docker network disconnect {network} {name}  # on {host}",
-                    "docker network connect {network} {name}  # on {host}",
+                    "docker network disconnect {network} {name}",
+                    "docker network connect {network} {name}",
                 )
             },
             explains=("overlay-blocked", "name-stale"),
@@ -197,8 +192,8 @@ FAMILY = Family(
             "disconnect {name} and connect it again",
             commands={
                 "": (
-                    "docker network disconnect {network} {name}  # on {host}",
-                    "docker network connect {network} {name}  # on {host}",
+                    "docker network disconnect {network} {name}",
+                    "docker network connect {network} {name}",
                 )
             },
             explains=("overlay-blocked",),
@@ -209,7 +204,7 @@ FAMILY = Family(
             Severity.ERROR,
             "The engine has a proxy in its environment, and the store's address is not exempt. Calls to the store fail or hang.",
             "add {address} to NO_PROXY in the engine's unit, and restart it",
-            commands={"": (_RESTART,)},
+            commands={"": (RESTART,)},
             explains=("store-down", "store-unreachable", "probe-failed"),
         ),
         Cause(
@@ -247,7 +242,7 @@ FAMILY = Family(
             variants={
                 "hangs": "the engine runs and does not answer: look at journalctl -u docker, at the disk, and at rules that drop loopback"
             },
-            commands={"": ("systemctl start docker  # on {host}",)},
+            commands={"": ("systemctl start docker",)},
             fixes=frozenset({""}),
             explains=("probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"),
         ),
@@ -258,7 +253,7 @@ FAMILY = Family(
             "The engine accepts questions and gives no answer in five seconds. A store without a leader, a firewall that drops loopback, or"
             " a full disk are the usual reasons.",
             "look at: journalctl -u docker, df -h, iptables -S INPUT; then restart the engine",
-            commands={"": (_RESTART,)},
+            commands={"": (RESTART,)},
             explains=("probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"),
         ),
         Cause(
@@ -268,8 +263,12 @@ FAMILY = Family(
             "Engine and store talk to each other over the loopback interface of their host. With a policy DROP and no rule for loopback, every"
             " call hangs.",
             "let loopback pass before everything else",
-            commands={"": ("iptables -I INPUT 1 -i lo -j ACCEPT  # on {host}",)},
-            fixes=frozenset({""}),
+            variants={"rule": "delete the rule, or let loopback pass before it"},
+            commands={
+                "": ("{tool} -I INPUT 1 -i lo -j ACCEPT",),
+                "rule": ("{tool} -t filter -D {rule}",),
+            },
+            fixes=frozenset({"", "rule"}),
             explains=(
                 "engine-hangs",
                 "store-down",

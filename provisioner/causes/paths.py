@@ -20,8 +20,8 @@ _VARIANTS = MappingProxyType(
 )
 _COMMANDS = MappingProxyType(
     {
-        "rule": ("{tool} -t {table} -D {rule}  # on {at}",),
-        "nft-rule": ("nft delete rule {family} {table} {chain} handle {handle}  # on {at}",),
+        "rule": ("{tool} -t {table} -D {rule}",),
+        "nft-rule": ("nft delete rule {family} {table} {chain} handle {handle}",),
     }
 )
 _FIXES = frozenset({"rule", "nft-rule"})
@@ -129,7 +129,7 @@ FAMILY = Family(
             " and gossip answers go astray. A second address, a policy route or NAT between the hosts changes the source.",
             "make {host} send from {advertised}: give its route to the other hosts that source, or remove the NAT rule",
             variants={"route": "give the route the advertised address as its source"},
-            commands={"route": ("ip route replace {to} dev {device} src {advertised}  # on {host}",)},
+            commands={"route": ("ip route replace {to} dev {device} src {advertised}",)},
             explains=(*_OVERLAY, "underlay-blocked"),
         ),
         Cause(

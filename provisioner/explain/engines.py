@@ -6,6 +6,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from provisioner.model import Problem
+from provisioner.system import firewall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,19 +36,22 @@ def loopback(seen: Seen) -> Iterator[Problem]:
     """Rules that drop what a host sends to itself."""
     for name, kernel in seen.observed.kernels.items():
         for tool in ("iptables-legacy-save", "iptables-nft-save"):
-            if evidence := _drops_loopback(kernel.rules(tool)):
+            if found := _drops_loopback(kernel.rules(tool)):
+                evidence, rule = found
+                program = tool.removesuffix("-save")
                 yield Problem(
                     "loopback-dropped",
                     name,
                     evidence,
-                    {"host": name},
-                    where=f"{name}: chain INPUT ({tool.removesuffix('-save')})",
+                    {"host": name, "tool": program, "rule": firewall.words(rule)[1:]},
+                    "rule" if rule else "",
+                    where=f"{name}: chain INPUT ({program})",
                 )
                 break
 
 
-def _drops_loopback(lines: list[str]) -> str:
-    """Why the filter's INPUT drops all of loopback; "" if it does not."""
+def _drops_loopback(lines: list[str]) -> tuple[str, str] | None:
+    """Why the filter's INPUT drops all of loopback, and the rule that does; None if it does not. The policy is no rule."""
     table, policy = "", "ACCEPT"
     for line in lines:
         words = line.split()
@@ -59,12 +63,13 @@ def _drops_loopback(lines: list[str]) -> str:
             policy = words[1]
         elif line.startswith("-A INPUT "):
             if words[2:] == ["-i", "lo", "-j", "ACCEPT"] or words[2:] == ["-j", "ACCEPT"]:
-                return ""
+                return None
             if words[2:] in (["-i", "lo", "-j", "DROP"], ["-j", "DROP"], ["-j", "REJECT"]) or (
                 words[2:4] == ["-i", "lo"] and words[-1] in {"DROP", "REJECT"} and len(words) == 6  # noqa: PLR2004
             ):
-                return f"the rule `{line[:200]}` drops it"
-    return "" if policy == "ACCEPT" else f"the policy of INPUT is {policy}, and no rule lets loopback pass"
+                only = words[2:4] == ["-i", "lo"]  # a rule that drops more than loopback may be wanted
+                return f"the rule `{line[:200]}` drops it", line if only else ""
+    return None if policy == "ACCEPT" else (f"the policy of INPUT is {policy}, and no rule lets loopback pass", "")
 
 
 def proxies(seen: Seen) -> Iterator[Problem]:

@@ -130,8 +130,9 @@ class Said:
             case ["mac", peer, *macs]:
                 self.macs[number(peer)] = tuple(macs)
             case ["rule", tool, table, packets, text]:
-                words = clean(bytes.fromhex(text))[:_LONGEST_RULE]
-                self.rules.append(Rule(tool, table, number(packets), words))
+                raw = bytes.fromhex(text)
+                words = clean(raw)[:_LONGEST_RULE]
+                self.rules.append(Rule(tool, table, number(packets), words, whole=words.encode() == raw))
             case ["done", seconds]:
                 self.seconds = decimal(seconds)
             case _:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from provisioner import render
 from provisioner.system.firewall import others
 from provisioner.system.firewall.base import Rules, says
-from provisioner.system.firewall.counted import COUNTED, Rule
+from provisioner.system.firewall.counted import COUNTED, Rule, words
 from provisioner.system.firewall.iptables import Iptables
 from provisioner.system.firewall.nftables import Nftables
 from provisioner.system.firewall.others import LOADERS
@@ -71,6 +71,7 @@ __all__ = [
     "uids",
     "understood",
     "with_store",
+    "words",
 ]
 
 # The first one is for hosts that use no filter: it is installed with the engine's package.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass
 
 # All rules with their counters. Both backends of iptables where the host has both: packets pass the rules of each.
 COUNTED = ("iptables-legacy-save -c", "iptables-nft-save -c", "nft -a list ruleset")
+_IPTABLES = frozenset({"iptables-legacy-save", "iptables-nft-save", "iptables-save"})
+_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s"]+)', re.DOTALL)
 _DROPS = frozenset({"DROP", "REJECT", "drop", "reject"})
 
 
@@ -17,12 +18,14 @@ class Rule:
 
     tool: the program that printed it. table: of iptables; FAMILY,TABLE,CHAIN of nftables.
     text: as it was printed: "-A INPUT ... -j DROP", ":INPUT DROP", "udp dport 4789 counter drop # handle 7".
+    whole: False if something of the text was left out; such a rule can't be deleted.
     """
 
     tool: str
     table: str
     packets: int
     text: str
+    whole: bool = True
 
     @property
     def drops(self) -> bool:
@@ -47,9 +50,11 @@ class Rule:
         """Which commands delete it: those of a "rule", of an "nft-rule"; "policy": it can't be deleted; "": it is not known how."""
         if self.is_policy:
             return "policy"
-        if self.text.startswith("-A "):
-            return "rule"
-        return "nft-rule" if self._handle else ""
+        if not self.whole:
+            return ""
+        if self.tool in _IPTABLES:
+            return "rule" if words(self.text)[:1] == ("-A",) else ""
+        return "nft-rule" if self._handle and self.table.count(",") == 2 else ""  # noqa: PLR2004
 
     @property
     def _handle(self) -> str:
@@ -60,10 +65,19 @@ class Rule:
     def values(self) -> dict[str, object]:
         """What these commands need."""
         if self.variant == "nft-rule":
-            family, table, chain = (*self.table.split(","), "", "")[:3]
+            family, table, chain = self.table.split(",")
             return {"family": family, "table": table, "chain": chain, "handle": self._handle}
-        try:
-            words = tuple(shlex.split(self.text))[1:]
-        except ValueError:
-            words = ()
-        return {"tool": self.tool.removesuffix("-save"), "table": self.table, "rule": words}
+        return {"tool": self.tool.removesuffix("-save"), "table": self.table, "rule": words(self.text)[1:]}
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of a rule as iptables-save prints it: in double quotes, a backslash escapes any character. () if it is malformed."""
+    found: list[str] = []
+    at = 0
+    for match in _WORD.finditer(text):
+        between = text[at : match.start()]
+        if between.strip() or (found and not between):
+            return ()
+        found.append(match[2] if match[2] is not None else re.sub(r"\\(.)", r"\1", match[1], flags=re.DOTALL))
+        at = match.end()
+    return () if text[at:].strip() else tuple(found)

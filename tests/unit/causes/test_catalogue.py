@@ -221,6 +221,14 @@ def test_an_entry_is_told_in_sentences(cause):
     assert all(cure and cure[-1] != "." for cure in templates(cause).values())
 
 
+@pytest.mark.parametrize("cause", CAUSES.values(), ids=CAUSES)
+def test_its_commands_are_whole_and_those_that_run_are_known(cause):
+    """A comment would be run as a command if a value in it had several lines; `to_run` adds the host's name."""
+    assert not [command for found in cause.commands.values() for command in found if "#" in command or "\n" in command]
+    assert cause.commands.keys() <= templates(cause).keys()
+    assert cause.fixes <= cause.commands.keys()
+
+
 def test_what_a_cause_explains_is_known_and_leads_nowhere_back():
     def follow(name, seen):
         assert name in CAUSES

@@ -55,9 +55,22 @@ def test_what_is_quoted_in_a_command_stays_one_word(site):
     seen = with_ways(healthy(site), into("node2", udp={DATA: DROPPED}), rules=rules)
     (found,) = explain(seen)
     (command,) = causes.to_run(found.problems[0])
-    assert command.startswith(
-        "iptables -t filter -D INPUT -p udp --dport 4789 -m comment --comment 'a; rm -rf /' -j DROP"
+    assert command == (
+        "iptables -t filter -D INPUT -p udp --dport 4789 -m comment --comment 'a; rm -rf /' -j DROP  # on node2"
     )
+
+
+def test_loopback_is_let_pass_by_deleting_the_rule_or_before_a_policy(site):
+    (found,) = explain(SCENES["loopback-dropped"][0](healthy(site)))
+    assert causes.to_run(found.problems[0]) == ("iptables-nft -t filter -D INPUT -i lo -j DROP  # on node2",)
+    policy = with_kernel(
+        healthy(site),
+        "node2",
+        "iptables-nft-save",
+        lambda _: "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\nCOMMIT\n",
+    )
+    found = next(each for each in explain(policy) if each.id == "loopback-dropped")
+    assert causes.to_run(found.problems[0]) == ("iptables-nft -I INPUT 1 -i lo -j ACCEPT  # on node2",)
 
 
 def test_one_blocked_port_explains_all_pairs_that_failed(site):

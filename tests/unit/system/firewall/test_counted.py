@@ -1,0 +1,57 @@
+"""A rule that dropped packets is deleted by exactly the words with which it was set, whatever its comment contains."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from provisioner import causes
+from provisioner.model import Problem
+from provisioner.system.firewall import Rule, words
+
+
+@pytest.mark.parametrize(
+    ("printed", "comment"),
+    [
+        (r"plain", "plain"),
+        (r'"two words"', "two words"),
+        (r'"it\'s"', "it's"),
+        (r'"say \"no\""', 'say "no"'),
+        (r'"a \\ b"', "a \\ b"),
+        (r'"$(touch /tmp/x)"', "$(touch /tmp/x)"),
+        (r'"`id`; rm -rf /"', "`id`; rm -rf /"),
+        ('"two\nlines # not a comment"', "two\nlines # not a comment"),
+        (r'""', ""),
+    ],
+)
+def test_a_rule_is_deleted_with_the_words_with_which_it_was_set(printed, comment):
+    rule = Rule("iptables-nft-save", "filter", 1, f"-A INPUT -m comment --comment {printed} -j DROP")
+    wanted = ["-A", "INPUT", "-m", "comment", "--comment", comment, "-j", "DROP"]
+    assert list(words(rule.text)) == wanted
+    problem = Problem("vxlan-blocked", "node2", "lost", {**rule.values, "host": "node2"}, rule.variant)
+    (command,) = causes.shell_commands(problem)
+    assert shlex.split(command) == ["iptables-nft", "-t", "filter", "-D", *wanted[1:]]
+
+
+@pytest.mark.parametrize("text", ['-A INPUT --comment "open', '-A INPUT a"b"', '-A INPUT "a"b', '-A "', ""])
+def test_a_malformed_rule_has_no_words_and_can_not_be_deleted(text):
+    assert words(text) == ()
+    assert Rule("iptables-nft-save", "filter", 1, text).variant == ""
+
+
+@pytest.mark.parametrize(
+    ("tool", "table", "text", "whole", "variant"),
+    [
+        ("iptables-legacy-save", "filter", "-A INPUT -j DROP", True, "rule"),
+        ("iptables-legacy-save", "filter", "-A INPUT -j DROP", False, ""),
+        ("/tmp/x", "filter", "-A INPUT -j DROP", True, ""),
+        ("iptables-nft-save", "filter", ":INPUT DROP", True, "policy"),
+        ("nft", "inet,fault,c", "udp dport 4789 counter drop # handle 7", True, "nft-rule"),
+        ("nft", "inet,fault,c", "udp dport 4789 counter drop # handle 7", False, ""),
+        ("nft", "inet,fault", "udp dport 4789 counter drop # handle 7", True, ""),
+        ("nft", "inet,fault,c", "udp dport 4789 counter drop", True, ""),
+    ],
+)
+def test_only_a_rule_that_is_fully_known_can_be_deleted(tool, table, text, whole, variant):
+    assert Rule(tool, table, 1, text, whole).variant == variant
