@@ -140,7 +140,7 @@ def reset(
 
 @app.command()
 def faults(*, json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """List the faults that `lab break` can make, and the cause that `doctor` finds for each."""
+    """List the faults that `lab break` can create, and the cause that `doctor` finds for each."""
     from provisioner.lab import FAULTS
 
     if json:
@@ -160,11 +160,11 @@ def faults(*, json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
 @app.command("break")
 def break_(
     fault: Annotated[str, typer.Argument(help="A fault of `lab faults`.", show_default=False)],
-    host: Annotated[str, typer.Option("--host", help="Where to make it.")] = "node2",
+    host: Annotated[str, typer.Option("--host", help="The host to break.")] = "node2",
     to: Annotated[str, typer.Option("--to", help="The other end of the path, for faults between two hosts.")] = "",
     name: Name = "lab",
 ) -> None:
-    """Break something in the lab, to see what happens and to find it with `doctor`. `lab heal` takes it back."""
+    """Create a fault in the lab, to see its effects and to find it with `doctor`. `lab heal` removes it."""
     from provisioner.errors import LabError
     from provisioner.inventory.problems import code, nearest
     from provisioner.lab import FAULTS, Lab
@@ -180,7 +180,7 @@ def break_(
 
 @app.command()
 def heal(name: Name = "lab") -> None:
-    """Take back all faults that `lab break` has made."""
+    """Remove all faults that `lab break` created."""
     from provisioner.lab import Lab
 
     with _reported():

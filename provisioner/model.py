@@ -224,10 +224,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """One cause at its place, after its consequences were put behind it: what `doctor` reports.
+    """One cause at its place, with its consequences: what `doctor` reports.
 
     problems: the same cause, found once or on several hosts. evidence: what was seen, one sentence each.
-    explained: the problems that follow from it. pairs: how many failed pairs of hosts and other failed checks follow from it.
+    explained: the problems that follow from it. pairs: the number of failed pairs and other failed checks that follow from it.
     """
 
     problems: tuple[Problem, ...]
@@ -240,19 +240,19 @@ class Diagnosis:
 
     @property
     def path(self) -> tuple[str, str] | None:
-        """From and to, if the cause lies on one path."""
+        """Both ends (from, to), if the cause is on a single path."""
         first = self.problems[0]
         return (first.host, first.target) if len(self.problems) == 1 and first.host and first.target else None
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The hosts at which it was found; of a path both ends; () for the whole cluster."""
+        """The hosts where it was found, with both ends of a path; () for the whole cluster."""
         ends = (name for problem in self.problems for name in (problem.host, problem.target))
         return tuple(dict.fromkeys(filter(None, ends)))
 
     @property
     def network(self) -> str:
-        """The network, if all of it is on one."""
+        """The network, if all problems are on the same one."""
         names = {problem.network for problem in self.problems}
         return names.pop() if len(names) == 1 else ""
 

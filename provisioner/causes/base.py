@@ -32,9 +32,9 @@ class Cause:
     cure: what to do next; a template over the problem's values. variants: alternative cures by name; a problem selects one.
     severity: the effect of the problem on a run. warns: when it is a warning despite a higher severity; "" if never.
     explains: the ids of causes that follow from this one. fixable: whether a step of `provisioner up` removes it.
-    commands: the cure as shell commands, templates like `cure`, by variant ("": the usual one). They run on the host that the value
-    `host` of the problem names, and contain no comments. fixes: the variants whose commands `doctor --fix` may run: those that
-    disturb nothing beyond what is broken, except for restarts of an engine.
+    commands: the cure as shell commands by variant ("": the default); templates like `cure`, without comments. They run on the
+    host in the value `host` of the problem. fixes: the variants whose commands `doctor --fix` may run: those that disturb nothing
+    beyond what is broken, except for restarts of an engine.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""What the kernels of the hosts have: routes, forwarding entries, VXLAN devices, the engine's rules and bridges."""
+"""The state of the hosts' kernels: routes, forwarding entries, VXLAN devices, the engine's rules and bridges."""
 
 from provisioner.causes.base import RESTART, Cause, Family
 from provisioner.model import Severity
@@ -17,8 +17,8 @@ FAMILY = Family(
             "same-machine",
             "two entries of the inventory reach one machine",
             Severity.ERROR,
-            "Both hosts have the same boot ID and machine ID. What is done on one is done on the other, so findings contradict"
-            " one another.",
+            "Both hosts have the same boot ID and machine ID. Every change of one also changes the other, so findings contradict"
+            " each other.",
             "remove one of the entries from the inventory, or correct its address",
             explains=("duplicate-hostname", "cloned-engine-id", "overlay-blocked", "probe-failed", "port-taken"),
         ),
@@ -26,9 +26,9 @@ FAMILY = Family(
             "ip-forward",
             "the host does not forward packets",
             Severity.ERROR,
-            "With net.ipv4.ip_forward at 0, containers do not leave their host, and published ports are not reached. The engine turns"
-            " it on when it starts; something turned it off since. Overlay traffic between hosts may go on.",
-            "turn it on, and look for what turns it off: grep -rs ip_forward /etc/sysctl.conf /etc/sysctl.d",
+            "With net.ipv4.ip_forward at 0, containers have no outbound access, and published ports are unreachable. The engine"
+            " enables forwarding when it starts, so something disabled it later. Overlay traffic between hosts may continue.",
+            "enable forwarding, and find what disables it: grep -rs ip_forward /etc/sysctl.conf /etc/sysctl.d",
             commands={"": ("sysctl -w net.ipv4.ip_forward=1",)},
             fixes=frozenset({""}),
             explains=("forward-blocked", "resolver-silent"),
@@ -37,10 +37,10 @@ FAMILY = Family(
             "route-shadow",
             "a route of the host covers an overlay's subnet",
             Severity.ERROR,
-            "Packets that the host itself, or NAT on it, sends to these addresses take the route and never reach the containers. The"
-            " route appeared after the network was made: a VPN often brings one.",
-            "remove the route, or make the network with another subnet (change `subnet` in the inventory, then `provisioner up"
-            " --recreate {network}`)",
+            "Packets to these addresses from the host itself, or from NAT on it, take the route and never reach the containers."
+            " The route was added after the network was created, for example by a VPN.",
+            "remove the route, or recreate the network with another subnet (change `subnet` in the inventory, then `provisioner"
+            " up --recreate {network}`)",
             commands={"": ("ip route del {route} dev {device}",)},
             explains=("overlay-blocked", "subnet-overlap"),
         ),
@@ -48,9 +48,9 @@ FAMILY = Family(
             "firewall-reload",
             "the engine's firewall rules are gone",
             Severity.ERROR,
-            "The engine sets its rules when it starts. A reload of a firewall, or a flush, removed them: containers have no way out,"
-            " published ports are closed, and networks are no longer kept apart.",
-            "restart the engine, which sets its rules anew; make whatever flushed the rules leave the engine's chains alone",
+            "The engine sets its rules when it starts. A reload or a flush of the firewall removed them. Containers have no"
+            " outbound access, published ports are closed, and networks are no longer isolated from each other.",
+            "restart the engine, which sets its rules again; configure the program that flushed them to keep the engine's chains",
             commands={"": (RESTART,)},
             fixes=frozenset({""}),
             explains=("forward-blocked", "networks-joined", "resolver-silent", "overlay-blocked"),
@@ -59,18 +59,18 @@ FAMILY = Family(
             "iptables-split",
             "both backends of iptables have rules",
             Severity.WARNING,
-            "iptables-legacy and iptables-nft are separate sets of rules, and packets pass both. Rules that a person or a tool sets in"
-            " one do not show in the other, and may drop what the other lets pass.",
-            "keep to one backend (update-alternatives --config iptables), and remove the rules from the other",
+            "iptables-legacy and iptables-nft are separate sets of rules, and packets traverse both. Rules in one are invisible in"
+            " the other, and may drop packets that the other accepts.",
+            "use one backend (update-alternatives --config iptables), and remove the rules from the other",
             explains=("forward-blocked",),
         ),
         Cause(
             "br-netfilter",
             "bridged packets pass the host's firewall",
             Severity.ERROR,
-            "The module br_netfilter sends packets between containers of one bridge through iptables. With the policy DROP in FORWARD they"
-            " are dropped there. Engines from 27 on do not load the module, and set no rules for it.",
-            "turn it off, or unload the module, unless something else on the host needs it",
+            "The module br_netfilter sends packets between containers of one bridge through iptables. With the policy DROP, chain"
+            " FORWARD drops them. Engines 27 and later do not load the module, and set no rules for it.",
+            "disable this, or unload the module, unless something else on the host needs it",
             commands={"": ("sysctl -w net.bridge.bridge-nf-call-iptables=0",)},
             explains=("forward-blocked",),
         ),
@@ -80,8 +80,8 @@ FAMILY = Family(
             Severity.ERROR,
             "Containers on overlay networks reach the outside, and publish ports, through the bridge docker_gwbridge. It is missing or"
             " down on this host.",
-            "set it up again, or restart the engine, which makes it anew",
-            variants={"down": "set it up again"},
+            "restart the engine, which creates the bridge again",
+            variants={"down": "set the bridge up again"},
             commands={"": (RESTART,), "down": ("ip link set docker_gwbridge up",)},
             fixes=frozenset({"", "down"}),
             explains=("forward-blocked", "probe-failed", "resolver-silent"),
@@ -90,8 +90,8 @@ FAMILY = Family(
             "neigh-overflow",
             "the kernel's neighbour table is full",
             Severity.ERROR,
-            "Each container that a host reaches takes an entry. Beyond net.ipv4.neigh.default.gc_thresh3, packets to others are lost"
-            " at random.",
+            "Each container that a host reaches takes an entry. Beyond net.ipv4.neigh.default.gc_thresh3 entries, packets to other"
+            " containers are lost at random.",
             "raise the limits on {host}",
             commands={"": (_NEIGHBOURS,)},
             fixes=frozenset({""}),
@@ -110,8 +110,8 @@ FAMILY = Family(
             "vni-mismatch",
             "a host has another VXLAN number than the others",
             Severity.ERROR,
-            "The VXLAN device of this network has another number (VNI) on this host. It hears nobody, and nobody hears it.",
-            "make the network's namespace anew on {host}: stop its containers on the network, and restart the engine",
+            "The VXLAN device of this network has another number (VNI) on this host. It exchanges no packets with the other hosts.",
+            "recreate the network's namespace on {host}: stop its containers on the network, and restart the engine",
             commands={"": (RESTART,)},
             explains=("overlay-blocked",),
         ),
@@ -119,12 +119,12 @@ FAMILY = Family(
             "vxlan-exists",
             "an orphaned VXLAN device holds a network's number",
             Severity.ERROR,
-            "The kernel allows one VXLAN device for each number and port. This one was left behind by an engine that crashed, so the engine"
-            " can't make its own: containers do not start on the network, or hear nobody.",
+            "The kernel allows one VXLAN device for each number and port. A crashed engine left this one, so the engine can't"
+            " create its own. Containers do not start on the network, or receive nothing.",
             "delete the device",
             variants={
                 "space": "delete the device in its namespace",
-                "journal": "look for VXLAN devices that nobody uses: ip -d link show type vxlan",
+                "journal": "look for unused VXLAN devices: ip -d link show type vxlan",
             },
             commands={
                 "": ("ip link del {device}",),
@@ -137,9 +137,9 @@ FAMILY = Family(
             "vxlan-lost",
             "the VXLAN device of a network is missing or down",
             Severity.ERROR,
-            "A network's namespace on this host has containers, but no VXLAN device that is up. Packets to and from other hosts end"
-            " there.",
-            "set the device up again, or restart the engine, which makes it anew",
+            "A network's namespace on this host has containers, but no VXLAN device that is up. Packets to and from other hosts"
+            " are lost.",
+            "restart the engine, which creates the device again",
             variants={"down": "set the device up again"},
             commands={
                 "": (RESTART,),
@@ -153,7 +153,7 @@ FAMILY = Family(
             "a forwarding entry points to the wrong host",
             Severity.ERROR,
             "The kernel sends packets for a container to a host on which it no longer runs. Engines keep such entries after"
-            " containers moved or gossip was lost.",
+            " containers moved or gossip messages were lost.",
             "replace the entry, so that packets for {mac} go to {right}",
             commands={"": (_ENTRY,)},
             fixes=frozenset({""}),
@@ -163,8 +163,8 @@ FAMILY = Family(
             "fdb-lost",
             "a forwarding entry is missing",
             Severity.ERROR,
-            "The host knows a container's MAC address, but not the host on which it runs, so packets for it go nowhere. Engines 29"
-            " lose entries of nodes that were away for a moment.",
+            "The host knows a container's MAC address, but not the host on which it runs, so packets for it are lost. Engines 29"
+            " lose entries of nodes that were briefly unreachable.",
             "add the entry",
             commands={"": (_ENTRY,)},
             fixes=frozenset({""}),
@@ -174,7 +174,7 @@ FAMILY = Family(
             "duplicate-ip",
             "two containers have one address",
             Severity.ERROR,
-            "Two containers on one network have the same address, and answer by turns. The store gave it twice.",
+            "Two containers on one network have the same address, and either of them answers. The store assigned it twice.",
             "disconnect one of them and connect it again: {both}",
             commands={
                 "": (
@@ -188,7 +188,7 @@ FAMILY = Family(
             "gateway-given",
             "a container has the address of the network's gateway",
             Severity.ERROR,
-            "The container and the network's gateway have one address, so nobody reaches the container.",
+            "The container and the network's gateway have the same address, so the container is unreachable.",
             "disconnect {name} and connect it again",
             commands={
                 "": (
@@ -211,16 +211,16 @@ FAMILY = Family(
             "lxc-host",
             "the host is an LXC container",
             Severity.WARNING,
-            "In an LXC container, the kernel hides what swarm services need: their names are not resolved.",
-            "use a virtual machine or a real one",
+            "In an LXC container, the kernel hides what swarm services need, so their names do not resolve.",
+            "use a virtual or a physical machine",
             explains=("names-unresolved",),
         ),
         Cause(
             "bridge-full",
             "a network's bridge is full",
             Severity.ERROR,
-            "A bridge of the kernel has at most 1023 ports. Each container on the network takes one on its host, and interfaces that were left"
-            " behind do too.",
+            "A kernel bridge has at most 1023 ports. On each host, every container on the network and every leftover interface"
+            " takes one.",
             "delete interfaces that no container uses, or spread the containers over more networks",
             explains=("probe-failed",),
         ),
@@ -228,9 +228,9 @@ FAMILY = Family(
             "subnet-full",
             "the network has no free address",
             Severity.ERROR,
-            "Every container takes an address, and in a swarm each node one more. New containers do not start, or wait for a long"
-            " time.",
-            "make a second network, or make {network} with a larger subnet",
+            "Every container takes an address, and in a swarm each node takes one more. New containers do not start, or wait for"
+            " a long time.",
+            "create a second network, or recreate {network} with a larger subnet",
             explains=("probe-failed",),
         ),
         Cause(
@@ -238,9 +238,10 @@ FAMILY = Family(
             "the engine does not run",
             Severity.ERROR,
             "No container runs or starts on this host, and the other engines do not reach it.",
-            "start it; `provisioner up` does so too",
+            "start the engine; `provisioner up` does that too",
             variants={
-                "hangs": "the engine runs and does not answer: look at journalctl -u docker, at the disk, and at rules that drop loopback"
+                "hangs": "the engine runs but does not answer: check journalctl -u docker, the disk, and firewall rules that drop"
+                " loopback"
             },
             commands={"": ("systemctl start docker",)},
             fixes=frozenset({""}),
@@ -248,11 +249,11 @@ FAMILY = Family(
         ),
         Cause(
             "engine-hangs",
-            "the engine runs and does not answer",
+            "the engine runs but does not answer",
             Severity.ERROR,
-            "The engine accepts questions and gives no answer in five seconds. A store without a leader, a firewall that drops loopback, or"
-            " a full disk are the usual reasons.",
-            "look at: journalctl -u docker, df -h, iptables -S INPUT; then restart the engine",
+            "The engine accepts requests but does not answer within five seconds. The usual reasons are a store without a leader,"
+            " a firewall that drops loopback, or a full disk.",
+            "check journalctl -u docker, df -h and iptables -S INPUT; then restart the engine",
             commands={"": (RESTART,)},
             explains=("probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"),
         ),
@@ -260,10 +261,10 @@ FAMILY = Family(
             "loopback-dropped",
             "the firewall drops packets on loopback",
             Severity.ERROR,
-            "Engine and store talk to each other over the loopback interface of their host. With a policy DROP and no rule for loopback, every"
-            " call hangs.",
-            "let loopback pass before everything else",
-            variants={"rule": "delete the rule, or let loopback pass before it"},
+            "The engine and the store communicate over the loopback interface of their host. With the policy DROP and no rule for"
+            " loopback, every request hangs.",
+            "accept loopback packets before all other rules",
+            variants={"rule": "delete the rule, or accept loopback packets before it"},
             commands={
                 "": ("{tool} -I INPUT 1 -i lo -j ACCEPT",),
                 "rule": ("{tool} -t filter -D {rule}",),

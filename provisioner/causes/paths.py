@@ -1,4 +1,4 @@
-"""The paths between hosts, as the underlay observation sees them: blocked ports, lost packets, sizes and addresses."""
+"""The paths between hosts, as observed on the underlay: blocked ports, lost packets, packet sizes and addresses."""
 
 from types import MappingProxyType
 
@@ -6,16 +6,16 @@ from provisioner.causes.base import Cause, Family
 from provisioner.model import Severity
 
 _DROPS = "The evidence says where the packets were lost."
-_CURE = "let {protocols} pass between the hosts, both ways"
-# By the place where packets are lost: a rule or policy whose counter rose, a rule of nftables, on the sender or the receiver;
-# between: nothing on the hosts drops them.
+_CURE = "let {protocols} pass between the hosts in both directions"
+# By the place where packets are lost. rule, nft-rule, policy: its counter rose. here: on the sender or the receiver, by an
+# unknown rule. between: the hosts drop nothing.
 _VARIANTS = MappingProxyType(
     {
         "rule": "delete the rule on {at}, or let {protocols} pass before it",
         "nft-rule": "delete the rule on {at}, or let {protocols} pass before it",
         "policy": "let {protocols} pass on {at}: `provisioner up` sets the rules; find out what removed them",
-        "here": "look for the rule on {at} that drops {protocols}: iptables-save -c; nft list ruleset",
-        "between": "see what filters between {source} and {to}: a switch, a cloud's security groups, a router's access list",
+        "here": "find the rule on {at} that drops {protocols}: iptables-save -c; nft list ruleset",
+        "between": "find what filters between {source} and {to}: a switch, a cloud's security groups, a router's access list",
     }
 )
 _COMMANDS = MappingProxyType(
@@ -49,8 +49,8 @@ FAMILY = Family(
         _blocked(
             "underlay-blocked",
             "no packet of the cluster passes between two hosts",
-            "Nothing that one host sends to the cluster's ports of another arrives there. The hosts are on different networks, a"
-            " cable or a route is missing, or a firewall drops everything.",
+            "No packet from one host to the cluster's ports of another arrives. The hosts are on different networks, a cable or a"
+            " route is missing, or a firewall drops everything.",
             (
                 *_OVERLAY,
                 "vxlan-blocked",
@@ -68,28 +68,28 @@ FAMILY = Family(
             "vxlan-blocked",
             "the overlay's data port is blocked",
             "Overlay networks carry all data in UDP datagrams to this port. Names resolve, since gossip uses another port, but no"
-            " container answers. If one direction alone is blocked, connections fail both ways.",
+            " container answers. If one direction is blocked, connections fail in both.",
             ("overlay-blocked", "mtu"),
         ),
         _blocked(
             "gossip-blocked",
             "the engines' gossip port is blocked",
-            "Engines tell one another over this port which containers are on a network. Without it, new containers get no names and"
-            " no forwarding entries on other hosts, while old connections go on.",
+            "Engines announce their containers on a network over this port. Without it, new containers get no names and no"
+            " forwarding entries on other hosts, while old connections continue.",
             _OVERLAY,
         ),
         _blocked(
             "gossip-udp",
             "the engines' gossip is blocked for UDP only",
-            "Gossip is mostly UDP; TCP alone carries a full exchange every half minute. Today all proofs may pass. New containers"
-            " become reachable late, and engines take one another for dead from time to time.",
+            "Gossip is mostly UDP; over TCP, engines only exchange their full state every half minute. All proofs may still pass."
+            " New containers become reachable late, and engines sometimes declare each other dead.",
             _OVERLAY,
         ),
         _blocked(
             "store-blocked",
             "a port of the store is blocked between hosts",
-            "The store's servers and agents talk over this port. If too many of them can't, the store has no leader, and no network"
-            " or container can be added.",
+            "The store's servers and agents communicate over this port. If too many of them can't, the store has no leader, and no"
+            " network or container can be added.",
             ("store-no-leader", "store-down", "consul-agents-missed", "probe-failed"),
         ),
         _blocked(
@@ -102,10 +102,10 @@ FAMILY = Family(
             "packet-loss",
             "a path loses some packets",
             Severity.ERROR,
-            "Some of many small datagrams got lost. Connections are slow and flap, and names are sometimes not found."
+            "Some of many small datagrams got lost. Connections are slow and unstable, and names sometimes do not resolve."
             f" {_DROPS}",
-            "check the cables, the load and the error counters of the interfaces between {source} and {to} (ip -s link), and look for a"
-            " rule with a limit or a probability",
+            "check the cables, the load and the error counters of the interfaces between {source} and {to} (ip -s link), and look"
+            " for a rule with a limit or a probability",
             variants={"rule": _VARIANTS["rule"], "nft-rule": _VARIANTS["nft-rule"]},
             explains=_OVERLAY,
             commands=_COMMANDS,
@@ -113,10 +113,10 @@ FAMILY = Family(
         ),
         Cause(
             "mtu",
-            "the path between hosts is narrower than the network needs",
+            "the path between hosts has a smaller MTU than the network needs",
             Severity.ERROR,
-            "The overlay adds 50 bytes to each packet of a container. Packets of the network's full size do not fit through the path,"
-            " and nobody is told: connections open, then hang as soon as data flows.",
+            "The overlay adds 50 bytes to each packet of a container. Packets of the network's full size do not fit through the"
+            " path, and are dropped silently. Connections open, then hang as soon as data flows.",
             "raise the MTU of the path to {needed} bytes, or set `mtu: {size}` for the network in the inventory and run"
             " `provisioner up --recreate {network}`",
             explains=("path-mtu",),
@@ -125,10 +125,10 @@ FAMILY = Family(
             "source-mismatch",
             "a host sends from another address than it advertises",
             Severity.ERROR,
-            "Other engines know a host by its advertised address. The kernel drops VXLAN packets from any other source (vxlan_snoop),"
-            " and gossip answers go astray. A second address, a policy route or NAT between the hosts changes the source.",
-            "make {host} send from {advertised}: give its route to the other hosts that source, or remove the NAT rule",
-            variants={"route": "give the route the advertised address as its source"},
+            "Other engines know a host by its advertised address. The kernel drops VXLAN packets from any other source"
+            " (vxlan_snoop), and gossip answers are lost. A second address, a policy route or NAT changes the source.",
+            "make {host} send from {advertised}: set this source on its route to the other hosts, or remove the NAT rule",
+            variants={"route": "set the advertised address as the source of the route"},
             commands={"route": ("ip route replace {to} dev {device} src {advertised}",)},
             explains=(*_OVERLAY, "underlay-blocked"),
         ),
@@ -136,8 +136,7 @@ FAMILY = Family(
             "address-conflict",
             "two machines have one address",
             Severity.ERROR,
-            "Two different MAC addresses answer to one IPv4 address on this segment. Packets reach one machine or the other by"
-            " turns.",
+            "Two different MAC addresses answer for one IPv4 address on this segment. Packets reach either of the two machines.",
             "find the machine with the MAC address {other} (the switch's table, DHCP leases), and give it another address",
             explains=(*_OVERLAY, "packet-loss", "vxlan-blocked", "gossip-blocked", "gossip-udp", "underlay-blocked"),
         ),
