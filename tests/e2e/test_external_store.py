@@ -58,8 +58,9 @@ def refused(cluster: Cluster, check: str) -> str:
 def locked(cluster: Cluster) -> None:
     """`up` stops, because somebody else's run holds the store's lock."""
     run = cluster.run("up")
-    assert (run.code, run.report["writes"]) == (1, 0)
+    assert (run.code, [o for o in run.report["outcomes"] if o["state"] == "converged"]) == (1, [])
     assert "another run is changing the same store: her" in run.report["errors"][0]
+    assert [failure["check"] for failure in run.report["failures"]] == ["store-locked"]
 
 
 def killed_with_the_lock(cluster: Cluster, shown: str, requests: int) -> None:

@@ -32,6 +32,13 @@ def pairs(run) -> set[tuple[str, str]]:
     return {(p["source"], p["target"]) for p in run.report["proofs"][0]["pairs"] if p["proven"]}
 
 
+def causes(run) -> dict[str, str]:
+    """The id of each host's error; that of the whole run is at "". People see it, too."""
+    found = {failure["host"]: failure["check"] for failure in run.report["failures"]}
+    assert all(f"check: {name}\n" in run.err for name in found.values()), run.err
+    return found
+
+
 def rest_is_done(run, bad: str) -> None:
     """The two other hosts form a proven network, and the bad one is reported."""
     good = [name for name in NODES if name != bad]
@@ -80,6 +87,10 @@ def test_six_faulty_hosts_are_reported_and_two_become_a_network(make_lab, tmp_pa
     assert run.report["lost"].keys() == reasons.keys()
     matches = {host: words in run.report["lost"][host] for host, words in reasons.items()}
     assert matches == dict.fromkeys(reasons, True), run.err
+    assert causes(run) == {
+        "node3": "login-refused", "node4": "host-unreachable", "node5": "daemon-json-broken", "node6": "disk-full", "node7": "no-root",
+        "node8": "engine-too-new",
+    }  # fmt: skip
     assert "line 1 column 16" in run.err or "char 15" in run.err
     assert cluster.file("node5", "/etc/docker/daemon.json") == '{"debug": true,}'
     ours = {host: cluster.sh(host, OURS) for host in reasons}
@@ -100,6 +111,7 @@ def test_without_a_quorum_nothing_is_changed(cluster):
     assert run.code == 1
     assert run.report["writes"] == 0
     assert "missing: node2, node3 (2 of 3 servers are needed)" in run.err
+    assert causes(run) == {"": "quorum-lost", "node2": "login-refused", "node3": "login-refused"}
 
 
 def test_a_full_disk(cluster):
@@ -116,6 +128,7 @@ def test_a_full_disk(cluster):
     assert run.code == 1
     assert "node3" in run.report["lost"]
     assert "df /etc/docker" in run.err
+    assert causes(run) == {"node3": "file-failed"}
     assert cluster.file("node3", "/etc/docker/daemon.json") == "{}"
     assert sorted(cluster.sh("node3", "ls -A /etc/docker").split()) == ["daemon.json", "filler", "key.json"]
     assert cluster.sh("node3", "systemctl restart docker && systemctl is-active docker", timeout=150) == "active"
@@ -199,6 +212,7 @@ def test_a_host_that_is_cut_off_in_the_middle_of_a_command(cluster):
     assert time.monotonic() - began < 120
     rest_is_done(run, "node3")
     assert "connection lost after" in run.report["lost"]["node3"], run.err
+    assert causes(run) == {"node3": "connection-lost"}
     cut_off = digests(cluster, "node3")
     assert {
         "/etc/provisioner/firewall.sh",

@@ -228,6 +228,10 @@ def begun(cluster: Cluster) -> None:
     run = cluster.run("up")  # now node1 itself can't be reached
     assert (run.code, run.report["writes"]) == (1, 0)
     assert "node1: it was chosen to create the swarm, and can't be reached" in run.report["errors"][0]
+    assert {(f["host"], f["check"]) for f in run.report["failures"]} == {
+        ("", "swarm-may-exist"),
+        ("node1", "host-unreachable"),
+    }
     assert {cluster.engine(host, "Swarm.LocalNodeState") for host in NODES[1:]} == {"inactive"}
     cluster.lab.uncut("node1")
     cluster.sh("node1", "kill -CONT $(pidof dockerd)")
