@@ -34,3 +34,23 @@ def test_the_clean_up_outlives_the_controller_and_not_the_host(tmp_path, shell, 
         [*shell, "-c", script], cwd=tmp_path, check=False, capture_output=True, text=True, timeout=20
     )
     assert ended.stdout == f"{then}\n", ended.stderr
+
+
+def test_what_a_probe_writes_is_its_own():
+    """It counts as a read. docs/decisions/values-not-texts.md says what this shows, and what it does not."""
+    requests = re.findall(r'\b(?:engine \d+|gone) ([A-Z]+) "([^"]*)"(?: "((?:[^"\\]|\\.)*)")?', TEXT)
+    assert set(requests) == {
+        ("POST", "/images/create?fromSrc=-&repo=provisioner/probe:$tag", ""),
+        ("DELETE", "/images/provisioner/probe:$1", ""),
+        ("DELETE", "/containers/provisioner-probe-$1-$suffix?force=1", ""),
+        ("POST", "/networks/$network/disconnect", r"{\"Container\":\"provisioner-probe-$1-$suffix\",\"Force\":true}"),
+    }
+    assert len(requests) == len(re.findall(r"\b(?:engine \d+|gone) ", TEXT)) - 1  # `gone` passes its own request on
+    uncommented = re.sub(r"(?m)(?:^|\s)#.*$", "", TEXT)
+    commands = re.sub(r"""\\.|'[^']*'|"(?:[^"\\]|\\.)*\"""", '""', uncommented)
+    assert re.findall(r"(?<!in )\bdocker +(\S+)", commands) == ["run"]
+    assert '--name "$name" --label provisioner.probe="$run"' in TEXT
+    assert set(re.findall(r">\s*([^&\s>]\S*)", commands)) == {"/dev/null"}
+    assert not re.search(
+        r"(?<!-)\b(?:rm|mv|cp|ln|dd|tee|touch|mkdir|chmod|chown|install|systemctl|iptables|nft|ip)\b", commands
+    )
