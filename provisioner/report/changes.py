@@ -44,7 +44,7 @@ def _nothing(report: Report) -> list[Text]:
     if not states or states - {State.SETTLED, State.SKIPPED} or report.lost:
         return []
     if report.writes:
-        said = f"nothing to change; ran {words.count(report.writes, 'script')} that may write (locks, proofs)"
+        said = f"nothing to change; {words.count(report.writes, 'write')} for locks or proofs"
     else:
         said = "nothing to change: no writes"
     return [Text(), Text(said, GOOD)]

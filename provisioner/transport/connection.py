@@ -136,7 +136,7 @@ class Connection:
     def changing(self, *, lock: bool = False) -> Iterator[None]:
         """A context for one request over `socket` that changes a store. The request is checked and counted like write().
 
-        lock: the request takes or releases a lock of the store. It is no write, and needs no lock of this run on the host.
+        lock: the request takes or releases a lock of the store. It needs no lock of this run on the host.
         Raises Locked.
         """
         self._before(checked=not lock)
@@ -230,7 +230,7 @@ class Connection:
             )
         if self._before_write:
             self._before_write(self.name)
-        self._writes += checked
+        self._writes += 1
 
     def _after(self) -> None:
         if self._on_write:

@@ -143,7 +143,7 @@ def test_writes_are_counted_and_call_their_hooks(sshd):
         calls.append("the request")
     with connection.changing(lock=True):
         pass
-    assert connection.writes == 3
+    assert connection.writes == 4
     assert calls[4:] == ["before one", "the request", "after one", "before one", "after one"]
 
 

@@ -24,7 +24,7 @@ def test_a_proven_run():
     assert (
         shown(up())
         == """\
-nothing to change; ran 2 scripts that may write (locks, proofs)
+nothing to change; 2 writes for locks or proofs
 
 proofs
   ✓ reach on demo: 6 of 6 pairs, MTU 1450 bytes, converged in 1.2 s

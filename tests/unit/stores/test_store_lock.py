@@ -22,7 +22,7 @@ class Connection:
 
     @contextlib.contextmanager
     def changing(self, *, lock):
-        assert lock, "a lock does not count as a write"
+        assert lock, "a run takes and releases it when it may have no lock of a host"
         self.changes += 1
         yield
 
