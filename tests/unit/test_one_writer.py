@@ -13,14 +13,25 @@ import provisioner
 from provisioner.transport import Connection, Reader
 
 PACKAGE = Path(provisioner.__file__).parent
-LAYERS = ("runner", "workflows", "steps", "preflight", "proofs", "controlplane", "stores", "system")
+LAYERS = (
+    "runner",
+    "workflows",
+    "explain",
+    "preflight",
+    "steps",
+    "proofs",
+    "observe",
+    "controlplane",
+    "stores",
+    "system",
+)
 CALLS = {
     "write": {"runner/converge.py", "stores/etcd.py"},
     "upload": {"runner/converge.py"},
     "changing": {"stores/http.py", "stores/keys.py", "stores/zookeeper_keys.py"},
     # Code with its own connection to a store must make changes within `changing`. The four-letter words change nothing.
     "socket": {"stores/http.py", "stores/asking.py", "stores/zookeeper.py", "stores/zookeeper_keys.py"},
-    "stream": {"proofs/probe.py"},
+    "stream": {"proofs/probe.py", "observe/underlay.py"},
 }
 OTHERS = {"incoming"}  # TLS buffers, which also have a `write`
 
