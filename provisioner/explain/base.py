@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provisioner.controlplane import Site
-    from provisioner.model import Outcome, ProofResult
+    from provisioner.model import Failure, Outcome, ProofResult
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Seen:
     proofs: tuple[ProofResult, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     findings: tuple[Problem, ...] = ()
-    lost: Mapping[str, str] = field(default_factory=dict)
+    lost: Mapping[str, Failure] = field(default_factory=dict)
 
 
 Detector = Callable[[Seen], Iterator[Problem]]

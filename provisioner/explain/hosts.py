@@ -21,9 +21,10 @@ def lost(seen: Seen) -> Iterator[Problem]:
     stopped = {problem.host for problem in seen.findings if causes.severity(problem) is Severity.STOP}
     for name, why in seen.lost.items():
         if name not in stopped:
-            first, _, rest = why.partition("\n")
+            first, _, rest = why.text.partition("\n")
             cure = next((line.partition("next:")[2].strip() for line in rest.split("\n") if "next:" in line), "")
-            yield Problem("host-lost", name, first.removeprefix(f"{name}: "), {"cure": cure}, "told" if cure else "")
+            evidence = f"{first.removeprefix(f'{name}: ')} ({why.check})"
+            yield Problem("host-lost", name, evidence, {"cure": cure}, "told" if cure else "")
 
 
 def drift(seen: Seen) -> Iterator[Problem]:

@@ -47,7 +47,7 @@ def explain(run: Run) -> bool:
         tuple(run.proofs),
         tuple(run.outcomes),
         tuple(run.findings),
-        {host: why.text for host, why in run.session.lost.items()},
+        dict(run.session.lost),
     )
     run.causes = explaining.explain(seen)
     run.looked_at = explaining.well(seen, frozenset(found.id for found in run.causes))

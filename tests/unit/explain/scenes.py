@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from captured import HOSTS, capture, with_http, with_unit
 
 from provisioner.explain import Seen
-from provisioner.model import Drift, Kind, Outcome, Pair, Problem, ProofResult, State
+from provisioner.model import Drift, Failure, Kind, Outcome, Pair, Problem, ProofResult, State
 from provisioner.observe import Observed
 from provisioner.observe.kernel import Kernel
 from provisioner.observe.underlay import Attempt, Datagrams, Underlay
@@ -376,7 +376,12 @@ SCENES: Mapping[str, tuple[Callable[[Seen], Seen], tuple[str, ...]]] = MappingPr
             ),
             ("node2",),
         ),
-        "host-lost": (lambda seen: replace(seen, lost={"node2": "no answer\n  next:  look at it"}), ("node2",)),
+        "host-lost": (
+            lambda seen: replace(
+                seen, lost={"node2": Failure("node2: no answer\n  next:  look at it", "host-unreachable")}
+            ),
+            ("node2",),
+        ),
         "drift": (
             lambda seen: replace(
                 seen, outcomes=(Outcome("node2", "daemon", State.DRIFTED, (Drift(Kind.FILE, "/etc/x"),)),)

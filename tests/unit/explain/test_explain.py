@@ -121,6 +121,12 @@ def test_a_consequence_elsewhere_is_a_cause_of_its_own(site):
     assert {each.id for each in found} == {"overlay-blocked", "vxlan-blocked"}
 
 
+def test_a_host_that_dropped_out_is_named_with_the_id_of_its_error(site):
+    (found,) = problems(SCENES["host-lost"][0](healthy(site)))
+    assert found.evidence == "no answer (host-unreachable)"
+    assert causes.cure(found) == "look at it"
+
+
 def test_a_lost_datagram_or_two_are_no_loss(site):
     assert not problems(with_ways(healthy(site), into("node2", udp={DATA: {"took": 18}})))
 
