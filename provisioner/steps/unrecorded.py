@@ -32,7 +32,8 @@ def candidates(site: Site, host: str, *, packages: bool) -> list[Note]:
     if not there.incomplete:
         return []
     of_packages = {user for user, package in stores.PACKAGE_OF.items() if package in there.of("installed")}
-    networks = {*ending.removable(site, host, unrecorded=True)} - {*ending.removable(site, host)}
+    known = ending.removable(site, host, shared=True)
+    networks = {*ending.removable(site, host, shared=True, unrecorded=True)} - {*known}
     found = {
         "network": networks,
         "user": there.of("user") - of_packages,

@@ -76,4 +76,6 @@ def _unrecorded(site: Site, *, packages: bool) -> Iterator[Problem]:
     for name in site.live:
         if found := unrecorded.candidates(site, name, packages=packages):
             listed = ", ".join(f"{kind} {of}" for kind, of in found)
-            yield Problem("unrecorded", name, f"an earlier version kept no record here, and may have added {listed}")
+            needed = ", and packages that only these need" if "package" in dict(found) else ""
+            what = f"an earlier version kept no record here, and may have added {listed}{needed}"
+            yield Problem("unrecorded", name, what)

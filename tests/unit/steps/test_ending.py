@@ -44,6 +44,14 @@ class TestNetworks:
         (problem,) = checks.findings(here, force=False, packages=False)
         assert (problem.id, "network own" in problem.evidence) == ("unrecorded", True)
 
+    def test_shared_networks_of_a_store_of_others_without_a_record(self, site, inventory):
+        """That store and its networks stay, unless somebody says that an earlier version created them."""
+        external = inventory(store=", endpoints: [192.168.56.11:8500]")
+        facts = {f"node{n}": with_raw(capture(f"settled-node{n}"), owned=EARLIER) for n in (1, 2, 3)}
+        here = site(found=external, **facts)
+        assert [targets(EndNetworks(), here, name) for name in facts] == [[], [], []]
+        assert [targets(EndNetworks(), Adopt().done(here), name) for name in facts] == [["demo"], [], []]
+
     def test_networks_stay_on_a_host_without_our_files(self, inventory):
         networks = [*capture("installed-node1").networks.values(), BRIDGE]
         facts = {"node1": with_http(capture("installed-node1"), "networks", networks)}
