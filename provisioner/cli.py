@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from provisioner import __version__
+from provisioner import __version__, cli_manager
 from provisioner.cli_inventory import app as inventory_app
 from provisioner.cli_lab import app as lab_app
 
@@ -38,6 +38,9 @@ app.add_typer(lab_app, name="lab")
 
 _Inventory = Annotated[
     Path, typer.Argument(metavar="INVENTORY", help="The YAML file that names the hosts.", show_default=False)
+]
+_InventoryOr = Annotated[
+    Path | None, typer.Argument(metavar="[INVENTORY]", help="The YAML file that names the hosts.", show_default=False)
 ]
 _Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout; text for people goes to stderr.")
@@ -144,8 +147,26 @@ def verify(
 
 @app.command()
 def doctor(
-    inventory: _Inventory,
+    inventory: _InventoryOr = None,
     *,
+    manager: Annotated[
+        str,
+        typer.Option(
+            "--manager",
+            metavar="[USER@]HOST[:PORT]",
+            help="Instead of an inventory: a manager of a swarm that somebody else built. User: root.",
+        ),
+    ] = "",
+    reach_nodes: Annotated[
+        bool,
+        typer.Option(
+            "--reach-nodes",
+            help="With --manager: log in to all nodes that it names. Without this, a terminal is asked.",
+        ),
+    ] = False,
+    key: cli_manager.Key = None,
+    jump: cli_manager.Jump = "",
+    known_hosts: cli_manager.KnownHosts = None,
     all_: _All = False,
     only: _Only = None,
     skip: _Skip = None,
@@ -155,11 +176,21 @@ def doctor(
 ) -> None:
     """Find out why the networks do not work: observe hosts and paths, prove the networks, and name the causes. Change nothing.
 
-    Exit code 0: no cause was found, or only warnings. 1: a cause was found. 64: invalid inventory or pattern.
+    Exit code 0: no cause was found, or only warnings. 1: a cause was found. 64: invalid inventory or pattern, or no manager.
     """
     from provisioner import proofs
 
     choice = proofs.Choice(tuple(only or ()), tuple(skip or ()), builtin=all_)
+    login = cli_manager.Login(manager, key, jump, known_hosts)
+    if bool(inventory) == bool(manager):
+        raise typer.BadParameter("name either an inventory or --manager", param_hint="INVENTORY")
+    if inventory is None:
+        _examine(login, choice, reach=reach_nodes, json=json, verbose=verbose, ignore=ignore)
+        return
+    if reach_nodes or login[1:] != cli_manager.Login("")[1:]:
+        raise typer.BadParameter(
+            "applies with --manager only", param_hint="--reach-nodes, --key, --jump, --known-hosts"
+        )
 
     def workflow(found: Inventory) -> Iterable[Phase]:
         from provisioner.workflows.doctor import phases
@@ -168,6 +199,26 @@ def doctor(
         return phases(choice)
 
     _run(inventory, "doctor", workflow, json=json, verbose=verbose, ignore=ignore)
+
+
+def _examine(
+    login: cli_manager.Login, choice: Choice, *, reach: bool, json: bool, verbose: bool, ignore: list[str] | None
+) -> None:
+    """Examine the swarm of a manager. The user must agree before anything logs in to the nodes that it names."""
+    with _reported("doctor" if json else ""):
+        _ignorable(ignore or ())
+        surveyed = cli_manager.survey(login, json=json, verbose=verbose)
+        reach = reach or cli_manager.agreed(surveyed)
+        found = surveyed.inventory(reach=reach)
+    others = [] if reach else [f"{name} ({address})" for name, address in surveyed.others]
+    unusable = [f"{node.name}: {node.left_out}" for node in surveyed.swarm.unexamined]
+
+    def workflow(found: Inventory) -> Iterable[Phase]:
+        from provisioner.workflows.doctor import of_swarm
+
+        return of_swarm(found, choice, others, unusable)
+
+    _run(found, "doctor", workflow, json=json, verbose=verbose, ignore=ignore)
 
 
 def _list(path: Path, choice: Choice, *, json: bool) -> None:
@@ -393,7 +444,7 @@ def _main(
 
 
 def _run(
-    path: Path,
+    source: Path | Inventory,
     command: str,
     workflow: Callable[[Inventory], Iterable[Phase]],
     *,
@@ -405,13 +456,13 @@ def _run(
     from provisioner import report
 
     with _reported(command if json else ""):
-        result = _report(path, command, workflow, json=json, verbose=verbose, ignore=ignore, recreate=recreate)
+        result = _report(source, command, workflow, json=json, verbose=verbose, ignore=ignore, recreate=recreate)
         report.show(result, json=json, verbose=verbose)
         raise typer.Exit(result.exit_code)
 
 
 def _report(
-    path: Path,
+    source: Path | Inventory,
     command: str,
     workflow: Callable[[Inventory], Iterable[Phase]],
     *,
@@ -427,7 +478,7 @@ def _report(
     from provisioner.workflows import go
 
     _ignorable(ignore or ())
-    inventory = load(path)
+    inventory = load(source) if isinstance(source, Path) else source
     _known(inventory, recreate or ())
     phases = workflow(inventory)
     with (

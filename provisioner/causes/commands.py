@@ -73,6 +73,16 @@ FAMILY = Family(
             kind=Kind.REFUSAL,
         ),
         Cause(
+            "nodes-unexamined",
+            "nodes of the swarm were not examined",
+            Severity.WARNING,
+            "A manager's list of nodes is data, and a login goes to no address on it without consent. What is wrong on these"
+            " nodes, and on the paths to them, was not seen.",
+            "to examine them too, run again with --reach-nodes; known_hosts must have their keys",
+            variants={"address": "let them join the swarm with an address that others can reach, and run again"},
+            kind=Kind.REFUSAL,
+        ),
+        Cause(
             "host-lives",
             "the host to remove is alive but can't be managed",
             Severity.STOP,

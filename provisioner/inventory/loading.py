@@ -19,7 +19,7 @@ from provisioner.inventory.problems import Location, Problem, closest, code, dot
 from provisioner.inventory.store_models import Discovery, Security, Store, Tls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -145,6 +145,18 @@ def _validated(path: Path, document: yaml.Document, folder: Path) -> Inventory |
             if details["loc"] not in meant:
                 _refuse(document, details)
         return None
+    return _of_file(file, path)
+
+
+def of_values(found: Mapping[str, Any], path: Path) -> Inventory:
+    """Return the inventory of values that come from no file. Each is checked by itself; together they may be inconsistent.
+
+    path: what stands for the file; relative paths start at its folder. Raises pydantic's ValidationError.
+    """
+    return _of_file(InventoryFile.model_validate(found, context={"folder": path.absolute().parent}), path)
+
+
+def _of_file(file: InventoryFile, path: Path) -> Inventory:
     networks = {name: Network(name=name, **_fields(entry)) for name, entry in file.networks.items()}
     return Inventory(**_fields(file) | {"networks": networks, "path": path})
 

@@ -7,17 +7,18 @@ A finding with a host makes this host drop out; a finding without a host stops t
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from provisioner.preflight import identity, machine, network, networks, software, store, swarm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from provisioner.controlplane import Site
     from provisioner.model import Problem
 
-CHECKS: tuple[Callable[[Site], Iterable[Problem]], ...] = (
+Check: TypeAlias = "Callable[[Site], Iterable[Problem]]"
+CHECKS: tuple[Check, ...] = (
     machine.no_root,
     machine.newer_version,
     machine.no_perl,
@@ -41,7 +42,7 @@ CHECKS: tuple[Callable[[Site], Iterable[Problem]], ...] = (
     network.port_taken,
     network.other_firewall,
 )
-OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Problem]], ...]] = {  # checks of one control plane only
+OF_PLANE: Mapping[str, tuple[Check, ...]] = {  # checks of one control plane only
     "kv": (
         software.engine_too_new,
         software.driver_not_built,
@@ -76,18 +77,54 @@ OF_PLANE: Mapping[str, tuple[Callable[[Site], Iterable[Problem]], ...]] = {  # c
     ),
 }
 
+# Checks that also make sense in a swarm that somebody else built, which nothing will be installed on or changed in.
+OF_OTHERS = frozenset(
+    {
+        machine.no_root,
+        machine.no_perl,
+        machine.clock_skew,
+        machine.disk_full,
+        software.daemon_json_broken,
+        swarm.store_keys_left,
+        network.wrong_interface,
+        network.secondary_advertise,
+        network.loopback_advertise,
+        network.duplicate_advertise,
+        network.subnet_overlap,
+        networks.kernel_without,
+        network.port_taken,
+        swarm.store_in_use,
+        swarm.live_restore,
+        swarm.other_swarm,
+        swarm.locked_or_failed,
+        swarm.leaderless,
+        swarm.node_resting,
+        swarm.engines_apart,
+        swarm.certificate_validity,
+        swarm.ingress_overlap,
+    }
+)
 
 _UNREADABLE = frozenset({"no-root", "no-perl"})  # the facts of such a host are incomplete
 
 
-def run(site: Site) -> list[Problem]:
-    """Return all findings of all checks, on the hosts that answered.
+def run(site: Site, only: Collection[Check] | None = None) -> list[Problem]:
+    """Return the findings of the checks, on the hosts that answered. only: the checks to run; default: all.
 
     A host whose facts are incomplete gets only the finding that says so.
     """
     advertise = {name: address for name, address in site.advertise.items() if name not in site.misplaced}
     placed = site.without(site.misplaced)  # misplaced hosts have a finding of their own
-    found = [finding for check in CHECKS for finding in check(replace(site, advertise=advertise))]
-    found += [finding for check in OF_PLANE[site.control] for finding in check(placed)]
-    unsure = {finding.host for finding in found if finding.id in _UNREADABLE}
+    found = [finding for check in _chosen(CHECKS, only) for finding in check(replace(site, advertise=advertise))]
+    found += [finding for check in _chosen(OF_PLANE[site.control], only) for finding in check(placed)]
+    unsure = unreadable(found)
     return [finding for finding in found if finding.host not in unsure or finding.id in _UNREADABLE]
+
+
+def _chosen(checks: Iterable[Check], only: Collection[Check] | None) -> Iterable[Check]:
+    return [check for check in checks if only is None or check in only]
+
+
+def unreadable(findings: Iterable[Problem]) -> set[str]:
+    """Return the hosts whose facts are incomplete."""
+    return {finding.host for finding in findings if finding.id in _UNREADABLE}

@@ -74,7 +74,7 @@ def choose_again(run: Run) -> bool:
 
 def check(run: Run) -> None:
     """Runs the checks, and records what stops hosts or deserves a warning."""
-    note(run, run.of_all(preflight.run, "checking the hosts"))
+    note(run, run.of_all(run.preflight or preflight.run, "checking the hosts"))
     for each_ in run.checks:
         note(run, each_(run))
 

@@ -62,6 +62,7 @@ class Run:
     findings: list[Problem] = field(default_factory=list)
     checked: list[Problem] = field(default_factory=list)  # the findings that came from checks
     checks: list[Callable[[Run], Iterable[Problem]]] = field(default_factory=list)  # a workflow's additional checks
+    preflight: Callable[[Site], list[Problem]] | None = None  # a workflow's choice of the checks; None: all
     outcomes: list[Outcome] = field(default_factory=list)
     proofs: list[ProofResult] = field(default_factory=list)
     errors: list[Failure] = field(default_factory=list)

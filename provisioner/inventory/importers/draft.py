@@ -17,7 +17,7 @@ from provisioner.inventory.models import Host, Ssh
 from provisioner.inventory.problems import code, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from provisioner.inventory.importers.found import Found, Machine
 
@@ -99,20 +99,20 @@ def _checked(machine: Machine) -> Machine:
         return replace(machine, left_out="its address is missing")
     values = {key: _number(text) for key in _OF_HOST if (text := getattr(machine, key))}
     options = {key: text for key in _OF_ALL if (text := getattr(machine, key))}
-    refused = _refused(Host, values) | _refused(Ssh, options)
-    if "address" in refused:
-        return replace(machine, left_out=f"address: {refused['address']}")
-    if "key" not in refused and machine.key and (fault := _key_fault(machine.key)):
-        refused["key"] = fault
-    bare: dict[str, Any] = dict.fromkeys(refused, "")
-    return replace(machine, **bare).noting(*(f"{key}: {why}; not carried over" for key, why in refused.items()))
+    bad = refused(Host, values) | refused(Ssh, options)
+    if "address" in bad:
+        return replace(machine, left_out=f"address: {bad['address']}")
+    if "key" not in bad and machine.key and (fault := _key_fault(machine.key)):
+        bad["key"] = fault
+    bare: dict[str, Any] = dict.fromkeys(bad, "")
+    return replace(machine, **bare).noting(*(f"{key}: {why}; not carried over" for key, why in bad.items()))
 
 
 def _number(text: str) -> writing.Value:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 6 and text[0] != "0" else text  # noqa: PLR2004
 
 
-def _refused(model: type[BaseModel], values: dict[str, writing.Value]) -> dict[str, str]:
+def refused(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, str]:
     """Return the error of each invalid value, by key."""
     try:
         model.model_validate(values, context={"folder": Path.cwd()})
