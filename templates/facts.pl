@@ -6,13 +6,14 @@
 #                                          if another user holds a port that a request goes to
 #   user NAME                              a user whose servers on this host are trusted, in addition to root's
 #   scheme NAME                            the scheme of the store's URL
+#   limit SECONDS                          how long an answer may take, if not 5; after one that came too late: 2, and then 1
 #   engine NAME SOCKET PATH                a request to the engine; not sent to a stopped engine, since it would start it
 #   ask NAME WHERE WHAT METHOD BODY        a request. WHERE is a socket, a port of this host or ADDRESS:PORT. WHAT is a path, sent
 #                                          with HTTP/1.0 so that the answer is not chunked, or a word that is sent unchanged.
 #                                          METHOD defaults to GET, and BODY has no blanks.
 # The first line of the output has the findings about the engine for the shell. Sections follow: "NAME LENGTH", the body, and a
 # newline. So no body can imitate a section, whoever wrote it.
-my %wanted = map { $_ => [] } qw(file glob secret port settled user scheme first engine ask);
+my %wanted = map { $_ => [] } qw(file glob secret port settled user scheme limit first engine ask);
 for (@ARGV) { my ($kind, $value) = split / /, $_, 2; push @{ $wanted{$kind} }, $value }
 my ($unix, $inet, $inet6, $netlink, $stream, $datagram, $raw) = (1, 2, 10, 16, 1, 2, 3);
 my $most = 1 << 25;                                                            # bytes of one file, or of one answer
@@ -152,13 +153,17 @@ sub check_server {
   die "port $port is held by the user " . (getpwuid($uid) // $uid) . ", not by the server that belongs there\n" unless $trusted{$uid};
 }
 
+my ($units, $engine) = ("/run/systemd/units", "/var/run/docker.sock");
+my $stopped = -d $units && !-l "$units/invocation:docker.service";
 my %silent;
+my ($limit) = (@{ $wanted{limit} }, 5);
 sub ask {
   my ($name, $where, $path, $method, $sent) = split / /, shift; my $body = "";
   $method //= "GET"; $sent //= "";
   eval {
     die "timeout\n" if $silent{$where};
-    local $SIG{ALRM} = sub { die "timeout\n" }; alarm 5;
+    die "the engine is stopped\n" if $stopped && $where eq $engine;            # a request would start it
+    local $SIG{ALRM} = sub { die "timeout\n" }; alarm $limit;
     my $local = $where =~ m{^/};
     check_server($where) if $where =~ /^\d+$/;
     my ($address, $port) = $where =~ m{^([^/].*):(\d+)$} ? (scalar gethostbyname $1 || die("the name can't be resolved\n"), $2) : ("\x7f\0\0\1", $where);
@@ -168,7 +173,7 @@ sub ask {
     while (sysread $s, $body, 65536, length $body) { die "its answer is too long\n" if length $body > $most }
     alarm 0;
   };
-  if ($@) { $body = "000 $@"; $silent{$where} = $@ eq "timeout\n" } elsif ($path =~ m{^/}) { $body =~ s{^HTTP/\S+ (\d+).*?\r\n\r\n}{$1 }s }
+  if ($@) { $body = "000 $@"; $limit = $limit > 2 ? 2 : 1 if $@ eq "timeout\n" && !$silent{$where}++ } elsif ($path =~ m{^/}) { $body =~ s{^HTTP/\S+ (\d+).*?\r\n\r\n}{$1 }s }
   $answers{$name} = $body;
   section("http:$name", $body);
 }
@@ -196,10 +201,9 @@ sub modules {
 
 if (@{ $wanted{file} }) { files(); modules() }
 if (@{ $wanted{port} }) { addresses(); ports() }
-my $units = "/run/systemd/units";
-my @engine = -d $units && !-l "$units/invocation:docker.service" ? () : @{ $wanted{engine} };
+my @engine = $stopped ? () : @{ $wanted{engine} };
 ask($_) for @{ $wanted{first} }, @engine, @{ $wanted{ask} };
-gossip() if @{ $wanted{port} };
+gossip() if @{ $wanted{port} } && !$silent{$engine};                           # else it would hang too
 my ($info, $networks) = map { $answers{$_} // "" } qw(info networks);
 my ($scheme) = @{ $wanted{scheme} };
 print "engine:", $info =~ /"ServerVersion"/ ? " answers" : "", $info =~ /"LocalNodeState":"active"/ ? " in-swarm" : "",

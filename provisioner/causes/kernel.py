@@ -258,6 +258,15 @@ FAMILY = Family(
             explains=("probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"),
         ),
         Cause(
+            "store-hangs",
+            "the store's server runs and does not answer",
+            Severity.ERROR,
+            "The store on this host accepts requests and gives no answer. An engine that asks it hangs too, and with it every command on"
+            " the host. A disk that is full or very slow, a frozen process, or dropped packets on loopback are the usual reasons.",
+            "look at the store's log, at the disk (df -h), and at iptables -S INPUT; then restart the store",
+            explains=("engine-hangs", "store-down", "store-no-leader", "probe-failed"),
+        ),
+        Cause(
             "loopback-dropped",
             "the firewall drops packets on loopback",
             Severity.ERROR,
@@ -272,6 +281,7 @@ FAMILY = Family(
             fixes=frozenset({"", "rule"}),
             explains=(
                 "engine-hangs",
+                "store-hangs",
                 "store-down",
                 "probe-failed",
                 "store-no-leader",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from ipaddress import ip_address, ip_network
+from itertools import product
 from typing import TYPE_CHECKING
 
 from provisioner.model import Problem
@@ -30,6 +32,21 @@ def engines(seen: Seen) -> Iterator[Problem]:
         elif facts.http("info").late:
             evidence = "docker.service is active, and the engine gave no answer in time"
             yield Problem("engine-hangs", name, evidence, {"host": name}, where="docker.service")
+
+
+def stores(seen: Seen) -> Iterator[Problem]:
+    """Servers and agents of the store that accept requests of their own host and do not answer."""
+    site = seen.site
+    names: dict[str, list[str]] = defaultdict(list)
+    for request in site.plane.sought(site.inventory).requests:
+        if ":" not in request.where:  # not at another host
+            names[request.where].append(request.name)
+    for host, (where, asked) in product(site.live, names.items()):
+        answers = [site.facts[host].http(name) for name in asked]
+        if any(answer.late for answer in answers) and not any(answer.code for answer in answers):
+            place = f"port {where}" if where.isdigit() else where
+            evidence = f"the store accepts connections on {place} of its own host, and gave no answer in time"
+            yield Problem("store-hangs", host, evidence, where=place)
 
 
 def loopback(seen: Seen) -> Iterator[Problem]:
@@ -112,4 +129,4 @@ def _exempt(address: str, no_proxy: str) -> bool:
     return False
 
 
-DETECTORS = (engines, loopback, proxies)
+DETECTORS = (engines, stores, loopback, proxies)

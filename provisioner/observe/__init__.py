@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from provisioner.errors import TimedOut, Unreachable
 from provisioner.observe import kernel, underlay
 from provisioner.observe.underlay import Underlay
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from provisioner.controlplane import Site
+    from provisioner.errors import ProvisionerError
     from provisioner.observe.kernel import Kernel
     from provisioner.transport import Connection
 
@@ -25,11 +27,15 @@ __all__ = ["Observed", "observe"]
 
 @dataclass(frozen=True)
 class Observed:
-    """All observations of one run. unread: observation and host -> why it could not be made there."""
+    """All observations of one run. unread: observation and host -> why it could not be made there.
+
+    silent: host -> the error that shows that it answers no more.
+    """
 
     underlay: Underlay = field(default_factory=Underlay)
     kernels: Mapping[str, Kernel] = field(default_factory=dict)
     unread: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    silent: Mapping[str, ProvisionerError] = field(default_factory=dict)
 
 
 def observe(site: Site, connections: Mapping[str, Connection], say: Callable[[str, str], None]) -> Observed:
@@ -41,5 +47,9 @@ def observe(site: Site, connections: Mapping[str, Connection], say: Callable[[st
         paths = pool.submit(underlay.observe, site, connections, say)
         read = pool.submit(kernel.observe, site, connections)
     found, (kernels, unread) = paths.result(), read.result()
-    silent = {("underlay", host): why for host, why in found.silent.items()}
-    return Observed(found, kernels, {**silent, **{("kernel", host): why for host, why in unread.items()}})
+    whys = {("underlay", host): why for host, why in found.silent.items()}
+    whys |= {("kernel", host): why.what for host, why in unread.items()}
+    silent = {
+        host: why for host, why in unread.items() if host in found.silent and isinstance(why, TimedOut | Unreachable)
+    }
+    return Observed(found, kernels, whys, silent)

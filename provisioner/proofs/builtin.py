@@ -20,7 +20,7 @@ from provisioner.proofs import local
 from provisioner.proofs.advice import of_probes
 from provisioner.proofs.base import Round, Seen
 from provisioner.proofs.evidence import FACTS, Evidence
-from provisioner.proofs.probe import Crew, Probe, Task
+from provisioner.proofs.probe import Crew, Probe, Task, patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -82,7 +82,10 @@ def prove(
     began = time.monotonic()
     task = Task(run, network, None, 0.0, _START, chosen=False, names=False)
     names = [name for name in site.live if name in connections]
-    probes = [Probe(connections[name], number, number, task, observer) for number, name in enumerate(names, 1)]
+    probes = [
+        Probe(connections[name], number, number, task, observer, patience=patience(site, name))
+        for number, name in enumerate(names, 1)
+    ]
     hosts: dict[str, Evidence] = {}
     if not probes:
         return (ProofResult(local.NAME, network, State.SKIPPED, reason="no host is left"),)

@@ -25,7 +25,7 @@ from provisioner.proofs.evidence import FACTS, SIX
 from provisioner.proofs.internal import InternalProof
 from provisioner.proofs.isolation import LocalIsolationProof, separable
 from provisioner.proofs.overlay import side_by_side
-from provisioner.proofs.probe import Crew, Peer, Probe, Task
+from provisioner.proofs.probe import Crew, Peer, Probe, Task, patience
 from provisioner.system.networks import ICC, MASQUERADE
 
 if TYPE_CHECKING:
@@ -202,7 +202,8 @@ def _of_shape(site: Site, connections: Connections, shape: Shape, task: Task, ob
     def probe(host: str, number: int, tag: str) -> Probe:
         on_host = replace(task, subnet=state.found_subnet(site, host, shape.name))
         publish = str(site.advertise.get(host, "")) if host in crossing and not tag else ""
-        return Probe(connections[host], number, number, on_host, observer, tag=tag, publish=publish)
+        seconds = patience(site, host)
+        return Probe(connections[host], number, number, on_host, observer, tag=tag, publish=publish, patience=seconds)
 
     return _probes(hosts, ("", "-b") if shape.pairs and task.facts else ("",), probe)
 

@@ -29,7 +29,7 @@ from provisioner.proofs.encrypted import EncryptedProof
 from provisioner.proofs.evidence import FACTS
 from provisioner.proofs.internal import InternalProof
 from provisioner.proofs.isolation import IsolationProof
-from provisioner.proofs.probe import Crew, Probe, Task
+from provisioner.proofs.probe import Crew, Probe, Task, patience
 from provisioner.proofs.verdict import of_checks, pairs, trouble
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def prove(
     found = {name: _task(site, names[0], name, run, limit=limit, start=start) for name, run in networks.items()}
     tasks = _walled([prepared(asked[task.network], site, task) for task in found.values() if isinstance(task, Task)])
     probes = [
-        Probe(connections[name], number, places.index(name), task, observer)
+        Probe(connections[name], number, places.index(name), task, observer, patience=patience(site, name))
         for task in tasks
         for number, name in enumerate(names, start=1)
     ]

@@ -22,16 +22,25 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
+    from provisioner.controlplane import Site
     from provisioner.proofs.watched import Carried, Walls
     from provisioner.transport import Connection, Stream
 
 PORT = 7777  # as in probe.pl
 _ASKED = 40.0  # seconds for the engine to report a published port
+_PATIENCE = 15  # seconds for the engine to answer before its probe is started
+_BRIEF = 3  # the same, if the engine was silent when it was last read
+_CHECKED = 8.0  # seconds after which a probe that has not started checks whether its host and engine answer
+_ANSWER = 4  # seconds for the engine's answer in this check
+_SILENT = 2  # the number of such checks in a row without an answer after which the probe fails
 _LATE = 10.0  # seconds after the deadline in which a probe may still report
+_HURRIED = 4.0  # seconds after `enough` in which a probe may still report
 _WATCHER = 3.0  # seconds after a probe's end in which its host may still report watched packets
+_ANY = range(256)  # exit codes
 _SHORTEST = 10.0  # seconds: the minimum for a replacement probe
 _GLANCE = 0.5  # seconds between two checks of `enough`
 _END = 20.0  # seconds for a container and its image to be removed
+_END_SILENT = 1.0  # the same, if the host or its engine is silent
 _INTERRUPTED = 5.0  # seconds that Ctrl-C waits for this removal
 _BEYOND = 2  # other hosts that a probe tries to reach from an internal network
 _LABEL = 63  # characters: the longest label in DNS
@@ -106,12 +115,20 @@ class Peer:
         return f"peer {probe.number} {probe.container} {probe.alias or '-'} {where}{facts}"
 
 
+def patience(site: Site, name: str) -> int:
+    """Seconds for an engine to answer before its probe is started: few, if it gave no answer when it was last read."""
+    facts = site.facts.get(name)
+    silent = facts and (not facts.engine or facts.http("networks").late)
+    return _BRIEF if silent else _PATIENCE
+
+
 class Probe:
     """The probe on one host. `evidence` has what it reported, or why it did not; `remark` is for the report.
 
     number: its position among the probes of this proof, from 1. place: the host's position in the inventory, from 0.
     tag: distinguishes two probes on one host. publish: the host's address at which to publish the probe's port; the engine
-    chooses `port`. address, six: the probe's addresses once it has started; a replacement has the same.
+    chooses `port`. patience: seconds for the engine to answer before the probe is started. address, six: the probe's
+    addresses once it has started; a replacement has the same.
     """
 
     def __init__(
@@ -124,6 +141,7 @@ class Probe:
         *,
         tag: str = "",
         publish: str = "",
+        patience: int = _PATIENCE,
     ) -> None:
         self.name = connection.name
         self.number = number
@@ -144,6 +162,8 @@ class Probe:
         self.network = task.network
         self.strangers: list[Probe] = []
         self.enough = Event()  # set: the probe must stop waiting for what it has not seen yet
+        self.patience = patience
+        self._silent = 0  # checks in a row that neither the host nor the engine answered
 
     @property
     def _suffix(self) -> str:
@@ -192,8 +212,11 @@ class Probe:
             self._stream = self._connection.stream(self._script())
             if self._released:
                 self._stream.close_stdin()
+            check = time.monotonic() + _CHECKED
             while not (self.evidence.address or self.evidence.interfaces or self.evidence.error):
-                self._read(until)
+                self._read_some(until)
+                if time.monotonic() > check:
+                    check = time.monotonic() + (0.0 if self._check() else _CHECKED)
             self.address, self.six = self.evidence.address, self.evidence.six
             if self.publish and not self.evidence.error:
                 self.port = self._published()
@@ -203,6 +226,20 @@ class Probe:
             self._lose(error)
         if self.evidence.address and not self.evidence.error:
             self._say(f"has a probe at {self.evidence.address}, MTU {self.evidence.mtu}")
+
+    def _check(self) -> bool:
+        """Ask whether host and engine answer. Returns whether they are silent; after `_SILENT` times the probe fails."""
+        path = shlex.quote(f"/networks/{self.network}")
+        script = f"# asking the engine\nperl -e {shlex.quote(render.text('request.pl'))} {_ANSWER} GET {path}"
+        try:
+            said = self._connection.read(script, deadline=_ANSWER + 1, accept=_ANY).stdout
+            silent = "the engine" if said.endswith("no answer in time\n") else ""
+        except TimedOut:
+            silent = "the host"
+        self._silent = self._silent + 1 if silent else 0
+        if self._silent >= _SILENT:
+            self._fail(f"{silent} has stopped answering while the probe started")
+        return bool(silent)
 
     def _published(self) -> int:
         """Return the host's port that the engine chose. Raises ProvisionerError."""
@@ -256,12 +293,12 @@ class Probe:
             else []
         )
         stream.send("\n".join([*orders, f"go {left:.1f}"]))
-        shown, hurried = -1, False
+        shown, hurried, until = -1, False, began + self.task.deadline + _SHORTEST + _LATE
         while self.evidence.seconds is None and not self.evidence.error:
             if self.enough.is_set() and not hurried:
-                hurried = True
+                hurried, until = True, min(until, time.monotonic() + _HURRIED)
                 stream.send("enough")
-            self._read_some(began + self.task.deadline + _SHORTEST + _LATE)
+            self._read_some(until)
             reached = sum(self.evidence.proven(peer.probe.number, peer.facts) for peer in others)
             if others and reached != shown:
                 self._say(f"reached {reached} of {len(others)} {self._others}")
@@ -322,7 +359,7 @@ class Probe:
             return
         try:
             with self._stream as stream:
-                result = stream.finish(_END)
+                result = stream.finish(_END_SILENT if self._silent else _END)
         except TransportError as error:
             self.remark = f"its probe may remain on the host for some minutes ({error.what})"
         else:
@@ -360,6 +397,7 @@ class Probe:
             address=self._address,
             alias=self.alias,
             forwards="yes" if task.outside else "",
+            patience=self.patience,
             life=task.life,
             program=render.text("probe.pl" if task.subnet else "interfaces.pl"),
             publish=f"{self.publish}::{PORT}/udp" if self.publish else "",

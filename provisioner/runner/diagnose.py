@@ -17,12 +17,15 @@ _SUSPECT, _SUSPECT_PER_HOST = 3.0, 0.5  # seconds until pairs that do not reach 
 
 
 def observe(run: Run) -> bool:
-    """Observes the live hosts, and the paths between all hosts. The run always continues."""
+    """Observes the live hosts, and the paths between all hosts. Silent hosts drop out. The run always continues."""
     from provisioner import observe as observing
 
     began, hosts = time.monotonic(), run.site.live
     run.session.emit(PhaseBegan("observe", "Observe", hosts))
     run.observed = observing.observe(run.site, run.session.connections, partial(run.session.progress, "observe"))
+    for host, error in run.observed.silent.items():
+        run.session.lose(host, error)
+    run.drop_lost()
     unread = {host: why for (_, host), why in run.observed.unread.items()}
     outcomes = tuple(
         Outcome(host, "observe", State.SKIPPED if host in unread else State.SETTLED, reason=unread.get(host, ""))
@@ -81,5 +84,5 @@ class Hopeless:
     def _problems(self) -> list[Problem]:
         from provisioner import explain as explaining
 
-        seen = explaining.Seen(self.run.site, self.run.observed or explaining.NOTHING)
+        seen = explaining.Seen(self.run.site, self.run.observed or explaining.NOTHING, lost=dict(self.run.session.lost))
         return explaining.problems(seen)

@@ -13,7 +13,7 @@ from provisioner.model import Failure, HostChanged, Outcome, PhaseBegan, PhaseEn
 from provisioner.parallel import bounded, each
 from provisioner.system import facts as system_facts
 from provisioner.system import firewall, networks, plugins, reading
-from provisioner.transport import Reader, connect_all
+from provisioner.transport import Reader, Together, connect_all
 from provisioner.transport.text import public
 
 if TYPE_CHECKING:
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from provisioner.system.owned import Owned
     from provisioner.system.request import Request
     from provisioner.transport import Connection
+    from provisioner.transport.deadline import Deadline
 
 _READING = 60.0  # seconds to read one host's facts
+_BRIEF = 2  # seconds for an answer of an engine or a store that was late at the last reading
+_ENOUGH = 2  # late readings in a row, after which such a host is not read again
 
 
 @dataclass
@@ -34,7 +37,8 @@ class Session:
     """One connection to each host for a whole run.
 
     lost: host -> why it dropped out. answering: the lost hosts that are up: they refused the login, or sent malformed
-    answers. requests: additional requests to the engines and the store, sent with each reading.
+    answers. late: host -> how many readings in a row in which its engine or its store gave no answer in time.
+    patient: whether the run changes hosts, so that what was late may answer later. requests: additional requests to the engines and the store, sent with each reading.
     everything: what runs may have left on hosts, to be read with the facts; for `remove` and `down`.
     """
 
@@ -45,6 +49,8 @@ class Session:
     connections: dict[str, Connection] = field(default_factory=dict)
     lost: dict[str, Failure] = field(default_factory=dict)
     answering: set[str] = field(default_factory=set)
+    late: dict[str, int] = field(default_factory=dict)
+    patient: bool = False
 
     def connect(self, names: Iterable[str] = ()) -> None:
         """Connects to these hosts, by default all of the inventory. Unreachable ones drop out."""
@@ -72,14 +78,24 @@ class Session:
     ) -> dict[str, Facts]:
         """Reads the facts of each host in one round trip. Hosts that do not answer drop out.
 
+        In a run that changes nothing, engines and stores that were late get less time. After that their hosts are not read again.
         only: the sections to read. known: earlier facts, which the new ones update. requests: replaces `self.requests`.
         """
         known = known or {}
         all_ = requests or self.requests
         direct, through = (tuple(each for each in all_ if each.through is value) for value in (False, True))
-        script = self.script(only, direct) if direct or only != reading.ASKED else ""
+        script = partial(self.script, only, direct) if direct or only != reading.ASKED else None
         through = through if {"http", *reading.ASKED} & set(only) else ()
-        answers = each(names, lambda name: self._read(name, script, known.get(name), through))
+        names = [name for name in names if self.patient or self.late.get(name, 0) < _ENOUGH]
+        scripts = {limit: script(limit) if script else "" for limit in {self._limit(name) for name in names}}
+        together = Together(len(names), _READING)
+
+        def one(name: str) -> Facts:
+            found = self._read(name, scripts[self._limit(name)], known.get(name), through, together.deadline())
+            together.ended()
+            return found
+
+        answers = each(names, one)
         facts = {}
         for name, answer in answers.items():
             if isinstance(answer, ProvisionerError):
@@ -88,10 +104,17 @@ class Session:
                 facts[name] = answer
         return facts
 
-    def _read(self, name: str, script: str, before: Facts | None, through: tuple[Request, ...]) -> Facts:
+    def _limit(self, name: str) -> int:
+        """Seconds for each answer of the host's engine and store; 0: the usual."""
+        return _BRIEF if self.late.get(name) and not self.patient else 0
+
+    def _read(
+        self, name: str, script: str, before: Facts | None, through: tuple[Request, ...], deadline: Deadline
+    ) -> Facts:
         facts, began = before, time.time()
         if script or not facts:
-            result = self.connections[name].read(script, deadline=_READING)
+            result = self.connections[name].read(script, deadline=deadline)
+            self.late[name] = self.late.get(name, 0) + 1 if system_facts.TOO_LATE in result.raw else 0
             facts = self.parsed(name, result, before, None if before else (began, time.time()))
         if not through:
             return facts
@@ -118,8 +141,8 @@ class Session:
         sought = controlplane.sought(self.inventory)
         return _understood(name, replace(facts, shapes=sought.shapes, foreign=sought.foreign))
 
-    def script(self, only: tuple[str, ...], requests: tuple[Request, ...] = ()) -> str:
-        """The script that reads these sections of the facts, and sends requests that the host itself can send."""
+    def script(self, only: tuple[str, ...], requests: tuple[Request, ...] = (), limit: int = 0) -> str:
+        """The script that reads these sections of the facts, and sends requests that the host itself can send. limit: see there."""
         direct = [request for request in requests or self.requests if not request.through]
         sections = (*only, "owned") if self.everything and set(reading.ALL) <= set(only) else only
         return reading.script(
@@ -129,6 +152,7 @@ class Session:
             self._kernel,
             plugins.files(self.inventory),
             everything=self.everything,
+            limit=limit,
         )
 
     @property
@@ -143,6 +167,7 @@ class Session:
         Every run takes the same host's lock first. Otherwise two runs that start together could each hold some of the
         locks, and neither could continue.
         """
+        self.patient = True
         first, *others = sorted(names, key=lambda name: self.inventory.hosts[name].address)
         for batch in ([first], others):
             answers = each(batch, lambda name: self.connections[name].lock(owner))

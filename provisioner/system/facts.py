@@ -25,6 +25,7 @@ _REFUSES = "refuses="
 _LAST = 253402300800.0  # seconds since 1970 at the end of the year 9999, where Python's calendar ends
 _CUT_OFF = "the answer was cut off"
 _LATE = "timeout"  # the word that facts.pl prints
+TOO_LATE = f"\n000 {_LATE}\n".encode()  # in the raw answer of a host, if its engine or its store was late
 _ENGINE = (
     "check on the host what `docker info` and `docker network ls` print, and what listens on /var/run/docker.sock;"
     " then run again"

@@ -140,16 +140,18 @@ def script(
     plugins: Iterable[str] = (),
     *,
     everything: Owned | None = None,
+    limit: int = 0,
 ) -> str:
     """Return the script that reads the named sections.
 
     only: sections of ALL, or ASKED to send nothing but `requests`. requests: additional requests, as in Sought.
     kernel: kernel modules to look for, by modprobe's names.
     plugins: files about the engine's plugins to read; if there are any, the engine is queried for its managed plugins too.
-    everything: what the section "owned" looks for.
+    everything: what the section "owned" looks for. limit: seconds for an answer of the engine or the store; 0: the usual.
     """
     only, plugins, requests = tuple(only), tuple(plugins), tuple(requests)
     arguments = _arguments(store, only, requests, plugins)
+    arguments += [f"limit {limit}"] if limit and arguments else []
     words = {
         "PROGRAMS": shlex.join(sorted((*_PROGRAMS, *store.programs))),
         "BASE": shlex.join(_FILES),

@@ -9,8 +9,9 @@ sys.modules.setdefault("invoke", None)  # type: ignore[arg-type] # None makes th
 # ruff: noqa: E402
 from provisioner.transport.connect import connect, connect_all
 from provisioner.transport.connection import Connection
+from provisioner.transport.deadline import Together
 from provisioner.transport.forward import ForwardedSocket
 from provisioner.transport.reader import Reader
 from provisioner.transport.stream import Stream
 
-__all__ = ["Connection", "ForwardedSocket", "Reader", "Stream", "connect", "connect_all"]
+__all__ = ["Connection", "ForwardedSocket", "Reader", "Stream", "Together", "connect", "connect_all"]

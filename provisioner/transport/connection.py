@@ -67,12 +67,12 @@ class Connection:
         """The number of write() and upload() calls that were sent, and of requests in `changing`."""
         return self._writes
 
-    def read(self, script: str, *, deadline: float = 30.0, accept: Container[int] = (0,)) -> Result:
-        """Run a script that changes nothing. `deadline` in seconds; `accept`: the exit codes that are not a failure.
+    def read(self, script: str, *, deadline: float | Deadline = 30.0, accept: Container[int] = (0,)) -> Result:
+        """Run a script that changes nothing. `deadline` in seconds, or a Deadline; `accept`: the exit codes that are not a failure.
 
         Raises CommandFailed, TimedOut (the script is then killed on the host, if sshd can do this), Unreachable, Refused.
         """
-        until = Deadline(deadline)
+        until = deadline if isinstance(deadline, Deadline) else Deadline(deadline)
         process = self._begin(script, scripts.reading(script), until)
         self._wait_or_kill(process, until)
         return self._accepted(process.result(), script, accept)

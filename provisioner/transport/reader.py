@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from provisioner.model import Result
     from provisioner.transport.connection import Connection
+    from provisioner.transport.deadline import Deadline
     from provisioner.transport.forward import ForwardedSocket
 
 
@@ -31,7 +32,7 @@ class Reader:
         """See `Connection.lost`."""
         return self._connection.lost
 
-    def read(self, script: str, *, deadline: float = 30.0, accept: Container[int] = (0,)) -> Result:
+    def read(self, script: str, *, deadline: float | Deadline = 30.0, accept: Container[int] = (0,)) -> Result:
         """See `Connection.read`."""
         return self._connection.read(script, deadline=deadline, accept=accept)
 

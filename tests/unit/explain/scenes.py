@@ -137,8 +137,10 @@ def blocked(seen: Seen) -> Seen:
     return with_ways(seen, into("node2", udp={DATA: DROPPED}), rules=rules)
 
 
-def _not_answering(seen: Seen, name: str) -> Seen:
-    facts = with_http(seen.site.facts[name], "info", "000 timeout")
+def _not_answering(seen: Seen, name: str, *requests: str) -> Seen:
+    facts = seen.site.facts[name]
+    for request in requests or ("info",):
+        facts = with_http(facts, request, "000 timeout")
     return replace(seen, site=seen.site.known(name, facts))
 
 
@@ -339,6 +341,10 @@ SCENES: Mapping[str, tuple[Callable[[Seen], Seen], tuple[str, ...]]] = MappingPr
         "subnet-full": (_full, ()),
         "engine-down": (lambda seen: _stopped(seen, "node2"), ("node2",)),
         "engine-hangs": (lambda seen: _not_answering(seen, "node2"), ("node2",)),
+        "store-hangs": (
+            lambda seen: _not_answering(seen, "node2", "info", "leader", "peers", "members"),
+            ("node2",),
+        ),
         "loopback-dropped": (
             lambda seen: with_kernel(
                 seen,

@@ -38,14 +38,17 @@ def test_the_clean_up_outlives_the_controller_and_not_the_host(tmp_path, shell, 
 
 def test_what_a_probe_writes_is_its_own():
     """It counts as a read. docs/decisions/values-not-texts.md says what this shows, and what it does not."""
-    requests = re.findall(r'\b(?:engine \d+|gone) ([A-Z]+) "([^"]*)"(?: "((?:[^"\\]|\\.)*)")?', TEXT)
+    requests = re.findall(r'\b(?:engine (?:\d+|"\$patience")|gone) ([A-Z]+) "([^"]*)"(?: "((?:[^"\\]|\\.)*)")?', TEXT)
     assert set(requests) == {
+        ("GET", "/networks/$network", ""),
         ("POST", "/images/create?fromSrc=-&repo=provisioner/probe:$tag", ""),
         ("DELETE", "/images/provisioner/probe:$1", ""),
         ("DELETE", "/containers/provisioner-probe-$1-$suffix?force=1", ""),
         ("POST", "/networks/$network/disconnect", r"{\"Container\":\"provisioner-probe-$1-$suffix\",\"Force\":true}"),
     }
-    assert len(requests) == len(re.findall(r"\b(?:engine \d+|gone) ", TEXT)) - 1  # `gone` passes its own request on
+    assert (
+        len(requests) == len(re.findall(r'\b(?:engine (?:\d+|"\$patience")|gone) ', TEXT)) - 1
+    )  # `gone` passes its own request on
     uncommented = re.sub(r"(?m)(?:^|\s)#.*$", "", TEXT)
     commands = re.sub(r"""\\.|'[^']*'|"(?:[^"\\]|\\.)*\"""", '""', uncommented)
     assert re.findall(r"(?<!in )\bdocker +(\S+)", commands) == ["run"]
@@ -54,3 +57,25 @@ def test_what_a_probe_writes_is_its_own():
     assert not re.search(
         r"(?<!-)\b(?:rm|mv|cp|ln|dd|tee|touch|mkdir|chmod|chown|install|systemctl|iptables|nft|ip)\b", commands
     )
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+@pytest.mark.parametrize(
+    ("unit", "said", "then"),
+    [
+        (True, "{}", "goes on"),
+        (True, "the engine: no answer in time", "provisioner: the engine gives no answer within 1 seconds\t"),
+        (True, "page not found", "goes on"),
+        (False, "{}", "provisioner: the engine is stopped\t"),
+    ],
+)
+def test_no_probe_is_started_on_an_engine_that_does_not_answer(tmp_path, shell, unit, said, then):
+    """Nor is a stopped engine asked, which would start it."""
+    (part,) = re.findall(r"^# A request to a stopped engine.*?(?=^# The image)", TEXT, re.MULTILINE | re.DOTALL)
+    (tmp_path / "units").mkdir()
+    if unit:
+        (tmp_path / "units" / "invocation:docker.service").symlink_to("x")
+    head = f"stop() {{ printf 'provisioner: %s\\t%s\\n' \"$@\"; exit 70; }}\nengine() {{ echo '{said}'; }}\npatience=1 network=n\n"
+    script = head + part.replace("/run/systemd/units", str(tmp_path / "units")) + "echo 'goes on'\n"
+    ended = subprocess.run([*shell, "-uc", script], check=False, capture_output=True, text=True, timeout=20)
+    assert ended.stdout.startswith(then), ended.stderr

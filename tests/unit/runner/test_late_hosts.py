@@ -1,0 +1,59 @@
+"""Hosts whose engine was late: a run that changes nothing gives them less time, and then reads them no more."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from provisioner.model import Result
+from provisioner.runner.session import Session
+from provisioner.system.facts import TOO_LATE
+from provisioner.system.request import ENGINE, Request
+
+LIMIT = "'limit 2'"  # as an argument of facts.pl
+
+
+class Connection:
+    """One host; `raw` is its next answer."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.scripts: list[str] = []
+
+    def read(self, script, deadline):
+        assert deadline.left
+        self.scripts.append(script)
+        return Result(0, "", "", self.raw)
+
+
+@pytest.fixture
+def session(site, monkeypatch):
+    inventory = site().inventory
+    monkeypatch.setattr(Session, "parsed", lambda *_: SimpleNamespace())
+    session = Session(inventory, None, (Request("containers", ENGINE, "/c"),))
+    session.connections |= {"node1": Connection(b""), "node2": Connection(b"x" + TOO_LATE)}
+    return session
+
+
+def test_a_late_host_gets_less_time_and_is_then_read_no_more(session):
+    read = [set(session.read(session.connections)) for _ in range(3)]
+    assert read == [{"node1", "node2"}, {"node1", "node2"}, {"node1"}]
+    first, second = session.connections["node2"].scripts
+    assert (LIMIT in first, LIMIT in second) == (False, True)
+    assert LIMIT not in "".join(session.connections["node1"].scripts)
+
+
+def test_a_host_that_answers_again_is_as_good_as_any(session):
+    session.read(session.connections)
+    session.connections["node2"].raw = b""
+    for _ in range(3):
+        assert set(session.read(session.connections)) == {"node1", "node2"}
+    assert LIMIT not in session.connections["node2"].scripts[-1]
+
+
+def test_a_run_that_changes_hosts_has_patience(session):
+    session.patient = True
+    for _ in range(3):
+        assert set(session.read(session.connections)) == {"node1", "node2"}
+    assert LIMIT not in session.connections["node2"].scripts[-1]
