@@ -397,10 +397,10 @@ def _ask(
 ) -> bool:
     """Show the changes and ask. Raises ProvisionerError unless a person on a terminal agrees.
 
-    Where an earlier version left no record, what it may have created is asked for separately.
-    If there is nothing to change, nobody is asked; the run that follows reports it.
+    A separate question covers what an earlier version may have created without a record. If there is nothing to change,
+    there is no question; the run that follows reports it.
 
-    Returns: whether what no record tells of is to be removed too.
+    Returns: whether to remove what has no record, too.
     """
     from provisioner import report
     from provisioner.errors import ProvisionerError, UsageError
@@ -545,15 +545,15 @@ def _reported(command: str) -> Iterator[None]:
         text = "stopped; scripts that already run on hosts will finish. Run the command again to continue."
         failure, code = Failure(text, "interrupted"), _INTERRUPTED
     except EOFError as error:  # a bug; click would mistake it for the end of a terminal's input and exit silently
-        raise RuntimeError("the input of a command that reads none has ended") from error
+        raise RuntimeError("unexpected end of input in a command that reads no input") from error
     else:
         return
     print(failure.whole, file=sys.stderr)
     if command:
         from provisioner import report
 
-        told = Report(command=command, cluster="", hosts=(), exit_code=code, seconds=0.0, errors=(failure,))
-        print(report.to_json(told))
+        failed = Report(command=command, cluster="", hosts=(), exit_code=code, seconds=0.0, errors=(failure,))
+        print(report.to_json(failed))
     raise typer.Exit(code)
 
 

@@ -1,6 +1,6 @@
-"""Which ids of the catalogue of causes the code really produces while tests run: after a whole run, none may be missing.
+"""Records which ids of the catalogue of causes the code produces in tests. After a complete run, none may be missing.
 
-An id counts if code of the package makes a problem, an error or a failure with it; what a test makes by itself does not count.
+An id counts if the package's code creates a problem, an error or a failure with it. Those that a test creates do not count.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 SOURCE = f"{Path(provisioner.__file__).parent}/"
 UNIT, CONTRACT = "tests/unit", "tests/contract"
 
-# Real SSH servers are needed for these: the contract tests have them.
+# These need real SSH servers, which only the contract tests have.
 OF_CONTRACT = frozenset({*(cause.id for cause in connections.FAMILY.causes), "lock-lost"})
 
-# Those that only scripts on hosts report: the code takes their ids from the scripts' words, so any test of it could make them.
+# Only scripts on hosts report these. The code takes their ids from the scripts' output, so any test could produce them.
 OF_SCRIPTS = frozenset({
     "account-failed", "container-stays", "engine-failed", "file-failed", "founder-changed", "network-failed", "node-failed",
     "packages-failed", "packages-locked", "packages-needed", "packages-unknown", "path-unsafe", "rules-failed", "store-failed",
@@ -54,7 +54,7 @@ for _kind, _name in ((model.Problem, "id"), (errors.ProvisionerError, "cause"), 
 
 
 def pytest_testnodedown(node: Any) -> None:
-    """A worker has ended: what it has produced counts too."""
+    """Add what a worker has produced when it ends."""
     produced.update(getattr(node, "workeroutput", {}).get("produced", ()))
 
 
@@ -69,7 +69,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def whole(config: pytest.Config) -> frozenset[str]:
-    """The folders of which all tests ran that need no lab."""
+    """Return the folders of which all tests without a lab ran."""
     option = config.option
     if option.keyword or option.markexpr not in {"", "not lab"} or option.deselect or getattr(option, "lf", False):
         return frozenset()
@@ -78,7 +78,7 @@ def whole(config: pytest.Config) -> frozenset[str]:
 
 
 def missing(folders: Collection[str], found: Collection[str]) -> list[str]:
-    """The ids that a run of these folders had to produce, and did not."""
+    """Return the ids that a run of these folders had to produce, but did not."""
     if UNIT not in folders:
         return []
     elsewhere = OF_SCRIPTS if CONTRACT in folders else OF_SCRIPTS | OF_CONTRACT

@@ -41,7 +41,7 @@ FAMILY = Family(
         ),
         Cause(
             "swarm-not-ours",
-            "the swarm was not made for this cluster",
+            "the swarm was not created for this cluster",
             Severity.STOP,
             "A swarm that provisioner creates has a label with the cluster's name. A swarm without this label may belong to"
             " somebody else.",

@@ -103,7 +103,7 @@ FAMILY = Family(
             "internal-open",
             "an internal network has a way out",
             Severity.ERROR,
-            "Containers on a network that is meant to be internal reach other hosts. The engine made the network without"
+            "Containers on a network that should be internal reach other hosts. The engine created the network without"
             " `internal`, or something else forwards its packets.",
             "on the host, `docker network inspect {network}` should show that the network is internal; if it does, find what"
             " forwards its packets: the host's chain FORWARD, `ip route` in a container",
@@ -113,7 +113,7 @@ FAMILY = Family(
             "an encrypted network sends readable packets",
             Severity.ERROR,
             "The host sends no encrypted packet to another one, or sends VXLAN in the clear. If the kernel lacks what encryption"
-            " needs, the engine goes on without it and only logs a line.",
+            " needs, the engine continues without it and only logs a line.",
             "see the engine's log: journalctl -u docker; encryption needs the kernel modules esp4, xt_policy, and xt_u32 or"
             " xt_bpf (modprobe -a esp4 xt_policy xt_u32 xt_bpf), and IP protocol 50 must pass between the hosts",
         ),

@@ -112,7 +112,7 @@ FAMILY = Family(
             "the swarm knows a node by another address",
             Severity.STOP,
             "A node can't change the address that it advertises while it is in the swarm (moby#41043). The others send to the"
-            " old address, and reach nobody.",
+            " old address, and their packets are lost.",
             "set `advertise` of this host to {known}; or let it join the swarm again: {leave}, then run again",
         ),
         Cause(

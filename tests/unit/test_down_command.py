@@ -51,7 +51,7 @@ def ran(monkeypatch):
 
 @pytest.fixture
 def candidates(monkeypatch):
-    """A host of an earlier version, which left no record. What the last run was to do."""
+    """Simulate a host of an earlier version, which left no record. Return the `Down` of each run."""
     asked: list[Down] = []
 
     def run(_path, command, workflow, **_):
@@ -130,7 +130,7 @@ def test_with_json_the_plan_is_shown_beside_the_document(monkeypatch, path, ran)
      ("--yes ", (0, False)), ("--yes --unrecorded ", (0, True))],
 )  # fmt: skip
 def test_what_no_record_tells_of_is_asked_for_separately(monkeypatch, path, candidates, typed, ends):
-    """ends: how many questions there were, and whether it is removed."""
+    """ends: the number of questions, and whether what has no record is removed."""
     *options, answer = typed.split(" ")
     code, _, err = down(monkeypatch, path, *options, answer=answer)
     assert (code, (err.count("[y/N]"), candidates[-1].unrecorded)) == (0, ends)

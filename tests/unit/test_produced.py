@@ -1,4 +1,4 @@
-"""The record of the ids that the code produces counts what the code makes, and a whole run must have all."""
+"""tests/produced.py counts only the ids that the code produces, and a complete run must produce all of them."""
 
 import pytest
 

@@ -86,7 +86,7 @@ def made():
     found = []
     for path in sorted(SOURCE.rglob("*.py")):
         if path.is_relative_to(EXPLAIN):
-            continue  # one function makes several of them there; tests/unit/explain looks at what it made
+            continue  # a function there creates several problems; tests/unit/explain checks these
         tree = ast.parse(path.read_text(encoding="utf-8"))
         if not any(isinstance(node, ast.ImportFrom) and _has_problem(node) for node in ast.walk(tree)):
             continue  # inventory/ has another class of this name
@@ -100,7 +100,7 @@ def made():
 
 @cache
 def observed():
-    """The ids that are written out in the detectors of `explain`."""
+    """Return the ids that the detectors of `explain` have as literals."""
     nodes = (node for path in EXPLAIN.glob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     return {node.value for node in nodes if isinstance(node, ast.Constant) and node.value in CAUSES}
 
@@ -123,7 +123,7 @@ def of_problems():
 
 @cache
 def of_errors():
-    """Each place that makes an error: where, its class ("" for a helper), and the expression of its id ("" if it gives none)."""
+    """Return each place that creates an error: where, its class ("" for a helper), and the expression of its id ("" if none)."""
     found = []
     for path in sorted(SOURCE.rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -137,11 +137,11 @@ def of_errors():
 
 
 def literals():
-    return {ast.literal_eval(told) for _, _, told in of_errors() if told.startswith("'")}
+    return {ast.literal_eval(name) for _, _, name in of_errors() if name.startswith("'")}
 
 
 def of_scripts():
-    """Those that scripts on hosts report, see templates/lib.sh."""
+    """Return the ids that scripts on hosts report, see templates/lib.sh."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in TEMPLATES.iterdir() if path.is_file())
     shell = re.findall(r"^[^#]*?\bfail(?:_all)? (\S+)", text, re.MULTILINE)
     perl = re.findall(
@@ -164,12 +164,12 @@ def test_every_id_in_the_catalogue_is_used():
 
 
 def test_every_error_has_an_id():
-    """That of its class, or one that is written out where it is made, or that of what it passes on."""
-    for where, kind, told in of_errors():
-        if not told:
+    """The id is the default of its class, a literal, or the id of the error or problem that it passes on."""
+    for where, kind, name in of_errors():
+        if not name:
             assert hasattr(KINDS[kind], "cause"), where
-        elif not told.startswith("'"):
-            assert told.rpartition(".")[2] in {"cause", "id", "check"}, where
+        elif not name.startswith("'"):
+            assert name.rpartition(".")[2] in {"cause", "id", "check"}, where
 
 
 @pytest.mark.parametrize("kind", [errors.ProvisionerError, errors.StepFailed, errors.StoreError])
@@ -197,8 +197,8 @@ def test_an_entry_is_whole(cause):
     """Code uses each of its cures and sets exactly the values in the cure. Only causes that may warn do."""
     of = [one for one in made() if cause.id in one.ids]
     if not of and cause.id in observed():
-        return  # test_explain.py looks at it
-    if not of:  # only errors name it: they have cures of their own
+        return  # test_explain.py checks it
+    if not of:  # only errors use it, and an error has its own cure
         assert (cause.variants, named(cause.cure), cause.warns) == ({}, set(), "")
         return
     used = set().union(*(one.variants for one in of))
@@ -223,7 +223,7 @@ def test_an_entry_is_told_in_sentences(cause):
 
 @pytest.mark.parametrize("cause", CAUSES.values(), ids=CAUSES)
 def test_its_commands_are_whole_and_those_that_run_are_known(cause):
-    """A comment would be run as a command if a value in it had several lines; `to_run` adds the host's name."""
+    """No comments: if a value in a comment had several lines, the shell would run them."""
     assert not [command for found in cause.commands.values() for command in found if "#" in command or "\n" in command]
     assert cause.commands.keys() <= templates(cause).keys()
     assert cause.fixes <= cause.commands.keys()
