@@ -7,6 +7,7 @@ it is counted, and not reported by itself. What nothing explains stays, with its
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provisioner import causes
@@ -15,6 +16,7 @@ from provisioner.explain.base import Seen
 from provisioner.explain.well import well
 from provisioner.model import Diagnosis, Problem, Severity, State
 from provisioner.observe import Observed
+from provisioner.parallel import blamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,19 +24,42 @@ if TYPE_CHECKING:
     from provisioner.explain.base import Detector
     from provisioner.model import ProofResult
 
-__all__ = ["DETECTORS", "NOTHING", "Seen", "explain", "explained", "problems", "well"]
+__all__ = ["DETECTORS", "NOTHING", "Seen", "explain", "explained", "observed", "problems", "well"]
 
 NOTHING = Observed()
 _LAST = frozenset({"drift", "unexplained"})  # where a cause is known too, it comes first
 _LASTING = frozenset({"overlay-blocked", "names-unresolved"})  # what pairs of hosts that do not reach each other show
-DETECTORS: tuple[Detector, ...] = (*engines.DETECTORS, *kernels.DETECTORS, *paths.DETECTORS, *hosts.DETECTORS)
+OBSERVING: tuple[Detector, ...] = (*engines.DETECTORS, *kernels.DETECTORS, *paths.DETECTORS)
+DETECTORS: tuple[Detector, ...] = (*OBSERVING, *hosts.DETECTORS)
 
 
 def problems(seen: Seen) -> list[Problem]:
     """All that is found, each once: by the checks, the observations, and the proofs."""
-    found = [*seen.findings, *(problem for detect in DETECTORS for problem in detect(seen))]
+    found = [*seen.findings, *observed(seen), *(problem for detect in hosts.DETECTORS for problem in detect(seen))]
     found += [problem for result in seen.proofs for problem in result.problems]
     return list({_key(problem): problem for problem in reversed(found)}.values())[::-1]
+
+
+def observed(seen: Seen) -> list[Problem]:
+    """What the observations show; of two, only what both show."""
+    found = [problem for detect in OBSERVING for problem in _detected(detect, seen)]
+    if seen.earlier is None:
+        return found
+    before = replace(seen, observed=seen.earlier, earlier=None)
+    known = {_place(problem) for problem in observed(before)}
+    return [problem for problem in found if _place(problem) in known]
+
+
+def _detected(detect: Detector, seen: Seen) -> list[Problem]:
+    """What one detector finds. A host whose data bring out a bug in it is left out, and reported."""
+    found, bug = blamed(
+        tuple(seen.observed.kernels), lambda names: list(detect(seen.only(names))), "looking for causes"
+    )
+    return [*found, Problem("unexplained", bug.host, bug.what)] if bug else found
+
+
+def _place(problem: Problem) -> tuple[str, ...]:
+    return problem.id, problem.host, problem.target, problem.network
 
 
 def _key(problem: Problem) -> tuple[str, ...]:

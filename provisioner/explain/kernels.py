@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import partial
@@ -21,12 +22,14 @@ _MOST_PORTS = 1023  # of a bridge: linux/net/bridge/br_private.h, BR_MAX_PORTS
 _FULL = 0.95  # of a table
 _NO_BRIDGE_RULES = 27  # the first engine that sets no rules for bridged packets
 _GWBRIDGE = "docker_gwbridge"
+_ENGINES_DEVICE = re.compile(r"vx-[0-9a-f]{6}-\w+")  # libnetwork names its devices so until they are in their namespace
 _OVERLAYS = frozenset({"overlay"})
 
 
 def overlays(seen: Seen, host: str) -> dict[str, dict[str, Any]]:
     """Name -> what the host's engine tells of its overlay networks."""
-    return {name: found for name, found in seen.site.facts[host].networks.items() if found.get("Driver") in _OVERLAYS}
+    networks = seen.site.facts[host].networks.items()
+    return {name: found for name, found in networks if found.get("Driver") in _OVERLAYS and not found.get("Ingress")}
 
 
 def same_machine(seen: Seen) -> Iterator[Problem]:
@@ -230,25 +233,23 @@ def _devices(name: str, network: str, space: Space) -> Iterator[Problem]:
 
 
 def _orphans(seen: Seen, name: str, kernel: Kernel, live: Mapping[str, str]) -> Iterator[Problem]:
-    used = {_vni(link) for space in kernel.spaces.values() if space.name in live for link in space.vxlans}
+    """Devices that an engine left behind: on the host itself, or in a namespace of no network. Devices of others are not reported."""
     port = seen.site.inventory.data_path_port
     for link in kernel.links:
-        data = (link.get("linkinfo") or {}).get("info_data") or {}
-        if kind_of(link) == "vxlan" and data.get("port") == port and (_vni(link) >= 256 and not data.get("local")):  # noqa: PLR2004
-            device = str(link.get("ifname", ""))
+        device, data = str(link.get("ifname", "")), (link.get("linkinfo") or {}).get("info_data") or {}
+        if kind_of(link) == "vxlan" and data.get("port") == port and _ENGINES_DEVICE.fullmatch(device):
             evidence = f"the host itself has the VXLAN device {device} with VNI {_vni(link)} on port {port}"
-            yield Problem("vxlan-exists", name, evidence, {"host": name, "device": device}, where=device)
+            yield Problem("vxlan-exists", name, evidence, {"host": name, "device": device}, where=f"{name}: {device}")
+    used = {_vni(link) for space in kernel.spaces.values() if space.name in live for link in space.vxlans}
     for space in kernel.spaces.values():
-        if not space.network or space.name in live or not kernel.iproute or not seen.site.facts[name].networks:
+        if not space.network or space.name in live or not seen.site.facts[name].networks:
             continue
-        for link in space.vxlans:
-            if _vni(link) not in used:
-                device = str(link.get("ifname", ""))
-                evidence = (
-                    f"the namespace {space.name} of no network has the VXLAN device {device} with VNI {_vni(link)}"
-                )
-                values = {"host": name, "device": device, "space": space.name}
-                yield Problem("vxlan-exists", name, evidence, values, "space", where=f"{device} in {space.name}")
+        for link in (link for link in space.vxlans if _vni(link) not in used):
+            device, vni = str(link.get("ifname", "")), _vni(link)
+            evidence = f"the namespace {space.name} of no network has the VXLAN device {device} with VNI {vni}"
+            values = {"host": name, "device": device, "space": space.name}
+            where = f"{name}: {device} in {space.name}"
+            yield Problem("vxlan-exists", name, evidence, values, "space", where=where)
 
 
 # -- containers, and where packets for them are sent -------------------------------------------------------------------------
@@ -360,7 +361,7 @@ def full(seen: Seen) -> Iterator[Problem]:
         wanted = seen.site.inventory.networks.get(network)
         told = next((overlays(seen, name)[network] for name in seen.site.live if network in overlays(seen, name)), {})
         room = sum(subnet.num_addresses - 3 for subnet in _subnets(told))
-        used = len(by_address) + (len(seen.site.live) if seen.site.control == "swarm" else 0)
+        used = len(by_address)  # in a swarm, with those of the nodes' load balancers
         if wanted and room and used >= room:
             where = f"subnet of {network}"
             evidence = f"{used} of {room} addresses are in use"

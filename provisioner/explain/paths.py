@@ -269,21 +269,29 @@ def _mismatch(seen: Seen, source: str, target: str, advertised: str, datagrams: 
 
 
 def conflicts(seen: Seen) -> Iterator[Problem]:
-    """Addresses to which two machines answer."""
-    told: set[str] = set()
-    for (asker, answerer), macs in sorted(seen.observed.underlay.macs.items()):
-        owner = answerer or asker
+    """Addresses for which a machine answers that does not own them. Proxies, which answer for many, are not reported."""
+    macs = seen.observed.underlay.macs
+    owned = {mac for host in seen.observed.kernels for mac in _macs(seen, host)}
+    for owner, address in seen.site.advertise.items():
         own = _macs(seen, owner)
-        others = [mac for mac in macs if mac not in own] if own else list(macs) if len(macs) > 1 or not answerer else []
-        if others and owner not in told:
-            told.add(owner)
-            address = seen.site.advertise[owner]
-            evidence = (
-                f"{', '.join(sorted({*macs, *(own & set(macs))}))} answer for {address} ({owner}), asked from {asker}"
-            )
+        answers = {(asker, mac) for (asker, of), found in macs.items() if (of or asker) == owner for mac in found}
+        proxies = {mac for _, mac in answers if mac not in owned and _answers_for(macs, mac) > 1}
+        others = sorted({mac for _, mac in answers} - own - proxies)
+        if own and others:
+            asker = next(asker for asker, mac in sorted(answers) if mac in others)
+            evidence = f"{', '.join(others)} answers for {address} of {owner}, which has {', '.join(sorted(own & _all(macs)) or sorted(own)[:1])}; asked from {asker}"
             yield Problem(
                 "address-conflict", owner, evidence, {"other": ", ".join(others)}, where=f"the address {address}"
             )
+
+
+def _answers_for(macs: Mapping[tuple[str, str], tuple[str, ...]], mac: str) -> int:
+    """For how many hosts a MAC address answers."""
+    return len({of or asker for (asker, of), found in macs.items() if mac in found})
+
+
+def _all(macs: Mapping[tuple[str, str], tuple[str, ...]]) -> set[str]:
+    return {mac for found in macs.values() for mac in found}
 
 
 def _macs(seen: Seen, host: str) -> set[str]:

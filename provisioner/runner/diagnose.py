@@ -9,20 +9,28 @@ from typing import TYPE_CHECKING
 from provisioner.model import Outcome, PhaseBegan, PhaseEnded, State
 
 if TYPE_CHECKING:
-    from provisioner.model import Problem
+    from types import ModuleType
+
+    from provisioner.explain import Seen
+    from provisioner.observe import Observed
     from provisioner.runner.run import Run
 
 
+_BETWEEN = 0.5  # seconds between two observations
 _SUSPECT, _SUSPECT_PER_HOST = 3.0, 0.5  # seconds until pairs that do not reach each other are investigated
 
 
 def observe(run: Run) -> bool:
-    """Observes the live hosts, and the paths between all hosts. Silent hosts drop out. The run always continues."""
-    from provisioner import observe as observing
+    """Observes the live hosts and the paths between all hosts; twice if the first observation shows problems.
 
+    Silent hosts drop out. The run always continues.
+    """
     began, hosts = time.monotonic(), run.site.live
     run.session.emit(PhaseBegan("observe", "Observe", hosts))
-    run.observed = observing.observe(run.site, run.session.connections, partial(run.session.progress, "observe"))
+    run.observed, run.earlier = _observed(run), None
+    if explaining().observed(seen(run)):
+        time.sleep(_BETWEEN)
+        run.earlier, run.observed = run.observed, _observed(run)
     for host, error in run.observed.silent.items():
         run.session.lose(host, error)
     run.drop_lost()
@@ -35,6 +43,34 @@ def observe(run: Run) -> bool:
     return True
 
 
+def _observed(run: Run) -> Observed:
+    from provisioner import observe as observing
+
+    return observing.observe(run.site, run.session.connections, partial(run.session.progress, "observe"))
+
+
+def explaining() -> ModuleType:
+    """The package that finds causes: imported when it is first needed, since most runs never need it."""
+    from provisioner import explain
+
+    return explain
+
+
+def seen(run: Run) -> Seen:
+    """Everything that a run has seen so far."""
+    module = explaining()
+    made: Seen = module.Seen(
+        run.site,
+        run.observed or module.NOTHING,
+        tuple(run.proofs),
+        tuple(run.outcomes),
+        tuple(run.findings),
+        dict(run.session.lost),
+        run.earlier,
+    )
+    return made
+
+
 def explain_failure(run: Run) -> bool:
     """Finds the causes if the run has failed. The run always continues."""
     return explain(run) if run.exit_code() else True
@@ -42,18 +78,9 @@ def explain_failure(run: Run) -> bool:
 
 def explain(run: Run) -> bool:
     """Finds the causes. The run always continues."""
-    from provisioner import explain as explaining
-
-    seen = explaining.Seen(
-        run.site,
-        run.observed or explaining.NOTHING,
-        tuple(run.proofs),
-        tuple(run.outcomes),
-        tuple(run.findings),
-        dict(run.session.lost),
-    )
-    run.causes = explaining.explain(seen)
-    run.looked_at = explaining.well(seen, frozenset(found.id for found in run.causes))
+    found = seen(run)
+    run.causes = explaining().explain(found)
+    run.looked_at = explaining().well(found, frozenset(each.id for each in run.causes))
     return True
 
 
@@ -70,19 +97,16 @@ class Hopeless:
 
     def __call__(self, missing: frozenset[tuple[str, str]], waited: float) -> bool:
         """Whether waiting longer can't help. missing: pairs that are not proven yet. waited: seconds so far."""
-        from provisioner import explain as explaining
-
         run = self.run
-        if run.observed and explaining.explained(self._problems(), missing):
+        if run.observed and self._explained(missing):
             return True
         if self.looked or waited < _SUSPECT + _SUSPECT_PER_HOST * len(run.site.live):
             return False
         self.looked = True
         observe(run)
-        return explaining.explained(self._problems(), missing)
+        return self._explained(missing)
 
-    def _problems(self) -> list[Problem]:
-        from provisioner import explain as explaining
-
-        seen = explaining.Seen(self.run.site, self.run.observed or explaining.NOTHING, lost=dict(self.run.session.lost))
-        return explaining.problems(seen)
+    def _explained(self, missing: frozenset[tuple[str, str]]) -> bool:
+        run, module = self.run, explaining()
+        now = module.Seen(run.site, run.observed, lost=dict(run.session.lost), earlier=run.earlier)
+        return bool(module.explained(module.problems(now), missing))

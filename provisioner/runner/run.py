@@ -71,6 +71,7 @@ class Run:
     began: float = field(default_factory=time.monotonic)
     session: Session = field(init=False)
     store_lock: StoreLock | None = None
+    earlier: Observed | None = None  # the observation before `observed`
     observed: Observed | None = None  # None: not observed yet
     causes: tuple[Diagnosis, ...] = ()
     looked_at: tuple[str, ...] = ()

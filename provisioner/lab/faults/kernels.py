@@ -2,7 +2,91 @@
 
 from provisioner.lab.faults.base import Fault, Place
 
+# The namespace of an overlay on which a container runs, and one of its entries for a container of another host.
+_SPACE = """space=$(cd /var/run/docker/netns && for each in *-*; do
+    nsenter --net="$PWD/$each" ip -o link show type veth 2>/dev/null | grep -q . && echo "$each" && break; done)
+[ -n "$space" ] || { echo "no container of $HOST is on an overlay: start one first" >&2; exit 1; }
+inside() { nsenter --net="/var/run/docker/netns/$space" "$@"; }
+device=$(inside ip -o link show type vxlan | sed -n '1s/^[0-9]*: \\([^:@]*\\).*/\\1/p')
+"""
+_ENTRY = (
+    _SPACE
+    + """entry=$(inside bridge fdb show dev "$device" | grep ' dst ' | grep -v '^00:' | head -n 1)
+[ -n "$entry" ] || { echo "$HOST knows no container of another host: ping one first" >&2; exit 1; }
+mac=${entry%% *} to=${entry#* dst } to=${to%% *}
+"""
+)
+_RESTORED = (
+    "[ ! -f /run/fault-entry ] || { read -r space device mac to </run/fault-entry;"
+    ' nsenter --net="/var/run/docker/netns/$space" bridge fdb replace "$mac" dev "$device" dst "$to" self permanent;'
+    " rm /run/fault-entry; }"
+)
+
 FAULTS = (
+    Fault(
+        "fdb-stale",
+        "fdb-stale",
+        "a forwarding entry of an overlay points to an address that no host has",
+        f"""{_ENTRY}echo "$space $device $mac $to" >/run/fault-entry
+inside bridge fdb replace "$mac" dev "$device" dst "${{SELF%.*}}.99" self permanent""",
+        _RESTORED,
+    ),
+    Fault(
+        "fdb-lost",
+        "fdb-lost",
+        "a forwarding entry of an overlay is deleted",
+        f"""{_ENTRY}echo "$space $device $mac $to" >/run/fault-entry
+inside bridge fdb del "$mac" dev "$device" dst "$to" self""",
+        _RESTORED,
+        stores=("swarm",),  # an engine on a store learns the entry again in a moment
+    ),
+    Fault(
+        "vxlan-lost",
+        "vxlan-lost",
+        "the VXLAN device of an overlay is down",
+        f'{_SPACE}inside ip link set "$device" down',
+        f'{_SPACE}inside ip link set "$device" up',
+    ),
+    Fault(
+        "vni-mismatch",
+        "vni-mismatch",
+        "the VXLAN device of an overlay is replaced by one with another number",
+        f"""{_SPACE}mkdir -p /var/run/netns && ln -sf "/var/run/docker/netns/$space" /var/run/netns/fault
+inside ip link del "$device"
+ip link add vx-fault type vxlan id 999 dstport 4789 && ip link set vx-fault netns fault
+inside ip link set vx-fault name "$device" && inside ip link set "$device" master br0 up; rm /var/run/netns/fault""",
+        "systemctl restart docker",
+    ),
+    Fault(
+        "vxlan-exists",
+        "vxlan-exists",
+        "the host itself has a VXLAN device on the overlay's port",
+        "ip link add vx-000101-old type vxlan id 257 dstport 4789",
+        "ip link del vx-000101-old 2>/dev/null || :",
+    ),
+    Fault(
+        "address-conflict",
+        "address-conflict",
+        "the host has the address of another one too, and answers for it",
+        'ip address add "$PEER/32" dev eth0',
+        'ip address del "$PEER/32" dev eth0 2>/dev/null || :',
+        Place.PATH,
+    ),
+    Fault(
+        "iptables-split",
+        "iptables-split",
+        "the other backend of iptables has a rule too",
+        "iptables-legacy -w -I INPUT -s 192.0.2.1 -j DROP",
+        "while iptables-legacy -w -D INPUT -s 192.0.2.1 -j DROP 2>/dev/null; do :; done",
+    ),
+    Fault(
+        "duplicate-hostname",
+        "duplicate-hostname",
+        "the host has the name of another one",
+        'hostname "$TO"',
+        'hostname "$HOST"',
+        Place.PATH,
+    ),
     Fault(
         "ip-forward",
         "ip-forward",

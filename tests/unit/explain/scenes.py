@@ -310,7 +310,10 @@ SCENES: Mapping[str, tuple[Callable[[Seen], Seen], tuple[str, ...]]] = MappingPr
                 "links",
                 lambda links: [
                     *links,
-                    {"ifname": "vx-old", "linkinfo": {"info_kind": "vxlan", "info_data": {"id": 256, "port": DATA}}},
+                    {
+                        "ifname": "vx-000101-old",
+                        "linkinfo": {"info_kind": "vxlan", "info_data": {"id": 256, "port": DATA}},
+                    },
                 ],
             ),
             ("node2",),

@@ -143,3 +143,31 @@ def test_where_the_receiver_said_nothing_no_loss_is_claimed(site):
     seen = healthy(site)
     seen = with_ways(seen, lambda way: replace(way, udp={}) if way.target == "node2" else way)
     assert not problems(seen)
+
+
+def test_what_passed_by_itself_is_no_cause(site):
+    well_before = replace(blocked(healthy(site)), earlier=healthy(site).observed)
+    assert not problems(well_before)
+    ill_before = replace(blocked(healthy(site)), earlier=blocked(healthy(site)).observed)
+    assert [found.id for found in explain(ill_before)] == ["vxlan-blocked"]
+
+
+def test_a_router_that_answers_for_all_is_no_conflict(site):
+    router = "12:34:56:78:9a:bc"
+    macs = {
+        (asker, of): (router,)
+        for asker in ("node1", "node2", "node3")
+        for of in ("node1", "node2", "node3")
+        if asker != of
+    }
+    assert not problems(with_ways(healthy(site), macs=macs))
+
+
+def test_devices_and_networks_of_others_are_left_alone(site):
+    theirs = {"ifname": "flannel.1", "linkinfo": {"info_kind": "vxlan", "info_data": {"id": 300, "port": DATA}}}
+    seen = with_kernel(healthy(site), "node2", "links", lambda links: [*links, theirs])
+    assert not problems(seen)
+    seen = with_kernel(
+        healthy(site), "node2", "routes", lambda routes: [*routes, {"dst": "10.100.0.0/16", "dev": "tun0"}]
+    )
+    assert not problems(seen)

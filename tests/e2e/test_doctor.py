@@ -1,0 +1,101 @@
+"""`doctor` on real hosts: each fault of the lab is named first, at its place; and where nothing is wrong, nothing is named.
+
+Faults are independent of each other, so they share one cluster: break, look, heal. What could not be healed ends the test.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from provisioner.lab import FAULTS
+
+if TYPE_CHECKING:
+    from provisioner.lab import Fault
+    from tests.e2e.cluster import Cluster
+
+pytestmark = pytest.mark.lab
+
+HOSTS = ("node1", "node2", "node3")
+SEED = int(os.environ.get("PROVISIONER_SEED", "0")) or random.SystemRandom().randrange(1, 10_000)
+# Pairs of faults that could hide each other: one takes a host or a path away that the other needs to be seen.
+PAIRS = (
+    ("vxlan-blocked", "gossip-udp"),
+    ("vxlan-blocked", "ip-forward"),
+    ("mtu", "vxlan-blocked-from"),
+    ("engine-down", "vxlan-blocked"),
+    ("route-shadow", "gossip-blocked"),
+    ("firewall-reload", "packet-loss"),
+)
+
+
+def victim(dice: random.Random, fault: Fault) -> tuple[str, str]:
+    """A host, and another one if the fault is made between two."""
+    host, other = dice.sample(HOSTS, 2)
+    return host, other if fault.place.value == "path" else ""
+
+
+def containers(cluster: Cluster) -> None:
+    """One on each host, on the network demo; each knows the others."""
+    for host in HOSTS:
+        cluster.box(host, f"web-{host}", "demo", "--restart always")  # faults may restart the engine
+    for one, other in itertools.permutations(HOSTS, 2):
+        cluster.sh(one, f"docker exec web-{one} ping -qc 1 -W 5 web-{other}")
+
+
+def complaint(causes: list[dict[str, Any]], fault: Fault, host: str) -> str:
+    """What is wrong with a diagnosis; "" if nothing."""
+    named = [(cause["id"], cause["hosts"]) for cause in causes]
+    found = [cause for cause in causes if cause["id"] == fault.cause]
+    if not found:
+        return f"{fault.id} on {host}: named were {named}"
+    if found[0]["hosts"] and host not in found[0]["hosts"]:
+        return f"{fault.id} on {host}: named at another place: {named}"
+    return "" if found[0]["evidence"] and found[0]["cure"] else f"{fault.id}: without evidence or cure"
+
+
+def test_each_fault_is_named_first_and_at_its_place(settled, capsys):
+    cluster = settled("consul")
+    containers(cluster)
+    healthy = cluster.run("doctor")
+    assert (healthy.code, healthy.report["causes"]) == (0, []), healthy.err
+    assert any("3 namespaces of overlays" in line for line in healthy.report["looked_at"])
+    dice, wrong = random.Random(SEED), []
+    for fault in FAULTS.values():
+        if fault.stores and "consul" not in fault.stores:
+            continue
+        host, to = victim(dice, fault)
+        cluster.lab.break_(fault, host, to)
+        run = cluster.run("doctor")
+        cluster.lab.heal()
+        causes = run.report["causes"]
+        if causes and causes[0]["id"] != fault.cause:
+            wrong.append(f"{fault.id} on {host}: first is {[(cause['id'], cause['hosts']) for cause in causes]}")
+        elif said := complaint(causes, fault, host):
+            wrong.append(f"{said}\n{run.err[-1000:]}")
+        with capsys.disabled():
+            print(f"{fault.id} on {host}: {run.report['seconds']:.1f} s")
+    assert not wrong, f"seed {SEED}:\n" + "\n".join(wrong)
+    assert cluster.run("verify").code == 0
+
+
+def test_two_faults_at_once_are_both_named(settled):
+    cluster = settled("consul")
+    containers(cluster)
+    dice, wrong = random.Random(SEED), []
+    for names in dice.sample(PAIRS, len(PAIRS) // 3):
+        places = dice.sample(HOSTS, 2)
+        for name, host in zip(names, places, strict=True):
+            other = next(each for each in HOSTS if each not in places)
+            cluster.lab.break_(FAULTS[name], host, other if FAULTS[name].place.value == "path" else "")
+        run = cluster.run("doctor")
+        cluster.lab.heal()
+        wrong += filter(
+            None,
+            (complaint(run.report["causes"], FAULTS[name], host) for name, host in zip(names, places, strict=True)),
+        )
+    assert not wrong, f"seed {SEED}:\n" + "\n".join(wrong)
