@@ -103,14 +103,14 @@ def _error_row(row: str, look: Look) -> list[Text]:
 
 def _all_errors(report: Report, *, causes_known: bool) -> Iterator[tuple[str, str, str]]:
     """Yield (host, where, text). The host is empty if the error concerns the whole run."""
-    own = [each for each in failures(report) if each.host and not (each.lost and causes_known)]
-    whole = [each for each in failures(report) if not each.host]
-    for each in own:
+    of_hosts = [each for each in failures(report) if each.host and not (each.lost and causes_known)]
+    of_run = [each for each in failures(report) if not each.host]
+    for each in of_hosts:
         yield each.host, "dropped out" if each.lost else words.line(each.step), each.why.whole
     for proof in report.proofs:
         if proof.error and not causes_known:
             where = " on ".join(words.line(part) for part in (proof.proof, proof.network) if part)
             ids = ", ".join(dict.fromkeys(problem.id for problem in proof.problems))
             yield "", where, f"{proof.error}\n  cause: {ids}" if ids else proof.error
-    for each in whole:
+    for each in of_run:
         yield "", "", each.why.whole

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """One error. host: "" if it concerns the whole run. step: "" if it is not that of a step."""
+    """One error. host: "" if it concerns the whole run. step: "" if no step raised it."""
 
     host: str
     step: str
@@ -26,7 +26,7 @@ class Failed:
 
 
 def failures(report: Report) -> Iterator[Failed]:
-    """Yield those of steps, of hosts that dropped out, and of the whole run. Proofs have problems instead."""
+    """Yield the errors of steps, of lost hosts, and of the whole run. Proofs have problems instead."""
     for outcome in report.outcomes:
         if outcome.state is State.FAILED:
             text = outcome.error or outcome.reason or "no reason given"
@@ -38,7 +38,7 @@ def failures(report: Report) -> Iterator[Failed]:
 
 
 def document(report: Report) -> list[dict[str, object]]:
-    """Return each error once, as programs read it. A host that dropped out because a step failed has that step's only."""
+    """Return each error once, for the JSON document. A host that dropped out for a failed step has only its error."""
     distinct: dict[tuple[str, ...], Failed] = {}
     for each in failures(report):
         distinct.setdefault((each.host, each.why.check) if each.host else ("", each.why.text), each)

@@ -275,7 +275,7 @@ def _step_failure(error: CommandFailed, step: Step, name: str) -> ProvisionerErr
     cause, what, cure = fields
     answer = "\n".join(line for line in error.result.stderr.splitlines() if line not in said)
     fatal = error.result.code == _FAILED_ALL
-    cause = cause if cause in causes.CAUSES else error.cause  # it comes from a host
+    cause = cause if cause in causes.CAUSES else error.cause  # the id comes from a host, and may be unknown
     return StepFailed(what, cause=cause, host=name, tried=step.title, answer=answer, cure=cure, fatal=fatal)
 
 

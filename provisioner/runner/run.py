@@ -62,7 +62,7 @@ class Run:
     findings: list[Problem] = field(default_factory=list)
     checked: list[Problem] = field(default_factory=list)  # the findings that came from checks
     checks: list[Callable[[Run], Iterable[Problem]]] = field(default_factory=list)  # a workflow's additional checks
-    preflight: Callable[[Site], list[Problem]] | None = None  # a workflow's choice of the checks; None: all
+    preflight: Callable[[Site], list[Problem]] | None = None  # the checks to run; None: all
     outcomes: list[Outcome] = field(default_factory=list)
     proofs: list[ProofResult] = field(default_factory=list)
     errors: list[Failure] = field(default_factory=list)
@@ -277,7 +277,7 @@ class Run:
 
 
 def _hindrance(site: Site) -> Failure | None:
-    """Why a cluster can't continue with its live hosts."""
+    """Why a cluster can't continue with its live hosts; None: it can."""
     if site.live and site.has_quorum:
         return founding.hindrance(site)
     if not site.servers:

@@ -29,16 +29,18 @@ if TYPE_CHECKING:
 
 _READING = 60.0  # seconds to read one host's facts
 _BRIEF = 2  # seconds for an answer of an engine or a store that was late at the last reading
-_ENOUGH = 2  # late readings in a row, after which such a host is not read again
+_ENOUGH = 2  # late readings in a row, after which the host is not read again
 
 
 @dataclass
 class Session:
     """One connection to each host for a whole run.
 
-    lost: host -> why it dropped out. answering: the lost hosts that are up: they refused the login, or sent malformed
-    answers. late: host -> how many readings in a row in which its engine or its store gave no answer in time.
-    patient: whether the run changes hosts, so that what was late may answer later. requests: additional requests to the engines and the store, sent with each reading.
+    lost: host -> why it dropped out.
+    answering: the lost hosts that are up: they refused the login, or sent malformed answers.
+    late: host -> number of last readings in a row in which its engine or its store did not answer in time.
+    patient: whether the run changes hosts. If so, late engines and stores get the full time, since a change may help.
+    requests: additional requests to the engines and the store, sent with each reading.
     everything: what runs may have left on hosts, to be read with the facts; for `remove` and `down`.
     """
 
@@ -78,7 +80,8 @@ class Session:
     ) -> dict[str, Facts]:
         """Reads the facts of each host in one round trip. Hosts that do not answer drop out.
 
-        In a run that changes nothing, engines and stores that were late get less time. After that their hosts are not read again.
+        In a run that changes nothing, late engines and stores get less time for the next reading. If they are late
+        again, their hosts are not read any more.
         only: the sections to read. known: earlier facts, which the new ones update. requests: replaces `self.requests`.
         """
         known = known or {}
@@ -105,7 +108,7 @@ class Session:
         return facts
 
     def _limit(self, name: str) -> int:
-        """Seconds for each answer of the host's engine and store; 0: the usual."""
+        """Seconds for each answer of the host's engine and store; 0: the default."""
         return _BRIEF if self.late.get(name) and not self.patient else 0
 
     def _read(
@@ -142,7 +145,10 @@ class Session:
         return _understood(name, replace(facts, shapes=sought.shapes, foreign=sought.foreign))
 
     def script(self, only: tuple[str, ...], requests: tuple[Request, ...] = (), limit: int = 0) -> str:
-        """The script that reads these sections of the facts, and sends requests that the host itself can send. limit: see there."""
+        """The script that reads these sections of the facts, and sends requests that the host itself can send.
+
+        limit: seconds for each answer of the engine and the store; 0: the default.
+        """
         direct = [request for request in requests or self.requests if not request.through]
         sections = (*only, "owned") if self.everything and set(reading.ALL) <= set(only) else only
         return reading.script(

@@ -31,7 +31,7 @@ def read(inventory: Inventory, observer: Observer) -> Facts | Failure:
 
 
 def understood(inventory: Inventory, facts: Facts | Failure) -> Answers:
-    """Return what the only host of an inventory, a manager, says of its swarm. Raises ProvisionerError if it can't."""
+    """Return the answers of the only host of an inventory, a manager. Raises ProvisionerError if it can't give them."""
     if isinstance(facts, Failure):
         raise ProvisionerError(facts.text, cause=facts.check)
     refuse(inventory, next(iter(inventory.hosts)), facts)
@@ -39,7 +39,7 @@ def understood(inventory: Inventory, facts: Facts | Failure) -> Answers:
 
 
 def answers(facts: Facts) -> Answers:
-    """Return a manager's answers. Without a leader it lists no nodes; then the managers that it knows stand for them."""
+    """Return a manager's answers. If the swarm has no leader, its known managers replace the list of nodes."""
     listed = swarm.nodes(facts) or tuple(map(_of_remote, swarm.remote(facts)))
     return Answers(facts.engine, listed, tuple(facts.networks.values()))
 
@@ -60,7 +60,7 @@ def refuse(inventory: Inventory, name: str, facts: Facts) -> None:
 
 
 def _refuse_host(inventory: Inventory, name: str, facts: Facts) -> None:
-    """Refuse a host of which not everything can be read. Raises ProvisionerError."""
+    """Refuse a host whose facts can't be read completely. Raises ProvisionerError."""
     if not facts.is_root:
         what = f"{inventory.target(name).user} is not root and can't use sudo without a password: the engine can't be queried"
         cure = "name another user, as USER@HOST, or allow it sudo without a password"
@@ -71,7 +71,7 @@ def _refuse_host(inventory: Inventory, name: str, facts: Facts) -> None:
 
 
 def _refuse_engine(name: str, facts: Facts) -> None:
-    """Refuse an engine that is no manager of a swarm. Raises ProvisionerError."""
+    """Refuse an engine that is not a manager of a swarm. Raises UsageError or ProvisionerError."""
     if not facts.engine:
         unit = facts.unit("docker.service")
         why = "does not answer" if unit.up else f"does not run (docker.service is {unit.active})"
@@ -83,7 +83,7 @@ def _refuse_engine(name: str, facts: Facts) -> None:
         cure = "name a manager of the swarm; `docker info` on a host says whether it is one"
         raise UsageError("its engine is in no swarm", host=name, cure=cure)
     if state not in {"active", "pending"}:
-        why = swarm.swarm_info(facts).get("Error") or "docker info says no more"
+        why = swarm.swarm_info(facts).get("Error") or "docker info gives no reason"
         what = f"its engine takes no part in its swarm: it is {state} ({why})"
         raise ProvisionerError(what, cause="swarm-error", host=name, cure="name another manager of the swarm")
     if not swarm.swarm_info(facts).get("ControlAvailable"):

@@ -1,6 +1,6 @@
 """`doctor`: compares all steps, observes the hosts, proves the networks, and names the causes. It repairs nothing.
 
-In a swarm that somebody else built, there is nothing to compare with. Only checks that make sense there are run.
+For a swarm that somebody else built, there is no desired state to compare with. Only the suitable checks run.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ def phases(chosen: Choice) -> tuple[Phase, ...]:
 
 
 def of_swarm(found: Inventory, chosen: Choice, others: Sequence[str], unusable: Sequence[str]) -> tuple[Phase, ...]:
-    """The phases of `doctor` in a swarm that somebody else built. found: its hosts and networks, as its manager says.
+    """The phases of `doctor` for a swarm that somebody else built.
 
-    others: the nodes that the user did not agree to log in to. unusable: nodes that can't be reached, each with the reason.
-    Raises UsageError if the choice has a pattern that matches nothing.
+    found: its hosts and networks, from its manager. chosen: which proofs to run.
+    others: the nodes that the user did not agree to log in to. unusable: unreachable nodes, each with the reason.
+    Raises UsageError if a pattern of the choice matches nothing.
     """
     units = proofs.units(found)
     chosen.of(units)
@@ -52,7 +53,7 @@ def of_swarm(found: Inventory, chosen: Choice, others: Sequence[str], unusable: 
     return begin, _containers, _look, observe, partial(prove, chosen=wanted), judge_again, explain
 
 
-_ONLY_OURS = ("isolation",)  # proofs of what only the firewall rules of `up` bring about
+_ONLY_OURS = ("isolation",)  # proofs of properties that only the firewall rules of `up` provide
 
 
 def _unexamined(others: Sequence[str], unusable: Sequence[str]) -> Iterable[Problem]:

@@ -45,45 +45,45 @@ class Down:
     unrecorded: bool = False
 
 
-def phases(asked: Down) -> tuple[Phase, ...]:
+def phases(options: Down) -> tuple[Phase, ...]:
     """The phases of `down`. If nothing differs, it takes no lock and writes nothing."""
     return (
-        lambda run: _look(run, asked),
-        lambda run: _compare(run, asked) or True,
+        lambda run: _look(run, options),
+        lambda run: _compare(run, options) or True,
         _differs,
         lock,
-        lambda run: _end(run, asked),
+        lambda run: _end(run, options),
     )
 
 
-def plan(asked: Down) -> tuple[Phase, ...]:
+def plan(options: Down) -> tuple[Phase, ...]:
     """The phases of `down --plan`, which change nothing."""
-    return anyway(lambda run: _look(run, asked)), lambda run: _compare(run, asked)
+    return anyway(lambda run: _look(run, options)), lambda run: _compare(run, options)
 
 
-def steps(run: Run, asked: Down) -> Iterable[Step]:
+def steps(run: Run, options: Down) -> Iterable[Step]:
     """The steps of `down`, in order."""
-    if asked.unrecorded:
-        yield Adopt(asked.packages)  # from here on, the record is complete
+    if options.unrecorded:
+        yield Adopt(options.packages)  # completes the record
     leaderless = obstacles.leaderless(run.site)
     if leaderless:
-        yield LeaveEngine()  # first: an engine whose store has no leader can't disconnect containers
+        yield LeaveEngine()  # before Drain, since an engine whose store has no leader can't disconnect containers
     local = frozenset(name for name, network in run.inventory.networks.items() if not network.is_global)
-    if asked.force:
+    if options.force:
         yield Drain(local)  # disconnects containers, which keep running
     # Shared networks that can't be removed end with their swarm or their store.
     shared = not leaderless and not obstacles.services(run.site)
     gone = run.session.lost or any(not run.site.plane.joined(run.site.facts[name]) for name in run.site.live)
-    yield EndNetworks(free=asked.force or bool(gone), shared=shared)  # engines that are gone have left endpoints
+    yield EndNetworks(free=options.force or bool(gone), shared=shared)  # lost engines left stale endpoints
     yield EndSwarm()  # takes the engines out of the swarm
     if not leaderless:
         yield LeaveEngine()  # takes the engines off the store, and restores daemon.json
-    yield Leave(data=asked.data)  # removes the store, rules, files, users, folders
-    if asked.packages:
+    yield Leave(data=options.data)  # removes the store, rules, files, users, folders
+    if options.packages:
         yield EndPackages()
 
 
-def _look(run: Run, asked: Down) -> bool:
+def _look(run: Run, options: Down) -> bool:
     """Connects, reads and checks the hosts. No quorum is needed, because the whole cluster is removed."""
     run.session.everything = OWNED
     run.session.requests += (attached.CONTAINERS, obstacles.SERVICES)
@@ -91,9 +91,9 @@ def _look(run: Run, asked: Down) -> bool:
     run.site = replace(run.site, servers=())
     run.findings = []
     look.note(run, run.of_all(machine.no_root, "checking the hosts"))
-    what = {"force": asked.force, "packages": asked.packages}
+    what = {"force": options.force, "packages": options.packages}
     look.note(
-        run, run.of_all(lambda site: list(obstacles.findings(_adopted(site, asked), **what)), "checking the hosts")
+        run, run.of_all(lambda site: list(obstacles.findings(_adopted(site, options), **what)), "checking the hosts")
     )
     fit = run.drop_stopped()
     if not run.site.live:
@@ -102,14 +102,15 @@ def _look(run: Run, asked: Down) -> bool:
     return fit and not run.errors
 
 
-def _adopted(site: Site, asked: Down) -> Site:
-    return Adopt(asked.packages).done(site) if asked.unrecorded else site
+def _adopted(site: Site, options: Down) -> Site:
+    """The site with the record that `Adopt` will write."""
+    return Adopt(options.packages).done(site) if options.unrecorded else site
 
 
-def _compare(run: Run, asked: Down) -> bool:
+def _compare(run: Run, options: Down) -> bool:
     found = run.site
-    run.site = _adopted(found, asked)
-    for step in steps(run, asked):
+    run.site = _adopted(found, options)
+    for step in steps(run, options):
         run.compare(step)
     run.site = found
     return True
@@ -123,8 +124,8 @@ def _differs(run: Run) -> bool:
     return True
 
 
-def _end(run: Run, asked: Down) -> bool:
-    for step in list(steps(run, asked)):
+def _end(run: Run, options: Down) -> bool:
+    for step in list(steps(run, options)):
         run.converge(step)
         if run.errors or not run.site.live:
             return False

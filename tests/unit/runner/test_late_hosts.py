@@ -1,4 +1,4 @@
-"""Hosts whose engine was late: a run that changes nothing gives them less time, and then reads them no more."""
+"""Hosts whose engine was late: a run that changes nothing gives them less time, and then stops reading them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def session(site, monkeypatch):
     return session
 
 
-def test_a_late_host_gets_less_time_and_is_then_read_no_more(session):
+def test_a_late_host_gets_less_time_and_is_then_not_read_again(session):
     read = [set(session.read(session.connections)) for _ in range(3)]
     assert read == [{"node1", "node2"}, {"node1", "node2"}, {"node1"}]
     first, second = session.connections["node2"].scripts
@@ -44,7 +44,7 @@ def test_a_late_host_gets_less_time_and_is_then_read_no_more(session):
     assert LIMIT not in "".join(session.connections["node1"].scripts)
 
 
-def test_a_host_that_answers_again_is_as_good_as_any(session):
+def test_a_host_that_answers_again_gets_the_full_time(session):
     session.read(session.connections)
     session.connections["node2"].raw = b""
     for _ in range(3):
