@@ -30,8 +30,8 @@ _WIDEST = 100  # columns of text
 _HEAD = """\
 # Causes
 
-Networks fail for known reasons. This page lists those that `provisioner` recognises, and is generated from its catalogue
-(`provisioner/causes/`). `provisioner causes` lists them on a terminal, and `provisioner causes ID` explains one.
+Networks fail for known reasons, and so do runs. This page lists those that `provisioner` recognises, and is generated from its
+catalogue (`provisioner/causes/`). `provisioner causes` lists them on a terminal, and `provisioner causes ID` explains one.
 
 A cause that *stops* prevents changes to a host, or stops the whole run. One that *fails* is found by a proof, which then
 fails. One that *warns* does not stop a run; `--ignore ID` hides it. Words in capitals stand for values that a run fills in.
