@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from provisioner import cli_manager
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -178,6 +180,40 @@ def ssh_config(
     with _refusals():
         file = path or str(Path.home() / ".ssh" / "config")
         _print(tool.parsed(*_text(file), tool.Here.now()), "ssh-config", _Wished(cluster, network, advertise, only))
+
+
+@importing.command()
+def swarm(
+    manager: Annotated[
+        str,
+        typer.Argument(metavar="[USER@]HOST[:PORT]", help="A manager of the swarm. User: root.", show_default=False),
+    ],
+    *,
+    key: cli_manager.Key = None,
+    jump: cli_manager.Jump = "",
+    known_hosts: cli_manager.KnownHosts = None,
+    cluster: Annotated[
+        str,
+        typer.Option("--cluster", metavar="NAME", help="The cluster's name (default: the swarm's label, or swarm)."),
+    ] = "",
+) -> None:
+    """From a swarm, however it was built. Only the manager is logged in to, and nothing is changed.
+
+    Exit code 0: the inventory is printed. 1: the manager can't be queried. 64: it is no manager, or an option is invalid.
+    """
+    from provisioner.errors import ProvisionerError
+    from provisioner.inventory.importers import swarm_text
+
+    with _refusals():
+        try:
+            surveyed = cli_manager.survey(cli_manager.Login(manager, key, jump, known_hosts))
+        except ProvisionerError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(error.exit_code) from None
+        text, notes = swarm_text.written(surveyed.swarm, surveyed.login.ssh, surveyed.login.address, cluster)
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(text, nl=False)
 
 
 def _text(path: str) -> tuple[str, str]:

@@ -41,11 +41,15 @@ class Unit:
 
 @dataclass(frozen=True)
 class Choice:
-    """Shell-style patterns for the names of proofs. builtin: also prove the networks that every engine has."""
+    """Shell-style patterns for the names of proofs. builtin: also prove the networks that every engine has.
+
+    unfit: kinds of proofs that run only if a pattern of `only` matches.
+    """
 
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     builtin: bool = False
+    unfit: tuple[str, ...] = ()
 
     def of(self, units: Sequence[Unit]) -> tuple[Unit, ...]:
         """Return the chosen units. Raises UsageError if a pattern matches nothing, or if no unit is left."""
@@ -59,7 +63,7 @@ class Choice:
 
     def usual(self, units: Iterable[Unit]) -> list[Unit]:
         """Return the units that run without patterns."""
-        return [unit for unit in units if unit.usual or self.builtin]
+        return [unit for unit in units if (unit.usual or self.builtin) and unit.kind not in self.unfit]
 
     def left_out(self, units: Sequence[Unit]) -> tuple[Unit, ...]:
         """Return the units that the patterns exclude."""

@@ -83,7 +83,7 @@ def verdict(report: Report) -> str:
     if proven(report):
         return f"{_gone(report)}proven: {_hosts(report)}, {_evidence(report)}"
     if _passed(report):
-        return f"passed: {_number(report)}, as chosen, on {_hosts(report)}: {_evidence(report)}; {_not_run(report)}"
+        return _as_chosen(report)
     troubles = _troubles(report)
     if not troubles and not report.exit_code:
         return _unproven(report)
@@ -99,7 +99,13 @@ def _diagnosed(report: Report) -> str:
         return f"{words.count(len(bad), 'cause')} found{more}: {words.some(list(dict.fromkeys(found.id for found in bad)))}"
     if proven(report):
         return f"no cause found{more}; proven: {_hosts(report)}, {_evidence(report)}"
+    if _passed(report):
+        return f"no cause found{more}; {_as_chosen(report)}"
     return f"no cause found{more}; not proven: {'; '.join(_troubles(report)) or 'no proof could run'}"
+
+
+def _as_chosen(report: Report) -> str:
+    return f"passed: {_number(report)}, as chosen, on {_hosts(report)}: {_evidence(report)}; {_not_run(report)}"
 
 
 def _ended(report: Report) -> str:

@@ -39,10 +39,8 @@ def of_swarm(found: Inventory, chosen: Choice, others: Sequence[str], unusable: 
     others: the nodes that the user did not agree to log in to. unusable: unreachable nodes, each with the reason.
     Raises UsageError if a pattern of the choice matches nothing.
     """
-    units = proofs.units(found)
-    chosen.of(units)
-    ours = tuple(kind for kind in _ONLY_OURS if any(unit.kind == kind for unit in units))
-    wanted = chosen if chosen.only else replace(chosen, skip=(*chosen.skip, *ours))
+    wanted = replace(chosen, unfit=_ONLY_OURS)
+    wanted.of(proofs.units(found))
     unexamined = tuple(_unexamined(others, unusable))
 
     def begin(run: Run) -> bool:

@@ -10,12 +10,12 @@ import pytest
 from swarms import FOUND
 from typer.testing import CliRunner
 
-from provisioner import cli
+from provisioner import cli, proofs
 from provisioner.cli_manager import Login
 from provisioner.errors import UsageError
 from provisioner.inventory import of_values
 from provisioner.inventory.importers.swarm import understood
-from provisioner.model import Report
+from provisioner.model import Failure, Report
 from provisioner.proofs import Choice
 from provisioner.runner import survey
 from provisioner.workflows.doctor import of_swarm
@@ -113,8 +113,34 @@ def test_nothing_is_compared_and_only_proofs_that_fit_are_run():
     phases = of_swarm(inventory_of(NODES), Choice(), ["node2"], [])
     names = [getattr(phase, "func", phase).__name__ for phase in phases]
     assert names == ["begin", "_containers", "_look", "observe", "prove", "judge_again", "explain"]
-    assert phases[4].keywords["chosen"] == Choice(skip=("isolation",))
-    chosen = Choice(only=("overlay/*",))
-    assert of_swarm(inventory_of(NODES), chosen, [], [])[4].keywords["chosen"] == chosen
+    units = proofs.units(inventory_of(NODES))
+    assert {unit.kind for unit in units} >= {"overlay", "isolation"}
+    chosen = phases[4].keywords["chosen"]
+    assert {unit.kind for unit in chosen.of(units)} == {"overlay"}
+    assert chosen.left_out(units) == ()
+    asked = of_swarm(inventory_of(NODES), Choice(only=("isolation",)), [], [])[4].keywords["chosen"]
+    assert {unit.kind for unit in asked.of(units)} == {"isolation"}  # a user may ask for it
     with pytest.raises(UsageError):
         of_swarm(inventory_of(NODES), Choice(only=("nothing",)), [], [])
+
+
+def imported(*words):
+    return CliRunner().invoke(cli.app, ["inventory", "import", "swarm", *words])
+
+
+def test_an_inventory_is_imported_from_the_manager_alone(examined):
+    ended = imported("ops@192.168.56.11")
+    assert (ended.exit_code, ended.stderr) == (0, "")
+    assert "  node2: {address: 192.168.56.12}\n" in ended.stdout
+    assert "ssh:\n  user: ops\n" in ended.stdout
+    assert "the swarm has the label `lab`" in imported("192.168.56.11", "--cluster", "shop").stderr
+    assert imported("192.168.56.11", "--cluster", "A B").exit_code == 64
+
+
+def test_what_is_no_manager_gives_no_inventory(monkeypatch):
+    for facts, code in ((FOUND["node2"], 64), (Failure("manager: no answer", "host-unreachable"), 1)):
+        monkeypatch.setattr(survey, "read", lambda *_, found=facts: found)
+        ended = imported("192.168.56.12")
+        assert (ended.exit_code, ended.stdout) == (code, "")
+        assert ended.stderr.startswith("manager: ")
+    assert imported("a b").exit_code == 64

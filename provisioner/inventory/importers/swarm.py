@@ -7,7 +7,7 @@ reference (GET /info, /nodes, /networks); tested with 20.10.5 and 26.1.5.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, ip_network
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,8 @@ class Node:
 class Swarm:
     """A swarm with valid values: the nodes that can be hosts, with names of the inventory, and its networks' entries.
 
-    me: the name of the node that answered. left_out: nodes and networks that an inventory can't have, each with the reason.
+    cluster: its label, or "swarm". labelled: whether it has one. me: the name of the node that answered.
+    notes: on nodes, networks and values that an inventory can't have. unexamined: these nodes.
     """
 
     cluster: str
@@ -80,7 +81,8 @@ class Swarm:
     networks: Mapping[str, Mapping[str, Any]]
     settings: Mapping[str, Any]
     notes: tuple[str, ...] = ()
-    unexamined: tuple[Node, ...] = field(default=())
+    unexamined: tuple[Node, ...] = ()
+    labelled: bool = False
 
     @property
     def managers(self) -> tuple[str, ...]:
@@ -117,9 +119,10 @@ def understood(answers: Answers) -> Swarm:
     named = [_renamed(node, name) for node, name in zip(usable, names.tidied([n.name for n in usable]), strict=True)]
     unusable = tuple(node for node in found if node.left_out)
     networks, notes = _networks(answers.networks)
-    label = answers.label
+    labelled = bool(values.CLUSTER.fullmatch(answers.label))
     return Swarm(
-        cluster=label if values.CLUSTER.fullmatch(label) else "swarm",
+        cluster=answers.label if labelled else "swarm",
+        labelled=labelled,
         me=next((node.name for node in named if node.id == me), ""),
         nodes=tuple(named),
         networks=networks,

@@ -69,7 +69,7 @@ def _host(entry: Entry) -> str:
 def flow(value: Any) -> str:
     """Write mappings and lists on one line."""
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {flow(item)}' for key, item in value.items())}}}"
+        return f"{{{', '.join(f'{scalar(key)}: {flow(item)}' for key, item in value.items())}}}"
     return f"[{', '.join(map(flow, value))}]" if isinstance(value, list) else scalar(value)
 
 
@@ -80,6 +80,8 @@ def comment(line: str) -> str:
 
 def scalar(value: Value) -> str:
     """Write a number as it is, and a string plain if every YAML parser reads it unchanged; otherwise in double quotes."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
     if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:

@@ -9,8 +9,9 @@ import pytest
 from captured import capture, with_raw, with_system
 from swarms import FOUND, out, put, with_managers
 
-from provisioner.errors import ProvisionerError, UsageError
-from provisioner.inventory import of_values
+from provisioner.errors import InventoryError, ProvisionerError, UsageError
+from provisioner.inventory import load, of_values
+from provisioner.inventory.importers import swarm_text
 from provisioner.inventory.importers.swarm import Answers, understood
 from provisioner.runner import survey
 
@@ -181,3 +182,53 @@ def test_a_host_that_is_no_manager_is_refused(facts, code, words):
     error = refusal(facts)
     assert words in str(error)
     assert (error.exit_code, bool(error.cure)) == (code, True)
+
+
+def made(tmp_path, answers, **how):
+    """The inventory that is written, and the notes."""
+    text, notes = swarm_text.written(understood(answers), {"user": "ops"}, "192.168.56.11", **how)
+    file = tmp_path / "swarm.yml"
+    file.write_text(text)
+    return load(file), "\n".join(notes)
+
+
+def test_the_inventory_of_a_swarm_that_provisioner_created(tmp_path):
+    found, notes = made(tmp_path, ANSWERS)
+    assert notes == ""
+    assert (found.cluster, found.control_plane, found.servers) == ("lab", "swarm", ("node1",))
+    assert {name: found.target(name).address for name in found.hosts} == {
+        f"node{n}": f"192.168.56.1{n}" for n in (1, 2, 3)
+    }
+    assert found.networks.keys() == understood(ANSWERS).networks.keys() != set()
+
+
+def test_the_inventory_of_a_swarm_with_settings_of_its_own(tmp_path):
+    cluster = {"Spec": {"Labels": {}}, "DataPathPort": 5789, "DefaultAddrPool": ["10.77.0.0/16"], "SubnetSize": 25}
+    networks = [
+        network("web", "10.77.1.0/24", Attachable=False, Labels={"true": "null", "com.docker.stack.namespace": "a: b"})
+    ]
+    found, notes = made(tmp_path, changed(cluster=cluster, networks=networks))
+    assert (found.cluster, found.data_path_port, found.address_pool.size) == ("swarm", 5789, 25)
+    assert found.networks["web"].labels == {"true": "null", "com.docker.stack.namespace": "a: b"}
+    assert not found.networks["web"].attachable
+    assert "provisioner did not create this swarm" in notes
+
+
+def test_what_would_make_the_inventory_invalid_is_left_out(tmp_path):
+    networks = [network("good"), network("bad", "192.168.56.0/24"), network("second", "10.7.0.0/24")]
+    second = {**node("node4", "192.168.56.14"), "Spec": {"Role": "manager"}}
+    with pytest.raises(InventoryError, match="overlaps"):
+        made(tmp_path, changed(networks=networks))
+    found, notes = made(tmp_path, changed(networks=networks[:2], nodes=[*ANSWERS.nodes, second]))
+    assert list(found.networks) == ["good"]
+    assert "network `bad` is left out" in notes
+    assert found.swarm is None
+    assert "the swarm has 2 managers" in notes
+
+
+def test_a_swarm_without_networks_gets_an_example(tmp_path):
+    down = node("node4", "192.168.56.14", Status={"Addr": "192.168.56.14", "State": "down"})
+    found, notes = made(tmp_path, changed(networks=[], nodes=[*ANSWERS.nodes, down]), cluster="shop")
+    assert (list(found.networks), found.cluster) == (["demo"], "shop")
+    assert "`demo` is an example" in notes
+    assert "node `node4` is down" in notes

@@ -80,10 +80,10 @@ ROWS: dict[str, tuple[dict[str, str], list[str]]] = {
             "swarm.default_addr_pool.pools: 192.168.0.0/20 overlaps 192.168.0.0/16",
         ],
     ),
-    "a network in the pool": (
+    "a network in the first subnet of the pool": (
         {"store": NONE, "more": "swarm: {default_addr_pool: {pools: [10.99.0.0/16]}}"},
         [
-            "networks.demo.subnet: 10.99.0.0/24 overlaps 10.99.0.0/16 of swarm.default_addr_pool, from which other networks get their subnets"
+            "networks.demo.subnet: 10.99.0.0/24 overlaps 10.99.0.0/24, which a swarm uses for its network `ingress`; choose another one"
         ],
     ),
     "the network ingress": (
@@ -124,3 +124,9 @@ def test_an_external_boolean_counts_like_one_in_the_file(
     monkeypatch.setenv("SAFE", "true")
     found = problems(store=KV, more="control_plane: kv", networks=SAFE.replace("true", "!env SAFE"))
     assert ["networks.demo.encrypted" in line for line in found] == [True]
+
+
+def test_a_network_may_have_a_later_subnet_of_the_pool(loaded: Callable[..., Inventory]) -> None:
+    more = "swarm: {default_addr_pool: {pools: [10.77.0.0/16], size: 25}}"
+    found = loaded(store=NONE, more=more, networks="networks: {demo: {subnet: 10.77.0.128/25}}")
+    assert found.address_pool.first == IPv4Network("10.77.0.0/25")

@@ -274,6 +274,10 @@ LEFT_OUT = (
             ),
         ),
         (
+            up(command="doctor", proofs=(ProofResult("internal", "demo", State.SETTLED), *LEFT_OUT)),
+            "no cause found; passed: 1 of 3 proofs, as chosen, on 3 hosts: internal/demo; not run: dns/demo, builtin/none",
+        ),
+        (
             up(command="verify", proofs=(ProofResult("internal", "demo", State.SETTLED), *LEFT_OUT)),
             "passed: 1 of 3 proofs, as chosen, on 3 hosts: internal/demo; not run: dns/demo, builtin/none",
         ),
