@@ -69,7 +69,8 @@ FAMILY = Family(
             "networks, packages or users that an earlier version may have added",
             Severity.WARNING,
             "Earlier versions kept no record of what they installed. Without a record, it is unknown what was there before.",
-            "if provisioner added them, remove them in the same run: --unrecorded; later, they can only be removed by hand",
+            "if provisioner added them, remove them in the same run with --unrecorded; otherwise they stay, and later they"
+            " can only be removed by hand",
             kind=Kind.REFUSAL,
         ),
         Cause(
