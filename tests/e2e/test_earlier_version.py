@@ -52,6 +52,7 @@ KEPT = (  # paths that stay on a removed host, and why
     r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-? ",  # users of packages
     r"/etc/docker(/key\.json)? ",  # the engine's own folder and its ID
     r"/etc/(rc\S+|\.java|alternatives|ca-certificates|ssl|zookeeper/conf)(/\S*)? ",  # created when packages are installed
+    r"/etc/(ca-certificates\.conf|fonts/\S+) |/usr/local/share/(ca-certificates|fonts) ",  # likewise
     r"/etc/default/(cacerts|etcd) |/var/lib/etcd |/var/lib/zookeeper/myid ",  # likewise
     r"/etc/etcd ",  # empty: the earlier version did not record the folders that it created
     r"/etc/(ld.so.cache|mailcap|\.pwd\.lock|\.updated|resolv.conf\S*) ",
