@@ -39,10 +39,9 @@ def failures(report: Report) -> Iterator[Failed]:
 
 def document(report: Report) -> list[dict[str, object]]:
     """Return each error once, for the JSON document. A host that dropped out for a failed step has only its error."""
-    distinct: dict[tuple[str, ...], Failed] = {}
-    for each in failures(report):
-        distinct.setdefault((each.host, each.why.check) if each.host else ("", each.why.text), each)
-    return [_entry(each) for each in distinct.values()]
+    found = list(failures(report))
+    of_steps = {(each.host, each.why.check) for each in found if each.step}
+    return [_entry(each) for each in found if not (each.lost and (each.host, each.why.check) in of_steps)]
 
 
 def _entry(failed: Failed) -> dict[str, object]:

@@ -4,12 +4,13 @@ import io
 import json
 import os
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from report_samples import everything, pair, shown, up
 
 from provisioner import report as reports
+from provisioner.causes import CAUSES
 from provisioner.model import (
     Action,
     Check,
@@ -125,6 +126,30 @@ def test_every_field_of_the_model_is_in_the_document():
         "detail",
         "proven",
     }
+
+
+def test_each_error_is_there_once_with_its_id():
+    report = replace(
+        example(),
+        outcomes=(
+            Outcome("node1", "plugins", State.FAILED, error="node1: differs", check="change-held"),
+            Outcome("node1", "networks", State.FAILED, error="node1: differs, too", check="change-held"),
+            Outcome("node2", "daemon", State.FAILED, error="node2: it broke\n  | all of it", check="engine-failed"),
+        ),
+        lost={"node2": Failure("node2: it broke", "engine-failed"), "node3": Failure("no answer", "host-unreachable")},
+        errors=(Failure("too many are gone", "quorum-lost"),),
+    )
+    document = json.loads(reports.to_json(report))
+    assert [(f["host"], f["step"], f["check"]) for f in document["failures"]] == [
+        ("node1", "plugins", "change-held"),
+        ("node1", "networks", "change-held"),
+        ("node2", "daemon", "engine-failed"),
+        ("node3", "", "host-unreachable"),
+        ("", "", "quorum-lost"),
+    ]
+    assert [outcome["check"] for outcome in document["outcomes"]] == ["change-held", "change-held", "engine-failed"]
+    assert document["failures"][2]["what"] == "node2: it broke\n  | all of it"
+    assert document["failures"][3]["title"] == CAUSES["host-unreachable"].title
 
 
 def test_values_are_plain():
