@@ -7,9 +7,10 @@ import functools
 import gc
 import signal
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Never
 
 import typer
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from provisioner.inventory import Inventory
-    from provisioner.model import Report
+    from provisioner.model import Fix, Report
     from provisioner.proofs import Choice
     from provisioner.workflows import Phase
 
@@ -62,6 +63,19 @@ _Only = Annotated[
 _Skip = Annotated[
     list[str] | None,
     typer.Option("--skip", metavar="PATTERN", help="Leave out the proofs whose names match; repeatable."),
+]
+_OnlySeen = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="PATTERN",
+        help="Run only these proofs and observations (overlay/demo, 'dns/*', underlay, kernel), or report only these causes"
+        " (vxlan-blocked); repeatable.",
+    ),
+]
+_SkipSeen = Annotated[
+    list[str] | None,
+    typer.Option("--skip", metavar="PATTERN", help="Leave out these proofs, observations or causes; repeatable."),
 ]
 _List = Annotated[bool, typer.Option("--list", help="List the proofs without running them or connecting to a host.")]
 _Recreate = Annotated[
@@ -167,19 +181,31 @@ def doctor(
     key: cli_manager.Key = None,
     jump: cli_manager.Jump = "",
     known_hosts: cli_manager.KnownHosts = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Run the cures that are safe, each after a question, and look again.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --fix: do not ask; required without a terminal.")] = False,
     all_: _All = False,
-    only: _Only = None,
-    skip: _Skip = None,
+    only: _OnlySeen = None,
+    skip: _SkipSeen = None,
     json: _Json = False,
     verbose: _Verbose = False,
     ignore: _Ignore = None,
 ) -> None:
-    """Find out why the networks do not work: observe hosts and paths, prove the networks, and name the causes. Change nothing.
+    """Find out why the networks do not work: observe hosts and paths, prove the networks, and name the causes.
 
-    Exit code 0: no cause was found, or only warnings. 1: a cause was found. 64: invalid inventory or pattern, or no manager.
+    With an inventory and --fix, it runs cures; otherwise it changes nothing.
+
+    Exit code 0: no cause was found or is left, or only warnings. 1: a cause was found or is left. 64: invalid inventory or pattern, no
+    manager, or no terminal to ask on.
     """
     from provisioner import proofs
+    from provisioner.model import State
 
+    if yes and not fix:
+        raise typer.BadParameter("applies to --fix only", param_hint="--yes")
+    if fix and manager:
+        raise typer.BadParameter("applies to an inventory only", param_hint="--fix")
     choice = proofs.Choice(tuple(only or ()), tuple(skip or ()), builtin=all_)
     login = cli_manager.Login(manager, key, jump, known_hosts)
     if bool(inventory) == bool(manager):
@@ -195,10 +221,64 @@ def doctor(
     def workflow(found: Inventory) -> Iterable[Phase]:
         from provisioner.workflows.doctor import phases
 
-        choice.of(proofs.units(found))
-        return phases(choice)
+        return phases(found, choice)
 
-    _run(inventory, "doctor", workflow, json=json, verbose=verbose, ignore=ignore)
+    run = functools.partial(_report, inventory, "doctor", json=json, verbose=verbose, ignore=ignore)
+    with _reported("doctor" if json else ""):
+        if fix and not yes:
+            _need_terminal("doctor --fix asks before it runs a cure", "run it without --fix, or with --yes")
+        result = run(workflow)
+        if fix and (fixes := _agreed_fixes(result, yes=yes, json=json, verbose=verbose)):
+            if all(each.state is State.SKIPPED for each in fixes):
+                _end_unchanged(replace(result, fixes=fixes), json=json)
+
+            def repair(found: Inventory) -> Iterable[Phase]:
+                from provisioner.workflows.doctor import fixing
+
+                return fixing(found, choice, fixes, result)
+
+            result = run(repair)
+        _show(result, json=json, verbose=verbose)
+
+
+def _end_unchanged(result: Report, *, json: bool) -> Never:
+    """End with a report that was shown to people already."""
+    from provisioner import report
+
+    print("nothing was changed", file=sys.stderr)
+    if json:
+        print(report.to_json(result))
+    raise typer.Exit(result.exit_code)
+
+
+def _show(result: Report, *, json: bool, verbose: bool) -> None:
+    from provisioner import report
+
+    report.show(result, json=json, verbose=verbose)
+    raise typer.Exit(result.exit_code)
+
+
+def _agreed_fixes(found: Report, *, yes: bool, json: bool, verbose: bool) -> tuple[Fix, ...]:
+    """Show the causes, and ask for each cure that can be run. Returns all of them; those that nobody wants are skipped."""
+    from provisioner import report
+    from provisioner.explain.fixes import plan
+    from provisioner.model import State
+    from provisioner.report.fixes import question
+
+    fixes = list(plan(found.causes))
+    if fixes:
+        report.show(found, out=sys.stderr if json else sys.stdout, verbose=verbose)
+    for number, fix in enumerate(fixes):
+        if not yes and not _agreed(question(fix)):
+            fixes[number] = replace(fix, state=State.SKIPPED, reason="not confirmed")
+    return tuple(fixes)
+
+
+def _need_terminal(what: str, cure: str) -> None:
+    from provisioner.errors import UsageError
+
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(f"{what}, but there is no terminal; nothing was changed", cure=cure)
 
 
 def _examine(
@@ -403,12 +483,10 @@ def _ask(
     Returns: whether to remove what has no record, too.
     """
     from provisioner import report
-    from provisioner.errors import ProvisionerError, UsageError
+    from provisioner.errors import ProvisionerError
     from provisioner.model import State
 
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        what = "down asks before it removes anything, but there is no terminal; nothing was changed"
-        raise UsageError(what, cure="look at the changes with --plan, then run it with --yes")
+    _need_terminal("down asks before it removes anything", "look at the changes with --plan, then run it with --yes")
     planned = _report(path, "plan", workflow, json=json, verbose=verbose, ignore=ignore)
     candidates = [f"{found.host}: {found.evidence}\n" for found in planned.findings if found.id == "unrecorded"]
     changes = any(outcome.state is State.DRIFTED for outcome in planned.outcomes)

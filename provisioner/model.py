@@ -266,6 +266,30 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, slots=True)
+class Fix:
+    """A cure that `doctor --fix` can run, or its result.
+
+    cause: the cause's id. host: the host on which the commands run. commands: in shell; () if only `provisioner up` repairs it.
+    touches: what they change: of two fixes that change the same thing in different ways, only one is run. restarts: whether the
+    engine restarts. state: PENDING: not run yet. CONVERGED: they ran, and the cause is gone. FAILED: see `error`. SKIPPED: see `reason`.
+    """
+
+    cause: str
+    host: str
+    commands: tuple[str, ...] = ()
+    touches: str = ""
+    restarts: bool = False
+    state: State = State.PENDING
+    error: str = ""  # the complete text of the error, if FAILED
+    reason: str = ""  # why, if SKIPPED
+
+    @property
+    def key(self) -> tuple[str, str, tuple[str, ...]]:
+        """Equal for the same cure of the same cause at the same place."""
+        return self.cause, self.host, self.commands
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """What one host reached on another through the overlay. Times are in seconds since the start of the proof; None: never.
 
@@ -397,6 +421,7 @@ class Report:
     lost: Mapping[str, Failure] = field(default_factory=dict)  # host -> why it dropped out
     causes: tuple[Diagnosis, ...] = ()  # the most fundamental first
     looked_at: tuple[str, ...] = ()  # what was observed without a finding, one line each
+    fixes: tuple[Fix, ...] = ()  # what `doctor --fix` did, or why it did not
     removed: str = ""  # the host that was removed from the cluster, or with `plan` would be
     control_plane: str = ""  # "kv" | "swarm"
     control_plane_reason: str = ""  # why this one was chosen; "" if the inventory sets it

@@ -25,7 +25,7 @@ from provisioner.causes import (
     system,
 )
 from provisioner.causes.base import RESTART, Cause, Family, Kind
-from provisioner.model import Severity
+from provisioner.model import Fix, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,6 +39,7 @@ __all__ = [
     "Family",
     "Kind",
     "cure",
+    "fix",
     "of",
     "place",
     "severity",
@@ -119,6 +120,15 @@ def to_run(problem: Problem) -> tuple[str, ...]:
         f"{command}  # on {place(problem)}{_RESTARTS if command == RESTART else ''}"
         for command in shell_commands(problem)
     )
+
+
+def fix(problem: Problem) -> Fix | None:
+    """Return the cure of a problem as `doctor --fix` can run it; None if there is none, or if it can't be shown exactly as it is."""
+    cause, run = of(problem), shell_commands(problem)
+    if problem.variant not in cause.fixes or not all(command.isprintable() for command in run):
+        return None
+    touches = template(cause.touches.get(problem.variant, ""), problem.values)
+    return Fix(problem.id, place(problem), run, touches, RESTART in run)
 
 
 def template(text: str, values: Mapping[str, object] = MappingProxyType({})) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+ENGINE = "docker.service"
 RESTART = "systemctl restart docker"  # containers stop meanwhile
 
 
@@ -34,7 +35,8 @@ class Cause:
     explains: the ids of causes that follow from this one. fixable: whether a step of `provisioner up` removes it.
     commands: the cure as shell commands by variant ("": the default); templates like `cure`, without comments. They run on the
     host in the value `host` of the problem. fixes: the variants whose commands `doctor --fix` may run: those that disturb nothing
-    beyond what is broken, except for restarts of an engine.
+    beyond what is broken, except for restarts of an engine. touches: what the commands of a variant change, as a template; cures
+    that change the same thing by different commands contradict each other. Default: something of its own.
     """
 
     id: str
@@ -49,6 +51,7 @@ class Cause:
     kind: Kind = Kind.CAUSE
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     fixes: frozenset[str] = frozenset()
+    touches: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ignorable(self) -> bool:

@@ -1,6 +1,6 @@
 """The state of the hosts' kernels: routes, forwarding entries, VXLAN devices, the engine's rules and bridges."""
 
-from provisioner.causes.base import RESTART, Cause, Family
+from provisioner.causes.base import ENGINE, RESTART, Cause, Family
 from provisioner.model import Severity
 
 _NEIGHBOURS = (
@@ -53,6 +53,7 @@ FAMILY = Family(
             "restart the engine, which sets its rules again; configure the program that flushed them to keep the engine's chains",
             commands={"": (RESTART,)},
             fixes=frozenset({""}),
+            touches={"": ENGINE},
             explains=("forward-blocked", "networks-joined", "resolver-silent", "overlay-blocked"),
         ),
         Cause(
@@ -84,6 +85,7 @@ FAMILY = Family(
             variants={"down": "set the bridge up again"},
             commands={"": (RESTART,), "down": ("ip link set docker_gwbridge up",)},
             fixes=frozenset({"", "down"}),
+            touches={"": ENGINE},
             explains=("forward-blocked", "probe-failed", "resolver-silent"),
         ),
         Cause(
@@ -157,6 +159,7 @@ FAMILY = Family(
             "replace the entry, so that packets for {mac} go to {right}",
             commands={"": (_ENTRY,)},
             fixes=frozenset({""}),
+            touches={"": "entry for {mac} in {space}"},
             explains=("overlay-blocked",),
         ),
         Cause(
@@ -168,6 +171,7 @@ FAMILY = Family(
             "add the entry",
             commands={"": (_ENTRY,)},
             fixes=frozenset({""}),
+            touches={"": "entry for {mac} in {space}"},
             explains=("overlay-blocked",),
         ),
         Cause(
@@ -245,6 +249,7 @@ FAMILY = Family(
             },
             commands={"": ("systemctl start docker",)},
             fixes=frozenset({""}),
+            touches={"": ENGINE},
             explains=("probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"),
         ),
         Cause(

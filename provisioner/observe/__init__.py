@@ -15,14 +15,16 @@ from provisioner.observe import kernel, underlay
 from provisioner.observe.underlay import Underlay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from provisioner.controlplane import Site
     from provisioner.errors import ProvisionerError
     from provisioner.observe.kernel import Kernel
     from provisioner.transport import Connection
 
-__all__ = ["Observed", "observe"]
+__all__ = ["NAMES", "Observed", "observe"]
+
+NAMES = ("underlay", "kernel")
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,17 @@ class Observed:
     silent: Mapping[str, ProvisionerError] = field(default_factory=dict)
 
 
-def observe(site: Site, connections: Mapping[str, Connection], say: Callable[[str, str], None]) -> Observed:
-    """Make all observations on the live hosts, side by side. Changes nothing; takes a few seconds.
+def observe(
+    site: Site, connections: Mapping[str, Connection], say: Callable[[str, str], None], only: Collection[str] = NAMES
+) -> Observed:
+    """Make observations on the live hosts, side by side. Changes nothing; takes a few seconds.
 
-    say: is told a host and what is observed there, from several threads.
+    say: is told a host and what is observed there, from several threads. only: which observations.
     """
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="observe") as pool:
-        paths = pool.submit(underlay.observe, site, connections, say)
-        read = pool.submit(kernel.observe, site, connections)
-    found, (kernels, unread) = paths.result(), read.result()
+        paths = pool.submit(underlay.observe, site, connections, say) if "underlay" in only else None
+        read = pool.submit(kernel.observe, site, connections) if "kernel" in only else None
+    found, (kernels, unread) = paths.result() if paths else Underlay(), read.result() if read else ({}, {})
     whys = {("underlay", host): why for host, why in found.silent.items()}
     whys |= {("kernel", host): why.what for host, why in unread.items()}
     silent = {

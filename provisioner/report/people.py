@@ -10,6 +10,7 @@ from provisioner.report import stream as streams
 from provisioner.report.changes import changes, errors, skipped
 from provisioner.report.diagnoses import diagnoses, well
 from provisioner.report.findings import findings
+from provisioner.report.fixes import fixes
 from provisioner.report.paper import BAD, CARE, GOOD, Look, console
 from provisioner.report.plan import plan
 from provisioner.report.proofs import proofs
@@ -35,7 +36,7 @@ def lines(report: Report, look: Look) -> list[Text]:
 
 def _doctor(report: Report, look: Look) -> list[Text]:
     """Return the causes, then the checks without problems. Failed proofs and drift need `verbose`."""
-    sections = [diagnoses(report, look), skipped(report, look), well(report, look)]
+    sections = [fixes(report, look), diagnoses(report, look), skipped(report, look), well(report, look)]
     if look.verbose:
         sections += [findings(report, look), plan(report, look), proofs(report, look)]
     sections += [

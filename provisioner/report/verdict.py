@@ -10,7 +10,7 @@ from provisioner.model import Severity, State
 from provisioner.report import words
 
 if TYPE_CHECKING:
-    from provisioner.model import Pair, ProofResult, Report
+    from provisioner.model import Diagnosis, Pair, ProofResult, Report
 
 _INTERRUPTED = 130  # 128 + SIGINT, as in shells
 _UNUSABLE = 64
@@ -95,12 +95,20 @@ def _diagnosed(report: Report) -> str:
     bad = [found for found in report.causes if any(causes.severity(p) is not Severity.WARNING for p in found.problems)]
     warnings = len(report.causes) - len(bad)
     more = f", {words.count(warnings, 'warning')}" if warnings else ""
+    fixed = sum(fix.state is State.CONVERGED for fix in report.fixes)
+    begin = f"{words.count(fixed, 'cure')} worked; " if fixed else ""
+    return begin + _left(report, bad, more)
+
+
+def _left(report: Report, bad: list[Diagnosis], more: str) -> str:
     if bad:
         return f"{words.count(len(bad), 'cause')} found{more}: {words.some(list(dict.fromkeys(found.id for found in bad)))}"
     if proven(report):
         return f"no cause found{more}; proven: {_hosts(report)}, {_evidence(report)}"
     if _passed(report):
         return f"no cause found{more}; {_as_chosen(report)}"
+    if not report.proofs and not _troubles(report):
+        return f"no cause found{more}; no proof was run"
     return f"no cause found{more}; not proven: {'; '.join(_troubles(report)) or 'no proof could run'}"
 
 

@@ -46,7 +46,9 @@ def observe(run: Run) -> bool:
 def _observed(run: Run) -> Observed:
     from provisioner import observe as observing
 
-    return observing.observe(run.site, run.session.connections, partial(run.session.progress, "observe"))
+    return observing.observe(
+        run.site, run.session.connections, partial(run.session.progress, "observe"), run.observations
+    )
 
 
 def explaining() -> ModuleType:
@@ -79,8 +81,9 @@ def explain_failure(run: Run) -> bool:
 def explain(run: Run) -> bool:
     """Finds the causes. The run always continues."""
     found = seen(run)
-    run.causes = explaining().explain(found)
-    run.looked_at = explaining().well(found, frozenset(each.id for each in run.causes))
+    diagnoses = explaining().explain(found)
+    run.causes = tuple(each for each in diagnoses if run.is_reported(each.id))
+    run.looked_at = explaining().well(found, frozenset(each.id for each in diagnoses))
     return True
 
 

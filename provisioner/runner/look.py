@@ -32,7 +32,7 @@ def look(run: Run) -> bool:
     read(run)
     query_more(run)
     # A run that was just killed may have probe containers on a network that is to be recreated.
-    await_end(lambda: networks.held_by_probes(run.site), lambda: _read_all(run), _PROBES_GO)
+    await_end(lambda: networks.held_by_probes(run.site), lambda: read_all(run), _PROBES_GO)
     check(run)
     return run.drop_unfit()
 
@@ -93,14 +93,15 @@ def judge_again(run: Run) -> bool:
     read.
     """
     if run.findings or any(proof.state is State.FAILED for proof in run.proofs):
-        _read_all(run)
+        read_all(run)
         old = [f for f in run.checked if not f.host or f.host in run.site.live]
         run.findings = [f for f in run.findings if f not in old]
         check(run)
     return True
 
 
-def _read_all(run: Run) -> None:
+def read_all(run: Run) -> None:
+    """Reads all live hosts again, and queries what the facts do not include."""
     run.read_again()
     query_more(run)
 

@@ -15,6 +15,7 @@ from provisioner import causes
 from provisioner.controlplane import founding
 from provisioner.errors import ProvisionerError, error_text
 from provisioner.model import Failure, Outcome, PhaseBegan, PhaseEnded, Report, Severity, State
+from provisioner.observe import NAMES
 from provisioner.parallel import blamed
 from provisioner.runner.converge import Convergence, outcome
 from provisioner.runner.session import Session
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane.site import Site
     from provisioner.inventory import Inventory
-    from provisioner.model import Diagnosis, HostSummary, Observer, Problem, ProofResult
+    from provisioner.model import Diagnosis, Fix, HostSummary, Observer, Problem, ProofResult
     from provisioner.observe import Observed
     from provisioner.steps.base import Step
 
@@ -75,6 +76,9 @@ class Run:
     observed: Observed | None = None  # None: not observed yet
     causes: tuple[Diagnosis, ...] = ()
     looked_at: tuple[str, ...] = ()
+    fixes: list[Fix] = field(default_factory=list)
+    observations: Collection[str] = NAMES  # the observations to make
+    is_reported: Callable[[str], bool] = bool  # whether to report the cause with this id
     sites: dict[str, Site] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -272,6 +276,7 @@ class Run:
             lost=dict(self.session.lost),
             causes=self.causes,
             looked_at=self.looked_at,
+            fixes=tuple(self.fixes),
             removed=self.removed,
         )
 

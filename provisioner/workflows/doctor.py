@@ -1,4 +1,4 @@
-"""`doctor`: compares all steps, observes the hosts, proves the networks, and names the causes. It repairs nothing.
+"""`doctor`: compares all steps, observes the hosts, proves the networks, and names the causes. With --fix, it runs cures, too.
 
 For a swarm that somebody else built, there is no desired state to compare with. Only the suitable checks run.
 """
@@ -10,8 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from provisioner import preflight, proofs
-from provisioner.model import Failure, Problem
+from provisioner.explain.scope import scope
+from provisioner.model import Failure, Problem, State
 from provisioner.runner.diagnose import explain, observe
+from provisioner.runner.fix import NOT_RUN, fix, judge_fixes
 from provisioner.runner.look import check, judge_again, look, read
 from provisioner.runner.prove import prove
 from provisioner.steps import STEPS
@@ -21,15 +23,64 @@ from provisioner.workflows import anyway, compare
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from provisioner.explain.scope import Scope
     from provisioner.inventory import Inventory
+    from provisioner.model import Fix, Report
     from provisioner.proofs import Choice
     from provisioner.runner.run import Run
     from provisioner.workflows import Phase
 
 
-def phases(chosen: Choice) -> tuple[Phase, ...]:
-    """The phases of `doctor`. chosen: which proofs to run."""
-    return _containers, anyway(look), compare(STEPS), observe, partial(prove, chosen=chosen), judge_again, explain
+def phases(inventory: Inventory, chosen: Choice) -> tuple[Phase, ...]:
+    """The phases of `doctor`. chosen: what to look at and to report. Raises UsageError if a pattern matches nothing."""
+    narrow = scope(chosen, proofs.units(inventory))
+    return partial(_begin, chosen=narrow), anyway(look), compare(STEPS), *_find(narrow)
+
+
+def fixing(inventory: Inventory, chosen: Choice, fixes: Iterable[Fix], before: Report) -> tuple[Phase, ...]:
+    """The phases that run fixes and look again. before: the report from which they were chosen."""
+    narrow, known = scope(chosen, proofs.units(inventory)), tuple(fixes)
+
+    def plan(run: Run) -> bool:
+        run.fixes, run.causes = list(known), before.causes
+        return True
+
+    repair = partial(fix, proofs=before.proofs)
+    return (
+        partial(_begin, chosen=narrow),
+        plan,
+        anyway(look),
+        _lock,
+        repair,
+        compare(STEPS),
+        *_find(narrow),
+        judge_fixes,
+    )
+
+
+def _find(chosen: Scope) -> tuple[Phase, ...]:
+    proving = (partial(prove, chosen=chosen.choice),) if chosen.choice else ()
+    return observe, *proving, judge_again, explain
+
+
+def _begin(run: Run, chosen: Scope) -> bool:
+    """Also reads the engines' containers, which forwarding entries are compared with."""
+    run.session.requests += (attached.CONTAINERS,)
+    run.observations, run.is_reported = chosen.observations, chosen.reports
+    return True
+
+
+def _lock(run: Run) -> bool:
+    """Takes all locks. Without them, no fix is run."""
+    if not run.site.live:
+        run.errors.append(Failure("no host is left on which a cure could be run", "no-host-left"))
+    if run.errors or not run.lock():
+        run.fixes = [
+            replace(each, state=State.SKIPPED, reason=NOT_RUN) if each.state is State.PENDING else each
+            for each in run.fixes
+        ]
+        return False
+    return True
 
 
 def of_swarm(found: Inventory, chosen: Choice, others: Sequence[str], unusable: Sequence[str]) -> tuple[Phase, ...]:
@@ -39,8 +90,7 @@ def of_swarm(found: Inventory, chosen: Choice, others: Sequence[str], unusable: 
     others: the nodes that the user did not agree to log in to. unusable: unreachable nodes, each with the reason.
     Raises UsageError if a pattern of the choice matches nothing.
     """
-    wanted = replace(chosen, unfit=_ONLY_OURS)
-    wanted.of(proofs.units(found))
+    narrow = scope(replace(chosen, unfit=_ONLY_OURS), proofs.units(found))
     unexamined = tuple(_unexamined(others, unusable))
 
     def begin(run: Run) -> bool:
@@ -48,7 +98,7 @@ def of_swarm(found: Inventory, chosen: Choice, others: Sequence[str], unusable: 
         run.checks.append(lambda _: unexamined)
         return True
 
-    return begin, _containers, _look, observe, partial(prove, chosen=wanted), judge_again, explain
+    return partial(_begin, chosen=narrow), begin, _look, *_find(narrow)
 
 
 _ONLY_OURS = ("isolation",)  # proofs of properties that only the firewall rules of `up` provide
@@ -71,10 +121,4 @@ def _look(run: Run) -> bool:
         if finding.host in preflight.unreadable([finding]):
             run.session.lost.setdefault(finding.host, Failure(finding.evidence, finding.id))
     run.drop_lost()
-    return True
-
-
-def _containers(run: Run) -> bool:
-    """Also reads the engines' containers, which forwarding entries are compared with."""
-    run.session.requests += (attached.CONTAINERS,)
     return True

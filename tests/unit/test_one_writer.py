@@ -26,7 +26,7 @@ LAYERS = (
     "system",
 )
 CALLS = {
-    "write": {"runner/converge.py", "stores/etcd.py"},
+    "write": {"runner/converge.py", "runner/fix.py", "stores/etcd.py"},
     "upload": {"runner/converge.py"},
     "changing": {"stores/http.py", "stores/keys.py", "stores/zookeeper_keys.py"},
     # Code with its own connection to a store must make changes within `changing`. The four-letter words change nothing.

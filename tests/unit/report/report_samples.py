@@ -7,8 +7,10 @@ from provisioner import report as reports
 from provisioner.model import (
     Action,
     Check,
+    Diagnosis,
     Drift,
     Failure,
+    Fix,
     HostSummary,
     Kind,
     Outcome,
@@ -115,6 +117,11 @@ def everything():
         proofs=(proof,),
         summaries=(HostSummary(HOSTILE, HOSTILE, True, HOSTILE, *[HOSTILE] * 6, (HOSTILE,)),),  # noqa: FBT003
         errors=(Failure(HOSTILE, "internal-error"),),
+        causes=(Diagnosis((Problem("ip-forward", HOSTILE, HOSTILE, {"host": HOSTILE}, where=HOSTILE),)),),
+        fixes=tuple(
+            Fix("ip-forward", HOSTILE, (HOSTILE,), state=state, error=f"{HOSTILE}\n{HOSTILE}", reason=HOSTILE)
+            for state in (State.CONVERGED, State.FAILED, State.SKIPPED)
+        ),
         lost={HOSTILE: Failure(HOSTILE, "host-unreachable")},
     )
 

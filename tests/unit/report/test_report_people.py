@@ -11,7 +11,19 @@ from report_samples import HARMLESS, daemon, everything, names, plan, settled, s
 from rich.cells import cell_len
 
 from provisioner import report as reports
-from provisioner.model import Action, Drift, Failure, HostSummary, Kind, Outcome, Problem, ProofResult, Report, State
+from provisioner.model import (
+    Action,
+    Drift,
+    Failure,
+    Fix,
+    HostSummary,
+    Kind,
+    Outcome,
+    Problem,
+    ProofResult,
+    Report,
+    State,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -431,7 +443,7 @@ def test_tables_keep_to_the_width(monkeypatch, width, number):
     assert max(map(cell_len, tables)) <= width
 
 
-@pytest.mark.parametrize("command", ["up", "plan", "verify", "status", "other"])
+@pytest.mark.parametrize("command", ["up", "plan", "verify", "status", "doctor", "other"])
 def test_nothing_harmful_comes_out(command):
     text = shown(replace(everything(), command=command))
     assert all(char.isprintable() or char == "\n" for char in text)
@@ -484,3 +496,27 @@ def test_a_proof_that_failed_names_its_causes():
     )
     proof = ProofResult("overlay", "demo", State.FAILED, error="not proven\n  next:  look", problems=found)
     assert "      next:  look\n      cause: probe-failed, path-mtu\n" in shown(up(proofs=(proof,), exit_code=1))
+
+
+def test_what_a_doctor_fixed_comes_first():
+    rule = ("iptables -t filter -D INPUT -j DROP",)
+    fixes = (
+        Fix("vxlan-blocked", "node2", rule, state=State.CONVERGED),
+        Fix("ip-forward", "node3", ("sysctl -w x=1",), state=State.FAILED, error="node3: exit code 1\n  | no such key"),
+        Fix("gwbridge", "node1", ("ip link set docker_gwbridge up",), state=State.SKIPPED, reason="it is gone"),
+        Fix("drift", "node1", state=State.SKIPPED, reason="`provisioner up` repairs it"),
+    )
+    text = shown(Report("doctor", "demo", names(3), 1, 1.0, fixes=fixes))
+    assert text.startswith(
+        """fixes
+  ✓ vxlan-blocked, node2: fixed
+      ran      iptables -t filter -D INPUT -j DROP
+  ✗ ip-forward, node3: failed: exit code 1
+      ran      sysctl -w x=1
+      | no such key
+  · gwbridge, node1: not run: it is gone
+      cure     ip link set docker_gwbridge up
+  · drift, node1: not run: `provisioner up` repairs it
+"""
+    )
+    assert text.splitlines()[-1].startswith("1 cure worked; ")
