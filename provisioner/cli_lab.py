@@ -59,7 +59,9 @@ def up(
     hosts: Annotated[int, typer.Option(min=1, max=200, help="The number of hosts: node1, node2, ...")] = 3,
     image: Annotated[
         str,
-        typer.Option(help="engine-20.10 (Docker and Consul, Debian 11), bare (sshd only) or engine-26 (Debian 13)."),
+        typer.Option(
+            help="engine-20.10 (Docker and Consul, Debian 11), bare (sshd only), engine-26 or engine-28 (Debian 13), ..."
+        ),
     ] = "engine-20.10",
     name: Name = "lab",
 ) -> None:

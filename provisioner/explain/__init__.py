@@ -63,7 +63,7 @@ def _place(problem: Problem) -> tuple[str, ...]:
 
 
 def _key(problem: Problem) -> tuple[str, ...]:
-    return problem.id, problem.host, problem.target, problem.network, problem.evidence
+    return *_place(problem), problem.evidence
 
 
 def explain(seen: Seen) -> tuple[Diagnosis, ...]:
@@ -105,11 +105,12 @@ def _closure() -> dict[str, frozenset[str]]:
 
 
 def _reasons(problem: Problem, found: Iterable[Problem], closure: Mapping[str, frozenset[str]]) -> list[Problem]:
-    """The problems that explain this one."""
+    """The problems that explain this one: its causes, and the same found for the host as a whole where this is about one network."""
     return [
         other
         for other in found
-        if problem.id in closure[other.id] and other.id not in closure[problem.id] and _meets(other, problem)
+        if (problem.id in closure[other.id] and other.id not in closure[problem.id] and _meets(other, problem))
+        or (problem.network and _place(other) == (problem.id, problem.host, problem.target, ""))
     ]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner.model import Problem
 from provisioner.observe.kernel import kind_of
+from provisioner.system.firewall import in_own_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _MOST_PORTS = 1023  # of a bridge: linux/net/bridge/br_private.h, BR_MAX_PORTS
 _FULL = 0.95  # of a table
 _NO_BRIDGE_RULES = 27  # the first engine that sets no rules for bridged packets
+_OF_ENGINES = ("DOCKER-FORWARD", "DOCKER-ISOLATION")  # where engines from 28 on, and those before, have their rules
 _GWBRIDGE = "docker_gwbridge"
 _ENGINES_DEVICE = re.compile(r"vx-[0-9a-f]{6}-\w+")  # libnetwork names its devices so until they are in their namespace
 _OVERLAYS = frozenset({"overlay"})
@@ -140,12 +142,14 @@ def _engine_rules(
         '":false', '": false'
     ):
         return
-    if not any(tables.values()):  # neither backend is there: an engine with rules of nftables
+    if not any(tables.values()) or in_own_tables(facts.engine):
         return
     lacking = []
     forward = [rule for table in tables.values() for rule in table.get(("filter", "FORWARD"), ())]
-    if not any("-j DOCKER" in rule for rule in forward):
+    if not any(f"-j {chain}" in rule for chain in _OF_ENGINES for rule in forward):
         lacking.append("FORWARD jumps to no chain of the engine's")
+    if any(table.get(("filter", "DOCKER-FORWARD")) == [] for table in tables.values()):
+        lacking.append("DOCKER-FORWARD is empty")
     nat = [
         rule
         for table in tables.values()
@@ -275,7 +279,8 @@ def _endpoints(seen: Seen) -> dict[str, dict[str, list[Endpoint]]]:
                 continue
             for address, mac in space.inner:
                 for network in (n for n, of in subnets.items() if any(IPv4Address(address) in each for each in of)):
-                    found[network][address].append(Endpoint(host, names.get((network, address), "a container"), mac))
+                    name = "the load balancer" if space.balances else names.get((network, address), "a container")
+                    found[network][address].append(Endpoint(host, name, mac))
     return found
 
 

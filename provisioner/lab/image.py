@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -45,8 +46,9 @@ def ensure(name: str, say: Callable[[str], None]) -> Path:
     `say` gets one line for each stage of a build. Raises LabError.
     """
     recipe = recipes.recipe(name)
-    for each in filter(None, (recipe.base, name)):
-        _ensure_one(recipes.recipe(each), say)
+    if recipe.base:
+        ensure(recipe.base, say)
+    _ensure_one(recipe, say)
     return path_of(recipe)
 
 
@@ -119,7 +121,19 @@ def _build(recipe: Recipe, target: Path, say: Callable[[str], None]) -> None:
     except BaseException:
         remove_tree(building)
         raise
-    say(f"image {recipe.name}: built in {time.monotonic() - began:.0f} s")
+    version = _engine(target)
+    say(
+        f"image {recipe.name}: built in {time.monotonic() - began:.0f} s{f', with Docker {version}' if version else ''}"
+    )
+
+
+def _engine(folder: Path) -> str:
+    """The version of the package docker.io that an image has or offers; "" if it has none."""
+    status = (folder / "root/var/lib/dpkg/status").read_text(errors="replace")
+    if found := re.search(r"^Package: docker\.io\n(?:\S.*\n|\s.*\n)*?Version: (\S+)$", status, re.MULTILINE):
+        return found[1]
+    offered = next((folder / "packages").glob("docker.io_*.deb"), None)
+    return offered.name.split("_")[1] if offered else ""
 
 
 def _bootstrap(recipe: Recipe, building: Path) -> None:
@@ -155,12 +169,14 @@ def _beginning(recipe: Recipe) -> list[str]:
         return ["--variant=minbase", f"--include={','.join(recipe.packages)}"]
     base = shlex.quote(str(path_of(recipes.recipe(recipe.base))))
     ours = "etc/apt/sources.list etc/resolv.conf"  # keep the build's files; the base has those of the lab's hosts
+    install = f"--customize-hook={repository.APT_GET} install {' '.join(recipe.packages)}"
     return [
         "--variant=custom",
         f'--setup-hook=cd "$1" && tar cf ../tmp/ours.tar {ours} && cp -a --reflink=auto {base}/root/. . && tar xf ../tmp/ours.tar',
         # Packages that the base offers to its hosts need not be downloaded again.
         f'--setup-hook=! [ -d {base}/packages ] || ln {base}/packages/*.deb "$1/var/cache/apt/archives/"',
-        f"--customize-hook={repository.APT_GET} install {' '.join(recipe.packages)}",
+        *repository.source_hooks(recipe.suite, recipe.other_suites),
+        *([install] if recipe.packages else []),
     ]
 
 

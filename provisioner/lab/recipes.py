@@ -16,6 +16,7 @@ REPOSITORY_PORT = 80
 
 _BASE = ("systemd", "systemd-sysv", "openssh-server")
 _TOOLS = ("iptables", "nftables", "iproute2", "iputils-ping", "procps", "curl", "python3-minimal", "sudo", "less")
+_NEXT_ENGINE = ("docker.io/forky", "docker-cli/forky")  # the engine of Debian's next release, on today's
 
 # The packages that hosts can install from the lab's repository, which also has their dependencies.
 OFFERED = (
@@ -29,7 +30,7 @@ OFFERED = (
 class Recipe:
     """One image. It starts from the image `base`, or from Debian's essential packages.
 
-    The `offered` packages are downloaded into a repository next to the image.
+    The `offered` packages are downloaded into a repository next to the image. `name/suite` is a package of another suite.
     """
 
     name: str
@@ -38,6 +39,11 @@ class Recipe:
     base: str = ""
     offered: tuple[str, ...] = ()
     uses_repository_of: str = ""
+
+    @property
+    def other_suites(self) -> list[str]:
+        """The suites that its packages come from, besides its own."""
+        return sorted({package.partition("/")[2] for package in self.packages + self.offered} - {""})
 
     @property
     def digest(self) -> str:
@@ -100,6 +106,10 @@ RECIPES = {
         Recipe("engine-20.10.24", "bookworm", (*_BASE, "docker.io", "etcd-server", *_TOOLS)),
         Recipe("etcd-3.5", "trixie", ("etcd-server", "iproute2", "iptables", "curl"), base="bare-13"),
         Recipe("engine-26", "trixie", ("docker.io", "docker-cli", *_TOOLS), base="bare-13"),
+        Recipe(
+            "bare-28", "trixie", (), base="bare-13", offered=(*_NEXT_ENGINE, "iptables"), uses_repository_of="bare-28"
+        ),
+        Recipe("engine-28", "trixie", (*_NEXT_ENGINE, *_TOOLS), base="bare-28"),
     )
 }
 

@@ -17,6 +17,21 @@ if TYPE_CHECKING:
 APT_GET = 'env -u TMPDIR chroot "$1" apt-get --quiet --yes --no-install-recommends'
 
 
+def source_hooks(suite: str, others: list[str]) -> list[str]:
+    """Options of mmdebstrap that let apt in the new root install `package/suite` from the suites `others`.
+
+    Dependencies come from there too if `suite` has none that is new enough. All other packages stay those of `suite`.
+    """
+    if not others:
+        return []
+    more = "".join(rf"\n\1 {other} \2" for other in others)
+    return [
+        f"--customize-hook=sed -i -E 's/^(.*) {suite} (.*)$/&{more}/' \"$1\"/etc/apt/sources.list",
+        f"--customize-hook={APT_GET} update",
+        f'--aptopt=APT::Default-Release "{suite}"',
+    ]
+
+
 def download_hooks(packages: tuple[str, ...], folder: Path) -> list[str]:
     """Options of mmdebstrap that download `packages`, and dependencies that the new root lacks, into `folder`.
 

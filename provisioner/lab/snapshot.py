@@ -57,6 +57,7 @@ SETTLED = {
     "settled-zookeeper": Settled("engine-20.10", "{kind: zookeeper}", _STORE_READY),
     "settled-swarm": Settled("engine-20.10", "", _SWARM_READY),
     "settled-swarm-26": Settled("engine-26", "", _SWARM_READY),
+    "settled-swarm-28": Settled("engine-28", "", _SWARM_READY),
 }
 
 

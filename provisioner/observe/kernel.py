@@ -76,6 +76,11 @@ class Space:
         """The beginning of the ID of the overlay to which it belongs; "" for a container's."""
         return self.name.partition("-")[2] if "-" in self.name and self.name[0].isdigit() else ""
 
+    @property
+    def balances(self) -> bool:
+        """Whether it belongs to a swarm's load balancer, which has an address on each network of each node."""
+        return self.name.startswith("lb_") or self.name == "ingress_sbox"
+
     def _list(self, kind: str) -> list[dict[str, Any]]:
         return json_list(self.raw, f"space:{self.name}:{kind}")
 

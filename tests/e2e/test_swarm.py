@@ -168,8 +168,8 @@ def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power
     assert (run.code, run.report["writes"], checks(run)) == (1, 0, {("swarm-fixed", "")})
 
 
-def test_engines_of_two_ages_and_what_excludes_a_swarm(make_lab, tmp_path):
-    cluster = Cluster(make_lab(hosts=3, images={"node3": "engine-26"}), tmp_path)
+def test_engines_of_three_ages_and_what_excludes_a_swarm(make_lab, tmp_path, record_property):
+    cluster = Cluster(make_lab(hosts=3, images={"node2": "engine-28", "node3": "engine-26"}), tmp_path)
     cluster.sh("node1", "echo '{\"live-restore\": true}' >/etc/docker/daemon.json; systemctl reload docker")
     cluster.sh("node2", "docker swarm init --advertise-addr 192.168.56.12 >/dev/null")
     cluster.sh("node3", 'echo \'{"cluster-store": "consul://127.0.0.1:8500"}\' >/etc/docker/daemon.json')
@@ -185,22 +185,27 @@ def test_engines_of_two_ages_and_what_excludes_a_swarm(make_lab, tmp_path):
     cluster.extra, cluster.store = "", "{kind: consul}"
     run = cluster.up()
     assert run.report["control_plane"] == "swarm"
-    assert "26.1.5 on node3" in run.report["control_plane_reason"]
+    newest = cluster.engine("node2", "ServerVersion").partition("+")[0]
+    record_property("the engine of Debian's next release", newest)
+    assert f"26.1.5, {newest} on node2, node3" in run.report["control_plane_reason"]
     assert len(run.report["proofs"][0]["pairs"]) == 6
     assert cluster.sh("node1", "systemctl is-active consul", check=False) == "inactive"
     settled(cluster)
 
 
-def test_bare_hosts_whose_sources_have_a_later_engine_become_a_swarm(make_lab, tmp_path):
+@pytest.mark.parametrize(("image", "oldest"), [("bare-13", (26, 1)), ("bare-28", (28, 5))])
+def test_bare_hosts_whose_sources_have_a_later_engine_become_a_swarm(make_lab, tmp_path, image, oldest):
     """The smallest inventory names a store. The engine's version is known only after its installation."""
-    cluster = Cluster(make_lab(hosts=2, image="bare-13"), tmp_path)
+    cluster = Cluster(make_lab(hosts=2, image=image), tmp_path)
     plan = cluster.run("plan")
     assert (plan.code, plan.report["control_plane"], plan.drifts("engines")) == (2, "kv", ["package docker.io"] * 2)
-    assert "one that is still to be installed may, on node1, node2" in plan.report["control_plane_reason"]
+    assert "no engine is installed yet on node1, node2" in plan.report["control_plane_reason"]
     run = cluster.up()
     assert (run.report["control_plane"], run.state("engines", "node1")) == ("swarm", "converged")
-    assert "26.1.5 on node1, node2" in run.report["control_plane_reason"]
-    assert "control plane: swarm after all" in run.err
+    version = cluster.engine("node1", "ServerVersion").partition("+")[0]
+    assert tuple(map(int, version.split(".")[:2])) >= oldest
+    assert f"{version} on node1, node2" in run.report["control_plane_reason"]
+    assert "control plane changed to swarm" in run.err
     assert [o for o in run.report["outcomes"] if o["step"] == "store"] == []
     settled(cluster)
 

@@ -3,7 +3,7 @@
 from provisioner.lab.faults.base import Fault, Place
 
 
-def _rule(
+def rule_fault(
     name: str, cause: str, title: str, *rules: str, place: Place = Place.HOST, stores: tuple[str, ...] = ()
 ) -> Fault:
     """A fault of iptables rules, each inserted at the top of its chain. A rule is written as "CHAIN ARGUMENTS"."""
@@ -24,19 +24,19 @@ def _table(name: str, cause: str, title: str, hook: str, rule: str) -> Fault:
 
 
 FAULTS = (
-    _rule(
+    rule_fault(
         "vxlan-blocked",
         "vxlan-blocked",
         "the host drops incoming overlay packets",
         "INPUT -p udp --dport 4789 -j DROP",
     ),
-    _rule(
+    rule_fault(
         "vxlan-blocked-out",
         "vxlan-blocked",
         "the host drops outgoing overlay packets",
         "OUTPUT -p udp --dport 4789 -j DROP",
     ),
-    _rule(
+    rule_fault(
         "vxlan-blocked-from",
         "vxlan-blocked",
         "the host drops overlay packets from one other host",
@@ -50,31 +50,33 @@ FAULTS = (
         "input",
         "udp dport 4789 drop",
     ),
-    _rule(
+    rule_fault(
         "gossip-blocked",
         "gossip-blocked",
         "the host drops incoming gossip over TCP and UDP",
         "INPUT -p tcp --dport 7946 -j DROP",
         "INPUT -p udp --dport 7946 -j DROP",
     ),
-    _rule("gossip-udp", "gossip-udp", "the host drops incoming gossip over UDP", "INPUT -p udp --dport 7946 -j DROP"),
-    _rule(
+    rule_fault(
+        "gossip-udp", "gossip-udp", "the host drops incoming gossip over UDP", "INPUT -p udp --dport 7946 -j DROP"
+    ),
+    rule_fault(
         "store-blocked",
         "store-blocked",
         "the host refuses connections to its Consul server",
         "INPUT -p tcp --dport 8300 -j REJECT --reject-with tcp-reset",
         stores=("consul",),
     ),
-    _rule(
+    rule_fault(
         "packet-loss",
         "packet-loss",
         "the host drops half of the incoming overlay packets",
         "INPUT -p udp --dport 4789 -m statistic --mode random --probability 0.5 -j DROP",
     ),
-    _rule(
+    rule_fault(
         "loopback-dropped", "loopback-dropped", "the host drops packets that it sends to itself", "INPUT -i lo -j DROP"
     ),
-    _rule(
+    rule_fault(
         "cut-off",
         "underlay-blocked",
         "the host drops all TCP and UDP from one other host, except SSH",

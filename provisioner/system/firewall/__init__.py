@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from provisioner import render
 from provisioner.system.firewall import others
 from provisioner.system.firewall.base import Rules, says
-from provisioner.system.firewall.counted import COUNTED, Rule, words
+from provisioner.system.firewall.counted import COUNTED, Rule, in_own_tables, words
 from provisioner.system.firewall.iptables import Iptables
 from provisioner.system.firewall.nftables import Nftables
 from provisioner.system.firewall.others import LOADERS
@@ -64,6 +64,7 @@ __all__ = [
     "Rule",
     "Rules",
     "clients",
+    "in_own_tables",
     "of_swarm",
     "other_managers",
     "ours",

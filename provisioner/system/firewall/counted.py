@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # All rules with their counters. Both backends of iptables where the host has both: packets pass the rules of each.
 COUNTED = ("iptables-legacy-save -c", "iptables-nft-save -c", "nft -a list ruleset")
@@ -81,3 +85,8 @@ def words(text: str) -> tuple[str, ...]:
         found.append(match[2] if match[2] is not None else re.sub(r"\\(.)", r"\1", match[1], flags=re.DOTALL))
         at = match.end()
     return () if text[at:].strip() else tuple(found)
+
+
+def in_own_tables(engine: Mapping[str, Any]) -> bool:
+    """Whether an engine, by its answer to /info, has its rules in tables of nftables, and not in chains of iptables."""
+    return "nftables" in str(engine.get("FirewallBackend"))

@@ -80,6 +80,23 @@ def test_one_blocked_port_explains_all_pairs_that_failed(site):
     assert (found.id, found.pairs, [each.id for each in found.explained]) == ("vxlan-blocked", 4, ["overlay-blocked"])
 
 
+def test_what_is_wrong_with_a_host_is_not_told_again_for_its_networks(site):
+    whole = Problem("node-resting", "node2", "its node is drained", {"node": "x"})
+    again = Problem("node-resting", "node2", "no probe on node2", {"node": "x"}, network="demo")
+    other = Problem("node-resting", "node3", "no probe on node3", {"node": "y"}, network="demo")
+    seen = replace(failed(healthy(site), ("node1", "node2"), problem=again), findings=(whole,))
+    assert [(each.id, each.hosts, each.network) for each in explain(seen)] == [("node-resting", ("node2",), "")]
+    seen = replace(failed(healthy(site), ("node1", "node2"), problem=other), findings=(whole,))
+    assert [each.hosts for each in explain(seen)] == [("node2",), ("node3",)]
+
+
+def test_a_manager_that_is_cut_off_hangs_because_of_that(site):
+    hanging = Problem("engine-hangs", "node2", "no answer in time", {"host": "node2"})
+    seen = replace(SCENES["manager-blocked"][0](healthy(site)), findings=(hanging,))
+    (found,) = explain(seen)
+    assert (found.id, [each.id for each in found.explained]) == ("manager-blocked", ["engine-hangs"])
+
+
 def test_the_document_of_a_cause_has_the_form_that_programs_read(site):
     (found,) = explain(blocked(healthy(site)))
     document = of_diagnosis(found)

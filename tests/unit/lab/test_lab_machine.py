@@ -114,7 +114,31 @@ def test_every_change_of_a_recipe_changes_its_digest(monkeypatch):
     monkeypatch.setattr(recipes, "FILES", {"etc/hostname": "other\n"})
     digests.add(recipe.digest)
     assert len(digests) == 6
-    assert set(IMAGES) == {"engine-20.10", "engine-20.10.24", "bare", "bare-13", "engine-26", "etcd-3.5"}
+    names = {"engine-20.10", "engine-20.10.24", "bare", "bare-13", "bare-28", "engine-26", "engine-28", "etcd-3.5"}
+    assert set(IMAGES) == names
+
+
+def test_packages_of_another_suite_bring_that_suite_into_the_build_only():
+    later = recipes.recipe("engine-28")
+    assert later.other_suites == ["forky"]
+    assert "APT::Default-Release" in " ".join(repository.source_hooks(later.suite, later.other_suites))
+    assert recipes.recipe("engine-26").other_suites == []
+    assert repository.source_hooks("trixie", []) == []
+    assert "forky" not in str(recipes.sources(recipes.recipe("bare-28")))
+
+
+def test_the_engine_of_an_image_is_told_by_its_package(tmp_path):
+    (tmp_path / "root/var/lib/dpkg").mkdir(parents=True)
+    status = tmp_path / "root/var/lib/dpkg/status"
+    status.write_text("Package: docker\nVersion: 1.5-2\n\nPackage: dockerx\nVersion: 2\n")
+    assert image._engine(tmp_path) == ""
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages/docker.io_28.5.2+dfsg4-5_amd64.deb").touch()
+    assert image._engine(tmp_path) == "28.5.2+dfsg4-5"
+    status.write_text(
+        "Package: docker.io\nStatus: install ok installed\nConffiles:\n /etc/x\nVersion: 26.1.5\n\nPackage: z\nVersion: 3\n"
+    )
+    assert image._engine(tmp_path) == "26.1.5"
 
 
 def test_an_outdated_image_is_removed_and_one_with_a_similar_name_is_not(monkeypatch, tmp_path):

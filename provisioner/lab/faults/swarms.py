@@ -1,0 +1,70 @@
+"""Faults that only a swarm has: the managers' port, and nodes that rest, are locked, or are in another swarm."""
+
+from provisioner.lab.faults.base import Fault, Place
+from provisioner.lab.faults.filters import rule_fault
+
+_SWARM = ("swarm",)
+_KEY = "/run/fault-swarm-key"
+_TOKEN = "/run/fault-swarm-token"  # noqa: S105 # a path
+_WAIT = "for n in $(seq 60); do {} && exit 0; sleep 0.5; done; exit 1"
+
+FAULTS = (
+    rule_fault(
+        "manager-blocked",
+        "manager-blocked",
+        "the host drops what comes in on the port of the swarm's managers",
+        "INPUT -p tcp --dport 2377 -j DROP",
+        stores=_SWARM,
+    ),
+    rule_fault(
+        "manager-refused",
+        "manager-blocked",
+        "the host refuses connections to the port of the swarm's managers",
+        "INPUT -p tcp --dport 2377 -j REJECT --reject-with tcp-reset",
+        stores=_SWARM,
+    ),
+    rule_fault(
+        "manager-blocked-out",
+        "manager-blocked",
+        "the host drops what goes out to the port of the swarm's managers",
+        "OUTPUT -p tcp --dport 2377 -j DROP",
+        stores=_SWARM,
+    ),
+    rule_fault(
+        "manager-blocked-from",
+        "manager-blocked",
+        "the host drops what one other host sends to the port of the swarm's managers",
+        'INPUT -s "$PEER" -p tcp --dport 2377 -j DROP',
+        place=Place.PATH,
+        stores=_SWARM,
+    ),
+    Fault(
+        "node-drained",
+        "node-resting",
+        "the node of the host is drained",
+        'docker node update --availability drain "$HOST"',
+        'docker node update --availability active "$HOST"',
+        stores=_SWARM,
+    ),
+    Fault(
+        "swarm-locked",
+        "swarm-locked",
+        "the swarm has autolock, and the host's engine was restarted",
+        f"docker swarm update --autolock=true >/dev/null; (umask 077; docker swarm unlock-key -q >{_KEY}); systemctl restart docker",
+        f"[ -s {_KEY} ] || exit 0; docker swarm unlock <{_KEY}; "
+        + _WAIT.format(f"docker swarm update --autolock=false >/dev/null 2>&1 && rm {_KEY}"),
+        stores=_SWARM,
+    ),
+    Fault(
+        "other-swarm",
+        "other-swarm",
+        "the host left its swarm, and made one of its own",
+        f'(umask 077; docker swarm join-token -q manager >{_TOKEN}); docker node demote "$HOST" && sleep 3;'
+        ' docker swarm leave --force; docker swarm init --advertise-addr "$SELF" >/dev/null',
+        f"[ -s {_TOKEN} ] || exit 0; docker swarm leave --force;"
+        f' docker swarm join --advertise-addr "$SELF" --token "$(cat {_TOKEN})" "$PEER:2377" && rm {_TOKEN};'
+        " docker node ls --format '{{.ID}} {{.Status}}' | sed -n 's/ Down$//p' | xargs -r docker node rm",
+        Place.PATH,
+        stores=_SWARM,
+    ),
+)

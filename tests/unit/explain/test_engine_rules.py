@@ -1,0 +1,51 @@
+"""The chains of engines of three ages: whole they are no cause, and each way in which they get lost is one."""
+
+from __future__ import annotations
+
+import pytest
+from captured import with_http
+from scenes import healthy, with_kernel
+
+from provisioner.explain import problems
+
+_NAT = "*nat\n:PREROUTING ACCEPT\n:DOCKER -\n-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n"
+_OLD = "-A FORWARD -j DOCKER-USER\n-A FORWARD -j DOCKER-ISOLATION-STAGE-1\n-A DOCKER-ISOLATION-STAGE-1 -j RETURN\n"
+_NEW = "-A FORWARD -j DOCKER-USER\n-A FORWARD -j DOCKER-FORWARD\n-A DOCKER-FORWARD -j DOCKER-CT\n"
+_CHAINS = "*filter\n:INPUT ACCEPT\n:FORWARD DROP\n:DOCKER -\n:DOCKER-USER -\n"
+ENGINES = {
+    "20.10": f"{_NAT}{_CHAINS}:DOCKER-ISOLATION-STAGE-1 -\n{_OLD}",
+    "28": f"{_NAT}{_CHAINS}:DOCKER-FORWARD -\n:DOCKER-CT -\n{_NEW}",
+}
+
+
+def found(site, rules, **engine):
+    seen = healthy(site)
+    told = with_http(seen.site.facts["node2"], "info", {**seen.site.facts["node2"].engine, **engine})
+    seen = with_kernel(healthy(site, node2=told), "node2", "iptables-nft-save", lambda _: rules)
+    return [(each.id, each.evidence) for each in problems(seen)]
+
+
+@pytest.mark.parametrize("rules", ENGINES.values(), ids=ENGINES)
+def test_whole_chains_are_no_cause(site, rules):
+    assert found(site, rules) == []
+
+
+@pytest.mark.parametrize(
+    ("age", "lost", "evidence"),
+    [
+        ("20.10", "-A FORWARD -j DOCKER-ISOLATION-STAGE-1\n", "FORWARD jumps"),
+        ("28", "-A FORWARD -j DOCKER-FORWARD\n", "FORWARD jumps"),
+        ("28", "-A DOCKER-FORWARD -j DOCKER-CT\n", "DOCKER-FORWARD is empty"),
+        ("28", "-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n", "PREROUTING (nat)"),
+    ],
+)
+def test_a_lost_jump_or_an_emptied_chain_is_told(site, age, lost, evidence):
+    ((cause, told),) = found(site, ENGINES[age].replace(lost, ""))
+    assert cause == "firewall-reload"
+    assert told.startswith(evidence)
+
+
+def test_an_engine_with_rules_of_nftables_needs_none_of_iptables(site):
+    others = "*filter\n:INPUT ACCEPT\n-A INPUT -s 192.0.2.1/32 -j DROP\n"
+    assert [cause for cause, _ in found(site, others)] == ["firewall-reload"]
+    assert found(site, others, FirewallBackend={"Driver": "nftables"}) == []
