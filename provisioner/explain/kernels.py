@@ -191,7 +191,8 @@ def _has_containers(space: Space) -> bool:
 def numbers(seen: Seen) -> Iterator[Problem]:
     """VXLAN devices: missing, down, with another number than on the other hosts, or left behind by a crash."""
     found: dict[str, dict[str, frozenset[int]]] = defaultdict(dict)
-    known = {str(told.get("Id", "")) for name in seen.site.live for told in overlays(seen, name).values()}
+    # Of all networks: a swarm's ingress has a namespace too.
+    known = {str(told.get("Id", "")) for name in seen.site.live for told in seen.site.facts[name].networks.values()}
     for name, kernel in seen.observed.kernels.items():
         live = {
             space.name: "" for space in kernel.spaces.values() if any(each.startswith(space.network) for each in known)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import string
 from dataclasses import replace
 
 import pytest
-from scenes import DATA, DROPPED, GOSSIP, SCENES, blocked, failed, healthy, into, with_kernel, with_ways
+from captured import with_http
+from scenes import DATA, DROPPED, GOSSIP, SCENES, blocked, facts, failed, healthy, into, with_kernel, with_ways
 
 from provisioner import causes
 from provisioner.explain import explain, explained, problems, well
@@ -78,6 +80,17 @@ def test_one_blocked_port_explains_all_pairs_that_failed(site):
     proof = Problem("overlay-blocked", "node2", "4 pairs failed", {"port": DATA}, network="demo")
     (found,) = explain(failed(blocked(healthy(site)), *ways, problem=proof))
     assert (found.id, found.pairs, [each.id for each in found.explained]) == ("vxlan-blocked", 4, ["overlay-blocked"])
+
+
+def test_the_namespace_of_a_swarm_s_ingress_is_no_orphan(site):
+    ingress = {"Name": "ingress", "Id": "afxei5yzxgg9", "Driver": "overlay", "Scope": "swarm", "Ingress": True}
+    vxlan = {"ifname": "vxlan0", "flags": ["UP"], "linkinfo": {"info_kind": "vxlan", "info_data": {"id": 4096}}}
+    for networks, expected in (([ingress], []), ([], ["vxlan-exists"])):
+        told = with_http(facts("node2"), "networks", [*facts("node2").networks.values(), *networks])
+        seen = with_kernel(
+            healthy(site, node2=told), "node2", "space:1-afxei5yzxg:links", lambda _: json.dumps([vxlan])
+        )
+        assert [each.id for each in problems(seen)] == expected
 
 
 def test_what_is_wrong_with_a_host_is_not_told_again_for_its_networks(site):
