@@ -150,9 +150,10 @@ def observe(site: Site, connections: Mapping[str, Connection], say: Callable[[st
 
     def begin(name: str) -> None:
         say(name, "observes its paths")
-        streams[name] = connections[name].stream(_script())
+        until = time.monotonic() + _READY
+        streams[name] = connections[name].stream(_script(), within=_READY)
         streams[name].send(orders[name])
-        if streams[name].readline(_READY) != "ready":
+        if streams[name].readline(max(until - time.monotonic(), 0.0)) != "ready":
             raise ProvisionerError(_last_words(streams[name]), cause="command-failed", host=name)
 
     def go(name: str) -> Said:

@@ -12,7 +12,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Self
 
 from provisioner import render
-from provisioner.errors import ProvisionerError, TimedOut, TransportError
+from provisioner.errors import ProvisionerError, TimedOut, TransportError, Unreachable
 from provisioner.model import Problem
 from provisioner.proofs.evidence import FACTS, Evidence
 from provisioner.system.attached import PROBE
@@ -30,7 +30,7 @@ PORT = 7777  # as in probe.pl
 _ASKED = 40.0  # seconds for the engine to report a published port
 _PATIENCE = 15  # seconds for the engine to answer before its probe is started
 _BRIEF = 3  # the same, if the engine was silent when it was last read
-_CHECKED = 8.0  # seconds after which a probe that has not started checks whether its host and engine answer
+_CHECKED = 6.0  # seconds after which a probe that has not started checks whether its host and engine answer
 _ANSWER = 4  # seconds for the engine's answer in this check
 _SILENT = 2  # the number of such checks in a row without an answer after which the probe fails
 _LATE = 10.0  # seconds after the deadline in which a probe may still report
@@ -209,7 +209,7 @@ class Probe:
         self._say("starting its probe")
         until = time.monotonic() + self.task.start
         try:
-            self._stream = self._connection.stream(self._script())
+            self._stream = self._opened()
             if self._released:
                 self._stream.close_stdin()
             check = time.monotonic() + _CHECKED
@@ -226,6 +226,13 @@ class Probe:
             self._lose(error)
         if self.evidence.address and not self.evidence.error:
             self._say(f"has a probe at {self.evidence.address}, MTU {self.evidence.mtu}")
+
+    def _opened(self) -> Stream:
+        """Start the script. Raises ProvisionerError."""
+        try:
+            return self._connection.stream(self._script())
+        except TimedOut as error:
+            raise Unreachable("the host has stopped answering", host=self.name) from error
 
     def _check(self) -> bool:
         """Ask whether host and engine answer. Returns whether they are silent; after `_SILENT` times the probe fails."""
@@ -271,6 +278,7 @@ class Probe:
                 self._replace(self._stream, began)
                 self._send_out(self._stream, others, began)
         except TimedOut:
+            self._silent = _SILENT
             self.fail(Problem("probe-failed", self.name, "it no longer reports", variant="load"))
         except ProvisionerError as error:
             self._lose(error)

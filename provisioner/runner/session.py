@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from provisioner.transport.deadline import Deadline
 
 _READING = 60.0  # seconds to read one host's facts
+_LEAST, _LEAST_AGAIN = 15.0, 10.0  # seconds that a host gets in any case, for the first and for later readings
 _BRIEF = 2  # seconds for an answer of an engine or a store that was late at the last reading
 _ENOUGH = 2  # late readings in a row, after which the host is not read again
 
@@ -91,7 +92,7 @@ class Session:
         through = through if {"http", *reading.ASKED} & set(only) else ()
         names = [name for name in names if self.patient or self.late.get(name, 0) < _ENOUGH]
         scripts = {limit: script(limit) if script else "" for limit in {self._limit(name) for name in names}}
-        together = Together(len(names), _READING)
+        together = Together(len(names), _READING, _LEAST_AGAIN if known else _LEAST)
 
         def one(name: str) -> Facts:
             found = self._read(name, scripts[self._limit(name)], known.get(name), through, together.deadline())

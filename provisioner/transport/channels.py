@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from provisioner.transport.deadline import Deadline
 
 WINDOW = 512 * 1024  # bytes that a host may send ahead on one channel
+_OPENED = 10.0  # seconds for an SSH server to open a channel: if it does not, the host hangs
+_HANGS = 1.0  # the same, after a host has not opened the last one
+_SPARED = 3.0  # seconds for a channel in advance
 _FORBIDDEN = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, RFC 4254 section 5.1
 
 
@@ -29,6 +32,7 @@ class Channels:
         self._host = host
         self._lock = threading.Lock()
         self._spare: paramiko.Channel | None = None
+        self._within = _OPENED
 
     def session(self, tried: str, deadline: Deadline) -> paramiko.Channel:
         """Return a channel for one command: the spare one or a new one. Raises Refused, Unreachable, TimedOut."""
@@ -37,7 +41,7 @@ class Channels:
         if spare is not None and not spare.closed:
             return spare
         try:
-            return self._open(deadline)
+            channel = self._open(deadline, self._within)
         except paramiko.ChannelException as error:
             raise Refused(
                 "the host refuses another session on the connection",
@@ -48,23 +52,30 @@ class Channels:
                 cure="raise MaxSessions in its sshd_config (10 is sshd's default)",
             ) from error
         except (paramiko.SSHException, EOFError, OSError) as error:
+            self._within = _HANGS
             raise self._failed(tried, deadline) from error
+        self._within = _OPENED
+        return channel
 
-    def _open(self, deadline: Deadline) -> paramiko.Channel:
+    def _open(self, deadline: Deadline, within: float) -> paramiko.Channel:
         # With a low MaxSessions, the server may still count the channel that was closed before.
         for pause in (0.02, 0.1, 0.5):
             try:
-                return self.transport.open_channel("session", window_size=WINDOW, timeout=deadline.left)
+                return self._channel(deadline, within)
             except paramiko.ChannelException:
                 time.sleep(pause)
-        return self.transport.open_channel("session", window_size=WINDOW, timeout=deadline.left)
+        return self._channel(deadline, within)
+
+    def _channel(self, deadline: Deadline, within: float) -> paramiko.Channel:
+        # The timeout can't be changed later, but the deadline may move closer.
+        return self.transport.open_channel("session", window_size=WINDOW, timeout=min(deadline.left, within))
 
     def prepare(self, deadline: Deadline) -> None:
         """Open the next channel while a command runs on another one, so that nobody waits for it."""
         if self._spare is not None:
             return
         try:
-            spare = self.transport.open_channel("session", window_size=WINDOW, timeout=deadline.left)
+            spare = self._channel(deadline, _SPARED)
         except (paramiko.SSHException, EOFError, OSError):
             return  # `session` opens a channel later, and reports the error
         with self._lock:
@@ -103,7 +114,9 @@ class Channels:
 
     def _failed(self, tried: str, deadline: Deadline) -> Unreachable | TimedOut:
         if self.transport.is_active():
-            return TimedOut(f"no answer within {deadline.seconds:g} seconds", host=self._host, tried=tried)
+            return TimedOut(
+                f"no answer within {min(deadline.seconds, _OPENED):g} seconds", host=self._host, tried=tried
+            )
         return Unreachable(
             "the connection is lost",
             cause="connection-lost",

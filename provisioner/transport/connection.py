@@ -104,12 +104,12 @@ class Connection:
             raise
         return self._accepted(result, script, accept)
 
-    def stream(self, script: str) -> Stream:
+    def stream(self, script: str, *, within: float = _OPEN) -> Stream:
         """Start a script and exchange lines with it. It ends with the `with` block. It must change nothing, like a probe.
 
         Raises Unreachable, Refused, TimedOut.
         """
-        return Stream(self._begin(script, scripts.reading(script), Deadline(_OPEN), last=False), self.name)
+        return Stream(self._begin(script, scripts.reading(script), Deadline(within), last=False), self.name)
 
     def upload(self, local: Path, script: str, *, deadline: float = 600.0) -> None:
         """Send a large file to a script that installs it; `deadline` in seconds. This counts as a write.
