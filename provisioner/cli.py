@@ -228,24 +228,33 @@ def doctor(
         if fix and not yes:
             _need_terminal("doctor --fix asks before it runs a cure", "run it without --fix, or with --yes")
         result = run(workflow)
-        if fix and (fixes := _agreed_fixes(result, yes=yes, json=json, verbose=verbose)):
+        # One cause can hide another one, so what a round finds is offered too, unless it was offered before.
+        while fix and (fixes := _agreed_fixes(result, yes=yes, json=json, verbose=verbose)):
+            result = replace(result, fixes=(*result.fixes, *fixes))
             if all(each.state is State.SKIPPED for each in fixes):
-                _end_unchanged(replace(result, fixes=fixes), json=json)
-
-            def repair(found: Inventory) -> Iterable[Phase]:
-                from provisioner.workflows.doctor import fixing
-
-                return fixing(found, choice, fixes, result)
-
-            result = run(repair)
+                _end_shown(result, json=json)
+            result = _added(result, run(functools.partial(_repair, choice=choice, before=result)))
         _show(result, json=json, verbose=verbose)
 
 
-def _end_unchanged(result: Report, *, json: bool) -> Never:
-    """End with a report that was shown to people already."""
-    from provisioner import report
+def _repair(found: Inventory, choice: Choice, before: Report) -> Iterable[Phase]:
+    from provisioner.workflows.doctor import fixing
 
-    print("nothing was changed", file=sys.stderr)
+    return fixing(found, choice, before)
+
+
+def _added(before: Report, after: Report) -> Report:
+    """The later of two reports, with the time and the writes of both."""
+    return replace(after, seconds=before.seconds + after.seconds, writes=before.writes + after.writes)
+
+
+def _end_shown(result: Report, *, json: bool) -> Never:
+    """End with a report that was shown to people already, since they want no more cures."""
+    from provisioner import report
+    from provisioner.model import State
+
+    skipped = all(fix.state is State.SKIPPED for fix in result.fixes)
+    print("nothing was changed" if skipped else "no other cure was run", file=sys.stderr)
     if json:
         print(report.to_json(result))
     raise typer.Exit(result.exit_code)
@@ -259,13 +268,14 @@ def _show(result: Report, *, json: bool, verbose: bool) -> None:
 
 
 def _agreed_fixes(found: Report, *, yes: bool, json: bool, verbose: bool) -> tuple[Fix, ...]:
-    """Show the causes, and ask for each cure that can be run. Returns all of them; those that nobody wants are skipped."""
+    """Show the causes, and ask for each cure that was not offered before. Returns all of these; unwanted ones are skipped."""
     from provisioner import report
     from provisioner.explain.fixes import plan
     from provisioner.model import State
     from provisioner.report.fixes import question
 
-    fixes = list(plan(found.causes))
+    offered = {fix.key for fix in found.fixes}
+    fixes = [fix for fix in plan(found.causes) if fix.key not in offered]
     if fixes:
         report.show(found, out=sys.stderr if json else sys.stdout, verbose=verbose)
     for number, fix in enumerate(fixes):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from provisioner.explain.scope import Scope
     from provisioner.inventory import Inventory
-    from provisioner.model import Fix, Report
+    from provisioner.model import Report
     from provisioner.proofs import Choice
     from provisioner.runner.run import Run
     from provisioner.workflows import Phase
@@ -37,12 +37,12 @@ def phases(inventory: Inventory, chosen: Choice) -> tuple[Phase, ...]:
     return partial(_begin, chosen=narrow), anyway(look), compare(STEPS), *_find(narrow)
 
 
-def fixing(inventory: Inventory, chosen: Choice, fixes: Iterable[Fix], before: Report) -> tuple[Phase, ...]:
-    """The phases that run fixes and look again. before: the report from which they were chosen."""
-    narrow, known = scope(chosen, proofs.units(inventory)), tuple(fixes)
+def fixing(inventory: Inventory, chosen: Choice, before: Report) -> tuple[Phase, ...]:
+    """The phases that run the pending fixes of the report before, and look again."""
+    narrow = scope(chosen, proofs.units(inventory))
 
     def plan(run: Run) -> bool:
-        run.fixes, run.causes = list(known), before.causes
+        run.fixes, run.causes = [fix for fix in before.fixes if fix.commands], before.causes
         return True
 
     repair = partial(fix, proofs=before.proofs)

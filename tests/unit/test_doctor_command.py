@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 from provisioner import cli
-from provisioner.model import Diagnosis, Problem, Report, State
+from provisioner.model import Diagnosis, Fix, Problem, Report, State
 from provisioner.workflows import doctor as of_doctor
 
 PROBLEMS = [Problem("ip-forward", name, "it is 0", {"host": name}) for name in ("node1", "node2")]
@@ -31,22 +32,23 @@ def path(tmp_path):
 
 @pytest.fixture
 def ran(monkeypatch):
-    """The fixes of each run, instead of running it. The first run finds `causes`; a second one repairs."""
+    """The states of the fixes of each run, instead of running it, and the causes that each run finds, which a test can change."""
     runs: list[list[State]] = []
-    found = [Diagnosis((problem,)) for problem in PROBLEMS]
+    found = [[Diagnosis((problem,)) for problem in PROBLEMS]]
+    fixes: list[tuple[Fix, ...]] = [()]
 
-    def fixing(_inventory, _choice, fixes, _before):
-        runs[-1] = [fix.state for fix in fixes]
+    def fixing(_inventory, _choice, before):
+        runs[-1] = [fix.state for fix in before.fixes]
+        done = (replace(fix, state=State.CONVERGED) if fix.state is State.PENDING else fix for fix in before.fixes)
+        fixes.append(tuple(done))
         return ()
 
     def run(_path, command, workflow, **_):
         runs.append([])
-        first = len(runs) == 1
         workflow(None)
-        return Report(
-            command=command, cluster="lab", hosts=("node1", "node2"), exit_code=int(first), seconds=0.0,
-            causes=tuple(found) if first else (),
-        )  # fmt: skip
+        causes = tuple(found[len(runs) - 1]) if len(runs) <= len(found) else ()
+        code = int(bool(causes))
+        return Report(command, "lab", ("node1", "node2"), code, 1.0, writes=1, causes=causes, fixes=fixes[-1])
 
     monkeypatch.setattr(of_doctor, "fixing", fixing)
     monkeypatch.setattr(of_doctor, "phases", lambda *_: ())
@@ -112,7 +114,7 @@ def test_where_no_cure_is_wanted_nothing_runs(monkeypatch, path, ran, answers):
     code, out, err = doctor(monkeypatch, path, "--fix", answers=answers)
     assert (code, ran[0]) == (1, [[]])
     assert out.count("2 causes found") == 1
-    assert "nothing was changed" in err
+    assert err.endswith("[y/N] nothing was changed\n")
 
 
 def test_where_no_cure_is_wanted_the_document_says_so(monkeypatch, path, ran):
@@ -122,7 +124,7 @@ def test_where_no_cure_is_wanted_the_document_says_so(monkeypatch, path, ran):
 
 
 def test_nobody_is_asked_where_there_is_no_cure(monkeypatch, path, ran):
-    ran[1].clear()
+    ran[1][0].clear()
     _, out, err = doctor(monkeypatch, path, "--fix", answers="y\n")
     assert ran[0] == [[]]
     assert "[y/N]" not in err
@@ -133,3 +135,18 @@ def test_with_json_the_causes_are_shown_beside_the_document(monkeypatch, path, r
     _, out, err = doctor(monkeypatch, path, "--fix", "--json", answers="y\ny\n")
     assert json.loads(out)["exit_code"] == 0
     assert "the host does not forward packets" in err
+
+
+def test_a_cause_that_another_one_hid_is_offered_afterwards(monkeypatch, path, ran):
+    ran[1][:] = [[Diagnosis((PROBLEMS[0],))], [Diagnosis((PROBLEMS[1],))]]
+    _, out, err = doctor(monkeypatch, path, "--fix", "--json", answers="y\ny\n")
+    assert ran[0] == [[], [State.PENDING], [State.CONVERGED, State.PENDING]]
+    assert "Run this on node2?" in err
+    assert (json.loads(out)["writes"], json.loads(out)["seconds"]) == (3, 3.0)
+
+
+def test_a_cure_is_offered_once(monkeypatch, path, ran):
+    ran[1][:] = [[Diagnosis((PROBLEMS[0],))]] * 3  # it does not help
+    code, _, err = doctor(monkeypatch, path, "--fix", answers="y\ny\n")
+    assert (code, ran[0]) == (1, [[], [State.PENDING]])
+    assert err.count("[y/N]") == 1
