@@ -30,6 +30,7 @@ NOTHING = Observed()
 _LAST = frozenset({"drift", "unexplained"})  # where a cause is known too, it comes first
 _LASTING = frozenset({"overlay-blocked", "names-unresolved"})  # what pairs of hosts that do not reach each other show
 OBSERVING: tuple[Detector, ...] = (*engines.DETECTORS, *kernels.DETECTORS, *paths.DETECTORS)
+_STARTLESS = frozenset({"probe-failed"})
 DETECTORS: tuple[Detector, ...] = (*OBSERVING, *hosts.DETECTORS)
 
 
@@ -83,12 +84,15 @@ def explain(seen: Seen) -> tuple[Diagnosis, ...]:
 
 
 def explained(found: Iterable[Problem], pairs: Iterable[tuple[str, str]]) -> bool:
-    """Whether these problems explain why each of these pairs of hosts does not reach the other."""
+    """Whether these problems explain why each of these pairs of hosts does not reach the other, and for (host, "") why no probe starts."""
     closure = _closure()
-    lasting = [problem for problem in found if _LASTING & closure[problem.id]]
     return all(
-        any(_meets(cause, Problem("overlay-blocked", *pair[:1], "", target=pair[1])) for cause in lasting)
-        for pair in pairs
+        any(
+            _meets(problem, Problem("overlay-blocked", host, "", target=other))
+            for problem in found
+            if (_LASTING if other else _STARTLESS) & closure[problem.id]
+        )
+        for host, other in pairs
     )
 
 

@@ -69,7 +69,8 @@ Asked = Mapping[str, Sequence[Proof]]  # network -> the proofs to run on it
 
 
 Judge = Callable[[frozenset[tuple[str, str]], float], bool]
-"""Called repeatedly with the pairs of hosts that have not reached each other, and the seconds since the start.
+"""Called repeatedly with the pairs of hosts that have not reached each other, and the seconds since the start. Before that,
+with the hosts whose probe has not started: (host, "").
 
 Returns whether waiting longer can't help.
 """

@@ -44,6 +44,9 @@ NAME = "overlay"
 _PER_HOST = 3.0  # seconds; measured: twenty hosts on two cores took one minute
 _START = 120.0  # seconds for a container to start; many at once take long on slow machines
 _GLANCE = 1.0  # seconds between two calls of the judge
+_STARTS = (
+    25.0  # seconds for a probe to start; an engine waits 20 for a manager of its swarm, and tries that several times
+)
 _JUDGING = 10.0  # seconds to wait for a judge that is still at work when the probes have ended
 _AT_ONCE = 4  # networks: each uses a channel of the host's connection, and sshd allows ten (MaxSessions)
 _AGAIN = "see the log of its engine (journalctl -u docker), and run again"
@@ -146,9 +149,12 @@ def prove(
             probe.fail(closed.problem)
             probe.evidence.closed = closed
     with Crew(probes) as crew:
-        crew.all(Probe.begin)
+        with _judged(probes, judge, _unstarted, after=_STARTS):
+            crew.all(Probe.begin)
         ready = [probe for probe in probes if not probe.evidence.error]
-        with _judged(ready, judge):
+        for probe in ready:
+            probe.enough.clear()
+        with _judged(ready, judge, _missing):
             crew.all(lambda probe: probe.go(ready))
         crew.all(Probe.end)
     by_network = {task.network: [probe for probe in probes if probe.network == task.network] for task in tasks}
@@ -162,14 +168,19 @@ def prove(
 
 
 @contextmanager
-def _judged(probes: Sequence[Probe], judge: Judge | None) -> Iterator[None]:
-    """Call the judge once a second with the pairs that have not reached each other. If waiting can't help, end the probes."""
+def _judged(
+    probes: Sequence[Probe],
+    judge: Judge | None,
+    lacking: Callable[[Sequence[Probe]], frozenset[tuple[str, str]]],
+    after: float = 0.0,
+) -> Iterator[None]:
+    """Call the judge once a second with what is missing, from `after` seconds on. If waiting can't help, end the probes."""
     over, began = Event(), time.monotonic()
 
     def watch() -> None:
         while judge and not over.wait(_GLANCE):
-            missing = _missing(probes)
-            if missing and judge(missing, time.monotonic() - began) and not over.is_set():
+            missing, waited = lacking(probes), time.monotonic() - began
+            if missing and waited >= after and judge(missing, waited) and not over.is_set():
                 for probe in probes:
                     probe.enough.set()
                 return
@@ -181,6 +192,15 @@ def _judged(probes: Sequence[Probe], judge: Judge | None) -> Iterator[None]:
     finally:
         over.set()
         thread.join(_JUDGING)
+
+
+def _unstarted(probes: Sequence[Probe]) -> frozenset[tuple[str, str]]:
+    """Return the hosts whose probe has neither started nor failed, without another host."""
+    return frozenset(
+        (probe.name, "")
+        for probe in probes
+        if not (probe.evidence.address or probe.evidence.interfaces or probe.evidence.error)
+    )
 
 
 def _missing(probes: Sequence[Probe]) -> frozenset[tuple[str, str]]:

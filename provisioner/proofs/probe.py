@@ -207,7 +207,8 @@ class Probe:
         if self.evidence.error:
             return
         self._say("starting its probe")
-        until = time.monotonic() + self.task.start
+        began = time.monotonic()
+        until = began + self.task.start
         try:
             self._stream = self._opened()
             if self._released:
@@ -215,7 +216,11 @@ class Probe:
             check = time.monotonic() + _CHECKED
             while not (self.evidence.address or self.evidence.interfaces or self.evidence.error):
                 self._read_some(until)
-                if time.monotonic() > check:
+                if self.enough.is_set() and not self.evidence.address:
+                    self._fail(
+                        f"it has not started after {time.monotonic() - began:.0f} seconds, and waiting longer can't help"
+                    )
+                elif time.monotonic() > check:
                     check = time.monotonic() + (0.0 if self._check() else _CHECKED)
             self.address, self.six = self.evidence.address, self.evidence.six
             if self.publish and not self.evidence.error:

@@ -165,6 +165,9 @@ def test_waiting_is_given_up_only_where_all_that_is_missing_is_explained(site):
     found = problems(blocked(healthy(site)))
     assert explained(found, {("node1", "node2"), ("node2", "node3")})
     assert not explained(found, {("node1", "node2"), ("node1", "node3")})
+    assert not explained(found, {("node2", "")})  # its probe starts all the same
+    assert explained(problems(SCENES["manager-blocked"][0](healthy(site))), {("node2", "")})
+    assert not explained(problems(SCENES["manager-blocked"][0](healthy(site))), {("node1", "")})
     assert not explained([], {("node1", "node2")})
     assert not explained(problems(SCENES["ip-forward"][0](healthy(site))), {("node1", "node2")})
 
