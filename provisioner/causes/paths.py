@@ -7,12 +7,14 @@ from provisioner.model import Severity
 
 _DROPS = "The evidence says where the packets were lost."
 _CURE = "let {protocols} pass between the hosts in both directions"
-# By the place where packets are lost. rule, nft-rule, policy: its counter rose. here: on the sender or the receiver, by an
+# By the place where packets are lost. rule, nft-rule, wide, policy: its counter rose. wide: a rule that must not be deleted, because
+# it drops other packets, too, or because it is ours. here: on the sender or the receiver, by an
 # unknown rule. between: the hosts drop nothing.
 _VARIANTS = MappingProxyType(
     {
         "rule": "delete the rule on {at}, or let {protocols} pass before it",
         "nft-rule": "delete the rule on {at}, or let {protocols} pass before it",
+        "wide": "let {protocols} pass on {at} before the rule, which drops other packets, too: `provisioner up` opens the cluster's ports",
         "policy": "let {protocols} pass on {at}: `provisioner up` sets the rules; find out what removed them",
         "here": "find the rule on {at} that drops {protocols}: iptables-save -c; nft list ruleset",
         "between": "find what filters between {source} and {to}: a switch, a cloud's security groups, a router's access list",

@@ -10,7 +10,7 @@ from provisioner.model import Problem
 from provisioner.observe.kernel import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from provisioner.explain.base import Seen
     from provisioner.observe.underlay import Attempt, Datagrams, Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _GOSSIP = 7946
 _NOISE = 3  # datagrams that may get lost: fewer say nothing
 _MANY = 10  # of so many tried at least, a share is told
+_DELETES = frozenset({"rule", "nft-rule"})  # variants whose commands delete the rule
 HEADERS = 50  # bytes that VXLAN adds
 
 
@@ -170,19 +171,21 @@ def _problem(seen: Seen, name: str, place: Place, found: list[Lost]) -> Problem:
     if rule:
         evidence += f"; the counter of `{rule.text}` rose by {rule.packets}"
     host, end = (source, target) if single else (at, "")
-    return Problem(name, host, evidence, values, _variant(rule, at, name), target=end, where=where)
+    ports = {port for path in seen.observed.underlay.paths.values() for port in (*path.udp, *path.tcp)}
+    return Problem(name, host, evidence, values, _variant(rule, at, name, ports), target=end, where=where)
 
 
 def _values(what: str, source: str, target: str, at: str) -> dict[str, object]:
     return {"protocols": what, "source": source, "to": target, "at": at, "host": at or source}
 
 
-def _variant(rule: Rule | None, at: str, name: str) -> str:
-    if rule and rule.variant and (name != "packet-loss" or not rule.is_policy):
-        return rule.variant
+def _variant(rule: Rule | None, at: str, name: str, ports: Collection[int]) -> str:
+    kind = rule.variant if rule else ""
+    if rule and kind in _DELETES and (rule.is_ours or not rule.is_only_for(ports)):
+        kind = "wide"
     if name == "packet-loss":
-        return ""
-    return "here" if at else "between"
+        return kind if kind in _DELETES else ""
+    return kind or ("here" if at else "between")
 
 
 def _rule(rules: Iterable[Rule], found: Iterable[Lost]) -> Rule | None:

@@ -6,12 +6,16 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from provisioner.system.firewall.iptables import CHAINS
+from provisioner.system.firewall.nftables import TABLE
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 # All rules with their counters. Both backends of iptables where the host has both: packets pass the rules of each.
 COUNTED = ("iptables-legacy-save -c", "iptables-nft-save -c", "nft -a list ruleset")
 _IPTABLES = frozenset({"iptables-legacy-save", "iptables-nft-save", "iptables-save"})
+_OURS = frozenset({TABLE, *(chain for chains in CHAINS.values() for chain in chains)})
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s"]+)', re.DOTALL)
 _DROPS = frozenset({"DROP", "REJECT", "drop", "reject"})
 
@@ -43,6 +47,28 @@ class Rule:
     def ports(self) -> frozenset[str]:
         """All numbers in it."""
         return frozenset(re.findall(r"[0-9]+", self.text))
+
+    def is_only_for(self, ports: Collection[int]) -> bool:
+        """Whether it matches no packets but those to some of these ports."""
+        listed = re.findall(r"[0-9]+(?:[:-][0-9]+)?", self._destination)
+        return bool(listed) and all(each.isdigit() and int(each) in ports for each in listed)
+
+    @property
+    def _destination(self) -> str:
+        """The destination ports that it matches, as printed; "" if it does not name them."""
+        if self.tool in _IPTABLES:
+            found = words(self.text)
+            at = next((n for n, word in enumerate(found) if word in {"--dport", "--dports"}), 0)
+            return found[at + 1] if at and found[at - 1] != "!" else ""
+        text = re.sub(r'comment "[^"]*"', "", self.text)
+        match = re.search(r"\bdport (\{[^}]*\}|[0-9-]+)", text)
+        return match[1] if match else ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether provisioner sets it."""
+        names = words(self.text)[1:2] if self.tool in _IPTABLES else self.table.split(",")[1:]
+        return bool(_OURS & set(names))
 
     @property
     def where(self) -> str:

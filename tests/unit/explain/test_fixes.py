@@ -139,3 +139,20 @@ def test_fixes_come_in_the_order_of_the_causes(site):
     both = with_kernel(both, "node1", "sysctl", lambda text: text.replace("ip_forward=1", "ip_forward=0"))
     found = explain(both)
     assert [fix.cause for fix in plan(found)] == [each.id for each in found]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-A INPUT -j REJECT --reject-with icmp-host-prohibited",
+        "-A INPUT -p udp -j DROP",
+        "-A PROVISIONER -p udp -m udp --dport 4789 -j DROP",
+    ],
+)
+def test_a_rule_that_protects_the_host_is_never_deleted(site, text):
+    rules = {"node2": (Rule("iptables-nft-save", "filter", 40, text),)}
+    (found,) = explain(with_ways(healthy(site), into("node2", udp={DATA: DROPPED}), rules=rules))
+    assert (found.id, found.problems[0].variant) == ("vxlan-blocked", "wide")
+    assert text in found.where
+    assert plan([found]) == ()
+    assert causes.to_run(found.problems[0]) == ()

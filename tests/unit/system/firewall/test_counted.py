@@ -55,3 +55,38 @@ def test_a_malformed_rule_has_no_words_and_can_not_be_deleted(text):
 )
 def test_only_a_rule_that_is_fully_known_can_be_deleted(tool, table, text, whole, variant):
     assert Rule(tool, table, 1, text, whole).variant == variant
+
+
+IPTABLES, NFT = ("iptables-nft-save", "filter"), ("nft", "inet,fault,c")
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "only"),
+    [
+        (IPTABLES, "-A INPUT -p udp -m udp --dport 4789 -j DROP", True),
+        (IPTABLES, "-A INPUT -s 192.0.2.1/32 -p udp -m multiport --dports 4789,7946 -j DROP", True),
+        (IPTABLES, "-A INPUT -p udp -m multiport --dports 4789,53 -j DROP", False),
+        (IPTABLES, "-A INPUT -p udp -m udp --dport 4000:5000 -j DROP", False),
+        (IPTABLES, "-A INPUT -p udp -m udp ! --dport 4789 -j DROP", False),
+        (IPTABLES, "-A INPUT -p udp -m udp --sport 4789 -j DROP", False),
+        (IPTABLES, "-A INPUT -j REJECT --reject-with icmp-host-prohibited", False),
+        (IPTABLES, '-A INPUT -m comment --comment "--dport 4789" -j DROP', False),
+        (IPTABLES, '-A INPUT -m comment --comment "x --dport 4789 y" -j DROP', False),
+        (NFT, "udp dport 4789 counter drop # handle 7", True),
+        (NFT, "udp dport { 4789, 7946 } counter drop # handle 7", True),
+        (NFT, "udp dport { 4789, 53 } counter drop # handle 7", False),
+        (NFT, "udp dport 4000-5000 counter drop # handle 7", False),
+        (NFT, "udp dport != 4789 counter drop # handle 7", False),
+        (NFT, 'counter drop comment "dport 4789" # handle 7', False),
+        (NFT, "ip saddr 10.47.89.0/24 counter drop # handle 7", False),
+    ],
+)
+def test_whether_a_rule_matches_the_clusters_ports_alone(place, text, only):
+    assert Rule(*place, 1, text).is_only_for({4789, 7946}) == only
+
+
+def test_which_rules_are_ours():
+    assert Rule("iptables-nft-save", "filter", 1, "-A PROVISIONER -p udp -m udp --dport 4789 -j DROP").is_ours
+    assert Rule("nft", "inet,provisioner,input", 1, "udp dport 4789 counter drop # handle 7").is_ours
+    assert Rule("nft", "ip,filter,PROVISIONER", 1, "udp dport 4789 counter drop # handle 7").is_ours
+    assert not Rule("iptables-nft-save", "filter", 1, "-A INPUT -p udp -m udp --dport 4789 -j DROP").is_ours
