@@ -48,7 +48,7 @@ _ENGINE = together([Daemon.owns, proxy.OWNED, Owned(files=(WAITER,))])
 class Drain(OfHosts):
     """Disconnect containers from the cluster's networks. They keep running, on their other networks.
 
-    also: names of local networks from which they are disconnected, too.
+    also: names of more networks from which they are disconnected, too: local ones, or those that an engine may not list.
     """
 
     also: frozenset[str] = frozenset()
@@ -56,14 +56,15 @@ class Drain(OfHosts):
     name = "drain"
     title = "Containers disconnected from the cluster's networks"
     reads = ("http",)
-    patience = 5.0
+    patience = 20.0
     cure = "disconnect them by hand: docker network disconnect -f NETWORK CONTAINER; then run again"
 
     def drift(self, site: Site, host: str) -> tuple[Drift, ...]:
         found = attached.on_shared(site.facts[host], also=self.also).items()
-        return tuple(
-            Drift(Kind.CONTAINER, name, f"on {', '.join(networks)}", "disconnected") for name, networks in found
-        )
+        drift = [Drift(Kind.CONTAINER, name, f"on {', '.join(networks)}", "disconnected") for name, networks in found]
+        if attached.unknown(site.facts[host]):
+            drift.append(Drift(Kind.ENGINE, "", "no answer", "the list of its containers", Action.WAIT))
+        return tuple(drift)
 
     def work(self, site: Site, host: str, drift: tuple[Drift, ...]) -> Work:
         listed = site.facts[host].networks

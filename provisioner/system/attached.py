@@ -79,6 +79,11 @@ def on_shared(facts: Facts, *, started: bool = False, also: Collection[str] = ()
     return dict(sorted(found.items()))
 
 
+def unknown(facts: Facts) -> bool:
+    """Return whether the engine did not answer in time, so that on_shared() may lack containers."""
+    return facts.http("containers").late or facts.http("networks").late
+
+
 def names(facts: Facts) -> set[str]:
     """Return the names of all containers of the host."""
     return {_name(container) for container in facts.http("containers").body or ()}

@@ -68,9 +68,8 @@ def steps(run: Run, options: Down) -> Iterable[Step]:
     leaderless = obstacles.leaderless(run.site)
     if leaderless:
         yield LeaveEngine()  # before Drain, since an engine whose store has no leader can't disconnect containers
-    local = frozenset(name for name, network in run.inventory.networks.items() if not network.is_global)
     if options.force:
-        yield Drain(local)  # disconnects containers, which keep running
+        yield Drain(obstacles.networks(run.site))  # disconnects containers, which keep running
     # Shared networks that can't be removed end with their swarm or their store.
     shared = not leaderless and not obstacles.services(run.site)
     gone = run.session.lost or any(not run.site.plane.joined(run.site.facts[name]) for name in run.site.live)

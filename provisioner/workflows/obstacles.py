@@ -37,9 +37,18 @@ def services(site: Site) -> tuple[str, ...]:
 
 
 def leaderless(site: Site) -> bool:
-    """Whether the store has no leader. Engines then answer late, and can't change shared networks."""
-    store = site.managed
-    return bool(store and not any(store.led(site.facts[name]) for name in site.live))
+    """Whether the store has no leader. Engines then answer late, and can't change shared networks.
+
+    A server of etcd still names its last leader, so a late engine counts, too.
+    """
+    store, hosts = site.managed, [site.facts[name] for name in site.live]
+    return store is not None and (not any(map(store.led, hosts)) or any(map(attached.unknown, hosts)))
+
+
+def networks(site: Site) -> frozenset[str]:
+    """The names of the networks that `down` removes: the shared ones, and the local ones that runs created."""
+    shared = {name for name, network in site.inventory.networks.items() if network.is_global}
+    return frozenset(shared.union(*(ending.removable(site, name) for name in site.live)))
 
 
 def _containers(site: Site) -> Iterator[Problem]:
@@ -49,6 +58,9 @@ def _containers(site: Site) -> Iterator[Problem]:
         if on := attached.on_shared(site.facts[name], also=ours):
             listed = ", ".join(f"{container} ({', '.join(of)})" for container, of in on.items())
             what = f"containers of {name} are on networks that would be removed: {listed}"
+            yield Problem("containers-attached", "", what, variant="down")
+        elif site.facts[name].http("containers").late:
+            what = f"the engine of {name} does not list its containers, which may be on networks that would be removed"
             yield Problem("containers-attached", "", what, variant="down")
 
 

@@ -98,6 +98,8 @@ class TestStops:
         assert not checks.leaderless(site())
         silent = {name: with_http(capture(f"settled-{name}"), "leader", "") for name in ("node1", "node2", "node3")}
         assert checks.leaderless(site(**silent))
+        late = with_http(capture("settled-node2"), "networks", "000 timeout")
+        assert checks.leaderless(site(node2=late)), "a server of etcd still names its last leader"
 
     def test_containers_of_an_engine_that_lists_no_networks(self, site):
         """Without a leader of its store it answers too late."""
@@ -105,6 +107,19 @@ class TestStops:
         here = site(node2=with_http(silent, "containers", [container("web", "demo"), container("x", "bridge")]))
         (problem,) = checks.findings(here, force=False, packages=False)
         assert (problem.id, problem.evidence.endswith(": web (demo)")) == ("containers-attached", True)
+
+    def test_an_engine_that_does_not_list_its_containers(self, site):
+        here = site(node2=with_http(capture("settled-node2"), "containers", "000 timeout"))
+        assert found(here) == ["containers-attached"]
+        assert found(here, force=True) == []
+
+    def test_only_networks_that_would_be_removed(self, site, inventory):
+        here = TestNetworks().site(site, inventory, FRESH)
+        assert checks.networks(here) == {"demo"}
+        assert checks.networks(TestNetworks().site(site, inventory, f"{FRESH}note\tnetwork\town\t\n")) == {
+            "demo",
+            "own",
+        }
 
     def test_containers_on_an_engine_to_be_removed(self, site):
         record = f"{FRESH}note\tpackage\tdocker.io\t\n"

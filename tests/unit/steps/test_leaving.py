@@ -14,6 +14,7 @@ from captured import capture, container, endpoint, with_file, with_http, with_in
 from provisioner import stores, wording
 from provisioner.controlplane import resolve
 from provisioner.errors import StepFailed
+from provisioner.model import Action, Kind
 from provisioner.steps.leaving import Drain, Endpoints, Leave, LeaveEngine, Members
 from provisioner.system import attached, firewall, gossip, version
 from provisioner.system.reading import DAEMON_JSON, ENGINE_DROPIN
@@ -54,6 +55,12 @@ class TestDrain:
         assert "docker network disconnect -f lost web" in Drain().work(site(node3=on), "node3", ()).script
         silent = with_http(on, "networks", "000 timeout")
         assert (attached.on_shared(silent), attached.on_shared(silent, also=["lost"])) == ({}, {"web": ("lost",)})
+
+    @pytest.mark.parametrize("request_", ["containers", "networks"])
+    def test_an_engine_that_answers_late_is_waited_for(self, site, request_):
+        """Otherwise the step would end well, without the containers that it could not see."""
+        (drift,) = Drain().drift(site(node3=with_http(NODE3, request_, "000 timeout")), "node3")
+        assert (drift.kind, drift.action) == (Kind.ENGINE, Action.WAIT)
 
     def test_a_name_can_t_leave_its_quotes(self, site):
         found = site(node3=with_http(NODE3, "containers", [container("a'; reboot '", "demo")]))
