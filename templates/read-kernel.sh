@@ -1,9 +1,9 @@
-# Part of the program that observes a host's kernel (observe/kernel.py). Words in capitals are replaced. Only reads.
-# Each `f NAME TEXT` is one section. What needs iproute2 is left out on hosts without it.
+# Part of the program that reads a host's kernel (observe/kernel.py). Words in capitals are replaced. Only reads.
+# Each `f NAME TEXT` writes one section. Hosts without iproute2 omit the sections that need it.
 f ids "$(cat /proc/sys/kernel/random/boot_id /etc/machine-id; systemd-detect-virt 2>/dev/null)"
 f sysctl "$(for k in SYSCTLS; do v=$(cat "/proc/sys/$k") && echo "$k=$v"; done)"
 f modules "$(cut -d' ' -f1 /proc/modules)"
-# Of the last ten minutes. Files of /proc/sys are read with cat: the shell reads them byte by byte, and gets the first one only.
+# The last ten minutes. Files in /proc/sys need cat: the shell's read gets only their first byte.
 f kernel-log "$(read -r up _ </proc/uptime; dmesg 2>/dev/null | awk -v from="$((${up%.*} - 600))" -F '[][ ]+' '$2 > from' | grep -E 'eighbou?r.* table overflow|nf_conntrack: table full' | tail -n 5)"
 f proxies "$(p=$(systemctl show -p MainPID docker.service 2>/dev/null); p=${p#MainPID=}
   [ "${p:-0}" = 0 ] || tr '\0' '\n' <"/proc/$p/environ" | sed -nE 's/^(https?_proxy|HTTPS?_PROXY|all_proxy|ALL_PROXY)=.+/\1=set/p; s/^(no_proxy|NO_PROXY)=/\1=/p')"

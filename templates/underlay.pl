@@ -1,26 +1,26 @@
-# What one host sees of its paths to the other hosts, on the underlay: needs root, and the modules of perl-base alone.
+# Tests the underlay paths from one host to the others. Needs root, and only the modules of perl-base.
 #
-# Ports that engines and stores hold can be tried all the same. Every datagram is seen at three places: where it leaves the
-# sender (packet(7), after all rules of the sender's), where it arrives at the receiver (packet(7), before any rule of the
-# receiver's), and where it has passed the receiver's rules (raw(7) gets a copy whoever holds the port). An engine drops what
-# is sent: VXLAN of a number that no network has, and to other UDP ports an empty compound message of memberlist.
+# Works on ports that engines and stores use. Every datagram is counted at three points: when it leaves the sender (packet(7), after
+# the sender's rules), when it arrives at the receiver (packet(7), before the receiver's rules), and after the receiver's rules
+# (raw(7) gets a copy, whichever process has the port). Engines ignore the datagrams: VXLAN with an unused VNI, and to other UDP
+# ports an empty compound message of memberlist.
 #
-# Arguments: the commands that print all rules of the host's firewall with their counters.
+# Arguments: commands that print all rules of the host's firewall with their counters.
 # Reads:  run TOKEN SOURCE    16 hexadecimal digits that mark our datagrams; the source port of our TCP connections
 #         me NUMBER ADDRESS DATA-PORT
 #         peer NUMBER ADDRESS UDP-PORT,... TCP-PORT,...    "-": no port
-#         prepare    when all of these are told
-#         go SECONDS NUMBER ...    the peers that send, too. Ends with its input.
-# Writes: ready    then, at the end, for each peer and what was seen of it:
-#         sent PEER PORT COUNT REASON...        how many datagrams were given to the kernel, and why some were refused
-#         left PEER PORT COUNT SOURCE,...       how many left this host, and from which addresses
-#         came PEER PORT COUNT SOURCE,...       how many arrived from this peer, and from which addresses
-#         took PEER PORT COUNT                  how many of these passed the rules of this host
-#         size PEER BYTES                       the largest packet that arrived from this peer, with DF set
+#         prepare    after all of these
+#         go SECONDS NUMBER ...    the numbers of the peers that also send. The program ends when its input ends.
+# Writes: ready    then, at the end, for each peer:
+#         sent PEER PORT COUNT REASON...        datagrams passed to the kernel, and why it refused some
+#         left PEER PORT COUNT SOURCE,...       datagrams that left this host, and their source addresses
+#         came PEER PORT COUNT SOURCE,...       datagrams that arrived from this peer, and their source addresses
+#         took PEER PORT COUNT                  those of them that passed this host's rules
+#         size PEER BYTES                       the largest packet with DF set that arrived from this peer
 #         tcp PEER PORT open|refused|silent|error SECONDS SYN-LEFT ANSWER-CAME REASON...
-#         syn PEER PORT CAME TOOK ANSWERED      connections that this peer tried: whether its SYN came, passed the rules, was answered
-#         mac PEER MAC ...                      who answers to the peer's address on the segment; peer 0: to our own
-#         rule TOOL TABLE PACKETS HEX           a rule or policy whose counter rose
+#         syn PEER PORT CAME TOOK ANSWERED      connections from this peer: SYNs that arrived, passed the rules, were answered
+#         mac PEER MAC ...                      who answers ARP requests for the peer's address; peer 0: for our own
+#         rule TOOL TABLE PACKETS HEX           a rule or policy that counted packets during the test
 #         done SECONDS
 use strict;
 use warnings;
@@ -30,7 +30,7 @@ use Socket;
 
 my ($SMALL, $EVERY, $FEW) = (20, 0.025, 3);  # datagrams to the data port, seconds between; datagrams to other ports
 my @SIZES = (576, 1280, 1300, 1350, 1380, 1400, 1420, 1430, 1440, 1450, 1460, 1472, 1476, 1480, 1492, 1500, 4000, 8000, 8950, 9000);
-my $SETTLE = 0.15;  # seconds after the last thing that was awaited
+my $SETTLE = 0.15;  # seconds to wait after the last expected packet
 my $VNI = 0xfffffe;
 my $CLOCK = {x86_64 => 228, aarch64 => 113}->{$Config{archname} =~ /^([^-]+)/ ? $1 : ""};  # clock_gettime(2)
 $SIG{$_} = sub { exit 0 } for qw(TERM INT HUP PIPE ALRM);
@@ -50,8 +50,8 @@ sub now {
 my ($token, $source, $me, $own, $data, %peers, %number, @order);
 my ($seconds, %sender);
 
-# Counters of rules, as the commands in our arguments print them: iptables-save -c, nft -a list ruleset, and their like. A rule without
-# a counter can't be seen here.
+# The counters of all rules, parsed from the output of our arguments (iptables-save -c, nft -a list ruleset). Rules without a counter
+# are missing.
 sub counters {
     my %found;
     for my $command (@ARGV) {
@@ -74,7 +74,7 @@ sub counters {
     return \%found;
 }
 
-sub filtered { # a socket that gets only what the filter of bpf(4) lets pass, from the first packet on
+sub filtered { # attach a BPF filter to a socket before it receives anything
     my ($socket, @filter) = @_;
     my $code = join "", map { pack "SCCL", @$_ } @filter;
     setsockopt $socket, 1, 26, pack "S x![P] P", scalar @filter, $code or die "SO_ATTACH_FILTER: $!\n";
@@ -117,7 +117,7 @@ socket my $udp_taken, PF_INET, SOCK_RAW, 17 or die "raw(7): $!\n";
 socket my $tcp_taken, PF_INET, SOCK_RAW, 6 or die "raw(7): $!\n";
 filtered($_, ours()) for $udp_taken, $tcp_taken;
 socket my $out, PF_INET, SOCK_DGRAM, 17 or die "udp(7): $!\n";
-setsockopt $out, 0, 10, pack "i", 3;  # IP_MTU_DISCOVER, IP_PMTUDISC_PROBE: DF, and what the path was once found to bear does not count
+setsockopt $out, 0, 10, pack "i", 3;  # IP_MTU_DISCOVER, IP_PMTUDISC_PROBE: set DF, ignore the cached path MTU
 print "ready\n";
 while (<STDIN>) {
     my ($word, @rest) = split;
@@ -146,7 +146,7 @@ sub datagram { # PEER PORT KIND SIZE
     }
 }
 
-sub of_wire { # what leaves or arrives
+sub of_wire { # a packet that leaves or arrives
     my ($packet, $link) = @_;
     my ($index, $type) = (unpack "S n i S C", $link)[2, 4];
     my $header = 4 * (15 & ord $packet);
@@ -196,7 +196,7 @@ sub of_arp {
     $mac{$peer}{join ":", map { sprintf "%02x", $_ } unpack "C6", $mac} = 1 if defined $peer;
 }
 
-sub ask_who { # an ARP question for an address; of our own as somebody who has none
+sub ask_who { # an ARP request for an address. For our own address it is a probe, without a sender address.
     my ($address) = @_;
     my $asker = $address eq $own ? "\0" x 4 : inet_aton($own);
     my $question = pack "n n C C n a6 a4 a6 a4", 1, 0x0800, 6, 4, 1, $hardware, $asker, "\0" x 6, inet_aton($address);
@@ -224,7 +224,7 @@ sub ended {
     $try->{seconds} = now() - $try->{began};
     local $! = $error;
     ($try->{state}, $try->{why}) = $error == 0 ? ("open", "") : $error == 111 ? ("refused", "$!") : ("error", "$!");
-    setsockopt $socket, SOL_SOCKET, SO_LINGER, pack "i i", 1, 0;  # an end without a state that lingers on either host
+    setsockopt $socket, SOL_SOCKET, SO_LINGER, pack "i i", 1, 0;  # close with RST: no TIME_WAIT state on either host
     close $socket;
 }
 
@@ -251,7 +251,7 @@ sub listen_until {
     }
 }
 
-sub complete { # whether all has come that can
+sub complete { # whether every expected packet has arrived
     return if %trying;
     for my $peer (keys %sender) {
         next unless $peers{$peer};

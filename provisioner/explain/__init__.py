@@ -1,8 +1,9 @@
-"""From what a run has seen to causes: detectors find problems, and consequences are put behind their causes. Pure.
+"""Finds the causes of failures in the observations of a run: detectors find problems, then consequences are hidden. Pure.
 
-paths: where packets between two hosts get lost. kernels: routes, rules and forwarding entries. engines: engines and their store.
-The checks and the proofs have found problems too. A problem that another one explains, at the same place, is a consequence:
-it is counted, and not reported by itself. What nothing explains stays, with its evidence.
+paths: packets lost between two hosts. kernels: routes, rules and forwarding entries. engines: engines and their store.
+hosts: hosts that dropped out or drifted.
+Checks and proofs also find problems. A problem that another one explains at the same place is a consequence. It is counted, but
+not reported as a cause. Problems without an explanation are reported with their evidence.
 """
 
 from __future__ import annotations
@@ -27,22 +28,22 @@ if TYPE_CHECKING:
 __all__ = ["DETECTORS", "NOTHING", "Seen", "explain", "explained", "observed", "problems", "well"]
 
 NOTHING = Observed()
-_LAST = frozenset({"drift", "unexplained"})  # where a cause is known too, it comes first
-_LASTING = frozenset({"overlay-blocked", "names-unresolved"})  # what pairs of hosts that do not reach each other show
+_LAST = frozenset({"drift", "unexplained"})  # sorted after known causes
+_LASTING = frozenset({"overlay-blocked", "names-unresolved"})  # problems of pairs of hosts that do not reach each other
 OBSERVING: tuple[Detector, ...] = (*engines.DETECTORS, *kernels.DETECTORS, *paths.DETECTORS)
 _STARTLESS = frozenset({"probe-failed"})
 DETECTORS: tuple[Detector, ...] = (*OBSERVING, *hosts.DETECTORS)
 
 
 def problems(seen: Seen) -> list[Problem]:
-    """All that is found, each once: by the checks, the observations, and the proofs."""
+    """Return all problems that checks, observations and proofs found, without duplicates."""
     found = [*seen.findings, *observed(seen), *(problem for detect in hosts.DETECTORS for problem in detect(seen))]
     found += [problem for result in seen.proofs for problem in result.problems]
     return list({_key(problem): problem for problem in reversed(found)}.values())[::-1]
 
 
 def observed(seen: Seen) -> list[Problem]:
-    """What the observations show; of two, only what both show."""
+    """Return the problems in the observations. If there are two observations, only those in both."""
     found = [problem for detect in OBSERVING for problem in _detected(detect, seen)]
     if seen.earlier is None:
         return found
@@ -52,7 +53,7 @@ def observed(seen: Seen) -> list[Problem]:
 
 
 def _detected(detect: Detector, seen: Seen) -> list[Problem]:
-    """What one detector finds. A host whose data bring out a bug in it is left out, and reported."""
+    """Run one detector. If a host's data trigger a bug in it, that host is skipped and reported."""
     found, bug = blamed(
         tuple(seen.observed.kernels), lambda names: list(detect(seen.only(names))), "looking for causes"
     )
@@ -68,7 +69,10 @@ def _key(problem: Problem) -> tuple[str, ...]:
 
 
 def explain(seen: Seen) -> tuple[Diagnosis, ...]:
-    """The causes, the most fundamental first: those that stop or fail something before warnings, those that explain more before others."""
+    """Return the causes, the most fundamental first.
+
+    Errors precede warnings. Causes that fewer catalogue entries explain, and that explain more failed pairs, precede others.
+    """
     found = problems(seen)
     closure = _closure()
     reasons = {id(problem): _reasons(problem, found, closure) for problem in found}
@@ -84,7 +88,7 @@ def explain(seen: Seen) -> tuple[Diagnosis, ...]:
 
 
 def explained(found: Iterable[Problem], pairs: Iterable[tuple[str, str]]) -> bool:
-    """Whether these problems explain why each of these pairs of hosts does not reach the other, and for (host, "") why no probe starts."""
+    """Return whether these problems explain every pair of hosts. (host, "") stands for a probe that does not start."""
     closure = _closure()
     return all(
         any(
@@ -97,7 +101,7 @@ def explained(found: Iterable[Problem], pairs: Iterable[tuple[str, str]]) -> boo
 
 
 def _closure() -> dict[str, frozenset[str]]:
-    """Cause -> all causes that follow from it, through others too."""
+    """Cause -> all its consequences, direct and indirect."""
     direct = {cause.id: frozenset(cause.explains) for cause in causes.CAUSES.values()}
     found = dict(direct)
     for _ in range(len(direct)):
@@ -109,7 +113,7 @@ def _closure() -> dict[str, frozenset[str]]:
 
 
 def _reasons(problem: Problem, found: Iterable[Problem], closure: Mapping[str, frozenset[str]]) -> list[Problem]:
-    """The problems that explain this one: its causes, and the same found for the host as a whole where this is about one network."""
+    """Return the problems that explain this one: its causes, and the same problem of the whole host if this one names a network."""
     return [
         other
         for other in found
@@ -119,7 +123,10 @@ def _reasons(problem: Problem, found: Iterable[Problem], closure: Mapping[str, f
 
 
 def _meets(cause: Problem, consequence: Problem) -> bool:
-    """Whether a cause's place can bear on the consequence's: they share a host or network, or one of them is about the whole cluster."""
+    """Return whether a cause can affect the place of a consequence.
+
+    It can if they share a host, or one of them concerns the whole cluster. If both name a network, it must be the same one.
+    """
     if cause.network and consequence.network and cause.network != consequence.network:
         return False
     here, there = {cause.host, cause.target} - {""}, {consequence.host, consequence.target} - {""}
@@ -127,7 +134,7 @@ def _meets(cause: Problem, consequence: Problem) -> bool:
 
 
 def _together(problem: Problem) -> tuple[object, ...]:
-    """Problems that are one for people: the same cause, network and cure, found at each of several hosts. Paths stay apart."""
+    """Return the key under which problems are reported as one: same cause, network and cure on several hosts. Each path is separate."""
     if problem.target:
         return problem.id, problem.host, problem.target, problem.network
     return problem.id, problem.network, causes.cure(problem), problem.variant, problem.where if not problem.host else ""
@@ -149,7 +156,7 @@ def _diagnosis(
 def _failed(
     proofs: Iterable[ProofResult], names: set[str], networks: set[str], kinds: frozenset[str] | set[str]
 ) -> int:
-    """How many failed pairs and checks of proofs have one of these kinds of problems, at these hosts and networks."""
+    """Count the failed pairs and checks in proofs with a problem in `kinds`, on these hosts and networks."""
     count = 0
     for result in proofs:
         if result.state is not State.FAILED or not {problem.id for problem in result.problems} & kinds:
@@ -168,5 +175,5 @@ def _warns(diagnosis: Diagnosis) -> bool:
 
 
 def _depth(diagnosis: Diagnosis, closure: Mapping[str, frozenset[str]]) -> int:
-    """How fundamental it is: the number of causes in the catalogue that would explain it."""
+    """Return how many causes in the catalogue could explain it; 0: the most fundamental."""
     return sum(diagnosis.id in after for after in closure.values())

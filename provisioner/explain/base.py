@@ -1,4 +1,4 @@
-"""What causes are found from: all that a run has seen."""
+"""The input of detectors: all that a run has observed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Seen:
-    """All that a run has seen.
+    """All that a run has observed.
 
-    earlier: the observation before the last one. What passes by itself is no cause: a problem that was not seen then does not count.
-    findings: problems that checks have found already. lost: host -> why it dropped out.
+    findings: problems that checks found before. lost: host -> why it dropped out.
+    earlier: the previous observation. Problems that are only in one of the two are temporary and are not reported.
     """
 
     site: Site
@@ -33,7 +33,7 @@ class Seen:
     earlier: Observed | None = None
 
     def only(self, names: Collection[str]) -> Seen:
-        """Return the same, as if the kernels of these hosts alone had been read."""
+        """Return a copy with only the kernels of these hosts."""
         kernels = {name: kernel for name, kernel in self.observed.kernels.items() if name in names}
         return replace(self, observed=replace(self.observed, kernels=kernels))
 

@@ -1,4 +1,4 @@
-"""Causes on the engines: one that does not run or does not answer, and what keeps it from its store."""
+"""Causes on engines: stopped or hanging engines and stores, and obstacles between an engine and its store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOOPBACK = "127.0.0.1"
 
 
 def engines(seen: Seen) -> Iterator[Problem]:
-    """Engines that are stopped, or that run and do not answer."""
+    """Find engines that are stopped, or that run but do not answer."""
     for name in seen.site.live:
         facts = seen.site.facts[name]
         unit = facts.unit("docker.service")
@@ -30,27 +30,27 @@ def engines(seen: Seen) -> Iterator[Problem]:
             evidence = f"docker.service is {unit.active}"
             yield Problem("engine-down", name, evidence, {"host": name}, where="docker.service")
         elif facts.http("info").late:
-            evidence = "docker.service is active, and the engine gave no answer in time"
+            evidence = "docker.service is active, but the engine did not answer in time"
             yield Problem("engine-hangs", name, evidence, {"host": name}, where="docker.service")
 
 
 def stores(seen: Seen) -> Iterator[Problem]:
-    """Servers and agents of the store that accept requests of their own host and do not answer."""
+    """Find servers and agents of the store that accept connections from their own host but do not answer."""
     site = seen.site
     names: dict[str, list[str]] = defaultdict(list)
     for request in site.plane.sought(site.inventory).requests:
         if ":" not in request.where:  # not at another host
             names[request.where].append(request.name)
-    for host, (where, asked) in product(site.live, names.items()):
-        answers = [site.facts[host].http(name) for name in asked]
+    for host, (where, requests) in product(site.live, names.items()):
+        answers = [site.facts[host].http(name) for name in requests]
         if any(answer.late for answer in answers) and not any(answer.code for answer in answers):
             place = f"port {where}" if where.isdigit() else where
-            evidence = f"the store accepts connections on {place} of its own host, and gave no answer in time"
+            evidence = f"the store accepts local connections on {place}, but did not answer in time"
             yield Problem("store-hangs", host, evidence, where=place)
 
 
 def loopback(seen: Seen) -> Iterator[Problem]:
-    """Rules that drop what a host sends to itself."""
+    """Find rules that drop packets on loopback."""
     for name, kernel in seen.observed.kernels.items():
         for tool in ("iptables-legacy-save", "iptables-nft-save"):
             if found := _drops_loopback(kernel.rules(tool)):
@@ -68,7 +68,7 @@ def loopback(seen: Seen) -> Iterator[Problem]:
 
 
 def _drops_loopback(lines: list[str]) -> tuple[str, str] | None:
-    """Why the filter's INPUT drops all of loopback, and the rule that does; None if it does not. The policy is no rule."""
+    """Return the reason why chain INPUT (filter) drops all loopback packets, and the rule ("" for the policy). None if it does not."""
     table, policy = "", "ACCEPT"
     for line in lines:
         words = line.split()
@@ -84,13 +84,15 @@ def _drops_loopback(lines: list[str]) -> tuple[str, str] | None:
             if words[2:] in (["-i", "lo", "-j", "DROP"], ["-j", "DROP"], ["-j", "REJECT"]) or (
                 words[2:4] == ["-i", "lo"] and words[-1] in {"DROP", "REJECT"} and len(words) == 6  # noqa: PLR2004
             ):
-                only = words[2:4] == ["-i", "lo"]  # a rule that drops more than loopback may be wanted
-                return f"the rule `{line[:200]}` drops it", line if only else ""
-    return None if policy == "ACCEPT" else (f"the policy of INPUT is {policy}, and no rule lets loopback pass", "")
+                only = words[2:4] == ["-i", "lo"]  # the rule may be intended if it drops more than loopback
+                return f"the rule `{line[:200]}` drops loopback packets", line if only else ""
+    return (
+        None if policy == "ACCEPT" else (f"the policy of INPUT is {policy}, and no rule accepts loopback packets", "")
+    )
 
 
 def proxies(seen: Seen) -> Iterator[Problem]:
-    """A proxy in the engine's environment that the store's address is not exempt from."""
+    """Find engines whose environment sends requests for the store through a proxy."""
     if seen.site.control != "kv":
         return
     store = seen.site.inventory.the_store
@@ -99,7 +101,7 @@ def proxies(seen: Seen) -> Iterator[Problem]:
         if _has_proxy(kernel):
             caught = [address for address in addresses if not _exempt(address, kernel.proxies.get("NO_PROXY", ""))]
             if caught:
-                evidence = f"the engine runs with a proxy, and NO_PROXY does not have {caught[0]}"
+                evidence = f"the engine uses a proxy, and NO_PROXY does not contain {caught[0]}"
                 yield Problem(
                     "proxy", name, evidence, {"host": name, "address": caught[0]}, where="environment of docker.service"
                 )
@@ -110,7 +112,7 @@ def _has_proxy(kernel: Kernel) -> bool:
 
 
 def _exempt(address: str, no_proxy: str) -> bool:
-    """As Go's httpproxy decides: loopback is always exempt; an address, a CIDR, a name or *."""
+    """Apply the rules of Go's httpproxy: loopback is always exempt. Entries are addresses, CIDRs, names or "*"."""
     try:
         literal = ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Causes about whole hosts: those that dropped out, and those that differ from the inventory."""
+"""Causes that concern whole hosts: hosts that dropped out, hosts that differ from the inventory, unexplained failures."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from provisioner.explain.base import Seen
 
-_SHOWN = 3  # things that differ in one step on one host
+_SHOWN = 3  # most drifts of a step on one host, and most failures of a proof, that are listed
 
 
 def lost(seen: Seen) -> Iterator[Problem]:
-    """Hosts that dropped out, unless a finding says why."""
+    """Report hosts that dropped out, unless a finding gives the reason."""
     stopped = {problem.host for problem in seen.findings if causes.severity(problem) is Severity.STOP}
     for name, why in seen.lost.items():
         if name not in stopped:
@@ -28,7 +28,7 @@ def lost(seen: Seen) -> Iterator[Problem]:
 
 
 def drift(seen: Seen) -> Iterator[Problem]:
-    """What differs from the inventory, by step and host."""
+    """Report differences from the inventory, by step and host."""
     for outcome in seen.outcomes:
         if outcome.state is not State.DRIFTED:
             continue
@@ -42,7 +42,7 @@ def drift(seen: Seen) -> Iterator[Problem]:
 
 
 def unexplained(seen: Seen) -> Iterator[Problem]:
-    """Proofs that failed without any cause that is known."""
+    """Report failed proofs without a known cause."""
     for result in seen.proofs:
         if result.state is State.FAILED and not result.problems:
             hosts: dict[str, list[str]] = defaultdict(list)
@@ -52,8 +52,10 @@ def unexplained(seen: Seen) -> Iterator[Problem]:
             for check in result.checks:
                 if not check.proven:
                     hosts[check.host].append(f"{check.way}: {check.detail}")
-            told = [text for texts in hosts.values() for text in texts]
-            evidence = f"{result.proof} on {result.network} failed: {'; '.join(told[:_SHOWN]) or result.error[:300]}"
+            failures = [text for texts in hosts.values() for text in texts]
+            evidence = (
+                f"{result.proof} on {result.network} failed: {'; '.join(failures[:_SHOWN]) or result.error[:300]}"
+            )
             yield Problem("unexplained", next(iter(hosts)) if len(hosts) == 1 else "", evidence, network=result.network)
 
 

@@ -1,4 +1,4 @@
-"""Causes that the kernels of the hosts show: routes, rules, bridges, and the forwarding entries of overlays."""
+"""Causes in the state of the hosts' kernels: settings, routes, rules, bridges, VXLAN devices and forwarding entries."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from provisioner.explain.base import Seen
     from provisioner.observe.kernel import Kernel, Space
 
-_MOST_PORTS = 1023  # of a bridge: linux/net/bridge/br_private.h, BR_MAX_PORTS
-_FULL = 0.95  # of a table
-_NO_BRIDGE_RULES = 27  # the first engine that sets no rules for bridged packets
-_OF_ENGINES = ("DOCKER-FORWARD", "DOCKER-ISOLATION")  # where engines from 28 on, and those before, have their rules
+_MOST_PORTS = 1023  # ports of a bridge: BR_MAX_PORTS - 1 in linux/net/bridge/br_private.h
+_FULL = 0.95  # share of a table from which it counts as full
+_NO_BRIDGE_RULES = 27  # the first engine version that sets no rules for bridged packets
+_ENGINE_CHAINS = ("DOCKER-FORWARD", "DOCKER-ISOLATION")  # targets of FORWARD: in engines 28 and later, in older engines
 _GWBRIDGE = "docker_gwbridge"
-_ENGINES_DEVICE = re.compile(r"vx-[0-9a-f]{6}-\w+")  # libnetwork names its devices so until they are in their namespace
+_ENGINES_DEVICE = re.compile(r"vx-[0-9a-f]{6}-\w+")  # libnetwork's name for a device that is not yet in its namespace
 _OVERLAYS = frozenset({"overlay"})
 
 
 def overlays(seen: Seen, host: str) -> dict[str, dict[str, Any]]:
-    """Name -> what the host's engine tells of its overlay networks."""
+    """Return the overlay networks of a host's engine: name -> entry of the API's network list."""
     networks = seen.site.facts[host].networks.items()
     return {name: found for name, found in networks if found.get("Driver") in _OVERLAYS and not found.get("Ingress")}
 
@@ -45,7 +45,7 @@ def same_machine(seen: Seen) -> Iterator[Problem]:
 
 
 def settings(seen: Seen) -> Iterator[Problem]:
-    """Settings of the kernel that engines need, and tables that are full."""
+    """Find kernel settings that break engines, full tables, and LXC hosts."""
     for name, kernel in seen.observed.kernels.items():
         values = {"host": name}
         if kernel.setting("net.ipv4.ip_forward") == 0 and seen.site.facts[name].engine:
@@ -57,14 +57,14 @@ def settings(seen: Seen) -> Iterator[Problem]:
                 "conntrack-full", name, evidence, values | {"twice": 2 * most}, where="net.netfilter.nf_conntrack_max"
             )
         if "able overflow" in kernel.raw.get("kernel-log", ""):
-            evidence = f"the kernel log says: {kernel.raw['kernel-log'].strip().splitlines()[-1][:200]}"
+            evidence = f"kernel log: {kernel.raw['kernel-log'].strip().splitlines()[-1][:200]}"
             yield Problem("neigh-overflow", name, evidence, values, where="net.ipv4.neigh.default.gc_thresh3")
         if kernel.virtualisation == "lxc" and seen.site.control == "swarm":
-            yield Problem("lxc-host", name, "systemd-detect-virt says lxc", values)
+            yield Problem("lxc-host", name, "systemd-detect-virt reports lxc", values)
 
 
 def shadows(seen: Seen) -> Iterator[Problem]:
-    """Routes that cover subnets of overlays."""
+    """Find routes that cover subnets of overlays."""
     for name, kernel in seen.observed.kernels.items():
         for network, found in overlays(seen, name).items():
             for subnet in _subnets(found):
@@ -90,7 +90,7 @@ def _subnets(network: Mapping[str, Any]) -> Iterator[IPv4Network]:
 
 
 def rules(seen: Seen) -> Iterator[Problem]:
-    """The engine's rules are gone; or two backends have rules; or loopback is dropped."""
+    """Find missing rules of the engine, rules in both backends of iptables, and filtering of bridged packets."""
     for name, kernel in seen.observed.kernels.items():
         tables = {tool: _parsed(kernel.rules(tool)) for tool in ("iptables-legacy-save", "iptables-nft-save")}
         yield from _engine_rules(seen, name, tables)
@@ -103,7 +103,7 @@ def rules(seen: Seen) -> Iterator[Problem]:
             and _major(seen, name) > _NO_BRIDGE_RULES - 1
             and _failed_local(seen, name)
         ):
-            evidence = "net.bridge.bridge-nf-call-iptables is 1, and containers of one bridge do not reach each other"
+            evidence = "net.bridge.bridge-nf-call-iptables is 1, and containers on one bridge do not reach each other"
             yield Problem("br-netfilter", name, evidence, {"host": name}, where="net.bridge.bridge-nf-call-iptables")
 
 
@@ -121,7 +121,7 @@ def _failed_local(seen: Seen, name: str) -> bool:
 
 
 def _parsed(lines: list[str]) -> dict[tuple[str, str], list[str]]:
-    """(table, chain) -> its rules."""
+    """Return (table, chain) -> its rules."""
     found: dict[tuple[str, str], list[str]] = {}
     table = ""
     for line in lines:
@@ -146,8 +146,8 @@ def _engine_rules(
         return
     lacking = []
     forward = [rule for table in tables.values() for rule in table.get(("filter", "FORWARD"), ())]
-    if not any(f"-j {chain}" in rule for chain in _OF_ENGINES for rule in forward):
-        lacking.append("FORWARD jumps to no chain of the engine's")
+    if not any(f"-j {chain}" in rule for chain in _ENGINE_CHAINS for rule in forward):
+        lacking.append("FORWARD jumps to none of the engine's chains")
     if any(table.get(("filter", "DOCKER-FORWARD")) == [] for table in tables.values()):
         lacking.append("DOCKER-FORWARD is empty")
     nat = [
@@ -160,19 +160,17 @@ def _engine_rules(
     if not any("-j DOCKER" in rule for rule in nat):
         lacking.append("PREROUTING (nat) does not jump to DOCKER")
     if lacking:
-        evidence = f"{' and '.join(lacking)}, although the engine runs"
-        yield Problem("firewall-reload", name, evidence, {"host": name}, where="iptables, chains of the engine")
+        evidence = f"{' and '.join(lacking)}, but the engine runs"
+        yield Problem("firewall-reload", name, evidence, {"host": name}, where="iptables, the engine's chains")
 
 
 def bridges(seen: Seen) -> Iterator[Problem]:
-    """The bridge through which containers of overlays leave their host, and bridges that are full."""
+    """Find a missing or disabled docker_gwbridge, and full bridges."""
     for name, kernel in seen.observed.kernels.items():
         if kernel.iproute and _GWBRIDGE in seen.site.facts[name].networks:
             link = kernel.link(_GWBRIDGE)
             if not link:
-                yield Problem(
-                    "gwbridge", name, f"{_GWBRIDGE} is not there", {"host": name}, where=f"{name}: {_GWBRIDGE}"
-                )
+                yield Problem("gwbridge", name, f"{_GWBRIDGE} is missing", {"host": name}, where=f"{name}: {_GWBRIDGE}")
             elif "UP" not in (link.get("flags") or []):
                 evidence = f"{_GWBRIDGE} is down"
                 yield Problem("gwbridge", name, evidence, {"host": name}, "down", where=f"{name}: {_GWBRIDGE}")
@@ -189,16 +187,17 @@ def _has_containers(space: Space) -> bool:
 
 
 def numbers(seen: Seen) -> Iterator[Problem]:
-    """VXLAN devices: missing, down, with another number than on the other hosts, or left behind by a crash."""
+    """Find VXLAN devices that are missing or down, that have a wrong VNI, or that a crashed engine left."""
     found: dict[str, dict[str, frozenset[int]]] = defaultdict(dict)
-    # Of all networks: a swarm's ingress has a namespace too.
-    known = {str(told.get("Id", "")) for name in seen.site.live for told in seen.site.facts[name].networks.values()}
+    known = {  # includes a swarm's ingress, which has a namespace too
+        str(network.get("Id", "")) for name in seen.site.live for network in seen.site.facts[name].networks.values()
+    }
     for name, kernel in seen.observed.kernels.items():
         live = {
             space.name: "" for space in kernel.spaces.values() if any(each.startswith(space.network) for each in known)
         }
-        for network, told in overlays(seen, name).items():
-            space = kernel.space_of(str(told.get("Id", "")))
+        for network, entry in overlays(seen, name).items():
+            space = kernel.space_of(str(entry.get("Id", "")))
             if space:
                 live[space.name] = network
                 found[network][name] = frozenset(_vni(link) for link in space.vxlans)
@@ -226,7 +225,7 @@ def _devices(name: str, network: str, space: Space) -> Iterator[Problem]:
         return
     values = {"host": name, "space": space.name}
     if not space.vxlans:
-        evidence = f"the namespace of {network} has containers and no VXLAN device"
+        evidence = f"the namespace of {network} has containers but no VXLAN device"
         yield Problem("vxlan-lost", name, evidence, values, network=network, where=f"namespace {space.name}")
     for link in space.vxlans:
         if "UP" not in (link.get("flags") or []):
@@ -238,12 +237,12 @@ def _devices(name: str, network: str, space: Space) -> Iterator[Problem]:
 
 
 def _orphans(seen: Seen, name: str, kernel: Kernel, live: Mapping[str, str]) -> Iterator[Problem]:
-    """Devices that an engine left behind: on the host itself, or in a namespace of no network. Devices of others are not reported."""
+    """Find devices that an engine left: in the host's namespace, or in one without a network. Devices of other programs are ignored."""
     port = seen.site.inventory.data_path_port
     for link in kernel.links:
         device, data = str(link.get("ifname", "")), (link.get("linkinfo") or {}).get("info_data") or {}
         if kind_of(link) == "vxlan" and data.get("port") == port and _ENGINES_DEVICE.fullmatch(device):
-            evidence = f"the host itself has the VXLAN device {device} with VNI {_vni(link)} on port {port}"
+            evidence = f"the host's own namespace has the VXLAN device {device} with VNI {_vni(link)} on port {port}"
             yield Problem("vxlan-exists", name, evidence, {"host": name, "device": device}, where=f"{name}: {device}")
     used = {_vni(link) for space in kernel.spaces.values() if space.name in live for link in space.vxlans}
     for space in kernel.spaces.values():
@@ -251,18 +250,20 @@ def _orphans(seen: Seen, name: str, kernel: Kernel, live: Mapping[str, str]) -> 
             continue
         for link in (link for link in space.vxlans if _vni(link) not in used):
             device, vni = str(link.get("ifname", "")), _vni(link)
-            evidence = f"the namespace {space.name} of no network has the VXLAN device {device} with VNI {vni}"
+            evidence = (
+                f"the namespace {space.name}, which belongs to no network, has the VXLAN device {device} with VNI {vni}"
+            )
             values = {"host": name, "device": device, "space": space.name}
             where = f"{name}: {device} in {space.name}"
             yield Problem("vxlan-exists", name, evidence, values, "space", where=where)
 
 
-# -- containers, and where packets for them are sent -------------------------------------------------------------------------
+# -- containers and their forwarding entries -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A container on an overlay: its host, its name as far as it is known, its MAC address."""
+    """A container on an overlay. name: "a container" if unknown."""
 
     host: str
     name: str
@@ -270,11 +271,11 @@ class Endpoint:
 
 
 def _endpoints(seen: Seen) -> dict[str, dict[str, list[Endpoint]]]:
-    """Network -> address -> the containers that have it, as the kernels show: the interfaces in their own namespaces."""
+    """Return network -> address -> containers with it, from the interfaces in the containers' namespaces."""
     found: dict[str, dict[str, list[Endpoint]]] = defaultdict(lambda: defaultdict(list))
     for host, kernel in seen.observed.kernels.items():
         names = _names(seen, host)
-        subnets = {name: list(_subnets(told)) for name, told in overlays(seen, host).items()}
+        subnets = {name: list(_subnets(entry)) for name, entry in overlays(seen, host).items()}
         for space in kernel.spaces.values():
             if space.network:
                 continue
@@ -286,17 +287,17 @@ def _endpoints(seen: Seen) -> dict[str, dict[str, list[Endpoint]]]:
 
 
 def _names(seen: Seen, host: str) -> dict[tuple[str, str], str]:
-    """(network, address) -> the container's name, as its engine tells."""
+    """Return (network, address) -> container name, from the host's engine."""
     found = {}
     for container in seen.site.facts[host].http("containers").body or ():
         names = [str(name).removeprefix("/") for name in container.get("Names") or ()]
-        for network, told in ((container.get("NetworkSettings") or {}).get("Networks") or {}).items():
-            found[network, str(told.get("IPAddress") or "")] = names[0] if names else "a container"
+        for network, endpoint in ((container.get("NetworkSettings") or {}).get("Networks") or {}).items():
+            found[network, str(endpoint.get("IPAddress") or "")] = names[0] if names else "a container"
     return found
 
 
 def addresses(seen: Seen) -> Iterator[Problem]:
-    """Addresses that two containers have, or that are the gateway's."""
+    """Find containers with the same address, or with the gateway's address."""
     for network, by_address in _endpoints(seen).items():
         gateways = {
             address
@@ -308,23 +309,23 @@ def addresses(seen: Seen) -> Iterator[Problem]:
             first, *others = holders
             where = f"{first.host}: address {address} on {network}"
             if others:
-                told = " and ".join(f"{each.name} on {each.host}" for each in holders)
-                values = {"both": told, "network": network, "name": others[0].name, "host": others[0].host}
+                both = " and ".join(f"{each.name} on {each.host}" for each in holders)
+                values = {"both": both, "network": network, "name": others[0].name, "host": others[0].host}
                 target = others[0].host if others[0].host != first.host else ""
-                evidence = f"{told} have {address}"
+                evidence = f"{both} have the address {address}"
                 yield Problem("duplicate-ip", first.host, evidence, values, target=target, network=network, where=where)
             elif address in gateways:
                 values = {"network": network, "name": first.name, "host": first.host}
-                evidence = f"{first.name} has {address}, the gateway's address"
+                evidence = f"{first.name} has the gateway's address {address}"
                 yield Problem("gateway-given", first.host, evidence, values, network=network, where=where)
 
 
 def forwarding(seen: Seen) -> Iterator[Problem]:
-    """Entries of overlays that send packets to the wrong host, or to none."""
+    """Find missing and wrong forwarding entries of overlays."""
     for network, by_address in _endpoints(seen).items():
         for name, kernel in seen.observed.kernels.items():
-            told = overlays(seen, name).get(network) or {}
-            space = kernel.space_of(str(told.get("Id", "")))
+            entry = overlays(seen, name).get(network) or {}
+            space = kernel.space_of(str(entry.get("Id", "")))
             if space and space.vxlans:
                 for address, holders in by_address.items():
                     if len(holders) == 1 and holders[0].host != name:
@@ -334,7 +335,7 @@ def forwarding(seen: Seen) -> Iterator[Problem]:
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a forwarding entry is: on which host, of which network, in which namespace."""
+    """The place of a forwarding entry."""
 
     host: str
     network: str
@@ -342,11 +343,11 @@ class Entry:
 
 
 def _entry(seen: Seen, at: Entry, address: str, holder: Endpoint) -> Problem | None:
-    """What is wrong with the entry for a container of another host."""
+    """Return the problem of the entry for a container on another host, if any."""
     space, right = at.space, str(seen.site.advertise.get(holder.host, ""))
     known = space.neighbours.get(address)
     if not known or not right or known != holder.mac:
-        return None  # engines on a store learn entries when they need them
+        return None  # not an error: engines with a store learn entries on demand
     device = str(space.vxlans[0].get("ifname", ""))
     values = {"host": at.host, "space": space.name, "mac": known, "device": device, "right": right}
     place = partial(Problem, host=at.host, values=values, target=holder.host, network=at.network)
@@ -354,20 +355,22 @@ def _entry(seen: Seen, at: Entry, address: str, holder: Endpoint) -> Problem | N
     to = space.forwarding.get(known)
     who = f"{holder.name} ({address}, {known})"
     if to is None:
-        return place("fdb-lost", evidence=f"{at.host} knows {who}, and has no forwarding entry for it", where=where)
+        return place(
+            "fdb-lost", evidence=f"{at.host} has the MAC address of {who}, but no forwarding entry for it", where=where
+        )
     if to != right:
-        evidence = f"{at.host} sends packets for {who} to {to}; it runs on {holder.host} ({right})"
+        evidence = f"{at.host} sends packets for {who} to {to}, but it runs on {holder.host} ({right})"
         return place("fdb-stale", evidence=evidence, where=where)
     return None
 
 
 def full(seen: Seen) -> Iterator[Problem]:
-    """Subnets without a free address."""
+    """Find subnets without a free address."""
     for network, by_address in _endpoints(seen).items():
         wanted = seen.site.inventory.networks.get(network)
-        told = next((overlays(seen, name)[network] for name in seen.site.live if network in overlays(seen, name)), {})
-        room = sum(subnet.num_addresses - 3 for subnet in _subnets(told))
-        used = len(by_address)  # in a swarm, with those of the nodes' load balancers
+        entry = next((overlays(seen, name)[network] for name in seen.site.live if network in overlays(seen, name)), {})
+        room = sum(subnet.num_addresses - 3 for subnet in _subnets(entry))
+        used = len(by_address)  # in a swarm, includes the addresses of the nodes' load balancers
         if wanted and room and used >= room:
             where = f"subnet of {network}"
             evidence = f"{used} of {room} addresses are in use"

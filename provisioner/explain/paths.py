@@ -1,4 +1,4 @@
-"""Causes on the underlay: where packets between two hosts get lost, and what else is wrong with the paths."""
+"""Causes on the underlay: packets lost between hosts, packet sizes, source addresses and address conflicts."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
     from provisioner.system.firewall import Rule
 
 _GOSSIP = 7946
-_NOISE = 3  # datagrams that may get lost: fewer say nothing
-_MANY = 10  # of so many tried at least, a share is told
-_DELETES = frozenset({"rule", "nft-rule"})  # variants whose commands delete the rule
+_NOISE = 3  # fewer lost datagrams than this are ignored
+_MANY = 10  # with at least this many datagrams, partial loss is reported
+_DELETES = frozenset({"rule", "nft-rule"})  # variants with commands that delete the rule
 HEADERS = 50  # bytes that VXLAN adds
 
 
 @dataclass(frozen=True)
 class Lost:
-    """Packets that got lost on one path and port. at: the host that drops them, "" if they die between the two.
+    """Packets lost on one path and port.
 
-    stage: in words. share: of the packets, in per cent; 100: none passed.
+    at: the host that drops them; "" if they are lost between the two hosts.
+    stage: a text that says where. share: the lost packets in percent.
     """
 
     source: str
@@ -44,7 +45,7 @@ class Lost:
 
 
 def lost(path: Path) -> Iterator[Lost]:
-    """All that got lost on one path."""
+    """Return the losses on one path."""
     for port, seen in path.udp.items():
         if found := _datagrams(path, port, seen):
             yield found
@@ -65,16 +66,16 @@ def _datagrams(path: Path, port: int, seen: Datagrams) -> Lost | None:
 
 
 def _attempt(path: Path, port: int, seen: Attempt) -> Lost | None:
-    """A connection that got no answer, or one that a rule refused."""
+    """Return the loss if a connection got no answer, or if a firewall rule refused it."""
     if not seen.state or seen.state == "open" or (seen.state == "refused" and seen.took):
         return None
     stages = (
         (seen.left, path.source, f"no SYN left {path.source}"),
-        (seen.came, "", f"SYN left {path.source} and did not arrive at {path.target}"),
-        (seen.took, path.target, f"SYN arrived at {path.target} and did not pass its rules"),
-        (seen.answered, path.target, f"SYN passed the rules of {path.target}, and no answer left it"),
-        (seen.returned, "", f"the answer left {path.target} and did not arrive at {path.source}"),
-        (0, path.source, f"the answer arrived at {path.source} and did not pass its rules"),
+        (seen.came, "", f"the SYN left {path.source} but did not arrive at {path.target}"),
+        (seen.took, path.target, f"the SYN arrived at {path.target} but did not pass its rules"),
+        (seen.answered, path.target, f"the SYN passed the rules of {path.target}, but no answer left it"),
+        (seen.returned, "", f"the answer left {path.target} but did not arrive at {path.source}"),
+        (0, path.source, f"the answer arrived at {path.source} but did not pass its rules"),
     )
     _, at, stage = next(stage for stage in stages if not stage[0])
     why = f" ({seen.why})" if seen.why else ""
@@ -85,13 +86,13 @@ def _attempt(path: Path, port: int, seen: Attempt) -> Lost | None:
 
 
 def blocked(seen: Seen) -> Iterator[Problem]:
-    """Ports that are blocked, one problem for each place; a host or path on which all is blocked is one problem."""
+    """Find blocked ports: one problem for each place. A path on which all ports are blocked is one problem."""
     found = [each for path in seen.observed.underlay.paths.values() for each in lost(path)]
     whole = [each for each in found if each.share >= 100 - 100 // _MANY]
     apart = {way for way in {(e.source, e.target) for e in whole} if _all_lost(seen, way, whole)}
     for source, target in _unordered(apart):
         at = next((e.at for e in whole if (e.source, e.target) == (source, target)), "")
-        evidence = f"{source} > {target}: nothing passes on {', '.join(e.what for e in whole if (e.source, e.target) == (source, target))}"
+        evidence = f"{source} > {target}: no packet passes on {', '.join(e.what for e in whole if (e.source, e.target) == (source, target))}"
         values = _values("the cluster's ports", source, target, at)
         yield Problem(
             "underlay-blocked",
@@ -117,18 +118,18 @@ def _all_lost(seen: Seen, way: tuple[str, str], whole: Iterable[Lost]) -> bool:
 
 
 def _unordered(ways: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Each pair once, in the order of the names."""
+    """Return each pair of hosts once, sorted by name."""
     found: dict[frozenset[str], tuple[str, str]] = {}
     for way in sorted(ways):
         found.setdefault(frozenset(way), way)
     return list(found.values())
 
 
-Place = tuple[str, str, str]  # the id's kind, the host that drops, and for "between" the path
+Place = tuple[str, str, str]  # cause, host that drops the packets or "", path if no host drops them
 
 
 def _by_place(found: Iterable[Lost], kind: str = "") -> dict[Place, list[Lost]]:
-    """What was lost, by the host that drops it; between two hosts, by the path."""
+    """Group losses by the host that drops the packets, or by path if no host does."""
     places: dict[Place, list[Lost]] = defaultdict(list)
     for each in found:
         places[kind, each.at, "" if each.at else f"{each.source} {each.target}"].append(each)
@@ -155,7 +156,7 @@ def _kind(each: Lost, data: int, control: str) -> str:
 
 
 def _problem(seen: Seen, name: str, place: Place, found: list[Lost]) -> Problem:
-    """One problem for all that is lost at one place."""
+    """Combine all losses at one place into one problem."""
     at = place[1]
     ways = sorted({(each.source, each.target) for each in found})
     what = ", ".join(dict.fromkeys(each.what for each in found))
@@ -164,12 +165,12 @@ def _problem(seen: Seen, name: str, place: Place, found: list[Lost]) -> Problem:
     rule = _rule(seen.observed.underlay.rules.get(at, ()), found) if at else None
     values = _values(what, source, target, at) | (rule.values if rule else {})
     shares = {each.share for each in found}
-    share = f"{max(shares)} % of " if max(shares) < 100 else ""  # noqa: PLR2004
+    share = f"{max(shares)}% of " if max(shares) < 100 else ""  # noqa: PLR2004
     paths = ", ".join(f"{a} > {b}" for a, b in ways[:3]) + (f" and {len(ways) - 3} more" if len(ways) > 3 else "")  # noqa: PLR2004
-    evidence = f"{paths}: {share}{what} is lost: {found[0].stage}"
+    evidence = f"{paths}: {share}{what} packets lost: {found[0].stage}"
     where = (f"{at}: {rule.where}" if rule else f"firewall of {at}") if at else f"between {source} and {target}"
     if rule:
-        evidence += f"; the counter of `{rule.text}` rose by {rule.packets}"
+        evidence += f"; the rule `{rule.text}` counted {rule.packets} packets"
     host, end = (source, target) if single else (at, "")
     ports = {port for path in seen.observed.underlay.paths.values() for port in (*path.udp, *path.tcp)}
     return Problem(name, host, evidence, values, _variant(rule, at, name, ports), target=end, where=where)
@@ -189,7 +190,7 @@ def _variant(rule: Rule | None, at: str, name: str, ports: Collection[int]) -> s
 
 
 def _rule(rules: Iterable[Rule], found: Iterable[Lost]) -> Rule | None:
-    """The rule that dropped these packets: one that drops, and whose counter rose; one that names their port before others."""
+    """Return the rule that most likely dropped these packets: it drops, and counted packets. Rules that name the port are preferred."""
     dropping = [rule for rule in rules if rule.drops]
     ports = {str(each.port) for each in found}
     named = [rule for rule in dropping if ports & rule.ports]
@@ -201,7 +202,7 @@ def _rule(rules: Iterable[Rule], found: Iterable[Lost]) -> Rule | None:
 
 
 def sizes(seen: Seen) -> Iterator[Problem]:
-    """Paths through which packets of an overlay's full size do not fit."""
+    """Find paths that are too narrow for full-size packets of an overlay."""
     needs = {network: mtu + HEADERS for network, mtu in _mtus(seen).items()}
     for network, needed in needs.items():
         narrow = {
@@ -217,7 +218,9 @@ def sizes(seen: Seen) -> Iterator[Problem]:
         host = ways[0][0] if len(common) > 1 else next(iter(common), "")
         target = ways[0][1] if len(common) > 1 else ""
         shown = ", ".join(f"{a} > {b}: {narrow[a, b]} bytes" for a, b in ways[:3])
-        evidence = f"the network {network} sends packets of {needed} bytes; the largest that arrived: {shown}"
+        evidence = (
+            f"the network {network} sends packets of up to {needed} bytes; the largest packets that arrived: {shown}"
+        )
         values = {"network": network, "needed": needed, "size": size}
         yield Problem(
             "mtu",
@@ -231,13 +234,13 @@ def sizes(seen: Seen) -> Iterator[Problem]:
 
 
 def _data_passes(seen: Seen, path: Path) -> bool:
-    """Whether small datagrams to the data port pass: otherwise nothing is known of sizes."""
+    """Return whether small datagrams to the data port pass. If none does, packet sizes are unknown."""
     found = path.udp.get(seen.site.inventory.data_path_port)
     return bool(found and found.took)
 
 
 def _mtus(seen: Seen) -> dict[str, int]:
-    """Network -> MTU of its containers, where a proof has found it or the inventory says it."""
+    """Network -> MTU of its containers, from a proof or the inventory."""
     found = {result.network: result.mtu for result in seen.proofs if result.mtu and result.proof == "overlay"}
     for name, network in seen.site.inventory.networks.items():
         if network.is_global and name not in found and (mtu := getattr(network, "mtu", None)):
@@ -246,22 +249,24 @@ def _mtus(seen: Seen) -> dict[str, int]:
 
 
 def sources(seen: Seen) -> Iterator[Problem]:
-    """Hosts whose packets arrive from another address than the one they advertise."""
-    told: set[str] = set()
+    """Find hosts whose packets arrive from another address than they advertise."""
+    reported: set[str] = set()
     for (source, target), path in sorted(seen.observed.underlay.paths.items()):
         advertised = str(seen.site.advertise[source])
         for datagrams in path.udp.values():
             others = datagrams.sources - {advertised}
-            if datagrams.came and others and advertised not in datagrams.sources and source not in told:
-                told.add(source)
+            if datagrams.came and others and advertised not in datagrams.sources and source not in reported:
+                reported.add(source)
                 yield _mismatch(seen, source, target, advertised, datagrams)
 
 
 def _mismatch(seen: Seen, source: str, target: str, advertised: str, datagrams: Datagrams) -> Problem:
-    came = ", ".join(sorted(datagrams.sources))
+    actual = ", ".join(sorted(datagrams.sources))
     left = datagrams.sent_from - {advertised}
     on_path = not left
-    evidence = f"packets from {source} arrive at {target} from {came}, and {source} advertises {advertised}"
+    evidence = (
+        f"packets from {source} arrive at {target} with the source address {actual}; {source} advertises {advertised}"
+    )
     kernel = seen.observed.kernels.get(source)
     to = str(seen.site.advertise[target])
     _, device = kernel.sources.get(to, ("", "")) if kernel else ("", "")
@@ -272,24 +277,25 @@ def _mismatch(seen: Seen, source: str, target: str, advertised: str, datagrams: 
 
 
 def conflicts(seen: Seen) -> Iterator[Problem]:
-    """Addresses for which a machine answers that does not own them. Proxies, which answer for many, are not reported."""
+    """Find addresses for which another machine answers. Proxies, which answer for several hosts, are not reported."""
     macs = seen.observed.underlay.macs
     owned = {mac for host in seen.observed.kernels for mac in _macs(seen, host)}
     for owner, address in seen.site.advertise.items():
-        own = _macs(seen, owner)
+        correct = _macs(seen, owner)
         answers = {(asker, mac) for (asker, of), found in macs.items() if (of or asker) == owner for mac in found}
         proxies = {mac for _, mac in answers if mac not in owned and _answers_for(macs, mac) > 1}
-        others = sorted({mac for _, mac in answers} - own - proxies)
-        if own and others:
+        others = sorted({mac for _, mac in answers} - correct - proxies)
+        if correct and others:
             asker = next(asker for asker, mac in sorted(answers) if mac in others)
-            evidence = f"{', '.join(others)} answers for {address} of {owner}, which has {', '.join(sorted(own & _all(macs)) or sorted(own)[:1])}; asked from {asker}"
+            shown = ", ".join(sorted(correct & _all(macs)) or sorted(correct)[:1])
+            evidence = f"{asker} asked for {address} of {owner} ({shown}), and {', '.join(others)} answered"
             yield Problem(
                 "address-conflict", owner, evidence, {"other": ", ".join(others)}, where=f"the address {address}"
             )
 
 
 def _answers_for(macs: Mapping[tuple[str, str], tuple[str, ...]], mac: str) -> int:
-    """For how many hosts a MAC address answers."""
+    """Return for how many hosts a MAC address answers."""
     return len({of or asker for (asker, of), found in macs.items() if mac in found})
 
 
@@ -298,7 +304,7 @@ def _all(macs: Mapping[tuple[str, str], tuple[str, ...]]) -> set[str]:
 
 
 def _macs(seen: Seen, host: str) -> set[str]:
-    """All MAC addresses of a host: several interfaces on one segment answer for one another."""
+    """Return all MAC addresses of a host. Interfaces of a host on one segment answer for each other."""
     kernel = seen.observed.kernels.get(host)
     links: Iterable[Mapping[str, object]] = kernel.links if kernel else ()
     return {str(link.get("address", "")) for link in links if kind_of(link) != "veth" or link.get("ifname")}

@@ -1,4 +1,4 @@
-"""What was looked at and is well, one line for each subject. Only what was really seen is claimed."""
+"""The checks that found no problem, one line for each subject. Lists only what was really observed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from provisioner.explain.base import Seen
 
 
-def well(seen: Seen, ill: frozenset[str]) -> tuple[str, ...]:
-    """The lines. ill: the ids of the causes that were found."""
-    return (*_paths(seen, ill), *_kernels(seen, ill), *_engines(seen), *_steps(seen), *_proofs(seen))
+def well(seen: Seen, found: frozenset[str]) -> tuple[str, ...]:
+    """Return the lines. found: the ids of the causes that were found."""
+    return (*_paths(seen, found), *_kernels(seen, found), *_engines(seen), *_steps(seen), *_proofs(seen))
 
 
-def _paths(seen: Seen, ill: frozenset[str]) -> Iterator[str]:
-    """By port: how many paths it passes; round trips and sizes."""
+def _paths(seen: Seen, found: frozenset[str]) -> Iterator[str]:
+    """Return the number of working paths for each port, connection times, and packet sizes."""
     passes: dict[str, list[bool]] = defaultdict(list)
     trips: list[float] = []
     sizes: list[int] = []
@@ -35,23 +35,23 @@ def _paths(seen: Seen, ill: frozenset[str]) -> Iterator[str]:
                 trips += [attempt.seconds] if attempt.state == "open" else []
         sizes += [path.size] if path.size else []
     if passes:
-        good = [f"{port} {sum(found)} of {len(found)}" for port, found in sorted(passes.items()) if any(found)]
+        good = [f"{port} {sum(each)} of {len(each)}" for port, each in sorted(passes.items()) if any(each)]
         times = f", connected in {1000 * min(trips):.1f} to {1000 * max(trips):.1f} ms" if trips else ""
-        size = f", packets of up to {min(sizes)} bytes" if sizes and "mtu" not in ill else ""
+        size = f", packets of up to {min(sizes)} bytes" if sizes and "mtu" not in found else ""
         yield f"paths between hosts: {', '.join(good)}{size}{times}"
 
 
-def _kernels(seen: Seen, ill: frozenset[str]) -> Iterator[str]:
+def _kernels(seen: Seen, found: frozenset[str]) -> Iterator[str]:
     names = [name for name, kernel in seen.observed.kernels.items() if kernel.iproute]
     spaces = sum(bool(space.network) for name in names for space in seen.observed.kernels[name].spaces.values())
-    looked = [
+    checks = [
         ("routes", {"route-shadow", "source-mismatch"}),
         ("settings", {"ip-forward", "br-netfilter", "conntrack-full", "neigh-overflow"}),
-        ("rules of the engine", {"firewall-reload", "iptables-split"}),
+        ("the engine's rules", {"firewall-reload", "iptables-split"}),
         ("bridges", {"gwbridge", "bridge-full"}),
-        (f"{spaces} namespaces of overlays", {"vxlan-exists", "vxlan-lost", "vni-mismatch", "fdb-lost", "fdb-stale"}),
+        (f"{spaces} overlay namespaces", {"vxlan-exists", "vxlan-lost", "vni-mismatch", "fdb-lost", "fdb-stale"}),
     ]
-    good = [what for what, bad in looked if not bad & ill]
+    good = [what for what, problems in checks if not problems & found]
     if names and good:
         yield f"kernels of {', '.join(names)}: {', '.join(good)}"
 
@@ -62,7 +62,7 @@ def _engines(seen: Seen) -> Iterator[str]:
         if seen.site.facts[name].engine:
             versions[seen.site.facts[name].engine_version].append(name)
     for version, names in versions.items():
-        yield f"engines of {', '.join(names)}: {version}, answer"
+        yield f"engines of {', '.join(names)}: version {version}, responding"
 
 
 def _steps(seen: Seen) -> Iterator[str]:
@@ -71,7 +71,7 @@ def _steps(seen: Seen) -> Iterator[str]:
         states[outcome.step].add(outcome.state)
     good = [step for step, found in states.items() if found == {State.SETTLED}]
     if good:
-        yield f"as the inventory wants it: {', '.join(good)}"
+        yield f"matches the inventory: {', '.join(good)}"
 
 
 def _proofs(seen: Seen) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""What is really there, between the hosts and on them: read-only observations, from which causes are found (provisioner.explain).
+"""Read-only observations of the hosts and of the paths between them. `provisioner.explain` finds causes in them.
 
-underlay: every ordered pair of hosts, on the cluster's ports: what left, what arrived, what passed the receiver's rules.
-kernel: each host's links, routes, neighbours, forwarding entries and settings, also inside the overlays' namespaces.
+underlay: for every ordered pair of hosts and each port of the cluster, the packets that left, arrived, and passed the receiver's rules.
+kernel: each host's links, routes, neighbours, forwarding entries and settings, including those in the overlays' namespaces.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ NAMES = ("underlay", "kernel")
 
 @dataclass(frozen=True)
 class Observed:
-    """All observations of one run. unread: observation and host -> why it could not be made there.
+    """All observations of one run.
 
-    silent: host -> the error that shows that it answers no more.
+    unread: (observation, host) -> why the observation failed there.
+    silent: host -> the error, for hosts that stopped answering during the run.
     """
 
     underlay: Underlay = field(default_factory=Underlay)
@@ -43,9 +44,9 @@ class Observed:
 def observe(
     site: Site, connections: Mapping[str, Connection], say: Callable[[str, str], None], only: Collection[str] = NAMES
 ) -> Observed:
-    """Make observations on the live hosts, side by side. Changes nothing; takes a few seconds.
+    """Make observations on the live hosts, concurrently. Changes nothing; takes a few seconds.
 
-    say: is told a host and what is observed there, from several threads. only: which observations.
+    say: called with a host and a progress text, from several threads. only: the observations to make.
     """
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="observe") as pool:
         paths = pool.submit(underlay.observe, site, connections, say) if "underlay" in only else None

@@ -1,7 +1,7 @@
-"""What the kernel of each host has: links, routes, neighbours, forwarding entries, settings, rules; one round trip each.
+"""The state of each host's kernel: links, routes, neighbours, forwarding entries, settings and rules. One round trip per host.
 
-The network namespaces of overlays and containers are read too. Every value is typed and bounded here; what has not its form
-makes this observation fail for its host alone.
+The network namespaces of overlays and containers are read too. Every value is typed and bounded here. A malformed value fails
+this observation for its host only.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from provisioner.controlplane import Site
     from provisioner.transport import Connection
 
-_DEADLINE, _LEAST = 15.0, 6.0  # seconds; the second where the other hosts are quicker
-# /proc/sys files that change what becomes of packets.
+_DEADLINE, _LEAST = 15.0, 6.0  # seconds; the second applies once the other hosts have answered
+# Files in /proc/sys that affect how packets are handled.
 SYSCTLS = (
     "net/ipv4/ip_forward",
     "net/ipv4/conf/all/rp_filter",
@@ -38,7 +38,7 @@ SYSCTLS = (
     "net/netfilter/nf_conntrack_count",
     "net/netfilter/nf_conntrack_max",
 )
-# Lines of the engine's journal that name a cause; matched as extended regular expressions of grep.
+# Cause -> the lines of the engine's journal that show it. Extended regular expressions of grep.
 JOURNAL: Mapping[str, str] = {
     "vxlan-exists": "vxlan interface.*file exists|error creating vxlan interface",
     "gossip-state": "larger than limit|message.*too (large|long)",
@@ -51,7 +51,7 @@ JOURNAL: Mapping[str, str] = {
 
 
 def json_list(raw: Mapping[str, str], section: str) -> list[dict[str, Any]]:
-    """The objects that `ip -j` or `bridge -j` printed; [] if the section is not there. Raises Malformed."""
+    """Return the objects that `ip -j` or `bridge -j` printed; [] if the section is missing. Raises Malformed."""
     text = raw.get(section, "").strip()
     if not text:
         return []
@@ -60,20 +60,20 @@ def json_list(raw: Mapping[str, str], section: str) -> list[dict[str, Any]]:
         if all(isinstance(item, dict) for item in found):
             return [item for item in found if item]
     except (ValueError, TypeError) as error:
-        raise malformed(f"what `ip -j` says ({section})", str(error), text) from error
-    raise malformed(f"what `ip -j` says ({section})", "it is no list of objects", text)
+        raise malformed(f"the output of `ip -j` ({section})", str(error), text) from error
+    raise malformed(f"the output of `ip -j` ({section})", "it is not a list of objects", text)
 
 
 @dataclass(frozen=True)
 class Space:
-    """One network namespace of the engine's: an overlay's ("1-0123456789"), or a container's."""
+    """A network namespace that the engine created: for an overlay ("1-0123456789"), or for a container."""
 
     name: str
     raw: Mapping[str, str] = field(repr=False)
 
     @property
     def network(self) -> str:
-        """The beginning of the ID of the overlay to which it belongs; "" for a container's."""
+        """The first characters of its overlay's ID; "" for the namespace of a container."""
         return self.name.partition("-")[2] if "-" in self.name and self.name[0].isdigit() else ""
 
     @property
@@ -94,7 +94,7 @@ class Space:
 
     @cached_property
     def inner(self) -> list[tuple[str, str]]:
-        """(IPv4 address, MAC) of its interfaces; without loopback and addresses of a single host, which are virtual ones."""
+        """(IPv4 address, MAC) of its interfaces, except for loopback and /32 addresses, which are virtual."""
         macs = {link.get("ifname"): str(link.get("address", "")) for link in self.links}
         return [
             (str(IPv4Address(str(info["local"]))), macs.get(entry.get("ifname"), ""))
@@ -111,7 +111,7 @@ class Space:
 
     @cached_property
     def neighbours(self) -> dict[str, str]:
-        """Address -> MAC, of entries that are in use."""
+        """Address -> MAC, for resolved entries."""
         return {
             str(entry.get("dst")): str(entry["lladdr"])
             for entry in self._list("neighbours")
@@ -120,13 +120,13 @@ class Space:
 
     @cached_property
     def forwarding(self) -> dict[str, str]:
-        """MAC -> underlay address of the host to which packets for it are sent."""
+        """MAC -> underlay address of the host that receives packets for it."""
         return {str(e.get("mac")): str(e["dst"]) for e in self._list("forwarding") if e.get("dst")}
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """One host's. `raw` has the sections as they came."""
+    """The kernel of one host. raw: the sections as the host sent them."""
 
     raw: Mapping[str, str] = field(repr=False)
 
@@ -154,7 +154,7 @@ class Kernel:
         return {name.replace("/", "."): found for name, _, found in lines if name}
 
     def setting(self, name: str) -> int | None:
-        """The number that a sysctl has; None if it is not there."""
+        """The value of a numeric sysctl; None if it is missing or not a number."""
         found = self.sysctls.get(name, "")
         return int(found) if re.fullmatch("-?[0-9]{1,12}", found) else None
 
@@ -164,13 +164,13 @@ class Kernel:
 
     @cached_property
     def proxies(self) -> dict[str, str]:
-        """Of the engine's environment: HTTP_PROXY and the like -> "set"; NO_PROXY -> its value."""
+        """Proxy variables in the engine's environment: HTTP_PROXY and similar -> "set"; NO_PROXY -> its value."""
         lines = (line.partition("=") for line in self.raw.get("proxies", "").split("\n"))
         return {name.upper(): found for name, _, found in lines if name}
 
     @cached_property
     def journal(self) -> dict[str, str]:
-        """Name in JOURNAL -> the last line of the engine's that matches."""
+        """Name in JOURNAL -> the last matching line of the engine's journal."""
         lines = self.raw.get("journal", "").split("\n")
         found = {}
         for name, pattern in JOURNAL.items():
@@ -199,7 +199,7 @@ class Kernel:
 
     @cached_property
     def sources(self) -> dict[str, tuple[str, str]]:
-        """Peer's address -> (source address, interface) that the kernel would use."""
+        """Peer's address -> (source address, interface) that the kernel uses for it."""
         found = json_list(self.raw, "gets")
         return {str(g.get("dst")): (str(g.get("prefsrc", "")), str(g.get("dev", ""))) for g in found}
 
@@ -209,17 +209,17 @@ class Kernel:
         return {name: Space(name, self.raw) for name in names}
 
     def space_of(self, network_id: str) -> Space | None:
-        """The namespace of an overlay, by the network's whole ID."""
+        """Return the namespace of an overlay. network_id: the full ID."""
         if not network_id:
             return None
         return next((s for s in self.spaces.values() if s.network and network_id.startswith(s.network)), None)
 
     def rules(self, tool: str) -> list[str]:
-        """The lines of iptables-legacy-save or iptables-nft-save: "*TABLE", ":CHAIN POLICY", "-A ..."."""
+        """Return the output lines of iptables-legacy-save or iptables-nft-save: "*TABLE", ":CHAIN POLICY", "-A ..."."""
         return [line for line in self.raw.get(tool, "").split("\n") if line]
 
     def networks_routed(self) -> Iterator[tuple[IPv4Network, str]]:
-        """(destination, interface) of the routes of all tables, without the default routes and the local ones."""
+        """(destination, interface) of all routes in all tables, except for default and local routes."""
         for route in self.routes:
             if route.get("type") in {"local", "broadcast", "multicast"} or route.get("dst") in {None, "default"}:
                 continue
@@ -235,7 +235,7 @@ kind_of = _kind
 
 
 def script(peers: list[str]) -> str:
-    """The program that reads one host. peers: the other hosts' addresses on the underlay."""
+    """Return the program that reads one host. peers: the underlay addresses of the other hosts."""
     words = {
         "SYSCTLS": shlex.join(SYSCTLS),
         "PEERS": shlex.join(peers),
@@ -245,7 +245,7 @@ def script(peers: list[str]) -> str:
 
 
 def observe(site: Site, connections: Mapping[str, Connection]) -> tuple[dict[str, Kernel], dict[str, ProvisionerError]]:
-    """Read all live hosts, and host -> why it could not be read."""
+    """Read all live hosts. The second mapping is host -> error, for hosts that could not be read."""
     names = [name for name in site.live if name in connections]
     together = Together(len(names), _DEADLINE, _LEAST)
 
@@ -261,11 +261,11 @@ def observe(site: Site, connections: Mapping[str, Connection]) -> tuple[dict[str
 
 
 def understood(name: str, raw: bytes) -> Kernel:
-    """One host's answer, with every value known to have its form. Raises ProvisionerError."""
+    """Parse and validate one host's answer. Raises ProvisionerError."""
     try:
         found = Kernel(system_facts.sections(raw))
     except ValueError as error:
-        raise Malformed(f"what it says of its kernel can't be read: {error}", host=name) from error
+        raise Malformed(f"the state of its kernel can't be parsed: {error}", host=name) from error
     try:
         bounded("reading its kernel", lambda _: _touch(found))(name)
     except Malformed as error:
@@ -275,7 +275,7 @@ def understood(name: str, raw: bytes) -> Kernel:
 
 
 def _touch(found: Kernel) -> None:
-    """Parse all of it now, so that whoever uses it later meets no surprise."""
+    """Parse every lazy property now, so that a malformed value is an error here and not in a detector."""
     for space in found.spaces.values():
         for name in ("links", "vxlans", "inner", "neighbours", "forwarding"):
             getattr(space, name)

@@ -1,8 +1,8 @@
-"""The paths between the hosts, without Docker: real datagrams and connections on the ports that engines and stores hold.
+"""Tests the paths between hosts without Docker: sends real datagrams to, and connects to, the ports of engines and stores.
 
-templates/underlay.pl runs on every host at the same time. It counts each datagram at three places: leaving the sender, arriving
-at the receiver, and behind the receiver's rules. So a lost packet is known to have died on the sender, between the hosts, or on
-the receiver, and a rule whose counter rose meanwhile is the one that dropped it.
+templates/underlay.pl runs on all hosts at the same time. It counts each datagram at three points: when it leaves the sender, when
+it arrives at the receiver, and after the receiver's rules. The counts show whether the sender, the network or the receiver dropped
+a packet. A rule that drops packets and counted some during the test is the likely reason.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
 _READY = 8.0  # seconds for the program to start
 _TRYING = 3.0  # seconds for the datagrams and connections
-_LATE = 5.0  # seconds that the results may take after that
-_SOURCES = (20_000, 30_000)  # source ports of our TCP connections: below those that kernels choose by themselves
+_LATE = 5.0  # seconds to wait for the results after that
+_SOURCES = (20_000, 30_000)  # source ports of our TCP connections: below the ephemeral port range
 _LONGEST_RULE = 400  # characters
 
 
 @dataclass(frozen=True)
 class Datagrams:
-    """How many datagrams on one port of one path were seen where.
+    """Numbers of datagrams to one port on one path, counted at each point.
 
-    tried: given to the sender's kernel. left: seen leaving the sender, after its rules. came: seen arriving at the receiver, before
-    its rules. took: passed the receiver's rules. refused: why the sender's kernel took some of them not.
-    sources: the addresses from which they arrived. sent_from: those from which they left.
+    tried: passed to the sender's kernel. left: left the sender, after its rules. came: arrived at the receiver, before its rules.
+    took: passed the receiver's rules. refused: why the sender's kernel refused some of them.
+    sources: their source addresses when they arrived. sent_from: their source addresses when they left.
     """
 
     tried: int = 0
@@ -58,11 +58,11 @@ class Datagrams:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One TCP connection that was tried on a path.
+    """An attempt to open one TCP connection on a path.
 
-    state: "open", "refused", "silent" (no answer), "error" (refused by the own kernel: `why`); "" if it was not tried.
-    seconds: until it was open or refused. left, came, took: SYN packets that were seen leaving, arriving, and behind the
-    receiver's rules. answered, returned: answers that left the receiver, and that arrived at the sender.
+    state: "open", "refused", "silent" (no answer), "error" (the sender's kernel refused it: `why`), "" (not tried).
+    seconds: time until it was open or refused. left, came, took: SYN packets that left the sender, arrived at the receiver, and
+    passed the receiver's rules. answered, returned: answers that left the receiver, and that arrived at the sender.
     """
 
     state: str = ""
@@ -77,7 +77,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Path:
-    """One direction between two hosts. udp, tcp: by port. size: bytes of the largest packet that arrived whole; None: none did."""
+    """One direction between two hosts. udp, tcp: by port. size: bytes of the largest unfragmented packet that arrived, or None."""
 
     source: str
     target: str
@@ -88,8 +88,11 @@ class Path:
 
 @dataclass(frozen=True)
 class Underlay:
-    """All paths. rules: host -> rules whose counters rose. macs: (asking host, answering host or "" for itself) -> who answers
-    to its address. silent: host -> why nothing was observed there.
+    """All paths.
+
+    rules: host -> rules that counted packets during the test.
+    macs: (host, other host, or "" for the host's own address) -> MAC addresses that answered an ARP request for the address.
+    silent: host -> why nothing was observed there.
     """
 
     paths: Mapping[tuple[str, str], Path] = field(default_factory=dict)
@@ -100,7 +103,7 @@ class Underlay:
 
 @dataclass
 class Said:
-    """What one host's program said, by the number of the other host. Lines are data of that host, and decide about it alone."""
+    """The output of one host's program, by the number of the other host. Its lines can only blame that host."""
 
     tried: dict[tuple[int, int], tuple[int, str]] = field(default_factory=dict)
     counts: dict[tuple[str, int, int], tuple[int, frozenset[str]]] = field(default_factory=dict)
@@ -112,7 +115,7 @@ class Said:
     seconds: float | None = None
 
     def take(self, line: str) -> None:
-        """Take one line. Raises ValueError if the program never prints such a line."""
+        """Parse one line. Raises ValueError if the program never prints such a line."""
         match line.split():
             case ["sent", peer, port, count, *why]:
                 self.tried[number(peer), number(port)] = (number(count), " ".join(why))
@@ -136,11 +139,11 @@ class Said:
             case ["done", seconds]:
                 self.seconds = decimal(seconds)
             case _:
-                raise ValueError(f"the observer does not say {line[:80]!r}")
+                raise ValueError(f"unexpected output of the observer: {line[:80]!r}")
 
 
 def observe(site: Site, connections: Mapping[str, Connection], say: Callable[[str, str], None]) -> Underlay:
-    """Try all paths between the hosts whose addresses are known. A host on which the program fails is in `silent`."""
+    """Test all paths between the hosts with a known address. Hosts on which the program fails are in `silent`."""
     names = [name for name in site.inventory.hosts if name in site.advertise]
     live = [name for name in site.live if name in site.advertise and name in connections]
     token = secrets.token_hex(8)
@@ -149,7 +152,7 @@ def observe(site: Site, connections: Mapping[str, Connection], say: Callable[[st
     streams: dict[str, Stream] = {}
 
     def begin(name: str) -> None:
-        say(name, "observes its paths")
+        say(name, "tests its paths")
         until = time.monotonic() + _READY
         streams[name] = connections[name].stream(_script(), within=_READY)
         streams[name].send(orders[name])
@@ -186,7 +189,7 @@ def _script() -> str:
 
 
 def _understood(do: Callable[[str], Said | None]) -> Callable[[str], Said | None]:
-    """The same, with an answer that can't be understood as that host's error."""
+    """Wrap `do`, so that a late or malformed answer is an error of that host."""
 
     def guarded(name: str) -> Said | None:
         try:
@@ -206,11 +209,11 @@ def _bad(answers: Mapping[str, object]) -> dict[str, ProvisionerError]:
 def _last_words(stream: Stream) -> str:
     result = stream.finish(_LATE)
     lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
-    return f"the program that observes the paths ended: {lines[-1][:200] if lines else f'exit code {result.code}'}"
+    return f"the program that tests the paths ended: {lines[-1][:200] if lines else f'exit code {result.code}'}"
 
 
 def _orders(site: Site, names: Sequence[str], me: str, token: str, source: int) -> str:
-    """What the program of one host reads: whom it tries, and on which ports."""
+    """Return the input of one host's program: its peers and their ports."""
     lines = [
         f"run {token} {source}",
         f"me {names.index(me) + 1} {site.advertise[me]} {site.inventory.data_path_port}",
@@ -223,14 +226,14 @@ def _orders(site: Site, names: Sequence[str], me: str, token: str, source: int) 
 
 
 def tried(site: Site, name: str) -> tuple[int, ...]:
-    """The TCP ports of a host to which others connect: those of the cluster's on which it listens."""
+    """Return the TCP ports to test on a host: those of the cluster on which it listens."""
     facts = site.facts.get(name)
     there = {port for kind, port, _ in facts.ports if kind.startswith("tcp")} if facts else set()
     return tuple(port for port in site.ports.tcp if port in there)
 
 
 def assembled(names: Sequence[str], said: Mapping[str, Said], silent: Mapping[str, str]) -> Underlay:
-    """Put both ends of each path together. Pure."""
+    """Combine the output of both ends of each path. Pure."""
     numbers = {name: at for at, name in enumerate(names, start=1)}
     paths = {
         (source, target): _path(source, target, numbers, said)
@@ -253,7 +256,7 @@ def assembled(names: Sequence[str], said: Mapping[str, Said], silent: Mapping[st
 
 
 def _path(source: str, target: str, numbers: Mapping[str, int], said: Mapping[str, Said]) -> Path:
-    """One direction. Where the receiver said nothing, nothing is known of what arrived: such ports are left out."""
+    """Return one direction. Without output of the receiver, arrivals are unknown: UDP ports are then left out."""
     here, there = said[source], said.get(target)
     peer, me = numbers[target], numbers[source]
     udp = {}

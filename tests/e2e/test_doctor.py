@@ -63,7 +63,7 @@ def test_each_fault_is_named_first_and_at_its_place(settled, capsys):
     containers(cluster)
     healthy = cluster.run("doctor")
     assert (healthy.code, healthy.report["causes"]) == (0, []), healthy.err
-    assert any("3 namespaces of overlays" in line for line in healthy.report["looked_at"])
+    assert any("3 overlay namespaces" in line for line in healthy.report["looked_at"])
     dice, wrong = random.Random(SEED), []
     for fault in FAULTS.values():
         if fault.stores and "consul" not in fault.stores:

@@ -1,4 +1,7 @@
-"""Rules of a host's firewall whose counters rose: who dropped a packet, and how such a rule is deleted. Also rules of others."""
+"""Firewall rules that counted packets during a test: which rule dropped a packet, and the command that deletes it.
+
+The rules can be those of any program, not only of provisioner.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from provisioner.system.firewall.nftables import TABLE
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-# All rules with their counters. Both backends of iptables where the host has both: packets pass the rules of each.
+# Commands that print all rules with their counters. If a host has both backends of iptables, packets traverse the rules of both.
 COUNTED = ("iptables-legacy-save -c", "iptables-nft-save -c", "nft -a list ruleset")
 _IPTABLES = frozenset({"iptables-legacy-save", "iptables-nft-save", "iptables-save"})
 _OURS = frozenset({TABLE, *(chain for chains in CHAINS.values() for chain in chains)})
@@ -22,11 +25,11 @@ _DROPS = frozenset({"DROP", "REJECT", "drop", "reject"})
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule or policy whose counter rose by `packets` while datagrams were sent.
+    """A rule or policy that counted `packets` during the test.
 
-    tool: the program that printed it. table: of iptables; FAMILY,TABLE,CHAIN of nftables.
-    text: as it was printed: "-A INPUT ... -j DROP", ":INPUT DROP", "udp dport 4789 counter drop # handle 7".
-    whole: False if something of the text was left out; such a rule can't be deleted.
+    tool: the program that printed it. table: the table for iptables; FAMILY,TABLE,CHAIN for nftables.
+    text: as printed: "-A INPUT ... -j DROP", ":INPUT DROP", "udp dport 4789 counter drop # handle 7".
+    whole: False if `text` was truncated or cleaned. Such a rule can't be deleted.
     """
 
     tool: str
@@ -45,7 +48,7 @@ class Rule:
 
     @property
     def ports(self) -> frozenset[str]:
-        """All numbers in it."""
+        """All numbers in the rule; ports are among them."""
         return frozenset(re.findall(r"[0-9]+", self.text))
 
     def is_only_for(self, ports: Collection[int]) -> bool:
@@ -72,12 +75,12 @@ class Rule:
 
     @property
     def where(self) -> str:
-        """The rule with the place where it is, for people."""
+        """The rule with its backend and table, for users."""
         return f"`{self.text}` ({self.tool.removesuffix('-save')}, table {self.table.replace(',', ' ')})"
 
     @property
     def variant(self) -> str:
-        """Which commands delete it: those of a "rule", of an "nft-rule"; "policy": it can't be deleted; "": it is not known how."""
+        """The kind of command that deletes it: "rule" or "nft-rule". "policy": can't be deleted. "": unknown."""
         if self.is_policy:
             return "policy"
         if not self.whole:
@@ -93,7 +96,7 @@ class Rule:
 
     @property
     def values(self) -> dict[str, object]:
-        """What these commands need."""
+        """The values that this command needs."""
         if self.variant == "nft-rule":
             family, table, chain = self.table.split(",")
             return {"family": family, "table": table, "chain": chain, "handle": self._handle}
@@ -101,7 +104,7 @@ class Rule:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """The words of a rule as iptables-save prints it: in double quotes, a backslash escapes any character. () if it is malformed."""
+    """Split a rule as iptables-save prints it. In double quotes, a backslash escapes any character. () if malformed."""
     found: list[str] = []
     at = 0
     for match in _WORD.finditer(text):

@@ -26,7 +26,7 @@ def test_where_all_is_well_nothing_is_found(site):
     assert not problems(seen)
     lines = well(seen, frozenset())
     assert any("4789/udp 6 of 6" in line and "1500 bytes" in line for line in lines)
-    assert any("3 namespaces of overlays" in line for line in lines)
+    assert any("3 overlay namespaces" in line for line in lines)
 
 
 @pytest.mark.parametrize("name", SCENES)
