@@ -77,9 +77,9 @@ FAMILY = Family(
         ),
         Cause(
             "gwbridge",
-            "the bridge through which overlay containers leave their host is broken",
+            "the bridge for outbound traffic of overlay containers is missing or down",
             Severity.ERROR,
-            "Containers on overlay networks reach the outside, and publish ports, through the bridge docker_gwbridge. It is missing or"
+            "Containers on overlay networks use the bridge docker_gwbridge for outbound traffic and published ports. It is missing or"
             " down on this host.",
             "restart the engine, which creates the bridge again",
             variants={"down": "set the bridge up again"},
@@ -110,7 +110,7 @@ FAMILY = Family(
         ),
         Cause(
             "vni-mismatch",
-            "a host has another VXLAN number than the others",
+            "a network has a different VXLAN number on one host",
             Severity.ERROR,
             "The VXLAN device of this network has another number (VNI) on this host. It exchanges no packets with the other hosts.",
             "recreate the network's namespace on {host}: stop its containers on the network, and restart the engine",
@@ -176,7 +176,7 @@ FAMILY = Family(
         ),
         Cause(
             "duplicate-ip",
-            "two containers have one address",
+            "two containers have the same address",
             Severity.ERROR,
             "Two containers on one network have the same address, and either of them answers. The store assigned it twice.",
             "disconnect one of them and connect it again: {both}",
@@ -264,11 +264,11 @@ FAMILY = Family(
         ),
         Cause(
             "store-hangs",
-            "the store's server runs and does not answer",
+            "the store's server runs but does not answer",
             Severity.ERROR,
-            "The store on this host accepts requests and gives no answer. An engine that asks it hangs too, and with it every command on"
-            " the host. A disk that is full or very slow, a frozen process, or dropped packets on loopback are the usual reasons.",
-            "look at the store's log, at the disk (df -h), and at iptables -S INPUT; then restart the store",
+            "The store on this host accepts requests but does not answer them. Engines that query it hang too, and so does every docker"
+            " command on the host. The usual reasons are a full or very slow disk, a frozen process, or a firewall that drops loopback.",
+            "check the store's log, df -h and iptables -S INPUT; then restart the store",
             explains=("engine-hangs", "store-down", "store-no-leader", "probe-failed"),
         ),
         Cause(

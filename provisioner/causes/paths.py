@@ -7,14 +7,14 @@ from provisioner.model import Severity
 
 _DROPS = "The evidence says where the packets were lost."
 _CURE = "let {protocols} pass between the hosts in both directions"
-# By the place where packets are lost. rule, nft-rule, wide, policy: its counter rose. wide: a rule that must not be deleted, because
-# it drops other packets, too, or because it is ours. here: on the sender or the receiver, by an
-# unknown rule. between: the hosts drop nothing.
+# By the place where packets are lost. rule, nft-rule, wide, policy: it counted packets. wide: a rule that must not be deleted,
+# because it also drops other packets or is ours. here: the sender or the receiver drops them, the rule is unknown. between: neither
+# host drops them.
 _VARIANTS = MappingProxyType(
     {
         "rule": "delete the rule on {at}, or let {protocols} pass before it",
         "nft-rule": "delete the rule on {at}, or let {protocols} pass before it",
-        "wide": "let {protocols} pass on {at} before the rule, which drops other packets, too: `provisioner up` opens the cluster's ports",
+        "wide": "accept {protocols} before the rule on {at}, which also drops other packets: `provisioner up` opens the cluster's ports",
         "policy": "let {protocols} pass on {at}: `provisioner up` sets the rules; find out what removed them",
         "here": "find the rule on {at} that drops {protocols}: iptables-save -c; nft list ruleset",
         "between": "find what filters between {source} and {to}: a switch, a cloud's security groups, a router's access list",
@@ -104,7 +104,7 @@ FAMILY = Family(
             "packet-loss",
             "a path loses some packets",
             Severity.ERROR,
-            "Some of many small datagrams got lost. Connections are slow and unstable, and names sometimes do not resolve."
+            "Some of the small test datagrams were lost. Connections are slow and unstable, and names sometimes do not resolve."
             f" {_DROPS}",
             "check the cables, the load and the error counters of the interfaces between {source} and {to} (ip -s link), and look"
             " for a rule with a limit or a probability",
@@ -125,7 +125,7 @@ FAMILY = Family(
         ),
         Cause(
             "source-mismatch",
-            "a host sends from another address than it advertises",
+            "a host sends from a different address than it advertises",
             Severity.ERROR,
             "Other engines know a host by its advertised address. The kernel drops VXLAN packets from any other source"
             " (vxlan_snoop), and gossip answers are lost. A second address, a policy route or NAT changes the source.",
@@ -136,7 +136,7 @@ FAMILY = Family(
         ),
         Cause(
             "address-conflict",
-            "two machines have one address",
+            "two machines have the same address",
             Severity.ERROR,
             "Two different MAC addresses answer for one IPv4 address on this segment. Packets reach either of the two machines.",
             "find the machine with the MAC address {other} (the switch's table, DHCP leases), and give it another address",

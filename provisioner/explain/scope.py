@@ -1,4 +1,4 @@
-"""What `doctor` looks at and reports, as chosen by patterns over the names of proofs and observations, and over IDs of causes. Pure."""
+"""The scope of `doctor`: patterns select proofs and observations to make, and causes to report. Pure."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ ALL = frozenset(NAMES)
 
 @dataclass(frozen=True)
 class Scope:
-    """What to look at and what to report.
+    """The checks to make and the causes to report.
 
-    choice: the proofs; None: none of them. observations: names of `observe.NAMES`.
-    only, skip: patterns over the IDs of causes to report; no pattern in `only` means all.
+    choice: the proofs to run, or None. observations: names in `observe.NAMES`.
+    only, skip: patterns for the IDs of reported causes. An empty `only` means all.
     """
 
     choice: Choice | None
@@ -33,14 +33,14 @@ class Scope:
     skip: tuple[str, ...] = ()
 
     def reports(self, cause: str) -> bool:
-        """Whether a cause that is found is reported."""
+        """Return whether this cause is reported if found. cause: its ID."""
         return (not self.only or _any(self.only, cause)) and not _any(self.skip, cause)
 
 
 def scope(choice: Choice, units: Sequence[Unit]) -> Scope:
-    """Sort the patterns: one that matches proofs or observations chooses what is looked at, any other one chooses causes.
+    """Build the scope. A pattern that matches proofs or observations selects these; any other pattern selects causes.
 
-    If no pattern of `only` chooses what is looked at, all is. Raises UsageError for a pattern that matches nothing.
+    If `only` selects no proof or observation, all are made. Raises UsageError if a pattern matches nothing.
     """
     for option, patterns in (("--only", choice.only), ("--skip", choice.skip)):
         _known(option, patterns, units)
@@ -55,7 +55,7 @@ def scope(choice: Choice, units: Sequence[Unit]) -> Scope:
 
 
 def _proofs(choice: Choice, only: Iterable[str], skip: Iterable[str], units: Sequence[Unit]) -> Choice | None:
-    """The choice among proofs; None if it leaves none."""
+    """Return the choice of proofs, or None if no proof is left."""
     chosen, left_out = (tuple(p for p in patterns if _of_proofs(p, units)) for patterns in (only, skip))
     if only and not chosen:
         return None

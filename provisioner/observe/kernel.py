@@ -78,7 +78,7 @@ class Space:
 
     @property
     def balances(self) -> bool:
-        """Whether it belongs to a swarm's load balancer, which has an address on each network of each node."""
+        """Whether it belongs to a swarm's load balancer. It has an address on every network of a node."""
         return self.name.startswith("lb_") or self.name == "ingress_sbox"
 
     def _list(self, kind: str) -> list[dict[str, Any]]:

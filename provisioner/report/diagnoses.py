@@ -1,4 +1,4 @@
-"""The causes found: each with its place, the evidence, why networks fail from it, and the cure."""
+"""Renders the causes that a run found: the place, the evidence, why networks fail, and the cure."""
 
 from __future__ import annotations
 

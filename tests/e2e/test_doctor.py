@@ -1,6 +1,6 @@
-"""`doctor` on real hosts: each fault of the lab is named first, at its place; and where nothing is wrong, nothing is named.
+"""`doctor` on real hosts: it reports each lab fault first and at the right place, and nothing on a healthy cluster.
 
-Faults are independent of each other, so they share one cluster: break, look, heal. What could not be healed ends the test.
+Faults are independent of each other, so they share one cluster: break, examine, heal. The test ends if a fault can't be healed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.lab
 
 HOSTS = ("node1", "node2", "node3")
 SEED = int(os.environ.get("PROVISIONER_SEED", "0")) or random.SystemRandom().randrange(1, 10_000)
-# Pairs of faults that could hide each other: one takes a host or a path away that the other needs to be seen.
+# Pairs of faults that could hide each other: one removes a host or path that is needed to see the other.
 PAIRS = (
     ("vxlan-blocked", "gossip-udp"),
     ("vxlan-blocked", "ip-forward"),
@@ -34,13 +34,13 @@ PAIRS = (
 
 
 def victim(dice: random.Random, fault: Fault) -> tuple[str, str]:
-    """A host, and another one if the fault is made between two."""
+    """Return a host for the fault, and another one if the fault is on a path."""
     host, other = dice.sample(HOSTS, 2)
     return host, other if fault.place.value == "path" else ""
 
 
 def containers(cluster: Cluster) -> None:
-    """One on each host, on the network demo; each knows the others."""
+    """Start a container on demo on each host, and let each ping the others."""
     for host in HOSTS:
         cluster.box(host, f"web-{host}", "demo", "--restart always")  # faults may restart the engine
     for one, other in itertools.permutations(HOSTS, 2):
@@ -48,14 +48,14 @@ def containers(cluster: Cluster) -> None:
 
 
 def complaint(causes: list[dict[str, Any]], fault: Fault, host: str) -> str:
-    """What is wrong with a diagnosis; "" if nothing."""
+    """Return what is wrong with a diagnosis, or ""."""
     named = [(cause["id"], cause["hosts"]) for cause in causes]
     found = [cause for cause in causes if cause["id"] == fault.cause]
     if not found:
-        return f"{fault.id} on {host}: named were {named}"
+        return f"{fault.id} on {host}: not found in {named}"
     if found[0]["hosts"] and host not in found[0]["hosts"]:
-        return f"{fault.id} on {host}: named at another place: {named}"
-    return "" if found[0]["evidence"] and found[0]["cure"] else f"{fault.id}: without evidence or cure"
+        return f"{fault.id} on {host}: found at another place: {named}"
+    return "" if found[0]["evidence"] and found[0]["cure"] else f"{fault.id}: no evidence or cure"
 
 
 def test_each_fault_is_named_first_and_at_its_place(settled, capsys):
@@ -74,7 +74,9 @@ def test_each_fault_is_named_first_and_at_its_place(settled, capsys):
         cluster.lab.heal()
         causes = run.report["causes"]
         if causes and causes[0]["id"] != fault.cause:
-            wrong.append(f"{fault.id} on {host}: first is {[(cause['id'], cause['hosts']) for cause in causes]}")
+            wrong.append(
+                f"{fault.id} on {host}: the first cause is {[(cause['id'], cause['hosts']) for cause in causes]}"
+            )
         elif said := complaint(causes, fault, host):
             wrong.append(f"{said}\n{run.err[-1000:]}")
         with capsys.disabled():

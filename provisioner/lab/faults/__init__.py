@@ -1,4 +1,4 @@
-"""Faults that the lab makes on purpose, for learning and to test `doctor`. Each family of faults has a file."""
+"""Faults that the lab makes on purpose, to learn from and to test `doctor`. Each family of faults has a file."""
 
 from __future__ import annotations
 

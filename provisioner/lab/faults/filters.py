@@ -16,7 +16,7 @@ def rule_fault(
 
 
 def _table(name: str, cause: str, title: str, hook: str, rule: str) -> Fault:
-    """A fault of one nftables rule, in a chain and table of its own."""
+    """A fault of one nftables rule, in its own table and chain."""
     table = f"fault-{name}"
     made = f"nft 'table inet {table} {{ chain c {{ type filter hook {hook} priority -10; {rule}; }}; }}'"
     heal = f"nft delete table inet {table} 2>/dev/null || :"

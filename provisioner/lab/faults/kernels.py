@@ -1,18 +1,18 @@
-"""Faults of a host's kernel: settings, routes, links, forwarding entries."""
+"""Faults of a host's kernel (settings, routes, links, forwarding entries) and of its processes."""
 
 from provisioner.lab.faults.base import Fault, Place
 
-# The namespace of an overlay on which a container runs, and one of its entries for a container of another host.
+# Finds the namespace of an overlay with a local container, and one of its forwarding entries for a container on another host.
 _SPACE = """space=$(cd /var/run/docker/netns && for each in *-*; do
     nsenter --net="$PWD/$each" ip -o link show type veth 2>/dev/null | grep -q . && echo "$each" && break; done)
-[ -n "$space" ] || { echo "no container of $HOST is on an overlay: start one first" >&2; exit 1; }
+[ -n "$space" ] || { echo "no container on $HOST is connected to an overlay: start one first" >&2; exit 1; }
 inside() { nsenter --net="/var/run/docker/netns/$space" "$@"; }
 device=$(inside ip -o link show type vxlan | sed -n '1s/^[0-9]*: \\([^:@]*\\).*/\\1/p')
 """
 _ENTRY = (
     _SPACE
     + """entry=$(inside bridge fdb show dev "$device" | grep ' dst ' | grep -v '^00:' | head -n 1)
-[ -n "$entry" ] || { echo "$HOST knows no container of another host: ping one first" >&2; exit 1; }
+[ -n "$entry" ] || { echo "$HOST has no forwarding entry for a container on another host: ping one first" >&2; exit 1; }
 mac=${entry%% *} to=${entry#* dst } to=${to%% *}
 """
 )
@@ -38,7 +38,7 @@ inside bridge fdb replace "$mac" dev "$device" dst "${{SELF%.*}}.99" self perman
         f"""{_ENTRY}echo "$space $device $mac $to" >/run/fault-entry
 inside bridge fdb del "$mac" dev "$device" dst "$to" self""",
         _RESTORED,
-        stores=("swarm",),  # an engine on a store learns the entry again in a moment
+        stores=("swarm",),  # engines with a store restore the entry at once
     ),
     Fault(
         "vxlan-lost",
@@ -60,14 +60,14 @@ inside ip link set vx-fault name "$device" && inside ip link set "$device" maste
     Fault(
         "vxlan-exists",
         "vxlan-exists",
-        "the host itself has a VXLAN device on the overlay's port",
+        "an orphaned VXLAN device is in the host's own namespace",
         "ip link add vx-000101-old type vxlan id 257 dstport 4789",
         "ip link del vx-000101-old 2>/dev/null || :",
     ),
     Fault(
         "address-conflict",
         "address-conflict",
-        "the host has the address of another one too, and answers for it",
+        "the host also has the address of another host, and answers for it",
         'ip address add "$PEER/32" dev eth0',
         'ip address del "$PEER/32" dev eth0 2>/dev/null || :',
         Place.PATH,
@@ -75,14 +75,14 @@ inside ip link set vx-fault name "$device" && inside ip link set "$device" maste
     Fault(
         "iptables-split",
         "iptables-split",
-        "the other backend of iptables has a rule too",
+        "the unused backend of iptables also has a rule",
         "iptables-legacy -w -I INPUT -s 192.0.2.1 -j DROP",
         "while iptables-legacy -w -D INPUT -s 192.0.2.1 -j DROP 2>/dev/null; do :; done",
     ),
     Fault(
         "duplicate-hostname",
         "duplicate-hostname",
-        "the host has the name of another one",
+        "the host has the name of another host",
         'hostname "$TO"',
         'hostname "$HOST"',
         Place.PATH,
@@ -90,7 +90,7 @@ inside ip link set vx-fault name "$device" && inside ip link set "$device" maste
     Fault(
         "ip-forward",
         "ip-forward",
-        "the host forwards no packets",
+        "the host does not forward packets",
         "sysctl -qw net.ipv4.ip_forward=0",
         "sysctl -qw net.ipv4.ip_forward=1",
     ),
@@ -149,7 +149,7 @@ inside ip link set vx-fault name "$device" && inside ip link set "$device" maste
     Fault(
         "host-frozen",
         "host-lost",
-        "all processes of the host are frozen; its kernel still takes connections",
+        "all processes of the host are frozen; its kernel still accepts connections",
         "kill -STOP -1",
         "kill -CONT -1",
     ),

@@ -52,13 +52,13 @@ class Rule:
         return frozenset(re.findall(r"[0-9]+", self.text))
 
     def is_only_for(self, ports: Collection[int]) -> bool:
-        """Whether it matches no packets but those to some of these ports."""
+        """Return whether it matches only packets to these ports."""
         listed = re.findall(r"[0-9]+(?:[:-][0-9]+)?", self._destination)
         return bool(listed) and all(each.isdigit() and int(each) in ports for each in listed)
 
     @property
     def _destination(self) -> str:
-        """The destination ports that it matches, as printed; "" if it does not name them."""
+        """The destination ports in the rule, as printed; "" if there are none."""
         if self.tool in _IPTABLES:
             found = words(self.text)
             at = next((n for n, word in enumerate(found) if word in {"--dport", "--dports"}), 0)
@@ -69,7 +69,7 @@ class Rule:
 
     @property
     def is_ours(self) -> bool:
-        """Whether provisioner sets it."""
+        """Whether provisioner manages this rule."""
         names = words(self.text)[1:2] if self.tool in _IPTABLES else self.table.split(",")[1:]
         return bool(_OURS & set(names))
 
@@ -117,5 +117,5 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def in_own_tables(engine: Mapping[str, Any]) -> bool:
-    """Whether an engine, by its answer to /info, has its rules in tables of nftables, and not in chains of iptables."""
+    """Return whether an engine sets its rules with nftables, not iptables. engine: its answer to /info."""
     return "nftables" in str(engine.get("FirewallBackend"))

@@ -1,4 +1,4 @@
-"""Scenes: three settled hosts whose observations were captured, each altered in one thing that a cause alters."""
+"""Scenes: captured observations of three settled hosts, with one change each that makes one cause."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from provisioner.controlplane import Site
     from provisioner.system.facts import Facts
 
-NETWORK = "774f09dcd7" + "0" * 54  # the ID that the network demo had where the kernels were captured
-SPACE = "6-774f09dcd7"  # its namespace there
+NETWORK = "774f09dcd7" + "0" * 54  # the ID of the network demo on the captured hosts
+SPACE = "6-774f09dcd7"  # its namespace on them
 DATA, GOSSIP, SERVER = 4789, 7946, 8300
 CAPTURES = Path(__file__).parent / "captures"
 
 
 @cache
 def kernel(name: str) -> Kernel:
-    """As observe/kernel.py read a lab's host with one container on demo."""
+    """The kernel of a lab host with one container on demo, as observe/kernel.py read it."""
     return Kernel(sections((CAPTURES / f"kernel-{name}.txt").read_bytes()))
 
 
 def altered(found: Kernel, section: str, change: Callable[[Any], Any]) -> Kernel:
-    """With another text in a section, or other JSON in one that holds JSON."""
+    """Return the kernel with one section changed. change: gets and returns the text, or the value if the text is JSON."""
     text = found.raw.get(section, "")
     is_json = text[:1] in "[{" and bool(text)
     new = json.dumps(change(json.loads(text))) if is_json else change(text)
@@ -48,7 +48,7 @@ def altered(found: Kernel, section: str, change: Callable[[Any], Any]) -> Kernel
 
 
 def facts(name: str) -> Facts:
-    """Of a settled host; the network demo has the ID under which its kernel knows it."""
+    """The facts of a settled host. The ID of the network demo matches the captured kernels."""
     found = capture(f"settled-{name}")
     networks = [{**each, "Id": NETWORK} if each["Name"] == "demo" else each for each in found.networks.values()]
     return with_http(found, "networks", networks)
@@ -64,17 +64,17 @@ GOOD = Way(
 
 
 def ways(site: Site, change: Callable[[Way], Way] = lambda way: way) -> dict[tuple[str, str], Way]:
-    """All paths, each as good as can be, and then changed."""
+    """Return all paths: healthy ones, each passed through `change`."""
     found = {}
     for source, target in permutations(HOSTS, 2):
-        own = frozenset({str(site.advertise[source])})
-        udp = {port: replace(seen, sources=own, sent_from=own) for port, seen in GOOD.udp.items()}
+        address = frozenset({str(site.advertise[source])})
+        udp = {port: replace(seen, sources=address, sent_from=address) for port, seen in GOOD.udp.items()}
         found[source, target] = change(replace(GOOD, source=source, target=target, udp=udp))
     return found
 
 
 def into(host: str, *, source: str = "", **of_path: Any) -> Callable[[Way], Way]:
-    """A change of the paths that lead to a host: udp and tcp by port, or size."""
+    """Return a change of the paths to a host. of_path: udp and tcp by port, or size."""
 
     def change(way: Way) -> Way:
         if way.target != host or source not in {"", way.source}:
@@ -87,7 +87,7 @@ def into(host: str, *, source: str = "", **of_path: Any) -> Callable[[Way], Way]
 
 
 def healthy(site: Callable[..., Site], **hosts: Facts) -> Seen:
-    """Nothing is wrong; `hosts`: other facts for some."""
+    """A cluster without problems. hosts: facts that replace those of single hosts."""
     found = site(**{name: hosts.get(name) or facts(name) for name in HOSTS})
     pairs = tuple(Pair(a, b, 0.1, 0.1, 0.1, 0.1, 0.1) for a, b in permutations(HOSTS, 2))
     proof = ProofResult("overlay", "demo", State.SETTLED, pairs, mtu=1450)
@@ -95,7 +95,7 @@ def healthy(site: Callable[..., Site], **hosts: Facts) -> Seen:
 
 
 def with_ways(seen: Seen, *changes: Callable[[Way], Way], **more: Any) -> Seen:
-    """With other paths; more: of the underlay."""
+    """Apply changes to all paths. more: other fields of the underlay."""
     paths = ways(seen.site)
     for change in changes:
         paths = {way: change(path) for way, path in paths.items()}
@@ -108,7 +108,7 @@ def with_kernel(seen: Seen, name: str, section: str, change: Callable[[Any], Any
 
 
 def failed(seen: Seen, *ways: tuple[str, str], problem: Problem | None = None) -> Seen:
-    """With a proof in which these pairs failed."""
+    """Make the proof fail for these pairs."""
     (proof,) = seen.proofs
     pairs = tuple(
         Pair(p.source, p.target, detail="no answer") if (p.source, p.target) in ways else p for p in proof.pairs
@@ -154,7 +154,7 @@ def _addresses(old: str, new: str) -> Callable[[str], str]:
 
 
 def _of_container(name: str) -> str:
-    """The section with the addresses of the container on a captured host."""
+    """Return the name of the section with the addresses of the container on a captured host."""
     (space,) = (space for space in kernel(name).spaces.values() if not space.network and space.inner)
     return f"space:{space.name}:addresses"
 
@@ -178,7 +178,7 @@ def _full(seen: Seen) -> Seen:
     return with_kernel(seen, "node1", section, lambda links: [*links, {"ifname": "eth0", "addr_info": extra}])
 
 
-# id -> (scene, the hosts that the diagnosis names)
+# cause -> (scene, hosts of the diagnosis)
 SCENES: Mapping[str, tuple[Callable[[Seen], Seen], tuple[str, ...]]] = MappingProxyType(
     {
         "vxlan-blocked": (blocked, ("node2",)),
@@ -409,6 +409,6 @@ SCENES: Mapping[str, tuple[Callable[[Seen], Seen], tuple[str, ...]]] = MappingPr
 
 
 def _external(site: Site) -> Site:
-    """With a store of others at an address."""
+    """Use an external store."""
     store = site.inventory.the_store.model_copy(update={"endpoints": ("192.0.2.9:8500",)})
     return replace(site, inventory=site.inventory.model_copy(update={"store": store}))

@@ -1,4 +1,4 @@
-"""The chains of engines of three ages: whole they are no cause, and each way in which they get lost is one."""
+"""The chains of old and new engines: intact chains are not a cause, and every kind of loss is one."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ ENGINES = {
 
 def found(site, rules, **engine):
     seen = healthy(site)
-    told = with_http(seen.site.facts["node2"], "info", {**seen.site.facts["node2"].engine, **engine})
-    seen = with_kernel(healthy(site, node2=told), "node2", "iptables-nft-save", lambda _: rules)
+    facts = with_http(seen.site.facts["node2"], "info", {**seen.site.facts["node2"].engine, **engine})
+    seen = with_kernel(healthy(site, node2=facts), "node2", "iptables-nft-save", lambda _: rules)
     return [(each.id, each.evidence) for each in problems(seen)]
 
 
 @pytest.mark.parametrize("rules", ENGINES.values(), ids=ENGINES)
-def test_whole_chains_are_no_cause(site, rules):
+def test_intact_chains_are_not_a_cause(site, rules):
     assert found(site, rules) == []
 
 
@@ -39,13 +39,13 @@ def test_whole_chains_are_no_cause(site, rules):
         ("28", "-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n", "PREROUTING (nat)"),
     ],
 )
-def test_a_lost_jump_or_an_emptied_chain_is_told(site, age, lost, evidence):
-    ((cause, told),) = found(site, ENGINES[age].replace(lost, ""))
+def test_a_lost_jump_or_an_emptied_chain_is_found(site, age, lost, evidence):
+    ((cause, shown),) = found(site, ENGINES[age].replace(lost, ""))
     assert cause == "firewall-reload"
-    assert told.startswith(evidence)
+    assert shown.startswith(evidence)
 
 
-def test_an_engine_with_rules_of_nftables_needs_none_of_iptables(site):
+def test_an_engine_on_nftables_needs_no_iptables_rules(site):
     others = "*filter\n:INPUT ACCEPT\n-A INPUT -s 192.0.2.1/32 -j DROP\n"
     assert [cause for cause, _ in found(site, others)] == ["firewall-reload"]
     assert found(site, others, FirewallBackend={"Driver": "nftables"}) == []

@@ -1,4 +1,4 @@
-"""Each cause is found in its scene, at its place, and nowhere in a healthy one; consequences stand behind their causes."""
+"""Each cause is found in its scene, at the right place, and never in a healthy scene. Consequences are hidden."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def named(template):
     return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
 
 
-def test_where_all_is_well_nothing_is_found(site):
+def test_a_healthy_cluster_has_no_problem(site):
     seen = healthy(site)
     assert not problems(seen)
     lines = well(seen, frozenset())
@@ -37,7 +37,7 @@ def test_each_cause_is_found_alone_and_at_its_place(site, name):
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_its_cure_gets_all_values_that_it_names(site, name):
+def test_a_problem_has_all_values_of_its_cure(site, name):
     for problem in problems(SCENES[name][0](healthy(site))):
         cause = causes.of(problem)
         text = cause.variants[problem.variant] if problem.variant else cause.cure
@@ -46,7 +46,7 @@ def test_its_cure_gets_all_values_that_it_names(site, name):
         assert problem.evidence[-1] != "."
 
 
-def test_what_is_quoted_in_a_command_stays_one_word(site):
+def test_a_quoted_word_of_a_rule_stays_one_word_in_the_command(site):
     rules = {
         "node2": (
             Rule(
@@ -62,7 +62,7 @@ def test_what_is_quoted_in_a_command_stays_one_word(site):
     )
 
 
-def test_loopback_is_let_pass_by_deleting_the_rule_or_before_a_policy(site):
+def test_a_rule_that_drops_loopback_is_deleted_and_a_policy_gets_a_rule_before_it(site):
     (found,) = explain(SCENES["loopback-dropped"][0](healthy(site)))
     assert causes.to_run(found.problems[0]) == ("iptables-nft -t filter -D INPUT -i lo -j DROP  # on node2",)
     policy = with_kernel(
@@ -82,18 +82,18 @@ def test_one_blocked_port_explains_all_pairs_that_failed(site):
     assert (found.id, found.pairs, [each.id for each in found.explained]) == ("vxlan-blocked", 4, ["overlay-blocked"])
 
 
-def test_the_namespace_of_a_swarm_s_ingress_is_no_orphan(site):
+def test_the_namespace_of_a_swarm_s_ingress_is_not_an_orphan(site):
     ingress = {"Name": "ingress", "Id": "afxei5yzxgg9", "Driver": "overlay", "Scope": "swarm", "Ingress": True}
     vxlan = {"ifname": "vxlan0", "flags": ["UP"], "linkinfo": {"info_kind": "vxlan", "info_data": {"id": 4096}}}
     for networks, expected in (([ingress], []), ([], ["vxlan-exists"])):
-        told = with_http(facts("node2"), "networks", [*facts("node2").networks.values(), *networks])
+        changed = with_http(facts("node2"), "networks", [*facts("node2").networks.values(), *networks])
         seen = with_kernel(
-            healthy(site, node2=told), "node2", "space:1-afxei5yzxg:links", lambda _: json.dumps([vxlan])
+            healthy(site, node2=changed), "node2", "space:1-afxei5yzxg:links", lambda _: json.dumps([vxlan])
         )
         assert [each.id for each in problems(seen)] == expected
 
 
-def test_what_is_wrong_with_a_host_is_not_told_again_for_its_networks(site):
+def test_a_problem_of_a_host_is_not_repeated_for_its_networks(site):
     whole = Problem("node-resting", "node2", "its node is drained", {"node": "x"})
     again = Problem("node-resting", "node2", "no probe on node2", {"node": "x"}, network="demo")
     other = Problem("node-resting", "node3", "no probe on node3", {"node": "y"}, network="demo")
@@ -157,11 +157,11 @@ def test_a_host_that_dropped_out_is_named_with_the_id_of_its_error(site):
     assert causes.cure(found) == "look at it"
 
 
-def test_a_lost_datagram_or_two_are_no_loss(site):
+def test_two_lost_datagrams_are_ignored(site):
     assert not problems(with_ways(healthy(site), into("node2", udp={DATA: {"took": 18}})))
 
 
-def test_waiting_is_given_up_only_where_all_that_is_missing_is_explained(site):
+def test_waiting_ends_only_if_all_missing_pairs_are_explained(site):
     found = problems(blocked(healthy(site)))
     assert explained(found, {("node1", "node2"), ("node2", "node3")})
     assert not explained(found, {("node1", "node2"), ("node1", "node3")})
@@ -172,20 +172,20 @@ def test_waiting_is_given_up_only_where_all_that_is_missing_is_explained(site):
     assert not explained(problems(SCENES["ip-forward"][0](healthy(site))), {("node1", "node2")})
 
 
-def test_where_the_receiver_said_nothing_no_loss_is_claimed(site):
+def test_without_output_of_the_receiver_no_loss_is_reported(site):
     seen = healthy(site)
     seen = with_ways(seen, lambda way: replace(way, udp={}) if way.target == "node2" else way)
     assert not problems(seen)
 
 
-def test_what_passed_by_itself_is_no_cause(site):
+def test_a_temporary_problem_is_not_reported(site):
     well_before = replace(blocked(healthy(site)), earlier=healthy(site).observed)
     assert not problems(well_before)
     ill_before = replace(blocked(healthy(site)), earlier=blocked(healthy(site)).observed)
     assert [found.id for found in explain(ill_before)] == ["vxlan-blocked"]
 
 
-def test_a_router_that_answers_for_all_is_no_conflict(site):
+def test_a_router_that_answers_for_all_hosts_is_not_a_conflict(site):
     router = "12:34:56:78:9a:bc"
     macs = {
         (asker, of): (router,)
@@ -196,7 +196,7 @@ def test_a_router_that_answers_for_all_is_no_conflict(site):
     assert not problems(with_ways(healthy(site), macs=macs))
 
 
-def test_devices_and_networks_of_others_are_left_alone(site):
+def test_devices_and_routes_of_other_programs_are_not_reported(site):
     theirs = {"ifname": "flannel.1", "linkinfo": {"info_kind": "vxlan", "info_data": {"id": 300, "port": DATA}}}
     seen = with_kernel(healthy(site), "node2", "links", lambda links: [*links, theirs])
     assert not problems(seen)

@@ -1,4 +1,4 @@
-"""Which cures `doctor --fix` offers, and that one which no longer applies, or contradicts an earlier one, is not run."""
+"""The cures that `doctor --fix` offers. A cure that no longer applies, or contradicts an earlier one, does not run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a host's observers print: it fails that host by itself, or gives causes. No traceback, and no other host is blamed for it."""
+"""Malformed output of a host's observers fails only that host, or yields causes. It causes no traceback and blames no other host."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORDS = st.sampled_from(
 
 
 def examined(seen):
-    """All that is made of what was seen, as the report does it."""
+    """Evaluate an observation as the report does."""
     found = explain(seen)
     for each in found:
         assert of_diagnosis(each)
@@ -52,7 +52,7 @@ def test_a_kernel_that_answers_oddly(site, data):
 
 @ONCE
 @given(section=st.sampled_from(["links", "routes", "addresses", "neighbours", "gets"]), data=st.data())
-def test_values_of_other_types_in_what_ip_prints(site, section, data):
+def test_unexpected_types_in_the_output_of_ip(site, section, data):
     seen = healthy(site)
     found = json.loads(seen.observed.kernels["node2"].raw[section].split("\n")[0])
     entry = data.draw(st.sampled_from(found))
@@ -66,7 +66,7 @@ def test_values_of_other_types_in_what_ip_prints(site, section, data):
 
 @ONCE
 @given(lines=st.lists(st.lists(WORDS, min_size=1, max_size=9).map(" ".join), max_size=12))
-def test_an_observer_of_paths_that_says_odd_things(site, lines):
+def test_an_observer_of_paths_with_odd_output(site, lines):
     seen, said = healthy(site), {name: Said() for name in HOSTS}
     for line in lines:
         with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""`doctor --only` and `--skip` choose proofs, observations and causes; a pattern that matches none of them is refused."""
+"""`doctor --only` and `--skip` select proofs, observations and causes. A pattern that matches nothing is an error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def chosen(inventory):
     units = proofs.units(inventory())
 
     def choose(only=(), skip=(), *, builtin: bool = False):
-        """The names of the proofs that run, the observations, and the scope."""
+        """Return the names of the proofs, the observations, and the scope."""
         found = scope(Choice(tuple(only), tuple(skip), builtin=builtin), units)
         names = [unit.name for unit in found.choice.of(units)] if found.choice else []
         return names, set(found.observations), found
