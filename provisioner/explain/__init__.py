@@ -29,9 +29,9 @@ __all__ = ["DETECTORS", "NOTHING", "Seen", "explain", "explained", "observed", "
 
 NOTHING = Observed()
 _LAST = frozenset({"drift", "unexplained"})  # sorted after known causes
-_LASTING = frozenset({"overlay-blocked", "names-unresolved"})  # problems of pairs of hosts that do not reach each other
+_UNREACHABLE = frozenset({"overlay-blocked", "names-unresolved"})  # problems of pairs without a connection
 OBSERVING: tuple[Detector, ...] = (*engines.DETECTORS, *kernels.DETECTORS, *paths.DETECTORS)
-_STARTLESS = frozenset({"probe-failed"})
+_NO_PROBE = frozenset({"probe-failed"})  # problems of hosts on which no probe starts
 DETECTORS: tuple[Detector, ...] = (*OBSERVING, *hosts.DETECTORS)
 
 
@@ -79,7 +79,7 @@ def explain(seen: Seen) -> tuple[Diagnosis, ...]:
     roots = [problem for problem in found if not reasons[id(problem)]]
     groups: dict[tuple[object, ...], list[Problem]] = {}
     for problem in roots:
-        groups.setdefault(_together(problem), []).append(problem)
+        groups.setdefault(_group_key(problem), []).append(problem)
     diagnoses = [_diagnosis(group, found, seen.proofs, closure) for group in groups.values()]
     order = list(causes.CAUSES)
     return tuple(
@@ -92,9 +92,9 @@ def explained(found: Iterable[Problem], pairs: Iterable[tuple[str, str]]) -> boo
     closure = _closure()
     return all(
         any(
-            _meets(problem, Problem("overlay-blocked", host, "", target=other))
+            _related(problem, Problem("overlay-blocked", host, "", target=other))
             for problem in found
-            if (_LASTING if other else _STARTLESS) & closure[problem.id]
+            if (_UNREACHABLE if other else _NO_PROBE) & closure[problem.id]
         )
         for host, other in pairs
     )
@@ -117,12 +117,12 @@ def _reasons(problem: Problem, found: Iterable[Problem], closure: Mapping[str, f
     return [
         other
         for other in found
-        if (problem.id in closure[other.id] and other.id not in closure[problem.id] and _meets(other, problem))
+        if (problem.id in closure[other.id] and other.id not in closure[problem.id] and _related(other, problem))
         or (problem.network and _place(other) == (problem.id, problem.host, problem.target, ""))
     ]
 
 
-def _meets(cause: Problem, consequence: Problem) -> bool:
+def _related(cause: Problem, consequence: Problem) -> bool:
     """Return whether a cause can affect the place of a consequence.
 
     It can if they share a host, or one of them concerns the whole cluster. If both name a network, it must be the same one.
@@ -133,7 +133,7 @@ def _meets(cause: Problem, consequence: Problem) -> bool:
     return not here or not there or bool(here & there)
 
 
-def _together(problem: Problem) -> tuple[object, ...]:
+def _group_key(problem: Problem) -> tuple[object, ...]:
     """Return the key under which problems are reported as one: same cause, network and cure on several hosts. Each path is separate."""
     if problem.target:
         return problem.id, problem.host, problem.target, problem.network
@@ -145,15 +145,15 @@ def _diagnosis(
 ) -> Diagnosis:
     after = closure[group[0].id]
     explained = tuple(
-        problem for problem in found if problem.id in after and any(_meets(cause, problem) for cause in group)
+        problem for problem in found if problem.id in after and any(_related(cause, problem) for cause in group)
     )
     names = {name for problem in group for name in (problem.host, problem.target) if name}
     networks = {problem.network for problem in group}
     kinds = after | {group[0].id}
-    return Diagnosis(tuple(group), explained, _failed(proofs, names, networks, kinds))
+    return Diagnosis(tuple(group), explained, _failure_count(proofs, names, networks, kinds))
 
 
-def _failed(
+def _failure_count(
     proofs: Iterable[ProofResult], names: set[str], networks: set[str], kinds: frozenset[str] | set[str]
 ) -> int:
     """Count the failed pairs and checks in proofs with a problem in `kinds`, on these hosts and networks."""

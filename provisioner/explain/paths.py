@@ -58,21 +58,25 @@ def _datagrams(path: Path, port: int, seen: Datagrams) -> Lost | None:
     if not seen.tried or seen.lost < (_NOISE if seen.tried >= _MANY else seen.tried):
         return None
     share = round(100 * seen.lost / seen.tried)
-    steps = ((seen.tried - seen.left, path.source), (seen.left - seen.came, ""), (seen.came - seen.took, path.target))
+    steps = (
+        (seen.tried - seen.left, path.source),
+        (seen.left - seen.arrived, ""),
+        (seen.arrived - seen.passed, path.target),
+    )
     at = max(steps, key=lambda step: step[0])[1]
     refused = f" ({seen.refused})" if seen.refused and at == path.source else ""
-    counts = f"{seen.tried} sent, {seen.left} left {path.source}, {seen.came} arrived at {path.target}, {seen.took} passed its rules{refused}"
+    counts = f"{seen.tried} sent, {seen.left} left {path.source}, {seen.arrived} arrived at {path.target}, {seen.passed} passed its rules{refused}"
     return Lost(path.source, path.target, "udp", port, at, counts, share)
 
 
 def _attempt(path: Path, port: int, seen: Attempt) -> Lost | None:
     """Return the loss if a connection got no answer, or if a firewall rule refused it."""
-    if not seen.state or seen.state == "open" or (seen.state == "refused" and seen.took):
+    if not seen.state or seen.state == "open" or (seen.state == "refused" and seen.passed):
         return None
     stages = (
         (seen.left, path.source, f"no SYN left {path.source}"),
-        (seen.came, "", f"the SYN left {path.source} but did not arrive at {path.target}"),
-        (seen.took, path.target, f"the SYN arrived at {path.target} but did not pass its rules"),
+        (seen.arrived, "", f"the SYN left {path.source} but did not arrive at {path.target}"),
+        (seen.passed, path.target, f"the SYN arrived at {path.target} but did not pass its rules"),
         (seen.answered, path.target, f"the SYN passed the rules of {path.target}, but no answer left it"),
         (seen.returned, "", f"the answer left {path.target} but did not arrive at {path.source}"),
         (0, path.source, f"the answer arrived at {path.source} but did not pass its rules"),
@@ -236,7 +240,7 @@ def sizes(seen: Seen) -> Iterator[Problem]:
 def _data_passes(seen: Seen, path: Path) -> bool:
     """Return whether small datagrams to the data port pass. If none does, packet sizes are unknown."""
     found = path.udp.get(seen.site.inventory.data_path_port)
-    return bool(found and found.took)
+    return bool(found and found.passed)
 
 
 def _mtus(seen: Seen) -> dict[str, int]:
@@ -255,7 +259,7 @@ def sources(seen: Seen) -> Iterator[Problem]:
         advertised = str(seen.site.advertise[source])
         for datagrams in path.udp.values():
             others = datagrams.sources - {advertised}
-            if datagrams.came and others and advertised not in datagrams.sources and source not in reported:
+            if datagrams.arrived and others and advertised not in datagrams.sources and source not in reported:
                 reported.add(source)
                 yield _mismatch(seen, source, target, advertised, datagrams)
 

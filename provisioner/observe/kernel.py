@@ -253,28 +253,28 @@ def observe(site: Site, connections: Mapping[str, Connection]) -> tuple[dict[str
         peers = [str(address) for other, address in site.advertise.items() if other != name]
         result = connections[name].read(script(peers), deadline=together.deadline())
         together.ended()
-        return understood(name, result.raw)
+        return parsed(name, result.raw)
 
     answers = each(names, one)
     kernels = {name: answer for name, answer in answers.items() if isinstance(answer, Kernel)}
     return kernels, {name: e for name, e in answers.items() if isinstance(e, ProvisionerError)}
 
 
-def understood(name: str, raw: bytes) -> Kernel:
+def parsed(name: str, raw: bytes) -> Kernel:
     """Parse and validate one host's answer. Raises ProvisionerError."""
     try:
         found = Kernel(system_facts.sections(raw))
     except ValueError as error:
         raise Malformed(f"the state of its kernel can't be parsed: {error}", host=name) from error
     try:
-        bounded("reading its kernel", lambda _: _touch(found))(name)
+        bounded("reading its kernel", lambda _: _parse_all(found))(name)
     except Malformed as error:
         error.host = name
         raise
     return found
 
 
-def _touch(found: Kernel) -> None:
+def _parse_all(found: Kernel) -> None:
     """Parse every lazy property now, so that a malformed value is an error here and not in a detector."""
     for space in found.spaces.values():
         for name in ("links", "vxlans", "inner", "neighbours", "forwarding"):

@@ -38,22 +38,22 @@ _LONGEST_RULE = 400  # characters
 class Datagrams:
     """Numbers of datagrams to one port on one path, counted at each point.
 
-    tried: passed to the sender's kernel. left: left the sender, after its rules. came: arrived at the receiver, before its rules.
-    took: passed the receiver's rules. refused: why the sender's kernel refused some of them.
+    tried: passed to the sender's kernel. left: left the sender, after its rules. arrived: arrived at the receiver, before its rules.
+    passed: passed the receiver's rules. refused: why the sender's kernel refused some of them.
     sources: their source addresses when they arrived. sent_from: their source addresses when they left.
     """
 
     tried: int = 0
     left: int = 0
-    came: int = 0
-    took: int = 0
+    arrived: int = 0
+    passed: int = 0
     refused: str = ""
     sent_from: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
 
     @property
     def lost(self) -> int:
-        return self.tried - self.took
+        return self.tried - self.passed
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Attempt:
     """An attempt to open one TCP connection on a path.
 
     state: "open", "refused", "silent" (no answer), "error" (the sender's kernel refused it: `why`), "" (not tried).
-    seconds: time until it was open or refused. left, came, took: SYN packets that left the sender, arrived at the receiver, and
+    seconds: time until it was open or refused. left, arrived, passed: SYN packets that left the sender, arrived at the receiver, and
     passed the receiver's rules. answered, returned: answers that left the receiver, and that arrived at the sender.
     """
 
@@ -69,8 +69,8 @@ class Attempt:
     seconds: float = 0.0
     why: str = ""
     left: int = 0
-    came: int = 0
-    took: int = 0
+    arrived: int = 0
+    passed: int = 0
     answered: int = 0
     returned: int = 0
 
@@ -102,7 +102,7 @@ class Underlay:
 
 
 @dataclass
-class Said:
+class Output:
     """The output of one host's program, by the number of the other host. Its lines can only blame that host."""
 
     tried: dict[tuple[int, int], tuple[int, str]] = field(default_factory=dict)
@@ -114,7 +114,7 @@ class Said:
     rules: list[Rule] = field(default_factory=list)
     seconds: float | None = None
 
-    def take(self, line: str) -> None:
+    def parse(self, line: str) -> None:
         """Parse one line. Raises ValueError if the program never prints such a line."""
         match line.split():
             case ["sent", peer, port, count, *why]:
@@ -128,8 +128,8 @@ class Said:
                 words = " ".join(why)
                 attempt = Attempt(state, decimal(seconds), "" if words == "-" else words, number(left))
                 self.tcp[number(peer), number(port)] = replace(attempt, returned=number(returned))
-            case ["syn", peer, port, came, took, answered]:
-                self.syn[number(peer), number(port)] = (number(came), number(took), number(answered))
+            case ["syn", peer, port, arrived, passed, answered]:
+                self.syn[number(peer), number(port)] = (number(arrived), number(passed), number(answered))
             case ["mac", peer, *macs]:
                 self.macs[number(peer)] = tuple(macs)
             case ["rule", tool, table, packets, text]:
@@ -148,50 +148,50 @@ def observe(site: Site, connections: Mapping[str, Connection], say: Callable[[st
     live = [name for name in site.live if name in site.advertise and name in connections]
     token = secrets.token_hex(8)
     source = _SOURCES[0] + secrets.randbelow(_SOURCES[1] - _SOURCES[0])
-    orders = {name: _orders(site, names, name, token, source) for name in live}
+    inputs = {name: _input(site, names, name, token, source) for name in live}
     streams: dict[str, Stream] = {}
 
     def begin(name: str) -> None:
         say(name, "tests its paths")
         until = time.monotonic() + _READY
         streams[name] = connections[name].stream(_script(), within=_READY)
-        streams[name].send(orders[name])
+        streams[name].send(inputs[name])
         if streams[name].readline(max(until - time.monotonic(), 0.0)) != "ready":
-            raise ProvisionerError(_last_words(streams[name]), cause="command-failed", host=name)
+            raise ProvisionerError(_exit_reason(streams[name]), cause="command-failed", host=name)
 
-    def go(name: str) -> Said:
-        said, until = Said(), time.monotonic() + _TRYING + _LATE
+    def go(name: str) -> Output:
+        output, until = Output(), time.monotonic() + _TRYING + _LATE
         senders = " ".join(str(names.index(other) + 1) for other in ready if other != name)
         streams[name].send(f"go {_TRYING} {senders}")
-        while said.seconds is None:
+        while output.seconds is None:
             line = streams[name].readline(max(until - time.monotonic(), 0.0))
             if line is None:
-                raise ProvisionerError(_last_words(streams[name]), cause="command-failed", host=name)
-            said.take(line)
+                raise ProvisionerError(_exit_reason(streams[name]), cause="command-failed", host=name)
+            output.parse(line)
         streams[name].finish(_LATE)
-        return said
+        return output
 
     try:
-        silent = {name: error.what for name, error in _bad(each(live, _understood(begin))).items()}
+        silent = {name: error.what for name, error in _errors(each(live, _as_host_error(begin))).items()}
         ready = [name for name in live if name not in silent]
-        answers = each(ready, _understood(go))
+        answers = each(ready, _as_host_error(go))
     finally:
         for stream in streams.values():
             with suppress(ProvisionerError):
                 stream.__exit__()
-    silent |= {name: error.what for name, error in _bad(answers).items()}
-    said = {name: answer for name, answer in answers.items() if isinstance(answer, Said)}
-    return assembled(names, said, silent)
+    silent |= {name: error.what for name, error in _errors(answers).items()}
+    outputs = {name: answer for name, answer in answers.items() if isinstance(answer, Output)}
+    return assembled(names, outputs, silent)
 
 
 def _script() -> str:
     return f"exec perl -e {shlex.join([render.program('underlay.pl'), *COUNTED])}"
 
 
-def _understood(do: Callable[[str], Said | None]) -> Callable[[str], Said | None]:
+def _as_host_error(do: Callable[[str], Output | None]) -> Callable[[str], Output | None]:
     """Wrap `do`, so that a late or malformed answer is an error of that host."""
 
-    def guarded(name: str) -> Said | None:
+    def guarded(name: str) -> Output | None:
         try:
             return do(name)
         except TimedOut as error:
@@ -202,17 +202,17 @@ def _understood(do: Callable[[str], Said | None]) -> Callable[[str], Said | None
     return guarded
 
 
-def _bad(answers: Mapping[str, object]) -> dict[str, ProvisionerError]:
+def _errors(answers: Mapping[str, object]) -> dict[str, ProvisionerError]:
     return {name: answer for name, answer in answers.items() if isinstance(answer, ProvisionerError)}
 
 
-def _last_words(stream: Stream) -> str:
+def _exit_reason(stream: Stream) -> str:
     result = stream.finish(_LATE)
     lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
     return f"the program that tests the paths ended: {lines[-1][:200] if lines else f'exit code {result.code}'}"
 
 
-def _orders(site: Site, names: Sequence[str], me: str, token: str, source: int) -> str:
+def _input(site: Site, names: Sequence[str], me: str, token: str, source: int) -> str:
     """Return the input of one host's program: its peers and their ports."""
     lines = [
         f"run {token} {source}",
@@ -232,22 +232,22 @@ def tried(site: Site, name: str) -> tuple[int, ...]:
     return tuple(port for port in site.ports.tcp if port in there)
 
 
-def assembled(names: Sequence[str], said: Mapping[str, Said], silent: Mapping[str, str]) -> Underlay:
+def assembled(names: Sequence[str], outputs: Mapping[str, Output], silent: Mapping[str, str]) -> Underlay:
     """Combine the output of both ends of each path. Pure."""
     numbers = {name: at for at, name in enumerate(names, start=1)}
     paths = {
-        (source, target): _path(source, target, numbers, said)
-        for source in said
+        (source, target): _path(source, target, numbers, outputs)
+        for source in outputs
         for target in names
         if source != target
     }
     by_number = {at: name for name, at in numbers.items()} | {0: ""}
     return Underlay(
         paths,
-        {name: tuple(each_.rules) for name, each_ in said.items()},
+        {name: tuple(each_.rules) for name, each_ in outputs.items()},
         {
             (name, by_number[peer]): macs
-            for name, s in said.items()
+            for name, s in outputs.items()
             for peer, macs in s.macs.items()
             if peer in by_number
         },
@@ -255,21 +255,21 @@ def assembled(names: Sequence[str], said: Mapping[str, Said], silent: Mapping[st
     )
 
 
-def _path(source: str, target: str, numbers: Mapping[str, int], said: Mapping[str, Said]) -> Path:
+def _path(source: str, target: str, numbers: Mapping[str, int], outputs: Mapping[str, Output]) -> Path:
     """Return one direction. Without output of the receiver, arrivals are unknown: UDP ports are then left out."""
-    here, there = said[source], said.get(target)
+    here, there = outputs[source], outputs.get(target)
     peer, me = numbers[target], numbers[source]
     udp = {}
     for (other, port), (count, refused) in here.tried.items():
         if other == peer and there is not None:
-            left, came, took = (
+            left, arrived, passed = (
                 who.counts.get((place, at, port), (0, frozenset()))
                 for who, place, at in ((here, "left", peer), (there, "came", me), (there, "took", me))
             )
-            udp[port] = Datagrams(count, left[0], came[0], took[0], refused, left[1], came[1])
+            udp[port] = Datagrams(count, left[0], arrived[0], passed[0], refused, left[1], arrived[1])
     tcp = {}
     for (other, port), attempt in here.tcp.items():
         if other == peer:
             syn = there.syn.get((me, port), (0, 0, 0)) if there else (0, 0, 0)
-            tcp[port] = replace(attempt, came=syn[0], took=syn[1], answered=syn[2])
+            tcp[port] = replace(attempt, arrived=syn[0], passed=syn[1], answered=syn[2])
     return Path(source, target, udp, tcp, there.sizes.get(me) if there else None)

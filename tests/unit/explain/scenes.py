@@ -128,7 +128,7 @@ def _rule(text: str, tool: str = "iptables-nft-save", table: str = "filter") -> 
     )
 
 
-DROPPED = {"took": 0}
+DROPPED = {"passed": 0}
 SILENT = Attempt("silent", 0.0, "", 2, 2, 0)
 
 
@@ -197,13 +197,13 @@ SCENES: Mapping[str, tuple[Callable[[Seen], Seen], tuple[str, ...]]] = MappingPr
                 into(
                     "node2",
                     source="node1",
-                    udp={DATA: {"came": 0, "took": 0}, GOSSIP: {"came": 0, "took": 0}},
+                    udp={DATA: {"arrived": 0, "passed": 0}, GOSSIP: {"arrived": 0, "passed": 0}},
                     tcp={GOSSIP: Attempt("silent", left=3), SERVER: Attempt("silent", left=3)},
                 ),
             ),
             ("node1", "node2"),
         ),
-        "packet-loss": (lambda seen: with_ways(seen, into("node2", udp={DATA: {"took": 11}})), ("node2",)),
+        "packet-loss": (lambda seen: with_ways(seen, into("node2", udp={DATA: {"passed": 11}})), ("node2",)),
         "mtu": (lambda seen: with_ways(seen, into("node2", size=1400)), ("node2",)),
         "source-mismatch": (
             lambda seen: with_ways(

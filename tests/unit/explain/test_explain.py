@@ -127,7 +127,7 @@ def test_the_document_of_a_cause_has_the_form_that_programs_read(site):
 
 
 def test_a_path_names_both_its_ends(site):
-    (found,) = explain(with_ways(healthy(site), into("node2", source="node3", udp={DATA: {"came": 0, "took": 0}})))
+    (found,) = explain(with_ways(healthy(site), into("node2", source="node3", udp={DATA: {"arrived": 0, "passed": 0}})))
     document = of_diagnosis(found)
     assert (document["hosts"], document["path"]) == (["node3", "node2"], {"from": "node3", "to": "node2"})
     assert document["where"] == "between node3 and node2"
@@ -158,7 +158,7 @@ def test_a_host_that_dropped_out_is_named_with_the_id_of_its_error(site):
 
 
 def test_two_lost_datagrams_are_ignored(site):
-    assert not problems(with_ways(healthy(site), into("node2", udp={DATA: {"took": 18}})))
+    assert not problems(with_ways(healthy(site), into("node2", udp={DATA: {"passed": 18}})))
 
 
 def test_waiting_ends_only_if_all_missing_pairs_are_explained(site):

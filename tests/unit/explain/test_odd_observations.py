@@ -15,7 +15,7 @@ from provisioner import causes
 from provisioner.errors import ProvisionerError
 from provisioner.explain import explain, well
 from provisioner.observe import kernel
-from provisioner.observe.underlay import Said, assembled
+from provisioner.observe.underlay import Output, assembled
 from provisioner.report.document import of_diagnosis
 
 HOSTS = ("node1", "node2", "node3")
@@ -46,7 +46,7 @@ def test_a_kernel_that_answers_oddly(site, data):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     seen = healthy(site)
     with suppress(ProvisionerError):
-        odd = kernel.understood("node2", bytes(raw))
+        odd = kernel.parsed("node2", bytes(raw))
         examined(replace(seen, observed=replace(seen.observed, kernels={**seen.observed.kernels, "node2": odd})))
 
 
@@ -67,11 +67,11 @@ def test_unexpected_types_in_the_output_of_ip(site, section, data):
 @ONCE
 @given(lines=st.lists(st.lists(WORDS, min_size=1, max_size=9).map(" ".join), max_size=12))
 def test_an_observer_of_paths_with_odd_output(site, lines):
-    seen, said = healthy(site), {name: Said() for name in HOSTS}
+    seen, outputs = healthy(site), {name: Output() for name in HOSTS}
     for line in lines:
         with suppress(ValueError):
-            said["node2"].take(line)
-    underlay = assembled(HOSTS, said, {})
+            outputs["node2"].parse(line)
+    underlay = assembled(HOSTS, outputs, {})
     found = examined(replace(seen, observed=replace(seen.observed, underlay=underlay)))
     assert not any(set(each.hosts) == {"node1", "node3"} for each in found)
 
@@ -81,4 +81,4 @@ def test_an_observer_of_paths_with_odd_output(site, lines):
 )
 def test_a_line_that_the_program_never_prints_is_refused(line):
     with pytest.raises(ValueError, match=r"."):
-        Said().take(line)
+        Output().parse(line)
