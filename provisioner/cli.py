@@ -304,9 +304,9 @@ def _examine(
     unusable = [f"{node.name}: {node.left_out}" for node in surveyed.swarm.unexamined]
 
     def workflow(found: Inventory) -> Iterable[Phase]:
-        from provisioner.workflows.doctor import of_swarm
+        from provisioner.workflows.doctor import Unexamined, of_swarm
 
-        return of_swarm(found, choice, others, unusable)
+        return of_swarm(found, choice, Unexamined(others, unusable, led=surveyed.swarm.led))
 
     _run(found, "doctor", workflow, json=json, verbose=verbose, ignore=ignore)
 

@@ -201,16 +201,18 @@ def swarm(
 
     Exit code 0: the inventory is printed. 1: the manager can't be queried. 64: it is no manager, or an option is invalid.
     """
-    from provisioner.errors import ProvisionerError
+    from provisioner.errors import InventoryError, ProvisionerError
     from provisioner.inventory.importers import swarm_text
 
     with _refusals():
         try:
             surveyed = cli_manager.survey(cli_manager.Login(manager, key, jump, known_hosts))
+            text, notes = swarm_text.written(surveyed.swarm, surveyed.login.ssh, surveyed.login.address, cluster)
+        except InventoryError:
+            raise
         except ProvisionerError as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(error.exit_code) from None
-        text, notes = swarm_text.written(surveyed.swarm, surveyed.login.ssh, surveyed.login.address, cluster)
     for note in notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(text, nl=False)

@@ -80,7 +80,10 @@ FAMILY = Family(
             "A manager's list of nodes is data, and a login goes to no address on it without consent. What is wrong on these"
             " nodes, and on the paths to them, was not seen.",
             "to examine them too, run again with --reach-nodes; known_hosts must have their keys",
-            variants={"address": "let them join the swarm with an address that others can reach, and run again"},
+            variants={
+                "address": "let them join the swarm with an address that others can reach, and run again",
+                "leader": "bring back a majority of the managers, and run again",
+            },
             kind=Kind.REFUSAL,
         ),
         Cause(

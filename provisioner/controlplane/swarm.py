@@ -22,7 +22,7 @@ from provisioner.system import firewall, gossip
 from provisioner.system import swarm as on_host
 from provisioner.system.reading import ENGINE_DROPIN, Sought
 from provisioner.system.request import ENGINE, Request
-from provisioner.system.strict import literal
+from provisioner.system.strict import json_object, literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -169,6 +169,12 @@ def state(facts: Facts) -> str:
 def in_swarm(facts: Facts) -> bool:
     """Return whether the engine is in a swarm, in whatever state. False also if it does not answer."""
     return state(facts) not in {"", "inactive"}
+
+
+def data_address(facts: Facts) -> str:
+    """Return the address to which the others send its containers' packets; "" if it is the advertised one."""
+    found = literal(str(json_object(facts.files.get(on_host.STATE, "")).get("DataPathAddr", "")))
+    return str(found) if found and str(found) != str(swarm_info(facts).get("NodeAddr", "")) else ""
 
 
 def cluster(facts: Facts) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
+from provisioner.controlplane import swarm
 from provisioner.model import Problem
 from provisioner.observe.kernel import kind_of
 from provisioner.system.firewall import in_own_tables
@@ -344,7 +345,8 @@ class Entry:
 
 def _entry(seen: Seen, at: Entry, address: str, holder: Endpoint) -> Problem | None:
     """Return the problem of the entry for a container on another host, if any."""
-    space, right = at.space, str(seen.site.advertise.get(holder.host, ""))
+    space = at.space
+    right = swarm.data_address(seen.site.facts[holder.host]) or str(seen.site.advertise.get(holder.host, ""))
     known = space.neighbours.get(address)
     if not known or not right or known != holder.mac:
         return None  # not an error: engines with a store learn entries on demand

@@ -5,7 +5,7 @@ For a swarm that somebody else built, there is no desired state to compare with.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from provisioner.system import attached
 from provisioner.workflows import anyway, compare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from provisioner.explain.scope import Scope
     from provisioner.inventory import Inventory
@@ -83,34 +83,47 @@ def _lock(run: Run) -> bool:
     return True
 
 
-def of_swarm(found: Inventory, chosen: Choice, others: Sequence[str], unusable: Sequence[str]) -> tuple[Phase, ...]:
+@dataclass(frozen=True)
+class Unexamined:
+    """The nodes of a swarm that are not examined.
+
+    others: those that the user did not agree to log in to. unusable: those that can't be reached, each with the reason.
+    led: whether the swarm has a leader; without one, a manager names no workers.
+    """
+
+    others: Sequence[str] = ()
+    unusable: Sequence[str] = ()
+    led: bool = True
+
+    def problems(self) -> Iterator[Problem]:
+        if self.others:
+            what = f"the manager names other nodes, which were not logged in to: {', '.join(self.others)}"
+            yield Problem("nodes-unexamined", "", what)
+        if self.unusable:
+            what = f"the manager names nodes that can't be reached: {'; '.join(self.unusable)}"
+            yield Problem("nodes-unexamined", "", what, variant="address")
+        if not self.led:
+            what = "the swarm has no leader, so the manager names only managers, and no worker"
+            yield Problem("nodes-unexamined", "", what, variant="leader")
+
+
+def of_swarm(found: Inventory, chosen: Choice, unexamined: Unexamined) -> tuple[Phase, ...]:
     """The phases of `doctor` for a swarm that somebody else built.
 
     found: its hosts and networks, from its manager. chosen: which proofs to run.
-    others: the nodes that the user did not agree to log in to. unusable: unreachable nodes, each with the reason.
     Raises UsageError if a pattern of the choice matches nothing.
     """
     narrow = scope(replace(chosen, unfit=_ONLY_OURS), proofs.units(found))
-    unexamined = tuple(_unexamined(others, unusable))
 
     def begin(run: Run) -> bool:
         run.preflight = partial(preflight.run, only=preflight.OF_OTHERS)
-        run.checks.append(lambda _: unexamined)
+        run.checks.append(lambda _: unexamined.problems())
         return True
 
     return partial(_begin, chosen=narrow), begin, _look, *_find(narrow)
 
 
 _ONLY_OURS = ("isolation",)  # proofs of properties that only the firewall rules of `up` provide
-
-
-def _unexamined(others: Sequence[str], unusable: Sequence[str]) -> Iterable[Problem]:
-    if others:
-        what = f"the manager names other nodes, which were not logged in to: {', '.join(others)}"
-        yield Problem("nodes-unexamined", "", what)
-    if unusable:
-        what = f"the manager names nodes that can't be reached: {'; '.join(unusable)}"
-        yield Problem("nodes-unexamined", "", what, variant="address")
 
 
 def _look(run: Run) -> bool:

@@ -7,18 +7,19 @@ import json
 from pathlib import Path
 
 import pytest
-from swarms import FOUND
+from captured import with_http
+from swarms import FOUND, put
 from typer.testing import CliRunner
 
-from provisioner import cli, proofs
+from provisioner import causes, cli, proofs
 from provisioner.cli_manager import Login
 from provisioner.errors import UsageError
 from provisioner.inventory import of_values
 from provisioner.inventory.importers.swarm import understood
-from provisioner.model import Failure, Report
+from provisioner.model import Failure, Report, Severity
 from provisioner.proofs import Choice
 from provisioner.runner import survey
-from provisioner.workflows.doctor import of_swarm
+from provisioner.workflows.doctor import Unexamined, of_swarm
 
 NODES = ["node1", "node2", "node3"]
 
@@ -110,7 +111,7 @@ def inventory_of(names):
 
 
 def test_nothing_is_compared_and_only_proofs_that_fit_are_run():
-    phases = of_swarm(inventory_of(NODES), Choice(), ["node2"], [])
+    phases = of_swarm(inventory_of(NODES), Choice(), Unexamined(["node2"]))
     names = [getattr(phase, "func", phase).__name__ for phase in phases]
     assert names == ["_begin", "begin", "_look", "observe", "prove", "judge_again", "explain"]
     units = proofs.units(inventory_of(NODES))
@@ -118,10 +119,10 @@ def test_nothing_is_compared_and_only_proofs_that_fit_are_run():
     chosen = phases[4].keywords["chosen"]
     assert {unit.kind for unit in chosen.of(units)} == {"overlay"}
     assert chosen.left_out(units) == ()
-    asked = of_swarm(inventory_of(NODES), Choice(only=("isolation",)), [], [])[4].keywords["chosen"]
+    asked = of_swarm(inventory_of(NODES), Choice(only=("isolation",)), Unexamined())[4].keywords["chosen"]
     assert {unit.kind for unit in asked.of(units)} == {"isolation"}  # a user may ask for it
     with pytest.raises(UsageError):
-        of_swarm(inventory_of(NODES), Choice(only=("nothing",)), [], [])
+        of_swarm(inventory_of(NODES), Choice(only=("nothing",)), Unexamined())
 
 
 def imported(*words):
@@ -144,3 +145,18 @@ def test_what_is_no_manager_gives_no_inventory(monkeypatch):
         assert (ended.exit_code, ended.stdout) == (code, "")
         assert ended.stderr.startswith("manager: ")
     assert imported("a b").exit_code == 64
+
+
+def test_what_was_not_examined_is_named():
+    found = list(Unexamined(["node2 (192.168.56.12)"], ["evil: 127.0.0.1 is no address"], led=False).problems())
+    assert [problem.variant for problem in found] == ["", "address", "leader"]
+    assert all(causes.severity(problem) is Severity.WARNING for problem in found)
+    assert not list(Unexamined().problems())
+
+
+def test_a_swarm_without_a_leader_gives_no_inventory(monkeypatch):
+    facts = with_http(put("node1", Cluster=None), "nodes", "503 no leader")
+    monkeypatch.setattr(survey, "read", lambda *_: facts)
+    ended = imported("192.168.56.11")
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert "has no leader" in ended.stderr

@@ -72,6 +72,7 @@ class Swarm:
     """A swarm with valid values: the nodes that can be hosts, with names of the inventory, and its networks' entries.
 
     cluster: its label, or "swarm". labelled: whether it has one. me: the name of the node that answered.
+    led: whether it has a leader; without one, only the managers are known.
     notes: on nodes, networks and values that an inventory can't have. unexamined: these nodes.
     """
 
@@ -83,6 +84,7 @@ class Swarm:
     notes: tuple[str, ...] = ()
     unexamined: tuple[Node, ...] = ()
     labelled: bool = False
+    led: bool = True
 
     @property
     def managers(self) -> tuple[str, ...]:
@@ -123,6 +125,7 @@ def understood(answers: Answers) -> Swarm:
     return Swarm(
         cluster=answers.label if labelled else "swarm",
         labelled=labelled,
+        led=bool(answers.cluster.get("ID")),
         me=next((node.name for node in named if node.id == me), ""),
         nodes=tuple(named),
         networks=networks,

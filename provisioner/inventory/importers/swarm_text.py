@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provisioner.errors import InventoryError
+from provisioner.errors import InventoryError, ProvisionerError
 from provisioner.inventory.checks import SERVER_COUNTS
 from provisioner.inventory.importers import writing
 from provisioner.inventory.loading import problems
@@ -26,8 +26,12 @@ _EXAMPLE = "demo"
 def written(swarm: Swarm, ssh: Mapping[str, Any], address: str, cluster: str = "") -> tuple[str, tuple[str, ...]]:
     """Return the text and the notes. ssh, address: how the manager was reached. cluster: its name; default: the label's.
 
-    Raises InventoryError if the inventory would be invalid.
+    Raises InventoryError if the inventory would be invalid, and ProvisionerError if the swarm has no leader.
     """
+    if not swarm.led:
+        what = "the swarm has no leader, so the manager lists neither nodes nor networks"
+        cure = "find out why: provisioner doctor --manager; then import again"
+        raise ProvisionerError(what, cause="swarm-leaderless", host=swarm.me, cure=cure)
     found = swarm.document(ssh, address, [node.name for node in swarm.nodes])
     found["cluster"] = cluster or found["cluster"]
     for host in found["hosts"].values():

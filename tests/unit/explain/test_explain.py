@@ -7,14 +7,15 @@ import string
 from dataclasses import replace
 
 import pytest
-from captured import with_http
-from scenes import DATA, DROPPED, GOSSIP, SCENES, blocked, facts, failed, healthy, into, with_kernel, with_ways
+from captured import with_file, with_http
+from scenes import DATA, DROPPED, GOSSIP, SCENES, SPACE, blocked, facts, failed, healthy, into, with_kernel, with_ways
 
 from provisioner import causes
 from provisioner.explain import explain, explained, problems, well
 from provisioner.model import Problem
 from provisioner.report.document import of_diagnosis
 from provisioner.system.firewall import Rule
+from provisioner.system.swarm import STATE
 
 
 def named(template):
@@ -203,4 +204,18 @@ def test_devices_and_routes_of_other_programs_are_not_reported(site):
     seen = with_kernel(
         healthy(site), "node2", "routes", lambda routes: [*routes, {"dst": "10.100.0.0/16", "dev": "tun0"}]
     )
+    assert not problems(seen)
+
+
+def test_a_data_path_of_its_own_is_no_stale_entry(site):
+    """As with `docker swarm init --data-path-addr`."""
+    node2 = with_file(facts("node2"), STATE, '{"DataPathAddr": "10.1.0.2"}')
+
+    def moved(entries):
+        return [each | {"dst": "10.1.0.2"} if each.get("dst") == "192.168.56.12" else each for each in entries]
+
+    seen = healthy(site, node2=node2)
+    assert {problem.id for problem in problems(seen)} == {"fdb-stale"}
+    for name in ("node1", "node3"):
+        seen = with_kernel(seen, name, f"space:{SPACE}:forwarding", moved)
     assert not problems(seen)
