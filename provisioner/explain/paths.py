@@ -233,7 +233,7 @@ def sizes(seen: Seen) -> Iterator[Problem]:
             values,
             target=target,
             network=network,
-            where=f"the path between {host} and {target or 'the others'}",
+            where=f"paths of {host}" if host and not target else f"path between {host} and {target}" if host else "paths of several hosts",
         )
 
 
