@@ -233,7 +233,11 @@ def sizes(seen: Seen) -> Iterator[Problem]:
             values,
             target=target,
             network=network,
-            where=f"paths of {host}" if host and not target else f"path between {host} and {target}" if host else "paths of several hosts",
+            where=f"paths of {host}"
+            if host and not target
+            else f"path between {host} and {target}"
+            if host
+            else "paths of several hosts",
         )
 
 
