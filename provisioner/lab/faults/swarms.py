@@ -1,4 +1,4 @@
-"""Faults of a swarm: a blocked port of the managers; drained and locked nodes, and nodes in another swarm."""
+"""Faults that only a swarm has: the managers' port, and nodes that rest, are locked, or are in another swarm."""
 
 from provisioner.lab.faults.base import Fault, Place
 from provisioner.lab.faults.filters import rule_fault
@@ -7,12 +7,13 @@ _SWARM = ("swarm",)
 _KEY = "/run/fault-swarm-key"
 _TOKEN = "/run/fault-swarm-token"  # noqa: S105 # a path
 _WAIT = "for n in $(seq 60); do {} && exit 0; sleep 0.5; done; exit 1"
+_DOWN = "docker node ls --format '{{.ID}} {{.Status}}' | sed -n 's/ Down$//p' | xargs -r docker node rm"
 
 FAULTS = (
     rule_fault(
         "manager-blocked",
         "manager-blocked",
-        "the host drops incoming packets to the port of the swarm's managers",
+        "the host drops what comes in on the port of the swarm's managers",
         "INPUT -p tcp --dport 2377 -j DROP",
         stores=_SWARM,
     ),
@@ -26,14 +27,14 @@ FAULTS = (
     rule_fault(
         "manager-blocked-out",
         "manager-blocked",
-        "the host drops outgoing packets to the port of the swarm's managers",
+        "the host drops what goes out to the port of the swarm's managers",
         "OUTPUT -p tcp --dport 2377 -j DROP",
         stores=_SWARM,
     ),
     rule_fault(
         "manager-blocked-from",
         "manager-blocked",
-        "the host drops packets from one other host to the port of the swarm's managers",
+        "the host drops what one other host sends to the port of the swarm's managers",
         'INPUT -s "$PEER" -p tcp --dport 2377 -j DROP',
         place=Place.PATH,
         stores=_SWARM,
@@ -58,12 +59,13 @@ FAULTS = (
     Fault(
         "other-swarm",
         "other-swarm",
-        "the host left its swarm and created another one",
+        "the host left its swarm, and made one of its own",
         f'(umask 077; docker swarm join-token -q manager >{_TOKEN}); docker node demote "$HOST" && sleep 3;'
         ' docker swarm leave --force; docker swarm init --advertise-addr "$SELF" >/dev/null',
         f"[ -s {_TOKEN} ] || exit 0; docker swarm leave --force;"
         f' docker swarm join --advertise-addr "$SELF" --token "$(cat {_TOKEN})" "$PEER:2377" && rm {_TOKEN};'
-        " docker node ls --format '{{.ID}} {{.Status}}' | sed -n 's/ Down$//p' | xargs -r docker node rm",
+        " systemctl restart docker; "  # an engine 20.10 takes no part in gossip until then
+        + _WAIT.format("docker node ls >/dev/null 2>&1 && " + _DOWN),
         Place.PATH,
         stores=_SWARM,
     ),
