@@ -86,6 +86,16 @@ FAMILY = Family(
             explains=("probe-failed",),
         ),
         Cause(
+            "node-left",
+            "a node has left the swarm",
+            Severity.ERROR,
+            "The host's engine is in no swarm, but the managers still list it as a node. It gets no tasks, and no container"
+            " there can join the swarm's networks.",
+            "let it join again with a token (docker swarm join-token worker, on {manager}), then remove its old node: docker node"
+            " rm --force {node}",
+            explains=("probe-failed", "overlay-blocked", "names-unresolved"),
+        ),
+        Cause(
             "engines-apart",
             "engines do not know each other from gossip",
             Severity.WARNING,

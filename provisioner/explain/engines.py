@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 from itertools import product
 from typing import TYPE_CHECKING
 
+from provisioner.controlplane import swarm
 from provisioner.model import Problem
 from provisioner.system import firewall
 
@@ -47,6 +48,20 @@ def stores(seen: Seen) -> Iterator[Problem]:
             place = f"port {where}" if where.isdigit() else where
             evidence = f"the store accepts local connections on {place}, but did not answer in time"
             yield Problem("store-hangs", host, evidence, where=place)
+
+
+def left(seen: Seen) -> Iterator[Problem]:
+    """Return hosts that are in no swarm, although its managers list a node with their address."""
+    if seen.site.control != "swarm":
+        return
+    view = swarm.View(seen.site)
+    for name in seen.site.live:
+        address = str(seen.site.advertise.get(name, "?"))
+        nodes = [node for node in view.nodes.values() if swarm.address_of(node) == address]
+        if nodes and swarm.state(seen.site.facts[name]) == "inactive":
+            evidence = f"its engine is in no swarm, and {view.acting} lists it as a node"
+            values = {"host": name, "manager": view.acting, "node": nodes[0]["ID"]}
+            yield Problem("node-left", name, evidence, values, where=f"{name}: docker info, Swarm")
 
 
 def loopback(seen: Seen) -> Iterator[Problem]:
@@ -131,4 +146,4 @@ def _exempt(address: str, no_proxy: str) -> bool:
     return False
 
 
-DETECTORS = (engines, stores, loopback, proxies)
+DETECTORS = (engines, left, stores, loopback, proxies)
