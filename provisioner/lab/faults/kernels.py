@@ -142,8 +142,10 @@ inside ip link set vx-fault name "$device" && inside ip link set "$device" maste
         "store-hangs",
         "store-hangs",
         "the process of the store's server is frozen",
-        "kill -STOP $(systemctl show -p MainPID --value $(ls /etc/systemd/system | grep -xE '(consul|etcd|zookeeper)[.]service'))",
-        "kill -CONT $(systemctl show -p MainPID --value $(ls /etc/systemd/system | grep -xE '(consul|etcd|zookeeper)[.]service'))",
+        "for unit in consul etcd zookeeper; do pid=$(systemctl show -p MainPID --value $unit);"
+        ' [ "$pid" = 0 ] || kill -STOP "$pid"; done',
+        "for unit in consul etcd zookeeper; do pid=$(systemctl show -p MainPID --value $unit);"
+        ' [ "$pid" = 0 ] || kill -CONT "$pid"; done',
         stores=("consul", "etcd", "zookeeper"),
     ),
     Fault(
