@@ -195,7 +195,9 @@ def _variant(rule: Rule | None, at: str, name: str, ports: Collection[int]) -> s
 
 def _rule(rules: Iterable[Rule], found: Iterable[Lost]) -> Rule | None:
     """Return the rule that most likely dropped these packets: it drops, and counted packets. Rules that name the port are preferred."""
-    dropping = [rule for rule in rules if rule.drops]
+    rules = list(rules)
+    doubled = any(rule.tool == "iptables-nft-save" for rule in rules)  # nft lists these rules once more
+    dropping = [rule for rule in rules if rule.drops and not (doubled and rule.is_of_iptables)]
     ports = {str(each.port) for each in found}
     named = [rule for rule in dropping if ports & rule.ports]
     candidates = named or [rule for rule in dropping if not rule.is_policy] or dropping

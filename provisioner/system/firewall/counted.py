@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provisioner.system.firewall.iptables import CHAINS
-from provisioner.system.firewall.nftables import TABLE
+from provisioner.system.firewall.nftables import IPTABLES, TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -66,6 +66,12 @@ class Rule:
         text = re.sub(r'comment "[^"]*"', "", self.text)
         match = re.search(r"\bdport (\{[^}]*\}|[0-9-]+)", text)
         return match[1] if match else ""
+
+    @property
+    def is_of_iptables(self) -> bool:
+        """Whether nft printed it, and iptables-nft has set it."""
+        family, table, chain = (*self.table.split(","), "", "")[:3]
+        return self.tool == "nft" and family == "ip" and table in IPTABLES and chain.isupper()
 
     @property
     def is_ours(self) -> bool:

@@ -156,3 +156,14 @@ def test_a_rule_that_protects_the_host_is_never_deleted(site, text):
     assert text in found.where
     assert plan([found]) == ()
     assert causes.to_run(found.problems[0]) == ()
+
+
+def test_a_rule_that_two_tools_list_is_named_by_the_one_that_set_it(site):
+    """Their counters are read one after the other, so either may have risen more."""
+    for more, less in ((41, 40), (40, 41)):
+        iptables = Rule("iptables-nft-save", "filter", more, RULE)
+        nft = Rule("nft", "ip,filter,INPUT", less, "udp dport 4789 counter drop # handle 7")
+        seen = with_ways(healthy(site), into("node2", udp={DATA: DROPPED}), rules={"node2": (iptables, nft)})
+        assert the_fix(seen).commands[0].startswith("iptables-nft ")
+    seen = with_ways(healthy(site), into("node2", udp={DATA: DROPPED}), rules={"node2": (nft,)})
+    assert the_fix(seen).commands == ("nft delete rule ip filter INPUT handle 7",)
