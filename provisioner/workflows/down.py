@@ -70,8 +70,8 @@ def steps(run: Run, options: Down) -> Iterable[Step]:
         yield LeaveEngine()  # before Drain, since an engine whose store has no leader can't disconnect containers
     if options.force:
         yield Drain(obstacles.networks(run.site))  # disconnects containers, which keep running
-    # Shared networks that can't be removed end with their swarm or their store.
-    shared = not leaderless and not obstacles.services(run.site)
+    # Shared networks that can't be removed end with their swarm or their store. A swarm without a leader has no creator.
+    shared = not leaderless and not obstacles.services(run.site) and bool(run.site.plane.creator(run.site))
     gone = run.session.lost or any(not run.site.plane.joined(run.site.facts[name]) for name in run.site.live)
     yield EndNetworks(free=options.force or bool(gone), shared=shared)  # lost engines left stale endpoints
     yield EndSwarm()  # takes the engines out of the swarm
