@@ -41,12 +41,13 @@ def block(comment: str, action: str = "-I") -> str:
 
 
 def test_what_can_be_cured_is_cured(settled, capsys):
-    """Every fault that has a safe cure; also two at once on two hosts."""
+    """A third of the faults that have a safe cure, or all with PROVISIONER_ALL=1; also two at once on two hosts."""
     cluster, dice, wrong = settled("consul"), random.Random(SEED), []
     containers(cluster)
     usable = [each.id for each in FAULTS.values() if not each.stores or "consul" in each.stores]
     alone = [[name] for name in usable if CAUSES[FAULTS[name].cause].fixes and name not in BY_HAND]
-    for names in (*alone, ["vxlan-blocked", "ip-forward"]):
+    chosen = alone if os.environ.get("PROVISIONER_ALL") == "1" else dice.sample(alone, len(alone) // 3)
+    for names in (*chosen, ["vxlan-blocked", "ip-forward"]):
         places = dice.sample(sorted(cluster.lab.hosts), 3)
         for name, host in zip(names, places, strict=False):
             cluster.lab.break_(FAULTS[name], host, places[2] if FAULTS[name].place.value == "path" else "")
