@@ -46,9 +46,8 @@ def observe(run: Run) -> bool:
 def _observed(run: Run) -> Observed:
     from provisioner import observe as observing
 
-    return observing.observe(
-        run.site, run.session.connections, partial(run.session.progress, "observe"), run.observations
-    )
+    chosen = observing.NAMES if run.observations is None else run.observations
+    return observing.observe(run.site, run.session.connections, partial(run.session.progress, "observe"), chosen)
 
 
 def explaining() -> ModuleType:

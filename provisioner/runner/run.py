@@ -15,7 +15,6 @@ from provisioner import causes
 from provisioner.controlplane import founding
 from provisioner.errors import ProvisionerError, error_text
 from provisioner.model import Failure, Outcome, PhaseBegan, PhaseEnded, Report, Severity, State
-from provisioner.observe import NAMES
 from provisioner.parallel import blamed
 from provisioner.runner.converge import Convergence, outcome
 from provisioner.runner.session import Session
@@ -77,7 +76,7 @@ class Run:
     causes: tuple[Diagnosis, ...] = ()
     looked_at: tuple[str, ...] = ()
     fixes: list[Fix] = field(default_factory=list)
-    observations: Collection[str] = NAMES  # the observations to make
+    observations: Collection[str] | None = None  # the observations to make; None: all
     is_reported: Callable[[str], bool] = bool  # whether to report the cause with this id
     sites: dict[str, Site] = field(default_factory=dict)
 
