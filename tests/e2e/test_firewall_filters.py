@@ -119,7 +119,7 @@ def host(namespace, request) -> Host:
 
 def test_without_rules_it_is_installed_but_not_used(host):
     found = host.found()
-    assert found.there
+    assert found.installed
     assert not found.used
     assert found.ours == ()
     assert not host.settled()

@@ -245,10 +245,7 @@ def test_an_engine_that_is_down_does_not_hold_up_the_others(hosts):
         result = hosts.prove()
         took = time.monotonic() - began
     assert failed(result) == {("node1", "node3"), ("node3", "node1"), ("node2", "node3"), ("node3", "node2")}
-    assert (
-        "the engine can't import the probe's image (the engine: can't connect to /var/run/docker.sock: "
-        in pair(result, "node1", "node3").detail
-    )
+    assert "the engine is stopped" in pair(result, "node1", "node3").detail
     assert "node3" in result.error
     assert took < 60
 
