@@ -62,7 +62,13 @@ def locked_and_drained(cluster: Cluster) -> None:
         f'for n in $(seq 120); do [ "$({ready})" = 3 ] && exit; sleep 0.5; done; docker node ls; exit 1',
         timeout=90,
     )
-    # The engines of the others started with other managers, so they do not look for node3's gossip.
+    # The engines of the others started with other managers, so they do not look for node3's gossip. Until it notices that, node3 lists them.
+    alone = '[ "$(docker network inspect -f "{{len .Peers}}" ingress)" = 1 ]'
+    cluster.sh(
+        "node3",
+        f"for n in $(seq 120); do {alone} && exit; sleep 0.5; done; docker network inspect ingress; exit 1",
+        timeout=90,
+    )
     run = cluster.run("verify")
     assert (run.code, checks(run)) == (1, {("node-resting", "node1"), ("engines-apart", "node3")}), run.err
     assert "the engine of node3 does not know node1, node2 from gossip" in run.report["proofs"][0]["error"]
