@@ -10,7 +10,7 @@ from provisioner import explain
 from provisioner.causes.base import ENGINE
 from provisioner.errors import ProvisionerError
 from provisioner.explain import fixes
-from provisioner.model import HostChanged, Outcome, PhaseBegan, PhaseEnded, State
+from provisioner.model import Action, HostChanged, Kind, Outcome, PhaseBegan, PhaseEnded, State
 from provisioner.runner.converge import outcome
 from provisioner.runner.diagnose import observe, seen
 from provisioner.runner.look import await_end, read_all
@@ -32,7 +32,7 @@ def fix(run: Run, proofs: Iterable[ProofResult]) -> bool:
 
     proofs: the earlier results, since some causes show in a failed proof only.
     """
-    proofs, before, changed = tuple(proofs), _drifting(run), True
+    proofs, before, changed = tuple(proofs), _drifting(run, lasting=True), True
     for number, wanted in enumerate(run.fixes):
         if wanted.state is not State.PENDING:
             continue
@@ -79,14 +79,18 @@ def _write(run: Run, wanted: Fix) -> Fix:
     return replace(wanted, state=State.CONVERGED)
 
 
-def _drifting(run: Run) -> set[tuple[str, str]]:
-    """The steps and hosts that differ from the inventory."""
-    return {
-        (step.name, name)
-        for step in run.due(STEPS)
-        for name in run.site.live
-        if outcome(step, run.site, name).state is not State.SETTLED
-    }
+def _drifting(run: Run, *, lasting: bool = False) -> set[tuple[str, str]]:
+    """The steps and hosts that differ from the inventory. lasting: without what ends by itself once a cause is gone."""
+    found = set()
+    for step in run.due(STEPS):
+        for name in run.site.live:
+            now = outcome(step, run.site, name)
+            passes = now.state is State.PENDING or any(
+                drift.action is Action.WAIT or drift.kind is Kind.ENGINE for drift in now.drifts
+            )
+            if now.state is not State.SETTLED and not (lasting and passes):
+                found.add((step.name, name))
+    return found
 
 
 def _settle(run: Run, before: set[tuple[str, str]]) -> None:

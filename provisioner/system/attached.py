@@ -51,10 +51,17 @@ def containers(facts: Facts, network: str) -> dict[str, str]:
 
 
 def endpoints(facts: Facts, network: str) -> tuple[str, ...]:
-    """Return the names of all endpoints on the network that this host's engine knows, including those of other hosts."""
+    """Return the names of all endpoints on the network that this host's engine knows, including those of other hosts.
+
+    A swarm's load balancer does not count. While it is set up or taken down, only its name shows what it is (libnetwork's
+    network.go: createLoadBalancerSandbox).
+    """
     body = facts.http(f"endpoints:{network}").body or {}
+    balancer = f"{network}-endpoint" if facts.networks.get(network, {}).get("Scope") == "swarm" else ""
     return tuple(
-        found["Name"] for key, found in (body.get("Containers") or {}).items() if not key.startswith(_BALANCER)
+        found["Name"]
+        for key, found in (body.get("Containers") or {}).items()
+        if not key.startswith(_BALANCER) and not (key.startswith("ep-") and found["Name"] == balancer)
     )
 
 
