@@ -224,6 +224,15 @@ class TestRecreate:
         with pytest.raises(StepFailed, match="web on node2"):
             RECREATE.drift(whole, "node1")
 
+    def test_the_load_balancer_of_a_swarm_is_known_by_its_name_too(self):
+        """While it is set up, its endpoint has no sandbox, and so no key that shows what it is. On a store, the name means nothing."""
+        ends = {"Containers": {"ep-1": {"Name": "demo-endpoint"}, "ep-2": {"Name": "ghost"}}}
+        facts = with_http(capture("swarm-node1"), "endpoints:demo", ends)
+        assert facts.networks["demo"]["Scope"] == "swarm"
+        assert attached.endpoints(facts, "demo") == ("ghost",)
+        stored = with_http(capture("settled-node1"), "endpoints:demo", ends)
+        assert attached.endpoints(stored, "demo") == ("demo-endpoint", "ghost")
+
     @pytest.mark.parametrize("state", ["created", "running"])
     def test_probes_of_another_run_are_waited_for(self, site, state):
         hosts = {name: other(name) for name in HOSTS}
