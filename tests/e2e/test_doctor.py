@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -81,6 +82,14 @@ def back(cluster: Cluster) -> None:
         )
 
 
+def settle(cluster: Cluster) -> None:
+    """Wait until nothing differs any more: what hung or was unreachable needs a while after a fault is healed."""
+    for _ in range(20):
+        if cluster.run("plan").code == 0:
+            return
+        time.sleep(2)
+
+
 # In the swarm those faults that only a swarm has, and what its engine's own chains are to; all others on a store.
 @pytest.mark.parametrize(("kind", "more"), [("consul", ()), ("swarm-28", ("firewall-reload", "gossip-blocked"))])
 def test_each_fault_is_named_first_and_at_its_place(settled, capsys, kind, more):
@@ -101,6 +110,7 @@ def test_each_fault_is_named_first_and_at_its_place(settled, capsys, kind, more)
         cluster.lab.heal()
         if store == "swarm":
             back(cluster)
+        settle(cluster)
         causes = run.report["causes"]
         if causes and causes[0]["id"] != fault.cause:
             wrong.append(

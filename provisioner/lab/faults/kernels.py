@@ -3,7 +3,9 @@
 from provisioner.lab.faults.base import Fault, Place
 
 # Finds the namespace of an overlay with a local container, and one of its forwarding entries for a container on another host.
-_SPACE = """space=$(cd /var/run/docker/netns && for each in *-*; do
+_SPACE = """mesh=$(docker network inspect -f '{{.Id}}' ingress 2>/dev/null | cut -c1-10)
+space=$(cd /var/run/docker/netns && for each in *-*; do
+    [ "${each#*-}" != "${mesh:-none}" ] || continue
     nsenter --net="$PWD/$each" ip -o link show type veth 2>/dev/null | grep -q . && echo "$each" && break; done)
 [ -n "$space" ] || { echo "no container on $HOST is connected to an overlay: start one first" >&2; exit 1; }
 inside() { nsenter --net="/var/run/docker/netns/$space" "$@"; }
