@@ -23,7 +23,6 @@
 #         done SECONDS CPU-SECONDS      after which it continues to answer other probes
 use strict;
 use warnings;
-use Config;
 use Errno qw(EAGAIN EINPROGRESS EMSGSIZE);
 use Socket qw(:DEFAULT IPPROTO_IP inet_ntop inet_pton pack_sockaddr_in6 unpack_sockaddr_in6);
 
@@ -44,23 +43,12 @@ my ($PUZZLED, $ROUND, $RESEND, $STEPS) = (3, 0.4, 0.13, 16);  # the sweep: see s
 my ($SAMPLES, $APART, $LOST) = (5, 0.01, 2);
 my ($MTU_DISCOVER, $DO, $IP_MTU) = (10, 2, 14);  # linux/in.h: IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU
 my $NONBLOCK = 2048;  # socket(2): SOCK_NONBLOCK
-my $CLOCK = {x86_64 => 228, aarch64 => 113}->{$Config{archname} =~ /^([^-]+)/ ? $1 : ""};  # clock_gettime(2)
 
 # Process 1 of a container gets only those signals for which it has a handler.
 $SIG{$_} = sub { exit(0) } for qw(TERM INT HUP PIPE ALRM);
 alarm $patience + $GRACE;  # ends a write that blocks because nobody reads the output any more
 
-# perl-base has no Time::HiRes.
-sub now {
-    if ($CLOCK) {
-        syscall $CLOCK, 1, my $time = "\0" x 16;
-        my ($seconds, $nano) = unpack "qq", $time;
-        return $seconds + $nano / 1e9;
-    }
-    open my $uptime, "<", "/proc/uptime" or return time;
-    return (split " ", <$uptime>)[0];
-}
-
+{% include "clock.pl" %}
 my $began = my $flushed = now();
 my ($out, %peer, %stranger, %outside, @beyond, $until, $finished, $nameless, %heard) = ("");
 sub say_line { $out .= join(" ", @_) . "\n" }

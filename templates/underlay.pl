@@ -24,7 +24,6 @@
 #         done SECONDS
 use strict;
 use warnings;
-use Config;
 use Errno qw(EINPROGRESS);
 use Socket;
 
@@ -32,21 +31,11 @@ my ($SMALL, $EVERY, $FEW) = (20, 0.025, 3);  # datagrams to the data port, secon
 my @SIZES = (576, 1280, 1300, 1350, 1380, 1400, 1420, 1430, 1440, 1450, 1460, 1472, 1476, 1480, 1492, 1500, 4000, 8000, 8950, 9000);
 my $SETTLE = 0.15;  # seconds to wait after the last expected packet
 my $VNI = 0xfffffe;
-my $CLOCK = {x86_64 => 228, aarch64 => 113}->{$Config{archname} =~ /^([^-]+)/ ? $1 : ""};  # clock_gettime(2)
 $SIG{$_} = sub { exit 0 } for qw(TERM INT HUP PIPE ALRM);
 alarm 60;
 $| = 1;
 
-sub now {
-    if ($CLOCK) {
-        syscall $CLOCK, 1, my $time = "\0" x 16;
-        my ($seconds, $nano) = unpack "qq", $time;
-        return $seconds + $nano / 1e9;
-    }
-    open my $uptime, "<", "/proc/uptime" or return time;
-    return (split " ", <$uptime>)[0];
-}
-
+{% include "clock.pl" %}
 my ($token, $source, $me, $own, $data, %peers, %number, @order);
 my ($seconds, %sender);
 

@@ -59,6 +59,11 @@ class Cause:
         return self.severity is Severity.WARNING or bool(self.warns)
 
 
+def failure(name: str, title: str, why: str, cure: str) -> Cause:
+    """Return the entry for an error that stops a run, where no cause of a failing network was recognised."""
+    return Cause(name, title, Severity.STOP, why, cure, kind=Kind.FAILURE)
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """Related causes, in the order in which they are listed."""

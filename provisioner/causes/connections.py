@@ -1,62 +1,56 @@
 """Why a host can't be reached over SSH, or does not allow a run to work on it."""
 
-from provisioner.causes.base import Cause, Family, Kind
-from provisioner.model import Severity
-
-
-def _failure(name: str, title: str, why: str, cure: str) -> Cause:
-    return Cause(name, title, Severity.STOP, why, cure, kind=Kind.FAILURE)
-
+from provisioner.causes.base import Family, failure
 
 FAMILY = Family(
     "connections",
     "Connections to hosts",
     (
-        _failure(
+        failure(
             "host-unreachable",
             "the host does not answer",
             "No packet came back from the host's address, or no route leads there. The host is off, its address in the"
             " inventory is wrong, or a firewall on the path drops the packets.",
             "check that the host is up, that its address in the inventory is right, and that a firewall lets SSH pass",
         ),
-        _failure(
+        failure(
             "address-unresolved",
             "the host's name does not resolve",
             "The inventory gives a name as the address of the host, and the resolvers of this machine do not know it.",
             "correct the name, add it to DNS or to /etc/hosts of this machine, or write the address itself",
         ),
-        _failure(
+        failure(
             "ssh-closed",
             "nothing listens on the SSH port",
             "The host answers, but no program listens on the port that the inventory gives.",
             "start sshd on the host, or correct `address` and `port` in the inventory",
         ),
-        _failure(
+        failure(
             "ssh-busy",
             "the SSH server closes the connection at once",
             "The server closed the connection before it sent its version. It limits how many connections may log in at the"
             " same time, or blocks the address after failed logins. The run retried for 30 seconds.",
             "check MaxStartups and PerSourcePenalties in sshd_config on the host, and its log: journalctl -u ssh",
         ),
-        _failure(
+        failure(
             "not-ssh",
             "no SSH server listens on the port",
             "The program on the port does not speak SSH, or accepts connections and sends nothing.",
             "correct `address` and `port` in the inventory; `ss -ltnp` on the host shows which program listens",
         ),
-        _failure(
+        failure(
             "handshake-failed",
             "the key exchange did not finish",
             "An SSH server answered, but stopped answering or closed the connection during the key exchange.",
             "see sshd's log on the host (journalctl -u ssh), then run the command again",
         ),
-        _failure(
+        failure(
             "ssh-too-old",
             "the SSH server offers only outdated algorithms",
             "A run uses no algorithm that is known to be weak, such as SHA-1 signatures, CBC ciphers or MD5.",
             "install OpenSSH 7.2 or later on the host, or give it an ed25519 host key: ssh-keygen -A",
         ),
-        _failure(
+        failure(
             "host-key-unknown",
             "the host's key is not on record",
             "With `host_keys: strict`, a run does not connect to a host whose key is not in known_hosts. Otherwise, any machine"
@@ -64,77 +58,77 @@ FAMILY = Family(
             "compare the fingerprint with the host's own (ssh-keygen -lf on the host), then record the key with ssh-keyscan; or"
             " set `host_keys: accept-new`",
         ),
-        _failure(
+        failure(
             "host-key-changed",
             "the host's key is not the one on record",
             "The host's key differs from the one in known_hosts, or is revoked there. The host was reinstalled, or another"
             " machine answers in its place.",
             "find out which; only if the new key is right, remove the old one: ssh-keygen -R ADDRESS",
         ),
-        _failure(
+        failure(
             "known-hosts-unusable",
             "the file of host keys can't be read or written",
             "Without the recorded host keys, a run can't distinguish a host from a machine that answers in its place.",
             "give your user access to the file that `known_hosts` names, or name another one",
         ),
-        _failure(
+        failure(
             "key-unusable",
             "the private key can't be used",
             "The key that the inventory names does not exist, can't be read, or is not a private key. An encrypted key can be"
             " used only if ssh-agent holds it.",
             "name the private key that the hosts accept; add an encrypted one to the agent: ssh-add KEY",
         ),
-        _failure(
+        failure(
             "login-refused",
             "the host refuses the login",
             "The SSH server answered, but accepts none of the keys for this user.",
             "try it with ssh; the public key belongs in ~/.ssh/authorized_keys of the user, and for root PermitRootLogin must"
             " not be `no`",
         ),
-        _failure(
+        failure(
             "no-shell",
             "the login succeeds, but the host runs no commands",
             "The user has no login shell, or sshd forces another command.",
             "give the user a login shell, and check for ForceCommand or command= in sshd_config and authorized_keys",
         ),
-        _failure(
+        failure(
             "tool-missing",
             "a program that every run needs is missing",
             "Each write holds a lock, which requires `flock` and a folder in /run.",
             "install the package util-linux, and check whether /run is full",
         ),
-        _failure(
+        failure(
             "sessions-refused",
             "the host refuses another session",
             "A run opens several sessions on one connection, and sshd limits their number.",
             "raise MaxSessions in sshd_config on the host; its default is 10",
         ),
-        _failure(
+        failure(
             "forwarding-forbidden",
             "the SSH server forbids forwarding",
             "A run reaches the engine, the store and the hosts behind a jump host through forwarded connections.",
             "set `AllowTcpForwarding local` in sshd_config, look for PermitOpen and DisableForwarding there, and reload sshd",
         ),
-        _failure(
+        failure(
             "port-unanswered",
             "nothing answers on a port of the host",
             "The engine or the store that the run has to query does not listen there.",
             "check whether the service runs (systemctl status), and read its log",
         ),
-        _failure(
+        failure(
             "connection-lost",
             "the connection to the host is lost",
             "The connection broke during the run: the host, its sshd or a network on the path failed. A script that changes the"
             " host finishes without the connection.",
             "check the host and the network path to it, then run the same command again",
         ),
-        _failure(
+        failure(
             "timed-out",
             "the host did not answer in time",
             "A script or a request did not end within its deadline. A script that changes the host may still run.",
             "check the load and the disks of the host, then run the same command again",
         ),
-        _failure(
+        failure(
             "command-failed",
             "a script failed on the host",
             "A script ended with an unexpected exit code, was killed, or arrived incomplete. The error has its last lines.",

@@ -9,6 +9,7 @@ not reported as a cause. Problems without an explanation are reported with their
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from provisioner import causes
@@ -25,14 +26,13 @@ if TYPE_CHECKING:
     from provisioner.explain.base import Detector
     from provisioner.model import ProofResult
 
-__all__ = ["DETECTORS", "NOTHING", "Seen", "explain", "explained", "observed", "problems", "well"]
+__all__ = ["NOTHING", "Seen", "explain", "explained", "observed", "problems", "well"]
 
 NOTHING = Observed()
 _LAST = frozenset({"drift", "unexplained"})  # sorted after known causes
 _UNREACHABLE = frozenset({"overlay-blocked", "names-unresolved"})  # problems of pairs without a connection
 OBSERVING: tuple[Detector, ...] = (*engines.DETECTORS, *kernels.DETECTORS, *paths.DETECTORS)
 _NO_PROBE = frozenset({"probe-failed"})  # problems of hosts on which no probe starts
-DETECTORS: tuple[Detector, ...] = (*OBSERVING, *hosts.DETECTORS)
 
 
 def problems(seen: Seen) -> list[Problem]:
@@ -100,6 +100,7 @@ def explained(found: Iterable[Problem], pairs: Iterable[tuple[str, str]]) -> boo
     )
 
 
+@cache
 def _closure() -> dict[str, frozenset[str]]:
     """Cause -> all its consequences, direct and indirect."""
     direct = {cause.id: frozenset(cause.explains) for cause in causes.CAUSES.values()}

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provisioner.model import Problem
-from provisioner.observe.kernel import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from provisioner.explain.base import Seen
     from provisioner.observe.underlay import Attempt, Datagrams, Path
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 _GOSSIP = 7946
 _NOISE = 3  # fewer lost datagrams than this are ignored
 _MANY = 10  # with at least this many datagrams, partial loss is reported
+_WHOLE = 90  # percent; from this loss on, a port counts as blocked
 _DELETES = frozenset({"rule", "nft-rule"})  # variants with commands that delete the rule
 HEADERS = 50  # bytes that VXLAN adds
 
@@ -91,32 +91,27 @@ def _attempt(path: Path, port: int, seen: Attempt) -> Lost | None:
 
 def blocked(seen: Seen) -> Iterator[Problem]:
     """Find blocked ports: one problem for each place. A path on which all ports are blocked is one problem."""
-    found = [each for path in seen.observed.underlay.paths.values() for each in lost(path)]
-    whole = [each for each in found if each.share >= 100 - 100 // _MANY]
-    apart = {way for way in {(e.source, e.target) for e in whole} if _all_lost(seen, way, whole)}
+    paths = seen.observed.underlay.paths
+    found = [each for path in paths.values() for each in lost(path)]
+    whole: dict[tuple[str, str], list[Lost]] = defaultdict(list)
+    partial: list[Lost] = []
+    for each in found:
+        (whole[each.source, each.target] if each.share >= _WHOLE else partial).append(each)
+    apart = {way for way, on_it in whole.items() if _all_lost(paths[way], on_it)}
     for source, target in _unordered(apart):
-        at = next((e.at for e in whole if (e.source, e.target) == (source, target)), "")
-        evidence = f"{source} > {target}: no packet passes on {', '.join(e.what for e in whole if (e.source, e.target) == (source, target))}"
-        values = _values("the cluster's ports", source, target, at)
-        yield Problem(
-            "underlay-blocked",
-            source,
-            evidence,
-            values,
-            "here" if at else "between",
-            target=target,
-            where=at and f"firewall of {at}",
-        )
-    rest = [each for each in whole if (each.source, each.target) not in apart]
-    yield from _ports(seen, rest)
-    partial = [each for each in found if each not in whole]
+        on_it = whole[source, target]
+        at = on_it[0].at
+        evidence = f"{source} > {target}: no packet passes on {', '.join(each.what for each in on_it)}"
+        values, variant = _values("the cluster's ports", source, target, at), "here" if at else "between"
+        where = at and f"firewall of {at}"
+        yield Problem("underlay-blocked", source, evidence, values, variant, target=target, where=where)
+    yield from _ports(seen, [each for way, on_it in whole.items() if way not in apart for each in on_it])
     for place, of_it in _by_place(partial).items():
         yield _problem(seen, "packet-loss", place, of_it)
 
 
-def _all_lost(seen: Seen, way: tuple[str, str], whole: Iterable[Lost]) -> bool:
-    path = seen.observed.underlay.paths[way]
-    on_it = [each for each in whole if (each.source, each.target) == way]
+def _all_lost(path: Path, on_it: Sequence[Lost]) -> bool:
+    """Return whether nothing passes on a path. on_it: the ports on which nothing does."""
     tried = len([d for d in path.udp.values() if d.tried]) + len([a for a in path.tcp.values() if a.state])
     return len(on_it) == tried > 1
 
@@ -228,19 +223,8 @@ def sizes(seen: Seen) -> Iterator[Problem]:
             f"the network {network} sends packets of up to {needed} bytes; the largest packets that arrived: {shown}"
         )
         values = {"network": network, "needed": needed, "size": size}
-        yield Problem(
-            "mtu",
-            host,
-            evidence,
-            values,
-            target=target,
-            network=network,
-            where=f"paths of {host}"
-            if host and not target
-            else f"path between {host} and {target}"
-            if host
-            else "paths of several hosts",
-        )
+        where = f"path between {host} and {target}" if target else f"paths of {host or 'several hosts'}"
+        yield Problem("mtu", host, evidence, values, target=target, network=network, where=where)
 
 
 def _data_passes(seen: Seen, path: Path) -> bool:
@@ -316,8 +300,7 @@ def _all(macs: Mapping[tuple[str, str], tuple[str, ...]]) -> set[str]:
 def _macs(seen: Seen, host: str) -> set[str]:
     """Return all MAC addresses of a host. Interfaces of a host on one segment answer for each other."""
     kernel = seen.observed.kernels.get(host)
-    links: Iterable[Mapping[str, object]] = kernel.links if kernel else ()
-    return {str(link.get("address", "")) for link in links if kind_of(link) != "veth" or link.get("ifname")}
+    return {str(link.get("address", "")) for link in kernel.links} if kernel else set()
 
 
 DETECTORS = (conflicts, blocked, sizes, sources)

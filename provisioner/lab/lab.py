@@ -296,7 +296,9 @@ class Lab:
         folder = self.folder / "faults"
         folder.mkdir(exist_ok=True)
         with self._locked():
-            record = folder / f"{len(list(folder.iterdir())):04}-{fault.id}"
+            # After the last one that is left: an earlier `heal` may have failed for some of them.
+            number = max((int(path.name[:4]) for path in folder.iterdir()), default=-1) + 1
+            record = folder / f"{number:04}-{fault.id}"
             record.write_text(json.dumps({"fault": fault.id, "host": host, "to": to}))
         answer = self._run_fault(fault, fault.make, host, to)
         if answer.returncode:

@@ -31,23 +31,10 @@ _DEADLINE, _LEAST = 15.0, 6.0  # seconds; the second applies once the other host
 # Files in /proc/sys that affect how packets are handled.
 SYSCTLS = (
     "net/ipv4/ip_forward",
-    "net/ipv4/conf/all/rp_filter",
-    "net/ipv4/tcp_keepalive_time",
     "net/bridge/bridge-nf-call-iptables",
-    "net/ipv4/neigh/default/gc_thresh3",
     "net/netfilter/nf_conntrack_count",
     "net/netfilter/nf_conntrack_max",
 )
-# Cause -> the lines of the engine's journal that show it. Extended regular expressions of grep.
-JOURNAL: Mapping[str, str] = {
-    "vxlan-exists": "vxlan interface.*file exists|error creating vxlan interface",
-    "gossip-state": "larger than limit|message.*too (large|long)",
-    "encrypted-u32": "could not install mangle rule|[Cc]ouldn't load match .u32",
-    "name-conflict": "minority in name conflict resolution",
-    "duplicate-ip": "[Aa]ddress already in use.*(endpoint|ipam)|duplicate address",
-    "bridge-full": "exchange full",
-    "subnet-full": "no available IPv4 addresses|could not find an available.*address",
-}
 
 
 def json_list(raw: Mapping[str, str], section: str) -> list[dict[str, Any]]:
@@ -107,7 +94,7 @@ class Space:
     @cached_property
     def vxlans(self) -> list[dict[str, Any]]:
         """Its VXLAN devices."""
-        return [link for link in self.links if _kind(link) == "vxlan"]
+        return [link for link in self.links if kind_of(link) == "vxlan"]
 
     @cached_property
     def neighbours(self) -> dict[str, str]:
@@ -159,24 +146,10 @@ class Kernel:
         return int(found) if re.fullmatch("-?[0-9]{1,12}", found) else None
 
     @cached_property
-    def modules(self) -> frozenset[str]:
-        return frozenset(self.raw.get("modules", "").split())
-
-    @cached_property
     def proxies(self) -> dict[str, str]:
         """Proxy variables in the engine's environment: HTTP_PROXY and similar -> "set"; NO_PROXY -> its value."""
         lines = (line.partition("=") for line in self.raw.get("proxies", "").split("\n"))
         return {name.upper(): found for name, _, found in lines if name}
-
-    @cached_property
-    def journal(self) -> dict[str, str]:
-        """Name in JOURNAL -> the last matching line of the engine's journal."""
-        lines = self.raw.get("journal", "").split("\n")
-        found = {}
-        for name, pattern in JOURNAL.items():
-            if match := [line for line in lines if re.search(pattern, line[:2000])]:
-                found[name] = match[-1][:300]
-        return found
 
     @cached_property
     def links(self) -> list[dict[str, Any]]:
@@ -186,16 +159,8 @@ class Kernel:
         return next((link for link in self.links if link.get("ifname") == name), {})
 
     @cached_property
-    def addresses(self) -> list[dict[str, Any]]:
-        return json_list(self.raw, "addresses")
-
-    @cached_property
     def routes(self) -> list[dict[str, Any]]:
         return json_list(self.raw, "routes")
-
-    @cached_property
-    def neighbours(self) -> list[dict[str, Any]]:
-        return json_list(self.raw, "neighbours")
 
     @cached_property
     def sources(self) -> dict[str, tuple[str, str]]:
@@ -226,12 +191,9 @@ class Kernel:
             yield IPv4Network(str(route["dst"]), strict=False), str(route.get("dev", ""))
 
 
-def _kind(link: Mapping[str, Any]) -> str:
+def kind_of(link: Mapping[str, Any]) -> str:
     info = link.get("linkinfo")
     return str(info.get("info_kind", "")) if isinstance(info, dict) else ""
-
-
-kind_of = _kind
 
 
 def script(peers: list[str]) -> str:
@@ -239,7 +201,6 @@ def script(peers: list[str]) -> str:
     words = {
         "SYSCTLS": shlex.join(SYSCTLS),
         "PEERS": shlex.join(peers),
-        "JOURNAL": "|".join(JOURNAL.values()).replace("'", ".").replace("\\", ""),
     }
     return reading.framed(render.filled(render.program("read-kernel.sh"), words))
 
@@ -279,7 +240,7 @@ def _parse_all(found: Kernel) -> None:
     for space in found.spaces.values():
         for name in ("links", "vxlans", "inner", "neighbours", "forwarding"):
             getattr(space, name)
-    for name in ("links", "addresses", "routes", "neighbours", "sources"):
+    for name in ("links", "routes", "sources"):
         getattr(found, name)
     for network, _ in found.networks_routed():
         str(network)

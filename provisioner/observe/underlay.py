@@ -185,7 +185,7 @@ def observe(site: Site, connections: Mapping[str, Connection], say: Callable[[st
 
 
 def _script() -> str:
-    return f"exec perl -e {shlex.join([render.program('underlay.pl'), *COUNTED])}"
+    return f"exec perl -e {shlex.join([render.text('underlay.pl'), *COUNTED])}"
 
 
 def _as_host_error(do: Callable[[str], Output | None]) -> Callable[[str], Output | None]:
