@@ -500,7 +500,7 @@ def test_without_a_filter_the_error_says_what_to_install(hosts_of):
     script = Firewall().work(site, "node1", ()).script
     answer = hosts.lab.exec("node1", render.library() + script, check=False)
     assert answer.returncode == 70
-    assert "there is no iptables on this host\tinstall the package iptables" in answer.stderr
+    assert "this host has no iptables\tinstall the package iptables" in answer.stderr
     assert hosts.sh("node1", "ls /etc/provisioner", check=False) == ""
 
 
