@@ -32,7 +32,10 @@ importing = typer.Typer(
 )
 app.add_typer(importing)
 
-_File = Annotated[Path, typer.Argument(metavar="FILE", help="The inventory, a YAML file.", show_default=False)]
+_File = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="The inventory, a YAML file; `-` is standard input.", show_default=False),
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 _Files = Annotated[bool, typer.Option("--files/--no-files", help="Check whether the key and binary files exist.")]
 _Cluster = Annotated[
@@ -57,7 +60,7 @@ _Found = Annotated[
 
 _USAGE = 64
 _STOPPED = 130
-_STDIN = "-"
+_STDIN, _STDIN_NAME = "-", "standard input"
 
 
 class _Wished(NamedTuple):
@@ -73,14 +76,22 @@ class _Wished(NamedTuple):
 def check(file: _File, *, json: _Json = False, files: _Files = True) -> None:
     """Report every error in FILE with its line; contact no host. Exit code 0: valid; 64: invalid."""
     from provisioner.errors import InventoryError
-    from provisioner.inventory import load
 
     try:
-        inventory = load(file, check_files=files)
+        inventory = _loaded(file, files=files)
     except InventoryError as error:
         typer.echo(_refused_json(error) if json else "\n".join(error.problems))
         raise typer.Exit(error.exit_code) from None
     typer.echo(_sound_json(inventory) if json else _sound(inventory))
+
+
+def _loaded(file: Path, *, files: bool) -> Inventory:
+    from provisioner.inventory import load, load_bytes
+    from provisioner.inventory.document import LARGEST_FILE
+
+    if str(file) != _STDIN:
+        return load(file, check_files=files)
+    return load_bytes(sys.stdin.buffer.read(LARGEST_FILE + 1), Path(_STDIN_NAME), check_files=files)
 
 
 @app.command()
@@ -223,7 +234,7 @@ def _text(path: str) -> tuple[str, str]:
     from provisioner.inventory.importers.found import decoded, text_of
 
     if path == _STDIN:
-        return decoded(sys.stdin.buffer, "standard input"), "standard input"
+        return decoded(sys.stdin.buffer, _STDIN_NAME), _STDIN_NAME
     return text_of(Path(path)), path
 
 
@@ -279,6 +290,7 @@ def _sound_json(inventory: Inventory) -> str:
             "servers": list(inventory.servers),
             "networks": {name: str(network.subnet or "") for name, network in inventory.networks.items()},
             "problems": [],
+            "places": [],
         }
     )
 
@@ -286,4 +298,5 @@ def _sound_json(inventory: Inventory) -> str:
 def _refused_json(error: InventoryError) -> str:
     import json
 
-    return json.dumps({"ok": False, "file": error.path, "problems": list(error.problems)})
+    places = [{"line": line or None, "column": column or None, "text": text} for line, column, text in error.places]
+    return json.dumps({"ok": False, "file": error.path, "problems": list(error.problems), "places": places})

@@ -21,7 +21,10 @@ from __future__ import annotations
 
 import os
 import traceback
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def error_text(what: str, *, tried: str = "", answer: str = "", cure: str = "") -> str:
@@ -71,16 +74,20 @@ class UsageError(ProvisionerError):
 
 
 class InventoryError(ProvisionerError):
-    """An inventory is invalid. `problems` has one line for each problem."""
+    """An inventory is invalid.
+
+    problems: one line for each, with file and position. places: line, column and text of each; line 0 is the whole file.
+    """
 
     cause = "inventory-invalid"
     exit_code = 64
 
-    def __init__(self, path: str, problems: tuple[str, ...]) -> None:
+    def __init__(self, path: str, problems: tuple[str, ...], places: Iterable[tuple[int, int, str]] = ()) -> None:
         count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
         super().__init__(f"{path}: {count}")
         self.path = path
         self.problems = problems
+        self.places = tuple(places)
 
     def __str__(self) -> str:
         return "\n".join([f"the inventory can't be used: {self.what}", *self.problems])

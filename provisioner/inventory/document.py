@@ -96,26 +96,39 @@ def parse(text: str, folder: Path, document: Document | None = None) -> Document
     return document
 
 
-def text_of(path: Path, document: Document) -> str | None:
-    """Return a file's text, or None after adding a problem to the document."""
+def parse_bytes(data: bytes, folder: Path) -> Document:
+    """Parse the content of a file into a document. folder: where relative paths of `!file` start."""
+    document = Document()
+    text = decoded(data, document)
+    return document if text is None else parse(text, folder, document)
+
+
+def decoded(data: bytes, document: Document) -> str | None:
+    """Return the text of a file's content, or None after adding a problem to the document."""
+    if len(data) > LARGEST_FILE:
+        document.problems.append(Problem(0, 0, "the file is larger than 1 MiB, the limit for an inventory"))
+        return None
     try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-        if len(data) > LARGEST_FILE:
-            document.problems.append(Problem(0, 0, "the file is larger than 1 MiB, the limit for an inventory"))
-            return None
         text = data.decode("utf-8-sig")
-        if not (seen := foreign.secret(text)):
-            return text
-        document.problems.append(
-            Problem(seen.line, 1, f"the file looks like {seen.what}; its content is neither read nor shown")
-        )
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
         document.problems.append(
             Problem(line, column, f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8")
         )
+        return None
+    if seen := foreign.secret(text):
+        what = f"the file looks like {seen.what}; its content is neither read nor shown"
+        document.problems.append(Problem(seen.line, 1, what))
+        return None
+    return text
+
+
+def text_of(path: Path, document: Document) -> str | None:
+    """Return a file's text, or None after adding a problem to the document."""
+    try:
+        with path.open("rb") as file:
+            return decoded(file.read(LARGEST_FILE + 1), document)
     except FileNotFoundError:
         document.problems.append(Problem(0, 0, "there is no such file"))
     except IsADirectoryError:

@@ -12,11 +12,13 @@ _SECRET = (  # patterns at the start of a line, where no inventory has them; suc
     (r"-----BEGIN CERTIFICATE", "a certificate"),
     (r"-----BEGIN |---- BEGIN ", "a file of keys or certificates (PEM)"),
     (r"[\w.@-]+:[^:\s]*:\d*:\d*:", "a table of users (passwd, shadow)"),
+    (r"[^\s:#]+:(?:\d{2,5}|\*):[^\s:]*:[^\s:]+:\S+$", "a file of passwords (pgpass)"),
     (r"machine\s+\S+\s+(login|password)\s", "a file of passwords (netrc)"),
 )
 _OTHER = (
     (r"(ssh-|ecdsa-|sk-)\S+ AAAA", "a public key"),
     (r"\S+ (ssh-|ecdsa-|sk-)\S+ AAAA", "a list of host keys (known_hosts)"),
+    (r"[^\n]*[\x00-\x08]", "a binary file"),
     (r"#!", "a script"),
     (r"\{", "JSON"),
     (r"<", "XML or HTML"),

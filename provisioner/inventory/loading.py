@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
-from provisioner.errors import InventoryError
 from provisioner.inventory import checks, plugins, values
 from provisioner.inventory import document as yaml
 from provisioner.inventory.engine_models import Dns, PluginEntry
 from provisioner.inventory.models import Host, Inventory, InventoryFile, Ssh
 from provisioner.inventory.network_models import Network, NetworkEntry
 from provisioner.inventory.outside import STAND_IN
-from provisioner.inventory.problems import Location, Problem, closest, code, dotted, escaped, shown
+from provisioner.inventory.problems import Location, Problem, closest, code, dotted, invalid, shown
 from provisioner.inventory.store_models import Discovery, Security, Store, Tls
 
 if TYPE_CHECKING:
@@ -100,11 +99,18 @@ def load(path: Path, *, check_files: bool = True) -> Inventory:
 
     Raises InventoryError with everything that is wrong, each as `file:line:column: text`, in the order of the file.
     """
-    document = yaml.read(path)
+    return _loaded(path, yaml.read(path), check_files=check_files)
+
+
+def load_bytes(data: bytes, path: Path, *, check_files: bool = True) -> Inventory:
+    """Load the inventory in the content of `path`, which need not exist. Raises InventoryError like `load`."""
+    return _loaded(path, yaml.parse_bytes(data, path.absolute().parent), check_files=check_files)
+
+
+def _loaded(path: Path, document: yaml.Document, *, check_files: bool) -> Inventory:
     inventory = _checked(path, document, check_files=check_files)
     if document.problems or inventory is None:
-        name = escaped(str(path))
-        raise InventoryError(name, tuple(problem.located(name) for problem in sorted(set(document.problems))))
+        raise invalid(path, document.problems)
     return inventory
 
 

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import PydanticCustomError
 
+from provisioner.errors import InventoryError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 Location = tuple[str | int, ...]
 """The path from the top of the file to a value: ("hosts", "node1", "port")."""
@@ -29,6 +32,13 @@ class Problem:
     def located(self, path: str) -> str:
         """Return `path:line:column: text`, the form of compilers and editors."""
         return f"{path}:{self.line}:{self.column}: {self.text}" if self.line else f"{path}: {self.text}"
+
+
+def invalid(path: Path | str, problems: Iterable[Problem]) -> InventoryError:
+    """Return the error of a file with these problems, in the order of the file."""
+    name, found = escaped(str(path)), sorted(set(problems))
+    places = ((problem.line, problem.column, problem.text) for problem in found)
+    return InventoryError(name, tuple(problem.located(name) for problem in found), places)
 
 
 def refusal(text: str) -> PydanticCustomError:

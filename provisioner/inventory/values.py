@@ -27,11 +27,14 @@ USER = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.-]{0,31}")
 HOSTNAME = re.compile(
     r"(?=.{1,253}\Z)[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
 )
+_ADDRESS_NAME = re.compile(HOSTNAME.pattern.replace("[a-zA-Z0-9-]", "[a-zA-Z0-9_-]"))  # resolvers and SSH accept `_`
 INTERFACE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}")  # Linux: IFNAMSIZ is 16 with its final NUL
 PREFIX = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,63}(?:/[a-zA-Z0-9][a-zA-Z0-9_-]{0,63}){0,7}")
 LABEL_KEY = re.compile(r"(?=.{1,128}\Z)[a-zA-Z0-9]+(?:[._/-][a-zA-Z0-9]+)*")
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _NUMBERS = re.compile(r"[0-9.]+")
+_WITH_GAPS = re.compile(r"(?=.*[0-9])(?=.*[a-z?*])(?:(?:[0-9]+|x+|n+|y+|z+|\?+|\*+)(?:\.|\Z)){4}", re.IGNORECASE)
+_IN_BRACKETS = re.compile(r"\[([0-9a-fA-F:.]*:[0-9a-fA-F:.]*)\]")
 _IPV6 = re.compile(r"[0-9a-fA-F]{0,4}:[0-9a-fA-F:.]*:[0-9a-fA-F:.%]*")
 _WITH_PORT = re.compile(r"(.+):([0-9]{1,5})")
 _TARGET = re.compile(  # the form of other tools: ssh://user@host:22/
@@ -145,7 +148,7 @@ def network_name(value: object) -> str:
 
 
 def address(value: object) -> str:
-    """An address for SSH: an IP address (in the form of `ipaddress`) or a host name (RFC 1123)."""
+    """An address for SSH: an IP address (in the form of `ipaddress`) or a host name (RFC 1123, or with `_` inside)."""
     word = text(value)
     try:
         ip = ipaddress.ip_address(word)
@@ -185,15 +188,19 @@ def _hop(word: str) -> Hop:
 
 
 def _hostname(word: str) -> str:
+    if match := _IN_BRACKETS.fullmatch(word):
+        raise refusal(f"{shown(word)}: write the IPv6 address without brackets: {code(match[1])}")
     if (match := _TARGET.fullmatch(word)) and word != match["host"]:
         parts = [code(f"{key}: {match[key]}") for key in ("user", "port") if match[key]]
         parts.insert(0, code(f"address: {match['host'].strip('[]')}"))
         raise refusal(f"{shown(word)} contains more than an address: write {', '.join(parts)}")
     if _NUMBERS.fullmatch(word):
         raise refusal(f"{shown(word)} {_NO_IPV4}")
-    if not HOSTNAME.fullmatch(word):
+    if _WITH_GAPS.fullmatch(word):
+        raise refusal(f"{shown(word)} is not an address: write the numbers in place of the placeholders")
+    if not _ADDRESS_NAME.fullmatch(word):
         raise refusal(
-            f"{shown(word)} is not an address: write an IP address or a host name (letters, digits, `-` and `.`)"
+            f"{shown(word)} is not an address: write an IP address or a host name (letters, digits, `-`, `_` and `.`)"
         )
     return word
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
@@ -18,16 +19,20 @@ _HOLDERS = {
 }  # a write to 1 fails as if closed; one to 2 is lost
 
 
+_CLOSED_PIPE = 128 + signal.SIGPIPE  # as a shell reports a program that ended because of it
+
+
 class _Raw(io.FileIO):
-    """A stream that survives a failed write. `failed` is the first error; later writes are discarded."""
+    """A stream that survives a failed write. `failed` is the first error; later writes are discarded.
+
+    This includes a closed pipe (`up | head`): a run that stopped there would leave hosts half-way.
+    """
 
     failed: OSError | None = None
 
     def write(self, data: Buffer, /) -> int:
         try:
             return len(memoryview(data)) if self.failed else super().write(data)
-        except BrokenPipeError:  # the reader has closed the pipe, as `head` does
-            raise
         except OSError as error:
             self.failed = error
             return len(memoryview(data))
@@ -43,16 +48,23 @@ class Standard:
         sys.stderr = _text(self._err, sys.stderr, "backslashreplace", line_buffering=True)
 
     def exit_code(self, code: int) -> int:
-        """Flush both streams. If output was lost, report it on standard error, and return 1 instead of 0."""
+        """Flush both streams. If output was lost, return 1 instead of 0, or 141 if its reader has closed the pipe.
+
+        A reader that closes a pipe has seen enough. Everything else is reported on standard error.
+        """
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()
-        if (error := self._out.failed) is not None:
+        if (error := self._out.failed) is not None and not isinstance(error, BrokenPipeError):
             print(
                 f"provisioner: can't write to standard output: {error.strerror}; the output is not complete",
                 file=sys.stderr,
             )
-        return code or int(bool(self._out.failed or self._err.failed))
+        return code or next(map(_code, filter(None, (self._out.failed, self._err.failed))), 0)
+
+
+def _code(error: OSError) -> int:
+    return _CLOSED_PIPE if isinstance(error, BrokenPipeError) else 1
 
 
 def _text(raw: _Raw, like: TextIO | None, errors: str, *, line_buffering: bool) -> TextIO:

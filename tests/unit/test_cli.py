@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,24 @@ def test_output_that_is_written_is_a_success_whatever_else_is_closed(to, code):
     ended = run_in_shell(f"inventory schema {to}")
     assert (ended.returncode, ended.stderr) == (code, "")
     assert ended.stdout[:1] == "{"
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [("inventory schema", 141), ("--help", 141), ("causes --json", 141), ("status --json /nonexistent", 64)],
+)
+def test_a_closed_pipe_ends_quietly(command, code):
+    """141 is what a shell reports of a program that SIGPIPE ended."""
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run(
+        [PROVISIONER, *command.split()], check=False, stdout=write, stderr=subprocess.PIPE, text=True
+    )
+    both = subprocess.run([PROVISIONER, *command.split()], check=False, stdout=write, stderr=write)
+    os.close(write)
+    assert (ended.returncode, both.returncode) == (code, code)
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr == "" or code == 64
 
 
 @pytest.mark.parametrize(("to", "code"), [("2>/dev/full", 64), ("2>&-", 64), (">&- 2>&- <&-", 64)])

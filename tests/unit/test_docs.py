@@ -33,7 +33,7 @@ def refuse_unknown(words: list[str]) -> None:
         word = words.pop(0)
         if word == "--":
             return
-        if word.startswith("-"):
+        if word.startswith("-") and word != "-":  # `-` is standard input
             known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
             assert word in known | {"--help", "--install-completion", "--show-completion"}, f"no option {word}"
         elif children := getattr(command, "commands", None):

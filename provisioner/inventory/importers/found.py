@@ -9,7 +9,7 @@ from typing import IO
 from provisioner.errors import InventoryError
 from provisioner.inventory import document as yaml
 from provisioner.inventory import foreign
-from provisioner.inventory.problems import escaped
+from provisioner.inventory.problems import escaped, invalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +67,16 @@ def text_of(path: Path) -> str:
     document = yaml.Document()
     text = yaml.text_of(path, document)
     if text is None:
-        name = escaped(str(path))
-        raise InventoryError(name, tuple(problem.located(name) for problem in document.problems))
+        raise invalid(path, document.problems)
     return text
 
 
 def decoded(stream: IO[bytes], name: str) -> str:
     """The content of a stream, at most 1 MiB of UTF-8. Raises InventoryError."""
-    data = stream.read(yaml.LARGEST_FILE + 1)
-    if len(data) > yaml.LARGEST_FILE:
-        raise cant(name, "is larger than 1 MiB")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise cant(name, "is not UTF-8", data.count(b"\n", 0, error.start) + 1) from None
-    if seen := foreign.secret(text):
-        raise cant(name, f"looks like {seen.what}; its content is neither read nor shown", seen.line)
+    document = yaml.Document()
+    text = yaml.decoded(stream.read(yaml.LARGEST_FILE + 1), document)
+    if text is None:
+        raise invalid(name, document.problems)
     return text
 
 

@@ -41,6 +41,7 @@ def test_sound_as_json() -> None:
         "servers": ["node1", "node2", "node3"],
         "networks": {"demo": "10.99.0.0/24"},
         "problems": [],
+        "places": [],
     }
 
 
@@ -63,6 +64,29 @@ def test_problems_as_json(wrong: str) -> None:
     found = json.loads(output)
     assert found["ok"] is False
     assert len(found["problems"]) == 3
+    assert [(place["line"], place["column"]) for place in found["places"]] == [(1, 10), (2, 8), (4, 27)]
+    assert [f"{wrong}:{p['line']}:{p['column']}: {p['text']}" for p in found["places"]] == found["problems"]
+
+
+def test_a_problem_of_the_whole_file_has_no_line(tmp_path: Path) -> None:
+    _, output = run("check", "--json", str(tmp_path))
+    assert json.loads(output)["places"] == [
+        {"line": None, "column": None, "text": "this is a folder; name the YAML file in it"}
+    ]
+
+
+def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = Path(LAB).read_text()
+    done = CliRunner().invoke(app, ["check", "--no-files", "-"], input=text)
+    assert (done.exit_code, done.output[:16]) == (0, "ok: cluster lab,")
+    done = CliRunner().invoke(app, ["check", "-"], input=text.replace("cluster: lab", "cluster: Lab"))
+    assert (done.exit_code, done.output.split(": ")[0]) == (64, "standard input:6:10")
+    (tmp_path / "key").touch()  # a relative path starts at the current folder
+    done = CliRunner().invoke(app, ["check", "-"], input=text.replace("~/.ssh/id_ed25519", "key"))
+    assert done.output[:3] == "ok:", done.output
+    done = CliRunner().invoke(app, ["check", "-"], input=b"\xff")
+    assert done.output == "standard input:1:1: byte 0xff is not UTF-8; save the file as UTF-8\n"
 
 
 def test_no_such_file(tmp_path: Path) -> None:

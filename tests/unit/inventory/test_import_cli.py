@@ -106,9 +106,12 @@ def test_standard_input(tmp_path: Path) -> None:
 
 def test_input_that_is_no_text() -> None:
     done = CliRunner().invoke(app, ["import", "vagrant", "-"], input=b"Host a\n\xff\n")
-    assert (done.exit_code, done.stderr) == (64, "standard input:2: is not UTF-8\n")
+    assert (done.exit_code, done.stderr) == (64, "standard input:2:1: byte 0xff is not UTF-8; save the file as UTF-8\n")
     done = CliRunner().invoke(app, ["import", "vagrant", "-"], input=b"#" * (1024 * 1024 + 1))
-    assert (done.exit_code, done.stderr) == (64, "standard input: is larger than 1 MiB\n")
+    assert (done.exit_code, done.stderr) == (
+        64,
+        "standard input: the file is larger than 1 MiB, the limit for an inventory\n",
+    )
 
 
 def test_ansible_in_this_folder(tmp_path: Path) -> None:
@@ -187,6 +190,7 @@ WRONG = {  # files that are passed by mistake, and the words of their errors
     ),
     "a certificate": (f"-----BEGIN CERTIFICATE-----\n{BODY}\n-----END CERTIFICATE-----\n", "a certificate"),
     "a shadow file": (f"root:$6${BODY[:60]}:19000:0:99999:7:::\n", "a table of users"),
+    "a pgpass": (f"localhost:5432:db:me:{BODY[:30]}\n", "a file of passwords"),
     "a netrc": (f"machine example.net login me password {BODY[:30]}\n", "a file of passwords"),
 }
 READERS = (

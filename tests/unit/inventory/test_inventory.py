@@ -124,6 +124,11 @@ def test_one_address_with_several_ports_is_several_hosts(loaded: Callable[..., I
     assert inventory.target("b").port == 2202
 
 
+@pytest.mark.parametrize("name", ["my_host", "a_1.example.com", "xx.example.com", "10.1.example.xx"])
+def test_names_that_are_no_mistake(loaded: Callable[..., Inventory], name: str) -> None:
+    assert loaded(hosts=f"hosts: {{node1: {{address: {name}}}}}").hosts["node1"].address == name
+
+
 def test_a_host_may_advertise_its_own_address(loaded: Callable[..., Inventory]) -> None:
     inventory = loaded(
         hosts="hosts: {a: {address: 192.0.2.1, advertise: 192.0.2.1}, b: {address: b, advertise: eth0.100}}"

@@ -132,15 +132,25 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: '-oProxyCommand=id'}",
         [
-            "5:20: hosts.node2.address: '-oProxyCommand=id' is not an address: write an IP address or a host name (letters, digits, `-` and `.`)"
+            "5:20: hosts.node2.address: '-oProxyCommand=id' is not an address: write an IP address or a host name (letters, digits, `-`, `_` and `.`)"
         ],
     ),
-    "address with underscore": (
+    "address with underscore at its end": (
         "hosts",
-        "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: my_host}",
+        "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: my_host_}",
         [
-            "5:20: hosts.node2.address: 'my_host' is not an address: write an IP address or a host name (letters, digits, `-` and `.`)"
+            "5:20: hosts.node2.address: 'my_host_' is not an address: write an IP address or a host name (letters, digits, `-`, `_` and `.`)"
         ],
+    ),
+    "address with placeholders": (
+        "hosts",
+        "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: 10.100.xx.xx}",
+        ["5:20: hosts.node2.address: '10.100.xx.xx' is not an address: write the numbers in place of the placeholders"],
+    ),
+    "IPv6 address in brackets": (
+        "hosts",
+        "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: '[2001:db8::5]'}",
+        ["5:20: hosts.node2.address: '[2001:db8::5]': write the IPv6 address without brackets: `2001:db8::5`"],
     ),
     "address unspecified": (
         "hosts",
