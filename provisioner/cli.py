@@ -650,7 +650,6 @@ def main() -> None:
     from provisioner.report.standard import Standard
 
     standard = Standard()
-    gc.set_threshold(50_000)  # a run is short, so garbage collection among the imports costs more than it frees
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with an exception, so the terminal is restored
     try:
         code = app(standalone_mode=False)
