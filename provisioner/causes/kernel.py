@@ -20,7 +20,14 @@ FAMILY = Family(
             "Both hosts have the same boot ID and machine ID. Every change of one also changes the other, so findings contradict"
             " each other.",
             "remove one of the entries from the inventory, or correct its address",
-            explains=("duplicate-hostname", "cloned-engine-id", "overlay-blocked", "probe-failed", "port-taken"),
+            explains=(
+                "duplicate-hostname",
+                "cloned-engine-id",
+                "address-conflict",
+                "overlay-blocked",
+                "probe-failed",
+                "port-taken",
+            ),
         ),
         Cause(
             "ip-forward",
@@ -284,6 +291,7 @@ FAMILY = Family(
                 "rule": ("{tool} -t filter -D {rule}",),
             },
             fixes=frozenset({"", "rule"}),
+            drifts=("firewall",),
             explains=(
                 "engine-hangs",
                 "store-hangs",

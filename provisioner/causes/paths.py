@@ -38,12 +38,13 @@ def _blocked(name: str, title: str, why: str, explains: tuple[str, ...]) -> Caus
         _CURE,
         variants=_VARIANTS,
         explains=explains,
+        drifts=("firewall",),
         commands=_COMMANDS,
         fixes=_FIXES,
     )
 
 
-_OVERLAY = ("overlay-blocked", "names-unresolved", "engines-apart")
+_OVERLAY = ("overlay-blocked", "names-unresolved", "name-stale", "engines-apart")
 FAMILY = Family(
     "paths",
     "Paths between hosts",
@@ -110,6 +111,7 @@ FAMILY = Family(
             " for a rule with a limit or a probability",
             variants={"rule": _VARIANTS["rule"], "nft-rule": _VARIANTS["nft-rule"]},
             explains=_OVERLAY,
+            drifts=("firewall",),
             commands=_COMMANDS,
             fixes=_FIXES,
         ),
@@ -140,7 +142,17 @@ FAMILY = Family(
             Severity.ERROR,
             "Two different MAC addresses answer for one IPv4 address on this segment. Packets reach either of the two machines.",
             "find the machine with the MAC address {other} (the switch's table, DHCP leases), and give it another address",
-            explains=(*_OVERLAY, "packet-loss", "vxlan-blocked", "gossip-blocked", "gossip-udp", "underlay-blocked"),
+            variants={"held": "remove the address of {owner} from {host}, also from its network configuration"},
+            commands={"held": ("ip address del {address} dev {device}",)},
+            explains=(
+                "host-lost",
+                *_OVERLAY,
+                "packet-loss",
+                "vxlan-blocked",
+                "gossip-blocked",
+                "gossip-udp",
+                "underlay-blocked",
+            ),
         ),
     ),
 )

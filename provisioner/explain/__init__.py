@@ -118,9 +118,15 @@ def _reasons(problem: Problem, found: Iterable[Problem], closure: Mapping[str, f
     return [
         other
         for other in found
-        if (problem.id in closure[other.id] and other.id not in closure[problem.id] and _related(other, problem))
+        if (_follows(problem, other.id, closure) and other.id not in closure[problem.id] and _related(other, problem))
         or (problem.network and _place(other) == (problem.id, problem.host, problem.target, ""))
     ]
+
+
+def _follows(problem: Problem, cause: str, closure: Mapping[str, frozenset[str]]) -> bool:
+    """Return whether a problem of this kind can follow from a cause. cause: its ID."""
+    drifted = problem.id == "drift" and problem.values["step"] in causes.CAUSES[cause].drifts
+    return drifted or problem.id in closure[cause]
 
 
 def _related(cause: Problem, consequence: Problem) -> bool:
@@ -146,7 +152,9 @@ def _diagnosis(
 ) -> Diagnosis:
     after = closure[group[0].id]
     explained = tuple(
-        problem for problem in found if problem.id in after and any(_related(cause, problem) for cause in group)
+        problem
+        for problem in found
+        if _follows(problem, group[0].id, closure) and any(_related(cause, problem) for cause in group)
     )
     names = {name for problem in group for name in (problem.host, problem.target) if name}
     networks = {problem.network for problem in group}

@@ -38,7 +38,7 @@ def drift(seen: Seen) -> Iterator[Problem]:
         names = list(things)
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         evidence = f"{outcome.host}: {outcome.step}: {', '.join(names[:_SHOWN])}{more}"
-        yield Problem("drift", outcome.host, evidence, where=f"step {outcome.step}")
+        yield Problem("drift", outcome.host, evidence, {"step": outcome.step}, where=f"step {outcome.step}")
 
 
 def unexplained(seen: Seen) -> Iterator[Problem]:

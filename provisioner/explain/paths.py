@@ -271,21 +271,38 @@ def _mismatch(seen: Seen, source: str, target: str, advertised: str, datagrams: 
 
 
 def conflicts(seen: Seen) -> Iterator[Problem]:
-    """Find addresses for which another machine answers. Proxies, which answer for several hosts, are not reported."""
+    """Find addresses that another machine has, or for which one answers. Proxies, which answer for several hosts, are not reported."""
     macs = seen.observed.underlay.macs
+    held = dict(_held(seen))
+    for owner, (evidence, values) in held.items():
+        yield Problem(
+            "address-conflict", owner, evidence, values, "held", where=f"the address {seen.site.advertise[owner]}"
+        )
     owned = {mac for host in seen.observed.kernels for mac in _macs(seen, host)}
     for owner, address in seen.site.advertise.items():
+        if owner in held:
+            continue
         correct = _macs(seen, owner)
         answers = {(asker, mac) for (asker, of), found in macs.items() if (of or asker) == owner for mac in found}
         proxies = {mac for _, mac in answers if mac not in owned and _answers_for(macs, mac) > 1}
         others = sorted({mac for _, mac in answers} - correct - proxies)
-        if correct and others:
+        if others and (correct or len(others) > 1):  # the MAC address of a host that was not read is unknown
             asker = next(asker for asker, mac in sorted(answers) if mac in others)
-            shown = ", ".join(sorted(correct & _all(macs)) or sorted(correct)[:1])
-            evidence = f"{asker} asked for {address} of {owner} ({shown}), and {', '.join(others)} answered"
+            shown = f" ({', '.join(sorted(correct & _all(macs)) or sorted(correct)[:1])})" if correct else ""
+            evidence = f"{asker} asked for {address} of {owner}{shown}, and {', '.join(others)} answered"
             yield Problem(
                 "address-conflict", owner, evidence, {"other": ", ".join(others)}, where=f"the address {address}"
             )
+
+
+def _held(seen: Seen) -> Iterator[tuple[str, tuple[str, dict[str, object]]]]:
+    """Yield each host whose address another host of the cluster has on an interface, with the evidence and the cure's values."""
+    for owner, address in seen.site.advertise.items():
+        for other in seen.site.live:
+            for device, its in seen.site.facts[other].addresses if other != owner else ():
+                if its.ip == address and seen.site.advertise.get(other) != address:
+                    values: dict[str, object] = {"host": other, "address": str(its), "device": device, "owner": owner}
+                    yield owner, (f"{other} has the address {its} of {owner} on {device}", values)
 
 
 def _answers_for(macs: Mapping[tuple[str, str], tuple[str, ...]], mac: str) -> int:

@@ -7,12 +7,12 @@ import string
 from dataclasses import replace
 
 import pytest
-from captured import with_file, with_http
+from captured import with_file, with_http, with_raw
 from scenes import DATA, DROPPED, GOSSIP, SCENES, SPACE, blocked, facts, failed, healthy, into, with_kernel, with_ways
 
 from provisioner import causes
 from provisioner.explain import explain, explained, problems, well
-from provisioner.model import Problem
+from provisioner.model import Drift, Failure, Kind, Outcome, Problem, State
 from provisioner.report.document import of_diagnosis
 from provisioner.system.firewall import Rule
 from provisioner.system.swarm import STATE
@@ -81,6 +81,19 @@ def test_one_blocked_port_explains_all_pairs_that_failed(site):
     proof = Problem("overlay-blocked", "node2", "4 pairs failed", {"port": DATA}, network="demo")
     (found,) = explain(failed(blocked(healthy(site)), *ways, problem=proof))
     assert (found.id, found.pairs, [each.id for each in found.explained]) == ("vxlan-blocked", 4, ["overlay-blocked"])
+
+
+def test_a_foreign_rule_explains_the_drift_of_the_firewall_but_of_no_other_step(site):
+    drifts = [
+        Outcome(host, step, State.DRIFTED, (Drift(Kind.RULES),))
+        for host, step in (("node2", "firewall"), ("node2", "daemon"), ("node3", "firewall"))
+    ]
+    found = explain(replace(blocked(healthy(site)), outcomes=tuple(drifts)))
+    assert [(each.id, each.hosts) for each in found] == [
+        ("vxlan-blocked", ("node2",)),
+        ("drift", ("node2", "node3")),
+    ]
+    assert [problem.where for problem in found[1].problems] == ["step daemon", "step firewall"]
 
 
 def test_the_namespace_of_a_swarm_s_ingress_is_not_an_orphan(site):
@@ -195,6 +208,33 @@ def test_a_router_that_answers_for_all_hosts_is_not_a_conflict(site):
         if asker != of
     }
     assert not problems(with_ways(healthy(site), macs=macs))
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_the_host_that_has_another_one_s_address_is_named(site, lost):
+    """Also if SSH reaches the wrong machine instead of the owner, and refuses its key."""
+    taker = facts("node3")
+    addresses = taker.raw["addresses"] + "eth0 192.168.56.12 255.255.255.255\n"
+    seen = healthy(site, node3=with_raw(taker, addresses=addresses))
+    if lost:
+        kernels = {name: kernel for name, kernel in seen.observed.kernels.items() if name != "node2"}
+        seen = replace(
+            seen,
+            observed=replace(seen.observed, kernels=kernels),
+            lost={"node2": Failure("node2: the host key is another one", "host-key-changed")},
+        )
+    (found,) = explain(seen)
+    assert (found.id, found.hosts) == ("address-conflict", ("node2",))
+    assert causes.to_run(found.problems[0]) == ("ip address del 192.168.56.12/32 dev eth0  # on node3",)
+
+
+def test_two_machines_that_answer_for_a_host_that_was_not_read(site):
+    seen = with_ways(healthy(site), macs={("node1", "node2"): ("02:00:00:00:00:98", "02:00:00:00:00:99")})
+    kernels = {name: kernel for name, kernel in seen.observed.kernels.items() if name != "node2"}
+    seen = replace(seen, observed=replace(seen.observed, kernels=kernels))
+    (found,) = explain(seen)
+    assert (found.id, found.hosts) == ("address-conflict", ("node2",))
+    assert found.problems[0].evidence.endswith("of node2, and 02:00:00:00:00:98, 02:00:00:00:00:99 answered")
 
 
 def test_devices_and_routes_of_other_programs_are_not_reported(site):
