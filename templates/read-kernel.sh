@@ -4,6 +4,10 @@ f ids "$(cat /proc/sys/kernel/random/boot_id /etc/machine-id; systemd-detect-vir
 f sysctl "$(for k in SYSCTLS; do v=$(cat "/proc/sys/$k") && echo "$k=$v"; done)"
 # The last ten minutes. Files in /proc/sys need cat: the shell's read gets only their first byte.
 f kernel-log "$(read -r up _ </proc/uptime; dmesg 2>/dev/null | awk -v from="$((${up%.*} - 600))" -F '[][ ]+' '$2 > from' | grep -E 'eighbou?r.* table overflow|nf_conntrack: table full' | tail -n 5)"
+# The last line of the running engine's log with each known text, of its last 3000 lines.
+f engine-log "$(i=$(systemctl show -p InvocationID docker.service 2>/dev/null); i=${i#InvocationID=}
+  [ -z "$i" ] || journalctl -qo cat -n 3000 "_SYSTEMD_INVOCATION_ID=$i" | awk 'BEGIN { for (n = 1; n < ARGC; n++) { text[n] = ARGV[n]; ARGV[n] = "" } }
+    { for (n in text) if (index($0, text[n])) last[n] = substr($0, 1, 600) } END { for (n in last) print last[n] }' ENGINE_SAYS)"
 f proxies "$(p=$(systemctl show -p MainPID docker.service 2>/dev/null); p=${p#MainPID=}
   [ "${p:-0}" = 0 ] || tr '\0' '\n' <"/proc/$p/environ" | sed -nE 's/^(https?_proxy|HTTPS?_PROXY|all_proxy|ALL_PROXY)=.+/\1=set/p; s/^(no_proxy|NO_PROXY)=/\1=/p')"
 for t in iptables-legacy-save iptables-nft-save; do

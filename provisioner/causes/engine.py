@@ -46,6 +46,7 @@ FAMILY = Family(
             "The engine ignores a reload when it can't read daemon.json, and does not start the next time. The file is left"
             " unchanged, since its author's intent is unknown.",
             "fix the file by hand; `python3 -m json.tool {path}` shows where it is invalid. The run did not change it",
+            explains=("engine-down",),
         ),
         Cause(
             "daemon-json-refused",
@@ -54,6 +55,7 @@ FAMILY = Family(
             "daemon.json has a key or a value that this version of the engine does not accept. The engine ignores a reload, and"
             " does not start the next time.",
             "correct or remove the key that the engine names",
+            explains=("engine-down",),
         ),
         Cause(
             "flag-conflict",
@@ -61,6 +63,7 @@ FAMILY = Family(
             Severity.STOP,
             "An engine does not start when one option is set both in daemon.json and on its command line (moby#25471).",
             "remove these flags from {place}",
+            explains=("engine-down",),
         ),
         Cause(
             "store-keys-left",
@@ -69,6 +72,7 @@ FAMILY = Family(
             "From Docker 23.0 on, an engine that finds keys of an external store in daemon.json does not start. This happens"
             " after an upgrade.",
             "remove these keys from {path}, then: systemctl restart docker",
+            explains=("engine-down",),
         ),
         Cause(
             "live-restore",
@@ -76,6 +80,7 @@ FAMILY = Family(
             Severity.STOP,
             "Live-restore and swarm mode exclude each other: the engine refuses to join, or does not start.",
             "remove live-restore from {path}, then: systemctl reload docker",
+            explains=("engine-down",),
         ),
         Cause(
             "engine-open",

@@ -20,6 +20,16 @@ FAMILY = Family(
             explains=("name-stale",),
         ),
         Cause(
+            "leaked-address",
+            "an address is in use, but no container has it",
+            Severity.ERROR,
+            "The network's address pool marks the address as taken, and no container on any host has it. An engine crashed between"
+            " two changes, or lost its store for a moment (moby#27398, moby#32634). Containers that need this address do not start.",
+            "containers get other addresses until the pool is full; to free this one, recreate the network when no container"
+            " needs it: provisioner up --recreate {network}. Never delete keys of the store by hand",
+            explains=("probe-failed",),
+        ),
+        Cause(
             "parent-missing",
             "the parent interface does not exist",
             Severity.STOP,
@@ -34,7 +44,11 @@ FAMILY = Family(
             "An engine creates such a network even if its kernel can't carry it. Then no container starts on it, or no packet"
             " passes.",
             "use another kernel or another driver, or exclude the host with `hosts` of the network",
-            variants={"encrypted": "use another kernel, or remove `encrypted` from the network"},
+            variants={
+                "encrypted": "use another kernel, or remove `encrypted` from the network",
+                "vxlan": "install the kernel's package with the module vxlan (Raspberry Pi: linux-modules-extra-raspi), or use"
+                " another kernel",
+            },
             explains=(
                 "probe-failed",
                 "packets-readable",

@@ -108,6 +108,16 @@ FAMILY = Family(
             ),
         ),
         Cause(
+            "gossip-state",
+            "the engines' gossip is too large to exchange",
+            Severity.ERROR,
+            "Engines regularly exchange everything they know, and refuse an exchange that is larger than memberlist's limit of 10 to"
+            " 20 MB (moby#41416). Names and addresses of new containers are then missing on some hosts. Swarms with thousands of"
+            " endpoints reach this limit.",
+            "attach services to fewer networks, remove unused ones, and spread the containers over several swarms",
+            explains=("engines-apart", "names-unresolved", "overlay-blocked"),
+        ),
+        Cause(
             "swarm-certificate",
             "a node's certificate has expired",
             Severity.STOP,

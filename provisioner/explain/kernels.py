@@ -175,9 +175,20 @@ def bridges(seen: Seen) -> Iterator[Problem]:
             elif "UP" not in (link.get("flags") or []):
                 evidence = f"{_GWBRIDGE} is down"
                 yield Problem("gwbridge", name, evidence, {"host": name}, "down", where=f"{name}: {_GWBRIDGE}")
-        for bridge, ports in Counter(str(link.get("master", "")) for link in kernel.links).items():
+        yield from _full_bridges(seen, name, kernel)
+
+
+def _full_bridges(seen: Seen, name: str, kernel: Kernel) -> Iterator[Problem]:
+    """Find full bridges on the host itself, and in the namespaces of its overlays."""
+    places = [("", "", kernel.links)]
+    for network, entry in overlays(seen, name).items():
+        if space := kernel.space_of(str(entry.get("Id", ""))):
+            places.append((network, f" in {space.name}", space.links))
+    for network, inside, links in places:
+        for bridge, ports in Counter(str(link.get("master", "")) for link in links).items():
             if bridge and ports >= _MOST_PORTS:
-                yield Problem("bridge-full", name, f"{bridge} has {ports} ports", where=f"{name}: {bridge}")
+                evidence, where = f"{bridge}{inside} has {ports} ports", f"{name}: {bridge}{inside}"
+                yield Problem("bridge-full", name, evidence, {"host": name}, network=network, where=where)
 
 
 def _has_containers(space: Space) -> bool:
@@ -271,7 +282,7 @@ class Endpoint:
     mac: str
 
 
-def _endpoints(seen: Seen) -> dict[str, dict[str, list[Endpoint]]]:
+def endpoints(seen: Seen) -> dict[str, dict[str, list[Endpoint]]]:
     """Return network -> address -> containers with it, from the interfaces in the containers' namespaces."""
     found: dict[str, dict[str, list[Endpoint]]] = defaultdict(lambda: defaultdict(list))
     for host, kernel in seen.observed.kernels.items():
@@ -299,7 +310,7 @@ def _names(seen: Seen, host: str) -> dict[tuple[str, str], str]:
 
 def addresses(seen: Seen) -> Iterator[Problem]:
     """Find containers with the same address, or with the gateway's address."""
-    for network, by_address in _endpoints(seen).items():
+    for network, by_address in endpoints(seen).items():
         gateways = {
             address
             for name, kernel in seen.observed.kernels.items()
@@ -323,7 +334,7 @@ def addresses(seen: Seen) -> Iterator[Problem]:
 
 def forwarding(seen: Seen) -> Iterator[Problem]:
     """Find missing and wrong forwarding entries of overlays."""
-    for network, by_address in _endpoints(seen).items():
+    for network, by_address in endpoints(seen).items():
         for name, kernel in seen.observed.kernels.items():
             entry = overlays(seen, name).get(network) or {}
             space = kernel.space_of(str(entry.get("Id", "")))
@@ -368,7 +379,7 @@ def _entry(seen: Seen, at: Entry, address: str, holder: Endpoint) -> Problem | N
 
 def full(seen: Seen) -> Iterator[Problem]:
     """Find subnets without a free address."""
-    for network, by_address in _endpoints(seen).items():
+    for network, by_address in endpoints(seen).items():
         wanted = seen.site.inventory.networks.get(network)
         entry = next((overlays(seen, name)[network] for name in seen.site.live if network in overlays(seen, name)), {})
         room = sum(subnet.num_addresses - 3 for subnet in _subnets(entry))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,22 @@ SYSCTLS = (
     "net/netfilter/nf_conntrack_count",
     "net/netfilter/nf_conntrack_max",
 )
+
+
+class Said(StrEnum):
+    """Texts of the engine that name a cause: in its log, and in its answers. Sources: moby, libnetwork, memberlist and serf."""
+
+    NO_ADDRESS = "no available IPv4 addresses on this network"
+    NO_ADDRESS_LEFT = "could not find an available IP"  # a swarm's leader, about a service or a node
+    ADDRESS_TAKEN = "Address already in use"
+    BRIDGE_FULL = "exchange full"
+    VXLAN_EXISTS = "vxlan interface: file exists"
+    NO_VXLAN = "vxlan interface: operation not supported"
+    NO_MARK = "could not install mangle rule"
+    STATE_TOO_LARGE = "Remote node state is larger than limit"
+    NAME_LOST = "minority in name conflict resolution"
+    FLAG_CONFLICT = "specified both as a flag and in the configuration file"
+    LIVE_RESTORE = "live-restore daemon configuration is incompatible with swarm mode"
 
 
 def json_list(raw: Mapping[str, str], section: str) -> list[dict[str, Any]]:
@@ -145,6 +162,11 @@ class Kernel:
         found = self.sysctls.get(name, "")
         return int(found) if re.fullmatch("-?[0-9]{1,12}", found) else None
 
+    @property
+    def engine_log(self) -> list[str]:
+        """The last line of the running engine's log with each text of `Said`."""
+        return [line for line in self.raw.get("engine-log", "").split("\n")[: len(Said)] if line]
+
     @cached_property
     def proxies(self) -> dict[str, str]:
         """Proxy variables in the engine's environment: HTTP_PROXY and similar -> "set"; NO_PROXY -> its value."""
@@ -200,6 +222,7 @@ def script(peers: list[str]) -> str:
     """Return the program that reads one host. peers: the underlay addresses of the other hosts."""
     words = {
         "SYSCTLS": shlex.join(SYSCTLS),
+        "ENGINE_SAYS": shlex.join(Said),
         "PEERS": shlex.join(peers),
     }
     return reading.framed(render.filled(render.program("read-kernel.sh"), words))

@@ -95,4 +95,5 @@ def kernel_without(site: Site) -> Iterator[Problem]:
         for network in _to_be_made(site, name):
             for needed in sorted(networks.of_kernel(network) & site.facts[name].kernel_lacks):
                 what = f"the network {network.name} needs {needed}, which this host's kernel lacks"
-                yield Problem("kernel-without", name, what, variant="encrypted" if network.encrypted else "")
+                variant = "vxlan" if needed == networks.VXLAN else "encrypted" if network.encrypted else ""
+                yield Problem("kernel-without", name, what, variant=variant)

@@ -21,6 +21,7 @@ ICC = "com.docker.network.bridge.enable_icc"
 ENCRYPTED = "encrypted"
 MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 ESP = "esp4"  # the kernel module that encrypts
+VXLAN = "vxlan"  # the kernel module of overlays; some distributions have it in a package of its own
 BUILT_IN = ("bridge", "host", "none")
 VNI = "com.docker.network.driver.overlay.vxlanid_list"
 _OF_THE_ENGINE = (  # options that the engine adds by itself
@@ -38,7 +39,9 @@ def vni(found: Mapping[str, Any] | None) -> int | None:
 
 def of_kernel(network: Network) -> set[str]:
     """Return the kernel modules (modprobe's names) that this network needs and that not every engine needs."""
-    return ({network.driver} & MODES_OF.keys()) | ({ESP} if network.encrypted else set())
+    modules = {network.driver} & MODES_OF.keys()
+    modules |= {VXLAN} if network.driver == "overlay" else set()
+    return modules | ({ESP} if network.encrypted else set())
 
 
 def options(network: Network, host: str) -> dict[str, str]:

@@ -247,6 +247,13 @@ def test_devices_and_routes_of_other_programs_are_not_reported(site):
     assert not problems(seen)
 
 
+@pytest.mark.parametrize(("ports", "expected"), [(1023, ["bridge-full"]), (900, [])])
+def test_the_bridge_in_an_overlay_s_namespace_can_be_full(site, ports, expected):
+    more = [{"ifname": f"veth{number}", "master": "br0"} for number in range(ports)]
+    seen = with_kernel(healthy(site), "node2", f"space:{SPACE}:links", lambda links: [*links, *more])
+    assert [(each.id, each.network) for each in problems(seen)] == [(name, "demo") for name in expected]
+
+
 def test_a_data_path_of_its_own_is_no_stale_entry(site):
     """As with `docker swarm init --data-path-addr`."""
     node2 = with_file(facts("node2"), STATE, '{"DataPathAddr": "10.1.0.2"}')

@@ -292,3 +292,12 @@ def test_encrypted_where_the_kernel_can_not(inventory):
     assert found(inventory, lacking, safe) == [("kernel-without", "node2", STOP)]
     assert "the network safe needs esp4" in (text := texts(inventory, lacking, safe))
     assert "use another kernel, or remove `encrypted` from the network" in text
+
+
+def test_overlays_where_the_kernel_has_no_vxlan(inventory):
+    """Also if only the installation of a module's package is missing. A network that exists shows that the kernel has it."""
+    lacking = {**FOUND, "node2": with_system(NODE2, "lacks=", "vxlan")}
+    more = "  more: {subnet: 10.98.0.0/24}\n" + ONE
+    assert found(inventory, FOUND, more) == []
+    assert found(inventory, lacking, more) == [("kernel-without", "node2", STOP)]
+    assert "linux-modules-extra-raspi" in texts(inventory, lacking, more)

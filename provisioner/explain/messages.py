@@ -1,0 +1,123 @@
+"""Causes that the engine itself names: in the error of a probe that did not start, and in its log.
+
+A line of a log may be old. It counts only if something on the host is wrong now that it explains.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provisioner.controlplane import networks
+from provisioner.explain.kernels import endpoints
+from provisioner.model import Problem
+from provisioner.observe.kernel import Said
+from provisioner.proofs.probe import fixed_address
+from provisioner.system.reading import DAEMON_JSON
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provisioner.explain.base import Seen
+
+_SHOWN = 240  # characters of a line of the log that the evidence shows
+_ENGINES_WORDS = re.compile(r'\b(?:msg|error)="(?:[^"\\]|\\.)*"')  # of logrus, with which the engine writes its log
+_DOWN = "engine-down"  # as a symptom: the engine does not answer
+_NOT_STARTED = frozenset({"probe-failed"})
+_APART = frozenset({"engines-apart", "overlay-blocked", "names-unresolved"})
+_UNENCRYPTED = frozenset({"packets-readable", "overlay-blocked"})
+_UNIT = f"docker.service and its drop-ins (systemctl edit --full docker), or remove the keys from {DAEMON_JSON}"
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a text of the engine means.
+
+    symptoms: problems of the host, one of which makes a line in its log count. anywhere: problems of other hosts count, too.
+    encrypted: only problems on encrypted networks count.
+    """
+
+    cause: str
+    symptoms: frozenset[str] = frozenset()
+    variant: str = ""
+    anywhere: bool = False
+    encrypted: bool = False
+
+
+MEANINGS = {
+    Said.NO_ADDRESS: Meaning("subnet-full", _NOT_STARTED),
+    Said.NO_ADDRESS_LEFT: Meaning("subnet-full", _NOT_STARTED, anywhere=True),
+    Said.ADDRESS_TAKEN: Meaning("leaked-address"),  # a line in the log does not say which address
+    Said.BRIDGE_FULL: Meaning("bridge-full", _NOT_STARTED),
+    Said.VXLAN_EXISTS: Meaning("vxlan-exists", _NOT_STARTED, "journal"),
+    Said.NO_VXLAN: Meaning("kernel-without", _NOT_STARTED, "vxlan"),
+    Said.NO_MARK: Meaning("encrypted-u32", _UNENCRYPTED, encrypted=True),
+    Said.STATE_TOO_LARGE: Meaning("gossip-state", _APART),
+    Said.NAME_LOST: Meaning("duplicate-hostname", _APART),
+    Said.FLAG_CONFLICT: Meaning("flag-conflict", frozenset({_DOWN})),
+    Said.LIVE_RESTORE: Meaning("live-restore", frozenset({_DOWN})),
+}
+_OF_NETWORKS = frozenset({"subnet-full", "leaked-address"})  # no matter on which host
+
+
+def answered(seen: Seen) -> Iterator[Problem]:
+    """Find causes in the errors with which engines refused to start a probe."""
+    for symptom in _problems(seen):
+        for said in Said if symptom.id in _NOT_STARTED else ():
+            if said in symptom.evidence:
+                yield from _problem(seen, said, symptom, symptom.evidence)
+
+
+def logged(seen: Seen) -> Iterator[Problem]:
+    """Find causes in the engines' logs, on hosts that have a problem which they explain."""
+    for name, kernel in seen.observed.kernels.items():
+        for line in kernel.engine_log:
+            for said in (said for said in Said if said in line):
+                symptom = _symptom(seen, name, MEANINGS[said])
+                if symptom:
+                    words = " ".join(_ENGINES_WORDS.findall(line)) or line
+                    yield from _problem(seen, said, symptom, f"the engine's log on {name}: {words[:_SHOWN]}")
+
+
+def _problems(seen: Seen) -> list[Problem]:
+    return [*seen.findings, *(problem for result in seen.proofs for problem in result.problems)]
+
+
+def _symptom(seen: Seen, name: str, meaning: Meaning) -> Problem | None:
+    """Return the problem that the cause explains; None if there is none, or if the cause was found otherwise."""
+    found = _problems(seen)
+    if any(problem.id == meaning.cause and problem.host in {"", name} for problem in found):
+        return None
+    if _DOWN in meaning.symptoms and name in seen.site.live and not seen.site.facts[name].engine:
+        return Problem(_DOWN, name, "")
+    for problem in found:
+        of_host = meaning.anywhere or not problem.host or name in {problem.host, problem.target}
+        network = seen.site.inventory.networks.get(problem.network)
+        if problem.id in meaning.symptoms and of_host and (not meaning.encrypted or (network and network.encrypted)):
+            return problem
+    return None
+
+
+def _problem(seen: Seen, said: Said, symptom: Problem, evidence: str) -> Iterator[Problem]:
+    meaning, network = MEANINGS[said], symptom.network
+    host = "" if meaning.cause in _OF_NETWORKS or meaning.anywhere else symptom.host
+    values = {"host": symptom.host, "network": network, "place": _UNIT, "path": DAEMON_JSON}
+    where = f"subnet of {network}" if meaning.cause in _OF_NETWORKS else f"{symptom.host}: engine"
+    if said is Said.ADDRESS_TAKEN:
+        address = _asked_for(seen, symptom)
+        if address in endpoints(seen).get(network, {}):
+            return  # a container has it
+        evidence += f" (the probe asked for {address}, which no container has)" if address else ""
+    yield Problem(meaning.cause, host, evidence, values, meaning.variant, network=network, where=where)
+
+
+def _asked_for(seen: Seen, probe: Problem) -> str:
+    """Return the address that a probe asked for; "" if the engine chose it."""
+    network, places = seen.site.inventory.networks.get(probe.network), list(seen.site.inventory.hosts)
+    if not network or not network.is_global or probe.host not in seen.site.live:
+        return ""
+    return fixed_address(networks.subnet(seen.site, probe.host, network), places.index(probe.host))
+
+
+DETECTORS = (answered, logged)

@@ -1,0 +1,131 @@
+"""What engines say names a cause only if something is wrong now. Lines are from real engines, as moby's issues quote them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from scenes import failed, healthy, with_kernel
+
+from provisioner import causes
+from provisioner.explain import explain, problems
+from provisioner.explain.messages import MEANINGS
+from provisioner.model import Problem
+from provisioner.observe.kernel import Said
+
+PROBE = Problem("probe-failed", "node2", "exit code 125", network="demo")
+APART = Problem("engines-apart", "node2", "it does not know node1", {"reunion": "x"}, network="demo")
+CLEAR = Problem("packets-readable", "node2", "packets are not encrypted", network="demo")
+ANSWER = "Error response from daemon: "
+LINES = {
+    Said.NO_ADDRESS: f"{ANSWER}no available IPv4 addresses on this network's address pools: demo (774f09dcd7)",
+    Said.NO_ADDRESS_LEFT: 'level=error msg="task allocation failure" error="failed to allocate network IP for task y network 2r: could'
+    ' not find an available IP" module=node',
+    Said.ADDRESS_TAKEN: f"{ANSWER}Address already in use.",
+    Said.BRIDGE_FULL: f'{ANSWER}error setting interface "vethe1e64f7" master to "br0": exchange full',
+    Said.VXLAN_EXISTS: f"{ANSWER}error creating vxlan interface: file exists.",
+    Said.NO_VXLAN: f"{ANSWER}error creating vxlan interface: operation not supported",
+    Said.NO_MARK: 'level=warning msg="could not install mangle rule:  (iptables failed: iptables --wait -t mangle -A OUTPUT -p udp'
+    " --dport 4789 -m u32 --u32 0>>22&0x3C@12&0xFFFFFF00=1048832 -j MARK --set-mark 13681891: iptables v1.8.4 (nf_tables): Couldn't"
+    " load match `u32':No such file or directory\"",
+    Said.STATE_TOO_LARGE: 'level=warning msg="memberlist: failed to receive: Remote node state is larger than limit (10595379)'
+    ' from=10.254.11.132:35596"',
+    Said.NAME_LOST: 'level=warning msg="2017/03/08 10:00:00 [WARN] serf: minority in name conflict resolution, quiting [1 / 2]"',
+    Said.FLAG_CONFLICT: "unable to configure the Docker daemon with file /etc/docker/daemon.json: the following directives are"
+    " specified both as a flag and in the configuration file: hosts: (from flag: [fd://], from file: [unix:///run/docker.sock])",
+    Said.LIVE_RESTORE: 'level=fatal msg="Error creating cluster component: --live-restore daemon configuration is incompatible with'
+    ' swarm mode"',
+}
+SYMPTOMS = {"probe-failed": PROBE, "engines-apart": APART, "packets-readable": CLEAR}
+LOGGED = [said for said in Said if MEANINGS[said].symptoms]
+
+
+def stopped(seen, name="node2"):
+    facts = seen.site.facts[name]
+    return replace(seen, site=seen.site.known(name, replace(facts, raw={**facts.raw, "http:info": "000 no answer"})))
+
+
+def encrypted(seen):
+    networks = seen.site.inventory.networks
+    changed = {**networks, "demo": networks["demo"].model_copy(update={"encrypted": True})}
+    return replace(
+        seen, site=replace(seen.site, inventory=seen.site.inventory.model_copy(update={"networks": changed}))
+    )
+
+
+def with_log(seen, name, *lines):
+    return with_kernel(seen, name, "engine-log", lambda _: "".join(f"{line}\n" for line in lines))
+
+
+def wrong(seen, said):
+    """The cluster with a symptom that this text explains."""
+    name = next((name for name in SYMPTOMS if name in MEANINGS[said].symptoms), "")
+    return failed(seen, ("node1", "node2"), problem=SYMPTOMS[name]) if name else stopped(seen)
+
+
+def test_every_text_has_a_meaning_and_a_line():
+    assert set(Said) == set(MEANINGS) == set(LINES)
+    for said, line in LINES.items():
+        assert [other for other in Said if other in line] == [said]
+
+
+@pytest.mark.parametrize("said", LOGGED)
+def test_a_line_of_the_log_explains_what_is_wrong(site, said):
+    found = explain(with_log(wrong(encrypted(healthy(site)), said), "node2", LINES[said]))
+    assert [each.id for each in found] == [MEANINGS[said].cause]
+    (problem,) = found[0].problems
+    assert said in problem.evidence
+    assert len(problem.evidence) < 300
+    assert causes.cure(problem)
+
+
+@pytest.mark.parametrize("said", LOGGED)
+def test_an_old_line_means_nothing_where_all_is_well(site, said):
+    seen = encrypted(healthy(site))
+    assert not problems(with_log(seen, "node2", LINES[said]))
+    elsewhere = with_log(wrong(seen, said), "node3", LINES[said])
+    known = {MEANINGS[said].cause} & {problem.id for problem in problems(elsewhere)}
+    assert known == ({MEANINGS[said].cause} if MEANINGS[said].anywhere else set())
+
+
+@pytest.mark.parametrize("said", [said for said in Said if "probe-failed" in MEANINGS[said].symptoms])
+def test_the_error_of_a_probe_is_enough(site, said):
+    seen = failed(healthy(site), ("node1", "node2"), problem=replace(PROBE, evidence=LINES[said]))
+    (found,) = explain(seen)
+    assert (found.id, [each.id for each in found.explained]) == (MEANINGS[said].cause, ["probe-failed"])
+
+
+def test_a_network_that_is_not_encrypted_needs_no_mark(site):
+    blocked = Problem("overlay-blocked", "node2", "2 pairs failed", {"port": 4789}, network="demo")
+    seen = failed(healthy(site), ("node1", "node2"), problem=blocked)
+    assert [each.id for each in explain(with_log(seen, "node2", LINES[Said.NO_MARK]))] == ["overlay-blocked"]
+
+
+def test_an_address_that_no_container_has_is_leaked(site):
+    """node2 is the second host, so its probe asks for the second address from the end."""
+    refused = replace(PROBE, evidence=LINES[Said.ADDRESS_TAKEN])
+    seen = failed(healthy(site), ("node1", "node2"), problem=refused)
+    (found,) = explain(seen)
+    assert (found.id, found.hosts) == ("leaked-address", ())
+    assert "10.99.0.253" in found.problems[0].evidence
+    assert "provisioner up --recreate demo" in causes.cure(found.problems[0])
+    taken = {"ifname": "eth7", "addr_info": [{"family": "inet", "local": "10.99.0.253", "prefixlen": 24}]}
+    held = with_kernel(seen, "node1", _of_a_container(seen), lambda links: [*links, taken])
+    assert [each.id for each in explain(held)] == ["probe-failed"]
+
+
+def _of_a_container(seen):
+    spaces = seen.observed.kernels["node1"].spaces.values()
+    return next(f"space:{space.name}:addresses" for space in spaces if not space.network and space.inner)
+
+
+def test_what_a_check_has_found_is_not_reported_again(site):
+    known = Problem("duplicate-hostname", "", "node1 and node2 are both called web")
+    seen = replace(failed(healthy(site), ("node1", "node2"), problem=APART), findings=(known,))
+    assert len([p for p in problems(with_log(seen, "node2", LINES[Said.NAME_LOST])) if p.id == known.id]) == 1
+
+
+def test_a_host_can_send_any_line(site):
+    odd = ["\x00" * 3, "exchange full" * 200, 'msg="' + "\\" * 5000, *(f"{said} {said}" for said in Said)] * 9
+    seen = with_log(wrong(healthy(site), Said.BRIDGE_FULL), "node2", *odd)
+    assert all(len(problem.evidence) < 300 and "\n" not in problem.evidence for problem in problems(seen))
