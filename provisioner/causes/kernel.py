@@ -232,7 +232,7 @@ FAMILY = Family(
             Severity.ERROR,
             "The engine encrypts only the packets that a rule of iptables marks. The kernel or iptables lacks the match xt_u32"
             " (engines up to 20.10.23) or xt_bpf, so no rule was set. Packets of encrypted networks leave in the clear, and the"
-            " other hosts drop them (moby#43382).",
+            " other hosts drop them (moby#43382). Not reproduced in the lab, whose kernel lacks IPsec.",
             "install the kernel's modules and load them, or use a newer engine; then restart the engine",
             commands={"": ("modprobe -a xt_u32 xt_bpf", RESTART)},
             explains=("packets-readable", "overlay-blocked"),

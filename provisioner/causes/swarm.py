@@ -1,6 +1,6 @@
 """Swarm mode."""
 
-from provisioner.causes.base import Cause, Family
+from provisioner.causes.base import ENGINE, RESTART, Cause, Family
 from provisioner.model import Severity
 
 FAMILY = Family(
@@ -108,12 +108,65 @@ FAMILY = Family(
             ),
         ),
         Cause(
+            "dns-lost",
+            "engines forgot the names of a host's containers",
+            Severity.ERROR,
+            "Engines 29.0 to 29.6 forget the names of a node that was cut off for some seconds, and do not learn them again"
+            " (moby#53141). The containers answer by address. Not reproduced in the lab, which has no such engine.",
+            "restart the engine on {host}, which announces its containers again; for services, docker service update --force is"
+            " enough. Then update the engines on {hosts}",
+            variants={
+                "several": "restart the engines on {hosts}, one after the other; for services, docker service update --force is"
+                " enough. Then update these engines"
+            },
+            commands={"": (RESTART,)},
+            fixes=frozenset({""}),
+            touches={"": ENGINE},
+            explains=("names-unresolved",),
+        ),
+        Cause(
+            "local-dns",
+            "names of local networks do not resolve in a swarm",
+            Severity.ERROR,
+            "Engine 29.0.0 stops resolving names of containers on local networks once it is in a swarm (moby#51491). Not"
+            " reproduced in the lab, which has no such engine.",
+            "update the engine to 29.0.1 or later",
+            explains=("names-unresolved",),
+        ),
+        Cause(
+            "spi-mismatch",
+            "engines can't decrypt each other's packets",
+            Severity.ERROR,
+            "Engines 29.0.0 to 29.2.0 number the keys of encrypted networks differently from all others (moby#51798). Names"
+            " resolve, but no packet passes between these and other engines. Not reproduced in the lab, which has no such engine.",
+            "update the engine to 29.2.1 or later; until then, use the same version on all hosts",
+            explains=("overlay-blocked",),
+        ),
+        Cause(
+            "encrypted-port",
+            "encrypted networks need the data path port 4789",
+            Severity.ERROR,
+            "Engines before 23.0.7, and 24.0.0 to 24.0.2, encrypt only packets to port 4789 (moby#45635). With another data path"
+            " port, packets leave in the clear, and the other hosts drop them. Not reproduced in the lab, whose kernel lacks IPsec.",
+            "update the engine, or create the swarm again with data_path_port 4789",
+            explains=("overlay-blocked", "packets-readable"),
+        ),
+        Cause(
+            "ipv6-underlay",
+            "the engine can't send overlays over IPv6",
+            Severity.ERROR,
+            "Engines before 25.0 send VXLAN over IPv4 only. In a swarm with IPv6 addresses, their endpoints can't be added, and no"
+            " packet passes (moby#43643). Not reproduced in the lab, which has IPv4 only.",
+            "update the engine to 25.0 or later, or create the swarm again with IPv4 addresses",
+            explains=("overlay-blocked",),
+        ),
+        Cause(
             "gossip-state",
             "the engines' gossip is too large to exchange",
             Severity.ERROR,
             "Engines regularly exchange everything they know, and refuse an exchange that is larger than memberlist's limit of 10 to"
             " 20 MB (moby#41416). Names and addresses of new containers are then missing on some hosts. Swarms with thousands of"
-            " endpoints reach this limit.",
+            " endpoints reach this limit. Not reproduced in the lab.",
             "attach services to fewer networks, remove unused ones, and spread the containers over several swarms",
             explains=("engines-apart", "names-unresolved", "overlay-blocked"),
         ),

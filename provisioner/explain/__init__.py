@@ -1,7 +1,8 @@
 """Finds the causes of failures in the observations of a run: detectors find problems, then consequences are hidden. Pure.
 
 paths: packets lost between two hosts. kernels: routes, rules and forwarding entries. engines: engines and their store.
-messages: what engines say. hosts: hosts that dropped out or drifted.
+messages: what engines say.
+versions: known errors of engines. hosts: hosts that dropped out or drifted.
 Checks and proofs also find problems. A problem that another one explains at the same place is a consequence. It is counted, but
 not reported as a cause. Problems without an explanation are reported with their evidence.
 """
@@ -13,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from provisioner import causes
-from provisioner.explain import engines, hosts, kernels, messages, paths
+from provisioner.explain import engines, hosts, kernels, messages, paths, versions
 from provisioner.explain.base import Seen
 from provisioner.explain.well import well
 from provisioner.model import Diagnosis, Problem, Severity, State
@@ -31,7 +32,9 @@ __all__ = ["NOTHING", "Seen", "explain", "explained", "observed", "problems", "w
 NOTHING = Observed()
 _LAST = frozenset({"drift", "unexplained"})  # sorted after known causes
 _UNREACHABLE = frozenset({"overlay-blocked", "names-unresolved"})  # problems of pairs without a connection
-OBSERVING: tuple[Detector, ...] = (*engines.DETECTORS, *kernels.DETECTORS, *messages.DETECTORS, *paths.DETECTORS)
+OBSERVING: tuple[Detector, ...] = tuple(
+    detect for module in (engines, versions, kernels, messages, paths) for detect in module.DETECTORS
+)
 _NO_PROBE = frozenset({"probe-failed"})  # problems of hosts on which no probe starts
 
 
