@@ -166,15 +166,25 @@ def ansible(
     network: _Network = "",
     advertise: _Advertise = "",
     only: _Only = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Let ansible-inventory read it, which executes its scripts and plugins."),
+    ] = False,
 ) -> None:
     """From an Ansible inventory: PATH, the one in ansible.cfg, ./hosts, ./inventory* or /etc/ansible/hosts.
 
     INI or YAML, a file or a folder, with group_vars and host_vars beside it; also the output of a script with --list.
+    Without --trust, nothing is executed.
     """
     from provisioner.inventory.importers import ansible as tool
+    from provisioner.inventory.importers import cant
 
     with _refusals():
-        if path == _STDIN:
+        if trust and path == _STDIN:
+            raise cant("ansible", "--trust needs a path: ansible-inventory reads files, not standard input")
+        if trust:
+            found = tool.trusted(Path(path) if path else None, group=group)
+        elif path == _STDIN:
             found = tool.parsed(*_text(path), group=group)
         else:
             found = tool.machines((Path(path),) if path else tool.default_sources(), group=group)

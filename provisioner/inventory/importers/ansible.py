@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-import configparser
-import getpass
-import os
 import re
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provisioner.errors import InventoryError
-from provisioner.inventory.importers import ansible_ini, ansible_yaml, unsupported
+from provisioner.inventory.importers import ansible_ini, ansible_inventory, ansible_ssh, ansible_yaml, unsupported
+from provisioner.inventory.importers.ansible_cfg import FALSE, Defaults
 from provisioner.inventory.importers.ansible_groups import Groups
 from provisioner.inventory.importers.ansible_tree import Tree, Variables, Vaulted
+from provisioner.inventory.importers.folding import folded
 from provisioner.inventory.importers.found import Found, Machine, cant, is_folder, text_of
+from provisioner.inventory.importers.ssh_config import Here
 from provisioner.inventory.problems import code, escaped, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_SKIPPED = (".bak", ".cfg", ".ini", ".md", ".orig", ".pyc", ".retry", ".rst", ".swp", ".txt", "~")  # in a folder
+_SKIPPED = (
+    ".bak",
+    ".cfg",
+    ".md",
+    ".orig",
+    ".pyc",
+    ".pyo",
+    ".retry",
+    ".rpm",
+    ".rst",
+    ".swp",
+    ".txt",
+    "~",
+)  # in a folder
+_NO_SOURCES = ("group_vars", "host_vars", "vars_plugins")
+_DEEPEST = 16  # folders; a link may lead to a folder around it
 _YAML = (".yml", ".yaml", ".json")
 _LOOKS_YAML = re.compile(r"(?:---|\{|[\"']?[\w.-]+[\"']?:(?:\s|$))")
 _SSH = (
@@ -33,50 +49,13 @@ _SSH = (
     "ansible.builtin.ssh",
     "ansible.builtin.paramiko_ssh",
 )
-_FALSE = ("false", "no", "off", "0", "f", "n")
-
-
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """Defaults for missing variables: from ansible.cfg and the local user."""
-
-    login: str
-    inventory: tuple[Path, ...] = ()
-    user: str = ""
-    port: str = ""
-    key: str = ""
-    host_keys: str = ""
-
-    @classmethod
-    def now(cls) -> Defaults:
-        """Return the defaults of this machine, from the configuration file that Ansible would use."""
-        named = os.environ.get("ANSIBLE_CONFIG")
-        files = [Path(named)] if named else []
-        files += [Path("ansible.cfg"), Path.home() / ".ansible.cfg", Path("/etc/ansible/ansible.cfg")]
-        file = next((file for file in files if file.is_file()), None)
-        return configured(text_of(file), file, getpass.getuser()) if file else cls(getpass.getuser())
-
-
-def configured(text: str, file: Path, login: str) -> Defaults:
-    """Parse the defaults of an ansible.cfg. Raises InventoryError."""
-    parser = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=(";",))
-    try:
-        parser.read_string(text)
-    except configparser.Error as error:
-        line = getattr(error, "lineno", 0) or next((number for number, _ in getattr(error, "errors", ())), 0)
-        raise cant(
-            file, "is not an ansible.cfg: it needs sections in brackets, and under them `name = value`", line
-        ) from None
-    part = parser["defaults"] if parser.has_section("defaults") else {}
-    words = [word.strip() for word in part.get("inventory", "").split(",")]
-    return Defaults(
-        login,
-        inventory=tuple(Path(file.parent, Path(os.path.expanduser(word))) for word in words if word),  # noqa: PTH111  never raises
-        user=part.get("remote_user", ""),
-        port=part.get("remote_port", ""),
-        key=part.get("private_key_file", ""),
-        host_keys="accept-new" if part.get("host_key_checking", "").lower() in _FALSE else "",
-    )
+_ARGUMENTS = ("ssh_args", "ssh_common_args", "ssh_extra_args")
+# Where several of these variables are set, the last one wins, as with Ansible.
+_ADDRESS = ("ansible_host", "ansible_ssh_host")
+_PORT = ("ansible_port", "ansible_ssh_port")
+_USER = ("ansible_user", "ansible_ssh_user")
+_KEY = ("ansible_private_key_file", "ansible_ssh_private_key_file")
+_CHECKED = ("ansible_host_key_checking", "ansible_ssh_host_key_checking")
 
 
 def default_sources(folder: Path | None = None) -> tuple[Path, ...]:
@@ -114,6 +93,13 @@ def parsed(text: str, name: str, *, group: str = "", defaults: Defaults | None =
     return _found(tree, (), group, defaults or Defaults.now())
 
 
+def trusted(source: Path | None, *, group: str = "", defaults: Defaults | None = None) -> Found:
+    """The hosts that `ansible-inventory` lists. It executes scripts and plugins. Raises InventoryError."""
+    tree = Tree()
+    ansible_yaml.add(ansible_yaml.as_written(ansible_inventory.listed(source)), "ansible-inventory", tree)
+    return _found(tree, (), group, defaults or Defaults.now())
+
+
 def _read(path: Path, tree: Tree, depth: int) -> None:
     if not is_folder(path):
         _parse(text_of(path), str(path), tree)
@@ -123,16 +109,18 @@ def _read(path: Path, tree: Tree, depth: int) -> None:
     except OSError as error:
         raise cant(path, f"can't be read: {error.strerror}") from None
     for entry in entries:
-        if entry.name.startswith(".") or entry.name in ("group_vars", "host_vars") or (depth and entry.is_dir()):
+        if entry.name.startswith(".") or entry.name in _NO_SOURCES or depth > _DEEPEST:
             continue
         if entry.name.endswith(_SKIPPED):
             tree.notes.append(
                 f"{escaped(str(entry))}: files with this extension are not read from a folder; name the file to read it"
             )
             continue
+        before = deepcopy((tree.groups, tree.hosts))
         try:
             _read(entry, tree, depth + 1)
         except InventoryError as error:
+            tree.groups, tree.hosts = before  # nothing of a file that is read in part
             tree.notes.append(f"{error.problems[0]}; not read")
 
 
@@ -140,7 +128,8 @@ def _parse(text: str, name: str, tree: Tree) -> None:
     if text.startswith("#!"):
         raise cant(
             name,
-            "is a script, and scripts are not executed: run `SCRIPT --list | provisioner inventory import ansible -`",
+            "is a script, and scripts are not executed: with --trust, ansible-inventory executes it;"
+            " or run `SCRIPT --list | provisioner inventory import ansible -`",
         )
     if text.startswith("$ANSIBLE_VAULT;"):
         raise cant(
@@ -162,9 +151,11 @@ def _parse(text: str, name: str, tree: Tree) -> None:
 
 def _found(tree: Tree, folders: tuple[Path, ...], group: str, defaults: Defaults) -> Found:
     groups = Groups(tree, folders)
-    found = [machine(name, groups.variables(name), defaults) for name in groups.members(group or "all")]
+    ssh = ansible_ssh.Ssh(replace(Here.now(), login=defaults.login), defaults.folder)
+    found = [machine(name, groups.variables(name), defaults, ssh) for name in groups.members(group or "all")]
     unnamed = [m.name for m in found if not m.user and not m.left_out]
-    notes = list(dict.fromkeys(tree.notes))
+    of_files = (note.partition(": ")[::2] for note in dict.fromkeys(tree.notes))
+    notes = [*folded(of_files, "files", str), *dict.fromkeys(ssh.notes)]
     if unnamed:
         notes.append(
             f"no user is named for {', '.join(map(code, unnamed[:3]))}{' and others' if len(unnamed) > 3 else ''}:"  # noqa: PLR2004
@@ -174,37 +165,41 @@ def _found(tree: Tree, folders: tuple[Path, ...], group: str, defaults: Defaults
 
 
 def _with_user(machine: Machine, login: str) -> Machine:
-    from dataclasses import replace
-
     return machine if machine.user or machine.left_out else replace(machine, user=login)
 
 
-def machine(name: str, variables: Variables, defaults: Defaults) -> Machine:
+def machine(name: str, variables: Variables, defaults: Defaults, ssh: ansible_ssh.Ssh) -> Machine:
     """Return one host from its merged variables."""
     notes: list[str] = []
-    address = _plain(variables, ("ansible_host", "ansible_ssh_host"), notes)
+    address = _plain(variables, _ADDRESS, notes)
     connection = _plain(variables, ("ansible_connection",), notes)
     if connection not in _SSH:
         return Machine(name, left_out=_no_ssh(connection))
     if notes:
         return Machine(name, left_out=notes[0])
-    key = _plain(variables, ("ansible_ssh_private_key_file", "ansible_private_key_file"), notes) or defaults.key
-    strict, jump, more = _arguments(variables)
-    return Machine(
-        name,
-        address=address or name,
-        port=_plain(variables, ("ansible_port", "ansible_ssh_port"), notes) or defaults.port or "22",
-        user=_plain(variables, ("ansible_user", "ansible_ssh_user"), notes) or defaults.user,
-        key=key if not key or key.startswith("~") else str(Path(key).absolute()),
-        jump=jump,
-        host_keys=strict or _host_keys(variables) or defaults.host_keys,
-        notes=(*notes, *more, *_not_carried(variables)),
+    key = _plain(variables, _KEY, notes) or defaults.key
+    found = ssh.machine(name, address or name, _arguments(variables, defaults, notes))
+    return replace(found, key=key or found.key).noting(*notes, *_not_carried(variables))
+
+
+def _arguments(variables: Variables, defaults: Defaults, notes: list[str]) -> list[ansible_ssh.Arguments]:
+    """Return the arguments with which Ansible would run ssh, in its order."""
+    first, *more = (
+        ansible_ssh.parsed(_plain(variables, (f"ansible_{name}",), notes) or getattr(defaults, name))
+        for name in _ARGUMENTS
     )
+    own = {
+        "stricthostkeychecking": "no" if _unchecked(variables, defaults) else "",
+        "port": _plain(variables, _PORT, notes) or defaults.port,
+        "user": _plain(variables, _USER, notes) or defaults.user,
+    }
+    options = [(keyword, [value]) for keyword, value in own.items() if value]
+    return [first, ansible_ssh.Arguments(options), *more]
 
 
 def _plain(variables: Mapping[str, str], names: tuple[str, ...], notes: list[str]) -> str:
-    """The value of the first variable that is set. A value that only Ansible can evaluate is noted and skipped."""
-    for name in names:
+    """The value of the last variable that is set. A value that only Ansible can evaluate is noted and skipped."""
+    for name in reversed(names):
         value = variables.get(name, "")
         if isinstance(value, Vaulted):
             notes.append(f"{name} is encrypted with ansible-vault, and not read")
@@ -215,35 +210,18 @@ def _plain(variables: Mapping[str, str], names: tuple[str, ...], notes: list[str
     return ""
 
 
+def _unchecked(variables: Variables, defaults: Defaults) -> bool:
+    """Whether Ansible's own settings switch the check of host keys off."""
+    words = [variables[name].lower() for name in _CHECKED if variables.get(name)]
+    return words[-1] in FALSE if words else bool(defaults.host_keys)
+
+
 def _no_ssh(connection: str) -> str:
     if connection == "local":
         return (
             "ansible_connection=local: provisioner reaches every host by SSH, this machine too; add it with its address"
         )
     return f"ansible_connection={shown(connection)}: provisioner reaches hosts by SSH only"
-
-
-def _host_keys(variables: Variables) -> str:
-    names = ("ansible_host_key_checking", "ansible_ssh_host_key_checking")
-    return "accept-new" if any(variables.get(name, "").lower() in _FALSE for name in names) else ""
-
-
-def _arguments(variables: Variables) -> tuple[str, str, list[str]]:
-    """Return `host_keys`, `jump` and notes from Ansible's arguments for ssh."""
-    names = [
-        name
-        for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args")
-        if variables.get(name)
-    ]
-    words = " ".join(variables[name] for name in names)
-    strict = re.search(r"StrictHostKeyChecking[= ]+[\"']?(no|off|accept-new)\b", words, re.IGNORECASE)
-    notes = []
-    jump = re.search(r"(?:ProxyJump[= ]+|(?:^|\s)-J\s*)[\"']?([^\s\"']+)", words, re.IGNORECASE)
-    if not jump and re.search("ProxyCommand", words, re.IGNORECASE):
-        notes.append(unsupported.command("ProxyCommand"))
-    elif words and not (strict or jump):
-        notes.append(f"{', '.join(names)}: {shown(words)} is not carried over")
-    return "accept-new" if strict else "", jump[1].removeprefix("ssh://").rstrip("/") if jump else "", notes
 
 
 def _not_carried(variables: Variables) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import stat
 from typing import TYPE_CHECKING
 
 from provisioner.errors import InventoryError
@@ -10,12 +12,14 @@ from provisioner.inventory.importers.found import cant, text_of
 from provisioner.inventory.problems import closest, code, escaped
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from provisioner.inventory.importers.ansible_tree import Tree, Variables
 
-_ALL = "all"
+_ALL, _UNGROUPED = "all", "ungrouped"
 _DEEPEST = 100  # levels of groups
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _ENDINGS = ("", ".yml", ".yaml", ".json")
 
 
@@ -26,7 +30,7 @@ class Groups:
         """Raises InventoryError if groups are children of one another."""
         self._tree = tree
         self._folders = folders
-        self._files: dict[tuple[str, str], Variables] = {}
+        self._files: dict[tuple[Path, str], Variables] = {}
         self._parents: dict[str, list[str]] = {name: [] for name in tree.groups}
         for name, group in tree.groups.items():
             for child in group.children:
@@ -54,9 +58,14 @@ class Groups:
         result: Variables = {}
         for name in groups:
             result |= self._tree.groups[name].variables
-        for name in groups:
-            result |= self._beside("group_vars", name)
-        return result | self._tree.hosts[host] | self._beside("host_vars", host)
+        for some in ([_ALL], [name for name in groups if name != _ALL]):
+            for folder in self._folders:  # each source as a whole: a parent in a later one wins over a child
+                for name in some:
+                    result |= self._beside(folder / "group_vars", name)
+        result |= self._tree.hosts[host]
+        for folder in self._folders:
+            result |= self._beside(folder / "host_vars", host)
+        return result
 
     def _ancestors(self) -> dict[str, set[str]]:
         """Host -> the groups that contain it, directly or through child groups."""
@@ -70,6 +79,8 @@ class Groups:
                     todo += self._parents[current]
             for host in group.hosts:
                 around[host] |= above
+        for names in around.values():  # `ungrouped` has the hosts of no other group, wherever the files put them
+            (names.discard if names - {_ALL, _UNGROUPED} else names.add)(_UNGROUPED)
         return around
 
     def _depth(self, name: str, below: tuple[str, ...]) -> int:
@@ -88,16 +99,23 @@ class Groups:
         word = self._tree.groups[name].variables.get("ansible_group_priority", "1")
         return int(word) if word.isascii() and word.isdigit() else 1
 
-    def _beside(self, kind: str, name: str) -> Variables:
-        """The variables of `group_vars/NAME` or `host_vars/NAME`: a file, or a folder of files."""
-        if (kind, name) not in self._files:
+    def _beside(self, folder: Path, name: str) -> Variables:
+        """The variables of NAME in `group_vars` or `host_vars`: a file, or a folder of files."""
+        if (folder, name) not in self._files:
             found: Variables = {}
             if "/" not in name and "\0" not in name and not name.startswith("."):  # a name must not be a path
-                for folder in self._folders:
-                    for file in _files(folder / kind, name):
-                        found |= self._read(file)
-            self._files[kind, name] = found
-        return self._files[kind, name]
+                try:
+                    files = _files(folder, name)
+                except OSError as error:
+                    self._tree.notes.append(
+                        f"{escaped(str(error.filename or folder))}: can't be read: {error.strerror};"
+                        " its variables are missing"
+                    )
+                    files = []
+                for file in files:
+                    found |= self._read(file)
+            self._files[folder, name] = found
+        return self._files[folder, name]
 
     def _read(self, file: Path) -> Variables:
         try:
@@ -112,14 +130,27 @@ class Groups:
 
 
 def _files(folder: Path, name: str) -> list[Path]:
-    """Return the first existing one of NAME, NAME.yml and so on; a folder yields its files, sorted by name."""
+    """Return the first existing one of NAME, NAME.yml and so on; a folder yields its files. Raises OSError."""
     for ending in _ENDINGS:
         path = folder / f"{name}{ending}"
         try:
-            if path.is_dir():
-                return sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-            if path.is_file():
-                return [path]
-        except OSError:  # the name is too long
-            return []
+            if stat.S_ISDIR(path.stat().st_mode):
+                return list(_inside(path, 0))
+        except OSError as error:
+            if error.errno in _ABSENT:
+                continue
+            raise
+        return [path]
     return []
+
+
+def _inside(folder: Path, depth: int) -> Iterator[Path]:
+    """The variable files of a folder and of those in it: not hidden, no backups, and with the extensions of YAML or none."""
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith(".") or entry.name.endswith("~"):
+            continue
+        if entry.is_dir():
+            if not entry.suffix and depth < _DEEPEST:
+                yield from _inside(entry, depth + 1)
+        elif entry.suffix in _ENDINGS:
+            yield entry

@@ -36,7 +36,7 @@ class Group:
 class Tree:
     """All groups and hosts of the sources. hosts: the variables on each host's own line."""
 
-    groups: dict[str, Group] = field(default_factory=lambda: {"all": Group()})
+    groups: dict[str, Group] = field(default_factory=lambda: {"all": Group(), "ungrouped": Group()})
     hosts: dict[str, Variables] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 

@@ -20,14 +20,18 @@ _KEYS = ("hosts", "vars", "children")
 
 def read(text: str, file: str, tree: Tree) -> None:
     """Add a YAML inventory to the tree. Raises InventoryError if the text is not YAML, or not an inventory."""
-    top = values(text, file)
+    add(values(text, file), file, tree)
+
+
+def add(top: Any, file: str, tree: Tree) -> None:
+    """Add groups of an inventory, or those that a script prints, to the tree. Raises InventoryError."""
     if not isinstance(top, dict):
         raise cant(file, "is not an Ansible inventory: the top level must be groups")
     if "plugin" in top:
         raise cant(
             file,
-            f"is for the inventory plugin {shown(top['plugin'])}, which only Ansible can use;"
-            f" run `ansible-inventory -i {escaped(file)} --list | provisioner inventory import ansible -`",
+            f"is for the inventory plugin {shown(top['plugin'])}, which only Ansible can use; with --trust, ansible-inventory runs it;"
+            f" or run `ansible-inventory -i {escaped(file)} --list | provisioner inventory import ansible -`",
         )
     meta = top.pop("_meta", None)
     for name, group in top.items():
@@ -72,6 +76,15 @@ def _entries(part: Any) -> dict[str, Any]:
 
 def _mapping(part: Any) -> dict[str, Any]:
     return part if isinstance(part, dict) else {}
+
+
+def as_written(value: Any) -> Any:
+    """Return values of JSON with numbers and booleans as text, as `values` does."""
+    if isinstance(value, dict):
+        return {str(key): as_written(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [as_written(inner) for inner in value]
+    return value if value is None or isinstance(value, str) else str(value)
 
 
 def texts(variables: Any) -> Variables:

@@ -11,6 +11,7 @@ from provisioner.errors import InventoryError
 from provisioner.inventory.importers.found import EngineStore, Found, Machine, cant, is_folder, is_there, text_of
 from provisioner.inventory.problems import code, shown
 
+_CONFIG = "config.json"
 _LOCAL_FORWARD = ("virtualbox",)  # drivers whose SSHPort is a forwarded port of this machine; IPAddress has port 22
 
 
@@ -33,10 +34,23 @@ def machines(path: Path) -> Found:
 def _configs(path: Path) -> list[Path]:
     if not is_folder(path):
         return [path] if is_there(str(path)) else []
-    for form in ("machines/*/config.json", "*/config.json", "config.json"):
-        if found := sorted(path.glob(form)):
-            return found
-    return []
+    if is_there(str(path / _CONFIG)):
+        return [path / _CONFIG]
+    folder = path / "machines" if is_folder(path / "machines") else path
+    try:
+        return [entry / _CONFIG for entry in sorted(folder.iterdir()) if _is_machine(entry)]
+    except OSError as error:
+        raise cant(folder, f"can't be read: {error.strerror}") from None
+
+
+def _is_machine(folder: Path) -> bool:
+    """Whether a folder has a config.json, or can't be searched for one; reading it then reports why."""
+    try:
+        return (folder / _CONFIG).is_file()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
 
 
 def _read(file: Path) -> Machine:
@@ -82,12 +96,12 @@ def _why(kind: str, name: str) -> str:
 
 
 def _key(driver: dict[str, Any], folder: Path) -> tuple[str, list[str]]:
-    """Return the key path from the store. In a store that was moved, the key is next to config.json."""
-    named, moved = _text(driver, "SSHKeyPath"), folder / "id_rsa"
-    if named and is_there(named):
-        return str(Path(named).absolute()), []
-    if is_there(str(moved)):
-        return str(moved), []
+    """Return the key path from the store. In a store that was moved, the key is next to config.json, under its old name."""
+    named = _text(driver, "SSHKeyPath")
+    moved = [str(folder / name) for name in (Path(named).name, "id_rsa") if name]
+    for path in (*([str(Path(named).absolute())] if named else []), *moved):
+        if is_there(path):
+            return path, []
     return "", [f"its key {shown(named)} does not exist and is left out"] if named else []
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from provisioner.errors import InventoryError
 from provisioner.inventory import checks
 from provisioner.inventory.importers import engine_stores, names, writing
+from provisioner.inventory.importers.folding import folded
 from provisioner.inventory.loading import problems
 from provisioner.inventory.models import Host, Ssh
 from provisioner.inventory.problems import code, shown
@@ -79,8 +80,8 @@ def imported(found: Found, wishes: Wishes, kind: str) -> Imported:
         store=store.text,
         left_out=tuple(f"{name} is left out: {why}" for name, why in lost.items()),
     )
-    reported = [f"{code(machine.name)}: {note}" for machine in machines for note in machine.notes]
-    reported += [f"{code(name)}: left out: {why}" for name, why in lost.items()]
+    reported = folded(((machine.name, note) for machine in machines for note in machine.notes), "hosts")
+    reported += folded(((name, f"left out: {why}") for name, why in lost.items()), "hosts")
     reported += _renamed(sound)
     return Imported(writing.text(draft), (*reported, *notes, *store.notes, *found.notes), len(sound))
 

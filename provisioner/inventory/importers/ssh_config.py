@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _HOST_KEYS = {"no": "accept-new", "off": "accept-new", "accept-new": "accept-new", "yes": "strict", "ask": "strict"}
 _HOP = re.compile(r"(?:ssh://)?(?:(?P<user>[^@]*)@)?(?P<host>\[[^\]]+\]|[^@:/]+)(?::(?P<port>[0-9]+))?/?")
 _DEEPEST = 4  # levels of jump hosts that have jump hosts; a configuration may have a loop
-_NOT_CARRIED = {  # options that affect connections or host keys, and that an inventory can't express
+NOT_CARRIED = {  # options that affect connections or host keys, and that an inventory can't express
     "certificatefile": "uses a certificate (CertificateFile), which is not supported: the host must accept the plain key",
     "hostkeyalias": "HostKeyAlias is ignored: known_hosts must list the host by its address",
     "bindaddress": "BindAddress is not used",
@@ -54,19 +54,34 @@ def machines(path: Path) -> Found:
 
 def parsed(text: str, file: str, here: Here) -> Found:
     """The hosts that a text names: each `Host` without wildcards, in order, with the values that ssh would use."""
-    config = ssh_lines.parse(text, file, lambda argument: _included(argument, here.ssh))
+    config = read(text, file, here)
     found = tuple(_machine(name, config, here) for name in config.names)
     through = {hop for name in config.names for hop in _hops(_options(name, config))}
     note = "others use it as a jump host: remove it if it is not a Docker host"
     return Found(tuple(m.noting(note) if m.name in through else m for m in found), tuple(config.notes))
 
 
-def _included(argument: str, folder: Path) -> Iterable[tuple[str, str]]:
-    """The readable files that an argument of Include names, in the order of their names."""
+def read(text: str, file: str, here: Here) -> ssh_lines.Config:
+    """Parse a configuration and the files that it includes. Raises InventoryError."""
+    return ssh_lines.parse(text, file, lambda argument: _included(argument, here.ssh))
+
+
+def reached(name: str, options: list[tuple[str, list[str]]], config: ssh_lines.Config, here: Here) -> Machine:
+    """Return what ssh would use for a name. options: of its command line, which win. The user is "" if nothing names one."""
+    whole = ssh_lines.Config([ssh_lines.Block((), options), *config.blocks])
+    chosen = _options(name, whole)  # jump hosts get the configuration, not the command line
+    return replace(_machine(name, whole, here), user=_first(chosen, "user"), jump=_jump(chosen, config, here))
+
+
+def _included(argument: str, folder: Path) -> Iterable[tuple[str, str | InventoryError]]:
+    """The files that an argument of Include names, in the order of their names, and why one can't be read."""
     with suppress(RuntimeError, OSError, ValueError):  # no such home folder, too long, NUL
         for name in sorted(glob(str(folder / Path(argument).expanduser()))):  # noqa: PTH207  absolute patterns too
-            with suppress(InventoryError):
-                yield name, text_of(Path(name))
+            try:
+                text: str | InventoryError = text_of(Path(name))
+            except InventoryError as error:
+                text = error
+            yield name, text
 
 
 def _options(name: str, config: ssh_lines.Config) -> dict[str, list[list[str]]]:
@@ -167,6 +182,6 @@ def _not_carried(options: dict[str, list[list[str]]]) -> Iterator[str]:
     password = _first(options, "preferredauthentications").lower().startswith(("password", "keyboard"))
     if password or _first(options, "pubkeyauthentication").lower() == "no":
         yield unsupported.KEYS_ONLY
-    for keyword, note in _NOT_CARRIED.items():
+    for keyword, note in NOT_CARRIED.items():
         if _first(options, keyword).lower() not in ("", "none", "any"):
             yield note

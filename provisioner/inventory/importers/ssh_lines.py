@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from provisioner.errors import InventoryError
 from provisioner.inventory.importers.found import stopped
 from provisioner.inventory.problems import escaped
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
+Include = Callable[[str], Iterable[tuple[str, "str | InventoryError"]]]
+"""Converts an argument of `Include` to names of files, and their texts or why they can't be read."""
 
 DEEPEST = 16  # levels of Include, as in ssh
 MOST_FILES = 200
@@ -78,7 +78,8 @@ def words(text: str) -> list[str]:
     return result
 
 
-def _split(line: str) -> tuple[str, list[str]]:
+def option(line: str) -> tuple[str, list[str]]:
+    """Split `Keyword value ...` or `Keyword=value` into the keyword in lower case and its values. Raises ValueError."""
     found = _LINE.fullmatch(line)
     arguments = words(found[2]) if found else []
     if not found or not arguments:
@@ -86,7 +87,7 @@ def _split(line: str) -> tuple[str, list[str]]:
     return found[1].lower(), arguments
 
 
-def parse(text: str, file: str, include: Callable[[str], Iterable[tuple[str, str]]]) -> Config:
+def parse(text: str, file: str, include: Include) -> Config:
     """Parse a configuration. include: converts an argument of `Include` to names and texts of files. Raises InventoryError."""
     config = Config()
     _Reader(config, include).read(text, file, (), 0)
@@ -94,7 +95,7 @@ def parse(text: str, file: str, include: Callable[[str], Iterable[tuple[str, str
 
 
 class _Reader:
-    def __init__(self, config: Config, include: Callable[[str], Iterable[tuple[str, str]]]) -> None:
+    def __init__(self, config: Config, include: Include) -> None:
         self._config = config
         self._include = include
 
@@ -107,7 +108,7 @@ class _Reader:
                 continue
             where = f"{escaped(file)}:{number}"
             try:
-                keyword, arguments = _split(bare)
+                keyword, arguments = option(bare)
             except ValueError as error:
                 raise stopped(file, text, number, str(error)) from None
             if keyword in ("host", "match"):
@@ -144,4 +145,7 @@ class _Reader:
                 self._config.notes.append(f"{where}: Include names no file that can be read")
             for name, text in found:
                 self._config.files += 1
-                self.read(text, name, here, depth + 1)
+                if isinstance(text, InventoryError):
+                    self._config.notes.append(f"{where}: Include: {text.problems[0]}; not read")
+                else:
+                    self.read(text, name, here, depth + 1)

@@ -12,7 +12,8 @@ from test_hostile import HOSTILE
 
 from provisioner.errors import InventoryError
 from provisioner.inventory.importers import Found, Wishes, imported
-from provisioner.inventory.importers.ansible import Defaults, configured, default_sources, machines, parsed
+from provisioner.inventory.importers.ansible import default_sources, machines, parsed
+from provisioner.inventory.importers.ansible_cfg import Defaults, configured
 from provisioner.inventory.importers.ansible_tree import MOST_HOSTS, expanded
 
 if TYPE_CHECKING:
@@ -219,10 +220,20 @@ NOTES: dict[str, tuple[str, str]] = {
     "sudo's password": ("ansible_become_password=hunter2", "uses a password for sudo"),
     "su": ("ansible_become_method=su", "ansible_become_method='su': provisioner uses sudo"),
     "proxy command": (
-        """ansible_ssh_common_args='-o ProxyCommand="ssh -W %h:%p -q gw"'""",
+        """ansible_ssh_common_args='-o ProxyCommand="nc -x proxy:1080 %h %p"'""",
         "is reached by a ProxyCommand",
     ),
-    "other arguments": ("ansible_ssh_args='-C'", "ansible_ssh_args: '-C' is not carried over"),
+    "other arguments": (
+        "ansible_ssh_args='-C -vv -D 1080 -o Ciphers=aes256-ctr -o ControlMaster=auto'",
+        "of the SSH arguments, -D, ciphers is not carried over",
+    ),
+    "an agent": ("ansible_ssh_args='-o IdentityAgent=/run/hunter2'", "IdentityAgent is ignored"),
+    "no options": (
+        "ansible_ssh_args=hunter2",
+        "of the SSH arguments, a word that is not an option is not carried over",
+    ),
+    "an open quote": ("""ansible_ssh_args="-o User='hunter2" """, "of the SSH arguments, a quote that is not closed"),
+    "a template in arguments": ("ansible_ssh_args='{{ x }}'", "ansible_ssh_args='{{ x }}' is a template"),
 }
 
 
@@ -232,6 +243,10 @@ NOTES: dict[str, tuple[str, str]] = {
         ("ansible_ssh_common_args='-o ProxyJump=me@gw:2200'", "me@gw:2200"),
         ("ansible_ssh_extra_args='-J gw -o StrictHostKeyChecking=no'", "gw"),
         ("ansible_ssh_args='-C -Jssh://me@gw/'", "me@gw"),
+        ("ansible_ssh_args='-J ssh://me@gw:22/,b'", "me@gw:22,b"),
+        ("ansible_ssh_args='-J a' ansible_ssh_common_args='-J b'", "a"),
+        ("""ansible_ssh_common_args='-o ProxyCommand="ssh -W %h:%p -q me@gw"'""", "me@gw"),
+        ("""ansible_ssh_common_args='-o "ProxyCommand ssh -q -p 2200 -l me -W [%h]:%p gw"'""", "me@gw:2200"),
     ],
 )
 def test_jump_hosts(text: str, jump: str) -> None:
@@ -280,7 +295,10 @@ def test_invalid_lines(text: str, expected: str) -> None:
 
 
 REFUSED = {
-    "a script": ("#!/usr/bin/python3\n", "hosts: is a script, and scripts are not executed: run `SCRIPT --list | "),
+    "a script": (
+        "#!/usr/bin/python3\n",
+        "hosts: is a script, and scripts are not executed: with --trust, ansible-inventory executes it",
+    ),
     "a vault": ("$ANSIBLE_VAULT;1.1;AES256\n6162\n", "hosts: is encrypted with ansible-vault"),
     "a plugin": (
         "plugin: amazon.aws.aws_ec2\nregions: []\n",
@@ -366,11 +384,17 @@ def test_a_name_is_no_path(folder: Path) -> None:
 
 def test_a_folder_with_several_files(folder: Path) -> None:
     (folder / "inv" / "more.yml").write_text("all: {hosts: {m1: }}\n")
-    (folder / "inv" / "ec2.ini").write_text("[ec2]\nregions = all\n")
+    (folder / "inv" / "ec2.ini").write_text("first\n[ec2]\nregions = all\n")
+    (folder / "inv" / "static.ini").write_text("[static]\ni1\n")
+    (folder / "inv" / "sites" / "north").mkdir(parents=True)
+    (folder / "inv" / "sites" / "north" / "hosts").write_text("n1\n")
+    for name in ("README.md", "old.bak", "x.cfg"):
+        (folder / "inv" / name).write_text("readme\n")
     (folder / "inv" / "script").write_text("#!/bin/sh\nrm -rf /\n")
     found = machines((folder / "inv",), defaults=ME)
-    assert [m.name for m in found.machines] == ["w1", "w2", "d1", "m1"]
-    assert any("ec2.ini: files with this extension are not read" in note for note in found.notes)
+    assert [m.name for m in found.machines] == ["w1", "w2", "d1", "m1", "n1", "i1"]
+    assert any("ec2.ini:3: has a word after the host's name" in note for note in found.notes)
+    assert any("x.cfg: files with this extension are not read" in note for note in found.notes)
     assert any("script: is a script, and scripts are not executed" in note for note in found.notes)
 
 
@@ -383,12 +407,121 @@ def test_a_group_of_higher_priority_wins_among_equals() -> None:
 def test_ansible_cfg() -> None:
     text = "[defaults]\ninventory = ./hosts.ini, other/ ; two\nremote_user=ops\nremote_port = 2200\nprivate_key_file=~/k\nhost_key_checking = False\n[ssh_connection]\nx=%d\n"
     defaults = configured(text, Path("/srv/ansible.cfg"), "me")
-    assert defaults == Defaults("me", (Path("/srv/hosts.ini"), Path("/srv/other")), "ops", "2200", "~/k", "accept-new")
+    sources = (Path("/srv/hosts.ini"), Path("/srv/other"))
+    assert defaults == Defaults("me", sources, "ops", "2200", "~/k", "accept-new", folder=Path("/srv"))
     (machine,) = parsed("h\n", "hosts", defaults=defaults).machines
     assert (machine.user, machine.port, machine.key, machine.host_keys) == ("ops", "2200", "~/k", "accept-new")
     assert configured("", Path("x"), "me") == ME
     with pytest.raises(InventoryError, match="one problem"):
         configured("inventory = x\n", Path("x"), "me")
+
+
+CFG = "[defaults]\nprivate_key_file=k\n[ssh_connection]\nssh_args={}\nssh_common_args=-o ProxyJump=ops@gw\nhost_key_checking=no\n"
+
+
+def test_arguments_of_ansible_cfg() -> None:
+    defaults = configured(CFG.format("-C -o User=first"), Path("/srv/ansible.cfg"), "me")
+    a, b = parsed("a\nb ansible_ssh_common_args='-J other' ansible_user=u\n", "hosts", defaults=defaults).machines
+    assert (a.jump, a.user, a.key, a.host_keys) == ("ops@gw", "first", "/srv/k", "accept-new")
+    assert (b.jump, b.user, b.notes) == ("other", "first", ())  # ssh uses the first User, and ssh_args come first
+
+
+def test_the_environment_overrides_ansible_cfg() -> None:
+    environment = {
+        "ANSIBLE_SSH_COMMON_ARGS": "-J env",
+        "ANSIBLE_REMOTE_USER": "env",
+        "ANSIBLE_PRIVATE_KEY_FILE": "/env",
+        "ANSIBLE_HOST_KEY_CHECKING": "True",
+        "ANSIBLE_INVENTORY": "a,b",
+    }
+    found = configured(CFG.format("-C"), Path("/srv/ansible.cfg"), "me", environment)
+    assert (found.ssh_common_args, found.user, found.key) == ("-J env", "env", "/env")
+    assert found.inventory == (Path("a"), Path("b"))
+
+
+SSH_CFG = """Host bastion
+  HostName b.example.net
+  Port 2200
+Host 10.20.* app
+  ProxyJump bastion
+  User deploy
+  Port 2222
+  IdentityFile {key}
+Host app
+  HostName 10.20.0.9
+Match exec "touch {folder}/executed"
+  User nobody
+"""
+
+
+def test_the_file_of_f_is_carried_over_and_nothing_in_it_is_executed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "k").touch()
+    (tmp_path / "ssh.cfg").write_text(SSH_CFG.format(key=tmp_path / "k", folder=tmp_path))
+    defaults = configured(CFG.format("-F ssh.cfg").replace("-o ProxyJump=ops@gw", ""), tmp_path / "ansible.cfg", "me")
+    text = "a ansible_host=10.20.0.1\napp ansible_port=22\nother ansible_user=u\n"
+    found = parsed(text, "hosts", defaults=replace(defaults, key=""))
+    assert [(m.name, m.address, m.port, m.user, m.key, m.jump) for m in found.machines] == [
+        ("a", "10.20.0.1", "2222", "deploy", str(tmp_path / "k"), "me@b.example.net:2200"),
+        ("app", "10.20.0.9", "22", "deploy", str(tmp_path / "k"), "me@b.example.net:2200"),
+        ("other", "other", "22", "u", "", ""),
+    ]
+    assert found.notes == (
+        f"{tmp_path}/ssh.cfg:11: this Match is not supported; the lines up to the next Host are ignored",
+    )
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_missing_file_of_f_is_noted() -> None:
+    found = parsed("a ansible_ssh_args='-F nowhere.cfg'\nb ansible_ssh_args='-F none'\n", "hosts", defaults=ME)
+    (note,) = [note for note in found.notes if "user" not in note]
+    assert note.startswith("`-F nowhere.cfg` of the SSH arguments is not carried over: ")
+    assert "there is no such file; import again in the folder in which you run Ansible" in note
+
+
+UNGROUPED = {  # the same inventory in three forms: `a` is in no group; `b` is listed as ungrouped, but has a group
+    "hosts": "a\nb\n[web]\nb\nc\n",
+    "hosts.yml": "all: {hosts: {a: , b: }, children: {web: {hosts: {b: , c: }}}}\n",
+    "json": '{"ungrouped": ["a", "b"], "web": ["b", "c"]}',
+}
+
+
+@pytest.mark.parametrize("name", UNGROUPED)
+def test_ungrouped_has_the_hosts_of_no_other_group(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(UNGROUPED[name])
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars" / "ungrouped").write_text("ansible_user: alone\n")
+    found = machines((tmp_path / name,), defaults=ME)
+    assert {m.name: m.user for m in found.machines} == {"a": "alone", "b": "me", "c": "me"}
+    assert [m.name for m in machines((tmp_path / name,), group="ungrouped", defaults=ME).machines] == ["a"]
+
+
+def test_a_later_source_wins_as_a_whole(tmp_path: Path) -> None:
+    for name, group in (("one", "child"), ("two", "parent")):
+        (tmp_path / name / "group_vars").mkdir(parents=True)
+        (tmp_path / name / "hosts").write_text("[child]\na\n[parent:children]\nchild\n")
+        (tmp_path / name / "group_vars" / group).write_text(f"ansible_user: {name}\n")
+    assert machines((tmp_path / "one", tmp_path / "two"), defaults=ME).machines[0].user == "two"
+
+
+def test_variable_files_that_ansible_does_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / "group_vars" / "all"
+    (folder / "more").mkdir(parents=True)
+    (folder / "no.d").mkdir()
+    (tmp_path / "hosts").write_text("a\n")
+    for name in ("more/x.yml", "y.json", "z"):
+        (folder / name).write_text(f"{{ansible_user: {name[0]}, ansible_port: 5}}\n")
+    for name in ("z~", ".z", "zz.bak", "zz.md", "no.d/z.yml"):
+        (folder / name).write_text("ansible_user: wrong\nansible_port: 6\n")
+    (machine,) = machines((tmp_path / "hosts",), defaults=ME).machines
+    assert (machine.user, machine.port) == ("z", "5")
+
+
+def test_the_last_of_several_names_wins() -> None:
+    machine = only("h ansible_ssh_user=s ansible_user=a ansible_host=a ansible_ssh_host=s")
+    assert (machine.user, machine.address) == ("s", "s")
 
 
 def test_the_default_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -443,6 +576,27 @@ def test_many_new_names_are_noted_in_one_line(tmp_path: Path) -> None:
     assert list(inventory.hosts)[-1] == "web9"
     assert "9 hosts have a different name in the inventory" in notes
     assert "is called" not in notes
+
+
+def test_many_notes_of_one_kind_are_folded(tmp_path: Path) -> None:
+    text = "[all:vars]\nansible_password=hunter2\n[g]\n" + "".join(
+        f"h{n} ansible_host=h{n} ansible_user='{{{{ u{n} }}}}'\n" for n in range(40)
+    )
+    _, notes = sound(parsed(text, "hosts", defaults=ME), tmp_path)
+    lines = notes.splitlines()
+    assert "`h0`, `h1`, `h2` ... and 37 more hosts: uses a password; provisioner uses only keys: add" in notes
+    template = "`h0`, `h1`, `h2` ... and 37 more hosts: ansible_user='{{ u0 }}' is a template, which is not evaluated; write its value"
+    assert f"{template}; the others likewise, with their own values (`h0` is shown)" in lines
+    assert len(lines) == 3
+    assert "hunter2" not in notes
+
+
+def test_many_notes_about_files_are_folded(tmp_path: Path) -> None:
+    for n in range(9):
+        (tmp_path / f"{n}.md").touch()
+    (tmp_path / "hosts").write_text("a ansible_user=u\n")
+    (note,) = machines((tmp_path,), defaults=ME).notes
+    assert note.startswith(f"{tmp_path}/0.md, {tmp_path}/1.md, {tmp_path}/2.md ... and 6 more files: files with this")
 
 
 def test_a_key_that_does_not_exist_is_noted(tmp_path: Path) -> None:

@@ -274,5 +274,64 @@ def test_folders_that_can_not_be_read(tmp_path: Path, request: pytest.FixtureReq
         True,
         True,
     )
-    code, text, _ = run("ansible", "group")
+    code, text, notes = run("ansible", "group")
     assert (code, "\n  b:" in text) == (0, True)
+    assert "group/group_vars/all: can't be read: Permission denied; its variables are missing" in notes
+
+
+def test_machines_and_included_files_that_can_not_be_read(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    for name in ("store/machines/a", "store/machines/b", "closed/machines"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "store/machines/a/config.json").write_text(json.dumps({"Driver": {"IPAddress": "192.0.2.1"}}))
+    (tmp_path / "config").write_text(f"Include {tmp_path}/conf.d/*\nHost c\n")
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "secret").write_text("Host d\n")
+    for name in ("store/machines/b", "closed/machines", "conf.d/secret"):
+        (tmp_path / name).chmod(0)
+    request.getfixturevalue("as_nobody")
+    code, text, notes = run("docker-machine", "store")
+    assert (code, "\n  a:" in text) == (0, True)
+    assert "`b`: left out: store/machines/b/config.json: can't be read: Permission denied" in notes
+    assert run("docker-machine", "closed") == (64, "", "closed/machines: can't be read: Permission denied\n")
+    code, text, notes = run("ssh-config", "config")
+    assert (code, "\n  c:" in text) == (0, True)
+    assert f"config:1: Include: {tmp_path}/conf.d/secret: can't be read: Permission denied; not read" in notes
+
+
+@pytest.fixture
+def ansible_inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program that records its arguments and prints `answer`."""
+    program = tmp_path / "bin" / "ansible-inventory"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\necho "$@" >{tmp_path}/called\ncat {tmp_path}/answer || {{ echo hunter2 >&2; exit 4; }}\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    return tmp_path / "answer"
+
+
+def test_ansible_inventory_is_run_with_trust_only(tmp_path: Path, ansible_inventory: Path) -> None:
+    (tmp_path / "hosts").write_text("a\n")
+    ansible_inventory.write_text(
+        '{"_meta": {"hostvars": {"x": {"ansible_port": 2222, "ansible_user": "u"}}}, "all": {"children": ["g"]}, "g": {"hosts": ["x"]}}'
+    )
+    assert run("ansible", "hosts")[0] == 0
+    assert not (tmp_path / "called").exists()
+    code, text, notes = run("ansible", "hosts", "--trust", "--group", "g")
+    assert (code, notes, targets(made(tmp_path, text))) == (0, "", {"x": ("x", 2222, "u", "")})
+    assert (tmp_path / "called").read_text() == "--inventory=hosts --list\n"
+    run("ansible", "--trust")
+    assert (tmp_path / "called").read_text() == "--list\n"
+
+
+def test_trust_without_an_answer(tmp_path: Path, ansible_inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hosts").write_text("a\n")
+    failed = "ansible-inventory: failed (exit code {}); to see why, run the same without provisioner: 'ansible-inventory --inventory=hosts --list'\n"
+    assert run("ansible", "hosts", "--trust") == (64, "", failed.format(4))
+    ansible_inventory.write_text("[]")
+    assert run("ansible", "hosts", "--trust") == (64, "", failed.format(0))
+    assert run("ansible", "nowhere", "--trust") == (64, "", "nowhere: there is no such file\n")
+    assert run("ansible", "-", "--trust", stdin="a\n")[2].startswith("ansible: --trust needs a path")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "ansible-inventory: is not installed here" in run("ansible", "hosts", "--trust")[2]

@@ -234,6 +234,15 @@ def test_no_store(tmp_path: Path) -> None:
         assert "contains no machine: name a store" in caught.value.problems[0]
 
 
+def test_the_key_of_a_moved_store_is_beside_its_config(tmp_path: Path) -> None:
+    (tmp_path / "team_ed25519").touch()
+    found = machine(config("a", SSHKeyPath="/gone/machines/a/team_ed25519"), tmp_path)
+    assert (found.key, found.notes) == (str(tmp_path / "team_ed25519"), ())
+    (tmp_path / "id_rsa").touch()
+    assert machine(config("a", SSHKeyPath="/gone/other"), tmp_path).key == str(tmp_path / "id_rsa")
+    assert machine(config("a"), tmp_path).key == str(tmp_path / "id_rsa")
+
+
 def test_the_default_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("MACHINE_STORAGE_PATH", raising=False)
