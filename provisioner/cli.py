@@ -562,17 +562,20 @@ def _report(
     """Run a workflow over an inventory and return its report. Raises ProvisionerError."""
     from provisioner import report
     from provisioner.inventory import load
+    from provisioner.runner.reach import reached
     from provisioner.runner.run import Run
     from provisioner.workflows import go
 
     _ignorable(ignore or ())
     inventory = load(source) if isinstance(source, Path) else source
     _known(inventory, recreate or ())
+    inventory, notes = reached(inventory)
     phases = workflow(inventory)
     with (
         report.observer(json=json, verbose=verbose) as observer,
         Run(inventory, observer, owner=_owner(), ignore=ignore or (), recreate=recreate or ()) as run,
     ):
+        run.session.notice(*notes)
         go(run, phases)
         return run.report(command, drift_code=_DIFFERS if command == "plan" else 1)
 

@@ -93,11 +93,13 @@ def survey(login: Login, *, json: bool = False, verbose: bool = False) -> Survey
     from provisioner import report
     from provisioner.inventory.importers import swarm
     from provisioner.runner import survey as surveying
+    from provisioner.runner.reach import reached
 
     document = {"cluster": "swarm", "ssh": login.ssh, "control_plane": "swarm", "networks": {}}
     inventory = _inventory(document | {"hosts": {_NAME: {"address": login.address}}})
+    inventory, notes = reached(inventory)
     with report.observer(json=json, verbose=verbose) as observer:
-        found = surveying.read(inventory, observer)
+        found = surveying.read(inventory, observer, notes)
     return Surveyed(login, swarm.understood(surveying.understood(inventory, found)))
 
 

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 class SshTarget:
     """How to reach one host. `connect_timeout` is in seconds. With accept-new, unknown keys are added to `known_hosts`.
 
-    jump: the jump host, which may itself have a jump host.
+    key: the only key to try. Without it: the agent's keys and `keys`; None there means the usual files in ~/.ssh.
+    keys_only: of the agent's keys, only those in `keys` are tried. agent: the agent's socket, "none", or "": $SSH_AUTH_SOCK.
+    more_known: further files of host keys, which are only read. known_as: the host's name in these files.
+    jump: the jump host, which may itself have a jump host. proxy: a shell command whose input and output are the connection.
+    named: the values that the inventory names; OpenSSH's configuration completes the others.
+    config: that configuration: a file, "none", or "": the user's and the system's.
+    alias: the address in the inventory, if the configuration gives another one.
     """
 
     name: str
@@ -29,6 +35,16 @@ class SshTarget:
     known_hosts: Path
     connect_timeout: float = 10.0
     jump: SshTarget | None = None
+    keys: tuple[Path, ...] | None = None
+    keys_only: bool = False
+    certificates: tuple[Path, ...] = ()
+    agent: str = ""
+    more_known: tuple[Path, ...] = ()
+    known_as: str = ""
+    proxy: str = ""
+    named: frozenset[str] = frozenset()
+    config: str = ""
+    alias: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,21 @@ FAMILY = Family(
             "correct the name, add it to DNS or to /etc/hosts of this machine, or write the address itself",
         ),
         failure(
+            "ssh-config-unusable",
+            "OpenSSH's configuration can't be evaluated",
+            "A run asks `ssh -G` how to reach each host. ssh reports an error in its configuration, or a value there can't be"
+            " used. A file outside ~/.ssh and /etc/ssh must not contain `Match exec`, `Include`, or a ProxyCommand other than a"
+            " jump.",
+            "correct ~/.ssh/config, or set `config: none` under `ssh` in the inventory and name what it supplies there",
+        ),
+        failure(
+            "proxy-failed",
+            "the ProxyCommand reaches no SSH server",
+            "OpenSSH's configuration connects to this host through a command. The command failed, or what it connects to is no"
+            " SSH server.",
+            "try the command in a shell; `ssh -G ADDRESS` shows it",
+        ),
+        failure(
             "ssh-closed",
             "nothing listens on the SSH port",
             "The host answers, but no program listens on the port that the inventory gives.",

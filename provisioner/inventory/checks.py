@@ -53,6 +53,7 @@ def check_files(document: Document, folder: Path) -> None:
     """Add an error for each missing key or binary file. folder: where relative paths start."""
     keys: list[Location] = [("ssh", "key"), *(("hosts", name, "key") for name in _entries(document, "hosts"))]
     files: list[Location] = [("store", "binary"), *(("store", "tls", name) for name in ("ca", "cert", "key"))]
+    files += [("ssh", "config")] if _value(document, ("ssh", "config")) != values.NONE else []
     for location in [*keys, *files]:
         path = _sound(lambda value: values.resolved(value, folder), _value(document, location))
         if path is None:

@@ -92,6 +92,7 @@ Prefix = Annotated[
     ),
     _string(values.PREFIX),
 ]
+SshConfig = Annotated[str, PlainValidator(values.ssh_config), WithJsonSchema({"type": "string", "minLength": 1})]
 Sha256 = Annotated[str, PlainValidator(values.sha256), _string(values.SHA256)]
 Heartbeat = Annotated[int, PlainValidator(values.whole("number of seconds", 1, 86400)), _number(1, 86400)]
 DnsServers = Annotated[

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema
 
@@ -19,6 +19,7 @@ from provisioner.inventory.fields import (
     PluginName,
     Port,
     Seconds,
+    SshConfig,
     User,
 )
 from provisioner.inventory.network_models import Network, NetworkEntry
@@ -28,6 +29,7 @@ from provisioner.inventory.values import one_of
 from provisioner.model import SshTarget
 
 _SSH = 22
+_FROM_SSH = frozenset({"user", "port", "key", "jump", "host_keys", "known_hosts", "connect_timeout"})
 _FIVE = 5
 _THREE = 3
 
@@ -50,18 +52,28 @@ _FOR_OTHERS = ConfigDict(json_schema_extra={"patternProperties": {"^x-": {}}})
 class Ssh(Part):
     """How to reach the hosts. A host can override `user`, `key`, `port` and `jump`."""
 
-    user: User = Field(default="root", description="The login user. Any user other than root needs passwordless sudo.")
+    config: SshConfig = Field(
+        default="",
+        description="OpenSSH's configuration, which supplies what the inventory does not name. By default, ~/.ssh/config and"
+        " /etc/ssh/ssh_config. A file: this one alone. `none`: no configuration.",
+        examples=["files/ssh_config"],
+    )
+    user: User | None = Field(
+        default=None,
+        description="The login user. Default: `User` of OpenSSH's configuration, else root. Any user other than root needs"
+        " passwordless sudo.",
+    )
     key: FilePath | None = Field(
         default=None,
-        description="The private key file. By default, the SSH agent's keys and the usual files in ~/.ssh are"
-        " tried. `~` is your home folder; a relative path starts at the inventory's folder.",
+        description="The private key file. By default, the SSH agent's keys and those of OpenSSH's configuration, else the"
+        " usual files in ~/.ssh, are tried. `~` is your home folder; a relative path starts at the inventory's folder.",
         examples=["~/.ssh/id_ed25519"],
     )
     port: Port = Field(default=22, description="The SSH server's port.")
     jump: Jump | None = Field(
         default=None,
         description="The jump host: `user@host:port`; user and port are optional. Separate several with commas,"
-        " as in OpenSSH's ProxyJump. Jump hosts use the same keys and the same `host_keys`.",
+        " as in OpenSSH's ProxyJump. Jump hosts use the same `key`, `host_keys` and `known_hosts`. `none`: a direct connection.",
         examples=["ops@bastion.example.net:2222"],
     )
     host_keys: _HostKeys = Field(
@@ -85,7 +97,8 @@ class Host(Part):
     model_config = _FOR_OTHERS
 
     address: Address = Field(
-        description="The address for SSH: an IP address or a host name, without user and port.",
+        description="The address for SSH: an IP address, a host name, or a `Host` of OpenSSH's configuration, without user"
+        " and port.",
         examples=["192.168.56.11"],
     )
     port: Port | None = Field(default=None, description="The SSH server's port on this host. Overrides `ssh.port`.")
@@ -148,6 +161,7 @@ class Inventory(InventoryFile):
 
     path: Path
     networks: Mapping[NetworkName, Network]
+    reach: Mapping[str, Any] = Field(default_factory=dict)  # host -> its SshTarget, once `reached`
 
     @property
     def servers(self) -> tuple[str, ...]:
@@ -177,20 +191,28 @@ class Inventory(InventoryFile):
         return (self.swarm and self.swarm.default_addr_pool) or ENGINES_POOL
 
     def target(self, host: str) -> SshTarget:
-        """Return the SSH target of this host, with defaults from `ssh`. Raises KeyError for an unknown host."""
+        """Return the SSH target of this host, as last `reached`. Raises KeyError for an unknown host."""
+        found: SshTarget | None = self.reach.get(host)
+        return found or self.written_target(host)
+
+    def written_target(self, host: str) -> SshTarget:
+        """Return the SSH target as written in the file, with defaults. Raises KeyError for an unknown host."""
         entry, ssh = self.hosts[host], self.ssh
         target = SshTarget(
             name=host,
             address=entry.address,
             port=entry.port or ssh.port,
-            user=entry.user or ssh.user,
+            user=entry.user or ssh.user or "root",
             key=entry.key or ssh.key,
             host_keys=ssh.host_keys,
             known_hosts=ssh.known_hosts,
             connect_timeout=ssh.connect_timeout,
+            named=frozenset((entry.model_fields_set | ssh.model_fields_set) & _FROM_SSH),
+            config=ssh.config,
         )
         jump: SshTarget | None = None
         for hop in (ssh.jump if entry.jump is None else entry.jump) or ():
+            named = {key for key in ("user", "port") if getattr(hop, key)}
             jump = replace(
                 target,
                 name=hop.address,
@@ -198,8 +220,13 @@ class Inventory(InventoryFile):
                 port=hop.port or _SSH,
                 user=hop.user or target.user,
                 jump=jump,
+                named=(target.named - {"user", "port", "jump"}) | named,
             )
         return replace(target, jump=jump)
+
+    def reached(self, targets: Mapping[str, SshTarget]) -> "Inventory":
+        """Return the inventory with these targets of hosts, which OpenSSH's configuration has completed."""
+        return self.model_copy(update={"reach": {**self.reach, **targets}})
 
     def without(self, host: str) -> "Inventory":
         """Return the inventory without a host, also in `servers` and `managers`; an empty list is removed."""

@@ -41,7 +41,7 @@ _TARGET = re.compile(  # the form of other tools: ssh://user@host:22/
     r"(?:[a-z]+://)?(?:(?P<user>[^@/]+)@)?(?P<host>[^@:/]+|\[[0-9a-fA-F:]+\])(?::(?P<port>[0-9]+))?/?"
 )
 _BROADCAST = "255.255.255.255"
-NO_JUMP = "none"
+NONE = "none"
 _NO_IPV4 = "is not an IPv4 address: four numbers from 0 to 255 without leading zeros"
 _UNREACHABLE = "no other host can reach it, and the engine accepts it silently"
 RESERVED_NETWORKS: Final = ("bridge", "host", "none", "ingress", "docker_gwbridge")
@@ -172,7 +172,7 @@ class Hop(NamedTuple):
 def jump(value: object) -> tuple[Hop, ...]:
     """Check jump hosts in OpenSSH's ProxyJump form, first hop first. Empty: a direct connection."""
     word = text(value)
-    return () if word == NO_JUMP else tuple(_hop(part) for part in word.split(","))
+    return () if word == NONE else tuple(_hop(part) for part in word.split(","))
 
 
 def _hop(word: str) -> Hop:
@@ -305,6 +305,12 @@ def resolved(value: object, folder: Path) -> Path:
         return Path(folder, Path(word).expanduser()).absolute()
     except RuntimeError:
         raise refusal(f"{shown(word)}: this home folder does not exist") from None
+
+
+def ssh_config(value: object, info: ValidationInfo) -> str:
+    """`none`, or the absolute path of OpenSSH's configuration."""
+    word = text(value)
+    return word if word == NONE else str(path(word, info))
 
 
 def label_value(value: object) -> str:

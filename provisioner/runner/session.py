@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import controlplane, stores
 from provisioner.errors import Malformed, ProvisionerError, StepFailed, Unreachable
-from provisioner.model import Failure, HostChanged, Outcome, PhaseBegan, PhaseEnded, State
+from provisioner.model import Failure, HostChanged, Notice, Outcome, PhaseBegan, PhaseEnded, State
 from provisioner.parallel import bounded, each
 from provisioner.system import facts as system_facts
 from provisioner.system import firewall, networks, plugins, reading
@@ -194,6 +194,10 @@ class Session:
         self.lost[name] = Failure.of(error)
         self.answering |= set() if isinstance(error, Unreachable) else {name}
         self.emit(HostChanged(name, "", error.what, State.FAILED))
+
+    def notice(self, *texts: str) -> None:
+        for text in texts:
+            self.emit(Notice(text))
 
     def emit(self, event: Event) -> None:
         self.observer.event(event)

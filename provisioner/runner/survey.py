@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
 
 
-def read(inventory: Inventory, observer: Observer) -> Facts | Failure:
-    """Return the facts of the only host of an inventory, or why there are none."""
+def read(inventory: Inventory, observer: Observer, notes: tuple[str, ...] = ()) -> Facts | Failure:
+    """Return the facts of the only host of an inventory, or why there are none. notes: lines for people, shown first."""
     (name,) = inventory.hosts
     session = Session(inventory, observer)
+    session.notice(*notes)
     try:
         session.connect()
         facts = session.read(session.connections)

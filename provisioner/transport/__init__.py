@@ -2,7 +2,7 @@
 
 import sys
 
-# paramiko uses `invoke` only for `Match exec` of an ssh_config, which is not read here, and works without it. The import of
+# paramiko uses `invoke` only for `Match exec` of an ssh_config, which ssh evaluates here, and works without it. The import of
 # `invoke` would take half of the time of importing paramiko.
 sys.modules.setdefault("invoke", None)  # type: ignore[arg-type] # None makes the import fail with ImportError
 
@@ -12,6 +12,7 @@ from provisioner.transport.connection import Connection
 from provisioner.transport.deadline import Together
 from provisioner.transport.forward import ForwardedSocket
 from provisioner.transport.reader import Reader
+from provisioner.transport.ssh_config import complete
 from provisioner.transport.stream import Stream
 
-__all__ = ["Connection", "ForwardedSocket", "Reader", "Stream", "Together", "connect", "connect_all"]
+__all__ = ["Connection", "ForwardedSocket", "Reader", "Stream", "Together", "complete", "connect", "connect_all"]

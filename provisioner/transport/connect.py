@@ -85,15 +85,19 @@ class _Crowd:
     def __init__(self, on_change: Callable[[str, str], None] | None, hooks: Hooks) -> None:
         self._say = on_change or (lambda _name, _text: None)
         self._hooks = hooks
-        self._known: dict[Path, KnownHosts] = {}
-        self._identities: dict[Path | None, tuple[keys.Identity, ...]] = {}
+        self._known: dict[tuple[Path, tuple[Path, ...]], KnownHosts] = {}
+        self._identities: dict[object, tuple[keys.Identity, ...]] = {}
         self._ends: dict[str, Connection | TransportError] = {}
         self._bugs: list[BaseException] = []
         self._jumps = Jumps(lambda jump: _persist(jump, replace(self.login(jump), hooks=Hooks()), None))
 
     def login(self, target: SshTarget) -> _Login:
-        known, identities = _loaded(target, self._known, self._identities)
-        return _Login(known, identities, self._hooks, self._jumps)
+        files, named = (target.known_hosts, target.more_known), (target.key, target.keys, target.certificates)
+        if named not in self._identities:
+            self._identities[named] = _identities(target)
+        if files not in self._known:
+            self._known[files] = _hosts_keys(target)
+        return _Login(self._known[files], self._identities[named], self._hooks, self._jumps)
 
     def connect(self, targets: list[SshTarget]) -> dict[str, Connection | TransportError]:
         threads = []
@@ -131,29 +135,29 @@ class _Crowd:
             self._bugs.append(bug)
 
 
-def _loaded(
-    target: SshTarget, known: dict[Path, KnownHosts], identities: dict[Path | None, tuple[keys.Identity, ...]]
-) -> tuple[KnownHosts, tuple[keys.Identity, ...]]:
-    """Load keys and known_hosts that are not loaded yet. All errors of key files are raised here, before any connection."""
-    # Without a handler for its logger, paramiko writes errors to stderr.
-    logging.getLogger("paramiko").addHandler(logging.NullHandler())
+def _hosts_keys(target: SshTarget) -> KnownHosts:
+    """Load the target's files of host keys. Raises HostKeyRefused."""
     path = target.known_hosts.expanduser()
     try:
-        known[path] = known.get(path) or KnownHosts(path)
+        return KnownHosts(path, target.more_known)
     except OSError as error:
         raise HostKeyRefused(
-            f"{path} can't be read ({error.strerror})",
+            f"{error.filename or path} can't be read ({error.strerror})",
             cause="known-hosts-unusable",
             host=target.name,
             tried="reading the host keys on record",
             cure="make it readable for your user",
         ) from error
+
+
+def _identities(target: SshTarget) -> tuple[keys.Identity, ...]:
+    """Load the target's keys. All errors of key files are raised here, before any connection."""
+    # Without a handler for its logger, paramiko writes errors to stderr.
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
     try:
-        if target.key not in identities:
-            identities[target.key] = keys.load(target.key)
+        return keys.load(target)
     except Refused as error:
         raise Refused(error.what, cause=error.cause, host=target.name, tried=error.tried, cure=error.cure) from error
-    return known[path], identities[target.key]
 
 
 def _persist(target: SshTarget, login: _Login, on_retry: Callable[[str], None] | None) -> Connection:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+import socket
+from typing import TYPE_CHECKING, Any, cast
 
 import paramiko
 
@@ -30,7 +31,7 @@ def shake_hands(transport: paramiko.Transport, target: SshTarget, known: KnownHo
     # No CBC, MD5 or short digests: a server with nothing better is too old to be trusted with root.
     options.ciphers = (*_CIPHERS, *(name for name in options.ciphers if name.endswith("-ctr")))
     options.digests = tuple(name for name in options.digests if "md5" not in name and "-96" not in name)
-    options.key_types = _ordered(known.kinds(host_name(target.address, target.port)), tuple(options.key_types))
+    options.key_types = _ordered(known.kinds(known_name(target)), tuple(options.key_types))
     transport.banner_timeout = transport.handshake_timeout = target.connect_timeout
     transport.auth_timeout = max(_AUTH_TIMEOUT, target.connect_timeout)
     try:
@@ -54,7 +55,7 @@ def shake_hands(transport: paramiko.Transport, target: SshTarget, known: KnownHo
 
 def check_host_key(transport: paramiko.Transport, target: SshTarget, known: KnownHosts) -> None:
     """Compare the host's key with known_hosts. Raises HostKeyRefused: the key is unknown (strict), changed, or revoked."""
-    name = host_name(target.address, target.port)
+    name = known_name(target)
     key = transport.get_remote_server_key()
     blob = key.asbytes()
     record = known.lookup(name)
@@ -85,7 +86,7 @@ def authenticate(transport: paramiko.Transport, target: SshTarget, identities: t
     """Log in with the first key that the host accepts. Raises Refused, and Unreachable if the connection breaks."""
     answers: list[str] = []
     with _agent_keys(target, identities) as held:
-        for identity in keys.offers(identities, held, named=target.key is not None):
+        for identity in keys.offers(identities, held, target):
             assert identity.key is not None  # noqa: S101  offers() yields nothing else
             try:
                 left = transport.auth_publickey(target.user, identity.key)
@@ -111,11 +112,11 @@ def authenticate(transport: paramiko.Transport, target: SshTarget, identities: t
 @contextlib.contextmanager
 def _agent_keys(target: SshTarget, identities: tuple[keys.Identity, ...]) -> Iterator[tuple[paramiko.PKey, ...]]:
     """Yield the agent's keys, if they are needed. Each login opens the agent, because threads must not share its socket."""
-    if target.key is not None and all(identity.key for identity in identities):
+    if (target.key is not None and all(identity.key for identity in identities)) or target.agent == "none":
         yield ()
         return
     try:
-        agent = paramiko.Agent()
+        agent = _AgentAt(target.agent) if target.agent else paramiko.Agent()
     except (paramiko.SSHException, OSError):
         yield ()
         return
@@ -123,6 +124,19 @@ def _agent_keys(target: SshTarget, identities: tuple[keys.Identity, ...]) -> Ite
         yield tuple(agent.get_keys())
     finally:
         agent.close()
+
+
+class _AgentAt(paramiko.agent.AgentSSH):
+    """The agent at a socket other than $SSH_AUTH_SOCK."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        conn = socket.socket(socket.AF_UNIX)
+        conn.connect(path)
+        cast("Any", self)._connect(conn)  # noqa: SLF001  as paramiko.Agent does
+
+    def close(self) -> None:
+        cast("Any", self)._close()  # noqa: SLF001
 
 
 def _ordered(kinds: tuple[str, ...], offered: tuple[str, ...]) -> tuple[str, ...]:
@@ -156,14 +170,20 @@ def _unknown(target: SshTarget, key: paramiko.PKey, known: KnownHosts) -> HostKe
 
 
 def _changed(target: SshTarget, key: paramiko.PKey, known: KnownHosts, entry: Entry) -> HostKeyRefused:
+    path = entry.path or known.path
     how = "is revoked" if entry.revoked else f"has changed: it was {entry.kind} {fingerprint(entry.key)}"
     return HostKeyRefused(
-        f"its key {how} ({known.path}:{entry.line}), and is {_shown(key)}",
+        f"its key {how} ({path}:{entry.line}), and is {_shown(key)}",
         host=target.name,
         tried="checking the host's key",
         cure="find out why: was the host reinstalled, or does another machine answer in its place? Only if the new "
-        f"key is right: ssh-keygen -f {known.path} -R '{host_name(target.address, target.port)}'",
+        f"key is right: ssh-keygen -f {path} -R '{known_name(target)}'",
     )
+
+
+def known_name(target: SshTarget) -> str:
+    """The target's name in known_hosts."""
+    return target.known_as or host_name(target.address, target.port)
 
 
 def _shown(key: paramiko.PKey) -> str:

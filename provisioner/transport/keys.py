@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import binascii
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import paramiko
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    SSHCertificate,
+    load_ssh_public_identity,
+)
 from paramiko.pkey import UnknownKeyType
 
 from provisioner.errors import Refused
@@ -15,46 +23,93 @@ from provisioner.errors import Refused
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from provisioner.model import SshTarget
+
+_OPENSSH, _MAGIC = b"BEGIN OPENSSH PRIVATE KEY", b"openssh-key-v1\0"  # PROTOCOL.key of OpenSSH
 _DEFAULTS = ("id_ed25519", "id_ecdsa", "id_rsa")  # below ~/.ssh
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A private key, or the public half of one that only the agent can use. `label` names it in messages."""
+    """A private key, or the public half of one that only the agent can use. `label` names it in messages.
+
+    certificates: files with certificates of the key, each with its blob.
+    """
 
     label: str
     key: paramiko.PKey | None = None
     agent_only: bytes = b""
+    certificates: tuple[tuple[str, paramiko.pkey.PublicBlob], ...] = ()
+
+    @property
+    def public(self) -> bytes:
+        """The public key in SSH's wire format; b"" if it is not known."""
+        return self.key.asbytes() if self.key is not None else self.agent_only
 
 
-def load(path: Path | None) -> tuple[Identity, ...]:
-    """Load the named key, or the default keys if none is named. (`offers` adds the agent's keys.)
+def load(target: SshTarget) -> tuple[Identity, ...]:
+    """Load the named key, or else the keys of OpenSSH's configuration, or the default keys. (`offers` adds the agent's keys.)
 
     Raises Refused, before anything is sent, if the named key can't be used.
     """
-    if path is not None:
-        return (_named(path.expanduser()),)
-    found = []
-    for name in _DEFAULTS:
-        file = Path.home() / ".ssh" / name
-        try:
-            found.append(Identity(str(file), paramiko.PKey.from_path(file)))
-        except (OSError, ValueError, TypeError, paramiko.SSHException, UnknownKeyType):
-            continue  # a default key that is absent, encrypted or invalid is not an error
-    return tuple(found)
+    if target.key is not None:
+        found = [_named(target.key.expanduser())]
+    else:
+        usual = tuple(Path.home() / ".ssh" / name for name in _DEFAULTS)
+        found = list(filter(None, map(_if_usable, usual if target.keys is None else target.keys)))
+    return tuple(_certified(identity, target.certificates) for identity in found)
 
 
-def offers(identities: tuple[Identity, ...], agent: tuple[paramiko.PKey, ...], *, named: bool) -> Iterator[Identity]:
-    """Yield the keys to try, in order. Without a named key, the agent's keys are first, as with ssh."""
+def offers(identities: tuple[Identity, ...], agent: tuple[paramiko.PKey, ...], target: SshTarget) -> Iterator[Identity]:
+    """Yield the keys to try, in ssh's order: the agent's that are listed, its other ones, and then files.
+
+    A certificate of a key is tried before the key. A named key is the only one.
+    """
     held = {key.asbytes(): key for key in agent}
-    if not named:
-        for key in held.values():
+    for identity in identities:
+        if identity.public in held:
+            yield from _each(replace(identity, key=held[identity.public]))
+    listed = {identity.public for identity in identities}
+    for blob, key in held.items() if target.key is None and not target.keys_only else ():
+        if blob not in listed:
             yield Identity(f"the agent's {key.get_name()} key", key)
     for identity in identities:
-        if identity.key is not None and identity.key.asbytes() not in held:
-            yield identity
-        elif identity.agent_only in held:
-            yield Identity(identity.label, held[identity.agent_only])
+        if identity.key is not None and identity.public not in held:
+            yield from _each(identity)
+
+
+def _each(identity: Identity) -> Iterator[Identity]:
+    for label, blob in identity.certificates:
+        key = copy(identity.key)
+        assert key is not None  # noqa: S101  the caller's condition
+        key.public_blob = blob
+        yield Identity(label, key)
+    yield identity
+
+
+def _certified(identity: Identity, files: tuple[Path, ...]) -> Identity:
+    """The identity with its certificates: of the file next to it, and of OpenSSH's CertificateFile."""
+    found = []
+    for path in (Path(f"{identity.label}-cert.pub"), *files):
+        try:
+            text = path.expanduser().read_bytes()
+            certificate = load_ssh_public_identity(text)
+            if not isinstance(certificate, SSHCertificate):
+                continue
+            public = certificate.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+            if binascii.a2b_base64(public.split()[1]) == identity.public:
+                found.append((str(path), paramiko.pkey.PublicBlob.from_string(text.decode())))
+        except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
+            continue  # as in ssh, the key is tried without it
+    return replace(identity, certificates=tuple(dict(found).items()))
+
+
+def _if_usable(path: Path) -> Identity | None:
+    """The key of a file. One that is absent or invalid is not an error, because ssh skips it, too."""
+    try:
+        return _named(path)
+    except (Refused, OSError):
+        return None
 
 
 def _named(path: Path) -> Identity:
@@ -62,22 +117,37 @@ def _named(path: Path) -> Identity:
         raise _refuse(path, "is the public half of a key", f"name the private key: {path.with_suffix('')}")
     try:
         text = path.read_bytes()
-        return Identity(str(path), paramiko.PKey.from_path(path))
+        return Identity(str(path), _loaded(path))
     except FileNotFoundError as error:
         raise _refuse(path, "does not exist", "name the private key that the hosts accept") from error
     except OSError as error:
         raise _refuse(path, f"can't be read ({error.strerror})", "make it readable for your user") from error
     except (paramiko.PasswordRequiredException, TypeError) as error:  # cryptography raises TypeError without a password
-        return Identity(str(path), agent_only=_public_half(path, error))
+        return Identity(str(path), agent_only=_public_half(path, text, error))
     except (ValueError, paramiko.SSHException, UnknownKeyType) as error:
+        if Path(f"{path}-cert.pub").exists():
+            raise _refuse(f"{path}-cert.pub", "is not a usable certificate", "renew or remove it") from error
         if b"ENCRYPTED" in text:
-            return Identity(str(path), agent_only=_public_half(path, error))
+            return Identity(str(path), agent_only=_public_half(path, text, error))
         raise _refuse(path, "is not a usable private key", "use an ed25519 key: ssh-keygen -t ed25519") from error
 
 
-def _public_half(path: Path, error: Exception) -> bytes:
-    """Read the public key file of an encrypted private key, to find the same key in the agent."""
+def _loaded(path: Path) -> paramiko.PKey:
+    key = paramiko.PKey.from_path(path)
+    key.public_blob = None  # `offers` tries certificates
+    return key
+
+
+def _public_half(path: Path, text: bytes, error: Exception) -> bytes:
+    """Read the public half of an encrypted private key, to find the same key in the agent."""
     try:
+        if _OPENSSH in text:
+            message = paramiko.Message(binascii.a2b_base64(b"".join(text.split(b"-----")[2].split())))
+            message.get_bytes(len(_MAGIC))
+            for _ in ("cipher", "key derivation", "its options"):
+                message.get_string()
+            message.get_int()
+            return message.get_string()
         return binascii.a2b_base64(Path(f"{path}.pub").read_text("utf-8").split()[1])
     except (OSError, IndexError, ValueError):
         raise encrypted(path) from error

@@ -7,7 +7,8 @@ import select
 import socket
 from typing import TYPE_CHECKING
 
-from provisioner.errors import Unreachable
+from provisioner.errors import TransportError, Unreachable
+from provisioner.transport import proxy
 from provisioner.transport.deadline import Deadline
 from provisioner.transport.text import clean, tail
 
@@ -44,9 +45,13 @@ def dial(target: SshTarget) -> socket.socket:
     Raises Unreachable, or its subclasses Busy and Closed, for which a retry may help.
     """
     deadline = Deadline(target.connect_timeout)
-    sock = _connect(target, deadline)
+    sock = proxy.start(target) if target.proxy else _connect(target, deadline)
     try:
         _listen(sock, target, deadline)
+    except TransportError as error:
+        answer = sock.answer() if isinstance(sock, proxy.ProxiedSocket) else ""
+        sock.close()
+        raise proxy.failed(target, answer or error.answer) if target.proxy else error from error
     except BaseException:
         sock.close()
         raise

@@ -20,6 +20,7 @@ from provisioner.parallel import blamed
 from provisioner.preflight import departure
 from provisioner.runner import look
 from provisioner.runner.prove import prove
+from provisioner.runner.reach import reached
 from provisioner.runner.run import CLUSTER, HOST
 from provisioner.steps import OWNED, STEPS, ending, leaving_swarm
 from provisioner.steps.ending import EndNetworks
@@ -156,7 +157,9 @@ class Removal:
         facts = run.session.read(run.session.connections)
         staying, run.findings = look.resolved(run, self.inventory, {n: f for n, f in facts.items() if n != self.host})
         if self.host not in self.whole.hosts and (address := self._remembered(staying)):
-            self.whole = run.session.inventory = self.whole.with_host(self.host, str(address))
+            self.whole, notes = reached(self.whole.with_host(self.host, str(address)))
+            run.session.inventory = self.whole
+            run.session.notice(*notes)
             run.session.connect([self.host])
             facts |= run.session.read({self.host} & set(run.session.connections))
         self._place(run, staying, facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,10 +72,22 @@ def test_a_host_overrides_common_settings(
         more="advertise: eth1",
     )
     common = {"host_keys": "accept-new", "known_hosts": tmp_path / "hosts", "connect_timeout": 2.5}
+    common["named"] = frozenset({"user", "key", "port", "host_keys", "known_hosts", "connect_timeout"})
     assert inventory.target("a") == SshTarget("a", "A.example", 2200, "admin", Path("/home/me/.ssh/id"), **common)
     assert inventory.target("b") == SshTarget("b", "::1", 22, "root", tmp_path / "keys/b", **common)
     assert inventory.advertise_for("a") == "eth1"
     assert inventory.advertise_for("b") == "10.1.1.2"
+
+
+def test_what_ssh_s_configuration_supplies(loaded: Callable[..., Inventory], tmp_path: Path) -> None:
+    hosts = "hosts:\n  a: {address: 192.0.2.1, user: ops}\n  b: {address: web_1, jump: 'x:23,y@z'}"
+    inventory = loaded(check_files=False, ssh="ssh: {config: files/ssh}", hosts=hosts)
+    a, b = inventory.target("a"), inventory.target("b")
+    assert (a.user, a.named, a.config) == ("ops", {"user"}, str(tmp_path / "files/ssh"))
+    assert (b.user, b.named, b.jump.named, b.jump.jump.named) == ("root", {"jump"}, {"user"}, {"port"})
+    done = inventory.reached({"a": replace(a, port=2222)})
+    assert (done.target("a").port, done.written_target("a").port, done.target("b")) == (2222, 22, b)
+    assert loaded(ssh="ssh: {config: none}").target("node1").config == "none"
 
 
 def test_everything_of_a_network_and_a_store(loaded: Callable[..., Inventory], tmp_path: Path) -> None:

@@ -152,6 +152,7 @@ ROWS: dict[str, tuple[str, str, list[str]]] = {
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: '[2001:db8::5]'}",
         ["5:20: hosts.node2.address: '[2001:db8::5]': write the IPv6 address without brackets: `2001:db8::5`"],
     ),
+    "no file of ssh": ("ssh", "ssh: {config: ''}", ["2:15: ssh.config: '' is not a path"]),
     "address unspecified": (
         "hosts",
         "hosts:\n  node1: {address: 192.168.56.11}\n  node2: {address: 0.0.0.0}",

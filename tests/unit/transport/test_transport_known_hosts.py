@@ -59,7 +59,7 @@ def test_which_hosts_a_line_matches(patterns, name, found):
 
 
 def test_lines_without_a_usable_key_are_skipped_but_counted():
-    text = f"\n# comment\nweb\nweb ssh-rsa ###\n@cert-authority * ssh-rsa {KEY}\n  web\tssh-rsa {KEY}\n"
+    text = f"\n# comment\nweb\nweb ssh-rsa ###\n@unknown * ssh-rsa {KEY}\n  web\tssh-rsa {KEY}\n"
     assert [(entry.kind, entry.line, entry.revoked) for entry in parse(text)] == [("ssh-rsa", 6, False)]
 
 
@@ -69,6 +69,25 @@ def test_a_revoked_key_is_marked_and_never_requested(tmp_path):
     known = KnownHosts(file)
     assert [entry.revoked for entry in known.lookup("web")] == [True, False]
     assert known.kinds("web") == ("ssh-ed25519",)
+
+
+def test_an_authority_is_no_key_of_a_host(tmp_path):
+    file = tmp_path / "known_hosts"
+    file.write_text(
+        f"@cert-authority *.example ssh-rsa {KEY}\n@cert-authority * ssh-rsa {OTHER}\n@revoked * ssh-rsa {OTHER}\n"
+    )
+    known = KnownHosts(file)
+    assert known.authorities("web.example") == {b"a key"}
+    assert known.authorities("web") == set()
+    assert [entry.revoked for entry in known.lookup("web.example")] == [True]
+
+
+def test_further_files_are_read_and_never_written(tmp_path):
+    (tmp_path / "more").write_text(f"web ssh-rsa {KEY}\n")
+    known = KnownHosts(tmp_path / "known_hosts", (tmp_path / "more", tmp_path / "none"))
+    assert [(entry.path, entry.line) for entry in known.lookup("web")] == [(tmp_path / "more", 1)]
+    known.add("db", "ssh-rsa", b"another")
+    assert (tmp_path / "more").read_text() == f"web ssh-rsa {KEY}\n"
 
 
 def test_a_fingerprint_has_ssh_keygen_s_form():
