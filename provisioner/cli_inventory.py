@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -197,10 +198,13 @@ def ssh_config(
 ) -> None:
     """From OpenSSH's configuration: PATH or ~/.ssh/config. Each Host without wildcards is a host; see --only."""
     from provisioner.inventory.importers import ssh_config as tool
+    from provisioner.transport import ssh_config as of_ssh
 
     with _refusals():
         file = path or str(Path.home() / ".ssh" / "config")
-        _print(tool.parsed(*_text(file), tool.Here.now()), "ssh-config", _Wished(cluster, network, advertise, only))
+        evaluate = None if path == _STDIN else partial(of_ssh.options_of, Path(file).absolute())
+        found = tool.parsed(*_text(file), tool.Here.now(), evaluate)
+        _print(found, "ssh-config", _Wished(cluster, network, advertise, only))
 
 
 @importing.command()

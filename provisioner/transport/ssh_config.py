@@ -24,14 +24,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provisioner.errors import ProvisionerError, Refused
+from provisioner.model import SshTarget
 from provisioner.parallel import each
 from provisioner.transport import proxy
 from provisioner.transport.text import clean, tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-
-    from provisioner.model import SshTarget
 
 _SECONDS = 10.0  # for one call of ssh; a `Match exec` takes time
 _AT_ONCE = 8  # calls of ssh; each takes 5 ms of a processor
@@ -105,6 +104,36 @@ def complete(targets: Iterable[SshTarget]) -> Completed:
             raise end
         done[name] = end
     return Completed({name: target for name, (target, _) in done.items()}, _summed(by_name, done))
+
+
+def options_of(path: Path, names: Iterable[str]) -> dict[str, dict[str, list[list[str]]]]:
+    """What a file says about names: keyword -> the arguments of each line, without ssh's defaults. {}: it can't be evaluated.
+
+    A name for which ssh reports an error is missing. A ProxyCommand that only jumps is a ProxyJump.
+    """
+    if not shutil.which("ssh"):
+        return {}
+    about = SshTarget("", "", _SSH, "", None, "strict", Path(), config=str(path))
+    try:
+        source = _source(str(path))
+        usual = _run(["--", "localhost"], "Match all\n", about)
+    except Refused:
+        return {}
+
+    def one(name: str) -> dict[str, list[list[str]]]:
+        found = _run(["--", name], source.text if source else "", about)
+        return _listed({key: values for key, values in found.items() if values != usual.get(key) or key == "hostname"})
+
+    ends = each((name for name in names if _ADDRESS.fullmatch(name)), one, _AT_ONCE)
+    return {name: end for name, end in ends.items() if not isinstance(end, ProvisionerError)}
+
+
+def _listed(found: Mapping[str, list[str]]) -> dict[str, list[list[str]]]:
+    listed = {
+        key: [value.split() if key.endswith("knownhostsfile") else [value] for value in of] for key, of in found.items()
+    }
+    jump = proxy.as_jump(found.get("proxycommand", [""])[0])
+    return {**listed, "proxyjump": [[jump]]} if jump else listed
 
 
 def _unread(target: SshTarget) -> SshTarget:

@@ -1,7 +1,7 @@
 """Importers for other tools' inventories, one file per tool.
 
 Each returns `Found` with unchecked strings of the tool's files. `draft` converts them to an inventory with the inventory's own
-checks, and notes what is missing. No importer connects to a host, or runs anything except `vagrant ssh-config`.
+checks, and notes what is missing. No importer connects to a host, or runs anything except `vagrant ssh-config` and `ssh -G`.
 """
 
 from provisioner.inventory.importers.draft import Imported, Wishes, imported, refuse_unsound

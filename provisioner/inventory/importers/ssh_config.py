@@ -18,11 +18,19 @@ from provisioner.inventory.problems import shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_HOST_KEYS = {"no": "accept-new", "off": "accept-new", "accept-new": "accept-new", "yes": "strict", "ask": "strict"}
+_HOST_KEYS = dict.fromkeys(("no", "off", "false", "accept-new"), "accept-new") | dict.fromkeys(
+    ("yes", "true", "ask"), "strict"
+)
 _HOP = re.compile(r"(?:ssh://)?(?:(?P<user>[^@]*)@)?(?P<host>\[[^\]]+\]|[^@:/]+)(?::(?P<port>[0-9]+))?/?")
+_BY_NAME = {
+    "proxycommand": "ProxyCommand",
+    "certificatefile": "CertificateFile",
+    "hostkeyalias": "HostKeyAlias",
+    "identityagent": "IdentityAgent",
+}
 _DEEPEST = 4  # levels of jump hosts that have jump hosts; a configuration may have a loop
 NOT_CARRIED = {  # options that affect connections or host keys, and that an inventory can't express
-    "certificatefile": "uses a certificate (CertificateFile), which is not supported: the host must accept the plain key",
+    "certificatefile": "uses a certificate (CertificateFile): write it in ~/.ssh/config for the host's address",
     "hostkeyalias": "HostKeyAlias is ignored: known_hosts must list the host by its address",
     "bindaddress": "BindAddress is not used",
     "bindinterface": "BindInterface is not used",
@@ -31,6 +39,9 @@ NOT_CARRIED = {  # options that affect connections or host keys, and that an inv
     "securitykeyprovider": "SecurityKeyProvider is not used",
     "knownhostscommand": "KnownHostsCommand is ignored: known_hosts must list the host",
 }
+_NEEDS_CONFIG = frozenset(
+    {unsupported.command("ProxyCommand"), *(NOT_CARRIED[key] for key in _BY_NAME if key in NOT_CARRIED)}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +63,19 @@ def machines(path: Path) -> Found:
     return parsed(text_of(path), str(path), Here.now())
 
 
-def parsed(text: str, file: str, here: Here) -> Found:
-    """The hosts that a text names: each `Host` without wildcards, in order, with the values that ssh would use."""
+def parsed(text: str, file: str, here: Here, evaluate: ssh_lines.Evaluate | None = None) -> Found:
+    """The hosts that a text names: each `Host` without wildcards, in order, with the values that ssh would use.
+
+    evaluate: returns these values. Without it, or if ssh can't evaluate the file, the text is interpreted here.
+    """
     config = read(text, file, here)
+    if evaluate and (answers := evaluate(config.names)):
+        config.evaluate, config.evaluated = evaluate, dict(answers)
+        config.notes = [note for note in config.notes if note not in config.matches]
     found = tuple(_machine(name, config, here) for name in config.names)
-    through = {hop for name in config.names for hop in _hops(_options(name, config))}
+    if config.evaluate and Path(file) == here.ssh / "config":
+        found = tuple(_by_name(machine, config.options(machine.name)) for machine in found)
+    through = {hop for name in config.names for hop in _hops(config.options(name))}
     note = "others use it as a jump host: remove it if it is not a Docker host"
     return Found(tuple(m.noting(note) if m.name in through else m for m in found), tuple(config.notes))
 
@@ -69,7 +88,7 @@ def read(text: str, file: str, here: Here) -> ssh_lines.Config:
 def reached(name: str, options: list[tuple[str, list[str]]], config: ssh_lines.Config, here: Here) -> Machine:
     """Return what ssh would use for a name. options: of its command line, which win. The user is "" if nothing names one."""
     whole = ssh_lines.Config([ssh_lines.Block((), options), *config.blocks])
-    chosen = _options(name, whole)  # jump hosts get the configuration, not the command line
+    chosen = whole.options(name)  # jump hosts get the configuration, not the command line
     return replace(_machine(name, whole, here), user=_first(chosen, "user"), jump=_jump(chosen, config, here))
 
 
@@ -84,22 +103,12 @@ def _included(argument: str, folder: Path) -> Iterable[tuple[str, str | Inventor
             yield name, text
 
 
-def _options(name: str, config: ssh_lines.Config) -> dict[str, list[list[str]]]:
-    """Keyword -> the arguments of each line that applies to the name. ssh uses the first line, but the keys of all lines."""
-    options: dict[str, list[list[str]]] = {}
-    for block in config.blocks:
-        if block.holds_for(name):
-            for keyword, arguments in block.options:
-                options.setdefault(keyword, []).append(arguments)
-    return options
-
-
 def _first(options: dict[str, list[list[str]]], keyword: str) -> str:
     return options[keyword][0][0] if keyword in options else ""
 
 
 def _machine(name: str, config: ssh_lines.Config, here: Here) -> Machine:
-    options = _options(name, config)
+    options = config.options(name)
     address = _first(options, "hostname").replace("%h", name).replace("%%", "%") or name
     user = _first(options, "user") or here.login
     key, key_notes = _key(options, address, user, here)
@@ -115,6 +124,16 @@ def _machine(name: str, config: ssh_lines.Config, here: Here) -> Machine:
         known_hosts=_known_hosts(options, here.folder),
         notes=(*key_notes, *_not_carried(options)),
     )
+
+
+def _by_name(machine: Machine, options: ssh_lines.Options) -> Machine:
+    """The machine with its name as its address, if only ~/.ssh/config itself can say how to reach it."""
+    needed = [name for keyword, name in _BY_NAME.items() if _first(options, keyword).lower() not in ("", "none")]
+    if not needed or (_hops(options) and needed == ["ProxyCommand"]):
+        return machine
+    note = f"its address is its name in ~/.ssh/config, which supplies its {', '.join(needed)} at each run"
+    notes = (*(note for note in machine.notes if note not in _NEEDS_CONFIG), note)
+    return replace(machine, address=machine.name, key="", jump="", notes=notes)
 
 
 def _key(options: dict[str, list[list[str]]], address: str, user: str, here: Here) -> tuple[str, list[str]]:
@@ -167,7 +186,7 @@ def _jump(options: dict[str, list[list[str]]], config: ssh_lines.Config, here: H
     hops: list[str] = []
     for match in _jumps(options):
         name = match["host"].strip("[]")
-        of = _options(name, config)
+        of = config.options(name)
         address = _first(of, "hostname").replace("%h", name).replace("%%", "%") or name
         user, port = match["user"] or _first(of, "user") or here.login, match["port"] or _first(of, "port")
         before = _jump(of, config, here, depth + 1) if not hops and depth < _DEEPEST else ""

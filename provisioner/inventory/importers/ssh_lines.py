@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from provisioner.errors import InventoryError
@@ -13,6 +13,8 @@ from provisioner.inventory.problems import escaped
 Include = Callable[[str], Iterable[tuple[str, "str | InventoryError"]]]
 """Converts an argument of `Include` to names of files, and their texts or why they can't be read."""
 
+Options = dict[str, list[list[str]]]
+Evaluate = Callable[[Iterable[str]], Mapping[str, Options]]
 DEEPEST = 16  # levels of Include, as in ssh
 MOST_FILES = 200
 _LINE = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+|$)(.*)", re.DOTALL)
@@ -32,12 +34,32 @@ class Block:
 
 @dataclass(slots=True)
 class Config:
-    """All blocks in the order in which ssh reads them, the names in `Host` lines, and notes on unsupported lines."""
+    """All blocks in the order in which ssh reads them, the names in `Host` lines, and notes on unsupported lines.
+
+    evaluate: returns the options of names, as ssh evaluates them; without it, or for a missing name, `blocks` count.
+    matches: the notes that apply to `blocks` alone.
+    """
 
     blocks: list[Block] = field(default_factory=list)
     names: dict[str, None] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     files: int = 0
+    matches: list[str] = field(default_factory=list)
+    evaluate: Evaluate | None = None
+    evaluated: dict[str, Options | None] = field(default_factory=dict)
+
+    def options(self, name: str) -> Options:
+        """Keyword -> the arguments of each line that applies to the name. ssh uses the first line, but the keys of all lines."""
+        if self.evaluate and name not in self.evaluated:
+            self.evaluated |= {name: None, **self.evaluate([name])}
+        if found := self.evaluated.get(name):
+            return found
+        options: Options = {}
+        for block in self.blocks:
+            if block.holds_for(name):
+                for keyword, arguments in block.options:
+                    options.setdefault(keyword, []).append(arguments)
+        return options
 
 
 def matches(patterns: tuple[str, ...], name: str) -> bool:
@@ -132,7 +154,9 @@ class _Reader:
             return tuple(arguments)
         if [word.lower() for word in arguments] == ["all"]:
             return ("*",)
-        self._config.notes.append(f"{where}: this Match is not supported; the lines up to the next Host are ignored")
+        note = f"{where}: this Match is not supported; the lines up to the next Host are ignored"
+        self._config.notes.append(note)
+        self._config.matches.append(note)
         return ()
 
     def _read_included(self, arguments: list[str], where: str, here: tuple[tuple[str, ...], ...], depth: int) -> None:

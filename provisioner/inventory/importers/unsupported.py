@@ -1,4 +1,4 @@
-"""Notes about ways to reach hosts that provisioner does not support. Several importers share them."""
+"""Notes about ways to reach hosts that an inventory can't express. Several importers share them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from __future__ import annotations
 def command(keyword: str) -> str:
     """The note about a host that is reached through a program."""
     return (
-        f"is reached by a {keyword}, but provisioner opens TCP connections itself:"
-        " run it on a machine that reaches the host directly"
+        f"is reached by a {keyword}, which an inventory can't express: write it in ~/.ssh/config for the host's address"
     )
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from provisioner.errors import HostKeyRefused, Refused, Unreachable
+from provisioner.inventory.importers.ssh_config import Here, parsed
+from provisioner.model import SshTarget
 from provisioner.transport import Connection, complete, connect, connect_all, ssh_config
 
 
@@ -329,3 +333,77 @@ def test_a_command_says_once_what_the_configuration_changed(sshd, tmp_path):
 def keygen(path, kind="ed25519"):
     subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", path], check=True)
     return path
+
+
+SAMPLE = """\
+Host bastion
+    HostName bastion.example.net
+    Port 2200
+Host app-* !app-3
+    User deploy
+    ProxyJump ops@bastion:2200
+Host app-1 app-2
+    HostName %h.internal.example.net
+    StrictHostKeyChecking no
+    UserKnownHostsFile /dev/null
+Host app-3
+    HostName=10.20.0.13
+    User = "root"
+    IdentityFile "~/.ssh/team key"
+    IdentityFile ~/.ssh/id_ed25519
+    ProxyJump in
+Host in
+    ProxyJump out
+Host *
+    User admin
+"""
+HERE = Here(getpass.getuser(), Path("/nowhere/.ssh"), Path("/srv"), lambda _: True)
+
+
+def imported(file, here=HERE):
+    return parsed(file.read_text(), str(file), here, partial(ssh_config.options_of, file))
+
+
+def test_an_import_evaluates_as_ssh_does(tmp_path):
+    (tmp_path / "conf").write_text(SAMPLE)
+    assert imported(tmp_path / "conf") == parsed(SAMPLE, "conf", HERE)
+
+
+def test_an_import_understands_match_and_proxy_commands_that_jump(tmp_path):
+    (tmp_path / "conf").write_text(
+        "Host a b\n ProxyCommand ssh -W %h:%p ops@gw\nMatch host b user me,deploy\n Port 22\nMatch host b\n Port 99\n"
+    )
+    found = imported(tmp_path / "conf")
+    assert [(machine.port, machine.jump, machine.notes) for machine in found.machines] == [
+        ("22", "ops@gw:22", ()),
+        ("99", "ops@gw:22", ()),
+    ]
+    assert found.notes == ()
+
+
+def test_an_import_runs_no_command_of_a_file_elsewhere(tmp_path):
+    (tmp_path / "conf").write_text(f'Host a\n Port 5\nMatch exec "touch {tmp_path}/ran"\n Port 6\n')
+    found = imported(tmp_path / "conf")
+    assert [machine.port for machine in found.machines] == ["5"]
+    assert "this Match is not supported" in found.notes[0]
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_import_leaves_to_the_user_s_configuration_what_only_it_can_say(tmp_path, own):
+    own("Host a\n HostName 192.0.2.1\n ProxyCommand cloud-proxy %h\n HostKeyAlias x\nHost b\n HostName 192.0.2.2\n")
+    folder = tmp_path / "home" / ".ssh"
+    found = imported(folder / "config", replace(HERE, ssh=folder))
+    assert [(machine.name, machine.address) for machine in found.machines] == [("a", "a"), ("b", "192.0.2.2")]
+    assert found.machines[0].notes == (
+        "its address is its name in ~/.ssh/config, which supplies its ProxyCommand, HostKeyAlias at each run",
+    )
+    assert completed(sshd_less(found.machines[0].address)).proxy == "cloud-proxy 192.0.2.1"
+
+
+def test_an_import_of_a_host_that_ssh_refuses_reads_it_itself(tmp_path):
+    (tmp_path / "conf").write_text("Host a\n Port 5\nHost b\n ProxyJump b\n")
+    assert [machine.port for machine in imported(tmp_path / "conf").machines] == ["5", "22"]
+
+
+def sshd_less(address):
+    return SshTarget("one", address, 22, "root", None, "strict", Path("/dev/null"))
