@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from provisioner.inventory import Inventory
     from provisioner.model import Fix, Report
     from provisioner.proofs import Choice
+    from provisioner.report.files import Files
     from provisioner.workflows import Phase
 
 app = typer.Typer(
@@ -45,6 +46,13 @@ _InventoryOr = Annotated[
 ]
 _Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout; text for people goes to stderr.")
+]
+_Junit = Annotated[
+    Path | None,
+    typer.Option("--junit", metavar="FILE", help="Write the report to FILE as JUnit XML, which CI systems show."),
+]
+_Html = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write the report to FILE as one HTML page.")
 ]
 _Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also show what already matches the inventory.")]
 _Ignore = Annotated[
@@ -98,6 +106,8 @@ def up(
     verbose: _Verbose = False,
     ignore: _Ignore = None,
     recreate: _Recreate = None,
+    junit: _Junit = None,
+    html: _Html = None,
 ) -> None:
     """Build the networks on the hosts and prove them. A second run changes nothing.
 
@@ -109,7 +119,8 @@ def up(
 
         return PHASES
 
-    _run(inventory, "up", workflow, json=json, verbose=verbose, ignore=ignore, recreate=recreate)
+    files = _files(junit, html)
+    _run(inventory, "up", workflow, json=json, verbose=verbose, ignore=ignore, recreate=recreate, files=files)
 
 
 @app.command()
@@ -136,6 +147,8 @@ def verify(
     skip: _Skip = None,
     list_: _List = False,
     json: _Json = False,
+    junit: _Junit = None,
+    html: _Html = None,
     verbose: _Verbose = False,
     ignore: _Ignore = None,
 ) -> None:
@@ -147,6 +160,8 @@ def verify(
 
     choice = proofs.Choice(tuple(only or ()), tuple(skip or ()), builtin=all_)
     if list_:
+        if junit or html:
+            raise typer.BadParameter("connects to no host, so there is no report", param_hint="--list")
         _list(inventory, choice, json=json)
         return
 
@@ -156,7 +171,7 @@ def verify(
         choice.of(proofs.units(found))  # refuses a pattern without a match, before the run connects to hosts
         return phases(choice)
 
-    _run(inventory, "verify", workflow, json=json, verbose=verbose, ignore=ignore)
+    _run(inventory, "verify", workflow, json=json, verbose=verbose, ignore=ignore, files=_files(junit, html))
 
 
 @app.command()
@@ -189,6 +204,8 @@ def doctor(
     only: _OnlySeen = None,
     skip: _SkipSeen = None,
     json: _Json = False,
+    junit: _Junit = None,
+    html: _Html = None,
     verbose: _Verbose = False,
     ignore: _Ignore = None,
 ) -> None:
@@ -211,7 +228,8 @@ def doctor(
     if bool(inventory) == bool(manager):
         raise typer.BadParameter("name either an inventory or --manager", param_hint="INVENTORY")
     if inventory is None:
-        _examine(login, choice, reach=reach_nodes, json=json, verbose=verbose, ignore=ignore)
+        files = _files(junit, html)
+        _examine(login, choice, reach=reach_nodes, json=json, verbose=verbose, ignore=ignore, files=files)
         return
     if reach_nodes or login[1:] != cli_manager.Login("")[1:]:
         raise typer.BadParameter(
@@ -224,7 +242,7 @@ def doctor(
         return phases(found, choice)
 
     run = functools.partial(_report, inventory, "doctor", json=json, verbose=verbose, ignore=ignore)
-    with _reported("doctor" if json else ""):
+    with _reported("doctor", json=json, files=_files(junit, html)) as files:
         if fix and not yes:
             _need_terminal("doctor --fix asks before it runs a cure", "run it without --fix, or with --yes")
         result = run(workflow)
@@ -232,9 +250,9 @@ def doctor(
         while fix and (fixes := _agreed_fixes(result, yes=yes, json=json, verbose=verbose)):
             result = replace(result, fixes=(*result.fixes, *fixes))
             if all(each.state is State.SKIPPED for each in fixes):
-                _end_shown(result, json=json)
+                _end_shown(result, json=json, files=files)
             result = _added(result, run(functools.partial(_repair, choice=choice, before=result)))
-        _show(result, json=json, verbose=verbose)
+        _show(result, json=json, verbose=verbose, files=files)
 
 
 def _repair(found: Inventory, choice: Choice, before: Report) -> Iterable[Phase]:
@@ -248,7 +266,7 @@ def _added(before: Report, after: Report) -> Report:
     return replace(after, seconds=before.seconds + after.seconds, writes=before.writes + after.writes)
 
 
-def _end_shown(result: Report, *, json: bool) -> Never:
+def _end_shown(result: Report, *, json: bool, files: Files) -> Never:
     """End with a report that was shown to people already, since they want no more cures."""
     from provisioner import report
     from provisioner.model import State
@@ -257,14 +275,14 @@ def _end_shown(result: Report, *, json: bool) -> Never:
     print("nothing was changed" if skipped else "no other cure was run", file=sys.stderr)
     if json:
         print(report.to_json(result))
-    raise typer.Exit(result.exit_code)
+    raise typer.Exit(files.write(result))
 
 
-def _show(result: Report, *, json: bool, verbose: bool) -> None:
+def _show(result: Report, *, json: bool, verbose: bool, files: Files) -> Never:
     from provisioner import report
 
     report.show(result, json=json, verbose=verbose)
-    raise typer.Exit(result.exit_code)
+    raise typer.Exit(files.write(result))
 
 
 def _agreed_fixes(found: Report, *, yes: bool, json: bool, verbose: bool) -> tuple[Fix, ...]:
@@ -292,23 +310,31 @@ def _need_terminal(what: str, cure: str) -> None:
 
 
 def _examine(
-    login: cli_manager.Login, choice: Choice, *, reach: bool, json: bool, verbose: bool, ignore: list[str] | None
+    login: cli_manager.Login,
+    choice: Choice,
+    *,
+    reach: bool,
+    json: bool,
+    verbose: bool,
+    ignore: list[str] | None,
+    files: Files,
 ) -> None:
     """Examine the swarm of a manager. The user must agree before anything logs in to the nodes that it names."""
-    with _reported("doctor" if json else ""):
+    with _reported("doctor", json=json, files=files):
         _ignorable(ignore or ())
         surveyed = cli_manager.survey(login, json=json, verbose=verbose)
         reach = reach or cli_manager.agreed(surveyed)
+        others = [] if reach else [f"{name} ({address})" for name, address in surveyed.others]
+        unusable = [f"{node.name}: {node.left_out}" for node in surveyed.swarm.unexamined]
+
+        def workflow(found: Inventory) -> Iterable[Phase]:
+            from provisioner.workflows.doctor import Unexamined, of_swarm
+
+            return of_swarm(found, choice, Unexamined(others, unusable, led=surveyed.swarm.led))
+
         found = surveyed.inventory(reach=reach)
-    others = [] if reach else [f"{name} ({address})" for name, address in surveyed.others]
-    unusable = [f"{node.name}: {node.left_out}" for node in surveyed.swarm.unexamined]
-
-    def workflow(found: Inventory) -> Iterable[Phase]:
-        from provisioner.workflows.doctor import Unexamined, of_swarm
-
-        return of_swarm(found, choice, Unexamined(others, unusable, led=surveyed.swarm.led))
-
-    _run(found, "doctor", workflow, json=json, verbose=verbose, ignore=ignore)
+        result = _report(found, "doctor", workflow, json=json, verbose=verbose, ignore=ignore)
+        _show(result, json=json, verbose=verbose, files=files)
 
 
 def _list(path: Path, choice: Choice, *, json: bool) -> None:
@@ -316,7 +342,7 @@ def _list(path: Path, choice: Choice, *, json: bool) -> None:
     from provisioner.inventory import load
     from provisioner.report.listing import Listing, show_list
 
-    with _reported("verify" if json else ""):
+    with _reported("verify", json=json):
         inventory = load(path, check_files=False)
         units = proofs.units(inventory)
         show_list(Listing(inventory, units, choice.of(units)), json=json)
@@ -423,7 +449,7 @@ def list_causes(
     from provisioner.errors import UsageError
     from provisioner.report.catalogue import show_causes
 
-    with _reported(""):
+    with _reported("causes", json=False):
         if cause is not None and (unknown := _unknown_cause(cause)):
             raise UsageError(unknown, cure="provisioner causes lists all of them")
         show_causes(CAUSES[cause] if cause is not None else None, json=json)
@@ -470,7 +496,7 @@ def down(
 
     also = unrecorded
     if not plan and not yes:
-        with _reported("down" if json else ""):
+        with _reported("down", json=json):
             planned = functools.partial(workflow, look=True)
             also |= _ask(inventory, planned, json=json, verbose=verbose, ignore=ignore)
     final = functools.partial(workflow, also=also)
@@ -540,13 +566,17 @@ def _run(
     verbose: bool,
     ignore: list[str] | None,
     recreate: list[str] | None = None,
+    files: Files | None = None,
 ) -> None:
-    from provisioner import report
-
-    with _reported(command if json else ""):
+    with _reported(command, json=json, files=files) as opened:
         result = _report(source, command, workflow, json=json, verbose=verbose, ignore=ignore, recreate=recreate)
-        report.show(result, json=json, verbose=verbose)
-        raise typer.Exit(result.exit_code)
+        _show(result, json=json, verbose=verbose, files=opened)
+
+
+def _files(junit: Path | None, html: Path | None) -> Files:
+    from provisioner.report.files import Files
+
+    return Files({"--junit": junit, "--html": html})
 
 
 def _report(
@@ -623,8 +653,15 @@ def _owner() -> str:
 
 
 @contextlib.contextmanager
-def _reported(command: str) -> Iterator[None]:
-    """Report errors that a user can fix as text, and handle Ctrl-C. command: for which to print a JSON document, or ""."""
+def _reported(command: str, *, json: bool, files: Files | None = None) -> Iterator[Files]:
+    """Open the files, report errors that a user can fix as text, and handle Ctrl-C. json: print a document in these cases, too."""
+    with files or _files(None, None) as opened, _failing(command, json=json, files=opened):
+        opened.open()
+        yield opened
+
+
+@contextlib.contextmanager
+def _failing(command: str, *, json: bool, files: Files) -> Iterator[None]:
     from provisioner.errors import ProvisionerError
     from provisioner.model import Failure, Report
 
@@ -640,12 +677,12 @@ def _reported(command: str) -> Iterator[None]:
     else:
         return
     print(failure.whole, file=sys.stderr)
-    if command:
+    failed = Report(command=command, cluster="", hosts=(), exit_code=code, seconds=0.0, errors=(failure,))
+    if json:
         from provisioner import report
 
-        failed = Report(command=command, cluster="", hosts=(), exit_code=code, seconds=0.0, errors=(failure,))
         print(report.to_json(failed))
-    raise typer.Exit(code)
+    raise typer.Exit(files.write(failed))
 
 
 def main() -> None:

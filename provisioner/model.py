@@ -420,6 +420,36 @@ class HostSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class PortSeen:
+    """What passed on one port of a path on the underlay: datagrams, or the SYN packets of one TCP connection.
+
+    left: left the sender. arrived: arrived at the receiver. passed: passed the receiver's rules. lost: in percent.
+    at: the host that dropped them; "" if they were lost between the hosts, or none was lost.
+    seconds: until a TCP connection was open; None otherwise.
+    """
+
+    port: int
+    protocol: str  # "udp" | "tcp"
+    sent: int = 0
+    left: int = 0
+    arrived: int = 0
+    passed: int = 0
+    lost: int = 0
+    at: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PathSeen:
+    """One direction between two hosts on the underlay. size: bytes of the largest packet that arrived whole; None: unknown."""
+
+    source: str
+    target: str
+    size: int | None = None
+    ports: tuple[PortSeen, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The result of a run: everything that the output formats need."""
 
@@ -439,6 +469,7 @@ class Report:
     looked_at: tuple[str, ...] = ()  # what was observed without a finding, one line each
     fixes: tuple[Fix, ...] = ()  # what `doctor --fix` did, or why it did not
     removed: str = ""  # the host that was removed from the cluster, or with `plan` would be
+    paths: tuple[PathSeen, ...] = ()  # the underlay, if it was observed
     control_plane: str = ""  # "kv" | "swarm"
     control_plane_reason: str = ""  # why this one was chosen; "" if the inventory sets it
 

@@ -157,8 +157,8 @@ FAMILY = Family(
             "usage",
             "an argument does not fit the inventory",
             Severity.STOP,
-            "An option or an argument names something that does not exist: a network, a proof, a cause or a host. Nothing was"
-            " changed.",
+            "An option or an argument names something that does not exist or can't be used: a network, a proof, a cause, a"
+            " host or a file. Nothing was changed.",
             "correct the argument; `--help` describes all of them",
             kind=Kind.REFUSAL,
         ),

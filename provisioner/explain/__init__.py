@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from provisioner import causes
 from provisioner.explain import engines, hosts, kernels, messages, paths, versions
 from provisioner.explain.base import Seen
+from provisioner.explain.paths import summaries
 from provisioner.explain.well import well
 from provisioner.model import Diagnosis, Problem, Severity, State
 from provisioner.observe import Observed
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from provisioner.explain.base import Detector
     from provisioner.model import ProofResult
 
-__all__ = ["NOTHING", "Seen", "explain", "explained", "observed", "problems", "well"]
+__all__ = ["NOTHING", "Seen", "explain", "explained", "observed", "problems", "summaries", "well"]
 
 NOTHING = Observed()
 _LAST = frozenset({"drift", "unexplained"})  # sorted after known causes

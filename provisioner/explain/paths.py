@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provisioner.model import Problem
+from provisioner.model import PathSeen, PortSeen, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -84,6 +84,26 @@ def _attempt(path: Path, port: int, seen: Attempt) -> Lost | None:
     _, at, stage = next(stage for stage in stages if not stage[0])
     why = f" ({seen.why})" if seen.why else ""
     return Lost(path.source, path.target, "tcp", port, at, f"{stage}{why}")
+
+
+def summaries(seen: Seen) -> tuple[PathSeen, ...]:
+    """Return what passed on each path, for reports."""
+    return tuple(_summary(path) for path in seen.observed.underlay.paths.values())
+
+
+def _summary(path: Path) -> PathSeen:
+    losses = {(each.port, each.protocol): each for each in lost(path)}
+    ports = []
+    for port, sent in sorted(path.udp.items()):
+        share = round(100 * sent.lost / sent.tried) if sent.tried else 0
+        at = losses[port, "udp"].at if (port, "udp") in losses else ""
+        ports.append(PortSeen(port, "udp", sent.tried, sent.left, sent.arrived, sent.passed, share, at))
+    for port, syn in sorted(path.tcp.items()):
+        found = losses.get((port, "tcp"))
+        share, at = (found.share, found.at) if found else (0, "")
+        time = syn.seconds if syn.state == "open" else None
+        ports.append(PortSeen(port, "tcp", syn.left, syn.left, syn.arrived, syn.passed, share, at, time))
+    return PathSeen(path.source, path.target, path.size, tuple(ports))
 
 
 # -- from lost packets to problems ---------------------------------------------------------------------------------------

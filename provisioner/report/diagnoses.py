@@ -8,7 +8,7 @@ from rich.text import Text
 
 from provisioner import causes
 from provisioner.report import words
-from provisioner.report.document import cures, of_diagnosis
+from provisioner.report.document import advice, commands, of_diagnosis
 from provisioner.report.paper import BAD, CARE, QUIET, heading
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def _one(found: Diagnosis, report: Report, look: Look, number: int) -> list[Text
     rows = [("seen", text) for text in found.evidence[:3]]
     rows += [("where", found.where)] if found.where else []
     rows.append(("why", causes.CAUSES[found.id].why))
-    rows += [("cure", text) for text in dict.fromkeys(causes.cure(problem) for problem in found.problems)]
-    rows += [("run", text) for text in cures(found) if any(causes.to_run(problem) for problem in found.problems)]
+    rows += [("cure", text) for text in advice(found)]
+    rows += [("run", text) for text in commands(found)]
     if entry["explains"]:
         rows.append(("explains", _explains(found)))
     rows.append(("id", found.id))

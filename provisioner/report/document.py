@@ -5,24 +5,29 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provisioner import causes, wording
-from provisioner.model import Check, Diagnosis, Drift, Failure, Pair, Problem, ProofResult, Severity
+from provisioner.model import Check, Diagnosis, Drift, Failure, Pair, PortSeen, Problem, ProofResult, Severity
 from provisioner.report import failures, words
 from provisioner.report.verdict import proven, verdict
 
 if TYPE_CHECKING:
     from provisioner.model import Report
 
+_FINE: Mapping[type, tuple[str, ...]] = {Pair: ("rtt",), PortSeen: ("seconds",)}  # times in microseconds
 VERSION = 1  # increased if a field is renamed, removed or changes its meaning; not if one is added
 
 
 def to_json(report: Report) -> str:
     """Return the report as one JSON document: sorted keys, ASCII only, without secrets."""
-    document = {**_fields(report), "version": VERSION, "proven": proven(report), "verdict": verdict(report)}
-    document["failures"] = failures.document(report)
-    return json.dumps(document, sort_keys=True, indent=2, allow_nan=False)
+    return json.dumps(document(report), sort_keys=True, indent=2, allow_nan=False)
+
+
+def document(report: Report) -> dict[str, Any]:
+    """Return the report as plain values, from which all files are made. Its fields are a contract."""
+    whole = {**_fields(report), "version": VERSION, "proven": proven(report), "verdict": verdict(report)}
+    return whole | {"failures": failures.document(report)}
 
 
 def _fields(value: object) -> dict[str, object]:
@@ -39,8 +44,9 @@ def _fields(value: object) -> dict[str, object]:
             plain[name] = "" if value.secret else words.exact(getattr(value, name))
     if isinstance(value, Pair | Check):
         plain["proven"] = value.proven
-    if isinstance(value, Pair):
-        plain["rtt"] = None if value.rtt is None else round(value.rtt, 6)
+    for name in _FINE.get(type(value), ()):
+        time = getattr(value, name)
+        plain[name] = None if time is None else round(time, 6)
     if isinstance(value, ProofResult):
         plain["name"] = words.block(value.name)
     return plain
@@ -81,6 +87,9 @@ def of_diagnosis(found: Diagnosis) -> dict[str, object]:
         "evidence": [words.block(text) for text in found.evidence],
         "why": cause.why,
         "cure": [words.block(text) for text in cures(found)],
+        "advice": [words.block(text) for text in advice(found)],
+        "commands": [words.block(text) for text in commands(found)],
+        "consequences": list(dict.fromkeys(problem.id for problem in found.explained)),
         "fixable": fixable,
         "explains": found.pairs or len(found.explained),
     }
@@ -88,8 +97,15 @@ def of_diagnosis(found: Diagnosis) -> dict[str, object]:
 
 def cures(found: Diagnosis) -> list[str]:
     """Return the cure of a found cause: commands if there are any, else texts."""
-    commands = [command for problem in found.problems for command in causes.to_run(problem)]
-    return list(dict.fromkeys(commands or [causes.cure(problem) for problem in found.problems]))
+    return commands(found) or advice(found)
+
+
+def commands(found: Diagnosis) -> list[str]:
+    return list(dict.fromkeys(command for problem in found.problems for command in causes.to_run(problem)))
+
+
+def advice(found: Diagnosis) -> list[str]:
+    return list(dict.fromkeys(causes.cure(problem) for problem in found.problems))
 
 
 def _plain(value: object) -> object:

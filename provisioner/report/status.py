@@ -29,7 +29,7 @@ _UNKNOWN, _ABSENT = "?", "none"
 
 
 def status(report: Report, look: Look) -> list[Text]:
-    if not report.summaries:
+    if report.command != "status":
         return []
     rows = [_row(summary, look) for summary in report.summaries]
     columns = tuple(at for at in range(len(_HEADS)) if at <= 1 or _values(report, rows, at) - {look.marks.none})

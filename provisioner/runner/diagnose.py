@@ -82,6 +82,7 @@ def explain(run: Run) -> bool:
     found = seen(run)
     diagnoses = explaining().explain(found)
     run.causes = tuple(each for each in diagnoses if run.is_reported(each.id))
+    run.paths = explaining().summaries(found)
     run.looked_at = explaining().well(found, frozenset(each.id for each in diagnoses))
     return True
 

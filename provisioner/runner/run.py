@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from provisioner.controlplane.site import Site
     from provisioner.inventory import Inventory
-    from provisioner.model import Diagnosis, Fix, HostSummary, Observer, Problem, ProofResult
+    from provisioner.model import Diagnosis, Fix, HostSummary, Observer, PathSeen, Problem, ProofResult
     from provisioner.observe import Observed
     from provisioner.steps.base import Step
 
@@ -66,7 +66,8 @@ class Run:
     outcomes: list[Outcome] = field(default_factory=list)
     proofs: list[ProofResult] = field(default_factory=list)
     errors: list[Failure] = field(default_factory=list)
-    summaries: tuple[HostSummary, ...] = ()
+    summaries: tuple[HostSummary, ...] = ()  # the result of `status`
+    described: tuple[HostSummary, ...] = ()  # the hosts, for the reports of other commands
     removed: str = ""
     began: float = field(default_factory=time.monotonic)
     session: Session = field(init=False)
@@ -75,6 +76,7 @@ class Run:
     observed: Observed | None = None  # None: not observed yet
     causes: tuple[Diagnosis, ...] = ()
     looked_at: tuple[str, ...] = ()
+    paths: tuple[PathSeen, ...] = ()
     fixes: list[Fix] = field(default_factory=list)
     observations: Collection[str] | None = None  # the observations to make; None: all
     is_reported: Callable[[str], bool] = bool  # whether to report the cause with this id
@@ -270,11 +272,12 @@ class Run:
             findings=tuple(self.findings),
             outcomes=tuple(self.outcomes),
             proofs=tuple(self.proofs),
-            summaries=self.summaries,
+            summaries=self.summaries or self.described,
             errors=tuple(self.errors),
             lost=dict(self.session.lost),
             causes=self.causes,
             looked_at=self.looked_at,
+            paths=self.paths,
             fixes=tuple(self.fixes),
             removed=self.removed,
         )

@@ -19,6 +19,7 @@ from provisioner.runner.prove import prove
 from provisioner.steps import STEPS
 from provisioner.system import attached
 from provisioner.workflows import anyway, compare
+from provisioner.workflows.status import describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,7 +61,7 @@ def fixing(inventory: Inventory, chosen: Choice, before: Report) -> tuple[Phase,
 
 def _find(chosen: Scope) -> tuple[Phase, ...]:
     proving = (partial(prove, chosen=chosen.choice),) if chosen.choice else ()
-    return observe, *proving, judge_again, explain
+    return observe, *proving, judge_again, explain, describe
 
 
 def _begin(run: Run, chosen: Scope) -> bool:

@@ -10,6 +10,7 @@ from provisioner.runner.look import judge_again, look
 from provisioner.runner.prove import prove
 from provisioner.steps import STEPS
 from provisioner.workflows import anyway, compare
+from provisioner.workflows.status import describe
 
 if TYPE_CHECKING:
     from provisioner.proofs import Choice
@@ -18,4 +19,4 @@ if TYPE_CHECKING:
 
 def phases(chosen: Choice) -> tuple[Phase, ...]:
     """The phases of `verify`. chosen: which proofs to run."""
-    return anyway(look), compare(STEPS), partial(prove, chosen=chosen), judge_again, explain_failure
+    return anyway(look), compare(STEPS), partial(prove, chosen=chosen), judge_again, explain_failure, describe

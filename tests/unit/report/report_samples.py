@@ -13,8 +13,11 @@ from provisioner.model import (
     Fix,
     HostSummary,
     Kind,
+    NetworkSummary,
     Outcome,
     Pair,
+    PathSeen,
+    PortSeen,
     Problem,
     ProofResult,
     Report,
@@ -131,3 +134,67 @@ def shown(report, **options):
     reports.show(report, out=out, err=err, **options)
     assert options.get("json") or not err.getvalue()
     return out.getvalue()
+
+
+def examined(number=3, *, blocked=""):
+    """Return a report of `doctor`. blocked: the host whose firewall drops the data port."""
+    hosts = names(number)
+    seen = tuple(
+        pair(s, t, lost="address by_name full" if blocked in (s, t) else "", rtt=0.0003 + 0.0004 * (at % 7))
+        for at, (s, t) in enumerate((s, t) for s in hosts for t in hosts if s != t)
+    )
+    overlay = ProofResult("overlay", "demo", State.FAILED if blocked else State.SETTLED, seen, mtu=1450, seconds=4.2)
+    dns = ProofResult("dns", "demo", State.SETTLED, checks=tuple(Check(h, "external names", 0.1) for h in hosts))
+    evidence = (
+        f"node1 > {blocked}: 4789/udp packets lost: 20 sent, 20 left node1, 20 arrived at {blocked}, 0 passed its rules"
+    )
+    rule = "-A INPUT -p udp -m udp --dport 4789 -j DROP"
+    values = {
+        "protocols": "4789/udp",
+        "at": blocked,
+        "host": blocked,
+        "source": "node1",
+        "to": blocked,
+        "rule": rule[3:],
+    }
+    cause = Diagnosis(
+        (Problem("vxlan-blocked", blocked, evidence, values, "here", where=f"{blocked}: `{rule}`"),),
+        (Problem("overlay-blocked", blocked, "no answer"),),
+        pairs=2 * (number - 1),
+    )
+    return Report(
+        "doctor",
+        "demo",
+        hosts,
+        int(bool(blocked)),
+        8.4,
+        outcomes=tuple(settled(hosts, "packages", "store", "daemon")),
+        proofs=(overlay, dns),
+        summaries=tuple(_described(host, at) for at, host in enumerate(hosts, start=1)),
+        causes=(cause,) if blocked else (),
+        looked_at=(
+            "paths between hosts: 7946/tcp 6 of 6, packets of up to 1500 bytes",
+            "engines: version 20.10.5, responding",
+        ),
+        paths=tuple(_path(s, t, blocked) for s in hosts for t in hosts if s != t),
+        control_plane="kv",
+    )
+
+
+def _described(host, at):
+    networks = (
+        NetworkSummary("bridge", "bridge", "local", ("172.17.0.0/16",)),
+        NetworkSummary("demo", "overlay", "global"),
+    )
+    return HostSummary(
+        host, f"192.168.56.{10 + at}", reached=True, system="Debian 11", engine="20.10.5", advertise=f"192.168.56.{10 + at}:2376",
+        store="consul", store_role="server" if at <= 3 else "client", leader="node1", containers=at, all_networks=networks,
+        engine_state="running", networks=("demo",),
+    )  # fmt: skip
+
+
+def _path(source, target, blocked):
+    lost = target == blocked
+    data = PortSeen(4789, "udp", 20, 20, 20, 0 if lost else 20, 100 if lost else 0, target if lost else "")
+    gossip = PortSeen(7946, "tcp", 1, 1, 1, 1, seconds=0.0005)
+    return PathSeen(source, target, 1500, (data, gossip))

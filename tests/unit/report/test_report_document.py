@@ -14,11 +14,14 @@ from provisioner.causes import CAUSES
 from provisioner.model import (
     Action,
     Check,
+    Diagnosis,
     Drift,
     Failure,
     HostSummary,
     Kind,
     Outcome,
+    PathSeen,
+    PortSeen,
     Problem,
     ProofResult,
     Report,
@@ -77,6 +80,17 @@ def example():
         ),
         summaries=(HostSummary("node1", "192.168.56.11", reached=True, engine="20.10.5", networks=("demo",)),),
         lost={"node2": Failure("no answer", "host-unreachable")},
+        paths=(
+            PathSeen(
+                "node1",
+                "node2",
+                1500,
+                (
+                    PortSeen(4789, "udp", 20, 20, 20, 0, lost=100, at="node2"),
+                    PortSeen(7946, "tcp", 1, 1, 1, 1, seconds=0.0005124),
+                ),
+            ),
+        ),
     )
 
 
@@ -95,6 +109,7 @@ def test_every_field_of_the_model_is_in_the_document():
         ("outcomes", Outcome, set()),
         ("proofs", ProofResult, {"name"}),
         ("summaries", HostSummary, set()),
+        ("paths", PathSeen, set()),
     ):
         assert set(document[name][0]) == {field.name for field in fields(kind)} | extra
     assert set(document["findings"][0]) == {
@@ -160,6 +175,20 @@ def test_values_are_plain():
     assert document["proofs"][0]["pairs"][1]["full"] is None
     assert document["lost"] == {"node2": "no answer"}
     assert [each["rtt"] for each in document["proofs"][0]["pairs"]] == [0.000312, None]
+    assert [port["seconds"] for port in document["paths"][0]["ports"]] == [None, 0.000512]
+
+
+def test_a_cause_says_what_to_do_in_words_and_in_commands():
+    problems = [Problem("ip-forward", name, "it is 0", {"host": name}) for name in ("node1", "node2")]
+    found = Diagnosis(tuple(problems), (Problem("overlay-blocked", "node1", "no answer"),) * 2)
+    (cause,) = json.loads(reports.to_json(replace(example(), causes=(found,))))["causes"]
+    assert cause["cure"] == cause["commands"]
+    assert [command.split()[-1] for command in cause["commands"]] == ["node1", "node2"]
+    assert cause["advice"]
+    assert cause["consequences"] == ["overlay-blocked"]
+    found = Diagnosis((Problem("overlay-blocked", "node1", "no answer"),))
+    (cause,) = json.loads(reports.to_json(replace(example(), causes=(found,))))["causes"]
+    assert (cause["commands"], cause["cure"]) == ([], cause["advice"])
 
 
 def test_proven_and_verdict_are_those_that_people_see():

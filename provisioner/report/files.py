@@ -1,0 +1,68 @@
+"""The report as files: JUnit XML and an HTML page, which the user asks for beside the report on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from provisioner.errors import ProvisionerError, UsageError
+from provisioner.outfile import OutFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from provisioner.model import Report
+
+
+@dataclass
+class Files:
+    """The files to write, by option. Entering opens them, before the run begins; leaving removes what was not written."""
+
+    wanted: Mapping[str, Path | None] = field(default_factory=dict)
+    _opened: dict[str, OutFile] = field(default_factory=dict)
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def open(self) -> None:
+        """Open the files. Raises UsageError if one can't be written, or two are the same."""
+        for option, path in self.wanted.items():
+            if path is not None:
+                file = self._stack.enter_context(OutFile(path, option))
+                if file.place in {other.place for other in self._opened.values()}:
+                    raise UsageError(f"{option} {path}: another option names the same file", cure="name two files")
+                self._opened[option] = file
+
+    def write(self, report: Report) -> int:
+        """Write the report to all opened files. Returns the exit code: 1 instead of 0 if a file can't be written."""
+        code = report.exit_code
+        if self._opened:
+            from provisioner.report.document import document
+
+            whole = document(report)
+            for option, file in self._opened.items():
+                try:
+                    file.write(_renderer(option)(whole).encode())
+                except ProvisionerError as error:
+                    print(error, file=sys.stderr)
+                    code = code or error.exit_code
+        return code
+
+
+def _renderer(option: str) -> Callable[[Mapping[str, Any]], str]:
+    """Return what makes the file of an option. Imported only if it is used."""
+    if option == "--junit":
+        from provisioner.report.junit import to_junit
+
+        return to_junit
+    from provisioner.report.page import to_html
+
+    return to_html

@@ -1,0 +1,184 @@
+"""What was measured between each two hosts, as tables: rows are sources, columns are targets. Pure.
+
+Each cell has a text, so that colour alone says nothing. A table in which all values are equal becomes one sentence.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from provisioner.report import words
+from provisioner.report.junit import failures_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+_LEVELS = 5
+_SPREAD = 10.0  # values that differ by less than this factor do not use all levels
+_WIDE = 12  # with more hosts, columns have numbers
+Way = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """text: short. level: 1 to 5, the higher the darker; 0: none. kind: "", "bad", "self" or "none". note: the whole text."""
+
+    text: str
+    level: int = 0
+    kind: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """One table. note: below it. open: whether it is worth a look. cells: by row."""
+
+    title: str
+    names: Sequence[str]
+    cells: Sequence[Sequence[Cell]]
+    note: str
+    open: bool
+    same: str = ""  # the sentence instead of a table
+
+    @property
+    def wide(self) -> bool:
+        return len(self.names) > _WIDE
+
+
+def grids(document: Mapping[str, Any]) -> list[Grid]:
+    """Return the tables: for each overlay what was reached, and the other measurements if there are any."""
+    found = [_reached(proof, _order(document, proof["pairs"])) for proof in document["proofs"] if proof["pairs"]]
+    for proof in document["proofs"]:
+        found += _rates(proof, _order(document, proof["pairs"]))
+    paths = document["paths"]
+    return [*found, *_sizes(paths, _order(document, paths)), *_losses(paths, _order(document, paths))]
+
+
+def _order(document: Mapping[str, Any], ways: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the hosts that take part, in the inventory's order."""
+    seen = dict.fromkeys(name for way in ways for name in (way["source"], way["target"]))
+    known = [name for name in document["hosts"] if name in seen]
+    return [*known, *(name for name in seen if name not in set(known))]
+
+
+def _reached(proof: Mapping[str, Any], names: list[str]) -> Grid:
+    pairs = {(pair["source"], pair["target"]): pair for pair in proof["pairs"]}
+    times = [pair["rtt"] for pair in pairs.values() if pair["proven"] and pair["rtt"] is not None]
+    level = _scale(times)
+    good = sum(pair["proven"] for way, pair in pairs.items() if way[0] != way[1])
+
+    def cell(way: Way) -> Cell:
+        pair = pairs.get(way)
+        if pair is None:
+            return Cell("?", kind="none", note="not measured")
+        if not pair["proven"]:
+            return Cell("✗", kind="bad", note=_note(pair))
+        if pair["rtt"] is None:
+            return Cell("✓", note="reached")
+        text = words.round_trip(pair["rtt"])
+        short = text.removesuffix(" ms") if len(names) > _WIDE else text
+        return Cell(f"✓ {short}", level(pair["rtt"]), note=text)
+
+    total = len(names) * (len(names) - 1)
+    note = "✓ reached by name, by address and at full size, with the shortest of 5 round trips"
+    note += (" in ms" if len(names) > _WIDE else "") + "; the darker, the longer. ✗ failed."
+    title = f"{proof['network']}: round-trip times, {good} of {total} pairs proven"
+    return Grid(title, names, _rows(names, cell), note, open=True)
+
+
+def _note(pair: Mapping[str, Any]) -> str:
+    return ", ".join(filter(None, [*failures_of(pair), pair["detail"]]))
+
+
+def _rates(proof: Mapping[str, Any], names: list[str]) -> list[Grid]:
+    """Return the throughput, if the report has it."""
+    rates = {(p["source"], p["target"]): p["throughput"] for p in proof["pairs"] if p.get("throughput") is not None}
+    title = f"{proof['network']}: throughput"
+    note = "From row to column; the darker, the more."
+    return [_values(title, names, rates, rate, note)] if rates else []
+
+
+def rate(value: float) -> str:
+    """Return bytes per second as "940 Mbit/s"."""
+    bits = value * 8
+    for unit, size in (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3)):
+        if bits >= size:
+            return f"{bits / size:.3g} {unit}"
+    return f"{bits:.0f} bit/s"
+
+
+def _sizes(paths: Sequence[Mapping[str, Any]], names: list[str]) -> list[Grid]:
+    sizes = {(path["source"], path["target"]): path["size"] for path in paths if path["size"] is not None}
+    note = "The largest packet that arrived unfragmented on the underlay, in bytes; the darker, the larger."
+    return [_values("Path MTU", names, sizes, lambda size: f"{size:.0f}", note, unit=" bytes")] if sizes else []
+
+
+def _losses(paths: Sequence[Mapping[str, Any]], names: list[str]) -> list[Grid]:
+    """Return the loss on the worst port of each path."""
+    losses = {
+        (path["source"], path["target"]): max(path["ports"], key=lambda port: port["lost"])
+        for path in paths
+        if path["ports"]
+    }
+    if not losses:
+        return []
+    title, note = "Packet loss", "Packets lost on the underlay, on the worst port of each path; the darker, the more."
+    if not any(port["lost"] for port in losses.values()):
+        return [Grid(title, names, (), note, open=False, same="no packet was lost on any path")]
+
+    def cell(way: Way) -> Cell:
+        port = losses.get(way)
+        if port is None:
+            return Cell("?", kind="none", note="not measured")
+        lost, what = port["lost"], f"{port['port']}/{port['protocol']}"
+        if not lost:
+            return Cell("0 %")
+        return Cell(f"✗ {lost} %", min(_LEVELS, 1 + lost * _LEVELS // 101), "bad", f"{what} {_at(port)}")
+
+    return [Grid(title, names, _rows(names, cell), note, open=True)]
+
+
+def _at(port: Mapping[str, Any]) -> str:
+    return f"at {port['at']}" if port["at"] else "between the hosts"
+
+
+def _values(
+    title: str,
+    names: list[str],
+    values: Mapping[Way, float],
+    text: Callable[[float], str],
+    note: str,
+    *,
+    unit: str = "",
+) -> Grid:
+    """Return a table of numbers, or a sentence if all are equal."""
+    complete = len(values) == len(names) * (len(names) - 1)
+    if complete and len(set(values.values())) == 1:
+        return Grid(title, names, (), note, open=False, same=f"{text(next(iter(values.values())))}{unit} on every path")
+
+    level = _scale(values.values())
+
+    def cell(way: Way) -> Cell:
+        if way not in values:
+            return Cell("?", kind="none", note="not measured")
+        return Cell(text(values[way]), level(values[way]))
+
+    return Grid(title, names, _rows(names, cell), note, open=len(set(values.values())) > 1)
+
+
+def _rows(names: list[str], cell: Callable[[Way], Cell]) -> list[list[Cell]]:
+    blank = Cell("·", kind="self")
+    return [[blank if row == column else cell((row, column)) for column in names] for row in names]
+
+
+def _scale(values: Collection[float]) -> Callable[[float], int]:
+    """Return the function from a value to its level, on a logarithmic scale."""
+    least = max(min(values, default=0.0), 1e-9)
+    spread = math.log(max(max(values, default=0.0) / least, _SPREAD))
+
+    def level(value: float) -> int:
+        return min(_LEVELS, 1 + int(_LEVELS * math.log(max(value, least) / least) / spread))
+
+    return level
