@@ -16,7 +16,13 @@ done
 command -v ip >/dev/null || return 0
 f links "$(ip -d -j link)"
 f routes "$(ip -j -4 route show table all)"
-f gets "$(for a in PEERS; do ip -j -4 route get "$a" || echo '[]'; done)"
+gets='' unrouted=''
+for a in PEERS; do
+  if v=$(ip -j -4 route get "$a" 2>&1); then gets=$gets$v$n; else unrouted="$unrouted$a $v$n"; fi
+done
+f gets "$gets"
+f unrouted "$unrouted"
+f neighbours "$(ip -j -4 neigh show nud permanent)"
 for s in /var/run/docker/netns/*; do
   name=${s##*/}
   case $name in default | *[!a-zA-Z0-9_-]*) continue ;; esac

@@ -138,6 +138,7 @@ sub datagram { # PEER PORT KIND SIZE
 sub of_wire { # a packet that leaves or arrives
     my ($packet, $link) = @_;
     my ($index, $type) = (unpack "S n i S C", $link)[2, 4];
+    return if $type == 3;  # PACKET_OTHERHOST: a switch sent it here, too, but it has another MAC address
     my $header = 4 * (15 & ord $packet);
     my ($protocol, $source_address, $target) = (ord(substr $packet, 9, 1), map { inet_ntoa(substr $packet, $_, 4) } 12, 16);
     my ($sport, $dport) = unpack "n n", substr $packet, $header, 4;

@@ -9,6 +9,8 @@ _NEIGHBOURS = (
 )
 _ENTRY = "nsenter --net=/var/run/docker/netns/{space} bridge fdb replace {mac} dev {device} dst {right} self permanent"
 
+_OF_ENGINE = ("docker.service", "engine", "gossip", "network", "swarm")  # drifts of an engine that does not answer
+
 FAMILY = Family(
     "kernel",
     "Kernels of the hosts",
@@ -62,6 +64,17 @@ FAMILY = Family(
             fixes=frozenset({""}),
             touches={"": ENGINE},
             explains=("forward-blocked", "networks-joined", "resolver-silent", "overlay-blocked"),
+        ),
+        Cause(
+            "forward-dropped",
+            "a rule in front of the engine's rules drops all forwarded packets",
+            Severity.ERROR,
+            "Packets between containers and the outside pass the chain FORWARD. The rule drops them before the engine's rules accept"
+            " them: containers have no outbound access, and published ports are closed. Traffic on an overlay itself may continue.",
+            "delete the rule, or move it to the end of the chain; rules of your own belong in DOCKER-USER",
+            commands={"": ("{tool} -D {rule}",)},
+            drifts=("rules",),
+            explains=("forward-blocked", "resolver-silent"),
         ),
         Cause(
             "iptables-split",
@@ -155,6 +168,17 @@ FAMILY = Family(
                 "down": ("nsenter --net=/var/run/docker/netns/{space} ip link set {device} up",),
             },
             fixes=frozenset({"down"}),
+            explains=("overlay-blocked",),
+        ),
+        Cause(
+            "link-down",
+            "an interface of an overlay is down",
+            Severity.ERROR,
+            "A bridge or an interface in a network's namespace, or a container's interface on the network, was set down. No packet"
+            " passes through it.",
+            "set the interface up again",
+            commands={"": ("nsenter --net=/var/run/docker/netns/{space} ip link set {device} up",)},
+            fixes=frozenset({""}),
             explains=("overlay-blocked",),
         ),
         Cause(
@@ -268,6 +292,7 @@ FAMILY = Family(
             commands={"": ("systemctl start docker",)},
             fixes=frozenset({""}),
             touches={"": ENGINE},
+            drifts=_OF_ENGINE,
             explains=("probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"),
         ),
         Cause(
@@ -278,6 +303,7 @@ FAMILY = Family(
             " a firewall that drops loopback, or a full disk.",
             "check journalctl -u docker, df -h and iptables -S INPUT; then restart the engine",
             commands={"": (RESTART,)},
+            drifts=_OF_ENGINE,
             explains=("probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"),
         ),
         Cause(
@@ -287,6 +313,7 @@ FAMILY = Family(
             "The store on this host accepts requests but does not answer them. Engines that query it hang too, and so does every docker"
             " command on the host. The usual reasons are a full or very slow disk, a frozen process, or a firewall that drops loopback.",
             "check the store's log, df -h and iptables -S INPUT; then restart the store",
+            drifts=("server", "store"),
             explains=("engine-hangs", "store-down", "store-no-leader", "probe-failed"),
         ),
         Cause(
@@ -302,7 +329,7 @@ FAMILY = Family(
                 "rule": ("{tool} -t filter -D {rule}",),
             },
             fixes=frozenset({"", "rule"}),
-            drifts=("firewall",),
+            drifts=("rules",),
             explains=(
                 "engine-hangs",
                 "store-hangs",

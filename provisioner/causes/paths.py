@@ -38,13 +38,25 @@ def _blocked(name: str, title: str, why: str, explains: tuple[str, ...]) -> Caus
         _CURE,
         variants=_VARIANTS,
         explains=explains,
-        drifts=("firewall",),
+        drifts=("rules",),
         commands=_COMMANDS,
         fixes=_FIXES,
     )
 
 
 _OVERLAY = ("overlay-blocked", "names-unresolved", "name-stale", "engines-apart")
+_BLOCKED = (
+    "vxlan-blocked",
+    "gossip-blocked",
+    "gossip-udp",
+    "store-blocked",
+    "manager-blocked",
+    "store-no-leader",
+    "store-hangs",
+    "engine-hangs",
+    "mtu",
+    "probe-failed",
+)
 FAMILY = Family(
     "paths",
     "Paths between hosts",
@@ -54,18 +66,7 @@ FAMILY = Family(
             "no packet of the cluster passes between two hosts",
             "No packet from one host to the cluster's ports of another arrives. The hosts are on different networks, a cable or a"
             " route is missing, or a firewall drops everything.",
-            (
-                *_OVERLAY,
-                "vxlan-blocked",
-                "gossip-blocked",
-                "gossip-udp",
-                "store-blocked",
-                "manager-blocked",
-                "store-no-leader",
-                "engine-hangs",
-                "mtu",
-                "probe-failed",
-            ),
+            (*_OVERLAY, *_BLOCKED),
         ),
         _blocked(
             "vxlan-blocked",
@@ -102,6 +103,26 @@ FAMILY = Family(
             ("swarm-leaderless", "swarm-error", "engine-hangs", "probe-failed"),
         ),
         Cause(
+            "no-route",
+            "a host has no route to another host",
+            Severity.ERROR,
+            "The kernel of the host refuses to send packets to the other host's address: no route leads there, or a route discards"
+            " them (blackhole, unreachable, prohibit).",
+            "add a route to {address}, or remove the one that discards: ip route get {address}; ip route show table all; ip rule",
+            explains=("underlay-blocked", *_BLOCKED, *_OVERLAY),
+        ),
+        Cause(
+            "neighbour-wrong",
+            "a host sends packets for another host to a wrong MAC address",
+            Severity.ERROR,
+            "A permanent entry in the neighbour (ARP) table of the host has a MAC address that the other host does not have. A"
+            " network card was replaced, a virtual machine was created again, or the entry was a mistake.",
+            "delete the entry, also from the network configuration; the kernel then asks for the address",
+            commands={"": ("ip neigh del {address} dev {device}",)},
+            fixes=frozenset({""}),
+            explains=("underlay-blocked", *_BLOCKED, *_OVERLAY),
+        ),
+        Cause(
             "packet-loss",
             "a path loses some packets",
             Severity.ERROR,
@@ -111,7 +132,7 @@ FAMILY = Family(
             " for a rule with a limit or a probability",
             variants={"rule": _VARIANTS["rule"], "nft-rule": _VARIANTS["nft-rule"]},
             explains=_OVERLAY,
-            drifts=("firewall",),
+            drifts=("rules",),
             commands=_COMMANDS,
             fixes=_FIXES,
         ),

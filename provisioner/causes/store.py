@@ -173,6 +173,7 @@ FAMILY = Family(
             "The engine reaches the store through a service on its own host. While that service is down, no container on the"
             " host can join a network.",
             "bring the store back first: provisioner up INVENTORY",
+            drifts=("server", "store", "network", "consul.service", "etcd.service", "zookeeper.service"),
             explains=("probe-failed",),
             fixable=True,
         ),
@@ -201,6 +202,7 @@ FAMILY = Family(
             "repair {title} first",
             variants={"managed": "bring the store back first: provisioner up INVENTORY"},
             warns="the host can use another endpoint",
+            drifts=("store", "network"),
             explains=("probe-failed",),
         ),
         Cause(

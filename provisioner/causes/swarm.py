@@ -74,6 +74,7 @@ FAMILY = Family(
                 "start": "start the swarm's managers first: provisioner up INVENTORY starts their engines, and reports which do"
                 " not take part"
             },
+            drifts=("swarm", "network"),
             explains=("probe-failed",),
         ),
         Cause(

@@ -129,8 +129,10 @@ def _reasons(problem: Problem, found: Iterable[Problem], closure: Mapping[str, f
 
 def _follows(problem: Problem, cause: str, closure: Mapping[str, frozenset[str]]) -> bool:
     """Return whether a problem of this kind can follow from a cause. cause: its ID."""
-    drifted = problem.id == "drift" and problem.values["step"] in causes.CAUSES[cause].drifts
-    return drifted or problem.id in closure[cause]
+    if problem.id == "drift":
+        names = {name for each in (cause, *closure[cause]) for name in causes.CAUSES[each].drifts}
+        return bool(names & {problem.values["kind"], problem.values["target"]})
+    return problem.id in closure[cause]
 
 
 def _related(cause: Problem, consequence: Problem) -> bool:

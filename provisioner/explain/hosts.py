@@ -28,17 +28,20 @@ def lost(seen: Seen) -> Iterator[Problem]:
 
 
 def drift(seen: Seen) -> Iterator[Problem]:
-    """Report differences from the inventory, by step and host."""
+    """Report differences from the inventory, by step and host. Those that can follow from a cause are reported one by one."""
+    explainable = {name for cause in causes.CAUSES.values() for name in cause.drifts}
     for outcome in seen.outcomes:
         if outcome.state is not State.DRIFTED:
             continue
-        things: dict[str, None] = {}
-        for each in outcome.drifts:
-            things[wording.what(each)] = None
-        names = list(things)
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        evidence = f"{outcome.host}: {outcome.step}: {', '.join(names[:_SHOWN])}{more}"
-        yield Problem("drift", outcome.host, evidence, {"step": outcome.step}, where=f"step {outcome.step}")
+        rest = [each for each in outcome.drifts if not {each.kind, each.target} & explainable]
+        alone = [each for each in outcome.drifts if each not in rest]
+        for drifts in (*([each] for each in alone), *([rest] if rest else [])):
+            names = list(dict.fromkeys(map(wording.what, drifts)))
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            evidence = f"{outcome.host}: {outcome.step}: {', '.join(names[:_SHOWN])}{more}"
+            kind, target = (drifts[0].kind.value, drifts[0].target) if drifts is not rest else ("", "")
+            values = {"kind": kind, "target": target}
+            yield Problem("drift", outcome.host, evidence, values, where=f"step {outcome.step}")
 
 
 def unexplained(seen: Seen) -> Iterator[Problem]:

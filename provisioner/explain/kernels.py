@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from provisioner.controlplane import swarm
 from provisioner.model import Problem
 from provisioner.observe.kernel import kind_of
+from provisioner.system import firewall
 from provisioner.system.firewall import in_own_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from provisioner.explain.base import Seen
     from provisioner.observe.kernel import Kernel, Space
@@ -163,6 +164,20 @@ def _engine_rules(
     if lacking:
         evidence = f"{' and '.join(lacking)}, but the engine runs"
         yield Problem("firewall-reload", name, evidence, {"host": name}, where="iptables, the engine's chains")
+    for tool, table in tables.items():
+        yield from _drops_forwarded(name, tool.removesuffix("-save"), table.get(("filter", "FORWARD"), ()))
+
+
+def _drops_forwarded(name: str, tool: str, forward: Sequence[str]) -> Iterator[Problem]:
+    """Find a rule in front of the engine's rules that drops all forwarded packets."""
+    for rule in forward:
+        words = firewall.words(rule)
+        if any(word.lower().startswith("docker") for word in words):  # the engine's chains and bridges
+            return
+        if words[2:] in (("-j", "DROP"), ("-j", "REJECT")) or words[2:4] == ("-j", "REJECT"):
+            evidence = f"the rule `{rule[:200]}` drops all forwarded packets, in front of the engine's rules"
+            values = {"host": name, "tool": tool, "rule": words[1:]}
+            yield Problem("forward-dropped", name, evidence, values, where=f"{name}: chain FORWARD ({tool})")
 
 
 def bridges(seen: Seen) -> Iterator[Problem]:
@@ -240,12 +255,39 @@ def _devices(name: str, network: str, space: Space) -> Iterator[Problem]:
         evidence = f"the namespace of {network} has containers but no VXLAN device"
         yield Problem("vxlan-lost", name, evidence, values, network=network, where=f"namespace {space.name}")
     for link in space.vxlans:
-        if "UP" not in (link.get("flags") or []):
+        if _is_down(link):
             device = str(link.get("ifname", ""))
             evidence = f"the VXLAN device {device} of {network} is down"
             yield Problem(
                 "vxlan-lost", name, evidence, values | {"device": device}, "down", network=network, where=device
             )
+    for link in space.links:
+        if kind_of(link) in {"bridge", "veth"} and _is_down(link):
+            yield _down(name, network, space, link, f"the namespace of {network}")
+
+
+def _is_down(link: Mapping[str, Any]) -> bool:
+    return "UP" not in (link.get("flags") or [])
+
+
+def _down(name: str, network: str, space: Space, link: Mapping[str, Any], where: str) -> Problem:
+    device = str(link.get("ifname", ""))
+    values = {"host": name, "space": space.name, "device": device}
+    evidence = f"the interface {device} in {where} is down"
+    return Problem("link-down", name, evidence, values, network=network, where=f"{name}: {device} in {space.name}")
+
+
+def links_down(seen: Seen) -> Iterator[Problem]:
+    """Find containers whose interface on an overlay is down."""
+    for name, kernel in seen.observed.kernels.items():
+        names = _names(seen, name)
+        for network, entry in overlays(seen, name).items():
+            subnets = list(_subnets(entry))
+            for space in kernel.spaces.values():
+                for address, mac in () if space.network else space.inner:
+                    link = next((each for each in space.links if mac and each.get("address") == mac), None)
+                    if link and _is_down(link) and any(IPv4Address(address) in subnet for subnet in subnets):
+                        yield _down(name, network, space, link, names.get((network, address), "a container"))
 
 
 def _orphans(seen: Seen, name: str, kernel: Kernel, live: Mapping[str, str]) -> Iterator[Problem]:
@@ -390,4 +432,4 @@ def full(seen: Seen) -> Iterator[Problem]:
             yield Problem("subnet-full", "", evidence, {"network": network}, network=network, where=where)
 
 
-DETECTORS = (same_machine, settings, shadows, rules, bridges, numbers, addresses, forwarding, full)
+DETECTORS = (same_machine, settings, shadows, rules, bridges, numbers, addresses, links_down, forwarding, full)

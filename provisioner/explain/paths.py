@@ -290,6 +290,30 @@ def _mismatch(seen: Seen, source: str, target: str, advertised: str, datagrams: 
     return Problem("source-mismatch", source, evidence, values, variant, target=target if on_path else "", where=where)
 
 
+def routes(seen: Seen) -> Iterator[Problem]:
+    """Find hosts without a route to another host."""
+    for source, kernel in seen.observed.kernels.items():
+        for target, address in seen.site.advertise.items():
+            if why := kernel.unrouted.get(str(address)):
+                evidence = f"{source} has no route to {address} of {target}: `ip route get` says: {why[:200]}"
+                values = {"host": source, "address": str(address), "to": target}
+                where = f"{source}: route to {address}"
+                yield Problem("no-route", source, evidence, values, target=target, where=where)
+
+
+def neighbours(seen: Seen) -> Iterator[Problem]:
+    """Find permanent entries in a host's neighbour table with a MAC address that the other host does not have."""
+    for source, kernel in seen.observed.kernels.items():
+        for target, address in seen.site.advertise.items():
+            mac, device = kernel.pinned.get(str(address), ("", ""))
+            macs = _macs(seen, target)
+            if mac and macs and mac not in macs:
+                evidence = f"{source} sends packets for {address} of {target} to {mac}, and no interface of {target} has this MAC address"
+                values = {"host": source, "address": str(address), "device": device}
+                where = f"{source}: neighbour entry of {address} on {device}"
+                yield Problem("neighbour-wrong", source, evidence, values, target=target, where=where)
+
+
 def conflicts(seen: Seen) -> Iterator[Problem]:
     """Find addresses that another machine has, or for which one answers. Proxies, which answer for several hosts, are not reported."""
     macs = seen.observed.underlay.macs
@@ -340,4 +364,4 @@ def _macs(seen: Seen, host: str) -> set[str]:
     return {str(link.get("address", "")) for link in kernel.links} if kernel else set()
 
 
-DETECTORS = (conflicts, blocked, sizes, sources)
+DETECTORS = (routes, neighbours, conflicts, blocked, sizes, sources)

@@ -191,6 +191,22 @@ class Kernel:
         return {str(g.get("dst")): (str(g.get("prefsrc", "")), str(g.get("dev", ""))) for g in found}
 
     @cached_property
+    def unrouted(self) -> dict[str, str]:
+        """Peer's address -> why the kernel has no route to it, as `ip route get` says it."""
+        lines = (line.partition(" ") for line in self.raw.get("unrouted", "").split("\n"))
+        return {address: why for address, _, why in lines if address}
+
+    @cached_property
+    def pinned(self) -> dict[str, tuple[str, str]]:
+        """Address -> (MAC, interface), of the permanent entries in the host's own neighbour table."""
+        found = json_list(self.raw, "neighbours")
+        return {
+            str(entry.get("dst")): (str(entry["lladdr"]), str(entry.get("dev", "")))
+            for entry in found
+            if "lladdr" in entry and "PERMANENT" in (entry.get("state") or ())
+        }
+
+    @cached_property
     def spaces(self) -> dict[str, Space]:
         names = (key.split(":")[1] for key in self.raw if key.startswith("space:") and key.endswith(":links"))
         return {name: Space(name, self.raw) for name in names}
@@ -263,7 +279,7 @@ def _parse_all(found: Kernel) -> None:
     for space in found.spaces.values():
         for name in ("links", "vxlans", "inner", "neighbours", "forwarding"):
             getattr(space, name)
-    for name in ("links", "routes", "sources"):
+    for name in ("links", "routes", "sources", "pinned"):
         getattr(found, name)
     for network, _ in found.networks_routed():
         str(network)

@@ -49,10 +49,12 @@ def endpoint_left(site: Site) -> Iterator[Problem]:
 
 
 def _knows_containers(site: Site, host: str) -> bool:
-    """Whether the host's containers are known. A host without an engine has none."""
-    return host in site.live and (
-        site.facts[host].http("containers").body is not None or not site.facts[host].engine_version
-    )
+    """Whether the host's containers and their networks are known. A host without an engine has none."""
+    if host not in site.live:
+        return False
+    facts = site.facts[host]
+    answers = all(facts.http(name).body is not None for name in ("containers", "networks"))
+    return answers or not facts.engine_version
 
 
 def _freeing(site: Site, host: str, left: list[tuple[str, str]]) -> str:

@@ -203,6 +203,32 @@ SCENES: Mapping[str, tuple[Callable[[Seen], Seen], tuple[str, ...]]] = MappingPr
             ),
             ("node1", "node2"),
         ),
+        "no-route": (
+            lambda seen: with_kernel(
+                seen, "node2", "unrouted", lambda _: "192.168.56.11 RTNETLINK answers: Invalid argument\n"
+            ),
+            ("node2", "node1"),
+        ),
+        "neighbour-wrong": (
+            lambda seen: with_kernel(
+                seen,
+                "node2",
+                "neighbours",
+                lambda _: [
+                    {"dst": "192.168.56.11", "dev": "eth0", "lladdr": "02:de:ad:be:ef:01", "state": ["PERMANENT"]}
+                ],
+            ),
+            ("node2", "node1"),
+        ),
+        "link-down": (
+            lambda seen: with_kernel(
+                seen,
+                "node2",
+                f"space:{SPACE}:links",
+                lambda links: [{**each, "flags": []} if each["ifname"] == "br0" else each for each in links],
+            ),
+            ("node2",),
+        ),
         "packet-loss": (lambda seen: with_ways(seen, into("node2", udp={DATA: {"passed": 11}})), ("node2",)),
         "mtu": (lambda seen: with_ways(seen, into("node2", size=1400)), ("node2",)),
         "source-mismatch": (

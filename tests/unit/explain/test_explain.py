@@ -8,11 +8,25 @@ from dataclasses import replace
 
 import pytest
 from captured import with_file, with_http, with_raw
-from scenes import DATA, DROPPED, GOSSIP, SCENES, SPACE, blocked, facts, failed, healthy, into, with_kernel, with_ways
+from scenes import (
+    DATA,
+    DROPPED,
+    GOSSIP,
+    SCENES,
+    SPACE,
+    blocked,
+    facts,
+    failed,
+    healthy,
+    into,
+    kernel,
+    with_kernel,
+    with_ways,
+)
 
 from provisioner import causes
 from provisioner.explain import explain, explained, problems, well
-from provisioner.model import Drift, Failure, Kind, Outcome, Problem, State
+from provisioner.model import Action, Drift, Failure, Kind, Outcome, Problem, State
 from provisioner.report.document import of_diagnosis
 from provisioner.system.firewall import Rule
 from provisioner.system.swarm import STATE
@@ -85,8 +99,12 @@ def test_one_blocked_port_explains_all_pairs_that_failed(site):
 
 def test_a_foreign_rule_explains_the_drift_of_the_firewall_but_of_no_other_step(site):
     drifts = [
-        Outcome(host, step, State.DRIFTED, (Drift(Kind.RULES),))
-        for host, step in (("node2", "firewall"), ("node2", "daemon"), ("node3", "firewall"))
+        Outcome(host, step, State.DRIFTED, (Drift(kind),))
+        for host, step, kind in (
+            ("node2", "firewall", Kind.RULES),
+            ("node2", "daemon", Kind.FILE),
+            ("node3", "firewall", Kind.RULES),
+        )
     ]
     found = explain(replace(blocked(healthy(site)), outcomes=tuple(drifts)))
     assert [(each.id, each.hosts) for each in found] == [
@@ -94,6 +112,44 @@ def test_a_foreign_rule_explains_the_drift_of_the_firewall_but_of_no_other_step(
         ("drift", ("node2", "node3")),
     ]
     assert [problem.where for problem in found[1].problems] == ["step daemon", "step firewall"]
+
+
+def test_an_engine_that_hangs_explains_what_waits_for_it_but_not_a_changed_file(site):
+    drifts = (Drift(Kind.ENGINE, action=Action.WAIT), Drift(Kind.FILE, "/etc/docker/daemon.json"))
+    hanging = SCENES["engine-hangs"][0](healthy(site))
+    found = explain(replace(hanging, outcomes=(Outcome("node2", "daemon", State.DRIFTED, drifts),)))
+    assert [each.id for each in found] == ["engine-hangs", "drift"]
+    (drift,) = found[1].problems
+    assert drift.evidence == "node2: daemon: /etc/docker/daemon.json"
+
+
+def test_a_rule_that_drops_all_forwarded_packets_counts_only_in_front_of_the_engine_s_rules(site):
+    def forward(rule):
+        return with_kernel(healthy(site), "node2", "iptables-nft-save", rule)
+
+    before = forward(
+        lambda text: text.replace("-A FORWARD -j DOCKER-USER", "-A FORWARD -j DROP\n-A FORWARD -j DOCKER-USER")
+    )
+    (found,) = explain(before)
+    assert (found.id, found.hosts) == ("forward-dropped", ("node2",))
+    assert causes.to_run(found.problems[0]) == ("iptables-nft -D FORWARD -j DROP  # on node2",)
+    lines = kernel("node2").raw["iptables-nft-save"].split("\n")
+    last = max(at for at, line in enumerate(lines) if line.startswith("-A FORWARD"))
+    after = "\n".join([*lines[: last + 1], "-A FORWARD -j DROP", *lines[last + 1 :]])
+    assert not explain(forward(lambda _: after))
+
+
+def test_the_interface_of_a_container_that_is_down(site):
+    (space,) = (space for space in kernel("node2").spaces.values() if not space.network and space.inner)
+    (_, mac), *_ = space.inner
+    seen = with_kernel(
+        healthy(site),
+        "node2",
+        f"space:{space.name}:links",
+        lambda links: [{**each, "flags": []} if each.get("address") == mac else each for each in links],
+    )
+    (found,) = explain(seen)
+    assert (found.id, found.hosts, found.problems[0].network) == ("link-down", ("node2",), "demo")
 
 
 def test_the_namespace_of_a_swarm_s_ingress_is_not_an_orphan(site):

@@ -297,6 +297,14 @@ class TestEndpointLeft:
         assert self.found(site, endpoint("web", self.ON3), node3=[web]) == []
         assert self.found(site) == []
 
+    def test_a_host_whose_engine_does_not_tell_its_networks_is_not_judged(self, site):
+        """As while the store does not answer: which of its containers' networks are shared is then unknown."""
+        web = container("web", "demo", State="running")
+        for answer in ("408 late", "000 no answer"):
+            late = with_http(SETTLED["node3"], "networks", answer)
+            changed = {"node3": with_http(late, "containers", [web])}
+            assert self.found(site, endpoint("web", self.ON3), changed=changed) == []
+
     @pytest.mark.parametrize(
         "there", [[], [container("web", "other", State="running")], [container("web", "demo", State="created")]]
     )
