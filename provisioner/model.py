@@ -310,6 +310,8 @@ class Pair:
     """What one host reached on another through the overlay. Times are in seconds since the start of the proof; None: never.
 
     rtt: seconds, the shortest of five round trips of a small datagram between the two containers; None: not measured.
+    transfer: what became of 1 MiB over TCP: passed, corrupt, stalled, or dropped (the connection was interrupted before or
+    after it); "" if none was tried. throughput: Mbit/s. longest_gap: seconds without an answer on the connection.
     """
 
     source: str
@@ -321,10 +323,14 @@ class Pair:
     alias: float | None = None  # the target's alias on the network was resolved to its address
     detail: str = ""
     rtt: float | None = None
+    transfer: str = ""
+    throughput: float | None = None
+    longest_gap: float | None = None
 
     @property
     def proven(self) -> bool:
-        return None not in (self.name, self.address, self.by_name, self.full, self.alias)
+        facts = (self.name, self.address, self.by_name, self.full, self.alias)
+        return None not in facts and self.transfer in ("", "passed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@
 #         outside NAME address|answer RESOLVER ...  a name that only external resolvers know, and the kind of the expected answer
 #         beyond ADDRESS PORT           an external TCP port, which must be unreachable
 #         wall ADDRESS PORT/tcp|udp ... a host's ports; no packet to them may leave this host, which leaks.pl watches
+#         flow NUMBER ...               the peers to which to send data, and to hold a connection
+#         hold SECONDS                  hold these connections for at least so long, although all is proven
 #         go SECONDS
 #         enough                        the time is over now
 #         again                         end with exit code 75
@@ -16,15 +18,22 @@
 #         outside SERVER SECONDS ANSWER     the answer of the engine's server, or of a resolver, about the name outside
 #         nameless SECONDS              addresses have answered for a while, but not a single name is known
 #         rtt NUMBER SECONDS            the shortest of some round trips, to a peer for which no FACT was given
+#         bulk NUMBER BYTES SECONDS     so much data has passed unchanged over the connection
 #         and when all is proven, or time is over: lack NUMBER FACT REASON, largest NUMBER BYTES, heard NUMBER ...,
 #         way ADDRESS:PORT ... (those "beyond" that were reached), tried NUMBER TIMES (strangers),
 #         walls NUMBER (hosts whose ports were tried),
 #         silent SERVER REASON, conf SETTING WORD ... (resolv.conf),
-#         done SECONDS CPU-SECONDS      after which it continues to answer other probes
+#         changed NUMBER BLOCKS BYTE (blocks of the data have changed on the way, the first at this byte; "message": what frames them),
+#         stalled NUMBER BYTES SECONDS (so much data has passed, and then nothing),
+#         done SECONDS CPU-SECONDS      after which it continues to answer other probes, and to hold its connections
+#         gap NUMBER SECONDS SINCE      before "done" and once more at the end: the longest time without an answer on a connection
+#         quiet NUMBER SECONDS SINCE    the same: for how long no packet of a peer has arrived, if that was long
+#         cut NUMBER TIMES SINCE REASON the same: how often a connection has ended, and why it did so first
+#         checksums container NUMBER    the same: how many packets with a wrong checksum have arrived
 use strict;
 use warnings;
 use Errno qw(EAGAIN EINPROGRESS EMSGSIZE);
-use Socket qw(:DEFAULT IPPROTO_IP inet_ntop inet_pton pack_sockaddr_in6 unpack_sockaddr_in6);
+use Socket qw(:DEFAULT IPPROTO_IP IPPROTO_TCP TCP_NODELAY MSG_NOSIGNAL inet_ntop inet_pton pack_sockaddr_in6 unpack_sockaddr_in6);
 
 my ($run, $me, $patience, @inside) = @ARGV;
 my ($PORT, $SMALL, $HEADERS) = (7777, 64, 28);  # arbitrary; bytes of payload; bytes of the IPv4 and UDP headers
@@ -43,6 +52,13 @@ my ($PUZZLED, $ROUND, $RESEND, $STEPS) = (3, 0.4, 0.13, 16);  # the sweep: see s
 my ($SAMPLES, $APART, $LOST) = (5, 0.01, 2);
 my ($MTU_DISCOVER, $DO, $IP_MTU) = (10, 2, 14);  # linux/in.h: IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU
 my $NONBLOCK = 2048;  # socket(2): SOCK_NONBLOCK
+# Connections: the TCP port; seconds between two messages, before another attempt, and without an answer after which data have
+# stalled; for how many peers at once a probe answers.
+my ($FLOWS, $BEAT, $REDIAL, $STALL, $CALLERS) = (7778, 0.15, 0.5, 5, 64);
+# Data: bytes of a block, which is also the longest that one message can announce; how many blocks; how many of them may be on
+# their way; seconds after which no more are sent, since the path is slow.
+my ($BLOCK, $BLOCKS, $AHEAD, $SLOW) = (1 << 16, 16, 8, 1);
+my ($NOTABLE, $LATE) = (1, 0.2);  # seconds without a packet that are reported; seconds by which a loop is late if the host is busy
 
 # Process 1 of a container gets only those signals for which it has a handler.
 $SIG{$_} = sub { exit(0) } for qw(TERM INT HUP PIPE ALRM);
@@ -50,7 +66,8 @@ alarm $patience + $GRACE;  # ends a write that blocks because nobody reads the o
 
 {% include "clock.pl" %}
 my $began = my $flushed = now();
-my ($out, %peer, %stranger, %outside, @beyond, $until, $finished, $nameless, %heard) = ("");
+my ($out, %peer, %stranger, %outside, @beyond, $until, $finished, $nameless, %heard, %flow, %caller, %arrived) = ("");
+my ($paused, $hold) = (0, 0);  # seconds for which this process did not run although it could; seconds to hold connections
 sub say_line { $out .= join(" ", @_) . "\n" }
 sub flush_lines {
     $flushed = now();
@@ -87,6 +104,9 @@ my ($address6) = do {
 socket my $echo6, PF_INET6, SOCK_DGRAM, 0 or undef $address6;
 my @echoes = ($echo, $address6 ? $echo6 : ());
 !$address6 or bind $echo6, pack_sockaddr_in6($PORT, inet_pton(PF_INET6, $address6)) or give_up("can't listen on $address6: $!");
+socket my $listener, PF_INET, SOCK_STREAM | $NONBLOCK, 0 or give_up("no socket: $!");
+setsockopt $listener, SOL_SOCKET, SO_REUSEADDR, 1;
+bind $listener, pack_sockaddr_in($FLOWS, inet_aton($address)) and listen $listener, $CALLERS or give_up("can't listen on $address: $!");
 open my $random, "<:raw", "/dev/urandom" or give_up("no randomness: $!");
 
 # Queries to the engine's server prove nothing if the container's programs use another server.
@@ -122,6 +142,7 @@ sub take_datagrams {
         my ($kind, $of_run, $by, $to, $nonce) = split / /, $data, 6;
         next unless defined $nonce && $of_run eq $run && $to eq $me;
         $heard{$by} = 1 if $by =~ /^\d+$/;    # strangers send a word instead of a number
+        arrived($by) if $kind eq "ask";
         if ($kind eq "ask") {
             send $socket, datagram("answer", $by, $nonce, length $data), 0, $from;
         } elsif ($kind eq "answer" && $peer{$by}) {
@@ -430,8 +451,234 @@ sub try_wall {
     }
 }
 
+# --- connections: one to each peer that the controller chose, from the first answer of its address to the end -----------------
+
+# Messages are the same as datagrams, of $SMALL bytes each. After its nonce, an "ask" has the number of bytes of $block that
+# follow. The other end knows these bytes and compares them all, so it needs no checksum. After its nonce, an "answer" has
+# the first byte that has changed, or "-", and the seconds for which its probe did not run. These are no gap of the path.
+my $block = substr pack("N*", map { $_ * 2654435761 & 0xffffffff } 1 .. 1021) x 17, 0, $BLOCK;  # repeats after 4,084 bytes
+sub message { my ($kind, $to, @words) = @_; return datagram($kind, $to, "@words", $SMALL) }
+
+# Sends what waits. Returns whether the connection is still there.
+sub push_out {
+    my ($end) = @_;
+    while (length $end->{out}) {
+        my $sent = send $end->{socket}, $end->{out}, MSG_DONTWAIT | MSG_NOSIGNAL;
+        if (!defined $sent) { $end->{why} = lc "$!"; return $!{EAGAIN} }
+        substr $end->{out}, 0, $sent, "";
+    }
+    return 1;
+}
+
+# Reads what has arrived. Returns whether the connection is still there.
+sub pull_in {
+    my ($end) = @_;
+    if (!defined recv $end->{socket}, my $data, 2 * $BLOCK, MSG_DONTWAIT) { $end->{why} = lc "$!"; return $!{EAGAIN} }
+    elsif (!length $data) { $end->{why} = "closed by the other end"; return 0 }
+    else { $end->{in} .= $data; return 1 }
+}
+
+sub dial {
+    my ($flow) = @_;
+    @$flow{qw(in out asked posted)} = ("", "", [], $flow->{passed});
+    socket $flow->{socket}, PF_INET, SOCK_STREAM | $NONBLOCK, 0 or give_up("no socket: $!");
+    setsockopt $flow->{socket}, IPPROTO_TCP, TCP_NODELAY, 1;
+    @$flow{qw(last mine)} = (now(), $paused) unless $flow->{last};
+    connect $flow->{socket}, pack_sockaddr_in($FLOWS, inet_aton($flow->{peer}{address}));  # push_out sees the result
+}
+
+sub post {
+    my ($flow, $size) = @_;
+    my $nonce = nonce();
+    push @{$flow->{asked}}, [$nonce, $size];
+    $flow->{out} .= message("ask", $flow->{peer}{id}, $nonce, $size) . substr $block, 0, $size;
+    $flow->{posted} += $size;
+}
+
+# Returns when to continue; nothing if there is nothing to do.
+sub tend {
+    my ($flow) = @_;
+    my $peer = $flow->{peer};
+    return if $flow->{ended} || !$peer->{seen}{address};
+    if (now() >= $flow->{due}) {
+        dial($flow) unless $flow->{socket};
+        $flow->{due} = now() + $BEAT;
+        post($flow, 0) if @{$flow->{asked}} < $AHEAD;
+        # Datagrams are never repeated, so they show the other end in which direction packets are lost.
+        send $echo, datagram("ask", $peer->{id}, nonce(), $SMALL), 0, sockaddr_in($peer->{port}, inet_aton($peer->{address}));
+    }
+    return $flow->{due} unless $flow->{socket};
+    transfer($flow);
+    push_out($flow) or cut($flow);
+    return $flow->{due};
+}
+
+# Sends data to one peer at a time, when no round trips are measured that they would delay, and the connection is known to work.
+sub transfer {
+    my ($flow) = @_;
+    return if $flow->{bulk} || $finished || !proven($flow->{peer});
+    if (!$flow->{began}) {
+        return if @{$flow->{asked}} || grep { proven($_) && !$_->{timed} } values %peer;
+        return if grep { $_->{began} && !flow_over($_) } values %flow;
+        $flow->{began} = now();
+    }
+    my $more = now() < $flow->{began} + $SLOW ? $BLOCK * $BLOCKS : 0;
+    post($flow, $BLOCK) while $flow->{posted} < $more && $flow->{posted} < $flow->{passed} + $BLOCK * $AHEAD && length $flow->{out} < $BLOCK;
+    if ($flow->{passed} && $flow->{passed} == $flow->{posted} && $flow->{posted} >= $more) {
+        $flow->{bulk} = now() - $flow->{began};
+        say_line("bulk", $flow->{peer}{id}, $flow->{passed}, sprintf "%.6f", $flow->{bulk}) unless $flow->{changed};
+    }
+}
+
+sub take_answers {
+    my ($flow) = @_;
+    pull_in($flow) or return cut($flow);
+    while ($flow->{socket} && length $flow->{in} >= $SMALL) {
+        my $said = substr $flow->{in}, 0, $SMALL, "";
+        my ($nonce, $size) = @{shift @{$flow->{asked}} || ["", 0]};
+        my ($changed, $rested) = $said =~ /^answer \Q$run $flow->{peer}{id} $me $nonce\E (-|\d+) (\d+\.\d+) /;
+        return garbled($flow) unless $nonce && defined $rested;
+        alive($flow, $rested);
+        $flow->{at} = $flow->{passed} + $changed if $changed ne "-" && !$flow->{changed}++;
+        $flow->{passed} += $size;
+    }
+}
+
+# A message is not the expected one: it has changed on the way, here or there.
+sub garbled {
+    my ($flow) = @_;
+    @$flow{qw(garbled at why)} = (1, "message", "an unexpected message");
+    $flow->{changed}++;
+    cut($flow);
+}
+
+sub gap {
+    my ($flow, $rested) = @_;
+    return now() - $flow->{last} - ($paused - $flow->{mine}) - ($rested > $flow->{theirs} ? $rested - $flow->{theirs} : 0);
+}
+
+sub longest {
+    my ($flow, $gap) = @_;
+    @$flow{qw(gap gap_began)} = ($gap, $flow->{last}) if $gap > ($flow->{gap} // 0);
+}
+
+sub alive {
+    my ($flow, $rested) = @_;
+    longest($flow, gap($flow, $rested));
+    @$flow{qw(last mine theirs)} = (now(), $paused, $rested);
+}
+
+sub cut {
+    my ($flow) = @_;
+    delete $flow->{socket};
+    $flow->{out} = "";
+    return $flow->{ended} = 1 if $finished;  # the other probe has ended
+    @$flow{qw(cut reason)} = (now(), $flow->{why}) unless $flow->{cuts}++;
+    $flow->{due} = now() + $REDIAL;
+}
+
+sub stalled { my ($flow) = @_; return $flow->{last} && gap($flow, $flow->{theirs}) >= $STALL }
+sub flow_over { my ($flow) = @_; return !proven($flow->{peer}) || $flow->{bulk} || $flow->{garbled} || stalled($flow) }
+
+# --- the other end of such connections ---------------------------------------------------------------------------------
+
+sub welcome {
+    accept my $socket, $listener or return;
+    # Only probes of this run introduce themselves, so a foreign connection makes room first.
+    my ($idle) = sort { $a->{since} <=> $b->{since} } grep { !defined $_->{from} } values %caller;
+    if (keys %caller >= $CALLERS) { $idle ? hang_up($idle) : return }
+    setsockopt $socket, IPPROTO_TCP, TCP_NODELAY, 1;
+    $caller{fileno $socket} = {socket => $socket, in => "", out => "", left => 0, since => now()};
+}
+
+sub hang_up { my ($caller) = @_; delete $caller{fileno $caller->{socket}} }
+
+sub hear {
+    my ($caller) = @_;
+    pull_in($caller) or return hang_up($caller);
+    while (length $caller->{in} >= ($caller->{left} ? 1 : $SMALL)) {
+        if ($caller->{left}) { compare($caller) }
+        elsif (!introduced($caller)) {
+            $caller->{out} .= message("answer", $caller->{from}, "-") if defined $caller->{from};
+            push_out($caller);
+            return hang_up($caller);
+        }
+        next if $caller->{left};
+        $caller->{out} .= message("answer", @$caller{qw(from nonce)}, $caller->{changed} // "-", sprintf "%.3f", $paused);
+    }
+    hang_up($caller) if length $caller->{out} > $BLOCK || !push_out($caller);
+}
+
+sub introduced {
+    my ($caller) = @_;
+    my $said = substr $caller->{in}, 0, $SMALL, "";
+    my ($from, $nonce, $size) = $said =~ /^ask $run (\d{1,6}) $me ([0-9a-f]{16}) (\d{1,5}) / or return;
+    return if $size > $BLOCK || ($caller->{from} // $from) != $from;
+    @$caller{qw(from nonce size left changed)} = ($from, $nonce, $size, $size, undef);
+    return 1;
+}
+
+sub compare {
+    my ($caller) = @_;
+    my $part = substr $caller->{in}, 0, $caller->{left}, "";
+    my $at = $caller->{size} - $caller->{left};
+    $caller->{changed} //= $at + $-[0] if ($part ^ substr $block, $at, length $part) =~ /[^\0]/;
+    $caller->{left} -= length $part;
+}
+
+# Notes that a packet of a peer has arrived. Only a peer that holds a connection sends often enough to miss one.
+sub arrived {
+    my ($by) = @_;
+    my $it = $arrived{$by} ||= {gap => 0};
+    silence($by);
+    @$it{qw(last mine)} = (now(), $paused);
+}
+
+sub silence {
+    my ($by) = @_;
+    my $it = $arrived{$by};
+    return unless $it->{last} && grep { ($_->{from} // "") eq $by } values %caller;
+    my $gap = now() - $it->{last} - ($paused - $it->{mine});
+    @$it{qw(gap began)} = ($gap, $it->{last}) if $gap > $it->{gap};
+}
+
+sub say_held {
+    my $wrong = wrong_checksums();
+    say_line("checksums container $wrong") if $wrong;
+    for my $flow (grep { $_->{last} } values %flow) {
+        longest($flow, gap($flow, $flow->{theirs})) if !$flow->{ended} && @{$flow->{asked}};
+        say_line("gap", $flow->{peer}{id}, sprintf "%.3f %.3f", $flow->{gap}, $flow->{gap_began} - $began) if $flow->{gap};
+        say_line("cut", $flow->{peer}{id}, $flow->{cuts}, sprintf("%.3f", $flow->{cut} - $began), $flow->{reason}) if $flow->{cuts};
+    }
+    for my $by (grep { /^\d+$/ } keys %arrived) {
+        silence($by);
+        my $it = $arrived{$by};
+        say_line("quiet", $by, sprintf "%.3f %.3f", $it->{gap}, $it->{began} - $began) if $it->{gap} > $NOTABLE && $it->{began} > $began;
+    }
+}
+
+# proc(5), net/snmp: a line of names, then one of values, for each protocol.
+sub wrong_checksums {
+    open my $file, "<", "/proc/net/snmp" or return 0;
+    my %of;
+    while (my ($protocol, @words) = split " ", <$file> // "") {
+        if ($of{$protocol}) { @{$of{$protocol}}{@{$of{$protocol}{names}}} = @words } else { $of{$protocol} = {names => \@words} }
+    }
+    return ($of{"Udp:"}{InCsumErrors} || 0) + ($of{"Tcp:"}{InCsumErrors} || 0);
+}
+
+sub say_flows {
+    for my $flow (grep { $_->{last} && proven($_->{peer}) } values %flow) {
+        my $id = $flow->{peer}{id};
+        if ($flow->{changed}) { say_line("changed", $id, @$flow{qw(changed at)}) }
+        elsif (!$flow->{bulk} && stalled($flow)) { say_line("stalled", $id, $flow->{passed}, sprintf "%.3f", gap($flow, $flow->{theirs})) }
+    }
+    say_held();
+}
+
 sub finish {
     $finished = 1;
+    say_flows();
     for my $peer (values %peer) {
         next if proven($peer);
         say_line("lack", $peer->{id}, $_, $peer->{why}{$_} // "not tried") for missing($peer);
@@ -471,6 +718,10 @@ sub order {
         push @beyond, {name => join(":", @words), to => pack_sockaddr_in($words[1], inet_aton($words[0]))};
     } elsif ($word eq "wall") {
         try_wall(@words);
+    } elsif ($word eq "flow") {
+        $flow{$_} = {peer => $peer{$_}, due => 0, passed => 0, theirs => 0, asked => [], out => ""} for grep { $peer{$_} } @words;
+    } elsif ($word eq "hold") {
+        $hold = $words[0];
     } elsif ($word eq "enough") {
         $until = now() if $until;
     } elsif ($word eq "again") {
@@ -505,23 +756,51 @@ sub work {
         $soonest = $due if $due < $soonest;
     }
     finish() if now() >= $until || !@timing && !grep({ !over($_) } values %peer)
+        && !grep({ !flow_over($_) } values %flow) && (!%flow || now() >= $began + $hold)
         && !grep({ !tried($_) } values %stranger) && !grep({ !beyond_over($_) } @beyond) && !grep { !outside_over($_) } values %outside;
     return $soonest;
+}
+
+sub end {
+    if ($finished) { say_held(); flush_lines() }
+    exit(0);
 }
 
 say_line("ready", $address, $mtu, $address6 // ());
 flush_lines();
 my $orders = "";
+my $awake = now();  # when this loop should continue at the latest
+sub catch_up {
+    my $late = now() - $awake;
+    $paused += $late if $late > $LATE;
+    $awake = now();
+}
 while (1) {
+    catch_up();
+    my @due = map { tend($_) } $until ? values %flow : ();
     my $wake = $until && !$finished ? work() : $began + $patience + $GRACE;
-    my $gathered = length $out ? $flushed + $FLUSH : $wake;
-    my $rest = ($gathered < $wake ? $gathered : $wake) - now();
-    my $ready = "";
-    vec($ready, fileno $_, 1) = 1 for \*STDIN, @echoes, $abroad, $dns // (), map { @{$_->{sockets}} } values %outside;
-    select $ready, undef, undef, $rest > 0 ? $rest : 0;
+    for (@due, length $out ? $flushed + $FLUSH : ()) { $wake = $_ if $_ < $wake }
+    $wake = now() if now() > $wake;
+    my @connected = grep { $_->{socket} } values %flow, values %caller;
+    my ($ready, $free) = ("", "");
+    vec($ready, fileno $_, 1) = 1 for \*STDIN, @echoes, $abroad, $listener, $dns // (), map({ @{$_->{sockets}} } values %outside),
+        map { $_->{socket} } @connected;
+    vec($free, fileno $_->{socket}, 1) = 1 for grep { length $_->{out} } @connected;
+    select $ready, $free, undef, $wake - now() > 0 ? $wake - now() : 0;
+    $awake = $wake;
+    catch_up();
     flush_lines() if length $out && now() >= $flushed + $FLUSH;
     vec($ready, fileno $_, 1) && take_datagrams($_) for @echoes;
     take_strangers() if vec $ready, fileno $abroad, 1;
+    for my $flow (grep { $_->{socket} } values %flow) {
+        take_answers($flow) if vec $ready, fileno $flow->{socket}, 1;
+    }
+    for my $caller (values %caller) {
+        my $number = fileno $caller->{socket};
+        if (vec $ready, $number, 1) { hear($caller) }
+        elsif (vec $free, $number, 1) { push_out($caller) or hang_up($caller) }
+    }
+    welcome() if vec $ready, fileno $listener, 1;
     if ($dns && vec $ready, fileno $dns, 1) {
         my $error = take_names($dns);
         if ($error) { $_->{why}{name} = $_->{why}{alias} = "127.0.0.11: $error" for values %peer }
@@ -530,6 +809,6 @@ while (1) {
         take_outside($server, $_) for grep { vec $ready, fileno $_, 1 } @{$server->{sockets}};
     }
     next unless vec $ready, fileno STDIN, 1;
-    sysread STDIN, $orders, 65536, length $orders or exit(0);
+    sysread STDIN, $orders, 65536, length $orders or end();
     order($1) while $orders =~ s/^([^\n]*)\n//;
 }

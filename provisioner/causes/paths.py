@@ -144,7 +144,7 @@ FAMILY = Family(
             " path, and are dropped silently. Connections open, then hang as soon as data flows.",
             "raise the MTU of the path to {needed} bytes, or set `mtu: {size}` for the network in the inventory and run"
             " `provisioner up --recreate {network}`",
-            explains=("path-mtu",),
+            explains=("path-mtu", "transfer-stalled"),
         ),
         Cause(
             "source-mismatch",

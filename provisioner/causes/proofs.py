@@ -39,6 +39,7 @@ FAMILY = Family(
             " VXLAN or gossip is the most frequent reason. An engine can also hold outdated forwarding entries.",
             "check that {port}/udp (data), 7946/tcp and 7946/udp (gossip) pass between these hosts in both directions; if they"
             " do, restart the engines: one may hold outdated forwarding entries",
+            explains=("transfer-stalled", "connection-dropped"),
         ),
         Cause(
             "names-unresolved",
@@ -62,6 +63,45 @@ FAMILY = Family(
             "Small packets pass, and packets of the network's full size are lost: the path between the hosts has a smaller MTU"
             " than their interfaces. Connections open, and then hang as soon as data flows.",
             "raise the MTU of the path, or set mtu: {mtu} for the network {network} and recreate it",
+            explains=("transfer-stalled",),
+        ),
+        Cause(
+            "offload",
+            "packets arrive with wrong checksums",
+            Severity.ERROR,
+            "Packets between the hosts arrive with a wrong checksum, and the kernel drops them. Network cards and hypervisors with"
+            " faulty checksum offload for VXLAN cause this. Names and small packets may pass while data stall.",
+            "turn off checksum offload on the interfaces between the hosts, first on the sender: ethtool -K DEVICE tx off; if that"
+            " helps, make it permanent, or update the card's driver",
+            explains=("overlay-blocked",),
+        ),
+        Cause(
+            "data-corrupt",
+            "data change on their way between containers",
+            Severity.ERROR,
+            "A transfer between two hosts arrived with other bytes than were sent, and no checksum noticed. Broken memory or"
+            " firmware of a network card, or a program that rewrites packets, can cause this. Files and databases would be damaged.",
+            "find what rewrites packets between these hosts (nft list ruleset; tc filter show; middleboxes); if there is nothing,"
+            " turn off the offloads of their network cards (ethtool -K DEVICE rx off tx off gro off gso off tso off), and test"
+            " their memory",
+        ),
+        Cause(
+            "transfer-stalled",
+            "a transfer of data stalls",
+            Severity.ERROR,
+            "Echoes of full size pass between two containers, but data over TCP stop arriving. Loss, wrong checksums or"
+            " faulty segmentation offload can cause this.",
+            "check the error counters of the interfaces between these hosts (ip -s link; nstat -az TcpRetransSegs), and turn off"
+            " segmentation offload for a test: ethtool -K DEVICE gso off tso off gro off",
+        ),
+        Cause(
+            "connection-dropped",
+            "a connection between containers was interrupted",
+            Severity.ERROR,
+            "An open connection got no answer for seconds, or ended, although containers reach each other before and after it."
+            " The path between the hosts is unstable.",
+            "look for what happened at that time: the journals of both hosts, their links (ip -s link), switches and firewalls"
+            " between them; `provisioner doctor` observes the paths",
         ),
         Cause(
             "forward-blocked",

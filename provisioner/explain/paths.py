@@ -20,7 +20,6 @@ _NOISE = 3  # fewer lost datagrams than this are ignored
 _MANY = 10  # with at least this many datagrams, partial loss is reported
 _WHOLE = 90  # percent; from this loss on, a port counts as blocked
 _DELETES = frozenset({"rule", "nft-rule"})  # variants with commands that delete the rule
-HEADERS = 50  # bytes that VXLAN adds
 
 
 @dataclass(frozen=True)
@@ -224,7 +223,8 @@ def _rule(rules: Iterable[Rule], found: Iterable[Lost]) -> Rule | None:
 
 def sizes(seen: Seen) -> Iterator[Problem]:
     """Find paths that are too narrow for full-size packets of an overlay."""
-    needs = {network: mtu + HEADERS for network, mtu in _mtus(seen).items()}
+    networks = seen.site.inventory.networks
+    needs = {network: mtu + networks[network].headers for network, mtu in _mtus(seen).items()}
     for network, needed in needs.items():
         narrow = {
             way: path.size
@@ -258,7 +258,7 @@ def _mtus(seen: Seen) -> dict[str, int]:
     found = {result.network: result.mtu for result in seen.proofs if result.mtu and result.proof == "overlay"}
     for name, network in seen.site.inventory.networks.items():
         if network.is_global and name not in found and (mtu := getattr(network, "mtu", None)):
-            found[name] = int(mtu) - HEADERS
+            found[name] = int(mtu) - network.headers
     return found
 
 

@@ -144,6 +144,14 @@ class Network(NetworkEntry):
         """Whether the network is created once for all hosts."""
         return SCOPES.get(self.driver, self.scope) == "global"
 
+    @property
+    def headers(self) -> int:
+        """Bytes by which the MTU of an overlay's containers is smaller than that of the path between hosts.
+
+        VXLAN takes 50, and ESP 26 more. libnetwork then rounds down to 4 bytes (drivers/overlay, maxMTU).
+        """
+        return 76 if self.encrypted else 50
+
     def on(self, host: str) -> bool:
         """Whether this host should have the network."""
         return self.hosts is None or host in self.hosts

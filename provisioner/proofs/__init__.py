@@ -11,6 +11,7 @@ builtin: a container on `none` has only loopback, one on `host` the host's addre
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from provisioner.proofs import builtin, choice, local, overlay, running
@@ -42,7 +43,6 @@ PROOFS: tuple[Proof, ...] = (
     LocalIsolationProof(),
     *builtin.PROOFS,
 )
-_ROUNDS = (overlay.rounds, local.rounds, builtin.rounds)  # in this order; each handles its own kind of network
 
 
 def units(inventory: Inventory) -> tuple[Unit, ...]:
@@ -65,7 +65,9 @@ def prove(
     matches nothing.
     """
     every = units(site().inventory)
+    # In this order; each handles its own kind of network.
+    rounds = (partial(overlay.rounds, hold=chosen.hold), local.rounds, builtin.rounds)
     return (
-        *running.run(_ROUNDS, chosen.of(every), site, connections, observer, again=again, judge=judge),
+        *running.run(rounds, chosen.of(every), site, connections, observer, again=again, judge=judge),
         *(running.left_out(unit) for unit in chosen.left_out(every)),
     )

@@ -27,6 +27,11 @@ class Evidence:
     interfaces, addresses: reported by a container that does nothing else.
     seen: (peer, fact) -> seconds since "go". lacks: (peer, fact) -> why it was not seen.
     largest: peer -> bytes of the largest packet that came back, if full-size packets do not.
+    bulk: peer -> bytes that have passed unchanged over the connection, and seconds. changed: peer -> blocks of data that arrived
+    changed, and the first byte, or "message". stalled: peer -> bytes that passed before nothing did, and seconds since then.
+    gaps: peer -> seconds of the longest time without an answer on the connection, and its begin. quiet: the same for packets
+    from the peer. cuts: peer -> how often the connection ended, when it did so first, and why. checksums: "host" or "container"
+    -> packets with a wrong checksum that arrived there during the proof.
     rtt: peer -> seconds of the shortest round trip. heard: the peers that sent any datagram; None: not reported.
     outside: DNS server -> seconds, and its answer about the external name. silent: server -> why it gave no usable answer.
     conf: "search" and "options" of resolv.conf -> words.
@@ -51,6 +56,13 @@ class Evidence:
     lacks: dict[tuple[int, str], str] = field(default_factory=dict)
     largest: dict[int, int] = field(default_factory=dict)
     rtt: dict[int, float] = field(default_factory=dict)
+    bulk: dict[int, tuple[int, float]] = field(default_factory=dict)
+    changed: dict[int, tuple[int, str]] = field(default_factory=dict)
+    stalled: dict[int, tuple[int, float]] = field(default_factory=dict)
+    gaps: dict[int, tuple[float, float]] = field(default_factory=dict)
+    quiet: dict[int, tuple[float, float]] = field(default_factory=dict)
+    cuts: dict[int, tuple[int, float, str]] = field(default_factory=dict)
+    checksums: dict[str, int] = field(default_factory=dict)
     heard: frozenset[int] | None = None
     outside: dict[str, tuple[float, str]] = field(default_factory=dict)
     silent: dict[str, str] = field(default_factory=dict)
@@ -91,7 +103,8 @@ class Evidence:
                 self.rtt[number(peer)] = decimal(seconds)
             case (
                 ("outside" | "silent" | "conf" | "nameless" | "met" | "tried")
-                | ("esp" | "clear" | "walls" | "watching" | "leaks"),
+                | ("esp" | "clear" | "walls" | "watching" | "leaks")
+                | ("bulk" | "changed" | "stalled" | "gap" | "quiet" | "cut" | "checksums"),
                 [_, *_],
             ):
                 self._take_other(word, words)
@@ -105,6 +118,25 @@ class Evidence:
                 self.error = rest
             case _:
                 raise ValueError(f"unexpected line from the probe: {line[:80]!r}")
+
+    def _take_flow(self, word: str, words: list[str]) -> None:
+        """Parse what is about connections to peers and the data that they carried."""
+        match word, words:
+            case "bulk", [peer, size, seconds]:
+                self.bulk[number(peer)] = number(size), decimal(seconds)
+            case "changed", [peer, blocks, where]:
+                self.changed[number(peer)] = number(blocks), where if where == "message" else str(number(where))
+            case "stalled", [peer, size, seconds]:
+                self.stalled[number(peer)] = number(size), decimal(seconds)
+            case "gap" | "quiet", [peer, seconds, since]:
+                of = self.gaps if word == "gap" else self.quiet
+                of[number(peer)] = decimal(seconds), self.offset + decimal(since)
+            case "cut", [peer, times, since, _, *_]:
+                self.cuts[number(peer)] = number(times), self.offset + decimal(since), " ".join(words[3:])
+            case "checksums", ["host" | "container" as where, packets]:
+                self.checksums[where] = number(packets)
+            case _:
+                raise ValueError(f"unexpected line from the probe: {' '.join((word, *words))[:80]!r}")
 
     def _take_other(self, word: str, words: list[str]) -> None:
         """Parse what is not about a peer: external resolvers, probes of other networks, packets that the host watched."""
@@ -133,7 +165,7 @@ class Evidence:
             case "tried", [stranger, times]:
                 self.tried[number(stranger)] = number(times)
             case _:
-                raise ValueError(f"unexpected line from the probe: {' '.join((word, *words))[:80]!r}")
+                self._take_flow(word, words)
 
     def proven(self, peer: int, facts: tuple[str, ...] = FACTS) -> bool:
         """Whether all these facts about a peer were seen."""

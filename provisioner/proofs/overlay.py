@@ -74,7 +74,7 @@ class OverlayProof:
         return tuple(network.name for network in inventory.networks.values() if network.is_global)
 
     def needs(self, site: Site, task: Task) -> Task:  # noqa: ARG002
-        return replace(task, facts=FACTS)
+        return replace(task, facts=FACTS, flows=True)
 
     def result(self, seen: Seen) -> ProofResult:
         return _result(seen.site, seen.task, seen.probes)
@@ -83,13 +83,13 @@ class OverlayProof:
 PROOFS: tuple[Proof, ...] = (OverlayProof(), DnsProof(), EncryptedProof(), InternalProof(), IsolationProof())
 
 
-def rounds(site: Site, asked: Asked) -> list[Round]:
-    """Return the rounds that prove the networks that span all hosts."""
+def rounds(site: Site, asked: Asked, *, hold: float = 0.0) -> list[Round]:
+    """Return the rounds that prove the networks that span all hosts. hold: see `prove`."""
     wanted = {name: proofs for name, proofs in asked.items() if _shared(site, name)}
     return [
         Round(
             tuple(name for name in batch if wanted[name]),
-            partial(prove, networks={name: secrets.token_hex(3) for name in batch}, asked=wanted),
+            partial(prove, networks={name: secrets.token_hex(3) for name in batch}, asked=wanted, hold=hold),
         )
         for batch in batches(wanted, len(site.live))
     ]
@@ -119,6 +119,7 @@ def prove(
     start: float = _START,
     asked: Asked | None = None,
     judge: Judge | None = None,
+    hold: float = 0.0,
 ) -> tuple[ProofResult, ...]:
     """Prove that all live hosts reach each other over some networks, at the same time. A result has every ordered pair.
 
@@ -126,7 +127,7 @@ def prove(
     from several threads. again: reads the hosts once more, to find out why a pair failed. deadline: seconds from the start of
     all probes (default: the control plane's patience, plus 3 for each host and network). start: seconds for a probe to start;
     if one does not, all pairs of its host fail, and the others continue. asked: the proofs of each network (default: all that
-    apply). judge: see `base.Judge`.
+    apply). judge: see `base.Judge`. hold: seconds for which the probes hold their connections at least.
     With a single host, the result has no pairs; it says that a probe joined the network.
     Nothing is left on the hosts, even if the controller dies. Failures of hosts are part of the result, not exceptions.
     """
@@ -134,9 +135,11 @@ def prove(
     asked = asked if asked is not None else asked_of(PROOFS, site.inventory)
     if not names:
         return tuple(result for network in networks for result in skipped(asked[network], network, "no host is live"))
-    limit = deadline or site.plane.patience + _PER_HOST * len(names) * len(networks)
+    limit = deadline or hold + site.plane.patience + _PER_HOST * len(names) * len(networks)
     places = list(site.inventory.hosts)
-    found = {name: _task(site, names[0], name, run, limit=limit, start=start) for name, run in networks.items()}
+    found = {
+        name: _task(site, names[0], name, run, limit=limit, start=start, hold=hold) for name, run in networks.items()
+    }
     tasks = _walled([prepared(asked[task.network], site, task) for task in found.values() if isinstance(task, Task)])
     probes = [
         Probe(connections[name], number, places.index(name), task, observer, patience=patience(site, name))
@@ -228,13 +231,13 @@ def _opened(site: Site, names: Sequence[str], again: Callable[[], Site] | None) 
     return site
 
 
-def _task(site: Site, host: str, network: str, run: str, *, limit: float, start: float) -> Task | str:
+def _task(site: Site, host: str, network: str, run: str, *, limit: float, start: float, hold: float) -> Task | str:
     """Return what all probes of a network have in common, or the reason why it can't have probes."""
     entry = site.inventory.networks[network]
     if not entry.attachable:
         return "not attachable: only containers of services may join it"
     subnet = state.subnet(site, host, entry)
-    return Task(run, network, subnet, limit, start) if subnet else "its IPv4 subnet is unknown"
+    return Task(run, network, subnet, limit, start, hold=hold) if subnet else "its IPv4 subnet is unknown"
 
 
 def _walled(tasks: list[Task]) -> list[Task]:
@@ -270,6 +273,7 @@ def _result(site: Site, task: Task, probes: Sequence[Probe]) -> ProofResult:
             site.plane.reunion(site),
             closed=closed,
             data=site.inventory.data_path_port,
+            headers=site.inventory.networks[task.network].headers,
         )
     last = max((seconds for evidence in found.values() for seconds in evidence.seen.values()), default=0.0)
     tried = [evidence.seconds or task.deadline for evidence in found.values() if evidence.address]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from provisioner import render
 from provisioner.errors import ProvisionerError, TimedOut, TransportError, Unreachable
 from provisioner.model import Problem
+from provisioner.proofs import flows
 from provisioner.proofs.evidence import FACTS, Evidence
 from provisioner.system.attached import PROBE
 
@@ -47,6 +48,7 @@ _LABEL = 63  # characters: the longest label in DNS
 # Observed: an engine 20.10 was killed (power cut, SIGKILL) with a container on the network. At its next start, it looks for the
 # old namespace, and remembers that it is missing. One more start without the container fixes it.
 _LOST_SANDBOX = "could not get network sandbox"
+_LAST = ("leaks ", "gap ", "quiet ", "cut ", "checksums ")  # lines that count after the probe's end, too
 # Lines that the docker client logs before or after an error (docker/cli#5043). They are never the cause.
 _NOISE = ("WARNING", "See '", "time=")
 
@@ -75,6 +77,7 @@ class Task:
     walls: ports for which no packet of a container may leave its host; None: not tried.
     facts: what each probe must see of every other one of its network; (): it contacts none.
     apart: the probe tries to reach probes of other networks, which must fail.
+    flows: the probes hold connections and send data to some others (flows.py). hold: for at least so many seconds.
     """
 
     run: str
@@ -90,6 +93,8 @@ class Task:
     walls: Walls | None = None
     facts: tuple[str, ...] = ()
     apart: bool = False
+    flows: bool = False
+    hold: float = 0.0
 
     @property
     def life(self) -> int:
@@ -298,6 +303,7 @@ class Probe:
         left, offset = self.task.deadline, self.evidence.offset
         left = max(left - offset, _SHORTEST) if offset else left
         orders = [peer.order for peer in others]
+        orders += self._flows([peer.probe.number for peer in others])
         orders += [probe.as_stranger(at) for at, probe in enumerate(self.strangers)]
         if asked := self.task.outside:
             orders.append(" ".join(("outside", asked.name, asked.kind, *asked.resolvers)))
@@ -327,6 +333,12 @@ class Probe:
                 until = time.monotonic() + _WATCHER
                 while not (wanted <= self.evidence.esp or self.evidence.error):
                     self._read(until)
+
+    def _flows(self, others: Sequence[int]) -> list[str]:
+        """Return the orders for connections to some of the other probes."""
+        to = flows.targets(self.number, others) if self.task.flows else []
+        orders = [f"flow {' '.join(map(str, to))}"] if to else []
+        return [*orders, f"hold {self.task.hold:g}"] if to and self.task.hold else orders
 
     def _read_some(self, until: float) -> None:
         """Read a line if one arrives soon, so that `enough` is noticed in time. Raises TimedOut at the time `until`."""
@@ -379,16 +391,16 @@ class Probe:
         except TransportError as error:
             self.remark = f"its probe may remain on the host for some minutes ({error.what})"
         else:
-            self._last_leaks(result.stdout)
+            self._take_last(result.stdout)
             message = _message(result.stderr)
             if result.code and message and self.evidence.seconds is not None:
                 self.remark = message[0]
 
-    def _last_leaks(self, said: str) -> None:
-        """Parse what the host reported about leaked packets after the container had ended."""
+    def _take_last(self, said: str) -> None:
+        """Parse what the probe reported about its connections at its end, and its host about leaked packets after that."""
         try:
             for line in said.split("\n"):
-                if line.startswith("leaks "):
+                if line.startswith(_LAST):
                     self.evidence.take(line)
         except ValueError as error:
             self._fail(str(error))

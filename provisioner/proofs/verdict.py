@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from provisioner.errors import error_text
 from provisioner.inventory.engine_models import DATA_PORT
 from provisioner.model import Pair, Problem, ProofResult, State
+from provisioner.proofs import flows
 from provisioner.proofs.advice import advice, both
 from provisioner.proofs.evidence import FACTS
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from provisioner.model import Check
     from provisioner.proofs.evidence import Evidence
 
-VXLAN_HEADERS = 50  # bytes that the engine subtracts from the underlay's MTU
+_HEADERS = 50  # bytes that the engine subtracts from the underlay's MTU, unless the network is encrypted
+_WRONG = 3  # packets with a wrong checksum: fewer are an accident
 _SHOWN = 3  # pairs that a problem's evidence lists
 _LISTED = 6  # failed pairs that an error lists; the matrix of the report has all of them
 
@@ -66,10 +68,22 @@ def pairs(found: Mapping[str, Evidence]) -> tuple[Pair, ...]:
     for source, target in permutations(found, 2):
         seen, number = found[source].seen, numbers[target]
         times = {fact: seen.get((number, fact)) for fact in FACTS}
-        proven = found[source].proven(number)
-        detail = "" if proven else _why(source, target, found, numbers)
-        rtt = found[source].rtt.get(number) if proven else None
-        result.append(Pair(source, target, **times, detail=detail, rtt=rtt))
+        if found[source].proven(number):
+            flow, rtt = flows.flow(source, target, found, numbers), found[source].rtt.get(number)
+        else:
+            flow, rtt = flows.Flow(detail=_why(source, target, found, numbers)), None
+        result.append(
+            Pair(
+                source,
+                target,
+                **times,
+                detail=flow.detail,
+                rtt=rtt,
+                transfer=flow.state,
+                throughput=flow.throughput,
+                longest_gap=flow.gap,
+            )
+        )
     return tuple(result)
 
 
@@ -101,8 +115,8 @@ def _words(
     elif "by_name" in lacks and "name" not in lacks:
         words.append(f"by name: {lacks['by_name']}, but {target} has {there.address}")
     if "full" in lacks and "address" not in lacks:
-        largest = f"the largest that passed has {here.largest[peer]}" if peer in here.largest else lacks["full"]
-        words.append(f"MTU: packets of {here.mtu} bytes don't pass, {largest}")
+        lost = f"packets of {here.mtu} bytes don't pass, {lacks['full']}"
+        words.append(f"MTU: {here.largest[peer]} of {here.mtu} bytes pass" if peer in here.largest else f"MTU: {lost}")
     return words
 
 
@@ -132,11 +146,13 @@ def trouble(
     *,
     closed: Mapping[str, Closed] = MappingProxyType({}),
     data: int = DATA_PORT,
+    headers: int = _HEADERS,
 ) -> tuple[str, tuple[Problem, ...]]:
     """Return the error for the pairs that are not proven, and its causes; ("", ()) if all are proven.
 
     apart: host -> the hosts that its engine does not know from gossip. reunion: how to reconnect these engines.
     closed: host -> what keeps its containers off the network, as seen after the proof. data: the UDP port of VXLAN.
+    headers: bytes by which the MTU of the network is smaller than that of the underlay.
     """
     failed = [pair for pair in result if not pair.proven]
     if not failed:
@@ -154,7 +170,11 @@ def trouble(
     answer += [f"{what} ({', '.join(names)})" for what, names in _together(later).items()]
     what = f"the network {network} is not proven: {len(failed)} of {len(result)} pairs failed"
     of_hosts = tuple(_of_hosts(network, found, closed))
-    between = tuple(_between(network, found, failed, {name: (apart[name], reunion) for name in apart}, data))
+    between = (
+        *_between(network, found, failed, {name: (apart[name], reunion) for name in apart}, data),
+        *_of_sizes(network, found, failed, headers),
+        *_of_flows(network, found, failed),
+    )
     text = error_text(what, answer="\n".join(answer), cure=both(of_hosts, between))
     return text, (*of_hosts, *between)
 
@@ -190,32 +210,49 @@ def _between(
     lost = [pair for pair in reached if pair.address is None]
     nameless = [pair for pair in reached if pair.name is None or pair.alias is None]
     stale = [pair for pair in reached if pair.by_name is None]
-    small = [pair for pair in reached if pair.address is not None and pair.full is None]
-    problems: list[Problem] = []
     if lost and apart:
         for name, (strangers, reunion) in apart.items():
             what = f"its engine does not know {', '.join(strangers)} from gossip"
-            problems.append(
-                Problem(
-                    "engines-apart",
-                    name,
-                    what,
-                    {"reunion": reunion},
-                    target=strangers[0] if len(strangers) == 1 else "",
-                    network=network,
-                )
+            yield Problem(
+                "engines-apart",
+                name,
+                what,
+                {"reunion": reunion},
+                target=strangers[0] if len(strangers) == 1 else "",
+                network=network,
             )
     elif lost:
-        problems.append(_on(lost, Problem("overlay-blocked", "", "", {"port": data}, network=network)))
+        yield _on(lost, Problem("overlay-blocked", "", "", {"port": data}, network=network))
     elif nameless:
-        problems.append(_on(nameless, Problem("names-unresolved", "", "", network=network)))
+        yield _on(nameless, Problem("names-unresolved", "", "", network=network))
     elif stale:
-        problems.append(_on(stale, Problem("name-stale", "", "", {"network": network}, network=network)))
+        yield _on(stale, Problem("name-stale", "", "", {"network": network}, network=network))
+
+
+def _of_sizes(network: str, found: Mapping[str, Evidence], failed: Sequence[Pair], headers: int) -> Iterator[Problem]:
+    """Yield the problem of pairs between which small packets pass, but none of full size."""
+    small = [pair for pair in failed if pair.address is not None and pair.full is None]
     sizes = [size for evidence in found.values() for size in evidence.largest.values()]
     if sizes:
-        values = {"network": network, "mtu": min(sizes) + VXLAN_HEADERS}
-        problems.append(_on(small, Problem("path-mtu", "", "", values, network=network)))
-    yield from problems
+        values = {"network": network, "mtu": min(sizes) + headers}
+        yield _on(small, Problem("path-mtu", "", "", values, network=network))
+
+
+def _of_flows(network: str, found: Mapping[str, Evidence], failed: Sequence[Pair]) -> Iterator[Problem]:
+    """Yield the problems of connections. Wrong checksums explain why packets were lost, and transfers stalled."""
+    wrong = {name for name, evidence in found.items() if sum(evidence.checksums.values()) >= _WRONG}
+    lossy = [
+        pair for pair in failed if pair.target in wrong and (pair.address is None or pair.transfer == flows.STALLED)
+    ]
+    if lossy:
+        yield _on(lossy, Problem("offload", "", "", network=network))
+    rest = [pair for pair in failed if pair not in lossy]
+    if corrupt := [pair for pair in rest if pair.transfer == flows.CORRUPT]:
+        yield _on(corrupt, Problem("data-corrupt", "", "", network=network))
+    if stalled := [pair for pair in rest if pair.transfer == flows.STALLED]:
+        yield _on(stalled, Problem("transfer-stalled", "", "", network=network))
+    if dropped := [pair for pair in rest if pair.transfer == flows.DROPPED]:
+        yield _on(dropped, Problem("connection-dropped", "", "", network=network))
 
 
 def _on(pairs: Sequence[Pair], problem: Problem) -> Problem:

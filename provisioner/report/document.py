@@ -15,7 +15,10 @@ from provisioner.report.verdict import proven, verdict
 if TYPE_CHECKING:
     from provisioner.model import Report
 
-_FINE: Mapping[type, tuple[str, ...]] = {Pair: ("rtt",), PortSeen: ("seconds",)}  # times in microseconds
+_DIGITS: Mapping[type, Mapping[str, int]] = {  # decimals of numbers
+    Pair: {"rtt": 6, "throughput": 1, "longest_gap": 3},
+    PortSeen: {"seconds": 6},
+}
 VERSION = 1  # increased if a field is renamed, removed or changes its meaning; not if one is added
 
 
@@ -44,9 +47,9 @@ def _fields(value: object) -> dict[str, object]:
             plain[name] = "" if value.secret else words.exact(getattr(value, name))
     if isinstance(value, Pair | Check):
         plain["proven"] = value.proven
-    for name in _FINE.get(type(value), ()):
-        time = getattr(value, name)
-        plain[name] = None if time is None else round(time, 6)
+    for name, digits in _DIGITS.get(type(value), {}).items():
+        measured = getattr(value, name)
+        plain[name] = None if measured is None else round(measured, digits)
     if isinstance(value, ProofResult):
         plain["name"] = words.block(value.name)
     return plain

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _MOST_WITH_TIMES = 12
 _MOST_LISTED = 20
 _NAME = 20  # cells for a host's name in front of a row
+_WHOLE = 10  # Mbit/s from which on decimals are not shown
 _BUNCH = 10  # columns between two gaps of the compact matrix
 _FAILURES = {
     "n": "name not resolved",
@@ -31,6 +32,9 @@ _FAILURES = {
     "b": "not reached by name",
     "l": "alias not resolved",
     "f": "no packet of full size",
+    "c": "data changed on the way",
+    "s": "transfer stalled",
+    "d": "connection dropped",
     "?": "not measured",
 }
 
@@ -41,7 +45,8 @@ def failures(pair: Pair | None) -> str:
         return "?"
     name = "n" if pair.name is None else "b" if pair.by_name is None and pair.address is not None else ""
     name += "l" if pair.alias is None and pair.name is not None else ""
-    return name + ("a" if pair.address is None else "") + ("f" if pair.full is None else "")
+    broken = pair.transfer[:1] if pair.transfer != "passed" else ""  # corrupt, stalled, dropped
+    return name + ("a" if pair.address is None else "") + ("f" if pair.full is None else "") + broken
 
 
 def matrix(proof: ProofResult, report: Report, look: Look) -> list[Text]:
@@ -136,7 +141,8 @@ def _legend(seen: Tally, look: Look, *, compact: bool) -> list[Text]:
     several = f"{look.marks.bad.upper()} several" if compact and any(len(each) > 1 for each in failed) else ""
     signs = [sign for sign in (several, *letters) if sign]
     base = f"rows: from, columns: to; {look.marks.ok} reached by name, by address and at full size"
-    lines = ("; ".join((base, ", ".join(signs))) if signs else base, _round_trips(seen, compact=compact))
+    measured = "; ".join(filter(None, (_round_trips(seen, compact=compact), _throughput(seen))))
+    lines = ("; ".join((base, ", ".join(signs))) if signs else base, measured)
     return [row for line in lines if line for row in look.prose(Text("    "), line, QUIET)]
 
 
@@ -149,6 +155,16 @@ def _round_trips(seen: Tally, *, compact: bool) -> str:
     way = f"{words.line(longest[0])} to {words.line(longest[1])}"
     least, most = (words.round_trip(value) for value in (min(times.values()), times[longest]))
     return f"shortest of 5 round trips: {least} to {most} ({way})"
+
+
+def _throughput(seen: Tally) -> str:
+    """Return the least and the most, and how many pairs were measured if not all."""
+    found = [pair.throughput for pair in seen.pairs.values() if pair.throughput is not None]
+    if not found:
+        return ""
+    some = f" on {len(found)} of {seen.total} pairs" if len(found) < seen.total else ""
+    least, most = (f"{each:.0f}" if each >= _WHOLE else f"{each:.1f}" for each in (min(found), max(found)))
+    return f"throughput {least if least == most else f'{least} to {most}'} Mbit/s{some}"
 
 
 def _unproven(seen: Tally) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -25,6 +25,7 @@ import pytest
 
 from provisioner.controlplane import Site
 from provisioner.inventory import load
+from provisioner.lab.faults import FAULTS
 from provisioner.model import Report, State
 from provisioner.proofs import overlay
 from provisioner.report import show
@@ -32,7 +33,7 @@ from provisioner.transport import Connection, connect_all
 from tests.e2e.slow_path import slow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from provisioner.inventory import Inventory
     from provisioner.lab import Lab
@@ -86,11 +87,18 @@ class Hosts:
     def site(self) -> Site:
         return Site(self.inventory, {}, {}, (), tuple(self.inventory.hosts))
 
-    def prove(self, *, deadline: float | None = None, start: float = 120.0) -> ProofResult:
+    def prove(
+        self,
+        *,
+        deadline: float | None = None,
+        start: float = 120.0,
+        hold: float = 0.0,
+        observer: Callable[[str, str], None] = lambda *_: None,
+    ) -> ProofResult:
         with self.connected() as connections:
             (result,) = overlay.prove(
                 self.site, connections, {"demo": secrets.token_hex(3)},
-                observer=lambda *_: None, deadline=deadline, start=start,
+                observer=observer, deadline=deadline, start=start, hold=hold,
             )  # fmt: skip
             return result
 
@@ -176,6 +184,8 @@ def test_every_pair_is_proven_and_soon(hosts):
     assert len(result.pairs) == 6
     assert not failed(result)
     assert result.mtu == 1450
+    assert {each.transfer for each in result.pairs} == {"passed"}
+    assert all(each.throughput > 1 and 0 < each.longest_gap < 3 for each in result.pairs), result.pairs
     assert 0 < result.seconds < 15  # usually 0.3 s; a container that missed the names is replaced after 3 s
     assert [hosts.sh(name, LOST) for name in hosts.lab.hosts] == ["", "", ""]
     assert not hosts.left()
@@ -232,11 +242,92 @@ def test_a_smaller_underlay_is_reported_with_the_largest_size(hosts):
         one = pair(result, source, target)
         assert None not in (one.name, one.address, one.by_name)
         assert one.full is None
-        assert "packets of 1450 bytes don't pass" in one.detail
-    assert "the largest that passed has 1350" in result.error
+        assert "1350 of 1450 bytes pass" in one.detail
     assert "mtu: 1400" in result.error
     assert [(p.id, p.host, p.target) for p in result.problems] == [("path-mtu", "node3", "")]
     assert result.seconds < 20  # it does not wait for the deadline, because waiting would not help
+
+
+TCP = "udp dport 4789 @th,312,8 6 @th,256,16 > 1000"  # packets of an overlay with large TCP packets: see filters.py
+
+
+def filtered(rule: str) -> tuple[str, str]:
+    """Return how to add an nftables rule for what arrives, and how to remove it."""
+    chain = f"{{ type filter hook prerouting priority -300; {rule}; }}"
+    return f"nft 'table ip test {{ chain c {chain}; }}'", "nft delete table ip test"
+
+
+def test_data_that_change_on_their_way_are_found(hosts):
+    fault = FAULTS["corrupt"]
+    with hosts.broken("node2", fault.make, fault.heal):
+        result = hosts.prove()
+    assert failed(result) == {("node1", "node2"), ("node3", "node2")}
+    assert {pair(result, *each).transfer for each in failed(result)} == {"corrupt"}
+    assert "data arrive changed: 16 of 16 blocks of 64 KiB" in result.error
+    assert [(p.id, p.host, p.target) for p in result.problems] == [("data-corrupt", "node2", "")]
+
+
+@pytest.mark.parametrize(("wrong", "cause"), [(False, "transfer-stalled"), (True, "offload")])
+def test_data_that_stall_although_full_size_echoes_pass(hosts, wrong, cause):
+    """The host drops large TCP packets, or they arrive with a wrong checksum, as from a faulty network card."""
+    port = hosts.lab.folder / "switch", "node2"
+    with ExitStack() as stack:
+        if wrong:  # the switch completes checksums, and then the data change
+            stack.enter_context(complete_checksums(*port))
+        rule = f"{TCP} @th,4800,32 set 0xdeadbeef" if wrong else f"{TCP} drop"
+        stack.enter_context(hosts.broken("node2", *filtered(rule)))
+        result = hosts.prove()
+    assert failed(result) == {("node1", "node2"), ("node3", "node2")}
+    assert {pair(result, *each).transfer for each in failed(result)} == {"stalled"}
+    assert ("with a wrong checksum" in result.error) is wrong
+    assert [(p.id, p.host, p.target) for p in result.problems] == [(cause, "node2", "")]
+    assert result.seconds < 15, "it does not wait for the deadline, because waiting would not help"
+
+
+@contextmanager
+def complete_checksums(space: Path, port: str) -> Iterator[None]:
+    """Let the sending end of a cable compute all checksums, instead of leaving them to the receiver."""
+    code = (
+        "import array, fcntl, socket, struct, sys;"
+        "value = array.array('B', struct.pack('II', 0x17, int(sys.argv[2])));"  # linux/ethtool.h: ETHTOOL_STXCSUM
+        "request = struct.pack('16sP16x', sys.argv[1].encode(), value.buffer_info()[0]);"
+        "fcntl.ioctl(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), 0x8946, request)"  # SIOCETHTOOL
+    )
+    argv = ["nsenter", f"--net={space}", sys.executable, "-c", code, port]
+    subprocess.run([*argv, "0"], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([*argv, "1"], check=True)
+
+
+def test_a_connection_that_is_interrupted_is_found_with_time_and_direction(hosts):
+    """All is proven before, and works again after. Only the connection that was held shows it."""
+    rule, all_reached = f"INPUT -p udp --dport 4789 -s {hosts.lab.address('node1')} -j DROP", threading.Event()
+    waiting = set(hosts.lab.hosts)
+
+    def observer(host: str, text: str) -> None:
+        if text == "reached 2 of 2 hosts":
+            waiting.discard(host)
+            all_reached.set() if not waiting else None
+
+    def interrupt() -> None:
+        assert all_reached.wait(60)
+        hosts.sh("node2", f"sleep 1.5; iptables -I {rule}; sleep 4.5; iptables -D {rule}")
+
+    with ThreadPoolExecutor() as pool:
+        interruption = pool.submit(interrupt)
+        result = hosts.prove(hold=10, observer=observer)
+        interruption.result()
+    assert failed(result) == {("node1", "node2"), ("node2", "node1")}, result.error
+    (problem,) = result.problems
+    assert (problem.id, problem.host, problem.target) == ("connection-dropped", "node1", "node2")
+    there, back = (pair(result, *way) for way in (("node1", "node2"), ("node2", "node1")))
+    assert there.transfer == back.transfer == "dropped"
+    assert 3 < there.longest_gap < 9
+    assert there.detail.endswith("nothing from node1 arrived at node2")
+    assert back.detail.endswith("packets from node2 arrived, but no answer from node1 did")
+    assert pair(result, "node1", "node3").longest_gap < 3
 
 
 def test_an_engine_that_is_down_does_not_hold_up_the_others(hosts):

@@ -179,7 +179,7 @@ def shape(output: str) -> list[str]:
         .replace(LAB, "demo")
         .replace("sudo ", "")
     )
-    output = re.sub(r"[0-9.]+( m?s\b|(?= to install))", "N", output)
+    output = re.sub(r"throughput .* Mbit/s|[0-9.]+( m?s\b|(?= to install))", "N", output)
     output = re.sub(r"^changed on .*|^ +gossip .*", "", output, flags=re.MULTILINE)
     return list(dict.fromkeys(" ".join(line.split()) for line in output.splitlines() if line.strip()))
 

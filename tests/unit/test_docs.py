@@ -132,7 +132,13 @@ def demo() -> Report:
         Outcome(host, step, State.CONVERGED, tuple(drifts)) for step, drifts in changed.items() for host in hosts
     )
     times = iter((0.07, 0.23, 0.14, 0.08, 0.15, 0.13))
-    pairs = tuple(Pair(s, t, *[0.302] * 5, rtt=next(times) / 1000) for s in hosts for t in hosts if s != t)
+    speeds = iter((1039.0, 1887.0, 2600.0, 1089.0, 1204.0, 1711.0))
+    pairs = tuple(
+        Pair(s, t, *[0.302] * 5, rtt=next(times) / 1000, throughput=next(speeds))
+        for s in hosts
+        for t in hosts
+        if s != t
+    )
     proof = ProofResult("overlay", "demo", State.SETTLED, pairs, mtu=1450, seconds=0.302)
     checks = tuple(Check(host, "", 0.303) for host in hosts)
     apart = ProofResult(

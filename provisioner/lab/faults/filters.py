@@ -73,6 +73,14 @@ FAULTS = (
         "the host drops half of the incoming overlay packets",
         "INPUT -p udp --dport 4789 -m statistic --mode random --probability 0.5 -j DROP",
     ),
+    # Offsets in bits from the outer UDP header: 39 bytes lead to the inner protocol, 32 to the inner length, 600 into the data.
+    _table(
+        "corrupt",
+        "data-corrupt",
+        "four bytes change in each large TCP packet that arrives over an overlay",
+        "prerouting",
+        "udp dport 4789 @th,312,8 6 @th,256,16 > 1000 @th,4800,32 set 0xdeadbeef",
+    ),
     rule_fault(
         "loopback-dropped", "loopback-dropped", "the host drops packets that it sends to itself", "INPUT -i lo -j DROP"
     ),

@@ -48,9 +48,9 @@ def stopped(seen, name="node2"):
 def encrypted(seen):
     networks = seen.site.inventory.networks
     changed = {**networks, "demo": networks["demo"].model_copy(update={"encrypted": True})}
-    return replace(
-        seen, site=replace(seen.site, inventory=seen.site.inventory.model_copy(update={"networks": changed}))
-    )
+    proofs = tuple(replace(proof, mtu=1424) for proof in seen.proofs)  # ESP needs room, too
+    site = replace(seen.site, inventory=seen.site.inventory.model_copy(update={"networks": changed}))
+    return replace(seen, site=site, proofs=proofs)
 
 
 def with_log(seen, name, *lines):

@@ -145,7 +145,7 @@ def test_only_what_is_chosen_is_tried(rich):
 def test_the_overlay_proof_alone_tries_nothing_else(rich):
     results, orders, _, _ = ran(rich, "overlay/demo")
     assert [result.name for result in results if result.chosen] == ["overlay/demo"]
-    assert {line.split()[0] for line in orders.splitlines()} == {"peer", "go"}
+    assert {line.split()[0] for line in orders.splitlines()} == {"peer", "flow", "go"}
 
 
 def test_isolation_of_one_network_takes_another_one_along(rich):

@@ -28,6 +28,16 @@ def test_every_line_of_a_probe():
         "outside 127.0.0.11 0.02 no address",
         "silent 192.0.2.53 connection refused",
         "conf search a.test b.test",
+        "bulk 2 1048576 0.0123",
+        "changed 3 2 65536",
+        "changed 4 1 message",
+        "stalled 5 131072 5.1",
+        "gap 2 0.150 0.4",
+        "gap 2 3.250 1.5",
+        "quiet 2 3.1 1.5",
+        "cut 3 2 1.25 connection reset by peer",
+        "checksums container 3",
+        "checksums host 4",
         "heard 2 3",
         "done 4.5 0.03",
     )
@@ -41,6 +51,12 @@ def test_every_line_of_a_probe():
     assert evidence.outside == {"127.0.0.11": (0.02, "no address")}
     assert evidence.silent == {"192.0.2.53": "connection refused"}
     assert evidence.conf == {"search": ("a.test", "b.test")}
+    assert evidence.bulk == {2: (1048576, 0.0123)}
+    assert evidence.changed == {3: (2, "65536"), 4: (1, "message")}
+    assert evidence.stalled == {5: (131072, 5.1)}
+    assert (evidence.gaps, evidence.quiet) == ({2: (3.25, 1.5)}, {2: (3.1, 1.5)})
+    assert evidence.cuts == {3: (2, 1.25, "connection reset by peer")}
+    assert evidence.checksums == {"container": 3, "host": 4}
     assert (evidence.seconds, evidence.cpu, evidence.error) == (4.5, 0.03, "")
     assert not evidence.proven(2)
 
@@ -68,6 +84,8 @@ def test_its_own_error():
         "", "ready", "ready here 1450", "ready 10.99.0.2 big", "see 2 colour 0.1", "see two name 0.1", "see 2 name",
         "lack 2 colour none", "lack 2 name", "done nan 0.1", "done inf 0.1", "see 2 name 1e400", "see \u00b2 name 0.1", "tried \u0661 1",
         "ready 10.99.0.2 \u0661\u0664", f"largest 2 {'9' * 5000}", "see -1 name 0.1", "largest 2", "done 1", "done soon 1", "error", "hello", "heard you",
+        "bulk 2 1048576", "bulk 2 -1 0.1", "bulk 2 1 nan", "changed 2 1 here", "changed 2 x 1", "stalled 2 1", "gap 2 1", "gap 2 inf 1",
+        "quiet 2 1 -1", "cut 2 1 0.5", "cut 2 x 0.5 why", "checksums 1 2", "checksums host -1", "checksums switch 1",
         "met 0 colour 1", "met 0 name", "tried 0", "outside 127.0.0.11 0.1", "silent x", "conf nameserver x", "conf",
     ],
 )  # fmt: skip

@@ -123,6 +123,7 @@ def test_every_ordered_pair(prove):
     assert "".join(hosts[0].sent).splitlines() == [
         "peer 2 provisioner-probe-abcdef-node2 provisioner-alias-abcdef-node2 10.99.0.253",
         "peer 3 provisioner-probe-abcdef-node3 provisioner-alias-abcdef-node3 10.99.0.252",
+        "flow 2 3",
         "go 39.0",
     ]
     assert all(host.left and host.opened.closed.is_set() for host in hosts)

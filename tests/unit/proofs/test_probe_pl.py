@@ -18,7 +18,7 @@ from provisioner import render
 from provisioner.proofs.evidence import FACTS, Evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 pytestmark = [
@@ -501,3 +501,185 @@ def test_what_lies_beyond_is_told_where_it_is_reached(spaces):
     probe = here.probe(1)
     probe.stdin.write("beyond 10.9.0.3 22\ngo 3\n")
     assert told(probe).way == ()
+
+
+# -- connections and data over TCP -----------------------------------------------------------------------------------
+
+FULL = 16 * 65536  # bytes of a transfer
+
+
+def until_the_end(*processes: subprocess.Popen[str], evidence: Iterable[Evidence]) -> None:
+    """End all probes at the same time, and take what they report last."""
+    for process in processes:
+        process.stdin.close()
+    for process, seen in zip(processes, evidence, strict=True):
+        for line in process.stdout:
+            seen.take(line.rstrip("\n"))
+
+
+def connected(spaces: tuple[Space, Space], *, hold: float = 0.0, other: str = "") -> list[subprocess.Popen[str]]:
+    """Start two probes that send data to each other. other: the program of the second one, if it is not the same."""
+    for space in spaces:
+        space.dns(**NAMES)
+    argv = ("perl", "-e", other or render.text("probe.pl"), RUN, "2", "20", "10.9.0.1", "10.9.0.2")
+    probes = [spaces[0].probe(1), spaces[1].start(*argv)]
+    assert [probe.stdout.readline().split()[0] for probe in probes] == ["ready"] * 2
+    for probe, number, name in ((probes[0], 2, "there"), (probes[1], 1, "here")):
+        orders = f"peer {number} {name} alias-{name} {NAMES[name]}\nflow {number}\nhold {hold}\ngo 30\n"
+        probe.stdin.write(orders)
+    return probes
+
+
+def test_data_pass_in_both_directions(spaces):
+    probes = connected(spaces)
+    found = [told(probe) for probe in probes]
+    until_the_end(*probes, evidence=found)
+    for seen, peer in zip(found, (2, 1), strict=True):
+        size, seconds = seen.bulk[peer]
+        assert (size, 0 < seconds < 2) == (FULL, True)
+        assert seen.gaps[peer][0] < 2
+        assert (seen.changed, seen.stalled, seen.cuts, seen.quiet, seen.checksums) == ({}, {}, {}, {}, {})
+        assert seen.seconds < 5
+
+
+def test_a_single_byte_that_changes_on_the_way_is_found(spaces):
+    """The second probe expects another byte at one place of each block than the first one sends."""
+    other = render.text("probe.pl").replace("x 17, 0, $BLOCK;", "x 17, 0, $BLOCK; substr $block, 777, 1, '';")
+    found = [told(probe) for probe in connected(spaces, other=other)]
+    assert found[0].changed == {2: (16, "777")}
+    assert found[0].bulk == {}
+    assert set(found[1].changed) == {1}
+
+
+# A peer that answers datagrams. What it does on its TCP connections is in its argument: it reads no data, closes them,
+# answers with a changed message, or refuses them.
+PEER = r"""
+import select, socket, sys
+how = sys.argv[1]
+echo = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+echo.bind(("10.9.0.3", 7777))
+tcp = socket.socket()
+tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+tcp.bind(("10.9.0.3", 7778))
+if how != "refuses":
+    tcp.listen()
+print("serving", flush=True)
+ends, answered = [], 0
+while True:
+    for ready in select.select([echo, *ends, *([tcp] if how != "refuses" else [])], [], [])[0]:
+        if ready is tcp:
+            ends.append(tcp.accept()[0])
+            continue
+        if ready is echo:
+            data, client = echo.recvfrom(65535)
+        else:
+            data = ready.recv(64, socket.MSG_WAITALL)
+            if not data:
+                ends.remove(ready)
+                continue
+        kind, run, source, target, nonce, size = data.decode().split(" ")[:6]
+        said = f"answer {run} {target} {source} {nonce} "
+        if ready is echo:
+            echo.sendto(said.encode().ljust(len(data), b"x"), client)
+        elif how == "closes" and answered:
+            ready.close()
+            ends.remove(ready)
+        elif size != "0":
+            ends.remove(ready)  # and never reads it again
+            kept = ready
+        else:
+            answered += 1
+            ready.sendall((said + ("- 0.0 " if how != "changes" else "- 0,0 ")).encode().ljust(64, b"x"))
+"""
+
+
+def to_a_peer(spaces: tuple[Space, Space], how: str, seconds: float = 20) -> Evidence:
+    spaces[0].dns(**NAMES)
+    assert spaces[1].start(sys.executable, "-c", PEER, how).stdout.readline() == "serving\n"
+    probe = spaces[0].probe(1)
+    probe.stdin.write(f"peer 2 there alias-there {NAMES['there']}\nflow 2\ngo {seconds}\n")
+    seen = told(probe)
+    until_the_end(probe, evidence=[seen])
+    assert seen.proven(2)
+    return seen
+
+
+def test_data_that_stall_although_small_packets_pass(spaces):
+    seen = to_a_peer(spaces, "reads")
+    assert (seen.stalled[2][0], seen.bulk) == (0, {})
+    assert 5 <= seen.stalled[2][1] < 8
+    assert 5 <= seen.seconds < 9, "it does not wait for the deadline"
+
+
+def test_a_connection_that_is_refused(spaces):
+    seen = to_a_peer(spaces, "refuses")
+    assert seen.stalled[2][0] == 0
+    assert seen.cuts[2][2] == "connection refused"
+    assert seen.cuts[2][0] > 5
+
+
+def test_a_connection_that_the_other_end_closes(spaces):
+    seen = to_a_peer(spaces, "closes", seconds=3)
+    assert seen.cuts[2][2] in {"closed by the other end", "connection reset by peer"}
+    assert seen.bulk == {}
+
+
+def test_a_message_that_changes_on_the_way(spaces):
+    assert to_a_peer(spaces, "changes").changed[2][1] == "message"
+
+
+def test_a_path_that_is_cut_for_a_while_is_a_gap_with_its_direction(spaces):
+    probes = connected(spaces, hold=6)
+    time.sleep(1.5)
+    spaces[0].run("ip route add blackhole 10.9.0.3/32")  # the first one sends nothing to the second one
+    time.sleep(3)
+    spaces[0].run("ip route del blackhole 10.9.0.3/32")
+    found = [told(probe) for probe in probes]
+    until_the_end(*probes, evidence=found)
+    here, there = found
+    assert (here.bulk.keys(), there.bulk.keys()) == ({2}, {1}), "the data passed before"
+    assert 2.8 <= here.gaps[2][0] <= 5
+    assert 2.8 <= there.gaps[1][0] <= 5, "its packets arrive, but the answers do not"
+    assert 2.8 <= there.quiet[1][0] <= 4
+    assert here.quiet == {}
+    assert 1 <= here.gaps[2][1] <= 3
+    assert (here.stalled, here.cuts) == ({}, {})
+    assert here.seconds >= 6
+
+
+def test_a_process_that_does_not_run_for_a_while_is_no_gap(spaces):
+    probes = connected(spaces, hold=5)
+    time.sleep(1)
+    holder = spaces[1].processes[-1]
+    holder.send_signal(signal.SIGSTOP)
+    time.sleep(2.5)
+    holder.send_signal(signal.SIGCONT)
+    found = [told(probe) for probe in probes]
+    until_the_end(*probes, evidence=found)
+    assert found[0].gaps[2][0] < 1.2
+    assert found[1].gaps[1][0] < 1.2
+    assert found[1].quiet == {}
+
+
+def test_foreign_connections_make_room_for_probes(spaces):
+    crowd = (
+        "import socket, time; print(len([socket.create_connection(('10.9.0.3', 7778)) for _ in range(99)]), flush=True)"
+        "; time.sleep(60)"
+    )
+    probes = [space.probe(number) for number, space in enumerate(spaces, start=1)]
+    for space in spaces:
+        space.dns(**NAMES)
+    assert [probe.stdout.readline().split()[0] for probe in probes] == ["ready"] * 2
+    busy = subprocess.Popen(
+        ["nsenter", "-n", "-t", str(spaces[0].pid), sys.executable, "-c", crowd],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        busy.stdout.readline()
+        probes[0].stdin.write(f"peer 2 there alias-there {NAMES['there']}\nflow 2\ngo 9\n")
+        assert told(probes[0]).bulk[2][0] == FULL
+    finally:
+        busy.kill()
+        busy.wait()

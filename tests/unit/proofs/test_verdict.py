@@ -134,8 +134,9 @@ def test_the_mtu_and_its_cure(found):
     lack(found["node1"], 2, full="no answer")
     assert detail(found) == "MTU: packets of 1450 bytes don't pass, no answer"
     found["node1"].largest[2] = 1350
-    assert detail(found) == "MTU: packets of 1450 bytes don't pass, the largest that passed has 1350"
+    assert detail(found) == "MTU: 1350 of 1450 bytes pass"
     assert "mtu: 1400" in trouble("demo", found, pairs(found), {}, "")
+    assert "mtu: 1426" in trouble("demo", found, pairs(found), {}, "", headers=76), "an encrypted network"
     assert causes("demo", found, pairs(found), {}, "") == [("path-mtu", "node1", "node2")]
 
 

@@ -32,9 +32,9 @@ def names(number):
     return tuple(f"node{at}" for at in range(1, number + 1))
 
 
-def pair(source, target, *, seconds=1.2, rtt=0.42, lost=""):
+def pair(source, target, *, seconds=1.2, rtt=0.42, lost="", **fields):
     times = {"name": seconds, "address": seconds, "by_name": seconds, "full": seconds, "alias": seconds}
-    return Pair(source, target, **{**times, **dict.fromkeys(lost.split())}, rtt=None if lost else rtt)
+    return Pair(source, target, **{**times, **dict.fromkeys(lost.split())}, rtt=None if lost else rtt, **fields)
 
 
 def pairs(hosts, fails=lambda _source, _target: ""):

@@ -60,7 +60,15 @@ def example():
                 "demo",
                 State.FAILED,
                 (
-                    pair("node1", "node2", seconds=0.42, rtt=0.0003121),
+                    pair(
+                        "node1",
+                        "node2",
+                        seconds=0.42,
+                        rtt=0.0003121,
+                        transfer="passed",
+                        throughput=941.23,
+                        longest_gap=0.15149,
+                    ),
                     pair("node2", "node1", seconds=0.42, lost="full"),
                 ),
                 mtu=1450,
@@ -138,6 +146,9 @@ def test_every_field_of_the_model_is_in_the_document():
         "full",
         "alias",
         "rtt",
+        "transfer",
+        "throughput",
+        "longest_gap",
         "detail",
         "proven",
     }
@@ -175,6 +186,8 @@ def test_values_are_plain():
     assert document["proofs"][0]["pairs"][1]["full"] is None
     assert document["lost"] == {"node2": "no answer"}
     assert [each["rtt"] for each in document["proofs"][0]["pairs"]] == [0.000312, None]
+    assert [each["throughput"] for each in document["proofs"][0]["pairs"]] == [941.2, None]
+    assert [each["longest_gap"] for each in document["proofs"][0]["pairs"]] == [0.151, None]
     assert [port["seconds"] for port in document["paths"][0]["ports"]] == [None, 0.000512]
 
 

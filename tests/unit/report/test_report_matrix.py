@@ -90,6 +90,42 @@ def test_beyond_a_dozen_hosts_the_shortest_and_the_longest_time_are_shown():
     assert "    shortest of 5 round trips: 0.21 ms to 900 ms (node3 to node7)\n" in text
 
 
+@pytest.mark.parametrize(
+    ("measured", "words"),
+    [
+        (
+            (850.4, 1200.0, 1000.0, 900.0),
+            "times: shortest of 5 round trips; throughput 850 to 1200 Mbit/s on 4 of 6 pairs",
+        ),
+        ((2.04, 9.96, 5, 5, 5, 5), "times: shortest of 5 round trips; throughput 2.0 to 10.0 Mbit/s"),
+        ((500,) * 6, "times: shortest of 5 round trips; throughput 500 Mbit/s"),
+        ((), "times: shortest of 5 round trips"),
+    ],
+)
+def test_the_throughput_is_in_a_line_with_the_pairs_that_were_measured(measured, words):
+    proof = up().proofs[0]
+    values = dict(enumerate(measured))
+    pairs = tuple(replace(each, throughput=values.get(at)) for at, each in enumerate(proof.pairs))
+    assert f"    {words}\n" in shown(up(3, proofs=(replace(proof, pairs=pairs),)))
+
+
+@pytest.mark.parametrize(
+    ("transfer", "cell", "words"),
+    [
+        ("corrupt", "✗ c", "c data changed on the way"),
+        ("stalled", "✗ s", "s transfer stalled"),
+        ("dropped", "✗ d", "d connection dropped"),
+    ],
+)
+def test_a_pair_of_which_only_the_connection_failed(transfer, cell, words):
+    proof = up(2).proofs[0]
+    pairs = (replace(proof.pairs[0], transfer=transfer), replace(proof.pairs[1], transfer="passed"))
+    text = shown(up(2, proofs=(replace(proof, pairs=pairs),)))
+    assert re.search(r"^    node1  ·  +(.*)$", text, re.MULTILINE)[1] == cell
+    assert words in text
+    assert f"✗ node1 -> node2: {words[2:]}\n" in text
+
+
 def test_a_host_that_fails_with_all_others_has_one_line():
     text = shown(up(fails=lambda _s, t: "full" if t == "node2" else ""))
     assert "    ✗ every other host -> node2: no packet of full size\n" in text
