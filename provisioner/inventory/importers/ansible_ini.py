@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import re
 import shlex
 from typing import TYPE_CHECKING
@@ -75,6 +77,11 @@ def _variables(words: list[str]) -> Variables:
 
 
 def _unquoted(value: str) -> str:
-    """Remove quotes. Ansible evaluates values as Python literals; only quoted strings matter here."""
+    """Remove quotes. Ansible evaluates values as Python literals; only quoted strings and numbers matter here."""
     found = re.fullmatch(r"""(["'])(.*)\1\s*(?:#.*)?""", value)
-    return found[2] if found else value
+    if found:
+        return found[2]
+    if re.fullmatch(r"[-+]?[0-9.][\w.+-]{0,40}", value):
+        with contextlib.suppress(ValueError, SyntaxError):  # 10.0.0.1 and 022 are no numbers
+            return str(ast.literal_eval(value))
+    return value

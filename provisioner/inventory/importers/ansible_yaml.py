@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from provisioner.inventory.importers.ansible_tree import Tree, Variables
 
 _DEEPEST = 64  # levels: each level of groups takes two
-_KEYS = ("hosts", "vars", "children")
 
 
 def read(text: str, file: str, tree: Tree) -> None:
@@ -50,21 +49,27 @@ def _group(name: str, group: Any, file: str, tree: Tree) -> None:
             file,
             "is not an Ansible inventory: the top level, and `children`, must have groups: mappings with hosts, vars or children",
         )
-    group = _mapping(group)
-    for key in group:
-        if key not in _KEYS:
+    for key, part in _mapping(group).items():  # in the order of the file: of a host's variables, the last ones win
+        if key == "vars":
+            own.variables |= texts(part)
+        elif key == "hosts":
+            _hosts(name, part, file, tree)
+        elif key == "children":
+            for child, inner in _entries(part).items():
+                own.children[child] = None
+                _group(child, inner, file, tree)
+        else:
             tree.notes.append(
                 f"{escaped(file)}: {code(key)} in the group {code(name)} is not one of hosts, vars, children"
             )
-    own.variables |= texts(group.get("vars"))
-    for pattern, variables in _entries(group.get("hosts")).items():
+
+
+def _hosts(group: str, part: Any, file: str, tree: Tree) -> None:
+    for pattern, variables in _entries(part).items():
         try:
-            tree.add_hosts(name, pattern, texts(variables))
+            tree.add_hosts(group, pattern, texts(variables))
         except ValueError as error:
-            tree.notes.append(f"{escaped(file)}: in the group {code(name)}: {error}; not read")
-    for child, inner in _entries(group.get("children")).items():
-        own.children[child] = None
-        _group(child, inner, file, tree)
+            tree.notes.append(f"{escaped(file)}: in the group {code(group)}: {error}; not read")
 
 
 def _entries(part: Any) -> dict[str, Any]:

@@ -141,8 +141,8 @@ def _key(options: dict[str, list[list[str]]], address: str, user: str, here: Her
     usable, notes = [], []
     for arguments in options.get("identityfile", ()):
         word = arguments[0]
-        if word.lower() == "none":
-            break
+        if word.lower() == "none":  # only keeps ssh from its default keys
+            continue
         path = _path(word, {"d": "~", "h": address, "r": user, "u": here.login}, here.folder)
         if path is None:
             notes.append(f"IdentityFile {shown(word)}: its % or $ is not supported; not imported")

@@ -189,6 +189,7 @@ VALUES: dict[str, tuple[str, dict[str, str]]] = {
     "the variable wins over the port": ("h:5 ansible_port=6", {"port": "6"}),
     "quotes": ("h ansible_user=\"a b\" ansible_host='x'", {"user": "a b", "address": "x"}),
     "quotes twice": ("""h ansible_user='"u"'""", {"user": "u"}),
+    "a number": ("h ansible_port=0x16 ansible_host=10.0.0.1 ansible_user=022", {"port": "22", "address": "10.0.0.1", "user": "022"}),
     "a comment": ("h ansible_user=u # ansible_port=5", {"user": "u", "port": "22"}),
     "a key at home": ("h ansible_private_key_file=~/.ssh/k", {"key": "~/.ssh/k"}),
     "no key checks": ("h ansible_host_key_checking=False", {"host_keys": "accept-new"}),
@@ -380,6 +381,13 @@ def test_a_name_is_no_path(folder: Path) -> None:
     (folder / "inv" / "hosts").write_text("{all: {hosts: {../../outside: , ../host_vars/w2: }}}\n")
     (folder / "outside.yml").write_text("ansible_user: outside\n")
     assert {m.user for m in machines((folder / "inv",), defaults=ME).machines} == {"all"}
+
+
+@pytest.mark.parametrize(("first", "user"), [("hosts", "c"), ("children", "h")])
+def test_the_last_key_of_a_yaml_group_wins(first: str, user: str) -> None:
+    parts = {"hosts": "hosts: {a: {ansible_user: h}}", "children": "children: {c: {hosts: {a: {ansible_user: c}}}}"}
+    other = next(key for key in parts if key != first)
+    assert only(f"g: {{{parts[first]}, {parts[other]}}}\n").user == user
 
 
 def test_a_folder_with_several_files(folder: Path) -> None:
