@@ -85,6 +85,16 @@ _SkipSeen = Annotated[
     list[str] | None,
     typer.Option("--skip", metavar="PATTERN", help="Leave out these proofs, observations or causes; repeatable."),
 ]
+_Hold = Annotated[
+    int,
+    typer.Option(
+        "--hold",
+        metavar="SECONDS",
+        min=0,
+        max=86400,
+        help="Hold connections between containers of an overlay for at least so long, to see interruptions.",
+    ),
+]
 _List = Annotated[bool, typer.Option("--list", help="List the proofs without running them or connecting to a host.")]
 _Recreate = Annotated[
     list[str] | None,
@@ -145,6 +155,7 @@ def verify(
     all_: _All = False,
     only: _Only = None,
     skip: _Skip = None,
+    hold: _Hold = 0,
     list_: _List = False,
     json: _Json = False,
     junit: _Junit = None,
@@ -158,7 +169,7 @@ def verify(
     """
     from provisioner import proofs
 
-    choice = proofs.Choice(tuple(only or ()), tuple(skip or ()), builtin=all_)
+    choice = proofs.Choice(tuple(only or ()), tuple(skip or ()), builtin=all_, hold=hold)
     if list_:
         if junit or html:
             raise typer.BadParameter("connects to no host, so there is no report", param_hint="--list")
@@ -203,6 +214,7 @@ def doctor(
     all_: _All = False,
     only: _OnlySeen = None,
     skip: _SkipSeen = None,
+    hold: _Hold = 5,
     json: _Json = False,
     junit: _Junit = None,
     html: _Html = None,
@@ -223,7 +235,7 @@ def doctor(
         raise typer.BadParameter("applies to --fix only", param_hint="--yes")
     if fix and manager:
         raise typer.BadParameter("applies to an inventory only", param_hint="--fix")
-    choice = proofs.Choice(tuple(only or ()), tuple(skip or ()), builtin=all_)
+    choice = proofs.Choice(tuple(only or ()), tuple(skip or ()), builtin=all_, hold=hold)
     login = cli_manager.Login(manager, key, jump, known_hosts)
     if bool(inventory) == bool(manager):
         raise typer.BadParameter("name either an inventory or --manager", param_hint="INVENTORY")

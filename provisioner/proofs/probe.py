@@ -324,6 +324,8 @@ class Probe:
             reached = sum(self.evidence.proven(peer.probe.number, peer.facts) for peer in others)
             if others and reached != shown:
                 self._say(f"reached {reached} of {len(others)} {self._others}")
+                if reached == len(others) and self.task.flows and self.task.hold:
+                    self._say(f"holds connections for {self.task.hold:g} s")
             shown = reached
             if self.evidence.nameless and not self.evidence.offset:
                 return

@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from provisioner.workflows import Phase
 
 
-_HOLD = 5.0  # seconds for which connections are held, so that interruptions are seen
-
-
 def phases(inventory: Inventory, chosen: Choice) -> tuple[Phase, ...]:
     """The phases of `doctor`. chosen: what to look at and to report. Raises UsageError if a pattern matches nothing."""
     narrow = scope(chosen, proofs.units(inventory))
@@ -63,7 +60,7 @@ def fixing(inventory: Inventory, chosen: Choice, before: Report) -> tuple[Phase,
 
 
 def _find(chosen: Scope) -> tuple[Phase, ...]:
-    proving = (partial(prove, chosen=replace(chosen.choice, hold=_HOLD)),) if chosen.choice else ()
+    proving = (partial(prove, chosen=chosen.choice),) if chosen.choice else ()
     return observe, *proving, judge_again, explain, describe
 
 
