@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Never
 
 import typer
 
-from provisioner import __version__, cli_manager
+from provisioner import __version__, cli_collect, cli_manager
 from provisioner.cli_inventory import app as inventory_app
 from provisioner.cli_lab import app as lab_app
 
@@ -211,6 +211,7 @@ def doctor(
         bool, typer.Option("--fix", help="Run the cures that are safe, each after a question, and look again.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --fix: do not ask; required without a terminal.")] = False,
+    collect: cli_collect.Collect = None,
     all_: _All = False,
     only: _OnlySeen = None,
     skip: _SkipSeen = None,
@@ -241,7 +242,7 @@ def doctor(
         raise typer.BadParameter("name either an inventory or --manager", param_hint="INVENTORY")
     if inventory is None:
         files = _files(junit, html)
-        _examine(login, choice, reach=reach_nodes, json=json, verbose=verbose, ignore=ignore, files=files)
+        _examine(login, choice, collect, reach=reach_nodes, json=json, verbose=verbose, ignore=ignore, files=files)
         return
     if reach_nodes or login[1:] != cli_manager.Login("")[1:]:
         raise typer.BadParameter(
@@ -251,13 +252,14 @@ def doctor(
     def workflow(found: Inventory) -> Iterable[Phase]:
         from provisioner.workflows.doctor import phases
 
-        return phases(found, choice)
+        return phases(found, choice, collector.begin(found))
 
     run = functools.partial(_report, inventory, "doctor", json=json, verbose=verbose, ignore=ignore)
-    with _reported("doctor", json=json, files=_files(junit, html)) as files:
+    files, collector = _files(junit, html), cli_collect.Collector(collect)
+    with _reported("doctor", json=json, files=files), collector:
         if fix and not yes:
             _need_terminal("doctor --fix asks before it runs a cure", "run it without --fix, or with --yes")
-        result = run(workflow)
+        result = collector.finish(run(workflow))
         # One cause can hide another one, so what a round finds is offered too, unless it was offered before.
         while fix and (fixes := _agreed_fixes(result, yes=yes, json=json, verbose=verbose)):
             result = replace(result, fixes=(*result.fixes, *fixes))
@@ -274,8 +276,9 @@ def _repair(found: Inventory, choice: Choice, before: Report) -> Iterable[Phase]
 
 
 def _added(before: Report, after: Report) -> Report:
-    """The later of two reports, with the time and the writes of both."""
-    return replace(after, seconds=before.seconds + after.seconds, writes=before.writes + after.writes)
+    """The later of two reports, with the time and the writes of both, and the archive of the first."""
+    seconds, writes = before.seconds + after.seconds, before.writes + after.writes
+    return replace(after, seconds=seconds, writes=writes, archive=before.archive)
 
 
 def _end_shown(result: Report, *, json: bool, files: Files) -> Never:
@@ -324,6 +327,7 @@ def _need_terminal(what: str, cure: str) -> None:
 def _examine(
     login: cli_manager.Login,
     choice: Choice,
+    collect: Path | None,
     *,
     reach: bool,
     json: bool,
@@ -342,11 +346,13 @@ def _examine(
         def workflow(found: Inventory) -> Iterable[Phase]:
             from provisioner.workflows.doctor import Unexamined, of_swarm
 
-            return of_swarm(found, choice, Unexamined(others, unusable, led=surveyed.swarm.led))
+            unexamined = Unexamined(others, unusable, led=surveyed.swarm.led)
+            return of_swarm(found, choice, unexamined, collector.begin(found))
 
         found = surveyed.inventory(reach=reach)
-        result = _report(found, "doctor", workflow, json=json, verbose=verbose, ignore=ignore)
-        _show(result, json=json, verbose=verbose, files=files)
+        with cli_collect.Collector(collect) as collector:
+            result = _report(found, "doctor", workflow, json=json, verbose=verbose, ignore=ignore)
+            _show(collector.finish(result), json=json, verbose=verbose, files=files)
 
 
 def _list(path: Path, choice: Choice, *, json: bool) -> None:

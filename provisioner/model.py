@@ -456,6 +456,19 @@ class PathSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class Archived:
+    """The archive that `doctor --collect` has written.
+
+    size: in bytes. missing: host -> why its evidence is missing. left_out: what is never in an archive.
+    """
+
+    path: str
+    size: int
+    missing: Mapping[str, str]
+    left_out: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The result of a run: everything that the output formats need."""
 
@@ -477,6 +490,7 @@ class Report:
     removed: str = ""  # the host that was removed from the cluster, or with `plan` would be
     paths: tuple[PathSeen, ...] = ()  # the underlay, if it was observed
     control_plane: str = ""  # "kv" | "swarm"
+    archive: Archived | None = None  # what `doctor --collect` has written
     control_plane_reason: str = ""  # why this one was chosen; "" if the inventory sets it
 
 

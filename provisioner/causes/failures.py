@@ -245,6 +245,12 @@ FAMILY = Family(
             "fix what the program reports, and run again",
         ),
         failure(
+            "archive-unwritable",
+            "the archive with the evidence can't be written",
+            "The folder of `--collect` is missing, belongs to somebody else, or its disk is full. An incomplete archive is removed.",
+            "name an existing folder in which you may write, on a disk with free space",
+        ),
+        failure(
             "lab",
             "the lab on this machine failed",
             "The lab can't do what was asked of it. The error says why.",

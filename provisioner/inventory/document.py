@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 from yaml.nodes import MappingNode, ScalarNode, SequenceNode
@@ -61,6 +62,22 @@ class Document:
         """Return a value for messages: `word`, or its source if it must not be shown."""
         return f"the value of {self.secrets[location]}" if location in self.secrets else str(word)
 
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """The values from outside of the file, except for addresses: they may be secrets."""
+        found = (self._at(location) for location in self.secrets)
+        return tuple(value for value in found if isinstance(value, str) and not _is_address(value))
+
+    def _at(self, location: Location) -> Any:
+        """Return the value at a location; None if there is none."""
+        found = self.value
+        for key in location:
+            try:
+                found = found[key]
+            except (LookupError, TypeError):
+                return None
+        return found
+
     def blinded(self) -> Any:
         """Return the values, with a placeholder for each that must not be shown."""
         return self._blinded(self.value, ())
@@ -71,6 +88,14 @@ class Document:
         if isinstance(value, list):
             return [self._blinded(inner, (*location, index)) for index, inner in enumerate(value)]
         return outside.Outside(outside.STAND_IN) if location in self.secrets else value
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def read(path: Path) -> Document:

@@ -151,7 +151,7 @@ def _validated(path: Path, document: yaml.Document, folder: Path) -> Inventory |
             if details["loc"] not in meant:
                 _refuse(document, details)
         return None
-    return _of_file(file, path)
+    return _of_file(file, path, document.hidden)
 
 
 def of_values(found: Mapping[str, Any], path: Path) -> Inventory:
@@ -162,9 +162,9 @@ def of_values(found: Mapping[str, Any], path: Path) -> Inventory:
     return _of_file(InventoryFile.model_validate(found, context={"folder": path.absolute().parent}), path)
 
 
-def _of_file(file: InventoryFile, path: Path) -> Inventory:
+def _of_file(file: InventoryFile, path: Path, hidden: tuple[str, ...] = ()) -> Inventory:
     networks = {name: Network(name=name, **_fields(entry)) for name, entry in file.networks.items()}
-    return Inventory(**_fields(file) | {"networks": networks, "path": path})
+    return Inventory(**_fields(file) | {"networks": networks, "path": path, "hidden": hidden})
 
 
 def _blinded_errors(document: yaml.Document, errors: list[ErrorDetails], folder: Path) -> list[ErrorDetails]:

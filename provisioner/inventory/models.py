@@ -162,6 +162,7 @@ class Inventory(InventoryFile):
     path: Path
     networks: Mapping[NetworkName, Network]
     reach: Mapping[str, Any] = Field(default_factory=dict)  # host -> its SshTarget, once `reached`
+    hidden: tuple[str, ...] = Field(default=(), repr=False)  # values of `!env` and `!file`, which may be secrets
 
     @property
     def servers(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 from rich.text import Text
 
 from provisioner.report import stream as streams
+from provisioner.report.archive import evidence
 from provisioner.report.changes import changes, errors, skipped
 from provisioner.report.diagnoses import diagnoses, well
 from provisioner.report.findings import findings
@@ -36,7 +37,13 @@ def lines(report: Report, look: Look) -> list[Text]:
 
 def _doctor(report: Report, look: Look) -> list[Text]:
     """Return the causes, then the checks without problems. Failed proofs and drift need `verbose`."""
-    sections = [fixes(report, look), diagnoses(report, look), skipped(report, look), well(report, look)]
+    sections = [
+        fixes(report, look),
+        diagnoses(report, look),
+        skipped(report, look),
+        well(report, look),
+        evidence(report, look),
+    ]
     if look.verbose:
         sections += [findings(report, look), plan(report, look), proofs(report, look)]
     sections += [

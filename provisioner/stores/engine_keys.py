@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from provisioner.system.strict import json_object, literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from ipaddress import IPv4Address
 
     from provisioner.inventory import Store
+    from provisioner.system.request import Request
 
 
 @dataclass(frozen=True, order=True)
@@ -26,6 +28,12 @@ class Endpoint:
 def endpoints_path(store: Store) -> str:
     """Return the folder in which libnetwork keeps the endpoints, as NETWORK ID/ENDPOINT ID."""
     return (f"{store.prefix}/" if store.prefix else "") + "docker/network/v1.0/endpoint"
+
+
+def of_all(store: Store, requests: Iterable[Request]) -> tuple[Request, ...]:
+    """Return requests that list all keys of engines, from those that list the endpoints."""
+    front = f"{store.prefix}/" if store.prefix else ""
+    return tuple(replace(each, what=each.what.replace(endpoints_path(store), f"{front}docker")) for each in requests)
 
 
 def count_key(store: Store, network: str) -> str:

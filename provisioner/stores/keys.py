@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from provisioner.errors import ProvisionerError, StoreError
 from provisioner.stores import shapes
 from provisioner.system import answers
-from provisioner.system.strict import shown
+from provisioner.system.strict import shown, value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -190,3 +190,15 @@ def plain(value: str | None) -> str:
     import base64
 
     return base64.b64decode(value or "").decode(errors="replace")  # checked by its shape before
+
+
+def texts(answer: str) -> dict[str, str]:
+    """Return path -> text of the keys in the answer of any kind of store to a request for all keys. Raises ValueError."""
+    found = value(answer)
+    if isinstance(found, list):
+        return {
+            str(entry["Key"]): plain(entry.get("Value")) for entry in answers.checked(list[shapes.ConsulKey], found)
+        }
+    if isinstance(found, dict) and isinstance(found.get("node"), dict):
+        return dict(leaves(answers.checked(shapes.EtcdKeys, found).get("node") or {}))
+    return dict(answers.checked(shapes.Texts, found))

@@ -24,6 +24,7 @@ from provisioner.workflows.status import describe
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from provisioner.collect import Collection
     from provisioner.explain.scope import Scope
     from provisioner.inventory import Inventory
     from provisioner.model import Report
@@ -32,10 +33,13 @@ if TYPE_CHECKING:
     from provisioner.workflows import Phase
 
 
-def phases(inventory: Inventory, chosen: Choice) -> tuple[Phase, ...]:
-    """The phases of `doctor`. chosen: what to look at and to report. Raises UsageError if a pattern matches nothing."""
+def phases(inventory: Inventory, chosen: Choice, collection: Collection | None = None) -> tuple[Phase, ...]:
+    """The phases of `doctor`. chosen: what to look at and to report. collection: the evidence to collect at the end.
+
+    Raises UsageError if a pattern matches nothing.
+    """
     narrow = scope(chosen, proofs.units(inventory))
-    return partial(_begin, chosen=narrow), anyway(look), compare(STEPS), *_find(narrow)
+    return partial(_begin, chosen=narrow), anyway(look), compare(STEPS), *_find(narrow), *_collected(collection)
 
 
 def fixing(inventory: Inventory, chosen: Choice, before: Report) -> tuple[Phase, ...]:
@@ -62,6 +66,14 @@ def fixing(inventory: Inventory, chosen: Choice, before: Report) -> tuple[Phase,
 def _find(chosen: Scope) -> tuple[Phase, ...]:
     proving = (partial(prove, chosen=chosen.choice),) if chosen.choice else ()
     return observe, *proving, judge_again, explain, describe
+
+
+def _collected(collection: Collection | None) -> tuple[Phase, ...]:
+    if collection is None:
+        return ()
+    from provisioner.runner.collect import collect
+
+    return (partial(collect, collection=collection),)
 
 
 def _begin(run: Run, chosen: Scope) -> bool:
@@ -108,10 +120,12 @@ class Unexamined:
             yield Problem("nodes-unexamined", "", what, variant="leader")
 
 
-def of_swarm(found: Inventory, chosen: Choice, unexamined: Unexamined) -> tuple[Phase, ...]:
+def of_swarm(
+    found: Inventory, chosen: Choice, unexamined: Unexamined, collection: Collection | None = None
+) -> tuple[Phase, ...]:
     """The phases of `doctor` for a swarm that somebody else built.
 
-    found: its hosts and networks, from its manager. chosen: which proofs to run.
+    found: its hosts and networks, from its manager. chosen: which proofs to run. collection: the evidence to collect.
     Raises UsageError if a pattern of the choice matches nothing.
     """
     narrow = scope(replace(chosen, unfit=_ONLY_OURS), proofs.units(found))
@@ -121,7 +135,7 @@ def of_swarm(found: Inventory, chosen: Choice, unexamined: Unexamined) -> tuple[
         run.checks.append(lambda _: unexamined.problems())
         return True
 
-    return partial(_begin, chosen=narrow), begin, _look, *_find(narrow)
+    return partial(_begin, chosen=narrow), begin, _look, *_find(narrow), *_collected(collection)
 
 
 _ONLY_OURS = ("isolation",)  # proofs of properties that only the firewall rules of `up` provide

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from provisioner.lab import enter_switch
 from tests.e2e.cluster import Cluster, Run
 from tests.e2e.loaded import Provisioner
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.e2e.test_collect import leaked, members
 
 pytestmark = pytest.mark.lab
 
@@ -66,8 +64,12 @@ def test_a_swarm_of_others_is_examined_and_imported(make_lab, tmp_path: Path) ->
     assert (worker.code, "192.168.56.11" in worker.report["errors"][0]) == (64, True)
 
     cluster.sh("node2", "iptables -I INPUT -p udp --dport 5789 -j DROP")
-    blocked = doctor(cluster, "--reach-nodes")
+    blocked = doctor(cluster, "--reach-nodes", "--collect", str(tmp_path))
     assert (blocked.code, causes(blocked)[:1]) == (1, [("vxlan-blocked", ["node1", "node2"])]), blocked.err
+    files = members(Path(blocked.report["archive"]["path"]))
+    assert leaked(files, {"join token": token.rpartition("-")[2]}) == []
+    assert {"node1/swarm.json", "node1/nodes.json", "node1/packets.pcap", "node2/packets.pcap"} <= set(files)
+    assert b"SWMTKN" not in files["node1/swarm.json"]
     cluster.sh("node2", "iptables -D INPUT -p udp --dport 5789 -j DROP; systemctl stop docker.socket docker")
     stopped = doctor(cluster, "--reach-nodes")
     assert (stopped.code, causes(stopped)[:1]) == (1, [("engine-down", ["node2"])]), stopped.err

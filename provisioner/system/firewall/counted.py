@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Commands that print all rules with their counters. If a host has both backends of iptables, packets traverse the rules of both.
 COUNTED = ("iptables-legacy-save -c", "iptables-nft-save -c", "nft -a list ruleset")
+SHOWN = (*COUNTED, "ip6tables-legacy-save -c", "ip6tables-nft-save -c", "iptables-save -c")  # for people
 _IPTABLES = frozenset({"iptables-legacy-save", "iptables-nft-save", "iptables-save"})
 _OURS = frozenset({TABLE, *(chain for chains in CHAINS.values() for chain in chains)})
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s"]+)', re.DOTALL)
