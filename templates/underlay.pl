@@ -8,10 +8,13 @@
 # Arguments: commands that print all rules of the host's firewall with their counters.
 # Reads:  run TOKEN SOURCE    16 hexadecimal digits that mark our datagrams; the source port of our TCP connections
 #         me NUMBER ADDRESS DATA-PORT
+#         sizes BYTES,...    of the packets with DF set that find out which size passes
 #         peer NUMBER ADDRESS UDP-PORT,... TCP-PORT,...    "-": no port
 #         prepare    after all of these
-#         go SECONDS NUMBER ...    the numbers of the peers that also send. The program ends when its input ends.
-# Writes: ready    then, at the end, for each peer:
+#         go SECONDS NUMBER ...    the longest time for connections; the numbers of the peers that also send
+#         stop    after all hosts have ended. The program also ends when its input ends.
+# Writes: ready
+#         ended    after its last datagram, and after the last connection is open, refused, or given up. Then, for each peer:
 #         sent PEER PORT COUNT REASON...        datagrams passed to the kernel, and why it refused some
 #         left PEER PORT COUNT SOURCE,...       datagrams that left this host, and their source addresses
 #         came PEER PORT COUNT SOURCE,...       datagrams that arrived from this peer, and their source addresses
@@ -28,15 +31,15 @@ use Errno qw(EINPROGRESS);
 use Socket;
 
 my ($SMALL, $EVERY, $FEW) = (20, 0.025, 3);  # datagrams to the data port, seconds between; datagrams to other ports
-my @SIZES = (576, 1280, 1300, 1350, 1380, 1400, 1420, 1430, 1440, 1450, 1460, 1472, 1476, 1480, 1492, 1500, 4000, 8000, 8950, 9000);
-my $SETTLE = 0.15;  # seconds to wait after the last expected packet
+my $SETTLE = 0.3;  # seconds to wait for packets that are still on their way when all hosts have ended
+my $MOST = 10;  # seconds to wait until all hosts have ended
 my $VNI = 0xfffffe;
 $SIG{$_} = sub { exit 0 } for qw(TERM INT HUP PIPE ALRM);
 alarm 60;
 $| = 1;
 
 {% include "clock.pl" %}
-my ($token, $source, $me, $own, $data, %peers, %number, @order);
+my ($token, $source, $me, $own, $data, @sizes, %peers, %number, @order);
 my ($seconds, %sender);
 
 # The counters of all rules, parsed from the output of our arguments (iptables-save -c, nft -a list ruleset). Rules without a counter
@@ -86,6 +89,7 @@ while (<STDIN>) {
     my ($word, @rest) = split;
     if ($word eq "run") { ($token, $source) = @rest }
     elsif ($word eq "me") { ($me, $own, $data) = @rest }
+    elsif ($word eq "sizes") { @sizes = split /,/, $rest[0] }
     elsif ($word eq "peer") {
         my ($number, $address, $udp, $tcp) = @rest;
         push @order, $number;
@@ -218,13 +222,13 @@ sub ended {
     close $socket;
 }
 
-sub listen_until {
-    my ($until) = @_;
+sub listen_until { # TIME STOP: with STOP, also until the next line of input, or its end
+    my ($until, $stop) = @_;
     while (1) {
         my $wait = $until - now();
         $wait = 0 if $wait < 0;
         my ($in, $ready, $writable) = ("", "", "");
-        vec($in, fileno $_, 1) = 1 for $wire, $arp, $udp_taken, $tcp_taken;
+        vec($in, fileno $_, 1) = 1 for $wire, $arp, $udp_taken, $tcp_taken, $stop ? *STDIN : ();
         my $trial = "";
         vec($trial, $_, 1) = 1 for keys %trying;
         my $some = select $ready = $in, $writable = $trial, undef, $wait;
@@ -237,12 +241,11 @@ sub listen_until {
             my ($socket, $try) = @{delete $trying{$fd}};
             ended($socket, $try, unpack "i", getsockopt $socket, SOL_SOCKET, SO_ERROR);
         }
-        return if $wait == 0;
+        return if $wait == 0 || ($stop && $some > 0 && vec $ready, fileno STDIN, 1);
     }
 }
 
 sub complete { # whether every expected packet has arrived
-    return if %trying;
     for my $peer (keys %sender) {
         next unless $peers{$peer};
         for my $port (@{$peers{$peer}{udp}}) {
@@ -253,20 +256,25 @@ sub complete { # whether every expected packet has arrived
 }
 
 connect_all();
-my @sizes = @SIZES;
 for my $round (1 .. $SMALL) {
     for my $peer (@order) {
         for my $port (@{$peers{$peer}{udp}}) {
             next if $port != $data && $round > $FEW;
             datagram($peer, $port, "s", 0);
-            if ($port == $data) { datagram($peer, $port, "m", $_) for @sizes[$round - 1 .. $round - 1], $round > 1 ? $sizes[$round - 2] : () }
+            next if $port != $data;
+            for my $at (0 .. $#sizes) { # each size twice
+                my $first = 1 + int($at * ($SMALL - 1) / @sizes);
+                datagram($peer, $port, "m", $sizes[$at]) if $round == $first || $round == $first + 1;
+            }
         }
     }
     listen_until(now() + $EVERY);
     if ($round == 2 && defined $interface) { ask_who($_) for $own, map { $peers{$_}{address} } @order }
 }
-listen_until(now() + 0.05) while now() < $began + $seconds && !complete();
-listen_until(now() + $SETTLE);
+listen_until(now() + 0.05) while %trying && now() < $began + $seconds;
+print "ended\n";
+listen_until(now() + $MOST, 1);
+listen_until(now() + $SETTLE) unless complete();
 
 my $after = counters();
 sub sum { scalar keys %{$_[0] || {}} }

@@ -79,11 +79,42 @@ def endpoints(site: Site) -> dict[IPv4Address, list[tuple[str, str]]]:
     """Return the endpoints in the store, as live hosts have read them: engine's address -> (network, container) of each."""
     names = {str(found["Id"]): name for host in site.live for name, found in site.facts[host].networks.items()}
     read = {found for host in site.live for found in site.backend.attached(site.facts[host])}
+    read = {found for found in read if found.id not in site.passing}
     placed: dict[IPv4Address, list[tuple[str, str]]] = {}
     for found in sorted(read):
         if found.network in names:
             placed.setdefault(found.host, []).append((names[found.network], found.name))
     return placed
+
+
+def left(site: Site) -> dict[IPv4Address, list[tuple[str, str]]]:
+    """Return the endpoints in the store whose container does not run, like `endpoints`. Hosts whose containers are unknown are omitted."""
+    names = {address: name for name, address in site.advertise.items()}
+    found = {}
+    for address, placed in endpoints(site).items():
+        host = names.get(address, "")
+        if address == site.leaving or (host and not knows_containers(site, host)):
+            continue
+        on = attached.on_shared(site.facts[host], started=True) if host else {}
+        found[address] = [(network, name) for network, name in placed if network not in on.get(name, ())]
+    return {address: gone for address, gone in found.items() if gone}
+
+
+def left_ids(site: Site) -> frozenset[str]:
+    """Return the IDs of the endpoints whose container does not run."""
+    gone = left(site) if site.control == "kv" else {}
+    networks = {str(found["Id"]): name for host in site.live for name, found in site.facts[host].networks.items()}
+    read = (found for host in site.live if gone for found in site.backend.attached(site.facts[host]))
+    return frozenset(each.id for each in read if (networks.get(each.network), each.name) in gone.get(each.host, ()))
+
+
+def knows_containers(site: Site, host: str) -> bool:
+    """Return whether the host's containers and their networks are known. A host without an engine has none."""
+    if host not in site.live:
+        return False
+    facts = site.facts[host]
+    answers = all(facts.http(name).body is not None for name in ("containers", "networks"))
+    return answers or not facts.engine_version
 
 
 def held_by_probes(site: Site) -> bool:

@@ -39,6 +39,7 @@ class Site:
         stage: the level to which the store's security is raised now; None: the final one.
         why: the reason for the control plane, "" if the inventory sets it.
         misplaced: the hosts without an address on the shared network. Their `advertise` is the address that others know.
+        passing: IDs of endpoints in the store that are left for a moment, while a container starts or ends.
     """
 
     inventory: Inventory
@@ -53,6 +54,7 @@ class Site:
     stage: Stage = None
     why: str = ""
     misplaced: frozenset[str] = frozenset()
+    passing: frozenset[str] = frozenset()
 
     @property
     def plane(self) -> ControlPlane:

@@ -52,8 +52,8 @@ def observed(seen: Seen) -> list[Problem]:
     if seen.earlier is None:
         return found
     before = replace(seen, observed=seen.earlier, earlier=None)
-    known = {_place(problem) for problem in observed(before)}
-    return [problem for problem in found if _place(problem) in known]
+    known = {_thing(problem) for problem in observed(before)}
+    return [problem for problem in found if _thing(problem) in known]
 
 
 def _detected(detect: Detector, seen: Seen) -> list[Problem]:
@@ -66,6 +66,11 @@ def _detected(detect: Detector, seen: Seen) -> list[Problem]:
 
 def _place(problem: Problem) -> tuple[str, ...]:
     return problem.id, problem.host, problem.target, problem.network
+
+
+def _thing(problem: Problem) -> tuple[str, ...]:
+    """Return the place, with the namespace and the device: another one with the same problem is not the same problem."""
+    return *_place(problem), *(str(problem.values.get(name, "")) for name in ("space", "device"))
 
 
 def _key(problem: Problem) -> tuple[str, ...]:

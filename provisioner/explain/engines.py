@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from provisioner.controlplane import swarm
 from provisioner.model import Problem
 from provisioner.system import firewall
+from provisioner.system.firewall import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from provisioner.explain.base import Seen
     from provisioner.observe.kernel import Kernel
@@ -65,10 +66,11 @@ def left(seen: Seen) -> Iterator[Problem]:
 
 
 def loopback(seen: Seen) -> Iterator[Problem]:
-    """Find rules that drop packets on loopback."""
+    """Find rules that drop what the host sends to the cluster's ports on itself."""
+    ports = seen.site.ports.local or (0,)
     for name, kernel in seen.observed.kernels.items():
         for tool in ("iptables-legacy-save", "iptables-nft-save"):
-            if found := _drops_loopback(kernel.rules(tool)):
+            if found := _drops_loopback(walk.parse(kernel.rules(tool)), ports):
                 evidence, rule = found
                 program = tool.removesuffix("-save")
                 yield Problem(
@@ -82,28 +84,19 @@ def loopback(seen: Seen) -> Iterator[Problem]:
                 break
 
 
-def _drops_loopback(lines: list[str]) -> tuple[str, str] | None:
-    """Return the reason why chain INPUT (filter) drops all loopback packets, and the rule ("" for the policy). None if it does not."""
-    table, policy = "", "ACCEPT"
-    for line in lines:
-        words = line.split()
-        if line.startswith("*"):
-            table = line[1:].strip()
-        elif table != "filter":
-            continue
-        elif line.startswith(":INPUT "):
-            policy = words[1]
-        elif line.startswith("-A INPUT "):
-            if words[2:] == ["-i", "lo", "-j", "ACCEPT"] or words[2:] == ["-j", "ACCEPT"]:
-                return None
-            if words[2:] in (["-i", "lo", "-j", "DROP"], ["-j", "DROP"], ["-j", "REJECT"]) or (
-                words[2:4] == ["-i", "lo"] and words[-1] in {"DROP", "REJECT"} and len(words) == 6  # noqa: PLR2004
-            ):
-                only = words[2:4] == ["-i", "lo"]  # the rule may be intended if it drops more than loopback
-                return f"the rule `{line[:200]}` drops loopback packets", line if only else ""
-    return (
-        None if policy == "ACCEPT" else (f"the policy of INPUT is {policy}, and no rule accepts loopback packets", "")
-    )
+def _drops_loopback(table: walk.Filter, ports: Iterable[int]) -> tuple[str, str] | None:
+    """Return why chain INPUT drops packets to all these ports on loopback, and the rule that can be deleted ("": none). None: not all."""
+    ends = [walk.loopback(table, port) for port in ports]
+    reasons = dict(ends)
+    if reasons.keys() - {walk.End.DROPPED, walk.End.RETURNED} or (
+        walk.End.RETURNED in reasons and table.policy == "ACCEPT"
+    ):
+        return None
+    if rule := reasons.get(walk.End.DROPPED):
+        # A rule may be intended if it drops more than loopback.
+        only = firewall.words(rule)[2:5] == ("-i", "lo", "-j") and rule.split()[5] in {"DROP", "REJECT"}
+        return f"the rule `{rule[:200]}` drops loopback packets", rule if only else ""
+    return f"the policy of INPUT is {table.policy}, and no rule accepts loopback packets", ""
 
 
 def proxies(seen: Seen) -> Iterator[Problem]:

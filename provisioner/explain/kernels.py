@@ -28,6 +28,10 @@ _ENGINE_CHAINS = ("DOCKER-FORWARD", "DOCKER-ISOLATION")  # targets of FORWARD: i
 _GWBRIDGE = "docker_gwbridge"
 _ENGINES_DEVICE = re.compile(r"vx-[0-9a-f]{6}-\w+")  # libnetwork's name for a device that is not yet in its namespace
 _OVERLAYS = frozenset({"overlay"})
+_TABLE_FULL = re.compile(
+    r"^(?!.*ndisc_cache).*able overflow"
+)  # ndisc_cache is the table of IPv6, which overlays do not use
+_NO_RULES = re.compile(r'"iptables"\s*:\s*false')  # in daemon.json
 
 
 def overlays(seen: Seen, host: str) -> dict[str, dict[str, Any]]:
@@ -58,8 +62,9 @@ def settings(seen: Seen) -> Iterator[Problem]:
             yield Problem(
                 "conntrack-full", name, evidence, values | {"twice": 2 * most}, where="net.netfilter.nf_conntrack_max"
             )
-        if "able overflow" in kernel.raw.get("kernel-log", ""):
-            evidence = f"kernel log: {kernel.raw['kernel-log'].strip().splitlines()[-1][:200]}"
+        full = [line for line in kernel.raw.get("kernel-log", "").splitlines() if _TABLE_FULL.search(line)]
+        if full:
+            evidence = f"kernel log: {full[-1].strip()[:200]}"
             yield Problem("neigh-overflow", name, evidence, values, where="net.ipv4.neigh.default.gc_thresh3")
         if kernel.virtualisation == "lxc" and seen.site.control == "swarm":
             yield Problem("lxc-host", name, "systemd-detect-virt reports lxc", values)
@@ -96,9 +101,8 @@ def rules(seen: Seen) -> Iterator[Problem]:
     for name, kernel in seen.observed.kernels.items():
         tables = {tool: _parsed(kernel.rules(tool)) for tool in ("iptables-legacy-save", "iptables-nft-save")}
         yield from _engine_rules(seen, name, tables)
-        used = [tool for tool, table in tables.items() if any(table.values())]
-        if len(used) > 1:
-            evidence = " and ".join(f"{tool} shows {sum(map(len, tables[tool].values()))} rules" for tool in used)
+        if all(_may_drop(kernel.rules(tool)) for tool in tables):
+            evidence = " and ".join(f"{tool} shows {sum(map(len, of.values()))} rules" for tool, of in tables.items())
             yield Problem("iptables-split", name, evidence, {"host": name}, where="iptables-legacy and iptables-nft")
         if (
             kernel.setting("net.bridge.bridge-nf-call-iptables")
@@ -107,6 +111,11 @@ def rules(seen: Seen) -> Iterator[Problem]:
         ):
             evidence = "net.bridge.bridge-nf-call-iptables is 1, and containers on one bridge do not reach each other"
             yield Problem("br-netfilter", name, evidence, {"host": name}, where="net.bridge.bridge-nf-call-iptables")
+
+
+def _may_drop(lines: list[str]) -> bool:
+    """Return whether rules or policies can drop packets. Rules that only accept, count or mark disturb no other rules."""
+    return any(words[1:2] == ["DROP"] or {"DROP", "REJECT"} & set(words) for words in map(str.split, lines))
 
 
 def _major(seen: Seen, name: str) -> int:
@@ -140,11 +149,9 @@ def _engine_rules(
     seen: Seen, name: str, tables: Mapping[str, Mapping[tuple[str, str], list[str]]]
 ) -> Iterator[Problem]:
     facts = seen.site.facts[name]
-    if not facts.engine or '"iptables": false' in facts.files.get("/etc/docker/daemon.json", "").replace(
-        '":false', '": false'
-    ):
-        return
-    if not any(tables.values()) or in_own_tables(facts.engine):
+    sets_none = bool(_NO_RULES.search(facts.files.get("/etc/docker/daemon.json", "")))
+    sets_none |= "--iptables=false" in facts.unit("docker.service").command
+    if not facts.engine or sets_none or not any(tables.values()) or in_own_tables(facts.engine):
         return
     lacking = []
     forward = [rule for table in tables.values() for rule in table.get(("filter", "FORWARD"), ())]

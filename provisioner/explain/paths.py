@@ -226,10 +226,11 @@ def sizes(seen: Seen) -> Iterator[Problem]:
     networks = seen.site.inventory.networks
     needs = {network: mtu + networks[network].headers for network, mtu in _mtus(seen).items()}
     for network, needed in needs.items():
+        tried = max((size for size in seen.observed.underlay.sizes if size <= needed), default=0)
         narrow = {
             way: path.size
             for way, path in seen.observed.underlay.paths.items()
-            if path.size is not None and path.size < needed and _data_passes(seen, path)
+            if path.size is not None and path.size < tried and _data_passes(seen, path)
         }
         if not narrow:
             continue

@@ -28,10 +28,33 @@ if TYPE_CHECKING:
     from provisioner.transport import Connection, Stream
 
 _READY = 8.0  # seconds for the program to start
-_TRYING = 3.0  # seconds for the datagrams and connections
-_LATE = 5.0  # seconds to wait for the results after that
+_TRYING = 3.0  # seconds for the connections
+_LATE = 7.0  # seconds to wait for the end of the test after that, and then for the results
 _SOURCES = (20_000, 30_000)  # source ports of our TCP connections: below the ephemeral port range
 _LONGEST_RULE = 400  # characters
+# Sizes of packets in bytes that are tried on each path, besides those that the networks need.
+_SIZES = (
+    576,
+    1280,
+    1300,
+    1350,
+    1380,
+    1400,
+    1420,
+    1430,
+    1440,
+    1450,
+    1460,
+    1472,
+    1476,
+    1480,
+    1492,
+    1500,
+    4000,
+    8000,
+    8950,
+    9000,
+)
 
 
 @dataclass(frozen=True)
@@ -90,6 +113,7 @@ class Path:
 class Underlay:
     """All paths.
 
+    sizes: the sizes of packets that were tried on each path, ascending.
     rules: host -> rules that counted packets during the test.
     macs: (host, other host, or "" for the host's own address) -> MAC addresses that answered an ARP request for the address.
     silent: host -> why nothing was observed there.
@@ -99,6 +123,7 @@ class Underlay:
     rules: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
     macs: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     silent: Mapping[str, str] = field(default_factory=dict)
+    sizes: tuple[int, ...] = _SIZES
 
 
 @dataclass
@@ -146,42 +171,81 @@ def observe(site: Site, connections: Mapping[str, Connection], say: Callable[[st
     """Test all paths between the hosts with a known address. Hosts on which the program fails are in `silent`."""
     names = [name for name in site.inventory.hosts if name in site.advertise]
     live = [name for name in site.live if name in site.advertise and name in connections]
-    token = secrets.token_hex(8)
-    source = _SOURCES[0] + secrets.randbelow(_SOURCES[1] - _SOURCES[0])
-    inputs = {name: _input(site, names, name, token, source) for name in live}
-    streams: dict[str, Stream] = {}
+    test = _Test(site, names, live, connections, say)
+    silent: dict[str, str] = {}
 
-    def begin(name: str) -> None:
-        say(name, "tests its paths")
-        until = time.monotonic() + _READY
-        streams[name] = connections[name].stream(_script(), within=_READY)
-        streams[name].send(inputs[name])
-        if streams[name].readline(max(until - time.monotonic(), 0.0)) != "ready":
-            raise ProvisionerError(_exit_reason(streams[name]), cause="command-failed", host=name)
-
-    def go(name: str) -> Output:
-        output, until = Output(), time.monotonic() + _TRYING + _LATE
-        senders = " ".join(str(names.index(other) + 1) for other in ready if other != name)
-        streams[name].send(f"go {_TRYING} {senders}")
-        while output.seconds is None:
-            line = streams[name].readline(max(until - time.monotonic(), 0.0))
-            if line is None:
-                raise ProvisionerError(_exit_reason(streams[name]), cause="command-failed", host=name)
-            output.parse(line)
-        streams[name].finish(_LATE)
-        return output
+    def well(answers: Mapping[str, object]) -> list[str]:
+        silent.update((name, error.what) for name, error in _errors(answers).items())
+        return [name for name in answers if name not in silent]
 
     try:
-        silent = {name: error.what for name, error in _errors(each(live, _as_host_error(begin))).items()}
-        ready = [name for name in live if name not in silent]
-        answers = each(ready, _as_host_error(go))
+        test.ready = well(each(live, _as_host_error(test.begin)))
+        # A receiver listens until all senders have ended. If a sender is slow, its datagrams are late and not lost.
+        answers = each(well(each(test.ready, _as_host_error(test.go))), _as_host_error(test.stop))
+        well(answers)
     finally:
-        for stream in streams.values():
+        test.close()
+    outputs = {name: answer for name, answer in answers.items() if isinstance(answer, Output)}
+    return replace(assembled(names, outputs, silent), sizes=sizes(site))
+
+
+class _Test:
+    """The programs of one test, one for each host. Each method works on one host, and is called for all hosts in parallel.
+
+    ready: the hosts whose program has started.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        names: Sequence[str],
+        live: Sequence[str],
+        connections: Mapping[str, Connection],
+        say: Callable[[str, str], None],
+    ) -> None:
+        token = secrets.token_hex(8)
+        source = _SOURCES[0] + secrets.randbelow(_SOURCES[1] - _SOURCES[0])
+        self.ready: Sequence[str] = ()
+        self._names = names
+        self._inputs = {name: _input(site, names, name, token, source) for name in live}
+        self._connections = connections
+        self._say = say
+        self._streams: dict[str, Stream] = {}
+
+    def begin(self, name: str) -> None:
+        self._say(name, "tests its paths")
+        until = time.monotonic() + _READY
+        self._streams[name] = self._connections[name].stream(_script(), within=_READY)
+        self._streams[name].send(self._inputs[name])
+        self._expect(name, "ready", until)
+
+    def go(self, name: str) -> None:
+        senders = " ".join(str(self._names.index(other) + 1) for other in self.ready if other != name)
+        self._streams[name].send(f"go {_TRYING} {senders}")
+        self._expect(name, "ended", time.monotonic() + _TRYING + _LATE)
+
+    def stop(self, name: str) -> Output:
+        output, until = Output(), time.monotonic() + _LATE
+        self._streams[name].send("stop")
+        while output.seconds is None:
+            output.parse(self._line(name, until))
+        self._streams[name].finish(_LATE)
+        return output
+
+    def close(self) -> None:
+        for stream in self._streams.values():
             with suppress(ProvisionerError):
                 stream.__exit__()
-    silent |= {name: error.what for name, error in _errors(answers).items()}
-    outputs = {name: answer for name, answer in answers.items() if isinstance(answer, Output)}
-    return assembled(names, outputs, silent)
+
+    def _expect(self, name: str, word: str, until: float) -> None:
+        if (found := self._line(name, until)) != word:
+            raise ValueError(f"unexpected output of the observer: {found[:80]!r}")
+
+    def _line(self, name: str, until: float) -> str:
+        found = self._streams[name].readline(max(until - time.monotonic(), 0.0))
+        if found is None:
+            raise ProvisionerError(_exit_reason(self._streams[name]), cause="command-failed", host=name)
+        return found
 
 
 def _script() -> str:
@@ -217,12 +281,19 @@ def _input(site: Site, names: Sequence[str], me: str, token: str, source: int) -
     lines = [
         f"run {token} {source}",
         f"me {names.index(me) + 1} {site.advertise[me]} {site.inventory.data_path_port}",
+        f"sizes {','.join(map(str, sizes(site)))}",
     ]
     for at, name in enumerate(names, start=1):
         if name != me:
             udp, tcp = (",".join(map(str, ports)) or "-" for ports in (site.ports.udp, tried(site, name)))
             lines.append(f"peer {at} {site.advertise[name]} {udp} {tcp}")
     return "\n".join([*lines, "prepare"])
+
+
+def sizes(site: Site) -> tuple[int, ...]:
+    """Return the sizes of packets to try, in bytes: usual ones, and those that the networks need."""
+    needed = {network.mtu for network in site.inventory.networks.values() if network.is_global and network.mtu}
+    return tuple(sorted({*_SIZES, *needed}))
 
 
 def tried(site: Site, name: str) -> tuple[int, ...]:

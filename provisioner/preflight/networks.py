@@ -30,31 +30,18 @@ def network_in_use(site: Site) -> Iterator[Problem]:
 def endpoint_left(site: Site) -> Iterator[Problem]:
     """A host that died or was reinstalled leaves its containers' endpoints in the store. They block their names."""
     names = {address: name for name, address in site.advertise.items()}
-    for address, placed in state.endpoints(site).items():
+    for address, left in state.left(site).items():
         host = names.get(address, "")
-        if address == site.leaving or (host and not _knows_containers(site, host)):
-            continue
-        on = attached.on_shared(site.facts[host], started=True) if host else {}
-        left = [(network, name) for network, name in placed if network not in on.get(name, ())]
         listed = ", ".join(f"{name} on {network}" for network, name in left)
-        if left and host:
+        if host:
             what = f"the store has endpoints of containers that do not run here: {listed}; no container with such a name can start"
             yield Problem("endpoint-left", host, what, {"commands": _freeing(site, host, left)})
-        elif left:
+        else:
             what = (
                 f"the store has endpoints of containers on {address}, which no host of the inventory advertises:"
                 f" {listed}"
             )
             yield Problem("endpoint-left", "", what, {"address": address}, variant="gone")
-
-
-def _knows_containers(site: Site, host: str) -> bool:
-    """Whether the host's containers and their networks are known. A host without an engine has none."""
-    if host not in site.live:
-        return False
-    facts = site.facts[host]
-    answers = all(facts.http(name).body is not None for name in ("containers", "networks"))
-    return answers or not facts.engine_version
 
 
 def _freeing(site: Site, host: str, left: list[tuple[str, str]]) -> str:
@@ -64,7 +51,7 @@ def _freeing(site: Site, host: str, left: list[tuple[str, str]]) -> str:
         knowing = (
             other
             for other in (host, *site.live)
-            if network in site.facts[other].networks and _knows_containers(site, other)
+            if network in site.facts[other].networks and state.knows_containers(site, other)
         )
         others = (other for other in knowing if name not in attached.names(site.facts[other]))
         words.append(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from provisioner import causes
 from provisioner.model import Severity
+from provisioner.report import results
 from provisioner.report import stream as streams
 from provisioner.report.document import VERSION
 
@@ -35,6 +36,7 @@ catalogue (`provisioner/causes/`). `provisioner causes` lists them on a terminal
 
 A cause that *stops* prevents changes to a host, or stops the whole run. One that *fails* is found by a proof, which then
 fails. One that *warns* does not stop a run; `--ignore ID` hides it. Words in capitals stand for values that a run fills in.
+The [table at the end](#tried-in-the-lab) says which causes the lab can make, and how long it took to find and to fix them.
 """
 
 
@@ -121,7 +123,7 @@ def page() -> str:
     for family in causes.FAMILIES:
         parts.append(f"## {family.title}\n")
         parts += [_section(cause) for cause in family.causes]
-    return "\n".join(parts)
+    return "\n".join([*parts, results.table(results.load())])
 
 
 def _section(cause: Cause) -> str:

@@ -28,7 +28,7 @@ def observe(run: Run) -> bool:
     began, hosts = time.monotonic(), run.site.live
     run.session.emit(PhaseBegan("observe", "Observe", hosts))
     run.observed, run.earlier = _observed(run), None
-    if explaining().observed(seen(run)):
+    if suspects(run):
         time.sleep(_BETWEEN)
         run.earlier, run.observed = run.observed, _observed(run)
     for host, error in run.observed.silent.items():
@@ -70,6 +70,11 @@ def seen(run: Run) -> Seen:
         run.earlier,
     )
     return made
+
+
+def suspects(run: Run) -> bool:
+    """Whether the observations show problems."""
+    return bool(run.observed and explaining().observed(seen(run)))
 
 
 def explain_failure(run: Run) -> bool:

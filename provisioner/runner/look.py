@@ -11,6 +11,7 @@ from provisioner import causes, preflight
 from provisioner.controlplane import networks, resolve
 from provisioner.model import Notice, Severity, State
 from provisioner.parallel import blamed, each
+from provisioner.runner import diagnose
 from provisioner.system import attached, reading
 from provisioner.transport import Reader
 
@@ -89,11 +90,13 @@ def note(run: Run, found: Iterable[Problem]) -> None:
 def judge_again(run: Run) -> bool:
     """Runs the checks again at the end, because early findings may be fixed by then, and new ones may have appeared.
 
-    Hosts that dropped out are not read again, so their findings stay. Without findings and failed proofs, nothing is
-    read.
+    Hosts that dropped out are not read again, so their findings stay. Observations are compared with the facts, which may
+    be older. An endpoint is left only if both readings say so. Without findings, observed problems and failed proofs, nothing is read.
     """
-    if run.findings or any(proof.state is State.FAILED for proof in run.proofs):
+    if run.findings or any(proof.state is State.FAILED for proof in run.proofs) or diagnose.suspects(run):
+        left = networks.left_ids(run.site)
         read_all(run)
+        run.site = replace(run.site, passing=networks.left_ids(run.site) - left)
         old = [f for f in run.checked if not f.host or f.host in run.site.live]
         run.findings = [f for f in run.findings if f not in old]
         check(run)

@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, order=True)
 class Endpoint:
-    """A container's endpoint on a network, as stored by its engine. host: the address that the engine advertises."""
+    """A container's endpoint on a network, as stored by its engine. host: the address that the engine advertises.
+
+    id: another one each time that a container starts.
+    """
 
     network: str  # ID
     name: str
     host: IPv4Address
+    id: str = ""
 
 
 def endpoints_path(store: Store) -> str:
@@ -48,7 +52,9 @@ def nodes_path(store: Store) -> str:
 
 def endpoint(key: str, text: str) -> Endpoint | None:
     """Parse a key and its value. Returns None if the key is not an endpoint's."""
-    network = re.search(r"\bdocker/network/v1.0/endpoint/([0-9a-f]+)/[0-9a-f]+/?$", key)
+    network = re.search(r"\bdocker/network/v1.0/endpoint/([0-9a-f]+)/([0-9a-f]+)/?$", key)
     value = json_object(text)
     address = literal(str(value.get("locator", "")))
-    return Endpoint(network[1], str(value["name"]), address) if network and address and "name" in value else None
+    if not network or not address or "name" not in value:
+        return None
+    return Endpoint(network[1], str(value["name"]), address, network[2])

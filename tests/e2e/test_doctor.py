@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from provisioner.lab import FAULTS
+from tests import results
 
 if TYPE_CHECKING:
     from provisioner.lab import Fault
@@ -112,6 +113,8 @@ def test_each_fault_is_named_first_and_at_its_place(settled, capsys, kind, more)
             back(cluster)
         settle(cluster)
         causes = run.report["causes"]
+        first = bool(causes) and causes[0]["id"] == fault.cause and not complaint(causes, fault, host, to)
+        results.record(fault.id, kind, "found", worked=first, seconds=run.report["seconds"])
         if causes and causes[0]["id"] != fault.cause:
             wrong.append(
                 f"{fault.id} on {host}: the first cause is {[(cause['id'], cause['hosts']) for cause in causes]}"

@@ -57,6 +57,10 @@ class Found(Protocol):
         """Whether its input rules have a chain or table that a manager created. See `others.Manager.marks`."""
         ...
 
+    def admits(self, mark: str) -> bool:
+        """Whether the rules of this manager accept packets to all our ports, from some hosts at least."""
+        ...
+
     def part(self, policy: Policy) -> Part:
         """Return the filter's part of the plan that enforces the policy."""
         ...

@@ -126,6 +126,24 @@ class Table:
         """Whether INPUT jumps to a chain with this prefix."""
         return any(_option(shlex.split(rule), "-j").startswith(prefix) for rule in self._others())
 
+    def admitted(self, prefix: str) -> frozenset[tuple[str, int]]:
+        """Return which of our ports chains with this prefix accept for new connections, from some hosts at least."""
+        chains, reached = ["INPUT"], {"INPUT"}
+        for chain in chains:
+            goals = {_option(shlex.split(rule), "-j") for rule in self.rules.get(chain, ())} & self.rules.keys()
+            chains += goals - reached
+            reached |= goals
+        rules = [rule for chain in chains if chain.startswith(prefix) for rule in self.rules[chain]]
+        return frozenset().union(*(self._accepted(shlex.split(rule)) for rule in rules))
+
+    def _accepted(self, words: list[str]) -> frozenset[tuple[str, int]]:
+        """Return which of our ports a rule accepts for new connections, if its only other condition is the source."""
+        state = _option(words, "--ctstate") or _option(words, "--state") or "NEW"
+        named = _option(words, "--dport") or _option(words, "--dports") or ("0-65535" if "-s" in words else "")
+        if _option(words, "-j") != "ACCEPT" or "NEW" not in state or {"-i", "!", "--sport", "-d"} & set(words):
+            return frozenset()
+        return self.ports.named([_option(words, "-p")] if "-p" in words else ["tcp", "udp"], named)
+
     def found(self) -> str:
         """Return our rules. Before each jump come the rules of others that decide about our ports first."""
         return _text(line for table in CHAINS for line in self._found_in(table))
@@ -325,6 +343,9 @@ class _OnHost:
 
     def managed(self, mark: str) -> bool:
         return self.v4.uses(mark)
+
+    def admits(self, mark: str) -> bool:
+        return self.v4.admitted(mark) >= self.v4.ports.between
 
     def part(self, policy: Policy) -> base.Part:
         tables = {"iptables": (self.v4, parts(policy))}

@@ -35,6 +35,10 @@ _PROTOCOLS = {"6": "tcp", "50": "esp"}
 # iptables-nft keeps its rules in tables with these names, in chains with names in capitals. They belong to the other filter.
 IPTABLES = frozenset({"filter", "mangle", "raw", "security", "nat"})
 
+# A rule that accepts new connections to ports: with any source, and with no other condition than the connection's state.
+_ACCEPTS = re.compile(
+    r"(?:ip saddr (?:\S+|\{ [^}]* \}) )?(tcp|udp) dport (?:\{ ([^}]*) \}|(\S+)) (?:ct state (?:\{ )?[^}]*\bnew\b[^}]*(?:\} )?)?accept"
+)
 # Both load their rules at boot; firewalld only some time after its unit is active.
 _AT_BOOT = frozenset({"enabled=nftables.service", f"enabled={FIREWALLD}"})
 
@@ -78,6 +82,12 @@ class Ruleset:
 
     def uses(self, table: str) -> bool:
         return any(chain.table == table for chain in self.chains)
+
+    def admitted(self, table: str) -> frozenset[tuple[str, int]]:
+        """Return which of our ports rules in tables of this name accept for new connections, from some hosts at least."""
+        rules = [rule for chain in self.chains if chain.table == table for rule in chain.rules]
+        found = filter(None, (re.fullmatch(_ACCEPTS, rule) for rule in rules))
+        return frozenset().union(*(self.ports.named([each[1]], each[2] or each[3]) for each in found))
 
     def _foreign(self, chain: Chain) -> bool:
         """Whether the chain handles IPv4 packets and belongs neither to us nor to iptables."""
@@ -314,6 +324,9 @@ class _OnHost:
 
     def managed(self, mark: str) -> bool:
         return self.ruleset.uses(mark)
+
+    def admits(self, mark: str) -> bool:
+        return self.ruleset.admitted(mark) >= self.ruleset.ports.between
 
     def part(self, policy: Policy) -> base.Part:
         gates = self.ruleset.gates

@@ -36,13 +36,16 @@ MANAGERS = (
 
 
 def managers(says: frozenset[str], found: Iterable[Found]) -> tuple[str, ...]:
-    """Return the names of the managers on a host. says: see `base.says`."""
+    """Return the names of the managers on a host that do not accept our ports themselves. says: see `base.says`."""
     filters = tuple(found)
     return tuple(
         manager.name
         for manager in MANAGERS
-        if any(f"active={unit}" in says for unit in manager.units)
-        or any(each.managed(mark) for each in filters for mark in manager.marks)
+        if (
+            any(f"active={unit}" in says for unit in manager.units)
+            or any(each.managed(mark) for each in filters for mark in manager.marks)
+        )
+        and not any(each.admits(mark) for each in filters for mark in manager.marks)
     )
 
 

@@ -41,6 +41,20 @@ class Ports:
         tcp = tuple(port for port in self.tcp if port not in self.store)
         return Ports(tcp, tuple(port for port in self.udp if port not in self.store_udp), tcp)
 
+    @property
+    def between(self) -> frozenset[tuple[str, int]]:
+        """(protocol, port) of all ports between the hosts."""
+        return frozenset({*(("tcp", port) for port in self.tcp), *(("udp", port) for port in self.udp)})
+
+    def named(self, protocols: Iterable[str], text: str) -> frozenset[tuple[str, int]]:
+        """Return which ports between the hosts "22", "22,80", "8000:9000" or "8000-9000" names. Text that can't be parsed names none."""
+        found = set()
+        for part in text.split(","):
+            low, _, high = part.strip().replace(":", "-").partition("-")
+            if re.fullmatch("[0-9]{1,5}", low) and re.fullmatch("[0-9]{1,5}", high or low):
+                found |= {(kind, port) for kind, port in self.between if int(low) <= port <= int(high or low)}
+        return frozenset((kind, port) for kind, port in found if kind in protocols)
+
     def touches(self, protocols: Iterable[str], named: str) -> bool:
         """Whether "22", "22,80", "8000:9000" or "8000-9000" may include a port of ours. True for text that can't be parsed."""
         by_protocol = {"tcp": self.tcp, "udp": self.udp}

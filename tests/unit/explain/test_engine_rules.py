@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from captured import with_http
-from scenes import healthy, with_kernel
+from captured import with_file, with_http, with_unit
+from scenes import facts, healthy, with_kernel
 
 from provisioner.explain import problems
 
@@ -49,3 +49,14 @@ def test_an_engine_on_nftables_needs_no_iptables_rules(site):
     others = "*filter\n:INPUT ACCEPT\n-A INPUT -s 192.0.2.1/32 -j DROP\n"
     assert [cause for cause, _ in found(site, others)] == ["firewall-reload"]
     assert found(site, others, FirewallBackend={"Driver": "nftables"}) == []
+
+
+def test_an_engine_that_sets_no_rules_lacks_none(site):
+    others = "*filter\n:INPUT ACCEPT\n-A INPUT -s 192.0.2.1/32 -j DROP\n"
+    told = (
+        with_file(facts("node2"), "/etc/docker/daemon.json", '{"iptables":\t false}'),
+        with_unit(facts("node2"), "docker.service", ExecStart="/usr/sbin/dockerd --iptables=false"),
+    )
+    for node2 in told:
+        seen = with_kernel(healthy(site, node2=node2), "node2", "iptables-nft-save", lambda _: others)
+        assert not problems(seen)

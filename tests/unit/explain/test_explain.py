@@ -322,3 +322,59 @@ def test_a_data_path_of_its_own_is_no_stale_entry(site):
     for name in ("node1", "node3"):
         seen = with_kernel(seen, name, f"space:{SPACE}:forwarding", moved)
     assert not problems(seen)
+
+
+def test_rules_that_only_accept_in_the_other_backend_split_nothing(site):
+    theirs = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -m tcp --dport 9100 -j ACCEPT\n"
+    seen = with_kernel(healthy(site), "node2", "iptables-legacy-save", lambda _: theirs)
+    assert not problems(seen)
+    seen = with_kernel(
+        healthy(site), "node2", "iptables-legacy-save", lambda _: theirs.replace(":INPUT ACCEPT", ":INPUT DROP")
+    )
+    assert {each.id for each in problems(seen)} >= {"iptables-split"}
+
+
+def test_chains_that_accept_loopback_let_engines_reach_their_store(site):
+    theirs = "*filter\n:INPUT DROP [0:0]\n-A INPUT -j before\n-A before -i lo -j ACCEPT\n-A INPUT -p tcp --dport 22 -j ACCEPT\n"
+    for rules, expected in ((theirs, []), (theirs.replace("-i lo", "-i eth0"), ["loopback-dropped"])):
+        seen = with_kernel(healthy(site), "node2", "iptables-legacy-save", lambda _, rules=rules: rules)
+        assert [each.id for each in problems(seen) if each.id == "loopback-dropped"] == expected
+
+
+def test_a_rule_for_one_port_does_not_drop_all_of_loopback(site):
+    rule = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -m tcp --dport {} -j DROP\n"
+    for ports, expected in (("7946", []), ("1:9000", ["loopback-dropped"])):
+        seen = with_kernel(healthy(site), "node2", "iptables-legacy-save", lambda _, ports=ports: rule.format(ports))
+        assert [each.id for each in problems(seen) if each.id == "loopback-dropped"] == expected
+
+
+def test_a_full_neighbour_table_of_ipv6_does_not_concern_overlays(site):
+    line = "[12.0] neighbour: {}: neighbor table overflow!\n"
+    for table, expected in (("ndisc_cache", []), ("arp_cache", ["neigh-overflow"])):
+        seen = with_kernel(healthy(site), "node2", "kernel-log", lambda _, table=table: line.format(table))
+        assert [each.id for each in problems(seen)] == expected
+
+
+def test_a_path_that_is_just_as_wide_as_the_network_needs_is_wide_enough(site):
+    """Only sizes that were tried show how wide a path is."""
+    seen = healthy(site)
+    (proof,) = seen.proofs
+    for needed, sizes, largest, expected in (
+        (1391, (1380, 1391, 1400), 1391, []),
+        (1391, (1380, 1391, 1400), 1380, ["mtu"] * 6),
+        (9001, (1500, 9000), 9000, []),
+    ):
+        ways = with_ways(seen, lambda way, largest=largest: replace(way, size=largest), sizes=sizes)
+        found = problems(replace(ways, proofs=(replace(proof, mtu=needed - 50),)))
+        assert [each.id for each in found] == expected[:1]
+
+
+def test_two_short_lived_namespaces_are_not_one_orphan(site):
+    """A network that exists for a moment is unknown to the facts, which are older than the observation."""
+    vxlan = {"ifname": "vxlan0", "flags": ["UP"], "linkinfo": {"info_kind": "vxlan", "info_data": {"id": 300}}}
+    first, second = (
+        with_kernel(healthy(site), "node2", f"space:1-{network}:links", lambda _: json.dumps([vxlan]))
+        for network in ("aaaaaaaaaa", "bbbbbbbbbb")
+    )
+    assert [each.id for each in problems(replace(first, earlier=first.observed))] == ["vxlan-exists"]
+    assert not problems(replace(first, earlier=second.observed))

@@ -20,6 +20,7 @@ from captured import (
 )
 
 from provisioner import causes, preflight
+from provisioner.controlplane import networks as plane_networks
 from provisioner.controlplane import resolve
 from provisioner.model import Severity
 from provisioner.stores.consul import JSON as CONSUL_JSON
@@ -338,6 +339,16 @@ class TestEndpointLeft:
         }
         (finding,) = self.found(site, endpoint("web", self.ON3), changed=changed)
         assert "(on node1)" in causes.cure(finding) or "(on node2)" in causes.cure(finding)
+
+    def test_what_an_earlier_reading_did_not_show_is_not_reported(self, site):
+        """The container may just be starting."""
+        whole = site(
+            node1=with_http(with_http(SETTLED["node1"], "containers", []), "endpoints", [endpoint("web", self.ON3)])
+        )
+        whole = whole.known("node3", with_http(SETTLED["node3"], "containers", []))
+        assert plane_networks.left(whole) == {IPv4Address(self.ON3): [("demo", "web")]}
+        passing = replace(whole, passing=plane_networks.left_ids(whole))
+        assert not [f for f in preflight.run(passing) if f.id == "endpoint-left"]
 
     def test_unknown_containers_are_not_reported(self, site):
         unknown = {"node3": with_raw(SETTLED["node3"], **{"http:containers": "000 no answer"})}

@@ -77,6 +77,32 @@ def test_units_that_exclude_each_other_are_never_both_followed(says, expected):
     assert firewall.plan(Facts({"firewall": says}), PEERS, PORTS).loaders == expected
 
 
+def test_a_manager_that_accepts_our_ports_itself_is_no_danger(capture):
+    """Its reloads may drop our rules, and the ports stay open."""
+    ufw, firewalld = capture("iptables-ufw.txt"), capture("nft-0.9.8-firewalld.txt")
+
+    def managers(more: str, **ports: str) -> list[tuple[str, ...]]:
+        rules = [
+            f"-A ufw-user-input {more}-p {kind} -m multiport --dports {of} -j ACCEPT" for kind, of in ports.items()
+        ]
+        lines = [f"\t\t{kind} dport {{ {of} }} ct state {{ new, untracked }} accept\n" for kind, of in ports.items()]
+        chain = "\tchain filter_IN_public_allow {\n"
+        nft = firewalld.replace(chain, chain + "".join(lines))
+        return [
+            firewall.other_managers(
+                Facts({"iptables": "\n".join([*ufw.rstrip().splitlines()[:-1], *rules, "COMMIT"])}), PORTS
+            ),
+            firewall.other_managers(Facts({"nftables": nft, "firewall": "active=firewalld.service"}), PORTS),
+        ]
+
+    tcp, udp = (",".join(map(str, ports)) for ports in (PORTS.tcp, PORTS.udp))
+    assert managers("", tcp=tcp, udp=udp) == [(), ()]
+    assert managers("", tcp=tcp, udp="7946") == managers("", udp=udp) == [("ufw",), ("firewalld",)]
+    assert managers("-i eth9 ", tcp=tcp, udp=udp) == [("ufw",), ()]
+    whole = ufw.replace("-A ufw-user-input", "-A ufw-user-input -s 192.168.56.0/24 -j ACCEPT\n-A ufw-user-input", 1)
+    assert firewall.other_managers(Facts({"iptables": whole}), PORTS) == ()
+
+
 def test_other_managers(capture):
     assert firewall.other_managers(Facts({}), PORTS) == ()
     assert firewall.other_managers(Facts({"iptables": capture("iptables-1.8.7-ours.txt")}), PORTS) == ()

@@ -1,0 +1,67 @@
+"""The table of the causes that were tried in the lab: how long `doctor` took to find and to cure each. For docs/causes.md.
+
+docs/results.json: fault -> {"cause", "found", "fixed"}; the last two: kind of cluster -> {"runs", "worked", "seconds"} (the median).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provisioner import causes
+from provisioner.causes import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from provisioner.causes import Cause
+
+PATH = Path(__file__).parents[2] / "docs" / "results.json"
+_HEAD = """\
+## Tried in the lab
+
+Each fault of the lab is made on three hosts, and then `doctor` and `doctor --fix` run. The seconds are the medians of whole runs
+on a busy machine with two cores. `doctor --fix` looks twice, before and after the cure. Results of a swarm are marked. Causes without
+a fault ("none") are tested with constructed observations, some also with scenarios of their own in the lab. [How to measure again](lab.md#results-of-the-doctor).
+
+| cause | fault in the lab | found | fixed |
+|---|---|---|---|
+"""
+
+
+def load() -> dict[str, Any]:
+    """Return the recorded results."""
+    found: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
+    return found
+
+
+def table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the section of docs/causes.md."""
+    rows = [
+        row
+        for cause in causes.CAUSES.values()
+        if cause.kind is Kind.CAUSE
+        for row in _rows(cause, {name: entry for name, entry in results.items() if entry["cause"] == cause.id})
+    ]
+    return _HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _rows(cause: Cause, faults: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    link = f"[{cause.id}](#{cause.id})"
+    by_hand = "`provisioner up`" if cause.fixable else "by hand"
+    for name, entry in faults.items():
+        fixed = _cell(entry["fixed"]) if cause.fixes else by_hand
+        yield link, f"`{name}`", _cell(entry["found"]), fixed
+    if not faults:
+        yield link, "none", "", "not run" if cause.fixes else by_hand
+
+
+def _cell(by_cluster: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the seconds, by kind of cluster; and how many runs worked, unless all did."""
+    texts = []
+    for cluster, run in sorted(by_cluster.items()):
+        where = f" ({cluster})" if cluster.startswith("swarm") else ""
+        some = f", {run['worked']} of {run['runs']} runs" if run["worked"] < run["runs"] else ""
+        texts.append(f"{run['seconds']:.1f} s{where}{some}" if run["worked"] else f"no{where}{some}")
+    return "; ".join(texts) or "not run"
