@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import doctor
 import phases
 from contenders import ALL, DEFAULT, HERE, OURS, OWN, Contender, environment
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 SETTLE = 7  # seconds between jobs: engines clean up for a while after a network's last container has ended
 PATIENCE = 600  # seconds for one command
+DOCTOR = "doctor"  # the value of --only that measures it instead of the jobs
 TRIES = 3  # of a command that fails; each failure is reported
 
 
@@ -135,6 +137,22 @@ class Bench:
                 return
         raise SystemExit("the hosts could not be settled:\n" + self.figures.failures[-1])
 
+    def doctors(self) -> None:
+        """Measure `doctor` on the hosts, which are settled first: with each fault, or on many hosts with some."""
+        ours = ALL["ours"](self.lab, self.folder)
+        if len(self.lab.hosts) >= 20:
+            self.settle()
+        else:
+            self.lab.reset(to="settled-consul", say=say)
+            ours = ALL["ours"](self.lab, self.folder)
+
+        def timed(name: str) -> None:
+            seconds = self._run(ours, f"doctor, {name}", ours.doctor, counted=True, codes=(0, 1))
+            if seconds is not None:
+                self._add("ours", f"doctor, {name}", seconds)
+
+        doctor.measure(self.lab, lambda: self._run(ours, "plan", ours.plan) is not None, timed)
+
     def _timed(self, contender: Contender, job: str, command: list[str]) -> bool:
         """Time a command, and retry it if it fails. A failed first `up` is not retried: the caller resets the hosts."""
         for _ in range(1 if job == "first" else TRIES):
@@ -148,7 +166,15 @@ class Bench:
                 time.sleep(SETTLE)
         return False
 
-    def _run(self, contender: Contender, job: str, command: list[str], *, counted: bool = False) -> float | None:
+    def _run(
+        self,
+        contender: Contender,
+        job: str,
+        command: list[str],
+        *,
+        counted: bool = False,
+        codes: tuple[int, ...] = (0,),
+    ) -> float | None:
         with self.lab.enter():
             lines = phases.Lines(time.monotonic())
             process = subprocess.Popen(
@@ -172,7 +198,7 @@ class Bench:
                 watchdog.cancel()
             seconds = time.monotonic() - lines.began
         listener.join(1)  # processes that outlive the command, such as ansible's connections, may hold the pipe open
-        if code == 0:
+        if code in codes:
             if counted and (found := lines.phases(seconds)):
                 self.figures.phases.setdefault((contender.name, job), []).append(found)
             return seconds
@@ -248,6 +274,8 @@ def targets(hosts: int, figures: Figures) -> list[Target]:
                 for name in OWN
             ),
         ]
+    cases = {job.partition(", ")[2]: found for (_, job), found in figures.seconds.items() if job.startswith("doctor, ")}
+    wanted += doctor.figures(hosts, cases)
     return [Target(text, found, limit, unit) for text, found, limit, unit in wanted if found is not None]
 
 
@@ -286,6 +314,8 @@ def document(hosts: int, rounds: int, figures: Figures) -> dict[str, object]:
 def table(hosts: int, figures: Figures) -> str:
     """A Markdown table with a column for each job: median, minimum, and the ratio to the raw script or else to bare ssh."""
     jobs = list(dict.fromkeys(job for _, job in figures.seconds if job not in {"--help", "connections"}))
+    if jobs and all(job.startswith("doctor, ") for job in jobs):
+        return "\n".join([*doctor.table(hosts, figures), *verdicts(hosts, figures)])
     names = list(dict.fromkeys(who for who, _ in figures.seconds if who != "ssh"))
     lines = [
         "| " + " | ".join([f"{hosts} hosts: median (least) s", *jobs, "peak MiB"]) + " |",
@@ -302,15 +332,19 @@ def table(hosts: int, figures: Figures) -> str:
     for job in jobs:
         if found := {who: runs for (who, of), runs in figures.phases.items() if of == job}:
             lines += phases.table(job, found)
-    lines.append("")
+    return "\n".join([*lines, *verdicts(hosts, figures)])
+
+
+def verdicts(hosts: int, figures: Figures) -> list[str]:
+    """The lines that say which targets were met, how busy the machine was, and what failed."""
+    lines = [""]
     for target in targets(hosts, figures):
         verdict = "met" if target.met else "MISSED"
         lines.append(
             f"{verdict}: {target.text} {target.found:.2f} {target.unit}, at most {target.limit:g} {target.unit}"
         )
     lines.append(f"load average of the machine before the run: {figures.busy:.1f}")
-    lines += [f"failed and run again: {failure.splitlines()[0]}" for failure in figures.failures]
-    return "\n".join(lines)
+    return [*lines, *(f"failed and run again: {failure.splitlines()[0]}" for failure in figures.failures)]
 
 
 def cell(figures: Figures, who: str, job: str) -> str:
@@ -329,7 +363,11 @@ def measure(options: argparse.Namespace, hosts: int, folder: Path) -> Figures:
         say(f"this machine is busy (load average {figures.busy:.1f}): times will be too long, and ratios unreliable")
     with lab_of(hosts) as lab:
         names = [name for name in options.only if hosts < 20 or name not in OWN]
-        bench = Bench(lab, names, folder, figures)
+        bench = Bench(lab, [name for name in names if name != DOCTOR], folder, figures)
+        if DOCTOR in names:
+            for _ in range(options.rounds):
+                bench.doctors()
+            return figures
         if hosts >= 20:
             bench.settle()
             for contender in bench.contenders:
@@ -353,13 +391,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--hosts", type=int, action="append", help="3: the whole job; 20 or more: plan only (default: both)"
     )
-    parser.add_argument("--only", default=DEFAULT, help=f"of {','.join(ALL)}, or all (default: {DEFAULT})")
+    parser.add_argument(
+        "--only", default=DEFAULT, help=f"of {','.join(ALL)}, or all (default: {DEFAULT}); {DOCTOR}: only `doctor`"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="the number of rounds (default: 3)")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     parser.add_argument("--check", action="store_true", help="exit code 1 when a target is missed")
     options = parser.parse_args()
     options.only = list(ALL) if options.only == "all" else options.only.split(",")
-    if unknown := set(options.only) - set(ALL):
+    if unknown := set(options.only) - {DOCTOR, *ALL}:
         parser.error(f"there is no contender {', '.join(sorted(unknown))}")
     options.hosts = options.hosts or [3, 20]
     return options

@@ -27,6 +27,7 @@ class Contender:
     name: str
     up: list[str]
     plan: list[str] = field(default_factory=list)
+    doctor: list[str] = field(default_factory=list)
     prepare: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -76,9 +77,8 @@ def swarm(lab: Lab, folder: Path) -> Contender:
 def _ours(name: str, inventory: str, folder: Path, prepare: str = "") -> Contender:
     path = folder / f"{name}.yml"
     path.write_text(inventory)
-    return Contender(
-        name, [str(OURS), "up", "--verbose", str(path)], [str(OURS), "plan", "--verbose", str(path)], prepare=prepare
-    )
+    up, plan, doctor = ([str(OURS), word, "--verbose", str(path)] for word in ("up", "plan", "doctor"))
+    return Contender(name, up, plan, doctor, prepare=prepare)
 
 
 def _with(lab: Lab, instead: str) -> str:

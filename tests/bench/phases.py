@@ -24,6 +24,8 @@ _ENDS = {
     r"(daemon|swarm)  ": "engine",
     r"gossip  ": "gossip",
     r"networks  ": "networks",
+    r"observe  begins": "compare",
+    r"observe  ": "observe",
     r"proof \S+  \S+ +has a probe at": "probes start",
     r"proof \S+  \S+ +reached": "probes reach one another",
     r"proof \S+  .*  settled": "probes end",
