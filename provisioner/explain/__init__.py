@@ -19,7 +19,7 @@ from provisioner.explain.base import Seen
 from provisioner.explain.paths import summaries
 from provisioner.explain.well import well
 from provisioner.model import Diagnosis, Problem, Severity, State
-from provisioner.observe import Observed
+from provisioner.observe import NAMES, Observed
 from provisioner.parallel import blamed
 
 if TYPE_CHECKING:
@@ -28,14 +28,15 @@ if TYPE_CHECKING:
     from provisioner.explain.base import Detector
     from provisioner.model import ProofResult
 
-__all__ = ["NOTHING", "Seen", "explain", "explained", "observed", "problems", "summaries", "well"]
+__all__ = ["NOTHING", "Seen", "explain", "explained", "observed", "problems", "summaries", "suspected", "well"]
 
 NOTHING = Observed()
 _LAST = frozenset({"drift", "unexplained"})  # sorted after known causes
 _UNREACHABLE = frozenset({"overlay-blocked", "names-unresolved"})  # problems of pairs without a connection
-OBSERVING: tuple[Detector, ...] = tuple(
-    detect for module in (engines, versions, kernels, messages, paths) for detect in module.DETECTORS
+_OF_HOSTS: tuple[Detector, ...] = tuple(
+    detect for module in (engines, versions, kernels, messages) for detect in module.DETECTORS
 )
+OBSERVING: tuple[Detector, ...] = (*_OF_HOSTS, *paths.DETECTORS)
 _NO_PROBE = frozenset({"probe-failed"})  # problems of hosts on which no probe starts
 
 
@@ -54,6 +55,13 @@ def observed(seen: Seen) -> list[Problem]:
     before = replace(seen, observed=seen.earlier, earlier=None)
     known = {_thing(problem) for problem in observed(before)}
     return [problem for problem in found if _thing(problem) in known]
+
+
+def suspected(seen: Seen) -> frozenset[str]:
+    """Return the names of the observations that are to be repeated, since they show problems. Problems of paths depend on both."""
+    if any(_detected(detect, seen) for detect in paths.DETECTORS):
+        return frozenset(NAMES)
+    return frozenset({"kernel"}) if any(_detected(detect, seen) for detect in _OF_HOSTS) else frozenset()
 
 
 def _detected(detect: Detector, seen: Seen) -> list[Problem]:

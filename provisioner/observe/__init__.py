@@ -40,6 +40,15 @@ class Observed:
     unread: Mapping[tuple[str, str], str] = field(default_factory=dict)
     silent: Mapping[str, ProvisionerError] = field(default_factory=dict)
 
+    def repeated(self, again: Observed, names: Collection[str]) -> Observed:
+        """Return these observations with those of `names` from `again`."""
+        if set(names) >= set(NAMES):
+            return again
+        kept = {key: why for key, why in self.unread.items() if key[0] not in names}
+        paths = again.underlay if "underlay" in names else self.underlay
+        kernels = again.kernels if "kernel" in names else self.kernels
+        return Observed(paths, kernels, {**kept, **again.unread}, self.silent)
+
 
 def observe(
     site: Site, connections: Mapping[str, Connection], say: Callable[[str, str], None], only: Collection[str] = NAMES

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from provisioner.model import Outcome, PhaseBegan, PhaseEnded, State
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from types import ModuleType
 
     from provisioner.explain import Seen
@@ -21,16 +22,20 @@ _SUSPECT, _SUSPECT_PER_HOST = 3.0, 0.5  # seconds until pairs that do not reach 
 
 
 def observe(run: Run) -> bool:
-    """Observes the live hosts and the paths between all hosts; twice if the first observation shows problems.
+    """Observes the live hosts and the paths between all hosts. Observations that show problems are repeated.
 
     Silent hosts drop out. The run always continues.
     """
+    from provisioner import observe as observing
+
     began, hosts = time.monotonic(), run.site.live
     run.session.emit(PhaseBegan("observe", "Observe", hosts))
-    run.observed, run.earlier = _observed(run), None
-    if suspects(run):
+    chosen = frozenset(observing.NAMES) if run.observations is None else frozenset(run.observations)
+    first = run.observed = _observed(run, chosen)
+    run.earlier = None
+    if again := chosen & explaining().suspected(seen(run)):
         time.sleep(_BETWEEN)
-        run.earlier, run.observed = run.observed, _observed(run)
+        run.earlier, run.observed = first, first.repeated(_observed(run, again), again)
     for host, error in run.observed.silent.items():
         run.session.lose(host, error)
     run.drop_lost()
@@ -43,10 +48,9 @@ def observe(run: Run) -> bool:
     return True
 
 
-def _observed(run: Run) -> Observed:
+def _observed(run: Run, chosen: Collection[str]) -> Observed:
     from provisioner import observe as observing
 
-    chosen = observing.NAMES if run.observations is None else run.observations
     return observing.observe(run.site, run.session.connections, partial(run.session.progress, "observe"), chosen)
 
 

@@ -25,8 +25,9 @@ from scenes import (
 )
 
 from provisioner import causes
-from provisioner.explain import explain, explained, problems, well
+from provisioner.explain import explain, explained, problems, suspected, well
 from provisioner.model import Action, Drift, Failure, Kind, Outcome, Problem, State
+from provisioner.observe import Observed
 from provisioner.report.document import of_diagnosis
 from provisioner.system.firewall import Rule
 from provisioner.system.swarm import STATE
@@ -378,3 +379,18 @@ def test_two_short_lived_namespaces_are_not_one_orphan(site):
     )
     assert [each.id for each in problems(replace(first, earlier=first.observed))] == ["vxlan-exists"]
     assert not problems(replace(first, earlier=second.observed))
+
+
+@pytest.mark.parametrize(
+    ("name", "again"),
+    [("ip-forward", {"kernel"}), ("engine-down", {"kernel"}), ("vxlan-blocked", {"kernel", "underlay"})],
+)
+def test_only_observations_that_show_problems_are_repeated(site, name, again):
+    seen = SCENES[name][0](healthy(site))
+    assert suspected(seen) == again
+    assert suspected(healthy(site)) == frozenset()
+    fresh = Observed(kernels={}, unread={("kernel", "node3"): "late"})
+    first = replace(seen.observed, unread={("underlay", "node1"): "late", ("kernel", "node1"): "late"})
+    both = first.repeated(fresh, again)
+    assert (both.kernels, both.underlay) == ({}, fresh.underlay if "underlay" in again else first.underlay)
+    assert both.unread == fresh.unread | ({} if "underlay" in again else {("underlay", "node1"): "late"})
