@@ -124,6 +124,15 @@ def test_an_engine_that_hangs_explains_what_waits_for_it_but_not_a_changed_file(
     assert drift.evidence == "node2: daemon: /etc/docker/daemon.json"
 
 
+def test_what_the_store_says_of_a_host_follows_from_the_path_that_cuts_it_off(site):
+    waiting = Drift(Kind.STORE, "members", "without node2", "all hosts", Action.WAIT, "Consul")
+    apart = SCENES["underlay-blocked"][0](healthy(site))
+    (found,) = explain(replace(apart, outcomes=(Outcome("node3", "store", State.DRIFTED, (waiting,)),)))
+    assert (found.id, found.hosts) == ("underlay-blocked", ("node1", "node2"))
+    (alone,) = explain(replace(healthy(site), outcomes=(Outcome("node3", "store", State.DRIFTED, (waiting,)),)))
+    assert (alone.id, alone.hosts) == ("drift", ("node3",))
+
+
 def test_a_rule_that_drops_all_forwarded_packets_counts_only_in_front_of_the_engine_s_rules(site):
     def forward(rule):
         return with_kernel(healthy(site), "node2", "iptables-nft-save", rule)
