@@ -42,8 +42,9 @@ $| = 1;
 my ($token, $source, $me, $own, $data, @sizes, %peers, %number, @order);
 my ($seconds, %sender);
 
-# The counters of all rules, parsed from the output of our arguments (iptables-save -c, nft -a list ruleset). Rules without a counter
-# are missing.
+# The counters of all rules, parsed from the output of our arguments (iptables-save -c, nft -a list ruleset). Rules of nft without a
+# counter are in %uncounted if they drop packets.
+my %uncounted;
 sub counters {
     my %found;
     for my $command (@ARGV) {
@@ -61,6 +62,7 @@ sub counters {
                 s/^\s+//;
                 $found{"$tool $table,$chain 0 $_"} = $packets;
             }
+            elsif ($tool eq "nft" && /\b(?:drop|reject)\b/) { s/^\s+//; $uncounted{"$tool $table,$chain 0 $_"} = 1 }
         }
     }
     return \%found;
@@ -277,6 +279,11 @@ listen_until(now() + $MOST, 1);
 listen_until(now() + $SETTLE) unless complete();
 
 my $after = counters();
+sub tell_rule {
+    my ($key, $packets) = @_;
+    my ($tool, $table, undef, $rule) = split / /, $key // return, 4;
+    print "rule $tool $table $packets ", unpack("H*", $rule), "\n";
+}
 sub sum { scalar keys %{$_[0] || {}} }
 sub words { join ",", sort keys %{$_[0] || {}} }
 for my $peer (@order) {
@@ -301,8 +308,7 @@ for my $peer (@order) {
 print join(" ", "mac", $_, sort keys %{$mac{$_}}), "\n" for sort keys %mac;
 for my $key (sort keys %$after) {
     my $rose = $after->{$key} - ($before->{$key} // $after->{$key});
-    next unless $rose > 0;
-    my ($tool, $table, undef, $rule) = split / /, $key, 4;
-    print "rule $tool $table $rose ", unpack("H*", $rule), "\n";
+    tell_rule($key, $rose) if $rose > 0;
 }
+tell_rule($_, 0) for (sort keys %uncounted)[0 .. 199];
 printf "done %.3f\n", now() - $began;

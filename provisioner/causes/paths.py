@@ -7,13 +7,14 @@ from provisioner.model import Severity
 
 _DROPS = "The evidence says where the packets were lost."
 _CURE = "let {protocols} pass between the hosts in both directions"
-# By the place where packets are lost. rule, nft-rule, wide, policy: it counted packets. wide: a rule that must not be deleted,
-# because it also drops other packets or is ours. here: the sender or the receiver drops them, the rule is unknown. between: neither
+# By the place where packets are lost. rule, nft-rule, wide, policy: it counted packets. likely: a rule that has no counter. wide: a
+# rule that must not be deleted, because it also drops other packets or is ours. here: the sender or the receiver drops them, the rule is unknown. between: neither
 # host drops them.
 _VARIANTS = MappingProxyType(
     {
         "rule": "delete the rule on {at}, or let {protocols} pass before it",
         "nft-rule": "delete the rule on {at}, or let {protocols} pass before it",
+        "likely": "check whether the rule on {at}, which has no counter, drops {protocols}; then delete it",
         "wide": "accept {protocols} before the rule on {at}, which also drops other packets: `provisioner up` opens the cluster's ports",
         "policy": "let {protocols} pass on {at}: `provisioner up` sets the rules; find out what removed them",
         "here": "find the rule on {at} that drops {protocols}: iptables-save -c; nft list ruleset",
@@ -24,6 +25,7 @@ _COMMANDS = MappingProxyType(
     {
         "rule": ("{tool} -t {table} -D {rule}",),
         "nft-rule": ("nft delete rule {family} {table} {chain} handle {handle}",),
+        "likely": ("nft delete rule {family} {table} {chain} handle {handle}",),
     }
 )
 _FIXES = frozenset({"rule", "nft-rule"})
@@ -130,10 +132,10 @@ FAMILY = Family(
             f" {_DROPS}",
             "check the cables, the load and the error counters of the interfaces between {source} and {to} (ip -s link), and look"
             " for a rule with a limit or a probability",
-            variants={"rule": _VARIANTS["rule"], "nft-rule": _VARIANTS["nft-rule"]},
+            variants={name: _VARIANTS[name] for name in sorted(_FIXES)},
             explains=_OVERLAY,
             drifts=("rules",),
-            commands=_COMMANDS,
+            commands={name: _COMMANDS[name] for name in sorted(_FIXES)},
             fixes=_FIXES,
         ),
         Cause(

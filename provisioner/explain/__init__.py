@@ -155,7 +155,9 @@ def _related(cause: Problem, consequence: Problem) -> bool:
     """
     if cause.network and consequence.network and cause.network != consequence.network:
         return False
-    if consequence.id == "drift" and consequence.values["kind"] == "store":  # what the store says on one host, it says of all
+    if (
+        consequence.id == "drift" and consequence.values["kind"] == "store"
+    ):  # what the store says on one host, it says of all
         return True
     here, there = {cause.host, cause.target} - {""}, {consequence.host, consequence.target} - {""}
     return not here or not there or bool(here & there)

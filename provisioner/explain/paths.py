@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from provisioner.model import PathSeen, PortSeen, Problem
@@ -180,7 +181,7 @@ def _problem(seen: Seen, name: str, place: Place, found: list[Lost]) -> Problem:
     what = ", ".join(dict.fromkeys(each.what for each in found))
     single = len(ways) == 1
     source, target = ways[0]
-    rule = _rule(seen.observed.underlay.rules.get(at, ()), found) if at else None
+    rule = _rule(seen, at, found) if at else None
     values = _values(what, source, target, at) | (rule.values if rule else {})
     shares = {each.share for each in found}
     share = f"{max(shares)}% of " if max(shares) < 100 else ""  # noqa: PLR2004
@@ -188,7 +189,8 @@ def _problem(seen: Seen, name: str, place: Place, found: list[Lost]) -> Problem:
     evidence = f"{paths}: {share}{what} packets lost: {found[0].stage}"
     where = (f"{at}: {rule.where}" if rule else f"firewall of {at}") if at else f"between {source} and {target}"
     if rule:
-        evidence += f"; the rule `{rule.text}` counted {rule.packets} packets"
+        counted = f"counted {rule.packets} packets" if rule.packets else "has no counter, and can match these packets"
+        evidence += f"; the rule `{rule.text}` {counted}"
     host, end = (source, target) if single else (at, "")
     ports = {port for path in seen.observed.underlay.paths.values() for port in (*path.udp, *path.tcp)}
     return Problem(name, host, evidence, values, _variant(rule, at, name, ports), target=end, where=where)
@@ -202,20 +204,33 @@ def _variant(rule: Rule | None, at: str, name: str, ports: Collection[int]) -> s
     kind = rule.variant if rule else ""
     if rule and kind in _DELETES and (rule.is_ours or not rule.is_only_for(ports)):
         kind = "wide"
+    elif rule and kind == "nft-rule" and not rule.packets:
+        kind = "likely"
     if name == "packet-loss":
         return kind if kind in _DELETES else ""
     return kind or ("here" if at else "between")
 
 
-def _rule(rules: Iterable[Rule], found: Iterable[Lost]) -> Rule | None:
-    """Return the rule that most likely dropped these packets: it drops, and counted packets. Rules that name the port are preferred."""
-    rules = list(rules)
+def _rule(seen: Seen, at: str, found: Sequence[Lost]) -> Rule | None:
+    """Return the rule of a host that most likely dropped these packets.
+
+    It drops, and counted packets. Rules that name the port are preferred. If none counted packets: one without a counter that
+    names the port or the address of the other host, or a policy.
+    """
+    rules = seen.observed.underlay.rules.get(at, ())
     doubled = any(rule.tool == "iptables-nft-save" for rule in rules)  # nft lists these rules once more
     dropping = [rule for rule in rules if rule.drops and not (doubled and rule.is_of_iptables)]
+    counted = [rule for rule in dropping if rule.packets]
     ports = {str(each.port) for each in found}
-    named = [rule for rule in dropping if ports & rule.ports]
-    candidates = named or [rule for rule in dropping if not rule.is_policy] or dropping
-    return max(candidates, key=lambda rule: rule.packets, default=None)
+    named = [rule for rule in counted if ports & rule.ports]
+    if candidates := named or [rule for rule in counted if not rule.is_policy] or counted:
+        return max(candidates, key=lambda rule: rule.packets)
+    others = {str(seen.site.advertise.get(name)) for each in found for name in (each.source, each.target) if name != at}
+    hook = "output" if found[0].source == at else "input"
+    by_port = (rule for rule in dropping if not rule.is_policy and ports & rule.ports)
+    by_address = (rule for rule in dropping if others & set(rule.text.split()))
+    by_policy = (rule for rule in dropping if rule.is_at(hook))
+    return next(chain(by_port, by_address, by_policy), None)
 
 
 # -- sizes, sources, addresses ---------------------------------------------------------------------------------------

@@ -26,10 +26,10 @@ _DROPS = frozenset({"DROP", "REJECT", "drop", "reject"})
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule or policy that counted `packets` during the test.
+    """A rule or policy that counted `packets` during the test, or a rule or policy of nftables that drops and has no counter (0).
 
     tool: the program that printed it. table: the table for iptables; FAMILY,TABLE,CHAIN for nftables.
-    text: as printed: "-A INPUT ... -j DROP", ":INPUT DROP", "udp dport 4789 counter drop # handle 7".
+    text: as printed: "-A INPUT ... -j DROP", ":INPUT DROP", "udp dport 4789 counter drop # handle 7", "type filter hook input ...".
     whole: False if `text` was truncated or cleaned. Such a rule can't be deleted.
     """
 
@@ -41,11 +41,15 @@ class Rule:
 
     @property
     def drops(self) -> bool:
-        return bool(_DROPS & set(self.text.split()))
+        return bool(_DROPS & set(self.text.replace(";", " ").split()))
 
     @property
     def is_policy(self) -> bool:
-        return self.text.startswith(":")
+        return self.text.startswith((":", "type "))
+
+    def is_at(self, hook: str) -> bool:
+        """Return whether it is the policy of a chain of nftables at this hook."""
+        return self.text.startswith("type ") and f" hook {hook} " in self.text
 
     @property
     def ports(self) -> frozenset[str]:

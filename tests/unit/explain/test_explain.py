@@ -78,6 +78,31 @@ def test_a_quoted_word_of_a_rule_stays_one_word_in_the_command(site):
     )
 
 
+FILTER = "inet,mine,in"
+
+
+@pytest.mark.parametrize(
+    ("text", "variant"),
+    [
+        ("udp dport 4789 ip saddr 192.168.56.11 drop # handle 7", "likely"),
+        ("ip saddr 192.168.56.11 drop # handle 7", "wide"),
+        ("type filter hook input priority -5; policy drop;", "policy"),
+        ("type filter hook output priority 0; policy drop;", "here"),
+        ("tcp dport 9999 drop # handle 7", "here"),
+        ("ip saddr 10.1.2.3 drop # handle 7", "here"),
+    ],
+)
+def test_a_rule_of_nftables_without_a_counter_is_named_if_it_can_match(site, text, variant):
+    rules = {"node2": (Rule("nft", FILTER, 0, text),)}
+    (found,) = explain(with_ways(healthy(site), into("node2", source="node1", udp={DATA: DROPPED}), rules=rules))
+    (problem,) = found.problems
+    assert (found.id, problem.variant) == ("vxlan-blocked", variant)
+    assert ("can match these packets" in problem.evidence) == (variant != "here")
+    if variant == "likely":
+        assert causes.to_run(problem) == ("nft delete rule inet mine in handle 7  # on node2",)
+        assert not causes.fix(problem)
+
+
 def test_a_rule_that_drops_loopback_is_deleted_and_a_policy_gets_a_rule_before_it(site):
     (found,) = explain(SCENES["loopback-dropped"][0](healthy(site)))
     assert causes.to_run(found.problems[0]) == ("iptables-nft -t filter -D INPUT -i lo -j DROP  # on node2",)
