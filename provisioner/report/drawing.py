@@ -105,9 +105,9 @@ class _Places:
         number = len(self.names)
         few = number <= _FEW
         ring = {0: 0.0, 1: 0.0, 2: 110.0}.get(number, 128.0 if few else max(150.0, number * 28 / math.tau))
-        across, down = (
-            (50 + 8 * max((len(cut(name, _LABEL)) for name in self.names), default=0), 44) if few else (125, 125)
-        )
+        longest = max((len(cut(name, _LABEL if few else _TURNED)) for name in self.names), default=0)
+        side = 34 + 7 * longest  # what a turned label takes
+        across, down = (50 + 8 * longest, 44) if few else (side, side)
         begin = math.pi if number == 2 else -math.pi / 2  # noqa: PLR2004 - two hosts side by side
         angles = [begin + math.tau * place / max(number, 1) for place in range(number)]
         xs, ys = [ring * math.cos(angle) for angle in angles], [ring * math.sin(angle) for angle in angles]
@@ -252,6 +252,11 @@ def _node(name: str, places: _Places, state: str, numbers: list[str], *, few: bo
 
 def _lines(document: Mapping[str, Any], places: _Places, found: Sequence[Trouble], *, few: bool) -> Iterator[Line]:
     """Yield the lines, the bad ones last, so that they are drawn over the others."""
+    named = {
+        frozenset(cause["path"].values())
+        for cause in document["causes"]
+        if cause["path"] and cause["severity"] == "error"
+    }
     wrong: dict[frozenset[str], list[Trouble]] = defaultdict(list)
     for each in found:
         wrong[frozenset((each.source, each.target))].append(each)
@@ -260,9 +265,8 @@ def _lines(document: Mapping[str, Any], places: _Places, found: Sequence[Trouble
     for number, source in enumerate(places.names):
         for target in places.names[number + 1 :]:
             here = wrong.get(frozenset((source, target)), [])
-            state = "bad" if any(each.bad for each in here) else "warn" if here else "good"
-            if frozenset((source, target)) not in tried:
-                state = "unknown"
+            bad = any(each.bad for each in here) or frozenset((source, target)) in named
+            state = "bad" if bad else "warn" if here else "good" if frozenset((source, target)) in tried else "unknown"
             title = "; ".join(map(sentence, here)) or (f"{source} and {target}: no loss" if few else "")
             lines.append(Line(*places.between(source, target, 0), *places.between(source, target, 1), state, title))
     yield from sorted(lines, key=lambda line: ("unknown", "good", "warn", "bad").index(line.state))

@@ -51,7 +51,7 @@ def grids(document: Mapping[str, Any]) -> list[Grid]:
     """Return the tables: for each overlay what was reached, and the other measurements if there are any."""
     found = [_reached(proof, _order(document, proof["pairs"])) for proof in document["proofs"] if proof["pairs"]]
     for proof in document["proofs"]:
-        found += _rates(proof, _order(document, proof["pairs"]))
+        found += _more(proof, _order(document, proof["pairs"]))
     paths = document["paths"]
     return [*found, *_sizes(paths, _order(document, paths)), *_losses(paths, _order(document, paths))]
 
@@ -78,12 +78,12 @@ def _reached(proof: Mapping[str, Any], names: list[str]) -> Grid:
         if pair["rtt"] is None:
             return Cell("✓", note="reached")
         text = words.round_trip(pair["rtt"])
-        short = text.removesuffix(" ms") if len(names) > _WIDE else text
-        return Cell(f"✓ {short}", level(pair["rtt"]), note=text)
+        short = text.removesuffix(" ms") if len(names) > _WIDE else f"✓ {text}"
+        return Cell(short, level(pair["rtt"]), note=text)
 
     total = len(names) * (len(names) - 1)
-    note = "✓ reached by name, by address and at full size, with the shortest of 5 round trips"
-    note += (" in ms" if len(names) > _WIDE else "") + "; the darker, the longer. ✗ failed."
+    sign, unit = ("", " in ms") if len(names) > _WIDE else ("✓ ", "")
+    note = f"{sign}Reached by name, by address and at full size: the shortest of 5 round trips{unit}; the darker, the longer. ✗ Failed."
     title = f"{proof['network']}: round-trip times, {good} of {total} pairs proven"
     return Grid(title, names, _rows(names, cell), note, open=True)
 
@@ -92,21 +92,30 @@ def _note(pair: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, [*failures_of(pair), pair["detail"]]))
 
 
-def _rates(proof: Mapping[str, Any], names: list[str]) -> list[Grid]:
-    """Return the throughput, if the report has it."""
-    rates = {(p["source"], p["target"]): p["throughput"] for p in proof["pairs"] if p.get("throughput") is not None}
-    title = f"{proof['network']}: throughput"
-    note = "From row to column; the darker, the more."
-    return [_values(title, names, rates, rate, note)] if rates else []
+def _more(proof: Mapping[str, Any], names: list[str]) -> list[Grid]:
+    """Return the other measurements of the pairs, as far as the report has them."""
+    found = []
+    for field, (title, text, note) in _MORE.items():
+        values = {
+            (pair["source"], pair["target"]): pair[field] for pair in proof["pairs"] if pair.get(field) is not None
+        }
+        found += [_values(f"{proof['network']}: {title}", names, values, text, note)] if values else []
+    return found
 
 
 def rate(value: float) -> str:
-    """Return bytes per second as "940 Mbit/s"."""
-    bits = value * 8
-    for unit, size in (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3)):
-        if bits >= size:
-            return f"{bits / size:.3g} {unit}"
-    return f"{bits:.0f} bit/s"
+    """Return Mbit/s as "940 Mbit/s", "1.2 Gbit/s"."""
+    return f"{value / 1000:.3g} Gbit/s" if value >= 999.5 else f"{value:.3g} Mbit/s"  # noqa: PLR2004 - rounds to 1000
+
+
+_MORE: Mapping[str, tuple[str, Callable[[float], str], str]] = {
+    "throughput": ("throughput", rate, "Of 1 MiB over a new TCP connection; the darker, the more."),
+    "longest_gap": (
+        "longest gaps",
+        words.moment,
+        "The longest time without an answer on an open connection; the darker, the longer.",
+    ),
+}
 
 
 def _sizes(paths: Sequence[Mapping[str, Any]], names: list[str]) -> list[Grid]:

@@ -21,6 +21,7 @@ _EVENTS = {
     "alias": "alias not resolved",
     "full": "no packet of full size",
 }
+_TRANSFERS = {"corrupt": "data changed on the way", "stalled": "transfer stalled", "dropped": "connection dropped"}
 _GOOD = ("settled", "converged")
 
 
@@ -177,7 +178,10 @@ def failures_of(pair: Mapping[str, Any]) -> list[str]:
     """Return what failed between two hosts, in words. What follows from another failure is left out."""
     failed = [event for event in _EVENTS if pair[event] is None]
     follows = {"by_name": {"name", "address"}, "alias": {"name"}}
-    return [_EVENTS[event] for event in failed if not follows.get(event, set()) & set(failed)]
+    found = [_EVENTS[event] for event in failed if not follows.get(event, set()) & set(failed)]
+    transfer = _TRANSFERS.get(pair.get("transfer", ""))
+    found += [transfer] if transfer else []
+    return found or ([] if pair["proven"] else ["not proven"])
 
 
 def _check(group: str, check: Mapping[str, Any]) -> Case:

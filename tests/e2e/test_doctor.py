@@ -9,6 +9,7 @@ import itertools
 import os
 import random
 import time
+import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,8 @@ from provisioner.lab import FAULTS
 from tests import results
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from provisioner.lab import Fault
     from tests.e2e.cluster import Cluster
 
@@ -83,6 +86,19 @@ def back(cluster: Cluster) -> None:
         )
 
 
+def lacking(folder: Path, causes: list[dict[str, Any]]) -> list[str]:
+    """Return the causes that are missing in the files of a run."""
+    cases = ET.parse(folder / "r.xml").iter("testcase")
+    named = [str(case.get("name")) for case in cases if case.get("classname") == "causes"]
+    page = (folder / "r.html").read_text()
+    shown = [cause["id"] for cause in causes if f"<code>{cause['id']}</code>" in page]
+    return [
+        cause["id"]
+        for cause, name in zip(causes, named, strict=True)
+        if not name.startswith(cause["id"]) or cause["id"] not in shown
+    ]
+
+
 def settle(cluster: Cluster) -> None:
     """Wait until nothing differs any more: what hung or was unreachable needs a while after a fault is healed."""
     for _ in range(20):
@@ -93,7 +109,7 @@ def settle(cluster: Cluster) -> None:
 
 # In the swarm those faults that only a swarm has, and what its engine's own chains are to; all others on a store.
 @pytest.mark.parametrize(("kind", "more"), [("consul", ()), ("swarm-28", ("firewall-reload", "gossip-blocked"))])
-def test_each_fault_is_named_first_and_at_its_place(settled, capsys, kind, more):
+def test_each_fault_is_named_first_and_at_its_place(settled, capsys, tmp_path, kind, more):
     cluster = settled(kind)
     containers(cluster)
     healthy = cluster.run("doctor")
@@ -107,7 +123,7 @@ def test_each_fault_is_named_first_and_at_its_place(settled, capsys, kind, more)
         host, to = victim(dice, fault)
         containers(cluster)
         cluster.lab.break_(fault, host, to)
-        run = cluster.run("doctor")
+        run = cluster.run("doctor", "--junit", str(tmp_path / "r.xml"), "--html", str(tmp_path / "r.html"))
         cluster.lab.heal()
         if store == "swarm":
             back(cluster)
@@ -121,6 +137,7 @@ def test_each_fault_is_named_first_and_at_its_place(settled, capsys, kind, more)
             )
         elif said := complaint(causes, fault, host, to):
             wrong.append(f"{said}\n{run.err[-1000:]}")
+        wrong += [f"{fault.id}: the files lack {name}" for name in lacking(tmp_path, causes)]
         with capsys.disabled():
             print(f"{fault.id} on {host}: {run.report['seconds']:.1f} s")
     assert not wrong, f"seed {SEED}:\n" + "\n".join(wrong)

@@ -85,6 +85,15 @@ def test_a_cause_is_a_failure_with_evidence_and_cure():
     assert cases(root, "proof overlay/demo").count(("node1 > node3", "")) == 1
 
 
+def test_a_pair_that_failed_for_another_reason_is_never_a_success():
+    whole = plain(examined(2))
+    first, second = whole["proofs"][0]["pairs"]
+    first |= {"transfer": "corrupt", "proven": False}
+    second |= {"transfer": "passed", "proven": False}
+    root = checked(to_junit(whole))
+    assert [failure.get("message") for failure in root.iter("failure")] == ["data changed on the way", "not proven"]
+
+
 def test_a_warning_passes_and_is_there_as_output():
     warning = Problem("engine-open", "node1", "it listens on tcp://0.0.0.0:2375", {"path": "/etc/docker/daemon.json"})
     root = parsed(replace(examined(3), findings=(warning,)))

@@ -216,14 +216,18 @@ def test_cells_have_texts_and_levels():
     assert losses.cells[0][1].note == "4789/udp at node2"
 
 
-def test_sizes_that_differ_are_a_table_and_so_is_throughput():
+def test_sizes_that_differ_are_a_table_and_so_are_other_measurements():
     whole = seen_on(PortSeen(4789, "udp", 20, 20, 20, 20), size=1400)
     assert [[cell.text for cell in row] for row in grids(whole)[1].cells] == [["·", "1400"], ["1500", "·"]]
     for number, each in enumerate(whole["proofs"][0]["pairs"]):
-        each["throughput"] = 1e8 * (1 + number)
-    (table,) = [each for each in grids(whole) if each.title == "demo: throughput"]
-    assert table.cells[0][1].text == "800 Mbit/s"
-    assert [rate(value) for value in (1.25e9, 5000, 10)] == ["10 Gbit/s", "40 kbit/s", "80 bit/s"]
+        each |= {"throughput": 800.0 * (1 + number), "longest_gap": 0.151}
+    found = {each.title: each for each in grids(whole)}
+    assert [[cell.text for cell in row] for row in found["demo: throughput"].cells] == [
+        ["·", "800 Mbit/s"],
+        ["1.6 Gbit/s", "·"],
+    ]
+    assert found["demo: longest gaps"].same == "151 ms on every path"
+    assert [rate(value) for value in (9.84, 999.6, 10_000)] == ["9.84 Mbit/s", "1 Gbit/s", "10 Gbit/s"]
 
 
 def test_pairs_without_a_time_or_a_measurement():
