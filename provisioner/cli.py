@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Never
 import typer
 
 from provisioner import __version__, cli_collect, cli_manager
+from provisioner.cli_access import Access, AskPassword, AskSudo
 from provisioner.cli_inventory import app as inventory_app
 from provisioner.cli_lab import app as lab_app
 
@@ -118,6 +119,8 @@ def up(
     recreate: _Recreate = None,
     junit: _Junit = None,
     html: _Html = None,
+    ask_password: AskPassword = False,
+    ask_sudo_password: AskSudo = False,
 ) -> None:
     """Build the networks on the hosts and prove them. A second run changes nothing.
 
@@ -129,12 +132,20 @@ def up(
 
         return PHASES
 
-    files = _files(junit, html)
-    _run(inventory, "up", workflow, json=json, verbose=verbose, ignore=ignore, recreate=recreate, files=files)
+    access, files = Access(ask_password, ask_sudo_password), _files(junit, html)
+    _run(inventory, "up", workflow, access, json=json, verbose=verbose, ignore=ignore, recreate=recreate, files=files)
 
 
 @app.command()
-def plan(inventory: _Inventory, *, json: _Json = False, verbose: _Verbose = False, ignore: _Ignore = None) -> None:
+def plan(
+    inventory: _Inventory,
+    *,
+    json: _Json = False,
+    verbose: _Verbose = False,
+    ignore: _Ignore = None,
+    ask_password: AskPassword = False,
+    ask_sudo_password: AskSudo = False,
+) -> None:
     """Show what `up` would change on each host; change nothing. Files are shown as diffs.
 
     Exit code 0: nothing to change. 2: there are changes to make. 1: a host could not be checked. 64: invalid inventory.
@@ -145,7 +156,8 @@ def plan(inventory: _Inventory, *, json: _Json = False, verbose: _Verbose = Fals
 
         return PHASES
 
-    _run(inventory, "plan", workflow, json=json, verbose=verbose, ignore=ignore)
+    access = Access(ask_password, ask_sudo_password)
+    _run(inventory, "plan", workflow, access, json=json, verbose=verbose, ignore=ignore)
 
 
 @app.command()
@@ -162,6 +174,8 @@ def verify(
     html: _Html = None,
     verbose: _Verbose = False,
     ignore: _Ignore = None,
+    ask_password: AskPassword = False,
+    ask_sudo_password: AskSudo = False,
 ) -> None:
     """Compare the hosts with the inventory and prove the networks between them; repair nothing.
 
@@ -182,7 +196,8 @@ def verify(
         choice.of(proofs.units(found))  # refuses a pattern without a match, before the run connects to hosts
         return phases(choice)
 
-    _run(inventory, "verify", workflow, json=json, verbose=verbose, ignore=ignore, files=_files(junit, html))
+    access, files = Access(ask_password, ask_sudo_password), _files(junit, html)
+    _run(inventory, "verify", workflow, access, json=json, verbose=verbose, ignore=ignore, files=files)
 
 
 @app.command()
@@ -221,6 +236,8 @@ def doctor(
     html: _Html = None,
     verbose: _Verbose = False,
     ignore: _Ignore = None,
+    ask_password: AskPassword = False,
+    ask_sudo_password: AskSudo = False,
 ) -> None:
     """Find out why the networks do not work: observe hosts and paths, prove the networks, and name the causes.
 
@@ -238,11 +255,14 @@ def doctor(
         raise typer.BadParameter("applies to an inventory only", param_hint="--fix")
     choice = proofs.Choice(tuple(only or ()), tuple(skip or ()), builtin=all_, hold=hold)
     login = cli_manager.Login(manager, key, jump, known_hosts)
+    access = Access(ask_password, ask_sudo_password)
     if bool(inventory) == bool(manager):
         raise typer.BadParameter("name either an inventory or --manager", param_hint="INVENTORY")
     if inventory is None:
         files = _files(junit, html)
-        _examine(login, choice, collect, reach=reach_nodes, json=json, verbose=verbose, ignore=ignore, files=files)
+        _examine(
+            login, choice, access, collect, reach=reach_nodes, json=json, verbose=verbose, ignore=ignore, files=files
+        )
         return
     if reach_nodes or login[1:] != cli_manager.Login("")[1:]:
         raise typer.BadParameter(
@@ -254,7 +274,7 @@ def doctor(
 
         return phases(found, choice, collector.begin(found))
 
-    run = functools.partial(_report, inventory, "doctor", json=json, verbose=verbose, ignore=ignore)
+    run = functools.partial(_report, inventory, "doctor", access=access, json=json, verbose=verbose, ignore=ignore)
     files, collector = _files(junit, html), cli_collect.Collector(collect)
     with _reported("doctor", json=json, files=files), collector:
         if fix and not yes:
@@ -327,6 +347,7 @@ def _need_terminal(what: str, cure: str) -> None:
 def _examine(
     login: cli_manager.Login,
     choice: Choice,
+    access: Access,
     collect: Path | None,
     *,
     reach: bool,
@@ -338,7 +359,7 @@ def _examine(
     """Examine the swarm of a manager. The user must agree before anything logs in to the nodes that it names."""
     with _reported("doctor", json=json, files=files):
         _ignorable(ignore or ())
-        surveyed = cli_manager.survey(login, json=json, verbose=verbose)
+        surveyed = cli_manager.survey(login, access, json=json, verbose=verbose)
         reach = reach or cli_manager.agreed(surveyed)
         others = [] if reach else [f"{name} ({address})" for name, address in surveyed.others]
         unusable = [f"{node.name}: {node.left_out}" for node in surveyed.swarm.unexamined]
@@ -351,7 +372,7 @@ def _examine(
 
         found = surveyed.inventory(reach=reach)
         with cli_collect.Collector(collect) as collector:
-            result = _report(found, "doctor", workflow, json=json, verbose=verbose, ignore=ignore)
+            result = _report(found, "doctor", workflow, access, json=json, verbose=verbose, ignore=ignore)
             _show(collector.finish(result), json=json, verbose=verbose, files=files)
 
 
@@ -384,6 +405,8 @@ def rotate(
     json: _Json = False,
     verbose: _Verbose = False,
     ignore: _Ignore = None,
+    ask_password: AskPassword = False,
+    ask_sudo_password: AskSudo = False,
 ) -> None:
     """Replace the store's secrets.
 
@@ -401,11 +424,18 @@ def rotate(
 
         return phases(what.value, authority=ca)
 
-    _run(inventory, f"rotate {what.value}", workflow, json=json, verbose=verbose, ignore=ignore)
+    access = Access(ask_password, ask_sudo_password)
+    _run(inventory, f"rotate {what.value}", workflow, access, json=json, verbose=verbose, ignore=ignore)
 
 
 @app.command()
-def status(inventory: _Inventory, *, json: _Json = False) -> None:
+def status(
+    inventory: _Inventory,
+    *,
+    json: _Json = False,
+    ask_password: AskPassword = False,
+    ask_sudo_password: AskSudo = False,
+) -> None:
     """List engines, stores and networks.
 
     Exit code 0: every host answered, and so did each engine and store that runs. 1: something did not answer.
@@ -416,7 +446,8 @@ def status(inventory: _Inventory, *, json: _Json = False) -> None:
 
         return PHASES
 
-    _run(inventory, "status", workflow, json=json, verbose=False, ignore=None)
+    access = Access(ask_password, ask_sudo_password)
+    _run(inventory, "status", workflow, access, json=json, verbose=False, ignore=None)
 
 
 @app.command()
@@ -433,6 +464,8 @@ def remove(
     json: _Json = False,
     verbose: _Verbose = False,
     ignore: _Ignore = None,
+    ask_password: AskPassword = False,
+    ask_sudo_password: AskSudo = False,
 ) -> None:
     """Remove a host from the cluster, whether it is alive or gone, and prove the rest.
 
@@ -448,7 +481,8 @@ def remove(
         removal = remove.Removal(whole, host, drain=drain)
         return remove.plan(removal) if plan else remove.phases(removal)
 
-    _run(inventory, "plan" if plan else "remove", workflow, json=json, verbose=verbose, ignore=ignore)
+    access = Access(ask_password, ask_sudo_password)
+    _run(inventory, "plan" if plan else "remove", workflow, access, json=json, verbose=verbose, ignore=ignore)
 
 
 @app.command("causes")
@@ -497,6 +531,8 @@ def down(
     json: _Json = False,
     verbose: _Verbose = False,
     ignore: _Ignore = None,
+    ask_password: AskPassword = False,
+    ask_sudo_password: AskSudo = False,
 ) -> None:
     """Put all hosts back as they were found, without the networks, the store or swarm, and all files and rules.
 
@@ -512,18 +548,19 @@ def down(
         asked = of_down.Down(force=force, data=data, packages=packages, unrecorded=also)
         return of_down.plan(asked) if look else of_down.phases(asked)
 
-    also = unrecorded
+    also, access = unrecorded, Access(ask_password, ask_sudo_password)
     if not plan and not yes:
         with _reported("down", json=json):
             planned = functools.partial(workflow, look=True)
-            also |= _ask(inventory, planned, json=json, verbose=verbose, ignore=ignore)
+            also |= _ask(inventory, planned, access, json=json, verbose=verbose, ignore=ignore)
     final = functools.partial(workflow, also=also)
-    _run(inventory, "plan" if plan else "down", final, json=json, verbose=verbose, ignore=ignore)
+    _run(inventory, "plan" if plan else "down", final, access, json=json, verbose=verbose, ignore=ignore)
 
 
 def _ask(
     path: Path,
     workflow: Callable[[Inventory], Iterable[Phase]],
+    access: Access,
     *,
     json: bool,
     verbose: bool,
@@ -541,7 +578,7 @@ def _ask(
     from provisioner.model import State
 
     _need_terminal("down asks before it removes anything", "look at the changes with --plan, then run it with --yes")
-    planned = _report(path, "plan", workflow, json=json, verbose=verbose, ignore=ignore)
+    planned = _report(path, "plan", workflow, access, json=json, verbose=verbose, ignore=ignore)
     candidates = [f"{found.host}: {found.evidence}\n" for found in planned.findings if found.id == "unrecorded"]
     changes = any(outcome.state is State.DRIFTED for outcome in planned.outcomes)
     if changes or candidates:
@@ -579,6 +616,7 @@ def _run(
     source: Path | Inventory,
     command: str,
     workflow: Callable[[Inventory], Iterable[Phase]],
+    access: Access,
     *,
     json: bool,
     verbose: bool,
@@ -587,7 +625,9 @@ def _run(
     files: Files | None = None,
 ) -> None:
     with _reported(command, json=json, files=files) as opened:
-        result = _report(source, command, workflow, json=json, verbose=verbose, ignore=ignore, recreate=recreate)
+        result = _report(
+            source, command, workflow, access, json=json, verbose=verbose, ignore=ignore, recreate=recreate
+        )
         _show(result, json=json, verbose=verbose, files=opened)
 
 
@@ -601,6 +641,7 @@ def _report(
     source: Path | Inventory,
     command: str,
     workflow: Callable[[Inventory], Iterable[Phase]],
+    access: Access,
     *,
     json: bool,
     verbose: bool,
@@ -610,18 +651,17 @@ def _report(
     """Run a workflow over an inventory and return its report. Raises ProvisionerError."""
     from provisioner import report
     from provisioner.inventory import load
-    from provisioner.runner.reach import reached
     from provisioner.runner.run import Run
     from provisioner.workflows import go
 
     _ignorable(ignore or ())
     inventory = load(source) if isinstance(source, Path) else source
     _known(inventory, recreate or ())
-    inventory, notes = reached(inventory)
+    inventory, notes = access.reached(inventory)
     phases = workflow(inventory)
     with (
         report.observer(json=json, verbose=verbose) as observer,
-        Run(inventory, observer, owner=_owner(), ignore=ignore or (), recreate=recreate or ()) as run,
+        Run(inventory, observer, _owner(), ignore or (), recreate or (), secrets=access.secrets) as run,
     ):
         run.session.notice(*notes)
         go(run, phases)

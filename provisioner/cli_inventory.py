@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from provisioner import cli_manager
+from provisioner.cli_access import Access, AskPassword, AskSudo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,6 +222,8 @@ def swarm(
         str,
         typer.Option("--cluster", metavar="NAME", help="The cluster's name (default: the swarm's label, or swarm)."),
     ] = "",
+    ask_password: AskPassword = False,
+    ask_sudo_password: AskSudo = False,
 ) -> None:
     """From a swarm, however it was built. Only the manager is logged in to, and nothing is changed.
 
@@ -231,7 +234,9 @@ def swarm(
 
     with _refusals():
         try:
-            surveyed = cli_manager.survey(cli_manager.Login(manager, key, jump, known_hosts))
+            surveyed = cli_manager.survey(
+                cli_manager.Login(manager, key, jump, known_hosts), Access(ask_password, ask_sudo_password)
+            )
             text, notes = swarm_text.written(surveyed.swarm, surveyed.login.ssh, surveyed.login.address, cluster)
         except InventoryError:
             raise

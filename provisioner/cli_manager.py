@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 if TYPE_CHECKING:
+    from provisioner.cli_access import Access
     from provisioner.inventory import Inventory
     from provisioner.inventory.importers.swarm import Swarm
 
@@ -88,18 +89,17 @@ class Surveyed(NamedTuple):
         return _inventory(self.document(reach=reach))
 
 
-def survey(login: Login, *, json: bool = False, verbose: bool = False) -> Surveyed:
+def survey(login: Login, access: Access, *, json: bool = False, verbose: bool = False) -> Surveyed:
     """Query the manager alone. Raises ProvisionerError."""
     from provisioner import report
     from provisioner.inventory.importers import swarm
     from provisioner.runner import survey as surveying
-    from provisioner.runner.reach import reached
 
     document = {"cluster": "swarm", "ssh": login.ssh, "control_plane": "swarm", "networks": {}}
     inventory = _inventory(document | {"hosts": {_NAME: {"address": login.address}}})
-    inventory, notes = reached(inventory)
+    inventory, notes = access.reached(inventory)
     with report.observer(json=json, verbose=verbose) as observer:
-        found = surveying.read(inventory, observer, notes)
+        found = surveying.read(inventory, observer, notes, access.secrets)
     return Surveyed(login, swarm.understood(surveying.understood(inventory, found)))
 
 

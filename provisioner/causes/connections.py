@@ -89,14 +89,15 @@ FAMILY = Family(
         failure(
             "key-unusable",
             "the private key can't be used",
-            "The key that the inventory names does not exist, can't be read, or is not a private key. An encrypted key can be"
-            " used only if ssh-agent holds it.",
+            "The key that the inventory names does not exist, can't be read, or is not a private key. An encrypted key needs"
+            " ssh-agent, or a terminal on which the run asks for its passphrase.",
             "name the private key that the hosts accept; add an encrypted one to the agent: ssh-add KEY",
         ),
         failure(
             "login-refused",
             "the host refuses the login",
-            "The SSH server answered, but accepts none of the keys for this user.",
+            "The SSH server answered, but accepts neither a key nor a password of this user. Once a host refuses the password of"
+            " --ask-password, a run tries it on no further host, so that it locks no account.",
             "try it with ssh; the public key belongs in ~/.ssh/authorized_keys of the user, and for root PermitRootLogin must"
             " not be `no`",
         ),

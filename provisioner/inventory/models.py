@@ -61,7 +61,7 @@ class Ssh(Part):
     user: User | None = Field(
         default=None,
         description="The login user. Default: `User` of OpenSSH's configuration, else root. Any user other than root needs"
-        " passwordless sudo.",
+        " sudo, without a password or with --ask-sudo-password.",
     )
     key: FilePath | None = Field(
         default=None,

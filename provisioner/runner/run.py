@@ -23,6 +23,7 @@ from provisioner.steps.store import Store
 from provisioner.stores.lock import StoreLock
 from provisioner.stores.lock import path as lock_path
 from provisioner.system import attached
+from provisioner.transport import NO_SECRETS, Secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -49,6 +50,7 @@ class Run:
 
     owner: who runs it; shown to other runs that find its locks. ignore: the ids of warnings to omit.
     recreate: the networks to recreate if they differ from the inventory.
+    secrets: the passwords and passphrases that a person typed.
     sites: scope -> its hosts, as last read. A step runs on the live hosts of one scope.
     removed: the host that is removed from the cluster, or "".
     Use it as a context manager. Its exit closes the connections, which also releases the hosts' locks.
@@ -59,6 +61,7 @@ class Run:
     owner: str = ""
     ignore: Collection[str] = ()
     recreate: Collection[str] = ()
+    secrets: Secrets = NO_SECRETS
     findings: list[Problem] = field(default_factory=list)
     checked: list[Problem] = field(default_factory=list)  # the findings that came from checks
     checks: list[Callable[[Run], Iterable[Problem]]] = field(default_factory=list)  # a workflow's additional checks
@@ -83,7 +86,7 @@ class Run:
     sites: dict[str, Site] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.session = Session(self.inventory, self.observer, attached.requests(self.recreate))
+        self.session = Session(self.inventory, self.observer, attached.requests(self.recreate), secrets=self.secrets)
 
     def __enter__(self) -> Self:
         return self

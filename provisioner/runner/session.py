@@ -13,7 +13,7 @@ from provisioner.model import Failure, HostChanged, Notice, Outcome, PhaseBegan,
 from provisioner.parallel import bounded, each
 from provisioner.system import facts as system_facts
 from provisioner.system import firewall, networks, plugins, reading
-from provisioner.transport import Reader, Together, connect_all
+from provisioner.transport import NO_SECRETS, Reader, Secrets, Together, connect_all
 from provisioner.transport.text import public
 
 if TYPE_CHECKING:
@@ -43,12 +43,14 @@ class Session:
     patient: whether the run changes hosts. If so, late engines and stores get the full time, since a change may help.
     requests: additional requests to the engines and the store, sent with each reading.
     everything: what runs may have left on hosts, to be read with the facts; for `remove` and `down`.
+    secrets: the passwords and passphrases that a person typed.
     """
 
     inventory: Inventory
     observer: Observer
     requests: tuple[Request, ...] = ()
     everything: Owned | None = None
+    secrets: Secrets = NO_SECRETS
     connections: dict[str, Connection] = field(default_factory=dict)
     lost: dict[str, Failure] = field(default_factory=dict)
     answering: set[str] = field(default_factory=set)
@@ -61,7 +63,9 @@ class Session:
         began = time.monotonic()
         self.emit(PhaseBegan("connect", "Connect", names))
         found = connect_all(
-            [self.inventory.target(name) for name in names], on_change=partial(self.progress, "connect")
+            [self.inventory.target(name) for name in names],
+            on_change=partial(self.progress, "connect"),
+            secrets=self.secrets,
         )
         for name, connection in found.items():
             if isinstance(connection, ProvisionerError):

@@ -9,6 +9,7 @@ from provisioner.errors import ProvisionerError, UsageError
 from provisioner.inventory.importers.swarm import Answers
 from provisioner.model import Failure
 from provisioner.runner.session import Session
+from provisioner.transport import NO_SECRETS, Secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from provisioner.system.facts import Facts
 
 
-def read(inventory: Inventory, observer: Observer, notes: tuple[str, ...] = ()) -> Facts | Failure:
+def read(
+    inventory: Inventory, observer: Observer, notes: tuple[str, ...] = (), secrets: Secrets = NO_SECRETS
+) -> Facts | Failure:
     """Return the facts of the only host of an inventory, or why there are none. notes: lines for people, shown first."""
     (name,) = inventory.hosts
-    session = Session(inventory, observer)
+    session = Session(inventory, observer, secrets=secrets)
     session.notice(*notes)
     try:
         session.connect()

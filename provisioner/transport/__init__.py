@@ -12,7 +12,19 @@ from provisioner.transport.connection import Connection
 from provisioner.transport.deadline import Together
 from provisioner.transport.forward import ForwardedSocket
 from provisioner.transport.reader import Reader
+from provisioner.transport.secrets import NO_SECRETS, Secrets
 from provisioner.transport.ssh_config import complete
 from provisioner.transport.stream import Stream
 
-__all__ = ["Connection", "ForwardedSocket", "Reader", "Stream", "Together", "complete", "connect", "connect_all"]
+__all__ = [
+    "NO_SECRETS",
+    "Connection",
+    "ForwardedSocket",
+    "Reader",
+    "Secrets",
+    "Stream",
+    "Together",
+    "complete",
+    "connect",
+    "connect_all",
+]

@@ -14,10 +14,12 @@ from provisioner.errors import HostKeyRefused, Refused, TransportError
 from provisioner.transport import keys
 from provisioner.transport.channels import WINDOW
 from provisioner.transport.connection import Connection
-from provisioner.transport.handshake import authenticate, check_host_key, shake_hands
+from provisioner.transport.handshake import check_host_key, shake_hands
 from provisioner.transport.jump import Jumps
 from provisioner.transport.known_hosts import KnownHosts
+from provisioner.transport.login import authenticate
 from provisioner.transport.network import Busy, Closed, dial, hang_up
+from provisioner.transport.secrets import NO_SECRETS, Secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,6 +48,7 @@ class _Login:
     identities: tuple[keys.Identity, ...]
     hooks: Hooks
     jumps: Jumps
+    secrets: Secrets
 
 
 def connect(
@@ -54,13 +57,14 @@ def connect(
     on_retry: Callable[[str], None] | None = None,
     before_write: Callable[[str], None] | None = None,
     on_write: Callable[[str], None] | None = None,
+    secrets: Secrets = NO_SECRETS,
 ) -> Connection:
     """Connect to one host. `on_retry` gets a short reason before each retry.
 
     Raises Unreachable (a dead host within connect_timeout; a busy server after 30 seconds of retries), Refused (user, key) and
     HostKeyRefused. The last two are not retried.
     """
-    crowd = _Crowd(None, Hooks(before_write, on_write))
+    crowd = _Crowd(None, Hooks(before_write, on_write), secrets)
     return _persist(target, crowd.login(target), on_retry)
 
 
@@ -70,34 +74,40 @@ def connect_all(
     on_change: Callable[[str, str], None] | None = None,
     before_write: Callable[[str], None] | None = None,
     on_write: Callable[[str], None] | None = None,
+    secrets: Secrets = NO_SECRETS,
 ) -> dict[str, Connection | TransportError]:
     """Connect to all hosts at once, with a thread for each. Keys and known_hosts are loaded once.
 
     Returns a connection or an error for each name, in the order of `targets`. `on_change` gets a host's name and its progress,
     from several threads. Only bugs raise exceptions.
     """
-    return _Crowd(on_change, Hooks(before_write, on_write)).connect(list(targets))
+    return _Crowd(on_change, Hooks(before_write, on_write), secrets).connect(list(targets))
 
 
 class _Crowd:
     """Connects to many hosts."""
 
-    def __init__(self, on_change: Callable[[str, str], None] | None, hooks: Hooks) -> None:
+    def __init__(self, on_change: Callable[[str, str], None] | None, hooks: Hooks, secrets: Secrets) -> None:
         self._say = on_change or (lambda _name, _text: None)
         self._hooks = hooks
+        self._secrets = secrets
         self._known: dict[tuple[Path, tuple[Path, ...]], KnownHosts] = {}
         self._identities: dict[object, tuple[keys.Identity, ...]] = {}
         self._ends: dict[str, Connection | TransportError] = {}
         self._bugs: list[BaseException] = []
-        self._jumps = Jumps(lambda jump: _persist(jump, replace(self.login(jump), hooks=Hooks()), None))
+        self._jumps = Jumps(lambda jump: _persist(jump, self._of_jump(jump), None))
 
     def login(self, target: SshTarget) -> _Login:
         files, named = (target.known_hosts, target.more_known), (target.key, target.keys, target.certificates)
         if named not in self._identities:
-            self._identities[named] = _identities(target)
+            self._identities[named] = _identities(target, self._secrets)
         if files not in self._known:
             self._known[files] = _hosts_keys(target)
-        return _Login(self._known[files], self._identities[named], self._hooks, self._jumps)
+        return _Login(self._known[files], self._identities[named], self._hooks, self._jumps, self._secrets)
+
+    def _of_jump(self, jump: SshTarget) -> _Login:
+        """A jump host runs no scripts, and gets no password."""
+        return replace(self.login(jump), hooks=Hooks(), secrets=NO_SECRETS)
 
     def connect(self, targets: list[SshTarget]) -> dict[str, Connection | TransportError]:
         threads = []
@@ -150,12 +160,12 @@ def _hosts_keys(target: SshTarget) -> KnownHosts:
         ) from error
 
 
-def _identities(target: SshTarget) -> tuple[keys.Identity, ...]:
+def _identities(target: SshTarget, secrets: Secrets) -> tuple[keys.Identity, ...]:
     """Load the target's keys. All errors of key files are raised here, before any connection."""
     # Without a handler for its logger, paramiko writes errors to stderr.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     try:
-        return keys.load(target)
+        return keys.load(target, secrets.passphrases)
     except Refused as error:
         raise Refused(error.what, cause=error.cause, host=target.name, tried=error.tried, cure=error.cure) from error
 
@@ -188,9 +198,9 @@ def _connect(target: SshTarget, login: _Login) -> Connection:
         transport = paramiko.Transport(sock, default_window_size=WINDOW)
         shake_hands(transport, target, login.known)
         check_host_key(transport, target, login.known)
-        authenticate(transport, target, login.identities)
+        authenticate(transport, target, login.identities, login.secrets.password)
     except BaseException:
         hang_up(sock, transport)
         raise
     sock.settimeout(_IDLE)
-    return Connection(target, transport, sock, login.hooks.before_write, login.hooks.on_write)
+    return Connection(target, transport, sock, login.hooks.before_write, login.hooks.on_write, sudo=login.secrets.sudo)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import paramiko
 
     from provisioner.model import Result, SshTarget
+    from provisioner.transport.secrets import Password
 
 _OPEN = 30.0  # seconds for a script to start
 _LOCK = 3.0  # seconds to retry a lock that is held
@@ -33,8 +34,8 @@ _SPARE = 10.0  # seconds of a write's deadline, at most half of it, that are res
 class Connection:
     """One live SSH connection to one host, created by `connect`.
 
-    Scripts are POSIX sh. They run as root if the user is root or may become root without a password (sudo -n). They start in /
-    with LC_ALL=C, umask 022 and a PATH with the sbin folders. If a script's first line is a comment, errors use it as the
+    Scripts are POSIX sh. They run as root if the user is root, or may become root without a password (sudo -n) or with the one
+    that a person typed. They start in / with LC_ALL=C, umask 022 and a PATH with the sbin folders. If a script's first line is a comment, errors use it as the
     script's name. Nothing else of a script is ever shown, because it may contain secrets.
 
     Only one thread at a time may call methods. The results of `stream` and `socket` may be used in parallel.
@@ -47,6 +48,8 @@ class Connection:
         sock: socket.socket | ForwardedSocket,
         before_write: Callable[[str], None] | None = None,
         on_write: Callable[[str], None] | None = None,
+        *,
+        sudo: Password | None = None,
     ) -> None:
         self.target = target
         self.name = target.name
@@ -54,6 +57,7 @@ class Connection:
         self._sock = sock
         self._before_write = before_write
         self._on_write = on_write
+        self._sudo = sudo if target.user != "root" else None
         self._writes = 0
         self._lock: Process | None = None
 
@@ -215,7 +219,7 @@ class Connection:
     def _begin(self, script: str, payload: scripts.Payload, until: Deadline, *, last: bool = True) -> Process:
         tried = _tried(script)
         process = Process(self._channels.transport, self._channels.session(tried, until), self.name, tried)
-        process.start(payload, until, last=last)
+        process.start(payload, until, last=last, sudo=self._sudo)
         self._channels.prepare(until)
         return process
 

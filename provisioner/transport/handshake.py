@@ -1,28 +1,22 @@
-"""Key exchange, check of the host's key, and login."""
+"""Key exchange and check of the host's key."""
 
 from __future__ import annotations
 
-import contextlib
-import socket
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import paramiko
 
 from provisioner.errors import HostKeyRefused, Refused, Unreachable
-from provisioner.transport import keys
+from provisioner.transport import certificates
 from provisioner.transport.known_hosts import Entry, KnownHosts, fingerprint, host_name
 from provisioner.transport.network import Busy
-from provisioner.transport.text import clean, tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from provisioner.model import SshTarget
 
 _AUTH_TIMEOUT = 30.0  # seconds; PAM and reverse DNS make some servers slow here
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")  # the fastest ones; paramiko prefers them least
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")  # signature algorithms of keys of type ssh-rsa
-_NO_LOGIN = "logging in"
 
 
 def shake_hands(transport: paramiko.Transport, target: SshTarget, known: KnownHosts) -> None:
@@ -31,7 +25,8 @@ def shake_hands(transport: paramiko.Transport, target: SshTarget, known: KnownHo
     # No CBC, MD5 or short digests: a server with nothing better is too old to be trusted with root.
     options.ciphers = (*_CIPHERS, *(name for name in options.ciphers if name.endswith("-ctr")))
     options.digests = tuple(name for name in options.digests if "md5" not in name and "-96" not in name)
-    options.key_types = _ordered(known.kinds(known_name(target)), tuple(options.key_types))
+    kinds = _ordered(known.kinds(known_name(target)), tuple(options.key_types))
+    options.key_types = (*certificates.KINDS, *kinds) if _authorities(target, known) else kinds
     transport.banner_timeout = transport.handshake_timeout = target.connect_timeout
     transport.auth_timeout = max(_AUTH_TIMEOUT, target.connect_timeout)
     try:
@@ -54,89 +49,46 @@ def shake_hands(transport: paramiko.Transport, target: SshTarget, known: KnownHo
 
 
 def check_host_key(transport: paramiko.Transport, target: SshTarget, known: KnownHosts) -> None:
-    """Compare the host's key with known_hosts. Raises HostKeyRefused: the key is unknown (strict), changed, or revoked."""
+    """Compare the host's key with known_hosts. Raises HostKeyRefused: the key is unknown (strict), changed, or revoked.
+
+    A certificate of a recorded authority (@cert-authority) is as good as a recorded key.
+    """
     name = known_name(target)
     key = transport.get_remote_server_key()
-    blob = key.asbytes()
+    blob = certificates.plain(key)
     record = known.lookup(name)
+    revoked = [entry for entry in record if entry.revoked and entry.key == blob]
+    lacks = certificates.fault(key, _authorities(target, known), target.known_as or target.address)
+    if not lacks and not revoked:
+        return
     if not record and target.host_keys == "accept-new":
-        try:
-            record = known.add(
-                name, key.get_name(), blob
-            )  # not empty if another thread or process has added one meanwhile
-        except OSError as error:
-            raise HostKeyRefused(
-                f"its key can't be recorded in {known.path} ({error.strerror})",
-                cause="known-hosts-unusable",
-                host=target.name,
-                tried="checking the host's key",
-                cure="name a file that can be written",
-            ) from error
+        record = _recorded(target, key.get_name(), blob, known)
         if not record:
             return
     if not record:
-        raise _unknown(target, key, known)
-    revoked = [entry for entry in record if entry.revoked and entry.key == blob]
+        raise _unknown(target, key, known, "" if lacks == certificates.NONE else lacks)
     # A key of a type that is not recorded is a changed key, too, because the recorded types were requested first.
     if revoked or not any(entry.key == blob and not entry.revoked for entry in record):
         raise _changed(target, key, known, (revoked or list(record))[0])
 
 
-def authenticate(transport: paramiko.Transport, target: SshTarget, identities: tuple[keys.Identity, ...]) -> None:
-    """Log in with the first key that the host accepts. Raises Refused, and Unreachable if the connection breaks."""
-    answers: list[str] = []
-    with _agent_keys(target, identities) as held:
-        for identity in keys.offers(identities, held, target):
-            assert identity.key is not None  # noqa: S101  offers() yields nothing else
-            try:
-                left = transport.auth_publickey(target.user, identity.key)
-            except paramiko.BadAuthenticationType as error:
-                raise _refused(target, f"it accepts no keys, only {', '.join(error.allowed_types)}") from error
-            except (paramiko.SSHException, EOFError, OSError) as error:
-                answers.append(f"{identity.label}: {clean(str(error).encode())}")
-                if not transport.is_active() or "timeout" in str(error):
-                    raise _hung_up(target, answers) from error
-                continue
-            if not left:
-                return
-            raise _refused(
-                target, f"it accepts the key but also requires {', '.join(left)}, which provisioner can't provide"
-            )
-    if not answers and target.key is not None:
-        raise keys.encrypted(target.key)
-    raise _refused(
-        target, "\n".join(answers) or "there is no key: the inventory names none, and ssh-agent and ~/.ssh have none"
-    )
-
-
-@contextlib.contextmanager
-def _agent_keys(target: SshTarget, identities: tuple[keys.Identity, ...]) -> Iterator[tuple[paramiko.PKey, ...]]:
-    """Yield the agent's keys, if they are needed. Each login opens the agent, because threads must not share its socket."""
-    if (target.key is not None and all(identity.key for identity in identities)) or target.agent == "none":
-        yield ()
-        return
+def _recorded(target: SshTarget, kind: str, blob: bytes, known: KnownHosts) -> tuple[Entry, ...]:
+    """Record a new host's key. Returns the keys that another thread or process has recorded meanwhile. Raises HostKeyRefused."""
     try:
-        agent = _AgentAt(target.agent) if target.agent else paramiko.Agent()
-    except (paramiko.SSHException, OSError):
-        yield ()
-        return
-    try:
-        yield tuple(agent.get_keys())
-    finally:
-        agent.close()
+        return known.add(known_name(target), kind, blob)
+    except OSError as error:
+        raise HostKeyRefused(
+            f"its key can't be recorded in {known.path} ({error.strerror})",
+            cause="known-hosts-unusable",
+            host=target.name,
+            tried="checking the host's key",
+            cure="name a file that can be written",
+        ) from error
 
 
-class _AgentAt(paramiko.agent.AgentSSH):
-    """The agent at a socket other than $SSH_AUTH_SOCK."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        conn = socket.socket(socket.AF_UNIX)
-        conn.connect(path)
-        cast("Any", self)._connect(conn)  # noqa: SLF001  as paramiko.Agent does
-
-    def close(self) -> None:
-        cast("Any", self)._close()  # noqa: SLF001
+def _authorities(target: SshTarget, known: KnownHosts) -> frozenset[bytes]:
+    """The authorities for a host; as in ssh, also those that are recorded without its port."""
+    return known.authorities(known_name(target)) | known.authorities((target.known_as or target.address).lower())
 
 
 def _ordered(kinds: tuple[str, ...], offered: tuple[str, ...]) -> tuple[str, ...]:
@@ -157,12 +109,13 @@ def _too_old(target: SshTarget, answer: str) -> Refused:
     )
 
 
-def _unknown(target: SshTarget, key: paramiko.PKey, known: KnownHosts) -> HostKeyRefused:
+def _unknown(target: SshTarget, key: paramiko.PKey, known: KnownHosts, lacks: str) -> HostKeyRefused:
     return HostKeyRefused(
         f"its key is not in {known.path}: {_shown(key)}",
         cause="host-key-unknown",
         host=target.name,
         tried="checking the host's key",
+        answer=lacks,
         cure=f"compare the fingerprint with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub), then record "
         f"it: ssh-keyscan -p {target.port} {target.address} >> {known.path}; "
         "or set 'host_keys: accept-new' in the inventory",
@@ -187,31 +140,4 @@ def known_name(target: SshTarget) -> str:
 
 
 def _shown(key: paramiko.PKey) -> str:
-    return f"{key.get_name()} {fingerprint(key.asbytes())}"
-
-
-def _refused(target: SshTarget, answer: str) -> Refused:
-    return Refused(
-        f"the login as {target.user} is refused",
-        host=target.name,
-        tried=_NO_LOGIN,
-        answer=answer,
-        cure=f"try it: ssh -p {target.port} {target.user}@{target.address}; "
-        "the public key belongs in that user's ~/.ssh/authorized_keys"
-        + (", and PermitRootLogin in sshd_config must not be 'no'" if target.user == "root" else ""),
-    )
-
-
-def _hung_up(target: SshTarget, answers: list[str]) -> Unreachable | Refused:
-    if len(answers) > 1:  # sshd hangs up after MaxAuthTries keys (6 by default)
-        return _refused(
-            target, tail("\n".join([*answers, "it hung up after too many keys: name one in the inventory"]))
-        )
-    return Unreachable(
-        "the connection broke during the login",
-        cause="connection-lost",
-        host=target.name,
-        tried=_NO_LOGIN,
-        answer="\n".join(answers),
-        cure="see sshd's log on the host (journalctl -u ssh)",
-    )
+    return f"{key.get_name()} {fingerprint(certificates.plain(key))}"

@@ -6,6 +6,7 @@ import binascii
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import paramiko
@@ -21,7 +22,7 @@ from paramiko.pkey import UnknownKeyType
 from provisioner.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from provisioner.model import SshTarget
 
@@ -47,17 +48,23 @@ class Identity:
         return self.key.asbytes() if self.key is not None else self.agent_only
 
 
-def load(target: SshTarget) -> tuple[Identity, ...]:
+def load(target: SshTarget, passphrases: Mapping[Path, str]) -> tuple[Identity, ...]:
     """Load the named key, or else the keys of OpenSSH's configuration, or the default keys. (`offers` adds the agent's keys.)
 
     Raises Refused, before anything is sent, if the named key can't be used.
     """
     if target.key is not None:
-        found = [_named(target.key.expanduser())]
+        found = [_named(target.key.expanduser(), passphrases)]
     else:
-        usual = tuple(Path.home() / ".ssh" / name for name in _DEFAULTS)
-        found = list(filter(None, map(_if_usable, usual if target.keys is None else target.keys)))
+        found = list(filter(None, (_if_usable(path, passphrases) for path in files(target))))
     return tuple(_certified(identity, target.certificates) for identity in found)
+
+
+def files(target: SshTarget) -> tuple[Path, ...]:
+    """The files of keys to try: the named one, or else those of OpenSSH's configuration, or the default ones."""
+    if target.key is not None:
+        return (target.key.expanduser(),)
+    return tuple(Path.home() / ".ssh" / name for name in _DEFAULTS) if target.keys is None else target.keys
 
 
 def offers(identities: tuple[Identity, ...], agent: tuple[paramiko.PKey, ...], target: SshTarget) -> Iterator[Identity]:
@@ -104,20 +111,29 @@ def _certified(identity: Identity, files: tuple[Path, ...]) -> Identity:
     return replace(identity, certificates=tuple(dict(found).items()))
 
 
-def _if_usable(path: Path) -> Identity | None:
+def unlocks(path: Path, passphrase: str) -> bool:
+    """Whether the passphrase is the one of an encrypted file."""
+    try:
+        _loaded(path, passphrase)
+    except (OSError, ValueError, TypeError, paramiko.SSHException, UnknownKeyType):
+        return False
+    return True
+
+
+def _if_usable(path: Path, passphrases: Mapping[Path, str]) -> Identity | None:
     """The key of a file. One that is absent or invalid is not an error, because ssh skips it, too."""
     try:
-        return _named(path)
+        return _named(path, passphrases)
     except (Refused, OSError):
         return None
 
 
-def _named(path: Path) -> Identity:
+def _named(path: Path, passphrases: Mapping[Path, str]) -> Identity:
     if path.suffix == ".pub":
         raise _refuse(path, "is the public half of a key", f"name the private key: {path.with_suffix('')}")
     try:
         text = path.read_bytes()
-        return Identity(str(path), _loaded(path))
+        return Identity(str(path), _loaded(path, passphrases.get(path)))
     except FileNotFoundError as error:
         raise _refuse(path, "does not exist", "name the private key that the hosts accept") from error
     except OSError as error:
@@ -132,8 +148,8 @@ def _named(path: Path) -> Identity:
         raise _refuse(path, "is not a usable private key", "use an ed25519 key: ssh-keygen -t ed25519") from error
 
 
-def _loaded(path: Path) -> paramiko.PKey:
-    key = paramiko.PKey.from_path(path)
+def _loaded(path: Path, passphrase: str | None = None) -> paramiko.PKey:
+    key = paramiko.PKey.from_path(path, passphrase.encode() if passphrase else None)  # type: ignore[arg-type]  # bytes too
     key.public_blob = None  # `offers` tries certificates
     return key
 
@@ -154,7 +170,8 @@ def _public_half(path: Path, text: bytes, error: Exception) -> bytes:
 
 
 def encrypted(path: Path | str) -> Refused:
-    return _refuse(path, "is encrypted, and ssh-agent does not hold it", f"add it to the agent: ssh-add {path}")
+    cure = f"add it to the agent: ssh-add {quote(str(path))}; or run the command on a terminal, which asks for the passphrase"
+    return _refuse(path, "is encrypted, and ssh-agent does not hold it", cure)
 
 
 def _refuse(path: Path | str, what: str, cure: str) -> Refused:

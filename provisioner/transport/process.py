@@ -11,11 +11,23 @@ import paramiko
 from provisioner.errors import CommandFailed, Locked, Refused, TimedOut, TransportError, Unreachable
 from provisioner.model import Result
 from provisioner.transport.channels import WINDOW
-from provisioner.transport.script import COMMAND, INCOMPLETE, Opening, Payload, Word, on_stderr, opening
+from provisioner.transport.script import (
+    COMMAND,
+    COMMAND_WITH_PASSWORD,
+    INCOMPLETE,
+    PROMPT,
+    READY,
+    Opening,
+    Payload,
+    Word,
+    on_stderr,
+    opening,
+)
 from provisioner.transport.text import clean, public, tail
 
 if TYPE_CHECKING:
     from provisioner.transport.deadline import Deadline
+    from provisioner.transport.secrets import Password
 
 OUTPUT_LIMIT = 16 << 20  # bytes of output, per stream
 _CHUNK = 32_000  # bytes; slightly less than SSH's largest packet. A large sendall() takes quadratic time in paramiko
@@ -63,8 +75,11 @@ class Process:
         self._channel.in_stderr_buffer.set_event(cast("Event", self._wake))
         self._exited = 0.0
 
-    def start(self, payload: Payload, deadline: Deadline, *, last: bool) -> None:
-        """Send command and script without waiting for an answer between them. `last`: nothing follows on stdin."""
+    def start(self, payload: Payload, deadline: Deadline, *, last: bool, sudo: Password | None = None) -> None:
+        """Send command and script without waiting for an answer between them. `last`: nothing follows on stdin.
+
+        sudo: the password that sudo may ask for. Then the script waits until sudo has accepted it. Raises Refused, TimedOut.
+        """
         self._nonce = payload.nonce
         # exec_command() would wait for one more round trip. That is not necessary: a refusal closes the channel, which `pump`
         # notices.
@@ -73,11 +88,47 @@ class Process:
         request.add_int(self._channel.remote_chanid)
         request.add_string("exec")
         request.add_boolean(True)  # noqa: FBT003  paramiko's signature
-        request.add_string(COMMAND)
+        request.add_string(COMMAND_WITH_PASSWORD if sudo else COMMAND)
         self._tell(request)
+        if sudo:
+            self._become_root(sudo, deadline)
         self.send(payload.data, deadline)
         if last:
             self.close_stdin()
+
+    def _become_root(self, sudo: Password, deadline: Deadline) -> None:
+        """Wait until the command runs as root, and answer sudo's prompt once. Raises Refused, TimedOut, Unreachable."""
+
+        def attempt(text: str) -> bool:
+            self.send(f"{text}\n".encode(), deadline)
+            return self._ready(deadline, prompts=1)
+
+        if self._ready(deadline, prompts=0) or (self._prompts and sudo.use(self._host, attempt)):
+            self.out.clear()
+            self.err.clear()
+            return
+        asked, said = bool(self._prompts), self._said().replace(PROMPT, "")
+        if self.dead():
+            raise self.lost()
+        self.close()  # sudo reads the end of its input, and makes no further attempt
+        raise not_root(self._host, self._tried, said, sudo.refused_by if asked else None)
+
+    @property
+    def _prompts(self) -> int:
+        """How many times sudo has asked. A login shell may redirect stderr to stdout."""
+        return (self.err + self.out).count(PROMPT.encode())
+
+    def _ready(self, deadline: Deadline, *, prompts: int) -> bool:
+        """Wait until the command runs. Returns False if sudo has ended, or has asked more than `prompts` times. Raises TimedOut."""
+        while True:
+            over = self.pump(deadline.left)
+            if READY.encode() in self.err + self.out:
+                return True
+            if over or self._prompts > prompts:
+                return False
+            if not deadline.left:
+                self.kill()
+                raise self.timed_out(deadline)
 
     def send(self, data: bytes, deadline: Deadline) -> bool:
         """Send data to the script's stdin. Returns False if the other side no longer accepts it."""
@@ -269,8 +320,26 @@ class Process:
             cause="no-root",
             host=self._host,
             tried=self._tried,
-            cure="log in as root, or allow it with a line 'USER ALL=(ALL) NOPASSWD: ALL' in /etc/sudoers.d",
+            cure="log in as root, use --ask-sudo-password, or allow it with a line 'USER ALL=(ALL) NOPASSWD: ALL' in "
+            "/etc/sudoers.d",
         )
+
+
+def not_root(host: str, tried: str, answer: str, refused_by: str | None) -> Refused:
+    """The error of a sudo that does not run scripts. refused_by: the first host that refused the password; None: it did not ask."""
+    if refused_by == host:
+        what, cure = (
+            "sudo refuses the password",
+            "check the password; it is the login user's own, unless sudoers has `rootpw`",
+        )
+    elif refused_by is not None:
+        what = f"sudo's password was not tried, because {refused_by} refused it"
+        cure = "check the password; hosts with other passwords need their own runs, or passwordless sudo"
+    else:
+        what, cure = "sudo runs no scripts", "allow it with a line 'USER ALL=(ALL) ALL' in /etc/sudoers.d"
+        if "tty" in answer:
+            cure = "sudo requires a terminal here: add a line 'Defaults:USER !requiretty' in /etc/sudoers.d"
+    return Refused(what, cause="no-root", host=host, tried=tried, answer=answer, cure=cure)
 
 
 def locked(host: str, tried: str, note: str) -> Locked:

@@ -30,6 +30,17 @@ _BECOME_ROOT = (
 )
 COMMAND = f"exec /bin/sh -c '{_BECOME_ROOT}' '{_RECEIVE}'"
 
+# The same, where sudo may ask for a password. It is sent only after the prompt, and the script only after READY: otherwise sudo
+# would read the script as further attempts. -k ignores an earlier password, so that sudo asks or fails.
+READY, PROMPT = "provisioner-is-ready", "provisioner-asks-for-a-password"
+_BECOME_ROOT_WITH_PASSWORD = (
+    f'r="echo {READY} >&2"; '
+    'if test "$(id -u)" -eq 0; then eval "$r; $0"; '
+    'elif sudo -n /bin/sh -c : </dev/null >/dev/null 2>&1; then exec sudo -n /bin/sh -c "$r; $0"; '
+    f'else exec sudo -k -S -p {PROMPT} /bin/sh -c "$r; $0"; fi'
+)
+COMMAND_WITH_PASSWORD = f"exec /bin/sh -c '{_BECOME_ROOT_WITH_PASSWORD}' '{_RECEIVE}'"
+
 INCOMPLETE = 97  # exit code of _RECEIVE when the script was cut off
 FOLDER = "/run/provisioner"  # belongs to root, mode 0700; a reboot removes it and its locks
 STDIN_LIMIT = 4 << 20  # bytes; use upload() for more

@@ -28,7 +28,7 @@ def test_the_version():
 
 @pytest.mark.parametrize(
     ("words", "wanted"),
-    [(["re"], ["remove"]), (["lab", "st"], ["start", "stop"]), (["verify", "--a"], ["--all"])],
+    [(["re"], ["remove"]), (["lab", "st"], ["start", "stop"]), (["verify", "--al"], ["--all"])],
     ids=" ".join,
 )
 def test_bash_completes_commands_and_options(words, wanted):

@@ -34,7 +34,7 @@ def examined(monkeypatch):
     """Answer as a captured manager, and record the inventories that would be examined."""
     found = []
 
-    def run(inventory, command, workflow, **_):
+    def run(inventory, command, workflow, _access, **_):
         workflow(inventory)
         found.append(inventory)
         return Report(command=command, cluster="lab", hosts=tuple(inventory.hosts), exit_code=0, seconds=0.0)

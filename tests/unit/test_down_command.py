@@ -36,7 +36,7 @@ def ran(monkeypatch):
     commands: list[str] = []
     states = [State.DRIFTED]
 
-    def run(_path, command, _workflow, **_):
+    def run(_path, command, _workflow, _access, **_):
         commands.append(command)
         state = states[0] if command == "plan" else State.CONVERGED
         drifts = (DRIFT,) if state is not State.SETTLED else ()
@@ -54,7 +54,7 @@ def candidates(monkeypatch):
     """Simulate a host of an earlier version, which left no record. Return the `Down` of each run."""
     asked: list[Down] = []
 
-    def run(_path, command, workflow, **_):
+    def run(_path, command, workflow, _access, **_):
         workflow(None)
         left = Problem("unrecorded", "node1", "an earlier version may have created the package consul")
         findings = () if asked[-1].unrecorded else (left,)

@@ -10,5 +10,5 @@ def command(keyword: str) -> str:
     )
 
 
-KEYS_ONLY = "uses a password; provisioner uses only keys: add a public key to its authorized_keys"
-SUDO_ASKS = "uses a password for sudo; provisioner needs a root login or passwordless sudo"
+KEYS_ONLY = "uses a password: run the commands with --ask-password, or add a public key to its authorized_keys"
+SUDO_ASKS = "uses a password for sudo: run the commands with --ask-sudo-password, or allow it sudo without one"

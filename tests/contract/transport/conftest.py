@@ -41,7 +41,8 @@ def pytest_runtest_setup() -> None:
 
 
 # Private /run, an empty home for root, and users u-bash, u-dash ... Each has the login shell of its name and noisy
-# start-up files. All but u-dash and u-nologin have sudo.
+# start-up files. All but u-dash and u-nologin have sudo. The password of u-typed, for sudo too, is PASSWORD; u-tty needs a
+# terminal for sudo.
 NAMESPACE = """\
 set -e
 mount --make-rprivate /
@@ -63,15 +64,25 @@ for shell in bash dash fish tcsh nologin; do
   done
   chown -R $id:65534 "$home"
 done
+for user in typed tty; do
+  id=$((id + 1))
+  echo "u-$user:x:$id:65534::$1/home:/bin/sh" >>"$1/passwd"
+  echo "u-$user:$(cat "$1/hash"):19000:0:99999:7:::" >>"$1/shadow"
+done
 mount --bind "$1/passwd" /etc/passwd
 mount --bind "$1/shadow" /etc/shadow
 if test -f /etc/sudoers; then
   printf '%s ALL=(ALL) NOPASSWD: ALL\\n' root u-bash u-fish u-tcsh >"$1/sudoers"
+  printf '%s\\n' 'u-typed ALL=(ALL) ALL' 'u-tty ALL=(ALL) ALL' 'Defaults:u-tty requiretty' >>"$1/sudoers"
+  printf 'Defaults logfile=%s\\n' "$1/sudo.log" >>"$1/sudoers"
   chmod 440 "$1/sudoers"
   mount --bind "$1/sudoers" /etc/sudoers
 fi
 exec "$2" -D -e -f "$1/conf"
 """
+
+
+PASSWORD = "correct horse $(id)"
 
 
 def keygen(path: Path, kind: str = "ed25519", password: str = "") -> Path:
@@ -87,6 +98,10 @@ class Sshd:
         self.host_key = keygen(folder / "host_key")
         self.key = keygen(folder / "key")
         shutil.copy(folder / "key.pub", folder / "authorized_keys")
+        hashed = subprocess.run(
+            ["openssl", "passwd", "-6", "-stdin"], input=PASSWORD, capture_output=True, text=True, check=True
+        )
+        (folder / "hash").write_text(hashed.stdout)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -101,7 +116,7 @@ class Sshd:
             "ListenAddress 127.0.0.1",
             f"AuthorizedKeysFile {self.folder}/authorized_keys",
             "StrictModes no",
-            "UsePAM no",
+            *([] if any("UsePAM" in option for option in options) else ["UsePAM no"]),
             "PidFile none",
             *([] if any("HostKey" in option for option in options) else [f"HostKey {self.host_key}"]),
             *self._if_known("PerSourcePenalties no"),
@@ -192,6 +207,11 @@ def sshd(tmp_path: Path):
 @pytest.fixture
 def connection(sshd: Sshd) -> Connection:
     return sshd.connect()
+
+
+@pytest.fixture
+def password() -> str:
+    return PASSWORD
 
 
 @pytest.fixture

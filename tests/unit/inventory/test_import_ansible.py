@@ -216,7 +216,7 @@ def test_values(text: str, expected: dict[str, str]) -> None:
 NOTES: dict[str, tuple[str, str]] = {
     "a template": ("ansible_user='{{ u }}'", "ansible_user='{{ u }}' is a template, which is not evaluated"),
     "a statement": ("ansible_port='{% if x %}5{% endif %}'", "ansible_port='{% if x %}5{% endif %}' is a template"),
-    "password": ("ansible_password=hunter2", "uses a password; provisioner uses only keys"),
+    "password": ("ansible_password=hunter2", "uses a password: run the commands"),
     "older password": ("ansible_ssh_pass=hunter2", "uses a password"),
     "sudo's password": ("ansible_become_password=hunter2", "uses a password for sudo"),
     "su": ("ansible_become_method=su", "ansible_become_method='su': provisioner uses sudo"),
@@ -592,7 +592,9 @@ def test_many_notes_of_one_kind_are_folded(tmp_path: Path) -> None:
     )
     _, notes = sound(parsed(text, "hosts", defaults=ME), tmp_path)
     lines = notes.splitlines()
-    assert "`h0`, `h1`, `h2` ... and 37 more hosts: uses a password; provisioner uses only keys: add" in notes
+    assert (
+        "`h0`, `h1`, `h2` ... and 37 more hosts: uses a password: run the commands with --ask-password, or add" in notes
+    )
     template = "`h0`, `h1`, `h2` ... and 37 more hosts: ansible_user='{{ u0 }}' is a template, which is not evaluated; write its value"
     assert f"{template}; the others likewise, with their own values (`h0` is shown)" in lines
     assert len(lines) == 3
