@@ -1,6 +1,6 @@
 # Part of the program that reads a host's kernel (observe/kernel.py). Words in capitals are replaced. Only reads.
 # Each `f NAME TEXT` writes one section. Hosts without iproute2 omit the sections that need it.
-f ids "$(cat /proc/sys/kernel/random/boot_id /etc/machine-id; systemd-detect-virt 2>/dev/null)"
+f virtualisation "$(systemd-detect-virt 2>/dev/null)"
 f sysctl "$(for k in SYSCTLS; do v=$(cat "/proc/sys/$k") && echo "$k=$v"; done)"
 # The last ten minutes. Files in /proc/sys need cat: the shell's read gets only their first byte.
 f kernel-log "$(read -r up _ </proc/uptime; dmesg 2>/dev/null | awk -v from="$((${up%.*} - 600))" -F '[][ ]+' '$2 > from' | grep -E 'eighbou?r.* table overflow|nf_conntrack: table full' | tail -n 5)"

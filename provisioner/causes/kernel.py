@@ -16,22 +16,6 @@ FAMILY = Family(
     "Kernels of the hosts",
     (
         Cause(
-            "same-machine",
-            "two entries of the inventory reach one machine",
-            Severity.ERROR,
-            "Both hosts have the same boot ID and machine ID. Every change of one also changes the other, so findings contradict"
-            " each other.",
-            "remove one of the entries from the inventory, or correct its address",
-            explains=(
-                "duplicate-hostname",
-                "cloned-engine-id",
-                "address-conflict",
-                "overlay-blocked",
-                "probe-failed",
-                "port-taken",
-            ),
-        ),
-        Cause(
             "ip-forward",
             "the host does not forward packets",
             Severity.ERROR,

@@ -67,6 +67,25 @@ FAMILY = Family(
             "free space on {mount}; its largest folders: du -xh {mount} | sort -h | tail",
         ),
         Cause(
+            "same-machine",
+            "two entries of the inventory reach one machine",
+            Severity.STOP,
+            "The entries have the same boot ID and the same machine ID, so they are one machine with two addresses or names."
+            " Each change of one also changes the other, and the machine would join the cluster twice. What else is found may"
+            " follow from this.",
+            "remove one of these entries from the inventory, or correct its address: {entries}",
+            explains=(
+                "duplicate-hostname",
+                "cloned-engine-id",
+                "wrong-interface",
+                "address-conflict",
+                "underlay-blocked",
+                "duplicate-ip",
+                "port-taken",
+                "drift",
+            ),
+        ),
+        Cause(
             "duplicate-hostname",
             "two hosts with one hostname",
             Severity.STOP,

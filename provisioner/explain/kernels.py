@@ -40,16 +40,6 @@ def overlays(seen: Seen, host: str) -> dict[str, dict[str, Any]]:
     return {name: found for name, found in networks if found.get("Driver") in _OVERLAYS and not found.get("Ingress")}
 
 
-def same_machine(seen: Seen) -> Iterator[Problem]:
-    by_id: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for name, kernel in seen.observed.kernels.items():
-        if kernel.boot_id and kernel.machine_id:
-            by_id[kernel.boot_id, kernel.machine_id].append(name)
-    for (boot, _), names in by_id.items():
-        if len(names) > 1:
-            yield Problem("same-machine", names[0], f"{' and '.join(names)} have the boot ID {boot}", target=names[1])
-
-
 def settings(seen: Seen) -> Iterator[Problem]:
     """Find kernel settings that break engines, full tables, and LXC hosts."""
     for name, kernel in seen.observed.kernels.items():
@@ -439,4 +429,4 @@ def full(seen: Seen) -> Iterator[Problem]:
             yield Problem("subnet-full", "", evidence, {"network": network}, network=network, where=where)
 
 
-DETECTORS = (same_machine, settings, shadows, rules, bridges, numbers, addresses, links_down, forwarding, full)
+DETECTORS = (settings, shadows, rules, bridges, numbers, addresses, links_down, forwarding, full)

@@ -35,6 +35,14 @@ protect_machine() {
     fi
 }
 
+# Gives the host a boot ID of its own, new at each boot. Otherwise, all hosts would have the machine's.
+give_boot_id() {
+    cat /proc/sys/kernel/random/uuid > run/boot-id
+    mount --bind run/boot-id proc/sys/kernel/random/boot_id
+    mount -o remount,bind,ro proc/sys/kernel/random/boot_id
+    rm run/boot-id
+}
+
 # Device nodes: name, mode, major, minor. Only those that the machine has.
 make_devices() {
     mount -t tmpfs -o mode=755,nosuid tmpfs dev
@@ -96,6 +104,7 @@ inside() {
     mount_cgroups
     make_devices
     mount -t tmpfs -o mode=755,nosuid,nodev tmpfs run
+    give_boot_id
     bind_engine_data
     pivot_root . mnt
     # shellcheck disable=SC2086,SC2016 # split on purpose; expanded by the inner shell

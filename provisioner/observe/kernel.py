@@ -140,17 +140,9 @@ class Kernel:
         return "links" in self.raw
 
     @cached_property
-    def boot_id(self) -> str:
-        return (self.raw.get("ids", "").split("\n") or [""])[0].strip()
-
-    @cached_property
-    def machine_id(self) -> str:
-        return (*self.raw.get("ids", "").split("\n"), "", "")[1].strip()
-
-    @cached_property
     def virtualisation(self) -> str:
         """As systemd-detect-virt names it; "" if unknown."""
-        return (*self.raw.get("ids", "").split("\n"), "", "", "")[2].strip()
+        return self.raw.get("virtualisation", "").strip()
 
     @cached_property
     def sysctls(self) -> dict[str, str]:

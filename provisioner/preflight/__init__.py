@@ -25,6 +25,7 @@ CHECKS: tuple[Check, ...] = (
     machine.programs_missing,
     machine.clock_skew,
     machine.disk_full,
+    identity.same_machine,
     identity.duplicate_hostname,
     identity.cloned_engine_id,
     software.no_engine_unit,
@@ -84,6 +85,7 @@ OF_OTHERS = frozenset(
         machine.no_perl,
         machine.clock_skew,
         machine.disk_full,
+        identity.same_machine,
         software.daemon_json_broken,
         swarm.store_keys_left,
         network.wrong_interface,
@@ -106,19 +108,22 @@ OF_OTHERS = frozenset(
 )
 
 _UNREADABLE = frozenset({"no-root", "no-perl"})  # the facts of such a host are incomplete
+_UNSURE = _UNREADABLE | {"same-machine"}  # what else is found there is not certain
 
 
 def run(site: Site, only: Collection[Check] | None = None) -> list[Problem]:
     """Return the findings of the checks, on the hosts that answered. only: the checks to run; default: all.
 
-    A host whose facts are incomplete gets only the finding that says so.
+    A host whose facts are incomplete gets only the finding that says so. So do entries that reach one machine: what is wrong with
+    them, and with the cluster as a whole, follows from that.
     """
     advertise = {name: address for name, address in site.advertise.items() if name not in site.misplaced}
     placed = site.without(site.misplaced)  # misplaced hosts have a finding of their own
     found = [finding for check in _chosen(CHECKS, only) for finding in check(replace(site, advertise=advertise))]
     found += [finding for check in _chosen(OF_PLANE[site.control], only) for finding in check(placed)]
-    unsure = unreadable(found)
-    return [finding for finding in found if finding.host not in unsure or finding.id in _UNREADABLE]
+    twins = {name for names in identity.twins(site) for name in names}
+    unsure = unreadable(found) | twins | ({""} if twins else set())
+    return [finding for finding in found if finding.host not in unsure or finding.id in _UNSURE]
 
 
 def _chosen(checks: Iterable[Check], only: Collection[Check] | None) -> Iterable[Check]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from provisioner.model import Problem
+from provisioner.system import reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,6 +20,25 @@ def _shared(site: Site, value: Callable[[Facts], str]) -> Iterator[tuple[str, li
     for name in site.live:
         by_value[value(site.facts[name])].append(name)
     return ((found, names) for found, names in by_value.items() if found and len(names) > 1)
+
+
+def twins(site: Site) -> list[list[str]]:
+    """Return the entries that reach one machine, for each such machine.
+
+    Cloned machines share a machine ID. Containers of one machine can share a boot ID.
+    """
+    return [names for _, names in _shared(site, _machine)]
+
+
+def _machine(facts: Facts) -> str:
+    boot, machine = (facts.files.get(path, "").strip() for path in (reading.BOOT_ID, "/etc/machine-id"))
+    return f"{boot} {machine}" if boot and machine else ""
+
+
+def same_machine(site: Site) -> Iterator[Problem]:
+    for names in twins(site):
+        what = f"{', '.join(names)} have the same boot ID and the same machine ID"
+        yield Problem("same-machine", "", what, {"entries": ", ".join(names)}, where=" and ".join(names))
 
 
 def duplicate_hostname(site: Site) -> Iterator[Problem]:

@@ -28,6 +28,7 @@ ENGINE_STARTED = "/run/provisioner-engine.started"  # daemon.json as it was when
 ENGINE_AGAIN = (
     "/run/provisioner-engine-again"  # a folder that exists if the drop-in restarted the engine since the boot
 )
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 OWNED = Owned(
     files=(ENGINE_DROPIN, ENGINE_DNS_DROPIN, ENGINE_LOADED, ENGINE_TLS, ENGINE_STARTED),
     folders=("/etc/docker", "/etc/systemd/system/docker.service.d", "/etc/provisioner", ENGINE_AGAIN),
@@ -80,6 +81,7 @@ _PROGRAMS = ("dockerd", "perl", "systemctl", *firewall.PROGRAMS, *packages.PROGR
 _FILES = (
     "/etc/os-release",
     "/etc/machine-id",
+    BOOT_ID,
     "/etc/resolv.conf",
     "/run/systemd/resolve/resolv.conf",
     "/proc/net/route",

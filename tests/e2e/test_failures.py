@@ -288,6 +288,21 @@ def test_all_findings_are_reported_together_before_any_change(cluster):
     assert "8301/tcp, which Consul needs, is held by perl" in run.err
 
 
+def test_a_machine_that_is_named_twice_stops_the_run_before_any_change(make_lab, tmp_path):
+    """The two hosts are clones with one machine ID, which is harmless: only the boot IDs show which entries are one machine."""
+    cluster = Cluster(make_lab(hosts=2), tmp_path)
+    cluster.sh("node2", f"echo {cluster.sh('node1', 'cat /etc/machine-id')} >/etc/machine-id")
+    assert cluster.run("plan").report["findings"] == []
+    cluster.sh("node2", "ip address add 192.168.56.77/24 dev eth0")
+    cluster.per_host = {"node2": "}\n  twin: {address: 192.168.56.77"}
+    for command in ("up", "doctor"):
+        run = cluster.run(command)
+        assert (run.code, run.report["writes"]) == (1, 0)
+        assert [finding["check"] for finding in run.report["findings"]] == ["same-machine"], run.err
+        assert "node2, twin have the same boot ID and the same machine ID" in run.err
+    assert [cause["id"] for cause in run.report["causes"]] == ["same-machine"]
+
+
 def test_two_operators_at_once(make_lab, tmp_path):
     """One operator wins. The other one is told who holds the lock, or finds the work done. One network exists."""
     cluster = Cluster(make_lab(hosts=2), tmp_path)

@@ -81,6 +81,7 @@ class TestEngineImage:
     def test_hosts_differ_in_everything_that_identifies_them(self, lab):
         for command in (
             "cat /etc/machine-id",
+            "cat /proc/sys/kernel/random/boot_id",
             "cat /etc/ssh/ssh_host_ed25519_key.pub",
             "cat /sys/class/net/eth0/address",
         ):
@@ -113,6 +114,9 @@ class TestEngineImage:
 
     @pytest.mark.parametrize("way", ["stop", "shutdown"])
     def test_a_disk_outlives_its_host(self, lab, way):
+        boot = "cat /proc/sys/kernel/random/boot_id"
+        boot_id = lab.exec("node1", boot).stdout
+        assert lab.exec("node1", "test ! -e /run/boot-id; " + boot).stdout == boot_id
         lab.exec("node1", "echo kept > /root/kept; tar --create --files-from /dev/null | docker import - kept")
         if way == "stop":
             assert as_typed("stop", "--name", lab.name, "node1") == (0, "")
@@ -124,6 +128,8 @@ class TestEngineImage:
         assert as_typed("start", "--name", lab.name, "node1") == (0, "")
         assert ssh(lab, "node1", "cat", "/root/kept") == "kept"
         assert "kept" in lab.exec("node1", ["docker", "images"]).stdout
+        machine_s = Path("/proc/sys/kernel/random/boot_id").read_text()
+        assert len({boot_id, lab.exec("node1", boot).stdout, machine_s}) == 3, "each boot has an ID of its own"
 
     def test_a_cut_host_is_alone_until_the_cable_is_back(self, lab):
         ping = ["ping", "-c", "1", "-W", "1", lab.address("node2")]

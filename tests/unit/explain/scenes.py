@@ -273,14 +273,10 @@ SCENES: Mapping[str, tuple[Callable[[Seen], Seen], tuple[str, ...]]] = MappingPr
         ),
         "lxc-host": (
             lambda seen: replace(
-                with_kernel(seen, "node2", "ids", _addresses("container-other", "lxc")),
+                with_kernel(seen, "node2", "virtualisation", lambda _: "lxc\n"),
                 site=replace(seen.site, control="swarm"),
             ),
             ("node2",),
-        ),
-        "same-machine": (
-            lambda seen: with_kernel(seen, "node2", "ids", lambda _: seen.observed.kernels["node1"].raw["ids"]),
-            ("node1", "node2"),
         ),
         "route-shadow": (
             lambda seen: with_kernel(

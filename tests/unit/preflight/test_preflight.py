@@ -24,7 +24,7 @@ from provisioner.controlplane import networks as plane_networks
 from provisioner.controlplane import resolve
 from provisioner.model import Severity
 from provisioner.stores.consul import JSON as CONSUL_JSON
-from provisioner.system import version
+from provisioner.system import reading, version
 from provisioner.system.reading import DAEMON_JSON, ENGINE_OPTIONS
 
 SETTLED = {name: capture(f"settled-{name}") for name in HOSTS}
@@ -209,6 +209,41 @@ def test_twins_stop_the_whole_cluster(site, hosts, check):
     (finding,) = preflight.run(site(**hosts))
     assert "node1" in finding.evidence
     assert "node3" in finding.evidence
+
+
+class TestOneMachineTwice:
+    @pytest.fixture
+    def twins(self, site, inventory):
+        """A cluster in which node1 and node3 have the same facts, with one change."""
+
+        def make(change=lambda facts: facts):
+            alike = change(SETTLED["node1"])
+            return site(found=inventory(each=", advertise: eth0"), node1=alike, node3=alike)
+
+        return make
+
+    def test_only_the_machine_is_named_and_not_what_follows_from_it(self, twins):
+        (finding,) = preflight.run(twins())
+        assert (finding.id, finding.host, causes.severity(finding)) == ("same-machine", "", STOP)
+        assert finding.evidence == "node1, node3 have the same boot ID and the same machine ID"
+        assert (
+            causes.cure(finding)
+            == "remove one of these entries from the inventory, or correct its address: node1, node3"
+        )
+
+    def test_findings_of_other_hosts_stay(self, twins):
+        site = twins()
+        site = site.known("node2", with_info(NODE2, ClusterStore="etcd://192.0.2.1:2379"))
+        assert {(f.id, f.host) for f in preflight.run(site)} > {("same-machine", "")}
+
+    def test_a_cloned_machine_is_another_machine(self, site):
+        machine_id = SETTLED["node1"].files["/etc/machine-id"]
+        assert found(site(node3=with_file(SETTLED["node3"], "/etc/machine-id", machine_id))) == []
+
+    @pytest.mark.parametrize("path", ["/etc/machine-id", reading.BOOT_ID])
+    def test_without_one_of_the_ids_only_the_consequences_are_known(self, twins, path):
+        checks = {check for check, _, _ in found(twins(lambda facts: with_file(facts, path, "")))}
+        assert checks >= {"duplicate-hostname", "cloned-engine-id", "wrong-interface"}
 
 
 class TestClocks:

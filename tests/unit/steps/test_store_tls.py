@@ -131,7 +131,7 @@ def test_a_store_that_has_no_tls_any_more(site):
 )
 def test_problems_that_the_controller_finds_through_the_connection(site, monkeypatch, answers, check):
     monkeypatch.setattr("provisioner.stores.asking.context", lambda _: None)
-    whole = site(node1=asked(capture("etcd-node1")), node2=asked(capture("etcd-node2"), **answers), node3=written(site))
+    whole = site(node1=asked(capture("etcd-node1")), node2=asked(capture("etcd-node2"), **answers))
     found = {(f.id, f.host) for f in preflight.run(whole) if f.id.startswith("store-")}
     assert found == {(check, "node2")}
 
