@@ -8,6 +8,19 @@ f kernel-log "$(read -r up _ </proc/uptime; dmesg 2>/dev/null | awk -v from="$((
 f engine-log "$(i=$(systemctl show -p InvocationID docker.service 2>/dev/null); i=${i#InvocationID=}
   [ -z "$i" ] || journalctl -qo cat -n 3000 "_SYSTEMD_INVOCATION_ID=$i" | awk 'BEGIN { for (n = 1; n < ARGC; n++) { text[n] = ARGV[n]; ARGV[n] = "" } }
     { for (n in text) if (index($0, text[n])) last[n] = substr($0, 1, 600) } END { for (n in last) print last[n] }' ENGINE_SAYS)"
+# On one manager of a swarm: the services of which not all tasks run, the last tasks of some, and the number of services.
+manages=MANAGES
+[ -z "$manages" ] || f services "$(timeout 5 docker service ls --format '{{.ID}} {{.Name}} {{.Mode}} {{.Replicas}}' 2>/dev/null | head -n 1000 | {
+  all=0 short=0
+  while read -r id name mode count _; do
+    all=$((all + 1))
+    case $mode in replicated | global) ;; *) continue ;; esac
+    [ "${count%/*}" -lt "${count#*/}" ] 2>/dev/null && [ "$((short += 1))" -le 5 ] || continue
+    echo "short|$name|${count%/*}|${count#*/}"
+    timeout 5 docker service ps --no-trunc --format 'task|{{.Name}}|{{.Node}}|{{.CurrentState}}|{{.Error}}' "$id" 2>/dev/null </dev/null | head -n 10 | cut -c1-600
+  done
+  echo "all|$all"
+})"
 f proxies "$(p=$(systemctl show -p MainPID docker.service 2>/dev/null); p=${p#MainPID=}
   [ "${p:-0}" = 0 ] || tr '\0' '\n' <"/proc/$p/environ" | sed -nE 's/^(https?_proxy|HTTPS?_PROXY|all_proxy|ALL_PROXY)=.+/\1=set/p; s/^(no_proxy|NO_PROXY)=/\1=/p')"
 for t in iptables-legacy-save iptables-nft-save; do

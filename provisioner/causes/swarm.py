@@ -97,6 +97,15 @@ FAMILY = Family(
             explains=("probe-failed", "overlay-blocked", "names-unresolved"),
         ),
         Cause(
+            "service-tasks-missing",
+            "tasks of a service do not run",
+            Severity.WARNING,
+            "The swarm can't run all tasks of a service, and says why. The image may be missing, no node may fit, or no address"
+            " may be left. Clients of the service get fewer answers or none.",
+            "on {manager}: docker service ps --no-trunc {service}; remove what its errors name, then docker service update --force"
+            " {service}",
+        ),
+        Cause(
             "engines-apart",
             "engines do not know each other from gossip",
             Severity.WARNING,

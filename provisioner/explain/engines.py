@@ -65,6 +65,17 @@ def left(seen: Seen) -> Iterator[Problem]:
             yield Problem("node-left", name, evidence, values, where=f"{name}: docker info, Swarm")
 
 
+def services(seen: Seen) -> Iterator[Problem]:
+    """Find services of which tasks do not run for a reason that the swarm names. Tasks without one are still starting."""
+    for name, kernel in seen.observed.kernels.items():
+        for service in kernel.services.short if kernel.services else ():
+            if service.errors:
+                evidence = f"{service.name}: {service.running} of {service.wanted} tasks run; {service.errors[0]}"
+                values = {"service": service.name, "manager": name}
+                where = f"docker service ps {service.name}"
+                yield Problem("service-tasks-missing", "", evidence, values, where=where)
+
+
 def loopback(seen: Seen) -> Iterator[Problem]:
     """Find rules that drop what the host sends to the cluster's ports on itself."""
     ports = seen.site.ports.local or (0,)
@@ -139,4 +150,4 @@ def _exempt(address: str, no_proxy: str) -> bool:
     return False
 
 
-DETECTORS = (engines, left, stores, loopback, proxies)
+DETECTORS = (engines, left, stores, services, loopback, proxies)

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 def well(seen: Seen, found: frozenset[str]) -> tuple[str, ...]:
     """Return the lines. found: the ids of the causes that were found."""
-    return (*_paths(seen, found), *_kernels(seen, found), *_engines(seen), *_steps(seen), *_proofs(seen))
+    return (
+        *_paths(seen, found),
+        *_kernels(seen, found),
+        *_engines(seen),
+        *_services(seen),
+        *_steps(seen),
+        *_proofs(seen),
+    )
 
 
 def _paths(seen: Seen, found: frozenset[str]) -> Iterator[str]:
@@ -63,6 +70,13 @@ def _engines(seen: Seen) -> Iterator[str]:
             versions[seen.site.facts[name].engine_version].append(name)
     for version, names in versions.items():
         yield f"engines of {', '.join(names)}: version {version}, responding"
+
+
+def _services(seen: Seen) -> Iterator[str]:
+    for kernel in seen.observed.kernels.values():
+        if (found := kernel.services) and found.count:
+            good = found.count - len(found.short)
+            yield f"services of the swarm: all tasks of {good} of {found.count} run"
 
 
 def _steps(seen: Seen) -> Iterator[str]:

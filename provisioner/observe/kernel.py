@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from provisioner import render
+from provisioner.controlplane import swarm
 from provisioner.errors import Malformed, ProvisionerError
 from provisioner.parallel import bounded, each
 from provisioner.system import facts as system_facts
 from provisioner.system import reading
-from provisioner.system.strict import malformed, value
+from provisioner.system.strict import malformed, number, value
 from provisioner.transport import Together
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from provisioner.controlplane import Site
     from provisioner.transport import Connection
 
+_SERVICE = re.compile("[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}")  # a name of a service
 _DEADLINE, _LEAST = 15.0, 6.0  # seconds; the second applies once the other hosts have answered
 # Files in /proc/sys that affect how packets are handled.
 SYSCTLS = (
@@ -66,6 +68,51 @@ def json_list(raw: Mapping[str, str], section: str) -> list[dict[str, Any]]:
     except (ValueError, TypeError) as error:
         raise malformed(f"the output of `ip -j` ({section})", str(error), text) from error
     raise malformed(f"the output of `ip -j` ({section})", "it is not a list of objects", text)
+
+
+@dataclass(frozen=True)
+class Short:
+    """A service of which not all tasks run. errors: what its last tasks say, with their node and state."""
+
+    name: str
+    running: int
+    wanted: int
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Services:
+    """The services of a swarm. count: of all. short: those of which not all tasks run, at most five."""
+
+    count: int
+    short: tuple[Short, ...] = ()
+
+
+def services(text: str) -> Services | None:
+    """Parse the section about services; None if it is missing or incomplete. Raises Malformed."""
+    count, short = None, list[Short]()
+    for line in text.split("\n"):
+        words = line.split("|", 4)
+        match words:
+            case ["short", name, running, wanted] if _SERVICE.fullmatch(name):
+                short.append(Short(name, _count(running, line), _count(wanted, line)))
+            case ["task", task, node, state, error] if short and error:
+                where = f"{task} on {node}" if node else task
+                short[-1] = replace(short[-1], errors=(*short[-1].errors, f"{where}: {state}: {error}"))
+            case ["task", _, _, _, _]:
+                pass
+            case ["all", number]:
+                count = _count(number, line)
+            case _ if line:
+                raise malformed("the list of services", "it has an unknown line", line)
+    return None if count is None else Services(count, tuple(short))
+
+
+def _count(text: str, line: str) -> int:
+    try:
+        return number(text)
+    except ValueError as error:
+        raise malformed("the list of services", str(error), line) from error
 
 
 @dataclass(frozen=True)
@@ -160,6 +207,11 @@ class Kernel:
         return [line for line in self.raw.get("engine-log", "").split("\n")[: len(Said)] if line]
 
     @cached_property
+    def services(self) -> Services | None:
+        """The services of its swarm, if the host was chosen to report them and its swarm has a leader."""
+        return services(self.raw.get("services", ""))
+
+    @cached_property
     def proxies(self) -> dict[str, str]:
         """Proxy variables in the engine's environment: HTTP_PROXY and similar -> "set"; NO_PROXY -> its value."""
         lines = (line.partition("=") for line in self.raw.get("proxies", "").split("\n"))
@@ -226,9 +278,13 @@ def kind_of(link: Mapping[str, Any]) -> str:
     return str(info.get("info_kind", "")) if isinstance(info, dict) else ""
 
 
-def script(peers: list[str]) -> str:
-    """Return the program that reads one host. peers: the underlay addresses of the other hosts."""
+def script(peers: list[str], *, manages: bool = False) -> str:
+    """Return the program that reads one host.
+
+    peers: the underlay addresses of the other hosts. manages: also read the services of the host's swarm.
+    """
     words = {
+        "MANAGES": "yes" if manages else '""',
         "SYSCTLS": shlex.join(SYSCTLS),
         "ENGINE_SAYS": shlex.join(Said),
         "PEERS": shlex.join(peers),
@@ -240,10 +296,11 @@ def observe(site: Site, connections: Mapping[str, Connection]) -> tuple[dict[str
     """Read all live hosts. The second mapping is host -> error, for hosts that could not be read."""
     names = [name for name in site.live if name in connections]
     together = Together(len(names), _DEADLINE, _LEAST)
+    manager = swarm.View(site).acting if site.control == "swarm" else ""
 
     def one(name: str) -> Kernel:
         peers = [str(address) for other, address in site.advertise.items() if other != name]
-        result = connections[name].read(script(peers), deadline=together.deadline())
+        result = connections[name].read(script(peers, manages=name == manager), deadline=together.deadline())
         together.ended()
         return parsed(name, result.raw)
 
@@ -271,7 +328,7 @@ def _parse_all(found: Kernel) -> None:
     for space in found.spaces.values():
         for name in ("links", "vxlans", "inner", "neighbours", "forwarding"):
             getattr(space, name)
-    for name in ("links", "routes", "sources", "pinned"):
+    for name in ("services", "links", "routes", "sources", "pinned"):
         getattr(found, name)
     for network, _ in found.networks_routed():
         str(network)

@@ -69,4 +69,14 @@ FAULTS = (
         Place.PATH,
         stores=_SWARM,
     ),
+    Fault(
+        "service-broken",
+        "service-tasks-missing",
+        "a service has an image that no registry has",
+        "docker service inspect fault-service >/dev/null 2>&1 ||"
+        " docker service create --quiet --detach --name fault-service nothing.invalid/none:1 >/dev/null;"
+        " for n in $(seq 60); do docker service ps --format '{{.Error}}' fault-service | grep -q . && exit 0; sleep 0.5; done; exit 1",
+        "docker service rm fault-service >/dev/null 2>&1 || :",
+        stores=_SWARM,
+    ),
 )

@@ -639,11 +639,11 @@ def test_a_path_that_is_cut_for_a_while_is_a_gap_with_its_direction(spaces):
     until_the_end(*probes, evidence=found)
     here, there = found
     assert (here.bulk.keys(), there.bulk.keys()) == ({2}, {1}), "the data passed before"
-    assert 2.8 <= here.gaps[2][0] <= 5
-    assert 2.8 <= there.gaps[1][0] <= 5, "its packets arrive, but the answers do not"
-    assert 2.8 <= there.quiet[1][0] <= 4
+    assert 2.8 <= here.gaps[2][0] <= 7
+    assert 2.8 <= there.gaps[1][0] <= 7, "its packets arrive, but the answers do not"
+    assert 2.8 <= there.quiet[1][0] <= 7
     assert here.quiet == {}
-    assert 1 <= here.gaps[2][1] <= 3
+    assert 1 <= here.gaps[2][1] <= 4
     assert (here.stalled, here.cuts) == ({}, {})
     assert here.seconds >= 6
 
