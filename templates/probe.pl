@@ -53,11 +53,11 @@ my ($SAMPLES, $APART, $LOST) = (5, 0.01, 2);
 my ($MTU_DISCOVER, $DO, $IP_MTU) = (10, 2, 14);  # linux/in.h: IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU
 my $NONBLOCK = 2048;  # socket(2): SOCK_NONBLOCK
 # Connections: the TCP port; seconds between two messages, before another attempt, and without an answer after which data have
-# stalled; for how many peers at once a probe answers.
-my ($FLOWS, $BEAT, $REDIAL, $STALL, $CALLERS) = (7778, 0.15, 0.5, 5, 64);
-# Data: bytes of a block, which is also the longest that one message can announce; how many blocks; how many of them may be on
-# their way; seconds after which no more are sent, since the path is slow.
-my ($BLOCK, $BLOCKS, $AHEAD, $SLOW) = (1 << 16, 16, 8, 1);
+# stalled, also to a host that may be busy; for how many peers at once a probe answers.
+my ($FLOWS, $BEAT, $REDIAL, $STALL, $BUSY, $CALLERS) = (7778, 0.15, 0.5, 5, 15, 64);
+# Data: bytes of a block, which is also the longest that one message can announce; how many blocks; how many of them are sent
+# before the first answer; seconds after which no more are sent, since the path is slow.
+my ($BLOCK, $BLOCKS, $AHEAD, $SLOW) = (1 << 14, 64, 2, 1);
 my ($NOTABLE, $LATE) = (1, 0.2);  # seconds without a packet that are reported; seconds by which a loop is late if the host is busy
 
 # Process 1 of a container gets only those signals for which it has a handler.
@@ -146,6 +146,7 @@ sub take_datagrams {
         if ($kind eq "ask") {
             send $socket, datagram("answer", $by, $nonce, length $data), 0, $from;
         } elsif ($kind eq "answer" && $peer{$by}) {
+            $peer{$by}{echoed} = now();
             my $where = $socket == $echo ? inet_ntoa((sockaddr_in($from))[1]) : inet_ntop(PF_INET6, (unpack_sockaddr_in6($from))[1]);
             answered($peer{$by}, $nonce, length $data, $where);
         }
@@ -473,7 +474,7 @@ sub push_out {
 # Reads what has arrived. Returns whether the connection is still there.
 sub pull_in {
     my ($end) = @_;
-    if (!defined recv $end->{socket}, my $data, 2 * $BLOCK, MSG_DONTWAIT) { $end->{why} = lc "$!"; return $!{EAGAIN} }
+    if (!defined recv $end->{socket}, my $data, 8 * $BLOCK, MSG_DONTWAIT) { $end->{why} = lc "$!"; return $!{EAGAIN} }
     elsif (!length $data) { $end->{why} = "closed by the other end"; return 0 }
     else { $end->{in} .= $data; return 1 }
 }
@@ -503,7 +504,7 @@ sub tend {
     if (now() >= $flow->{due}) {
         dial($flow) unless $flow->{socket};
         $flow->{due} = now() + $BEAT;
-        post($flow, 0) if @{$flow->{asked}} < $AHEAD;
+        post($flow, 0) if @{$flow->{asked}} <= $AHEAD;
         # Datagrams are never repeated, so they show the other end in which direction packets are lost.
         send $echo, datagram("ask", $peer->{id}, nonce(), $SMALL), 0, sockaddr_in($peer->{port}, inet_aton($peer->{address}));
     }
@@ -523,7 +524,8 @@ sub transfer {
         $flow->{began} = now();
     }
     my $more = now() < $flow->{began} + $SLOW ? $BLOCK * $BLOCKS : 0;
-    post($flow, $BLOCK) while $flow->{posted} < $more && $flow->{posted} < $flow->{passed} + $BLOCK * $AHEAD && length $flow->{out} < $BLOCK;
+    # Each answer lets two more blocks go, like a new connection of TCP. So little is on its way if the path is slow.
+    post($flow, $BLOCK) while $flow->{posted} < $more && $flow->{posted} < $BLOCK * $AHEAD + 2 * $flow->{passed};
     if ($flow->{passed} && $flow->{passed} == $flow->{posted} && $flow->{posted} >= $more) {
         $flow->{bulk} = now() - $flow->{began};
         say_line("bulk", $flow->{peer}{id}, $flow->{passed}, sprintf "%.6f", $flow->{bulk}) unless $flow->{changed};
@@ -577,7 +579,12 @@ sub cut {
     $flow->{due} = now() + $REDIAL;
 }
 
-sub stalled { my ($flow) = @_; return $flow->{last} && gap($flow, $flow->{theirs}) >= $STALL }
+# Data have stalled if the other probe runs, since it answers datagrams. If it does not, it may be busy for a while.
+sub stalled {
+    my ($flow) = @_;
+    my $gap = $flow->{last} ? gap($flow, $flow->{theirs}) : 0;
+    return $gap >= $STALL && (now() < $flow->{peer}{echoed} + $SLOWEST || $gap >= $BUSY);
+}
 sub flow_over { my ($flow) = @_; return !proven($flow->{peer}) || $flow->{bulk} || $flow->{garbled} || stalled($flow) }
 
 # --- the other end of such connections ---------------------------------------------------------------------------------
@@ -705,7 +712,7 @@ sub order {
         my %nonce = map { $_ => nonce() } qw(address by_name full six sweep);
         my ($four, $six) = split /,/, $at;
         $peer{$id} = {id => $id, name => $name, alias => $alias, address => $four, six => $six // "", port => $port // $PORT, wants => \%wants,
-            nonce => \%nonce, pause => $FIRST, due => 0, samples => 0, sent => {}, timed => $facts ? 1 : 0};
+            nonce => \%nonce, pause => $FIRST, due => 0, echoed => 0, samples => 0, sent => {}, timed => $facts ? 1 : 0};
     } elsif ($word eq "stranger") {
         my ($id, $name, $at, $of, $number) = @words;
         $stranger{$id} = {id => $id, name => $name, address => $at, run => $of, number => $number, nonce => nonce(), due => 0, tried => 0};

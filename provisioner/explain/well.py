@@ -74,9 +74,8 @@ def _engines(seen: Seen) -> Iterator[str]:
 
 def _services(seen: Seen) -> Iterator[str]:
     for kernel in seen.observed.kernels.values():
-        if (found := kernel.services) and found.count:
-            good = found.count - len(found.short)
-            yield f"services of the swarm: all tasks of {good} of {found.count} run"
+        if (found := kernel.services) and (good := found.count - len(found.short)) > 0:
+            yield f"services of the swarm: {good} of {found.count} run all their tasks"
 
 
 def _steps(seen: Seen) -> Iterator[str]:

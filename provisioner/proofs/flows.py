@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from provisioner.proofs.evidence import Evidence
 
-BLOCKS = 16  # of a transfer, as in probe.pl
+BLOCKS = 64  # of a transfer, as in probe.pl
 _ALL = 6  # hosts up to which every ordered pair has a connection
 _DROPPED = 3.0  # seconds without an answer that no congestion explains; TCP repeats a lost packet several times in it
 PASSED, CORRUPT, STALLED, DROPPED = "passed", "corrupt", "stalled", "dropped"  # states of a `Flow`
@@ -58,15 +58,14 @@ def _flaw(source: str, target: str, found: Mapping[str, Evidence], numbers: Mapp
     if peer in here.changed:
         blocks, where = here.changed[peer]
         what = (
-            "a message" if where == "message" else f"{blocks} of {BLOCKS} blocks of 64 KiB, the first at byte {where}"
+            "a message" if where == "message" else f"{blocks} of {BLOCKS} blocks of 16 KiB, the first at byte {where}"
         )
         return CORRUPT, f"data arrive changed: {what}{_checksums(target, there)}"
     if peer in here.stalled:
         size, seconds = here.stalled[peer]
-        return (
-            STALLED,
-            f"a transfer over TCP passed {size} bytes, then nothing for {seconds:.1f} s{_checksums(target, there)}",
-        )
+        ended = f" ({here.cuts[peer][2]})" if peer in here.cuts else ""
+        what = f"a transfer over TCP passed {size} bytes, then nothing for {seconds:.1f} s{ended}"
+        return STALLED, f"{what}{_checksums(target, there)}"
     if here.offset or there.offset:  # a probe was replaced, which ends its connections
         return "", ""
     if peer in here.gaps and here.gaps[peer][0] >= _DROPPED:

@@ -263,7 +263,7 @@ def test_data_that_change_on_their_way_are_found(hosts):
         result = hosts.prove()
     assert failed(result) == {("node1", "node2"), ("node3", "node2")}
     assert {pair(result, *each).transfer for each in failed(result)} == {"corrupt"}
-    assert "data arrive changed: 16 of 16 blocks of 64 KiB" in result.error
+    assert re.search("data arrive changed: [1-9][0-9]* of 64 blocks of 16 KiB, the first at byte [0-9]+", result.error)
     assert [(p.id, p.host, p.target) for p in result.problems] == [("data-corrupt", "node2", "")]
 
 

@@ -66,12 +66,13 @@ def test_a_service_of_which_a_task_does_not_run_is_named_with_its_error():
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("all|2\n", ["services of the swarm: all tasks of 2 of 2 run"]),
+        ("all|2\n", ["services of the swarm: 2 of 2 run all their tasks"]),
         (
             "short|new|1|2\ntask|new.1|node3|Running 1 second ago|\nall|2\n",
-            ["services of the swarm: all tasks of 1 of 2 run"],
+            ["services of the swarm: 1 of 2 run all their tasks"],
         ),
         ("all|0\n", []),
+        ("short|new|0|2\nall|1\n", []),
         ("", []),  # the swarm has no leader
         (BROKEN.partition("all")[0], []),  # the answer is incomplete
     ],

@@ -84,7 +84,7 @@ def test_a_few_accidents_are_no_cause(found):
 @pytest.mark.parametrize(
     ("said", "cause", "words"),
     [
-        ("changed 2 3 65600", "data-corrupt", "data arrive changed: 3 of 16 blocks of 64 KiB, the first at byte 65600"),
+        ("changed 2 3 65600", "data-corrupt", "data arrive changed: 3 of 64 blocks of 16 KiB, the first at byte 65600"),
         ("changed 2 1 message", "data-corrupt", "data arrive changed: a message"),
         (
             "stalled 2 131072 5.12",
@@ -143,4 +143,4 @@ def test_nothing_is_said_of_a_connection_where_packets_are_lost(found):
 
 
 def test_the_program_sends_as_many_blocks_as_the_report_says():
-    assert f"($BLOCK, $BLOCKS, $AHEAD, $SLOW) = (1 << 16, {flows.BLOCKS}, " in render.text("probe.pl")
+    assert f"($BLOCK, $BLOCKS, $AHEAD, $SLOW) = (1 << 14, {flows.BLOCKS}, " in render.text("probe.pl")

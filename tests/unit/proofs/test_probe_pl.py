@@ -505,7 +505,7 @@ def test_what_lies_beyond_is_told_where_it_is_reached(spaces):
 
 # -- connections and data over TCP -----------------------------------------------------------------------------------
 
-FULL = 16 * 65536  # bytes of a transfer
+FULL = 64 * 16384  # bytes of a transfer
 
 
 def until_the_end(*processes: subprocess.Popen[str], evidence: Iterable[Evidence]) -> None:
@@ -546,15 +546,15 @@ def test_a_single_byte_that_changes_on_the_way_is_found(spaces):
     """The second probe expects another byte at one place of each block than the first one sends."""
     other = render.text("probe.pl").replace("x 17, 0, $BLOCK;", "x 17, 0, $BLOCK; substr $block, 777, 1, '';")
     found = [told(probe) for probe in connected(spaces, other=other)]
-    assert found[0].changed == {2: (16, "777")}
+    assert found[0].changed == {2: (64, "777")}
     assert found[0].bulk == {}
     assert set(found[1].changed) == {1}
 
 
-# A peer that answers datagrams. What it does on its TCP connections is in its argument: it reads no data, closes them,
+# A peer that answers datagrams. What it does on its TCP connections is in its argument: it reads no data, or slowly, closes them,
 # answers with a changed message, or refuses them.
 PEER = r"""
-import select, socket, sys
+import select, socket, sys, time
 how = sys.argv[1]
 echo = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 echo.bind(("10.9.0.3", 7777))
@@ -585,11 +585,13 @@ while True:
         elif how == "closes" and answered:
             ready.close()
             ends.remove(ready)
-        elif size != "0":
+        elif size != "0" and how != "slow":
             ends.remove(ready)  # and never reads it again
             kept = ready
         else:
             answered += 1
+            ready.recv(int(size), socket.MSG_WAITALL) if size != "0" else b""
+            time.sleep(0.4 if size != "0" else 0)
             ready.sendall((said + ("- 0.0 " if how != "changes" else "- 0,0 ")).encode().ljust(64, b"x"))
 """
 
@@ -610,6 +612,14 @@ def test_data_that_stall_although_small_packets_pass(spaces):
     assert (seen.stalled[2][0], seen.bulk) == (0, {})
     assert 5 <= seen.stalled[2][1] < 8
     assert 5 <= seen.seconds < 9, "it does not wait for the deadline"
+
+
+def test_data_on_a_slow_path_do_not_stall(spaces):
+    seen = to_a_peer(spaces, "slow")
+    assert seen.stalled == {}
+    size, seconds = seen.bulk[2]
+    assert 16384 <= size <= FULL // 4, "no more is sent after a second"
+    assert 1 <= seconds < 15
 
 
 def test_a_connection_that_is_refused(spaces):
