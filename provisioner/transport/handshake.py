@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import paramiko
 
 from provisioner.errors import HostKeyRefused, Refused, Unreachable
-from provisioner.transport import certificates
+from provisioner.transport import certificates, command_line
 from provisioner.transport.known_hosts import Entry, KnownHosts, fingerprint, host_name
 from provisioner.transport.network import Busy
 
@@ -117,9 +118,16 @@ def _unknown(target: SshTarget, key: paramiko.PKey, known: KnownHosts, lacks: st
         tried="checking the host's key",
         answer=lacks,
         cure=f"compare the fingerprint with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub), then record "
-        f"it: ssh-keyscan -p {target.port} {target.address} >> {known.path}; "
+        f"it: {_recording(target, known)}; "
         "or set 'host_keys: accept-new' in the inventory",
     )
+
+
+def _recording(target: SshTarget, known: KnownHosts) -> str:
+    """The command that records the host's key. ssh-keyscan knows no jump hosts and no other names."""
+    if target.jump or target.proxy or target.known_as:
+        return f"{command_line.ssh(target)}, which asks whether to"
+    return f"ssh-keyscan -p {target.port} {target.address} >> {quote(str(known.path))}"
 
 
 def _changed(target: SshTarget, key: paramiko.PKey, known: KnownHosts, entry: Entry) -> HostKeyRefused:
@@ -130,7 +138,7 @@ def _changed(target: SshTarget, key: paramiko.PKey, known: KnownHosts, entry: En
         host=target.name,
         tried="checking the host's key",
         cure="find out why: was the host reinstalled, or does another machine answer in its place? Only if the new "
-        f"key is right: ssh-keygen -f {path} -R '{known_name(target)}'",
+        f"key is right: ssh-keygen -f {quote(str(path))} -R '{known_name(target)}'",
     )
 
 

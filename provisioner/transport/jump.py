@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provisioner.errors import HostKeyRefused, Refused, TransportError, Unreachable
+from provisioner.transport.command_line import ssh
 from provisioner.transport.deadline import Deadline
 from provisioner.transport.forward import ForwardedSocket
 
@@ -121,5 +122,5 @@ def _behind(target: SshTarget, error: TransportError) -> TransportError:
         host=target.name,
         tried="connecting with SSH through a jump host",
         answer=error.answer,
-        cure="is the host up, and is its address in the inventory the one that the jump host knows?",
+        cure=f"is the host up, and is its address the one that the jump host knows? try it: {ssh(target)}",
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import paramiko
 
 from provisioner.errors import Refused, Unreachable
-from provisioner.transport import keys
+from provisioner.transport import command_line, keys
 from provisioner.transport.text import clean, tail
 
 if TYPE_CHECKING:
@@ -147,8 +147,7 @@ def _refused(target: SshTarget, answer: str, cure: str = "") -> Refused:
         tried=_TRIED,
         answer=answer,
         cure=cure
-        or f"try it: ssh -p {target.port} {target.user}@{target.address}; "
-        "the public key belongs in that user's ~/.ssh/authorized_keys"
+        or f"try it: {command_line.ssh(target)}; the public key belongs in that user's ~/.ssh/authorized_keys"
         + (", and PermitRootLogin in sshd_config must not be 'no'" if target.user == "root" else ""),
     )
 

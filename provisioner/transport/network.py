@@ -138,7 +138,9 @@ def _unreachable(
         host=target.name,
         tried="connecting with SSH",
         answer=(problem.strerror or str(problem)) if problem else tail(clean(said)),
-        cure="is the host up, and is the address in the inventory right?",
+        cure=f"is the host up, and is the address right that OpenSSH's configuration gives for {target.alias}?"
+        if target.alias
+        else "is the host up, and is the address in the inventory right?",
     )
 
 

@@ -27,6 +27,7 @@ from provisioner.errors import ProvisionerError, Refused
 from provisioner.model import SshTarget
 from provisioner.parallel import each
 from provisioner.transport import proxy
+from provisioner.transport.command_line import hops, way
 from provisioner.transport.text import clean, tail
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ class _Lookup:
         done = replace(target, **values.all())  # type: ignore[arg-type]  # the fields of SshTarget
         self.notes += values.notes
         if target.jump is not None:
-            return replace(done, jump=self._chain(_hops(target), done.user))
+            return replace(done, jump=self._chain(hops(target), done.user))
         if "jump" in target.named or not first:
             return done
         return self._through(target, done, values)
@@ -265,16 +266,6 @@ class _Lookup:
             fallback = f"User {user}\n" if user else ""
             self.asked[key] = _run([*options, "--", target.address], f"{self.source.text}{fallback}", target)
         return self.asked[key]
-
-
-def _hops(target: SshTarget) -> list[SshTarget]:
-    """The jump hosts of a target, the first one first, each on its own."""
-    found: list[SshTarget] = []
-    jump = target.jump
-    while jump is not None:
-        found.insert(0, replace(jump, jump=None))
-        jump = jump.jump
-    return found
 
 
 def _hop(target: SshTarget, word: str) -> SshTarget:
@@ -473,13 +464,3 @@ def _changes(before: SshTarget, after: SshTarget) -> Iterator[str]:
         yield "through its ProxyCommand"
     if after.agent:
         yield f"agent {after.agent}"
-
-
-def way(target: SshTarget) -> str:
-    """The jump hosts of a target in the form of ProxyJump."""
-    words = []
-    for jump in _hops(target):
-        host = jump.alias or jump.address
-        where = f"[{host}]" if ":" in host else host
-        words.append(f"{jump.user}@{where}" + (f":{jump.port}" if jump.port != _SSH else ""))
-    return ",".join(words)

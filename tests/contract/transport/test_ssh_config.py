@@ -18,6 +18,7 @@ from provisioner.errors import HostKeyRefused, Refused, Unreachable
 from provisioner.inventory.importers.ssh_config import Here, parsed
 from provisioner.model import SshTarget
 from provisioner.transport import Connection, complete, connect, connect_all, ssh_config
+from provisioner.transport.command_line import hops, ssh, way
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +116,7 @@ def test_a_jump_host_of_the_inventory_has_its_own_jump_host_and_user(sshd, own):
     own("Host bastion\n User ops\n ProxyJump deploy@outer:2222\nHost web\n User admin\n ProxyJump other\n")
     jump = bare(sshd, name="bastion", address="bastion", user="root")
     done = completed(bare(sshd, jump=jump, named=frozenset({"jump"})))
-    assert ssh_config.way(done) == "deploy@outer:2222,ops@bastion"
+    assert way(done) == "deploy@outer:2222,ops@bastion"
     assert completed(bare(sshd, jump=replace(jump, address="plain"), named=frozenset({"jump"}))).jump.user == "admin"
     assert completed(bare(sshd, named=frozenset({"jump"}))).jump is None
 
@@ -171,7 +172,7 @@ def test_a_file_elsewhere_has_no_proxy_command_but_jumps(sshd, tmp_path):
     file.write_text(f"Host web\n ProxyCommand touch {tmp_path}/ran\nHost far\n ProxyCommand ssh -W %h:%p ops@bastion\n")
     with pytest.raises(Refused, match="may name jump hosts only"):
         completed(bare(sshd, config=str(file)))
-    assert ssh_config.way(completed(bare(sshd, address="far", config=str(file)))) == "ops@bastion"
+    assert way(completed(bare(sshd, address="far", config=str(file)))) == "ops@bastion"
     assert not (tmp_path / "ran").exists()
 
 
@@ -407,3 +408,23 @@ def test_an_import_of_a_host_that_ssh_refuses_reads_it_itself(tmp_path):
 
 def sshd_less(address):
     return SshTarget("one", address, 22, "root", None, "strict", Path("/dev/null"))
+
+
+@pytest.mark.parametrize("jumps", [0, 1, 2])
+def test_the_command_in_messages_does_what_the_run_does(sshd, tmp_path, jumps):
+    """The error of a refused login names a command. With the right key in place, that command logs in."""
+    key = keygen(tmp_path / "the key")
+    named = frozenset({"user", "port", "key", "known_hosts", "jump"})
+    known = tmp_path / "known hosts"
+    target = sshd.target(key=key, known_hosts=known, config="none", named=named)
+    for number in range(jumps):
+        target = replace(target, jump=replace(target, name=f"gw{number}", named=named - {"jump"}))
+    with pytest.raises(Refused) as caught:
+        connect(target)
+    command = caught.value.cure.removeprefix("try it: ").partition("; ")[0]
+    with (sshd.folder / "authorized_keys").open("a") as file:
+        file.write(Path(f"{key}.pub").read_text())
+    assert command == ssh(([*hops(target), target])[0])  # the first machine refuses the key
+    connect(target).close()  # records the host's key
+    ended = subprocess.run(["sh", "-c", f"{ssh(target)} echo in"], capture_output=True, text=True, check=False)
+    assert ended.stdout == "in\n", (ssh(target), ended.stderr)
