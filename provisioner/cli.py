@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Never
 
 import typer
 
-from provisioner import __version__, cli_collect, cli_manager
+from provisioner import __version__, cli_collect, cli_manager, documentation
 from provisioner.cli_access import Access, AskPassword, AskSudo
 from provisioner.cli_inventory import app as inventory_app
 from provisioner.cli_lab import app as lab_app
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="provisioner",
     help="Build and prove a multi-host Docker network on the Linux hosts of an inventory.",
+    epilog=f"\b\nDocuments: {documentation.folder() or 'not installed'}",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -397,7 +398,11 @@ class _What(StrEnum):
 def rotate(
     what: Annotated[
         _What,
-        typer.Argument(help="Which secrets to replace: Consul's, or certificates of etcd.", show_default=False),
+        typer.Argument(
+            metavar="gossip-key|certificates|tokens",
+            help="Which secrets to replace: Consul's, or certificates of etcd.",
+            show_default=False,
+        ),
     ],
     inventory: _Inventory,
     *,
