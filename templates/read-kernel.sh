@@ -4,6 +4,7 @@ f virtualisation "$(systemd-detect-virt 2>/dev/null)"
 f sysctl "$(for k in SYSCTLS; do v=$(cat "/proc/sys/$k") && echo "$k=$v"; done)"
 # The last ten minutes. Files in /proc/sys need cat: the shell's read gets only their first byte.
 f kernel-log "$(read -r up _ </proc/uptime; dmesg 2>/dev/null | awk -v from="$((${up%.*} - 600))" -F '[][ ]+' '$2 > from' | grep -E 'eighbou?r.* table overflow|nf_conntrack: table full' | tail -n 5)"
+f neighbour-count "$(awk 'NR == 2 { print $1 }' /proc/net/stat/arp_cache 2>/dev/null)"
 # The last line of the running engine's log with each known text, of its last 3000 lines.
 f engine-log "$(i=$(systemctl show -p InvocationID docker.service 2>/dev/null); i=${i#InvocationID=}
   [ -z "$i" ] || journalctl -qo cat -n 3000 "_SYSTEMD_INVOCATION_ID=$i" | awk 'BEGIN { for (n = 1; n < ARGC; n++) { text[n] = ARGV[n]; ARGV[n] = "" } }

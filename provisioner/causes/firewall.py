@@ -17,6 +17,12 @@ FAMILY = Family(
             explains=(
                 "engines-apart",
                 "overlay-blocked",
+                "names-unresolved",
+                "gossip-blocked",
+                "gossip-udp",
+                "manager-blocked",
+                "swarm-error",
+                "engine-down",
             ),
         ),
         Cause(

@@ -81,12 +81,19 @@ FAMILY = Family(
         ),
         Cause(
             "gwbridge",
-            "the bridge for outbound traffic of overlay containers is missing or down",
+            "the bridge for outbound traffic of overlay containers is missing, down or too wide",
             Severity.ERROR,
-            "Containers on overlay networks use the bridge docker_gwbridge for outbound traffic and published ports. It is missing or"
-            " down on this host.",
+            "Containers on overlay networks use the bridge docker_gwbridge for outbound traffic and published ports. If it is missing or"
+            " down, they have none. If its MTU is larger than the host's, large packets from outside may be lost (moby#41406).",
             "restart the engine, which creates the bridge again",
-            variants={"down": "set the bridge up again"},
+            variants={
+                "down": "set the bridge up again",
+                "mtu": "stop the host's containers on overlays, remove the network docker_gwbridge, and create it with the MTU"
+                " {mtu}: docker network create -d bridge -o com.docker.network.bridge.name=docker_gwbridge -o"
+                " com.docker.network.bridge.enable_icc=false -o com.docker.network.bridge.enable_ip_masquerade=true -o"
+                " com.docker.network.driver.mtu={mtu} docker_gwbridge",
+            },
+            warns="only its MTU is too large",
             commands={"": (RESTART,), "down": ("ip link set docker_gwbridge up",)},
             fixes=frozenset({"", "down"}),
             touches={"": ENGINE},

@@ -24,9 +24,9 @@ FAMILY = Family(
             "an address is in use, but no container has it",
             Severity.ERROR,
             "The network's address pool marks the address as taken, and no container on any host has it. An engine crashed between"
-            " two changes, or lost its store for a moment (moby#27398, moby#32634). Containers that need this address do not start.",
-            "containers get other addresses until the pool is full; to free this one, recreate the network when no container"
-            " needs it: provisioner up --recreate {network}. Never delete keys of the store by hand",
+            " two changes, or lost its store for a moment (moby#27398, moby#32634). Containers that get this address do not start.",
+            "restart the engine on {host}, which frees what only it remembers; otherwise recreate the network when no container needs"
+            " it: provisioner up --recreate {network}. Never delete keys of the store by hand",
             explains=("probe-failed",),
         ),
         Cause(

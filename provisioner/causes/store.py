@@ -206,6 +206,27 @@ FAMILY = Family(
             explains=("probe-failed",),
         ),
         Cause(
+            "store-wiped",
+            "the store has lost networks that containers use",
+            Severity.ERROR,
+            "Engines keep their overlay networks in the store. The store answers, but does not have the networks of running"
+            " containers: its data was deleted, or it kept them in memory only (moby#18841). These containers reach nobody"
+            " new, and no other container can join them.",
+            "restore the store's data from a backup; without one, create the network again (provisioner up), and recreate its"
+            " containers: {containers}",
+            explains=("names-unresolved", "overlay-blocked", "probe-failed", "vxlan-exists"),
+            drifts=("network",),
+        ),
+        Cause(
+            "store-in-container",
+            "the store runs in a container of an engine that needs it",
+            Severity.WARNING,
+            "When the engine starts, it looks for its store, and the store starts only after the engine (moby#18091). After a reboot,"
+            " the engine waits in vain, and its containers on overlay networks stay down.",
+            "run the store as a service of the host, or on another host",
+            explains=("store-unreachable",),
+        ),
+        Cause(
             "store-version",
             "an untested version of the external store",
             Severity.WARNING,

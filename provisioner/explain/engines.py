@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.controlplane import swarm
 from provisioner.model import Problem
-from provisioner.system import firewall
+from provisioner.system import attached, firewall
 from provisioner.system.firewall import walk
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from provisioner.observe.kernel import Kernel
 
 _LOOPBACK = "127.0.0.1"
+_SHOWN = 3  # most containers that a problem's evidence lists
 
 
 def engines(seen: Seen) -> Iterator[Problem]:
@@ -74,6 +75,40 @@ def services(seen: Seen) -> Iterator[Problem]:
                 values = {"service": service.name, "manager": name}
                 where = f"docker service ps {service.name}"
                 yield Problem("service-tasks-missing", "", evidence, values, where=where)
+
+
+def wiped(seen: Seen) -> Iterator[Problem]:
+    """Find networks that running containers use, and that a store which answers does not have, or has anew."""
+    if seen.site.control != "kv":
+        return
+    lacking: dict[str, list[str]] = defaultdict(list)
+    for name in seen.site.live:
+        facts = seen.site.facts[name]
+        if not seen.site.plane.joined(facts) or not facts.networks or not seen.site.backend.leader(facts):
+            continue
+        if seen.site.plane.closed(seen.site, name) or attached.unknown(facts):
+            continue
+        for container, network, number in attached.started_on(facts):
+            listed = facts.networks.get(network, {})
+            if listed.get("Scope", "global") == "global" and number not in {"", listed.get("Id")}:
+                lacking[network].append(f"{container} on {name}")
+    for network, of in lacking.items():
+        shown = f"{', '.join(of[:_SHOWN])}{f' and {len(of) - _SHOWN} more' if len(of) > _SHOWN else ''}"
+        evidence = f"{shown} {'is' if len(of) == 1 else 'are'} on a network {network} that the store does not have"
+        values = {"network": network, "containers": ", ".join(of)}
+        yield Problem("store-wiped", "", evidence, values, network=network, where="keys of the store")
+
+
+def in_container(seen: Seen) -> Iterator[Problem]:
+    """Find an external store that runs in a container of an engine which needs the store."""
+    endpoints = seen.site.inventory.the_store.endpoints or () if seen.site.control == "kv" else ()
+    hosts = {str(address): name for name, address in seen.site.advertise.items() if name in seen.site.live}
+    for address, _, port in (str(endpoint).rpartition(":") for endpoint in endpoints):
+        name = hosts.get(address, "")
+        container = attached.published(seen.site.facts[name], port) if name else ""
+        if container:
+            evidence = f"{container} publishes the store's port {port}, and the engine that runs it uses this store"
+            yield Problem("store-in-container", name, evidence, {"host": name}, where=f"container {container}")
 
 
 def loopback(seen: Seen) -> Iterator[Problem]:
@@ -150,4 +185,4 @@ def _exempt(address: str, no_proxy: str) -> bool:
     return False
 
 
-DETECTORS = (engines, left, stores, services, loopback, proxies)
+DETECTORS = (engines, left, stores, services, wiped, in_container, loopback, proxies)

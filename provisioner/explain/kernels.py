@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from provisioner.controlplane import swarm
 from provisioner.model import Problem
 from provisioner.observe.kernel import kind_of
-from provisioner.system import firewall
+from provisioner.system import attached, firewall
 from provisioner.system.firewall import in_own_tables
 
 if TYPE_CHECKING:
@@ -52,12 +52,20 @@ def settings(seen: Seen) -> Iterator[Problem]:
             yield Problem(
                 "conntrack-full", name, evidence, values | {"twice": 2 * most}, where="net.netfilter.nf_conntrack_max"
             )
-        full = [line for line in kernel.raw.get("kernel-log", "").splitlines() if _TABLE_FULL.search(line)]
-        if full:
-            evidence = f"kernel log: {full[-1].strip()[:200]}"
+        if evidence := _overflow(kernel):
             yield Problem("neigh-overflow", name, evidence, values, where="net.ipv4.neigh.default.gc_thresh3")
         if kernel.virtualisation == "lxc" and seen.site.control == "swarm":
             yield Problem("lxc-host", name, "systemd-detect-virt reports lxc", values)
+
+
+def _overflow(kernel: Kernel) -> str:
+    """Return how the neighbour table is full, or "". A line of the kernel's log is outdated if the table is far from full."""
+    used, most = kernel.neighbour_count, kernel.setting("net.ipv4.neigh.default.gc_thresh3")
+    if used and most and used >= _FULL * most:
+        return f"{used} of {most} entries are in use"
+    lines = [line.strip() for line in kernel.raw.get("kernel-log", "").splitlines() if _TABLE_FULL.search(line)]
+    outdated = used is not None and most and used < most / 2
+    return f"kernel log: {lines[-1][:200]}" if lines and not outdated else ""
 
 
 def shadows(seen: Seen) -> Iterator[Problem]:
@@ -178,16 +186,47 @@ def _drops_forwarded(name: str, tool: str, forward: Sequence[str]) -> Iterator[P
 
 
 def bridges(seen: Seen) -> Iterator[Problem]:
-    """Find a missing or disabled docker_gwbridge, and full bridges."""
+    """Find a missing, disabled or too wide docker_gwbridge, and full bridges."""
     for name, kernel in seen.observed.kernels.items():
-        if kernel.iproute and _GWBRIDGE in seen.site.facts[name].networks:
-            link = kernel.link(_GWBRIDGE)
-            if not link:
-                yield Problem("gwbridge", name, f"{_GWBRIDGE} is missing", {"host": name}, where=f"{name}: {_GWBRIDGE}")
-            elif "UP" not in (link.get("flags") or []):
-                evidence = f"{_GWBRIDGE} is down"
-                yield Problem("gwbridge", name, evidence, {"host": name}, "down", where=f"{name}: {_GWBRIDGE}")
+        if kernel.iproute and seen.site.facts[name].networks:
+            yield from _gwbridge(seen, name, kernel)
         yield from _full_bridges(seen, name, kernel)
+
+
+def _gwbridge(seen: Seen, name: str, kernel: Kernel) -> Iterator[Problem]:
+    facts, link = seen.site.facts[name], kernel.link(_GWBRIDGE)
+    place = partial(Problem, "gwbridge", name, where=f"{name}: {_GWBRIDGE}")
+    if _GWBRIDGE not in facts.networks:
+        if users := _outbound(seen, name):
+            yield place(
+                evidence=f"the network {_GWBRIDGE} does not exist, and {users[0]} needs it", values={"host": name}
+            )
+    elif not link:
+        yield place(evidence=f"{_GWBRIDGE} is missing", values={"host": name})
+    elif "UP" not in (link.get("flags") or []):
+        yield place(evidence=f"{_GWBRIDGE} is down", values={"host": name}, variant="down")
+    elif (mtu := _narrower(kernel, link)) and _outbound(seen, name):
+        wide = int(link["mtu"])
+        evidence = f"{_GWBRIDGE} has the MTU {wide}, and the interface of the default route has {mtu}"
+        yield place(evidence=evidence, values={"host": name, "mtu": mtu}, variant="mtu", warns=True)
+
+
+def _narrower(kernel: Kernel, bridge: Mapping[str, Any]) -> int:
+    """Return the MTU of the default route's interface if it is smaller than the bridge's; otherwise 0."""
+    routes = [
+        route for route in kernel.routes if route.get("dst") == "default" and route.get("table") in {None, "main"}
+    ]
+    mtus = [kernel.link(str(route.get("dev", ""))).get("mtu") for route in routes]
+    known = [mtu for mtu in mtus if isinstance(mtu, int)]
+    wide = bridge.get("mtu")
+    return max(known) if known and isinstance(wide, int) and wide > max(known) else 0
+
+
+def _outbound(seen: Seen, name: str) -> list[str]:
+    """Return the running containers on overlays that are not internal: these use docker_gwbridge."""
+    open_to = {network for network, entry in overlays(seen, name).items() if not entry.get("Internal")}
+    facts = seen.site.facts[name]
+    return [container for container, network, _ in attached.started_on(facts) if network in open_to]
 
 
 def _full_bridges(seen: Seen, name: str, kernel: Kernel) -> Iterator[Problem]:
@@ -321,7 +360,7 @@ class Endpoint:
     mac: str
 
 
-def endpoints(seen: Seen) -> dict[str, dict[str, list[Endpoint]]]:
+def _endpoints(seen: Seen) -> dict[str, dict[str, list[Endpoint]]]:
     """Return network -> address -> containers with it, from the interfaces in the containers' namespaces."""
     found: dict[str, dict[str, list[Endpoint]]] = defaultdict(lambda: defaultdict(list))
     for host, kernel in seen.observed.kernels.items():
@@ -343,13 +382,14 @@ def _names(seen: Seen, host: str) -> dict[tuple[str, str], str]:
     for container in seen.site.facts[host].http("containers").body or ():
         names = [str(name).removeprefix("/") for name in container.get("Names") or ()]
         for network, endpoint in ((container.get("NetworkSettings") or {}).get("Networks") or {}).items():
-            found[network, str(endpoint.get("IPAddress") or "")] = names[0] if names else "a container"
+            address = endpoint.get("IPAddress") if isinstance(endpoint, dict) else ""
+            found[network, str(address or "")] = names[0] if names else "a container"
     return found
 
 
 def addresses(seen: Seen) -> Iterator[Problem]:
     """Find containers with the same address, or with the gateway's address."""
-    for network, by_address in endpoints(seen).items():
+    for network, by_address in _endpoints(seen).items():
         gateways = {
             address
             for name, kernel in seen.observed.kernels.items()
@@ -373,7 +413,7 @@ def addresses(seen: Seen) -> Iterator[Problem]:
 
 def forwarding(seen: Seen) -> Iterator[Problem]:
     """Find missing and wrong forwarding entries of overlays."""
-    for network, by_address in endpoints(seen).items():
+    for network, by_address in _endpoints(seen).items():
         for name, kernel in seen.observed.kernels.items():
             entry = overlays(seen, name).get(network) or {}
             space = kernel.space_of(str(entry.get("Id", "")))
@@ -418,7 +458,7 @@ def _entry(seen: Seen, at: Entry, address: str, holder: Endpoint) -> Problem | N
 
 def full(seen: Seen) -> Iterator[Problem]:
     """Find subnets without a free address."""
-    for network, by_address in endpoints(seen).items():
+    for network, by_address in _endpoints(seen).items():
         wanted = seen.site.inventory.networks.get(network)
         entry = next((overlays(seen, name)[network] for name in seen.site.live if network in overlays(seen, name)), {})
         room = sum(subnet.num_addresses - 3 for subnet in _subnets(entry))

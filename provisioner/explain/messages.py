@@ -6,15 +6,14 @@ A line of a log may be old. It counts only if something on the host is wrong now
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from provisioner.controlplane import networks
-from provisioner.explain.kernels import endpoints
 from provisioner.model import Problem
 from provisioner.observe.kernel import Said
-from provisioner.proofs.probe import fixed_address
+from provisioner.system.gossip import PORT
 from provisioner.system.reading import DAEMON_JSON
+from provisioner.system.swarm import MANAGERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from provisioner.explain.base import Seen
 
 _SHOWN = 240  # characters of a line of the log that the evidence shows
-_ENGINES_WORDS = re.compile(r'\b(?:msg|error)="(?:[^"\\]|\\.)*"')  # of logrus, with which the engine writes its log
+_ENGINES_WORDS = re.compile(r'\b(?:msg|error)="((?:[^"\\]|\\.)*)"')  # of logrus, with which the engine writes its log
 _DOWN = "engine-down"  # as a symptom: the engine does not answer
 _NOT_STARTED = frozenset({"probe-failed"})
 _APART = frozenset({"engines-apart", "overlay-blocked", "names-unresolved"})
@@ -35,24 +34,28 @@ class Meaning:
     """What a text of the engine means.
 
     symptoms: problems of the host, one of which makes a line in its log count. anywhere: problems of other hosts count, too.
-    encrypted: only problems on encrypted networks count.
+    encrypted: only problems on encrypted networks count. port: the port of the message; 0: that of VXLAN.
     """
 
     cause: str
-    symptoms: frozenset[str] = frozenset()
+    symptoms: frozenset[str]
     variant: str = ""
     anywhere: bool = False
     encrypted: bool = False
+    port: int = 0
 
 
 MEANINGS = {
     Said.NO_ADDRESS: Meaning("subnet-full", _NOT_STARTED),
     Said.NO_ADDRESS_LEFT: Meaning("subnet-full", _NOT_STARTED, anywhere=True),
-    Said.ADDRESS_TAKEN: Meaning("leaked-address"),  # a line in the log does not say which address
+    Said.ADDRESS_TAKEN: Meaning("leaked-address", _NOT_STARTED),  # a probe whose own address is taken gets another one
     Said.BRIDGE_FULL: Meaning("bridge-full", _NOT_STARTED),
     Said.VXLAN_EXISTS: Meaning("vxlan-exists", _NOT_STARTED, "journal"),
     Said.NO_VXLAN: Meaning("kernel-without", _NOT_STARTED, "vxlan"),
     Said.NO_MARK: Meaning("encrypted-u32", _UNENCRYPTED, encrypted=True),
+    Said.GOSSIP_TAKEN: Meaning("port-taken", _APART | {"swarm-error", _DOWN}, port=PORT),
+    Said.MANAGER_TAKEN: Meaning("port-taken", _APART | {"swarm-error", _DOWN}, port=MANAGERS),
+    Said.VXLAN_TAKEN: Meaning("port-taken", _NOT_STARTED),  # the port of VXLAN
     Said.STATE_TOO_LARGE: Meaning("gossip-state", _APART),
     Said.NAME_LOST: Meaning("duplicate-hostname", _APART),
     Said.FLAG_CONFLICT: Meaning("flag-conflict", frozenset({_DOWN})),
@@ -74,10 +77,15 @@ def logged(seen: Seen) -> Iterator[Problem]:
     for name, kernel in seen.observed.kernels.items():
         for line in kernel.engine_log:
             for said in (said for said in Said if said in line):
-                symptom = _symptom(seen, name, MEANINGS[said])
-                if symptom:
-                    words = " ".join(_ENGINES_WORDS.findall(line)) or line
-                    yield from _problem(seen, said, symptom, f"the engine's log on {name}: {words[:_SHOWN]}")
+                if symptom := _symptom(seen, name, MEANINGS[said]):
+                    yield from _problem(seen, said, replace(symptom, host=name), _shown(name, line, said))
+
+
+def _shown(name: str, line: str, said: Said) -> str:
+    """Return the part of a line around its known text."""
+    words = next((words for words in _ENGINES_WORDS.findall(line) if said in words), line)
+    begin = max(0, words.index(said) + len(said) - _SHOWN)
+    return f"the engine's log on {name}: {'...' if begin else ''}{words[begin : begin + _SHOWN]}"
 
 
 def _problems(seen: Seen) -> list[Problem]:
@@ -103,21 +111,9 @@ def _problem(seen: Seen, said: Said, symptom: Problem, evidence: str) -> Iterato
     meaning, network = MEANINGS[said], symptom.network
     host = "" if meaning.cause in _OF_NETWORKS or meaning.anywhere else symptom.host
     values = {"host": symptom.host, "network": network, "place": _UNIT, "path": DAEMON_JSON}
+    values |= {"port": str(meaning.port or seen.site.inventory.data_path_port)}
     where = f"subnet of {network}" if meaning.cause in _OF_NETWORKS else f"{symptom.host}: engine"
-    if said is Said.ADDRESS_TAKEN:
-        address = _asked_for(seen, symptom)
-        if address in endpoints(seen).get(network, {}):
-            return  # a container has it
-        evidence += f" (the probe asked for {address}, which no container has)" if address else ""
     yield Problem(meaning.cause, host, evidence, values, meaning.variant, network=network, where=where)
-
-
-def _asked_for(seen: Seen, probe: Problem) -> str:
-    """Return the address that a probe asked for; "" if the engine chose it."""
-    network, places = seen.site.inventory.networks.get(probe.network), list(seen.site.inventory.hosts)
-    if not network or not network.is_global or probe.host not in seen.site.live:
-        return ""
-    return fixed_address(networks.subnet(seen.site, probe.host, network), places.index(probe.host))
 
 
 DETECTORS = (answered, logged)

@@ -37,6 +37,7 @@ SYSCTLS = (
     "net/bridge/bridge-nf-call-iptables",
     "net/netfilter/nf_conntrack_count",
     "net/netfilter/nf_conntrack_max",
+    "net/ipv4/neigh/default/gc_thresh3",
 )
 
 
@@ -50,6 +51,9 @@ class Said(StrEnum):
     VXLAN_EXISTS = "vxlan interface: file exists"
     NO_VXLAN = "vxlan interface: operation not supported"
     NO_MARK = "could not install mangle rule"
+    GOSSIP_TAKEN = ":7946: bind: address already in use"
+    MANAGER_TAKEN = ":2377: bind: address already in use"
+    VXLAN_TAKEN = "failed to set link up: address already in use"
     STATE_TOO_LARGE = "Remote node state is larger than limit"
     NAME_LOST = "minority in name conflict resolution"
     FLAG_CONFLICT = "specified both as a flag and in the configuration file"
@@ -200,6 +204,12 @@ class Kernel:
         """The value of a numeric sysctl; None if it is missing or not a number."""
         found = self.sysctls.get(name, "")
         return int(found) if re.fullmatch("-?[0-9]{1,12}", found) else None
+
+    @cached_property
+    def neighbour_count(self) -> int | None:
+        """The number of entries in the kernel's neighbour table, of all namespaces; None in a container, which can't see it."""
+        found = self.raw.get("neighbour-count", "").strip()
+        return int(found, 16) if re.fullmatch("[0-9a-f]{8}", found) else None
 
     @property
     def engine_log(self) -> list[str]:

@@ -127,13 +127,6 @@ def patience(site: Site, name: str) -> int:
     return _BRIEF if silent else _PATIENCE
 
 
-def fixed_address(subnet: IPv4Network | None, place: int) -> str:
-    """Return the address that the probe of a host asks for; "" if the engine chooses one. place: see `Probe`."""
-    if subnet is None or place >= subnet.num_addresses // 2 - 1:
-        return ""
-    return str(subnet[-2 - place])
-
-
 class Probe:
     """The probe on one host. `evidence` has what it reported, or why it did not; `remark` is for the report.
 
@@ -206,7 +199,11 @@ class Probe:
         has moved to another host, until it restarts: observed with 20.10 after several proofs in a row. A fixed address
         also prevents two containers with one address, if an engine releases an unused address twice.
         """
-        return fixed_address(self.task.subnet, self._place) if self.task.chosen else ""
+        subnet = self.task.subnet
+        if subnet is None or not self.task.chosen:
+            return ""
+        spare = subnet.num_addresses // 2
+        return str(subnet[-2 - self._place]) if self._place < spare - 1 else ""
 
     # -- the three stages; each runs in its own thread, and records failures in `evidence` ------------------------
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from provisioner.system.request import ENGINE, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from provisioner.system.facts import Facts
 
@@ -84,6 +84,25 @@ def on_shared(facts: Facts, *, started: bool = False, also: Collection[str] = ()
         if on:
             found[_name(container)] = tuple(sorted(on))
     return dict(sorted(found.items()))
+
+
+def started_on(facts: Facts) -> Iterator[tuple[str, str, str]]:
+    """Yield (container, network, the network's ID) for containers that are not stopped. The ID is "" if the engine omits it."""
+    for container in facts.http("containers").body or ():
+        if container.get("State") not in _STOPPED:
+            for network, found in ((container.get("NetworkSettings") or {}).get("Networks") or {}).items():
+                number = found.get("NetworkID") if isinstance(found, dict) else ""
+                yield _name(container), network, str(number or "")
+
+
+def published(facts: Facts, port: str) -> str:
+    """Return the name of a running container that publishes this TCP port; "" if there is none."""
+    for container in facts.http("containers").body or ():
+        ports = container.get("Ports") if container.get("State") == "running" else ()
+        for found in ports if isinstance(ports, list) else ():
+            if isinstance(found, dict) and found.get("Type") == "tcp" and str(found.get("PublicPort")) == port:
+                return _name(container)
+    return ""
 
 
 def unknown(facts: Facts) -> bool:

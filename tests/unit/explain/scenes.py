@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from captured import HOSTS, capture, with_http, with_unit
+from captured import HOSTS, capture, container, with_http, with_unit
 
 from provisioner.explain import Seen
 from provisioner.model import Drift, Failure, Kind, Outcome, Pair, Problem, ProofResult, State
@@ -128,6 +128,7 @@ def _rule(text: str, tool: str = "iptables-nft-save", table: str = "filter") -> 
     )
 
 
+STORE_PORT = {"Ports": [{"IP": "0.0.0.0", "PrivatePort": 8500, "PublicPort": 8500, "Type": "tcp"}]}
 DROPPED = {"passed": 0}
 SILENT = Attempt("silent", 0.0, "", 2, 2, 0)
 
@@ -176,6 +177,27 @@ def _full(seen: Seen) -> Seen:
     section = _of_container("node1")
     extra = [{"family": "inet", "local": f"10.99.0.{last}", "prefixlen": 29} for last in range(5, 7)]
     return with_kernel(seen, "node1", section, lambda links: [*links, {"ifname": "eth0", "addr_info": extra}])
+
+
+def with_containers(seen: Seen, name: str, *containers: Mapping[str, Any]) -> Seen:
+    """Let the engine of a host list these containers."""
+    return replace(seen, site=seen.site.known(name, with_http(seen.site.facts[name], "containers", list(containers))))
+
+
+def running(name: str, number: str = NETWORK, network: str = "demo", **more: object) -> dict[str, object]:
+    """A container that runs on a network. number: the network's ID."""
+    return {
+        **container(name, network),
+        "State": "running",
+        "NetworkSettings": {"Networks": {network: {"NetworkID": number}}},
+        **more,
+    }
+
+
+def without_network(seen: Seen, name: str, network: str) -> Seen:
+    host = seen.site.facts[name]
+    kept = [found for found in host.networks.values() if found["Name"] != network]
+    return replace(seen, site=seen.site.known(name, with_http(host, "networks", kept)))
 
 
 # cause -> (scene, hosts of the diagnosis)
@@ -363,6 +385,13 @@ SCENES: Mapping[str, tuple[Callable[[Seen], Seen], tuple[str, ...]]] = MappingPr
             lambda seen: with_kernel(seen, "node2", _of_container("node2"), _json("", '"10.99.0.3"', '"10.99.0.1"')),
             ("node2",),
         ),
+        "store-wiped": (lambda seen: with_containers(seen, "node2", running("web", "gone")), ()),
+        "store-in-container": (
+            lambda seen: with_containers(
+                replace(seen, site=_external(seen.site, "192.168.56.12:8500")), "node2", running("store", **STORE_PORT)
+            ),
+            ("node2",),
+        ),
         "subnet-full": (_full, ()),
         "engine-down": (lambda seen: _stopped(seen, "node2"), ("node2",)),
         "engine-hangs": (lambda seen: _not_answering(seen, "node2"), ("node2",)),
@@ -430,7 +459,7 @@ SCENES: Mapping[str, tuple[Callable[[Seen], Seen], tuple[str, ...]]] = MappingPr
 )
 
 
-def _external(site: Site) -> Site:
+def _external(site: Site, *endpoints: str) -> Site:
     """Use an external store."""
-    store = site.inventory.the_store.model_copy(update={"endpoints": ("192.0.2.9:8500",)})
+    store = site.inventory.the_store.model_copy(update={"endpoints": endpoints or ("192.0.2.9:8500",)})
     return replace(site, inventory=site.inventory.model_copy(update={"store": store}))

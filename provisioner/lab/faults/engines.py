@@ -1,0 +1,57 @@
+"""Faults of an engine's settings, of a port that it needs, and of what it keeps in its store."""
+
+from provisioner.lab.faults.base import Fault
+
+_STORES = ("consul", "etcd", "zookeeper")
+_FILE, _OLD = "/etc/docker/daemon.json", "/run/fault-daemon.json"
+_KEYS = "/run/fault-store.json"
+_LISTEN = "perl -MIO::Socket::INET -e 'my $port = IO::Socket::INET->new(LocalPort => 7946, Listen => 9, ReuseAddr => 1) or die; sleep'"
+# systemd refuses a fourth start of the engine within a minute.
+_START = "systemctl reset-failed docker 2>/dev/null; systemctl start docker.socket docker"
+
+
+def _setting(name: str, title: str, setting: str, *, restart: bool, stores: tuple[str, ...]) -> Fault:
+    """A fault of one more key in daemon.json. restart: the engine is restarted with it, and does not start."""
+    made = f"""[ -e {_OLD} ] || {{ cat {_FILE} >{_OLD} 2>/dev/null
+if [ -s {_OLD} ]; then sed -i '1s|{{|{{{setting},|' {_FILE}; else echo '{{{setting}}}' >{_FILE}; fi; }}"""
+    healed = f"[ -e {_OLD} ] || exit 0; if [ -s {_OLD} ]; then cat {_OLD} >{_FILE}; else rm -f {_FILE}; fi; rm {_OLD}"
+    if restart:
+        made += f"\nsystemctl stop docker; {_START} 2>/dev/null || :"
+        healed += f"; systemctl stop docker; {_START}"
+    return Fault(name, name, title, made, healed, stores=stores)
+
+
+FAULTS = (
+    _setting(
+        "flag-conflict",
+        "daemon.json sets an option that the engine's command line sets, too; the engine does not start",
+        '"hosts": ["unix:///run/docker.sock"]',
+        restart=True,
+        stores=_STORES,
+    ),
+    _setting(
+        "live-restore",
+        "daemon.json enables live-restore, with which an engine in a swarm does not start again",
+        '"live-restore": true',
+        restart=False,
+        stores=("swarm",),
+    ),
+    Fault(
+        "port-taken",
+        "port-taken",
+        "another program listens on the engines' gossip port; the engine starts without gossip",
+        f"""systemctl stop docker.socket docker; systemd-run -q --collect --unit=fault-port {_LISTEN} 2>/dev/null || :
+for n in $(seq 100); do ss -Hlnt 'sport = :7946' | grep -q . && break; sleep 0.1; done
+{_START}""",
+        f"systemctl is-active -q fault-port || exit 0; systemctl stop fault-port docker; {_START}",
+        stores=_STORES,
+    ),
+    Fault(
+        "store-wiped",
+        "store-wiped",
+        "the engines' networks are deleted from the store",
+        f"[ -s {_KEYS} ] || (umask 077; consul kv export docker/network >{_KEYS}); consul kv delete -recurse docker/network >/dev/null",
+        f"[ ! -s {_KEYS} ] || {{ consul kv import @{_KEYS} >/dev/null && rm {_KEYS}; }}",
+        stores=("consul",),
+    ),
+)

@@ -1,0 +1,69 @@
+"""docker_gwbridge, and the neighbour table: what is wrong, and what looks alike."""
+
+from __future__ import annotations
+
+import pytest
+from captured import with_http
+from scenes import healthy, running, with_containers, with_kernel, without_network
+
+from provisioner import causes
+from provisioner.explain import problems
+
+DEFAULT = {"dst": "default", "gateway": "192.168.56.1", "dev": "eth0"}
+LOG = "[12.0] neighbour: arp_cache: neighbor table overflow!\n"
+
+
+def narrow(seen, mtu):
+    """node2 has a default route through an interface with this MTU."""
+    links = lambda found: [{**link, "mtu": mtu} if link["ifname"] == "eth0" else link for link in found]  # noqa: E731
+    return with_kernel(with_kernel(seen, "node2", "links", links), "node2", "routes", lambda routes: [*routes, DEFAULT])
+
+
+def test_a_bridge_that_is_wider_than_the_host_s_uplink_is_a_warning(site):
+    seen = with_containers(narrow(healthy(site), 1450), "node2", running("web"))
+    (found,) = problems(seen)
+    assert (found.id, found.variant, causes.severity(found).value) == ("gwbridge", "mtu", "warning")
+    assert "com.docker.network.driver.mtu=1450 docker_gwbridge" in causes.cure(found)
+
+
+@pytest.mark.parametrize("mtu", [1500, 9000])
+def test_a_bridge_that_is_not_wider_is_no_problem(site, mtu):
+    assert not problems(with_containers(narrow(healthy(site), mtu), "node2", running("web")))
+
+
+def test_a_bridge_that_no_container_uses_is_no_problem(site):
+    assert not problems(narrow(healthy(site), 1450))
+    assert not problems(without_network(healthy(site), "node2", "docker_gwbridge"))
+
+
+def test_a_network_for_outbound_traffic_that_does_not_exist(site):
+    seen = with_containers(without_network(healthy(site), "node2", "docker_gwbridge"), "node2", running("web"))
+    assert [(each.id, each.host) for each in problems(seen)] == [("gwbridge", "node2")]
+    facts = healthy(site).site.facts["node2"]
+    internal = [
+        {**each, "Internal": each["Name"] == "demo"}
+        for each in facts.networks.values()
+        if each["Name"] != "docker_gwbridge"
+    ]
+    seen = with_containers(healthy(site, node2=with_http(facts, "networks", internal)), "node2", running("web"))
+    assert not problems(seen)
+
+
+@pytest.mark.parametrize(
+    ("used", "log", "expected"),
+    [
+        ("000003f2", "", True),  # 1010 of 1024
+        ("00000300", LOG, True),  # it was full within the last minutes, and may be again
+        ("", LOG, True),  # unknown
+        ("00000040", LOG, False),  # the line is old
+        ("00000300", "", False),
+        ("xyz", "", False),
+    ],
+)
+def test_the_neighbour_table(site, used, log, expected):
+    limit = lambda text: f"{text.rstrip()}\nnet/ipv4/neigh/default/gc_thresh3=1024\n"  # noqa: E731
+    seen = with_kernel(healthy(site), "node2", "sysctl", limit)
+    seen = with_kernel(
+        with_kernel(seen, "node2", "neighbour-count", lambda _: f"{used}\n"), "node2", "kernel-log", lambda _: log
+    )
+    assert [each.id for each in problems(seen)] == (["neigh-overflow"] if expected else [])

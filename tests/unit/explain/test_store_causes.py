@@ -1,0 +1,61 @@
+"""Networks that the store lost, and stores in containers: what looks alike and is no problem."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from captured import with_http
+from scenes import HOSTS, NETWORK, STORE_PORT, healthy, running, with_containers, without_network
+
+from provisioner import causes
+from provisioner.explain import explain, problems
+from provisioner.model import Drift, Kind, Outcome, State
+
+
+def wiped(site):
+    """The store was wiped: no engine lists the network that containers use."""
+    seen = healthy(site)
+    for name in HOSTS:
+        seen = with_containers(without_network(seen, name, "demo"), name, running(f"web-{name}"))
+    return seen
+
+
+def test_a_wiped_store_is_one_cause_for_the_whole_cluster(site):
+    drifts = tuple(Outcome(name, "networks", State.DRIFTED, (Drift(Kind.NETWORK, "demo"),)) for name in HOSTS)
+    found = explain(replace(wiped(site), outcomes=drifts))
+    assert [each.id for each in found] == ["store-wiped"]
+    assert "vxlan-exists" in {each.id for each in found[0].explained}
+    assert "web-node1 on node1, web-node2 on node2, web-node3 on node3" in found[0].problems[0].evidence
+    assert "web-node3 on node3" in causes.cure(found[0].problems[0])
+
+
+def test_a_network_that_was_created_again_does_not_help_containers_on_the_old_one(site):
+    seen = with_containers(healthy(site), "node2", running("new"), running("old", "774f09dcd8"))
+    (found,) = problems(seen)
+    assert found.id == "store-wiped"
+    assert found.evidence.startswith("old on node2 is on a network demo")
+
+
+def test_healthy_twins_of_a_wiped_store(site):
+    seen = healthy(site)
+    local = running("local", "b1", "bridge")
+    removed = {**running("removed", "gone"), "State": "exited"}
+    unknown = {**running("unknown"), "NetworkSettings": {"Networks": {"demo": None, "other": {"NetworkID": ""}}}}
+    assert not problems(with_containers(seen, "node2", running("web"), local, removed, unknown))
+
+
+def test_a_store_that_does_not_answer_is_not_taken_for_a_wiped_one(site):
+    seen = wiped(site)
+    for name in HOSTS:
+        seen = replace(
+            seen, site=seen.site.known(name, with_http(seen.site.facts[name], "leader", "500 No cluster leader"))
+        )
+    assert "store-wiped" not in {problem.id for problem in problems(seen)}
+
+
+def test_stores_elsewhere_are_no_problem(site):
+    """A container with this port on a host of another address, or on a cluster whose store is not there."""
+    seen = healthy(site)
+    assert not problems(with_containers(seen, "node2", running("store", NETWORK, **STORE_PORT)))
+    odd = running("odd", Ports=[None, {"Type": "udp", "PublicPort": 8500}, {"PublicPort": None}])
+    assert not problems(with_containers(seen, "node2", odd))
