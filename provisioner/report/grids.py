@@ -6,7 +6,7 @@ Each cell has a text, so that colour alone says nothing. A table in which all va
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from provisioner.report import words
@@ -99,7 +99,10 @@ def _more(proof: Mapping[str, Any], names: list[str]) -> list[Grid]:
         values = {
             (pair["source"], pair["target"]): pair[field] for pair in proof["pairs"] if pair.get(field) is not None
         }
-        found += [_values(f"{proof['network']}: {title}", names, values, text, note)] if values else []
+        if values:
+            found.append(_values(f"{proof['network']}: {title}", names, values, text, note))
+            alike = max(values.values()) < 2 * min(values.values())
+            found[-1] = replace(found[-1], open=not alike)
     return found
 
 

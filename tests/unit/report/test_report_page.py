@@ -226,6 +226,7 @@ def test_sizes_that_differ_are_a_table_and_so_are_other_measurements():
         ["·", "800 Mbit/s"],
         ["1.6 Gbit/s", "·"],
     ]
+    assert found["demo: throughput"].open
     assert found["demo: longest gaps"].same == "151 ms on every path"
     assert [rate(value) for value in (9.84, 999.6, 10_000)] == ["9.84 Mbit/s", "1 Gbit/s", "10 Gbit/s"]
 
