@@ -88,7 +88,7 @@ _SkipSeen = Annotated[
     typer.Option("--skip", metavar="PATTERN", help="Leave out these proofs, observations or causes; repeatable."),
 ]
 _Hold = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--hold",
         metavar="SECONDS",
@@ -168,7 +168,7 @@ def verify(
     all_: _All = False,
     only: _Only = None,
     skip: _Skip = None,
-    hold: _Hold = 0,
+    hold: _Hold = None,
     list_: _List = False,
     json: _Json = False,
     junit: _Junit = None,
@@ -231,7 +231,7 @@ def doctor(
     all_: _All = False,
     only: _OnlySeen = None,
     skip: _SkipSeen = None,
-    hold: _Hold = 5,
+    hold: _Hold = None,
     json: _Json = False,
     junit: _Junit = None,
     html: _Html = None,

@@ -66,7 +66,7 @@ def prove(
     """
     every = units(site().inventory)
     # In this order; each handles its own kind of network.
-    rounds = (partial(overlay.rounds, hold=chosen.hold), local.rounds, builtin.rounds)
+    rounds = (partial(overlay.rounds, hold=chosen.hold or 0.0), local.rounds, builtin.rounds)
     return (
         *running.run(rounds, chosen.of(every), site, connections, observer, again=again, judge=judge),
         *(running.left_out(unit) for unit in chosen.left_out(every)),

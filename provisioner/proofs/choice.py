@@ -43,14 +43,14 @@ class Unit:
 class Choice:
     """Shell-style patterns for the names of proofs. builtin: also prove the networks that every engine has.
 
-    unfit: kinds of proofs that run only if a pattern of `only` matches. hold: seconds for which connections are held at least.
+    unfit: kinds of proofs that run only if a pattern of `only` matches. hold: seconds for which connections are held at least; None: as the command decides.
     """
 
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     builtin: bool = False
     unfit: tuple[str, ...] = ()
-    hold: float = 0.0
+    hold: float | None = None
 
     def of(self, units: Sequence[Unit]) -> tuple[Unit, ...]:
         """Return the chosen units. Raises UsageError if a pattern matches nothing, or if no unit is left."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from provisioner import preflight, proofs
 from provisioner.explain.scope import scope
 from provisioner.model import Failure, Problem, State
-from provisioner.runner.diagnose import explain, observe
+from provisioner.runner.diagnose import explain, explaining, observe, seen
 from provisioner.runner.fix import NOT_RUN, fix, judge_fixes
 from provisioner.runner.look import check, judge_again, look, read
 from provisioner.runner.prove import prove
@@ -64,7 +64,7 @@ def fixing(inventory: Inventory, chosen: Choice, before: Report) -> tuple[Phase,
 
 
 def _find(chosen: Scope) -> tuple[Phase, ...]:
-    proving = (partial(prove, chosen=chosen.choice),) if chosen.choice else ()
+    proving = (partial(_prove, chosen=chosen.choice),) if chosen.choice else ()
     return observe, *proving, judge_again, explain, describe
 
 
@@ -74,6 +74,16 @@ def _collected(collection: Collection | None) -> tuple[Phase, ...]:
     from provisioner.runner.collect import collect
 
     return (partial(collect, collection=collection),)
+
+
+_HOLD = 5.0  # seconds for which connections are held if nothing else is wrong
+
+
+def _prove(run: Run, chosen: Choice) -> bool:
+    """Proves the networks. If nothing is wrong so far, connections are held for some seconds, to see interruptions."""
+    if chosen.hold is None and not run.findings and not explaining().observed(seen(run)):
+        chosen = replace(chosen, hold=_HOLD)
+    return prove(run, chosen)
 
 
 def _begin(run: Run, chosen: Scope) -> bool:

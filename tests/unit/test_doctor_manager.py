@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from captured import with_http
@@ -113,7 +114,7 @@ def inventory_of(names):
 def test_nothing_is_compared_and_only_proofs_that_fit_are_run():
     phases = of_swarm(inventory_of(NODES), Choice(), Unexamined(["node2"]))
     names = [getattr(phase, "func", phase).__name__ for phase in phases]
-    assert names == ["_begin", "begin", "_look", "observe", "prove", "judge_again", "explain", "describe"]
+    assert names == ["_begin", "begin", "_look", "observe", "_prove", "judge_again", "explain", "describe"]
     units = proofs.units(inventory_of(NODES))
     assert {unit.kind for unit in units} >= {"overlay", "isolation"}
     chosen = phases[4].keywords["chosen"]
@@ -123,6 +124,25 @@ def test_nothing_is_compared_and_only_proofs_that_fit_are_run():
     assert {unit.kind for unit in asked.of(units)} == {"isolation"}  # a user may ask for it
     with pytest.raises(UsageError):
         of_swarm(inventory_of(NODES), Choice(only=("nothing",)), Unexamined())
+
+
+@pytest.mark.parametrize(
+    ("asked", "findings", "observed", "held"),
+    [
+        (None, [], [], 5.0),
+        (None, ["a finding"], [], None),
+        (None, [], ["a problem"], None),
+        (60.0, [], ["a problem"], 60.0),
+    ],
+)
+def test_connections_are_held_if_nothing_else_is_wrong(monkeypatch, asked, findings, observed, held):
+    found = []
+    monkeypatch.setattr("provisioner.workflows.doctor.prove", lambda _, chosen: found.append(chosen.hold) or True)
+    monkeypatch.setattr("provisioner.workflows.doctor.seen", lambda run: run)
+    monkeypatch.setattr("provisioner.workflows.doctor.explaining", lambda: SimpleNamespace(observed=lambda _: observed))
+    proving = of_swarm(inventory_of(NODES), Choice(hold=asked), Unexamined())[4]
+    assert proving(SimpleNamespace(findings=findings))
+    assert found == [held]
 
 
 def imported(*words):
