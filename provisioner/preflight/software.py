@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from provisioner.controlplane import Site
+    from provisioner.system.facts import Facts
 
 _TLS_FILES = set(TLS_OPTIONS)
 _STORE = "cluster-store"
+_MAY_BE_TWICE = frozenset({"runtimes"})  # moby, daemon/config: findConfigurationConflicts
 
 
 def engine_too_new(site: Site) -> Iterator[Problem]:
@@ -142,17 +144,43 @@ def flag_conflict(site: Site) -> Iterator[Problem]:
     for flag, wanted in (("dns", dns.servers), ("dns-search", dns.search), ("dns-opt", dns.options)):
         ours += rf"|--{flag}(?![\w-])" if wanted else ""
     for name in site.live:
-        unit = site.facts[name].unit("docker.service")
-        places = {f"{unit.fragment} or its drop-ins (systemctl edit --full docker)": unit.command}
-        places |= {path: site.facts[name].files.get(path, "") for path in ENGINE_OPTIONS}
-        for place, text in places.items():
-            active = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
-            if flags := sorted(set(re.findall(ours, active))):
+        for place, text in _command_lines(site.facts[name]):
+            if flags := sorted(set(re.findall(ours, text))):
                 what = (
                     f"docker.service starts the engine with {', '.join(flags)}; with the same option in daemon.json too,"
                     " it would not start"
                 )
                 yield Problem("flag-conflict", name, what, {"place": place})
+
+
+def set_twice(site: Site) -> Iterator[Problem]:
+    """Options that are in daemon.json and on the engine's command line already, for example `hosts` and -H."""
+    for name in site.live:
+        facts = site.facts[name]
+        try:
+            keys = daemon_json.parse(name, facts.files.get(DAEMON_JSON, "")).keys() - _MAY_BE_TWICE
+        except StepFailed:
+            continue  # daemon_json_broken reports it
+        for place, text in _command_lines(facts):
+            given = set(re.findall(r"(?<![\w-])(--[a-z0-9-]+|-H)(?=[=\s]|$)", text))
+            if twice := {key: flags[0] for key in sorted(keys) if (flags := sorted(given & _flags(key)))}:
+                listed = ", ".join(f"{key} ({flag})" for key, flag in twice.items())
+                what = f"{DAEMON_JSON} and the engine's command line both set {listed}; the engine does not start with both"
+                yield Problem("flag-conflict", name, what, {"place": f"{place}, or the keys from {DAEMON_JSON}"})
+
+
+def _flags(key: str) -> set[str]:
+    """Return the flags that a key of daemon.json stands for. The key of a flag that can be repeated is its plural."""
+    names = {key, key.removesuffix("s"), re.sub("ies$", "y", key)}
+    return {f"--{name}" for name in names} | ({"-H"} if key == "hosts" else set())
+
+
+def _command_lines(facts: Facts) -> Iterator[tuple[str, str]]:
+    """Yield the places from which the engine gets flags, each with its text without comments."""
+    unit = facts.unit("docker.service")
+    yield f"{unit.fragment} or its drop-ins (systemctl edit --full docker)", unit.command
+    for path in ENGINE_OPTIONS:
+        yield path, re.sub(r"^\s*#.*$", "", facts.files.get(path, ""), flags=re.MULTILINE)
 
 
 def engine_open(site: Site) -> Iterator[Problem]:

@@ -67,6 +67,8 @@ def without_program(facts, *names):
 OTHER_OVERLAY = {"Name": "other", "Driver": "overlay", "IPAM": {"Config": [{"Subnet": "10.99.0.0/16"}]}, "Id": "x"}
 NO_DEMO = [n for n in NODE2.networks.values() if n["Name"] != "demo"]
 
+NO_FLAGS = with_unit(NODE2, "docker.service", ExecStart="{ argv[]=/usr/sbin/dockerd ; ignore_errors=no }")
+
 CASES = {
     "no root": (with_system(NODE2, "uid=", "1000"), "no-root", STOP),
     "no root, so that no unit was read": (with_unit(with_system(NODE2, "uid=", "1000"), "docker.service", LoadState=""), "no-root", STOP),
@@ -98,6 +100,20 @@ CASES = {
         "flag-conflict",
         STOP,
     ),
+    "sockets in daemon.json and in the unit": (
+        with_file(NODE2, DAEMON_JSON, '{"hosts": ["unix:///run/docker.sock"]}\n'),
+        "flag-conflict",
+        STOP,
+    ),
+    "an option in both, in the plural": (
+        with_file(
+            with_file(NODE2, DAEMON_JSON, '{"insecure-registries": ["a"]}\n'),
+            ENGINE_OPTIONS[0],
+            'DOCKER_OPTS="--insecure-registry=b"\n',
+        ),
+        "flag-conflict",
+        STOP,
+    ),
     "flags in its options": (
         with_file(NODE2, ENGINE_OPTIONS[0], '# a comment\nDOCKER_OPTS="--cluster-advertise=eth0:2376"\n'),
         "flag-conflict",
@@ -106,7 +122,7 @@ CASES = {
     "somebody's Consul": (with_system(with_file(NODE2, CONSUL_JSON, ""), "raft=", None), "foreign-consul", STOP),
     "somebody's Consul data": (with_system(capture("installed-node2"), "raft=", "yes"), "foreign-consul-data", STOP),
     "an open engine": (
-        with_file(NODE2, DAEMON_JSON, '{"hosts": ["tcp://0.0.0.0:2375", "tcp://127.0.0.1:2375", "fd://"]}\n'),
+        with_file(NO_FLAGS, DAEMON_JSON, '{"hosts": ["tcp://0.0.0.0:2375", "tcp://127.0.0.1:2375", "fd://"]}\n'),
         "engine-open",
         WARNING,
     ),
@@ -168,10 +184,17 @@ SOUND = {
     "an engine that says nothing of swarm": with_info(NODE2, Swarm=None),
     "odd, but valid JSON": with_file(NODE2, DAEMON_JSON, capture("odd-keys").files[DAEMON_JSON]),
     "an empty daemon.json": with_file(NODE2, DAEMON_JSON, "\n"),
+    "other options in daemon.json": with_file(
+        with_file(
+            NODE2, DAEMON_JSON, '{"debug": true, "runtimes": {"x": {"path": "/x"}}, "host": 1, "dns": ["192.0.2.53"]}\n'
+        ),
+        ENGINE_OPTIONS[0],
+        '#DOCKER_OPTS="--debug"\nDOCKER_OPTS="--add-runtime=y=/y --dns-search=a --runtimes"\n',
+    ),
     "flags in a comment": with_file(NODE2, ENGINE_OPTIONS[0], '  #DOCKER_OPTS="--cluster-store=consul://x"\n'),
     "a stopped engine": with_unit(capture("stopped"), "docker.service", ActiveState="inactive"),
     "a hanging engine that listens": with_http(with_http(NODE2, "info", "000 timeout"), "networks", "000 timeout"),
-    "an engine on the socket alone": with_file(NODE2, DAEMON_JSON, '{"hosts": ["unix:///run/docker.sock"]}\n'),
+    "an engine on the socket alone": with_file(NO_FLAGS, DAEMON_JSON, '{"hosts": ["unix:///run/docker.sock"]}\n'),
     "our overlay's subnet": NODE2,
     "VXLAN of the kernel": with_raw(NODE2, ports=NODE2.raw["ports"] + "udp 4789 0\n"),
     "VXLAN of a newer kernel, whose sockets have inodes": with_raw(
