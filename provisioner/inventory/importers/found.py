@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -98,6 +99,17 @@ def is_folder(path: Path) -> bool:
         return path.is_dir()
     except (OSError, ValueError):
         return False
+
+
+def unlistable(path: Path) -> InventoryError | None:
+    """The error about a folder whose entries can't be listed; None if they can, or if there is no such folder."""
+    try:
+        os.scandir(path).close()
+    except PermissionError as error:
+        return cant(path, f"can't be read: {error.strerror}")
+    except OSError:
+        pass
+    return None
 
 
 def only(found: Found, patterns: tuple[str, ...]) -> Found:

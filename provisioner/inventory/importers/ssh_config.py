@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.errors import InventoryError
 from provisioner.inventory.importers import ssh_lines, unsupported
-from provisioner.inventory.importers.found import Found, Machine, is_there, text_of
+from provisioner.inventory.importers.found import Found, Machine, is_there, text_of, unlistable
 from provisioner.inventory.problems import shown
 
 if TYPE_CHECKING:
@@ -95,7 +95,11 @@ def reached(name: str, options: list[tuple[str, list[str]]], config: ssh_lines.C
 def _included(argument: str, folder: Path) -> Iterable[tuple[str, str | InventoryError]]:
     """The files that an argument of Include names, in the order of their names, and why one can't be read."""
     with suppress(RuntimeError, OSError, ValueError):  # no such home folder, too long, NUL
-        for name in sorted(glob(str(folder / Path(argument).expanduser()))):  # noqa: PTH207  absolute patterns too
+        pattern = folder / Path(argument).expanduser()
+        names = sorted(glob(str(pattern)))  # noqa: PTH207  absolute patterns too
+        if not names and (why := unlistable(pattern.parent)):
+            yield str(pattern.parent), why
+        for name in names:
             try:
                 text: str | InventoryError = text_of(Path(name))
             except InventoryError as error:

@@ -13,6 +13,7 @@ from generated_inventories import Made
 from provisioner.errors import InventoryError
 from provisioner.inventory.importers import ansible
 from provisioner.inventory.importers.ansible_cfg import Defaults
+from tests import oracles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,6 +113,21 @@ def compare(source: Path, answer: dict[str, Any]) -> None:
 def test_generated_inventories(made: dict[str, Path], answers: dict[str, dict[str, Any]], seed: int) -> None:
     assert answers[str(seed)]["_meta"]["hostvars"]
     compare(made[str(seed)], answers[str(seed)])
+
+
+def test_a_script_is_executed_with_trust_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "script"
+    script.write_text(
+        f'#!/bin/sh\ntouch {tmp_path}/executed\necho \'{{"g": {{"hosts": ["s1"], "vars": {{"ansible_user": "u"}}}}}}\'\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{oracles.program('ansible-inventory').parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InventoryError, match="one problem"):
+        ansible.machines((script,), defaults=ME)
+    assert not (tmp_path / "executed").exists()
+    assert reached(ansible.trusted(script, group="g", defaults=ME)) == {"s1": ("s1", "22", "u", "", "")}
 
 
 @pytest.mark.parametrize("name", ODD)

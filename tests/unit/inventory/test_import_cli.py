@@ -283,10 +283,11 @@ def test_machines_and_included_files_that_can_not_be_read(tmp_path: Path, reques
     for name in ("store/machines/a", "store/machines/b", "closed/machines"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "store/machines/a/config.json").write_text(json.dumps({"Driver": {"IPAddress": "192.0.2.1"}}))
-    (tmp_path / "config").write_text(f"Include {tmp_path}/conf.d/*\nHost c\n")
+    (tmp_path / "config").write_text(f"Include {tmp_path}/conf.d/* {tmp_path}/closed.d/*\nHost c\n")
+    (tmp_path / "closed.d").mkdir()
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "conf.d" / "secret").write_text("Host d\n")
-    for name in ("store/machines/b", "closed/machines", "conf.d/secret"):
+    for name in ("store/machines/b", "closed/machines", "conf.d/secret", "closed.d"):
         (tmp_path / name).chmod(0)
     request.getfixturevalue("as_nobody")
     code, text, notes = run("docker-machine", "store")
@@ -295,7 +296,8 @@ def test_machines_and_included_files_that_can_not_be_read(tmp_path: Path, reques
     assert run("docker-machine", "closed") == (64, "", "closed/machines: can't be read: Permission denied\n")
     code, text, notes = run("ssh-config", "config")
     assert (code, "\n  c:" in text) == (0, True)
-    assert f"config:1: Include: {tmp_path}/conf.d/secret: can't be read: Permission denied; not read" in notes
+    for name in ("conf.d/secret", "closed.d"):
+        assert f"config:1: Include: {tmp_path}/{name}: can't be read: Permission denied; not read" in notes
 
 
 @pytest.fixture
