@@ -91,9 +91,11 @@ def judge_again(run: Run) -> bool:
     """Runs the checks again at the end, because early findings may be fixed by then, and new ones may have appeared.
 
     Hosts that dropped out are not read again, so their findings stay. Observations are compared with the facts, which may
-    be older. An endpoint is left only if both readings say so. Without findings, observed problems and failed proofs, nothing is read.
+    be older. An endpoint is left only if both readings say so. Without findings, observed problems, drift and failed
+    proofs, nothing is read.
     """
-    if run.findings or any(proof.state is State.FAILED for proof in run.proofs) or diagnose.suspects(run):
+    states = {proof.state for proof in run.proofs} | {each.state for each in run.outcomes}
+    if run.findings or states & {State.FAILED, State.DRIFTED} or diagnose.suspects(run):
         left = networks.left_ids(run.site)
         read_all(run)
         run.site = replace(run.site, passing=networks.left_ids(run.site) - left)

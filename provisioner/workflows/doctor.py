@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from provisioner import preflight, proofs
 from provisioner.explain.scope import scope
 from provisioner.model import Failure, Problem, State
+from provisioner.runner.converge import outcome
 from provisioner.runner.diagnose import explain, explaining, observe, seen
 from provisioner.runner.fix import NOT_RUN, fix, judge_fixes
 from provisioner.runner.look import check, judge_again, look, read
@@ -39,7 +40,13 @@ def phases(inventory: Inventory, chosen: Choice, collection: Collection | None =
     Raises UsageError if a pattern matches nothing.
     """
     narrow = scope(chosen, proofs.units(inventory))
-    return partial(_begin, chosen=narrow), anyway(look), compare(STEPS), *_find(narrow), *_collected(collection)
+    return (
+        partial(_begin, chosen=narrow),
+        anyway(look),
+        compare(STEPS),
+        *_find_compared(narrow),
+        *_collected(collection),
+    )
 
 
 def fixing(inventory: Inventory, chosen: Choice, before: Report) -> tuple[Phase, ...]:
@@ -58,7 +65,7 @@ def fixing(inventory: Inventory, chosen: Choice, before: Report) -> tuple[Phase,
         _lock,
         repair,
         compare(STEPS),
-        *_find(narrow),
+        *_find_compared(narrow),
         judge_fixes,
     )
 
@@ -66,6 +73,24 @@ def fixing(inventory: Inventory, chosen: Choice, before: Report) -> tuple[Phase,
 def _find(chosen: Scope) -> tuple[Phase, ...]:
     proving = (partial(_prove, chosen=chosen.choice),) if chosen.choice else ()
     return observe, *proving, judge_again, explain, describe
+
+
+def _find_compared(chosen: Scope) -> tuple[Phase, ...]:
+    """The same, after the steps were compared."""
+    *begin, last, description = _find(chosen)
+    return *begin, compare_again, last, description
+
+
+def compare_again(run: Run) -> bool:
+    """Compares again what differed, after the hosts were read again: a busy engine or store may have answered late before."""
+    steps = {step.name: step for step in STEPS}
+    run.outcomes = [
+        outcome(steps[each.step], run.site, each.host)
+        if each.state is State.DRIFTED and each.step in steps and each.host in run.site.live
+        else each
+        for each in run.outcomes
+    ]
+    return True
 
 
 def _collected(collection: Collection | None) -> tuple[Phase, ...]:
