@@ -18,9 +18,17 @@ from provisioner.report.results import PATH
 
 
 def record(fault: str, cluster: str, what: str, *, worked: bool, seconds: float) -> None:
-    """Append one result. cluster: the kind of the settled cluster. what: "found" or "fixed"."""
+    """Append one result. cluster: the kind of the settled cluster. what: "found" or "fixed". The machine's load is recorded, too."""
     if path := os.environ.get("PROVISIONER_RESULTS"):
-        line = {"fault": fault, "cluster": cluster, "what": what, "worked": worked, "seconds": round(seconds, 1)}
+        load = round(os.getloadavg()[0], 1)
+        line = {
+            "fault": fault,
+            "cluster": cluster,
+            "what": what,
+            "worked": worked,
+            "seconds": round(seconds, 1),
+            "load": load,
+        }
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(f"{json.dumps(line)}\n")
 
@@ -37,9 +45,9 @@ def merged(old: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, Any]:
                 runs = [
                     line for line in lines if (line["fault"], line["what"], line["cluster"]) == (name, what, cluster)
                 ]
-                seconds = statistics.median(line["seconds"] for line in runs)
+                seconds, load = (round(statistics.median(line[key] for line in runs), 1) for key in ("seconds", "load"))
                 worked = sum(line["worked"] for line in runs)
-                entry[what][cluster] = {"runs": len(runs), "worked": worked, "seconds": round(seconds, 1)}
+                entry[what][cluster] = {"runs": len(runs), "worked": worked, "seconds": seconds, "load": load}
         new[name] = entry
     return new
 

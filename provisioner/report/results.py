@@ -1,6 +1,7 @@
 """The table of the causes that were tried in the lab: how long `doctor` took to find and to cure each. For docs/causes.md.
 
-docs/results.json: fault -> {"cause", "found", "fixed"}; the last two: kind of cluster -> {"runs", "worked", "seconds"} (the median).
+docs/results.json: fault -> {"cause", "found", "fixed"}; the last two: kind of cluster -> {"runs", "worked", "seconds", "load"}; the last two are
+medians; load: the machine's load average.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ PATH = Path(__file__).parents[2] / "docs" / "results.json"
 _HEAD = """\
 ## Tried in the lab
 
-Each fault of the lab is made on three hosts, and then `doctor` and `doctor --fix` run. The seconds are the medians of whole runs
-on a busy machine with two cores. `doctor --fix` looks twice, before and after the cure. Results of a swarm are marked. Causes without
+Each fault of the lab is made on three hosts, and then `doctor` and `doctor --fix` run. The seconds are the medians of whole runs,
+controller and hosts on one machine with two cores{load}. `doctor --fix` looks twice, before and after the cure. Results of a swarm are marked. Causes without
 a fault ("none") are tested with constructed observations, some also with scenarios of their own in the lab. [How to measure again](lab.md#results-of-the-doctor).
 
 | cause | fault in the lab | found | fixed |
@@ -44,7 +45,9 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
         if cause.kind is Kind.CAUSE
         for row in _rows(cause, {name: entry for name, entry in results.items() if entry["cause"] == cause.id})
     ]
-    return _HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    loads = [run["load"] for entry in results.values() for what in ("found", "fixed") for run in entry[what].values()]
+    load = f", with a load average of {min(loads):.0f} to {max(loads):.0f}" if loads else ""
+    return _HEAD.format(load=load) + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _rows(cause: Cause, faults: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:

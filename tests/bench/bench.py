@@ -139,19 +139,25 @@ class Bench:
 
     def doctors(self) -> None:
         """Measure `doctor` on the hosts, which are settled first: with each fault, or on many hosts with some."""
-        ours = ALL["ours"](self.lab, self.folder)
         if len(self.lab.hosts) >= 20:
             self.settle()
         else:
             self.lab.reset(to="settled-consul", say=say)
-            ours = ALL["ours"](self.lab, self.folder)
+        ours = ALL["ours"](self.lab, self.folder)
 
         def timed(name: str) -> None:
             seconds = self._run(ours, f"doctor, {name}", ours.doctor, counted=True, codes=(0, 1))
             if seconds is not None:
                 self._add("ours", f"doctor, {name}", seconds)
 
-        doctor.measure(self.lab, lambda: self._run(ours, "plan", ours.plan) is not None, timed)
+        def settled() -> bool:
+            with self.lab.enter():
+                plan = subprocess.run(
+                    ours.plan, env=environment(ours), cwd=self.folder, capture_output=True, check=False
+                )
+            return plan.returncode == 0
+
+        doctor.measure(self.lab, settled, timed, self.figures.failures.append)
 
     def _timed(self, contender: Contender, job: str, command: list[str]) -> bool:
         """Time a command, and retry it if it fails. A failed first `up` is not retried: the caller resets the hosts."""

@@ -61,14 +61,22 @@ def broken(lab: Lab, *made: tuple[str, str]) -> Iterator[None]:
         lab.heal()
 
 
-def measure(lab: Lab, settled: Callable[[], bool], timed: Callable[[str], object]) -> None:
-    """Measure all cases of this lab. settled: whether `plan` finds nothing. timed: runs `doctor` and records it under a name."""
+def measure(
+    lab: Lab, settled: Callable[[], bool], timed: Callable[[str], object], failed: Callable[[str], object]
+) -> None:
+    """Measure all cases of this lab.
+
+    settled: whether `plan` finds nothing. timed: runs `doctor` and records it under a name. failed: records that a fault can't be made.
+    """
     run_containers(lab)
     few = len(lab.hosts) < 20
     cases = {HEALTHY: (), **{name: ((name, lab.hosts[1]),) for name in faults()}} if few else MANY
     for name, made in cases.items():
-        with contextlib.suppress(LabError), broken(lab, *made):
-            timed(name)
+        try:
+            with broken(lab, *made):
+                timed(name)
+        except LabError as error:
+            failed(f"{name}: {error}")
         until = time.monotonic() + _SETTLED
         while made and not settled() and time.monotonic() < until:
             time.sleep(1)

@@ -20,23 +20,28 @@ def test_the_committed_results_name_known_faults_and_causes():
 def test_new_results_replace_those_of_the_same_fault_only(tmp_path, monkeypatch):
     path = tmp_path / "results"
     monkeypatch.setenv("PROVISIONER_RESULTS", str(path))
+    monkeypatch.setattr("os.getloadavg", lambda: (4.0, 9.0, 9.0))
     for seconds in (7.04, 9.0, 8.0):
         results.record("mtu", "consul", "found", worked=seconds < 9, seconds=seconds)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    kept = {"consul": {"runs": 1, "worked": 1, "seconds": 3.0}}
+    kept = {"consul": {"runs": 1, "worked": 1, "seconds": 3.0, "load": 1.0}}
     old = {"mtu": {"cause": "mtu", "found": kept, "fixed": {}}, "between": {"cause": "x", "found": kept, "fixed": {}}}
     new = results.merged({**old, "gone": old["mtu"]}, lines)
-    assert new["mtu"]["found"] == {"consul": {"runs": 3, "worked": 2, "seconds": 8.0}}
+    assert new["mtu"]["found"] == {"consul": {"runs": 3, "worked": 2, "seconds": 8.0, "load": 4.0}}
     assert new["between"] == {"cause": "vxlan-blocked", "found": kept, "fixed": {}}
     assert new.keys() == FAULTS.keys()
 
 
 def test_the_table_says_what_was_made_found_and_fixed():
-    run = {"consul": {"runs": 2, "worked": 1, "seconds": 7.0}, "swarm-28": {"runs": 1, "worked": 0, "seconds": 9.0}}
+    run = {
+        "consul": {"runs": 2, "worked": 1, "seconds": 7.0, "load": 1.2},
+        "swarm-28": {"runs": 1, "worked": 0, "seconds": 9.0, "load": 6.1},
+    }
     rows = page.table({
         "mtu": {"cause": "mtu", "found": run, "fixed": {}},
         "ip-forward": {"cause": "ip-forward", "found": {}, "fixed": {}},
     }).splitlines()  # fmt: skip
+    assert any("a load average of 1 to 6. " in row for row in rows)
     assert "| [mtu](#mtu) | `mtu` | 7.0 s, 1 of 2 runs; no (swarm-28), 0 of 1 runs | by hand |" in rows
     assert "| [ip-forward](#ip-forward) | `ip-forward` | not run | not run |" in rows
     assert "| [vxlan-lost](#vxlan-lost) | none |  | not run |" in rows
