@@ -211,7 +211,7 @@ class Lab:
             cluster, store = snapshot.CLUSTER, snapshot.settled((self.folder / "settled").read_text()).store
         lines = [
             f"cluster: {cluster}",
-            f"ssh: {{user: root, key: {self.key}, host_keys: accept-new, known_hosts: {self.known_hosts}}}",
+            f"ssh: {{user: root, key: {self.key}, host_keys: accept-new, known_hosts: {self.known_hosts}, config: none}}",
             "hosts:",
             *(f"  {host.name}: {{address: {host.address}}}" for host in self._hosts()),
             *([f"store: {store}"] if store else []),

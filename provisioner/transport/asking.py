@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provisioner.errors import Refused
@@ -12,7 +13,6 @@ from provisioner.transport.secrets import Password, Secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from provisioner.model import SshTarget
 
@@ -60,9 +60,7 @@ def _locked(target: SshTarget, known: dict[Path, str]) -> Path | None:
         identities = keys.load(target, known)
     except Refused:
         return None  # the login reports it
-    locked = [
-        path for path in keys.files(target) for each in identities if each.key is None and each.label == str(path)
-    ]
+    locked = [Path(each.label) for each in identities if each.encrypted]
     if not locked:
         return None
     with agent_keys(target, identities) as held:

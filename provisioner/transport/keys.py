@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,7 @@ class Identity:
     label: str
     key: paramiko.PKey | None = None
     agent_only: bytes = b""
+    encrypted: bool = False
     certificates: tuple[tuple[str, paramiko.pkey.PublicBlob], ...] = ()
 
     @property
@@ -121,11 +123,13 @@ def unlocks(path: Path, passphrase: str) -> bool:
 
 
 def _if_usable(path: Path, passphrases: Mapping[Path, str]) -> Identity | None:
-    """The key of a file. One that is absent or invalid is not an error, because ssh skips it, too."""
-    try:
+    """The key of a file, or its public half, which chooses one of the agent's keys. As in ssh, an invalid file is skipped."""
+    with suppress(Refused, OSError):
         return _named(path, passphrases)
-    except (Refused, OSError):
-        return None
+    with suppress(OSError, IndexError, ValueError):
+        public = path if path.suffix == ".pub" else Path(f"{path}.pub")
+        return Identity(str(public), agent_only=binascii.a2b_base64(public.read_text("utf-8").split()[1]))
+    return None
 
 
 def _named(path: Path, passphrases: Mapping[Path, str]) -> Identity:
@@ -139,12 +143,12 @@ def _named(path: Path, passphrases: Mapping[Path, str]) -> Identity:
     except OSError as error:
         raise _refuse(path, f"can't be read ({error.strerror})", "make it readable for your user") from error
     except (paramiko.PasswordRequiredException, TypeError) as error:  # cryptography raises TypeError without a password
-        return Identity(str(path), agent_only=_public_half(path, text, error))
+        return Identity(str(path), agent_only=_public_half(path, text, error), encrypted=True)
     except (ValueError, paramiko.SSHException, UnknownKeyType) as error:
         if Path(f"{path}-cert.pub").exists():
             raise _refuse(f"{path}-cert.pub", "is not a usable certificate", "renew or remove it") from error
         if b"ENCRYPTED" in text:
-            return Identity(str(path), agent_only=_public_half(path, text, error))
+            return Identity(str(path), agent_only=_public_half(path, text, error), encrypted=True)
         raise _refuse(path, "is not a usable private key", "use an ed25519 key: ssh-keygen -t ed25519") from error
 
 

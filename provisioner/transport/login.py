@@ -103,7 +103,7 @@ class _Login:
             return False
 
     def _no_key(self, identities: tuple[keys.Identity, ...]) -> Refused:
-        locked = [identity.label for identity in identities if identity.key is None]
+        locked = [identity.label for identity in identities if identity.encrypted]
         if not self.answers and locked:
             return keys.encrypted(locked[0])
         none = "there is no key: the inventory names none, and ssh-agent and ~/.ssh have none"

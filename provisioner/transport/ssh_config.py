@@ -19,6 +19,7 @@ import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,8 +42,8 @@ _SYSTEM = Path("/etc/ssh/ssh_config")
 _GLOBAL = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")  # ssh_config(5), GlobalKnownHostsFile
 _NONE = "none"
 _SSH = 22
-_NO_EFFECT = re.compile(  # what does not matter to a connection of a run; `Host` alone changes nothing
-    r"host|sendenv|hashknownhosts|gssapi\w*|forward(agent|x11\w*)|serveralive\w+|tcpkeepalive|control(master|path|persist)"
+_NO_EFFECT = re.compile(  # what does not matter to a connection of a run
+    r"sendenv|hashknownhosts|gssapi\w*|forward(agent|x11\w*)|serveralive\w+|tcpkeepalive|control(master|path|persist)"
     r"|compression|addkeystoagent|usekeychain|visualhostkey|loglevel",
     re.IGNORECASE,
 )
@@ -83,7 +84,9 @@ def complete(targets: Iterable[SshTarget]) -> Completed:
     Without an `ssh` program, or a configuration that matters, nothing is run.
     """
     by_name = {target.name: target for target in targets}
-    sources = {config: _source(config) for config in {target.config for target in by_name.values()}}
+    machines = [machine for target in by_name.values() for machine in (target, *hops(target))]
+    names = frozenset(machine.address.lower() for machine in machines)
+    sources = {config: _source(config, names) for config in {target.config for target in by_name.values()}}
     if any(sources.values()) and not shutil.which("ssh"):
         text = "ssh config: not read, because this machine has no ssh program"
         return Completed({name: _unread(target) for name, target in by_name.items()}, (text,))
@@ -152,7 +155,8 @@ def home() -> Path:
         return Path.home()
 
 
-def _source(config: str) -> _Source | None:
+def _source(config: str, names: frozenset[str] | None = None) -> _Source | None:
+    """What ssh is to read; None: nothing that matters to these names."""
     if config == _NONE:
         return None
     if config:
@@ -164,7 +168,7 @@ def _source(config: str) -> _Source | None:
             else _Source(f"{_checked(path)}\nMatch all\n", own=False)
         )
     own, system = home() / ".ssh" / "config", _SYSTEM
-    if not (_matters(own) or _matters(system)):
+    if names is not None and not (_matters(own, names) or _matters(system, names)):
         return None
     return _Source(f"{_include(own)}Match all\nStrictHostKeyChecking ask\n{_include(system)}Match all\n", own=True)
 
@@ -194,19 +198,24 @@ def _checked(path: Path) -> str:
     return text
 
 
-def _matters(path: Path, depth: int = 0) -> bool:
-    """Whether a file has any line that can affect a connection. Runs without such lines do not start ssh."""
+def _matters(path: Path, names: frozenset[str], depth: int = 0) -> bool:
+    """Whether a file has any line that can affect a connection to these names. Runs without such lines do not start ssh."""
     try:
         lines = path.read_text("utf-8", "replace").splitlines()
     except OSError:
         return False
+    applies = True
     for line in lines:
         option = _OPTION.match(line)
-        if line.lstrip().startswith("#") or not option or _NO_EFFECT.fullmatch(option[1]):
+        if line.lstrip().startswith("#") or not option:
             continue
-        if option[1].lower() != "include" or depth > 1 or not all(word.startswith("/") for word in option[2].split()):
-            return True
-        if any(_matters(Path(name), depth + 1) for word in option[2].split() for name in glob(word)):  # noqa: PTH207
+        keyword, words = option[1].lower(), option[2].replace('"', " ").split()
+        if keyword == "host":
+            applies = any(fnmatchcase(name, word.lower().replace("[", "[[]")) for name in names for word in words)
+        elif keyword == "include" and depth <= 1 and all(word.startswith("/") for word in words):
+            if any(_matters(Path(name), names, depth + 1) for word in words for name in glob(word)):  # noqa: PTH207
+                return True
+        elif keyword == "match" or (applies and not _NO_EFFECT.fullmatch(keyword)):
             return True
     return False
 
@@ -295,6 +304,8 @@ class _Values:
         self._found, self._target, self._own = found, target, own
         self.notes: list[str] = [f"{name} is not used" for key, name in _IGNORED.items() if self.first(key)]
         self.address, self.user = self.first("hostname"), self.first("user")
+        if self.address == target.address.lower():  # ssh's form of the same name
+            self.address = target.address
         self.port = self.first("port")
         if not _ADDRESS.fullmatch(self.address):
             raise self._bad("HostName", self.address)

@@ -84,7 +84,7 @@ class Cluster:
         )
         store = f"store: {self.store}\n" if self.store else ""
         path.write_text(
-            f"cluster: test\nssh: {{user: root, key: {self.lab.key}, host_keys: accept-new, known_hosts: {known}{self.ssh}}}\n"
+            f"cluster: test\nssh: {{user: root, key: {self.lab.key}, host_keys: accept-new, known_hosts: {known}, config: none{self.ssh}}}\n"
             f"hosts:\n{entries}{store}networks: {self.networks}\n{self.extra}"
         )
         return path

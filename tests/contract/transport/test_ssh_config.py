@@ -121,6 +121,12 @@ def test_a_jump_host_of_the_inventory_has_its_own_jump_host_and_user(sshd, own):
     assert completed(bare(sshd, named=frozenset({"jump"}))).jump is None
 
 
+def test_the_form_of_a_name_is_no_change(sshd, own):
+    own("Host b\n Port 2222\n")
+    done = complete([bare(sshd, address="A.Example")])
+    assert (done.targets["one"].address, done.targets["one"].alias, done.notes) == ("A.Example", "", ())
+
+
 def test_a_loop_of_jump_hosts(sshd, own):
     own("Host a\n ProxyJump b\nHost b\n ProxyJump a\n")
     with pytest.raises(Refused, match="more than 8 jump hosts") as caught:
@@ -250,7 +256,7 @@ def test_an_unreadable_value_of_the_configuration(sshd, own):
 
 @pytest.mark.parametrize("address", ["-oProxyCommand=touch ran", "a\nb", ""])
 def test_an_address_is_never_an_option(sshd, own, address):
-    own("Host web\n User deploy\n")
+    own("User deploy\n")
     with pytest.raises(Refused, match="is not an address"):
         completed(bare(sshd, address=address))
 
@@ -273,6 +279,10 @@ def test_the_agent_of_the_configuration_alone(sshd, own, tmp_path, monkeypatch):
         own(f"{text} IdentityFile {other}\n IdentitiesOnly yes\n")
         with pytest.raises(Refused, match="is refused"):
             connect(completed(bare(sshd)))
+        (tmp_path / "mine.pub").write_text(Path(f"{sshd.key}.pub").read_text())
+        for public in ("mine.pub", "mine"):  # the public half chooses one of the agent's keys
+            own(f"{text} IdentityFile {tmp_path}/{public}\n IdentitiesOnly yes\n")
+            connect(completed(bare(sshd))).close()
         own(text.replace(f"{tmp_path}/agent", "none"))
         with pytest.raises(Refused, match="there is no key"):
             connect(completed(bare(sshd)))
@@ -306,9 +316,19 @@ def test_a_file_without_effect_runs_nothing(sshd, own, tmp_path, monkeypatch):
     )
     own("Host *\n ServerAliveInterval 60\n")
     assert complete([bare(sshd)]).notes == ()
-    (tmp_path / "system" / "more.conf").write_text("Port 2222\n")
-    with pytest.raises(TypeError):
-        complete([bare(sshd)])
+    other = "Host .host machine/* !web\n ProxyCommand x\nHost other\n Port 1\n"
+    (tmp_path / "system" / "more.conf").write_text(other)  # as systemd has it
+    assert complete([bare(sshd)]).notes == ()
+    for text in (
+        "Port 2222\n",
+        "Host a w?b\n Port 2\n",
+        f"{other}Match all\n",
+        "Include x\n",
+        "Host o*\n Port 2\n",
+    ):
+        (tmp_path / "system" / "more.conf").write_text(text)
+        with pytest.raises(TypeError):
+            complete([bare(sshd, jump=bare(sshd, address="Out"))])
 
 
 def test_a_command_that_hangs_is_bounded(sshd, own, monkeypatch):
