@@ -20,6 +20,7 @@
 #         came PEER PORT COUNT SOURCE,...       datagrams that arrived from this peer, and their source addresses
 #         took PEER PORT COUNT                  those of them that passed this host's rules
 #         size PEER BYTES                       the largest packet with DF set that arrived from this peer
+#         mtu PEER BYTES                        the MTU of the path to this peer, as this host's kernel knows it
 #         tcp PEER PORT open|refused|silent|error SECONDS SYN-LEFT ANSWER-CAME REASON...
 #         syn PEER PORT CAME TOOK ANSWERED      connections from this peer: SYNs that arrived, passed the rules, were answered
 #         mac PEER MAC ...                      who answers ARP requests for the peer's address; peer 0: for our own
@@ -278,6 +279,13 @@ print "ended\n";
 listen_until(now() + $MOST, 1);
 listen_until(now() + $SETTLE) unless complete();
 
+sub known_mtu { # what routers reported, or the MTU of the interface
+    my ($peer) = @_;
+    socket my $socket, PF_INET, SOCK_DGRAM, 17 or return;
+    connect $socket, sockaddr_in($data, inet_aton($peers{$peer}{address})) or return;
+    return unpack "i", getsockopt $socket, 0, 14;  # IP_MTU
+}
+
 my $after = counters();
 sub tell_rule {
     my ($key, $packets) = @_;
@@ -295,6 +303,8 @@ for my $peer (@order) {
         print join(" ", "took", $peer, $port, sum($took{$peer}{$port})), "\n";
     }
     print "size $peer $size{$peer}\n" if $size{$peer};
+    my $mtu = known_mtu($peer);
+    print "mtu $peer $mtu\n" if $mtu;
     for my $port (@{$peers{$peer}{tcp}}) {
         my $try = $tcp{$peer}{$port};
         my $state = $try->{state} || "silent";

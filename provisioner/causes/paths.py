@@ -142,8 +142,9 @@ FAMILY = Family(
             "mtu",
             "the path between hosts has a smaller MTU than the network needs",
             Severity.ERROR,
-            "The overlay adds 50 bytes to each packet of a container. Packets of the network's full size do not fit through the"
-            " path, and are dropped silently. Connections open, then hang as soon as data flows.",
+            "The overlay adds 50 bytes to each packet of a container, so packets of the network's full size do not fit through the"
+            " path. If nothing reports this to the sender, they vanish: connections open, then hang as soon as data flows. If a"
+            " router reports it, hosts split packets and connections send smaller ones, which costs speed.",
             "raise the MTU of the path to {needed} bytes, or set `mtu: {size}` for the network in the inventory and run"
             " `provisioner up --recreate {network}`",
             explains=("path-mtu", "transfer-stalled"),
@@ -153,11 +154,42 @@ FAMILY = Family(
             "a host sends from a different address than it advertises",
             Severity.ERROR,
             "Other engines know a host by its advertised address. The kernel drops VXLAN packets from any other source"
-            " (vxlan_snoop), and gossip answers are lost. A second address, a policy route or NAT changes the source.",
+            " (vxlan_snoop), and gossip answers are lost. A second address, a policy route or NAT on the host changes the source.",
             "make {host} send from {advertised}: set this source on its route to the other hosts, or remove the NAT rule",
             variants={"route": "set the advertised address as the source of the route"},
             commands={"route": ("ip route replace {to} dev {device} src {advertised}",)},
             explains=(*_OVERLAY, "underlay-blocked"),
+        ),
+        Cause(
+            "nat-between",
+            "NAT between two hosts changes the source address of packets",
+            Severity.ERROR,
+            "The packets leave their host with the address that it advertises, and arrive with another one. The kernel drops VXLAN"
+            " packets from an address that the engine did not announce (vxlan_snoop). Firewalls that admit only the cluster's"
+            " hosts drop the rest.",
+            "route packets between {host} and {others} without NAT: exempt {advertised} from the rule of the router that replaces"
+            " it by {actual}; or connect the hosts by a tunnel, and advertise their addresses in the tunnel",
+            explains=(
+                *_OVERLAY,
+                "esp-nat",
+                "underlay-blocked",
+                "vxlan-blocked",
+                "gossip-blocked",
+                "gossip-udp",
+                "store-blocked",
+                "manager-blocked",
+                "packet-loss",
+            ),
+        ),
+        Cause(
+            "esp-nat",
+            "NAT is between the hosts of an encrypted network",
+            Severity.ERROR,
+            "Encrypted networks send ESP, which has no ports, and whose keys belong to the hosts' own addresses. Behind NAT, their"
+            " packets pass in one direction only, or not at all (moby#30727).",
+            "route packets between {host} and {others} without NAT, also those of IP protocol 50; the network {network} can't work"
+            " through NAT",
+            explains=_OVERLAY,
         ),
         Cause(
             "address-conflict",

@@ -255,8 +255,13 @@ def sizes(seen: Seen) -> Iterator[Problem]:
         host = ways[0][0] if len(common) > 1 else next(iter(common), "")
         target = ways[0][1] if len(common) > 1 else ""
         shown = ", ".join(f"{a} > {b}: {narrow[a, b]} bytes" for a, b in ways[:3])
+        silent = any((seen.observed.underlay.paths[way].mtu or needed) >= needed for way in ways)
+        effect = (
+            "larger ones vanish, and the sender does not know" if silent else "the sender knows, and splits larger ones"
+        )
         evidence = (
-            f"the network {network} sends packets of up to {needed} bytes; the largest packets that arrived: {shown}"
+            f"the network {network} sends packets of up to {needed} bytes; the largest packets that arrived: {shown};"
+            f" {effect}"
         )
         values = {"network": network, "needed": needed, "size": size}
         where = f"path between {host} and {target}" if target else f"paths of {host or 'several hosts'}"
@@ -279,31 +284,53 @@ def _mtus(seen: Seen) -> dict[str, int]:
 
 
 def sources(seen: Seen) -> Iterator[Problem]:
-    """Find hosts whose packets arrive from another address than they advertise."""
-    reported: set[str] = set()
+    """Find hosts whose packets arrive from another address than they advertise: they sent from it, or NAT put it in."""
+    found: dict[str, list[tuple[str, Datagrams]]] = defaultdict(list)
     for (source, target), path in sorted(seen.observed.underlay.paths.items()):
         advertised = str(seen.site.advertise[source])
-        for datagrams in path.udp.values():
-            others = datagrams.sources - {advertised}
-            if datagrams.arrived and others and advertised not in datagrams.sources and source not in reported:
-                reported.add(source)
-                yield _mismatch(seen, source, target, advertised, datagrams)
+        changed = [each for each in path.udp.values() if each.sources and advertised not in each.sources]
+        if changed:
+            found[source].append((target, changed[0]))
+    for source, of_it in found.items():
+        advertised = str(seen.site.advertise[source])
+        wrong = [(target, each) for target, each in of_it if each.sent_from - {advertised}]
+        if wrong:
+            yield _mismatch(seen, source, *wrong[0], advertised)
+        else:
+            yield from _nat(seen, source, dict(of_it), advertised)
 
 
-def _mismatch(seen: Seen, source: str, target: str, advertised: str, datagrams: Datagrams) -> Problem:
-    actual = ", ".join(sorted(datagrams.sources))
-    left = datagrams.sent_from - {advertised}
-    on_path = not left
-    evidence = (
-        f"packets from {source} arrive at {target} with the source address {actual}; {source} advertises {advertised}"
-    )
+def _mismatch(seen: Seen, source: str, target: str, datagrams: Datagrams, advertised: str) -> Problem:
+    evidence = f"{_arrived(source, target, datagrams)}; {source} advertises {advertised}"
     kernel = seen.observed.kernels.get(source)
     to = str(seen.site.advertise[target])
     _, device = kernel.sources.get(to, ("", "")) if kernel else ("", "")
     values = {"host": source, "advertised": advertised, "to": f"{to}/32", "device": device}
-    variant = "route" if not on_path and device else ""
-    where = f"NAT between {source} and {target}" if on_path else f"{source}: source address of its route to {to}"
-    return Problem("source-mismatch", source, evidence, values, variant, target=target if on_path else "", where=where)
+    where = f"{source}: source address of its route to {to}"
+    return Problem("source-mismatch", source, evidence, values, "route" if device else "", where=where)
+
+
+def _nat(seen: Seen, source: str, targets: Mapping[str, Datagrams], advertised: str) -> Iterator[Problem]:
+    """Yield the problems of a host whose packets leave with the right address and arrive with another one."""
+    first, others = next(iter(targets)), ", ".join(targets)
+    evidence = f"{_arrived(source, first, targets[first])}; they left {source} from {advertised}, which it advertises"
+    values = {"host": source, "others": others, "advertised": advertised, "actual": _addresses(targets[first])}
+    target, where = others if len(targets) == 1 else "", f"between {source} and {others}"
+    yield Problem("nat-between", source, evidence, values, target=target, where=where)
+    for name, network in seen.site.inventory.networks.items():
+        if network.encrypted:
+            what = f"the network {name} sends ESP between {source} and {others}, and NAT is between them"
+            yield Problem(
+                "esp-nat", source, what, {**values, "network": name}, target=target, network=name, where=where
+            )
+
+
+def _arrived(source: str, target: str, datagrams: Datagrams) -> str:
+    return f"packets from {source} arrive at {target} with the source address {_addresses(datagrams)}"
+
+
+def _addresses(datagrams: Datagrams) -> str:
+    return ", ".join(sorted(datagrams.sources))
 
 
 def routes(seen: Seen) -> Iterator[Problem]:

@@ -100,13 +100,18 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Path:
-    """One direction between two hosts. udp, tcp: by port. size: bytes of the largest unfragmented packet that arrived, or None."""
+    """One direction between two hosts.
+
+    udp, tcp: by port. size: bytes of the largest unfragmented packet that arrived, or None.
+    mtu: the path's MTU as the sender's kernel knows it, from its interface or from routers that report it; or None.
+    """
 
     source: str
     target: str
     udp: Mapping[int, Datagrams] = field(default_factory=dict)
     tcp: Mapping[int, Attempt] = field(default_factory=dict)
     size: int | None = None
+    mtu: int | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,7 @@ class Output:
     tried: dict[tuple[int, int], tuple[int, str]] = field(default_factory=dict)
     counts: dict[tuple[str, int, int], tuple[int, frozenset[str]]] = field(default_factory=dict)
     sizes: dict[int, int] = field(default_factory=dict)
+    mtus: dict[int, int] = field(default_factory=dict)
     tcp: dict[tuple[int, int], Attempt] = field(default_factory=dict)
     syn: dict[tuple[int, int], tuple[int, int, int]] = field(default_factory=dict)
     macs: dict[int, tuple[str, ...]] = field(default_factory=dict)
@@ -149,6 +155,8 @@ class Output:
                 self.counts[place, number(peer), number(port)] = (number(count), seen)
             case ["size", peer, size]:
                 self.sizes[number(peer)] = number(size)
+            case ["mtu", peer, size]:
+                self.mtus[number(peer)] = number(size)
             case ["tcp", peer, port, "open" | "refused" | "silent" | "error" as state, seconds, left, returned, *why]:
                 words = " ".join(why)
                 attempt = Attempt(state, decimal(seconds), "" if words == "-" else words, number(left))
@@ -343,4 +351,4 @@ def _path(source: str, target: str, numbers: Mapping[str, int], outputs: Mapping
         if other == peer:
             syn = there.syn.get((me, port), (0, 0, 0)) if there else (0, 0, 0)
             tcp[port] = replace(attempt, arrived=syn[0], passed=syn[1], answered=syn[2])
-    return Path(source, target, udp, tcp, there.sizes.get(me) if there else None)
+    return Path(source, target, udp, tcp, there.sizes.get(me) if there else None, here.mtus.get(peer))

@@ -74,14 +74,26 @@ def ways(site: Site, change: Callable[[Way], Way] = lambda way: way) -> dict[tup
 
 
 def into(host: str, *, source: str = "", **of_path: Any) -> Callable[[Way], Way]:
-    """Return a change of the paths to a host. of_path: udp and tcp by port, or size."""
+    """Return a change of the paths to a host. of_path: udp and tcp by port, size, or mtu."""
 
     def change(way: Way) -> Way:
         if way.target != host or source not in {"", way.source}:
             return way
         udp = {**way.udp, **{port: replace(way.udp[port], **new) for port, new in of_path.get("udp", {}).items()}}
         tcp = {**way.tcp, **of_path.get("tcp", {})}
-        return replace(way, udp=udp, tcp=tcp, size=of_path.get("size", way.size))
+        return replace(way, udp=udp, tcp=tcp, size=of_path.get("size", way.size), mtu=of_path.get("mtu", way.mtu))
+
+    return change
+
+
+def behind_nat(host: str, **of_path: Any) -> Callable[[Way], Way]:
+    """Return a change of the paths from a host: its packets arrive with another address, and the receivers drop them."""
+
+    def change(way: Way) -> Way:
+        if way.source != host:
+            return way
+        udp = {port: replace(d, sources=frozenset({"192.168.56.254"}), passed=0) for port, d in way.udp.items()}
+        return replace(way, udp=udp, **of_path)
 
     return change
 
@@ -270,6 +282,7 @@ SCENES: Mapping[str, tuple[Callable[[Seen], Seen], tuple[str, ...]]] = MappingPr
             ),
             ("node2",),
         ),
+        "nat-between": (lambda seen: with_ways(seen, behind_nat("node2")), ("node2",)),
         "address-conflict": (
             lambda seen: with_ways(seen, macs={("node2", ""): ("02:00:00:00:00:99",)}),
             ("node2",),

@@ -14,6 +14,7 @@ from scenes import (
     GOSSIP,
     SCENES,
     SPACE,
+    behind_nat,
     blocked,
     facts,
     failed,
@@ -428,3 +429,38 @@ def test_only_observations_that_show_problems_are_repeated(site, name, again):
     both = first.repeated(fresh, again)
     assert (both.kernels, both.underlay) == ({}, fresh.underlay if "underlay" in again else first.underlay)
     assert both.unread == fresh.unread | ({} if "underlay" in again else {("underlay", "node1"): "late"})
+
+
+@pytest.mark.parametrize(
+    ("known", "effect"),
+    [
+        (1500, "larger ones vanish, and the sender does not know"),
+        (1410, "the sender knows, and splits larger ones"),
+    ],
+)
+def test_a_narrow_path_is_reported_to_the_sender_or_not(site, known, effect):
+    (found,) = explain(with_ways(healthy(site), into("node2", source="node1", size=1400, mtu=known)))
+    assert found.problems[0].evidence.endswith(f"the largest packets that arrived: node1 > node2: 1400 bytes; {effect}")
+
+
+def test_nat_between_hosts_is_named_with_the_address_that_it_puts_in(site):
+    (found,) = explain(with_ways(healthy(site), behind_nat("node2")))
+    (problem,) = found.problems
+    assert problem.where == "between node2 and node1, node3"
+    assert problem.evidence == (
+        "packets from node2 arrive at node1 with the source address 192.168.56.254; they left node2 from 192.168.56.12, which it"
+        " advertises"
+    )
+    assert "exempt 192.168.56.12 from the rule of the router that replaces it by 192.168.56.254" in causes.cure(problem)
+    assert {each.id for each in found.explained} == {"vxlan-blocked", "gossip-udp"}
+
+
+def test_nat_explains_that_an_encrypted_network_does_not_work(site):
+    seen = with_ways(healthy(site), behind_nat("node2"))
+    inventory = seen.site.inventory
+    demo = inventory.networks["demo"].model_copy(update={"encrypted": True})
+    secret = replace(seen.site, inventory=inventory.model_copy(update={"networks": {"demo": demo}}))
+    (found,) = explain(replace(seen, site=secret))
+    (esp,) = [each for each in found.explained if each.id == "esp-nat"]
+    assert (found.id, esp.network) == ("nat-between", "demo")
+    assert "the network demo can't work through NAT" in causes.cure(esp)
