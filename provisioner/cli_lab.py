@@ -64,14 +64,22 @@ def up(
         ),
     ] = "engine-20.10",
     name: Name = "lab",
+    topology: Annotated[
+        str,
+        typer.Option(
+            metavar="flat|routed|nat",
+            help="One segment, two segments with a router between them, or the same with NAT on the router.",
+        ),
+    ] = "flat",
 ) -> None:
     """Create a lab and wait until its hosts have booted. The first time, building images takes one or two minutes."""
-    from provisioner.lab import IMAGES, Lab
+    from provisioner.lab import IMAGES, Lab, Topology
 
-    if image not in IMAGES:
-        raise typer.BadParameter(f"there is no image {image!r}; choose one of {', '.join(IMAGES)}")
+    for what, chosen, known in (("image", image, IMAGES), ("topology", topology, tuple(Topology))):
+        if chosen not in known:
+            raise typer.BadParameter(f"there is no {what} {chosen!r}; choose one of {', '.join(known)}")
     with _reported():
-        lab = Lab.up(name, hosts, image, say=_say)
+        lab = Lab.up(name, hosts, image, topology=Topology(topology), say=_say)
         shown = "" if name == "lab" else f" --name {name}"
         for host in lab.status().hosts:
             print(f"{host.name}  {host.address}  {host.image}")
@@ -100,7 +108,8 @@ def list_labs(*, json: Annotated[bool, typer.Option("--json", help="As JSON.")] 
             _print_json([lab.as_dict() for lab in labs])
             return
         for lab in labs:
-            print(f"{lab.name}  {lab.folder}{'' if lab.ready else '  (incomplete: provisioner lab down)'}")
+            shape = "" if lab.topology == "flat" else f"  {lab.topology}"
+            print(f"{lab.name}  {lab.folder}{shape}{'' if lab.ready else '  (incomplete: provisioner lab down)'}")
             for host in lab.hosts:
                 print(f"  {host.name}  {host.address}  {host.image}  {'running' if host.running else 'off'}")
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from provisioner.lab.cgroups import Cgroups
     from provisioner.lab.shell import Answer
+    from provisioner.lab.topology import Topology
 
 INIT_DEADLINE = 20  # seconds
 BOOT_SCRIPT = Path(__file__).with_name("boot.sh")
@@ -40,11 +41,12 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True)
 class Host:
-    """A host of the lab in `lab_folder`; number 1 is node1 at 192.168.56.11."""
+    """A host of the lab in `lab_folder`; number 1 is node1, in a flat lab at 192.168.56.11."""
 
     lab_folder: Path
     number: int
     image: Path
+    topology: Topology
 
     @property
     def name(self) -> str:
@@ -52,7 +54,7 @@ class Host:
 
     @property
     def address(self) -> str:
-        return f"192.168.56.{10 + self.number}"
+        return self.topology.address(self.number)
 
     @property
     def folder(self) -> Path:
@@ -143,7 +145,7 @@ class Host:
         namespace = self.folder / "netns"
         switch.make_namespace(namespace)
         try:
-            switch.plug(switch_namespace, namespace, self.name, self.number)
+            switch.plug(switch_namespace, namespace, self.name, self.number, self.topology)
             self._spawn(cgroups, fresh=fresh)
             if not wait_for((self.folder / "init").exists, timeout=INIT_DEADLINE):
                 raise self._error(f"the host's first process did not start within {INIT_DEADLINE} s")

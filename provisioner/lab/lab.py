@@ -15,14 +15,17 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 from provisioner.errors import LabError
+from provisioner.inventory.engine_models import DATA_PORT
 from provisioner.lab import cgroups, image, machine, snapshot, switch
 from provisioner.lab.faults import FAULTS, Fault, Place
 from provisioner.lab.host import Host, make_key, spawn_joined
 from provisioner.lab.locks import held
 from provisioner.lab.shell import communicate, mounts_under, remove_tree, run
+from provisioner.lab.topology import Topology
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +37,8 @@ BOOT_DEADLINE = 60  # seconds for one host on an idle machine
 UP_DEADLINE = 400  # seconds for `provisioner up`; up to half a minute on an idle machine
 _FAULT_DEADLINE = 120  # seconds for a script that makes or heals a fault
 SETTLE_DEADLINE = 120  # seconds; a swarm takes up to 20 to elect a manager
+# Where the lab makes faults that are not on a host: the names of the namespaces' mount points.
+_SPACES = MappingProxyType({Place.SWITCH: "switch", Place.WIRE: "switch", Place.ROUTER: "router"})
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
 
@@ -58,6 +63,7 @@ class LabStatus:
     name: str
     folder: Path
     ready: bool
+    topology: str
     hosts: tuple[LabHost, ...]
 
     def as_dict(self) -> dict[str, object]:
@@ -76,6 +82,7 @@ class Lab:
         self.name = name
         self.folder = machine.lab_dir() / "labs" / name
         self._switch = self.folder / "switch"
+        self._router = self.folder / "router"
 
     # -- creating and finding ----------------------------------------------------------------------------------
 
@@ -87,6 +94,7 @@ class Lab:
         image: str = "engine-20.10",
         *,
         images: Mapping[str, str] | None = None,
+        topology: Topology = Topology.FLAT,
         say: Callable[[str], None] = _silent,
     ) -> Self:
         """Create a lab of node1 to node<hosts>, and wait until all hosts answer on SSH.
@@ -94,7 +102,7 @@ class Lab:
         `images` names different images for single hosts. `say` gets a line for each stage of an image build.
         A lab that can't be created is removed before the error is raised.
         """
-        machine.check()
+        machine.check(machine.NAT if topology is Topology.NAT else {})
         lab = cls(name)
         wanted = {f"node{number}": image for number in range(1, hosts + 1)}
         if not 1 <= hosts <= MOST_HOSTS:
@@ -109,7 +117,7 @@ class Lab:
             say(warning)
         paths = _ensure_images(wanted.values(), say)
         try:
-            lab._make({node: paths[kind] for node, kind in wanted.items()})
+            lab._make({node: paths[kind] for node, kind in wanted.items()}, topology)
         except FileExistsError:
             raise lab._exists() from None
         except BaseException:
@@ -142,7 +150,7 @@ class Lab:
         cures = f"`provisioner lab reset --name {self.name}` for fresh hosts, `provisioner lab down --name {self.name}`, or another --name"
         return LabError(f"the lab {self.name!r} already exists", cure=cures)
 
-    def _make(self, hosts: Mapping[str, Path]) -> None:
+    def _make(self, hosts: Mapping[str, Path], topology: Topology) -> None:
         self.folder.mkdir(parents=True)
         with self._locked():
             for part in ("hosts", "www"):
@@ -150,7 +158,9 @@ class Lab:
             if machine.in_memory():
                 run(["mount", "-t", "tmpfs", "-o", "mode=755", "provisioner-lab", str(self.folder / "hosts")])
             make_key(self.folder / "key", f"lab {self.name}")
-            switch.make(self._switch)
+            (self.folder / "topology").write_text(topology)
+            switch.make(self._switch, topology)
+            switch.make_router(self._router, self._switch, topology)
             made = [self._create(int(node.removeprefix("node")), path) for node, path in hosts.items()]
             self._write_known_hosts()
             self._serve(hosts.values())
@@ -158,7 +168,7 @@ class Lab:
             (self.folder / "ready").touch()
 
     def _create(self, number: int, path: Path) -> Host:
-        host = Host(self.folder, number, path)
+        host = Host(self.folder, number, path, self.topology)
         host.create(self._public_key)
         return host
 
@@ -190,6 +200,13 @@ class Lab:
         return self.folder / "known_hosts"
 
     @property
+    def topology(self) -> Topology:
+        """How the hosts are connected."""
+        with contextlib.suppress(FileNotFoundError):  # the lab's creation was killed
+            return Topology((self.folder / "topology").read_text())
+        return Topology.FLAT
+
+    @property
     def hosts(self) -> tuple[str, ...]:
         """The hosts' names, in order."""
         return tuple(host.name for host in self._hosts())
@@ -202,7 +219,7 @@ class Lab:
             LabHost(host.name, host.address, host.image.name.rpartition("-")[0], host.init is not None)
             for host in self._hosts()
         )
-        return LabStatus(self.name, self.folder, (self.folder / "ready").exists(), hosts)
+        return LabStatus(self.name, self.folder, (self.folder / "ready").exists(), self.topology, hosts)
 
     def inventory(self) -> str:
         """Return the lab's inventory in YAML. After a reset to a snapshot, it is the inventory that settled the hosts."""
@@ -221,11 +238,11 @@ class Lab:
         return "\n".join(lines) + "\n"
 
     def _hosts(self) -> list[Host]:
-        found = []
+        found, topology = [], self.topology
         for folder in machine.matching(self.folder / "hosts", "node*"):
             with contextlib.suppress(FileNotFoundError):
                 path = Path((folder / "image").read_text().strip())
-                found.append(Host(self.folder, int(folder.name.removeprefix("node")), path))
+                found.append(Host(self.folder, int(folder.name.removeprefix("node")), path, topology))
         return sorted(found, key=lambda host: host.number)
 
     def _host(self, name: str) -> Host:
@@ -283,30 +300,49 @@ class Lab:
 
     def break_(self, fault: Fault, host: str, to: str = "") -> None:
         """Make a fault on a host, or, with `to`, between two hosts. The fault is recorded first, so that `heal` always finds it."""
-        if (fault.place is Place.PATH) != bool(to):
-            what = "needs two hosts" if not to else "needs only one host"
-            raise LabError(
-                f"the fault {fault.id} {what}", cure="name the other host with --to" if not to else "omit --to"
-            )
-        if host == to:
-            raise LabError(f"the fault {fault.id} needs two hosts, but {host} is named twice")
-        self._host(host)
-        if to:
-            self._host(to)
+        self._check_fault(fault, host, to)
+        each = {"fault": fault.id, "host": host, "to": to, "data": self._data_port() if "$DATA" in fault.make else ""}
         folder = self.folder / "faults"
         folder.mkdir(exist_ok=True)
         with self._locked():
             # After the last one that is left: an earlier `heal` may have failed for some of them.
             number = max((int(path.name[:4]) for path in folder.iterdir()), default=-1) + 1
-            record = folder / f"{number:04}-{fault.id}"
-            record.write_text(json.dumps({"fault": fault.id, "host": host, "to": to}))
-        answer = self._run_fault(fault, fault.make, host, to)
+            (folder / f"{number:04}-{fault.id}").write_text(json.dumps(each))
+        answer = self._run_fault(fault.make, each)
         if answer.returncode:
             raise LabError(
                 f"can't make the fault {fault.id} on {host}",
                 answer=answer.stderr,
                 cure=f"provisioner lab heal --name {self.name}",
             )
+
+    def _check_fault(self, fault: Fault, host: str, to: str) -> None:
+        if fault.place.pair != bool(to):
+            what = "needs two hosts" if not to else "needs only one host"
+            raise LabError(
+                f"the fault {fault.id} {what}", cure="name the other host with --to" if not to else "omit --to"
+            )
+        if host == to:
+            raise LabError(f"the fault {fault.id} needs two hosts, but {host} is named twice")
+        ends = [self._host(name) for name in (host, to) if name]
+        if fault.place is not Place.ROUTER:
+            return
+        if self.topology is Topology.FLAT:
+            cure = "provisioner lab up --topology routed, with another --name or after `lab down`"
+            raise LabError(f"the fault {fault.id} needs a router, and this lab has none", cure=cure)
+        if len({self.topology.segment(end.number) for end in ends}) == 1:
+            cure = "name one host with an odd number and one with an even number"
+            raise LabError(f"{host} and {to} are on the same segment, without a router between them", cure=cure)
+
+    def _data_port(self) -> str:
+        """The port of overlays' data: a swarm can have another one than 4789. Only its managers know it."""
+        ask = "timeout 3 docker info -f '{{with .Swarm.Cluster}}{{.DataPathPort}}{{end}}' 2>/dev/null"
+        for host in self._hosts():
+            if host.init is not None:
+                port = host.exec(["sh", "-c", ask], timeout=_FAULT_DEADLINE, stdin=None).stdout.strip()
+                if re.fullmatch("[1-9][0-9]{3,4}", port):
+                    return port
+        return str(DATA_PORT)
 
     def broken(self) -> list[tuple[str, str, str]]:
         """(fault, host, other host or "") of each fault that is not healed yet, oldest first."""
@@ -318,7 +354,7 @@ class Lab:
         healed, failed = [], []
         for path in sorted((self.folder / "faults").glob("*"), reverse=True):
             each = json.loads(path.read_text())
-            answer = self._run_fault(FAULTS[each["fault"]], FAULTS[each["fault"]].heal, each["host"], each["to"])
+            answer = self._run_fault(FAULTS[each["fault"]].heal, each)
             if answer.returncode:
                 failed.append(f"{each['fault']} on {each['host']}: {answer.stderr.strip()[-300:]}")
             else:
@@ -333,27 +369,29 @@ class Lab:
         return healed
 
     def _forget_faults(self, hosts: Iterable[str]) -> None:
-        """Forget the faults of hosts that are about to be reset. The switch isn't reset, so its faults are healed first."""
+        """Forget the faults of hosts that are about to be reset. Switch and router aren't reset, so their faults are healed first."""
         for path in sorted((self.folder / "faults").glob("*"), reverse=True):
             each = json.loads(path.read_text())
             fault = FAULTS[each["fault"]]
             if each["host"] in hosts:
-                if fault.place is Place.SWITCH:
-                    self._run_fault(fault, fault.heal, each["host"], each["to"])
+                if fault.place in _SPACES:
+                    self._run_fault(fault.heal, each)
                 path.unlink()
 
-    def _run_fault(self, fault: Fault, script: str, host: str, to: str) -> Answer:
+    def _run_fault(self, script: str, each: Mapping[str, str]) -> Answer:
+        """Run a script of a recorded fault."""
+        host, to, place = each["host"], each["to"], FAULTS[each["fault"]].place
         variables = {"HOST": host, "SELF": self.address(host), "TO": to, "PEER": self.address(to) if to else ""}
-        text = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items()) + script
-        argv = ["sh", "-c", text]
-        if fault.place is Place.SWITCH:
-            # The host's mount namespace provides the programs, such as nft, that this machine may lack.
-            pid = self._host(host).init
-            if pid is None:
-                raise LabError("the host is off", host=host, cure=f"provisioner lab start --name {self.name} {host}")
-            spaces = (f"--net={self._switch}", f"--mount=/proc/{pid}/ns/mnt")
-            return communicate(["nsenter", *spaces, *argv], timeout=_FAULT_DEADLINE)
-        return self.exec(host, argv, check=False, timeout=_FAULT_DEADLINE)
+        variables["DATA"] = each.get("data", "")
+        argv = ["sh", "-c", "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items()) + script]
+        if place not in _SPACES:
+            return self.exec(host, argv, check=False, timeout=_FAULT_DEADLINE)
+        # The host's mount namespace provides the programs, such as nft, that this machine may lack.
+        pid = self._host(host).init
+        if pid is None:
+            raise LabError("the host is off", host=host, cure=f"provisioner lab start --name {self.name} {host}")
+        spaces = (f"--net={self.folder / _SPACES[place]}", f"--mount=/proc/{pid}/ns/mnt")
+        return communicate(["nsenter", *spaces, *argv], timeout=_FAULT_DEADLINE)
 
     # -- changing it -------------------------------------------------------------------------------------------
 
@@ -392,6 +430,11 @@ class Lab:
         self._forget_faults(self.hosts if hosts is None else hosts)
         if to:
             recipe = snapshot.settled(to)
+            if self.topology is not Topology.FLAT:
+                raise LabError(
+                    f"the hosts of a snapshot are on one segment; this lab is {self.topology}",
+                    cure="use a lab that was created without --topology",
+                )
             path = _ensure_images([recipe.image], say)[recipe.image]
             kept = snapshot.ensure(to, path, lambda folder, lab: self._make_snapshot(lab, to, folder, say))
             self._restore(to, path, kept)
@@ -415,7 +458,8 @@ class Lab:
             machine.check_room(snapshot.settled(name).hosts)
             for part in ("key", "key.pub"):
                 shutil.copy(kept / part, self.folder / part)
-            hosts = [Host(self.folder, number, path) for number in range(1, snapshot.settled(name).hosts + 1)]
+            count = snapshot.settled(name).hosts
+            hosts = [Host(self.folder, number, path, Topology.FLAT) for number in range(1, count + 1)]
             _side_by_side(lambda host: host.restore(kept / "hosts" / host.name), hosts)
             (self.folder / "settled").write_text(name)
             self._write_known_hosts()
@@ -517,10 +561,10 @@ class Lab:
         return found
 
     def _free_switch(self) -> None:
-        """Remove the hosts' ports at once. The kernel would remove them some time after the last process."""
+        """Remove the ports of hosts and router at once. The kernel would remove them some time after the last process."""
         if mounts_under(self._switch):
-            for host in self._hosts():
-                switch.unplug(self._switch, host.name)
+            for port in (*self.hosts, *(segment.port for segment in self.topology.segments)):
+                switch.unplug(self._switch, port)
 
     def _boot(self, hosts: Sequence[Host]) -> None:
         _side_by_side(lambda host: self._start(host, len(hosts)), hosts)

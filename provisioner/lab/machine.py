@@ -8,12 +8,13 @@ import os
 import re
 import shutil
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from provisioner.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 DEFAULT_DIR = "/var/lib/provisioner-lab"
 
@@ -31,6 +32,7 @@ COMMANDS = {
     "ssh": "openssh-client",
     "dpkg-deb": "dpkg",
 }
+NAT = {"iptables": "iptables"}  # what a lab with NAT needs besides
 # Measured: systemd uses three, containerd one.
 INOTIFY_PER_HOST = 4
 KEYRINGS = (
@@ -70,10 +72,11 @@ def require_root() -> None:
         raise LabError("the lab needs root", cure="run it again with sudo")
 
 
-def check() -> None:
-    """Raise LabError with a cure if this machine can't run a lab."""
+def check(more: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Raise LabError with a cure if this machine can't run a lab. more: further commands, with their packages."""
     require_root()
-    missing = sorted({package for command, package in COMMANDS.items() if not shutil.which(command)})
+    needed = {**COMMANDS, **more}
+    missing = sorted({package for command, package in needed.items() if not shutil.which(command)})
     if not any(path.exists() for path in KEYRINGS):
         missing.append("debian-archive-keyring")
     if missing:

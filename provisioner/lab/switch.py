@@ -1,6 +1,7 @@
-"""The switch of a lab: a bridge in a separate network namespace, in which the controller also runs.
+"""The network of a lab. The switch is a network namespace with a bridge for each segment; the controller also runs there.
 
-A bind mount on `<lab>/switch` keeps the namespace alive. The machine's own network does not change.
+Two segments have a router between them, in another namespace. Bind mounts on `<lab>/switch` and `<lab>/router` keep these
+namespaces alive. The machine's own network does not change.
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ import ctypes
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provisioner.errors import LabError
 from provisioner.lab.recipes import REPOSITORY_PORT, SWITCH_ADDRESS
 from provisioner.lab.shell import run, wait_for
+from provisioner.lab.topology import SECOND, Topology
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-BRIDGE = "switch"
 _CLONE_NEWNET = 0x40000000
 
 
@@ -43,31 +44,62 @@ def ip(namespace: Path, *commands: str) -> None:
     )
 
 
-def make(namespace: Path) -> None:
-    """Create the switch with the controller's address. Raises LabError."""
+def make(namespace: Path, topology: Topology) -> None:
+    """Create the switch, with an address of the controller on each segment. Raises LabError."""
     make_namespace(namespace)
-    ip(
-        namespace,
-        "link set lo up",
-        f"link add {BRIDGE} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
-        f"address add {SWITCH_ADDRESS}/24 dev {BRIDGE}",
-        f"link set {BRIDGE} up",
-    )
+    ip(namespace, "link set lo up")
+    for segment in topology.segments:
+        ip(
+            namespace,
+            f"link add {segment.bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+            f"address add {segment.controller}/24 dev {segment.bridge}",
+            f"link set {segment.bridge} up",
+        )
+        # A packet from another segment arrives through the router. The answer does not need it.
+        _write(namespace, f"conf/{segment.bridge}/rp_filter", "0")
+    _write(namespace, "conf/all/rp_filter", "0")
 
 
-def plug(namespace: Path, host_namespace: Path, name: str, number: int) -> None:
-    """Connect a host's eth0 to a port of the switch, which gets the host's name. Raises LabError."""
+def make_router(namespace: Path, switch: Path, topology: Topology) -> None:
+    """Create the router between the segments, if there are several. Raises LabError."""
+    if len(topology.segments) == 1:
+        return
+    make_namespace(namespace)
+    ip(namespace, "link set lo up")
+    for number, segment in enumerate(topology.segments):
+        name = f"eth{number}"
+        ip(
+            switch,
+            f"link add {segment.port} type veth peer name {name} netns {namespace}",
+            f"link set {segment.port} master {segment.bridge} up",
+        )
+        ip(namespace, f"address add {segment.router}/24 dev {name}", f"link set {name} up")
+    _write(namespace, "ip_forward", "1")
+    if topology is Topology.NAT:
+        masquerade = ("POSTROUTING", "-s", SECOND.network, "-o", "eth0", "-j", "MASQUERADE")
+        run(["nsenter", f"--net={namespace}", "iptables", "-w", "-t", "nat", "-A", *masquerade])
+
+
+def _write(namespace: Path, setting: str, value: str) -> None:
+    """Change a setting of IPv4 in a namespace. /proc/sys/net shows the settings of the namespace in which a thread is."""
+    with entered(namespace):
+        Path("/proc/sys/net/ipv4", setting).write_text(value)
+
+
+def plug(namespace: Path, host_namespace: Path, name: str, number: int, topology: Topology) -> None:
+    """Connect a host's eth0 to a port of its segment, which gets the host's name. Raises LabError."""
     ip(
         namespace,
         # The MAC address is fixed, because neighbours would use the old one for up to a minute after a reboot.
         f"link add {name} type veth peer name eth0 address 02:00:c0:a8:38:{10 + number:02x} netns {host_namespace}",
-        f"link set {name} master {BRIDGE} up",
+        f"link set {name} master {topology.segment(number).bridge} up",
     )
     ip(
         host_namespace,
         "link set lo up",
-        f"address add 192.168.56.{10 + number}/24 dev eth0",
+        f"address add {topology.address(number)}/24 dev eth0",
         "link set eth0 up",
+        *(f"route add {network} via {gateway}" for network, gateway in topology.routes(number)),
     )
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import pytest
 
 from provisioner.errors import LabError
-from provisioner.lab import Lab, machine
+from provisioner.lab import Lab, Topology, machine
 from provisioner.lab.snapshot import SETTLED
 from tests.e2e.cluster import Cluster
 from tests.e2e.watch import NOTICED
@@ -40,7 +40,12 @@ T = TypeVar("T")
 
 class MakeLab(Protocol):
     def __call__(
-        self, hosts: int = 3, image: str = "engine-20.10", *, images: Mapping[str, str] | None = None
+        self,
+        hosts: int = 3,
+        image: str = "engine-20.10",
+        *,
+        images: Mapping[str, str] | None = None,
+        topology: Topology = Topology.FLAT,
     ) -> Lab: ...
 
 
@@ -59,9 +64,17 @@ def _when_there_is_room(work: Callable[[], T]) -> T:
 def _labs() -> Iterator[MakeLab]:
     made: list[Lab] = []
 
-    def make(hosts: int = 3, image: str = "engine-20.10", *, images: Mapping[str, str] | None = None) -> Lab:
+    def make(
+        hosts: int = 3,
+        image: str = "engine-20.10",
+        *,
+        images: Mapping[str, str] | None = None,
+        topology: Topology = Topology.FLAT,
+    ) -> Lab:
         name = f"test-{os.getpid()}-{next(_numbers)}"
-        made.append(_when_there_is_room(lambda: Lab.up(name, hosts, image, images=images, say=print)))
+        made.append(
+            _when_there_is_room(lambda: Lab.up(name, hosts, image, images=images, topology=topology, say=print))
+        )
         return made[-1]
 
     try:

@@ -18,7 +18,7 @@ def rule_fault(
 def _table(name: str, cause: str, title: str, hook: str, rule: str) -> Fault:
     """A fault of one nftables rule, in its own table and chain."""
     table = f"fault-{name}"
-    made = f"nft 'table inet {table} {{ chain c {{ type filter hook {hook} priority -10; {rule}; }}; }}'"
+    made = f'nft "table inet {table} {{ chain c {{ type filter hook {hook} priority -10; {rule}; }}; }}"'
     heal = f"nft delete table inet {table} 2>/dev/null || :"
     return Fault(name, cause, title, f"{heal}; {made}", heal)
 
@@ -28,19 +28,19 @@ FAULTS = (
         "vxlan-blocked",
         "vxlan-blocked",
         "the host drops incoming overlay packets",
-        "INPUT -p udp --dport 4789 -j DROP",
+        "INPUT -p udp --dport $DATA -j DROP",
     ),
     rule_fault(
         "vxlan-blocked-out",
         "vxlan-blocked",
         "the host drops outgoing overlay packets",
-        "OUTPUT -p udp --dport 4789 -j DROP",
+        "OUTPUT -p udp --dport $DATA -j DROP",
     ),
     rule_fault(
         "vxlan-blocked-from",
         "vxlan-blocked",
         "the host drops overlay packets from one other host",
-        'INPUT -s "$PEER" -p udp --dport 4789 -j DROP',
+        'INPUT -s "$PEER" -p udp --dport $DATA -j DROP',
         place=Place.PATH,
     ),
     _table(
@@ -48,7 +48,7 @@ FAULTS = (
         "vxlan-blocked",
         "an nftables rule without a counter drops incoming overlay packets",
         "input",
-        "udp dport 4789 drop",
+        "udp dport $DATA drop",
     ),
     rule_fault(
         "gossip-blocked",
@@ -71,7 +71,7 @@ FAULTS = (
         "packet-loss",
         "packet-loss",
         "the host drops half of the incoming overlay packets",
-        "INPUT -p udp --dport 4789 -m statistic --mode random --probability 0.5 -j DROP",
+        "INPUT -p udp --dport $DATA -m statistic --mode random --probability 0.5 -j DROP",
     ),
     # Offsets in bits from the outer UDP header: 39 bytes lead to the inner protocol, 32 to the inner length, 600 into the data.
     _table(
@@ -79,7 +79,7 @@ FAULTS = (
         "data-corrupt",
         "four bytes change in each large TCP packet that arrives over an overlay",
         "prerouting",
-        "udp dport 4789 @th,312,8 6 @th,256,16 > 1000 @th,4800,32 set 0xdeadbeef",
+        "udp dport $DATA @th,312,8 6 @th,256,16 > 1000 @th,4800,32 set 0xdeadbeef",
     ),
     rule_fault(
         "loopback-dropped", "loopback-dropped", "the host drops packets that it sends to itself", "INPUT -i lo -j DROP"

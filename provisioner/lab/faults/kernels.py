@@ -55,7 +55,7 @@ inside bridge fdb del "$mac" dev "$device" dst "$to" self""",
         "the VXLAN device of an overlay is replaced by one with another number",
         f"""{_SPACE}mkdir -p /var/run/netns && ln -sf "/var/run/docker/netns/$space" /var/run/netns/fault
 inside ip link del "$device"
-ip link add vx-fault type vxlan id 999 dstport 4789 && ip link set vx-fault netns fault
+ip link add vx-fault type vxlan id 999 dstport $DATA && ip link set vx-fault netns fault
 inside ip link set vx-fault name "$device" && inside ip link set "$device" master br0 up; rm /var/run/netns/fault""",
         "systemctl restart docker",
     ),
@@ -63,7 +63,7 @@ inside ip link set vx-fault name "$device" && inside ip link set "$device" maste
         "vxlan-exists",
         "vxlan-exists",
         "an orphaned VXLAN device is in the host's own namespace",
-        "ip link add vx-000101-old type vxlan id 257 dstport 4789",
+        "ip link add vx-000101-old type vxlan id 257 dstport $DATA",
         "ip link del vx-000101-old 2>/dev/null || :",
     ),
     Fault(
@@ -163,22 +163,5 @@ inside ip link set vx-fault name "$device" && inside ip link set "$device" maste
         "the host's SSH server is frozen, with all its sessions",
         "kill -STOP $(pidof sshd)",
         "kill -CONT $(pidof sshd)",
-    ),
-    Fault(
-        "link-cut",
-        "host-lost",
-        "the host is cut off from the switch",
-        "ip link set $HOST down",
-        "ip link set $HOST up",
-        Place.SWITCH,
-    ),
-    Fault(
-        "between",
-        "vxlan-blocked",
-        "the switch drops overlay packets to the host",
-        "nft delete table bridge fault-$HOST 2>/dev/null;"
-        ' nft "table bridge fault-$HOST { chain c { type filter hook forward priority 0; oifname $HOST udp dport 4789 drop; }; }"',
-        "nft delete table bridge fault-$HOST 2>/dev/null || :",
-        Place.SWITCH,
     ),
 )

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from provisioner.errors import LabError
-from provisioner.lab import Lab, machine
+from provisioner.lab import FAULTS, Lab, Topology, machine
 from provisioner.lab.cgroups import Cgroups
 from provisioner.lab.shell import mounts_under
 
@@ -218,6 +219,43 @@ print(socket.create_connection(({lab.address("node1")!r}, 22), timeout=5).recv(4
         assert said == "b'SSH-'\n"
 
 
+class TestTwoSegments:
+    @pytest.mark.parametrize("topology", [Topology.ROUTED, Topology.NAT])
+    def test_hosts_reach_one_another_through_the_router(self, make_lab, topology):
+        lab = make_lab(hosts=2, topology=topology)
+        assert {host: lab.address(host) for host in lab.hosts} == {"node1": "192.168.56.11", "node2": "192.168.57.12"}
+        assert f"{lab.name}  {lab.folder}  {topology}" in as_typed("list")[1].splitlines()
+        lab.reset(["node2"])
+        assert [ssh(lab, host, "hostname") for host in lab.hosts] == ["node1", "node2"], "the controller reaches both"
+        lab.exec("node2", "apt-get -qq update 2>&1; apt-cache policy etcd-server | grep -q Candidate")
+        seen = {}
+        receive = (
+            "socket(S, PF_INET, SOCK_DGRAM, 17); bind S, sockaddr_in(9, INADDR_ANY); alarm 9;"
+            " print inet_ntoa((sockaddr_in(recv S, $_, 9, 0))[1])"
+        )
+        for host, other in (("node1", "node2"), ("node2", "node1")):
+            with ThreadPoolExecutor() as pool:
+                answer = pool.submit(lab.exec, other, ["perl", "-MSocket", "-e", receive])
+                lab.exec(other, "for n in $(seq 50); do ss -Hlnu | grep -q ':9 ' && exit; sleep 0.1; done; exit 1")
+                lab.exec(host, ["bash", "-c", f"echo hello >/dev/udp/{lab.address(other)}/9"])
+                seen[host] = answer.result().stdout
+        assert seen == {
+            "node1": "192.168.56.11",
+            "node2": "192.168.57.12" if topology is Topology.ROUTED else "192.168.56.254",
+        }
+
+    def test_faults_and_snapshots_that_do_not_fit_are_refused_with_the_reason(self, make_lab):
+        lab = make_lab(hosts=3, image="bare", topology=Topology.ROUTED)
+        with pytest.raises(LabError, match="on the same segment"):
+            lab.break_(FAULTS["router-drops"], "node1", "node3")
+        with pytest.raises(LabError, match="the hosts of a snapshot are on one segment; this lab is routed"):
+            lab.reset(to="settled-consul")
+        flat = make_lab(hosts=2, image="bare")
+        with pytest.raises(LabError, match="needs a router, and this lab has none"):
+            flat.break_(FAULTS["router-drops"], "node1", "node2")
+        assert flat.broken() == lab.broken() == []
+
+
 class TestCgroupVersion2:
     def test_hosts_run_on_a_machine_with_version_2_only(self):
         """A mount namespace hides version 1. On a machine with version 2 only, this is the ordinary case."""
@@ -262,7 +300,7 @@ class TestNothingIsLeft:
         monkeypatch.setenv("PROVISIONER_LAB_IN_MEMORY", memory)
         name = f"test-{os.getpid()}-down"
         before = machine_state()
-        lab = Lab.up(name, hosts=1)
+        lab = Lab.up(name, hosts=1, topology=Topology.NAT)
         assert traces(name)
         assert (lab.folder / "hosts").is_mount() is (memory == "1")
         lab.exec("node1", RUN_CONTAINER)
@@ -284,10 +322,20 @@ class TestNothingIsLeft:
         assert "no-such-hierarchy" in str(caught.value), "the error contains the console's last lines"
         assert traces(name) == []
 
-    @pytest.mark.parametrize("after", [0.25, 0.35, 0.45, 0.6, 0.9])
+    @pytest.mark.parametrize("after", [0.25, 0.35, 0.4, 0.45, 0.5, 0.6, 0.9])
     def test_after_an_up_that_was_killed(self, after):
         name = f"test-{os.getpid()}-killed"
-        process = cli("up", "--hosts", "2", "--name", name, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        process = cli(
+            "up",
+            "--hosts",
+            "2",
+            "--topology",
+            "nat",
+            "--name",
+            name,
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
         time.sleep(after)
         process.send_signal(signal.SIGKILL)
         process.wait()
