@@ -78,9 +78,13 @@ def services(seen: Seen) -> Iterator[Problem]:
 
 
 def wiped(seen: Seen) -> Iterator[Problem]:
-    """Find networks that running containers use, and that a store which answers does not have, or has anew."""
+    """Find networks that running containers use, and that a store which answers does not have, or has anew.
+
+    Other networks than the inventory's come and go: containers and networks are not read at the same moment.
+    """
     if seen.site.control != "kv":
         return
+    ours = {name for name, network in seen.site.inventory.networks.items() if network.is_global}
     lacking: dict[str, list[str]] = defaultdict(list)
     for name in seen.site.live:
         facts = seen.site.facts[name]
@@ -89,8 +93,7 @@ def wiped(seen: Seen) -> Iterator[Problem]:
         if seen.site.plane.closed(seen.site, name) or attached.unknown(facts):
             continue
         for container, network, number in attached.started_on(facts):
-            listed = facts.networks.get(network, {})
-            if listed.get("Scope", "global") == "global" and number not in {"", listed.get("Id")}:
+            if network in ours and number not in {"", facts.networks.get(network, {}).get("Id")}:
                 lacking[network].append(f"{container} on {name}")
     for network, of in lacking.items():
         shown = f"{', '.join(of[:_SHOWN])}{f' and {len(of) - _SHOWN} more' if len(of) > _SHOWN else ''}"

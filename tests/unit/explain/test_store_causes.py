@@ -39,9 +39,10 @@ def test_a_network_that_was_created_again_does_not_help_containers_on_the_old_on
 def test_healthy_twins_of_a_wiped_store(site):
     seen = healthy(site)
     local = running("local", "b1", "bridge")
+    created = running("created", "c1", "just-created")  # between the two requests
     removed = {**running("removed", "gone"), "State": "exited"}
     unknown = {**running("unknown"), "NetworkSettings": {"Networks": {"demo": None, "other": {"NetworkID": ""}}}}
-    assert not problems(with_containers(seen, "node2", running("web"), local, removed, unknown))
+    assert not problems(with_containers(seen, "node2", running("web"), local, created, removed, unknown))
 
 
 def test_a_store_that_does_not_answer_is_not_taken_for_a_wiped_one(site):
