@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -157,6 +158,25 @@ def test_the_keyboard_reaches_everything_in_order(browser, tmp_path):
         page.focus("#hosts summary")
         page.keyboard.press("Enter")
         assert page.is_visible("#hosts details:first-of-type dl")
+
+
+def test_the_drawing_s_texts_are_readable_on_a_phone(browser, tmp_path):
+    whole = replaced_names(plain(examined(3, blocked="node2")), "-in-rack-12")
+    for each in (plain(examined(3)), plain(examined(20)), whole):
+        with Tab(browser, tmp_path, each, PHONE) as page:
+            assert (
+                page.evaluate(
+                    "document.querySelector('figure text').getBBox().height * document.querySelector('figure svg').getScreenCTM().a"
+                )
+                > 12
+            )
+            assert overflow(page) == 0
+
+
+def replaced_names(whole: dict[str, Any], more: str) -> dict[str, Any]:
+    """Return the document with longer names of hosts."""
+    longer: dict[str, Any] = json.loads(re.sub(r'"(node[0-9]+)"', rf'"\1{more}"', json.dumps(whole)))
+    return longer
 
 
 def test_a_link_in_the_list_of_sections_leads_to_its_section(browser, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from hostile import HOSTILE, each_replaced, replaced
 from report_samples import everything, examined, names, pair, status, up
 
-from provisioner.model import Diagnosis, Failure, PathSeen, PortSeen, Problem, ProofResult, State
+from provisioner.model import Archived, Diagnosis, Failure, PathSeen, PortSeen, Problem, ProofResult, State
 from provisioner.report.document import document
 from provisioner.report.drawing import drawing
 from provisioner.report.grids import grids, rate
@@ -250,6 +250,11 @@ def test_facts_of_hosts():
         "Running containers 2",
     ):
         assert word in text
+
+
+def test_the_archive_is_named():
+    assert "Archive" not in shown(examined(2))
+    assert "Archive /tmp/a.tar.gz" in shown(replace(examined(2), archive=Archived("/tmp/a.tar.gz", 10, {}, "")))
 
 
 @pytest.mark.parametrize(
