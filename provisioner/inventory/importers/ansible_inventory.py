@@ -7,7 +7,9 @@ import shlex
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from provisioner.inventory.importers.found import cant, is_folder, text_of
+from provisioner.inventory import foreign
+from provisioner.inventory.document import LARGEST_FILE
+from provisioner.inventory.importers.found import cant, is_folder
 from provisioner.inventory.problems import code, escaped
 
 if TYPE_CHECKING:
@@ -21,15 +23,41 @@ def listed(source: Path | None) -> Any:
     """Return the inventory as `--list` prints it. source: None is Ansible's default. Raises InventoryError."""
     words = [_PROGRAM, *([f"--inventory={source}"] if source else []), "--list"]
     if source and not is_folder(source):
-        text_of(source)  # refuses keys and password files, whose content Ansible's errors would show
+        _refuse_secrets(source)
+    done = _run(words)
     try:
-        done = subprocess.run(
+        answer = json.loads(done.stdout) if done.returncode == 0 else None
+    except (ValueError, RecursionError):
+        answer = None
+    if isinstance(answer, dict):
+        return answer
+    # Its messages quote lines of the files, which may be secrets.
+    why = (
+        f"failed (exit code {done.returncode}); to see why, run the same without provisioner: {code(shlex.join(words))}"
+    )
+    raise cant(_PROGRAM, why)
+
+
+def _refuse_secrets(source: Path) -> None:
+    """Refuse keys and password files: Ansible would show their content. A script may be a binary program."""
+    try:
+        with source.open("rb") as file:
+            text = file.read(LARGEST_FILE).decode("utf-8", "replace")
+    except (OSError, ValueError) as error:
+        raise cant(source, f"can't be read: {escaped(getattr(error, 'strerror', None) or str(error))}") from None
+    if seen := foreign.secret(text):
+        raise cant(source, f"the file looks like {seen.what}; its content is neither read nor shown", seen.line)
+
+
+def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
             words,
+            check=False,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
-            check=False,
             timeout=_PATIENCE,
         )
     except FileNotFoundError:
@@ -42,14 +70,3 @@ def listed(source: Path | None) -> Any:
         raise cant(_PROGRAM, f"did not end within {_PATIENCE:.0f} s") from None
     except (OSError, ValueError) as error:
         raise cant(_PROGRAM, f"can't be run: {escaped(str(error))}") from None
-    try:
-        answer = json.loads(done.stdout) if done.returncode == 0 else None
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
-        # Its messages quote lines of the files, which may be secrets.
-        raise cant(
-            _PROGRAM,
-            f"failed (exit code {done.returncode}); to see why, run the same without provisioner: {code(shlex.join(words))}",
-        )
-    return answer

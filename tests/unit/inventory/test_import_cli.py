@@ -325,6 +325,13 @@ def test_ansible_inventory_is_run_with_trust_only(tmp_path: Path, ansible_invent
     assert (tmp_path / "called").read_text() == "--inventory=hosts --list\n"
     run("ansible", "--trust")
     assert (tmp_path / "called").read_text() == "--list\n"
+    (tmp_path / "called").unlink()
+    (tmp_path / "program").write_bytes(b"\x7fELF\xff\x00")
+    assert run("ansible", "program", "--trust")[0] == 0
+    (tmp_path / "called").unlink()
+    (tmp_path / "key").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n")
+    assert run("ansible", "key", "--trust")[2].startswith("key:1: the file looks like a private key")
+    assert not (tmp_path / "called").exists()
 
 
 def test_trust_without_an_answer(tmp_path: Path, ansible_inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,7 +340,7 @@ def test_trust_without_an_answer(tmp_path: Path, ansible_inventory: Path, monkey
     assert run("ansible", "hosts", "--trust") == (64, "", failed.format(4))
     ansible_inventory.write_text("[]")
     assert run("ansible", "hosts", "--trust") == (64, "", failed.format(0))
-    assert run("ansible", "nowhere", "--trust") == (64, "", "nowhere: there is no such file\n")
+    assert run("ansible", "nowhere", "--trust") == (64, "", "nowhere: can't be read: No such file or directory\n")
     assert run("ansible", "-", "--trust", stdin="a\n")[2].startswith("ansible: --trust needs a path")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "ansible-inventory: is not installed here" in run("ansible", "hosts", "--trust")[2]
