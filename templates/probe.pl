@@ -549,8 +549,9 @@ sub take_answers {
 # A message is not the expected one: it has changed on the way, here or there.
 sub garbled {
     my ($flow) = @_;
-    @$flow{qw(garbled at why)} = (1, "message", "an unexpected message");
+    @$flow{qw(garbled why)} = (1, "an unexpected message");
     $flow->{changed}++;
+    $flow->{at} //= "message";  # or the byte of the data that changed first
     cut($flow);
 }
 

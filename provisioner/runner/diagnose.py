@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from provisioner.runner.run import Run
 
 
+_OF_PATHS = frozenset(
+    {"path-mtu", "transfer-stalled", "connection-dropped"}
+)  # small packets pass, so no pair is missing
 _BETWEEN = 0.5  # seconds between two observations
 _SUSPECT, _SUSPECT_PER_HOST = 3.0, 0.5  # seconds until pairs that do not reach each other are investigated
 
@@ -82,8 +85,15 @@ def suspects(run: Run) -> bool:
 
 
 def explain_failure(run: Run) -> bool:
-    """Finds the causes if the run has failed. The run always continues."""
-    return explain(run) if run.exit_code() else True
+    """Finds the causes if the run has failed. The run always continues.
+
+    Proofs that failed soon were not observed. If the paths between the hosts may be the cause, they are observed now.
+    """
+    if not run.exit_code():
+        return True
+    if not run.observed and any(problem.id in _OF_PATHS for result in run.proofs for problem in result.problems):
+        observe(run)
+    return explain(run)
 
 
 def explain(run: Run) -> bool:
