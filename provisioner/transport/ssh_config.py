@@ -192,7 +192,8 @@ def _checked(path: Path) -> str:
         why = getattr(error, "strerror", None) or "it is not UTF-8"
         raise _unusable("", f"{path} can't be read: {why}", config=str(path)) from error
     for number, line in enumerate(text.split("\n"), 1):  # the only character that ends a line for ssh
-        if not line.lstrip(" \t").startswith("#") and _MATCH_EXEC.search(line):
+        bare = re.sub(r"[\"'\\]", "", line)  # ssh joins a word from quoted parts
+        if not line.lstrip(" \t").startswith("#") and _MATCH_EXEC.search(bare):
             what = f"{path}:{number} has `Match exec` or `Include`, which are allowed in ~/.ssh and /etc/ssh only"
             raise _unusable("", what, config=str(path))
     return text
@@ -309,6 +310,8 @@ class _Values:
         self.port = self.first("port")
         if not _ADDRESS.fullmatch(self.address):
             raise self._bad("HostName", self.address)
+        if (alias := self.first("hostkeyalias")) and not _ADDRESS.fullmatch(alias):  # accept-new writes it to a file
+            raise self._bad("HostKeyAlias", alias)
         if not _USER.fullmatch(self.user):
             raise self._bad("User", self.user)
 

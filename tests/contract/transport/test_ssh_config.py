@@ -162,7 +162,14 @@ def test_a_proxy_command_that_fails(sshd, own):
 
 
 @pytest.mark.parametrize(
-    "line", ['Match exec "touch {}"', "match host web !exec 'touch {}'", '"Include" {}', "Include={}"]
+    "line",
+    [
+        'Match exec "touch {}"',
+        """Match host web e"xe"c 'touch {}'""",
+        "match host web !exec 'touch {}'",
+        '"Include" {}',
+        "Include={}",
+    ],
 )
 def test_a_file_elsewhere_runs_no_command(sshd, tmp_path, line):
     ran, file = tmp_path / "ran", tmp_path / "conf"
@@ -247,8 +254,9 @@ def test_host_key_alias_and_global_files(sshd, own, tmp_path):
         connect(completed(bare(sshd)))
 
 
-def test_an_unreadable_value_of_the_configuration(sshd, own):
-    own("Host web\n HostName 'a b'\n")
+@pytest.mark.parametrize("line", ["HostName 'a b'", "HostKeyAlias 'x; touch y #'", "User 'a b'", "User $(id)"])
+def test_an_unusual_value_of_the_configuration(sshd, own, line):
+    own(f"Host web\n {line}\n")
     with pytest.raises(Refused) as caught:
         completed(bare(sshd))
     assert caught.value.cause == "ssh-config-unusable"
