@@ -16,7 +16,7 @@ from provisioner.report.junit import failures_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_FEW = 10  # with more hosts, labels are turned, and good lines and marks have no texts of their own
+_FEW = 10  # with more hosts, labels are turned, and a host that drops packets has no marks beside it
 _MOST_MARKS = 40
 _LABEL, _TURNED = 18, 16  # characters of a host's name
 _BLOCKED, _NOISE = 90, 15  # percent: from here on, a port counts as blocked; below, losses are not shown
@@ -133,7 +133,7 @@ def drawing(document: Mapping[str, Any]) -> Drawing:
             _node(name, places, _state(document, name, at_hosts), at_hosts.get(name, []), few=few)
             for name in places.names
         ),
-        tuple(_lines(document, places, found, few=few)),
+        tuple(_lines(document, places, found)),
         tuple(_marks(places, found, on_paths, few=few)),
         found,
         bool(_tried(document)),
@@ -146,8 +146,8 @@ def drawing(document: Mapping[str, Any]) -> Drawing:
 
 def troubles(document: Mapping[str, Any]) -> list[Trouble]:
     """Return what is wrong on each path, in the order of the document: on the underlay first, then on the overlays."""
-    needed = _needed(document)
-    found = [each for path in document["paths"] for each in _of_path(path, needed)]
+    least = needed(document)
+    found = [each for path in document["paths"] for each in _of_path(path, least)]
     known = {(each.source, each.target) for each in found if each.bad}
     for proof in document["proofs"]:
         for pair in proof["pairs"]:
@@ -159,7 +159,7 @@ def troubles(document: Mapping[str, Any]) -> list[Trouble]:
     return found
 
 
-def _of_path(path: Mapping[str, Any], needed: int) -> Iterator[Trouble]:
+def _of_path(path: Mapping[str, Any], least: int) -> Iterator[Trouble]:
     ways = path["source"], path["target"]
     places: dict[tuple[bool, str], list[str]] = defaultdict(list)
     for port in path["ports"]:
@@ -169,11 +169,11 @@ def _of_path(path: Mapping[str, Any], needed: int) -> Iterator[Trouble]:
             places[bad, port["at"]].append(f"{port['port']}/{port['protocol']}{share}")
     for (bad, at), ports in places.items():
         yield Trouble(*ways, f"{', '.join(ports)} lost", bad, at, known=True)
-    if needed and path["size"] is not None and path["size"] < needed:
-        yield Trouble(*ways, f"packets of up to {path['size']} bytes arrive, {needed} are needed", bad=False)
+    if path["size"] is not None and path["size"] < least:
+        yield Trouble(*ways, f"packets of up to {path['size']} bytes arrive, {least} are needed", bad=False)
 
 
-def _needed(document: Mapping[str, Any]) -> int:
+def needed(document: Mapping[str, Any]) -> int:
     """Return the size of the largest packet that an overlay sends on the underlay; 0 if it is unknown."""
     sizes = [proof["mtu"] for proof in document["proofs"] if proof["pairs"] and proof["mtu"]]
     return max(sizes) + _HEADERS if sizes else 0
@@ -250,7 +250,7 @@ def _node(name: str, places: _Places, state: str, numbers: list[str], *, few: bo
     )
 
 
-def _lines(document: Mapping[str, Any], places: _Places, found: Sequence[Trouble], *, few: bool) -> Iterator[Line]:
+def _lines(document: Mapping[str, Any], places: _Places, found: Sequence[Trouble]) -> Iterator[Line]:
     """Yield the lines, the bad ones last, so that they are drawn over the others."""
     named = {
         frozenset(cause["path"].values())
@@ -267,8 +267,8 @@ def _lines(document: Mapping[str, Any], places: _Places, found: Sequence[Trouble
             here = wrong.get(frozenset((source, target)), [])
             bad = any(each.bad for each in here) or frozenset((source, target)) in named
             state = "bad" if bad else "warn" if here else "good" if frozenset((source, target)) in tried else "unknown"
-            title = "; ".join(map(sentence, here)) or (f"{source} and {target}: no loss" if few else "")
-            lines.append(Line(*places.between(source, target, 0), *places.between(source, target, 1), state, title))
+            ends = (*places.between(source, target, 0), *places.between(source, target, 1))
+            lines.append(Line(*ends, state, "; ".join(map(sentence, here))))
     yield from sorted(lines, key=lambda line: ("unknown", "good", "warn", "bad").index(line.state))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from provisioner.report import words
+from provisioner.report.drawing import needed
 from provisioner.report.junit import failures_of
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def grids(document: Mapping[str, Any]) -> list[Grid]:
     for proof in document["proofs"]:
         found += _more(proof, _order(document, proof["pairs"]))
     paths = document["paths"]
-    return [*found, *_sizes(paths, _order(document, paths)), *_losses(paths, _order(document, paths))]
+    return [*found, *_sizes(paths, _order(document, paths), needed(document)), *_losses(paths, _order(document, paths))]
 
 
 def _order(document: Mapping[str, Any], ways: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -121,10 +122,20 @@ _MORE: Mapping[str, tuple[str, Callable[[float], str], str]] = {
 }
 
 
-def _sizes(paths: Sequence[Mapping[str, Any]], names: list[str]) -> list[Grid]:
+def _sizes(paths: Sequence[Mapping[str, Any]], names: list[str], least: int) -> list[Grid]:
+    """Return the largest packets. least: the size that the overlays need."""
     sizes = {(path["source"], path["target"]): path["size"] for path in paths if path["size"] is not None}
-    note = "The largest packet that arrived unfragmented on the underlay, in bytes; the darker, the larger."
-    return [_values("Path MTU", names, sizes, lambda size: f"{size:.0f}", note, unit=" bytes")] if sizes else []
+    note = "The largest packet that arrived unfragmented on the underlay, in bytes."
+    note += f" ✗ The overlays need {least}." if any(size < least for size in sizes.values()) else ""
+    if not sizes:
+        return []
+    grid = _values(
+        "Path MTU", names, sizes, lambda size: f"✗ {size}" if size < least else str(size), note, unit=" bytes"
+    )
+    marked = [
+        [replace(cell, level=0, kind="bad" if "✗" in cell.text else cell.kind) for cell in row] for row in grid.cells
+    ]
+    return [replace(grid, cells=marked)]
 
 
 def _losses(paths: Sequence[Mapping[str, Any]], names: list[str]) -> list[Grid]:

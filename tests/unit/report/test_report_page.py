@@ -218,7 +218,7 @@ def test_cells_have_texts_and_levels():
 
 def test_sizes_that_differ_are_a_table_and_so_are_other_measurements():
     whole = seen_on(PortSeen(4789, "udp", 20, 20, 20, 20), size=1400)
-    assert [[cell.text for cell in row] for row in grids(whole)[1].cells] == [["·", "1400"], ["1500", "·"]]
+    assert [[cell.text for cell in row] for row in grids(whole)[1].cells] == [["·", "✗ 1400"], ["1500", "·"]]
     for number, each in enumerate(whole["proofs"][0]["pairs"]):
         each |= {"throughput": 800.0 * (1 + number), "longest_gap": 0.151}
     found = {each.title: each for each in grids(whole)}
