@@ -118,16 +118,26 @@ def blocked(seen: Seen) -> Iterator[Problem]:
     for each in found:
         (whole[each.source, each.target] if each.share >= _WHOLE else partial).append(each)
     apart = {way for way, on_it in whole.items() if _all_lost(paths[way], on_it)}
-    for source, target in _unordered(apart):
-        on_it = whole[source, target]
-        at = on_it[0].at
-        evidence = f"{source} > {target}: no packet passes on {', '.join(each.what for each in on_it)}"
-        values, variant = _values("the cluster's ports", source, target, at), "here" if at else "between"
-        where = at and f"firewall of {at}"
-        yield Problem("underlay-blocked", source, evidence, values, variant, target=target, where=where)
+    yield from _apart(seen, {way: whole[way] for way in apart})
     yield from _ports(seen, [each for way, on_it in whole.items() if way not in apart for each in on_it])
     for place, of_it in _by_place(partial).items():
         yield _problem(seen, "packet-loss", place, of_it)
+
+
+def _apart(seen: Seen, whole: Mapping[tuple[str, str], list[Lost]]) -> Iterator[Problem]:
+    """Find paths on which nothing passes: one problem for each host that drops everything, and one for each other path."""
+    droppers: dict[str, list[Lost]] = defaultdict(list)
+    for on_it in whole.values():
+        places = {each.at for each in on_it}
+        if len(places) == 1 and (at := places.pop()):
+            droppers[at] += on_it
+    for at, on_it in droppers.items():
+        yield _problem(seen, "underlay-blocked", ("underlay-blocked", at, ""), on_it)
+    dropped = {(each.source, each.target) for on_it in droppers.values() for each in on_it}
+    for source, target in _unordered(way for way in whole if not {way, way[::-1]} & dropped):
+        evidence = f"{source} > {target}: no packet passes on {', '.join(each.what for each in whole[source, target])}"
+        values = _values("the cluster's ports", source, target, "")
+        yield Problem("underlay-blocked", source, evidence, values, "between", target=target)
 
 
 def _all_lost(path: Path, on_it: Sequence[Lost]) -> bool:

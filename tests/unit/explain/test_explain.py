@@ -13,6 +13,7 @@ from scenes import (
     DROPPED,
     GOSSIP,
     SCENES,
+    SERVER,
     SPACE,
     behind_nat,
     blocked,
@@ -29,6 +30,7 @@ from provisioner import causes
 from provisioner.explain import explain, explained, problems, suspected, well
 from provisioner.model import Action, Drift, Failure, Kind, Outcome, Problem, State
 from provisioner.observe import Observed
+from provisioner.observe.underlay import Attempt
 from provisioner.report.document import of_diagnosis
 from provisioner.system.firewall import Rule
 from provisioner.system.swarm import STATE
@@ -102,6 +104,21 @@ def test_a_rule_of_nftables_without_a_counter_is_named_if_it_can_match(site, tex
     if variant == "likely":
         assert causes.to_run(problem) == ("nft delete rule inet mine in handle 7  # on node2",)
         assert not causes.fix(problem)
+
+
+def test_a_host_that_drops_everything_is_one_problem_with_its_rule(site):
+    policy = "type filter hook input priority -5; policy drop;"
+    arrives = {DATA: {"passed": 0}, GOSSIP: {"passed": 0}}
+    syn = Attempt("silent", left=3, arrived=3)
+    seen = with_ways(
+        healthy(site),
+        into("node2", udp=arrives, tcp={GOSSIP: syn, SERVER: syn}),
+        rules={"node2": (Rule("nft", FILTER, 0, policy),)},
+    )
+    (found,) = explain(seen)
+    assert (found.id, found.hosts, found.path) == ("underlay-blocked", ("node2",), None)
+    assert policy in found.problems[0].evidence
+    assert found.problems[0].evidence.startswith("node1 > node2, node3 > node2: 4789/udp, 7946/udp, ")
 
 
 def test_a_rule_that_drops_loopback_is_deleted_and_a_policy_gets_a_rule_before_it(site):
