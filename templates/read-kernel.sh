@@ -22,6 +22,11 @@ manages=MANAGES
   done
   echo "all|$all"
 })"
+# Services whose main process a signal has stopped: unit and process ID.
+f stopped "$(systemctl show -p Id,MainPID UNITS 2>/dev/null | while IFS='=' read -r k v; do
+    case $k in Id) u=$v ;; MainPID) p=$v ;; '') u='' p=0 ;; esac
+    [ -n "$u" ] && [ "${p:-0}" != 0 ] && grep -qs '^State:.T' "/proc/$p/status" && echo "$u $p" && p=0
+  done)"
 f proxies "$(p=$(systemctl show -p MainPID docker.service 2>/dev/null); p=${p#MainPID=}
   [ "${p:-0}" = 0 ] || tr '\0' '\n' <"/proc/$p/environ" | sed -nE 's/^(https?_proxy|HTTPS?_PROXY|all_proxy|ALL_PROXY)=.+/\1=set/p; s/^(no_proxy|NO_PROXY)=/\1=/p')"
 for t in iptables-legacy-save iptables-nft-save; do

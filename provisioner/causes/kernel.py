@@ -9,6 +9,8 @@ _NEIGHBOURS = (
 )
 _ENTRY = "nsenter --net=/var/run/docker/netns/{space} bridge fdb replace {mac} dev {device} dst {right} self permanent"
 
+_FROZEN = "let the process of {unit} continue, and find out what stopped it"
+_CONTINUE = ("kill -CONT {pid}",)
 _OF_ENGINE = ("docker.service", "engine", "gossip", "network", "swarm")  # drifts of an engine that does not answer
 
 FAMILY = Family(
@@ -293,7 +295,9 @@ FAMILY = Family(
             "The engine accepts requests but does not answer within five seconds. The usual reasons are a store without a leader,"
             " a firewall that drops loopback, or a full disk.",
             "check journalctl -u docker, df -h and iptables -S INPUT; then restart the engine",
-            commands={"": (RESTART,)},
+            variants={"frozen": _FROZEN},
+            commands={"": (RESTART,), "frozen": _CONTINUE},
+            fixes=frozenset({"frozen"}),
             drifts=_OF_ENGINE,
             explains=("probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"),
         ),
@@ -304,6 +308,9 @@ FAMILY = Family(
             "The store on this host accepts requests but does not answer them. Engines that query it hang too, and so does every docker"
             " command on the host. The usual reasons are a full or very slow disk, a frozen process, or a firewall that drops loopback.",
             "check the store's log, df -h and iptables -S INPUT; then restart the store",
+            variants={"frozen": _FROZEN},
+            commands={"frozen": _CONTINUE},
+            fixes=frozenset({"frozen"}),
             drifts=("server", "store"),
             explains=("engine-hangs", "store-down", "store-no-leader", "probe-failed"),
         ),

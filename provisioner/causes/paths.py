@@ -111,6 +111,9 @@ FAMILY = Family(
             "The kernel of the host refuses to send packets to the other host's address: no route leads there, or a route discards"
             " them (blackhole, unreachable, prohibit).",
             "add a route to {address}, or remove the one that discards: ip route get {address}; ip route show table all; ip rule",
+            variants={
+                "elsewhere": "remove the route, or let it lead to the network of {to}: ip route get {address}; ip rule"
+            },
             explains=("underlay-blocked", *_BLOCKED, *_OVERLAY),
         ),
         Cause(
@@ -156,7 +159,10 @@ FAMILY = Family(
             "Other engines know a host by its advertised address. The kernel drops VXLAN packets from any other source"
             " (vxlan_snoop), and gossip answers are lost. A second address, a policy route or NAT on the host changes the source.",
             "make {host} send from {advertised}: set this source on its route to the other hosts, or remove the NAT rule",
-            variants={"route": "set the advertised address as the source of the route"},
+            variants={
+                "route": "set the advertised address as the source of the route",
+                "nat": "remove the rule on {host} that translates {advertised}: iptables -t nat -S POSTROUTING; nft list ruleset",
+            },
             commands={"route": ("ip route replace {to} dev {device} src {advertised}",)},
             explains=(*_OVERLAY, "underlay-blocked"),
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from itertools import product
 from typing import TYPE_CHECKING
@@ -13,13 +14,14 @@ from provisioner.system import attached, firewall
 from provisioner.system.firewall import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from provisioner.explain.base import Seen
     from provisioner.observe.kernel import Kernel
 
 _LOOPBACK = "127.0.0.1"
 _SHOWN = 3  # most containers that a problem's evidence lists
+_STORES = tuple(f"{kind}.service" for kind in ("consul", "etcd", "zookeeper"))
 
 
 def engines(seen: Seen) -> Iterator[Problem]:
@@ -34,7 +36,42 @@ def engines(seen: Seen) -> Iterator[Problem]:
             yield Problem("engine-down", name, evidence, {"host": name}, where="docker.service")
         elif facts.http("info").late:
             evidence = "docker.service is active, but the engine did not answer in time"
-            yield Problem("engine-hangs", name, evidence, {"host": name}, where="docker.service")
+            frozen = _frozen(seen, name, ("docker.service", "containerd.service"))
+            values = {"host": name, **frozen.values}
+            yield Problem(
+                "engine-hangs",
+                name,
+                evidence + frozen.evidence,
+                values,
+                frozen.variant,
+                where=frozen.unit or "docker.service",
+            )
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A service whose main process a signal has stopped; empty if there is none."""
+
+    unit: str = ""
+    pid: int = 0
+
+    @property
+    def evidence(self) -> str:
+        return f"; a signal has stopped the main process of {self.unit} ({self.pid})" if self.unit else ""
+
+    @property
+    def values(self) -> dict[str, object]:
+        return {"unit": self.unit, "pid": self.pid} if self.unit else {}
+
+    @property
+    def variant(self) -> str:
+        return "frozen" if self.unit else ""
+
+
+def _frozen(seen: Seen, host: str, units: Collection[str]) -> Frozen:
+    kernel = seen.observed.kernels.get(host)
+    stopped = kernel.stopped if kernel else {}
+    return next((Frozen(unit, pid) for unit, pid in stopped.items() if unit in units), Frozen())
 
 
 def stores(seen: Seen) -> Iterator[Problem]:
@@ -49,7 +86,11 @@ def stores(seen: Seen) -> Iterator[Problem]:
         if any(answer.late for answer in answers) and not any(answer.code for answer in answers):
             place = f"port {where}" if where.isdigit() else where
             evidence = f"the store accepts local connections on {place}, but did not answer in time"
-            yield Problem("store-hangs", host, evidence, where=place)
+            frozen = _frozen(seen, host, _STORES)
+            values = {"host": host, **frozen.values}
+            yield Problem(
+                "store-hangs", host, evidence + frozen.evidence, values, frozen.variant, where=frozen.unit or place
+            )
 
 
 def left(seen: Seen) -> Iterator[Problem]:

@@ -232,7 +232,7 @@ def _rule(seen: Seen, at: str, found: Sequence[Lost]) -> Rule | None:
     dropping = [rule for rule in rules if rule.drops and not (doubled and rule.is_of_iptables)]
     counted = [rule for rule in dropping if rule.packets]
     ports = {str(each.port) for each in found}
-    named = [rule for rule in counted if ports & rule.ports]
+    named = [rule for rule in rules if rule.packets and ports & rule.ports and (rule in counted or rule.diverts)]
     if candidates := named or [rule for rule in counted if not rule.is_policy] or counted:
         return max(candidates, key=lambda rule: rule.packets)
     others = {str(seen.site.advertise.get(name)) for each in found for name in (each.source, each.target) if name != at}
@@ -314,10 +314,12 @@ def _mismatch(seen: Seen, source: str, target: str, datagrams: Datagrams, advert
     evidence = f"{_arrived(source, target, datagrams)}; {source} advertises {advertised}"
     kernel = seen.observed.kernels.get(source)
     to = str(seen.site.advertise[target])
-    _, device = kernel.sources.get(to, ("", "")) if kernel else ("", "")
+    chosen, device = kernel.sources.get(to, ("", "")) if kernel else ("", "")
+    translated = chosen == advertised
     values = {"host": source, "advertised": advertised, "to": f"{to}/32", "device": device}
-    where = f"{source}: source address of its route to {to}"
-    return Problem("source-mismatch", source, evidence, values, "route" if device else "", where=where)
+    variant = "nat" if translated else "route" if device else ""
+    where = f"{source}: a NAT rule" if translated else f"{source}: source address of its route to {to}"
+    return Problem("source-mismatch", source, evidence, values, variant, where=where)
 
 
 def _nat(seen: Seen, source: str, targets: Mapping[str, Datagrams], advertised: str) -> Iterator[Problem]:
@@ -352,6 +354,20 @@ def routes(seen: Seen) -> Iterator[Problem]:
                 values = {"host": source, "address": str(address), "to": target}
                 where = f"{source}: route to {address}"
                 yield Problem("no-route", source, evidence, values, target=target, where=where)
+            elif device := _elsewhere(seen, source, target):
+                evidence = f"no packet from {source} to {target} leaves on the interface of its address: the route to {address} leads to {device}"
+                values = {"host": source, "address": str(address), "to": target}
+                where = f"{source}: route to {address}"
+                yield Problem("no-route", source, evidence, values, "elsewhere", target=target, where=where)
+
+
+def _elsewhere(seen: Seen, source: str, target: str) -> str:
+    """Return the interface of the route to another host if nothing sent there leaves, and the host's address is on another one."""
+    path, kernel = seen.observed.underlay.paths.get((source, target)), seen.observed.kernels[source]
+    _, device = kernel.sources.get(str(seen.site.advertise[target]), ("", ""))
+    own = {on for on, its in seen.site.facts[source].addresses if its.ip == seen.site.advertise.get(source)}
+    sent = [seen_.left for seen_ in path.udp.values() if seen_.tried] if path else []
+    return device if device and own and device not in own and sent and not any(sent) else ""
 
 
 def neighbours(seen: Seen) -> Iterator[Problem]:

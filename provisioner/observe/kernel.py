@@ -60,6 +60,10 @@ class Said(StrEnum):
     LIVE_RESTORE = "live-restore daemon configuration is incompatible with swarm mode"
 
 
+# Services without which an overlay does not work. A main process that a signal has stopped holds its sockets and never answers.
+UNITS = ("docker.service", "containerd.service", "consul.service", "etcd.service", "zookeeper.service")
+
+
 def json_list(raw: Mapping[str, str], section: str) -> list[dict[str, Any]]:
     """Return the objects that `ip -j` or `bridge -j` printed; [] if the section is missing. Raises Malformed."""
     text = raw.get(section, "").strip()
@@ -222,6 +226,12 @@ class Kernel:
         return services(self.raw.get("services", ""))
 
     @cached_property
+    def stopped(self) -> dict[str, int]:
+        """Unit -> process ID, of services whose main process a signal has stopped."""
+        lines = (line.split() for line in self.raw.get("stopped", "").split("\n") if line)
+        return {unit: number(pid) for unit, pid in lines if unit in UNITS}
+
+    @cached_property
     def proxies(self) -> dict[str, str]:
         """Proxy variables in the engine's environment: HTTP_PROXY and similar -> "set"; NO_PROXY -> its value."""
         lines = (line.partition("=") for line in self.raw.get("proxies", "").split("\n"))
@@ -298,6 +308,7 @@ def script(peers: list[str], *, manages: bool = False) -> str:
         "SYSCTLS": shlex.join(SYSCTLS),
         "ENGINE_SAYS": shlex.join(Said),
         "PEERS": shlex.join(peers),
+        "UNITS": shlex.join(UNITS),
     }
     return reading.framed(render.filled(render.program("read-kernel.sh"), words))
 
@@ -338,7 +349,7 @@ def _parse_all(found: Kernel) -> None:
     for space in found.spaces.values():
         for name in ("links", "vxlans", "inner", "neighbours", "forwarding"):
             getattr(space, name)
-    for name in ("services", "links", "routes", "sources", "pinned"):
+    for name in ("services", "links", "routes", "sources", "pinned", "stopped"):
         getattr(found, name)
     for network, _ in found.networks_routed():
         str(network)

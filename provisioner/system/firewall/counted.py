@@ -22,6 +22,7 @@ _IPTABLES = frozenset({"iptables-legacy-save", "iptables-nft-save", "iptables-sa
 _OURS = frozenset({TABLE, *(chain for chains in CHAINS.values() for chain in chains)})
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s"]+)', re.DOTALL)
 _DROPS = frozenset({"DROP", "REJECT", "drop", "reject"})
+_DIVERTS = frozenset({"REDIRECT", "DNAT", "TPROXY", "redirect", "dnat", "tproxy"})
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Rule:
     @property
     def drops(self) -> bool:
         return bool(_DROPS & set(self.text.replace(";", " ").split()))
+
+    @property
+    def diverts(self) -> bool:
+        """Whether it sends packets to another port or host."""
+        return bool(_DIVERTS & set(self.text.split()))
 
     @property
     def is_policy(self) -> bool:

@@ -30,6 +30,7 @@ from provisioner import causes
 from provisioner.explain import explain, explained, problems, suspected, well
 from provisioner.model import Action, Drift, Failure, Kind, Outcome, Problem, State
 from provisioner.observe import Observed
+from provisioner.observe.kernel import Kernel
 from provisioner.observe.underlay import Attempt
 from provisioner.report.document import of_diagnosis
 from provisioner.system.firewall import Rule
@@ -106,6 +107,32 @@ def test_a_rule_of_nftables_without_a_counter_is_named_if_it_can_match(site, tex
         assert not causes.fix(problem)
 
 
+def test_a_rule_that_sends_the_packets_elsewhere_is_named(site):
+    redirect = Rule(
+        "iptables-nft-save", "nat", 3, "-A PREROUTING -p udp -m udp --dport 4789 -j REDIRECT --to-ports 4790"
+    )
+    published = Rule(
+        "iptables-nft-save", "nat", 9, "-A DOCKER -p tcp --dport 80 -j DNAT --to-destination 172.17.0.2:80"
+    )
+    rules = {"node2": (published, redirect)}
+    (found,) = explain(with_ways(healthy(site), into("node2", udp={DATA: DROPPED}), rules=rules))
+    assert causes.to_run(found.problems[0])[0].startswith(
+        "iptables-nft -t nat -D PREROUTING -p udp -m udp --dport 4789"
+    )
+
+
+def test_a_route_that_leads_elsewhere_is_named_if_nothing_leaves(site):
+    route = [{"dst": "192.168.56.11", "dev": "docker0", "prefsrc": "172.17.0.1"}]
+    kernels = healthy(site).observed.kernels
+    changed = Kernel({**kernels["node2"].raw, "gets": json.dumps(route)})
+    elsewhere = replace(healthy(site), observed=replace(healthy(site).observed, kernels={**kernels, "node2": changed}))
+    assert not [each.id for each in explain(elsewhere)]
+    none = {"left": 0, "arrived": 0, "passed": 0}
+    lost = with_ways(elsewhere, into("node1", source="node2", udp={DATA: none, GOSSIP: none}))
+    (found,) = explain(lost)
+    assert (found.id, found.path, found.problems[0].variant) == ("no-route", ("node2", "node1"), "elsewhere")
+
+
 def test_a_host_that_drops_everything_is_one_problem_with_its_rule(site):
     policy = "type filter hook input priority -5; policy drop;"
     arrives = {DATA: {"passed": 0}, GOSSIP: {"passed": 0}}
@@ -156,6 +183,16 @@ def test_a_foreign_rule_explains_the_drift_of_the_firewall_but_of_no_other_step(
         ("drift", ("node2", "node3")),
     ]
     assert [problem.where for problem in found[1].problems] == ["step daemon", "step firewall"]
+
+
+@pytest.mark.parametrize("name", ["engine-hangs", "store-hangs"])
+def test_a_service_that_a_signal_has_stopped_continues(site, name):
+    unit = "containerd.service" if name == "engine-hangs" else "consul.service"
+    seen = with_kernel(SCENES[name][0](healthy(site)), "node2", "stopped", lambda _: f"{unit} 4711\n")
+    (found,) = explain(seen)
+    assert (found.id, found.problems[0].where) == (name, unit)
+    assert causes.to_run(found.problems[0]) == ("kill -CONT 4711  # on node2",)
+    assert causes.fix(found.problems[0])
 
 
 def test_an_engine_that_hangs_explains_what_waits_for_it_but_not_a_changed_file(site):
