@@ -37,6 +37,10 @@ _OF_HOSTS: tuple[Detector, ...] = tuple(
     detect for module in (engines, versions, kernels, messages) for detect in module.DETECTORS
 )
 OBSERVING: tuple[Detector, ...] = (*_OF_HOSTS, *paths.DETECTORS)
+_OF_THE_ENGINE = frozenset(
+    {"engine-uses", "engine-leaves", "network"}
+)  # kinds of drift with which a network is not shared
+_NOT_SHARED = frozenset({"probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"})
 _NO_PROBE = frozenset({"probe-failed"})  # problems of hosts on which no probe starts
 
 
@@ -135,17 +139,19 @@ def _reasons(problem: Problem, found: Iterable[Problem], closure: Mapping[str, f
     return [
         other
         for other in found
-        if (_follows(problem, other.id, closure) and other.id not in closure[problem.id] and _related(other, problem))
+        if (_follows(problem, other, closure) and other.id not in closure[problem.id] and _related(other, problem))
         or (problem.network and _place(other) == (problem.id, problem.host, problem.target, ""))
     ]
 
 
-def _follows(problem: Problem, cause: str, closure: Mapping[str, frozenset[str]]) -> bool:
-    """Return whether a problem of this kind can follow from a cause. cause: its ID."""
+def _follows(problem: Problem, cause: Problem, closure: Mapping[str, frozenset[str]]) -> bool:
+    """Return whether a problem of this kind can follow from a cause."""
+    if cause.id == "drift":
+        return cause.values["kind"] in _OF_THE_ENGINE and problem.id in _NOT_SHARED
     if problem.id == "drift":
-        names = {name for each in (cause, *closure[cause]) for name in causes.CAUSES[each].drifts}
+        names = {name for each in (cause.id, *closure[cause.id]) for name in causes.CAUSES[each].drifts}
         return bool(names & {problem.values["kind"], problem.values["target"]})
-    return problem.id in closure[cause]
+    return problem.id in closure[cause.id]
 
 
 def _related(cause: Problem, consequence: Problem) -> bool:
@@ -177,7 +183,7 @@ def _diagnosis(
     explained = tuple(
         problem
         for problem in found
-        if _follows(problem, group[0].id, closure) and any(_related(cause, problem) for cause in group)
+        if _follows(problem, group[0], closure) and any(_related(cause, problem) for cause in group)
     )
     names = {name for problem in group for name in (problem.host, problem.target) if name}
     networks = {problem.network for problem in group}

@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 from itertools import product
 from typing import TYPE_CHECKING
 
+from provisioner import stores
 from provisioner.controlplane import swarm
 from provisioner.model import Problem
 from provisioner.system import attached, firewall
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 _LOOPBACK = "127.0.0.1"
 _SHOWN = 3  # most containers that a problem's evidence lists
-_STORES = tuple(f"{kind}.service" for kind in ("consul", "etcd", "zookeeper"))
 
 
 def engines(seen: Seen) -> Iterator[Problem]:
@@ -74,7 +74,7 @@ def _frozen(seen: Seen, host: str, units: Collection[str]) -> Frozen:
     return next((Frozen(unit, pid) for unit, pid in stopped.items() if unit in units), Frozen())
 
 
-def stores(seen: Seen) -> Iterator[Problem]:
+def store_servers(seen: Seen) -> Iterator[Problem]:
     """Find servers and agents of the store that accept connections from their own host but do not answer."""
     site = seen.site
     names: dict[str, list[str]] = defaultdict(list)
@@ -86,7 +86,7 @@ def stores(seen: Seen) -> Iterator[Problem]:
         if any(answer.late for answer in answers) and not any(answer.code for answer in answers):
             place = f"port {where}" if where.isdigit() else where
             evidence = f"the store accepts local connections on {place}, but did not answer in time"
-            frozen = _frozen(seen, host, _STORES)
+            frozen = _frozen(seen, host, stores.OWNED.units)
             values = {"host": host, **frozen.values}
             yield Problem(
                 "store-hangs", host, evidence + frozen.evidence, values, frozen.variant, where=frozen.unit or place
@@ -229,4 +229,4 @@ def _exempt(address: str, no_proxy: str) -> bool:
     return False
 
 
-DETECTORS = (engines, left, stores, services, wiped, in_container, loopback, proxies)
+DETECTORS = (engines, left, store_servers, services, wiped, in_container, loopback, proxies)

@@ -29,7 +29,7 @@ def lost(seen: Seen) -> Iterator[Problem]:
 
 def drift(seen: Seen) -> Iterator[Problem]:
     """Report differences from the inventory, by step and host. Those that can follow from a cause are reported one by one."""
-    explainable = {name for cause in causes.CAUSES.values() for name in cause.drifts}
+    explainable = {name for cause in causes.CAUSES.values() for name in cause.drifts} | {"engine-uses", "engine-leaves"}
     for outcome in seen.outcomes:
         if outcome.state is not State.DRIFTED:
             continue

@@ -14,7 +14,7 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
-from provisioner import render
+from provisioner import render, stores
 from provisioner.controlplane import swarm
 from provisioner.errors import Malformed, ProvisionerError
 from provisioner.parallel import bounded, each
@@ -61,7 +61,7 @@ class Said(StrEnum):
 
 
 # Services without which an overlay does not work. A main process that a signal has stopped holds its sockets and never answers.
-UNITS = ("docker.service", "containerd.service", "consul.service", "etcd.service", "zookeeper.service")
+UNITS = ("docker.service", "containerd.service", *stores.OWNED.units)
 
 
 def json_list(raw: Mapping[str, str], section: str) -> list[dict[str, Any]]:

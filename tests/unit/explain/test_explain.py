@@ -204,6 +204,15 @@ def test_an_engine_that_hangs_explains_what_waits_for_it_but_not_a_changed_file(
     assert drift.evidence == "node2: daemon: /etc/docker/daemon.json"
 
 
+def test_an_engine_on_another_store_explains_that_no_container_starts_there(site):
+    """As after somebody edited daemon.json and restarted the engine."""
+    probe = Problem("probe-failed", "node2", "network demo not found", network="demo")
+    for kind, expected in ((Kind.ENGINE_USES, ["drift"]), (Kind.RULES, ["probe-failed", "drift"])):
+        seen = failed(healthy(site), ("node1", "node2"), problem=probe)
+        outcome = Outcome("node2", "daemon", State.DRIFTED, (Drift(kind, "store"),))
+        assert [each.id for each in explain(replace(seen, outcomes=(outcome,)))] == expected
+
+
 def test_what_the_store_says_of_a_host_follows_from_the_path_that_cuts_it_off(site):
     waiting = Drift(Kind.STORE, "members", "without node2", "all hosts", Action.WAIT, "Consul")
     apart = SCENES["underlay-blocked"][0](healthy(site))
