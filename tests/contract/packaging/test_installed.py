@@ -24,11 +24,12 @@ class Installed:
 
     def __init__(self, folder: Path) -> None:
         source = folder / "source"
-        for name in subprocess.run(
-            ["git", "ls-files", "-z"], check=True, capture_output=True, text=True, cwd=ROOT
-        ).stdout.split("\0"):
-            if name and (ROOT / name).is_file() and not name.startswith("tests/"):
-                (source / name).parent.mkdir(parents=True, exist_ok=True)
+        source.mkdir()
+        for line in (ROOT / ".dockerignore").read_text().split():  # the image is built from the same files
+            name = line.removeprefix("!")
+            if line != name and (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+            elif line != name:
                 shutil.copy(ROOT / name, source / name)
         oracles.pip(Path(sys.executable), "wheel", str(source), "--no-deps", "--wheel-dir", str(folder))
         shutil.rmtree(source)
