@@ -26,7 +26,7 @@ MANY = {
 }
 _CONTAINER = (
     "docker image inspect bench/box >/dev/null 2>&1 || tar c -T /dev/null | docker import - bench/box >/dev/null;"
-    " docker start box >/dev/null 2>&1 || docker run -d --name box --restart always --network demo -v /usr:/usr:ro -v /bin:/bin:ro"
+    " docker start box-$(hostname) >/dev/null 2>&1 || docker run -d --name box-$(hostname) --restart always --network demo -v /usr:/usr:ro -v /bin:/bin:ro"
     " -v /lib:/lib:ro -v /lib64:/lib64:ro bench/box sleep 7200 >/dev/null"
 )
 _SETTLED = 60  # seconds for a cluster to settle after a fault
@@ -40,13 +40,15 @@ def faults() -> list[str]:
 def run_containers(lab: Lab) -> None:
     """Start a container on the network of each host; forwarding entries are only made when containers send packets."""
     for host in lab.hosts:
-        lab.exec(host, f"{_CONTAINER}; docker exec box true", timeout=120)
+        lab.exec(host, f"{_CONTAINER}; docker exec box-{host} true", timeout=120)
     for host in lab.hosts:
         others = [
-            lab.exec(other, "docker exec box hostname -I").stdout.split()[0] for other in lab.hosts[:3] if other != host
+            lab.exec(other, f"docker exec box-{other} hostname -I").stdout.split()[0]
+            for other in lab.hosts[:3]
+            if other != host
         ]
         for address in others:
-            lab.exec(host, f"docker exec box ping -qc 1 -W 5 {address}", check=False)
+            lab.exec(host, f"docker exec box-{host} ping -qc 1 -W 5 {address}", check=False)
 
 
 @contextlib.contextmanager
