@@ -56,7 +56,7 @@ def broken(lab: Lab, *made: tuple[str, str]) -> Iterator[None]:
     """Make faults on hosts, and heal them after the block."""
     try:
         for name, host in made:
-            to = next(other for other in lab.hosts if other != host) if FAULTS[name].place.value == "path" else ""
+            to = next(other for other in lab.hosts if other != host) if FAULTS[name].place.pair else ""
             lab.break_(FAULTS[name], host, to)
         yield
     finally:
