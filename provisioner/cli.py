@@ -228,6 +228,10 @@ def doctor(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --fix: do not ask; required without a terminal.")] = False,
     collect: cli_collect.Collect = None,
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Also record why the kernels drop packets, with their tracing, for some seconds."),
+    ] = False,
     all_: _All = False,
     only: _OnlySeen = None,
     skip: _SkipSeen = None,
@@ -262,7 +266,16 @@ def doctor(
     if inventory is None:
         files = _files(junit, html)
         _examine(
-            login, choice, access, collect, reach=reach_nodes, json=json, verbose=verbose, ignore=ignore, files=files
+            login,
+            choice,
+            access,
+            collect,
+            deep=deep,
+            reach=reach_nodes,
+            json=json,
+            verbose=verbose,
+            ignore=ignore,
+            files=files,
         )
         return
     if reach_nodes or login[1:] != cli_manager.Login("")[1:]:
@@ -273,7 +286,7 @@ def doctor(
     def workflow(found: Inventory) -> Iterable[Phase]:
         from provisioner.workflows.doctor import phases
 
-        return phases(found, choice, collector.begin(found))
+        return phases(found, choice, collector.begin(found), deep=deep)
 
     run = functools.partial(_report, inventory, "doctor", access=access, json=json, verbose=verbose, ignore=ignore)
     files, collector = _files(junit, html), cli_collect.Collector(collect)
@@ -351,6 +364,7 @@ def _examine(
     access: Access,
     collect: Path | None,
     *,
+    deep: bool,
     reach: bool,
     json: bool,
     verbose: bool,
@@ -369,7 +383,7 @@ def _examine(
             from provisioner.workflows.doctor import Unexamined, of_swarm
 
             unexamined = Unexamined(others, unusable, led=surveyed.swarm.led)
-            return of_swarm(found, choice, unexamined, collector.begin(found))
+            return of_swarm(found, choice, unexamined, collector.begin(found), deep=deep)
 
         found = surveyed.inventory(reach=reach)
         with cli_collect.Collector(collect) as collector:

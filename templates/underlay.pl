@@ -91,7 +91,7 @@ sub ours {
 while (<STDIN>) {
     my ($word, @rest) = split;
     if ($word eq "run") { ($token, $source) = @rest }
-    elsif ($word eq "me") { ($me, $own, $data) = @rest }
+    elsif ($word eq "me") { ($me, $own, $data) = @rest; $0 = "provisioner-$me" }  # drops.pl looks for this name
     elsif ($word eq "sizes") { @sizes = split /,/, $rest[0] }
     elsif ($word eq "peer") {
         my ($number, $address, $udp, $tcp) = @rest;
@@ -133,7 +133,8 @@ sub datagram { # PEER PORT KIND SIZE
     my $lead = $port == $data ? pack "N N", 0x0800_0000, $VNI << 8 : pack "C2 x6", 7, 0;
     my $number = $sent{$peer}{$port} || 0;
     my $body = $lead . pack("H16", $token) . pack "n n n a", $me, $peer, $number, $kind;
-    $body .= "\0" x ($size - 28 - length $body) if $size;
+    # drops.pl recognises small datagrams by their length, which tells their receiver.
+    $body .= "\0" x ($size ? $size - 28 - length $body : $peer % 100);
     if (defined send $out, $body, 0, sockaddr_in($port, inet_aton($peers{$peer}{address}))) {
         $sent{$peer}{$port} = $number + 1;
     } elsif (!$size) {

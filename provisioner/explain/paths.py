@@ -20,6 +20,9 @@ _GOSSIP = 7946
 _NOISE = 3  # fewer lost datagrams than this are ignored
 _MANY = 10  # with at least this many datagrams, partial loss is reported
 _WHOLE = 90  # percent; from this loss on, a port counts as blocked
+_QUIET = frozenset(
+    {"vxlan_rcv", "vxlan_err_lookup"}
+)  # the kernel drops our datagrams here if all is well: their VNI is unused
 _DELETES = frozenset({"rule", "nft-rule"})  # variants with commands that delete the rule
 
 
@@ -201,9 +204,19 @@ def _problem(seen: Seen, name: str, place: Place, found: list[Lost]) -> Problem:
     if rule:
         counted = f"counted {rule.packets} packets" if rule.packets else "has no counter, and can match these packets"
         evidence += f"; the rule `{rule.text}` {counted}"
+    evidence += _dropped(seen, at, ways)
     host, end = (source, target) if single else (at, "")
     ports = {port for path in seen.observed.underlay.paths.values() for port in (*path.udp, *path.tcp)}
     return Problem(name, host, evidence, values, _variant(rule, at, name, ports), target=end, where=where)
+
+
+def _dropped(seen: Seen, at: str, ways: Iterable[tuple[str, str]]) -> str:
+    """Return why the kernel of a host dropped packets on these paths, if that was recorded; else ""."""
+    incoming = {at == target for _, target in ways}
+    found = seen.observed.drops[at].found if at in seen.observed.drops else ()
+    drops = [drop for drop in found if drop.incoming in incoming and drop.place not in _QUIET]
+    reasons = ", ".join(f"{drop.reason} in {drop.place} ({drop.count})" for drop in drops[:3])
+    return f"; the kernel of {at} dropped packets of the test: {reasons}" if reasons else ""
 
 
 def _values(what: str, source: str, target: str, at: str) -> dict[str, object]:

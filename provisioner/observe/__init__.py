@@ -7,11 +7,13 @@ kernel: each host's links, routes, neighbours, forwarding entries and settings, 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provisioner.errors import TimedOut, Unreachable
-from provisioner.observe import kernel, underlay
+from provisioner.observe import drops, kernel, underlay
+from provisioner.observe.drops import Drops
 from provisioner.observe.underlay import Underlay
 
 if TYPE_CHECKING:
@@ -33,12 +35,14 @@ class Observed:
 
     unread: (observation, host) -> why the observation failed there.
     silent: host -> the error, for hosts that stopped answering during the run.
+    drops: host -> why its kernel dropped datagrams of the underlay observation. Empty if this was not asked for.
     """
 
     underlay: Underlay = field(default_factory=Underlay)
     kernels: Mapping[str, Kernel] = field(default_factory=dict)
     unread: Mapping[tuple[str, str], str] = field(default_factory=dict)
     silent: Mapping[str, ProvisionerError] = field(default_factory=dict)
+    drops: Mapping[str, Drops] = field(default_factory=dict)
 
     def repeated(self, again: Observed, names: Collection[str]) -> Observed:
         """Return these observations with those of `names` from `again`."""
@@ -47,23 +51,32 @@ class Observed:
         kept = {key: why for key, why in self.unread.items() if key[0] not in names}
         paths = again.underlay if "underlay" in names else self.underlay
         kernels = again.kernels if "kernel" in names else self.kernels
-        return Observed(paths, kernels, {**kept, **again.unread}, self.silent)
+        dropped = again.drops if "underlay" in names else self.drops
+        return Observed(paths, kernels, {**kept, **again.unread}, self.silent, dropped)
 
 
 def observe(
-    site: Site, connections: Mapping[str, Connection], say: Callable[[str, str], None], only: Collection[str] = NAMES
+    site: Site,
+    connections: Mapping[str, Connection],
+    say: Callable[[str, str], None],
+    only: Collection[str] = NAMES,
+    *,
+    deep: bool = False,
 ) -> Observed:
     """Make observations on the live hosts, concurrently. Changes nothing; takes a few seconds.
 
     say: called with a host and a progress text, from several threads. only: the observations to make.
+    deep: also record why kernels drop packets of the underlay observation. For this, their tracing is used for some seconds.
     """
-    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="observe") as pool:
+    recording = drops.recorded(site, connections) if deep and "underlay" in only else nullcontext(dict[str, Drops]())
+    with recording as dropped, ThreadPoolExecutor(max_workers=2, thread_name_prefix="observe") as pool:
         paths = pool.submit(underlay.observe, site, connections, say) if "underlay" in only else None
         read = pool.submit(kernel.observe, site, connections) if "kernel" in only else None
     found, (kernels, unread) = paths.result() if paths else Underlay(), read.result() if read else ({}, {})
-    whys = {("underlay", host): why for host, why in found.silent.items()}
+    whys = {("underlay", host): f"reasons for drops: {seen.why}" for host, seen in dropped.items() if seen.why}
+    whys |= {("underlay", host): why for host, why in found.silent.items()}
     whys |= {("kernel", host): why.what for host, why in unread.items()}
     silent = {
         host: why for host, why in unread.items() if host in found.silent and isinstance(why, TimedOut | Unreachable)
     }
-    return Observed(found, kernels, whys, silent)
+    return Observed(found, kernels, whys, silent, dropped)

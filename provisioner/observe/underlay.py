@@ -175,6 +175,22 @@ class Output:
                 raise ValueError(f"unexpected output of the observer: {line[:80]!r}")
 
 
+def numbers(site: Site) -> dict[str, int]:
+    """Return host -> the number that its program and the other hosts' programs call it by."""
+    names = (name for name in site.inventory.hosts if name in site.advertise)
+    return {name: at for at, name in enumerate(names, start=1)}
+
+
+def length(at: int) -> int:
+    """Return the length of a small datagram to the host with this number, with its IP header. See templates/underlay.pl."""
+    return 51 + at % 100
+
+
+def program(at: int) -> str:
+    """Return the name of the program on the host with this number, as the kernel shows it."""
+    return f"provisioner-{at}"[:15]
+
+
 def observe(site: Site, connections: Mapping[str, Connection], say: Callable[[str, str], None]) -> Underlay:
     """Test all paths between the hosts with a known address. Hosts on which the program fails are in `silent`."""
     names = [name for name in site.inventory.hosts if name in site.advertise]

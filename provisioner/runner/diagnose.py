@@ -54,7 +54,9 @@ def observe(run: Run) -> bool:
 def _observed(run: Run, chosen: Collection[str]) -> Observed:
     from provisioner import observe as observing
 
-    return observing.observe(run.site, run.session.connections, partial(run.session.progress, "observe"), chosen)
+    return observing.observe(
+        run.site, run.session.connections, partial(run.session.progress, "observe"), chosen, deep=run.deep
+    )
 
 
 def explaining() -> ModuleType:

@@ -82,6 +82,7 @@ class Run:
     paths: tuple[PathSeen, ...] = ()
     fixes: list[Fix] = field(default_factory=list)
     observations: Collection[str] | None = None  # the observations to make; None: all
+    deep: bool = False  # whether observations use the kernels' tracing, too
     is_reported: Callable[[str], bool] = bool  # whether to report the cause with this id
     sites: dict[str, Site] = field(default_factory=dict)
 

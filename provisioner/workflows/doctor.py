@@ -34,14 +34,17 @@ if TYPE_CHECKING:
     from provisioner.workflows import Phase
 
 
-def phases(inventory: Inventory, chosen: Choice, collection: Collection | None = None) -> tuple[Phase, ...]:
+def phases(
+    inventory: Inventory, chosen: Choice, collection: Collection | None = None, *, deep: bool = False
+) -> tuple[Phase, ...]:
     """The phases of `doctor`. chosen: what to look at and to report. collection: the evidence to collect at the end.
+    deep: also record why kernels drop packets.
 
     Raises UsageError if a pattern matches nothing.
     """
     narrow = scope(chosen, proofs.units(inventory))
     return (
-        partial(_begin, chosen=narrow),
+        partial(_begin, chosen=narrow, deep=deep),
         anyway(look),
         compare(STEPS),
         *_find_compared(narrow),
@@ -111,10 +114,10 @@ def _prove(run: Run, chosen: Choice) -> bool:
     return prove(run, chosen)
 
 
-def _begin(run: Run, chosen: Scope) -> bool:
+def _begin(run: Run, chosen: Scope, *, deep: bool = False) -> bool:
     """Also reads the engines' containers, which forwarding entries are compared with."""
     run.session.requests += (attached.CONTAINERS,)
-    run.observations, run.is_reported = chosen.observations, chosen.reports
+    run.observations, run.is_reported, run.deep = chosen.observations, chosen.reports, deep
     return True
 
 
@@ -156,11 +159,16 @@ class Unexamined:
 
 
 def of_swarm(
-    found: Inventory, chosen: Choice, unexamined: Unexamined, collection: Collection | None = None
+    found: Inventory,
+    chosen: Choice,
+    unexamined: Unexamined,
+    collection: Collection | None = None,
+    *,
+    deep: bool = False,
 ) -> tuple[Phase, ...]:
     """The phases of `doctor` for a swarm that somebody else built.
 
-    found: its hosts and networks, from its manager. chosen: which proofs to run. collection: the evidence to collect.
+    found: its hosts and networks, from its manager. chosen: which proofs to run. collection, deep: see `phases`.
     Raises UsageError if a pattern of the choice matches nothing.
     """
     narrow = scope(replace(chosen, unfit=_ONLY_OURS), proofs.units(found))
@@ -170,7 +178,7 @@ def of_swarm(
         run.checks.append(lambda _: unexamined.problems())
         return True
 
-    return partial(_begin, chosen=narrow), begin, _look, *_find(narrow), *_collected(collection)
+    return partial(_begin, chosen=narrow, deep=deep), begin, _look, *_find(narrow), *_collected(collection)
 
 
 _ONLY_OURS = ("isolation",)  # proofs of properties that only the firewall rules of `up` provide

@@ -51,7 +51,7 @@ def ran(monkeypatch):
         return Report(command, "lab", ("node1", "node2"), code, 1.0, writes=1, causes=causes, fixes=fixes[-1])
 
     monkeypatch.setattr(of_doctor, "fixing", fixing)
-    monkeypatch.setattr(of_doctor, "phases", lambda *_: ())
+    monkeypatch.setattr(of_doctor, "phases", lambda *_, **__: ())
     monkeypatch.setattr(cli, "_report", run)
     return runs, found
 

@@ -32,7 +32,7 @@ CALLS = {
     "changing": {"stores/http.py", "stores/keys.py", "stores/zookeeper_keys.py"},
     # Code with its own connection to a store must make changes within `changing`. The four-letter words change nothing.
     "socket": {"stores/http.py", "stores/asking.py", "stores/zookeeper.py", "stores/zookeeper_keys.py"},
-    "stream": {"proofs/probe.py", "observe/underlay.py", "collect/capture.py"},
+    "stream": {"proofs/probe.py", "observe/underlay.py", "collect/capture.py", "observe/drops.py"},
 }
 OTHERS = {"incoming"}  # TLS buffers, which also have a `write`
 

@@ -30,6 +30,7 @@ from provisioner import causes
 from provisioner.explain import explain, explained, problems, suspected, well
 from provisioner.model import Action, Drift, Failure, Kind, Outcome, Problem, State
 from provisioner.observe import Observed
+from provisioner.observe.drops import Drop, Drops
 from provisioner.observe.kernel import Kernel
 from provisioner.observe.underlay import Attempt
 from provisioner.report.document import of_diagnosis
@@ -166,6 +167,25 @@ def test_one_blocked_port_explains_all_pairs_that_failed(site):
     proof = Problem("overlay-blocked", "node2", "4 pairs failed", {"port": DATA}, network="demo")
     (found,) = explain(failed(blocked(healthy(site)), *ways, problem=proof))
     assert (found.id, found.pairs, [each.id for each in found.explained]) == ("vxlan-blocked", 4, ["overlay-blocked"])
+
+
+def test_the_reasons_of_the_kernel_are_evidence_at_their_host_and_in_their_direction(site):
+    """The test's datagrams to the data port have an unused VNI, so the kernel drops them also if all is well."""
+    firewall, unused = (
+        Drop(40, "NETFILTER_DROP", "nft_do_chain"),
+        Drop(9, "VXLAN_VNI_NOT_FOUND", "vxlan_rcv"),
+    )
+    outgoing = replace(firewall, incoming=False, reason="IP_OUTNOROUTES")
+    drops = {"node1": Drops((replace(firewall, reason="OTHER"),)), "node2": Drops((firewall, unused, outgoing))}
+    seen = blocked(healthy(site))
+    (found,) = explain(replace(seen, observed=replace(seen.observed, drops=drops)))
+    assert found.evidence[0].endswith(
+        "; the kernel of node2 dropped packets of the test: NETFILTER_DROP in nft_do_chain (40)"
+    )
+    (without,) = explain(seen)
+    assert "the kernel of" not in without.evidence[0]
+    well = healthy(site)
+    assert explain(replace(well, observed=replace(well.observed, drops=drops))) == ()
 
 
 def test_a_foreign_rule_explains_the_drift_of_the_firewall_but_of_no_other_step(site):
