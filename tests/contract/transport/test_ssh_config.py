@@ -269,14 +269,15 @@ def test_an_address_is_never_an_option(sshd, own, address):
         completed(bare(sshd, address=address))
 
 
-def test_the_agent_of_the_configuration_alone(sshd, own, tmp_path, monkeypatch):
+def test_the_agent_of_the_configuration_alone(sshd, own, tmp_path, monkeypatch, wait_for):
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", tmp_path / "agent"], stdout=subprocess.DEVNULL)
     try:
-        while not (tmp_path / "agent").exists():
-            time.sleep(0.01)
-        subprocess.run(
-            ["ssh-add", "-q", sshd.key], check=True, env={**os.environ, "SSH_AUTH_SOCK": f"{tmp_path}/agent"}
+        wait_for((tmp_path / "agent").exists)
+        agent_of = {**os.environ, "SSH_AUTH_SOCK": f"{tmp_path}/agent"}
+        wait_for(
+            lambda: subprocess.run(["ssh-add", "-l"], env=agent_of, capture_output=True, check=False).returncode < 2
         )
+        subprocess.run(["ssh-add", "-q", sshd.key], check=True, env=agent_of)
         text = everything(sshd).replace(f"IdentityFile {sshd.key}", f"IdentityAgent {tmp_path}/agent")
         monkeypatch.setenv("HOME", str(tmp_path))
         own(text)
