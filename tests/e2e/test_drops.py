@@ -43,9 +43,9 @@ def test_the_kernel_says_why_it_drops_packets(settled):
     for how, ends in ENDS.items():
         begun, left = cluster.sh(
             "node1",
-            f"""cd /run; rm -f f; mkfifo f; exec 9<>f
+            f"""cd /run; rm -f f out; mkfifo f; exec 9<>f
             unshare -m --propagation private perl -e {program} <f >out 2>&1 9>&- & p=$!
-            for n in $(seq 100); do grep -q ready out && break; sleep 0.1; done; cat out | tr '\\n' ' '
+            for n in $(seq 100); do grep -qs ready out && break; sleep 0.1; done; cat out | tr '\\n' ' '
             {INSTANCES} | wc -l
             {ends}
             for n in $(seq 100); do {INSTANCES} >/dev/null || break; sleep 0.1; done; {INSTANCES} | wc -l""",
