@@ -10,6 +10,7 @@ import pytest
 import typer.main
 
 from provisioner.cli import app
+from provisioner.explain.messages import MEANINGS
 from provisioner.inventory import load
 from provisioner.model import Action, Check, Drift, Kind, Outcome, Pair, ProofResult, Report, State
 from provisioner.report.people import show_people
@@ -160,6 +161,33 @@ def test_the_shown_output_is_current(tmp_path):
         stream.seek(0)
         assert stream.read() == shown
     assert shown.endswith(extract)
+
+
+def test_from_zero_shows_output_that_the_page_of_the_doctor_shows():
+    shown = re.search(r"```console\n(.*?)```", (ROOT / "docs/from-zero.md").read_text(), re.DOTALL)[1]
+    assert set(shown.splitlines()) <= set((ROOT / "docs/doctor.md").read_text().splitlines())
+
+
+def test_every_message_of_the_engine_has_its_cause_in_troubleshooting():
+    text = (ROOT / "docs/troubleshooting.md").read_text()
+    rows = dict(re.findall(r"^\| `([^`]+)`[^|]*\| (.*) \|$", text, re.MULTILINE))
+    for said, meaning in MEANINGS.items():
+        assert f"(causes.md#{meaning.cause})" in rows.get(said, ""), f"docs/troubleshooting.md lacks `{said}`"
+
+
+def test_the_glossary_has_every_state():
+    rows = (ROOT / "docs/glossary.md").read_text().partition("| state | meaning |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| ([a-z]+) \|", rows, re.MULTILINE) == list(State)
+
+
+def test_every_page_is_linked_from_another_one():
+    linked = {
+        (path.parent / target).resolve()
+        for path in DOCUMENTS
+        for target in re.findall(r"\]\(([^)#:]+\.md)", path.read_text())
+        if (path.parent / target).resolve() != path
+    }
+    assert set(ROOT.glob("docs/*.md")) <= linked
 
 
 def test_every_decision_is_listed():
