@@ -25,7 +25,7 @@ from provisioner.system.request import ENGINE, Request
 from provisioner.system.strict import json_object, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from ipaddress import IPv4Address
 
     from provisioner.controlplane.base import SiteView
@@ -287,8 +287,16 @@ class View:
     @cached_property
     def hosts(self) -> tuple[str, ...]:
         """The live hosts that are certainly in the cluster's swarm. Empty if there is none, or if it has no leader."""
-        taken_over = [hosts for hosts in self._unlabelled if 2 * len(hosts) > len(self.site.live)]
+        taken_over = [
+            hosts for hosts in self._unlabelled if 2 * (len(hosts) + self._silent(hosts)) > len(self.site.live)
+        ]
         return tuple(next(iter(self._ours or self._founded or taken_over), ()))
+
+    def _silent(self, hosts: Collection[str]) -> int:
+        """Return how many live hosts have an engine that does not answer, and an address that this swarm lists as a node's."""
+        listed = {address_of(node) for name in hosts for node in nodes(self.site.facts[name])}
+        silent = (name for name in self.site.live if not self.site.facts[name].engine)
+        return sum(str(self.site.advertise.get(name)) in listed for name in silent)
 
     @cached_property
     def lacks_label(self) -> bool:

@@ -232,6 +232,18 @@ class TestUnlabelled:
             "node3": True,
         }
 
+    def test_nodes_whose_engines_are_down_count_as_members(self, site):
+        """Their manager lists them. Before, such a swarm was taken for another one."""
+        silent = {
+            name: with_raw(FOUND[name], **{"http:info": "000 no answer", "http:networks": "000 no answer"})
+            for name in HOSTS[1:]
+        }
+        manager = labelled(FOUND["node1"], "")
+        assert View(site({"node1": manager, **silent})).member("node1") is Member.OURS
+        elsewhere = [{**node, "Status": {"Addr": "192.0.2.9"}} for node in manager.http("nodes").body]
+        strangers = with_http(manager, "nodes", elsewhere)
+        assert View(site({"node1": strangers, **silent})).member("node1") is Member.OTHER
+
     def test_the_record_of_another_host_is_no_proof(self, site):
         facts = {**fresh(), "node1": labelled(_alone("node1", FOUND["node1"]), "")}
         assert View(site(recorded(facts, node1=SECOND, node2=SECOND))).member("node1") is Member.OTHER
