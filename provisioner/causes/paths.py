@@ -80,8 +80,8 @@ FAMILY = Family(
         _blocked(
             "gossip-blocked",
             "the engines' gossip port is blocked",
-            "Engines announce their containers on a network over this port. Without it, new containers get no names and no"
-            " forwarding entries on other hosts, while old connections continue.",
+            "Engines announce their containers on a network over this port. Without it, new containers get no forwarding"
+            " entries on other hosts, and in a swarm no names there, while old connections continue.",
             _OVERLAY,
         ),
         _blocked(

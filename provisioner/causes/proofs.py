@@ -46,7 +46,7 @@ FAMILY = Family(
             "names of containers are not resolved",
             Severity.ERROR,
             "Containers reach each other by address, but the engine's DNS server does not know their names. Engines learn names"
-            " by gossip, and only from engines that share their store or swarm.",
+            " from their store, or in a swarm by gossip.",
             "check that 7946/tcp and 7946/udp pass between these hosts, and that their engines use the same store",
         ),
         Cause(

@@ -109,8 +109,8 @@ FAMILY = Family(
             "engines-apart",
             "engines do not know each other from gossip",
             Severity.WARNING,
-            "Engines announce by gossip where containers run. Two engines that do not know each other neither resolve names of"
-            " the other's containers nor forward packets to them.",
+            "Engines announce by gossip where containers run. Two engines that do not know each other forward no packets to"
+            " the other's containers, and in a swarm resolve no names of them.",
             "{reunion}",
             explains=(
                 "overlay-blocked",
