@@ -150,7 +150,7 @@ def _follows(problem: Problem, cause: Problem, closure: Mapping[str, frozenset[s
         return cause.values["kind"] in _OF_THE_ENGINE and problem.id in _NOT_SHARED
     if problem.id == "drift":
         names = {name for each in (cause.id, *closure[cause.id]) for name in causes.CAUSES[each].drifts}
-        return bool(names & {problem.values["kind"], problem.values["target"]})
+        return problem.id in closure[cause.id] or bool(names & {problem.values["kind"], problem.values["target"]})
     return problem.id in closure[cause.id]
 
 

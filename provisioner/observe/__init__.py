@@ -11,22 +11,23 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from provisioner.errors import TimedOut, Unreachable
+from provisioner.errors import ProvisionerError, TimedOut, Unreachable
 from provisioner.observe import drops, kernel, underlay
 from provisioner.observe.drops import Drops
 from provisioner.observe.underlay import Underlay
+from provisioner.parallel import each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from provisioner.controlplane import Site
-    from provisioner.errors import ProvisionerError
     from provisioner.observe.kernel import Kernel
     from provisioner.transport import Connection
 
 __all__ = ["NAMES", "Observed", "observe"]
 
 NAMES = ("underlay", "kernel")
+_PATIENCE = 5.0  # seconds for a slow host to show that it still answers
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ def observe(
     whys = {("underlay", host): f"reasons for drops: {seen.why}" for host, seen in dropped.items() if seen.why}
     whys |= {("underlay", host): why for host, why in found.silent.items()}
     whys |= {("kernel", host): why.what for host, why in unread.items()}
-    silent = {
+    suspects = {
         host: why for host, why in unread.items() if host in found.silent and isinstance(why, TimedOut | Unreachable)
     }
+    answers = each(list(suspects), lambda host: connections[host].read(":", deadline=_PATIENCE))
+    silent = {host: suspects[host] for host, answer in answers.items() if isinstance(answer, ProvisionerError)}
     return Observed(found, kernels, whys, silent, dropped)

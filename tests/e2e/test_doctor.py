@@ -45,11 +45,10 @@ def victim(dice: random.Random, fault: Fault) -> tuple[str, str]:
 
 
 def containers(cluster: Cluster) -> None:
-    """See that a container runs on demo on each host; after one was started, let each ping the others.
+    """See that a container runs on demo on each host, and let each ping the others: some faults need their forwarding entries.
 
     Faults may restart an engine, which does not always start its containers again: their network may not be there yet.
     """
-    started = False
     for host in HOSTS:  # the last fault may have left an engine waiting for its store for a while
         cluster.sh(
             host,
@@ -61,8 +60,7 @@ def containers(cluster: Cluster) -> None:
             cluster.sh(host, f"docker start web-{host}")
         elif state != "true":
             cluster.box(host, f"web-{host}", "demo", "--restart always")
-        started = started or state != "true"
-    for one, other in itertools.permutations(HOSTS, 2) if started else ():
+    for one, other in itertools.permutations(HOSTS, 2):
         cluster.sh(one, f"docker exec web-{one} ping -qc 1 -W 5 web-{other}")
 
 

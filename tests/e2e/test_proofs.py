@@ -259,7 +259,7 @@ def filtered(rule: str) -> tuple[str, str]:
 
 def test_data_that_change_on_their_way_are_found(hosts):
     fault = FAULTS["corrupt"]
-    with hosts.broken("node2", fault.make, fault.heal):
+    with hosts.broken("node2", f"DATA=4789; {fault.make}", fault.heal):
         result = hosts.prove()
     assert failed(result) == {("node1", "node2"), ("node3", "node2")}
     assert {pair(result, *each).transfer for each in failed(result)} == {"corrupt"}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import LabError
-from provisioner.lab import Lab, machine
+from provisioner.lab import Lab, Topology, machine
 from provisioner.lab.host import Host
 from provisioner.lab.snapshot import SETTLED
 from tests.e2e.cluster import Cluster
@@ -126,7 +126,7 @@ class TestMaking:
 
     def test_files_keep_all_their_attributes(self, tmp_path):
         lab, image = tmp_path / "lab", tmp_path / "image"
-        host = Host(lab, 1, image)
+        host = Host(lab, 1, image, Topology.FLAT)
         upper = host.folder / "upper"
         for folder in (upper / "opaque", host.folder / "seed", host.folder / "docker", host.folder / "containerd"):
             folder.mkdir(parents=True)
