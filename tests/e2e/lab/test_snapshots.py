@@ -147,7 +147,7 @@ class TestMaking:
         kept = tmp_path / "kept"
         host.keep(kept)
         assert everything(kept / "upper") == before["upper"]
-        restored = Host(tmp_path / "other", 1, image)
+        restored = Host(tmp_path / "other", 1, image, Topology.FLAT)
         restored.restore(kept)
         assert everything(restored.folder / "docker") == before["docker"]
         assert (restored.folder / "docker/log").stat().st_blocks < 100, (
