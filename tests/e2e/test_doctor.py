@@ -61,7 +61,8 @@ def containers(cluster: Cluster) -> None:
         elif state != "true":
             cluster.box(host, f"web-{host}", "demo", "--restart always")
     for one, other in itertools.permutations(HOSTS, 2):
-        cluster.sh(one, f"docker exec web-{one} ping -qc 1 -W 5 web-{other}")
+        ping = f"docker exec web-{one} ping -qc 1 -W 2 web-{other}"  # names may come late after a restart
+        cluster.sh(one, f"for n in $(seq 30); do {ping} && exit; sleep 1; done; exit 1", timeout=120)
 
 
 def complaint(causes: list[dict[str, Any]], fault: Fault, *hosts: str) -> str:
