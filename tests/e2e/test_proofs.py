@@ -374,7 +374,7 @@ def test_an_address_that_an_engine_did_not_release_is_used_again(hosts):
         "; docker rm -f provisioner-probe-0c0c0c-node2",
     )
     result = hosts.prove()
-    if "forgets the network's old namespace" in result.error:  # an error of killed engines, depending on their timing: its cure
+    if "forgets the network's old namespace" in result.error:  # depends on when it was killed
         hosts.sh("node2", f"systemctl reset-failed docker; systemctl restart docker; ({ENGINE})")
         result = hosts.prove()
     assert result.error == ""
