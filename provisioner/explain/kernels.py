@@ -338,6 +338,8 @@ def _orphans(seen: Seen, name: str, kernel: Kernel, live: Mapping[str, str]) -> 
     for space in kernel.spaces.values():
         if not space.network or space.name in live or not seen.site.facts[name].networks:
             continue
+        if _has_containers(space):  # a network that was created after the engine listed its networks
+            continue
         for link in (link for link in space.vxlans if _vni(link) not in used):
             device, vni = str(link.get("ifname", "")), _vni(link)
             evidence = (

@@ -280,6 +280,9 @@ def test_the_namespace_of_a_swarm_s_ingress_is_not_an_orphan(site):
             healthy(site, node2=changed), "node2", "space:1-afxei5yzxg:links", lambda _: json.dumps([vxlan])
         )
         assert [each.id for each in problems(seen)] == expected
+    with_container = [vxlan, {"ifname": "veth0", "flags": ["UP"], "linkinfo": {"info_kind": "veth"}}]
+    later = with_kernel(healthy(site), "node2", "space:1-afxei5yzxg:links", lambda _: json.dumps(with_container))
+    assert not problems(later), "a network that was created after the engine listed its networks"
 
 
 def test_a_problem_of_a_host_is_not_repeated_for_its_networks(site):
