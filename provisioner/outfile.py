@@ -1,4 +1,4 @@
-"""Files that a user asks for: opened before the work begins, and replaced atomically when it ends."""
+"""Files that a user asks for: opened before the work begins, safely also in folders where other users can write."""
 
 from __future__ import annotations
 
@@ -15,64 +15,123 @@ if TYPE_CHECKING:
 
 _ROOM = 1 << 20  # bytes that are reserved at the beginning, so that a full disk is found before the work
 _MODE = 0o600  # reports name addresses, rules and versions
+_CURE = "name a file in a folder that you may write to, on a disk with free space"
+_NEW = os.O_CREAT | os.O_EXCL
+
+
+class Folder:
+    """A folder that is opened once, by its name. Nothing in it is followed. Its methods raise OSError."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it. Raises OSError, and ValueError if another user's symbolic link is on the way."""
+        _refuse_links(path)
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def open(self, name: str, flags: int) -> int:
+        """Open a file in it, and return the descriptor. A new one is readable by its owner alone."""
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE, dir_fd=self.descriptor)
+
+    def check(self, name: str) -> bool:
+        """Return whether the file exists. Raises ValueError if it is not a regular one: a device or a link must not be replaced."""
+        try:
+            mode = os.stat(name or ".", dir_fd=self.descriptor, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            return False
+        if stat.S_ISDIR(mode):
+            raise ValueError("is a folder; name the file to write in it")
+        if not stat.S_ISREG(mode):
+            raise ValueError("is a symbolic link or no regular file; name a regular file")
+        return True
+
+    def close(self) -> None:
+        with suppress(OSError):
+            os.close(self.descriptor)
+
+
+class Draft:
+    """A new file with a hidden name. It gets its own name when it is complete; without one, `close` removes it.
+
+    file: receives the contents. Its methods raise OSError.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Create it, and reserve some space. Raises OSError, ValueError."""
+        self.folder = Folder(folder)
+        self._name = f".provisioner-{secrets.token_hex(8)}.new"
+        try:
+            self.file: BinaryIO = os.fdopen(self.folder.open(self._name, os.O_RDWR | _NEW), "w+b")
+        except OSError:
+            self.folder.close()
+            raise
+        try:
+            os.posix_fallocate(self.file.fileno(), 0, _ROOM)
+        except OSError:
+            self.close()
+            raise
+
+    def complete(self) -> int:
+        """Write all of it to the disk. Returns its size in bytes."""
+        size = self.file.tell()
+        self.file.truncate(size)
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        return size
+
+    def replace(self, name: str) -> None:
+        """Give it a name; an existing file is replaced."""
+        folder = self.folder.descriptor
+        os.replace(self._name, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def link(self, name: str) -> None:
+        """Give it a name. Raises FileExistsError."""
+        folder = self.folder.descriptor
+        os.link(self._name, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self.file.close()
+        with suppress(OSError):
+            os.unlink(self._name, dir_fd=self.folder.descriptor)
+        self.folder.close()
 
 
 class OutFile:
-    """A file to write. Until `commit`, its contents are in a new file beside it, and an existing file stays as it is.
+    """A file to write as a whole. Until then, an existing file stays as it is.
 
-    The folder is opened once, and nothing in it is followed: what another user creates there meanwhile is not written to.
-    file: receives the contents. Use the object as a context manager: without `commit`, nothing is left.
+    Use it as a context manager: without `write`, nothing is left.
     """
 
     def __init__(self, path: Path, option: str) -> None:
-        """Create the new file. option: the one that named the path, for errors. Raises UsageError if it can't be written."""
+        """Create a draft of it. option: the one that named the path, for errors. Raises UsageError if it can't be written."""
         self._path, self._option = path, option
-        self._new = f".provisioner-{secrets.token_hex(8)}.new"
         try:
-            _refuse_links(path)
-            self._folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._draft = Draft(path.parent)
         except (OSError, ValueError) as error:
-            raise self._refused(error) from None
+            raise UsageError(self._what(error), cure=_CURE) from None
         try:
-            self._check_present()
-            self.file: BinaryIO = os.fdopen(self._created(), "wb")
+            self._draft.folder.check(path.name)
         except (OSError, ValueError) as error:
-            os.close(self._folder)
-            raise self._refused(error) from None
-        try:
-            os.posix_fallocate(self.file.fileno(), 0, _ROOM)
-        except OSError as error:
-            self.close()
-            raise self._refused(error) from None
+            self._draft.close()
+            raise UsageError(self._what(error), cure=_CURE) from None
 
     @property
     def place(self) -> tuple[int, int, str]:
         """Equal for two paths of the same file."""
-        found = os.fstat(self._folder)
+        found = os.fstat(self._draft.folder.descriptor)
         return found.st_dev, found.st_ino, self._path.name
 
     def write(self, contents: bytes) -> None:
-        """Write the whole contents, and commit. Raises ProvisionerError; the former file is then unchanged."""
+        """Write the whole contents. Raises ProvisionerError; the former file is then unchanged."""
         try:
-            self.file.write(contents)
-            self._commit()
+            self._draft.file.write(contents)
+            self._draft.complete()
+            self._draft.replace(self._path.name)
         except OSError as error:
             raise ProvisionerError(f"{self._what(error)}; the file is left as it was", cause="usage") from None
 
-    def _commit(self) -> None:
-        self.file.truncate(self.file.tell())
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        os.replace(self._new, self._path.name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-
     def close(self) -> None:
-        """Close the file. If it was not committed, remove it."""
-        with suppress(OSError):
-            self.file.close()
-        with suppress(OSError):
-            os.unlink(self._new, dir_fd=self._folder)
-        with suppress(OSError):
-            os.close(self._folder)
+        """Close the file. If it was not written, remove the draft."""
+        self._draft.close()
 
     def __enter__(self) -> Self:
         return self
@@ -80,34 +139,17 @@ class OutFile:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _check_present(self) -> None:
-        """Raise ValueError unless the path is free or a regular file: a device or a link must not be replaced."""
-        try:
-            mode = os.stat(self._path.name or ".", dir_fd=self._folder, follow_symlinks=False).st_mode
-        except FileNotFoundError:
-            return
-        if stat.S_ISDIR(mode):
-            raise ValueError("is a folder; name the file to write in it")
-        if not stat.S_ISREG(mode):
-            raise ValueError("is a symbolic link or no regular file; name a regular file")
-
-    def _created(self) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(self._new, flags, _MODE, dir_fd=self._folder)
-
     def _what(self, error: OSError | ValueError) -> str:
-        why = f"can't be written: {error.strerror}" if isinstance(error, OSError) else str(error)
-        return f"{self._option} {self._path}: {why}"
+        return f"{self._option} {self._path}: {_why(error)}"
 
-    def _refused(self, error: OSError | ValueError) -> UsageError:
-        return UsageError(
-            self._what(error), cure="name a file in a folder that you may write to, on a disk with free space"
-        )
+
+def _why(error: OSError | ValueError) -> str:
+    return f"can't be written: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
 def _refuse_links(path: Path) -> None:
-    """Raise ValueError if another user's symbolic link is on the way to the file."""
-    for folder in path.absolute().parents:
+    """Raise ValueError if another user's symbolic link is on the way to a folder."""
+    for folder in (path.absolute(), *path.absolute().parents):
         found = folder.lstat()
         if stat.S_ISLNK(found.st_mode) and found.st_uid not in {0, os.geteuid()}:
             raise ValueError(f"{folder} is a symbolic link of another user, which is not followed")

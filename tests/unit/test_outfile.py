@@ -34,7 +34,7 @@ def test_a_former_file_stays_until_the_new_one_is_complete(tmp_path):
     path.write_text("former")
     path.chmod(0o644)
     with OutFile(path, "--html") as file:
-        file.file.write(b"half")
+        file._draft.file.write(b"half")
         assert path.read_text() == "former"
     assert (path.read_text(), names(tmp_path)) == ("former", ["report.html"])
     with OutFile(path, "--html") as file:

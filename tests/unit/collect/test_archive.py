@@ -83,7 +83,7 @@ def test_a_full_disk_is_found_before_the_work(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(archives.os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(ProvisionerError, match="No space left"):
         Archive(tmp_path, "lab")
     assert list(tmp_path.iterdir()) == []
@@ -95,7 +95,7 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
 
     with Archive(tmp_path, "lab") as archive:
         archive.add("", "a", b"x")
-        monkeypatch.setattr(archives.os, "fsync", full)
+        monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(ProvisionerError, match="No space left"):
             archive.finish()
     assert list(tmp_path.iterdir()) == []
