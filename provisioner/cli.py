@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Never
 import typer
 
 from provisioner import __version__, cli_collect, cli_manager, documentation
-from provisioner.cli_access import Access, AskPassword, AskSudo
 from provisioner.cli_inventory import app as inventory_app
 from provisioner.cli_lab import app as lab_app
+from provisioner.cli_options import FileOptions, Options, StatusOptions, expanded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from provisioner.inventory import Inventory
     from provisioner.model import Fix, Report
     from provisioner.proofs import Choice
-    from provisioner.report.files import Files
     from provisioner.workflows import Phase
 
 app = typer.Typer(
@@ -45,21 +44,6 @@ _Inventory = Annotated[
 ]
 _InventoryOr = Annotated[
     Path | None, typer.Argument(metavar="[INVENTORY]", help="The YAML file that names the hosts.", show_default=False)
-]
-_Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on stdout; text for people goes to stderr.")
-]
-_Junit = Annotated[
-    Path | None,
-    typer.Option("--junit", metavar="FILE", help="Write the report to FILE as JUnit XML, which CI systems show."),
-]
-_Html = Annotated[
-    Path | None, typer.Option("--html", metavar="FILE", help="Write the report to FILE as one HTML page.")
-]
-_Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also show what already matches the inventory.")]
-_Ignore = Annotated[
-    list[str] | None,
-    typer.Option("--ignore", metavar="ID", help="Hide the warning with this ID (see provisioner causes); repeatable."),
 ]
 _All = Annotated[bool, typer.Option("--all", help="Also prove the built-in networks bridge, none and host.")]
 _Only = Annotated[
@@ -111,18 +95,8 @@ _DIFFERS, _USAGE, _INTERRUPTED = 2, 64, 130
 
 
 @app.command()
-def up(
-    inventory: _Inventory,
-    *,
-    json: _Json = False,
-    verbose: _Verbose = False,
-    ignore: _Ignore = None,
-    recreate: _Recreate = None,
-    junit: _Junit = None,
-    html: _Html = None,
-    ask_password: AskPassword = False,
-    ask_sudo_password: AskSudo = False,
-) -> None:
+@expanded
+def up(inventory: _Inventory, *, recreate: _Recreate = None, options: FileOptions) -> None:
     """Build the networks on the hosts and prove them. A second run changes nothing.
 
     Exit code 0: the hosts match the inventory, and the networks are proven. 1: something failed. 64: invalid inventory.
@@ -133,20 +107,12 @@ def up(
 
         return PHASES
 
-    access, files = Access(ask_password, ask_sudo_password), _files(junit, html)
-    _run(inventory, "up", workflow, access, json=json, verbose=verbose, ignore=ignore, recreate=recreate, files=files)
+    _run(inventory, "up", workflow, options, recreate=recreate)
 
 
 @app.command()
-def plan(
-    inventory: _Inventory,
-    *,
-    json: _Json = False,
-    verbose: _Verbose = False,
-    ignore: _Ignore = None,
-    ask_password: AskPassword = False,
-    ask_sudo_password: AskSudo = False,
-) -> None:
+@expanded
+def plan(inventory: _Inventory, *, options: Options) -> None:
     """Show what `up` would change on each host; change nothing. Files are shown as diffs.
 
     Exit code 0: nothing to change. 2: there are changes to make. 1: a host could not be checked. 64: invalid inventory.
@@ -157,11 +123,11 @@ def plan(
 
         return PHASES
 
-    access = Access(ask_password, ask_sudo_password)
-    _run(inventory, "plan", workflow, access, json=json, verbose=verbose, ignore=ignore)
+    _run(inventory, "plan", workflow, options)
 
 
 @app.command()
+@expanded
 def verify(
     inventory: _Inventory,
     *,
@@ -170,13 +136,7 @@ def verify(
     skip: _Skip = None,
     hold: _Hold = None,
     list_: _List = False,
-    json: _Json = False,
-    junit: _Junit = None,
-    html: _Html = None,
-    verbose: _Verbose = False,
-    ignore: _Ignore = None,
-    ask_password: AskPassword = False,
-    ask_sudo_password: AskSudo = False,
+    options: FileOptions,
 ) -> None:
     """Compare the hosts with the inventory and prove the networks between them; repair nothing.
 
@@ -186,9 +146,9 @@ def verify(
 
     choice = proofs.Choice(tuple(only or ()), tuple(skip or ()), builtin=all_, hold=hold)
     if list_:
-        if junit or html:
+        if options.junit or options.html:
             raise typer.BadParameter("connects to no host, so there is no report", param_hint="--list")
-        _list(inventory, choice, json=json)
+        _list(inventory, choice, options)
         return
 
     def workflow(found: Inventory) -> Iterable[Phase]:
@@ -197,11 +157,11 @@ def verify(
         choice.of(proofs.units(found))  # refuses a pattern without a match, before the run connects to hosts
         return phases(choice)
 
-    access, files = Access(ask_password, ask_sudo_password), _files(junit, html)
-    _run(inventory, "verify", workflow, access, json=json, verbose=verbose, ignore=ignore, files=files)
+    _run(inventory, "verify", workflow, options)
 
 
 @app.command()
+@expanded
 def doctor(
     inventory: _InventoryOr = None,
     *,
@@ -236,13 +196,7 @@ def doctor(
     only: _OnlySeen = None,
     skip: _SkipSeen = None,
     hold: _Hold = None,
-    json: _Json = False,
-    junit: _Junit = None,
-    html: _Html = None,
-    verbose: _Verbose = False,
-    ignore: _Ignore = None,
-    ask_password: AskPassword = False,
-    ask_sudo_password: AskSudo = False,
+    options: FileOptions,
 ) -> None:
     """Find out why the networks do not work: observe hosts and paths, prove the networks, and name the causes.
 
@@ -260,23 +214,10 @@ def doctor(
         raise typer.BadParameter("applies to an inventory only", param_hint="--fix")
     choice = proofs.Choice(tuple(only or ()), tuple(skip or ()), builtin=all_, hold=hold)
     login = cli_manager.Login(manager, key, jump, known_hosts)
-    access = Access(ask_password, ask_sudo_password)
     if bool(inventory) == bool(manager):
         raise typer.BadParameter("name either an inventory or --manager", param_hint="INVENTORY")
     if inventory is None:
-        files = _files(junit, html)
-        _examine(
-            login,
-            choice,
-            access,
-            collect,
-            deep=deep,
-            reach=reach_nodes,
-            json=json,
-            verbose=verbose,
-            ignore=ignore,
-            files=files,
-        )
+        _examine(login, choice, collect, options, deep=deep, reach=reach_nodes)
         return
     if reach_nodes or login[1:] != cli_manager.Login("")[1:]:
         raise typer.BadParameter(
@@ -288,19 +229,19 @@ def doctor(
 
         return phases(found, choice, collector.begin(found), deep=deep)
 
-    run = functools.partial(_report, inventory, "doctor", access=access, json=json, verbose=verbose, ignore=ignore)
-    files, collector = _files(junit, html), cli_collect.Collector(collect)
-    with _reported("doctor", json=json, files=files), collector:
+    run = functools.partial(_report, inventory, "doctor", options=options)
+    collector = cli_collect.Collector(collect)
+    with _reported("doctor", options), collector:
         if fix and not yes:
             _need_terminal("doctor --fix asks before it runs a cure", "run it without --fix, or with --yes")
         result = collector.finish(run(workflow))
         # One cause can hide another one, so what a round finds is offered too, unless it was offered before.
-        while fix and (fixes := _agreed_fixes(result, yes=yes, json=json, verbose=verbose)):
+        while fix and (fixes := _agreed_fixes(result, options, yes=yes)):
             result = replace(result, fixes=(*result.fixes, *fixes))
             if all(each.state is State.SKIPPED for each in fixes):
-                _end_shown(result, json=json, files=files)
+                _end_shown(result, options)
             result = _added(result, run(functools.partial(_repair, choice=choice, before=result)))
-        _show(result, json=json, verbose=verbose, files=files)
+        _show(result, options)
 
 
 def _repair(found: Inventory, choice: Choice, before: Report) -> Iterable[Phase]:
@@ -315,26 +256,26 @@ def _added(before: Report, after: Report) -> Report:
     return replace(after, seconds=seconds, writes=writes, archive=before.archive)
 
 
-def _end_shown(result: Report, *, json: bool, files: Files) -> Never:
+def _end_shown(result: Report, options: Options) -> Never:
     """End with a report that was shown to people already, since they want no more cures."""
     from provisioner import report
     from provisioner.model import State
 
     skipped = all(fix.state is State.SKIPPED for fix in result.fixes)
     print("nothing was changed" if skipped else "no other cure was run", file=sys.stderr)
-    if json:
+    if options.json:
         print(report.to_json(result))
-    raise typer.Exit(files.write(result))
+    raise typer.Exit(options.files.write(result))
 
 
-def _show(result: Report, *, json: bool, verbose: bool, files: Files) -> Never:
+def _show(result: Report, options: Options) -> Never:
     from provisioner import report
 
-    report.show(result, json=json, verbose=verbose)
-    raise typer.Exit(files.write(result))
+    report.show(result, json=options.json, verbose=options.verbose)
+    raise typer.Exit(options.files.write(result))
 
 
-def _agreed_fixes(found: Report, *, yes: bool, json: bool, verbose: bool) -> tuple[Fix, ...]:
+def _agreed_fixes(found: Report, options: Options, *, yes: bool) -> tuple[Fix, ...]:
     """Show the causes, and ask for each cure that was not offered before. Returns all of these; unwanted ones are skipped."""
     from provisioner import report
     from provisioner.explain.fixes import plan
@@ -344,7 +285,7 @@ def _agreed_fixes(found: Report, *, yes: bool, json: bool, verbose: bool) -> tup
     offered = {fix.key for fix in found.fixes}
     fixes = [fix for fix in plan(found.causes) if fix.key not in offered]
     if fixes:
-        report.show(found, out=sys.stderr if json else sys.stdout, verbose=verbose)
+        report.show(found, out=sys.stderr if options.json else sys.stdout, verbose=options.verbose)
     for number, fix in enumerate(fixes):
         if not yes and not _agreed(question(fix)):
             fixes[number] = replace(fix, state=State.SKIPPED, reason="not confirmed")
@@ -361,20 +302,16 @@ def _need_terminal(what: str, cure: str) -> None:
 def _examine(
     login: cli_manager.Login,
     choice: Choice,
-    access: Access,
     collect: Path | None,
+    options: Options,
     *,
     deep: bool,
     reach: bool,
-    json: bool,
-    verbose: bool,
-    ignore: list[str] | None,
-    files: Files,
 ) -> None:
     """Examine the swarm of a manager. The user must agree before anything logs in to the nodes that it names."""
-    with _reported("doctor", json=json, files=files):
-        _ignorable(ignore or ())
-        surveyed = cli_manager.survey(login, access, json=json, verbose=verbose)
+    with _reported("doctor", options):
+        _ignorable(options.ignore or ())
+        surveyed = cli_manager.survey(login, options.access, json=options.json, verbose=options.verbose)
         reach = reach or cli_manager.agreed(surveyed)
         others = [] if reach else [f"{name} ({address})" for name, address in surveyed.others]
         unusable = [f"{node.name}: {node.left_out}" for node in surveyed.swarm.unexamined]
@@ -387,19 +324,18 @@ def _examine(
 
         found = surveyed.inventory(reach=reach)
         with cli_collect.Collector(collect) as collector:
-            result = _report(found, "doctor", workflow, access, json=json, verbose=verbose, ignore=ignore)
-            _show(collector.finish(result), json=json, verbose=verbose, files=files)
+            _show(collector.finish(_report(found, "doctor", workflow, options)), options)
 
 
-def _list(path: Path, choice: Choice, *, json: bool) -> None:
+def _list(path: Path, choice: Choice, options: Options) -> None:
     from provisioner import proofs
     from provisioner.inventory import load
     from provisioner.report.listing import Listing, show_list
 
-    with _reported("verify", json=json):
+    with _reported("verify", options):
         inventory = load(path, check_files=False)
         units = proofs.units(inventory)
-        show_list(Listing(inventory, units, choice.of(units)), json=json)
+        show_list(Listing(inventory, units, choice.of(units)), json=options.json)
 
 
 class _What(StrEnum):
@@ -409,6 +345,7 @@ class _What(StrEnum):
 
 
 @app.command()
+@expanded
 def rotate(
     what: Annotated[
         _What,
@@ -421,11 +358,7 @@ def rotate(
     inventory: _Inventory,
     *,
     ca: Annotated[bool, typer.Option("--ca", help="With certificates: also replace the authority.")] = False,
-    json: _Json = False,
-    verbose: _Verbose = False,
-    ignore: _Ignore = None,
-    ask_password: AskPassword = False,
-    ask_sudo_password: AskSudo = False,
+    options: Options,
 ) -> None:
     """Replace the store's secrets.
 
@@ -443,18 +376,12 @@ def rotate(
 
         return phases(what.value, authority=ca)
 
-    access = Access(ask_password, ask_sudo_password)
-    _run(inventory, f"rotate {what.value}", workflow, access, json=json, verbose=verbose, ignore=ignore)
+    _run(inventory, f"rotate {what.value}", workflow, options)
 
 
 @app.command()
-def status(
-    inventory: _Inventory,
-    *,
-    json: _Json = False,
-    ask_password: AskPassword = False,
-    ask_sudo_password: AskSudo = False,
-) -> None:
+@expanded
+def status(inventory: _Inventory, *, options: StatusOptions) -> None:
     """List engines, stores and networks.
 
     Exit code 0: every host answered, and so did each engine and store that runs. 1: something did not answer.
@@ -465,11 +392,11 @@ def status(
 
         return PHASES
 
-    access = Access(ask_password, ask_sudo_password)
-    _run(inventory, "status", workflow, access, json=json, verbose=False, ignore=None)
+    _run(inventory, "status", workflow, options)
 
 
 @app.command()
+@expanded
 def remove(
     host: Annotated[
         str, typer.Argument(metavar="HOST", help="Its name; or its address, if the inventory no longer has it.")
@@ -480,11 +407,7 @@ def remove(
     drain: Annotated[
         bool, typer.Option("--drain", help="Disconnect its containers from the cluster's networks; they keep running.")
     ] = False,
-    json: _Json = False,
-    verbose: _Verbose = False,
-    ignore: _Ignore = None,
-    ask_password: AskPassword = False,
-    ask_sudo_password: AskSudo = False,
+    options: Options,
 ) -> None:
     """Remove a host from the cluster, whether it is alive or gone, and prove the rest.
 
@@ -500,8 +423,7 @@ def remove(
         removal = remove.Removal(whole, host, drain=drain)
         return remove.plan(removal) if plan else remove.phases(removal)
 
-    access = Access(ask_password, ask_sudo_password)
-    _run(inventory, "plan" if plan else "remove", workflow, access, json=json, verbose=verbose, ignore=ignore)
+    _run(inventory, "plan" if plan else "remove", workflow, options)
 
 
 @app.command("causes")
@@ -520,13 +442,14 @@ def list_causes(
     from provisioner.errors import UsageError
     from provisioner.report.catalogue import show_causes
 
-    with _reported("causes", json=False):
+    with _reported("causes", Options()):
         if cause is not None and (unknown := _unknown_cause(cause)):
             raise UsageError(unknown, cure="provisioner causes lists all of them")
         show_causes(CAUSES[cause] if cause is not None else None, json=json)
 
 
 @app.command()
+@expanded
 def down(
     inventory: _Inventory,
     *,
@@ -547,11 +470,7 @@ def down(
         bool,
         typer.Option("--unrecorded", help="Also remove what an earlier version may have created without a record."),
     ] = False,
-    json: _Json = False,
-    verbose: _Verbose = False,
-    ignore: _Ignore = None,
-    ask_password: AskPassword = False,
-    ask_sudo_password: AskSudo = False,
+    options: Options,
 ) -> None:
     """Put all hosts back as they were found, without the networks, the store or swarm, and all files and rules.
 
@@ -567,24 +486,14 @@ def down(
         asked = of_down.Down(force=force, data=data, packages=packages, unrecorded=also)
         return of_down.plan(asked) if look else of_down.phases(asked)
 
-    also, access = unrecorded, Access(ask_password, ask_sudo_password)
+    also = unrecorded
     if not plan and not yes:
-        with _reported("down", json=json):
-            planned = functools.partial(workflow, look=True)
-            also |= _ask(inventory, planned, access, json=json, verbose=verbose, ignore=ignore)
-    final = functools.partial(workflow, also=also)
-    _run(inventory, "plan" if plan else "down", final, access, json=json, verbose=verbose, ignore=ignore)
+        with _reported("down", options):
+            also |= _ask(inventory, functools.partial(workflow, look=True), options)
+    _run(inventory, "plan" if plan else "down", functools.partial(workflow, also=also), options)
 
 
-def _ask(
-    path: Path,
-    workflow: Callable[[Inventory], Iterable[Phase]],
-    access: Access,
-    *,
-    json: bool,
-    verbose: bool,
-    ignore: list[str] | None,
-) -> bool:
+def _ask(path: Path, workflow: Callable[[Inventory], Iterable[Phase]], options: Options) -> bool:
     """Show the changes and ask. Raises ProvisionerError unless a person on a terminal agrees.
 
     A separate question covers what an earlier version may have created without a record. If there is nothing to change,
@@ -597,11 +506,11 @@ def _ask(
     from provisioner.model import State
 
     _need_terminal("down asks before it removes anything", "look at the changes with --plan, then run it with --yes")
-    planned = _report(path, "plan", workflow, access, json=json, verbose=verbose, ignore=ignore)
+    planned = _report(path, "plan", workflow, options)
     candidates = [f"{found.host}: {found.evidence}\n" for found in planned.findings if found.id == "unrecorded"]
     changes = any(outcome.state is State.DRIFTED for outcome in planned.outcomes)
     if changes or candidates:
-        report.show(planned, out=sys.stderr if json else sys.stdout, verbose=verbose)
+        report.show(planned, out=sys.stderr if options.json else sys.stdout, verbose=options.verbose)
     if changes and not _agreed("Make these changes?"):
         raise ProvisionerError("not confirmed; nothing was changed", cause="not-confirmed")
     return bool(candidates) and _agreed(f"{''.join(candidates)}Remove these too?")
@@ -635,36 +544,20 @@ def _run(
     source: Path | Inventory,
     command: str,
     workflow: Callable[[Inventory], Iterable[Phase]],
-    access: Access,
+    options: Options,
     *,
-    json: bool,
-    verbose: bool,
-    ignore: list[str] | None,
     recreate: list[str] | None = None,
-    files: Files | None = None,
 ) -> None:
-    with _reported(command, json=json, files=files) as opened:
-        result = _report(
-            source, command, workflow, access, json=json, verbose=verbose, ignore=ignore, recreate=recreate
-        )
-        _show(result, json=json, verbose=verbose, files=opened)
-
-
-def _files(junit: Path | None, html: Path | None) -> Files:
-    from provisioner.report.files import Files
-
-    return Files({"--junit": junit, "--html": html})
+    with _reported(command, options):
+        _show(_report(source, command, workflow, options, recreate=recreate), options)
 
 
 def _report(
     source: Path | Inventory,
     command: str,
     workflow: Callable[[Inventory], Iterable[Phase]],
-    access: Access,
+    options: Options,
     *,
-    json: bool,
-    verbose: bool,
-    ignore: list[str] | None,
     recreate: list[str] | None = None,
 ) -> Report:
     """Run a workflow over an inventory and return its report. Raises ProvisionerError."""
@@ -673,14 +566,15 @@ def _report(
     from provisioner.runner.run import Run
     from provisioner.workflows import go
 
-    _ignorable(ignore or ())
+    access, ignore = options.access, options.ignore or ()
+    _ignorable(ignore)
     inventory = load(source) if isinstance(source, Path) else source
     _known(inventory, recreate or ())
     inventory, notes = access.reached(inventory)
     phases = workflow(inventory)
     with (
-        report.observer(json=json, verbose=verbose) as observer,
-        Run(inventory, observer, _owner(), ignore or (), recreate or (), secrets=access.secrets) as run,
+        report.observer(json=options.json, verbose=options.verbose) as observer,
+        Run(inventory, observer, _owner(), ignore, recreate or (), secrets=access.secrets) as run,
     ):
         run.session.notice(*notes)
         go(run, phases)
@@ -730,15 +624,15 @@ def _owner() -> str:
 
 
 @contextlib.contextmanager
-def _reported(command: str, *, json: bool, files: Files | None = None) -> Iterator[Files]:
-    """Open the files, report errors that a user can fix as text, and handle Ctrl-C. json: print a document in these cases, too."""
-    with files or _files(None, None) as opened, _failing(command, json=json, files=opened):
-        opened.open()
-        yield opened
+def _reported(command: str, options: Options) -> Iterator[None]:
+    """Open the files, report errors that a user can fix as text, and handle Ctrl-C. With --json: print a document in these cases, too."""
+    with options.files, _failing(command, options):
+        options.files.open()
+        yield
 
 
 @contextlib.contextmanager
-def _failing(command: str, *, json: bool, files: Files) -> Iterator[None]:
+def _failing(command: str, options: Options) -> Iterator[None]:
     from provisioner.errors import ProvisionerError
     from provisioner.model import Failure, Report
 
@@ -755,11 +649,11 @@ def _failing(command: str, *, json: bool, files: Files) -> Iterator[None]:
         return
     print(failure.whole, file=sys.stderr)
     failed = Report(command=command, cluster="", hosts=(), exit_code=code, seconds=0.0, errors=(failure,))
-    if json:
+    if options.json:
         from provisioner import report
 
         print(report.to_json(failed))
-    raise typer.Exit(files.write(failed))
+    raise typer.Exit(options.files.write(failed))
 
 
 def main() -> None:

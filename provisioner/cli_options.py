@@ -1,0 +1,101 @@
+"""Options that commands share. A command has one parameter for all of them, and `expanded` makes each an option of its own."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_type_hints
+
+import typer
+
+from provisioner.cli_access import Access, AskPassword, AskSudo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from provisioner.report.files import Files
+
+_Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout; text for people goes to stderr.")
+]
+_Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also show what already matches the inventory.")]
+_Ignore = Annotated[
+    list[str] | None,
+    typer.Option("--ignore", metavar="ID", help="Hide the warning with this ID (see provisioner causes); repeatable."),
+]
+_Junit = Annotated[
+    Path | None,
+    typer.Option("--junit", metavar="FILE", help="Write the report to FILE as JUnit XML, which CI systems show."),
+]
+_Html = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write the report to FILE as one HTML page.")
+]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the commands that run over an inventory have in common."""
+
+    json: _Json = False
+    verbose: _Verbose = False
+    ignore: _Ignore = None
+    ask_password: AskPassword = False
+    ask_sudo_password: AskSudo = False
+
+    @functools.cached_property
+    def access(self) -> Access:
+        """How the command reaches hosts. It is made once, so a command that runs twice asks once."""
+        return Access(self.ask_password, self.ask_sudo_password)
+
+    @functools.cached_property
+    def files(self) -> Files:
+        """The files for the report; not opened yet."""
+        from provisioner.report.files import Files
+
+        return Files(self._paths)
+
+    @property
+    def _paths(self) -> dict[str, Path | None]:
+        return {}
+
+
+@dataclass(frozen=True)
+class StatusOptions(Options):
+    """The same for a command that shows everything and warns of nothing."""
+
+    verbose: bool = field(default=False, init=False)
+    ignore: list[str] | None = field(default=None, init=False)
+
+
+@dataclass(frozen=True)
+class FileOptions(Options):
+    """The same for a command that can also write its report to files."""
+
+    junit: _Junit = None
+    html: _Html = None
+
+    @property
+    def _paths(self) -> dict[str, Path | None]:
+        return {"--junit": self.junit, "--html": self.html}
+
+
+def expanded(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command for typer that has an option for each field of its parameter `options`."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [of for name, of in signature.parameters.items() if name != "options"]
+    made = signature.parameters["options"].annotation
+    hints, shared = get_type_hints(made, include_extras=True), [of for of in fields(made) if of.init]
+    added = [
+        inspect.Parameter(of.name, inspect.Parameter.KEYWORD_ONLY, default=of.default, annotation=hints[of.name])
+        for of in shared
+    ]
+
+    @functools.wraps(command)
+    def run(**given: object) -> None:
+        options = made(**{of.name: given.pop(of.name) for of in shared})
+        command(**given, options=options)
+
+    run.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+    return run
