@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from provisioner import labs
 from provisioner.errors import ProvisionerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from provisioner.lab import Lab
 
 app = typer.Typer(
     help="Create real hosts on this machine, to learn and to test. Needs root.",
@@ -20,7 +23,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Name = Annotated[str, typer.Option("--name", "-n", help="The lab's name; several labs can run at the same time.")]
+NewName = Annotated[str, typer.Option("--name", "-n", help="The lab's name; several labs can run at the same time.")]
+Name = Annotated[
+    str | None, typer.Option("--name", "-n", help="The lab's name. Default: the only lab.", show_default=False)
+]
 Host = Annotated[str, typer.Argument(help="node1, node2, ...")]
 Hosts = Annotated[list[str], typer.Argument(help="node1, node2, ...; one or more.")]
 
@@ -50,6 +56,24 @@ def _reported(*, root: bool = True) -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
+def _chosen(name: str | None) -> Lab:
+    """Return the lab of this name; without a name, the only lab, which is named if a person may expect another one."""
+    from provisioner.lab import Lab
+
+    if name is not None:
+        return Lab(name)
+    lab = Lab.only()
+    if lab.name != labs.DEFAULT_NAME:
+        _say(f"lab {lab.name}, the only one")
+    return lab
+
+
+def _open(name: str | None) -> Lab:
+    from provisioner.lab import Lab
+
+    return Lab.open(_chosen(name).name)
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -63,7 +87,7 @@ def up(
             help="engine-20.10 (Docker and Consul, Debian 11), bare (sshd only), engine-26 or engine-28 (Debian 13), ..."
         ),
     ] = "engine-20.10",
-    name: Name = "lab",
+    name: NewName = labs.DEFAULT_NAME,
     topology: Annotated[
         str,
         typer.Option(
@@ -80,7 +104,7 @@ def up(
             raise typer.BadParameter(f"there is no {what} {chosen!r}; choose one of {', '.join(known)}")
     with _reported():
         lab = Lab.up(name, hosts, image, topology=Topology(topology), say=_say)
-        shown = "" if name == "lab" else f" --name {name}"
+        shown = "" if labs.names() == [labs.DEFAULT_NAME] else f" --name {name}"
         for host in lab.status().hosts:
             print(f"{host.name}  {host.address}  {host.image}")
         print(f"next: provisioner lab ssh{shown} node1, or provisioner lab inventory{shown} > {name}.yml and")
@@ -88,13 +112,14 @@ def up(
 
 
 @app.command()
-def down(name: Name = "lab") -> None:
+def down(name: Name = None) -> None:
     """Remove a lab, and whatever a killed `up` left behind. Images stay."""
-    from provisioner.lab import Lab
+    from provisioner.inventory.problems import nearest
 
     with _reported():
-        if not Lab(name).down():
-            _say(f"there is no lab {name!r}")
+        lab = _chosen(name)
+        if not lab.down():
+            _say(f"there is no lab {lab.name!r}{nearest(lab.name, labs.names())}")
 
 
 @app.command("list")
@@ -103,13 +128,15 @@ def list_labs(*, json: Annotated[bool, typer.Option("--json", help="As JSON.")] 
     from provisioner.lab import Lab
 
     with _reported(root=False):
-        labs = Lab.all()
+        found = Lab.all()
         if json:
-            _print_json([lab.as_dict() for lab in labs])
+            _print_json([lab.as_dict() for lab in found])
             return
-        for lab in labs:
+        for lab in found:
             shape = "" if lab.topology == "flat" else f"  {lab.topology}"
-            print(f"{lab.name}  {lab.folder}{shape}{'' if lab.ready else '  (incomplete: provisioner lab down)'}")
+            print(
+                f"{lab.name}  {lab.folder}{shape}{'' if lab.ready else '  (incomplete: provisioner lab down --name {lab.name})'}"
+            )
             for host in lab.hosts:
                 print(f"  {host.name}  {host.address}  {host.image}  {'running' if host.running else 'off'}")
 
@@ -121,12 +148,10 @@ def _print_json(value: object) -> None:
 
 
 @app.command()
-def inventory(name: Name = "lab") -> None:
+def inventory(name: Name = None) -> None:
     """Print the lab as an inventory (YAML)."""
-    from provisioner.lab import Lab
-
     with _reported():
-        print(Lab.open(name).inventory(), end="")
+        print(_open(name).inventory(), end="")
 
 
 @app.command()
@@ -138,15 +163,13 @@ def reset(
             metavar="SNAPSHOT", help="Replace all hosts by those of a settled cluster, such as settled-consul."
         ),
     ] = "",
-    name: Name = "lab",
+    name: Name = None,
 ) -> None:
     """Reset hosts to a fresh disk and boot them. With --to, replace the lab by three hosts that `up` has set up."""
-    from provisioner.lab import Lab
-
     if to and hosts:
         raise typer.BadParameter("resets all hosts; remove their names", param_hint="--to")
     with _reported():
-        Lab.open(name).reset(hosts or None, to=to, say=_say)
+        _open(name).reset(hosts or None, to=to, say=_say)
 
 
 @app.command()
@@ -173,72 +196,65 @@ def break_(
     fault: Annotated[str, typer.Argument(help="A fault of `lab faults`.", show_default=False)],
     host: Annotated[str, typer.Option("--host", help="The host to break.")] = "node2",
     to: Annotated[str, typer.Option("--to", help="The other end of the path, for faults between two hosts.")] = "",
-    name: Name = "lab",
+    name: Name = None,
 ) -> None:
     """Create a fault in the lab, to see its effects and to find it with `doctor`. `lab heal` removes it."""
     from provisioner.errors import LabError
     from provisioner.inventory.problems import code, nearest
-    from provisioner.lab import FAULTS, Lab
+    from provisioner.lab import FAULTS
 
     with _reported():
         if fault not in FAULTS:
             raise LabError(
                 f"there is no fault {code(fault)}{nearest(fault, FAULTS)}", cure="provisioner lab faults lists them"
             )
-        Lab.open(name).break_(FAULTS[fault], host, to)
+        _open(name).break_(FAULTS[fault], host, to)
         print(f"{FAULTS[fault].title}: {host}{f', {to}' if to else ''}")
 
 
 @app.command()
-def heal(name: Name = "lab") -> None:
+def heal(name: Name = None) -> None:
     """Remove all faults that `lab break` created."""
-    from provisioner.lab import Lab
-
     with _reported():
-        for line in Lab.open(name).heal() or ["nothing is broken"]:
+        for line in _open(name).heal() or ["nothing is broken"]:
             print(line)
 
 
 @app.command()
-def stop(hosts: Hosts, name: Name = "lab") -> None:
+def stop(hosts: Hosts, name: Name = None) -> None:
     """Cut the power of hosts. Disks are kept."""
-    from provisioner.lab import Lab
-
     with _reported():
-        Lab.open(name).stop(*hosts)
+        _open(name).stop(*hosts)
 
 
 @app.command()
-def start(hosts: Hosts, name: Name = "lab") -> None:
+def start(hosts: Hosts, name: Name = None) -> None:
     """Boot hosts that are off, with the disks that they had."""
-    from provisioner.lab import Lab
-
     with _reported():
-        Lab.open(name).start(*hosts)
+        _open(name).start(*hosts)
 
 
 @app.command(context_settings=PASS_ON)
-def ssh(context: typer.Context, host: Host, name: Name = "lab") -> None:
+def ssh(context: typer.Context, host: Host, name: Name = None) -> None:
     """Log in to a host over SSH, or run a command on it. Put options before the host."""
-    from provisioner.lab import Lab, enter_switch
+    from provisioner.lab import enter_switch
 
     with _reported():
-        command = Lab.open(name).ssh_command(host, _words(context))
-        enter_switch(name)
+        lab = _open(name)
+        command = lab.ssh_command(host, _words(context))
+        enter_switch(lab.name)
         _become(command)
 
 
 @app.command("exec", context_settings=PASS_ON)
-def execute(context: typer.Context, host: Host, name: Name = "lab") -> None:
+def execute(context: typer.Context, host: Host, name: Name = None) -> None:
     """Run a command on a host without SSH, as in `lab exec node1 -- docker ps`. Put options before the host."""
-    from provisioner.lab import Lab
-
     with _reported():
-        _become(Lab.open(name).enter_command(host, _words(context) or ["bash", "-l"]))
+        _become(_open(name).enter_command(host, _words(context) or ["bash", "-l"]))
 
 
 @app.command(context_settings=PASS_ON)
-def run(context: typer.Context, name: Name = "lab") -> None:
+def run(context: typer.Context, name: Name = None) -> None:
     """Run a command of this machine in the lab's network, as in `lab run -- provisioner up lab.yml`."""
     from provisioner.lab import enter_switch
 
@@ -247,7 +263,7 @@ def run(context: typer.Context, name: Name = "lab") -> None:
         print("a command is missing, for example: provisioner lab run -- ping -c 1 192.168.56.11", file=sys.stderr)
         raise typer.Exit(64)
     with _reported():
-        enter_switch(name)
+        enter_switch(_open(name).name)
         _become(words)
 
 

@@ -19,6 +19,7 @@ from provisioner.errors import LabError
 from provisioner.lab import machine, recipes, repository
 from provisioner.lab.locks import held
 from provisioner.lab.shell import communicate, remove_tree, run
+from provisioner.labs import lab_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,7 @@ APART = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--for
 
 
 def images_dir() -> Path:
-    return machine.lab_dir() / "images"
+    return lab_dir() / "images"
 
 
 def path_of(recipe: Recipe) -> Path:
@@ -92,7 +93,7 @@ def _remove_unfinished() -> None:
 
 def _remove_outdated(recipe: Recipe) -> None:
     """Remove images of older recipes, except those that a lab still uses as a disk layer or as a package repository."""
-    labs = machine.lab_dir() / "labs"
+    labs = lab_dir() / "labs"
     used = set()
     for file in machine.matching(labs, "*/hosts/*/image"):
         with contextlib.suppress(FileNotFoundError):  # that lab is being removed

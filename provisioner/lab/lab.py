@@ -18,8 +18,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
-from provisioner.errors import LabError
+from provisioner import labs
+from provisioner.errors import LabError, UsageError
 from provisioner.inventory.engine_models import DATA_PORT
+from provisioner.inventory.problems import nearest
 from provisioner.lab import cgroups, image, machine, snapshot, switch
 from provisioner.lab.faults import FAULTS, Fault, Place
 from provisioner.lab.host import Host, make_key, spawn_joined
@@ -39,7 +41,6 @@ _FAULT_DEADLINE = 120  # seconds for a script that makes or heals a fault
 SETTLE_DEADLINE = 120  # seconds; a swarm takes up to 20 to elect a manager
 # Where the lab makes faults that are not on a host: the names of the namespaces' mount points.
 _SPACES = MappingProxyType({Place.SWITCH: "switch", Place.WIRE: "switch", Place.ROUTER: "router"})
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
 
 def _silent(_: str) -> None:
@@ -75,12 +76,8 @@ class Lab:
     """An existing lab. `Lab.up` creates it, and `Lab.open` finds it again. All methods raise LabError."""
 
     def __init__(self, name: str) -> None:
-        if not _NAME.fullmatch(name):
-            raise LabError(
-                f"{name!r} can't be the name of a lab", cure="use up to 31 letters a-z, digits and hyphens, e.g. demo-2"
-            )
         self.name = name
-        self.folder = machine.lab_dir() / "labs" / name
+        self.folder = labs.folder(name)
         self._switch = self.folder / "switch"
         self._router = self.folder / "router"
 
@@ -130,7 +127,9 @@ class Lab:
         """Return the lab of this name, which must exist and be complete."""
         lab = cls(name)
         if not lab.folder.exists():
-            raise LabError(f"there is no lab {name!r}", cure=f"provisioner lab up --name {name}")
+            raise LabError(
+                f"there is no lab {name!r}{nearest(name, labs.names())}", cure=f"provisioner lab up --name {name}"
+            )
         if not lab.status().ready:
             raise LabError(f"the lab {name!r} is incomplete", cure=f"provisioner lab down --name {name}")
         if not mounts_under(lab._switch):
@@ -141,10 +140,21 @@ class Lab:
         return lab
 
     @classmethod
+    def only(cls) -> Self:
+        """Return the only lab of this machine; if there is none, the one with the default name. Neither need exist or be complete.
+
+        Raises UsageError if there are several.
+        """
+        names = labs.names()
+        if len(names) > 1:
+            what = f"this machine has {len(names)} labs: {', '.join(names)}"
+            raise UsageError(what, cure=f"choose one, for example with --name {names[0]}")
+        return cls(*names or [labs.DEFAULT_NAME])
+
+    @classmethod
     def all(cls) -> list[LabStatus]:
         """Return every lab on this machine, sorted by name."""
-        names = sorted(entry.name for entry in machine.matching(machine.lab_dir() / "labs", "*"))
-        return [cls(name).status() for name in names]
+        return [cls(name).status() for name in labs.names()]
 
     def _exists(self) -> LabError:
         cures = f"`provisioner lab reset --name {self.name}` for fresh hosts, `provisioner lab down --name {self.name}`, or another --name"
@@ -249,7 +259,10 @@ class Lab:
         for host in self._hosts():
             if host.name == name:
                 return host
-        raise LabError(f"the lab {self.name!r} has no host {name!r}", cure=f"it has {', '.join(self.hosts) or 'none'}")
+        cure = f"it has {', '.join(self.hosts) or 'none'}"
+        if name in labs.names():
+            cure = f"{name} is a lab: put --name {name} before the host"
+        raise LabError(f"the lab {self.name!r} has no host {name!r}", cure=cure)
 
     # -- using it ----------------------------------------------------------------------------------------------
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-import re
 import shutil
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from provisioner.errors import LabError
+from provisioner.labs import lab_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-DEFAULT_DIR = "/var/lib/provisioner-lab"
 
 # Command -> the Debian package that provides it.
 COMMANDS = {
@@ -39,18 +37,6 @@ KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
     Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
 )
-
-
-def lab_dir() -> Path:
-    """The folder of all images and labs: $PROVISIONER_LAB_DIR, else /var/lib/provisioner-lab. Raises LabError."""
-    folder = os.environ.get("PROVISIONER_LAB_DIR") or DEFAULT_DIR
-    # The path becomes part of mount options, where a comma or a colon would end the value.
-    if not re.fullmatch(r"/[A-Za-z0-9._/+@-]+", folder):
-        raise LabError(
-            f"{folder!r} can't be the lab's folder",
-            cure="set PROVISIONER_LAB_DIR to an absolute path of letters, digits and . _ + @ - /",
-        )
-    return Path(os.path.realpath(folder))
 
 
 def in_memory() -> bool:

@@ -23,6 +23,7 @@ from provisioner.errors import LabError
 from provisioner.lab import machine
 from provisioner.lab.locks import held
 from provisioner.lab.shell import remove_tree
+from provisioner.labs import lab_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +92,7 @@ def ensure(name: str, image: Path, make: Callable[[Path, str], None]) -> Path:
 
     One process builds the snapshot, and others wait for it. Raises LabError.
     """
-    kept = machine.lab_dir() / "snapshots" / name
+    kept = lab_dir() / "snapshots" / name
     target = kept / digest(settled(name), image)
     if not target.exists():
         kept.mkdir(parents=True, exist_ok=True)
@@ -110,7 +111,7 @@ def clean(remove_lab: Callable[[str], None]) -> None:
 
     `remove_lab` removes the lab of that name.
     """
-    for folder in machine.matching(machine.lab_dir() / "snapshots", "*/building-*"):
+    for folder in machine.matching(lab_dir() / "snapshots", "*/building-*"):
         with contextlib.suppress(FileNotFoundError), held(folder.parent, timeout=0) as ours:
             if ours:
                 remove_lab(_lab_of(folder))
@@ -138,7 +139,7 @@ def _remove_outdated(target: Path) -> None:
     Different checkouts share the lab's folder. The hour also protects a lab that is just being restored from a snapshot.
     """
     used = set[Path]()
-    for file in machine.matching(machine.lab_dir() / "labs", "*/hosts/*/base"):
+    for file in machine.matching(lab_dir() / "labs", "*/hosts/*/base"):
         with contextlib.suppress(FileNotFoundError):  # that lab is being removed
             used.add(Path(file.read_text().strip()).parents[1])
     for folder in target.parent.iterdir():

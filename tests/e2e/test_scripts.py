@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from provisioner import labs
 from provisioner.lab import Lab, cgroups, machine
 from provisioner.lab.shell import remove_tree
 from tests.e2e.clean_tree import build_clean_tree
@@ -114,7 +115,7 @@ def base() -> Path:
 @pytest.fixture
 def debian(base: Path) -> Iterator[Machine]:
     # In the lab's folder, because overlay file systems do not support every location as a host's disk.
-    folder = machine.lab_dir() / LAB
+    folder = labs.lab_dir() / LAB
     remove_tree(folder)
     yield Machine(base, folder)
     cgroups.find().remove(LAB)

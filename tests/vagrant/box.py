@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from provisioner.lab import machine
+from provisioner import labs
 from provisioner.lab.locks import held
 
 BUILD = Path(__file__).parents[2] / "vagrant/box/build"
@@ -15,7 +15,7 @@ DEADLINE = 1200  # seconds; half a minute with a fast network
 
 def build_box() -> Path:
     """Build the box once for each recipe, next to the lab's images, and return its file."""
-    boxes = machine.lab_dir() / "boxes"
+    boxes = labs.lab_dir() / "boxes"
     boxes.mkdir(parents=True, exist_ok=True)
     recipe = subprocess.run([BUILD, "--recipe"], check=True, capture_output=True, text=True).stdout.strip()
     path = boxes / f"{recipe}.box"

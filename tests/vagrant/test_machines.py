@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from provisioner import labs
 from provisioner.lab import machine
 from tests.vagrant.box import build_box
 from tests.vagrant.hypervisor import Hypervisor
@@ -111,7 +112,7 @@ class Training:
 @pytest.fixture(scope="module")
 def folder(box) -> Iterator[Path]:
     """A folder for one or two gigabytes. Leftovers of killed runs are removed first."""
-    parent = machine.lab_dir() / "machines"
+    parent = labs.lab_dir() / "machines"
     for left in parent.glob("*"):
         if not Path(f"/proc/{left.name}").exists():
             shutil.rmtree(left)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from provisioner import labs
 from provisioner.errors import LabError
-from provisioner.lab import FAULTS, Lab, Topology, machine
+from provisioner.lab import FAULTS, Lab, Topology
 from provisioner.lab.cgroups import Cgroups
 from provisioner.lab.shell import mounts_under
 
@@ -35,7 +36,7 @@ def ssh(lab, host, *command):
 
 def traces(name):
     """Everything that a lab of this name has on the machine, except images."""
-    folder = machine.lab_dir() / "labs" / name
+    folder = labs.lab_dir() / "labs" / name
     mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"/labs/{name}/" in line]
     # Not "**", because cgroups of other labs may vanish during the search.
     places = [path for place in ("", "*/") for path in Path("/sys/fs/cgroup").glob(f"{place}provisioner-lab/{name}")]

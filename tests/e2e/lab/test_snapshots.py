@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from provisioner import labs
 from provisioner.errors import LabError
-from provisioner.lab import Lab, Topology, machine
+from provisioner.lab import Lab, Topology
 from provisioner.lab.host import Host
 from provisioner.lab.snapshot import SETTLED
 from tests.e2e.cluster import Cluster
@@ -104,7 +105,7 @@ class TestUse:
 class TestMaking:
     def test_leftovers_of_a_killed_reset_are_removed(self, monkeypatch, tmp_path):
         monkeypatch.setenv("PROVISIONER_LAB_DIR", str(tmp_path))
-        (tmp_path / "images").symlink_to(Path(machine.DEFAULT_DIR, "images"))
+        (tmp_path / "images").symlink_to(Path(labs.DEFAULT_DIR, "images"))
         name = f"test-{os.getpid()}-kept"
         lab = Lab.up(name, hosts=1)
         try:

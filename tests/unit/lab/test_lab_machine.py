@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioner import labs
 from provisioner.errors import LabError
 from provisioner.lab import IMAGES, Lab, cgroups, image, machine, recipes, repository
 from provisioner.lab.host import BOOT_SCRIPT
@@ -74,7 +75,7 @@ def test_version_2_passes_controllers_on_within_the_labs_own_tree_only(tmp_path)
 def test_folders_that_mount_options_can_not_hold_are_refused(monkeypatch, folder):
     monkeypatch.setenv("PROVISIONER_LAB_DIR", folder)
     with pytest.raises(LabError, match="can't be the lab's folder"):
-        machine.lab_dir()
+        labs.lab_dir()
 
 
 @pytest.mark.parametrize("name", ["", "-x", "A", "a/b", "..", "a b", "a" * 32, "lab\n"])

@@ -127,7 +127,7 @@ def test_the_document_names_every_key_user_and_package():
 def test_literals_in_the_code_are_declared():
     """Every path in the code with our name in it is declared."""
     for file in (ROOT / "provisioner").rglob("*.py"):
-        if "lab" in file.parts:
+        if {"lab", "labs.py"} & set(file.parts):  # these run on the controller
             continue
         for path in re.findall(r'"(/(?:etc|var|usr|run)/[^"{} ]*provisioner[^"{} ]*)"', file.read_text()):
             fits = owned(path) or owned(str(Path(path).parent)) or path.rstrip("/") in {"/run/provisioner", RECORD}
