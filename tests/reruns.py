@@ -1,7 +1,8 @@
-"""Failed tests with labs are run once more, alone. If they pass then, the closing lines list them as flaky.
+"""Failed tests with labs or virtual machines are run once more, alone. If they pass then, the closing lines list them as flaky.
 
 Many labs on a busy machine sometimes make a test miss a deadline. Such a test must not fail the run, but it must not be hidden
-either. `--rerun-labs` (used by scripts/test) enables this. Other tests are never run twice.
+either. `--rerun-labs` (used by scripts/test) enables this. Other tests are never run twice. Tests with virtual machines build on
+each other: their whole file is run.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 
     from _pytest.terminal import TerminalReporter
 
-LABS = "tests/e2e/"
+LABS, _MACHINES = "tests/e2e/", "tests/vagrant/"
 _MOST = 5  # load does not explain more failures than this
 _FAILED = ("failed", "error")
-_DEADLINE = 1800  # seconds for one test; the test's own timeout is shorter
+_DEADLINE = 1800  # seconds for what is run again; the timeouts of tests are shorter
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,21 +40,24 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
 
 
 def _rerun(reporter: TerminalReporter) -> int:
-    """Rerun the failed tests with labs. Returns the number of failures that no longer count."""
-    failed = dict.fromkeys(
-        report.nodeid for kind in _FAILED for report in reporter.stats.get(kind, []) if report.nodeid.startswith(LABS)
-    )
+    """Rerun the failed tests with labs or machines. Returns the number of failures that no longer count."""
+    failed: dict[str, list[str]] = {}  # what to run -> the failed tests in it
+    for nodeid in dict.fromkeys(report.nodeid for kind in _FAILED for report in reporter.stats.get(kind, [])):
+        if nodeid.startswith((LABS, _MACHINES)):
+            unit = nodeid.partition("::")[0] if nodeid.startswith(_MACHINES) else nodeid
+            failed.setdefault(unit, []).append(nodeid)
     if len(failed) > _MOST:
         reporter.write_line(
             f"\n{len(failed)} tests with labs failed: none is run again, because load does not explain so many"
         )
         return 0
-    return sum(_taken_back(reporter, nodeid) for nodeid in failed if _passes_alone(reporter, nodeid))
+    passed = [nodeid for unit, nodeids in failed.items() if _passes_alone(reporter, unit) for nodeid in nodeids]
+    return sum(_taken_back(reporter, nodeid) for nodeid in passed)
 
 
-def _passes_alone(reporter: TerminalReporter, nodeid: str) -> bool:
-    reporter.write_line(f"\nrunning again, alone: {nodeid}")
-    argv = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", nodeid]
+def _passes_alone(reporter: TerminalReporter, unit: str) -> bool:
+    reporter.write_line(f"\nrunning again, alone: {unit}")
+    argv = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", unit]
     try:
         ended = subprocess.run(
             argv, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_DEADLINE
