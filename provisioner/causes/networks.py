@@ -30,6 +30,14 @@ FAMILY = Family(
             explains=("probe-failed",),
         ),
         Cause(
+            "network-detached",
+            "a container runs without its network",
+            Severity.WARNING,
+            "The container was created on a network of the cluster, and is on no network now. An engine that starts before its"
+            " swarm is ready may start a container without it. Somebody may also have disconnected it on purpose.",
+            "if it should be on its network, on {host}: {commands}",
+        ),
+        Cause(
             "parent-missing",
             "the parent interface does not exist",
             Severity.STOP,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
@@ -143,6 +144,17 @@ def wiped(seen: Seen) -> Iterator[Problem]:
         yield Problem("store-wiped", "", evidence, values, network=network, where="keys of the store")
 
 
+def detached(seen: Seen) -> Iterator[Problem]:
+    """Find running containers that have lost the network of the cluster that they were made on."""
+    for name in seen.site.live:
+        found = attached.detached(seen.site.facts[name])
+        if found and not attached.unknown(seen.site.facts[name]):
+            shown = ", ".join(f"{container} (created on {network})" for container, network in found.items())
+            evidence = f"{'is' if len(found) == 1 else 'are'} on no network: {shown}"
+            values = {"host": name, "commands": shlex.join(["docker", "restart", *found])}
+            yield Problem("network-detached", name, evidence, values, where="containers of the engine")
+
+
 def in_container(seen: Seen) -> Iterator[Problem]:
     """Find an external store that runs in a container of an engine which needs the store."""
     endpoints = seen.site.inventory.the_store.endpoints or () if seen.site.control == "kv" else ()
@@ -229,4 +241,4 @@ def _exempt(address: str, no_proxy: str) -> bool:
     return False
 
 
-DETECTORS = (engines, left, store_servers, services, wiped, in_container, loopback, proxies)
+DETECTORS = (engines, left, store_servers, services, wiped, detached, in_container, loopback, proxies)

@@ -159,6 +159,10 @@ class ContainerNetworks(Answer):
     Networks: NotRequired[dict[str, Any] | None]
 
 
+class ContainerHost(Answer):
+    NetworkMode: NotRequired[str | None]
+
+
 class Container(Answer):
     """An item of GET /containers/json."""
 
@@ -166,6 +170,7 @@ class Container(Answer):
     Names: NotRequired[list[str] | None]
     State: NotRequired[str]
     Labels: NotRequired[dict[str, str] | None]
+    HostConfig: NotRequired[ContainerHost | None]
     NetworkSettings: NotRequired[ContainerNetworks | None]
 
 

@@ -21,6 +21,7 @@ CONTAINERS = Request(
     "containers", ENGINE, "/containers/json?all=1", quick=True
 )  # on_shared() and names() read its answer
 _STOPPED = frozenset({"created", "exited", "dead"})  # states in which a container has no endpoint
+_NO_NETWORK = frozenset({"default", "bridge", "host", "none"})  # modes that name no network of a cluster
 _SERVICE = "com.docker.swarm.service.id"  # a label
 PROBE = "provisioner-probe-"  # prefix of the names of the proofs' containers
 _BALANCER = "lb-"  # prefix of the key of swarm's own endpoint on a network
@@ -84,6 +85,24 @@ def on_shared(facts: Facts, *, started: bool = False, also: Collection[str] = ()
         if on:
             found[_name(container)] = tuple(sorted(on))
     return dict(sorted(found.items()))
+
+
+def detached(facts: Facts) -> dict[str, str]:
+    """Return the running containers that are on no network: container -> the network of the cluster that they were made on.
+
+    Observed with engine 28.5: an engine that starts while its swarm is not ready starts such a container with loopback only.
+    """
+    local = {
+        each[key] for each in facts.networks.values() if each.get("Scope", "local") == "local" for key in ("Name", "Id")
+    }
+    found = {}
+    for container in facts.http("containers").body or () if local else ():
+        network = (container.get("HostConfig") or {}).get("NetworkMode") or ""
+        shared = network and network not in _NO_NETWORK | local and not network.startswith("container:")
+        settings = container.get("NetworkSettings")
+        if shared and settings and not settings.get("Networks") and container.get("State") == "running":
+            found[_name(container)] = network
+    return found
 
 
 def started_on(facts: Facts) -> Iterator[tuple[str, str, str]]:

@@ -47,7 +47,8 @@ def victim(dice: random.Random, fault: Fault) -> tuple[str, str]:
 def containers(cluster: Cluster) -> None:
     """See that a container runs on demo on each host, and let each ping the others: some faults need their forwarding entries.
 
-    Faults may restart an engine, which does not always start its containers again: their network may not be there yet.
+    Faults may restart an engine, which does not always start its containers again, or starts them without their network: it may
+    not be there yet. Engines of a swarm look for a lost neighbour about once a minute: names may come late.
     """
     for host in HOSTS:  # the last fault may have left an engine waiting for its store for a while
         cluster.sh(
@@ -55,14 +56,15 @@ def containers(cluster: Cluster) -> None:
             "for n in $(seq 60); do timeout 5 docker info >/dev/null 2>&1 && exit; sleep 1; done; exit 1",
             timeout=400,
         )
-        state = cluster.sh(host, f"docker inspect -f '{{{{.State.Running}}}}' web-{host} 2>/dev/null", check=False)
-        if state == "false":
-            cluster.sh(host, f"docker start web-{host}")
-        elif state != "true":
+        shown = "{{.State.Running}} {{len .NetworkSettings.Networks}}"
+        state = cluster.sh(host, f"docker inspect -f '{shown}' web-{host} 2>/dev/null", check=False)
+        if state and state != "true 1":
+            cluster.sh(host, f"docker restart -t 0 web-{host}")
+        elif not state:
             cluster.box(host, f"web-{host}", "demo", "--restart always")
     for one, other in itertools.permutations(HOSTS, 2):
-        ping = f"docker exec web-{one} ping -qc 1 -W 2 web-{other}"  # names may come late after a restart
-        cluster.sh(one, f"for n in $(seq 30); do {ping} && exit; sleep 1; done; exit 1", timeout=120)
+        ping = f"docker exec web-{one} ping -qc 1 -W 2 web-{other}"
+        cluster.sh(one, f"for n in $(seq 100); do {ping} && exit; sleep 1; done; exit 1", timeout=400)
 
 
 def complaint(causes: list[dict[str, Any]], fault: Fault, *hosts: str) -> str:

@@ -21,7 +21,20 @@ if [ -s {_OLD} ]; then sed -i '1s|{{|{{{setting},|' {_FILE}; else echo '{{{setti
     return Fault(name, name, title, made, healed, stores=stores)
 
 
+_BOX = "fault-box"
+
 FAULTS = (
+    Fault(
+        "network-detached",
+        "network-detached",
+        "a container that was created on a network of the cluster has lost it",
+        f"""network=$(docker network ls --filter driver=overlay --format '{{{{.Name}}}}' | grep -vx ingress | head -n 1)
+docker image inspect {_BOX} >/dev/null 2>&1 || tar -c -T /dev/null | docker import - {_BOX} >/dev/null
+docker container inspect {_BOX} >/dev/null 2>&1 || docker run -d --name {_BOX} --network "$network" -v /usr:/usr:ro -v /bin:/bin:ro \
+    -v /lib:/lib:ro -v /lib64:/lib64:ro {_BOX} sleep infinity >/dev/null
+[ "$(docker container inspect -f '{{{{len .NetworkSettings.Networks}}}}' {_BOX})" = 0 ] || docker network disconnect "$network" {_BOX}""",
+        f"docker rm -f {_BOX} >/dev/null 2>&1; docker rmi {_BOX} >/dev/null 2>&1 || :",
+    ),
     _setting(
         "flag-conflict",
         "daemon.json sets an option that the engine's command line sets, too; the engine does not start",

@@ -206,6 +206,11 @@ def running(name: str, number: str = NETWORK, network: str = "demo", **more: obj
     }
 
 
+def alone(name: str, mode: str = "demo", **more: object) -> dict[str, object]:
+    """A container that runs on no network. mode: what it was created with."""
+    return {**container(name), "State": "running", "HostConfig": {"NetworkMode": mode}, **more}
+
+
 def without_network(seen: Seen, name: str, network: str) -> Seen:
     host = seen.site.facts[name]
     kept = [found for found in host.networks.values() if found["Name"] != network]
@@ -399,6 +404,7 @@ SCENES: Mapping[str, tuple[Callable[[Seen], Seen], tuple[str, ...]]] = MappingPr
             ("node2",),
         ),
         "store-wiped": (lambda seen: with_containers(seen, "node2", running("web", "gone")), ()),
+        "network-detached": (lambda seen: with_containers(seen, "node2", alone("web")), ("node2",)),
         "store-in-container": (
             lambda seen: with_containers(
                 replace(seen, site=_external(seen.site, "192.168.56.12:8500")), "node2", running("store", **STORE_PORT)
