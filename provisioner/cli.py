@@ -17,7 +17,7 @@ import typer
 from provisioner import __version__, cli_collect, cli_manager, documentation
 from provisioner.cli_inventory import app as inventory_app
 from provisioner.cli_lab import app as lab_app
-from provisioner.cli_options import FileOptions, Options, StatusOptions, expanded
+from provisioner.cli_options import FileOptions, Options, PlanOptions, StatusOptions, expanded, typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -112,8 +112,8 @@ def up(inventory: _Inventory, *, recreate: _Recreate = None, options: FileOption
 
 @app.command()
 @expanded
-def plan(inventory: _Inventory, *, options: Options) -> None:
-    """Show what `up` would change on each host; change nothing. Files are shown as diffs.
+def plan(inventory: _Inventory, *, options: PlanOptions) -> None:
+    """Show what `up` would change on each host; change nothing. With --diff, whole files and rules.
 
     Exit code 0: nothing to change. 2: there are changes to make. 1: a host could not be checked. 64: invalid inventory.
     """
@@ -123,7 +123,7 @@ def plan(inventory: _Inventory, *, options: Options) -> None:
 
         return PHASES
 
-    _run(inventory, "plan", workflow, options)
+    _run(inventory, "plan", workflow, options, makes="up")
 
 
 @app.command()
@@ -407,7 +407,7 @@ def remove(
     drain: Annotated[
         bool, typer.Option("--drain", help="Disconnect its containers from the cluster's networks; they keep running.")
     ] = False,
-    options: Options,
+    options: PlanOptions,
 ) -> None:
     """Remove a host from the cluster, whether it is alive or gone, and prove the rest.
 
@@ -423,7 +423,8 @@ def remove(
         removal = remove.Removal(whole, host, drain=drain)
         return remove.plan(removal) if plan else remove.phases(removal)
 
-    _run(inventory, "plan" if plan else "remove", workflow, options)
+    makes = typed("remove", host, drain=drain) if plan else ""
+    _run(inventory, "plan" if plan else "remove", workflow, options, makes=makes)
 
 
 @app.command("causes")
@@ -470,7 +471,7 @@ def down(
         bool,
         typer.Option("--unrecorded", help="Also remove what an earlier version may have created without a record."),
     ] = False,
-    options: Options,
+    options: PlanOptions,
 ) -> None:
     """Put all hosts back as they were found, without the networks, the store or swarm, and all files and rules.
 
@@ -490,7 +491,9 @@ def down(
     if not plan and not yes:
         with _reported("down", options):
             also |= _ask(inventory, functools.partial(workflow, look=True), options)
-    _run(inventory, "plan" if plan else "down", functools.partial(workflow, also=also), options)
+    wanted = typed("down", force=force, data=data, packages=packages, unrecorded=unrecorded)
+    final = functools.partial(workflow, also=also)
+    _run(inventory, "plan" if plan else "down", final, options, makes=wanted if plan else "")
 
 
 def _ask(path: Path, workflow: Callable[[Inventory], Iterable[Phase]], options: Options) -> bool:
@@ -547,9 +550,10 @@ def _run(
     options: Options,
     *,
     recreate: list[str] | None = None,
+    makes: str = "",
 ) -> None:
     with _reported(command, options):
-        _show(_report(source, command, workflow, options, recreate=recreate), options)
+        _show(_report(source, command, workflow, options, recreate=recreate, makes=makes), options)
 
 
 def _report(
@@ -559,6 +563,7 @@ def _report(
     options: Options,
     *,
     recreate: list[str] | None = None,
+    makes: str = "",
 ) -> Report:
     """Run a workflow over an inventory and return its report. Raises ProvisionerError."""
     from provisioner import report
@@ -578,7 +583,8 @@ def _report(
     ):
         run.session.notice(*notes)
         go(run, phases)
-        return run.report(command, drift_code=_DIFFERS if command == "plan" else 1)
+        ended = run.report(command, drift_code=_DIFFERS if command == "plan" else 1)
+    return replace(ended, call=options.call(str(source) if isinstance(source, Path) else "", makes))
 
 
 def _known(inventory: Inventory, networks: Iterable[str]) -> None:

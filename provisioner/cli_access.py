@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from provisioner.inventory import Inventory
     from provisioner.transport import Secrets
 
+LAB = "PROVISIONER_LAB"  # `lab run` sets this variable to the lab's name
+
 AskPassword = Annotated[
     bool, typer.Option("--ask-password", help="Ask for the login password of the hosts; keys are tried first.")
 ]
@@ -28,6 +30,12 @@ class Access:
     sudo: bool = False
     _secrets: Secrets | None = field(default=None, repr=False)
     _said: set[str] = field(default_factory=set)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options as typed, which the next command on these hosts needs, too."""
+        asked = {"--ask-password": self.password, "--ask-sudo-password": self.sudo}
+        return tuple(option for option, is_asked in asked.items() if is_asked)
 
     @property
     def secrets(self) -> Secrets:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from provisioner import labs
+from provisioner.cli_access import LAB
 from provisioner.errors import ProvisionerError
 
 if TYPE_CHECKING:
@@ -263,7 +265,8 @@ def run(context: typer.Context, name: Name = None) -> None:
         print("a command is missing, for example: provisioner lab run -- ping -c 1 192.168.56.11", file=sys.stderr)
         raise typer.Exit(64)
     with _reported():
-        enter_switch(_open(name).name)
+        os.environ[LAB] = _open(name).name
+        enter_switch(os.environ[LAB])
         _become(words)
 
 
@@ -273,8 +276,6 @@ def _words(context: typer.Context) -> list[str]:
 
 def _become(command: list[str]) -> NoReturn:
     """Replace this process by `command`, which then owns signals, terminal and exit code."""
-    import os
-
     sys.stdout.flush()
     try:
         os.execvp(command[0], command)  # noqa: S606

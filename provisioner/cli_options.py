@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
+import shlex
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
 
-from provisioner.cli_access import Access, AskPassword, AskSudo
+from provisioner.cli_access import LAB, Access, AskPassword, AskSudo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from provisioner.model import Call
     from provisioner.report.files import Files
 
 _Json = Annotated[
@@ -32,6 +35,9 @@ _Junit = Annotated[
 _Html = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write the report to FILE as one HTML page.")
 ]
+_Diff = Annotated[
+    bool, typer.Option("--diff", help="Show all files and rules as diffs, not only the files that people write.")
+]
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Options:
     ignore: _Ignore = None
     ask_password: AskPassword = False
     ask_sudo_password: AskSudo = False
+    diff: bool = field(default=False, init=False)
 
     @functools.cached_property
     def access(self) -> Access:
@@ -55,6 +62,12 @@ class Options:
         from provisioner.report.files import Files
 
         return Files(self._paths)
+
+    def call(self, inventory: str, makes: str) -> Call:
+        """How the command was called, for its report. inventory, makes: see `Call`."""
+        from provisioner.model import Call
+
+        return Call(inventory, self.access.options, makes, diff=self.diff, lab=bool(os.environ.get(LAB)))
 
     @property
     def _paths(self) -> dict[str, Path | None]:
@@ -70,6 +83,13 @@ class StatusOptions(Options):
 
 
 @dataclass(frozen=True)
+class PlanOptions(Options):
+    """The same for a command that can show what it would change."""
+
+    diff: _Diff = False
+
+
+@dataclass(frozen=True)
 class FileOptions(Options):
     """The same for a command that can also write its report to files."""
 
@@ -79,6 +99,11 @@ class FileOptions(Options):
     @property
     def _paths(self) -> dict[str, Path | None]:
         return {"--junit": self.junit, "--html": self.html}
+
+
+def typed(*words: str, **switches: bool) -> str:
+    """Return these words of a command line, and those of the switches that are set."""
+    return " ".join([shlex.join(words), *(f"--{name}" for name, is_set in switches.items() if is_set)])
 
 
 def expanded(command: Callable[..., None]) -> Callable[..., None]:

@@ -469,6 +469,22 @@ class Archived:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """How a command was called, as far as the next one depends on it.
+
+    inventory: its path, as the user wrote it; "" without a file. options: those that every command on these hosts needs, such as
+    --ask-password. makes: for a plan: the command that makes the planned changes ("up", "remove gamma"). diff: whether all
+    differences are shown as diffs. lab: whether the hosts are a lab, which has no registry.
+    """
+
+    inventory: str = ""
+    options: tuple[str, ...] = ()
+    makes: str = ""
+    diff: bool = False
+    lab: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The result of a run: everything that the output formats need."""
 
@@ -492,6 +508,7 @@ class Report:
     control_plane: str = ""  # "kv" | "swarm"
     archive: Archived | None = None  # what `doctor --collect` has written
     control_plane_reason: str = ""  # why this one was chosen; "" if the inventory sets it
+    call: Call = Call()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from provisioner import causes, wording
 from provisioner.model import Check, Diagnosis, Drift, Failure, Pair, PortSeen, Problem, ProofResult, Severity
 from provisioner.report import failures, words
+from provisioner.report.next_steps import next_steps
 from provisioner.report.verdict import proven, verdict
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def to_json(report: Report) -> str:
 def document(report: Report) -> dict[str, Any]:
     """Return the report as plain values, from which all files are made. Its fields are a contract."""
     whole = {**_fields(report), "version": VERSION, "proven": proven(report), "verdict": verdict(report)}
-    return whole | {"failures": failures.document(report)}
+    steps = [dataclasses.asdict(step) for step in next_steps(report)]
+    return whole | {"failures": failures.document(report), "next": steps}
 
 
 def _fields(value: object) -> dict[str, object]:

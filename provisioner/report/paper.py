@@ -59,12 +59,13 @@ def console(stream: TextIO, *, color: bool | None = None) -> Terminal:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How to lay out text on the output. wrap: break prose at `width`; false for files and pipes."""
+    """How to lay out text on the output. wrap: break prose at `width`; false for files and pipes. diff: show all texts as diffs."""
 
     marks: Marks
     width: int = 80
     wrap: bool = True
     verbose: bool = False
+    diff: bool = False
 
     def prose(self, first: Text, body: str, style: str = "") -> list[Text]:
         """Return `first` followed by `body`, wrapped with a hanging indent as wide as `first`."""

@@ -1,4 +1,4 @@
-"""The report for people: its sections in order, the verdict last."""
+"""The report for people: its sections in order, then the verdict, and the next steps last."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from provisioner.report.changes import changes, errors, skipped
 from provisioner.report.diagnoses import diagnoses, well
 from provisioner.report.findings import findings
 from provisioner.report.fixes import fixes
+from provisioner.report.next_steps import shown as next_steps
 from provisioner.report.paper import BAD, CARE, GOOD, Look, console
 from provisioner.report.plan import plan
 from provisioner.report.proofs import proofs
@@ -30,7 +31,7 @@ def lines(report: Report, look: Look) -> list[Text]:
     if report.command in ("up", "remove", "down"):
         sections.append(changes(report, look))
     sections += [skipped(report, look), errors(report, look), proofs(report, look), diagnoses(report, look)]
-    sections.append([Text(), *look.prose(Text(), verdict(report), f"bold {_style(report)}")])
+    sections += _end(report, look)
     all_ = [line for section in sections for line in section]
     return all_ if all_[0].plain else all_[1:]
 
@@ -48,10 +49,14 @@ def _doctor(report: Report, look: Look) -> list[Text]:
         sections += [findings(report, look), plan(report, look), proofs(report, look)]
     sections += [
         errors(report, look, causes_known=not look.verbose),
-        [Text(), *look.prose(Text(), verdict(report), f"bold {_style(report)}")],
+        *_end(report, look),
     ]
     all_ = [line for section in sections for line in section]
     return all_ if all_[0].plain else all_[1:]
+
+
+def _end(report: Report, look: Look) -> list[list[Text]]:
+    return [[Text(), *look.prose(Text(), verdict(report), f"bold {_style(report)}")], next_steps(report)]
 
 
 def _style(report: Report) -> str:
@@ -66,7 +71,7 @@ def _style(report: Report) -> str:
 
 def show_people(report: Report, stream: TextIO, *, color: bool | None, verbose: bool) -> None:
     paper = console(stream, color=color)
-    look = Look(streams.marks(stream), paper.width, wrap=paper.is_terminal, verbose=verbose)
+    look = Look(streams.marks(stream), paper.width, wrap=paper.is_terminal, verbose=verbose, diff=report.call.diff)
     for line in lines(report, look):
         paper.print(line, soft_wrap=True)
     paper.file.flush()

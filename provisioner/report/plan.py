@@ -1,4 +1,7 @@
-"""What would change, by step in order. Each difference is shown once, with all hosts that have it."""
+"""What would change, by step in order. Each difference is shown once, with all hosts that have it.
+
+Diffs are long. Unless the user asks for all of them, only files that people write are shown as diffs.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from provisioner import wording
 from provisioner.model import Drift, Kind, State
 from provisioner.report import words
 from provisioner.report.paper import BAD, CARE, GOOD, HEAD, QUIET, heading
+from provisioner.system.reading import DAEMON_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +26,7 @@ _UNKNOWN = "can't be known before an earlier step has run"
 _INDENT = "    "
 _STYLES = {"+": GOOD, "-": BAD, "@": "cyan", "\\": QUIET}
 _CONTEXT = 3
+_OF_PEOPLE = frozenset({DAEMON_JSON})  # files that people write, too
 
 
 def plan(report: Report, look: Look) -> list[Text]:
@@ -37,7 +42,7 @@ def plan(report: Report, look: Look) -> list[Text]:
 
 
 def _folded(outcomes: list[Outcome], look: Look) -> list[tuple[tuple[str, ...], list[tuple[Drift, str]]]]:
-    """Return groups of hosts with the differences that they share."""
+    """Return groups of hosts with the differences that they share. The larger ones come first."""
     alike: dict[tuple[str, ...], tuple[list[str], Drift, str]] = {}
     for outcome in outcomes:
         for drift in outcome.drifts or (Drift(Kind.UNKNOWN, pending=outcome.state is State.PENDING),):
@@ -46,7 +51,7 @@ def _folded(outcomes: list[Outcome], look: Look) -> list[tuple[tuple[str, ...], 
     groups: dict[tuple[str, ...], list[tuple[Drift, str]]] = {}
     for hosts, drift, reason in alike.values():
         groups.setdefault(tuple(dict.fromkeys(hosts)), []).append((drift, reason))
-    return list(groups.items())
+    return sorted(groups.items(), key=lambda group: -len(group[0]))
 
 
 def _shown(drift: Drift, reason: str, hosts: tuple[str, ...], look: Look) -> list[Text]:
@@ -57,10 +62,34 @@ def _shown(drift: Drift, reason: str, hosts: tuple[str, ...], look: Look) -> lis
         return look.prose(Text.assemble(_INDENT, ("? ", CARE)), f"{what}: {said}" if what else said)
     if drift.secret:
         return [_line(drift, "contents are secret")]
-    texts = (drift.found, drift.wanted)
-    if drift.found != drift.wanted and (drift.is_file or any("\n" in text.strip() for text in texts)):
-        return list(_difference(drift, hosts))
-    return [_line(drift, _from_to(drift))]
+    if not _is_long(drift):
+        return [_line(drift, _from_to(drift))]
+    return list(_difference(drift, hosts)) if look.diff or _by_people(drift) else [_line(drift, _size(drift))]
+
+
+def is_summed_up(report: Report) -> bool:
+    """Whether a plan without `--diff` shows less than one with it."""
+    drifts = [drift for outcome in report.outcomes if outcome.state is State.DRIFTED for drift in outcome.drifts]
+    return any(_is_long(drift) and not _by_people(drift) for drift in drifts)
+
+
+def _is_long(drift: Drift) -> bool:
+    """Whether the difference is one of whole texts, which only a diff can show."""
+    if drift.pending or drift.secret or drift.found == drift.wanted:
+        return False
+    return drift.is_file or any("\n" in text.strip() for text in (drift.found, drift.wanted))
+
+
+def _by_people(drift: Drift) -> bool:
+    return drift.target in _OF_PEOPLE
+
+
+def _size(drift: Drift) -> str:
+    """Return "+3 -1 lines"; "" for a file that is new or gone, since all of its lines are."""
+    if not (drift.found and drift.wanted):
+        return ""
+    rows = list(difflib.unified_diff(_rows(drift.found), _rows(drift.wanted), n=0, lineterm=""))[2:]
+    return f"{' '.join(f'{sign}{sum(row.startswith(sign) for row in rows)}' for sign in '+-')} lines"
 
 
 def _line(drift: Drift, detail: str) -> Text:

@@ -57,7 +57,8 @@ def settled(hosts, *steps):
 
 
 def plan(*outcomes, number=3, **fields):
-    return Report("plan", "demo", names(number), 0, 1.0, outcomes=outcomes, **fields)
+    given = Report("plan", "demo", names(number), 0, 1.0, outcomes=outcomes)
+    return replace(given, **fields)
 
 
 def daemon(host, address, *, before='{\n  "debug": true\n}\n'):

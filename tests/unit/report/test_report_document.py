@@ -13,6 +13,7 @@ from provisioner import report as reports
 from provisioner.causes import CAUSES
 from provisioner.model import (
     Action,
+    Call,
     Check,
     Diagnosis,
     Drift,
@@ -88,6 +89,7 @@ def example():
         ),
         summaries=(HostSummary("node1", "192.168.56.11", reached=True, engine="20.10.5", networks=("demo",)),),
         lost={"node2": Failure("no answer", "host-unreachable")},
+        call=Call("cluster.yml"),
         paths=(
             PathSeen(
                 "node1",
@@ -112,7 +114,13 @@ def test_the_page_shows_what_is_written_today():
 
 def test_every_field_of_the_model_is_in_the_document():
     document = json.loads(reports.to_json(example()))
-    assert set(document) == {field.name for field in fields(Report)} | {"version", "proven", "verdict", "failures"}
+    assert set(document) == {field.name for field in fields(Report)} | {
+        "version",
+        "proven",
+        "verdict",
+        "failures",
+        "next",
+    }
     for name, kind, extra in (
         ("outcomes", Outcome, set()),
         ("proofs", ProofResult, {"name"}),

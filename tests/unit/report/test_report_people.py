@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from provisioner import report as reports
 from provisioner.model import (
     Action,
+    Call,
     Drift,
     Failure,
     Fix,
@@ -24,6 +25,8 @@ from provisioner.model import (
     Report,
     State,
 )
+from provisioner.runner.converge import outcome as outcome_of
+from provisioner.steps import STEPS
 
 
 @pytest.fixture(autouse=True)
@@ -183,13 +186,35 @@ def test_secrets_are_never_shown():
 def test_diffs_show_exactly_what_differs(found, wanted, rows):
     action = Action.RELOAD if found == wanted else Action.WRITE
     outcome = Outcome("node1", "s", State.DRIFTED, (Drift(Kind.FILE, "f", found, wanted, action, is_file=True),))
-    assert shown(plan(outcome)).splitlines()[2:-2] == [f"    {row}" for row in rows]
+    assert shown(plan(outcome, call=Call(diff=True))).splitlines()[2:-2] == [f"    {row}" for row in rows]
+
+
+def test_without_a_wish_for_diffs_files_of_ours_are_summed_up():
+    texts = {"new": ("", "a\nb\n"), "gone": ("a\n", ""), "changed": ("a\nb\nc\n", "a\nB\nc\nd\n")}
+    drifts = [Drift(Kind.FILE, name, *of, Action.RELOAD, is_file=True) for name, of in texts.items()]
+    outcome = Outcome("node1", "s", State.DRIFTED, tuple(drifts))
+    assert shown(plan(outcome)).splitlines()[2:-2] == [
+        "    + new  (needs: reload)",
+        "    - gone  (needs: reload)",
+        "    ~ changed  (+2 -1 lines, needs: reload)",
+    ]
+
+
+def test_a_first_plan_of_three_hosts_fits_two_screens(site):
+    found = site("installed")
+    steps = [step for step in STEPS if step.name not in found.plane.unused]
+    report = plan(*(outcome_of(step, found, name) for step in steps for name in found.live))
+    text = shown(report)
+    assert len(text.splitlines()) <= 2 * 40
+    assert text.count("+++ /etc/docker/daemon.json") == 3, "people write this file"
+    assert len(shown(replace(report, call=Call(diff=True))).splitlines()) > 300
 
 
 def test_diffs_are_never_broken(monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     long = "x" * 200
-    text = shown(plan(Outcome("node1", "s", State.DRIFTED, (Drift(Kind.FILE, "f", "", f"{long}\n", is_file=True),))))
+    outcome = Outcome("node1", "s", State.DRIFTED, (Drift(Kind.FILE, "f", "", f"{long}\n", is_file=True),))
+    text = shown(plan(outcome, call=Call(diff=True)))
     assert f"    +{long}\n" in text
 
 
