@@ -52,6 +52,12 @@ _Network = Annotated[
 _Advertise = Annotated[
     str, typer.Option("--advertise", metavar="INTERFACE", help="The interface on which the hosts reach one another.")
 ]
+_Engines = Annotated[
+    str,
+    typer.Option(
+        "--engines", metavar="VERSION", help="Docker's version on the hosts; up to 20.10, the inventory gets a store."
+    ),
+]
 _Only = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="PATTERN", help="Only hosts whose name matches, like 'web*'; repeatable."),
@@ -72,6 +78,7 @@ class _Wished(NamedTuple):
     network: str
     advertise: str
     only: list[str] | None
+    engines: str
 
 
 @app.command()
@@ -110,12 +117,14 @@ def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The inventory to write.")] = Path("cluster.yml"),
     *,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    engines: _Engines = "",
 ) -> None:
     """Ask a few questions and write an inventory after the last answer. Ctrl-C stops without writing."""
     from provisioner.inventory import questions
-    from provisioner.inventory.importers import cant
+    from provisioner.inventory.importers import cant, writing
 
     with _refusals():
+        store = writing.store_for(engines) if engines else None
         questions.refuse_present(file, force=force)
         if not sys.stdin.isatty():
             raise cant(
@@ -123,7 +132,7 @@ def init(
                 "asks questions, but standard input is not a terminal; docs/inventory.md has an example to copy",
             )
         try:
-            text = questions.interview(questions.Terminal(_ask, typer.echo), file)
+            text = questions.interview(questions.Terminal(_ask, typer.echo), file, store)
         except (typer.Abort, KeyboardInterrupt):  # at a question, or between two
             typer.echo("\nstopped; nothing is written", err=True)
             raise typer.Exit(_STOPPED) from None
@@ -137,26 +146,38 @@ def _ask(question: str, default: str) -> str:
 
 @importing.command()
 def vagrant(
-    path: _Found = "", *, cluster: _Cluster = "", network: _Network = "", advertise: _Advertise = "", only: _Only = None
+    path: _Found = "",
+    *,
+    cluster: _Cluster = "",
+    network: _Network = "",
+    advertise: _Advertise = "",
+    only: _Only = None,
+    engines: _Engines = "",
 ) -> None:
     """From the output of `vagrant ssh-config`. PATH has its output; by default, it runs in this folder."""
     from provisioner.inventory.importers import vagrant as tool
 
     with _refusals():
         text, name = _text(path) if path else (tool.printed(), "vagrant ssh-config")
-        _print(tool.machines(text, name), "vagrant", _Wished(cluster, network, advertise, only))
+        _print(tool.machines(text, name), "vagrant", _Wished(cluster, network, advertise, only, engines))
 
 
 @importing.command()
 def docker_machine(
-    path: _Found = "", *, cluster: _Cluster = "", network: _Network = "", advertise: _Advertise = "", only: _Only = None
+    path: _Found = "",
+    *,
+    cluster: _Cluster = "",
+    network: _Network = "",
+    advertise: _Advertise = "",
+    only: _Only = None,
+    engines: _Engines = "",
 ) -> None:
     """From docker-machine's store: PATH, $MACHINE_STORAGE_PATH or ~/.docker/machine."""
     from provisioner.inventory.importers import docker_machine as tool
 
     with _refusals():
         found = tool.machines(Path(path) if path else tool.default_store())
-        _print(found, "docker-machine", _Wished(cluster, network, advertise, only))
+        _print(found, "docker-machine", _Wished(cluster, network, advertise, only, engines))
 
 
 @importing.command()
@@ -168,6 +189,7 @@ def ansible(
     network: _Network = "",
     advertise: _Advertise = "",
     only: _Only = None,
+    engines: _Engines = "",
     trust: Annotated[
         bool,
         typer.Option("--trust", help="Let ansible-inventory read it, which executes its scripts and plugins."),
@@ -190,12 +212,18 @@ def ansible(
             found = tool.parsed(*_text(path), group=group)
         else:
             found = tool.machines((Path(path),) if path else tool.default_sources(), group=group)
-        _print(found, "ansible", _Wished(cluster or group, network, advertise, only))
+        _print(found, "ansible", _Wished(cluster or group, network, advertise, only, engines))
 
 
 @importing.command()
 def ssh_config(
-    path: _Found = "", *, cluster: _Cluster = "", network: _Network = "", advertise: _Advertise = "", only: _Only = None
+    path: _Found = "",
+    *,
+    cluster: _Cluster = "",
+    network: _Network = "",
+    advertise: _Advertise = "",
+    only: _Only = None,
+    engines: _Engines = "",
 ) -> None:
     """From OpenSSH's configuration: PATH or ~/.ssh/config. Each Host without wildcards is a host; see --only."""
     from provisioner.inventory.importers import ssh_config as tool
@@ -205,7 +233,7 @@ def ssh_config(
         file = path or str(Path.home() / ".ssh" / "config")
         evaluate = None if path == _STDIN else partial(of_ssh.options_of, Path(file).absolute())
         found = tool.parsed(*_text(file), tool.Here.now(), evaluate)
-        _print(found, "ssh-config", _Wished(cluster, network, advertise, only))
+        _print(found, "ssh-config", _Wished(cluster, network, advertise, only, engines))
 
 
 @importing.command()
@@ -261,7 +289,7 @@ def _print(found: Found, kind: str, wished: _Wished) -> None:
     """Print the inventory on stdout and notes on stderr; no inventory if it would be invalid. Raises InventoryError."""
     from provisioner.inventory import importers
 
-    wishes = importers.Wishes(wished.cluster or kind, wished.network, wished.advertise)
+    wishes = importers.Wishes(wished.cluster or kind, wished.network, wished.advertise, wished.engines)
     done = importers.imported(importers.only(found, tuple(wished.only or ())), wishes, kind)
     for note in done.notes:
         typer.echo(f"note: {note}", err=True)
@@ -285,14 +313,24 @@ def _refusals() -> Iterator[None]:
 
 
 def _sound(inventory: Inventory) -> str:
-    """One line about a valid inventory: its hosts, servers and networks."""
-    servers, networks = inventory.servers, inventory.networks
+    """Two lines about a valid inventory: its hosts and networks, and what `up` makes of them."""
     hosts = f"{len(inventory.hosts)} host{'s' * (len(inventory.hosts) > 1)}"
-    kind = f"{inventory.store.kind} server" if inventory.store else "swarm manager"
-    count = f"{len(servers)} {kind}{'s' * (len(servers) > 1)}"
-    subnets = ", ".join(f"{name} {network.subnet or network.driver}" for name, network in networks.items())
-    plural = "s" * (len(networks) > 1)
-    return f"ok: cluster {inventory.cluster}, {hosts}, {count} ({', '.join(servers)}), network{plural} {subnets}"
+    subnets = ", ".join(f"{name} {network.subnet or network.driver}" for name, network in inventory.networks.items())
+    plural = "s" * (len(inventory.networks) > 1)
+    return f"ok: cluster {inventory.cluster}, {hosts}, network{plural} {subnets}\n{_plane(inventory)}"
+
+
+def _plane(inventory: Inventory) -> str:
+    """One line: what connects the engines, and with which versions of Docker."""
+    from provisioner import stores
+
+    servers, store = ", ".join(inventory.servers), inventory.store
+    if not store:
+        manager = "managers" if len(inventory.servers) > 1 else "manager"
+        return f"    swarm mode, for Docker of any version (required from 23.0 on); {manager}: {servers}"
+    where = f"on {servers}" if servers else f"at {', '.join(map(str, store.endpoints or ()))}"
+    other = "" if inventory.control_plane == "kv" else "; swarm mode if a host has a later version"
+    return f"    {stores.of(store).title} {where} as the store, for Docker up to 20.10{other}"
 
 
 def _sound_json(inventory: Inventory) -> str:

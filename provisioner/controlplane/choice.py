@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from provisioner import stores
 from provisioner.controlplane.swarm import in_swarm
+from provisioner.inventory.engine_versions import has_no_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,14 +14,7 @@ if TYPE_CHECKING:
     from provisioner.inventory import Inventory
     from provisioner.system.facts import Facts
 
-_LAST_WITH_STORE = 20  # 20.10 is the last with cluster-store; 23.0 removed it (moby PR 42247)
 _NAMED = 3  # number of hosts that a message names before "and N more"
-
-
-def has_no_store(engine: str) -> bool:
-    """Return whether an engine of this version does not support external stores. An unknown version counts as one that does."""
-    major = re.match("[0-9]{1,6}", engine)
-    return major is not None and int(major[0]) > _LAST_WITH_STORE
 
 
 def choose(inventory: Inventory, facts: Mapping[str, Facts]) -> tuple[str, str]:

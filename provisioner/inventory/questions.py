@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from provisioner.errors import InventoryError
+from provisioner.inventory.engine_versions import TODAY
 from provisioner.inventory.importers import names, writing
 from provisioner.inventory.loading import problems
 from provisioner.inventory.problems import escaped
@@ -35,8 +36,11 @@ class Terminal:
     say: Callable[[str], None]
 
 
-def interview(terminal: Terminal, path: Path) -> str:
-    """Ask until the inventory for `path` is valid, and return its text. Exceptions of `ask` end it."""
+def interview(terminal: Terminal, path: Path, store: str | None = None) -> str:
+    """Ask until the inventory for `path` is valid, and return its text. Exceptions of `ask` end it.
+
+    store: the value of `store`, "" for none. If it is None, the engines' versions are asked for.
+    """
     (cluster,) = names.tidied([path.absolute().parent.name])
     draft = writing.Draft(cluster, (_NOBODY,), writing.free_subnet((), 1), heading=_HEADING)
     draft = _asked(terminal, path, "Name of the cluster", cluster, lambda word: replace(draft, cluster=word))
@@ -51,7 +55,7 @@ def interview(terminal: Terminal, path: Path) -> str:
         "",
         lambda word: _with_ssh(loggedin, "key", word),
     )
-    keyed = draft
+    keyed = draft = replace(draft, store=_store(terminal) if store is None else store)
     subnet = "Subnet of the network; no host may use it already"
     draft = _asked(terminal, path, subnet, draft.subnet, lambda word: replace(keyed, subnet=word))
     return writing.text(draft)
@@ -110,6 +114,16 @@ def _sound(terminal: Terminal, path: Path, draft: writing.Draft) -> bool:
         # Line numbers are removed, because the user does not see the text.
         terminal.say("  " + re.sub(r" \(line [0-9]+\)", "", fault.text))
     return not faults
+
+
+def _store(terminal: Terminal) -> str:
+    """Ask for the engines' versions, and return the value of `store` that suits them; "" for none."""
+    while True:
+        answer = terminal.ask("Docker's version on the hosts; up to 20.10, they get a store (Consul)", TODAY).strip()
+        try:
+            return writing.store_for(answer)
+        except InventoryError as error:
+            terminal.say(f"  {error.problems[0]}")
 
 
 def _hosts(terminal: Terminal, path: Path, draft: writing.Draft) -> writing.Draft:

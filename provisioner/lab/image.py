@@ -122,14 +122,14 @@ def _build(recipe: Recipe, target: Path, say: Callable[[str], None]) -> None:
     except BaseException:
         remove_tree(building)
         raise
-    version = _engine(target)
+    version = engine(target)
     say(
         f"image {recipe.name}: built in {time.monotonic() - began:.0f} s{f', with Docker {version}' if version else ''}"
     )
 
 
-def _engine(folder: Path) -> str:
-    """The version of the package docker.io that an image has or offers; "" if it has none."""
+def engine(folder: Path) -> str:
+    """The version of the package docker.io that an image's folder has or offers; "" if it has none."""
     status = (folder / "root/var/lib/dpkg/status").read_text(errors="replace")
     if found := re.search(r"^Package: docker\.io\n(?:\S.*\n|\s.*\n)*?Version: (\S+)$", status, re.MULTILINE):
         return found[1]

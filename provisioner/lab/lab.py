@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Self
 from provisioner import labs
 from provisioner.errors import LabError, UsageError
 from provisioner.inventory.engine_models import DATA_PORT
+from provisioner.inventory.engine_versions import has_no_store
 from provisioner.inventory.problems import nearest
 from provisioner.lab import cgroups, image, machine, snapshot, switch
 from provisioner.lab.faults import FAULTS, Fault, Place
@@ -233,14 +234,16 @@ class Lab:
 
     def inventory(self) -> str:
         """Return the lab's inventory in YAML. After a reset to a snapshot, it is the inventory that settled the hosts."""
-        cluster, store = self.name, "{kind: consul}"
+        hosts = self._hosts()
+        today = any(has_no_store(image.engine(path)) for path in {host.image for host in hosts})
+        cluster, store = self.name, "" if today else "{kind: consul}"
         with contextlib.suppress(FileNotFoundError):
             cluster, store = snapshot.CLUSTER, snapshot.settled((self.folder / "settled").read_text()).store
         lines = [
             f"cluster: {cluster}",
             f"ssh: {{user: root, key: {self.key}, host_keys: accept-new, known_hosts: {self.known_hosts}, config: none}}",
             "hosts:",
-            *(f"  {host.name}: {{address: {host.address}}}" for host in self._hosts()),
+            *(f"  {host.name}: {{address: {host.address}}}" for host in hosts),
             *([f"store: {store}"] if store else []),
             "networks:",
             "  demo: {subnet: 10.99.0.0/24}",

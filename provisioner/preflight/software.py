@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from provisioner.controlplane.choice import has_no_store
 from provisioner.errors import StepFailed
+from provisioner.inventory.engine_versions import has_no_store
 from provisioner.model import Problem
 from provisioner.stores import proxy
 from provisioner.stores.base import TLS, TLS_OPTIONS

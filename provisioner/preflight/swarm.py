@@ -6,7 +6,6 @@ from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane.apart import lacking
-from provisioner.controlplane.choice import has_no_store
 from provisioner.controlplane.swarm import (
     Member,
     View,
@@ -21,6 +20,7 @@ from provisioner.controlplane.swarm import (
 )
 from provisioner.errors import StepFailed
 from provisioner.inventory.engine_models import DATA_PORT, ENGINES_POOL
+from provisioner.inventory.engine_versions import has_no_store
 from provisioner.model import Problem
 from provisioner.system import daemon_json
 from provisioner.system import swarm as on_host

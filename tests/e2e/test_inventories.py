@@ -79,9 +79,11 @@ def proven(run: Run, hosts: int, networks: int) -> None:
     assert run.proven, run.err
 
 
-@pytest.mark.parametrize("name", ["lab", "three-hosts", "vagrant"])
-def test_three_hosts(make_lab, tmp_path, name):
-    example = Example(make_lab(hosts=3), tmp_path)
+@pytest.mark.parametrize(
+    ("name", "image"), [("lab", "engine-20.10"), ("three-hosts", "engine-28"), ("vagrant", "engine-20.10")]
+)
+def test_three_hosts(make_lab, tmp_path, name, image):
+    example = Example(make_lab(hosts=3, image=image), tmp_path)
     example.adapt((EXAMPLES / f"{name}.yml").read_text())
     proven(example.run("up"), hosts=3, networks=1)
     assert example.run("plan").code == 0

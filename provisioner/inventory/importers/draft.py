@@ -30,11 +30,12 @@ _OF_ALL = ("host_keys", "known_hosts")  # an inventory has one of each, under `s
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """The user's choices. "" means the imported or default value."""
+    """The user's choices. "" means the imported or default value. engines: their versions."""
 
     cluster: str
     subnet: str = ""
     advertise: str = ""
+    engines: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,10 @@ class _Sound:
 
 
 def imported(found: Found, wishes: Wishes, kind: str) -> Imported:
-    """Return the inventory of all usable hosts. kind: the tool's name in the command."""
+    """Return the inventory of all usable hosts. kind: the tool's name in the command.
+
+    Raises InventoryError if the wished engines name no version.
+    """
     machines = [_checked(machine) for machine in found.machines]
     machines = _distinct(machines)
     kept = [machine for machine in machines if not machine.left_out]
@@ -77,7 +81,7 @@ def imported(found: Found, wishes: Wishes, kind: str) -> Imported:
             f"Made by `provisioner inventory import {kind}`. All keys are in docs/inventory.md;",
             "`provisioner inventory schema >schema.json` creates the schema for editors.",
         ),
-        store=store.text,
+        store=store.text or writing.store_for(wishes.engines),
         left_out=tuple(f"{name} is left out: {why}" for name, why in lost.items()),
     )
     reported = folded(((machine.name, note) for machine in machines for note in machine.notes), "hosts")

@@ -25,7 +25,7 @@ _HOST = writing.Entry("host", {"address": "host.invalid"})
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The text after `store:`, and notes on what is missing."""
+    """The text after `store:`, and notes on what is missing. "": no engine is known to use a store."""
 
     text: str = writing.OWN_STORE
     notes: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ def taken(machines: Sequence[Machine]) -> Taken:
         if machine.store:
             engines.setdefault(machine.store, []).append(machine.name)
     if not engines:
-        return Taken()
+        return Taken("")
     if len(engines) > 1:
         listing = ", ".join(f"{shown(store.url)} ({_some(names)})" for store, names in engines.items())
         return Taken(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any, Final
 
+from provisioner.inventory import engine_versions
 from provisioner.inventory.problems import escaped
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ _PLAIN = re.compile(r"(?:[A-Za-z]|~?/)[A-Za-z0-9_./-]*|[0-9]{1,3}(?:\.[0-9]{1,3}
 _WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))  # the last six are for YAML 1.1
 _OVERHEAD = 3  # addresses of a subnet that no container gets
 _USUAL = 24  # prefix length
+_POOL = 16  # prefix length
+_NEAR_INGRESS = IPv4Network("10.0.0.0/16")  # a swarm takes 10.0.0.0/24; hosts beside it often have a route to it
 _SECOND = (99, *range(98, 63, -1), *range(100, 256))  # N of 10.N.0.0: first the one in the docs, then its neighbours
 
 
@@ -35,7 +38,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The content of the text. heading, left_out: lines of comments. store: the value of `store`, from flow()."""
+    """The content of the text. heading, left_out: lines of comments. store: the value of `store`, from flow(); "": swarm mode."""
 
     cluster: str
     hosts: tuple[Entry, ...]
@@ -44,11 +47,16 @@ class Draft:
     advertise: str = ""
     heading: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
-    store: str = OWN_STORE
+    store: str = ""
+
+
+def store_for(engines: str) -> str:
+    """Return the value of `store` for engines of these versions; "": those of today, which have none. Raises InventoryError."""
+    return OWN_STORE if engine_versions.all_have_store(engines or engine_versions.TODAY) else ""
 
 
 def text(draft: Draft) -> str:
-    """The YAML text of an inventory with a store and one network."""
+    """The YAML text of an inventory with one network."""
     lines = ["# yaml-language-server: $schema=schema.json", "#", *map(comment, draft.heading), ""]
     lines += [f"cluster: {scalar(draft.cluster)}", ""]
     if draft.ssh:
@@ -56,7 +64,12 @@ def text(draft: Draft) -> str:
     if draft.advertise:
         lines += [f"advertise: {scalar(draft.advertise)}", ""]
     lines += ["hosts:", *map(_host, draft.hosts), *(f"  {comment(line)}" for line in draft.left_out), ""]
-    lines += [f"store: {draft.store}", "", "networks:", f"  demo: {{subnet: {scalar(draft.subnet)}}}"]
+    if draft.store:
+        lines += [f"store: {draft.store}", ""]
+    elif pool := _pool(draft):
+        why = comment("without the hosts' own addresses, unlike 10.0.0.0/8, the default")
+        lines += [f"swarm: {{default_addr_pool: {{pools: [{pool}]}}}}  {why}", ""]
+    lines += ["networks:", f"  demo: {{subnet: {scalar(draft.subnet)}}}"]
     return "\n".join(lines) + "\n"
 
 
@@ -89,12 +102,23 @@ def scalar(value: Value) -> str:
     return json.dumps(value)  # JSON strings are valid YAML; they are ASCII, so they contain no control characters
 
 
+def _pool(draft: Draft) -> str:
+    """Return the address pool of a swarm if the default would not do: its network ingress would be on the hosts' own network."""
+    own = [str(host.values.get(key, "")) for host in draft.hosts for key in ("address", "advertise")]
+    if not any(_is_ipv4(word) and IPv4Address(word) in _NEAR_INGRESS for word in own):
+        return ""
+    return str(_free([*own, draft.subnet.partition("/")[0]], _POOL))
+
+
 def free_subnet(addresses: Iterable[str], hosts: int) -> str:
     """Return a subnet with room for the hosts that contains none of their addresses; 10.99.0.0/24 if possible."""
+    return str(_free(addresses, min(_USUAL, 32 - (hosts + _OVERHEAD - 1).bit_length())))
+
+
+def _free(addresses: Iterable[str], prefix: int) -> IPv4Network:
     own = [IPv4Address(word) for word in addresses if _is_ipv4(word)]
-    prefix = min(_USUAL, 32 - (hosts + _OVERHEAD - 1).bit_length())
     nets = [IPv4Network((f"10.{second}.0.0", prefix), strict=False) for second in _SECOND]
-    return str(next((net for net in nets if not any(address in net for address in own)), nets[0]))
+    return next((net for net in nets if not any(address in net for address in own)), nets[0])
 
 
 def _is_ipv4(word: str) -> bool:

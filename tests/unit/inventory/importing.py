@@ -23,9 +23,9 @@ STOPPED = re.compile(
 HERE = Here("me", Path("/nowhere/.ssh"), Path("/srv"), lambda path: "missing" not in path)
 
 
-def sound(found: Found, folder: Path, kind: str = "tool") -> tuple[Inventory, str]:
+def sound(found: Found, folder: Path, kind: str = "tool", engines: str = "") -> tuple[Inventory, str]:
     """Convert the findings to an inventory and load it. Returns it with all notes."""
-    done = imported(found, Wishes(kind), kind)
+    done = imported(found, Wishes(kind, engines=engines), kind)
     file = folder / "made.yml"
     file.write_text(done.text, encoding="utf-8")
     assert done.text.startswith("# yaml-language-server: $schema=schema.json\n")

@@ -21,11 +21,29 @@ def run(*words: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_sound() -> None:
-    assert run("check", "--no-files", LAB) == (
-        0,
-        "ok: cluster lab, 3 hosts, 3 consul servers (node1, node2, node3), network demo 10.99.0.0/24\n",
-    )
+STORE = "for Docker up to 20.10"
+SWARM = "    swarm mode, for Docker of any version (required from 23.0 on); managers: node1, node2, node3"
+PLANES = {
+    "nothing": ("", SWARM),
+    "swarm": ("control_plane: swarm", SWARM),
+    "a manager": ("swarm: {managers: [node2]}", SWARM.replace("managers: node1, node2, node3", "manager: node2")),
+    "store": (
+        "store: {kind: zookeeper}",
+        f"    ZooKeeper on node1, node2, node3 as the store, {STORE}; swarm mode if a host has a later version",
+    ),
+    "only a store": (
+        "control_plane: kv\nstore: {kind: etcd, endpoints: ['192.0.2.8:2379', '192.0.2.9:2379']}",
+        f"    etcd at 192.0.2.8:2379, 192.0.2.9:2379 as the store, {STORE}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("plane", "expected"), PLANES.values(), ids=PLANES)
+def test_sound(tmp_path: Path, plane: str, expected: str) -> None:
+    file = tmp_path / "cluster.yml"
+    hosts = ", ".join(f"node{n}: {{address: 192.0.2.{n}}}" for n in (1, 2, 3))
+    file.write_text(f"cluster: lab\nhosts: {{{hosts}}}\n{plane}\nnetworks: {{demo: {{subnet: 10.99.0.0/24}}}}\n")
+    assert run("check", str(file)) == (0, f"ok: cluster lab, 3 hosts, network demo 10.99.0.0/24\n{expected}\n")
 
 
 def test_sound_as_json() -> None:

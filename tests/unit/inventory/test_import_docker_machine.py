@@ -135,7 +135,6 @@ TAKEN = {
     ),
     "an agent on every host": (["--cluster-store=consul://127.0.0.1:8500"], {"kind": "consul", "endpoints": ("127.0.0.1:8500",)}),
     "ZooKeeper": (["cluster-store=zk://192.0.2.9:2181"], {"kind": "zookeeper", "endpoints": ("192.0.2.9:2181",)}),
-    "none": ([], {"kind": "consul", "endpoints": None}),
 }  # fmt: skip
 
 
@@ -148,6 +147,12 @@ def test_the_store_of_the_engines_is_imported(tmp_path: Path, flags: list[str], 
         (10, 30) if "prefix" in expected else (None, None)
     )
     assert notes == ""
+
+
+@pytest.mark.parametrize(("engines", "kind"), [("", None), ("28.5", None), ("20.10.5", "consul"), ("19.03, 24", None)])
+def test_without_a_store_the_version_of_the_engines_counts(tmp_path: Path, engines: str, kind: str | None) -> None:
+    inventory, notes = sound(machines(with_engines(tmp_path, ADVERTISED)), tmp_path, engines=engines)
+    assert (inventory.store and inventory.store.kind, notes) == (kind, "")
 
 
 AT = "cluster-store=consul://192.0.2.9:8500"

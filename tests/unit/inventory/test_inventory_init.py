@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from provisioner.cli_inventory import app
 from provisioner.errors import InventoryError
 from provisioner.inventory import load
+from provisioner.inventory.importers.writing import store_for
 from provisioner.inventory.questions import Terminal, interview, write
 
 if TYPE_CHECKING:
@@ -41,11 +42,12 @@ def answered(folder: Path, *answers: str) -> tuple[str, list[str]]:
 def test_shortest(tmp_path: Path) -> None:
     folder = tmp_path / "My_Lab"
     folder.mkdir()
-    text, said = answered(folder, "", "192.0.2.11", "", "", "", "")
+    text, said = answered(folder, "", "192.0.2.11", "", "", "", "", "")
     (folder / "cluster.yml").write_text(text)
     inventory = load(folder / "cluster.yml")
     assert text.startswith("# yaml-language-server: $schema=schema.json\n")
     assert (inventory.cluster, targets(inventory)) == ("my-lab", {"node1": ("192.0.2.11", 22, "root", "")})
+    assert "store" not in text
     assert said == [
         "Name of the cluster [my-lab]",
         "Hosts: ADDRESS or NAME=ADDRESS, separated by spaces. USER@ in front and :PORT behind are allowed.",
@@ -53,6 +55,7 @@ def test_shortest(tmp_path: Path) -> None:
         "Host 2 (empty to finish) []",
         "User to log in as [root]",
         "Private key's file (none: the SSH agent's keys and the usual files) []",
+        "Docker's version on the hosts; up to 20.10, they get a store (Consul) [23.0 or later]",
         "Subnet of the network; no host may use it already [10.99.0.0/24]",
     ]
 
@@ -60,7 +63,7 @@ def test_shortest(tmp_path: Path) -> None:
 def test_longest(tmp_path: Path) -> None:
     (tmp_path / "key").touch()
     hosts = ("192.0.2.11 beta.example.net, gamma=ops@192.0.2.13:2222", "fd00::1 beta.example.org:23")
-    text, _ = answered(tmp_path, " lab ", *hosts, "", "admin", "key", "10.50.0.0/16")
+    text, _ = answered(tmp_path, " lab ", *hosts, "", "admin", "key", "20.10", "10.50.0.0/16")
     (tmp_path / "cluster.yml").write_text(text)
     inventory = load(tmp_path / "cluster.yml")
     assert targets(inventory) == {
@@ -70,12 +73,37 @@ def test_longest(tmp_path: Path) -> None:
         "node4": ("fd00::1", 22, "admin", "key"),
         "beta-example-org": ("beta.example.org", 23, "admin", "key"),
     }
-    assert str(inventory.networks["demo"].subnet) == "10.50.0.0/16"
+    assert (str(inventory.networks["demo"].subnet), inventory.the_store.kind) == ("10.50.0.0/16", "consul")
+
+
+@pytest.mark.parametrize(
+    ("answer", "has_store"),
+    [("", False), ("28", False), ("26.1.5+dfsg1", False), ("up to 20.10", True), ("19.03.15", True), ("20.10 and 28", False)],
+)  # fmt: skip
+def test_only_engines_up_to_20_10_get_a_store(tmp_path: Path, answer: str, *, has_store: bool) -> None:
+    for answers, store in (((answer, ""), None), (("",), store_for(answer))):  # asked for, or given by --engines
+        left = ["lab", "192.0.2.1", "", "", "", *answers]
+        text = interview(Terminal(lambda *_, left=left: left.pop(0), print), tmp_path / "cluster.yml", store)
+        assert (left, "store: {kind: consul}" in text) == ([], has_store)
 
 
 def test_the_default_subnet_is_free(tmp_path: Path) -> None:
-    _, said = answered(tmp_path, "", "10.99.0.7 10.98.0.7", "", "", "", "")
+    _, said = answered(tmp_path, "", "10.99.0.7 10.98.0.7", "", "", "", "", "")
     assert said[-1].endswith("[10.97.0.0/24]")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "pool"),
+    [("192.0.2.1", ""), ("web.example.net", ""), ("10.0.0.7", "10.98.0.0/16"), ("10.0.1.7 10.98.0.1", "10.97.0.0/16")],
+)
+def test_a_swarm_gets_a_pool_without_the_hosts_addresses(tmp_path: Path, hosts: str, pool: str) -> None:
+    """By default, a swarm uses 10.0.0.0/24 for its network ingress."""
+    for version in ("28", "20.10"):
+        text, _ = answered(tmp_path, "", hosts, "", "", "", version, "")
+        (tmp_path / "cluster.yml").write_text(text)
+        swarm = load(tmp_path / "cluster.yml").swarm
+        pools = swarm and swarm.default_addr_pool and swarm.default_addr_pool.pools
+        assert ", ".join(map(str, pools or ())) == (pool if version == "28" else "")
 
 
 WRONG = {
@@ -91,9 +119,13 @@ WRONG = {
     "key": (["lab", "192.0.2.1", "", "", "nowhere"], "nowhere' does not exist"),
     "a folder": (["lab", "192.0.2.1", "", "", "."], "is a folder, not a file"),
     "public key": (["lab", "192.0.2.1", "", "", "x.pub"], "x.pub' is the public key; name the private key"),
-    "subnet": (["lab", "192.0.2.1", "", "", "", "10.0.0.0"], "  networks.demo.subnet: '10.0.0.0' has no prefix length"),
-    "too small": (["lab", "192.0.2.1", "", "", "", "10.0.0.0/31"], "has 2 addresses, and 1 hosts need 4"),
-    "holds a host": (["lab", "192.0.2.1", "", "", "", "192.0.2.0/24"], "contains the hosts' own addresses: node1"),
+    "engines": (["lab", "192.0.2.1", "", "", "", "new"], "  Docker's version: 'new' is none; write one, such as 28.5"),
+    "subnet": (
+        ["lab", "192.0.2.1", "", "", "", "", "10.0.0.0"],
+        "  networks.demo.subnet: '10.0.0.0' has no prefix length",
+    ),
+    "too small": (["lab", "192.0.2.1", "", "", "", "", "10.50.0.0/31"], "has 2 addresses, and 1 hosts need 4"),
+    "holds a host": (["lab", "192.0.2.1", "", "", "", "", "192.0.2.0/24"], "contains the hosts' own addresses: node1"),
 }
 
 
@@ -121,9 +153,9 @@ def test_a_wrong_answer_is_reported_at_once_and_the_question_repeated(
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:20]))
 def test_hostile_answers_are_escaped_or_harmless(tmp_path: Path, text: str) -> None:
-    for before, after in ((0, 5), (1, 4), (3, 2), (4, 1), (5, 0)):
+    for before, after in ((0, 6), (1, 5), (3, 3), (4, 2), (5, 1), (6, 0)):
         said: list[str] = []
-        sound = ["lab", "192.0.2.1", "", "", "", ""]
+        sound = ["lab", "192.0.2.1", "", "", "", "", ""]
         left = [*sound[:before], text, *sound[before + (text.strip() == "") :], *["" for _ in range(after)]]
 
         def ask(question: str, _default: str, left: list[str] = left) -> str:
@@ -166,6 +198,15 @@ def test_without_a_terminal(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["init", str(tmp_path / "x.yml")])
     assert done.exit_code == 64
     assert "standard input is not a terminal" in done.output
+
+
+def test_engines_without_a_version_are_refused() -> None:
+    for words in (["init", "--engines", "new"], ["import", "ansible", "-", "--engines", "new"]):
+        done = CliRunner().invoke(app, words, input="a\n")
+        assert (done.exit_code, done.output) == (
+            64,
+            "Docker's version: 'new' is none; write one, such as 28.5 or 20.10\n",
+        )
 
 
 def test_an_existing_file_is_reported_before_any_question(tmp_path: Path) -> None:
@@ -211,6 +252,6 @@ def test_a_stopped_interview_leaves_nothing(tmp_path: Path, keys: list[bytes], c
 
 
 def test_on_a_terminal(tmp_path: Path) -> None:
-    exit_code, shown = typed(tmp_path, [b"lab\n", b"192.0.2.1\n", b"\n", b"\n", b"\n", b"\n"])
+    exit_code, shown = typed(tmp_path, [b"lab\n", b"192.0.2.1\n", b"\n", b"\n", b"\n", b"\n", b"\n"])
     assert (exit_code, "cluster.yml is written; next: provisioner plan cluster.yml" in shown) == (0, True)
     assert load(tmp_path / "cluster.yml").cluster == "lab"

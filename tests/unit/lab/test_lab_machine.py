@@ -12,6 +12,7 @@ import pytest
 
 from provisioner import labs
 from provisioner.errors import LabError
+from provisioner.inventory import load
 from provisioner.lab import IMAGES, Lab, cgroups, image, machine, recipes, repository
 from provisioner.lab.host import BOOT_SCRIPT
 
@@ -132,14 +133,36 @@ def test_the_engine_of_an_image_is_told_by_its_package(tmp_path):
     (tmp_path / "root/var/lib/dpkg").mkdir(parents=True)
     status = tmp_path / "root/var/lib/dpkg/status"
     status.write_text("Package: docker\nVersion: 1.5-2\n\nPackage: dockerx\nVersion: 2\n")
-    assert image._engine(tmp_path) == ""
+    assert image.engine(tmp_path) == ""
     (tmp_path / "packages").mkdir()
     (tmp_path / "packages/docker.io_28.5.2+dfsg4-5_amd64.deb").touch()
-    assert image._engine(tmp_path) == "28.5.2+dfsg4-5"
+    assert image.engine(tmp_path) == "28.5.2+dfsg4-5"
     status.write_text(
         "Package: docker.io\nStatus: install ok installed\nConffiles:\n /etc/x\nVersion: 26.1.5\n\nPackage: z\nVersion: 3\n"
     )
-    assert image._engine(tmp_path) == "26.1.5"
+    assert image.engine(tmp_path) == "26.1.5"
+
+
+@pytest.mark.parametrize(
+    ("engines", "has_store"),
+    [
+        (("20.10.5+dfsg1-1",), True),
+        (("28.5.2+dfsg4-5",), False),
+        (("20.10.5", "26.1.5"), False),
+        (("20.10.5", ""), True),
+    ],
+)
+def test_only_a_lab_of_old_engines_has_a_store_in_its_inventory(monkeypatch, tmp_path, engines, *, has_store):
+    monkeypatch.setenv("PROVISIONER_LAB_DIR", str(tmp_path))
+    for number, version in enumerate(engines, start=1):
+        disk, host = tmp_path / f"images/image{number}", tmp_path / f"labs/lab/hosts/node{number}"
+        (disk / "root/var/lib/dpkg").mkdir(parents=True)
+        (disk / "root/var/lib/dpkg/status").write_text(f"Package: docker.io\nVersion: {version}\n" if version else "")
+        host.mkdir(parents=True)
+        (host / "image").write_text(f"{disk}\n")
+    (tmp_path / "lab.yml").write_text(Lab("lab").inventory())
+    found = load(tmp_path / "lab.yml", check_files=False)
+    assert (len(found.hosts), bool(found.store)) == (len(engines), has_store)
 
 
 def test_an_outdated_image_is_removed_and_one_with_a_similar_name_is_not(monkeypatch, tmp_path):
