@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Never
 import typer
 
 from provisioner import __version__, cli_collect, cli_manager, documentation
+from provisioner.cli_access import on_terminal
 from provisioner.cli_inventory import app as inventory_app
 from provisioner.cli_lab import app as lab_app
 from provisioner.cli_options import FileOptions, Options, PlanOptions, StatusOptions, expanded, typed
@@ -96,16 +97,25 @@ _DIFFERS, _USAGE, _INTERRUPTED = 2, 64, 130
 
 @app.command()
 @expanded
-def up(inventory: _Inventory, *, recreate: _Recreate = None, options: FileOptions) -> None:
+def up(
+    inventory: _Inventory,
+    *,
+    recreate: _Recreate = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask. Without a terminal, nobody is asked.")] = False,
+    options: FileOptions,
+) -> None:
     """Build the networks on the hosts and prove them. A second run changes nothing.
 
-    Exit code 0: the hosts match the inventory, and the networks are proven. 1: something failed. 64: invalid inventory.
+    On a terminal, it shows the changes and asks first. To see them without being asked, use `plan`.
+
+    Exit code 0: the hosts match the inventory, and the networks are proven. 1: something failed, or the answer was no.
+    64: invalid inventory.
     """
 
     def workflow(_: Inventory) -> Iterable[Phase]:
-        from provisioner.workflows.up import PHASES
+        from provisioner.workflows.up import phases
 
-        return PHASES
+        return phases(functools.partial(_confirm, options=options) if on_terminal() and not yes else None)
 
     _run(inventory, "up", workflow, options, recreate=recreate)
 
@@ -277,7 +287,6 @@ def _show(result: Report, options: Options) -> Never:
 
 def _agreed_fixes(found: Report, options: Options, *, yes: bool) -> tuple[Fix, ...]:
     """Show the causes, and ask for each cure that was not offered before. Returns all of these; unwanted ones are skipped."""
-    from provisioner import report
     from provisioner.explain.fixes import plan
     from provisioner.model import State
     from provisioner.report.fixes import question
@@ -285,7 +294,7 @@ def _agreed_fixes(found: Report, options: Options, *, yes: bool) -> tuple[Fix, .
     offered = {fix.key for fix in found.fixes}
     fixes = [fix for fix in plan(found.causes) if fix.key not in offered]
     if fixes:
-        report.show(found, out=sys.stderr if options.json else sys.stdout, verbose=options.verbose)
+        _show_beside(found, options)
     for number, fix in enumerate(fixes):
         if not yes and not _agreed(question(fix)):
             fixes[number] = replace(fix, state=State.SKIPPED, reason="not confirmed")
@@ -295,7 +304,7 @@ def _agreed_fixes(found: Report, options: Options, *, yes: bool) -> tuple[Fix, .
 def _need_terminal(what: str, cure: str) -> None:
     from provisioner.errors import UsageError
 
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not on_terminal():
         raise UsageError(f"{what}, but there is no terminal; nothing was changed", cure=cure)
 
 
@@ -504,19 +513,33 @@ def _ask(path: Path, workflow: Callable[[Inventory], Iterable[Phase]], options: 
 
     Returns: whether to remove what has no record, too.
     """
-    from provisioner import report
-    from provisioner.errors import ProvisionerError
     from provisioner.model import State
 
     _need_terminal("down asks before it removes anything", "look at the changes with --plan, then run it with --yes")
     planned = _report(path, "plan", workflow, options)
     candidates = [f"{found.host}: {found.evidence}\n" for found in planned.findings if found.id == "unrecorded"]
     changes = any(outcome.state is State.DRIFTED for outcome in planned.outcomes)
-    if changes or candidates:
-        report.show(planned, out=sys.stderr if options.json else sys.stdout, verbose=options.verbose)
-    if changes and not _agreed("Make these changes?"):
-        raise ProvisionerError("not confirmed; nothing was changed", cause="not-confirmed")
+    if changes:
+        _confirm(planned, options=options)
+    elif candidates:
+        _show_beside(planned, options)
     return bool(candidates) and _agreed(f"{''.join(candidates)}Remove these too?")
+
+
+def _confirm(planned: Report, *, options: Options, again: bool = False) -> None:
+    """Show the changes and ask. Raises ProvisionerError unless a person agrees. again: what was shown before is outdated."""
+    from provisioner.errors import ProvisionerError
+
+    _show_beside(planned, options)
+    if not _agreed(f"{'The hosts have changed meanwhile. ' if again else ''}Make these changes?"):
+        raise ProvisionerError("not confirmed; nothing was changed", cause="not-confirmed")
+
+
+def _show_beside(shown: Report, options: Options) -> None:
+    """Show people a report that is not the command's last one. With --json, the document of the last one has stdout for itself."""
+    from provisioner import report
+
+    report.show(shown, out=sys.stderr if options.json else sys.stdout, verbose=options.verbose)
 
 
 def _agreed(question: str) -> bool:

@@ -57,20 +57,21 @@ class Access:
         new = tuple(note for note in notes if note not in self._said)
         self._said.update(new)
         secrets = self.secrets
-        if _on_terminal():
+        if on_terminal():
             secrets = asking.passphrases([inventory.target(name) for name in inventory.hosts], secrets, _ask)
         self._secrets = secrets
         return inventory, new
 
 
-def _on_terminal() -> bool:
+def on_terminal() -> bool:
+    """Whether a person can be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _need_terminal() -> None:
     from provisioner.errors import UsageError
 
-    if not _on_terminal():
+    if not on_terminal():
         what = "a password is asked for on a terminal, but there is none; no host was contacted"
         raise UsageError(what, cure="use a key that ssh-agent holds, and passwordless sudo")
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from provisioner.cli_access import on_terminal
+
 if TYPE_CHECKING:
     from provisioner.cli_access import Access
     from provisioner.inventory import Inventory
@@ -119,7 +121,7 @@ def _inventory(document: dict[str, Any]) -> Inventory:
 
 def agreed(surveyed: Surveyed) -> bool:
     """Ask a person on a terminal whether to log in to the nodes that the manager named. Without a terminal: no."""
-    if not surveyed.others or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not surveyed.others or not on_terminal():
         return False
     for name, address in surveyed.others:
         print(f"  {name}  {address}", file=sys.stderr)

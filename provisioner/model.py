@@ -546,7 +546,14 @@ class Notice:
     text: str
 
 
-Event = PhaseBegan | HostChanged | PhaseEnded | Notice
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """The run waits for the answer of a person, and must not draw over the question. ended: the answer was given."""
+
+    ended: bool = False
+
+
+Event = PhaseBegan | HostChanged | PhaseEnded | Notice | Asking
 
 
 class Observer(Protocol):

@@ -87,7 +87,7 @@ module Lab
       puts "==> provisioner up #{WRITTEN}"
       $stdout.flush
       # Other programs must not use Vagrant's own libraries.
-      Vagrant::Util::Env.with_original_env { system(program, "up", WRITTEN) }
+      Vagrant::Util::Env.with_original_env { system(program, "up", "--yes", WRITTEN) }
       return if $?.success?
       abort "==> The machines exist, but `provisioner up` ended with exit code #{$?.exitstatus}: see above.\n" \
             "    Fix the reported problem, then run `vagrant up` again."

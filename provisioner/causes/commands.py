@@ -175,7 +175,8 @@ FAMILY = Family(
             "not-confirmed",
             "the changes were not confirmed",
             Severity.STOP,
-            "`down` shows its changes and asks for confirmation. The answer was not yes, so nothing was changed.",
+            "`down`, and `up` on a terminal, show their changes and ask for confirmation. The answer was not yes, so nothing"
+            " was changed.",
             "run it again and answer `y`, or use --yes",
             kind=Kind.REFUSAL,
         ),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 from rich.live import Live
 from rich.text import Text
 
-from provisioner.model import Notice, State
+from provisioner.model import Asking, Notice, State
 from provisioner.report import stream as streams
 from provisioner.report import words
 from provisioner.report.board import Board
@@ -76,7 +76,9 @@ class LiveObserver:
         if self._closed:  # from a thread that outlived an interrupted run
             return
         closed = self._board.take(event)
-        if isinstance(event, Notice):
+        if isinstance(event, Asking):
+            self._live.start() if event.ended else self._live.stop()
+        elif isinstance(event, Notice):
             self._print(Text(words.line(event.text)))
         elif closed is not None:
             self._print(*self._over(closed))

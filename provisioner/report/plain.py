@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from provisioner.model import HostChanged, Notice, PhaseBegan, PhaseEnded, State
+from provisioner.model import Asking, HostChanged, Notice, PhaseBegan, PhaseEnded, State
 from provisioner.report import words
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ class PlainObserver:
                 return self._ended(event)
             case Notice():
                 return [words.line(event.text)]
+            case Asking():
+                return []
 
     def _changed(self, event: HostChanged) -> list[str]:
         phase = self._open.setdefault(event.phase, _Phase((event.host,), self._clock()))

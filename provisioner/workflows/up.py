@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from provisioner.runner.diagnose import explain_failure
 from provisioner.runner.look import judge_again, look
 from provisioner.runner.prove import prove
 from provisioner.steps import STEPS
 from provisioner.workflows import converge, lock_if_any_differs
+from provisioner.workflows.agreement import Agreement
 
-PHASES = (look, lock_if_any_differs(STEPS), converge(STEPS), prove, judge_again, explain_failure)
+if TYPE_CHECKING:
+    from provisioner.workflows import Phase
+    from provisioner.workflows.agreement import Ask
+
+
+def phases(ask: Ask | None = None) -> tuple[Phase, ...]:
+    """The phases of `up`. ask: None: nobody is asked."""
+    agree = (Agreement(ask, STEPS),) if ask else ()
+    return (
+        look,
+        *agree,
+        lock_if_any_differs(STEPS),
+        *agree,  # another run may have changed the hosts before this one had the locks
+        converge(STEPS),
+        prove,
+        judge_again,
+        explain_failure,
+    )

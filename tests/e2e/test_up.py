@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.cluster import Cluster
+from tests.e2e.typed import QUESTION, asked
 from tests.e2e.watch import watching
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ def test_bare_hosts_become_a_proven_network(make_lab, tmp_path):
     assert cluster.up().report["writes"] == 0
 
 
+# What another program changes while a person is asked.
+OPENS = """mkdir -p /etc/docker; echo '{"log-level": "warn"}' >/etc/docker/daemon.json"""
+
+
 def test_installed_hosts_become_a_proven_network_and_the_second_time_nothing_is_written(cluster):
     """Earlier containers keep running without a restart, and other keys of daemon.json stay. A proof that is interrupted with
     Ctrl-C leaves nothing behind.
@@ -76,7 +81,15 @@ def test_installed_hosts_become_a_proven_network_and_the_second_time_nothing_is_
     before = {host: cluster.started(host, "before") for host in NODES}
     engines = everywhere(cluster, "systemctl show -p MainPID docker")
 
-    first = cluster.up()
+    refused, shown = asked(cluster, "up", ("n", lambda: None))
+    assert (refused.code, shown.count(QUESTION)) == (1, 1)
+    assert "/etc/docker/daemon.json" in shown
+    assert [failure["check"] for failure in refused.report["failures"]] == ["not-confirmed"]
+    assert cluster.sh("node1", "ls -d /etc/provisioner /run/provisioner* 2>/dev/null", check=False) == ""
+    first, shown = asked(cluster, "up", ("y", lambda: cluster.sh("node3", OPENS)), ("yes", lambda: None))
+    assert (first.code, shown.count(QUESTION)) == (0, 2), shown
+    assert "The hosts have changed meanwhile." in shown
+    assert first.proven
     assert first.report["writes"] > 0
     assert {host: cluster.started(host, "before") for host in NODES} == before
     assert all(state.startswith("true") for state in before.values())
@@ -86,8 +99,8 @@ def test_installed_hosts_become_a_proven_network_and_the_second_time_nothing_is_
     assert json.loads(cluster.sh("node2", "cat /etc/docker/daemon.json.*.bak")) == other
 
     marks = everywhere(cluster, "find /etc /var/lib/consul/node-id -newermt '-1 day' -type f -printf '%p %T@\n' | sort")
-    second = cluster.up()
-    assert second.report["writes"] == 0
+    second, shown = asked(cluster, "up")
+    assert (second.code, second.report["writes"], QUESTION in shown) == (0, 0, False)
     assert {o["state"] for o in second.report["outcomes"]} == {"settled"}
     assert (
         everywhere(cluster, "find /etc /var/lib/consul/node-id -newermt '-1 day' -type f -printf '%p %T@\n' | sort")

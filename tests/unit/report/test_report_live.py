@@ -168,6 +168,21 @@ def test_rows_are_shown_while_it_runs_and_gone_at_the_end():
     assert after.colours
 
 
+def test_nothing_is_drawn_while_a_person_is_asked():
+    asks = """
+    seen.event(Asking())
+    print("Go on?", end=" ", file=sys.stderr, flush=True)
+    time.sleep(0.5)
+    print("here", end=" ", file=sys.stderr, flush=True)
+    seen.event(Asking(ended=True))
+    time.sleep(0.3)
+"""
+    text = Session(asks).to_the_end()
+    _, _, after = text.partition("Go on? ")
+    assert after.startswith("here "), after
+    assert "node1" in after, "the rows are back"
+
+
 def test_interrupting_leaves_the_terminal_clean():
     session = Session("", size=(24, 120))
     session.until_ready()

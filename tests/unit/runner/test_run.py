@@ -19,16 +19,18 @@ from renaming import other_words, renamed
 
 from provisioner import render
 from provisioner.errors import CommandFailed, Locked, StepFailed, TimedOut, Unreachable
-from provisioner.model import Action, Drift, Failure, HostChanged, Kind, Problem, ProofResult, Result, State
+from provisioner.model import Action, Asking, Drift, Failure, HostChanged, Kind, Problem, ProofResult, Result, State
 from provisioner.runner import look, session
 from provisioner.runner.run import Run
 from provisioner.steps.base import PeerOutput, Work
 from provisioner.workflows import anyway, compare, converge, go, lock_if_any_differs
+from provisioner.workflows.agreement import Agreement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from provisioner.controlplane import Site
+    from provisioner.workflows.agreement import Ask
 
 
 class Host:
@@ -290,12 +292,14 @@ def run(monkeypatch, inventory, cluster):
         ignore=(),
         servers: str = "",
         then: Callable[[Run], None] = lambda _: None,
+        ask: Ask | None = None,
     ) -> Run:
         monkeypatch.setattr(session, "connect_all", cluster.connect)
         monkeypatch.setattr(look.preflight, "run", findings if callable(findings) else lambda _: list(findings))
         with Run(inventory(store=servers), Quiet(), owner="me", ignore=ignore) as made:
+            agree = (Agreement(ask, steps),) if ask else ()
             phases = {
-                "up": (look.look, lock_if_any_differs(steps), converge(steps)),
+                "up": (look.look, *agree, lock_if_any_differs(steps), *agree, converge(steps)),
                 "plan": (anyway(look.look), compare(steps)),
             }
             go(made, phases[command])
@@ -755,6 +759,74 @@ class TestPlan:
             ProofResult("dns", "demo", State.SKIPPED, chosen=False),
         ]
         assert made.report("verify").exit_code == code
+
+
+class TestAPersonIsAsked:
+    """What was shown each time: whether it was shown again, and the hosts that would change."""
+
+    @pytest.fixture
+    def shown(self):
+        return []
+
+    @pytest.fixture
+    def ask(self, shown):
+        def agrees(planned, *, again):
+            changed = [o.host for o in planned.outcomes if o.state is State.DRIFTED]
+            shown.append((planned.command, again, changed))
+
+        return agrees
+
+    def test_once_and_nothing_more_is_read(self, run, cluster, ask, shown):
+        run(Step("a", cluster))
+        without, cluster.calls = sorted(cluster.calls), []
+        run(Step("a", cluster), ask=ask)
+        assert shown == [("plan", False, list(HOSTS))]
+        assert sorted(cluster.calls) == without
+
+    def test_before_anything_is_locked(self, run, cluster):
+        def refuses(_, *, again):
+            raise StepFailed(f"no {again}", cause="not-confirmed")
+
+        with pytest.raises(StepFailed, match="no False"):
+            run(Step("a", cluster), ask=refuses)
+        assert (cluster.locks, cluster.repairs) == ([], [])
+
+    @pytest.mark.parametrize("step", [
+        lambda c: Step("done", c), lambda c: Step("a", c, held=True), lambda c: Step("a", c, waits=True, action=Action.WAIT),
+    ])  # fmt: skip
+    def test_not_if_nothing_would_be_changed(self, run, cluster, ask, shown, step):
+        cluster.done = {"done"}
+        run(step(cluster), ask=ask)
+        assert shown == []
+
+    def test_again_if_there_is_another_change_under_the_locks(self, run, cluster, ask, shown):
+        @dataclass
+        class Found(Step):
+            def drift(self, site, host):
+                return super().drift(site, host) if cluster.locks else ()
+
+        run(Step("a", cluster), Found("b", cluster), ask=ask)
+        assert [again for _, again, _ in shown] == [False, True]
+        assert len(cluster.repairs) == 8  # with both barriers
+
+    def test_not_again_if_less_is_left_to_change(self, run, cluster, ask, shown):
+        @dataclass
+        class Healed(Step):
+            def drift(self, site, host):
+                return () if cluster.locks else super().drift(site, host)
+
+        run(Step("a", cluster), Healed("b", cluster), ask=ask)
+        assert len(shown) == 1
+
+    def test_nothing_is_drawn_meanwhile_and_the_answer_s_time_does_not_count(self, run, cluster):
+        def slow(_, *, again):
+            assert not again
+            time.sleep(0.3)
+
+        made = run(Step("a", cluster), ask=slow)
+        asking = [event for event in made.observer.events if isinstance(event, Asking)]
+        assert asking == [Asking(), Asking(ended=True)]
+        assert made.report("up").seconds < 0.3
 
 
 def test_events_are_in_order_and_each_phase_ends(run, cluster):
