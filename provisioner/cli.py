@@ -92,6 +92,22 @@ _Recreate = Annotated[
     ),
 ]
 
+
+def _instead(cure: str) -> typer.models.OptionInfo:
+    """The option --dry-run of other programs, which is refused. cure: what does the same here."""
+
+    def refuse(*, wanted: bool) -> None:
+        if wanted:
+            raise typer.BadParameter(f"there is no such option; {cure}", param_hint="--dry-run")
+
+    found: typer.models.OptionInfo = typer.Option(
+        "--dry-run", "--check", hidden=True, is_eager=True, callback=lambda value: refuse(wanted=value)
+    )
+    return found
+
+
+_DryUp = Annotated[bool, _instead("to see what would change, and change nothing: provisioner plan INVENTORY")]
+_DryRun = Annotated[bool, _instead("to see what would change, and change nothing, add --plan")]
 _DIFFERS, _USAGE, _INTERRUPTED = 2, 64, 130
 
 
@@ -102,6 +118,7 @@ def up(
     *,
     recreate: _Recreate = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask. Without a terminal, nobody is asked.")] = False,
+    _: _DryUp = False,
     options: FileOptions,
 ) -> None:
     """Build the networks on the hosts and prove them. A second run changes nothing.
@@ -413,6 +430,7 @@ def remove(
     inventory: _Inventory,
     *,
     plan: Annotated[bool, typer.Option("--plan", help="Show the changes; make none.")] = False,
+    _: _DryRun = False,
     drain: Annotated[
         bool, typer.Option("--drain", help="Disconnect its containers from the cluster's networks; they keep running.")
     ] = False,
@@ -464,6 +482,7 @@ def down(
     inventory: _Inventory,
     *,
     plan: Annotated[bool, typer.Option("--plan", help="Show the changes; make none.")] = False,
+    _: _DryRun = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; required without a terminal.")] = False,
     force: Annotated[
         bool,

@@ -28,7 +28,7 @@ def lines(report: Report, look: Look) -> list[Text]:
     if report.command == "doctor":
         return _doctor(report, look)
     sections = [findings(report, look), status(report, look), plan(report, look)]
-    if report.command in ("up", "remove", "down"):
+    if report.command.partition(" ")[0] in ("up", "remove", "down", "rotate"):
         sections.append(changes(report, look))
     sections += [skipped(report, look), errors(report, look), proofs(report, look), diagnoses(report, look)]
     sections += _end(report, look)

@@ -55,7 +55,7 @@ def _rotate(run: Run, what: str, renewal: Renewal) -> bool:
     outcomes = tuple(Outcome(name, "rotate", State.CONVERGED, (drift,)) for name in run.site.live)
     if run.errors:
         outcomes = tuple(end.failed(run.errors[-1]) for end in outcomes)
-    run.outcomes = [o for o in run.outcomes if o.state is State.FAILED] + list(outcomes)
+    run.outcomes = [o for o in run.outcomes if o.state in {State.FAILED, State.CONVERGED}] + list(outcomes)
     run.session.emit(PhaseEnded("rotate", outcomes, time.monotonic() - began))
     return bool(run.site.live) and not run.errors
 

@@ -153,6 +153,9 @@ def test_a_running_cluster_is_secured_and_its_secrets_are_rotated(make_lab, tmp_
                 run = cluster.run(f"rotate {what}", *options)
             assert run.code == 0, run.err
             assert run.proven
+            said = run.err.partition("changed on node1, node2, node3\n")[2]
+            assert f"rotate  Consul's {what.replace('-', ' ')} (rotation)" in said
+            assert "store   /" in said
             assert not [secret[:8] for secret in old | secrets(cluster) if secret in run.out + run.err]
             assert started.holding(old | secrets(cluster)) == []
         certificates_that_end_soon_are_renewed(cluster, record_property)

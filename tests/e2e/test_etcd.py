@@ -69,6 +69,9 @@ def test_hosts_with_and_without_an_engine_become_a_proven_network_on_etcd(make_l
         run = cluster.run("rotate certificates")
     assert run.code == 0, run.err
     assert run.proven
+    said = run.err.partition("changed on node1, node2, node3\n")[2]
+    assert "/etc/provisioner/tls/cert.pem" in said
+    assert "rotate  etcd's certificates (rotation)" in said
     assert started.holding(private(cluster)) == []
     assert all(cluster.file(host, "/etc/provisioner/tls/cert.pem") != seen[host] for host in NODES)
     assert "PRIVATE" not in run.out + run.err

@@ -6,6 +6,7 @@ import io
 import json
 
 import pytest
+from typer.testing import CliRunner
 
 from provisioner import cli
 from provisioner.model import Action, Drift, Kind, Outcome, Report, State
@@ -71,3 +72,14 @@ def test_with_json_the_changes_are_beside_the_document(up):
     assert (code, json.loads(out)["command"], err.count("firewall.sh")) == (0, "up", 2)
     code, out, _ = up("--json", answer="n\n")
     assert (code, json.loads(out)["failures"][0]["check"]) == (1, "not-confirmed")
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [(["up", "x.yml", "--dry-run"], "provisioner plan INVENTORY"), (["up", "--check"], "provisioner plan INVENTORY"),
+     (["down", "x.yml", "--dry-run"], "add --plan"), (["remove", "--dry-run"], "add --plan")],
+)  # fmt: skip
+def test_who_looks_for_a_dry_run_is_told_where_it_is(words, instead):
+    done = CliRunner().invoke(cli.app, words)
+    assert done.exit_code != 0
+    assert instead in " ".join(done.stderr.split())

@@ -83,6 +83,21 @@ changed on node2
     assert "nothing to change" not in text
 
 
+def test_a_rotation_says_what_it_replaced_on_each_host():
+    secret = Drift(Kind.CONFIDENTIAL, "/etc/x/key.pem", "another", "as wanted", Action.RELOAD, "Consul")
+    rotated = Drift(Kind.STORE, "certificates", action=Action.ROTATE, of="Consul", secret=True, is_file=True)
+    outcomes = [
+        Outcome(host, step, State.CONVERGED, (drift,))
+        for host in names(3)
+        for step, drift in (("store", secret), ("rotate", rotated))
+    ]
+    assert shown(up(command="rotate certificates", outcomes=tuple(outcomes))).startswith("""\
+changed on node1, node2, node3
+  store   /etc/x/key.pem (reload of Consul)
+  rotate  Consul's certificates (rotation)
+""")
+
+
 def test_a_plan_folds_what_hosts_have_in_common():
     shared = [
         Outcome(
