@@ -8,13 +8,12 @@ import gc
 import signal
 import sys
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Never
 
 import typer
 
-from provisioner import __version__, cli_collect, cli_manager, documentation
+from provisioner import __version__, cli_collect, cli_manager, cli_names, cli_words, documentation
 from provisioner.cli_access import on_terminal
 from provisioner.cli_inventory import app as inventory_app
 from provisioner.cli_lab import app as lab_app
@@ -35,16 +34,25 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
+    cls=cli_words.Group,
     rich_markup_mode=None,  # importing rich takes three quarters of the time of --help
 )
 app.add_typer(inventory_app, name="inventory")
 app.add_typer(lab_app, name="lab")
 
 _Inventory = Annotated[
-    Path, typer.Argument(metavar="INVENTORY", help="The YAML file that names the hosts.", show_default=False)
+    Path | None,
+    typer.Argument(
+        metavar="INVENTORY",
+        help=f"The YAML file that names the hosts. Default: the one that {cli_names.VARIABLE} names, or cluster.yml.",
+        show_default=False,
+    ),
 ]
-_InventoryOr = Annotated[
-    Path | None, typer.Argument(metavar="[INVENTORY]", help="The YAML file that names the hosts.", show_default=False)
+_Unnamed = Annotated[
+    bool,
+    typer.Option(
+        "--yes", help="Do not ask. Only a command line without an inventory asks, and needs a terminal for it."
+    ),
 ]
 _All = Annotated[bool, typer.Option("--all", help="Also prove the built-in networks bridge, none and host.")]
 _Only = Annotated[
@@ -88,6 +96,7 @@ _Recreate = Annotated[
     typer.Option(
         "--recreate",
         metavar="NETWORK",
+        autocompletion=cli_names.complete_networks,
         help="Recreate this network if it differs from the inventory and no container is connected; repeatable.",
     ),
 ]
@@ -114,7 +123,7 @@ _DIFFERS, _USAGE, _INTERRUPTED = 2, 64, 130
 @app.command()
 @expanded
 def up(
-    inventory: _Inventory,
+    inventory: _Inventory = None,
     *,
     recreate: _Recreate = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask. Without a terminal, nobody is asked.")] = False,
@@ -139,7 +148,7 @@ def up(
 
 @app.command()
 @expanded
-def plan(inventory: _Inventory, *, options: PlanOptions) -> None:
+def plan(inventory: _Inventory = None, *, options: PlanOptions) -> None:
     """Show what `up` would change on each host; change nothing. With --diff, whole files and rules.
 
     Exit code 0: nothing to change. 2: there are changes to make. 1: a host could not be checked. 64: invalid inventory.
@@ -156,7 +165,7 @@ def plan(inventory: _Inventory, *, options: PlanOptions) -> None:
 @app.command()
 @expanded
 def verify(
-    inventory: _Inventory,
+    inventory: _Inventory = None,
     *,
     all_: _All = False,
     only: _Only = None,
@@ -190,7 +199,7 @@ def verify(
 @app.command()
 @expanded
 def doctor(
-    inventory: _InventoryOr = None,
+    inventory: _Inventory = None,
     *,
     manager: Annotated[
         str,
@@ -241,9 +250,9 @@ def doctor(
         raise typer.BadParameter("applies to an inventory only", param_hint="--fix")
     choice = proofs.Choice(tuple(only or ()), tuple(skip or ()), builtin=all_, hold=hold)
     login = cli_manager.Login(manager, key, jump, known_hosts)
-    if bool(inventory) == bool(manager):
+    if inventory and manager:
         raise typer.BadParameter("name either an inventory or --manager", param_hint="INVENTORY")
-    if inventory is None:
+    if manager:
         _examine(login, choice, collect, options, deep=deep, reach=reach_nodes)
         return
     if reach_nodes or login[1:] != cli_manager.Login("")[1:]:
@@ -353,37 +362,33 @@ def _examine(
             _show(collector.finish(_report(found, "doctor", workflow, options)), options)
 
 
-def _list(path: Path, choice: Choice, options: Options) -> None:
+def _list(path: Path | None, choice: Choice, options: Options) -> None:
     from provisioner import proofs
     from provisioner.inventory import load
     from provisioner.report.listing import Listing, show_list
 
     with _reported("verify", options):
-        inventory = load(path, check_files=False)
+        inventory = load(cli_words.inventory(path, "verify"), check_files=False)
         units = proofs.units(inventory)
         show_list(Listing(inventory, units, choice.of(units)), json=options.json)
-
-
-class _What(StrEnum):
-    GOSSIP_KEY = "gossip-key"
-    CERTIFICATES = "certificates"
-    TOKENS = "tokens"
 
 
 @app.command()
 @expanded
 def rotate(
     what: Annotated[
-        _What,
+        str,
         typer.Argument(
-            metavar="gossip-key|certificates|tokens",
+            metavar="|".join(cli_names.SECRETS),
+            autocompletion=cli_names.complete_secrets,
             help="Which secrets to replace: Consul's, or certificates of etcd.",
             show_default=False,
         ),
     ],
-    inventory: _Inventory,
+    inventory: _Inventory = None,
     *,
     ca: Annotated[bool, typer.Option("--ca", help="With certificates: also replace the authority.")] = False,
+    yes: _Unnamed = False,
     options: Options,
 ) -> None:
     """Replace the store's secrets.
@@ -394,20 +399,24 @@ def rotate(
     Exit code 0: all hosts have the new secrets, and the networks are proven. Old gossip keys and tokens are then revoked. Old
     certificates are revoked only with --ca; without it, and with etcd, they stay valid until they expire.
     """
-    if ca and what is not _What.CERTIFICATES:
+    if ca and what != "certificates":
         raise typer.BadParameter("applies to certificates only", param_hint="--ca")
+    with _reported("rotate", options):
+        cli_words.in_order("rotate", what, inventory)
+        cli_words.secret(what)
+        _ask_if_unnamed(inventory, "rotate", f"Replace the {what} of its cluster?", yes=yes)
 
     def workflow(_: Inventory) -> Iterable[Phase]:
         from provisioner.workflows.rotate import phases
 
-        return phases(what.value, authority=ca)
+        return phases(what, authority=ca)
 
-    _run(inventory, f"rotate {what.value}", workflow, options)
+    _run(inventory, f"rotate {what}", workflow, options)
 
 
 @app.command()
 @expanded
-def status(inventory: _Inventory, *, options: StatusOptions) -> None:
+def status(inventory: _Inventory = None, *, options: StatusOptions) -> None:
     """List engines, stores and networks.
 
     Exit code 0: every host answered, and so did each engine and store that runs. 1: something did not answer.
@@ -425,15 +434,21 @@ def status(inventory: _Inventory, *, options: StatusOptions) -> None:
 @expanded
 def remove(
     host: Annotated[
-        str, typer.Argument(metavar="HOST", help="Its name; or its address, if the inventory no longer has it.")
+        str,
+        typer.Argument(
+            metavar="HOST",
+            help="Its name; or its address, if the inventory no longer has it.",
+            autocompletion=cli_names.complete_hosts,
+        ),
     ],
-    inventory: _Inventory,
+    inventory: _Inventory = None,
     *,
     plan: Annotated[bool, typer.Option("--plan", help="Show the changes; make none.")] = False,
     _: _DryRun = False,
     drain: Annotated[
         bool, typer.Option("--drain", help="Disconnect its containers from the cluster's networks; they keep running.")
     ] = False,
+    yes: _Unnamed = False,
     options: PlanOptions,
 ) -> None:
     """Remove a host from the cluster, whether it is alive or gone, and prove the rest.
@@ -450,14 +465,23 @@ def remove(
         removal = remove.Removal(whole, host, drain=drain)
         return remove.plan(removal) if plan else remove.phases(removal)
 
-    makes = typed("remove", host, drain=drain) if plan else ""
-    _run(inventory, "plan" if plan else "remove", workflow, options, makes=makes)
+    command = "plan" if plan else "remove"
+    with _reported(command, options):
+        cli_words.in_order("remove", host, inventory)
+        _ask_if_unnamed(inventory, "remove", f"Remove {host} from its cluster?", yes=yes or plan)
+    _run(inventory, command, workflow, options, makes=typed("remove", host, drain=drain) if plan else "")
 
 
 @app.command("causes")
 def list_causes(
     cause: Annotated[
-        str | None, typer.Argument(metavar="ID", help="The id of one cause, as findings name it.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="ID",
+            help="The id of one cause, as findings name it.",
+            show_default=False,
+            autocompletion=cli_names.complete_causes,
+        ),
     ] = None,
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
@@ -479,7 +503,7 @@ def list_causes(
 @app.command()
 @expanded
 def down(
-    inventory: _Inventory,
+    inventory: _Inventory = None,
     *,
     plan: Annotated[bool, typer.Option("--plan", help="Show the changes; make none.")] = False,
     _: _DryRun = False,
@@ -524,7 +548,17 @@ def down(
     _run(inventory, "plan" if plan else "down", final, options, makes=wanted if plan else "")
 
 
-def _ask(path: Path, workflow: Callable[[Inventory], Iterable[Phase]], options: Options) -> bool:
+def _ask_if_unnamed(inventory: Path | None, command: str, question: str, *, yes: bool) -> None:
+    """Ask before a command takes something from a cluster that the command line does not name. Raises ProvisionerError unless a person agrees."""
+    if inventory is not None or yes:
+        return
+    path = cli_words.inventory(None, command)
+    what = f"{command} asks before it changes the cluster of {path}, which the command line does not name"
+    _need_terminal(what, "name the file, or add --yes")
+    _need_yes(f"{path.absolute()}: {question}")
+
+
+def _ask(path: Path | None, workflow: Callable[[Inventory], Iterable[Phase]], options: Options) -> bool:
     """Show the changes and ask. Raises ProvisionerError unless a person on a terminal agrees.
 
     A separate question covers what an earlier version may have created without a record. If there is nothing to change,
@@ -534,23 +568,36 @@ def _ask(path: Path, workflow: Callable[[Inventory], Iterable[Phase]], options: 
     """
     from provisioner.model import State
 
-    _need_terminal("down asks before it removes anything", "look at the changes with --plan, then run it with --yes")
+    file = cli_words.inventory(path, "down")
+    if file.exists():  # otherwise, the run reports that first
+        _need_terminal(
+            "down asks before it removes anything", "look at the changes with --plan, then run it with --yes"
+        )
     planned = _report(path, "plan", workflow, options)
     candidates = [f"{found.host}: {found.evidence}\n" for found in planned.findings if found.id == "unrecorded"]
     changes = any(outcome.state is State.DRIFTED for outcome in planned.outcomes)
     if changes:
-        _confirm(planned, options=options)
+        _confirm(planned, options=options, file=file)
     elif candidates:
         _show_beside(planned, options)
     return bool(candidates) and _agreed(f"{''.join(candidates)}Remove these too?")
 
 
-def _confirm(planned: Report, *, options: Options, again: bool = False) -> None:
-    """Show the changes and ask. Raises ProvisionerError unless a person agrees. again: what was shown before is outdated."""
+def _confirm(planned: Report, *, options: Options, again: bool = False, file: Path | None = None) -> None:
+    """Show the changes and ask. Raises ProvisionerError unless a person agrees.
+
+    again: what was shown before is outdated. file: the inventory, to be named in the question.
+    """
+    _show_beside(planned, options)
+    whose = f" to the hosts of {file.absolute()}" if file else ""
+    _need_yes(f"{'The hosts have changed meanwhile. ' if again else ''}Make these changes{whose}?")
+
+
+def _need_yes(question: str) -> None:
+    """Ask, and raise ProvisionerError unless a person agrees."""
     from provisioner.errors import ProvisionerError
 
-    _show_beside(planned, options)
-    if not _agreed(f"{'The hosts have changed meanwhile. ' if again else ''}Make these changes?"):
+    if not _agreed(question):
         raise ProvisionerError("not confirmed; nothing was changed", cause="not-confirmed")
 
 
@@ -586,7 +633,7 @@ def _main(
 
 
 def _run(
-    source: Path | Inventory,
+    source: Path | Inventory | None,
     command: str,
     workflow: Callable[[Inventory], Iterable[Phase]],
     options: Options,
@@ -599,7 +646,7 @@ def _run(
 
 
 def _report(
-    source: Path | Inventory,
+    source: Path | Inventory | None,
     command: str,
     workflow: Callable[[Inventory], Iterable[Phase]],
     options: Options,
@@ -609,15 +656,14 @@ def _report(
 ) -> Report:
     """Run a workflow over an inventory and return its report. Raises ProvisionerError."""
     from provisioner import report
-    from provisioner.inventory import load
     from provisioner.runner.run import Run
     from provisioner.workflows import go
 
     access, ignore = options.access, options.ignore or ()
     _ignorable(ignore)
-    inventory = load(source) if isinstance(source, Path) else source
+    inventory, file, found = _loaded(source, command)
     _known(inventory, recreate or ())
-    inventory, notes = access.reached(inventory)
+    inventory, notes = access.reached(inventory, *found)
     phases = workflow(inventory)
     with (
         report.observer(json=options.json, verbose=options.verbose) as observer,
@@ -626,7 +672,17 @@ def _report(
         run.session.notice(*notes)
         go(run, phases)
         ended = run.report(command, drift_code=_DIFFERS if command == "plan" else 1)
-    return replace(ended, call=options.call(str(source) if isinstance(source, Path) else "", makes))
+    return replace(ended, call=options.call(file, makes))
+
+
+def _loaded(source: Path | Inventory | None, command: str) -> tuple[Inventory, str, tuple[str, ...]]:
+    """Return the inventory, the path of its file if it has one, and lines for people. Raises InventoryError, UsageError."""
+    from provisioner.inventory import load
+
+    if source is None or isinstance(source, Path):
+        path = cli_words.inventory(source, command)
+        return load(path), str(path), () if source else (f"inventory: {path}",)
+    return source, "", ()
 
 
 def _known(inventory: Inventory, networks: Iterable[str]) -> None:
@@ -715,10 +771,9 @@ def main() -> None:
     except typer.Abort:
         code = 130
     except Exception as error:
-        show = getattr(error, "show", None)  # click's errors; their module depends on typer's version
-        if show is None:
+        if not hasattr(error, "show"):  # click's errors have it; their module depends on typer's version
             raise
-        show()
+        cli_words.sharpened(error).show()
         code = _USAGE
     gc.freeze()  # otherwise Python collects all imported objects at exit, which takes 0.1 s
     sys.exit(standard.exit_code(code or 0))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from provisioner import cli_words
+
 if TYPE_CHECKING:
     from provisioner.inventory import Inventory
     from provisioner.transport import Secrets
@@ -48,13 +50,17 @@ class Access:
             self._secrets = asking.passwords(_ask, login=self.password, sudo=self.sudo)
         return self._secrets
 
-    def reached(self, inventory: Inventory) -> tuple[Inventory, tuple[str, ...]]:
-        """Return the inventory with the targets of all hosts, and new lines for people. Asks for what these targets need."""
+    def reached(self, inventory: Inventory, *notes: str) -> tuple[Inventory, tuple[str, ...]]:
+        """Return the inventory with the targets of all hosts, and those lines for people that are new: `notes` and others.
+
+        Asks for what these targets need. Raises UsageError if no host can answer.
+        """
         from provisioner.runner.reach import reached
         from provisioner.transport import asking
 
-        inventory, notes = reached(inventory)
-        new = tuple(note for note in notes if note not in self._said)
+        cli_words.within_reach([inventory.ssh.key, *(host.key for host in inventory.hosts.values())])
+        inventory, others = reached(inventory)
+        new = tuple(note for note in (*notes, *others) if note not in self._said)
         self._said.update(new)
         secrets = self.secrets
         if on_terminal():

@@ -12,6 +12,8 @@ import typer
 
 from provisioner import cli_manager
 from provisioner.cli_access import Access, AskPassword, AskSudo
+from provisioner.cli_names import VARIABLE, default
+from provisioner.cli_words import Group
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,19 +26,25 @@ app = typer.Typer(
     name="inventory",
     help="Check or create an inventory, or print its schema.",
     no_args_is_help=True,
+    cls=Group,
     rich_markup_mode=None,
 )
 importing = typer.Typer(
     name="import",
     help="Print an inventory with the hosts of another tool. What could not be imported is reported on stderr.",
     no_args_is_help=True,
+    cls=Group,
     rich_markup_mode=None,
 )
 app.add_typer(importing)
 
 _File = Annotated[
-    Path,
-    typer.Argument(metavar="FILE", help="The inventory, a YAML file; `-` is standard input.", show_default=False),
+    Path | None,
+    typer.Argument(
+        metavar="FILE",
+        help=f"The inventory, a YAML file; `-` is standard input. Default: as {VARIABLE} names it, or cluster.yml.",
+        show_default=False,
+    ),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 _Files = Annotated[bool, typer.Option("--files/--no-files", help="Check whether the key and binary files exist.")]
@@ -82,12 +90,12 @@ class _Wished(NamedTuple):
 
 
 @app.command()
-def check(file: _File, *, json: _Json = False, files: _Files = True) -> None:
+def check(file: _File = None, *, json: _Json = False, files: _Files = True) -> None:
     """Report every error in FILE with its line; contact no host. Exit code 0: valid; 64: invalid."""
     from provisioner.errors import InventoryError
 
     try:
-        inventory = _loaded(file, files=files)
+        inventory = _loaded(file or default(), files=files)
     except InventoryError as error:
         typer.echo(_refused_json(error) if json else "\n".join(error.problems))
         raise typer.Exit(error.exit_code) from None

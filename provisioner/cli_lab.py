@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from provisioner import labs
+from provisioner import cli_names, cli_words, labs
 from provisioner.cli_access import LAB
 from provisioner.errors import ProvisionerError
 
@@ -22,15 +22,25 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Create real hosts on this machine, to learn and to test. Needs root.",
     no_args_is_help=True,
+    cls=cli_words.Group,
     rich_markup_mode=None,
 )
 
 NewName = Annotated[str, typer.Option("--name", "-n", help="The lab's name; several labs can run at the same time.")]
 Name = Annotated[
-    str | None, typer.Option("--name", "-n", help="The lab's name. Default: the only lab.", show_default=False)
+    str | None,
+    typer.Option(
+        "--name",
+        "-n",
+        help="The lab's name. Default: the only lab.",
+        show_default=False,
+        autocompletion=cli_names.complete_labs,
+    ),
 ]
-Host = Annotated[str, typer.Argument(help="node1, node2, ...")]
-Hosts = Annotated[list[str], typer.Argument(help="node1, node2, ...; one or more.")]
+Host = Annotated[str, typer.Argument(help="node1, node2, ...", autocompletion=cli_names.complete_lab_hosts)]
+Hosts = Annotated[
+    list[str], typer.Argument(help="node1, node2, ...; one or more.", autocompletion=cli_names.complete_lab_hosts)
+]
 
 # Errors that come from the state of the machine, not from a bug.
 _OF_THE_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE})
@@ -86,7 +96,8 @@ def up(
     image: Annotated[
         str,
         typer.Option(
-            help="engine-20.10 (Docker and Consul, Debian 11), bare (sshd only), engine-26 or engine-28 (Debian 13), ..."
+            help="engine-20.10 (Docker and Consul, Debian 11), bare (sshd only), engine-26 or engine-28 (Debian 13), ...",
+            autocompletion=cli_names.complete_images,
         ),
     ] = "engine-20.10",
     name: NewName = labs.DEFAULT_NAME,
@@ -94,6 +105,7 @@ def up(
         str,
         typer.Option(
             metavar="flat|routed|nat",
+            autocompletion=cli_names.complete_topologies,
             help="One segment, two segments with a router between them, or the same with NAT on the router.",
         ),
     ] = "flat",
@@ -158,11 +170,16 @@ def inventory(name: Name = None) -> None:
 
 @app.command()
 def reset(
-    hosts: Annotated[list[str] | None, typer.Argument(help="Default: all hosts.")] = None,
+    hosts: Annotated[
+        list[str] | None,
+        typer.Argument(help="Default: all hosts.", autocompletion=cli_names.complete_lab_hosts),
+    ] = None,
     to: Annotated[
         str,
         typer.Option(
-            metavar="SNAPSHOT", help="Replace all hosts by those of a settled cluster, such as settled-consul."
+            metavar="SNAPSHOT",
+            help="Replace all hosts by those of a settled cluster, such as settled-consul.",
+            autocompletion=cli_names.complete_snapshots,
         ),
     ] = "",
     name: Name = None,
@@ -195,9 +212,21 @@ def faults(*, json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
 
 @app.command("break")
 def break_(
-    fault: Annotated[str, typer.Argument(help="A fault of `lab faults`.", show_default=False)],
-    host: Annotated[str, typer.Option("--host", help="The host to break.")] = "node2",
-    to: Annotated[str, typer.Option("--to", help="The other end of the path, for faults between two hosts.")] = "",
+    fault: Annotated[
+        str,
+        typer.Argument(help="A fault of `lab faults`.", show_default=False, autocompletion=cli_names.complete_faults),
+    ],
+    host: Annotated[
+        str, typer.Option("--host", help="The host to break.", autocompletion=cli_names.complete_lab_hosts)
+    ] = "node2",
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="The other end of the path, for faults between two hosts.",
+            autocompletion=cli_names.complete_lab_hosts,
+        ),
+    ] = "",
     name: Name = None,
 ) -> None:
     """Create a fault in the lab, to see its effects and to find it with `doctor`. `lab heal` removes it."""

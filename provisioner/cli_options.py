@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
 
+from provisioner import cli_names
 from provisioner.cli_access import LAB, Access, AskPassword, AskSudo
 
 if TYPE_CHECKING:
@@ -26,7 +27,12 @@ _Json = Annotated[
 _Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also show what already matches the inventory.")]
 _Ignore = Annotated[
     list[str] | None,
-    typer.Option("--ignore", metavar="ID", help="Hide the warning with this ID (see provisioner causes); repeatable."),
+    typer.Option(
+        "--ignore",
+        metavar="ID",
+        help="Hide the warning with this ID (see provisioner causes); repeatable.",
+        autocompletion=cli_names.complete_warnings,
+    ),
 ]
 _Junit = Annotated[
     Path | None,

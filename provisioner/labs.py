@@ -48,8 +48,10 @@ def hosts(name: str) -> list[str]:
 
 
 def owner(key: Path) -> str:
-    """The lab whose hosts accept this private key, or "": the key lies in the lab's folder."""
+    """The lab whose hosts accept this private key, or "": the key lies in the lab's folder. Raises LabError."""
     real = Path(os.path.realpath(key))
+    if real.name != "key" or real.parent.parent.name != "labs":  # a wrong variable must not stop commands without a lab
+        return ""
     return real.parent.name if real.parent.parent == lab_dir() / "labs" else ""
 
 

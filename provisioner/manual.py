@@ -9,6 +9,7 @@ import typer.main
 
 from provisioner import __version__
 from provisioner.cli import app
+from provisioner.cli_names import VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,10 @@ _EXIT = (
     ("141", "instead of 0: standard output is a pipe that its reader closed before the end"),
 )
 _FILES = (
-    ("cluster.yml", "An inventory. `provisioner inventory init` and `provisioner inventory import` create one."),
+    (
+        "cluster.yml",
+        "The inventory of a command line that names none. `provisioner inventory init` and `provisioner inventory import` create one.",
+    ),
     ("~/.ssh", "Keys, known_hosts and config, which are used like those of the ssh command."),
     (
         "PREFIX/share/doc/provisioner",
@@ -30,6 +34,7 @@ _FILES = (
     ),
 )
 _ENVIRONMENT = (
+    (VARIABLE, "The inventory of a command line that names none, instead of cluster.yml."),
     ("SSH_AUTH_SOCK", "The agent whose keys are tried."),
     ("NO_COLOR", "If it is set, output has no colours."),
     ("MACHINE_STORAGE_PATH, ANSIBLE_CONFIG", "What `inventory import` reads, as with docker-machine and Ansible."),
@@ -73,7 +78,7 @@ def _synopsis(root: Any) -> list[str]:
 
 
 def _command(name: str, command: Any) -> Iterator[str]:
-    arguments = [_value(param) for param in command.params if param.param_type_name == "argument"]
+    arguments = [_argument(param) for param in command.params if param.param_type_name == "argument"]
     yield f".SS \\fB{_roff(name)}\\fR {_roff(' '.join(['[OPTION]...', *arguments]))}"
     yield from _paragraphs(command.help or "")
     yield from _options(command)
@@ -91,6 +96,10 @@ def _term(param: Any) -> str:
         return _value(param)
     names = ", ".join((*sorted(param.opts, key=len), *param.secondary_opts))
     return names if param.is_flag else f"{names} {_value(param)}"
+
+
+def _argument(param: Any) -> str:
+    return _value(param) if param.required else f"[{_value(param)}]"
 
 
 def _value(param: Any) -> str:

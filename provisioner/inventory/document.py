@@ -15,7 +15,7 @@ from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from provisioner.inventory import foreign, outside
 from provisioner.inventory.composing import MOST_VALUES, TAG, Stop, at, compose
-from provisioner.inventory.problems import Location, Problem, closest, code, dotted, escaped, shown
+from provisioner.inventory.problems import Location, Problem, closest, code, dotted, escaped, nearest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,7 +155,7 @@ def text_of(path: Path, document: Document) -> str | None:
         with path.open("rb") as file:
             return decoded(file.read(LARGEST_FILE + 1), document)
     except FileNotFoundError:
-        document.problems.append(Problem(0, 0, "there is no such file"))
+        document.problems.append(Problem(0, 0, f"there is no such file{nearest(path.name, _beside(path))}"))
     except IsADirectoryError:
         document.problems.append(Problem(0, 0, "this is a folder; name the YAML file in it"))
     except (OSError, ValueError) as error:
@@ -163,6 +163,14 @@ def text_of(path: Path, document: Document) -> str | None:
             Problem(0, 0, f"can't be read: {escaped(getattr(error, 'strerror', None) or str(error))}")
         )
     return None
+
+
+def _beside(path: Path) -> list[str]:
+    """The YAML files in the folder of a path."""
+    try:
+        return sorted(each.name for each in path.parent.iterdir() if each.suffix in {".yml", ".yaml"})
+    except (OSError, ValueError):
+        return []
 
 
 def _at(node: Any) -> tuple[int, int]:

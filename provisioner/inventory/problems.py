@@ -18,6 +18,7 @@ Location = tuple[str | int, ...]
 """The path from the top of the file to a value: ("hosts", "node1", "port")."""
 
 _LONGEST = 60  # characters of a value that a message shows
+_SHORTEST = 3  # characters of an abbreviation
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@~-]+(?: [A-Za-z0-9_./:@~-]+)*")
 
 
@@ -77,12 +78,16 @@ def dotted(location: Location) -> str:
 
 
 def closest(word: str, known: Iterable[str]) -> str:
-    """Return the most similar known word, ignoring case, or nothing."""
+    """Return the most similar known word, ignoring case; else the only one that `word` abbreviates; or nothing."""
     from difflib import get_close_matches
 
     by_lower = {name.lower(): name for name in known}
-    found = get_close_matches(word[:_LONGEST].lower(), by_lower, n=1, cutoff=0.65)
-    return by_lower[found[0]] if found else ""
+    lower = word[:_LONGEST].lower()
+    found = get_close_matches(lower, by_lower, n=1, cutoff=0.65)
+    short = lower.removesuffix("s")  # `certs` for certificates
+    if not found and len(short) >= _SHORTEST:
+        found = [name for name in by_lower if name.startswith(short)]
+    return by_lower[found[0]] if len(found) == 1 else ""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -80,7 +80,6 @@ def test_all_nodes_are_reached_in_the_same_way(examined, tmp_path):
 @pytest.mark.parametrize(
     "words",
     [
-        [],
         ["lab.yml", "--manager", "192.168.56.11"],
         ["lab.yml", "--reach-nodes"],
         ["lab.yml", "--jump", "bastion"],
