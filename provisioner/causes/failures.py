@@ -60,7 +60,8 @@ FAMILY = Family(
             "too many servers or managers dropped out",
             "A store or a swarm changes only while a majority of its servers or managers takes part. The run stops before it"
             " makes that worse.",
-            "fix the hosts that dropped out, and run again",
+            "fix the hosts that dropped out, and run again; before the store or the swarm exists, you can also name other hosts in"
+            " store.servers or swarm.managers",
         ),
         failure(
             "no-host-left",

@@ -198,3 +198,7 @@ FAMILY = Family(
         ),
     ),
 )
+
+SYMPTOMS = frozenset(
+    cause.id for cause in FAMILY.causes
+)  # what proofs see, often without the place that is to be repaired

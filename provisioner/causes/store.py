@@ -174,7 +174,7 @@ FAMILY = Family(
             " host can join a network.",
             "bring the store back first: provisioner up INVENTORY",
             drifts=("server", "store", "network", "consul.service", "etcd.service", "zookeeper.service"),
-            explains=("probe-failed",),
+            explains=("probe-failed", "store-no-leader"),
             fixable=True,
         ),
         Cause(
@@ -203,7 +203,7 @@ FAMILY = Family(
             variants={"managed": "bring the store back first: provisioner up INVENTORY"},
             warns="the host can use another endpoint",
             drifts=("store", "network"),
-            explains=("probe-failed",),
+            explains=("probe-failed", "engine-hangs"),
         ),
         Cause(
             "store-wiped",

@@ -76,7 +76,7 @@ class ControlPlane(Protocol):
 
     name: as in inventories. unused: names of the steps that it does not use.
     scope: the scope of its overlay networks, as in the engine's API.
-    majority: three words for messages: what needs a majority, its members, and the inventory's key for these.
+    majority: two words for messages: what needs a majority, and its members.
     patience: seconds within which engines may find one another by themselves.
     """
 
@@ -87,7 +87,7 @@ class ControlPlane(Protocol):
     @property
     def scope(self) -> str: ...
     @property
-    def majority(self) -> tuple[str, str, str]: ...
+    def majority(self) -> tuple[str, str]: ...
     @property
     def patience(self) -> float: ...
 

@@ -39,7 +39,7 @@ class Kv:
     name = "kv"
     unused = frozenset({"founding", "swarm"})
     scope = "global"
-    majority = ("store", "servers", "store.servers")
+    majority = ("store", "servers")
     patience = 30.0  # the step gossip connects engines that do not know one another
 
     def sought(self, inventory: Inventory) -> Sought:

@@ -50,7 +50,7 @@ class Swarm:
     name = "swarm"
     unused = frozenset({"store", "gossip"})
     scope = "swarm"
-    majority = ("swarm", "managers", "swarm.managers")
+    majority = ("swarm", "managers")
     # A single manager joins no other after its restart. The other engines look for it once a minute (libnetwork, networkdb's
     # rejoinClusterInterval), and then need up to ten seconds. Measured: 57 s.
     patience = 75.0

@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from provisioner import causes
+from provisioner.causes.proofs import SYMPTOMS
 from provisioner.explain import engines, hosts, kernels, messages, paths, versions
 from provisioner.explain.base import Seen
 from provisioner.explain.paths import summaries
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["NOTHING", "Seen", "explain", "explained", "observed", "problems", "summaries", "suspected", "well"]
 
 NOTHING = Observed()
-_LAST = frozenset({"drift", "unexplained"})  # sorted after known causes
+_LAST = {"drift": 1, **dict.fromkeys(SYMPTOMS, 2), "unexplained": 3}  # sorted after known causes: `up` repairs drift
 _UNREACHABLE = frozenset({"overlay-blocked", "names-unresolved"})  # problems of pairs without a connection
 _OF_HOSTS: tuple[Detector, ...] = tuple(
     detect for module in (engines, versions, kernels, messages) for detect in module.DETECTORS
@@ -41,6 +42,7 @@ _OF_THE_ENGINE = frozenset(
     {"engine-uses", "engine-leaves", "network"}
 )  # kinds of drift with which a network is not shared
 _NOT_SHARED = frozenset({"probe-failed", "engines-apart", "overlay-blocked", "names-unresolved"})
+_OF_THE_STORE = frozenset({"store-no-leader"})
 _NO_PROBE = frozenset({"probe-failed"})  # problems of hosts on which no probe starts
 
 
@@ -92,7 +94,8 @@ def _key(problem: Problem) -> tuple[str, ...]:
 def explain(seen: Seen) -> tuple[Diagnosis, ...]:
     """Return the causes, the most fundamental first.
 
-    Errors precede warnings. Causes that fewer catalogue entries explain, and that explain more failed pairs, precede others.
+    Errors precede warnings, and known causes precede drift and what only proofs see. Causes that fewer catalogue entries
+    explain, and that explain more failed pairs, precede others.
     """
     found = problems(seen)
     closure = _closure()
@@ -104,7 +107,9 @@ def explain(seen: Seen) -> tuple[Diagnosis, ...]:
     diagnoses = [_diagnosis(group, found, seen.proofs, closure) for group in groups.values()]
     order = list(causes.CAUSES)
     return tuple(
-        sorted(diagnoses, key=lambda d: (_warns(d), d.id in _LAST, _depth(d, closure), -d.pairs, order.index(d.id)))
+        sorted(
+            diagnoses, key=lambda d: (_warns(d), _LAST.get(d.id, 0), _depth(d, closure), -d.pairs, order.index(d.id))
+        )
     )
 
 
@@ -161,10 +166,8 @@ def _related(cause: Problem, consequence: Problem) -> bool:
     """
     if cause.network and consequence.network and cause.network != consequence.network:
         return False
-    if (
-        consequence.id == "drift" and consequence.values["kind"] == "store"
-    ):  # what the store says on one host, it says of all
-        return True
+    if consequence.id in _OF_THE_STORE or (consequence.id == "drift" and consequence.values["kind"] == "store"):
+        return True  # what one host says of the store concerns all hosts
     here, there = {cause.host, cause.target} - {""}, {consequence.host, consequence.target} - {""}
     return not here or not there or bool(here & there)
 
@@ -173,7 +176,8 @@ def _group_key(problem: Problem) -> tuple[object, ...]:
     """Return the key under which problems are reported as one: same cause, network and cure on several hosts. Each path is separate."""
     if problem.target:
         return problem.id, problem.host, problem.target, problem.network
-    return problem.id, problem.network, causes.cure(problem), problem.variant, problem.where if not problem.host else ""
+    cure = problem.values.get("check") or causes.cure(problem)  # the cures of lost hosts contain their addresses
+    return problem.id, problem.network, cure, problem.variant, problem.where if not problem.host else ""
 
 
 def _diagnosis(

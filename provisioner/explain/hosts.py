@@ -24,7 +24,7 @@ def lost(seen: Seen) -> Iterator[Problem]:
             first, _, rest = why.text.partition("\n")
             cure = next((line.partition("next:")[2].strip() for line in rest.split("\n") if "next:" in line), "")
             evidence = f"{first.removeprefix(f'{name}: ')} ({why.check})"
-            yield Problem("host-lost", name, evidence, {"cure": cure}, "told" if cure else "")
+            yield Problem("host-lost", name, evidence, {"cure": cure, "check": why.check}, "told" if cure else "")
 
 
 def drift(seen: Seen) -> Iterator[Problem]:

@@ -8,8 +8,7 @@ from rich.text import Text
 
 from provisioner import wording
 from provisioner.model import State
-from provisioner.report import words
-from provisioner.report.failures import failures
+from provisioner.report import once, words
 from provisioner.report.paper import BAD, CARE, GOOD, QUIET, heading, widest
 
 if TYPE_CHECKING:
@@ -71,25 +70,24 @@ def skipped(report: Report, look: Look) -> list[Text]:
     return lines
 
 
-def errors(report: Report, look: Look, *, causes_known: bool = False) -> list[Text]:
-    """Return every error in full. An error that both a failed step and a lost host report is shown once.
-
-    causes_known: omit errors of lost hosts and proofs, which the causes cover.
-    """
-    alike: dict[tuple[str, str], list[str]] = {}
-    seen: set[tuple[str, str]] = set()
-    for host, where, text in _all_errors(report, causes_known=causes_known):
+def errors(report: Report, look: Look) -> list[Text]:
+    """Return every error in full. Hosts whose errors differ only in their names and addresses share an entry."""
+    alike: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for host, where, text in _all_errors(report, verbose=look.verbose):
         body = words.block(words.without_host(text, host)).strip()
-        if (host, body) not in seen:
-            seen.add((host, body))
-            alike.setdefault((where, body), []).append(host)
+        alike.setdefault((where, words.without_places(body, host)), []).append((host, body))
     lines = heading("errors") if alike else []
-    for (where, body), hosts in alike.items():
-        names = words.hosts([host for host in hosts if host], report.hosts)
+    for (where, _), same in alike.items():
+        names = words.hosts([host for host, _ in same if host], report.hosts)
         title = f"{names or 'the run'}{f': {where}' if where else ''}"
         lines += look.prose(Text(f"  {look.marks.bad} ", BAD), title, BAD)
-        lines += [line for row in body.splitlines() for line in _error_row(row, look)]
+        lines += [line for row in _shared(same) for line in _error_row(row, look)]
     return lines
+
+
+def _shared(same: list[tuple[str, str]]) -> list[str]:
+    """Return the lines of an error of several hosts: the first names all places, the others those of the first host."""
+    return [words.listed([body.partition("\n")[0] for _, body in same]), *same[0][1].splitlines()[1:]]
 
 
 def _error_row(row: str, look: Look) -> list[Text]:
@@ -101,16 +99,17 @@ def _error_row(row: str, look: Look) -> list[Text]:
     return look.prose(Text(indent), text, QUIET if text.startswith(("tried:", "cause:", "check:")) else "")
 
 
-def _all_errors(report: Report, *, causes_known: bool) -> Iterator[tuple[str, str, str]]:
+def _all_errors(report: Report, *, verbose: bool) -> Iterator[tuple[str, str, str]]:
     """Yield (host, where, text). The host is empty if the error concerns the whole run."""
-    of_hosts = [each for each in failures(report) if each.host and not (each.lost and causes_known)]
-    of_run = [each for each in failures(report) if not each.host]
-    for each in of_hosts:
-        yield each.host, "dropped out" if each.lost else words.line(each.step), each.why.whole
+    found = list(once.errors(report))
+    for each in found:
+        if each.host:
+            yield each.host, "dropped out" if each.lost else words.line(each.step), each.why.whole
     for proof in report.proofs:
-        if proof.error and not causes_known:
+        if proof.error and (verbose or not once.is_covered(proof, report)):
             where = " on ".join(words.line(part) for part in (proof.proof, proof.network) if part)
             ids = ", ".join(dict.fromkeys(problem.id for problem in proof.problems))
             yield "", where, f"{proof.error}\n  cause: {ids}" if ids else proof.error
-    for each in of_run:
-        yield "", "", each.why.whole
+    for each in found:
+        if not each.host:
+            yield "", "", each.why.whole

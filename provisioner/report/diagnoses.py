@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from provisioner import causes
-from provisioner.report import words
+from provisioner.report import once, words
 from provisioner.report.document import advice, commands, of_diagnosis
 from provisioner.report.paper import BAD, CARE, QUIET, heading
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 def diagnoses(report: Report, look: Look) -> list[Text]:
     """Return the section of causes; [] if there are none."""
-    lines = heading("causes") if report.causes else []
-    for number, found in enumerate(report.causes, start=1):
+    shown = once.diagnoses(report)
+    lines = heading("causes") if shown else []
+    for number, found in enumerate(shown, start=1):
         lines += ([Text()] if number > 1 else []) + _one(found, report, look, number)
     return lines
 
@@ -38,10 +39,10 @@ def _one(found: Diagnosis, report: Report, look: Look, number: int) -> list[Text
     lines = look.prose(
         Text(f"  {number}. ", f"bold {style}"), f"{causes.CAUSES[found.id].title}: {_place(found, report)}", "bold"
     )
-    rows = [("seen", text) for text in found.evidence[:3]]
+    rows = [("seen", words.listed(same)) for same in words.alike(found.evidence)[:3]]
     rows += [("where", found.where)] if found.where else []
     rows.append(("why", causes.CAUSES[found.id].why))
-    rows += [("cure", text) for text in advice(found)]
+    rows += [("cure", same[0]) for same in words.alike(advice(found))]
     rows += [("run", text) for text in commands(found)]
     if entry["explains"]:
         rows.append(("explains", _explains(found)))

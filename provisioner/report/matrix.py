@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from provisioner.report import words
+from provisioner.report import once, words
 from provisioner.report.paper import BAD, GOOD, QUIET, fit, widest
 from provisioner.report.verdict import tally
 
@@ -56,7 +56,8 @@ def matrix(proof: ProofResult, report: Report, look: Look) -> list[Text]:
     grid = _Grid(seen, look)
     timed = grid.with_times() if len(seen.hosts) <= _MOST_WITH_TIMES else None
     rows = timed or list(grid.compact())
-    return [*rows, *_legend(seen, look, compact=timed is None), *_failing(seen, look)]
+    failing = _failing(seen, look) if look.verbose or not once.is_covered(proof, report) else []
+    return [*rows, *_legend(seen, look, compact=timed is None), *failing]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from provisioner.causes.proofs import FAMILY as PROOFS
+from provisioner.causes.proofs import SYMPTOMS
 from provisioner.explain.fixes import plan as fixes_of
 from provisioner.model import Action, Kind, State
 from provisioner.report import words
 from provisioner.report.paper import HEAD, QUIET, widest
 from provisioner.report.plan import is_summed_up
-from provisioner.report.verdict import hosts_that_drifted, proven, stops, tally
+from provisioner.report.verdict import hosts_that_drifted, proven, stopped, stops, tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 _DEAD = frozenset({"host-unreachable", "ssh-closed", "address-unresolved", "connection-lost", "timed-out"})
 _NO_MAJORITY = frozenset({"quorum-lost", "no-host-left"})  # errors with which `remove` would be refused, too
-_SYMPTOMS = frozenset(cause.id for cause in PROOFS.causes) | {
-    "unexplained"
-}  # what proofs see, without a place to repair
+_VAGUE = SYMPTOMS | {"unexplained"}
 _FAILED = 1
 _WIDEST = 70  # columns of a command, beyond which the comment of another one does not move
 
@@ -63,7 +61,7 @@ def _planned(report: Report) -> Iterator[NextStep]:
     makes = report.call.makes
     if report.command != "plan" or not makes:
         return
-    if hosts_that_drifted(report) and not stops(report):
+    if hosts_that_drifted(report) and not stopped(report):
         yield NextStep(_command(report, makes), "makes these changes")
     elif report.exit_code == 0 and makes == "up":
         yield NextStep(_command(report, "verify"), "proves the networks")
@@ -97,7 +95,8 @@ def _fixed(report: Report) -> Iterator[NextStep]:
 def _unknown(report: Report) -> Iterator[NextStep]:
     """Only `doctor` observes everything: if a proof failed and nothing explains it, that is the next step."""
     failed = any(proof.state is State.FAILED for proof in report.proofs)
-    if report.command != "doctor" and failed and {found.id for found in report.causes} <= _SYMPTOMS:
+    known = any(found.pairs for found in report.causes if found.id not in _VAGUE)
+    if report.command != "doctor" and failed and not known:
         yield NextStep(_command(report, "doctor"), "observes hosts and paths, and names the cause")
 
 

@@ -48,7 +48,7 @@ def _doctor(report: Report, look: Look) -> list[Text]:
     if look.verbose:
         sections += [findings(report, look), plan(report, look), proofs(report, look)]
     sections += [
-        errors(report, look, causes_known=not look.verbose),
+        errors(report, look),
         *_end(report, look),
     ]
     all_ = [line for section in sections for line in section]

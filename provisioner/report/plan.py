@@ -38,7 +38,14 @@ def plan(report: Report, look: Look) -> list[Text]:
         for hosts, drifts in _folded(drifted, look):
             lines += look.prose(Text("  "), f"{words.hosts(hosts, report.hosts)}:", HEAD)
             lines += [line for drift, reason in drifts for line in _shown(drift, reason, hosts, look)]
-    return lines
+    return [*_title(report), *lines] if lines else []
+
+
+def _title(report: Report) -> list[Text]:
+    """Say what repairs the drift, where it is not the whole report: people read this before they look for other causes."""
+    held = all(drift.held for outcome in report.outcomes for drift in outcome.drifts)
+    repaired = "" if held else "; `provisioner up` repairs it"
+    return [] if report.command == "plan" else heading(f"this differs from the inventory{repaired}")
 
 
 def _folded(outcomes: list[Outcome], look: Look) -> list[tuple[tuple[str, ...], list[tuple[Drift, str]]]]:

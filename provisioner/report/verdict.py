@@ -44,7 +44,13 @@ def tally(proof: ProofResult, order: tuple[str, ...] = ()) -> Tally:
 def stops(report: Report) -> int:
     """Return the number of findings that stop the run. A finding on many hosts counts once."""
     stopping = [finding for finding in report.findings if causes.severity(finding) is Severity.STOP]
-    return len({(finding.id, finding.evidence, causes.cure(finding)) for finding in stopping})
+    return len({(finding.id, causes.cure(finding)) for finding in stopping})
+
+
+def stopped(report: Report) -> bool:
+    """Whether findings stopped the run. A finding of one host stops only this host."""
+    stopping = [finding for finding in report.findings if causes.severity(finding) is Severity.STOP]
+    return bool(stopping) and not (report.outcomes and all(finding.host for finding in stopping))
 
 
 def proven(report: Report) -> bool:
@@ -68,7 +74,7 @@ def verdict(report: Report) -> str:
         return "interrupted: run it again to continue"
     if report.exit_code == _UNUSABLE:
         return "not started: invalid command line or inventory; nothing was changed"
-    if report.command not in ("status", "doctor") and stops(report):
+    if report.command not in ("status", "doctor") and stopped(report):
         untouched = "; nothing was changed" if not report.writes else ""
         return f"stopped: {words.count(stops(report), 'finding')} to fix first{untouched}"
     match report.command:

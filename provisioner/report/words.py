@@ -19,6 +19,9 @@ _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f"
 _INVISIBLE = "\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
 _HARMFUL = re.compile(f"[{_CONTROLS}{_INVISIBLE}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_PLACE = re.compile(  # an address of IPv4 or IPv6, perhaps with a port
+    r"\d+(?:\.\d+){3}(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?|(?<![\w:])(?:[0-9a-fA-F]*:){2,7}[0-9a-fA-F]*"
+)
 _MANY_HOSTS = 5
 _FEW_HOSTS = 3
 
@@ -107,3 +110,24 @@ def without_host(text: str, host: str) -> str:
 def first_line(text: str, host: str = "") -> str:
     lines = block(without_host(text, host)).strip().splitlines()
     return line(lines[0]) if lines else ""
+
+
+def without_places(text: str, host: str = "") -> str:
+    """Return the text with marks for addresses and for the host's name: equal for hosts with the same error."""
+    text = _PLACE.sub("ADDRESS", text)
+    return re.sub(rf"(?<![\w.-]){re.escape(host)}(?![\w-])", "HOST", text) if host else text
+
+
+def listed(alike: Sequence[str]) -> str:
+    """Return the first of some lines that differ only in addresses, with the addresses of all of them."""
+    columns = zip(*(_PLACE.findall(line) for line in alike), strict=False)
+    lists = iter([some(list(dict.fromkeys(column))) for column in columns])
+    return _PLACE.sub(lambda found: next(lists, found[0]), alike[0])
+
+
+def alike(texts: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the texts in groups, of which each has texts that differ only in addresses."""
+    groups: dict[str, list[str]] = {}
+    for text in texts:
+        groups.setdefault(without_places(text), []).append(text)
+    return [tuple(group) for group in groups.values()]

@@ -130,8 +130,7 @@ class Convergence:
                 self._stop(Failure.of(answer))
 
     def _stop(self, why: Failure) -> None:
-        text = f"the run stops here, before the same happens on another host\n{why.text}"
-        self.errors.append(replace(why, text=text))
+        self.errors.append(replace(why, text="the run stops here, before the same happens on another host"))
 
     def _check_converged(self, name: str) -> None:
         """Stops the run if this host did not converge: only then may the next one be restarted."""

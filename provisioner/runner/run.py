@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from provisioner import causes
 from provisioner.controlplane import founding
-from provisioner.errors import ProvisionerError, error_text
+from provisioner.errors import ProvisionerError
 from provisioner.model import Failure, Outcome, PhaseBegan, PhaseEnded, Report, Severity, State
 from provisioner.parallel import blamed
 from provisioner.runner.converge import Convergence, outcome
@@ -214,8 +214,7 @@ class Run:
     def _lone(self, site: Site) -> Failure | None:
         if site.live:
             return None
-        what = f"the run stops, because {self.removed} has failed"
-        return Failure(error_text(what, cure="fix its errors, and run again"), "no-host-left")
+        return Failure(f"the run stops, because {self.removed} has failed", "no-host-left")
 
     def lock(self) -> bool:
         """Takes the lock of every live host and of the store, and reads again, since another run may just have ended.
@@ -288,19 +287,16 @@ class Run:
 
 
 def _hindrance(site: Site) -> Failure | None:
-    """Why a cluster can't continue with its live hosts; None: it can."""
+    """Why a cluster can't continue with its live hosts; None: it can. It follows from errors of hosts, which say what to do."""
     if site.live and site.has_quorum:
         return founding.hindrance(site)
     if not site.servers:
-        text = error_text("the run stops: no host is left", cure="fix the errors of the hosts, and run again")
-        return Failure(text, "no-host-left")
-    of, what, key = site.plane.majority
+        return Failure("the run stops: no host is left", "no-host-left")
+    of, what = site.plane.majority
     missing = ", ".join(name for name in site.servers if name not in site.live) or "all hosts"
     return Failure(
         f"the run stops: too many {what} of the {of} have dropped out\n"
-        f"  missing: {missing} ({site.quorum} of {len(site.servers)} {what} are needed)\n"
-        "  next:  fix the errors of these hosts, and run again; "
-        f"if the {of} does not exist yet, you can name other {what} in {key}",
+        f"  missing: {missing} ({site.quorum} of {len(site.servers)} {what} are needed)",
         "quorum-lost",
     )
 

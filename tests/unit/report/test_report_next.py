@@ -124,7 +124,7 @@ NEXT = {
     ),
     "verify that failed for no known reason": (failed(), ["provisioner doctor cluster.yml"]),
     "verify that knows the cure": (
-        failed(causes=(Diagnosis((Problem("ip-forward", "node2", "it is 0", {"host": "node2"}),)),)),
+        failed(causes=(Diagnosis((Problem("ip-forward", "node2", "it is 0", {"host": "node2"}),), pairs=4),)),
         ["provisioner doctor --fix cluster.yml"],
     ),
     "doctor that failed for no known reason": (failed(command="doctor"), []),
