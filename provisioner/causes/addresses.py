@@ -59,9 +59,16 @@ FAMILY = Family(
             " for its network ingress, even if the hosts use that subnet (moby#33626).",
             "choose another subnet for the network; `ip route` on the hosts shows which subnets are in use",
             variants={
+                "network": "a network can't be renamed: if nothing needs {network} any more, remove its containers, then the network,"
+                " and run again: docker network rm {network} (on {host}, for all hosts); otherwise choose another subnet",
+                "local": "a network can't be renamed: if nothing needs {network} any more, remove its containers, then the network,"
+                " and run again: docker network rm {network} (on the host itself); otherwise choose another subnet",
+                "recreate": "the inventory moves {network} to another subnet: run again with --recreate {network}, which does so once no"
+                " container is connected to it",
                 "ingress": "choose another subnet for the network; or set {setting}",
                 "ingress-route": "choose address pools that no host has a route to: set {setting}",
             },
+            commands=dict.fromkeys(("network", "local"), ("docker network rm {network}",)),
         ),
     ),
 )

@@ -12,10 +12,10 @@ FAMILY = Family(
             "the engine uses an external store",
             Severity.STOP,
             "An external store and swarm mode exclude each other: the engine can't join a swarm (moby v20.10).",
-            "remove {keys} from {path} and restart docker; or keep the external store: control_plane: kv",
+            "remove {keys} from {path} and restart docker; or keep the external store: {keep}",
             variants={
                 "networks": "remove the store's networks (docker network rm {networks}), remove {keys} from {path} and restart"
-                " docker; or keep the external store: control_plane: kv"
+                " docker; or keep the external store: {keep}"
             },
         ),
         Cause(

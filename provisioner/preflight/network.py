@@ -11,13 +11,14 @@ from provisioner.system import swarm as swarm_on_host
 from provisioner.system.networks import pools, subnet4
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from ipaddress import IPv4Network
+    from collections.abc import Iterator, Mapping
+    from typing import Any
 
     from provisioner.controlplane import Site
-    from provisioner.system.facts import Facts
+    from provisioner.inventory import Network
 
 _GOSSIP_HOSTS = 25  # with more hosts than about this, serf in kv mode flaps (moby#35807)
+_BUILT_IN = ("bridge", "docker_gwbridge")  # networks that nobody removes; their routes are reported
 _GOSSIP, _VXLAN = 7946, "VXLAN"
 _DOWN = {"", "inactive", "failed"}  # systemd's ActiveState of a unit that has no process
 
@@ -80,25 +81,60 @@ def subnet_overlap(site: Site) -> Iterator[Problem]:
                 continue
             if not network.is_global and facts.http("networks").body is None:
                 continue  # the engine is down or too busy, and the route may belong to the network itself
-            for there in _reached(facts, network.name, network.subnet):
-                what = f"the subnet {network.subnet} of the network {network.name} overlaps with {there}"
+            for route in _routes(site, name, network):
+                what = f"the subnet {network.subnet} of the network {network.name} overlaps with {route}"
                 yield Problem("subnet-overlap", name, what)
+            for other, subnet in _overlapped(site, name, network):
+                what = f"the subnet {network.subnet} of the network {network.name} overlaps with the network {other}, {subnet}"
+                remover = _remover(site, name, other)
+                variant = "network" if remover else "local"
+                variant = "" if other == "ingress" else "recreate" if _is_wanted(site, name, other) else variant
+                yield Problem("subnet-overlap", name, what, {"network": other, "host": remover or name}, variant)
 
 
-def _reached(facts: Facts, network: str, subnet: IPv4Network) -> Iterator[str]:
-    """Yield what the host reaches inside the subnet. The network itself, if it is to be recreated, does not count."""
-    own = {pool.get("Subnet") for pool in pools(facts.networks.get(network, {}))}
+def _routes(site: Site, host: str, network: Network) -> Iterator[str]:
+    """Yield the routes and resolvers of the host inside the network's subnet, without the routes to its engine's networks."""
+    facts, subnet = site.facts[host], network.subnet
+    theirs = [other for name, other in facts.networks.items() if name == network.name or _is_routed(other)]
+    known = {pool.get("Subnet") for other in theirs for pool in pools(other)}
     for interface, route in facts.routes:
-        if route.overlaps(subnet) and str(route) not in own:
+        if subnet and route.overlaps(subnet) and str(route) not in known:
             yield f"its route {route} on {interface}"
     for resolver in facts.resolvers:
-        if resolver in subnet:
+        if subnet and resolver in subnet:
             yield f"its resolver {resolver}"
-    for name, other in facts.networks.items():
-        for entry in pools(other):
+
+
+def _is_routed(found: Mapping[str, Any]) -> bool:
+    """Return whether the engine has added a route to this network, and removes it with the network."""
+    return found.get("Scope") == "local" and found["Driver"] not in MODES_OF and found["Name"] not in _BUILT_IN
+
+
+def _is_shown(found: Mapping[str, Any]) -> bool:
+    return found["Driver"] == "overlay" or _is_routed(found)
+
+
+def _is_wanted(site: Site, host: str, network: str) -> bool:
+    found = site.inventory.networks.get(network)
+    return found is not None and found.on(host)
+
+
+def _overlapped(site: Site, host: str, network: Network) -> Iterator[tuple[str, str]]:
+    """Yield name and subnet of the host's other networks that overlap. Those that are recreated do not count: they go first."""
+    for name, other in site.facts[host].networks.items():
+        goes = name in site.recreate and _is_wanted(site, host, name)
+        for entry in pools(other) if name != network.name and not goes and _is_shown(other) else ():
             found = subnet4(entry)
-            if name != network and found and other["Driver"] == "overlay" and found.overlaps(subnet):
-                yield f"the network {name}, {entry['Subnet']}"
+            if network.subnet and found and found.overlaps(network.subnet):
+                yield name, str(found)
+
+
+def _remover(site: Site, host: str, network: str) -> str:
+    """Return the host that removes a shared network for all; "" if the network is local. A swarm's workers can't remove one."""
+    if site.facts[host].networks[network].get("Scope") == "local":
+        return ""
+    acting = site.plane.creator(site)
+    return acting if acting and network in site.facts[acting].networks else host
 
 
 def port_taken(site: Site) -> Iterator[Problem]:

@@ -21,6 +21,7 @@ from provisioner.controlplane.swarm import (
 from provisioner.errors import StepFailed
 from provisioner.inventory.engine_models import DATA_PORT, ENGINES_POOL
 from provisioner.inventory.engine_versions import has_no_store
+from provisioner.inventory.importers import engine_stores
 from provisioner.model import Problem
 from provisioner.system import daemon_json
 from provisioner.system import swarm as on_host
@@ -62,10 +63,22 @@ def store_in_use(site: Site) -> Iterator[Problem]:
         keys = [] if has_no_store(facts.engine_version) else _store_keys(name, facts)
         if facts.engine.get("ClusterStore") or keys:
             overlays = [n for n, network in facts.networks.items() if network.get("Scope") == "global"]
-            store = facts.engine.get("ClusterStore") or ", ".join(keys)
+            store = str(facts.engine.get("ClusterStore") or ", ".join(keys))
             what = f"its engine uses an external store ({store}), which excludes swarm mode"
-            values = {"networks": " ".join(overlays), "keys": ", ".join(_KEYS), "path": DAEMON_JSON}
+            keep = _keeping(site, store)
+            values = {"networks": " ".join(overlays), "keys": ", ".join(_KEYS), "path": DAEMON_JSON, "keep": keep}
             yield Problem("store-in-use", name, what, values, "networks" if overlays else "")
+
+
+def _keeping(site: Site, store: str) -> str:
+    """Return what the inventory needs so that engines keep their store. store: its URL."""
+    if site.inventory.store:
+        return "control_plane: kv"
+    kind = engine_stores.KINDS.get(store.partition("://")[0], "KIND")
+    place = ", in place of `control_plane: swarm`" if site.inventory.control_plane == "swarm" else ""
+    return (
+        f"add `store: {{kind: {kind}}}` to the inventory{place}, with its `endpoints` if provisioner did not set it up"
+    )
 
 
 def live_restore(site: Site) -> Iterator[Problem]:
@@ -244,13 +257,22 @@ def nodes_left_out(site: Site) -> Iterator[Problem]:
     yield Problem("node-left-out", "", what, warns=not lost)
 
 
+def _free_pool(site: Site) -> IPv4Network | None:
+    """Return a private range that overlaps with no live host's route and no network of the inventory."""
+    taken = [route for name in site.live for _, route in site.facts[name].routes if route.prefixlen]
+    taken += [network.subnet for network in site.inventory.networks.values() if network.subnet]
+    ranges = IPv4Network("10.0.0.0/8").subnets(new_prefix=16)
+    return next((each for each in ranges if not any(each.overlaps(other) for other in taken)), None)
+
+
 def ingress_overlap(site: Site) -> Iterator[Problem]:
     """A new swarm uses the first subnet of its address pool, whatever the hosts reach there (moby#33626)."""
     if View(site).exists:
         return
     first = site.inventory.address_pool.first
     place = ", and control_plane to swarm, in place of `store`" if site.inventory.store else ""
-    setting = {"setting": f"swarm.default_addr_pool{place}"}
+    free = f"; free on all hosts: `pools: [{pool}]`" if (pool := _free_pool(site)) else ""
+    setting = {"setting": f"swarm.default_addr_pool{place}{free}"}
     would = f"the swarm would use {first} for its network ingress"
     for network in site.inventory.networks.values():  # the inventory's own check refuses this, unless it names a store
         if network.subnet and network.subnet.overlaps(first):

@@ -43,6 +43,7 @@ def test_networks_of_every_kind(make_lab, tmp_path, record_property):
     example.sh("node1", "docker network create -d overlay --subnet 10.76.0.0/24 another")
     with watching(example, NODES, record_property, "up --recreate of another network", network="another"):
         recreated(example)
+    renamed(example)
     assert example.sh("node2", "docker network inspect -f '{{.Id}}' theirs") == unmanaged
 
 
@@ -179,3 +180,21 @@ def recreated(example: Example) -> None:
     assert run.code == 0, run.err
     assert inspected(example, "node3", "quiet")[0]["IPAM"]["Config"] == [{"Subnet": "10.99.2.0/24"}]
     assert inspected(example, "node2", "web")[0]["Options"]["com.docker.network.driver.mtu"] == "1300"
+
+
+def renamed(example: Example) -> None:
+    """Networks get new names and keep their subnets. The run names the commands that remove the old ones, and then succeeds."""
+    networks = example.given["networks"]
+    networks["calm"], networks["www"] = networks.pop("quiet"), networks.pop("web")
+    run = example.run("up")
+    assert (run.code, run.report["writes"]) == (1, 0)
+    cures = {(f["host"], f["cure"]) for f in run.report["findings"]}
+    named = {(host, *re.findall(r"docker network rm (\S+) \((on [^,)]*)", cure)[0]) for host, cure in cures}
+    assert named == {
+        *((node, "quiet", "on node1") for node in NODES),
+        *((node, "web", "on the host itself") for node in NODES[:2]),
+    }
+    example.sh("node1", "docker network rm quiet web")
+    example.sh("node2", "docker network rm web")
+    run = example.run("up")
+    assert run.proven, run.err

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from provisioner.inventory.importers.found import EngineStore, Machine
 
-_KINDS = {"consul": "consul", "etcd": "etcd", "zk": "zookeeper"}  # the engine's scheme -> the inventory's kind
+KINDS = {"consul": "consul", "etcd": "etcd", "zk": "zookeeper"}  # the engine's scheme -> the inventory's kind
 _OPTIONS = {"discovery.heartbeat": "heartbeat", "discovery.ttl": "ttl", "kv.path": "path"}
 _FILES = {"kv.cacertfile": "ca", "kv.certfile": "cert", "kv.keyfile": "key"}
 _FEW = 3  # machines that a note lists
@@ -73,9 +73,9 @@ def _value(store: EngineStore) -> dict[str, Any] | None:
     """The value of `store` for an engine's store; None if engines do not support such a URL."""
     scheme, _, rest = store.url.partition("://")
     servers, _, prefix = rest.partition("/")
-    if scheme not in _KINDS or not servers:
+    if scheme not in KINDS or not servers:
         return None
-    value: dict[str, Any] = {"kind": _KINDS[scheme], "endpoints": [word.strip() for word in servers.split(",")]}
+    value: dict[str, Any] = {"kind": KINDS[scheme], "endpoints": [word.strip() for word in servers.split(",")]}
     if prefix.strip("/"):
         value["prefix"] = prefix.strip("/")
     times = {

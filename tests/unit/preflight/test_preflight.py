@@ -412,3 +412,15 @@ class TestEndpointLeft:
         unknown = {"node3": with_raw(SETTLED["node3"], **{"http:containers": "000 no answer"})}
         assert self.found(site, endpoint("web", self.ON3), changed=unknown) == []
         assert self.found(site, endpoint("web", self.ON3, "gone")) == [], "its network is gone: nobody can free it"
+
+
+def test_a_shared_network_of_another_name_is_removed_on_one_host_for_all(inventory):
+    """A renamed network: the old one has its subnet. Not every host of a swarm can remove it."""
+    facts = {name: with_http(of, "networks", [*NO_DEMO, OTHER_OVERLAY]) for name, of in SETTLED.items()}
+    found = [f for f in preflight.run(resolve(inventory(), facts)[0]) if f.id == "subnet-overlap"]
+    assert {f.host for f in found} == set(HOSTS)
+    assert {causes.to_run(f) for f in found} == {("docker network rm other  # on node1",)}
+    ingress = {**OTHER_OVERLAY, "Name": "ingress"}
+    two = {**SETTLED, "node2": with_http(NODE2, "networks", [*NO_DEMO, ingress])}
+    (one,) = [f for f in preflight.run(resolve(inventory(), two)[0]) if f.id == "subnet-overlap"]
+    assert (causes.cure(one).partition(";")[0], causes.to_run(one)) == ("choose another subnet for the network", ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from captured import HOSTS, capture, with_file, with_http, with_info, with_raw, with_system, with_unit
@@ -254,7 +255,9 @@ def test_the_network_ingress_over_a_route_of_a_host(inventory):
     assert found(inventory, facts) == [("subnet-overlap", "node2", STOP)]
     assert found(inventory, facts, "swarm: {default_addr_pool: {pools: [10.20.0.0/16]}}") == []
     assert found(inventory, {**FOUND, "node3": out("node3")}) == []  # the swarm exists already
-    assert "address pools that no host has a route to" in texts(inventory, facts)
+    (found_pool,) = re.findall(r"free on all hosts: `pools: \[(.*?)\]`", said := texts(inventory, facts))
+    assert "address pools that no host has a route to: set swarm.default_addr_pool;" in said
+    assert found(inventory, facts, f"swarm: {{default_addr_pool: {{pools: [{found_pool}]}}}}") == []
 
 
 def test_the_network_ingress_over_one_of_the_inventory_where_a_store_is_named_and_the_engines_are_too_new(inventory):
@@ -276,6 +279,26 @@ def test_the_network_ingress_over_one_of_the_inventory_where_a_store_is_named_an
         in causes.cure(finding)
     )
     assert preflight.run(resolve(inventory(more=more.replace("0.0.0/23", "0.1.0/24")), fresh())[0]) == []
+
+
+@pytest.mark.parametrize(
+    ("plane", "keep"),
+    [
+        ("", "add `store: {kind: etcd}` to the inventory, with its `endpoints` if provisioner did not set it up"),
+        (
+            "control_plane: swarm",
+            "add `store: {kind: etcd}` to the inventory, in place of `control_plane: swarm`, with",
+        ),
+    ],
+)
+def test_an_old_engine_on_a_store_that_the_inventory_does_not_name(inventory, plane, keep):
+    """The inventory was made for engines of today. The cure is a line that `inventory check` accepts."""
+    two = with_info(out("node2"), ClusterStore="etcd://192.0.2.9:2379", ServerVersion="20.10.5")
+    site, _ = resolve(inventory(kind="", more=plane), {**fresh(), "node2": two})
+    (problem,) = [f for f in preflight.run(site) if f.id == "store-in-use"]
+    assert f"or keep the external store: {keep}" in causes.cure(problem)
+    assert (site.control, site.why) == ("swarm", "" if plane else "the inventory names no store")
+    assert resolve(inventory(kind="etcd"), {**fresh(), "node2": two})[0].control == "kv"
 
 
 @pytest.mark.parametrize("words", ["encrypted: true", "attachable: false"])

@@ -274,6 +274,28 @@ class TestPreflight:
             ("node3", "the network lan needs macvlan, which this host's kernel lacks")
         ]
 
+    def test_a_network_that_has_its_subnet_under_another_name(self, whole):
+        old, others = {**WEB, "Name": "old"}, capture("settled-node2").networks.values()
+        route = "Iface\tDestination\nbr-1\t0000610A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
+        node2 = with_file(with_http(capture("settled-node2"), "networks", [*others, old]), "/proc/net/route", route)
+        (found,) = [f for f in preflight.run(whole(node2=node2)) if f.id == "subnet-overlap"]
+        assert found.evidence.endswith("of the network web overlaps with the network old, 10.97.0.0/24")
+        assert causes.to_run(found) == ("docker network rm old  # on node2",)
+
+    def test_a_network_that_moves_away_from_the_subnet_of_another_one(self, site, inventory):
+        """Recreating it makes room."""
+        more = "  web: {driver: bridge, subnet: 10.98.0.0/24}\n  new: {driver: bridge, subnet: 10.97.0.0/24}"
+        node2 = with_http(capture("settled-node2"), "networks", [*capture("settled-node2").networks.values(), WEB])
+        moved = site(found=inventory(more=more), node2=node2)
+        (found,) = [f for f in preflight.run(moved) if f.id == "subnet-overlap"]
+        assert causes.cure(found).startswith(
+            "the inventory moves web to another subnet: run again with --recreate web,"
+        )
+        assert self.found(asked(moved, "web"), "subnet-overlap") == []
+        elsewhere = site(found=inventory(more=more.replace("bridge, ", "bridge, hosts: [node1], ", 1)), node2=node2)
+        (found,) = [f for f in preflight.run(asked(elsewhere, "web")) if f.id == "subnet-overlap"]
+        assert causes.to_run(found) == ("docker network rm web  # on node2",)
+
     def test_a_bridge_over_a_route(self, whole):
         assert self.found(whole(), "subnet-overlap") == []
         route = "Iface\tDestination\nwg0\t0000610A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
