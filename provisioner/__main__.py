@@ -2,7 +2,7 @@
 
 import gc
 
-gc.set_threshold(50_000)  # a run is short, so garbage collection among the imports costs more than it frees
+gc.set_threshold(200_000)  # a run is short, so garbage collection among the imports costs more than it frees
 
 from provisioner.cli import main  # noqa: E402 - after the line above
 

@@ -104,6 +104,17 @@ def backend_findings(site: Site) -> Iterator[Problem]:
     yield from site.backend.findings(site)
 
 
+def closing(site: Site) -> list[str]:
+    """Return the hosts whose rules will change. Only there can `locked_out` find something."""
+    if not site.ports.store:
+        return []
+    plans = {
+        name: firewall.plan(site.facts[name], site.peers(name), site.ports, site.advertise.get(name))
+        for name in site.live
+    }
+    return [name for name, plan in plans.items() if any(rules.found != rules.wanted for rules in plan.rules)]
+
+
 def locked_out(site: Site) -> Iterator[Problem]:
     """Programs that use the store on their host, and that the firewall would reject: only root and the store's user may.
 

@@ -11,6 +11,7 @@ from provisioner import causes, preflight
 from provisioner.controlplane import networks, resolve
 from provisioner.model import Notice, Severity, State
 from provisioner.parallel import blamed, each
+from provisioner.preflight.store import closing
 from provisioner.runner import diagnose
 from provisioner.system import attached, reading
 from provisioner.transport import Reader
@@ -115,6 +116,7 @@ def query_more(run: Run) -> None:
     """Queries what the facts do not include. Needed after each reading of the facts."""
     query_store(run)
     _query_endpoints(run)
+    _query_clients(run)
 
 
 def query_store(run: Run) -> None:
@@ -136,8 +138,16 @@ def _query_endpoints(run: Run) -> None:
             _read_more(run, run.site.live, (attached.CONTAINERS,))
 
 
-def _read_more(run: Run, names: Iterable[str], requests: tuple[Request, ...]) -> None:
-    for name, facts in run.session.read(names, reading.ASKED, run.site.facts, requests).items():
+def _query_clients(run: Run) -> None:
+    """Queries hosts whose rules will change for other users' connections to the store."""
+    if names := run.of_all(closing, "planning the firewall"):
+        _read_more(run, names, (), reading.CLIENTS)
+
+
+def _read_more(
+    run: Run, names: Iterable[str], requests: tuple[Request, ...], only: tuple[str, ...] = reading.ASKED
+) -> None:
+    for name, facts in run.session.read(names, only, run.site.facts, requests).items():
         run.site = run.site.known(name, facts)
     run.drop_lost()
 

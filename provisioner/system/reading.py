@@ -119,6 +119,7 @@ _SHELL: dict[str, dict[str, str]] = {
         "driver": render.program("read-driver.sh"),
     },
     "firewall": firewall.PROBE,
+    "clients": firewall.CLIENTS,
     "owned": {"owned": "OWNED"},
 }
 # Read by Perl. On a host without Perl, the shell reads the files of _FILES, which are in folders that only root can write.
@@ -131,6 +132,7 @@ _WITHOUT_PERL = """command -v perl >/dev/null || { v=$(grep -as '' BASE /sys/cla
 
 
 ASKED = ("asked",)
+CLIENTS = ("clients",)
 ALL = ("system", "files", "units", "http", "driver", "firewall")
 
 
@@ -146,7 +148,7 @@ def script(
 ) -> str:
     """Return the script that reads the named sections.
 
-    only: sections of ALL, or ASKED to send nothing but `requests`. requests: additional requests, as in Sought.
+    only: sections of ALL, CLIENTS, or ASKED to send nothing but `requests`. requests: additional requests, as in Sought.
     kernel: kernel modules to look for, by modprobe's names.
     plugins: files about the engine's plugins to read; if there are any, the engine is queried for its managed plugins too.
     everything: what the section "owned" looks for. limit: seconds for an answer of the engine or the store; 0: the usual.

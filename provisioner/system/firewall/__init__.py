@@ -33,7 +33,7 @@ from provisioner.system.firewall.nftables import Nftables
 from provisioner.system.firewall.others import LOADERS
 from provisioner.system.firewall.policy import Policy, underlay
 from provisioner.system.firewall.ports import Ports, of_swarm, with_store
-from provisioner.system.firewall.users import DYNAMIC, READS, Client, clients, uids
+from provisioner.system.firewall.users import CLIENTS, DYNAMIC, READS, Client, clients, uids
 from provisioner.system.owned import Owned
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from provisioner.system.firewall.base import Filter, Found, Part
 
 __all__ = [
+    "CLIENTS",
     "COUNTED",
     "DYNAMIC",
     "FILES",
