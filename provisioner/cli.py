@@ -117,6 +117,14 @@ def _instead(cure: str) -> typer.models.OptionInfo:
 
 _DryUp = Annotated[bool, _instead("to see what would change, and change nothing: provisioner plan INVENTORY")]
 _DryRun = Annotated[bool, _instead("to see what would change, and change nothing, add --plan")]
+_Limit = Annotated[
+    str | None,
+    typer.Option(
+        "--limit",
+        metavar="HOST,...",
+        help="Read all hosts, but change, compare, prove and report only these, with their paths to the others.",
+    ),
+]
 _DIFFERS, _USAGE, _INTERRUPTED = 2, 64, 130
 
 
@@ -126,6 +134,7 @@ def up(
     inventory: _Inventory = None,
     *,
     recreate: _Recreate = None,
+    limit: _Limit = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask. Without a terminal, nobody is asked.")] = False,
     _: _DryUp = False,
     options: FileOptions,
@@ -143,12 +152,14 @@ def up(
 
         return phases(functools.partial(_confirm, options=options) if on_terminal() and not yes else None)
 
-    _run(inventory, "up", workflow, options, recreate=recreate)
+    if recreate and limit is not None:
+        raise typer.BadParameter("changes a network on all hosts, so --limit can't be used", param_hint="--recreate")
+    _run(inventory, "up", workflow, options, recreate=recreate, limit=limit)
 
 
 @app.command()
 @expanded
-def plan(inventory: _Inventory = None, *, options: PlanOptions) -> None:
+def plan(inventory: _Inventory = None, *, limit: _Limit = None, options: PlanOptions) -> None:
     """Show what `up` would change on each host; change nothing. With --diff, whole files and rules.
 
     Exit code 0: nothing to change. 2: there are changes to make. 1: a host could not be checked. 64: invalid inventory.
@@ -159,7 +170,7 @@ def plan(inventory: _Inventory = None, *, options: PlanOptions) -> None:
 
         return PHASES
 
-    _run(inventory, "plan", workflow, options, makes="up")
+    _run(inventory, "plan", workflow, options, limit=limit, makes="up")
 
 
 @app.command()
@@ -170,6 +181,7 @@ def verify(
     all_: _All = False,
     only: _Only = None,
     skip: _Skip = None,
+    limit: _Limit = None,
     hold: _Hold = None,
     list_: _List = False,
     options: FileOptions,
@@ -182,7 +194,7 @@ def verify(
 
     choice = proofs.Choice(tuple(only or ()), tuple(skip or ()), builtin=all_, hold=hold)
     if list_:
-        if options.junit or options.html:
+        if options.junit or options.html or limit is not None:
             raise typer.BadParameter("connects to no host, so there is no report", param_hint="--list")
         _list(inventory, choice, options)
         return
@@ -193,7 +205,7 @@ def verify(
         choice.of(proofs.units(found))  # refuses a pattern without a match, before the run connects to hosts
         return phases(choice)
 
-    _run(inventory, "verify", workflow, options)
+    _run(inventory, "verify", workflow, options, limit=limit)
 
 
 @app.command()
@@ -231,6 +243,7 @@ def doctor(
     all_: _All = False,
     only: _OnlySeen = None,
     skip: _SkipSeen = None,
+    limit: _Limit = None,
     hold: _Hold = None,
     options: FileOptions,
 ) -> None:
@@ -246,8 +259,9 @@ def doctor(
 
     if yes and not fix:
         raise typer.BadParameter("applies to --fix only", param_hint="--yes")
-    if fix and manager:
-        raise typer.BadParameter("applies to an inventory only", param_hint="--fix")
+    for option, value in (("--fix", fix), ("--limit", limit is not None)):
+        if value and manager:
+            raise typer.BadParameter("applies to an inventory only", param_hint=option)
     choice = proofs.Choice(tuple(only or ()), tuple(skip or ()), builtin=all_, hold=hold)
     login = cli_manager.Login(manager, key, jump, known_hosts)
     if inventory and manager:
@@ -265,7 +279,7 @@ def doctor(
 
         return phases(found, choice, collector.begin(found), deep=deep)
 
-    run = functools.partial(_report, inventory, "doctor", options=options)
+    run = functools.partial(_report, inventory, "doctor", options=options, limit=limit)
     collector = cli_collect.Collector(collect)
     with _reported("doctor", options), collector:
         if fix and not yes:
@@ -322,7 +336,9 @@ def _agreed_fixes(found: Report, options: Options, *, yes: bool) -> tuple[Fix, .
     if fixes:
         _show_beside(found, options)
     for number, fix in enumerate(fixes):
-        if not yes and not _agreed(question(fix)):
+        if found.limit and fix.host not in found.limit:
+            fixes[number] = replace(fix, state=State.SKIPPED, reason="--limit does not name this host")
+        elif not yes and not _agreed(question(fix)):
             fixes[number] = replace(fix, state=State.SKIPPED, reason="not confirmed")
     return tuple(fixes)
 
@@ -639,10 +655,11 @@ def _run(
     options: Options,
     *,
     recreate: list[str] | None = None,
+    limit: str | None = None,
     makes: str = "",
 ) -> None:
     with _reported(command, options):
-        _show(_report(source, command, workflow, options, recreate=recreate, makes=makes), options)
+        _show(_report(source, command, workflow, options, recreate=recreate, limit=limit, makes=makes), options)
 
 
 def _report(
@@ -652,6 +669,7 @@ def _report(
     options: Options,
     *,
     recreate: list[str] | None = None,
+    limit: str | None = None,
     makes: str = "",
 ) -> Report:
     """Run a workflow over an inventory and return its report. Raises ProvisionerError."""
@@ -663,11 +681,12 @@ def _report(
     _ignorable(ignore)
     inventory, file, found = _loaded(source, command)
     _known(inventory, recreate or ())
+    limited = _hosts(inventory, limit)
     inventory, notes = access.reached(inventory, *found)
     phases = workflow(inventory)
     with (
         report.observer(json=options.json, verbose=options.verbose) as observer,
-        Run(inventory, observer, _owner(), ignore, recreate or (), secrets=access.secrets) as run,
+        Run(inventory, observer, _owner(), ignore, recreate or (), limited, access.secrets) as run,
     ):
         run.session.notice(*notes)
         go(run, phases)
@@ -695,6 +714,19 @@ def _known(inventory: Inventory, networks: Iterable[str]) -> None:
             raise UsageError(
                 f"--recreate {code(name)}: the inventory has no network of this name{nearest(name, inventory.networks)}"
             )
+
+
+def _hosts(inventory: Inventory, limit: str | None) -> tuple[str, ...]:
+    """Return the hosts that --limit names, in the inventory's order. Raises UsageError for a host that the inventory does not have."""
+    from provisioner.errors import UsageError
+    from provisioner.inventory.problems import code, nearest
+
+    names = [] if limit is None else [name.strip() for name in limit.split(",")]
+    for name in names:
+        if name not in inventory.hosts:
+            what = f"--limit {code(name)}: the inventory has no host of this name{nearest(name, inventory.hosts)}"
+            raise UsageError(what, cure="name hosts as in the inventory, separated by commas")
+    return tuple(name for name in inventory.hosts if name in names)
 
 
 def _unknown_cause(name: str) -> str:

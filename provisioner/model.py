@@ -509,6 +509,7 @@ class Report:
     archive: Archived | None = None  # what `doctor --collect` has written
     control_plane_reason: str = ""  # why this one was chosen; "" if the inventory sets it
     call: Call = Call()
+    limit: tuple[str, ...] = ()  # the hosts that `--limit` names
 
 
 @dataclass(frozen=True, slots=True)

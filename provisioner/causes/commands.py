@@ -181,6 +181,15 @@ FAMILY = Family(
             kind=Kind.REFUSAL,
         ),
         Cause(
+            "beyond-limit",
+            "the change concerns hosts that --limit does not name",
+            Severity.STOP,
+            "With --limit, `up` changes some hosts only. Members of the store or swarm, their security and the shared networks"
+            " concern all hosts. A host that joined alone would not be reached by the others, whose firewalls do not know it.",
+            "run it without --limit; `provisioner plan` shows the changes of all hosts",
+            kind=Kind.REFUSAL,
+        ),
+        Cause(
             "last-host",
             "the host to remove is the only one",
             Severity.STOP,

@@ -39,6 +39,7 @@ class Site:
         stage: the level to which the store's security is raised now; None: the final one.
         why: the reason for the control plane, "" if the inventory sets it.
         misplaced: the hosts without an address on the shared network. Their `advertise` is the address that others know.
+        limit: the hosts that `--limit` names. Only they are changed, and only their part is proven and reported. Empty: all.
         passing: IDs of endpoints in the store that are left for a moment, while a container starts or ends.
     """
 
@@ -55,6 +56,7 @@ class Site:
     why: str = ""
     misplaced: frozenset[str] = frozenset()
     passing: frozenset[str] = frozenset()
+    limit: frozenset[str] = frozenset()
 
     @property
     def plane(self) -> ControlPlane:
@@ -75,6 +77,16 @@ class Site:
             if name != host and name in self.advertise:
                 found |= {a.ip for _, a in facts.addresses if self.advertise[name] in a.network}
         return tuple(sorted(found))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The live hosts that may be changed."""
+        return tuple(name for name in self.live if self.concerns(name))
+
+    def concerns(self, *hosts: str) -> bool:
+        """Return whether something on one of these hosts, or between them, is within the limit. "" stands for the whole cluster."""
+        named = set(hosts) - {""}
+        return not self.limit or not named or bool(named & self.limit)
 
     def known(self, host: str, facts: Facts) -> Site:
         return replace(self, facts={**self.facts, host: facts})

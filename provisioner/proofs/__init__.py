@@ -20,6 +20,7 @@ from provisioner.proofs.dns import DnsProof
 from provisioner.proofs.encrypted import EncryptedProof
 from provisioner.proofs.internal import InternalProof
 from provisioner.proofs.isolation import IsolationProof, LocalIsolationProof
+from provisioner.proofs.limited import narrowed, on_targets
 from provisioner.proofs.local import LocalProof
 from provisioner.proofs.overlay import OverlayProof
 
@@ -66,8 +67,9 @@ def prove(
     """
     every = units(site().inventory)
     # In this order; each handles its own kind of network.
-    rounds = (partial(overlay.rounds, hold=chosen.hold or 0.0), local.rounds, builtin.rounds)
+    rounds = (partial(overlay.rounds, hold=chosen.hold or 0.0), on_targets(local.rounds), on_targets(builtin.rounds))
+    results = running.run(rounds, chosen.of(every), site, connections, observer, again=again, judge=judge)
     return (
-        *running.run(rounds, chosen.of(every), site, connections, observer, again=again, judge=judge),
+        *(narrowed(result, site()) for result in results),
         *(running.left_out(unit) for unit in chosen.left_out(every)),
     )

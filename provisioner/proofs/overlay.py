@@ -157,11 +157,11 @@ def prove(
         ready = [probe for probe in probes if not probe.evidence.error]
         for probe in ready:
             probe.enough.clear()
-        with _judged(ready, judge, _missing):
-            crew.all(lambda probe: probe.go(ready))
+        with _judged(ready, judge, partial(_missing, site)):
+            crew.all(lambda probe: probe.go([other for other in ready if site.concerns(probe.name, other.name)]))
         crew.all(Probe.end)
     by_network = {task.network: [probe for probe in probes if probe.network == task.network] for task in tasks}
-    if again and not all(_reached(of) for of in by_network.values()):
+    if again and not all(_reached(site, of) for of in by_network.values()):
         site = again()
     seen = [Seen(site, network, of) for network, of in by_network.items()]
     return (
@@ -206,18 +206,23 @@ def _unstarted(probes: Sequence[Probe]) -> frozenset[tuple[str, str]]:
     )
 
 
-def _missing(probes: Sequence[Probe]) -> frozenset[tuple[str, str]]:
+def _missing(site: Site, probes: Sequence[Probe]) -> frozenset[tuple[str, str]]:
     """Return the pairs of hosts that are not proven yet."""
     return frozenset(
         (one.name, other.name)
-        for one, other in permutations(probes, 2)
+        for one, other in _pairs(site, probes)
         if one.network == other.network and not one.evidence.proven(other.number, one.task.facts)
     )
 
 
-def _reached(probes: Sequence[Probe]) -> bool:
+def _reached(site: Site, probes: Sequence[Probe]) -> bool:
     """Whether each probe saw everything it had to see of every other one."""
-    return all(one.evidence.proven(other.number, one.task.facts) for one, other in permutations(probes, 2))
+    return all(one.evidence.proven(other.number, one.task.facts) for one, other in _pairs(site, probes))
+
+
+def _pairs(site: Site, probes: Sequence[Probe]) -> Iterator[tuple[Probe, Probe]]:
+    """Yield the pairs to prove."""
+    return ((one, other) for one, other in permutations(probes, 2) if site.concerns(one.name, other.name))
 
 
 def _opened(site: Site, names: Sequence[str], again: Callable[[], Site] | None) -> Site:
@@ -260,7 +265,7 @@ def _result(site: Site, task: Task, probes: Sequence[Probe]) -> ProofResult:
     found = {probe.name: probe.evidence for probe in probes}
     if len(probes) == 1:
         return _alone(probes[0])
-    result = pairs(found)
+    result = tuple(pair for pair in pairs(found) if site.concerns(pair.source, pair.target))
     error, problems = "", tuple[Problem, ...]()
     if not all(pair.proven for pair in result):
         apart = {name: strangers for name in found if (strangers := site.strangers(name))}

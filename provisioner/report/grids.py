@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 from provisioner.report import words
@@ -50,7 +51,9 @@ class Grid:
 
 def grids(document: Mapping[str, Any]) -> list[Grid]:
     """Return the tables: for each overlay what was reached, and the other measurements if there are any."""
-    found = [_reached(proof, _order(document, proof["pairs"])) for proof in document["proofs"] if proof["pairs"]]
+    found = [
+        _reached(document, proof, _order(document, proof["pairs"])) for proof in document["proofs"] if proof["pairs"]
+    ]
     for proof in document["proofs"]:
         found += _more(proof, _order(document, proof["pairs"]))
     paths = document["paths"]
@@ -64,16 +67,20 @@ def _order(document: Mapping[str, Any], ways: Iterable[Mapping[str, Any]]) -> li
     return [*known, *(name for name in seen if name not in set(known))]
 
 
-def _reached(proof: Mapping[str, Any], names: list[str]) -> Grid:
+def _reached(document: Mapping[str, Any], proof: Mapping[str, Any], names: list[str]) -> Grid:
     pairs = {(pair["source"], pair["target"]): pair for pair in proof["pairs"]}
     times = [pair["rtt"] for pair in pairs.values() if pair["proven"] and pair["rtt"] is not None]
     level = _scale(times)
     good = sum(pair["proven"] for way, pair in pairs.items() if way[0] != way[1])
+    limit = set(document["limit"])
 
     def cell(way: Way) -> Cell:
         pair = pairs.get(way)
         if pair is None:
-            return Cell("?", kind="none", note="not measured")
+            left_out = limit and not limit & set(way)
+            return (
+                Cell("·", kind="none", note="not chosen") if left_out else Cell("?", kind="none", note="not measured")
+            )
         if not pair["proven"]:
             return Cell("✗", kind="bad", note=_note(pair))
         if pair["rtt"] is None:
@@ -82,7 +89,7 @@ def _reached(proof: Mapping[str, Any], names: list[str]) -> Grid:
         short = text.removesuffix(" ms") if len(names) > _WIDE else f"✓ {text}"
         return Cell(short, level(pair["rtt"]), note=text)
 
-    total = len(names) * (len(names) - 1)
+    total = sum(not limit or bool(limit & set(way)) for way in permutations(names, 2))
     sign, unit = ("", " in ms") if len(names) > _WIDE else ("✓ ", "")
     note = f"{sign}Reached by name, by address and at full size: the shortest of 5 round trips{unit}; the darker, the longer. ✗ Failed."
     title = f"{proof['network']}: round-trip times, {good} of {total} pairs proven"

@@ -6,6 +6,7 @@ Columns have names if these fit, else numbers. With more than a dozen hosts, a p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -50,7 +51,7 @@ def failures(pair: Pair | None) -> str:
 
 
 def matrix(proof: ProofResult, report: Report, look: Look) -> list[Text]:
-    seen = tally(proof, report.hosts)
+    seen = tally(proof, report)
     if not seen.total:
         return []
     grid = _Grid(seen, look)
@@ -93,7 +94,7 @@ class _Grid:
         return [(source, target) for source in self.seen.hosts for target in self.seen.hosts]
 
     def _cell(self, source: str, target: str) -> Text:
-        if source == target:
+        if not self.seen.wanted(source, target):
             return Text(self.look.marks.none, QUIET)
         pair = self.seen.pairs.get((source, target))
         if pair is None or not pair.proven:
@@ -122,7 +123,7 @@ class _Grid:
                 yield row
 
     def _mark(self, source: str, target: str) -> Text:
-        if source == target:
+        if not self.seen.wanted(source, target):
             return Text(self.look.marks.none, QUIET)
         pair = self.seen.pairs.get((source, target))
         if pair is not None and pair.proven:
@@ -169,7 +170,7 @@ def _throughput(seen: Tally) -> str:
 
 
 def _unproven(seen: Tally) -> list[tuple[str, str]]:
-    all_ = [(source, target) for source in seen.hosts for target in seen.hosts if source != target]
+    all_ = [way for way in permutations(seen.hosts, 2) if seen.wanted(*way)]
     return [pair for pair in all_ if pair not in seen.pairs or not seen.pairs[pair].proven]
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _DEAD = frozenset({"host-unreachable", "ssh-closed", "address-unresolved", "connection-lost", "timed-out"})
 _NO_MAJORITY = frozenset({"quorum-lost", "no-host-left"})  # errors with which `remove` would be refused, too
 _VAGUE = SYMPTOMS | {"unexplained"}
+_LIMITED = ("plan", "up", "verify", "doctor")  # the commands that have --limit
 _FAILED = 1
 _WIDEST = 70  # columns of a command, beyond which the comment of another one does not move
 
@@ -54,14 +55,23 @@ def shown(report: Report) -> list[Text]:
 
 def _command(report: Report, *parts: str) -> str:
     call = report.call
-    return " ".join(["provisioner", *parts, *call.options, shlex.quote(call.inventory)])
+    limit = ["--limit", shlex.quote(",".join(report.limit))] if report.limit and parts[0] in _LIMITED else []
+    beyond = bool(limit) and (_too_narrow(report) or "--recreate" in parts)
+    return " ".join(["provisioner", *parts, *([] if beyond else limit), *call.options, shlex.quote(call.inventory)])
+
+
+def _too_narrow(report: Report) -> bool:
+    """Whether `--limit` leaves out hosts that the changes need."""
+    return any(error.check == "beyond-limit" for error in report.errors)
 
 
 def _planned(report: Report) -> Iterator[NextStep]:
     makes = report.call.makes
     if report.command != "plan" or not makes:
         return
-    if hosts_that_drifted(report) and not stopped(report):
+    if _too_narrow(report):
+        yield NextStep(_command(report, "plan"), "shows the changes of all hosts")
+    elif hosts_that_drifted(report) and not stopped(report):
         yield NextStep(_command(report, makes), "makes these changes")
     elif report.exit_code == 0 and makes == "up":
         yield NextStep(_command(report, "verify"), "proves the networks")
@@ -137,7 +147,7 @@ def _used(report: Report) -> Iterator[NextStep]:
 
 def _containers(proof: ProofResult, report: Report) -> Iterator[NextStep]:
     network = shlex.quote(proof.network)
-    first, *others = tally(proof, report.hosts).hosts or [check.host for check in proof.checks]
+    first, *others = tally(proof, report).hosts or [check.host for check in proof.checks]
     yield NextStep(f"docker run -d --name web --network {network} nginx", f"on {words.line(first)}: a first container")
     for other in others[:1]:
         why = f"on {words.line(other)}: reaches it by name"

@@ -59,7 +59,7 @@ def _checked(proof: ProofResult) -> str:
 
 
 def _title(proof: ProofResult, report: Report, look: Look) -> list[Text]:
-    seen = tally(proof, report.hosts)
+    seen = tally(proof, report)
     good = proof.state in (State.SETTLED, State.CONVERGED) and seen.proven >= seen.total
     mark, style = (look.marks.ok, GOOD) if good else (look.marks.bad, BAD)
     if proof.state in (State.SKIPPED, State.PENDING):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 from provisioner import causes
@@ -19,26 +20,35 @@ _GOOD = (State.SETTLED, State.CONVERGED)
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The ordered pairs of one proof, without pairs of a host with itself. An unmeasured pair is not proven."""
+    """The ordered pairs of one proof, without pairs of a host with itself. An unmeasured pair is not proven.
+
+    limit: the hosts that each pair to prove has; empty: all.
+    """
 
     hosts: tuple[str, ...]
     pairs: dict[tuple[str, str], Pair]
+    limit: frozenset[str] = frozenset()
 
     @property
     def total(self) -> int:
-        return len(self.hosts) * (len(self.hosts) - 1)
+        return sum(self.wanted(source, target) for source, target in permutations(self.hosts, 2))
+
+    def wanted(self, source: str, target: str) -> bool:
+        """Whether this pair is to be proven."""
+        return source != target and (not self.limit or bool({source, target} & self.limit))
 
     @property
     def proven(self) -> int:
         return sum(pair.proven for pair in self.pairs.values())
 
 
-def tally(proof: ProofResult, order: tuple[str, ...] = ()) -> Tally:
+def tally(proof: ProofResult, report: Report) -> Tally:
     """Return the proof's pairs, with hosts in the inventory's order."""
+    order = report.hosts
     pairs = {(pair.source, pair.target): pair for pair in proof.pairs if pair.source != pair.target}
     seen = dict.fromkeys(host for pair in proof.pairs for host in (pair.source, pair.target))
     known = [host for host in order if host in seen]
-    return Tally((*known, *(host for host in seen if host not in set(known))), pairs)
+    return Tally((*known, *(host for host in seen if host not in set(known))), pairs, frozenset(report.limit))
 
 
 def stops(report: Report) -> int:
@@ -154,7 +164,9 @@ def _gone(report: Report) -> str:
 
 
 def _hosts(report: Report) -> str:
-    """Count the hosts, without a removed one."""
+    """Count the hosts, without a removed one. With --limit: those that it names, of all."""
+    if report.limit:
+        return f"{len(report.limit)} of {words.count(len(report.hosts), 'host')}"
     removed = report.command == "remove" and report.removed in report.hosts
     return words.count(len(report.hosts) - removed, "host")
 
@@ -168,7 +180,7 @@ def _evidence(report: Report) -> str:
 
 
 def _pairs_proven(report: Report, proof: ProofResult) -> str:
-    seen = tally(proof, report.hosts)
+    seen = tally(proof, report)
     if not seen.total:
         return f"no pairs to prove on {words.line(proof.network)}"
     size = f", full size {proof.mtu} bytes" if proof.mtu else ""
@@ -193,7 +205,7 @@ def _troubles(report: Report) -> list[str]:
 
 
 def _trouble(report: Report, proof: ProofResult) -> str:
-    seen = tally(proof, report.hosts)
+    seen = tally(proof, report)
     if seen.proven < seen.total:
         return f"only {seen.proven} of {seen.total} pairs on {words.line(proof.network)}"
     if proof.state in _GOOD or proof.state is State.SKIPPED:
@@ -215,7 +227,7 @@ def _things(report: Report) -> str:
 
 
 def _planned(report: Report) -> str:
-    states = {host: _stands(report, host) for host in report.hosts}
+    states = {host: _stands(report, host) for host in report.limit or report.hosts}
     parts = []
     for state in dict.fromkeys(("would change", "can't be known yet", "settled", "failed", "not checked")):
         number = sum(stands == state for stands in states.values())

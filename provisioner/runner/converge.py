@@ -73,7 +73,7 @@ class Convergence:
             ):  # if a host drops out, the desired state of completed hosts may change, too
                 work = {name: w for name, w in work.items() if name not in worked}
         self._wait_and_act()
-        self._settle(self._active())
+        self._settle(self._active_site().targets)
         ends = [replace(self._end(before[name]), seconds=time.monotonic() - began) for name in before]
         for end in ends:
             if end.state is State.FAILED and end.host not in self.held:
@@ -90,7 +90,7 @@ class Convergence:
 
     def _plan_work(self) -> dict[str, Work]:
         site = self._active_site()
-        outcomes = [outcome(self.step, site, name) for name in site.live]
+        outcomes = [outcome(self.step, site, name) for name in site.targets]
         drifts = {o.host: repairable for o in outcomes if (repairable := _repairable(o.drifts))}
         plan = bounded(f"planning: {self.step.title}", lambda name: self.step.work(site, name, drifts[name]))
         work: dict[str, Work] = {}
@@ -184,7 +184,8 @@ class Convergence:
             return
         try:
             self.step.wait(site, {name: Reader(of) for name, of in self.session.connections.items()})
-            self.step.act(site, self.session.connections)
+            if not site.limit:  # it changes what all hosts share
+                self.step.act(site, self.session.connections)
         except ProvisionerError as error:
             self._read(self._active())
             if len(self._active()) < len(site.live):

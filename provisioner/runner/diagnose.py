@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from provisioner.explain import Seen
+    from provisioner.model import Diagnosis
     from provisioner.observe import Observed
     from provisioner.runner.run import Run
 
@@ -102,10 +103,17 @@ def explain(run: Run) -> bool:
     """Finds the causes. The run always continues."""
     found = seen(run)
     diagnoses = explaining().explain(found)
-    run.causes = tuple(each for each in diagnoses if run.is_reported(each.id))
+    run.causes = tuple(each for each in diagnoses if run.is_reported(each.id) and _concerns(run, each))
     run.paths = explaining().summaries(found)
     run.looked_at = explaining().well(found, frozenset(each.id for each in diagnoses))
     return True
+
+
+def _concerns(run: Run, cause: Diagnosis) -> bool:
+    """Whether a cause, or what follows from it, is within the limit. Failed pairs are: others were not tried."""
+    return bool(cause.pairs) or any(
+        run.site.concerns(problem.host, problem.target) for problem in (*cause.problems, *cause.explained)
+    )
 
 
 class Hopeless:

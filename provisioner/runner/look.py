@@ -43,7 +43,7 @@ def read(run: Run) -> bool:
     """Connects to the hosts, and reads their facts."""
     run.session.connect()
     site, run.findings = resolved(run, run.inventory, run.session.read(run.session.connections))
-    run.site = replace(site, recreate=frozenset(run.recreate))
+    run.site = run.asked(site)
     if run.site.why and run.site.facts:
         run.session.emit(Notice(f"control plane: {run.site.control} ({run.site.why})"))
     return True
@@ -68,7 +68,7 @@ def choose_again(run: Run) -> bool:
     """
     site, _ = resolved(run, run.site.inventory, {name: run.site.facts[name] for name in run.site.live})
     if site.control != run.site.control:
-        run.site = replace(site, recreate=run.site.recreate)
+        run.site = run.asked(site)
         run.session.emit(Notice(f"control plane changed to {site.control} ({site.why})"))
     check(run)
     return run.drop_unfit()
@@ -82,10 +82,15 @@ def check(run: Run) -> None:
 
 
 def note(run: Run, found: Iterable[Problem]) -> None:
-    """Records findings of checks, without ignored warnings. `judge_again` replaces them later."""
+    """Records findings of checks, without unwanted warnings. `judge_again` replaces them later."""
     found = [f for f in found if f not in run.findings]
     run.checked += found
-    run.findings += [f for f in found if causes.severity(f) is Severity.STOP or f.id not in run.ignore]
+    run.findings += [f for f in found if causes.severity(f) is Severity.STOP or _is_wanted(run, f)]
+
+
+def _is_wanted(run: Run, warning: Problem) -> bool:
+    """Whether the user has not excluded a warning by its id or its place."""
+    return warning.id not in run.ignore and run.site.concerns(warning.host, warning.target)
 
 
 def judge_again(run: Run) -> bool:

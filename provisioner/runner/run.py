@@ -50,6 +50,7 @@ class Run:
 
     owner: who runs it; shown to other runs that find its locks. ignore: the ids of warnings to omit.
     recreate: the networks to recreate if they differ from the inventory.
+    limit: the hosts that may be changed; empty: all. Only what concerns them is compared, proven and reported.
     secrets: the passwords and passphrases that a person typed.
     sites: scope -> its hosts, as last read. A step runs on the live hosts of one scope.
     removed: the host that is removed from the cluster, or "".
@@ -61,6 +62,7 @@ class Run:
     owner: str = ""
     ignore: Collection[str] = ()
     recreate: Collection[str] = ()
+    limit: Collection[str] = ()
     secrets: Secrets = NO_SECRETS
     findings: list[Problem] = field(default_factory=list)
     checked: list[Problem] = field(default_factory=list)  # the findings that came from checks
@@ -107,6 +109,10 @@ class Run:
     def site(self, site: Site) -> None:
         self.sites[CLUSTER] = site
 
+    def asked(self, site: Site) -> Site:
+        """The site with what the user asked for."""
+        return replace(site, recreate=frozenset(self.recreate), limit=frozenset(self.limit))
+
     # -- reading -------------------------------------------------------------------------------------------------------
 
     def read_again(self) -> Site:
@@ -142,7 +148,7 @@ class Run:
 
     def differs(self, steps: Iterable[Step]) -> bool:
         """Whether any live host has drift."""
-        return any(outcome(step, self.site, name).drifts for step in self.due(steps) for name in self.site.live)
+        return any(outcome(step, self.site, name).drifts for step in self.due(steps) for name in self.site.targets)
 
     def without_engine(self, scope: str = CLUSTER) -> set[str]:
         """The live hosts on which no engine is installed."""
@@ -152,7 +158,7 @@ class Run:
     def compare(self, step: Step, scope: str = CLUSTER) -> None:
         """Records the outcomes of one step on the live hosts of a scope. Changes nothing."""
         began, site = time.monotonic(), self.sites[scope]
-        self.end(step, [outcome(step, site, name) for name in site.live], began)
+        self.end(step, [outcome(step, site, name) for name in site.targets], began)
 
     def converge(self, step: Step, scope: str = CLUSTER) -> None:
         """Converges one step. A running store is secured in stages, each of which is converged like a step."""
@@ -173,10 +179,10 @@ class Run:
         self.end(step, list(ends.values()), began)
 
     def _staged(self, step: Step, site: Site) -> tuple[Site, list[Outcome]]:
-        before = {name: outcome(step, site, name) for name in site.live}
+        before = {name: outcome(step, site, name) for name in site.targets}
         if site.stage is None and all(o.state is State.SETTLED for o in before.values()):
             return site, list(before.values())
-        self.session.emit(PhaseBegan(step.name, step.title, site.live))
+        self.session.emit(PhaseBegan(step.name, step.title, site.targets))
         convergence = Convergence(self.session, step, site)
         outcomes = convergence.run(before)
         self.errors += convergence.errors
@@ -217,15 +223,15 @@ class Run:
         return Failure(f"the run stops, because {self.removed} has failed", "no-host-left")
 
     def lock(self) -> bool:
-        """Takes the lock of every live host and of the store, and reads again, since another run may just have ended.
+        """Takes the lock of every live host that may be changed and of the store, and reads again, since another run may just have ended.
 
         Returns False if it fails. Then the cluster has no live host, and `errors` has the reason.
         """
-        names = [name for site in self.sites.values() for name in site.live]
+        names = [name for site in self.sites.values() for name in site.targets]
         self.errors += self.session.lock(names, self.owner)
         self.errors += [] if self.errors else self._lock_store()
         if self.errors:
-            self.site = self.site.without(frozenset(names))
+            self.site = self.site.without(frozenset(self.site.live))
             return False
         self.read_again()
         return True
@@ -235,9 +241,9 @@ class Run:
         if self.site.control != "kv":
             return []
         try:
-            keys = self.site.backend.keys(self.session.connections[self.site.live[0]])
+            keys = self.site.backend.keys(self.session.connections[self.site.targets[0]])
             if keys:
-                ids = [self.site.facts[name].files.get("/etc/machine-id", "").strip() for name in self.site.live]
+                ids = [self.site.facts[name].files.get("/etc/machine-id", "").strip() for name in self.site.targets]
                 prefix = self.site.inventory.the_store.prefix
                 lock = StoreLock(keys, lock_path(prefix), self.owner, list(filter(None, ids)))
                 lock.take()
@@ -280,7 +286,8 @@ class Run:
             lost=dict(self.session.lost),
             causes=self.causes,
             looked_at=self.looked_at,
-            paths=self.paths,
+            paths=tuple(path for path in self.paths if self.site.concerns(path.source, path.target)),
+            limit=tuple(self.limit),
             fixes=tuple(self.fixes),
             removed=self.removed,
         )

@@ -33,7 +33,7 @@ class Agreement:
 
     def __call__(self, run: Run) -> bool:
         began = time.monotonic()
-        found = tuple(outcome(step, run.site, name) for step in run.due(self.steps) for name in run.site.live)
+        found = tuple(outcome(step, run.site, name) for step in run.due(self.steps) for name in run.site.targets)
         changes = {(each.step, each.host, drift) for each in found for drift in each.drifts if _is_change(drift)}
         if changes <= self.agreed:
             return True

@@ -123,7 +123,7 @@ def _begin(run: Run, chosen: Scope, *, deep: bool = False) -> bool:
 
 def _lock(run: Run) -> bool:
     """Takes all locks. Without them, no fix is run."""
-    if not run.site.live:
+    if not run.site.targets:
         run.errors.append(Failure("no host is left on which a cure could be run", "no-host-left"))
     if run.errors or not run.lock():
         run.fixes = [

@@ -5,5 +5,6 @@ from __future__ import annotations
 from provisioner.runner.look import look
 from provisioner.steps import STEPS
 from provisioner.workflows import anyway, compare
+from provisioner.workflows.limit import within
 
-PHASES = (anyway(look), compare(STEPS))
+PHASES = (anyway(look), compare(STEPS), anyway(within(STEPS)))

@@ -10,6 +10,7 @@ from provisioner.runner.prove import prove
 from provisioner.steps import STEPS
 from provisioner.workflows import converge, lock_if_any_differs
 from provisioner.workflows.agreement import Agreement
+from provisioner.workflows.limit import within
 
 if TYPE_CHECKING:
     from provisioner.workflows import Phase
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
 def phases(ask: Ask | None = None) -> tuple[Phase, ...]:
     """The phases of `up`. ask: None: nobody is asked."""
-    agree = (Agreement(ask, STEPS),) if ask else ()
+    agree = (within(STEPS), *((Agreement(ask, STEPS),) if ask else ()))
     return (
         look,
         *agree,
         lock_if_any_differs(STEPS),
         *agree,  # another run may have changed the hosts before this one had the locks
-        converge(STEPS),
+        *(phase for step in STEPS for phase in (within([step]), converge([step]))),
         prove,
         judge_again,
         explain_failure,

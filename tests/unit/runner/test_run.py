@@ -293,10 +293,11 @@ def run(monkeypatch, inventory, cluster):
         servers: str = "",
         then: Callable[[Run], None] = lambda _: None,
         ask: Ask | None = None,
+        limit=(),
     ) -> Run:
         monkeypatch.setattr(session, "connect_all", cluster.connect)
         monkeypatch.setattr(look.preflight, "run", findings if callable(findings) else lambda _: list(findings))
-        with Run(inventory(store=servers), Quiet(), owner="me", ignore=ignore) as made:
+        with Run(inventory(store=servers), Quiet(), owner="me", ignore=ignore, limit=limit) as made:
             agree = (Agreement(ask, steps),) if ask else ()
             phases = {
                 "up": (look.look, *agree, lock_if_any_differs(steps), *agree, converge(steps)),
@@ -759,6 +760,37 @@ class TestPlan:
             ProofResult("dns", "demo", State.SKIPPED, chosen=False),
         ]
         assert made.report("verify").exit_code == code
+
+
+class TestALimit:
+    """Only the named hosts are locked and changed. All are read."""
+
+    def test_the_others_are_only_read(self, run, cluster):
+        made = run(Step("a", cluster), limit=("node2",))
+        assert cluster.repairs == ["a node2", "barrier a"]
+        assert cluster.locks == ["lock node2"]
+        assert {f"read {name}" for name in HOSTS} <= set(cluster.calls)
+        assert states(made, "a") == {"node2": "converged"}
+        assert made.report("up").limit == ("node2",)
+
+    def test_what_all_share_is_not_changed(self, run, cluster):
+        run(Acting("a", cluster), limit=("node2",))
+        assert "request node1" not in cluster.calls
+
+    def test_without_drift_on_them_nothing_is_locked(self, run, cluster):
+        cluster.done = {"a"}
+        run(Step("a", cluster), limit=("node2",))
+        assert cluster.locks == []
+
+    def test_a_lock_that_is_not_available_stops_it(self, run, cluster):
+        cluster.fails["lock", "node2"] = Locked("held by x", cause="host-locked", host="node2")
+        made = run(Step("a", cluster), limit=("node2",))
+        assert (cluster.repairs, len(made.errors)) == ([], 1)
+
+    def test_only_changes_of_the_named_hosts_are_asked_for(self, run, cluster):
+        shown = []
+        run(Step("a", cluster), limit=("node3",), ask=lambda planned, *, again: shown.append((again, {o.host for o in planned.outcomes})))  # fmt: skip
+        assert shown == [(False, {"node3"})]
 
 
 class TestAPersonIsAsked:
