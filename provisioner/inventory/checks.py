@@ -6,10 +6,13 @@ another.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from typing import TYPE_CHECKING, Any
 
+from provisioner import labs
+from provisioner.errors import LabError
 from provisioner.inventory import discovery, network_checks, planes, plugins, values
 from provisioner.inventory.problems import Location, code, nearest, shown
 from provisioner.inventory.raw import dots as _dots
@@ -60,7 +63,8 @@ def check_files(document: Document, folder: Path) -> None:
             continue
         word = document.masked(location, shown(str(path), _LONGEST_PATH))
         if fault := unusable(path):
-            document.refuse(location, f"{_dots(location)}: {word} {fault}")
+            advice = "" if location in document.secrets else _of_a_lab(path)
+            document.refuse(location, f"{_dots(location)}: {word} {fault}{advice}")
         elif location in keys and path.suffix == ".pub":
             document.refuse(location, f"{_dots(location)}: {word} is the public key; name the private key")
     _check_archives(document, folder)
@@ -81,6 +85,16 @@ def _check_archives(document: Document, folder: Path) -> None:
             document.refuse(
                 location, f"{_dots(location)}: {document.masked(location, shown(str(path), _LONGEST_PATH))} {fault}"
             )
+
+
+def _of_a_lab(key: Path) -> str:
+    """What to do about a key of a lab: only root can read it, and it is removed with the lab."""
+    with contextlib.suppress(LabError):  # no lab is possible where the variable says
+        if lab := labs.owner(key):
+            gone = f"the lab {lab} is gone; `provisioner lab up --name {lab}` makes another one"
+            used = f"the hosts are in the lab {lab}: run this as root, after `provisioner lab run --name {lab} --`"
+            return f"; {used if lab in labs.names() else gone}"
+    return ""
 
 
 def unusable(path: Path) -> str:

@@ -291,6 +291,25 @@ def test_the_inventory_of_a_lab_is_of_no_use_outside_of_its_network(folder, monk
     cli_words.within_reach([key, None])
 
 
+def test_the_key_of_a_lab_that_is_gone_or_that_only_root_can_read(folder, monkeypatch):
+    key = folder / "labs/labs/demo/key"
+    (folder / "lab.yml").write_text(INVENTORY.replace("hosts:", f"ssh: {{key: {key}}}\nhosts:"))
+    assert (
+        "does not exist; the lab demo is gone; `provisioner lab up --name demo` makes another one"
+        in typed("up lab.yml")[1]
+    )
+    key.parent.mkdir(parents=True)
+    key.touch()
+    monkeypatch.setattr("os.access", lambda path, *_, **__: str(path) != str(key))
+    advice = "the hosts are in the lab demo: run this as root, after `provisioner lab run --name demo --`"
+    assert f"can't be read: Permission denied; {advice}" in typed("up lab.yml")[1]
+    monkeypatch.setenv("KEY", str(key))
+    (folder / "lab.yml").write_text(INVENTORY.replace("hosts:", "ssh: {key: !env KEY}\nhosts:"))
+    assert "demo" not in typed("plan lab.yml")[1]
+    monkeypatch.setenv("PROVISIONER_LAB_DIR", "relative")
+    assert "can't be read" in typed("up lab.yml")[1]
+
+
 def test_a_process_is_inside_a_lab_whose_network_it_has(folder):
     (folder / "labs/labs/demo").mkdir(parents=True)
     assert not labs.inside("demo")

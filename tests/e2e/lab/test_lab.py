@@ -80,6 +80,19 @@ class TestEngineImage:
         assert as_typed("exec", "--name", lab.name, "node2", "--", "sh", "-c", "hostname; exit 4") == (4, "node2\n")
         assert lab.key.stat().st_mode & 0o777 == 0o600
 
+    def test_its_inventory_is_refused_outside_of_its_network(self, lab, tmp_path):
+        file = tmp_path / "lab.yml"
+        file.write_text(as_typed("inventory", "--name", lab.name)[1])
+        status = [sys.executable, "-m", "provisioner", "status", str(file)]
+        outside = subprocess.run(status, check=False, capture_output=True, text=True)
+        assert outside.returncode == 64
+        assert outside.stderr.startswith(f"the hosts are in the lab {lab.name}"), outside.stderr  # no host was tried
+        assert f"next:  provisioner lab run --name {lab.name} -- provisioner status {file}\n" in outside.stderr
+        code, text = as_typed("run", "--name", lab.name, "--", *status)
+        assert (code, "all reached" in text) == (0, True), text
+        with lab.enter():  # what a thread starts is inside, too
+            assert subprocess.run(status, check=False, capture_output=True).returncode == 0
+
     def test_hosts_differ_in_everything_that_identifies_them(self, lab):
         for command in (
             "cat /etc/machine-id",
