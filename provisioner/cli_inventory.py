@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from provisioner import cli_manager
+from provisioner import cli_manager, documentation
 from provisioner.cli_access import Access, AskPassword, AskSudo
 from provisioner.cli_names import VARIABLE, default
 from provisioner.cli_words import Group
@@ -74,6 +74,7 @@ _Found = Annotated[
     str, typer.Argument(metavar="PATH", help="The source to read; `-` is standard input.", show_default=False)
 ]
 
+_EXAMPLE = "inventories/three-hosts.yml"
 _USAGE = 64
 _STOPPED = 130
 _STDIN, _STDIN_NAME = "-", "standard input"
@@ -137,7 +138,7 @@ def init(
         if not sys.stdin.isatty():
             raise cant(
                 "inventory init",
-                "asks questions, but standard input is not a terminal; docs/inventory.md has an example to copy",
+                f"asks questions, but standard input is not a terminal; copy {documentation.path_of(_EXAMPLE)} instead",
             )
         try:
             text = questions.interview(questions.Terminal(_ask, typer.echo), file, store)

@@ -10,3 +10,9 @@ def folder() -> Path | None:
     package = Path(__file__).resolve().parent
     candidates = [package.parent, *(parent / "share/doc/provisioner" for parent in package.parents)]
     return next((path for path in candidates if (path / "docs/inventory.md").is_file()), None)
+
+
+def path_of(name: str) -> str:
+    """Return the path of a document or an example, such as `docs/lab.md`; only its name if it is not installed."""
+    found = folder()
+    return str(found / name) if found else name

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
 _HOST = re.compile(r"(?:([^=]*)=)?(?:([^@]*)@)?(.*?)(?::([0-9]+))?")
 _NOBODY = writing.Entry("node1", {"address": "192.0.2.1"})  # stands for the hosts until one is named (RFC 5737)
-_HEADING = (
-    "Made by `provisioner inventory init`. All keys are in docs/inventory.md;",
-    "`provisioner inventory schema >schema.json` creates the schema for editors.",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +38,7 @@ def interview(terminal: Terminal, path: Path, store: str | None = None) -> str:
     store: the value of `store`, "" for none. If it is None, the engines' versions are asked for.
     """
     (cluster,) = names.tidied([path.absolute().parent.name])
-    draft = writing.Draft(cluster, (_NOBODY,), writing.free_subnet((), 1), heading=_HEADING)
+    draft = writing.Draft(cluster, (_NOBODY,), writing.free_subnet((), 1), heading=writing.heading("init"))
     draft = _asked(terminal, path, "Name of the cluster", cluster, lambda word: replace(draft, cluster=word))
     draft = _hosts(terminal, path, draft)
     named = draft

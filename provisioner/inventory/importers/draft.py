@@ -77,10 +77,7 @@ def imported(found: Found, wishes: Wishes, kind: str) -> Imported:
         subnet=wishes.subnet or writing.free_subnet(_addresses(sound), len(sound)),
         ssh=usual | ssh,
         advertise=wishes.advertise or found.advertise,
-        heading=(
-            f"Made by `provisioner inventory import {kind}`. All keys are in docs/inventory.md;",
-            "`provisioner inventory schema >schema.json` creates the schema for editors.",
-        ),
+        heading=writing.heading(f"import {kind}"),
         store=store.text or writing.store_for(wishes.engines),
         left_out=tuple(f"{name} is left out: {why}" for name, why in lost.items()),
     )

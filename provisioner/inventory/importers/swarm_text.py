@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 
     from provisioner.inventory.importers.swarm import Swarm
 
-_HEADING = (
-    "Made by `provisioner inventory import swarm`. All keys are in docs/inventory.md;",
-    "`provisioner inventory schema >schema.json` creates the schema for editors.",
-)
 _EXAMPLE = "demo"
 
 
@@ -90,7 +86,7 @@ def _faults(found: Mapping[str, Any]) -> list[str]:
 
 
 def _text(found: Mapping[str, Any], left_out: Iterable[str]) -> str:
-    lines = ["# yaml-language-server: $schema=schema.json", "#", *map(writing.comment, _HEADING)]
+    lines = ["# yaml-language-server: $schema=schema.json", "#", *map(writing.comment, writing.heading("import swarm"))]
     for key, value in found.items():
         if isinstance(value, dict) and value:
             lines += ["", f"{key}:", *(f"  {writing.scalar(name)}: {writing.flow(of)}" for name, of in value.items())]

@@ -50,6 +50,14 @@ class Draft:
     store: str = ""
 
 
+def heading(command: str) -> tuple[str, ...]:
+    """Return the lines of comments above an inventory that `provisioner inventory COMMAND` made."""
+    return (
+        f"Made by `provisioner inventory {command}`. docs/inventory.md describes all keys; `provisioner --help` prints its",
+        "folder. `provisioner inventory schema >schema.json` creates the schema for editors.",
+    )
+
+
 def store_for(engines: str) -> str:
     """Return the value of `store` for engines of these versions; "": those of today, which have none. Raises InventoryError."""
     return OWN_STORE if engine_versions.all_have_store(engines or engine_versions.TODAY) else ""

@@ -28,6 +28,15 @@ def test_everything_that_the_build_needs_is_in_its_context() -> None:
     assert {"pyproject.toml", "provisioner", "templates", "docs", "inventories", "man", "README.md"} <= kept
 
 
+def test_both_stages_have_the_same_python_which_the_package_supports() -> None:
+    """The wheel of the first stage has to run on the second. The package's version is nowhere but in the package."""
+    text = DOCKERFILE.read_text()
+    (python,) = {line.split()[1] for line in text.splitlines() if line.startswith("FROM ")}
+    version = python.removeprefix("python:").removesuffix("-slim")
+    assert f'"Programming Language :: Python :: {version}"' in (oracles.ROOT / "pyproject.toml").read_text()
+    assert __version__ not in text
+
+
 def test_the_user_is_not_root() -> None:
     last = [line.split()[1] for line in DOCKERFILE.read_text().splitlines() if line.startswith("USER ")][-1]
     assert last not in ("root", "0")

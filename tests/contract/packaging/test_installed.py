@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import pty
 import re
@@ -9,14 +10,33 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from provisioner import __version__
 from tests import oracles
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 ROOT = oracles.ROOT
-DOCUMENT = re.compile(r"\bdocs/[\w/-]+\.md\b")
+# Files of the repository that a text can name. Those of hosts begin with a slash.
+FILE = re.compile(
+    r"(?<![/\w])(?:(?:docs|inventories|man|scripts|templates|tests|vagrant)/[\w./-]*\.\w+|[A-Z]{4,}\.md)\b"
+)
+
+
+def said(path: Path) -> Iterator[str]:
+    """Yield the texts that a source can show: all strings of a module except its docstrings, or a whole template."""
+    if path.suffix != ".py":
+        yield path.read_text()
+        return
+    tree = ast.parse(path.read_text())
+    bodies = (node.body for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef))
+    docstrings = {id(body[0].value) for body in bodies if body and isinstance(body[0], ast.Expr)}
+    strings = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    yield from (node.value for node in strings if id(node) not in docstrings)
 
 
 class Installed:
@@ -91,13 +111,23 @@ def test_templates_and_data_are_there(installed: Installed) -> None:
     assert {path.name for path in Path(said[0]).iterdir()} == {path.name for path in (ROOT / "templates").iterdir()}
 
 
-def test_documents_that_messages_name_are_installed(installed: Installed) -> None:
+def test_files_that_messages_name_are_installed(installed: Installed) -> None:
     folder = installed.share / "doc/provisioner"
     assert f"Documents: {folder}\n" in installed.run("--help")
     sources = [*(ROOT / "provisioner").rglob("*.py"), *(ROOT / "templates").iterdir()]
-    named = {word for path in sources for word in DOCUMENT.findall(path.read_text())}
-    assert "docs/inventory.md" in named
+    named = {word for path in sources for text in said(path) for word in FILE.findall(text)}
+    assert {"docs/inventory.md", "inventories/three-hosts.yml", "docs/decisions/zookeeper.md"} <= named
     assert [word for word in sorted(named) if not (folder / word).is_file()] == []
+    refused = subprocess.run(
+        ["provisioner", "inventory", "init", "new.yml"],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=installed.home,
+        env=installed.environment,
+    )
+    assert f"copy {folder / 'inventories/three-hosts.yml'} instead" in refused.stderr
     assert "ok: cluster" in installed.run("inventory", "check", "--no-files", str(folder / "inventories/lab.yml"))
 
 

@@ -4,7 +4,7 @@ import os
 import pty
 import select
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import typer
@@ -17,9 +17,6 @@ from provisioner.errors import InventoryError
 from provisioner.inventory import load
 from provisioner.inventory.importers.writing import store_for
 from provisioner.inventory.questions import Terminal, interview, write
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ENDS = "end of answers"
 
@@ -198,6 +195,8 @@ def test_without_a_terminal(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["init", str(tmp_path / "x.yml")])
     assert done.exit_code == 64
     assert "standard input is not a terminal" in done.output
+    example = Path(done.output.partition("copy ")[2].partition(" instead")[0])
+    assert load(example, check_files=False).cluster == "three-hosts"
 
 
 def test_engines_without_a_version_are_refused() -> None:
