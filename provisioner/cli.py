@@ -194,7 +194,7 @@ def verify(
 
     choice = proofs.Choice(tuple(only or ()), tuple(skip or ()), builtin=all_, hold=hold)
     if list_:
-        if options.junit or options.html or limit is not None:
+        if options.junit or options.html or options.log or limit is not None:
             raise typer.BadParameter("connects to no host, so there is no report", param_hint="--list")
         _list(inventory, choice, options)
         return
@@ -362,7 +362,9 @@ def _examine(
     """Examine the swarm of a manager. The user must agree before anything logs in to the nodes that it names."""
     with _reported("doctor", options):
         _ignorable(options.ignore or ())
-        surveyed = cli_manager.survey(login, options.access, json=options.json, verbose=options.verbose)
+        surveyed = cli_manager.survey(
+            login, options.access, json=options.json, verbose=options.verbose, log=options.files.log
+        )
         reach = reach or cli_manager.agreed(surveyed)
         others = [] if reach else [f"{name} ({address})" for name, address in surveyed.others]
         unusable = [f"{node.name}: {node.left_out}" for node in surveyed.swarm.unexamined]
@@ -685,7 +687,7 @@ def _report(
     inventory, notes = access.reached(inventory, *found)
     phases = workflow(inventory)
     with (
-        report.observer(json=options.json, verbose=options.verbose) as observer,
+        report.observer(json=options.json, verbose=options.verbose, log=options.files.log) as observer,
         Run(inventory, observer, _owner(), ignore, recreate or (), limited, access.secrets) as run,
     ):
         run.session.notice(*notes)
@@ -761,9 +763,9 @@ def _owner() -> str:
 
 @contextlib.contextmanager
 def _reported(command: str, options: Options) -> Iterator[None]:
-    """Open the files, report errors that a user can fix as text, and handle Ctrl-C. With --json: print a document in these cases, too."""
-    with options.files, _failing(command, options):
-        options.files.open()
+    """Open the files at the first time, report errors that a user can fix as text, and handle Ctrl-C. With --json: print a document in these cases, too."""
+    with _failing(command, options):
+        options.files.open(command)
         yield
 
 

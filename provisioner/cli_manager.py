@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from provisioner.cli_access import Access
     from provisioner.inventory import Inventory
     from provisioner.inventory.importers.swarm import Swarm
+    from provisioner.model import Observer
 
 Key = Annotated[
     Path | None,
@@ -91,7 +92,9 @@ class Surveyed(NamedTuple):
         return _inventory(self.document(reach=reach))
 
 
-def survey(login: Login, access: Access, *, json: bool = False, verbose: bool = False) -> Surveyed:
+def survey(
+    login: Login, access: Access, *, json: bool = False, verbose: int = 0, log: Observer | None = None
+) -> Surveyed:
     """Query the manager alone. Raises ProvisionerError."""
     from provisioner import report
     from provisioner.inventory.importers import swarm
@@ -100,7 +103,7 @@ def survey(login: Login, access: Access, *, json: bool = False, verbose: bool = 
     document = {"cluster": "swarm", "ssh": login.ssh, "control_plane": "swarm", "networks": {}}
     inventory = _inventory(document | {"hosts": {_NAME: {"address": login.address}}})
     inventory, notes = access.reached(inventory)
-    with report.observer(json=json, verbose=verbose) as observer:
+    with report.observer(json=json, verbose=verbose, log=log) as observer:
         found = surveying.read(inventory, observer, notes, access.secrets)
     return Surveyed(login, swarm.understood(surveying.understood(inventory, found)))
 

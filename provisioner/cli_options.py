@@ -24,7 +24,20 @@ if TYPE_CHECKING:
 _Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout; text for people goes to stderr.")
 ]
-_Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also show what already matches the inventory.")]
+_Verbose = Annotated[
+    int,
+    typer.Option(
+        "--verbose",
+        "-v",
+        count=True,
+        show_default=False,
+        help="Also show what already matches the inventory; -vv: also each command on a host.",
+    ),
+]
+_Log = Annotated[
+    Path | None,
+    typer.Option("--log", metavar="FILE", help="Append all progress, each command and the report to FILE, with times."),
+]
 _Ignore = Annotated[
     list[str] | None,
     typer.Option(
@@ -51,7 +64,8 @@ class Options:
     """What the commands that run over an inventory have in common."""
 
     json: _Json = False
-    verbose: _Verbose = False
+    verbose: _Verbose = 0
+    log: _Log = None
     ignore: _Ignore = None
     ask_password: AskPassword = False
     ask_sudo_password: AskSudo = False
@@ -64,10 +78,10 @@ class Options:
 
     @functools.cached_property
     def files(self) -> Files:
-        """The files for the report; not opened yet."""
+        """The files for the report and the log; not opened yet."""
         from provisioner.report.files import Files
 
-        return Files(self._paths)
+        return Files(self._paths, self.log)
 
     def call(self, inventory: str, makes: str) -> Call:
         """How the command was called, for its report. inventory, makes: see `Call`."""
@@ -82,9 +96,8 @@ class Options:
 
 @dataclass(frozen=True)
 class StatusOptions(Options):
-    """The same for a command that shows everything and warns of nothing."""
+    """The same for a command that warns of nothing."""
 
-    verbose: bool = field(default=False, init=False)
     ignore: list[str] | None = field(default=None, init=False)
 
 
@@ -126,7 +139,8 @@ def expanded(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(**given: object) -> None:
         options = made(**{of.name: given.pop(of.name) for of in shared})
-        command(**given, options=options)
+        with options.files:
+            command(**given, options=options)
 
     run.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
     return run

@@ -95,7 +95,7 @@ def _term(param: Any) -> str:
     if param.param_type_name == "argument":
         return _value(param)
     names = ", ".join((*sorted(param.opts, key=len), *param.secondary_opts))
-    return names if param.is_flag else f"{names} {_value(param)}"
+    return names if param.is_flag or param.count else f"{names} {_value(param)}"
 
 
 def _argument(param: Any) -> str:

@@ -554,7 +554,37 @@ class Asking:
     ended: bool = False
 
 
-Event = PhaseBegan | HostChanged | PhaseEnded | Notice | Asking
+@dataclass(frozen=True, slots=True)
+class CommandBegan:
+    """A command begins on a host. name: of its script, as errors show it."""
+
+    host: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandEnded:
+    """A command has ended, or the controller no longer waits for it.
+
+    code: its exit code; None: it has none, and `why` says in a few words how it ended.
+    """
+
+    host: str
+    name: str
+    seconds: float
+    code: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsKnown:
+    """All secrets that the run knows so far. No log may contain them. values: secret values. texts: of secret files."""
+
+    values: frozenset[str] = field(default=frozenset(), repr=False)
+    texts: frozenset[str] = field(default=frozenset(), repr=False)
+
+
+Event = PhaseBegan | HostChanged | PhaseEnded | Notice | Asking | CommandBegan | CommandEnded | SecretsKnown
 
 
 class Observer(Protocol):

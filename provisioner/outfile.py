@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 from contextlib import suppress
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _ROOM = 1 << 20  # bytes that are reserved at the beginning, so that a full disk is found before the work
 _MODE = 0o600  # reports name addresses, rules and versions
 _CURE = "name a file in a folder that you may write to, on a disk with free space"
+_LOGGED = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,12}Z ")  # how each line of a log begins
 _NEW = os.O_CREAT | os.O_EXCL
 
 
@@ -110,15 +112,10 @@ class OutFile:
             raise UsageError(self._what(error), cure=_CURE) from None
         try:
             self._draft.folder.check(path.name)
+            self.place = _place(self._draft.folder, path)
         except (OSError, ValueError) as error:
             self._draft.close()
             raise UsageError(self._what(error), cure=_CURE) from None
-
-    @property
-    def place(self) -> tuple[int, int, str]:
-        """Equal for two paths of the same file."""
-        found = os.fstat(self._draft.folder.descriptor)
-        return found.st_dev, found.st_ino, self._path.name
 
     def write(self, contents: bytes) -> None:
         """Write the whole contents. Raises ProvisionerError; the former file is then unchanged."""
@@ -141,6 +138,59 @@ class OutFile:
 
     def _what(self, error: OSError | ValueError) -> str:
         return f"{self._option} {self._path}: {_why(error)}"
+
+
+class LogFile:
+    """A file that grows while the run works, so that it is complete whenever the run ends. An existing one is continued."""
+
+    def __init__(self, path: Path, option: str) -> None:
+        """Create or continue it. option: the one that named the path, for errors. Raises UsageError if it can't be written."""
+        self.named = f"{option} {path}"
+        try:
+            folder = Folder(path.parent)
+            try:
+                self.place = _place(folder, path)
+                self._descriptor = _continued(folder, path.name)
+            finally:
+                folder.close()
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{self.named}: {_why(error)}", cure=_CURE) from None
+
+    def write(self, data: bytes) -> None:
+        """Write it at once. Raises OSError."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+    def close(self) -> None:
+        with suppress(OSError):
+            os.close(self._descriptor)
+
+
+def _continued(folder: Folder, name: str) -> int:
+    """Open a file to append to it. Raises OSError, and ValueError for a file of another kind, or one that others can read."""
+    flags = os.O_RDWR | os.O_APPEND
+    if not folder.check(name):
+        return folder.open(name, flags | _NEW)
+    descriptor = folder.open(name, flags | os.O_NONBLOCK)  # it may have become a pipe, whose opening would wait
+    found = os.fstat(descriptor)
+    for refused, why in (
+        (not stat.S_ISREG(found.st_mode), "is no regular file"),
+        (found.st_uid != os.geteuid(), "belongs to another user"),
+        (found.st_nlink != 1, "has a second name (a hard link)"),
+        (found.st_mode & 0o077, "can be read or changed by other users (chmod 600 prevents that)"),
+        (found.st_size and not _LOGGED.match(os.read(descriptor, 32)), "is no log of provisioner"),
+    ):
+        if refused:
+            os.close(descriptor)
+            raise ValueError(f"{why}, so nothing is appended to it")
+    return descriptor
+
+
+def _place(folder: Folder, path: Path) -> tuple[int, int, str]:
+    """Equal for two paths of the same file."""
+    found = os.fstat(folder.descriptor)
+    return found.st_dev, found.st_ino, path.name
 
 
 def _why(error: OSError | ValueError) -> str:

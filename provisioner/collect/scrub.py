@@ -18,6 +18,8 @@ from provisioner.system.strict import json_object
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from provisioner.model import SecretsKnown
+
 REMOVED = "(removed)"
 _SHORTEST = 8  # characters; a shorter value would also remove parts of harmless words
 _WORD = r"(?!(?:true|false|null|none)\b)(?:\"(?:[^\"\\\n]|\\.){0,4000}\"|'[^'\n]{0,4000}'|\\\"[^\"\\\n]{0,4000}\\\"|[^\s,;&\"'}]{1,4000})"
@@ -107,6 +109,11 @@ def values(text: str) -> set[str]:
         return set()  # recognised without being known
     lines = [line.strip() for line in text.splitlines()]
     return {line.partition("=")[2].strip("\"'") if re.match(r"\w+=", line) else line for line in lines}
+
+
+def of_run(known: SecretsKnown) -> set[str]:
+    """Return the secret values that a run knows."""
+    return set(known.values).union(*map(values, known.texts))
 
 
 def of_units(text: str) -> str:

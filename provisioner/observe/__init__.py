@@ -80,6 +80,9 @@ def observe(
     suspects = {
         host: why for host, why in unread.items() if host in found.silent and isinstance(why, TimedOut | Unreachable)
     }
-    answers = each(list(suspects), lambda host: connections[host].read(":", deadline=_PATIENCE))
+    answers = each(
+        list(suspects),
+        lambda host: connections[host].read("# testing whether the host still answers\n:", deadline=_PATIENCE),
+    )
     silent = {host: suspects[host] for host, answer in answers.items() if isinstance(answer, ProvisionerError)}
     return Observed(found, kernels, whys, silent, dropped)

@@ -310,7 +310,7 @@ def script(peers: list[str], *, manages: bool = False) -> str:
         "PEERS": shlex.join(peers),
         "UNITS": shlex.join(UNITS),
     }
-    return reading.framed(render.filled(render.program("read-kernel.sh"), words))
+    return reading.framed("reading the host's kernel", render.filled(render.program("read-kernel.sh"), words))
 
 
 def observe(site: Site, connections: Mapping[str, Connection]) -> tuple[dict[str, Kernel], dict[str, ProvisionerError]]:

@@ -273,7 +273,7 @@ class _Test:
 
 
 def _script() -> str:
-    return f"exec perl -e {shlex.join([render.text('underlay.pl'), *COUNTED])}"
+    return f"# testing the paths to the other hosts\nexec perl -e {shlex.join([render.text('underlay.pl'), *COUNTED])}"
 
 
 def _as_host_error(do: Callable[[str], Output | None]) -> Callable[[str], Output | None]:

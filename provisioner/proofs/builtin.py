@@ -117,7 +117,8 @@ def _of_the_host(connection: Connection) -> Evidence:
     """Run the container's program on the host itself, and return what it reports."""
     found = Evidence()
     try:
-        script = f"perl -e {shlex.quote(render.text('interfaces.pl'))} own 0 {_ASKED:.0f} </dev/null"
+        words = f"{shlex.quote(render.text('interfaces.pl'))} own 0 {_ASKED:.0f}"
+        script = f"# reading the host's interfaces\nperl -e {words} </dev/null"
         found.take(connection.read(script, deadline=_ASKED).stdout.strip())
     except (ProvisionerError, ValueError) as error:
         found.error = str(getattr(error, "what", error))

@@ -260,7 +260,7 @@ class Probe:
 
     def _published(self) -> int:
         """Return the host's port that the engine chose. Raises ProvisionerError."""
-        script = f"timeout -k 5 30 docker port {shlex.quote(self.container)} {PORT}/udp"
+        script = f"# reading the probe's published port\ntimeout -k 5 30 docker port {shlex.quote(self.container)} {PORT}/udp"
         said = self._connection.read(script, deadline=_ASKED).stdout.split()
         number = said[0].rpartition(":")[2] if said else ""
         if not re.fullmatch("[0-9]{1,5}", number):

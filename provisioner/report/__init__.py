@@ -11,7 +11,7 @@ from provisioner.report.stream import SafeStream, is_lively
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provisioner.model import Observer, Report
+    from provisioner.model import Event, Observer, Report
     from provisioner.report.live import LiveObserver
     from provisioner.report.plain import PlainObserver
 
@@ -20,24 +20,41 @@ __all__ = ["observer", "show", "to_json"]
 
 @contextmanager
 def observer(
-    *, json: bool = False, stream: TextIO | None = None, color: bool | None = None, verbose: bool = False
+    *,
+    json: bool = False,
+    stream: TextIO | None = None,
+    color: bool | None = None,
+    verbose: int = 0,
+    log: Observer | None = None,
 ) -> Iterator[Observer]:
     """Show progress while the block runs: a row for each host on a terminal, plain lines elsewhere.
 
     stream: standard error by default. With `json`, progress never goes to standard output, which gets the document.
     color: None decides by the terminal and NO_COLOR. An exception propagates, after the terminal is restored.
+    verbose: 1 also shows what is settled, and 2 each command on a host. log: gets all events, too.
     """
     shown_on = sys.stderr if stream is None or (json and stream is sys.stdout) else stream
     watcher = _watcher(shown_on, color=color, verbose=verbose)
     stopped = True
     try:
-        yield watcher
+        yield _Both(watcher, log) if log else watcher
         stopped = False
     finally:
         watcher.close(stopped=stopped)
 
 
-def _watcher(stream: TextIO, *, color: bool | None, verbose: bool) -> LiveObserver | PlainObserver:
+class _Both:
+    """Passes events on to two observers."""
+
+    def __init__(self, first: Observer, second: Observer) -> None:
+        self._observers = first, second
+
+    def event(self, event: Event) -> None:
+        for observer in self._observers:
+            observer.event(event)
+
+
+def _watcher(stream: TextIO, *, color: bool | None, verbose: int) -> LiveObserver | PlainObserver:
     if is_lively(stream):
         from provisioner.report import live  # rich takes a while to import
 
@@ -54,13 +71,13 @@ def show(
     out: TextIO | None = None,
     err: TextIO | None = None,
     color: bool | None = None,
-    verbose: bool = False,
+    verbose: int = 0,
 ) -> None:
     """Show the report on `out`. With `json`: one document on `out`, and the text for people on `err`."""
     out, err = out or sys.stdout, err or sys.stderr
     from provisioner.report.people import show_people  # rich takes a while to import
 
-    show_people(report, err if json else out, color=color, verbose=verbose)
+    show_people(report, err if json else out, color=color, verbose=bool(verbose))
     if json:
         document = SafeStream(out)
         document.write(f"{to_json(report)}\n")

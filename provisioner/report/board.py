@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from provisioner.model import Asking, HostChanged, Notice, PhaseBegan, PhaseEnded, State
+from provisioner.model import HostChanged, PhaseBegan, PhaseEnded, State
 from provisioner.report import words
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Board:
                     self._change(event)
                 case PhaseEnded():
                     return self._end(event)
-                case Notice() | Asking():
+                case _:
                     pass
         return None
 

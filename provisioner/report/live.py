@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, TextIO
 from rich.live import Live
 from rich.text import Text
 
-from provisioner.model import Asking, Notice, State
+from provisioner.model import Asking, CommandEnded, Notice, State
 from provisioner.report import stream as streams
 from provisioner.report import words
 from provisioner.report.board import Board
 from provisioner.report.paper import BAD, CARE, GOOD, HEAD, QUIET, console, fit, widest
+from provisioner.report.plain import COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,7 @@ class LiveObserver:
         stream: TextIO,
         *,
         color: bool | None = None,
-        verbose: bool = False,
+        verbose: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._board = Board(clock)
@@ -80,6 +81,8 @@ class LiveObserver:
             self._live.start() if event.ended else self._live.stop()
         elif isinstance(event, Notice):
             self._print(Text(words.line(event.text)))
+        elif isinstance(event, CommandEnded) and self._verbose >= COMMANDS:
+            self._print(Text(words.command(event), QUIET))
         elif closed is not None:
             self._print(*self._over(closed))
 

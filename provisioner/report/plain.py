@@ -4,24 +4,43 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from provisioner.model import Asking, HostChanged, Notice, PhaseBegan, PhaseEnded, State
+from provisioner.model import (
+    Asking,
+    CommandBegan,
+    CommandEnded,
+    HostChanged,
+    Notice,
+    PhaseBegan,
+    PhaseEnded,
+    SecretsKnown,
+    State,
+)
 from provisioner.report import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from provisioner.model import Event, Outcome
-    from provisioner.report.stream import SafeStream
+
+COMMANDS, EVERYTHING = 2, 3  # levels of `verbose`
+
+
+class Output(Protocol):
+    """What receives the lines. Its methods must not raise."""
+
+    def write(self, text: str, /) -> int: ...
+    def flush(self) -> None: ...
 
 
 class PlainObserver:
-    """Prints one line per change of state. Without `verbose`, settled hosts share a line at the end of their phase."""
+    """Prints one line per change of state. Without `verbose`, settled hosts share a line at the end of their phase.
 
-    def __init__(
-        self, stream: SafeStream, *, verbose: bool = False, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    verbose: COMMANDS shows each command that has ended, too, and EVERYTHING also each one that begins.
+    """
+
+    def __init__(self, stream: Output, *, verbose: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._verbose = verbose
         self._clock = clock
@@ -60,7 +79,12 @@ class PlainObserver:
                 return self._ended(event)
             case Notice():
                 return [words.line(event.text)]
-            case Asking():
+            case CommandBegan():
+                begins = f"command  {words.line(event.host)}  begins  {words.line(event.name)}"
+                return [begins] if self._verbose >= EVERYTHING else []
+            case CommandEnded():
+                return [words.command(event)] if self._verbose >= COMMANDS else []
+            case Asking() | SecretsKnown():
                 return []
 
     def _changed(self, event: HostChanged) -> list[str]:

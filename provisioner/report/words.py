@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from provisioner.model import CommandEnded
+
 _ESCAPE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor, erase
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # OSC, DCS ...: titles, links, clipboard
@@ -49,6 +51,12 @@ def block(text: str) -> str:
 def line(text: str) -> str:
     """Return the text as one line, without escapes and control characters."""
     return " ".join(block(text).split())
+
+
+def command(ended: CommandEnded) -> str:
+    """Return a line about a command on a host: how it ended, and what it was."""
+    how = first_line(ended.why) if ended.code is None else f"exit {ended.code}"
+    return f"command  {line(ended.host)}  {how}  {seconds(ended.seconds)}  {line(ended.name)}"
 
 
 def exact(text: str) -> str:

@@ -40,7 +40,7 @@ def collect(run: Run, collection: Collection) -> bool:
     """Collects the evidence. The run always continues. Raises ProvisionerError if the archive can't be written."""
     began, names = time.monotonic(), tuple(run.inventory.hosts)
     run.session.emit(PhaseBegan("collect", "Collect evidence", names))
-    collection.scrub = collecting.Scrubber(_known(run))
+    collection.scrub = collecting.Scrubber(scrub.of_run(run.session.known))
     reached = {name: connection for name, connection in run.session.connections.items() if not connection.lost}
     collection.missing = {name: _why_lost(run, name) for name in names if name not in reached}
     _record(run, collection, reached)
@@ -66,16 +66,6 @@ def collect(run: Run, collection: Collection) -> bool:
 def _why_lost(run: Run, name: str) -> str:
     lost = run.session.lost.get(name)
     return lost.text.partition("\n")[0] if lost else "the connection is lost"
-
-
-def _known(run: Run) -> Iterator[str]:
-    """Yields all secrets that this run has in memory."""
-    yield from run.inventory.hidden
-    for plugin in run.inventory.plugins.values():
-        yield from scrub.of_environment(f"{name}={value}" for name, value in (plugin.settings or {}).items())
-    for facts in run.site.facts.values():
-        for text in facts.secrets.values():
-            yield from scrub.values(text)
 
 
 def _read(run: Run, collection: Collection, name: str) -> list[tuple[str, str]]:

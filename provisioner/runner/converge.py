@@ -146,6 +146,7 @@ class Convergence:
     def _repair(self, name: str, work: Work) -> Facts:
         """Uploads files, then runs one script that repairs and reads again in one round trip."""
         connection = self.session.connections[name]
+        self.session.hide(values=self.site.vault.texts)
         self.session.emit(HostChanged(name, self.step.name, work.text))
         script = f"# {work.text}\n" + render.library() + work.script + "\n" + self.session.script(self.step.reads)
         try:
@@ -172,6 +173,7 @@ class Convergence:
         answers = each(scripts, lambda name: self.session.connections[name].read(scripts[name], deadline=_INPUT).stdout)
         texts = [answer for answer in answers.values() if not isinstance(answer, ProvisionerError)]
         errors = [answer for answer in answers.values() if isinstance(answer, ProvisionerError)]
+        self.session.hide(texts=texts)
         self.inputs.append((source, "".join(texts).encode() if texts else errors[0]))
 
     def _wait_and_act(self) -> None:

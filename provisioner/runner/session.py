@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from provisioner import controlplane, stores
 from provisioner.errors import Malformed, ProvisionerError, StepFailed, Unreachable
-from provisioner.model import Failure, HostChanged, Notice, Outcome, PhaseBegan, PhaseEnded, State
+from provisioner.model import Failure, HostChanged, Notice, Outcome, PhaseBegan, PhaseEnded, SecretsKnown, State
 from provisioner.parallel import bounded, each
 from provisioner.system import facts as system_facts
 from provisioner.system import firewall, networks, plugins, reading
@@ -44,6 +45,7 @@ class Session:
     requests: additional requests to the engines and the store, sent with each reading.
     everything: what runs may have left on hosts, to be read with the facts; for `remove` and `down`.
     secrets: the passwords and passphrases that a person typed.
+    known: the secrets that the run knows so far. Observers that write a log leave them out.
     """
 
     inventory: Inventory
@@ -56,6 +58,11 @@ class Session:
     answering: set[str] = field(default_factory=set)
     late: dict[str, int] = field(default_factory=dict)
     patient: bool = False
+    known: SecretsKnown = field(default_factory=SecretsKnown)
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        self.hide(values=(*self.inventory.hidden, *_of_plugins(self.inventory), *self.secrets.texts))
 
     def connect(self, names: Iterable[str] = ()) -> None:
         """Connects to these hosts, by default all of the inventory. Unreachable ones drop out."""
@@ -65,6 +72,7 @@ class Session:
         found = connect_all(
             [self.inventory.target(name) for name in names],
             on_change=partial(self.progress, "connect"),
+            on_command=self.emit,
             secrets=self.secrets,
         )
         for name, connection in found.items():
@@ -147,7 +155,9 @@ class Session:
                 cure="check that the host's /bin/sh works, and that its disk and memory are not full",
             ) from error
         sought = controlplane.sought(self.inventory)
-        return _understood(name, replace(facts, shapes=sought.shapes, foreign=sought.foreign))
+        facts = _understood(name, replace(facts, shapes=sought.shapes, foreign=sought.foreign))
+        self.hide(texts=facts.secrets.values())
+        return facts
 
     def script(self, only: tuple[str, ...], requests: tuple[Request, ...] = (), limit: int = 0) -> str:
         """The script that reads these sections of the facts, and sends requests that the host itself can send.
@@ -203,11 +213,31 @@ class Session:
         for text in texts:
             self.emit(Notice(text))
 
+    def hide(self, values: Iterable[str] = (), texts: Iterable[str] = ()) -> None:
+        """Make secrets known. values: secret values. texts: of secret files."""
+        with self._lock:
+            before = self.known
+            self.known = SecretsKnown(before.values.union(values), before.texts.union(texts))
+            if self.known != before:
+                self.emit(self.known)
+
     def emit(self, event: Event) -> None:
         self.observer.event(event)
 
     def progress(self, phase: str, host: str, text: str) -> None:
         self.emit(HostChanged(host, phase, text))
+
+
+def _of_plugins(inventory: Inventory) -> Iterable[str]:
+    """The settings of the inventory's plugins that are probably secrets."""
+    settings = [
+        f"{name}={value}" for each in inventory.plugins.values() for name, value in (each.settings or {}).items()
+    ]
+    if not settings:
+        return ()
+    from provisioner.collect.scrub import of_environment  # imported only if needed
+
+    return of_environment(settings)
 
 
 def _understood(name: str, facts: Facts) -> Facts:

@@ -24,6 +24,11 @@ class Vault:
     keys: tuple[str, ...] = field(default=(), repr=False)
     _made: dict[str, Any] = field(default_factory=dict, repr=False)
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Those that are texts, to keep them out of what the run writes. Private keys are recognised without."""
+        return (*self.keys, *(value for value in tuple(self._made.values()) if isinstance(value, str)))
+
     def value(self, name: str, found: T | None, make: Callable[[], T]) -> T:
         """Return the value that hosts have. If they have none, or it is to be renewed, return this run's new one."""
         return found if found and name not in self.renewed else self.made(name, make)

@@ -177,12 +177,17 @@ def script(
     )
     text = (_PERL if arguments else "") + (_WITHOUT_PERL if "files" in only else "") + shell
     body = render.filled(text, words)
-    return framed(body, f"ASK={shlex.quote(render.text('facts.pl'))}\n")
+    name = "sending requests to the engine and the store" if only == ASKED else "reading the host's facts"
+    return framed(name, body, f"ASK={shlex.quote(render.text('facts.pl'))}\n")
 
 
-def framed(body: str, before: str = "") -> str:
-    """A program whose `f NAME TEXT` are the sections that `facts.sections` takes apart. before: what it begins with."""
+def framed(name: str, body: str, before: str = "") -> str:
+    """A program whose `f NAME TEXT` are the sections that `facts.sections` takes apart.
+
+    name: what it does, in a few words. before: what it begins with.
+    """
     return (
+        f"# {name}\n"
         f"LC_ALL=C; export LC_ALL; {before}"
         "out= w= h= n='\n'\n"
         'f() { [ -z "$2" ] || set -- "$1" "$2$n"; out="$out$1 ${#2}$n$2$n"; }\n'

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from provisioner.model import SshTarget
+    from provisioner.model import CommandBegan, CommandEnded, SshTarget
 
 _PATIENCE = 30.0  # seconds to retry a server that rejects the connection because it is busy
 _IDLE = 1.0  # seconds between checks of a silent socket by paramiko's thread (its default is 0.1)
@@ -34,10 +34,11 @@ _MOMENT = 1.0  # seconds to retry a closed port, because sshd may be restarting
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """Functions that are called with the host's name before a write is sent, and after it was answered."""
+    """Functions that are called with the host's name before a write is sent, and after it was answered, and with each command."""
 
     before_write: Callable[[str], None] | None = None
     on_write: Callable[[str], None] | None = None
+    on_command: Callable[[CommandBegan | CommandEnded], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ def connect(
     on_retry: Callable[[str], None] | None = None,
     before_write: Callable[[str], None] | None = None,
     on_write: Callable[[str], None] | None = None,
+    on_command: Callable[[CommandBegan | CommandEnded], None] | None = None,
     secrets: Secrets = NO_SECRETS,
 ) -> Connection:
     """Connect to one host. `on_retry` gets a short reason before each retry.
@@ -64,7 +66,7 @@ def connect(
     Raises Unreachable (a dead host within connect_timeout; a busy server after 30 seconds of retries), Refused (user, key) and
     HostKeyRefused. The last two are not retried.
     """
-    crowd = _Crowd(None, Hooks(before_write, on_write), secrets)
+    crowd = _Crowd(None, Hooks(before_write, on_write, on_command), secrets)
     return _persist(target, crowd.login(target), on_retry)
 
 
@@ -74,14 +76,16 @@ def connect_all(
     on_change: Callable[[str, str], None] | None = None,
     before_write: Callable[[str], None] | None = None,
     on_write: Callable[[str], None] | None = None,
+    on_command: Callable[[CommandBegan | CommandEnded], None] | None = None,
     secrets: Secrets = NO_SECRETS,
 ) -> dict[str, Connection | TransportError]:
     """Connect to all hosts at once, with a thread for each. Keys and known_hosts are loaded once.
 
     Returns a connection or an error for each name, in the order of `targets`. `on_change` gets a host's name and its progress,
-    from several threads. Only bugs raise exceptions.
+    from several threads, and so does `on_command` the begin and the end of each command of a connection. Only bugs raise
+    exceptions.
     """
-    return _Crowd(on_change, Hooks(before_write, on_write), secrets).connect(list(targets))
+    return _Crowd(on_change, Hooks(before_write, on_write, on_command), secrets).connect(list(targets))
 
 
 class _Crowd:
@@ -203,4 +207,7 @@ def _connect(target: SshTarget, login: _Login) -> Connection:
         hang_up(sock, transport)
         raise
     sock.settimeout(_IDLE)
-    return Connection(target, transport, sock, login.hooks.before_write, login.hooks.on_write, sudo=login.secrets.sudo)
+    hooks, sudo = login.hooks, login.secrets.sudo
+    return Connection(
+        target, transport, sock, hooks.before_write, hooks.on_write, sudo=sudo, on_command=hooks.on_command
+    )

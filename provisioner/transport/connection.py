@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from provisioner.errors import CommandFailed, Locked, TimedOut, Unreachable
+from provisioner.errors import Locked, TimedOut, Unreachable
 from provisioner.transport import script as scripts
 from provisioner.transport.channels import Channels
+from provisioner.transport.command import Command
 from provisioner.transport.deadline import Deadline
 from provisioner.transport.forward import ForwardedSocket, relaying
 from provisioner.transport.network import hang_up
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
 
     import paramiko
 
-    from provisioner.model import Result, SshTarget
+    from provisioner.model import CommandBegan, CommandEnded, Result, SshTarget
     from provisioner.transport.secrets import Password
 
 _OPEN = 30.0  # seconds for a script to start
 _LOCK = 3.0  # seconds to retry a lock that is held
 _CHUNK = 64 * 1024  # bytes
 _GOES_ON = "it continues on the host; run the same command again when it has ended"
+_UNNAMED = "running a script"
 _SPARE = 10.0  # seconds of a write's deadline, at most half of it, that are reserved for the write itself
 
 
@@ -35,8 +37,8 @@ class Connection:
     """One live SSH connection to one host, created by `connect`.
 
     Scripts are POSIX sh. They run as root if the user is root, or may become root without a password (sudo -n) or with the one
-    that a person typed. They start in / with LC_ALL=C, umask 022 and a PATH with the sbin folders. If a script's first line is a comment, errors use it as the
-    script's name. Nothing else of a script is ever shown, because it may contain secrets.
+    that a person typed. They start in / with LC_ALL=C, umask 022 and a PATH with the sbin folders. A script's first line is a comment, which errors and logs use as its
+    name. Nothing else of a script is ever shown, because it may contain secrets.
 
     Only one thread at a time may call methods. The results of `stream` and `socket` may be used in parallel.
     """
@@ -50,6 +52,7 @@ class Connection:
         on_write: Callable[[str], None] | None = None,
         *,
         sudo: Password | None = None,
+        on_command: Callable[[CommandBegan | CommandEnded], None] | None = None,
     ) -> None:
         self.target = target
         self.name = target.name
@@ -57,6 +60,7 @@ class Connection:
         self._sock = sock
         self._before_write = before_write
         self._on_write = on_write
+        self._on_command = on_command
         self._sudo = sudo if target.user != "root" else None
         self._writes = 0
         self._lock: Process | None = None
@@ -77,9 +81,10 @@ class Connection:
         Raises CommandFailed, TimedOut (the script is then killed on the host, if sshd can do this), Unreachable, Refused.
         """
         until = deadline if isinstance(deadline, Deadline) else Deadline(deadline)
-        process = self._begin(script, scripts.reading(script), until)
-        self._wait_or_kill(process, until)
-        return self._accepted(process.result(), script, accept)
+        with self._command(script) as command:
+            process = self._begin(command, scripts.reading(script), until)
+            self._wait_or_kill(process, until)
+            return command.accepted(process.result(), accept)
 
     def write(
         self, script: str, *, deadline: float = 60.0, accept: Container[int] = (0,), stdin: bytes = b""
@@ -97,23 +102,29 @@ class Connection:
         payload = scripts.writing(script, stdin, max(deadline / 2, deadline - _SPARE))
         self._before()
         until = Deadline(deadline)
-        process = self._begin(script, payload, until)
-        try:
-            process.wait(until)
-            result = self._answer(process)
-        except (TimedOut, Unreachable) as error:
-            process.close()
-            if process.started:
-                error.cure = _GOES_ON
-            raise
-        return self._accepted(result, script, accept)
+        with self._command(script) as command:
+            process = self._begin(command, payload, until)
+            try:
+                process.wait(until)
+                result = self._answer(process)
+            except (TimedOut, Unreachable) as error:
+                process.close()
+                if process.started:
+                    error.cure = _GOES_ON
+                raise
+            return command.accepted(result, accept)
 
     def stream(self, script: str, *, within: float = _OPEN) -> Stream:
         """Start a script and exchange lines with it. It ends with the `with` block. It must change nothing, like a probe.
 
         Raises Unreachable, Refused, TimedOut.
         """
-        return Stream(self._begin(script, scripts.reading(script), Deadline(within), last=False), self.name)
+        command = self._command(script)
+        try:
+            return Stream(self._begin(command, scripts.reading(script), Deadline(within), last=False), command)
+        except BaseException as error:
+            command.__exit__(None, error)
+            raise
 
     def upload(self, local: Path, script: str, *, deadline: float = 600.0) -> None:
         """Send a large file to a script that installs it; `deadline` in seconds. This counts as a write.
@@ -125,16 +136,17 @@ class Connection:
         with local.open("rb") as file:
             self._before()
             until = Deadline(deadline)
-            process = self._begin(script, scripts.rooted(script), until, last=False)
-            try:
-                while (chunk := file.read(_CHUNK)) and process.send(chunk, until):
-                    pass
-            except TimedOut:
-                process.kill()
-                raise
-        process.close_stdin()
-        self._wait_or_kill(process, until)
-        self._accepted(self._answer(process), script, (0,))
+            with self._command(script) as command:
+                process = self._begin(command, scripts.rooted(script), until, last=False)
+                try:
+                    while (chunk := file.read(_CHUNK)) and process.send(chunk, until):
+                        pass
+                except TimedOut:
+                    process.kill()
+                    raise
+                process.close_stdin()
+                self._wait_or_kill(process, until)
+                command.accepted(self._answer(process))
 
     @contextmanager
     def changing(self, *, lock: bool = False) -> Iterator[None]:
@@ -155,18 +167,18 @@ class Connection:
         Raises Refused (sshd forbids forwarding), Unreachable (nothing listens there, or the connection is lost) and
         TimedOut.
         """
-        until = Deadline(timeout)
-        sock = (
-            ForwardedSocket(self.forward(host, port, until))
-            if self.target.user == "root"
-            else self._relayed(host, port, until)
-        )
+        until, script = Deadline(timeout), relaying(host, port)
+        with self._command(script) as command:
+            sock = (
+                ForwardedSocket(self.forward(host, port, until))
+                if self.target.user == "root"
+                else self._relayed(host, port, until, command)
+            )
         sock.settimeout(timeout)
         return sock
 
-    def _relayed(self, host: str, port: int, until: Deadline) -> ForwardedSocket:
-        script = relaying(host, port)
-        process = self._begin(script, scripts.reading(script), until, last=False)
+    def _relayed(self, host: str, port: int, until: Deadline, command: Command) -> ForwardedSocket:
+        process = self._begin(command, scripts.reading(relaying(host, port)), until, last=False)
         while not (process.started and b"\n" in process.out) and not process.pump(until.left):
             if not until.left:
                 process.kill()
@@ -182,7 +194,7 @@ class Connection:
                 f"nothing answers on {host}:{port} of the host",
                 cause="port-unanswered",
                 host=self.name,
-                tried=_tried(script),
+                tried=command.name,
                 answer=reason,
             )
         return ForwardedSocket(channel, first)
@@ -200,25 +212,29 @@ class Connection:
         """
         until = Deadline(_OPEN)
         script = "# taking the lock of this host\ncat >/dev/null 9>&-"
-        process = self._begin(script, scripts.locking(script, owner, _LOCK), until, last=False)
-        while not process.started:
-            if process.pump(until.left):
-                break
-            if not until.left:
-                process.kill()
-                raise process.timed_out(until)
-        if process.started is None or process.started.word is not scripts.Word.RUN:
-            process.wait(until)
-            process.result()  # raises why
-        self._lock = process
+        with self._command(script) as command:
+            process = self._begin(command, scripts.locking(script, owner, _LOCK), until, last=False)
+            while not process.started:
+                if process.pump(until.left):
+                    break
+                if not until.left:
+                    process.kill()
+                    raise process.timed_out(until)
+            if process.started is None or process.started.word is not scripts.Word.RUN:
+                process.wait(until)
+                process.result()  # raises why
+            self._lock = process
 
     def close(self) -> None:
         """Close everything and release locks. Scripts of write() that are still running continue."""
         hang_up(self._sock, self._channels.transport)
 
-    def _begin(self, script: str, payload: scripts.Payload, until: Deadline, *, last: bool = True) -> Process:
-        tried = _tried(script)
-        process = Process(self._channels.transport, self._channels.session(tried, until), self.name, tried)
+    def _command(self, script: str) -> Command:
+        return Command(self.name, scripts.name_of(script) or _UNNAMED, self._on_command)
+
+    def _begin(self, command: Command, payload: scripts.Payload, until: Deadline, *, last: bool = True) -> Process:
+        channel = self._channels.session(command.name, until)
+        process = Process(self._channels.transport, channel, self.name, command.name)
         process.start(payload, until, last=last, sudo=self._sudo)
         self._channels.prepare(until)
         return process
@@ -251,12 +267,3 @@ class Connection:
         except TimedOut:
             process.kill()
             raise
-
-    def _accepted(self, result: Result, script: str, accept: Container[int]) -> Result:
-        if result.code not in accept:
-            raise CommandFailed(f"exit code {result.code}", result, host=self.name, tried=_tried(script))
-        return result
-
-
-def _tried(script: str) -> str:
-    return scripts.name_of(script) or "running a script"

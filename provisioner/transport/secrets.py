@@ -23,6 +23,11 @@ class Password:
         self._accepted = False
         self.refused_by = ""  # the first host that refused it
 
+    @property
+    def text(self) -> str:
+        """The password, to keep it out of what the run writes."""
+        return self._text
+
     def use(self, host: str, attempt: Callable[[str], bool]) -> bool:
         """Try it on a host; `attempt` returns whether the host accepts it. Returns False if not, or if it was not tried."""
         if not self._accepted:
@@ -48,6 +53,12 @@ class Secrets:
     password: Password | None = None
     sudo: Password | None = None
     passphrases: Mapping[Path, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def texts(self) -> frozenset[str]:
+        """All of them, to keep them out of what the run writes."""
+        typed = (each.text for each in (self.password, self.sudo) if each)
+        return frozenset((*typed, *self.passphrases.values()))
 
 
 NO_SECRETS = Secrets()

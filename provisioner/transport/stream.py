@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from provisioner.model import Result
+    from provisioner.transport.command import Command
     from provisioner.transport.process import Process
 
 _SEND = 30.0  # seconds for sending a line
@@ -20,9 +21,9 @@ _SEND = 30.0  # seconds for sending a line
 class Stream:
     """One running script. Leaving the `with` block ends it. Used by one thread at a time."""
 
-    def __init__(self, process: Process, host: str) -> None:
+    def __init__(self, process: Process, command: Command) -> None:
         self._process = process
-        self._host = host
+        self._command = command
         self._over = False
 
     def __enter__(self) -> Self:
@@ -33,6 +34,8 @@ class Stream:
             self._process.close()
         else:
             self._process.kill()
+        code = self._process.code
+        self._command.end("stopped", code if code >= 0 else None)
 
     def readline(self, timeout: float) -> str | None:
         """Return the next line of stdout without its newline, or None at the end.
@@ -63,7 +66,9 @@ class Stream:
             return
         if self._process.dead():
             raise self._process.lost()
-        raise TransportError("the script has ended and accepts no more lines", cause="command-failed", host=self._host)
+        raise TransportError(
+            "the script has ended and accepts no more lines", cause="command-failed", host=self._command.host
+        )
 
     def close_stdin(self) -> None:
         """Close the script's stdin: no more lines follow."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 from dataclasses import dataclass, field
@@ -26,12 +27,13 @@ def primary(old: str, new: str) -> str:
 
 @dataclass
 class Run:
-    """The result of a command. `report` is its JSON document, empty if it printed none."""
+    """The result of a command. `report` is its JSON document, empty if it printed none. `log`: what it logged."""
 
     code: int
     out: str
     err: str
     report: dict[str, Any] = field(default_factory=dict)
+    log: str = ""
 
     def outcome(self, step: str, host: str) -> dict[str, Any]:
         return next(o for o in self.report["outcomes"] if (o["step"], o["host"]) == (step, host))
@@ -53,6 +55,20 @@ class Run:
     def overlays(self) -> list[dict[str, Any]]:
         """The proofs of overlay networks, without the proofs of other kinds."""
         return [proof for proof in self.report["proofs"] if proof["proof"] == "overlay"]
+
+
+_numbers = itertools.count()
+
+
+def _logged(path: Path | None) -> str:
+    """The log of a command. Each command on a host has a name there."""
+    if path is None or not path.exists():  # it was refused
+        return ""
+    text = path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "running a script" not in text, "a script without a name was sent"
+    path.unlink()
+    return text
 
 
 @dataclass
@@ -94,8 +110,9 @@ class Cluster:
 
     def begin(self, command: str, *options: str, before: Iterable[Callable[[], object]] = ()) -> Provisioner:
         """Start a command and return at once, for tests that act while it runs. `ended` waits for its result."""
-        argv = [*command.split(), str(self.inventory), "--json", *options]
-        return Provisioner(argv, [partial(enter_switch, self.lab.name), *before])
+        log = self.folder / f"{next(_numbers)}.log"
+        argv = [*command.split(), str(self.inventory), "--json", "--log", str(log), *options]
+        return Provisioner(argv, [partial(enter_switch, self.lab.name), *before], log)
 
     def killed(self, after: int, when: str = "answered", *options: str, command: str = "up") -> Run:
         """Run a command that kills itself (SIGKILL, code -9); see `killed.dies` for `after` and `when`."""
@@ -112,7 +129,7 @@ class Cluster:
             report = json.loads(out)
         except ValueError:
             report = {}
-        return Run(process.returncode, out, err, report)
+        return Run(process.returncode, out, err, report, _logged(process.log))
 
     def up(self) -> Run:
         """Run `up`, which must succeed and prove its networks."""

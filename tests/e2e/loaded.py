@@ -26,8 +26,10 @@ _context.set_forkserver_preload(["tests.e2e.preloaded"])
 class Provisioner:
     """The part of subprocess.Popen that the tests use. The new process calls each of `before`; they must be picklable."""
 
-    def __init__(self, arguments: Sequence[str], before: Sequence[Callable[[], object]] = ()) -> None:
-        self.arguments = list(arguments)
+    def __init__(
+        self, arguments: Sequence[str], before: Sequence[Callable[[], object]] = (), log: Path | None = None
+    ) -> None:
+        self.arguments, self.log = list(arguments), log
         self._folder = tempfile.TemporaryDirectory()
         self._process = _context.Process(
             target=_run, args=(self.arguments, self._folder.name, dict(os.environ), list(before))

@@ -144,7 +144,8 @@ def test_the_evidence_has_no_secret_and_a_dead_host_is_noted(settled, tmp_path):
     assert ("node3" in archive["missing"], "Look at the files before you share" in run.err) == (True, True)
 
     files = members(path)
-    assert leaked(files, secrets) == []
+    assert leaked(files | {"the log": run.log.encode()}, secrets) == []
+    assert "command  node1  exit 0" in run.log
     report = json.loads(files["report.json"])
     assert "vxlan-blocked" in [cause["id"] for cause in report["causes"]]
     assert b"node3: " in files["contents.txt"]

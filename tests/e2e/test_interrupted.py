@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -52,6 +53,7 @@ def test_killed_at_every_write(make_lab, tmp_path):
             run = cluster.killed(number)
             if run.code != 0:
                 assert run.code == -9, run.err
+                assert re.search(r"Z command  node[12]  begins  .+\n\Z", run.log), "the log ends with what was running"
                 engines_can_start(cluster)
                 assert cluster.up().report["findings"] == [], "a repaired problem is not reported"
                 assert cluster.run("plan").code == 0

@@ -170,6 +170,7 @@ def stopped_in_its_proof(cluster: Cluster) -> None:
     process.send_signal(signal.SIGINT)
     run = cluster.ended(process, 20)
     assert (run.code, run.report["exit_code"]) == (130, 130)
+    assert run.log.endswith("Z provisioner ends with exit code 130\n")
     assert "stopped; scripts that already run on hosts will finish. Run the command again to continue.\n" in run.err
     until = time.monotonic() + 20
     while (left := everywhere(cluster, PROBES)) != before and time.monotonic() < until:

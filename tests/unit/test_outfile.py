@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from provisioner import outfile
 from provisioner.errors import ProvisionerError, UsageError
-from provisioner.outfile import OutFile
+from provisioner.outfile import LogFile, OutFile
 
 OTHER = 65534  # nobody
 
@@ -126,3 +127,79 @@ def test_a_disk_that_fills_up_meanwhile_leaves_the_former_file(tmp_path, monkeyp
             file.write(b"new")
         assert raised.value.exit_code == 1
     assert (path.read_text(), names(tmp_path)) == ("former", ["report"])
+
+
+LINE = b"2026-11-29T10:12:13.123Z provisioner begins\n"
+
+
+def test_a_log_is_readable_by_its_owner_alone_and_is_continued(tmp_path):
+    for data in (LINE, b"more\n"):
+        file = LogFile(tmp_path / "log", "--log")
+        file.write(data)
+        file.close()
+    assert (tmp_path / "log").read_bytes() == LINE + b"more\n"
+    assert (stat.S_IMODE((tmp_path / "log").stat().st_mode), names(tmp_path)) == (0o600, ["log"])
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("none/log", "No such file or directory"),
+        ("folder", "is a folder"),
+        ("link", "is a symbolic link or no regular file"),
+        ("dangling", "is a symbolic link or no regular file"),
+        ("pipe", "is a symbolic link or no regular file"),
+        ("open", "can be read or changed by other users"),
+        ("twice", "has a second name"),
+        ("inventory", "is no log of provisioner"),
+    ],
+)
+def test_a_log_that_is_refused(tmp_path, name, why):
+    for own in ("file", "open", "inventory", "one"):
+        (tmp_path / own).write_bytes(LINE if own != "inventory" else b"cluster: x\n")
+        (tmp_path / own).chmod(0o644 if own == "open" else 0o600)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "twice").hardlink_to(tmp_path / "one")
+    os.mkfifo(tmp_path / "pipe")
+    before = names(tmp_path)
+    with pytest.raises(UsageError, match=f"--log .*{why}"):
+        LogFile(tmp_path / name, "--log")
+    assert names(tmp_path) == before
+    assert (tmp_path / "file").read_bytes() == (tmp_path / "open").read_bytes() == LINE
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can create another user's files")
+def test_a_log_in_another_users_folder_follows_nothing(tmp_path):
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    (tmp_path / "precious").write_bytes(LINE)
+    (folder / "link").symlink_to(tmp_path / "precious")
+    (folder / "file").write_bytes(LINE)
+    (folder / "file").chmod(0o600)
+    (tmp_path / "way").symlink_to(folder)
+    for path in (folder, folder / "link", folder / "file", tmp_path / "way"):
+        os.lchown(path, OTHER, OTHER)
+    for name, why in (
+        ("theirs/link", "is a symbolic link"),
+        ("theirs/file", "belongs to another user"),
+        ("way/log", "is a symbolic link of another user"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            LogFile(tmp_path / name, "--log")
+    assert (tmp_path / "precious").read_bytes() == (folder / "file").read_bytes() == LINE
+    LogFile(folder / "log", "--log").close()
+    assert ((folder / "log").stat().st_uid, stat.S_IMODE((folder / "log").stat().st_mode)) == (0, 0o600)
+
+
+def test_a_file_that_becomes_a_link_meanwhile_is_not_followed(tmp_path, monkeypatch):
+    (tmp_path / "precious").write_bytes(LINE)
+    (tmp_path / "log").symlink_to("precious")
+    monkeypatch.setattr(outfile.Folder, "check", lambda *_: True)
+    with pytest.raises(UsageError, match="can't be written: Too many levels of symbolic links"):
+        LogFile(tmp_path / "log", "--log")
+    monkeypatch.setattr(outfile.Folder, "check", lambda *_: False)
+    with pytest.raises(UsageError, match="can't be written: File exists"):
+        LogFile(tmp_path / "log", "--log")
+    assert (tmp_path / "precious").read_bytes() == LINE

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from provisioner import cli
 from provisioner.model import Report
+from provisioner.outfile import LogFile
 from provisioner.runner.session import Session
 
 SOUND = "cluster: c\nssh: {host_keys: accept-new}\nhosts: {a: {address: 192.0.2.1}}\nstore: {kind: consul}\nnetworks: {demo: {subnet: 10.99.0.0/24}}\n"
@@ -101,8 +102,9 @@ def test_a_file_that_can_t_be_finished_makes_exit_code_1(tmp_path, inventory, ra
     assert names(tmp_path) == ["c.yml"]
 
 
-def test_a_list_of_proofs_is_no_report(tmp_path, inventory):
-    done = CliRunner().invoke(cli.app, ["verify", inventory, "--list", "--html", str(tmp_path / "r.html")])
+@pytest.mark.parametrize("option", ["--html", "--log"])
+def test_a_list_of_proofs_is_no_report(tmp_path, inventory, option):
+    done = CliRunner().invoke(cli.app, ["verify", inventory, "--list", option, str(tmp_path / "r.html")])
     assert done.exit_code
     assert names(tmp_path) == ["c.yml"]
 
@@ -114,3 +116,62 @@ def test_a_real_limit_is_found_before_the_run(tmp_path, inventory):
     assert (ended.returncode, ended.stdout) == (64, "")
     assert "r.html: can't be written: File too large" in ended.stderr
     assert names(tmp_path) == ["c.yml"]
+
+
+LOGGING = [
+    ["up"], ["plan"], ["verify"], ["doctor"], ["status"], ["remove", "a"], ["down", "--yes"], ["rotate", "tokens"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", LOGGING, ids=" ".join)
+def test_every_command_writes_a_log_and_continues_it(tmp_path, inventory, ran, words):
+    path = tmp_path / "run.log"
+    for _ in range(2):
+        assert CliRunner().invoke(cli.app, [*words, inventory, "--log", str(path), "-vv"]).exit_code == 0
+    lines = [line.partition(" ")[2] for line in path.read_text().splitlines()]
+    assert [line.rpartition(": ")[2].split()[0] for line in lines if " begins: " in line] == [words[0]] * 2
+    assert ran
+    assert lines.count("provisioner ends with exit code 0") == 2
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_log_of_a_run_that_did_not_begin_or_was_stopped(tmp_path, inventory, monkeypatch):
+    def stop(_):
+        raise KeyboardInterrupt
+
+    path = tmp_path / "run.log"
+    done = CliRunner().invoke(cli.app, ["up", str(tmp_path / "none.yml"), "--log", str(path)])
+    assert (done.exit_code, "there is no such file" in path.read_text()) == (64, True)
+    monkeypatch.setattr(Session, "connect", stop)
+    done = CliRunner().invoke(cli.app, ["up", inventory, "--log", str(path)])
+    assert (done.exit_code, "stopped; scripts that already run" in path.read_text()) == (130, True)
+    assert path.read_text().endswith("Z provisioner ends with exit code 130\n")
+
+
+def test_a_log_that_can_t_be_written_any_more_is_no_success(tmp_path, inventory):
+    """The limit is reached by the first lines. No host is there, so the run fails itself; `status` of no host would not."""
+    path = tmp_path / "run.log"
+    command = f"ulimit -f 0; exec '{PROVISIONER}' verify '{inventory}' --log '{path}'"
+    ended = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, path.read_text()) == (1, "")
+    assert ended.stderr.count("run.log: can't be written: File too large; the log ends here") == 1
+    assert "connect" in ended.stderr
+
+
+def test_a_full_disk_changes_the_exit_code_of_a_success(tmp_path, inventory, ran, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(LogFile, "write", full)
+    done = CliRunner().invoke(cli.app, ["verify", inventory, "--log", str(tmp_path / "run.log")])
+    assert (done.exit_code, ran) == (1, ["verify"])
+    assert done.stderr.count("run.log: can't be written: No space left on device") == 1
+
+
+def test_a_log_is_refused_before_the_run(tmp_path, inventory, ran):
+    for path in (inventory, str(tmp_path / "c.yml" / "x")):
+        done = CliRunner().invoke(cli.app, ["verify", inventory, "--log", path])
+        assert (done.exit_code, ran, "--log" in done.stderr) == (64, [], True)
+    done = CliRunner().invoke(cli.app, ["verify", inventory, "--log", f"{tmp_path}/x", "--html", f"{tmp_path}/x"])
+    assert (done.exit_code, ran, "another option names the same file" in done.stderr) == (64, [], True)
+    assert (tmp_path / "c.yml").read_text() == SOUND

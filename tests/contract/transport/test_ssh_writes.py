@@ -8,6 +8,7 @@ import time
 import pytest
 
 from provisioner.errors import CommandFailed, Locked, Refused, TimedOut, Unreachable
+from provisioner.model import CommandBegan, CommandEnded
 from provisioner.render import receiving
 
 pytestmark = pytest.mark.usefixtures("root")
@@ -145,6 +146,42 @@ def test_writes_are_counted_and_call_their_hooks(sshd):
         pass
     assert connection.writes == 4
     assert calls[4:] == ["before one", "the request", "after one", "before one", "after one"]
+
+
+def test_each_command_is_told_once_when_it_begins_and_how_it_ends(sshd, tmp_path):
+    told = []
+    connection = sshd.connect(on_command=told.append)
+    connection.read("# reading\nexit 3", accept=(3,))
+    with pytest.raises(CommandFailed):
+        connection.write("# writing\nexit 4")
+    with pytest.raises(TimedOut):
+        connection.read("# waiting\nsleep 9", deadline=0.3)
+    with connection.stream("# streaming\ncat") as stream:
+        stream.send("x")
+        assert stream.readline(9) == "x"
+    with connection.stream("# ending\nexit 5") as stream:
+        stream.finish(9)
+    (tmp_path / "file").write_text("x")
+    connection.upload(tmp_path / "file", "# uploading\ncat")
+    connection.lock("test")
+    connection.socket(sshd.port).close()
+    with pytest.raises(Unreachable):
+        connection.socket(1)
+    ends = [(each.name, each.code, each.why) for each in told if isinstance(each, CommandEnded)]
+    assert ends == [
+        ("reading", 3, ""),
+        ("writing", 4, ""),
+        ("waiting", None, "the script did not end within 0.3 seconds"),
+        ("streaming", None, "stopped"),
+        ("ending", 5, ""),
+        ("uploading", 0, ""),
+        ("taking the lock of this host", None, "done"),
+        (f"reaching 127.0.0.1:{sshd.port} on the host through SSH", None, "done"),
+        ("reaching 127.0.0.1:1 on the host through SSH", None, "nothing answers on 127.0.0.1:1 of the host"),
+    ]
+    assert [each.name for each in told if isinstance(each, CommandBegan)] == [name for name, _, _ in ends]
+    assert {each.host for each in told} == {"one"}
+    assert 0.3 <= next(each.seconds for each in told if isinstance(each, CommandEnded) and each.name == "waiting") < 9
 
 
 def test_without_root_reads_run_and_writes_say_what_to_do(sshd):

@@ -7,7 +7,7 @@ import pytest
 from report_samples import HOSTILE, names
 
 from provisioner import report as reports
-from provisioner.model import HostChanged, Notice, Outcome, PhaseBegan, PhaseEnded, State
+from provisioner.model import CommandBegan, CommandEnded, HostChanged, Notice, Outcome, PhaseBegan, PhaseEnded, State
 from provisioner.report.plain import PlainObserver
 from provisioner.report.stream import SafeStream
 
@@ -32,6 +32,20 @@ class Run:
         for event in events:
             self.observer.event(event)
         return self.out.getvalue()
+
+
+COMMANDS = (
+    CommandBegan("node1", "reading"),
+    CommandEnded("node1", "reading", 0.21, 0),
+    CommandEnded("node2", "writing\x1b[2J\nx", 9.5, None, "did not end\x1b]0;title\x07"),
+)
+
+
+@pytest.mark.parametrize("verbose", [0, 1, 2, 3])
+def test_commands_are_shown_from_the_second_v_on(verbose):
+    ended = "command  node1  exit 0  0.21 s  reading\ncommand  node2  did not end  9.50 s  writing x\n"
+    begun = "command  node1  begins  reading\n"
+    assert Run(verbose=verbose).feed(*COMMANDS) == (begun if verbose > 2 else "") + (ended if verbose > 1 else "")
 
 
 FIREWALL = PhaseBegan("firewall", "Open the ports", names(3))

@@ -6,7 +6,11 @@ import subprocess
 
 import pytest
 
+from provisioner import render
+from provisioner.observe import kernel, underlay
+from provisioner.system import reading
 from provisioner.transport import script as scripts
+from provisioner.transport.forward import relaying
 from provisioner.transport.script import COMMAND, INCOMPLETE, Word, name_of, opening
 
 
@@ -111,6 +115,22 @@ def test_opening_waits_for_a_whole_line():
 )
 def test_a_first_comment_names_a_script(script, name):
     assert name_of(script) == name
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        reading.script(reading.Sought("", "")),
+        reading.script(reading.Sought("", ""), reading.ASKED),
+        kernel.script([]),
+        underlay._script(),
+        render.receiving("/a", 1, "", 0o644),
+        relaying("127.0.0.1", 1),
+    ],
+)
+def test_each_program_has_a_name(script):
+    """The tests in the lab check this for all scripts that runs send (tests/e2e/cluster.py)."""
+    assert 10 < len(name_of(script)) < 60
 
 
 def test_an_empty_script_succeeds():
