@@ -54,7 +54,7 @@ def _changed(outcome: Outcome) -> str:
     for drift in outcome.drifts:
         note = words.line(wording.note(drift))
         parts.append(words.line(wording.what(drift)) + (f" ({note})" if note else ""))
-    return ", ".join(parts) or "converged"
+    return ", ".join(dict.fromkeys(parts)) or "converged"  # a rotation writes some files twice
 
 
 def skipped(report: Report, look: Look) -> list[Text]:

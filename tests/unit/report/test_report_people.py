@@ -87,9 +87,9 @@ def test_a_rotation_says_what_it_replaced_on_each_host():
     secret = Drift(Kind.CONFIDENTIAL, "/etc/x/key.pem", "another", "as wanted", Action.RELOAD, "Consul")
     rotated = Drift(Kind.STORE, "certificates", action=Action.ROTATE, of="Consul", secret=True, is_file=True)
     outcomes = [
-        Outcome(host, step, State.CONVERGED, (drift,))
+        Outcome(host, step, State.CONVERGED, drifts)
         for host in names(3)
-        for step, drift in (("store", secret), ("rotate", rotated))
+        for step, drifts in (("store", (secret, secret)), ("rotate", (rotated,)))
     ]
     assert shown(up(command="rotate certificates", outcomes=tuple(outcomes))).startswith("""\
 changed on node1, node2, node3

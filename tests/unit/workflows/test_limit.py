@@ -91,6 +91,15 @@ class TestRefusals:
         assert self.reasons(limited(*limit)) == []
         assert self.reasons(swarm(*limit)) == []
 
+    @pytest.mark.parametrize(
+        ("state", "kind", "store"),
+        [("etcd", "etcd", ", security: {tls: false}"), ("etcd-secured", "etcd", ""), ("zookeeper", "zookeeper", ""),
+         ("secured", "consul", ", security: {}")],
+    )  # fmt: skip
+    def test_settled_hosts_on_other_stores_have_none(self, limited, inventory, state, kind, store):
+        found = inventory(kind=kind, store=store)
+        assert self.reasons(limited("node2", state=state, found=found)) == []
+
     def test_drift_of_the_host_itself_is_none(self, limited):
         assert self.reasons(limited("node2", node2=without_rules("node2"))) == []
 
