@@ -122,6 +122,7 @@ _Limit = Annotated[
     typer.Option(
         "--limit",
         metavar="HOST,...",
+        autocompletion=cli_names.complete_host_list,
         help="Read all hosts, but change, compare, prove and report only these, with their paths to the others.",
     ),
 ]

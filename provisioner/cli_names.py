@@ -77,6 +77,12 @@ def complete_hosts(ctx: Any) -> list[str]:
     return keys(_inventory(ctx), "hosts")
 
 
+def complete_host_list(ctx: Any, incomplete: str) -> list[str]:
+    """The last host of a list with commas, behind those that are written already."""
+    written = incomplete.split(",")[:-1]
+    return [",".join([*written, host]) for host in complete_hosts(ctx) if host not in written]
+
+
 def complete_networks(ctx: Any) -> list[str]:
     return keys(_inventory(ctx), "networks")
 

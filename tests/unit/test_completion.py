@@ -70,6 +70,8 @@ def completed(*words: str, **variables: str) -> list[str]:
         (["verify", "--al"], ["--all"]),
         (["remove", ""], ["alpha", "node-2.example"]),
         (["up", "other.yml", "--recreate", ""], ["back", "more"]),
+        (["plan", "--limit", ""], ["alpha", "node-2.example"]),
+        (["verify", "other.yml", "--limit", "other,"], ["other,node-2.example"]),
         (["rotate", "c"], ["certificates"]),
         (["causes", "vxlan-bl"], ["vxlan-blocked"]),
         (["up", "--ignore", "vxlan-bl"], []),  # it stops a run
@@ -150,7 +152,20 @@ def test_a_lab_folder_that_can_t_be_used_gives_no_names(monkeypatch):
 
 def test_what_can_be_named_can_be_completed():
     """Each parameter for a name has completion. Files are left to the shell."""
-    names = {"host", "hosts", "name", "fault", "to", "cause", "ignore", "recreate", "image", "topology", "what"}
+    names = {
+        "host",
+        "hosts",
+        "name",
+        "fault",
+        "to",
+        "cause",
+        "ignore",
+        "recreate",
+        "limit",
+        "image",
+        "topology",
+        "what",
+    }
     without = {
         f"{path} {param.name}"
         for path, command in cli.cli_words._below(typer.main.get_command(cli.app))
