@@ -26,7 +26,7 @@ FAMILY = Family(
             "enable forwarding, and find what disables it: grep -rs ip_forward /etc/sysctl.conf /etc/sysctl.d",
             commands={"": ("sysctl -w net.ipv4.ip_forward=1",)},
             fixes=frozenset({""}),
-            explains=("forward-blocked", "resolver-silent"),
+            explains=("forward-blocked", "resolver-silent", "published-unanswered"),
         ),
         Cause(
             "route-shadow",
@@ -49,7 +49,13 @@ FAMILY = Family(
             commands={"": (RESTART,)},
             fixes=frozenset({""}),
             touches={"": ENGINE},
-            explains=("forward-blocked", "networks-joined", "resolver-silent", "overlay-blocked"),
+            explains=(
+                "forward-blocked",
+                "networks-joined",
+                "resolver-silent",
+                "overlay-blocked",
+                "published-unanswered",
+            ),
         ),
         Cause(
             "forward-dropped",
@@ -60,7 +66,7 @@ FAMILY = Family(
             "delete the rule, or move it to the end of the chain; rules of your own belong in DOCKER-USER",
             commands={"": ("{tool} -D {rule}",)},
             drifts=("rules",),
-            explains=("forward-blocked", "resolver-silent"),
+            explains=("forward-blocked", "resolver-silent", "published-unanswered"),
         ),
         Cause(
             "iptables-split",
@@ -99,7 +105,7 @@ FAMILY = Family(
             commands={"": (RESTART,), "down": ("ip link set docker_gwbridge up",)},
             fixes=frozenset({"", "down"}),
             touches={"": ENGINE},
-            explains=("forward-blocked", "probe-failed", "resolver-silent"),
+            explains=("forward-blocked", "probe-failed", "resolver-silent", "published-unanswered"),
         ),
         Cause(
             "neigh-overflow",

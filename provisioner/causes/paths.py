@@ -58,6 +58,7 @@ _BLOCKED = (
     "engine-hangs",
     "mtu",
     "probe-failed",
+    "published-unanswered",
 )
 FAMILY = Family(
     "paths",
@@ -75,7 +76,7 @@ FAMILY = Family(
             "the overlay's data port is blocked",
             "Overlay networks carry all data in UDP datagrams to this port. Names resolve, since gossip uses another port, but no"
             " container answers. If one direction is blocked, connections fail in both.",
-            ("overlay-blocked", "mtu"),
+            ("overlay-blocked", "mtu", "published-unanswered"),
         ),
         _blocked(
             "gossip-blocked",

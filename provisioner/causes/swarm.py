@@ -106,6 +106,27 @@ FAMILY = Family(
             " {service}",
         ),
         Cause(
+            "ipvs-missing",
+            "the kernel can't balance connections to services",
+            Severity.ERROR,
+            "A swarm's services have virtual addresses and published ports, which the kernel module ip_vs (IPVS) serves. Without it,"
+            " the name of a service resolves, but no connection to it opens on this host. Containers still reach each other.",
+            "install the kernel's package with this module and load it, then restart the engine; or create the services with"
+            " --endpoint-mode dnsrr, and publish their ports with mode=host",
+            commands={"": ("modprobe ip_vs", RESTART)},
+            explains=("published-unanswered",),
+        ),
+        Cause(
+            "published-unanswered",
+            "a host does not answer a published port of a service",
+            Severity.WARNING,
+            "Each node of a swarm answers the published ports of all services (routing mesh). Other hosts answer this port, so the"
+            " service runs. A firewall between the hosts or on this one drops the connection, or the engine's rules are gone.",
+            "find the rule on {at} that drops {protocols}: iptables -S DOCKER-USER; iptables -S FORWARD; if iptables -t nat -S"
+            " DOCKER-INGRESS does not name the port, restart the engine",
+            variants={"between": "find what filters {protocols} between {source} and {to}"},
+        ),
+        Cause(
             "engines-apart",
             "engines do not know each other from gossip",
             Severity.WARNING,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from provisioner.controlplane import swarm
 from provisioner.model import Problem
 from provisioner.observe.kernel import kind_of
-from provisioner.system import attached, firewall
+from provisioner.system import attached, firewall, services
 from provisioner.system.firewall import in_own_tables
 
 if TYPE_CHECKING:
@@ -66,6 +66,17 @@ def _overflow(kernel: Kernel) -> str:
     lines = [line.strip() for line in kernel.raw.get("kernel-log", "").splitlines() if _TABLE_FULL.search(line)]
     outdated = used is not None and most and used < most / 2
     return f"kernel log: {lines[-1][:200]}" if lines and not outdated else ""
+
+
+def balancers(seen: Seen) -> Iterator[Problem]:
+    """Find hosts whose kernel can't balance connections to the services of their swarm."""
+    site = seen.site
+    needs = [each for each in services.of(site.facts[name] for name in site.live) if each.virtual or each.ports]
+    for name in site.live if needs and site.control == "swarm" else ():
+        if services.IPVS in site.facts[name].kernel_lacks and site.plane.joined(site.facts[name]):
+            what = "published ports" if needs[0].ports else "a virtual address"
+            evidence = f"the kernel has no module {services.IPVS}, and the service {needs[0].name} has {what}"
+            yield Problem("ipvs-missing", name, evidence, {"host": name}, where=f"{name}: modprobe {services.IPVS}")
 
 
 def shadows(seen: Seen) -> Iterator[Problem]:
@@ -471,4 +482,4 @@ def full(seen: Seen) -> Iterator[Problem]:
             yield Problem("subnet-full", "", evidence, {"network": network}, network=network, where=where)
 
 
-DETECTORS = (settings, shadows, rules, bridges, numbers, addresses, links_down, forwarding, full)
+DETECTORS = (settings, balancers, shadows, rules, bridges, numbers, addresses, links_down, forwarding, full)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from provisioner.model import PathSeen, PortSeen, Problem
+from provisioner.observe import underlay
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -114,7 +115,11 @@ def _summary(path: Path) -> PathSeen:
 
 def blocked(seen: Seen) -> Iterator[Problem]:
     """Find blocked ports: one problem for each place. A path on which all ports are blocked is one problem."""
-    paths = seen.observed.underlay.paths
+    meshed = underlay.published(seen.site)
+    paths = {
+        way: replace(path, tcp={port: attempt for port, attempt in path.tcp.items() if port not in meshed})
+        for way, path in seen.observed.underlay.paths.items()
+    }
     found = [each for path in paths.values() for each in lost(path)]
     whole: dict[tuple[str, str], list[Lost]] = defaultdict(list)
     partial: list[Lost] = []
@@ -125,6 +130,23 @@ def blocked(seen: Seen) -> Iterator[Problem]:
     yield from _ports(seen, [each for way, on_it in whole.items() if way not in apart for each in on_it])
     for place, of_it in _by_place(partial).items():
         yield _problem(seen, "packet-loss", place, of_it)
+
+
+def published(seen: Seen) -> Iterator[Problem]:
+    """Find hosts that do not answer a published port of a service which others answer.
+
+    If no host answers, nothing is reported: the service itself may not listen.
+    """
+    for port, service in underlay.published(seen.site).items():
+        tried = [path for path in seen.observed.underlay.paths.values() if port in path.tcp and path.tcp[port].state]
+        silent = [path for path in tried if path.tcp[port].state != "open"]
+        if len(silent) == len(tried):
+            continue
+        found = [loss for path in silent if (loss := _attempt(path, port, replace(path.tcp[port], passed=0)))]
+        for place, of_it in _by_place(found, "published-unanswered").items():
+            problem = _problem(seen, place[0], place, of_it)
+            what = f"{problem.evidence}; the service {service} publishes this port"
+            yield replace(problem, evidence=what, variant="" if place[1] else "between")
 
 
 def _apart(seen: Seen, whole: Mapping[tuple[str, str], list[Lost]]) -> Iterator[Problem]:
@@ -446,4 +468,4 @@ def _macs(seen: Seen, host: str) -> set[str]:
     return {str(link.get("address", "")) for link in kernel.links} if kernel else set()
 
 
-DETECTORS = (routes, neighbours, conflicts, blocked, sizes, sources)
+DETECTORS = (routes, neighbours, conflicts, blocked, published, sizes, sources)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from provisioner import render
 from provisioner.errors import Malformed, ProvisionerError, TimedOut
 from provisioner.parallel import each
+from provisioner.system import services
 from provisioner.system.firewall import COUNTED, Rule
 from provisioner.system.strict import decimal, number
 from provisioner.transport.text import clean
@@ -31,6 +32,7 @@ _READY = 8.0  # seconds for the program to start
 _TRYING = 3.0  # seconds for the connections
 _LATE = 7.0  # seconds to wait for the end of the test after that, and then for the results
 _SOURCES = (20_000, 30_000)  # source ports of our TCP connections: below the ephemeral port range
+_MOST_PUBLISHED = 10  # ports of services to test
 _LONGEST_RULE = 400  # characters
 # Sizes of packets in bytes that are tried on each path, besides those that the networks need.
 _SIZES = (
@@ -321,10 +323,24 @@ def sizes(site: Site) -> tuple[int, ...]:
 
 
 def tried(site: Site, name: str) -> tuple[int, ...]:
-    """Return the TCP ports to test on a host: those of the cluster on which it listens."""
+    """Return the TCP ports to test on a host: those of the cluster on which it listens, and those that the swarm publishes."""
     facts = site.facts.get(name)
     there = {port for kind, port, _ in facts.ports if kind.startswith("tcp")} if facts else set()
-    return tuple(port for port in site.ports.tcp if port in there)
+    meshed = published(site) if facts and site.plane.joined(facts) else {}
+    return (*(port for port in site.ports.tcp if port in there), *meshed)
+
+
+def published(site: Site) -> dict[int, str]:
+    """Return the first TCP ports that every node of the swarm publishes (routing mesh) -> the service, which has running tasks."""
+    if site.control != "swarm":
+        return {}
+    found = {
+        port: service.name
+        for service in services.of(site.facts[name] for name in site.live)
+        for port in service.ports
+        if service.running and port not in site.ports.tcp
+    }
+    return dict(sorted(found.items())[:_MOST_PUBLISHED])
 
 
 def assembled(names: Sequence[str], outputs: Mapping[str, Output], silent: Mapping[str, str]) -> Underlay:

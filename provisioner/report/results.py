@@ -18,13 +18,23 @@ if TYPE_CHECKING:
 
     from provisioner.causes import Cause
 
+# Causes without a fault that tests in the lab make in another way: by an inventory, other images, or steps on several hosts.
+MADE_BY_TESTS = frozenset({
+    "acl-denied", "advertise", "agent-shut-out", "cloned-engine-id", "connection-dropped", "daemon-json-refused", "disk-full",
+    "driver-not-built", "drift", "endpoint-left", "engine-too-new", "etcd-data-lost", "foreign-etcd", "ipvs-missing", "kernel-without",
+    "name-unknown", "names-unresolved", "networks-joined", "newer-version", "no-perl", "no-root", "offload", "overlay-blocked",
+    "path-mtu", "renamed-host", "resolver-refuses", "resolver-silent", "same-machine", "server-added", "store-forbidden",
+    "store-keys-left", "store-shared", "store-unreachable", "store-without-v2", "subnet-overlap", "swarm-fixed", "swarm-leaderless",
+    "wrong-interface",
+})  # fmt: skip
 PATH = Path(__file__).parents[2] / "docs" / "results.json"
 _HEAD = """\
 ## Tried in the lab
 
 Each fault of the lab is made on three hosts, and then `doctor` and `doctor --fix` run. The seconds are the medians of whole runs,
-controller and hosts on one machine with two cores{load}. `doctor --fix` looks twice, before and after the cure. Results of a swarm are marked. Causes without
-a fault ("none") are tested with constructed observations, some also with scenarios of their own in the lab. [How to measure again](lab.md#results-of-the-doctor).
+controller and hosts on one machine with two cores{load}. `doctor --fix` looks twice, before and after the cure. Results of a swarm are marked. "by tests": the lab
+has no fault of this cause, and tests make it there in another way. "constructed": it is tested with constructed observations only;
+[the reasons](decisions/causes.md#causes-that-the-lab-does-not-make). [How to measure again](lab.md#results-of-the-doctor).
 
 | cause | fault in the lab | found | fixed |
 |---|---|---|---|
@@ -57,7 +67,8 @@ def _rows(cause: Cause, faults: Mapping[str, Mapping[str, Any]]) -> Iterator[tup
         fixed = _cell(entry["fixed"]) if cause.fixes else by_hand
         yield link, f"`{name}`", _cell(entry["found"]), fixed
     if not faults:
-        yield link, "none", "", "not run" if cause.fixes else by_hand
+        how = "by tests" if cause.id in MADE_BY_TESTS else "constructed"
+        yield link, how, "", "not run" if cause.fixes else by_hand
 
 
 def _cell(by_cluster: Mapping[str, Mapping[str, Any]]) -> str:

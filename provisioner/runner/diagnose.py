@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _OF_PATHS = frozenset(
     {"path-mtu", "transfer-stalled", "connection-dropped"}
 )  # small packets pass, so no pair is missing
+_OF_CLUSTERS = frozenset({"store-no-leader"})  # errors of hosts that did not become a cluster
 _BETWEEN = 0.5  # seconds between two observations
 _SUSPECT, _SUSPECT_PER_HOST = 3.0, 0.5  # seconds until pairs that do not reach each other are investigated
 
@@ -97,6 +98,18 @@ def explain_failure(run: Run) -> bool:
     if not run.observed and any(problem.id in _OF_PATHS for result in run.proofs for problem in result.problems):
         observe(run)
     return explain(run)
+
+
+def explain_stop(run: Run) -> bool:
+    """Finds the causes if the run ended because the hosts did not become a cluster: the paths between them may be blocked.
+
+    What is known of the hosts may be from before the changes, so they are read again.
+    """
+    if any(error.check in _OF_CLUSTERS for error in run.errors):
+        run.read_again()
+        observe(run)
+        explain(run)
+    return True
 
 
 def explain(run: Run) -> bool:

@@ -43,6 +43,7 @@ class Session:
     late: host -> number of last readings in a row in which its engine or its store did not answer in time.
     patient: whether the run changes hosts. If so, late engines and stores get the full time, since a change may help.
     requests: additional requests to the engines and the store, sent with each reading.
+    modules: additional kernel modules to look for, by modprobe's names.
     everything: what runs may have left on hosts, to be read with the facts; for `remove` and `down`.
     secrets: the passwords and passphrases that a person typed.
     known: the secrets that the run knows so far. Observers that write a log leave them out.
@@ -51,6 +52,7 @@ class Session:
     inventory: Inventory
     observer: Observer
     requests: tuple[Request, ...] = ()
+    modules: tuple[str, ...] = ()
     everything: Owned | None = None
     secrets: Secrets = NO_SECRETS
     connections: dict[str, Connection] = field(default_factory=dict)
@@ -179,7 +181,9 @@ class Session:
     @property
     def _kernel(self) -> list[str]:
         return sorted(
-            {needed for network in self.inventory.networks.values() for needed in networks.of_kernel(network)}
+            {needed for network in self.inventory.networks.values() for needed in networks.of_kernel(network)}.union(
+                self.modules
+            )
         )
 
     def lock(self, names: Iterable[str], owner: str) -> list[Failure]:

@@ -30,6 +30,18 @@ def anyway(phase: Phase) -> Phase:
     return look
 
 
+def or_else(phase: Phase, last: Phase) -> Phase:
+    """The same phase. If it ends the run, `last` runs after it."""
+
+    def either(run: Run) -> bool:
+        done = phase(run)
+        if not done:
+            last(run)
+        return done
+
+    return either
+
+
 def compare(steps: Iterable[Step], scope: str = CLUSTER) -> Phase:
     """A phase that compares desired and actual state, step by step, on the live hosts of a scope."""
 

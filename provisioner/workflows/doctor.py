@@ -18,7 +18,7 @@ from provisioner.runner.fix import NOT_RUN, fix, judge_fixes
 from provisioner.runner.look import check, judge_again, look, read
 from provisioner.runner.prove import prove
 from provisioner.steps import STEPS
-from provisioner.system import attached
+from provisioner.system import attached, services
 from provisioner.workflows import anyway, compare
 from provisioner.workflows.status import describe
 
@@ -115,8 +115,9 @@ def _prove(run: Run, chosen: Choice) -> bool:
 
 
 def _begin(run: Run, chosen: Scope, *, deep: bool = False) -> bool:
-    """Also reads the engines' containers, which forwarding entries are compared with."""
-    run.session.requests += (attached.CONTAINERS,)
+    """Also reads the engines' containers, which forwarding entries are compared with, and the services of a swarm."""
+    run.session.requests += (attached.CONTAINERS, services.LIST)
+    run.session.modules += (services.IPVS,)
     run.observations, run.is_reported, run.deep = chosen.observations, chosen.reports, deep
     return True
 

@@ -18,7 +18,7 @@ from provisioner.steps import OWNED
 from provisioner.steps.ending import EndNetworks, EndPackages, EndSwarm
 from provisioner.steps.leaving import Drain, Leave, LeaveEngine
 from provisioner.steps.unrecorded import Adopt
-from provisioner.system import attached
+from provisioner.system import attached, services
 from provisioner.workflows import anyway, lock, obstacles
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def steps(run: Run, options: Down) -> Iterable[Step]:
 def _look(run: Run, options: Down) -> bool:
     """Connects, reads and checks the hosts. No quorum is needed, because the whole cluster is removed."""
     run.session.everything = OWNED
-    run.session.requests += (attached.CONTAINERS, obstacles.SERVICES)
+    run.session.requests += (attached.CONTAINERS, services.LIST)
     look.read(run)
     run.site = replace(run.site, servers=())
     run.findings = []

@@ -9,14 +9,12 @@ from provisioner.model import Problem
 from provisioner.steps import ending, remains, unrecorded
 from provisioner.system import attached
 from provisioner.system import packages as of_packages
-from provisioner.system.request import ENGINE, Request
+from provisioner.system import services as of_swarm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from provisioner.controlplane.site import Site
-
-SERVICES = Request("services", ENGINE, "/services")  # the request that services() needs
 
 
 def findings(site: Site, *, force: bool, packages: bool) -> Iterator[Problem]:
@@ -30,10 +28,7 @@ def findings(site: Site, *, force: bool, packages: bool) -> Iterator[Problem]:
 
 def services(site: Site) -> tuple[str, ...]:
     """The names of the swarm's services, from its managers' answers."""
-    bodies = (site.facts[name].http("services").body for name in site.live)
-    entries = (entry for body in bodies if isinstance(body, list) for entry in body if isinstance(entry, dict))
-    specs = (entry.get("Spec") for entry in entries)
-    return tuple(sorted({str(spec.get("Name", "?")) for spec in specs if isinstance(spec, dict)}))
+    return tuple(service.name for service in of_swarm.of(site.facts[name] for name in site.live))
 
 
 def leaderless(site: Site) -> bool:

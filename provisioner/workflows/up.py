@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provisioner.runner.diagnose import explain_failure
+from provisioner.runner.diagnose import explain_failure, explain_stop
 from provisioner.runner.look import judge_again, look
 from provisioner.runner.prove import prove
 from provisioner.steps import STEPS
-from provisioner.workflows import converge, lock_if_any_differs
+from provisioner.workflows import converge, lock_if_any_differs, or_else
 from provisioner.workflows.agreement import Agreement
 from provisioner.workflows.limit import within
 
@@ -25,7 +25,7 @@ def phases(ask: Ask | None = None) -> tuple[Phase, ...]:
         *agree,
         lock_if_any_differs(STEPS),
         *agree,  # another run may have changed the hosts before this one had the locks
-        *(phase for step in STEPS for phase in (within([step]), converge([step]))),
+        *(phase for step in STEPS for phase in (within([step]), or_else(converge([step]), explain_stop))),
         prove,
         judge_again,
         explain_failure,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from provisioner.lab.faults import engines, filters, kernels, swarms, wires
+from provisioner.lab.faults import engines, filters, kernels, overlays, swarms, wires
 from provisioner.lab.faults.base import Fault, Place
 
 if TYPE_CHECKING:
@@ -14,5 +14,15 @@ if TYPE_CHECKING:
 __all__ = ["FAULTS", "Fault", "Place"]
 
 FAULTS: Mapping[str, Fault] = MappingProxyType(
-    {fault.id: fault for fault in (*filters.FAULTS, *kernels.FAULTS, *engines.FAULTS, *swarms.FAULTS, *wires.FAULTS)}
+    {
+        fault.id: fault
+        for fault in (
+            *filters.FAULTS,
+            *kernels.FAULTS,
+            *overlays.FAULTS,
+            *engines.FAULTS,
+            *swarms.FAULTS,
+            *wires.FAULTS,
+        )
+    }
 )

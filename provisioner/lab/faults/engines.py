@@ -4,6 +4,7 @@ from provisioner.lab.faults.base import Fault
 
 _STORES = ("consul", "etcd", "zookeeper")
 _FILE, _OLD = "/etc/docker/daemon.json", "/run/fault-daemon.json"
+_RESTORE = f"[ -e {_OLD} ] || exit 0; if [ -s {_OLD} ]; then cat {_OLD} >{_FILE}; else rm -f {_FILE}; fi; rm {_OLD}"
 _KEYS = "/run/fault-store.json"
 _LISTEN = "perl -MIO::Socket::INET -e 'my $port = IO::Socket::INET->new(LocalPort => 7946, Listen => 9, ReuseAddr => 1) or die; sleep'"
 # systemd refuses a fourth start of the engine within a minute.
@@ -14,7 +15,7 @@ def _setting(name: str, title: str, setting: str, *, restart: bool, stores: tupl
     """A fault of one more key in daemon.json. restart: the engine is restarted with it, and does not start."""
     made = f"""[ -e {_OLD} ] || {{ cat {_FILE} >{_OLD} 2>/dev/null
 if [ -s {_OLD} ]; then sed -i '1s|{{|{{{setting},|' {_FILE}; else echo '{{{setting}}}' >{_FILE}; fi; }}"""
-    healed = f"[ -e {_OLD} ] || exit 0; if [ -s {_OLD} ]; then cat {_OLD} >{_FILE}; else rm -f {_FILE}; fi; rm {_OLD}"
+    healed = _RESTORE
     if restart:
         made += f"\nsystemctl stop docker; {_START} 2>/dev/null || :"
         healed += f"; systemctl stop docker; {_START}"
@@ -48,6 +49,13 @@ docker container inspect {_BOX} >/dev/null 2>&1 || docker run -d --name {_BOX} -
         '"live-restore": true',
         restart=False,
         stores=("swarm",),
+    ),
+    Fault(
+        "daemon-json-broken",
+        "daemon-json-broken",
+        "daemon.json is not valid JSON",
+        f"[ -e {_OLD} ] || {{ cat {_FILE} >{_OLD} 2>/dev/null; echo '{{' >{_FILE}; }}",
+        _RESTORE,
     ),
     Fault(
         "port-taken",

@@ -51,6 +51,19 @@ FAULTS = (
         "udp dport $DATA drop",
     ),
     rule_fault(
+        "vxlan-redirected",
+        "vxlan-blocked",
+        "the host redirects incoming overlay packets to another port",
+        "PREROUTING -t nat -p udp --dport $DATA -j REDIRECT --to-ports 9",
+    ),
+    rule_fault(
+        "gossip-redirected",
+        "gossip-blocked",
+        "the host redirects incoming gossip to another port",
+        "PREROUTING -t nat -p tcp --dport 7946 -j REDIRECT --to-ports 9",
+        "PREROUTING -t nat -p udp --dport 7946 -j REDIRECT --to-ports 9",
+    ),
+    rule_fault(
         "gossip-blocked",
         "gossip-blocked",
         "the host drops incoming gossip over TCP and UDP",
@@ -81,8 +94,23 @@ FAULTS = (
         "prerouting",
         "udp dport $DATA @th,312,8 6 @th,256,16 > 1000 @th,4800,32 set 0xdeadbeef",
     ),
+    _table(
+        "large-dropped",
+        "transfer-stalled",
+        "the host drops large TCP packets that arrive over an overlay",
+        "prerouting",
+        "udp dport $DATA @th,312,8 6 @th,256,16 > 1000 drop",
+    ),
     rule_fault(
         "loopback-dropped", "loopback-dropped", "the host drops packets that it sends to itself", "INPUT -i lo -j DROP"
+    ),
+    rule_fault("forward-dropped", "forward-dropped", "the host drops all packets that it forwards", "FORWARD -j DROP"),
+    rule_fault(
+        "cluster-ports-open",
+        "cluster-ports-open",
+        "a rule lets containers of the host reach the cluster's ports of one other host",
+        'FORWARD -t mangle -d "$PEER" -j ACCEPT',
+        place=Place.PATH,
     ),
     rule_fault(
         "cut-off",

@@ -1,77 +1,39 @@
-"""Faults of a host's kernel (settings, routes, links, forwarding entries) and of its processes."""
+"""Faults of a host's kernel (settings, routes, neighbours, links) and of its processes."""
 
 from provisioner.lab.faults.base import Fault, Place
 
-# Finds the namespace of an overlay with a local container, and one of its forwarding entries for a container on another host.
-_SPACE = """mesh=$(docker network inspect -f '{{.Id}}' ingress 2>/dev/null | cut -c1-10)
-space=$(cd /var/run/docker/netns && for each in *-*; do
-    [ "${each#*-}" != "${mesh:-none}" ] || continue
-    nsenter --net="$PWD/$each" ip -o link show type veth 2>/dev/null | grep -q . && echo "$each" && break; done)
-[ -n "$space" ] || { echo "no container on $HOST is connected to an overlay: start one first" >&2; exit 1; }
-inside() { nsenter --net="/var/run/docker/netns/$space" "$@"; }
-device=$(inside ip -o link show type vxlan | sed -n '1s/^[0-9]*: \\([^:@]*\\).*/\\1/p')
-"""
-_ENTRY = (
-    _SPACE
-    + """entry=$(inside bridge fdb show dev "$device" | grep ' dst ' | grep -v '^00:' | head -n 1)
-[ -n "$entry" ] || { echo "$HOST has no forwarding entry for a container on another host: ping one first" >&2; exit 1; }
-mac=${entry%% *} to=${entry#* dst } to=${to%% *}
-"""
-)
-_RESTORED = (
-    "[ ! -f /run/fault-entry ] || { read -r space device mac to </run/fault-entry;"
-    ' nsenter --net="/var/run/docker/netns/$space" bridge fdb replace "$mac" dev "$device" dst "$to" self permanent;'
-    " rm /run/fault-entry; }"
-)
-
 FAULTS = (
-    Fault(
-        "fdb-stale",
-        "fdb-stale",
-        "a forwarding entry of an overlay points to an address that no host has",
-        f"""{_ENTRY}echo "$space $device $mac $to" >/run/fault-entry
-inside bridge fdb replace "$mac" dev "$device" dst "${{SELF%.*}}.99" self permanent""",
-        _RESTORED,
-    ),
-    Fault(
-        "fdb-lost",
-        "fdb-lost",
-        "a forwarding entry of an overlay is deleted",
-        f"""{_ENTRY}echo "$space $device $mac $to" >/run/fault-entry
-inside bridge fdb del "$mac" dev "$device" dst "$to" self""",
-        _RESTORED,
-        stores=("swarm",),  # engines with a store restore the entry at once
-    ),
-    Fault(
-        "vxlan-lost",
-        "vxlan-lost",
-        "the VXLAN device of an overlay is down",
-        f'{_SPACE}inside ip link set "$device" down',
-        f'{_SPACE}inside ip link set "$device" up',
-    ),
-    Fault(
-        "vni-mismatch",
-        "vni-mismatch",
-        "the VXLAN device of an overlay is replaced by one with another number",
-        f"""{_SPACE}mkdir -p /var/run/netns && ln -sf "/var/run/docker/netns/$space" /var/run/netns/fault
-inside ip link del "$device"
-ip link add vx-fault type vxlan id 999 dstport $DATA && ip link set vx-fault netns fault
-inside ip link set vx-fault name "$device" && inside ip link set "$device" master br0 up; rm /var/run/netns/fault""",
-        "systemctl restart docker",
-    ),
-    Fault(
-        "vxlan-exists",
-        "vxlan-exists",
-        "an orphaned VXLAN device is in the host's own namespace",
-        "ip link add vx-000101-old type vxlan id 257 dstport $DATA",
-        "ip link del vx-000101-old 2>/dev/null || :",
-    ),
     Fault(
         "address-conflict",
         "address-conflict",
         "the host also has the address of another host, and answers for it",
         'ip address add "$PEER/32" dev eth0',
         'ip address del "$PEER/32" dev eth0 2>/dev/null || :',
+        Place.PATH,
+    ),
+    Fault(
+        "no-route",
+        "no-route",
+        "a route of the host discards packets to one other host",
+        'ip route replace unreachable "$PEER"',
+        'ip route del unreachable "$PEER" 2>/dev/null || :',
+        Place.PATH,
+    ),
+    Fault(
+        "route-elsewhere",
+        "no-route",
+        "the route to one other host leads to an interface without it",
+        "ip link add tun-fault type veth peer name tun-fault-peer 2>/dev/null; ip link set tun-fault up; ip link set tun-fault-peer up;"
+        ' ip route replace "$PEER" dev tun-fault',
+        "ip link del tun-fault 2>/dev/null || :",
+        Place.PATH,
+    ),
+    Fault(
+        "neighbour-wrong",
+        "neighbour-wrong",
+        "a permanent neighbour entry has a wrong MAC address for one other host",
+        'ip neigh replace "$PEER" lladdr 02:00:5e:00:53:01 dev eth0 nud permanent',
+        'ip neigh del "$PEER" dev eth0 2>/dev/null || :',
         Place.PATH,
     ),
     Fault(
@@ -141,6 +103,13 @@ inside ip link set vx-fault name "$device" && inside ip link set "$device" maste
         "kill -CONT $(systemctl show -p MainPID --value docker)",
     ),
     Fault(
+        "containerd-hangs",
+        "engine-hangs",
+        "the process of containerd is frozen",
+        "kill -STOP $(systemctl show -p MainPID --value containerd)",
+        "kill -CONT $(systemctl show -p MainPID --value containerd)",
+    ),
+    Fault(
         "store-hangs",
         "store-hangs",
         "the process of the store's server is frozen",
@@ -148,6 +117,14 @@ inside ip link set vx-fault name "$device" && inside ip link set "$device" maste
         ' [ "$pid" = 0 ] || kill -STOP "$pid"; done',
         "for unit in consul etcd zookeeper; do pid=$(systemctl show -p MainPID --value $unit);"
         ' [ "$pid" = 0 ] || kill -CONT "$pid"; done',
+        stores=("consul", "etcd", "zookeeper"),
+    ),
+    Fault(
+        "store-down",
+        "store-down",
+        "the store's server is stopped",
+        "for unit in consul etcd zookeeper; do ! systemctl is-active -q $unit || { echo $unit >/run/fault-store; systemctl stop $unit; }; done",
+        "[ ! -f /run/fault-store ] || { systemctl start $(cat /run/fault-store) && rm /run/fault-store; }",
         stores=("consul", "etcd", "zookeeper"),
     ),
     Fault(

@@ -8,6 +8,12 @@ _KEY = "/run/fault-swarm-key"
 _TOKEN = "/run/fault-swarm-token"  # noqa: S105 # a path
 _WAIT = "for n in $(seq 60); do {} && exit 0; sleep 0.5; done; exit 1"
 _DOWN = "docker node ls --format '{{.ID}} {{.Status}}' | sed -n 's/ Down$//p' | xargs -r docker node rm"
+_LEAVE = f"""(umask 077; docker swarm join-token -q manager >{_TOKEN}); docker node demote "$HOST" && sleep 3
+docker swarm leave --force"""
+_REJOIN = f"""[ -s {_TOKEN} ] || exit 0; docker swarm leave --force 2>/dev/null
+docker swarm join --advertise-addr "$SELF" --token "$(cat {_TOKEN})" "$PEER:2377" && rm {_TOKEN}
+systemctl restart docker
+{_WAIT.format(f"docker node ls >/dev/null 2>&1 && {_DOWN}")}"""  # an engine 20.10 takes no part in gossip before it is restarted
 
 FAULTS = (
     rule_fault(
@@ -60,15 +66,12 @@ FAULTS = (
         "other-swarm",
         "other-swarm",
         "the host left its swarm, and made one of its own",
-        f'(umask 077; docker swarm join-token -q manager >{_TOKEN}); docker node demote "$HOST" && sleep 3;'
-        ' docker swarm leave --force; docker swarm init --advertise-addr "$SELF" >/dev/null',
-        f"[ -s {_TOKEN} ] || exit 0; docker swarm leave --force;"
-        f' docker swarm join --advertise-addr "$SELF" --token "$(cat {_TOKEN})" "$PEER:2377" && rm {_TOKEN};'
-        " systemctl restart docker; "  # an engine 20.10 takes no part in gossip until then
-        + _WAIT.format("docker node ls >/dev/null 2>&1 && " + _DOWN),
+        _LEAVE + '\ndocker swarm init --advertise-addr "$SELF" >/dev/null',
+        _REJOIN,
         Place.PATH,
         stores=_SWARM,
     ),
+    Fault("node-left", "node-left", "the host left its swarm", _LEAVE, _REJOIN, Place.PATH, stores=_SWARM),
     Fault(
         "service-broken",
         "service-tasks-missing",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import pytest
-from captured import HOSTS
+from captured import HOSTS, with_http, with_raw
+from scenes import ways
 from swarms import FOUND, IDS, fresh, out
 
 from provisioner import causes
@@ -15,8 +18,9 @@ from provisioner.explain import Seen, explain, well
 from provisioner.inventory import of_values
 from provisioner.inventory.importers.swarm import understood
 from provisioner.model import Problem, ProofResult, Severity, State
-from provisioner.observe import Observed
+from provisioner.observe import Observed, underlay
 from provisioner.observe.kernel import Kernel
+from provisioner.observe.underlay import Attempt, Underlay
 from provisioner.runner import survey
 
 
@@ -98,3 +102,74 @@ def test_services_of_which_all_tasks_run_or_still_start_are_no_cause(text, line)
 def test_a_malformed_list_of_services_is_refused(text):
     with pytest.raises(Malformed, match="services"):
         _ = Kernel({"services": text}).services
+
+
+# -- published ports and virtual addresses: entries of `GET /services?status=true`, shortened ---------------------------------------
+
+
+def entry(name, *ports, running=1, addresses=()):
+    """A service with these ports (port, mode, protocol) and virtual addresses."""
+    published = [
+        {"PublishedPort": p, "TargetPort": 80, "PublishMode": mode, "Protocol": kind} for p, mode, kind in ports
+    ]
+    status = {"RunningTasks": running, "DesiredTasks": 1}
+    endpoint = {"Spec": {}, "Ports": published, "VirtualIPs": [{"NetworkID": "n", "Addr": a} for a in addresses]}
+    return {"ID": f"id-{name}", "Spec": {"Name": name}, "Endpoint": endpoint, "ServiceStatus": status}
+
+
+WEB = entry(
+    "web", (8080, "ingress", "tcp"), (8081, "host", "tcp"), (8082, "ingress", "udp"), addresses=("10.0.0.4/24",)
+)
+
+
+def listing(*services, **hosts):
+    """The swarm with these services. hosts: facts that replace those of single hosts."""
+    return FOUND | {"node1": with_http(FOUND["node1"], "services", list(services))} | hosts
+
+
+def paths(found, port, **bad):
+    """The swarm with tried paths. bad: "node1_node2" -> the attempt on this path."""
+    of = seen(found)
+    attempts = {way: bad.get("_".join(way), Attempt("open", 0.001, "", 1, 1, 0, 1, 1)) for way in ways(of.site)}
+    changed = {way: replace(path, tcp={port: attempts[way]}) for way, path in ways(of.site).items()}
+    return replace(of, observed=Observed(Underlay(changed)))
+
+
+def test_ports_that_every_node_publishes_are_tested():
+    idle = entry("idle", (8083, "ingress", "tcp"), running=0)
+    site = seen(listing(WEB, idle, "odd", {"Spec": None, "Endpoint": {"Ports": [7, {"PublishedPort": "x"}]}})).site
+    assert underlay.published(site) == {8080: "web"}
+    assert all(8080 in underlay.tried(site, name) for name in HOSTS)
+    assert underlay.published(seen(FOUND).site) == {}
+
+
+DROPPED = Attempt("silent", 0.0, "", 1, 1, 0, 0, 0)
+
+
+def test_a_host_that_does_not_answer_a_published_port_is_named():
+    found = paths(listing(WEB), 8080, node1_node2=DROPPED, node3_node2=replace(DROPPED, state="refused", answered=1))
+    problem = explain(found)[0].problems[0]
+    assert (problem.id, problem.host, problem.target, problem.variant) == ("published-unanswered", "node2", "", "")
+    assert "8080/tcp packets lost" in problem.evidence
+    assert problem.evidence.endswith("the service web publishes this port")
+    assert causes.severity(problem) is Severity.WARNING
+    (cause,) = explain(paths(listing(WEB), 8080, node1_node2=replace(DROPPED, arrived=0)))
+    assert (cause.problems[0].variant, cause.hosts) == ("between", ("node1", "node2"))
+
+
+def test_a_port_that_every_host_or_none_answers_is_no_cause():
+    assert explain(paths(listing(WEB), 8080)) == ()
+    every = {f"{a}_{b}": DROPPED for a, b in permutations(HOSTS, 2)}
+    assert explain(paths(listing(WEB), 8080, **every)) == ()
+
+
+def test_a_kernel_without_ipvs_serves_no_virtual_address():
+    lacks = with_raw(FOUND["node2"], system=f"{FOUND['node2'].raw['system']}lacks=ip_vs\n")
+    (found,) = explain(seen(listing(WEB, node2=lacks)))
+    assert (found.id, found.hosts) == ("ipvs-missing", ("node2",))
+    assert found.problems[0].evidence == "the kernel has no module ip_vs, and the service web has published ports"
+    assert explain(seen(listing(entry("none"), node2=lacks))) == ()
+    hidden = paths(listing(WEB, node2=lacks), 8080, node1_node2=DROPPED)
+    assert [(each.id, [other.id for other in each.explained]) for each in explain(hidden)] == [
+        ("ipvs-missing", ["published-unanswered"])
+    ]

@@ -1,4 +1,4 @@
-"""A proof that fails soon is explained by observations, too, if the paths between the hosts may be the cause."""
+"""What failed is explained by observations, too, if the paths between the hosts may be the cause."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from provisioner.model import Problem, ProofResult, State
+from provisioner.model import Failure, Problem, ProofResult, State
 from provisioner.runner import diagnose
+from provisioner.workflows import or_else
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,15 @@ def test_when_it_observes(monkeypatch, found, observed, code, observes):
     run = SimpleNamespace(exit_code=lambda: code, observed=observed, proofs=[proof])
     assert diagnose.explain_failure(run)
     assert done == ["observe"] * observes + ["explain"] * bool(code)
+
+
+@pytest.mark.parametrize(("check", "looks"), [("store-no-leader", True), ("command-failed", False), ("", False)])
+def test_a_run_that_ends_before_its_proofs_is_observed_if_the_hosts_became_no_cluster(monkeypatch, check, looks):
+    done = []
+    for name in ("observe", "explain"):
+        monkeypatch.setattr(diagnose, name, lambda _, name=name: done.append(name) or True)
+    errors = [Failure("no leader", check)] if check else []
+    run = SimpleNamespace(errors=errors, read_again=lambda: done.append("read"))
+    phase = or_else(lambda _: not errors, diagnose.explain_stop)
+    assert phase(run) is not bool(errors)
+    assert done == ["read", "observe", "explain"] * looks

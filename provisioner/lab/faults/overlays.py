@@ -1,0 +1,114 @@
+"""Faults in the namespaces of overlays and of their containers: devices, forwarding entries and addresses."""
+
+from provisioner.lab.faults.base import Fault
+
+# Finds the namespace of an overlay with a local container, and one of its forwarding entries for a container on another host.
+_SPACE = """mesh=$(docker network inspect -f '{{.Id}}' ingress 2>/dev/null | cut -c1-10)
+space=$(cd /var/run/docker/netns && for each in *-*; do
+    [ "${each#*-}" != "${mesh:-none}" ] || continue
+    nsenter --net="$PWD/$each" ip -o link show type veth 2>/dev/null | grep -q . && echo "$each" && break; done)
+[ -n "$space" ] || { echo "no container on $HOST is connected to an overlay: start one first" >&2; exit 1; }
+inside() { nsenter --net="/var/run/docker/netns/$space" "$@"; }
+device=$(inside ip -o link show type vxlan | sed -n '1s/^[0-9]*: \\([^:@]*\\).*/\\1/p')
+"""
+_ENTRY = (
+    _SPACE
+    + """entry=$(inside bridge fdb show dev "$device" | grep ' dst ' | grep -v '^00:' | head -n 1)
+[ -n "$entry" ] || { echo "$HOST has no forwarding entry for a container on another host: ping one first" >&2; exit 1; }
+mac=${entry%% *} to=${entry#* dst } to=${to%% *}
+"""
+)
+_RESTORED = (
+    "[ ! -f /run/fault-entry ] || { read -r space device mac to </run/fault-entry;"
+    ' nsenter --net="/var/run/docker/netns/$space" bridge fdb replace "$mac" dev "$device" dst "$to" self permanent;'
+    " rm /run/fault-entry; }"
+)
+_BOX = """[ ! -f /run/fault-address ] || exit 0
+for box in /var/run/docker/netns/*; do
+    case ${box##*/} in *-* | default | lb_* | ingress_sbox) continue ;; esac
+    link=$(nsenter --net="$box" ip -o -4 route get "$address" 2>/dev/null | sed -n "s/^$address dev \\([^ ]*\\).*/\\1/p")
+    [ -n "$link" ] || continue
+    echo "$box $link $address" >/run/fault-address
+    nsenter --net="$box" ip address add "$address/32" dev "$link"
+    exit
+done
+echo "no container on $HOST has an interface for $address" >&2; exit 1"""
+_UNBOXED = (
+    "[ ! -f /run/fault-address ] || { read -r box link address </run/fault-address;"
+    ' nsenter --net="$box" ip address del "$address/32" dev "$link" 2>/dev/null; rm /run/fault-address; }'
+)
+
+
+def _address(name: str, title: str, found: str) -> Fault:
+    """A fault of one more address in a container on the host. found: sets the variable `address`."""
+    return Fault(name, name, title, f"{found}\n{_BOX}", _UNBOXED)
+
+
+FAULTS = (
+    Fault(
+        "fdb-stale",
+        "fdb-stale",
+        "a forwarding entry of an overlay points to an address that no host has",
+        f"""{_ENTRY}echo "$space $device $mac $to" >/run/fault-entry
+inside bridge fdb replace "$mac" dev "$device" dst "${{SELF%.*}}.99" self permanent""",
+        _RESTORED,
+    ),
+    Fault(
+        "fdb-lost",
+        "fdb-lost",
+        "a forwarding entry of an overlay is deleted",
+        f"""{_ENTRY}echo "$space $device $mac $to" >/run/fault-entry
+inside bridge fdb del "$mac" dev "$device" dst "$to" self""",
+        _RESTORED,
+        stores=("swarm",),  # engines with a store restore the entry at once
+    ),
+    Fault(
+        "vxlan-lost",
+        "vxlan-lost",
+        "the VXLAN device of an overlay is down",
+        f'{_SPACE}inside ip link set "$device" down',
+        f'{_SPACE}inside ip link set "$device" up',
+    ),
+    Fault(
+        "vni-mismatch",
+        "vni-mismatch",
+        "the VXLAN device of an overlay is replaced by one with another number",
+        f"""{_SPACE}mkdir -p /var/run/netns && ln -sf "/var/run/docker/netns/$space" /var/run/netns/fault
+inside ip link del "$device"
+ip link add vx-fault type vxlan id 999 dstport $DATA && ip link set vx-fault netns fault
+inside ip link set vx-fault name "$device" && inside ip link set "$device" master br0 up; rm /var/run/netns/fault""",
+        "systemctl restart docker",
+    ),
+    Fault(
+        "vxlan-exists",
+        "vxlan-exists",
+        "an orphaned VXLAN device is in the host's own namespace",
+        "ip link add vx-000101-old type vxlan id 257 dstport $DATA",
+        "ip link del vx-000101-old 2>/dev/null || :",
+    ),
+    Fault(
+        "link-down",
+        "link-down",
+        "the bridge of an overlay is down",
+        f"{_SPACE}inside ip link set br0 down",
+        f"{_SPACE}inside ip link set br0 up",
+    ),
+    _address(
+        "duplicate-ip",
+        "a container also has the address of a container on another host",
+        _ENTRY
+        + """address=$(inside ip -o -4 neigh show dev "$device" | sed -n "s/^\\([0-9.]*\\) .*$mac .*/\\1/p" | head -n 1)""",
+    ),
+    _address(
+        "gateway-given",
+        "a container also has the address of its network's gateway",
+        _SPACE + """address=$(inside ip -o -4 address show br0 | sed -n '1s/.* inet \\([0-9.]*\\).*/\\1/p')""",
+    ),
+    Fault(
+        "sandbox-lost",
+        "sandbox-lost",
+        "the namespace of an overlay is gone, and the engine does not know it",
+        f'{_SPACE}umount -l "/var/run/docker/netns/$space" && rm "/var/run/docker/netns/$space"',
+        "systemctl restart docker",
+    ),
+)
