@@ -26,9 +26,9 @@ FAMILY = Family(
             "sandbox-lost",
             "the engine remembers a network namespace that is gone",
             Severity.ERROR,
-            "An engine 20.10 was killed (power cut, SIGKILL) while a container was on the network. It still looks for the"
-            " network's old namespace, so no container starts there.",
-            "systemctl restart docker: the engine was killed, and forgets the network's old namespace only when it restarts",
+            "An engine 20.10 was killed (power cut, SIGKILL) while a container was on the network, or somebody unmounted the"
+            " network's namespace. The engine still looks for the old namespace, so no container starts there.",
+            "systemctl restart docker: the engine forgets the network's old namespace only when it restarts",
             explains=("probe-failed",),
         ),
         Cause(
@@ -137,6 +137,7 @@ FAMILY = Family(
             " send frames into any overlay and read the store.",
             "`provisioner up` sets the rules that drop these packets (chain PROVISIONER-FORWARD in iptables' table mangle, chain"
             " forward of nftables' table inet provisioner); if they disappear again, find out what flushes them",
+            drifts=("rules",),
             fixable=True,
         ),
         Cause(

@@ -46,8 +46,9 @@ _INTERRUPTED = 5.0  # seconds that Ctrl-C waits for this removal
 _BEYOND = 2  # other hosts that a probe tries to reach from an internal network
 _LABEL = 63  # characters: the longest label in DNS
 # Observed: an engine 20.10 was killed (power cut, SIGKILL) with a container on the network. At its next start, it looks for the
-# old namespace, and remembers that it is missing. One more start without the container fixes it.
-_LOST_SANDBOX = "could not get network sandbox"
+# old namespace, and remembers that it is missing. One more start without the container fixes it. The second text: an engine 20.10
+# runs, and somebody unmounted the namespace.
+_LOST_SANDBOX = ("could not get network sandbox", "failed get network namespace")
 _LAST = ("leaks ", "gap ", "quiet ", "cut ", "checksums ")  # lines that count after the probe's end, too
 # Lines that the docker client logs before or after an error (docker/cli#5043). They are never the cause.
 _NOISE = ("WARNING", "See '", "time=")
@@ -461,7 +462,7 @@ class Probe:
     def _ended(self, stream: Stream) -> None:
         result = stream.finish(_END)
         what, cure = _message(result.stderr) or (_last_words(result.stderr) or f"exit code {result.code}", "")
-        if not cure and _LOST_SANDBOX in what:
+        if not cure and any(text in what for text in _LOST_SANDBOX):
             self.fail(Problem("sandbox-lost", self.name, what))
         else:
             self._fail(what, cure)

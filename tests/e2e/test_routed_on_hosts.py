@@ -99,3 +99,10 @@ def test_nat_between_the_segments_is_named_before_what_follows_from_it(cluster, 
     run = cluster.run("doctor")
     assert run.report["causes"][0]["id"] == "nat-between", run.err
     assert "with the source address 192.168.56.254" in run.err
+
+    # Fresh hosts do not become a cluster, and `up` says why.
+    cluster.lab.reset()
+    cluster.store, cluster.extra = "{kind: consul}", ""
+    up = cluster.run("up")
+    assert ([failure["check"] for failure in up.report["failures"]], up.code) == (["store-no-leader"], 1), up.err
+    assert [cause["id"] for cause in up.report["causes"]][:1] == ["nat-between"], up.err

@@ -28,14 +28,15 @@ for box in /var/run/docker/netns/*; do
     case ${box##*/} in *-* | default | lb_* | ingress_sbox) continue ;; esac
     link=$(nsenter --net="$box" ip -o -4 route get "$address" 2>/dev/null | sed -n "s/^$address dev \\([^ ]*\\).*/\\1/p")
     [ -n "$link" ] || continue
+    address=$address/$(nsenter --net="$box" ip -o -4 address show dev "$link" | sed -n '1s|.* inet [0-9.]*/\\([0-9]*\\) .*|\\1|p')
     echo "$box $link $address" >/run/fault-address
-    nsenter --net="$box" ip address add "$address/32" dev "$link"
+    nsenter --net="$box" ip address add "$address" dev "$link"
     exit
 done
 echo "no container on $HOST has an interface for $address" >&2; exit 1"""
 _UNBOXED = (
     "[ ! -f /run/fault-address ] || { read -r box link address </run/fault-address;"
-    ' nsenter --net="$box" ip address del "$address/32" dev "$link" 2>/dev/null; rm /run/fault-address; }'
+    ' nsenter --net="$box" ip address del "$address" dev "$link" 2>/dev/null; rm /run/fault-address; }'
 )
 
 

@@ -230,9 +230,16 @@ def test_dockers_own_last_words(prove):
     assert "Error response from daemon: network demo not found." in result.pairs[0].detail
 
 
-def test_an_engine_that_went_down_hard_is_to_be_restarted(prove):
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "network sandbox join failed: could not get network sandbox (oper true): x",
+        'could not add veth pair: failed get network namespace "/var/run/docker/netns/1-7ea53ce873": no such file or directory.',
+    ],
+)
+def test_an_engine_that_lost_a_namespace_is_to_be_restarted(prove, answer):
     stderr = (
-        "docker: Error response from daemon: network sandbox join failed: could not get network sandbox (oper true): x\n"
+        f"docker: Error response from daemon: {answer}\n"
         'time="2026-11-25T17:18:02Z" level=error msg="error waiting for container: context canceled"\n'
     )
     result = prove(Host(1), Host(2, lines=[], ended=True, result=Result(125, "", stderr)))
