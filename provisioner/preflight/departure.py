@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane.swarm import View
+from provisioner.inventory.problems import nearest
 from provisioner.model import Problem
 from provisioner.preflight import machine
 from provisioner.system import attached
@@ -31,7 +32,8 @@ def findings(
     yield from machine.no_root(leaving.leaver)
     yield from machine.newer_version(leaving.leaver)
     if leaving.staying.leaving is None:
-        what = f"{leaving.host} is not in the inventory, and the store has no host of that name"
+        meant = nearest(leaving.host, leaving.whole.hosts)
+        what = f"{leaving.host} is not in the inventory, and the store has no host of that name{meant}"
         yield Problem("unknown-host", "", what)
         return
     yield from _of_the_host(leaving, drain=drain, why=why, answers=answers, local=local)

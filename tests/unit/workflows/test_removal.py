@@ -211,7 +211,9 @@ def test_a_host_that_answers_and_lets_nobody_in_is_not_gone_either(inventory):
 
 
 def test_a_host_that_nobody_knows(inventory):
-    assert ids(removal(inventory(3), consul(1, 2, 3), "node9")) == [("unknown-host", "stop")]
+    made = removal(inventory(3), consul(1, 2, 3), "noode3")
+    assert ids(made) == [("unknown-host", "stop")]
+    assert next(iter(made.findings())).evidence.endswith("no host of that name; did you mean `node3`?")
 
 
 def test_an_address_of_the_inventory_is_its_host(inventory):
