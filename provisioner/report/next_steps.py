@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from provisioner.model import Drift, ProofResult, Report
 
 _DEAD = frozenset({"host-unreachable", "ssh-closed", "address-unresolved", "connection-lost", "timed-out"})
-_NO_MAJORITY = frozenset({"quorum-lost", "no-host-left"})  # errors with which `remove` would be refused, too
+_NO_MAJORITY = frozenset(
+    {"quorum-lost", "no-host-left", "swarm-may-exist"}
+)  # errors with which no command can change anything
 _VAGUE = SYMPTOMS | {"unexplained"}
 _LIMITED = ("plan", "up", "verify", "doctor")  # the commands that have --limit
 _FAILED = 1
@@ -41,7 +43,8 @@ def next_steps(report: Report) -> tuple[NextStep, ...]:
     """Return the next steps; () if nothing is left to do, or if the findings and errors alone say what to do."""
     if not report.call.inventory:
         return ()
-    found = [step for reason in _REASONS for step in reason(report)]
+    reasons = (_again,) if {error.check for error in report.errors} & _NO_MAJORITY else _REASONS
+    found = [step for reason in reasons for step in reason(report)]
     return tuple({step.run: step for step in reversed(found)}.values())[::-1]
 
 
@@ -120,7 +123,7 @@ def _silent(report: Report) -> Iterator[NextStep]:
 
 
 def _dead(report: Report) -> Iterator[NextStep]:
-    if {error.check for error in report.errors} & _NO_MAJORITY or report.command in ("down", "remove"):
+    if report.command in ("down", "remove"):
         return
     for host, why in report.lost.items():
         if why.check in _DEAD and len(report.hosts) > 1:

@@ -92,11 +92,13 @@ def _by_people(drift: Drift) -> bool:
 
 
 def _size(drift: Drift) -> str:
-    """Return "+3 -1 lines"; "" for a file that is new or gone, since all of its lines are."""
+    """Return "+3 -1 lines" or "-1 line"; "" for a file that is new or gone, since all of its lines are."""
     if not (drift.found and drift.wanted):
         return ""
     rows = list(difflib.unified_diff(_rows(drift.found), _rows(drift.wanted), n=0, lineterm=""))[2:]
-    return f"{' '.join(f'{sign}{sum(row.startswith(sign) for row in rows)}' for sign in '+-')} lines"
+    numbers = {sign: sum(row.startswith(sign) for row in rows) for sign in "+-"}
+    signs = " ".join(f"{sign}{number}" for sign, number in numbers.items() if number)
+    return f"{signs} {'line' if sum(numbers.values()) == 1 else 'lines'}"
 
 
 def _line(drift: Drift, detail: str) -> Text:

@@ -81,6 +81,12 @@ def test_installed_hosts_become_a_proven_network_and_the_second_time_nothing_is_
     before = {host: cluster.started(host, "before") for host in NODES}
     engines = everywhere(cluster, "systemctl show -p MainPID docker")
 
+    planned = cluster.run("plan")
+    assert len(planned.err.partition("\nversion\n")[2].splitlines()) < 2 * 40, planned.err
+    assert [step["run"] for step in planned.report["next"]] == [
+        f"provisioner up {cluster.inventory}",
+        f"provisioner plan --diff {cluster.inventory}",
+    ]
     refused, shown = asked(cluster, "up", ("n", lambda: None))
     assert (refused.code, shown.count(QUESTION)) == (1, 1)
     assert "/etc/docker/daemon.json" in shown
@@ -91,6 +97,7 @@ def test_installed_hosts_become_a_proven_network_and_the_second_time_nothing_is_
     assert "The hosts have changed meanwhile." in shown
     assert first.proven
     assert first.report["writes"] > 0
+    containers_start_as_shown(cluster, [step["run"] for step in first.report["next"]])
     assert {host: cluster.started(host, "before") for host in NODES} == before
     assert all(state.startswith("true") for state in before.values())
     assert everywhere(cluster, "systemctl show -p MainPID docker") == engines
@@ -110,6 +117,23 @@ def test_installed_hosts_become_a_proven_network_and_the_second_time_nothing_is_
     assert cluster.run("verify").code == 0
     containers_get_past_the_rules(cluster)
     stopped_in_its_proof(cluster)
+
+
+# An image with one program, its libraries and what the C library loads to resolve names. Arguments: image, program.
+IMAGE = """tar -chP $(ldd /bin/$2 | grep -o '/[^ ]*') /lib/x86_64-linux-gnu/libnss_dns.so.2 /lib/x86_64-linux-gnu/libnss_files.so.2 /bin/$2 |
+docker import -c 'CMD ["/bin/sleep", "600"]' - $1 >/dev/null"""
+
+
+def containers_start_as_shown(cluster: Cluster, commands: list[str]) -> None:
+    """The lab has no registry, so its hosts get images with the names that the commands use."""
+    images = (("node1", "nginx", "sleep"), ("node2", "alpine", "ping"))
+    said = ""
+    for (host, image, program), command in zip(images, commands, strict=True):
+        cluster.sh(host, f"set -- {image} {program}; {IMAGE}")
+        said = cluster.sh(host, command)
+    assert "3 received, 0% packet loss" in said, said
+    cluster.sh("node1", "docker rm -f web; docker image rm nginx")
+    cluster.sh("node2", "docker image rm alpine")
 
 
 def containers_get_past_the_rules(cluster: Cluster) -> None:

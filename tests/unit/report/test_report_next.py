@@ -102,6 +102,10 @@ NEXT = {
         first(lost=GONE, exit_code=1, errors=(Failure("x", "quorum-lost"),)),
         ["provisioner up cluster.yml"],
     ),
+    "verify without a majority": (
+        failed(outcomes=(daemon("node1", "x"),), errors=(Failure("x", "quorum-lost"),), lost=GONE),
+        [],
+    ),
     "verify that proved everything": (up(command="verify", call=CALL), []),
     "verify with drift": (
         failed(outcomes=(daemon("node2", "x"),)),

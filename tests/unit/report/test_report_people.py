@@ -206,12 +206,14 @@ def test_diffs_show_exactly_what_differs(found, wanted, rows):
 
 def test_without_a_wish_for_diffs_files_of_ours_are_summed_up():
     texts = {"new": ("", "a\nb\n"), "gone": ("a\n", ""), "changed": ("a\nb\nc\n", "a\nB\nc\nd\n")}
+    texts["shorter"] = "a\nb\n", "a\n"
     drifts = [Drift(Kind.FILE, name, *of, Action.RELOAD, is_file=True) for name, of in texts.items()]
     outcome = Outcome("node1", "s", State.DRIFTED, tuple(drifts))
     assert shown(plan(outcome)).splitlines()[2:-2] == [
         "    + new  (needs: reload)",
         "    - gone  (needs: reload)",
         "    ~ changed  (+2 -1 lines, needs: reload)",
+        "    ~ shorter  (-1 line, needs: reload)",
     ]
 
 
