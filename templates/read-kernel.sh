@@ -1,12 +1,15 @@
 # Part of the program that reads a host's kernel (observe/kernel.py). Words in capitals are replaced. Only reads.
 # Each `f NAME TEXT` writes one section. Hosts without iproute2 omit the sections that need it.
+units=$(systemctl show -p Id,MainPID,InvocationID UNITS 2>/dev/null)
+of_engine() { printf '%s\n' "$units" | awk -v RS= -v key="$1" '/(^|\n)Id=docker\.service(\n|$)/ && match($0, "(^|\n)" key "=[^\n]*") {
+  v = substr($0, RSTART, RLENGTH); sub(/^.*=/, "", v); print v }'; }
 f virtualisation "$(systemd-detect-virt 2>/dev/null)"
 f sysctl "$(for k in SYSCTLS; do v=$(cat "/proc/sys/$k") && echo "$k=$v"; done)"
 # The last ten minutes. Files in /proc/sys need cat: the shell's read gets only their first byte.
 f kernel-log "$(read -r up _ </proc/uptime; dmesg 2>/dev/null | awk -v from="$((${up%.*} - 600))" -F '[][ ]+' '$2 > from' | grep -E 'eighbou?r.* table overflow|nf_conntrack: table full' | tail -n 5)"
 f neighbour-count "$(awk 'NR == 2 { print $1 }' /proc/net/stat/arp_cache 2>/dev/null)"
 # The last line of the running engine's log with each known text, of its last 3000 lines.
-f engine-log "$(i=$(systemctl show -p InvocationID docker.service 2>/dev/null); i=${i#InvocationID=}
+f engine-log "$(i=$(of_engine InvocationID)
   [ -z "$i" ] || journalctl -qo cat -n 3000 "_SYSTEMD_INVOCATION_ID=$i" | awk 'BEGIN { for (n = 1; n < ARGC; n++) { text[n] = ARGV[n]; ARGV[n] = "" } }
     { for (n in text) if (index($0, text[n])) last[n] = substr($0, 1, 600) } END { for (n in last) print last[n] }' ENGINE_SAYS)"
 # On one manager of a swarm: the services of which not all tasks run, the last tasks of some, and the number of services.
@@ -23,11 +26,11 @@ manages=MANAGES
   echo "all|$all"
 })"
 # Services whose main process a signal has stopped: unit and process ID.
-f stopped "$(systemctl show -p Id,MainPID UNITS 2>/dev/null | while IFS='=' read -r k v; do
+f stopped "$(printf '%s\n' "$units" | while IFS='=' read -r k v; do
     case $k in Id) u=$v ;; MainPID) p=$v ;; '') u='' p=0 ;; esac
     [ -n "$u" ] && [ "${p:-0}" != 0 ] && grep -qs '^State:.T' "/proc/$p/status" && echo "$u $p" && p=0
   done)"
-f proxies "$(p=$(systemctl show -p MainPID docker.service 2>/dev/null); p=${p#MainPID=}
+f proxies "$(p=$(of_engine MainPID)
   [ "${p:-0}" = 0 ] || tr '\0' '\n' <"/proc/$p/environ" | sed -nE 's/^(https?_proxy|HTTPS?_PROXY|all_proxy|ALL_PROXY)=.+/\1=set/p; s/^(no_proxy|NO_PROXY)=/\1=/p')"
 for t in iptables-legacy-save iptables-nft-save; do
   command -v "$t" >/dev/null && f "$t" "$("$t" 2>/dev/null | grep -E '^[*:-]' | head -c 400000)"
