@@ -50,7 +50,14 @@ for s in /var/run/docker/netns/*; do
   case $name in default | *[!a-zA-Z0-9_-]*) continue ;; esac
   g="nsenter --net=$s"
   f "space:$name:links" "$($g ip -d -j link)" || continue
-  f "space:$name:addresses" "$($g ip -j -4 address)"
+  v=$($g ip -j -4 address)
+  f "space:$name:addresses" "$v"
+  # In the namespace of a container: which names of others its DNS server does not know.
+  for asked in NAMES; do
+    own=${asked%% *}
+    # shellcheck disable=SC2086
+    case $v in *"\"${own:-none}\""*) f "names:$own" "$($g timeout 5 perl -e "$ASK" ${asked#* } 2>/dev/null)" ;; esac
+  done
   f "space:$name:neighbours" "$($g ip -j -4 neigh)"
   case $name in *-*) f "space:$name:forwarding" "$($g bridge -j fdb show)" ;; esac
 done

@@ -47,7 +47,8 @@ FAMILY = Family(
             Severity.ERROR,
             "Containers reach each other by address, but the engine's DNS server does not know their names. Engines learn names"
             " from their store, or in a swarm by gossip.",
-            "check that 7946/tcp and 7946/udp pass between these hosts, and that their engines use the same store",
+            "check that 7946/tcp and 7946/udp pass between these hosts, and that their engines use the same store; if only names of"
+            " containers that run are missing a minute later, too, docker restart announces these containers again",
         ),
         Cause(
             "name-stale",

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from provisioner.controlplane import swarm
+from provisioner.explain import names
 from provisioner.inventory.engine_models import DATA_PORT
 from provisioner.model import Problem
 from provisioner.system import networks
@@ -41,8 +42,8 @@ def has(facts: Facts, ranges: tuple[Range, ...]) -> bool:
 
 def forgotten(seen: Seen) -> Iterator[Problem]:
     """Find names that engines forgot, where only names are missing, and containers reach each other by address."""
-    for result in seen.proofs:
-        for problem in result.problems:
+    for problems in (*(result.problems for result in seen.proofs), tuple(names.unknown(seen))):
+        for problem in problems:
             places = {problem.host, problem.target} - {""} or set(seen.site.live)
             faulty = sorted(
                 name for name in places & set(seen.site.live) if has(seen.site.facts[name], NAMES_FORGOTTEN)

@@ -18,18 +18,20 @@ from provisioner import render, stores
 from provisioner.controlplane import swarm
 from provisioner.errors import Malformed, ProvisionerError
 from provisioner.parallel import bounded, each
+from provisioner.system import attached, reading
 from provisioner.system import facts as system_facts
-from provisioner.system import reading
 from provisioner.system.strict import malformed, number, value
 from provisioner.transport import Together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from provisioner.controlplane import Site
+    from provisioner.system.attached import Named
     from provisioner.transport import Connection
 
 _SERVICE = re.compile("[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}")  # a name of a service
+_OF_HOST, _ASKED = 25, 200  # most containers of one host, and of all, that a DNS server is asked for
 _DEADLINE, _LEAST = 15.0, 6.0  # seconds; the second applies once the other hosts have answered
 # Files in /proc/sys that affect how packets are handled.
 SYSCTLS = (
@@ -232,6 +234,16 @@ class Kernel:
         return {unit: number(pid) for unit, pid in lines if unit in UNITS}
 
     @cached_property
+    def unknown_names(self) -> dict[str, list[str]]:
+        """Address of a container -> the containers of which its DNS server knows no name, if it was asked."""
+        sections = {
+            key.removeprefix("names:"): text.split("\n") for key, text in self.raw.items() if key.startswith("names:")
+        }
+        return {
+            address: [*filter(None, lines[1:])] for address, lines in sections.items() if lines[0].startswith("asked ")
+        }
+
+    @cached_property
     def proxies(self) -> dict[str, str]:
         """Proxy variables in the engine's environment: HTTP_PROXY and similar -> "set"; NO_PROXY -> its value."""
         lines = (line.partition("=") for line in self.raw.get("proxies", "").split("\n"))
@@ -298,10 +310,30 @@ def kind_of(link: Mapping[str, Any]) -> str:
     return str(info.get("info_kind", "")) if isinstance(info, dict) else ""
 
 
-def script(peers: list[str], *, manages: bool = False) -> str:
+def questions(site: Site) -> dict[str, list[str]]:
+    """Return what to ask the DNS servers of containers: host -> "ADDRESS NAME/ID ...", for one container of each network.
+
+    ADDRESS is the container's own. It is asked for itself first, which it must know, and then for containers on other hosts.
+    """
+    on: dict[str, dict[str, list[Named]]] = {}
+    for host in site.live:
+        for each_ in attached.named(site.facts[host]):
+            on.setdefault(each_.network, {}).setdefault(host, []).append(each_)
+    found: dict[str, list[str]] = {}
+    for hosts in on.values():
+        for host, (own, *_) in hosts.items():
+            others = [other for there, those in hosts.items() if there != host for other in those[:_OF_HOST]]
+            asked = [f"{one.name}/{one.id}" for one in (own, *others[:_ASKED])]
+            if others:
+                found.setdefault(host, []).append(" ".join((own.address, *asked)))
+    return found
+
+
+def script(peers: list[str], *, manages: bool = False, names: Sequence[str] = ()) -> str:
     """Return the program that reads one host.
 
     peers: the underlay addresses of the other hosts. manages: also read the services of the host's swarm.
+    names: see `questions`.
     """
     words = {
         "MANAGES": "yes" if manages else '""',
@@ -309,19 +341,22 @@ def script(peers: list[str], *, manages: bool = False) -> str:
         "ENGINE_SAYS": shlex.join(Said),
         "PEERS": shlex.join(peers),
         "UNITS": shlex.join(UNITS),
+        "NAMES": shlex.join(names) or '""',
     }
-    return reading.framed("reading the host's kernel", render.filled(render.program("read-kernel.sh"), words))
+    ask = f"ASK={shlex.quote(render.text('names.pl'))}\n" if names else ""
+    return reading.framed("reading the host's kernel", render.filled(render.program("read-kernel.sh"), words), ask)
 
 
 def observe(site: Site, connections: Mapping[str, Connection]) -> tuple[dict[str, Kernel], dict[str, ProvisionerError]]:
     """Read all live hosts. The second mapping is host -> error, for hosts that could not be read."""
     names = [name for name in site.live if name in connections]
     together = Together(len(names), _DEADLINE, _LEAST)
-    manager = swarm.View(site).acting if site.control == "swarm" else ""
+    manager, names_ = swarm.View(site).acting if site.control == "swarm" else "", questions(site)
 
     def one(name: str) -> Kernel:
         peers = [str(address) for other, address in site.advertise.items() if other != name]
-        result = connections[name].read(script(peers, manages=name == manager), deadline=together.deadline())
+        program = script(peers, manages=name == manager, names=names_.get(name, ()))
+        result = connections[name].read(program, deadline=together.deadline())
         together.ended()
         return parsed(name, result.raw)
 

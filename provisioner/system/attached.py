@@ -7,6 +7,8 @@ store. CONTAINERS is requested before a host is removed, and when the store list
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -21,6 +23,9 @@ CONTAINERS = Request(
     "containers", ENGINE, "/containers/json?all=1", quick=True
 )  # on_shared() and names() read its answer
 _STOPPED = frozenset({"created", "exited", "dead"})  # states in which a container has no endpoint
+_SHORT = 12  # characters of a container's ID that are one of its names on every network
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)  # a name that one question can hold
+_ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}", re.ASCII)
 _NO_NETWORK = frozenset({"default", "bridge", "host", "none"})  # modes that name no network of a cluster
 _SERVICE = "com.docker.swarm.service.id"  # a label
 PROBE = "provisioner-probe-"  # prefix of the names of the proofs' containers
@@ -85,6 +90,30 @@ def on_shared(facts: Facts, *, started: bool = False, also: Collection[str] = ()
         if on:
             found[_name(container)] = tuple(sorted(on))
     return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True)
+class Named:
+    """A running container on a network, and what other containers there call it."""
+
+    network: str
+    name: str
+    id: str
+    address: str
+
+
+def named(facts: Facts) -> Iterator[Named]:
+    """Yield the running containers on networks that are not the host's own. Services' containers and probes are left out."""
+    local = {name for name, network in facts.networks.items() if network.get("Scope", "local") == "local"}
+    for container in facts.http("containers").body or ():
+        name, number = _name(container), str(container["Id"])[:_SHORT]
+        left_out = name.startswith(PROBE) or _SERVICE in (container.get("Labels") or {})
+        if left_out or container.get("State") != "running" or not (_LABEL.fullmatch(name) and _LABEL.fullmatch(number)):
+            continue
+        for network, found in ((container.get("NetworkSettings") or {}).get("Networks") or {}).items():
+            address = found.get("IPAddress") if isinstance(found, dict) else ""
+            if network not in local and address and _ADDRESS.fullmatch(str(address)):
+                yield Named(network, name, number, str(address))
 
 
 def detached(facts: Facts) -> dict[str, str]:

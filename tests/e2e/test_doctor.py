@@ -159,6 +159,18 @@ def test_each_fault_is_named_first_and_at_its_place(settled, capsys, tmp_path, k
     assert cluster.run("verify").code == 0
 
 
+def test_names_that_containers_have_forgotten_follow_from_blocked_gossip(settled):
+    cluster = settled("swarm-28")
+    containers(cluster)
+    cluster.lab.break_(FAULTS["gossip-blocked"], "node1", "")
+    forgotten = "timeout 2 docker exec web-node2 ping -qc 1 web-node1 2>&1 | grep -q resolution"
+    cluster.sh("node2", f"for n in $(seq 60); do {forgotten} && exit; sleep 1; done; exit 1", timeout=200)
+    (cause, *more) = cluster.run("doctor").report["causes"]
+    cluster.lab.heal()
+    assert (cause["id"], more) == ("gossip-blocked", [])
+    assert "names-unresolved" in cause["consequences"]
+
+
 def test_two_faults_at_once_are_both_named(settled):
     cluster = settled("consul")
     containers(cluster)

@@ -1,0 +1,50 @@
+"""Names of running containers that containers on other hosts do not resolve, although a new container's name may be known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provisioner.model import Problem
+from provisioner.system import attached
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provisioner.explain.base import Seen
+    from provisioner.system.attached import Named
+
+_SHOWN = 3  # most names that a problem's evidence lists
+
+
+def unknown(seen: Seen) -> Iterator[Problem]:
+    """Find containers whose names a container on another host does not resolve, while it resolves its own.
+
+    Containers that are gone by now, or have another address, do not count.
+    """
+    running = {host: list(attached.named(seen.site.facts[host])) for host in seen.site.live}
+    for host, kernel in seen.observed.kernels.items():
+        for own in running.get(host, ()):
+            missing = set(kernel.unknown_names.get(own.address, ()))
+            if own.name in missing:
+                continue
+            for there, those in running.items():
+                lacking = [each for each in those if each.name in missing and each.network == own.network]
+                if lacking and there != host:
+                    yield _problem(host, own, there, lacking)
+
+
+def _problem(host: str, own: Named, there: str, lacking: list[Named]) -> Problem:
+    names = sorted(each.name for each in lacking)
+    shown = f"{', '.join(names[:_SHOWN])}{f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''}"
+    evidence = f"{own.name} on {host} resolves its own name, and not {shown} on {there}"
+    return Problem(
+        "names-unresolved",
+        host,
+        evidence,
+        target=there,
+        network=own.network,
+        where=f"DNS of {own.name}",
+    )
+
+
+DETECTORS = (unknown,)
