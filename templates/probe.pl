@@ -803,7 +803,8 @@ while (1) {
     for my $flow (grep { $_->{socket} } values %flow) {
         take_answers($flow) if vec $ready, fileno $flow->{socket}, 1;
     }
-    for my $caller (values %caller) {
+    my @callers = values %caller;  # copies: what follows may remove some, and Perl ends a loop over freed values
+    for my $caller (@callers) {
         my $number = fileno $caller->{socket};
         if (vec $ready, $number, 1) { hear($caller) }
         elsif (vec $free, $number, 1) { push_out($caller) or hang_up($caller) }
@@ -814,7 +815,8 @@ while (1) {
         if ($error) { $_->{why}{name} = $_->{why}{alias} = "127.0.0.11: $error" for values %peer }
     }
     for my $server (values %outside) {
-        take_outside($server, $_) for grep { vec $ready, fileno $_, 1 } @{$server->{sockets}};
+        my @answered = grep { vec $ready, fileno $_, 1 } @{$server->{sockets}};
+        take_outside($server, $_) for @answered;
     }
     next unless vec $ready, fileno STDIN, 1;
     sysread STDIN, $orders, 65536, length $orders or end();
