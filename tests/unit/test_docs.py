@@ -12,13 +12,29 @@ import typer.main
 from provisioner.cli import app
 from provisioner.explain.messages import MEANINGS
 from provisioner.inventory import load
-from provisioner.model import Action, Check, Drift, Kind, Outcome, Pair, ProofResult, Report, State
+from provisioner.model import (
+    Action,
+    Call,
+    Check,
+    Drift,
+    Failure,
+    Kind,
+    Outcome,
+    Pair,
+    ProofResult,
+    Report,
+    SshTarget,
+    State,
+)
 from provisioner.report.people import show_people
+from provisioner.runner.converge import outcome
 from provisioner.steps import STEPS
+from provisioner.transport.network import _unreachable
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 LAB = (ROOT / "docs/lab.md").read_text()
+COMMANDS = (ROOT / "docs/commands.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("vagrant/*.md")], key=str)
 COMMAND = re.compile(r"(?:^ *|`)(?:sudo )?((?:\.venv/bin/)?provisioner [^`#\n]*?)(?=`|  +|#|$)", re.MULTILINE)
 
@@ -153,14 +169,42 @@ def demo() -> Report:
     return Report("up", "demo", hosts, 0, 9.0, writes=10, outcomes=outcomes, proofs=(proof, apart))
 
 
+def printed(report: Report, folder: Path) -> str:
+    with (folder / "out").open("w+", encoding="utf-8") as stream:
+        show_people(report, stream, color=False, verbose=False)
+        stream.seek(0)
+        return stream.read()
+
+
 def test_the_shown_output_is_current(tmp_path):
     shown = re.search(r"```text\n.*?\n\n(.*?\n)\nThe hosts keep running", LAB, re.DOTALL)[1]
     extract = re.search(r"```text\n(.*?)```", README, re.DOTALL)[1]
-    with (tmp_path / "out").open("w+", encoding="utf-8") as stream:
-        show_people(demo(), stream, color=False, verbose=False)
-        stream.seek(0)
-        assert stream.read() == shown
+    assert printed(demo(), tmp_path) == shown
     assert shown.endswith(extract)
+
+
+def test_the_plan_in_the_commands_is_current(site, tmp_path):
+    """The numbers and the store's files differ, because the captured hosts have no security."""
+    shown = re.search(r"```console\n\$ provisioner plan cluster.yml\n(.*?)```", COMMANDS, re.DOTALL)[1]
+    found = site("installed")
+    steps = [step for step in STEPS if step.name not in found.plane.unused]
+    outcomes = tuple(outcome(step, found, name) for step in steps for name in found.live)
+    call = Call("cluster.yml", makes="up")
+    report = Report("plan", "lab", tuple(found.live), 2, 1.0, outcomes=outcomes, call=call)
+    lines = [re.sub(r"\d+ things", "75 things", line) for line in printed(report, tmp_path).splitlines()]
+    parts = [part.splitlines() for part in shown.split("...\n")]
+    assert [lines[: len(parts[0])], lines[-len(parts[1]) :]] == parts
+
+
+def test_the_plan_with_a_dead_host_is_current(tmp_path):
+    text = (ROOT / "docs/troubleshooting.md").read_text()
+    shown = re.search(r"```console\n\$ provisioner plan cluster.yml\n(.*?)```", text, re.DOTALL)[1]
+    target = SshTarget("node3", "192.168.56.13", 22, "root", None, "strict", Path("known_hosts"))
+    error = _unreachable(target, "no answer from 192.168.56.13:22 in 10 seconds")
+    outcomes = tuple(Outcome(host, "version", State.SETTLED) for host in ("node1", "node2"))
+    call, lost = Call("cluster.yml", makes="up"), {"node3": Failure.of(error)}
+    report = Report("plan", "lab", ("node1", "node2", "node3"), 1, 1.0, outcomes=outcomes, lost=lost, call=call)
+    assert printed(report, tmp_path) == shown
 
 
 def test_from_zero_shows_output_that_the_page_of_the_doctor_shows():

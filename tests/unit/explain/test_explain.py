@@ -302,6 +302,26 @@ def test_a_manager_that_is_cut_off_hangs_because_of_that(site):
     assert (found.id, [each.id for each in found.explained]) == ("manager-blocked", ["engine-hangs"])
 
 
+def test_a_store_that_is_down_on_its_hosts_explains_that_it_has_no_leader_and_that_engines_hang(site):
+    """On the third host, whose server still runs. The cure of a hanging engine would be a restart, which does not help."""
+    down = tuple(Problem("store-down", host, "Consul does not run on this host") for host in ("node1", "node2"))
+    leaderless = Problem("store-no-leader", "node3", "Consul has no leader", variant="managed")
+    hanging = Problem("engine-hangs", "node3", "no answer in time", {"host": "node3"})
+    (found,) = explain(replace(healthy(site), findings=(*down, leaderless, hanging)))
+    assert (found.id, found.hosts) == ("store-down", ("node1", "node2"))
+    assert {each.id for each in found.explained} >= {"store-no-leader"}
+    (found,) = explain(replace(healthy(site), findings=(leaderless, hanging)))
+    assert (found.id, [each.id for each in found.explained]) == ("store-no-leader", ["engine-hangs"])
+
+
+def test_hosts_that_dropped_out_for_one_reason_are_one_cause(site):
+    """Each has a cure of its own, which contains its address."""
+    texts = {host: f"{host}: the login is refused\n  next:  try it: ssh {host}" for host in ("node1", "node2")}
+    lost = {host: Failure(text, "login-refused") for host, text in texts.items()}
+    lost["node3"] = Failure("node3: no answer", "host-unreachable")
+    assert [each.hosts for each in explain(replace(healthy(site), lost=lost))] == [("node1", "node2"), ("node3",)]
+
+
 def test_the_document_of_a_cause_has_the_form_that_programs_read(site):
     (found,) = explain(blocked(healthy(site)))
     document = of_diagnosis(found)
