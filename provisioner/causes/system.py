@@ -14,8 +14,7 @@ FAMILY = Family(
             "Reading the firewall, the sockets and the engine's files requires root. Without root, a run can't tell whether the"
             " host is sound, so it checks and changes nothing there.",
             "log in as root, run the command with --ask-sudo-password, or let {user} use sudo without a password:"
-            " `{user} ALL=(ALL) NOPASSWD: ALL` in sudoers; a line `Defaults requiretty` there also needs"
-            " `Defaults:{user} !requiretty`",
+            " `{user} ALL=(ALL) NOPASSWD: ALL` in sudoers",
         ),
         Cause(
             "newer-version",

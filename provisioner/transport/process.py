@@ -338,7 +338,10 @@ def not_root(host: str, tried: str, answer: str, refused_by: str | None) -> Refu
     else:
         what, cure = "sudo runs no scripts", "allow it with a line 'USER ALL=(ALL) ALL' in /etc/sudoers.d"
         if "tty" in answer:
-            cure = "sudo requires a terminal here: add a line 'Defaults:USER !requiretty' in /etc/sudoers.d"
+            cure = (
+                "sudo requires a terminal here: install the program `script` (package bsdutils or util-linux), or add a line"
+                " 'Defaults:USER !requiretty' in /etc/sudoers.d"
+            )
     return Refused(what, cause="no-root", host=host, tried=tried, answer=answer, cure=cure)
 
 

@@ -23,23 +23,31 @@ _RECEIVE = (
     # eval parses the whole script before any of it runs
     'eval "$s"'
 )
-_BECOME_ROOT = (
-    'if test "$(id -u)" -eq 0; then eval "$0"; '
-    'elif sudo -n /bin/sh -c : </dev/null >/dev/null 2>&1; then exec sudo -n /bin/sh -c "$0"; '
-    'else eval "$0"; fi'
+_RUNS = "LC_ALL=C sudo -n /bin/sh -c : 2>&1 </dev/null"  # prints why sudo does not run scripts without a password
+# sudoers may require a terminal (`requiretty`). sudo must have one, but need not use it: `script` creates it, and what runs there
+# gets SSH's pipes back as its streams. So the terminal changes no byte of them.
+_ON_TERMINAL = (
+    'case $m in *"have a tty"*) command -v script >/dev/null && { SHELL=/bin/sh; export SHELL c; '
+    'exec 3<&0 4>&1 5>&2; exec script -qec "$1" /dev/null </dev/null >/dev/null 2>&1; }; esac'
 )
-COMMAND = f"exec /bin/sh -c '{_BECOME_ROOT}' '{_RECEIVE}'"
+_STREAMS = "exec <&3 >&4 2>&5 3<&- 4>&- 5>&-"
+
+
+def _becoming_root(before: str, otherwise: str) -> str:
+    """The command that runs _RECEIVE as root. before: precedes it. otherwise: runs it, in $c, if sudo asks for a password."""
+    sudo = f'm=$({_RUNS}); then exec sudo -n /bin/sh -c "$c"'
+    outside = (
+        f'c="{before}$0"; if test "$(id -u)" -eq 0; then eval "$c"; elif {sudo}; else {_ON_TERMINAL}; {otherwise}; fi'
+    )
+    return f"exec /bin/sh -c '{outside}' '{_RECEIVE}' '{_STREAMS}; if {sudo}; else {otherwise}; fi'"
+
+
+COMMAND = _becoming_root("", 'eval "$c"')
 
 # The same, where sudo may ask for a password. It is sent only after the prompt, and the script only after READY: otherwise sudo
 # would read the script as further attempts. -k ignores an earlier password, so that sudo asks or fails.
 READY, PROMPT = "provisioner-is-ready", "provisioner-asks-for-a-password"
-_BECOME_ROOT_WITH_PASSWORD = (
-    f'r="echo {READY} >&2"; '
-    'if test "$(id -u)" -eq 0; then eval "$r; $0"; '
-    'elif sudo -n /bin/sh -c : </dev/null >/dev/null 2>&1; then exec sudo -n /bin/sh -c "$r; $0"; '
-    f'else exec sudo -k -S -p {PROMPT} /bin/sh -c "$r; $0"; fi'
-)
-COMMAND_WITH_PASSWORD = f"exec /bin/sh -c '{_BECOME_ROOT_WITH_PASSWORD}' '{_RECEIVE}'"
+COMMAND_WITH_PASSWORD = _becoming_root(f"echo {READY} >&2; ", f'exec sudo -k -S -p {PROMPT} /bin/sh -c "$c"')
 
 INCOMPLETE = 97  # exit code of _RECEIVE when the script was cut off
 FOLDER = "/run/provisioner"  # belongs to root, mode 0700; a reboot removes it and its locks

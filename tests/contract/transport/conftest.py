@@ -41,8 +41,8 @@ def pytest_runtest_setup() -> None:
 
 
 # Private /run, an empty home for root, and users u-bash, u-dash ... Each has the login shell of its name and noisy
-# start-up files. All but u-dash and u-nologin have sudo. The password of u-typed, for sudo too, is PASSWORD; u-tty needs a
-# terminal for sudo.
+# start-up files. All but u-dash and u-nologin have sudo. The password of u-typed, for sudo too, is PASSWORD; u-tty and
+# u-ttyfree need a terminal for sudo, the latter no password.
 NAMESPACE = """\
 set -e
 mount --make-rprivate /
@@ -64,7 +64,7 @@ for shell in bash dash fish tcsh nologin; do
   done
   chown -R $id:65534 "$home"
 done
-for user in typed tty; do
+for user in typed tty ttyfree; do
   id=$((id + 1))
   echo "u-$user:x:$id:65534::$1/home:/bin/sh" >>"$1/passwd"
   echo "u-$user:$(cat "$1/hash"):19000:0:99999:7:::" >>"$1/shadow"
@@ -72,8 +72,8 @@ done
 mount --bind "$1/passwd" /etc/passwd
 mount --bind "$1/shadow" /etc/shadow
 if test -f /etc/sudoers; then
-  printf '%s ALL=(ALL) NOPASSWD: ALL\\n' root u-bash u-fish u-tcsh >"$1/sudoers"
-  printf '%s\\n' 'u-typed ALL=(ALL) ALL' 'u-tty ALL=(ALL) ALL' 'Defaults:u-tty requiretty' >>"$1/sudoers"
+  printf '%s ALL=(ALL) NOPASSWD: ALL\\n' root u-bash u-fish u-tcsh u-ttyfree >"$1/sudoers"
+  printf '%s\\n' 'u-typed ALL=(ALL) ALL' 'u-tty ALL=(ALL) ALL' 'Defaults:u-tty,u-ttyfree requiretty' >>"$1/sudoers"
   printf 'Defaults logfile=%s\\n' "$1/sudo.log" >>"$1/sudoers"
   chmod 440 "$1/sudoers"
   mount --bind "$1/sudoers" /etc/sudoers

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from provisioner.errors import HostKeyRefused, Refused
+from provisioner.errors import HostKeyRefused, Refused, TimedOut, Unreachable
 from provisioner.transport import Connection, connect, connect_all
-from provisioner.transport.secrets import Password, Secrets
+from provisioner.transport.secrets import NO_SECRETS, Password, Secrets
+from provisioner.transport.text import clean
 
 TYPED = {"user": "u-typed", "key": None, "keys": (), "agent": "none"}
 
@@ -143,13 +146,77 @@ def test_sudo_s_password_is_sent_only_where_sudo_asks(sshd, user):
 
 
 @pytest.mark.usefixtures("root")
-def test_sudo_that_requires_a_terminal(sshd, password):
+@pytest.mark.parametrize("user", ["u-tty", "u-ttyfree"])
+def test_sudo_that_requires_a_terminal_gets_one_that_changes_nothing(sshd, password, user, wait_for, tmp_path):
+    connection = connect(
+        sshd.target(user=user), secrets=Secrets(sudo=Password(password)) if user == "u-tty" else NO_SECRETS
+    )
+    data = bytes(range(256)) * 2000
+    done = connection.write(
+        "# w\nid -u; cat; echo err >&2; test -t 0 || test -t 1 || test -t 2 || exit 3", stdin=data, accept=(3,)
+    )
+    assert (done.code, done.raw, done.stderr) == (3, b"0\n" + data, "err\n")
+    assert connection.read("# r\nhead -c 3000000 /dev/zero; printf '\\r\\n\\004x'").raw == bytes(3_000_000) + b"\r\n\4x"
+    assert connection.read("# r\ncat; echo end").stdout == "end\n"
+    with connection.stream('# s\nwhile read -r line; do echo "<$line>"; done') as stream:
+        for word in ("one", "\x03\x04\x1a", "two"):
+            stream.send(word)
+            assert stream.readline(5) == f"<{clean(word.encode())}>"
+    with connection.socket(sshd.port) as greeting:
+        assert greeting.recv(4) == b"SSH-"
+    (tmp_path / "file").write_bytes(data)
+    connection.upload(tmp_path / "file", f"# u\ncat >{tmp_path}/copy")
+    assert (tmp_path / "copy").read_bytes() == data
+    connection.lock("test")
+    with pytest.raises(TimedOut):
+        connection.read(f"# k\necho $$ >{tmp_path}/pid; exec sleep 60", deadline=1)
+    wait_for(lambda: not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists(), 10)
+    connection.close()
+    log = (sshd.folder / "sudo.log").read_text()
+    assert ("incorrect" in log, password in log, password in sshd.log()) == (False, False, False)
+
+
+@pytest.mark.usefixtures("root")
+def test_a_host_that_can_t_create_such_a_terminal(sshd, password, tmp_path):
+    for name in ("sudo", "id", "head"):
+        (tmp_path / "bin" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).symlink_to(shutil.which(name))
+    sshd.start(f"SetEnv PATH={tmp_path}/bin")
     connection = connect(sshd.target(user="u-tty"), secrets=Secrets(sudo=Password(password)))
     with pytest.raises(Refused, match="sudo runs no scripts") as caught:
         connection.write("true")
+    assert "install the program `script`" in caught.value.cure
     assert "requiretty" in caught.value.cure
     assert "tty" in caught.value.answer
     connection.close()
+
+
+@pytest.mark.usefixtures("root")
+def test_a_write_over_such_a_terminal_goes_on_when_the_connection_is_cut(sshd, password, wait_for, tmp_path):
+    connection = connect(sshd.target(user="u-tty"), secrets=Secrets(sudo=Password(password)))
+
+    def cut_once_begun():
+        wait_for((tmp_path / "begun").exists, 20)
+        sshd.cut()
+
+    threading.Thread(target=cut_once_begun).start()
+    with pytest.raises(Unreachable):
+        connection.write(f"# w\ntouch {tmp_path}/begun; echo out; sleep 1; echo more; touch {tmp_path}/done")
+    wait_for((tmp_path / "done").exists)
+
+
+@pytest.mark.usefixtures("root")
+def test_such_a_terminal_without_the_right_password(sshd):
+    for secrets in (Secrets(sudo=Password("wrong $x")), NO_SECRETS):
+        connection = connect(sshd.target(user="u-tty"), secrets=secrets)
+        assert secrets.sudo or connection.read("# r\nid -un").stdout == "u-tty\n"
+        with pytest.raises(Refused) as caught:
+            connection.write("true")
+        assert caught.value.what == (
+            "sudo refuses the password" if secrets.sudo else "the user is not root and has no passwordless sudo"
+        )
+        connection.close()
+    assert (sshd.folder / "sudo.log").read_text().count("1 incorrect password attempt") == 1
 
 
 @pytest.mark.usefixtures("root")

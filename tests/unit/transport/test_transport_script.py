@@ -11,7 +11,7 @@ from provisioner.observe import kernel, underlay
 from provisioner.system import reading
 from provisioner.transport import script as scripts
 from provisioner.transport.forward import relaying
-from provisioner.transport.script import COMMAND, INCOMPLETE, Word, name_of, opening
+from provisioner.transport.script import COMMAND, COMMAND_WITH_PASSWORD, INCOMPLETE, Word, name_of, opening
 
 
 def run(data, path=None):
@@ -20,8 +20,9 @@ def run(data, path=None):
 
 
 def test_the_command_has_no_characters_that_login_shells_treat_differently():
-    assert not set("\\!\n`") & set(COMMAND)
-    assert COMMAND.count("'") == 4
+    for command in (COMMAND, COMMAND_WITH_PASSWORD):
+        assert not set("\\!\n`") & set(command)
+        assert command.count("'") == 6
 
 
 def test_output_starts_after_the_opening_line():
