@@ -30,6 +30,7 @@ from provisioner.system.strict import json_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from provisioner.controlplane import Site
     from provisioner.system.facts import Facts
@@ -39,12 +40,12 @@ _RENEWED = 0.15  # of a certificate's lifetime; swarmkit renews it when 0.5 to 0
 _DAY = 86400
 
 
-def _store_keys(name: str, facts: Facts) -> list[str]:
+def _store_keys(name: str, facts: Facts) -> dict[str, Any]:
     try:
         found = daemon_json.parse(name, facts.files.get(DAEMON_JSON, ""))
     except StepFailed:
-        return []  # software.daemon_json_broken reports it
-    return [key for key in _KEYS if key in found]
+        return {}  # software.daemon_json_broken reports it
+    return {key: found[key] for key in _KEYS if key in found}
 
 
 def store_keys_left(site: Site) -> Iterator[Problem]:
@@ -60,12 +61,12 @@ def store_in_use(site: Site) -> Iterator[Problem]:
     """An engine that uses an external store can't be in a swarm (moby v20.10, daemon/cluster)."""
     for name in site.live:
         facts = site.facts[name]
-        keys = [] if has_no_store(facts.engine_version) else _store_keys(name, facts)
+        keys = {} if has_no_store(facts.engine_version) else _store_keys(name, facts)
         if facts.engine.get("ClusterStore") or keys:
             overlays = [n for n, network in facts.networks.items() if network.get("Scope") == "global"]
-            store = str(facts.engine.get("ClusterStore") or ", ".join(keys))
+            store = facts.engine.get("ClusterStore") or ", ".join(keys)
             what = f"its engine uses an external store ({store}), which excludes swarm mode"
-            keep = _keeping(site, store)
+            keep = _keeping(site, str(facts.engine.get("ClusterStore") or keys.get("cluster-store")))
             values = {"networks": " ".join(overlays), "keys": ", ".join(_KEYS), "path": DAEMON_JSON, "keep": keep}
             yield Problem("store-in-use", name, what, values, "networks" if overlays else "")
 

@@ -299,6 +299,10 @@ def test_an_old_engine_on_a_store_that_the_inventory_does_not_name(inventory, pl
     assert f"or keep the external store: {keep}" in causes.cure(problem)
     assert (site.control, site.why) == ("swarm", "" if plane else "the inventory names no store")
     assert resolve(inventory(kind="etcd"), {**fresh(), "node2": two})[0].control == "kv"
+    file = '{"cluster-store": "etcd://192.0.2.9:2379"}'  # the engine has not read it yet
+    two = with_file(with_info(out("node2"), ServerVersion="20.10.5"), DAEMON_JSON, file)
+    (problem,) = preflight.run(resolve(inventory(kind="", more=plane), {**fresh(), "node2": two})[0])
+    assert keep in causes.cure(problem)
 
 
 @pytest.mark.parametrize("words", ["encrypted: true", "attachable: false"])
