@@ -109,9 +109,9 @@ class Hosts:
         path = self.folder / "inventory.yml"
         lines = self.lab.inventory().splitlines(keepends=True)
         gone = [name for name in self.lab.hosts if self.members and name not in self.members]
-        kept = [line for line in lines if not line.strip().startswith(tuple(f"{n}:" for n in gone))]
-        text = "".join([*kept, "control_plane: kv\n"]).replace("store: {kind: consul}", f"store: {self.store}")
-        path.write_text(text)
+        left_out = tuple(f"{name}:" for name in (*gone, "store"))  # labs of later engines have no store
+        kept = [line for line in lines if not line.strip().startswith(left_out)]
+        path.write_text("".join([*kept, f"control_plane: kv\nstore: {self.store}\n"]))
         loaded = inventory.load(path)
         with self.lab.enter():
             found = {}
