@@ -296,7 +296,16 @@ def run(context: typer.Context, name: Name = None) -> None:
     with _reported():
         os.environ[LAB] = _open(name).name
         enter_switch(os.environ[LAB])
-        _become(words)
+        _become(_runnable(words))
+
+
+def _runnable(words: list[str]) -> list[str]:
+    """Return the same command; `provisioner` is this program where PATH has none, as with sudo and a virtual environment."""
+    import shutil
+
+    if words[0] == "provisioner" and not shutil.which(words[0]):
+        return [sys.executable, "-m", *words]
+    return words
 
 
 def _words(context: typer.Context) -> list[str]:

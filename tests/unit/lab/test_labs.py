@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from typer.testing import CliRunner
 
-from provisioner import cli, labs
+from provisioner import cli, cli_lab, labs
 from provisioner.errors import LabError, UsageError
 from provisioner.lab import Lab, machine
 
@@ -69,6 +71,14 @@ def test_a_lab_in_the_place_of_a_host(made):
     with pytest.raises(LabError) as caught:
         Lab("lab").address("demo")
     assert caught.value.cure == "demo is a lab: put --name demo before the host"
+
+
+def test_provisioner_is_this_program_where_the_path_has_none(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cli_lab._runnable(["provisioner", "up"]) == [sys.executable, "-m", "provisioner", "up"]
+    assert cli_lab._runnable(["ping", "x"]) == ["ping", "x"]
+    (tmp_path / "provisioner").touch(mode=0o755)
+    assert cli_lab._runnable(["provisioner", "up"]) == ["provisioner", "up"]
 
 
 def test_only(made):
