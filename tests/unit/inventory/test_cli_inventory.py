@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,16 @@ def test_sound(tmp_path: Path, plane: str, expected: str) -> None:
     hosts = ", ".join(f"node{n}: {{address: 192.0.2.{n}}}" for n in (1, 2, 3))
     file.write_text(f"cluster: lab\nhosts: {{{hosts}}}\n{plane}\nnetworks: {{demo: {{subnet: 10.99.0.0/24}}}}\n")
     assert run("check", str(file)) == (0, f"ok: cluster lab, 3 hosts, network demo 10.99.0.0/24\n{expected}\n")
+
+
+def test_the_documentation_shows_what_check_prints(tmp_path: Path) -> None:
+    page = (INVENTORIES.parent / "docs/inventory.md").read_text()
+    small = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert small
+    for number, text in enumerate((small[1], f"{small[1]}store: {{kind: consul}}\n")):
+        (tmp_path / f"{number}.yml").write_text(text)
+        code, output = run("check", "--no-files", str(tmp_path / f"{number}.yml"))
+        assert (code, textwrap.indent(output, "    ") in page) == (0, True)
 
 
 def test_sound_as_json() -> None:
