@@ -13,7 +13,7 @@ from provisioner.explain.fixes import plan as fixes_of
 from provisioner.model import Action, Kind, State
 from provisioner.report import words
 from provisioner.report.paper import HEAD, QUIET, widest
-from provisioner.report.plan import is_summed_up
+from provisioner.report.plan import is_repairable, is_summed_up
 from provisioner.report.verdict import hosts_that_drifted, proven, stopped, stops, tally
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _repaired(report: Report) -> Iterator[NextStep]:
     drifts = [drift for outcome in report.outcomes if outcome.state is State.DRIFTED for drift in outcome.drifts]
     pairs = sum(found.pairs for found in report.causes if found.id == "drift")
     failed = words.count(pairs, "failed pair or check", "failed pairs and checks")
-    if not all(drift.held for drift in drifts):
+    if is_repairable(report):
         yield NextStep(_command(report, "up"), f"repairs what differs{f', which explains {failed}' if pairs else ''}")
     for network in dict.fromkeys(_network(drift) for drift in drifts if drift.held):
         yield NextStep(_command(report, "up", "--recreate", network), "recreates the network, if no container uses it")

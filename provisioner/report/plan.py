@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from provisioner import wording
-from provisioner.model import Drift, Kind, State
+from provisioner.model import Action, Drift, Kind, State
 from provisioner.report import words
 from provisioner.report.paper import BAD, CARE, GOOD, HEAD, QUIET, heading
 from provisioner.system.reading import DAEMON_JSON
@@ -43,9 +43,14 @@ def plan(report: Report, look: Look) -> list[Text]:
 
 def _title(report: Report) -> list[Text]:
     """Say what repairs the drift, where it is not the whole report: people read this before they look for other causes."""
-    held = all(drift.held for outcome in report.outcomes for drift in outcome.drifts)
-    repaired = "" if held else "; `provisioner up` repairs it"
+    repaired = "; `provisioner up` repairs it" if is_repairable(report) else ""
     return [] if report.command == "plan" else heading(f"this differs from the inventory{repaired}")
+
+
+def is_repairable(report: Report) -> bool:
+    """Whether `up` changes anything. It does not if a drift needs a person's decision, or only time or another repair."""
+    drifts = [drift for outcome in report.outcomes if outcome.state is State.DRIFTED for drift in outcome.drifts]
+    return any(not drift.held and drift.action is not Action.WAIT for drift in drifts)
 
 
 def _folded(outcomes: list[Outcome], look: Look) -> list[tuple[tuple[str, ...], list[tuple[Drift, str]]]]:

@@ -111,6 +111,13 @@ NEXT = {
         failed(outcomes=(daemon("node2", "x"),)),
         ["provisioner up cluster.yml", "provisioner doctor cluster.yml"],
     ),
+    "doctor with drift that only waits for the engine": (
+        failed(
+            command="doctor",
+            outcomes=(Outcome("node2", "daemon", State.DRIFTED, (Drift(Kind.ENGINE, action=Action.WAIT),)),),
+        ),
+        [],
+    ),
     "verify with drift for a person": (
         failed(
             outcomes=(

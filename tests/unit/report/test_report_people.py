@@ -222,7 +222,7 @@ def test_a_first_plan_of_three_hosts_fits_two_screens(site):
     steps = [step for step in STEPS if step.name not in found.plane.unused]
     report = plan(*(outcome_of(step, found, name) for step in steps for name in found.live))
     text = shown(report)
-    assert len(text.splitlines()) <= 2 * 40
+    assert len(text.splitlines()) <= 2 * 45
     assert text.count("+++ /etc/docker/daemon.json") == 3, "people write this file"
     assert len(shown(replace(report, call=Call(diff=True))).splitlines()) > 300
 
