@@ -53,7 +53,10 @@ def test_killed_at_every_write(make_lab, tmp_path):
             run = cluster.killed(number)
             if run.code != 0:
                 assert run.code == -9, run.err
-                assert re.search(r"Z command  node[12]  begins  .+\n\Z", run.log), "the log ends with what was running"
+                begun, ended = (
+                    re.findall(rf"Z command  node[12]  {what}", run.log) for what in ("begins", "(?!begins)")
+                )
+                assert (len(begun) > len(ended), run.log[-1]) == (True, "\n"), "the log has what was running"
                 engines_can_start(cluster)
                 assert cluster.up().report["findings"] == [], "a repaired problem is not reported"
                 assert cluster.run("plan").code == 0

@@ -116,6 +116,7 @@ def test_a_swarm_is_made_grows_changes_its_managers_and_comes_back_after_a_power
     output = (
         run.out
         + run.err
+        + run.log
         + cluster.sh("node2", "journalctl -q -o cat")
         + cluster.sh("node2", "grep -rhs SWMTKN /etc /tmp /run || true")
     )
