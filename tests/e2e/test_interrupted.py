@@ -53,10 +53,9 @@ def test_killed_at_every_write(make_lab, tmp_path):
             run = cluster.killed(number)
             if run.code != 0:
                 assert run.code == -9, run.err
-                begun, ended = (
-                    re.findall(rf"Z command  node[12]  {what}", run.log) for what in ("begins", "(?!begins)")
-                )
-                assert (len(begun) > len(ended), run.log[-1]) == (True, "\n"), "the log has what was running"
+                # Nothing needs to run on a host at that moment: a change can be a request to the store.
+                assert re.search(r"Z command  node[12]  begins  .+\n", run.log), "the log has everything until then"
+                assert (run.log[-1], "provisioner ends" in run.log) == ("\n", False)
                 engines_can_start(cluster)
                 assert cluster.up().report["findings"] == [], "a repaired problem is not reported"
                 assert cluster.run("plan").code == 0
