@@ -122,12 +122,14 @@ def services(seen: Seen) -> Iterator[Problem]:
 def wiped(seen: Seen) -> Iterator[Problem]:
     """Find networks that running containers use, and that a store which answers does not have, or has anew.
 
-    Other networks than the inventory's come and go: containers and networks are not read at the same moment.
+    Other networks than the inventory's come and go: containers and networks are not read at the same moment. A network that any
+    engine lists is there: an engine that does not reach its store lists only its own.
     """
     if seen.site.control != "kv":
         return
     ours = {name for name, network in seen.site.inventory.networks.items() if network.is_global}
     lacking: dict[str, list[str]] = defaultdict(list)
+    listed = {str(each.get("Id")) for name in seen.site.live for each in seen.site.facts[name].networks.values()}
     for name in seen.site.live:
         facts = seen.site.facts[name]
         if not seen.site.plane.joined(facts) or not facts.networks or not seen.site.backend.leader(facts):
@@ -135,7 +137,7 @@ def wiped(seen: Seen) -> Iterator[Problem]:
         if seen.site.plane.closed(seen.site, name) or attached.unknown(facts):
             continue
         for container, network, number in attached.started_on(facts):
-            if network in ours and number not in {"", facts.networks.get(network, {}).get("Id")}:
+            if network in ours and number and number not in listed:
                 lacking[network].append(f"{container} on {name}")
     for network, of in lacking.items():
         shown = f"{', '.join(of[:_SHOWN])}{f' and {len(of) - _SHOWN} more' if len(of) > _SHOWN else ''}"

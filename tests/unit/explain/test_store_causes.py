@@ -60,3 +60,9 @@ def test_stores_elsewhere_are_no_problem(site):
     assert not problems(with_containers(seen, "node2", running("store", NETWORK, **STORE_PORT)))
     odd = running("odd", Ports=[None, {"Type": "udp", "PublicPort": 8500}, {"PublicPort": None}])
     assert not problems(with_containers(seen, "node2", odd))
+
+
+def test_a_network_that_another_engine_lists_is_in_the_store(site):
+    """The engine of node2 does not reach its store, and lists only its own networks."""
+    seen = with_containers(without_network(healthy(site), "node2", "demo"), "node2", running("web"))
+    assert "store-wiped" not in {each.id for each in problems(seen)}
