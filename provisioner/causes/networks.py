@@ -35,7 +35,7 @@ FAMILY = Family(
             Severity.WARNING,
             "The container was created on a network of the cluster, and is on no network now. An engine that starts before its"
             " swarm is ready may start a container without it. Somebody may also have disconnected it on purpose.",
-            "if it should be on its network, on {host}: {commands}",
+            "if it should be on its network, connect it on {host}, since a restart is not enough: {commands}",
         ),
         Cause(
             "parent-missing",

@@ -94,7 +94,7 @@ FAMILY = Family(
             " there can join the swarm's networks.",
             "let it join again with a token (docker swarm join-token worker, on {manager}), then remove its old node: docker node"
             " rm --force {node}",
-            explains=("probe-failed", "overlay-blocked", "names-unresolved"),
+            explains=("probe-failed", "overlay-blocked", "names-unresolved", "network-detached"),
         ),
         Cause(
             "service-tasks-missing",

@@ -153,7 +153,10 @@ def detached(seen: Seen) -> Iterator[Problem]:
         if found and not attached.unknown(seen.site.facts[name]):
             shown = ", ".join(f"{container} (created on {network})" for container, network in found.items())
             evidence = f"{'is' if len(found) == 1 else 'are'} on no network: {shown}"
-            values = {"host": name, "commands": shlex.join(["docker", "restart", *found])}
+            commands = [
+                shlex.join(["docker", "network", "connect", network, container]) for container, network in found.items()
+            ]
+            values = {"host": name, "commands": "; ".join(commands)}
             yield Problem("network-detached", name, evidence, values, where="containers of the engine")
 
 

@@ -10,11 +10,11 @@ from provisioner.explain import problems
 UNTOLD = {"NetworkSettings": None}
 
 
-def test_a_container_that_lost_its_network_is_named_with_its_restart(site):
+def test_a_container_that_lost_its_network_is_named_with_its_cure(site):
     (found,) = problems(with_containers(healthy(site), "node2", alone("web"), running("box"), alone("db")))
     assert (found.id, found.host) == ("network-detached", "node2")
     assert "web (created on demo), db (created on demo)" in found.evidence
-    assert found.values["commands"] == "docker restart web db"
+    assert found.values["commands"] == "docker network connect demo web; docker network connect demo db"
 
 
 def test_a_network_that_the_engine_does_not_list_is_one_of_the_cluster(site):
