@@ -7,8 +7,11 @@ _SWARM = ("swarm",)
 _KEY = "/run/fault-swarm-key"
 _TOKEN = "/run/fault-swarm-token"  # noqa: S105 # a path
 _WAIT = "for n in $(seq 60); do {} && exit 0; sleep 0.5; done; exit 1"
-_DOWN = "docker node ls --format '{{.ID}} {{.Status}}' | sed -n 's/ Down$//p' | xargs -r docker node rm"
-_LEAVE = f"""(umask 077; docker swarm join-token -q manager >{_TOKEN}); docker node demote "$HOST" && sleep 3
+_DOWN = """(for id in $(docker node ls --format '{{.ID}} {{.Status}}' | sed -n 's/ Down$//p'); do
+  docker node demote "$id" >/dev/null 2>&1; docker node rm --force "$id" || exit 1; done)"""
+# A manager that leaves before it has ceased to be one stays a member of the managers' quorum.
+_LEAVE = f"""(umask 077; docker swarm join-token -q manager >{_TOKEN}); docker node demote "$HOST"
+for n in $(seq 40); do [ "$(docker info -f '{{{{.Swarm.ControlAvailable}}}}')" = false ] && break; sleep 0.5; done
 docker swarm leave --force"""
 _REJOIN = f"""[ -s {_TOKEN} ] || exit 0; docker swarm leave --force 2>/dev/null
 docker swarm join --advertise-addr "$SELF" --token "$(cat {_TOKEN})" "$PEER:2377" && rm {_TOKEN}
