@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 OURS = {("tcp", port) for port in Consul.ports.tcp} | {("udp", port) for port in Consul.ports.udp}
 OTHER = {("tcp", 7000), ("udp", 7000)}
-SECTIONS = ("system", "files", "units", "firewall")
+SECTIONS = ("system", "files", "units", "firewall", *reading.CLIENTS)
 # The ports that a host can use on others if it drops the answers to its own datagrams. This does not hurt engines and Consul:
 # they send datagrams from the same ports that they listen on.
 TCP = {("tcp", port) for port in Consul.ports.tcp}

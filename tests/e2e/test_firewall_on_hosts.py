@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provisioner import render, wording
-from provisioner.preflight.store import locked_out
+from provisioner.preflight.store import closing, locked_out
 from provisioner.steps.firewall import Firewall
 from provisioner.stores.consul import Consul
 from provisioner.system import firewall
@@ -288,6 +288,7 @@ def test_local_users_of_the_store_are_reported_before_they_are_locked_out(hosts_
     )
     hosts._echoes.append(subprocess.Popen(uses, stdout=subprocess.PIPE, text=True))
     assert hosts._echoes[-1].stdout.readline() == "on\n"
+    assert closing(hosts.site()) == ["node1"]
     (finding,) = locked_out(hosts.site())
     assert finding.evidence.startswith("python3 of the user exporter uses the store at 127.0.0.1:8500; ")
     hosts.store = "{kind: consul, local_users: [exporter]}"
