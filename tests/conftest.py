@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
 _SHARING = frozenset(
-    {"tests/e2e/test_local_user.py", "tests/e2e/test_proofs.py", "tests/e2e/test_store_backends.py"}
+    {
+        *("tests/e2e/test_local_user.py", "tests/e2e/test_proofs.py"),
+        *("tests/e2e/test_routed_on_hosts.py", "tests/e2e/test_store_backends.py"),
+    }
 )  # files whose tests share hosts
 _WAITING = ("tests/unit/proofs/test_probe_pl.py", "tests/contract/transport/")  # files whose tests mostly wait
 _LONG = (  # started first, in this order, so that they do not run alone at the end
