@@ -69,11 +69,9 @@ def containers(cluster: Cluster) -> None:
         )
         shown = "{{.State.Running}} {{len .NetworkSettings.Networks}}"
         state = cluster.sh(host, f"docker inspect -f '{shown}' web-{host} 2>/dev/null", check=False)
-        if state == "true 0":
-            connect = f"docker network connect demo web-{host}"
-            cluster.sh(host, f"for n in $(seq 30); do {connect} && exit; sleep 1; done; exit 1", timeout=120)
-        elif state and state != "true 1":
-            cluster.sh(host, f"docker restart -t 0 web-{host}")
+        if state and state != "true 1":
+            mend = f"docker network connect demo web-{host}" if state == "true 0" else f"docker start web-{host}"
+            cluster.sh(host, f"for n in $(seq 10); do {mend} && exit; sleep 2; done; exit 1", timeout=300)
         elif not state:
             cluster.box(host, f"web-{host}", "demo", "--restart always")
     for one, other in itertools.permutations(HOSTS, 2):
