@@ -619,8 +619,9 @@ FORMS = ["%s", "h ansible_host=%s", "h ansible_user=%s", "h ansible_port=%s", "[
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:20]))
-def test_hostile_values_never_reach_the_inventory(tmp_path: Path, text: str) -> None:
-    """Each form is a separate source. All findings are imported into one inventory."""
+def test_hostile_values_never_reach_the_inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Each form is a separate source. All findings are imported into one inventory, in the current folder."""
+    monkeypatch.chdir(tmp_path)
     found: list[Machine] = []
     for number, form in enumerate(FORMS):
         source = f"ok{number}\n{form.replace('h ', f'h{number} ').replace('%s', text)}\n"
