@@ -10,10 +10,12 @@ from provisioner.model import Problem
 from provisioner.observe import Observed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from provisioner.controlplane import Site
     from provisioner.model import Failure, Outcome, ProofResult
+
+_SHOWN = 3  # most items that a problem's evidence lists
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,12 @@ class Seen:
         """Return a copy with only the kernels of these hosts."""
         kernels = {name: kernel for name, kernel in self.observed.kernels.items() if name in names}
         return replace(self, observed=replace(self.observed, kernels=kernels))
+
+
+def few(texts: Sequence[str]) -> str:
+    """Return the first texts as a list for a problem's evidence, and the number of the others."""
+    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return ", ".join(texts[:_SHOWN]) + more
 
 
 Detector = Callable[[Seen], Iterator[Problem]]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from provisioner import stores
 from provisioner.controlplane import swarm
+from provisioner.explain.base import few
 from provisioner.model import Problem
 from provisioner.system import attached, firewall
 from provisioner.system.firewall import walk
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from provisioner.observe.kernel import Kernel
 
 _LOOPBACK = "127.0.0.1"
-_SHOWN = 3  # most containers that a problem's evidence lists
 
 
 def engines(seen: Seen) -> Iterator[Problem]:
@@ -140,8 +140,7 @@ def wiped(seen: Seen) -> Iterator[Problem]:
             if network in ours and number and number not in listed:
                 lacking[network].append(f"{container} on {name}")
     for network, of in lacking.items():
-        shown = f"{', '.join(of[:_SHOWN])}{f' and {len(of) - _SHOWN} more' if len(of) > _SHOWN else ''}"
-        evidence = f"{shown} {'is' if len(of) == 1 else 'are'} on a network {network} that the store does not have"
+        evidence = f"{few(of)} {'is' if len(of) == 1 else 'are'} on a network {network} that the store does not have"
         values = {"network": network, "containers": ", ".join(of)}
         yield Problem("store-wiped", "", evidence, values, network=network, where="keys of the store")
 
@@ -151,8 +150,8 @@ def detached(seen: Seen) -> Iterator[Problem]:
     for name in seen.site.live:
         found = attached.detached(seen.site.facts[name])
         if found and not attached.unknown(seen.site.facts[name]):
-            shown = ", ".join(f"{container} (created on {network})" for container, network in found.items())
-            evidence = f"{'is' if len(found) == 1 else 'are'} on no network: {shown}"
+            shown = few([f"{container} (created on {network})" for container, network in found.items()])
+            evidence = f"{shown} {'is' if len(found) == 1 else 'are'} on no network"
             commands = [
                 shlex.join(["docker", "network", "connect", network, container]) for container, network in found.items()
             ]

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from provisioner import causes, wording
+from provisioner.explain.base import few
 from provisioner.model import Problem, Severity, State
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from provisioner.explain.base import Seen
 
-_SHOWN = 3  # most drifts of a step on one host, and most failures of a proof, that are listed
+_SHOWN = 3  # most failures of a proof that are listed
 
 
 def lost(seen: Seen) -> Iterator[Problem]:
@@ -37,8 +38,7 @@ def drift(seen: Seen) -> Iterator[Problem]:
         alone = [each for each in outcome.drifts if each not in rest]
         for drifts in (*([each] for each in alone), *([rest] if rest else [])):
             names = list(dict.fromkeys(map(wording.what, drifts)))
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            evidence = f"{outcome.host}: {outcome.step}: {', '.join(names[:_SHOWN])}{more}"
+            evidence = f"{outcome.host}: {outcome.step}: {few(names)}"
             kind, target = (drifts[0].kind.value, drifts[0].target) if drifts is not rest else ("", "")
             values = {"kind": kind, "target": target}
             yield Problem("drift", outcome.host, evidence, values, where=f"step {outcome.step}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from provisioner.explain.base import few
 from provisioner.model import Problem
 from provisioner.system import attached
 
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
 
     from provisioner.explain.base import Seen
     from provisioner.system.attached import Named
-
-_SHOWN = 3  # most names that a problem's evidence lists
 
 
 def unknown(seen: Seen) -> Iterator[Problem]:
@@ -34,8 +33,7 @@ def unknown(seen: Seen) -> Iterator[Problem]:
 
 
 def _problem(host: str, own: Named, there: str, lacking: list[Named]) -> Problem:
-    names = sorted(each.name for each in lacking)
-    shown = f"{', '.join(names[:_SHOWN])}{f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''}"
+    shown = few(sorted(each.name for each in lacking))
     evidence = f"{own.name} on {host} resolves its own name, and not {shown} on {there}"
     return Problem(
         "names-unresolved",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from provisioner.explain.base import few
 from provisioner.model import PathSeen, PortSeen, Problem
 from provisioner.observe import underlay
 
@@ -220,8 +221,7 @@ def _problem(seen: Seen, name: str, place: Place, found: list[Lost]) -> Problem:
     values = _values(what, source, target, at) | (rule.values if rule else {})
     shares = {each.share for each in found}
     share = f"{max(shares)}% of " if max(shares) < 100 else ""  # noqa: PLR2004
-    paths = ", ".join(f"{a} > {b}" for a, b in ways[:3]) + (f" and {len(ways) - 3} more" if len(ways) > 3 else "")  # noqa: PLR2004
-    evidence = f"{paths}: {share}{what} packets lost: {found[0].stage}"
+    evidence = f"{few([f'{a} > {b}' for a, b in ways])}: {share}{what} packets lost: {found[0].stage}"
     where = (f"{at}: {rule.where}" if rule else f"firewall of {at}") if at else f"between {source} and {target}"
     if rule:
         counted = f"counted {rule.packets} packets" if rule.packets else "has no counter, and can match these packets"
