@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from provisioner import cli_manager, documentation
 from provisioner.cli_access import Access, AskPassword, AskSudo
 from provisioner.cli_names import VARIABLE, default
+from provisioner.cli_options import expanded
 from provisioner.cli_words import Group
 
 if TYPE_CHECKING:
@@ -80,14 +82,15 @@ _STOPPED = 130
 _STDIN, _STDIN_NAME = "-", "standard input"
 
 
-class _Wished(NamedTuple):
-    """The options that all imports share."""
+@dataclass(frozen=True)
+class _Wished:
+    """The options that all imports but that of a swarm share."""
 
-    cluster: str
-    network: str
-    advertise: str
-    only: list[str] | None
-    engines: str
+    cluster: _Cluster = ""
+    network: _Network = ""
+    advertise: _Advertise = ""
+    only: _Only = None
+    engines: _Engines = ""
 
 
 @app.command()
@@ -154,55 +157,46 @@ def _ask(question: str, default: str) -> str:
 
 
 @importing.command()
+@expanded
 def vagrant(
     path: _Found = "",
     *,
-    cluster: _Cluster = "",
-    network: _Network = "",
-    advertise: _Advertise = "",
-    only: _Only = None,
-    engines: _Engines = "",
+    options: _Wished,
 ) -> None:
     """From the output of `vagrant ssh-config`. PATH has its output; by default, it runs in this folder."""
     from provisioner.inventory.importers import vagrant as tool
 
     with _refusals():
         text, name = _text(path) if path else (tool.printed(), "vagrant ssh-config")
-        _print(tool.machines(text, name), "vagrant", _Wished(cluster, network, advertise, only, engines))
+        _print(tool.machines(text, name), "vagrant", options)
 
 
 @importing.command()
+@expanded
 def docker_machine(
     path: _Found = "",
     *,
-    cluster: _Cluster = "",
-    network: _Network = "",
-    advertise: _Advertise = "",
-    only: _Only = None,
-    engines: _Engines = "",
+    options: _Wished,
 ) -> None:
     """From docker-machine's store: PATH, $MACHINE_STORAGE_PATH or ~/.docker/machine."""
     from provisioner.inventory.importers import docker_machine as tool
 
     with _refusals():
         found = tool.machines(Path(path) if path else tool.default_store())
-        _print(found, "docker-machine", _Wished(cluster, network, advertise, only, engines))
+        _print(found, "docker-machine", options)
 
 
 @importing.command()
+@expanded
 def ansible(
     path: _Found = "",
     *,
     group: Annotated[str, typer.Option("--group", metavar="NAME", help="Only the hosts of this group.")] = "",
-    cluster: _Cluster = "",
-    network: _Network = "",
-    advertise: _Advertise = "",
-    only: _Only = None,
-    engines: _Engines = "",
     trust: Annotated[
         bool,
         typer.Option("--trust", help="Let ansible-inventory read it, which executes its scripts and plugins."),
     ] = False,
+    options: _Wished,
 ) -> None:
     """From an Ansible inventory: PATH, the one in ansible.cfg, ./hosts, ./inventory* or /etc/ansible/hosts.
 
@@ -221,18 +215,15 @@ def ansible(
             found = tool.parsed(*_text(path), group=group)
         else:
             found = tool.machines((Path(path),) if path else tool.default_sources(), group=group)
-        _print(found, "ansible", _Wished(cluster or group, network, advertise, only, engines))
+        _print(found, "ansible", replace(options, cluster=options.cluster or group))
 
 
 @importing.command()
+@expanded
 def ssh_config(
     path: _Found = "",
     *,
-    cluster: _Cluster = "",
-    network: _Network = "",
-    advertise: _Advertise = "",
-    only: _Only = None,
-    engines: _Engines = "",
+    options: _Wished,
 ) -> None:
     """From OpenSSH's configuration: PATH or ~/.ssh/config. Each Host without wildcards is a host; see --only."""
     from provisioner.inventory.importers import ssh_config as tool
@@ -242,7 +233,7 @@ def ssh_config(
         file = path or str(Path.home() / ".ssh" / "config")
         evaluate = None if path == _STDIN else partial(of_ssh.options_of, Path(file).absolute())
         found = tool.parsed(*_text(file), tool.Here.now(), evaluate)
-        _print(found, "ssh-config", _Wished(cluster, network, advertise, only, engines))
+        _print(found, "ssh-config", options)
 
 
 @importing.command()

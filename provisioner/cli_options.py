@@ -6,6 +6,7 @@ import functools
 import inspect
 import os
 import shlex
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_type_hints
@@ -139,7 +140,7 @@ def expanded(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(**given: object) -> None:
         options = made(**{of.name: given.pop(of.name) for of in shared})
-        with options.files:
+        with options.files if isinstance(options, Options) else nullcontext():
             command(**given, options=options)
 
     run.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
