@@ -32,6 +32,17 @@ FAMILY = Family(
             },
         ),
         Cause(
+            "join-unanswered",
+            "an engine asks to join the swarm, and no manager lets it in",
+            Severity.WARNING,
+            "The engine asks a manager for its certificate, and goes on asking. Port 2377/tcp is blocked on the way to the managers,"
+            " or their answers do not come back. Until then, the engine is in no swarm, and no container there joins its networks.",
+            "make sure that 2377/tcp passes from this host to {asked}; then the engine joins by itself, and `provisioner up` lets it"
+            " ask with a new token",
+            drifts=("swarm", "network"),
+            explains=("engines-apart", "probe-failed"),
+        ),
+        Cause(
             "second-swarm",
             "a host is alone in a second swarm of the cluster",
             Severity.WARNING,

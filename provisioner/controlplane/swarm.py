@@ -193,6 +193,20 @@ def managers(facts: Facts) -> list[IPv4Address | None]:
     return [literal(str(manager.get("Addr", "")).rpartition(":")[0]) for manager in remote(facts)]
 
 
+def asked_manager(facts: Facts) -> str:
+    """Return the manager, as ADDRESS:PORT, that the engine asks to let it into a swarm; "" if it does not ask.
+
+    Until then, the engine has no ID as a node. Its state is "pending", and "error" after it has asked in vain for a while; then
+    only its file names the manager (seen with 20.10.5).
+    """
+    if swarm_info(facts).get("NodeID") or state(facts) not in {"pending", "error"}:
+        return ""
+    saved = json_object(facts.files.get(on_host.STATE, ""))
+    if saved.get("JoinInProgress"):
+        return str(saved.get("RemoteAddr", ""))
+    return next((str(manager.get("Addr", "")) for manager in remote(facts)), "")
+
+
 def nodes(facts: Facts) -> tuple[Mapping[str, Any], ...]:
     """Return the swarm's nodes as a manager lists them; nothing on other hosts."""
     return facts.swarm_nodes
@@ -220,6 +234,7 @@ class Member(StrEnum):
     """Whether a host is in the cluster's swarm."""
 
     NONE = "in no swarm"
+    JOINING = "joining the cluster's swarm"  # no manager has let it in yet
     OURS = "in the cluster's swarm"
     OTHER = "in another swarm"
     SECOND = "in a second swarm of this cluster"  # and alone in it
@@ -312,6 +327,8 @@ class View:
         if cluster(facts):
             return Member.SECOND if [host] in self._ours and len(nodes(facts)) == 1 else Member.OTHER
         addresses = set(managers(facts))
+        if ours and (asked := asked_manager(facts)):
+            return Member.JOINING if literal(asked.rpartition(":")[0]) in self.site.advertise.values() else Member.OTHER
         near = not addresses or not addresses.isdisjoint({*self.site.advertise.values(), self.site.leaving})
         return Member.UNKNOWN if near and not (ours and addresses) else Member.OTHER
 

@@ -10,6 +10,7 @@ from provisioner.controlplane.swarm import (
     Member,
     View,
     address_of,
+    asked_manager,
     cluster,
     hostname,
     label,
@@ -112,6 +113,16 @@ def other_swarm(site: Site) -> Iterator[Problem]:
         yield Problem("other-swarm", name, what, {"hosts": ", ".join(view.hosts), "unknown": unknown}, variant)
 
 
+def join_unanswered(site: Site) -> Iterator[Problem]:
+    """The engine goes on asking, but a person should know; `up` starts the join again with a new token."""
+    view = View(site)
+    for name in site.live:
+        if view.member(name) is Member.JOINING:
+            asked, error = asked_manager(site.facts[name]), swarm_info(site.facts[name]).get("Error")
+            what = f"its engine asks {asked} to let it into the swarm, and is not in it yet{f' ({error})' if error else ''}"
+            yield Problem("join-unanswered", name, what, {"asked": asked})
+
+
 def second_swarm(site: Site) -> Iterator[Problem]:
     """Two swarms were created for this cluster. A host that is alone in one of them leaves it if it is empty."""
     view = View(site)
@@ -129,7 +140,7 @@ def locked_or_failed(site: Site) -> Iterator[Problem]:
         if state(facts) == "locked":
             what = "its engine is locked: it was restarted in a swarm with autolock, and waits for the swarm's key"
             yield Problem("swarm-locked", name, what, {"manager": manager}, "" if manager else "no-leader")
-        elif state(facts) == "error" and View(site).member(name) is not Member.OTHER:
+        elif state(facts) == "error" and View(site).member(name) not in {Member.OTHER, Member.JOINING}:
             what = f"its engine can't join its swarm: {swarm_info(facts).get('Error') or 'it gives no reason'}"
             yield Problem("swarm-error", name, what)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 _OF_PATHS = frozenset(
     {"path-mtu", "transfer-stalled", "connection-dropped"}
 )  # small packets pass, so no pair is missing
-_OF_CLUSTERS = frozenset({"store-no-leader"})  # errors of hosts that did not become a cluster
+_OF_CLUSTERS = frozenset(
+    {"store-no-leader", "not-converged", "timed-out", "join-unanswered"}
+)  # errors of hosts that did not join
 _BETWEEN = 0.5  # seconds between two observations
 _SUSPECT, _SUSPECT_PER_HOST = 3.0, 0.5  # seconds until pairs that do not reach each other are investigated
 
@@ -100,16 +103,31 @@ def explain_failure(run: Run) -> bool:
     return explain(run)
 
 
-def explain_stop(run: Run) -> bool:
-    """Finds the causes if the run ended because the hosts did not become a cluster: the paths between them may be blocked.
+def explain_apart(run: Run) -> bool:
+    """Finds the causes if hosts did not join the cluster that the run builds: the paths between them may be blocked.
 
-    What is known of the hosts may be from before the changes, so they are read again.
+    What is known of the hosts may be from before the changes, so they are read again. Those that dropped out are observed,
+    too, if they still answer. Returns whether there was such a host.
     """
-    if any(error.check in _OF_CLUSTERS for error in run.errors):
-        run.read_again()
-        observe(run)
-        explain(run)
+    lost = run.session.lost
+    apart = {name: why for name, why in lost.items() if why.check in _OF_CLUSTERS and name in run.site.facts}
+    if not apart and not any(error.check in _OF_CLUSTERS for error in run.errors):
+        return False
+    known = run.site.live
+    run.session.lost = {name: why for name, why in lost.items() if name not in apart}
+    run.session.patient = False
+    run.site = replace(run.site, live=tuple(name for name in run.inventory.hosts if name in {*known, *apart}))
+    run.read_again()
+    observe(run)
+    explain(run)
+    run.session.lost |= apart
+    run.drop_lost()
     return True
+
+
+def explain_built(run: Run) -> bool:
+    """Finds the causes if a run that builds a cluster has failed. The run always continues."""
+    return explain_apart(run) or explain_failure(run)
 
 
 def explain(run: Run) -> bool:

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 _ROLES = {True: "manager", False: "worker"}
 _OF_MANAGER = frozenset({Action.PROMOTE, Action.DEMOTE, Action.FORGET, Action.NAME})  # actions of the acting manager
+# An engine that no manager has let in yet has no ID as a node.
+_ENDING = """case $(timeout 20 docker info -f '{{.Swarm.LocalNodeState}}{{.Swarm.NodeID}}') in
+pending | error) timeout 60 docker swarm leave >/dev/null ;;
+esac
+"""
 _AT_ONCE = 8  # hosts that join in parallel: each needs a signed certificate, and a new manager changes raft's members
 
 
@@ -58,7 +63,7 @@ class Swarm(OfHosts):
         if member is Member.NONE:
             action = Action.FOUND if host == Founding(site).initiator else Action.JOIN
             return (Drift(Kind.SWARM, "", "none", role, action),)
-        if member is Member.SECOND:
+        if member in {Member.JOINING, Member.SECOND}:
             return (Drift(Kind.SWARM, "", str(member), role, Action.REJOIN),)
         if member is Member.UNKNOWN:
             return (Drift(Kind.SWARM, "", f"{state(facts)}, without a leader", role, Action.WAIT),)
@@ -87,7 +92,7 @@ class Swarm(OfHosts):
         if Action.FOUND in actions:
             return _founding(site, host)
         if actions & {Action.JOIN, Action.REJOIN}:  # without a manager, the swarm is being created
-            return _joining(site, view, host, second=Action.REJOIN in actions) if view.acting else None
+            return _joining(site, view, host, again=Action.REJOIN in actions) if view.acting else None
         if host != view.acting or not actions & _OF_MANAGER:
             return None
         changes = _changes(site, view)
@@ -136,14 +141,15 @@ def _id(view: View, host: str) -> str:
     return str(view.node(host)["ID"])
 
 
-def _requesting(action: str, body: Mapping[str, Any], what: str = "", founder: str = "") -> str:
+def _requesting(action: str, body: Mapping[str, Any], what: str = "", founder: str = "", managers: str = "") -> str:
     """Return the script that sends a request about the swarm to the engine, and removes the founder's record.
 
     action: as in the API's path. what: the action in words. founder: if given, the script runs only if the host has this record.
+    managers: the managers that a joining engine asks, as text.
     """
     program = render.text("swarm.pl")
     values = {"program": program, "action": action, "what": what or action, "body": json.dumps(body)}
-    return render.script("swarm.sh.j2", **values, path=FOUNDER, founder=founder)
+    return render.script("swarm.sh.j2", **values, path=FOUNDER, founder=founder, managers=managers)
 
 
 def _founding(site: Site, host: str) -> Work | None:
@@ -155,12 +161,15 @@ def _founding(site: Site, host: str) -> Work | None:
     return Work(script, "creating the swarm", deadline=90.0, alone=True)
 
 
-def _joining(site: Site, view: View, host: str, *, second: bool) -> Work:
-    role = _ROLES[host in site.servers]
-    leave = _leaving(site, host) if second else ""
-    script, token = leave + _requesting("join", _join(site, view, host)), _token(view.acting, role)
-    text = f"{'leaving a second swarm and ' if second else ''}joining the swarm as {role}"
-    return Work(script, text, deadline=90.0 + 60.0 * second, at_once=_AT_ONCE, stdin=token)
+def _joining(site: Site, view: View, host: str, *, again: bool) -> Work:
+    role, body = _ROLES[host in site.servers], _join(site, view, host)
+    leave, first = "", ""
+    if again:
+        attempt = view.member(host) is Member.JOINING
+        leave, first = (_ENDING, "an earlier attempt") if attempt else (_leaving(site, host), "a second swarm")
+    script = leave + _requesting("join", body, managers=", ".join(body["RemoteAddrs"]))
+    text = f"{f'leaving {first} and ' if first else ''}joining the swarm as {role}"
+    return Work(script, text, deadline=120.0 + 60.0 * again, at_once=_AT_ONCE, stdin=_token(view.acting, role))
 
 
 def _leaving(site: Site, host: str) -> str:

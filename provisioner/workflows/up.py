@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provisioner.runner.diagnose import explain_failure, explain_stop
+from provisioner.runner.diagnose import explain_apart, explain_built
 from provisioner.runner.look import judge_again, look
 from provisioner.runner.prove import prove
 from provisioner.steps import STEPS
@@ -25,8 +25,8 @@ def phases(ask: Ask | None = None) -> tuple[Phase, ...]:
         *agree,
         lock_if_any_differs(STEPS),
         *agree,  # another run may have changed the hosts before this one had the locks
-        *(phase for step in STEPS for phase in (within([step]), or_else(converge([step]), explain_stop))),
+        *(phase for step in STEPS for phase in (within([step]), or_else(converge([step]), explain_apart))),
         prove,
         judge_again,
-        explain_failure,
+        explain_built,
     )

@@ -10,7 +10,7 @@ import pytest
 from captured import HOSTS, with_file, with_http, with_info
 from swarms import ADDRESSES, FOUND, IDS, another, fresh, labelled, out, put, with_managers
 
-from provisioner import render, wording
+from provisioner import preflight, render, wording
 from provisioner.controlplane import resolve
 from provisioner.controlplane.founding import Founding
 from provisioner.controlplane.swarm import Member, View
@@ -21,7 +21,7 @@ from provisioner.steps.firewall import Firewall
 from provisioner.steps.networks import Networks
 from provisioner.steps.swarm import Swarm, of_nodes
 from provisioner.system.reading import ENGINE_DROPIN
-from provisioner.system.swarm import FOUNDER
+from provisioner.system.swarm import FOUNDER, STATE
 
 SWARM, NETWORKS = Swarm(), Networks()
 ONE = "swarm: {managers: [node1]}"
@@ -216,6 +216,34 @@ class TestOtherSwarms:
             whole = site({**facts, "node3": theirs})
             with pytest.raises(StepFailed, match="in another swarm"):
                 SWARM.drift(whole, "node3")
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            {"LocalNodeState": "pending", "RemoteManagers": [{"NodeID": "", "Addr": f"{ADDRESSES['node1']}:2377"}]},
+            {"LocalNodeState": "error", "Error": "context deadline exceeded", "RemoteManagers": None},
+        ],
+    )
+    def test_an_engine_that_no_manager_has_let_in_asks_again(self, site, said):
+        asking = with_file(
+            put("node3", NodeID="", **said),
+            STATE,
+            json.dumps({"RemoteAddr": f"{ADDRESSES['node1']}:2377", "JoinInProgress": True}),
+        )
+        whole = site({**FOUND, "node3": asking})
+        assert View(whole).member("node3") is Member.JOINING
+        assert differs(whole)["node3"] == [("the swarm", "joining the cluster's swarm", "worker", "leave and join")]
+        (work,) = works(whole).values()
+        assert work.script.index("docker swarm leave >") < work.script.index("POST /swarm/join")
+        (problem,) = preflight.run(whole)
+        assert (problem.id, problem.host) == ("join-unanswered", "node3")
+        assert f"asks {ADDRESSES['node1']}:2377 to let it" in problem.evidence
+
+    def test_an_engine_that_asks_an_unknown_manager_is_in_another_swarm(self, site):
+        managers = [{"NodeID": "", "Addr": "203.0.113.1:2377"}]
+        asking = put("node3", NodeID="", LocalNodeState="pending", RemoteManagers=managers)
+        with pytest.raises(StepFailed, match="in another swarm"):
+            SWARM.drift(site({**FOUND, "node3": asking}), "node3")
 
     def test_managers_know_a_worker_that_knows_only_a_former_manager(self, site):
         before = [{"NodeID": IDS["node1"], "Addr": f"{ADDRESSES['node1']}:2377"}]
